@@ -1,0 +1,1 @@
+"""embstore: the vectors of every layer, computed once and queried without a model."""

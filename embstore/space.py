@@ -1,0 +1,215 @@
+"""The words of a space: units, poolings, templates and layers."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self, TypeVar
+
+from embstore.errors import QueryError, UnknownNameError, UsageError
+
+_Member = TypeVar("_Member", bound=StrEnum)
+
+_SPACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Unit(StrEnum):
+    """What one vector stands for."""
+
+    WORD = "word"
+    SENTENCE = "sentence"
+    OCCURRENCE = "occurrence"
+
+
+class Pooling(StrEnum):
+    """How the tokens of a span become one vector."""
+
+    LAST = "last"
+    FIRST = "first"
+    MEAN = "mean"
+    BOS = "bos"
+    EOS = "eos"
+    PROJECTION = "projection"
+
+    @property
+    def of_span(self) -> bool:
+        """Whether the vector comes from the span's own tokens (else from a special token)."""
+        return self in (Pooling.LAST, Pooling.FIRST, Pooling.MEAN)
+
+
+class TopForm(StrEnum):
+    """Which side of the final norm a hidden state is from."""
+
+    RAW = "raw"
+    NORMED = "normed"
+
+    @property
+    def other(self) -> "TopForm":
+        """The other side."""
+        return TopForm.NORMED if self is TopForm.RAW else TopForm.RAW
+
+
+def parse_member(kind: type[_Member], value: str) -> _Member:
+    """Return the member of ``kind`` with that value, or raise UnknownNameError with the known ones."""
+    try:
+        return kind(value)
+    except ValueError:
+        raise UnknownNameError(kind.__name__.lower(), value, [member.value for member in kind]) from None
+
+
+def check_space_name(name: str) -> str:
+    """Return ``name`` if it is fit for a file name, else raise UsageError."""
+    if not _SPACE_NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot name a space: use letters, digits, '.', '_' and '-', beginning with a letter or digit."
+        )
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The text put round an item before it is tokenised.
+
+    ``{text}`` stands for the item, ``{bos}`` and ``{eos}`` for the checkpoint's own special tokens.
+    """
+
+    pattern: str = "{text}"
+
+    def __post_init__(self) -> None:
+        fields = re.findall(r"\{(.*?)\}", self.pattern)
+        for field in fields:
+            if field not in ("text", "bos", "eos"):
+                raise UnknownNameError("template field", field, ["text", "bos", "eos"])
+        if fields.count("text") != 1:
+            raise UsageError(f"the template {self.pattern!r} must contain {{text}} exactly once.")
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields that the pattern uses."""
+        return frozenset(re.findall(r"\{(.*?)\}", self.pattern))
+
+    def render(self, text: str, *, bos: str = "", eos: str = "") -> tuple[str, int]:
+        """Put ``text`` into the template.
+
+        Returns:
+            The string for the tokenizer, and the character at which ``text`` begins in it.
+        """
+        before, after = self.pattern.split("{text}")
+        before = before.replace("{bos}", bos).replace("{eos}", eos)
+        after = after.replace("{bos}", bos).replace("{eos}", eos)
+        return before + text + after, len(before)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Layer:
+    """One layer of a space: its number on disk and its name."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """The layers of a space, in order of their ids.
+
+    Attributes:
+        members: what is stored, by ascending id.
+        n_blocks: L, the number of blocks; layer L is the top.
+        top_form: which side of the final norm layer L is from; None for a model without one.
+            The other side, if stored, is layer L+1 and bears its form as its name.
+    """
+
+    members: tuple[Layer, ...]
+    n_blocks: int
+    top_form: TopForm | None
+
+    @classmethod
+    def of_model(cls, n_blocks: int, top_form: TopForm | None) -> Self:
+        """Return all layers of a model: 0 (embeddings), 1…L (blocks), and the top's other form."""
+        members = [Layer(i, str(i)) for i in range(n_blocks + 1)]
+        if top_form is not None:
+            members.append(Layer(n_blocks + 1, top_form.other.value))
+        return cls(tuple(members), n_blocks, top_form)
+
+    @classmethod
+    def of_projection(cls, n_blocks: int, top_form: TopForm | None) -> Self:
+        """Return the single layer of a projection space (id L+2)."""
+        return cls((Layer(n_blocks + 2, "projection"),), n_blocks, top_form)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The numbers of the layers."""
+        return tuple(layer.id for layer in self.members)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the layers."""
+        return tuple(layer.name for layer in self.members)
+
+    def select(self, spec: str) -> Self:
+        """Return the layers that ``spec`` names.
+
+        Args:
+            spec: ``all``, ``top``, ``raw``, ``normed``, ``projection``, a number, ``-1`` for the top, ``-2`` for the
+                one below …, a range ``0-6``, or several of these with commas. A range takes the layers of it that
+                exist.
+
+        Raises:
+            UnknownNameError: a part of ``spec`` names no layer that is here.
+        """
+        chosen: set[Layer] = set()
+        for part in spec.split(","):
+            found = self._part(part.strip().lower())
+            if not found:
+                known = [*self.names, "all", "top"]
+                if self.top_form is not None:
+                    known += [form.value for form in TopForm if form.value not in known]
+                raise UnknownNameError("layer", part.strip(), known)
+            chosen.update(found)
+        return type(self)(tuple(sorted(chosen)), self.n_blocks, self.top_form)
+
+    def _part(self, part: str) -> list[Layer]:
+        if part == "all":
+            return list(self.members)
+        if part == "top":
+            return [layer for layer in self if layer.id == self.n_blocks] or list(self.members[-1:])
+        if self.top_form is not None and part == self.top_form.value:
+            return [layer for layer in self if layer.id == self.n_blocks]
+        if part and not re.fullmatch(r"-?\d+(-\d+)?", part):
+            return [layer for layer in self if layer.name == part]
+        if match := re.fullmatch(r"(\d+)-(\d+)", part):
+            low, high = int(match[1]), int(match[2])
+            return [layer for layer in self if low <= layer.id <= min(high, self.n_blocks)]
+        if not re.fullmatch(r"-?\d+", part):
+            return []
+        number = int(part)
+        if number < 0:
+            number += self.n_blocks + 1
+        return [layer for layer in self if layer.id == number and number <= self.n_blocks]
+
+
+def default_space_name(model: str, unit: Unit, pooling: Pooling) -> str:
+    """Return the name that a space has unless the user gives another: ``gpt2.word.last``."""
+    return check_space_name(f"{model}.{unit}.{pooling}")
+
+
+def check_pooling(unit: Unit, pooling: Pooling) -> None:
+    """Raise QueryError where a pooling makes no sense for a unit, whatever the checkpoint."""
+    if unit is Unit.OCCURRENCE and not pooling.of_span:
+        known = ", ".join(p for p in Pooling if p.of_span)
+        raise QueryError(
+            f"pooling {pooling.value!r} is one vector for the whole sentence, so it cannot stand for an occurrence. "
+            f"Known for occurrences: {known}. For whole sentences use --unit sentence."
+        )
+    if unit is Unit.WORD and pooling is Pooling.PROJECTION:
+        known = ", ".join(p for p in Pooling if p is not Pooling.PROJECTION)
+        raise QueryError(
+            f"pooling 'projection' is for sentences. Known for words: {known}. "
+            "To project single words, build them with --unit sentence."
+        )

@@ -1,0 +1,148 @@
+"""Items and passages: what gets a vector, and the strings that are given to the model.
+
+Word, sentence and occurrence differ only here. A passage is one string for the model with the spans in it that
+become items; everything after that is one code path.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from embstore.errors import UsageError
+from embstore.space import Template, Unit
+
+_WORD = re.compile(r"\w+(?:['’\-]\w+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of characters ``[start, end)`` of a string."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing that gets a vector.
+
+    Attributes:
+        unit: what the vector stands for.
+        text: the item's own text, exactly as the source gave it.
+        context: for an occurrence, the sentence that it stands in.
+        span: for an occurrence, where in the sentence.
+        id: a 63-bit hash of the other fields: the same on every machine.
+    """
+
+    unit: Unit
+    text: str
+    context: str | None
+    span: Span | None
+    id: int
+
+    @classmethod
+    def whole(cls, unit: Unit, text: str) -> "Item":
+        """Return the item of a word or sentence by itself."""
+        return cls(unit, text, None, None, item_id(unit, text))
+
+    @classmethod
+    def occurrence(cls, context: str, span: Span) -> "Item":
+        """Return the item of the word at ``span`` in ``context``."""
+        text = context[span.start : span.end]
+        return cls(Unit.OCCURRENCE, text, context, span, item_id(Unit.OCCURRENCE, text, context, span))
+
+    @property
+    def context_id(self) -> int | None:
+        """The id of the sentence that an occurrence stands in."""
+        return None if self.context is None else item_id(Unit.SENTENCE, self.context)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One string given to the model, with the spans that become items.
+
+    Attributes:
+        text: the string for the tokenizer, template applied.
+        spans: where in it the items are.
+        item_ids: the ids of the items, one for each span.
+    """
+
+    text: str
+    spans: tuple[Span, ...]
+    item_ids: tuple[int, ...]
+
+
+def item_id(unit: Unit, text: str, context: str | None = None, span: Span | None = None) -> int:
+    """Return the id of an item: the first 63 bits of BLAKE2b over its length-prefixed fields.
+
+    Lone surrogates are hashed as they are (``surrogatepass``), so that every Python string has an id.
+    """
+    digest = blake2b(digest_size=8, person=b"embstore.item.1")
+    fields = [unit.value, text]
+    if context is not None and span is not None:
+        fields += [context, f"{span.start}:{span.end}"]
+    for field in fields:
+        data = field.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return int.from_bytes(digest.digest(), "big") >> 1
+
+
+def words_in(sentence: str) -> list[Span]:
+    """Return the spans of the words of a sentence: runs of letters, digits, inner apostrophes and hyphens."""
+    return [Span(*match.span()) for match in _WORD.finditer(sentence)]
+
+
+def items_of(text: str, unit: Unit, *, per_text: int | None = None, seed: int = 0) -> list[Item]:
+    """Return the items that a source's text gives.
+
+    Args:
+        text: a word or a sentence.
+        unit: ``word`` and ``sentence`` give the text itself; ``occurrence`` each word of it, in its context.
+        per_text: of the occurrences, keep this many at random, drawn without replacement. The draw depends on the
+            seed and the text alone, so that it is the same in any order, on any machine and in any later build.
+        seed: seed of the draw.
+    """
+    if unit is not Unit.OCCURRENCE:
+        return [Item.whole(unit, text)]
+    items = [Item.occurrence(text, span) for span in words_in(text)]
+    if per_text is not None and per_text < len(items):
+        drawn = sorted(items, key=lambda item: _draw(seed, item.id))[:per_text]
+        items = [item for item in items if item in drawn]
+    return items
+
+
+def _draw(seed: int, item: int) -> bytes:
+    return blake2b(f"{seed}:{item}".encode(), digest_size=8, person=b"embstore.draw.1").digest()
+
+
+def passages_of(items: list[Item], template: Template, *, bos: str = "", eos: str = "") -> Iterator[Passage]:
+    """Yield the passages that hold the items: one for each word or sentence, one for each context of occurrences.
+
+    Occurrences of one sentence share a passage, so that the model reads the sentence once.
+    """
+    contexts: dict[str, list[Item]] = {}
+    for item in items:
+        if item.context is None:
+            text, offset = template.render(item.text, bos=bos, eos=eos)
+            yield Passage(text, (Span(offset, offset + len(item.text)),), (item.id,))
+        else:
+            contexts.setdefault(item.context, []).append(item)
+    for context, members in contexts.items():
+        text, offset = template.render(context, bos=bos, eos=eos)
+        spans = tuple(Span(offset + m.span.start, offset + m.span.end) for m in members if m.span is not None)
+        yield Passage(text, spans, tuple(member.id for member in members))
+
+
+def parse_marked(text: str) -> Item:
+    """Return the occurrence that is marked by brackets: ``the [bank] of the river``.
+
+    Raises:
+        UsageError: there is not exactly one pair of brackets, or nothing in it.
+    """
+    match = re.fullmatch(r"([^\[\]]*)\[([^\[\]]+)\]([^\[\]]*)", text, re.DOTALL)
+    if match is None:
+        raise UsageError(f"mark exactly one word with brackets, as in \"the [bank] of the river\": {text!r}.")
+    before, word, after = match.groups()
+    return Item.occurrence(before + word + after, Span(len(before), len(before) + len(word)))
