@@ -1,1 +1,30 @@
-"""embstore: the vectors of every layer, computed once and queried without a model."""
+"""embstore: the vectors of every layer, computed once and queried without a model.
+
+from embstore import Store
+
+store = Store("store")
+store.query("anisotropy", models=["minilm"]).to_pandas()
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from embstore.errors import EmbstoreError
+
+if TYPE_CHECKING:
+    from embstore.store import Store
+    from embstore.table import Table
+
+__version__ = "0.1.0"
+__all__ = ["EmbstoreError", "Store", "Table", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Store":
+        from embstore.store import Store
+
+        return Store
+    if name == "Table":
+        from embstore.table import Table
+
+        return Table
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -57,6 +57,13 @@ class Item:
         """The id of the sentence that an occurrence stands in."""
         return None if self.context is None else item_id(Unit.SENTENCE, self.context)
 
+    @property
+    def shown(self) -> str:
+        """The text; of an occurrence, its sentence with the word in brackets, as :func:`parse_marked` reads it."""
+        if self.context is None or self.span is None:
+            return self.text
+        return f"{self.context[: self.span.start]}[{self.text}]{self.context[self.span.end :]}"
+
 
 @dataclass(frozen=True, slots=True)
 class Passage:
@@ -143,6 +150,6 @@ def parse_marked(text: str) -> Item:
     """
     match = re.fullmatch(r"([^\[\]]*)\[([^\[\]]+)\]([^\[\]]*)", text, re.DOTALL)
     if match is None:
-        raise UsageError(f"mark exactly one word with brackets, as in \"the [bank] of the river\": {text!r}.")
+        raise UsageError(f'mark exactly one word with brackets, as in "the [bank] of the river": {text!r}.')
     before, word, after = match.groups()
     return Item.occurrence(before + word + after, Span(len(before), len(before) + len(word)))

@@ -1,0 +1,113 @@
+"""The one place where results are written: data on standard output, everything else on standard error."""
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from embstore.errors import UsageError
+
+from ._options import Format
+
+if TYPE_CHECKING:
+    from embstore.table import Table
+
+
+def emit(table: "Table", form: Format, output: Path | None = None) -> None:
+    """Write a table to standard output or a file, and its notes to standard error."""
+    for note in table.notes:
+        say(note)
+    if form is Format.PARQUET:
+        _write_parquet(table, output)
+    elif output is not None:
+        _write_file(_text(table, form, width=None), output)
+    else:
+        width = _terminal_width() if sys.stdout.isatty() else None
+        typer.echo(_text(table, form, width), nl=False)
+
+
+def say(message: str) -> None:
+    """Write a line for the user to standard error."""
+    typer.echo(message, err=True)
+
+
+def _terminal_width() -> int:
+    return os.get_terminal_size(sys.stdout.fileno()).columns or 80
+
+
+def _text(table: "Table", form: Format, width: int | None) -> str:
+    if form is Format.TABLE:
+        return _aligned(table, width)
+    if form is Format.MARKDOWN:
+        header, lines = table.layout()
+        rows = [header, ["---"] * len(header), *lines]
+        return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
+    if form is Format.JSON:
+        return json.dumps(table.to_pylist(), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
+    if form is Format.JSONL:
+        return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in table.to_pylist())
+    return _csv(table)
+
+
+def _csv(table: "Table") -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(table.columns)
+    for row in table:
+        values = (row[column] for column in table.columns)
+        writer.writerow(json.dumps(value) if isinstance(value, list) else value for value in values)
+    return buffer.getvalue()
+
+
+def _aligned(table: "Table", width: int | None) -> str:
+    """Return the layout as aligned text; on a terminal, columns that do not fit go below, never away."""
+    from rich.cells import cell_len
+
+    header, lines = table.layout()
+    fixed = len(table.pivot.down) if table.pivot else 1
+    widths = [max(cell_len(row[i]) for row in [header, *lines]) for i in range(len(header))]
+    blocks = []
+    for columns in _columns_that_fit(widths, fixed, width):
+        rows = (
+            "  ".join(row[i] + " " * (widths[i] - cell_len(row[i])) for i in columns).rstrip()
+            for row in [header, *lines]
+        )
+        blocks.append("".join(f"{row}\n" for row in rows))
+    return "\n".join(blocks)
+
+
+def _columns_that_fit(widths: Sequence[int], fixed: int, width: int | None) -> Iterable[list[int]]:
+    """Yield groups of columns, each with the first ``fixed`` ones, that fit the width (at least one more each)."""
+    head = list(range(min(fixed, len(widths))))
+    group = list(head)
+    for column in range(len(head), len(widths)):
+        total = sum(widths[i] + 2 for i in [*group, column]) - 2
+        if width is not None and total > width and len(group) > len(head):
+            yield group
+            group = list(head)
+        group.append(column)
+    yield group
+
+
+def _write_file(text: str, output: Path) -> None:
+    try:
+        output.write_text(text, "utf-8")
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}.") from error
+
+
+def _write_parquet(table: "Table", output: Path | None) -> None:
+    import pyarrow.parquet
+
+    if output is None and sys.stdout.isatty():
+        raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
+    try:
+        pyarrow.parquet.write_table(table.to_arrow(), sys.stdout.buffer if output is None else output)
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}.") from error

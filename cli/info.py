@@ -1,0 +1,27 @@
+"""``embstore info``."""
+
+from typing import Annotated
+
+import typer
+
+from ._errors import explained
+from ._options import Format, OutputFile, OutputFormat, StoreDir
+from ._output import emit, say
+
+
+def info(
+    store: StoreDir = None,
+    skipped: Annotated[bool, typer.Option("--skipped", help="List the texts without a vector, and why.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
+    form: OutputFormat = Format.TABLE,
+    output: OutputFile = None,
+) -> None:
+    """Show the spaces of a store: checkpoint, unit, pooling, layers, items, bytes and index."""
+    from embstore.store import Store
+
+    with explained():
+        opened = Store(store)
+        table = opened.skipped() if skipped else opened.info()
+        if not len(table):
+            say("No text was skipped." if skipped else "The store holds no space yet. Fill it with: embstore build")
+        emit(table, Format.JSON if json else form, output)

@@ -1,0 +1,38 @@
+"""embstore: a precomputed embedding store with a query CLI."""
+
+import typer
+
+from embstore import __version__
+
+from . import build, info, neighbours, query, verify
+
+app = typer.Typer(
+    name="embstore",
+    help="Embed words and sentences once, keep every layer, and query their geometry without a model.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def embstore(version: bool = typer.Option(False, "--version", help="Show the version and exit.")) -> None:
+    """Embed words and sentences once, keep every layer, and query their geometry without a model."""
+    if version:
+        typer.echo(f"embstore {__version__}")
+        raise typer.Exit
+
+
+app.command("build", short_help="Embed texts, every layer, and index them.")(build.build)
+app.add_typer(query.app, name="query", short_help="Compute a metric for each space and layer.")
+app.command("neighbours", short_help="Show the nearest items of a text.")(neighbours.neighbours)
+app.command("neighbors", hidden=True)(neighbours.neighbours)
+app.command("info", short_help="Show what a store holds.")(info.info)
+app.command("verify", short_help="Check every file of a store.")(verify.verify)
+
+
+def run() -> None:
+    """Run the command line."""
+    app()

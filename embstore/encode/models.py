@@ -1,0 +1,103 @@
+"""A checkpoint's folder to the transformers model that reads text, in float32, or a refusal."""
+
+import re
+from typing import Any
+
+from embstore.encode.checkpoint import Checkpoint, has_safetensors
+from embstore.encode.extra import need, quiet
+from embstore.errors import CheckpointError
+
+# Weights of heads that hidden states do not depend on: base checkpoints lack them, and embstore never runs them.
+_UNUSED = re.compile(r"(^|\.)(pooler|lm_head|classifier)\.")
+_PROJECTION = "text_projection.weight"
+
+
+def load_config(checkpoint: Checkpoint) -> Any:
+    """Return the config of a checkpoint that embstore can read as text.
+
+    Raises:
+        CheckpointError: it cannot be read, needs remote code, or is not a text model.
+    """
+    auto = need("transformers").AutoConfig
+    try:
+        with quiet():
+            config = auto.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # transformers raises half a dozen kinds; all mean that it cannot be read
+        raise CheckpointError(
+            _remote_code(checkpoint, error)
+            or (f"the config of {checkpoint.name!r} in {checkpoint.folder} cannot be read: {error}")
+        ) from error
+    if (kind := _kind(config)) is None:
+        raise CheckpointError(
+            f"{checkpoint.name!r} is a {config.model_type} model, which is not a text model that embstore can read. "
+            "It reads text encoders (BERT, RoBERTa, MPNet …), decoders (GPT-2, Llama …), CLIP's text tower and the "
+            "encoders of the T5 family."
+        )
+    del kind
+    return config
+
+
+def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool) -> tuple[Any, bool]:
+    """Load the model on the CPU, in float32, for inference.
+
+    Returns:
+        The model, and whether it has CLIP's text projection.
+
+    Raises:
+        CheckpointError: it cannot be loaded, or weights are missing that would be random.
+    """
+    torch, transformers = need("torch"), need("transformers")
+    kind = _kind(config)
+    if config.model_type == "clip":
+        # The text tower's own config carries the default 512; the width of the projection is the whole model's.
+        config.text_config.projection_dim = config.projection_dim
+        config = config.text_config
+    try:
+        with quiet():
+            model, info = getattr(transformers, kind or "AutoModel").from_pretrained(
+                checkpoint.folder,
+                config=config,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                local_files_only=True,
+                use_safetensors=has_safetensors(checkpoint.folder) or not allow_pickle,
+                output_loading_info=True,
+            )
+    except Exception as error:  # transformers, safetensors and pickle raise their own kinds
+        raise CheckpointError(
+            _remote_code(checkpoint, error)
+            or (f"the weights of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded: {error}")
+        ) from error
+    missing = sorted(name for name in info["missing_keys"] if not _UNUSED.search(name))
+    has_projection = kind == "CLIPTextModelWithProjection" and _PROJECTION not in missing
+    if unmet := [name for name in missing if name != _PROJECTION]:
+        shown = ", ".join(unmet[:5]) + (f" and {len(unmet) - 5} more" if len(unmet) > 5 else "")
+        raise CheckpointError(
+            f"the weights of {checkpoint.name!r} in {checkpoint.folder} lack {shown}, which would be random: this is "
+            f"not a complete {type(model).__name__} checkpoint."
+        )
+    return model.eval(), has_projection
+
+
+def _kind(config: Any) -> str | None:
+    """The transformers class that loads such a config; None where it is not a text model."""
+    from transformers.models.auto import modeling_auto as auto
+
+    if config.model_type in ("clip", "clip_text_model"):
+        return "CLIPTextModelWithProjection"
+    if config.is_encoder_decoder:
+        return "AutoModelForTextEncoding" if config.model_type in auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES else None
+    heads = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    reads_text = any(config.model_type in names for names in (*heads, auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES))
+    other_senses = any(getattr(config, f"{sense}_config", None) is not None for sense in ("vision", "audio"))
+    loadable = type(config) in auto.MODEL_MAPPING
+    return "AutoModel" if reads_text and loadable and not other_senses else None
+
+
+def _remote_code(checkpoint: Checkpoint, error: Exception) -> str:
+    if "trust_remote_code" not in str(error):
+        return ""
+    return (
+        f"{checkpoint.name!r} needs Python code from its own repository, which embstore never runs: use a checkpoint "
+        "of an architecture that transformers itself has."
+    )

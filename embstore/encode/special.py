@@ -1,0 +1,88 @@
+"""Special tokens: which ones begin and end a text, who puts them there, and where they are."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_CLIP = ("clip", "clip_text_model")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The token that begins or ends a text.
+
+    Attributes:
+        id: its token id; None where the checkpoint has no such token.
+        text: the string that stands for it.
+        added: whether the tokenizer puts it there by itself.
+    """
+
+    id: int | None
+    text: str | None
+    added: bool
+
+    @property
+    def field(self) -> str | None:
+        """What a template's field stands for: nothing where the tokenizer adds the token; None where there is none."""
+        return "" if self.added else self.text
+
+
+def marks(hf: Any) -> tuple[Mark, Mark]:
+    """Return the beginning and the end mark of a Hugging Face tokenizer, as seen in what it does to a word."""
+    seen = hf("a", return_special_tokens_mask=True, return_attention_mask=False)
+    ids, special = seen["input_ids"], seen["special_tokens_mask"]
+    first = ids[0] if ids and special[0] else None
+    last = ids[-1] if ids and special[-1] else None
+    # Qwen3-Embedding ends its texts with the pad token.
+    begin = _mark(hf, first, (hf.bos_token_id, hf.cls_token_id), ())
+    end = _mark(hf, last, (hf.eos_token_id, hf.sep_token_id), (hf.pad_token_id,))
+    return begin, end
+
+
+def _mark(hf: Any, added: int | None, own: Iterable[int | None], also: Iterable[int | None]) -> Mark:
+    named = [token for token in own if token is not None]
+    if added is not None and (added in named or added in also):
+        return Mark(added, hf.convert_ids_to_tokens(added), True)
+    if not named:
+        return Mark(None, None, False)
+    return Mark(named[0], hf.convert_ids_to_tokens(named[0]), False)
+
+
+def is_clip(config: Any) -> bool:
+    """Whether a config is CLIP's, or that of CLIP's text tower alone."""
+    return config.model_type in _CLIP
+
+
+def is_causal(config: Any) -> bool:
+    """Whether a token sees only the tokens before it, so that only the last one has seen the whole text.
+
+    True for CLIP's text tower and for the model types that transformers can load as a causal language model and not
+    as a masked one.
+    """
+    from transformers.models.auto import modeling_auto as auto
+
+    if is_clip(config):
+        return True
+    kind = config.model_type
+    masked = kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    return kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not masked and not config.is_encoder_decoder
+
+
+def begin_position(ids: Sequence[int], begin: Mark) -> int | None:
+    """Return where the beginning mark is: 0, or None where the text does not begin with it."""
+    return 0 if ids and begin.id is not None and ids[0] == begin.id else None
+
+
+def end_position(ids: Sequence[int], end: Mark, config: Any) -> int | None:
+    """Return where the end mark is, or None where there is none.
+
+    CLIP: where transformers pools, the first ``eos_token_id``; with the legacy value 2 in the config, which is not the
+    tokenizer's, the first of the highest ids (transformers PR 24773). Else the last token, if it is the end mark.
+    """
+    if not ids:
+        return None
+    if is_clip(config):
+        eos = config.get_text_config().eos_token_id
+        wanted = max(ids) if eos == 2 else eos
+        return ids.index(wanted) if wanted in ids else None
+    return len(ids) - 1 if end.id is not None and ids[-1] == end.id else None

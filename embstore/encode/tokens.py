@@ -1,0 +1,316 @@
+"""Passages to token ids, and to the tokens of each span. Runs no model."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Self
+
+from embstore.encode.batches import CPU_BATCH_TOKENS, plan_batches
+from embstore.encode.checkpoint import Checkpoint
+from embstore.encode.extra import need, quiet
+from embstore.encode.limits import max_tokens
+from embstore.encode.models import load_config
+from embstore.encode.records import Long, Plan, Skipped
+from embstore.encode.special import begin_position, end_position, is_causal, is_clip, marks
+from embstore.errors import CheckpointError, EncodeError, UsageError
+from embstore.space import Pooling, Template, Unit, check_pooling
+from embstore.text import Passage, Span
+
+WINDOW = 16384
+"""Passages that are tokenised and planned together: it bounds the memory, and is enough to fill the batches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A passage as the model reads it.
+
+    Attributes:
+        ids: token ids (t,).
+        type_ids: token type ids (t,); None where the tokenizer gives none.
+        item_ids: the items that get a vector.
+        tokens: for each item, the positions of its span's tokens, at least one.
+        begin: position of the beginning mark, if there is one.
+        end: position of the end mark, if there is one.
+    """
+
+    ids: list[int]
+    type_ids: list[int] | None
+    item_ids: list[int]
+    tokens: list[list[int]]
+    begin: int | None
+    end: int | None
+
+
+class Tokenizer:
+    """A checkpoint's tokenizer: what each text becomes, and which poolings it allows.
+
+    Attributes:
+        name: the checkpoint's name.
+        max_tokens: the longest input in tokens, special tokens counted; None where nothing limits it.
+        pad_id: the id that fills up a batch.
+        causal: whether a token sees only what is before it.
+        has_projection: whether the checkpoint has the pooling ``projection``.
+    """
+
+    def __init__(self, hf: Any, config: Any, name: str) -> None:
+        self.name = name
+        self.max_tokens = max_tokens(hf, config)
+        self.pad_id: int = 0 if hf.pad_token_id is None else hf.pad_token_id
+        self.causal = is_causal(config)
+        self.has_projection = is_clip(config)
+        self._hf, self._config = hf, config
+        self._begin, self._end = marks(hf)
+        self._vocab_size: int = config.get_text_config().vocab_size
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint) -> Self:
+        """Load the tokenizer and the config, not the weights.
+
+        Raises:
+            CheckpointError: it cannot be read, or there is only a slow tokenizer, which has no offsets.
+        """
+        config = load_config(checkpoint)
+        auto = need("transformers").AutoTokenizer
+        try:
+            with quiet():
+                hf = auto.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
+        except Exception as error:  # tokenizers raises bare Exception, transformers half a dozen kinds
+            raise CheckpointError(
+                f"the tokenizer of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded: {error}"
+            ) from error
+        if not hf.is_fast:
+            raise CheckpointError(
+                f"{checkpoint.name!r} has only a slow tokenizer ({type(hf).__name__}), which does not say which token "
+                "comes from which character: embstore needs a fast one (tokenizer.json)."
+            )
+        return cls(hf, config, checkpoint.name)
+
+    @property
+    def bos(self) -> str | None:
+        """What ``{bos}`` stands for: "" where the tokenizer adds the token itself; None where there is none."""
+        return self._begin.field
+
+    @property
+    def eos(self) -> str | None:
+        """What ``{eos}`` stands for: "" where the tokenizer adds the token itself; None where there is none."""
+        return self._end.field
+
+    def template_strings(self, template: Template) -> tuple[str, str]:
+        """Return what ``{bos}`` and ``{eos}`` stand for in this template.
+
+        Raises:
+            CheckpointError: the template has a field for which the checkpoint has no token.
+        """
+        for field, value in (("bos", self.bos), ("eos", self.eos)):
+            if field in template.fields and value is None:
+                raise CheckpointError(
+                    f"the template {template.pattern!r} has {{{field}}}, and the tokenizer of {self.name!r} has no "
+                    f"such token: leave it out."
+                )
+        return self.bos or "", self.eos or ""
+
+    def poolings_of(self, unit: Unit, template: Template) -> tuple[Pooling, ...]:
+        """Return the poolings that this checkpoint has for a unit and a template."""
+        spans = (Pooling.LAST, Pooling.FIRST, Pooling.MEAN)
+        if unit is Unit.OCCURRENCE:
+            return spans
+        begins, ends = self._marked(template)
+        known = [*spans, *([Pooling.BOS] if begins else []), *([Pooling.EOS] if ends else [])]
+        if self.has_projection and ends and unit is Unit.SENTENCE:
+            known.append(Pooling.PROJECTION)
+        return tuple(known)
+
+    def default_pooling(self, unit: Unit, template: Template) -> Pooling:
+        """Return the pooling that is meant where the user names none.
+
+        Words and occurrences: ``last``, the last sub-token. Sentences: ``eos`` where the model is causal (so that only
+        the end has seen the whole sentence) and the tokenizer or the template puts an end token there; else ``mean``.
+        """
+        if unit is not Unit.SENTENCE:
+            return Pooling.LAST
+        return Pooling.EOS if self.causal and self._marked(template)[1] else Pooling.MEAN
+
+    def check(self, unit: Unit, pooling: Pooling, template: Template) -> None:
+        """Raise unless this checkpoint has the pooling for the unit and the template.
+
+        Raises:
+            QueryError: the pooling makes no sense for the unit, whatever the checkpoint.
+            CheckpointError: the template needs a token that the checkpoint lacks.
+            UsageError: the checkpoint lacks the pooling; names the known ones and the remedy.
+        """
+        check_pooling(unit, pooling)
+        known = self.poolings_of(unit, template)
+        if pooling in known:
+            return
+        if pooling is Pooling.PROJECTION and not self.has_projection:
+            why = f"{self.name!r} has no text projection: only CLIP has one."
+        else:
+            mark, word = (self._begin, "begins") if pooling is Pooling.BOS else (self._end, "ends")
+            why = f"no text {word} with a special token in {self.name!r} with the template {template.pattern!r}."
+            if mark.text is not None and not mark.added:
+                why += (
+                    " Put it there with --template '{bos}{text}{eos}'."
+                    if self.bos is not None
+                    else (" Put it there with --template '{text}{eos}'.")
+                )
+        raise UsageError(f"no pooling {pooling.value!r}: {why} Known for {unit.value}s: {', '.join(known)}.")
+
+    def plan(
+        self,
+        passages: Iterable[Passage],
+        *,
+        poolings: Collection[Pooling] = (),
+        batch_tokens: int = CPU_BATCH_TOKENS,
+        long: Long = "skip",
+    ) -> Plan:
+        """Count what encoding the passages would do. The arguments are those of ``Encoder.encode``."""
+        n_passages = n_items = n_tokens = n_batches = 0
+        skipped: list[Skipped] = []
+        for texts, dropped in self.windows(passages, poolings=poolings, long=long):
+            lengths = [len(text.ids) for text in texts]
+            n_passages += len(texts)
+            n_items += sum(len(text.item_ids) for text in texts)
+            n_tokens += sum(lengths)
+            n_batches += len(plan_batches(lengths, batch_tokens))
+            skipped += dropped
+        return Plan(n_passages, n_items, n_tokens, n_batches, tuple(skipped))
+
+    def texts(self, strings: Sequence[str]) -> list[Text]:
+        """Return the strings as the model reads them, truncated, without items."""
+        limit = {"truncation": True, "max_length": self.max_tokens} if self.max_tokens else {}
+        rows = self._tokenise(strings, **limit)
+        return [Text(row["input_ids"], row.get("token_type_ids"), [], [], None, None) for row in rows]
+
+    def windows(
+        self, passages: Iterable[Passage], *, poolings: Collection[Pooling], long: Long
+    ) -> Iterator[tuple[list[Text], list[Skipped]]]:
+        """Tokenise the passages, some thousands at a time.
+
+        Yields:
+            The texts for the model, and the items that are skipped or truncated.
+
+        Raises:
+            EncodeError: a text is too long, and ``long`` is ``error``.
+        """
+        stream = iter(passages)
+        while window := list(islice(stream, WINDOW)):
+            yield self._window(window, poolings, long)
+
+    def _window(
+        self, passages: list[Passage], poolings: Collection[Pooling], long: Long
+    ) -> tuple[list[Text], list[Skipped]]:
+        skipped: list[Skipped] = []
+        valid = []
+        for passage in passages:
+            if _is_unicode(passage.text):
+                valid.append(passage)
+            else:
+                skipped += _skip_all(passage, "not valid Unicode (lone surrogate)", None)
+        texts = []
+        for passage, tokens in zip(valid, self._tokenise([p.text for p in valid]), strict=True):
+            text, dropped = self._text(passage, tokens, poolings, long)
+            skipped += dropped
+            if text is not None:
+                texts.append(text)
+        return texts, skipped
+
+    def _tokenise(self, texts: Sequence[str], **options: Any) -> list[dict[str, Any]]:
+        if not texts:
+            return []
+        columns = self._hf(
+            list(texts),
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+            return_attention_mask=False,
+            padding=False,
+            verbose=False,
+            **options,
+        )
+        return [dict(zip(columns.keys(), row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+    def _text(
+        self, passage: Passage, tokens: dict[str, Any], poolings: Collection[Pooling], long: Long
+    ) -> tuple[Text | None, list[Skipped]]:
+        n_tokens = len(tokens["input_ids"])
+        cut = ""
+        if self.max_tokens is not None and n_tokens > self.max_tokens:
+            cut = f"{n_tokens} tokens, the context of {self.name!r} holds {self.max_tokens}"
+            if long == "error":
+                raise EncodeError(
+                    f"the text {passage.text[:60]!r}… is too long: {cut}. Use --long skip or --long truncate."
+                )
+            if long == "skip":
+                return None, _skip_all(passage, cut, n_tokens)
+            tokens = self._tokenise([passage.text], truncation=True, max_length=self.max_tokens)[0]
+        ids = tokens["input_ids"]
+        if ids and max(ids) >= self._vocab_size:
+            return None, _skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives", n_tokens)
+        text = Text(
+            ids,
+            tokens.get("token_type_ids"),
+            [],
+            [],
+            begin_position(ids, self._begin),
+            end_position(ids, self._end, self._config),
+        )
+        return self._place(passage, text, tokens, poolings, cut, n_tokens)
+
+    def _place(
+        self,
+        passage: Passage,
+        text: Text,
+        tokens: dict[str, Any],
+        poolings: Collection[Pooling],
+        cut: str,
+        n_tokens: int,
+    ) -> tuple[Text | None, list[Skipped]]:
+        """Put the items into ``text`` that have their tokens there, and report the others."""
+        skipped: list[Skipped] = []
+        lacks = _lacks(text, poolings)
+        for span, item_id in zip(passage.spans, passage.item_ids, strict=True):
+            positions = _overlap(tokens["offset_mapping"], tokens["special_tokens_mask"], span)
+            if lacks or not positions:
+                reason = lacks or ("beyond the cut" if cut else "no tokens")
+                skipped.append(Skipped(item_id, f"{reason}: {cut}" if cut else reason, "skipped", n_tokens))
+                continue
+            if cut:
+                skipped.append(Skipped(item_id, cut, "truncated", n_tokens))
+            text.item_ids.append(item_id)
+            text.tokens.append(positions)
+        return (text if text.item_ids else None), skipped
+
+    def _marked(self, template: Template) -> tuple[bool, bool]:
+        """Whether texts begin and end with their marks, as seen in a word in this template."""
+        bos, eos = self.template_strings(template)
+        word, _ = template.render("a", bos=bos, eos=eos)
+        ids = self._tokenise([word])[0]["input_ids"]
+        begins = begin_position(ids, self._begin) is not None
+        return begins, end_position(ids, self._end, self._config) is not None
+
+
+def _overlap(offsets: Sequence[tuple[int, int]], special: Sequence[int], span: Span) -> list[int]:
+    return [
+        position
+        for position, ((start, end), mark) in enumerate(zip(offsets, special, strict=True))
+        if not mark and start < span.end and end > span.start
+    ]
+
+
+def _lacks(text: Text, poolings: Collection[Pooling]) -> str:
+    if Pooling.BOS in poolings and text.begin is None:
+        return "no special token at the beginning"
+    if text.end is None and (Pooling.EOS in poolings or Pooling.PROJECTION in poolings):
+        return "no special token at the end"
+    return ""
+
+
+def _skip_all(passage: Passage, reason: str, n_tokens: int | None) -> list[Skipped]:
+    return [Skipped(item_id, reason, "skipped", n_tokens) for item_id in passage.item_ids]
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,200 @@
+"""Cosine indexes: FAISS over the unit vectors of one layer of a space, keyed by item id.
+
+An index lives beside its card, which says which shards it covers. One that does not cover all of them is behind, and
+is never searched as if it were whole: the caller scans the vectors instead, with :func:`search_exact`.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import atomic
+from embstore.errors import DamagedError
+
+if TYPE_CHECKING:
+    import faiss
+
+INDEX_FORMAT = 1
+KINDS = ("flat", "none")
+
+Ids = NDArray[np.int64]
+Vectors = NDArray[np.floating]
+Blocks = Iterable[tuple[Ids, Vectors]]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexCard:
+    """What an index covers.
+
+    Attributes:
+        space: the space's name.
+        layer: the layer's number.
+        kind: ``flat`` (exact).
+        metric: ``cosine``: inner products of unit vectors.
+        n: the number of vectors.
+        dim: components of a vector.
+        shards: the names of the shards that it covers.
+        sha256: of the index file.
+        faiss: the version that wrote it.
+        created: when, in UTC (ISO 8601).
+    """
+
+    space: str
+    layer: int
+    kind: str
+    metric: str
+    n: int
+    dim: int
+    shards: tuple[str, ...]
+    sha256: str
+    faiss: str
+    created: str
+
+    def covers(self, shards: Iterable[str]) -> bool:
+        """Return whether the index was built from exactly these shards."""
+        return set(self.shards) == set(shards)
+
+    @classmethod
+    def read(cls, index: Path) -> Self | None:
+        """Return the card of the index at that path, or None if there is no index."""
+        path = index.with_suffix(".json")
+        if not (path.is_file() and index.is_file()):
+            return None
+        try:
+            document = json.loads(path.read_text("utf-8"))
+            values = {field.name: document[field.name] for field in fields(cls)}
+        except (ValueError, KeyError, TypeError) as error:
+            raise DamagedError(
+                f"{path} is not an index card: {error!r}. Delete it and build again to make it anew."
+            ) from error
+        return cls(**{**values, "shards": tuple(values["shards"])})
+
+
+def unit_vectors(vectors: Vectors) -> NDArray[np.float32]:
+    """Return x/‖x‖ for each row, float32 of shape (n, dim), the norm taken in float64; zero rows stay zero."""
+    wide = vectors.astype(np.float64)
+    norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
+    inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+    units: NDArray[np.float32] = (wide * inverse[:, None]).astype(np.float32)
+    return units
+
+
+def write_index(path: Path, blocks: Blocks, *, space: str, layer: int, dim: int, shards: Iterable[str]) -> IndexCard:
+    """Build a flat cosine index from blocks of vectors and store it with its card.
+
+    The old card is removed first: a crash in between leaves an index without a card, which counts as none.
+
+    Args:
+        path: where the index goes; its card goes beside it.
+        blocks: item ids (n,) and vectors (n, dim), block by block.
+        space: the space's name, for the card.
+        layer: the layer's number, for the card.
+        dim: components of a vector.
+        shards: the shards that the blocks come from.
+    """
+    import faiss
+
+    index = faiss.IndexIDMap(faiss.IndexFlatIP(dim))
+    for ids, vectors in blocks:
+        index.add_with_ids(unit_vectors(vectors), ids)
+    path.with_suffix(".json").unlink(missing_ok=True)
+    with atomic.temporary(path.parent) as temp:
+        _save(index, temp)
+        with temp.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        atomic.publish(temp, path)
+    card = IndexCard(
+        space=space, layer=layer, kind="flat", metric="cosine", n=index.ntotal, dim=dim,
+        shards=tuple(sorted(shards)), sha256=digest, faiss=faiss.__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+    atomic.write_document(path.with_suffix(".json"), {"format": INDEX_FORMAT, **asdict(card)})
+    return card
+
+
+def remove_indexes(folder: Path) -> None:
+    """Remove all indexes of a space."""
+    for path in [*folder.glob("layer=*.json"), *folder.glob("layer=*.faiss")]:
+        path.unlink()
+
+
+def search(path: Path, queries: Vectors, k: int) -> tuple[Ids, NDArray[np.float32]]:
+    """Search an index.
+
+    Args:
+        path: the index file, opened memory-mapped.
+        queries: shape (n, dim), of any length.
+        k: how many to return; the rest is filled with id -1 where the index holds fewer.
+
+    Returns:
+        Ids and cosines, each of shape (n, k), best first; ties by ascending id.
+
+    Raises:
+        DamagedError: FAISS cannot read the file.
+    """
+    index = _open(path)
+    cosines, ids = index.search(unit_vectors(queries), min(k, max(1, index.ntotal)))
+    return _ordered(ids, cosines)
+
+
+def stored_ids(path: Path) -> Ids:
+    """Return the item ids of an index, ascending."""
+    import faiss
+
+    index = _open(path)  # held while its memory-mapped ids are copied
+    ids: Ids = np.sort(faiss.vector_to_array(index.id_map))
+    return ids
+
+
+def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, NDArray[np.float32]]:
+    """Search vectors block by block, without an index. Arguments and result are those of :func:`search`."""
+    units = unit_vectors(queries)
+    ids = np.empty((len(units), 0), np.int64)
+    cosines = np.empty((len(units), 0), np.float32)
+    for block_ids, vectors in blocks:
+        found = units @ unit_vectors(vectors).T
+        ids = np.concatenate([ids, np.broadcast_to(block_ids, found.shape)], axis=1)
+        cosines = np.concatenate([cosines, found], axis=1)
+        ids, cosines = _ordered(ids, cosines)
+        ids, cosines = ids[:, :k], cosines[:, :k]
+    return ids, cosines
+
+
+def _ordered(ids: Ids, cosines: NDArray[np.float32]) -> tuple[Ids, NDArray[np.float32]]:
+    order = np.lexsort((ids, -cosines), axis=1)
+    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(cosines, order, axis=1)
+
+
+def _save(index: "faiss.Index", path: Path) -> None:
+    import faiss
+
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        # FAISS raises RuntimeError for a failed write; only the number in its text tells a full disk from the rest.
+        raise OSError(_errno_in(str(error)), str(error).split(": ")[-1]) from error
+
+
+def _errno_in(text: str) -> int:
+    import errno
+
+    return errno.ENOSPC if "No space" in text or "write error" in text else errno.EIO
+
+
+def _open(path: Path) -> Any:
+    import faiss
+
+    try:
+        return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    except RuntimeError as error:
+        raise DamagedError(
+            f"{path} cannot be read: {str(error).splitlines()[0][:200]}. Delete it and its card, and build again to "
+            "make it anew; until then an exact scan answers."
+        ) from error

@@ -1,0 +1,51 @@
+"""The norms of a layer, and how few components make them."""
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.metrics.spec import LayerData, Value
+
+
+def norms(data: LayerData, *, top: int = 5) -> dict[str, Value]:
+    """Compute the L2 norms of a layer, and the share of them that the largest components make.
+
+    The share is the mean norm of each vector's ``top`` largest components over the mean norm of the whole vectors: a
+    ratio of means of norms, as in the code of Wolfe & Caliskan (2022). They take the largest by signed value; by
+    absolute value, large negative components count too.
+
+    Args:
+        data: the vectors. Norms come from the summary; the shares read the vectors once.
+        top: how many components; 0 leaves the shares out and reads nothing.
+
+    Returns:
+        ``mean``, ``std`` (population, ddof 0), ``min``, ``max`` of the norms, in the vectors' own unit; ``top_share``
+        (signed) and ``top_share_abs``, each in [0, 1]; ``n``; ``n_zero``; ``reason``.
+    """
+    summary = data.summary
+    empty: dict[str, Value] = dict.fromkeys(("mean", "std", "min", "max", "top_share", "top_share_abs"))
+    result = empty | {"n": summary.n, "n_zero": summary.n_zero, "reason": None}
+    if summary.n == 0:
+        return result | {"reason": "no vectors"}
+    mean = summary.norm_total / summary.n
+    variance = max(0.0, summary.norm_square_total / summary.n - mean * mean)
+    result |= {"mean": mean, "std": variance**0.5, "min": summary.norm_min, "max": summary.norm_max}
+    if top == 0:
+        return result | {"reason": "shares: not asked for (top 0)"}
+    if top > data.dim:
+        return result | {"reason": f"shares: {top} components of {data.dim}"}
+    if mean == 0:
+        return result | {"reason": "shares: all vectors are zero"}
+    parts = np.array(list(data.map(partial(_top_norms, top=top)))).sum(axis=0)
+    shares = parts / summary.norm_total
+    return result | {"top_share": float(shares[0]), "top_share_abs": float(shares[1])}
+
+
+def _top_norms(block: NDArray[np.float32], top: int) -> tuple[float, float]:
+    return _norm_total_of_largest(block, top), _norm_total_of_largest(np.abs(block), top)
+
+
+def _norm_total_of_largest(block: NDArray[np.float32], top: int) -> float:
+    largest = np.partition(block, block.shape[1] - top, axis=1)[:, -top:].astype(np.float64)
+    return float(np.sqrt((largest * largest).sum(axis=1)).sum())

@@ -1,0 +1,220 @@
+"""The nearest items of a text, over spaces and layers."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import index
+from embstore.errors import DamagedError, NotStoredError, UsageError
+from embstore.selection import SpaceFilter, select_layers
+from embstore.space import Layer, Unit
+from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog
+from embstore.table import Pivot, Table, table
+from embstore.text import Item, parse_marked
+
+COLUMNS = ("space", "model", "layer", "layer_name", "query", "rank", "item_id", "text", "context", "cosine")
+
+# Encodes one item by a space's own checkpoint: layer id → vector of shape (dim,).
+Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]
+
+_SELF_COSINE_ERROR = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A text whose neighbours are wanted.
+
+    Attributes:
+        shown: the text as the user gave it.
+        marked: for an occurrence, the item; None for a text by itself, whose unit is each space's own.
+    """
+
+    shown: str
+    marked: Item | None = None
+
+    def item(self, catalog: Catalog, unit: Unit) -> Item | None:
+        """Return the item that the query means in spaces of a unit; None if it means none there.
+
+        Raises:
+            UsageError: a word by itself stands in several contexts of an occurrence space.
+        """
+        if unit is Unit.OCCURRENCE:
+            return self.marked or _only_occurrence(catalog, self.shown)
+        return None if self.marked else Item.whole(unit, self.shown)
+
+
+def parse_queries(texts: Iterable[str], marked: Iterable[str]) -> list[Query]:
+    """Return the queries of plain texts and of sentences with one word in brackets."""
+    queries = [Query(text) for text in texts] + [Query(text, parse_marked(text)) for text in marked]
+    if not queries:
+        raise UsageError("give at least one text, as in: embstore neighbours dog")
+    return queries
+
+
+@dataclass
+class _Found:
+    """What one space has for the queries: item and vectors (layer id → (dim,)) of each."""
+
+    card: Card
+    vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = field(default_factory=dict)
+    item_ids: dict[Query, int] = field(default_factory=dict)
+
+
+def neighbours(
+    catalog: Catalog,
+    queries: Sequence[Query],
+    spaces: SpaceFilter,
+    layers: str,
+    k: int,
+    embed: Embed | None = None,
+) -> Table:
+    """Find the k nearest items of each query, by cosine, in each space and layer.
+
+    The item itself is left out. A layer without an index that covers all shards is scanned exactly, and a note says so.
+
+    Args:
+        catalog: the store.
+        queries: the texts.
+        spaces: which spaces.
+        layers: which layers, as :meth:`Layers.select` reads them.
+        k: how many neighbours; fewer where the space has fewer.
+        embed: encodes a text that is not stored; None refuses such a text.
+
+    Raises:
+        NotStoredError: a text is in none of the spaces and ``embed`` is None.
+    """
+    if k < 1:
+        raise UsageError(f"k must be at least 1, not {k}.")
+    cards = spaces.select(catalog.cards)
+    chosen, notes = select_layers(cards, layers)
+    found = [_look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
+    for query in queries:
+        _check_found(catalog, query, found, notes)
+    rows: list[dict[str, Any]] = []
+    for one in found:
+        for layer in chosen[one.card.space]:
+            rows += _search_layer(catalog, one, layer, k, notes)
+    items = catalog.items({row["item_id"] for row in rows}) if rows else {}
+    return _tabulate([row | _text_of(items, row) for row in rows], notes, several=len(queries) > 1)
+
+
+def _look_up(
+    catalog: Catalog, card: Card, queries: Sequence[Query], layers: Sequence[Layer], embed: Embed | None
+) -> _Found:
+    found = _Found(card)
+    for query in queries:
+        item = query.item(catalog, card.unit)
+        if item is None:
+            continue
+        vectors: Mapping[int, NDArray[np.float32]] = catalog.vectors_of(card.space, layers, item.id)
+        if not vectors and embed is not None:
+            vectors = embed(card, item)
+        if vectors:
+            found.vectors[query] = vectors
+            found.item_ids[query] = item.id
+    return found
+
+
+def _check_found(catalog: Catalog, query: Query, found: Sequence[_Found], notes: list[str]) -> None:
+    lacking = [one.card for one in found if query not in one.vectors]
+    if len(lacking) < len(found):
+        notes += [f"{query.shown!r} is not in {card.space}." for card in lacking]
+        return
+    units = {one.card.unit for one in found}
+    near = catalog.nearest_texts(query.marked.text if query.marked else query.shown, units)
+    nearest = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
+    space = ", ".join(one.card.space for one in found)
+    raise NotStoredError(
+        f"{query.shown!r} is not in {space}.{nearest} To encode it now, add --embed; to keep it, add it with "
+        "embstore build."
+    )
+
+
+def _search_layer(catalog: Catalog, found: _Found, layer: Layer, k: int, notes: list[str]) -> list[dict[str, Any]]:
+    queries = [query for query in found.vectors if layer.id in found.vectors[query]]
+    usable = []
+    for query in queries:
+        if np.any(found.vectors[query][layer.id]):
+            usable.append(query)
+        else:
+            notes.append(f"{query.shown!r} is the zero vector in {found.card.space} layer {layer.name}: no direction.")
+    if not usable:
+        return []
+    vectors = np.stack([found.vectors[query][layer.id] for query in usable])
+    ids, cosines = _search(catalog, found.card, layer, vectors, k + 1, notes)
+    rows = []
+    for query, near, near_cosines in zip(usable, ids, cosines, strict=True):
+        hits = [(int(i), float(c)) for i, c in zip(near, near_cosines, strict=True) if i >= 0]
+        _check_self(catalog, found, query, layer, hits)
+        others = [hit for hit in hits if hit[0] != found.item_ids[query]][:k]
+        rows += [
+            {
+                "space": found.card.space, "model": found.card.model, "layer": layer.id, "layer_name": layer.name,
+                "query": query.shown, "rank": rank, "item_id": item, "cosine": cosine,
+            }
+            for rank, (item, cosine) in enumerate(others, 1)
+        ]  # fmt: skip
+    return rows
+
+
+def _search(
+    catalog: Catalog, card: Card, layer: Layer, vectors: NDArray[np.float32], k: int, notes: list[str]
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    path = catalog.paths.index(card.space, layer)
+    shards = [shard.name for shard in catalog.shards[card.space]]
+    stored = index.IndexCard.read(path)
+    if stored is not None and stored.covers(shards):
+        return index.search(path, vectors, k)
+    state = "has no index" if stored is None else "has an index that is behind"
+    notes.append(f"{card.space} layer {layer.name} {state}: answered by an exact scan.")
+    from embstore.storage.vectors import LayerVectors  # brings pyarrow, which an index does not need
+
+    scan = LayerVectors(catalog.shards[card.space], layer.id, card.dim)
+    return index.search_exact(scan.map_with_ids(lambda ids, block: (ids, block)), vectors, k)
+
+
+def _check_self(catalog: Catalog, found: _Found, query: Query, layer: Layer, hits: list[tuple[int, float]]) -> None:
+    """Raise DamagedError where the index disagrees with the stored vector about the item itself."""
+    for item, cosine in hits:
+        if item == found.item_ids[query] and abs(cosine - 1) > _SELF_COSINE_ERROR:
+            raise DamagedError(
+                f"the vector of {query.shown!r} in {catalog.paths.embeddings(found.card.space)} and the index "
+                f"{catalog.paths.index(found.card.space, layer)} disagree (cosine {cosine:.6f}): one of them is damaged. "
+                "Run: embstore verify"
+            )
+
+
+def _only_occurrence(catalog: Catalog, text: str) -> Item | None:
+    found = catalog.occurrences(text)
+    if not found:
+        return None
+    if len(found) > 1:
+        examples = "; ".join(f'--text "{item.shown}"' for item in found[:3])
+        raise UsageError(f"{text!r} stands in {len(found)} contexts of the store. Choose one, as in {examples}.")
+    return found[0]
+
+
+def _text_of(items: Mapping[int, Item], row: Mapping[str, Any]) -> dict[str, Any]:
+    item = items.get(row["item_id"])
+    if item is None:
+        raise DamagedError(f"item {row['item_id']} of {row['space']} has no text in items/. Run: embstore verify")
+    return {"text": item.text, "context": None if item.context is None else item.shown}
+
+
+def _tabulate(rows: Sequence[Mapping[str, Any]], notes: Sequence[str], *, several: bool) -> Table:
+    shown = "context" if any(row["context"] for row in rows) else "text"
+    return table(
+        rows,
+        columns=COLUMNS,
+        notes=list(dict.fromkeys(notes)),
+        pivot=Pivot(
+            down=("query", "rank") if several else ("rank",),
+            across=("space", "layer_name"),
+            values=(shown, "cosine"),
+            joined=True,
+        ),
+    )

@@ -1,0 +1,76 @@
+"""Which columns of a table are read, and the names of their places."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.sources.rows import Blank, Row, row_or_blank
+
+DEFAULT_COLUMN = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The chosen columns of a table, in the order in which each row gives its texts.
+
+    Attributes:
+        source: how messages call the table.
+        names: the columns.
+    """
+
+    source: str
+    names: tuple[str, ...]
+
+    def texts(self, number: int, values: Sequence[str | None]) -> Iterator[Row | Blank]:
+        """Yield the texts of one row.
+
+        Args:
+            number: the line or row, from 1.
+            values: one for each of ``names``; None where it is missing.
+        """
+        for name, value in zip(self.names, values, strict=True):
+            yield row_or_blank(value, self.place(number, name))
+
+    def place(self, number: int, name: str) -> str:
+        """Return the place of a value: ``pairs.csv:12``, and its column where there are several."""
+        place = f"{self.source}:{number}"
+        return place if len(self.names) == 1 else f"{place} ({name})"
+
+
+def choose_columns(source: str, known: Sequence[str], asked: Sequence[str], *, open_ended: bool = False) -> Columns:
+    """Return the columns to read: those asked for, else the only one, else the one named ``text``.
+
+    Args:
+        source: how messages call the table.
+        known: the columns of the table.
+        asked: the columns that the user named.
+        open_ended: whether there may be columns besides the known ones, so that they cannot be checked yet.
+
+    Raises:
+        UsageError: nothing was asked for and there is no obvious choice, or a column was asked for twice.
+        UnknownNameError: a column is not in the table.
+        SourceError: a chosen column is in the table twice.
+    """
+    names = tuple(asked) or _default(source, known)
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise UsageError(f"--column {name!r} was given twice for {source}. Give each column once.")
+        if name not in known and not open_ended:
+            raise unknown_column(source, name, known)
+        if known.count(name) > 1:
+            raise SourceError(f"{source} has {known.count(name)} columns named {name!r}. Rename all but one of them.")
+    return Columns(source, names)
+
+
+def unknown_column(source: str, name: str, known: Sequence[str]) -> UnknownNameError:
+    """Return the error for a column that is not in the table."""
+    return UnknownNameError("column", name, known, f"Name a column of {source} with --column.")
+
+
+def _default(source: str, known: Sequence[str]) -> tuple[str, ...]:
+    if len(known) == 1:
+        return tuple(known)
+    if DEFAULT_COLUMN in known:
+        return (DEFAULT_COLUMN,)
+    listed = ", ".join(known)
+    raise UsageError(f"{source} has {len(known)} columns: {listed}. Say which hold the texts, with --column.")

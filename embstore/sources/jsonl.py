@@ -1,0 +1,94 @@
+"""JSON Lines files to rows: one object a line."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from embstore.errors import SourceError
+from embstore.sources.columns import DEFAULT_COLUMN, Columns, choose_columns, unknown_column
+from embstore.sources.lines import file_lines, strip_terminator
+from embstore.sources.rows import EMPTY_LINE, Blank, Row, Rows
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+_JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
+
+
+def open_jsonl(path: Path, name: str, columns: Sequence[str]) -> Rows:
+    """Return the reader of a JSON Lines file.
+
+    Only the first object is read here, and later ones may have more keys: whether a column is in none of
+    them is known when all have been read.
+
+    Raises:
+        SourceError: the first object cannot be read.
+        UsageError: no column was named, and none is the obvious one.
+    """
+    first = next((content for _, content in _objects(path, name) if content), {})
+    if not (first or columns):
+        return partial(_read, path, Columns(name, (DEFAULT_COLUMN,)))
+    return partial(_read, path, choose_columns(name, list(first), columns, open_ended=True))
+
+
+def _read(path: Path, columns: Columns) -> Iterator[Row | Blank]:
+    unseen = set(columns.names)
+    keys: dict[str, None] = {}
+    n_objects = 0
+    for number, content in _objects(path, columns.source):
+        if content is None:
+            yield Blank(f"{columns.source}:{number}", EMPTY_LINE)
+            continue
+        n_objects += 1
+        if unseen:
+            unseen.difference_update(content)
+            keys.update(dict.fromkeys(content))
+        yield from columns.texts(
+            number, [_text(content.get(key), key, columns.place(number, key)) for key in columns.names]
+        )
+    if unseen and n_objects:
+        raise unknown_column(columns.source, min(unseen, key=columns.names.index), list(keys))
+
+
+def _objects(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Yield the line and the object of each line, None for an empty line."""
+    # Inside JSON a lone \r is white space, so only \n ends a line.
+    for number, line in enumerate(file_lines(path, name, newline="\n"), 1):
+        content = strip_terminator(line)
+        yield number, _parse(content, f"{name}:{number}") if content.strip() else None
+
+
+def _parse(content: str, place: str) -> dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at character {error.colno}"
+    # Numbers of more than 4,300 digits, and thousands of brackets.
+    except (ValueError, RecursionError) as error:
+        reason = str(error)
+    else:
+        if isinstance(value, dict):
+            return value
+        reason = f"the line is {_type_name(value)}, not an object"
+    raise SourceError(f'{place}: not a JSON object: {reason}. Each line must be one object, such as {{"text": …}}.')
+
+
+def _text(value: object, key: str, place: str) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise SourceError(f"{place}: the value of {key!r} is {_type_name(value)}, not a string. Put it in quotes.")
+    if not value.isascii() and (match := _SURROGATE.search(value)):
+        raise SourceError(
+            f"{place}: the value of {key!r} has the lone surrogate \\u{ord(match[0]):x}, which is no "
+            "character. Write both halves of the pair, or remove it."
+        )
+    return value
+
+
+def _type_name(value: object) -> str:
+    if value is None:
+        return "null"
+    return _JSON_TYPES.get(type(value), "a string")

@@ -1,0 +1,1 @@
+"""Shards, summaries, cards and the catalog: the only package that imports duckdb."""

@@ -1,0 +1,131 @@
+"""The card of a space: everything that its vectors depend on."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self
+
+from embstore import atomic
+from embstore.errors import DamagedError, SpaceMismatchError
+from embstore.space import Layer, Layers, Pooling, Template, TopForm, Unit
+from embstore.storage.paths import StorePaths
+
+CARD_FORMAT = 1
+
+# What two builds must agree on to write into one space. Versions of libraries and dates may differ, and so may the
+# place of a checkpoint whose files are the same.
+_FINGERPRINT = ("weights_sha256", "tokenizer_sha256", "config_sha256")
+_IDENTITY = ("revision", *_FINGERPRINT, "unit", "pooling", "template", "layers", "dim", "dtype")
+_REMEDY = "Give the new space another name with --name, or build into another store."
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """The provenance of a space.
+
+    Attributes:
+        space: its name.
+        model: the short name of the checkpoint in this store.
+        checkpoint: the Hugging Face id, or the folder's name for a local checkpoint.
+        revision: the commit on the hub; None for a local checkpoint.
+        weights_sha256: of the weight files; with the next two, the checkpoint's fingerprint.
+        tokenizer_sha256: of the tokenizer's files.
+        config_sha256: of ``config.json``.
+        architecture: the class that was loaded.
+        unit: what a vector stands for.
+        pooling: how tokens became a vector.
+        template: the text put round an item.
+        layers: the stored layers.
+        dim: components of a vector.
+        dtype: ``float32`` or ``float16``, as stored.
+        max_tokens: the longest passage that the checkpoint reads.
+        versions: of the libraries that wrote the first shard.
+        created: when, in UTC (ISO 8601).
+    """
+
+    space: str
+    model: str
+    checkpoint: str
+    revision: str | None
+    weights_sha256: str
+    tokenizer_sha256: str
+    config_sha256: str
+    architecture: str
+    unit: Unit
+    pooling: Pooling
+    template: Template
+    layers: Layers
+    dim: int
+    dtype: str
+    max_tokens: int | None
+    versions: dict[str, str]
+    created: str
+
+    @property
+    def checkpoint_at_revision(self) -> str:
+        """The checkpoint with its revision, or with the first digits of its weights' hash."""
+        return f"{self.checkpoint}@{(self.revision or 'sha256:' + self.weights_sha256)[:19]}"
+
+    def differences(self, other: Self) -> dict[str, tuple[Any, Any]]:
+        """Return what keeps two cards from being of one space: field → (mine, the other's)."""
+        mine, its = self.to_dict(), other.to_dict()
+        different = {name: (mine[name], its[name]) for name in _IDENTITY if mine[name] != its[name]}
+        if mine["checkpoint"] != its["checkpoint"] and different.keys() & {*_FINGERPRINT}:
+            return {"checkpoint": (mine["checkpoint"], its["checkpoint"])} | different
+        return different
+
+    def check_same_space(self, wanted: Self) -> None:
+        """Raise SpaceMismatchError, showing each difference, unless ``wanted`` is this same space."""
+        if different := self.differences(wanted):
+            shown = "; ".join(f"{name} is {_short(a)}, not {_short(b)}" for name, (a, b) in different.items())
+            raise SpaceMismatchError(f"the space {self.space!r} exists and is another one: its {shown}. {_REMEDY}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the card as the JSON document that is stored."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["template"] = self.template.pattern
+        values["layers"] = [asdict(layer) for layer in self.layers]
+        return {
+            "format": CARD_FORMAT,
+            **values,
+            "n_blocks": self.layers.n_blocks,
+            "top_form": self.layers.top_form,
+        }
+
+    @classmethod
+    def from_dict(cls, document: dict[str, Any]) -> Self:
+        """Return the card of a stored document."""
+        values = {field.name: document[field.name] for field in fields(cls)}
+        top_form = document["top_form"] and TopForm(document["top_form"])
+        members = tuple(Layer(**layer) for layer in document["layers"])
+        values |= {
+            "unit": Unit(document["unit"]),
+            "pooling": Pooling(document["pooling"]),
+            "template": Template(document["template"]),
+            "layers": Layers(members, document["n_blocks"], top_form),
+        }
+        return cls(**values)
+
+
+def write_card(paths: StorePaths, card: Card) -> None:
+    """Store a card."""
+    atomic.write_document(paths.card(card.space), card.to_dict())
+
+
+def read_cards(paths: StorePaths) -> dict[str, Card]:
+    """Return the cards of all spaces, by name, in order of their names."""
+    return {path.stem: _read_card(path) for path in sorted(paths.spaces.glob("*.json"))}
+
+
+def _read_card(path: Path) -> Card:
+    try:
+        return Card.from_dict(json.loads(path.read_text("utf-8")))
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"{path} is not a card that embstore wrote: {error!r}. Run: embstore verify") from error
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        text = ",".join(layer["name"] for layer in value)
+    return text if len(text) <= 64 else text[:61] + "…"

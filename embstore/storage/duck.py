@@ -1,0 +1,58 @@
+"""Open DuckDB, the one way that embstore does it."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from embstore.errors import QueryError, UnknownNameError
+
+
+def connect(root: Path) -> duckdb.DuckDBPyConnection:
+    """Return an in-memory DuckDB that can read below ``root`` and nothing else, and downloads nothing."""
+    connection = duckdb.connect(
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "temp_directory": "",
+            "python_enable_replacements": False,  # SQL must not see the caller's variables
+        }
+    )
+    folder = quote(f"{root}/")
+    connection.execute(
+        f"SET allowed_directories = [{folder}]; SET enable_external_access = false; SET lock_configuration = true"
+    )
+    return connection
+
+
+def check_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Raise QueryError unless ``sql`` is exactly one SELECT."""
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryError(f"this SQL cannot be read: {first_line(error)}") from error
+    if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
+        raise QueryError("a store is only read: give one SELECT statement.")
+
+
+def explained(error: duckdb.Error, columns: Sequence[str]) -> QueryError | UnknownNameError:
+    """Return the error for a user's SQL: an unknown column names the nearest ones, all else DuckDB's own words."""
+    if match := re.search(r'Referenced column "([^"]+)" not found', str(error)):
+        return UnknownNameError("column", match[1], columns)
+    return QueryError(f"this SQL cannot be answered: {first_line(error)}")
+
+
+def first_line(error: duckdb.Error) -> str:
+    """Return what a DuckDB error says, without its picture of the statement."""
+    return re.split(r"\n\s*\n|\nLINE ", str(error))[0].replace("\n", " ")
+
+
+def quote(text: str) -> str:
+    """Return ``text`` as an SQL string."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def quote_name(name: str) -> str:
+    """Return ``name`` as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

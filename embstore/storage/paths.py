@@ -1,0 +1,81 @@
+"""Where each file of a store is."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from embstore.space import Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A committed shard and where its summary is."""
+
+    path: Path
+    summary_path: Path
+
+    @property
+    def name(self) -> str:
+        """The name that indexes and summaries know it by."""
+        return self.path.stem
+
+
+@dataclass(frozen=True, slots=True)
+class StorePaths:
+    """The paths of a store, all derived from its root."""
+
+    root: Path
+
+    @property
+    def marker(self) -> Path:
+        """The file that makes a folder a store."""
+        return self.root / "store.json"
+
+    @property
+    def lock(self) -> Path:
+        """The file that a writer locks."""
+        return self.root / ".lock"
+
+    @property
+    def items(self) -> Path:
+        """The folder of the items' Parquet files."""
+        return self.root / "items"
+
+    @property
+    def datasets(self) -> Path:
+        """The folder of the datasets' Parquet files."""
+        return self.root / "datasets"
+
+    @property
+    def skipped(self) -> Path:
+        """The folder of the Parquet files of skipped texts."""
+        return self.root / "skipped"
+
+    @property
+    def spaces(self) -> Path:
+        """The folder of the cards."""
+        return self.root / "spaces"
+
+    def card(self, space: str) -> Path:
+        """The card of a space."""
+        return self.spaces / f"{space}.json"
+
+    def embeddings(self, space: str) -> Path:
+        """The folder of a space's shards."""
+        return self.root / "embeddings" / f"space={space}"
+
+    def summaries(self, space: str) -> Path:
+        """The folder of a space's summaries."""
+        return self.root / "summaries" / f"space={space}"
+
+    def indexes(self, space: str) -> Path:
+        """The folder of a space's indexes."""
+        return self.root / "indexes" / f"space={space}"
+
+    def index(self, space: str, layer: Layer) -> Path:
+        """The FAISS index of one layer of a space; its card is beside it with the suffix ``.json``."""
+        return self.indexes(space) / f"layer={layer.id:02d}.faiss"
+
+    def shards(self, space: str) -> tuple[Shard, ...]:
+        """The committed shards of a space, in order of their names."""
+        files = sorted(self.embeddings(space).glob("part-*.parquet"))
+        return tuple(Shard(file, self.summaries(space) / file.name) for file in files)

@@ -1,0 +1,192 @@
+"""Shards: immutable Parquet files with all layers of some items, each with its summary.
+
+A shard is committed by the rename that gives it its name; its summary is in place before that. What a crash leaves is
+temporary files and at most a summary without a shard, and the next build removes both.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from embstore import atomic
+from embstore.errors import EncodeError
+from embstore.space import Layers
+from embstore.storage.paths import Shard, StorePaths
+from embstore.summary import Summary
+
+ROW_GROUP_ROWS = 1024
+FLOAT16_MAX = float(np.finfo(np.float16).max)
+
+SUMMARY_SCHEMA = pa.schema(
+    [
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("layer", pa.int16(), nullable=False),
+        pa.field("n", pa.int64(), nullable=False),
+        pa.field("n_zero", pa.int64(), nullable=False),
+        *(
+            pa.field(name, pa.list_(pa.field("element", pa.float64(), nullable=False)), nullable=False)
+            for name in ("total", "unit_total", "unit_square_total")
+        ),
+        *(
+            pa.field(name, pa.float64(), nullable=False)
+            for name in ("norm_total", "norm_square_total", "norm_min", "norm_max")
+        ),
+    ]
+)
+
+
+class NonFiniteVectorError(EncodeError):
+    """A vector has a component that is NaN or infinite.
+
+    Attributes:
+        item_id: the item whose vector it is.
+        layer: the name of the layer.
+    """
+
+    def __init__(self, item_id: int, layer: str) -> None:
+        super().__init__(f"the vector of item {item_id} at layer {layer} is not finite.")
+        self.item_id = item_id
+        self.layer = layer
+
+
+class Float16OverflowError(EncodeError):
+    """A vector has a component that float16 cannot hold."""
+
+    def __init__(self, item_id: int, layer: str, largest: float) -> None:
+        super().__init__(
+            f"the vector of item {item_id} at layer {layer} has a component of size {largest:.6g}; float16 ends at "
+            f"{FLOAT16_MAX:.0f}. Build this space with --dtype float32."
+        )
+        self.item_id = item_id
+        self.layer = layer
+
+
+def embeddings_schema(dim: int, dtype: str) -> pa.Schema:
+    """Return the Parquet schema of a shard: nothing in it is nullable."""
+    element = pa.field("element", pa.type_for_alias(dtype), nullable=False)
+    return pa.schema(
+        [
+            pa.field("layer", pa.int16(), nullable=False),
+            pa.field("item_id", pa.int64(), nullable=False),
+            pa.field("vector", pa.list_(element, dim), nullable=False),
+        ]
+    )
+
+
+def write_shard(
+    paths: StorePaths,
+    space: str,
+    layers: Layers,
+    item_ids: NDArray[np.int64],
+    vectors: NDArray[np.float32],
+    dtype: str = "float32",
+) -> Shard:
+    """Write one shard and its summary.
+
+    Args:
+        paths: the store.
+        space: the name of the space.
+        layers: the layers of ``vectors``, in its order.
+        item_ids: int64, shape (n,), no two alike; the rows are stored in ascending order of id.
+        vectors: float32, shape (layers, n, dim).
+        dtype: ``float32`` or ``float16``, as stored.
+
+    Raises:
+        NonFiniteVectorError: a component is NaN or infinite.
+        Float16OverflowError: a component does not fit float16.
+        StoreError: the disk is full or cannot be written.
+    """
+    order = np.argsort(item_ids)
+    item_ids = item_ids[order]
+    folder = paths.embeddings(space)
+    summaries = []
+    with atomic.temporary(folder) as temp:
+        schema = embeddings_schema(vectors.shape[2], dtype)
+        with pq.ParquetWriter(temp, schema, **_WRITER_OPTIONS) as writer:
+            for layer, rows in zip(layers, vectors, strict=True):
+                stored = _as_stored(rows[order], item_ids, layer.name, dtype)
+                summaries.append(Summary.of(stored))
+                _check_finite(summaries[-1], stored, item_ids, layer.name)
+                _write_layer(writer, schema, layer.id, item_ids, stored)
+        with temp.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        shard = Shard(folder / f"part-{digest[:16]}.parquet", paths.summaries(space) / f"part-{digest[:16]}.parquet")
+        _write_summary(shard, digest, temp.stat().st_size, layers, summaries)
+        atomic.publish(temp, shard.path)
+    return shard
+
+
+_WRITER_OPTIONS = {
+    "compression": "NONE",
+    "use_dictionary": False,
+    "write_statistics": ["layer", "item_id"],
+    "write_page_checksum": True,
+}
+
+
+def _as_stored(rows: NDArray[np.float32], item_ids: NDArray[np.int64], layer: str, dtype: str) -> NDArray[np.floating]:
+    if dtype == "float32":
+        return rows
+    largest = np.abs(rows).max(axis=1)
+    over = np.flatnonzero(largest > FLOAT16_MAX)
+    if not len(over):
+        with np.errstate(over="ignore"):  # 65504 < x < 65520 rounds down, what rounds up is caught below
+            cast = rows.astype(np.float16)
+        over = np.flatnonzero(np.isinf(cast).any(axis=1) & np.isfinite(largest))
+        if not len(over):
+            return cast
+    worst = over[0]
+    if not np.isfinite(largest[worst]):
+        raise NonFiniteVectorError(int(item_ids[worst]), layer)
+    raise Float16OverflowError(int(item_ids[worst]), layer, float(largest[worst]))
+
+
+def _check_finite(summary: Summary, rows: NDArray[np.floating], item_ids: NDArray[np.int64], layer: str) -> None:
+    if not summary.is_finite:
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        raise NonFiniteVectorError(int(item_ids[bad[0]]), layer)
+
+
+def _write_layer(
+    writer: pq.ParquetWriter,
+    schema: pa.Schema,
+    layer_id: int,
+    item_ids: NDArray[np.int64],
+    rows: NDArray[np.floating],
+) -> None:
+    vector_type = schema.field("vector").type
+    for start in range(0, len(rows), ROW_GROUP_ROWS):
+        part = slice(start, start + ROW_GROUP_ROWS)
+        ids = pa.array(item_ids[part])
+        vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows[part].reshape(-1)), type=vector_type)
+        layer = pa.array(np.full(len(ids), layer_id, dtype=np.int16))
+        writer.write_batch(pa.record_batch([layer, ids, vectors], schema=schema))
+
+
+def _write_summary(shard: Shard, digest: str, n_bytes: int, layers: Layers, summaries: Sequence[Summary]) -> None:
+    rows = [
+        {
+            "shard": shard.name, "sha256": digest, "bytes": n_bytes, "layer": layer.id,
+            **{name: _plain(getattr(summary, name)) for name in SUMMARY_SCHEMA.names[4:]},
+        }
+        for layer, summary in zip(layers, summaries, strict=True)
+    ]  # fmt: skip
+    write_table(shard.summary_path, rows, SUMMARY_SCHEMA)
+
+
+def _plain(value: object) -> object:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def write_table(path: Path, rows: Iterable[dict[str, object]], schema: pa.Schema) -> None:
+    """Write a small Parquet file atomically."""
+    with atomic.temporary(path.parent) as temp:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temp, write_page_checksum=True)
+        atomic.publish(temp, path)

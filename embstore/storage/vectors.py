@@ -1,0 +1,137 @@
+"""Read the vectors of one layer in bulk, block by block, in memory that does not grow with their number."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from embstore.errors import DamagedError
+from embstore.storage.paths import Shard
+from embstore.summary import Summary
+
+Ids = NDArray[np.int64]
+Block = NDArray[np.float32]
+T = TypeVar("T")
+
+_THREADS = min(8, os.cpu_count() or 1)
+
+
+class LayerVectors:
+    """The vectors of one layer of a space, or those of chosen items.
+
+    Every page that is read is checked against its CRC, so that an altered file is named and never answers.
+
+    Args:
+        shards: the shards of the space.
+        layer_id: the layer.
+        dim: components of a vector.
+        only: ascending ids of the items to keep; None keeps all.
+    """
+
+    def __init__(self, shards: Sequence[Shard], layer_id: int, dim: int, only: Ids | None = None) -> None:
+        self._shards = shards
+        self._layer_id = layer_id
+        self._only = only
+        self.dim = dim
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The sums over these vectors, computed by reading them once."""
+        total = Summary.empty(self.dim)
+        for part in self.map(Summary.of):
+            total = total + part
+        return total
+
+    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
+        """Yield ``function(block)`` for every block, in the order on disk.
+
+        The blocks (float32, shape (n, dim), read-only) are read and worked on by a few threads; no more than two
+        blocks per thread are held at a time.
+        """
+        return self.map_with_ids(lambda _, block: function(block))
+
+    def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
+        """Yield ``function(item_ids, block)`` for every block that holds a chosen item."""
+
+        def work(shard: Shard, file: pq.ParquetFile, group: int) -> T | None:
+            ids, block = self._read(shard, file, group)
+            return function(ids, block) if len(ids) else None
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            waiting: deque[Future[T | None]] = deque()
+            for task in self._groups():
+                waiting.append(pool.submit(work, *task))
+                if len(waiting) >= 2 * _THREADS:
+                    yield from _kept(waiting.popleft())
+            while waiting:
+                yield from _kept(waiting.popleft())
+
+    def gather(self) -> tuple[Ids, Block]:
+        """Return all ids (n,) and vectors (n, dim) in memory, by ascending id."""
+        parts = list(self.map_with_ids(lambda ids, block: (ids, block)))
+        if not parts:
+            return np.empty(0, np.int64), np.empty((0, self.dim), np.float32)
+        ids = np.concatenate([part[0] for part in parts])
+        vectors = np.concatenate([part[1] for part in parts])
+        order = np.argsort(ids)
+        return ids[order], vectors[order]
+
+    def _groups(self) -> Iterator[tuple[Shard, pq.ParquetFile, int]]:
+        for shard in self._shards:
+            file = _open(shard)
+            for group in range(file.num_row_groups):
+                if self._wanted(shard, file, group):
+                    yield shard, file, group
+
+    def _wanted(self, shard: Shard, file: pq.ParquetFile, group: int) -> bool:
+        columns = file.metadata.row_group(group)
+        layer, item = columns.column(0).statistics, columns.column(1).statistics
+        if layer is None or item is None:
+            raise _damage(shard, "its statistics are missing")
+        if layer.min != layer.max:
+            raise _damage(shard, f"row group {group} mixes layers")
+        if layer.min != self._layer_id or self._only is None:
+            return bool(layer.min == self._layer_id)
+        first = np.searchsorted(self._only, item.min)
+        return bool(first < len(self._only) and self._only[first] <= item.max)
+
+    def _read(self, shard: Shard, file: pq.ParquetFile, group: int) -> tuple[Ids, Block]:
+        try:
+            table = file.read_row_group(group, columns=["item_id", "vector"], use_threads=False)
+        except (OSError, pa.ArrowException) as error:
+            raise _damage(shard, error) from error
+        ids = table["item_id"].combine_chunks().to_numpy()
+        flat = table["vector"].combine_chunks().flatten().to_numpy()
+        block = flat.reshape(len(ids), self.dim).astype(np.float32, copy=False)
+        if self._only is None:
+            return ids, block
+        at = np.searchsorted(self._only, ids)
+        keep = self._only[np.minimum(at, len(self._only) - 1)] == ids if len(self._only) else np.zeros(len(ids), bool)
+        return (ids, block) if keep.all() else (ids[keep], block[keep])
+
+
+def _kept(future: Future[T | None]) -> Iterator[T]:
+    result = future.result()
+    if result is not None:
+        yield result
+
+
+def _open(shard: Shard) -> pq.ParquetFile:
+    try:
+        return pq.ParquetFile(shard.path, memory_map=True, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise _damage(shard, error) from error
+
+
+def _damage(shard: Shard, cause: object) -> DamagedError:
+    return DamagedError(
+        f"{shard.path} is damaged: {cause}. Run: embstore verify. To mend it, delete that file and build the same "
+        "sources again: exactly its items are embedded anew."
+    )

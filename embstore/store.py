@@ -1,0 +1,289 @@
+"""Store: the one object that users and the command line talk to."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import neighbours as nearest
+from embstore import query as queries
+from embstore.selection import SpaceFilter
+from embstore.storage.catalog import Catalog
+from embstore.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import duckdb
+
+    from embstore.report import BuildReport, Progress
+    from embstore.verify import Verification
+
+Names = str | Sequence[str]
+LayerSpec = str | int | Sequence[int]
+
+DEFAULT_MODELS = ("gpt2", "clip")
+DEFAULT_SOURCES = ("words",)
+
+
+class Store:
+    """A store of embeddings: the vectors of every layer of words, sentences and occurrences.
+
+    A store is opened at the first question and answers from what it held then; :meth:`refresh` looks again.
+
+    Args:
+        path: its folder; by default ``$EMBSTORE_STORE``, else ``./store``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        self.path = Path(path or os.environ.get("EMBSTORE_STORE") or "store")
+
+    def __repr__(self) -> str:
+        return f"Store({str(self.path)!r})"
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What the store held when it was opened."""
+        return Catalog(self.path)
+
+    def refresh(self) -> None:
+        """Forget what was read of the store, so that the next question sees what was written since."""
+        self.__dict__.pop("catalog", None)
+
+    def build(
+        self,
+        sources: Names = DEFAULT_SOURCES,
+        *,
+        models: Names = DEFAULT_MODELS,
+        unit: str = "word",
+        poolings: Names = (),
+        template: str = "{text}",
+        layers: LayerSpec = "all",
+        dtype: str = "float32",
+        columns: Names = (),
+        limit: int | None = None,
+        per_text: int | None = None,
+        seed: int = 0,
+        name: str | None = None,
+        index: str = "flat",
+        long: str = "skip",
+        device: str | None = None,
+        batch_tokens: int | None = None,
+        allow_pickle: bool = False,
+        shard_bytes: int | None = None,
+        dry_run: bool = False,
+        observe: "Callable[[Progress], None] | None" = None,
+    ) -> "BuildReport":
+        """Embed what the store lacks of some texts, every layer, and index it.
+
+        Args:
+            sources: files (.txt, .csv, .tsv, .jsonl, .parquet), ``-`` for standard input, or names of datasets.
+            models: short names (``gpt2``, ``clip``, ``minilm``), hub ids with optional ``@revision``, local folders,
+                or ``name=folder``.
+            unit: ``word``, ``sentence`` or ``occurrence`` (each word of each sentence, in its context).
+            poolings: ``last``, ``first``, ``mean``, ``bos``, ``eos``, ``projection``; all from one forward pass. By
+                default ``last``; for sentences ``eos`` where a causal model ends its input with a special token, else
+                ``mean``.
+            template: the text put round an item: ``{text}``, with ``{bos}`` and ``{eos}`` for the special tokens.
+            layers: which layers to keep, as in ``"all"``, ``"0,6,12"``, ``"0-12"``, ``-1``.
+            dtype: ``float32`` or ``float16``, as stored.
+            columns: the columns of tables that hold texts.
+            limit: stop after this many texts.
+            per_text: of occurrences, draw this many from each sentence.
+            seed: of that draw.
+            name: of the space; by default ``model.unit.pooling``.
+            index: ``flat`` or ``none``.
+            long: ``skip``, ``truncate`` or ``error``: what to do with a text longer than the context.
+            device: ``cpu``, ``cuda`` …; by default an accelerator where there is one.
+            batch_tokens: tokens of a batch; by default what suits the device.
+            allow_pickle: load pickled weights where there are no safetensors.
+            shard_bytes: bytes of vectors in a shard.
+            dry_run: write nothing, and report what would be done; times are then estimates.
+            observe: told how far the build is.
+
+        Returns:
+            What was embedded, what was there already, and what was skipped, with the reasons.
+
+        Raises:
+            EmbstoreError: see :mod:`embstore.errors`. What was committed before stays; the same call goes on from it.
+        """
+        from embstore.build import build, estimate
+        from embstore.job import Options
+        from embstore.space import Pooling, Template, Unit, parse_member
+        from embstore.storage.writer import SHARD_BYTES, StoreWriter
+        from embstore.texts import read_texts
+
+        options = Options(
+            unit=parse_member(Unit, unit),
+            poolings=tuple(parse_member(Pooling, one) for one in _names(poolings)),
+            template=Template(template),
+            layers=_layer_spec(layers),
+            dtype=dtype,
+            device=device,
+            batch_tokens=batch_tokens,
+            long=long,  # type: ignore[arg-type]  # checked by Options
+            index=index,
+            name=name,
+            allow_pickle=allow_pickle,
+        )
+        texts = read_texts(
+            _names(sources), options.unit, columns=_names(columns), limit=limit, per_text=per_text, seed=seed
+        )
+        observe = observe or (lambda _: None)
+        if dry_run:
+            return estimate(self.path, texts, _names(models), options, observe)
+        try:
+            with StoreWriter(self.path, shard_bytes=shard_bytes or SHARD_BYTES) as writer:
+                return build(writer, texts, _names(models), options, observe)
+        finally:
+            self.refresh()
+
+    def query(
+        self,
+        metric: str,
+        *,
+        models: Names = (),
+        spaces: Names = (),
+        unit: str | None = None,
+        pooling: str | None = None,
+        template: str | None = None,
+        layers: LayerSpec = "all",
+        where: str | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+        **parameters: Any,
+    ) -> Table:
+        """Compute a metric for each space and layer.
+
+        Args:
+            metric: its name; :data:`embstore.metrics.METRICS` lists them.
+            models: keep the spaces of these checkpoints.
+            spaces: keep these spaces.
+            unit: keep the spaces of this unit.
+            pooling: keep the spaces of this pooling.
+            template: keep the spaces of this template.
+            layers: numbers, ranges, ``all``, ``top``, ``raw`` or ``normed``.
+            where: an SQL expression over the item columns (item_id, unit, text, context_id, start, "end").
+            sample: draw this many items at random, without replacement.
+            seed: of that draw.
+            **parameters: of the metric.
+
+        Returns:
+            One row per space and layer, with ``n`` and, for what cannot be computed, None and a ``reason``.
+
+        Raises:
+            UnknownNameError: a name that is not known; says the nearest.
+            QueryError: nothing matches, or the SQL cannot be answered.
+        """
+        chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
+        rows = queries.Rows(where, sample, seed)
+        return queries.query(self.catalog, metric, chosen, _layer_spec(layers), rows, parameters)
+
+    def neighbours(
+        self,
+        texts: Names = (),
+        *,
+        marked: Names = (),
+        models: Names = (),
+        spaces: Names = (),
+        unit: str | None = None,
+        pooling: str | None = None,
+        template: str | None = None,
+        layers: LayerSpec = "top",
+        k: int = 10,
+        embed: bool = False,
+    ) -> Table:
+        """Find the k nearest items of each text, by cosine, the text itself left out.
+
+        Args:
+            texts: words or sentences.
+            marked: sentences with one word in brackets (``the [bank] of the river``), for occurrence spaces.
+            models: as in :meth:`query`.
+            spaces: as in :meth:`query`.
+            unit: as in :meth:`query`.
+            pooling: as in :meth:`query`.
+            template: as in :meth:`query`.
+            layers: as in :meth:`query`.
+            k: how many; fewer where the space has fewer.
+            embed: encode a text that is not stored, by the space's own checkpoint.
+
+        Returns:
+            One row per hit: space, model, layer, query, rank, item_id, text, context, cosine in [-1, 1].
+
+        Raises:
+            NotStoredError: a text is in none of the spaces, and ``embed`` is false.
+        """
+        chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
+        wanted = nearest.parse_queries(_names(texts), _names(marked))
+        return nearest.neighbours(self.catalog, wanted, chosen, _layer_spec(layers), k, _embedder() if embed else None)
+
+    def vectors(
+        self, space: str, layer: int | str, where: str | None = None
+    ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
+        """Return the vectors of one layer.
+
+        Args:
+            space: its name.
+            layer: a number, ``top``, ``raw`` or ``normed``.
+            where: an SQL expression over the item columns; None keeps all.
+
+        Returns:
+            Item ids (n,), texts (n) and vectors float32 (n, dim), row by row, by ascending id.
+        """
+        from embstore.errors import UsageError
+        from embstore.storage.vectors import LayerVectors
+
+        card = SpaceFilter(spaces=[space]).select(self.catalog.cards)[0]
+        layers = card.layers.select(str(layer)).members
+        if len(layers) != 1:
+            raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}.")
+        only = queries.Rows(where).select(self.catalog, space)
+        ids, vectors = LayerVectors(self.catalog.shards[space], layers[0].id, card.dim, only).gather()
+        items = self.catalog.items(ids.tolist())
+        return ids, [items[item].text for item in ids.tolist()], vectors
+
+    def info(self) -> Table:
+        """Return one row per space: its provenance, layers, items, bytes and the state of its index."""
+        from embstore.info import info
+
+        return info(self.catalog)
+
+    def skipped(self) -> Table:
+        """Return one row per text that got no vector or was truncated, with the reason."""
+        from embstore.info import skipped
+
+        return skipped(self.catalog)
+
+    def verify(self) -> "Verification":
+        """Read every file and check hashes, rows, finite values, ids and indexes against each other."""
+        from embstore.verify import verify
+
+        return verify(self.path)
+
+    def sql(self, select: str) -> "duckdb.DuckDBPyRelation":
+        """Return the DuckDB relation of one SELECT over the store.
+
+        Views: ``items``, ``embeddings``, ``summaries``, ``skipped``, ``spaces`` and ``datasets.<name>``.
+
+        Raises:
+            QueryError: it is not one SELECT, or cannot be answered.
+        """
+        return self.catalog.relation(select)
+
+
+def _names(names: Names) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _embedder() -> nearest.Embed:
+    from embstore.embed import embed_item  # loads a model when it is called
+
+    return embed_item
+
+
+def _layer_spec(layers: LayerSpec) -> str:
+    return str(layers) if isinstance(layers, str | int) else ",".join(map(str, layers))

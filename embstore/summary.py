@@ -1,0 +1,121 @@
+"""What vectors add up to: the sums from which common questions are answered without reading a vector.
+
+Names of dimensions: ``n`` vectors of ``dim`` components. A unit vector is u = x/‖x‖; zero vectors have none and are
+counted apart.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64Array = NDArray[np.float64]
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The sums of some vectors of one layer, in float64. Summaries of disjoint sets merge by addition.
+
+    Attributes:
+        n: the number of vectors, zero vectors included.
+        n_zero: the number of zero vectors.
+        total: Σx, shape (dim,).
+        unit_total: Σu over the non-zero vectors, shape (dim,).
+        unit_square_total: Σu² per dimension, shape (dim,).
+        norm_total: Σ‖x‖.
+        norm_square_total: Σ‖x‖².
+        norm_min: the smallest norm; infinity where n = 0.
+        norm_max: the largest norm; 0 where n = 0.
+    """
+
+    n: int
+    n_zero: int
+    total: Float64Array
+    unit_total: Float64Array
+    unit_square_total: Float64Array
+    norm_total: float
+    norm_square_total: float
+    norm_min: float
+    norm_max: float
+
+    @classmethod
+    def empty(cls, dim: int) -> Self:
+        """Return the summary of no vectors of ``dim`` components."""
+        return cls(0, 0, np.zeros(dim), np.zeros(dim), np.zeros(dim), 0.0, 0.0, float("inf"), 0.0)
+
+    @classmethod
+    def of(cls, vectors: NDArray[np.floating]) -> Self:
+        """Sum up vectors.
+
+        Args:
+            vectors: float array of shape (n, dim). They are taken to float64 chunk by chunk, each small enough for
+                the processor's cache.
+        """
+        n, dim = vectors.shape
+        summary = cls.empty(dim)
+        rows = max(1, _CHUNK_BYTES // (8 * max(1, dim)))
+        for start in range(0, n, rows):
+            summary = summary + cls._of_chunk(vectors[start : start + rows].astype(np.float64))
+        return summary
+
+    @classmethod
+    def _of_chunk(cls, x: Float64Array) -> Self:
+        squares = x * x
+        norm_squares = squares.sum(axis=1)
+        norms = np.sqrt(norm_squares)
+        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+        return cls(
+            n=len(x),
+            n_zero=int(np.count_nonzero(norms == 0)),
+            total=x.sum(axis=0),
+            unit_total=inverse @ x,
+            unit_square_total=(inverse * inverse) @ squares,
+            norm_total=float(norms.sum()),
+            norm_square_total=float(norm_squares.sum()),
+            norm_min=float(norms.min()),
+            norm_max=float(norms.max()),
+        )
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            self.n + other.n,
+            self.n_zero + other.n_zero,
+            self.total + other.total,
+            self.unit_total + other.unit_total,
+            self.unit_square_total + other.unit_square_total,
+            self.norm_total + other.norm_total,
+            self.norm_square_total + other.norm_square_total,
+            min(self.norm_min, other.norm_min),
+            max(self.norm_max, other.norm_max),
+        )
+
+    @property
+    def mean(self) -> Float64Array:
+        """The mean vector Σx/n, shape (dim,); zeros where n = 0."""
+        return self.total / max(1, self.n)
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every component of every vector was finite."""
+        return bool(np.isfinite(self.norm_square_total))
+
+    def isclose(self, other: Self, *, rtol: float = 1e-9) -> bool:
+        """Return whether two summaries agree up to rounding, each sum relative to its own size.
+
+        A sum of n unit vectors is compared with n in mind, since its parts may cancel.
+        """
+        if (self.n, self.n_zero) != (other.n, other.n_zero):
+            return False
+        scale = max(1.0, abs(self.norm_total))
+        pairs: list[tuple[Float64Array | float, Float64Array | float, float]] = [
+            (self.total, other.total, scale),
+            (self.unit_total, other.unit_total, max(1, self.n)),
+            (self.unit_square_total, other.unit_square_total, max(1, self.n)),
+            (self.norm_total, other.norm_total, scale),
+            (self.norm_square_total, other.norm_square_total, max(1.0, abs(self.norm_square_total))),
+            (self.norm_min, other.norm_min, scale),
+            (self.norm_max, other.norm_max, scale),
+        ]
+        return all(np.allclose(mine, its, rtol=0, atol=rtol * size) for mine, its, size in pairs)

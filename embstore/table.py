@@ -1,0 +1,153 @@
+"""Table: what every question to a store returns."""
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
+    import polars
+    import pyarrow
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Pivot:
+    """How a long table is laid out for the eye.
+
+    Attributes:
+        down: the columns that name a row of the layout.
+        across: the columns whose values stand side by side.
+        values: the columns shown for each value of ``across``.
+        heads: how a row of the layout is headed: the names of ``down`` for the eye.
+        joined: whether the values share one cell.
+        order: a numeric column by which the rows of the layout are sorted; None keeps the order of the rows.
+    """
+
+    down: tuple[str, ...]
+    across: tuple[str, ...]
+    values: tuple[str, ...]
+    heads: tuple[str, ...] = ()
+    joined: bool = False
+    order: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table of results, in long form: one row per result.
+
+    Attributes:
+        columns: the names of the columns, in order.
+        rows: the rows, each with every column; a value that cannot be computed is None.
+        notes: what a reader must know beside the numbers (an exact scan was used, a space lacks a layer …).
+        pivot: how to lay the table out for the eye; None shows it as it is.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    pivot: Pivot | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __getitem__(self, column: str) -> list[Any]:
+        """Return one column as a list."""
+        return [row[column] for row in self.rows]
+
+    def to_pylist(self) -> list[dict[str, Any]]:
+        """Return the rows as dictionaries."""
+        return [dict(row) for row in self.rows]
+
+    def to_arrow(self) -> "pyarrow.Table":
+        """Return the table as a ``pyarrow.Table``."""
+        import pyarrow
+
+        if not self.rows:
+            return pyarrow.table({column: pyarrow.nulls(0) for column in self.columns})
+        return pyarrow.Table.from_pydict({column: self[column] for column in self.columns})
+
+    def to_pandas(self) -> "pandas.DataFrame":
+        """Return the table as a ``pandas.DataFrame`` (needs pandas)."""
+        import pandas
+
+        return pandas.DataFrame(self.to_pylist(), columns=list(self.columns))
+
+    def to_polars(self) -> "polars.DataFrame":
+        """Return the table as a ``polars.DataFrame`` (needs polars)."""
+        import polars
+
+        return polars.DataFrame(self.to_pylist(), schema=list(self.columns), infer_schema_length=None)
+
+    def layout(self) -> tuple[list[str], list[list[str]]]:
+        """Return the header and the cells as they are shown: layers down and spaces across, numbers rounded."""
+        if self.pivot is None:
+            return list(self.columns), [[show(row[c]) for c in self.columns] for row in self.rows]
+        pivot = self.pivot
+        heads = list(dict.fromkeys(_key(row, pivot.across) for row in self.rows))
+        keys = self._keys_down(pivot)
+        rows = {(_key(row, pivot.down), _key(row, pivot.across)): row for row in self.rows}
+        header = [*(pivot.heads or pivot.down)]
+        lines = [[show(part) for part in key] for key in keys]
+        for head in heads:
+            header += _column_heads(pivot, " ".join(map(str, head)), alone=len(heads) == 1)
+            for key, line in zip(keys, lines, strict=True):
+                row = rows.get((key, head))
+                cells = ["" if row is None else show(row[value]) for value in pivot.values]
+                line += ["  ".join(cells).strip()] if pivot.joined else cells
+        return header, lines
+
+    def _keys_down(self, pivot: Pivot) -> list[tuple[Any, ...]]:
+        keys = list(dict.fromkeys(_key(row, pivot.down) for row in self.rows))
+        if pivot.order is None:
+            return keys
+        last = {key: max(row[pivot.order] for row in self.rows if _key(row, pivot.down) == key) for key in keys}
+        return sorted(keys, key=last.__getitem__)
+
+    def __repr__(self) -> str:
+        header, lines = self.layout()
+        widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            for line in [header, *lines]
+        )
+
+    def _repr_html_(self) -> str:
+        header, lines = self.layout()
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in lines)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _column_heads(pivot: Pivot, head: str, *, alone: bool) -> list[str]:
+    if pivot.joined or len(pivot.values) == 1:
+        return [head]
+    return list(pivot.values) if alone else [f"{head} {value}" for value in pivot.values]
+
+
+def _key(row: Row, columns: tuple[str, ...]) -> tuple[Any, ...]:
+    return tuple(row[column] for column in columns)
+
+
+def show(value: object) -> str:
+    """Return a value as text for the eye: floats to four decimals, a dash for what is missing."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.3e}"
+    if isinstance(value, list | tuple):
+        return " ".join(show(part) for part in value)
+    return str(value)
+
+
+def table(
+    rows: Sequence[Row], *, columns: Sequence[str], notes: Sequence[str] = (), pivot: Pivot | None = None
+) -> Table:
+    """Return a Table; every row must have every column."""
+    complete = tuple({column: row[column] for column in columns} for row in rows)
+    return Table(tuple(columns), complete, tuple(notes), pivot)

@@ -1,0 +1,191 @@
+"""Checkpoints with random weights: a tiny one for each architecture, and two of full size."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import transformers as tf
+from encode_vocabularies import (
+    bpe,
+    metaspace_bpe,
+    modernbert_tokenizer,
+    real_clip,
+    real_gpt2,
+    unigram,
+    wordpiece,
+)
+
+POSITIONS = 64
+SMALL = {"num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 32, "intermediate_size": 64}
+
+
+def save(folder: Path, model: tf.PreTrainedModel, tokenizer: tf.PreTrainedTokenizerFast, noise: float = 0.1) -> Path:
+    """Write a checkpoint whose weights are random everywhere.
+
+    Fresh norms have weight 1 and bias 0, so that a norm applied twice would go unnoticed.
+    """
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += noise * torch.randn(parameter.shape, generator=generator)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def gpt2(folder: Path) -> Path:
+    config = tf.GPT2Config(n_layer=3, n_head=4, n_embd=32, n_positions=POSITIONS)
+    return save(folder, tf.GPT2LMHeadModel(config), real_gpt2())
+
+
+def opt(folder: Path) -> Path:
+    parts = bpe(["<s>", "<pad>", "</s>", "<unk>"])
+    tokenizer = tf.GPT2Tokenizer(
+        **parts, bos_token="</s>", eos_token="</s>", unk_token="</s>", pad_token="<pad>", model_max_length=POSITIONS
+    )
+    tokenizer.add_bos_token = True
+    tokenizer.update_post_processor()
+    config = tf.OPTConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        ffn_dim=64,
+        word_embed_proj_dim=32,
+        max_position_embeddings=POSITIONS,
+        pad_token_id=1,
+    )
+    return save(folder, tf.OPTForCausalLM(config), tokenizer)
+
+
+def gpt_neox(folder: Path) -> Path:
+    tokenizer = tf.GPTNeoXTokenizer(**bpe(["<|endoftext|>", "<|padding|>"]))
+    config = tf.GPTNeoXConfig(vocab_size=len(tokenizer), max_position_embeddings=POSITIONS, **SMALL)
+    return save(folder, tf.GPTNeoXForCausalLM(config), tokenizer)
+
+
+def llama(folder: Path) -> Path:
+    tokenizer = tf.LlamaTokenizer(**metaspace_bpe(["<unk>", "<s>", "</s>"]), add_bos_token=True)
+    config = tf.LlamaConfig(vocab_size=len(tokenizer), max_position_embeddings=POSITIONS, **SMALL)
+    return save(folder, tf.LlamaForCausalLM(config), tokenizer)
+
+
+def qwen2(folder: Path) -> Path:
+    tokenizer = tf.Qwen2Tokenizer(**bpe(["<|endoftext|>"]))
+    config = tf.Qwen2Config(
+        vocab_size=len(tokenizer), max_position_embeddings=POSITIONS, num_key_value_heads=2, **SMALL
+    )
+    return save(folder, tf.Qwen2ForCausalLM(config), tokenizer)
+
+
+def qwen3(folder: Path) -> Path:
+    tokenizer = tf.Qwen2Tokenizer(**bpe(["<|endoftext|>"]))
+    config = tf.Qwen3Config(
+        vocab_size=len(tokenizer), max_position_embeddings=POSITIONS, num_key_value_heads=2, head_dim=8, **SMALL
+    )
+    return save(folder, tf.Qwen3ForCausalLM(config), tokenizer)
+
+
+def bert(folder: Path) -> Path:
+    vocab = wordpiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    tokenizer = tf.BertTokenizer(vocab=vocab, model_max_length=POSITIONS)
+    config = tf.BertConfig(vocab_size=len(vocab), max_position_embeddings=POSITIONS, **SMALL)
+    return save(folder, tf.BertForMaskedLM(config), tokenizer)
+
+
+def distilbert(folder: Path) -> Path:
+    vocab = wordpiece(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    tokenizer = tf.BertTokenizer(vocab=vocab, model_max_length=POSITIONS)
+    config = tf.DistilBertConfig(
+        vocab_size=len(vocab), max_position_embeddings=POSITIONS, n_layers=3, n_heads=4, dim=32, hidden_dim=64
+    )
+    return save(folder, tf.DistilBertForMaskedLM(config), tokenizer)
+
+
+def roberta(folder: Path) -> Path:
+    parts = bpe(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
+    tokenizer = tf.RobertaTokenizer(**parts, model_max_length=512)
+    config = tf.RobertaConfig(
+        vocab_size=len(tokenizer), max_position_embeddings=POSITIONS + 2, type_vocab_size=1, pad_token_id=1, **SMALL
+    )
+    return save(folder, tf.RobertaForMaskedLM(config), tokenizer)
+
+
+def mpnet(folder: Path) -> Path:
+    vocab = wordpiece(["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>"])
+    tokenizer = tf.MPNetTokenizer(vocab=vocab, model_max_length=512)
+    config = tf.MPNetConfig(vocab_size=len(tokenizer), max_position_embeddings=POSITIONS + 2, pad_token_id=1, **SMALL)
+    return save(folder, tf.MPNetForMaskedLM(config), tokenizer)
+
+
+def modernbert(folder: Path) -> Path:
+    tokenizer = modernbert_tokenizer(POSITIONS)
+    ids = {f"{mark}_token_id": tokenizer.convert_tokens_to_ids(f"[{mark.upper()}]") for mark in ("pad", "cls", "sep")}
+    config = tf.ModernBertConfig(
+        vocab_size=len(tokenizer),
+        max_position_embeddings=POSITIONS,
+        bos_token_id=None,
+        eos_token_id=None,
+        **ids,
+        **SMALL,
+    )
+    return save(folder, tf.ModernBertForMaskedLM(config), tokenizer)
+
+
+def t5(folder: Path) -> Path:
+    tokenizer = tf.T5Tokenizer(vocab=unigram(), extra_ids=0, model_max_length=POSITIONS)
+    config = tf.T5Config(vocab_size=len(tokenizer), d_model=32, d_kv=8, d_ff=64, num_layers=3, num_heads=4)
+    return save(folder, tf.T5ForConditionalGeneration(config), tokenizer)
+
+
+def clip(folder: Path, **text: object) -> Path:
+    """CLIP as on the hub: two towers, the text tower with the legacy ids that are not the tokenizer's."""
+    tokenizer = real_clip()
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
+    legacy = {"bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1, "vocab_size": len(tokenizer)}
+    config = tf.CLIPConfig(
+        text_config={**sizes, "num_hidden_layers": 3, **legacy, **text},
+        vision_config={**sizes, "num_hidden_layers": 1, "image_size": 32, "patch_size": 16},
+        projection_dim=24,
+    )
+    return save(folder, tf.CLIPModel(config), tokenizer)
+
+
+def clip_new_ids(folder: Path) -> Path:
+    """CLIP with the tokenizer's own ids in its config."""
+    return clip(folder, bos_token_id=49406, eos_token_id=49407, pad_token_id=49407)
+
+
+def gpt2_full(folder: Path) -> Path:
+    return save(folder, tf.GPT2Model(tf.GPT2Config()), real_gpt2(), noise=0.01)
+
+
+def clip_full(folder: Path) -> Path:
+    config = tf.CLIPConfig(
+        text_config={"bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1},
+        vision_config={"num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2},
+        projection_dim=512,
+    )
+    return save(folder, tf.CLIPModel(config), real_clip(), noise=0.01)
+
+
+TINY: dict[str, Callable[[Path], Path]] = {
+    builder.__name__: builder
+    for builder in (
+        gpt2,
+        opt,
+        gpt_neox,
+        llama,
+        qwen2,
+        qwen3,
+        bert,
+        distilbert,
+        roberta,
+        mpnet,
+        modernbert,
+        t5,
+        clip,
+        clip_new_ids,
+    )
+}
+FULL: dict[str, Callable[[Path], Path]] = {"gpt2": gpt2_full, "clip": clip_full}

@@ -1,0 +1,63 @@
+"""Texts for the tests: short and long, capitals, emoji, words of many tokens, a word twice in a sentence."""
+
+from embstore.encode import Encoded, Encoder, Skipped
+from embstore.space import Pooling, Template, Unit
+from embstore.text import Item, Passage, Span, items_of, passages_of
+
+WORDS = [
+    "cat",
+    "dog",
+    "FBI",
+    "McDonald",
+    "antidisestablishmentarianism",
+    "ice cream",
+    "don't",
+    "naïve",
+    "🙂",
+    "42",
+    "a",
+]
+SENTENCES = [
+    "Hi.",
+    "The cat sat on the mat, and the other cat sat on the hat.",
+    "She asked: “Who's there?” — nobody answered.",
+    "I ❤ NY 🙂🙂, said Maradona in 1986!",
+    "Central banks raised rates; the river bank flooded.",
+    "the the the the the the the the the the the the",
+    "quick brown fox",
+]
+CONTEXTS = [
+    "The cat sat on the mat, and the other cat sat on the hat.",
+    "Central banks raised rates; the river bank flooded.",
+    "A cat",
+    "She sells seashells to McDonald and the FBI by the shore",
+]
+
+
+def items(unit: Unit) -> list[Item]:
+    texts = {Unit.WORD: WORDS, Unit.SENTENCE: SENTENCES, Unit.OCCURRENCE: CONTEXTS}[unit]
+    return [item for text in texts for item in items_of(text, unit)]
+
+
+def passages(members: list[Item], encoder: Encoder, template: Template = Template()) -> list[Passage]:  # noqa: B008
+    bos, eos = encoder.template_strings(template)
+    return list(passages_of(members, template, bos=bos, eos=eos))
+
+
+def passage(text: str, item_id: int = 1, span: Span | None = None) -> Passage:
+    return Passage(text, (span or Span(0, len(text)),), (item_id,))
+
+
+def run(encoder: Encoder, given: list[Passage], pooling: Pooling = Pooling.LAST, **options: object):
+    """Encode for one pooling; return {item id: (layers, dim)} and what was skipped."""
+    vectors, skipped = {}, []
+    for result in encoder.encode(given, poolings=[pooling], **options):
+        if isinstance(result, Skipped):
+            skipped.append(result)
+        else:
+            vectors.update(by_id(result, pooling))
+    return vectors, skipped
+
+
+def by_id(result: Encoded, pooling: Pooling) -> dict:
+    return {int(item): result.vectors[pooling][:, row] for row, item in enumerate(result.item_ids)}

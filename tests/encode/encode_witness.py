@@ -1,0 +1,111 @@
+"""The second witness: one text at a time through plain transformers, nothing of embstore's encoder."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers as tf
+
+from embstore.space import Pooling
+
+# Where the last block is, written down by hand for each architecture that has a final norm.
+LAST_BLOCK = {
+    "GPT2Model": lambda model: model.h[-1],
+    "OPTModel": lambda model: model.decoder.layers[-1],
+    "GPTNeoXModel": lambda model: model.layers[-1],
+    "LlamaModel": lambda model: model.layers[-1],
+    "Qwen2Model": lambda model: model.layers[-1],
+    "Qwen3Model": lambda model: model.layers[-1],
+    "ModernBertModel": lambda model: model.layers[-1],
+    "T5EncoderModel": lambda model: model.encoder.block[-1],
+    "CLIPTextModelWithProjection": lambda model: model.text_model.encoder.layers[-1],
+}
+CLASSES = {"clip": tf.CLIPTextModelWithProjection, "t5": tf.T5EncoderModel}
+
+
+@dataclass
+class Witness:
+    folder: Path
+    device: str = "cpu"
+    tokenizer: Any = field(init=False)
+    model: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        config = tf.AutoConfig.from_pretrained(self.folder)
+        options = {}
+        if config.model_type == "clip":
+            config.text_config.projection_dim = config.projection_dim
+            options["config"] = config.text_config
+        cls = CLASSES.get(config.model_type, tf.AutoModel)
+        self.tokenizer = tf.AutoTokenizer.from_pretrained(self.folder)
+        self.model = cls.from_pretrained(self.folder, dtype=torch.float32, **options).eval().to(self.device)
+        self.is_clip = config.model_type == "clip"
+
+    def states(self, text: str, **options: Any) -> tuple[np.ndarray, Any, Any]:
+        """Return every layer with the top's other form, float32 (layers, t, dim), the outputs and the encoding."""
+        encoding = self.tokenizer(text, return_tensors="pt", **options).to(self.device)
+        blocks: list[torch.Tensor] = []
+        handle = None
+        if block := LAST_BLOCK.get(type(self.model).__name__):
+            handle = block(self.model).register_forward_hook(
+                lambda _m, _i, out: blocks.append(out[0] if isinstance(out, tuple) else out)
+            )
+        with torch.no_grad():
+            outputs = self.model(**encoding, output_hidden_states=True)
+        layers = list(outputs.hidden_states)
+        if handle is not None:
+            handle.remove()
+            raw, normed = blocks[-1], outputs.last_hidden_state
+            assert not torch.equal(raw, normed)
+            layers.append(normed if torch.equal(layers[-1], raw) else raw)
+        return torch.stack(layers)[:, 0].cpu().numpy(), outputs, encoding
+
+    def vector(
+        self, text: str, start: int, end: int, pooling: Pooling, marks: tuple[int, int] | None, **options: Any
+    ) -> np.ndarray:
+        """Return one item's vector, float32 (layers, dim).
+
+        Args:
+            text: the whole string for the tokenizer.
+            start: where the item begins in it.
+            end: where it ends.
+            pooling: as it says.
+            marks: the item is every token that is not special, but for so many of the template's before and after;
+                None: the tokens that hold its characters.
+            options: for the tokenizer.
+        """
+        states, outputs, encoding = self.states(text, **options)
+        if pooling is Pooling.PROJECTION:
+            return outputs.text_embeds.cpu().numpy()
+        ids = encoding["input_ids"][0].tolist()
+        if pooling is Pooling.BOS:
+            return states[:, 0]
+        if pooling is Pooling.EOS:
+            return states[:, ids.index(self.tokenizer.eos_token_id) if self.is_clip else -1]
+        if marks is None:
+            chars = [encoding.token_to_chars(place) or (0, 0) for place in range(len(ids))]
+            # RoBERTa trims blanks off its tokens' characters, so that a blank alone has none: it is where it begins.
+            held = [set(range(*span)) or {span[0], span[0] - 1} for span in chars]
+            inside = [
+                set(range(start, end)) >= token if a == b else bool(set(range(start, end)) & token)
+                for token, (a, b) in zip(held, chars, strict=True)
+            ]
+            chosen = [place for place, is_inside in enumerate(inside) if is_inside]
+        else:
+            special = encoding.encodings[0].special_tokens_mask
+            chosen = [place for place, mark in enumerate(special) if not mark]
+            chosen = chosen[marks[0] : len(chosen) - marks[1]]
+        rows = states[:, chosen]
+        if pooling is Pooling.MEAN:
+            return rows.mean(axis=1)
+        return rows[:, 0] if pooling is Pooling.FIRST else rows[:, -1]
+
+
+def worst(actual: np.ndarray, expected: np.ndarray) -> float:
+    """Return the largest difference relative to the expected vector's norm, over the layers."""
+    assert actual.shape == expected.shape
+    norms = np.linalg.norm(expected, axis=-1)
+    assert norms.min() > 0
+    return float((np.linalg.norm(actual - expected, axis=-1) / norms).max())

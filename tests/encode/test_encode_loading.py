@@ -1,0 +1,177 @@
+"""Which checkpoints are refused, and how."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import torch
+import transformers as tf
+from encode_texts import passage, run
+from safetensors.torch import load_file, save_file
+
+from embstore.encode import Encoder, Tokenizer, resolve
+from embstore.encode import models as models_module
+from embstore.errors import CheckpointError, UsageError
+from embstore.space import Pooling, Template, Unit
+
+
+@pytest.fixture
+def copy(tiny_folder, tmp_path):
+    return lambda name: Path(shutil.copytree(tiny_folder(name), tmp_path / name))
+
+
+def edit(folder: Path, **changes: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def drop(folder: Path, part: str) -> None:
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if part not in name}
+    assert len(kept) < len(weights)
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_missing_weights_are_refused_by_name(copy) -> None:
+    folder = copy("bert")
+    drop(folder, "layer.1.attention.output.dense.weight")
+    with pytest.raises(CheckpointError, match=r"lack encoder\.layer\.1\.attention\.output\.dense\.weight"):
+        Encoder.load(resolve(str(folder)), device="cpu")
+
+
+def test_clip_without_a_projection_has_no_such_pooling(copy) -> None:
+    folder = copy("clip")
+    drop(folder, "text_projection.weight")
+    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    assert Pooling.PROJECTION not in encoder.tokenizer.poolings_of(Unit.SENTENCE, Template())
+    assert Pooling.EOS in encoder.tokenizer.poolings_of(Unit.SENTENCE, Template())
+
+
+def test_weights_of_another_size_are_refused(copy) -> None:
+    folder = copy("bert")
+    edit(folder, hidden_size=64)
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        Encoder.load(resolve(str(folder)), device="cpu")
+
+
+def test_damaged_weights_are_refused(copy) -> None:
+    folder = copy("bert")
+    data = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        Encoder.load(resolve(str(folder)), device="cpu")
+
+
+def test_pickles_only_when_allowed(copy, tiny) -> None:
+    folder = copy("bert")
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match="--allow-pickle"):
+        resolve(str(folder))
+    checkpoint = resolve(str(folder), allow_pickle=True)
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        Encoder.load(checkpoint, device="cpu")
+    vectors, _ = run(Encoder.load(checkpoint, device="cpu", allow_pickle=True), [passage("cat")])
+    expected, _ = run(tiny("bert"), [passage("cat")])
+    assert (vectors[1] == expected[1]).all()
+
+
+def test_a_slow_tokenizer_is_refused(copy, monkeypatch) -> None:
+    checkpoint = resolve(str(copy("bert")))
+    monkeypatch.setattr(tf.BertTokenizer, "is_fast", property(lambda self: False))
+    with pytest.raises(CheckpointError, match=r"only a slow tokenizer \(BertTokenizer\).*fast one"):
+        Tokenizer.load(checkpoint)
+
+
+def test_a_damaged_tokenizer_is_refused(copy) -> None:
+    folder = copy("bert")
+    (folder / "tokenizer.json").write_text("{")
+    with pytest.raises(CheckpointError, match="the tokenizer of 'bert'"):
+        Tokenizer.load(resolve(str(folder)))
+
+
+@pytest.mark.parametrize("kind", ["bart", "whisper", "vit", "wav2vec2", "llava", "siglip"])
+def test_other_kinds_of_models_are_refused(copy, kind: str) -> None:
+    folder = copy("bert")
+    (folder / "config.json").write_text(json.dumps({"model_type": kind}))
+    with pytest.raises(CheckpointError, match=f"is a {kind} model, which is not a text model"):
+        Encoder.load(resolve(str(folder)), device="cpu")
+
+
+def test_remote_code_is_never_run(copy) -> None:
+    folder = copy("bert")
+    (folder / "evil.py").write_text("raise SystemExit('ran')")
+    config = {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match="never runs"):
+        Encoder.load(resolve(str(folder)), device="cpu")
+
+
+@pytest.mark.parametrize("config", ["{", "[]", '{"model_type": "no-such-architecture"}', "{}"])
+def test_a_strange_config_is_refused(copy, config: str) -> None:
+    folder = copy("bert")
+    (folder / "config.json").write_text(config)
+    with pytest.raises(CheckpointError, match="the config of 'bert'"):
+        Encoder.load(resolve(str(folder)), device="cpu")
+
+
+def test_layers_that_cannot_be_verified_are_refused(copy, monkeypatch) -> None:
+    checkpoint = resolve(str(copy("gpt2")))
+    load = models_module.load_model
+
+    def with_another_end(*args, **kwargs):
+        model, has_projection = load(*args, **kwargs)
+        forward = model.forward
+
+        def doubled(*a, **k):
+            outputs = forward(*a, **k)
+            outputs.hidden_states = (*outputs.hidden_states[:-1], outputs.hidden_states[-1] * 2)
+            return outputs
+
+        model.forward = doubled
+        return model, has_projection
+
+    monkeypatch.setattr("embstore.encode.encoder.load_model", with_another_end)
+    with pytest.raises(CheckpointError, match=r"cannot verify the layers of 'gpt2' \(GPT2Model\)"):
+        Encoder.load(checkpoint, device="cpu")
+
+
+def test_a_model_that_padding_disturbs_is_never_padded(copy, monkeypatch) -> None:
+    checkpoint = resolve(str(copy("bert")))
+    load = models_module.load_model
+
+    def without_mask(*args, **kwargs):
+        model, has_projection = load(*args, **kwargs)
+        forward = model.forward
+        monkeypatch.setattr(model, "forward", lambda *a, **k: forward(*a, **(k | {"attention_mask": None})))
+        return model, has_projection
+
+    monkeypatch.setattr("embstore.encode.encoder.load_model", without_mask)
+    encoder = Encoder.load(checkpoint, device="cpu")
+    assert not encoder._contract.pads
+    given = [passage(" ".join(["cat"] * n), n) for n in range(20, 30)]
+    assert len(list(encoder.encode(given, poolings=[Pooling.LAST], batch_tokens=9999))) == 10
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense", "meta:7:7"])
+def test_an_unknown_device_is_refused(copy, device: str) -> None:
+    with pytest.raises(UsageError, match="--device cpu"):
+        Encoder.load(resolve(str(copy("bert"))), device=device)
+
+
+def test_loading_is_silent_and_leaves_the_settings_alone(copy, capfd) -> None:
+    from transformers.utils import logging
+
+    folder = copy("gpt2")
+    edit(folder, architectures=["GPT2Model"])
+    before = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    list(encoder.encode([passage("cat " * 2000)], poolings=[Pooling.LAST]))
+    assert capfd.readouterr() == ("", "")
+    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
+    assert encoder.versions["torch"] == torch.__version__

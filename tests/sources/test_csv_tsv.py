@@ -1,0 +1,190 @@
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.sources import Blank, Row, Source, open_source
+
+Write = Callable[[str, str | bytes], str]
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
+
+
+def texts(source: Source) -> list[str]:
+    return [row.text for row in source.rows() if isinstance(row, Row)]
+
+
+@pytest.fixture
+def field_limit() -> Iterator[int]:
+    before = csv.field_size_limit()
+    yield before
+    csv.field_size_limit(before)
+
+
+def test_the_only_column_is_read(write: Write) -> None:
+    source = open_source(write("a.csv", "word\ncat\ndog\n"))
+    assert list(source.rows()) == [Row("cat", "a.csv:2"), Row("dog", "a.csv:3")]
+    assert list(source.rows()) == list(source.rows())
+
+
+def test_the_column_named_text_is_read(write: Write) -> None:
+    assert texts(open_source(write("a.csv", "id,text\n1,cat\n2,dog\n"))) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_no_obvious_column_is_an_error_that_lists_them(write: Write, name: str) -> None:
+    write(name, "left,right\n1,2\n".replace(",", "\t" if name == "a.tsv" else ","))
+    with pytest.raises(UsageError, match=rf"{name} has 2 columns: left, right\. Say which .* --column"):
+        open_source(name)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_several_columns_come_in_the_order_asked_for(write: Write, name: str) -> None:
+    write(name, "left,right\ncat,dog\nsun,\nsea\n".replace(",", "\t" if name == "a.tsv" else ","))
+    assert list(open_source(name, columns=["right", "left"]).rows()) == [
+        Row("dog", f"{name}:2 (right)"),
+        Row("cat", f"{name}:2 (left)"),
+        Blank(f"{name}:3 (right)", "empty value"),
+        Row("sun", f"{name}:3 (left)"),
+        Blank(f"{name}:4 (right)", "missing value"),
+        Row("sea", f"{name}:4 (left)"),
+    ]
+
+
+def test_an_unknown_column_is_known_at_once(write: Write) -> None:
+    with pytest.raises(UnknownNameError, match=r"Name a column of a\.csv with --column") as caught:
+        open_source(write("a.csv", "left,right\n1,2\n"), columns=["left", "rigth"])
+    assert (caught.value.kind, caught.value.name, caught.value.known) == (
+        "column",
+        "rigth",
+        ("left", "right"),
+    )
+    assert "Did you mean 'right'?" in str(caught.value)
+
+
+def test_a_column_asked_for_twice_is_an_error(write: Write) -> None:
+    with pytest.raises(UsageError, match=r"--column 'a' was given twice for a\.csv"):
+        open_source(write("a.csv", "a,b\n1,2\n"), columns=["a", "b", "a"])
+
+
+def test_a_column_that_is_there_twice_is_an_error(write: Write) -> None:
+    write("a.csv", "a,a,b\n1,2,3\n")
+    with pytest.raises(SourceError, match=r"a\.csv has 2 columns named 'a'\. Rename"):
+        open_source("a.csv", columns=["a"])
+    assert texts(open_source("a.csv", columns=["b"])) == ["3"]
+
+
+@pytest.mark.parametrize("word", ["null", "nan", "NA", "None", "N/A", "0", "true"])
+def test_words_that_look_like_missing_are_texts(write: Write, word: str) -> None:
+    assert texts(open_source(write("a.csv", f"text,x\n{word},{word}\n"))) == [word]
+
+
+def test_blanks_are_given_with_their_reason(write: Write) -> None:
+    assert list(open_source(write("a.csv", 'id,text\n1\n\n2,\n3," "\n4,cat\n')).rows()) == [
+        Blank("a.csv:2", "missing value"),
+        Blank("a.csv:3", "empty line"),
+        Blank("a.csv:4", "empty value"),
+        Blank("a.csv:5", "empty value"),
+        Row("cat", "a.csv:6"),
+    ]
+
+
+def test_quoting_is_rfc_4180_and_origins_are_lines_of_the_file(write: Write) -> None:
+    content = 'text,n\r\n"a ""quote"", a comma\r\nand a line",1\r\n  b " c  ,2\r\n'
+    assert list(open_source(write("a.csv", content)).rows()) == [
+        Row('a "quote", a comma\r\nand a line', "a.csv:2"),
+        Row('  b " c  ', "a.csv:4"),
+    ]
+
+
+def test_a_byte_order_mark_is_not_part_of_the_first_column(write: Write) -> None:
+    assert texts(open_source(write("a.csv", '\ufeff"text",n\ncat,1\n'))) == ["cat"]
+    assert texts(open_source(write("a.tsv", "\ufefftext\tn\ncat\t1\n"))) == ["cat"]
+
+
+def test_a_field_of_a_million_characters_is_read(write: Write, field_limit: int) -> None:
+    assert texts(open_source(write("a.csv", f"text\n{'x' * 10**6}\n"))) == ["x" * 10**6]
+
+
+def test_the_field_limit_is_never_lowered(write: Write, field_limit: int) -> None:
+    csv.field_size_limit(2**30)
+    assert texts(open_source(write("a.csv", "text\ncat\n"))) == ["cat"]
+    assert csv.field_size_limit() == 2**30
+
+
+@pytest.mark.parametrize("bad", ['"never closed\nmore\n', '"closed"too early\n'])
+def test_bad_quoting_names_the_line_where_it_begins(write: Write, bad: str) -> None:
+    source = open_source(write("a.csv", f"text\ncat\n{bad}"))
+    with pytest.raises(SourceError, match=r"a\.csv:3: .* not valid CSV: .* close every quote"):
+        list(source.rows())
+
+
+@pytest.mark.parametrize(("name", "row"), [("a.csv", "1,Hello, world"), ("a.tsv", "1\tHello\tworld")])
+def test_a_text_cut_by_a_separator_is_an_error(write: Write, name: str, row: str) -> None:
+    source = open_source(write(name, f"id{row[1]}text\n{row}\n"))
+    with pytest.raises(SourceError, match=rf"{name}:2: 3 values, but the header names 2 columns\. Quote"):
+        list(source.rows())
+
+
+def test_empty_values_beyond_the_header_are_no_loss(write: Write) -> None:
+    assert texts(open_source(write("a.csv", "id,text\n1,cat,,\n"))) == ["cat"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_missing_header_is_an_error(write: Write, name: str) -> None:
+    with pytest.raises(SourceError, match=rf"{name}:1: the header is missing\. The first line must name"):
+        open_source(write(name, "\ncat\n"))
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_header_alone_has_no_texts(write: Write, name: str) -> None:
+    with pytest.raises(SourceError, match=rf"{name} has no texts: it is empty"):
+        list(open_source(write(name, "text\n")).rows())
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_invalid_utf8_names_the_line(write: Write, name: str) -> None:
+    source = open_source(write(name, b"text\ncat\n\xff\n"))
+    with pytest.raises(SourceError, match=rf"{name}:3: byte 0xFF at position 1"):
+        list(source.rows())
+    with pytest.raises(SourceError, match=rf"{name}:1: byte 0xE9 at position 2"):
+        open_source(write(name, b"t\xe9xt\ncat\n"))
+
+
+def test_tsv_has_no_quoting(write: Write) -> None:
+    content = 'text\tn\n"cat"\t1\n"open\t2\n a, b \t3\r\n\n\t4\n'
+    assert list(open_source(write("a.tsv", content)).rows()) == [
+        Row('"cat"', "a.tsv:2"),
+        Row('"open', "a.tsv:3"),
+        Row(" a, b ", "a.tsv:4"),
+        Blank("a.tsv:5", "empty line"),
+        Blank("a.tsv:6", "empty value"),
+    ]
+
+
+@given(rows=st.lists(st.tuples(TEXTS, TEXTS), min_size=1))
+def test_what_csv_writes_comes_back(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str]]) -> None:
+    path = tmp_path_factory.getbasetemp() / "trip.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("left", "right"), *rows])
+    source = open_source(str(path), columns=["left", "right"])
+    wanted = [text for row in rows for text in row]
+    got = [row.text if isinstance(row, Row) else row.reason for row in _rows(source)]
+    assert got == [text if text.strip() else "empty value" for text in wanted]
+
+
+@given(rows=st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\t\r\n"))))
+def test_what_tsv_holds_comes_back(tmp_path_factory: pytest.TempPathFactory, rows: list[str]) -> None:
+    path = Path(tmp_path_factory.getbasetemp()) / "trip.tsv"
+    path.write_bytes("".join(f"{line}\n" for line in ["n\ttext", *(f"1\t{text}" for text in rows)]).encode())
+    got = [row.text if isinstance(row, Row) else row.reason for row in _rows(open_source(str(path)))]
+    assert got == [text if text.strip() else "empty value" for text in rows]
+
+
+def _rows(source: Source) -> Iterator[Row | Blank]:
+    """Yield the rows of a source that may have no texts."""
+    return source.reader()

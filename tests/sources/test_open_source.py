@@ -1,0 +1,116 @@
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from embstore.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
+from embstore.sources import Row, open_source
+
+Write = Callable[[str, str | bytes], str]
+
+
+@pytest.mark.parametrize("name", ["A.TXT", "a.Txt", "A.CSV", "A.TSV", "A.JSONL"])
+def test_suffixes_are_read_in_any_case(write: Write, name: str) -> None:
+    content = '{"text": "cat"}\n' if name == "A.JSONL" else "text\ncat\n"
+    rows = list(open_source(write(name, content)).rows())
+    assert [row.text for row in rows if isinstance(row, Row)][-1] == "cat"
+
+
+def test_origins_are_paths_as_given(write: Write) -> None:
+    write("deep/er/a.txt", "cat\n")
+    for spec in ("deep/er/a.txt", "./deep/er/a.txt", str(Path("deep/er/a.txt").absolute())):
+        assert list(open_source(spec).rows()) == [Row("cat", f"{spec}:1")]
+
+
+def test_a_missing_file_names_similar_files_of_its_folder(write: Write) -> None:
+    write("data/sentences.txt", "x\n")
+    write("data/other.csv", "x\n")
+    with pytest.raises(SourceError, match=r"^data/sentence\.txt does not exist\. Did you mean data/sentences\.txt\?$"):
+        open_source("data/sentence.txt")
+
+
+def test_a_missing_file_names_a_similar_dataset() -> None:
+    with pytest.raises(SourceError, match=r"^wrods\.txt does not exist\. Did you mean words\?$"):
+        open_source("wrods.txt")
+
+
+def test_a_missing_file_without_neighbours_names_the_datasets() -> None:
+    with pytest.raises(SourceError, match=r"^q\.csv does not exist\. Check the path, or name a dataset: words\.$"):
+        open_source("q.csv")
+
+
+def test_a_name_without_suffix_names_similar_files_too(write: Write) -> None:
+    write("corpus.txt", "x\n")
+    with pytest.raises(UnknownNameError, match=r"unknown dataset 'corpus'.* similar names: corpus\.txt\."):
+        open_source("corpus")
+
+
+def test_a_missing_folder_is_named(write: Write) -> None:
+    with pytest.raises(SourceError, match=r"^no/a\.txt does not exist: there is no folder 'no'"):
+        open_source("no/a.txt")
+    write("a.txt", "x\n")
+    with pytest.raises(SourceError, match=r"^a\.txt/b\.txt does not exist: there is no folder 'a\.txt'"):
+        open_source("a.txt/b.txt")
+
+
+@pytest.mark.parametrize("spec", ["data", "data/", ".", "data.txt"])
+def test_a_folder_is_an_error(folder: Path, spec: str) -> None:
+    (folder / spec).mkdir(exist_ok=True)
+    with pytest.raises(SourceError, match=r"is a folder\. Give the files in it, such as .*\*\.txt"):
+        open_source(spec)
+
+
+@pytest.mark.parametrize("name", ["a.pdf", "a.cvs", "a.txt.gz", "corpus", ".txt"])
+def test_an_unknown_file_type_names_the_known_ones(write: Write, name: str) -> None:
+    with pytest.raises(UnknownNameError, match=r"\.txt, \.csv, \.tsv, \.jsonl, \.parquet\. Rename") as caught:
+        open_source(write(name, "x\n"))
+    assert caught.value.kind == "file type"
+    assert f"embstore build - < {name}" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.tsv", "a.jsonl", "a.parquet"])
+def test_a_file_of_size_0_has_no_texts(write: Write, name: str) -> None:
+    with pytest.raises(SourceError, match=rf"^{name} has no texts: it is empty\."):
+        open_source(write(name, ""))
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.parquet"])
+def test_a_file_that_may_not_be_read_is_an_error(write: Write, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, mode: str) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    write(name, "x\n")
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(SourceError, match=rf"^{name} cannot be read: Permission denied\. Check .* permissions\.$"):
+        open_source(name)
+
+
+def test_a_file_that_goes_away_is_an_error(write: Write, folder: Path) -> None:
+    source = open_source(write("a.txt", "x\n"))
+    (folder / "a.txt").unlink()
+    with pytest.raises(SourceError, match=r"^a\.txt cannot be read: No such file"):
+        list(source.rows())
+
+
+def test_a_pipe_is_sent_to_standard_input(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.txt")
+    with pytest.raises(SourceError, match=r"^pipe\.txt is not a regular file\. Give .* standard input"):
+        open_source("pipe.txt")
+
+
+def test_an_empty_string_is_an_error() -> None:
+    with pytest.raises(UsageError, match="cannot be an empty string"):
+        open_source("")
+
+
+@pytest.mark.parametrize("spec", ["x" * 5000, "a\0.txt", "\ud800.txt", "https://example.org/a.txt", "~/none.txt"])
+def test_strange_names_are_errors_of_our_own(spec: str) -> None:
+    with pytest.raises(EmbstoreError):
+        open_source(spec)
+
+
+def test_a_link_to_nowhere_is_missing(folder: Path) -> None:
+    (folder / "a.txt").symlink_to("gone")
+    with pytest.raises(SourceError, match=r"^a\.txt does not exist"):
+        open_source("a.txt")

@@ -1,0 +1,185 @@
+from collections.abc import Callable
+from io import BytesIO, StringIO, TextIOWrapper
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embstore.errors import SourceError, UsageError
+from embstore.sources import Blank, Row, Source, open_source
+
+Write = Callable[[str, str | bytes], str]
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"))
+
+
+def texts(source: Source) -> list[str]:
+    return [row.text for row in source.rows() if isinstance(row, Row)]
+
+
+def test_each_line_is_one_text_with_its_origin(write: Write) -> None:
+    source = open_source(write("words.txt", "cat\n  two words \n\n \t\ndog"))
+    assert list(source.rows()) == [
+        Row("cat", "words.txt:1"),
+        Row("  two words ", "words.txt:2"),
+        Blank("words.txt:3", "empty line"),
+        Blank("words.txt:4", "empty line"),
+        Row("dog", "words.txt:5"),
+    ]
+    assert (source.name, source.dataset, source.unit, source.stored_name) == ("words.txt", None, None, None)
+
+
+def test_a_file_can_be_read_again(write: Write) -> None:
+    source = open_source(write("words.txt", "cat\ndog\n"))
+    assert list(source.rows()) == list(source.rows())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_at_the_three_terminators(write: Write, end: str) -> None:
+    assert texts(open_source(write("a.txt", f"one{end}two{end}"))) == ["one", "two"]
+
+
+@pytest.mark.parametrize("n_before", range(8180, 8200))
+def test_a_terminator_across_the_edge_of_a_buffer_is_one(write: Write, n_before: int) -> None:
+    assert texts(open_source(write("a.txt", "x" * n_before + "\r\ny"))) == ["x" * n_before, "y"]
+
+
+@pytest.mark.parametrize("inner", ["\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x00", "\ufeff"])
+def test_other_separators_are_part_of_a_text(write: Write, inner: str) -> None:
+    assert texts(open_source(write("a.txt", f"one{inner}two\n"))) == [f"one{inner}two"]
+
+
+def test_a_byte_order_mark_is_dropped_at_the_start_only(write: Write) -> None:
+    assert texts(open_source(write("a.txt", "\ufeffone\n\ufefftwo\n"))) == ["one", "\ufefftwo"]
+
+
+@given(lines=st.lists(TEXTS), end=st.sampled_from(["\n", "\r\n", "\r"]))
+def test_every_text_without_newlines_comes_back(lines: list[str], end: str) -> None:
+    kept = [line for line in lines if line.strip()]
+    data = "".join(line + end for line in ["\ufefffirst", *lines]).encode()
+    rows = list(open_source("-", stdin=BytesIO(data)).rows())
+    assert [row.text for row in rows if isinstance(row, Row)] == ["first", *kept]
+    assert [row.origin for row in rows] == [f"standard input:{i}" for i in range(1, len(lines) + 2)]
+
+
+@given(data=st.binary())
+def test_any_bytes_are_read_whole_or_refused(data: bytes) -> None:
+    source = open_source("-", stdin=BytesIO(data))
+    try:
+        rows = list(source.rows())
+    except SourceError as error:
+        assert "standard input" in str(error)  # noqa: PT017
+        assert "no texts" in str(error) or "not valid UTF-8" in str(error)  # noqa: PT017
+    else:
+        lines = data.decode().removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        assert [row.text for row in rows if isinstance(row, Row)] == [line for line in lines if line.strip()]
+
+
+@pytest.mark.parametrize(
+    ("data", "place", "byte", "position"),
+    [
+        (b"caf\xe9\n", "a.txt:1", "0xE9", 4),
+        ("ok\n\u00e9\u00e9".encode() + b"\xff\n", "a.txt:2", "0xFF", 5),
+        (b"\n" * 20000 + b"\xc3", "a.txt:20001", "0xC3", 1),
+        (b"x\xed\xb2\x80", "a.txt:1", "0xED", 2),
+        ("cat\n".encode("utf-16"), "a.txt:1", "0xFF", 1),
+    ],
+)
+def test_invalid_utf8_names_line_and_byte(write: Write, data: bytes, place: str, byte: str, position: int) -> None:
+    with pytest.raises(SourceError, match="Convert it to UTF-8") as caught:
+        list(open_source(write("a.txt", data)).rows())
+    assert f"{place}: byte {byte} at position {position} of the line" in str(caught.value)
+
+
+def test_a_file_of_blanks_is_an_error_after_its_last_row(write: Write) -> None:
+    rows = open_source(write("words.txt", "\n \n\n")).rows()
+    assert [next(rows) for _ in range(3)] == [Blank(f"words.txt:{i}", "empty line") for i in (1, 2, 3)]
+    with pytest.raises(SourceError, match=r"words\.txt has no texts: all 3 of its rows are empty"):
+        next(rows)
+
+
+def test_a_file_of_size_0_is_an_error_at_once(write: Write) -> None:
+    with pytest.raises(SourceError, match=r"words\.txt has no texts: it is empty\. Give"):
+        open_source(write("words.txt", ""))
+
+
+def test_reading_stops_without_an_error_where_the_caller_stops(write: Write) -> None:
+    rows = open_source(write("words.txt", "\n\ncat\n")).rows()
+    next(rows)
+    rows.close()  # type: ignore[attr-defined]
+
+
+def test_a_large_file_is_not_held_in_memory(folder: Path) -> None:
+    import tracemalloc
+
+    with Path("big.txt").open("w") as file:
+        for _ in range(100):
+            file.write("a text of some length\n" * 10_000)
+    tracemalloc.start()
+    n_rows = sum(1 for _ in open_source("big.txt").rows())
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert n_rows == 1_000_000
+    assert peak_bytes < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        BytesIO(b"caf\xc3\xa9\r\ntea"),
+        StringIO("caf\u00e9\rtea"),
+        TextIOWrapper(BytesIO(b"caf\xc3\xa9\ntea"), encoding="latin-1"),
+    ],
+)
+def test_standard_input_may_be_text_or_bytes(stream: TextIO | BinaryIO) -> None:
+    source = open_source("-", stdin=stream)
+    assert source.name == "standard input"
+    assert list(source.rows()) == [Row("caf\u00e9", "standard input:1"), Row("tea", "standard input:2")]
+    assert not stream.closed
+
+
+def test_text_that_is_no_unicode_is_refused_on_standard_input() -> None:
+    with pytest.raises(SourceError, match="standard input:2: byte 0xED at position 2"):
+        list(open_source("-", stdin=StringIO("cat\nx\ud800")).rows())
+
+
+def test_a_stream_that_breaks_is_an_error() -> None:
+    class Broken(BytesIO):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(SourceError, match="standard input cannot be read: Input/output error"):
+        list(open_source("-", stdin=Broken()).rows())
+
+
+def test_standard_input_is_the_process_s_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(b"cat")))
+    assert texts(open_source("-")) == ["cat"]
+
+
+def test_standard_input_is_read_once() -> None:
+    source = open_source("-", stdin=BytesIO(b"cat\n"))
+    assert texts(source) == ["cat"]
+    with pytest.raises(SourceError, match=r"standard input can be read only once\. Save it"):
+        list(source.rows())
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n", b"\xef\xbb\xbf"])
+def test_empty_standard_input_is_an_error(data: bytes) -> None:
+    with pytest.raises(SourceError, match="standard input has no texts"):
+        list(open_source("-", stdin=BytesIO(data)).rows())
+
+
+def test_closed_standard_input_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(SourceError, match="standard input is closed"):
+        list(open_source("-").rows())
+
+
+def test_columns_do_not_fit_lines(write: Write) -> None:
+    write("words.txt", "cat\n")
+    for spec, what in [("words.txt", r"words\.txt"), ("-", "standard input"), ("words", "dataset 'words'")]:
+        with pytest.raises(UsageError, match=rf"--column 'text' does not fit .*{what}.*\.csv, \.tsv"):
+            open_source(spec, columns=["text"])
