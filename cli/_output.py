@@ -103,11 +103,9 @@ def _write_file(text: str, output: Path) -> None:
 
 
 def _write_parquet(table: "Table", output: Path | None) -> None:
-    import pyarrow.parquet
-
     if output is None and sys.stdout.isatty():
         raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
     try:
-        pyarrow.parquet.write_table(table.to_arrow(), sys.stdout.buffer if output is None else output)
+        table.write_parquet(sys.stdout.buffer if output is None else output)
     except OSError as error:
         raise UsageError(f"{output} cannot be written: {error.strerror}.") from error

@@ -3,9 +3,11 @@
 import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
+    import os
+
     import pandas
     import polars
     import pyarrow
@@ -71,6 +73,12 @@ class Table:
         if not self.rows:
             return pyarrow.table({column: pyarrow.nulls(0) for column in self.columns})
         return pyarrow.Table.from_pydict({column: self[column] for column in self.columns})
+
+    def write_parquet(self, target: "str | os.PathLike[str] | BinaryIO") -> None:
+        """Write the table, in long form, to a Parquet file or an open binary file."""
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(self.to_arrow(), target)
 
     def to_pandas(self) -> "pandas.DataFrame":
         """Return the table as a ``pandas.DataFrame`` (needs pandas)."""

@@ -2,10 +2,11 @@
 
     checkpoint   a spec (short name, hub id, folder) → a folder on this machine, and its hashes       no torch
     hub          … by way of the Hugging Face hub
-    tokens       passages → token ids and the tokens of each span; templates, poolings, limits        no torch
+    tokens       passages → token ids; templates, poolings, limits (with special, spans, limits)      runs no model
     batches      lengths → batches                                                                    pure
     models       a folder → the right transformers model, in float32, or a refusal
     contract     what the model's hidden states are, verified by a probe
+    inputs       token ids → the tensors of a forward pass
     pooling      hidden states → one vector an item
     encoder      all of these in one object
 

@@ -1,5 +1,6 @@
-"""Checkpoints: from what a user names to a folder on this machine, and its hashes. Imports neither torch nor
-transformers, and huggingface_hub only when the hub's cache or the hub itself is needed.
+"""Checkpoints: from what a user names to a folder on this machine, and its hashes.
+
+Imports neither torch nor transformers, and huggingface_hub only when the hub's cache or the hub itself is needed.
 """
 
 import hashlib
@@ -96,7 +97,7 @@ def resolve(spec: str, *, allow_pickle: bool = False) -> Checkpoint:
     local = Path(target).expanduser()
     if packaged is not None:
         found = _packaged(packaged)
-    elif target not in SHORT_NAMES and local.is_dir():
+    elif target and target not in SHORT_NAMES and local.is_dir():
         path = local.resolve()
         found = Checkpoint(_safe_name(path.name, spec), str(path), None, path)
     elif target in SHORT_NAMES or _HUB_ID.fullmatch(target):
@@ -142,7 +143,7 @@ def weight_files(folder: Path) -> list[Path]:
         if index.is_file():
             try:
                 shards = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-            except (ValueError, KeyError, AttributeError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise CheckpointError(f"{index} is not an index of weight files: {error!r}.") from error
             return [index, *(folder / shard for shard in sorted(shards))]
     return []

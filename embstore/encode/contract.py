@@ -163,5 +163,6 @@ def _pads(
 
 def _refusal(model: Any, name: str, why: str) -> CheckpointError:
     return CheckpointError(
-        f"embstore cannot verify the layers of {name!r} ({type(model).__name__}): {why}. The architecture is not supported."
+        f"embstore cannot verify the layers of {name!r} ({type(model).__name__}): {why}. "
+        "The architecture is not supported."
     )

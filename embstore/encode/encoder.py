@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from embstore.encode.batches import Batch, default_batch_tokens, halves, plan_batches
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.contract import Contract, verify
+from embstore.encode.devices import is_out_of_memory, pick, release
 from embstore.encode.extra import need, versions
 from embstore.encode.inputs import tensors
-from embstore.encode.memory import is_out_of_memory, release
 from embstore.encode.models import load_config, load_model
 from embstore.encode.pooling import gather
 from embstore.encode.records import Encoded, Long, Plan, Skipped
-from embstore.encode.tokens import Text, Tokenizer
-from embstore.errors import EncodeError, UsageError
+from embstore.encode.spans import Text
+from embstore.encode.tokens import Tokenizer
+from embstore.errors import CheckpointError, EncodeError, UsageError
 from embstore.space import Layers, Pooling, Template, Unit
 from embstore.text import Passage
 
@@ -63,16 +64,14 @@ class Encoder:
             UsageError: the device is not there.
         """
         torch = need("torch")
-        target = _device(device)
+        target = pick(device)
         tokenizer = Tokenizer.load(checkpoint)
         model, tokenizer.has_projection = load_model(checkpoint, load_config(checkpoint), allow_pickle=allow_pickle)
         try:
             model.to(target)
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"the model cannot be put on the device {target.type!r}: {error}") from error
-        long, short = (tensors(model, [text], pad_id=tokenizer.pad_id) for text in tokenizer.texts(_PROBE))
-        with torch.inference_mode():
-            contract = verify(model, checkpoint.name, long, short, tokenizer.pad_id)
+        contract = _probe(model, tokenizer)
         return cls(checkpoint, tokenizer, model, contract)
 
     @property
@@ -180,36 +179,36 @@ class Encoder:
             yield from skipped
             lengths = [len(text.ids) for text in texts]
             batches = plan_batches(lengths, batch_tokens, pad=self._contract.pads)[::-1]
-            limit: int | None = None
+            limit = batch_tokens
             while batches:
                 batch = batches.pop()
-                result = None
-                if limit is None or batch.size <= limit or len(batch.rows) == 1:
-                    result = self._attempt([texts[row] for row in batch.rows], batch, poolings, layers)
-                if result is not None:
+                if batch.size > limit and len(batch.rows) > 1:
+                    batches += halves(batch, lengths)[::-1]
+                elif (result := self._attempt(texts, batch, poolings, layers)) is not None:
                     yield result
-                    continue
-                # Later batches are as large: what did not fit once is not tried again.
-                limit = batch.size // 2 if limit is None else min(limit, max(batch.size // 2, 1))
-                batches += halves(batch, lengths)[::-1]
+                else:
+                    # Later batches are as large: what did not fit once is not tried again.
+                    limit = batch.size // 2
+                    batches.append(batch)
 
     def _attempt(
         self, texts: Sequence[Text], batch: Batch, poolings: Sequence[Pooling], layers: Sequence[int]
     ) -> Encoded | None:
-        """Run a batch; None where the memory does not suffice and it can be split."""
+        """Run a batch of the texts; None where the memory does not suffice and it can be split."""
+        chosen = [texts[row] for row in batch.rows]
         try:
-            vectors = self._vectors(texts, batch.width, poolings, layers)
+            vectors = self._vectors(chosen, batch.width, poolings, layers)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            if len(texts) == 1:
+            if len(chosen) == 1:
                 raise EncodeError(
                     f"a text of {batch.width} tokens does not fit in the memory of {self.device!r}, even alone: "
-                    "skip it with a smaller model, or run on another --device."
+                    "leave it out, or use another --device or a smaller model."
                 ) from error
         else:
-            ids = np.array([item for text in texts for item in text.item_ids], dtype=np.int64)
-            return Encoded(ids, vectors, len(texts), sum(len(text.ids) for text in texts))
+            ids = np.array([item for text in chosen for item in text.item_ids], dtype=np.int64)
+            return Encoded(ids, vectors, len(chosen), sum(len(text.ids) for text in chosen))
         release(self._model.device)
         return None
 
@@ -236,15 +235,17 @@ class Encoder:
         return vectors
 
 
-def _device(name: str | None) -> Any:
-    torch = need("torch")
-    if name is None:
-        mps = torch.backends.mps.is_available()
-        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+def _probe(model: Any, tokenizer: Tokenizer) -> Contract:
+    """Run the model on two short texts, and return what holds for its layers."""
+    texts = tokenizer.texts(_PROBE)
+    if (highest := max(max(text.ids) for text in texts)) >= tokenizer.vocab_size:
+        raise CheckpointError(
+            f"the tokenizer of {tokenizer.name!r} gives the token {highest}, and its model has only "
+            f"{tokenizer.vocab_size}: they do not belong together."
+        )
+    long, short = (tensors(model, [text], pad_id=tokenizer.pad_id) for text in texts)
     try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"the device {name!r} cannot be used: {reason} Use --device cpu.") from error
-    return device
+        with need("torch").inference_mode():
+            return verify(model, tokenizer.name, long, short, tokenizer.pad_id)
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{tokenizer.name!r} ({type(model).__name__}) fails on a short text: {error}") from error

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from embstore.encode.extra import need
-from embstore.encode.tokens import Text
+from embstore.encode.spans import Text
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from embstore.encode.extra import need
-from embstore.encode.tokens import Text
+from embstore.encode.spans import Text
 from embstore.space import Pooling
 
 if TYPE_CHECKING:

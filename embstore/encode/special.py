@@ -64,8 +64,12 @@ def is_causal(config: Any) -> bool:
     if is_clip(config):
         return True
     kind = config.model_type
-    masked = kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    return kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not masked and not config.is_encoder_decoder
+    reads_both_ways = (
+        kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+        or config.is_encoder_decoder
+        or bool(getattr(config, "use_bidirectional_attention", False))  # EmbeddingGemma
+    )
+    return kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not reads_both_ways
 
 
 def begin_position(ids: Sequence[int], begin: Mark) -> int | None:

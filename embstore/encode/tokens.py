@@ -1,7 +1,6 @@
 """Passages to token ids, and to the tokens of each span. Runs no model."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Self
 
@@ -11,34 +10,14 @@ from embstore.encode.extra import need, quiet
 from embstore.encode.limits import max_tokens
 from embstore.encode.models import load_config
 from embstore.encode.records import Long, Plan, Skipped
+from embstore.encode.spans import Text, is_unicode, place, skip_all
 from embstore.encode.special import begin_position, end_position, is_causal, is_clip, marks
 from embstore.errors import CheckpointError, EncodeError, UsageError
 from embstore.space import Pooling, Template, Unit, check_pooling
-from embstore.text import Passage, Span
+from embstore.text import Passage
 
 WINDOW = 16384
 """Passages that are tokenised and planned together: it bounds the memory, and is enough to fill the batches."""
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A passage as the model reads it.
-
-    Attributes:
-        ids: token ids (t,).
-        type_ids: token type ids (t,); None where the tokenizer gives none.
-        item_ids: the items that get a vector.
-        tokens: for each item, the positions of its span's tokens, at least one.
-        begin: position of the beginning mark, if there is one.
-        end: position of the end mark, if there is one.
-    """
-
-    ids: list[int]
-    type_ids: list[int] | None
-    item_ids: list[int]
-    tokens: list[list[int]]
-    begin: int | None
-    end: int | None
 
 
 class Tokenizer:
@@ -48,6 +27,7 @@ class Tokenizer:
         name: the checkpoint's name.
         max_tokens: the longest input in tokens, special tokens counted; None where nothing limits it.
         pad_id: the id that fills up a batch.
+        vocab_size: how many tokens the model has; ids are below it.
         causal: whether a token sees only what is before it.
         has_projection: whether the checkpoint has the pooling ``projection``.
     """
@@ -60,7 +40,7 @@ class Tokenizer:
         self.has_projection = is_clip(config)
         self._hf, self._config = hf, config
         self._begin, self._end = marks(hf)
-        self._vocab_size: int = config.get_text_config().vocab_size
+        self.vocab_size: int = config.get_text_config().vocab_size
 
     @classmethod
     def load(cls, checkpoint: Checkpoint) -> Self:
@@ -202,10 +182,10 @@ class Tokenizer:
         skipped: list[Skipped] = []
         valid = []
         for passage in passages:
-            if _is_unicode(passage.text):
+            if is_unicode(passage.text):
                 valid.append(passage)
             else:
-                skipped += _skip_all(passage, "not valid Unicode (lone surrogate)", None)
+                skipped += skip_all(passage, "not valid Unicode (lone surrogate)", None)
         texts = []
         for passage, tokens in zip(valid, self._tokenise([p.text for p in valid]), strict=True):
             text, dropped = self._text(passage, tokens, poolings, long)
@@ -240,11 +220,11 @@ class Tokenizer:
                     f"the text {passage.text[:60]!r}… is too long: {cut}. Use --long skip or --long truncate."
                 )
             if long == "skip":
-                return None, _skip_all(passage, cut, n_tokens)
+                return None, skip_all(passage, cut, n_tokens)
             tokens = self._tokenise([passage.text], truncation=True, max_length=self.max_tokens)[0]
         ids = tokens["input_ids"]
-        if ids and max(ids) >= self._vocab_size:
-            return None, _skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives", n_tokens)
+        if ids and max(ids) >= self.vocab_size:
+            return None, skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives", n_tokens)
         text = Text(
             ids,
             tokens.get("token_type_ids"),
@@ -253,31 +233,7 @@ class Tokenizer:
             begin_position(ids, self._begin),
             end_position(ids, self._end, self._config),
         )
-        return self._place(passage, text, tokens, poolings, cut, n_tokens)
-
-    def _place(
-        self,
-        passage: Passage,
-        text: Text,
-        tokens: dict[str, Any],
-        poolings: Collection[Pooling],
-        cut: str,
-        n_tokens: int,
-    ) -> tuple[Text | None, list[Skipped]]:
-        """Put the items into ``text`` that have their tokens there, and report the others."""
-        skipped: list[Skipped] = []
-        lacks = _lacks(text, poolings)
-        for span, item_id in zip(passage.spans, passage.item_ids, strict=True):
-            positions = _overlap(tokens["offset_mapping"], tokens["special_tokens_mask"], span)
-            if lacks or not positions:
-                reason = lacks or ("beyond the cut" if cut else "no tokens")
-                skipped.append(Skipped(item_id, f"{reason}: {cut}" if cut else reason, "skipped", n_tokens))
-                continue
-            if cut:
-                skipped.append(Skipped(item_id, cut, "truncated", n_tokens))
-            text.item_ids.append(item_id)
-            text.tokens.append(positions)
-        return (text if text.item_ids else None), skipped
+        return place(passage, text, tokens, poolings, cut=cut, n_tokens=n_tokens)
 
     def _marked(self, template: Template) -> tuple[bool, bool]:
         """Whether texts begin and end with their marks, as seen in a word in this template."""
@@ -286,31 +242,3 @@ class Tokenizer:
         ids = self._tokenise([word])[0]["input_ids"]
         begins = begin_position(ids, self._begin) is not None
         return begins, end_position(ids, self._end, self._config) is not None
-
-
-def _overlap(offsets: Sequence[tuple[int, int]], special: Sequence[int], span: Span) -> list[int]:
-    return [
-        position
-        for position, ((start, end), mark) in enumerate(zip(offsets, special, strict=True))
-        if not mark and start < span.end and end > span.start
-    ]
-
-
-def _lacks(text: Text, poolings: Collection[Pooling]) -> str:
-    if Pooling.BOS in poolings and text.begin is None:
-        return "no special token at the beginning"
-    if text.end is None and (Pooling.EOS in poolings or Pooling.PROJECTION in poolings):
-        return "no special token at the end"
-    return ""
-
-
-def _skip_all(passage: Passage, reason: str, n_tokens: int | None) -> list[Skipped]:
-    return [Skipped(item_id, reason, "skipped", n_tokens) for item_id in passage.item_ids]
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

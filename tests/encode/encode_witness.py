@@ -85,14 +85,8 @@ class Witness:
         if pooling is Pooling.EOS:
             return states[:, ids.index(self.tokenizer.eos_token_id) if self.is_clip else -1]
         if marks is None:
-            chars = [encoding.token_to_chars(place) or (0, 0) for place in range(len(ids))]
-            # RoBERTa trims blanks off its tokens' characters, so that a blank alone has none: it is where it begins.
-            held = [set(range(*span)) or {span[0], span[0] - 1} for span in chars]
-            inside = [
-                set(range(start, end)) >= token if a == b else bool(set(range(start, end)) & token)
-                for token, (a, b) in zip(held, chars, strict=True)
-            ]
-            chosen = [place for place, is_inside in enumerate(inside) if is_inside]
+            spans = [encoding.token_to_chars(place) or (0, 0) for place in range(len(ids))]
+            chosen = [place for place, span in enumerate(spans) if _is_inside(span, start, end)]
         else:
             special = encoding.encodings[0].special_tokens_mask
             chosen = [place for place, mark in enumerate(special) if not mark]
@@ -101,6 +95,12 @@ class Witness:
         if pooling is Pooling.MEAN:
             return rows.mean(axis=1)
         return rows[:, 0] if pooling is Pooling.FIRST else rows[:, -1]
+
+
+def _is_inside(token: tuple[int, int], start: int, end: int) -> bool:
+    if token[0] == token[1]:  # RoBERTa trims blanks off its tokens, so that a blank by itself has no characters
+        return start < token[0] < end
+    return bool(set(range(*token)) & set(range(start, end)))
 
 
 def worst(actual: np.ndarray, expected: np.ndarray) -> float:

@@ -165,7 +165,7 @@ def test_lone_surrogates_are_skipped(tiny, name: str) -> None:
 
 def test_a_token_that_the_model_lacks_is_skipped(tiny, monkeypatch) -> None:
     encoder = tiny("bert")
-    monkeypatch.setattr(encoder.tokenizer, "_vocab_size", 10)
+    monkeypatch.setattr(encoder.tokenizer, "vocab_size", 10)
     _, skipped = run(encoder, [passage("cat")])
     assert "the model has no token" in skipped[0].reason
 
@@ -258,9 +258,7 @@ def test_default_pooling(tiny, name: str, pattern: str, expected: Pooling) -> No
 
 
 def test_check_names_the_known_poolings_and_the_remedy(tiny) -> None:
-    with pytest.raises(
-        UsageError, match=r"no pooling 'eos'.*\{bos\}\{text\}\{eos\}.*Known for words: last, first, mean"
-    ):
+    with pytest.raises(UsageError, match=r"'eos'.*'\{bos\}\{text\}\{eos\}'.*Known for words: last, first, mean"):
         tiny("gpt2").check(Unit.WORD, Pooling.EOS, Template())
     with pytest.raises(UsageError, match=r"no pooling 'eos'.*'\{text\}\{eos\}'"):
         tiny("qwen2").check(Unit.WORD, Pooling.EOS, Template())

@@ -59,6 +59,20 @@ def test_weights_of_another_size_are_refused(copy) -> None:
         Encoder.load(resolve(str(folder)), device="cpu")
 
 
+def test_a_tokenizer_of_another_model_is_refused(copy) -> None:
+    folder = copy("bert")
+    weights = load_file(folder / "model.safetensors")
+    for name in [name for name in weights if "word_embeddings" in name or "predictions" in name]:
+        if "word_embeddings" in name:
+            weights[name] = weights[name][:20].clone()
+        else:
+            del weights[name]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    edit(folder, vocab_size=20)
+    with pytest.raises(CheckpointError, match="do not belong together"):
+        Encoder.load(resolve(str(folder)), device="cpu")
+
+
 def test_damaged_weights_are_refused(copy) -> None:
     folder = copy("bert")
     data = (folder / "model.safetensors").read_bytes()

@@ -1,0 +1,50 @@
+"""Who may import whom, and what each command may load."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_import_contracts_are_kept():
+    """The contracts are in pyproject.toml, under tool.importlinter."""
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from importlinter.cli import lint_imports_command; lint_imports_command()",
+            "--no-cache",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "0 broken" in run.stdout
+
+
+def loaded_by(statement: str) -> set[str]:
+    """Return the top-level modules that a statement loads in a fresh interpreter."""
+    code = f"import sys\n{statement}\nprint('\\n'.join(sorted({{name.split('.')[0] for name in sys.modules}})))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize("statement", ["import embstore", "import embstore.space, embstore.text, embstore.errors"])
+def test_the_vocabulary_is_light(statement: str):
+    heavy = {"numpy", "pyarrow", "duckdb", "faiss", "scipy", "torch", "transformers", "pandas", "typer", "rich"}
+    assert not loaded_by(statement) & heavy
+
+
+def test_the_command_line_loads_no_engine_until_a_command_runs():
+    heavy = {"numpy", "pyarrow", "duckdb", "faiss", "scipy", "torch", "transformers", "pandas", "rich"}
+    assert not loaded_by("import embstore_cli.main") & heavy
+
+
+def test_importing_the_store_loads_no_model_library():
+    heavy = {"pyarrow", "faiss", "scipy", "torch", "transformers", "huggingface_hub", "pandas", "wordfreq"}
+    assert not loaded_by("from embstore import Store") & heavy
