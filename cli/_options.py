@@ -6,9 +6,9 @@ from typing import Annotated
 
 import typer
 
-SPACES = "Which spaces"
-ROWS = "Which items"
-OUTPUT = "Output"
+UNITS = "word|sentence|occurrence"
+POOLINGS = "last|first|mean|bos|eos|projection"
+LAYER_HELP = "Numbers (6), ranges (0-6), all, top, raw or normed; several with commas."
 
 
 class Format(StrEnum):
@@ -31,10 +31,15 @@ Models = Annotated[
     typer.Option("--model", help="Keep the spaces of this checkpoint (repeatable).", metavar="NAME"),
 ]
 Spaces = Annotated[list[str] | None, typer.Option("--space", help="Keep this space (repeatable).", metavar="NAME")]
-UnitName = Annotated[str | None, typer.Option("--unit", help="Keep spaces of words, sentences or occurrences.")]
-PoolingName = Annotated[str | None, typer.Option("--pooling", help="Keep spaces of this pooling.")]
-TemplateText = Annotated[str | None, typer.Option("--template", help="Keep spaces of this template.")]
-OutputFormat = Annotated[Format, typer.Option("--format", help="How the result is written.")]
+UnitName = Annotated[str | None, typer.Option("--unit", metavar=UNITS, help="Keep the spaces of this unit.")]
+PoolingName = Annotated[
+    str | None, typer.Option("--pooling", metavar=POOLINGS, help="Keep the spaces of this pooling.")
+]
+TemplateText = Annotated[
+    str | None,
+    typer.Option("--template", metavar="TEXT", help="Keep the spaces of this template, as in 'This is {text}'."),
+]
+OutputFormat = Annotated[Format, typer.Option("--format", metavar="|".join(Format), help="How the result is written.")]
 OutputFile = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write the result there, not to standard output."),

@@ -18,18 +18,23 @@ from ._options import Format
 if TYPE_CHECKING:
     from embstore.table import Table
 
+_CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]
+_ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _CONTROLS}
+
 
 def emit(table: "Table", form: Format, output: Path | None = None) -> None:
     """Write a table to standard output or a file, and its notes to standard error."""
     for note in table.notes:
         say(note)
-    if form is Format.PARQUET:
-        _write_parquet(table, output)
-    elif output is not None:
-        _write_file(_text(table, form, width=None), output)
-    else:
+    if output is not None:
+        _write_file(_parquet(table) if form is Format.PARQUET else _text(table, form, width=None).encode(), output)
+    elif form is not Format.PARQUET:
         width = _terminal_width() if sys.stdout.isatty() else None
         typer.echo(_text(table, form, width), nl=False)
+    elif sys.stdout.isatty():
+        raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
+    else:
+        sys.stdout.buffer.write(_parquet(table))
 
 
 def say(message: str) -> None:
@@ -47,7 +52,7 @@ def _text(table: "Table", form: Format, width: int | None) -> str:
     if form is Format.MARKDOWN:
         header, lines = table.layout()
         rows = [header, ["---"] * len(header), *lines]
-        return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
+        return "".join(f"| {' | '.join(_plain(cell).replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
     if form is Format.JSON:
         return json.dumps(table.to_pylist(), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
     if form is Format.JSONL:
@@ -70,6 +75,7 @@ def _aligned(table: "Table", width: int | None) -> str:
     from rich.cells import cell_len
 
     header, lines = table.layout()
+    lines = [[_plain(cell) for cell in line] for line in lines]
     fixed = len(table.pivot.down) if table.pivot else 1
     widths = [max(cell_len(row[i]) for row in [header, *lines]) for i in range(len(header))]
     blocks = []
@@ -80,6 +86,11 @@ def _aligned(table: "Table", width: int | None) -> str:
         )
         blocks.append("".join(f"{row}\n" for row in rows))
     return "\n".join(blocks)
+
+
+def _plain(cell: str) -> str:
+    """Return a cell with line breaks and control characters escaped: they would break the table, or the terminal."""
+    return cell.translate(_ESCAPES)
 
 
 def _columns_that_fit(widths: Sequence[int], fixed: int, width: int | None) -> Iterable[list[int]]:
@@ -95,17 +106,15 @@ def _columns_that_fit(widths: Sequence[int], fixed: int, width: int | None) -> I
     yield group
 
 
-def _write_file(text: str, output: Path) -> None:
+def _write_file(data: bytes, output: Path) -> None:
     try:
-        output.write_text(text, "utf-8")
+        output.write_bytes(data)
     except OSError as error:
         raise UsageError(f"{output} cannot be written: {error.strerror}.") from error
 
 
-def _write_parquet(table: "Table", output: Path | None) -> None:
-    if output is None and sys.stdout.isatty():
-        raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
-    try:
-        table.write_parquet(sys.stdout.buffer if output is None else output)
-    except OSError as error:
-        raise UsageError(f"{output} cannot be written: {error.strerror}.") from error
+def _parquet(table: "Table") -> bytes:
+    """Return the table as a file; made in memory, since pyarrow has errors of its own for a pipe that closes."""
+    whole = io.BytesIO()
+    table.write_parquet(whole)
+    return whole.getvalue()

@@ -4,12 +4,17 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from embstore.report import BuildReport, Progress, SpaceReport
 
 from ._output import say
 
+_SECONDS_TO_FIRST_LINE = 2.0
 _SECONDS_BETWEEN_LINES = 10.0
+
+_Stage = tuple[str, str]
 
 
 @contextmanager
@@ -27,54 +32,47 @@ def show_progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
 @contextmanager
 def _bar() -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[count]}"),
         TimeRemainingColumn(),
     )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[tuple[str, str], tuple[TaskID, float]] = {}
+        shown: list[tuple[_Stage, Any, float]] = []
 
         def observe(progress: Progress) -> None:
-            key = (progress.stage, progress.subject)
-            if key not in tasks:
-                new = bars.add_task(_doing(progress), total=progress.total or None, rate="")
-                tasks[key] = (new, time.monotonic())
-            task, began = tasks[key]
-            seconds = time.monotonic() - began
-            rate = f"{progress.done / seconds:,.0f}/s" if seconds > 0 and progress.done else ""
-            bars.update(task, completed=progress.done, total=progress.total or None, rate=rate)
-            if progress.stage == "encode":
-                for other, (number, _) in tasks.items():
-                    if other[0] == "load":
-                        bars.update(number, visible=False)
+            stage, now = (progress.stage, progress.subject), time.monotonic()
+            if not shown or shown[-1][0] != stage:
+                for _, ended, _ in shown[-1:]:
+                    bars.update(ended, visible=False)
+                task = bars.add_task(_doing(progress), total=1.0 if progress.total else None, count="")
+                shown.append((stage, task, now))
+            _, task, began = shown[-1]
+            bars.update(task, completed=progress.share, count=_count(progress, now - began))
 
         yield observe
 
 
 def _lines() -> Callable[[Progress], None]:
-    last: dict[tuple[str, str], float] = {}
-    began: dict[tuple[str, str], float] = {}
+    began: dict[_Stage, float] = {}
+    due: dict[_Stage, float] = {}
 
     def observe(progress: Progress) -> None:
-        key, now = (progress.stage, progress.subject), time.monotonic()
-        began.setdefault(key, now)
-        ends = progress.total and progress.done >= progress.total
-        if key in last and not ends and now - last[key] < _SECONDS_BETWEEN_LINES:
+        stage, now = (progress.stage, progress.subject), time.monotonic()
+        if stage not in began:
+            began[stage], due[stage] = now, now + _SECONDS_TO_FIRST_LINE
+        ended = progress.done == progress.total
+        if now < due[stage] and not ended:
             return
-        last[key] = now
-        seconds = now - began[key]
-        line = _doing(progress)
-        if progress.total:
-            line += f" {progress.done:,} of {progress.total:,}"
-        if progress.done and seconds > 0 and not ends:
-            rate = progress.done / seconds
-            line += f", {rate:,.0f}/s, {_duration((progress.total - progress.done) / rate)} left"
+        due[stage] = now + _SECONDS_BETWEEN_LINES
+        seconds = now - began[stage]
+        line = f"{_doing(progress)} {_count(progress, seconds)}".rstrip()
+        if not ended and progress.share > 0:
+            line += f", {duration(seconds * (1 - progress.share) / progress.share)} left"
         say(line)
 
     return observe
@@ -85,50 +83,78 @@ def _doing(progress: Progress) -> str:
     return f"{verb} {progress.subject}"
 
 
-def summarise(report: BuildReport) -> None:
-    """Say what a build did, or would do."""
+def _count(progress: Progress, seconds: float) -> str:
+    """Return how much is done, and after the first second how fast: ``512 of 2,000, 380/s``."""
+    if not progress.total:
+        return ""
+    count = f"{progress.done:,} of {progress.total:,}"
+    return f"{count}, {progress.done / seconds:,.0f}/s" if seconds > 1 and progress.stage == "encode" else count
+
+
+def summarise(report: BuildReport, store: Path | None) -> None:
+    """Say what a build did, or would do.
+
+    Args:
+        report: of the build.
+        store: as the user named it, for the commands that the summary proposes.
+    """
     if report.dry_run:
-        say(f"Dry run: nothing is written. {report.n_texts:,} texts, {report.n_items:,} different.")
+        say(f"Dry run: nothing is written. {_n(report.n_texts, 'text')}, {report.n_items:,} to hold.")
     for space in report.spaces:
         say(_space_line(space, report.dry_run))
         for reason, count in space.skipped.most_common():
-            say(f"  skipped {count:,}: {reason}")
+            say(f"  {count:,} skipped: {reason}")
     for reason, count in report.blanks.most_common():
-        say(f"skipped {count:,} rows of the sources: {reason}")
-    if report.n_skipped and not report.dry_run:
-        say("  each is listed by: embstore info --skipped")
-    if report.dry_run:
-        say(
-            f"{report.n_tokens:,} tokens in {report.n_forward_passes:,} forward passes; "
-            f"{_size(report.n_bytes)} on disk; about {_duration(report.encode_seconds)} on this machine."
-        )
-    elif report.n_tokens:
-        say(
-            f"{report.n_tokens:,} tokens in {_duration(report.encode_seconds)} ({report.tokens_per_second:,.0f} "
-            f"tokens/s), {_duration(report.total_seconds)} with loading; {_size(report.n_bytes)} in {report.store}"
-        )
-    else:
-        say(f"Nothing to embed: all of it is in {report.store}")
+        say(f"{_n(count, 'row')} of the sources skipped: {reason}")
+    if (report.n_skipped or report.n_truncated) and not report.dry_run:
+        say(f"Each of them is listed by: embstore info --skipped{f' --store {store}' if store else ''}")
+    say(_estimate_line(report) if report.dry_run else _work_line(report))
 
 
 def _space_line(space: SpaceReport, dry_run: bool) -> str:
-    line = f"{space.space}: {space.embedded:,} {'to embed' if dry_run else 'embedded'}, {space.present:,} already there"
-    if space.truncated:
-        line += f", {space.truncated:,} of them truncated"
-    return line
+    truncated = f" ({space.truncated:,} truncated)" if space.truncated else ""
+    verb = "to embed" if dry_run else "embedded"
+    return f"{space.space}: {space.embedded:,} {verb}{truncated}, {space.present:,} already there"
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 60:
+def _estimate_line(report: BuildReport) -> str:
+    if not report.n_tokens:
+        return f"Nothing to embed in {report.store}"
+    return (
+        f"{_n(report.n_tokens, 'token')} in {_n(report.n_forward_passes, 'forward pass', 'es')}; about "
+        f"{size(report.n_bytes)} on disk and {duration(report.encode_seconds)} on this machine, loading aside"
+    )
+
+
+def _work_line(report: BuildReport) -> str:
+    if report.n_tokens:
+        return (
+            f"{_n(report.n_tokens, 'token')} in {duration(report.encode_seconds)} ({report.tokens_per_second:,.0f} "
+            f"tokens/s), {duration(report.total_seconds)} with loading; {size(report.n_bytes)} in {report.store}"
+        )
+    indexed = f"; {size(report.n_bytes)} of indexes written" if report.n_bytes else ""
+    if any(space.skipped for space in report.spaces):
+        return f"Nothing else to embed in {report.store}{indexed}"
+    return f"Nothing to embed: all of it is in {report.store}{indexed}"
+
+
+def _n(count: int, noun: str, plural: str = "s") -> str:
+    return f"{count:,} {noun}{'' if count == 1 else plural}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time for the eye: ``0.4 s``, ``2 min 05 s``, ``3 h 07 min``."""
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
 
 
-def _size(n_bytes: float) -> str:
+def size(n_bytes: float) -> str:
+    """Return a size for the eye: ``512 B``, ``43.4 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 1000:
+        if n_bytes < 999.95:
             return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
         n_bytes /= 1000
     return f"{n_bytes:.1f} TB"

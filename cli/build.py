@@ -5,14 +5,17 @@ from typing import Annotated
 import typer
 
 from ._errors import NO, explained
-from ._options import StoreDir
+from ._options import POOLINGS, UNITS, StoreDir
+
+_STOPPED = "Interrupted."
+_INTERRUPTED = "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
 
 
 def build(
     sources: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[SOURCE]...",
+            metavar="SOURCE",
             help="Files (.txt, .csv, .tsv, .jsonl, .parquet), - for standard input, or a dataset's name.  "
             "[default: words]",
         ),
@@ -26,50 +29,80 @@ def build(
             "[default: gpt2, clip]",
         ),
     ] = None,
-    unit: Annotated[str, typer.Option("--unit", help="word, sentence or occurrence.")] = "word",
+    unit: Annotated[
+        str,
+        typer.Option(
+            "--unit",
+            metavar=UNITS,
+            help="What a vector stands for; occurrence: each word of each sentence, in its context.",
+        ),
+    ] = "word",
     pooling: Annotated[
         list[str] | None,
         typer.Option(
             "--pooling",
-            help="last, first, mean, bos, eos or projection (repeatable).  [default: last; of sentences eos or mean]",
+            metavar=POOLINGS,
+            help="How tokens become one vector (repeatable; all from one forward pass).  [default: last; for "
+            "sentences eos if a causal model's input ends with it, else mean]",
         ),
     ] = None,
     template: Annotated[
         str,
-        typer.Option("--template", help="The text put round an item; {bos} and {eos} are special tokens."),
+        typer.Option(
+            "--template",
+            metavar="TEXT",
+            help="The text put round an item, as in 'This is {text}'; {bos} and {eos} are special tokens.",
+        ),
     ] = "{text}",
-    layers: Annotated[str, typer.Option("--layers", help="all, 0,6,12, 0-12, -1 …")] = "all",
-    dtype: Annotated[str, typer.Option("--dtype", help="float32 or float16, as stored.")] = "float32",
-    column: Annotated[list[str] | None, typer.Option("--column", help="Column of a table (repeatable).")] = None,
+    layers: Annotated[str, typer.Option("--layers", metavar="LAYERS", help="all, or as in 0,6,12, 0-6, -1.")] = "all",
+    dtype: Annotated[
+        str, typer.Option("--dtype", metavar="float32|float16", help="Of the stored vectors.")
+    ] = "float32",
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--column",
+            metavar="NAME",
+            help="Column of a table that holds texts (repeatable).  [default: text, or the only one]",
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="Stop after N texts.")] = None,
     per_text: Annotated[
         int | None, typer.Option("--per-text", metavar="N", help="Of occurrences, draw N from each sentence.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of that draw.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of that draw.")] = 0,
     name: Annotated[
-        str | None, typer.Option("--name", help="Name of the space.  [default: model.unit.pooling]")
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the space.  [default: model.unit.pooling]")
     ] = None,
-    index: Annotated[str, typer.Option("--index", help="flat or none.")] = "flat",
-    long: Annotated[str, typer.Option("--long", help="Texts over the context: skip, truncate or error.")] = "skip",
+    index: Annotated[
+        str, typer.Option("--index", metavar="flat|none", help="An index of each layer for neighbours, or none.")
+    ] = "flat",
+    long: Annotated[
+        str,
+        typer.Option("--long", metavar="skip|truncate|error", help="What to do with a text longer than the context."),
+    ] = "skip",
     device: Annotated[
-        str | None, typer.Option("--device", help="cpu, cuda …  [default: an accelerator if any]")
+        str | None, typer.Option("--device", metavar="NAME", help="cpu, cuda, mps …  [default: an accelerator if any]")
     ] = None,
-    batch_tokens: Annotated[int | None, typer.Option("--batch-tokens", metavar="N", help="Tokens of a batch.")] = None,
+    batch_tokens: Annotated[
+        int | None,
+        typer.Option("--batch-tokens", metavar="N", help="Tokens of a batch.  [default: what suits the device]"),
+    ] = None,
     allow_pickle: Annotated[
         bool,
         typer.Option("--allow-pickle", help="Load pickled weights, which can run code, if there are no others."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if any text was skipped.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any text was skipped.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary, only errors.")] = False,
     store: StoreDir = None,
 ) -> None:
     """Embed what the store lacks of some texts, every layer, and index it."""
-    from embstore.store import DEFAULT_MODELS, DEFAULT_SOURCES, Store
+    with explained(_STOPPED if dry_run else _INTERRUPTED):
+        from embstore.store import DEFAULT_MODELS, DEFAULT_SOURCES, Store
 
-    from ._progress import show_progress, summarise
+        from ._progress import show_progress, summarise
 
-    with explained("Interrupted. What was embedded is kept: run the same command again and it goes on from there."):
         with show_progress(quiet) as observe:
             report = Store(store).build(
                 sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, unit=unit, poolings=pooling or (),
@@ -78,6 +111,6 @@ def build(
                 allow_pickle=allow_pickle, dry_run=dry_run, observe=observe,
             )  # fmt: skip
         if not quiet:
-            summarise(report)
+            summarise(report, store)
         if strict and report.n_skipped:
             raise typer.Exit(NO)

@@ -17,9 +17,9 @@ def info(
     output: OutputFile = None,
 ) -> None:
     """Show the spaces of a store: checkpoint, unit, pooling, layers, items, bytes and index."""
-    from embstore.store import Store
-
     with explained():
+        from embstore.store import Store
+
         opened = Store(store)
         table = opened.skipped() if skipped else opened.info()
         if not len(table):

@@ -3,22 +3,24 @@
 import gc
 
 # Imports allocate much that stays. Collecting while they run finds nothing, and takes a tenth of a short command.
-gc.set_threshold(100_000)
+gc.set_threshold(200_000)
 
 import typer  # noqa: E402
 
 from embstore import __version__  # noqa: E402
 
 from . import build, info, neighbours, query, verify  # noqa: E402
+from ._help import Command, Commands  # noqa: E402
 
 app = typer.Typer(
     name="embstore",
+    cls=Commands,
     help="Embed words and sentences once, keep every layer, and query their geometry without a model.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["--help", "-h"]},
 )
 
 
@@ -30,10 +32,12 @@ def embstore(version: bool = typer.Option(False, "--version", help="Show the ver
         raise typer.Exit
 
 
-app.command("build", short_help="Embed texts, every layer, and index them.")(build.build)
+app.command("build", cls=Command, short_help="Embed texts, every layer, and index them.")(build.build)
 app.add_typer(query.app, name="query", short_help="Compute a metric for each space and layer.")
-app.command("neighbours", short_help="Show the nearest items of a text.")(neighbours.neighbours)
-app.command("neighbors", hidden=True)(neighbours.neighbours)
+app.command("neighbours", cls=Command, short_help="Show the nearest items of a text (also: neighbors).")(
+    neighbours.neighbours
+)
+app.command("neighbors", cls=Command, hidden=True)(neighbours.neighbours)
 app.command("info", short_help="Show what a store holds.")(info.info)
 app.command("verify", short_help="Check every file of a store.")(verify.verify)
 

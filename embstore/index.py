@@ -5,7 +5,6 @@ is never searched as if it were whole: the caller scans the vectors instead, wit
 """
 
 import hashlib
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
 INDEX_FORMAT = 1
 KINDS = ("flat", "none")
+_ANEW = "Delete it, and an exact scan answers; build the same sources again to make it anew."
 
 Ids = NDArray[np.int64]
 Vectors = NDArray[np.floating]
@@ -67,13 +67,11 @@ class IndexCard:
         path = index.with_suffix(".json")
         if not (path.is_file() and index.is_file()):
             return None
+        document = atomic.read_document(path, _ANEW)
         try:
-            document = json.loads(path.read_text("utf-8"))
             values = {field.name: document[field.name] for field in fields(cls)}
-        except (ValueError, KeyError, TypeError) as error:
-            raise DamagedError(
-                f"{path} is not an index card: {error!r}. Delete it and build again to make it anew."
-            ) from error
+        except KeyError as error:
+            raise DamagedError(f"{path} is not an index card: it lacks {error}. {_ANEW}") from error
         return cls(**{**values, "shards": tuple(values["shards"])})
 
 
@@ -89,7 +87,7 @@ def unit_vectors(vectors: Vectors) -> NDArray[np.float32]:
 def write_index(path: Path, blocks: Blocks, *, space: str, layer: int, dim: int, shards: Iterable[str]) -> IndexCard:
     """Build a flat cosine index from blocks of vectors and store it with its card.
 
-    The old card is removed first: a crash in between leaves an index without a card, which counts as none.
+    The old card is removed before: a crash in between leaves an index without a card, which is not searched.
 
     Args:
         path: where the index goes; its card goes beside it.
@@ -104,19 +102,28 @@ def write_index(path: Path, blocks: Blocks, *, space: str, layer: int, dim: int,
     index = faiss.IndexIDMap(faiss.IndexFlatIP(dim))
     for ids, vectors in blocks:
         index.add_with_ids(unit_vectors(vectors), ids)
-    path.with_suffix(".json").unlink(missing_ok=True)
     with atomic.temporary(path.parent) as temp:
         _save(index, temp)
         with temp.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        atomic.publish(temp, path)
-    card = IndexCard(
-        space=space, layer=layer, kind="flat", metric="cosine", n=index.ntotal, dim=dim,
-        shards=tuple(sorted(shards)), sha256=digest, faiss=faiss.__version__,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-    )  # fmt: skip
-    atomic.write_document(path.with_suffix(".json"), {"format": INDEX_FORMAT, **asdict(card)})
+        card = IndexCard(
+            space=space, layer=layer, kind="flat", metric="cosine", n=index.ntotal, dim=dim,
+            shards=tuple(sorted(shards)), sha256=digest, faiss=faiss.__version__,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )  # fmt: skip
+        _publish(temp, path, card)
     return card
+
+
+def _publish(temp: Path, path: Path, card: IndexCard) -> None:
+    card_path = path.with_suffix(".json")
+    card_path.unlink(missing_ok=True)
+    try:
+        atomic.publish(temp, path)
+        atomic.write_document(card_path, {"format": INDEX_FORMAT, **asdict(card)})
+    except BaseException:
+        path.unlink(missing_ok=True)  # without its card it would look like damage
+        raise
 
 
 def remove_indexes(folder: Path) -> None:
@@ -194,7 +201,4 @@ def _open(path: Path) -> Any:
     try:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as error:
-        raise DamagedError(
-            f"{path} cannot be read: {str(error).splitlines()[0][:200]}. Delete it and its card, and build again to "
-            "make it anew; until then an exact scan answers."
-        ) from error
+        raise DamagedError(f"{path} is damaged: {str(error).splitlines()[0][:200]}. {_ANEW}") from error

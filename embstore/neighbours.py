@@ -36,15 +36,17 @@ class Query:
     shown: str
     marked: Item | None = None
 
-    def item(self, catalog: Catalog, unit: Unit) -> Item | None:
-        """Return the item that the query means in spaces of a unit; None if it means none there.
-
-        Raises:
-            UsageError: a word by itself stands in several contexts of an occurrence space.
-        """
-        if unit is Unit.OCCURRENCE:
-            return self.marked or _only_occurrence(catalog, self.shown)
-        return None if self.marked else Item.whole(unit, self.shown)
+    def items(self, catalog: Catalog, card: Card) -> list[Item]:
+        """Return the items that the query may mean in a space: several for a word in several sentences of it."""
+        if card.unit is not Unit.OCCURRENCE:
+            return [] if self.marked else [Item.whole(card.unit, self.shown)]
+        if self.marked:
+            return [self.marked]
+        found = catalog.occurrences(self.shown)
+        if len(found) < 2:
+            return found
+        here = set(catalog.ids(card.space).tolist())
+        return [item for item in found if item.id in here]
 
 
 def parse_queries(texts: Iterable[str], marked: Iterable[str]) -> list[Query]:
@@ -57,11 +59,19 @@ def parse_queries(texts: Iterable[str], marked: Iterable[str]) -> list[Query]:
 
 @dataclass
 class _Found:
-    """What one space has for the queries: item and vectors (layer id → (dim,)) of each."""
+    """What one space has for the queries.
+
+    Attributes:
+        card: of the space.
+        vectors: of each query that has any here: layer id → (dim,).
+        stored: the item of each query that is stored here.
+        ambiguous: the items of each query that may mean several.
+    """
 
     card: Card
     vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = field(default_factory=dict)
-    item_ids: dict[Query, int] = field(default_factory=dict)
+    stored: dict[Query, int] = field(default_factory=dict)
+    ambiguous: dict[Query, list[Item]] = field(default_factory=dict)
 
 
 def neighbours(
@@ -86,6 +96,8 @@ def neighbours(
 
     Raises:
         NotStoredError: a text is in none of the spaces and ``embed`` is None.
+        UsageError: a word is in no other space than one that has it in several sentences.
+        DamagedError: a file that is needed was altered.
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}.")
@@ -107,24 +119,33 @@ def _look_up(
 ) -> _Found:
     found = _Found(card)
     for query in queries:
-        item = query.item(catalog, card.unit)
-        if item is None:
-            continue
-        vectors: Mapping[int, NDArray[np.float32]] = catalog.vectors_of(card.space, layers, item.id)
-        if not vectors and embed is not None:
-            vectors = embed(card, item)
-        if vectors:
-            found.vectors[query] = vectors
-            found.item_ids[query] = item.id
+        items = query.items(catalog, card)
+        if len(items) > 1:
+            found.ambiguous[query] = items
+        for item in items if len(items) == 1 else []:
+            if vectors := catalog.vectors_of(card.space, layers, item.id):
+                found.vectors[query] = vectors
+                found.stored[query] = item.id
+            elif embed is not None:
+                found.vectors[query] = embed(card, item)
     return found
 
 
 def _check_found(catalog: Catalog, query: Query, found: Sequence[_Found], notes: list[str]) -> None:
-    lacking = [one.card for one in found if query not in one.vectors]
+    lacking = [one for one in found if query not in one.vectors]
+    ambiguous = [_ambiguous(query, one) for one in lacking if query in one.ambiguous]
     if len(lacking) < len(found):
-        notes += [f"{query.shown!r} is not in {card.space}." for card in lacking]
+        notes += ambiguous
+        notes += [f"{query.shown!r} is not in {one.card.space}." for one in lacking if query not in one.ambiguous]
         return
+    if ambiguous:
+        raise UsageError(ambiguous[0])
     units = {one.card.unit for one in found}
+    if query.marked and Unit.OCCURRENCE not in units:
+        raise NotStoredError(
+            f"{query.shown!r} marks a word in its sentence, and {', '.join(one.card.space for one in found)} has no "
+            "words in sentences. Ask for the word by itself, or build such a space with --unit occurrence."
+        )
     near = catalog.nearest_texts(query.marked.text if query.marked else query.shown, units)
     nearest = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
     space = ", ".join(one.card.space for one in found)
@@ -132,6 +153,12 @@ def _check_found(catalog: Catalog, query: Query, found: Sequence[_Found], notes:
         f"{query.shown!r} is not in {space}.{nearest} To encode it now, add --embed; to keep it, add it with "
         "embstore build."
     )
+
+
+def _ambiguous(query: Query, found: _Found) -> str:
+    items = found.ambiguous[query]
+    examples = "; ".join(f'--text "{item.shown}"' for item in items[:3])
+    return f"{query.shown!r} stands in {len(items)} sentences of {found.card.space}. Choose one, as in {examples}."
 
 
 def _search_layer(catalog: Catalog, found: _Found, layer: Layer, k: int, notes: list[str]) -> list[dict[str, Any]]:
@@ -145,12 +172,17 @@ def _search_layer(catalog: Catalog, found: _Found, layer: Layer, k: int, notes: 
     if not usable:
         return []
     vectors = np.stack([found.vectors[query][layer.id] for query in usable])
+    if not np.isfinite(vectors).all():
+        raise DamagedError(
+            f"a stored vector in {catalog.paths.embeddings(found.card.space)} is not finite: a file there is damaged. "
+            "Run: embstore verify"
+        )
     ids, cosines = _search(catalog, found.card, layer, vectors, k + 1, notes)
     rows = []
     for query, near, near_cosines in zip(usable, ids, cosines, strict=True):
         hits = [(int(i), float(c)) for i, c in zip(near, near_cosines, strict=True) if i >= 0]
         _check_self(catalog, found, query, layer, hits)
-        others = [hit for hit in hits if hit[0] != found.item_ids[query]][:k]
+        others = [hit for hit in hits if hit[0] != found.stored.get(query)][:k]
         rows += [
             {
                 "space": found.card.space, "model": found.card.model, "layer": layer.id, "layer_name": layer.name,
@@ -178,30 +210,23 @@ def _search(
 
 
 def _check_self(catalog: Catalog, found: _Found, query: Query, layer: Layer, hits: list[tuple[int, float]]) -> None:
-    """Raise DamagedError where the index disagrees with the stored vector about the item itself."""
-    for item, cosine in hits:
-        if item == found.item_ids[query] and abs(cosine - 1) > _SELF_COSINE_ERROR:
-            raise DamagedError(
-                f"the vector of {query.shown!r} in {catalog.paths.embeddings(found.card.space)} and the index "
-                f"{catalog.paths.index(found.card.space, layer)} disagree (cosine {cosine:.6f}): one of them is damaged. "
-                "Run: embstore verify"
-            )
+    """Raise DamagedError where the index disagrees with the stored vector about the item itself.
 
-
-def _only_occurrence(catalog: Catalog, text: str) -> Item | None:
-    found = catalog.occurrences(text)
-    if not found:
-        return None
-    if len(found) > 1:
-        examples = "; ".join(f'--text "{item.shown}"' for item in found[:3])
-        raise UsageError(f"{text!r} stands in {len(found)} contexts of the store. Choose one, as in {examples}.")
-    return found[0]
+    The item is among the hits with cosine 1, unless as many others have cosine 1 too.
+    """
+    if query not in found.stored:
+        return
+    cosine = dict(hits).get(found.stored[query], hits[-1][1] if hits else 0.0)
+    if abs(cosine - 1) > _SELF_COSINE_ERROR:
+        raise DamagedError(
+            f"the vector of {query.shown!r} in {catalog.paths.embeddings(found.card.space)} and the index "
+            f"{catalog.paths.index(found.card.space, layer)} disagree about layer {layer.name}: one of them is "
+            "damaged. Run: embstore verify"
+        )
 
 
 def _text_of(items: Mapping[int, Item], row: Mapping[str, Any]) -> dict[str, Any]:
-    item = items.get(row["item_id"])
-    if item is None:
-        raise DamagedError(f"item {row['item_id']} of {row['space']} has no text in items/. Run: embstore verify")
+    item = items[row["item_id"]]
     return {"text": item.text, "context": None if item.context is None else item.shown}
 
 

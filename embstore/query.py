@@ -44,13 +44,15 @@ class Rows:
             raise UsageError(f"sample must be at least 1, not {self.sample}.")
 
     def select(self, catalog: Catalog, space: str) -> Ids | None:
-        """Return the ids to keep, ascending, or None for all."""
-        if self.where is None and self.sample is None:
-            return None
-        ids = catalog.ids(space)
-        if self.where is not None:
-            ids = np.intersect1d(ids, catalog.select(self.where), assume_unique=True)
-        if self.sample is not None and self.sample < len(ids):
+        """Return the ids to keep, ascending, or None for all. What a space does not hold of them does not matter."""
+        chosen = None if self.where is None else catalog.select(self.where)
+        if self.sample is None:
+            return chosen
+        from embstore.storage.vectors import LayerVectors  # brings pyarrow, which a summary does not need
+
+        card = catalog.cards[space]
+        ids = LayerVectors(catalog.shards[space], card.layers.ids[0], card.dim, chosen).ids()
+        if self.sample < len(ids):
             rng = np.random.default_rng(self.seed)
             ids = np.sort(rng.choice(ids, self.sample, replace=False, shuffle=False))
         return ids

@@ -1,10 +1,14 @@
 """What a build tells while it runs and when it is done."""
 
 from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from embstore.table import Table, table
+from embstore.text import Item
+
+_MARKS = 4  # characters that a text's special tokens count for
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,8 @@ class Progress:
         subject: the checkpoint or the space.
         done: items embedded (``encode``) or layers indexed (``index``).
         total: of these.
+        share: the part of the stage's work that is done, in [0, 1]. Long texts come first and take longer, so it is
+            this that tells the time left, not ``done``.
         n_tokens: tokens that the model has read.
     """
 
@@ -23,7 +29,46 @@ class Progress:
     subject: str
     done: int = 0
     total: int = 0
+    share: float = 0.0
     n_tokens: int = 0
+
+
+Observer = Callable[[Progress], None]
+
+
+class Meter:
+    """Tells an observer how far the encoding of some items is, with work measured by the length of the texts.
+
+    Args:
+        observe: whom to tell.
+        subject: the checkpoint.
+        items: what is to be encoded.
+    """
+
+    def __init__(self, observe: Observer, subject: str, items: Sequence[Item]) -> None:
+        sharing = Counter(item.context for item in items)  # the model reads a sentence once for all words of it
+        self._work: dict[int, float] = {
+            item.id: _work(item.text if item.context is None else item.context) for item in items
+        }
+        for item in items:
+            if item.context is not None:
+                self._work[item.id] /= sharing[item.context]
+        self._observe, self._subject = observe, subject
+        self._n = len(self._work)
+        self._total = sum(self._work.values())
+        self._left = self._total
+
+    def passed(self, item_ids: Iterable[int], n_tokens: int) -> None:
+        """Tell that these items are done with, and how many tokens the model has read in all."""
+        for item in item_ids:
+            self._left -= self._work.pop(item, 0)
+        done = self._n - len(self._work)
+        share = 1 - self._left / self._total if self._work else 1.0
+        self._observe(Progress("encode", self._subject, done, self._n, share, n_tokens))
+
+
+def _work(text: str) -> int:
+    return len(text) + _MARKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +124,13 @@ class BuildReport:
 
     @property
     def n_skipped(self) -> int:
-        """Texts that got no vector, blanks included."""
+        """Texts that got no vector, space by space, and rows that hold no text."""
         return sum(self.blanks.values()) + sum(sum(space.skipped.values()) for space in self.spaces)
+
+    @property
+    def n_truncated(self) -> int:
+        """Vectors of texts that were cut to the context length."""
+        return sum(space.truncated for space in self.spaces)
 
     @property
     def tokens_per_second(self) -> float:

@@ -74,21 +74,24 @@ class SpaceFilter:
 def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Layer, ...]], list[str]]:
     """Choose layers of several spaces by one specification.
 
+    A space takes what it has of them, since models differ in their number of layers.
+
     Returns:
-        The layers of each space that has any of them, and a note for each space that has none.
+        The layers of each space that has any of them, and a note for each part of ``spec`` that a space lacks.
 
     Raises:
-        UnknownNameError: no space has any of the layers.
+        UnknownNameError: no space has what a part of ``spec`` names.
     """
-    chosen: dict[str, tuple[Layer, ...]] = {}
-    failures: list[UnknownNameError] = []
+    chosen: dict[str, set[Layer]] = {}
     notes = []
-    for card in cards:
-        try:
-            chosen[card.space] = card.layers.select(spec).members
-        except UnknownNameError as error:
-            failures.append(error)
-            notes.append(f"{card.space} has no layer {error.name!r} (it has {', '.join(card.layers.names)}).")
-    if not chosen:
-        raise failures[0]
-    return chosen, notes
+    for part in spec.split(","):
+        lacking: list[UnknownNameError] = []
+        for card in cards:
+            try:
+                chosen.setdefault(card.space, set()).update(card.layers.select(part))
+            except UnknownNameError as error:
+                lacking.append(error)
+                notes.append(f"{card.space} has no layer {error.name!r} (it has {', '.join(card.layers.names)}).")
+        if len(lacking) == len(cards):
+            raise lacking[0]
+    return {space: tuple(sorted(layers)) for space, layers in chosen.items() if layers}, notes

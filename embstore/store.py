@@ -111,10 +111,11 @@ class Store:
         Raises:
             EmbstoreError: see :mod:`embstore.errors`. What was committed before stays; the same call goes on from it.
         """
-        from embstore.build import build, estimate
+        from embstore.build import build
+        from embstore.estimate import estimate
         from embstore.job import Options
         from embstore.space import Pooling, Template, Unit, parse_member
-        from embstore.storage.writer import SHARD_BYTES, StoreWriter
+        from embstore.storage.writer import SHARD_BYTES
         from embstore.texts import read_texts
 
         options = Options(
@@ -137,8 +138,7 @@ class Store:
         if dry_run:
             return estimate(self.path, texts, _names(models), options, observe)
         try:
-            with StoreWriter(self.path, shard_bytes=shard_bytes or SHARD_BYTES) as writer:
-                return build(writer, texts, _names(models), options, observe)
+            return build(self.path, texts, _names(models), options, observe, shard_bytes=shard_bytes or SHARD_BYTES)
         finally:
             self.refresh()
 

@@ -4,6 +4,7 @@ Names of dimensions: ``n`` vectors of ``dim`` components. A unit vector is u = x
 counted apart.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -11,7 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float64Array = NDArray[np.float64]
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 19
+
+
+def in_float64(vectors: NDArray[np.floating]) -> Iterator[Float64Array]:
+    """Yield the rows (n, dim) as float64 copies, chunk by chunk, each small enough for the processor's cache."""
+    rows = max(1, _CHUNK_BYTES // (8 * max(1, vectors.shape[1])))
+    for start in range(0, len(vectors), rows):
+        yield vectors[start : start + rows].astype(np.float64)
+
+
+def weighted_sum(weights: Float64Array, x: Float64Array) -> Float64Array:
+    """Return Σ wᵢ xᵢ, shape (dim,), of weights (n,) and vectors (n, dim).
+
+    It stays in the thread that asks for it, unlike ``weights @ x``: BLAS would start threads of its own, which cost
+    more than they give where other threads are at work already.
+    """
+    total: Float64Array = np.einsum("n,nd->d", weights, x)
+    return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +69,25 @@ class Summary:
 
         Args:
             vectors: float array of shape (n, dim). They are taken to float64 chunk by chunk, each small enough for
-                the processor's cache.
+                the processor's cache. Values that are not finite make :attr:`is_finite` false.
         """
-        n, dim = vectors.shape
-        summary = cls.empty(dim)
-        rows = max(1, _CHUNK_BYTES // (8 * max(1, dim)))
-        for start in range(0, n, rows):
-            summary = summary + cls._of_chunk(vectors[start : start + rows].astype(np.float64))
+        summary = cls.empty(vectors.shape[1])
+        with np.errstate(invalid="ignore"):
+            for chunk in in_float64(vectors):
+                summary = summary + cls._of_chunk(chunk)
         return summary
 
     @classmethod
     def _of_chunk(cls, x: Float64Array) -> Self:
-        squares = x * x
-        norm_squares = squares.sum(axis=1)
+        norm_squares = np.vecdot(x, x)
         norms = np.sqrt(norm_squares)
         inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
         return cls(
             n=len(x),
             n_zero=int(np.count_nonzero(norms == 0)),
             total=x.sum(axis=0),
-            unit_total=inverse @ x,
-            unit_square_total=(inverse * inverse) @ squares,
+            unit_total=weighted_sum(inverse, x),
+            unit_square_total=weighted_sum(inverse * inverse, x * x),
             norm_total=float(norms.sum()),
             norm_square_total=float(norm_squares.sum()),
             norm_min=float(norms.min()),

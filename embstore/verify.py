@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embstore import index
 from embstore.errors import DamagedError
-from embstore.storage.card import Card
-from embstore.storage.catalog import Catalog
+from embstore.storage.card import Card, read_card
+from embstore.storage.paths import StorePaths
 from embstore.storage.tables import file_sha256
-from embstore.storage.verify import Problem, verify_space, verify_tables
+from embstore.storage.verify import Problem, stored_texts, verify_marker, verify_space, verify_tables
 from embstore.table import Table, table
 
 
@@ -43,48 +44,64 @@ class Verification:
 def verify(root: Path) -> Verification:
     """Check a store: hashes, row counts, finite values, summaries, the same ids in every layer, indexes against shards.
 
+    An index that is behind is a state and no damage: queries scan the vectors instead.
+
     Raises:
         StoreError: there is no store.
     """
-    try:
-        catalog = Catalog(root)
-    except DamagedError as error:
-        return Verification(root, 0, (Problem(root, str(error)),))
-    problems = list(verify_tables(catalog.paths))
-    for card in catalog.cards.values():
-        problems += verify_space(catalog.paths, card)
+    paths = StorePaths(root.resolve())
+    problems = [*verify_marker(paths), *verify_tables(paths)]
+    texts = None if any(problem.file.parent == paths.items for problem in problems) else stored_texts(paths)
+    for path in sorted(paths.spaces.glob("*.json")):
+        try:
+            card = read_card(path)
+        except DamagedError as error:
+            problems.append(Problem(path, str(error)))
+            continue
+        found, ids = verify_space(paths, card, texts)
+        problems += found
         for layer in card.layers:
-            problems += _verify_index(catalog, card, catalog.paths.index(card.space, layer))
-    problems += _strangers(catalog)
-    n_files = sum(1 for path in catalog.paths.root.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return Verification(catalog.paths.root, n_files, tuple(problems))
+            problems += _verify_index(paths, card, paths.index(card.space, layer), ids)
+    problems += _strangers(paths)
+    n_files = sum(1 for path in paths.root.rglob("*") if path.is_file() and not path.name.startswith("."))
+    once = {problem.file: problem for problem in reversed(problems)}  # the first that was found of each file
+    return Verification(paths.root, n_files, tuple(problem for problem in problems if once[problem.file] is problem))
 
 
-def _verify_index(catalog: Catalog, card: Card, path: Path) -> Iterator[Problem]:
+def _verify_index(paths: StorePaths, card: Card, path: Path, ids: NDArray[np.int64] | None) -> Iterator[Problem]:
+    card_path = path.with_suffix(".json")
+    if path.is_file() != card_path.is_file():
+        there, gone = (path, card_path) if path.is_file() else (card_path, path)
+        yield Problem(gone, f"it is missing, and {there} is there. Build the same sources again to mend it")
+        return
     try:
         stored = index.IndexCard.read(path)
+        if stored is None:
+            return
+        if file_sha256(path) != stored.sha256:
+            yield Problem(path, "its SHA-256 is not the one in its card, so it was altered or truncated")
+            return
     except DamagedError as error:
-        yield Problem(path.with_suffix(".json"), str(error))
+        yield Problem(card_path, str(error))
         return
-    if stored is None:
-        return
-    if file_sha256(path) != stored.sha256:
-        yield Problem(path, "its SHA-256 is not the one in its card: it was altered or truncated")
-        return
-    if not stored.covers(shard.name for shard in catalog.shards[card.space]):
-        return  # behind, which is a state and no damage: queries scan the vectors instead
+    shards = {shard.name for shard in paths.shards(card.space)}
+    for lost in sorted(set(stored.shards) - shards):
+        yield Problem(paths.embeddings(card.space) / f"{lost}.parquet", f"it is missing, and {path} covers it")
+    if ids is not None and stored.covers(shards):
+        yield from _verify_index_ids(path, ids)
+
+
+def _verify_index_ids(path: Path, ids: NDArray[np.int64]) -> Iterator[Problem]:
     try:
-        matches = np.array_equal(index.stored_ids(path), catalog.ids(card.space))
+        if not np.array_equal(index.stored_ids(path), ids):
+            yield Problem(path, "its item ids are not those of the shards that its card names")
     except DamagedError as error:
         yield Problem(path, str(error))
-        return
-    if not matches:
-        yield Problem(path, "its item ids are not those of the shards that its card names")
 
 
-def _strangers(catalog: Catalog) -> Iterator[Problem]:
-    """Yield the shards of spaces that have no card."""
-    for folder in sorted((catalog.paths.root / "embeddings").glob("space=*")):
-        space = folder.name.removeprefix("space=")
-        if space not in catalog.cards and any(folder.glob("part-*.parquet")):
-            yield Problem(folder, f"there are shards, and no card {catalog.paths.card(space)}")
+def _strangers(paths: StorePaths) -> Iterator[Problem]:
+    """Yield the cards that are missing, of spaces that have shards."""
+    for folder in sorted((paths.root / "embeddings").glob("space=*")):
+        card = paths.card(folder.name.removeprefix("space="))
+        if not card.exists() and any(folder.glob("part-*.parquet")):
+            yield Problem(card, f"it is missing, and there are shards in {folder}")

@@ -1,10 +1,13 @@
 """What all tests share."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from synthetic import Synthetic, synthetic_store
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -25,3 +28,13 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"there is no {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny GPT-2 in a folder called ``tiny`` (see :mod:`tiny_checkpoint`)."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from tiny_checkpoint import make_checkpoint
+
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoints") / "tiny")

@@ -8,7 +8,7 @@ made.ids, made.texts        # row by row, in the order they were given
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +37,8 @@ class Synthetic:
 
     root: Path
     card: Card
-    items: tuple[Item, ...]
-    vectors: NDArray[np.float32]
+    items: tuple[Item, ...] = field(repr=False)
+    vectors: NDArray[np.float32] = field(repr=False)
 
     @property
     def paths(self) -> StorePaths:

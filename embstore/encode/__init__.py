@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from embstore.encode.batches import default_batch_tokens, plan_batches
 from embstore.encode.checkpoint import SHORT_NAMES, Checkpoint, Fingerprint, fingerprint, resolve
-from embstore.encode.records import Encoded, Long, Plan, Skipped
+from embstore.encode.records import Encoded, Long, Plan, Skipped, TooLongError
 
 if TYPE_CHECKING:
     from embstore.encode.encoder import Encoder
@@ -33,6 +33,7 @@ __all__ = [
     "Plan",
     "Skipped",
     "Tokenizer",
+    "TooLongError",
     "default_batch_tokens",
     "fingerprint",
     "plan_batches",

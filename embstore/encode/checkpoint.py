@@ -19,11 +19,12 @@ from embstore.space import check_space_name
 SHORT_NAMES: Mapping[str, str] = MappingProxyType(
     {
         "gpt2": "openai-community/gpt2",
-        "clip": "openai/clip-vit-base-patch32",
+        # Its main branch has pickled weights only; this is the hub's own conversion of them to safetensors.
+        "clip": "openai/clip-vit-base-patch32@refs/pr/15",
         "minilm": "sentence-transformers/all-MiniLM-L6-v2",
     }
 )
-"""Short names of checkpoints, and the hub ids that they stand for."""
+"""Short names of checkpoints, and the hub ids (with a revision, where main will not do) that they stand for."""
 
 TOKENIZER_FILES = (
     "added_tokens.json",
@@ -165,7 +166,8 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool) -> None:
     if not weights:
         raise CheckpointError(
             f"{where} has no weights (model.safetensors). If there are only pickled weights (pytorch_model.bin), "
-            "--allow-pickle accepts them; a pickle can run code when it is loaded."
+            "name a revision with safetensors (id@refs/pr/N: the hub's discussions of the model list them), or accept "
+            "the pickles with --allow-pickle; a pickle can run code when it is loaded."
         )
     if missing := [path.name for path in weights if not path.is_file()]:
         raise CheckpointError(f"{where} lacks {', '.join(missing)}, which its index of weights names.")

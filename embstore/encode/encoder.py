@@ -63,7 +63,6 @@ class Encoder:
             CheckpointError: it cannot be loaded, is no text model, or its layers cannot be verified.
             UsageError: the device is not there.
         """
-        torch = need("torch")
         target = pick(device)
         tokenizer = Tokenizer.load(checkpoint)
         model, tokenizer.has_projection = load_model(checkpoint, load_config(checkpoint), allow_pickle=allow_pickle)

@@ -17,7 +17,8 @@ def tensors(model: Any, texts: Sequence[Text], *, pad_id: int) -> dict[str, "Ten
     Args:
         model: a transformers model; what it does not take (``token_type_ids``) is left out.
         texts: the rows.
-        pad_id: the id for padding. RoBERTa and MPNet count positions by it, so it must be the tokenizer's own.
+        pad_id: the id for padding, the tokenizer's own where it has one. RoBERTa and MPNet count positions by it; on
+            the right and masked, any id leaves the real tokens as they are.
 
     Returns:
         ``input_ids``, ``attention_mask`` and possibly ``token_type_ids``, int64 (n, t) on the model's device.

@@ -6,10 +6,23 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.errors import EncodeError
 from embstore.space import Pooling
 
 Long = Literal["skip", "truncate", "error"]
 """What to do with a text that is longer than the model's context."""
+
+
+class TooLongError(EncodeError):
+    """A text is longer than the context, and such texts are errors (``long="error"``).
+
+    Attributes:
+        item_id: the first item of the text.
+    """
+
+    def __init__(self, message: str, item_id: int) -> None:
+        super().__init__(message)
+        self.item_id = item_id
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,10 +9,10 @@ from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.extra import need, quiet
 from embstore.encode.limits import max_tokens
 from embstore.encode.models import load_config
-from embstore.encode.records import Long, Plan, Skipped
+from embstore.encode.records import Long, Plan, Skipped, TooLongError
 from embstore.encode.spans import Text, is_unicode, place, skip_all
 from embstore.encode.special import begin_position, end_position, is_causal, is_clip, marks
-from embstore.errors import CheckpointError, EncodeError, UsageError
+from embstore.errors import CheckpointError, UsageError
 from embstore.space import Pooling, Template, Unit, check_pooling
 from embstore.text import Passage
 
@@ -170,7 +170,7 @@ class Tokenizer:
             The texts for the model, and the items that are skipped or truncated.
 
         Raises:
-            EncodeError: a text is too long, and ``long`` is ``error``.
+            TooLongError: a text is too long, and ``long`` is ``error``.
         """
         stream = iter(passages)
         while window := list(islice(stream, WINDOW)):
@@ -216,8 +216,9 @@ class Tokenizer:
         if self.max_tokens is not None and n_tokens > self.max_tokens:
             cut = f"{n_tokens} tokens, the context of {self.name!r} holds {self.max_tokens}"
             if long == "error":
-                raise EncodeError(
-                    f"the text {passage.text[:60]!r}… is too long: {cut}. Use --long skip or --long truncate."
+                raise TooLongError(
+                    f"the text {passage.text[:60]!r}… is too long: {cut}. Use --long skip or --long truncate.",
+                    passage.item_ids[0],
                 )
             if long == "skip":
                 return None, skip_all(passage, cut, n_tokens)

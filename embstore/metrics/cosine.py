@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.metrics.spec import LayerData, Value
-from embstore.summary import Float64Array
+from embstore.summary import Float64Array, in_float64, weighted_sum
 
 # ‖x − mean‖ below this share of the largest norm is rounding, not a direction. float32 values differ by 6e-8 or more.
 _ZERO_AFTER_CENTRING = 1e-12
@@ -64,12 +64,16 @@ def _centred_sums(data: LayerData) -> tuple[int, Float64Array, Float64Array]:
 
 
 def _centred_block(block: NDArray[np.float32], mean: Float64Array, smallest: float) -> tuple[int, Float64Array, float]:
-    centred = np.subtract(block, mean, dtype=np.float64)
-    square_norms = np.einsum("nd,nd->n", centred, centred)
-    norms = np.sqrt(square_norms)
-    inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > smallest)
-    unit_square_norms = inverse * inverse * square_norms
-    return int(np.count_nonzero(inverse)), inverse @ centred, float(unit_square_norms.sum())
+    n, total, square_total = 0, np.zeros(block.shape[1]), 0.0
+    for centred in in_float64(block):
+        centred -= mean
+        square_norms = np.vecdot(centred, centred)
+        norms = np.sqrt(square_norms)
+        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > smallest)
+        n += int(np.count_nonzero(inverse))
+        total += weighted_sum(inverse, centred)
+        square_total += float((inverse * inverse * square_norms).sum())
+    return n, total, square_total
 
 
 def rogue_dims(data: LayerData, *, k: int = 5) -> dict[str, Value]:
@@ -95,9 +99,10 @@ def rogue_dims(data: LayerData, *, k: int = 5) -> dict[str, Value]:
     parts = (summary.unit_total**2 - summary.unit_square_total) / (n * (n - 1))
     dims = np.argsort(-parts, kind="stable")[:k]
     contributions: list[float | None] = [float(part) for part in parts[dims]]
-    shares: list[float | None] = [float(part) / mean_cosine for part in parts[dims]]
+    shares: list[float | None] = [None] * len(dims)
     if abs(mean_cosine) < _NO_ANISOTROPY:
-        shares = [None] * len(contributions)
         result["reason"] = "shares: the anisotropy is zero"
+    else:
+        shares = [float(part) / mean_cosine for part in parts[dims]]
     found: dict[str, Value] = {"dims": [int(dim) for dim in dims], "contributions": contributions, "shares": shares}
     return result | found

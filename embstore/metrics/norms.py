@@ -20,8 +20,8 @@ def norms(data: LayerData, *, top: int = 5) -> dict[str, Value]:
         top: how many components; 0 leaves the shares out and reads nothing.
 
     Returns:
-        ``mean``, ``std`` (population, ddof 0), ``min``, ``max`` of the norms, in the vectors' own unit; ``top_share``
-        (signed) and ``top_share_abs``, each in [0, 1]; ``n``; ``n_zero``; ``reason``.
+        ``mean``, ``std`` (population, ddof 0; to 1e-8 of the mean), ``min``, ``max`` of the norms, in the vectors' own
+        unit; ``top_share`` (signed) and ``top_share_abs``, each in [0, 1]; ``n``; ``n_zero``; ``reason``.
     """
     summary = data.summary
     empty: dict[str, Value] = dict.fromkeys(("mean", "std", "min", "max", "top_share", "top_share_abs"))

@@ -1,7 +1,6 @@
 """JSON Lines files to rows: one object a line."""
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -11,8 +10,6 @@ from embstore.errors import SourceError
 from embstore.sources.columns import DEFAULT_COLUMN, Columns, choose_columns, unknown_column
 from embstore.sources.lines import file_lines, strip_terminator
 from embstore.sources.rows import EMPTY_LINE, Blank, Row, Rows
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 _JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
 
@@ -80,11 +77,6 @@ def _text(value: object, key: str, place: str) -> str | None:
         return None
     if not isinstance(value, str):
         raise SourceError(f"{place}: the value of {key!r} is {_type_name(value)}, not a string. Put it in quotes.")
-    if not value.isascii() and (match := _SURROGATE.search(value)):
-        raise SourceError(
-            f"{place}: the value of {key!r} has the lone surrogate \\u{ord(match[0]):x}, which is no "
-            "character. Write both halves of the pair, or remove it."
-        )
     return value
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from embstore import atomic
-from embstore.errors import DamagedError, SpaceMismatchError
+from embstore.errors import DamagedError, EmbstoreError, SpaceMismatchError
 from embstore.space import Layer, Layers, Pooling, Template, TopForm, Unit
 from embstore.storage.paths import StorePaths
 
@@ -114,13 +114,19 @@ def write_card(paths: StorePaths, card: Card) -> None:
 
 def read_cards(paths: StorePaths) -> dict[str, Card]:
     """Return the cards of all spaces, by name, in order of their names."""
-    return {path.stem: _read_card(path) for path in sorted(paths.spaces.glob("*.json"))}
+    return {path.stem: read_card(path) for path in sorted(paths.spaces.glob("*.json"))}
 
 
-def _read_card(path: Path) -> Card:
+def read_card(path: Path) -> Card:
+    """Return the card in a file.
+
+    Raises:
+        DamagedError: the file was altered, or is not a card.
+    """
+    document = atomic.read_document(path)
     try:
-        return Card.from_dict(json.loads(path.read_text("utf-8")))
-    except (ValueError, KeyError, TypeError) as error:
+        return Card.from_dict(document)
+    except (ValueError, KeyError, TypeError, EmbstoreError) as error:
         raise DamagedError(f"{path} is not a card that embstore wrote: {error!r}. Run: embstore verify") from error
 
 

@@ -1,7 +1,8 @@
 """The catalog: what a store held at the moment it was opened, and SQL over it."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,19 +11,26 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import DamagedError, EmbstoreError, StoreError
+from embstore import checksum
+from embstore.errors import DamagedError
 from embstore.space import Layer, Unit
 from embstore.storage import duck
 from embstore.storage.card import Card, read_cards
+from embstore.storage.marker import check_marker
 from embstore.storage.paths import Shard, StorePaths
 from embstore.summary import Summary
 from embstore.text import Item, Span
 
-STORE_FORMAT = 1
 ITEM_COLUMNS = ("item_id", "unit", "text", "context_id", "start", "end")
 
 Ids = NDArray[np.int64]
 T = TypeVar("T")
+
+_MEND = (
+    "To mend it, delete the shard of that name and build the same sources again: exactly its items are embedded anew."
+)
+# Without it DuckDB would take columns from folders above the store that are called like "layer=7".
+_FILES = "read_parquet($files, hive_partitioning = false)"
 
 # Column types of each view when no file of it exists yet.
 _EMPTY = {
@@ -50,6 +58,7 @@ class Catalog:
         self.shards: dict[str, tuple[Shard, ...]] = {space: self.paths.shards(space) for space in self.cards}
         self._item_files = _parts(self.paths.items)
         self._skipped_files = _parts(self.paths.skipped)
+        self._dataset_files = sorted(self.paths.datasets.glob("*.parquet"))
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -57,40 +66,38 @@ class Catalog:
         return duck.connect(self.paths.root)
 
     def summaries(self, space: str) -> dict[int, Summary]:
-        """Return the merged summaries of a space: layer id → Summary."""
+        """Return the merged summaries of a space: layer id → Summary.
+
+        Raises:
+            DamagedError: a summary was altered or is missing.
+        """
         files = [shard.summary_path for shard in self.shards[space]]
+        for file in files:
+            _check_sound(file)
         dim = self.cards[space].dim
         merged: dict[int, Summary] = {layer.id: Summary.empty(dim) for layer in self.cards[space].layers}
-        for row in self._read(
-            """SELECT layer, n, n_zero, total, unit_total, unit_square_total,
-                      norm_total, norm_square_total, norm_min, norm_max
-               FROM read_parquet($files) ORDER BY shard, layer""",
-            files,
-        ):
-            layer, n, n_zero, *rest = row
-            sums = [np.asarray(part) for part in rest[:3]]
-            merged[layer] = merged[layer] + Summary(n, n_zero, sums[0], sums[1], sums[2], *rest[3:])
+        names = [field.name for field in fields(Summary)]
+        columns = self._columns(f"SELECT layer, {', '.join(names)} FROM {_FILES} ORDER BY shard, layer", files)
+        for layer, *sums in zip(*(columns[name] for name in ("layer", *names)), strict=True):
+            merged[int(layer)] += Summary(int(sums[0]), int(sums[1]), *sums[2:5], *map(float, sums[5:]))
         return merged
 
     def count(self, space: str) -> int:
         """Return the number of items of a space, from the summaries."""
         files = [shard.summary_path for shard in self.shards[space]]
         first = self.cards[space].layers.members[0].id
-        rows = self._read("SELECT sum(n) FROM read_parquet($files) WHERE layer = $layer", files, layer=first)
+        rows = self._read(f"SELECT sum(n) FROM {_FILES} WHERE layer = $layer", files, layer=first)
         return int(rows[0][0] or 0) if rows else 0
 
     def ids(self, space: str) -> Ids:
         """Return the ids of the items of a space, ascending."""
         first = self.cards[space].layers.members[0].id
-        return self._ids(
-            "SELECT item_id FROM read_parquet($files) WHERE layer = $layer",
-            self._shard_files(space),
-            layer=first,
-        )
+        sql = f"SELECT item_id FROM {_FILES} WHERE layer = $layer"
+        return np.sort(self._columns(sql, self._shard_files(space), layer=first)["item_id"])
 
     def item_ids(self) -> Ids:
         """Return the ids of all items, ascending."""
-        return self._ids("SELECT item_id FROM read_parquet($files)", self._item_files)
+        return np.sort(self._columns(f"SELECT item_id FROM {_FILES}", self._item_files)["item_id"])
 
     def select(self, where: str) -> Ids:
         """Return the ids of the items for which an SQL expression over their columns is true, ascending.
@@ -99,9 +106,9 @@ class Catalog:
             UnknownNameError: the expression names a column that items do not have.
             QueryError: it is not one expression, or cannot be evaluated.
         """
+        self._create_view("items", [("", self._item_files)])
+        duck.check_expression(where)
         sql = f"SELECT item_id FROM items WHERE (\n{where}\n)"
-        self._create_views()
-        duck.check_select(self.connection, sql)
         try:
             return np.unique(np.asarray(self.connection.execute(sql).fetchnumpy()["item_id"], dtype=np.int64))
         except duckdb.IOException as error:
@@ -110,9 +117,17 @@ class Catalog:
             raise duck.explained(error, ITEM_COLUMNS) from error
 
     def items(self, ids: Iterable[int]) -> dict[int, Item]:
-        """Return the stored items with these ids, an occurrence with its sentence."""
-        self.connection.register("wanted", {"item_id": np.fromiter(ids, dtype=np.int64)})
-        return self._items("item_id IN (SELECT item_id FROM wanted)")
+        """Return the stored items with these ids, an occurrence with its sentence.
+
+        Raises:
+            DamagedError: one of them has no text.
+        """
+        wanted = np.unique(np.fromiter(ids, dtype=np.int64))
+        self.connection.register("wanted", {"item_id": wanted})
+        found = self._items("item_id IN (SELECT item_id FROM wanted)")
+        if lacking := sorted(set(wanted.tolist()) - found.keys()):
+            raise DamagedError(f"item {lacking[0]} has no text in {self.paths.items}. Run: embstore verify")
+        return found
 
     def occurrences(self, text: str) -> list[Item]:
         """Return the occurrences of a word, by ascending id."""
@@ -121,9 +136,9 @@ class Catalog:
 
     def _items(self, condition: str, **values: Any) -> dict[int, Item]:
         rows = self._read(
-            f"""WITH item AS (SELECT * FROM read_parquet($files) WHERE {condition})
+            f"""WITH item AS (SELECT * FROM {_FILES} WHERE {condition})
                 SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
-                FROM item LEFT JOIN read_parquet($files) AS context ON context.item_id = item.context_id""",
+                FROM item LEFT JOIN {_FILES} AS context ON context.item_id = item.context_id""",
             self._item_files,
             **values,
         )
@@ -135,7 +150,7 @@ class Catalog:
     def nearest_texts(self, text: str, units: Iterable[Unit], n: int = 5) -> list[str]:
         """Return the stored texts of these units that are spelt most like ``text`` (Jaro-Winkler)."""
         rows = self._read(
-            """SELECT text FROM (SELECT DISTINCT text FROM read_parquet($files) WHERE list_contains($units, unit))
+            f"""SELECT text FROM (SELECT DISTINCT text FROM {_FILES} WHERE list_contains($units, unit))
                ORDER BY jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n""",
             self._item_files,
             text=text,
@@ -147,7 +162,7 @@ class Catalog:
     def vectors_of(self, space: str, layers: Iterable[Layer], item: int) -> dict[int, NDArray[np.float32]]:
         """Return the stored vectors of one item: layer id → float32 of shape (dim,). An item without any gives none."""
         rows = self._read(
-            "SELECT layer, vector FROM read_parquet($files) WHERE item_id = $item AND list_contains($layers, layer)",
+            f"SELECT layer, vector FROM {_FILES} WHERE item_id = $item AND list_contains($layers, layer)",
             self._shard_files(space),
             layers=[layer.id for layer in layers],
             item=item,
@@ -157,7 +172,7 @@ class Catalog:
     def skipped(self) -> list[tuple[Any, ...]]:
         """Return the skipped texts: space, item_id, text, outcome, reason, origin. Since embedded ones are left out."""
         rows = self._read(
-            """SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM read_parquet($files)
+            f"""SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {_FILES}
                ORDER BY ALL""",
             self._skipped_files,
         )
@@ -175,63 +190,54 @@ class Catalog:
         try:
             return self.connection.sql(sql)
         except duckdb.Error as error:
-            raise duck.explained(error, ITEM_COLUMNS) from error
-
-    @cached_property
-    def _views(self) -> Mapping[str, list[Path]]:
-        return {
-            "items": self._item_files,
-            "skipped": self._skipped_files,
-            "embeddings": [shard.path for shards in self.shards.values() for shard in shards],
-            "summaries": [shard.summary_path for shards in self.shards.values() for shard in shards],
-        }
+            raise duck.explained(error) from error
 
     def _shard_files(self, space: str) -> list[Path]:
         return [shard.path for shard in self.shards[space]]
 
     def _create_views(self) -> None:
-        for view, files in self._views.items():
-            if files:
-                listed = ", ".join(duck.quote(str(file)) for file in files)
-                source = f"SELECT * FROM read_parquet([{listed}], hive_partitioning = {'space=' in listed})"
-                self._guard(
-                    files,
-                    lambda sql: self.connection.execute(sql),
-                    f"CREATE OR REPLACE VIEW {view} AS {source}",
-                )
-            else:
-                self.connection.execute(f"CREATE TABLE IF NOT EXISTS {view} ({_EMPTY[view]})")
+        shards = [(space, shard) for space, shards in self.shards.items() for shard in shards]
+        self._create_view("items", [("", self._item_files)])
+        self._create_view("skipped", [("", self._skipped_files)])
+        self._create_view("embeddings", _by_space((space, shard.path) for space, shard in shards))
+        self._create_view("summaries", _by_space((space, shard.summary_path) for space, shard in shards))
         self.connection.execute("CREATE SCHEMA IF NOT EXISTS datasets")
-        for file in sorted(self.paths.datasets.glob("*.parquet")):
-            name = f"datasets.{duck.quote_name(file.stem)}"
-            self.connection.execute(
-                f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM read_parquet({duck.quote(str(file))})"
-            )
-        cards = [
-            [
-                card.space,
-                card.model,
-                card.checkpoint,
-                card.unit.value,
-                card.pooling.value,
-                card.template.pattern,
-                card.dim,
-            ]
-            for card in self.cards.values()
-        ]
+        for file in self._dataset_files:
+            self._create_view(f"datasets.{duck.quote_name(file.stem)}", [("", [file])])
         self.connection.execute(
             """CREATE OR REPLACE TABLE spaces (space VARCHAR, model VARCHAR, checkpoint VARCHAR, unit VARCHAR,
                pooling VARCHAR, template VARCHAR, dim INTEGER)"""
         )
-        if cards:
-            self.connection.executemany("INSERT INTO spaces VALUES (?, ?, ?, ?, ?, ?, ?)", cards)
+        for card in self.cards.values():
+            self.connection.execute(
+                "INSERT INTO spaces VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [card.space, card.model, card.checkpoint, card.unit, card.pooling, card.template.pattern, card.dim],
+            )
 
-    def _ids(self, sql: str, files: Sequence[Path], **values: Any) -> Ids:
+    def _create_view(self, view: str, files: Iterable[tuple[str, Sequence[Path]]]) -> None:
+        """Make a view of files, of each space's with the space as first column where it has a name.
+
+        DuckDB could take the space from the folders' names, but also takes what looks like one above the store.
+        """
+        parts = []
+        for space, members in files:
+            if members:
+                listed = ", ".join(duck.quote(str(file)) for file in members)
+                column = f"{duck.quote(space)} AS space, " if space else ""
+                parts.append(f"SELECT {column}* FROM read_parquet([{listed}], hive_partitioning = false)")
+        if not parts:
+            self.connection.execute(f"CREATE TABLE IF NOT EXISTS {view} ({_EMPTY[view]})")
+            return
+        flat = [file for _, members in files for file in members]
+        sql = f"CREATE OR REPLACE VIEW {view} AS {' UNION ALL '.join(parts)}"
+        self._guard(flat, lambda q: self.connection.execute(q), sql)
+
+    def _columns(self, sql: str, files: Sequence[Path], **values: Any) -> dict[str, NDArray[Any]]:
+        """Return the columns of a query over files, none of which has nulls; empty int64 columns without files."""
         if not files:
-            return np.empty(0, np.int64)
+            return defaultdict(lambda: np.empty(0, np.int64))
         values = {"files": [str(file) for file in files], **values}
-        found = self._guard(files, lambda q: self.connection.execute(q, values).fetchnumpy()["item_id"], sql)
-        return np.sort(np.asarray(found, dtype=np.int64))
+        return self._guard(files, lambda q: self.connection.execute(q, values).fetchnumpy(), sql)
 
     def _read(self, sql: str, files: Sequence[Path], **values: Any) -> list[tuple[Any, ...]]:
         if not files:
@@ -245,14 +251,11 @@ class Catalog:
         except duckdb.Error as error:
             raise self._damage(error, files) from error
 
-    def _damage(self, error: duckdb.Error, files: Sequence[Path]) -> EmbstoreError:
+    def _damage(self, error: duckdb.Error, files: Sequence[Path]) -> DamagedError:
         """Return a DamagedError that names the file at fault."""
         said = duck.first_line(error)
         named = next((file for file in files if str(file) in said), None) or self._unreadable(files)
-        return DamagedError(
-            f"{named or self.paths.root} is damaged: {said} Run: embstore verify. To mend a shard, delete that file "
-            "and build the same sources again: exactly its items are embedded anew."
-        )
+        return DamagedError(f"{named or self.paths.root} is damaged: {said} Run: embstore verify. {_MEND}")
 
     def _unreadable(self, files: Sequence[Path]) -> Path | None:
         for file in files:
@@ -263,28 +266,20 @@ class Catalog:
         return None
 
 
-def check_marker(paths: StorePaths) -> None:
-    """Raise StoreError unless the folder is a store of a format that this version reads."""
-    if not paths.root.exists():
-        raise StoreError(
-            f"there is no store at {paths.root}. Make one with: embstore build --store {paths.root}, or name another "
-            "with --store or EMBSTORE_STORE."
-        )
-    if not paths.marker.is_file():
-        raise StoreError(
-            f"{paths.root} is not a store: it has no store.json. Name the store's folder with --store or "
-            "EMBSTORE_STORE; to build a new store, name a folder that is empty or does not exist."
-        )
+def _check_sound(summary: Path) -> None:
     try:
-        found = int(json.loads(paths.marker.read_text("utf-8"))["format"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DamagedError(f"{paths.marker} is not a store's marker: {error!r}.") from error
-    if found > STORE_FORMAT:
-        raise StoreError(
-            f"{paths.root} has format {found}, and this embstore reads up to {STORE_FORMAT}. Upgrade: "
-            "pip install --upgrade embstore."
-        )
+        data = summary.read_bytes()
+    except OSError as error:
+        raise DamagedError(f"{summary} cannot be read: {error.strerror}. {_MEND}") from error
+    checksum.check(summary, data, _MEND)
 
 
 def _parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
+
+
+def _by_space(files: Iterable[tuple[str, Path]]) -> list[tuple[str, list[Path]]]:
+    by_space: dict[str, list[Path]] = {}
+    for space, file in files:
+        by_space.setdefault(space, []).append(file)
+    return list(by_space.items())

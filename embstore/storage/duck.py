@@ -36,9 +36,17 @@ def check_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
         raise QueryError("a store is only read: give one SELECT statement.")
 
 
-def explained(error: duckdb.Error, columns: Sequence[str]) -> QueryError | UnknownNameError:
-    """Return the error for a user's SQL: an unknown column names the nearest ones, all else DuckDB's own words."""
-    if match := re.search(r'Referenced column "([^"]+)" not found', str(error)):
+def check_expression(sql: str) -> None:
+    """Raise QueryError unless ``sql`` is exactly one expression."""
+    try:
+        duckdb.SQLExpression(sql)
+    except duckdb.Error as error:
+        raise QueryError(f"{sql!r} is not one SQL expression over the item columns: {first_line(error)}") from error
+
+
+def explained(error: duckdb.Error, columns: Sequence[str] = ()) -> QueryError | UnknownNameError:
+    """Return the error for a user's SQL: an unknown one of known columns names the nearest, all else DuckDB's words."""
+    if columns and (match := re.search(r'Referenced column "([^"]+)" not found', str(error))):
         return UnknownNameError("column", match[1], columns)
     return QueryError(f"this SQL cannot be answered: {first_line(error)}")
 

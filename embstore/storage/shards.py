@@ -5,18 +5,19 @@ temporary files and at most a summary without a shard, and the next build remove
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore import atomic
+from embstore import atomic, checksum
 from embstore.errors import EncodeError
 from embstore.space import Layers
+from embstore.storage.footer import seal_footer
 from embstore.storage.paths import Shard, StorePaths
+from embstore.storage.tables import write_table
 from embstore.summary import Summary
 
 ROW_GROUP_ROWS = 1024
@@ -115,11 +116,18 @@ def write_shard(
                 summaries.append(Summary.of(stored))
                 _check_finite(summaries[-1], stored, item_ids, layer.name)
                 _write_layer(writer, schema, layer.id, item_ids, stored)
+            writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
+        seal_footer(temp)
         with temp.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         shard = Shard(folder / f"part-{digest[:16]}.parquet", paths.summaries(space) / f"part-{digest[:16]}.parquet")
-        _write_summary(shard, digest, temp.stat().st_size, layers, summaries)
-        atomic.publish(temp, shard.path)
+        try:
+            _write_summary(shard, digest, temp.stat().st_size, layers, summaries)
+            atomic.publish(temp, shard.path)
+        except BaseException:
+            if not shard.path.exists():
+                shard.summary_path.unlink(missing_ok=True)
+            raise
     return shard
 
 
@@ -137,7 +145,7 @@ def _as_stored(rows: NDArray[np.float32], item_ids: NDArray[np.int64], layer: st
     largest = np.abs(rows).max(axis=1)
     over = np.flatnonzero(largest > FLOAT16_MAX)
     if not len(over):
-        with np.errstate(over="ignore"):  # 65504 < x < 65520 rounds down, what rounds up is caught below
+        with np.errstate(over="ignore"):
             cast = rows.astype(np.float16)
         over = np.flatnonzero(np.isinf(cast).any(axis=1) & np.isfinite(largest))
         if not len(over):
@@ -178,15 +186,8 @@ def _write_summary(shard: Shard, digest: str, n_bytes: int, layers: Layers, summ
         }
         for layer, summary in zip(layers, summaries, strict=True)
     ]  # fmt: skip
-    write_table(shard.summary_path, rows, SUMMARY_SCHEMA)
+    write_table(shard.summary_path, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA))
 
 
 def _plain(value: object) -> object:
     return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-def write_table(path: Path, rows: Iterable[dict[str, object]], schema: pa.Schema) -> None:
-    """Write a small Parquet file atomically."""
-    with atomic.temporary(path.parent) as temp:
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), temp, write_page_checksum=True)
-        atomic.publish(temp, path)

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embstore import atomic
+from embstore import atomic, checksum
+from embstore.storage.marker import list_table
 from embstore.storage.paths import StorePaths
 from embstore.text import Item
 
@@ -76,7 +78,7 @@ def write_items(paths: StorePaths, items: Iterable[Item]) -> Path | None:
         }
         for item in sorted(items, key=lambda item: item.id)
     ]  # fmt: skip
-    return _write_part(paths.items, rows, ITEMS_SCHEMA)
+    return _write_part(paths, paths.items, rows, ITEMS_SCHEMA)
 
 
 def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path | None:
@@ -88,27 +90,46 @@ def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path | N
         }
         for one in skipped
     ]  # fmt: skip
-    return _write_part(paths.skipped, rows, SKIPPED_SCHEMA)
+    return _write_part(paths, paths.skipped, rows, SKIPPED_SCHEMA)
 
 
 def write_dataset(
     paths: StorePaths, name: str, item_ids: Sequence[int], values: Sequence[Mapping[str, float | int | str]]
 ) -> None:
-    """Write the rows of a dataset: the item of each, and the values that it brings (rank, score …)."""
+    """Write the rows of a dataset: the item of each, and the values that it brings (rank, score …).
+
+    Rows of items that are not among these stay: they are the same texts as another unit.
+    """
     columns = {"item_id": pa.array(item_ids, pa.int64())}
     columns |= {key: pa.array([row[key] for row in values]) for key in (values[0] if values else {})}
-    with atomic.temporary(paths.datasets) as temp:
-        pq.write_table(pa.table(columns), temp, write_page_checksum=True)
-        atomic.publish(temp, paths.datasets / f"{name}.parquet")
+    table = pa.table(columns)
+    path = paths.datasets / f"{name}.parquet"
+    if path.exists():
+        stored = pq.read_table(path, partitioning=None)
+        others = np.isin(stored["item_id"].to_numpy(), table["item_id"].to_numpy(), invert=True)
+        if stored.schema == table.schema and others.any():
+            table = pa.concat_tables([stored.filter(pa.array(others)), table])
+    write_table(path, table)
+    list_table(paths, path)
 
 
-def _write_part(folder: Path, rows: list[dict[str, object]], schema: pa.Schema) -> Path | None:
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a small Parquet file atomically, with its own hash in its metadata."""
+    buffer = pa.BufferOutputStream()
+    with pq.ParquetWriter(buffer, table.schema, write_page_checksum=True) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
+    atomic.write_bytes(path, checksum.sealed(buffer.getvalue().to_pybytes()))
+
+
+def _write_part(paths: StorePaths, folder: Path, rows: list[dict[str, object]], schema: pa.Schema) -> Path | None:
     if not rows:
         return None
     with atomic.temporary(folder) as temp:
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), temp, write_page_checksum=True)
         target = folder / f"part-{file_sha256(temp)[:16]}.parquet"
         atomic.publish(temp, target)
+    list_table(paths, target)
     return target
 
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore.errors import DamagedError
+from embstore.storage.footer import is_footer_sound
+from embstore.storage.pages import read_values
 from embstore.storage.paths import Shard
 from embstore.summary import Summary
 
@@ -26,7 +28,8 @@ _THREADS = min(8, os.cpu_count() or 1)
 class LayerVectors:
     """The vectors of one layer of a space, or those of chosen items.
 
-    Every page that is read is checked against its CRC, so that an altered file is named and never answers.
+    Footers are checked against the hash in them and every page that is read against its CRC, so that an altered file
+    is named and never answers.
 
     Args:
         shards: the shards of the space.
@@ -73,6 +76,14 @@ class LayerVectors:
             while waiting:
                 yield from _kept(waiting.popleft())
 
+    def ids(self) -> Ids:
+        """Return the ids of these items, ascending, without reading their vectors."""
+        parts = [np.empty(0, np.int64)]
+        for shard, file, group in self._groups():
+            parts.append(_numpy(_columns(shard, file, group, ["item_id"])["item_id"]))
+        found = np.sort(np.concatenate(parts))
+        return found if self._only is None else np.intersect1d(found, self._only, assume_unique=True)
+
     def gather(self) -> tuple[Ids, Block]:
         """Return all ids (n,) and vectors (n, dim) in memory, by ascending id."""
         parts = list(self.map_with_ids(lambda ids, block: (ids, block)))
@@ -103,13 +114,12 @@ class LayerVectors:
         return bool(first < len(self._only) and self._only[first] <= item.max)
 
     def _read(self, shard: Shard, file: pq.ParquetFile, group: int) -> tuple[Ids, Block]:
+        ids = _numpy(_columns(shard, file, group, ["item_id"])["item_id"])
         try:
-            table = file.read_row_group(group, columns=["item_id", "vector"], use_threads=False)
-        except (OSError, pa.ArrowException) as error:
+            values = read_values(shard.path, file.metadata.row_group(group).column(2))
+            block = values.reshape(len(ids), self.dim).astype(np.float32, copy=False)
+        except (OSError, ValueError) as error:
             raise _damage(shard, error) from error
-        ids = table["item_id"].combine_chunks().to_numpy()
-        flat = table["vector"].combine_chunks().flatten().to_numpy()
-        block = flat.reshape(len(ids), self.dim).astype(np.float32, copy=False)
         if self._only is None:
             return ids, block
         at = np.searchsorted(self._only, ids)
@@ -123,9 +133,32 @@ def _kept(future: Future[T | None]) -> Iterator[T]:
         yield result
 
 
+def _numpy(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Return the values of a column as they lie in memory.
+
+    ``combine_chunks`` would copy even one chunk, and ``to_numpy`` imports pandas where it is installed.
+    """
+    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return np.from_dlpack(array)
+
+
 def _open(shard: Shard) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(shard.path, memory_map=True, page_checksum_verification=True)
+        if not is_footer_sound(shard.path):
+            raise _damage(shard, "its footer does not agree with the SHA-256 in it")
+        # A file that buffers ahead keeps what it buffered last, and the threads that share it take it from each other.
+        return pq.ParquetFile(shard.path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
+    except (OSError, pa.ArrowException) as error:
+        raise _damage(shard, error) from error
+
+
+def _columns(shard: Shard, file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
+    """Read a row group through a reader of its own: two threads in one reader crash it. The metadata may be shared."""
+    try:
+        with pq.ParquetFile(
+            shard.path, metadata=file.metadata, memory_map=True, page_checksum_verification=True
+        ) as reader:
+            return reader.read_row_group(group, columns=columns, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise _damage(shard, error) from error
 

@@ -10,13 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embstore import checksum
 from embstore.errors import DamagedError
 from embstore.storage.card import Card
+from embstore.storage.marker import check_marker, listed_tables
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.shards import SUMMARY_SCHEMA, embeddings_schema
 from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, file_sha256
 from embstore.storage.vectors import LayerVectors
 from embstore.summary import Summary
+
+Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,120 +36,149 @@ class Problem:
     problem: str
 
 
-def verify_space(paths: StorePaths, card: Card) -> Iterator[Problem]:
-    """Yield what is wrong with the shards and summaries of a space."""
-    seen: dict[int, str] = {}
-    for shard in paths.shards(card.space):
-        ids = None
-        for result in _verify_shard(shard, card):
-            if isinstance(result, Problem):
-                yield result
-            else:
-                ids = result
-        if ids is None:
-            continue
-        for item in ids.tolist():
-            if item in seen:
-                yield Problem(shard.path, f"item {item} is in {seen[item]} too")
-                break
-            seen[item] = shard.path.name
-        yield from _verify_texts(paths, shard, ids)
+def verify_marker(paths: StorePaths) -> Iterator[Problem]:
+    """Yield what is wrong with ``store.json``, and which of the tables that it lists are missing.
+
+    Raises:
+        StoreError: there is no store, or one of a newer format.
+    """
+    if paths.spaces.is_dir() and not paths.marker.exists():
+        yield Problem(paths.marker, "it is missing, and the rest of a store is there")
+        return
+    try:
+        check_marker(paths)
+    except DamagedError as error:
+        yield Problem(paths.marker, str(error))
+        return
+    for table in listed_tables(paths):
+        if not table.is_file():
+            yield Problem(table, "it is missing")
 
 
 def verify_tables(paths: StorePaths) -> Iterator[Problem]:
-    """Yield what is wrong with the tables of items, skipped texts and datasets, and which files do not belong."""
+    """Yield what is wrong with the tables of items, skipped texts and datasets."""
     for folder, schema in ((paths.items, ITEMS_SCHEMA), (paths.skipped, SKIPPED_SCHEMA)):
         for path in sorted(folder.glob("*.parquet")):
-            problem = _readable(path, schema)
-            if problem is None and path.stem != f"part-{file_sha256(path)[:16]}":
-                problem = "its SHA-256 is not the one in its name: it was altered"
-            if problem:
+            if path.stem != f"part-{file_sha256(path)[:16]}":
+                yield Problem(path, "its SHA-256 is not the one in its name, so it was altered or truncated")
+            elif problem := _other_schema(path, schema):
                 yield Problem(path, problem)
     for path in sorted(paths.datasets.glob("*.parquet")):
-        if problem := _readable(path, None):
-            yield Problem(path, problem)
+        if not checksum.is_sound(path.read_bytes()):
+            yield Problem(path, checksum.ALTERED)
 
 
-def _verify_shard(shard: Shard, card: Card) -> Iterator[Problem | NDArray[np.int64]]:
+def stored_texts(paths: StorePaths) -> Ids:
+    """Return the ids of all items, ascending, from tables that are sound."""
+    parts = [np.empty(0, np.int64)]
+    for path in sorted(paths.items.glob("part-*.parquet")):
+        parts.append(pq.read_table(path, columns=["item_id"])["item_id"].to_numpy())
+    return np.unique(np.concatenate(parts))
+
+
+def verify_space(paths: StorePaths, card: Card, texts: Ids | None) -> tuple[list[Problem], Ids | None]:
+    """Check the shards and summaries of a space.
+
+    Args:
+        paths: the store.
+        card: of the space.
+        texts: the ids of the items that have a text, ascending; None if that is not known.
+
+    Returns:
+        What is wrong, and the ids of the space's items, ascending; None if a shard cannot be relied on.
+    """
+    problems = list(_lost_shards(paths, card))
+    sound = True
+    seen = np.empty(0, np.int64)
+    for shard in paths.shards(card.space):
+        ids = _verify_shard(shard, card)
+        if isinstance(ids, Problem):
+            problems.append(ids)
+            sound = False
+            continue
+        if len(twice := np.intersect1d(ids, seen)):
+            problems.append(Problem(shard.path, f"item {twice[0]} is in another shard of the space too"))
+        if texts is not None and len(lacking := np.setdiff1d(ids, texts)):
+            problems.append(Problem(paths.items, f"{len(lacking)} items of {shard.path} have no text, as {lacking[0]}"))
+        seen = np.union1d(seen, ids)
+    return problems, seen if sound else None
+
+
+def _lost_shards(paths: StorePaths, card: Card) -> Iterator[Problem]:
+    for summary in sorted(paths.summaries(card.space).glob("part-*.parquet")):
+        shard = paths.embeddings(card.space) / summary.name
+        if not shard.is_file():
+            problem = f"it is missing, and its summary {summary} is there. Build the same sources again to mend it"
+            yield Problem(shard, problem)
+
+
+def _verify_shard(shard: Shard, card: Card) -> Ids | Problem:
     rows = _summary_rows(shard)
     if isinstance(rows, Problem):
-        yield rows
-        return
+        return rows
     digest = file_sha256(shard.path)
     if digest != rows[0]["sha256"] or shard.name != f"part-{digest[:16]}":
-        yield Problem(shard.path, "its SHA-256 is not the one in its summary: it was altered or truncated")
-        return
-    if (unreadable := _readable(shard.path, embeddings_schema(card.dim, card.dtype))) is not None:
-        yield Problem(shard.path, unreadable)
-        return
-    if sorted(row["layer"] for row in rows) != list(card.layers.ids):
-        yield Problem(shard.summary_path, f"its layers are not those of the card, {card.layers.ids}")
-        return
-    first: NDArray[np.int64] | None = None
+        return Problem(shard.path, "its SHA-256 is not the one in its summary, so it was altered or truncated")
+    if problem := _other_schema(shard.path, embeddings_schema(card.dim, card.dtype)):
+        return Problem(shard.path, problem)
+    if tuple(row["layer"] for row in rows) != card.layers.ids:
+        return Problem(shard.summary_path, f"its layers are not those of the card, {card.layers.ids}")
+    if pq.read_metadata(shard.path).num_rows != sum(row["n"] for row in rows):
+        return Problem(shard.path, "it does not have as many rows as its summary says")
+    first: Ids | None = None
     for row in rows:
-        ids, problem = _verify_layer(shard, card, row)
-        if problem is None and first is not None and not np.array_equal(ids, first):
-            problem = Problem(shard.path, f"layer {row['layer']} does not have the ids of layer {rows[0]['layer']}")
-        if problem is not None:
-            yield problem
-            return
+        ids = _verify_layer(shard, card, row)
+        if isinstance(ids, Problem):
+            return ids
+        if first is not None and not np.array_equal(ids, first):
+            return Problem(shard.path, f"layer {row['layer']} does not have the ids of layer {rows[0]['layer']}")
         first = ids
-    if first is not None:
-        yield first
+    return np.empty(0, np.int64) if first is None else first
 
 
-def _verify_layer(shard: Shard, card: Card, row: dict[str, Any]) -> tuple[NDArray[np.int64], Problem | None]:
+def _verify_layer(shard: Shard, card: Card, row: dict[str, Any]) -> Ids | Problem:
     data = LayerVectors([shard], row["layer"], card.dim)
     total = Summary.empty(card.dim)
-    parts = []
+    parts = [np.empty(0, np.int64)]
     try:
-        for ids, part in data.map_with_ids(lambda ids, block: (ids, Summary.of(block))):
-            parts.append(ids)
+        for part_ids, part in data.map_with_ids(lambda ids, block: (ids, Summary.of(block))):
+            parts.append(part_ids)
             total = total + part
     except DamagedError as error:
-        return np.empty(0, np.int64), Problem(shard.path, str(error))
-    found = np.concatenate(parts) if parts else np.empty(0, np.int64)
+        return Problem(shard.path, str(error))
+    ids = np.concatenate(parts)
     layer = row["layer"]
     if not total.is_finite:
-        return found, Problem(shard.path, f"layer {layer} has a value that is not finite")
-    if len(np.unique(found)) != len(found):
-        return found, Problem(shard.path, f"layer {layer} has an item twice")
+        return Problem(shard.path, f"layer {layer} has a value that is not finite")
+    if len(np.unique(ids)) != len(ids):
+        return Problem(shard.path, f"layer {layer} has an item twice")
     stored = Summary(**{name: _array(row[name]) for name in SUMMARY_SCHEMA.names[4:]})
     if stored.n != total.n:
-        return found, Problem(shard.path, f"layer {layer} has {total.n} rows, its summary says {stored.n}")
+        return Problem(shard.path, f"layer {layer} has {total.n} rows, its summary says {stored.n}")
     if not stored.isclose(total):
-        return found, Problem(shard.summary_path, f"the sums of layer {layer} are not those of the shard's vectors")
-    return found, None
+        return Problem(shard.summary_path, f"the sums of layer {layer} are not those of the shard's vectors")
+    return ids
 
 
 def _summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
-    if not shard.summary_path.is_file():
-        return Problem(shard.path, f"its summary {shard.summary_path} is missing")
-    if (problem := _readable(shard.summary_path, SUMMARY_SCHEMA)) is not None:
-        return Problem(shard.summary_path, problem)
-    rows: list[dict[str, Any]] = pq.read_table(shard.summary_path, partitioning=None).to_pylist()
+    path = shard.summary_path
+    if not path.is_file():
+        return Problem(path, f"it is missing, and its shard {shard.path} is there")
+    if not checksum.is_sound(path.read_bytes()):
+        return Problem(path, checksum.ALTERED)
+    if problem := _other_schema(path, SUMMARY_SCHEMA):
+        return Problem(path, problem)
+    rows: list[dict[str, Any]] = pq.read_table(path, partitioning=None).to_pylist()
     if not rows or any(row["shard"] != shard.name for row in rows):
-        return Problem(shard.summary_path, "it is not the summary of the shard of that name")
+        return Problem(path, "it is not the summary of the shard of that name")
     return rows
 
 
-def _verify_texts(paths: StorePaths, shard: Shard, ids: NDArray[np.int64]) -> Iterator[Problem]:
-    known: set[int] = set()
-    for path in paths.items.glob("part-*.parquet"):
-        if _readable(path, ITEMS_SCHEMA) is None:
-            known.update(pq.read_table(path, columns=["item_id"])["item_id"].to_pylist())
-    if lacking := set(ids.tolist()) - known:
-        yield Problem(shard.path, f"{len(lacking)} of its items have no text in items/, as {min(lacking)}")
-
-
-def _readable(path: Path, schema: pa.Schema | None) -> str | None:
-    """Return what keeps a Parquet file from being read whole with this schema, or None."""
+def _other_schema(path: Path, schema: pa.Schema) -> str | None:
+    """Return what is wrong if a file is not a Parquet file of this schema, or None."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
-            if schema is not None and not file.schema_arrow.equals(schema):
-                return "its columns are not those of the format"
-            for group in range(file.num_row_groups):
-                file.read_row_group(group)
+        if not pq.read_schema(path).equals(schema):
+            return "its columns are not those of the format"
     except (OSError, pa.ArrowException) as error:
         return f"it cannot be read: {str(error).splitlines()[0]}"
     return None

@@ -14,8 +14,8 @@ from embstore import atomic
 from embstore.errors import StoreError
 from embstore.space import Unit
 from embstore.storage.card import Card, read_cards, write_card
-from embstore.storage.catalog import STORE_FORMAT, check_marker
 from embstore.storage.lock import write_lock
+from embstore.storage.marker import check_marker, write_marker
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.shards import write_shard
 from embstore.storage.tables import write_items
@@ -44,7 +44,7 @@ class StoreWriter:
             stack.enter_context(write_lock(self.paths))
             atomic.remove_temporaries(self.paths.root)
             if not self.paths.marker.exists():
-                atomic.write_document(self.paths.marker, {"format": STORE_FORMAT})
+                write_marker(self.paths)
             check_marker(self.paths)
             for space in read_cards(self.paths):
                 _remove_orphan_summaries(self.paths, space)
@@ -61,11 +61,13 @@ class StoreWriter:
     def add_space(self, card: Card) -> Card:
         """Make the space of ``card``, or check that the space of that name is the same one; return the stored card.
 
+        A space without a shard is not held to its card: the build that made it came to nothing.
+
         Raises:
             SpaceMismatchError: the space exists with another checkpoint, template, layer set …
         """
         stored = read_cards(self.paths).get(card.space)
-        if stored is not None:
+        if stored is not None and self.paths.shards(card.space):
             stored.check_same_space(card)
             return stored
         write_card(self.paths, card)

@@ -17,6 +17,11 @@ WORDS = [
     "42",
     "a",
 ]
+# About equally long, so that batches have several rows and padding, whatever the vocabulary.
+ALIKE = [
+    "The quick brown fox jumps over the cat and the hat" + end
+    for end in ("", ".", "!", " on", " on a", " on the", " and", " and a mat", ", the fox", " the sea")
+]
 SENTENCES = [
     "Hi.",
     "The cat sat on the mat, and the other cat sat on the hat.",
@@ -25,12 +30,14 @@ SENTENCES = [
     "Central banks raised rates; the river bank flooded.",
     "the the the the the the the the the the the the",
     "quick brown fox",
+    *ALIKE,
 ]
 CONTEXTS = [
     "The cat sat on the mat, and the other cat sat on the hat.",
     "Central banks raised rates; the river bank flooded.",
     "A cat",
     "She sells seashells to McDonald and the FBI by the shore",
+    *ALIKE,
 ]
 
 

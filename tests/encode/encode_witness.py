@@ -106,6 +106,7 @@ def _is_inside(token: tuple[int, int], start: int, end: int) -> bool:
 def worst(actual: np.ndarray, expected: np.ndarray) -> float:
     """Return the largest difference relative to the expected vector's norm, over the layers."""
     assert actual.shape == expected.shape
+    assert np.isfinite(actual).all()  # max(0.0, nan) is 0.0: a NaN would pass for equality
     norms = np.linalg.norm(expected, axis=-1)
     assert norms.min() > 0
     return float((np.linalg.norm(actual - expected, axis=-1) / norms).max())

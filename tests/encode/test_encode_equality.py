@@ -13,7 +13,7 @@ from encode_models import FULL, TINY
 from encode_texts import by_id, items, passages
 from encode_witness import LAST_BLOCK, Witness, worst
 
-from embstore.encode import Encoded, Encoder, Skipped, resolve
+from embstore.encode import Encoded, Encoder, Skipped, plan_batches, resolve
 from embstore.errors import CheckpointError
 from embstore.space import Pooling, Template, TopForm, Unit
 
@@ -48,6 +48,17 @@ def compare(encoder: Encoder, witness: Witness, unit: Unit, template: Template, 
 @pytest.fixture(scope="session")
 def witness(tiny_folder):
     return cache(lambda name: Witness(tiny_folder(name)))
+
+
+@pytest.mark.parametrize("unit", [Unit.SENTENCE, Unit.OCCURRENCE])
+@pytest.mark.parametrize("name", TINY)
+def test_the_texts_make_batches_with_padding(tiny, name: str, unit: Unit) -> None:
+    encoder = tiny(name)
+    texts, _ = next(encoder.tokenizer.windows(passages(items(unit), encoder), poolings=[], long="skip"))
+    lengths = [len(text.ids) for text in texts]
+    shapes = [{lengths[row] for row in batch.rows} for batch in plan_batches(lengths, 200)]
+    assert encoder._contract.pads
+    assert sum(len(shape) > 1 for shape in shapes) >= 1
 
 
 @pytest.mark.parametrize("pattern", ["{text}", " {text}", "This is {text}", "{bos}{text}{eos}"])

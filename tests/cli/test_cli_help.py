@@ -1,0 +1,75 @@
+"""Help: every command has it, it fits a terminal, and it names things as users do."""
+
+import re
+
+import pytest
+from rich.cells import cell_len
+
+COMMANDS = [
+    (),
+    ("build",),
+    ("query",),
+    ("query", "anisotropy"),
+    ("query", "norms"),
+    ("query", "rogue-dims"),
+    ("neighbours",),
+    ("neighbors",),
+    ("info",),
+    ("verify",),
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_fits_80_columns_and_shows_no_python_types(cli, command: tuple[str, ...]) -> None:
+    long, short = cli(*command, "--help", env={"COLUMNS": "80"}), cli(*command, "-h", env={"COLUMNS": "80"})
+    assert (long.exit_code, short.exit_code) == (0, 0)
+    assert long.stdout == short.stdout
+    assert max(map(cell_len, long.stdout.splitlines())) <= 80
+    assert not re.search(r"<\w+>|list\[|\]\.\.\.\]|None", long.stdout)
+
+
+def test_commands_come_in_the_order_of_use(cli) -> None:
+    listed = re.findall(r"^  (\w+)  ", cli("--help").stdout.partition("Commands:")[2], re.MULTILINE)
+    assert listed == ["build", "query", "neighbours", "info", "verify"]
+
+
+def test_query_help_lists_every_metric(cli) -> None:
+    from embstore.metrics import METRICS
+
+    shown = cli("query", "--help").stdout
+    for name, metric in METRICS.items():
+        assert re.search(rf"^  {name} +{re.escape(metric.help[:30])}", shown, re.MULTILINE)
+
+
+def test_build_help_shows_the_choices(cli) -> None:
+    shown = cli("build", "--help").stdout
+    for choices in ("word|sentence|occurrence", "last|first|mean|bos|eos|projection", "float32|float16",
+                    "flat|none", "skip|truncate|error"):  # fmt: skip
+        assert choices in shown
+
+
+def test_without_a_command_help_is_shown(cli) -> None:
+    assert "Commands:" in cli().output
+    assert "anisotropy" in cli("query").output
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (["bild"], "Did you mean 'build'?"),
+        (["build", "--modle", "x"], "--model"),
+        (["build", "--limit", "many"], "'--limit'"),
+        (["query", "anisotrpy"], "unknown metric 'anisotrpy'. Did you mean 'anisotropy'? Known: anisotropy, norms"),
+    ],
+)
+def test_a_mistyped_call_names_the_nearest(cli, call: list[str], said: str) -> None:
+    result = cli(*call)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert result.stdout == ""
+
+
+def test_the_version(cli) -> None:
+    import embstore
+
+    assert cli("--version").stdout == f"embstore {embstore.__version__}\n"

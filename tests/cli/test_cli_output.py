@@ -1,0 +1,162 @@
+"""Results: data on standard output in every format, and nothing else there."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from rich.cells import cell_len
+from synthetic import Synthetic
+
+from embstore import Store
+
+CALLS = {
+    "query": ["query", "anisotropy", "--space", "toy.word.last"],
+    "norms": ["query", "norms", "--model", "toy", "--unit", "word"],
+    "rogue": ["query", "rogue-dims", "-k", "2", "--space", "toy.word.last"],
+    "neighbours": ["neighbours", "dog", "--space", "toy.word.last", "--layer", "0,top", "-k", "40"],
+    "info": ["info"],
+}
+
+
+def _expected(made: Synthetic, name: str) -> list[dict]:
+    store = Store(made.root)
+    tables = {
+        "query": lambda: store.query("anisotropy", spaces="toy.word.last"),
+        "norms": lambda: store.query("norms", models="toy", unit="word"),
+        "rogue": lambda: store.query("rogue-dims", spaces="toy.word.last", k=2),
+        "neighbours": lambda: store.neighbours("dog", spaces="toy.word.last", layers="0,top", k=40),
+        "info": store.info,
+    }
+    return tables[name]().to_pylist()
+
+
+@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv", "parquet"])
+@pytest.mark.parametrize("to", ["stdout", "file"])
+def test_every_format_holds_every_row(cli, made: Synthetic, tmp_path: Path, name: str, form: str, to: str) -> None:
+    file = tmp_path / "result"
+    result = cli(*CALLS[name], "--store", made.root, "--format", form, *(["-o", file] if to == "file" else []))
+    assert result.exit_code == 0, result.stderr
+    data = file.read_bytes() if to == "file" else result.stdout_bytes
+    assert (result.stdout_bytes == b"") == (to == "file")
+    wanted = _expected(made, name)
+    if form == "json":
+        assert json.loads(data, parse_constant=pytest.fail) == wanted
+    elif form == "jsonl":
+        assert [json.loads(line, parse_constant=pytest.fail) for line in data.decode().splitlines()] == wanted
+    elif form == "parquet":
+        assert pq.read_table(io.BytesIO(data)).to_pylist() == wanted
+    else:
+        rows = list(csv.DictReader(io.StringIO(data.decode(), newline="")))
+        assert len(rows) == len(wanted)
+        assert list(rows[0]) == list(wanted[0])
+        assert [row["space"] for row in rows] == [row["space"] for row in wanted]
+
+
+@pytest.mark.parametrize("form", ["table", "markdown"])
+def test_a_text_with_line_breaks_and_bars_stays_one_row(cli, made: Synthetic, form: str) -> None:
+    call = ["neighbours", "dog", "--space", "toy.word.last", "-k", "40", "--format", form, "--store", made.root]
+    shown = cli(*call).stdout
+    assert len(shown.splitlines()) == 33 + (2 if form == "markdown" else 1)
+    assert "line\\nbreak" in shown
+    assert ("a\\|b" in shown) == (form == "markdown")
+
+
+def test_nothing_is_cut_when_piped(cli, make_store) -> None:
+    long = "x" * 500
+    made = make_store(texts=["dog", long], n_blocks=40, top_form=None)
+    shown = cli("neighbours", "dog", "--layer", "all", "--store", made.root).stdout
+    assert shown.count(long) == 41
+    assert len(shown.splitlines()) == 2
+
+
+def test_layers_go_down_and_spaces_across(cli, made: Synthetic) -> None:
+    lines = cli("query", "anisotropy", "--unit", "word", "--store", made.root).stdout.splitlines()
+    assert lines[0].split() == ["layer", "other.word.last", "toy.word.last"]
+    assert [line.split()[0] for line in lines[1:]] == ["0", "1", "2", "3", "raw"]
+
+
+def test_what_cannot_be_computed_is_null_with_a_reason(cli, make_store) -> None:
+    made = make_store(texts=["alone"])
+    result = cli("query", "anisotropy", "--format", "json", "--store", made.root)
+    rows = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert {row["anisotropy"] for row in rows} == {None}
+    assert all(row["reason"] for row in rows)
+
+
+def test_notes_go_to_standard_error(cli, make_store) -> None:
+    made = make_store(index=False)
+    result = cli("neighbours", "text3", "--format", "json", "--store", made.root)
+    assert "exact scan" in result.stderr
+    assert len(json.loads(result.stdout)) == 10
+
+
+def test_neighbors_is_neighbours(cli, made: Synthetic) -> None:
+    arguments = ["dog", "--store", made.root, "--space", "toy.word.last"]
+    assert cli("neighbors", *arguments).stdout == cli("neighbours", *arguments).stdout != ""
+
+
+def test_a_word_in_its_context(cli, made: Synthetic) -> None:
+    call = ["neighbours", "--text", "the [bank] of the river", "--format", "json", "--store", made.root]
+    rows = json.loads(cli(*call).stdout)
+    assert {row["space"] for row in rows} == {"toy.occurrence.last"}
+    assert "a [bank] lends" in [row["context"] for row in rows]
+
+
+def test_info_in_json_both_ways(cli, made: Synthetic) -> None:
+    one, other = cli("info", "--json", "--store", made.root), cli("info", "--format", "json", "--store", made.root)
+    assert one.stdout == other.stdout
+    assert [row["items"] for row in json.loads(one.stdout)] == [30, 8, 34]
+
+
+def test_verify_says_yes_and_no(cli, make_store) -> None:
+    made = make_store()
+    good = cli("verify", "--store", made.root)
+    assert (good.exit_code, good.stdout) == (0, "")
+    assert "all sound" in good.stderr
+    file = made.shard_files[0]
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    bad = cli("verify", "--store", made.root, "--format", "json")
+    assert bad.exit_code == 1
+    assert file.name in bad.stdout
+    assert json.loads(bad.stdout)
+
+
+def test_the_store_of_the_environment(cli, made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMBSTORE_STORE", str(made.root))
+    assert "toy.word.last" in cli("info").stdout
+    assert cli("info", "--store", "elsewhere").exit_code == 2
+    monkeypatch.delenv("EMBSTORE_STORE")
+    result = cli("info")
+    assert result.exit_code == 2
+    assert "store. Make one with: embstore build" in result.stderr
+
+
+def test_a_terminal_of_80_columns_shows_all_columns(made: Synthetic, tmp_path: Path) -> None:
+    import os
+    import pty
+    import subprocess
+    import sys
+
+    main, side = pty.openpty()
+    subprocess.run(["stty", "cols", "80"], stdin=side, check=True)
+    command = [sys.executable, "-m", "embstore_cli", "info", "--store", str(made.root)]
+    with subprocess.Popen(command, stdout=side, stderr=subprocess.PIPE, cwd=tmp_path) as running:
+        os.close(side)
+        shown = b""
+        try:
+            while part := os.read(main, 65536):
+                shown += part
+        except OSError:  # how Linux says that the other side has closed
+            pass
+    os.close(main)
+    assert running.returncode == 0
+    lines = shown.decode().splitlines()
+    assert max(map(cell_len, lines)) <= 80
+    for column in Store(made.root).info().columns:
+        assert any(column in line.split() for line in lines)

@@ -1,0 +1,101 @@
+"""What only a real process shows: exit codes, separate streams, pipes that close, and Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from synthetic import Synthetic
+
+CALLS = [
+    ["--help"],
+    ["query", "--help"],
+    ["query", "anisotropy"],
+    ["query", "norms", "--format", "json"],
+    ["query", "norms", "--format", "parquet"],
+    ["neighbours", "dog", "--layer", "all", "--space", "toy.word.last", "--format", "csv"],
+    ["info"],
+    ["info", "--skipped"],
+    ["verify", "--format", "json"],
+]
+
+
+def _with_store(call: list[str], made: Synthetic) -> list[str]:
+    return call if "--help" in call else [*call, "--store", str(made.root)]
+
+
+@pytest.mark.parametrize("call", CALLS, ids=" ".join)
+def test_a_pipe_that_closes_is_no_error(made: Synthetic, tmp_path: Path, call: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)  # the reader has gone before anything is written
+    command = [sys.executable, "-m", "embstore_cli", *_with_store(call, made)]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    os.close(writing)
+    assert done.returncode in (0, 1)
+    assert "Traceback" not in done.stderr
+    assert "Error" not in done.stderr
+    assert "Exception" not in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("form", ["table", "parquet"])
+def test_an_output_that_is_full_is_named(process, made: Synthetic, form: str) -> None:
+    call = ["query", "norms", "--store", made.root, "--format", form]
+    with open("/dev/full", "w") as full:
+        done = process(*call, stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert done.returncode == 2
+    assert "standard output: No space left on device." in done.stderr
+    assert "Traceback" not in done.stderr
+    to_file = process(*call, "--output", "no/such/folder")
+    assert to_file.returncode == 2
+    assert "no/such/folder cannot be written: No such file or directory." in to_file.stderr
+
+
+def test_errors_go_to_standard_error_alone(process) -> None:
+    done = process("info", "--store", "nowhere")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("embstore: there is no store at ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_the_environment_names_the_store(process, made: Synthetic) -> None:
+    done = process("query", "anisotropy", "--space", "toy.word.last", env={"EMBSTORE_STORE": str(made.root)})
+    assert done.returncode == 0
+    assert done.stdout.startswith("layer")
+
+
+@pytest.mark.parametrize("missing", ["torch", "transformers", "huggingface_hub"])
+def test_build_without_the_extra_names_it(process, tmp_path: Path, missing: str) -> None:
+    (tmp_path / "blocked").mkdir()
+    (tmp_path / "blocked" / f"{missing}.py").write_text(f"raise ImportError('No module named {missing}')")
+    (tmp_path / "tiny").mkdir()
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        (tmp_path / "tiny" / name).write_text("{}")
+    model = "gpt2" if missing == "huggingface_hub" else "./tiny"
+    done = process("build", "words:5", "--model", model, env={"PYTHONPATH": str(tmp_path / "blocked")})
+    assert done.returncode == 2
+    assert "pip install 'embstore[build]'" in done.stderr
+    assert missing in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_ctrl_c_while_loading_exits_with_130(tmp_path: Path) -> None:
+    # The interrupt comes from inside, at the moment when the texts are read, so that the test depends on no clock.
+    code = (
+        "import os, signal, sys\n"
+        "import embstore.texts as texts\n"
+        "texts.read_texts = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
+        "from embstore_cli.main import run\n"
+        "sys.argv = ['embstore', *sys.argv[1:]]\n"
+        "run()\n"
+    )
+    for arguments, said in ([], "run the same command again"), (["--dry-run"], "Interrupted."):
+        command = [sys.executable, "-c", code, "build", "words:5", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode == 128 + signal.SIGINT, done.stderr
+        assert said in done.stderr
+        assert ("goes on" in done.stderr) == (arguments == [])
+        assert "Traceback" not in done.stderr

@@ -1,0 +1,153 @@
+"""The mean cosine against every pair, what leaves it unchanged, and what has none."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from metric_data import Arrays, centred, mean_cosine
+from scipy.stats import ortho_group
+
+from embstore.metrics.cosine import TOO_FEW, anisotropy, rogue_dims
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def clouds(draw: st.DrawFn, min_dim: int = 1) -> np.ndarray:
+    """Gaussian clouds with mean cosines from about 0 to .9999, over many scales; never a zero vector."""
+    rng = np.random.default_rng(draw(seeds))
+    n, dim = draw(st.integers(2, 30)), draw(st.integers(min_dim, 40))
+    offset = draw(st.sampled_from([0.0, 0.3, 1.0, 3.0, 10.0, 100.0]))
+    scale = draw(st.sampled_from([1e-3, 1.0, 1e3]))
+    x = scale * (rng.normal(size=(n, dim)) + offset)
+    return x.astype(draw(st.sampled_from([np.float32, np.float64])))
+
+
+def split(x: np.ndarray, data: st.DataObject) -> Arrays:
+    return Arrays(*np.split(x, sorted(data.draw(st.lists(st.integers(0, len(x)), max_size=3)))))
+
+
+@given(clouds(), st.data())
+def test_anisotropy_is_the_mean_over_all_pairs(x: np.ndarray, data: st.DataObject) -> None:
+    found = anisotropy(split(x, data))
+    assert found["anisotropy"] == pytest.approx(mean_cosine(x), abs=1e-9, rel=0)
+    assert (found["n"], found["n_zero"], found["reason"]) == (len(x), 0, None)
+
+
+@given(clouds(min_dim=2), st.data())
+def test_centred_anisotropy_is_that_of_the_centred_vectors(x: np.ndarray, data: st.DataObject) -> None:
+    found = anisotropy(split(x, data), variant="centred")
+    assert found["anisotropy"] == pytest.approx(mean_cosine(centred(x)), abs=1e-9, rel=0)
+
+
+def test_a_large_mean_costs_no_digits() -> None:
+    """Cosines of .99 and more, as in GPT-2's top layers: float32 sums would be 1e-6 off."""
+    x = (np.random.default_rng(0).normal(size=(500, 768)) + 30).astype(np.float32)
+    assert mean_cosine(x) > 0.99
+    assert anisotropy(Arrays(x))["anisotropy"] == pytest.approx(mean_cosine(x), abs=1e-12, rel=0)
+    wanted = mean_cosine(centred(x))
+    assert anisotropy(Arrays(x), variant="centred")["anisotropy"] == pytest.approx(wanted, abs=1e-12, rel=0)
+
+
+def test_raw_anisotropy_reads_no_vector() -> None:
+    data = Arrays(np.eye(3, dtype=np.float32))
+    anisotropy(data)
+    rogue_dims(data)
+    assert data.n_reads == 0
+
+
+@given(clouds(min_dim=2), seeds)
+def test_a_rotation_changes_nothing(x: np.ndarray, seed: int) -> None:
+    rotated = x.astype(np.float64) @ ortho_group.rvs(x.shape[1], random_state=seed)
+    for variant in ("raw", "centred"):
+        before, after = (anisotropy(Arrays(y), variant=variant)["anisotropy"] for y in (x, rotated))
+        assert after == pytest.approx(before, abs=1e-9)
+
+
+@given(clouds(), seeds)
+def test_neither_the_length_of_a_vector_nor_the_order_matters(x: np.ndarray, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scaled = rng.permutation(x.astype(np.float64) * rng.uniform(0.1, 10, (len(x), 1)))
+    assert anisotropy(Arrays(scaled))["anisotropy"] == pytest.approx(anisotropy(Arrays(x))["anisotropy"], abs=1e-9)
+
+
+@given(clouds())
+def test_one_scale_for_all_changes_nothing_centred(x: np.ndarray) -> None:
+    if x.shape[1] > 1:
+        before = anisotropy(Arrays(x.astype(np.float64)), variant="centred")["anisotropy"]
+        after = anisotropy(Arrays(x.astype(np.float64) * 7), variant="centred")["anisotropy"]
+        assert after == pytest.approx(before, abs=1e-9)
+
+
+@given(clouds())
+def test_every_vector_twice_adds_pairs_of_cosine_one(x: np.ndarray) -> None:
+    n, mean = len(x), anisotropy(Arrays(x))["anisotropy"]
+    twice = anisotropy(Arrays(x, x))
+    # Of 2n (2n - 1) ordered pairs 2n are of a vector with its double, and 4n (n - 1) have the cosine of two different.
+    wanted = (2 * n + 4 * n * (n - 1) * mean) / (2 * n * (2 * n - 1))
+    assert twice["anisotropy"] == pytest.approx(wanted, abs=1e-9)
+    assert twice["n"] == 2 * n
+
+
+@given(clouds())
+def test_the_contributions_of_all_dimensions_add_up_to_the_anisotropy(x: np.ndarray) -> None:
+    found = rogue_dims(Arrays(x), k=x.shape[1])
+    assert sum(found["contributions"]) == pytest.approx(mean_cosine(x), abs=1e-9)
+    assert found["anisotropy"] == pytest.approx(mean_cosine(x), abs=1e-9)
+    assert sorted(found["dims"]) == list(range(x.shape[1]))
+    assert found["contributions"] == sorted(found["contributions"], reverse=True)
+    if found["shares"][0] is not None:
+        assert sum(found["shares"]) == pytest.approx(1, abs=1e-6 / abs(found["anisotropy"]))
+
+
+@given(clouds(), st.integers(1, 60))
+def test_a_contribution_is_the_mean_product_over_all_pairs(x: np.ndarray, k: int) -> None:
+    units = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
+    n = len(x)
+    products = np.einsum("id,jd->ijd", units, units)
+    parts = (products.sum(axis=(0, 1)) - np.einsum("iid->d", products)) / (n * (n - 1))
+    found = rogue_dims(Arrays(x), k=k)
+    assert len(found["dims"]) == min(k, x.shape[1])
+    assert found["contributions"] == pytest.approx(parts[found["dims"]], abs=1e-9)
+    assert found["contributions"][0] == pytest.approx(parts.max(), abs=1e-9)
+
+
+@pytest.mark.parametrize("metric", [anisotropy, rogue_dims])
+@pytest.mark.parametrize("x", [np.zeros((0, 3)), np.ones((1, 3)), np.zeros((4, 3)), np.diag([1.0, 0, 0])])
+def test_fewer_than_two_directions_have_no_mean_cosine(metric: object, x: np.ndarray) -> None:
+    found = metric(Arrays(x.astype(np.float32)))
+    assert found["anisotropy"] is None
+    assert found["reason"] == TOO_FEW
+    assert found["n"] + found["n_zero"] == len(x)
+
+
+def test_zero_vectors_are_left_out_and_counted() -> None:
+    x = np.random.default_rng(1).normal(1, 1, (9, 5)).astype(np.float32)
+    with_zeros = np.concatenate([x, np.zeros((3, 5), np.float32)])
+    found = anisotropy(Arrays(with_zeros))
+    assert (found["n"], found["n_zero"]) == (9, 3)
+    assert found["anisotropy"] == pytest.approx(mean_cosine(x), abs=1e-12)
+
+
+def test_a_zero_vector_has_a_direction_once_centred() -> None:
+    x = np.concatenate([np.random.default_rng(1).normal(1, 1, (9, 5)), np.zeros((2, 5))]).astype(np.float32)
+    found = anisotropy(Arrays(x), variant="centred")
+    assert (found["n"], found["n_zero"]) == (11, 0)
+    assert found["anisotropy"] == pytest.approx(mean_cosine(centred(x)), abs=1e-9)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.1, 1e-20, 1e20, 3.3333])
+@pytest.mark.parametrize("n", [2, 3, 7, 1000])
+def test_equal_vectors_have_no_direction_once_centred(value: float, n: int) -> None:
+    x = np.full((n, 6), value, np.float32)
+    found = anisotropy(Arrays(x), variant="centred")
+    assert (found["anisotropy"], found["n"], found["n_zero"], found["reason"]) == (None, 0, n, TOO_FEW)
+    if value:
+        assert anisotropy(Arrays(x))["anisotropy"] == pytest.approx(1, abs=1e-12)
+
+
+def test_shares_of_no_anisotropy_are_null_with_a_reason() -> None:
+    found = rogue_dims(Arrays(np.array([[1, 0], [0, 1]], np.float32)), k=2)
+    assert found["anisotropy"] == 0
+    assert found["shares"] == [None, None]
+    assert "zero" in found["reason"]

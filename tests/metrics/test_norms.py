@@ -1,0 +1,69 @@
+"""Norms and the shares of the largest components, against numpy in float64."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from metric_data import Arrays
+
+from embstore.metrics.norms import norms
+
+matrices = st.tuples(st.integers(1, 8), st.integers(1, 6)).flatmap(
+    lambda shape: hnp.arrays(np.float32, shape, elements=st.floats(-100, 100, width=16))
+)
+
+
+def share(x: np.ndarray, top: int) -> float:
+    """Of the largest components by their own order: each vector sorted, its last ``top`` taken."""
+    largest = np.sort(x.astype(np.float64), axis=1)[:, x.shape[1] - top :]
+    return float(np.linalg.norm(largest, axis=1).mean())
+
+
+@given(matrices, st.data())
+def test_norms_are_numpys(x: np.ndarray, data: st.DataObject) -> None:
+    cut, top = data.draw(st.integers(0, len(x))), data.draw(st.integers(1, x.shape[1]))
+    found = norms(Arrays(x[:cut], x[cut:]), top=top)
+    lengths = np.linalg.norm(x.astype(np.float64), axis=1)
+    assert found["mean"] == pytest.approx(lengths.mean(), rel=1e-12)
+    assert found["std"] == pytest.approx(lengths.std(), rel=1e-6, abs=1e-7 * lengths.mean())
+    assert (found["min"], found["max"]) == pytest.approx((lengths.min(), lengths.max()), rel=1e-12)
+    assert (found["n"], found["n_zero"]) == (len(x), int((lengths == 0).sum()))
+    if lengths.any():
+        assert found["top_share"] == pytest.approx(share(x, top) / lengths.mean(), abs=1e-9)
+        assert found["top_share_abs"] == pytest.approx(share(np.abs(x), top) / lengths.mean(), abs=1e-9)
+    else:
+        assert (found["top_share"], found["reason"]) == (None, "shares: all vectors are zero")
+
+
+def test_all_components_are_the_whole_norm() -> None:
+    found = norms(Arrays(np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)), top=6)
+    assert (found["top_share"], found["top_share_abs"]) == pytest.approx((1, 1), abs=1e-12)
+
+
+def test_the_spread_of_norms_survives_a_large_mean() -> None:
+    """Norms of 1000 ± 0.1: the difference of mean squares keeps what it promises, 1e-8 of the mean."""
+    x = np.zeros((1000, 4), np.float32)
+    x[:, 0] = 1000 + 0.1 * np.random.default_rng(0).normal(size=1000)
+    found = norms(Arrays(x))
+    assert found["std"] == pytest.approx(x[:, 0].astype(np.float64).std(), abs=1e-8 * 1000)
+
+
+def test_equal_norms_have_no_spread_and_no_nan() -> None:
+    assert norms(Arrays(np.full((7, 5), 0.1, np.float32)))["std"] == pytest.approx(0, abs=1e-8)
+
+
+def test_no_vectors_have_no_norms() -> None:
+    found = norms(Arrays(np.zeros((0, 5), np.float32)))
+    assert {found[name] for name in ("mean", "std", "min", "max", "top_share", "top_share_abs")} == {None}
+    assert found["reason"] == "no vectors"
+
+
+@pytest.mark.parametrize(("top", "reason"), [(0, "not asked for"), (6, "6 components of 5")])
+def test_shares_that_cannot_be_are_null_and_the_norms_stay(top: int, reason: str) -> None:
+    data = Arrays(np.ones((3, 5), np.float32))
+    found = norms(data, top=top)
+    assert (found["top_share"], found["top_share_abs"]) == (None, None)
+    assert reason in found["reason"]
+    assert found["mean"] == pytest.approx(5**0.5)
+    assert data.n_reads == 0

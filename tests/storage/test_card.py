@@ -1,0 +1,101 @@
+"""Cards: there and back, and what keeps two spaces apart."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from synthetic import Synthetic, synthetic_card
+
+from embstore import atomic
+from embstore.errors import DamagedError, SpaceMismatchError
+from embstore.space import Layers, Template, TopForm
+from embstore.storage.card import Card, read_card, read_cards, write_card
+from embstore.storage.paths import StorePaths
+
+Make = Callable[..., Synthetic]
+
+
+@pytest.mark.parametrize(
+    "card",
+    [
+        synthetic_card(),
+        synthetic_card(top_form=None, revision=None),
+        synthetic_card(unit="sentence", pooling="projection", top_form=TopForm.RAW),
+        synthetic_card(template="{bos}é {text}{eos}", dtype="float16", layers="0,2,raw"),
+    ],
+)
+def test_a_card_comes_back_as_it_was(tmp_path: Path, card: Card) -> None:
+    paths = StorePaths(tmp_path)
+    write_card(paths, card)
+    assert read_cards(paths) == {card.space: card}
+    assert next(iter(json.loads(paths.card(card.space).read_text("utf-8")))) == "format"
+
+
+def test_cards_are_in_order_of_their_names(tmp_path: Path) -> None:
+    for name in ("b", "a", "c"):
+        write_card(StorePaths(tmp_path), synthetic_card(name))
+    assert list(read_cards(StorePaths(tmp_path))) == ["a", "b", "c"]
+
+
+CARD = synthetic_card()
+OTHERS = {
+    "revision": replace(CARD, revision="another"),
+    "weights_sha256": replace(CARD, weights_sha256="f" * 64),
+    "tokenizer_sha256": replace(CARD, tokenizer_sha256="f" * 64),
+    "config_sha256": replace(CARD, config_sha256="f" * 64),
+    "template": replace(CARD, template=Template(" {text}")),
+    "layers": replace(CARD, layers=CARD.layers.select("0,1")),
+    "dim": replace(CARD, dim=9),
+    "dtype": replace(CARD, dtype="float16"),
+}
+
+
+@pytest.mark.parametrize("field", OTHERS)
+def test_another_space_under_the_same_name_is_refused_with_the_difference(field: str) -> None:
+    assert list(CARD.differences(OTHERS[field])) == [field]
+    with pytest.raises(SpaceMismatchError, match=rf"its {field} is .*, not .*--name") as caught:
+        CARD.check_same_space(OTHERS[field])
+    assert CARD.space in str(caught.value)
+
+
+def test_layers_are_shown_by_name_and_long_values_cut() -> None:
+    with pytest.raises(SpaceMismatchError, match=r"its layers is 0,1,2,3,raw, not 0,1\. "):
+        CARD.check_same_space(OTHERS["layers"])
+
+
+def test_versions_date_and_place_of_the_same_files_may_differ() -> None:
+    CARD.check_same_space(replace(CARD, versions={"torch": "9"}, created="now", checkpoint="folder", max_tokens=3))
+
+
+def test_an_altered_card_is_refused_and_named(make_store: Make) -> None:
+    made = make_store(index=False)
+    path = made.paths.card(made.space)
+    path.write_bytes(path.read_bytes().replace(b'"pooling": "last"', b'"pooling": "mean"'))
+    with pytest.raises(DamagedError, match="does not agree with the SHA-256 in it") as caught:
+        made.store.query("anisotropy")
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"unit": "phrase"}, {"template": "none"}, {"layers": [{"x": 1}]}, {"top_form": "up"}]
+)
+def test_a_document_that_is_no_card_is_named(tmp_path: Path, change: dict) -> None:
+    path = tmp_path / "x.json"
+    atomic.write_document(path, CARD.to_dict() | change)
+    with pytest.raises(DamagedError, match=r"x\.json is not a card that embstore wrote"):
+        read_card(path)
+    atomic.write_document(path, {"format": 1})
+    with pytest.raises(DamagedError, match="not a card"):
+        read_card(path)
+
+
+def test_checkpoint_at_revision() -> None:
+    assert CARD.checkpoint_at_revision == "toy/checkpoint@c0ffee"
+    assert replace(CARD, revision=None).checkpoint_at_revision == "toy/checkpoint@sha256:000000000000"
+
+
+def test_projection_layers_come_back(tmp_path: Path) -> None:
+    card = synthetic_card(unit="sentence", pooling="projection", n_blocks=12, top_form="raw")
+    assert Card.from_dict(card.to_dict()).layers == Layers.of_projection(12, TopForm.RAW)

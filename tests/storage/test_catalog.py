@@ -1,0 +1,272 @@
+"""The catalog: what it sees, and what SQL may do."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from synthetic import Synthetic, synthetic_items, synthetic_store
+
+from embstore import Store
+from embstore.errors import DamagedError, EmbstoreError, QueryError, StoreError, UnknownNameError
+from embstore.space import Unit
+from embstore.storage.catalog import Catalog
+from embstore.storage.tables import SkippedText, write_dataset, write_skipped
+from embstore.storage.writer import StoreWriter
+
+Make = Callable[..., Synthetic]
+NASTY = [
+    "a b", "br[1]ack", "[abc]", "st*r", "qu?st", "q'uote", 'd"quote', "üñí日", "a{b}c", "x,y", "hash#1", "pct%20",
+    "back\\slash", "new\nline", "space=foo", "layer=7", "item_id=3",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NASTY)
+def test_a_store_may_be_in_any_folder(tmp_path: Path, name: str) -> None:
+    made = synthetic_store(tmp_path / name / "store", n=12, n_blocks=1)
+    store = made.store
+    assert store.query("anisotropy")["n"] == [12, 12, 12]
+    assert store.query("anisotropy", where="text = 'text3'")["n"] == [1, 1, 1]
+    assert store.query("anisotropy", variant="centred")["n"] == [12, 12, 12]
+    assert len(store.neighbours("text3", k=4)) == 4
+    sql = "SELECT DISTINCT space, layer FROM embeddings ORDER BY ALL"
+    assert store.sql(sql).fetchall() == [(made.space, layer) for layer in range(3)]
+    assert store.verify().ok
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "true); DROP TABLE items --",
+        "true) UNION (SELECT 1",
+        "true; SELECT 1",
+        "COPY items TO 'x.csv'",
+        "text; INSTALL httpfs",
+        "EXISTS (COPY items TO 'x')",
+        "",
+        "--",
+        "text = 'a', true",
+    ],
+)
+def test_where_is_one_expression(make_store: Make, where: str) -> None:
+    made = make_store(index=False)
+    with pytest.raises(QueryError, match="is not one SQL expression"):
+        made.store.query("anisotropy", where=where)
+
+
+OUTSIDE = [
+    "SELECT content FROM read_text('{outside}')",
+    "SELECT * FROM read_csv('{outside}')",
+    "SELECT * FROM '{outside}'",
+    "SELECT file FROM glob('{folder}/*')",
+    "SELECT * FROM read_parquet('{folder}/*.parquet')",
+    "SELECT content FROM read_text('{root}/../outside.txt')",
+    "SELECT content FROM read_blob('/etc/hostname')",
+]
+
+
+@pytest.mark.parametrize("sql", OUTSIDE)
+def test_sql_sees_nothing_outside_the_store(make_store: Make, tmp_path: Path, sql: str) -> None:
+    made = make_store(index=False)
+    outside = tmp_path / "outside.txt"
+    outside.write_text("secret")
+    sql = sql.format(outside=outside, folder=tmp_path, root=made.root)
+    for ask in (lambda: made.store.sql(sql).fetchall(), lambda: made.store.query("norms", where=f"EXISTS ({sql})")):
+        with pytest.raises(QueryError, match=r"Cannot access|disabled by configuration|does not exist"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "COPY (SELECT 1) TO 'x.csv'",
+        "COPY items TO '{root}/x.csv'",
+        "DROP TABLE spaces",
+        "CREATE TABLE t (a INTEGER)",
+        "INSERT INTO spaces SELECT * FROM spaces",
+        "ATTACH 'x.db'",
+        "SET enable_external_access = true",
+        "INSTALL httpfs",
+        "SELECT 1; SELECT 2",
+        "SELECT 1; DROP TABLE spaces",
+        "EXPORT DATABASE '{root}'",
+        "CALL pragma_version()",
+        "",
+    ],
+)
+def test_sql_is_one_select(make_store: Make, sql: str) -> None:
+    made = make_store(index=False)
+    before = sorted(made.root.rglob("*"))
+    with pytest.raises(QueryError, match=r"give one SELECT statement|cannot be read"):
+        made.store.sql(sql.format(root=made.root))
+    assert sorted(made.root.rglob("*")) == before
+
+
+def test_sql_does_not_see_the_callers_variables(make_store: Make) -> None:
+    secret = {"a": [1]}  # noqa: F841  # DuckDB would find it by its name
+    with pytest.raises(QueryError, match="secret"):
+        make_store(index=False).store.sql("SELECT * FROM secret")
+
+
+def test_an_unknown_column_names_the_nearest(make_store: Make) -> None:
+    store = make_store(index=False).store
+    with pytest.raises(UnknownNameError, match=r"unknown column 'txt'. Did you mean 'text'"):
+        store.query("anisotropy", where="txt = 'a'")
+    with pytest.raises(QueryError, match="vectr"):
+        store.sql("SELECT vectr FROM embeddings")
+    with pytest.raises(QueryError, match="cannot be answered"):
+        store.query("anisotropy", where="text = 1")
+
+
+def test_views(make_store: Make) -> None:
+    made = make_store(n=12, n_blocks=1, template="This is {text}")
+    write_dataset(made.paths, "odd-name", made.ids.tolist(), [{"rank": rank} for rank in range(12)])
+    write_skipped(made.paths, [SkippedText("x", "skipped", "why")])
+    store = made.store
+    rows = store.sql("SELECT item_id, vector FROM embeddings WHERE layer = 1").fetchall()
+    assert {item: list(vector) for item, vector in rows} == dict(
+        zip(made.ids.tolist(), made.layer(1).tolist(), strict=True)
+    )
+    assert dict(store.sql("SELECT item_id, text FROM items").fetchall()) == {i.id: i.text for i in made.items}
+    assert store.sql("SELECT space, sum(n)::INT FROM summaries GROUP BY 1").fetchall() == [(made.space, 36)]
+    assert store.sql("SELECT text, reason FROM skipped").fetchall() == [("x", "why")]
+    assert store.sql("SELECT space, unit, template, dim FROM spaces").fetchall() == [
+        (made.space, "word", "This is {text}", 8)
+    ]
+    assert store.sql('SELECT sum(rank)::INT FROM datasets."odd-name"').fetchall() == [(66,)]
+    assert store.sql("SELECT 1 AS one").arrow is not None
+
+
+def test_the_views_of_an_empty_store_are_there_and_empty(tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "store"):
+        pass
+    store = Store(tmp_path / "store")
+    for view in ("items", "embeddings", "summaries", "skipped", "spaces"):
+        assert store.sql(f"SELECT * FROM {view}").fetchall() == []
+    assert store.info().to_pylist() == store.skipped().to_pylist() == []
+    assert store.verify().ok
+    assert Catalog(tmp_path / "store").item_ids().tolist() == []
+    for ask in (lambda: store.query("anisotropy"), lambda: store.neighbours("dog")):
+        with pytest.raises(QueryError, match=r"holds no space yet\. Fill it with: embstore build"):
+            ask()
+
+
+def test_a_space_without_items_is_answered(make_store: Make) -> None:
+    made = make_store(n=0, index=False)
+    [row, *_] = made.store.query("anisotropy")
+    assert (row["n"], row["anisotropy"]) == (0, None)
+    assert row["reason"]
+    assert made.store.info()["items"] == [0]
+    assert made.store.verify().ok
+    assert made.store.query("anisotropy", variant="centred", where="true", sample=3)["n"] == [0] * 5
+
+
+def test_an_open_store_sees_what_was_there_until_it_looks_again(make_store: Make) -> None:
+    made = make_store(n=10)
+    store = made.store
+    before = store.query("anisotropy").to_pylist()
+    assert store.sql("SELECT count(*) FROM items").fetchall() == [(10,)]
+    make_store(texts=["new1", "new2"])
+    make_store(unit="sentence")
+    write_dataset(made.paths, "late", made.ids.tolist(), [{"rank": 0}] * 10)
+    assert store.query("anisotropy").to_pylist() == before
+    assert store.query("anisotropy", where="true")["n"] == [10] * 5
+    assert store.query("anisotropy", variant="centred")["n"] == [10] * 5
+    assert store.sql("SELECT count(*) FROM items").fetchall() == [(10,)]
+    assert store.info()["items"] == [10]
+    with pytest.raises(QueryError):
+        store.sql("SELECT * FROM datasets.late")
+    store.refresh()
+    assert store.info()["items"] == [40, 12]
+    assert store.sql("SELECT count(*) FROM items").fetchall() == [(52,)]
+    assert len(store.sql("SELECT * FROM datasets.late").fetchall()) == 10
+
+
+def test_items_come_back_as_they_were(make_store: Make) -> None:
+    texts = [
+        "naïve",
+        "日本語",
+        "nul\x00inside",
+        "tab\tnew\nline",
+        "'; DROP TABLE items; --",
+        "emoji 👩‍👩‍👧",
+        " lead",
+        "",
+    ]
+    made = make_store(texts=texts)
+    catalog = Catalog(made.root)
+    assert catalog.items(made.ids.tolist()) == {item.id: item for item in made.items}
+    assert catalog.items([]) == {}
+    with pytest.raises(DamagedError, match=r"item 3 has no text in .*items.*embstore verify"):
+        catalog.items([3])
+    ids, found, _ = made.store.vectors(made.space, 0)
+    assert dict(zip(ids.tolist(), found, strict=True)) == {item.id: item.text for item in made.items}
+    for text in texts:
+        hits = made.store.neighbours(text, k=100)
+        assert set(hits["text"]) == set(texts) - {text}, repr(text)
+    assert made.store.verify().ok
+
+
+def test_occurrences_come_with_their_sentence(make_store: Make) -> None:
+    made = make_store(unit="occurrence", texts=["the bank of the river", "a bank"])
+    catalog = Catalog(made.root)
+    assert catalog.items(made.ids.tolist()) == {item.id: item for item in made.items}
+    wanted = [item for item in made.items if item.text == "bank"]
+    assert catalog.occurrences("bank") == sorted(wanted, key=lambda item: item.id)
+    assert catalog.occurrences("river bank") == []
+    assert {item.id for item in synthetic_items("sentence", ["a bank"])} <= set(catalog.item_ids().tolist())
+
+
+def test_nearest_texts(make_store: Make) -> None:
+    made = make_store(texts=["house", "horse", "zebra", "Hours", "it's"])
+    make_store(unit="sentence", texts=["hous"])
+    catalog = Catalog(made.root)
+    assert catalog.nearest_texts("hous", [Unit.WORD], n=3) == ["house", "Hours", "horse"]
+    assert catalog.nearest_texts("hous", [Unit.SENTENCE]) == ["hous"]
+    assert catalog.nearest_texts("its", [Unit.WORD], n=1) == ["it's"]
+
+
+def test_skipped_texts_are_listed_until_they_are_embedded(make_store: Make) -> None:
+    made = make_store(n=3)
+    [later] = synthetic_items("word", ["later"])
+    rows = [
+        SkippedText("later", "skipped", "too long", made.space, later.id, "w.txt:1"),
+        SkippedText("text0", "truncated", "cut", made.space, made.items[0].id, "w.txt:2"),
+        SkippedText("", "skipped", "empty line", origin="w.txt:3"),
+        SkippedText("lone \ud800", "skipped", "no UTF-8", made.space, 9, "w.txt:4"),
+    ]
+    write_skipped(made.paths, rows)
+    write_skipped(made.paths, rows[:2])
+    found = made.store.skipped().to_pylist()
+    assert [tuple(row.values()) for row in found] == sorted(
+        (r.key for r in rows), key=lambda key: (key[0] is None, key)
+    )
+    make_store(texts=["later"])
+    assert [row["text"] for row in made.store.skipped()] == ["lone \\ud800", "text0", ""]
+
+
+@pytest.mark.parametrize(
+    ("found", "match"), [(2, "has format 2, and this embstore reads up to 1. Upgrade"), (99, "99")]
+)
+def test_a_newer_format_is_refused(make_store: Make, found: int, match: str) -> None:
+    made = make_store(index=False)
+    made.paths.marker.write_text(json.dumps({"format": found, "anything": "else"}))
+    for ask in (made.store.info, made.store.verify, lambda: make_store(texts=["new"])):
+        with pytest.raises(StoreError, match=match):
+            ask()
+
+
+@pytest.mark.parametrize("make", [lambda root: None, lambda root: root.mkdir(), lambda root: root.write_text("file")])
+def test_what_is_no_store_is_named_with_the_remedy(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    root = tmp_path / "some"
+    make(root)
+    with pytest.raises(StoreError, match="--store") as caught:
+        Store(root).info()
+    assert str(root) in str(caught.value)
+
+
+def test_a_folder_with_other_things_is_never_made_a_store(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("important")
+    with pytest.raises(EmbstoreError, match="is not a store"):
+        synthetic_store(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

@@ -1,0 +1,191 @@
+"""One writer at a time, read-only stores and full disks."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from store_files import snapshot
+from synthetic import Synthetic, synthetic_store
+
+from embstore import Store
+from embstore.errors import LockedError
+from embstore.storage.writer import StoreWriter
+
+Make = Callable[..., Synthetic]
+TESTS = Path(__file__).parents[1]
+
+_HOLD = """
+import sys, time
+from pathlib import Path
+from embstore.storage.writer import StoreWriter
+with StoreWriter(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_writer_is_refused_and_a_killed_one_holds_nothing(make_store: Make) -> None:
+    made = make_store(index=False)
+    with subprocess.Popen([sys.executable, "-c", _HOLD, made.root], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(LockedError) as caught, StoreWriter(made.root):
+            pass
+        assert f"process {holder.pid} on {socket.gethostname()}" in str(caught.value)
+        assert made.store.query("anisotropy")["n"] == [40] * 5, "readers need no lock"
+        assert made.store.verify().ok
+        holder.send_signal(signal.SIGKILL)
+        holder.wait()
+    with StoreWriter(made.root):
+        pass
+    assert made.store.verify().ok
+
+
+def test_the_same_process_cannot_write_twice(make_store: Make) -> None:
+    made = make_store(index=False)
+    with StoreWriter(made.root):
+        with pytest.raises(LockedError, match=f"process {os.getpid()} on"), StoreWriter(made.root):
+            pass
+        with pytest.raises(LockedError), StoreWriter(made.root):  # the refused one has not taken the lock away
+            pass
+    make_store(texts=["new"])
+
+
+def run_privately(script: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run a shell script with mounts of its own, or skip where the system forbids that."""
+    probe = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True, check=False)
+    if probe.returncode:
+        pytest.skip("mounting a file system needs rights that this system does not give")
+    return subprocess.run(
+        ["unshare", "-m", "bash", "-euc", script, "bash", *map(str, arguments)],
+        capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": str(TESTS)},
+    )  # fmt: skip
+
+
+_READ_ONLY = """
+import sys
+from embstore import Store, errors
+from embstore.storage.writer import StoreWriter
+from pathlib import Path
+root = Path(sys.argv[1])
+try:
+    (root / "x").touch()
+    sys.exit("the store can be written")
+except OSError:
+    pass
+store = Store(root)
+store.query("anisotropy"); store.query("anisotropy", variant="centred", sample=5); store.query("norms", where="true")
+store.query("rogue-dims"); store.neighbours("text1"); store.vectors("toy.word.last", 0)
+store.neighbours("text1", spaces="plain"); store.info(); store.skipped()
+store.sql("SELECT count(*) FROM embeddings").fetchall()
+assert store.verify().ok
+try:
+    with StoreWriter(root):
+        sys.exit("the store can be written")
+except errors.StoreError as error:
+    print(error)
+"""
+
+
+def test_every_query_works_on_a_store_that_cannot_be_written(make_store: Make) -> None:
+    made = make_store(n=20)
+    make_store(n=20, space="plain", index=False)
+    script = 'mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; exec "$2" -c "$3" "$1"'
+    done = run_privately(script, made.root, sys.executable, _READ_ONLY)
+    assert done.returncode == 0, done.stderr
+    assert "cannot be written" in done.stdout
+    assert "Queries work on a read-only store" in done.stdout
+
+
+def test_queries_write_nothing(make_store: Make) -> None:
+    made = make_store(n=20)
+    make_store(n=20, space="plain", index=False)
+    before = snapshot(made.root)
+    store = made.store
+    store.query("anisotropy", variant="centred", sample=5)
+    store.query("norms", where="text LIKE '%1'")
+    store.neighbours("text1", k=3)
+    store.vectors(made.space, 0)
+    store.info()
+    store.sql("SELECT * FROM embeddings").fetchall()
+    store.verify()
+    assert snapshot(made.root) == before
+
+
+_FILL = """
+import sys
+from pathlib import Path
+from synthetic import synthetic_store
+from embstore import Store, errors
+root = Path(sys.argv[1])
+synthetic_store(root, n=50, dim=64, n_shards=1)
+for turn in range(2):
+    try:
+        synthetic_store(root, n=1500, dim=64, n_shards=3, space="large")
+        sys.exit("the disk was not full")
+    except errors.StoreError as error:
+        print(error)
+    assert not list(root.rglob("*.tmp")), list(root.rglob("*.tmp"))
+    result = Store(root).verify()
+    assert result.ok, result.problems
+    print(Store(root).info()["items"])
+"""
+
+
+@pytest.mark.parametrize("size", ["600k", "1300k", "2300k", "2900k", "3500k"])
+def test_a_full_disk_leaves_a_sound_store_and_says_what_to_do(tmp_path: Path, size: str) -> None:
+    script = f'mount -t tmpfs -o size={size} x "$1"; exec "$2" -c "$3" "$1/store"'
+    done = run_privately(script, tmp_path, sys.executable, _FILL)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "no space left for" in done.stdout
+    assert "run the same build again: it goes on where it stopped" in done.stdout
+
+
+def test_a_writer_that_is_interrupted_keeps_what_it_was_given(tmp_path: Path) -> None:
+    """Ctrl-C commits what was gathered; another error does not, since its cause may lie in it."""
+    import numpy as np
+    from synthetic import synthetic_card, synthetic_items
+
+    for error, kept in ((KeyboardInterrupt, 4), (ValueError, 0)):
+        root = tmp_path / error.__name__
+        items = synthetic_items("word", ["a", "b", "c", "d"])
+        card = synthetic_card()
+        ids = np.array([item.id for item in items])
+        with pytest.raises(error), StoreWriter(root) as store:  # noqa: PT012  # where it is raised is the test
+            store.add_space(card)
+            with store.space_writer(card, {item.id: item for item in items}) as writer:
+                writer.add(ids, np.ones((5, 4, 8), np.float32))
+                raise error
+        assert Store(root).info()["items"] == [kept]
+        assert Store(root).verify().ok
+
+
+def test_building_beside_a_reader(tmp_path: Path) -> None:
+    """A store that is opened while another process writes shard after shard is consistent every time."""
+    script = (
+        "import sys; from pathlib import Path; from synthetic import synthetic_store\n"
+        "for turn in range(8):\n"
+        "    synthetic_store(Path(sys.argv[1]), texts=[f'{turn}-{i}' for i in range(30)], index=False)"
+    )
+    root = tmp_path / "store"
+    synthetic_store(root, n=5, index=False)
+    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    with subprocess.Popen([sys.executable, "-c", script, root], env=environment) as writer:
+        seen = []
+        deadline = time.monotonic() + 60
+        while writer.poll() is None and time.monotonic() < deadline:
+            store = Store(root)
+            raw = {row["n"] for row in store.query("anisotropy")}
+            read = {row["n"] for row in store.query("anisotropy", variant="centred")}
+            assert raw == read
+            assert len(raw) == 1
+            seen += raw
+    assert writer.returncode == 0
+    assert seen == sorted(seen)
+    assert Store(root).info()["items"] == [245]

@@ -1,0 +1,238 @@
+"""What a shard is on disk, and what is refused."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas
+import polars
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from synthetic import Synthetic, synthetic_card, synthetic_items, synthetic_store
+
+from embstore import Store, atomic
+from embstore.errors import EncodeError
+from embstore.storage import shards
+from embstore.storage.paths import StorePaths
+from embstore.storage.writer import StoreWriter
+
+Make = Callable[..., Synthetic]
+
+
+def by_id(made: Synthetic, place: int) -> dict[int, list[float]]:
+    return {item.id: vector.tolist() for item, vector in zip(made.items, made.vectors[place], strict=True)}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_shard_is_plain_parquet_with_the_schema_of_the_format(make_store: Make, dtype: str) -> None:
+    made = make_store(n=2500, dim=4, n_shards=1, dtype=dtype, index=False)
+    [path] = made.shard_files
+    file = pq.ParquetFile(path)
+    element = pa.field("element", pa.float16() if dtype == "float16" else pa.float32(), nullable=False)
+    assert file.schema_arrow.equals(
+        pa.schema(
+            [
+                pa.field("layer", pa.int16(), nullable=False),
+                pa.field("item_id", pa.int64(), nullable=False),
+                pa.field("vector", pa.list_(element, 4), nullable=False),
+            ]
+        )
+    )
+    assert file.metadata.num_rows == 2500 * 5
+    seen = []
+    for number in range(file.num_row_groups):
+        group = file.metadata.row_group(number)
+        columns = {group.column(i).path_in_schema.split(".")[0]: group.column(i) for i in range(3)}
+        assert group.num_rows <= 4096
+        assert columns["layer"].statistics.min == columns["layer"].statistics.max
+        assert columns["vector"].statistics is None
+        assert {column.compression for column in columns.values()} == {"UNCOMPRESSED"}
+        assert not any(column.has_dictionary_page for column in columns.values())
+        ids = file.read_row_group(number)["item_id"].to_pylist()
+        assert ids == sorted(ids)
+        assert (columns["item_id"].statistics.min, columns["item_id"].statistics.max) == (ids[0], ids[-1])
+        seen.append(columns["layer"].statistics.min)
+    assert seen == sorted(seen), "the row groups of a layer stand together, layers ascending as numbers"
+    assert len(set(seen)) == 5
+
+
+def test_a_shard_is_read_by_others_without_embstore(make_store: Make) -> None:
+    made = make_store(n=30, dim=4, n_shards=1, index=False)
+    [path] = made.shard_files
+    wanted = by_id(made, 2)
+    table = pq.read_table(path, filters=[("layer", "=", 2)], partitioning=None).to_pylist()
+    assert {row["item_id"]: row["vector"] for row in table} == wanted
+    rows = duckdb.execute(f"SELECT item_id, vector::FLOAT[4] FROM '{path}' WHERE layer = 2").fetchall()
+    assert {item: list(vector) for item, vector in rows} == wanted
+    frame = pandas.read_parquet(path)
+    frame = frame[frame["layer"] == 2]
+    assert {i: v.tolist() for i, v in zip(frame["item_id"], frame["vector"], strict=True)} == wanted
+    found = polars.read_parquet(path).filter(polars.col("layer") == 2)
+    assert {i: list(v) for i, v in zip(found["item_id"], found["vector"], strict=True)} == wanted
+
+
+def test_duckdb_skips_the_other_layers(make_store: Make) -> None:
+    """Garbage in the pages of every other layer is never looked at."""
+    made = make_store(n=3000, dim=16, n_shards=1, index=False)
+    [path] = made.shard_files
+    metadata = pq.read_metadata(path)
+    data = bytearray(path.read_bytes())
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        if group.column(0).statistics.min != 2:
+            for column in range(3):
+                start = group.column(column).data_page_offset
+                data[start : start + group.column(column).total_compressed_size] = os.urandom(
+                    group.column(column).total_compressed_size
+                )
+    path.write_bytes(data)
+    [(n, total)] = duckdb.execute(f"SELECT count(*), sum(list_sum(vector)) FROM '{path}' WHERE layer = 2").fetchall()
+    assert n == 3000
+    assert total == pytest.approx(made.layer(2).sum(dtype=np.float64), rel=1e-5)
+
+
+def test_float16_halves_the_store_and_is_read_as_float32(make_store: Make) -> None:
+    wide = make_store("wide", n=500, dim=64, index=False)
+    narrow = make_store("narrow", n=500, dim=64, dtype="float16", index=False)
+    size, half = (sum(path.stat().st_size for path in made.shard_files) for made in (wide, narrow))
+    assert half == pytest.approx(size / 2, rel=0.1)
+    ids, texts, vectors = narrow.store.vectors(narrow.space, 1)
+    assert vectors.dtype == np.float32
+    order = np.argsort(narrow.ids)
+    np.testing.assert_array_equal(ids, narrow.ids[order])
+    np.testing.assert_array_equal(vectors, wide.layer(1)[order].astype(np.float16).astype(np.float32))
+    assert texts == [narrow.texts[i] for i in order]
+
+
+def write_with(tmp_path: Path, value: float, dtype: str) -> Synthetic:
+    vectors = np.zeros((5, 6, 8), np.float32)
+    vectors[2, 4, 3] = value
+    return synthetic_store(tmp_path / "store", n=6, n_shards=1, vectors=vectors, dtype=dtype)
+
+
+@pytest.mark.parametrize("value", [65504.0, -65504.0])
+def test_the_largest_float16_is_stored(tmp_path: Path, value: float) -> None:
+    made = write_with(tmp_path, value, "float16")
+    _, _, vectors = made.store.vectors(made.space, 2)
+    assert vectors.sum() == value
+
+
+@pytest.mark.parametrize("value", [65505.0, 65519.0, 65520.0, -70000.0, 3e38])
+def test_what_float16_cannot_hold_is_refused_with_the_remedy(tmp_path: Path, value: float) -> None:
+    with pytest.raises(EncodeError, match=r"at layer 2 has a component of size .* --dtype float32") as caught:
+        write_with(tmp_path, value, "float16")
+    assert isinstance(caught.value, shards.Float16OverflowError)
+    assert caught.value.item_id == synthetic_items("word", ["text4"])[0].id
+    assert_nothing_written(tmp_path / "store")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_vector_that_is_not_finite_is_refused_naming_item_and_layer(tmp_path: Path, value: float, dtype: str) -> None:
+    with pytest.raises(EncodeError, match="at layer 2 is not finite") as caught:
+        write_with(tmp_path, value, dtype)
+    assert isinstance(caught.value, shards.NonFiniteVectorError)
+    assert (caught.value.item_id, caught.value.layer) == (synthetic_items("word", ["text4"])[0].id, "2")
+    assert_nothing_written(tmp_path / "store")
+
+
+def assert_nothing_written(root: Path) -> None:
+    assert [
+        path for path in root.rglob("*") if path.suffix in (".parquet", ".tmp") and path.parent.name != "items"
+    ] == []
+    assert Store(root).verify().ok
+
+
+class Stop(Exception):
+    """A crash at one step of a write."""
+
+
+@pytest.mark.parametrize("step", range(1, 12))
+def test_a_crash_at_any_step_leaves_a_sound_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Steps are the calls of fsync and rename. An exception at each leaves no temporary file and no part of a shard."""
+    root = tmp_path / "store"
+    first = synthetic_store(root, n=10, n_shards=1)
+    count = 0
+
+    def counted(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            nonlocal count
+            count += 1
+            if count == step:
+                raise Stop
+            return real(*arguments)
+
+        return call
+
+    card = synthetic_card()
+    items = synthetic_items("word", [f"new{number}" for number in range(10)])
+    with StoreWriter(root) as store:
+        monkeypatch.setattr(os, "fsync", counted(os.fsync))
+        monkeypatch.setattr(Path, "replace", counted(Path.replace))
+        vectors = np.ones((5, 10, 8), np.float32)
+        by_id = {item.id: item for item in items}
+        try:
+            with store.space_writer(card, by_id) as writer:
+                writer.add(np.array(list(by_id)), vectors)
+            finished = True
+        except Stop:
+            finished = False
+        monkeypatch.undo()
+    assert not list(root.rglob("*.tmp"))
+    made = Store(root)
+    assert made.verify().problems == ()
+    assert made.info()["items"] == [20 if finished or len(first.shard_files) == 2 else 10]
+    assert finished == (count < step)
+
+
+def test_a_shard_is_committed_by_the_last_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    renamed: list[Path] = []
+    real = atomic.publish
+
+    def publish(source: Path, target: Path) -> None:
+        real(source, target)
+        renamed.append(target)
+
+    monkeypatch.setattr(atomic, "publish", publish)
+    made = synthetic_store(tmp_path / "store", n=6, n_shards=1, index=False)
+    kinds = [path.relative_to(made.paths.root).parts[0] for path in renamed]
+    assert kinds[-3:] == ["store.json", "summaries", "embeddings"]
+    assert kinds.index("items") < kinds.index("embeddings")
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(make_store: Make) -> None:
+    made = make_store(n_shards=2)
+    lost = made.shard_files[0]
+    lost.unlink()  # as if it had been killed between the summary and the shard
+    temp = made.paths.embeddings(made.space) / ".1234-abcd.tmp"
+    temp.write_bytes(b"half a shard")
+    orphan = made.paths.summaries(made.space) / lost.name
+    assert orphan.exists()
+    with StoreWriter(made.root):
+        pass
+    assert not orphan.exists()
+    assert not temp.exists()
+    assert made.store.info()["items"] == [20]
+
+
+def test_blocks_of_any_size_make_the_same_store(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(5, 23, 8)).astype(np.float32)
+    items = synthetic_items("word", [f"text{number}" for number in range(23)])
+    ids = np.array([item.id for item in items])
+    card = synthetic_card()
+    names = []
+    for sizes in ([23], [1] * 23, [10, 0, 13], [7, 7, 9]):
+        root = tmp_path / f"{sizes}"
+        with StoreWriter(root, shard_bytes=10 * 4 * 8 * 5) as store:
+            store.add_space(card)
+            with store.space_writer(card, {item.id: item for item in items}) as writer:
+                for part in np.split(np.arange(23), np.cumsum(sizes)[:-1]):
+                    writer.add(ids[part], vectors[:, part])
+        assert writer.n_written == 23
+        names.append(sorted(shard.name for shard in StorePaths(root).shards(card.space)))
+        assert len(names[-1]) == 3
+    assert all(one == names[0] for one in names)

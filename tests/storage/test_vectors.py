@@ -1,0 +1,163 @@
+"""Reading the vectors of a layer: which, in what memory, and never wrong ones."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from store_files import bits, damaged, flipped
+from synthetic import Synthetic, synthetic_store
+
+from embstore.errors import DamagedError
+from embstore.storage.vectors import LayerVectors
+from embstore.summary import Summary
+
+Make = Callable[..., Synthetic]
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+    """Three shards of two row groups a layer each."""
+    return synthetic_store(tmp_path_factory.mktemp("many"), n=3 * 1500, dim=4, n_blocks=2, n_shards=3, index=False)
+
+
+def reader(made: Synthetic, layer: int, only: np.ndarray | None = None) -> LayerVectors:
+    return LayerVectors(made.paths.shards(made.space), layer, made.card.dim, only)
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    kept=st.sampled_from([0, 1, 2, 5, 700, 4000, 4500]),
+    n_strangers=st.sampled_from([0, 3]),
+    layer=st.integers(0, 3),
+)
+def test_only_keeps_exactly_the_chosen_items(
+    many: Synthetic, seed: int, kept: int, n_strangers: int, layer: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(many.ids), kept, replace=False)
+    strangers = rng.integers(0, 2**62, n_strangers)
+    only = np.unique(np.concatenate([many.ids[chosen], strangers]))
+    ids, vectors = reader(many, layer, only).gather()
+    chosen = chosen[np.argsort(many.ids[chosen])]
+    np.testing.assert_array_equal(ids, many.ids[chosen])
+    np.testing.assert_array_equal(vectors, many.layer(layer)[chosen])
+    assert reader(many, layer, only).summary.isclose(Summary.of(many.layer(layer)[chosen]))
+
+
+def test_all_vectors_of_a_layer_and_none_of_a_layer_that_is_not_there(many: Synthetic) -> None:
+    order = np.argsort(many.ids)
+    ids, vectors = reader(many, 1).gather()
+    np.testing.assert_array_equal(ids, many.ids[order])
+    np.testing.assert_array_equal(vectors, many.layer(1)[order])
+    ids, vectors = reader(many, 9).gather()
+    assert (ids.shape, vectors.shape) == ((0,), (0, 4))
+
+
+def test_row_groups_without_a_chosen_item_are_not_read(many: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    n_read = 0
+    real = LayerVectors._read
+
+    def read(*arguments: object) -> object:
+        nonlocal n_read
+        n_read += 1
+        return real(*arguments)
+
+    monkeypatch.setattr(LayerVectors, "_read", read)
+    reader(many, 1, np.sort(many.ids[:1])).gather()
+    assert n_read < 6
+
+
+def test_an_exception_of_the_function_comes_through(many: Synthetic) -> None:
+    def fail(block: np.ndarray) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(reader(many, 1).map(fail))
+
+
+_MEASURE = """
+import resource, sys
+from embstore import Store
+from embstore.storage.vectors import LayerVectors
+import numpy, pyarrow.parquet
+store = Store(sys.argv[1])
+store.query("norms", layers="0", top=0)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+[row] = store.query("anisotropy", layers="0", variant="centred")
+# Pages of a memory-mapped file count too, and the system drops them when it likes: what is anonymous is the program's.
+status = dict(line.split(":", 1) for line in open("/proc/self/smaps_rollup") if ":" in line)
+print(row["n"], status["Anonymous"].split()[0])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="reads Linux's own account of memory")
+def test_memory_does_not_grow_with_n(tmp_path: Path) -> None:
+    """Ten times the vectors (20 and 200 MB) in the same memory, but for 20 MB that a noisy allocator may keep."""
+    used = []
+    for n in (20_000, 200_000):
+        rng = np.random.default_rng(0)
+        vectors = rng.standard_normal((1, n, 256), np.float32)
+        root = tmp_path / str(n)
+        synthetic_store(
+            root, n=n, dim=256, n_blocks=0, top_form=None, n_shards=n // 20_000, vectors=vectors, index=False
+        )
+        del vectors
+        done = subprocess.run([sys.executable, "-c", _MEASURE, root], capture_output=True, text=True, check=True)
+        found, kilobytes = done.stdout.split()
+        assert int(found) == n
+        used.append(int(kilobytes))
+    assert used[1] - used[0] < 20_000, f"{used} kB"
+
+
+def test_a_flipped_bit_is_named_or_changes_nothing(make_store: Make) -> None:
+    """Anywhere in a shard: a query that reads vectors says which file is damaged, or gives the exact right answer."""
+    made = make_store(n=60, dim=6, n_blocks=1, n_shards=2, index=False)
+    right = made.store.query("anisotropy", variant="centred").to_pylist()
+    path = made.shard_files[0]
+    data = path.read_bytes()
+    said: list[str] = []
+    for bit in bits(data, 250, seed=1):
+        with damaged(path, flipped(data, bit)):
+            try:
+                answer = made.store.query("anisotropy", variant="centred").to_pylist()
+            except DamagedError as error:
+                said.append(str(error))
+            else:
+                assert answer == right, f"bit {bit}"
+    assert all(str(path) in message for message in said)
+    assert len(said) > 180, "most bits matter"
+
+
+@pytest.mark.parametrize("keep", [0, 3, 100, 0.5, -1, -8, -200])
+def test_a_truncated_shard_is_named_by_every_query_that_reads_it(make_store: Make, keep: float) -> None:
+    made = make_store(n=60, n_shards=2)
+    path = made.shard_files[0]
+    data = path.read_bytes()
+    end = int(keep * len(data)) if isinstance(keep, float) else keep
+    exact = made.store.query("anisotropy").to_pylist()
+    stored_in_it = np.unique(reader(made, 0).gather()[0])
+    with damaged(path, data[:end]):
+        store = made.store
+        assert store.query("anisotropy").to_pylist() == exact, "summaries answer"
+        questions = {
+            "centred": lambda: store.query("anisotropy", variant="centred"),
+            "shares": lambda: store.query("norms"),
+            "filtered": lambda: store.query("anisotropy", where="true"),
+            "sample": lambda: store.query("anisotropy", sample=3),
+            "vectors": lambda: store.vectors(made.space, 1),
+            "neighbours": lambda: store.neighbours(made.texts[0]),
+            "sql": lambda: store.sql("SELECT sum(list_sum(vector)) FROM embeddings").fetchall(),
+        }
+        for name, ask in questions.items():
+            with pytest.raises(DamagedError) as caught:
+                ask()
+            assert str(path) in str(caught.value), name
+            assert "build the same sources again" in str(caught.value), name
+        assert [problem.file for problem in store.verify().problems] == [path.resolve()]
+    assert len(stored_in_it) == 60

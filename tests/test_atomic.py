@@ -1,0 +1,74 @@
+"""Files that are written whole or not at all, and documents that know whether they were altered."""
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from embstore import atomic
+from embstore.errors import DamagedError, StoreError
+
+
+def test_an_exception_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:
+    target = tmp_path / "folder" / "file"
+    atomic.write_bytes(target, b"old")
+    with pytest.raises(ZeroDivisionError), atomic.temporary(target.parent) as temp:  # noqa: PT012
+        temp.write_bytes(b"half")
+        raise ZeroDivisionError
+    assert target.read_bytes() == b"old"
+    assert list(target.parent.iterdir()) == [target]
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "no space left for .*free some space and run the same build again"),
+        (errno.EDQUOT, "no space left for"),
+        (errno.EACCES, "cannot be written.*read-only store"),
+        (errno.EROFS, "cannot be written.*--store"),
+        (errno.EIO, "writing in .* failed"),
+    ],
+)
+def test_errors_of_the_system_say_what_to_do(tmp_path: Path, number: int, words: str) -> None:
+    with pytest.raises(StoreError, match=words) as caught, atomic.temporary(tmp_path):
+        raise OSError(number, "because")
+    assert str(tmp_path) in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_temporaries_are_found_at_any_depth_and_nothing_else_is_touched(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    kept = [tmp_path / "a.tmp", tmp_path / "a" / ".hidden"]
+    for path in kept:
+        path.touch()
+    left = [tmp_path / ".1-a.tmp", tmp_path / "a" / "b" / ".2-b.tmp"]
+    for path in left:
+        path.touch()
+    assert sorted(atomic.remove_temporaries(tmp_path)) == sorted(left)
+    assert all(path.exists() for path in kept)
+    assert not any(path.exists() for path in left)
+
+
+def test_documents(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    document = {"text": "naïve", "none": None, "list": [1, {"a": 2.5}]}
+    atomic.write_document(path, document)
+    found = atomic.read_document(path)
+    assert found.pop("file_sha256")
+    assert found == document
+    assert "naïve" in path.read_text("utf-8"), "a document is for people too"
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        atomic.write_document(path, {"x": float("nan")})
+    assert json.loads(path.read_text("utf-8"))["text"] == "naïve"
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"", "is not JSON"), (b"\xff", "is not JSON"), (b"[1]", "not a JSON object"), (b'{"a": 1}', "SHA-256")],
+)
+def test_what_is_no_document_is_named(tmp_path: Path, data: bytes, words: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(data)
+    with pytest.raises(DamagedError, match=rf"x\.json is damaged: .*{words}.*Do this\."):
+        atomic.read_document(path, "Do this.")

@@ -1,0 +1,237 @@
+"""Builds that must fail: each names the thing, the place and the remedy, and leaves a store that verifies."""
+
+import errno
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from build_worker import SHARD_BYTES, SHARD_ITEMS
+from tiny_checkpoint import assert_same_content, content, make_checkpoint
+
+from embstore import Store
+from embstore.errors import CheckpointError, EmbstoreError, EncodeError, LockedError, StoreError
+from embstore.report import Progress
+from embstore.storage.writer import StoreWriter
+
+WORDS = [f"w{i}" for i in range(4 * SHARD_ITEMS)]
+
+
+@pytest.fixture
+def build(tmp_path: Path, checkpoint: Path) -> Callable[..., Any]:
+    def run(*lines: str, store: str = "store", **options: Any) -> Any:
+        (tmp_path / "words.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        options = {"models": f"tiny={checkpoint}", "batch_tokens": 24, "shard_bytes": SHARD_BYTES, **options}
+        return Store(tmp_path / store).build(str(tmp_path / "words.txt"), **options)
+
+    return run
+
+
+def _stored(root: Path) -> int:
+    return len(content(root)["tiny.word.last"][0])
+
+
+def test_a_vector_that_is_not_finite_is_refused_with_its_text(build, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    broken = make_checkpoint(tmp_path / "broken", nan_token="z")
+    build(*WORDS, models=f"tiny={broken}")
+    with pytest.raises(EncodeError) as caught:
+        build(*WORDS, "pizza", models=f"tiny={broken}")
+    message = str(caught.value)
+    assert "layer 1 is not finite" in message
+    assert "'pizza'" in message
+    assert f"words.txt:{len(WORDS) + 1}" in message
+    assert str(broken) in message
+    assert _stored(tmp_path / "store") == len(WORDS)
+    assert Store(tmp_path / "store").verify().ok
+
+
+def test_what_was_written_before_a_broken_vector_stays(build, tmp_path: Path) -> None:
+    broken = make_checkpoint(tmp_path / "broken", nan_token="z")
+    # The longest are embedded first: the broken one is the last.
+    with pytest.raises(EncodeError, match="'z'"):
+        build(*(f"long {word}" for word in WORDS), "z", models=f"tiny={broken}")
+    assert _stored(tmp_path / "store") == len(WORDS)
+    assert Store(tmp_path / "store").verify().ok
+    report = build(*(f"long {word}" for word in WORDS), models=f"tiny={broken}")
+    assert (report.spaces[0].embedded, report.spaces[0].present) == (0, len(WORDS))
+
+
+def test_float16_overflow_names_the_remedy(build, tmp_path: Path) -> None:
+    large = make_checkpoint(tmp_path / "large", scale=1e6)
+    with pytest.raises(EncodeError, match=r"float16 ends at 65504.*--dtype float32.*The text is 'w\d+' \(.*words\.txt"):
+        build(*WORDS, models=f"tiny={large}", dtype="float16")
+    assert Store(tmp_path / "store").verify().ok
+    # The remedy works as it stands: the space that came to nothing is not in the way.
+    assert build(*WORDS, models=f"tiny={large}").spaces[0].embedded == len(WORDS)
+    assert Store(tmp_path / "store").info()["dtype"] == ["float32"]
+
+
+def test_a_checkpoint_that_gives_nothing_finite_is_refused_with_a_text(build, tmp_path: Path) -> None:
+    broken = make_checkpoint(tmp_path / "broken", scale=float("nan"))
+    with pytest.raises(EncodeError, match=r"layer 0 is not finite.*The text is 'w\d+'"):
+        build(*WORDS, models=f"tiny={broken}")
+    sound = make_checkpoint(tmp_path / "sound")
+    assert build(*WORDS, models=f"tiny={sound}").spaces[0].embedded == len(WORDS)
+
+
+def test_a_second_build_is_refused_and_names_the_first(build, tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "store"), pytest.raises(LockedError) as caught:
+        build(*WORDS)
+    assert f"process {os.getpid()} on {os.uname().nodename}" in str(caught.value)
+    assert "Wait" in str(caught.value)
+    assert build(*WORDS).spaces[0].embedded == len(WORDS)
+
+
+@contextmanager
+def _files_of_at_most(n_bytes: int) -> Iterator[None]:
+    """Let writing fail as on a full disk once a file is larger (the system then says EFBIG, not ENOSPC)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_a_store_that_goes_on(build, tmp_path: Path) -> None:
+    build(*WORDS, store="whole")
+    build(*WORDS[:20])
+    with (
+        _files_of_at_most(9000),
+        pytest.raises(StoreError, match=r"no space left for .*store/.*run the same build again"),
+    ):
+        build(*WORDS)
+    assert not list(tmp_path.rglob(".*.tmp"))
+    assert Store(tmp_path / "store").verify().ok
+    build(*WORDS)
+    assert_same_content(tmp_path / "whole", tmp_path / "store")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB."""
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if not mount or not umount or os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=64k", "none", folder], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a file system")
+    yield folder
+    subprocess.run([umount, "-l", folder], check=True)
+
+
+def test_a_disk_that_is_really_full(build, tmp_path: Path, small_disk: Path) -> None:
+    build(*WORDS, store="whole")
+    with pytest.raises(StoreError, match=f"no space left for .*{os.strerror(errno.ENOSPC)}"):
+        build(*WORDS, store="disk/store")
+    assert not list(small_disk.rglob(".*.tmp"))
+    assert Store(small_disk / "store").verify().ok
+    subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
+    build(*WORDS, store="disk/store")
+    assert_same_content(tmp_path / "whole", small_disk / "store")
+
+
+def test_a_store_that_cannot_be_written_is_queried_but_not_built(build, tmp_path: Path, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
+    build(*WORDS, store="disk/store")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    store = Store(small_disk / "store")
+    assert store.verify().ok
+    assert store.info()["items"] == [len(WORDS)]
+    assert len(store.query("anisotropy")) == 4
+    assert len(store.query("norms", where="text > 'w2'")) == 4
+    assert len(store.neighbours("w1", k=3)) == 3
+    with pytest.raises(StoreError, match=r"disk/store cannot be written: .*Queries work on a read-only store.*--store"):
+        build(*WORDS, "more", store="disk/store")
+
+
+def test_what_is_no_store_is_not_built_into(build, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "thesis.tex").write_text("mine")
+    with pytest.raises(StoreError, match=r"is not a store.*name a folder that is empty or does not exist"):
+        build(*WORDS)
+    with pytest.raises(StoreError, match="is not a store"):
+        build(*WORDS, dry_run=True)
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["thesis.tex"]
+
+
+def test_a_mistake_in_the_call_leaves_no_store_behind(build, tmp_path: Path) -> None:
+    for named, options in {
+        "99": {"layers": "99"},
+        "eos": {"poolings": "eos"},
+        "no/such": {"models": "no/such"},
+    }.items():
+        with pytest.raises(EmbstoreError, match=named):
+            build(*WORDS, **options)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(("stage", "step"), [("load", 1), ("encode", 1), ("encode", 5), ("index", 1), ("index", 3)])
+def test_an_interrupt_keeps_what_is_embedded(build, tmp_path: Path, stage: str, step: int) -> None:
+    """Ctrl-C at each stage; the real signal is in test_build_interrupted."""
+    seen: list[Progress] = []
+
+    def observe(progress: Progress) -> None:
+        seen.append(progress)
+        if [one.stage for one in seen].count(stage) == step:
+            raise KeyboardInterrupt
+
+    build(*WORDS, store="whole")
+    with pytest.raises(KeyboardInterrupt):
+        build(*WORDS, observe=observe)
+    kept = seen[-1].done if stage == "encode" else len(WORDS) if stage == "index" else 0
+    if kept:
+        assert Store(tmp_path / "store").verify().ok
+        assert _stored(tmp_path / "store") == kept
+    assert not list(tmp_path.rglob(".*.tmp"))
+    report = build(*WORDS)
+    assert (report.spaces[0].embedded, report.spaces[0].present) == (len(WORDS) - kept, kept)
+    assert_same_content(tmp_path / "whole", tmp_path / "store")
+    assert Store(tmp_path / "store").info()["index"] == ["flat"]
+
+
+class TestEmbed:
+    """``neighbours(…, embed=True)``: by the very checkpoint that made the space, or not at all."""
+
+    @pytest.fixture
+    def moved(self, checkpoint: Path, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(checkpoint, tmp_path / "mine"))
+
+    def test_the_neighbours_are_those_of_the_stored_vector(self, build, tmp_path: Path, moved: Path) -> None:
+        build(*WORDS, "sea", store="with", models=str(moved))
+        build(*WORDS, store="without", models=str(moved))
+        stored = Store(tmp_path / "with").neighbours("sea", layers="all", k=5)
+        embedded = Store(tmp_path / "without").neighbours("sea", layers="all", k=5, embed=True)
+        assert stored["item_id"] == embedded["item_id"]
+        assert stored["cosine"] == pytest.approx(embedded["cosine"], abs=1e-5)
+
+    def test_another_checkpoint_in_its_place_is_refused(self, build, tmp_path: Path, moved: Path) -> None:
+        build(*WORDS, models=str(moved))
+        make_checkpoint(moved, seed=3)
+        with pytest.raises(
+            CheckpointError, match=r"not the one that made mine\.word\.last: its weights_sha256 is"
+        ) as caught:
+            Store(tmp_path / "store").neighbours("sea", embed=True)
+        assert str(moved) in str(caught.value)
+
+    def test_a_checkpoint_that_is_gone_is_named_with_the_remedy(self, build, tmp_path: Path, moved: Path) -> None:
+        build(*WORDS, models=str(moved))
+        moved.rename(tmp_path / "elsewhere")
+        with pytest.raises(CheckpointError, match=r"no such folder now\. Put it back there.*--model mine=FOLDER"):
+            Store(tmp_path / "store").neighbours("sea", embed=True)
+        # The remedy works.
+        report = build("sea", models=f"mine={tmp_path / 'elsewhere'}")
+        assert report.spaces[0].embedded == 1
+        assert len(Store(tmp_path / "store").neighbours("sea", k=3)) == 3
+
+    def test_a_text_without_tokens_says_so(self, build, tmp_path: Path) -> None:
+        build(*WORDS)
+        with pytest.raises(EncodeError, match=r"cannot be encoded: .*64"):
+            Store(tmp_path / "store").neighbours("far " * 90, embed=True)

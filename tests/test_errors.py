@@ -1,0 +1,37 @@
+"""The words of errors about names."""
+
+import pytest
+
+from embstore import errors
+from embstore.errors import EmbstoreError, UnknownNameError, nearest
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("anisotrpy", ["anisotropy"]),
+        ("ANISOTROPY", ["anisotropy"]),
+        ("rogue_dims", ["rogue-dims"]),
+        ("xyzzy", []),
+        ("", []),
+    ],
+)
+def test_nearest(name: str, near: list[str]) -> None:
+    assert nearest(name, ["anisotropy", "norms", "rogue-dims"]) == near
+
+
+def test_nearest_gives_the_most_alike_first() -> None:
+    assert nearest("gpt2.word.lst", ["gpt2.word.first", "clip", "gpt2.word.last"])[0] == "gpt2.word.last"
+
+
+def test_an_unknown_name_says_the_nearest_the_known_and_the_remedy() -> None:
+    error = UnknownNameError("model", "gtp2", ["gpt2", "clip"], "To add it: embstore build.")
+    assert str(error) == "unknown model 'gtp2'. Did you mean 'gpt2'? Known: gpt2, clip. To add it: embstore build."
+    assert str(UnknownNameError("space", "a", [])) == "unknown space 'a'. There are none."
+
+
+def test_every_error_is_one_that_a_user_may_see() -> None:
+    found = [thing for thing in vars(errors).values() if isinstance(thing, type) and issubclass(thing, Exception)]
+    assert len(found) > 10
+    assert all(issubclass(error, EmbstoreError) for error in found)
+    assert all(error.__name__ in errors.__doc__ for error in found), "the tree in the docstring is complete"

@@ -1,0 +1,297 @@
+"""Metrics over a store: from summaries and from vectors, after any builds, over any rows."""
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.distance import pdist
+from synthetic import Synthetic, synthetic_store
+
+from embstore import Store
+from embstore.errors import QueryError, UnknownNameError, UsageError
+
+Make = Callable[..., Synthetic]
+COLUMNS = ["space", "model", "unit", "pooling", "template", "layer", "layer_name", "n"]
+
+
+def mean_cosine(x: np.ndarray, *, centred: bool = False) -> float:
+    """Every pair by scipy, in float64."""
+    wide = x.astype(np.float64)
+    return float(np.mean(1 - pdist(wide - wide.mean(axis=0) if centred else wide, "cosine")))
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    sizes=st.lists(st.integers(1, 25), min_size=1, max_size=4),
+    offset=st.sampled_from([0.0, 0.2, 1.0, 3.0, 10.0]),  # anisotropies of 0 to .99
+    dim=st.integers(2, 40),
+    dtype=st.sampled_from(["float32", "float16"]),
+    n_shards=st.integers(1, 3),
+)
+def test_anisotropy_is_exact_after_any_builds(
+    tmp_path_factory: pytest.TempPathFactory,
+    seed: int,
+    sizes: list[int],
+    offset: float,
+    dim: int,
+    dtype: str,
+    n_shards: int,
+) -> None:
+    """1 - pdist, averaged, of what is stored: to 1e-9, raw and centred, from summaries and from vectors."""
+    root = tmp_path_factory.mktemp("store")
+    parts = []
+    for number, size in enumerate(sizes):
+        texts = [f"{number}.{place}" for place in range(size)]
+        parts.append(
+            synthetic_store(
+                root, texts=texts, dim=dim, n_blocks=1, offset=offset, seed=seed + number, dtype=dtype,
+                n_shards=n_shards, index=False,
+            )
+        )  # fmt: skip
+    store, n = Store(root), sum(sizes)
+    for variant in ("raw", "centred"):
+        answers = [
+            store.query("anisotropy", variant=variant),
+            store.query("anisotropy", variant=variant, where="true"),
+            store.query("anisotropy", variant=variant, sample=n),
+        ]
+        for place in range(3):
+            x = np.concatenate([part.vectors[place] for part in parts])
+            for answer in answers:
+                row = answer.rows[place]
+                if n == 1:
+                    assert (row["anisotropy"], row["reason"]) == (None, "fewer than two non-zero vectors")
+                else:
+                    assert (row["n"], row["n_zero"]) == (n, 0)
+                    right = mean_cosine(x, centred=variant == "centred")
+                    assert row["anisotropy"] == pytest.approx(right, abs=1e-9, rel=0)
+
+
+def test_a_row_is_what_the_format_says(make_store: Make) -> None:
+    store = make_store(template="This is {text}").store
+    for metric, columns in {
+        "anisotropy": ["anisotropy", "n_zero"],
+        "norms": ["mean", "std", "min", "max", "top_share", "top_share_abs", "n_zero"],
+        "rogue-dims": ["anisotropy", "dims", "contributions", "shares", "n_zero"],
+    }.items():
+        table = store.query(metric)
+        rows = json.loads(json.dumps(table.to_pylist(), allow_nan=False))
+        assert list(rows[0]) == [*COLUMNS, *columns, "reason"]
+        assert [row["layer_name"] for row in rows] == ["0", "1", "2", "3", "raw"]
+        assert {key: rows[4][key] for key in COLUMNS} == {
+            "space": "toy.word.last", "model": "toy", "unit": "word", "pooling": "last", "template": "This is {text}",
+            "layer": 4, "layer_name": "raw", "n": 40,
+        }  # fmt: skip
+        assert {row["reason"] for row in rows} == {None}
+
+
+@pytest.mark.parametrize("metric", ["anisotropy", "norms", "rogue-dims"])
+def test_vectors_and_summaries_agree(make_store: Make, metric: str) -> None:
+    store = make_store().store
+    for stored, read in zip(store.query(metric), store.query(metric, where="true"), strict=True):
+        assert read["where"] == "true"
+        for name, value in stored.items():
+            assert read[name] == (pytest.approx(value, abs=1e-9) if isinstance(value, float | list) else value), name
+
+
+def test_where_keeps_the_rows_that_it_is_true_for(make_store: Make) -> None:
+    made = make_store()
+    kept = [place for place, text in enumerate(made.texts) if text.endswith("1")]
+    for variant in ("raw", "centred"):
+        for row in made.store.query("anisotropy", variant=variant, where="text LIKE '%1' -- ends with 1"):
+            assert row["n"] == len(kept)
+            right = mean_cosine(made.layer(row["layer"])[kept], centred=variant == "centred")
+            assert row["anisotropy"] == pytest.approx(right, abs=1e-9)
+    none = made.store.query("anisotropy", where="false")
+    assert set(none["anisotropy"]) == {None}
+    assert set(none["n"]) == {0}
+    assert any("fewer than two" in note for note in none.notes)
+
+
+def test_where_filters_each_space_by_its_own_items(make_store: Make) -> None:
+    make_store(n=10)
+    made = make_store(n=15, unit="sentence")
+    found = made.store.query("anisotropy", where="text < 'text12'", layers="top")
+    assert dict(zip(found["unit"], found["n"], strict=True)) == {"word": 2, "sentence": 4}
+    only = made.store.query("anisotropy", where="unit = 'word'", layers="top")
+    assert dict(zip(only["unit"], only["n"], strict=True)) == {"word": 10, "sentence": 0}
+
+
+def test_a_sample_is_seeded_said_and_exact(make_store: Make) -> None:
+    made = make_store(n=60)
+    rows = made.store.query("anisotropy", sample=20, seed=3).to_pylist()
+    assert [(row["n"], row["sample"], row["seed"]) for row in rows] == [(20, 20, 3)] * 5
+    assert made.store.query("anisotropy", sample=20, seed=3).to_pylist() == rows
+    assert made.store.query("anisotropy", sample=20, seed=4)["anisotropy"] != [row["anisotropy"] for row in rows]
+    rng = np.random.default_rng(3)
+    drawn = rng.choice(np.sort(made.ids), 20, replace=False, shuffle=False)
+    places = [made.ids.tolist().index(item) for item in drawn.tolist()]
+    for row in rows:
+        assert row["anisotropy"] == pytest.approx(mean_cosine(made.layer(row["layer"])[places]), abs=1e-9)
+
+
+def test_a_sample_does_not_depend_on_how_the_store_was_built(tmp_path: Path) -> None:
+    vectors = np.random.default_rng(0).normal(size=(5, 30, 8)).astype(np.float32)
+    texts = [f"text{number}" for number in range(30)]
+    one = synthetic_store(tmp_path / "one", texts=texts, vectors=vectors, n_shards=1, index=False)
+    synthetic_store(tmp_path / "two", texts=texts[20:], vectors=vectors[:, 20:], n_shards=3, index=False)
+    two = synthetic_store(tmp_path / "two", texts=texts[:20], vectors=vectors[:, :20], index=False)
+    first, second = (made.store.query("anisotropy", sample=7, seed=1)["anisotropy"] for made in (one, two))
+    assert first == pytest.approx(second, abs=1e-12)
+
+
+def test_where_comes_before_sample(make_store: Make) -> None:
+    made = make_store(n=60)
+    found = made.store.query("anisotropy", where="text LIKE '%1'", sample=4)
+    assert found["n"] == [4] * 5
+    assert (found["where"][0], found["sample"][0]) == ("text LIKE '%1'", 4)
+    few = made.store.query("anisotropy", where="text LIKE '%1'", sample=40)
+    assert few["n"] == [6] * 5
+    assert "toy.word.last: the sample of 40 is all 6 items." in few.notes
+    with pytest.raises(UsageError, match="sample must be at least 1"):
+        made.store.query("anisotropy", sample=0)
+
+
+def test_filters_choose_spaces(make_store: Make) -> None:
+    make_store(n=3, index=False, model="gpt2", checkpoint="openai-community/gpt2")
+    make_store(n=3, index=False, model="gpt2", checkpoint="openai-community/gpt2", pooling="mean")
+    make_store(n=3, index=False, model="clip", unit="sentence", pooling="eos", template="{bos}{text}{eos}")
+    store = make_store(n=3, index=False, model="gpt2", checkpoint="openai-community/gpt2", space="mine").store
+
+    def spaces(**arguments: object) -> list[str]:
+        return list(dict.fromkeys(store.query("anisotropy", **arguments)["space"]))
+
+    everything = ["clip.sentence.eos", "gpt2.word.last", "gpt2.word.mean", "mine"]
+    assert spaces() == everything
+    assert spaces(models="gpt2") == everything[1:]
+    assert spaces(models="openai-community/gpt2") == everything[1:]
+    assert spaces(models=["gpt2", "clip"], pooling="last") == ["gpt2.word.last", "mine"]
+    assert spaces(spaces=["mine", "gpt2.word.mean"]) == ["gpt2.word.mean", "mine"]
+    assert spaces(unit="sentence") == spaces(template="{bos}{text}{eos}") == ["clip.sentence.eos"]
+    with pytest.raises(QueryError, match=r"no space matches model 'clip', pooling 'mean'\. The store holds: clip\."):
+        spaces(models="clip", pooling="mean")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"metric": "anisotrpy"}, "unknown metric 'anisotrpy'. Did you mean 'anisotropy'?"),
+        ({"models": "toi"}, "unknown model 'toi'. Did you mean 'toy'?.*embstore build --model toi"),
+        ({"spaces": "toy.word.lst"}, r"unknown space .* Did you mean 'toy\.word\.last'"),
+        ({"unit": "wrd"}, "unknown unit 'wrd'. Did you mean 'word'"),
+        ({"pooling": "lst"}, "unknown pooling 'lst'. Did you mean 'last'"),
+        ({"template": "{txt}"}, "unknown template field 'txt'. Did you mean 'text'"),
+        ({"layers": "rw"}, "unknown layer 'rw'. Did you mean 'raw'"),
+        ({"layers": "0,7"}, "unknown layer '7'.*Known: 0, 1, 2, 3, raw, all, top"),
+        ({"where": "tekst = 'a'"}, "unknown column 'tekst'. Did you mean 'text'"),
+        ({"variant": "centered"}, "unknown variant 'centered'. Did you mean 'centred'"),
+        ({"varient": "raw"}, "unknown parameter of anisotropy 'varient'. Did you mean 'variant'"),
+    ],
+)
+def test_unknown_names_say_the_nearest(make_store: Make, arguments: dict, words: str) -> None:
+    with pytest.raises(UnknownNameError, match=words):
+        make_store(n=3, index=False).store.query(**{"metric": "anisotropy"} | arguments)
+
+
+@pytest.mark.parametrize(
+    ("metric", "parameters", "words"),
+    [
+        ("norms", {"top": -1}, "top must be at least 0"),
+        ("norms", {"top": "five"}, "top must be a whole number"),
+        ("rogue-dims", {"k": 0}, "k must be at least 1"),
+    ],
+)
+def test_parameters_out_of_range(make_store: Make, metric: str, parameters: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        make_store(n=3, index=False).store.query(metric, **parameters)
+
+
+def test_spaces_take_the_layers_that_they_have_and_notes_say_what_they_lack(make_store: Make) -> None:
+    make_store(n=3, index=False, model="deep", n_blocks=12)
+    store = make_store(n=3, index=False, model="flat", n_blocks=6, top_form=None).store
+
+    def layers(spec: str) -> tuple[dict[str, list[str]], str]:
+        found = store.query("anisotropy", layers=spec)
+        names: dict[str, list[str]] = {}
+        for row in found:
+            names.setdefault(row["model"], []).append(row["layer_name"])
+        return names, "\n".join(found.notes)
+
+    assert layers("top")[0] == {"deep": ["12"], "flat": ["6"]}
+    assert layers("-1")[0] == {"deep": ["12"], "flat": ["6"]}
+    names, notes = layers("6,12")
+    assert names == {"deep": ["6", "12"], "flat": ["6"]}
+    assert "flat.word.last has no layer '12' (it has 0, 1, 2, 3, 4, 5, 6)." in notes
+    names, notes = layers("raw")
+    assert names == {"deep": ["raw"]}
+    assert "flat.word.last has no layer 'raw'" in notes
+    assert layers("5-9")[0] == {"deep": ["5", "6", "7", "8", "9"], "flat": ["5", "6"]}
+    header, lines = store.query("anisotropy").layout()
+    assert header == ["layer", "deep.word.last", "flat.word.last"]
+    assert [line[0] for line in lines] == [*map(str, range(13)), "raw"], "2 before 10"
+    with pytest.raises(UnknownNameError, match="unknown layer '13'"):
+        layers("0,13")
+
+
+def test_what_cannot_be_computed_is_null_with_a_reason(make_store: Make) -> None:
+    vectors = np.random.default_rng(0).normal(size=(5, 4, 8))
+    vectors[1] = 0
+    vectors[2] = 1
+    made = make_store(n=4, vectors=vectors)
+    rows = {row["layer"]: row for row in made.store.query("anisotropy", variant="centred")}
+    assert (rows[1]["anisotropy"], rows[1]["n_zero"], rows[1]["reason"]) == (None, 4, "fewer than two non-zero vectors")
+    assert (rows[2]["anisotropy"], rows[2]["reason"]) == (None, "fewer than two non-zero vectors")
+    assert rows[3]["reason"] is None
+    for metric in ("anisotropy", "norms", "rogue-dims"):
+        for arguments in ({}, {"where": "text = 'text1'"}, {"where": "false"}):
+            for row in made.store.query(metric, **arguments):
+                json.dumps(row, allow_nan=False)
+                empty = any(value is None for name, value in row.items() if name != "reason")
+                assert empty == (row["reason"] is not None), row
+    shares = made.store.query("norms", top=9)
+    assert set(shares["top_share"]) == {None}
+    assert set(shares["reason"]) == {"shares: 9 components of 8"}
+    assert not any(math.isnan(value) for value in shares["mean"])
+
+
+_IMPORTS = """
+import sys
+from embstore import Store
+store = Store(sys.argv[1])
+{question}
+print(*sorted({{name.split(".")[0] for name in sys.modules}}))
+"""
+
+
+@pytest.mark.parametrize(
+    ("question", "forbidden"),
+    [
+        ('store.query("anisotropy"); store.query("rogue-dims"); store.query("norms", top=0)', "pyarrow faiss scipy"),
+        ('assert store.neighbours("text1", layers="all").notes == ()', "pyarrow scipy"),
+        ("store.info(); store.skipped()", "pyarrow faiss scipy"),
+        ('store.query("anisotropy", variant="centred", where="true", sample=3)', "faiss scipy"),
+        ('store.sql("SELECT count(*) FROM embeddings").fetchall()', "pyarrow faiss scipy"),
+    ],
+)
+def test_a_question_imports_only_what_it_needs(make_store: Make, question: str, forbidden: str) -> None:
+    made = make_store(n=20)
+    script = _IMPORTS.format(question=question)
+    done = subprocess.run([sys.executable, "-c", script, made.root], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stdout.split())
+    assert "duckdb" in loaded
+    assert not loaded & {*forbidden.split(), "torch", "transformers", "pandas", "polars", "huggingface_hub"}
+
+
+def test_a_table_of_results_converts(make_store: Make) -> None:
+    found = make_store(n=5, index=False).store.query("rogue-dims", k=2)
+    assert found.to_arrow().to_pylist() == found.to_polars().to_dicts() == found.to_pylist()
+    assert found.to_pandas()["layer_name"].tolist() == ["0", "1", "2", "3", "raw"]

@@ -1,0 +1,159 @@
+"""Units, poolings, templates, and which layers a specification names."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embstore.errors import QueryError, UnknownNameError, UsageError
+from embstore.space import (
+    Layers,
+    Pooling,
+    Template,
+    TopForm,
+    Unit,
+    check_pooling,
+    check_space_name,
+    default_space_name,
+    parse_member,
+)
+
+GPT2 = Layers.of_model(12, TopForm.NORMED)  # hidden_states[12] is after the final norm; raw is layer 13
+CLIP = Layers.of_model(12, TopForm.RAW)  # before it; normed is layer 13
+BERT = Layers.of_model(12, None)  # no final norm
+PROJECTION = Layers.of_projection(12, TopForm.RAW)
+
+
+@pytest.mark.parametrize(
+    ("layers", "spec", "ids"),
+    [
+        (GPT2, "all", range(14)),
+        (CLIP, "all", range(14)),
+        (BERT, "all", range(13)),
+        (GPT2, "top", [12]),
+        (CLIP, "top", [12]),
+        (BERT, "top", [12]),
+        (GPT2, "raw", [13]),
+        (GPT2, "normed", [12]),
+        (CLIP, "raw", [12]),
+        (CLIP, "normed", [13]),
+        (GPT2, "-1", [12]),
+        (GPT2, "-13", [0]),
+        (GPT2, "0-12", range(13)),
+        (GPT2, "0-99", range(13)),
+        (GPT2, "11-13", [11, 12]),
+        (GPT2, "3-3", [3]),
+        (GPT2, "10,2", [2, 10]),
+        (GPT2, "2, 2 ,2-3", [2, 3]),
+        (GPT2, "RAW", [13]),
+        (GPT2, "0,-1,raw", [0, 12, 13]),
+        (PROJECTION, "all", [14]),
+        (PROJECTION, "top", [14]),
+        (PROJECTION, "projection", [14]),
+    ],
+)
+def test_select(layers: Layers, spec: str, ids: object) -> None:
+    assert layers.select(spec).ids == tuple(ids)
+
+
+@pytest.mark.parametrize(
+    ("layers", "spec", "part"),
+    [
+        (GPT2, "13", "13"),
+        (GPT2, "-14", "-14"),
+        (GPT2, "13-20", "13-20"),
+        (GPT2, "5-3", "5-3"),
+        (GPT2, "0,nine", "nine"),
+        (GPT2, "", ""),
+        (GPT2, "0,,1", ""),
+        (GPT2, "projection", "projection"),
+        (BERT, "raw", "raw"),
+        (BERT, "normed", "normed"),
+        (PROJECTION, "14", "14"),
+        (PROJECTION, "0", "0"),
+        (PROJECTION, "-1", "-1"),
+    ],
+)
+def test_a_layer_that_is_not_there_is_named(layers: Layers, spec: str, part: str) -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        layers.select(spec)
+    assert caught.value.name == part
+    assert set(layers.names) <= set(caught.value.known)
+
+
+def test_nearest_layer() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'normed'"):
+        GPT2.select("norm")
+
+
+def test_the_top_has_both_forms_and_says_which_is_stored_where() -> None:
+    assert GPT2.names[-2:] == ("12", "raw")
+    assert CLIP.names[-2:] == ("12", "normed")
+    assert BERT.names[-1] == "12"
+
+
+def test_layers_sort_as_numbers() -> None:
+    assert GPT2.select("10,2,1,raw,11").names == ("1", "2", "10", "11", "raw")
+
+
+@given(st.lists(st.integers(0, 12), min_size=1))
+def test_a_selection_can_be_selected_from(ids: list[int]) -> None:
+    chosen = GPT2.select(",".join(map(str, ids)))
+    assert list(chosen.ids) == sorted(set(ids))
+    assert chosen.select("all") == chosen
+    assert chosen.select("0-12") == chosen
+    assert (chosen.n_blocks, chosen.top_form) == (12, TopForm.NORMED)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "rendered", "start"),
+    [
+        ("{text}", "dog", 0),
+        (" {text}", " dog", 1),
+        ("{bos}{text}{eos}", "<s>dog</s>", 3),
+        ("This is {text}.", "This is dog.", 8),
+    ],
+)
+def test_templates(pattern: str, rendered: str, start: int) -> None:
+    assert Template(pattern).render("dog", bos="<s>", eos="</s>") == (rendered, start)
+
+
+@given(st.text())
+def test_braces_in_a_text_are_only_text(text: str) -> None:
+    rendered, start = Template("a {text} b").render(text + "{bos}{text}")
+    assert rendered == f"a {text}{{bos}}{{text}} b"
+    assert start == 2
+
+
+@pytest.mark.parametrize("pattern", ["", "no field", "{text}{text}", "{bos}"])
+def test_a_template_holds_the_text_once(pattern: str) -> None:
+    with pytest.raises(UsageError, match="exactly once"):
+        Template(pattern)
+
+
+def test_an_unknown_template_field_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown template field 'txt'. Did you mean 'text'"):
+        Template("{txt}")
+
+
+def test_members() -> None:
+    assert parse_member(Unit, "occurrence") is Unit.OCCURRENCE
+    with pytest.raises(UnknownNameError, match=r"unknown pooling 'maen'. Did you mean 'mean'"):
+        parse_member(Pooling, "maen")
+    assert TopForm.RAW.other is TopForm.NORMED
+    assert TopForm.NORMED.other is TopForm.RAW
+
+
+def test_poolings_that_make_no_sense_for_a_unit() -> None:
+    with pytest.raises(QueryError, match=r"last, first, mean\. For whole sentences use --unit sentence"):
+        check_pooling(Unit.OCCURRENCE, Pooling.EOS)
+    with pytest.raises(QueryError, match="--unit sentence"):
+        check_pooling(Unit.WORD, Pooling.PROJECTION)
+    for unit, pooling in [(Unit.SENTENCE, p) for p in Pooling] + [(Unit.OCCURRENCE, Pooling.MEAN)]:
+        check_pooling(unit, pooling)
+
+
+def test_space_names() -> None:
+    assert default_space_name("gpt2", Unit.WORD, Pooling.LAST) == "gpt2.word.last"
+    for bad in ("", "a/b", "..", ".hidden", "a b", "a\nb", "ü", "-x"):
+        with pytest.raises(UsageError, match="cannot name a space"):
+            check_space_name(bad)

@@ -1,0 +1,104 @@
+"""A summary against sums by brute force, and against itself over any split."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from embstore.summary import Summary
+
+dtypes = st.sampled_from([np.float16, np.float32, np.float64])
+
+
+@st.composite
+def matrices(draw: st.DrawFn, min_rows: int = 0) -> np.ndarray:
+    """Vectors of any scale, some of them zero."""
+    n, dim = draw(st.integers(min_rows, 12)), draw(st.integers(1, 6))
+    x = draw(hnp.arrays(np.float64, (n, dim), elements=st.floats(-100, 100, width=16)))
+    x[draw(hnp.arrays(bool, n))] = 0
+    return x.astype(draw(dtypes))
+
+
+def brute_force(x: np.ndarray) -> dict[str, object]:
+    """The sums, one vector at a time, with exact float64 addition (math.fsum)."""
+    rows = [[float(value) for value in row] for row in x]
+    norms = [math.hypot(*row) for row in rows]
+    units = [[value / norm for value in row] for row, norm in zip(rows, norms, strict=True) if norm > 0]
+    dim = x.shape[1]
+    return {
+        "n": len(rows),
+        "n_zero": sum(norm == 0 for norm in norms),
+        "total": [math.fsum(row[i] for row in rows) for i in range(dim)],
+        "unit_total": [math.fsum(unit[i] for unit in units) for i in range(dim)],
+        "unit_square_total": [math.fsum(unit[i] ** 2 for unit in units) for i in range(dim)],
+        "norm_total": math.fsum(norms),
+        "norm_square_total": math.fsum(norm**2 for norm in norms),
+        "norm_min": min(norms, default=math.inf),
+        "norm_max": max(norms, default=0.0),
+    }
+
+
+@given(matrices())
+def test_every_sum_is_the_brute_force_sum(x: np.ndarray) -> None:
+    summary = Summary.of(x)
+    for name, value in brute_force(x).items():
+        assert getattr(summary, name) == pytest.approx(value, rel=1e-12, abs=1e-12), name
+
+
+def test_the_sums_of_many_chunks_are_those_of_the_whole() -> None:
+    x = np.random.default_rng(0).normal(3, 1, (5000, 96)).astype(np.float32)  # more than one chunk of 1 MiB
+    wide = x.astype(np.float64)
+    norms = np.linalg.norm(wide, axis=1)
+    summary = Summary.of(x)
+    np.testing.assert_allclose(summary.total, wide.sum(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(summary.unit_total, (wide / norms[:, None]).sum(axis=0), rtol=1e-12)
+    assert summary.norm_total == pytest.approx(norms.sum(), rel=1e-12)
+
+
+@given(matrices(), st.data())
+def test_summaries_of_any_parts_add_up_to_that_of_the_whole(x: np.ndarray, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(x)), max_size=4)))
+    merged = Summary.empty(x.shape[1])
+    for part in np.split(x, cuts):
+        merged = merged + Summary.of(part)
+    assert merged.isclose(Summary.of(x))
+    assert merged.n == len(x)
+
+
+@given(matrices(min_rows=1), st.data())
+def test_summaries_of_other_vectors_are_not_close(x: np.ndarray, data: st.DataObject) -> None:
+    row, column = data.draw(st.integers(0, len(x) - 1)), data.draw(st.integers(0, x.shape[1] - 1))
+    other = x.copy()
+    other[row, column] += 1 + abs(other[row, column])
+    assert not Summary.of(other).isclose(Summary.of(x))
+    assert not Summary.of(x[:-1]).isclose(Summary.of(x))
+
+
+def test_float16_does_not_overflow_in_the_sums() -> None:
+    summary = Summary.of(np.full((3, 4), 60000, np.float16))
+    assert summary.norm_square_total == 3 * 4 * float(np.float16(60000)) ** 2
+    assert summary.is_finite
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_value_that_is_not_finite_is_seen_without_a_warning(bad: float) -> None:
+    x = np.ones((5, 4), np.float32)
+    x[3, 2] = bad
+    assert not Summary.of(x).is_finite
+    assert Summary.of(np.full((2, 4), 3e38, np.float32)).is_finite
+
+
+def test_the_mean_of_nothing_is_zero_not_nan() -> None:
+    assert Summary.empty(3).mean.tolist() == [0, 0, 0]
+    assert Summary.of(np.zeros((0, 3), np.float32)).isclose(Summary.empty(3))
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 5))
+def test_the_norms_of_an_empty_summary_change_nothing(dim: int) -> None:
+    x = Summary.of(np.ones((2, dim), np.float32))
+    for both in (x + Summary.empty(dim), Summary.empty(dim) + x):
+        assert (both.norm_min, both.norm_max) == (x.norm_min, x.norm_max)

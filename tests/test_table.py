@@ -1,0 +1,101 @@
+"""Conversions of a table, and how it is laid out for the eye."""
+
+import pytest
+
+from embstore.table import Pivot, Table, show, table
+
+ROWS = [
+    {"space": space, "layer": layer, "layer_name": name, "n": 3, "value": value}
+    for space, layer, name, value in [
+        ("a", 2, "2", 0.5),
+        ("a", 10, "10", None),
+        ("a", 11, "raw", 0.25),
+        ("b", 2, "2", 1e-7),
+        ("b", 3, "3", 0.125),
+    ]
+]
+COLUMNS = ("space", "layer", "layer_name", "n", "value")
+PIVOT = Pivot(down=("layer_name",), across=("space",), values=("value",), heads=("layer",), order="layer")
+
+
+def made(**arguments: object) -> Table:
+    return table(ROWS, columns=COLUMNS, **arguments)
+
+
+def test_conversions_agree() -> None:
+    t = made()
+    assert t.to_pylist() == ROWS
+    assert t.to_arrow().to_pylist() == ROWS
+    assert t.to_polars().to_dicts() == ROWS
+    frame = t.to_pandas()
+    assert list(frame.columns) == list(COLUMNS)
+    assert frame["value"].isna().tolist() == [False, True, False, False, False]
+    assert frame.drop(columns="value").to_dict("records") == [
+        {key: value for key, value in row.items() if key != "value"} for row in ROWS
+    ]
+    assert t["layer"] == [2, 10, 11, 2, 3]
+    assert len(t) == 5
+    assert list(t) == ROWS
+
+
+def test_conversions_keep_types_where_a_column_has_lists_large_ids_or_nothing() -> None:
+    rows = [{"id": 2**63 - 1, "dims": [1, 2], "none": None, "late": None}] * 200
+    rows += [{"id": 0, "dims": None, "none": None, "late": 0.5}]
+    t = table(rows, columns=("id", "dims", "none", "late"))
+    for back in (t.to_arrow().to_pylist(), t.to_polars().to_dicts()):
+        assert back == rows
+    assert t.to_pandas()["id"][0] == 2**63 - 1
+
+
+def test_an_empty_table_has_its_columns_everywhere() -> None:
+    t = table([], columns=COLUMNS)
+    assert t.to_pylist() == []
+    assert tuple(t.to_arrow().column_names) == tuple(t.to_pandas().columns) == tuple(t.to_polars().columns) == COLUMNS
+    assert repr(t) == "space  layer  layer_name  n  value"
+
+
+def test_a_row_must_have_every_column_and_loses_what_is_no_column() -> None:
+    with pytest.raises(KeyError):
+        table([{"a": 1}], columns=("a", "b"))
+    assert table([{"a": 1, "b": 2}], columns=("a",)).to_pylist() == [{"a": 1}]
+
+
+def test_layers_go_down_in_numeric_order_and_spaces_across() -> None:
+    header, lines = made(pivot=PIVOT).layout()
+    assert header == ["layer", "a", "b"]
+    assert lines == [["2", "0.5000", "1.000e-07"], ["3", "", "0.1250"], ["10", "-", ""], ["raw", "0.2500", ""]]
+
+
+def test_several_values_have_a_column_each_or_share_one() -> None:
+    pivot = Pivot(down=("layer_name",), across=("space",), values=("n", "value"), order="layer")
+    assert made(pivot=pivot).layout()[0] == ["layer_name", "a n", "a value", "b n", "b value"]
+    alone = table(ROWS[:3], columns=COLUMNS, pivot=pivot)
+    assert alone.layout()[0] == ["layer_name", "n", "value"]
+    joined = Pivot(down=("layer_name",), across=("space",), values=("n", "value"), joined=True)
+    header, lines = made(pivot=joined).layout()
+    assert header == ["layer_name", "a", "b"]
+    assert lines[0] == ["2", "3  0.5000", "3  1.000e-07"]
+
+
+def test_html_is_escaped() -> None:
+    shown = table([{"text": "<script>&"}], columns=("text",))._repr_html_()
+    assert "<td>&lt;script&gt;&amp;</td>" in shown
+    assert "<script>" not in shown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "-"),
+        (0.0, "0.0000"),
+        (-0.5, "-0.5000"),
+        (12345.678, "12345.6780"),
+        (1e9, "1.000e+09"),
+        (0.00012, "1.200e-04"),
+        (2**62, str(2**62)),
+        ([1, None, 0.5], "1 - 0.5000"),
+        ("a b", "a b"),
+    ],
+)
+def test_values_for_the_eye(value: object, text: str) -> None:
+    assert show(value) == text

@@ -1,0 +1,110 @@
+"""A GPT-2 of a few thousand weights with a byte-level tokenizer: a real checkpoint that loads in no time."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+POSITIONS = 64
+DIM = 32
+LAYERS = ("0", "1", "2", "raw")
+
+_CORPUS = [
+    "The quick brown fox jumps over the lazy dog.",
+    "She sells sea shells by the sea shore; the shells she sells are surely seashells.",
+    "Central banks raised rates; the river bank flooded.",
+] * 3
+
+
+def make_checkpoint(folder: Path, *, seed: int = 0, scale: float = 1.0, nan_token: str | None = None) -> Path:
+    """Write a checkpoint.
+
+    Args:
+        folder: where.
+        seed: of the weights.
+        scale: of the token embeddings.
+        nan_token: texts with this token get vectors that are not finite.
+    """
+    import torch
+    import transformers
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=320, special_tokens=["<|endoftext|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator(_CORPUS, trainer)
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|endoftext|>",
+        eos_token="<|endoftext|>",
+        model_max_length=POSITIONS,
+    )
+    torch.manual_seed(seed)
+    config = transformers.GPT2Config(
+        vocab_size=len(fast), n_layer=2, n_head=4, n_embd=DIM, n_positions=POSITIONS, bos_token_id=0, eos_token_id=0
+    )
+    model = transformers.GPT2LMHeadModel(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn(parameter.shape)
+        model.transformer.wte.weight *= scale
+        if nan_token is not None:
+            model.transformer.wte.weight[fast.convert_tokens_to_ids(nan_token)] = float("nan")
+    model.save_pretrained(folder)
+    fast.save_pretrained(folder)
+    return folder
+
+
+def content(root: Path) -> dict[str, dict[int, dict[int, np.ndarray]]]:
+    """Return what a store holds, read from its Parquet files alone: space → layer → item id → vector."""
+    import pyarrow.parquet as pq
+
+    found: dict[str, dict[int, dict[int, np.ndarray]]] = {}
+    for file in sorted(root.glob("embeddings/space=*/part-*.parquet")):
+        table = pq.ParquetFile(file).read()
+        space = found.setdefault(file.parent.name.removeprefix("space="), {})
+        vectors = table["vector"].combine_chunks()
+        rows = vectors.flatten().to_numpy().reshape(len(vectors), -1).astype(np.float32)
+        for number, item, row in zip(table["layer"].to_pylist(), table["item_id"].to_pylist(), rows, strict=True):
+            layer = space.setdefault(number, {})
+            assert item not in layer, "an item has two vectors"
+            layer[item] = row
+    return found
+
+
+def texts(root: Path) -> dict[int, str]:
+    """Return the stored items, read from their Parquet files alone: item id → text."""
+    import pyarrow.parquet as pq
+
+    found = {}
+    for file in sorted(root.glob("items/part-*.parquet")):
+        for row in pq.ParquetFile(file).read().to_pylist():
+            assert row["item_id"] not in found, "an item is stored twice"
+            found[row["item_id"]] = row["text"]
+    return found
+
+
+def assert_same_content(one: Path, other: Path) -> None:
+    """Compare two stores: the same items, and the same vectors to within what the batches may differ by."""
+    assert texts(one) == texts(other)
+    left, right = content(one), content(other)
+    assert left.keys() == right.keys()
+    for space in left:
+        assert left[space].keys() == right[space].keys()
+        for layer in left[space]:
+            assert_same_vectors(left[space][layer], right[space][layer])
+
+
+def assert_same_vectors(left: Mapping[int, np.ndarray], right: Mapping[int, np.ndarray]) -> None:
+    assert left.keys() == right.keys()
+    one, other = np.array(list(left.values())), np.array([right[item] for item in left])
+    assert (np.linalg.norm(one - other, axis=1) <= 1e-4 * np.linalg.norm(one, axis=1)).all()
+
+
+def card(root: Path, space: str) -> dict:
+    return json.loads((root / "spaces" / f"{space}.json").read_text("utf-8"))
