@@ -1,0 +1,117 @@
+"""Embedding words: against the bare model, the loop over single texts, and sentence-transformers."""
+
+import os
+import time
+from collections.abc import Sequence
+
+import torch
+from benchmark_stores import Workspace
+from benchmark_timing import Contender, Result, compare, interleave
+from sentence_transformers import SentenceTransformer
+from transformers import AutoModel, AutoTokenizer
+
+from embstore import Store
+from embstore.encode import Tokenizer, plan_batches, resolve
+from embstore.encode.batches import CPU_BATCH_TOKENS
+from embstore.encode.inputs import tensors
+from embstore.space import Pooling, Template, Unit
+from embstore.text import Item, passages_of
+from embstore.texts import read_texts
+
+Inputs = dict[str, torch.Tensor]
+_GEMM_SIZE = 1536
+_BEST_BATCH = 256  # of sentence-transformers, for words on this kind of machine: 32 is its default
+
+
+def encoding(space: Workspace) -> list[Result]:
+    """Build a store of words, all layers, against everything else that embeds them."""
+    checkpoint = resolve("minilm")
+    items = list(read_texts([f"words:{space.size.words}"], Unit.WORD).items.values())
+    words = [item.text for item in items]
+    model = AutoModel.from_pretrained(checkpoint.folder, dtype=torch.float32).eval()
+    batches = _batches(model, Tokenizer.load(checkpoint), items)
+    plain = AutoTokenizer.from_pretrained(checkpoint.folder)
+    sentences = SentenceTransformer(str(checkpoint.folder), device="cpu")
+    loop_words = words[:: max(1, len(words) // space.size.loop_words)][: space.size.loop_words]
+    per_word = len(words) / len(loop_words)
+    seconds = interleave(
+        {
+            "build": lambda: _build(space),
+            "bare": lambda: _bare(model, batches),
+            "loop": lambda: per_word * _loop(model, plain, loop_words),
+            "default": lambda: _timed(lambda: sentences.encode(words, show_progress_bar=False)),
+            "best": lambda: _timed(lambda: sentences.encode(words, batch_size=_BEST_BATCH, show_progress_bar=False)),
+            "gemm": _gemm,
+        },
+        space.size.builds,
+    )
+    build = seconds["build"]
+    what = f"build of {len(words):,} words, MiniLM, 7 layers, written and indexed,"
+    flops = _flops(model, batches)
+    shares = [flops / min(seconds[name]) * min(seconds["gemm"]) for name in ("build", "bare")]
+    return [
+        compare(f"{what} to the bare forward passes", build, seconds["bare"], goal=1.25),
+        compare(f"{what} to one text per call ({len(loop_words)} words, scaled)", build, seconds["loop"],
+                goal=15, faster=True),
+        compare(f"{what} to SentenceTransformer.encode, one layer", build, seconds["default"], goal=1.3, faster=True),
+        compare(f"… with batches of {_BEST_BATCH}, sorted by length", build, seconds["best"], faster=True),
+        Result("share of the float32 GEMM rate: the build, the bare passes", f"{shares[0]:.0%}", f"{shares[1]:.0%}",
+               rounds=len(build)),
+    ]  # fmt: skip
+
+
+def _timed(work: Contender | object) -> float:
+    began = time.perf_counter()
+    work()  # type: ignore[operator]
+    return time.perf_counter() - began
+
+
+def _build(space: Workspace) -> float:
+    """Start-up, reading the source and loading the model are not counted."""
+    path = space.new("build")
+    os.sync()
+    report = Store(path).build(f"words:{space.size.words}", models="minilm")
+    return report.encode_seconds
+
+
+def _batches(model: AutoModel, tokenizer: Tokenizer, items: Sequence[Item]) -> list[Inputs]:
+    """Return the tensors that a build gives to the model."""
+    batches = []
+    for texts, _ in tokenizer.windows(passages_of(items, Template()), poolings=[Pooling.LAST], long="skip"):
+        for batch in plan_batches([len(text.ids) for text in texts], CPU_BATCH_TOKENS):
+            batches.append(tensors(model, [texts[row] for row in batch.rows], pad_id=tokenizer.pad_id))
+    return batches
+
+
+@torch.inference_mode()
+def _bare(model: AutoModel, batches: Sequence[Inputs]) -> float:
+    began = time.perf_counter()
+    for inputs in batches:
+        model(**inputs, output_hidden_states=True)
+    return time.perf_counter() - began
+
+
+@torch.no_grad()
+def _loop(model: AutoModel, tokenizer: AutoTokenizer, words: Sequence[str]) -> float:
+    """The usual way: a text at a time, the hidden states of all layers to numpy, the last token's vector of each."""
+    vectors = []
+    began = time.perf_counter()
+    for word in words:
+        outputs = model(**tokenizer(word, return_tensors="pt"), output_hidden_states=True)
+        vectors.append([state.numpy()[0, -2] for state in outputs.hidden_states])  # -1 is [SEP]
+    return time.perf_counter() - began
+
+
+def _gemm() -> float:
+    """Return the seconds that one floating-point operation takes in a large matrix product."""
+    a = torch.ones(_GEMM_SIZE, _GEMM_SIZE)
+    best = min(_timed(lambda: a @ a) for _ in range(10))
+    return best / (2 * _GEMM_SIZE**3)
+
+
+def _flops(model: AutoModel, batches: Sequence[Inputs]) -> float:
+    """Return the operations of the matrix products: all linear maps of the blocks, and attention."""
+    dim, n_blocks = model.config.hidden_size, model.config.num_hidden_layers
+    linear = sum(p.numel() for name, p in model.named_parameters() if "encoder.layer" in name and p.dim() == 2)
+    shapes = [batch["input_ids"].shape for batch in batches]
+    return float(sum(2 * n * t * linear + 4 * n * t * t * dim * n_blocks for n, t in shapes))

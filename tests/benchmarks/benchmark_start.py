@@ -1,0 +1,73 @@
+"""One question, one process: what the command line costs beside the libraries that it cannot do without."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmark_stores import Workspace
+from benchmark_timing import Contender, Result, compare, interleave
+
+HEAVY = ("torch", "transformers", "scipy.stats")
+
+_COMMAND = (sys.executable, "-c", "import sys; sys.argv[0] = 'embstore'; from embstore_cli.main import run; run()")
+
+
+def start(space: Workspace) -> list[Result]:
+    """Run single questions in fresh processes."""
+    store = ("--store", str(space.words()))
+    questions = {
+        "embstore neighbours dog": ("neighbours", _a_word(space), *store),
+        "embstore query anisotropy": ("query", "anisotropy", *store),
+        "embstore --help": ("--help",),
+    }
+    environment = _environment(space.root)
+    commands = {name: (*_COMMAND, *arguments) for name, arguments in questions.items()}
+    for name, command in commands.items():
+        _check_imports(name, command, environment)
+    imports = {name: (sys.executable, "-c", f"import {name}") for name in ("typer, duckdb, faiss", "typer")}
+    seconds = interleave(
+        {name: _process(command, environment) for name, command in (commands | imports).items()}, space.size.starts
+    )
+    goals = dict.fromkeys(questions, ("typer, duckdb, faiss", 1.6)) | {"embstore --help": ("typer", 2.0)}
+    return [
+        compare(f'{name} to python -c "import {peer}"', seconds[name], seconds[peer], goal=goal)
+        for name, (peer, goal) in goals.items()
+    ]
+
+
+def process(arguments: Sequence[str], root: Path) -> Contender:
+    """Return what runs embstore with these arguments in a new process."""
+    return _process((*_COMMAND, *arguments), _environment(root))
+
+
+def _process(command: Sequence[str], environment: Mapping[str, str]) -> Contender:
+    def run() -> float:
+        began = time.perf_counter()
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        return time.perf_counter() - began
+
+    return run
+
+
+def _environment(root: Path) -> dict[str, str]:
+    """Let every contender find compiled modules, as installed programs do."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPYCACHEPREFIX": str(root / "pycache")}
+
+
+def _check_imports(name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
+    traced = subprocess.run(
+        (command[0], "-X", "importtime", *command[1:]), check=True, env=environment, capture_output=True, text=True
+    )
+    imported = set(re.findall(r"^import time:.*\| +(\S+)$", traced.stderr, re.MULTILINE))
+    if found := imported & {*HEAVY}:
+        raise AssertionError(f"{name} imports {', '.join(sorted(found))}")
+
+
+def _a_word(space: Workspace) -> str:
+    """Return ``dog``, or in a smaller store a word that it has."""
+    return "dog" if space.size.words >= 2_000 else "the"

