@@ -25,12 +25,20 @@ def temporary(folder: Path) -> Iterator[Path]:
     """
     path = folder / f".{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_folder(folder)
         yield path
     except OSError as error:
         raise _explained(error, folder) from error
     finally:
         path.unlink(missing_ok=True)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder, and make its name and those of the folders above it that are new durable."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def publish(source: Path, target: Path) -> None:

@@ -3,8 +3,11 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +25,11 @@ from embstore.storage.tables import write_dataset
 from embstore.storage.vectors import LayerVectors
 from embstore.storage.writer import SHARD_BYTES, SpaceWriter, StoreWriter
 from embstore.texts import Texts
+
+if TYPE_CHECKING:
+    from embstore.space import Layer
+    from embstore.storage.card import Card
+    from embstore.storage.paths import Shard, StorePaths
 
 
 def build(
@@ -53,7 +61,8 @@ def build(
     with StoreWriter(root, shard_bytes=shard_bytes) as store:
         catalog = Catalog(root)
         jobs = plan_jobs(catalog, texts.items, models, options)
-        store.know_items(catalog.item_ids().tolist())
+        # Their vectors are there: it is their texts that may be lost.
+        store.add_items(texts.items[item] for job in jobs for item in job.held_ids(texts.items))
         for rows in texts.datasets:
             write_dataset(store.paths, rows.name, rows.item_ids, rows.values)
         skips = Skips(texts, [space for job in jobs for space in job.spaces])
@@ -97,26 +106,27 @@ class Run:
         """Encode the missing items, and write them shard by shard."""
         for space in self._job.spaces:
             self._store.add_space(space.card)
-        lacking = [space for space in self._job.spaces if len(space.missing)]
-        if not lacking:
-            return
+        for group in self._job.groups:
+            self._encode(group)
+
+    def _encode(self, group: list[SpacePlan]) -> None:
         items = self._job.missing_items(self._texts.items)
         meter = Meter(self._observe, self._job.model.checkpoint.name, items)
-        stream = self._job.encode(self._job.passages(items))  # loads the weights
+        stream = self._job.encode(self._job.passages(items), group)  # loads the weights
         with self._timed(), self._explained(), ExitStack() as stack:
             writers: dict[str, SpaceWriter] = {}
             stack.callback(self._count, writers)  # after the writers have written what they hold
-            for space in lacking:
+            for space in group:
                 writer = self._store.space_writer(space.card, self._texts.items)
                 writers[space.card.space] = stack.enter_context(writer)
             for result in stream:
                 if isinstance(result, Encoded):
                     self.n_tokens += result.n_tokens
                     self.n_forward_passes += 1
-                    _write(result, lacking, writers)
+                    _write(result, group, writers)
                     meter.passed(result.item_ids.tolist(), self.n_tokens)
                 else:
-                    self._skips.add(result, lacking)
+                    self._skips.add(result, group)
                     if result.outcome == "skipped":
                         meter.passed([result.item_id], self.n_tokens)
 
@@ -130,18 +140,14 @@ class Run:
             shards = paths.shards(card.space)
             names = [shard.name for shard in shards]
             behind = [layer for layer in card.layers if shards and not _covers(paths.index(card.space, layer), names)]
-            with self._timed():
-                for done, layer in enumerate(behind):
-                    self._observe(Progress("index", card.space, done, len(behind), done / len(behind)))
-                    vectors = LayerVectors(shards, layer.id, card.dim)
-                    path = paths.index(card.space, layer)
-                    index.write_index(
-                        path, vectors.map_with_ids(lambda ids, block: (ids, block)),
-                        space=card.space, layer=layer.id, dim=card.dim, shards=names,
-                    )  # fmt: skip
+            if not behind:
+                continue
+            self._observe(Progress("index", card.space, 0, len(behind), 0.0))
+            # Two at a time: one is hashed and brought to the disk while the next one is filled.
+            with self._timed(), ThreadPoolExecutor(2) as pool:
+                for done, path in enumerate(pool.map(partial(_index, paths, card, shards), behind), 1):
                     self.n_bytes += path.stat().st_size
-            if behind:
-                self._observe(Progress("index", card.space, len(behind), len(behind), 1.0))
+                    self._observe(Progress("index", card.space, done, len(behind), done / len(behind)))
 
     def reports(self) -> list[SpaceReport]:
         """Return what was done for each space."""
@@ -189,6 +195,16 @@ def _write(result: Encoded, spaces: Sequence[SpacePlan], writers: Mapping[str, S
         if not keep.all():
             vectors = vectors[:, keep]
         writers[space.card.space].add(result.item_ids[keep], vectors)
+
+
+def _index(paths: "StorePaths", card: "Card", shards: "Sequence[Shard]", layer: "Layer") -> Path:
+    path = paths.index(card.space, layer)
+    vectors = LayerVectors(shards, layer.id, card.dim)
+    index.write_index(
+        path, vectors.map_with_ids(lambda ids, block: (ids, block)),
+        space=card.space, layer=layer.id, dim=card.dim, shards=[shard.name for shard in shards],
+    )  # fmt: skip
+    return path
 
 
 def _covers(path: Path, shards: Sequence[str]) -> bool:

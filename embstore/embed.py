@@ -1,12 +1,13 @@
 """Encode one text as a space's own items were encoded."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.encode import Checkpoint, Encoded, Encoder, Skipped, fingerprint, resolve
+from embstore.encode import Checkpoint, Encoded, Encoder, Fingerprint, Skipped, fingerprint, resolve
 from embstore.errors import CheckpointError, EncodeError
 from embstore.space import Pooling
 from embstore.storage.card import Card
@@ -20,7 +21,7 @@ def embed_item(card: Card, item: Item) -> Mapping[int, NDArray[np.float32]]:
         CheckpointError: the checkpoint is not here, or is not the one that made the space.
         EncodeError: the text has no tokens or is longer than the context.
     """
-    encoder = Encoder.load(_same_checkpoint(card))
+    encoder = _load(_same_checkpoint(card))
     bos, eos = encoder.template_strings(card.template)
     passages = passages_of([item], card.template, bos=bos, eos=eos)
     layers = None if card.pooling is Pooling.PROJECTION else card.layers
@@ -33,9 +34,20 @@ def embed_item(card: Card, item: Item) -> Mapping[int, NDArray[np.float32]]:
     raise EncodeError(f"{item.shown!r} cannot be encoded.")
 
 
+@lru_cache(maxsize=4)
+def _load(checkpoint: Checkpoint) -> Encoder:
+    # Pickles were allowed when the space was built, and these are the same files.
+    return Encoder.load(checkpoint, allow_pickle=True)
+
+
+@lru_cache(maxsize=4)
+def _hash(checkpoint: Checkpoint) -> Fingerprint:
+    return fingerprint(checkpoint)
+
+
 def _same_checkpoint(card: Card) -> Checkpoint:
     checkpoint = _find(card)
-    found = fingerprint(checkpoint)
+    found = _hash(checkpoint)
     wanted = {name: getattr(card, name) for name in ("weights_sha256", "tokenizer_sha256", "config_sha256")}
     if different := [name for name, value in wanted.items() if getattr(found, name) != value]:
         shown = "; ".join(f"{name} is {getattr(found, name)[:12]}…, not {wanted[name][:12]}…" for name in different)
@@ -58,4 +70,5 @@ def _find(card: Card) -> Checkpoint:
             f"--model {card.model}=FOLDER."
         )
     # With its name before it, a path may contain "=".
-    return resolve(f"{card.model}={card.checkpoint}" + (f"@{card.revision}" if card.revision else ""))
+    at = f"@{card.revision}" if card.revision else ""
+    return resolve(f"{card.model}={card.checkpoint}{at}", allow_pickle=True)

@@ -43,13 +43,16 @@ def estimate(root: Path, texts: Texts, specs: Sequence[str], options: Options, o
     for job in plan_jobs(catalog, texts.items, models, options):
         items = job.missing_items(texts.items)
         passages = list(job.passages(items)) if items else []  # what needs no weights loads none
-        plan = job.count(passages) if items else _NOTHING
-        n_tokens += plan.n_tokens
-        n_forward_passes += plan.n_batches
-        if plan.n_tokens:
-            seconds += plan.n_tokens * _seconds_per_token(job, passages, plan.n_batches)
+        plans = {}
+        for group in job.groups:
+            plan = job.count(passages, group)
+            plans.update({space.card.space: plan for space in group})
+            n_tokens += plan.n_tokens
+            n_forward_passes += plan.n_batches
+            if plan.n_tokens:
+                seconds += plan.n_tokens * _seconds_per_token(job, group, passages, plan.n_batches)
         for space in job.spaces:
-            report = _space_report(space, plan)
+            report = _space_report(space, plans.get(space.card.space, _NOTHING))
             spaces.append(report)
             n_bytes += report.embedded * _bytes_of_item(space, options)
     return BuildReport(
@@ -78,18 +81,18 @@ def _bytes_of_item(space: SpacePlan, options: Options) -> int:
     return len(card.layers) * (in_shard + in_index)
 
 
-def _seconds_per_token(job: Job, passages: Sequence[Passage], n_batches: int) -> float:
+def _seconds_per_token(job: Job, group: list[SpacePlan], passages: Sequence[Passage], n_batches: int) -> float:
     step = max(1, n_batches // _SAMPLE_PASSES)
     sample = passages[::step]
-    _measure(job, sample[: max(1, len(sample) // _SAMPLE_PASSES)])
-    seconds, n_tokens = _measure(job, sample)
+    _measure(job, group, sample[: max(1, len(sample) // _SAMPLE_PASSES)])
+    seconds, n_tokens = _measure(job, group, sample)
     return seconds / n_tokens if n_tokens else 0.0
 
 
-def _measure(job: Job, passages: Sequence[Passage]) -> tuple[float, int]:
+def _measure(job: Job, group: list[SpacePlan], passages: Sequence[Passage]) -> tuple[float, int]:
     began = time.perf_counter()
     n_tokens = 0
-    for result in job.encode(passages):
+    for result in job.encode(passages, group):
         if isinstance(result, Encoded):
             n_tokens += result.n_tokens
         if time.perf_counter() - began > _SAMPLE_SECONDS and n_tokens:

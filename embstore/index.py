@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from embstore import atomic
 from embstore.errors import DamagedError
+from embstore.summary import in_float64
 
 if TYPE_CHECKING:
     import faiss
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 INDEX_FORMAT = 1
 KINDS = ("flat", "none")
 _ANEW = "Delete it, and an exact scan answers; build the same sources again to make it anew."
+
+# One index is in memory at a time; others may be hashed and brought to the disk meanwhile.
+_IN_MEMORY = Lock()
 
 Ids = NDArray[np.int64]
 Vectors = NDArray[np.floating]
@@ -38,7 +43,8 @@ class IndexCard:
         layer: the layer's number.
         kind: ``flat`` (exact).
         metric: ``cosine``: inner products of unit vectors.
-        n: the number of vectors.
+        n: the number of vectors in it.
+        n_zero: the number of zero vectors, which have no direction and are left out.
         dim: components of a vector.
         shards: the names of the shards that it covers.
         sha256: of the index file.
@@ -51,6 +57,7 @@ class IndexCard:
     kind: str
     metric: str
     n: int
+    n_zero: int
     dim: int
     shards: tuple[str, ...]
     sha256: str
@@ -65,9 +72,12 @@ class IndexCard:
     def read(cls, index: Path) -> Self | None:
         """Return the card of the index at that path, or None if there is no index."""
         path = index.with_suffix(".json")
-        if not (path.is_file() and index.is_file()):
+        if not index.is_file():
             return None
-        document = atomic.read_document(path, _ANEW)
+        try:
+            document = atomic.read_document(path, _ANEW)
+        except FileNotFoundError:
+            return None
         try:
             values = {field.name: document[field.name] for field in fields(cls)}
         except KeyError as error:
@@ -77,10 +87,13 @@ class IndexCard:
 
 def unit_vectors(vectors: Vectors) -> NDArray[np.float32]:
     """Return x/‖x‖ for each row, float32 of shape (n, dim), the norm taken in float64; zero rows stay zero."""
-    wide = vectors.astype(np.float64)
-    norms = np.sqrt(np.einsum("nd,nd->n", wide, wide))
-    inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-    units: NDArray[np.float32] = (wide * inverse[:, None]).astype(np.float32)
+    units = np.empty(vectors.shape, np.float32)
+    done = 0
+    for wide in in_float64(vectors):
+        norms = np.sqrt(np.vecdot(wide, wide))
+        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+        np.multiply(wide, inverse[:, None], out=units[done : done + len(wide)], casting="same_kind")
+        done += len(wide)
     return units
 
 
@@ -99,20 +112,32 @@ def write_index(path: Path, blocks: Blocks, *, space: str, layer: int, dim: int,
     """
     import faiss
 
-    index = faiss.IndexIDMap(faiss.IndexFlatIP(dim))
-    for ids, vectors in blocks:
-        index.add_with_ids(unit_vectors(vectors), ids)
     with atomic.temporary(path.parent) as temp:
-        _save(index, temp)
+        with _IN_MEMORY:
+            n, n_zero = _fill(temp, blocks, dim)
         with temp.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         card = IndexCard(
-            space=space, layer=layer, kind="flat", metric="cosine", n=index.ntotal, dim=dim,
+            space=space, layer=layer, kind="flat", metric="cosine", n=n, n_zero=n_zero, dim=dim,
             shards=tuple(sorted(shards)), sha256=digest, faiss=faiss.__version__,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )  # fmt: skip
         _publish(temp, path, card)
     return card
+
+
+def _fill(path: Path, blocks: Blocks, dim: int) -> tuple[int, int]:
+    """Write the index file, and return how many vectors are in it and how many were left out."""
+    import faiss
+
+    index = faiss.IndexIDMap(faiss.IndexFlatIP(dim))
+    n_zero = 0
+    for block_ids, block in blocks:
+        ids, vectors = _with_direction(block_ids, block)
+        n_zero += len(block_ids) - len(ids)
+        index.add_with_ids(unit_vectors(vectors), ids)
+    _save(index, path)
+    return index.ntotal, n_zero
 
 
 def _publish(temp: Path, path: Path, card: IndexCard) -> None:
@@ -132,21 +157,33 @@ def remove_indexes(folder: Path) -> None:
         path.unlink()
 
 
-def search(path: Path, queries: Vectors, k: int) -> tuple[Ids, NDArray[np.float32]]:
-    """Search an index.
+def search(path: Path, shards: Iterable[str], queries: Vectors, k: int) -> tuple[Ids, NDArray[np.float32]] | None:
+    """Search the index at a path, if it covers exactly these shards.
 
     Args:
         path: the index file, opened memory-mapped.
+        shards: the names of the shards that the answer is about.
         queries: shape (n, dim), of any length.
         k: how many to return; the rest is filled with id -1 where the index holds fewer.
 
     Returns:
-        Ids and cosines, each of shape (n, k), best first; ties by ascending id.
+        Ids and cosines, each of shape (n, k), best first; ties by ascending id. None where there is no index, where it
+        covers other shards, or where a build replaces it just now.
 
     Raises:
         DamagedError: FAISS cannot read the file.
     """
-    index = _open(path)
+    card = IndexCard.read(path)
+    if card is None or not card.covers(shards):
+        return None
+    try:
+        index = _open(path)
+    except DamagedError:
+        if IndexCard.read(path) != card:
+            return None
+        raise
+    if IndexCard.read(path) != card:  # the card is removed before the index is replaced
+        return None
     cosines, ids = index.search(unit_vectors(queries), min(k, max(1, index.ntotal)))
     return _ordered(ids, cosines)
 
@@ -161,17 +198,24 @@ def stored_ids(path: Path) -> Ids:
 
 
 def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, NDArray[np.float32]]:
-    """Search vectors block by block, without an index. Arguments and result are those of :func:`search`."""
+    """Search vectors block by block, without an index. Queries, k and result are those of :func:`search`."""
     units = unit_vectors(queries)
     ids = np.empty((len(units), 0), np.int64)
     cosines = np.empty((len(units), 0), np.float32)
-    for block_ids, vectors in blocks:
+    for all_ids, block in blocks:
+        block_ids, vectors = _with_direction(all_ids, block)
         found = units @ unit_vectors(vectors).T
         ids = np.concatenate([ids, np.broadcast_to(block_ids, found.shape)], axis=1)
         cosines = np.concatenate([cosines, found], axis=1)
         ids, cosines = _ordered(ids, cosines)
         ids, cosines = ids[:, :k], cosines[:, :k]
     return ids, cosines
+
+
+def _with_direction(ids: Ids, vectors: Vectors) -> tuple[Ids, Vectors]:
+    """Leave out the zero vectors, which are near nothing."""
+    keep = vectors.any(axis=1)
+    return (ids, vectors) if keep.all() else (ids[keep], vectors[keep])
 
 
 def _ordered(ids: Ids, cosines: NDArray[np.float32]) -> tuple[Ids, NDArray[np.float32]]:

@@ -149,9 +149,22 @@ class Job:
         return np.unique(np.concatenate([space.missing for space in self.spaces]))
 
     @property
-    def poolings(self) -> tuple[Pooling, ...]:
-        """The poolings that are needed."""
-        return tuple(space.card.pooling for space in self.spaces if len(space.missing))
+    def groups(self) -> list[list[SpacePlan]]:
+        """The spaces that lack items, by the forward passes that serve them: one for all.
+
+        Where a text that is cut may lose the special token that the template gave it, the poolings of that token come
+        from passes of their own, so that the others have every item.
+        """
+        lacking = [space for space in self.spaces if len(space.missing)]
+        if self.options.long != "truncate" or self.options.template.fields == {"text"}:
+            return [lacking] if lacking else []
+        by_span = [[space for space in lacking if space.card.pooling.of_span is of_span] for of_span in (True, False)]
+        return [group for group in by_span if group]
+
+    def held_ids(self, items: Iterable[int]) -> list[int]:
+        """Return which of the items all spaces have."""
+        without = {*self.missing.tolist(), *(item for space in self.spaces for item in space.unfit)}
+        return [item for item in items if item not in without]
 
     def missing_items(self, items: Mapping[int, Item]) -> list[Item]:
         """Return the missing items, in the order of the sources."""
@@ -163,17 +176,20 @@ class Job:
         bos, eos = self.model.encoder.template_strings(self.options.template)
         return passages_of(items, self.options.template, bos=bos, eos=eos)
 
-    def encode(self, passages: Iterable[Passage]) -> Iterator[Encoded | Skipped]:
-        """Encode passages, all poolings that are needed in one forward pass."""
+    def encode(self, passages: Iterable[Passage], group: list[SpacePlan]) -> Iterator[Encoded | Skipped]:
+        """Encode passages for a group of spaces, all poolings in one forward pass."""
         encoder, options = self.model.encoder, self.options
         return encoder.encode(
-            passages, poolings=self.poolings, layers=encoder.layers.select(options.layers),
+            passages, poolings=[space.card.pooling for space in group], layers=encoder.layers.select(options.layers),
             batch_tokens=options.batch_tokens, long=options.long,
         )  # fmt: skip
 
-    def count(self, passages: Iterable[Passage]) -> Plan:
-        """Count what encoding passages takes."""
+    def count(self, passages: Iterable[Passage], group: list[SpacePlan]) -> Plan:
+        """Count what encoding passages for a group of spaces takes."""
         options = self.options
         return self.model.encoder.plan(
-            passages, poolings=self.poolings, batch_tokens=options.batch_tokens, long=options.long
+            passages,
+            poolings=[space.card.pooling for space in group],
+            batch_tokens=options.batch_tokens,
+            long=options.long,
         )

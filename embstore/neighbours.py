@@ -146,12 +146,15 @@ def _check_found(catalog: Catalog, query: Query, found: Sequence[_Found], notes:
             f"{query.shown!r} marks a word in its sentence, and {', '.join(one.card.space for one in found)} has no "
             "words in sentences. Ask for the word by itself, or build such a space with --unit occurrence."
         )
-    near = catalog.nearest_texts(query.marked.text if query.marked else query.shown, units)
+    spaces = [one.card.space for one in found]
+    near = catalog.nearest_texts(query.marked.text if query.marked else query.shown, spaces)
     nearest = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
-    space = ", ".join(one.card.space for one in found)
+    if query.marked is None and units == {Unit.OCCURRENCE}:
+        remedy = 'To encode it in a sentence now, mark it there: --embed --text "a [word] in its sentence"'
+    else:
+        remedy = "To encode it now, add --embed"
     raise NotStoredError(
-        f"{query.shown!r} is not in {space}.{nearest} To encode it now, add --embed; to keep it, add it with "
-        "embstore build."
+        f"{query.shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}; to keep it, add it with embstore build."
     )
 
 
@@ -198,10 +201,9 @@ def _search(
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     path = catalog.paths.index(card.space, layer)
     shards = [shard.name for shard in catalog.shards[card.space]]
-    stored = index.IndexCard.read(path)
-    if stored is not None and stored.covers(shards):
-        return index.search(path, vectors, k)
-    state = "has no index" if stored is None else "has an index that is behind"
+    if (found := index.search(path, shards, vectors, k)) is not None:
+        return found
+    state = "has no index" if index.IndexCard.read(path) is None else "has an index of other shards (it is behind)"
     notes.append(f"{card.space} layer {layer.name} {state}: answered by an exact scan.")
     from embstore.storage.vectors import LayerVectors  # brings pyarrow, which an index does not need
 

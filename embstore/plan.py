@@ -2,10 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +16,7 @@ from embstore.space import Layers, Pooling, Unit, default_space_name
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.storage.paths import StorePaths
-from embstore.text import Item
+from embstore.text import Item, passages_of
 
 
 def load_models(specs: Sequence[str], options: Options, observe: Observer = lambda _: None) -> list[Model]:
@@ -66,7 +63,6 @@ def plan_jobs(
         CheckpointError, QueryError, UsageError: a checkpoint cannot do what is asked.
     """
     wanted = np.unique(np.fromiter(items, np.int64, len(items)))
-    unfit = _unfit(catalog, options) if catalog is not None else {}
     jobs = []
     for model in models:
         spaces = []
@@ -79,9 +75,9 @@ def plan_jobs(
                 continue
             stored.check_same_space(card)
             lacking = np.setdiff1d(wanted, catalog.ids(name), assume_unique=True)
-            known = {item: why for item, why in unfit.get(name, {}).items() if item in items}
-            missing = np.setdiff1d(lacking, np.fromiter(known, np.int64, len(known)))
-            spaces.append(SpacePlan(stored, missing, len(wanted) - len(lacking), known))
+            unfit = _unfit(catalog, name, items, model, pooling, options)
+            missing = np.setdiff1d(lacking, np.fromiter(unfit, np.int64, len(unfit)))
+            spaces.append(SpacePlan(stored, missing, len(wanted) - len(lacking), unfit))
         jobs.append(Job(model, options, tuple(spaces)))
     names = [space.card.space for job in jobs for space in job.spaces]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
@@ -89,29 +85,20 @@ def plan_jobs(
     return jobs
 
 
-def _unfit(catalog: Catalog, options: Options) -> dict[str, dict[int, str]]:
-    """Return what earlier builds skipped and this one would skip again: space → item id → reason.
+def _unfit(
+    catalog: Catalog, space: str, items: Mapping[int, Item], model: Model, pooling: Pooling, options: Options
+) -> dict[int, str]:
+    """Return which items an earlier build skipped and this one would skip again: item id → reason.
 
-    It would where texts that are too long are still skipped, and the libraries are those that wrote the card.
+    It takes the tokenizer alone, so that a build of which nothing else is missing does not load the weights.
     """
-    unfit: dict[str, dict[int, str]] = {}
-    if options.long != "skip":
-        return unfit
-    for space, item, _, outcome, reason, _ in catalog.skipped():
-        card = catalog.cards.get(space)
-        if card is not None and outcome == "skipped" and card.versions == _installed(tuple(card.versions)):
-            unfit.setdefault(space, {})[item] = reason
-    return unfit
-
-
-@cache
-def _installed(packages: tuple[str, ...]) -> dict[str, str]:
-    """Return the versions of packages, without importing them."""
-    found = {}
-    for package in packages:
-        with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
+    known = [row[1] for row in catalog.skipped() if row[0] == space and row[3] == "skipped" and row[1] in items]
+    if not known or options.long == "error":
+        return {}
+    bos, eos = model.tokenizer.template_strings(options.template)
+    passages = passages_of([items[item] for item in known], options.template, bos=bos, eos=eos)
+    plan = model.tokenizer.plan(passages, poolings=[pooling], long=options.long)
+    return {one.item_id: one.reason for one in plan.skipped if one.outcome == "skipped"}
 
 
 def _poolings(model: Model, options: Options) -> tuple[Pooling, ...]:

@@ -145,7 +145,8 @@ def _tabulate(metric: Metric, rows: list[dict[str, Any]], described: list[str], 
     counts: dict[str, set[int]] = {}
     for row in rows:
         counts.setdefault(row["space"], set()).add(row["n"])
-    notes += [f"{space}: n = {'–'.join(map(str, sorted({min(n), max(n)})))}" for space, n in counts.items()]
+    drawn = f", a random sample (seed {rows[0]['seed']})" if "sample" in described else ""
+    notes += [f"{space}: n = {'–'.join(map(str, sorted({min(n), max(n)})))}{drawn}" for space, n in counts.items()]
     return table(
         rows,
         columns=[*SPACE_COLUMNS, "n", *names, "reason", *described],

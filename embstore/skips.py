@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from embstore.encode import Skipped
+from embstore.errors import EmbstoreError
 from embstore.job import SpacePlan
 from embstore.storage.catalog import Catalog
 from embstore.storage.paths import StorePaths
@@ -49,9 +50,17 @@ class Skips:
         """List in the store what is skipped in the context, however it ends, unless it is listed already."""
         try:
             yield
-        finally:
-            listed = {tuple(row) for row in catalog.skipped()}
-            write_skipped(paths, [row for row in self._rows if row.key not in listed])
+        except BaseException as first:
+            try:
+                self._record(paths, catalog)
+            except EmbstoreError as second:  # must not hide the first
+                first.add_note(str(second))
+            raise
+        self._record(paths, catalog)
+
+    def _record(self, paths: StorePaths, catalog: Catalog) -> None:
+        listed = {tuple(row) for row in catalog.skipped()}
+        write_skipped(paths, [row for row in self._rows if row.key not in listed])
 
 
 def kind_of(reason: str) -> str:

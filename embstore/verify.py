@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 
 from embstore import index
 from embstore.errors import DamagedError
+from embstore.space import Layer
 from embstore.storage.card import Card, read_card
 from embstore.storage.paths import StorePaths
 from embstore.storage.tables import file_sha256
-from embstore.storage.verify import Problem, stored_texts, verify_marker, verify_space, verify_tables
+from embstore.storage.verify import Problem, lost_shards, stored_texts, verify_marker, verify_space, verify_tables
 from embstore.table import Table, table
+
+Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,59 +47,83 @@ class Verification:
 def verify(root: Path) -> Verification:
     """Check a store: hashes, row counts, finite values, summaries, the same ids in every layer, indexes against shards.
 
-    An index that is behind is a state and no damage: queries scan the vectors instead.
+    An index that is behind or missing is a state and no damage: queries scan the vectors instead.
 
     Raises:
         StoreError: there is no store.
     """
     paths = StorePaths(root.resolve())
-    problems = [*verify_marker(paths), *verify_tables(paths)]
-    texts = None if any(problem.file.parent == paths.items for problem in problems) else stored_texts(paths)
-    for path in sorted(paths.spaces.glob("*.json")):
-        try:
-            card = read_card(path)
-        except DamagedError as error:
-            problems.append(Problem(path, str(error)))
-            continue
-        found, ids = verify_space(paths, card, texts)
+    problems = list(verify_marker(paths))
+    cards = list(_cards(paths, problems))
+    # Listed once, before the texts are read, as a reader does: a build may go on meanwhile.
+    summaries = [sorted(paths.summaries(card.space).glob("part-*.parquet")) for card in cards]
+    shards = [paths.shards(card.space) for card in cards]
+    problems += verify_tables(paths)
+    texts = None
+    if not any(problem.file.parent == paths.items for problem in problems):
+        texts, repeated = stored_texts(paths)
+        problems += repeated
+    for card, its_shards in zip(cards, shards, strict=True):
+        found, ids = verify_space(paths, card, its_shards, texts)
         problems += found
         for layer in card.layers:
-            problems += _verify_index(paths, card, paths.index(card.space, layer), ids)
+            problems += _verify_index(paths, card, layer, {shard.name for shard in its_shards}, ids)
+    for card, its_summaries in zip(cards, summaries, strict=True):
+        problems += lost_shards(paths, card, its_summaries)
     problems += _strangers(paths)
     n_files = sum(1 for path in paths.root.rglob("*") if path.is_file() and not path.name.startswith("."))
     once = {problem.file: problem for problem in reversed(problems)}  # the first that was found of each file
     return Verification(paths.root, n_files, tuple(problem for problem in problems if once[problem.file] is problem))
 
 
-def _verify_index(paths: StorePaths, card: Card, path: Path, ids: NDArray[np.int64] | None) -> Iterator[Problem]:
-    card_path = path.with_suffix(".json")
-    if path.is_file() != card_path.is_file():
-        there, gone = (path, card_path) if path.is_file() else (card_path, path)
-        yield Problem(gone, f"it is missing, and {there} is there. Build the same sources again to mend it")
-        return
+def _cards(paths: StorePaths, problems: list[Problem]) -> Iterator[Card]:
+    for path in sorted(paths.spaces.glob("*.json")):
+        try:
+            yield read_card(path)
+        except DamagedError as error:
+            problems.append(Problem(path, str(error)))
+
+
+def _verify_index(paths: StorePaths, card: Card, layer: Layer, shards: set[str], ids: Ids | None) -> Iterator[Problem]:
+    """Yield what is wrong with the index of a layer. One without its card counts as none, and is not searched."""
+    path = paths.index(card.space, layer)
     try:
         stored = index.IndexCard.read(path)
         if stored is None:
             return
-        if file_sha256(path) != stored.sha256:
-            yield Problem(path, "its SHA-256 is not the one in its card, so it was altered or truncated")
-            return
+        altered = _sha256(path) != stored.sha256
+        if stored != index.IndexCard.read(path):
+            return  # a build has just replaced it
     except DamagedError as error:
-        yield Problem(card_path, str(error))
+        yield Problem(path.with_suffix(".json"), str(error))
         return
-    shards = {shard.name for shard in paths.shards(card.space)}
-    for lost in sorted(set(stored.shards) - shards):
-        yield Problem(paths.embeddings(card.space) / f"{lost}.parquet", f"it is missing, and {path} covers it")
-    if ids is not None and stored.covers(shards):
-        yield from _verify_index_ids(path, ids)
+    if altered:
+        yield Problem(path, "its SHA-256 is not the one in its card, so it was altered or truncated")
+    elif (stored.space, stored.layer, stored.dim) != (card.space, layer.id, card.dim):
+        yield Problem(path, f"it is the index of {stored.space} layer {stored.layer}. Delete it and build again")
+    elif ids is not None and stored.covers(shards):
+        yield from _verify_index_ids(path, stored, ids)
+    for lost in sorted(set(stored.shards)):
+        shard = paths.embeddings(card.space) / f"{lost}.parquet"
+        if not shard.is_file():
+            yield Problem(shard, f"it is missing, and {path} covers it. Build the same sources again to mend it")
 
 
-def _verify_index_ids(path: Path, ids: NDArray[np.int64]) -> Iterator[Problem]:
+def _sha256(path: Path) -> str | None:
     try:
-        if not np.array_equal(index.stored_ids(path), ids):
-            yield Problem(path, "its item ids are not those of the shards that its card names")
+        return file_sha256(path)
+    except FileNotFoundError:  # a build has just removed it
+        return None
+
+
+def _verify_index_ids(path: Path, stored: index.IndexCard, ids: Ids) -> Iterator[Problem]:
+    try:
+        found = index.stored_ids(path)
     except DamagedError as error:
         yield Problem(path, str(error))
+        return
+    if len(np.setdiff1d(found, ids)) or len(found) != stored.n or stored.n + stored.n_zero != len(ids):
+        yield Problem(path, "its item ids are not those of the shards that its card names")
 
 
 def _strangers(paths: StorePaths) -> Iterator[Problem]:

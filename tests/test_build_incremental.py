@@ -10,7 +10,7 @@ import pytest
 from tiny_checkpoint import DIM, LAYERS, assert_same_content, card, content, texts
 
 from embstore import Store
-from embstore.errors import CheckpointError, EncodeError, SpaceMismatchError, UsageError
+from embstore.errors import CheckpointError, DamagedError, EncodeError, SpaceMismatchError, UsageError
 from embstore.report import BuildReport, Progress
 from embstore.space import Unit
 from embstore.text import Item
@@ -227,6 +227,56 @@ def test_a_skipped_text_leaves_the_list_when_it_is_embedded(build, source, tmp_p
     assert _done(report) == {"tiny.sentence.mean": (1, 1)}
     assert report.n_truncated == 1
     assert Store(tmp_path / "store").skipped()["outcome"] == ["truncated"]
+
+
+def test_poolings_that_lack_different_items_write_each_text_once(build, source, tmp_path: Path) -> None:
+    """Their writers run side by side, and cut the items into shards differently."""
+    few = source(*WORDS[::3], name="few.txt")
+    every = source(*WORDS, *(f"{word} {n}" for word in WORDS for n in range(8)), name="all.txt")
+    build(few, poolings="last")
+    build(every, poolings=["last", "mean", "first"], shard_bytes=20_000)
+    store = Store(tmp_path / "store")
+    rows, ids = store.sql("SELECT count(*), count(DISTINCT item_id) FROM items").fetchall()[0]
+    assert rows == ids == 9 * len(set(WORDS))
+    assert store.verify().ok
+    joined = "SELECT count(*) FROM embeddings JOIN items USING (item_id) WHERE layer = 0 AND space = 'tiny.word.mean'"
+    assert store.sql(joined).fetchall() == [(ids,)]
+
+
+def test_a_lost_table_of_texts_is_mended_by_the_next_build(build, source, tmp_path: Path) -> None:
+    texts = source(*WORDS)
+    build(texts, index="none")
+    for table in (tmp_path / "store" / "items").glob("*.parquet"):
+        table.unlink()
+    store = Store(tmp_path / "store")
+    assert "have no text" in store.verify().problems[0].problem
+    with pytest.raises(DamagedError, match="Build the same sources again"):
+        store.vectors("tiny.word.last", 0)
+    assert _done(build(texts, index="none")) == {"tiny.word.last": (0, len(WORDS))}
+    assert Store(tmp_path / "store").verify().ok
+    assert set(Store(tmp_path / "store").vectors("tiny.word.last", 0)[1]) == set(WORDS)
+
+
+def test_a_text_that_one_checkpoint_could_not_hold_is_tried_again_by_another(
+    build, source, checkpoint: Path, tmp_path: Path
+) -> None:
+    from tiny_checkpoint import POSITIONS, make_checkpoint
+
+    long = source("far " * 12, name="long.txt")
+    short = make_checkpoint(tmp_path / "short", positions=POSITIONS // 2)
+    assert build(long, models=f"tiny={short}").n_skipped == 1
+    build(source("dog"))
+    assert _done(build(long)) == {"tiny.word.last": (1, 0)}
+
+
+def test_a_pooling_has_the_same_texts_whatever_others_are_asked_for(build, source, tmp_path: Path) -> None:
+    texts = source("dog", "far " * 90)
+    options: dict[str, Any] = {"unit": "sentence", "template": "{text}{eos}", "long": "truncate"}
+    together = build(texts, "together", poolings=["mean", "eos"], **options)
+    for pooling in ("mean", "eos"):
+        build(texts, "apart", poolings=pooling, **options)
+    assert _done(together) == {"tiny.sentence.mean": (2, 0), "tiny.sentence.eos": (1, 0)}
+    assert_same_content(tmp_path / "together", tmp_path / "apart")
 
 
 def test_a_dataset_keeps_its_rows_for_every_unit(build, tmp_path: Path) -> None:

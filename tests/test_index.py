@@ -34,8 +34,11 @@ def assert_nearest(found: list[tuple[int, float]], wanted: list[tuple[int, float
             assert cosine == pytest.approx(wanted[-1][1], abs=2e-6), "only a tie at the end may be another item"
 
 
+SHARDS = ["part-a", "part-b"]
+
+
 def write(path: Path, *blocks: tuple[np.ndarray, np.ndarray]) -> IndexCard:
-    return write_index(path, blocks, space="toy", layer=0, dim=blocks[0][1].shape[1], shards=["part-a", "part-b"])
+    return write_index(path, blocks, space="toy", layer=0, dim=blocks[0][1].shape[1], shards=SHARDS)
 
 
 @settings(deadline=None, max_examples=40)
@@ -55,7 +58,9 @@ def test_both_searches_are_brute_force(
     blocks = [(ids[part], x[part]) for part in np.split(np.arange(n), sorted(rng.integers(0, n + 1, 2)))]
     path = tmp_path_factory.mktemp("index") / "layer=00.faiss"
     write(path, *blocks)
-    for found_ids, cosines in (search(path, queries, k), search_exact(blocks, queries, k)):
+    indexed = search(path, SHARDS, queries, k)
+    assert indexed is not None
+    for found_ids, cosines in (indexed, search_exact(blocks, queries, k)):
         assert cosines.dtype == np.float32
         for query, near, values in zip(queries, found_ids, cosines, strict=True):
             assert_nearest(list(zip(near.tolist(), values.tolist(), strict=True)), brute_force(ids, x, query)[:k])
@@ -67,7 +72,9 @@ def test_ties_are_in_order_of_ids(tmp_path: Path) -> None:
     x = np.tile(np.array([[3.0, 4.0]], np.float32), (5, 1)) * np.array([[1], [2], [3], [4], [5]], np.float32)
     write(tmp_path / "i.faiss", (ids, x))
     query = np.array([[1.0, 1.0]], np.float32)
-    for near, _ in (search(tmp_path / "i.faiss", query, 5), search_exact([(ids, x)], query, 5)):
+    indexed = search(tmp_path / "i.faiss", SHARDS, query, 5)
+    assert indexed is not None
+    for near, _ in (indexed, search_exact([(ids, x)], query, 5)):
         assert near.tolist() == [[1, 3, 5, 7, 9]]
 
 

@@ -16,7 +16,7 @@ from embstore.errors import StoreError
 from embstore.storage import shards as shard_files
 from embstore.storage.card import write_card
 from embstore.storage.shards import write_shard
-from embstore.storage.tables import SkippedText, write_dataset, write_skipped, write_table
+from embstore.storage.tables import SkippedText, write_dataset, write_items, write_skipped, write_table
 
 sys.path.insert(0, str(Path(__file__).parent / "storage"))
 from store_files import bits, damaged, files_of, flipped
@@ -89,7 +89,7 @@ def test_a_truncated_or_extended_file_is_found(full: Synthetic, kind: str, chang
         assert found(full) == [path.resolve()]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["marker", "card", "shard", "summary"])
 def test_a_missing_file_is_named(full: Synthetic, kind: str) -> None:
     for path in full.root.glob(KINDS[kind]):
         with damaged(path, None):
@@ -105,6 +105,15 @@ def test_the_card_of_an_index_and_of_a_space_are_told_apart_from_what_was_never_
     make_store(texts=["newer"], index=False)
     assert more.store.info()["index"] == ["behind"]
     assert more.store.verify().ok, "an index that is behind is no damage"
+
+
+@pytest.mark.parametrize("kind", ["index", "index card"])
+def test_a_missing_index_is_a_state_and_no_damage(full: Synthetic, kind: str) -> None:
+    path = full.paths.index(full.space, full.card.layers.members[0])
+    with damaged(path if kind == "index" else path.with_suffix(".json"), None):
+        assert full.store.verify().ok
+        assert full.store.info()["index"].count("behind") == 1
+        assert "no index" in full.store.neighbours("text0", spaces=full.space, layers=0).notes[0]
 
 
 def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
@@ -126,7 +135,30 @@ def test_items_without_a_text(make_store: Make) -> None:
     made = make_store()
     rewrite(made, np.array([5]), np.ones((5, 1, 8), np.float32))
     assert "1 items of" in problems(made)
-    assert "have no text, as 5" in problems(made)
+    assert "have no text here, as 5. Build the same sources again to mend it" in problems(made)
+
+
+def test_an_item_in_two_tables(make_store: Make) -> None:
+    made = make_store()
+    write_items(made.paths, made.items[:1])
+    assert "it has an item that another table, or another row, has too" in problems(made)
+
+
+def test_an_index_in_the_place_of_another(make_store: Make) -> None:
+    made = make_store()
+    for suffix in (".faiss", ".json"):
+        one, other = (made.paths.index(made.space, layer).with_suffix(suffix) for layer in made.card.layers.members[:2])
+        data = one.read_bytes()
+        one.write_bytes(other.read_bytes())
+        other.write_bytes(data)
+    assert f"it is the index of {made.space} layer 1" in problems(made)
+
+
+def test_a_card_under_the_name_of_another(make_store: Make) -> None:
+    made = make_store()
+    path = made.paths.card("other")
+    path.write_bytes(made.paths.card(made.space).read_bytes())
+    assert f"is the card of another space, {made.space!r}" in problems(made)
 
 
 def test_an_item_in_two_shards(make_store: Make) -> None:

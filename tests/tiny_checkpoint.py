@@ -17,7 +17,9 @@ _CORPUS = [
 ] * 3
 
 
-def make_checkpoint(folder: Path, *, seed: int = 0, scale: float = 1.0, nan_token: str | None = None) -> Path:
+def make_checkpoint(
+    folder: Path, *, seed: int = 0, scale: float = 1.0, nan_token: str | None = None, positions: int = POSITIONS
+) -> Path:
     """Write a checkpoint.
 
     Args:
@@ -25,6 +27,7 @@ def make_checkpoint(folder: Path, *, seed: int = 0, scale: float = 1.0, nan_toke
         seed: of the weights.
         scale: of the token embeddings.
         nan_token: texts with this token get vectors that are not finite.
+        positions: the context length.
     """
     import torch
     import transformers
@@ -42,11 +45,11 @@ def make_checkpoint(folder: Path, *, seed: int = 0, scale: float = 1.0, nan_toke
         tokenizer_object=tokenizer,
         bos_token="<|endoftext|>",
         eos_token="<|endoftext|>",
-        model_max_length=POSITIONS,
+        model_max_length=positions,
     )
     torch.manual_seed(seed)
     config = transformers.GPT2Config(
-        vocab_size=len(fast), n_layer=2, n_head=4, n_embd=DIM, n_positions=POSITIONS, bos_token_id=0, eos_token_id=0
+        vocab_size=len(fast), n_layer=2, n_head=4, n_embd=DIM, n_positions=positions, bos_token_id=0, eos_token_id=0
     )
     model = transformers.GPT2LMHeadModel(config)
     with torch.no_grad():

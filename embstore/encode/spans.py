@@ -1,6 +1,6 @@
 """A passage's tokens, and which of them are each span's."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,14 +31,14 @@ class Text:
 
 
 def place(
-    passage: Passage, text: Text, tokens: Mapping[str, Any], poolings: Collection[Pooling], *, cut: str, n_tokens: int
+    passage: Passage, text: Text, tokens: Any, poolings: Collection[Pooling], *, cut: str, n_tokens: int
 ) -> tuple[Text | None, list[Skipped]]:
     """Put into ``text`` the items of a passage that have tokens there, and report the others.
 
     Args:
         passage: the string and its spans.
         text: its ids, no items yet.
-        tokens: ``offset_mapping`` and ``special_tokens_mask`` of the ids.
+        tokens: the ``tokenizers.Encoding`` of the ids, which has their offsets.
         poolings: an item that lacks the special token of one of them is left out.
         cut: why the text was truncated; empty where it was not.
         n_tokens: tokens before it was.
@@ -48,8 +48,9 @@ def place(
     """
     skipped: list[Skipped] = []
     lacks = _lacks(text, poolings)
+    offsets, special = tokens.offsets, tokens.special_tokens_mask
     for span, item_id in zip(passage.spans, passage.item_ids, strict=True):
-        positions = _overlap(tokens["offset_mapping"], tokens["special_tokens_mask"], span)
+        positions = _overlap(offsets, special, span)
         if lacks or not positions:
             reason = lacks or ("beyond the cut" if cut else "no tokens")
             skipped.append(Skipped(item_id, f"{reason}: {cut}" if cut else reason, "skipped", n_tokens))

@@ -39,6 +39,7 @@ class Tokenizer:
         self.causal = is_causal(config)
         self.has_projection = is_clip(config)
         self._hf, self._config = hf, config
+        self._has_type_ids = "token_type_ids" in hf.model_input_names
         self._begin, self._end = marks(hf)
         self.vocab_size: int = config.get_text_config().vocab_size
 
@@ -159,7 +160,7 @@ class Tokenizer:
         """Return the strings as the model reads them, truncated, without items."""
         limit = {"truncation": True, "max_length": self.max_tokens} if self.max_tokens else {}
         rows = self._tokenise(strings, **limit)
-        return [Text(row["input_ids"], row.get("token_type_ids"), [], [], None, None) for row in rows]
+        return [Text(row.ids, self._type_ids(row), [], [], None, None) for row in rows]
 
     def windows(
         self, passages: Iterable[Passage], *, poolings: Collection[Pooling], long: Long
@@ -194,24 +195,21 @@ class Tokenizer:
                 texts.append(text)
         return texts, skipped
 
-    def _tokenise(self, texts: Sequence[str], **options: Any) -> list[dict[str, Any]]:
+    def _tokenise(self, texts: Sequence[str], **options: Any) -> Sequence[Any]:
+        """Return a ``tokenizers.Encoding`` of each text: its lists are made when they are asked for."""
         if not texts:
             return []
-        columns = self._hf(
-            list(texts),
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
-            return_attention_mask=False,
-            padding=False,
-            verbose=False,
-            **options,
-        )
-        return [dict(zip(columns.keys(), row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        batch = self._hf(list(texts), return_attention_mask=False, padding=False, verbose=False, **options)
+        encodings: Sequence[Any] = batch.encodings
+        return encodings
+
+    def _type_ids(self, tokens: Any) -> list[int] | None:
+        return tokens.type_ids if self._has_type_ids else None
 
     def _text(
-        self, passage: Passage, tokens: dict[str, Any], poolings: Collection[Pooling], long: Long
+        self, passage: Passage, tokens: Any, poolings: Collection[Pooling], long: Long
     ) -> tuple[Text | None, list[Skipped]]:
-        n_tokens = len(tokens["input_ids"])
+        n_tokens = len(tokens.ids)
         cut = ""
         if self.max_tokens is not None and n_tokens > self.max_tokens:
             cut = f"{n_tokens} tokens, the context of {self.name!r} holds {self.max_tokens}"
@@ -223,12 +221,12 @@ class Tokenizer:
             if long == "skip":
                 return None, skip_all(passage, cut, n_tokens)
             tokens = self._tokenise([passage.text], truncation=True, max_length=self.max_tokens)[0]
-        ids = tokens["input_ids"]
+        ids = tokens.ids
         if ids and max(ids) >= self.vocab_size:
             return None, skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives", n_tokens)
         text = Text(
             ids,
-            tokens.get("token_type_ids"),
+            self._type_ids(tokens),
             [],
             [],
             begin_position(ids, self._begin),
@@ -240,6 +238,6 @@ class Tokenizer:
         """Whether texts begin and end with their marks, as seen in a word in this template."""
         bos, eos = self.template_strings(template)
         word, _ = template.render("a", bos=bos, eos=eos)
-        ids = self._tokenise([word])[0]["input_ids"]
+        ids = self._tokenise([word])[0].ids
         begins = begin_position(ids, self._begin) is not None
         return begins, end_position(ids, self._end, self._config) is not None

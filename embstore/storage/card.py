@@ -125,9 +125,12 @@ def read_card(path: Path) -> Card:
     """
     document = atomic.read_document(path)
     try:
-        return Card.from_dict(document)
+        card = Card.from_dict(document)
     except (ValueError, KeyError, TypeError, EmbstoreError) as error:
         raise DamagedError(f"{path} is not a card that embstore wrote: {error!r}. Run: embstore verify") from error
+    if card.space != path.stem:
+        raise DamagedError(f"{path} is the card of another space, {card.space!r}: it was copied or renamed. Remove it.")
+    return card
 
 
 def _short(value: Any) -> str:

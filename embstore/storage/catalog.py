@@ -29,6 +29,7 @@ T = TypeVar("T")
 _MEND = (
     "To mend it, delete the shard of that name and build the same sources again: exactly its items are embedded anew."
 )
+_MEND_TABLE = "To mend it, delete that file and build the same sources again: its texts are written anew."
 # Without it DuckDB would take columns from folders above the store that are called like "layer=7".
 _FILES = "read_parquet($files, hive_partitioning = false)"
 
@@ -126,7 +127,10 @@ class Catalog:
         self.connection.register("wanted", {"item_id": wanted})
         found = self._items("item_id IN (SELECT item_id FROM wanted)")
         if lacking := sorted(set(wanted.tolist()) - found.keys()):
-            raise DamagedError(f"item {lacking[0]} has no text in {self.paths.items}. Run: embstore verify")
+            raise DamagedError(
+                f"item {lacking[0]} has no text in {self.paths.items}: a table is lost. Build the same sources again: "
+                "their texts are written anew."
+            )
         return found
 
     def occurrences(self, text: str) -> list[Item]:
@@ -147,14 +151,15 @@ class Catalog:
             for item, unit, text, context, start, end in rows
         }
 
-    def nearest_texts(self, text: str, units: Iterable[Unit], n: int = 5) -> list[str]:
-        """Return the stored texts of these units that are spelt most like ``text`` (Jaro-Winkler)."""
+    def nearest_texts(self, text: str, spaces: Iterable[str], n: int = 5) -> list[str]:
+        """Return the texts of these spaces that are spelt most like ``text`` (Jaro-Winkler)."""
+        wanted = np.unique(np.concatenate([self.ids(space) for space in spaces]))
+        self.connection.register("wanted", {"item_id": wanted})
         rows = self._read(
-            f"""SELECT text FROM (SELECT DISTINCT text FROM {_FILES} WHERE list_contains($units, unit))
+            f"""SELECT text FROM (SELECT DISTINCT text FROM {_FILES} WHERE item_id IN (SELECT item_id FROM wanted))
                ORDER BY jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n""",
             self._item_files,
             text=text,
-            units=[unit.value for unit in units],
             n=n,
         )
         return [row[0] for row in rows]
@@ -255,7 +260,8 @@ class Catalog:
         """Return a DamagedError that names the file at fault."""
         said = duck.first_line(error)
         named = next((file for file in files if str(file) in said), None) or self._unreadable(files)
-        return DamagedError(f"{named or self.paths.root} is damaged: {said} Run: embstore verify. {_MEND}")
+        mend = _MEND_TABLE if named in self._item_files else _MEND
+        return DamagedError(f"{named or self.paths.root} is damaged: {said} Run: embstore verify. {mend}")
 
     def _unreadable(self, files: Sequence[Path]) -> Path | None:
         for file in files:

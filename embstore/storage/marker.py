@@ -1,7 +1,6 @@
-"""The marker ``store.json``: it makes a folder a store, and lists the tables, since nothing else points to them."""
+"""The marker ``store.json``, which makes a folder a store and names its format."""
 
 import json
-from pathlib import Path
 
 from embstore import atomic
 from embstore.errors import StoreError
@@ -45,17 +44,4 @@ def _check_format(paths: StorePaths) -> None:
 
 def write_marker(paths: StorePaths) -> None:
     """Make the folder a store."""
-    atomic.write_document(paths.marker, {"format": STORE_FORMAT, "tables": []})
-
-
-def list_table(paths: StorePaths, table: Path) -> None:
-    """Add a table to the list, so that its loss is found."""
-    document = atomic.read_document(paths.marker)
-    name = table.relative_to(paths.root).as_posix()
-    if name not in document["tables"]:
-        atomic.write_document(paths.marker, document | {"tables": [*document["tables"], name]})
-
-
-def listed_tables(paths: StorePaths) -> list[Path]:
-    """Return the tables that were written, in order."""
-    return [paths.root / name for name in atomic.read_document(paths.marker)["tables"]]
+    atomic.write_document(paths.marker, {"format": STORE_FORMAT})

@@ -136,6 +136,8 @@ _WRITER_OPTIONS = {
     "use_dictionary": False,
     "write_statistics": ["layer", "item_id"],
     "write_page_checksum": True,
+    "write_page_index": False,
+    "data_page_version": "1.0",
 }
 
 

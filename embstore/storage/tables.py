@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from embstore import atomic, checksum
-from embstore.storage.marker import list_table
 from embstore.storage.paths import StorePaths
 from embstore.text import Item
 
@@ -110,7 +109,6 @@ def write_dataset(
         if stored.schema == table.schema and others.any():
             table = pa.concat_tables([stored.filter(pa.array(others)), table])
     write_table(path, table)
-    list_table(paths, path)
 
 
 def write_table(path: Path, table: pa.Table) -> None:
@@ -129,7 +127,6 @@ def _write_part(paths: StorePaths, folder: Path, rows: list[dict[str, object]], 
         pq.write_table(pa.Table.from_pylist(rows, schema=schema), temp, write_page_checksum=True)
         target = folder / f"part-{file_sha256(temp)[:16]}.parquet"
         atomic.publish(temp, target)
-    list_table(paths, target)
     return target
 
 

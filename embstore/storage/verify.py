@@ -1,6 +1,6 @@
 """Check a store's files against each other: hashes, rows, finite values, summaries, and the same ids in every layer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from embstore import checksum
 from embstore.errors import DamagedError
 from embstore.storage.card import Card
-from embstore.storage.marker import check_marker, listed_tables
+from embstore.storage.marker import check_marker
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.shards import SUMMARY_SCHEMA, embeddings_schema
 from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, file_sha256
@@ -37,7 +37,7 @@ class Problem:
 
 
 def verify_marker(paths: StorePaths) -> Iterator[Problem]:
-    """Yield what is wrong with ``store.json``, and which of the tables that it lists are missing.
+    """Yield what is wrong with ``store.json``.
 
     Raises:
         StoreError: there is no store, or one of a newer format.
@@ -49,10 +49,6 @@ def verify_marker(paths: StorePaths) -> Iterator[Problem]:
         check_marker(paths)
     except DamagedError as error:
         yield Problem(paths.marker, str(error))
-        return
-    for table in listed_tables(paths):
-        if not table.is_file():
-            yield Problem(table, "it is missing")
 
 
 def verify_tables(paths: StorePaths) -> Iterator[Problem]:
@@ -68,29 +64,36 @@ def verify_tables(paths: StorePaths) -> Iterator[Problem]:
             yield Problem(path, checksum.ALTERED)
 
 
-def stored_texts(paths: StorePaths) -> Ids:
-    """Return the ids of all items, ascending, from tables that are sound."""
-    parts = [np.empty(0, np.int64)]
+def stored_texts(paths: StorePaths) -> tuple[Ids, list[Problem]]:
+    """Return the ids of all items, ascending, from tables that are sound, and the tables that repeat another's item."""
+    seen = np.empty(0, np.int64)
+    problems = []
     for path in sorted(paths.items.glob("part-*.parquet")):
-        parts.append(pq.read_table(path, columns=["item_id"])["item_id"].to_numpy())
-    return np.unique(np.concatenate(parts))
+        ids = pq.read_table(path, columns=["item_id"], partitioning=None)["item_id"].to_numpy()
+        if len(np.unique(ids)) != len(ids) or len(np.intersect1d(ids, seen)):
+            problems.append(Problem(path, "it has an item that another table, or another row, has too"))
+        seen = np.union1d(seen, ids)
+    return seen, problems
 
 
-def verify_space(paths: StorePaths, card: Card, texts: Ids | None) -> tuple[list[Problem], Ids | None]:
+def verify_space(
+    paths: StorePaths, card: Card, shards: Sequence[Shard], texts: Ids | None
+) -> tuple[list[Problem], Ids | None]:
     """Check the shards and summaries of a space.
 
     Args:
         paths: the store.
         card: of the space.
+        shards: of the space, as they were listed before the texts were read: a build may add others meanwhile.
         texts: the ids of the items that have a text, ascending; None if that is not known.
 
     Returns:
         What is wrong, and the ids of the space's items, ascending; None if a shard cannot be relied on.
     """
-    problems = list(_lost_shards(paths, card))
+    problems = []
     sound = True
     seen = np.empty(0, np.int64)
-    for shard in paths.shards(card.space):
+    for shard in shards:
         ids = _verify_shard(shard, card)
         if isinstance(ids, Problem):
             problems.append(ids)
@@ -99,15 +102,19 @@ def verify_space(paths: StorePaths, card: Card, texts: Ids | None) -> tuple[list
         if len(twice := np.intersect1d(ids, seen)):
             problems.append(Problem(shard.path, f"item {twice[0]} is in another shard of the space too"))
         if texts is not None and len(lacking := np.setdiff1d(ids, texts)):
-            problems.append(Problem(paths.items, f"{len(lacking)} items of {shard.path} have no text, as {lacking[0]}"))
+            lost = (
+                f"{len(lacking)} items of {shard.path} have no text here, as {lacking[0]}. Build the same sources again"
+            )
+            problems.append(Problem(paths.items, f"{lost} to mend it"))
         seen = np.union1d(seen, ids)
     return problems, seen if sound else None
 
 
-def _lost_shards(paths: StorePaths, card: Card) -> Iterator[Problem]:
-    for summary in sorted(paths.summaries(card.space).glob("part-*.parquet")):
+def lost_shards(paths: StorePaths, card: Card, summaries: Sequence[Path]) -> Iterator[Problem]:
+    """Yield the shards that are missing though their summaries are there, now and when ``summaries`` were listed."""
+    for summary in summaries:
         shard = paths.embeddings(card.space) / summary.name
-        if not shard.is_file():
+        if summary.is_file() and not shard.is_file():
             problem = f"it is missing, and its summary {summary} is there. Build the same sources again to mend it"
             yield Problem(shard, problem)
 

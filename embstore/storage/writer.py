@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,7 @@ from embstore import atomic
 from embstore.errors import StoreError
 from embstore.space import Unit
 from embstore.storage.card import Card, read_cards, write_card
+from embstore.storage.catalog import Catalog
 from embstore.storage.lock import write_lock
 from embstore.storage.marker import check_marker, write_marker
 from embstore.storage.paths import Shard, StorePaths
@@ -37,6 +39,7 @@ class StoreWriter:
         self._shard_bytes = shard_bytes
         self._stack = ExitStack()
         self._known: set[int] = set()
+        self._items_lock = Lock()
 
     def __enter__(self) -> Self:
         _make_root(self.paths)
@@ -47,16 +50,13 @@ class StoreWriter:
                 write_marker(self.paths)
             check_marker(self.paths)
             for space in read_cards(self.paths):
-                _remove_orphan_summaries(self.paths, space)
+                _remove_orphans(self.paths, space)
+            self._known = set(Catalog(self.paths.root).item_ids().tolist())
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def know_items(self, ids: Iterable[int]) -> None:
-        """Tell which items the store already has, so that they are not written again."""
-        self._known.update(ids)
 
     def add_space(self, card: Card) -> Card:
         """Make the space of ``card``, or check that the space of that name is the same one; return the stored card.
@@ -74,10 +74,14 @@ class StoreWriter:
         return card
 
     def add_items(self, items: Iterable[Item]) -> None:
-        """Write the items that the store lacks, and the sentences that they stand in."""
-        new = {item.id: item for one in items for item in _with_context(one) if item.id not in self._known}
-        write_items(self.paths, new.values())
-        self._known.update(new)
+        """Write the items that the store lacks, and the sentences that they stand in.
+
+        The writers of several spaces call this from threads of their own.
+        """
+        with self._items_lock:
+            new = {item.id: item for one in items for item in _with_context(one) if item.id not in self._known}
+            write_items(self.paths, new.values())
+            self._known.update(new)
 
     def space_writer(self, card: Card, items: Mapping[int, Item]) -> "SpaceWriter":
         """Return a writer of vectors into a space; ``items`` are those that it will be given."""
@@ -178,8 +182,12 @@ def _make_root(paths: StorePaths) -> None:
         ) from error
 
 
-def _remove_orphan_summaries(paths: StorePaths, space: str) -> None:
+def _remove_orphans(paths: StorePaths, space: str) -> None:
+    """Remove what a killed build left of pairs of files: summaries without a shard, indexes or cards by themselves."""
     committed = {shard.path.name for shard in paths.shards(space)}
     for path in paths.summaries(space).glob("part-*.parquet"):
         if path.name not in committed:
+            path.unlink()
+    for path in paths.indexes(space).glob("layer=*"):
+        if not path.with_suffix(".json" if path.suffix == ".faiss" else ".faiss").exists():
             path.unlink()

@@ -6,6 +6,7 @@ python tests/benchmarks/run.py --only start
 """
 
 import argparse
+import gc
 import os
 import sys
 import tempfile
@@ -49,6 +50,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds: not for the goals")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
+    gc.set_threshold(200_000)  # as the command line does, and for all contenders
     results = run(
         options.only or list(BENCHMARKS), QUICK if options.quick else FULL, lambda m: print(m, file=sys.stderr)
     )

@@ -9,7 +9,6 @@ from synthetic import Synthetic, synthetic_items, synthetic_store
 
 from embstore import Store
 from embstore.errors import DamagedError, EmbstoreError, QueryError, StoreError, UnknownNameError
-from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.tables import SkippedText, write_dataset, write_skipped
 from embstore.storage.writer import StoreWriter
@@ -197,7 +196,7 @@ def test_items_come_back_as_they_were(make_store: Make) -> None:
     catalog = Catalog(made.root)
     assert catalog.items(made.ids.tolist()) == {item.id: item for item in made.items}
     assert catalog.items([]) == {}
-    with pytest.raises(DamagedError, match=r"item 3 has no text in .*items.*embstore verify"):
+    with pytest.raises(DamagedError, match=r"item 3 has no text in .*items.*Build the same sources again"):
         catalog.items([3])
     ids, found, _ = made.store.vectors(made.space, 0)
     assert dict(zip(ids.tolist(), found, strict=True)) == {item.id: item.text for item in made.items}
@@ -221,9 +220,10 @@ def test_nearest_texts(make_store: Make) -> None:
     made = make_store(texts=["house", "horse", "zebra", "Hours", "it's"])
     make_store(unit="sentence", texts=["hous"])
     catalog = Catalog(made.root)
-    assert catalog.nearest_texts("hous", [Unit.WORD], n=3) == ["house", "Hours", "horse"]
-    assert catalog.nearest_texts("hous", [Unit.SENTENCE]) == ["hous"]
-    assert catalog.nearest_texts("its", [Unit.WORD], n=1) == ["it's"]
+    assert catalog.nearest_texts("hous", [made.space], n=3) == ["house", "Hours", "horse"]
+    assert catalog.nearest_texts("hous", ["toy.sentence.last"]) == ["hous"]
+    assert catalog.nearest_texts("hous", ["toy.sentence.last", made.space], n=1) == ["hous"]
+    assert catalog.nearest_texts("its", [made.space], n=1) == ["it's"]
 
 
 def test_skipped_texts_are_listed_until_they_are_embedded(make_store: Make) -> None:

@@ -150,7 +150,7 @@ class Stop(Exception):
     """A crash at one step of a write."""
 
 
-@pytest.mark.parametrize("step", range(1, 12))
+@pytest.mark.parametrize("step", range(1, 14))
 def test_a_crash_at_any_step_leaves_a_sound_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """Steps are the calls of fsync and rename. An exception at each leaves no temporary file and no part of a shard."""
     root = tmp_path / "store"
@@ -199,7 +199,7 @@ def test_a_shard_is_committed_by_the_last_rename(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(atomic, "publish", publish)
     made = synthetic_store(tmp_path / "store", n=6, n_shards=1, index=False)
     kinds = [path.relative_to(made.paths.root).parts[0] for path in renamed]
-    assert kinds[-3:] == ["store.json", "summaries", "embeddings"]
+    assert kinds[-3:] == ["items", "summaries", "embeddings"]
     assert kinds.index("items") < kinds.index("embeddings")
 
 
