@@ -75,7 +75,8 @@ def _aligned(table: "Table", width: int | None) -> str:
     from rich.cells import cell_len
 
     header, lines = table.layout()
-    lines = [[_plain(cell) for cell in line] for line in lines]
+    longest = None if width is None or table.pivot else 2 * width
+    lines = [[_fitted(_plain(cell), longest) for cell in line] for line in lines]
     fixed = len(table.pivot.down) if table.pivot else 1
     widths = [max(cell_len(row[i]) for row in [header, *lines]) for i in range(len(header))]
     blocks = []
@@ -91,6 +92,13 @@ def _aligned(table: "Table", width: int | None) -> str:
 def _plain(cell: str) -> str:
     """Return a cell with line breaks and control characters escaped: they would break the table, or the terminal."""
     return cell.translate(_ESCAPES)
+
+
+def _fitted(cell: str, longest: int | None) -> str:
+    """Return a cell cut to so many columns; None leaves it whole."""
+    from rich.cells import cell_len, set_cell_size
+
+    return cell if longest is None or cell_len(cell) <= longest else set_cell_size(cell, longest - 1) + "…"
 
 
 def _columns_that_fit(widths: Sequence[int], fixed: int, width: int | None) -> Iterable[list[int]]:

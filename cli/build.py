@@ -1,5 +1,6 @@
 """``embstore build``."""
 
+import signal
 from typing import Annotated
 
 import typer
@@ -98,6 +99,7 @@ def build(
     store: StoreDir = None,
 ) -> None:
     """Embed what the store lacks of some texts, every layer, and index it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch scheduler's way to say Ctrl-C
     with explained(_STOPPED if dry_run else _INTERRUPTED):
         from embstore.store import DEFAULT_MODELS, DEFAULT_SOURCES, Store
 

@@ -44,4 +44,7 @@ app.command("verify", short_help="Check every file of a store.")(verify.verify)
 
 def run() -> None:
     """Run the command line."""
-    app()
+    try:
+        app()
+    finally:
+        gc.freeze()  # what is left ends with the process: Python would go through all of it once more

@@ -204,7 +204,8 @@ def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, NDArray
     cosines = np.empty((len(units), 0), np.float32)
     for all_ids, block in blocks:
         block_ids, vectors = _with_direction(all_ids, block)
-        found = units @ unit_vectors(vectors).T
+        with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
+            found = units @ unit_vectors(vectors).T
         ids = np.concatenate([ids, np.broadcast_to(block_ids, found.shape)], axis=1)
         cosines = np.concatenate([cosines, found], axis=1)
         ids, cosines = _ordered(ids, cosines)

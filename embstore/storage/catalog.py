@@ -1,5 +1,6 @@
 """The catalog: what a store held at the moment it was opened, and SQL over it."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
@@ -96,6 +97,17 @@ class Catalog:
         sql = f"SELECT item_id FROM {_FILES} WHERE layer = $layer"
         return np.sort(self._columns(sql, self._shard_files(space), layer=first)["item_id"])
 
+    def check_texts(self, space: str) -> None:
+        """Raise DamagedError if an item of a space has no text."""
+        lacking = np.setdiff1d(self.ids(space), self.item_ids(), assume_unique=True)
+        if len(lacking):
+            raise self._lost_text(int(lacking[0]))
+
+    def lost_shards(self, space: str) -> list[str]:
+        """Return the names of shards whose summaries are there and they are not."""
+        there = {shard.path.name for shard in self.shards[space]}
+        return [path.stem for path in _parts(self.paths.summaries(space)) if path.name not in there]
+
     def item_ids(self) -> Ids:
         """Return the ids of all items, ascending."""
         return np.sort(self._columns(f"SELECT item_id FROM {_FILES}", self._item_files)["item_id"])
@@ -106,7 +118,11 @@ class Catalog:
         Raises:
             UnknownNameError: the expression names a column that items do not have.
             QueryError: it is not one expression, or cannot be evaluated.
+            DamagedError: a table of items was altered.
         """
+        for file in self._item_files:
+            if file.stem != f"part-{_sha256(file)[:16]}":
+                raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {_MEND_TABLE}")
         self._create_view("items", [("", self._item_files)])
         duck.check_expression(where)
         sql = f"SELECT item_id FROM items WHERE (\n{where}\n)"
@@ -123,15 +139,18 @@ class Catalog:
         Raises:
             DamagedError: one of them has no text.
         """
-        wanted = np.unique(np.fromiter(ids, dtype=np.int64))
-        self.connection.register("wanted", {"item_id": wanted})
+        wanted = set(ids)  # np.unique would import numpy.ma, in every one-shot question for neighbours
+        self.connection.register("wanted", {"item_id": np.fromiter(wanted, np.int64, len(wanted))})
         found = self._items("item_id IN (SELECT item_id FROM wanted)")
-        if lacking := sorted(set(wanted.tolist()) - found.keys()):
-            raise DamagedError(
-                f"item {lacking[0]} has no text in {self.paths.items}: a table is lost. Build the same sources again: "
-                "their texts are written anew."
-            )
+        if lacking := sorted(wanted - found.keys()):
+            raise self._lost_text(lacking[0])
         return found
+
+    def _lost_text(self, item: int) -> DamagedError:
+        return DamagedError(
+            f"item {item} has no text in {self.paths.items}: a table is lost. Build the same sources again: their "
+            "texts are written anew."
+        )
 
     def occurrences(self, text: str) -> list[Item]:
         """Return the occurrences of a word, by ascending id."""
@@ -152,12 +171,13 @@ class Catalog:
         }
 
     def nearest_texts(self, text: str, spaces: Iterable[str], n: int = 5) -> list[str]:
-        """Return the texts of these spaces that are spelt most like ``text`` (Jaro-Winkler)."""
+        """Return the texts of these spaces that are spelt most like ``text`` (Damerau-Levenshtein, Jaro-Winkler)."""
         wanted = np.unique(np.concatenate([self.ids(space) for space in spaces]))
         self.connection.register("wanted", {"item_id": wanted})
         rows = self._read(
             f"""SELECT text FROM (SELECT DISTINCT text FROM {_FILES} WHERE item_id IN (SELECT item_id FROM wanted))
-               ORDER BY jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n""",
+               ORDER BY damerau_levenshtein(lower(text), lower($text)),
+                        jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n""",
             self._item_files,
             text=text,
             n=n,
@@ -278,6 +298,11 @@ def _check_sound(summary: Path) -> None:
     except OSError as error:
         raise DamagedError(f"{summary} cannot be read: {error.strerror}. {_MEND}") from error
     checksum.check(summary, data, _MEND)
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 def _parts(folder: Path) -> list[Path]:

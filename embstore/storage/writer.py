@@ -1,5 +1,6 @@
 """Write to a store: one writer at a time, shard by shard, in the background."""
 
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -24,6 +25,7 @@ from embstore.storage.tables import write_items
 from embstore.text import Item
 
 SHARD_BYTES = 64 << 20
+FLUSH_SECONDS = 120.0
 
 
 class StoreWriter:
@@ -91,6 +93,8 @@ class StoreWriter:
 class SpaceWriter:
     """Gathers vectors of one space and writes them as shards, one behind the encoder.
 
+    A shard is written when it is full, and after two minutes anyway: no more than that is lost to a kill.
+
     On the way out of the context what was gathered is written if the build ended well or was interrupted by the user;
     after an error it is dropped, since its cause may lie in it.
     """
@@ -136,10 +140,11 @@ class SpaceWriter:
             self._vectors[:, to] = vectors[:, of]
             self._filled += take
             start += take
-            if self._filled == self._capacity:
+            if self._filled == self._capacity or time.monotonic() - self._begun > FLUSH_SECONDS:
                 self._flush()
 
     def _begin(self) -> None:
+        self._begun = time.monotonic()
         self._filled = 0
         self._ids = np.empty(self._capacity, np.int64)
         self._vectors = np.empty((len(self._card.layers), self._capacity, self._card.dim), np.float32)
