@@ -1,5 +1,6 @@
 """The optional libraries: asked for by name, so that a missing one is a message and not a traceback."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,9 @@ def need(module: str) -> Any:
     Raises:
         CheckpointError: it is not installed.
     """
+    # OpenMP reads it when torch is loaded. By default torch's threads spin while they wait for each other: where any
+    # other thread has one of the cores, a forward pass then takes ten times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         return import_module(module)
     except ImportError as error:

@@ -5,7 +5,8 @@ temporary files and at most a summary without a shard, and the next build remove
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -86,7 +87,7 @@ def write_shard(
     space: str,
     layers: Layers,
     item_ids: NDArray[np.int64],
-    vectors: NDArray[np.float32],
+    vectors: Iterable[NDArray[np.float32]],
     dtype: str = "float32",
 ) -> Shard:
     """Write one shard and its summary.
@@ -94,9 +95,9 @@ def write_shard(
     Args:
         paths: the store.
         space: the name of the space.
-        layers: the layers of ``vectors``, in its order.
+        layers: the layers of ``vectors``, in their order.
         item_ids: int64, shape (n,), no two alike; the rows are stored in ascending order of id.
-        vectors: float32, shape (layers, n, dim).
+        vectors: for each layer, float32 of shape (n, dim).
         dtype: ``float32`` or ``float16``, as stored.
 
     Raises:
@@ -109,9 +110,11 @@ def write_shard(
     folder = paths.embeddings(space)
     summaries = []
     with atomic.temporary(folder) as temp:
-        schema = embeddings_schema(vectors.shape[2], dtype)
+        of_layers = iter(vectors)
+        first = next(of_layers)
+        schema = embeddings_schema(first.shape[1], dtype)
         with pq.ParquetWriter(temp, schema, **_WRITER_OPTIONS) as writer:
-            for layer, rows in zip(layers, vectors, strict=True):
+            for layer, rows in zip(layers, chain([first], of_layers), strict=True):
                 stored = _as_stored(rows[order], item_ids, layer.name, dtype)
                 summaries.append(Summary.of(stored))
                 _check_finite(summaries[-1], stored, item_ids, layer.name)

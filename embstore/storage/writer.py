@@ -24,6 +24,8 @@ from embstore.storage.shards import write_shard
 from embstore.storage.tables import write_items
 from embstore.text import Item
 
+Block = tuple[NDArray[np.int64], NDArray[np.float32]]
+
 SHARD_BYTES = 64 << 20
 FLUSH_SECONDS = 120.0
 
@@ -126,7 +128,7 @@ class SpaceWriter:
 
         Args:
             item_ids: shape (n,).
-            vectors: shape (layers, n, dim).
+            vectors: shape (layers, n, dim); they are kept, not copied, until they are written.
 
         Raises:
             EncodeError: a vector of an earlier block was not finite or does not fit the dtype.
@@ -134,26 +136,23 @@ class SpaceWriter:
         """
         start = 0
         while start < len(item_ids):
-            take = min(self._capacity - self._filled, len(item_ids) - start)
-            to, of = slice(self._filled, self._filled + take), slice(start, start + take)
-            self._ids[to] = item_ids[of]
-            self._vectors[:, to] = vectors[:, of]
-            self._filled += take
-            start += take
+            part = slice(start, start + self._capacity - self._filled)
+            self._blocks.append((item_ids[part], vectors[:, part]))
+            taken = len(item_ids[part])
+            self._filled += taken
+            start += taken
             if self._filled == self._capacity or time.monotonic() - self._begun > FLUSH_SECONDS:
                 self._flush()
 
     def _begin(self) -> None:
         self._begun = time.monotonic()
         self._filled = 0
-        self._ids = np.empty(self._capacity, np.int64)
-        self._vectors = np.empty((len(self._card.layers), self._capacity, self._card.dim), np.float32)
+        self._blocks: list[Block] = []
 
     def _flush(self) -> None:
         self._wait()
-        if self._filled:
-            ids, vectors = self._ids[: self._filled], self._vectors[:, : self._filled]
-            self._writing = self._pool.submit(self._write, ids, vectors)
+        if self._blocks:
+            self._writing = self._pool.submit(self._write, self._blocks)
             self._begin()
 
     def _wait(self) -> None:
@@ -161,9 +160,11 @@ class SpaceWriter:
             writing, self._writing = self._writing, None
             writing.result()
 
-    def _write(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+    def _write(self, blocks: list[Block]) -> None:
+        ids = np.concatenate([ids for ids, _ in blocks])
         self._store.add_items(self._items[item] for item in ids.tolist())
         card = self._card
+        vectors = (np.concatenate([block[place] for _, block in blocks]) for place in range(len(card.layers)))
         self.shards.append(write_shard(self._store.paths, card.space, card.layers, ids, vectors, card.dtype))
         self.n_written += len(ids)
 

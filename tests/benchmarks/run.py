@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is, as embstore does; for all contenders
 
 from benchmark_encoding import encoding
 from benchmark_reading import centred, scale

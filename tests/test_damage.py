@@ -1,0 +1,72 @@
+"""Damage that a question meets is named; it never answers."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import Synthetic
+
+from embstore.errors import DamagedError
+from embstore.index import unit_vectors
+
+Make = Callable[..., Synthetic]
+
+
+def flip(path: Path, at: int, bit: int = 0x40) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= bit
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_altered_table_of_texts_filters_nothing(make_store: Make, seed: int) -> None:
+    made = make_store(n=30)
+    for table in sorted((made.root / "items").glob("*.parquet")):
+        flip(table, int(np.random.default_rng(seed).integers(table.stat().st_size)))
+    with pytest.raises(DamagedError, match=r"items.*part-\w+\.parquet is damaged.*build the same sources again"):
+        made.store.query("anisotropy", where="length(text) > 3")
+
+
+def test_a_lost_table_of_texts_filters_nothing(make_store: Make) -> None:
+    made = make_store(n=30)
+    for table in (made.root / "items").glob("*.parquet"):
+        table.unlink()
+    with pytest.raises(DamagedError, match=r"has no text in .*items: a table is lost\. Build the same sources again"):
+        made.store.query("anisotropy", where="length(text) > 3")
+    assert made.store.query("anisotropy", layers=1)["n"] == [30], "without a filter no text is needed"
+
+
+def test_an_altered_index_gives_no_impossible_cosine(make_store: Make) -> None:
+    made = make_store(n=30, dim=8)
+    path = made.paths.index(made.space, made.card.layers.members[-1])
+    at = path.read_bytes().index(unit_vectors(made.vectors[-1][3:4]).tobytes())
+    flip(path, at + 3, 0x40)  # in the exponent
+    with pytest.raises(DamagedError, match=r"layer=\d+\.faiss.*(damaged|disagree)"):
+        made.store.neighbours("text5", layers=made.card.layers.names[-1], k=29)
+
+
+def test_a_lost_shard_is_said_beside_the_answer(make_store: Make) -> None:
+    made = make_store(n=20, n_shards=2)
+    lost = made.shard_files[0]
+    lost.unlink()
+    found = made.store.query("anisotropy", layers=0)
+    assert f"{made.space}: {lost.stem} is missing. Run: embstore verify" in found.notes
+
+
+def test_words_and_words_in_sentences_stand_side_by_side(make_store: Make) -> None:
+    make_store(texts=["bank", "river", "money"])
+    made = make_store(unit="occurrence", texts=["a bank of stone", "the money"])
+    found = made.store.neighbours("bank", layers=0, k=2)
+    header, lines = found.layout()
+    assert header == ["rank", "toy.occurrence.last 0", "toy.word.last 0"]
+    assert all("[" in line[1] for line in lines)
+    assert {line[2].split()[0] for line in lines} == {"river", "money"}
+
+
+def test_a_marked_word_is_asked_of_occurrences_alone(make_store: Make) -> None:
+    make_store(texts=["bank", "river", "money"])
+    made = make_store(unit="occurrence", texts=["a bank of stone", "the money"])
+    found = made.store.neighbours(marked="a [bank] of stone", k=2)
+    assert set(found["space"]) == {made.space}
+    assert found.notes == ()
