@@ -8,7 +8,7 @@ import pytest
 from synthetic import Synthetic, synthetic_store
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported, as embstore itself does it
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: tests share the machine with others
 
 SHARED = Path(__file__).parents[2] / "shared"
 

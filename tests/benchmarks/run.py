@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is, as embstore does; for all contenders
 
 from benchmark_encoding import encoding
 from benchmark_reading import centred, scale
@@ -51,7 +50,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds: not for the goals")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    gc.set_threshold(200_000)  # as the command line does, and for all contenders
+    gc.set_threshold(200_000)  # as the command line of embstore does, for its peers too
     results = run(
         options.only or list(BENCHMARKS), QUICK if options.quick else FULL, lambda m: print(m, file=sys.stderr)
     )
