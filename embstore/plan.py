@@ -63,6 +63,7 @@ def plan_jobs(
         CheckpointError, QueryError, UsageError: a checkpoint cannot do what is asked.
     """
     wanted = np.unique(np.fromiter(items, np.int64, len(items)))
+    skipped = [] if catalog is None else [row for row in catalog.skipped() if row[3] == "skipped" and row[1] in items]
     jobs = []
     for model in models:
         spaces = []
@@ -75,7 +76,8 @@ def plan_jobs(
                 continue
             stored.check_same_space(card)
             lacking = np.setdiff1d(wanted, catalog.ids(name), assume_unique=True)
-            unfit = _unfit(catalog, name, items, model, pooling, options)
+            known = [items[item] for space, item, *_ in skipped if space == name]
+            unfit = _unfit(known, model, pooling, options)
             missing = np.setdiff1d(lacking, np.fromiter(unfit, np.int64, len(unfit)))
             spaces.append(SpacePlan(stored, missing, len(wanted) - len(lacking), unfit))
         jobs.append(Job(model, options, tuple(spaces)))
@@ -85,18 +87,15 @@ def plan_jobs(
     return jobs
 
 
-def _unfit(
-    catalog: Catalog, space: str, items: Mapping[int, Item], model: Model, pooling: Pooling, options: Options
-) -> dict[int, str]:
-    """Return which items an earlier build skipped and this one would skip again: item id → reason.
+def _unfit(skipped: list[Item], model: Model, pooling: Pooling, options: Options) -> dict[int, str]:
+    """Return which items that an earlier build skipped this one would skip again: item id → reason.
 
     It takes the tokenizer alone, so that a build of which nothing else is missing does not load the weights.
     """
-    known = [row[1] for row in catalog.skipped() if row[0] == space and row[3] == "skipped" and row[1] in items]
-    if not known or options.long == "error":
+    if not skipped or options.long == "error":
         return {}
     bos, eos = model.tokenizer.template_strings(options.template)
-    passages = passages_of([items[item] for item in known], options.template, bos=bos, eos=eos)
+    passages = passages_of(skipped, options.template, bos=bos, eos=eos)
     plan = model.tokenizer.plan(passages, poolings=[pooling], long=options.long)
     return {one.item_id: one.reason for one in plan.skipped if one.outcome == "skipped"}
 

@@ -122,7 +122,8 @@ class Encoder:
     ) -> Plan:
         """Count what ``encode`` would do with the same arguments."""
         budget = batch_tokens or default_batch_tokens(self.device)
-        return self.tokenizer.plan(passages, poolings=poolings, batch_tokens=budget, long=long)
+        pad = self._contract.pads
+        return self.tokenizer.plan(passages, poolings=poolings, batch_tokens=budget, long=long, pad=pad)
 
     def encode(
         self,

@@ -27,13 +27,12 @@ def load_config(checkpoint: Checkpoint) -> Any:
             _remote_code(checkpoint, error)
             or (f"the config of {checkpoint.name!r} in {checkpoint.folder} cannot be read: {error}")
         ) from error
-    if (kind := _kind(config)) is None:
+    if _kind(config) is None:
         raise CheckpointError(
             f"{checkpoint.name!r} is a {config.model_type} model, which is not a text model that embstore can read. "
             "It reads text encoders (BERT, RoBERTa, MPNet …), decoders (GPT-2, Llama …), CLIP's text tower and the "
             "encoders of the T5 family."
         )
-    del kind
     return config
 
 

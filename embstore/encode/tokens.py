@@ -143,8 +143,12 @@ class Tokenizer:
         poolings: Collection[Pooling] = (),
         batch_tokens: int = CPU_BATCH_TOKENS,
         long: Long = "skip",
+        pad: bool = True,
     ) -> Plan:
-        """Count what encoding the passages would do. The arguments are those of ``Encoder.encode``."""
+        """Count what encoding the passages would do.
+
+        The arguments are those of ``Encoder.encode``, and whether the model's batches may be padded.
+        """
         n_passages = n_items = n_tokens = n_batches = 0
         skipped: list[Skipped] = []
         for texts, dropped in self.windows(passages, poolings=poolings, long=long):
@@ -152,7 +156,7 @@ class Tokenizer:
             n_passages += len(texts)
             n_items += sum(len(text.item_ids) for text in texts)
             n_tokens += sum(lengths)
-            n_batches += len(plan_batches(lengths, batch_tokens))
+            n_batches += len(plan_batches(lengths, batch_tokens, pad=pad))
             skipped += dropped
         return Plan(n_passages, n_items, n_tokens, n_batches, tuple(skipped))
 
