@@ -24,6 +24,14 @@ def test_one_row_per_space(make_store: Make) -> None:
     assert word["bytes"] == sum(path.stat().st_size for folder in folders for path in folder.iterdir())
 
 
+def test_a_damaged_index_card_is_said_and_hides_nothing_else(make_store: Make) -> None:
+    made = make_store(n=4)
+    card = made.paths.index(made.space, made.card.layers.members[1]).with_suffix(".json")
+    card.write_text(card.read_text().replace("cosine", "cosinf"))
+    row = made.store.info().to_pylist()[0]
+    assert (row["index"], row["items"]) == ("damaged", 4)
+
+
 def test_the_state_of_the_index(make_store: Make) -> None:
     made = make_store(n=4)
     assert made.store.info()["index"] == ["flat"]

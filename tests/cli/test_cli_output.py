@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from embstore_cli._options import Format
+from embstore_cli._output import _text
 from rich.cells import cell_len
 from synthetic import Synthetic
 
-from embstore import Store
+from embstore import Store, Table
 
 CALLS = {
     "query": ["query", "anisotropy", "--space", "toy.word.last"],
@@ -71,6 +73,14 @@ def test_nothing_is_cut_when_piped(cli, make_store) -> None:
     shown = cli("neighbours", "dog", "--layer", "all", "--store", made.root).stdout
     assert shown.count(long) == 41
     assert len(shown.splitlines()) == 2
+
+
+def test_one_long_text_does_not_fill_a_terminal_and_is_whole_elsewhere() -> None:
+    table = Table(("space", "text"), ({"space": "a", "text": "long " * 2000}, {"space": "b", "text": "short"}))
+    on_terminal, piped = (_text(table, Format.TABLE, width) for width in (80, None))
+    assert max(map(cell_len, on_terminal.splitlines())) <= 2 * 80 + len("space  ")
+    assert "…" in on_terminal
+    assert ("long " * 2000).rstrip() in piped
 
 
 def test_layers_go_down_and_spaces_across(cli, made: Synthetic) -> None:

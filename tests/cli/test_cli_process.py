@@ -82,12 +82,14 @@ def test_build_without_the_extra_names_it(process, tmp_path: Path, missing: str)
     assert not (tmp_path / "store").exists()
 
 
-def test_ctrl_c_while_loading_exits_with_130(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_while_loading_exits_with_130(tmp_path: Path, sent: str) -> None:
+    """SIGTERM, which batch schedulers send, ends a build as Ctrl-C does."""
     # The interrupt comes from inside, at the moment when the texts are read, so that the test depends on no clock.
     code = (
         "import os, signal, sys\n"
         "import embstore.texts as texts\n"
-        "texts.read_texts = lambda *a, **k: os.kill(os.getpid(), signal.SIGINT)\n"
+        f"texts.read_texts = lambda *a, **k: os.kill(os.getpid(), signal.{sent})\n"
         "from embstore_cli.main import run\n"
         "sys.argv = ['embstore', *sys.argv[1:]]\n"
         "run()\n"

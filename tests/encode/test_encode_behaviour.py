@@ -1,6 +1,7 @@
 """What does not change a vector, and what becomes of texts that cannot be embedded whole."""
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -65,8 +66,10 @@ def test_passages_are_consumed_in_windows(tiny, monkeypatch) -> None:
     assert seen > 20
 
 
-def test_the_plan_is_what_happens(tiny) -> None:
+@pytest.mark.parametrize("pads", [True, False])
+def test_the_plan_is_what_happens(tiny, monkeypatch: pytest.MonkeyPatch, pads: bool) -> None:
     encoder = tiny("opt")
+    monkeypatch.setattr(encoder, "_contract", replace(encoder._contract, pads=pads))
     given = [*passages(items(Unit.OCCURRENCE), encoder), passage(LONG), passage("", 2), passage("\ud800", 3)]
     plan = encoder.plan(given, batch_tokens=100)
     results = list(encoder.encode(given, poolings=[Pooling.LAST], batch_tokens=100))

@@ -16,6 +16,7 @@ from synthetic import Synthetic, synthetic_card, synthetic_items, synthetic_stor
 from embstore import Store, atomic
 from embstore.errors import EncodeError
 from embstore.storage import shards
+from embstore.storage import writer as writer_module
 from embstore.storage.paths import StorePaths
 from embstore.storage.writer import StoreWriter
 
@@ -186,6 +187,21 @@ def test_a_crash_at_any_step_leaves_a_sound_store(tmp_path: Path, monkeypatch: p
     assert made.verify().problems == ()
     assert made.info()["items"] == [20 if finished or len(first.shard_files) == 2 else 10]
     assert finished == (count < step)
+
+
+def test_what_was_gathered_is_written_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow model fills no shard for hours, and a kill must not cost them."""
+    made = synthetic_store(tmp_path / "store", n=4, n_shards=1, index=False)
+    items = {item.id: item for item in synthetic_items("word", ["one", "two", "three"])}
+    for seconds, n_shards in ((3600.0, 1), (-1.0, 3)):
+        monkeypatch.setattr(writer_module, "FLUSH_SECONDS", seconds)
+        with StoreWriter(tmp_path / f"{n_shards}") as store:
+            card = store.add_space(made.card)
+            with store.space_writer(card, items) as writer:
+                for item in items:
+                    writer.add(np.array([item]), np.ones((len(card.layers), 1, card.dim), np.float32))
+        assert len(StorePaths(tmp_path / f"{n_shards}").shards(card.space)) == n_shards
+        assert Store(tmp_path / f"{n_shards}").verify().ok
 
 
 def test_a_shard_is_committed_by_the_last_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
