@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -25,9 +24,6 @@ if TYPE_CHECKING:
 INDEX_FORMAT = 1
 KINDS = ("flat", "none")
 _ANEW = "Delete it, and an exact scan answers; build the same sources again to make it anew."
-
-# One index is in memory at a time; others may be hashed and brought to the disk meanwhile.
-_IN_MEMORY = Lock()
 
 Ids = NDArray[np.int64]
 Vectors = NDArray[np.floating]
@@ -113,8 +109,7 @@ def write_index(path: Path, blocks: Blocks, *, space: str, layer: int, dim: int,
     import faiss
 
     with atomic.temporary(path.parent) as temp:
-        with _IN_MEMORY:
-            n, n_zero = _fill(temp, blocks, dim)
+        n, n_zero = _fill(temp, blocks, dim)
         with temp.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         card = IndexCard(

@@ -1,5 +1,6 @@
 """One checkpoint's part of a build: encode what its spaces lack, write it, index it."""
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,9 @@ from embstore.storage.shards import Float16OverflowError, NonFiniteVectorError
 from embstore.storage.vectors import LayerVectors
 from embstore.storage.writer import SpaceWriter, StoreWriter
 from embstore.texts import Texts
+
+_INDEX_BYTES = 1 << 30
+"""How much the indexes that are built at once may take."""
 
 
 class Run:
@@ -82,8 +86,7 @@ class Run:
             if not behind:
                 continue
             self._observe(Progress("index", card.space, 0, len(behind), 0.0))
-            # Two at a time: one is hashed and brought to the disk while the next one is filled.
-            with self._timed(), ThreadPoolExecutor(2) as pool:
+            with self._timed(), ThreadPoolExecutor(_at_once(card, shards)) as pool:
                 for done, path in enumerate(pool.map(partial(_index, paths, card, shards), behind), 1):
                     self.n_bytes += path.stat().st_size
                     self._observe(Progress("index", card.space, done, len(behind), done / len(behind)))
@@ -140,10 +143,16 @@ def _index(paths: StorePaths, card: Card, shards: Sequence[Shard], layer: Layer)
     path = paths.index(card.space, layer)
     vectors = LayerVectors(shards, layer.id, card.dim)
     index.write_index(
-        path, vectors.map_with_ids(lambda ids, block: (ids, block)),
+        path, vectors.blocks(),
         space=card.space, layer=layer.id, dim=card.dim, shards=[shard.name for shard in shards],
     )  # fmt: skip
     return path
+
+
+def _at_once(card: Card, shards: Sequence[Shard]) -> int:
+    """Return how many indexes to build side by side: one more than there are cores, since each waits for the disk."""
+    n_bytes = sum(shard.path.stat().st_size for shard in shards) // len(card.layers)
+    return max(1, min((os.cpu_count() or 1) + 1, _INDEX_BYTES // max(1, n_bytes)))
 
 
 def _covers(path: Path, shards: Sequence[str]) -> bool:

@@ -8,6 +8,8 @@
     contract     what the model's hidden states are, verified by a probe
     inputs       token ids → the tensors of a forward pass
     pooling      hidden states → one vector an item
+    forward      a batch → its vectors
+    workers      batches side by side (with memory)
     encoder      all of these in one object
 
 Importing the package loads neither torch nor transformers; the first use of ``Encoder`` or ``Tokenizer`` does.

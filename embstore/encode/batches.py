@@ -56,10 +56,3 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int, *, pad: bool = True)
     if rows:
         batches.append(Batch(tuple(rows), width))
     return batches
-
-
-def halves(batch: Batch, lengths: Sequence[int]) -> list[Batch]:
-    """Split a batch of at least two rows into two."""
-    middle = (len(batch.rows) + 1) // 2
-    parts = batch.rows[:middle], batch.rows[middle:]
-    return [Batch(part, max(lengths[row] for row in part)) for part in parts]

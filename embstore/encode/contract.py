@@ -23,14 +23,14 @@ class Contract:
         n_blocks: L; ``hidden_states`` has L + 1 members.
         dim: their common width.
         top_form: which side of the final norm ``hidden_states[L]`` is from; None without a final norm.
-        norm: the final norm's module; None without one.
+        norm: the path of the final norm's module; None without one.
         pads: whether padding leaves the real tokens unchanged (within 1e-4 of their norm).
     """
 
     n_blocks: int
     dim: int
     top_form: TopForm | None
-    norm: Any
+    norm: str | None
     pads: bool
 
     def forward(self, model: Any, inputs: Mapping[str, "Tensor"]) -> tuple[list["Tensor"], "Tensor"]:
@@ -51,7 +51,8 @@ class Contract:
 
         with ExitStack() as stack:
             if self.norm is not None:
-                stack.callback(self.norm.register_forward_hook(record, with_kwargs=True).remove)
+                norm = model.get_submodule(self.norm)
+                stack.callback(norm.register_forward_hook(record, with_kwargs=True).remove)
             outputs = model(**inputs, output_hidden_states=True, return_dict=True)
         states = list(outputs.hidden_states)
         if sides:
@@ -97,8 +98,9 @@ class _Probe:
     def __init__(self, model: Any, inputs: Mapping[str, "Tensor"]) -> None:
         self.norms: dict[Any, tuple[Tensor, Tensor]] = {}
         self.outputs: dict[Any, Tensor] = {}
+        self._paths = {module: path for path, module in model.named_modules()}
         with ExitStack() as stack:
-            for path, module in model.named_modules():
+            for module, path in self._paths.items():
                 parts = path.split(".")
                 numbered = [part.isdigit() for part in parts]
                 if numbered[-1] or (_is_norm(module) and not any(numbered)):
@@ -115,14 +117,14 @@ class _Probe:
             if hasattr(first, "shape"):
                 self.norms[module] = first, result
 
-    def top(self) -> tuple[Any, "Tensor | None", TopForm | None]:
-        """The final norm, the top state before it, and which of its sides is ``hidden_states[L]``."""
+    def top(self) -> tuple[str | None, "Tensor | None", TopForm | None]:
+        """The final norm's path, the top state before it, and which of its sides is ``hidden_states[L]``."""
         top = self.states[-1]
         for norm, (raw, normed) in self.norms.items():
             if _is_norm(norm) and _same(normed, self.last):
                 form = TopForm.NORMED if _same(top, normed) else TopForm.RAW if _same(top, raw) else None
                 if form is not None and not self.is_block_output(normed):
-                    return norm, raw, form
+                    return self._paths[norm], raw, form
         return None, (top if _same(top, self.last) else None), None
 
     def is_block_output(self, state: "Tensor") -> bool:

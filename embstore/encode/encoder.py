@@ -3,21 +3,19 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from embstore.encode.batches import Batch, default_batch_tokens, halves, plan_batches
+from embstore.encode.batches import default_batch_tokens, plan_batches
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.contract import Contract, verify
-from embstore.encode.devices import is_out_of_memory, pick, release
+from embstore.encode.devices import pick
 from embstore.encode.extra import need, versions
+from embstore.encode.forward import Forward
 from embstore.encode.inputs import tensors
 from embstore.encode.models import load_config, load_model
-from embstore.encode.pooling import gather
 from embstore.encode.records import Encoded, Long, Plan, Skipped
 from embstore.encode.spans import Text
 from embstore.encode.tokens import Tokenizer
-from embstore.errors import CheckpointError, EncodeError, UsageError
+from embstore.encode.workers import run
+from embstore.errors import CheckpointError, UsageError
 from embstore.space import Layers, Pooling, Template, Unit
 from embstore.text import Passage
 
@@ -165,74 +163,16 @@ class Encoder:
         if set(poolings) != {Pooling.PROJECTION} and not set(chosen) <= set(self.layers.ids):
             raise UsageError(f"{self.checkpoint.name!r} has the layers {self.layers.ids}, not {chosen}.")
         budget = batch_tokens or default_batch_tokens(self.device)
-        return self._encode(passages, list(dict.fromkeys(poolings)), chosen, budget, long)
+        forward = Forward(self._model, self._contract, self.tokenizer.pad_id, list(dict.fromkeys(poolings)), chosen)
+        return run(forward, self._batches(passages, poolings, budget, long), budget)
 
-    def _encode(
-        self,
-        passages: Iterable[Passage],
-        poolings: Sequence[Pooling],
-        layers: Sequence[int],
-        batch_tokens: int,
-        long: Long,
-    ) -> Iterator[Encoded | Skipped]:
+    def _batches(
+        self, passages: Iterable[Passage], poolings: Sequence[Pooling], batch_tokens: int, long: Long
+    ) -> Iterator[list[Text] | Skipped]:
         for texts, skipped in self.tokenizer.windows(passages, poolings=poolings, long=long):
             yield from skipped
-            lengths = [len(text.ids) for text in texts]
-            batches = plan_batches(lengths, batch_tokens, pad=self._contract.pads)[::-1]
-            limit = batch_tokens
-            while batches:
-                batch = batches.pop()
-                if batch.size > limit and len(batch.rows) > 1:
-                    batches += halves(batch, lengths)[::-1]
-                elif (result := self._attempt(texts, batch, poolings, layers)) is not None:
-                    yield result
-                else:
-                    # Later batches are as large: what did not fit once is not tried again.
-                    limit = batch.size // 2
-                    batches.append(batch)
-
-    def _attempt(
-        self, texts: Sequence[Text], batch: Batch, poolings: Sequence[Pooling], layers: Sequence[int]
-    ) -> Encoded | None:
-        """Run a batch of the texts; None where the memory does not suffice and it can be split."""
-        chosen = [texts[row] for row in batch.rows]
-        try:
-            vectors = self._vectors(chosen, batch.width, poolings, layers)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if len(chosen) == 1:
-                raise EncodeError(
-                    f"a text of {batch.width} tokens does not fit in the memory of {self.device!r}, even alone: "
-                    "leave it out, or use another --device or a smaller model."
-                ) from error
-        else:
-            ids = np.array([item for text in chosen for item in text.item_ids], dtype=np.int64)
-            return Encoded(ids, vectors, len(chosen), sum(len(text.ids) for text in chosen))
-        release(self._model.device)
-        return None
-
-    def _vectors(
-        self, texts: Sequence[Text], width: int, poolings: Sequence[Pooling], layers: Sequence[int]
-    ) -> dict[Pooling, NDArray[np.float32]]:
-        """Return the vectors of one batch, float32 (layers, n, dim) for each pooling."""
-        torch, model = need("torch"), self._model
-        n = sum(len(text.item_ids) for text in texts)
-        vectors: dict[Pooling, NDArray[np.float32]] = {}
-        with torch.inference_mode():
-            states, last = self._contract.forward(model, tensors(model, texts, pad_id=self.tokenizer.pad_id))
-            for pooling in poolings:
-                pool = gather(texts, width, pooling, model.device)
-                if pooling is Pooling.PROJECTION:
-                    # As in transformers, it is the end mark's state after the final norm that is projected.
-                    vectors[pooling] = model.text_projection(pool(last)).unsqueeze(0).cpu().numpy()
-                    continue
-                block = np.empty((len(layers), n, self.dim), dtype=np.float32)
-                target = torch.from_numpy(block)
-                for place, layer in enumerate(layers):
-                    target[place].copy_(pool(states[layer]))
-                vectors[pooling] = block
-        return vectors
+            for batch in plan_batches([len(text.ids) for text in texts], batch_tokens, pad=self._contract.pads):
+                yield [texts[row] for row in batch.rows]
 
 
 def _probe(model: Any, tokenizer: Tokenizer) -> Contract:

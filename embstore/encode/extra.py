@@ -1,6 +1,5 @@
 """The optional libraries: asked for by name, so that a missing one is a message and not a traceback."""
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,22 +16,11 @@ def need(module: str) -> Any:
     Raises:
         CheckpointError: it is not installed.
     """
-    _spin_shortly()
     try:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
         raise CheckpointError(f"encoding needs {package}, which cannot be imported ({error}): {EXTRA}") from error
-
-
-def _spin_shortly() -> None:
-    """Let torch's threads wait for each other for half a millisecond before they sleep; OpenMP reads it once.
-
-    By default they spin. Where any other thread has one of the cores, a forward pass then takes ten times as long;
-    with this it takes twice as long, and on an idle machine five percent longer.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "8000")
 
 
 def versions() -> dict[str, str]:

@@ -77,10 +77,11 @@ def is_unicode(text: str) -> bool:
 
 
 def _overlap(offsets: Sequence[tuple[int, int]], special: Sequence[int], span: Span) -> list[int]:
+    first, last = span.start, span.end
     return [
         position
-        for position, ((start, end), mark) in enumerate(zip(offsets, special, strict=True))
-        if not mark and start < span.end and end > span.start
+        for position, (start, end) in enumerate(offsets)
+        if start < last and end > first and not special[position]
     ]
 
 

@@ -77,16 +77,19 @@ def begin_position(ids: Sequence[int], begin: Mark) -> int | None:
     return 0 if ids and begin.id is not None and ids[0] == begin.id else None
 
 
-def end_position(ids: Sequence[int], end: Mark, config: Any) -> int | None:
+def end_position(ids: Sequence[int], end: Mark, clip_eos: int | None) -> int | None:
     """Return where the end mark is, or None where there is none.
 
-    CLIP: where transformers pools, the first ``eos_token_id``; with the legacy value 2 in the config, which is not the
-    tokenizer's, the first of the highest ids (transformers PR 24773). Else the last token, if it is the end mark.
+    Args:
+        ids: the token ids of a text.
+        end: the end mark.
+        clip_eos: the ``eos_token_id`` in CLIP's config; None for other models. The mark is where transformers pools,
+            the first of these; with the legacy value 2, which is not the tokenizer's, the first of the highest ids
+            (transformers PR 24773).
     """
     if not ids:
         return None
-    if is_clip(config):
-        eos = config.get_text_config().eos_token_id
-        wanted = max(ids) if eos == 2 else eos
+    if clip_eos is not None:
+        wanted = max(ids) if clip_eos == 2 else clip_eos
         return ids.index(wanted) if wanted in ids else None
     return len(ids) - 1 if end.id is not None and ids[-1] == end.id else None

@@ -16,8 +16,11 @@ from embstore.errors import CheckpointError, UsageError
 from embstore.space import Pooling, Template, Unit, check_pooling
 from embstore.text import Passage
 
-WINDOW = 16384
-"""Passages that are tokenised and planned together: it bounds the memory, and is enough to fill the batches."""
+FIRST_WINDOW, WINDOW = 2048, 16384
+"""Passages that are tokenised and planned together: it bounds the memory, and is enough to fill the batches.
+
+The first window is small, so that the model need not wait for it.
+"""
 
 
 class Tokenizer:
@@ -38,7 +41,8 @@ class Tokenizer:
         self.pad_id: int = 0 if hf.pad_token_id is None else hf.pad_token_id
         self.causal = is_causal(config)
         self.has_projection = is_clip(config)
-        self._hf, self._config = hf, config
+        self._clip_eos: int | None = config.get_text_config().eos_token_id if self.has_projection else None
+        self._hf = hf
         self._has_type_ids = "token_type_ids" in hf.model_input_names
         self._begin, self._end = marks(hf)
         self.vocab_size: int = config.get_text_config().vocab_size
@@ -178,8 +182,10 @@ class Tokenizer:
             TooLongError: a text is too long, and ``long`` is ``error``.
         """
         stream = iter(passages)
-        while window := list(islice(stream, WINDOW)):
+        size = min(FIRST_WINDOW, WINDOW)
+        while window := list(islice(stream, size)):
             yield self._window(window, poolings, long)
+            size = WINDOW
 
     def _window(
         self, passages: list[Passage], poolings: Collection[Pooling], long: Long
@@ -234,7 +240,7 @@ class Tokenizer:
             [],
             [],
             begin_position(ids, self._begin),
-            end_position(ids, self._end, self._config),
+            end_position(ids, self._end, self._clip_eos),
         )
         return place(passage, text, tokens, poolings, cut=cut, n_tokens=n_tokens)
 
@@ -244,4 +250,4 @@ class Tokenizer:
         word, _ = template.render("a", bos=bos, eos=eos)
         ids = self._tokenise([word])[0].ids
         begins = begin_position(ids, self._begin) is not None
-        return begins, end_position(ids, self._end, self._config) is not None
+        return begins, end_position(ids, self._end, self._clip_eos) is not None

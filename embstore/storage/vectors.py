@@ -76,6 +76,13 @@ class LayerVectors:
             while waiting:
                 yield from _kept(waiting.popleft())
 
+    def blocks(self) -> Iterator[tuple[Ids, Block]]:
+        """Yield the ids and vectors of each block, read as they are asked for."""
+        for task in self._groups():
+            ids, block = self._read(*task)
+            if len(ids):
+                yield ids, block
+
     def ids(self) -> Ids:
         """Return the ids of these items, ascending, without reading their vectors."""
         parts = [np.empty(0, np.int64)]

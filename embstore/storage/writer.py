@@ -106,8 +106,8 @@ class SpaceWriter:
         self._card = card
         self._items = items
         self._capacity = max(1, shard_bytes // (4 * card.dim * len(card.layers)))
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="embstore-writer")
-        self._writing: Future[None] | None = None
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="embstore-writer")
+        self._writing: list[Future[tuple[Shard, int]]] = []
         self.shards: list[Shard] = []
         self.n_written = 0
         self._begin()
@@ -118,7 +118,7 @@ class SpaceWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         try:
             if kind is None or issubclass(kind, KeyboardInterrupt):
-                self._flush()
+                self._submit()  # the last one beside the one before it, if that is not done
                 self._wait()
         finally:
             self._pool.shutdown(wait=True)
@@ -151,22 +151,25 @@ class SpaceWriter:
 
     def _flush(self) -> None:
         self._wait()
+        self._submit()
+
+    def _submit(self) -> None:
         if self._blocks:
-            self._writing = self._pool.submit(self._write, self._blocks)
+            self._writing.append(self._pool.submit(self._write, self._blocks))
             self._begin()
 
     def _wait(self) -> None:
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            writing.result()
+        while self._writing:
+            shard, n = self._writing.pop(0).result()
+            self.shards.append(shard)
+            self.n_written += n
 
-    def _write(self, blocks: list[Block]) -> None:
+    def _write(self, blocks: list[Block]) -> tuple[Shard, int]:
         ids = np.concatenate([ids for ids, _ in blocks])
         self._store.add_items(self._items[item] for item in ids.tolist())
         card = self._card
         vectors = (np.concatenate([block[place] for _, block in blocks]) for place in range(len(card.layers)))
-        self.shards.append(write_shard(self._store.paths, card.space, card.layers, ids, vectors, card.dtype))
-        self.n_written += len(ids)
+        return write_shard(self._store.paths, card.space, card.layers, ids, vectors, card.dtype), len(ids)
 
 
 def _with_context(item: Item) -> Iterable[Item]:

@@ -1,6 +1,6 @@
 """A process that builds stores when it is told to.
 
-It is one of its own because embstore sets, before torch is loaded, how its threads wait: the peers keep the default.
+It is one of its own because embstore sets how the process keeps freed memory: the peers keep the default.
 A folder comes in on each line of standard input, and the seconds of its build go out.
 """
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embstore.encode.batches import Batch, default_batch_tokens, halves, plan_batches
+from embstore.encode.batches import default_batch_tokens, plan_batches
 
 LENGTHS = st.lists(st.integers(0, 300), max_size=200)
 BUDGETS = st.integers(1, 2000)
@@ -37,15 +37,6 @@ def test_the_budget_holds_but_for_single_texts(lengths: list[int], budget: int) 
 def test_the_longest_come_first(lengths: list[int], budget: int) -> None:
     widths = [batch.width for batch in plan_batches(lengths, budget)]
     assert widths == sorted(widths, reverse=True)
-
-
-@given(st.lists(st.integers(1, 50), min_size=2, max_size=50))
-def test_halves_keep_every_row(lengths: list[int]) -> None:
-    batch = Batch(tuple(range(len(lengths))), max(lengths))
-    parts = halves(batch, lengths)
-    assert len(parts) == 2
-    assert parts[0].rows + parts[1].rows == batch.rows
-    assert all(part.rows and part.width == max(lengths[row] for row in part.rows) for part in parts)
 
 
 @pytest.mark.parametrize(("device", "budget"), [("cpu", 1024), ("cuda:0", 16384), ("mps", 16384)])

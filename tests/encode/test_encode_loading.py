@@ -161,8 +161,8 @@ def test_a_model_that_padding_disturbs_is_never_padded(copy, monkeypatch) -> Non
 
     def without_mask(*args, **kwargs):
         model, has_projection = load(*args, **kwargs)
-        forward = model.forward
-        monkeypatch.setattr(model, "forward", lambda *a, **k: forward(*a, **(k | {"attention_mask": None})))
+        kind, forward = type(model), type(model).forward
+        monkeypatch.setattr(kind, "forward", lambda self, **k: forward(self, **(k | {"attention_mask": None})))
         return model, has_projection
 
     monkeypatch.setattr("embstore.encode.encoder.load_model", without_mask)

@@ -1,0 +1,88 @@
+"""One batch through the model."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.encode.contract import Contract
+from embstore.encode.devices import is_out_of_memory, release
+from embstore.encode.extra import need
+from embstore.encode.inputs import tensors
+from embstore.encode.pooling import gather
+from embstore.encode.records import Encoded
+from embstore.encode.spans import Text
+from embstore.errors import EncodeError
+from embstore.space import Pooling
+
+Texts = Sequence[Text]
+
+
+@dataclass(frozen=True)
+class Forward:
+    """One copy of the model, and what is taken from a pass through it.
+
+    Attributes:
+        model: the transformers model.
+        contract: what its hidden states are.
+        pad_id: the id that fills up a batch.
+        poolings: at least one.
+        layers: the layers to keep, for all poolings but ``projection``.
+    """
+
+    model: Any
+    contract: Contract
+    pad_id: int
+    poolings: Sequence[Pooling]
+    layers: Sequence[int]
+
+    def twin(self) -> "Forward":
+        """Return a copy that may run beside this one: modules and buffers of its own, the same weights."""
+        weights = {id(weight): weight for weight in self.model.parameters()}
+        return replace(self, model=copy.deepcopy(self.model, weights))
+
+    def __call__(self, texts: Texts) -> Encoded | None:
+        """Run a batch of texts; None where the memory does not suffice and it can be split.
+
+        Raises:
+            EncodeError: the memory does not suffice for one text.
+        """
+        width = max(len(text.ids) for text in texts)
+        try:
+            vectors = self._vectors(texts, width)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(texts) == 1:
+                raise EncodeError(
+                    f"a text of {width} tokens does not fit in the memory of {str(self.model.device)!r}, even alone: "
+                    "leave it out, or use another --device or a smaller model."
+                ) from error
+        else:
+            ids = np.array([item for text in texts for item in text.item_ids], dtype=np.int64)
+            return Encoded(ids, vectors, len(texts), sum(len(text.ids) for text in texts))
+        release(self.model.device)
+        return None
+
+    def _vectors(self, texts: Texts, width: int) -> dict[Pooling, NDArray[np.float32]]:
+        """Return the vectors of one batch, float32 (layers, n, dim) for each pooling."""
+        torch, model = need("torch"), self.model
+        n = sum(len(text.item_ids) for text in texts)
+        vectors: dict[Pooling, NDArray[np.float32]] = {}
+        with torch.inference_mode():
+            states, last = self.contract.forward(model, tensors(model, texts, pad_id=self.pad_id))
+            for pooling in self.poolings:
+                pool = gather(texts, width, pooling, model.device)
+                if pooling is Pooling.PROJECTION:
+                    # As in transformers, it is the end mark's state after the final norm that is projected.
+                    vectors[pooling] = model.text_projection(pool(last)).unsqueeze(0).cpu().numpy()
+                    continue
+                block = np.empty((len(self.layers), n, self.contract.dim), dtype=np.float32)
+                target = torch.from_numpy(block)
+                for place, layer in enumerate(self.layers):
+                    target[place].copy_(pool(states[layer]))
+                vectors[pooling] = block
+        return vectors

@@ -1,0 +1,124 @@
+"""Batches side by side: the same vectors in the same order, whatever the number of workers."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+import torch
+from encode_texts import items, passages
+
+from embstore.encode import Encoded, Encoder, Skipped
+from embstore.encode.forward import Forward
+from embstore.encode.spans import Text
+from embstore.encode.workers import halves, run
+from embstore.space import Pooling, Unit
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def text(n_tokens: int, item: int = 0) -> Text:
+    return Text([5 + item % 7] * n_tokens, None, [item], [[n_tokens - 1]], None, None)
+
+
+def forward_of(encoder: Encoder) -> Forward:
+    return Forward(encoder._model, encoder._contract, 0, [Pooling.LAST, Pooling.MEAN], encoder.layers.ids)
+
+
+@pytest.mark.parametrize("name", ["bert", "gpt2", "clip", "t5", "llama"])
+def test_vectors_and_order_do_not_depend_on_the_workers(tiny, name: str) -> None:
+    encoder: Encoder = tiny(name)
+    given = passages(items(Unit.OCCURRENCE), encoder)
+    runs = []
+    for n in (1, 2, 5):
+        with threads(n):
+            runs.append(list(encoder.encode(given, poolings=[Pooling.LAST], batch_tokens=40)))
+            assert torch.get_num_threads() == n
+    assert len(runs[0]) > 5
+    for one, *others in zip(*runs, strict=True):
+        assert isinstance(one, Encoded)
+        for other in others:
+            assert np.array_equal(one.item_ids, other.item_ids)
+            np.testing.assert_allclose(one.vectors[Pooling.LAST], other.vectors[Pooling.LAST], rtol=1e-4, atol=1e-5)
+
+
+def test_several_batches_are_in_the_model_at_once(tiny, monkeypatch) -> None:
+    forward = forward_of(tiny("gpt2"))
+    together = threading.Barrier(3, timeout=30)
+    call = Forward.__call__
+
+    def met(self: Forward, texts: list[Text]) -> Encoded | None:
+        together.wait()
+        return call(self, texts)
+
+    monkeypatch.setattr(Forward, "__call__", met)
+    with threads(3):
+        results = list(run(forward, [[text(4, n)] for n in range(6)], 8))
+    assert [result.item_ids.tolist() for result in results] == [[n] for n in range(6)]
+
+
+def test_a_twin_has_modules_of_its_own_and_the_same_weights(tiny) -> None:
+    forward = forward_of(tiny("llama"))
+    twin = forward.twin()
+    assert not set(forward.model.modules()) & set(twin.model.modules())
+    assert [w.data_ptr() for w in twin.model.parameters()] == [w.data_ptr() for w in forward.model.parameters()]
+    assert all(
+        mine.data_ptr() != its.data_ptr()
+        for mine, its in zip(forward.model.buffers(), twin.model.buffers(), strict=True)
+    )
+
+
+def test_what_is_skipped_is_passed_on(tiny) -> None:
+    gone = Skipped(7, "no tokens", "skipped", 0)
+    results = list(run(forward_of(tiny("gpt2")), [gone, [text(3, 1)], gone], 8))
+    assert len(results) == 3
+    assert results.count(gone) == 2
+    assert list(run(forward_of(tiny("gpt2")), [gone], 8)) == [gone]
+    assert list(run(forward_of(tiny("gpt2")), [], 8)) == []
+
+
+@pytest.mark.parametrize("n_workers", [1, 4])
+def test_every_text_comes_once_when_the_memory_is_short(tiny, monkeypatch, n_workers: int) -> None:
+    sizes = []
+    call = Forward.__call__
+
+    def limited(self: Forward, texts: list[Text]) -> Encoded | None:
+        sizes.append(len(texts))
+        return call(self, texts) if len(texts) <= 2 else None
+
+    monkeypatch.setattr(Forward, "__call__", limited)
+    batches = [[text(2, 10 * batch + row) for row in range(8)] for batch in range(6)]
+    with threads(n_workers):
+        results = list(run(forward_of(tiny("gpt2")), batches, 16))
+    assert sorted(item for result in results for item in result.item_ids.tolist()) == sorted(
+        one.item_ids[0] for batch in batches for one in batch
+    )
+    # At each of the two sizes that do not fit, only those that were under way before the first of them failed.
+    assert sum(size > 2 for size in sizes) <= 2 * (2 * n_workers)
+
+
+def test_leaving_early_stops_the_workers_and_gives_torch_its_threads_back(tiny) -> None:
+    with threads(3):
+        results = run(forward_of(tiny("gpt2")), ([text(4, n)] for n in range(1000)), 8)
+        next(results)
+        results.close()
+        assert torch.get_num_threads() == 3
+    assert not any(thread.name.startswith("embstore-encoder") for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize("n", range(2, 8))
+def test_halves_keep_every_text(n: int) -> None:
+    texts = [text(1, item) for item in range(n)]
+    first, second = halves(texts)
+    assert [*first, *second] == texts
+    assert len(second) >= 1
+    assert 0 <= len(first) - len(second) <= 1
