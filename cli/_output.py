@@ -78,9 +78,10 @@ def _aligned(table: "Table", width: int | None) -> str:
     longest = None if width is None or table.pivot else 2 * width
     lines = [[_fitted(_plain(cell), longest) for cell in line] for line in lines]
     fixed = len(table.pivot.down) if table.pivot else 1
+    together = len(table.pivot.values) if table.pivot and not table.pivot.joined else 1
     widths = [max(cell_len(row[i]) for row in [header, *lines]) for i in range(len(header))]
     blocks = []
-    for columns in _columns_that_fit(widths, fixed, width):
+    for columns in _columns_that_fit(widths, fixed, together, width):
         rows = (
             "  ".join(row[i] + " " * (widths[i] - cell_len(row[i])) for i in columns).rstrip()
             for row in [header, *lines]
@@ -101,17 +102,27 @@ def _fitted(cell: str, longest: int | None) -> str:
     return cell if longest is None or cell_len(cell) <= longest else set_cell_size(cell, longest - 1) + "…"
 
 
-def _columns_that_fit(widths: Sequence[int], fixed: int, width: int | None) -> Iterable[list[int]]:
-    """Yield groups of columns, each with the first ``fixed`` ones, that fit the width (at least one more each)."""
+def _columns_that_fit(widths: Sequence[int], fixed: int, together: int, width: int | None) -> Iterable[list[int]]:
+    """Yield groups of columns, each with the first ``fixed`` ones, that fit the width (at least one more each).
+
+    Columns that belong ``together`` (those of one space) stay so if they fit by themselves.
+    """
     head = list(range(min(fixed, len(widths))))
+    rest = list(range(len(head), len(widths)))
+    parts = [rest[at : at + together] for at in range(0, len(rest), together)]
+    if width is not None and any(_total(widths, [*head, *part]) > width for part in parts):
+        parts = [[column] for column in rest]
     group = list(head)
-    for column in range(len(head), len(widths)):
-        total = sum(widths[i] + 2 for i in [*group, column]) - 2
-        if width is not None and total > width and len(group) > len(head):
+    for part in parts:
+        if width is not None and _total(widths, [*group, *part]) > width and len(group) > len(head):
             yield group
             group = list(head)
-        group.append(column)
+        group += part
     yield group
+
+
+def _total(widths: Sequence[int], columns: Sequence[int]) -> int:
+    return sum(widths[column] + 2 for column in columns) - 2
 
 
 def _write_file(data: bytes, output: Path) -> None:

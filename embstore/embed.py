@@ -22,7 +22,7 @@ def embed_item(card: Card, item: Item) -> Mapping[int, NDArray[np.float32]]:
         EncodeError: the text has no tokens or is longer than the context.
     """
     encoder = _load(_same_checkpoint(card))
-    bos, eos = encoder.template_strings(card.template)
+    bos, eos = encoder.tokenizer.template_strings(card.template)
     passages = passages_of([item], card.template, bos=bos, eos=eos)
     layers = None if card.pooling is Pooling.PROJECTION else card.layers
     for result in encoder.encode(passages, poolings=[card.pooling], layers=layers):

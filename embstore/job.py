@@ -173,7 +173,7 @@ class Job:
 
     def passages(self, items: list[Item]) -> Iterator[Passage]:
         """Yield the passages of items."""
-        bos, eos = self.model.encoder.template_strings(self.options.template)
+        bos, eos = self.model.encoder.tokenizer.template_strings(self.options.template)
         return passages_of(items, self.options.template, bos=bos, eos=eos)
 
     def encode(self, passages: Iterable[Passage], group: list[SpacePlan]) -> Iterator[Encoded | Skipped]:

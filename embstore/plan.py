@@ -121,9 +121,9 @@ def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: C
         versions = stored.versions
     else:
         encoder = model.encoder
-        encoder.check(options.unit, pooling, options.template)
+        encoder.tokenizer.check(options.unit, pooling, options.template)
         full, dim = encoder.layers_of(pooling), encoder.dim_of(pooling)
-        architecture, max_tokens = encoder.architecture, encoder.max_tokens
+        architecture, max_tokens = encoder.architecture, encoder.tokenizer.max_tokens
         versions = {"embstore": __version__, **encoder.versions}
     return Card(
         space=name, model=checkpoint.name, checkpoint=checkpoint.id, revision=checkpoint.revision,

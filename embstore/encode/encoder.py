@@ -16,7 +16,7 @@ from embstore.encode.spans import Text
 from embstore.encode.tokens import Tokenizer
 from embstore.encode.workers import run
 from embstore.errors import CheckpointError, UsageError
-from embstore.space import Layers, Pooling, Template, Unit
+from embstore.space import Layers, Pooling
 from embstore.text import Passage
 
 _PROBE = ("The quick brown fox jumps over the lazy dog.", "a dog")
@@ -71,21 +71,6 @@ class Encoder:
         contract = _probe(model, tokenizer)
         return cls(checkpoint, tokenizer, model, contract)
 
-    @property
-    def max_tokens(self) -> int | None:
-        """The longest input in tokens, special tokens counted; None where nothing limits it."""
-        return self.tokenizer.max_tokens
-
-    @property
-    def bos(self) -> str | None:
-        """What ``{bos}`` stands for; see ``Tokenizer.bos``."""
-        return self.tokenizer.bos
-
-    @property
-    def eos(self) -> str | None:
-        """What ``{eos}`` stands for; see ``Tokenizer.eos``."""
-        return self.tokenizer.eos
-
     def dim_of(self, pooling: Pooling) -> int:
         """Return the length of a vector of this pooling."""
         if pooling is Pooling.PROJECTION and self.tokenizer.has_projection:
@@ -97,18 +82,6 @@ class Encoder:
         if pooling is Pooling.PROJECTION:
             return Layers.of_projection(self.layers.n_blocks, self.layers.top_form)
         return self.layers
-
-    def template_strings(self, template: Template) -> tuple[str, str]:
-        """Return what ``{bos}`` and ``{eos}`` stand for; see ``Tokenizer.template_strings``."""
-        return self.tokenizer.template_strings(template)
-
-    def default_pooling(self, unit: Unit, template: Template) -> Pooling:
-        """Return the pooling where the user names none; see ``Tokenizer.default_pooling``."""
-        return self.tokenizer.default_pooling(unit, template)
-
-    def check(self, unit: Unit, pooling: Pooling, template: Template) -> None:
-        """Raise unless the checkpoint has the pooling for the unit; see ``Tokenizer.check``."""
-        self.tokenizer.check(unit, pooling, template)
 
     def plan(
         self,

