@@ -32,7 +32,7 @@ def compare(encoder: Encoder, witness: Witness, unit: Unit, template: Template, 
         for pooling in poolings:
             found[pooling] |= by_id(result, pooling)
     # The template's marks are tokens like any other to the tokenizer, where it does not add them itself.
-    fields = [f"{{{name}}}" in template.pattern and bool(getattr(encoder, name)) for name in ("bos", "eos")]
+    fields = [f"{{{name}}}" in template.pattern and bool(getattr(encoder.tokenizer, name)) for name in ("bos", "eos")]
     alone = unit is not Unit.OCCURRENCE and template.pattern.replace("{bos}", "").replace("{eos}", "") == "{text}"
     marks = (int(fields[0]), int(fields[1])) if alone else None
     worst_of_all = 0.0
