@@ -39,6 +39,15 @@ TemplateText = Annotated[
     str | None,
     typer.Option("--template", metavar="TEXT", help="Keep the spaces of this template, as in 'This is {text}'."),
 ]
+Transforms = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--transform",
+        metavar="NAME",
+        help="Transform the vectors first, fitted on the selected items (repeatable, left to right): center, "
+        "standardize, abtt:K, abtt-original:K, drop:138,378 or whiten.",
+    ),
+]
 OutputFormat = Annotated[Format, typer.Option("--format", metavar="|".join(Format), help="How the result is written.")]
 OutputFile = Annotated[
     Path | None,

@@ -79,12 +79,18 @@ def _lines() -> Callable[[Progress], None]:
 
 
 def _doing(progress: Progress) -> str:
-    verb = {"load": "loading", "encode": "embedding with", "index": "indexing"}[progress.stage]
+    verbs = {
+        "fetch": "downloading", "load": "loading", "encode": "embedding with", "index": "indexing",
+        "measure": "measuring",
+    }  # fmt: skip
+    verb = verbs[progress.stage]
     return f"{verb} {progress.subject}"
 
 
 def _count(progress: Progress, seconds: float) -> str:
     """Return how much is done, and after the first second how fast: ``512 of 2,000, 380/s``."""
+    if progress.stage == "fetch":
+        return f"{size(progress.done)} of {size(progress.total)}" if progress.total else size(progress.done)
     if not progress.total:
         return ""
     count = f"{progress.done:,} of {progress.total:,}"

@@ -17,8 +17,8 @@ def build(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE",
-            help="Files (.txt, .csv, .tsv, .jsonl, .parquet), - for standard input, or a dataset's name.  "
-            "[default: words]",
+            help="Files (.txt, .csv, .tsv, .jsonl, .parquet), - for standard input, or datasets by name "
+            "(see: embstore datasets).  [default: words]",
         ),
     ] = None,
     model: Annotated[
@@ -31,13 +31,14 @@ def build(
         ),
     ] = None,
     unit: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--unit",
             metavar=UNITS,
-            help="What a vector stands for; occurrence: each word of each sentence, in its context.",
+            help="What a vector stands for; occurrence: each word of each sentence, in its context.  [default: what a "
+            "dataset is of, each unit in a space of its own; else word]",
         ),
-    ] = "word",
+    ] = None,
     pooling: Annotated[
         list[str] | None,
         typer.Option(
@@ -67,7 +68,10 @@ def build(
             help="Column of a table that holds texts (repeatable).  [default: text, or the only one]",
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="Stop after N texts.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", metavar="N", help="Stop after N texts; half a dataset is not kept as a dataset."),
+    ] = None,
     per_text: Annotated[
         int | None, typer.Option("--per-text", metavar="N", help="Of occurrences, draw N from each sentence.")
     ] = None,

@@ -9,7 +9,7 @@ import typer  # noqa: E402
 
 from embstore import __version__  # noqa: E402
 
-from . import build, info, neighbours, query, verify  # noqa: E402
+from . import build, datasets, info, neighbours, query, reproduce, verify  # noqa: E402
 from ._help import Command, Commands  # noqa: E402
 
 app = typer.Typer(
@@ -33,11 +33,15 @@ def embstore(version: bool = typer.Option(False, "--version", help="Show the ver
 
 
 app.command("build", cls=Command, short_help="Embed texts, every layer, and index them.")(build.build)
+app.add_typer(datasets.app, name="datasets", short_help="List, fetch and add datasets.")
 app.add_typer(query.app, name="query", short_help="Compute a metric for each space and layer.")
 app.command("neighbours", cls=Command, short_help="Show the nearest items of a text (also: neighbors).")(
     neighbours.neighbours
 )
 app.command("neighbors", cls=Command, hidden=True)(neighbours.neighbours)
+app.command("reproduce", cls=Command, short_help="Measure a paper's figures beside the published ones.")(
+    reproduce.reproduce
+)
 app.command("info", short_help="Show what a store holds.")(info.info)
 app.command("verify", short_help="Check every file of a store.")(verify.verify)
 

@@ -15,6 +15,7 @@ from ._options import (
     Spaces,
     StoreDir,
     TemplateText,
+    Transforms,
     UnitName,
 )  # fmt: skip
 from ._output import emit
@@ -38,6 +39,7 @@ def neighbours(
     unit: UnitName = None,
     pooling: PoolingName = None,
     template: TemplateText = None,
+    transform: Transforms = None,
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
@@ -48,6 +50,6 @@ def neighbours(
 
         found = Store(store).neighbours(
             texts or (), marked=marked or (), models=model or (), spaces=space or (), unit=unit, pooling=pooling,
-            template=template, layers=layer, k=k, embed=embed,
+            template=template, layers=layer, k=k, embed=embed, transforms=transform or (),
         )  # fmt: skip
         emit(found, form, output)

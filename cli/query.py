@@ -1,6 +1,8 @@
 """``embstore query``: one command per metric, made from the table of metrics."""
 
 import inspect
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -17,6 +19,7 @@ from ._options import (
     Spaces,
     StoreDir,
     TemplateText,
+    Transforms,
     UnitName,
 )  # fmt: skip
 from ._output import emit, say
@@ -44,21 +47,50 @@ def _query(
     sample: Annotated[
         int | None, typer.Option("--sample", metavar="N", help="Draw N items at random, without replacement.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the draw.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", metavar="S", help="Seed of everything that is drawn (sample, bootstrap, permutations)."),
+    ] = 0,
+    transform: Transforms = None,
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Show formula, citation, estimator, columns and options; compute nothing."),
+    ] = False,
     **parameters: Any,
 ) -> None:
     metric = parameters.pop("metric")
     with explained():
+        if explain:
+            _explain(metric, form, output)
+            return
         from embstore.store import Store
 
         result = Store(store).query(
             metric, models=model or (), spaces=space or (), unit=unit, pooling=pooling, template=template, layers=layer,
-            where=where, sample=sample, seed=seed, **parameters,
+            where=where, sample=sample, seed=seed, transforms=transform or (), **parameters,
         )  # fmt: skip
         emit(result, form, output)
+
+
+def _explain(name: str, form: Format, output: Path | None) -> None:
+    from embstore.errors import UsageError
+    from embstore.metrics import get_metric
+    from embstore.metrics.explain import Explanation
+
+    explanation = Explanation(get_metric(name))
+    if form not in (Format.TABLE, Format.JSON, Format.JSONL):
+        raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
+    indent = 2 if form is Format.JSON else None
+    text = str(explanation)
+    if form is not Format.TABLE:
+        text = json.dumps(explanation.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent)
+    if output is None:
+        typer.echo(text)
+    else:
+        output.write_text(text + "\n", "utf-8")
 
 
 def _command(metric: "Metric") -> Any:
@@ -67,7 +99,8 @@ def _command(metric: "Metric") -> Any:
     def command(**options: Any) -> None:
         _query(metric=metric.name, **options)
 
-    shared = [p for p in inspect.signature(_query).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    everywhere = inspect.signature(_query).parameters.values()
+    shared = [one.replace(kind=one.KEYWORD_ONLY) for one in everywhere if one.kind is not one.VAR_KEYWORD]
     own = [_parameter(parameter) for parameter in metric.parameters]
     command.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in [*own, *shared]}
@@ -80,36 +113,53 @@ def _command(metric: "Metric") -> Any:
 
 
 def _parameter(parameter: "Parameter") -> inspect.Parameter:
-    flag = f"-{parameter.name}" if len(parameter.name) == 1 else f"--{parameter.name.replace('_', '-')}"
-    metavar = "|".join(parameter.choices) or ("N" if isinstance(parameter.default, int) else None)
-    option = typer.Option(flag, help=parameter.help, metavar=metavar)
-    kind: Any = type(parameter.default)
-    annotation = Annotated[kind, option]
+    from embstore.metrics.explain import flag_of, metavar_of
+
+    is_repeatable = parameter.kind is tuple
+    told = parameter.help
+    if is_repeatable and "repeat" not in told:
+        told = f"{told.rstrip('.')} (repeatable)."
+    option = typer.Option(flag_of(parameter), help=told, metavar=metavar_of(parameter) or None)
+    kind: Any = list[str] if is_repeatable else parameter.kind
+    default: Any = list(parameter.default) or None if isinstance(parameter.default, tuple) else parameter.default
+    kind = kind if default is not None else kind | None
     return inspect.Parameter(
-        parameter.name,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        default=parameter.default,
-        annotation=annotation,
+        parameter.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
     )
 
 
 class MetricGroup(TyperGroup):
-    """The group of commands that are the metrics; the table is read when a metric is asked for."""
+    """The group of commands that are the metrics; the table is read when a metric is asked for.
+
+    Other packages are looked for only where a metric is not built in, or all are listed.
+    """
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all metrics."""
-        from embstore.metrics import METRICS
+        from embstore.metrics import all_metrics
 
-        return list(METRICS)
+        return list(all_metrics()[0])
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the name and the help of each metric, and what is wrong with those that cannot be used."""
+        from embstore.metrics import all_metrics
+
+        metrics, refused = all_metrics()
+        with formatter.section("Metrics"):
+            formatter.write_dl([(metric.name, metric.help) for metric in metrics.values()])
+        if refused:
+            with formatter.section("Not usable"):
+                for problem in refused:
+                    formatter.write_text(problem)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command of a metric, or end with a message that names the nearest."""
-        from embstore.errors import UnknownNameError
+        """Return the command of a metric, or end with a message that says why there is none, and names the nearest."""
+        from embstore.errors import EmbstoreError
         from embstore.metrics import get_metric
 
         try:
             return _command(get_metric(cmd_name))
-        except UnknownNameError as error:
+        except EmbstoreError as error:
             say(f"embstore: {error}")
             raise typer.Exit(MISTAKE) from None
 

@@ -5,7 +5,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ def temporary(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise _explained(error, folder) from error
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(NotADirectoryError):  # where the folder is a file, that was the error
+            path.unlink(missing_ok=True)
 
 
 def _make_folder(folder: Path) -> None:

@@ -3,10 +3,11 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from embstore.job import Options
-from embstore.plan import load_models, open_catalog, plan_jobs
+from embstore.plan import load_models, open_catalog, plan_build
 from embstore.report import BuildReport, Observer
 from embstore.run import Run
 from embstore.skips import Skips
@@ -18,7 +19,7 @@ from embstore.texts import Texts
 
 def build(
     root: Path,
-    texts: Texts,
+    texts: Sequence[Texts],
     specs: Sequence[str],
     options: Options,
     observe: Observer,
@@ -29,9 +30,9 @@ def build(
 
     Args:
         root: the store's folder; made if it is empty or does not exist.
-        texts: what to embed.
+        texts: what to embed, a part for each unit.
         specs: the checkpoints, as :func:`embstore.encode.resolve` reads them.
-        options: how.
+        options: how; the unit is that of each part.
         observe: told how far the build is.
         shard_bytes: bytes of vectors in a shard.
 
@@ -41,17 +42,19 @@ def build(
     began = time.perf_counter()
     models = load_models(specs, options, observe)
     if open_catalog(root) is None:
-        plan_jobs(None, texts.items, models, options)  # a mistake in the call leaves no empty store behind
+        plan_build(None, texts, models, options)  # a mistake in the call leaves no empty store behind
     with StoreWriter(root, shard_bytes=shard_bytes) as store:
         catalog = Catalog(root)
-        jobs = plan_jobs(catalog, texts.items, models, options)
-        # Their vectors are there: it is their texts that may be lost.
-        store.add_items(texts.items[item] for job in jobs for item in job.held_ids(texts.items))
-        for rows in texts.datasets:
-            write_dataset(store.paths, rows.name, rows.item_ids, rows.values)
-        skips = Skips(texts, [space for job in jobs for space in job.spaces])
-        runs = [Run(store, job, texts, skips, observe) for job in jobs]
-        with skips.recorded(store.paths, catalog):
+        runs: list[Run] = []
+        with ExitStack() as recorded:
+            for part, jobs in plan_build(catalog, texts, models, options):
+                # Their vectors are there: it is their texts that may be lost.
+                store.add_items(part.items[item] for job in jobs for item in job.held_ids(part.items))
+                for rows in part.datasets:
+                    write_dataset(store.paths, rows.name, rows.kind, part.unit, rows.columns)
+                skips = Skips(part, [space for job in jobs for space in job.spaces])
+                recorded.enter_context(skips.recorded(store.paths, catalog))
+                runs += [Run(store, job, part, skips, observe) for job in jobs]
             for run in runs:
                 run.encode()
         for run in runs:
@@ -59,9 +62,9 @@ def build(
     return BuildReport(
         store=store.paths.root,
         spaces=tuple(report for run in runs for report in run.reports()),
-        n_texts=texts.n_rows,
-        n_items=len(texts.items),
-        blanks=Counter(blank.reason for blank in texts.blanks),
+        n_texts=sum(part.n_texts for part in texts),
+        n_items=sum(len(part.items) for part in texts),
+        blanks=Counter(blank.reason for part in texts for blank in part.blanks),
         n_tokens=sum(run.n_tokens for run in runs),
         n_forward_passes=sum(run.n_forward_passes for run in runs),
         n_bytes=sum(run.n_bytes for run in runs),

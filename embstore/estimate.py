@@ -7,7 +7,7 @@ from pathlib import Path
 
 from embstore.encode import Encoded, Plan
 from embstore.job import Job, Options, SpacePlan
-from embstore.plan import load_models, open_catalog, plan_jobs
+from embstore.plan import load_models, open_catalog, plan_build
 from embstore.report import BuildReport, Observer, SpaceReport
 from embstore.skips import kind_of
 from embstore.text import Passage
@@ -21,7 +21,9 @@ _BYTES_PER_SECOND = 2e8  # written and indexed: measured on 2 cores and a disk o
 _NOTHING = Plan(0, 0, 0, 0, ())
 
 
-def estimate(root: Path, texts: Texts, specs: Sequence[str], options: Options, observe: Observer) -> BuildReport:
+def estimate(
+    root: Path, texts: Sequence[Texts], specs: Sequence[str], options: Options, observe: Observer
+) -> BuildReport:
     """Report what a build would do.
 
     Texts, tokens and forward passes are counted, bytes computed. The time of encoding is measured on passages spread
@@ -29,19 +31,18 @@ def estimate(root: Path, texts: Texts, specs: Sequence[str], options: Options, o
 
     Args:
         root: the store's folder, which need not exist.
-        texts: what would be embedded.
+        texts: what would be embedded, a part for each unit.
         specs: the checkpoints, as :func:`embstore.encode.resolve` reads them.
         options: how.
         observe: told when the weights are loaded.
     """
     began = time.perf_counter()
-    catalog = open_catalog(root)
-    models = load_models(specs, options, observe)
     spaces: list[SpaceReport] = []
     n_tokens = n_forward_passes = n_bytes = 0
     seconds = 0.0
-    for job in plan_jobs(catalog, texts.items, models, options):
-        items = job.missing_items(texts.items)
+    parts = plan_build(open_catalog(root), texts, load_models(specs, options, observe), options)
+    for part, job in ((part, job) for part, jobs in parts for job in jobs):
+        items = job.missing_items(part.items)
         passages = list(job.passages(items)) if items else []  # what needs no weights loads none
         plans = {}
         for group in job.groups:
@@ -56,8 +57,9 @@ def estimate(root: Path, texts: Texts, specs: Sequence[str], options: Options, o
             spaces.append(report)
             n_bytes += report.embedded * _bytes_of_item(space, options)
     return BuildReport(
-        store=root.resolve(), spaces=tuple(spaces), n_texts=texts.n_rows,
-        n_items=len(texts.items), blanks=Counter(blank.reason for blank in texts.blanks), n_tokens=n_tokens,
+        store=root.resolve(), spaces=tuple(spaces), n_texts=sum(part.n_texts for part in texts),
+        n_items=sum(len(part.items) for part in texts),
+        blanks=Counter(blank.reason for part in texts for blank in part.blanks), n_tokens=n_tokens,
         n_forward_passes=n_forward_passes, n_bytes=n_bytes, encode_seconds=seconds + n_bytes / _BYTES_PER_SECOND,
         total_seconds=time.perf_counter() - began, dry_run=True,
     )  # fmt: skip

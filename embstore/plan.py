@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.storage.paths import StorePaths
 from embstore.text import Item, passages_of
+from embstore.texts import Texts
 
 
 def load_models(specs: Sequence[str], options: Options, observe: Observer = lambda _: None) -> list[Model]:
@@ -43,6 +45,30 @@ def open_catalog(root: Path) -> Catalog | None:
     if new and not (root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())):
         return None
     return Catalog(root)
+
+
+def plan_build(
+    catalog: Catalog | None, texts: Sequence[Texts], models: Sequence[Model], options: Options
+) -> list[tuple[Texts, list[Job]]]:
+    """Plan the jobs of each unit's texts: those of one unit share no space with those of another.
+
+    Args:
+        catalog: what the store has; None where there is no store yet.
+        texts: of the sources, each of another unit.
+        models: the checkpoints.
+        options: of the build; the unit is that of the texts.
+
+    Raises:
+        UsageError: one name is given for several spaces.
+        EmbstoreError: as :func:`plan_jobs`.
+    """
+    if options.name is not None and len(texts) > 1:
+        units = " and ".join(one.unit for one in texts)
+        raise UsageError(
+            f"--name names one space, and these sources make one of each unit, {units}. Say which with --unit, or "
+            "build them one by one."
+        )
+    return [(one, plan_jobs(catalog, one.items, models, replace(options, unit=one.unit))) for one in texts]
 
 
 def plan_jobs(

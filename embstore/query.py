@@ -1,84 +1,18 @@
 """A metric over spaces and layers: from the summaries where they suffice, from the vectors where not."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from embstore.errors import UsageError
+from embstore.case import Case
+from embstore.compare import compare
+from embstore.errors import NotStoredError, QueryError
+from embstore.inputs import cases
 from embstore.metrics import Metric, get_metric
+from embstore.question import SPACE_COLUMNS, Question, Rows, describe
 from embstore.selection import SpaceFilter, select_layers
-from embstore.space import Layer
 from embstore.storage.card import Card
-from embstore.storage.catalog import Catalog, Ids
-from embstore.summary import Summary
+from embstore.storage.catalog import Catalog
 from embstore.table import Pivot, Table, table
-
-if TYPE_CHECKING:
-    from embstore.storage.vectors import LayerVectors
-
-T = TypeVar("T")
-
-SPACE_COLUMNS = ("space", "model", "unit", "pooling", "template", "layer", "layer_name")
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Which items a metric is computed over.
-
-    Attributes:
-        where: an SQL expression over the item columns; None keeps all.
-        sample: how many items to draw at random, without replacement; None keeps all.
-        seed: seed of the draw.
-    """
-
-    where: str | None = None
-    sample: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.sample is not None and self.sample < 1:
-            raise UsageError(f"sample must be at least 1, not {self.sample}.")
-
-    def select(self, catalog: Catalog, space: str) -> Ids | None:
-        """Return the ids to keep, ascending, or None for all. What a space does not hold of them does not matter."""
-        chosen = None if self.where is None else catalog.select(self.where)
-        if self.sample is None:
-            return chosen
-        from embstore.storage.vectors import LayerVectors  # brings pyarrow, which a summary does not need
-
-        card = catalog.cards[space]
-        ids = LayerVectors(catalog.shards[space], card.layers.ids[0], card.dim, chosen).ids()
-        if self.sample < len(ids):
-            rng = np.random.default_rng(self.seed)
-            ids = np.sort(rng.choice(ids, self.sample, replace=False, shuffle=False))
-        return ids
-
-    def described(self) -> dict[str, Any]:
-        """Return what is said of the selection in each row of the result: nothing when all items are used."""
-        said: dict[str, Any] = {} if self.where is None else {"where": self.where}
-        return said if self.sample is None else said | {"sample": self.sample, "seed": self.seed}
-
-
-@dataclass
-class StoredLayer:
-    """The vectors of one layer as a metric sees them (the protocol ``LayerData``)."""
-
-    dim: int
-    open_vectors: Callable[[], "LayerVectors"]
-    known_summary: Summary | None = field(default=None)
-
-    @cached_property
-    def summary(self) -> Summary:
-        """The stored summary, or the sums over the selected vectors."""
-        return self.known_summary if self.known_summary is not None else self.open_vectors().summary
-
-    def map(self, function: Callable[[NDArray[np.float32]], T]) -> Iterator[T]:
-        """Yield ``function(block)`` for each block of vectors."""
-        return self.open_vectors().map(function)
 
 
 def query(
@@ -89,74 +23,134 @@ def query(
     rows: Rows,
     parameters: Mapping[str, Any],
 ) -> Table:
-    """Compute a metric and return one row per space and layer.
+    """Compute a metric and return one row per space and layer, and per dataset or word where it is asked of several.
 
     Args:
         catalog: the store.
         name: the metric.
         spaces: which spaces.
         layers: which layers, as :meth:`Layers.select` reads them.
-        rows: which items.
+        rows: which items, and how they are transformed.
         parameters: of the metric.
 
     Raises:
-        UnknownNameError: a metric, space, model, layer, column or parameter that does not exist.
+        UnknownNameError: a metric, space, model, layer, column, transform or parameter that does not exist.
+        QueryError: no space, dataset or text of that kind is in the store.
     """
     metric = get_metric(name)
     values = metric.check(parameters)
-    cards = spaces.select(catalog.cards)
-    chosen, notes = select_layers(cards, layers)
+    cards, notes = _suitable(metric, spaces.select(catalog.cards))
+    question = Question(catalog, metric, values, rows, notes)
+    if metric.needs == "layers":
+        return compare(question, cards, layers)
+    chosen, lacking = select_layers(cards, layers)
+    notes += lacking
     result = []
+    across: dict[str, None] = {}
+    for card, found in _cases(question, [card for card in cards if card.space in chosen]):
+        of_layers = question.layers_of(card, chosen[card.space])
+        for layer, data in zip(chosen[card.space], of_layers, strict=True):
+            for case in found:
+                notes += case.notes
+                across |= dict.fromkeys(case.columns)
+                for row in question.answer(data, case):
+                    result.append(describe(card, layer) | row | dict(case.columns) | rows.described())
+    if metric.best:
+        notes += mark_best(metric, metric.best, result)
+    return _tabulate(metric, result, [*rows.described()], notes, tuple(across))
+
+
+def _cases(question: Question, cards: Sequence[Card]) -> list[tuple[Card, list[Case]]]:
+    """Return the cases of each space; one that lacks the dataset is left out with a note, if another has it."""
+    found, lacking = [], []
     for card in cards:
-        if card.space not in chosen:
-            continue
-        notes += [
-            f"{card.space}: {shard} is missing. Run: embstore verify" for shard in catalog.lost_shards(card.space)
-        ]
-        if rows.where is not None:
-            catalog.check_texts(card.space)
-        only = rows.select(catalog, card.space)
-        summaries = catalog.summaries(card.space) if only is None else {}
-        if only is not None and rows.sample is not None and len(only) < rows.sample:
-            notes.append(f"{card.space}: the sample of {rows.sample} is all {len(only)} items.")
-        for layer in chosen[card.space]:
-            data = StoredLayer(card.dim, _opener(catalog, card, layer, only), summaries.get(layer.id))
-            result.append(_describe(card, layer) | metric.function(data, **values) | rows.described())
-    return _tabulate(metric, result, [*rows.described()], notes)
+        try:
+            found.append((card, cases(question.metric, question.catalog, card, question.values)))
+        except NotStoredError:
+            raise
+        except QueryError as error:
+            lacking.append(error)
+            question.notes.append(f"{card.space} is left out: {error}")
+    if lacking and not found:
+        raise lacking[0]
+    return found
 
 
-def _opener(catalog: Catalog, card: Card, layer: Layer, only: Ids | None) -> Callable[[], "LayerVectors"]:
-    def open_vectors() -> "LayerVectors":
-        from embstore.storage.vectors import LayerVectors  # brings pyarrow, which a summary does not need
+def mark_best(metric: Metric, value: str, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Mark the rows of the layer in which a value is highest, of each space (and dataset), and return a note of each.
 
-        return LayerVectors(catalog.shards[card.space], layer.id, card.dim, only)
-
-    return open_vectors
-
-
-def _describe(card: Card, layer: Layer) -> dict[str, Any]:
-    return {
-        "space": card.space, "model": card.model, "unit": card.unit.value, "pooling": card.pooling.value,
-        "template": card.template.pattern, "layer": layer.id, "layer_name": layer.name,
-    }  # fmt: skip
-
-
-def _tabulate(metric: Metric, rows: list[dict[str, Any]], described: list[str], notes: list[str]) -> Table:
-    names = [column.name for column in metric.columns]
-    shown = tuple(column.name for column in metric.columns if column.shown)
+    Args:
+        metric: whose rows they are.
+        value: the column. Of equal values the lower layer's is the best.
+        rows: get ``best``: True, False, or None where there is no value.
+    """
+    keys = [column.name for column in metric.columns if column.is_key]
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
-        if row["reason"] and row["n"] < 2:
-            empty = row["n"] == 0 and not row.get("n_zero")
+        row["best"] = None if row[value] is None else False
+        if row[value] is not None:
+            groups.setdefault((row["space"], *(row[key] for key in keys)), []).append(row)
+    notes = []
+    for group, members in groups.items():
+        best = max(members, key=lambda row: row[value])
+        best["best"] = True
+        if len({row["layer"] for row in members}) > 1:
+            notes.append(f"{', '.join(group)}: {value} is highest in layer {best['layer_name']} ({best[value]:.4f}).")
+    return notes
+
+
+def _suitable(metric: Metric, cards: list[Card]) -> tuple[list[Card], list[str]]:
+    """Return the spaces of a unit that the metric makes sense for, and a note for each of the others."""
+    if not metric.units:
+        return cards, []
+    suitable = [card for card in cards if card.unit in metric.units]
+    units = " or ".join(metric.units)
+    if not suitable:
+        raise QueryError(
+            f"{metric.name} is about {units} spaces, and {', '.join(card.space for card in cards)} is none. "
+            f"Make one with: embstore build SOURCE --unit {metric.units[0]}. {metric.elsewhere}".rstrip()
+        )
+    notes = [
+        f"{card.space} is left out: {metric.name} is about {units} spaces." for card in cards if card not in suitable
+    ]
+    return suitable, notes
+
+
+def _tabulate(
+    metric: Metric, rows: list[dict[str, Any]], described: list[str], notes: list[str], across: tuple[str, ...]
+) -> Table:
+    """Return the rows, for the eye with layers and words down, spaces and datasets across."""
+    keys = tuple(column.name for column in metric.columns if column.is_key)
+    names = [column.name for column in metric.columns]
+    hidden = {*keys, *(column.name for column in metric.columns if not column.shown), "best"}  # which a star marks
+    shown = tuple(name for name in names if name not in hidden)
+    down = tuple(key for key in keys if key not in across)
+    # A column that has no value was not asked for; where nothing has one, the first says so with a dash.
+    seen = tuple(name for name in shown if name == shown[0] or any(row[name] is not None for row in rows))
+    for row in rows:
+        if row["reason"] and row[shown[0]] is None:
+            counted = row.get("n_zero") or row.get("total")
+            empty = row["n"] == 0 and not counted and "transform" not in described
             said = "no item is selected" if empty else f"layer {row['layer_name']}: {row['reason']}"
             notes.append(f"{row['space']}: {said}.")
     counts: dict[str, set[int]] = {}
     for row in rows:
         counts.setdefault(row["space"], set()).add(row["n"])
-    drawn = f", a random sample (seed {rows[0]['seed']})" if "sample" in described else ""
-    notes += [f"{space}: n = {'–'.join(map(str, sorted({min(n), max(n)})))}{drawn}" for space, n in counts.items()]
+    drawn = f", a random sample (seed {rows[0]['seed']})" if rows and "sample" in described else ""
+    after = f", after {rows[0]['transform']}" if rows and "transform" in described else ""
+    notes += [
+        f"{space}: n = {'–'.join(map(str, sorted({min(n), max(n)})))}{drawn}{after}" for space, n in counts.items()
+    ]
     return table(
         rows,
-        columns=[*SPACE_COLUMNS, "n", *names, "reason", *described],
+        columns=[*SPACE_COLUMNS, *keys, "n", *(name for name in names if name not in keys), "reason", *described],
         notes=list(dict.fromkeys(notes)),
-        pivot=Pivot(down=("layer_name",), across=("space",), values=shown, heads=("layer",), order="layer"),
+        pivot=Pivot(
+            down=("layer_name", *down),
+            across=("space", *across),
+            values=seen,
+            heads=("layer", *down),
+            order="layer",
+            mark="best" if metric.best else None,
+        ),
     )

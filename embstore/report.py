@@ -16,9 +16,9 @@ class Progress:
     """How far a build is.
 
     Attributes:
-        stage: ``load``, ``encode`` or ``index``.
-        subject: the checkpoint or the space.
-        done: items embedded (``encode``) or layers indexed (``index``).
+        stage: ``load``, ``encode`` or ``index``; of a reproduction also ``measure``.
+        subject: the checkpoint, the space or the recipe.
+        done: items embedded (``encode``), layers indexed (``index``) or queries answered (``measure``).
         total: of these.
         share: the part of the stage's work that is done, in [0, 1]. Long texts come first and take longer, so it is
             this that tells the time left, not ``done``.

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from embstore import neighbours as nearest
 from embstore import query as queries
+from embstore.metrics.transforms import parse_transforms
+from embstore.question import Rows
 from embstore.selection import SpaceFilter
 from embstore.storage.catalog import Catalog
 from embstore.table import Table
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from embstore.metrics.explain import Explanation
     from embstore.report import BuildReport, Progress
     from embstore.verify import Verification
 
@@ -59,7 +62,7 @@ class Store:
         sources: Names = DEFAULT_SOURCES,
         *,
         models: Names = DEFAULT_MODELS,
-        unit: str = "word",
+        unit: str | None = None,
         poolings: Names = (),
         template: str = "{text}",
         layers: LayerSpec = "all",
@@ -81,10 +84,12 @@ class Store:
         """Embed what the store lacks of some texts, every layer, and index it.
 
         Args:
-            sources: files (.txt, .csv, .tsv, .jsonl, .parquet), ``-`` for standard input, or names of datasets.
+            sources: files (.txt, .csv, .tsv, .jsonl, .parquet), ``-`` for standard input, or names of datasets
+                (:meth:`datasets`); one that is not at hand is downloaded.
             models: short names (``gpt2``, ``clip``, ``minilm``), hub ids with optional ``@revision``, local folders,
                 or ``name=folder``.
-            unit: ``word``, ``sentence`` or ``occurrence`` (each word of each sentence, in its context).
+            unit: ``word``, ``sentence`` or ``occurrence`` (each word of each sentence, in its context). By default what
+                a dataset is of, and ``word`` for files: each unit makes spaces of its own.
             poolings: ``last``, ``first``, ``mean``, ``bos``, ``eos``, ``projection``; all from one forward pass. By
                 default ``last``; for sentences ``eos`` where a causal model ends its input with a special token, else
                 ``mean``.
@@ -92,7 +97,7 @@ class Store:
             layers: which layers to keep, as in ``"all"``, ``"0,6,12"``, ``"0-12"``, ``-1``.
             dtype: ``float32`` or ``float16``, as stored.
             columns: the columns of tables that hold texts.
-            limit: stop after this many texts.
+            limit: stop after this many texts (of each unit). Half a dataset is not stored as a dataset.
             per_text: of occurrences, draw this many from each sentence.
             seed: of that draw.
             name: of the space; by default ``model.unit.pooling``.
@@ -114,12 +119,15 @@ class Store:
         from embstore.build import build
         from embstore.estimate import estimate
         from embstore.job import Options
+        from embstore.sources import missing_datasets
         from embstore.space import Pooling, Template, Unit, parse_member
         from embstore.storage.writer import SHARD_BYTES
-        from embstore.texts import read_texts
+        from embstore.texts import by_unit, read_texts
 
+        observe = observe or (lambda _: None)
+        given = None if unit is None else parse_member(Unit, unit)
         options = Options(
-            unit=parse_member(Unit, unit),
+            unit=given or Unit.WORD,
             poolings=tuple(parse_member(Pooling, one) for one in _names(poolings)),
             template=Template(template),
             layers=_layer_spec(layers),
@@ -131,10 +139,11 @@ class Store:
             name=name,
             allow_pickle=allow_pickle,
         )
-        texts = read_texts(
-            _names(sources), options.unit, columns=_names(columns), limit=limit, per_text=per_text, seed=seed
-        )
-        observe = observe or (lambda _: None)
+        self.fetch_datasets(missing_datasets(_names(sources)), observe)
+        texts = [
+            read_texts(members, of, columns=_names(columns), limit=limit, per_text=per_text, seed=seed)
+            for of, members in by_unit(_names(sources), given).items()
+        ]
         if dry_run:
             return estimate(self.path, texts, _names(models), options, observe)
         try:
@@ -155,12 +164,13 @@ class Store:
         where: str | None = None,
         sample: int | None = None,
         seed: int = 0,
+        transforms: Names = (),
         **parameters: Any,
     ) -> Table:
         """Compute a metric for each space and layer.
 
         Args:
-            metric: its name; :data:`embstore.metrics.METRICS` lists them.
+            metric: its name; :meth:`metrics` lists them.
             models: keep the spaces of these checkpoints.
             spaces: keep these spaces.
             unit: keep the spaces of this unit.
@@ -170,6 +180,8 @@ class Store:
             where: an SQL expression over the item columns (item_id, unit, text, context_id, start, "end").
             sample: draw this many items at random, without replacement.
             seed: of that draw.
+            transforms: applied to the vectors first, left to right, each fitted on the selected items: ``center``,
+                ``standardize``, ``abtt:K``, ``abtt-original:K``, ``drop:138,378``, ``whiten``.
             **parameters: of the metric.
 
         Returns:
@@ -180,8 +192,40 @@ class Store:
             QueryError: nothing matches, or the SQL cannot be answered.
         """
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
-        rows = queries.Rows(where, sample, seed)
+        rows = Rows(where, sample, seed, _names(transforms))
         return queries.query(self.catalog, metric, chosen, _layer_spec(layers), rows, parameters)
+
+    @staticmethod
+    def metrics() -> Table:
+        """Return one row per metric, of embstore and of installed packages: what it is, and what it needs.
+
+        Packages register metrics under the entry point group ``embstore.metrics``; the notes name those that cannot be
+        used, with the reason.
+        """
+        from embstore.metrics import all_metrics
+
+        metrics, refused = all_metrics()
+        columns = ("name", "help", "needs", "formula", "citation", "package")
+        rows = [{column: getattr(metric, column) for column in columns} for metric in metrics.values()]
+        return Table(columns, tuple(rows), tuple(refused))
+
+    @staticmethod
+    def explain(metric: str) -> "Explanation":
+        """Return what a metric says of itself: formula, citation, estimator, columns with ranges, and parameters.
+
+        Args:
+            metric: its name; :meth:`metrics` lists them.
+
+        Returns:
+            A text for the eye, as ``embstore query METRIC --explain`` prints it; ``to_dict()`` for programs.
+
+        Raises:
+            UnknownNameError: there is no such metric; says the nearest.
+        """
+        from embstore.metrics import get_metric
+        from embstore.metrics.explain import Explanation
+
+        return Explanation(get_metric(metric))
 
     def neighbours(
         self,
@@ -196,6 +240,7 @@ class Store:
         layers: LayerSpec = "top",
         k: int = 10,
         embed: bool = False,
+        transforms: Names = (),
     ) -> Table:
         """Find the k nearest items of each text, by cosine, the text itself left out.
 
@@ -210,16 +255,22 @@ class Store:
             layers: as in :meth:`query`.
             k: how many; fewer where the space has fewer.
             embed: encode a text that is not stored, by the space's own checkpoint.
+            transforms: as in :meth:`query`, fitted on all items of the space; the search is then an exact scan.
 
         Returns:
-            One row per hit: space, model, layer, query, rank, item_id, text, context, cosine in [-1, 1].
+            One row per hit: space, model, layer, query, rank, item_id, text, context, cosine in [-1, 1]; and transform,
+            if there is one.
 
         Raises:
             NotStoredError: a text is in none of the spaces, and ``embed`` is false.
+            UnknownNameError: a transform that is not known; says the nearest.
         """
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         wanted = nearest.parse_queries(_names(texts), _names(marked))
-        return nearest.neighbours(self.catalog, wanted, chosen, _layer_spec(layers), k, _embedder() if embed else None)
+        return nearest.neighbours(
+            self.catalog, wanted, chosen, _layer_spec(layers), k, _embedder() if embed else None,
+            parse_transforms(_names(transforms)),
+        )  # fmt: skip
 
     def vectors(
         self, space: str, layer: int | str, where: str | None = None
@@ -241,10 +292,110 @@ class Store:
         layers = card.layers.select(str(layer)).members
         if len(layers) != 1:
             raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}.")
-        only = queries.Rows(where).select(self.catalog, space)
+        only = Rows(where).select(self.catalog, space)
         ids, vectors = LayerVectors(self.catalog.shards[space], layers[0].id, card.dim, only).gather()
         items = self.catalog.items(ids.tolist())
         return ids, [items[item].text for item in ids.tolist()], vectors
+
+    @staticmethod
+    def datasets() -> Table:
+        """Return one row per dataset: kind, unit, rows, whether it is at hand, columns, licence, reference, address."""
+        from embstore.sources import list_datasets
+
+        return list_datasets()
+
+    @staticmethod
+    def fetch_datasets(names: Names, observe: "Callable[[Progress], None] | None" = None) -> dict[str, Path | None]:
+        """Download datasets into ``$EMBSTORE_DATA``, else the platform's cache folder, unless they are there and sound.
+
+        Args:
+            names: of the datasets.
+            observe: told how far the downloads are, in bytes.
+
+        Returns:
+            The file of each; None for one that is made, not downloaded.
+
+        Raises:
+            UnknownNameError: there is no such dataset.
+            SourceError: one cannot be downloaded, or is another file than it should be. Those before it are kept.
+        """
+        from embstore.report import Progress
+        from embstore.sources import fetch_dataset
+
+        def tell(name: str, done: int, total: int) -> None:
+            if observe is not None:
+                observe(Progress("fetch", name, done, total, done / total if total else 0.0))
+
+        return {name: fetch_dataset(name, partial(tell, name)) for name in _names(names)}
+
+    @staticmethod
+    def add_dataset(
+        name: str, file: str | os.PathLike[str], *, kind: str | None = None, columns: Names = (), unit: str = "word"
+    ) -> Table:
+        """Keep a local copy of a dataset, whose hash is checked, or a table of your own as a dataset.
+
+        Args:
+            name: of the dataset; of your own table, one that is not taken.
+            file: the copy, or the table: .csv, .tsv, .jsonl or .parquet.
+            kind: of your own table: ``pairs`` or ``lexicon``.
+            columns: of your own table: of pairs the two texts and the score, of a lexicon the text and its value.
+            unit: of your own table: ``word`` or ``sentence``.
+
+        Returns:
+            The dataset's row of :meth:`datasets`.
+
+        Raises:
+            UnknownNameError, UsageError: an argument does not fit.
+            SourceError: the file is another one than it should be (says both hashes), or has a text where a number
+                should be (says the line).
+        """
+        from embstore.sources import add_dataset, list_datasets
+
+        added = add_dataset(name, Path(file), kind=kind, columns=_names(columns), unit=unit)
+        return list_datasets([added])
+
+    def reproduce(
+        self,
+        recipe: str = "wolfe2022",
+        *,
+        models: Names = (),
+        sentences: str | os.PathLike[str] | None = None,
+        quick: bool = False,
+        seed: int = 0,
+        device: str | None = None,
+        allow_pickle: bool = False,
+        dry_run: bool = False,
+        observe: "Callable[[Progress], None] | None" = None,
+    ) -> Table:
+        """Build what a paper's recipe needs, ask its metrics, and set measured beside published.
+
+        Args:
+            recipe: its name, or the path of a recipe of your own (.toml).
+            models: checkpoints instead of the paper's, as in :meth:`build`. Published numbers are those of a model's
+                name, so that ``gpt2=folder`` is compared with GPT-2's.
+            sentences: a file of sentences to draw occurrences from instead of the recipe's.
+            quick: use the small sets, and the first texts of the others.
+            seed: of all draws.
+            device: ``cpu``, ``cuda`` …; by default an accelerator where there is one.
+            allow_pickle: load pickled weights where there are no safetensors.
+            dry_run: return the builds and queries, and do nothing.
+            observe: told how far it is.
+
+        Returns:
+            One row per number, measured or published: ``published`` with its ``relation`` and the band from ``low`` to
+            ``high``, ``measured``, and the ``verdict``: hit, miss, not published or not measured, with a ``reason``.
+
+        Raises:
+            EmbstoreError: see :mod:`embstore.errors`. What was embedded stays; the same call goes on from it.
+        """
+        from embstore import reproduce as reproduction
+
+        choices = reproduction.Choices(
+            _names(models), None if sentences is None else os.fspath(sentences), quick, seed, device, allow_pickle
+        )
+        if dry_run:
+            return reproduction.preview(recipe, choices)
+        return reproduction.reproduce(self, recipe, choices, observe or (lambda _: None))
 
     def info(self) -> Table:
         """Return one row per space: its provenance, layers, items, bytes and the state of its index."""

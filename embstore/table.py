@@ -24,8 +24,9 @@ class Pivot:
         across: the columns whose values stand side by side.
         values: the columns shown for each value of ``across``; of several in a tuple, the first that is not None.
         heads: how a row of the layout is headed: the names of ``down`` for the eye.
-        joined: whether the values share one cell.
+        joined: whether the values share one cell; then its head names all of ``across``, else what differs.
         order: a numeric column by which the rows of the layout are sorted; None keeps the order of the rows.
+        mark: a boolean column: where it is true, a star stands behind the first value.
     """
 
     down: tuple[str, ...]
@@ -34,6 +35,7 @@ class Pivot:
     heads: tuple[str, ...] = ()
     joined: bool = False
     order: str | None = None
+    mark: str | None = None
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,15 @@ class Table:
         rows = {(_key(row, pivot.down), _key(row, pivot.across)): row for row in self.rows}
         header = [*(pivot.heads or pivot.down)]
         lines = [[show(part) for part in key] for key in keys]
+        parts = range(len(pivot.across))
+        told = [at for at in parts if pivot.joined or len({head[at] for head in heads}) > 1] or [*parts[:1]]
         for head in heads:
-            header += _column_heads(pivot, " ".join(map(str, head)), alone=len(heads) == 1)
+            header += _column_heads(pivot, " ".join(str(head[at]) for at in told), alone=len(heads) == 1)
             for key, line in zip(keys, lines, strict=True):
                 row = rows.get((key, head))
                 cells = ["" if row is None else _cell(row, value) for value in pivot.values]
+                if row is not None and pivot.mark and row[pivot.mark]:
+                    cells[0] += "*"
                 line += ["  ".join(cells).strip()] if pivot.joined else cells
         return header, lines
 
@@ -149,9 +155,11 @@ def _key(row: Row, columns: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def show(value: object) -> str:
-    """Return a value as text for the eye: floats to four decimals, a dash for what is missing."""
+    """Return a value as text for the eye: floats to four decimals, yes or no, a dash for what is missing."""
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.3e}"
     if isinstance(value, list | tuple):

@@ -1,22 +1,37 @@
 """Sources to items: what a build embeds, each text once."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from typing import Any
 
 from embstore.errors import UsageError
-from embstore.sources import STDIN, Blank, Row, Source, open_source
+from embstore.sources import STDIN, Blank, Source, find_dataset, open_source
 from embstore.space import Unit
 from embstore.text import Item, items_of
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetRows:
-    """The rows of a named dataset: the item of each, and the values that it brings."""
+    """The rows of a named dataset.
+
+    Attributes:
+        name: of its file in the store.
+        kind: of the dataset.
+        columns: ``item_id``, ``text``, of pairs ``item_id_2``, ``text_2``, and the values that the dataset brings; in
+            its order.
+    """
 
     name: str
-    item_ids: list[int] = field(default_factory=list)
-    values: list[Mapping[str, float | int | str]] = field(default_factory=list)
+    kind: str
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+
+    def add(self, items: Sequence[Item], values: Mapping[str, Any]) -> None:
+        """Add the row of an item, or of the two items of a pair."""
+        row: dict[str, Any] = {}
+        for item, suffix in zip(items, ("", "_2"), strict=False):
+            row |= {f"item_id{suffix}": item.id, f"text{suffix}": item.text}
+        for key, value in {**row, **values}.items():
+            self.columns.setdefault(key, []).append(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +43,7 @@ class Texts:
         items: by id, in the order of their first appearance.
         origins: where each item stands first ("words.txt:12").
         blanks: rows that hold no text.
-        n_rows: rows that hold a text, repeats included.
+        n_texts: texts read, repeats included.
         datasets: the rows of the named datasets among the sources.
     """
 
@@ -36,8 +51,18 @@ class Texts:
     items: dict[int, Item] = field(default_factory=dict)
     origins: dict[int, str] = field(default_factory=dict)
     blanks: list[Blank] = field(default_factory=list)
-    n_rows: int = 0
+    n_texts: int = 0
     datasets: tuple[DatasetRows, ...] = ()
+
+
+def by_unit(sources: Sequence[str], unit: Unit | None = None) -> dict[Unit, tuple[str, ...]]:
+    """Return the sources by what a vector of theirs stands for: the given unit, a dataset's own, or a word."""
+    found: dict[Unit, tuple[str, ...]] = {}
+    for source in sources:
+        dataset = None if unit is not None else find_dataset(source)
+        of = unit or (Unit.WORD if dataset is None else dataset.unit)
+        found[of] = (*found.get(of, ()), source)
+    return found
 
 
 def read_texts(
@@ -55,7 +80,7 @@ def read_texts(
         sources: files, ``-`` or names of datasets.
         unit: what a vector stands for.
         columns: the columns of tables that hold texts.
-        limit: stop after this many texts.
+        limit: stop after this many texts. Half a dataset is not kept as a dataset.
         per_text: of occurrences, how many to draw from each sentence.
         seed: of that draw.
 
@@ -64,39 +89,59 @@ def read_texts(
         UsageError: standard input is named twice, or an option is out of range.
     """
     _check(sources, unit, limit, per_text)
-    opened = [open_source(spec, columns=columns) for spec in sources]
-    texts = Texts(unit)
-    datasets = []
-    n_rows = 0
-    for source in opened:
-        rows = DatasetRows(source.stored_name or source.name)
-        remaining = None if limit is None else limit - n_rows
-        for row in _limited(source, remaining):
-            if isinstance(row, Blank):
-                texts.blanks.append(row)
-                continue
-            n_rows += 1
-            for item in items_of(row.text, unit, per_text=per_text, seed=seed):
-                texts.items.setdefault(item.id, item)
-                texts.origins.setdefault(item.id, row.origin)
-                rows.item_ids.append(item.id)
-                rows.values.append(row.values)
-        if source.dataset is not None and rows.item_ids and limit is None:
-            datasets.append(rows)
-    return Texts(unit, texts.items, texts.origins, texts.blanks, n_rows, tuple(datasets))
+    reader = _Reader(unit, limit, per_text, seed)
+    for source in [open_source(spec, columns=columns) for spec in sources]:
+        reader.read(source)
+    return Texts(unit, reader.items, reader.origins, reader.blanks, reader.n_texts, tuple(reader.datasets))
 
 
-def _limited(source: Source, limit: int | None) -> Iterable[Row | Blank]:
-    if limit is None:
-        yield from source.rows()
-        return
-    rows = iter(source.rows())
-    while limit > 0:
-        chunk = list(islice(rows, limit))
-        if not chunk:
+class _Reader:
+    """Reads sources one by one."""
+
+    def __init__(self, unit: Unit, limit: int | None, per_text: int | None, seed: int) -> None:
+        self._unit, self._limit, self._per_text, self._seed = unit, limit, per_text, seed
+        self.items: dict[int, Item] = {}
+        self.origins: dict[int, str] = {}
+        self.blanks: list[Blank] = []
+        self.n_texts = 0
+        self.datasets: list[DatasetRows] = []
+
+    @property
+    def _is_full(self) -> bool:
+        return self._limit is not None and self.n_texts >= self._limit
+
+    def read(self, source: Source) -> None:
+        """Read a source to its end or to the limit."""
+        if self._is_full:
             return
-        yield from chunk
-        limit -= sum(isinstance(row, Row) for row in chunk)
+        dataset = source.dataset
+        rows = DatasetRows(source.stored_name or source.name, "" if dataset is None else dataset.kind)
+        for row in source.rows():
+            if isinstance(row, Blank):
+                self.blanks.append(row)
+                continue
+            items = [self._add(text, row.origin) for text in row.texts if not self._is_full]
+            # The words of a text are not what its score or value is of.
+            if dataset is not None and self._unit is not Unit.OCCURRENCE and len(items) == len(row.texts):
+                rows.add([item for one in items for item in one], row.values)
+            if self._is_full:
+                return
+        if dataset is None:
+            return
+        for text in dataset.extra:
+            if self._is_full:
+                return
+            self._add(text, f"the words that {dataset.name} brings")
+        if rows.columns:
+            self.datasets.append(rows)
+
+    def _add(self, text: str, origin: str) -> list[Item]:
+        self.n_texts += 1
+        items = items_of(text, self._unit, per_text=self._per_text, seed=self._seed)
+        for item in items:
+            self.items.setdefault(item.id, item)
+            self.origins.setdefault(item.id, origin)
+        return items
 
 
 def _check(sources: Sequence[str], unit: Unit, limit: int | None, per_text: int | None) -> None:

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from embstore.metrics import METRICS, Column, Metric
+from embstore.metrics.spec import Need
 
 FOLDER = Path(__file__).parent
 
 _TYPES: dict[str, dict[str, Any]] = {
     "number": {"type": ["number", "null"]},
     "integer": {"type": ["integer", "null"]},
+    "string": {"type": ["string", "null"]},
+    "boolean": {"type": ["boolean", "null"]},
     "array of numbers": {"type": ["array", "null"], "items": {"type": ["number", "null"]}},
     "array of integers": {"type": ["array", "null"], "items": {"type": "integer"}},
 }
@@ -24,16 +27,33 @@ _SPACE: dict[str, Any] = {
     "layer_name": {"type": "string", "description": "The number, or raw, normed or projection."},
     "n": {"type": "integer", "minimum": 0, "description": "Vectors that the values are computed from."},
 }
+_TWO_LAYERS: dict[str, Any] = {
+    **{name: schema for name, schema in _SPACE.items() if name != "n"},
+    "space_2": {**_SPACE["space"], "description": "The space of the second layer: the same, or that of --against."},
+    "layer_2": _SPACE["layer"],
+    "layer_name_2": _SPACE["layer_name"],
+    "n": {**_SPACE["n"], "description": "Items that the values are computed from, which both layers hold."},
+}
 _ROWS: dict[str, Any] = {
     "reason": {"type": ["string", "null"], "description": "Why a value is null."},
     "where": {"type": "string", "description": "Present if the items were filtered: the SQL."},
     "sample": {"type": "integer", "minimum": 1, "description": "Present if the items were drawn: how many."},
     "seed": {"type": "integer", "description": "Present with sample: the seed of the draw."},
+    "transform": {"type": "string", "description": "Present if the vectors were transformed first: how."},
 }
 
 
+# What says whose values a row holds, by what the metric needs; _SPACE where nothing else is said.
+_IDENTITIES: dict[Need, dict[str, Any]] = {"layers": _TWO_LAYERS}
+
+
 def query_schema(metric: Metric) -> dict[str, Any]:
-    """Return the JSON Schema of ``embstore query METRIC --format json``: one object per space and layer."""
+    """Return the JSON Schema of ``embstore query METRIC --format json``: one object per row of the result.
+
+    Args:
+        metric: of embstore, or a user's own.
+    """
+    identity = _IDENTITIES.get(metric.needs, _SPACE)
     columns = {column.name: _column(column) for column in metric.columns}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -44,18 +64,29 @@ def query_schema(metric: Metric) -> dict[str, Any]:
         "items": {
             "type": "object",
             "additionalProperties": False,
-            "required": [*_SPACE, *columns, "reason"],
-            "properties": {**_SPACE, **columns, **_ROWS},
+            "required": [*identity, *columns, "reason"],
+            "properties": {**identity, **columns, **_ROWS},
         },
     }
 
 
 def _column(column: Column) -> dict[str, Any]:
-    return {**_TYPES[column.type], "description": column.help}
+    limits = {"minimum": column.minimum, "maximum": column.maximum}
+    schema = {**_TYPES[column.type], **({} if "items" in _TYPES[column.type] else _given(limits))}
+    if "items" in schema:
+        schema["items"] = {**schema["items"], **_given(limits)}
+    return {**schema, "description": f"{column.help} ({column.unit})" if column.unit else column.help}
+
+
+def _given(limits: dict[str, float | None]) -> dict[str, float]:
+    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def write() -> None:
-    """Write the schema of every metric."""
+    """Write the schema of every metric, and remove those of metrics that are gone."""
+    for path in FOLDER.glob("query-*.schema.json"):
+        if path.name.removeprefix("query-").removesuffix(".schema.json") not in METRICS:
+            path.unlink()
     for metric in METRICS.values():
         path = FOLDER / f"query-{metric.name}.schema.json"
         path.write_text(json.dumps(query_schema(metric), indent=2, ensure_ascii=False) + "\n", "utf-8")

@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from synthetic import Synthetic, synthetic_store
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: tests share the machine with others
+# Nobody's own datasets: a folder that does not exist, until a test makes one of its own.
+os.environ["EMBSTORE_DATA"] = os.path.join(tempfile.gettempdir(), f"embstore-without-datasets-{os.getpid()}")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

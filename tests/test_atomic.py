@@ -72,3 +72,9 @@ def test_what_is_no_document_is_named(tmp_path: Path, data: bytes, words: str) -
     path.write_bytes(data)
     with pytest.raises(DamagedError, match=rf"x\.json is damaged: .*{words}.*Do this\."):
         atomic.read_document(path, "Do this.")
+
+
+def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").write_text("a file")
+    with pytest.raises(StoreError, match=r"writing in .*folder.* failed"):
+        atomic.write_bytes(tmp_path / "folder" / "file", b"new")

@@ -78,7 +78,7 @@ def test_anisotropy_is_exact_after_any_builds(
 def test_a_row_is_what_the_format_says(make_store: Make) -> None:
     store = make_store(template="This is {text}").store
     for metric, columns in {
-        "anisotropy": ["anisotropy", "n_zero"],
+        "anisotropy": ["anisotropy", "std", "n_zero"],
         "norms": ["mean", "std", "min", "max", "top_share", "top_share_abs", "n_zero"],
         "rogue-dims": ["anisotropy", "dims", "contributions", "shares", "n_zero"],
     }.items():
@@ -250,9 +250,9 @@ def test_what_cannot_be_computed_is_null_with_a_reason(make_store: Make) -> None
     assert (rows[1]["anisotropy"], rows[1]["n_zero"], rows[1]["reason"]) == (None, 4, "fewer than two non-zero vectors")
     assert (rows[2]["anisotropy"], rows[2]["reason"]) == (None, "fewer than two non-zero vectors")
     assert rows[3]["reason"] is None
-    for metric in ("anisotropy", "norms", "rogue-dims"):
+    for metric, asked in {"anisotropy": {"std": True}, "norms": {}, "rogue-dims": {}}.items():
         for arguments in ({}, {"where": "text = 'text1'"}, {"where": "false"}):
-            for row in made.store.query(metric, **arguments):
+            for row in made.store.query(metric, **asked, **arguments):
                 json.dumps(row, allow_nan=False)
                 empty = any(value is None for name, value in row.items() if name != "reason")
                 assert empty == (row["reason"] is not None), row

@@ -13,6 +13,7 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore import Store, checksum
 from embstore.errors import StoreError
+from embstore.space import Unit
 from embstore.storage import shards as shard_files
 from embstore.storage.card import write_card
 from embstore.storage.shards import write_shard
@@ -40,7 +41,8 @@ def full_store(root: Path) -> Synthetic:
     """A store with a file of every kind."""
     made = synthetic_store(root, n=20, dim=6, n_blocks=1)
     synthetic_store(root, unit="occurrence", texts=["the bank of the river", "a bank"], dim=6, n_blocks=1)
-    write_dataset(made.paths, "words", made.ids.tolist(), [{"rank": rank, "note": "é"} for rank in range(20)])
+    columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(20)], "note": ["é"] * 20}
+    write_dataset(made.paths, "words", "word list", Unit.WORD, columns)
     write_skipped(made.paths, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
     return made
 
@@ -245,14 +247,15 @@ def test_each_items_table_is_read_once_for_all_shards(make_store: Make, monkeypa
 def test_a_file_with_its_own_hash_is_still_read_by_others(full: Synthetic) -> None:
     [path] = full.root.glob(KINDS["dataset"])
     assert pq.read_metadata(path).metadata[checksum.KEY.encode()] in path.read_bytes()
-    assert pq.read_table(path).column_names == ["item_id", "rank", "note"]
+    assert pq.read_table(path).column_names == ["unit", "item_id", "text", "rank", "note"]
     assert full.store.sql("SELECT sum(rank) FROM datasets.words").fetchall() == [(190,)]
 
 
 def test_a_text_that_looks_like_a_hash_misleads_nobody(make_store: Make) -> None:
     made = make_store(texts=[f'file_sha256": "{"0" * 64}', f'"file_sha256": "{"a" * 64}"'])
     note = f'file_sha256": "{"0" * 64}"'
-    write_dataset(made.paths, "odd", made.ids.tolist(), [{"note": note}] * 2)
+    columns = {"item_id": made.ids.tolist(), "text": made.texts, "note": [note] * 2}
+    write_dataset(made.paths, "odd", "word list", Unit.WORD, columns)
     assert made.store.verify().ok
     assert made.store.sql("SELECT DISTINCT note FROM datasets.odd").fetchall() == [(note,)]
 

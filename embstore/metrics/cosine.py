@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.spec import LayerData, Value
+from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, Parameter, Value
 from embstore.summary import Float64Array, in_float64, weighted_sum
 
 # ‖x − mean‖ below this share of the largest norm is rounding, not a direction. float32 values differ by 6e-8 or more.
@@ -29,32 +29,36 @@ def mean_pairwise_cosine(n: int, unit_total: Float64Array, unit_square_total: Fl
     """
     if n < 2:
         return None
-    return float((unit_total @ unit_total - unit_square_total.sum()) / (n * (n - 1)))
+    value = float((unit_total @ unit_total - unit_square_total.sum()) / (n * (n - 1)))
+    return min(1.0, max(-1.0, value))  # rounding may pass the limits by 1e-16
 
 
-def anisotropy(data: LayerData, *, variant: str = "raw") -> dict[str, Value]:
+def anisotropy(data: LayerData, *, variant: str = "raw", std: bool = False) -> dict[str, Value]:
     """Compute the mean pairwise cosine of a layer.
 
     Args:
         data: the vectors. ``raw`` needs only their summary; ``centred`` reads them once.
         variant: ``raw``, or ``centred``: after the mean vector has been subtracted from each.
+        std: whether to read the vectors (once more) for the standard deviation too, in O(n dim min(n, dim)).
 
     Returns:
-        ``anisotropy`` in [-1, 1] or None with ``reason``; ``n`` vectors used; ``n_zero`` zero vectors left out.
+        ``anisotropy`` in [-1, 1] or None with ``reason``; ``std`` of the cosines of all pairs (ddof 0), in [0, 1], None
+        unless asked for; ``n`` vectors used; ``n_zero`` zero vectors left out.
     """
     summary = data.summary
     n, n_zero = summary.n - summary.n_zero, summary.n_zero
     total, square_total = summary.unit_total, summary.unit_square_total
+    centre, smallest = np.zeros(data.dim), 0.0
     if variant == "centred":
-        n, total, square_total = _centred_sums(data)
+        centre, smallest = summary.mean, _ZERO_AFTER_CENTRING * summary.norm_max
+        n, total, square_total = _centred_sums(data, centre, smallest)
         n_zero = summary.n - n
     value = mean_pairwise_cosine(n, total, square_total)
-    return {"anisotropy": value, "n": n, "n_zero": n_zero, "reason": TOO_FEW if value is None else None}
+    spread = _std_of_cosines(data, n, total / n, centre, smallest) if std and value is not None else None
+    return {"anisotropy": value, "std": spread, "n": n, "n_zero": n_zero, "reason": TOO_FEW if value is None else None}
 
 
-def _centred_sums(data: LayerData) -> tuple[int, Float64Array, Float64Array]:
-    mean = data.summary.mean
-    smallest = _ZERO_AFTER_CENTRING * data.summary.norm_max
+def _centred_sums(data: LayerData, mean: Float64Array, smallest: float) -> tuple[int, Float64Array, Float64Array]:
     n, total, square_total = 0, np.zeros(data.dim), 0.0
     for count, unit_sum, square_sum in data.map(partial(_centred_block, mean=mean, smallest=smallest)):
         n += count
@@ -74,6 +78,44 @@ def _centred_block(block: NDArray[np.float32], mean: Float64Array, smallest: flo
         total += weighted_sum(inverse, centred)
         square_total += float((inverse * inverse * square_norms).sum())
     return n, total, square_total
+
+
+def _std_of_cosines(data: LayerData, n: int, unit_mean: Float64Array, centre: Float64Array, smallest: float) -> float:
+    """Return the standard deviation (ddof 0) of the cosines of all pairs of n unit vectors u, in one pass.
+
+    With w = u − ū, a = ū·w and q = ‖w‖², a cosine differs from the mean of all by aᵢ + aⱼ + wᵢ·wⱼ + Σq / (n (n − 1)).
+    Since Σw = 0, the squares of that over all i ≠ j add up to 2 (n − 2) Σa² − 4 Σaq + ‖WᵀW‖² − Σq² − (Σq)² / (n (n −
+    1)). The plain form, ‖UᵀU‖² − n less the squared mean, loses all digits where the cosines are nearly equal. So does
+    this one for vectors at equal angles, of which there are dim + 1 at most: so few are compared one with another.
+    """
+    if n <= data.dim + 1:
+        u = np.concatenate(list(data.map(partial(_units, centre=centre, smallest=smallest))))
+        with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
+            return float((u @ u.T)[np.triu_indices(n, 1)].std())
+    sums, product = np.zeros(4), np.zeros((data.dim, data.dim))
+    for part, block_product in data.map(partial(_deviations, mean=unit_mean, centre=centre, smallest=smallest)):
+        sums += part
+        product += block_product
+    a_square, a_q, q_square, q = sums
+    total = 2 * (n - 2) * a_square - 4 * a_q + np.sum(product**2) - q_square - q * q / (n * (n - 1))
+    return float(np.sqrt(max(0.0, total) / (n * (n - 1))))
+
+
+def _units(block: NDArray[np.floating], centre: Float64Array, smallest: float) -> Float64Array:
+    x = block - centre
+    norms = np.sqrt(np.vecdot(x, x))
+    units: Float64Array = x[norms > smallest] / norms[norms > smallest, None]
+    return units
+
+
+def _deviations(
+    block: NDArray[np.floating], mean: Float64Array, centre: Float64Array, smallest: float
+) -> tuple[Float64Array, Float64Array]:
+    """Return (Σa², Σaq, Σq², Σq) and WᵀW of a block."""
+    w = _units(block, centre, smallest) - mean
+    a, q = w @ mean, np.vecdot(w, w)
+    with np.errstate(invalid="ignore"):
+        return np.array([a @ a, a @ q, q @ q, q.sum()]), w.T @ w
 
 
 def rogue_dims(data: LayerData, *, k: int = 5) -> dict[str, Value]:
@@ -106,3 +148,56 @@ def rogue_dims(data: LayerData, *, k: int = 5) -> dict[str, Value]:
         shares = [float(part) / mean_cosine for part in parts[dims]]
     found: dict[str, Value] = {"dims": [int(dim) for dim in dims], "contributions": contributions, "shares": shares}
     return result | found
+
+
+METRICS = (
+    Metric(
+        name="anisotropy",
+        help="Mean cosine over all pairs of vectors, exactly.",
+        function=anisotropy,
+        columns=(
+            Column("anisotropy", "number", "mean pairwise cosine", minimum=-1, maximum=1),
+            Column("std", "number", "standard deviation of the cosines; null unless asked for", minimum=0, maximum=1),
+            N_ZERO,
+        ),
+        parameters=(
+            Parameter(
+                "variant",
+                "raw",
+                "raw, or centred: after subtracting the mean vector.",
+                choices=("raw", "centred"),
+            ),
+            Parameter("std", False, "Read the vectors for the standard deviation of the cosines too."),
+        ),
+        formula="(‖Σu‖² − n) / (n (n − 1)), u = x/‖x‖",
+        citation="Ethayarajh (2019), EMNLP; Wolfe & Caliskan (2022), ACL, eq. 1",
+        needs="summary",
+        estimator="Exact over all n(n − 1)/2 pairs, in float64; no pair is sampled. Zero vectors are left out and "
+        "counted; duplicates count as cosine 1. The standard deviation is exact too, with ddof 0 over the pairs.",
+    ),
+    Metric(
+        name="rogue-dims",
+        help="Dimensions that contribute most to the mean cosine.",
+        function=rogue_dims,
+        columns=(
+            Column("anisotropy", "number", "mean pairwise cosine", minimum=-1, maximum=1),
+            Column("dims", "array of integers", "the dimensions, by descending contribution"),
+            Column(
+                "contributions",
+                "array of numbers",
+                "their parts of the mean cosine",
+                minimum=-1,
+                maximum=1,
+                shown=False,
+            ),
+            Column("shares", "array of numbers", "contribution over anisotropy; null where that is zero"),
+            N_ZERO,
+        ),
+        parameters=(Parameter("k", 5, "How many dimensions to return.", minimum=1),),
+        formula="CC_i = ((Σu_i)² − Σu_i²) / (n (n − 1))",
+        citation="Timkey & van Schijndel (2021), EMNLP",
+        needs="summary",
+        estimator="Exact over all pairs, in float64. Contributions may be negative; those of all dimensions add up to "
+        "the anisotropy.",
+    ),
+)

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.spec import LayerData, Value
+from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, Parameter, Value
 
 
 def norms(data: LayerData, *, top: int = 5) -> dict[str, Value]:
@@ -49,3 +49,28 @@ def _top_norms(block: NDArray[np.float32], top: int) -> tuple[float, float]:
 def _norm_total_of_largest(block: NDArray[np.float32], top: int) -> float:
     largest = np.partition(block, block.shape[1] - top, axis=1)[:, -top:].astype(np.float64)
     return float(np.sqrt((largest * largest).sum(axis=1)).sum())
+
+
+METRICS = (
+    Metric(
+        name="norms",
+        help="Vector lengths, and how few components make them.",
+        function=norms,
+        columns=(
+            Column("mean", "number", "mean L2 norm", minimum=0),
+            Column("std", "number", "population standard deviation of the norms", minimum=0),
+            Column("min", "number", "smallest norm", minimum=0),
+            Column("max", "number", "largest norm", minimum=0),
+            Column("top_share", "number", "share of the largest components by signed value", minimum=0, maximum=1),
+            Column(
+                "top_share_abs", "number", "share of the largest components by absolute value", minimum=0, maximum=1
+            ),
+            N_ZERO,
+        ),
+        parameters=(Parameter("top", 5, "How many components the shares count (0: none).", minimum=0),),
+        formula="mean ‖x_top‖ / mean ‖x‖",
+        citation="Wolfe & Caliskan (2022), ACL",
+        estimator="Norms come from the summaries; the shares read every vector. std has ddof 0. The shares are ratios "
+        "of means of norms, as in the paper's code, not means of ratios.",
+    ),
+)

@@ -1,21 +1,46 @@
 """How a metric is declared: once, as a frozen record from which options, help and schemas are made."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import UnknownNameError, UsageError
+from embstore.errors import EmbstoreError, UnknownNameError, UsageError
+from embstore.space import Unit
 from embstore.summary import Summary
 
 Value = float | int | str | list[float | None] | list[int] | None
+Result = dict[str, Value]
+Ids = NDArray[np.int64]
+Block = NDArray[np.floating]
 T = TypeVar("T")
+
+Need = Literal["summary", "vectors", "neighbours", "pairs", "lexicon", "word sets", "contexts", "layers"]
+"""What a metric is computed from.
+
+``summary``: the stored sums (vectors only where rows are filtered). ``vectors``: one or more passes over the vectors.
+``neighbours``: all vectors in memory, and a search. ``pairs``, ``lexicon``, ``word sets``: a dataset's rows or lists of
+words. ``contexts``: the occurrences of each word or sentence. ``layers``: all layers of one or two spaces.
+"""
+
+
+class NotComputable(EmbstoreError):
+    """A value that does not exist for these vectors; its text is the reason that stands in the row.
+
+    Args:
+        reason: why.
+        n: of how many vectors.
+    """
+
+    def __init__(self, reason: str, n: int = 0) -> None:
+        super().__init__(reason)
+        self.n = n
 
 
 class LayerData(Protocol):
-    """The selected vectors of one layer of one space, as a metric sees them."""
+    """The selected vectors of one layer of one space, as a metric sees them, transformed if that was asked for."""
 
     @property
     def dim(self) -> int:
@@ -23,10 +48,34 @@ class LayerData(Protocol):
 
     @property
     def summary(self) -> Summary:
-        """The sums over the vectors; from disk when no rows are filtered."""
+        """The sums over the vectors; from disk when no rows are filtered and nothing is transformed."""
 
-    def map(self, function: Callable[[NDArray[np.float32]], T]) -> Iterator[T]:
-        """Yield ``function(block)`` for blocks (float32, shape (n, dim)) that together are all the vectors."""
+    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
+        """Yield ``function(block)`` for blocks (float32 or float64, shape (n, dim)) that together are all the vectors.
+
+        A few threads call the function at once, and no more than a few blocks are in memory.
+        """
+
+    def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
+        """Yield ``function(item_ids, block)`` likewise. Ids ascend within a block, not from block to block."""
+
+    def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
+        """Return ids (n,), ascending, and vectors (n, dim) in memory: all, or those of ``ids`` that are there."""
+
+    def neighbours(
+        self, k: int, distance: str = "cosine", *, distinct: bool = False
+    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+        """Return the k nearest other items of every item, exactly.
+
+        Args:
+            k: how many; fewer where there are fewer others.
+            distance: ``cosine`` or ``euclidean``. Zero vectors have no cosine: they are left out of the ids.
+            distinct: whether of equal vectors only that of the smallest id is left.
+
+        Returns:
+            Ids (n,), ascending; positions in them (n, k) of the nearest first, an item never its own neighbour, ties by
+            ascending id; and cosines or Euclidean distances (n, k), float64.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,27 +84,52 @@ class Parameter:
 
     Attributes:
         name: its name in Python; the command line has it with hyphens.
-        default: its default, which also gives its type (str or int).
+        default: its default, which also gives its type: int, float, str or bool. ``()`` is an option that may be
+            repeated, of strings. For an option without a default use None and ``value_type``.
         help: one line.
         choices: the values that a str may have.
-        minimum: the smallest value that an int may have.
+        minimum: the smallest value that a number may have.
+        maximum: the largest.
+        value_type: the type where the default does not give it.
+        metavar: what stands for the value in the help.
+        is_input: whether it names an input (a dataset, a file of words) rather than a setting of the function.
     """
 
     name: str
-    default: str | int
+    default: str | int | float | bool | tuple[str, ...] | None
     help: str
     choices: tuple[str, ...] = ()
-    minimum: int | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    value_type: type | None = None
+    metavar: str | None = None
+    is_input: bool = False
 
-    def check(self, value: object) -> str | int:
+    @property
+    def kind(self) -> type:
+        """The type of a value: int, float, str or bool, or tuple for an option that may be repeated."""
+        return self.value_type or type(self.default)
+
+    def check(self, value: Any) -> Any:
         """Return ``value`` if the parameter may have it, else raise UnknownNameError or UsageError."""
-        if self.choices and value not in self.choices:
-            raise UnknownNameError(self.name, str(value), self.choices)
-        if isinstance(self.default, int) and not isinstance(value, int):
+        if value is None or value == self.default:
+            return self.default
+        if self.kind is tuple:
+            value = (value,) if isinstance(value, str) else tuple(value)
+        for one in value if self.kind is tuple else (value,):
+            if self.choices and one not in self.choices:
+                raise UnknownNameError(self.name, str(one), self.choices)
+        if self.kind is int and (not isinstance(value, int) or isinstance(value, bool)):
             raise UsageError(f"{self.name} must be a whole number, not {value!r}.")
-        if self.minimum is not None and isinstance(value, int) and value < self.minimum:
-            raise UsageError(f"{self.name} must be at least {self.minimum}, not {value}.")
-        return value  # type: ignore[return-value]  # narrowed by the checks above
+        if self.kind is float and (not isinstance(value, int | float) or isinstance(value, bool)):
+            raise UsageError(f"{self.name} must be a number, not {value!r}.")
+        if self.kind in (int, float):
+            # A comparison with NaN is false, so that it is out of every range.
+            if self.minimum is not None and not value >= self.minimum:
+                raise UsageError(f"{self.name} must be at least {self.minimum}, not {value}.")
+            if self.maximum is not None and not value <= self.maximum:
+                raise UsageError(f"{self.name} must be at most {self.maximum}, not {value}.")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,40 +138,75 @@ class Column:
 
     Attributes:
         name: as in the result.
-        type: its JSON type ("number", "integer", "array of numbers", "array of integers").
-        help: what it holds, with unit and range.
+        type: its JSON type ("number", "integer", "string", "boolean", "array of numbers", "array of integers").
+        help: what it holds.
+        minimum: the smallest value there can be.
+        maximum: the largest.
+        unit: what a value is measured in, where it is not a plain number.
         shown: whether the table for the eye shows it.
+        is_key: whether it tells the rows of one layer apart (``word``).
     """
 
     name: str
     type: str
     help: str
+    minimum: float | None = None
+    maximum: float | None = None
+    unit: str | None = None
     shown: bool = True
+    is_key: bool = False
+
+    @property
+    def range(self) -> str:
+        """The range as text, "[-1, 1]" or "≥ 0"; empty where there is none."""
+        if self.minimum is not None and self.maximum is not None:
+            return f"[{self.minimum:g}, {self.maximum:g}]"
+        if self.minimum is not None:
+            return f"≥ {self.minimum:g}"
+        return "" if self.maximum is None else f"≤ {self.maximum:g}"
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric of one layer of one space.
+    """A metric, declared once.
 
     Attributes:
         name: its name on the command line and in :meth:`Store.query`.
         help: one line.
-        function: vectors and parameters → the values of its columns, with ``n`` and ``reason``.
+        function: of a :class:`LayerData`, of what ``needs`` names beside it, and of the parameters that are no inputs,
+            by keyword. It returns the values of the columns with ``n`` and ``reason``, or a list of such rows.
+            Where ``needs`` is ``layers``, a function of ``left`` (a list of LayerData), ``right`` (another, or None to
+            compare ``left`` with itself) and ``ids`` (ascending; all of these layers hold them), whose list has a row
+            for each layer of ``left`` with each of ``right``, in this order. One that takes ``seed`` gets ``--seed``.
         columns: its columns beside ``n`` and ``reason``.
         parameters: its options.
         formula: the formula in one line.
         citation: where it comes from.
+        needs: what it is computed from.
+        estimator: the choices behind the number: what is exact, ddof, variants, traps; whole sentences.
+        units: the units of the spaces that it makes sense for; empty for all.
+        best: the column whose highest value marks the best layer of a space, in a boolean column ``best``; None: none.
+        elsewhere: what to do with a space of another unit, as a sentence.
+        version: raised when the same input gives another number.
+        package: what declares it, with its version, where that is not embstore; filled in when a plugin is loaded.
     """
 
     name: str
     help: str
-    function: Callable[..., dict[str, Value]]
+    function: Callable[..., Result | list[Result]]
     columns: tuple[Column, ...]
     parameters: tuple[Parameter, ...]
     formula: str
     citation: str
+    needs: Need = "vectors"
+    estimator: str = ""
+    units: tuple[Unit, ...] = ()
+    best: str | None = None
+    elsewhere: str = ""
+    version: int = 1
+    package: str | None = None
 
-    def check(self, given: Mapping[str, Any]) -> dict[str, str | int]:
+    def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return all parameters with their values, defaults filled in.
 
         Raises:
@@ -109,3 +218,16 @@ class Metric:
             if name not in known:
                 raise UnknownNameError(f"parameter of {self.name}", name, known)
         return {name: known[name].check(given.get(name, known[name].default)) for name in known}
+
+    def empty(self, n: int, reason: str) -> Result:
+        """Return the row of a value that cannot be computed."""
+        nulls: Result = {column.name: None for column in self.columns}
+        return nulls | {"n": n, "reason": reason}
+
+
+N_ZERO = Column("n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False)
+
+
+def rows_of(result: Result | Sequence[Result]) -> list[Result]:
+    """Return what a metric's function gave as a list of rows."""
+    return [result] if isinstance(result, dict) else list(result)

@@ -37,7 +37,9 @@ class Columns:
         return place if len(self.names) == 1 else f"{place} ({name})"
 
 
-def choose_columns(source: str, known: Sequence[str], asked: Sequence[str], *, open_ended: bool = False) -> Columns:
+def choose_columns(
+    source: str, known: Sequence[str], asked: Sequence[str], *, open_ended: bool = False, option: str = "--column"
+) -> Columns:
     """Return the columns to read: those asked for, else the only one, else the one named ``text``.
 
     Args:
@@ -45,6 +47,7 @@ def choose_columns(source: str, known: Sequence[str], asked: Sequence[str], *, o
         known: the columns of the table.
         asked: the columns that the user named.
         open_ended: whether there may be columns besides the known ones, so that they cannot be checked yet.
+        option: by which the user named them.
 
     Raises:
         UsageError: nothing was asked for and there is no obvious choice, or a column was asked for twice.
@@ -54,17 +57,17 @@ def choose_columns(source: str, known: Sequence[str], asked: Sequence[str], *, o
     names = tuple(asked) or _default(source, known)
     for i, name in enumerate(names):
         if name in names[:i]:
-            raise UsageError(f"--column {name!r} was given twice for {source}. Give each column once.")
+            raise UsageError(f"{option} {name!r} was given twice for {source}. Give each column once.")
         if name not in known and not open_ended:
-            raise unknown_column(source, name, known)
+            raise unknown_column(source, name, known, option)
         if known.count(name) > 1:
             raise SourceError(f"{source} has {known.count(name)} columns named {name!r}. Rename all but one of them.")
     return Columns(source, names)
 
 
-def unknown_column(source: str, name: str, known: Sequence[str]) -> UnknownNameError:
+def unknown_column(source: str, name: str, known: Sequence[str], option: str = "--column") -> UnknownNameError:
     """Return the error for a column that is not in the table."""
-    return UnknownNameError("column", name, known, f"Name a column of {source} with --column.")
+    return UnknownNameError("column", name, known, f"Name a column of {source} with {option}.")
 
 
 def _default(source: str, known: Sequence[str]) -> tuple[str, ...]:

@@ -1,51 +1,135 @@
-"""The table of named datasets, and the reading of ``name`` and ``name:size``."""
+"""The table of named datasets: to list, fetch, add and open them."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
-from embstore.errors import SourceError, UsageError
-from embstore.sources.rows import DatasetSpec, Source
+from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.sources.cache import check_cached, file_sha256, is_at_hand, keep, path_of
+from embstore.sources.download import Told, download
+from embstore.sources.own import add_own, own_dataset, own_datasets
+from embstore.sources.published import PUBLISHED
+from embstore.sources.source import Source
+from embstore.sources.specs import WORD_LIST, DataFile, DatasetSpec, Made
 from embstore.sources.words import count_words, read_words
 from embstore.space import Unit
 
-DATASETS: dict[str, DatasetSpec] = {
-    spec.name: spec
-    for spec in (
-        DatasetSpec(
-            name="words",
-            kind="word list",
-            unit=Unit.WORD,
-            help="The most frequent English words, letters only; 10,000, or as many as words:N says.",
-            citation="Robyn Speer (2022). rspeer/wordfreq: v3.0. Zenodo. https://doi.org/10.5281/zenodo.7199437",
-            licence="CC BY-SA 4.0",
-            columns={"rank": int},
-            default_size=10_000,
-            count=count_words,
-            read=read_words,
-        ),
-    )
-}
+WORDS = DatasetSpec(
+    name="words",
+    kind=WORD_LIST,
+    unit=Unit.WORD,
+    rows=10_000,
+    columns={"rank": int},
+    content=Made(count_words, read_words),
+    help="The most frequent English words, letters only; 10,000, or as many as words:N says.",
+    scores=(1, 10_000),
+    licence="CC BY-SA 4.0",
+    citation="Robyn Speer (2022). rspeer/wordfreq: v3.0. Zenodo. https://doi.org/10.5281/zenodo.7199437",
+)
+
+DATASETS: Mapping[str, DatasetSpec] = {spec.name: spec for spec in (WORDS, *PUBLISHED)}
 
 
-def is_dataset(spec: str) -> bool:
-    """Return whether ``spec`` is a dataset's name, with or without ``:size``."""
-    return spec.partition(":")[0] in DATASETS
+def known_datasets() -> dict[str, DatasetSpec]:
+    """Return all datasets by name: those of the table, then the user's own."""
+    return {**DATASETS, **own_datasets()}
 
 
-def open_dataset(spec: str) -> Source:
+def find_dataset(spec: str) -> DatasetSpec | None:
+    """Return the dataset of a name, with or without ``:size``; None if there is none."""
+    name = spec.partition(":")[0]
+    return DATASETS.get(name) or own_dataset(name)
+
+
+def open_dataset(spec: str, dataset: DatasetSpec) -> Source:
     """Return the source of ``name`` or ``name:size``.
 
     Raises:
-        UsageError: the size is not a whole number above 0.
-        SourceError: the dataset is smaller than that.
+        UsageError: the size is not a whole number above 0, or the dataset is always whole.
+        SourceError: the dataset is smaller than that, or not at hand, or its file was altered.
     """
     name, colon, given = spec.partition(":")
-    dataset = DATASETS[name]
-    size = _size(spec, given, dataset) if colon else dataset.default_size
-    if colon and size > (most := dataset.count()):
+    if isinstance(content := dataset.content, DataFile):
+        if colon:
+            raise UsageError(f"{spec!r}: the dataset {name!r} is always whole. Write {name}, without a number.")
+        return Source(name, partial(content.read, check_cached(dataset, content)), dataset)
+    size = _size(spec, given, dataset) if colon else dataset.rows
+    if colon and size > (most := content.count()):
         raise SourceError(f"{spec}: the dataset {name!r} has {most:,} texts. Ask for at most {name}:{most}.")
     # The default size written out is the default: else the store would hold the same rows under two names.
-    called = name if size == dataset.default_size else f"{name}:{size}"
-    return Source(called, partial(dataset.read, size), dataset)
+    called = name if size == dataset.rows else f"{name}:{size}"
+    return Source(called, partial(content.read, size), dataset)
+
+
+def fetch_dataset(name: str, told: Told = lambda done, total: None) -> Path | None:
+    """Download the file of a dataset, unless it is at hand and sound.
+
+    Args:
+        name: of the dataset.
+        told: how many bytes have come, of how many.
+
+    Returns:
+        The file; None if there is none to download.
+
+    Raises:
+        UnknownNameError: there is no such dataset.
+        SourceError: it cannot be downloaded, or is another file than it should be.
+    """
+    spec = find_dataset(name)
+    if spec is None or ":" in name:
+        raise UnknownNameError("dataset", name, known_datasets(), "embstore datasets lists them.")
+    if not isinstance(file := spec.content, DataFile):
+        return None
+    if file.address is None:
+        return check_cached(spec, file)
+    path = path_of(file)
+    if not (path.is_file() and file_sha256(path, str(path)) == file.sha256):
+        download(spec, file, told)
+    return path
+
+
+def missing_datasets(sources: Iterable[str]) -> list[str]:
+    """Return the names of the published datasets among the sources that are not at hand."""
+    named = dict.fromkeys(source for source in sources if source in DATASETS)
+    return [name for name in named if not is_at_hand(DATASETS[name])]
+
+
+def add_dataset(
+    name: str, file: Path, *, kind: str | None = None, columns: Sequence[str] = (), unit: str = "word"
+) -> DatasetSpec:
+    """Take a local copy of a published dataset, whose hash is checked, or a user's own table.
+
+    Args:
+        name: of the dataset.
+        file: the copy, or the table (.csv, .tsv, .jsonl, .parquet).
+        kind: of an own table: ``pairs`` or ``lexicon``.
+        columns: of an own table: of pairs the two texts and the score, of a lexicon the text and its value.
+        unit: of an own table: ``word`` or ``sentence``.
+
+    Raises:
+        UnknownNameError, UsageError: an argument does not fit.
+        SourceError: the file cannot be read or written, is another one than it should be (says both hashes), or has a
+            text where a number should be (says the line).
+    """
+    if kind is not None:
+        return add_own(name, file, kind, columns, unit, taken=tuple(DATASETS))
+    if name not in DATASETS:
+        raise UnknownNameError(
+            "dataset", name, DATASETS, "For a table of your own add --kind pairs|lexicon and --columns a,b,score."
+        )
+    spec = DATASETS[name]
+    if not isinstance(content := spec.content, DataFile):
+        raise UsageError(f"the dataset {name!r} is made by embstore: no file is needed.")
+    if columns:
+        raise UsageError(f"--columns goes with --kind: the columns of the dataset {name!r} are known.")
+    found = file_sha256(file, str(file))
+    if found != content.sha256:
+        raise SourceError(
+            f"{file} is not the file of the dataset {name!r}: its SHA-256 is {found}, and should be {content.sha256}. "
+            f"Download it from {content.address}, or add yours under another name with --kind and --columns."
+        )
+    keep(path_of(content), file.read_bytes())
+    return spec
 
 
 def _size(spec: str, given: str, dataset: DatasetSpec) -> int:
@@ -53,6 +137,6 @@ def _size(spec: str, given: str, dataset: DatasetSpec) -> int:
     if not (given.isascii() and given.isdecimal() and len(given) < 100 and int(given) > 0):
         raise UsageError(
             f"{spec!r}: {given!r} is not a number of texts. Write a whole number above 0, as in "
-            f"{dataset.name}:{dataset.default_size // 2}, or ./{spec} for a file of that name."
+            f"{dataset.name}:{dataset.rows // 2}, or ./{spec} for a file of that name."
         )
     return int(given)

@@ -24,7 +24,7 @@ def open_jsonl(path: Path, name: str, columns: Sequence[str]) -> Rows:
         SourceError: the first object cannot be read.
         UsageError: no column was named, and none is the obvious one.
     """
-    first = next((content for _, content in _objects(path, name) if content), {})
+    first = next((content for _, content in json_objects(path, name) if content), {})
     if not (first or columns):
         return partial(_read, path, Columns(name, (DEFAULT_COLUMN,)))
     return partial(_read, path, choose_columns(name, list(first), columns, open_ended=True))
@@ -34,7 +34,7 @@ def _read(path: Path, columns: Columns) -> Iterator[Row | Blank]:
     unseen = set(columns.names)
     keys: dict[str, None] = {}
     n_objects = 0
-    for number, content in _objects(path, columns.source):
+    for number, content in json_objects(path, columns.source):
         if content is None:
             yield Blank(f"{columns.source}:{number}", EMPTY_LINE)
             continue
@@ -49,8 +49,12 @@ def _read(path: Path, columns: Columns) -> Iterator[Row | Blank]:
         raise unknown_column(columns.source, min(unseen, key=columns.names.index), list(keys))
 
 
-def _objects(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Yield the line and the object of each line, None for an empty line."""
+def json_objects(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
+    """Yield the number and the object of each line, None for an empty line.
+
+    Raises:
+        SourceError: a line is no JSON object.
+    """
     # Inside JSON a lone \r is white space, so only \n ends a line.
     for number, line in enumerate(file_lines(path, name, newline="\n"), 1):
         content = strip_terminator(line)

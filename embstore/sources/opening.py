@@ -9,11 +9,12 @@ from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO, TextIO, cast
 
 from embstore.errors import SourceError, UnknownNameError, UsageError, nearest
-from embstore.sources.datasets import DATASETS, is_dataset, open_dataset
+from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
 from embstore.sources.jsonl import open_jsonl
 from embstore.sources.lines import Lines, decode_lines, file_lines, open_binary, text_reader, unreadable
 from embstore.sources.parquet import open_parquet
-from embstore.sources.rows import Rows, Source, no_texts
+from embstore.sources.rows import Rows, no_texts
+from embstore.sources.source import Source
 from embstore.sources.tables import open_csv, open_tsv
 
 STDIN = "-"
@@ -47,9 +48,9 @@ def open_source(spec: str, *, columns: Sequence[str] = (), stdin: TextIO | Binar
     if spec == STDIN:
         _refuse_columns(_STDIN_NAME, columns)
         return Source(_STDIN_NAME, text_reader(_stdin_lines(stdin), _STDIN_NAME))
-    if is_dataset(spec):
+    if (dataset := find_dataset(spec)) is not None:
         _refuse_columns(f"the dataset {spec!r}", columns)
-        return open_dataset(spec)
+        return open_dataset(spec, dataset)
     if not spec:
         raise UsageError(f"a source cannot be an empty string. Give a file, {STDIN!r} or a dataset: {_datasets()}.")
     path = Path(spec)
@@ -93,8 +94,8 @@ def _missing(path: Path, spec: str) -> UnknownNameError | SourceError:
         hint = "There is no file of that name either."
         if near:
             hint += f" Files with similar names: {', '.join(near)}."
-        return UnknownNameError("dataset", spec, DATASETS, hint)
-    near += nearest(path.stem, DATASETS)
+        return UnknownNameError("dataset", spec, known_datasets(), hint)
+    near += nearest(path.stem, known_datasets())
     remedy = f"Did you mean {' or '.join(near)}?" if near else f"Check the path, or name a dataset: {_datasets()}."
     return SourceError(f"{spec} does not exist. {remedy}")
 
@@ -107,7 +108,7 @@ def _files_in(folder: Path) -> list[str]:
 
 
 def _datasets() -> str:
-    return ", ".join(DATASETS)
+    return ", ".join(known_datasets())
 
 
 def _refuse_columns(what: str, columns: Sequence[str]) -> None:

@@ -37,9 +37,35 @@ def _read(path: Path, columns: Columns) -> Iterator[Row | Blank]:
         number = 1
         batches = file.iter_batches(_BATCH_ROWS, columns=list(columns.names))
         while (batch := _next_batch(batches, columns.source)) is not None:
-            texts = [_strings(batch.column(key), columns, key, number) for key in columns.names]
+            texts = [_values(batch.column(key), columns, key, number) for key in columns.names]
             for values in zip(*texts, strict=True):
                 yield from columns.texts(number, values)
+                number += 1
+
+
+def parquet_records(
+    path: Path, name: str, columns: Sequence[str], option: str
+) -> Iterator[tuple[int, Sequence[object]]]:
+    """Yield the number of each row, from 1, and its values of some columns of any type.
+
+    Args:
+        path: the file.
+        name: how messages call it.
+        columns: the columns.
+        option: by which the user named them.
+
+    Raises:
+        SourceError: the file is damaged.
+        UnknownNameError: a column is not in the file.
+    """
+    with _parquet_file(path, name) as file:
+        chosen = choose_columns(name, file.schema_arrow.names, columns, option=option)
+        number = 1
+        batches = file.iter_batches(_BATCH_ROWS, columns=list(columns))
+        while (batch := _next_batch(batches, name)) is not None:
+            values = [_values(batch.column(key), chosen, key, number) for key in columns]
+            for row in zip(*values, strict=True):
+                yield number, row
                 number += 1
 
 
@@ -84,7 +110,7 @@ def _check_string(kind: Any, column: str, name: str) -> None:
         )
 
 
-def _strings(array: Any, columns: Columns, key: str, number: int) -> list[str | None]:
+def _values(array: Any, columns: Columns, key: str, number: int) -> list[Any]:
     """Return the values of a column of a batch whose first row is ``number``."""
     try:
         return list(array.to_pylist())

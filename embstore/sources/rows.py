@@ -5,30 +5,36 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from embstore.errors import SourceError
-from embstore.space import Unit
 
-ValueType = type[int] | type[float] | type[str]
+Value = float | int | str
 
 EMPTY_LINE = "empty line"
 EMPTY_VALUE = "empty value"
 MISSING_VALUE = "missing value"
 
-_NO_VALUES: Mapping[str, float | int | str] = MappingProxyType({})
+_NO_VALUES: Mapping[str, Value] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One text of a source, exactly as it stands there.
+    """One text of a source, or a pair of them, exactly as it stands there.
 
     Attributes:
         text: the text; never empty, never whitespace alone.
         origin: where it stands, for messages: ``words.txt:12``, ``pairs.csv:12 (right)``.
         values: what else a dataset's row says, by the names in ``DatasetSpec.columns``; empty for files.
+        text_2: the second text of a pair.
     """
 
     text: str
     origin: str
-    values: Mapping[str, float | int | str] = field(default_factory=lambda: _NO_VALUES, hash=False)
+    values: Mapping[str, Value] = field(default_factory=lambda: _NO_VALUES, hash=False)
+    text_2: str | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text, or the two of a pair."""
+        return (self.text,) if self.text_2 is None else (self.text, self.text_2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,77 +52,6 @@ class Blank:
 
 
 Rows = Callable[[], Iterator[Row | Blank]]
-
-
-@dataclass(frozen=True, slots=True)
-class DatasetSpec:
-    """One named dataset: what is in it, how to read it, and whom to cite.
-
-    Attributes:
-        name: the name on the command line.
-        kind: ``word list``.
-        unit: what a text of it is.
-        help: one line that says what it is.
-        citation: the reference to give in a paper.
-        licence: the terms of the data.
-        columns: the names and types of ``Row.values``, in order.
-        default_size: how many rows ``name`` without ``:size`` gives.
-        count: says how many rows there are at most.
-        read: yields the first ``size`` rows; may be called again.
-    """
-
-    name: str
-    kind: str
-    unit: Unit
-    help: str
-    citation: str
-    licence: str
-    columns: Mapping[str, ValueType] = field(hash=False)
-    default_size: int
-    count: Callable[[], int]
-    read: Callable[[int], Iterator[Row]]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """An opened source, ready to be read.
-
-    Attributes:
-        name: how messages call it: the path as the user gave it, ``standard input``, ``words:5000``.
-        reader: gives its rows from the first one on.
-        dataset: the dataset that it is; None for files and standard input.
-    """
-
-    name: str
-    reader: Rows
-    dataset: DatasetSpec | None = None
-
-    @property
-    def unit(self) -> Unit | None:
-        """The unit that a dataset brings, else None."""
-        return None if self.dataset is None else self.dataset.unit
-
-    @property
-    def stored_name(self) -> str | None:
-        """The name of a dataset's file in the store (``words``, ``words_5000``), else None."""
-        return None if self.dataset is None else self.name.replace(":", "_")
-
-    def rows(self) -> Iterator[Row | Blank]:
-        """Yield the rows in order. May be called again, except on standard input.
-
-        Raises:
-            SourceError: a row cannot be read; or, after the last one, none of them held a text.
-            UnknownNameError: after the last row, a column was in none of them (JSON Lines only).
-        """
-        n_rows = n_blanks = 0
-        for row in self.reader():
-            if isinstance(row, Row):
-                n_rows += 1
-            else:
-                n_blanks += 1
-            yield row
-        if n_rows == 0:
-            raise no_texts(self.name, n_blanks)
 
 
 def no_texts(name: str, n_blanks: int = 0) -> SourceError:

@@ -30,7 +30,7 @@ def open_csv(path: Path, name: str, columns: Sequence[str]) -> Rows:
         UnknownNameError: a column is not in the header.
         UsageError: no column was named, and none is the obvious one.
     """
-    return _open_table(partial(_csv_records, path, name), name, columns)
+    return _open_table(partial(csv_records, path, name), name, columns)
 
 
 def open_tsv(path: Path, name: str, columns: Sequence[str]) -> Rows:
@@ -41,10 +41,15 @@ def open_tsv(path: Path, name: str, columns: Sequence[str]) -> Rows:
         UnknownNameError: a column is not in the header.
         UsageError: no column was named, and none is the obvious one.
     """
-    return _open_table(partial(_tsv_records, path, name), name, columns)
+    return _open_table(partial(tsv_records, path, name), name, columns)
 
 
-def _csv_records(path: Path, name: str) -> Iterator[_Record]:
+def csv_records(path: Path, name: str) -> Iterator[_Record]:
+    """Yield the line on which each record of a CSV file begins, and its values (none for an empty line).
+
+    Raises:
+        SourceError: a record is not valid CSV.
+    """
     # The limit is one for the whole process: it is only ever raised, so that nobody else's reader breaks.
     csv.field_size_limit(max(csv.field_size_limit(), _MAX_FIELD_CHARS))
     reader = csv.reader(file_lines(path, name), strict=True)
@@ -62,7 +67,8 @@ def _csv_records(path: Path, name: str) -> Iterator[_Record]:
         yield begins, values
 
 
-def _tsv_records(path: Path, name: str) -> Iterator[_Record]:
+def tsv_records(path: Path, name: str) -> Iterator[_Record]:
+    """Yield the number and the values of each line of a TSV file (none for an empty line)."""
     for number, line in enumerate(file_lines(path, name), 1):
         content = strip_terminator(line)
         yield number, content.split("\t") if content else []

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +17,7 @@ from embstore.errors import DamagedError
 from embstore.space import Layer, Unit
 from embstore.storage import duck
 from embstore.storage.card import Card, read_cards
+from embstore.storage.datasets import stored_kinds, stored_rows
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import Shard, StorePaths
 from embstore.summary import Summary
@@ -203,6 +204,14 @@ class Catalog:
         )
         embedded = {space: set(self.ids(space).tolist()) for space in {row[0] for row in rows} if space in self.cards}
         return [row for row in rows if row[3] == "truncated" or row[1] not in embedded.get(row[0], ())]
+
+    def datasets(self, kinds: Collection[str] = ()) -> dict[str, str]:
+        """Return the datasets in the store: name → kind, those of the given kinds (all if there are none)."""
+        return stored_kinds(self.connection, self._dataset_files, kinds)
+
+    def dataset(self, name: str, unit: Unit) -> dict[str, NDArray[Any]]:
+        """Return the rows of a dataset for a unit, in its order, a column each (see :func:`.datasets.stored_rows`)."""
+        return stored_rows(self.connection, self._dataset_files, name, unit)
 
     def relation(self, sql: str) -> duckdb.DuckDBPyRelation:
         """Return the DuckDB relation of one SELECT over the views of the store.

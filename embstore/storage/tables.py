@@ -5,12 +5,14 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embstore import atomic, checksum
+from embstore.space import Unit
 from embstore.storage.paths import StorePaths
 from embstore.text import Item
 
@@ -35,6 +37,8 @@ SKIPPED_SCHEMA = pa.schema(
         pa.field("origin", pa.string()),
     ]
 )
+
+_DATASET_TYPES = {"item_id": pa.int64(), "text": pa.string(), "item_id_2": pa.int64(), "text_2": pa.string()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +96,27 @@ def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path | N
     return _write_part(paths, paths.skipped, rows, SKIPPED_SCHEMA)
 
 
-def write_dataset(
-    paths: StorePaths, name: str, item_ids: Sequence[int], values: Sequence[Mapping[str, float | int | str]]
-) -> None:
-    """Write the rows of a dataset: the item of each, and the values that it brings (rank, score …).
+def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write the rows of a dataset for a unit; those that are stored for other units stay.
 
-    Rows of items that are not among these stay: they are the same texts as another unit.
+    Args:
+        paths: the store.
+        name: of the dataset; its file's name.
+        kind: of the dataset, kept in the file's metadata.
+        unit: of the items.
+        columns: ``item_id`` and ``text``, of pairs also ``item_id_2`` and ``text_2``, then what else the rows say
+            (score, rank …): numbers or strings, in the dataset's order.
     """
-    columns = {"item_id": pa.array(item_ids, pa.int64())}
-    columns |= {key: pa.array([row[key] for row in values]) for key in (values[0] if values else {})}
-    table = pa.table(columns)
+    arrays = {"unit": pa.array([unit.value] * len(columns["item_id"]))}
+    for key, values in columns.items():
+        arrays[key] = pa.array(values, _DATASET_TYPES.get(key))
+    table = pa.table(arrays).replace_schema_metadata({"kind": kind})
     path = paths.datasets / f"{name}.parquet"
-    if path.exists():
+    if path.exists() and checksum.is_sound(path.read_bytes()):  # a damaged one is written anew
         stored = pq.read_table(path, partitioning=None)
-        others = np.isin(stored["item_id"].to_numpy(), table["item_id"].to_numpy(), invert=True)
-        if stored.schema == table.schema and others.any():
-            table = pa.concat_tables([stored.filter(pa.array(others)), table])
+        if stored.schema.equals(table.schema):
+            others = pc.not_equal(stored["unit"], unit.value)
+            table = pa.concat_tables([stored.filter(others).replace_schema_metadata({"kind": kind}), table])
     write_table(path, table)
 
 

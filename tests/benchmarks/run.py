@@ -16,7 +16,10 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
 
+from benchmark_compare import comparison
 from benchmark_encoding import encoding
+from benchmark_geometry import geometry
+from benchmark_neighbours import nearest
 from benchmark_reading import centred, scale
 from benchmark_start import start
 from benchmark_stores import Workspace
@@ -29,6 +32,9 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Result]]] = {
     "scale": scale,
     "centred": centred,
     "writing": writing,
+    "geometry": geometry,
+    "comparison": comparison,
+    "nearest": nearest,
 }
 
 

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from metric_data import Arrays, centred, mean_cosine
+from scipy.spatial.distance import pdist
 from scipy.stats import ortho_group
 
 from embstore.metrics.cosine import TOO_FEW, anisotropy, rogue_dims
@@ -151,3 +152,43 @@ def test_shares_of_no_anisotropy_are_null_with_a_reason() -> None:
     assert found["anisotropy"] == 0
     assert found["shares"] == [None, None]
     assert "zero" in found["reason"]
+
+
+@given(clouds(), st.data(), st.sampled_from(["raw", "centred"]))
+def test_the_spread_is_that_of_the_cosines_of_all_pairs(x: np.ndarray, data: st.DataObject, variant: str) -> None:
+    blocks = split(x, data)
+    found = anisotropy(blocks, variant=variant, std=True)
+    y = centred(x) if variant == "centred" else x.astype(np.float64)
+    if found["n"] == len(x):
+        assert found["std"] == pytest.approx(np.std(1 - pdist(y, "cosine")), abs=1e-9, rel=0)
+    assert found | {"std": None} == anisotropy(blocks, variant=variant)
+
+
+@pytest.mark.parametrize("n", [2, 9, 10, 11, 40])
+def test_a_small_spread_keeps_its_digits(n: int) -> None:
+    """Cosines of .9999 that differ by 1e-5: the squared mean would leave none of the spread."""
+    x = np.random.default_rng(n).normal(size=(n, 10)) + 100
+    wanted = np.std(1 - pdist(x, "cosine"))
+    assert n == 2 or 1e-6 < wanted < 1e-4
+    assert anisotropy(Arrays(x[:1], x[1:]), std=True)["std"] == pytest.approx(wanted, abs=1e-14, rel=0)
+
+
+@pytest.mark.parametrize("x", [np.eye(5), np.vstack([np.eye(4) - 0.25, np.zeros((3, 4))]), np.ones((20, 7))])
+def test_vectors_at_equal_angles_have_no_spread(x: np.ndarray) -> None:
+    assert anisotropy(Arrays(x), std=True)["std"] == pytest.approx(0, abs=1e-14)
+
+
+def test_the_spread_is_read_only_when_asked_for_and_null_where_there_is_no_pair() -> None:
+    data = Arrays(np.eye(3, dtype=np.float32))
+    assert anisotropy(data)["std"] is None
+    assert data.n_reads == 0
+    assert anisotropy(Arrays(np.zeros((4, 3))), std=True) == {
+        "anisotropy": None, "std": None, "n": 0, "n_zero": 4, "reason": TOO_FEW,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_spread_through_a_store(make_store, dtype: str) -> None:
+    made = make_store(n=60, dim=8, dtype=dtype)
+    for row, x in zip(made.store.query("anisotropy", std=True), made.vectors, strict=True):
+        assert row["std"] == pytest.approx(np.std(1 - pdist(x.astype(np.float64), "cosine")), abs=1e-9, rel=0)

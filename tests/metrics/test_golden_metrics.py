@@ -1,54 +1,182 @@
-"""Numbers that were computed elsewhere, and must never change."""
+"""Numbers that were computed elsewhere, and must never change: every value of the project's reference."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from metric_data import Arrays
 from synthetic import synthetic_store
 
-from embstore.metrics.cosine import anisotropy, rogue_dims
-from embstore.metrics.norms import norms
+from embstore import Store
+from embstore.metrics import METRICS, rows_of
+from embstore.metrics.data import Contexts, Pairs, Words
+from embstore.metrics.transforms import fit, parse_transforms
+from embstore.search import neighbours_of_all
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics.json").read_text("utf-8"))
 EXPECTED = GOLDEN["expected"]
+IDS = np.arange(12)
+
+i, j = np.mgrid[0:12, 0:5]
+X = np.sin(0.9 * (i + 1) * (j + 1) + 0.37 * (i + 1) ** 2) + 3 * (j == 2)
+Y = (np.sin(0.9 * (i + 1) * (j + 1) + 0.37 * (i + 1) ** 2 + 0.4 * j + 0.3))[:, :4]
+ONE_GROUP = Contexts(IDS, np.zeros(12, np.int64), ("all",))
 
 
-def x() -> np.ndarray:
-    i, j = np.mgrid[0:12, 0:5]
-    return np.sin(0.9 * (i + 1) * (j + 1) + 0.37 * (i + 1) ** 2) + 3 * (j == 2)
+def of(x: np.ndarray) -> Arrays:
+    return Arrays(x[:5], x[5:])
 
 
-def close(value: object) -> object:
-    return pytest.approx(value, abs=GOLDEN["tolerance"], rel=0)
+def asked(metric: str, column: str, **inputs: Any) -> Callable[[], Any]:
+    """Ask a metric of the vectors X."""
+    return lambda: rows_of(METRICS[metric].function(of(X), **inputs))[0][column]
 
 
-def test_golden_metrics() -> None:
-    data = Arrays(x()[:5], x()[5:])
-    assert anisotropy(data)["anisotropy"] == close(EXPECTED["self_similarity"])
-    assert anisotropy(data, variant="centred")["anisotropy"] == close(EXPECTED["self_similarity_mean_centred"])
-    found = norms(data, top=2)
-    assert found["mean"] == close(EXPECTED["mean_norm"])
-    assert found["top_share"] == close(EXPECTED["top2_share_signed_ratio_of_means"])
-    assert found["top_share_abs"] == close(EXPECTED["top2_share_abs_ratio_of_means"])
-    rogue = rogue_dims(data, k=5)
+def compared(metric: str, column: str, **inputs: Any) -> Callable[[], Any]:
+    """Ask a metric of the layers X and Y."""
+    return lambda: rows_of(METRICS[metric].function([of(X)], [of(Y)], IDS, **inputs))[0][column]
+
+
+def words(*rows: int) -> Words:
+    return Words(np.array(rows), tuple(f"word{row}" for row in rows))
+
+
+WEAT = {"x": words(6, 7, 8), "y": words(9, 10, 11), "a": words(0, 1, 2), "b": words(3, 4, 5)}
+SC_WEAT = {"words": words(6, 7, 8, 9, 10, 11), "a": words(0, 1, 2), "b": words(3, 4, 5)}
+
+
+def contributions() -> list[float]:
+    rogue = METRICS["rogue-dims"].function(of(X), k=5)
     parts = dict(zip(rogue["dims"], rogue["contributions"], strict=True))
-    assert [parts[dim] for dim in range(5)] == close(EXPECTED["cosine_contribution_per_dim"])
+    return [parts[dim] for dim in range(5)]
 
 
-def test_golden_metrics_through_a_store_of_float32(tmp_path: Path) -> None:
-    made = synthetic_store(tmp_path, dim=5, n_blocks=0, top_form=None, n_shards=3, n=12, vectors=x()[None])
-    rounding = 1e-7  # the matrix is stored in float32
-    [row] = made.store.query("anisotropy")
-    assert row["anisotropy"] == pytest.approx(EXPECTED["self_similarity"], abs=rounding)
-    [row] = made.store.query("anisotropy", variant="centred")
-    assert row["anisotropy"] == pytest.approx(EXPECTED["self_similarity_mean_centred"], abs=rounding)
-    [row] = made.store.query("norms", top=2)
-    assert row["top_share"] == pytest.approx(EXPECTED["top2_share_signed_ratio_of_means"], abs=rounding)
-    assert row["top_share_abs"] == pytest.approx(EXPECTED["top2_share_abs_ratio_of_means"], abs=rounding)
+def effect_sizes(ddof: int) -> Callable[[], list[float]]:
+    return lambda: [row["effect_size"] for row in METRICS["sc-weat"].function(of(X), **SC_WEAT, ddof=ddof)]
+
+
+def k_occurrences() -> list[int]:
+    nearest, _ = neighbours_of_all(X, 3)
+    return np.bincount(nearest.ravel(), minlength=12).tolist()
+
+
+def alignment() -> float:
+    texts = tuple(map(str, range(12)))
+    pairs = Pairs(IDS, IDS + 12, np.full(12, 5.0), texts, texts)
+    return METRICS["alignment"].function(Arrays(X, X + 0.1 * np.cos(i + j)), pairs=pairs)["alignment"]
+
+
+def hsic1() -> float:
+    from embstore.metrics.cka import hsic1
+    from embstore.metrics.products import reduce_pairs
+
+    return reduce_pairs((of(X), of(Y)), [(0, 1)], IDS, hsic1)[0, 1]
+
+
+def after_abtt() -> float:
+    fitted = fit(of(X), parse_transforms(["abtt:1"]))
+    return METRICS["anisotropy"].function(of(fitted(X)))["anisotropy"]
+
+
+ASKED: dict[str, Callable[[], Any]] = {
+    "self_similarity": asked("anisotropy", "anisotropy"),
+    "pairwise_cosine_std_ddof0": asked("anisotropy", "std", std=True),
+    "self_similarity_mean_centred": asked("anisotropy", "anisotropy", variant="centred"),
+    "cosine_contribution_per_dim": contributions,
+    "top2_share_signed_ratio_of_means": asked("norms", "top_share", top=2),
+    "top2_share_abs_ratio_of_means": asked("norms", "top_share_abs", top=2),
+    "mean_norm": asked("norms", "mean"),
+    "participation_ratio": asked("participation-ratio", "participation_ratio"),
+    "isoscore": asked("isoscore", "isoscore"),
+    "isoscore_star_zeta0.2_C0_identity": asked("isoscore", "isoscore", zeta=0.2),
+    "effective_rank_sv_centred": asked("effective-rank", "effective_rank", variant="centred"),
+    "effective_rank_sv_uncentred": asked("effective-rank", "effective_rank", variant="uncentred"),
+    "effective_rank_cov_eig": asked("effective-rank", "effective_rank", variant="eigenvalues"),
+    "mev_uncentred": asked("mev", "mev", contexts=ONE_GROUP),
+    "pca1_ratio_centred": asked("mev", "mev", contexts=ONE_GROUP, variant="centred"),
+    "intra_sentence_similarity": asked("intra-sentence", "intra_sentence_similarity", contexts=ONE_GROUP),
+    "linear_cka": compared("cka", "cka", variant="biased"),
+    "linear_cka_unbiased": compared("cka", "cka"),
+    "hsic1_xy": hsic1,
+    "rsa_cosine_pearson": compared("rsa", "rsa"),
+    "rsa_cosine_spearman": compared("rsa", "rsa", correlation="spearman"),
+    "knn_jaccard_k3": compared("overlap", "jaccard", k=3),
+    "knn_overlap_k3": compared("overlap", "overlap", k=3),
+    "partition_log_isotropy_pm_eigvecs": asked("partition", "log_partition"),
+    "partition_first_order": asked("partition", "first_order"),
+    "partition_second_order": asked("partition", "second_order"),
+    "k_occurrence_k3_cosine": k_occurrences,
+    "hubness_skew_k3_cosine": asked("hubness", "skewness", k=3),
+    "antihub_rate_k3": asked("hubness", "antihub_share", k=3),
+    "twonn_ls_discard0.1": asked("intrinsic-dimension", "twonn_ls", discard=0.1),
+    "twonn_mle": asked("intrinsic-dimension", "twonn_mle"),
+    "twonn_mle_unbiased": asked("intrinsic-dimension", "twonn_mle_unbiased"),
+    "align_alpha2": alignment,
+    "uniform_t2": asked("uniformity", "uniformity"),
+    "weat_test_stat": asked("weat", "statistic", **WEAT),
+    "weat_effect_ddof1": asked("weat", "effect_size", **WEAT),
+    "weat_effect_ddof0": asked("weat", "effect_size", **WEAT, ddof=0),
+    "weat_p_exact_strict_gt": asked("weat", "p_value", **WEAT),
+    "sc_weat_ddof0": effect_sizes(0),
+    "sc_weat_ddof1": effect_sizes(1),
+    "abtt_D1_self_similarity": after_abtt,
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_golden_metrics(name: str) -> None:
+    assert ASKED[name]() == pytest.approx(EXPECTED[name], abs=GOLDEN["tolerance"], rel=0)
+
+
+def test_the_spectrum_agrees_with_the_centred_mev() -> None:
+    shares = METRICS["spectrum"].function(of(X), k=5)["shares"]
+    assert shares[0] == pytest.approx(EXPECTED["pca1_ratio_centred"], abs=GOLDEN["tolerance"], rel=0)
+
+
+# What a layer is asked for without other inputs: the metric, its column and its parameters.
+OF_A_LAYER = [
+    ("self_similarity", "anisotropy", "anisotropy", {}),
+    ("pairwise_cosine_std_ddof0", "anisotropy", "std", {"std": True}),
+    ("self_similarity_mean_centred", "anisotropy", "anisotropy", {"variant": "centred"}),
+    ("top2_share_signed_ratio_of_means", "norms", "top_share", {"top": 2}),
+    ("mean_norm", "norms", "mean", {}),
+    ("participation_ratio", "participation-ratio", "participation_ratio", {}),
+    ("isoscore", "isoscore", "isoscore", {}),
+    ("effective_rank_sv_uncentred", "effective-rank", "effective_rank", {}),
+    ("partition_log_isotropy_pm_eigvecs", "partition", "log_partition", {}),
+    ("hubness_skew_k3_cosine", "hubness", "skewness", {"k": 3}),
+    ("twonn_mle", "intrinsic-dimension", "twonn_mle", {}),
+    ("uniform_t2", "uniformity", "uniformity", {}),
+    ("abtt_D1_self_similarity", "anisotropy", "anisotropy", {"transforms": "abtt:1"}),
+]
+
+
+@pytest.fixture(scope="module", params=[("float32", 3e-7), ("float16", 3e-3)], ids=lambda param: param[0])
+def stored(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, float]:
+    """A store of the matrix X in shards of four rows, and how far its rounding may move a value."""
+    dtype, rounding = request.param
+    root = tmp_path_factory.mktemp(dtype) / "store"
+    made = synthetic_store(root, dim=5, n_blocks=0, top_form=None, n_shards=3, n=12, vectors=X[None], dtype=dtype)
+    return made.store, rounding
+
+
+@pytest.mark.parametrize(("name", "metric", "column", "asked"), OF_A_LAYER, ids=[case[0] for case in OF_A_LAYER])
+def test_golden_metrics_through_a_store(
+    stored: tuple[Store, float], name: str, metric: str, column: str, asked: dict[str, Any]
+) -> None:
+    store, rounding = stored
+    [row] = store.query(metric, **asked)
+    assert row[column] == pytest.approx(EXPECTED[name], abs=rounding * max(1, abs(EXPECTED[name])), rel=0)
+    assert (row["n"], row["reason"]) == (12, None)
+
+
+def test_every_value_of_the_reference_is_asked_for() -> None:
+    assert set(ASKED) == set(EXPECTED)
 
 
 def test_the_golden_numbers_are_those_of_the_reference(shared: Path) -> None:
-    reference = json.loads((shared / "reference" / "metrics_reference.json").read_text("utf-8"))["expected"]
-    assert {name: reference[name] for name in EXPECTED} == EXPECTED
+    reference = json.loads((shared / "reference" / "metrics_reference.json").read_text("utf-8"))
+    assert reference["expected"] == EXPECTED

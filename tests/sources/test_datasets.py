@@ -10,6 +10,7 @@ import wordfreq
 import embstore
 from embstore.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import DATASETS, Blank, Row, open_source
+from embstore.sources.specs import Made
 from embstore.space import Unit
 
 Write = Callable[[str, str | bytes], str]
@@ -66,7 +67,9 @@ def test_a_size_that_is_no_number_is_an_error(size: str) -> None:
 
 
 def test_more_words_than_there_are_is_an_error_that_says_how_many() -> None:
-    most = DATASETS["words"].count()
+    content = DATASETS["words"].content
+    assert isinstance(content, Made)
+    most = content.count()
     assert most == sum(word.isalpha() for word in wordfreq.top_n_list("en", 10**7))
     for size in ("5000000", str(most + 1), "9" * 30):
         with pytest.raises(SourceError, match=rf"words:{size}: .*'words' has {most:,} texts.*at most words:{most}"):
@@ -87,7 +90,9 @@ def test_a_dataset_wins_over_a_file_of_its_name(write: Write) -> None:
 
 @pytest.mark.parametrize("spec", ["wrods", "Words", "word", "wordss:500"])
 def test_an_unknown_dataset_names_the_nearest(spec: str) -> None:
-    with pytest.raises(UnknownNameError, match=r"Did you mean 'words'\? Known: words\. There is no file") as caught:
+    with pytest.raises(
+        UnknownNameError, match=r"Did you mean 'words'.*Known: words, rg65, .* There is no file"
+    ) as caught:
         open_source(spec)
     assert (caught.value.kind, caught.value.name) == ("dataset", spec)
 
@@ -98,8 +103,12 @@ def test_every_dataset_is_described() -> None:
         for text in (spec.kind, spec.help, spec.citation, spec.licence):
             assert text.strip()
             assert "\n" not in text
-        row = next(spec.read(1))
-        assert {key: type(value) for key, value in row.values.items()} == dict(spec.columns)
+        assert spec.unit is (Unit.SENTENCE if spec.kind == "sentence pairs" else Unit.WORD)
+        assert spec.rows > 0
+        assert spec.scores is not None
+        assert spec.scores[0] < spec.scores[1]
+    assert {spec.kind for spec in DATASETS.values()} == {"word list", "word pairs", "sentence pairs", "lexicon"}
+    assert {key: type(value) for key, value in words("words:1")[0].values.items()} == dict(DATASETS["words"].columns)
 
 
 def test_specs_and_rows_cannot_be_changed() -> None:
@@ -108,11 +117,12 @@ def test_specs_and_rows_cannot_be_changed() -> None:
         row.text = "dog"  # type: ignore[misc]
     with pytest.raises(TypeError):
         row.values["rank"] = 1  # type: ignore[index]
-    assert len({row, Row("cat", "words.txt:1"), next(DATASETS["words"].read(1))}) == 2
+    assert len({row, Row("cat", "words.txt:1"), words("words:1")[0]}) == 2
 
 
 def test_nothing_heavy_is_loaded_before_it_is_needed() -> None:
-    code = "import sys, embstore.sources; print({'wordfreq', 'pyarrow', 'numpy', 'torch'} & set(sys.modules))"
+    heavy = {"wordfreq", "pyarrow", "numpy", "torch", "pooch", "requests", "platformdirs"}
+    code = f"import sys, embstore.sources; print({heavy} & set(sys.modules))"
     root = Path(embstore.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout == "set()\n"

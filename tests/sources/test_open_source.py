@@ -36,7 +36,7 @@ def test_a_missing_file_names_a_similar_dataset() -> None:
 
 
 def test_a_missing_file_without_neighbours_names_the_datasets() -> None:
-    with pytest.raises(SourceError, match=r"^q\.csv does not exist\. Check the path, or name a dataset: words\.$"):
+    with pytest.raises(SourceError, match=r"^q\.csv does not exist\. Check the path, or name a dataset: words, rg65, "):
         open_source("q.csv")
 
 

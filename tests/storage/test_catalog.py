@@ -9,6 +9,7 @@ from synthetic import Synthetic, synthetic_items, synthetic_store
 
 from embstore import Store
 from embstore.errors import DamagedError, EmbstoreError, QueryError, StoreError, UnknownNameError
+from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.tables import SkippedText, write_dataset, write_skipped
 from embstore.storage.writer import StoreWriter
@@ -119,7 +120,8 @@ def test_an_unknown_column_names_the_nearest(make_store: Make) -> None:
 
 def test_views(make_store: Make) -> None:
     made = make_store(n=12, n_blocks=1, template="This is {text}")
-    write_dataset(made.paths, "odd-name", made.ids.tolist(), [{"rank": rank} for rank in range(12)])
+    columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(12)]}
+    write_dataset(made.paths, "odd-name", "word list", Unit.WORD, columns)
     write_skipped(made.paths, [SkippedText("x", "skipped", "why")])
     store = made.store
     rows = store.sql("SELECT item_id, vector FROM embeddings WHERE layer = 1").fetchall()
@@ -167,7 +169,8 @@ def test_an_open_store_sees_what_was_there_until_it_looks_again(make_store: Make
     assert store.sql("SELECT count(*) FROM items").fetchall() == [(10,)]
     make_store(texts=["new1", "new2"])
     make_store(unit="sentence")
-    write_dataset(made.paths, "late", made.ids.tolist(), [{"rank": 0}] * 10)
+    columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [0] * 10}
+    write_dataset(made.paths, "late", "word list", Unit.WORD, columns)
     assert store.query("anisotropy").to_pylist() == before
     assert store.query("anisotropy", where="true")["n"] == [10] * 5
     assert store.query("anisotropy", variant="centred")["n"] == [10] * 5

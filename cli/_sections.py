@@ -1,0 +1,126 @@
+"""A reproduction's result for the eye: a short table for each figure, within 80 columns where names allow it."""
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from ._options import Format
+from ._output import _terminal_width, _text, _write_file
+
+if TYPE_CHECKING:
+    from embstore.table import Table
+
+Row = Mapping[str, Any]
+Section = tuple[str, "Table"]
+
+_NOT_MEASURED = "not measured"
+
+
+def emit_sections(sections: Sequence[Section], form: Format, output: Path | None = None) -> None:
+    """Write several tables for the eye, each under its heading."""
+    width = _terminal_width() if output is None and sys.stdout.isatty() else None
+    mark, between = ("### ", "\n") if form is Format.MARKDOWN else ("", "")
+    text = "\n".join(f"{mark}{head}\n{between}{_text(table, form, width)}" for head, table in sections)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        _write_file(text.encode(), output)
+
+
+def result_sections(result: "Table", helps: Mapping[str, str]) -> list[Section]:
+    """Return a heading and a table for each figure, and at the end what was not measured.
+
+    Args:
+        result: of the reproduction.
+        helps: figure → what it is.
+    """
+    sections: list[Section] = []
+    for figure in dict.fromkeys(result["figure"]):
+        rows = [row for row in result if row["figure"] == figure and row["verdict"] != _NOT_MEASURED]
+        if compared := [row for row in rows if row["relation"] is not None]:
+            sections.append((_heading(figure, helps, "beside what is published"), _compared(compared)))
+        if others := [row for row in rows if row["relation"] is None]:
+            sections.append((_heading(figure, helps, "nothing published"), _measured(others)))
+    if lacking := [row for row in result if row["verdict"] == _NOT_MEASURED]:
+        sections.append(("not measured", _lacking(lacking)))
+    return sections
+
+
+def _heading(figure: str, helps: Mapping[str, str], what: str) -> str:
+    return f"{figure}: {helps[figure]}; {what}" if figure in helps else f"{figure}; {what}"
+
+
+def plan_sections(plan: "Table") -> list[Section]:
+    """Return a heading and a table for the builds and for the queries of a dry run."""
+    from embstore.table import table
+
+    columns = {
+        "build": ("space", "sources", "template"),
+        "query": ("space", "metric", "column", "figure"),
+    }
+    parts = [(step, [row for row in plan if row["step"] == step]) for step in columns]
+    heads = {"build": "builds", "query": "queries"}
+    return [(f"{len(rows)} {heads[step]}", table(rows, columns=columns[step])) for step, rows in parts if rows]
+
+
+def _compared(rows: Sequence[Row]) -> "Table":
+    from embstore.table import table
+
+    shown = [
+        {
+            "model": row["model"], "variant": row["variant"], "layer": _layer(row), "published": _published(row),
+            "measured": _value(row), "verdict": row["verdict"],
+        }
+        for row in rows
+    ]  # fmt: skip
+    return table(shown, columns=("model", "variant", "layer", "published", "measured", "verdict"))
+
+
+def _layer(row: Row) -> str:
+    """Return the layer; of a number about several, also the one that it was measured in: ``best 8``."""
+    layers = str(row["layers"])
+    return layers if layers.isdigit() or row["published"] is None else f"{layers} {row['layer']}"
+
+
+def _published(row: Row) -> str:
+    from embstore.table import show
+
+    if row["published"] is None:
+        return str(row["relation"])
+    relation = "" if row["relation"] == "=" else f"{row['relation']} "
+    return f"{relation}{show(row['published'])}"
+
+
+def _value(row: Row) -> float | str:
+    """Return the measured value; of a trend, how many steps from layer to layer go the other way."""
+    measured: float = row["measured"]
+    if row["published"] is not None:
+        return measured
+    return f"{measured:.0f} steps {'rise' if row['relation'] == 'falling' else 'fall'}"
+
+
+def _measured(rows: Sequence[Row]) -> "Table":
+    from embstore.table import Pivot, table
+
+    pivot = Pivot(("layers",), ("model", "variant"), ("measured",), heads=("layer",), order="layer")
+    return table(rows, columns=tuple(rows[0]), pivot=pivot)
+
+
+def _lacking(rows: Iterable[Row]) -> "Table":
+    """Return one row for all numbers of a figure that were not measured for one reason."""
+    from embstore.table import table
+
+    counts: dict[tuple[str, str, str], dict[str, int]] = {}
+    for row in rows:
+        figure = row["figure"] + (f" ({row['variant']})" if row["variant"] else "")
+        figures = counts.setdefault((row["model"], row["reason"], row["source"] or ""), {})
+        figures[figure] = figures.get(figure, 0) + (row["relation"] is not None)
+    shown = [
+        {"model": model, "published": count or None, "figure": figure, "reason": reason}
+        for (model, reason, _), figures in counts.items()
+        for figure, count in figures.items()
+    ]
+    return table(shown, columns=("model", "figure", "published", "reason"))

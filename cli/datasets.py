@@ -1,0 +1,72 @@
+"""``embstore datasets``: list the datasets, download them, add local copies and tables of one's own."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._errors import explained
+from ._help import Command
+from ._options import Format, OutputFile, OutputFormat
+from ._output import emit, say
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def datasets(context: typer.Context, form: OutputFormat = Format.TABLE, output: OutputFile = None) -> None:
+    """List the datasets: kind, unit, rows, whether they are at hand, licence (and more with --format json)."""
+    if context.invoked_subcommand is not None:
+        return
+    with explained():
+        from embstore.store import Store
+
+        emit(Store.datasets(), form, output)
+
+
+@app.command("fetch", cls=Command)
+def fetch(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Datasets, as embstore datasets lists them.")],
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only errors.")] = False,
+) -> None:
+    """Download datasets into $EMBSTORE_DATA, else the platform's cache folder, and check their hashes."""
+    with explained():
+        from embstore.store import Store
+
+        from ._progress import show_progress
+
+        with show_progress(quiet) as observe:
+            files = Store.fetch_datasets(names, observe)
+        if not quiet:
+            for name, file in files.items():
+                say(f"{name}: {'made here, nothing to download' if file is None else file}")
+
+
+@app.command("add", cls=Command)
+def add(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A listed dataset, or a new name for your own table.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Its file, or your table: .csv, .tsv, .jsonl, .parquet.")
+    ],
+    kind: Annotated[
+        str | None, typer.Option("--kind", metavar="pairs|lexicon", help="Of your own table: what its rows are.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="A,B,...",
+            help="Of your own table: the two texts and the score of pairs, or the text and the value of a lexicon.",
+        ),
+    ] = None,
+    unit: Annotated[
+        str, typer.Option("--unit", metavar="word|sentence", help="Of your own table: what its texts are.")
+    ] = "word",
+) -> None:
+    """Keep a local copy of a dataset (its hash is checked), or a table of your own as a dataset."""
+    with explained():
+        from embstore.store import Store
+
+        chosen = [column.strip() for column in columns.split(",")] if columns else []
+        [row] = Store.add_dataset(name, file, kind=kind, columns=chosen, unit=unit)
+        say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: embstore build {name}")

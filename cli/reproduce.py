@@ -1,0 +1,87 @@
+"""``embstore reproduce``."""
+
+import signal
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._errors import NO, explained
+from ._options import Format, OutputFile, OutputFormat, StoreDir
+from ._output import emit, say
+
+if TYPE_CHECKING:
+    from embstore.table import Table
+
+_STOPPED = "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
+_FOR_THE_EYE = (Format.TABLE, Format.MARKDOWN)
+
+
+def reproduce(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="wolfe2022, or the path of a recipe of your own (.toml).")
+    ],
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--models",
+            "--model",
+            metavar="NAME",
+            help="gpt2, clip, minilm, a hub id, a folder, or name=folder (repeatable); published numbers are those of "
+            "the name.  [default: the paper's models]",
+        ),
+    ] = None,
+    sentences: Annotated[
+        str | None,
+        typer.Option(
+            "--sentences",
+            metavar="FILE",
+            help="Draw occurrences from these sentences, one a line, not from the recipe's.",
+        ),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Only the small sets, and the first texts of the others.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of all draws.")] = 0,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="NAME", help="cpu, cuda, mps …  [default: an accelerator if any]")
+    ] = None,
+    allow_pickle: Annotated[
+        bool,
+        typer.Option("--allow-pickle", help="Load pickled weights, which can run code, if there are no others."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the builds and queries, and do nothing.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a published number is missed.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only notes and errors.")] = False,
+    store: StoreDir = None,
+    form: OutputFormat = Format.TABLE,
+    output: OutputFile = None,
+) -> None:
+    """Reproduce a paper: build what it needs, measure, and show measured beside published."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch scheduler's way to say Ctrl-C
+    with explained(_STOPPED):
+        from embstore.store import Store
+
+        from ._progress import show_progress
+
+        with show_progress(quiet) as observe:
+            result = Store(store).reproduce(
+                recipe, models=models or (), sentences=sentences, quick=quick, seed=seed, device=device,
+                allow_pickle=allow_pickle, dry_run=dry_run, observe=observe,
+            )  # fmt: skip
+        _show(result, recipe, form, output, dry_run)
+        if strict and not dry_run and "miss" in result["verdict"]:
+            raise typer.Exit(NO)
+
+
+def _show(result: "Table", recipe: str, form: Format, output: OutputFile, dry_run: bool) -> None:
+    if form not in _FOR_THE_EYE:
+        emit(result, form, output)
+        return
+    from embstore.recipe_file import load_recipe
+
+    from ._sections import emit_sections, plan_sections, result_sections
+
+    for note in result.notes:
+        say(note)
+    helps = {measure.figure: measure.help for measure in load_recipe(recipe).measures}
+    emit_sections(plan_sections(result) if dry_run else result_sections(result, helps), form, output)

@@ -1,0 +1,20 @@
+"""One set of inputs of a metric."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One set of inputs of a metric for one space.
+
+    Attributes:
+        inputs: what the metric's function gets, by keyword.
+        columns: what each row says of it (``dataset``): columns of the metric that are keys.
+        notes: what a reader must know.
+    """
+
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()

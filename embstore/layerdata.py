@@ -1,0 +1,131 @@
+"""The vectors of one layer as a metric sees them: stored, or transformed."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.metrics import LayerData
+from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog, Ids
+from embstore.summary import Summary
+
+if TYPE_CHECKING:
+    from embstore.space import Layer
+    from embstore.storage.vectors import LayerVectors
+
+Block = NDArray[np.floating]
+T = TypeVar("T")
+
+
+@dataclass
+class StoredLayer:
+    """The selected vectors of one layer of a space (the protocol ``LayerData``).
+
+    Attributes:
+        catalog: the store.
+        card: of the space.
+        layer: which layer.
+        only: ascending ids of the items that are selected; None for all.
+        known_summary: the stored summary, where all items are selected.
+    """
+
+    catalog: Catalog
+    card: Card
+    layer: "Layer"
+    only: Ids | None = None
+    known_summary: Summary | None = field(default=None)
+
+    @property
+    def dim(self) -> int:
+        """Components of a vector."""
+        return self.card.dim
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The stored summary, or the sums over the selected vectors."""
+        return self.known_summary if self.known_summary is not None else self._vectors(self.only).summary
+
+    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
+        """Yield ``function(block)`` for each block of vectors."""
+        return self._vectors(self.only).map(function)
+
+    def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
+        """Yield ``function(item_ids, block)`` for each block of vectors."""
+        return self._vectors(self.only).map_with_ids(function)
+
+    def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
+        """Return ids, ascending, and vectors in memory."""
+        if ids is not None and self.only is not None:
+            ids = np.intersect1d(ids, self.only)
+        return self._vectors(self.only if ids is None else np.unique(ids)).gather()
+
+    def neighbours(
+        self, k: int, distance: str = "cosine", *, distinct: bool = False
+    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+        """Return the k nearest other items of every item, exactly: see :class:`LayerData`."""
+        return _neighbours(self, k, distance, distinct)
+
+    def _vectors(self, only: Ids | None) -> "LayerVectors":
+        from embstore.storage.vectors import LayerVectors  # brings pyarrow, which a summary does not need
+
+        return LayerVectors(self.catalog.shards[self.card.space], self.layer.id, self.card.dim, only)
+
+
+@dataclass
+class TransformedLayer:
+    """The vectors of a layer after a fitted transform (the protocol ``LayerData``), float64.
+
+    Attributes:
+        layer: the vectors as they are.
+        transform: float (n, layer.dim) → float64 (n, dim).
+        dim: components of a transformed vector.
+    """
+
+    layer: LayerData
+    transform: Callable[[Block], NDArray[np.float64]]
+    dim: int
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The sums over the transformed vectors."""
+        total = Summary.empty(self.dim)
+        for part in self.map(Summary.of):
+            total = total + part
+        return total
+
+    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
+        """Yield ``function(block)`` for each block of transformed vectors."""
+        return self.layer.map(lambda block: function(self.transform(block)))
+
+    def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
+        """Yield ``function(item_ids, block)`` likewise."""
+        return self.layer.map_with_ids(lambda ids, block: function(ids, self.transform(block)))
+
+    def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
+        """Return ids, ascending, and transformed vectors in memory."""
+        found, vectors = self.layer.gather(ids)
+        return found, self.transform(vectors)
+
+    def neighbours(
+        self, k: int, distance: str = "cosine", *, distinct: bool = False
+    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+        """Return the k nearest other items of every item in the transformed space, exactly."""
+        return _neighbours(self, k, distance, distinct)
+
+
+def _neighbours(
+    data: LayerData, k: int, distance: str, distinct: bool
+) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+    from embstore.points import distinct_rows, has_direction
+    from embstore.search import neighbours_of_all
+
+    ids, vectors = data.gather()
+    if distance == "cosine" and not (keep := has_direction(vectors)).all():
+        ids, vectors = ids[keep], vectors[keep]
+    if distinct and len(first := distinct_rows(vectors)[0]) < len(ids):
+        ids, vectors = ids[first], vectors[first]
+    return ids, *neighbours_of_all(vectors, k, distance)

@@ -1,0 +1,209 @@
+"""Word Embedding Association Tests: WEAT of two sets of words, SC-WEAT of single words."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.metrics.data import Words
+from embstore.metrics.directions import ROUNDING, cosines_with, differences, effect_sizes, gather_directions
+from embstore.metrics.permutation import permutation_test
+from embstore.metrics.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.space import Unit
+
+Floats = NDArray[np.float64]
+
+
+def weat(
+    data: LayerData,
+    *,
+    x: Words,
+    y: Words,
+    a: Words,
+    b: Words,
+    missing: str = "error",
+    ddof: int = 1,
+    permutations: int = 10_000,
+    seed: int = 0,
+) -> Result:
+    """Compute the Word Embedding Association Test of two sets of target words (Caliskan et al. 2017).
+
+    Args:
+        data: the vectors of a layer.
+        x: target words X.
+        y: target words Y.
+        a: attribute words A.
+        b: attribute words B.
+        missing: ``error`` refuses the layer for a word without a direction; ``skip`` goes on without it.
+        ddof: of the standard deviation over X ∪ Y: 1 as in the authors' code, or 0.
+        permutations: splits of X ∪ Y that are drawn where all are too many; 0 leaves the p-value out.
+        seed: of the draw.
+
+    Returns:
+        ``effect_size`` (of two sets of one size at most 2 in size with ddof 0); ``statistic``; one-sided ``p_value``;
+        ``n_permutations`` splits looked at, and whether these are all (``exact``); ``n`` words used of ``total``;
+        ``coverage``; ``sizes`` of X, Y, A and B as used; ``reason``.
+    """
+    sets = (x, y, a, b)
+    total = sum(len(words.texts) for words in sets)
+    result: Result = dict.fromkeys(("effect_size", "statistic", "p_value", "n_permutations", "exact", "sizes"))
+    result |= {"n": 0, "total": total, "coverage": 0.0 if total else None}
+    try:
+        _, found = gather_directions(data, [], sets, missing)
+    except NotComputable as error:
+        return result | {"reason": str(error)}
+    sizes = [len(one.units) for one in found]
+    result |= {"n": sum(sizes), "coverage": sum(sizes) / total, "sizes": sizes}
+    n_x, n_a = sizes[0], sizes[2]
+    s = np.concatenate([differences(cosines_with(one, found[2], found[3]), n_a) for one in found[:2]])
+    if np.ptp(s) <= ROUNDING:
+        return result | {"reason": "all target words are associated alike"}
+    statistic = float(s[:n_x].sum() - s[n_x:].sum())
+    [effect] = differences(s[None], n_x) / s.std(ddof=ddof)
+    result |= {"effect_size": float(effect), "statistic": statistic, "reason": None}
+    return result | _tested(s[None], n_x, permutations, seed)[0]
+
+
+def sc_weat(
+    data: LayerData,
+    *,
+    words: Words,
+    a: Words,
+    b: Words,
+    missing: str = "error",
+    ddof: int = 0,
+    permutations: int = 10_000,
+    seed: int = 0,
+) -> list[Result]:
+    """Compute the Single-Category WEAT of each word: WEFAT of Caliskan et al. (2017).
+
+    Args:
+        data: the vectors of a layer.
+        words: the target words.
+        a: attribute words A.
+        b: attribute words B.
+        missing: ``error`` refuses the layer for an attribute word without a direction; ``skip`` goes on without it.
+        ddof: of the standard deviation over A ∪ B: 0 as in Wolfe & Caliskan (2022), 1 in the code of ValNorm and VAST.
+        permutations: splits of A ∪ B that are drawn where all are too many; 0 leaves the p-values out.
+        seed: of the draw.
+
+    Returns:
+        A row for each word: ``word``; ``effect_size`` (of two sets of one size at most 2 in size with ddof 0);
+        one-sided ``p_value``; ``n_permutations`` splits looked at, and whether these are all (``exact``); ``n``
+        attribute words used of ``total``; ``coverage``; ``reason``.
+    """
+    total = len(a.texts) + len(b.texts)
+    empty: Result = dict.fromkeys(("effect_size", "p_value", "n_permutations", "exact"))
+    empty |= {"n": 0, "total": total, "coverage": 0.0 if total else None}
+    try:
+        [targets], [first, second] = gather_directions(data, [words], [a, b], missing)
+    except NotComputable as error:
+        return [empty | {"word": word, "reason": str(error)} for word in words.texts]
+    n = len(first.units) + len(second.units)
+    empty |= {"n": n, "coverage": n / total}
+    cosines = cosines_with(targets, first, second)
+    effects = effect_sizes(cosines, len(first.units), ddof)
+    usable = np.isfinite(effects)
+    tested = iter(_tested(cosines[usable], len(first.units), permutations, seed))
+    rows = {word: empty | {"word": word, "reason": "it has no vector, or a zero one"} for word in words.texts}
+    for place, effect in zip(targets.places.tolist(), effects.tolist(), strict=True):
+        word = words.texts[place]
+        if np.isfinite(effect):
+            rows[word] |= {"effect_size": effect, "reason": None} | next(tested)
+        else:
+            rows[word] |= {"reason": "its cosines with the attribute words are all equal"}
+    return list(rows.values())
+
+
+def _tested(values: Floats, n_first: int, permutations: int, seed: int) -> list[Result]:
+    if permutations == 0 or not len(values):
+        return [{"reason": "p_value: not asked for (permutations 0)"} for _ in values]
+    p_values, n_splits, is_exact = permutation_test(values, n_first, permutations, seed)
+    return [{"p_value": p, "n_permutations": n_splits, "exact": is_exact} for p in p_values.tolist()]
+
+
+def _words(name: str, help: str) -> Parameter:
+    return Parameter(name, None, help, value_type=str, metavar="FILE", is_input=True)
+
+
+_A = _words("a", "Attribute words A, one a line; by default the 25 pleasant words of ValNorm.")
+_B = _words("b", "Attribute words B, one a line; by default its 25 unpleasant words.")
+_MISSING = "Words of the sets without a vector: error, or skip (left out and named)."
+_PERMUTATIONS = Parameter(
+    "permutations", 10_000, "Splits that are drawn where all are more than 100,000 (0: no p-value).", minimum=0
+)
+_TESTED = (
+    Column("p_value", "number", "of the permutation test, one-sided", minimum=0, maximum=1),
+    Column("n_permutations", "integer", "splits that the p-value is from", minimum=1, shown=False),
+    Column("exact", "boolean", "whether these are all splits", shown=False),
+)
+_TEST = (
+    "The p-value is exact, the share of all {splits} with a larger statistic, where these are at most 100,000 or no "
+    "more than --permutations. Else that many are drawn at random (--seed), and of h that are as large or larger "
+    "p = (h + 1)/(m + 1). No normal distribution is fitted, as the authors' code does."
+)
+
+METRICS = (
+    Metric(
+        name="weat",
+        help="Differential association of two sets of words with two others.",
+        function=weat,
+        columns=(
+            Column("effect_size", "number", "difference of the mean associations in standard deviations"),
+            Column("statistic", "number", "difference of the summed associations"),
+            *_TESTED,
+            Column("total", "integer", "words in the four sets", minimum=0, shown=False),
+            Column("coverage", "number", "words used over words in the sets", minimum=0, maximum=1, shown=False),
+            Column("sizes", "array of integers", "words used of X, Y, A and B", minimum=0, shown=False),
+        ),
+        parameters=(
+            _words("x", "Target words X, one a line."),
+            _words("y", "Target words Y, one a line."),
+            _A,
+            _B,
+            Parameter("missing", "error", _MISSING, choices=("error", "skip")),
+            Parameter(
+                "ddof",
+                1,
+                "Of the standard deviation over X ∪ Y: 1 as in the authors' code, or 0.",
+                minimum=0,
+                maximum=1,
+            ),
+            _PERMUTATIONS,
+        ),
+        formula="(mean_X s − mean_Y s) / std_{X∪Y} s, s(w) = mean_a cos(w, a) − mean_b cos(w, b); Σ_X s − Σ_Y s",
+        citation="Caliskan, Bryson & Narayanan (2017), Science 356",
+        needs="word sets",
+        estimator="Exact over all words; cosines in float64. std over X ∪ Y with ddof 1 unless --ddof 0. "
+        + _TEST.format(splits="splits of X ∪ Y into sets of the sizes of X and Y"),
+        units=(Unit.WORD, Unit.SENTENCE),
+    ),
+    Metric(
+        name="sc-weat",
+        help="Association of single words with two sets of words.",
+        function=sc_weat,
+        columns=(
+            Column("word", "string", "the word", is_key=True),
+            Column("effect_size", "number", "difference of the mean cosines in standard deviations"),
+            *_TESTED,
+            Column("total", "integer", "attribute words in the two sets", minimum=0, shown=False),
+            Column("coverage", "number", "attribute words used over those in the sets", 0, 1, shown=False),
+        ),
+        parameters=(
+            Parameter("word", (), "A target word.", metavar="WORD", is_input=True),
+            _words("words", "Target words, one a line."),
+            _A,
+            _B,
+            Parameter("missing", "error", _MISSING, choices=("error", "skip")),
+            Parameter(
+                "ddof", 0, "Of the standard deviation over A ∪ B: 0 as in the paper, or 1.", minimum=0, maximum=1
+            ),
+            _PERMUTATIONS,
+        ),
+        formula="(mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
+        citation="Caliskan, Bryson & Narayanan (2017), Science 356 (WEFAT); Wolfe & Caliskan (2022), ACL",
+        needs="word sets",
+        estimator="Exact over all words; cosines in float64. std over A ∪ B with ddof 0 unless --ddof 1. A target that "
+        "is an attribute word too keeps its cosine of 1 with itself. "
+        + _TEST.format(splits="splits of A ∪ B into sets of the sizes of A and B"),
+        units=(Unit.WORD, Unit.SENTENCE),
+    ),
+)

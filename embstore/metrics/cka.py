@@ -1,0 +1,73 @@
+"""Centred kernel alignment of two layers with linear kernels, in feature space."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from embstore.metrics.grid import Agreement, Grid, with_themselves
+from embstore.metrics.products import PairSums, reduce_pairs
+from embstore.metrics.spec import Ids, LayerData, Result
+
+# Below this share of the terms that it is a sum of, a form is what their rounding left.
+_ROUNDING = 1e-13
+_FEWEST = {"unbiased": 4, "biased": 2}
+_NO_VARIANCE = "its vectors are all alike, or all equally far from each other"
+
+
+def cka(
+    left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, variant: str = "unbiased"
+) -> list[Result]:
+    """Compute the linear CKA of each pair of layers (Kornblith et al. 2019, section 3).
+
+    Args:
+        left: layers that hold the items.
+        right: other layers that hold them; None compares ``left`` with each other.
+        ids: of the items, ascending.
+        variant: ``unbiased``, from HSIC_1 (Song et al. 2012, eq. 5; as in Nguyen et al. 2021), or ``biased``.
+
+    Returns:
+        A row for each layer of ``left`` with each of ``right``: ``cka`` in [-1, 1], biased in [0, 1]; ``n``;
+        ``reason``.
+    """
+    grid, n = Grid.of(left, right), len(ids)
+    if n < _FEWEST[variant]:
+        return grid.filled({"cka": None, "n": n, "reason": f"{variant} CKA needs {_FEWEST[variant]} items or more"})
+    form = hsic1 if variant == "unbiased" else biased_hsic
+    found = reduce_pairs(grid.layers, with_themselves(grid.pairs), ids, form)
+    agreements = {(i, j): Agreement(found[i, j], found[i, i], found[j, j], n) for i, j in grid.pairs}
+    return grid.rows(lambda agreement: agreement.normalised("cka", _NO_VARIANCE), agreements)
+
+
+def hsic1(sums: PairSums) -> float:
+    """Return HSIC_1 of n ≥ 4 items with linear kernels; zero where it is nothing but rounding.
+
+    [tr(KL) + 1ᵀK1 1ᵀL1 / ((n−1)(n−2)) − 2 1ᵀKL1 / (n−2)] / (n(n−3)) of Gram matrices with zero diagonals (Song et al.
+    2012, eq. 5), which is the same for shifted vectors. In feature space tr(KL) = ‖Σxyᵀ‖² − Σ‖x‖²‖y‖²,
+    1ᵀK1 = ‖Σx‖² − Σ‖x‖² and (K1)ᵢ = x·Σx − ‖x‖², whose products sum to third-order sums.
+    """
+    n, left, right = sums.n, sums.left, sums.right
+    if left.is_constant(n) or right.is_constant(n):
+        return 0.0
+    product_square = float(np.vdot(sums.product, sums.product))
+    trace = product_square - sums.square_product
+    total_left = float(left.total @ left.total) - left.square_total
+    total_right = float(right.total @ right.total) - right.square_total
+    of_rows = (
+        float(left.total @ sums.product @ right.total)
+        - float(left.total @ sums.left_by_right)
+        - float(right.total @ sums.right_by_left)
+        + sums.square_product
+    )
+    totals = total_left * total_right / ((n - 1) * (n - 2))
+    form = trace + totals - 2 / (n - 2) * of_rows
+    terms = product_square + sums.square_product + abs(totals) + 2 / (n - 2) * abs(of_rows)
+    return form / (n * (n - 3)) if abs(form) > _ROUNDING * terms else 0.0
+
+
+def biased_hsic(sums: PairSums) -> float:
+    """Return ‖Σ (x − x̄)(y − ȳ)ᵀ‖² / (n−1)² of n ≥ 2 items (Kornblith et al. 2019, eq. 3)."""
+    n, left, right = sums.n, sums.left, sums.right
+    if left.is_constant(n) or right.is_constant(n):
+        return 0.0
+    centred = sums.product - np.outer(left.total / n, right.total)
+    return float(np.vdot(centred, centred)) / (n - 1) ** 2

@@ -1,0 +1,80 @@
+"""What compares layers: of one space with each other, or with those of another space."""
+
+from embstore.metrics.cka import cka
+from embstore.metrics.overlap import overlap
+from embstore.metrics.rsa import rsa
+from embstore.metrics.spec import N_ZERO, Column, Metric, Parameter
+
+AGAINST = Parameter(
+    "against",
+    None,
+    "Compare with the layers of this space, on the items that both have.",
+    value_type=str,
+    metavar="SPACE",
+    is_input=True,
+)
+
+METRICS = (
+    Metric(
+        name="cka",
+        help="How alike two layers arrange the items: linear centred kernel alignment.",
+        function=cka,
+        columns=(Column("cka", "number", "1: alike up to rotation and scale", minimum=-1, maximum=1),),
+        parameters=(
+            Parameter(
+                "variant",
+                "unbiased",
+                "unbiased, or biased: near 1 by itself where items are few.",
+                choices=("unbiased", "biased"),
+            ),
+            AGAINST,
+        ),
+        formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
+        citation="Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al. (2021), ICLR",
+        needs="layers",
+        estimator="Exact, from sums over the items in float64: no n × n matrix. unbiased takes HSIC_1, which needs 4 "
+        "items and may make CKA negative; biased takes Kornblith's, which for n = 100 independent vectors of 768 "
+        "dimensions is .86. Rotating a layer, or scaling it as a whole, changes nothing; scaling single dimensions "
+        "does.",
+    ),
+    Metric(
+        name="rsa",
+        help="Whether two layers find the same pairs of items similar: the correlation of their cosines.",
+        function=rsa,
+        columns=(
+            Column("rsa", "number", "correlation of the cosines of all pairs of items", minimum=-1, maximum=1),
+            Column("n_pairs", "integer", "pairs of items", minimum=0, shown=False),
+            N_ZERO,
+        ),
+        parameters=(
+            Parameter("correlation", "pearson", "pearson, or spearman.", choices=("pearson", "spearman")),
+            Parameter("pairs", 100_000, "How many pairs of items spearman draws (--seed).", minimum=2),
+            AGAINST,
+        ),
+        formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
+        citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience",
+        needs="layers",
+        estimator="pearson is exact over all pairs, from sums over the items in float64. spearman (tied ranks "
+        "averaged) is of pairs drawn at random without replacement, the same for all layers, or of all pairs if there "
+        "are no more than that; n_pairs says how many. Items that are a zero vector in one of the two layers are left "
+        "out and counted in n_zero. Cosine distances give the same number as cosines.",
+    ),
+    Metric(
+        name="overlap",
+        help="How many of their nearest neighbours the items share between two layers.",
+        function=overlap,
+        columns=(
+            Column("jaccard", "number", "mean of |A∩B| / |A∪B|", minimum=0, maximum=1),
+            Column("jaccard_expected", "number", "its expectation for random lists", minimum=0, maximum=1, shown=False),
+            Column("overlap", "number", "mean of |A∩B| / k", minimum=0, maximum=1, shown=False),
+            Column("overlap_expected", "number", "k/(n−1), by chance", minimum=0, maximum=1, shown=False),
+            N_ZERO,
+        ),
+        parameters=(Parameter("k", 10, "How many nearest neighbours.", minimum=1), AGAINST),
+        formula="mean over items of |A∩B| / |A∪B|, A and B the k nearest in either layer by cosine",
+        citation="Jaccard index of k-nearest-neighbour lists; chance by the hypergeometric distribution",
+        needs="layers",
+        estimator="Neighbours are exact, an item is not its own, and ties go to the lower item id. Items that are a "
+        "zero vector in one of the two layers are left out and counted in n_zero. k ≥ n gives null.",
+    ),
+)

@@ -1,0 +1,251 @@
+"""How much the vector of a word depends on its context: the three measures of Ethayarajh (2019), exactly."""
+
+import numpy as np
+
+from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
+from embstore.metrics.data import Contexts
+from embstore.metrics.group_rows import Baseline, GroupRows, Labels
+from embstore.metrics.groups import GroupSums, group_values
+from embstore.metrics.mev import explained_by_group, explained_by_moments
+from embstore.metrics.moments import moments
+from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, Parameter, Result
+from embstore.space import Unit
+from embstore.summary import Float64Array
+
+# ‖Σx‖ below this share of Σ‖x‖ is rounding, not a direction.
+_ZERO_MEAN = 1e-12
+
+_SELF_SIMILARITY = Labels("self_similarity", "word", "context")
+_INTRA_SENTENCE = Labels("intra_sentence_similarity", "sentence", "word", "the mean vector is zero")
+_MEV = Labels("mev", "word", "context", "all vectors are zero, or equal and centred")
+
+
+def self_similarity(
+    data: LayerData,
+    *,
+    contexts: Contexts,
+    word: tuple[str, ...] = (),
+    per_word: bool = False,
+    min_contexts: int = 5,
+    adjusted: bool = False,
+) -> list[Result]:
+    """Compute the mean cosine between the occurrences of a word, and its mean over words.
+
+    (‖Σu‖² − Σ‖u‖²) / (n (n − 1)) over the n occurrences of a word: SelfSim of Ethayarajh (2019), section 3.3, over all
+    pairs rather than a sample.
+
+    Args:
+        data: the vectors of occurrences.
+        contexts: the occurrences of each word, or of the words that were asked for.
+        word: the words that were asked for; ``contexts`` holds only these.
+        per_word: whether each word with enough contexts gets a row.
+        min_contexts: words with fewer non-zero vectors have no value; at least 2.
+        adjusted: whether the mean cosine of all selected occurrences is subtracted.
+
+    Returns:
+        One row, or one for each word: ``self_similarity`` in [-1, 1], ``baseline``, ``adjusted``, ``n_words``,
+        ``n_words_left_out``, ``n`` occurrences of these words, ``n_zero`` and ``reason``.
+    """
+    found = group_values(data, contexts, min_contexts, _mean_cosines)
+    baseline = _mean_cosine(data) if adjusted else None
+    rows = GroupRows(found, contexts.names, min_contexts, _SELF_SIMILARITY, baseline)
+    return _of_words(rows, word, per_word=per_word)
+
+
+def _mean_cosines(sums: GroupSums) -> Float64Array:
+    n_pairs = sums.n * (sums.n - 1)
+    square = np.vecdot(sums.unit_total, sums.unit_total) - sums.unit_square_total
+    means: Float64Array = np.divide(square, n_pairs, out=np.full(len(square), np.nan), where=n_pairs > 0)
+    return np.clip(means, -1, 1, out=means)
+
+
+def intra_sentence(
+    data: LayerData, *, contexts: Contexts, per_sentence: bool = False, min_words: int = 2, adjusted: bool = False
+) -> list[Result]:
+    """Compute the mean cosine between the words of a sentence and their mean vector, and its mean over sentences.
+
+    Σx/‖Σx‖ · Σu/n over the n words of a sentence: IntraSim of Ethayarajh (2019), section 3.3.
+
+    Args:
+        data: the vectors of occurrences.
+        contexts: the occurrences in each sentence.
+        per_sentence: whether each sentence with enough words gets a row.
+        min_words: sentences with fewer non-zero vectors are left out; at least 1.
+        adjusted: whether the mean cosine of all selected occurrences is subtracted.
+
+    Returns:
+        One row, or one for each sentence: ``intra_sentence_similarity`` in [-1, 1], ``baseline``, ``adjusted``,
+        ``n_sentences``, ``n_sentences_left_out``, ``n`` occurrences in these sentences, ``n_zero`` and ``reason``.
+    """
+    found = group_values(data, contexts, min_words, _cosines_with_mean, with_total=True)
+    baseline = _mean_cosine(data) if adjusted else None
+    rows = GroupRows(found, contexts.names, min_words, _INTRA_SENTENCE, baseline)
+    return rows.each_with_enough() if per_sentence else rows.mean()
+
+
+def _cosines_with_mean(sums: GroupSums) -> Float64Array:
+    lengths = np.sqrt(np.vecdot(sums.total, sums.total))
+    products = np.vecdot(sums.total, sums.unit_total)
+    exists = lengths > _ZERO_MEAN * sums.norm_total
+    means: Float64Array = np.divide(products, lengths * sums.n, out=np.full(len(lengths), np.nan), where=exists)
+    return np.clip(means, -1, 1, out=means)
+
+
+def mev(
+    data: LayerData,
+    *,
+    contexts: Contexts,
+    variant: str = "uncentred",
+    word: tuple[str, ...] = (),
+    per_word: bool = False,
+    min_contexts: int = 5,
+    adjusted: bool = False,
+) -> list[Result]:
+    """Compute the share of a word's occurrences that one direction explains, and its mean over words.
+
+    σ₁² / Σσᵢ² of the matrix of a word's occurrences: MEV of Ethayarajh (2019), section 3.3.
+
+    Args:
+        data: the vectors of occurrences.
+        contexts: the occurrences of each word, or of the words that were asked for.
+        variant: ``uncentred``: singular values of the matrix as it is; ``centred``: of the matrix less its mean row.
+        word: the words that were asked for; ``contexts`` holds only these.
+        per_word: whether each word with enough contexts gets a row.
+        min_contexts: words with fewer vectors have no value; at least 1, and of one vector the MEV is 1.
+        adjusted: whether the MEV of all selected occurrences, of the same variant, is subtracted.
+
+    Returns:
+        One row, or one for each word: ``mev`` in (0, 1], ``variant``, ``baseline``, ``adjusted``, ``n_words``,
+        ``n_words_left_out``, ``n`` occurrences of these words (zero vectors too), ``n_zero`` and ``reason``.
+    """
+    centred = variant == "centred"
+    found = explained_by_group(data, contexts, min_contexts, centred=centred)
+    baseline = Baseline(explained_by_moments(moments(data), centred=centred), _MEV.undefined) if adjusted else None
+    rows = GroupRows(found, contexts.names, min_contexts, _MEV, baseline)
+    return [row | {"variant": variant} for row in _of_words(rows, word, per_word=per_word)]
+
+
+def _mean_cosine(data: LayerData) -> Baseline:
+    summary = data.summary
+    value = mean_pairwise_cosine(summary.n - summary.n_zero, summary.unit_total, summary.unit_square_total)
+    return Baseline(float("nan") if value is None else value, TOO_FEW)
+
+
+def _of_words(rows: GroupRows, word: tuple[str, ...], *, per_word: bool) -> list[Result]:
+    if word:
+        return rows.each()
+    return rows.each_with_enough() if per_word else rows.mean()
+
+
+_WORDS = (
+    Parameter("word", (), "A word that gets a row of its own; may be repeated. Without: the mean over all words."),
+    Parameter("per_word", False, "A row for every word that has enough contexts."),
+    Parameter("fold_case", False, "Take words that differ only in case for one.", is_input=True),
+)
+_CITATION = "Ethayarajh (2019), EMNLP, section 3.3"
+_GROUPING = (
+    "A word is its exact text, unless --fold-case; two occurrences in one sentence are two contexts. The mean counts "
+    "each word once, however many contexts it has."
+)
+
+
+def _min_contexts(least: int) -> Parameter:
+    return Parameter("min_contexts", 5, "Leave out words with fewer contexts.", minimum=least)
+
+
+def _adjusted(baseline: str) -> Parameter:
+    return Parameter("adjusted", False, f"Also subtract the layer's baseline: {baseline} of all selected occurrences.")
+
+
+def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
+    assert value.minimum is not None
+    lowest = value.minimum - 1
+    return (
+        Column(group, "string", f"the {group}; null in the row of the mean over {group}s", is_key=True),
+        value,
+        Column("baseline", "number", f"{baseline} of all selected occurrences, with --adjusted", value.minimum, 1),
+        Column("adjusted", "number", f"{value.name} less the baseline, with --adjusted", lowest, 1 - value.minimum),
+        Column(f"n_{group}s", "integer", f"{group}s that have a value", minimum=0),
+        Column(f"n_{group}s_left_out", "integer", f"selected {group}s without one", minimum=0, shown=False),
+        N_ZERO,
+    )
+
+
+METRICS = (
+    Metric(
+        name="self-similarity",
+        elsewhere="Of words by themselves or of sentences, ask for: embstore query anisotropy",
+        help="Mean cosine between the occurrences of a word.",
+        function=self_similarity,
+        columns=_columns(
+            Column("self_similarity", "number", "mean cosine over all pairs of a word's occurrences", -1, 1),
+            "word",
+            "the mean pairwise cosine",
+        ),
+        parameters=(*_WORDS, _min_contexts(2), _adjusted("the mean cosine")),
+        formula="(‖Σu‖² − n) / (n (n − 1)) over the n occurrences of a word, u = x/‖x‖",
+        citation=_CITATION,
+        needs="contexts",
+        estimator="Exact over all pairs of a word's occurrences, in float64; the paper's code draws at most 1,000 "
+        "pairs. The baseline is the mean cosine over all pairs of selected occurrences, exactly: the anisotropy. "
+        f"{_GROUPING} Zero vectors are left out and counted, and are no contexts. A space of sentences or words has "
+        "one vector for each: the mean cosine between them is asked with: embstore query anisotropy.",
+        units=(Unit.OCCURRENCE,),
+    ),
+    Metric(
+        name="intra-sentence",
+        help="Mean cosine between the words of a sentence and their mean vector.",
+        function=intra_sentence,
+        columns=_columns(
+            Column("intra_sentence_similarity", "number", "mean cosine of a sentence's words with their mean", -1, 1),
+            "sentence",
+            "the mean pairwise cosine",
+        ),
+        parameters=(
+            Parameter("per_sentence", False, "A row for every sentence that has enough words."),
+            Parameter("min_words", 2, "Leave out sentences with fewer words.", minimum=1),
+            _adjusted("the mean cosine"),
+        ),
+        formula="s/‖s‖ · mean u over the words of a sentence, s = mean x, u = x/‖x‖",
+        citation=_CITATION,
+        needs="contexts",
+        estimator="Exact, in float64. The words of a sentence are its selected occurrences: of a space that was built "
+        "with --per-text, or queried with --where or --sample, not all of its words. The sentence is the mean of its "
+        "words' vectors as they are, not of unit vectors. One word is its own mean, so that its cosine of 1 says "
+        "nothing: sentences of one word are left out, unless --min-words 1, which is the paper's. The baseline is the "
+        "mean cosine over all pairs of selected occurrences, exactly: the anisotropy. The mean counts each sentence "
+        "once. Zero vectors are left out and counted. A space of sentences holds no words of them.",
+        units=(Unit.OCCURRENCE,),
+    ),
+    Metric(
+        name="mev",
+        help="Maximum explainable variance: how much of a word's occurrences one direction explains.",
+        function=mev,
+        columns=(
+            *_columns(
+                Column("mev", "number", "share of the first component of a word's occurrences", 0, 1), "word", "the MEV"
+            ),
+            Column("variant", "string", "uncentred or centred", shown=False),
+        ),
+        parameters=(
+            Parameter(
+                "variant",
+                "uncentred",
+                "uncentred, as the paper defines it, or centred: the share of variance that a PCA explains.",
+                choices=("uncentred", "centred"),
+            ),
+            *_WORDS,
+            _min_contexts(1),
+            _adjusted("the MEV"),
+        ),
+        formula="σ₁² / Σσᵢ² of the occurrences of a word",
+        citation=_CITATION,
+        needs="contexts",
+        estimator="Exact, in float64, by the top eigenvalue of the smaller of XXᵀ and XᵀX. The baseline is the MEV of "
+        "all selected occurrences, of the same variant. The paper's code mixes the two: centred for words, and for "
+        "the baseline the variance ratio of uncentred axes over 1,000 occurrences. The MEV of n vectors is at least "
+        "1/n (centred 1/(n − 1)), so that few contexts raise it, and the baseline, of many vectors, does not "
+        f"correct that: compare words of like n. {_GROUPING} Zero vectors are counted and stay in the matrix.",
+        units=(Unit.OCCURRENCE,),
+    ),
+)

@@ -1,0 +1,86 @@
+"""Hubness: some items are among the nearest neighbours of many others, and some of none."""
+
+import numpy as np
+
+from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, NotComputable, Parameter, Result
+
+DISTANCE = Parameter("distance", "cosine", "cosine, or euclidean.", choices=("cosine", "euclidean"))
+
+
+def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result:
+    """Compute how unevenly the items of a layer are among each other's k nearest neighbours.
+
+    N_k(x) is how often x is among the k nearest of the others; its mean is k. Radovanović et al. (2010), section 2.2:
+    its skewness, E[(N_k − k)³]/σ³. A hub has N_k ≥ 2k and an anti-hub N_k = 0, as in scikit-hubness.
+
+    Args:
+        data: the vectors, of which all are held in memory.
+        k: how many neighbours; all others where there are fewer.
+        distance: ``cosine``, for which zero vectors are left out, or ``euclidean``.
+
+    Returns:
+        ``skewness`` (population; None with ``reason`` where all N_k are equal); ``hub_share`` and ``antihub_share`` of
+        the items and ``hub_occurrence``, the share of all places among neighbours that hubs hold, each in [0, 1];
+        ``most``, the largest N_k; ``n``; ``n_zero``; ``reason``.
+    """
+    ids, positions, _ = data.neighbours(k, distance)
+    n, n_zero = len(ids), data.summary.n_zero
+    if n < 2:
+        raise NotComputable(f"fewer than two {'non-zero ' * (distance == 'cosine')}vectors")
+    counts = np.bincount(positions.ravel(), minlength=n)
+    hubs = counts >= 2 * positions.shape[1]
+    skewness, reason = _skewness(counts - positions.shape[1])
+    if reason and k >= n - 1:
+        reason += f": k = {k} is all others"
+    return {
+        "skewness": skewness,
+        "hub_share": float(hubs.mean()),
+        "antihub_share": float((counts == 0).mean()),
+        "hub_occurrence": float(counts[hubs].sum() / counts.sum()),
+        "most": int(counts.max()),
+        "n": n,
+        "n_zero": n_zero,
+        "reason": reason,
+    }
+
+
+def _skewness(deviations: np.ndarray) -> tuple[float | None, str | None]:
+    """Return the skewness of whole numbers less their mean, and why there is none."""
+    wide = deviations.astype(np.float64)
+    variance = float(np.mean(wide**2))
+    if variance == 0:
+        return None, "skewness: all items are neighbours equally often"
+    return float(np.mean(wide**3)) / variance**1.5, None
+
+
+METRICS = (
+    Metric(
+        name="hubness",
+        help="How unevenly items are among each other's nearest neighbours.",
+        function=hubness,
+        columns=(
+            Column("skewness", "number", "skewness of the k-occurrences"),
+            Column("hub_share", "number", "share of the items that are hubs: N_k ≥ 2k", minimum=0, maximum=1),
+            Column("antihub_share", "number", "share of the items that are no one's neighbour", minimum=0, maximum=1),
+            Column(
+                "hub_occurrence",
+                "number",
+                "share of all places among neighbours that hubs hold",
+                minimum=0,
+                maximum=1,
+                shown=False,
+            ),
+            Column("most", "integer", "the largest k-occurrence", minimum=0, shown=False),
+            N_ZERO,
+        ),
+        parameters=(Parameter("k", 10, "How many neighbours of each item.", minimum=1), DISTANCE),
+        formula="E[(N_k − k)³] / σ³, N_k(x) = |{y ≠ x : x among the k nearest of y}|",
+        citation="Radovanović, Nanopoulos & Ivanović (2010), JMLR 11",
+        needs="neighbours",
+        estimator="Exact: all neighbours of all items, no approximate index. An item is left out of its own neighbours "
+        "by its id, so that duplicates count; equal vectors are in the order of their ids. Population skewness, as of "
+        "scipy.stats.skew. Hubness depends on the distance and on the mean: compare --distance euclidean and "
+        "--transform center. For cosine, zero vectors are left out and counted. Where k is n − 1 or more, all others "
+        "are neighbours, and the skewness is null.",
+    ),
+)

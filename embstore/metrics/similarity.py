@@ -1,0 +1,174 @@
+"""Human similarity scores against cosines: rank and linear correlation, with an interval from a bootstrap."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.metrics.bootstrap import spearman_interval
+from embstore.metrics.correlation import pearson
+from embstore.metrics.correlation import ranks as ranks_of
+from embstore.metrics.data import Ids, Pairs
+from embstore.metrics.directions import ROUNDING, unit_rows
+from embstore.metrics.spec import Column, LayerData, Metric, Parameter, Result
+from embstore.space import Unit
+
+Floats = NDArray[np.float64]
+
+# Fewer pairs have so few different resamples that the ends of the interval are those of a coarse grid.
+MIN_INTERVAL_PAIRS = 10
+NO_TEXTS = (
+    "the stored dataset has no score_text, the scores as they stand in its file; stsb-wolfe2022 has them: "
+    "embstore build stsb-wolfe2022"
+)
+_BLOCK_PAIRS = 128  # whose vectors fit the processor's cache
+
+
+def similarity(
+    data: LayerData,
+    *,
+    pairs: Pairs,
+    missing: str = "skip",
+    ranks: str = "number",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Result:
+    """Correlate the cosine of each pair with its human score.
+
+    Args:
+        data: the vectors of a layer.
+        pairs: the dataset.
+        missing: ``skip`` leaves out the pairs that have no cosine; ``error`` refuses the layer for one of them.
+        ranks: of spearman and its interval: ``number``, or ``text`` for those of :func:`text_codes`.
+        resamples: resamples of the bootstrap; 0 leaves the interval out.
+        seed: of the resamples, which are the same for each layer with the same pairs.
+
+    Returns:
+        ``spearman`` and ``pearson`` in [-1, 1]; ``low`` and ``high``, the 95 % interval of spearman; ``n`` pairs used
+        of ``total``; ``coverage`` in [0, 1]; ``n_zero`` pairs without a cosine since a vector is zero; ``reason``.
+    """
+    cosines, n_zero = pair_cosines(data, pairs.left, pairs.right)
+    usable = np.isfinite(cosines) & np.isfinite(pairs.score)
+    texts = None
+    if ranks == "text" and pairs.score_texts is not None:
+        texts = np.array(pairs.score_texts, np.str_)
+        usable &= texts != ""
+    n, total = int(usable.sum()), len(pairs.score)
+    result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "best"))
+    result |= {"n": n, "total": total, "coverage": n / total if total else None, "n_zero": n_zero}
+    if ranks == "text" and texts is None:
+        return result | {"reason": NO_TEXTS}
+    x, y = cosines[usable], pairs.score[usable]
+    if missing == "error" and n < total:
+        return result | {"reason": f"{total - n} of {total} pairs have no cosine or no score (missing: error)"}
+    if reason := _unrelated(x, y):
+        return result | {"reason": reason}
+    result |= {"pearson": pearson(x, y), "reason": None}
+    if texts is not None:
+        x, y = text_codes(x), text_codes(texts[usable])
+    result["spearman"] = pearson(ranks_of(x), ranks_of(y))
+    if resamples == 0:
+        return result | {"reason": "interval: not asked for (resamples 0)"}
+    if n < MIN_INTERVAL_PAIRS:
+        return result | {"reason": f"interval: fewer than {MIN_INTERVAL_PAIRS} pairs"}
+    low, high = spearman_interval(x, y, resamples, seed)
+    return result | {"low": low, "high": high}
+
+
+def _unrelated(x: Floats, y: Floats) -> str | None:
+    """Return why cosines x and scores y have no correlation, or None where they have one."""
+    if len(x) < 2:
+        return "fewer than two pairs with a cosine and a score"
+    if np.ptp(x) <= ROUNDING:
+        return "the cosines are all equal"
+    return "the scores are all equal" if np.ptp(y) == 0 else None
+
+
+def text_codes(values: Floats | NDArray[np.str_]) -> Floats:
+    """Return numbers in the order of the values as text: "-0.1" < "-0.2" < "0.1" < "1e-06" < "4" < "4.0".
+
+    It is what ``scipy.stats.spearmanr`` ranks when one list holds numbers and the other strings: numpy stacks both
+    into strings of 32 characters, each number as short as it is read back the same.
+
+    Args:
+        values: numbers or strings (n,).
+
+    Returns:
+        float64 (n,): whole numbers from 0; equal texts have equal ones.
+    """
+    _, codes = np.unique(values.astype(np.str_), return_inverse=True)
+    return codes.astype(np.float64)
+
+
+def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Floats, int]:
+    """Return the cosine of each pair in float64, NaN where a vector is missing or zero, and how many are zero."""
+    ids, vectors = data.gather(np.union1d(left, right))
+    cosines = np.full(len(left), np.nan)
+    if not len(ids):
+        return cosines, 0
+    units, is_zero = unit_rows(vectors)
+    first, second = np.searchsorted(ids, (left, right)).clip(max=len(ids) - 1)
+    there = (ids[first] == left) & (ids[second] == right)
+    zero = there & (is_zero[first] | is_zero[second])
+    for used in np.array_split(np.flatnonzero(there & ~zero), max(1, len(left) // _BLOCK_PAIRS)):
+        cosines[used] = np.einsum("nd,nd->n", units[first[used]], units[second[used]]).clip(-1, 1)
+    # Rounding makes the cosine of equal vectors a little less than 1, now and then, and so would rank such pairs.
+    close = np.flatnonzero(cosines > 1 - ROUNDING)
+    cosines[close[(vectors[first[close]] == vectors[second[close]]).all(axis=1)]] = 1
+    return cosines, int(zero.sum())
+
+
+METRICS = (
+    Metric(
+        name="similarity",
+        help="Correlation of cosines with human similarity scores.",
+        function=similarity,
+        columns=(
+            Column("dataset", "string", "the dataset of pairs", is_key=True),
+            Column("spearman", "number", "rank correlation of cosine and score", minimum=-1, maximum=1),
+            Column("pearson", "number", "linear correlation of cosine and score", minimum=-1, maximum=1, shown=False),
+            Column("low", "number", "2.5 % quantile of spearman over the resamples", minimum=-1, maximum=1),
+            Column("high", "number", "97.5 % quantile of spearman over the resamples", minimum=-1, maximum=1),
+            Column("total", "integer", "pairs in the dataset", minimum=0, shown=False),
+            Column("coverage", "number", "pairs used over pairs in the dataset", minimum=0, maximum=1, shown=False),
+            Column(
+                "n_zero", "integer", "pairs left out since a vector is zero and has no cosine", minimum=0, shown=False
+            ),
+            Column("best", "boolean", "whether spearman is the highest of the space's layers that are asked for"),
+        ),
+        parameters=(
+            Parameter(
+                "dataset",
+                (),
+                "A dataset of pairs that is in the store; none given: all, of the space's unit.",
+                metavar="NAME",
+                is_input=True,
+            ),
+            Parameter(
+                "missing",
+                "skip",
+                "Pairs without a vector: skip (left out, counted and named) or error.",
+                choices=("skip", "error"),
+            ),
+            Parameter(
+                "ranks",
+                "number",
+                "Rank cosines and scores as number, or as text, letter by letter, as Wolfe & Caliskan's code does.",
+                choices=("number", "text"),
+            ),
+            Parameter("resamples", 1000, "Resamples of the bootstrap (0: no interval).", minimum=0),
+        ),
+        formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",
+        citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 13",
+        needs="pairs",
+        estimator="Exact over all pairs that have both vectors; cosines in float64, ranks of ties averaged, scores as "
+        "numbers. n, total and coverage say how many pairs that is. Pairs with a zero vector are left out and "
+        "counted. The interval is the 95 % percentile bootstrap: pairs drawn with replacement, each resample ranked "
+        "anew, the same resamples for each layer. It is of the sampling of pairs, which share words, and so is "
+        f"somewhat too narrow; it needs {MIN_INTERVAL_PAIRS} pairs. Cosines that differ by less than 1e-13 all "
+        "together count as equal. The variant ranks = text is what scipy.stats.spearmanr makes of a list of numbers "
+        "and one of strings, as in the code of Wolfe & Caliskan (2022): both are ranked letter by letter, so that 4 "
+        "and 4.0 differ, negative cosines run backwards and 1e-06 is above 0.5. spearman and its interval are of these "
+        "ranks; pearson stays one of numbers. It needs the scores as they stand in the file: stsb-wolfe2022 has them.",
+        units=(Unit.WORD, Unit.SENTENCE),
+        best="spearman",
+    ),
+)

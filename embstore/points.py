@@ -1,0 +1,174 @@
+"""Vectors as points among which the near ones are looked for: their distances, in float64 and roughly."""
+
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.summary import in_float64
+
+# So many points give a point amid all.
+_AMID = 1000
+# Distances are computed by differences where the square by products might be off by a larger part of it.
+_RELATIVE = 1e-10
+# Numbers in a chunk of vectors, which the processor's cache holds in float64.
+_CHUNK = 1 << 16
+_THREADS = min(8, os.cpu_count() or 1)
+
+Positions = NDArray[np.int64]
+Float64Array = NDArray[np.float64]
+Vectors = NDArray[np.floating]
+T = TypeVar("T")
+
+
+class Points:
+    """Points, their distances in float64, and float32 copies with which the near ones can be found.
+
+    For cosine the points are the unit vectors: the cosine is 1 − d²/2, and d still tells apart what is so nearly
+    parallel that the cosines round to the same.
+
+    Attributes:
+        vectors: as given, (n, dim).
+        dim: components of a vector.
+        rough: the points less a point amid them, divided by ``scale``, and beside each y of these −|y|²/2, float32
+            (n, dim + 1). That changes no order, leaves float32 its digits where all points share a large part, and lets
+            no square overflow.
+        norms: of the centred points, in float64 (n,).
+        scale: the largest norm of a point.
+    """
+
+    def __init__(self, vectors: Vectors, *, unit: bool) -> None:
+        """Prepare n > 0 vectors (n, dim).
+
+        Args:
+            vectors: finite.
+            unit: whether the points are the unit vectors.
+
+        Raises:
+            ValueError: a zero vector, where unit vectors are asked for.
+        """
+        n, self.dim = vectors.shape
+        squares = _square_norms(vectors)
+        if unit and not squares.all():
+            raise ValueError("a zero vector has no direction, and so no cosine")
+        self.vectors = vectors
+        self._lengths = np.sqrt(squares)[:, None] if unit else None
+        self._square_norms = np.ones(n) if unit else squares
+        self.scale = float(np.sqrt(self._square_norms.max())) or 1.0
+        self._amid = self.exact(slice(0, n, max(1, n // _AMID))).mean(axis=0)
+        self.rough, self.norms = np.empty((n, self.dim + 1), np.float32), np.empty(n)
+        in_threads(self._round, slices(n, max(1, _CHUNK // max(1, self.dim))))
+
+    def _round(self, rows: slice) -> None:
+        centred = self.centred(rows)
+        squares = np.vecdot(centred, centred)
+        self.rough[rows, :-1], self.rough[rows, -1], self.norms[rows] = centred, -squares / 2, np.sqrt(squares)
+
+    def queries(self, rows: Positions | slice) -> NDArray[np.float32]:
+        """Return float32 (..., dim + 1) whose products with ``rough`` are x·y − |y|²/2: the larger, the nearer."""
+        queries = self.rough[rows].copy()
+        queries[:, -1] = 1
+        return queries
+
+    def exact(self, rows: Positions | slice) -> Float64Array:
+        """Return points (..., dim) in float64."""
+        wide: Float64Array = self.vectors[rows].astype(np.float64)
+        if self._lengths is not None:
+            wide /= self._lengths[rows]
+        return wide
+
+    def centred(self, rows: Positions | slice) -> Float64Array:
+        """Return the points less the one amid them, divided by ``scale``, (..., dim) in float64."""
+        wide = self.exact(rows)
+        wide -= self._amid
+        wide /= self.scale
+        return wide
+
+    def distances(self, rows: Positions, columns: Positions) -> Float64Array:
+        """Return the distances (n, m) of rows (n,) from columns (n, m): to 1e-10 of their size, or better."""
+        products = np.empty(columns.shape)
+        for part in slices(len(rows), max(1, _CHUNK // max(1, columns.shape[1] * self.dim))):
+            right = np.take(self.vectors, columns[part], axis=0).astype(np.float64)
+            np.vecdot(right, self.vectors[rows[part]].astype(np.float64)[:, None], out=products[part])
+        if self._lengths is not None:
+            products /= self._lengths[rows] * self._lengths[columns, 0]
+        sums = self._square_norms[rows, None] + self._square_norms[columns]
+        squares = sums - 2 * products
+        itself = columns == rows[:, None]
+        squares[itself] = 0
+        near = (squares < sums * (2 * rounding(self.dim, np.float64) / _RELATIVE)) & ~itself
+        redo = near.any(axis=1)
+        squares[redo] = self.distances_by_differences(rows[redo], columns[redo]) ** 2
+        distances: Float64Array = np.sqrt(squares)
+        return distances
+
+    def distances_by_differences(self, rows: Positions, columns: Positions) -> Float64Array:
+        """Return the same in twice the time, to the precision of float64 however near; 0 between equal vectors."""
+        differences = self.exact(columns)
+        differences -= self.exact(rows)[:, None]
+        distances: Float64Array = np.sqrt(np.vecdot(differences, differences))
+        return distances
+
+    def square_products(self, rows: Positions, columns: Positions) -> Float64Array:
+        """Return |x|² + |y|² − 2 x·y (n, m) of rows (n,) and columns (m,), in float64, scaled as :meth:`centred` is."""
+        left = self.centred(rows)
+        squares = np.empty((len(rows), len(columns)))
+        for part in slices(len(columns), max(1, _CHUNK * 16 // max(1, self.dim))):
+            right = self.centred(columns[part])
+            with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise it for nothing
+                squares[:, part] = left @ (-2 * right.T)
+            squares[:, part] += np.vecdot(right, right)
+        squares += np.vecdot(left, left)[:, None]
+        return squares
+
+    def doubt(self, rows: Positions, distances: Float64Array, dtype: type[np.floating[Any]]) -> Float64Array:
+        """Return how far off |x|² + |y|² − 2 x·y can be for points at these distances (n,) from these rows (n,).
+
+        |y| is not above |x| + |x − y|. All is scaled as :meth:`centred` is.
+        """
+        return rounding(self.dim, dtype) * (2 * self.norms[rows] + distances) ** 2
+
+
+def rounding(dim: int, dtype: type[np.floating[Any]]) -> float:
+    """Return the bound on the error of |x|² + |y|² − 2 x·y over (|x| + |y|)²: (dim + 8) ε/2.
+
+    Higham (2002), Accuracy and Stability of Numerical Algorithms, section 3.1, with 8 for the rounding of the points
+    and of the sum.
+    """
+    return (dim + 8) * float(np.finfo(dtype).eps) / 2
+
+
+def has_direction(vectors: Vectors) -> NDArray[np.bool_]:
+    """Return which rows (n,) of ``vectors`` (n, dim) have a squared norm above zero in float64."""
+    return _square_norms(vectors) > 0
+
+
+def distinct_rows(vectors: Vectors) -> tuple[Positions, Positions]:
+    """Return where each different row comes first (m,), ascending, and which of these every row (n,) equals."""
+    rows = np.ascontiguousarray(vectors + vectors.dtype.type(0))  # makes -0 to 0
+    if not rows.size:
+        return np.arange(min(len(rows), 1)), np.zeros(len(rows), np.int64)
+    as_bytes = rows.view(np.dtype((np.void, rows.itemsize * rows.shape[1]))).ravel()
+    _, first, label = np.unique(as_bytes, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return first[order], place[label]
+
+
+def slices(n: int, size: int) -> list[slice]:
+    """Return the slices of ``size`` that are n together."""
+    return [slice(start, min(n, start + size)) for start in range(0, n, size)]
+
+
+def in_threads(function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
+    """Return what the function gives for each set of arguments, worked on by a few threads."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(function, *arguments))
+
+
+def _square_norms(vectors: Vectors) -> Float64Array:
+    return np.concatenate([np.zeros(0), *(np.vecdot(wide, wide) for wide in in_float64(vectors))])

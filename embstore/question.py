@@ -1,0 +1,137 @@
+"""A question: a metric, and the items that it is asked of."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from embstore.case import Case
+from embstore.errors import UsageError
+from embstore.layerdata import StoredLayer, TransformedLayer
+from embstore.metrics import LayerData, Metric, NotComputable, rows_of
+from embstore.metrics.transforms import Step, fit, parse_transforms
+from embstore.space import Layer
+from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog, Ids
+
+SPACE_COLUMNS = ("space", "model", "unit", "pooling", "template", "layer", "layer_name")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Which items a metric is computed over, and what is done to their vectors first.
+
+    Attributes:
+        where: an SQL expression over the item columns; None keeps all.
+        sample: how many items to draw at random, without replacement; None keeps all.
+        seed: seed of the draw.
+        transforms: applied left to right, each fitted on the selected items.
+    """
+
+    where: str | None = None
+    sample: int | None = None
+    seed: int = 0
+    transforms: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        if self.sample is not None and self.sample < 1:
+            raise UsageError(f"sample must be at least 1, not {self.sample}.")
+        object.__setattr__(self, "steps", parse_transforms(self.transforms))
+
+    def select(self, catalog: Catalog, space: str) -> Ids | None:
+        """Return the ids to keep, ascending, or None for all. What a space does not hold of them does not matter."""
+        chosen = None if self.where is None else catalog.select(self.where)
+        return chosen if self.sample is None else self.draw(stored_ids(catalog, space, chosen))
+
+    def draw(self, ids: Ids) -> Ids:
+        """Return the sample of ascending ids, ascending; all of them where no sample, or a larger one, is asked for."""
+        if self.sample is None or self.sample >= len(ids):
+            return ids
+        rng = np.random.default_rng(self.seed)
+        return np.sort(rng.choice(ids, self.sample, replace=False, shuffle=False))
+
+    def described(self) -> dict[str, Any]:
+        """Return what is said of the selection in each row of the result: nothing when all items are used as stored."""
+        said: dict[str, Any] = {} if self.where is None else {"where": self.where}
+        if self.sample is not None:
+            said |= {"sample": self.sample, "seed": self.seed}
+        return said | ({"transform": " ".join(self.transforms)} if self.transforms else {})
+
+
+@dataclass
+class Question:
+    """A metric, its parameters, and the rows that it is asked of.
+
+    Attributes:
+        notes: what a reader must know beside the numbers; grows while the question is answered.
+    """
+
+    catalog: Catalog
+    metric: Metric
+    values: Mapping[str, Any]
+    rows: Rows
+    notes: list[str]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the metric's function gets of the parameters, and the seed of all draws if it takes one."""
+        settings = {p.name: self.values[p.name] for p in self.metric.parameters if not p.is_input}
+        draws = "seed" in inspect.signature(self.metric.function).parameters
+        return settings | ({"seed": self.rows.seed} if draws else {})
+
+    def layers_of(self, card: Card, layers: Sequence[Layer]) -> list[LayerData | NotComputable]:
+        """Return the vectors of some layers of a space; of a layer that cannot be transformed, why not."""
+        only = self.rows.select(self.catalog, card.space)
+        if only is not None and self.rows.sample is not None and len(only) < self.rows.sample:
+            self.notes.append(f"{card.space}: the sample of {self.rows.sample} is all {len(only)} items.")
+        return self.layers_among(card, layers, only)
+
+    def layers_among(self, card: Card, layers: Sequence[Layer], only: Ids | None) -> list[LayerData | NotComputable]:
+        """Return likewise the vectors of the items with these ids, ascending; None for all that the space holds."""
+        if self.rows.where is not None:
+            self.catalog.check_texts(card.space)
+        self.notes += [
+            f"{card.space}: {shard} is missing. Run: embstore verify" for shard in self.catalog.lost_shards(card.space)
+        ]
+        summaries = self.catalog.summaries(card.space) if only is None else {}
+        return [
+            self._transformed(StoredLayer(self.catalog, card, layer, only, summaries.get(layer.id))) for layer in layers
+        ]
+
+    def _transformed(self, data: StoredLayer) -> LayerData | NotComputable:
+        if not self.rows.steps:
+            return data
+        try:
+            transform = fit(data, self.rows.steps)
+        except NotComputable as error:
+            return NotComputable(str(error), data.summary.n)
+        self.notes += [f"{data.card.space} layer {data.layer.name}: {note}." for note in transform.notes]
+        return TransformedLayer(data, transform, transform.dim)
+
+    def answer(self, data: LayerData | NotComputable, case: Case) -> list[dict[str, Any]]:
+        """Return the rows of one layer in one case."""
+        if isinstance(data, NotComputable):
+            return [self.metric.empty(data.n, str(data))]
+        try:
+            return rows_of(self.metric.function(data, **case.inputs, **self.settings))
+        except NotComputable as error:
+            return [self.metric.empty(data.summary.n, str(error))]
+
+
+def stored_ids(catalog: Catalog, space: str, only: Ids | None = None) -> Ids:
+    """Return the ids that a space holds, ascending: all, or those that are in ``only``."""
+    from embstore.storage.vectors import LayerVectors  # brings pyarrow, which a summary does not need
+
+    card = catalog.cards[space]
+    return LayerVectors(catalog.shards[space], card.layers.ids[0], card.dim, only).ids()
+
+
+def describe(card: Card, layer: Layer) -> dict[str, Any]:
+    """Return the columns that say of which space and layer a row is."""
+    return {
+        "space": card.space, "model": card.model, "unit": card.unit.value, "pooling": card.pooling.value,
+        "template": card.template.pattern, "layer": layer.id, "layer_name": layer.name,
+    }  # fmt: skip

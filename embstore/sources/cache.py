@@ -1,0 +1,78 @@
+"""The folder in which the files of datasets are kept, and whether a file is the one that it should be."""
+
+import hashlib
+import os
+from pathlib import Path
+
+from embstore import atomic
+from embstore.errors import SourceError, StoreError
+from embstore.sources.lines import open_binary
+from embstore.sources.specs import DataFile, DatasetSpec
+
+VARIABLE = "EMBSTORE_DATA"
+
+
+def data_folder() -> Path:
+    """Return the folder of the datasets: ``$EMBSTORE_DATA``, else the platform's cache folder. It need not exist."""
+    if given := os.environ.get(VARIABLE):
+        return Path(given)
+    import platformdirs
+
+    return platformdirs.user_cache_path("embstore", appauthor=False) / "datasets"
+
+
+def path_of(file: DataFile) -> Path:
+    """Return where a dataset's file is, or would be."""
+    return data_folder() / file.name
+
+
+def is_at_hand(spec: DatasetSpec) -> bool:
+    """Return whether a dataset can be read without a download."""
+    return not isinstance(spec.content, DataFile) or path_of(spec.content).is_file()
+
+
+def file_sha256(path: Path, name: str) -> str:
+    """Return the SHA-256 of a file in hexadecimal.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open_binary(path, name) as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def check_cached(spec: DatasetSpec, file: DataFile) -> Path:
+    """Return the path of a dataset's file, which is there and the one that it should be.
+
+    Raises:
+        SourceError: it is not; says how to get it, and of an altered one both hashes.
+    """
+    path = path_of(file)
+    again = f"embstore datasets fetch {spec.name}" if file.address else f"embstore datasets add {spec.name} FILE …"
+    if not path.is_file():
+        raise SourceError(f"the dataset {spec.name!r} is not at hand: there is no {path}. Run: {again}")
+    if (found := file_sha256(path, str(path))) != file.sha256:
+        raise SourceError(
+            f"{path} is not the file of the dataset {spec.name!r}: its SHA-256 is {found}, and should be "
+            f"{file.sha256}. It was altered or is another file. Get it anew: {again}"
+        )
+    return path
+
+
+def keep(path: Path, data: bytes) -> None:
+    """Write a file of the folder, whole or not at all.
+
+    Raises:
+        SourceError: the folder cannot be written.
+    """
+    try:
+        atomic.write_bytes(path, data)
+    except (StoreError, OSError) as error:
+        cause = error.__cause__ if isinstance(error, StoreError) else error
+        reason = cause.strerror if isinstance(cause, OSError) else str(error)
+        raise SourceError(
+            f"{path} cannot be written: {reason}. Set {VARIABLE} to a folder that can, or make room there."
+        ) from error

@@ -1,0 +1,152 @@
+"""A user's own datasets: tables in the folder of the datasets, each with a JSON document that says how to read it."""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.sources.cache import data_folder, file_sha256, keep
+from embstore.sources.records import OPTION, RECORDS, read_records
+from embstore.sources.rows import Row
+from embstore.sources.specs import LEXICON, SENTENCE_PAIRS, WORD_PAIRS, DataFile, DatasetSpec
+from embstore.sources.values import number_value, text_value
+from embstore.space import Unit, parse_member
+
+KINDS = ("pairs", "lexicon")
+
+_FOLDER = "own"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_N_COLUMNS = {"pairs": "three columns: the two texts and the score", "lexicon": "two columns: the text and its value"}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """How a user's table becomes rows.
+
+    Attributes:
+        columns: those of the texts, then that of the number.
+        suffix: the file type.
+        name: how messages call the file.
+    """
+
+    columns: tuple[str, ...]
+    suffix: str
+    name: str
+
+    @property
+    def value(self) -> str:
+        """The name of the number in the store, where the table's own could be that of another column."""
+        return "score" if len(self.columns) == 3 else "value"
+
+    def read(self, path: Path) -> Iterator[Row]:
+        """Yield the rows of the table.
+
+        Raises:
+            SourceError: a text is missing, or something else stands where a number should be; says the line.
+        """
+        *texts, number = self.columns
+        for place, values in read_records(path, self.name, self.suffix, self.columns):
+            found = [text_value(value, f"{place} ({key})") for key, value in zip(texts, values, strict=False)]
+            of_row = {self.value: number_value(values[-1], f"{place} ({number})")}
+            yield Row(found[0], place, of_row, *found[1:])
+
+
+def own_datasets() -> dict[str, DatasetSpec]:
+    """Return the user's own datasets, by name.
+
+    Raises:
+        SourceError: the document of one of them is damaged.
+    """
+    return {path.stem: _read_spec(path) for path in sorted((data_folder() / _FOLDER).glob("*.json"))}
+
+
+def own_dataset(name: str) -> DatasetSpec | None:
+    """Return one of the user's own datasets; None if there is none of that name.
+
+    Raises:
+        SourceError: its document is damaged.
+    """
+    path = data_folder() / _FOLDER / f"{name}.json"
+    return _read_spec(path) if _NAME.fullmatch(name) and path.is_file() else None
+
+
+def add_own(name: str, file: Path, kind: str, columns: Sequence[str], unit: str, taken: Sequence[str]) -> DatasetSpec:
+    """Read a user's table to the end, and keep a copy of it as a dataset; one of that name is replaced.
+
+    Args:
+        name: of the dataset.
+        file: .csv, .tsv, .jsonl or .parquet.
+        kind: ``pairs`` or ``lexicon``.
+        columns: of pairs the two texts and the score, of a lexicon the text and its value.
+        unit: ``word`` or ``sentence``.
+        taken: names that it cannot have.
+
+    Raises:
+        UsageError, UnknownNameError: an argument does not fit.
+        SourceError: the table cannot be read; says file and line.
+    """
+    _check_name(name, taken)
+    if kind not in KINDS:
+        raise UnknownNameError("kind of dataset", kind, KINDS)
+    if len(columns) != (3 if kind == "pairs" else 2):
+        raise UsageError(f"a dataset of the kind {kind!r} has {_N_COLUMNS[kind]}. Name them: {OPTION} a,b,score")
+    of = parse_member(Unit, unit)
+    if of is Unit.OCCURRENCE:
+        raise UsageError("a dataset is of words or of sentences: --unit word or --unit sentence.")
+    suffix = file.suffix.lower()
+    if suffix not in RECORDS:
+        raise UnknownNameError("file type", file.suffix or file.name, RECORDS, "Write the table as one of these.")
+    table = Table(tuple(columns), suffix, str(file))
+    sha256 = file_sha256(file, str(file))
+    values = [float(row.values[table.value]) for row in table.read(file)]
+    if not values:
+        raise SourceError(f"{file} has no rows. Give a table with at least one.")
+    document = {
+        "name": name, "kind": kind, "unit": of.value, "columns": list(columns), "file": f"{name}{suffix}",
+        "original": file.name, "sha256": sha256, "rows": len(values), "scores": [min(values), max(values)],
+    }  # fmt: skip
+    folder = data_folder() / _FOLDER
+    keep(folder / f"{name}{suffix}", file.read_bytes())
+    keep(folder / f"{name}.json", (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+    return _read_spec(folder / f"{name}.json")
+
+
+def _check_name(name: str, taken: Sequence[str]) -> None:
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a dataset: it takes up to 64 letters, digits, - and _, the first a letter "
+            "or digit."
+        )
+    if name.lower() in taken or re.fullmatch(r"words_\d+", name.lower()):
+        raise UsageError(f"{name!r} is the name of another dataset. Choose another for your own table.")
+
+
+def _read_spec(path: Path) -> DatasetSpec:
+    try:
+        return _spec_of(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(
+            f"{path} cannot be read ({type(error).__name__}: {error}). Delete it, and add the dataset again: "
+            f"embstore datasets add {path.stem} FILE …"
+        ) from error
+
+
+def _spec_of(document: dict[str, Any]) -> DatasetSpec:
+    unit = Unit(document["unit"])
+    table = Table(tuple(document["columns"]), Path(document["file"]).suffix, document["original"])
+    pairs = SENTENCE_PAIRS if unit is Unit.SENTENCE else WORD_PAIRS
+    low, high = document["scores"]
+    return DatasetSpec(
+        document["name"],
+        pairs if document["kind"] == "pairs" else LEXICON,
+        unit,
+        document["rows"],
+        {table.value: float},
+        DataFile(f"{_FOLDER}/{document['file']}", document["sha256"], partial(Table.read, table)),
+        help=f"Your own table, {document['original']}.",
+        scores=(low, high),
+    )

@@ -1,0 +1,77 @@
+"""Chosen columns of a user's table, row by row, as they stand there: CSV, TSV, JSON Lines or Parquet."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from embstore.errors import SourceError
+from embstore.sources.columns import choose_columns, unknown_column
+from embstore.sources.jsonl import json_objects
+from embstore.sources.parquet import parquet_records
+from embstore.sources.tables import csv_records, tsv_records
+
+_Records = Iterator[tuple[int, Sequence[object]]]
+
+OPTION = "--columns"
+
+
+def read_records(path: Path, name: str, suffix: str, columns: Sequence[str]) -> Iterator[tuple[str, Sequence[object]]]:
+    """Yield the place of each row ("pairs.csv:12") and its values of the columns. Empty lines are left out.
+
+    Args:
+        path: the table.
+        name: how messages call it.
+        suffix: its file type: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
+        columns: the columns to read.
+
+    Raises:
+        SourceError: the table is damaged, or has a row that is too long.
+        UnknownNameError: a column is not in the table.
+    """
+    for number, values in RECORDS[suffix](path, name, columns):
+        yield f"{name}:{number}", values
+
+
+def _csv(path: Path, name: str, columns: Sequence[str]) -> _Records:
+    yield from _delimited(csv_records(path, name), name, columns)
+
+
+def _tsv(path: Path, name: str, columns: Sequence[str]) -> _Records:
+    yield from _delimited(tsv_records(path, name), name, columns)
+
+
+def _delimited(records: Iterator[tuple[int, list[str]]], name: str, columns: Sequence[str]) -> _Records:
+    _, header = next(records, (1, []))
+    choose_columns(name, header, columns, option=OPTION)
+    chosen = [header.index(column) for column in columns]
+    for number, values in records:
+        if not values:
+            continue
+        if any(values[len(header) :]):
+            raise SourceError(
+                f"{name}:{number}: {len(values)} values, but the header names {len(header)} columns. Quote the values "
+                "that contain the separator, or name the columns."
+            )
+        yield number, [values[at] if at < len(values) else None for at in chosen]
+
+
+def _jsonl(path: Path, name: str, columns: Sequence[str]) -> _Records:
+    choose_columns(name, (), columns, open_ended=True, option=OPTION)
+    for number, content in json_objects(path, name):
+        if content is None:
+            continue
+        for column in columns:
+            if column not in content:
+                raise unknown_column(f"{name}:{number}", column, list(content), OPTION)
+        yield number, [content[column] for column in columns]
+
+
+def _parquet(path: Path, name: str, columns: Sequence[str]) -> _Records:
+    yield from parquet_records(path, name, columns, OPTION)
+
+
+RECORDS: dict[str, Callable[[Path, str, Sequence[str]], _Records]] = {
+    ".csv": _csv,
+    ".tsv": _tsv,
+    ".jsonl": _jsonl,
+    ".parquet": _parquet,
+}

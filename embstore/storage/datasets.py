@@ -1,0 +1,102 @@
+"""The rows of datasets in a store, as queries read them: item ids, texts and scores, by DuckDB."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import checksum
+from embstore.errors import DamagedError, QueryError
+from embstore.space import Unit
+from embstore.storage import duck
+
+Columns = dict[str, NDArray[Any]]
+
+_JOINED = ("item_id", "text", "item_id_2", "text_2")
+_KIND = "SELECT decode(value) FROM parquet_kv_metadata($file) WHERE decode(key) = 'kind'"
+_ROWS = """SELECT * EXCLUDE (unit, file_row_number)
+           FROM read_parquet($file, hive_partitioning = false, file_row_number = true)
+           WHERE unit = $unit ORDER BY file_row_number"""
+
+
+def stored_kinds(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], kinds: Collection[str] = ()
+) -> dict[str, str]:
+    """Return the datasets in these files: name → kind, as far as it is one of ``kinds`` (empty keeps all).
+
+    Raises:
+        DamagedError: a file cannot be read.
+    """
+    found = {}
+    for file in files:
+        rows = _read(connection, file, lambda q: q.fetchall(), _KIND)
+        found[file.stem] = rows[0][0] if rows else ""
+    return {name: kind for name, kind in found.items() if not kinds or kind in kinds}
+
+
+def stored_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], name: str, unit: Unit) -> Columns:
+    """Return the rows of a dataset for a unit, in the dataset's order: a column each.
+
+    Args:
+        connection: to DuckDB.
+        files: of the datasets of the store.
+        name: of the dataset, ``words:5000`` or ``words_5000``.
+        unit: whose items are wanted.
+
+    Returns:
+        ``item_id`` int64 (n,) and ``text`` (n,), of pairs also ``item_id_2`` and ``text_2``, then the dataset's own
+        columns; strings are of dtype object. Where the file has no value, a number is NaN and a string None.
+
+    Raises:
+        QueryError: the store does not hold the dataset, or not for this unit.
+        DamagedError: its file was altered, or lacks an item id or a text.
+    """
+    file = next((file for file in files if file.stem == name.replace(":", "_")), None)
+    if file is None:
+        held = ", ".join(file.stem for file in files) or "none"
+        raise QueryError(
+            f"the dataset {name!r} is not in the store, which holds {held}. Embed it with: embstore build {name}"
+        )
+    _check_sound(file)
+    columns: Columns = _read(connection, file, lambda q: q.fetchnumpy(), _ROWS, unit=unit.value)
+    if not len(columns["item_id"]):
+        [units] = _read(connection, file, lambda q: q.fetchall(), "SELECT list(DISTINCT unit) FROM read_parquet($file)")
+        raise QueryError(
+            f"the store holds the dataset {name!r} for the unit {' and '.join(sorted(units[0]))}, not for "
+            f"{unit.value}. Embed it with: embstore build {name} --unit {unit.value}"
+        )
+    return {key: _filled(column, key, file) for key, column in columns.items()}
+
+
+def _filled(column: NDArray[Any], key: str, file: Path) -> NDArray[Any]:
+    """Return a column without DuckDB's mask, under which a missing score would read as 0."""
+    missing = np.ma.getmaskarray(column)
+    if not missing.any():
+        return np.asarray(column)
+    if key in _JOINED:
+        raise DamagedError(f"{file} is damaged: {key} is missing in row {int(missing.argmax()) + 1}. {_mend(file)}")
+    values = np.ma.getdata(column).astype(np.float64 if column.dtype.kind in "iuf" else object)
+    values[missing] = np.nan if values.dtype.kind == "f" else None
+    return values
+
+
+def _check_sound(file: Path) -> None:
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise DamagedError(f"{file} cannot be read: {error.strerror}. {_mend(file)}") from error
+    checksum.check(file, data, _mend(file))
+
+
+def _read(connection: duckdb.DuckDBPyConnection, file: Path, fetch: Any, sql: str, **values: Any) -> Any:
+    try:
+        return fetch(connection.execute(sql, {"file": str(file), **values}))
+    except duckdb.Error as error:
+        raise DamagedError(f"{file} is damaged: {duck.first_line(error)} {_mend(file)}") from error
+
+
+def _mend(file: Path) -> str:
+    return f"To mend it, build the dataset again: embstore build {file.stem}"

@@ -1,0 +1,94 @@
+"""Layers against layers: to the matrix products and the searches that they cannot do without."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+from benchmark_stores import Workspace
+from benchmark_timing import Contender, Result, compare, interleave
+
+from embstore import Store
+
+_LAYERS = 13
+_SEARCHED = 3  # layers, each of which takes as long as any other
+_K = 10
+
+
+def comparison(space: Workspace) -> list[Result]:
+    """Compare all layers of a space with each other."""
+    return [*_products(space), *_searches(space)]
+
+
+def _products(space: Workspace) -> list[Result]:
+    n, dim = space.size.short // 2, space.size.dim
+    path = space.synthetic(n, _LAYERS)
+    seconds = interleave(
+        {
+            "cka": _query(path, "cka"),
+            "rsa": _query(path, "rsa"),
+            "spearman": _query(path, "rsa", correlation="spearman"),
+            "products": _all_products(n, dim),
+        },
+        space.size.builds,
+        warmups=0,
+    )
+    what = f"of all pairs of {_LAYERS} layers of {n:,} × {dim}, read from the store,"
+    return [
+        compare(f"CKA {what} to the products XᵀY in float64, in memory", seconds["cka"], seconds["products"], goal=3),
+        compare(f"RSA (Pearson, exact) {what} to these", seconds["rsa"], seconds["products"], goal=3),
+        compare("… Spearman of 100,000 pairs of items, to these", seconds["spearman"], seconds["products"]),
+    ]
+
+
+def _searches(space: Workspace) -> list[Result]:
+    n, dim = space.size.short // 2, space.size.dim
+    path = space.synthetic(n, _LAYERS)
+    store = Store(path)
+    [name] = store.catalog.cards
+    units = [store.vectors(name, layer)[2] for layer in range(_SEARCHED)]
+    for vectors in units:
+        faiss.normalize_L2(vectors)
+    seconds = interleave(
+        {"overlap": _query(path, "overlap", layers=f"0-{_SEARCHED - 1}", k=_K), "search": _all_searches(units)},
+        space.size.builds,
+    )
+    what = f"overlap of the {_K} nearest of {n:,} × {dim} in {_SEARCHED} layers, read from the store,"
+    return [compare(f"{what} to FAISS's search, in memory", seconds["overlap"], seconds["search"], goal=1.5)]
+
+
+def _query(path: Path, metric: str, **parameters: Any) -> Contender:
+    def run() -> float:
+        began = time.perf_counter()
+        Store(path).query(metric, **parameters)
+        return time.perf_counter() - began
+
+    return run
+
+
+def _all_products(n: int, dim: int) -> Contender:
+    """The product of each layer with itself, which numpy does in half the time, and of each two."""
+    x, y = np.random.default_rng(0).normal(size=(2, n, dim))
+
+    def run() -> float:
+        began = time.perf_counter()
+        for _ in range(_LAYERS):
+            x.T @ x
+        for _ in range(_LAYERS * (_LAYERS - 1) // 2):
+            x.T @ y
+        return time.perf_counter() - began
+
+    return run
+
+
+def _all_searches(layers: list[np.ndarray]) -> Contender:
+    def run() -> float:
+        began = time.perf_counter()
+        for units in layers:
+            index = faiss.IndexFlatIP(units.shape[1])
+            index.add(units)
+            index.search(units, min(_K + 1, len(units)))
+        return time.perf_counter() - began
+
+    return run

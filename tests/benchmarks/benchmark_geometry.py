@@ -1,0 +1,142 @@
+"""The geometry of a layer: against the usual ways to compute it, and in memory that does not grow with the items."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from benchmark_stores import Workspace
+from benchmark_timing import Result, compare, interleave
+from scipy.spatial.distance import pdist
+
+from embstore import Store
+from embstore.layerdata import StoredLayer
+
+_GROWTH = 1.15  # of the peak memory between n and 10 n: what the allocator may add
+_STREAMING: Mapping[str, Mapping[str, Any]] = {
+    "anisotropy": {"variant": "centred"},
+    "norms": {},
+    "isoscore": {},
+    "partition": {},
+    "effective-rank": {},
+    "participation-ratio": {},
+    "spectrum": {},
+    "rogue-dims": {"transforms": ("abtt:3", "standardize")},
+    "cka": {},
+    "rsa": {},
+}
+
+# The peak of a process, and what it was before the question: see benchmark_reading for why it is not ru_maxrss.
+_PEAK = """
+import re
+from pathlib import Path
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+{prepare}
+before = peak()
+{work}
+print(peak(), peak() - before)
+"""
+_OURS = (
+    "import embstore.storage.vectors; from embstore import Store; store = Store({path!r}); store.query('anisotropy')",
+    "store.query({metric!r}, **{settings!r})",
+)
+_PACKAGE = (
+    "import numpy, torch; from IsoScore.IsoScore import IsoScore",
+    "float(IsoScore(numpy.load({path!r})))",
+)
+
+
+def geometry(space: Workspace) -> list[Result]:
+    """Measure IsoScore, the mean cosine of all pairs, and the peak memory of what streams."""
+    return [*_isoscore(space), *_anisotropy(space), *_peaks(space)]
+
+
+def _isoscore(space: Workspace) -> list[Result]:
+    if find_spec("IsoScore") is None:
+        return [Result("IsoScore to the IsoScore package", "", "not installed")]
+    from IsoScore.IsoScore import IsoScore
+
+    n, dim = space.size.short // 2, space.size.dim
+    path = space.synthetic(n, 1)
+    x = _layer(path).gather()[1]
+    store = Store(path)
+    seconds = interleave(
+        {
+            "ours": lambda: _timed(lambda: store.query("isoscore")),
+            "float32": lambda: _timed(lambda: float(IsoScore(x))),
+            "float64": lambda: _timed(lambda: float(IsoScore(x.astype(np.float64)))),
+        },
+        space.size.reads,
+    )
+    file = space.root / "isoscore.npy"
+    np.save(file, x)
+    ours = _peak(_OURS, path=str(path), metric="isoscore", settings={})
+    package = _peak(_PACKAGE, path=str(file))
+    what = f"IsoScore of {n:,} × {dim}, read from the store, in float64,"
+    return [
+        compare(f"{what} to the IsoScore package, in memory, in float32", seconds["ours"], seconds["float32"], goal=1),
+        compare("… to the package in float64", seconds["ours"], seconds["float64"], goal=1),
+        Result("… peak memory of the process", *(f"{one[0] / 1e3:.0f} MB" for one in (ours, package)),
+               ours[0] / package[0], 1.0),
+        Result("… above that of the imports and of opening", *(f"{one[1] / 1e3:.0f} MB" for one in (ours, package)),
+               ours[1] / max(1, package[1]), 1.0),
+    ]  # fmt: skip
+
+
+def _anisotropy(space: Workspace) -> list[Result]:
+    n, dim = space.size.short // 2, space.size.dim
+    path = space.synthetic(n, 1)
+    x = _layer(path).gather()[1].astype(np.float64)
+    seconds = interleave(
+        {
+            "summary": lambda: _timed(lambda: Store(path).query("anisotropy")),
+            "vectors": lambda: _timed(lambda: Store(path).query("anisotropy", where="true")),
+            "pdist": lambda: _timed(lambda: 1 - pdist(x, "cosine").mean()),
+        },
+        1,
+        warmups=1 if space.size.reads > 1 else 0,
+    )
+    what = f"anisotropy of {n:,} × {dim}"
+    return [
+        compare(f"{what}, reading every vector, to scipy's pdist", seconds["vectors"], seconds["pdist"], goal=100,
+                faster=True),
+        compare(f"{what}, from the summaries, to scipy's pdist", seconds["summary"], seconds["pdist"], goal=100,
+                faster=True),
+    ]  # fmt: skip
+
+
+def _peaks(space: Workspace) -> list[Result]:
+    long, short = space.synthetic(space.size.long, 1), space.synthetic(space.size.short, 1)
+    results = []
+    for metric, settings in _STREAMING.items():
+        peaks = [_peak(_OURS, path=str(path), metric=metric, settings=dict(settings))[0] for path in (long, short)]
+        after = f" after {' '.join(settings['transforms'])}" if "transforms" in settings else ""
+        what = f"peak memory of {metric}{after}, {space.size.long:,} × {space.size.dim} to {space.size.short:,}"
+        results.append(Result(what, *(f"{one / 1e3:.0f} MB" for one in peaks), peaks[0] / peaks[1], _GROWTH))
+    return results
+
+
+def _layer(path: Path) -> StoredLayer:
+    catalog = Store(path).catalog
+    [card] = catalog.cards.values()
+    return StoredLayer(catalog, card, card.layers.members[0])
+
+
+def _timed(work: Any) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def _peak(script: tuple[str, str], **values: Any) -> tuple[int, int]:
+    """Return the peak memory of a process of its own, and how much of it came after its imports, in kB."""
+    prepare, work = (part.format(**values) for part in script)
+    code = _PEAK.format(prepare=prepare, work=work)
+    done = subprocess.run((sys.executable, "-W", "ignore", "-c", code), check=True, capture_output=True, text=True)
+    total, grown = map(int, done.stdout.split())
+    return total, grown

@@ -1,0 +1,133 @@
+"""``embstore datasets`` and datasets as sources of ``embstore build``."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from dataset_files import FILES, RG65, look_alike, put, serving
+from jsonschema import Draft202012Validator
+from typer.testing import Result
+
+from embstore.sources import DATASETS
+
+Cli = Callable[..., Result]
+
+SCHEMA = Draft202012Validator(
+    json.loads((Path(__file__).parents[2] / "schemas/datasets.schema.json").read_text("utf-8"))
+)
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def test_the_list_for_the_eye(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(data, monkeypatch, "stsb")
+    result = cli("datasets")
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert result.exit_code == 0
+    assert lines[0] == ["name", "kind", "unit", "rows", "at_hand", "licence"]
+    assert [line[0] for line in lines[1:]] == list(DATASETS)
+    at_hand = {line[0]: "yes" in line for line in lines[1:]}
+    assert {name for name, here in at_hand.items() if here} == {"words", "stsb", "stsb-wolfe2022"}
+    assert result.stderr == ""
+
+
+def test_the_list_for_programs(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("w,v\na,1\n")
+    assert cli("datasets", "add", "mine", "own.csv", "--kind", "lexicon", "--columns", "w, v").exit_code == 0
+    rows = json.loads(cli("datasets", "--format", "json").stdout)
+    SCHEMA.validate(rows)
+    assert [row["name"] for row in rows] == [*DATASETS, "mine"]
+    assert (rows[-1]["at_hand"], rows[1]["at_hand"]) == (True, False)
+    assert [json.loads(line) for line in cli("datasets", "--format", "jsonl").stdout.splitlines()] == rows
+    table = list(csv.DictReader(io.StringIO(cli("datasets", "--format", "csv").stdout)))
+    assert [row["sha256"] for row in table] == [row["sha256"] or "" for row in rows]
+    assert cli("datasets", "--format", "markdown").stdout.startswith("| name | kind | unit | rows | at_hand | licence")
+    assert cli("datasets", "--format", "json", "-o", "list.json").stdout == ""
+    assert json.loads((tmp_path / "list.json").read_text()) == rows
+
+
+def test_fetch(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(monkeypatch) as server:
+        for name in ("rg65", "stsb"):
+            spec = look_alike(monkeypatch, name, address=server.address)
+            server.files[spec.content.name] = FILES[name]  # type: ignore[union-attr]
+        result = cli("datasets", "fetch", "rg65", "stsb", "words")
+        assert result.exit_code == 0
+        assert result.stdout == ""
+        assert result.stderr.splitlines() == [
+            f"downloading rg65 {len(RG65)} B of {len(RG65)} B",
+            f"downloading stsb {len(FILES['stsb'])} B of {len(FILES['stsb'])} B",
+            f"rg65: {data}/rg65.csv",
+            f"stsb: {data}/sts-test.csv",
+            "words: made here, nothing to download",
+        ]
+        assert (data / "rg65.csv").read_bytes() == RG65
+        assert cli("datasets", "fetch", "rg65", "-q").stderr == ""
+        assert server.asked == ["rg65.csv", "sts-test.csv"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["fetch"], ["Missing argument"]),
+        (["fetch", "rg66"], ["unknown dataset 'rg66'", "Did you mean 'rg65'"]),
+        (["add", "rg65"], ["Missing argument"]),
+        (["add", "rg65", "none.csv"], ["none.csv cannot be read"]),
+        (["add", "rg65", "own.csv"], ["own.csv is not the file of the dataset 'rg65'", "should be 42dc8a52d3d58252f4"]),
+        (["add", "mine", "own.csv"], ["unknown dataset 'mine'", "--kind pairs|lexicon"]),
+        (["add", "mine", "own.csv", "--kind", "lexicon"], ["two columns"]),
+        (
+            ["add", "mine", "own.csv", "--kind", "lexicon", "--columns", "w,v"],
+            ["own.csv:3 (v): 'much'", "not a number"],
+        ),
+        (["add", "mine", "own.csv", "--kind", "lexicon", "--columns", "w,x"], ["unknown column 'x'", "--columns"]),
+        (["add", "mine", "own.csv", "--kind", "list", "--columns", "w,v"], ["unknown kind of dataset 'list'"]),
+        (["--format", "xml"], ["xml"]),
+    ],
+)
+def test_mistakes(cli: Cli, tmp_path: Path, arguments: list[str], parts: list[str]) -> None:
+    (tmp_path / "own.csv").write_text("w,v\na,1\nb,much\n")
+    result = cli("datasets", *arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    for part in parts:
+        assert part in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_without_a_network(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(monkeypatch) as server:
+        look_alike(monkeypatch, "rg65", address=server.address)
+    for command in (["datasets", "fetch", "rg65"], ["build", "rg65", "--store", "store"]):
+        result = cli(*command)
+        assert result.exit_code == 2
+        for part in ("'rg65' cannot be downloaded", f"{server.address}/rg65.csv by hand", f"{data}/rg65.csv"):
+            assert part in result.stderr
+
+
+def test_add_says_how_to_go_on(cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    look_alike(monkeypatch, "rg65")
+    (tmp_path / "copy").write_bytes(RG65)
+    result = cli("datasets", "add", "rg65", "copy")
+    assert result.stderr == f"rg65: 65 rows (word pairs), in {data}/rg65.csv. Embed it with: embstore build rg65\n"
+    assert (data / "rg65.csv").read_bytes() == RG65
+
+
+def test_build_takes_datasets_of_both_units(
+    cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Path
+) -> None:
+    for name in ("rg65", "simlex999", "stsb"):
+        put(data, monkeypatch, name)
+    result = cli("build", "rg65", "simlex999", "stsb", "--model", checkpoint)
+    assert result.exit_code == 0
+    assert "tiny.word.last: 10 embedded, 0 already there" in result.stderr
+    assert "tiny.sentence.mean: 10 embedded, 0 already there" in result.stderr
+    again = cli("build", "rg65", "--model", checkpoint, "--unit", "sentence")
+    assert "tiny.sentence.mean: 6 embedded" in again.stderr

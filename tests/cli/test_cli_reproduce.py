@@ -1,0 +1,159 @@
+"""``embstore reproduce``: what it prints, and how it ends."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from embstore_cli._sections import result_sections
+from jsonschema import Draft202012Validator
+from rich.cells import cell_len
+
+from embstore.table import Table, table
+from embstore.verdicts import COLUMNS
+
+SCHEMA = Path(__file__).parents[2] / "schemas" / "reproduce.schema.json"
+
+RECIPE = """
+name = "tiny"
+title = "A tiny paper"
+citation = "Someone (2026)"
+figures = "figures.json"
+models = ["tiny"]
+sources = [{ name = "words", datasets = ["words.txt"] }]
+spaces = [{ name = "word.last", label = "last token", source = "words", unit = "word", pooling = "last" }]
+
+[[measures]]
+figure = "cosine"
+help = "mean pairwise cosine"
+metric = "anisotropy"
+column = "anisotropy"
+spaces = ["word.last"]
+band = 2
+
+[[unmeasured]]
+figures = ["gone"]
+reason = "it cannot be"
+"""
+
+
+@pytest.fixture
+def paper(tmp_path: Path) -> Path:
+    """A recipe in the folder where commands run."""
+    (tmp_path / "words.txt").write_text("fox\ndog\nsea\n", "utf-8")
+    figures = [
+        {"model": "tiny", "figure": "cosine", "layers": 1, "relation": "=", "value": 0.5, "source": "a"},
+        {"model": "tiny", "figure": "cosine", "layers": "best", "relation": ">", "value": 2, "source": "a"},
+        {"model": "tiny", "figure": "gone", "layers": None, "relation": "=", "value": 1, "source": "a"},
+    ]
+    (tmp_path / "figures.json").write_text(json.dumps({"sources": {"a": "here"}, "figures": figures}), "utf-8")
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE, "utf-8")
+    return path
+
+
+def test_the_result_for_the_eye(cli, paper: Path, checkpoint: Path):
+    result = cli("reproduce", paper, "--models", checkpoint)
+    assert result.exit_code == 0, result.output
+    blocks = [block.splitlines() for block in result.stdout.split("\n\n")]
+    assert [block[0] for block in blocks] == [
+        "cosine: mean pairwise cosine; beside what is published", "cosine: mean pairwise cosine; nothing published",
+        "not measured",
+    ]  # fmt: skip
+    assert [line.split()[:5] for line in blocks[0][1:]] == [
+        ["model", "variant", "layer", "published", "measured"], ["tiny", "last", "token", "1", "0.5000"],
+        ["tiny", "last", "token", "best", blocks[0][3].split()[4]],
+    ]  # fmt: skip
+    assert [line.split()[-1] for line in blocks[0][1:]] == ["verdict", "hit", "miss"]
+    assert [line.split()[0] for line in blocks[1][1:]] == ["layer", "0", "2"]
+    assert "it cannot be" in blocks[2][2]
+    assert "beside published numbers: 1 hit, 1 missed, 1 not measured; 2 measured" in result.stderr
+
+
+def test_json_keeps_its_schema_and_goes_to_a_file(cli, paper: Path, checkpoint: Path, tmp_path: Path):
+    result = cli("reproduce", paper, "--model", checkpoint, "--quiet", "--format", "json", "-o", "out.json")
+    assert (result.exit_code, result.stdout) == (0, "")
+    rows = json.loads((tmp_path / "out.json").read_text("utf-8"))
+    validator = Draft202012Validator(json.loads(SCHEMA.read_text("utf-8")))
+    validator.validate(rows)
+    assert [row["verdict"] for row in rows] == ["not published", "hit", "not published", "miss", "not measured"]
+    for wrong in ({"verdict": "maybe"}, {"verdict": "hit", "measured": None}, {"more": 1}, {"layers": "top"}):
+        assert not validator.is_valid([rows[1] | wrong])
+    for key in rows[0]:
+        assert not validator.is_valid([{name: value for name, value in rows[0].items() if name != key}])
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "jsonl", "csv"])
+def test_each_format_writes_all_of_it(cli, paper: Path, checkpoint: Path, tmp_path: Path, form: str):
+    printed = cli("reproduce", paper, "--models", checkpoint, "--format", form)
+    cli("reproduce", paper, "--models", checkpoint, "--format", form, "--output", "out")
+    assert printed.stdout == (tmp_path / "out").read_text("utf-8")
+    assert printed.stdout.count("it cannot be") == 1
+
+
+def test_help_fits_80_columns(cli):
+    shown = cli("reproduce", "--help", env={"COLUMNS": "80"}).stdout
+    assert "wolfe2022" in shown
+    assert max(map(cell_len, shown.splitlines())) <= 80
+
+
+def test_a_dry_run_shows_builds_and_queries_and_writes_nothing(cli, paper: Path, checkpoint: Path, tmp_path: Path):
+    result = cli("reproduce", paper, "--models", checkpoint, "--dry-run", "--strict")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("1 builds\nspace ")
+    assert "\n1 queries\n" in result.stdout
+    assert not (tmp_path / "store").exists()
+
+
+def test_strict_ends_with_1_if_a_number_is_missed(cli, paper: Path, checkpoint: Path):
+    assert cli("reproduce", paper, "--models", checkpoint, "--strict").exit_code == 1
+    assert cli("reproduce", paper, "--models", f"other={checkpoint}", "--strict").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["wolfe2023"], "unknown recipe 'wolfe2023'. Did you mean 'wolfe2022'?"),
+        (["gone.toml"], "gone.toml cannot be read: No such file"),
+        (["wolfe2022", "--models", "./gone"], "gone"),
+        (["tiny.toml", "--models", "x=gone/y/z"], "gone/y/z"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(cli, paper: Path, arguments: list[str], said: str):
+    result = cli("reproduce", *arguments)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert (len(result.stderr.splitlines()), result.stdout) == (1, "")
+
+
+def row(**values: Any) -> dict[str, Any]:
+    given = {"model": "gpt2", "figure": "f", "variant": "word, last token, BOS/EOS", "layers": "12", "layer": 12}
+    return dict.fromkeys(COLUMNS) | given | values
+
+
+def laid_out(*rows: dict[str, Any]) -> list[tuple[str, Table]]:
+    return result_sections(table(rows, columns=COLUMNS), {})
+
+
+def test_what_is_compared_fits_80_columns():
+    [(_, compared)] = laid_out(
+        row(published=0.9642, relation="~=", measured=0.1234, verdict="miss"),
+        row(layers="best", layer=8, published=0.95, relation=">=", measured=-0.1234, verdict="hit"),
+        row(layers="all", relation="falling", measured=3.0, verdict="miss"),
+    )
+    header, lines = compared.layout()
+    widths = [max(map(cell_len, column)) for column in zip(header, *lines, strict=True)]
+    assert sum(widths) + 2 * (len(widths) - 1) <= 80
+    assert [line[2:5] for line in lines] == [
+        ["12", "~= 0.9642", "0.1234"], ["best 8", ">= 0.9500", "-0.1234"], ["all", "falling", "3 steps rise"],
+    ]  # fmt: skip
+
+
+def test_what_is_not_measured_is_counted_by_figure_and_reason():
+    lacking = {"verdict": "not measured", "reason": "why", "relation": "=", "published": 1.0, "variant": None}
+    [(head, counted)] = laid_out(row(**lacking), row(layers="3", **lacking), row(model="clip", **lacking))
+    assert head == "not measured"
+    assert counted.to_pylist() == [
+        {"model": "gpt2", "figure": "f", "published": 2, "reason": "why"},
+        {"model": "clip", "figure": "f", "published": 1, "reason": "why"},
+    ]

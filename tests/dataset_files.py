@@ -1,0 +1,123 @@
+"""Small files with every trap of the published datasets' files, and a server that gives them."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from embstore.sources import DATASETS
+from embstore.sources.specs import DataFile, DatasetSpec
+
+# Trailing blanks, words that look like missing values, no final newline.
+RG65 = b"cord;smile;0.02  \nnull;nan;3.5 \nNA;None;1.25"
+# Capitals, a word with itself, a pair that stands twice.
+WORDSIM = b"FBI;investigation;8.31\ntiger;tiger;10.00\nmoney;bank;8.12\nmoney;bank;8.50"
+SIMLEX = b"old;new;1.58\nsly;strange;1.97\nsly;strange;2.07\ncord;old;0.5"
+SIMVERB = b"take\tremove\tV\t6.81\tSYNONYMS\nprotest\trelease\tV\t1.16\tNONE\n"
+# Quotes that are text: the first opens a value and closes two lines later. Commas, more fields, U+2028, no ASCII.
+STSB_LINES = (
+    "main-news\tMSRpar\t2012test\t0001\t3.750\tHe said, \"Go home.\"\tHe went, then.",
+    "main-news\tMSRpar\t2012test\t0002\t1.0\t\"It works,\" he said.\tIt, works.",
+    "main-captions\timages\t2014\t0003\t5\tA dog.\tA caf\u00e9\u2028dog.",
+    "main-forums\tanswer-answer\t2016\t0004\t0.00\tPlain \"text\", here.\tNothing\tsource.one\tsource.two",
+    'main-news\tMSRpar\t2013\t0005\t2.5\tA plain start,"\tAnd end.',
+)  # fmt: skip
+STSB = "".join(f"{line}\n" for line in STSB_LINES).encode()
+BELLEZZA = (
+    b"word,male_pleasantness,female_pleasantness,combined_pleasantness,male_frequency,female_frequency,"
+    b"combined_frequency\r\nabuse,1.62,1.44,1.53,2.69,3.26,3\r\nworld,3.97,4.08,4.03,3.79,3.91,3.86\r\n"
+)
+MEN = b",word1,word2,similarity\n0,sun-n,sunlight-n,50.000000\n1,feel-v,happy-j,40.000000\n"
+RW = b",word1,word2,similarity\n0,up-to-date,new,5.88\n1,null,squirt,0\n"
+
+FILES = {
+    "rg65": RG65,
+    "wordsim353": WORDSIM,
+    "simlex999": SIMLEX,
+    "simverb3500": SIMVERB,
+    "stsb": STSB,
+    "stsb-wolfe2022": STSB,
+    "bellezza": BELLEZZA,
+    "men": MEN,
+    "rw": RW,
+    "mturk771": RW,
+}
+
+
+def look_alike(monkeypatch: pytest.MonkeyPatch, name: str, data: bytes | None = None, address: str = "") -> DatasetSpec:
+    """Put a small file in the place of a dataset's, in the table alone; at the address of a server, if one is given."""
+    spec = DATASETS[name]
+    content = spec.content
+    assert isinstance(content, DataFile)
+    data = FILES[name] if data is None else data
+    here = f"{address}/{content.name}" if address else content.address
+    changed = replace(spec, content=replace(content, sha256=hashlib.sha256(data).hexdigest(), address=here))
+    monkeypatch.setitem(DATASETS, name, changed)  # type: ignore[arg-type]
+    return changed
+
+
+def put(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes | None = None) -> DatasetSpec:
+    """Put a look-alike in the place of a dataset's file, and at hand."""
+    spec = look_alike(monkeypatch, name, data)
+    assert isinstance(spec.content, DataFile)
+    folder.mkdir(exist_ok=True)
+    (folder / spec.content.name).write_bytes(FILES[name] if data is None else data)
+    return spec
+
+
+class Server(ThreadingHTTPServer):
+    """Gives files, and counts the requests.
+
+    Attributes:
+        files: by name; what is not there is not found.
+        missing_bytes: bytes that are announced and never sent.
+        asked: the names that were asked for.
+    """
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, bytes] = {}
+        self.missing_bytes = 0
+        self.asked: list[str] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        name = self.path.removeprefix("/")
+        self.server.asked.append(name)
+        if (data := self.server.files.get(name)) is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data) + self.server.missing_bytes))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextmanager
+def serving(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with Server() as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()

@@ -1,0 +1,333 @@
+"""WEAT, SC-WEAT and ValNorm against plain loops, enumerated splits, scipy and golden numbers."""
+
+import json
+import math
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metric_data import Arrays
+from scipy import stats
+from scipy.spatial.distance import cosine as cosine_distance
+
+from embstore.metrics import permutation
+from embstore.metrics.association import sc_weat, weat
+from embstore.metrics.data import Lexicon, Words
+from embstore.metrics.permutation import permutation_test
+from embstore.metrics.valnorm import valnorm
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics.json").read_text("utf-8"))
+EXPECTED = GOLDEN["expected"]
+
+
+def golden_x() -> np.ndarray:
+    i, j = np.mgrid[0:12, 0:5]
+    return np.sin(0.9 * (i + 1) * (j + 1) + 0.37 * (i + 1) ** 2) + 3 * (j == 2)
+
+
+def words(*ids: int) -> Words:
+    return Words(np.array(ids, np.int64), tuple(f"word{item}" for item in ids))
+
+
+def sets_of(*sizes: int) -> list[Words]:
+    """Words by ascending id, one set after the other."""
+    ends = np.cumsum(sizes).tolist()
+    return [words(*range(end - size, end)) for size, end in zip(sizes, ends, strict=True)]
+
+
+def cosine(a: np.ndarray, b: np.ndarray) -> float:
+    return float(1 - cosine_distance(a.astype(np.float64), b.astype(np.float64)))
+
+
+def association(x: np.ndarray, word: int, a: Words, b: Words) -> float:
+    first = [cosine(x[word], x[other]) for other in a.ids]
+    return float(np.mean(first) - np.mean([cosine(x[word], x[other]) for other in b.ids]))
+
+
+def vectors(seed: int, n: int, dim: int = 5, offset: float = 0.3, dtype: type = np.float32) -> np.ndarray:
+    return (np.random.default_rng(seed).normal(size=(n, dim)) + offset).astype(dtype).astype(np.float32)
+
+
+@pytest.mark.parametrize("ddof", [0, 1])
+def test_golden_numbers(ddof: int) -> None:
+    data = Arrays(golden_x()[:5], golden_x()[5:])
+    a, b, x, y = sets_of(3, 3, 3, 3)
+    found = weat(data, x=x, y=y, a=a, b=b, ddof=ddof)
+    close = {"abs": GOLDEN["tolerance"], "rel": 0}
+    assert found["statistic"] == pytest.approx(EXPECTED["weat_test_stat"], **close)
+    assert found["effect_size"] == pytest.approx(EXPECTED[f"weat_effect_ddof{ddof}"], **close)
+    assert found["p_value"] == pytest.approx(EXPECTED["weat_p_exact_strict_gt"], **close)
+    assert (found["exact"], found["n_permutations"], found["n"]) == (True, 20, 12)
+    rows = sc_weat(data, words=words(*range(6, 12)), a=a, b=b, ddof=ddof)
+    assert [row["effect_size"] for row in rows] == pytest.approx(EXPECTED[f"sc_weat_ddof{ddof}"], **close)
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    seed=st.integers(0, 1000),
+    sizes=st.tuples(*[st.integers(1, 4)] * 4),
+    offset=st.sampled_from([0.0, 1.0, 30.0]),  # cosines up to .999
+    dtype=st.sampled_from([np.float32, np.float16]),
+    ddof=st.integers(0, 1),
+)
+def test_weat_is_that_of_loops_over_words_and_splits(
+    seed: int, sizes: tuple[int, ...], offset: float, dtype: type, ddof: int
+) -> None:
+    vector = vectors(seed, sum(sizes), offset=offset, dtype=dtype)
+    x, y, a, b = sets_of(*sizes)
+    found = weat(Arrays(vector), x=x, y=y, a=a, b=b, ddof=ddof)
+    s = {word: association(vector, word, a, b) for word in [*x.ids, *y.ids]}
+    statistic = sum(s[word] for word in x.ids) - sum(s[word] for word in y.ids)
+    effect = (np.mean([s[word] for word in x.ids]) - np.mean([s[word] for word in y.ids])) / np.std(
+        [*s.values()], ddof=ddof
+    )
+    assert found["statistic"] == pytest.approx(statistic, abs=1e-9)
+    assert found["effect_size"] == pytest.approx(effect, abs=1e-9)
+    splits = list(combinations(s, len(x.ids)))
+    larger = [split for split in splits if 2 * sum(s[w] for w in split) - sum(s.values()) > statistic + 1e-12]
+    assert (found["p_value"], found["n_permutations"], found["exact"]) == (len(larger) / len(splits), len(splits), True)
+    assert (found["sizes"], found["total"], found["coverage"]) == (list(sizes), sum(sizes), 1.0)
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 1000), n_a=st.integers(1, 4), n_b=st.integers(1, 4), ddof=st.integers(0, 1))
+def test_sc_weat_is_that_of_loops_over_words_and_splits(seed: int, n_a: int, n_b: int, ddof: int) -> None:
+    vector = vectors(seed, n_a + n_b + 6)
+    a, b, targets = sets_of(n_a, n_b, 6)
+    targets = words(*targets.ids, *a.ids)  # an attribute word as a target keeps its cosine of 1 with itself
+    rows = sc_weat(Arrays(vector), words=targets, a=a, b=b, ddof=ddof)
+    assert [row["word"] for row in rows] == list(targets.texts)
+    for row, word in zip(rows, targets.ids, strict=True):
+        cosines = {other: cosine(vector[word], vector[other]) for other in [*a.ids, *b.ids]}
+        difference = association(vector, word, a, b)
+        assert row["effect_size"] == pytest.approx(difference / np.std([*cosines.values()], ddof=ddof), abs=1e-9)
+        splits = list(combinations(cosines, n_a))
+        means = [np.mean([cosines[w] for w in split]) for split in splits]
+        larger = sum(mean > np.mean([cosines[w] for w in a.ids]) + 1e-12 for mean in means)
+        assert (row["p_value"], row["n_permutations"], row["exact"]) == (larger / len(splits), len(splits), True)
+        assert (row["n"], row["total"], row["coverage"], row["reason"]) == (n_a + n_b, n_a + n_b, 1.0, None)
+        if ddof == 0 and n_a == n_b:
+            assert abs(row["effect_size"]) <= 2 + 1e-12
+
+
+def lexicon_of(ids: range, seed: int = 0) -> Lexicon:
+    return Lexicon(words(*ids), np.random.default_rng(seed).uniform(1, 5, len(ids)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_valnorm_is_that_of_loops_and_scipy(dtype: type) -> None:
+    for seed in range(5):
+        vector = vectors(seed, 40, offset=seed, dtype=dtype)
+        a, b, _ = sets_of(4, 5, 31)
+        lexicon = lexicon_of(range(2, 40), seed)  # two words of A are not in it, the other attribute words are
+        effects = []
+        for word in lexicon.words.ids:
+            cosines = [cosine(vector[word], vector[other]) for other in [*a.ids, *b.ids]]
+            effects.append(association(vector, word, a, b) / np.std(cosines))
+        found = valnorm(Arrays(vector), lexicon=lexicon, pleasant=a, unpleasant=b)
+        right = stats.pearsonr(effects, lexicon.value)
+        assert found["valnorm"] == pytest.approx(right.statistic, abs=1e-9)
+        assert found["p_value"] == pytest.approx(right.pvalue, rel=1e-6, abs=1e-15)
+        assert (found["n"], found["total"], found["coverage"], found["n_excluded"]) == (38, 38, 1.0, 0)
+        assert (found["n_pleasant"], found["n_unpleasant"], found["reason"]) == (4, 5, None)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 10, 399])
+def test_the_p_value_and_the_interval_of_r_are_scipys(n: int) -> None:
+    rng = np.random.default_rng(n)
+    vector = rng.normal(size=(n + 4, 5))
+    a, b, targets = sets_of(2, 2, n)
+    lexicon = Lexicon(targets, rng.normal(size=n))
+    found = valnorm(Arrays(vector), lexicon=lexicon, pleasant=a, unpleasant=b)
+    effects = [row["effect_size"] for row in sc_weat(Arrays(vector), words=targets, a=a, b=b, permutations=0)]
+    lexicon.value[:] = np.array(effects) + rng.normal(size=n) * np.std(effects) / 2  # a strong correlation as well
+    strong = valnorm(Arrays(vector), lexicon=lexicon, pleasant=a, unpleasant=b)
+    right = stats.pearsonr(effects, lexicon.value)
+    assert (strong["valnorm"], strong["p_value"]) == pytest.approx((right.statistic, right.pvalue), rel=1e-9)
+    ends = right.confidence_interval()
+    if n < 4:
+        assert (strong["low"], strong["high"], strong["reason"]) == (None, None, "interval: fewer than 4 words")
+    else:
+        assert (strong["low"], strong["high"]) == pytest.approx(tuple(ends), abs=1e-9)
+        assert strong["reason"] is None
+        assert strong["low"] < strong["valnorm"] < strong["high"]
+    assert 0 <= found["p_value"] <= 1
+
+
+def test_words_without_an_effect_size_are_left_out_and_counted() -> None:
+    """As those of one length for an EOS vector at layer 0, which are all the same."""
+    vector = vectors(0, 30)
+    vector[10] = 0
+    vector[11] = 0
+    a, b, _ = sets_of(4, 4, 22)
+    lexicon = lexicon_of(range(8, 35))  # 30 to 34 have no vector
+    lexicon.value[0] = np.nan
+    found = valnorm(Arrays(vector), lexicon=lexicon, pleasant=a, unpleasant=b)
+    kept = [place for place in range(1, 22) if place + 8 not in (10, 11)]
+    right = valnorm(
+        Arrays(vector), pleasant=a, unpleasant=b,
+        lexicon=Lexicon(words(*(place + 8 for place in kept)), lexicon.value[kept]),
+    )  # fmt: skip
+    assert found["valnorm"] == pytest.approx(right["valnorm"], abs=1e-12)
+    assert (found["n"], found["total"], found["n_excluded"]) == (19, 27, 3)
+    assert found["coverage"] == 19 / 27
+
+    vector[:8] = vector[0]
+    found = valnorm(Arrays(vector), lexicon=lexicon, pleasant=a, unpleasant=b)
+    assert (found["valnorm"], found["p_value"], found["n"], found["n_excluded"]) == (None, None, 0, 22)
+    assert found["reason"] == "fewer than two words of the lexicon have an effect size and a value"
+    [row] = sc_weat(Arrays(vector), words=words(12), a=a, b=b)
+    assert (row["effect_size"], row["p_value"]) == (None, None)
+    assert row["reason"] == "its cosines with the attribute words are all equal"
+    found = weat(Arrays(vector), x=words(12, 13), y=words(14, 15), a=a, b=b)
+    assert (found["effect_size"], found["statistic"], found["p_value"]) == (None, None, None)
+    assert found["reason"] == "all target words are associated alike"
+
+
+def test_an_r_of_one_has_no_interval() -> None:
+    """The valence is the effect size itself, of words whose effect sizes are whole numbers but for their scale."""
+    a, b, targets = sets_of(1, 1, 4)
+    vector = np.array([[1, 0], [0, 1], [1, 0], [0, 1], [1, 0], [0, 1]], float)
+    for sign in (1, -1):
+        lexicon = Lexicon(targets, sign * np.array([1.0, -1, 1, -1]))
+        found = valnorm(Arrays(vector), lexicon=lexicon, pleasant=a, unpleasant=b)
+        assert (found["valnorm"], found["low"], found["high"]) == (sign, None, None)
+        assert found["reason"] == "interval: r is 1 or -1"
+
+
+def test_a_lexicon_of_one_value() -> None:
+    a, b, targets = sets_of(4, 4, 22)
+    found = valnorm(Arrays(vectors(0, 30)), lexicon=Lexicon(targets, np.ones(22)), pleasant=a, unpleasant=b)
+    assert (found["valnorm"], found["reason"]) == (None, "the values of the lexicon are all equal")
+
+
+def test_missing_words_refuse_the_layer_or_are_left_out_and_counted() -> None:
+    vector = vectors(1, 16)
+    a, b, x, y = sets_of(4, 4, 4, 4)
+    vector[7] = 0  # the last word of B
+    there = np.delete(np.arange(16), [2, 9])  # without one of A and one of X
+    data = Arrays(vector[there], ids=there)
+    found = weat(data, x=x, y=y, a=a, b=b)
+    assert {found[name] for name in ("effect_size", "statistic", "p_value", "sizes")} == {None}
+    assert found["reason"] == "no vector, or a zero one, of 'word9', 'word2', 'word7'"
+    kept = words(8, 10, 11), y, words(0, 1, 3), words(4, 5, 6)
+    found = weat(data, x=x, y=y, a=a, b=b, missing="skip")
+    right = weat(Arrays(vector), **dict(zip("xyab", kept, strict=True)))
+    assert found["sizes"] == [3, 4, 3, 3]
+    assert (found["n"], found["total"], found["coverage"]) == (13, 16, 13 / 16)
+    assert found["effect_size"] == pytest.approx(right["effect_size"], abs=1e-12)
+    assert found["p_value"] == right["p_value"]
+
+    rows = sc_weat(data, words=x, a=a, b=b)
+    assert {row["effect_size"] for row in rows} == {None}
+    assert {row["reason"] for row in rows} == {"no vector, or a zero one, of 'word2', 'word7'"}
+    rows = sc_weat(data, words=x, a=a, b=b, missing="skip")
+    assert [row["word"] for row in rows] == list(x.texts)
+    assert [row["reason"] for row in rows] == [None, "it has no vector, or a zero one", None, None]
+    assert {(row["n"], row["total"], row["coverage"]) for row in rows} == {(6, 8, 0.75)}
+
+    lexicon = lexicon_of(range(8, 16))
+    found = valnorm(data, lexicon=lexicon, pleasant=a, unpleasant=b)
+    assert (found["valnorm"], found["reason"]) == (None, "no vector, or a zero one, of 'word2', 'word7'")
+    found = valnorm(data, lexicon=lexicon, pleasant=a, unpleasant=b, missing="skip")
+    assert (found["n"], found["coverage"], found["n_pleasant"], found["n_unpleasant"]) == (7, 7 / 8, 3, 3)
+
+
+@pytest.mark.parametrize("there", [[], [0, 1, 2, 3]])
+def test_an_attribute_set_without_any_vector(there: list[int]) -> None:
+    a, b, x, y = sets_of(2, 2, 2, 2)
+    data = Arrays(vectors(0, 8)[there], ids=there)
+    lexicon = lexicon_of(range(4, 8))
+    if there:
+        b = words(20, 21)
+    for found in (
+        weat(data, x=x, y=y, a=a, b=b, missing="skip"),
+        valnorm(data, lexicon=lexicon, pleasant=a, unpleasant=b, missing="skip"),
+        *sc_weat(data, words=x, a=a, b=b, missing="skip"),
+    ):
+        assert found["p_value"] is None
+        assert found["reason"].startswith("no vector, or a zero one, of ")
+        assert "'word2" in found["reason"]
+
+
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 1000))
+def test_what_changes_nothing_and_what_changes_the_sign(seed: int) -> None:
+    vector = vectors(seed, 16).astype(np.float64)
+    a, b, x, y = sets_of(4, 4, 4, 4)
+    rng = np.random.default_rng(seed)
+    rotation, _ = np.linalg.qr(rng.normal(size=(5, 5)))
+    plain = weat(Arrays(vector), x=x, y=y, a=a, b=b)
+    for changed in (vector @ rotation, vector * rng.uniform(0.1, 9, (16, 1))):
+        found = weat(Arrays(changed), x=x, y=y, a=a, b=b)
+        assert found["effect_size"] == pytest.approx(plain["effect_size"], abs=1e-9)
+        assert found["p_value"] == plain["p_value"]
+    shuffled = words(*rng.permutation(x.ids).tolist())
+    assert weat(Arrays(vector), x=shuffled, y=y, a=a, b=b)["effect_size"] == pytest.approx(plain["effect_size"])
+    for swapped in ({"x": y, "y": x, "a": a, "b": b}, {"x": x, "y": y, "a": b, "b": a}):
+        assert weat(Arrays(vector), **swapped)["effect_size"] == pytest.approx(-plain["effect_size"], abs=1e-9)
+    assert weat(Arrays(vector + 1), x=x, y=y, a=a, b=b)["effect_size"] != pytest.approx(plain["effect_size"], abs=1e-3)
+    lexicon = lexicon_of(range(8, 16))
+    one, other = (valnorm(Arrays(vector), lexicon=lexicon, pleasant=p, unpleasant=u) for p, u in ((a, b), (b, a)))
+    assert one["valnorm"] == pytest.approx(-other["valnorm"], abs=1e-9)
+
+
+def test_all_splits_are_enumerated_where_they_are_few() -> None:
+    values = np.random.default_rng(0).normal(size=(3, 18))
+    p, n_splits, exact = permutation_test(values, 9, 10_000, 0)
+    assert (n_splits, exact) == (math.comb(18, 9), True)
+    choices = np.array(list(combinations(range(18), 9)))
+    for row, found in zip(values, p, strict=True):
+        assert found == pytest.approx(np.mean(row[choices].sum(axis=1) > row[:9].sum() + 1e-9), abs=1e-15)
+
+
+def test_drawn_splits_are_those_of_a_permutation_test() -> None:
+    """C(20, 10) = 184,756 splits: drawn unless as many are asked for, and then p is near, never 0, and seeded."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(4, 20)) + np.array([0, 0.5, 1, 9])[:, None] * (np.arange(20) < 10)
+    exact, n_splits, is_exact = permutation_test(values, 10, 200_000, 0)
+    assert (n_splits, is_exact) == (184_756, True)
+    drawn, n_splits, is_exact = permutation_test(values, 10, 40_000, 0)
+    assert (n_splits, is_exact) == (40_000, False)
+    assert drawn == pytest.approx(exact, abs=5 * 0.5 / 200)
+    assert 1 / 40_001 <= drawn[3] <= 5 / 40_001
+    assert exact[3] == 0
+    assert permutation_test(values, 10, 40_000, 0)[0].tolist() == drawn.tolist()
+    assert permutation_test(values, 10, 40_000, 1)[0].tolist() != drawn.tolist()
+    by_scipy = stats.permutation_test(
+        (values[2, :10], values[2, 10:]), lambda a, b, axis: a.mean(axis) - b.mean(axis), vectorized=True,
+        n_resamples=40_000, alternative="greater", rng=rng,
+    )  # fmt: skip
+    assert drawn[2] == pytest.approx(by_scipy.pvalue, abs=0.002)
+
+
+def test_each_split_is_drawn_as_often_as_any_other() -> None:
+    drawn = np.concatenate(list(permutation._drawn_splits(6, 2, 30_000, 3)))
+    counts = Counter(tuple(np.flatnonzero(row).tolist()) for row in drawn)
+    assert set(counts) == set(combinations(range(6), 2))
+    assert stats.chisquare(list(counts.values())).pvalue > 1e-4
+
+
+def test_ties_count_in_a_drawn_test_and_not_in_an_exact_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four equal values and one larger: the split that is there is the best of them, with 4 of 10."""
+    values = np.array([[5.0, 0.1, 0.1, 0.1, 0.1]])
+    assert permutation_test(values, 2, 100, 0)[0] == [0]
+    monkeypatch.setattr(permutation, "EXACT_SPLITS", 1)
+    monkeypatch.setattr(permutation, "_BLOCK_ROWS", 1)
+    p, _, exact = permutation_test(np.repeat(values, 3, axis=0), 2, 9, 0)
+    drawn = np.concatenate(list(permutation._drawn_splits(5, 2, 9, 0)))
+    assert not exact
+    assert p.tolist() == [(drawn[:, 0].sum() + 1) / 10] * 3
+
+
+def test_no_p_value_is_asked_for() -> None:
+    data = Arrays(vectors(0, 8))
+    a, b, x, y = sets_of(2, 2, 2, 2)
+    for found in (weat(data, x=x, y=y, a=a, b=b, permutations=0), *sc_weat(data, words=x, a=a, b=b, permutations=0)):
+        assert found["effect_size"] is not None
+        assert (found["p_value"], found["n_permutations"], found["exact"]) == (None, None, None)
+        assert found["reason"] == "p_value: not asked for (permutations 0)"

@@ -1,0 +1,377 @@
+"""CKA, RSA and neighbour overlap against their definitions: Gram matrices, triangles of distances, sets."""
+
+import json
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from metric_data import Arrays
+from scipy.spatial.distance import cdist, pdist
+from scipy.stats import ortho_group, rankdata, spearmanr
+
+from embstore.metrics import NotComputable, products
+from embstore.metrics.cka import cka
+from embstore.metrics.overlap import expected_jaccard, overlap
+from embstore.metrics.rsa import draw_pairs, numbered_pairs, rsa
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics.json").read_text("utf-8"))
+
+
+def golden_xy() -> tuple[np.ndarray, np.ndarray]:
+    i, j = np.mgrid[0:12, 0:5]
+    phase = 0.9 * (i + 1) * (j + 1) + 0.37 * (i + 1) ** 2
+    return np.sin(phase) + 3 * (j == 2), np.sin(phase + 0.4 * j + 0.3)[:, :4]
+
+
+def one(metric: Any, x: np.ndarray, y: np.ndarray, **settings: Any) -> dict[str, Any]:
+    """The row of two layers."""
+    [row] = metric([Arrays(x)], [Arrays(y)], np.arange(len(x)), **settings)
+    return row
+
+
+def gram_hsic1(x: np.ndarray, y: np.ndarray) -> float:
+    """Song et al. (2012), eq. 5, by its letter."""
+    n, ones = len(x), np.ones(len(x))
+    k, l_ = (x @ x.T, y @ y.T)
+    np.fill_diagonal(k, 0), np.fill_diagonal(l_, 0)
+    totals = (ones @ k @ ones) * (ones @ l_ @ ones) / ((n - 1) * (n - 2))
+    return float((np.trace(k @ l_) + totals - 2 / (n - 2) * (ones @ k @ l_ @ ones)) / (n * (n - 3)))
+
+
+def gram_hsic(x: np.ndarray, y: np.ndarray) -> float:
+    """Kornblith et al. (2019), eq. 3, by its letter."""
+    h = np.eye(len(x)) - 1 / len(x)
+    return float(np.trace(x @ x.T @ h @ y @ y.T @ h)) / (len(x) - 1) ** 2
+
+
+def gram_cka(x: np.ndarray, y: np.ndarray, variant: str = "unbiased") -> float:
+    hsic = {"unbiased": gram_hsic1, "biased": gram_hsic}[variant]
+    wide = x.astype(np.float64), y.astype(np.float64)
+    wide = tuple(one - one.mean(axis=0) for one in wide)  # both are the same for shifted vectors, and keep more digits
+    return hsic(*wide) / np.sqrt(hsic(wide[0], wide[0]) * hsic(wide[1], wide[1]))
+
+
+def triangles(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return pdist(x.astype(np.float64), "cosine"), pdist(y.astype(np.float64), "cosine")
+
+
+def nearly_tied(distances: np.ndarray) -> bool:
+    """Whether rounding decides the order of two of them."""
+    return bool(np.diff(np.sort(distances)).min(initial=1) < 1e-12)
+
+
+def neighbour_sets(x: np.ndarray, k: int) -> list[set[int]]:
+    distances = cdist(x.astype(np.float64), x.astype(np.float64), "cosine")
+    np.fill_diagonal(distances, np.inf)
+    return [set(row.tolist()) for row in np.argsort(distances, axis=1, kind="stable")[:, :k]]
+
+
+@st.composite
+def two_layers(draw: st.DrawFn, n_min: int = 4, n_max: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Layers of the same items, with something in common, isotropic or not, as they are stored."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, dim, dim_2 = draw(st.integers(n_min, n_max)), draw(st.integers(2, 50)), draw(st.integers(2, 50))
+    offset = draw(st.sampled_from([0.0, 0.5, 5.0, 30.0]))  # of 30, cosines of .999
+    x = rng.normal(size=(n, dim))
+    y = x @ rng.normal(size=(dim, dim_2)) * draw(st.sampled_from([0.0, 0.3])) + rng.normal(size=(n, dim_2))
+    dtype = draw(st.sampled_from(["float32", "float16"]))
+    return tuple((one + offset).astype(dtype).astype(np.float32) for one in (x, y))  # type: ignore[return-value]
+
+
+def close(value: float) -> Any:
+    return pytest.approx(value, abs=1e-9, rel=0)
+
+
+def test_golden_values() -> None:
+    x, y = golden_xy()
+    expected = GOLDEN["expected"]
+    assert one(cka, x, y)["cka"] == close(expected["linear_cka_unbiased"])
+    assert one(cka, x, y, variant="biased")["cka"] == close(expected["linear_cka"])
+    assert one(rsa, x, y)["rsa"] == close(expected["rsa_cosine_pearson"])
+    assert one(rsa, x, y, correlation="spearman")["rsa"] == close(expected["rsa_cosine_spearman"])
+    lists = one(overlap, x, y, k=3)
+    assert (lists["jaccard"], lists["overlap"]) == (
+        close(expected["knn_jaccard_k3"]),
+        close(expected["knn_overlap_k3"]),
+    )
+    assert gram_hsic1(x, y) == close(expected["hsic1_xy"])
+
+
+@settings(deadline=None, max_examples=60)
+@given(layers=two_layers())
+def test_cka_is_that_of_the_gram_matrices(layers: tuple[np.ndarray, np.ndarray]) -> None:
+    for variant in ("unbiased", "biased"):
+        row = one(cka, *layers, variant=variant)
+        assert row == {"cka": close(gram_cka(*layers, variant)), "n": len(layers[0]), "reason": None}
+
+
+@settings(deadline=None, max_examples=60)
+@given(layers=two_layers(n_min=3))
+def test_rsa_is_that_of_the_triangles(layers: tuple[np.ndarray, np.ndarray]) -> None:
+    n = len(layers[0])
+    counts = {"n": n, "n_pairs": n * (n - 1) // 2, "n_zero": 0, "reason": None}
+    one_triangle, other = triangles(*layers)
+    assert one(rsa, *layers) == counts | {"rsa": close(np.corrcoef(one_triangle, other)[0, 1])}
+    if not (nearly_tied(one_triangle) or nearly_tied(other)):
+        by_rank = one(rsa, *layers, correlation="spearman")
+        assert by_rank == counts | {"rsa": close(spearmanr(one_triangle, other).statistic)}
+
+
+@settings(deadline=None, max_examples=60)
+@given(layers=two_layers(n_min=2), data=st.data())
+def test_overlap_is_that_of_sets(layers: tuple[np.ndarray, np.ndarray], data: st.DataObject) -> None:
+    n = len(layers[0])
+    assume(not any(map(nearly_tied, triangles(*layers))))
+    k = data.draw(st.integers(1, n - 1))
+    pairs = list(zip(*(neighbour_sets(x, k) for x in layers), strict=True))
+    row = one(overlap, *layers, k=k)
+    assert row["jaccard"] == close(np.mean([len(a & b) / len(a | b) for a, b in pairs]))
+    assert row["overlap"] == close(np.mean([len(a & b) / k for a, b in pairs]))
+    assert row["overlap_expected"] == close(k / (n - 1))
+    assert (row["n"], row["n_zero"], row["reason"]) == (n, 0, None)
+
+
+@pytest.mark.parametrize(("others", "k"), [(3, 1), (5, 2), (6, 3), (6, 4), (7, 5), (7, 7)])
+def test_expected_jaccard_is_the_mean_over_all_pairs_of_lists(others: int, k: int) -> None:
+    lists = [set(chosen) for chosen in combinations(range(others), k)]
+    mean = np.mean([len(a & b) / len(a | b) for a in lists for b in lists])
+    assert expected_jaccard(others + 1, k) == pytest.approx(mean, abs=1e-12)
+
+
+def test_expected_jaccard_of_many() -> None:
+    """The figures of METRICS.md 3.11; and large lists, whose binomials overflow."""
+    found = [expected_jaccard(n, 10) for n in (200, 1000, 5000)]
+    assert found == pytest.approx([0.0271, 0.0053, 0.00105], abs=5e-5)
+    assert expected_jaccard(200_001, 50_000) == pytest.approx(1 / 7, rel=1e-4)
+
+
+METRICS_OF_TWO = [
+    (cka, {"variant": "unbiased"}, "cka"),
+    (cka, {"variant": "biased"}, "cka"),
+    (rsa, {"correlation": "pearson"}, "rsa"),
+    (rsa, {"correlation": "spearman"}, "rsa"),
+    (overlap, {"k": 4}, "jaccard"),
+]
+CASES = pytest.mark.parametrize(("metric", "given_", "column"), METRICS_OF_TWO)
+
+
+def related_layers(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    x = rng.normal(size=(30, 12)) + 0.5
+    return x, x @ rng.normal(size=(12, 9)) + rng.normal(size=(30, 9))
+
+
+@CASES
+@settings(deadline=None, max_examples=15)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_what_changes_nothing(metric: Any, given_: dict, column: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = related_layers(rng)
+    value = one(metric, x, y, **given_)[column]
+    rotation = ortho_group.rvs(12, random_state=rng)
+    order = rng.permutation(30)
+    same = {
+        "rotated": (x @ rotation, y),
+        "scaled": (rng.uniform(0.01, 100) * x, rng.uniform(0.01, 100) * y),
+        "in another order": (x[order], y[order]),
+        "exchanged": (y, x),
+        "with dimensions of zeros": (np.pad(x, ((0, 0), (0, 3))), y),
+    }
+    for what, layers in same.items():
+        assert one(metric, *layers, **given_)[column] == pytest.approx(value, abs=1e-9), what
+    assert one(metric, x, x @ rotation, **given_)[column] == pytest.approx(1, abs=1e-12)
+
+
+@CASES
+def test_what_changes_the_value(metric: Any, given_: dict, column: str) -> None:
+    x, y = related_layers(np.random.default_rng(5))
+    value = one(metric, x, y, **given_)[column]
+    other = {"single dimensions scaled": x * np.geomspace(0.1, 10, 12), "items shuffled": np.roll(x, 1, axis=0)}
+    for what, changed in other.items():
+        assert abs(one(metric, changed, y, **given_)[column] - value) > 0.01, what
+    shifted, stretched = x + 2.0, x * np.geomspace(0.1, 10, 30)[:, None]
+    of_cosines = metric is not cka
+    assert (one(metric, shifted, y, **given_)[column] == pytest.approx(value, abs=1e-9)) is not of_cosines
+    assert (one(metric, stretched, y, **given_)[column] == pytest.approx(value, abs=1e-9)) is of_cosines
+
+
+@CASES
+def test_each_pair_of_layers_in_its_place(metric: Any, given_: dict, column: str) -> None:
+    rng = np.random.default_rng(3)
+    layers = [rng.normal(size=(25, dim)) for dim in (4, 7, 5)]
+    others = [rng.normal(size=(25, dim)) for dim in (6, 3)]
+    ids = np.sort(rng.choice(1000, 25, replace=False))
+
+    def data(x: np.ndarray) -> Arrays:
+        order = rng.permutation(25)  # as shards hold items: in any order
+        return Arrays(x[order][:9], x[order][9:], ids=ids[order])
+
+    square = metric([data(x) for x in layers], None, ids, **given_)
+    assert [row[column] for row in square] == [
+        pytest.approx(one(metric, x, y, **given_)[column], abs=1e-12) for x in layers for y in layers
+    ]
+    assert [square[place][column] for place in (0, 4, 8)] == pytest.approx([1, 1, 1], abs=1e-12)
+    of_two = metric([data(x) for x in layers], [data(y) for y in others], ids, **given_)
+    assert [row[column] for row in of_two] == [
+        pytest.approx(one(metric, x, y, **given_)[column], abs=1e-12) for x in layers for y in others
+    ]
+
+
+@pytest.mark.parametrize(("product_bytes", "max_rows"), [(1, 4), (8 * 5 * 5 * 2, 7), (1 << 29, 1)])
+def test_blocks_and_batches_change_nothing(monkeypatch: pytest.MonkeyPatch, product_bytes: int, max_rows: int) -> None:
+    rng = np.random.default_rng(4)
+    layers = [rng.normal(size=(23, 5)) + 10 for _ in range(4)]
+    expected = [[gram_cka(x, y) for x in layers] for y in layers]
+    correlations = np.corrcoef([pdist(x, "cosine") for x in layers])
+    monkeypatch.setattr(products, "_PRODUCT_BYTES", product_bytes)
+    monkeypatch.setattr(products, "_MAX_ROWS", max_rows)
+    data = [Arrays(x) for x in layers]
+    found = [row["cka"] for row in cka(data, None, np.arange(23))]
+    np.testing.assert_allclose(np.reshape(found, (4, 4)), expected, atol=1e-9, rtol=0)
+    found = [row["rsa"] for row in rsa(data, None, np.arange(23))]
+    np.testing.assert_allclose(np.reshape(found, (4, 4)), correlations, atol=1e-9, rtol=0)
+
+
+def test_biased_cka_is_high_where_items_are_few_and_unbiased_is_not() -> None:
+    """METRICS.md 3.9: independent Gaussians of n = 100, d = 768 and 512."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(100, 768)), rng.normal(size=(100, 512))
+    assert one(cka, x, y, variant="biased")["cka"] == pytest.approx(0.86, abs=0.01)
+    assert abs(one(cka, x, y)["cka"]) < 0.03
+
+
+def test_a_narrow_cone_keeps_its_digits() -> None:
+    """Cosines of .9999999, as in the upper layers of GPT-2: the triangle of centred cosines in long double agrees."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(40, 20)) + 3000
+    y = x @ np.diag(np.linspace(0.5, 1.5, 20)) + rng.normal(size=(40, 20))
+
+    def triangle(z: np.ndarray) -> np.ndarray:
+        wide = z.astype(np.longdouble)
+        wide /= np.sqrt((wide * wide).sum(axis=1))[:, None]
+        cosines = np.array([(wide[i] * wide[j]).sum() for i, j in combinations(range(40), 2)])
+        assert cosines.min() > 0.999999
+        return cosines - cosines.mean()
+
+    a, b = triangle(x), triangle(y)
+    assert one(rsa, x, y)["rsa"] == pytest.approx(
+        float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())), abs=1e-7
+    )
+    assert one(cka, x, y)["cka"] == close(gram_cka(x, y))
+
+
+def test_a_sample_of_pairs_is_seeded_and_said() -> None:
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(80, 10))
+    y = x + rng.normal(size=(80, 10))
+    exact = spearmanr(*triangles(x, y)).statistic
+    rows = [one(rsa, x, y, correlation="spearman", pairs=1500, seed=seed) for seed in (0, 0, 1)]
+    assert [row["n_pairs"] for row in rows] == [1500] * 3
+    assert rows[0] == rows[1] != rows[2]
+    for row, seed in zip(rows[1:], (0, 1), strict=True):
+        assert row["rsa"] == pytest.approx(exact, abs=0.05)
+        i, j = draw_pairs(80, 1500, seed)
+        cosines = [np.array([z[a] @ z[b] / np.sqrt(z[a] @ z[a] * (z[b] @ z[b])) for a, b in zip(i, j)]) for z in (x, y)]  # noqa: B905
+        assert row["rsa"] == close(np.corrcoef(*map(rankdata, cosines))[0, 1])
+
+
+def test_pairs_are_drawn_without_replacement() -> None:
+    everything = list(combinations(range(30), 2))
+    assert sorted(zip(*(part.tolist() for part in draw_pairs(30, 10**6, 0)), strict=True)) == everything
+    drawn = list(zip(*(part.tolist() for part in draw_pairs(30, 200, 0)), strict=True))
+    assert len(drawn) == len(set(drawn)) == 200
+    assert set(drawn) < set(everything)
+    tens = [draw_pairs(5, 3, seed) for seed in range(2000)]  # each of the 10 pairs as often as the others
+    counts = np.zeros((5, 5))
+    for i, j in tens:
+        np.add.at(counts, (i, j), 1)
+    assert np.abs(counts[np.triu_indices(5, 1)] - 600).max() < 100  # 4.9 standard deviations
+
+
+def test_pairs_of_any_number_are_told_apart() -> None:
+    """Where the square root is rounded: at the first and last pair of a large second place."""
+    for j in (2, 3, 1000, 94_906_267, 2**24 + 1, 2**25 - 1):
+        first = j * (j - 1) // 2
+        i, second = numbered_pairs(np.array([first - 1, first, first + j - 1, first + j]))
+        assert i.tolist() == [j - 2, 0, j - 1, 0]
+        assert second.tolist() == [j - 1, j, j, j + 1]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_too_few_items(n: int) -> None:
+    x = np.random.default_rng(0).normal(size=(n, 4))
+    assert one(cka, x, x) == {"cka": None, "n": n, "reason": "unbiased CKA needs 4 items or more"}
+    row = one(rsa, x, x)
+    assert (row["rsa"], row["reason"]) == ((None, "fewer than three items with a direction") if n < 3 else (1, None))
+    biased = one(cka, x, x, variant="biased")
+    assert (biased["cka"] is None) is (n < 2)
+    lists = one(overlap, x, x, k=3)
+    assert (lists["jaccard"], lists["jaccard_expected"], lists["overlap"], lists["overlap_expected"]) == (None,) * 4
+    assert lists["reason"] == ("fewer than two items with a direction" if n < 2 else f"3 neighbours of {n - 1} other "
+                               "items: take a smaller k")  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("alike", ["all equal", "equally far apart"])
+def test_a_layer_without_variance_is_named(alike: str, dtype: str) -> None:
+    """All vectors equal, or a simplex: its triangle is constant, and so is its Gram matrix beside the diagonal."""
+    x = np.random.default_rng(0).normal(size=(9, 9))
+    y = np.full((9, 9), 0.1) * np.arange(1, 10) if alike == "all equal" else np.eye(9) * 0.1
+    y = y.astype(dtype)
+    for metric, column in ((cka, "cka"), (rsa, "rsa")):
+        for settings_ in [{}] if metric is cka else [{}, {"correlation": "spearman"}]:
+            for layers, side in (((x, y), "layer_2"), ((y, x), "layer")):
+                row = one(metric, *layers, **settings_)
+                assert row[column] is None, (metric, settings_)
+                assert row["reason"].startswith(f"{side}: "), row
+    biased = one(cka, x, y, variant="biased")
+    assert (biased["cka"] is None) is (alike == "all equal")
+    rows = cka([Arrays(x), Arrays(y)], None, np.arange(9))
+    assert [row["reason"] and row["reason"].split(":")[0] for row in rows] == [None, "layer_2", "layer", "layer"]
+
+
+def test_zero_vectors_are_left_out_of_what_needs_directions() -> None:
+    rng = np.random.default_rng(2)
+    layers = [rng.normal(size=(20, 6)) for _ in range(3)]
+    layers[0][[3, 5]], layers[1][[5, 11]] = 0, 0
+    data = [Arrays(x[:8], x[8:]) for x in layers]
+    for correlation in ("pearson", "spearman"):
+        rows = rsa(data, None, np.arange(20), correlation=correlation)
+        for place, row in enumerate(rows):
+            x, y = layers[place // 3], layers[place % 3]
+            kept = x.any(axis=1) & y.any(axis=1)
+            function = {"pearson": lambda a, b: np.corrcoef(a, b)[0, 1], "spearman": lambda a, b: spearmanr(a, b)[0]}
+            assert row["rsa"] == close(function[correlation](*triangles(x[kept], y[kept])))
+            assert (row["n"], row["n_zero"]) == (kept.sum(), 20 - kept.sum())
+    rows = overlap(data, None, np.arange(20), k=3)
+    assert [row["n_zero"] for row in rows] == [2, 3, 2, 3, 2, 2, 2, 2, 0]
+    with_direction = [np.flatnonzero(x.any(axis=1)) for x in layers[:2]]
+    lists = [
+        {item: {int(at[n]) for n in near} for item, near in zip(at.tolist(), neighbour_sets(x[at], 3), strict=True)}
+        for x, at in zip(layers, with_direction, strict=False)
+    ]
+    shared = [len(lists[0][item] & lists[1][item]) / 3 for item in lists[0].keys() & lists[1].keys()]
+    assert rows[1]["overlap"] == close(np.mean(shared))
+    found = cka(data, None, np.arange(20))
+    assert [row["n"] for row in found] == [20] * 9  # a zero vector is a point like any other
+    assert found[1]["cka"] == close(gram_cka(layers[0], layers[1]))
+
+
+def test_nothing_but_zero_vectors() -> None:
+    zeros, x = np.zeros((6, 3)), np.random.default_rng(0).normal(size=(6, 3))
+    for metric, column in ((rsa, "rsa"), (overlap, "jaccard")):
+        row = one(metric, zeros, x)
+        assert (row[column], row["n"], row["n_zero"]) == (None, 0, 6)
+        assert row["reason"]
+    assert one(cka, zeros, x)["cka"] is None
+
+
+def test_a_layer_that_lacks_items_is_never_a_smaller_sample() -> None:
+    x = np.random.default_rng(0).normal(size=(10, 3))
+    data = [Arrays(x), Arrays(x[:9])]
+    for metric, settings_ in ((cka, {}), (rsa, {}), (rsa, {"correlation": "spearman"})):
+        with pytest.raises(NotComputable, match="lacks some of the items; embstore verify says which"):
+            metric(data, None, np.arange(10), **settings_)

@@ -1,0 +1,376 @@
+"""Self-similarity, intra-sentence similarity and MEV against every pair, scipy and a full SVD."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metric_data import Arrays, centred, mean_cosine
+from scipy.spatial.distance import cdist
+from scipy.stats import ortho_group
+
+from embstore.metrics import groups as group_module
+from embstore.metrics.contextuality import METRICS, intra_sentence, mev, self_similarity
+from embstore.metrics.data import Contexts
+
+# metrics_reference.json of the project, over the matrix of tests/golden/metrics.json.
+GOLDEN = {"mev_uncentred": 0.8047852537055075, "pca1_ratio_centred": 0.34277682377642227}
+GOLDEN_INTRA_SENTENCE = 0.8795650521316793
+GOLDEN_SELF_SIMILARITY = 0.7532944565025611
+
+FUNCTIONS = {"self_similarity": self_similarity, "intra_sentence_similarity": intra_sentence, "mev": mev}
+LEAST = {self_similarity: 2, intra_sentence: 1, mev: 1}
+
+
+def golden_matrix() -> np.ndarray:
+    i, j = np.mgrid[0:12, 0:5]
+    return np.sin(0.9 * (i + 1) * (j + 1) + 0.37 * (i + 1) ** 2) + 3 * (j == 2)
+
+
+def plain_self_similarity(x: np.ndarray) -> float:
+    return mean_cosine(x)
+
+
+def plain_intra_sentence(x: np.ndarray) -> float:
+    wide = x.astype(np.float64)
+    return float(np.mean(1 - cdist(wide.mean(axis=0, keepdims=True), wide, "cosine")))
+
+
+def plain_mev(x: np.ndarray, *, is_centred: bool = False) -> float:
+    squares = np.linalg.svd(centred(x) if is_centred else x.astype(np.float64), compute_uv=False) ** 2
+    return float(squares[0] / squares.sum())
+
+
+@dataclass(frozen=True)
+class Occurrences:
+    """Vectors (n, dim) in the order of ``contexts.ids``, and the same in blocks and in another order."""
+
+    x: np.ndarray
+    contexts: Contexts
+    data: Arrays
+
+    def of(self, group: int) -> np.ndarray:
+        return self.x[self.contexts.groups == group]
+
+    @property
+    def sizes(self) -> list[int]:
+        return np.bincount(self.contexts.groups, minlength=len(self.contexts.names)).tolist()
+
+
+def occurrences(x: np.ndarray, groups: np.ndarray, *, seed: int = 0, n_blocks: int = 3) -> Occurrences:
+    """Give rows ids that do not follow each other, and shuffle them over blocks, as a store does."""
+    rng = np.random.default_rng(seed)
+    ids = np.sort(rng.choice(2**62, len(x), replace=False))
+    order = rng.permutation(len(x))
+    names = tuple(f"word{group}" for group in range(int(groups.max(initial=0)) + 1))
+    blocks = np.array_split(x[order], n_blocks)
+    return Occurrences(x, Contexts(ids, groups.astype(np.int64), names), Arrays(*blocks, ids=ids[order]))
+
+
+@st.composite
+def corpora(draw: st.DrawFn, min_dim: int = 2) -> Occurrences:
+    """A few words of 1 to 12 occurrences, clustered about a vector each, of anisotropies from 0 to nearly 1."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    sizes = draw(st.lists(st.integers(1, 12), min_size=1, max_size=6))
+    dim = draw(st.integers(min_dim, 9))
+    offset = draw(st.sampled_from([0.0, 0.3, 3.0, 100.0]))
+    groups = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    own = rng.normal(size=(len(sizes), dim))
+    x = (rng.normal(size=(len(groups), dim)) + own[groups] + offset) * draw(st.sampled_from([1e-3, 1.0, 100.0]))
+    dtype = draw(st.sampled_from([np.float32, np.float64, np.float16]))
+    # float16 in a store reaches a metric as float32.
+    stored = x.astype(dtype).astype(np.float32 if dtype == np.float16 else dtype)
+    return occurrences(stored, groups, seed=draw(st.integers(0, 99)), n_blocks=draw(st.integers(1, 4)))
+
+
+def one(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    [row] = rows
+    return row
+
+
+def by_name(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {row.get("word", row.get("sentence")): row for row in rows}
+
+
+@pytest.fixture(params=["in memory", "streamed", "streamed in batches"], autouse=True)
+def _sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every test go through each way of reading: all at once, block by block, and a few groups at a time."""
+    budget = {"in memory": 1 << 27, "streamed": 300, "streamed in batches": 1}[request.param]
+    monkeypatch.setattr(group_module, "BATCH_BYTES", budget)
+
+
+# The fixture is set once for all examples of a test, which is what is meant.
+each = settings(suppress_health_check=["function_scoped_fixture"], max_examples=40, deadline=None)
+
+
+@each
+@given(corpora(), st.integers(2, 6))
+def test_self_similarity_is_the_mean_over_all_pairs_of_a_word(made: Occurrences, minimum: int) -> None:
+    expected = {g: plain_self_similarity(made.of(g)) for g, size in enumerate(made.sizes) if size >= minimum}
+    check("self_similarity", made, expected, minimum, min_contexts=minimum)
+
+
+@each
+@given(corpora(), st.integers(1, 6))
+def test_intra_sentence_is_the_mean_cosine_with_the_mean_vector(made: Occurrences, minimum: int) -> None:
+    expected = {g: plain_intra_sentence(made.of(g)) for g, size in enumerate(made.sizes) if size >= minimum}
+    check("intra_sentence_similarity", made, expected, minimum, min_words=minimum)
+
+
+@each
+@given(corpora(), st.integers(2, 6), st.booleans())
+def test_mev_is_the_share_of_the_first_singular_value(made: Occurrences, minimum: int, is_centred: bool) -> None:
+    expected = {g: plain_mev(made.of(g), is_centred=is_centred) for g, size in enumerate(made.sizes) if size >= minimum}
+    check("mev", made, expected, minimum, min_contexts=minimum, variant="centred" if is_centred else "uncentred")
+
+
+def check(value: str, made: Occurrences, expected: dict[int, float], minimum: int, **parameters: Any) -> None:
+    """Hold both the rows of each group and the row of their mean against the expected values of the groups."""
+    function, group = FUNCTIONS[value], "sentence" if value.startswith("intra") else "word"
+    rows = function(made.data, contexts=made.contexts, **{f"per_{group}": True}, **parameters)
+    mean = one(function(made.data, contexts=made.contexts, **parameters))
+    if not expected:
+        assert rows == [mean]
+        assert (mean[value], mean["n"], mean[f"n_{group}s"]) == (None, len(made.x), 0)
+        assert f"no {group} has {minimum}" in mean["reason"]
+        return
+    assert [row[group] for row in rows] == [made.contexts.names[g] for g in expected]
+    assert [row[value] for row in rows] == pytest.approx(list(expected.values()), abs=1e-9, rel=0)
+    assert [row["n"] for row in rows] == [made.sizes[g] for g in expected]
+    assert mean[value] == pytest.approx(np.mean(list(expected.values())), abs=1e-9, rel=0)
+    assert mean["n"] == sum(made.sizes[g] for g in expected)
+    assert (mean[f"n_{group}s"], mean[group], mean["reason"]) == (len(expected), None, None)
+    assert mean[f"n_{group}s_left_out"] == len(made.sizes) - len(expected)
+    assert {mean["baseline"], mean["adjusted"]} == {None}
+
+
+@each
+@given(corpora())
+def test_the_baseline_is_that_of_all_occurrences_and_is_subtracted(made: Occurrences) -> None:
+    baselines = {
+        self_similarity: mean_cosine(made.x) if len(made.x) > 1 else None,
+        intra_sentence: mean_cosine(made.x) if len(made.x) > 1 else None,
+        mev: plain_mev(made.x),
+    }
+    close = {"abs": 1e-9, "rel": 0}
+    for value, function in FUNCTIONS.items():
+        row = one(function(made.data, contexts=made.contexts, adjusted=True))
+        if baselines[function] is None:
+            assert row["baseline"] is None
+            assert "baseline: fewer than two" in row["reason"]
+            continue
+        assert row["baseline"] == pytest.approx(baselines[function], **close)
+        if row[value] is not None:
+            assert row["adjusted"] == pytest.approx(row[value] - row["baseline"], abs=1e-15)
+    if len(made.x) > 1:
+        row = one(mev(made.data, contexts=made.contexts, adjusted=True, variant="centred"))
+        assert row["baseline"] == pytest.approx(plain_mev(made.x, is_centred=True), **close)
+        assert row["variant"] == "centred"
+
+
+def golden(function: Callable[..., Any], **parameters: Any) -> dict[str, Any]:
+    x = golden_matrix()
+    made = occurrences(np.concatenate([x, x[:3] * 7]), np.repeat([0, 1], [12, 3]))
+    return one(function(made.data, contexts=made.contexts, **parameters))
+
+
+def test_golden_values_to_nine_digits() -> None:
+    close = {"abs": 1e-9, "rel": 0}
+    assert golden(self_similarity)["self_similarity"] == pytest.approx(GOLDEN_SELF_SIMILARITY, **close)
+    found = golden(intra_sentence, min_words=12)
+    assert found["intra_sentence_similarity"] == pytest.approx(GOLDEN_INTRA_SENTENCE, **close)
+    assert golden(mev)["mev"] == pytest.approx(GOLDEN["mev_uncentred"], **close)
+    assert golden(mev, variant="centred")["mev"] == pytest.approx(GOLDEN["pca1_ratio_centred"], **close)
+
+
+def test_more_occurrences_than_dimensions_and_fewer_agree_with_the_svd() -> None:
+    """Both sides of the switch from XXᵀ to XᵀX, and a mean that is large beside the spread, as GPT-2's."""
+    rng = np.random.default_rng(5)
+    for n in (2, 31, 32, 33, 200):
+        x = (rng.normal(size=(n, 32)) + 50 * (np.arange(32) == 3)).astype(np.float32)
+        made = occurrences(x, np.zeros(n))
+        for variant in ("uncentred", "centred"):
+            found = one(mev(made.data, contexts=made.contexts, min_contexts=2, variant=variant))
+            wanted = plain_mev(x, is_centred=variant == "centred")
+            assert found["mev"] == pytest.approx(wanted, abs=1e-11, rel=0)
+
+
+def test_the_centred_mev_is_what_a_pca_explains() -> None:
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    made = occurrences(np.random.default_rng(6).normal(size=(40, 12)) + 2, np.zeros(40))
+    found = one(mev(made.data, contexts=made.contexts, variant="centred"))
+    assert found["mev"] == pytest.approx(decomposition.PCA().fit(made.x).explained_variance_ratio_[0], abs=1e-12)
+
+
+def values(made: Occurrences, x: np.ndarray, **parameters: Any) -> dict[str, float]:
+    """The means of the three measures after the vectors have been replaced."""
+    moved = occurrences(x, made.contexts.groups)
+    mine = {"min_contexts": 2} | parameters
+    found = {
+        "self_similarity": one(self_similarity(moved.data, contexts=moved.contexts, min_contexts=2)),
+        "intra_sentence_similarity": one(intra_sentence(moved.data, contexts=moved.contexts)),
+        "mev": one(mev(moved.data, contexts=moved.contexts, **mine)),
+    }
+    return {name: row[name] for name, row in found.items()}
+
+
+@each
+@given(corpora(), st.integers(0, 2**32 - 1))
+def test_neither_a_rotation_nor_one_scale_for_all_changes_anything(made: Occurrences, seed: int) -> None:
+    x = made.x.astype(np.float64)
+    turned = 7 * x @ ortho_group.rvs(x.shape[1], random_state=seed)
+    for variant in ("uncentred", "centred"):
+        before, after = values(made, x, variant=variant), values(made, turned, variant=variant)
+        assert after == pytest.approx(before, abs=1e-9)
+
+
+def clouds() -> Occurrences:
+    rng = np.random.default_rng(8)
+    return occurrences(rng.normal(1, 1, (24, 6)), np.repeat(np.arange(4), 6))
+
+
+def test_lengths_matter_to_all_but_self_similarity() -> None:
+    made = clouds()
+    lengths = np.random.default_rng(9).uniform(0.1, 10, (24, 1))
+    before, after = values(made, made.x), values(made, made.x * lengths)
+    assert after["self_similarity"] == pytest.approx(before["self_similarity"], abs=1e-12)
+    for name in ("intra_sentence_similarity", "mev"):
+        assert abs(after[name] - before[name]) > 1e-3
+
+
+def test_a_shift_matters_to_all_but_the_centred_mev() -> None:
+    made = clouds()
+    before, after = values(made, made.x, variant="centred"), values(made, made.x + 5, variant="centred")
+    assert after["mev"] == pytest.approx(before["mev"], abs=1e-12)
+    for name in ("self_similarity", "intra_sentence_similarity"):
+        assert after[name] > before[name] + 0.1
+    assert values(made, made.x + 5)["mev"] > values(made, made.x)["mev"] + 0.1
+
+
+def test_each_word_counts_once_however_many_contexts_it_has() -> None:
+    rng = np.random.default_rng(1)
+    x = np.concatenate([np.ones((100, 4)), rng.normal(size=(5, 4))])
+    made = occurrences(x, np.repeat([0, 1], [100, 5]))
+    found = one(self_similarity(made.data, contexts=made.contexts))
+    assert found["self_similarity"] == pytest.approx((1 + mean_cosine(x[100:])) / 2, abs=1e-12)
+    assert found["n"] == 105
+
+
+def test_words_that_were_asked_for_have_rows_with_a_reason_where_they_have_no_value() -> None:
+    made = occurrences(np.random.default_rng(2).normal(size=(8, 3)), np.array([0] * 5 + [1] + [2] * 2))
+    for value, function in {"self_similarity": self_similarity, "mev": mev}.items():
+        rows = by_name(function(made.data, contexts=made.contexts, word=("word0", "word1", "word2")))
+        assert list(rows) == ["word0", "word1", "word2"]
+        assert rows["word0"]["reason"] is None
+        assert (rows["word1"][value], rows["word1"]["n"]) == (None, 1)
+        assert rows["word1"]["reason"] == "1 context, and at least 5 are needed"
+        assert rows["word2"]["reason"] == "2 contexts, and at least 5 are needed"
+        assert (rows["word1"]["n_words"], rows["word1"]["n_words_left_out"]) == (0, 1)
+
+
+def test_one_vector_is_all_of_itself() -> None:
+    made = occurrences(np.array([[1.0, 2.0]]), np.array([0]))
+    for variant in ("uncentred", "centred"):
+        assert one(mev(made.data, contexts=made.contexts, min_contexts=1, variant=variant))["mev"] == 1
+    found = one(intra_sentence(made.data, contexts=made.contexts, min_words=1))
+    assert found["intra_sentence_similarity"] == pytest.approx(1, abs=1e-12)
+    assert one(intra_sentence(made.data, contexts=made.contexts))["reason"].startswith("no sentence has 2 words")
+
+
+def test_no_word_with_enough_contexts_names_the_one_that_has_the_most() -> None:
+    made = occurrences(np.ones((5, 3)), np.array([0, 1, 1, 1, 2]))
+    found = one(self_similarity(made.data, contexts=made.contexts))
+    assert found["reason"] == "no word has 5 contexts or more; the most has 'word1': 3"
+    assert (found["self_similarity"], found["n"], found["n_words_left_out"]) == (None, 5, 3)
+
+
+def test_zero_vectors_are_no_contexts_and_are_counted() -> None:
+    x = np.random.default_rng(3).normal(size=(9, 4))
+    x[5:7] = 0
+    made = occurrences(x, np.array([0] * 7 + [1] * 2))
+    found = one(self_similarity(made.data, contexts=made.contexts, min_contexts=3))
+    assert found["self_similarity"] == pytest.approx(mean_cosine(x[:5]), abs=1e-12)
+    assert (found["n"], found["n_zero"], found["n_words_left_out"]) == (5, 2, 1)
+    found = one(intra_sentence(made.data, contexts=made.contexts, min_words=3))
+    assert found["intra_sentence_similarity"] == pytest.approx(plain_intra_sentence(x[:5]), abs=1e-12)
+    assert (found["n"], found["n_zero"]) == (5, 2)
+    assert one(self_similarity(made.data, contexts=made.contexts, min_contexts=6))["self_similarity"] is None
+    for variant in ("uncentred", "centred"):  # they are rows of the matrix like others
+        found = one(mev(made.data, contexts=made.contexts, min_contexts=7, variant=variant))
+        assert found["mev"] == pytest.approx(plain_mev(x[:7], is_centred=variant == "centred"), abs=1e-12)
+        assert (found["n"], found["n_zero"]) == (7, 2)
+
+
+@pytest.mark.parametrize("n", [2, 5, 40])  # fewer vectors than components, and more
+@pytest.mark.parametrize("value", [0.1, 1e-20, 1e20])
+def test_equal_occurrences_explain_all_and_have_no_variance(value: float, n: int) -> None:
+    made = occurrences(np.full((n, 6), value, np.float32), np.zeros(n))
+    assert one(mev(made.data, contexts=made.contexts, min_contexts=2))["mev"] == pytest.approx(1, abs=1e-12)
+    assert one(self_similarity(made.data, contexts=made.contexts, min_contexts=2))["self_similarity"] == pytest.approx(
+        1
+    )
+    found = one(mev(made.data, contexts=made.contexts, min_contexts=2, variant="centred", adjusted=True))
+    assert (found["mev"], found["baseline"], found["adjusted"]) == (None, None, None)
+    undefined = "all vectors are zero, or equal and centred"
+    assert (found["n"], found["n_words"], found["n_words_left_out"]) == (n, 0, 1)
+    assert found["reason"] == f"1 word left out: {undefined}; baseline: {undefined}"
+    [row] = mev(made.data, contexts=made.contexts, min_contexts=2, variant="centred", per_word=True)
+    assert (row["mev"], row["reason"]) == (None, undefined)
+
+
+def test_a_word_without_a_value_is_said_to_be_left_out_of_the_mean() -> None:
+    rng = np.random.default_rng(4)
+    x = np.concatenate([rng.normal(size=(5, 3)), np.ones((5, 3))])
+    made = occurrences(x, np.repeat([0, 1], 5))
+    found = one(mev(made.data, contexts=made.contexts, variant="centred"))
+    assert found["mev"] == pytest.approx(plain_mev(x[:5], is_centred=True), abs=1e-12)
+    assert (found["n"], found["n_words"], found["n_words_left_out"]) == (5, 1, 1)
+    assert found["reason"] == "1 word left out: all vectors are zero, or equal and centred"
+
+
+def test_words_that_cancel_out_have_no_mean_direction() -> None:
+    u = np.random.default_rng(6).normal(size=(3, 5))
+    made = occurrences(np.concatenate([u, -u, u]), np.repeat([0, 1], [6, 3]))
+    rows = by_name(intra_sentence(made.data, contexts=made.contexts, per_sentence=True))
+    assert (rows["word0"]["intra_sentence_similarity"], rows["word0"]["reason"]) == (None, "the mean vector is zero")
+    assert rows["word1"]["intra_sentence_similarity"] == pytest.approx(plain_intra_sentence(u), abs=1e-12)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values())
+@pytest.mark.parametrize("x", [np.zeros((0, 4)), np.zeros((7, 4))])
+def test_nothing_and_nothing_but_zeros_are_null_with_a_reason(function: Callable[..., Any], x: np.ndarray) -> None:
+    made = occurrences(x, np.zeros(len(x)))
+    found = one(function(made.data, contexts=made.contexts, adjusted=True))
+    assert found["reason"]
+    assert {value for value in found.values() if isinstance(value, float)} == set()
+
+
+@pytest.mark.parametrize("function", FUNCTIONS.values())
+def test_only_the_selected_occurrences_count(function: Callable[..., Any]) -> None:
+    """The contexts are those of the space; the vectors may be fewer."""
+    made = clouds()
+    some = np.random.default_rng(7).random(24) < 0.6
+    kept = Contexts(made.contexts.ids[some], made.contexts.groups[some], made.contexts.names)
+    data = Arrays(made.x[some], ids=made.contexts.ids[some])
+    parameters = {"adjusted": True} | ({} if function is intra_sentence else {"min_contexts": 3})
+    wanted = one(function(data, contexts=kept, **parameters))
+    found = one(function(data, contexts=made.contexts, **parameters))
+    assert found == wanted
+    assert found["reason"] is None
+
+
+def test_every_result_keeps_to_the_declared_columns_and_ranges() -> None:
+    made = clouds()
+    for metric in METRICS:
+        rows = metric.function(made.data, contexts=made.contexts, adjusted=True)
+        for row in rows:
+            assert set(row) == {column.name for column in metric.columns} | {"n", "reason"}
+            for column in metric.columns:
+                value = row[column.name]
+                if column.minimum is not None:
+                    assert value >= column.minimum
+                if column.maximum is not None:
+                    assert value <= column.maximum

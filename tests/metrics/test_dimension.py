@@ -1,0 +1,143 @@
+"""TwoNN against its definition written out, on shapes of known dimension, and where there is none."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metric_data import Arrays
+from scipy.stats import ortho_group
+from synthetic import Synthetic
+
+from embstore.metrics.dimension import TOO_EQUAL, TOO_FEW, intrinsic_dimension
+
+Make = Callable[..., Synthetic]
+seeds = st.integers(0, 2**32 - 1)
+VALUES = ("twonn_ls", "twonn_mle", "twonn_mle_unbiased")
+
+
+def ratios(x: np.ndarray) -> list[float]:
+    """r₂/r₁ of each different row, ascending, by sorting all of its distances."""
+    wide = np.unique(x.astype(np.float64), axis=0)
+    found = []
+    for row in wide:
+        distances = sorted(math.dist(row, other) for other in wide)
+        found.append(distances[2] / distances[1])
+    return sorted(found)
+
+
+def defined(x: np.ndarray, n_kept: int | None = None) -> tuple[float, float, float]:
+    mu = ratios(x)
+    n = len(mu)
+    n_kept = math.floor(0.9 * n) if n_kept is None else n_kept
+    points = [(math.log(mu[i]), -math.log(1 - i / n)) for i in range(n_kept)]
+    slope = sum(a * b for a, b in points) / sum(a * a for a, _ in points)
+    total = sum(math.log(value) for value in mu)
+    return slope, n / total, (n - 1) / total
+
+
+@st.composite
+def clouds(draw: st.DrawFn) -> np.ndarray:
+    rng = np.random.default_rng(draw(seeds))
+    x = rng.normal(size=(draw(st.integers(3, 60)), draw(st.integers(2, 12)))) + draw(st.sampled_from([0.0, 10.0]))
+    x *= draw(st.sampled_from([1e-6, 1.0, 1e6]))
+    x = np.concatenate([x, x[rng.integers(0, len(x), draw(st.integers(0, 10)))]])
+    return rng.permutation(x.astype(draw(st.sampled_from([np.float32, np.float64]))))
+
+
+@settings(deadline=None, max_examples=60)
+@given(clouds())
+def test_both_estimators_are_their_definitions(x: np.ndarray) -> None:
+    found = intrinsic_dimension(Arrays(x[: len(x) // 2], x[len(x) // 2 :]))
+    assert [found[name] for name in VALUES] == pytest.approx(defined(x), rel=1e-7)
+    n = len(np.unique(x, axis=0))
+    assert (found["n"], found["n_duplicates"], found["reason"]) == (n, len(x) - n, None)
+
+
+@settings(deadline=None, max_examples=30)
+@given(clouds(), seeds)
+def test_neither_a_rotation_nor_a_shift_nor_a_scale_nor_the_order_matters(x: np.ndarray, seed: int) -> None:
+    first = np.sort(np.unique(x, axis=0, return_index=True)[1])
+    x = x[first].astype(np.float64)  # a rotation would round equal rows alike, but not always
+    rng = np.random.default_rng(seed)
+    y = 5 * rng.permutation(x) @ ortho_group.rvs(x.shape[1], random_state=seed)
+    before, after = (intrinsic_dimension(Arrays(z)) for z in (x, y + y.std()))
+    assert [after[name] for name in VALUES] == pytest.approx([before[name] for name in VALUES], rel=1e-6)
+
+
+def test_a_stretched_space_has_another_dimension() -> None:
+    x = np.random.default_rng(0).uniform(size=(300, 4))
+    flat = intrinsic_dimension(Arrays(x * [1, 1, 1e-4, 1e-4]))
+    assert flat["twonn_mle"] < 0.7 * intrinsic_dimension(Arrays(x))["twonn_mle"]
+
+
+def test_duplicates_change_nothing_but_their_count() -> None:
+    x = np.random.default_rng(1).normal(size=(40, 5))
+    found = intrinsic_dimension(Arrays(x, x[:7], x[:7]))
+    assert found == intrinsic_dimension(Arrays(x)) | {"n_duplicates": 14}
+
+
+@pytest.mark.parametrize(("dim", "ambient"), [(1, 3), (2, 10), (5, 20)])
+def test_a_flat_sheet_has_its_own_dimension(dim: int, ambient: int) -> None:
+    rng = np.random.default_rng(2)
+    sheet = rng.uniform(size=(1000, dim)) @ ortho_group.rvs(ambient, random_state=3)[:dim]
+    found = intrinsic_dimension(Arrays(sheet))
+    for name in VALUES:
+        assert found[name] == pytest.approx(dim, rel=0.12)
+
+
+def test_a_cube_of_many_dimensions_reads_low() -> None:
+    """The bias that the explanation states."""
+    x = np.random.default_rng(4).uniform(size=(1500, 20))
+    assert 13.5 < intrinsic_dimension(Arrays(x))["twonn_ls"] < 17.5
+
+
+@pytest.mark.parametrize(("n", "discard", "n_kept"), [(10, 0.3, 7), (40, 0.1, 36), (12, 0.1, 10), (40, 0.0, 40)])
+def test_least_squares_leaves_out_the_largest(n: int, discard: float, n_kept: int) -> None:
+    x = np.random.default_rng(5).normal(size=(n, 4))
+    found = intrinsic_dimension(Arrays(x), discard=discard)
+    assert [found[name] for name in VALUES] == pytest.approx(defined(x, n_kept), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("x", "n"), [(np.zeros((0, 3)), 0), (np.ones((1, 3)), 1), (np.eye(2), 2), (np.ones((9, 3)), 1)]
+)
+def test_fewer_than_three_different_vectors_have_none(x: np.ndarray, n: int) -> None:
+    found = intrinsic_dimension(Arrays(x))
+    assert [found[name] for name in VALUES] == [None] * 3
+    assert (found["reason"], found["n"], found["n_duplicates"]) == (TOO_FEW, n, len(x) - n)
+
+
+@pytest.mark.parametrize("x", [np.eye(6), np.eye(6, dtype=np.float32) * 0.1, np.arange(6.0)[:, None][[0, 2, 4]]])
+def test_equal_distances_have_no_dimension(x: np.ndarray) -> None:
+    found = intrinsic_dimension(Arrays(x))
+    if len(x) == 3:  # the middle one of three on a line has two equal distances, the others 1 : 2
+        assert found["twonn_mle"] == pytest.approx(3 / (2 * math.log(2)))
+        assert found["twonn_ls"] == pytest.approx(-math.log(2 / 3) / math.log(2))
+    else:
+        assert [found[name] for name in VALUES] == [None] * 3
+        assert found["reason"] == TOO_EQUAL
+
+
+def test_least_squares_alone_may_have_none() -> None:
+    """Nine corners of a simplex are equally far from each other; only a point beside one of them has a ratio."""
+    x = np.concatenate([np.eye(20), [np.eye(20)[0] * 1.5]])
+    found = intrinsic_dimension(Arrays(x), discard=0.9)
+    assert found["twonn_ls"] is None
+    assert found["twonn_mle"] > 0
+    assert found["reason"] == f"twonn_ls: {TOO_EQUAL}"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_dimension_through_a_store(make_store: Make, dtype: str) -> None:
+    vectors = np.random.default_rng(6).normal(size=(2, 50, 6))
+    vectors[:, 3] = vectors[:, 30]
+    made = make_store(n=50, dim=6, n_blocks=1, top_form=None, vectors=vectors, dtype=dtype)
+    rows = made.store.query("intrinsic-dimension")
+    for row in rows:
+        assert [row[name] for name in VALUES] == pytest.approx(defined(made.layer(row["layer"])), rel=1e-7)
+        assert (row["n"], row["n_duplicates"]) == (49, 1)
+    scaled = made.store.query("intrinsic-dimension", transforms=["center"])
+    assert [row["twonn_mle"] for row in scaled] == pytest.approx([row["twonn_mle"] for row in rows], rel=1e-6)

@@ -1,0 +1,138 @@
+"""Hubness against its definition written out, and what changes it and what does not."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metric_data import Arrays
+from scipy.stats import ortho_group, skew
+from synthetic import Synthetic
+
+from embstore.metrics import NotComputable
+from embstore.metrics.hubness import hubness
+
+Make = Callable[..., Synthetic]
+seeds = st.integers(0, 2**32 - 1)
+
+
+def occurrences(x: np.ndarray, k: int, distance: str) -> list[int]:
+    """How often each row is among the k nearest of the others, by scipy's distances."""
+    from scipy.spatial.distance import cdist
+
+    table = cdist(x.astype(np.float64), x.astype(np.float64), distance)
+    seen: Counter[int] = Counter()
+    for i, row in enumerate(table.tolist()):
+        seen.update(j for _, j in sorted((value, j) for j, value in enumerate(row) if j != i)[:k])
+    return [seen[i] for i in range(len(x))]
+
+
+@st.composite
+def clouds(draw: st.DrawFn) -> np.ndarray:
+    rng = np.random.default_rng(draw(seeds))
+    n, dim = draw(st.integers(6, 40)), draw(st.integers(3, 20))
+    return (rng.normal(size=(n, dim)) + draw(st.sampled_from([0.0, 1.0, 5.0]))).astype(np.float32)
+
+
+@settings(deadline=None, max_examples=50)
+@given(clouds(), st.integers(1, 4), st.sampled_from(["cosine", "euclidean"]))
+def test_hubness_is_its_definition(x: np.ndarray, k: int, distance: str) -> None:
+    found = hubness(Arrays(x), k=k, distance=distance)
+    counts = occurrences(x, k, distance)
+    n = len(x)
+    if len(set(counts)) == 1:
+        assert found["skewness"] is None
+        assert "equally often" in found["reason"]
+    else:
+        assert found["skewness"] == pytest.approx(skew(counts), abs=1e-9)
+        assert found["reason"] is None
+    hubs = [count for count in counts if count >= 2 * k]
+    assert found["hub_share"] == pytest.approx(len(hubs) / n)
+    assert found["antihub_share"] == pytest.approx(counts.count(0) / n)
+    assert found["hub_occurrence"] == pytest.approx(sum(hubs) / (n * k))
+    assert (found["most"], found["n"], found["n_zero"]) == (max(counts), n, 0)
+
+
+@settings(deadline=None, max_examples=25)
+@given(clouds(), seeds, st.sampled_from(["cosine", "euclidean"]))
+def test_neither_a_rotation_nor_a_scale_nor_the_order_matters(x: np.ndarray, seed: int, distance: str) -> None:
+    rng = np.random.default_rng(seed)
+    y = 3 * rng.permutation(x.astype(np.float64)) @ ortho_group.rvs(x.shape[1], random_state=seed)
+    before, after = (hubness(Arrays(z), k=3, distance=distance) for z in (x, y))
+    assert after == pytest.approx(before, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=25)
+@given(clouds(), seeds)
+def test_lengths_matter_to_euclidean_hubness_alone(x: np.ndarray, seed: int) -> None:
+    y = x.astype(np.float64) * np.random.default_rng(seed).uniform(0.01, 100, (len(x), 1))
+    assert hubness(Arrays(y), k=3) == pytest.approx(hubness(Arrays(x), k=3), abs=1e-9)
+
+
+def test_lengths_change_euclidean_hubness_and_a_mean_changes_that_by_cosine() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 10))
+    longer = x * rng.uniform(0.1, 10, (60, 1))
+    assert (
+        hubness(Arrays(longer), distance="euclidean")["skewness"]
+        != hubness(Arrays(x), distance="euclidean")["skewness"]
+    )
+    assert hubness(Arrays(x + 3))["skewness"] != pytest.approx(hubness(Arrays(x))["skewness"], abs=0.01)
+    moved = hubness(Arrays(x + 3), distance="euclidean")
+    assert moved == pytest.approx(hubness(Arrays(x), distance="euclidean"), abs=1e-9)
+
+
+def test_a_duplicate_is_a_neighbour() -> None:
+    """Ten pairs of equal vectors: the nearest of each is its double, whatever comes first in the list."""
+    x = np.repeat(np.random.default_rng(1).normal(size=(10, 4)), 2, axis=0)
+    found = hubness(Arrays(x), k=1)
+    assert (found["most"], found["antihub_share"], found["skewness"]) == (1, 0, None)
+
+
+def test_equal_vectors_are_in_the_order_of_their_ids() -> None:
+    """The first k ids get all the places, and each of these the place of one more in return."""
+    found = hubness(Arrays(np.ones((10, 3)), ids=range(100, 0, -10)), k=2, distance="euclidean")
+    counts = [9, 9, 2] + [0] * 7
+    assert found["most"] == 9
+    assert found["antihub_share"] == 0.7
+    assert found["skewness"] == pytest.approx(skew(counts), abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [5, 6, 100])
+def test_all_others_as_neighbours_have_no_skewness(k: int) -> None:
+    found = hubness(Arrays(np.random.default_rng(2).normal(size=(6, 4))), k=k)
+    assert found["skewness"] is None
+    assert found["reason"] == f"skewness: all items are neighbours equally often: k = {k} is all others"
+    assert (found["most"], found["hub_share"], found["antihub_share"], found["n"]) == (5, 0, 0, 6)
+
+
+@pytest.mark.parametrize("x", [np.zeros((0, 3)), np.ones((1, 3)), np.zeros((4, 3)), np.diag([1.0, 0, 0])])
+def test_fewer_than_two_directions_have_no_neighbours(x: np.ndarray) -> None:
+    with pytest.raises(NotComputable, match="fewer than two non-zero vectors"):
+        hubness(Arrays(x))
+
+
+def test_zero_vectors_are_left_out_of_the_cosine_and_counted() -> None:
+    x = np.random.default_rng(3).normal(size=(20, 4))
+    found = hubness(Arrays(np.concatenate([x[:7], np.zeros((3, 4)), x[7:]])), k=3)
+    assert found == pytest.approx(hubness(Arrays(x), k=3) | {"n_zero": 3})
+    assert hubness(Arrays(np.concatenate([x, np.zeros((3, 4))])), k=3, distance="euclidean")["n"] == 23
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_hubness_through_a_store(make_store: Make, dtype: str) -> None:
+    made = make_store(n=50, dim=6, n_blocks=1, top_form=None, dtype=dtype)
+    order = np.argsort(made.ids)
+    for distance in ("cosine", "euclidean"):
+        rows = made.store.query("hubness", k=4, distance=distance)
+        assert [row["layer"] for row in rows] == [0, 1]
+        for row in rows:
+            counts = occurrences(made.layer(row["layer"])[order], 4, distance)
+            assert row["skewness"] == pytest.approx(skew(counts), abs=1e-9)
+            assert row["antihub_share"] == counts.count(0) / 50
+    [row] = made.store.query("hubness", layers="0", transforms=["center"], sample=30, seed=1)
+    assert (row["n"], row["transform"]) == (30, "center")
+    [row] = made.store.query("hubness", layers="0", sample=1)
+    assert (row["skewness"], row["reason"]) == (None, "fewer than two non-zero vectors")

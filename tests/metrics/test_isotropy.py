@@ -1,0 +1,237 @@
+"""IsoScore and the partition function against their definitions, and what leaves them unchanged."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from metric_data import Arrays, centred
+from scipy.special import logsumexp
+from scipy.stats import ortho_group
+from synthetic import synthetic_store
+
+from embstore.metrics.isotropy import isoscore, partition
+from embstore.metrics.moments import ALL_EQUAL, TOO_FEW, moments
+from embstore.metrics.spec import NotComputable
+
+seeds = st.integers(0, 2**32 - 1)
+
+
+@st.composite
+def clouds(draw: st.DrawFn, min_n: int = 2, min_dim: int = 2) -> np.ndarray:
+    """Clouds with axes of different lengths round a mean that may be large; fewer vectors than dimensions or more."""
+    rng = np.random.default_rng(draw(seeds))
+    n, dim = draw(st.integers(min_n, 40)), draw(st.integers(min_dim, 30))
+    x = rng.normal(size=(n, dim)) * rng.uniform(0.1, 3, dim) + draw(st.sampled_from([0.0, 1.0, 30.0]))
+    stored = x.astype(draw(st.sampled_from([np.float16, np.float32, np.float64])))
+    assume((stored != stored[0]).any())  # a few values of float16 may be equal
+    return stored.astype(draw(st.sampled_from([np.float32, np.float64])))
+
+
+def split(x: np.ndarray, data: st.DataObject) -> Arrays:
+    return Arrays(*np.split(x, sorted(data.draw(st.lists(st.integers(0, len(x)), max_size=3)))))
+
+
+def isoscore_by_definition(covariance: np.ndarray) -> float:
+    """Algorithm 1 of Rudman et al. (2022), step by step, from singular values."""
+    d = len(covariance)
+    values = np.linalg.svd(covariance, compute_uv=False)
+    normalised = np.sqrt(d) * values / np.linalg.norm(values)
+    defect = np.linalg.norm(normalised - np.ones(d)) / np.sqrt(2 * (d - np.sqrt(d)))
+    return ((d - defect**2 * (d - np.sqrt(d))) ** 2 - d) / (d * (d - 1))
+
+
+@settings(deadline=None)
+@given(clouds(), st.sampled_from([0.0, 0.2, 1.0]), st.data())
+def test_isoscore_is_its_definition_by_singular_values(x: np.ndarray, zeta: float, data: st.DataObject) -> None:
+    covariance = np.cov(x.astype(np.float64), rowvar=False)
+    wanted = isoscore_by_definition((1 - zeta) * covariance + zeta * np.eye(x.shape[1]))
+    found = isoscore(split(x, data), zeta=zeta)
+    assert found["isoscore"] == pytest.approx(wanted, abs=1e-9, rel=0)
+    assert (found["n"], found["zeta"], found["reason"]) == (len(x), zeta, None)
+    assert 0 <= found["isoscore"] <= 1
+
+
+@pytest.mark.parametrize(("n", "dim"), [(500, 20), (15, 60)])
+def test_isoscore_is_that_of_the_published_package(n: int, dim: int) -> None:
+    """Its constants are float32: 1e-7 off."""
+    torch = pytest.importorskip("torch")
+    package = pytest.importorskip("IsoScore.IsoScore")
+    x = np.random.default_rng(0).normal(size=(n, dim)) * np.geomspace(1, 9, dim) + 5
+    assert isoscore(Arrays(x))["isoscore"] == pytest.approx(float(package.IsoScore(x)), abs=1e-6)
+    star = float(package.IsoScore_star(x, torch.eye(dim, dtype=torch.float64), 0.3))
+    assert isoscore(Arrays(x), zeta=0.3)["isoscore"] == pytest.approx(star, abs=1e-6)
+
+
+def test_the_numbers_of_the_reference() -> None:
+    """From the project's metrics_reference.json: brute force in float64, outside embstore."""
+    i, j = np.mgrid[0:12, 0:5]
+    x = np.sin(0.9 * (i + 1) * (j + 1) + 0.37 * (i + 1) ** 2) + 3 * (j == 2)
+    data = Arrays(x[:5], x[5:])
+    assert isoscore(data)["isoscore"] == pytest.approx(0.8257671456113549, abs=1e-9)
+    assert isoscore(data, zeta=0.2)["isoscore"] == pytest.approx(0.913904620936095, abs=1e-9)
+    found = partition(data)
+    assert found["log_partition"] == pytest.approx(-5.482228704829671, abs=1e-9)
+    assert found["first_order"] == pytest.approx(-0.45921460932346625, abs=1e-9)
+    assert found["second_order"] == pytest.approx(-0.2036551234766148, abs=1e-9)
+
+
+def test_the_ends_of_the_scale() -> None:
+    assert isoscore(Arrays(np.concatenate([np.eye(6), -np.eye(6)])))["isoscore"] == pytest.approx(1, abs=1e-12)
+    line = np.outer(np.arange(5.0), [1, 2, 3]) + 7
+    assert isoscore(Arrays(line))["isoscore"] == pytest.approx(0, abs=1e-12)
+    plane = np.zeros((4, 5))
+    plane[:, :2] = [[1, 0], [-1, 0], [0, 1], [0, -1]]
+    assert isoscore(Arrays(plane))["isoscore"] == pytest.approx((2 - 1) / (5 - 1), abs=1e-12)
+
+
+def test_few_gaussian_vectors_read_low() -> None:
+    """E[PR] is about dn / (n + d), as the estimator text says."""
+    x = np.random.default_rng(0).normal(size=(512, 512))
+    assert isoscore(Arrays(x))["isoscore"] == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_large_mean_costs_no_digits() -> None:
+    x = np.random.default_rng(0).normal(size=(300, 50)) + 1e6
+    wanted = isoscore_by_definition(np.cov(x - 1e6, rowvar=False))
+    assert isoscore(Arrays(x[:100], x[100:]))["isoscore"] == pytest.approx(wanted, abs=1e-9)
+
+
+@settings(deadline=None)
+@given(clouds(), seeds)
+def test_neither_rotation_scale_shift_nor_order_changes_isoscore(x: np.ndarray, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    wide = x.astype(np.float64)
+    before = isoscore(Arrays(wide))["isoscore"]
+    turned = rng.permutation(wide) @ ortho_group.rvs(x.shape[1], random_state=seed)
+    moved = 1e3 * turned + rng.normal(size=x.shape[1])
+    assert isoscore(Arrays(moved))["isoscore"] == pytest.approx(before, abs=1e-9)
+
+
+def test_scale_changes_isoscore_star_and_the_axes_change_isoscore() -> None:
+    x = np.random.default_rng(3).normal(size=(40, 6))
+    star = [isoscore(Arrays(scale * x), zeta=0.2)["isoscore"] for scale in (1, 10)]
+    assert abs(star[0] - star[1]) > 1e-3
+    stretched = x * [10, 1, 1, 1, 1, 1]
+    assert isoscore(Arrays(stretched))["isoscore"] < isoscore(Arrays(x))["isoscore"] / 2
+
+
+@pytest.mark.parametrize(
+    ("x", "reason"),
+    [
+        (np.zeros((0, 3)), TOO_FEW),
+        (np.ones((1, 3)), TOO_FEW),
+        (np.full((7, 3), 0.1), ALL_EQUAL),
+        (np.zeros((4, 3)), ALL_EQUAL),
+        (np.arange(4.0)[:, None], "vectors of one dimension"),
+    ],
+)
+@pytest.mark.parametrize("zeta", [0.0, 0.5])
+def test_no_isoscore_without_spread(x: np.ndarray, reason: str, zeta: float) -> None:
+    for blocks in ([x], np.array_split(x, 3)):
+        with pytest.raises(NotComputable, match=reason):
+            isoscore(Arrays(*[block.astype(np.float32) for block in blocks]), zeta=zeta)
+
+
+def plain_partition(x: np.ndarray) -> tuple[float, float, float]:
+    """Every direction and both signs in a loop; the directions by the singular values of the matrix itself."""
+    wide = x.astype(np.float64)
+    _, values, directions = np.linalg.svd(wide, full_matrices=True)
+    values = np.concatenate([values, np.zeros(x.shape[1] - len(values))])
+    logs = [logsumexp([sign * (w @ c) for w in wide]) for c in directions for sign in (1, -1)]
+    n, size = len(x), np.linalg.norm(wide.sum(axis=0))
+    second = (n - size + values[-1] ** 2 / 2) / (n + size + values[0] ** 2 / 2)
+    return min(logs) - max(logs), (n - size) / (n + size), second
+
+
+@settings(deadline=None)
+@given(clouds(min_dim=1), st.data())
+def test_partition_is_the_loop_over_directions(x: np.ndarray, data: st.DataObject) -> None:
+    found = partition(split(x, data))
+    log_ratio, first, second = plain_partition(x)
+    assert found["log_partition"] == pytest.approx(log_ratio, abs=1e-9 * max(1, abs(log_ratio)))
+    assert found["partition"] == pytest.approx(np.exp(log_ratio), abs=1e-9)
+    assert found["first_order"] == pytest.approx(first, abs=1e-9)
+    assert found["second_order"] == pytest.approx(second, abs=1e-9)
+    assert found["n"] == len(x)
+
+
+def test_partition_of_long_vectors_has_a_logarithm() -> None:
+    """exp(c·w) is past float64 here: GPT-2's norms are in the thousands."""
+    x = np.random.default_rng(1).normal(size=(50, 8)) * 100 + 1000
+    found = partition(Arrays(x))
+    assert found["log_partition"] == pytest.approx(plain_partition(x)[0], rel=1e-9)
+    assert found["log_partition"] < -1000
+    assert found["partition"] == 0
+
+
+def test_both_signs_count() -> None:
+    """Mu & Viswanath's W and −W are one set of lines; with +V alone the two would differ, and so would each from I."""
+    x = np.random.default_rng(5).normal(size=(30, 6)) + 0.7
+    assert partition(Arrays(-x))["partition"] == pytest.approx(partition(Arrays(x))["partition"], abs=1e-12)
+
+
+@settings(deadline=None)
+@given(clouds(min_n=3), seeds)
+def test_neither_rotation_nor_order_changes_the_partition_function(x: np.ndarray, seed: int) -> None:
+    wide = x.astype(np.float64)
+    before = partition(Arrays(wide))
+    turned = np.random.default_rng(seed).permutation(wide) @ ortho_group.rvs(x.shape[1], random_state=seed)
+    after = partition(Arrays(turned))
+    for name in ("log_partition", "first_order", "second_order"):
+        assert after[name] == pytest.approx(before[name], rel=1e-8, abs=1e-8)
+
+
+def test_scale_and_mean_change_the_partition_function() -> None:
+    x = np.random.default_rng(2).normal(size=(200, 5))
+    values = [partition(Arrays(y))["partition"] for y in (0.1 * x, x, x + 1)]
+    assert values[0] > values[1] > values[2]
+
+
+def test_the_approximations_hold_for_short_vectors() -> None:
+    x = 1e-2 * np.random.default_rng(2).normal(size=(500, 10))
+    found = partition(Arrays(x))
+    assert found["first_order"] == pytest.approx(found["partition"], abs=2e-3)
+    assert found["second_order"] == pytest.approx(found["partition"], abs=2e-3)
+
+
+def test_partition_of_zero_vectors_is_isotropic_and_of_one_vector_is_none() -> None:
+    found = partition(Arrays(np.zeros((3, 4))))
+    assert (found["partition"], found["log_partition"], found["first_order"], found["second_order"]) == (1, 0, 1, 1)
+    for x in (np.zeros((0, 4)), np.ones((1, 4))):
+        with pytest.raises(NotComputable, match=TOO_FEW):
+            partition(Arrays(x))
+
+
+@settings(deadline=None)
+@given(clouds(min_dim=1), st.data())
+def test_moments_are_numpys(x: np.ndarray, data: st.DataObject) -> None:
+    found = moments(split(x, data))
+    wide = x.astype(np.float64)
+    scale = np.abs(wide).max() ** 2 * len(x)
+    np.testing.assert_allclose(found.mean, wide.mean(axis=0), rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(found.scatter, centred(x).T @ centred(x), rtol=0, atol=1e-13 * scale)
+    np.testing.assert_allclose(found.uncentred, wide.T @ wide, rtol=0, atol=1e-13 * scale)
+    assert found.square_total == pytest.approx((wide**2).sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_through_a_store(tmp_path: object, dtype: str) -> None:
+    made = synthetic_store(tmp_path, n=50, dim=6, dtype=dtype, n_shards=3)
+    for layer in (0, 2):
+        x = made.layer(layer)
+        [row] = made.store.query("isoscore", layers=layer)
+        assert row["isoscore"] == pytest.approx(isoscore_by_definition(np.cov(x.T.astype(np.float64))), abs=1e-9)
+        [row] = made.store.query("isoscore", layers=layer, where="text like '%1%'", zeta=0.4)
+        some = x[["1" in text for text in made.texts]].T.astype(np.float64)
+        wanted = isoscore_by_definition(0.6 * np.cov(some) + 0.4 * np.eye(6))
+        assert (row["isoscore"], row["n"]) == (pytest.approx(wanted, abs=1e-9), some.shape[1])
+        [row] = made.store.query("partition", layers=layer)
+        assert row["log_partition"] == pytest.approx(plain_partition(x)[0], abs=1e-9)
+
+
+def test_rows_that_cannot_be_computed_say_why(tmp_path: object) -> None:
+    made = synthetic_store(tmp_path, n=4, dim=3, n_blocks=0, top_form=None, vectors=np.ones((1, 4, 3)))
+    [row] = made.store.query("isoscore")
+    assert (row["isoscore"], row["n"], row["reason"]) == (None, 4, ALL_EQUAL)
+    [row] = made.store.query("partition", where="text = 'text1'")
+    assert (row["partition"], row["n"], row["reason"]) == (None, 1, TOO_FEW)

@@ -1,0 +1,210 @@
+"""The table of metrics: every declaration can be made into options, help, schemas and rows."""
+
+import inspect
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+from embstore_cli import query as command_line
+from embstore_schemas import generate
+
+from embstore import Store
+from embstore.errors import UnknownNameError
+from embstore.metrics import METRICS, Column, Metric, NotComputable, Parameter, all_metrics, get_metric, table
+from embstore.metrics.explain import NEEDS, Explanation, flag_of, metavar_of
+from embstore.metrics.spec import Need
+from embstore.metrics.validation import COLUMN_TYPES, RESERVED_COLUMNS, RESERVED_PARAMETERS, problems
+from embstore.space import Unit
+
+every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
+
+
+@every_metric
+def test_every_metric_is_declared_in_full(metric: Metric) -> None:
+    assert problems(metric) == []
+    assert len(metric.help) <= 90
+    assert metric.help.endswith(".")
+    assert metric.estimator.endswith(".")
+    assert metric.package is None
+
+
+@every_metric
+def test_every_default_is_one_that_the_metric_takes(metric: Metric) -> None:
+    defaults = {parameter.name: parameter.default for parameter in metric.parameters}
+    assert metric.check({}) == defaults
+    for parameter in metric.parameters:
+        for choice in parameter.choices:
+            assert metric.check({parameter.name: choice})
+
+
+def test_no_two_families_have_a_metric_of_the_same_name() -> None:
+    names = [metric.name for family in table._FAMILIES for metric in family.METRICS]
+    assert sorted(names) == sorted(set(names))
+    assert list(METRICS) == names
+    assert names[0] == "anisotropy"
+
+
+def test_a_metric_is_found_by_its_name() -> None:
+    assert get_metric("norms") is METRICS["norms"]
+    with pytest.raises(UnknownNameError, match="unknown metric 'isoscor'"):
+        get_metric("isoscor")
+
+
+def test_the_reserved_options_are_those_that_all_metrics_have() -> None:
+    flags: set[str] = set()
+    for parameter in inspect.signature(command_line._query).parameters.values():
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            flags |= {parameter.name, *_declared(parameter.annotation)}
+    python = set(inspect.signature(Store.query).parameters) - {"parameters"}
+    assert flags | python <= RESERVED_PARAMETERS
+    assert RESERVED_PARAMETERS - flags - python == {"help", "h", "data"}
+
+
+def _declared(annotation: Any) -> set[str]:
+    option = annotation.__metadata__[0]  # in an annotation, Typer takes the first flag for the default at first
+    return {flag.lstrip("-").replace("-", "_") for flag in (option.default, *option.param_decls)}
+
+
+def test_the_reserved_columns_are_those_that_the_schemas_know() -> None:
+    identities = {name for identity in (generate._SPACE, *generate._IDENTITIES.values()) for name in identity}
+    assert identities | set(generate._ROWS) == RESERVED_COLUMNS
+    assert set(generate._TYPES) == set(COLUMN_TYPES)
+
+
+def test_every_need_is_explained() -> None:
+    assert set(NEEDS) == set(get_args(Need))
+
+
+def function(data: Any, *, k: int = 1) -> dict[str, Any]:
+    raise NotComputable("no")
+
+
+GOOD = Metric(
+    name="own-metric", help="A metric.", function=function, columns=(Column("value", "number", "what it is"),),
+    parameters=(Parameter("k", 1, "How many.", minimum=1),), formula="1", citation="me",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"name": "Own Metric"}, "its name must be like 'effective-rank' (lower case, digits, hyphens)"),
+        ({"name": 3}, "its name must be a text that says something, not 3"),
+        ({"help": " "}, "its help must be a text that says something"),
+        ({"formula": "a\nb"}, "its formula must be one line"),
+        ({"citation": None}, "its citation must be a text"),
+        ({"needs": "vector"}, "its needs must be one of summary, vectors, "),
+        ({"units": ("paragraph",)}, "its units must be of word, sentence, occurrence, not 'paragraph'"),
+        ({"columns": ()}, "it has no column to show"),
+        ({"columns": (Column("value", "number", "x", shown=False),)}, "it has no column to show"),
+        ({"columns": (Column("word", "string", "x", is_key=True),)}, "it has no column to show"),
+        ({"columns": (Column("value", "float", "x"),)}, "its column 'value' must be one of number, integer"),
+        ({"columns": (Column("value", "number", ""),)}, "its column 'value' has no help"),
+        ({"columns": (Column("Value", "number", "x"),)}, "its column 'Value' must have a name like 'top_share'"),
+        ({"columns": (Column("layer", "number", "x"),)}, "its column 'layer' has the name of a column that every row"),
+        ({"columns": (Column("n", "number", "x"),)}, "its column 'n' has the name of a column that every row"),
+        ({"columns": (Column("a", "number", "x"),) * 2}, "it has the column 'a' twice"),
+        ({"columns": (Column("a", "number", "x", minimum=1, maximum=0),)}, "has its minimum above its maximum"),
+        ({"best": "value"}, "its best must name a column of numbers, beside a boolean column 'best'"),
+        ({"best": "best", "columns": (Column("best", "boolean", "x"),)}, "its best must name a column of numbers"),
+        ({"columns": 3}, "its columns or parameters cannot be read"),
+        ({"columns": ("value",)}, "its columns or parameters cannot be read"),
+        ({"parameters": (Parameter("k", 1, "x"),) * 2}, "it has the parameter 'k' twice"),
+        ({"parameters": (Parameter("where", "", "x"),)}, "its parameter 'where' has the name of an option that every"),
+        ({"parameters": (Parameter("model", "", "x"),)}, "its parameter 'model' has the name of an option that every"),
+        ({"parameters": (Parameter("explain", "", "x"),)}, "'explain' has the name of an option that every metric has"),
+        ({"parameters": (Parameter("min-n", 1, "x"),)}, "its parameter 'min-n' must have a name like 'min_contexts'"),
+        ({"parameters": (Parameter("lambda", 1.0, "x"),)}, "its parameter 'lambda' must have a name like"),
+        ({"parameters": (Parameter("k", 1, ""),)}, "its parameter 'k' has no help"),
+        ({"parameters": (Parameter("k", None, "x"),)}, "its parameter 'k' must have a default of type int, float, str"),
+        ({"parameters": (Parameter("k", "1", "x", value_type=int),)}, "'k' is int, and its default '1' is not"),
+        ({"parameters": (Parameter("k", 0, "x", minimum=1),)}, "'k' has a default that it refuses: k must be at least"),
+        ({"parameters": (Parameter("k", "a", "x", choices=("b",)),)}, "'k' has a default that it refuses: unknown k"),
+        ({"parameters": (Parameter("k", 1, "x", choices=("b",)),)}, "its parameter 'k' has choices, which only a str"),
+        ({"parameters": (Parameter("k", "a", "x", minimum=1),)}, "its parameter 'k' has a range, which only a number"),
+        ({"parameters": (Parameter("j", 1, "x"),)}, "its function does not take the parameter 'j' by keyword"),
+        ({"needs": "word sets", "parameters": (Parameter("a", "", "x"), Parameter("b", "", "x"))},
+         "it needs word sets, and so a parameter 'missing' like that of embstore's own metrics"),
+        ({"needs": "pairs", "parameters": METRICS["similarity"].parameters[:2], "function": lambda data, **more: {}},
+         "it needs pairs, and so a column 'dataset' that is a key"),
+        ({"function": "f"}, "its function must be callable, not a str"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_declaration_is_named(change: dict[str, Any], said: str) -> None:
+    assert problems(GOOD) == []
+    [found] = problems(replace(GOOD, **change))
+    assert said in found
+
+
+def test_what_is_no_metric_is_named() -> None:
+    assert problems(function) == ["it is no embstore.metrics.Metric but a function"]
+
+
+def test_inputs_need_not_be_taken_by_the_function() -> None:
+    assert problems(replace(GOOD, parameters=(Parameter("dataset", (), "x", is_input=True),))) == []
+    assert problems(replace(GOOD, function=lambda data, **settings: {})) == []
+
+
+@pytest.mark.parametrize(
+    ("parameter", "flag", "metavar"),
+    [
+        (Parameter("k", 1, "x"), "-k", "N"),
+        (Parameter("min_contexts", 1, "x"), "--min-contexts", "N"),
+        (Parameter("zeta", 0.5, "x"), "--zeta", "X"),
+        (Parameter("variant", "a", "x", choices=("a", "b")), "--variant", "a|b"),
+        (Parameter("dataset", (), "x", metavar="NAME"), "--dataset", "NAME"),
+        (Parameter("std", False, "x"), "--std", ""),
+        (Parameter("centre_first", True, "x"), "--centre-first/--no-centre-first", ""),
+        (Parameter("at_most", None, "x", value_type=int), "--at-most", "N"),
+    ],
+)
+def test_how_a_parameter_is_written_on_the_command_line(parameter: Parameter, flag: str, metavar: str) -> None:
+    assert (flag_of(parameter), metavar_of(parameter)) == (flag, metavar)
+
+
+def test_an_explanation_says_what_is_declared() -> None:
+    metric = replace(
+        GOOD,
+        estimator="Exact. " * 20,
+        units=(Unit.WORD,),
+        package="own 1.0",
+        columns=(
+            Column("word", "string", "a word", is_key=True),
+            Column("rank", "number", "how many", minimum=1, unit="dimensions"),
+        ),
+        parameters=(
+            Parameter("k", 1, "How many.", minimum=1, maximum=9),
+            Parameter("names", (), "Which."),
+            Parameter("variant", "a", "How.", choices=("a", "b")),
+            Parameter("a_parameter_with_a_long_name", False, "Whether."),
+        ),
+    )
+    said = str(Explanation(metric))
+    assert max(map(len, said.splitlines())) <= 80
+    for line in (
+        "own-metric: A metric.\n",
+        "\nFormula    1\nCitation   me\nEstimator  Exact. Exact.",
+        "\nNeeds      vectors: passes over the vectors",
+        "\nUnits      word\nPackage    own 1.0\n",
+        "\n  word  string: a word; tells the rows of a layer apart\n  rank  number ≥ 1 (dimensions): how many\n",
+        "How many.  [[1, 9]; default: 1]\n",
+        "Which.  [repeatable]\n",
+        "How.  [default: a]\n",
+        "\n  --a-parameter-with-a-long-name\n",
+        "Whether.",
+    ):
+        assert line in said
+    assert repr(Explanation(metric)) == said
+    told = Explanation(metric).to_dict()
+    assert [told[name] for name in ("name", "units", "package")] == ["own-metric", ["word"], "own 1.0"]
+    assert [parameter["type"] for parameter in told["parameters"]] == ["int", "str", "str", "bool"]
+    assert told["parameters"][1]["default"] == []
+
+
+def test_the_store_lists_and_explains_the_metrics() -> None:
+    listed = Store.metrics()
+    assert listed["name"] == list(all_metrics()[0])
+    assert set(listed["name"]) >= set(METRICS)
+    assert str(Store.explain("norms")) == str(Explanation(METRICS["norms"]))
+    with pytest.raises(UnknownNameError):
+        Store.explain("norm")

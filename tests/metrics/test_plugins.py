@@ -1,0 +1,340 @@
+"""Metrics of other packages: found by name, checked, and never in the way of the built-in ones."""
+
+import importlib
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from embstore_cli.main import app
+from embstore_schemas.generate import query_schema
+from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
+
+from embstore import Store
+from embstore.errors import EmbstoreError, UnknownNameError
+from embstore.metrics import METRICS, all_metrics, get_metric
+from embstore.metrics.plugins import PluginError, find_plugins
+from embstore.space import Unit
+from embstore.storage.tables import write_dataset
+
+README = Path(__file__).parents[2] / "README.md"
+Install = Callable[..., Path]
+
+HEAD = """
+from embstore.metrics import Column, Metric, NotComputable, Parameter
+
+def declared(function, name="own", **more):
+    return Metric(**{
+        "name": name, "help": "A metric.", "function": function, "formula": "1", "citation": "me",
+        "columns": (Column("value", "number", "what it is"), Column("dims", "array of integers", "which")),
+        "parameters": (), **more,
+    })
+"""
+WORKS = """
+OWN = declared(lambda data: {"value": 0.5, "dims": [1], "n": data.summary.n})
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Install a package of one module by its metadata, as pip would leave it, and return its folder."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+
+    def make(source: str, points: dict[str, str], package: str = "own-metrics", version: str = "1.0") -> Path:
+        module = package.replace("-", "_")
+        (folder / f"{module}.py").write_text(source, "utf-8")
+        info = folder / f"{module}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n", "utf-8")
+        lines = [f"{name} = {value}" for name, value in points.items()]
+        (info / "entry_points.txt").write_text("\n".join(["[embstore.metrics]", *lines, ""]), "utf-8")
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        importlib.invalidate_caches()
+        return folder
+
+    return make
+
+
+def own(install: Install, source: str, **points: str) -> None:
+    install(HEAD + textwrap.dedent(source), points or {"own": "own_metrics:OWN"})
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def example() -> dict[str, str]:
+    """Return the files of the README's example by name."""
+    found = re.findall(r"<!-- plugin: (\S+) -->\n```\w+\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    return dict(found)
+
+
+def test_the_example_of_the_readme_is_a_metric_like_the_others(install: Install, make_store) -> None:
+    files = example()
+    project = tomllib.loads(files["pyproject.toml"])
+    points = project["project"]["entry-points"]["embstore.metrics"]
+    assert project["tool"]["setuptools"]["py-modules"] == ["my_metrics"]
+    install(files["my_metrics.py"], points, project["project"]["name"], project["project"]["version"])
+    made = make_store(n=30)
+
+    rows = made.store.query("norm-quantile", q=0.9, layers="0-1").to_pylist()
+    for row, x in zip(rows, made.vectors, strict=False):
+        wanted = np.quantile(np.linalg.norm(x.astype(np.float64), axis=1), 0.9)
+        assert row["norm"] == pytest.approx(wanted, rel=1e-12)
+        assert (row["n"], row["reason"]) == (30, None)
+    [row] = made.store.query("norm-quantile", layers=0, where="false")
+    assert (row["norm"], row["n"], row["reason"]) == (None, 0, "no vectors")
+
+    store = ("--store", made.root)
+    code, printed, _ = run("query", "norm-quantile", "-q", "0.9", "--layer", "0-1", "--format", "json", *store)
+    assert (code, json.loads(printed)) == (0, rows)
+    Draft202012Validator(query_schema(get_metric("norm-quantile"))).validate(rows)
+    code, _, said = run("query", "norm-quantile", "-q", "2", *store)
+    assert (code, said) == (2, "embstore: q must be at most 1, not 2.0.\n")
+    assert "\nPackage    my-metrics 0.1\n" in run("query", "norm-quantile", "--explain")[1]
+    assert re.search(r"^  norm-quantile +Quantile of the vector lengths\.$", run("query", "--help")[1], re.MULTILINE)
+    assert "Quantile of the vector lengths." in run("query", "norm-quantile", "--help")[1]
+    assert Store.metrics().rows[-1]["package"] == "my-metrics 0.1"
+
+
+def test_a_plugin_is_known_beside_the_built_in_metrics(install: Install) -> None:
+    own(install, WORKS)
+    metrics, refused = all_metrics()
+    assert list(metrics) == [*METRICS, "own"]
+    assert refused == []
+    assert metrics["own"].package == "own-metrics 1.0"
+    with pytest.raises(UnknownNameError, match=r"unknown metric 'ownn'. Did you mean 'own'\?") as error:
+        get_metric("ownn")
+    assert error.value.known == (*METRICS, "own")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import no_such_module", "cannot be loaded from 'own_metrics:OWN': ModuleNotFoundError: No module named"),
+        ("OWN = 1 / 0", "cannot be loaded from 'own_metrics:OWN': ZeroDivisionError: division by zero"),
+        ("raise SystemExit", "cannot be loaded from 'own_metrics:OWN': SystemExit"),
+        ("own = 3", "cannot be loaded from 'own_metrics:OWN': AttributeError: module 'own_metrics' has no attribute"),
+        ("OWN = declared", "is declared wrongly: it is no embstore.metrics.Metric but a function."),
+        ("OWN = declared(len, name='another')", "is declared wrongly: its name is 'another', and the entry point's"),
+        (
+            "OWN = declared(len, parameters=(Parameter('where', '', 'x'), Parameter('sample', 1, 'x')))",
+            "its parameter 'where' has the name of an option that every metric has; its parameter 'sample' has",
+        ),
+        ("OWN = declared(len, columns=(Column('layer', 'number', 'x'),))", "its column 'layer' has the name of a"),
+        ("OWN = declared(len, columns=(Column('a', 'float', 'x'),))", "its column 'a' must be one of number, integer"),
+    ],
+)
+def test_a_broken_plugin_is_named_with_its_error_and_breaks_nothing_else(
+    install: Install, make_store, source: str, said: str
+) -> None:
+    own(install, source)
+    made = make_store()
+    with pytest.raises(PluginError) as error:
+        get_metric("own")
+    assert str(error.value).startswith("the metric 'own' of own-metrics 1.0 ")
+    assert said in str(error.value)
+
+    assert all_metrics() == (METRICS, [str(error.value)])
+    assert Store.metrics().notes == (str(error.value),)
+    assert run("query", "own", "--store", made.root) == (2, "", f"embstore: {error.value}\n")
+    code, printed, _ = run("query", "--help")
+    assert code == 0
+    assert "Not usable:" in printed
+    assert " ".join(str(error.value).split()) in " ".join(printed.split())
+    assert run("query", "anisotropy", "--store", made.root)[0] == 0
+    assert run("query", "anisotropy", "--help")[0] == 0
+
+
+def test_a_plugin_cannot_take_the_name_of_a_built_in_metric(install: Install) -> None:
+    own(install, "def __getattr__(name): raise RuntimeError('imported')", anisotropy="own_metrics:OWN")
+    assert get_metric("anisotropy") is METRICS["anisotropy"]
+    metrics, [refused] = all_metrics()
+    assert metrics == METRICS
+    assert refused == (
+        "the metric 'anisotropy' of own-metrics 1.0 is refused: embstore has a metric of that name. Rename it."
+    )
+    with pytest.raises(UnknownNameError) as error:
+        get_metric("anisotropi")
+    assert error.value.known == tuple(METRICS)
+
+
+def test_two_packages_cannot_have_a_metric_of_the_same_name(install: Install) -> None:
+    own(install, WORKS)
+    install(HEAD + WORKS, {"own": "other_metrics:OWN"}, package="other-metrics")
+    with pytest.raises(PluginError, match=r"the metric 'own' of other-metrics 1.0 and own-metrics 1.0 is refused"):
+        get_metric("own")
+    assert len(find_plugins()["own"]) == 2
+    assert all_metrics()[0] == METRICS
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("1 / 0", "failed: ZeroDivisionError: division by zero"),
+        ("3.5", "must return a dict of its columns, or a list of such, not float."),
+        ("[3.5]", "must return a dict of its columns, or a list of such, not float."),
+        ("{'value': 1.0, 'n': 2}", "returned a row without 'dims'."),
+        ("{'value': 1.0, 'dims': []}", "returned a row without 'n'."),
+        ("{'value': 1.0, 'dims': [], 'n': 2, 'm': 1}", "returned 'm', which it does not declare as a column."),
+        ("{'value': 'high', 'dims': [], 'n': 2}", "returned 'high' in 'value', which is no number."),
+        ("{'value': 1.0, 'dims': [0.5], 'n': 2}", "returned [0.5] in 'dims', which is no array of integers."),
+        ("{'value': True, 'dims': [], 'n': 2}", "returned True in 'value', which is no number."),
+    ],
+)
+def test_a_plugin_that_fails_is_named(install: Install, make_store, source: str, said: str) -> None:
+    own(install, f"OWN = declared(lambda data: {source})")
+    made = make_store()
+    with pytest.raises(PluginError) as error:
+        made.store.query("own")
+    assert str(error.value) == f"the metric 'own' of own-metrics 1.0 {said}"
+    assert run("query", "own", "--store", made.root)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "row"),
+    [
+        (
+            "{'value': np.float32(0.5), 'dims': np.array([1, 2]), 'n': np.int64(7)}",
+            {"value": 0.5, "dims": [1, 2], "n": 7, "reason": None},
+        ),
+        (
+            "{'value': float('nan'), 'dims': [], 'n': 2}",
+            {"value": None, "dims": [], "n": 2, "reason": "value: not a finite number"},
+        ),
+        (
+            "{'value': np.inf, 'dims': None, 'n': 2, 'reason': 'too large'}",
+            {"value": None, "dims": None, "n": 2, "reason": "too large"},
+        ),
+        ("no('no pairs')", {"value": None, "dims": None, "n": 40, "reason": "no pairs"}),
+    ],
+)
+def test_numpy_numbers_become_pythons_and_what_is_not_finite_becomes_null(
+    install: Install, make_store, source: str, row: dict[str, object]
+) -> None:
+    own(
+        install,
+        f"""
+    import numpy as np
+    def no(reason):
+        raise NotComputable(reason)
+    OWN = declared(lambda data: {source})
+    """,
+    )
+    [found] = make_store(n=40).store.query("own", layers=0)
+    assert {name: found[name] for name in row} == row
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_a_plugin_may_give_several_rows_and_have_every_kind_of_option(install: Install, make_store) -> None:
+    own(
+        install,
+        """
+    def function(data, *, words, count, share, strict, loose, at_most):
+        told = f"{words} {count} {share} {strict} {loose} {at_most}"
+        return [{"word": word, "value": 1.0, "told": told, "n": 1} for word in words]
+    OWN = declared(function, columns=(
+        Column("word", "string", "which", is_key=True), Column("value", "number", "x"), Column("told", "string", "y"),
+    ), parameters=(
+        Parameter("words", ("a", "b"), "Which."), Parameter("count", 2, "How many."),
+        Parameter("share", 0.5, "How much."), Parameter("strict", False, "Whether."),
+        Parameter("loose", True, "Whether."), Parameter("at_most", None, "How many.", value_type=int),
+    ))
+    """,
+    )
+    made = make_store()
+    asked = ("query", "own", "--layer", "0", "--format", "json", "--store", made.root)
+    assert [(row["word"], row["told"]) for row in json.loads(run(*asked)[1])] == [
+        ("a", "('a', 'b') 2 0.5 False True None"), ("b", "('a', 'b') 2 0.5 False True None")
+    ]  # fmt: skip
+    more = ("--words", "c", "--count", "3", "--share", "1", "--strict", "--no-loose", "--at-most", "4")
+    [row] = json.loads(run(*asked, *more)[1])
+    assert (row["word"], row["told"]) == ("c", "('c',) 3 1.0 True False 4")
+    shown = run("query", "own", "--help")[1]
+    for line in (r"--words TEXT +Which \(repeatable\)\.  \[default: a, b\]", r"--count N +How many\.  \[default: 2\]",
+                 r"--share X", r"--strict  ", r"--loose / --no-loose", r"--at-most N"):  # fmt: skip
+        assert re.search(line, shown), shown
+
+
+def test_a_plugin_may_need_a_dataset(install: Install, make_store) -> None:
+    own(
+        install,
+        """
+    from embstore.metrics import METRICS
+    def function(data, *, pairs, missing):
+        return {"highest": pairs.score.max(), "n": len(pairs.score)}
+    OWN = declared(
+        function, needs="pairs", parameters=METRICS["similarity"].parameters[:2],
+        columns=(Column("dataset", "string", "which", is_key=True), Column("highest", "number", "x")),
+    )
+    """,
+    )
+    made = make_store(n=4)
+    left, right = made.ids[:2].tolist(), made.ids[2:].tolist()
+    columns = {
+        "item_id": left, "text": made.texts[:2], "item_id_2": right, "text_2": made.texts[2:], "score": [1.0, 3.5],
+    }  # fmt: skip
+    write_dataset(made.paths, "few", "word pairs", Unit.WORD, columns)
+    [row] = made.store.query("own", layers=0)
+    assert (row["dataset"], row["highest"], row["n"]) == ("few", 3.5, 2)
+    with pytest.raises(UnknownNameError, match="unknown parameter of own 'datasett'"):
+        made.store.query("own", datasett="few")
+
+
+def test_an_error_of_embstore_passes_as_it_is(install: Install, make_store) -> None:
+    own(
+        install,
+        """
+    from embstore.errors import UsageError
+    def function(data):
+        raise UsageError("k and j exclude each other.")
+    OWN = declared(function)
+    """,
+    )
+    with pytest.raises(EmbstoreError, match=r"^k and j exclude each other\.$"):
+        make_store().store.query("own")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "looks"),
+    [
+        (("query", "anisotropy"), False),
+        (("query", "norms", "--help"), False),
+        (("query", "norms", "--explain"), False),
+        (("neighbours", "text1"), False),
+        (("--help",), False),
+        (("build", "--help"), False),
+        (("query", "--help"), True),
+        (("query", "own", "--help"), True),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_packages_are_looked_up_only_where_they_are_asked_for(
+    install: Install, make_store, arguments: tuple[str, ...], looks: bool
+) -> None:
+    folder = install("print('imported')" + HEAD + WORKS, {"own": "own_metrics:OWN"})
+    made = make_store()
+    code = (
+        "import sys; from embstore_cli.main import app; app(standalone_mode=False)\n"
+        "print('embstore.metrics.plugins' in sys.modules)"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, "PYTHONPATH": str(folder), "EMBSTORE_STORE": str(made.root)},
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert shown.splitlines()[-1] == str(looks)
+    assert ("imported" in shown) == looks

@@ -1,0 +1,350 @@
+"""Correlations of cosines with scores, and their bootstrap interval, against scipy and plain loops."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metric_data import Arrays
+from scipy import stats
+from scipy.spatial.distance import cosine as cosine_distance
+
+from embstore.metrics import bootstrap
+from embstore.metrics.bootstrap import spearman_interval
+from embstore.metrics.correlation import ranks
+from embstore.metrics.data import Pairs
+from embstore.metrics.similarity import similarity, text_codes
+
+
+def pairs_of(left: object, right: object, score: object, score_texts: Sequence[str] | None = None) -> Pairs:
+    left, right = np.asarray(left, np.int64), np.asarray(right, np.int64)
+    texts = [tuple(f"text{item}" for item in side.tolist()) for side in (left, right)]
+    written = None if score_texts is None else tuple(score_texts)
+    return Pairs(left, right, np.asarray(score, np.float64), *texts, written)
+
+
+def made(seed: int = 0, n: int = 30, n_pairs: int = 60, dim: int = 6, offset: float = 0.5) -> tuple[np.ndarray, Pairs]:
+    """Vectors, and pairs of different ones with scores of one decimal, some of which are equal."""
+    rng = np.random.default_rng(seed)
+    x = (rng.normal(size=(n, dim)) + offset).astype(np.float32)
+    left = rng.integers(0, n, n_pairs)
+    right = (left + rng.integers(1, n, n_pairs)) % n
+    return x, pairs_of(left, right, np.round(rng.uniform(0, 4, n_pairs), 1))
+
+
+def cosines(x: np.ndarray, pairs: Pairs) -> np.ndarray:
+    """Pair by pair, by scipy, in float64."""
+    wide = x.astype(np.float64)
+    return np.array([1 - cosine_distance(wide[a], wide[b]) for a, b in zip(pairs.left, pairs.right, strict=True)])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("offset", [0, 1, 30])  # mean cosines of 0 to .999
+def test_the_correlations_are_scipys(dtype: type, offset: float) -> None:
+    for seed in range(8):
+        x, pairs = made(seed, offset=offset)
+        x = x.astype(dtype).astype(np.float32)
+        found = similarity(Arrays(x[:7], x[7:]), pairs=pairs, resamples=0)
+        right = cosines(x, pairs)
+        assert found["spearman"] == pytest.approx(stats.spearmanr(right, pairs.score).statistic, abs=1e-9)
+        assert found["pearson"] == pytest.approx(stats.pearsonr(right, pairs.score).statistic, abs=1e-9)
+        assert (found["n"], found["total"], found["coverage"], found["n_zero"]) == (60, 60, 1.0, 0)
+
+
+@given(st.lists(st.integers(-3, 3).map(float), min_size=1))
+def test_ranks_are_scipys(values: list[float]) -> None:
+    assert ranks(np.array(values)).tolist() == stats.rankdata(values).tolist()
+
+
+def resampled(x: np.ndarray, y: np.ndarray, resamples: int, seed: int) -> list[float]:
+    """Rho of each resample by scipy, of those that have one, from the same draws."""
+    size = max(1, bootstrap._BLOCK_VALUES // len(x))
+    found = []
+    for number, start in enumerate(range(0, resamples, size)):
+        rng = np.random.default_rng([seed, number])
+        for drawn in (rng.integers(0, len(x), len(x)) for _ in range(min(size, resamples - start))):
+            if np.ptp(x[drawn]) and np.ptp(y[drawn]):
+                found.append(float(stats.spearmanr(x[drawn], y[drawn]).statistic))
+    return found
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    seed=st.integers(0, 1000),
+    n=st.integers(2, 40),
+    x_values=st.sampled_from([2, 3, 7, 10_000]),  # few values: many ties, and resamples without a rho
+    y_values=st.sampled_from([2, 5, 10_000]),
+    block=st.sampled_from([1, 300, 1 << 22]),
+)
+def test_the_interval_is_that_of_resamples_ranked_one_by_one(
+    seed: int, n: int, x_values: int, y_values: int, block: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = rng.integers(0, x_values, n) / 7, rng.integers(0, y_values, n) / 3
+    if not (np.ptp(x) and np.ptp(y)):
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "_BLOCK_VALUES", block)
+        found = spearman_interval(x, y, 40, seed)
+        right = resampled(x, y, 40, seed)
+    assert found == pytest.approx(np.quantile(right, [0.025, 0.975]) if right else (None, None), abs=1e-12)
+
+
+def test_the_interval_is_that_of_scipys_bootstrap() -> None:
+    """Other draws, so only as near as thousands of resamples are."""
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 30, 200).astype(float)
+    x = y / 30 + rng.normal(size=200) / 2
+    right = stats.bootstrap(
+        (x, y), lambda a, b: stats.spearmanr(a, b).statistic, paired=True, vectorized=False, n_resamples=2000,
+        method="percentile", rng=np.random.default_rng(2),
+    ).confidence_interval  # fmt: skip
+    assert spearman_interval(x, y, 4000, 0) == pytest.approx((right.low, right.high), abs=0.015)
+
+
+def test_the_interval_is_seeded_and_holds_the_value() -> None:
+    x, pairs = made(3)
+    one, again, other = (similarity(Arrays(x), pairs=pairs, seed=seed) for seed in (0, 0, 1))
+    assert one == again
+    assert (one["low"], one["high"]) != (other["low"], other["high"])
+    assert one["low"] < one["spearman"] < one["high"]
+
+
+def test_the_interval_narrows_with_the_pairs() -> None:
+    wide, narrow = (similarity(Arrays(x), pairs=pairs) for x, pairs in (made(n_pairs=20), made(n_pairs=2000)))
+    assert (wide["high"] - wide["low"]) > 5 * (narrow["high"] - narrow["low"])
+
+
+def test_too_few_pairs_for_an_interval_and_none_asked_for() -> None:
+    x, pairs = made(n_pairs=9)
+    found = similarity(Arrays(x), pairs=pairs)
+    assert (found["low"], found["high"], found["reason"]) == (None, None, "interval: fewer than 10 pairs")
+    assert found["spearman"] is not None
+    x, pairs = made(n_pairs=10)
+    assert similarity(Arrays(x), pairs=pairs)["reason"] is None
+    found = similarity(Arrays(x), pairs=pairs, resamples=0)
+    assert (found["low"], found["reason"]) == (None, "interval: not asked for (resamples 0)")
+
+
+@pytest.mark.parametrize("there", [range(25), [3, 9, 17, 28], [5], []])
+def test_pairs_without_a_vector_are_counted_and_left_out(there: list[int]) -> None:
+    x, pairs = made(n_pairs=200)
+    there = np.array(there, np.int64)
+    kept = np.isin(pairs.left, there) & np.isin(pairs.right, there)
+    found = similarity(Arrays(x[there], ids=there), pairs=pairs)
+    assert (found["n"], found["total"], found["coverage"]) == (kept.sum(), 200, kept.mean())
+    if kept.sum() > 2:
+        right = stats.spearmanr(cosines(x, pairs)[kept], pairs.score[kept]).statistic
+        assert found["spearman"] == pytest.approx(right, abs=1e-9)
+    else:
+        assert (found["spearman"], found["reason"]) == (None, "fewer than two pairs with a cosine and a score")
+    refused = similarity(Arrays(x[there], ids=there), pairs=pairs, missing="error")
+    assert {refused[name] for name in ("spearman", "pearson", "low", "high")} == {None}
+    assert refused["reason"] == f"{200 - kept.sum()} of 200 pairs have no cosine or no score (missing: error)"
+    assert refused["n"] == kept.sum()
+
+
+def test_zero_vectors_have_no_cosine_and_their_pairs_are_counted() -> None:
+    x, pairs = made()
+    x[4] = 0
+    hit = (pairs.left == 4) | (pairs.right == 4)
+    found = similarity(Arrays(x), pairs=pairs)
+    assert (found["n"], found["n_zero"], found["coverage"]) == (60 - hit.sum(), hit.sum(), 1 - hit.mean())
+    kept = pairs_of(pairs.left[~hit], pairs.right[~hit], pairs.score[~hit])
+    right = stats.spearmanr(cosines(x, kept), kept.score).statistic
+    assert found["spearman"] == pytest.approx(right, abs=1e-9)
+    assert similarity(Arrays(x), pairs=pairs, missing="error")["spearman"] is None
+    found = similarity(Arrays(np.zeros_like(x)), pairs=pairs)
+    assert (found["spearman"], found["n"], found["n_zero"]) == (None, 0, 60)
+
+
+def test_pairs_without_a_score_are_left_out_and_counted() -> None:
+    x, pairs = made()
+    pairs.score[:5] = np.nan
+    found = similarity(Arrays(x), pairs=pairs)
+    assert found["spearman"] == pytest.approx(
+        stats.spearmanr(cosines(x, pairs)[5:], pairs.score[5:]).statistic, abs=1e-9
+    )
+    assert (found["n"], found["total"]) == (55, 60)
+
+
+@pytest.mark.parametrize(
+    ("x", "score", "reason"),
+    [
+        (np.random.default_rng(0).normal(size=(30, 6)), 2.0, "the scores are all equal"),
+        (np.ones((30, 6)), None, "the cosines are all equal"),
+        (np.outer(np.arange(1, 31), [0.1, 0.7, 0.3]), None, "the cosines are all equal"),  # but for rounding
+        (np.eye(30), None, "the cosines are all equal"),
+    ],
+)
+def test_what_is_constant_has_no_correlation(x: np.ndarray, score: float | None, reason: str) -> None:
+    _, pairs = made()
+    if score is not None:
+        pairs.score[:] = score
+    found = similarity(Arrays(x), pairs=pairs)
+    assert {found[name] for name in ("spearman", "pearson", "low", "high")} == {None}
+    assert (found["reason"], found["n"]) == (reason, 60)
+
+
+def test_no_pairs_at_all() -> None:
+    found = similarity(Arrays(made()[0]), pairs=pairs_of([], [], []))
+    assert (found["spearman"], found["n"], found["total"], found["coverage"]) == (None, 0, 0, None)
+
+
+def test_pairs_of_equal_vectors_share_a_rank() -> None:
+    """Their cosines are 1 exactly, and not 1 but for rounding, which would rank them by chance."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 7)).astype(np.float32)
+    data = Arrays(np.concatenate([x, x]))
+    same = np.arange(50)
+    pairs = pairs_of(np.concatenate([same, same[:49]]), np.concatenate([same + 50, same[1:]]), rng.permutation(99))
+    right = cosines(np.concatenate([x, x]), pairs)
+    right[:50] = 1
+    found = similarity(data, pairs=pairs, resamples=0)
+    assert found["spearman"] == pytest.approx(stats.spearmanr(right, pairs.score).statistic, abs=1e-12)
+
+
+def test_cosines_near_one_keep_their_order() -> None:
+    """Of vectors like those of GPT-2's top layers: cosines of 1 - 1e-6, which float32 could not tell apart."""
+    rng = np.random.default_rng(0)
+    x = (10 + 0.01 * rng.normal(size=(400, 64))).astype(np.float32)
+    pairs = pairs_of(np.arange(200), np.arange(200, 400), np.zeros(200))
+    right = cosines(x, pairs)
+    pairs.score[:] = right.argsort().argsort()
+    assert similarity(Arrays(x), pairs=pairs, resamples=0)["spearman"] == pytest.approx(1, abs=1e-12)
+    units = x / np.linalg.norm(x, axis=1, keepdims=True)
+    assert len({*np.einsum("nd,nd->n", units[:200], units[200:]).tolist()}) < 150, "float32 is enough here"
+
+
+@settings(deadline=None, max_examples=20)
+@given(seed=st.integers(0, 1000))
+def test_what_changes_nothing(seed: int) -> None:
+    x, pairs = made(seed)
+    rng = np.random.default_rng(seed)
+    wide = x.astype(np.float64)
+    right = similarity(Arrays(wide), pairs=pairs, resamples=0)
+    rotation, _ = np.linalg.qr(rng.normal(size=(6, 6)))
+    order = rng.permutation(60)
+    shuffled = pairs_of(pairs.left[order], pairs.right[order], pairs.score[order])
+    cases = {
+        "rotation": (wide @ rotation, pairs),
+        "length": (wide * rng.uniform(0.1, 9, (30, 1)), pairs),
+        "sides": (wide, pairs_of(pairs.right, pairs.left, pairs.score)),
+        "order": (wide, shuffled),
+        "unit of the score": (wide, pairs_of(pairs.left, pairs.right, 3 * pairs.score + 1)),
+    }
+    for name, (vectors, given_pairs) in cases.items():
+        found = similarity(Arrays(vectors), pairs=given_pairs, resamples=0)
+        assert found["spearman"] == pytest.approx(right["spearman"], abs=1e-9), name
+        assert found["pearson"] == pytest.approx(right["pearson"], abs=1e-9), name
+
+
+def test_what_changes_something() -> None:
+    x, pairs = made()
+    plain = similarity(Arrays(x), pairs=pairs, resamples=0)
+    moved = similarity(Arrays(x + 1), pairs=pairs, resamples=0)
+    assert abs(moved["spearman"] - plain["spearman"]) > 0.01, "a shift"
+    bent = similarity(Arrays(x), pairs=pairs_of(pairs.left, pairs.right, np.exp(pairs.score)), resamples=0)
+    assert bent["spearman"] == plain["spearman"], "ranks are those of any rising function"
+    assert abs(bent["pearson"] - plain["pearson"]) > 1e-3
+    down = similarity(Arrays(x), pairs=pairs_of(pairs.left, pairs.right, -pairs.score), resamples=0)
+    assert down["spearman"] == pytest.approx(-plain["spearman"], abs=1e-12)
+
+
+# Scores ranked as text: PAPER.md 1.6 (b) ------------------------------------------------------------------------------
+
+WRITTEN = ("4", "4.0", "4.000", "3.8", "0", "0.000", "1e-06", "5.0", "10", "2.25")
+
+
+def made_of_texts(seed: int = 0, n_pairs: int = 80) -> tuple[np.ndarray, Pairs]:
+    """Vectors with cosines of both signs, and scores that are written in several ways."""
+    x, pairs = made(seed, n_pairs=n_pairs, offset=0)
+    texts = np.random.default_rng(seed).choice(WRITTEN, n_pairs).tolist()
+    return x, pairs_of(pairs.left, pairs.right, [float(text) for text in texts], texts)
+
+
+def short_cosines(seed: int) -> tuple[np.ndarray, Pairs, list[float]]:
+    """Pairs whose cosines have few digits, so that rounding changes none of their texts; they have ties."""
+    x, pairs = made_of_texts(seed)
+    n = len(pairs.left)
+    wanted = np.random.default_rng(seed).choice([-0.8, -0.6, -0.28, 0.28, 0.6, 0.8, 0.0], n)
+    x = np.zeros((n + 1, 2))
+    x[0, 0] = 1
+    x[1:] = [[25 * c, {0.8: 15, 0.6: 20, 0.28: 24, 0: 25}[abs(c)]] for c in wanted]
+    return x, pairs_of(np.zeros(n), np.arange(1, n + 1), pairs.score, pairs.score_texts), wanted.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_ranks_of_text_are_those_of_scipy_given_floats_and_strings(dtype: type) -> None:
+    """As the authors call it: ``spearmanr(list of floats, list of strings)``."""
+    apart = []
+    for seed in range(6):
+        x, pairs, right = short_cosines(seed)
+        x = x.astype(dtype).astype(np.float32)
+        found = similarity(Arrays(x), pairs=pairs, ranks="text", resamples=0)
+        assert pairs.score_texts is not None
+        wanted = stats.spearmanr(right, list(pairs.score_texts)).statistic
+        assert found["spearman"] == pytest.approx(wanted, abs=1e-9)
+        plain = similarity(Arrays(x), pairs=pairs, resamples=0)
+        assert plain["spearman"] == pytest.approx(stats.spearmanr(right, pairs.score).statistic, abs=1e-9)
+        assert found["pearson"] == plain["pearson"]
+        apart.append(abs(found["spearman"] - plain["spearman"]))
+    assert max(apart) > 0.05, "the two rankings must differ here"
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.floats(-1, 1), st.sampled_from(WRITTEN)), min_size=2, max_size=40))
+def test_codes_of_text_are_ranked_as_scipy_ranks_text(rows: list[tuple[float, str]]) -> None:
+    numbers, texts = (list(column) for column in zip(*rows, strict=True))
+    if len({str(number) for number in numbers}) < 2 or len(set(texts)) < 2:
+        return
+    ours = stats.spearmanr(text_codes(np.array(numbers)), text_codes(np.array(texts))).statistic
+    assert ours == pytest.approx(stats.spearmanr(numbers, texts).statistic, abs=1e-12)
+
+
+def test_the_order_of_text() -> None:
+    numbers = [-0.2, -0.1, 0.1, 1e-06, 0.5]
+    assert text_codes(np.array(numbers)).tolist() == [1, 0, 2, 4, 3]
+    assert text_codes(np.array(["4.0", "4", "10", "4"])).tolist() == [2, 1, 0, 1]
+
+
+def test_the_interval_of_text_is_that_of_its_ranks() -> None:
+    x, pairs, right = short_cosines(3)
+    found = similarity(Arrays(x), pairs=pairs, ranks="text", resamples=50, seed=4)
+    orders = [sorted(map(str, right)), sorted(pairs.score_texts or ())]
+    at = [
+        np.array([order.index(str(value)) for value in side], float)
+        for order, side in zip(orders, (right, pairs.score_texts or ()), strict=True)
+    ]
+    ends = np.quantile(resampled(*at, 50, 4), [0.025, 0.975])
+    assert (found["low"], found["high"]) == pytest.approx(tuple(ends), abs=1e-12)
+    plain = similarity(Arrays(x), pairs=pairs, resamples=50, seed=4)
+    assert (plain["low"], plain["high"]) != (found["low"], found["high"])
+
+
+def test_text_changes_nothing_where_numbers_are_written_alike_and_cosines_are_positive() -> None:
+    x, pairs = made(offset=3)
+    texts = [f"{score:.1f}" for score in pairs.score]
+    alike = pairs_of(pairs.left, pairs.right, pairs.score, texts)
+    assert cosines(x, pairs).min() > 1e-4
+    found = similarity(Arrays(x), pairs=alike, ranks="text")
+    assert found == similarity(Arrays(x), pairs=alike)
+
+
+def test_a_dataset_without_its_scores_as_text_has_no_value_and_names_one_that_has() -> None:
+    x, pairs = made()
+    found = similarity(Arrays(x), pairs=pairs, ranks="text")
+    assert {found[name] for name in ("spearman", "pearson", "low", "high")} == {None}
+    assert found["n"] == 60
+    assert "stsb-wolfe2022 has them: embstore build stsb-wolfe2022" in found["reason"]
+
+
+def test_pairs_whose_score_is_not_written_are_left_out_and_counted() -> None:
+    x, pairs, right = short_cosines(0)
+    texts = ["", *(pairs.score_texts or ())[1:]]
+    given_pairs = pairs_of(pairs.left, pairs.right, pairs.score, texts)
+    found = similarity(Arrays(x), pairs=given_pairs, ranks="text", resamples=0)
+    assert (found["n"], found["total"]) == (79, 80)
+    assert found["spearman"] == pytest.approx(stats.spearmanr(right[1:], texts[1:]).statistic, abs=1e-9)
+    assert similarity(Arrays(x), pairs=given_pairs, resamples=0)["n"] == 80

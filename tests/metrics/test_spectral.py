@@ -1,0 +1,172 @@
+"""Effective dimensions and the spectrum against singular values of the matrix itself."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metric_data import Arrays, centred
+from scipy.stats import entropy, ortho_group
+from synthetic import synthetic_store
+from test_isotropy import clouds, seeds, split
+
+from embstore.metrics.moments import ALL_EQUAL, TOO_FEW
+from embstore.metrics.spec import NotComputable
+from embstore.metrics.spectral import effective_rank, participation_ratio, spectrum
+
+VARIANTS = ("uncentred", "centred", "eigenvalues", "rankme")
+
+
+def singular_values(x: np.ndarray) -> np.ndarray:
+    return np.linalg.svd(x.astype(np.float64), compute_uv=False)
+
+
+def plain_rank(x: np.ndarray, variant: str) -> float:
+    values = singular_values(centred(x) if variant in ("centred", "eigenvalues") else x)
+    if variant == "eigenvalues":
+        values = values**2
+    if variant == "rankme":
+        shares = values / np.abs(values).sum() + 1e-7
+        return float(np.exp(-sum(p * np.log(p) for p in shares)))
+    return float(np.exp(entropy(values)))
+
+
+@settings(deadline=None)
+@given(clouds(min_dim=1), st.sampled_from(VARIANTS), st.data())
+def test_effective_rank_is_the_entropy_of_the_singular_values(x: np.ndarray, variant: str, data: st.DataObject) -> None:
+    found = effective_rank(split(x, data), variant=variant)
+    assert found["effective_rank"] == pytest.approx(plain_rank(x, variant), rel=1e-9)
+    assert (found["n"], found["reason"]) == (len(x), None)
+    assert found["effective_rank"] >= (1 if variant != "rankme" else 1 - 2e-7)
+
+
+@settings(deadline=None)
+@given(clouds(min_dim=1), st.data())
+def test_participation_ratio_is_that_of_the_eigenvalues(x: np.ndarray, data: st.DataObject) -> None:
+    values = singular_values(centred(x)) ** 2
+    found = participation_ratio(split(x, data))
+    assert found["participation_ratio"] == pytest.approx(values.sum() ** 2 / (values**2).sum(), rel=1e-9)
+    assert 1 <= found["participation_ratio"] <= min(x.shape[1], len(x) - 1) + 1e-9
+
+
+@settings(deadline=None)
+@given(clouds(min_dim=1), st.integers(1, 50), st.booleans(), st.data())
+def test_spectrum_is_the_squared_singular_values(x: np.ndarray, k: int, middle: bool, data: st.DataObject) -> None:
+    values = singular_values(centred(x) if middle else x) ** 2
+    found = spectrum(split(x, data), k=k, variant="centred" if middle else "uncentred")
+    shares = values / values.sum()
+    assert found["shares"] == pytest.approx(shares[:k], abs=1e-9)
+    assert found["top_share"] == pytest.approx(shares[:k].sum(), abs=1e-9)
+    divisor = len(x) - 1 if middle else len(x)
+    assert found["variances"] == pytest.approx(values[:k] / divisor, rel=1e-9, abs=1e-9 * values[0])
+    assert found["shares"] == sorted(found["shares"], reverse=True)
+
+
+def test_spectrum_is_scikit_learns() -> None:
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    x = np.random.default_rng(0).normal(size=(80, 12)) * np.arange(1, 13) + 3
+    pca = decomposition.PCA(svd_solver="full").fit(x)
+    found = spectrum(Arrays(x[:50], x[50:]), k=12)
+    assert found["shares"] == pytest.approx(pca.explained_variance_ratio_, abs=1e-9)
+    assert found["variances"] == pytest.approx(pca.explained_variance_, rel=1e-9)
+
+
+def test_the_numbers_of_the_reference() -> None:
+    """From the project's metrics_reference.json: brute force in float64, outside embstore."""
+    i, j = np.mgrid[0:12, 0:5]
+    x = np.sin(0.9 * (i + 1) * (j + 1) + 0.37 * (i + 1) ** 2) + 3 * (j == 2)
+    data = Arrays(x[:5], x[5:])
+    ranks = {variant: effective_rank(data, variant=variant)["effective_rank"] for variant in VARIANTS}
+    assert ranks["centred"] == pytest.approx(4.906440469268532, abs=1e-9)
+    assert ranks["uncentred"] == pytest.approx(3.924429663095983, abs=1e-9)
+    assert ranks["eigenvalues"] == pytest.approx(4.632285619742811, abs=1e-9)
+    assert participation_ratio(data)["participation_ratio"] == pytest.approx(4.303068582445421, abs=1e-9)
+    assert spectrum(data, k=1)["top_share"] == pytest.approx(0.34277682377642227, abs=1e-9)
+    assert spectrum(data, k=1, variant="uncentred")["top_share"] == pytest.approx(0.8047852537055075, abs=1e-9)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_dimensions_without_variance_add_nothing(variant: str) -> None:
+    """From second moments their singular values come as sqrt(eps), which would add 1e-4 and more to the entropy."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 4)) @ rng.normal(size=(4, 100))  # rank 4 in 100 dimensions
+    assert effective_rank(Arrays(x), variant=variant)["effective_rank"] == pytest.approx(
+        plain_rank(x, variant), rel=1e-9
+    )
+    few = rng.normal(size=(7, 300)) + 2
+    assert effective_rank(Arrays(few), variant=variant)["effective_rank"] == pytest.approx(
+        plain_rank(few, variant), rel=1e-9
+    )
+
+
+def test_known_ranks() -> None:
+    cross = np.concatenate([np.eye(5), -np.eye(5)])
+    for variant in VARIANTS:
+        assert effective_rank(Arrays(cross), variant=variant)["effective_rank"] == pytest.approx(5, abs=1e-4)
+    assert participation_ratio(Arrays(cross))["participation_ratio"] == pytest.approx(5)
+    assert spectrum(Arrays(cross), k=3)["shares"] == pytest.approx([0.2] * 3)
+    line = np.outer(np.arange(6.0), [1, 2, 2])
+    assert effective_rank(Arrays(line))["effective_rank"] == pytest.approx(1)
+    assert participation_ratio(Arrays(line))["participation_ratio"] == pytest.approx(1)
+    assert spectrum(Arrays(line), k=3)["shares"] == pytest.approx([1, 0, 0])
+
+
+@settings(deadline=None)
+@given(clouds(min_n=3), seeds)
+def test_what_changes_nothing(x: np.ndarray, seed: int) -> None:
+    """Rotation, order and one scale for all, for each; a shift, for what is centred."""
+    rng = np.random.default_rng(seed)
+    wide = x.astype(np.float64)
+    turned = 30 * rng.permutation(wide) @ ortho_group.rvs(x.shape[1], random_state=seed)
+    moved = turned + rng.normal(size=x.shape[1]) * np.abs(wide).max()
+    for variant in VARIANTS:
+        before = effective_rank(Arrays(wide), variant=variant)["effective_rank"]
+        changed = moved if variant in ("centred", "eigenvalues") else turned
+        assert effective_rank(Arrays(changed), variant=variant)["effective_rank"] == pytest.approx(before, rel=1e-8)
+    before = participation_ratio(Arrays(wide))["participation_ratio"]
+    assert participation_ratio(Arrays(moved))["participation_ratio"] == pytest.approx(before, rel=1e-8)
+    assert spectrum(Arrays(moved), k=5)["shares"] == pytest.approx(spectrum(Arrays(wide), k=5)["shares"], abs=1e-9)
+
+
+def test_what_changes_something() -> None:
+    x = np.random.default_rng(0).normal(size=(60, 8))
+    for variant in ("uncentred", "rankme"):
+        with_mean, without = (effective_rank(Arrays(y), variant=variant)["effective_rank"] for y in (x + 9, x))
+        assert with_mean < without / 1.5
+    uncentred = [spectrum(Arrays(y), k=1, variant="uncentred")["top_share"] for y in (x + 9, x)]
+    assert uncentred[0] > 0.9 > uncentred[1]
+    assert participation_ratio(Arrays(x * [9, *[1] * 7]))["participation_ratio"] < 2
+
+
+@pytest.mark.parametrize("metric", [participation_ratio, effective_rank, spectrum])
+@pytest.mark.parametrize("x", [np.zeros((0, 3)), np.ones((1, 3))])
+def test_nothing_of_fewer_than_two(metric: object, x: np.ndarray) -> None:
+    with pytest.raises(NotComputable, match=TOO_FEW):
+        metric(Arrays(x.astype(np.float32)))
+
+
+def test_equal_vectors_have_no_variance() -> None:
+    x = np.full((9, 4), 0.1, np.float32)
+    for metric, options in ((participation_ratio, {}), (spectrum, {}), (effective_rank, {"variant": "centred"}),
+                             (effective_rank, {"variant": "eigenvalues"})):  # fmt: skip
+        with pytest.raises(NotComputable, match=ALL_EQUAL):
+            metric(Arrays(x[:4], x[4:]), **options)
+    assert effective_rank(Arrays(x))["effective_rank"] == pytest.approx(1)
+    for options in ({"variant": "uncentred"}, {"variant": "rankme"}):
+        with pytest.raises(NotComputable, match="all vectors are zero"):
+            effective_rank(Arrays(np.zeros((3, 4))), **options)
+    with pytest.raises(NotComputable, match="all vectors are zero"):
+        spectrum(Arrays(np.zeros((3, 4))), variant="uncentred")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_through_a_store(tmp_path: object, dtype: str) -> None:
+    made = synthetic_store(tmp_path, n=30, dim=6, dtype=dtype, n_shards=3)
+    x = made.layer(1)
+    for variant in VARIANTS:
+        [row] = made.store.query("effective-rank", layers=1, variant=variant)
+        assert row["effective_rank"] == pytest.approx(plain_rank(x, variant), rel=1e-9)
+    [row] = made.store.query("spectrum", layers=1, k=2)
+    values = singular_values(centred(x)) ** 2
+    assert row["shares"] == pytest.approx(values[:2] / values.sum(), abs=1e-9)
+    [row] = made.store.query("participation-ratio", layers=1, where="text = 'text1'")
+    assert (row["participation_ratio"], row["n"], row["reason"]) == (None, 1, TOO_FEW)

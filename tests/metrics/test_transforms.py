@@ -1,0 +1,278 @@
+"""Transforms against plain fits, step by step, on whole arrays in float64."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from metric_data import Arrays, centred, mean_cosine
+from scipy.linalg import fractional_matrix_power
+from scipy.stats import zscore
+from synthetic import synthetic_store
+from test_isotropy import split
+
+from embstore.errors import UnknownNameError, UsageError
+from embstore.layerdata import TransformedLayer
+from embstore.metrics.cosine import anisotropy
+from embstore.metrics.spec import NotComputable
+from embstore.metrics.transforms import fit, parse_transforms
+
+
+def plain(x: np.ndarray, *names: str) -> np.ndarray:
+    """Apply each step to the array itself, with the components from its own singular values."""
+    x = x.astype(np.float64)
+    for name in names:
+        kind, _, argument = name.partition(":")
+        mean = x.mean(axis=0)
+        y = x - mean
+        _, values, components = np.linalg.svd(y, full_matrices=False)
+        if kind == "center":
+            x = y
+        elif kind == "standardize":
+            std = x.std(axis=0)
+            x = np.where(std > 1e-9, y / np.where(std > 1e-9, std, 1), 0)
+        elif kind == "abtt":
+            top = components[: int(argument)]
+            x = y - y @ top.T @ top
+        elif kind == "abtt-original":
+            top = components[: int(argument)]
+            x = y - x @ top.T @ top
+        elif kind == "drop":
+            x = np.delete(x, [int(dim) for dim in argument.split(",")], axis=1)
+        else:
+            used = values > 1e-6 * values[0]
+            x = y @ (components[used].T / values[used]) @ components[used] * np.sqrt(len(x) - 1)
+    return x
+
+
+def transformed(data: Arrays, *names: str) -> TransformedLayer:
+    affine = fit(data, parse_transforms(names))
+    return TransformedLayer(data, affine, affine.dim)
+
+
+def after(data: Arrays, *names: str) -> np.ndarray:
+    return np.concatenate(list(transformed(data, *names).map(lambda block: block)))
+
+
+def assert_same(found: np.ndarray, wanted: np.ndarray) -> None:
+    assert found.shape == wanted.shape
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9 * max(np.abs(wanted).max(), 1e-300))
+
+
+STEPS = ("center", "standardize", "abtt:1", "abtt:2", "abtt-original:1", "abtt-original:3", "drop:0", "drop:2,1",
+         "whiten")  # fmt: skip
+
+
+@st.composite
+def clouds(draw: st.DrawFn) -> np.ndarray:
+    """Clouds with so many vectors and dimensions that four steps leave something."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, dim = draw(st.integers(20, 60)), draw(st.integers(14, 16))
+    x = rng.normal(size=(n, dim)) * np.geomspace(1, draw(st.sampled_from([3.0, 100.0])), dim)
+    x += draw(st.sampled_from([0.0, 5.0, 100.0]))
+    stored = x.astype(draw(st.sampled_from([np.float16, np.float32])))
+    return stored.astype(np.float32)
+
+
+@settings(deadline=None)
+@given(clouds(), st.lists(st.sampled_from(STEPS), min_size=1, max_size=4), st.data())
+def test_any_chain_is_its_steps_one_after_the_other(x: np.ndarray, names: list[str], data: st.DataObject) -> None:
+    whitened = [name == "whiten" for name in names]
+    # Once whitened there are no first components: all directions are alike, and the choice is arbitrary.
+    assume(not any(any(whitened[:place]) and "abtt" in name for place, name in enumerate(names)))
+    for place in np.flatnonzero(whitened):
+        values = np.linalg.svd(centred(plain(x, *names[:place])), compute_uv=False)
+        # From second moments a direction has 1e-16 (σ₁/σ)² of relative error, and whitening makes each as long as any.
+        assume(not np.any((values > 1e-10 * values[0]) & (values < 1e-3 * values[0])))
+    assert_same(after(split(x, data), *names), plain(x, *names))
+
+
+@pytest.mark.parametrize("name", STEPS)
+@pytest.mark.parametrize("n", [4, 40])
+def test_each_step_alone_with_fewer_vectors_than_dimensions_and_more(name: str, n: int) -> None:
+    x = (np.random.default_rng(1).normal(size=(n, 9)) * np.arange(1, 10) + 4).astype(np.float32)
+    if n == 4 and name.endswith(":3"):
+        with pytest.raises(NotComputable, match="abtt-original:3 removes everything: the centred vectors have rank 3"):
+            after(Arrays(x), name)
+        return
+    assert_same(after(Arrays(x[:3], x[3:]), name), plain(x, name))
+
+
+def test_standardize_is_scipys_zscore_and_whiten_the_inverse_square_root_of_the_covariance() -> None:
+    x = np.random.default_rng(2).normal(size=(50, 6)) @ np.random.default_rng(3).normal(size=(6, 6)) + 3
+    assert_same(after(Arrays(x), "standardize"), zscore(x, axis=0))
+    assert_same(after(Arrays(x), "whiten"), centred(x) @ fractional_matrix_power(np.cov(x.T), -0.5))
+    np.testing.assert_allclose(np.cov(after(Arrays(x), "whiten").T), np.eye(6), atol=1e-12)
+
+
+def test_cosines_of_whitened_vectors_are_those_of_scikit_learn() -> None:
+    """PCA(whiten=True) differs by a rotation, which no cosine sees."""
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    x = np.random.default_rng(2).normal(size=(60, 7)) * np.arange(1, 8) + 2
+    ours, theirs = after(Arrays(x), "whiten"), decomposition.PCA(whiten=True, svd_solver="full").fit_transform(x)
+    np.testing.assert_allclose(ours @ ours.T, theirs @ theirs.T, atol=1e-9)
+
+
+def test_the_two_variants_of_all_but_the_top_differ_by_one_vector() -> None:
+    x = np.random.default_rng(4).normal(size=(40, 8)) * np.arange(1, 9) + 6
+    apart = after(Arrays(x), "abtt:2") - after(Arrays(x), "abtt-original:2")
+    assert np.linalg.norm(apart[0]) > 1
+    np.testing.assert_allclose(apart, np.broadcast_to(apart[0], apart.shape), atol=1e-11)
+    assert mean_cosine(after(Arrays(x), "abtt:2")) != pytest.approx(mean_cosine(after(Arrays(x), "abtt-original:2")))
+
+
+def test_the_number_of_the_reference() -> None:
+    """From the project's metrics_reference.json: brute force in float64, outside embstore."""
+    i, j = np.mgrid[0:12, 0:5]
+    x = np.sin(0.9 * (i + 1) * (j + 1) + 0.37 * (i + 1) ** 2) + 3 * (j == 2)
+    found = anisotropy(transformed(Arrays(x[:5], x[5:]), "abtt:1"))
+    assert found["anisotropy"] == pytest.approx(-0.08515864566776482, abs=1e-9)
+
+
+def test_abtt_of_nothing_is_center() -> None:
+    x = np.random.default_rng(4).normal(size=(40, 8)) + 6
+    for name in ("abtt:0", "abtt-original:0"):
+        assert_same(after(Arrays(x), name), centred(x))
+
+
+def test_a_rogue_dimension_costs_no_digits() -> None:
+    """One dimension a million times the others, as after GPT-2's blocks but worse; the rest is scaled afterwards."""
+    x = np.random.default_rng(5).normal(size=(300, 20))
+    x[:, 7] = 1e6 * x[:, 7] + 1e6
+    for names in (["abtt:1", "standardize"], ["abtt:1", "drop:7", "whiten"], ["standardize", "abtt:1", "standardize"]):
+        found, wanted = after(Arrays(x[:100], x[100:]), *names), plain(x, *names)
+        kept = [dim for dim in range(found.shape[1]) if names[0] != "abtt:1" or dim != 7]
+        np.testing.assert_allclose(found[:, kept], wanted[:, kept], rtol=0, atol=1e-7)
+
+
+def test_a_transformed_layer_is_centred_like_the_centred_variant() -> None:
+    x = (np.random.default_rng(6).normal(size=(60, 12)) + 3).astype(np.float32)
+    data = Arrays(x[:20], x[20:])
+    wanted = anisotropy(data, variant="centred")["anisotropy"]
+    assert anisotropy(transformed(data, "center"))["anisotropy"] == pytest.approx(wanted, abs=1e-12)
+    assert wanted == pytest.approx(mean_cosine(centred(x)), abs=1e-12)
+
+
+def test_center_and_drop_read_no_vector_and_a_chain_reads_as_often_as_it_must() -> None:
+    x = np.random.default_rng(6).normal(size=(60, 12))
+    for names, n_reads in (
+        (["center"], 0), (["drop:1", "center", "drop:2"], 0), (["center", "abtt:3"], 1),
+        (["drop:1", "standardize", "abtt:3", "center", "drop:0"], 1), (["abtt:2", "standardize", "whiten"], 2),
+    ):  # fmt: skip
+        data = Arrays(x)
+        fit(data, parse_transforms(names))
+        assert data.n_reads == n_reads, names
+
+
+def test_what_is_dropped_leaves_the_rest_exactly_as_it_is() -> None:
+    x = np.random.default_rng(6).normal(size=(30, 6)).astype(np.float32)
+    x[3, [0, 2, 3, 5]] = 1e-30  # tiny, and still a direction
+    np.testing.assert_array_equal(after(Arrays(x), "drop:4,1"), x[:, [0, 2, 3, 5]])
+    np.testing.assert_array_equal(after(Arrays(x), "drop:1", "drop:3,3"), x[:, [0, 2, 3, 5]])  # 4 became 3
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e-20, 3.3333, 1e20])
+@pytest.mark.parametrize("n", [1, 2, 3, 1000])
+def test_equal_vectors_become_exactly_zero(value: float, n: int) -> None:
+    x = np.full((n, 5), value, np.float32)
+    assert not after(Arrays(x[:1], x[1:]), "center").any()
+    assert not after(Arrays(x[:1], x[1:]), "center", "drop:1").any()
+
+
+def test_a_vector_that_is_the_mean_has_no_direction() -> None:
+    x = np.random.default_rng(6).normal(size=(30, 6))
+    x = np.concatenate([x + 0.1, 0.2 - (x + 0.1), np.full((1, 6), 0.1)])
+    for names in (["center"], ["standardize"], ["whiten"], ["abtt:2"]):
+        found = anisotropy(transformed(Arrays(x), *names))
+        assert (found["n"], found["n_zero"]) == (60, 1), names
+
+
+def test_dimensions_and_directions_without_variance_become_zero_and_are_noted() -> None:
+    x = np.random.default_rng(6).normal(size=(30, 6)).astype(np.float32)
+    x[:, 2] = 0.1
+    data = Arrays(x[:7], x[7:])
+    affine = fit(data, parse_transforms(["standardize"]))
+    assert affine.notes == ("standardize: 1 of 6 dimensions have no variance and become 0",)
+    assert_same(affine(x), plain(x, "standardize"))
+    assert not affine(x)[:, 2].any()
+    affine = fit(data, parse_transforms(["abtt:1", "whiten"]))
+    assert affine.notes == ("whiten: 2 of 6 directions have no variance; become 0",)
+    eigenvalues = np.linalg.eigvalsh(np.cov(affine(x).T))
+    assert eigenvalues == pytest.approx([0, 0, 1, 1, 1, 1], abs=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["abtt:6"], "abtt:6 removes everything: the centred vectors have rank 6"),
+        (["abtt-original:600"], "abtt-original:600 removes everything: the centred vectors have rank 6"),
+        (["drop:0", "abtt:5"], "abtt:5 removes everything: the centred vectors have rank 5"),
+        (["abtt:4", "abtt:2"], "abtt:2 removes everything: the centred vectors have rank 2"),
+        (["drop:0,1,2,3,4,5"], "drop:0,1,2,3,4,5 removes everything"),
+        (["drop:2,6,9"], "drop:2,6,9: there is no dimension 6, 9; those of the vectors are 0 to 5"),
+        (["drop:0", "drop:5"], "drop:5: there is no dimension 5; those of the vectors are 0 to 4"),
+    ],
+)
+def test_what_removes_everything_is_refused(names: list[str], said: str) -> None:
+    x = np.random.default_rng(6).normal(size=(30, 6)) + 4
+    with pytest.raises(NotComputable, match=said):
+        fit(Arrays(x), parse_transforms(names))
+
+
+@pytest.mark.parametrize("name", ["standardize", "whiten", "abtt:0", "abtt:1", "abtt-original:1"])
+@pytest.mark.parametrize("n", [1, 5])
+def test_equal_vectors_have_nothing_left(name: str, n: int) -> None:
+    with pytest.raises(NotComputable, match=f"{name} removes everything"):
+        fit(Arrays(np.full((n, 3), 0.1, np.float32)), parse_transforms([name]))
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_no_vectors_fit_nothing(name: str) -> None:
+    with pytest.raises(NotComputable, match="no vectors"):
+        fit(Arrays(np.zeros((0, 4))), parse_transforms([name]))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["abtt", "abtt:", "abtt:x", "abtt:-1", "abtt:1.5", "abtt:1,2", "abtt-original:²", "drop", "drop:", "drop:1,,2",
+     "drop:-1", "drop:a", "center:1", "whiten:2", "standardize:"],
+)  # fmt: skip
+def test_an_argument_that_is_none(name: str) -> None:
+    kind = name.partition(":")[0]
+    with pytest.raises(UsageError, match=f"the transform {kind} (needs|takes)"):
+        parse_transforms([name])
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("centre", "center"), ("abt:3", "abtt"), ("standardise", "standardize"), ("whitened", "whiten")]
+)
+def test_an_unknown_transform_names_the_nearest(name: str, near: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"unknown transform '{name.partition(':')[0]}'.*Did you mean '{near}'"):
+        parse_transforms(["center", name])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_through_a_store(tmp_path: object, dtype: str) -> None:
+    made = synthetic_store(tmp_path, n=50, dim=9, dtype=dtype, n_shards=3)
+    for names in (["center"], ["abtt:2"], ["drop:0,3", "standardize", "abtt-original:1"], ["whiten"]):
+        for layer in (0, 3):
+            x = made.layer(layer)
+            [row] = made.store.query("anisotropy", layers=layer, transforms=names)
+            assert row["anisotropy"] == pytest.approx(mean_cosine(plain(x, *names)), abs=1e-9)
+            assert (row["transform"], row["n"]) == (" ".join(names), 50)
+            some = x[["1" in text for text in made.texts]]  # fitted on these alone
+            found = made.store.query("norms", layers=layer, transforms=names, where="text like '%1%'", top=2)
+            wanted = np.linalg.norm(plain(some, *names), axis=1)
+            assert found["mean"][0] == pytest.approx(wanted.mean(), rel=1e-9)
+            assert found["max"][0] == pytest.approx(wanted.max(), rel=1e-9)
+
+
+def test_a_layer_that_cannot_be_transformed_says_why_in_its_row(tmp_path: object) -> None:
+    vectors = np.random.default_rng(0).normal(size=(2, 12, 4))
+    vectors[0] = vectors[0][:, :1]  # rank 1
+    made = synthetic_store(tmp_path, n=12, dim=4, n_blocks=1, top_form=None, vectors=vectors)
+    first, second = made.store.query("isoscore", transforms="abtt:1")
+    assert (first["isoscore"], first["reason"]) == (None, "abtt:1 removes everything: the centred vectors have rank 1")
+    assert (second["isoscore"] > 0, second["reason"]) == (True, None)
+    found = made.store.query("norms", transforms="whiten", top=1)
+    assert found.notes[0] == "toy.word.last layer 0: whiten: 3 of 4 directions have no variance; become 0."

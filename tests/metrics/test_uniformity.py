@@ -1,0 +1,199 @@
+"""Uniformity and alignment against their definitions written out, and where there is none."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from metric_data import Arrays
+from scipy.spatial.distance import pdist
+from scipy.special import hyp0f1
+from scipy.stats import ortho_group
+from synthetic import Synthetic
+
+from embstore.metrics import uniformity as family
+from embstore.metrics.data import Pairs
+from embstore.metrics.uniformity import alignment, uniformity
+from embstore.space import Unit
+from embstore.storage.tables import write_dataset
+from embstore.text import item_id
+
+Make = Callable[..., Synthetic]
+seeds = st.integers(0, 2**32 - 1)
+
+
+def units(x: np.ndarray) -> np.ndarray:
+    wide = x.astype(np.float64)
+    return wide / np.linalg.norm(wide, axis=1, keepdims=True)
+
+
+def plain_uniformity(x: np.ndarray, t: float) -> float:
+    """The official code: torch.pdist(x).pow(2).mul(-t).exp().mean().log(), in float64 by scipy."""
+    return float(np.log(np.exp(-t * pdist(units(x)) ** 2).mean()))
+
+
+def pairs_of(left: list[int], right: list[int], score: list[float]) -> Pairs:
+    names = tuple(map(str, left)), tuple(map(str, right))
+    return Pairs(np.array(left, np.int64), np.array(right, np.int64), np.array(score, np.float64), *names)
+
+
+@st.composite
+def clouds(draw: st.DrawFn) -> np.ndarray:
+    rng = np.random.default_rng(draw(seeds))
+    x = rng.normal(size=(draw(st.integers(2, 50)), draw(st.integers(2, 20)))) + draw(st.sampled_from([0.0, 1.0, 30.0]))
+    return x.astype(draw(st.sampled_from([np.float32, np.float64])))
+
+
+@settings(deadline=None, max_examples=60)
+@given(clouds(), st.sampled_from([0.1, 2.0, 5.0]), st.integers(1, 60))
+def test_uniformity_is_its_definition_in_blocks_of_any_size(x: np.ndarray, t: float, rows: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(family, "_ROWS", rows)
+        found = uniformity(Arrays(x[:1], x[1:]), t=t)
+    assert found["uniformity"] == pytest.approx(plain_uniformity(x, t), abs=1e-9)
+    assert (found["n"], found["n_zero"], found["reason"]) == (len(x), 0, None)
+
+
+def test_uniformity_over_several_blocks() -> None:
+    x = np.random.default_rng(0).normal(size=(2500, 12))
+    assert uniformity(Arrays(x))["uniformity"] == pytest.approx(plain_uniformity(x, 2.0), abs=1e-9)
+
+
+@settings(deadline=None, max_examples=30)
+@given(clouds(), seeds)
+def test_neither_a_rotation_nor_lengths_nor_the_order_matter_to_uniformity(x: np.ndarray, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(x.astype(np.float64) * rng.uniform(0.01, 100, (len(x), 1)))
+    y = y @ ortho_group.rvs(x.shape[1], random_state=seed)
+    assert uniformity(Arrays(y))["uniformity"] == pytest.approx(uniformity(Arrays(x))["uniformity"], abs=1e-9)
+
+
+def test_a_mean_pulls_uniformity_up() -> None:
+    x = np.random.default_rng(1).normal(size=(200, 10))
+    assert uniformity(Arrays(x + 5))["uniformity"] > uniformity(Arrays(x))["uniformity"] + 1
+
+
+def test_an_even_spread_has_the_value_that_the_explanation_states() -> None:
+    """−2t + ln 0F1(; m/2; t²) on the sphere in R^m."""
+    x = np.random.default_rng(2).normal(size=(1500, 768))
+    wanted = -4 + math.log(hyp0f1(384, 4))
+    assert wanted == pytest.approx(-3.98958, abs=1e-5)
+    assert uniformity(Arrays(x))["uniformity"] == pytest.approx(wanted, abs=1e-3)
+
+
+def test_terms_that_vanish_in_float64_have_a_logarithm() -> None:
+    x = np.array([[1.0, 0], [0, 1], [-1, 0]])
+    found = uniformity(Arrays(x), t=1e4)["uniformity"]  # two pairs at a squared distance of 2, one at 4
+    assert found == pytest.approx(-2e4 + math.log(2 / 3), abs=1e-8)
+
+
+@pytest.mark.parametrize("n", [2, 3, 1500])
+def test_equal_directions_have_a_uniformity_of_zero(n: int) -> None:
+    x = np.outer(np.arange(1, n + 1), [0.3, 0.1, 0.7]).astype(np.float32)
+    found = uniformity(Arrays(x))["uniformity"]
+    assert found == pytest.approx(0, abs=1e-9)
+    assert found <= 0
+
+
+def test_zero_vectors_are_left_out_of_uniformity_and_counted() -> None:
+    x = np.random.default_rng(3).normal(size=(20, 4))
+    found = uniformity(Arrays(x[:5], np.zeros((3, 4)), x[5:]))
+    assert found == pytest.approx(uniformity(Arrays(x)) | {"n_zero": 3})
+
+
+@pytest.mark.parametrize("x", [np.zeros((0, 3)), np.ones((1, 3)), np.zeros((4, 3)), np.diag([1.0, 0, 0])])
+def test_fewer_than_two_directions_have_no_uniformity(x: np.ndarray) -> None:
+    found = uniformity(Arrays(x))
+    assert (found["uniformity"], found["reason"]) == (None, "fewer than two non-zero vectors")
+    assert found["n"] + found["n_zero"] == len(x)
+
+
+@settings(deadline=None, max_examples=60)
+@given(clouds(), seeds, st.sampled_from([1.0, 2.0, 3.5]))
+def test_alignment_is_its_definition(x: np.ndarray, seed: int, alpha: float) -> None:
+    rng = np.random.default_rng(seed)
+    ids = rng.permutation(1000)[: len(x)]
+    left, right = rng.integers(0, len(x), (2, 30))
+    score = rng.integers(0, 6, 30).astype(float)
+    score[0] = 5
+    found = alignment(Arrays(x, ids=ids), pairs=pairs_of(ids[left].tolist(), ids[right].tolist(), score), alpha=alpha)
+    u = units(x)
+    powers = [math.dist(u[a], u[b]) ** alpha for a, b, value in zip(left, right, score, strict=True) if value >= 4]
+    assert found["alignment"] == pytest.approx(sum(powers) / len(powers), abs=1e-12)
+    n = len(powers)
+    assert found == {
+        "alignment": found["alignment"], "n": n, "total": n, "coverage": 1, "n_zero": 0, "reason": None
+    }  # fmt: skip
+
+
+@settings(deadline=None, max_examples=25)
+@given(clouds(), seeds)
+def test_neither_a_rotation_nor_lengths_matter_to_alignment(x: np.ndarray, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    y = x.astype(np.float64) * rng.uniform(0.01, 100, (len(x), 1)) @ ortho_group.rvs(x.shape[1], random_state=seed)
+    pairs = pairs_of(*rng.integers(0, len(x), (2, 20)).tolist(), [5.0] * 20)
+    before, after = (alignment(Arrays(z), pairs=pairs)["alignment"] for z in (x, y))
+    assert after == pytest.approx(before, abs=1e-9)
+
+
+def test_a_shift_changes_alignment() -> None:
+    x = np.random.default_rng(4).normal(size=(10, 4))
+    pairs = pairs_of([0, 1, 2], [3, 4, 5], [5.0] * 3)
+    assert alignment(Arrays(x + 5), pairs=pairs)["alignment"] < alignment(Arrays(x), pairs=pairs)["alignment"] / 2
+
+
+def test_pairs_without_vectors_are_counted() -> None:
+    x = np.array([[1.0, 0], [0, 2], [0, 0]])
+    pairs = pairs_of([0, 0, 0, 7, 0, 0], [1, 2, 9, 8, 0, 1], [5, 5, 5, 4, 3.9, math.nan])
+    found = alignment(Arrays(x), pairs=pairs)
+    assert found == {"alignment": pytest.approx(2), "n": 1, "total": 4, "coverage": 0.25, "n_zero": 1, "reason": None}
+    found = alignment(Arrays(x), pairs=pairs, missing="error")
+    assert (found["alignment"], found["reason"]) == (None, "3 of 4 pairs have no distance (missing: error)")
+
+
+def test_no_pair_to_align() -> None:
+    x = np.array([[1.0, 0], [0, 0]])
+    found = alignment(Arrays(x), pairs=pairs_of([0], [0], [5.0]), min_score=5.1)
+    assert (found["alignment"], found["coverage"], found["reason"]) == (
+        None,
+        None,
+        "no pair has a score of 5.1 or more",
+    )
+    for other in (1, 7):
+        found = alignment(Arrays(x), pairs=pairs_of([0], [other], [5.0]))
+        assert (found["alignment"], found["n"], found["total"]) == (None, 0, 1)
+        assert found["reason"] == "no pair has two non-zero vectors"
+    found = alignment(Arrays(np.empty((0, 3))), pairs=pairs_of([0], [1], [5.0]))
+    assert (found["alignment"], found["reason"]) == (None, "no pair has two non-zero vectors")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_uniformity_through_a_store(make_store: Make, dtype: str) -> None:
+    made = make_store(n=50, dim=6, n_blocks=1, top_form=None, dtype=dtype)
+    for row in made.store.query("uniformity", t=3.0):
+        assert row["uniformity"] == pytest.approx(plain_uniformity(made.layer(row["layer"]), 3.0), abs=1e-9)
+        assert row["n"] == 50
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_alignment_through_a_store(make_store: Make, dtype: str) -> None:
+    made = make_store(n=30, dim=6, n_blocks=1, top_form=None, dtype=dtype)
+    rng = np.random.default_rng(5)
+    texts = [*made.texts, "not embedded"]
+    left, right = ([texts[place] for place in rng.integers(0, 31, 40)] for _ in range(2))
+    score = rng.integers(0, 11, 40) / 2
+    ids = [[item_id(Unit.WORD, text) for text in side] for side in (left, right)]
+    columns = {"item_id": ids[0], "text": left, "item_id_2": ids[1], "text_2": right, "score": score.tolist()}
+    write_dataset(made.paths, "rg65", "word pairs", Unit.WORD, columns)
+    rows = made.store.query("alignment", dataset="rg65", min_score=3.0)
+    assert [row["layer"] for row in rows] == [0, 1]
+    positive = [(a, b) for a, b, value in zip(left, right, score, strict=True) if value >= 3]
+    used = [(a, b) for a, b in positive if "not embedded" not in (a, b)]
+    assert len(used) < len(positive)
+    for row in rows:
+        of = dict(zip(made.texts, units(made.layer(row["layer"])), strict=True))
+        assert row["alignment"] == pytest.approx(np.mean([math.dist(of[a], of[b]) ** 2 for a, b in used]), abs=1e-9)
+        assert (row["dataset"], row["n"], row["total"]) == ("rg65", len(used), len(positive))
+    assert "not embedded" in " ".join(rows.notes)

@@ -1,0 +1,236 @@
+"""Where datasets are kept, downloads, local copies, and the list."""
+
+import gc
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from dataset_files import FILES, RG65, Server, look_alike, put, serving
+
+from embstore import Store
+from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.sources import DATASETS, add_dataset, fetch_dataset, missing_datasets, open_source
+from embstore.sources.cache import data_folder
+from embstore.sources.specs import DataFile
+
+if TYPE_CHECKING:
+    from embstore.report import Progress
+
+LISTED = {row["name"]: row for row in Store.datasets()}
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    with serving(monkeypatch) as server:
+        for name in ("rg65", "stsb", "stsb-wolfe2022"):
+            spec = look_alike(monkeypatch, name, address=server.address)
+            assert isinstance(spec.content, DataFile)
+            server.files[spec.content.name] = FILES[name]
+        yield server
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_the_folder_is_the_variables_else_the_platforms(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert data_folder() == tmp_path / "data"
+    monkeypatch.delenv("EMBSTORE_DATA")
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name, appauthor: tmp_path / name)
+    assert data_folder() == tmp_path / "embstore" / "datasets"
+    monkeypatch.setenv("EMBSTORE_DATA", "")
+    assert data_folder() == tmp_path / "embstore" / "datasets"
+
+
+def test_a_download_is_kept_and_not_repeated(server: Server, data: Path) -> None:
+    assert fetch_dataset("rg65") == data / "rg65.csv"
+    assert (data / "rg65.csv").read_bytes() == RG65
+    assert fetch_dataset("rg65") == data / "rg65.csv"
+    assert server.asked == ["rg65.csv"]
+    assert len(list(open_source("rg65").rows())) == 3
+    assert [path.name for path in data.iterdir()] == ["rg65.csv"]
+
+
+def test_two_readings_share_one_download(server: Server) -> None:
+    assert fetch_dataset("stsb") == fetch_dataset("stsb-wolfe2022")
+    assert server.asked == ["sts-test.csv"]
+
+
+def test_a_file_that_was_altered_is_downloaded_again(server: Server, data: Path) -> None:
+    fetch_dataset("rg65")
+    (data / "rg65.csv").write_bytes(b"altered")
+    fetch_dataset("rg65")
+    assert (data / "rg65.csv").read_bytes() == RG65
+    assert len(server.asked) == 2
+
+
+def test_the_progress_ends_with_the_size(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    big = b"".join(b"a%d;b%d;%d\n" % (i, i, i) for i in range(5_000))
+    look_alike(monkeypatch, "rg65", big, server.address)
+    server.files["rg65.csv"] = big
+    told: list[Progress] = []
+    Store.fetch_datasets("rg65", told.append)
+    assert {(one.stage, one.subject, one.total) for one in told} == {("fetch", "rg65", len(big))}
+    done = [one.done for one in told]
+    assert done == sorted(set(done))
+    assert len(done) > 10
+    assert (told[-1].done, told[-1].share) == (len(big), 1.0)
+
+
+def test_another_file_is_not_kept(server: Server, data: Path) -> None:
+    server.files["rg65.csv"] = b"a page that says: log in"
+    with pytest.raises(SourceError, match=r"gave another file .* not kept.* embstore datasets add rg65") as caught:
+        fetch_dataset("rg65")
+    assert sha256(RG65) in str(caught.value)
+    assert sha256(b"a page that says: log in") in str(caught.value)
+    assert f"{server.address}/rg65.csv" in str(caught.value)
+    assert not data.exists()
+
+
+def test_what_is_not_there_says_how_to_get_it_by_hand(server: Server, data: Path) -> None:
+    server.files.clear()
+    with pytest.raises(SourceError, match="the server says 404 Not Found") as caught:
+        fetch_dataset("rg65")
+    for part in (f"{server.address}/rg65.csv", "embstore datasets add rg65 rg65.csv", str(data / "rg65.csv")):
+        assert part in str(caught.value)
+    assert not data.exists()
+
+
+# pooch leaves a response that breaks off open, for the collector to close.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_a_download_that_breaks_off_is_not_kept(server: Server, data: Path) -> None:
+    server.missing_bytes = 10
+    with pytest.raises(SourceError, match=r"cannot be downloaded: .*by hand"):
+        fetch_dataset("rg65")
+    gc.collect()
+    assert not data.exists()
+
+
+def test_without_a_network_the_file_is_given_by_hand(
+    monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving(monkeypatch) as server:
+        address = server.address
+    look_alike(monkeypatch, "rg65", address=address)  # where nobody listens any more
+    with pytest.raises(SourceError, match=r"'rg65' cannot be downloaded: Connection refused\. Download http") as caught:
+        fetch_dataset("rg65")
+    by_hand = re.search(r"or put it at (\S+)\)", str(caught.value))
+    assert by_hand is not None
+    Path(by_hand[1]).parent.mkdir()
+    Path(by_hand[1]).write_bytes(RG65)
+    assert len(list(open_source("rg65").rows())) == 3
+    Path(by_hand[1]).unlink()
+    (tmp_path / "rg65.csv").write_bytes(RG65)
+    add_dataset("rg65", tmp_path / "rg65.csv")
+    assert len(list(open_source("rg65").rows())) == 3
+
+
+def test_what_is_made_needs_no_download() -> None:
+    assert fetch_dataset("words") is None
+    assert Store.fetch_datasets(["words"]) == {"words": None}
+
+
+@pytest.mark.parametrize("name", ["rg66", "words:50", "", "rg65.csv", "../rg65"])
+def test_an_unknown_dataset_cannot_be_fetched(name: str) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown dataset .* embstore datasets lists them"):
+        fetch_dataset(name)
+
+
+def test_a_dataset_that_is_not_at_hand_says_how_to_get_it(data: Path) -> None:
+    with pytest.raises(SourceError, match=rf"'rg65' is not at hand: there is no {data}/rg65\.csv\. .*fetch rg65"):
+        open_source("rg65")
+    assert missing_datasets(["rg65", "words", "words:5", "a.txt", "-", "stsb", "rg65"]) == ["rg65", "stsb"]
+
+
+def test_a_published_dataset_has_no_size(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(data, monkeypatch, "rg65")
+    with pytest.raises(UsageError, match="'rg65:2': the dataset 'rg65' is always whole"):
+        open_source("rg65:2")
+    with pytest.raises(UsageError, match="--column 'a' does not fit the dataset 'rg65'"):
+        open_source("rg65", columns=["a"])
+
+
+def test_a_local_copy_is_checked(monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path) -> None:
+    look_alike(monkeypatch, "rg65")
+    copy = tmp_path / "any name"
+    copy.write_bytes(RG65 + b"\n")
+    with pytest.raises(SourceError, match=r"any name is not the file of the dataset 'rg65'.*https://") as caught:
+        add_dataset("rg65", copy)
+    assert sha256(RG65) in str(caught.value)
+    assert sha256(RG65 + b"\n") in str(caught.value)
+    assert not data.exists()
+    copy.write_bytes(RG65)
+    added = Store.add_dataset("rg65", copy)
+    assert (added["name"], added["at_hand"], added["file"]) == (["rg65"], [True], [str(data / "rg65.csv")])
+    assert (data / "rg65.csv").read_bytes() == RG65
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "error", "message"),
+    [
+        ("rg66", {}, UnknownNameError, r"Did you mean 'rg65'.*--kind pairs\|lexicon and --columns"),
+        ("words", {}, UsageError, "is made by embstore"),
+        ("rg65", {"columns": ["a"]}, UsageError, "--columns goes with --kind"),
+        ("rg65", {"kind": "pairs", "columns": "abc"}, UsageError, "'rg65' is the name of another dataset"),
+    ],
+)
+def test_what_does_not_fit_a_local_copy(tmp_path: Path, name: str, arguments: dict, error: type, message: str) -> None:
+    (tmp_path / "a.csv").write_text("x")
+    with pytest.raises(error, match=message):
+        add_dataset(name, tmp_path / "a.csv", **arguments)
+
+
+def test_a_missing_copy_and_a_folder_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    look_alike(monkeypatch, "rg65")
+    with pytest.raises(SourceError, match=r"none\.csv cannot be read: No such file"):
+        add_dataset("rg65", tmp_path / "none.csv")
+    with pytest.raises(SourceError, match="cannot be read: Is a directory"):
+        add_dataset("rg65", tmp_path)
+    (tmp_path / "rg65.csv").write_bytes(RG65)
+    monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "rg65.csv"))
+    with pytest.raises(SourceError, match=r"cannot be written: .*Set EMBSTORE_DATA"):
+        add_dataset("rg65", tmp_path / "rg65.csv")
+
+
+def test_the_list_says_what_is_at_hand(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert {name for name, row in LISTED.items() if row["at_hand"]} == {"words"}
+    put(data, monkeypatch, "rg65")
+    listed = {row["name"]: row for row in Store.datasets()}
+    assert {name for name, row in listed.items() if row["at_hand"]} == {"words", "rg65"}
+    assert list(listed) == list(DATASETS)
+    header, lines = Store.datasets().layout()
+    assert header == ["name", "kind", "unit", "rows", "at_hand", "licence"]
+    assert lines[1] == ["rg65", "word pairs", "word", "65", "yes", "MIT (of the repository)"]
+    assert lines[2][4] == "no"
+
+
+def test_the_list_has_address_hash_and_reference() -> None:
+    row = LISTED["stsb"]
+    assert row["address"] == (
+        "https://raw.githubusercontent.com/wolferobert3/clip_contrastive_acl_2022/"
+        "36108ea6fa4be58bea3bc68fd1d28f71140ab3a6/data/sts-test.csv"
+    )
+    assert row["sha256"] == "affe45928a66ee5a708531233c95b7dacbbdc57f974f002a3d32ea0180cf816a"
+    assert row["columns"] == ["score", "genre", "file", "year", "id"]
+    assert (row["unit"], row["rows"], row["score_min"], row["score_max"]) == ("sentence", 1379, 0.0, 5.0)
+    for name, one in LISTED.items():
+        assert one["citation"]
+        assert (name == "words") == (one["address"] is None) == (one["sha256"] is None)
+    assert len({one["sha256"] for one in LISTED.values()}) == len(LISTED) - 1  # the two readings of STS-B are of one
+
+
+def test_specs_cannot_be_changed() -> None:
+    with pytest.raises(AttributeError):
+        DATASETS["rg65"].rows = 3  # type: ignore[misc]
+    assert replace(DATASETS["rg65"], rows=3).rows == 3

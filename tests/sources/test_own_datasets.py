@@ -1,0 +1,200 @@
+"""A user's own tables as datasets."""
+
+import json
+from pathlib import Path
+
+import polars
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embstore import Store
+from embstore.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
+from embstore.sources import Row, add_dataset, fetch_dataset, open_source
+from embstore.sources.values import number_value
+from embstore.space import Unit
+
+ROWS = [("null", "nan", 1.5), ('say "hi", now', "café", -2.0), ("a", "a", 3.0)]
+COLUMNS = ["left", "right", "gold"]
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def write(folder: Path, suffix: str, rows: list[tuple], columns: list[str] = COLUMNS) -> Path:
+    """A table with a column more than is asked for."""
+    path = folder / f"table{suffix}"
+    frame = [dict(zip([*columns, "more"], [*row, 0], strict=True)) for row in rows]
+    if suffix == ".parquet":
+        polars.DataFrame(frame).write_parquet(path)
+    elif suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in frame), "utf-8")
+    elif suffix == ".csv":
+        quoted = [['"' + str(value).replace('"', '""') + '"' for value in row.values()] for row in frame]
+        path.write_text("\r\n".join(",".join(row) for row in [[*columns, "more"], *quoted]), "utf-8", newline="")
+    else:
+        lines = [[*columns, "more"], *(row.values() for row in frame)]
+        path.write_text("\n".join("\t".join(map(str, line)) for line in lines), "utf-8")
+    return path
+
+
+def read(name: str) -> list[Row]:
+    return [row for row in open_source(name).rows() if isinstance(row, Row)]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_pairs_from_every_kind_of_table(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path, suffix, ROWS)
+    spec = add_dataset("mine", path, kind="pairs", columns=COLUMNS)
+    assert (spec.kind, spec.unit, spec.rows, spec.scores) == ("word pairs", Unit.WORD, 3, (-2.0, 3.0))
+    path.unlink()  # it is a copy that is kept
+    found = read("mine")
+    assert [(row.text, row.text_2, row.values["score"]) for row in found] == ROWS
+    assert open_source("mine").unit is Unit.WORD
+    assert found[1].origin == f"{path.name}:{3 if suffix in ('.csv', '.tsv') else 2}"
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_a_text_where_a_number_should_be_is_named_with_its_line(tmp_path: Path, data: Path, suffix: str) -> None:
+    path = write(tmp_path, suffix, [("a", "1.5"), ("b", "high")], ["word", "valence"])
+    line = 3 if suffix in (".csv", ".tsv") else 2
+    with pytest.raises(SourceError, match=rf"^{path}:{line} \(valence\): 'high' is not a number"):
+        add_dataset("mine", path, kind="lexicon", columns=["word", "valence"])
+    assert not data.exists()
+
+
+def test_lexicons_and_sentences(tmp_path: Path) -> None:
+    lexicon = write(tmp_path, ".csv", [("a", 1), ("b", 2)], ["word", "item_id"])
+    assert add_dataset("mine", lexicon, kind="lexicon", columns=["word", "item_id"]).kind == "lexicon"
+    assert [(row.text, row.text_2, row.values) for row in read("mine")] == [
+        ("a", None, {"value": 1.0}), ("b", None, {"value": 2.0}),
+    ]  # fmt: skip
+    sentences = write(tmp_path, ".tsv", ROWS)
+    assert add_dataset("more", sentences, kind="pairs", columns=COLUMNS, unit="sentence").kind == "sentence pairs"
+    assert open_source("more").unit is Unit.SENTENCE
+    listed = {row["name"]: row for row in Store.datasets()}
+    assert (listed["mine"]["rows"], listed["more"]["rows"]) == (2, 3)
+    assert listed["mine"]["at_hand"]
+    assert listed["mine"]["columns"] == ["value"]
+    assert listed["mine"]["address"] is None
+
+
+@pytest.mark.parametrize("value", ["", " ", "nan", "inf", "-Infinity", "1e999", "1_000", "1,5", "½", "0x10", "true"])
+def test_no_number(value: str) -> None:
+    with pytest.raises(SourceError, match=r"^here: .* is not a (finite )?number"):
+        number_value(value, "here")
+
+
+@pytest.mark.parametrize("value", [None, True, float("nan"), [1], {"a": 1}])
+def test_no_number_of_json(value: object) -> None:
+    with pytest.raises(SourceError, match=r"^here: .* is not a (finite )?number"):
+        number_value(value, "here")
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["", " ", "\t ", "  "]))
+def test_a_number_is_read_exactly(value: float, blanks: str) -> None:
+    assert number_value(f"{blanks}{value!r}{blanks}", "here") == value
+    assert number_value(value, "here") == value
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("left,right,gold\na,,1\n", r"table\.csv:2 \(right\): the text is empty"),
+        ("left,right,gold\na,b,1\na\n", r"table\.csv:3 \(right\): the text is missing"),
+        ("left,right,gold\na,b,1,2\n", r"table\.csv:2: 4 values, but the header names 3"),
+        ("left,right,gold\n", r"table\.csv has no rows"),
+        ("left,right,score\na,b,1\n", "unknown column 'gold'.*with --columns"),
+        ("left,right,gold,gold\na,b,1,2\n", "2 columns named 'gold'"),
+        ("", "unknown column 'left'"),
+        ('left,right,gold\n"a,b,1\n', "not valid CSV"),
+    ],
+)
+def test_a_table_that_cannot_be_read(tmp_path: Path, data: Path, content: str, message: str) -> None:
+    (tmp_path / "table.csv").write_text(content)
+    with pytest.raises(EmbstoreError, match=message):
+        add_dataset("mine", tmp_path / "table.csv", kind="pairs", columns=COLUMNS)
+    assert not data.exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"left": "a", "right": 7, "gold": 1}', r":2 \(right\): the text is 7, which is no string"),
+        ('{"left": "a", "right": null, "gold": 1}', r":2 \(right\): the text is missing"),
+        ('{"left": "a", "gold": 1}', "unknown column 'right'"),
+        ('{"left": "a", "right": "\\ud800", "gold": 1}', r":2 \(right\): .* half of a surrogate pair"),
+        ('{"left": "a", "right": "b", "gold": NaN}', r":2 \(gold\): nan is not a finite number"),
+        ("[1]", "not a JSON object"),
+    ],
+)
+def test_a_line_of_json_that_cannot_be_read(tmp_path: Path, line: str, message: str) -> None:
+    (tmp_path / "table.jsonl").write_text('{"left": "a", "right": "b", "gold": 1}\n' + line + "\n")
+    with pytest.raises(EmbstoreError, match=message):
+        add_dataset("mine", tmp_path / "table.jsonl", kind="pairs", columns=COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "error", "message"),
+    [
+        ("mine", {"kind": "pair"}, UnknownNameError, "unknown kind of dataset 'pair'.*'pairs'"),
+        ("mine", {"columns": COLUMNS[:2]}, UsageError, "'pairs' has three columns: the two texts and the score"),
+        ("mine", {"kind": "lexicon"}, UsageError, "'lexicon' has two columns: the text and its value"),
+        ("mine", {"columns": ["left", "left", "gold"]}, UsageError, "--columns 'left' was given twice"),
+        ("mine", {"unit": "occurrence"}, UsageError, "--unit word or --unit sentence"),
+        ("mine", {"unit": "wrd"}, UnknownNameError, "unknown unit 'wrd'"),
+        ("no/way", {}, UsageError, "'no/way' cannot be the name"),
+        ("-", {}, UsageError, "cannot be the name"),
+        ("a.csv", {}, UsageError, "cannot be the name"),
+        ("words:5", {}, UsageError, "cannot be the name"),
+        ("RG65", {}, UsageError, "is the name of another dataset"),
+        ("words_50", {}, UsageError, "is the name of another dataset"),
+    ],
+)
+def test_arguments_that_do_not_fit(tmp_path: Path, name: str, arguments: dict, error: type, message: str) -> None:
+    path = write(tmp_path, ".csv", ROWS)
+    with pytest.raises(error, match=message):
+        add_dataset(name, path, **{"kind": "pairs", "columns": COLUMNS, **arguments})
+
+
+def test_a_file_of_another_type(tmp_path: Path) -> None:
+    (tmp_path / "table.xlsx").write_text("x")
+    with pytest.raises(UnknownNameError, match=r"unknown file type '\.xlsx'.*\.csv, \.tsv, \.jsonl, \.parquet"):
+        add_dataset("mine", tmp_path / "table.xlsx", kind="pairs", columns=COLUMNS)
+    (tmp_path / "table.parquet").write_text("no Parquet")
+    with pytest.raises(SourceError, match="not a Parquet file"):
+        add_dataset("mine", tmp_path / "table.parquet", kind="pairs", columns=COLUMNS)
+
+
+def test_added_again_it_is_replaced(tmp_path: Path) -> None:
+    add_dataset("mine", write(tmp_path, ".csv", ROWS), kind="pairs", columns=COLUMNS)
+    add_dataset("mine", write(tmp_path, ".tsv", ROWS[:1]), kind="pairs", columns=COLUMNS)
+    assert len(read("mine")) == 1
+    assert fetch_dataset("mine") == tmp_path / "data/own/mine.tsv"
+
+
+def test_what_was_altered_or_damaged_is_named(tmp_path: Path, data: Path) -> None:
+    add_dataset("mine", write(tmp_path, ".csv", ROWS), kind="pairs", columns=COLUMNS)
+    table, document = data / "own/mine.csv", data / "own/mine.json"
+    table.write_text(table.read_text().replace("1.5", "2.5"))
+    with pytest.raises(SourceError, match=r"mine\.csv is not the file of the dataset 'mine'.*datasets add mine FILE"):
+        open_source("mine")
+    with pytest.raises(SourceError, match="datasets add mine FILE"):
+        fetch_dataset("mine")
+    table.unlink()
+    with pytest.raises(SourceError, match=r"'mine' is not at hand.*datasets add mine FILE"):
+        open_source("mine")
+    for content in ("{", "[]", '{"name": "mine"}', document.read_text().replace('"word"', '"verse"')):
+        document.write_text(content)
+        with pytest.raises(SourceError, match=r"mine\.json cannot be read .*Delete it"):
+            open_source("mine")
+    assert open_source("words:3").name == "words:3"  # the others are as before
+
+
+def test_an_unknown_dataset_names_ones_own_too(tmp_path: Path) -> None:
+    add_dataset("my-pairs", write(tmp_path, ".csv", ROWS), kind="pairs", columns=COLUMNS)
+    with pytest.raises(UnknownNameError, match="Did you mean 'my-pairs'"):
+        open_source("my-pair")

@@ -1,0 +1,272 @@
+"""A recipe carried out: a real, tiny checkpoint, datasets of a few rows, and the numbers checked by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from tiny_checkpoint import make_checkpoint
+
+from embstore import Store
+from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.sources import Row, open_source
+
+PAIRS = [("fox", "dog", 3.0), ("sea", "shore", 2.5), ("bank", "river", 1.5), ("fox", "bank", 0.5), ("dog", "sea", 1.0)]
+SENTENCES = ["the quick fox", "a lazy dog sleeps", "the river bank", "sea shells", "banks raised rates"]
+
+RECIPE = """
+name = "tiny"
+title = "A tiny paper"
+citation = "Someone (2026)"
+figures = "figures.json"
+models = ["tiny", "other"]
+notes = ["a note"]
+
+[[sources]]
+name = "words"
+datasets = ["{words}"]
+
+[[sources]]
+name = "sentences"
+datasets = ["{sentences}"]
+quick_texts = 2
+per_text = 1
+replaceable = true
+
+[[spaces]]
+name = "word.last"
+label = "last token"
+source = "words"
+unit = "word"
+pooling = "last"
+
+[[spaces]]
+name = "word.eos"
+label = "EOS"
+source = "words"
+unit = "word"
+pooling = "eos"
+template = "{{bos}}{{text}}{{eos}}"
+
+[[spaces]]
+name = "occurrence.last"
+source = "sentences"
+unit = "occurrence"
+pooling = "last"
+
+[[measures]]
+figure = "cosine"
+help = "mean pairwise cosine"
+metric = "anisotropy"
+column = "anisotropy"
+spaces = ["word.last", "word.eos"]
+band = 2
+
+[[measures]]
+figure = "norm"
+help = "mean norm"
+metric = "norms"
+column = "mean"
+parameters = {{ top = 0 }}
+spaces = ["occurrence.last"]
+sample = 100
+"""
+FIGURES = """{{"sources": {{"a": "here"}}, "figures": [
+{{"model": "tiny", "figure": "cosine", "first_layer": 0, "relation": "=", "values": [0.1, 0.2], "source": "a",
+  "spaces": ["word.last"]}},
+{{"model": "tiny", "figure": "norm", "layers": "all", "relation": "<", "value": 1e-9, "source": "a"}}
+]}}"""
+
+
+@pytest.fixture
+def paper(tmp_path: Path) -> Path:
+    """A recipe over two files of texts; the published numbers are of the model ``tiny``."""
+    words, sentences = tmp_path / "words.txt", tmp_path / "sentences.txt"
+    words.write_text("\n".join(dict.fromkeys(word for pair in PAIRS for word in pair[:2])), "utf-8")
+    sentences.write_text("\n".join(SENTENCES), "utf-8")
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE.format(words=words, sentences=sentences), "utf-8")
+    (tmp_path / "figures.json").write_text(FIGURES.format(), "utf-8")
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def test_measured_beside_published(store: Store, paper: Path, checkpoint: Path):
+    result = store.reproduce(str(paper), models=str(checkpoint))
+    assert sorted(store.info()["space"]) == ["tiny.tiny.occurrence.last", "tiny.tiny.word.eos", "tiny.tiny.word.last"]
+    rows = {(row["figure"], row["variant"], row["layers"]): row for row in result}
+    compared = rows["cosine", "last token", "1"]
+    [wanted] = store.query("anisotropy", spaces="tiny.tiny.word.last", layers=1).rows
+    assert (compared["measured"], compared["n"]) == (wanted["anisotropy"], wanted["n"])
+    assert (compared["published"], compared["verdict"], compared["low"], compared["high"]) == (0.2, "hit", -1.8, 2.2)
+    assert rows["cosine", "EOS", "1"]["verdict"] == "not published"
+    assert rows["norm", "occurrence.last", "all"]["verdict"] == "miss"
+    assert {row["layers"] for row in result if row["figure"] == "cosine"} == {"0", "1", "2"}  # no "raw": layer L as HF
+    assert rows["norm", "occurrence.last", "0"]["n"] == len(SENTENCES)
+    assert "a note" in result.notes
+    assert "tiny.tiny.occurrence.last: all 5 items are used, fewer than the 100 of the paper." in result.notes
+    assert result.notes[-1].startswith("Someone (2026): beside published numbers: 2 hit, 1 missed, 0 not measured; ")
+
+
+def test_again_it_embeds_nothing_and_says_the_same(store: Store, paper: Path, checkpoint: Path):
+    first = store.reproduce(str(paper), models=str(checkpoint))
+    files = {path: path.stat().st_mtime_ns for path in store.path.rglob("*.parquet")}
+    told = []
+    again = store.reproduce(str(paper), models=str(checkpoint), observe=told.append)
+    assert again.rows == first.rows
+    assert {path: path.stat().st_mtime_ns for path in store.path.rglob("*.parquet")} == files
+    assert {progress.stage for progress in told} == {"measure"}
+    assert (told[-1].done, told[-1].share) == (told[-1].total, 1.0)
+
+
+def test_another_name_has_nothing_published(store: Store, paper: Path, checkpoint: Path):
+    result = store.reproduce(str(paper), models=f"mine={checkpoint}")
+    assert set(result["verdict"]) == {"not published"}
+    assert set(result["model"]) == {"mine"}
+    assert any(note.startswith("nothing is published for mine.") for note in result.notes)
+
+
+def test_quick_reads_the_first_texts_into_a_space_of_its_own(store: Store, paper: Path, checkpoint: Path):
+    quick = store.reproduce(str(paper), models=str(checkpoint), quick=True)
+    assert {row["n"] for row in quick if row["figure"] == "norm"} == {2}
+    full = store.reproduce(str(paper), models=str(checkpoint))
+    assert {row["n"] for row in full if row["figure"] == "norm"} == {5}
+    again = store.reproduce(str(paper), models=str(checkpoint), quick=True)
+    assert again.rows == quick.rows
+
+
+def test_sentences_of_one_s_own(store: Store, paper: Path, checkpoint: Path, tmp_path: Path):
+    file = tmp_path / "my own.txt"
+    file.write_text("one fish\ntwo fish\nred fish", "utf-8")
+    result = store.reproduce(str(paper), models=str(checkpoint), sentences=file)
+    assert {row["n"] for row in result if row["figure"] == "norm"} == {3}
+    file.write_text("blue fish", "utf-8")
+    result = store.reproduce(str(paper), models=str(checkpoint), sentences=file)
+    assert {row["n"] for row in result if row["figure"] == "norm"} == {1}
+    assert len([space for space in store.info()["space"] if ".my-own-" in space]) == 2
+
+
+def test_a_dry_run_does_nothing(store: Store, paper: Path, checkpoint: Path):
+    plan = store.reproduce(str(paper), models=str(checkpoint), dry_run=True)
+    assert plan["step"].count("build") == 3
+    assert plan["step"].count("query") == 3
+    assert not store.path.exists()
+
+
+def edited(paper: Path, old: str, new: str) -> str:
+    text = paper.read_text("utf-8")
+    assert old in text
+    paper.write_text(text.replace(old, new), "utf-8")
+    return str(paper)
+
+
+def test_what_a_recipe_asks_is_checked_before_anything_is_built(store: Store, paper: Path, checkpoint: Path):
+    for old, new, said in (
+        ('metric = "norms"', 'metric = "nroms"', "unknown metric 'nroms'. Did you mean 'norms'"),
+        ("nroms", "norms", None),
+        ('column = "mean"', 'column = "maen"', "unknown column of norms 'maen'. Did you mean 'mean'"),
+        ("maen", "mean", None),
+        ("top = 0", "tpo = 0", "unknown parameter of norms 'tpo'. Did you mean 'top'"),
+        ("tpo", "top", None),
+        ('metric = "norms"\ncolumn = "mean"\nparameters = { top = 0 }', 'metric = "valnorm"\ncolumn = "valnorm"',
+         "the space 'occurrence.last', whose unit is occurrence"),
+    ):  # fmt: skip
+        name = edited(paper, old, new)
+        if said is not None:
+            with pytest.raises((UnknownNameError, UsageError)) as error:
+                store.reproduce(name, models=str(checkpoint))
+            assert said in str(error.value)
+    assert not store.path.exists()
+
+
+def test_two_models_of_one_name(store: Store, paper: Path, checkpoint: Path):
+    with pytest.raises(UsageError, match="two of the models are called 'tiny'"):
+        store.reproduce(str(paper), models=[str(checkpoint), f"tiny={checkpoint}"])
+
+
+def test_a_file_of_sentences_that_is_not_there(store: Store, paper: Path, checkpoint: Path):
+    with pytest.raises(SourceError, match=r"gone\.txt cannot be read: No such file"):
+        store.reproduce(str(paper), models=str(checkpoint), sentences="gone.txt")
+    with pytest.raises(UsageError, match="no source that a file of sentences may replace"):
+        store.reproduce(edited(paper, "replaceable = true", ""), models=str(checkpoint), sentences=paper)
+
+
+def test_a_query_that_cannot_be_answered_says_why_in_its_rows(store: Store, paper: Path, checkpoint: Path):
+    old = 'metric = "anisotropy"\ncolumn = "anisotropy"'
+    name = edited(paper, old, 'metric = "similarity"\ncolumn = "spearman"\nparameters = { dataset = ["rg65"] }')
+    result = store.reproduce(name, models=str(checkpoint))
+    rows = [row for row in result if row["figure"] == "cosine"]
+    assert {row["verdict"] for row in rows} == {"not measured"}
+    assert all("'rg65' is not in the store" in row["reason"] for row in rows)
+    assert [row["published"] for row in rows] == [0.1, 0.2, None]  # both numbers of word.last, and word.eos
+
+
+# The paper itself -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_paper_on_a_tiny_checkpoint(
+    store: Store, tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of wolfe2022 on real datasets; correlations and self-similarities against scipy and a plain loop."""
+    monkeypatch.setenv("EMBSTORE_DATA", str(shared / "data"))
+    checkpoint = make_checkpoint(tmp_path / "tiny", positions=512)
+    result = store.reproduce("wolfe2022", models=f"gpt2={checkpoint}")
+    measured = {
+        (row["figure"], row["variant"], row["layer"]): row for row in result if row["layers"] == str(row["layer"])
+    }
+    assert not [row for row in result if row["variant"] and row["measured"] is None and row["n"] == 0]
+
+    rows = [line.split(";") for line in (shared / "data" / "rg65.csv").read_text("utf-8").splitlines()]
+    vectors = by_text(store, "wolfe2022.gpt2.word.last", 1)
+    cosines = [cosine(vectors[one], vectors[other]) for one, other, _ in rows]
+    row = measured["rg65_spearman", "last token", 1]
+    assert row["measured"] == pytest.approx(
+        spearmanr(cosines, [float(score) for *_, score in rows]).statistic, abs=1e-9
+    )
+    assert row["n"] == 65
+
+    lines = [line.split("\t") for line in (shared / "data" / "sts-test.csv").read_text("utf-8").split("\n") if line]
+    sentences = sorted({sentence for line in lines for sentence in line[5:7]})
+    vectors = by_text(store, "wolfe2022.gpt2.sentence.last", 2)
+    assert len(vectors) > len(sentences)  # the space holds the authors' altered sentences too
+    units = np.array([vectors[one] / np.linalg.norm(vectors[one]) for one in sentences]).astype(np.float64)
+    authors = [row for row in open_source("stsb-wolfe2022").rows() if isinstance(row, Row)]
+    cosines = [cosine(vectors[row.text], vectors[row.text_2]) for row in authors]
+    for variant, scores in (
+        ("authors' reader", [row.values["score"] for row in authors]),
+        ("authors' scores as text", [row.values["score_text"] for row in authors]),
+    ):
+        row = measured["stsb_test_spearman", f"last token, {variant}", 2]
+        # Of text, a cosine that differs in its last digit may have another rank: it is shorter, or 1e-05.
+        assert row["measured"] == pytest.approx(spearmanr(cosines, scores).statistic, abs=1e-6)
+        assert row["n"] == 1273
+
+    row = measured["sentence_self_similarity", "last token", 2]
+    assert row["n"] == len(units)
+    n = len(units)
+    assert row["measured"] == pytest.approx(
+        ((units @ units.T).sum() - np.trace(units @ units.T)) / (n * (n - 1)), abs=1e-9
+    )
+
+    row = measured["cwe_self_similarity", "occurrence, no first token", 0]
+    starts = store.sql("SELECT count(*) FROM items WHERE unit = 'occurrence' AND start > 0").fetchall()
+    assert row["n"] == starts[0][0]
+    top = [row for row in result if row["figure"] == "cwe_self_similarity" and row["layers"] == "12"]
+    assert {row["reason"] for row in top} == {"gpt2 has no layer 12: its layers are 0 to 2"}
+    best = next(row for row in result if row["figure"] == "stsb_test_spearman" and row["layers"] == "best")
+    layers = [measured["stsb_test_spearman", "last token", layer]["measured"] for layer in range(3)]
+    assert best["measured"] == max(layers)
+
+
+def by_text(store: Store, space: str, layer: int) -> dict[str, np.ndarray]:
+    _, texts, vectors = store.vectors(space, layer)
+    return dict(zip(texts, vectors.astype(np.float64), strict=True))
+
+
+def cosine(one: np.ndarray, other: np.ndarray) -> float:
+    return float(one @ other / np.linalg.norm(one) / np.linalg.norm(other))
