@@ -1,12 +1,10 @@
 """The catalog: what a store held at the moment it was opened, and SQL over it."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import fields
-from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -20,28 +18,14 @@ from embstore.storage.card import Card, read_cards
 from embstore.storage.datasets import stored_kinds, stored_rows
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import Shard, StorePaths
+from embstore.storage.reading import FILES, MEND, MEND_TABLE, Reader
+from embstore.storage.views import create_view, create_views
 from embstore.summary import Summary
 from embstore.text import Item, Span
 
 ITEM_COLUMNS = ("item_id", "unit", "text", "context_id", "start", "end")
 
 Ids = NDArray[np.int64]
-T = TypeVar("T")
-
-_MEND = (
-    "To mend it, delete the shard of that name and build the same sources again: exactly its items are embedded anew."
-)
-_MEND_TABLE = "To mend it, delete that file and build the same sources again: its texts are written anew."
-# Without it DuckDB would take columns from folders above the store that are called like "layer=7".
-_FILES = "read_parquet($files, hive_partitioning = false)"
-
-# Column types of each view when no file of it exists yet.
-_EMPTY = {
-    "items": 'item_id BIGINT, unit VARCHAR, text VARCHAR, context_id BIGINT, start BIGINT, "end" BIGINT',
-    "skipped": "space VARCHAR, item_id BIGINT, text VARCHAR, outcome VARCHAR, reason VARCHAR, origin VARCHAR",
-    "embeddings": "space VARCHAR, layer SMALLINT, item_id BIGINT, vector FLOAT[]",
-    "summaries": "space VARCHAR, shard VARCHAR, layer SMALLINT, n BIGINT",
-}
 
 
 class Catalog:
@@ -49,6 +33,12 @@ class Catalog:
 
     Args:
         root: the store's folder.
+
+    Attributes:
+        paths: of the store.
+        cards: of its spaces, by name.
+        shards: of each space.
+        reader: DuckDB over its files.
 
     Raises:
         StoreError: there is no store, or one of a newer format.
@@ -62,11 +52,7 @@ class Catalog:
         self._item_files = _parts(self.paths.items)
         self._skipped_files = _parts(self.paths.skipped)
         self._dataset_files = sorted(self.paths.datasets.glob("*.parquet"))
-
-    @cached_property
-    def connection(self) -> duckdb.DuckDBPyConnection:
-        """The DuckDB connection, opened at the first use."""
-        return duck.connect(self.paths.root)
+        self.reader = Reader(self.paths.root, self._item_files)
 
     def summaries(self, space: str) -> dict[int, Summary]:
         """Return the merged summaries of a space: layer id → Summary.
@@ -80,7 +66,7 @@ class Catalog:
         dim = self.cards[space].dim
         merged: dict[int, Summary] = {layer.id: Summary.empty(dim) for layer in self.cards[space].layers}
         names = [field.name for field in fields(Summary)]
-        columns = self._columns(f"SELECT layer, {', '.join(names)} FROM {_FILES} ORDER BY shard, layer", files)
+        columns = self.reader.columns(f"SELECT layer, {', '.join(names)} FROM {FILES} ORDER BY shard, layer", files)
         for layer, *sums in zip(*(columns[name] for name in ("layer", *names)), strict=True):
             merged[int(layer)] += Summary(int(sums[0]), int(sums[1]), *sums[2:5], *map(float, sums[5:]))
         return merged
@@ -89,14 +75,14 @@ class Catalog:
         """Return the number of items of a space, from the summaries."""
         files = [shard.summary_path for shard in self.shards[space]]
         first = self.cards[space].layers.members[0].id
-        rows = self._read(f"SELECT sum(n) FROM {_FILES} WHERE layer = $layer", files, layer=first)
+        rows = self.reader.rows(f"SELECT sum(n) FROM {FILES} WHERE layer = $layer", files, layer=first)
         return int(rows[0][0] or 0) if rows else 0
 
     def ids(self, space: str) -> Ids:
         """Return the ids of the items of a space, ascending."""
         first = self.cards[space].layers.members[0].id
-        sql = f"SELECT item_id FROM {_FILES} WHERE layer = $layer"
-        return np.sort(self._columns(sql, self._shard_files(space), layer=first)["item_id"])
+        sql = f"SELECT item_id FROM {FILES} WHERE layer = $layer"
+        return np.sort(self.reader.columns(sql, self._shard_files(space), layer=first)["item_id"])
 
     def check_texts(self, space: str) -> None:
         """Raise DamagedError if an item of a space has no text."""
@@ -111,7 +97,7 @@ class Catalog:
 
     def item_ids(self) -> Ids:
         """Return the ids of all items, ascending."""
-        return np.sort(self._columns(f"SELECT item_id FROM {_FILES}", self._item_files)["item_id"])
+        return np.sort(self.reader.columns(f"SELECT item_id FROM {FILES}", self._item_files)["item_id"])
 
     def select(self, where: str) -> Ids:
         """Return the ids of the items for which an SQL expression over their columns is true, ascending.
@@ -123,14 +109,14 @@ class Catalog:
         """
         for file in self._item_files:
             if file.stem != f"part-{_sha256(file)[:16]}":
-                raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {_MEND_TABLE}")
-        self._create_view("items", [("", self._item_files)])
+                raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {MEND_TABLE}")
+        create_view(self.reader, "items", {"": self._item_files})
         duck.check_expression(where)
         sql = f"SELECT item_id FROM items WHERE (\n{where}\n)"
         try:
-            return np.unique(np.asarray(self.connection.execute(sql).fetchnumpy()["item_id"], dtype=np.int64))
+            return np.unique(np.asarray(self.reader.connection.execute(sql).fetchnumpy()["item_id"], dtype=np.int64))
         except duckdb.IOException as error:
-            raise self._damage(error, self._item_files) from error
+            raise self.reader.damage(error, self._item_files) from error
         except duckdb.Error as error:
             raise duck.explained(error, ITEM_COLUMNS) from error
 
@@ -141,7 +127,7 @@ class Catalog:
             DamagedError: one of them has no text.
         """
         wanted = set(ids)  # np.unique would import numpy.ma, in every one-shot question for neighbours
-        self.connection.register("wanted", {"item_id": np.fromiter(wanted, np.int64, len(wanted))})
+        self.reader.connection.register("wanted", {"item_id": np.fromiter(wanted, np.int64, len(wanted))})
         found = self._items("item_id IN (SELECT item_id FROM wanted)")
         if lacking := sorted(wanted - found.keys()):
             raise self._lost_text(lacking[0])
@@ -159,10 +145,10 @@ class Catalog:
         return [found[item] for item in sorted(found)]
 
     def _items(self, condition: str, **values: Any) -> dict[int, Item]:
-        rows = self._read(
-            f"""WITH item AS (SELECT * FROM {_FILES} WHERE {condition})
+        rows = self.reader.rows(
+            f"""WITH item AS (SELECT * FROM {FILES} WHERE {condition})
                 SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
-                FROM item LEFT JOIN {_FILES} AS context ON context.item_id = item.context_id""",
+                FROM item LEFT JOIN {FILES} AS context ON context.item_id = item.context_id""",
             self._item_files,
             **values,
         )
@@ -174,9 +160,9 @@ class Catalog:
     def nearest_texts(self, text: str, spaces: Iterable[str], n: int = 5) -> list[str]:
         """Return the texts of these spaces that are spelt most like ``text`` (Damerau-Levenshtein, Jaro-Winkler)."""
         wanted = np.unique(np.concatenate([self.ids(space) for space in spaces]))
-        self.connection.register("wanted", {"item_id": wanted})
-        rows = self._read(
-            f"""SELECT text FROM (SELECT DISTINCT text FROM {_FILES} WHERE item_id IN (SELECT item_id FROM wanted))
+        self.reader.connection.register("wanted", {"item_id": wanted})
+        rows = self.reader.rows(
+            f"""SELECT text FROM (SELECT DISTINCT text FROM {FILES} WHERE item_id IN (SELECT item_id FROM wanted))
                ORDER BY damerau_levenshtein(lower(text), lower($text)),
                         jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n""",
             self._item_files,
@@ -187,8 +173,8 @@ class Catalog:
 
     def vectors_of(self, space: str, layers: Iterable[Layer], item: int) -> dict[int, NDArray[np.float32]]:
         """Return the stored vectors of one item: layer id → float32 of shape (dim,). An item without any gives none."""
-        rows = self._read(
-            f"SELECT layer, vector FROM {_FILES} WHERE item_id = $item AND list_contains($layers, layer)",
+        rows = self.reader.rows(
+            f"SELECT layer, vector FROM {FILES} WHERE item_id = $item AND list_contains($layers, layer)",
             self._shard_files(space),
             layers=[layer.id for layer in layers],
             item=item,
@@ -197,8 +183,8 @@ class Catalog:
 
     def skipped(self) -> list[tuple[Any, ...]]:
         """Return the skipped texts: space, item_id, text, outcome, reason, origin. Since embedded ones are left out."""
-        rows = self._read(
-            f"""SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {_FILES}
+        rows = self.reader.rows(
+            f"""SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {FILES}
                ORDER BY ALL""",
             self._skipped_files,
         )
@@ -207,11 +193,11 @@ class Catalog:
 
     def datasets(self, kinds: Collection[str] = ()) -> dict[str, str]:
         """Return the datasets in the store: name → kind, those of the given kinds (all if there are none)."""
-        return stored_kinds(self.connection, self._dataset_files, kinds)
+        return stored_kinds(self.reader.connection, self._dataset_files, kinds)
 
     def dataset(self, name: str, unit: Unit) -> dict[str, NDArray[Any]]:
         """Return the rows of a dataset for a unit, in its order, a column each (see :func:`.datasets.stored_rows`)."""
-        return stored_rows(self.connection, self._dataset_files, name, unit)
+        return stored_rows(self.reader.connection, self._dataset_files, name, unit)
 
     def relation(self, sql: str) -> duckdb.DuckDBPyRelation:
         """Return the DuckDB relation of one SELECT over the views of the store.
@@ -219,94 +205,33 @@ class Catalog:
         Views: ``items``, ``embeddings`` (space, layer, item_id, vector), ``summaries``, ``skipped``, ``spaces``, and
         ``datasets.<name>`` for each dataset. The connection can read nothing outside the store.
         """
-        self._create_views()
-        duck.check_select(self.connection, sql)
+        create_views(
+            self.reader,
+            {
+                "items": {"": self._item_files},
+                "skipped": {"": self._skipped_files},
+                "embeddings": {space: [shard.path for shard in shards] for space, shards in self.shards.items()},
+                "summaries": {space: [shard.summary_path for shard in shards] for space, shards in self.shards.items()},
+            },
+            self._dataset_files,
+            self.cards.values(),
+        )
+        duck.check_select(self.reader.connection, sql)
         try:
-            return self.connection.sql(sql)
+            return self.reader.connection.sql(sql)
         except duckdb.Error as error:
             raise duck.explained(error) from error
 
     def _shard_files(self, space: str) -> list[Path]:
         return [shard.path for shard in self.shards[space]]
 
-    def _create_views(self) -> None:
-        shards = [(space, shard) for space, shards in self.shards.items() for shard in shards]
-        self._create_view("items", [("", self._item_files)])
-        self._create_view("skipped", [("", self._skipped_files)])
-        self._create_view("embeddings", _by_space((space, shard.path) for space, shard in shards))
-        self._create_view("summaries", _by_space((space, shard.summary_path) for space, shard in shards))
-        self.connection.execute("CREATE SCHEMA IF NOT EXISTS datasets")
-        for file in self._dataset_files:
-            self._create_view(f"datasets.{duck.quote_name(file.stem)}", [("", [file])])
-        self.connection.execute(
-            """CREATE OR REPLACE TABLE spaces (space VARCHAR, model VARCHAR, checkpoint VARCHAR, unit VARCHAR,
-               pooling VARCHAR, template VARCHAR, dim INTEGER)"""
-        )
-        for card in self.cards.values():
-            self.connection.execute(
-                "INSERT INTO spaces VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [card.space, card.model, card.checkpoint, card.unit, card.pooling, card.template.pattern, card.dim],
-            )
-
-    def _create_view(self, view: str, files: Iterable[tuple[str, Sequence[Path]]]) -> None:
-        """Make a view of files, of each space's with the space as first column where it has a name.
-
-        DuckDB could take the space from the folders' names, but also takes what looks like one above the store.
-        """
-        parts = []
-        for space, members in files:
-            if members:
-                listed = ", ".join(duck.quote(str(file)) for file in members)
-                column = f"{duck.quote(space)} AS space, " if space else ""
-                parts.append(f"SELECT {column}* FROM read_parquet([{listed}], hive_partitioning = false)")
-        if not parts:
-            self.connection.execute(f"CREATE TABLE IF NOT EXISTS {view} ({_EMPTY[view]})")
-            return
-        flat = [file for _, members in files for file in members]
-        sql = f"CREATE OR REPLACE VIEW {view} AS {' UNION ALL '.join(parts)}"
-        self._guard(flat, lambda q: self.connection.execute(q), sql)
-
-    def _columns(self, sql: str, files: Sequence[Path], **values: Any) -> dict[str, NDArray[Any]]:
-        """Return the columns of a query over files, none of which has nulls; empty int64 columns without files."""
-        if not files:
-            return defaultdict(lambda: np.empty(0, np.int64))
-        values = {"files": [str(file) for file in files], **values}
-        return self._guard(files, lambda q: self.connection.execute(q, values).fetchnumpy(), sql)
-
-    def _read(self, sql: str, files: Sequence[Path], **values: Any) -> list[tuple[Any, ...]]:
-        if not files:
-            return []
-        values = {"files": [str(file) for file in files], **values}
-        return self._guard(files, lambda q: self.connection.execute(q, values).fetchall(), sql)
-
-    def _guard(self, files: Sequence[Path], run: Callable[[str], T], sql: str) -> T:
-        try:
-            return run(sql)
-        except duckdb.Error as error:
-            raise self._damage(error, files) from error
-
-    def _damage(self, error: duckdb.Error, files: Sequence[Path]) -> DamagedError:
-        """Return a DamagedError that names the file at fault."""
-        said = duck.first_line(error)
-        named = next((file for file in files if str(file) in said), None) or self._unreadable(files)
-        mend = _MEND_TABLE if named in self._item_files else _MEND
-        return DamagedError(f"{named or self.paths.root} is damaged: {said} Run: embstore verify. {mend}")
-
-    def _unreadable(self, files: Sequence[Path]) -> Path | None:
-        for file in files:
-            try:
-                self.connection.execute("SELECT * FROM read_parquet(?)", [str(file)]).fetchmany(1)
-            except duckdb.Error:
-                return file
-        return None
-
 
 def _check_sound(summary: Path) -> None:
     try:
         data = summary.read_bytes()
     except OSError as error:
-        raise DamagedError(f"{summary} cannot be read: {error.strerror}. {_MEND}") from error
-    checksum.check(summary, data, _MEND)
+        raise DamagedError(f"{summary} cannot be read: {error.strerror}. {MEND}") from error
+    checksum.check(summary, data, MEND)
 
 
 def _sha256(file: Path) -> str:
@@ -316,10 +241,3 @@ def _sha256(file: Path) -> str:
 
 def _parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.parquet"))
-
-
-def _by_space(files: Iterable[tuple[str, Path]]) -> list[tuple[str, list[Path]]]:
-    by_space: dict[str, list[Path]] = {}
-    for space, file in files:
-        by_space.setdefault(space, []).append(file)
-    return list(by_space.items())

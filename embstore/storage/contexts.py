@@ -45,7 +45,7 @@ def group_occurrences(
     catalog.check_texts(space)
     # Checks each table of items against the SHA-256 in its name, and leaves the view ``items`` behind.
     ids = np.intersect1d(catalog.select("unit = 'occurrence'"), catalog.ids(space), assume_unique=True)
-    connection = catalog.connection
+    connection = catalog.reader.connection
     connection.register("wanted_occurrences", {"item_id": ids})
     if words and by == "folded word":
         words = [connection.execute("SELECT lower(?)", [word]).fetchall()[0][0] for word in words]

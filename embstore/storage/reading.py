@@ -1,0 +1,81 @@
+"""Read Parquet files of a store by SQL; what DuckDB cannot read is named."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.errors import DamagedError
+from embstore.storage import duck
+
+T = TypeVar("T")
+
+# Without it DuckDB would take columns from folders above the store that are called like "layer=7".
+FILES = "read_parquet($files, hive_partitioning = false)"
+
+MEND = (
+    "To mend it, delete the shard of that name and build the same sources again: exactly its items are embedded anew."
+)
+MEND_TABLE = "To mend it, delete that file and build the same sources again: its texts are written anew."
+
+
+class Reader:
+    """DuckDB over the files of a store.
+
+    Args:
+        root: the store's folder.
+        tables: those of its files that hold texts, which are mended in another way.
+    """
+
+    def __init__(self, root: Path, tables: Sequence[Path]) -> None:
+        self._root, self._tables = root, tables
+
+    @cached_property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The DuckDB connection, opened at the first use."""
+        return duck.connect(self._root)
+
+    def columns(self, sql: str, files: Sequence[Path], **values: Any) -> dict[str, NDArray[Any]]:
+        """Return the columns of a query over files, none of which has nulls; empty int64 columns without files."""
+        if not files:
+            return defaultdict(lambda: np.empty(0, np.int64))
+        values = {"files": [str(file) for file in files], **values}
+        return self.guard(files, lambda q: self.connection.execute(q, values).fetchnumpy(), sql)
+
+    def rows(self, sql: str, files: Sequence[Path], **values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a query over files; none without files."""
+        if not files:
+            return []
+        values = {"files": [str(file) for file in files], **values}
+        return self.guard(files, lambda q: self.connection.execute(q, values).fetchall(), sql)
+
+    def guard(self, files: Sequence[Path], run: Callable[[str], T], sql: str) -> T:
+        """Return what ``run`` makes of SQL over files.
+
+        Raises:
+            DamagedError: it fails; names the file.
+        """
+        try:
+            return run(sql)
+        except duckdb.Error as error:
+            raise self.damage(error, files) from error
+
+    def damage(self, error: duckdb.Error, files: Sequence[Path]) -> DamagedError:
+        """Return a DamagedError that names the file at fault."""
+        said = duck.first_line(error)
+        named = next((file for file in files if str(file) in said), None) or self._unreadable(files)
+        mend = MEND_TABLE if named in self._tables else MEND
+        return DamagedError(f"{named or self._root} is damaged: {said} Run: embstore verify. {mend}")
+
+    def _unreadable(self, files: Sequence[Path]) -> Path | None:
+        for file in files:
+            try:
+                self.connection.execute("SELECT * FROM read_parquet(?)", [str(file)]).fetchmany(1)
+            except duckdb.Error:
+                return file
+        return None
