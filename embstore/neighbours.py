@@ -1,15 +1,15 @@
 """The nearest items of a text, over spaces and layers."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore import index
-from embstore.errors import DamagedError, NotStoredError, QueryError, UsageError
+from embstore.errors import DamagedError, QueryError, UsageError
 from embstore.layerdata import StoredLayer, TransformedLayer
+from embstore.lookup import Embed, Found, Query, check_found, look_up
 from embstore.metrics import LayerData, NotComputable
 from embstore.metrics.transforms import Step, fit
 from embstore.selection import SpaceFilter, select_layers
@@ -17,64 +17,11 @@ from embstore.space import Layer, Unit
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.table import Pivot, Table, table
-from embstore.text import Item, parse_marked
+from embstore.text import Item
 
 COLUMNS = ("space", "model", "layer", "layer_name", "query", "rank", "item_id", "text", "context", "cosine")
 
-# Encodes one item by a space's own checkpoint: layer id → vector of shape (dim,).
-Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]
-
 _SELF_COSINE_ERROR = 1e-4
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """A text whose neighbours are wanted.
-
-    Attributes:
-        shown: the text as the user gave it.
-        marked: for an occurrence, the item; None for a text by itself, whose unit is each space's own.
-    """
-
-    shown: str
-    marked: Item | None = None
-
-    def items(self, catalog: Catalog, card: Card) -> list[Item]:
-        """Return the items that the query may mean in a space: several for a word in several sentences of it."""
-        if card.unit is not Unit.OCCURRENCE:
-            return [] if self.marked else [Item.whole(card.unit, self.shown)]
-        if self.marked:
-            return [self.marked]
-        found = catalog.occurrences(self.shown)
-        if len(found) < 2:
-            return found
-        here = set(catalog.ids(card.space).tolist())
-        return [item for item in found if item.id in here]
-
-
-def parse_queries(texts: Iterable[str], marked: Iterable[str]) -> list[Query]:
-    """Return the queries of plain texts and of sentences with one word in brackets."""
-    queries = [Query(text) for text in texts] + [Query(text, parse_marked(text)) for text in marked]
-    if not queries:
-        raise UsageError("give at least one text, as in: embstore neighbours dog")
-    return queries
-
-
-@dataclass
-class _Found:
-    """What one space has for the queries.
-
-    Attributes:
-        card: of the space.
-        vectors: of each query that has any here: layer id → (dim,).
-        stored: the item of each query that is stored here.
-        ambiguous: the items of each query that may mean several.
-    """
-
-    card: Card
-    vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = field(default_factory=dict)
-    stored: dict[Query, int] = field(default_factory=dict)
-    ambiguous: dict[Query, list[Item]] = field(default_factory=dict)
 
 
 def neighbours(
@@ -112,68 +59,18 @@ def neighbours(
     if all(query.marked for query in queries):  # only occurrences can be what is meant
         cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
     chosen, notes = select_layers(cards, layers)
-    found = [_look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
+    found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
     for query in queries:
-        _check_found(catalog, query, found, notes)
+        check_found(catalog, query, found, notes)
     rows = _search_all(catalog, found, chosen, transforms, k, notes)
     items = catalog.items({row["item_id"] for row in rows}) if rows else {}
     name = " ".join(step.name for step in transforms)
     return _tabulate([row | _text_of(items, row) for row in rows], notes, several=len(queries) > 1, transform=name)
 
 
-def _look_up(
-    catalog: Catalog, card: Card, queries: Sequence[Query], layers: Sequence[Layer], embed: Embed | None
-) -> _Found:
-    found = _Found(card)
-    for query in queries:
-        items = query.items(catalog, card)
-        if len(items) > 1:
-            found.ambiguous[query] = items
-        for item in items if len(items) == 1 else []:
-            if vectors := catalog.vectors_of(card.space, layers, item.id):
-                found.vectors[query] = vectors
-                found.stored[query] = item.id
-            elif embed is not None:
-                found.vectors[query] = embed(card, item)
-    return found
-
-
-def _check_found(catalog: Catalog, query: Query, found: Sequence[_Found], notes: list[str]) -> None:
-    lacking = [one for one in found if query not in one.vectors]
-    ambiguous = [_ambiguous(query, one) for one in lacking if query in one.ambiguous]
-    if len(lacking) < len(found):
-        notes += ambiguous
-        notes += [f"{query.shown!r} is not in {one.card.space}." for one in lacking if query not in one.ambiguous]
-        return
-    if ambiguous:
-        raise UsageError(ambiguous[0])
-    units = {one.card.unit for one in found}
-    if query.marked and Unit.OCCURRENCE not in units:
-        raise NotStoredError(
-            f"{query.shown!r} marks a word in its sentence, and {', '.join(one.card.space for one in found)} has no "
-            "words in sentences. Ask for the word by itself, or build such a space with --unit occurrence."
-        )
-    spaces = [one.card.space for one in found]
-    near = catalog.nearest_texts(query.marked.text if query.marked else query.shown, spaces)
-    nearest = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
-    if query.marked is None and units == {Unit.OCCURRENCE}:
-        remedy = 'To encode it in a sentence now, mark it there: --embed --text "a [word] in its sentence"'
-    else:
-        remedy = "To encode it now, add --embed"
-    raise NotStoredError(
-        f"{query.shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}; to keep it, add it with embstore build."
-    )
-
-
-def _ambiguous(query: Query, found: _Found) -> str:
-    items = found.ambiguous[query]
-    examples = "; ".join(f'--text "{item.shown}"' for item in items[:3])
-    return f"{query.shown!r} stands in {len(items)} sentences of {found.card.space}. Choose one, as in {examples}."
-
-
 def _search_all(
     catalog: Catalog,
-    found: Sequence[_Found],
+    found: Sequence[Found],
     chosen: Mapping[str, Sequence[Layer]],
     transforms: Sequence[Step],
     k: int,
@@ -210,7 +107,7 @@ def _transformed(data: StoredLayer, steps: Sequence[Step], notes: list[str]) -> 
 
 
 def _search_layer(
-    catalog: Catalog, found: _Found, layer: Layer, transformed: TransformedLayer | None, k: int, notes: list[str]
+    catalog: Catalog, found: Found, layer: Layer, transformed: TransformedLayer | None, k: int, notes: list[str]
 ) -> list[dict[str, Any]]:
     asked = [query for query in found.vectors if layer.id in found.vectors[query]]
     if not asked:
@@ -240,12 +137,7 @@ def _search_layer(
     rows = []
     for query, near, near_cosines in zip(usable, ids, cosines, strict=True):
         hits = [(int(i), float(c)) for i, c in zip(near, near_cosines, strict=True) if i >= 0]
-        if not all(abs(cosine) <= 1 + _SELF_COSINE_ERROR for _, cosine in hits):
-            raise DamagedError(
-                f"{catalog.paths.index(found.card.space, layer)} gives a cosine that is none: it is damaged. Delete it "
-                "and its card, and build again to make it anew; until then an exact scan answers."
-            )
-        _check_self(catalog, found, query, layer, hits)
+        _check_cosines(catalog, found, query, layer, hits)
         others = [hit for hit in hits if hit[0] != found.stored.get(query)][:k]
         rows += [
             {
@@ -273,19 +165,24 @@ def _scan(data: LayerData, vectors: NDArray[np.floating], k: int) -> tuple[NDArr
     return index.search_exact(data.map_with_ids(lambda ids, block: (ids, block)), vectors, k)
 
 
-def _check_self(catalog: Catalog, found: _Found, query: Query, layer: Layer, hits: list[tuple[int, float]]) -> None:
-    """Raise DamagedError where the index disagrees with the stored vector about the item itself.
+def _check_cosines(catalog: Catalog, found: Found, query: Query, layer: Layer, hits: list[tuple[int, float]]) -> None:
+    """Raise DamagedError where a cosine is none, or the index disagrees with the stored vector about the item itself.
 
     The item is among the hits with cosine 1, unless as many others have cosine 1 too.
     """
+    path = catalog.paths.index(found.card.space, layer)
+    if not all(abs(cosine) <= 1 + _SELF_COSINE_ERROR for _, cosine in hits):
+        raise DamagedError(
+            f"{path} gives a cosine that is none: it is damaged. Delete it and its card, and build again to make it "
+            "anew; until then an exact scan answers."
+        )
     if query not in found.stored:
         return
     cosine = dict(hits).get(found.stored[query], hits[-1][1] if hits else 0.0)
     if abs(cosine - 1) > _SELF_COSINE_ERROR:
         raise DamagedError(
-            f"the vector of {query.shown!r} in {catalog.paths.embeddings(found.card.space)} and the index "
-            f"{catalog.paths.index(found.card.space, layer)} disagree about layer {layer.name}: one of them is "
-            "damaged. Run: embstore verify"
+            f"the vector of {query.shown!r} in {catalog.paths.embeddings(found.card.space)} and the index {path} "
+            f"disagree about layer {layer.name}: one of them is damaged. Run: embstore verify"
         )
 
 

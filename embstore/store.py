@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from embstore import neighbours as nearest
 from embstore import query as queries
+from embstore.lookup import Embed, parse_queries
 from embstore.metrics.transforms import parse_transforms
 from embstore.question import Rows
 from embstore.selection import SpaceFilter
@@ -266,7 +267,7 @@ class Store:
             UnknownNameError: a transform that is not known; says the nearest.
         """
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
-        wanted = nearest.parse_queries(_names(texts), _names(marked))
+        wanted = parse_queries(_names(texts), _names(marked))
         return nearest.neighbours(
             self.catalog, wanted, chosen, _layer_spec(layers), k, _embedder() if embed else None,
             parse_transforms(_names(transforms)),
@@ -430,7 +431,7 @@ def _names(names: Names) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _embedder() -> nearest.Embed:
+def _embedder() -> Embed:
     from embstore.embed import embed_item  # loads a model when it is called
 
     return embed_item

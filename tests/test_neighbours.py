@@ -11,6 +11,7 @@ from synthetic import Synthetic, index_space, synthetic_store
 from embstore import Store
 from embstore import neighbours as nearest
 from embstore.errors import DamagedError, NotStoredError, QueryError, UnknownNameError, UsageError
+from embstore.lookup import parse_queries
 from embstore.selection import SpaceFilter
 from embstore.storage.card import Card
 from embstore.table import Table
@@ -225,7 +226,7 @@ def test_a_text_that_is_embedded_now_keeps_all_neighbours(make_store: Make) -> N
         return {layer.id: made.layer(layer.id)[3] for layer in card.layers}
 
     def find(text: str) -> Table:
-        return nearest.neighbours(made.store.catalog, nearest.parse_queries([text], []), SpaceFilter(), "2", 20, embed)
+        return nearest.neighbours(made.store.catalog, parse_queries([text], []), SpaceFilter(), "2", 20, embed)
 
     found = find("new")
     assert asked == [(made.space, "new")]

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from embstore import neighbours as nearest
 from embstore.errors import QueryError, UnknownNameError, UsageError
+from embstore.lookup import parse_queries
 from embstore.metrics.transforms import parse_transforms
 from embstore.selection import SpaceFilter
 from embstore.storage.card import Card
@@ -104,7 +105,7 @@ def test_a_text_that_is_embedded_now_is_transformed_and_fits_nothing(make_store:
         return {layer.id: vector.astype(np.float32) for layer in card.layers}
 
     steps = parse_transforms(["center"])
-    queries = nearest.parse_queries(["new"], [])
+    queries = parse_queries(["new"], [])
     found = nearest.neighbours(made.store.catalog, queries, SpaceFilter(), "2", 30, embed, steps)
     y = np.concatenate([center(x), [vector - x.mean(axis=0)]])
     assert_hits(found, wanted([*made.texts, "new"], y, "new", 30))
