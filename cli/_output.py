@@ -37,6 +37,14 @@ def emit(table: "Table", form: Format, output: Path | None = None) -> None:
         sys.stdout.buffer.write(_parquet(table))
 
 
+def write(text: str, output: Path | None) -> None:
+    """Write text to standard output or a file."""
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        _write_file(text.encode(), output)
+
+
 def say(message: str) -> None:
     """Write a line for the user to standard error."""
     typer.echo(message, err=True)

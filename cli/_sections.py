@@ -5,10 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from ._options import Format
-from ._output import _terminal_width, _text, _write_file
+from ._output import _terminal_width, _text, write
 
 if TYPE_CHECKING:
     from embstore.table import Table
@@ -24,10 +22,7 @@ def emit_sections(sections: Sequence[Section], form: Format, output: Path | None
     width = _terminal_width() if output is None and sys.stdout.isatty() else None
     mark, between = ("### ", "\n") if form is Format.MARKDOWN else ("", "")
     text = "\n".join(f"{mark}{head}\n{between}{_text(table, form, width)}" for head, table in sections)
-    if output is None:
-        typer.echo(text, nl=False)
-    else:
-        _write_file(text.encode(), output)
+    write(text, output)
 
 
 def result_sections(result: "Table", helps: Mapping[str, str]) -> list[Section]:

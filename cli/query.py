@@ -22,7 +22,7 @@ from ._options import (
     Transforms,
     UnitName,
 )  # fmt: skip
-from ._output import emit, say
+from ._output import emit, say, write
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
@@ -87,10 +87,7 @@ def _explain(name: str, form: Format, output: Path | None) -> None:
     text = str(explanation)
     if form is not Format.TABLE:
         text = json.dumps(explanation.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent)
-    if output is None:
-        typer.echo(text)
-    else:
-        output.write_text(text + "\n", "utf-8")
+    write(f"{text}\n", output)
 
 
 def _command(metric: "Metric") -> Any:

@@ -88,14 +88,17 @@ def _rows_against(question: Question, sides: Sequence[_Side], other: _Side) -> I
             held = f"{len(side.ids)} and {len(other.ids)}"
             question.notes.append(f"{side.name} and {other.name} have {len(common)} items in common, of {held}.")
         yield from _rows(question, side, other)
-    said = [
-        f"{side.name} (of {side.card.unit}s) and {other.name} (of {other.card.unit}s) have no item in common. "
-        "Embed the same texts in both with: embstore build"
-        for side in apart
-    ]
+    said = [_apart(side.card, other.card) for side in apart]
     if len(apart) == len(sides):
         raise QueryError(" ".join([*said, *question.notes]))
     question.notes += said
+
+
+def _apart(card: Card, other: Card) -> str:
+    said = f"{card.space} (of {card.unit}s) and {other.space} (of {other.unit}s) have no item in common. "
+    if card.unit is other.unit:
+        return f"{said}Embed the same texts in both with: embstore build"
+    return f"{said}Items of two units are never the same: choose spaces of one unit, with --space and --against."
 
 
 def _common_ids(side: _Side, other: _Side) -> Ids:

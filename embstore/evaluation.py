@@ -67,7 +67,9 @@ def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     name = values["lexicon"]
     columns = catalog.dataset(name, card.unit)
     if "item_id_2" in columns:
-        raise QueryError(f"{name!r} is a dataset of pairs, not a lexicon. For pairs: embstore query similarity")
+        raise QueryError(
+            f"{name!r} is a dataset of pairs, not a lexicon. For pairs: embstore query similarity --dataset {name}"
+        )
     lexicon = Lexicon(
         Words(columns["item_id"], tuple(columns["text"])),
         _numbers(columns, name, values["value"], ("valence",)),
@@ -137,7 +139,10 @@ def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
 
 def _pairs(columns: Columns, name: str, card: Card, held: Ids, missing: str) -> Case:
     if "item_id_2" not in columns:
-        raise QueryError(f"{name!r} is not a dataset of pairs. Those have two texts and a score in each row.")
+        raise QueryError(
+            f"{name!r} is not a dataset of pairs. Those have two texts and a score in each row. For a lexicon: "
+            f"embstore query valnorm --lexicon {name}"
+        )
     found = Pairs(
         columns["item_id"], columns["item_id_2"], _numbers(columns, name, None, ("score",)),
         tuple(columns["text"]), tuple(columns["text_2"]), _score_texts(columns),

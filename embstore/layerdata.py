@@ -106,9 +106,15 @@ class TransformedLayer:
         return self.layer.map_with_ids(lambda ids, block: function(ids, self.transform(block)))
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
-        """Return ids, ascending, and transformed vectors in memory."""
+        """Return ids, ascending, and transformed vectors in memory; of equal vectors, equal ones."""
+        from embstore.points import distinct_rows
+
         found, vectors = self.layer.gather(ids)
-        return found, self.transform(vectors)
+        first, label = distinct_rows(vectors)
+        if len(first) == len(found):
+            return found, self.transform(vectors)
+        # The rounding of a product depends on where in a matrix a row stands: equal ones would be a hair apart.
+        return found, self.transform(vectors[first])[label]
 
     def neighbours(
         self, k: int, distance: str = "cosine", *, distinct: bool = False

@@ -8,6 +8,7 @@ from embstore.compare import compare
 from embstore.errors import NotStoredError, QueryError
 from embstore.inputs import cases
 from embstore.metrics import Metric, get_metric
+from embstore.notes import notes_of
 from embstore.question import SPACE_COLUMNS, Question, Rows, describe
 from embstore.selection import SpaceFilter, select_layers
 from embstore.storage.card import Card
@@ -127,20 +128,7 @@ def _tabulate(
     down = tuple(key for key in keys if key not in across)
     # A column that has no value was not asked for; where nothing has one, the first says so with a dash.
     seen = tuple(name for name in shown if name == shown[0] or any(row[name] is not None for row in rows))
-    for row in rows:
-        if row["reason"] and row[shown[0]] is None:
-            counted = row.get("n_zero") or row.get("total")
-            empty = row["n"] == 0 and not counted and "transform" not in described
-            said = "no item is selected" if empty else f"layer {row['layer_name']}: {row['reason']}"
-            notes.append(f"{row['space']}: {said}.")
-    counts: dict[str, set[int]] = {}
-    for row in rows:
-        counts.setdefault(row["space"], set()).add(row["n"])
-    drawn = f", a random sample (seed {rows[0]['seed']})" if rows and "sample" in described else ""
-    after = f", after {rows[0]['transform']}" if rows and "transform" in described else ""
-    notes += [
-        f"{space}: n = {'–'.join(map(str, sorted({min(n), max(n)})))}{drawn}{after}" for space, n in counts.items()
-    ]
+    notes += notes_of(metric, rows, described, across)
     return table(
         rows,
         columns=[*SPACE_COLUMNS, *keys, "n", *(name for name in names if name not in keys), "reason", *described],

@@ -39,6 +39,7 @@ class Rows:
     def __post_init__(self) -> None:
         if self.sample is not None and self.sample < 1:
             raise UsageError(f"sample must be at least 1, not {self.sample}.")
+        check_seed(self.seed)
         object.__setattr__(self, "steps", parse_transforms(self.transforms))
 
     def select(self, catalog: Catalog, space: str) -> Ids | None:
@@ -119,6 +120,12 @@ class Question:
             return rows_of(self.metric.function(data, **case.inputs, **self.settings))
         except NotComputable as error:
             return [self.metric.empty(data.summary.n, str(error))]
+
+
+def check_seed(seed: int) -> None:
+    """Raise UsageError if numpy cannot draw from this seed."""
+    if seed < 0:
+        raise UsageError(f"seed must be at least 0, not {seed}.")
 
 
 def stored_ids(catalog: Catalog, space: str, only: Ids | None = None) -> Ids:

@@ -14,6 +14,7 @@ from embstore.errors import CheckpointError, QueryError, SourceError, UnknownNam
 from embstore.metrics import get_metric
 from embstore.protocol import BuildStep, Question, Sentences, Traits, plan
 from embstore.protocol import Protocol as Steps
+from embstore.question import check_seed
 from embstore.recipe import Population, Recipe, SpaceSpec
 from embstore.recipe_file import load_recipe
 from embstore.report import BuildReport, Observer, Progress
@@ -119,6 +120,7 @@ def preview(name: str, choices: Choices) -> Table:
 
 
 def _steps(name: str, choices: Choices) -> tuple[Steps, list[str]]:
+    check_seed(choices.seed)
     recipe = load_recipe(name)
     check_metrics(recipe)
     sentences = None if choices.sentences is None else _sentences(choices.sentences)

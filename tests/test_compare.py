@@ -199,7 +199,8 @@ def test_spaces_without_common_items(make_store: Make) -> None:
     two = make_store(n=8, unit="sentence", model="other")
     make_store(n=6, model="third")
     with pytest.raises(
-        QueryError, match=r"toy\.word\.last \(of words\) and other\.sentence\.last \(of sentences\) have no"
+        QueryError,
+        match=r"toy\.word\.last \(of words\) and other\.sentence\.last \(of sentences\) have no item.*one unit",
     ):
         one.store.query("cka", spaces=one.space, against=two.space)
     found = one.store.query("cka", against="third.word.last", layers=0)

@@ -216,7 +216,9 @@ def test_items_that_are_not_selected_count_as_missing(make_store: Make) -> None:
     assert set(refused["reason"]) == {f"{60 - kept} of 60 pairs have no cosine or no score (missing: error)"}
     none = made.store.query("similarity", where="false")
     assert set(none["dataset"]) == {"rg65"}
-    assert "toy.word.last: layer 0: fewer than two pairs with a cosine and a score." in none.notes
+    layers = ", ".join(none["layer_name"])
+    said = "fewer than two pairs with a cosine and a score"
+    assert f"toy.word.last, rg65: layers {layers}: {said}." in none.notes
 
 
 def test_a_layer_without_a_value_is_null_and_never_the_best(make_store: Make) -> None:
@@ -239,10 +241,12 @@ def test_a_dataset_of_another_kind_is_refused(make_store: Make) -> None:
     made = make_store(n=30, index=False)
     write_pairs(made)
     write_lexicon(made, made.texts)
-    with pytest.raises(QueryError, match=r"'bellezza' is not a dataset of pairs"):
+    with pytest.raises(QueryError, match=r"'bellezza' is not a dataset of pairs.*query valnorm --lexicon bellezza"):
         made.store.query("similarity", dataset="bellezza")
-    with pytest.raises(QueryError, match=r"'rg65' is a dataset of pairs, not a lexicon"):
+    with pytest.raises(QueryError, match=r"'rg65' is a dataset of pairs, not a lexicon.*similarity --dataset rg65"):
         made.store.query("valnorm", lexicon="rg65")
+    with pytest.raises(QueryError, match=r"Did you mean 'rg65'\? If not, embed it with: embstore build rg56"):
+        made.store.query("similarity", dataset="rg56")
     with pytest.raises(QueryError, match=r"the dataset 'warriner' is not in the store"):
         made.store.query("valnorm", lexicon="warriner")
 

@@ -207,6 +207,10 @@ def test_unknown_names_say_the_nearest(make_store: Make, arguments: dict, words:
         ("norms", {"top": -1}, "top must be at least 0"),
         ("norms", {"top": "five"}, "top must be a whole number"),
         ("rogue-dims", {"k": 0}, "k must be at least 1"),
+        ("isoscore", {"zeta": float("nan")}, "zeta must be a finite number, not nan"),
+        ("alignment", {"min_score": float("nan")}, "min_score must be a finite number, not nan"),
+        ("alignment", {"alpha": 1e9}, "alpha must be at most 1000"),
+        ("norms", {"sample": 2, "seed": -1}, "seed must be at least 0, not -1"),
     ],
 )
 def test_parameters_out_of_range(make_store: Make, metric: str, parameters: dict, words: str) -> None:

@@ -128,7 +128,7 @@ class Fitting:
         """Take a new transform, with the size of its rounding errors: none unless something was subtracted."""
         if self._is_centred:
             own = self._size[affine.columns] * np.abs(affine.scale)
-            others = np.linalg.norm(self._size) * np.linalg.norm(affine.mixing, axis=0)
+            others = self._size @ np.abs(affine.mixing)
             affine = replace(affine, noise=ROUNDING * (own + others))
         else:
             affine = replace(affine, noise=np.zeros(affine.dim))

@@ -3,6 +3,7 @@
 import numpy as np
 
 from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.ties import TIED, are_tied
 
 DISTANCE = Parameter("distance", "cosine", "cosine, or euclidean.", choices=("cosine", "euclidean"))
 
@@ -23,15 +24,18 @@ def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result
         the items and ``hub_occurrence``, the share of all places among neighbours that hubs hold, each in [0, 1];
         ``most``, the largest N_k; ``n``; ``n_zero``; ``reason``.
     """
-    ids, positions, _ = data.neighbours(k, distance)
+    ids, positions, nearness = data.neighbours(k, distance)
     n, n_zero = len(ids), data.summary.n_zero
     if n < 2:
         raise NotComputable(f"fewer than two {'non-zero ' * (distance == 'cosine')}vectors")
+    if are_tied(data, k, nearness, distance):
+        empty: Result = dict.fromkeys(("skewness", "hub_share", "antihub_share", "hub_occurrence", "most"))
+        return empty | {"n": n, "n_zero": n_zero, "reason": TIED}
     counts = np.bincount(positions.ravel(), minlength=n)
     hubs = counts >= 2 * positions.shape[1]
     skewness, reason = _skewness(counts - positions.shape[1])
     if reason and k >= n - 1:
-        reason += f": k = {k} is all others"
+        reason += f": k = {k} is all others; take a smaller k"
     return {
         "skewness": skewness,
         "hub_share": float(hubs.mean()),
@@ -81,6 +85,6 @@ METRICS = (
         "by its id, so that duplicates count; equal vectors are in the order of their ids. Population skewness, as of "
         "scipy.stats.skew. Hubness depends on the distance and on the mean: compare --distance euclidean and "
         "--transform center. For cosine, zero vectors are left out and counted. Where k is n − 1 or more, all others "
-        "are neighbours, and the skewness is null.",
+        "are neighbours, and the skewness is null; where all items are equally near each other, everything is.",
     ),
 )

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from embstore.metrics.grid import Grid
 from embstore.metrics.spec import Ids, LayerData, Result
+from embstore.metrics.ties import TIED, are_tied
 
 _ROWS_AT_ONCE = 16_384
 
@@ -19,10 +20,12 @@ class _Lists:
     Attributes:
         rows: places of these items among all, ascending; (n,).
         nearest: places of the k nearest of each among all, ascending; (n, k).
+        are_tied: whether only ids tell the nearest from others.
     """
 
     rows: NDArray[np.int32]
     nearest: NDArray[np.int32]
+    are_tied: bool
 
 
 def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 10) -> list[Result]:
@@ -49,9 +52,9 @@ def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: I
 
 
 def _lists_of(layer: LayerData, ids: Ids, k: int) -> _Lists:
-    found, nearest, _ = layer.neighbours(k)
+    found, nearest, cosines = layer.neighbours(k)
     rows = np.searchsorted(ids, found).astype(np.int32)
-    return _Lists(rows, np.sort(rows[nearest], axis=1))
+    return _Lists(rows, np.sort(rows[nearest], axis=1), are_tied(layer, k, cosines))
 
 
 def _row(one: _Lists, other: _Lists, n_all: int, k: int) -> Result:
@@ -62,6 +65,8 @@ def _row(one: _Lists, other: _Lists, n_all: int, k: int) -> Result:
         return result | _nothing("fewer than two items with a direction")
     if k >= n:
         return result | _nothing(f"{k} neighbours of {n - 1} other items: take a smaller k")
+    if one.are_tied or other.are_tied:
+        return result | _nothing(f"in one of the layers {TIED}")
     shared = np.concatenate(
         [
             n_shared(

@@ -1,5 +1,6 @@
 """How a metric is declared: once, as a frozen record from which options, help and schemas are made."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
@@ -123,11 +124,12 @@ class Parameter:
             raise UsageError(f"{self.name} must be a whole number, not {value!r}.")
         if self.kind is float and (not isinstance(value, int | float) or isinstance(value, bool)):
             raise UsageError(f"{self.name} must be a number, not {value!r}.")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"{self.name} must be a finite number, not {value}.")
         if self.kind in (int, float):
-            # A comparison with NaN is false, so that it is out of every range.
-            if self.minimum is not None and not value >= self.minimum:
+            if self.minimum is not None and value < self.minimum:
                 raise UsageError(f"{self.name} must be at least {self.minimum}, not {value}.")
-            if self.maximum is not None and not value <= self.maximum:
+            if self.maximum is not None and value > self.maximum:
                 raise UsageError(f"{self.name} must be at most {self.maximum}, not {value}.")
         return value
 

@@ -137,7 +137,7 @@ METRICS = (
                 "Pairs without a vector: skip (left out, counted and named) or error.",
                 choices=("skip", "error"),
             ),
-            Parameter("alpha", 2.0, "Exponent of the distance.", minimum=1e-6),
+            Parameter("alpha", 2.0, "Exponent of the distance.", minimum=1e-6, maximum=1000),
             Parameter("min_score", 4.0, "Pairs of this score or more are taken to mean the same."),
         ),
         formula="mean |u − v|^alpha over the pairs with a score ≥ min_score, u = x/‖x‖",

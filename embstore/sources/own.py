@@ -20,7 +20,10 @@ KINDS = ("pairs", "lexicon")
 
 _FOLDER = "own"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_N_COLUMNS = {"pairs": "three columns: the two texts and the score", "lexicon": "two columns: the text and its value"}
+_N_COLUMNS = {
+    "pairs": f"three columns: the two texts and the score. Name them: {OPTION} a,b,score",
+    "lexicon": f"two columns: the text and its value. Name them: {OPTION} text,value",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ def add_own(name: str, file: Path, kind: str, columns: Sequence[str], unit: str,
     if kind not in KINDS:
         raise UnknownNameError("kind of dataset", kind, KINDS)
     if len(columns) != (3 if kind == "pairs" else 2):
-        raise UsageError(f"a dataset of the kind {kind!r} has {_N_COLUMNS[kind]}. Name them: {OPTION} a,b,score")
+        raise UsageError(f"a dataset of the kind {kind!r} has {_N_COLUMNS[kind]}")
     of = parse_member(Unit, unit)
     if of is Unit.OCCURRENCE:
         raise UsageError("a dataset is of words or of sentences: --unit word or --unit sentence.")

@@ -41,6 +41,8 @@ def _tsv(path: Path, name: str, columns: Sequence[str]) -> _Records:
 
 def _delimited(records: Iterator[tuple[int, list[str]]], name: str, columns: Sequence[str]) -> _Records:
     _, header = next(records, (1, []))
+    if not header:
+        raise SourceError(f"{name}:1: the header is missing. The first line must name the columns.")
     choose_columns(name, header, columns, option=OPTION)
     chosen = [header.index(column) for column in columns]
     for number, values in records:

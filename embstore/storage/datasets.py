@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import checksum
-from embstore.errors import DamagedError, QueryError
+from embstore.errors import DamagedError, QueryError, nearest
 from embstore.space import Unit
 from embstore.storage import duck
 
@@ -56,9 +56,11 @@ def stored_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], na
     """
     file = next((file for file in files if file.stem == name.replace(":", "_")), None)
     if file is None:
-        held = ", ".join(file.stem for file in files) or "none"
+        held = [file.stem for file in files]
+        near = "".join(f"Did you mean {one!r}? " for one in nearest(name, held, n=1))
         raise QueryError(
-            f"the dataset {name!r} is not in the store, which holds {held}. Embed it with: embstore build {name}"
+            f"the dataset {name!r} is not in the store, which holds {', '.join(held) or 'none'}. {near}"
+            f"{'If not, e' if near else 'E'}mbed it with: embstore build {name}"
         )
     _check_sound(file)
     columns: Columns = _read(connection, file, lambda q: q.fetchnumpy(), _ROWS, unit=unit.value)
@@ -66,7 +68,8 @@ def stored_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], na
         [units] = _read(connection, file, lambda q: q.fetchall(), "SELECT list(DISTINCT unit) FROM read_parquet($file)")
         raise QueryError(
             f"the store holds the dataset {name!r} for the unit {' and '.join(sorted(units[0]))}, not for "
-            f"{unit.value}. Embed it with: embstore build {name} --unit {unit.value}"
+            f"{unit.value}. Ask spaces of that unit, or embed it for this one: "
+            f"embstore build {name} --unit {unit.value}"
         )
     return {key: _filled(column, key, file) for key, column in columns.items()}
 

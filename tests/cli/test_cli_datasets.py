@@ -82,7 +82,7 @@ def test_fetch(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (["add", "rg65", "none.csv"], ["none.csv cannot be read"]),
         (["add", "rg65", "own.csv"], ["own.csv is not the file of the dataset 'rg65'", "should be 42dc8a52d3d58252f4"]),
         (["add", "mine", "own.csv"], ["unknown dataset 'mine'", "--kind pairs|lexicon"]),
-        (["add", "mine", "own.csv", "--kind", "lexicon"], ["two columns"]),
+        (["add", "mine", "own.csv", "--kind", "lexicon"], ["two columns", "--columns text,value"]),
         (
             ["add", "mine", "own.csv", "--kind", "lexicon", "--columns", "w,v"],
             ["own.csv:3 (v): 'much'", "not a number"],

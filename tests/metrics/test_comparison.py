@@ -314,6 +314,16 @@ def test_too_few_items(n: int) -> None:
                                "items: take a smaller k")  # fmt: skip
 
 
+@pytest.mark.parametrize("tied", [np.full((9, 4), 0.1), np.eye(9)])
+def test_ties_share_no_neighbours(tied: np.ndarray) -> None:
+    """Where all items are equally near, only their ids would make lists of neighbours."""
+    x = np.random.default_rng(0).normal(size=(9, 4))
+    rows = overlap([Arrays(x), Arrays(tied)], None, np.arange(9), k=3)
+    said = "in one of the layers all items are equally near each other"
+    assert [row["reason"] for row in rows] == [None, said, said, said]
+    assert [row["jaccard"] for row in rows] == [1, None, None, None]
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("alike", ["all equal", "equally far apart"])
 def test_a_layer_without_variance_is_named(alike: str, dtype: str) -> None:

@@ -93,18 +93,41 @@ def test_a_duplicate_is_a_neighbour() -> None:
 
 def test_equal_vectors_are_in_the_order_of_their_ids() -> None:
     """The first k ids get all the places, and each of these the place of one more in return."""
-    found = hubness(Arrays(np.ones((10, 3)), ids=range(100, 0, -10)), k=2, distance="euclidean")
+    x = np.ones((10, 3))
+    x[0] = 5
+    found = hubness(Arrays(x, ids=range(100, 0, -10)), k=2, distance="euclidean")
     counts = [9, 9, 2] + [0] * 7
     assert found["most"] == 9
     assert found["antihub_share"] == 0.7
     assert found["skewness"] == pytest.approx(skew(counts), abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("x", "distance"),
+    [(np.full((10, 3), 0.1), "euclidean"), (np.full((10, 3), 0.1), "cosine"), (np.zeros((10, 3)), "euclidean"),
+     (np.eye(10), "cosine")],
+)  # fmt: skip
+def test_items_that_are_equally_near_have_no_hubs(x: np.ndarray, distance: str) -> None:
+    """Only their ids would make hubs of some of them."""
+    found = hubness(Arrays(x), k=3, distance=distance)
+    assert found["reason"] == "all items are equally near each other"
+    assert {found[name] for name in ("skewness", "hub_share", "antihub_share", "hub_occurrence", "most")} == {None}
+    assert found["n"] == 10
+
+
+def test_equally_near_neighbours_that_nothing_else_equals_are_no_ties() -> None:
+    angles = 2 * np.pi * np.arange(8) / 8
+    found = hubness(Arrays(np.column_stack([np.cos(angles), np.sin(angles)])), k=2)
+    assert (found["most"], found["antihub_share"]) == (2, 0)
+
+
 @pytest.mark.parametrize("k", [5, 6, 100])
 def test_all_others_as_neighbours_have_no_skewness(k: int) -> None:
     found = hubness(Arrays(np.random.default_rng(2).normal(size=(6, 4))), k=k)
     assert found["skewness"] is None
-    assert found["reason"] == f"skewness: all items are neighbours equally often: k = {k} is all others"
+    assert (
+        found["reason"] == f"skewness: all items are neighbours equally often: k = {k} is all others; take a smaller k"
+    )
     assert (found["most"], found["hub_share"], found["antihub_share"], found["n"]) == (5, 0, 0, 6)
 
 

@@ -145,6 +145,26 @@ def test_a_rogue_dimension_costs_no_digits() -> None:
         np.testing.assert_allclose(found[:, kept], wanted[:, kept], rtol=0, atol=1e-7)
 
 
+def test_a_dead_dimension_that_is_standardized_does_not_hide_the_others() -> None:
+    """Values of 1e-32, as in two dimensions of MiniLM's last layer: the factor of one is no size of the errors."""
+    x = np.random.default_rng(5).normal(size=(60, 8))
+    x[:, 3] *= 1e-32
+    names = ["standardize", "abtt:2", "drop:1", "center"]
+    scaled = np.hstack([x[:, :3], 1e32 * x[:, 3:4], x[:, 4:]])
+    assert_same(after(Arrays(x[:20], x[20:]), *names), plain(scaled, *names))
+
+
+@pytest.mark.parametrize("names", [["abtt:1"], ["standardize", "abtt:2"], ["whiten"]])
+def test_equal_vectors_stay_equal_wherever_they_stand(names: list[str]) -> None:
+    """A product may round the last rows of a matrix in another way than the first."""
+    x = (3 * np.random.default_rng(0).normal(size=(130, 64)) + 5).astype(np.float32)
+    data = transformed(Arrays(np.concatenate([x, x[::-1][:66], x[:3]])), *names)
+    ids, vectors = data.gather()
+    assert len(ids) == 199
+    np.testing.assert_array_equal(vectors[130:], np.concatenate([vectors[:130][::-1][:66], vectors[:3]]))
+    assert len(data.neighbours(2, "euclidean", distinct=True)[0]) == 130
+
+
 def test_a_transformed_layer_is_centred_like_the_centred_variant() -> None:
     x = (np.random.default_rng(6).normal(size=(60, 12)) + 3).astype(np.float32)
     data = Arrays(x[:20], x[20:])

@@ -109,7 +109,7 @@ def test_a_number_is_read_exactly(value: float, blanks: str) -> None:
         ("left,right,gold\n", r"table\.csv has no rows"),
         ("left,right,score\na,b,1\n", "unknown column 'gold'.*with --columns"),
         ("left,right,gold,gold\na,b,1,2\n", "2 columns named 'gold'"),
-        ("", "unknown column 'left'"),
+        ("", r"table\.csv:1: the header is missing"),
         ('left,right,gold\n"a,b,1\n', "not valid CSV"),
     ],
 )

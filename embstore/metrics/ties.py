@@ -1,0 +1,30 @@
+"""Neighbours that only their ids tell apart."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.metrics.spec import LayerData
+
+_ROUNDING = 1e-12
+TIED = "all items are equally near each other"
+
+
+def are_tied(data: LayerData, k: int, nearness: NDArray[np.float64], distance: str = "cosine") -> bool:
+    """Return whether the k nearest of each item are as near as the next one, and alike for all items.
+
+    Args:
+        data: the vectors.
+        k: how many neighbours.
+        nearness: cosines or distances (n, k) of the k nearest, as :meth:`LayerData.neighbours` gives them.
+        distance: ``cosine`` or ``euclidean``.
+    """
+    n, found = nearness.shape
+    if found >= n - 1 or not _alike(nearness):
+        return False
+    return _alike(
+        data.neighbours(k + 1, distance)[2]
+    )  # so that k neighbours of equal distance in a lattice are no ties
+
+
+def _alike(nearness: NDArray[np.float64]) -> bool:
+    return bool(np.ptp(nearness) <= _ROUNDING * np.abs(nearness).max())
