@@ -1,32 +1,21 @@
 """One checkpoint's part of a build: encode what its spaces lack, write it, index it."""
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import partial
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import index
 from embstore.encode import Encoded, TooLongError
-from embstore.errors import DamagedError, EncodeError
+from embstore.errors import EncodeError
+from embstore.indexing import update_indexes
 from embstore.job import Job, SpacePlan
-from embstore.report import Meter, Observer, Progress, SpaceReport
+from embstore.report import Meter, Observer, SpaceReport
 from embstore.skips import Skips
-from embstore.space import Layer
-from embstore.storage.card import Card
-from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.shards import Float16OverflowError, NonFiniteVectorError
-from embstore.storage.vectors import LayerVectors
 from embstore.storage.writer import SpaceWriter, StoreWriter
 from embstore.texts import Texts
-
-_INDEX_BYTES = 1 << 30
-"""How much the indexes that are built at once may take."""
 
 
 class Run:
@@ -74,22 +63,10 @@ class Run:
                         meter.passed([result.item_id], self.n_tokens)
 
     def index(self) -> None:
-        """Build the index of each layer that is behind, or remove the indexes where none are wanted."""
+        """Bring the indexes of the spaces up to date."""
         for space in self._job.spaces:
-            card, paths = space.card, self._store.paths
-            if self._job.options.index == "none":
-                index.remove_indexes(paths.indexes(card.space))
-                continue
-            shards = paths.shards(card.space)
-            names = [shard.name for shard in shards]
-            behind = [layer for layer in card.layers if shards and not _covers(paths.index(card.space, layer), names)]
-            if not behind:
-                continue
-            self._observe(Progress("index", card.space, 0, len(behind), 0.0))
-            with self._timed(), ThreadPoolExecutor(_at_once(card, shards)) as pool:
-                for done, path in enumerate(pool.map(partial(_index, paths, card, shards), behind), 1):
-                    self.n_bytes += path.stat().st_size
-                    self._observe(Progress("index", card.space, done, len(behind), done / len(behind)))
+            with self._timed():
+                self.n_bytes += update_indexes(self._store.paths, space.card, self._job.options.index, self._observe)
 
     def reports(self) -> list[SpaceReport]:
         """Return what was done for each space."""
@@ -137,30 +114,6 @@ def _write(result: Encoded, spaces: Sequence[SpacePlan], writers: Mapping[str, S
         if not keep.all():
             vectors = vectors[:, keep]
         writers[space.card.space].add(result.item_ids[keep], vectors)
-
-
-def _index(paths: StorePaths, card: Card, shards: Sequence[Shard], layer: Layer) -> Path:
-    path = paths.index(card.space, layer)
-    vectors = LayerVectors(shards, layer.id, card.dim)
-    index.write_index(
-        path, vectors.blocks(),
-        space=card.space, layer=layer.id, dim=card.dim, shards=[shard.name for shard in shards],
-    )  # fmt: skip
-    return path
-
-
-def _at_once(card: Card, shards: Sequence[Shard]) -> int:
-    """Return how many indexes to build side by side: one more than there are cores, since each waits for the disk."""
-    n_bytes = sum(shard.path.stat().st_size for shard in shards) // len(card.layers)
-    return max(1, min((os.cpu_count() or 1) + 1, _INDEX_BYTES // max(1, n_bytes)))
-
-
-def _covers(path: Path, shards: Sequence[str]) -> bool:
-    try:
-        stored = index.IndexCard.read(path)
-    except DamagedError:  # it is made anew
-        return False
-    return stored is not None and stored.covers(shards)
 
 
 def _among(ascending: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -15,11 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import Store
-from embstore.index import write_index
+from embstore.indexing import update_indexes
 from embstore.space import Layers, Pooling, Template, TopForm, Unit, default_space_name
 from embstore.storage.card import Card
 from embstore.storage.paths import StorePaths
-from embstore.storage.vectors import LayerVectors
 from embstore.storage.writer import StoreWriter
 from embstore.text import Item, words_in
 
@@ -163,11 +162,4 @@ def synthetic_store(
 
 def index_space(root: Path, card: Card) -> None:
     """Index all layers of a space."""
-    paths = StorePaths(Path(root).resolve())
-    shards = paths.shards(card.space)
-    for layer in card.layers:
-        blocks = LayerVectors(shards, layer.id, card.dim).map_with_ids(lambda ids, block: (ids, block))
-        write_index(
-            paths.index(card.space, layer), blocks, space=card.space, layer=layer.id, dim=card.dim,
-            shards=[shard.name for shard in shards],
-        )  # fmt: skip
+    update_indexes(StorePaths(Path(root).resolve()), card, "flat")
