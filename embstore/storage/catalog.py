@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Collection, Iterable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import checksum
 from embstore.errors import DamagedError
 from embstore.space import Layer, Unit
 from embstore.storage import duck
@@ -18,7 +16,8 @@ from embstore.storage.card import Card, read_cards
 from embstore.storage.datasets import stored_kinds, stored_rows
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import Shard, StorePaths
-from embstore.storage.reading import FILES, MEND, MEND_TABLE, Reader
+from embstore.storage.reading import FILES, MEND_TABLE, Reader
+from embstore.storage.summaries import summaries_of
 from embstore.storage.views import create_view, create_views
 from embstore.summary import Summary
 from embstore.text import Item, Span
@@ -60,16 +59,7 @@ class Catalog:
         Raises:
             DamagedError: a summary was altered or is missing.
         """
-        files = [shard.summary_path for shard in self.shards[space]]
-        for file in files:
-            _check_sound(file)
-        dim = self.cards[space].dim
-        merged: dict[int, Summary] = {layer.id: Summary.empty(dim) for layer in self.cards[space].layers}
-        names = [field.name for field in fields(Summary)]
-        columns = self.reader.columns(f"SELECT layer, {', '.join(names)} FROM {FILES} ORDER BY shard, layer", files)
-        for layer, *sums in zip(*(columns[name] for name in ("layer", *names)), strict=True):
-            merged[int(layer)] += Summary(int(sums[0]), int(sums[1]), *sums[2:5], *map(float, sums[5:]))
-        return merged
+        return summaries_of(self.reader, self.paths, self.cards[space], self.shards[space])
 
     def count(self, space: str) -> int:
         """Return the number of items of a space, from the summaries."""
@@ -224,14 +214,6 @@ class Catalog:
 
     def _shard_files(self, space: str) -> list[Path]:
         return [shard.path for shard in self.shards[space]]
-
-
-def _check_sound(summary: Path) -> None:
-    try:
-        data = summary.read_bytes()
-    except OSError as error:
-        raise DamagedError(f"{summary} cannot be read: {error.strerror}. {MEND}") from error
-    checksum.check(summary, data, MEND)
 
 
 def _sha256(file: Path) -> str:

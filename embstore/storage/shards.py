@@ -185,13 +185,15 @@ def _write_layer(
 
 def _write_summary(shard: Shard, digest: str, n_bytes: int, layers: Layers, summaries: Sequence[Summary]) -> None:
     rows = [
-        {
-            "shard": shard.name, "sha256": digest, "bytes": n_bytes, "layer": layer.id,
-            **{name: _plain(getattr(summary, name)) for name in SUMMARY_SCHEMA.names[4:]},
-        }
+        {"shard": shard.name, "sha256": digest, "bytes": n_bytes, **summary_row(layer.id, summary)}
         for layer, summary in zip(layers, summaries, strict=True)
-    ]  # fmt: skip
+    ]
     write_table(shard.summary_path, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA))
+
+
+def summary_row(layer_id: int, summary: Summary) -> dict[str, object]:
+    """Return the columns of :data:`SUMMARY_SCHEMA` from ``layer`` on."""
+    return {"layer": layer_id, **{name: _plain(getattr(summary, name)) for name in SUMMARY_SCHEMA.names[4:]}}
 
 
 def _plain(value: object) -> object:

@@ -52,14 +52,14 @@ def verify_marker(paths: StorePaths) -> Iterator[Problem]:
 
 
 def verify_tables(paths: StorePaths) -> Iterator[Problem]:
-    """Yield what is wrong with the tables of items, skipped texts and datasets."""
+    """Yield what is wrong with the tables of items, skipped texts and datasets, and with merged summaries."""
     for folder, schema in ((paths.items, ITEMS_SCHEMA), (paths.skipped, SKIPPED_SCHEMA)):
         for path in sorted(folder.glob("*.parquet")):
             if path.stem != f"part-{file_sha256(path)[:16]}":
                 yield Problem(path, "its SHA-256 is not the one in its name, so it was altered or truncated")
             elif problem := _other_schema(path, schema):
                 yield Problem(path, problem)
-    for path in sorted(paths.datasets.glob("*.parquet")):
+    for path in sorted([*paths.datasets.glob("*.parquet"), *paths.merged("_").parent.glob("*.parquet")]):
         if not checksum.is_sound(path.read_bytes()):
             yield Problem(path, checksum.ALTERED)
 
