@@ -189,6 +189,16 @@ class Catalog:
         """Return the rows of a dataset for a unit, in its order, a column each (see :func:`.datasets.stored_rows`)."""
         return stored_rows(self.reader.connection, self._dataset_files, name, unit)
 
+    def dataset_hashes(self, names: Collection[str] = ()) -> dict[str, str]:
+        """Return the SHA-256 of the files of these datasets (all, if there are none), as far as they are there."""
+        wanted = {name.replace(":", "_") for name in names}
+        return {file.stem: _sha256(file) for file in self._dataset_files if not wanted or file.stem in wanted}
+
+    @property
+    def item_tables(self) -> list[str]:
+        """The names of the tables of items, which are hashes of what they hold."""
+        return [file.stem for file in self._item_files]
+
     def relation(self, sql: str) -> duckdb.DuckDBPyRelation:
         """Return the DuckDB relation of one SELECT over the views of the store.
 
