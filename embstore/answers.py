@@ -51,11 +51,13 @@ class Answers:
 
     def __init__(self, question: Question, *, use: bool = True) -> None:
         self._question, self._use = question, use
+        self._inputs: dict[str, str] = {}
         self.refused: str | None = None
-        try:
-            self._inputs = _inputs(question) if use else {}
-        except UncachedError as error:
-            self._use, self.refused = False, str(error)
+        if use:
+            try:
+                self._inputs = _inputs(question)
+            except UncachedError as error:
+                self._use, self.refused = False, str(error)
 
     def find(self, card: Card, layers: Iterable[Layer]) -> dict[Layer, Answer]:
         """Return the stored answers for layers of a space, as far as there are any."""
@@ -65,7 +67,8 @@ class Answers:
     def keep(self, card: Card, answers: Mapping[Layer, Answer]) -> None:
         """Store answers for layers of a space."""
         slow = [layer for layer, answer in answers.items() if not answer.from_sums]
-        self._write([(self._of_layer(card, layer), answers[layer]) for layer in slow])
+        if self._use and slow:
+            self._write([(self._of_layer(card, layer), answers[layer]) for layer in slow])
 
     def find_matrix(self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]) -> Answer | None:
         """Return the stored answer for layers of a space compared with layers of the same or another one."""
@@ -75,14 +78,15 @@ class Answers:
         self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer], answer: Answer
     ) -> None:
         """Store the answer for layers of a space compared with layers of the same or another one."""
-        self._write([(self._of_layers(card, layers, other, others), answer)])
+        if self._use:
+            self._write([(self._of_layers(card, layers, other, others), answer)])
 
     def _read(self, asked: Asked) -> Answer | None:
         return read_answer(self._question.catalog.paths, asked)
 
     def _write(self, answers: Sequence[tuple[Asked, Answer]]) -> None:
         """Store answers, unless a file that they depend on has changed since the question was asked."""
-        if not answers or not self._use or not self._is_unchanged():
+        if not self._is_unchanged():
             return
         paths = self._question.catalog.paths
         # A store that is read-only, a full disk, a name that is no UTF-8: nothing is lost but the time next time.

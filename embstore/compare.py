@@ -66,7 +66,7 @@ def compare(question: Question, cards: Sequence[Card], layers: str, answers: Ans
     apart = []
     for side, other in pairs:
         answer = answers.find_matrix(side.card, side.layers, other.card, other.layers)
-        if answer is None and not len(_common_ids(side, other)) and side.name != other.name:
+        if answer is None and _are_apart(side, other):
             apart.append(_apart(side.card, other.card))
             continue
         if answer is None:
@@ -117,6 +117,12 @@ def _against(question: Question) -> Card | None:
     if name not in cards:
         raise UnknownNameError("space", name, cards)
     return cards[name]
+
+
+def _are_apart(side: _Side, other: _Side) -> bool:
+    if side.name == other.name:
+        return False
+    return side.card.unit is not other.card.unit or not len(_common_ids(side, other))
 
 
 def _apart(card: Card, other: Card) -> str:
