@@ -6,6 +6,7 @@ written whole, and its content is checked when it is read. Any number of readers
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from embstore.storage.paths import StorePaths
 ANSWERS_FORMAT = 1
 MOST_BYTES = 64 << 20  # of all answers; then the oldest go
 LARGEST_BYTES = 8 << 20  # of one: a row for each of a hundred thousand words is not worth a third of the others
+_BLOCK_BYTES = 4096
 
 Asked = Mapping[str, Any]
 
@@ -68,14 +70,20 @@ def write_answer(paths: StorePaths, asked: Asked, answer: Answer) -> None:
 
 
 def trim_answers(paths: StorePaths, most_bytes: int = MOST_BYTES) -> None:
-    """Remove the oldest answers until the others have no more than ``most_bytes``."""
-    files = [(path, path.stat()) for path in paths.answers.glob("*.json")]
-    left = sum(status.st_size for _, status in files)
+    """Remove the oldest answers until the others take no more than ``most_bytes`` on the disk."""
+    with os.scandir(paths.answers) as entries:
+        files = [(entry.path, entry.stat()) for entry in entries if entry.name.endswith(".json")]
+    left = sum(on_disk(status.st_size) for _, status in files)
     for path, status in sorted(files, key=lambda file: file[1].st_mtime_ns):
         if left <= most_bytes:
             break
-        path.unlink(missing_ok=True)
-        left -= status.st_size
+        Path(path).unlink(missing_ok=True)
+        left -= on_disk(status.st_size)
+
+
+def on_disk(size: int) -> int:
+    """Return the bytes that a file of this size takes, in blocks as most file systems have them."""
+    return -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
 
 
 def _path(paths: StorePaths, text: str) -> Path:
