@@ -42,17 +42,8 @@ def _make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def publish(source: Path, target: Path, *, derived: bool = False) -> None:
-    """Rename a temporary file to its final name, once its bytes and then its name are on the disk.
-
-    Args:
-        source: the temporary file.
-        target: in the same folder.
-        derived: whether it can be made again and is checked when it is read: then the disk is not waited for.
-    """
-    if derived:
-        source.replace(target)
-        return
+def publish(source: Path, target: Path) -> None:
+    """Rename a temporary file to its final name, once its bytes and then its name are on the disk."""
     with source.open("rb") as file:
         os.fsync(file.fileno())
     source.replace(target)
@@ -71,10 +62,19 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes, *, derived: bool = False) -> None:
-    """Replace a small file atomically; see :func:`publish` for ``derived``."""
+    """Replace a small file atomically.
+
+    Args:
+        path: the file.
+        data: its bytes.
+        derived: whether it can be made again and is checked whenever it is read: then the disk is not waited for.
+    """
     with temporary(path.parent) as temp:
         temp.write_bytes(data)
-        publish(temp, path, derived=derived)
+        if derived:
+            temp.replace(path)
+        else:
+            publish(temp, path)
 
 
 def write_document(path: Path, document: dict[str, Any]) -> None:
