@@ -8,8 +8,7 @@ draw other samples, and with ``where`` DuckDB's; those of scipy and faiss are no
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from inspect import unwrap
 from pathlib import Path
@@ -51,6 +50,7 @@ class Answers:
 
     def __init__(self, question: Question, *, use: bool = True) -> None:
         self._question, self._use = question, use
+        self._trimmed = False
         self._inputs: dict[str, str] = {}
         self.refused: str | None = None
         if use:
@@ -64,11 +64,10 @@ class Answers:
         found = {layer: self._read(self._of_layer(card, layer)) for layer in layers} if self._use else {}
         return {layer: answer for layer, answer in found.items() if answer is not None}
 
-    def keep(self, card: Card, answers: Mapping[Layer, Answer]) -> None:
-        """Store answers for layers of a space."""
-        slow = [layer for layer, answer in answers.items() if not answer.from_sums]
-        if self._use and slow:
-            self._write([(self._of_layer(card, layer), answers[layer]) for layer in slow])
+    def keep(self, card: Card, layer: Layer, answer: Answer) -> None:
+        """Store the answer for a layer of a space, unless the summaries gave it."""
+        if self._use and not answer.from_sums:
+            self._write(self._of_layer(card, layer), answer)
 
     def find_matrix(self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]) -> Answer | None:
         """Return the stored answer for layers of a space compared with layers of the same or another one."""
@@ -79,21 +78,24 @@ class Answers:
     ) -> None:
         """Store the answer for layers of a space compared with layers of the same or another one."""
         if self._use:
-            self._write([(self._of_layers(card, layers, other, others), answer)])
+            self._write(self._of_layers(card, layers, other, others), answer)
 
     def _read(self, asked: Asked) -> Answer | None:
         return read_answer(self._question.catalog.paths, asked)
 
-    def _write(self, answers: Sequence[tuple[Asked, Answer]]) -> None:
-        """Store answers, unless a file that they depend on has changed since the question was asked."""
+    def _write(self, asked: Asked, answer: Answer) -> None:
+        """Store an answer, unless a file that it depends on has changed since the question was asked."""
         if not self._is_unchanged():
             return
         paths = self._question.catalog.paths
-        # A store that is read-only, a full disk, a name that is no UTF-8: nothing is lost but the time next time.
-        with suppress(StoreError, OSError, ValueError):
-            for asked, answer in answers:
-                write_answer(paths, asked, answer)
-            trim_answers(paths)
+        try:
+            write_answer(paths, asked, answer)
+            if not self._trimmed:
+                trim_answers(paths)
+        except (StoreError, OSError, ValueError):
+            # A store that is read-only, a full disk, a name that is no UTF-8: all that is lost is time, next time.
+            self._use = False
+        self._trimmed = True
 
     def _is_unchanged(self) -> bool:
         try:

@@ -159,7 +159,7 @@ def _selected(question: Question, side: _Side, other: _Side) -> Ids:
 
 
 def _layers(question: Question, side: _Side, ids: Ids, notes: list[str]) -> list[LayerData | NotComputable]:
-    found = question.layers_among(side.card, side.layers, None if len(ids) == len(side.ids) else ids)
+    found = list(question.layers_among(side.card, side.layers, None if len(ids) == len(side.ids) else ids))
     notes += [note for _, said in found for note in said]
     return [data for data, _ in found]
 

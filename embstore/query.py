@@ -107,9 +107,9 @@ def _answered(
             if card.space not in found:
                 continue
             missing = [layer for layer in layers[card.space] if layer not in of_layers]
-            new = question.answers(card, missing, found[card.space])
-            answers.keep(card, new)
-            of_layers |= new
+            for layer, answer in question.answers(card, missing, found[card.space]):
+                answers.keep(card, layer, answer)
+                of_layers[layer] = answer
         yield card, of_layers
 
 

@@ -1,7 +1,7 @@
 """A question: a metric, and the items that it is asked of."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,17 +89,15 @@ class Question:
         lost = self.catalog.lost_shards(card.space)
         return [f"{card.space}: {shard} is missing. Run: embstore verify" for shard in lost]
 
-    def answers(self, card: Card, layers: Sequence[Layer], cases: Sequence[Case]) -> dict[Layer, Answer]:
-        """Return the rows of some layers of a space, in all its cases."""
+    def answers(self, card: Card, layers: Sequence[Layer], cases: Sequence[Case]) -> Iterator[tuple[Layer, Answer]]:
+        """Yield the rows of some layers of a space, in all its cases, as they are computed."""
         only = self.rows.select(self.catalog, card.space)
         said = self.small_sample(card, only)
         notes = [note for case in cases for note in case.notes]
         across = tuple(dict.fromkeys(column for case in cases for column in case.columns))
-        answers = {}
         for layer, (data, of_layer) in zip(layers, self.layers_among(card, layers, only), strict=True):
             rows = tuple(row | dict(case.columns) for case in cases for row in self._answer(data, case))
-            answers[layer] = Answer(rows, (*said, *of_layer, *notes), across, from_sums=self._is_from_sums(data))
-        return answers
+            yield layer, Answer(rows, (*said, *of_layer, *notes), across, from_sums=self._is_from_sums(data))
 
     def small_sample(self, card: Card, ids: Ids | None) -> list[str]:
         """Return a note where there are fewer items than the sample should have."""
@@ -109,10 +107,10 @@ class Question:
 
     def layers_among(
         self, card: Card, layers: Sequence[Layer], only: Ids | None
-    ) -> list[tuple[LayerData | NotComputable, list[str]]]:
-        """Return the vectors of some layers of a space, and what must be said of each.
+    ) -> Iterator[tuple[LayerData | NotComputable, list[str]]]:
+        """Yield the vectors of some layers of a space, and what must be said of each.
 
-        Of a layer that cannot be transformed it returns why not.
+        Of a layer that cannot be transformed it yields why not.
 
         Args:
             card: of the space.
@@ -122,9 +120,8 @@ class Question:
         if self.rows.where is not None:
             self.catalog.check_texts(card.space)
         summaries = self.catalog.summaries(card.space) if only is None else {}
-        return [
-            self._transformed(StoredLayer(self.catalog, card, layer, only, summaries.get(layer.id))) for layer in layers
-        ]
+        for layer in layers:
+            yield self._transformed(StoredLayer(self.catalog, card, layer, only, summaries.get(layer.id)))
 
     def _transformed(self, data: StoredLayer) -> tuple[LayerData | NotComputable, list[str]]:
         if not self.rows.steps:
