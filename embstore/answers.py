@@ -26,6 +26,7 @@ from embstore.storage.answers import Answer, read_answer, trim_answers, write_an
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.storage.duck import VERSION as DUCKDB
+from embstore.storage.duck import changing_part
 
 # Raised when what all metrics share gives other rows or notes: selection, transforms, search, the cases of a space.
 SHARED_VERSION = 1
@@ -134,9 +135,12 @@ def _inputs(question: Question) -> dict[str, str]:
     """Return the SHA-256 of each file beside the vectors that a metric reads: datasets, lists of words.
 
     Raises:
-        UncachedError: words come from elsewhere, or a value of a parameter is no plain one.
+        UncachedError: words come from elsewhere, a value of a parameter is no plain one, or a selection by SQL may
+            not be the same another time.
     """
     metric, values = question.metric, question.values
+    if question.rows.where is not None and (word := changing_part(question.rows.where)):
+        raise UncachedError(f"what --where selects may change from one time to the next ({word})")
     found: dict[str, str] = {}
     if metric.needs in ("pairs", "lexicon"):
         names = values["dataset"] if metric.needs == "pairs" else [values["lexicon"]]

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
@@ -22,6 +23,7 @@ from embstore.metrics import METRICS, LayerData
 from embstore.question import Question
 from embstore.space import Unit
 from embstore.storage import answers as files
+from embstore.storage.duck import changing_part
 from embstore.storage.paths import StorePaths
 from embstore.storage.tables import write_items
 from embstore.table import Table
@@ -306,6 +308,33 @@ def test_words_that_come_from_no_file_are_not_kept(root: Path, monkeypatch: pyte
     ask(root, "weat", x=iter(WORDS[:4]), **sets, cache=False)
     ask(root, "weat", x=(word for word in WORDS[:4]), **{**sets, "layers": 1})
     assert len(stored(root)) == 2 * 4, "what can be read once is read once"
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["random() < 0.5", "year(current_date) > 2000", "NOW() IS NOT NULL",
+     "item_id IN (SELECT item_id FROM items USING SAMPLE 20)", "text != E'\\'' AND random() < 0.5 AND text != ''"],
+)  # fmt: skip
+def test_a_selection_that_changes_is_computed_each_time(root: Path, computed: Computed, where: str) -> None:
+    question = {"where": where, "spaces": "toy.word.last", "layers": 1}
+    for _ in range(2):
+        ask(root, "isoscore", **question)
+    assert len(computed) == 2
+    assert not stored(root)
+    assert "may change from one time to the next" in str(Store(root).cache_state("isoscore", **question))
+
+
+def test_words_in_strings_do_not_change(root: Path, computed: Computed) -> None:
+    where = "text NOT IN ('random', 'it''s now', 'today') AND length(text) > 3"
+    for _ in range(2):
+        ask(root, "isoscore", where=where, spaces="toy.word.last", layers=1)
+    assert len(computed) == 1
+
+
+def test_every_function_of_duckdb_that_changes_is_known() -> None:
+    found = duckdb.sql("SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE'").fetchall()
+    assert len(found) > 10
+    assert [name for (name,) in found if not changing_part(f"{name}() = 1")] == []
 
 
 def test_without_the_cache_all_is_computed_and_nothing_kept(root: Path, computed: Computed) -> None:

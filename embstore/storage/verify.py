@@ -59,7 +59,7 @@ def verify_tables(paths: StorePaths) -> Iterator[Problem]:
                 yield Problem(path, "its SHA-256 is not the one in its name, so it was altered or truncated")
             elif problem := _other_schema(path, schema):
                 yield Problem(path, problem)
-    for path in sorted([*paths.datasets.glob("*.parquet"), *paths.merged("_").parent.glob("*.parquet")]):
+    for path in sorted([*paths.datasets.glob("*.parquet"), *(paths.root / "merged").glob("*.parquet")]):
         if not checksum.is_sound(path.read_bytes()):
             yield Problem(path, checksum.ALTERED)
 
