@@ -18,7 +18,7 @@ from synthetic import Synthetic, synthetic_store
 from test_evaluation import write_lexicon, write_pairs
 
 from embstore import Store, answers, atomic
-from embstore.errors import QueryError
+from embstore.errors import DamagedError, QueryError
 from embstore.metrics import METRICS, LayerData
 from embstore.question import Question
 from embstore.space import Unit
@@ -262,6 +262,14 @@ def test_a_dataset_that_is_stored_anew_is_asked_for_anew(root: Path, computed: C
     assert said(new) == said(ask(root, "similarity", dataset="pairs", **question, cache=False))
 
 
+def test_a_dataset_that_is_lost_is_named(root: Path) -> None:
+    store = Store(root)
+    assert store.catalog.datasets()
+    (root / "datasets" / "pairs.parquet").unlink()
+    with pytest.raises(DamagedError, match=r"pairs\.parquet cannot be read.*embstore build pairs"):
+        store.query("similarity", dataset="pairs", spaces="toy.word.last")
+
+
 def test_an_answer_is_not_kept_where_a_dataset_changed_meanwhile(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Synthetic(root, Store(root).catalog.cards["toy.word.last"], (), np.empty(0))
     real = Question.answers
@@ -376,6 +384,28 @@ def test_a_store_that_cannot_be_written_answers(root: Path, monkeypatch: pytest.
         root.chmod(0o755)
 
 
+def test_answers_that_are_there_are_given_where_others_cannot_be_written(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from embstore import compare
+
+    ask(root, "cka", spaces="toy.word.last")
+    asked: list[str] = []
+    real = compare._answer
+
+    def spy(question: Question, side: Any, other: Any) -> Any:
+        asked.append(side.name)
+        return real(question, side, other)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr(compare, "_answer", spy)
+    monkeypatch.setattr(atomic.Path, "write_bytes", fail)
+    assert len(ask(root, "cka", unit="word")) == 2 * 2 + 4 * 4
+    assert asked == ["other.word.last"], "which comes first and could not be kept"
+
+
 def test_a_damaged_answer_is_computed_and_stored_anew(root: Path, computed: Computed) -> None:
     question = {"spaces": "toy.word.last", "layers": 1}
     expected = said(ask(root, "isoscore", **question))
@@ -470,6 +500,9 @@ def test_the_oldest_answers_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_very_large_answer_is_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LARGEST_BYTES", 10)
+    ask(root, "norms")
+    assert not (root / "answers").exists()
     monkeypatch.setattr(files, "LARGEST_BYTES", 2000)
     question = {"unit": "occurrence", "layers": 0}
     ask(root, "self-similarity", **question)
