@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 import typer
 
@@ -25,8 +26,7 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
         yield
         sys.stdout.flush()
     except EmbstoreError as error:
-        _say(str(error))
-        raise typer.Exit(MISTAKE) from None
+        refuse(error)
     except KeyboardInterrupt:
         typer.echo(f"\n{interrupted}", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -37,6 +37,12 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
         _forget_output()
         _say(f"{error.filename or 'standard output'}: {error.strerror or error}.")
         raise typer.Exit(MISTAKE) from None
+
+
+def refuse(error: EmbstoreError) -> NoReturn:
+    """Say what is wrong with the call or the input, and end."""
+    _say(str(error))
+    raise typer.Exit(MISTAKE) from None
 
 
 def _say(problem: str) -> None:
