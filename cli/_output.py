@@ -137,7 +137,7 @@ def _write_file(data: bytes, output: Path) -> None:
     try:
         output.write_bytes(data)
     except OSError as error:
-        raise UsageError(f"{output} cannot be written: {error.strerror}.") from error
+        raise UsageError(f"{output} cannot be written: {error.strerror}. Name another file with --output.") from error
 
 
 def _parquet(table: "Table") -> bytes:

@@ -62,7 +62,7 @@ def query(
 
 
 def _cases(question: Question, cards: Sequence[Card]) -> list[tuple[Card, list[Case]]]:
-    """Return the cases of each space; one that lacks the dataset is left out with a note, if another has it."""
+    """Return the cases of each space; one without the dataset, or any word, is left out with a note, if not all are."""
     found, lacking = [], []
     for card in cards:
         try:
@@ -108,7 +108,7 @@ def _suitable(metric: Metric, cards: list[Card]) -> tuple[list[Card], list[str]]
     units = " or ".join(metric.units)
     if not suitable:
         raise QueryError(
-            f"{metric.name} is about {units} spaces, and {', '.join(card.space for card in cards)} is none. "
+            f"{metric.name} is about {units} spaces, and none is among {', '.join(card.space for card in cards)}. "
             f"Make one with: embstore build SOURCE --unit {metric.units[0]}. {metric.elsewhere}".rstrip()
         )
     notes = [

@@ -50,7 +50,7 @@ def test_an_output_that_is_full_is_named(process, made: Synthetic, form: str) ->
     assert "Traceback" not in done.stderr
     to_file = process(*call, "--output", "no/such/folder")
     assert to_file.returncode == 2
-    assert "no/such/folder cannot be written: No such file or directory." in to_file.stderr
+    assert "no/such/folder cannot be written: No such file or directory. Name another" in to_file.stderr
 
 
 def test_errors_go_to_standard_error_alone(process) -> None:
