@@ -133,6 +133,7 @@ def _tabulate(
         rows,
         columns=[*SPACE_COLUMNS, *keys, "n", *(name for name in names if name not in keys), "reason", *described],
         notes=list(dict.fromkeys(notes)),
+        types=metric.types,
         pivot=Pivot(
             down=("layer_name", *down),
             across=("space", *across),
