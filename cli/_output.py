@@ -14,6 +14,7 @@ import typer
 
 from embstore.errors import UsageError
 
+from ._errors import say as say  # what commands say besides their data
 from ._options import Format
 
 if TYPE_CHECKING:
@@ -44,11 +45,6 @@ def write(text: str, output: Path | None) -> None:
         typer.echo(text, nl=False)
     else:
         _write_file(text.encode(), output)
-
-
-def say(message: str) -> None:
-    """Write a line for the user to standard error."""
-    typer.echo(message, err=True)
 
 
 def _terminal_width() -> int:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic
 
+from embstore import Store
+
 CALLS = [
     ["--help"],
     ["query", "--help"],
@@ -37,6 +39,17 @@ def test_a_pipe_that_closes_is_no_error(made: Synthetic, tmp_path: Path, call: l
     assert "Traceback" not in done.stderr
     assert "Error" not in done.stderr
     assert "Exception" not in done.stderr
+
+
+def test_a_build_goes_on_where_nobody_reads_what_it_says(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("fox\ndog\nsea\n", "utf-8")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "embstore_cli", "build", "words.txt", "--model", str(checkpoint)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, text=True, cwd=tmp_path)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert Store(tmp_path / "store").info()["items"] == [3]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
