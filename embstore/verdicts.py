@@ -14,6 +14,12 @@ COLUMNS = (
     "reason", "n", "source", "space", "metric",
 )  # fmt: skip
 
+TYPES = {
+    **dict.fromkeys(("published", "low", "high", "measured"), "number"),
+    **dict.fromkeys(("relation", "reason", "source", "space"), "string"),
+}
+"""JSON types of the columns that may have no value in any row."""
+
 Row = dict[str, Any]
 
 

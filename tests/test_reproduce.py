@@ -126,6 +126,9 @@ def test_again_it_embeds_nothing_and_says_the_same(store: Store, paper: Path, ch
 def test_another_name_has_nothing_published(store: Store, paper: Path, checkpoint: Path):
     result = store.reproduce(str(paper), models=f"mine={checkpoint}")
     assert set(result["verdict"]) == {"not published"}
+    schema = result.to_arrow().schema
+    assert {str(schema.field(name).type) for name in ("published", "low", "high", "measured")} == {"double"}
+    assert {str(schema.field(name).type) for name in ("relation", "reason", "source")} == {"string"}
     assert set(result["model"]) == {"mine"}
     assert any(note.startswith("nothing is published for mine.") for note in result.notes)
 
