@@ -197,6 +197,7 @@ def _tabulate(rows: Sequence[Mapping[str, Any]], notes: Sequence[str], *, severa
         [{**row, **said} for row in rows],
         columns=[*COLUMNS, *said],
         notes=list(dict.fromkeys(notes)),
+        types={"context": "string"},
         pivot=Pivot(
             down=("query", "rank") if several else ("rank",),
             across=("space", "layer_name"),
