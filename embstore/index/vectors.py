@@ -1,0 +1,80 @@
+"""What an index is made of: blocks of ids and vectors, and the unit vectors of those that have a direction."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.summary import in_float64
+
+Ids = NDArray[np.int64]
+Vectors = NDArray[np.floating]
+Units = NDArray[np.float32]
+Blocks = Iterable[tuple[Ids, Vectors]]
+Gather = Callable[[Ids], tuple[Ids, Vectors]]
+"""Gives the ids, ascending, and the vectors of the items with some ids."""
+
+
+def unit_vectors(vectors: Vectors) -> Units:
+    """Return x/‖x‖ for each row, float32 of shape (n, dim), the norm taken in float64; zero rows stay zero."""
+    units = np.empty(vectors.shape, np.float32)
+    done = 0
+    for wide in in_float64(vectors):
+        norms = np.sqrt(np.vecdot(wide, wide))
+        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+        np.multiply(wide, inverse[:, None], out=units[done : done + len(wide)], casting="same_kind")
+        done += len(wide)
+    return units
+
+
+def with_direction(ids: Ids, vectors: Vectors) -> tuple[Ids, Vectors]:
+    """Leave out the zero vectors, which are near nothing."""
+    keep = vectors.any(axis=1)
+    return (ids, vectors) if keep.all() else (ids[keep], vectors[keep])
+
+
+def batches(blocks: Blocks, rows: int) -> Iterator[tuple[Ids, Units, int]]:
+    """Yield ids (n,), unit vectors (n, dim) and the count of zero vectors left out, for at least ``rows`` at a time."""
+    ids: list[Ids] = []
+    units: list[Units] = []
+    n_zero = 0
+    for all_ids, all_vectors in blocks:
+        some, vectors = with_direction(all_ids, all_vectors)
+        n_zero += len(all_ids) - len(some)
+        ids.append(some)
+        units.append(unit_vectors(vectors))
+        if sum(map(len, ids)) >= rows:
+            yield np.concatenate(ids), np.concatenate(units), n_zero
+            ids, units, n_zero = [], [], 0
+    if ids:
+        yield np.concatenate(ids), np.concatenate(units), n_zero
+
+
+def ordered(ids: Ids, cosines: Units) -> tuple[Ids, Units]:
+    """Return ids and cosines (n, k), best first; ties by ascending id."""
+    order = np.lexsort((ids, -cosines), axis=1)
+    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(cosines, order, axis=1)
+
+
+def sample(blocks: Blocks, n: int, dim: int) -> tuple[Ids, Units]:
+    """Return ids (m,) and unit vectors (m, dim) of n items drawn at random, all where there are fewer.
+
+    The draw is by a hash of the ids: it does not depend on how the items lie in blocks.
+    """
+    ids, units = np.empty(0, np.int64), np.empty((0, dim), np.float32)
+    for some, block, _ in batches(blocks, n):
+        ids, units = np.concatenate([ids, some]), np.concatenate([units, block])
+        if len(ids) > n:
+            keep = np.argpartition(_mixed(ids), n)[:n]
+            ids, units = ids[keep], units[keep]
+    order = np.argsort(_mixed(ids))
+    return ids[order], units[order]
+
+
+def _mixed(ids: Ids) -> NDArray[np.uint64]:
+    """Return SplitMix64 of the ids (Steele, Lea & Flood, 2014, OOPSLA)."""
+    z = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return mixed
