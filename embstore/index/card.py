@@ -31,7 +31,7 @@ class IndexCard:
         sha256: of the index file.
         faiss: the version that wrote it.
         created: when, in UTC (ISO 8601).
-        asked: the kind that was asked for: ``auto``, or ``kind``.
+        asked: the kind that was asked for: ``auto``, or the kind itself.
         parameters: how it was made: of ``hnsw`` ``m`` and ``ef_construction``, of ``ivf`` ``n_lists`` and
             ``n_trained``.
         effort: what a search spends: of ``hnsw`` ``ef_search``, of ``ivf`` ``n_probe`` and ``n_exact``, the candidates
@@ -53,7 +53,7 @@ class IndexCard:
     sha256: str
     faiss: str
     created: str
-    asked: str = "flat"
+    asked: str = "auto"
     parameters: dict[str, int] = field(default_factory=dict)
     effort: dict[str, int] = field(default_factory=dict)
     recall: float = 1.0
@@ -68,7 +68,8 @@ class IndexCard:
 
     def covers(self, shards: Iterable[str]) -> bool:
         """Return whether the index was built from exactly these shards."""
-        return set(self.shards) == set(shards)
+        listed = tuple(shards)
+        return self.shards == listed or set(self.shards) == set(listed)
 
     def write(self, index: Path) -> None:
         """Store the card of the index at that path."""

@@ -49,6 +49,7 @@ class Catalog:
         check_marker(self.paths)
         self.cards: dict[str, Card] = read_cards(self.paths)
         self.shards: dict[str, tuple[Shard, ...]] = {space: self.paths.shards(space) for space in self.cards}
+        self._shard_names = {space: tuple(shard.name for shard in shards) for space, shards in self.shards.items()}
         self._item_files = _parts(self.paths.items)
         self._skipped_files = _parts(self.paths.skipped)
         self._dataset_files = sorted(self.paths.datasets.glob("*.parquet"))
@@ -89,6 +90,10 @@ class Catalog:
         lacking = np.setdiff1d(self.ids(space), self.item_ids(), assume_unique=True)
         if len(lacking):
             raise self._lost_text(int(lacking[0]))
+
+    def shard_names(self, space: str) -> tuple[str, ...]:
+        """Return the names of the shards of a space, ascending."""
+        return self._shard_names[space]
 
     def lost_shards(self, space: str) -> list[str]:
         """Return the names of shards whose summaries are there and they are not."""
