@@ -48,6 +48,14 @@ Transforms = Annotated[
         "standardize, abtt:K, abtt-original:K, drop:138,378 or whiten.",
     ),
 ]
+IndexMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--index-memory",
+        metavar="SIZE",
+        help="What an index may take while it is built, as in 8GB.  [default: half of the machine's memory]",
+    ),
+]
 OutputFormat = Annotated[Format, typer.Option("--format", metavar="|".join(Format), help="How the result is written.")]
 OutputFile = Annotated[
     Path | None,

@@ -169,6 +169,6 @@ def _gather(data: StoredLayer, ids: Ids) -> tuple[Ids, Vectors]:
 
 def _approximate(card: IndexCard, *, filtered: bool) -> str:
     said = f"an {card.kind} index answered, whose recall@10 is {card.recall:.3f}"
-    if card.recall < card.wanted_recall:
+    if card.missed:
         said += f" (wanted: {card.wanted_recall:g})"
     return f"{said}{' without a filter' if filtered else ''}. For all: --exact"

@@ -12,7 +12,7 @@ is never searched as if it were whole: the caller scans the vectors instead, wit
 """
 
 from embstore.index.building import Wanted, extend_index, remove_indexes, write_index
-from embstore.index.card import IndexCard
+from embstore.index.card import IndexCard, shown_parameters
 from embstore.index.policy import (
     AUTO,
     KINDS,
@@ -48,6 +48,7 @@ __all__ = [
     "search",
     "search_exact",
     "shown_memory",
+    "shown_parameters",
     "stored_ids",
     "unit_vectors",
     "write_index",

@@ -138,8 +138,10 @@ def _tuned(
     """Return the card with the effort that is needed, and the recall that it has."""
     if card.is_exact:
         return card
-    held = answer_exactly(*sample(blocks, n_queries(card.dim), card.dim), blocks, _rows(card.dim))
     searched = Index(index, card.kind, card.dim, {})
+    ids, units = sample(blocks, n_queries(card.n, card.dim), card.dim)
+    fit = searched.can_hold_out(ids)
+    held = answer_exactly(ids[fit], units[fit], blocks, _rows(card.dim))
     recall = tune(searched, held, wanted.recall, gather)
     wanted.told(1.0)
     return replace(card, effort=searched.effort, recall=recall, wanted_recall=wanted.recall, n_queries=len(held.ids))

@@ -62,6 +62,11 @@ class IndexCard:
     build_seconds: float | None = None
 
     @property
+    def missed(self) -> bool:
+        """Whether it finds less of the exact answer than was wanted."""
+        return not self.is_exact and self.recall < self.wanted_recall
+
+    @property
     def is_exact(self) -> bool:
         """Whether it gives the exact answer."""
         return self.kind == "flat"
@@ -102,3 +107,14 @@ class IndexCard:
         except KeyError as error:
             raise DamagedError(f"{path} is not an index card: it lacks {error}. {ANEW}") from error
         return cls(**{**values, "shards": tuple(values["shards"])})
+
+
+def shown_parameters(cards: Iterable[IndexCard]) -> str:
+    """Return how some indexes were made and are searched, for the eye: ``m 32, ef_search 40-65``."""
+    values: dict[str, set[int]] = {}
+    for card in cards:
+        for name, value in (card.parameters | card.effort).items():
+            values.setdefault(name, set()).add(value)
+    return ", ".join(
+        f"{name} {min(found)}" + (f"-{max(found)}" if len(found) > 1 else "") for name, found in values.items()
+    )

@@ -4,6 +4,8 @@ Vectors are unit vectors and products of them cosines. What compresses the vecto
 are computed by :class:`.searching.Index`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +124,39 @@ def find(
     parameters = None if members is None and kind == "flat" else _parameters(kind, k, effort, members)
     products, positions = inner.search(units, k, params=parameters)
     return positions, products
+
+
+@contextmanager
+def without_links(inner: Any, positions: Ids) -> Iterator[None]:
+    """Take the ground-level links from some vectors of a graph, as if they were not in it; afterwards they have them.
+
+    Args:
+        inner: the index, in memory.
+        positions: of vectors that are on the ground level alone (:func:`on_ground`).
+    """
+    import faiss
+
+    graph = inner.hnsw
+    links = faiss.rev_swig_ptr(graph.neighbors.data(), graph.neighbors.size())
+    offsets = faiss.rev_swig_ptr(graph.offsets.data(), graph.offsets.size())
+    places = [slice(int(offsets[position]), int(offsets[position + 1])) for position in positions]
+    kept = [links[place].copy() for place in places]
+    for place in places:
+        links[place] = -1
+    try:
+        yield
+    finally:
+        for place, own in zip(places, kept, strict=True):
+            links[place] = own
+
+
+def on_ground(inner: Any) -> NDArray[np.bool_]:
+    """Return which vectors (n,) of a graph are on its ground level alone: most of them, drawn at random."""
+    import faiss
+
+    levels = faiss.rev_swig_ptr(inner.hnsw.levels.data(), inner.hnsw.levels.size())
+    alone: NDArray[np.bool_] = levels == 1
+    return alone
 
 
 def _parameters(kind: str, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None) -> Any:

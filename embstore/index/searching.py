@@ -3,7 +3,8 @@
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -67,6 +68,25 @@ class Index:
     def n_lists(self) -> int:
         """The lists of an index of the kind ``ivf``."""
         return int(self._inner.nlist)
+
+    def can_hold_out(self, ids: Ids) -> NDArray[np.bool_]:
+        """Return which of these items (n,) :meth:`holding_out` can take."""
+        if self.kind != "hnsw":
+            return np.ones(len(ids), bool)
+        return faiss_index.on_ground(self._inner)[self._positions(ids)]
+
+    @contextmanager
+    def holding_out(self, ids: Ids) -> Iterator[None]:
+        """Search as if some items were not in the index but as hits. The index is in memory, and not opened."""
+        if self.kind != "hnsw":
+            yield
+            return
+        with faiss_index.without_links(self._inner, self._positions(ids)):
+            yield
+
+    def _positions(self, ids: Ids) -> Ids:
+        order, ascending = self._by_id
+        return order[np.searchsorted(ascending, ids)]
 
     @cached_property
     def _by_id(self) -> tuple[NDArray[np.int64], Ids]:

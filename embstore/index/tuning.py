@@ -1,8 +1,13 @@
 """How much of the exact answer an index finds, and the least effort with which it finds enough.
 
 The measure is recall@10. The queries are stored vectors drawn at random, and a query's own item is left out of the
-exact answer and of the found one. A hit counts if its cosine is not below the tenth of the exact answer by more than
-1e-6: which of several equally near items comes is no fault, so that duplicates count as what they are.
+exact answer and of the found one. Of a graph it also loses its links meanwhile: with them it would lead straight to its
+neighbours, and a text that is not stored has none. A hit counts if its cosine is not below the tenth of the exact
+answer by more than 1e-6: which of several equally near items comes is no fault, so that duplicates count as what they
+are.
+
+The recall of all queries is a mean over some of them, and off by a standard error: an effort is enough if its recall is
+enough by that much more.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,11 +20,12 @@ from embstore.index.vectors import Blocks, Gather, Ids, Units, batches
 
 WANTED_RECALL = 0.99
 _TIE = 1e-6
-_MAX_QUERIES, _MIN_QUERIES = 500, 100
+_MAX_QUERIES, _MIN_QUERIES, _ONE_IN = 1000, 100, 50
 # What the candidates of all queries may take, of which an index of codes needs the vectors.
-_CANDIDATE_BYTES = 128 << 20
+_CANDIDATE_BYTES = 96 << 20
 _N_EXACT = 48
-_MOST_EF_SEARCH = 4096
+_RE_RANKED = {"n_exact": _N_EXACT}
+_LEAST_EF_SEARCH, _MOST_EF_SEARCH = 16, 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +44,21 @@ class HeldOut:
     tenth: Units
     n_others: int
 
-    def recall(self, index: Index, gather: Gather | None) -> float:
-        """Return the recall@10 of an index at the effort that is set in it."""
+    def recall(self, index: Index, gather: Gather | None) -> tuple[float, float]:
+        """Return the recall@10 of an index at the effort that is set in it, and its standard error."""
         if not len(self.ids) or not self.n_others:
-            return 1.0
+            return 1.0, 0.0
         ids, cosines = index.search(self.units, self.n_others + 1, gather=gather)
         others = (ids >= 0) & (ids != self.ids[:, None])
         near = others & (cosines >= self.tenth[:, None] - _TIE)
-        return float(np.minimum(near.sum(axis=1), self.n_others).mean() / self.n_others)
+        recalls = np.minimum(near.sum(axis=1), self.n_others) / self.n_others
+        return float(recalls.mean()), float(recalls.std() / np.sqrt(len(recalls)))
 
 
-def n_queries(dim: int) -> int:
-    """Return how many queries the recall is measured with: 500, or fewer where vectors are long."""
-    return max(_MIN_QUERIES, min(_MAX_QUERIES, _CANDIDATE_BYTES // (4 * dim * _N_EXACT)))
+def n_queries(n: int, dim: int) -> int:
+    """Return how many of n vectors the recall is measured with: 1,000, or fewer where vectors are few or long."""
+    few = max(1, n // _ONE_IN)  # a graph without the links of many of its vectors would be another one
+    return min(few, max(_MIN_QUERIES, min(_MAX_QUERIES, _CANDIDATE_BYTES // (4 * dim * _N_EXACT))))
 
 
 def answer_exactly(ids: Ids, units: Units, blocks: Blocks, rows: int) -> HeldOut:
@@ -87,14 +95,15 @@ def tune(index: Index, held: HeldOut, wanted: float, gather: Gather | None) -> f
     if index.kind == "flat":
         index.effort = {}
         return 1.0
-    name = "ef_search" if index.kind == "hnsw" else "n_probe"
-    fixed = {} if index.kind == "hnsw" else {"n_exact": _N_EXACT}
+    name, first, fixed = ("ef_search", _LEAST_EF_SEARCH, {}) if index.kind == "hnsw" else ("n_probe", 1, _RE_RANKED)
 
-    def measured(value: int) -> float:
+    def measured(value: int) -> tuple[float, bool]:
         index.effort = {name: value, **fixed}
-        return held.recall(index, gather)
+        recall, error = held.recall(index, gather)
+        return recall, recall - error >= wanted
 
-    value, recall = least(measured, steps(TUNED_K + 6 if index.kind == "hnsw" else 1, most(index)), wanted)
+    with index.holding_out(held.ids):
+        value, recall = least(measured, steps(first, most(index)))
     index.effort = {name: value, **fixed}
     return recall
 
@@ -116,17 +125,21 @@ def _steps(value: int, last: int) -> Iterator[int]:
     yield last
 
 
-def least(measured: Callable[[int], float], values: list[int], wanted: float) -> tuple[int, float]:
-    """Return the least of ascending values whose recall is enough, and that recall; else the best.
+def least(measured: Callable[[int], tuple[float, bool]], values: list[int]) -> tuple[int, float]:
+    """Return the least of ascending values that is enough, and its recall; the best if none is.
 
     Recall grows with effort, so that it is looked for by leaps that double and then by halving; where chance makes it
     dip, the value that is returned is still one that was measured.
+
+    Args:
+        measured: gives the recall of a value, and whether it is enough.
+        values: to try.
     """
     tried: dict[int, float] = {}
 
     def enough(place: int) -> bool:
-        tried[place] = measured(values[place])
-        return tried[place] >= wanted
+        tried[place], is_enough = measured(values[place])
+        return is_enough
 
     low, place, leap = -1, 0, 1
     while not enough(place):
