@@ -63,5 +63,5 @@ def index(
         if not len(done):
             say("There is nothing to index: no space has a shard.")
         emit(done, form, output)
-        if any(row["reached"] is False for row in done):
+        if any(row["recall"] is not None and row["recall"] < row["wanted_recall"] for row in done):
             raise typer.Exit(NO)

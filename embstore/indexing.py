@@ -41,7 +41,7 @@ class Choice:
 
     def __post_init__(self) -> None:
         if self.kind is not None:
-            index.check_kind(self.kind, tuple(kind for kind in index.KINDS if kind != "none"))
+            index.check_kind(self.kind)
         if self.memory is not None and self.memory < 1:
             raise UsageError(f"the memory for indexes must be at least 1 byte, not {self.memory}.")
         if self.recall is not None and not 0 < self.recall <= 1:

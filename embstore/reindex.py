@@ -17,8 +17,8 @@ from embstore.storage.paths import StorePaths
 from embstore.table import Table, table
 
 COLUMNS = (
-    "space", "model", "layer", "layer_name", "did", "index", "n", "bytes", "recall", "wanted_recall", "reached",
-    "parameters", "seconds",
+    "space", "model", "layer", "layer_name", "did", "index", "n", "bytes", "recall", "wanted_recall", "parameters",
+    "seconds",
 )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def _row(card: Card, done: Indexed) -> dict[str, Any]:
     made = done.card
     return {
         **_head(card, done.layer), "did": done.did, "index": made.kind, "n": made.n, "bytes": done.n_bytes,
-        "recall": made.recall, "wanted_recall": made.wanted_recall, "reached": not made.missed,
+        "recall": made.recall, "wanted_recall": made.wanted_recall,
         "parameters": shown_parameters([made]) or None, "seconds": made.build_seconds,
     }  # fmt: skip
 

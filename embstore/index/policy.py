@@ -20,9 +20,10 @@ FLAT_BYTES = 250_000_000
 # Of HNSW: 2 m links of each vector on the ground level, and how many candidates a new vector's links are chosen from.
 M = 32
 EF_CONSTRUCTION = 80
-# Vectors that the centres of IVF are trained on: enough for each, and no more than so many bytes.
-_TRAINED_PER_LIST = 40
-_TRAINED_BYTES = 128 << 20
+# Vectors that the centres of IVF are trained on: enough for each, at most so many bytes, one in so many.
+_TRAINED_PER_LIST = 32
+_TRAINED_PART = 4
+_TRAINED_BYTES = 64 << 20
 # What blocks of vectors and held-out queries take while an index is built.
 _WORK_BYTES = 96 << 20
 # Once a layer has grown to so many times the vectors that the centres were chosen for, they are chosen anew.
@@ -79,19 +80,18 @@ def memory_of(kind: str, n: int, dim: int) -> int:
         return n * (vector + 8) + work
     if kind == "hnsw":
         return n * (vector + 8 + 4 * (2 * M + 2) + 16) + work
-    lists = n_lists(n, dim)
-    # Lists grow by doubling; the sample is held once, and once more by what trains on it.
-    return 2 * n * (dim + 8) + 8 * n + 2 * n_trained(n, dim) * vector + lists * vector + work
+    # Lists grow by doubling, and are on average three quarters full; a sample is held twice while it is drawn.
+    return 3 * n * (dim + 8) // 2 + 8 * n + 2 * n_trained(n, dim) * vector + n_lists(n, dim) * vector + work
 
 
 def n_lists(n: int, dim: int) -> int:
     """Return the number of lists of an IVF index: 4 √n, as FAISS advises, where there is memory to train so many."""
-    return max(1, min(int(4 * math.sqrt(n)), n // _TRAINED_PER_LIST, _TRAINED_BYTES // (4 * dim * 8)))
+    return max(1, min(int(4 * math.sqrt(n)), n // _TRAINED_PART // _TRAINED_PER_LIST, _TRAINED_BYTES // (4 * dim * 8)))
 
 
 def n_trained(n: int, dim: int) -> int:
     """Return how many vectors the centres of an IVF index are trained on."""
-    return max(1, min(n, n_lists(n, dim) * _TRAINED_PER_LIST, _TRAINED_BYTES // (4 * dim)))
+    return max(1, min(n // _TRAINED_PART, n_lists(n, dim) * _TRAINED_PER_LIST, _TRAINED_BYTES // (4 * dim)))
 
 
 def has_outgrown(design: Design, n: int, dim: int) -> bool:
