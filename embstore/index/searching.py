@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TUNED_K = 10
 # So many opened indexes are kept. They are memory-mapped; what each holds is its ids and, of a graph, its levels.
 _KEPT = 32
+# A graph is searched by looking at some 16 vectors for each candidate that is kept: to look at all may be less.
+_LOOKED_AT = 16
 
 
 @dataclass(eq=False)
@@ -122,13 +124,15 @@ class Index:
         k = min(k, max(1, n))
         if self.kind == "ivf":
             return self._search_codes(units, k, n, members, gather)
-        if members is not None and self.kind == "hnsw" and (scan := is_few(n, self.dim)):
+        effort = self._effort(k, n)
+        if members is None or self.kind == "flat":
+            positions, cosines = faiss_index.find(self._inner, self.kind, units, k, effort, members)
+        elif is_few(n, self.dim) or n <= _LOOKED_AT * effort["ef_search"]:
             positions, cosines = self._scan(units, k, members)
         else:
-            scan = self.kind == "flat"
-            positions, cosines = faiss_index.find(self._inner, self.kind, units, k, self._effort(k, n), members)
-        if members is not None and not scan and (short := (positions < 0).any(axis=1)).any():
-            positions[short], cosines[short] = self._scan(units[short], k, members)
+            positions, cosines = faiss_index.find(self._inner, self.kind, units, k, effort, members)
+            if (short := (positions < 0).any(axis=1)).any():
+                positions[short], cosines[short] = self._scan(units[short], k, members)
         return ordered(self._ids_at(positions), cosines)
 
     def _scan(self, units: Units, k: int, members: NDArray[np.bool_]) -> tuple[Ids, Units]:
@@ -216,6 +220,12 @@ def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | N
         while len(_opened) > _KEPT:
             _opened.popitem(last=False)
     return card, opened
+
+
+def forget() -> None:
+    """Close the indexes that are kept."""
+    with _lock:
+        _opened.clear()
 
 
 _Stamp = tuple[tuple[int, int, int], ...]
