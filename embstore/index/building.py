@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from embstore import atomic
 from embstore.errors import DamagedError
 from embstore.index import faiss_index
@@ -75,7 +77,12 @@ def write_index(
     wanted = wanted or Wanted()
     began = time.perf_counter()
     design = wanted.design
-    _, trained_on = sample(blocks, design.parameters["n_trained"], dim) if design.kind == "ivf" else sample([], 1, dim)
+    trained_on = np.empty((0, dim), np.float32)
+    if design.kind == "ivf":
+        _, trained_on = sample(blocks, design.parameters["n_trained"], dim)
+        if len(trained_on) < design.parameters["n_lists"]:  # most are zero vectors
+            trained_on = trained_on if len(trained_on) else np.full((1, dim), dim**-0.5, np.float32)
+            design = Design("ivf", {"n_lists": len(trained_on), "n_trained": len(trained_on)})
     index = faiss_index.make(design, dim, trained_on)
     n_zero = _add(index, blocks, dim, wanted)
     card = IndexCard(

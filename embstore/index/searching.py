@@ -73,7 +73,7 @@ class Index:
 
     def can_hold_out(self, ids: Ids) -> NDArray[np.bool_]:
         """Return which of these items (n,) :meth:`holding_out` can take."""
-        if self.kind != "hnsw":
+        if self.kind != "hnsw" or not len(ids):
             return np.ones(len(ids), bool)
         return faiss_index.on_ground(self._inner)[self._positions(ids)]
 
