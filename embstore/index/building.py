@@ -123,7 +123,7 @@ def extend_index(
         raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in its card. {ANEW}")
     index = faiss_index.load(path, card, mapped=False)
     if card.kind == "hnsw":
-        faiss_index.inner_of(index).hnsw.efConstruction = card.parameters["ef_construction"]
+        faiss_index.prepare(faiss_index.inner_of(index), card.parameters)
     n_zero = card.n_zero + _add(index, new, card.dim, wanted)
     grown = replace(card, n=index.ntotal, n_zero=n_zero, shards=tuple(sorted(shards)), asked=wanted.asked)
     return _store(path, index, _tuned(index, grown, blocks, wanted, gather), began)
@@ -146,7 +146,7 @@ def _tuned(
     if card.is_exact:
         return card
     searched = Index(index, card.kind, card.dim, {})
-    ids, units = sample(blocks, n_queries(card.n, card.dim), card.dim)
+    ids, units = sample(blocks, n_queries(card.kind, card.n, card.dim), card.dim)
     fit = searched.can_hold_out(ids)
     held = answer_exactly(ids[fit], units[fit], blocks, _rows(card.dim))
     recall = tune(searched, held, wanted.recall, gather)

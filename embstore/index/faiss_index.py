@@ -37,7 +37,7 @@ def make(design: Design, dim: int, trained_on: Units) -> "faiss.IndexIDMap":
         return faiss.IndexIDMap(faiss.IndexFlatIP(dim))
     if design.kind == "hnsw":
         graph = faiss.IndexHNSWFlat(dim, design.parameters["m"], faiss.METRIC_INNER_PRODUCT)
-        graph.hnsw.efConstruction = design.parameters["ef_construction"]
+        prepare(graph, design.parameters)
         return faiss.IndexIDMap(graph)
     centres = faiss.IndexFlatIP(dim)
     lists = faiss.IndexIVFScalarQuantizer(
@@ -47,6 +47,12 @@ def make(design: Design, dim: int, trained_on: Units) -> "faiss.IndexIDMap":
     lists.cp.min_points_per_centroid, lists.cp.max_points_per_centroid = 1, len(trained_on)  # else FAISS warns
     lists.train(trained_on)
     return faiss.IndexIDMap(lists)
+
+
+def prepare(graph: Any, parameters: dict[str, int]) -> None:
+    """Set how vectors are added to a graph, which its file does not say."""
+    graph.hnsw.efConstruction = parameters["ef_construction"]
+    graph.keep_max_size_level0 = True
 
 
 def save(index: "faiss.IndexIDMap", path: Path) -> None:

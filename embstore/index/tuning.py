@@ -15,16 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from embstore.index.policy import CANDIDATE_BYTES, N_EXACT
 from embstore.index.searching import TUNED_K, Index
 from embstore.index.vectors import Blocks, Gather, Ids, Units, batches
 
 WANTED_RECALL = 0.99
 _TIE = 1e-6
 _MAX_QUERIES, _MIN_QUERIES, _ONE_IN = 1000, 100, 50
-# What the candidates of all queries may take, of which an index of codes needs the vectors.
-_CANDIDATE_BYTES = 96 << 20
-_N_EXACT = 48
-_RE_RANKED = {"n_exact": _N_EXACT}
+_RE_RANKED = {"n_exact": N_EXACT}
 _LEAST_EF_SEARCH, _MOST_EF_SEARCH = 16, 4096
 
 
@@ -55,10 +53,12 @@ class HeldOut:
         return float(recalls.mean()), float(recalls.std() / np.sqrt(len(recalls)))
 
 
-def n_queries(n: int, dim: int) -> int:
+def n_queries(kind: str, n: int, dim: int) -> int:
     """Return how many of n vectors the recall is measured with: 1,000, or fewer where vectors are few or long."""
     few = max(1, n // _ONE_IN)  # a graph without the links of many of its vectors would be another one
-    return min(few, max(_MIN_QUERIES, min(_MAX_QUERIES, _CANDIDATE_BYTES // (4 * dim * _N_EXACT))))
+    if kind != "ivf":
+        return min(few, _MAX_QUERIES)
+    return min(few, max(_MIN_QUERIES, min(_MAX_QUERIES, CANDIDATE_BYTES // (4 * dim * N_EXACT))))
 
 
 def answer_exactly(ids: Ids, units: Units, blocks: Blocks, rows: int) -> HeldOut:

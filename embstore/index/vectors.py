@@ -14,6 +14,8 @@ Blocks = Iterable[tuple[Ids, Vectors]]
 Gather = Callable[[Ids], tuple[Ids, Vectors]]
 """Gives the ids, ascending, and the vectors of the items with some ids."""
 
+_NO_BOUND = np.uint64(np.iinfo(np.uint64).max)
+
 
 def unit_vectors(vectors: Vectors) -> Units:
     """Return x/‖x‖ for each row, float32 of shape (n, dim), the norm taken in float64; zero rows stay zero."""
@@ -59,16 +61,39 @@ def ordered(ids: Ids, cosines: Units) -> tuple[Ids, Units]:
 def sample(blocks: Blocks, n: int, dim: int) -> tuple[Ids, Units]:
     """Return ids (m,) and unit vectors (m, dim) of n items drawn at random, all where there are fewer.
 
-    The draw is by a hash of the ids: it does not depend on how the items lie in blocks.
+    The draw is by a hash of the ids: it does not depend on how the items lie in blocks. No more than n and a quarter
+    are held, and for a moment n beside them.
     """
-    ids, units = np.empty(0, np.int64), np.empty((0, dim), np.float32)
-    for some, block, _ in batches(blocks, n):
-        ids, units = np.concatenate([ids, some]), np.concatenate([units, block])
-        if len(ids) > n:
-            keep = np.argpartition(_mixed(ids), n)[:n]
-            ids, units = ids[keep], units[keep]
-    order = np.argsort(_mixed(ids))
-    return ids[order], units[order]
+    ids, units, n_held = [np.empty(0, np.int64)], [np.empty((0, dim), np.float32)], 0
+    bound = _NO_BOUND
+    for all_ids, all_vectors in blocks:
+        few = _mixed(all_ids) <= bound
+        some, vectors = with_direction(all_ids[few], all_vectors[few])
+        ids.append(some)
+        units.append(unit_vectors(vectors))
+        n_held += len(some)
+        if n_held > n + max(1024, n // 4):
+            found, its_units, bound = _lowest(ids, units, n)
+            ids, units, n_held = [found], [its_units], n
+    found, its_units, _ = _lowest(ids, units, n)
+    return found, its_units
+
+
+def _lowest(ids: list[Ids], units: list[Units], n: int) -> tuple[Ids, Units, np.uint64]:
+    """Return the n items of the lowest hashes, ascending by these, and the highest of them."""
+    together = np.concatenate(ids)
+    mixed = _mixed(together)
+    order = np.argsort(mixed)[:n]
+    kept = np.empty((len(order), units[0].shape[1]), np.float32)
+    place = np.empty(len(together), np.int64)
+    place.fill(-1)
+    place[order] = np.arange(len(order))
+    start = 0
+    for part in units:
+        to = place[start : start + len(part)]
+        kept[to[to >= 0]] = part[to >= 0]
+        start += len(part)
+    return together[order], kept, np.uint64(mixed[order[-1]]) if len(order) else _NO_BOUND
 
 
 def _mixed(ids: Ids) -> NDArray[np.uint64]:
