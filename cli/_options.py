@@ -64,6 +64,14 @@ OutputFormat = Annotated[
     Format,
     typer.Option("--format", parser=read_format, metavar="|".join(Format), help="How the result is written."),
 ]
+IndexMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--index-memory",
+        metavar="SIZE",
+        help="What an index may take while it is built, as in 8GB.  [default: half of the machine's memory]",
+    ),
+]
 OutputFile = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write the result there, not to standard output."),

@@ -29,8 +29,10 @@ def connect(root: Path) -> duckdb.DuckDBPyConnection:
         }
     )
     folder = quote(f"{root}/")
+    # Kept footers: of a hundred shards they take ten times as long as a lookup. DuckDB looks whether a file is another.
     connection.execute(
-        f"SET allowed_directories = [{folder}]; SET enable_external_access = false; SET lock_configuration = true"
+        f"SET parquet_metadata_cache = true; SET allowed_directories = [{folder}]; SET enable_external_access = false; "
+        "SET lock_configuration = true"
     )
     return connection
 

@@ -15,6 +15,7 @@ COMMANDS = [
     *(("query", metric) for metric in METRICS),
     ("neighbours",),
     ("neighbors",),
+    ("index",),
     ("info",),
     ("verify",),
 ]
@@ -60,7 +61,7 @@ def test_the_help_of_a_metric_is_made_from_its_declaration(cli, metric: str) -> 
 def test_build_help_shows_the_choices(cli) -> None:
     shown = cli("build", "--help").stdout
     for choices in ("word|sentence|occurrence", "last|first|mean|bos|eos|projection", "float32|float16",
-                    "flat|none", "skip|truncate|error"):  # fmt: skip
+                    "auto|flat|hnsw|ivf|none", "skip|truncate|error"):  # fmt: skip
         assert choices in shown
 
 
