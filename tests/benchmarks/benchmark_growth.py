@@ -45,7 +45,8 @@ def growth(space: Workspace) -> list[Result]:
     """Measure each cost among ever more items."""
     made = {n: space.clustered(n) for n in space.size.growth}
     for n, one in made.items():
-        space.points += [Point(step, "embstore", n, seconds) for step, seconds in one.seconds.items()]
+        steps = {"writing": one.seconds["writing"], "building the index": one.seconds["indexing"]}
+        space.points += [Point(step, "embstore", n, seconds) for step, seconds in steps.items()]
     near = _grow(space, made, "neighbours, one process", lambda one: {
         name: program(command, space.root) for name, command in asked(space, one, _WORD).items()
     })  # fmt: skip

@@ -2,6 +2,7 @@
 
 import struct
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -178,14 +179,18 @@ def not_installed() -> list[Peer]:
 def lance_table(space: Workspace, made: Clustered) -> Made:
     """Return the folder of a LanceDB with the table ``vectors``."""
 
-    def make(path: Path) -> None:
+    def make(path: Path) -> Mapping[str, float]:
         import lancedb
         from lancedb.index import BTree, HnswSq
 
+        began = time.perf_counter()
         table = lancedb.connect(path).create_table("vectors", arrow_table(made))
         table.create_index("text", config=BTree())
-        if len(made.texts) >= _INDEXED:
-            table.create_index("vector", config=HnswSq(distance_type="cosine"))
+        written = time.perf_counter()
+        if len(made.texts) < _INDEXED:
+            return {"writing": written - began}
+        table.create_index("vector", config=HnswSq(distance_type="cosine"))
+        return {"writing": written - began, "indexing": time.perf_counter() - written}
 
     return space.made(f"lancedb-{_key('lancedb', made)}", make)
 

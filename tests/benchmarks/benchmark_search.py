@@ -42,7 +42,7 @@ def _search(space: Workspace, n: int) -> list[Result]:
             Point("one query, one thread (p50)", name, n, min(single[name]), rounds),
             Point("a query of many, all cores", name, n, min(batch[name]), rounds),
         ]
-        if (building := getattr(searchers[name], "building", None)) is not None:
+        if (building := searchers[name].building) is not None:
             space.points.append(Point("building the index", name, n, building))
     return [*_lines(n, space.size.search_dim, searchers, tuned, single, batch), *_missing(there)]
 

@@ -31,6 +31,7 @@ class Searcher(ABC):
         package: what must be installed.
         settings: from the fastest to the one with the best recall; a setting stands for itself in the table.
         how: what the settings are.
+        building: seconds that the index took, where there is one and embstore's own writer did not make it.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Searcher(ABC):
     settings: Sequence[Any] = (None,)
     how = "exact"
     setting: Any = None
+    building: float | None = None
 
     @abstractmethod
     def __init__(self, space: Workspace, made: Clustered) -> None: ...
@@ -175,7 +177,7 @@ class LanceDB(Searcher):
         self._rows = {text: row for row, text in enumerate(made.texts)}
         if any("vector" in one.columns for one in self._table.list_indices()):
             self.settings, self.how = [width for width in _WIDTHS if width >= 3 * K], "IVF_HNSW_SQ, refined, ef"
-        self.building = kept.seconds["all"]
+        self.building = kept.seconds.get("indexing")
 
     def search(self, queries: Vectors) -> Any:
         query = self._table.search(queries if len(queries) > 1 else queries[0])
