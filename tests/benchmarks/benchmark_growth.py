@@ -28,7 +28,9 @@ def oneshot(space: Workspace) -> list[Result]:
         if words != answers["embstore"]:
             raise AssertionError(f"{name} finds other neighbours: {sorted(words ^ answers['embstore'])}")
     seconds = interleave(
-        {name: program(command, space.root) for name, command in commands.items()}, space.size.one_shots
+        {name: program(command, space.root) for name, command in commands.items()},
+        space.size.one_shots,
+        warmups=0,  # all have just answered
     )
     what = f"neighbours of a word among {n:,} × {space.size.search_dim}, one process each, to"
     return [
@@ -78,7 +80,7 @@ def _grow(
     """Let all contenders at all sizes take turns, and keep their best times as points."""
     ours = {(n, name): run for n, one in made.items() for name, run in contenders(one).items()}
     labelled = {f"{n} {name}": run for (n, name), run in ours.items()}
-    seconds = interleave(labelled, space.size.one_shots)
+    seconds = interleave(labelled, space.size.one_shots, warmups=1 if space.size.one_shots > 1 else 0)
     found: dict[int, dict[str, list[float]]] = {n: {} for n in made}
     for n, name in ours:
         found[n][name] = seconds[f"{n} {name}"]

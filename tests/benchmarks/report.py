@@ -68,7 +68,7 @@ def renew(readme: str, text: str) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise SystemExit(f"The README needs the lines {BEGIN} and {END}.")
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+    return f"{before}{BEGIN}\n{text}\n\n{END}{after}"
 
 
 def _where(document: Document) -> str:

@@ -59,7 +59,7 @@ def test_growth_is_a_table_by_size() -> None:
 
 def test_only_what_stands_between_the_markers_is_renewed() -> None:
     readme = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    assert renew(readme, "new") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
+    assert renew(readme, "new") == f"before\n{BEGIN}\nnew\n\n{END}\nafter\n"
     with pytest.raises(SystemExit, match="needs the lines"):
         renew("before\nafter\n", "new")
 
