@@ -57,7 +57,7 @@ class Gensim:
 
     def one_shot(self, space: Workspace, made: Clustered, word: str) -> Sequence[str]:
         """See :meth:`Peer.one_shot`."""
-        path = space.made(f"gensim-{_key(self.package, made)}", lambda path: self._make(path, made)).path / "vectors.kv"
+        path = space.made(f"gensim-{key(self.package, made)}", lambda path: self._make(path, made)).path / "vectors.kv"
         return _python(
             "from gensim.models import KeyedVectors",
             f"print(KeyedVectors.load({str(path)!r}, mmap='r').most_similar({word!r}, topn={K}))",
@@ -94,7 +94,7 @@ class DuckDB:
 
     def database(self, space: Workspace, made: Clustered) -> Path:
         """Return the file with the table ``vectors``."""
-        return space.made(f"duckdb-{_key(self.package, made)}", lambda path: self._make(path, made)).path
+        return space.made(f"duckdb-{key(self.package, made)}", lambda path: self._make(path, made)).path
 
     def _make(self, path: Path, made: Clustered) -> None:
         import duckdb
@@ -136,7 +136,7 @@ class Llm:
 
     def one_shot(self, space: Workspace, made: Clustered, word: str) -> Sequence[str]:
         """See :meth:`Peer.one_shot`."""
-        path = space.made(f"llm-{_key(self.package, made)}", lambda path: self._make(path, made)).path
+        path = space.made(f"llm-{key(self.package, made)}", lambda path: self._make(path, made)).path
         return (sys.executable, "-m", "llm", "similar", "vectors", word, "-n", str(K), "-d", str(path))
 
     def _make(self, path: Path, made: Clustered) -> None:
@@ -192,7 +192,7 @@ def lance_table(space: Workspace, made: Clustered) -> Made:
         table.create_index("vector", config=HnswSq(distance_type="cosine"))
         return {"writing": written - began, "indexing": time.perf_counter() - written}
 
-    return space.made(f"lancedb-{_key('lancedb', made)}", make)
+    return space.made(f"lancedb-{key('lancedb', made)}", make)
 
 
 def arrow_table(made: Clustered):  # type: ignore[no-untyped-def]
@@ -203,8 +203,9 @@ def arrow_table(made: Clustered):  # type: ignore[no-untyped-def]
     return pa.table({"text": made.texts, "vector": pa.FixedSizeListArray.from_arrays(flat, made.vectors.shape[1])})
 
 
-def _key(package: str, made: Clustered) -> str:
-    return f"{installed(package)}-{'-'.join(map(str, made.vectors.shape))}"
+def key(package: str, made: Clustered) -> str:
+    """Return what a peer's store depends on, for its name."""
+    return f"{installed(package)}-{made.file.stem}"
 
 
 def _python(*lines: str) -> Sequence[str]:

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from benchmark_peers import DuckDB, K, lance_table
+from benchmark_peers import DuckDB, K, key, lance_table
 from benchmark_stores import Clustered, Workspace
-from benchmark_timing import installed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -103,7 +102,7 @@ class Usearch(Searcher):
                 graph.add(np.arange(start, start + len(block)), block, threads=CORES)
             graph.save(str(path))
 
-        kept = space.made(f"usearch-{installed(self.package)}-{n}-{dim}", make)
+        kept = space.made(f"usearch-{key(self.package, made)}", make)
         self._graph, self._threads = Index.restore(str(kept.path)), CORES
         self.building = kept.seconds["all"]
 
@@ -141,7 +140,7 @@ class Hnswlib(Searcher):
                 graph.add_items(block, np.arange(start, start + len(block)), num_threads=CORES)
             graph.save_index(str(path))
 
-        kept = space.made(f"hnswlib-{installed(self.package)}-{n}-{dim}", make)
+        kept = space.made(f"hnswlib-{key(self.package, made)}", make)
         self._graph, self._threads = hnswlib.Index("cosine", dim), CORES
         self._graph.load_index(str(kept.path), max_elements=n)
         self.building = kept.seconds["all"]

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import benchmark_clusters
 import numpy as np
 from benchmark_clusters import Clusters
 from benchmark_timing import Point, Size
@@ -123,9 +124,10 @@ class Workspace:
         dim = self.size.search_dim
         self.room(4 * n * dim)
         items = [Item.whole(Unit.WORD, f"w{row}") for row in range(n)]
-        file = self.made(f"clustered-{n}-{dim}.npy", lambda path: _save_clustered(path, n, dim)).path
+        name = f"clustered-{n}-{dim}-{_hash([Path(benchmark_clusters.__file__)])}"
+        file = self.made(f"{name}.npy", lambda path: _save_clustered(path, n, dim)).path
         vectors = np.load(file, mmap_mode="r")
-        made = self.made(f"clustered-{n}-{dim}-{_code()}", lambda path: _write_clustered(path, vectors, items))
+        made = self.made(f"{name}-{_hash(_written_by())}", lambda path: _write_clustered(path, vectors, items))
         ids = np.array([item.id for item in items], np.int64)
         return Clustered(made.path, made.seconds, vectors, file, [item.text for item in items], ids)
 
@@ -202,14 +204,15 @@ def _write_clustered(path: Path, vectors: NDArray[np.float32], items: Sequence[I
     return {"writing": writing, "indexing": time.perf_counter() - began}
 
 
-def _code() -> str:
-    """Return a hash of the code that decides what lies on disk: a store that older code made is not used again."""
+def _written_by() -> list[Path]:
+    """Return the code that decides what lies on disk."""
     root = Path(embstore.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted([*root.glob("storage/*.py"), *root.glob("index*"), *root.glob("index/*.py")]):
-        if path.is_file():
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:8]
+    return sorted([*root.glob("storage/*.py"), *root.glob("index*.py"), *root.glob("index/*.py")])
+
+
+def _hash(files: Sequence[Path]) -> str:
+    """Return a name for the state of the code: what older code made is not used again."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
 
 
 def _remove(path: Path) -> None:
