@@ -173,24 +173,25 @@ class LanceDB(Searcher):
 
         kept = lance_table(space, made)
         self._table = lancedb.connect(kept.path).open_table("vectors")
-        self._rows = {text: row for row, text in enumerate(made.texts)}
+        self._n = len(made.texts)
         if any("vector" in one.columns for one in self._table.list_indices()):
             self.settings, self.how = [width for width in _WIDTHS if width >= 3 * K], "IVF_HNSW_SQ, refined, ef"
         self.building = kept.seconds.get("indexing")
 
     def search(self, queries: Vectors) -> Any:
         query = self._table.search(queries if len(queries) > 1 else queries[0])
-        query = query.distance_type("cosine").select(["text", "_distance"]).limit(K)
+        query = query.distance_type("cosine").with_row_id(True).select(["_distance"]).limit(K)  # ids, as the others
         if self.setting is not None:
             query = query.ef(self.setting).refine_factor(3)
         return query.to_arrow()
 
     def rows(self, found: Any) -> Rows:
-        texts = found["text"].to_pylist()
-        if "query_index" not in found.column_names:
-            return np.array([[self._rows[text] for text in texts]])
-        order = np.argsort(found["query_index"].to_numpy(), kind="stable")
-        return np.array([self._rows[texts[at]] for at in order]).reshape(-1, K)
+        rows = found["_rowid"].to_numpy().astype(np.int64)  # positions, since the table was written as one fragment
+        if rows.max() >= self._n:
+            raise AssertionError("LanceDB has split the table")
+        if "query_index" in found.column_names:
+            rows = rows[np.argsort(found["query_index"].to_numpy(), kind="stable")]
+        return rows.reshape(-1, K)
 
     @contextmanager
     def threads(self, n: int) -> Iterator[None]:
