@@ -41,7 +41,23 @@ def start(space: Workspace) -> list[Result]:
 
 def process(arguments: Sequence[str], root: Path) -> Contender:
     """Return what runs embstore with these arguments in a new process."""
-    return _process((*_COMMAND, *arguments), _environment(root))
+    return program((*_COMMAND, *arguments), root)
+
+
+def program(command: Sequence[str], root: Path) -> Contender:
+    """Return what runs any program in a new process."""
+    return _process(command, _environment(root))
+
+
+def output_of(command: Sequence[str], root: Path) -> str:
+    """Run a program once, and return what it prints."""
+    done = subprocess.run(command, check=True, env=_environment(root), capture_output=True, text=True)
+    return done.stdout
+
+
+def embstore_command(*arguments: str) -> tuple[str, ...]:
+    """Return the command that runs embstore with these arguments."""
+    return (*_COMMAND, *arguments)
 
 
 def _process(command: Sequence[str], environment: Mapping[str, str]) -> Contender:
@@ -56,7 +72,7 @@ def _process(command: Sequence[str], environment: Mapping[str, str]) -> Contende
 def _environment(root: Path) -> dict[str, str]:
     """Let every contender find compiled modules, as installed programs do."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"PYTHONPYCACHEPREFIX": str(root / "pycache")}
+    return kept | {"PYTHONPYCACHEPREFIX": str(root / "pycache"), "LLM_USER_PATH": str(root / "llm")}
 
 
 def _check_imports(name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:

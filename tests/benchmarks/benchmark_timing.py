@@ -8,7 +8,7 @@ import gc
 import os
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from statistics import median
@@ -33,6 +33,14 @@ class Size:
         short, long: items of the two synthetic stores of one layer.
         dim: components of a synthetic vector.
         low_dim: those of the store of the most items.
+        gpt2_words: frequent English words that the GPT-2 of full size embeds.
+        gpt2_builds: rounds of that.
+        growth: items of the clustered stores of one layer.
+        search_dim: components of a clustered vector.
+        one_shots: rounds of single questions to the clustered stores, a process each.
+        queries: held-out vectors whose neighbours are searched.
+        search_seconds: how long a contender searches in a round.
+        slow: the most items for those that would take minutes or gigabytes with more.
     """
 
     words: int = 8_000
@@ -48,14 +56,28 @@ class Size:
     long: int = 200_000
     dim: int = 768
     low_dim: int = 16
+    gpt2_words: int = 10_000
+    gpt2_builds: int = 3
+    growth: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
+    search_dim: int = 384
+    one_shots: int = 7
+    queries: int = 300
+    search_seconds: float = 5.0
+    slow: int = 100_000
+
+    def up_to(self, n: int) -> "Size":
+        """Return the size without the clustered stores of more than n items."""
+        return replace(self, growth=tuple(one for one in self.growth if one <= n))
 
 
 FULL = Size()
 QUICK = Size(
-    words=2_000, loop_words=100, builds=3, starts=7, reads=3, many=10_000, most=100_000, short=5_000, long=50_000
-)
+    words=2_000, loop_words=100, builds=3, starts=7, reads=3, many=10_000, most=100_000, short=5_000, long=50_000,
+    gpt2_words=500, gpt2_builds=2, growth=(1_000, 10_000), one_shots=3, queries=100, search_seconds=1.0, slow=10_000,
+)  # fmt: skip
 TINY = Size(
-    words=40, loop_words=4, builds=1, starts=1, reads=1, few=20, many=60, most=60, shards=5, short=50, long=100, dim=16
+    words=40, loop_words=4, builds=1, starts=1, reads=1, few=20, many=60, most=60, shards=5, short=50, long=100, dim=16,
+    gpt2_words=10, gpt2_builds=1, growth=(60, 90), search_dim=16, one_shots=1, queries=4, search_seconds=0.01, slow=60,
 )  # fmt: skip
 
 
@@ -97,6 +119,25 @@ class Result:
         verdict = {None: "", True: "holds", False: "MISSED"}[self.holds]
         return (self.what, self.ours, self.peer, _number(self.ratio), _number(self.median_ratio), goal, verdict,
                 str(self.rounds))  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured cost at one size: how a cost grows is a line through the points of one contender.
+
+    Attributes:
+        cost: what was done.
+        who: the contender.
+        n: items.
+        seconds: the best of the rounds.
+        rounds: how often it ran.
+    """
+
+    cost: str
+    who: str
+    n: int
+    seconds: float
+    rounds: int = 1
 
 
 HEADER = ("what", "ours", "peer", "ratio", "median", "goal", "verdict", "rounds")
@@ -166,12 +207,24 @@ def markdown(results: list[Result]) -> str:
 
 
 def machine() -> str:
-    """Return what the figures depend on."""
-    names = ("torch", "transformers", "sentence-transformers", "numpy", "duckdb", "faiss-cpu", "pyarrow", "typer")
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in names)
+    """Return what the figures depend on: the computer, and the versions of what is installed of libraries and peers."""
+    names = (
+        "torch", "transformers", "sentence-transformers", "numpy", "scipy", "duckdb", "faiss-cpu", "pyarrow", "typer",
+        "gensim", "lancedb", "usearch", "hnswlib", "llm", "scikit-learn",
+    )  # fmt: skip
+    versions = ", ".join(f"{name} {version}" for name in names if (version := installed(name)))
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
-    computer = f"{os.cpu_count()} cores, {_processor()}, {platform.system()}, load {load}"
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    computer = f"{os.cpu_count()} cores, {_processor()}, {memory:.0f} GiB, {platform.system()}, load {load}"
     return f"{computer}\nPython {platform.python_version()}, {versions}"
+
+
+def installed(package: str) -> str | None:
+    """Return the version of a package, or None if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def _processor() -> str:

@@ -21,8 +21,8 @@ def writing(space: Workspace) -> list[Result]:
         return write_synthetic(space.new("writing"), iter(made), n, _LAYERS, dim)
 
     seconds = interleave({"ours": ours, "save": lambda: _save(space.root / "vectors.npy", made)}, space.size.reads)
-    what = f"writing {n_bytes / 1e9:.2f} GB, hashed, checked and summed up, to numpy.save and fsync"
-    return [compare(what, seconds["ours"], seconds["save"], show=rate(n_bytes))]
+    what = f"writing {n_bytes / 1e9:.2f} GB, hashed, checked and summed up, rate to that of numpy.save and fsync"
+    return [compare(what, seconds["ours"], seconds["save"], goal=0.6, faster=True, show=rate(n_bytes))]
 
 
 def _save(path: Path, made: list[Block]) -> float:

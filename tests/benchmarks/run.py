@@ -1,33 +1,45 @@
 """Run the benchmarks and print one table of ratios.
 
-python tests/benchmarks/run.py                  # all of them; 5 GB of disk, some minutes
+python tests/benchmarks/run.py                               # all of them: an hour and a half, 15 GB of disk
 python tests/benchmarks/run.py --quick
-python tests/benchmarks/run.py --only start
+python tests/benchmarks/run.py --only search --largest 20000
+python tests/benchmarks/run.py --keep FOLDER --json docs/benchmarks.json
+python tests/benchmarks/report.py docs/benchmarks.json       # the README's table and the plot
 """
 
 import argparse
 import gc
+import json
 import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
 
+from benchmark_building import building, memory
 from benchmark_compare import comparison
 from benchmark_encoding import encoding
 from benchmark_geometry import geometry
+from benchmark_growth import growth, oneshot
 from benchmark_neighbours import nearest
+from benchmark_people import people
 from benchmark_reading import centred, scale
+from benchmark_search import search
 from benchmark_start import start
 from benchmark_stores import Workspace
-from benchmark_timing import FULL, QUICK, Result, Size, machine, markdown
+from benchmark_timing import FULL, QUICK, Point, Result, Size, machine, markdown
 from benchmark_writing import writing
 
 BENCHMARKS: dict[str, Callable[[Workspace], list[Result]]] = {
     "encoding": encoding,
+    "building": building,
+    "memory": memory,
     "start": start,
     "scale": scale,
     "centred": centred,
@@ -35,18 +47,61 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Result]]] = {
     "geometry": geometry,
     "comparison": comparison,
     "nearest": nearest,
+    "people": people,
+    "oneshot": oneshot,
+    "search": search,
+    "growth": growth,
 }
 
 
-def run(names: list[str], size: Size, report: Callable[[str], None] = lambda _: None) -> list[Result]:
-    """Run benchmarks in a temporary folder, and return their lines."""
+def run(
+    names: list[str],
+    size: Size,
+    report: Callable[[str, list[Result], list[Point]], None] = lambda *_: None,
+    keep: Path | None = None,
+) -> list[Result]:
+    """Run benchmarks, and return their lines.
+
+    Args:
+        names: of the benchmarks.
+        size: how much is measured.
+        report: told the lines and points of each benchmark when it is done.
+        keep: a folder for what takes long to make, which a later run uses again; by default a temporary one.
+    """
     results: list[Result] = []
-    with tempfile.TemporaryDirectory(prefix="embstore-benchmarks-") as folder:
-        space = Workspace(Path(folder), size)
+    with _folder(keep) as folder:
+        space = Workspace(folder, size)
         for name in names:
-            report(f"{name} …")
-            results += BENCHMARKS[name](space)
+            space.points.clear()
+            lines = BENCHMARKS[name](space)
+            report(name, lines, list(space.points))
+            results += lines
     return results
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        keep.mkdir(parents=True, exist_ok=True)
+        yield keep.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="embstore-benchmarks-") as folder:
+        yield Path(folder)
+
+
+def save(path: Path, name: str, size: Size, lines: list[Result], points: list[Point]) -> None:
+    """Put what a benchmark found in the place of what an earlier run of it found."""
+    document = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    document[name] = {
+        "machine": machine().splitlines(),
+        "finished": datetime.now(UTC).isoformat(timespec="minutes"),
+        "size": asdict(size),
+        "lines": [asdict(line) for line in lines],
+        "points": [asdict(point) for point in points],
+    }
+    ordered = {one: document[one] for one in BENCHMARKS if one in document}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
 def main() -> int:
@@ -54,12 +109,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run the benchmarks and print one table of ratios.")
     parser.add_argument("--only", action="append", choices=list(BENCHMARKS), help="run this one (repeatable)")
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds: not for the goals")
+    parser.add_argument("--largest", type=int, metavar="N", help="of the clustered stores: no more than N items")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep there what takes long to make, and use it")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, over those of these names")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     gc.set_threshold(200_000)  # as the command line of embstore does, for its peers too
-    results = run(
-        options.only or list(BENCHMARKS), QUICK if options.quick else FULL, lambda m: print(m, file=sys.stderr)
-    )
+    size = QUICK if options.quick else FULL
+    size = size if options.largest is None else size.up_to(options.largest)
+
+    def report(name: str, lines: list[Result], points: list[Point]) -> None:
+        print(f"{name}: {len(lines)} lines, {len(points)} points", file=sys.stderr)
+        if options.json:
+            save(options.json, name, size, lines, points)
+
+    results = run(options.only or list(BENCHMARKS), size, report, options.keep)
     print(machine())
     print("best times of the rounds, contenders taking turns; median: of the ratio within a round\n")
     print(markdown(results))

@@ -1,0 +1,116 @@
+"""One question, one process, beside the same question to the peers; and how each cost grows with the items."""
+
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from benchmark_peers import asked, not_installed
+from benchmark_start import embstore_command, output_of, process, program
+from benchmark_stores import Clustered, Workspace
+from benchmark_timing import Contender, Point, Result, compare, interleave, rate
+
+from embstore import Store
+
+_GOALS = {"gensim": 0.4, "LanceDB": 0.3, "llm similar": 0.15}
+_WORD = "w5"
+_SMALL = 10_000
+
+
+def oneshot(space: Workspace) -> list[Result]:
+    """Ask for the neighbours of a word: whole processes, all of which scan every vector and print the same words."""
+    n = space.size.short
+    made = space.clustered(n)
+    commands = asked(space, made, _WORD)
+    answers = {name: _words(output_of(command, space.root)) for name, command in commands.items()}
+    for name, words in answers.items():
+        if words != answers["embstore"]:
+            raise AssertionError(f"{name} finds other neighbours: {sorted(words ^ answers['embstore'])}")
+    seconds = interleave(
+        {name: program(command, space.root) for name, command in commands.items()},
+        space.size.one_shots,
+        warmups=0,  # all have just answered
+    )
+    what = f"neighbours of a word among {n:,} × {space.size.search_dim}, one process each, to"
+    return [
+        *(
+            compare(f"{what} {name}", seconds["embstore"], seconds[name], goal=_GOALS.get(name))
+            for name in commands
+            if name != "embstore"
+        ),
+        *(Result(f"{what} {peer.name}", "", f"{peer.package} is not installed") for peer in not_installed()),
+    ]
+
+
+def growth(space: Workspace) -> list[Result]:
+    """Measure each cost among ever more items."""
+    made = {n: space.clustered(n) for n in space.size.growth}
+    for n, one in made.items():
+        steps = {"writing": one.seconds["writing"], "building the index": one.seconds["indexing"]}
+        space.points += [Point(step, "embstore", n, seconds) for step, seconds in steps.items()]
+    near = _grow(space, made, "neighbours, one process", lambda one: {
+        name: program(command, space.root) for name, command in asked(space, one, _WORD).items()
+    })  # fmt: skip
+    mean = _grow(space, made, "anisotropy, one process", lambda one: {
+        "embstore": process(("query", "anisotropy", "--store", str(one.store)), space.root),
+        "numpy": program(_numpy_anisotropy(one.file), space.root),
+    })  # fmt: skip
+    _grow(space, made, "neighbours, open store", lambda one: {"embstore": _open_store(one.store)})
+    read = _grow(space, made, "reading every vector", lambda one: {
+        "embstore": lambda: _timed(lambda: Store(one.store).query("anisotropy", variant="centred")),
+        "numpy.load": lambda: _timed(lambda: np.load(one.file)),
+    })  # fmt: skip
+    most, least = max(made), min(made)
+    small = min(made, key=lambda n: abs(n - _SMALL))
+    dim = space.size.search_dim
+    return [
+        compare(f"neighbours of a word among {most:,} × {dim}, to among {small:,}, one process each",
+                near[most]["embstore"], near[small]["embstore"], goal=1.5),
+        compare(f"anisotropy of {most:,} × {dim}, to that of {least:,}, one process each",
+                mean[most]["embstore"], mean[least]["embstore"], goal=1.5),
+        compare(f"centred anisotropy of {most:,} × {dim}, which reads all, to numpy.load of the same bytes",
+                read[most]["embstore"], read[most]["numpy.load"], show=rate(4 * most * dim)),
+    ]  # fmt: skip
+
+
+def _grow(
+    space: Workspace, made: dict[int, Clustered], cost: str, contenders: Callable[[Clustered], dict[str, Contender]]
+) -> dict[int, dict[str, list[float]]]:
+    """Let all contenders at all sizes take turns, and keep their best times as points."""
+    ours = {(n, name): run for n, one in made.items() for name, run in contenders(one).items()}
+    labelled = {f"{n} {name}": run for (n, name), run in ours.items()}
+    seconds = interleave(labelled, space.size.one_shots, warmups=1 if space.size.one_shots > 1 else 0)
+    found: dict[int, dict[str, list[float]]] = {n: {} for n in made}
+    for n, name in ours:
+        found[n][name] = seconds[f"{n} {name}"]
+        space.points.append(Point(cost, name, n, min(found[n][name]), len(found[n][name])))
+    return found
+
+
+def _words(output: str) -> set[str]:
+    """Return the words that were printed: of LanceDB and DuckDB the one that was asked for too."""
+    return {*re.findall(r"\bw\d+\b", output)} - {_WORD}
+
+
+def _numpy_anisotropy(file: Path) -> tuple[str, ...]:
+    script = (
+        f"import numpy as np; x = np.load({str(file)!r}); u = x / np.linalg.norm(x, axis=1, keepdims=True); "
+        "s = u.sum(0, dtype=float); n = len(x); print((s @ s - n) / (n * (n - 1)))"
+    )
+    return (embstore_command()[0], "-c", script)
+
+
+def _open_store(path: Path) -> Contender:
+    store = Store(path)
+
+    def run() -> float:
+        return _timed(lambda: store.neighbours(_WORD))
+
+    return run
+
+
+def _timed(work: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began

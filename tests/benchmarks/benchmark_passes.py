@@ -1,0 +1,91 @@
+"""What a build cannot do without: the forward passes over its batches, and the machine's matrix products."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from benchmark_stores import Workspace
+from benchmark_timing import Contender
+from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+from embstore.encode import Tokenizer, plan_batches
+from embstore.encode.batches import CPU_BATCH_TOKENS
+from embstore.encode.inputs import tensors
+from embstore.space import Pooling, Template, Unit
+from embstore.text import Item, passages_of
+from embstore.texts import read_texts
+
+Inputs = dict[str, torch.Tensor]
+_GEMM_SIZE = 1536
+
+
+@contextmanager
+def builder(space: Workspace, source: str, model: str) -> Iterator[Contender]:
+    """Give what builds a new store. Start-up, reading the source and loading the model are not counted."""
+    script = Path(__file__).with_name("benchmark_builder.py")
+    command = (sys.executable, str(script), source, model)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        asked, answered = process.stdin, process.stdout
+        if asked is None or answered is None:
+            raise AssertionError("no pipes")
+
+        def build() -> float:
+            os.sync()
+            print(space.new("build"), file=asked, flush=True)
+            return float(answered.readline())
+
+        yield build
+        asked.close()
+
+
+def words_of(source: str) -> list[Item]:
+    """Return the words that a build embeds."""
+    return list(read_texts([source], Unit.WORD).items.values())
+
+
+def batches(model: Any, tokenizer: Tokenizer, words: Sequence[Item]) -> list[Inputs]:
+    """Return the tensors that a build of words gives to the model."""
+    made = []
+    for texts, _ in tokenizer.windows(passages_of(list(words), Template()), poolings=[Pooling.LAST], long="skip"):
+        for batch in plan_batches([len(text.ids) for text in texts], CPU_BATCH_TOKENS):
+            made.append(tensors(model, [texts[row] for row in batch.rows], pad_id=tokenizer.pad_id))
+    return made
+
+
+@torch.inference_mode()
+def bare(model: Any, inputs: Sequence[Inputs]) -> float:
+    """Run the passes, all hidden states kept for a moment, and return the seconds."""
+    began = time.perf_counter()
+    for one in inputs:
+        model(**one, output_hidden_states=True)
+    return time.perf_counter() - began
+
+
+def gemm() -> float:
+    """Return the seconds that one floating-point operation takes in a large matrix product."""
+    a = torch.ones(_GEMM_SIZE, _GEMM_SIZE)
+    best = min(_timed_product(a) for _ in range(10))
+    return best / (2 * _GEMM_SIZE**3)
+
+
+def _timed_product(a: torch.Tensor) -> float:
+    began = time.perf_counter()
+    a @ a
+    return time.perf_counter() - began
+
+
+def flops(model: Any, inputs: Sequence[Inputs]) -> float:
+    """Return the operations of the matrix products: all linear maps of the blocks, and attention."""
+    config = model.config
+    dim, n_blocks = config.hidden_size, config.num_hidden_layers
+    [blocks] = [part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == n_blocks]
+    linear = sum(part.weight.numel() for part in blocks.modules() if isinstance(part, nn.Linear | Conv1D))
+    shapes = [one["input_ids"].shape for one in inputs]
+    return float(sum(2 * n * t * linear + 4 * n * t * t * dim * n_blocks for n, t in shapes))

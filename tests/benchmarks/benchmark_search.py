@@ -1,0 +1,146 @@
+"""Searches in one process, at the same recall: what one query takes, and how many are answered in a second."""
+
+import time
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import numpy as np
+from benchmark_clusters import Clusters
+from benchmark_peers import K
+from benchmark_searchers import CORES, EXACT, SEARCHERS, Rows, Searcher, Vectors
+from benchmark_stores import Workspace
+from benchmark_timing import Contender, Point, Result, compare, installed, interleave
+
+_RECALL = 0.99
+_LARGE = 1_000_000  # items for which there is a goal
+_FEWEST = 5  # queries in a round, however long they take
+_ROWS = 100_000
+
+
+def search(space: Workspace) -> list[Result]:
+    """Search held-out vectors among ever more clustered ones, and compare the searches of most."""
+    results: list[Result] = []
+    for n in space.size.growth:
+        results = _search(space, n)
+    return results
+
+
+def _search(space: Workspace, n: int) -> list[Result]:
+    made = space.clustered(n)
+    queries = Clusters(space.size.search_dim).held_out(space.size.queries)
+    nearest = exact(made.vectors, queries)
+    there = [kind for kind in SEARCHERS if kind.package == "embstore" or installed(kind.package)]
+    searchers = {kind.name: kind(space, made) for kind in there}
+    tuned = {name: _tune(one, queries, nearest) for name, one in searchers.items()}
+    single = interleave({name: _one_by_one(space, one, queries) for name, one in searchers.items()}, space.size.builds)
+    few = {name: queries[: max(_FEWEST, int(space.size.search_seconds / min(single[name])))] for name in searchers}
+    batch = interleave({name: _at_once(one, few[name]) for name, one in searchers.items()}, space.size.builds)
+    for name in searchers:
+        rounds = len(single[name])
+        space.points += [
+            Point("one query, one thread (p50)", name, n, min(single[name]), rounds),
+            Point("a query of many, all cores", name, n, min(batch[name]), rounds),
+        ]
+        if (building := searchers[name].building) is not None:
+            space.points.append(Point("building the index", name, n, building))
+    return [*_lines(n, space.size.search_dim, searchers, tuned, single, batch), *_missing(there)]
+
+
+def _lines(
+    n: int,
+    dim: int,
+    searchers: Mapping[str, Searcher],
+    tuned: Mapping[str, tuple[Any, float]],
+    single: Mapping[str, list[float]],
+    batch: Mapping[str, list[float]],
+) -> list[Result]:
+    """Return embstore's recall, and its times to those of the others."""
+    recall = tuned["embstore"][1]
+    goal = 1.0 if n >= _LARGE else None
+    what = f"{K} nearest of {n:,} × {dim}, in one process"
+    lines = [Result(f"{what}: recall of embstore's {searchers['embstore'].how}", f"{recall:.4f}", "", recall, _RECALL,
+                    True)]  # fmt: skip
+    for name, searcher in searchers.items():
+        if name == "embstore":
+            continue
+        setting, its = tuned[name]
+        how = searcher.how if setting is None else f"{searcher.how} {setting}"
+        shown = f"to {name} ({how}, recall {its:.3f}{'' if its >= _RECALL else ': its best'})"
+        bound = goal if name not in EXACT and its >= _RECALL else None
+        lines += [
+            compare(f"… p50 of one query a call, one thread, {shown}", single["embstore"], single[name], goal=bound,
+                    show=_microseconds),
+            compare(f"… queries/s of {CORES} cores, {shown}", batch["embstore"], batch[name], goal=bound,
+                    faster=True, show=lambda seconds: f"{1 / seconds:,.0f}/s"),
+        ]  # fmt: skip
+    return lines
+
+
+def _missing(there: Sequence[type[Searcher]]) -> list[Result]:
+    return [
+        Result(f"… to {kind.name}", "", f"{kind.package} is not installed") for kind in SEARCHERS if kind not in there
+    ]
+
+
+def exact(vectors: Vectors, queries: Vectors) -> Rows:
+    """Return the rows (n, K) that are nearest by cosine."""
+    cosines = np.empty((len(queries), 0), np.float32)
+    rows = np.empty((len(queries), 0), np.int64)
+    for start in range(0, len(vectors), _ROWS):
+        block = np.array(vectors[start : start + _ROWS])
+        found = queries @ (block / np.linalg.norm(block, axis=1, keepdims=True)).T
+        best = np.argpartition(-found, min(K, found.shape[1] - 1), axis=1)[:, :K]
+        cosines = np.hstack([cosines, np.take_along_axis(found, best, 1)])
+        rows = np.hstack([rows, best + start])
+    return np.take_along_axis(rows, np.argsort(-cosines, axis=1)[:, :K], 1)
+
+
+def recall_of(found: Rows, nearest: Rows) -> float:
+    """Return the share of the nearest that was found."""
+    return float(np.mean([len({*mine} & {*true}) / len(true) for mine, true in zip(found, nearest, strict=True)]))
+
+
+def _tune(searcher: Searcher, queries: Vectors, nearest: Rows) -> tuple[Any, float]:
+    """Use the first setting whose recall on these very queries is enough, else the last; return it and the recall."""
+    for setting in searcher.settings:
+        searcher.use(setting)
+        few = len(queries) if searcher.how != "exact" else min(_FEWEST, len(queries))
+        recall = recall_of(searcher.rows(searcher.search(queries[:few])), nearest[:few])
+        if recall >= _RECALL:
+            break
+    return setting, recall
+
+
+def _one_by_one(space: Workspace, searcher: Searcher, queries: Vectors) -> Contender:
+    """Return the median seconds of a query when each is a call."""
+
+    def run() -> float:
+        seconds: list[float] = []
+        with searcher.threads(1):
+            stop = time.perf_counter() + space.size.search_seconds
+            for row in range(len(queries)):
+                began = time.perf_counter()
+                searcher.search(queries[row : row + 1])
+                seconds.append(time.perf_counter() - began)
+                if began > stop and row >= _FEWEST:
+                    break
+        return median(seconds)
+
+    return run
+
+
+def _at_once(searcher: Searcher, queries: Vectors) -> Contender:
+    """Return the seconds for a query when all are one call."""
+
+    def run() -> float:
+        with searcher.threads(CORES):
+            began = time.perf_counter()
+            searcher.search(queries)
+            return (time.perf_counter() - began) / len(queries)
+
+    return run
+
+
+def _microseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:,.0f} ms" if seconds >= 0.1 else f"{seconds * 1e6:,.0f} µs"

@@ -1,0 +1,129 @@
+"""Write the README's section on speed and its plot from the figures of a run.
+
+python tests/benchmarks/report.py docs/benchmarks.json        # written by run.py --json
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmark_timing import Result
+from report_plot import Line, duration, plot
+
+ROOT = Path(__file__).parents[2]
+PLOT = "docs/growth.svg"
+BEGIN, END = "<!-- benchmarks -->", "<!-- benchmarks: end -->"
+_HEADER = ("what", "embstore", "peer", "ratio", "goal", "rounds")
+_ASKED = ("neighbours, one process", "one query, one thread (p50)", "building the index")
+_OWN = {
+    "writing": "writing",
+    "reading every vector": "reading all",
+    "anisotropy, one process": "anisotropy",
+    "neighbours, open store": "neighbours",
+}
+
+Document = Mapping[str, Mapping[str, Any]]
+
+
+def section(document: Document) -> str:
+    """Return the part of the README between the markers: where and when, the table of ratios, and the growth."""
+    parts = [_where(document), "", *_ratios(document)]
+    if costs := points(document):
+        dim = next(one["size"]["search_dim"] for one in document.values() if one["points"])
+        parts += ["", f"How costs grow with the items (clustered vectors of {dim} components, one layer):", ""]
+        parts += _growth(costs)
+        parts += ["", f"![How costs grow with the items]({PLOT})"]
+    return "\n".join(parts)
+
+
+def points(document: Document) -> dict[str, dict[str, dict[int, float]]]:
+    """Return cost → contender → items → seconds."""
+    costs: dict[str, dict[str, dict[int, float]]] = {}
+    for one in document.values():
+        for point in one["points"]:
+            costs.setdefault(point["cost"], {}).setdefault(point["who"], {})[point["n"]] = point["seconds"]
+    return costs
+
+
+def growth_plot(document: Document) -> str | None:
+    """Return the plot of all costs that were measured at several sizes, or None where there are none."""
+    costs = points(document)
+    grown = {
+        cost: {who: line for who, line in lines.items() if len(line) > 1}
+        for cost, lines in costs.items()
+        if max(len(line) for line in lines.values()) > 1
+    }
+    panels: dict[str, dict[str, Line]] = {cost: dict(grown[cost]) for cost in _ASKED if cost in grown}
+    if own := {label: grown[cost]["embstore"] for cost, label in _OWN.items() if "embstore" in grown.get(cost, {})}:
+        panels["other costs of embstore"] = dict(own)
+    return plot(panels, "embstore") if panels else None
+
+
+def renew(readme: str, text: str) -> str:
+    """Return the README with this text between the markers."""
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"The README needs the lines {BEGIN} and {END}.")
+    return f"{before}{BEGIN}\n{text}\n\n{END}{after}"
+
+
+def _where(document: Document) -> str:
+    """Return on which machine, with which versions and when the figures were measured."""
+    machines = {one["machine"][0].partition(", load")[0] for one in document.values()}
+    versions = {one["machine"][1] for one in document.values()}
+    days = sorted(one["finished"].partition("T")[0] for one in document.values())
+    loads = [float(one["machine"][0].rpartition("load ")[2].partition(",")[0]) for one in document.values()]
+    when = days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"
+    return (
+        f"Measured on {' and on '.join(sorted(machines))}, {when}, with a load of {min(loads):g} to {max(loads):g} at "
+        f"the end of each. Best of the rounds, contenders taking turns. {'; '.join(sorted(versions))}."
+    )
+
+
+def _ratios(document: Document) -> list[str]:
+    rows = [_HEADER]
+    for one in document.values():
+        for line in one["lines"]:
+            result = Result(**line)
+            what, ours, peer, ratio, _, goal, verdict, rounds = result.cells
+            goal = f"{goal}, missed" if verdict == "MISSED" else goal
+            rows.append((what, ours, peer, ratio, goal, rounds if ratio else ""))
+    return _table(rows)
+
+
+def _growth(costs: Mapping[str, Mapping[str, Line]]) -> list[str]:
+    sizes = sorted({n for lines in costs.values() for line in lines.values() for n in line})
+    rows: list[tuple[str, ...]] = [("cost", "of", *(f"{n:,}" for n in sizes))]
+    for cost, lines in costs.items():
+        for place, (who, line) in enumerate(lines.items()):
+            shown = (duration(line[n]) if n in line else "" for n in sizes)
+            rows.append((cost if place == 0 else "", who, *shown))
+    return _table(rows)
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return [lines[0], "|---" * len(rows[0]) + "|", *lines[1:]]
+
+
+def main() -> int:
+    """Write the README and the plot."""
+    parser = argparse.ArgumentParser(description="Write the README's section on speed from a run's figures.")
+    parser.add_argument("figures", type=Path, help="what run.py --json wrote")
+    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    options = parser.parse_args()
+    document = json.loads(options.figures.read_text("utf-8"))
+    readme = options.readme
+    readme.write_text(renew(readme.read_text("utf-8"), section(document)), "utf-8")
+    if (drawn := growth_plot(document)) is not None:
+        (readme.parent / PLOT).parent.mkdir(exist_ok=True)
+        (readme.parent / PLOT).write_text(drawn, "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

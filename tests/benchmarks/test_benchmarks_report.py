@@ -1,0 +1,111 @@
+"""What the README shows is what the run measured."""
+
+import json
+import re
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from benchmark_timing import Point, Result
+from report import BEGIN, END, PLOT, ROOT, growth_plot, points, renew, section
+from report_plot import duration, plot
+
+_FIGURES = ROOT / "docs" / "benchmarks.json"
+_SVG = "{http://www.w3.org/2000/svg}"
+
+
+def document(*lines: Result, costs: tuple[Point, ...] = ()) -> dict:
+    return {
+        "one": {
+            "machine": ["2 cores, a processor, 24 GiB, Linux, load 0.5, 0.4, 0.3", "Python 3.11.7, numpy 2.1"],
+            "finished": "2026-11-25T10:00+00:00",
+            "size": {"search_dim": 384},
+            "lines": [asdict(line) for line in lines],
+            "points": [asdict(point) for point in costs],
+        }
+    }
+
+
+def test_the_table_has_every_line_with_its_verdict() -> None:
+    text = section(
+        document(
+            Result("a to b", "1 s", "2 s", 0.5, 0.6, rounds=7),
+            Result("c to d", "2 s", "1 s", 2.0, 1.5),
+            Result("e to f", "", "f is not installed"),
+        )
+    )
+    assert "| a to b | 1 s | 2 s | 0.50 | ≤ 0.6 | 7 |" in text
+    assert "| c to d | 2 s | 1 s | 2.00 | ≤ 1.5, missed | 1 |" in text
+    assert "| e to f |  | f is not installed |  |  |  |" in text
+    assert "2 cores, a processor, 24 GiB, Linux, 2026-11-25, with a load of 0.5 to 0.5" in text
+    assert "numpy 2.1" in text
+    assert PLOT not in text
+
+
+def test_growth_is_a_table_by_size() -> None:
+    costs = (
+        Point("look", "embstore", 10, 0.25),
+        Point("look", "peer", 1_000, 2),
+        Point("look", "embstore", 1_000, 0.5),
+    )
+    text = section(document(costs=costs))
+    assert "| cost | of | 10 | 1,000 |" in text
+    assert "| look | embstore | 250 ms | 500 ms |" in text
+    assert "|  | peer |  | 2 s |" in text
+    assert PLOT in text
+
+
+def test_only_what_stands_between_the_markers_is_renewed() -> None:
+    readme = f"before\n{BEGIN}\nold\n{END}\nafter\n"
+    assert renew(readme, "new") == f"before\n{BEGIN}\nnew\n\n{END}\nafter\n"
+    with pytest.raises(SystemExit, match="needs the lines"):
+        renew("before\nafter\n", "new")
+
+
+def test_the_plot_has_a_line_for_each_contender_higher_where_it_takes_longer() -> None:
+    lines = {"embstore": {1_000: 0.1, 1_000_000: 0.2}, "slow & old": {1_000: 1.0, 1_000_000: 300.0}}
+    root = ElementTree.fromstring(plot({"a panel": lines, "another": lines}, "embstore"))
+    drawn = root.findall(f".//{_SVG}polyline")
+    assert len(drawn) == 4
+    heights = [[float(point.split(",")[1]) for point in line.attrib["points"].split()] for line in drawn]
+    slow, ours = heights[:2]  # ours is drawn last, on top
+    assert slow[0] > slow[1]
+    assert ours[0] > ours[1]
+    assert all(its < mine for its, mine in zip(slow, ours, strict=True))
+    texts = [text.text for text in root.iter(f"{_SVG}text")]
+    assert texts.count("embstore") == texts.count("slow & old") == 2
+
+
+def test_labels_keep_apart_and_inside() -> None:
+    lines = {f"line {number}": {10: 1.0, 100: 5.0 + number / 100} for number in range(9)} | {
+        "embstore": {10: 1, 100: 5}
+    }
+    root = ElementTree.fromstring(plot({"a panel": lines}, "embstore"))
+    labels = [text for text in root.iter(f"{_SVG}text") if re.match("line|emb", text.text or "")]
+    heights = sorted(float(text.attrib["y"]) for text in labels)
+    assert len(heights) == 10
+    assert all(below - above > 12.9 for above, below in pairwise(heights))
+    assert heights[-1] < float(root.attrib["height"])
+
+
+def test_costs_of_one_size_are_not_plotted() -> None:
+    assert growth_plot(document(costs=(Point("writing", "embstore", 10, 1.0),))) is None
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.0000412, "41 µs"), (0.001, "1 ms"), (0.9999, "1.0 s"), (0.25, "250 ms"), (1.26, "1.3 s"), (1234.0, "1,234 s")],
+)
+def test_durations_are_short(seconds: float, shown: str) -> None:
+    assert duration(seconds) == shown
+
+
+@pytest.mark.skipif(not _FIGURES.exists(), reason="no figures are kept yet")
+def test_the_readme_shows_the_figures_that_are_kept() -> None:
+    kept = json.loads(_FIGURES.read_text("utf-8"))
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert renew(readme, section(kept)) == readme
+    assert points(kept)
+    assert Path(ROOT / PLOT).read_text("utf-8") == growth_plot(kept)
