@@ -116,6 +116,8 @@ def main() -> int:
     parser.add_argument("figures", type=Path, help="what run.py --json wrote")
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
     options = parser.parse_args()
+    if not options.figures.is_file():
+        parser.error(f"there is no {options.figures}: run.py --json {options.figures} writes it")
     document = json.loads(options.figures.read_text("utf-8"))
     readme = options.readme
     readme.write_text(renew(readme.read_text("utf-8"), section(document)), "utf-8")

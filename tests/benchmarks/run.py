@@ -117,6 +117,8 @@ def main() -> int:
     gc.set_threshold(200_000)  # as the command line of embstore does, for its peers too
     size = QUICK if options.quick else FULL
     size = size if options.largest is None else size.up_to(options.largest)
+    if not size.growth:
+        parser.error(f"--largest {options.largest} leaves no size: the smallest is {min(FULL.growth):,}")
 
     def report(name: str, lines: list[Result], points: list[Point]) -> None:
         print(f"{name}: {len(lines)} lines, {len(points)} points", file=sys.stderr)
