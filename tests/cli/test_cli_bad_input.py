@@ -82,7 +82,11 @@ OF_A_CALL = {
     "pooling": (["words:9", "--pooling", "lats"], ["unknown pooling 'lats'", "Did you mean 'last'", "projection"]),
     "dtype": (["words:9", "--dtype", "float8"], ["unknown dtype 'float8'", "Known: float32, float16"]),
     "long": (["words:9", "--long", "cut"], ["unknown treatment of long texts 'cut'", "Known: skip, truncate, error"]),
-    "index": (["words:9", "--index", "hnsw"], ["unknown kind of index 'hnsw'", "Known: flat, none"]),
+    "index": (
+        ["words:9", "--index", "hsnw"],
+        ["unknown kind of index 'hsnw'", "Did you mean 'hnsw'?", "Known: auto, flat, hnsw, ivf, none"],
+    ),
+    "index memory": (["words:9", "--index-memory", "lots"], ["'lots' is no amount of memory", "8GB"]),
     "template field": (["words:9", "--template", "{txt}"], ["unknown template field 'txt'", "Did you mean 'text'?"]),
     "template": (["words:9", "--template", "This is"], ["'This is' must contain {text} exactly once"]),
     "name": (["words:9", "--name", "a/b"], ["'a/b' cannot name a space", "letters, digits"]),
