@@ -5,7 +5,7 @@ is never searched as if it were whole: the caller scans the vectors instead, wit
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -190,6 +190,34 @@ def stored_ids(path: Path) -> Ids:
     index = _open(path)  # held while its memory-mapped ids are copied
     ids: Ids = np.sort(faiss.vector_to_array(index.id_map))
     return ids
+
+
+def disagreeing(path: Path, blocks: Blocks, tolerance: float = 1e-5) -> Iterator[int]:
+    """Yield the items whose vector in an index is not the unit vector of the one that is given.
+
+    Args:
+        path: the index file.
+        blocks: item ids (n,) and vectors (n, dim), block by block; zero vectors are in no index.
+        tolerance: how far a component may be off.
+
+    Raises:
+        DamagedError: FAISS cannot read the file, or it lacks an item.
+    """
+    import faiss
+
+    index = _open(path)
+    ids = faiss.vector_to_array(index.id_map)
+    order = np.argsort(ids)
+    for all_ids, block in blocks:
+        block_ids, vectors = _with_direction(all_ids, block)
+        at = np.searchsorted(ids, block_ids, sorter=order)
+        places = order[np.minimum(at, len(order) - 1)] if len(order) else at
+        if len(lacking := block_ids[places >= len(ids)]) or len(lacking := block_ids[ids[places] != block_ids]):
+            raise DamagedError(f"{path} is damaged: it lacks item {lacking[0]}. {_ANEW}")
+        found = index.index.reconstruct_batch(places)
+        with np.errstate(invalid="ignore"):
+            off = ~(np.abs(found - unit_vectors(vectors)) <= tolerance).all(axis=1)
+        yield from block_ids[off].tolist()
 
 
 def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, NDArray[np.float32]]:

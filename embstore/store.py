@@ -4,13 +4,14 @@ import os
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore import neighbours as nearest
 from embstore import query as queries
+from embstore.errors import DamagedError, UsageError
 from embstore.lookup import Embed, parse_queries
 from embstore.metrics.transforms import parse_transforms
 from embstore.question import Rows
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from embstore.metrics.explain import Explanation
     from embstore.report import BuildReport, Progress
     from embstore.verify import Verification
+
+T = TypeVar("T")
 
 Names = str | Sequence[str]
 LayerSpec = str | int | Sequence[int]
@@ -53,6 +56,17 @@ class Store:
     def catalog(self) -> Catalog:
         """What the store held when it was opened."""
         return Catalog(self.path)
+
+    def _ask(self, question: "Callable[[Catalog], T]") -> T:
+        """Return the answer to a question, asked of what the store holds now if what it held then has given way."""
+        while True:
+            catalog = self.catalog
+            try:
+                return question(catalog)
+            except (DamagedError, FileNotFoundError):
+                if not catalog.is_outdated:
+                    raise
+                self.refresh()
 
     def refresh(self) -> None:
         """Forget what was read of the store, so that the next question sees what was written since."""
@@ -194,7 +208,7 @@ class Store:
         """
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         rows = Rows(where, sample, seed, _names(transforms))
-        return queries.query(self.catalog, metric, chosen, _layer_spec(layers), rows, parameters)
+        return self._ask(lambda catalog: queries.query(catalog, metric, chosen, _layer_spec(layers), rows, parameters))
 
     @staticmethod
     def metrics() -> Table:
@@ -268,10 +282,10 @@ class Store:
         """
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         wanted = parse_queries(_names(texts), _names(marked))
-        return nearest.neighbours(
-            self.catalog, wanted, chosen, _layer_spec(layers), k, _embedder() if embed else None,
-            parse_transforms(_names(transforms)),
-        )  # fmt: skip
+        steps, embedder = parse_transforms(_names(transforms)), _embedder() if embed else None
+        return self._ask(
+            lambda catalog: nearest.neighbours(catalog, wanted, chosen, _layer_spec(layers), k, embedder, steps)
+        )
 
     def vectors(
         self, space: str, layer: int | str, where: str | None = None
@@ -286,17 +300,7 @@ class Store:
         Returns:
             Item ids (n,), texts (n) and vectors float32 (n, dim), row by row, by ascending id.
         """
-        from embstore.errors import UsageError
-        from embstore.storage.vectors import LayerVectors
-
-        card = SpaceFilter(spaces=[space]).select(self.catalog.cards)[0]
-        layers = card.layers.select(str(layer)).members
-        if len(layers) != 1:
-            raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}.")
-        only = Rows(where).select(self.catalog, space)
-        ids, vectors = LayerVectors(self.catalog.shards[space], layers[0].id, card.dim, only).gather()
-        items = self.catalog.items(ids.tolist())
-        return ids, [items[item].text for item in ids.tolist()], vectors
+        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), where))
 
     @staticmethod
     def datasets() -> Table:
@@ -402,19 +406,52 @@ class Store:
         """Return one row per space: its provenance, layers, items, bytes and the state of its index."""
         from embstore.info import info
 
-        return info(self.catalog)
+        return self._ask(info)
 
     def skipped(self) -> Table:
         """Return one row per text that got no vector or was truncated, with the reason."""
         from embstore.info import skipped
 
-        return skipped(self.catalog)
+        return self._ask(skipped)
 
-    def verify(self) -> "Verification":
-        """Read every file and check hashes, rows, finite values, ids and indexes against each other."""
+    def verify(self, *, deep: bool = False) -> "Verification":
+        """Read every file and check hashes, rows, finite values, summaries, ids and indexes against each other.
+
+        Args:
+            deep: also compute each id from its text, and compare the vectors in the indexes with those in the shards.
+        """
         from embstore.verify import verify
 
-        return verify(self.path)
+        return verify(self.path, deep=deep)
+
+    def compact(
+        self,
+        *,
+        dry_run: bool = False,
+        shard_bytes: int | None = None,
+        observe: "Callable[[Progress], None] | None" = None,
+    ) -> Table:
+        """Merge small shards, and small tables of texts, into large ones; every answer stays what it was.
+
+        Args:
+            dry_run: write nothing, and report what would be merged.
+            shard_bytes: the most bytes of vectors in a merged shard.
+            observe: told how far it is.
+
+        Returns:
+            One row per new file: action, file, items, bytes, detail.
+
+        Raises:
+            StoreError: another process writes to the store, a file was altered, or the disk is full.
+        """
+        from embstore.compact import compact
+        from embstore.storage.compact import SHARD_BYTES
+
+        try:
+            size = SHARD_BYTES if shard_bytes is None else shard_bytes
+            return compact(self.path, observe or (lambda _: None), dry_run=dry_run, shard_bytes=size)
+        finally:
+            self.refresh()
 
     def sql(self, select: str) -> "duckdb.DuckDBPyRelation":
         """Return the DuckDB relation of one SELECT over the store.
@@ -424,7 +461,22 @@ class Store:
         Raises:
             QueryError: it is not one SELECT, or cannot be answered.
         """
-        return self.catalog.relation(select)
+        return self._ask(lambda catalog: catalog.relation(select))
+
+
+def _vectors(
+    catalog: Catalog, space: str, layer: str, where: str | None
+) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
+    from embstore.storage.vectors import LayerVectors
+
+    card = SpaceFilter(spaces=[space]).select(catalog.cards)[0]
+    layers = card.layers.select(layer).members
+    if len(layers) != 1:
+        raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}.")
+    only = Rows(where).select(catalog, space)
+    ids, vectors = LayerVectors(catalog.shards[space], layers[0].id, card.dim, only).gather()
+    items = catalog.items(ids.tolist())
+    return ids, [items[item].text for item in ids.tolist()], vectors
 
 
 def _names(names: Names) -> tuple[str, ...]:

@@ -1,9 +1,12 @@
 """Where each file of a store is."""
 
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from embstore.space import Layer
+from embstore.storage.parts import list_parts, read_hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,33 @@ class StorePaths:
         """The FAISS index of one layer of a space; its card is beside it with the suffix ``.json``."""
         return self.indexes(space) / f"layer={layer.id:02d}.faiss"
 
+    def removal(self, space: str) -> Path:
+        """The card of a space that is being removed, under another name: what is left of it does not count."""
+        return self.spaces / f"{space}.removing"
+
+    @property
+    def damaged(self) -> Path:
+        """The folder of the files that a repair took out."""
+        return self.root / "damaged"
+
     def shards(self, space: str) -> tuple[Shard, ...]:
         """The committed shards of a space, in order of their names."""
-        files = sorted(self.embeddings(space).glob("part-*.parquet"))
+        return self.as_shards(space, list_parts(self.embeddings(space)).files)
+
+    def as_shards(self, space: str, files: Iterable[Path]) -> tuple[Shard, ...]:
+        """Files of a space's folder of shards, with the summaries that belong to them."""
         return tuple(Shard(file, self.summaries(space) / file.name) for file in files)
+
+    def epoch(self) -> tuple[object, ...]:
+        """What differs, after a file that was listed has gone, if that is as it should be.
+
+        It changes when parts give way to others, and when a space is made or removed; not when one grows.
+        """
+        folders = [self.items, self.skipped, *sorted((self.root / "embeddings").glob("space=*"))]
+        generations = ((folder.name, read_hidden(folder).generation) for folder in folders)
+        try:
+            with os.scandir(self.spaces) as entries:
+                cards = sorted((entry.name, entry.inode()) for entry in entries if entry.name.endswith(".json"))
+        except FileNotFoundError:
+            cards = []
+        return (tuple(pair for pair in generations if pair[1]), tuple(cards))

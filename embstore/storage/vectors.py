@@ -103,7 +103,7 @@ class LayerVectors:
 
     def _groups(self) -> Iterator[tuple[Shard, pq.ParquetFile, int]]:
         for shard in self._shards:
-            file = _open(shard)
+            file = open_shard(shard)
             for group in range(file.num_row_groups):
                 if self._wanted(shard, file, group):
                     yield shard, file, group
@@ -149,7 +149,12 @@ def _numpy(column: pa.ChunkedArray) -> NDArray[Any]:
     return np.from_dlpack(array)
 
 
-def _open(shard: Shard) -> pq.ParquetFile:
+def open_shard(shard: Shard) -> pq.ParquetFile:
+    """Return a shard's file, its footer checked against the hash in it.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
     try:
         if not is_footer_sound(shard.path):
             raise _damage(shard, "its footer does not agree with the SHA-256 in it")
