@@ -9,7 +9,7 @@ import typer  # noqa: E402
 
 from embstore import __version__  # noqa: E402
 
-from . import build, compact, datasets, info, neighbours, query, reproduce, verify  # noqa: E402
+from . import build, compact, datasets, info, neighbours, query, repair, reproduce, verify  # noqa: E402
 from ._help import Command, Commands  # noqa: E402
 
 app = typer.Typer(
@@ -44,6 +44,7 @@ app.command("reproduce", cls=Command, short_help="Measure a paper's figures besi
 )
 app.command("info", short_help="Show what a store holds.")(info.info)
 app.command("verify", short_help="Check every file of a store.")(verify.verify)
+app.command("repair", short_help="Mend a store, and take out what is damaged.")(repair.repair)
 app.command("compact", short_help="Merge small shards into large ones.")(compact.compact)
 
 

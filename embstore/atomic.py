@@ -98,10 +98,15 @@ def read_document(path: Path, remedy: str = _RESTORE) -> dict[str, Any]:
 
 def remove_temporaries(root: Path) -> list[Path]:
     """Remove what a killed build left behind, and return the paths. Only the holder of the lock may call this."""
-    left = [path for path in root.rglob(f".*{_SUFFIX}") if path.is_file()]
+    left = temporaries(root)
     for path in left:
         path.unlink()
     return left
+
+
+def temporaries(root: Path) -> list[Path]:
+    """Return the temporary files below a folder, of a build that was killed or one that is at work."""
+    return [path for path in root.rglob(f".*{_SUFFIX}") if path.is_file()]
 
 
 def _explained(error: OSError, folder: Path) -> StoreError:

@@ -424,6 +424,26 @@ class Store:
 
         return verify(self.path, deep=deep)
 
+    def repair(self, *, dry_run: bool = False, observe: "Callable[[Progress], None] | None" = None) -> Table:
+        """Mend what can be mended: leftovers go, summaries and indexes are made anew, damaged shards are taken out.
+
+        What is taken out moves into the folder ``damaged`` of the store; the next build of the same sources embeds
+        exactly its items again.
+
+        Args:
+            dry_run: write nothing, and report what would be done.
+            observe: told how many indexes are made.
+
+        Returns:
+            One row per thing done: action (``left`` where something else must be done), file, items, bytes, detail.
+        """
+        from embstore.repair import repair
+
+        try:
+            return repair(self.path, observe or (lambda _: None), dry_run=dry_run)
+        finally:
+            self.refresh()
+
     def compact(
         self,
         *,

@@ -114,7 +114,7 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
         found, ids = verify_space(paths, card, shards, texts)
         problems += found
         for layer in card.layers:
-            problems += _verify_index(paths, card, layer, shards, ids, deep)
+            problems += verify_index(paths, card, layer, shards, ids, deep)
     for card, listed, its_summaries in zip(cards, spaces, summaries, strict=True):
         problems += lost_shards(paths, card, [one for one in its_summaries if one.stem not in listed.hidden])
     problems += _strangers(paths)
@@ -129,8 +129,8 @@ def _cards(paths: StorePaths, problems: list[Problem]) -> Iterator[Card]:
             problems.append(Problem(path, str(error)))
 
 
-def _verify_index(
-    paths: StorePaths, card: Card, layer: Layer, shards: Sequence[Shard], ids: Ids | None, deep: bool
+def verify_index(
+    paths: StorePaths, card: Card, layer: Layer, shards: Sequence[Shard], ids: Ids | None, deep: bool = False
 ) -> Iterator[Problem]:
     """Yield what is wrong with the index of a layer. One without its card counts as none, and is not searched."""
     path = paths.index(card.space, layer)

@@ -23,7 +23,7 @@ from embstore.storage.parts import list_parts
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import replacing_shards, replacing_tables
 from embstore.storage.shards import SUMMARY_SCHEMA, StagedShard, commit_shard, stage_shard
-from embstore.storage.tables import ITEMS_SCHEMA, file_sha256, stage_part
+from embstore.storage.tables import ITEMS_SCHEMA, file_sha256, read_part, stage_part
 from embstore.storage.vectors import LayerVectors, open_shard
 from embstore.summary import Summary
 
@@ -240,17 +240,3 @@ def merged_rows(files: Sequence[Path]) -> pa.Table:
     names = table.column_names
     distinct = table.group_by(names).aggregate([]).select(names).cast(table.schema)
     return distinct.sort_by([(name, "ascending") for name in sorted(names, key=lambda name: name != "item_id")])
-
-
-def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return a table of items or skipped texts.
-
-    Raises:
-        DamagedError: it is missing or was altered.
-    """
-    try:
-        if file.stem == f"part-{file_sha256(file)[:16]}":
-            return pq.read_table(file, columns=columns, partitioning=None)
-    except (OSError, pa.ArrowException) as error:
-        raise DamagedError(f"{file} cannot be read: {error}. Run: embstore repair") from error
-    raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. Run: embstore repair")

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from embstore import atomic
 from embstore.errors import DamagedError
@@ -17,7 +16,7 @@ from embstore.storage.lock import write_lock
 from embstore.storage.marker import check_marker
 from embstore.storage.parts import Hidden, hidden_files, list_parts, read_hidden, replacing, settled
 from embstore.storage.paths import StorePaths
-from embstore.storage.tables import stage_part
+from embstore.storage.tables import read_part, stage_part
 
 
 @contextmanager
@@ -49,6 +48,20 @@ def recover(paths: StorePaths) -> list[Path]:
     for space in spaces_on_disk(paths):
         removed += settle_shards(paths, space) + _remove_orphans(paths, space)
     return removed
+
+
+def leftovers(paths: StorePaths) -> list[Path]:
+    """Return what :func:`recover` would remove."""
+    left = atomic.temporaries(paths.root)
+    removed = {card.stem for card in paths.spaces.glob("*.removing")}
+    for space in sorted(removed):
+        left += [path for folder in paths.root.glob(f"*/space={space}") for path in folder.rglob("*") if path.is_file()]
+    for folder in (paths.items, paths.skipped):
+        left += hidden_files(folder)
+    for space in spaces_on_disk(paths):
+        if space not in removed:
+            left += hidden_files(paths.embeddings(space)) + _orphans(paths, space)
+    return left
 
 
 def spaces_on_disk(paths: StorePaths) -> list[str]:
@@ -149,7 +162,7 @@ def finish_removal(paths: StorePaths, space: str) -> list[Path]:
 def _forget_skipped(paths: StorePaths, space: str) -> None:
     """Take the rows of a space out of the tables of skipped texts."""
     for path in list_parts(paths.skipped).files:
-        table = pq.read_table(path, partitioning=None)
+        table = read_part(path)
         others = table.filter(pc.fill_null(pc.not_equal(table["space"], space), True))
         if len(others) == len(table):
             continue
@@ -161,12 +174,18 @@ def _forget_skipped(paths: StorePaths, space: str) -> None:
 
 
 def _remove_orphans(paths: StorePaths, space: str) -> list[Path]:
-    """Remove what is left of pairs of files: summaries without a shard, indexes or their cards by themselves."""
-    committed = {shard.path.name for shard in paths.shards(space)}
-    orphans = [path for path in paths.summaries(space).glob("part-*.parquet") if path.name not in committed]
+    orphans = _orphans(paths, space)
+    for path in orphans:
+        path.unlink()
+    return orphans
+
+
+def _orphans(paths: StorePaths, space: str) -> list[Path]:
+    """Return what is left of pairs of files: summaries without a shard, indexes or their cards by themselves."""
+    parts = list_parts(paths.embeddings(space))
+    known = {path.stem for path in parts.files} | parts.hidden.names
+    orphans = [path for path in paths.summaries(space).glob("part-*.parquet") if path.stem not in known]
     for path in paths.indexes(space).glob("layer=*"):
         if not path.with_suffix(".json" if path.suffix == ".faiss" else ".faiss").exists():
             orphans.append(path)
-    for path in orphans:
-        path.unlink()
     return orphans

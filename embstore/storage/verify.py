@@ -81,7 +81,7 @@ def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
     for path in files:
         if path.stem != f"part-{file_sha256(path)[:16]}":
             yield Problem(path, "its SHA-256 is not the one in its name, so it was altered or truncated")
-        elif problem := _other_schema(path, schema):
+        elif problem := other_schema(path, schema):
             yield Problem(path, problem)
 
 
@@ -155,7 +155,7 @@ def verify_shard(shard: Shard, card: Card) -> Ids | Problem:
     digest = file_sha256(shard.path)
     if digest != rows[0]["sha256"] or shard.name != f"part-{digest[:16]}":
         return Problem(shard.path, "its SHA-256 is not the one in its summary, so it was altered or truncated")
-    if problem := _other_schema(shard.path, embeddings_schema(card.dim, card.dtype)):
+    if problem := other_schema(shard.path, embeddings_schema(card.dim, card.dtype)):
         return Problem(shard.path, problem)
     if tuple(row["layer"] for row in rows) != card.layers.ids:
         return Problem(shard.summary_path, f"its layers are not those of the card, {card.layers.ids}")
@@ -173,7 +173,22 @@ def verify_shard(shard: Shard, card: Card) -> Ids | Problem:
 
 
 def _verify_layer(shard: Shard, card: Card, row: dict[str, Any]) -> Ids | Problem:
-    data = LayerVectors([shard], row["layer"], card.dim)
+    layer = row["layer"]
+    found = layer_sums(shard, card, layer)
+    if isinstance(found, Problem):
+        return found
+    ids, total = found
+    stored = stored_sums(row)
+    if stored.n != total.n:
+        return Problem(shard.path, f"layer {layer} has {total.n} rows, its summary says {stored.n}")
+    if not stored.isclose(total):
+        return Problem(shard.summary_path, f"the sums of layer {layer} are not those of the shard's vectors")
+    return ids
+
+
+def layer_sums(shard: Shard, card: Card, layer: int) -> tuple[Ids, Summary] | Problem:
+    """Return the ids of one layer of a shard, as they are stored, and the sums of its vectors; or what is wrong."""
+    data = LayerVectors([shard], layer, card.dim)
     total = Summary.empty(card.dim)
     parts = [np.empty(0, np.int64)]
     try:
@@ -183,17 +198,16 @@ def _verify_layer(shard: Shard, card: Card, row: dict[str, Any]) -> Ids | Proble
     except DamagedError as error:
         return Problem(shard.path, str(error))
     ids = np.concatenate(parts)
-    layer = row["layer"]
     if not total.is_finite:
         return Problem(shard.path, f"layer {layer} has a value that is not finite")
     if len(np.unique(ids)) != len(ids):
         return Problem(shard.path, f"layer {layer} has an item twice")
-    stored = Summary(**{name: _array(row[name]) for name in SUMMARY_SCHEMA.names[4:]})
-    if stored.n != total.n:
-        return Problem(shard.path, f"layer {layer} has {total.n} rows, its summary says {stored.n}")
-    if not stored.isclose(total):
-        return Problem(shard.summary_path, f"the sums of layer {layer} are not those of the shard's vectors")
-    return ids
+    return ids, total
+
+
+def stored_sums(row: dict[str, Any]) -> Summary:
+    """Return the sums in a row of a shard's summary."""
+    return Summary(**{name: _array(row[name]) for name in SUMMARY_SCHEMA.names[4:]})
 
 
 def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
@@ -203,7 +217,7 @@ def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
         return Problem(path, f"it is missing, and its shard {shard.path} is there")
     if not checksum.is_sound(path.read_bytes()):
         return Problem(path, checksum.ALTERED)
-    if problem := _other_schema(path, SUMMARY_SCHEMA):
+    if problem := other_schema(path, SUMMARY_SCHEMA):
         return Problem(path, problem)
     rows: list[dict[str, Any]] = pq.read_table(path, partitioning=None).to_pylist()
     if not rows or any(row["shard"] != shard.name for row in rows):
@@ -211,7 +225,7 @@ def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
     return rows
 
 
-def _other_schema(path: Path, schema: pa.Schema) -> str | None:
+def other_schema(path: Path, schema: pa.Schema) -> str | None:
     """Return what is wrong if a file is not a Parquet file of this schema, or None."""
     try:
         if not pq.read_schema(path).equals(schema):
