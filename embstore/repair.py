@@ -177,8 +177,9 @@ class _Repair:
             else:
                 self._mend_space(card)
         for folder in sorted((self.paths.root / "embeddings").glob("space=*")):
-            card_path = self.paths.card(folder.name.removeprefix("space="))
-            if not card_path.exists() and Listed.of(folder).files:
+            space = folder.name.removeprefix("space=")
+            card_path = self.paths.card(space)
+            if not (card_path.exists() or self.paths.removal(space).exists()) and Listed.of(folder).files:
                 self._leave(card_path, f"it is missing, and there are shards of it. {_of_a_card(card_path)}")
 
     def _mend_card(self, path: Path, error: DamagedError) -> None:

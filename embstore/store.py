@@ -473,6 +473,60 @@ class Store:
         finally:
             self.refresh()
 
+    def merge(
+        self,
+        other: "str | os.PathLike[str] | Store",
+        *,
+        spaces: Names = (),
+        dry_run: bool = False,
+        observe: "Callable[[Progress], None] | None" = None,
+    ) -> Table:
+        """Take in the items of another store that this one lacks, with vectors, texts, datasets and skipped texts.
+
+        Each file is checked against its hash while it is copied; nothing counts before all is here.
+
+        Args:
+            other: the other store, or its folder; it is only read.
+            spaces: of the other store; none takes all.
+            dry_run: write nothing, and report what would be taken.
+            observe: told how far it is.
+
+        Returns:
+            One row per space, table and dataset with something new: action, file, items, bytes, detail.
+
+        Raises:
+            SpaceMismatchError: a space of that name is another one there; says the differences.
+            StoreError: see :mod:`embstore.errors`. Nothing was taken.
+        """
+        from embstore.merge import merge
+
+        folder = other.path if isinstance(other, Store) else Path(other)
+        try:
+            return merge(self.path, folder, _names(spaces), observe or (lambda _: None), dry_run=dry_run)
+        finally:
+            self.refresh()
+
+    def remove(self, spaces: Names, *, dry_run: bool = False) -> Table:
+        """Remove spaces: their vectors, summaries, indexes and card. The texts stay, which other spaces may have too.
+
+        Args:
+            spaces: their names.
+            dry_run: write nothing, and report what would be removed.
+
+        Returns:
+            One row per space: action, file, items, bytes, detail.
+
+        Raises:
+            UnknownNameError: there is no such space; says the nearest.
+            StoreError: another process writes to the store, or it cannot be written.
+        """
+        from embstore.remove import remove
+
+        try:
+            return remove(self.path, _names(spaces), dry_run=dry_run)
+        finally:
+            self.refresh()
+
     def sql(self, select: str) -> "duckdb.DuckDBPyRelation":
         """Return the DuckDB relation of one SELECT over the store.
 

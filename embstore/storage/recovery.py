@@ -8,7 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from embstore import atomic
 from embstore.errors import DamagedError
@@ -145,6 +147,28 @@ def recard_indexes(folder: Path, hidden: Hidden) -> None:
             path.with_suffix(".faiss").unlink(missing_ok=True)
         elif covered != set(document["shards"]):
             atomic.write_document(path, {**document, "shards": sorted(covered)})
+
+
+def remove_space(paths: StorePaths, space: str) -> list[Path]:
+    """Remove a space; return the paths. With the first step, the renaming of its card, it is gone for every reader."""
+    card, removal = paths.card(space), paths.removal(space)
+    if card.exists():
+        card.replace(removal)
+    else:
+        paths.spaces.mkdir(exist_ok=True)
+        removal.touch()
+    atomic.sync_folder(paths.spaces)
+    return finish_removal(paths, space)
+
+
+def count_items(paths: StorePaths, space: str) -> int | None:
+    """Return how many items a space has, whatever its card says; None where that cannot be read."""
+    try:
+        files = [shard.summary_path for shard in paths.shards(space)]
+        counts = [pq.read_table(file, columns=["n"], partitioning=None)["n"].to_pylist() for file in files]
+    except (DamagedError, OSError, pa.ArrowException):
+        return None
+    return int(sum(map(max, counts)))
 
 
 def finish_removal(paths: StorePaths, space: str) -> list[Path]:

@@ -177,6 +177,6 @@ def _columns(shard: Shard, file: pq.ParquetFile, group: int, columns: list[str])
 
 def _damage(shard: Shard, cause: object) -> DamagedError:
     return DamagedError(
-        f"{shard.path} is damaged: {cause}. Run: embstore verify. To mend it, delete that file and build the same "
-        "sources again: exactly its items are embedded anew."
+        f"{shard.path} is damaged: {cause}. Run: embstore verify. To mend it, run embstore repair, and build the "
+        "same sources again: exactly its items are embedded anew."
     )
