@@ -133,6 +133,8 @@ class _Repair:
             self.texts = np.union1d(self.texts, new)
         for path, problem in damaged.items():
             self._mend_items(path, problem)
+        if not self.dry_run:
+            self.items = Listed.of(self.paths.items).files
         for one in list(verify_parts(Listed.of(self.paths.skipped).files, SKIPPED_SCHEMA)):
             self._take_out(one.file, f"{one.problem}. The next build lists its texts anew")
         for path in sorted(self.paths.datasets.glob("*.parquet")):
