@@ -1,6 +1,5 @@
 """Where each file of a store is."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,9 +101,14 @@ class StorePaths:
         """
         folders = [self.items, self.skipped, *sorted((self.root / "embeddings").glob("space=*"))]
         generations = ((folder.name, read_hidden(folder).generation) for folder in folders)
-        try:
-            with os.scandir(self.spaces) as entries:
-                cards = sorted((entry.name, entry.inode()) for entry in entries if entry.name.endswith(".json"))
-        except FileNotFoundError:
-            cards = []
+        cards = sorted((path.name, *_identity(path)) for path in self.spaces.glob("*.json"))
         return (tuple(pair for pair in generations if pair[1]), tuple(cards))
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from one that took its name later."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_ino, found.st_mtime_ns)  # the number alone may be given again

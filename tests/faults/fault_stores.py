@@ -43,6 +43,11 @@ class Truth:
             self.texts[item.id] = item.text
         return made
 
+    def learn(self, other: "Truth") -> None:
+        """Learn what another process knows."""
+        self.vectors |= other.vectors
+        self.texts |= other.texts
+
 
 TRUTH = Truth()
 
@@ -127,8 +132,7 @@ def copy(source: Path, target: Path) -> Path:
 
 def held(root: Path) -> dict[str, set[int]]:
     """Space → the ids of its items, as a reader sees them."""
-    catalog = Store(root).catalog
-    return {space: set(catalog.ids(space).tolist()) for space in catalog.cards}
+    return Store(root)._ask(lambda catalog: {space: set(catalog.ids(space).tolist()) for space in catalog.cards})
 
 
 def at_once(question: Callable[[], object]) -> object:

@@ -9,8 +9,6 @@ from collections.abc import Callable
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-import fault_stores
-
 from embstore import Store
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -18,9 +16,11 @@ CONTEXT.set_forkserver_preload(
     ["fault_stores", "embstore.compact", "embstore.merge", "embstore.repair", "embstore.remove", "faiss", "duckdb"]
 )
 
-# Before any of these, a process may be killed.
+Command = Callable[[Path], None]
+
+# Before any of these, a process may be killed; and before it opens a file to write.
 _STEPS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
-NEVER = 1 << 30
+_NEVER = 1 << 30
 
 
 def index(root: Path) -> None:
@@ -51,68 +51,61 @@ def remove(root: Path) -> None:
     Store(root).remove("toy.occurrence.last")
 
 
-def start(command: Callable[[Path], None], root: Path, die_at: int = NEVER) -> "Work":
-    """Start a command.
+class Work:
+    """A command at work in another process.
 
     Args:
-        command: of this module, or :func:`fault_stores.build`.
+        command: what.
         root: the store.
-        die_at: kill it before its so manieth step: a rename, a removal, a file that is opened to be written …
+        at_step: kill it before its so manieth step: a rename, a removal, the opening of a file to write …
+        after: kill it so many seconds after it has begun.
     """
-    return Work(command, root, die_at)
 
-
-class Work:
-    """A command at work in another process."""
-
-    def __init__(self, command: Callable[[Path], None], root: Path, die_at: int) -> None:
-        self._steps: Synchronized = CONTEXT.Value("i", -1)
-        self._process = CONTEXT.Process(target=_work, args=(command, root, die_at, self._steps))
+    def __init__(self, command: Command, root: Path, *, at_step: int = _NEVER, after: float | None = None) -> None:
+        self._steps: Synchronized = CONTEXT.Value("i", 0)
+        self._seconds: Synchronized = CONTEXT.Value("d", 0)
+        arguments = (command, root, at_step, after, self._steps, self._seconds)
+        self._process = CONTEXT.Process(target=_work, args=arguments)
         self._process.start()
 
-    @property
-    def steps(self) -> int:
-        """How many steps it has done."""
-        return self._steps.value
+    def was_killed(self) -> bool:
+        """Wait for its end."""
+        self._process.join()
+        assert self._process.exitcode in (0, -signal.SIGKILL), self._process.exitcode
+        return self._process.exitcode != 0
 
     @property
     def is_alive(self) -> bool:
         return self._process.is_alive()
 
-    def kill_after(self, seconds: float) -> None:
-        """Kill it so long after it has begun."""
-        while self.steps < 0 and self._process.is_alive():
-            time.sleep(0.0002)
-        time.sleep(seconds)
-        self._process.kill()
-
-    def wait(self) -> bool:
-        """Wait for its end, and return whether it was killed."""
-        self._process.join()
-        assert self._process.exitcode in (0, -signal.SIGKILL), self._process.exitcode
-        return self._process.exitcode != 0
+    def measure(self) -> tuple[int, float]:
+        """Wait for its end, and return how many steps and seconds it took."""
+        assert not self.was_killed()
+        return self._steps.value, self._seconds.value
 
 
-def _work(command: Callable[[Path], None], root: Path, die_at: int, steps: Synchronized) -> None:
+def _work(
+    command: Command, root: Path, at_step: int, after: float | None, steps: Synchronized, seconds: Synchronized
+) -> None:
     def watch(event: str, arguments: tuple) -> None:
         if event in _STEPS or (event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")):
             steps.value += 1
-            if steps.value == die_at:
+            if steps.value == at_step:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    steps.value = 0
+    if after is not None:
+        _kill_later(after)
     sys.addaudithook(watch)
-    command(root)
-
-
-def measure(command: Callable[[Path], None], root: Path) -> tuple[int, float]:
-    """Run a command to its end, and return how many steps it takes and how many seconds."""
-    work = start(command, root)
-    while work.steps < 0:
-        time.sleep(0.0002)
     began = time.perf_counter()
-    assert not work.wait()
-    return work.steps, time.perf_counter() - began
+    command(root)
+    seconds.value = time.perf_counter() - began
 
 
-BUILD = fault_stores.build
+def _kill_later(seconds: float) -> None:
+    """Have a process kill this one, unless it has ended before."""
+    victim = os.getpid()
+    if os.fork() == 0:
+        time.sleep(seconds)
+        if os.getppid() == victim:
+            os.kill(victim, signal.SIGKILL)
+        os._exit(0)

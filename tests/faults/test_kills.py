@@ -8,13 +8,14 @@ from pathlib import Path
 import fault_worker
 import pytest
 from fault_stores import at_once, build, build_behind, build_damaged, build_other, copy, held, naming, wrong_answers
+from fault_worker import Work
 from tiny_checkpoint import assert_same_content
 
 from embstore import Store
 
 pytestmark = pytest.mark.slow
 
-KILLS = dict.fromkeys(["build", "index", "compact", "merge", "repair"], int(__import__("os").environ.get("N", "40")))
+KILLS = {"build": 40, "index": 40, "compact": 40, "merge": 40, "repair": 40}
 TALLY: dict[str, Counter] = {}
 
 Command = Callable[[Path], None]
@@ -36,25 +37,28 @@ BEGINS = {"build": "nothing", "index": "behind", "compact": "built", "merge": "b
 @pytest.mark.parametrize("name", KILLS)
 def test_kills(stores: Path, name: str) -> None:
     command: Command = build if name == "build" else getattr(fault_worker, name)
-    begin, root = stores / BEGINS[name], stores / f"killed-{name}"
+    begin = stores / BEGINS[name]
     whole = copy(begin, stores / f"whole-{name}")
-    n_steps, seconds = fault_worker.measure(command, whole)
+    n_steps, seconds = Work(command, whole).measure()
     assert n_steps > 10
     build(whole)
-    before = naming(lambda: held(begin)) if name != "build" else {}
+    before = naming(lambda: held(begin)) or {}
     tally = TALLY[name] = Counter()
     rng = random.Random(name)
+
+    def start(turn: int) -> tuple[Work, Path]:
+        root = copy(begin, stores / f"killed-{name}-{turn % 2}")
+        when = {"at_step": rng.randint(1, n_steps)} if turn % 2 else {"after": rng.uniform(0, seconds)}
+        return Work(command, root, **when), root
+
+    turn, (work, root) = 0, start(0)
     while tally["faults"] < KILLS[name]:
-        copy(begin, root)
-        if tally["faults"] % 2:
-            work = fault_worker.start(command, root, die_at=rng.randint(1, n_steps))
-        else:
-            work = fault_worker.start(command, root)
-            work.kill_after(rng.uniform(0, seconds))
-        if not work.wait():
-            continue  # it was done before
-        tally["faults"] += 1
-        _check(name, command, root, whole, before or {}, tally)
+        killed, turn, done = work.was_killed(), turn + 1, root
+        work, root = start(turn)  # it runs while the last one is looked at
+        if killed:  # else it had done its work before
+            tally["faults"] += 1
+            _check(name, command, done, whole, before, tally)
+    work.was_killed()
     assert (tally["lost"], tally["wrong"], tally["not sound"]) == (0, 0, 0), tally
 
 
