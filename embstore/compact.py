@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from embstore.actions import Action, tabulate
-from embstore.reindex import reindex
+from embstore.upkeep import renew_indexes
 from embstore.report import Observer, Progress
 from embstore.storage.card import Card, read_cards
 from embstore.storage.compact import SHARD_BYTES, Compacted, compact_shards, compact_tables, plan_shards, plan_tables
@@ -48,7 +48,7 @@ def _compact_space(
     paths: StorePaths, card: Card, groups: list[tuple[Shard, ...]], observe: Observer
 ) -> Iterator[Compacted]:
     # An index that lacks a part of a new shard could not be told what it lacks.
-    reindex(paths, card, observe)
+    renew_indexes(paths, card, observe)
     done, total = 0, sum(map(len, groups))
     observe(Progress("compact", card.space, 0, total, 0.0))
     for one in compact_shards(paths, card, groups):

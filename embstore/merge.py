@@ -12,7 +12,7 @@ from embstore import atomic
 from embstore.actions import Action, tabulate
 from embstore.errors import DamagedError, SpaceMismatchError, StoreError, UsageError
 from embstore.indexing import update_indexes
-from embstore.reindex import kind_of_indexes
+from embstore.upkeep import kind_of_indexes
 from embstore.report import Observer, Progress
 from embstore.selection import SpaceFilter
 from embstore.storage.card import Card

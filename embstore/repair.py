@@ -15,7 +15,7 @@ from embstore import atomic, checksum, index
 from embstore.actions import Action, tabulate
 from embstore.errors import DamagedError, LockedError, StoreError
 from embstore.indexing import update_indexes
-from embstore.reindex import kind_of_indexes
+from embstore.upkeep import kind_of_indexes
 from embstore.report import Observer
 from embstore.storage.card import Card, read_card
 from embstore.storage.lock import write_lock

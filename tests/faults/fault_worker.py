@@ -24,7 +24,7 @@ _NEVER = 1 << 30
 
 
 def index(root: Path) -> None:
-    from embstore.reindex import reindex
+    from embstore.upkeep import renew_indexes
     from embstore.storage.card import read_cards
     from embstore.storage.paths import StorePaths
     from embstore.storage.recovery import maintained
@@ -32,7 +32,7 @@ def index(root: Path) -> None:
     paths = StorePaths(root.resolve())
     with maintained(paths):
         for card in read_cards(paths).values():
-            reindex(paths, card, lambda _: None)
+            renew_indexes(paths, card, lambda _: None)
 
 
 def compact(root: Path) -> None:

@@ -16,11 +16,11 @@ def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:
         except DamagedError:
             continue
         if stored is not None:
-            return stored.kind
+            return str(getattr(stored, "asked", stored.kind))
     return None
 
 
-def reindex(paths: StorePaths, card: Card, observe: Observer) -> int:
+def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> int:
     """Bring the indexes of a space up to date, if it has any; return the bytes that were written."""
     kind = kind_of_indexes(paths, card)
     return update_indexes(paths, card, kind, observe) if kind else 0
