@@ -26,6 +26,7 @@ from ._output import emit, say, write
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
+    from embstore.metrics.explain import CacheState
 
 
 def _query(
@@ -57,37 +58,59 @@ def _query(
     output: OutputFile = None,
     explain: Annotated[
         bool,
-        typer.Option("--explain", help="Show formula, citation, estimator, columns and options; compute nothing."),
+        typer.Option(
+            "--explain",
+            help="Show formula, citation, estimator, columns and options, and which answers are stored; compute "
+            "nothing.",
+        ),
+    ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Compute all anew: take no stored answer, and store none.")
     ] = False,
     **parameters: Any,
 ) -> None:
     metric = parameters.pop("metric")
+    question = {
+        "models": model or (), "spaces": space or (), "unit": unit, "pooling": pooling, "template": template,
+        "layers": layer, "where": where, "sample": sample, "seed": seed, "transforms": transform or (), **parameters,
+    }  # fmt: skip
     with explained():
         if explain:
-            _explain(metric, form, output)
+            _explain(metric, store, question, form, output)
             return
         from embstore.store import Store
 
-        result = Store(store).query(
-            metric, models=model or (), spaces=space or (), unit=unit, pooling=pooling, template=template, layers=layer,
-            where=where, sample=sample, seed=seed, transforms=transform or (), **parameters,
-        )  # fmt: skip
-        emit(result, form, output)
+        emit(Store(store).query(metric, cache=not no_cache, **question), form, output)
 
 
-def _explain(name: str, form: Format, output: Path | None) -> None:
+def _explain(name: str, store: Path | None, question: dict[str, Any], form: Format, output: Path | None) -> None:
     from embstore.errors import UsageError
     from embstore.metrics import get_metric
     from embstore.metrics.explain import Explanation
 
-    explanation = Explanation(get_metric(name))
+    metric = get_metric(name)
     if form not in (Format.TABLE, Format.JSON, Format.JSONL):
         raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
+    explanation = Explanation(metric, _cache_state(name, store, question))
     indent = 2 if form is Format.JSON else None
     text = str(explanation)
     if form is not Format.TABLE:
         text = json.dumps(explanation.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent)
     write(f"{text}\n", output)
+
+
+def _cache_state(name: str, path: Path | None, question: dict[str, Any]) -> "CacheState | str | None":
+    """Return which answers are stored; why that is not known, if a store was named; None where there is no store."""
+    from embstore.errors import EmbstoreError
+    from embstore.store import Store
+
+    store = Store(path)
+    if path is None and not store.path.exists():
+        return None
+    try:
+        return store.cache_state(name, **question)
+    except EmbstoreError as error:  # a metric can be explained all the same
+        return f"not looked at: {error}"
 
 
 def _command(metric: "Metric") -> Any:

@@ -61,17 +61,32 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Replace a small file atomically."""
+def write_bytes(path: Path, data: bytes, *, derived: bool = False) -> None:
+    """Replace a small file atomically.
+
+    Args:
+        path: the file.
+        data: its bytes.
+        derived: whether it can be made again and is checked whenever it is read: then the disk is not waited for.
+    """
     with temporary(path.parent) as temp:
         temp.write_bytes(data)
-        publish(temp, path)
+        if derived:
+            temp.replace(path)
+        else:
+            publish(temp, path)
 
 
 def write_document(path: Path, document: dict[str, Any]) -> None:
     """Replace a JSON document atomically; it gets its own hash as last member."""
-    text = json.dumps({**document, checksum.KEY: checksum.BLANK}, indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, checksum.sealed((text + "\n").encode()))
+    write_bytes(path, document_bytes(document))
+
+
+def document_bytes(document: dict[str, Any], indent: int | None = 2) -> bytes:
+    """Return the bytes of a JSON document with its own hash as last member."""
+    blank = {**document, checksum.KEY: checksum.BLANK}
+    text = json.dumps(blank, indent=indent, ensure_ascii=False, allow_nan=False)
+    return checksum.sealed((text + "\n").encode())
 
 
 def read_document(path: Path, remedy: str = _RESTORE) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from embstore.report import BuildReport, Observer
 from embstore.run import Run
 from embstore.skips import Skips
 from embstore.storage.catalog import Catalog
+from embstore.storage.merged import write_all_merged
 from embstore.storage.tables import write_dataset
 from embstore.storage.writer import SHARD_BYTES, StoreWriter
 from embstore.texts import Texts
@@ -57,6 +58,7 @@ def build(
                 runs += [Run(store, job, part, skips, observe) for job in jobs]
             for run in runs:
                 run.encode()
+        write_all_merged(store.paths)
         for run in runs:
             run.index()
     return BuildReport(

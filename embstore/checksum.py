@@ -57,5 +57,10 @@ def check(path: Path, data: bytes, remedy: str) -> None:
 
 def _digits(data: bytes) -> int | None:
     """Return where the hash begins: of the last one, since what stands before may be a user's text."""
-    found = list(_FIELD.finditer(data))
-    return found[-1].start(1) if found else None
+    key = KEY.encode()
+    at = data.rfind(key)
+    while at >= 0:
+        if found := _FIELD.match(data, at):
+            return found.start(1)
+        at = data.rfind(key, 0, at)
+    return None

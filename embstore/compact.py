@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from embstore.actions import Action, tabulate
-from embstore.upkeep import renew_indexes
 from embstore.report import Observer, Progress
 from embstore.storage.card import Card, read_cards
 from embstore.storage.compact import SHARD_BYTES, Compacted, compact_shards, compact_tables, plan_shards, plan_tables
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import maintained
 from embstore.table import Table
+from embstore.upkeep import renew_indexes, renew_merged
 
 
 def compact(
@@ -41,6 +41,7 @@ def compact(
         for card in read_cards(paths).values():
             if groups := plan_shards(paths, card, shard_bytes):
                 actions += _merged(_compact_space(paths, card, groups, observe), "shards")
+                renew_merged(paths, card)
     return tabulate(actions, paths.root)
 
 

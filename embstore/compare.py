@@ -2,37 +2,49 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
 
+from embstore.answers import Answers
 from embstore.errors import QueryError, UnknownNameError
 from embstore.metrics import LayerData, Metric, NotComputable, rows_of
 from embstore.question import SPACE_COLUMNS, Question, describe, stored_ids
 from embstore.selection import select_layers
 from embstore.space import Layer
+from embstore.storage.answers import Answer
 from embstore.storage.card import Card
-from embstore.storage.catalog import Ids
+from embstore.storage.catalog import Catalog, Ids
 from embstore.table import Pivot, Table, show, table
 
 SECOND_COLUMNS = ("space_2", "layer_2", "layer_name_2")
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Side:
-    """A space, those of its layers that are compared, and the ids of all its items, ascending."""
+    """A space, and those of its layers that are compared."""
 
+    catalog: Catalog
     card: Card
     layers: tuple[Layer, ...]
-    ids: Ids
 
     @property
     def name(self) -> str:
         return self.card.space
 
+    @cached_property
+    def ids(self) -> Ids:
+        """The ids of all its items, ascending."""
+        return stored_ids(self.catalog, self.card.space)
 
-def compare(question: Question, cards: Sequence[Card], layers: str) -> Table:
+
+_Pair = tuple[_Side, _Side]
+
+
+def compare(question: Question, cards: Sequence[Card], layers: str, answers: Answers) -> Table:
     """Compute a metric of two layers for each pair of layers.
 
     Args:
@@ -40,6 +52,7 @@ def compare(question: Question, cards: Sequence[Card], layers: str) -> Table:
             each with each other.
         cards: the spaces.
         layers: which layers of all these spaces, as :meth:`Layers.select` reads them.
+        answers: those that are stored: one for each space or pair of spaces.
 
     Returns:
         One row for each pair of layers, the second of them in the columns ``space_2``, ``layer_2``, ``layer_name_2``.
@@ -48,22 +61,52 @@ def compare(question: Question, cards: Sequence[Card], layers: str) -> Table:
         UnknownNameError: there is no such space or layer.
         QueryError: two spaces have no item in common.
     """
+    pairs = _pairs(question, cards, layers)
+    rows: list[Row] = []
+    apart = []
+    for side, other in pairs:
+        answer = answers.find_matrix(side.card, side.layers, other.card, other.layers)
+        if answer is None and _are_apart(side, other):
+            apart.append(_apart(side.card, other.card))
+            continue
+        if answer is None:
+            answer = _answer(question, side, other)
+            answers.keep_matrix(side.card, side.layers, other.card, other.layers, answer)
+        question.notes += answer.notes
+        question.notes += [note for one in (side, other) for note in question.lost_shards(one.card)]
+        rows += _described(question, side, other, answer)
+    if apart and len(apart) == len(pairs):
+        raise QueryError(" ".join([*apart, *question.notes]))
+    question.notes += apart
+    return _tabulate(question, rows)
+
+
+def stored_pairs(
+    question: Question, cards: Sequence[Card], layers: str, answers: Answers
+) -> list[tuple[str, str, tuple[Layer, ...], bool]]:
+    """Return the pairs of spaces that :func:`compare` would be asked of, and whether the answer for each is stored."""
+    return [
+        (side.name, other.name, side.layers,
+         answers.find_matrix(side.card, side.layers, other.card, other.layers) is not None)
+        for side, other in _pairs(question, cards, layers)
+    ]  # fmt: skip
+
+
+def _pairs(question: Question, cards: Sequence[Card], layers: str) -> list[_Pair]:
+    """Return the spaces to compare: each with itself, or with that of ``against``."""
     against = _against(question)
     if against is not None:
         cards = [card for card in cards if card.space != against.space] or [against]
     other = [] if against is None or against in cards else [against]
     chosen, lacking = select_layers([*cards, *other], layers)
     question.notes += lacking
-
-    def side(card: Card) -> _Side:
-        return _Side(card, chosen[card.space], stored_ids(question.catalog, card.space))
-
-    sides = [side(card) for card in cards if card.space in chosen]
+    sides = [_Side(question.catalog, card, chosen[card.space]) for card in cards if card.space in chosen]
     if against is None:
-        return _tabulate(question, [row for one in sides for row in _rows(question, one, one)])
+        return [(side, side) for side in sides]
     if not sides or against.space not in chosen:
         raise QueryError(f"there is nothing to compare: {' '.join(lacking)}")
-    return _tabulate(question, list(_rows_against(question, sides, side(against))))
+    second = _Side(question.catalog, against, chosen[against.space])
+    return [(side, second) for side in sides]
 
 
 def _against(question: Question) -> Card | None:
@@ -76,22 +119,10 @@ def _against(question: Question) -> Card | None:
     return cards[name]
 
 
-def _rows_against(question: Question, sides: Sequence[_Side], other: _Side) -> Iterator[Row]:
-    """Yield the rows of each space with the other one; one that shares no item with it is left out, with a note."""
-    apart = []
-    for side in sides:
-        common = _common_ids(side, other)
-        if not len(common):
-            apart.append(side)
-            continue
-        if len(common) < max(len(side.ids), len(other.ids)):
-            held = f"{len(side.ids)} and {len(other.ids)}"
-            question.notes.append(f"{side.name} and {other.name} have {len(common)} items in common, of {held}.")
-        yield from _rows(question, side, other)
-    said = [_apart(side.card, other.card) for side in apart]
-    if len(apart) == len(sides):
-        raise QueryError(" ".join([*said, *question.notes]))
-    question.notes += said
+def _are_apart(side: _Side, other: _Side) -> bool:
+    if side.name == other.name:
+        return False
+    return side.card.unit is not other.card.unit or not len(_common_ids(side, other))
 
 
 def _apart(card: Card, other: Card) -> str:
@@ -105,18 +136,18 @@ def _common_ids(side: _Side, other: _Side) -> Ids:
     return side.ids if side.name == other.name else np.intersect1d(side.ids, other.ids, assume_unique=True)
 
 
-def _rows(question: Question, side: _Side, other: _Side) -> list[Row]:
-    """Return the rows of the layers of one space, with each other or with those of another space."""
+def _answer(question: Question, side: _Side, other: _Side) -> Answer:
+    """Return the answer for the layers of one space, with each other or with those of another space."""
+    notes = []
+    n_common = len(_common_ids(side, other))
+    if n_common < max(len(side.ids), len(other.ids)):
+        held = f"{len(side.ids)} and {len(other.ids)}"
+        notes.append(f"{side.name} and {other.name} have {n_common} items in common, of {held}.")
     ids = _selected(question, side, other)
-    down = _layers(question, side, ids)
-    across = None if other.name == side.name else _layers(question, other, ids)
-    matrix = _matrix(question, down, across, ids)
-    rows = []
-    for layer in side.layers:
-        for layer_2 in other.layers:
-            second = dict(zip(SECOND_COLUMNS, (other.name, layer_2.id, layer_2.name), strict=True))
-            rows.append(describe(side.card, layer) | second | next(matrix) | question.rows.described())
-    return rows
+    notes += question.small_sample(side.card, ids)
+    down = _layers(question, side, ids, notes)
+    across = None if other.name == side.name else _layers(question, other, ids, notes)
+    return Answer(tuple(_matrix(question, down, across, ids)), tuple(notes))
 
 
 def _selected(question: Question, side: _Side, other: _Side) -> Ids:
@@ -124,13 +155,20 @@ def _selected(question: Question, side: _Side, other: _Side) -> Ids:
     rows, ids = question.rows, _common_ids(side, other)
     if rows.where is not None:
         ids = np.intersect1d(ids, question.catalog.select(rows.where), assume_unique=True)
-    if rows.sample is not None and len(ids) < rows.sample:
-        question.notes.append(f"{side.name}: the sample of {rows.sample} is all {len(ids)} items.")
     return rows.draw(ids)
 
 
-def _layers(question: Question, side: _Side, ids: Ids) -> list[LayerData | NotComputable]:
-    return question.layers_among(side.card, side.layers, None if len(ids) == len(side.ids) else ids)
+def _layers(question: Question, side: _Side, ids: Ids, notes: list[str]) -> list[LayerData | NotComputable]:
+    found = list(question.layers_among(side.card, side.layers, None if len(ids) == len(side.ids) else ids))
+    notes += [note for _, said in found for note in said]
+    return [data for data, _ in found]
+
+
+def _described(question: Question, side: _Side, other: _Side, answer: Answer) -> Iterator[Row]:
+    """Yield the rows with what they are of: each layer of one space with each of the other."""
+    for (layer, layer_2), row in zip(product(side.layers, other.layers), answer.rows, strict=True):
+        second = dict(zip(SECOND_COLUMNS, (other.name, layer_2.id, layer_2.name), strict=True))
+        yield describe(side.card, layer) | second | row | question.rows.described()
 
 
 def _matrix(

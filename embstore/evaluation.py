@@ -20,7 +20,8 @@ from embstore.storage.catalog import Catalog
 from embstore.text import item_id
 
 PAIR_KINDS = ("word pairs", "sentence pairs")
-_SETS = {
+# The parameters that are lists of words, or files of them, and what messages call them.
+SETS = {
     "x": "words of X", "y": "words of Y", "a": "words of A", "b": "words of B", "words": "target words",
     "pleasant": "pleasant words", "unpleasant": "unpleasant words",
 }  # fmt: skip
@@ -99,7 +100,7 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
         UsageError: target words are not given.
         NotStoredError: the space lacks a word, and ``missing`` is ``error``.
     """
-    given = {key: values[key] for key in _SETS if key in values}
+    given = {key: values[key] for key in SETS if key in values}
     if single := values.get("word"):
         given["words"] = [*single, *(_texts(given["words"]) if given["words"] else ())]
     if lacking := [key for key, value in given.items() if not value and key not in _PLEASANT + _UNPLEASANT]:
@@ -181,7 +182,7 @@ def _read_words(value: Any, key: str, unit: Unit) -> _Set:
     source = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     texts = _attribute_words(key) if value is None else _texts(value)
     once = tuple(dict.fromkeys(texts))
-    name = _SETS[key] + (f" ({source})" if source else "")
+    name = SETS[key] + (f" ({source})" if source else "")
     repeated = sorted({text for text in once if texts.count(text) > 1})
     notes = (f"{name}: {_listed(repeated)} more than once, which counts once.",) if repeated else ()
     if not once:

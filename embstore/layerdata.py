@@ -31,6 +31,7 @@ class StoredLayer:
         layer: which layer.
         only: ascending ids of the items that are selected; None for all.
         known_summary: the stored summary, where all items are selected.
+        was_read: whether a vector was asked for.
     """
 
     catalog: Catalog
@@ -38,6 +39,7 @@ class StoredLayer:
     layer: "Layer"
     only: Ids | None = None
     known_summary: Summary | None = field(default=None)
+    was_read: bool = field(default=False, init=False)
 
     @property
     def dim(self) -> int:
@@ -72,6 +74,7 @@ class StoredLayer:
     def _vectors(self, only: Ids | None) -> "LayerVectors":
         from embstore.storage.vectors import LayerVectors  # brings pyarrow, which a summary does not need
 
+        self.was_read = True
         return LayerVectors(self.catalog.shards[self.card.space], self.layer.id, self.card.dim, only)
 
 

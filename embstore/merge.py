@@ -12,7 +12,6 @@ from embstore import atomic
 from embstore.actions import Action, tabulate
 from embstore.errors import DamagedError, SpaceMismatchError, StoreError, UsageError
 from embstore.indexing import update_indexes
-from embstore.upkeep import kind_of_indexes
 from embstore.report import Observer, Progress
 from embstore.selection import SpaceFilter
 from embstore.storage.card import Card
@@ -35,6 +34,7 @@ from embstore.storage.paths import StorePaths
 from embstore.storage.recovery import maintained
 from embstore.storage.shards import StagedShard
 from embstore.table import Table
+from embstore.upkeep import kind_of_indexes, renew_merged
 
 Ids = NDArray[np.int64]
 
@@ -201,11 +201,12 @@ class _Merge:
         return merged
 
     def index(self) -> None:
-        """Copy the indexes of spaces that were taken whole, and bring the others up to date."""
+        """Copy the indexes of spaces that were taken whole, and bring all that is derived up to date."""
         theirs = self.source.paths
         for card in self.cards:
             if not self.taken[card.space]:
                 continue
+            renew_merged(self.ours, card)
             kind = kind_of_indexes(self.ours, card) or kind_of_indexes(theirs, card)
             if kind is None:
                 continue

@@ -1,16 +1,20 @@
 """A metric over spaces and layers: from the summaries where they suffice, from the vectors where not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from embstore.answers import Answers
 from embstore.case import Case
-from embstore.compare import compare
+from embstore.compare import compare, stored_pairs
 from embstore.errors import NotStoredError, QueryError
 from embstore.inputs import cases
 from embstore.metrics import Metric, get_metric
+from embstore.metrics.explain import CacheState, Looked
 from embstore.notes import notes_of
 from embstore.question import SPACE_COLUMNS, Question, Rows, describe
 from embstore.selection import SpaceFilter, select_layers
+from embstore.space import Layer
+from embstore.storage.answers import Answer
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.table import Pivot, Table, table
@@ -23,6 +27,8 @@ def query(
     layers: str,
     rows: Rows,
     parameters: Mapping[str, Any],
+    *,
+    cache: bool = True,
 ) -> Table:
     """Compute a metric and return one row per space and layer, and per dataset or word where it is asked of several.
 
@@ -33,46 +39,98 @@ def query(
         layers: which layers, as :meth:`Layers.select` reads them.
         rows: which items, and how they are transformed.
         parameters: of the metric.
+        cache: whether to take answers that the store has, and to keep new ones in it.
 
     Raises:
         UnknownNameError: a metric, space, model, layer, column, transform or parameter that does not exist.
         QueryError: no space, dataset or text of that kind is in the store.
     """
+    question, cards = _ask(catalog, name, spaces, rows, parameters)
+    metric, answers = question.metric, Answers(question, use=cache)
+    if metric.needs == "layers":
+        return compare(question, cards, layers, answers)
+    chosen, lacking = select_layers(cards, layers)
+    question.notes += lacking
+    result = []
+    across: dict[str, None] = {}
+    for card, of_layers in _answered(question, [card for card in cards if card.space in chosen], chosen, answers):
+        question.notes += question.lost_shards(card)
+        for layer in chosen[card.space]:
+            answer = of_layers[layer]
+            question.notes += answer.notes
+            across |= dict.fromkeys(answer.across)
+            result += [describe(card, layer) | row | rows.described() for row in answer.rows]
+    if metric.best:
+        question.notes += mark_best(metric, metric.best, result)
+    return _tabulate(metric, result, [*rows.described()], question.notes, tuple(across))
+
+
+def cache_state(
+    catalog: Catalog, name: str, spaces: SpaceFilter, layers: str, rows: Rows, parameters: Mapping[str, Any]
+) -> CacheState:
+    """Return which answers to a question are stored; computes nothing. Arguments and errors: see :func:`query`."""
+    question, cards = _ask(catalog, name, spaces, rows, parameters)
+    answers = Answers(question)
+    found: list[Looked] = []
+    if question.metric.needs == "layers":
+        for space, space_2, of, is_stored in stored_pairs(question, cards, layers, answers):
+            found.append(Looked(space, space_2, tuple(layer.name for layer in of), is_stored))
+    else:
+        chosen, _ = select_layers(cards, layers)
+        for card in cards:
+            stored = answers.find(card, chosen.get(card.space, ()))
+            found += [Looked(card.space, None, (one.name,), one in stored) for one in chosen.get(card.space, ())]
+    plain = question.metric.needs == "summary" and not rows.described()
+    return CacheState(tuple(found), answers.refused, may_need_no_vectors=plain)
+
+
+def _ask(
+    catalog: Catalog, name: str, spaces: SpaceFilter, rows: Rows, parameters: Mapping[str, Any]
+) -> tuple[Question, list[Card]]:
+    """Return the question, and the spaces that it can be asked of."""
     metric = get_metric(name)
     values = metric.check(parameters)
     cards, notes = _suitable(metric, spaces.select(catalog.cards))
-    question = Question(catalog, metric, values, rows, notes)
-    if metric.needs == "layers":
-        return compare(question, cards, layers)
-    chosen, lacking = select_layers(cards, layers)
-    notes += lacking
-    result = []
-    across: dict[str, None] = {}
-    for card, found in _cases(question, [card for card in cards if card.space in chosen]):
-        of_layers = question.layers_of(card, chosen[card.space])
-        for layer, data in zip(chosen[card.space], of_layers, strict=True):
-            for case in found:
-                notes += case.notes
-                across |= dict.fromkeys(case.columns)
-                for row in question.answer(data, case):
-                    result.append(describe(card, layer) | row | dict(case.columns) | rows.described())
-    if metric.best:
-        notes += mark_best(metric, metric.best, result)
-    return _tabulate(metric, result, [*rows.described()], notes, tuple(across))
+    return Question(catalog, metric, values, rows, notes), cards
 
 
-def _cases(question: Question, cards: Sequence[Card]) -> list[tuple[Card, list[Case]]]:
-    """Return the cases of each space; one that lacks the dataset is left out with a note, if another has it."""
-    found, lacking = [], []
+def _answered(
+    question: Question, cards: Sequence[Card], layers: Mapping[str, Sequence[Layer]], answers: Answers
+) -> Iterator[tuple[Card, dict[Layer, Answer]]]:
+    """Yield the answers for each space: those that are stored, and those that are computed and stored now."""
+    known = {card.space: answers.find(card, layers[card.space]) for card in cards}
+    lacking = [card for card in cards if len(known[card.space]) < len(layers[card.space])]
+    found = _cases(question, lacking, n_known=len(cards) - len(lacking))
+    for card in cards:
+        of_layers = known[card.space]
+        if card in lacking:
+            if card.space not in found:
+                continue
+            missing = [layer for layer in layers[card.space] if layer not in of_layers]
+            for layer, answer in question.answers(card, missing, found[card.space]):
+                answers.keep(card, layer, answer)
+                of_layers[layer] = answer
+        yield card, of_layers
+
+
+def _cases(question: Question, cards: Sequence[Card], n_known: int) -> dict[str, list[Case]]:
+    """Return the cases of each space; one that lacks the dataset is left out with a note, if another has it.
+
+    Args:
+        question: what is asked.
+        cards: the spaces.
+        n_known: how many other spaces have an answer.
+    """
+    found, lacking = {}, []
     for card in cards:
         try:
-            found.append((card, cases(question.metric, question.catalog, card, question.values)))
+            found[card.space] = cases(question.metric, question.catalog, card, question.values)
         except NotStoredError:
             raise
         except QueryError as error:
             lacking.append(error)
             question.notes.append(f"{card.space} is left out: {error}")
-    if lacking and not found:
+    if lacking and not found and not n_known:
         raise lacking[0]
     return found
 

@@ -1,7 +1,7 @@
 """A question: a metric, and the items that it is asked of."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from embstore.layerdata import StoredLayer, TransformedLayer
 from embstore.metrics import LayerData, Metric, NotComputable, rows_of
 from embstore.metrics.transforms import Step, fit, parse_transforms
 from embstore.space import Layer
+from embstore.storage.answers import Answer
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
 
@@ -83,43 +84,65 @@ class Question:
         draws = "seed" in inspect.signature(self.metric.function).parameters
         return settings | ({"seed": self.rows.seed} if draws else {})
 
-    def layers_of(self, card: Card, layers: Sequence[Layer]) -> list[LayerData | NotComputable]:
-        """Return the vectors of some layers of a space; of a layer that cannot be transformed, why not."""
-        only = self.rows.select(self.catalog, card.space)
-        if only is not None and self.rows.sample is not None and len(only) < self.rows.sample:
-            self.notes.append(f"{card.space}: the sample of {self.rows.sample} is all {len(only)} items.")
-        return self.layers_among(card, layers, only)
+    def lost_shards(self, card: Card) -> list[str]:
+        """Return a note for each shard of a space that is missing."""
+        lost = self.catalog.lost_shards(card.space)
+        return [f"{card.space}: {shard} is missing. Run: embstore verify" for shard in lost]
 
-    def layers_among(self, card: Card, layers: Sequence[Layer], only: Ids | None) -> list[LayerData | NotComputable]:
-        """Return likewise the vectors of the items with these ids, ascending; None for all that the space holds."""
+    def answers(self, card: Card, layers: Sequence[Layer], cases: Sequence[Case]) -> Iterator[tuple[Layer, Answer]]:
+        """Yield the rows of some layers of a space, in all its cases, as they are computed."""
+        only = self.rows.select(self.catalog, card.space)
+        said = self.small_sample(card, only)
+        notes = [note for case in cases for note in case.notes]
+        across = tuple(dict.fromkeys(column for case in cases for column in case.columns))
+        for layer, (data, of_layer) in zip(layers, self.layers_among(card, layers, only), strict=True):
+            rows = tuple(row | dict(case.columns) for case in cases for row in self._answer(data, case))
+            yield layer, Answer(rows, (*said, *of_layer, *notes), across, from_sums=self._is_from_sums(data))
+
+    def small_sample(self, card: Card, ids: Ids | None) -> list[str]:
+        """Return a note where there are fewer items than the sample should have."""
+        if ids is None or self.rows.sample is None or len(ids) >= self.rows.sample:
+            return []
+        return [f"{card.space}: the sample of {self.rows.sample} is all {len(ids)} items."]
+
+    def layers_among(
+        self, card: Card, layers: Sequence[Layer], only: Ids | None
+    ) -> Iterator[tuple[LayerData | NotComputable, list[str]]]:
+        """Yield the vectors of some layers of a space, and what must be said of each.
+
+        Of a layer that cannot be transformed it yields why not.
+
+        Args:
+            card: of the space.
+            layers: of the space.
+            only: the ids of the items that are selected, ascending; None for all that the space holds.
+        """
         if self.rows.where is not None:
             self.catalog.check_texts(card.space)
-        self.notes += [
-            f"{card.space}: {shard} is missing. Run: embstore verify" for shard in self.catalog.lost_shards(card.space)
-        ]
         summaries = self.catalog.summaries(card.space) if only is None else {}
-        return [
-            self._transformed(StoredLayer(self.catalog, card, layer, only, summaries.get(layer.id))) for layer in layers
-        ]
+        for layer in layers:
+            yield self._transformed(StoredLayer(self.catalog, card, layer, only, summaries.get(layer.id)))
 
-    def _transformed(self, data: StoredLayer) -> LayerData | NotComputable:
+    def _transformed(self, data: StoredLayer) -> tuple[LayerData | NotComputable, list[str]]:
         if not self.rows.steps:
-            return data
+            return data, []
         try:
             transform = fit(data, self.rows.steps)
         except NotComputable as error:
-            return NotComputable(str(error), data.summary.n)
-        self.notes += [f"{data.card.space} layer {data.layer.name}: {note}." for note in transform.notes]
-        return TransformedLayer(data, transform, transform.dim)
+            return NotComputable(str(error), data.summary.n), []
+        notes = [f"{data.card.space} layer {data.layer.name}: {note}." for note in transform.notes]
+        return TransformedLayer(data, transform, transform.dim), notes
 
-    def answer(self, data: LayerData | NotComputable, case: Case) -> list[dict[str, Any]]:
-        """Return the rows of one layer in one case."""
+    def _answer(self, data: LayerData | NotComputable, case: Case) -> list[dict[str, Any]]:
         if isinstance(data, NotComputable):
             return [self.metric.empty(data.n, str(data))]
         try:
             return rows_of(self.metric.function(data, **case.inputs, **self.settings))
         except NotComputable as error:
             return [self.metric.empty(data.summary.n, str(error))]
+
+    def _is_from_sums(self, data: LayerData | NotComputable) -> bool:
+        return self.metric.needs == "summary" and isinstance(data, StoredLayer) and not data.was_read
 
 
 def check_seed(seed: int) -> None:

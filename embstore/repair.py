@@ -15,13 +15,13 @@ from embstore import atomic, checksum, index
 from embstore.actions import Action, tabulate
 from embstore.errors import DamagedError, LockedError, StoreError
 from embstore.indexing import update_indexes
-from embstore.upkeep import kind_of_indexes
 from embstore.report import Observer
 from embstore.storage.card import Card, read_card
 from embstore.storage.lock import write_lock
 from embstore.storage.marker import write_marker
 from embstore.storage.parts import HIDDEN, Hidden, read_hidden, write_hidden
 from embstore.storage.paths import Shard, StorePaths
+from embstore.storage.reading import Reader
 from embstore.storage.recovery import leftovers, recover
 from embstore.storage.repair import (
     SoundShard,
@@ -34,9 +34,12 @@ from embstore.storage.repair import (
     sound_rows,
     take_out,
 )
+from embstore.storage.summaries import Merged, read_merged
 from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_part
 from embstore.storage.verify import Listed, Problem, verify_marker, verify_parts
+from embstore.summary import Summary
 from embstore.table import Table
+from embstore.upkeep import kind_of_indexes, renew_merged
 from embstore.verify import verify_index
 
 Ids = NDArray[np.int64]
@@ -210,6 +213,7 @@ class _Repair:
             self.actions.append(
                 Action(LEFT, self.paths.items, f"items of {card.space} have no text here; {_SAME_SOURCES}", n_lacking)
             )
+        self._mend_merged(card, kept)
         if kind:
             self._mend_indexes(card, [one.shard for one in kept], np.unique(ids), kind)
 
@@ -263,6 +267,15 @@ class _Repair:
         index.remove_indexes(indexes)  # they have the items twice
         keep_items(self.paths, card, shard, ids)
 
+    def _mend_merged(self, card: Card, kept: Sequence[SoundShard]) -> None:
+        path = self.paths.merged(card.space)
+        if not path.exists():
+            return
+        merged = read_merged(Reader(self.paths.root, ()), self.paths, card)
+        if merged is None or not _add_up(merged, kept, card):
+            action = Action("rebuilt", path, "it was altered, or not the sum of its shards")
+            self._do(action, partial(_renew_merged, self.paths, card))
+
     def _mend_indexes(self, card: Card, kept: Sequence[Shard], ids: Ids, kind: str) -> None:
         """Make the indexes anew that are damaged, or do not cover what is there now."""
         n_behind = 0
@@ -278,6 +291,25 @@ class _Repair:
         if n_behind and len(ids):
             action = Action("rebuilt", self.paths.indexes(card.space), f"the indexes of {n_behind} layers", len(ids))
             self._do(action, partial(update_indexes, self.paths, card, kind, self.observe))
+
+
+def _renew_merged(paths: StorePaths, card: Card) -> None:
+    paths.merged(card.space).unlink(missing_ok=True)
+    renew_merged(paths, card)
+
+
+def _add_up(merged: Merged, shards: Sequence[SoundShard], card: Card) -> bool:
+    """Return whether a merged summary is the sum of the shards that it names, which are all there."""
+    named = [one for one in shards if one.shard.name in merged.shards]
+    if len(named) < len(merged.shards):
+        return False
+    for place, layer in enumerate(card.layers.ids):
+        total = Summary.empty(card.dim)
+        for one in named:
+            total = total + one.sums[place]
+        if not merged.sums[layer].isclose(total):
+            return False
+    return True
 
 
 def _of_a_card(path: Path) -> str:

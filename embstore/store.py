@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from embstore.metrics.explain import Explanation
+    from embstore.metrics.explain import CacheState, Explanation
     from embstore.report import BuildReport, Progress
     from embstore.verify import Verification
 
@@ -180,9 +180,13 @@ class Store:
         sample: int | None = None,
         seed: int = 0,
         transforms: Names = (),
+        cache: bool = True,
         **parameters: Any,
     ) -> Table:
         """Compute a metric for each space and layer.
+
+        Answers that were read from vectors are kept in the store, where it can be written, and given again as long as
+        nothing has changed that they depend on.
 
         Args:
             metric: its name; :meth:`metrics` lists them.
@@ -197,6 +201,7 @@ class Store:
             seed: of that draw.
             transforms: applied to the vectors first, left to right, each fitted on the selected items: ``center``,
                 ``standardize``, ``abtt:K``, ``abtt-original:K``, ``drop:138,378``, ``whiten``.
+            cache: whether to take answers that are stored, and to store new ones.
             **parameters: of the metric.
 
         Returns:
@@ -208,7 +213,35 @@ class Store:
         """
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         rows = Rows(where, sample, seed, _names(transforms))
-        return self._ask(lambda catalog: queries.query(catalog, metric, chosen, _layer_spec(layers), rows, parameters))
+        return self._ask(
+            lambda catalog: queries.query(catalog, metric, chosen, _layer_spec(layers), rows, parameters, cache=cache)
+        )
+
+    def cache_state(
+        self,
+        metric: str,
+        *,
+        models: Names = (),
+        spaces: Names = (),
+        unit: str | None = None,
+        pooling: str | None = None,
+        template: str | None = None,
+        layers: LayerSpec = "all",
+        where: str | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+        transforms: Names = (),
+        **parameters: Any,
+    ) -> "CacheState":
+        """Return which answers :meth:`query` would take from the store, and which it would compute.
+
+        The arguments and errors are those of :meth:`query`. Nothing is computed.
+        """
+        chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
+        rows = Rows(where, sample, seed, _names(transforms))
+        return self._ask(
+            lambda catalog: queries.cache_state(catalog, metric, chosen, _layer_spec(layers), rows, parameters)
+        )
 
     @staticmethod
     def metrics() -> Table:

@@ -13,6 +13,8 @@ from embstore.space import Layer
 from embstore.storage.card import Card, read_card
 from embstore.storage.deep import verify_ids
 from embstore.storage.paths import Shard, StorePaths
+from embstore.storage.reading import Reader
+from embstore.storage.summaries import add_summaries, read_merged
 from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, file_sha256
 from embstore.storage.vectors import LayerVectors
 from embstore.storage.verify import (
@@ -115,10 +117,23 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
         problems += found
         for layer in card.layers:
             problems += verify_index(paths, card, layer, shards, ids, deep)
+        if deep and ids is not None:
+            problems += _verify_merged(paths, card, shards)
     for card, listed, its_summaries in zip(cards, spaces, summaries, strict=True):
         problems += lost_shards(paths, card, [one for one in its_summaries if one.stem not in listed.hidden])
     problems += _strangers(paths)
     return problems
+
+
+def _verify_merged(paths: StorePaths, card: Card, shards: Sequence[Shard]) -> Iterator[Problem]:
+    """Yield what is wrong with the merged summary of a space, whose summaries are sound."""
+    reader = Reader(paths.root, ())
+    merged = read_merged(reader, paths, card)
+    if merged is None or not merged.shards <= {shard.name for shard in shards}:
+        return  # it is not used
+    total = add_summaries(reader, card, [shard for shard in shards if shard.name in merged.shards])
+    if not all(merged.sums[layer].isclose(total[layer]) for layer in card.layers.ids):
+        yield Problem(paths.merged(card.space), "it is not the sum of the summaries of its shards")
 
 
 def _cards(paths: StorePaths, problems: list[Problem]) -> Iterator[Card]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from synthetic import Synthetic, synthetic_store
 
 from embstore.space import Unit
+from embstore.storage.merged import write_all_merged
 from embstore.storage.tables import SkippedText, write_dataset, write_skipped
 
 KINDS = {
@@ -15,6 +16,7 @@ KINDS = {
     "card": "spaces/*.json",
     "shard": "embeddings/*/*.parquet",
     "summary": "summaries/*/*.parquet",
+    "merged summary": "merged/*.parquet",
     "index": "indexes/*/*.faiss",
     "index card": "indexes/*/*.json",
 }
@@ -29,6 +31,7 @@ def full_store(root: Path) -> Synthetic:
     columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(20)], "note": ["é"] * 20}
     write_dataset(made.paths, "words", "word list", Unit.WORD, columns)
     write_skipped(made.paths, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
+    write_all_merged(made.paths)
     return made
 
 

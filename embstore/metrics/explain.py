@@ -21,10 +21,84 @@ _WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True)
+class Looked:
+    """An answer that was looked for in a store.
+
+    Attributes:
+        space: which it is for.
+        space_2: the space that its layers are compared with; None for a metric of one layer.
+        layers: names of layers: one, or all that are compared.
+        is_stored: whether it is there.
+    """
+
+    space: str
+    space_2: str | None
+    layers: tuple[str, ...]
+    is_stored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CacheState:
+    """Which answers to a question a store has, for the eye (``str``) and for programs (:meth:`to_dict`).
+
+    Attributes:
+        looked: all answers to the question.
+        refused: why none of them can be kept; None if they can.
+        may_need_no_vectors: whether the summaries may give them, which are not kept then.
+    """
+
+    looked: tuple[Looked, ...]
+    refused: str | None = None
+    may_need_no_vectors: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the member ``cache`` of what ``embstore query METRIC --explain --format json`` writes."""
+        return {
+            "n_answers": len(self.looked),
+            "n_stored": sum(one.is_stored for one in self.looked),
+            "refused": self.refused,
+            "to_compute": [
+                {"space": space, "space_2": space_2, "layers": layers}
+                for (space, space_2), layers in self._to_compute().items()
+            ],
+        }
+
+    def __str__(self) -> str:
+        n, n_stored = len(self.looked), sum(one.is_stored for one in self.looked)
+        if self.refused:
+            return f"no answer to this question is kept: {self.refused}"
+        if n == n_stored:
+            return f"{f'all {n} answers are' if n > 1 else 'the answer is'} stored"
+        if n_stored == 0 and self.may_need_no_vectors:
+            return "no answer is stored: those that the summaries give are not kept"
+        said = "; ".join(
+            f"{space}{f' with {space_2}' if space_2 not in (None, space) else ''} "
+            f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)}"
+            for (space, space_2), layers in self._to_compute().items()
+        )
+        if n == 1:
+            return f"the answer is not stored; it would be computed: {said}"
+        return f"{n_stored} of {n} answers are stored; {n - n_stored} would be computed: {said}"
+
+    def _to_compute(self) -> dict[tuple[str, str | None], list[str]]:
+        found: dict[tuple[str, str | None], list[str]] = {}
+        for one in self.looked:
+            if not one.is_stored:
+                found.setdefault((one.space, one.space_2), []).extend(one.layers)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class Explanation:
-    """The declaration of a metric, for the eye (``str``) and for programs (:meth:`to_dict`)."""
+    """The declaration of a metric, for the eye (``str``) and for programs (:meth:`to_dict`).
+
+    Attributes:
+        metric: which.
+        cache: which answers to a question a store has; why that is not known, as text; None if no store was looked at.
+    """
 
     metric: Metric
+    cache: CacheState | str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``embstore query METRIC --explain --format json`` writes."""
@@ -41,6 +115,7 @@ class Explanation:
             "package": metric.package,
             "columns": [_column(column) for column in metric.columns],
             "parameters": [_parameter(parameter) for parameter in metric.parameters],
+            "cache": self.cache.to_dict() if isinstance(self.cache, CacheState) else None,
         }
 
     def __str__(self) -> str:
@@ -52,6 +127,7 @@ class Explanation:
             "Needs": f"{metric.needs}: {NEEDS[metric.needs]}",
             "Units": ", ".join(metric.units) or "all",
             "Package": metric.package or "",
+            "Cache": "" if self.cache is None else str(self.cache),
         }
         parts = [
             f"{metric.name}: {metric.help}",

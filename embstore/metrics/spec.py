@@ -189,7 +189,8 @@ class Metric:
         units: the units of the spaces that it makes sense for; empty for all.
         best: the column whose highest value marks the best layer of a space, in a boolean column ``best``; None: none.
         elsewhere: what to do with a space of another unit, as a sentence.
-        version: raised when the same input gives another number.
+        version: raised when the same input gives another number or another note: stored answers of other versions are
+            not given again. What else they depend on: :mod:`embstore.answers`.
         package: what declares it, with its version, where that is not embstore; filled in when a plugin is loaded.
     """
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Collection, Iterable
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import checksum
 from embstore.errors import DamagedError
 from embstore.space import Layer, Unit
 from embstore.storage import duck
@@ -19,7 +17,8 @@ from embstore.storage.datasets import stored_kinds, stored_rows
 from embstore.storage.marker import check_marker
 from embstore.storage.parts import list_parts
 from embstore.storage.paths import Shard, StorePaths
-from embstore.storage.reading import FILES, MEND, MEND_TABLE, Reader
+from embstore.storage.reading import FILES, MEND_TABLE, Reader
+from embstore.storage.summaries import summaries_of
 from embstore.storage.views import create_view, create_views
 from embstore.summary import Summary
 from embstore.text import Item, Span
@@ -81,16 +80,7 @@ class Catalog:
         Raises:
             DamagedError: a summary was altered or is missing.
         """
-        files = [shard.summary_path for shard in self.shards[space]]
-        for file in files:
-            _check_sound(file)
-        dim = self.cards[space].dim
-        merged: dict[int, Summary] = {layer.id: Summary.empty(dim) for layer in self.cards[space].layers}
-        names = [field.name for field in fields(Summary)]
-        columns = self.reader.columns(f"SELECT layer, {', '.join(names)} FROM {FILES} ORDER BY shard, layer", files)
-        for layer, *sums in zip(*(columns[name] for name in ("layer", *names)), strict=True):
-            merged[int(layer)] += Summary(int(sums[0]), int(sums[1]), *sums[2:5], *map(float, sums[5:]))
-        return merged
+        return summaries_of(self.reader, self.paths, self.cards[space], self.shards[space])
 
     def count(self, space: str) -> int:
         """Return the number of items of a space, from the summaries."""
@@ -226,6 +216,16 @@ class Catalog:
         """Return the rows of a dataset for a unit, in its order, a column each (see :func:`.datasets.stored_rows`)."""
         return stored_rows(self.reader.connection, self._dataset_files, name, unit)
 
+    def dataset_hashes(self, names: Collection[str] = ()) -> dict[str, str]:
+        """Return the SHA-256 of the files of these datasets (all, if there are none), as far as they are there."""
+        wanted = {name.replace(":", "_") for name in names}
+        return {file.stem: _sha256(file) for file in self._dataset_files if not wanted or file.stem in wanted}
+
+    @property
+    def item_tables(self) -> list[str]:
+        """The names of the tables of items, which are hashes of what they hold."""
+        return [file.stem for file in self._item_files]
+
     def relation(self, sql: str) -> duckdb.DuckDBPyRelation:
         """Return the DuckDB relation of one SELECT over the views of the store.
 
@@ -251,14 +251,6 @@ class Catalog:
 
     def _shard_files(self, space: str) -> list[Path]:
         return [shard.path for shard in self.shards[space]]
-
-
-def _check_sound(summary: Path) -> None:
-    try:
-        data = summary.read_bytes()
-    except OSError as error:
-        raise DamagedError(f"{summary} cannot be read: {error.strerror}. {MEND}") from error
-    checksum.check(summary, data, MEND)
 
 
 def _sha256(file: Path) -> str:

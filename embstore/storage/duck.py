@@ -8,6 +8,8 @@ import duckdb
 
 from embstore.errors import QueryError, UnknownNameError
 
+VERSION: str = duckdb.__version__
+
 
 def connect(root: Path) -> duckdb.DuckDBPyConnection:
     """Return an in-memory DuckDB that can read below ``root`` and nothing else, and downloads nothing."""

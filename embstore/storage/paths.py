@@ -69,6 +69,15 @@ class StorePaths:
         """The folder of a space's summaries."""
         return self.root / "summaries" / f"space={space}"
 
+    def merged(self, space: str) -> Path:
+        """The sum of a space's summaries."""
+        return self.root / "merged" / f"{space}.parquet"
+
+    @property
+    def answers(self) -> Path:
+        """The folder of the answers that queries keep."""
+        return self.root / "answers"
+
     def indexes(self, space: str) -> Path:
         """The folder of a space's indexes."""
         return self.root / "indexes" / f"space={space}"

@@ -3,9 +3,10 @@
 All of this is for the holder of the store's lock, who is the only one that writes.
 """
 
+import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -177,10 +178,21 @@ def finish_removal(paths: StorePaths, space: str) -> list[Path]:
     for folder in sorted(paths.root.glob(f"*/space={space}")):
         removed += [path for path in folder.rglob("*") if path.is_file()]
         shutil.rmtree(folder)
+    paths.merged(space).unlink(missing_ok=True)
+    _forget_answers(paths, space)
     _forget_skipped(paths, space)
     paths.removal(space).unlink(missing_ok=True)
     atomic.sync_folder(paths.spaces)
     return removed
+
+
+def _forget_answers(paths: StorePaths, space: str) -> None:
+    """Remove the answers that queries kept about a space."""
+    named = json.dumps(space).encode()
+    for path in paths.answers.glob("*.json"):
+        with suppress(FileNotFoundError):  # a query has just removed it
+            if named in path.read_bytes():
+                path.unlink()
 
 
 def _forget_skipped(paths: StorePaths, space: str) -> None:

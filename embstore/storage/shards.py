@@ -220,13 +220,15 @@ def _write_layer(
 def summary_table(shard: Shard, digest: str, n_bytes: int, layers: Layers, summaries: Sequence[Summary]) -> pa.Table:
     """Return the summary of a shard as it is stored: a row for each layer."""
     rows = [
-        {
-            "shard": shard.name, "sha256": digest, "bytes": n_bytes, "layer": layer.id,
-            **{name: _plain(getattr(summary, name)) for name in SUMMARY_SCHEMA.names[4:]},
-        }
+        {"shard": shard.name, "sha256": digest, "bytes": n_bytes, **summary_row(layer.id, summary)}
         for layer, summary in zip(layers, summaries, strict=True)
-    ]  # fmt: skip
+    ]
     return pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA)
+
+
+def summary_row(layer_id: int, summary: Summary) -> dict[str, object]:
+    """Return the columns of :data:`SUMMARY_SCHEMA` from ``layer`` on."""
+    return {"layer": layer_id, **{name: _plain(getattr(summary, name)) for name in SUMMARY_SCHEMA.names[4:]}}
 
 
 def _plain(value: object) -> object:

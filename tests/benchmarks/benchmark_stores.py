@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from embstore import Store
 from embstore.space import Layers, Pooling, Template, Unit
 from embstore.storage.card import Card
-from embstore.storage.writer import StoreWriter
+from embstore.storage.merged import write_all_merged
+from embstore.storage.writer import SHARD_BYTES, StoreWriter
 from embstore.text import Item
 
 _BLOCK_ROWS = 1_000
@@ -44,13 +45,15 @@ class Workspace:
         Store(path).build(f"words:{self.size.words}", models="minilm")
         return path
 
-    def _synthetic(self, n: int, n_layers: int) -> Path:
+    def _synthetic(self, n: int, n_layers: int, dim: int | None = None, n_shards: int | None = None) -> Path:
         """Return a store of ``n`` random vectors in each of ``n_layers`` layers, not indexed."""
-        needed = 4 * n * n_layers * self.size.dim
+        dim = dim or self.size.dim
+        needed = 4 * n * n_layers * dim
         if shutil.disk_usage(self.root).free < 2 * needed:
             raise SystemExit(f"{self.root} has no room for {2 * needed / 1e9:.1f} GB: set TMPDIR to another disk.")
-        path = self.new(f"synthetic-{n}-{n_layers}")
-        write_synthetic(path, blocks(n, n_layers, self.size.dim), n, n_layers, self.size.dim)
+        path = self.new(f"synthetic-{n}-{n_layers}-{dim}")
+        shard_bytes = SHARD_BYTES if n_shards is None else -(-n // n_shards) * 4 * dim * n_layers
+        write_synthetic(path, blocks(n, n_layers, dim), n, n_layers, dim, shard_bytes)
         return path
 
 
@@ -68,7 +71,9 @@ def blocks(n: int, n_layers: int, dim: int) -> Iterator[Block]:
         yield np.arange(start, start + rows, dtype=np.int64), vectors
 
 
-def write_synthetic(root: Path, vectors: Iterator[Block], n: int, n_layers: int, dim: int) -> float:
+def write_synthetic(
+    root: Path, vectors: Iterator[Block], n: int, n_layers: int, dim: int, shard_bytes: int = SHARD_BYTES
+) -> float:
     """Write a space with the project's own writer, and return the seconds that the writing took."""
     card = Card(
         space="synthetic.word.last", model="synthetic", checkpoint="synthetic", revision=None, weights_sha256="0" * 64,
@@ -78,7 +83,7 @@ def write_synthetic(root: Path, vectors: Iterator[Block], n: int, n_layers: int,
     )  # fmt: skip
     items = {number: Item(Unit.WORD, f"w{number}", None, None, number) for number in range(n)}
     seconds = 0.0
-    with StoreWriter(root) as store:
+    with StoreWriter(root, shard_bytes=shard_bytes) as store:
         store.add_space(card)
         with store.space_writer(card, items) as writer:
             for ids, block in vectors:
@@ -86,4 +91,6 @@ def write_synthetic(root: Path, vectors: Iterator[Block], n: int, n_layers: int,
                 writer.add(ids, block)
                 seconds += time.perf_counter() - began
             began = time.perf_counter()
-    return seconds + time.perf_counter() - began
+        seconds += time.perf_counter() - began
+        write_all_merged(store.paths)  # as a build does
+    return seconds

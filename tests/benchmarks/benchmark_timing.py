@@ -28,8 +28,11 @@ class Size:
         starts: rounds of the benchmarks that start processes.
         reads: rounds of the benchmarks that read or write vectors.
         few, many: items of the two synthetic stores of 13 layers.
+        most: items of a store of 13 layers of few components.
+        shards: of that store.
         short, long: items of the two synthetic stores of one layer.
         dim: components of a synthetic vector.
+        low_dim: those of the store of the most items.
     """
 
     words: int = 8_000
@@ -39,14 +42,21 @@ class Size:
     reads: int = 7
     few: int = 1_000
     many: int = 100_000
+    most: int = 1_000_000
+    shards: int = 300
     short: int = 20_000
     long: int = 200_000
     dim: int = 768
+    low_dim: int = 16
 
 
 FULL = Size()
-QUICK = Size(words=2_000, loop_words=100, builds=3, starts=7, reads=3, many=10_000, short=5_000, long=50_000)
-TINY = Size(words=40, loop_words=4, builds=1, starts=1, reads=1, few=20, many=60, short=50, long=100, dim=16)
+QUICK = Size(
+    words=2_000, loop_words=100, builds=3, starts=7, reads=3, many=10_000, most=100_000, short=5_000, long=50_000
+)
+TINY = Size(
+    words=40, loop_words=4, builds=1, starts=1, reads=1, few=20, many=60, most=60, shards=5, short=50, long=100, dim=16
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

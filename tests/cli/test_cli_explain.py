@@ -1,12 +1,16 @@
-"""``embstore query METRIC --explain``: the declaration of a metric, without a store."""
+"""``embstore query METRIC --explain``: the declaration of a metric, and which answers a store has."""
 
 import json
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
+from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.metrics import METRICS
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
 
 
 @pytest.mark.parametrize("metric", METRICS)
@@ -58,6 +62,63 @@ def test_explain_refuses_a_format_that_it_has_not(cli, form: str) -> None:
     result = cli("query", "norms", "--explain", "--format", form)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"embstore: --explain is written as table (text), json or jsonl, not as {form}.\n"
+
+
+def explained(cli, *options: str | Path) -> list[str]:
+    """The part of the explanation that is about the cache, as one line; the whole fits the screen, but for paths."""
+    result = cli("query", *options, "--explain")
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert max(len(line) for line in lines if "/" not in line) <= 80
+    begin = [place for place, line in enumerate(lines) if line.startswith("Cache ")]
+    return [" ".join(" ".join(lines[at : lines.index("", at)]).split()).removeprefix("Cache ") for at in begin]
+
+
+def test_explain_says_which_answers_are_stored(cli, tmp_path: Path) -> None:
+    synthetic_store(tmp_path / "store", n=20, index=False)  # the default folder
+    none = "0 of 4 answers are stored; 4 would be computed: toy.word.last layers 0, 1, 2, 3"
+    assert explained(cli, "isoscore", "--layer", "0-3") == [none]
+    shown = cli("query", "isoscore", "--layer", "1,2")
+    assert explained(cli, "isoscore", "--layer", "0-3") == [
+        "2 of 4 answers are stored; 2 would be computed: toy.word.last layers 0, 3"
+    ]
+    assert cli("query", "isoscore", "--layer", "1,2").output == shown.output
+    assert explained(cli, "isoscore", "--layer", "1,2") == ["all 2 answers are stored"]
+    assert explained(cli, "isoscore", "--layer", "1", "--sample", "5") == [
+        "the answer is not stored; it would be computed: toy.word.last layer 1"
+    ]
+    told = json.loads(cli("query", "isoscore", "--layer", "0-3", "--explain", "--format", "json").stdout)
+    Draft202012Validator(json.loads((SCHEMAS / "explain.schema.json").read_text("utf-8"))).validate(told)
+    assert told["cache"] == {
+        "n_answers": 4, "n_stored": 2, "refused": None,
+        "to_compute": [{"space": "toy.word.last", "space_2": None, "layers": ["0", "3"]}],
+    }  # fmt: skip
+    assert len(list((tmp_path / "store" / "answers").iterdir())) == 2, "to explain is not to compute"
+
+
+def test_explain_says_why_it_did_not_look_where_a_store_is_meant(cli, tmp_path: Path) -> None:
+    assert explained(cli, "isoscore") == [], "there is no store at the default place"
+    [said] = explained(cli, "isoscore", "--store", "nowhere")
+    assert said.startswith("not looked at: there is no store at")
+    synthetic_store(tmp_path / "store", n=20, index=False)
+    assert explained(cli, "isoscore", "--unit", "sentence") == [
+        "not looked at: no space matches unit 'sentence'. The store holds: toy.word.last."
+    ]
+    assert explained(cli, "isoscore", "--layer", "9") != explained(cli, "isoscore")
+    assert explained(cli, "isoscore", "--zeta", "-1")[0].startswith("not looked at: zeta must be at least")
+    (tmp_path / "store" / "store.json").write_text("{}")
+    assert "\nCache      not looked at:" in cli("query", "isoscore", "--explain").stdout
+
+
+def test_no_cache_computes_anew(cli, tmp_path: Path) -> None:
+    made = synthetic_store(tmp_path / "store", n=20, index=False)
+    first = cli("query", "norms", "--no-cache")
+    assert not (tmp_path / "store" / "answers").exists()
+    assert cli("query", "norms").output == first.output
+    for path in made.shard_files:
+        path.write_bytes(b"")
+    assert cli("query", "norms").output == first.output
+    assert "is damaged" in cli("query", "norms", "--no-cache").output
 
 
 def test_explain_names_the_nearest_metric(cli) -> None:

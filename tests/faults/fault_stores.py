@@ -13,6 +13,7 @@ from embstore import Store
 from embstore.errors import EmbstoreError
 from embstore.metrics.isotropy import partition  # noqa: F401  # loads what the queries load, before any fork
 from embstore.space import Unit
+from embstore.storage.merged import write_all_merged
 from embstore.storage.tables import SkippedText, write_dataset, write_items, write_skipped
 
 DIM, N_BLOCKS, TOP = 4, 1, "1"
@@ -87,6 +88,7 @@ def build(root: Path) -> None:
     occurrences(root)
     rows = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(len(WORDS))]}
     write_dataset(made.paths, "ranks", "word list", Unit.WORD, rows)
+    write_all_merged(made.paths)
     if not len(Store(root).skipped()):
         write_skipped(made.paths, [SkippedText("x" * 9, "skipped", "no tokens", made.space, 7, "words.txt:3")])
 

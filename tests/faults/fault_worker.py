@@ -24,10 +24,10 @@ _NEVER = 1 << 30
 
 
 def index(root: Path) -> None:
-    from embstore.upkeep import renew_indexes
     from embstore.storage.card import read_cards
     from embstore.storage.paths import StorePaths
     from embstore.storage.recovery import maintained
+    from embstore.upkeep import renew_indexes
 
     paths = StorePaths(root.resolve())
     with maintained(paths):

@@ -15,6 +15,7 @@ from embstore import Store
 from embstore.metrics import METRICS, Column
 from embstore.metrics.validation import COLUMN_TYPES
 from embstore.space import Unit
+from embstore.storage.merged import write_all_merged
 from embstore.storage.tables import SkippedText, write_dataset, write_skipped
 
 FOLDER = Path(__file__).parents[2] / "schemas"
@@ -182,6 +183,7 @@ def columns_of(path: Path) -> dict[str, str]:
 
 def test_the_parquet_tables_have_the_columns_that_are_published(make_store):
     made = make_store(dim=8)
+    write_all_merged(made.paths)
     write_skipped(made.paths, [SkippedText("x", "skipped", "no tokens", made.space, 5, "a.txt:1")])
     tables = read(FOLDER / "tables.json")["tables"]
     for pattern, table in tables.items():
