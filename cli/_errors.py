@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import NoReturn, TextIO
 
 import typer
 
@@ -25,25 +26,34 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
         yield
         sys.stdout.flush()
     except EmbstoreError as error:
-        _say(str(error))
-        raise typer.Exit(MISTAKE) from None
+        refuse(error)
     except KeyboardInterrupt:
-        typer.echo(f"\n{interrupted}", err=True)
+        say(f"\n{interrupted}")
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
-        _forget_output()  # the reader has gone (| head): that is its right
+        _forget(sys.stdout)  # the reader has gone (| head): that is its right
         raise typer.Exit(OK) from None
     except OSError as error:
-        _forget_output()
-        _say(f"{error.filename or 'standard output'}: {error.strerror or error}.")
+        _forget(sys.stdout)
+        say(f"embstore: {error.filename or 'standard output'}: {error.strerror or error}.")
         raise typer.Exit(MISTAKE) from None
 
 
-def _say(problem: str) -> None:
-    typer.echo(f"embstore: {problem}", err=True)
+def refuse(error: EmbstoreError) -> NoReturn:
+    """Say what is wrong with the call or the input, and end."""
+    say(f"embstore: {error}")
+    raise typer.Exit(MISTAKE) from None
 
 
-def _forget_output() -> None:
+def say(message: str) -> None:
+    """Write a line for the user to standard error; where nobody reads it any more, the work goes on without."""
+    try:
+        typer.echo(message, err=True)
+    except BrokenPipeError:
+        _forget(sys.stderr)
+
+
+def _forget(stream: TextIO) -> None:
     """Send what is left to nowhere, else Python complains once more when it flushes at exit."""
-    with suppress(OSError, ValueError):  # standard output is no file
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError, ValueError):  # the stream is no file
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -6,6 +6,10 @@ from typing import Annotated
 
 import typer
 
+from embstore.errors import UnknownNameError
+
+from ._errors import refuse
+
 UNITS = "word|sentence|occurrence"
 POOLINGS = "last|first|mean|bos|eos|projection"
 LAYER_HELP = "Numbers (6), ranges (0-6), all, top, raw or normed; several with commas."
@@ -20,6 +24,14 @@ class Format(StrEnum):
     CSV = "csv"
     MARKDOWN = "markdown"
     PARQUET = "parquet"
+
+
+def read_format(name: str) -> Format:
+    """Return the format of that name, or end with a message that names the nearest."""
+    try:
+        return Format(name)
+    except ValueError:
+        refuse(UnknownNameError("format", name, map(str, Format)))
 
 
 StoreDir = Annotated[
@@ -48,7 +60,18 @@ Transforms = Annotated[
         "standardize, abtt:K, abtt-original:K, drop:138,378 or whiten.",
     ),
 ]
-OutputFormat = Annotated[Format, typer.Option("--format", metavar="|".join(Format), help="How the result is written.")]
+OutputFormat = Annotated[
+    Format,
+    typer.Option("--format", parser=read_format, metavar="|".join(Format), help="How the result is written."),
+]
+IndexMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--index-memory",
+        metavar="SIZE",
+        help="What an index may take while it is built, as in 8GB.  [default: half of the machine's memory]",
+    ),
+]
 OutputFile = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write the result there, not to standard output."),

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import typer
 
 from embstore.errors import UsageError
 
+from ._errors import say as say  # what commands say besides their data
 from ._options import Format
 
 if TYPE_CHECKING:
@@ -43,11 +45,6 @@ def write(text: str, output: Path | None) -> None:
         typer.echo(text, nl=False)
     else:
         _write_file(text.encode(), output)
-
-
-def say(message: str) -> None:
-    """Write a line for the user to standard error."""
-    typer.echo(message, err=True)
 
 
 def _terminal_width() -> int:
@@ -87,15 +84,45 @@ def _aligned(table: "Table", width: int | None) -> str:
     lines = [[_fitted(_plain(cell), longest) for cell in line] for line in lines]
     fixed = len(table.pivot.down) if table.pivot else 1
     together = len(table.pivot.values) if table.pivot and not table.pivot.joined else 1
-    widths = [max(cell_len(row[i]) for row in [header, *lines]) for i in range(len(header))]
+    heads = [""] * len(header)
+    widths = _widths([header, *lines])
+    if width is not None and together > 1 and _total(widths, range(len(header))) > width:
+        # What the columns of a space have in common goes above them: a terminal has no room to say it of each.
+        above = [name.rpartition(" ")[::2] for name in header[fixed:]]
+        heads[fixed:], header[fixed:] = [head for head, _ in above], [name for _, name in above]
+        widths = _widths([header, *lines])
+        for last in range(fixed + together - 1, len(header), together):
+            members = range(last - together + 1, last + 1)
+            widths[last] += max(0, cell_len(heads[last]) - _total(widths, members))
     blocks = []
     for columns in _columns_that_fit(widths, fixed, together, width):
-        rows = (
-            "  ".join(row[i] + " " * (widths[i] - cell_len(row[i])) for i in columns).rstrip()
-            for row in [header, *lines]
-        )
-        blocks.append("".join(f"{row}\n" for row in rows))
+        rows = ["  ".join(_padded(row[i], widths[i]) for i in columns) for row in [header, *lines]]
+        if any(heads[i] for i in columns):
+            rows.insert(0, _above([heads[i] for i in columns], [widths[i] for i in columns]))
+        blocks.append("".join(f"{row.rstrip()}\n" for row in rows))
     return "\n".join(blocks)
+
+
+def _above(heads: Sequence[str], widths: Sequence[int]) -> str:
+    """Return the line above a header: each head once, at the first of its columns."""
+    line, start = "", 0
+    for place, (head, wide) in enumerate(zip(heads, widths, strict=True)):
+        if head and head not in heads[:place]:
+            line = _padded(line, start) + head
+        start += wide + 2
+    return line
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    from rich.cells import cell_len
+
+    return [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+
+
+def _padded(cell: str, width: int) -> str:
+    from rich.cells import cell_len
+
+    return cell + " " * (width - cell_len(cell))
 
 
 def _plain(cell: str) -> str:
@@ -113,16 +140,28 @@ def _fitted(cell: str, longest: int | None) -> str:
 def _columns_that_fit(widths: Sequence[int], fixed: int, together: int, width: int | None) -> Iterable[list[int]]:
     """Yield groups of columns, each with the first ``fixed`` ones, that fit the width (at least one more each).
 
-    Columns that belong ``together`` (those of one space) stay so if they fit by themselves.
+    Columns that belong ``together`` (those of one space) stay so if they fit by themselves; else they have groups of
+    their own.
     """
     head = list(range(min(fixed, len(widths))))
     rest = list(range(len(head), len(widths)))
+    if width is None or not rest:
+        yield head + rest
+        return
     parts = [rest[at : at + together] for at in range(0, len(rest), together)]
-    if width is not None and any(_total(widths, [*head, *part]) > width for part in parts):
-        parts = [[column] for column in rest]
+    for fits, some in groupby(parts, lambda part: _total(widths, head + part) <= width):
+        if fits:
+            yield from _packed(widths, head, some, width)
+        else:
+            for part in some:
+                yield from _packed(widths, head, [[column] for column in part], width)
+
+
+def _packed(widths: Sequence[int], head: list[int], parts: Iterable[list[int]], width: int) -> Iterable[list[int]]:
+    """Yield as few groups as hold the parts in order, each with ``head``; one that does not fit is by itself."""
     group = list(head)
     for part in parts:
-        if width is not None and _total(widths, [*group, *part]) > width and len(group) > len(head):
+        if len(group) > len(head) and _total(widths, group + part) > width:
             yield group
             group = list(head)
         group += part
@@ -137,7 +176,7 @@ def _write_file(data: bytes, output: Path) -> None:
     try:
         output.write_bytes(data)
     except OSError as error:
-        raise UsageError(f"{output} cannot be written: {error.strerror}.") from error
+        raise UsageError(f"{output} cannot be written: {error.strerror}. Name another file with --output.") from error
 
 
 def _parquet(table: "Table") -> bytes:

@@ -26,7 +26,7 @@ def emit_sections(sections: Sequence[Section], form: Format, output: Path | None
 
 
 def result_sections(result: "Table", helps: Mapping[str, str]) -> list[Section]:
-    """Return a heading and a table for each figure, and at the end what was not measured.
+    """Return a heading and a table for each figure, and at the end for each reason what was not measured.
 
     Args:
         result: of the reproduction.
@@ -39,8 +39,9 @@ def result_sections(result: "Table", helps: Mapping[str, str]) -> list[Section]:
             sections.append((_heading(figure, helps, "beside what is published"), _compared(compared)))
         if others := [row for row in rows if row["relation"] is None]:
             sections.append((_heading(figure, helps, "nothing published"), _measured(others)))
-    if lacking := [row for row in result if row["verdict"] == _NOT_MEASURED]:
-        sections.append(("not measured", _lacking(lacking)))
+    lacking = [row for row in result if row["verdict"] == _NOT_MEASURED]
+    for reason in dict.fromkeys(row["reason"] for row in lacking):  # a column of reasons would be too wide
+        sections.append((f"not measured: {reason}", _lacking(row for row in lacking if row["reason"] == reason)))
     return sections
 
 
@@ -105,17 +106,17 @@ def _measured(rows: Sequence[Row]) -> "Table":
 
 
 def _lacking(rows: Iterable[Row]) -> "Table":
-    """Return one row for all numbers of a figure that were not measured for one reason."""
+    """Return one row for all numbers of a figure that were not measured, with the count of those published."""
     from embstore.table import table
 
-    counts: dict[tuple[str, str, str], dict[str, int]] = {}
+    counts: dict[tuple[str, str], dict[str, int]] = {}
     for row in rows:
         figure = row["figure"] + (f" ({row['variant']})" if row["variant"] else "")
-        figures = counts.setdefault((row["model"], row["reason"], row["source"] or ""), {})
+        figures = counts.setdefault((row["model"], row["source"] or ""), {})
         figures[figure] = figures.get(figure, 0) + (row["relation"] is not None)
     shown = [
-        {"model": model, "published": count or None, "figure": figure, "reason": reason}
-        for (model, reason, _), figures in counts.items()
+        {"model": model, "published": count or None, "figure": figure}
+        for (model, _), figures in counts.items()
         for figure, count in figures.items()
     ]
-    return table(shown, columns=("model", "figure", "published", "reason"))
+    return table(shown, columns=("model", "figure", "published"))

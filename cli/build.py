@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ._errors import NO, explained
-from ._options import POOLINGS, UNITS, StoreDir
+from ._options import POOLINGS, UNITS, IndexMemory, StoreDir
 
 _STOPPED = "Interrupted."
 _INTERRUPTED = "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
@@ -80,8 +80,14 @@ def build(
         str | None, typer.Option("--name", metavar="NAME", help="Name of the space.  [default: model.unit.pooling]")
     ] = None,
     index: Annotated[
-        str, typer.Option("--index", metavar="flat|none", help="An index of each layer for neighbours, or none.")
-    ] = "flat",
+        str,
+        typer.Option(
+            "--index",
+            metavar="auto|flat|hnsw|ivf|none",
+            help="An index of each layer for neighbours, or none; auto: exact (flat) while that is fast.",
+        ),
+    ] = "auto",
+    index_memory: IndexMemory = None,
     long: Annotated[
         str,
         typer.Option("--long", metavar="skip|truncate|error", help="What to do with a text longer than the context."),
@@ -113,8 +119,8 @@ def build(
             report = Store(store).build(
                 sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, unit=unit, poolings=pooling or (),
                 template=template, layers=layers, dtype=dtype, columns=column or (), limit=limit, per_text=per_text,
-                seed=seed, name=name, index=index, long=long, device=device, batch_tokens=batch_tokens,
-                allow_pickle=allow_pickle, dry_run=dry_run, observe=observe,
+                seed=seed, name=name, index=index, index_memory=index_memory, long=long, device=device,
+                batch_tokens=batch_tokens, allow_pickle=allow_pickle, dry_run=dry_run, observe=observe,
             )  # fmt: skip
         if not quiet:
             summarise(report, store)

@@ -9,7 +9,20 @@ import typer  # noqa: E402
 
 from embstore import __version__  # noqa: E402
 
-from . import build, compact, datasets, info, merge, neighbours, query, remove, repair, reproduce, verify  # noqa: E402
+from . import (  # noqa: E402
+    build,
+    compact,
+    datasets,
+    index,
+    info,
+    merge,
+    neighbours,
+    query,
+    remove,
+    repair,
+    reproduce,
+    verify,
+)
 from ._help import Command, Commands  # noqa: E402
 
 app = typer.Typer(
@@ -39,6 +52,7 @@ app.command("neighbours", cls=Command, short_help="Show the nearest items of a t
     neighbours.neighbours
 )
 app.command("neighbors", cls=Command, hidden=True)(neighbours.neighbours)
+app.command("index", cls=Command, short_help="Bring indexes up to date, or change their kind.")(index.index)
 app.command("reproduce", cls=Command, short_help="Measure a paper's figures beside the published ones.")(
     reproduce.reproduce
 )

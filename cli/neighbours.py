@@ -40,6 +40,15 @@ def neighbours(
     pooling: PoolingName = None,
     template: TemplateText = None,
     transform: Transforms = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            metavar="SQL",
+            help="Only items for which this is true, as in \"text LIKE 'a%'\" (in the search).",
+        ),
+    ] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="Scan the vectors, whatever indexes there are.")] = False,
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
@@ -51,5 +60,6 @@ def neighbours(
         found = Store(store).neighbours(
             texts or (), marked=marked or (), models=model or (), spaces=space or (), unit=unit, pooling=pooling,
             template=template, layers=layer, k=k, embed=embed, transforms=transform or (),
+            where=where, exact=exact,
         )  # fmt: skip
         emit(found, form, output)

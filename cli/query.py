@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ._errors import MISTAKE, explained
+from ._errors import explained, refuse
 from ._options import (
     LAYER_HELP,
     Format,
@@ -22,7 +22,7 @@ from ._options import (
     Transforms,
     UnitName,
 )  # fmt: skip
-from ._output import emit, say, write
+from ._output import emit, write
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
@@ -180,8 +180,7 @@ class MetricGroup(TyperGroup):
         try:
             return _command(get_metric(cmd_name))
         except EmbstoreError as error:
-            say(f"embstore: {error}")
-            raise typer.Exit(MISTAKE) from None
+            refuse(error)
 
 
 app = typer.Typer(

@@ -26,6 +26,7 @@ from embstore.storage.answers import Answer, read_answer, trim_answers, write_an
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.storage.duck import VERSION as DUCKDB
+from embstore.storage.duck import changing_part
 
 # Raised when what all metrics share gives other rows or notes: selection, transforms, search, the cases of a space.
 SHARED_VERSION = 1
@@ -50,7 +51,7 @@ class Answers:
 
     def __init__(self, question: Question, *, use: bool = True) -> None:
         self._question, self._use = question, use
-        self._trimmed = False
+        self._can_write, self._trimmed = True, False
         self._inputs: dict[str, str] = {}
         self.refused: str | None = None
         if use:
@@ -85,7 +86,7 @@ class Answers:
 
     def _write(self, asked: Asked, answer: Answer) -> None:
         """Store an answer, unless a file that it depends on has changed since the question was asked."""
-        if not self._is_unchanged():
+        if not self._can_write or not self._is_unchanged():
             return
         paths = self._question.catalog.paths
         try:
@@ -94,7 +95,7 @@ class Answers:
                 trim_answers(paths)
         except (StoreError, OSError, ValueError):
             # A store that is read-only, a full disk, a name that is no UTF-8: all that is lost is time, next time.
-            self._use = False
+            self._can_write = False
         self._trimmed = True
 
     def _is_unchanged(self) -> bool:
@@ -134,13 +135,19 @@ def _inputs(question: Question) -> dict[str, str]:
     """Return the SHA-256 of each file beside the vectors that a metric reads: datasets, lists of words.
 
     Raises:
-        UncachedError: words come from elsewhere, or a value of a parameter is no plain one.
+        UncachedError: words come from elsewhere, a value of a parameter is no plain one, or a selection by SQL may
+            not be the same another time.
     """
     metric, values = question.metric, question.values
+    if question.rows.where is not None and (word := changing_part(question.rows.where)):
+        raise UncachedError(f"what --where selects may change from one time to the next ({word})")
     found: dict[str, str] = {}
     if metric.needs in ("pairs", "lexicon"):
         names = values["dataset"] if metric.needs == "pairs" else [values["lexicon"]]
-        found |= {f"dataset {name}": sha for name, sha in question.catalog.dataset_hashes(names).items()}
+        try:
+            found |= {f"dataset {name}": sha for name, sha in question.catalog.dataset_hashes(names).items()}
+        except OSError as error:
+            raise UncachedError(f"a dataset cannot be read: {error}") from error
     for name, value in values.items():
         if metric.needs in ("lexicon", "word sets") and name in SETS and isinstance(value, str | os.PathLike):
             found[name] = _file_hash(value)

@@ -222,6 +222,7 @@ def _tabulate(question: Question, rows: Sequence[Row]) -> Table:
         rows,
         columns=[*SPACE_COLUMNS, *SECOND_COLUMNS, "n", *names, "reason", *described],
         notes=list(dict.fromkeys(notes)),
+        types=metric.types,
         pivot=Pivot(
             down=("layer_name",) if one_space else ("space", "layer_name"),
             across=("layer_name_2",),

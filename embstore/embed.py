@@ -13,6 +13,8 @@ from embstore.space import Pooling
 from embstore.storage.card import Card
 from embstore.text import Item, passages_of
 
+_MOST_SHOWN = 60  # characters of a text in a message
+
 
 def embed_item(card: Card, item: Item) -> Mapping[int, NDArray[np.float32]]:
     """Return the vectors of an item: layer id → float32 of shape (dim,).
@@ -30,8 +32,12 @@ def embed_item(card: Card, item: Item) -> Mapping[int, NDArray[np.float32]]:
             vectors = result.vectors[card.pooling][:, 0]
             return {layer.id: vector for layer, vector in zip(card.layers, vectors, strict=True)}
         if isinstance(result, Skipped) and result.outcome == "skipped":
-            raise EncodeError(f"{item.shown!r} cannot be encoded: {result.reason}.")
-    raise EncodeError(f"{item.shown!r} cannot be encoded.")
+            raise EncodeError(f"{_short(item.shown)} cannot be encoded: {result.reason}.")
+    raise EncodeError(f"{_short(item.shown)} cannot be encoded.")
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]!r}…"
 
 
 @lru_cache(maxsize=4)

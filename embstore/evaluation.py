@@ -61,7 +61,8 @@ def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
             files of words or lists of them (None: the paper's); ``missing``, of attribute words: ``skip`` or ``error``.
 
     Raises:
-        QueryError: the store lacks the lexicon for the space's unit, or it is none.
+        QueryError: the store lacks the lexicon for the space's unit, or it is none; or the space lacks all attribute
+            words.
         UnknownNameError: the lexicon has no such column.
         NotStoredError: the space lacks an attribute word, and ``missing`` is ``error``.
     """
@@ -99,6 +100,7 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
     Raises:
         UsageError: target words are not given.
         NotStoredError: the space lacks a word, and ``missing`` is ``error``.
+        QueryError: it lacks all of them.
     """
     given = {key: values[key] for key in SETS if key in values}
     if single := values.get("word"):
@@ -205,9 +207,20 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _check_held(card: Card, sets: Iterable[_Set], held: Ids, missing: str) -> list[str]:
-    """Return a note for each set of which the space lacks words; or raise NotStoredError that names those of all."""
+    """Return a note for each set of which the space lacks words; or raise NotStoredError that names those of all.
+
+    A space that holds no word of any set raises QueryError: it is left out where another space has some.
+    """
+    sets = list(sets)
     found = [(one, lacking) for one in sets if (lacking := _lacking([one.words], held))]
     notes = [_said(card, lacking, f"of the {len(one.words.texts)} {one.name}") for one, lacking in found]
+    n_lacking = [len(lacking) for _, lacking in found]
+    if n_lacking == [len(one.words.texts) for one in sets]:
+        command = _build([one.source for one in sets if one.source] or ["FILE"], card)
+        raise QueryError(
+            f"{card.space} holds none of the {sum(n_lacking)} words of the sets. Embed them: {command}; or choose "
+            "other spaces with --space."
+        )
     if found and missing == "error":
         lacking = tuple(dict.fromkeys(text for _, texts in found for text in texts))
         sources = [one.source for one, _ in found if one.source]

@@ -1,17 +1,18 @@
 """What a store holds, as tables."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from embstore.errors import DamagedError
-from embstore.index import IndexCard
+from embstore.index import IndexCard, shown_parameters
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.table import Table, table
 
 INFO_COLUMNS = (
     "space", "checkpoint", "model", "unit", "pooling", "template", "dim", "dtype", "layers", "items", "shards", "bytes",
-    "index",
+    "index", "index_recall", "index_parameters", "index_seconds",
 )  # fmt: skip
 SKIPPED_COLUMNS = ("space", "item_id", "text", "outcome", "reason", "origin")
 
@@ -19,15 +20,16 @@ SKIPPED_COLUMNS = ("space", "item_id", "text", "outcome", "reason", "origin")
 def info(catalog: Catalog) -> Table:
     """Return one row per space.
 
-    ``index`` is ``flat`` (covers every shard), ``behind``, ``none`` or ``damaged``; ``bytes`` are of shards, summaries
-    and indexes.
+    ``index`` is the kind that covers every shard (several with ``+``), ``behind``, ``none`` or ``damaged``, and
+    ``index_recall`` the lowest recall@10 of its layers; ``bytes`` are of shards, summaries and indexes.
     """
     rows = [
         {
             "space": card.space, "checkpoint": card.checkpoint_at_revision, "model": card.model,
             "unit": card.unit.value, "pooling": card.pooling.value, "template": card.template.pattern, "dim": card.dim,
             "dtype": card.dtype, "layers": _ranges(card), "items": catalog.count(card.space),
-            "shards": len(catalog.shards[card.space]), "bytes": _bytes(catalog, card), "index": _index(catalog, card),
+            "shards": len(catalog.shards[card.space]), "bytes": _bytes(catalog, card),
+            **_index(catalog, card),
         }
         for card in catalog.cards.values()
     ]  # fmt: skip
@@ -59,19 +61,33 @@ def _bytes(catalog: Catalog, card: Card) -> int:
     return sum(path.stat().st_size for folder in folders for path in folder.glob("*") if path.is_file())
 
 
-def _index(catalog: Catalog, card: Card) -> str:
-    shards = [shard.name for shard in catalog.shards[card.space]]
-    states = {_state(catalog.paths.index(card.space, layer), shards) for layer in card.layers}
-    if "damaged" in states:
-        return "damaged"
-    return states.pop() if len(states) == 1 else "behind"
+def _index(catalog: Catalog, card: Card) -> dict[str, Any]:
+    """Return the columns that are about the indexes of a space."""
+    shards = catalog.shard_names(card.space)
+    found = [_read(catalog.paths.index(card.space, layer)) for layer in card.layers]
+    cards = [one for one in found if isinstance(one, IndexCard)]
+    return {
+        "index": _state(found, shards),
+        "index_recall": min((one.recall for one in cards), default=None),
+        "index_parameters": shown_parameters(cards) or None,
+        "index_seconds": _seconds(cards),
+    }
 
 
-def _state(path: Path, shards: Iterable[str]) -> str:
+def _state(found: Sequence[IndexCard | str], shards: tuple[str, ...]) -> str:
+    states = {one if isinstance(one, str) else one.kind if one.covers(shards) else "behind" for one in found}
+    if "damaged" in states or states == {"none"}:
+        return "damaged" if "damaged" in states else "none"
+    return "behind" if states & {"none", "behind"} else "+".join(sorted(states))
+
+
+def _read(path: Path) -> IndexCard | str:
     try:
-        stored = IndexCard.read(path)
+        return IndexCard.read(path) or "none"
     except DamagedError:
         return "damaged"
-    if stored is None:
-        return "none"
-    return stored.kind if stored.covers(shards) else "behind"
+
+
+def _seconds(cards: Sequence[IndexCard]) -> float | None:
+    known = [one.build_seconds for one in cards if one.build_seconds is not None]
+    return round(sum(known), 3) if known else None

@@ -49,7 +49,8 @@ class Options:
         device: ``cpu``, ``cuda`` …; None takes an accelerator where there is one.
         batch_tokens: tokens of a batch; None is what suits the device.
         long: ``skip``, ``truncate`` or ``error``: what to do with a text longer than the context.
-        index: ``flat`` or ``none``.
+        index: ``auto``, ``flat``, ``hnsw``, ``ivf`` or ``none``.
+        index_memory: bytes that the indexes may take while they are built; None for half of the machine's.
         name: of the space, if the build makes one; None gives ``model.unit.pooling``.
         allow_pickle: load pickled weights where there are no safetensors.
     """
@@ -62,7 +63,8 @@ class Options:
     device: str | None = None
     batch_tokens: int | None = None
     long: Long = "skip"
-    index: str = "flat"
+    index: str = "auto"
+    index_memory: int | None = None
     name: str | None = None
     allow_pickle: bool = False
 

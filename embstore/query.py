@@ -114,7 +114,7 @@ def _answered(
 
 
 def _cases(question: Question, cards: Sequence[Card], n_known: int) -> dict[str, list[Case]]:
-    """Return the cases of each space; one that lacks the dataset is left out with a note, if another has it.
+    """Return the cases of each space; one without the dataset, or any word, is left out with a note, if not all are.
 
     Args:
         question: what is asked.
@@ -166,7 +166,7 @@ def _suitable(metric: Metric, cards: list[Card]) -> tuple[list[Card], list[str]]
     units = " or ".join(metric.units)
     if not suitable:
         raise QueryError(
-            f"{metric.name} is about {units} spaces, and {', '.join(card.space for card in cards)} is none. "
+            f"{metric.name} is about {units} spaces, and none is among {', '.join(card.space for card in cards)}. "
             f"Make one with: embstore build SOURCE --unit {metric.units[0]}. {metric.elsewhere}".rstrip()
         )
     notes = [
@@ -191,6 +191,7 @@ def _tabulate(
         rows,
         columns=[*SPACE_COLUMNS, *keys, "n", *(name for name in names if name not in keys), "reason", *described],
         notes=list(dict.fromkeys(notes)),
+        types=metric.types,
         pivot=Pivot(
             down=("layer_name", *down),
             across=("space", *across),

@@ -70,7 +70,7 @@ def _read(path: Path, parse: Callable[[str], Any]) -> Any:
     try:
         return parse(path.read_text("utf-8"))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+        raise UsageError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
     except ValueError as error:  # of TOML, JSON and UTF-8 alike
         raise UsageError(f"{path} cannot be read: {error}") from error
 

@@ -205,7 +205,7 @@ class _Repair:
     def _mend_space(self, card: Card) -> None:
         folder = self.paths.indexes(card.space)
         # Without a card that can be read it is only known that there were indexes.
-        kind = kind_of_indexes(self.paths, card) or ("flat" if any(folder.glob("layer=*")) else None)
+        kind = kind_of_indexes(self.paths, card) or (index.AUTO if any(folder.glob("layer=*")) else None)
         sound = self._sound_shards(card)
         kept = self._once(card, sound, folder)
         ids = np.concatenate([_NONE, *(one.ids for one in sound)])

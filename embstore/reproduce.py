@@ -20,7 +20,7 @@ from embstore.recipe_file import load_recipe
 from embstore.report import BuildReport, Observer, Progress
 from embstore.storage.catalog import Catalog
 from embstore.table import Table, table
-from embstore.verdicts import COLUMNS, Reading, judge, summary_of
+from embstore.verdicts import COLUMNS, TYPES, Reading, judge, summary_of
 
 PLAN_COLUMNS = ("step", "model", "space", "sources", "unit", "pooling", "template", "metric", "column", "figure")
 
@@ -90,7 +90,8 @@ def reproduce(store: Workbench, name: str, choices: Choices, observe: Observer) 
         notes += _short_samples(question, answers[question])
     observe(Progress("measure", steps.recipe.name, len(questions), len(questions), 1.0))
     rows = judge(steps, answers)
-    return table(rows, columns=COLUMNS, notes=[*dict.fromkeys(notes), f"{steps.recipe.citation}: {summary_of(rows)}"])
+    said = [*dict.fromkeys(notes), f"{steps.recipe.citation}: {summary_of(rows)}"]
+    return table(rows, columns=COLUMNS, notes=said, types=TYPES)
 
 
 def preview(name: str, choices: Choices) -> Table:

@@ -66,7 +66,10 @@ class Run:
         """Bring the indexes of the spaces up to date."""
         for space in self._job.spaces:
             with self._timed():
-                self.n_bytes += update_indexes(self._store.paths, space.card, self._job.options.index, self._observe)
+                options = self._job.options
+                self.n_bytes += update_indexes(
+                    self._store.paths, space.card, options.index, self._observe, memory=options.index_memory
+                )
 
     def reports(self) -> list[SpaceReport]:
         """Return what was done for each space."""

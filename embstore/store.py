@@ -87,7 +87,8 @@ class Store:
         per_text: int | None = None,
         seed: int = 0,
         name: str | None = None,
-        index: str = "flat",
+        index: str = "auto",
+        index_memory: str | int | None = None,
         long: str = "skip",
         device: str | None = None,
         batch_tokens: int | None = None,
@@ -116,7 +117,10 @@ class Store:
             per_text: of occurrences, draw this many from each sentence.
             seed: of that draw.
             name: of the space; by default ``model.unit.pooling``.
-            index: ``flat`` or ``none``.
+            index: of each layer: ``auto`` (exact for small layers, then HNSW, or IVF where memory is scarce; a kind
+                that :meth:`index` chose stays), ``flat``, ``hnsw``, ``ivf`` or ``none``.
+            index_memory: what the indexes may take while they are built, in bytes or as in ``"8GB"``; by default half
+                of the machine's memory.
             long: ``skip``, ``truncate`` or ``error``: what to do with a text longer than the context.
             device: ``cpu``, ``cuda`` …; by default an accelerator where there is one.
             batch_tokens: tokens of a batch; by default what suits the device.
@@ -151,6 +155,7 @@ class Store:
             batch_tokens=batch_tokens,
             long=long,  # type: ignore[arg-type]  # checked by Options
             index=index,
+            index_memory=_memory(index_memory),
             name=name,
             allow_pickle=allow_pickle,
         )
@@ -289,6 +294,8 @@ class Store:
         k: int = 10,
         embed: bool = False,
         transforms: Names = (),
+        where: str | None = None,
+        exact: bool = False,
     ) -> Table:
         """Find the k nearest items of each text, by cosine, the text itself left out.
 
@@ -303,11 +310,13 @@ class Store:
             layers: as in :meth:`query`.
             k: how many; fewer where the space has fewer.
             embed: encode a text that is not stored, by the space's own checkpoint.
-            transforms: as in :meth:`query`, fitted on all items of the space; the search is then an exact scan.
+            transforms: as in :meth:`query`, fitted on the selected items; the search is then an exact scan.
+            where: an SQL expression over the item columns, which a neighbour must satisfy.
+            exact: scan the vectors, whatever indexes there are.
 
         Returns:
-            One row per hit: space, model, layer, query, rank, item_id, text, context, cosine in [-1, 1]; and transform,
-            if there is one.
+            One row per hit: space, model, layer, query, rank, item_id, text, context, cosine in [-1, 1]; and where and
+            transform, if there are any. The notes say whose answer is approximate.
 
         Raises:
             NotStoredError: a text is in none of the spaces, and ``embed`` is false.
@@ -317,8 +326,62 @@ class Store:
         wanted = parse_queries(_names(texts), _names(marked))
         steps, embedder = parse_transforms(_names(transforms)), _embedder() if embed else None
         return self._ask(
-            lambda catalog: nearest.neighbours(catalog, wanted, chosen, _layer_spec(layers), k, embedder, steps)
+            lambda catalog: nearest.neighbours(
+                catalog, wanted, chosen, _layer_spec(layers), k, embedder, steps, where=where, exact=exact
+            )
         )
+
+    def index(
+        self,
+        *,
+        models: Names = (),
+        spaces: Names = (),
+        unit: str | None = None,
+        pooling: str | None = None,
+        template: str | None = None,
+        layers: LayerSpec = "all",
+        kind: str | None = None,
+        memory: str | int | None = None,
+        recall: float | None = None,
+        force: bool = False,
+        observe: "Callable[[Progress], None] | None" = None,
+    ) -> Table:
+        """Bring indexes up to date, or change them.
+
+        An index that lacks the newest shards gets their vectors; one that is whole and of the right kind stays.
+
+        Args:
+            models: as in :meth:`query`.
+            spaces: as in :meth:`query`.
+            unit: as in :meth:`query`.
+            pooling: as in :meth:`query`.
+            template: as in :meth:`query`.
+            layers: as in :meth:`query`.
+            kind: ``auto``, ``flat``, ``hnsw``, ``ivf`` or ``none``; by default what was chosen before, else ``auto``.
+                Later builds keep to it.
+            memory: what the indexes may take while they are built, in bytes or as in ``"8GB"``; by default half of the
+                machine's memory.
+            recall: recall@10 that approximate indexes are tuned to reach, by default 0.99.
+            force: build anew also what is up to date.
+            observe: told how far it is.
+
+        Returns:
+            One row per layer: what was done, the index's kind, its size, measured recall and parameters. Where the
+            recall is not reached, a note says so.
+
+        Raises:
+            UsageError: the memory is too little for any index; says the least that would do.
+            LockedError: a build is writing.
+        """
+        from embstore.indexing import Choice
+        from embstore.reindex import reindex
+
+        chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
+        wanted = None if kind == "none" else Choice(kind, _memory(memory), recall, force)
+        try:
+            return reindex(self.path, chosen, _layer_spec(layers), wanted, observe or (lambda _: None))
+        finally:
+            self.refresh()
 
     def vectors(
         self, space: str, layer: int | str, where: str | None = None
@@ -588,6 +651,14 @@ def _vectors(
 
 def _names(names: Names) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _memory(memory: str | int | None) -> int | None:
+    if memory is None or isinstance(memory, int):
+        return memory
+    from embstore.index import parse_memory
+
+    return parse_memory(memory)
 
 
 def _embedder() -> Embed:

@@ -2,7 +2,7 @@
 
 import html
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
@@ -47,12 +47,15 @@ class Table:
         rows: the rows, each with every column; a value that cannot be computed is None.
         notes: what a reader must know beside the numbers (an exact scan was used, a space lacks a layer …).
         pivot: how to lay the table out for the eye; None shows it as it is.
+        types: JSON types of columns that may have no value in any row, so that tables of one question always have the
+            same types in Arrow, Parquet and Polars.
     """
 
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     pivot: Pivot | None = None
+    types: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -72,9 +75,18 @@ class Table:
         """Return the table as a ``pyarrow.Table``."""
         import pyarrow
 
-        if not self.rows:
-            return pyarrow.table({column: pyarrow.nulls(0) for column in self.columns})
-        return pyarrow.Table.from_pydict({column: self[column] for column in self.columns})
+        return pyarrow.table({column: self._to_array(column) for column in self.columns})
+
+    def _to_array(self, column: str) -> "pyarrow.Array":
+        import pyarrow
+
+        array = pyarrow.array(self[column])
+        if not pyarrow.types.is_null(array.type) or column not in self.types:
+            return array
+        kind, _, of = self.types[column].partition(" of ")
+        names = {"number": "float64", "integer": "int64", "string": "string", "boolean": "bool"}
+        value = pyarrow.type_for_alias(names[of.removesuffix("s") or kind])
+        return array.cast(pyarrow.list_(value) if of else value)
 
     def write_parquet(self, target: "str | os.PathLike[str] | BinaryIO") -> None:
         """Write the table, in long form, to a Parquet file or an open binary file."""
@@ -92,7 +104,8 @@ class Table:
         """Return the table as a ``polars.DataFrame`` (needs polars)."""
         import polars
 
-        return polars.DataFrame(self.to_pylist(), schema=list(self.columns), infer_schema_length=None)
+        made = polars.from_arrow(self.to_arrow())
+        return made if isinstance(made, polars.DataFrame) else made.to_frame()
 
     def layout(self) -> tuple[list[str], list[list[str]]]:
         """Return the header and the cells as they are shown: layers down and spaces across, numbers rounded."""
@@ -168,8 +181,13 @@ def show(value: object) -> str:
 
 
 def table(
-    rows: Sequence[Row], *, columns: Sequence[str], notes: Sequence[str] = (), pivot: Pivot | None = None
+    rows: Sequence[Row],
+    *,
+    columns: Sequence[str],
+    notes: Sequence[str] = (),
+    pivot: Pivot | None = None,
+    types: Mapping[str, str] | None = None,
 ) -> Table:
     """Return a Table; every row must have every column."""
     complete = tuple({column: row[column] for column in columns} for row in rows)
-    return Table(tuple(columns), complete, tuple(notes), pivot)
+    return Table(tuple(columns), complete, tuple(notes), pivot, types or {})

@@ -12,14 +12,14 @@ from embstore.storage.summaries import read_merged
 
 
 def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:
-    """Return the kind of a space's indexes, by the first of their cards that can be read; None if there are none."""
+    """Return the kind that was asked for of a space's indexes, by the first readable card; None if there are none."""
     for layer in card.layers:
         try:
             stored = index.IndexCard.read(paths.index(card.space, layer))
         except DamagedError:
             continue
         if stored is not None:
-            return str(getattr(stored, "asked", stored.kind))
+            return stored.asked
     return None
 
 

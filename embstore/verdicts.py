@@ -14,6 +14,12 @@ COLUMNS = (
     "reason", "n", "source", "space", "metric",
 )  # fmt: skip
 
+TYPES = {
+    **dict.fromkeys(("published", "low", "high", "measured"), "number"),
+    **dict.fromkeys(("relation", "reason", "source", "space"), "string"),
+}
+"""JSON types of the columns that may have no value in any row."""
+
 Row = dict[str, Any]
 
 
@@ -78,7 +84,7 @@ def _measured(asked: Asked, numbers: Sequence[Published], readings: Sequence[Rea
         if number.layers in (BEST, ALL):
             rows.append(_row(asked, number, _summed_up(number, readings)))
         elif number.layers not in known:
-            reason = f"{asked.model} has no layer {number.layers}: its layers are {min(known)} to {max(known)}"
+            reason = f"{asked.model} has no other layers than {min(known)} to {max(known)}"
             rows.append(_row(asked, number, reason=reason))
     return rows
 

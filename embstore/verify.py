@@ -77,7 +77,7 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
         try:
             problems = _verify(paths, deep)
         except FileNotFoundError as error:
-            problems = [Problem(Path(error.filename), "it was removed while the store was read")]
+            problems = [Problem(Path(error.filename or paths.root), "it was removed while the store was read")]
         if not problems or _epoch(paths) == began:  # else files have gone as they should: look again
             break
     files = [path for path in paths.root.rglob("*") if path.is_file() and not path.name.startswith(".")]
@@ -164,8 +164,9 @@ def verify_index(
     elif (stored.space, stored.layer, stored.dim) != (card.space, layer.id, card.dim):
         yield Problem(path, f"it is the index of {stored.space} layer {stored.layer}. Delete it and build again")
     elif ids is not None and stored.covers(shard.name for shard in shards):
-        yield from _verify_index_ids(path, stored, ids)
-        if deep:
+        others = list(_verify_index_ids(path, stored, ids))
+        yield from others
+        if deep and not others:
             yield from _verify_index_vectors(path, LayerVectors(shards, layer.id, card.dim))
     for lost in sorted(set(stored.shards)):
         shard = paths.embeddings(card.space) / f"{lost}.parquet"

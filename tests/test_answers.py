@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
@@ -17,11 +18,12 @@ from synthetic import Synthetic, synthetic_store
 from test_evaluation import write_lexicon, write_pairs
 
 from embstore import Store, answers, atomic
-from embstore.errors import QueryError
+from embstore.errors import DamagedError, QueryError
 from embstore.metrics import METRICS, LayerData
 from embstore.question import Question
 from embstore.space import Unit
 from embstore.storage import answers as files
+from embstore.storage.duck import changing_part
 from embstore.storage.paths import StorePaths
 from embstore.storage.tables import write_items
 from embstore.table import Table
@@ -87,6 +89,8 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
 def ask(root: Path, metric: str, **question: Any) -> Table:
     if metric == "valnorm":
         question = {"missing": "skip", "pleasant": WORDS[:3], "unpleasant": WORDS[3:6]} | question
+    if metric in ("weat", "sc-weat"):  # a space without any of the words is left out, and looked at each time
+        question = {"unit": "word"} | question
     return Store(root).query(metric, **question)
 
 
@@ -260,6 +264,14 @@ def test_a_dataset_that_is_stored_anew_is_asked_for_anew(root: Path, computed: C
     assert said(new) == said(ask(root, "similarity", dataset="pairs", **question, cache=False))
 
 
+def test_a_dataset_that_is_lost_is_named(root: Path) -> None:
+    store = Store(root)
+    assert store.catalog.datasets()
+    (root / "datasets" / "pairs.parquet").unlink()
+    with pytest.raises(DamagedError, match=r"pairs\.parquet cannot be read.*embstore build pairs"):
+        store.query("similarity", dataset="pairs", spaces="toy.word.last")
+
+
 def test_an_answer_is_not_kept_where_a_dataset_changed_meanwhile(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Synthetic(root, Store(root).catalog.cards["toy.word.last"], (), np.empty(0))
     real = Question.answers
@@ -308,6 +320,33 @@ def test_words_that_come_from_no_file_are_not_kept(root: Path, monkeypatch: pyte
     assert len(stored(root)) == 2 * 4, "what can be read once is read once"
 
 
+@pytest.mark.parametrize(
+    "where",
+    ["random() < 0.5", "year(current_date) > 2000", "NOW() IS NOT NULL",
+     "item_id IN (SELECT item_id FROM items USING SAMPLE 20)", "text != E'\\'' AND random() < 0.5 AND text != ''"],
+)  # fmt: skip
+def test_a_selection_that_changes_is_computed_each_time(root: Path, computed: Computed, where: str) -> None:
+    question = {"where": where, "spaces": "toy.word.last", "layers": 1}
+    for _ in range(2):
+        ask(root, "isoscore", **question)
+    assert len(computed) == 2
+    assert not stored(root)
+    assert "may change from one time to the next" in str(Store(root).cache_state("isoscore", **question))
+
+
+def test_words_in_strings_do_not_change(root: Path, computed: Computed) -> None:
+    where = "text NOT IN ('random', 'it''s now', 'today') AND length(text) > 3"
+    for _ in range(2):
+        ask(root, "isoscore", where=where, spaces="toy.word.last", layers=1)
+    assert len(computed) == 1
+
+
+def test_every_function_of_duckdb_that_changes_is_known() -> None:
+    found = duckdb.sql("SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE'").fetchall()
+    assert len(found) > 10
+    assert [name for (name,) in found if not changing_part(f"{name}() = 1")] == []
+
+
 def test_without_the_cache_all_is_computed_and_nothing_kept(root: Path, computed: Computed) -> None:
     for _ in range(2):
         ask(root, "isoscore", layers=1, cache=False)
@@ -345,6 +384,28 @@ def test_a_store_that_cannot_be_written_answers(root: Path, monkeypatch: pytest.
             assert not stored(root), "and no temporary file is left"
     finally:
         root.chmod(0o755)
+
+
+def test_answers_that_are_there_are_given_where_others_cannot_be_written(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from embstore import compare
+
+    ask(root, "cka", spaces="toy.word.last")
+    asked: list[str] = []
+    real = compare._answer
+
+    def spy(question: Question, side: Any, other: Any) -> Any:
+        asked.append(side.name)
+        return real(question, side, other)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr(compare, "_answer", spy)
+    monkeypatch.setattr(atomic.Path, "write_bytes", fail)
+    assert len(ask(root, "cka", unit="word")) == 2 * 2 + 4 * 4
+    assert asked == ["other.word.last"], "which comes first and could not be kept"
 
 
 def test_a_damaged_answer_is_computed_and_stored_anew(root: Path, computed: Computed) -> None:
@@ -441,6 +502,9 @@ def test_the_oldest_answers_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_very_large_answer_is_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LARGEST_BYTES", 10)
+    ask(root, "norms")
+    assert not (root / "answers").exists()
     monkeypatch.setattr(files, "LARGEST_BYTES", 2000)
     question = {"unit": "occurrence", "layers": 0}
     ask(root, "self-similarity", **question)

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from scipy import stats
 from scipy.spatial.distance import cosine as cosine_distance
-from synthetic import Synthetic
+from synthetic import Synthetic, synthetic_store
 
 from embstore.errors import NotStoredError, QueryError, SourceError, UnknownNameError, UsageError
 from embstore.metrics import METRICS
@@ -171,7 +171,7 @@ def test_a_space_without_the_dataset_is_left_out_and_said(make_store: Make) -> N
     ):
         made.store.query("similarity", unit="sentence")
     with pytest.raises(
-        QueryError, match=r"similarity is about word or sentence spaces, and toy.occurrence.last is none"
+        QueryError, match=r"similarity is about word or sentence spaces, and none is among toy.occurrence.last"
     ):
         made.store.query("similarity", unit="occurrence")
     with pytest.raises(QueryError, match=r"the dataset 'simlex999' is not in the store, which holds rg65"):
@@ -367,6 +367,20 @@ def test_words_that_a_space_lacks_are_named_with_the_set(make_store: Make, tmp_p
     many = [f"absent{n}" for n in range(40)]
     with pytest.raises(NotStoredError, match=r"'absent29' and 10 more.*embstore build FILE --model toy"):
         made.store.query("sc-weat", word=many, a=["text4"], b=["text5"])
+
+
+def test_a_space_that_holds_no_word_of_the_sets_is_left_out_if_another_does(make_store: Make) -> None:
+    made = make_store(n=10, index=False)
+    synthetic_store(made.root, texts=["a sentence"], unit="sentence")
+    sets = {"x": ["text1"], "y": ["text2", "text3"], "a": ["text4"], "b": ["text5"]}
+    for missing in ("error", "skip"):
+        table = made.store.query("weat", **sets, missing=missing)
+        assert set(table["space"]) == {"toy.word.last"}
+        assert table.notes[0].startswith("toy.sentence.last is left out: toy.sentence.last holds none of the 5 words")
+    with pytest.raises(QueryError, match=r"holds none of the 5 words.*embstore build FILE --model toy --unit sentence"):
+        made.store.query("weat", **sets, unit="sentence")
+    with pytest.raises(NotStoredError, match=r"toy\.word\.last lacks 1 of the 2 words of Y: 'absent'"):
+        made.store.query("weat", **sets | {"y": ["text2", "absent"]})
 
 
 def test_words_in_both_sets_are_said(make_store: Make) -> None:

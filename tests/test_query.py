@@ -295,6 +295,16 @@ def test_a_question_imports_only_what_it_needs(make_store: Make, question: str, 
     assert not loaded & {*forbidden.split(), "torch", "transformers", "pandas", "polars", "huggingface_hub"}
 
 
+@pytest.mark.parametrize("metric", ["anisotropy", "rogue-dims", "hubness", "cka"])
+def test_results_with_and_without_values_have_the_same_types(make_store: Make, metric: str) -> None:
+    store = make_store(n=20, index=False).store
+    full, empty = (store.query(metric, sample=n, layers="0-1") for n in (19, 1))
+    assert set(full["reason"]) == {None}
+    assert None not in empty["reason"]
+    assert full.to_arrow().schema == empty.to_arrow().schema
+    assert full.to_polars().vstack(empty.to_polars()).height == len(full) + len(empty)
+
+
 def test_a_table_of_results_converts(make_store: Make) -> None:
     found = make_store(n=5, index=False).store.query("rogue-dims", k=2)
     assert found.to_arrow().to_pylist() == found.to_polars().to_dicts() == found.to_pylist()

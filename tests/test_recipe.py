@@ -375,7 +375,7 @@ def test_what_cannot_be_computed_is_not_measured_and_says_why():
 def test_a_layer_that_the_model_lacks():
     [row] = [row for row in judged(0.5) if row["layers"] == "1"]
     assert (row["verdict"], row["published"]) == ("not measured", 0.25)
-    assert row["reason"] == "one has no layer 1: its layers are 0 to 0"
+    assert row["reason"] == "one has no other layers than 0 to 0"
 
 
 def test_the_lowest_of_all_layers_and_the_best():

@@ -126,6 +126,9 @@ def test_again_it_embeds_nothing_and_says_the_same(store: Store, paper: Path, ch
 def test_another_name_has_nothing_published(store: Store, paper: Path, checkpoint: Path):
     result = store.reproduce(str(paper), models=f"mine={checkpoint}")
     assert set(result["verdict"]) == {"not published"}
+    schema = result.to_arrow().schema
+    assert {str(schema.field(name).type) for name in ("published", "low", "high", "measured")} == {"double"}
+    assert {str(schema.field(name).type) for name in ("relation", "reason", "source")} == {"string"}
     assert set(result["model"]) == {"mine"}
     assert any(note.startswith("nothing is published for mine.") for note in result.notes)
 
@@ -262,7 +265,7 @@ def test_the_paper_on_a_tiny_checkpoint(
     starts = store.sql("SELECT count(*) FROM items WHERE unit = 'occurrence' AND start > 0").fetchall()
     assert row["n"] == starts[0][0]
     top = [row for row in result if row["figure"] == "cwe_self_similarity" and row["layers"] == "12"]
-    assert {row["reason"] for row in top} == {"gpt2 has no layer 12: its layers are 0 to 2"}
+    assert {row["reason"] for row in top} == {"gpt2 has no other layers than 0 to 2"}
     best = next(row for row in result if row["figure"] == "stsb_test_spearman" and row["layers"] == "best")
     layers = [measured["stsb_test_spearman", "last token", layer]["measured"] for layer in range(3)]
     assert best["measured"] == max(layers)

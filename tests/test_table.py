@@ -47,6 +47,18 @@ def test_conversions_keep_types_where_a_column_has_lists_large_ids_or_nothing() 
     assert t.to_pandas()["id"][0] == 2**63 - 1
 
 
+def test_a_column_without_any_value_has_the_type_that_was_declared() -> None:
+    types = {
+        "a": "number", "b": "integer", "c": "string", "d": "boolean", "e": "array of numbers", "f": "array of integers",
+    }  # fmt: skip
+    found = table([dict.fromkeys(types)], columns=tuple(types), types=types)
+    full = table([{"a": 0.5, "b": 1, "c": "x", "d": True, "e": [0.5], "f": [1]}], columns=tuple(types), types=types)
+    assert found.to_arrow().schema == full.to_arrow().schema
+    assert found.to_polars().schema == full.to_polars().schema
+    assert found.to_pylist() == [dict.fromkeys(types)]
+    assert table([], columns=("a",), types=types).to_arrow().schema.field("a").type == "double"
+
+
 def test_an_empty_table_has_its_columns_everywhere() -> None:
     t = table([], columns=COLUMNS)
     assert t.to_pylist() == []

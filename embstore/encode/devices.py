@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from embstore.encode.extra import need
+from embstore.encode.extra import need, told
 from embstore.errors import UsageError
 
 _CPU = re.compile(
@@ -42,6 +42,5 @@ def pick(name: str | None) -> Any:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"the device {name!r} cannot be used: {reason} Use --device cpu.") from error
+        raise UsageError(f"the device {name!r} cannot be used: {told(error)}. Use --device cpu.") from error
     return device

@@ -1,5 +1,6 @@
 """The optional libraries: asked for by name, so that a missing one is a message and not a traceback."""
 
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,12 @@ def need(module: str) -> Any:
 def versions() -> dict[str, str]:
     """Return the versions of the libraries that decide the vectors."""
     return {name: str(need(name).__version__) for name in ("torch", "transformers", "tokenizers")}
+
+
+def told(error: Exception) -> str:
+    """Return the first sentence of an error of these libraries: advice to their own users follows it."""
+    words = " ".join(str(error).partition("\n\n")[0].split())
+    return re.split(r"\. |\.$", words)[0] or type(error).__name__
 
 
 @contextmanager

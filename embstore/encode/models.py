@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from embstore.encode.checkpoint import Checkpoint, has_safetensors
-from embstore.encode.extra import need, quiet
+from embstore.encode.extra import need, quiet, told
 from embstore.errors import CheckpointError
 
 # Weights of heads that hidden states do not depend on: base checkpoints lack them, and embstore never runs them.
@@ -25,7 +25,8 @@ def load_config(checkpoint: Checkpoint) -> Any:
     except Exception as error:  # transformers raises half a dozen kinds; all mean that it cannot be read
         raise CheckpointError(
             _remote_code(checkpoint, error)
-            or (f"the config of {checkpoint.name!r} in {checkpoint.folder} cannot be read: {error}")
+            or f"the config of {checkpoint.name!r} in {checkpoint.folder} cannot be read: {told(error)}. Copy or "
+            "download the checkpoint again, or upgrade transformers if the architecture is a new one."
         ) from error
     if _kind(config) is None:
         raise CheckpointError(
@@ -65,7 +66,8 @@ def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool) -> tu
     except Exception as error:  # transformers, safetensors and pickle raise their own kinds
         raise CheckpointError(
             _remote_code(checkpoint, error)
-            or (f"the weights of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded: {error}")
+            or f"the weights of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded: {told(error)}. Copy or "
+            "download the checkpoint again."
         ) from error
     missing = sorted(name for name in info["missing_keys"] if not _UNUSED.search(name))
     has_projection = kind == "CLIPTextModelWithProjection" and _PROJECTION not in missing

@@ -108,7 +108,8 @@ class Fitting:
         self._set(self.affine.turned(used * factors, used.T))
         self._scatter = None
         if rank < len(eigenvalues):
-            self._note(f"{name}: {len(eigenvalues) - rank} of {len(eigenvalues)} directions have no variance; become 0")
+            n_flat = len(eigenvalues) - rank
+            self._note(f"{name}: {n_flat} of {len(eigenvalues)} directions have no variance and become 0")
 
     def _eigen(self) -> tuple[Float64Array, Float64Array]:
         """Return the eigenvalues of the scatter, ascending, those that are rounding set to 0, and its eigenvectors."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, Parameter, Result
 from embstore.metrics.ties import TIED, are_tied
 
 DISTANCE = Parameter("distance", "cosine", "cosine, or euclidean.", choices=("cosine", "euclidean"))
@@ -26,11 +26,10 @@ def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result
     """
     ids, positions, nearness = data.neighbours(k, distance)
     n, n_zero = len(ids), data.summary.n_zero
-    if n < 2:
-        raise NotComputable(f"fewer than two {'non-zero ' * (distance == 'cosine')}vectors")
-    if are_tied(data, k, nearness, distance):
+    too_few = f"fewer than two {'non-zero ' * (distance == 'cosine')}vectors" if n < 2 else None
+    if too_few or are_tied(data, k, nearness, distance):
         empty: Result = dict.fromkeys(("skewness", "hub_share", "antihub_share", "hub_occurrence", "most"))
-        return empty | {"n": n, "n_zero": n_zero, "reason": TIED}
+        return empty | {"n": n, "n_zero": n_zero, "reason": too_few or TIED}
     counts = np.bincount(positions.ravel(), minlength=n)
     hubs = counts >= 2 * positions.shape[1]
     skewness, reason = _skewness(counts - positions.shape[1])

@@ -68,7 +68,7 @@ def partition(data: LayerData) -> Result:
     if found.n < 2:
         raise NotComputable(TOO_FEW)
     eigenvalues, vectors = np.linalg.eigh(found.uncentred)
-    low, high = max(0.0, eigenvalues[0]) / 2, eigenvalues[-1] / 2
+    low, high = max(0.0, float(eigenvalues[0])) / 2, float(eigenvalues[-1]) / 2
     log_z = np.full((2, data.dim), -np.inf)
     with one_thread():
         for part in data.map(partial(_log_z, directions=vectors)):

@@ -222,6 +222,11 @@ class Metric:
                 raise UnknownNameError(f"parameter of {self.name}", name, known)
         return {name: known[name].check(given.get(name, known[name].default)) for name in known}
 
+    @property
+    def types(self) -> dict[str, str]:
+        """The JSON types of the columns that a row may lack a value of: its own, and ``reason``."""
+        return {column.name: column.type for column in self.columns} | {"reason": "string"}
+
     def empty(self, n: int, reason: str) -> Result:
         """Return the row of a value that cannot be computed."""
         nulls: Result = {column.name: None for column in self.columns}

@@ -71,6 +71,8 @@ def write_answer(paths: StorePaths, asked: Asked, answer: Answer) -> None:
 
 def trim_answers(paths: StorePaths, most_bytes: int = MOST_BYTES) -> None:
     """Remove the oldest answers until the others take no more than ``most_bytes`` on the disk."""
+    if not paths.answers.is_dir():
+        return
     with os.scandir(paths.answers) as entries:
         files = [(entry.path, entry.stat()) for entry in entries if entry.name.endswith(".json")]
     left = sum(on_disk(status.st_size) for _, status in files)

@@ -17,11 +17,14 @@ from embstore.storage.datasets import stored_kinds, stored_rows
 from embstore.storage.marker import check_marker
 from embstore.storage.parts import list_parts
 from embstore.storage.paths import Shard, StorePaths
+from embstore.storage.ranges import Ranges
 from embstore.storage.reading import FILES, MEND_TABLE, Reader
 from embstore.storage.summaries import summaries_of
 from embstore.storage.views import create_view, create_views
 from embstore.summary import Summary
 from embstore.text import Item, Span
+
+_FEW = 1000  # items, each of which is named in the SQL
 
 ITEM_COLUMNS = ("item_id", "unit", "text", "context_id", "start", "end")
 
@@ -51,8 +54,13 @@ class Catalog:
         self.shards: dict[str, tuple[Shard, ...]] = {}
         while not self._list():
             pass
+        self._shard_names = {space: tuple(shard.name for shard in shards) for space, shards in self.shards.items()}
         self._dataset_files = sorted(self.paths.datasets.glob("*.parquet"))
         self.reader = Reader(self.paths.root, self._item_files)
+        self._item_ranges = Ranges(self.reader, self._item_files)
+        self._shard_ranges = {
+            space: Ranges(self.reader, [shard.path for shard in shards]) for space, shards in self.shards.items()
+        }
 
     def _list(self) -> bool:
         """List the files of the store, and return whether they are all of one moment."""
@@ -101,6 +109,10 @@ class Catalog:
         if len(lacking):
             raise self._lost_text(int(lacking[0]))
 
+    def shard_names(self, space: str) -> tuple[str, ...]:
+        """Return the names of the shards of a space, ascending."""
+        return self._shard_names[space]
+
     def lost_shards(self, space: str) -> list[str]:
         """Return the names of shards whose summaries are there and they are not."""
         # Those of one moment: what has gone since, or has not come yet, is not lost.
@@ -144,11 +156,29 @@ class Catalog:
             DamagedError: one of them has no text.
         """
         wanted = set(ids)  # np.unique would import numpy.ma, in every one-shot question for neighbours
-        self.reader.connection.register("wanted", {"item_id": np.fromiter(wanted, np.int64, len(wanted))})
-        found = self._items("item_id IN (SELECT item_id FROM wanted)")
+        if len(wanted) <= _FEW:
+            found = self._few_items(wanted)
+        else:
+            self.reader.connection.register("wanted", {"item_id": np.fromiter(wanted, np.int64, len(wanted))})
+            found = self._items("item_id IN (SELECT item_id FROM wanted)")
         if lacking := sorted(wanted - found.keys()):
             raise self._lost_text(lacking[0])
         return found
+
+    def _few_items(self, ids: Collection[int]) -> dict[int, Item]:
+        """Return likewise a few items, out of the files that may hold them; it is not asked for sentences in vain."""
+        rows = self._rows_of(ids, 'item_id, unit, text, context_id, start, "end"')
+        contexts = {row[3] for row in rows if row[3] is not None}
+        sentences: dict[int, str] = dict(self._rows_of(contexts, "item_id, text")) if contexts else {}
+        return {
+            item: Item(Unit(unit), text, sentences.get(context), None if start is None else Span(start, end), item)
+            for item, unit, text, context, start, end in rows
+        }
+
+    def _rows_of(self, ids: Collection[int], columns: str) -> list[tuple[Any, ...]]:
+        listed = ", ".join(str(int(one)) for one in ids) or "NULL"  # as a list in the SQL, statistics spare row groups
+        sql = f"SELECT {columns} FROM {FILES} WHERE item_id IN ({listed})"
+        return self.reader.rows(sql, self._item_ranges.files_of([*ids]))
 
     def _lost_text(self, item: int) -> DamagedError:
         return DamagedError(
@@ -190,12 +220,11 @@ class Catalog:
 
     def vectors_of(self, space: str, layers: Iterable[Layer], item: int) -> dict[int, NDArray[np.float32]]:
         """Return the stored vectors of one item: layer id → float32 of shape (dim,). An item without any gives none."""
-        rows = self.reader.rows(
-            f"SELECT layer, vector FROM {FILES} WHERE item_id = $item AND list_contains($layers, layer)",
-            self._shard_files(space),
-            layers=[layer.id for layer in layers],
-            item=item,
-        )
+        listed = (
+            ", ".join(str(layer.id) for layer in layers) or "NULL"
+        )  # in the SQL, so that statistics spare row groups
+        sql = f"SELECT layer, vector FROM {FILES} WHERE item_id = {int(item)} AND layer IN ({listed})"
+        rows = self.reader.rows(sql, self._shard_ranges[space].files_of([item]))
         return {layer: np.asarray(vector, dtype=np.float32) for layer, vector in rows}
 
     def skipped(self) -> list[tuple[Any, ...]]:

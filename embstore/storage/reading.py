@@ -68,7 +68,7 @@ class Reader:
         said = duck.first_line(error)
         named = next((file for file in files if str(file) in said), None) or self._unreadable(files)
         mend = MEND_TABLE if named in self._tables else MEND
-        return DamagedError(f"{named or self._root} is damaged: {said} Run: embstore verify. {mend}")
+        return DamagedError(f"{named or self._root} is damaged: {said.rstrip('.')}. Run: embstore verify. {mend}")
 
     def _unreadable(self, files: Sequence[Path]) -> Path | None:
         for file in files:

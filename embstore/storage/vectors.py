@@ -83,6 +83,10 @@ class LayerVectors:
             if len(ids):
                 yield ids, block
 
+    def count(self) -> int:
+        """Return how many vectors the layer has, from the footers alone."""
+        return sum(file.metadata.row_group(group).num_rows for _, file, group in self._groups())
+
     def ids(self) -> Ids:
         """Return the ids of these items, ascending, without reading their vectors."""
         parts = [np.empty(0, np.int64)]

@@ -87,7 +87,7 @@ def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
 
 def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
     """Yield what is wrong with the tables of datasets, and with merged summaries."""
-    for path in sorted([*paths.datasets.glob("*.parquet"), *paths.merged("_").parent.glob("*.parquet")]):
+    for path in sorted([*paths.datasets.glob("*.parquet"), *(paths.root / "merged").glob("*.parquet")]):
         if not checksum.is_sound(path.read_bytes()):
             yield Problem(path, checksum.ALTERED)
 

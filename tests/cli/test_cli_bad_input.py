@@ -56,6 +56,10 @@ OF_A_STORE = {
     "no text": (["neighbours"], ["text"]),
     "brackets": (["neighbours", "--text", "the bank"], ["brackets", "the [bank] of the river"]),
     "k": (["neighbours", "dog", "-k", "0"], ["k", "at least 1", "0"]),
+    "format": (
+        ["query", "norms", "--format", "jsno"],
+        ["unknown format 'jsno'", "Did you mean 'json' or 'jsonl'?", "Known: table, json"],
+    ),
     "sample": (["query", "norms", "--sample", "0"], ["sample", "at least 1", "0"]),
     "variant": (
         ["query", "anisotropy", "--variant", "centerd"],
@@ -107,7 +111,8 @@ OF_A_CALL = {
         ["no pooling 'projection'", "'tiny' has no text projection", "Known for sentences: last, first, mean"],
     ),
     "layer": (["words:9", "--layers", "3"], ["unknown layer '3'", "Known: 0, 1, 2, raw"]),
-    "device": (["words:9", "--device", "gpu"], ["'gpu'", "--device cpu"]),
+    "device": (["words:9", "--device", "gpu"], ["'gpu'", ". Use --device cpu"]),
+    "device of no backend": (["words:9", "--device", "fpga"], ["the device 'fpga' cannot", "d. Use --device cpu"]),
 }  # fmt: skip
 
 

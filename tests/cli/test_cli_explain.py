@@ -54,7 +54,8 @@ def test_explain_writes_to_a_file(cli, tmp_path: Path) -> None:
     assert (tmp_path / "norms.txt").read_text("utf-8") == f"{Store.explain('norms')}\n"
     result = cli("query", "norms", "--explain", "-o", "no/folder.txt")
     assert result.exit_code == 2
-    assert result.stderr == "embstore: no/folder.txt cannot be written: No such file or directory.\n"
+    said = "embstore: no/folder.txt cannot be written: No such file or directory. Name another file with --output.\n"
+    assert result.stderr == said
 
 
 @pytest.mark.parametrize("form", ["csv", "markdown", "parquet"])

@@ -15,6 +15,7 @@ COMMANDS = [
     *(("query", metric) for metric in METRICS),
     ("neighbours",),
     ("neighbors",),
+    ("index",),
     ("info",),
     ("verify",),
     ("repair",),
@@ -35,7 +36,7 @@ def test_help_fits_80_columns_and_shows_no_python_types(cli, command: tuple[str,
 
 def test_commands_come_in_the_order_of_use(cli) -> None:
     listed = re.findall(r"^  (\w+)  ", cli("--help").stdout.partition("Commands:")[2], re.MULTILINE)
-    order = ["build", "query", "neighbours", "info", "verify", "repair", "compact", "merge", "remove"]
+    order = ["build", "query", "neighbours", "index", "info", "verify", "repair", "compact", "merge", "remove"]
     assert [name for name in listed if name in order] == order
 
 
@@ -64,7 +65,7 @@ def test_the_help_of_a_metric_is_made_from_its_declaration(cli, metric: str) -> 
 def test_build_help_shows_the_choices(cli) -> None:
     shown = cli("build", "--help").stdout
     for choices in ("word|sentence|occurrence", "last|first|mean|bos|eos|projection", "float32|float16",
-                    "flat|none", "skip|truncate|error"):  # fmt: skip
+                    "auto|flat|hnsw|ivf|none", "skip|truncate|error"):  # fmt: skip
         assert choices in shown
 
 

@@ -88,14 +88,40 @@ def test_the_columns_of_a_space_stay_together_on_a_terminal() -> None:
     values = ("mean", "std", "min", "max")
     rows = [{"layer": 0, "space": space, **dict.fromkeys(values, 0.5)} for space in ("one", "two", "three")]
     table = Table(("layer", "space", *values), tuple(rows), pivot=Pivot(("layer",), ("space",), values))
-    blocks = [block.splitlines()[0].split() for block in _text(table, Format.TABLE, 80).split("\n\n")]
-    assert [[name for name in block if name in ("one", "two", "three")] for block in blocks] == [
-        ["one"] * 4 + ["two"] * 4,
-        ["three"] * 4,
-    ]
+    assert _text(table, Format.TABLE, 200).split("\n")[0].split()[1:4] == ["one", "mean", "one"]
+    blocks = [block.splitlines() for block in _text(table, Format.TABLE, 80).split("\n\n")]
+    assert [block[0].split() for block in blocks] == [["one", "two"], ["three"]]
+    assert [block[1].split() for block in blocks] == [["layer", *values * 2], ["layer", *values]]
+    assert blocks[0][0].index("two") == blocks[0][1].index("mean", blocks[0][1].index("max"))
     narrow = _text(table, Format.TABLE, 24)
     assert max(map(len, narrow.splitlines())) <= 24
     assert narrow.split().count("0.5000") == 12
+    assert [block.splitlines()[0].strip() for block in narrow.split("\n\n")] == [
+        space for space in ("one", "two", "three") for _ in range(2)
+    ]
+
+
+def test_a_space_too_wide_for_a_terminal_does_not_break_the_others() -> None:
+    values = {"x": 0.5, "y": "w" * 30, "z": 1}
+    rows = [{"layer": 0, "space": space, "a": value, "b": 0.5} for space, value in values.items()]
+    table = Table(("layer", "space", "a", "b"), tuple(rows), pivot=Pivot(("layer",), ("space",), ("a", "b")))
+    blocks = [block.splitlines()[:2] for block in _text(table, Format.TABLE, 40).split("\n\n")]
+    assert [[line.split() for line in block] for block in blocks] == [
+        [["x"], ["layer", "a", "b"]],
+        [["y"], ["layer", "a"]],
+        [["y"], ["layer", "b"]],
+        [["z"], ["layer", "a", "b"]],
+    ]
+
+
+def test_a_name_longer_than_its_columns_widens_them() -> None:
+    rows = [{"layer": 0, "space": space * 20, "a": 1, "b": 2} for space in "pq"]
+    table = Table(("layer", "space", "a", "b"), tuple(rows), pivot=Pivot(("layer",), ("space",), ("a", "b")))
+    assert _text(table, Format.TABLE, 49).splitlines() == [
+        "       pppppppppppppppppppp  qqqqqqqqqqqqqqqqqqqq",
+        "layer  a  b                  a  b",
+        "0      1  2                  1  2",
+    ]
 
 
 def test_layers_go_down_and_spaces_across(cli, made: Synthetic) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from synthetic import Synthetic
 
+from embstore import Store
+
 CALLS = [
     ["--help"],
     ["query", "--help"],
@@ -39,6 +41,17 @@ def test_a_pipe_that_closes_is_no_error(made: Synthetic, tmp_path: Path, call: l
     assert "Exception" not in done.stderr
 
 
+def test_a_build_goes_on_where_nobody_reads_what_it_says(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("fox\ndog\nsea\n", "utf-8")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "embstore_cli", "build", "words.txt", "--model", str(checkpoint)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=writing, text=True, cwd=tmp_path)
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert Store(tmp_path / "store").info()["items"] == [3]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("form", ["table", "parquet"])
 def test_an_output_that_is_full_is_named(process, made: Synthetic, form: str) -> None:
@@ -50,7 +63,7 @@ def test_an_output_that_is_full_is_named(process, made: Synthetic, form: str) ->
     assert "Traceback" not in done.stderr
     to_file = process(*call, "--output", "no/such/folder")
     assert to_file.returncode == 2
-    assert "no/such/folder cannot be written: No such file or directory." in to_file.stderr
+    assert "no/such/folder cannot be written: No such file or directory. Name another" in to_file.stderr
 
 
 def test_errors_go_to_standard_error_alone(process) -> None:

@@ -58,7 +58,7 @@ def test_the_result_for_the_eye(cli, paper: Path, checkpoint: Path):
     blocks = [block.splitlines() for block in result.stdout.split("\n\n")]
     assert [block[0] for block in blocks] == [
         "cosine: mean pairwise cosine; beside what is published", "cosine: mean pairwise cosine; nothing published",
-        "not measured",
+        "not measured: it cannot be",
     ]  # fmt: skip
     assert [line.split()[:5] for line in blocks[0][1:]] == [
         ["model", "variant", "layer", "published", "measured"], ["tiny", "last", "token", "1", "0.5000"],
@@ -66,7 +66,7 @@ def test_the_result_for_the_eye(cli, paper: Path, checkpoint: Path):
     ]  # fmt: skip
     assert [line.split()[-1] for line in blocks[0][1:]] == ["verdict", "hit", "miss"]
     assert [line.split()[0] for line in blocks[1][1:]] == ["layer", "0", "2"]
-    assert "it cannot be" in blocks[2][2]
+    assert blocks[2][2].split() == ["tiny", "gone", "1"]
     assert "beside published numbers: 1 hit, 1 missed, 1 not measured; 2 measured" in result.stderr
 
 
@@ -151,9 +151,12 @@ def test_what_is_compared_fits_80_columns():
 
 def test_what_is_not_measured_is_counted_by_figure_and_reason():
     lacking = {"verdict": "not measured", "reason": "why", "relation": "=", "published": 1.0, "variant": None}
-    [(head, counted)] = laid_out(row(**lacking), row(layers="3", **lacking), row(model="clip", **lacking))
-    assert head == "not measured"
+    other = lacking | {"reason": "why else"}
+    (head, counted), (second, rest) = laid_out(
+        row(**lacking), row(**other), row(layers="3", **lacking), row(model="clip", **lacking)
+    )
+    assert (head, second) == ("not measured: why", "not measured: why else")
     assert counted.to_pylist() == [
-        {"model": "gpt2", "figure": "f", "published": 2, "reason": "why"},
-        {"model": "clip", "figure": "f", "published": 1, "reason": "why"},
-    ]
+        {"model": "gpt2", "figure": "f", "published": 2}, {"model": "clip", "figure": "f", "published": 1},
+    ]  # fmt: skip
+    assert rest.to_pylist() == [{"model": "gpt2", "figure": "f", "published": 1}]

@@ -101,6 +101,22 @@ def test_the_contributions_of_all_dimensions_add_up_to_the_anisotropy(x: np.ndar
         assert sum(found["shares"]) == pytest.approx(1, abs=1e-6 / abs(found["anisotropy"]))
 
 
+def test_contributions_follow_the_dimensions_and_not_the_lengths() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30, 6)) + np.arange(6)
+    before = rogue_dims(Arrays(x), k=6)
+    scaled = rogue_dims(Arrays(rng.permutation(x * rng.uniform(0.1, 10, (30, 1)))), k=6)
+    assert scaled["dims"] == before["dims"]
+    assert scaled["contributions"] == pytest.approx(before["contributions"], abs=1e-12)
+    order = rng.permutation(6)
+    moved = rogue_dims(Arrays(x[:, order]), k=6)
+    assert order[moved["dims"]].tolist() == before["dims"]
+    assert moved["contributions"] == pytest.approx(before["contributions"], abs=1e-12)
+    rotated = rogue_dims(Arrays(x @ ortho_group.rvs(6, random_state=0)), k=6)
+    assert sum(rotated["contributions"]) == pytest.approx(sum(before["contributions"]), abs=1e-12)
+    assert rotated["contributions"] != pytest.approx(before["contributions"], abs=1e-2)
+
+
 @given(clouds(), st.integers(1, 60))
 def test_a_contribution_is_the_mean_product_over_all_pairs(x: np.ndarray, k: int) -> None:
     units = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)

@@ -11,7 +11,6 @@ from metric_data import Arrays
 from scipy.stats import ortho_group, skew
 from synthetic import Synthetic
 
-from embstore.metrics import NotComputable
 from embstore.metrics.hubness import hubness
 
 Make = Callable[..., Synthetic]
@@ -133,8 +132,10 @@ def test_all_others_as_neighbours_have_no_skewness(k: int) -> None:
 
 @pytest.mark.parametrize("x", [np.zeros((0, 3)), np.ones((1, 3)), np.zeros((4, 3)), np.diag([1.0, 0, 0])])
 def test_fewer_than_two_directions_have_no_neighbours(x: np.ndarray) -> None:
-    with pytest.raises(NotComputable, match="fewer than two non-zero vectors"):
-        hubness(Arrays(x))
+    found = hubness(Arrays(x))
+    assert found["reason"] == "fewer than two non-zero vectors"
+    assert (found["n"], found["n_zero"]) == (n_used := int(x.any(axis=1).sum()), len(x) - n_used)
+    assert found["skewness"] is None
 
 
 def test_zero_vectors_are_left_out_of_the_cosine_and_counted() -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from metric_data import Arrays
+from scipy.stats import ortho_group
 
 from embstore.metrics.norms import norms
 
@@ -39,6 +40,24 @@ def test_norms_are_numpys(x: np.ndarray, data: st.DataObject) -> None:
 def test_all_components_are_the_whole_norm() -> None:
     found = norms(Arrays(np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)), top=6)
     assert (found["top_share"], found["top_share_abs"]) == pytest.approx((1, 1), abs=1e-12)
+
+
+def test_a_rotation_changes_the_shares_alone_and_a_scale_the_norms_alone() -> None:
+    x = np.random.default_rng(1).normal(size=(40, 6)) + np.arange(6)
+    before = norms(Arrays(x), top=2)
+    rotated = norms(Arrays(x @ ortho_group.rvs(6, random_state=0)), top=2)
+    for name in ("mean", "std", "min", "max"):
+        assert rotated[name] == pytest.approx(before[name], rel=1e-9)
+    assert rotated["top_share"] != pytest.approx(before["top_share"], abs=1e-3)
+    assert rotated["top_share_abs"] != pytest.approx(before["top_share_abs"], abs=1e-3)
+    scaled = norms(Arrays(x[::-1] * 3), top=2)
+    for name in ("mean", "std", "min", "max"):
+        assert scaled[name] == pytest.approx(3 * before[name], rel=1e-9)
+    for name in ("top_share", "top_share_abs"):
+        assert scaled[name] == pytest.approx(before[name], abs=1e-12)
+    mirrored = norms(Arrays(-x), top=2)
+    assert mirrored["top_share_abs"] == pytest.approx(before["top_share_abs"], abs=1e-12)
+    assert mirrored["top_share"] < before["top_share"]
 
 
 def test_the_spread_of_norms_survives_a_large_mean() -> None:

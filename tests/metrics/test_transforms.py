@@ -216,7 +216,7 @@ def test_dimensions_and_directions_without_variance_become_zero_and_are_noted() 
     assert_same(affine(x), plain(x, "standardize"))
     assert not affine(x)[:, 2].any()
     affine = fit(data, parse_transforms(["abtt:1", "whiten"]))
-    assert affine.notes == ("whiten: 2 of 6 directions have no variance; become 0",)
+    assert affine.notes == ("whiten: 2 of 6 directions have no variance and become 0",)
     eigenvalues = np.linalg.eigvalsh(np.cov(affine(x).T))
     assert eigenvalues == pytest.approx([0, 0, 1, 1, 1, 1], abs=1e-10)
 
@@ -295,4 +295,4 @@ def test_a_layer_that_cannot_be_transformed_says_why_in_its_row(tmp_path: object
     assert (first["isoscore"], first["reason"]) == (None, "abtt:1 removes everything: the centred vectors have rank 1")
     assert (second["isoscore"] > 0, second["reason"]) == (True, None)
     found = made.store.query("norms", transforms="whiten", top=1)
-    assert found.notes[0] == "toy.word.last layer 0: whiten: 3 of 4 directions have no variance; become 0."
+    assert found.notes[0] == "toy.word.last layer 0: whiten: 3 of 4 directions have no variance and become 0."

@@ -166,13 +166,17 @@ def test_what_commands_print_keeps_its_schema(make_store):
     write_skipped(made.paths, [SkippedText("x", "skipped", "no tokens", made.space, 5, "a.txt:1")])
     at = ("--store", str(made.root))
     for name, arguments in {
-        "neighbours": ("neighbours", "--text", "the [bank] of the river"),
+        "neighbours": ("neighbours", "--text", "the [bank] of the river", "--where", "item_id >= 0"),
+        "index": ("index", "--kind", "hnsw", "--layer", "1,2"),
         "info": ("info",),
         "skipped": ("info", "--skipped"),
     }.items():
         rows = printed(*arguments, *at)
         assert rows
         schema(name).validate(rows)
+    for card in made.paths.indexes(made.space).glob("*.json"):
+        schema("index-card").validate(read(card))
+    schema("index").validate(printed("index", "--kind", "none", *at))
     assert printed("verify", *at) == []
     schema("verify").validate([{"file": "a", "problem": "b"}])
 

@@ -1,0 +1,56 @@
+"""Cosine indexes: FAISS over the unit vectors of one layer of a space, keyed by item id.
+
+An index lives beside its card, which says which shards it covers. One that does not cover all of them is behind, and
+is never searched as if it were whole: the caller scans the vectors instead, with :func:`search_exact`.
+
+    card.py         what an index covers, how it was made, and its measured recall
+    policy.py       which index a layer gets, by size and memory
+    building.py     make one, or add to one
+    tuning.py       the least effort that finds enough of the exact answer
+    searching.py    open and search
+    faiss_index.py  FAISS itself
+"""
+
+from embstore.index.building import Wanted, extend_index, remove_indexes, write_index
+from embstore.index.card import IndexCard, shown_parameters
+from embstore.index.policy import (
+    AUTO,
+    KINDS,
+    Design,
+    check_kind,
+    choose,
+    has_outgrown,
+    memory_of,
+    parse_memory,
+    shown_memory,
+)
+from embstore.index.searching import Index, disagreeing, is_few, open_index, search, search_exact, stored_ids
+from embstore.index.tuning import WANTED_RECALL
+from embstore.index.vectors import unit_vectors
+
+__all__ = [
+    "AUTO",
+    "KINDS",
+    "WANTED_RECALL",
+    "Design",
+    "Index",
+    "IndexCard",
+    "Wanted",
+    "check_kind",
+    "choose",
+    "disagreeing",
+    "extend_index",
+    "has_outgrown",
+    "is_few",
+    "memory_of",
+    "open_index",
+    "parse_memory",
+    "remove_indexes",
+    "search",
+    "search_exact",
+    "shown_memory",
+    "shown_parameters",
+    "stored_ids",
+    "unit_vectors",
+    "write_index",
+]

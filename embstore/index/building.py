@@ -1,0 +1,194 @@
+"""Make an index from blocks of vectors, or add to one, and store it with its card.
+
+Vectors stream: what is held in memory is the index itself, a sample, and a batch. The old card is removed before the
+index is replaced: a crash in between leaves an index without a card, which is not searched.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from embstore import atomic
+from embstore.errors import DamagedError
+from embstore.index import faiss_index
+from embstore.index.card import ANEW, IndexCard
+from embstore.index.policy import Design
+from embstore.index.searching import Index
+from embstore.index.tuning import WANTED_RECALL, answer_exactly, n_queries, tune
+from embstore.index.vectors import Blocks, Gather, batches, sample
+
+if TYPE_CHECKING:
+    import faiss
+
+FLAT = Design("flat")
+_BATCH_BYTES = 32 << 20
+_TOLD_ADDING = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an index is to be.
+
+    Attributes:
+        design: how it is made.
+        asked: the kind that was asked for, ``auto`` or that of the design.
+        recall: what its effort is tuned to reach.
+        n: how many vectors there are, for the progress that is told.
+        told: called with the share of the work that is done.
+    """
+
+    design: Design = FLAT
+    asked: str = "flat"
+    recall: float = WANTED_RECALL
+    n: int = 0
+    told: Callable[[float], None] = lambda _: None
+
+
+def write_index(
+    path: Path,
+    blocks: Blocks,
+    *,
+    space: str,
+    layer: int,
+    dim: int,
+    shards: Iterable[str],
+    wanted: Wanted | None = None,
+    gather: Gather | None = None,
+) -> IndexCard:
+    """Build a cosine index from blocks of vectors and store it with its card.
+
+    Args:
+        path: where the index goes; its card goes beside it.
+        blocks: item ids (n,) and vectors (n, dim), block by block; gone through several times, and once for a flat
+            index.
+        space: the space's name, for the card.
+        layer: the layer's number, for the card.
+        dim: components of a vector.
+        shards: the shards that the blocks come from.
+        wanted: what the index is to be; by default flat.
+        gather: gives vectors by id, which an index of the kind ``ivf`` needs.
+    """
+    wanted = wanted or Wanted()
+    began = time.perf_counter()
+    design = wanted.design
+    trained_on = np.empty((0, dim), np.float32)
+    if design.kind == "ivf":
+        _, trained_on = sample(blocks, design.parameters["n_trained"], dim)
+        if len(trained_on) < design.parameters["n_lists"]:  # most are zero vectors
+            trained_on = trained_on if len(trained_on) else np.full((1, dim), dim**-0.5, np.float32)
+            design = Design("ivf", {"n_lists": len(trained_on), "n_trained": len(trained_on)})
+    index = faiss_index.make(design, dim, trained_on)
+    n_zero = _add(index, blocks, dim, wanted)
+    card = IndexCard(
+        space=space, layer=layer, kind=design.kind, metric="cosine", n=index.ntotal, n_zero=n_zero, dim=dim,
+        shards=tuple(sorted(shards)), sha256="", faiss="", created="", asked=wanted.asked,
+        parameters=design.parameters,
+    )  # fmt: skip
+    return _store(path, index, _tuned(index, card, blocks, wanted, gather), began)
+
+
+def extend_index(
+    path: Path,
+    card: IndexCard,
+    new: Blocks,
+    blocks: Blocks,
+    *,
+    shards: Iterable[str],
+    wanted: Wanted | None = None,
+    gather: Gather | None = None,
+) -> IndexCard:
+    """Add blocks of vectors to an index, and tune it anew.
+
+    Args:
+        path: the index.
+        card: of it.
+        new: the blocks that it lacks.
+        blocks: all blocks, the new ones included.
+        shards: the shards that all blocks come from.
+        wanted: what the index is to be; its design is the card's.
+        gather: gives vectors by id (``ivf``).
+
+    Raises:
+        DamagedError: the index cannot be added to.
+    """
+    wanted = wanted or Wanted(asked=card.asked)
+    began = time.perf_counter()
+    if sha256_of(path) != card.sha256:
+        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in its card. {ANEW}")
+    index = faiss_index.load(path, card, mapped=False)
+    if card.kind == "hnsw":
+        faiss_index.prepare(faiss_index.inner_of(index), card.parameters)
+    n_zero = card.n_zero + _add(index, new, card.dim, wanted)
+    grown = replace(card, n=index.ntotal, n_zero=n_zero, shards=tuple(sorted(shards)), asked=wanted.asked)
+    return _store(path, index, _tuned(index, grown, blocks, wanted, gather), began)
+
+
+def _add(index: "faiss.IndexIDMap", blocks: Blocks, dim: int, wanted: Wanted) -> int:
+    """Add vectors to an index, and return how many were left out."""
+    n_zero = 0
+    for ids, units, n_left_out in batches(blocks, _rows(dim)):
+        index.add_with_ids(units, ids)
+        n_zero += n_left_out
+        wanted.told(_TOLD_ADDING * index.ntotal / max(wanted.n, index.ntotal))
+    return n_zero
+
+
+def _tuned(
+    index: "faiss.IndexIDMap", card: IndexCard, blocks: Blocks, wanted: Wanted, gather: Gather | None
+) -> IndexCard:
+    """Return the card with the effort that is needed, and the recall that it has."""
+    if card.is_exact:
+        return card
+    searched = Index(index, card.kind, card.dim, {})
+    ids, units = sample(blocks, n_queries(card.kind, card.n, card.dim), card.dim)
+    fit = searched.can_hold_out(ids)
+    held = answer_exactly(ids[fit], units[fit], blocks, _rows(card.dim))
+    recall = tune(searched, held, wanted.recall, gather)
+    wanted.told(1.0)
+    return replace(card, effort=searched.effort, recall=recall, wanted_recall=wanted.recall, n_queries=len(held.ids))
+
+
+def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, began: float) -> IndexCard:
+    import faiss
+
+    with atomic.temporary(path.parent) as temp:
+        faiss_index.save(index, temp)
+        stored = replace(
+            card, sha256=sha256_of(temp), faiss=faiss.__version__,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            build_seconds=round(time.perf_counter() - began, 3),
+        )  # fmt: skip
+        _publish(temp, path, stored)
+    return stored
+
+
+def _publish(temp: Path, path: Path, card: IndexCard) -> None:
+    path.with_suffix(".json").unlink(missing_ok=True)
+    try:
+        atomic.publish(temp, path)
+        card.write(path)
+    except BaseException:
+        path.unlink(missing_ok=True)  # without its card it would look like damage
+        raise
+
+
+def remove_indexes(folder: Path) -> None:
+    """Remove all indexes of a space."""
+    for path in [*folder.glob("layer=*.json"), *folder.glob("layer=*.faiss")]:
+        path.unlink()
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _rows(dim: int) -> int:
+    return max(256, _BATCH_BYTES // (4 * dim))

@@ -1,0 +1,120 @@
+"""The card of an index: what it covers, how it was made, and how well it finds what an exact scan finds."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from embstore import atomic
+from embstore.errors import DamagedError
+
+INDEX_FORMAT = 2
+ANEW = "Delete it, and an exact scan answers; embstore index makes it anew."
+
+# What format 1 knew: flat indexes, whose other fields are the defaults.
+_FIRST = ("space", "layer", "kind", "metric", "n", "n_zero", "dim", "shards", "sha256", "faiss", "created")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexCard:
+    """What an index covers and how it was made.
+
+    Attributes:
+        space: the space's name.
+        layer: the layer's number.
+        kind: ``flat`` (exact), ``hnsw`` (a graph over the vectors) or ``ivf`` (lists of codes by nearest centre).
+        metric: ``cosine``: inner products of unit vectors.
+        n: the number of vectors in it.
+        n_zero: the number of zero vectors, which have no direction and are left out.
+        dim: components of a vector.
+        shards: the names of the shards that it covers.
+        sha256: of the index file.
+        faiss: the version that wrote it.
+        created: when, in UTC (ISO 8601).
+        asked: the kind that was asked for: ``auto``, or the kind itself.
+        parameters: how it was made: of ``hnsw`` ``m`` and ``ef_construction``, of ``ivf`` ``n_lists`` and
+            ``n_trained``.
+        effort: what a search spends: of ``hnsw`` ``ef_search``, of ``ivf`` ``n_probe`` and ``n_exact``, the candidates
+            whose cosines are computed from the vectors; as tuned for 10 neighbours.
+        recall: how much of the exact answer it finds at that effort, recall@10 in [0, 1] (:mod:`.tuning`).
+        wanted_recall: what the effort was tuned to reach.
+        n_queries: how many queries the recall is the mean of; 0 for a flat index, which is exact.
+        build_seconds: how long the making, or the last adding, took.
+    """
+
+    space: str
+    layer: int
+    kind: str
+    metric: str
+    n: int
+    n_zero: int
+    dim: int
+    shards: tuple[str, ...]
+    sha256: str
+    faiss: str
+    created: str
+    asked: str = "auto"
+    parameters: dict[str, int] = field(default_factory=dict)
+    effort: dict[str, int] = field(default_factory=dict)
+    recall: float = 1.0
+    wanted_recall: float = 1.0
+    n_queries: int = 0
+    build_seconds: float | None = None
+
+    @property
+    def missed(self) -> bool:
+        """Whether it finds less of the exact answer than was wanted."""
+        return not self.is_exact and self.recall < self.wanted_recall
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether it gives the exact answer."""
+        return self.kind == "flat"
+
+    def covers(self, shards: Iterable[str]) -> bool:
+        """Return whether the index was built from exactly these shards."""
+        listed = tuple(shards)
+        return self.shards == listed or set(self.shards) == set(listed)
+
+    def write(self, index: Path) -> None:
+        """Store the card of the index at that path."""
+        atomic.write_document(index.with_suffix(".json"), {"format": INDEX_FORMAT, **asdict(self)})
+
+    @classmethod
+    def read(cls, index: Path) -> Self | None:
+        """Return the card of the index at that path, or None if there is no index.
+
+        Raises:
+            DamagedError: it was altered, or a later version wrote it.
+        """
+        path = index.with_suffix(".json")
+        if not index.is_file():
+            return None
+        try:
+            document = atomic.read_document(path, ANEW)
+        except FileNotFoundError:
+            return None
+        return cls._of(document, path)
+
+    @classmethod
+    def _of(cls, document: dict[str, Any], path: Path) -> Self:
+        written = document.get("format", 1)
+        if not isinstance(written, int) or written > INDEX_FORMAT:
+            raise DamagedError(f"{path} has format {written}, and this embstore reads up to {INDEX_FORMAT}. {ANEW}")
+        names = _FIRST if written == 1 else tuple(member.name for member in fields(cls))
+        try:
+            values = {name: document[name] for name in names}
+        except KeyError as error:
+            raise DamagedError(f"{path} is not an index card: it lacks {error}. {ANEW}") from error
+        return cls(**{**values, "shards": tuple(values["shards"])})
+
+
+def shown_parameters(cards: Iterable[IndexCard]) -> str:
+    """Return how some indexes were made and are searched, for the eye: ``m 32, ef_search 40-65``."""
+    values: dict[str, set[int]] = {}
+    for card in cards:
+        for name, value in (card.parameters | card.effort).items():
+            values.setdefault(name, set()).add(value)
+    return ", ".join(
+        f"{name} {min(found)}" + (f"-{max(found)}" if len(found) > 1 else "") for name, found in values.items()
+    )

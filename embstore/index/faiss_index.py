@@ -1,0 +1,196 @@
+"""FAISS behind three kinds of index: made, filled, opened and searched, by position.
+
+Vectors are unit vectors and products of them cosines. What compresses the vectors finds candidates only: their cosines
+are computed by :class:`.searching.Index`.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.errors import DamagedError
+from embstore.index.card import ANEW, IndexCard
+from embstore.index.policy import Design
+from embstore.index.vectors import Ids, Units
+
+if TYPE_CHECKING:
+    import faiss
+
+_TYPES = {"flat": "IndexFlatIP", "hnsw": "IndexHNSWFlat", "ivf": "IndexIVFScalarQuantizer"}
+
+
+def make(design: Design, dim: int, trained_on: Units) -> "faiss.IndexIDMap":
+    """Return an empty index.
+
+    Args:
+        design: of it.
+        dim: components of a vector.
+        trained_on: unit vectors (n, dim) on which ``ivf`` is trained.
+    """
+    import faiss
+
+    if design.kind == "flat":
+        return faiss.IndexIDMap(faiss.IndexFlatIP(dim))
+    if design.kind == "hnsw":
+        graph = faiss.IndexHNSWFlat(dim, design.parameters["m"], faiss.METRIC_INNER_PRODUCT)
+        prepare(graph, design.parameters)
+        return faiss.IndexIDMap(graph)
+    centres = faiss.IndexFlatIP(dim)
+    lists = faiss.IndexIVFScalarQuantizer(
+        centres, dim, design.parameters["n_lists"], faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+    )
+    lists.cp.spherical = True
+    lists.cp.min_points_per_centroid, lists.cp.max_points_per_centroid = 1, len(trained_on)  # else FAISS warns
+    lists.train(trained_on)
+    return faiss.IndexIDMap(lists)
+
+
+def prepare(graph: Any, parameters: dict[str, int]) -> None:
+    """Set how vectors are added to a graph, which its file does not say."""
+    graph.hnsw.efConstruction = parameters["ef_construction"]
+    graph.keep_max_size_level0 = True
+
+
+def save(index: "faiss.IndexIDMap", path: Path) -> None:
+    """Write an index to a file."""
+    import faiss
+
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:
+        # FAISS raises RuntimeError for a failed write; only the number in its text tells a full disk from the rest.
+        raise OSError(_errno_in(str(error)), str(error).split(": ")[-1]) from error
+
+
+def load(path: Path, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDMap":
+    """Return the index in a file.
+
+    Args:
+        path: the file.
+        card: of the index.
+        mapped: memory-mapped: what is not searched is not read. False reads all, to add to it.
+
+    Raises:
+        DamagedError: FAISS cannot read it, or it is not what its card says.
+    """
+    import faiss
+
+    try:
+        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
+    except (RuntimeError, MemoryError) as error:
+        raise _damage(path, str(error).splitlines()[0][:200]) from error
+    if type(index) is not faiss.IndexIDMap:
+        raise _damage(path, "it does not say which items it holds")
+    inner = inner_of(index)
+    if type(inner).__name__ != _TYPES.get(card.kind):
+        raise _damage(path, f"it is no index of the kind {card.kind!r}")
+    if (index.d, inner.d, index.ntotal, inner.ntotal, index.id_map.size()) != (card.dim,) * 2 + (card.n,) * 3:
+        raise _damage(path, "it is not of the size that its card says")
+    if card.kind != "ivf":
+        _check_vectors(path, inner if card.kind == "flat" else inner_storage(inner), card)
+    return index
+
+
+def inner_of(index: "faiss.IndexIDMap") -> Any:
+    """Return the index that knows positions, not ids."""
+    import faiss
+
+    return faiss.downcast_index(index.index)
+
+
+def inner_storage(graph: Any) -> Any:
+    """Return the flat index of the vectors that a graph links."""
+    import faiss
+
+    return faiss.downcast_index(graph.storage)
+
+
+def find(
+    inner: Any, kind: str, units: Units, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None = None
+) -> tuple[Ids, Units]:
+    """Search by position.
+
+    Args:
+        inner: the index.
+        kind: of it.
+        units: unit vectors (n, dim).
+        k: how many.
+        effort: what to spend: see :class:`.card.IndexCard`.
+        members: which positions may be found (n_total,); None for all.
+
+    Returns:
+        Positions and products, each (n, k), best first; position -1 where fewer were found.
+    """
+    parameters = None if members is None and kind == "flat" else _parameters(kind, k, effort, members)
+    products, positions = inner.search(units, k, params=parameters)
+    return positions, products
+
+
+@contextmanager
+def without_links(inner: Any, positions: Ids) -> Iterator[None]:
+    """Take the ground-level links from some vectors of a graph, as if they were not in it; afterwards they have them.
+
+    Args:
+        inner: the index, in memory.
+        positions: of vectors that are on the ground level alone (:func:`on_ground`).
+    """
+    import faiss
+
+    graph = inner.hnsw
+    links = faiss.rev_swig_ptr(graph.neighbors.data(), graph.neighbors.size())
+    offsets = faiss.rev_swig_ptr(graph.offsets.data(), graph.offsets.size())
+    places = [slice(int(offsets[position]), int(offsets[position + 1])) for position in positions]
+    kept = [links[place].copy() for place in places]
+    for place in places:
+        links[place] = -1
+    try:
+        yield
+    finally:
+        for place, own in zip(places, kept, strict=True):
+            links[place] = own
+
+
+def on_ground(inner: Any) -> NDArray[np.bool_]:
+    """Return which vectors (n,) of a graph are on its ground level alone: most of them, drawn at random.
+
+    The one at which every search begins is not counted among them.
+    """
+    import faiss
+
+    levels = faiss.rev_swig_ptr(inner.hnsw.levels.data(), inner.hnsw.levels.size())
+    alone: NDArray[np.bool_] = levels == 1
+    alone[inner.hnsw.entry_point] = False
+    return alone
+
+
+def _parameters(kind: str, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None) -> Any:
+    import faiss as untyped  # its stubs lack what its Python layer adds
+
+    faiss: Any = untyped
+    selected = {}
+    if members is not None:
+        selected["sel"] = faiss.IDSelectorBitmap(np.packbits(members, bitorder="little"))
+    if kind == "hnsw":
+        return faiss.SearchParametersHNSW(efSearch=max(k, effort["ef_search"]), **selected)
+    if kind == "ivf":
+        return faiss.SearchParametersIVF(nprobe=effort["n_probe"], **selected)
+    return faiss.SearchParameters(**selected)
+
+
+def _check_vectors(path: Path, flat: Any, card: IndexCard) -> None:
+    if flat.ntotal != card.n or flat.d != card.dim or flat.codes.size() != 4 * card.n * card.dim:
+        raise _damage(path, "it is not of the size that its card says")
+
+
+def _damage(path: Path, what: str) -> DamagedError:
+    return DamagedError(f"{path} is damaged: {what}. {ANEW}")
+
+
+def _errno_in(text: str) -> int:
+    import errno
+
+    return errno.ENOSPC if "No space" in text or "write error" in text else errno.EIO

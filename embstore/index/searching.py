@@ -1,0 +1,331 @@
+"""Search an index, or the vectors themselves: ids and cosines, best first, ties by ascending id."""
+
+import math
+import os
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.errors import DamagedError
+from embstore.index import faiss_index
+from embstore.index.card import IndexCard
+from embstore.index.policy import FLAT_BYTES
+from embstore.index.vectors import Blocks, Gather, Ids, Units, Vectors, ordered, unit_vectors, with_direction
+
+if TYPE_CHECKING:
+    import faiss
+
+TUNED_K = 10
+# So many opened indexes are kept. They are memory-mapped; what each holds is its ids and, of a graph, its levels.
+_KEPT = 32
+# A graph is searched by looking at some 16 vectors for each candidate that is kept: to look at all may be less.
+_LOOKED_AT = 16
+
+
+@dataclass(eq=False)
+class Index:
+    """An index that can be searched.
+
+    Attributes:
+        kind: of it.
+        dim: components of a vector.
+        effort: what a search for 10 neighbours and the item itself spends: see :class:`.card.IndexCard`.
+    """
+
+    _index: "faiss.IndexIDMap"
+    kind: str
+    dim: int
+    effort: dict[str, int]
+
+    @classmethod
+    def open(cls, path: Path, card: IndexCard) -> Self:
+        """Open the index with this card, memory-mapped.
+
+        Raises:
+            DamagedError: it cannot be read, or is not what its card says.
+        """
+        return cls(faiss_index.load(path, card), card.kind, card.dim, card.effort)
+
+    @cached_property
+    def ids(self) -> Ids:
+        """The item of each position (n,)."""
+        import faiss
+
+        ids: Ids = faiss.rev_swig_ptr(self._index.id_map.data(), self._index.id_map.size())
+        return ids
+
+    @cached_property
+    def _inner(self) -> Any:
+        return faiss_index.inner_of(self._index)
+
+    @property
+    def n_lists(self) -> int:
+        """The lists of an index of the kind ``ivf``."""
+        return int(self._inner.nlist)
+
+    def can_hold_out(self, ids: Ids) -> NDArray[np.bool_]:
+        """Return which of these items (n,) :meth:`holding_out` can take."""
+        if self.kind != "hnsw" or not len(ids):
+            return np.ones(len(ids), bool)
+        return faiss_index.on_ground(self._inner)[self._positions(ids)]
+
+    @contextmanager
+    def holding_out(self, ids: Ids) -> Iterator[None]:
+        """Search as if some items were not in the index but as hits. The index is in memory, and not opened."""
+        if self.kind != "hnsw":
+            yield
+            return
+        with faiss_index.without_links(self._inner, self._positions(ids)):
+            yield
+
+    def _positions(self, ids: Ids) -> Ids:
+        order, ascending = self._by_id
+        return order[np.searchsorted(ascending, ids)]
+
+    def units(self, ids: Ids) -> Units:
+        """Return the unit vectors (n, dim) of items (n,) of the index, which has them unless its kind is ``ivf``."""
+        flat = self._inner if self.kind == "flat" else faiss_index.inner_storage(self._inner)
+        found: Units = flat.reconstruct_batch(self._positions(ids))
+        return found
+
+    @cached_property
+    def _by_id(self) -> tuple[NDArray[np.int64], Ids]:
+        order = np.argsort(self.ids)
+        return order, self.ids[order]
+
+    def members(self, only: Ids) -> NDArray[np.bool_]:
+        """Return which positions (n,) hold one of these ids."""
+        order, ascending = self._by_id
+        members = np.zeros(len(ascending), bool)
+        at = np.minimum(np.searchsorted(ascending, only), max(0, len(ascending) - 1))
+        if len(ascending):
+            members[order[at[ascending[at] == only]]] = True
+        return members
+
+    def search(
+        self, queries: Vectors, k: int, *, members: NDArray[np.bool_] | None = None, gather: Gather | None = None
+    ) -> tuple[Ids, Units]:
+        """Search the index.
+
+        Args:
+            queries: shape (n, dim), of any length.
+            k: how many to return.
+            members: which positions may be found (:meth:`members`); None for all. Among few of them the search is
+                exact.
+            gather: gives the vectors of candidates, where the index itself has only codes of them (``ivf``).
+
+        Returns:
+            Ids and cosines, each of shape (n, k), or fewer columns where it holds fewer; id -1 where fewer were found.
+        """
+        units = unit_vectors(queries)
+        n = len(self.ids) if members is None else int(members.sum())
+        k = min(k, max(1, n))
+        if self.kind == "ivf":
+            return self._search_codes(units, k, n, members, gather)
+        effort = self._effort(k, n)
+        if members is None or self.kind == "flat":
+            positions, cosines = faiss_index.find(self._inner, self.kind, units, k, effort, members)
+        elif is_few(n, self.dim) or n <= _LOOKED_AT * effort["ef_search"]:
+            positions, cosines = self._scan(units, k, members)
+        else:
+            positions, cosines = faiss_index.find(self._inner, self.kind, units, k, effort, members)
+            if (short := (positions < 0).any(axis=1)).any():
+                positions[short], cosines[short] = self._scan(units[short], k, members)
+        return ordered(self._ids_at(positions), cosines)
+
+    def _scan(self, units: Units, k: int, members: NDArray[np.bool_]) -> tuple[Ids, Units]:
+        return faiss_index.find(faiss_index.inner_storage(self._inner), "flat", units, k, {}, members)
+
+    def _effort(self, k: int, n: int) -> dict[str, int]:
+        """Return what to spend on k of n members: in proportion, since a search looks at members and others alike."""
+        scale = max(1.0, k / (TUNED_K + 1))
+        if self.kind == "hnsw":
+            return {"ef_search": math.ceil(self.effort["ef_search"] * scale * len(self.ids) / max(1, n))}
+        if self.kind == "ivf":
+            return {
+                "n_probe": math.ceil(self.effort["n_probe"] * scale),
+                "n_exact": math.ceil(self.effort["n_exact"] * scale),
+            }
+        return {}
+
+    def _search_codes(
+        self, units: Units, k: int, n: int, members: NDArray[np.bool_] | None, gather: Gather | None
+    ) -> tuple[Ids, Units]:
+        """Find candidates by their codes, and return the best of them by the cosines of their vectors."""
+        if gather is None:
+            raise TypeError("an index of codes needs the vectors of its candidates")
+        effort = self._effort(k, n)
+        if members is not None:  # lists that hold none of them are of no use, and their number cannot be known
+            effort["n_probe"] = math.ceil(effort["n_probe"] * len(self.ids) / max(1, n))
+        width = min(max(k, effort["n_exact"]), max(1, n))
+        positions, _ = faiss_index.find(self._inner, "ivf", units, width, effort, members)
+        candidates = self._ids_at(positions)
+        ids, vectors = gather(np.unique(candidates[candidates >= 0]))
+        found = unit_vectors(vectors)
+        cosines = np.full(candidates.shape, -np.inf, np.float32)
+        for row, unit in enumerate(units):
+            there = candidates[row] >= 0
+            at = np.searchsorted(ids, candidates[row, there])
+            if not np.array_equal(ids[np.minimum(at, len(ids) - 1)], candidates[row, there]):
+                raise DamagedError("an index names items that its shards do not hold. Run: embstore verify")
+            cosines[row, there] = found[at] @ unit
+        candidates, cosines = ordered(candidates, cosines)
+        return candidates[:, :k], cosines[:, :k]
+
+    def _ids_at(self, positions: Ids) -> Ids:
+        if not len(self.ids):
+            return np.full_like(positions, -1)
+        if positions.max(initial=-1) >= len(self.ids):
+            raise DamagedError("an index names positions that it does not have. Run: embstore verify")
+        return np.where(positions >= 0, self.ids[positions], -1)
+
+
+def is_few(n: int, dim: int) -> bool:
+    """Return whether n vectors are scanned exactly in about 50 ms."""
+    return 4 * n * dim <= FLAT_BYTES
+
+
+def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | None:
+    """Return the index at a path and its card, if it covers exactly these shards; opened ones are kept and used again.
+
+    Returns:
+        None where there is no index, where it covers other shards, or where a build replaces it just now.
+
+    Raises:
+        DamagedError: the index or its card cannot be read.
+    """
+    stamp = _stamp(path)
+    if stamp is None:
+        return None
+    with _lock:
+        kept = _opened.get(path)
+        if kept is not None and kept[0] == stamp:
+            _opened.move_to_end(path)
+            return kept[1:] if kept[1].covers(shards) else None
+    card = IndexCard.read(path)
+    if card is None or not card.covers(shards):
+        return None
+    try:
+        opened = Index.open(path, card)
+    except DamagedError:
+        if _stamp(path) != stamp:
+            return None
+        raise
+    if _stamp(path) != stamp:  # the card is removed before the index is replaced
+        return None
+    with _lock:
+        _opened[path] = stamp, card, opened
+        while len(_opened) > _KEPT:
+            _opened.popitem(last=False)
+    return card, opened
+
+
+def forget() -> None:
+    """Close the indexes that are kept."""
+    with _lock:
+        _opened.clear()
+
+
+_Stamp = tuple[tuple[int, int, int], ...]
+_opened: OrderedDict[Path, tuple[_Stamp, IndexCard, Index]] = OrderedDict()
+_lock = Lock()
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    """Return what tells an index and its card from those that replace them; None if there are not both."""
+    try:
+        found = [os.stat(path), os.stat(path.with_suffix(".json"))]
+    except FileNotFoundError:
+        return None
+    return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
+
+
+def search(
+    path: Path,
+    shards: Iterable[str],
+    queries: Vectors,
+    k: int,
+    *,
+    only: Ids | None = None,
+    gather: Gather | None = None,
+) -> tuple[Ids, Units] | None:
+    """Search the index at a path, if it covers exactly these shards.
+
+    Args:
+        path: the index file, opened memory-mapped.
+        shards: the names of the shards that the answer is about.
+        queries: shape (n, dim), of any length.
+        k: how many to return; the rest is filled with id -1 where the index holds fewer.
+        only: ascending ids of the items that may be found; None for all.
+        gather: gives the vectors of candidates to an index that has only codes of them (``ivf``).
+
+    Returns:
+        Ids and cosines, each of shape (n, k), best first; ties by ascending id. None where there is no index, where it
+        covers other shards, or where a build replaces it just now.
+
+    Raises:
+        DamagedError: FAISS cannot read the file.
+    """
+    found = open_index(path, shards)
+    if found is None:
+        return None
+    _, index = found
+    return index.search(queries, k, members=None if only is None else index.members(only), gather=gather)
+
+
+def stored_ids(path: Path) -> Ids:
+    """Return the item ids of an index, ascending."""
+    card = IndexCard.read(path)
+    if card is None:
+        raise FileNotFoundError(path)
+    index = Index.open(path, card)  # held while its ids are copied
+    ids: Ids = np.sort(index.ids)
+    return ids
+
+
+def disagreeing(path: Path, blocks: Blocks, tolerance: float = 1e-5) -> Iterator[int]:
+    """Yield the items whose vector in an index is not the unit vector of the one that is given.
+
+    An index of the kind ``ivf`` has codes and no vectors: of it none is compared.
+
+    Args:
+        path: the index file.
+        blocks: item ids (n,) and vectors (n, dim), block by block, of items that are in it; zero vectors are in none.
+        tolerance: how far a component may be off.
+
+    Raises:
+        DamagedError: it cannot be read, or is not what its card says.
+    """
+    card = IndexCard.read(path)
+    if card is None or card.kind == "ivf":
+        return
+    index = Index.open(path, card)
+    for all_ids, block in blocks:
+        ids, vectors = with_direction(all_ids, block)
+        with np.errstate(invalid="ignore"):
+            off = ~(np.abs(index.units(ids) - unit_vectors(vectors)) <= tolerance).all(axis=1)
+        yield from ids[off].tolist()
+
+
+def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, Units]:
+    """Search vectors block by block, without an index. Queries, k and result are those of :func:`search`."""
+    units = unit_vectors(queries)
+    ids = np.empty((len(units), 0), np.int64)
+    cosines = np.empty((len(units), 0), np.float32)
+    for all_ids, block in blocks:
+        block_ids, vectors = with_direction(all_ids, block)
+        with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
+            found = units @ unit_vectors(vectors).T
+        ids = np.concatenate([ids, np.broadcast_to(block_ids, found.shape)], axis=1)
+        cosines = np.concatenate([cosines, found], axis=1)
+        ids, cosines = ordered(ids, cosines)
+        ids, cosines = ids[:, :k], cosines[:, :k]
+    return ids, cosines

@@ -1,0 +1,102 @@
+"""``embstore index``, and what it changes for ``neighbours`` and ``info``."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from synthetic import synthetic_store
+
+from embstore.index.tuning import HeldOut
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return synthetic_store(tmp_path / "store", n=80, n_blocks=1, top_form=None).root
+
+
+def test_it_says_what_was_done_for_each_layer(cli, store: Path) -> None:
+    result = cli("index", "--kind", "hnsw", "--format", "json")
+    assert result.exit_code == 0
+    assert [(row["layer"], row["did"], row["index"], row["n"]) for row in json.loads(result.stdout)] == [
+        (0, "built", "hnsw", 80), (1, "built", "hnsw", 80)
+    ]  # fmt: skip
+    assert "indexing toy.word.last 2 of 2" in result.stderr
+    again = cli("index", "-q")
+    assert again.stderr == ""
+    assert again.stdout.splitlines()[0].split() == [
+        "space", "model", "layer", "layer_name", "did", "index", "n", "bytes", "recall", "wanted_recall", "parameters",
+        "seconds",
+    ]  # fmt: skip
+    assert re.search(r"^toy\.word\.last +toy +1 +1 +kept +hnsw +80 ", again.stdout, re.MULTILINE)
+    info = json.loads(cli("info", "--json").stdout)[0]
+    assert (info["index"], info["index_recall"]) == ("hnsw", 1.0)
+    assert re.fullmatch(r"m \d+, ef_construction \d+, ef_search \d+(-\d+)?", info["index_parameters"])
+
+
+def test_layers_spaces_and_models_are_chosen(cli, store: Path) -> None:
+    synthetic_store(store, n=20, model="other", n_blocks=1, top_form=None)
+    done = json.loads(cli("index", "--kind", "ivf", "--model", "other", "--layer", "top", "--format", "json").stdout)
+    assert [(row["space"], row["layer"]) for row in done] == [("other.word.last", 1)]
+    states = {row["space"]: row["index"] for row in json.loads(cli("info", "--json").stdout)}
+    assert states == {"other.word.last": "flat+ivf", "toy.word.last": "flat"}
+    assert cli("index", "--kind", "none", "--space", "other.word.last").exit_code == 0
+    assert [row["index"] for row in json.loads(cli("info", "--json").stdout)] == ["none", "flat"]
+
+
+def test_a_recall_that_is_not_reached_exits_with_1(cli, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HeldOut, "recall", lambda *_: (0.625, 0.0))
+    result = cli("index", "--kind", "hnsw", "--layer", "1")
+    assert result.exit_code == 1
+    assert "has recall@10 0.6250; 0.99 was wanted. It is kept. For exact answers: embstore neighbours" in result.stderr
+    assert "recall@10 is 0.625 (wanted: 0.99). For all: --exact" in cli("neighbours", "text5").stderr
+    exact = cli("neighbours", "text5", "--exact")
+    assert (exact.exit_code, exact.stderr) == (0, "")
+
+
+def test_neighbours_take_a_filter(cli, store: Path) -> None:
+    cli("index", "--kind", "hnsw")
+    result = cli("neighbours", "text5", "--where", "text LIKE '%3'", "--format", "jsonl", "-k", "3")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(rows) == 3
+    assert all(row["text"].endswith("3") and row["where"] == "text LIKE '%3'" for row in rows)
+    assert "n = 9 after the filter: answered by an exact scan of just those." in result.stderr
+
+
+def test_a_store_without_a_shard_has_nothing_to_index(cli, store: Path) -> None:
+    for path in (store / "embeddings").rglob("*.parquet"):
+        path.unlink()
+    result = cli("index")
+    assert result.exit_code == 0
+    assert "There is nothing to index: no space has a shard." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--kind", "hsnw"), "unknown kind of index 'hsnw'. Did you mean 'hnsw'? Known: auto, flat, hnsw, ivf, none."),
+        (("--index-memory", "lots"), "'lots' is no amount of memory. Give one as in 8GB, 500MB or 2GiB."),
+        (("--recall", "1.5"), "recall must be above 0 and at most 1, not 1.5."),
+        (("--index-memory", "2kB", "--force"), "2kB is too little memory for an index of 80 vectors of 8 components."),
+        (("--space", "toy.word.lst"), "unknown space 'toy.word.lst'. Did you mean 'toy.word.last'?"),
+        (("--store", "nowhere"), "there is no store at"),
+    ],
+)
+def test_what_is_asked_wrongly(cli, store: Path, options: tuple[str, ...], said: str) -> None:
+    result = cli("index", *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("embstore: ")
+    assert said in result.stderr
+    assert cli("verify").exit_code == 0
+
+
+def test_what_build_takes_too(cli, store: Path) -> None:
+    shown = cli("build", "--help", env={"COLUMNS": "80"}).stdout
+    assert "--index auto|flat|hnsw|ivf|none" in shown
+    assert "--index-memory SIZE" in shown
+    assert max(map(cell_len, shown.splitlines())) <= 80
+    result = cli("build", "words:5", "--model", "minilm", "--index", "hsnw")
+    assert result.exit_code == 2
+    assert "unknown kind of index 'hsnw'" in result.stderr
+    assert "no amount of memory" in cli("build", "words:5", "--model", "minilm", "--index-memory", "lots").stderr

@@ -1,0 +1,108 @@
+"""Which index a layer gets: a pure function of size and memory."""
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from embstore.errors import UnknownNameError, UsageError
+from embstore.index import KINDS, choose, has_outgrown, memory_of, parse_memory, shown_memory
+from embstore.index.policy import FLAT_BYTES, STORED_KINDS
+
+sizes = st.integers(0, 50_000_000)
+dims = st.integers(1, 8192)
+memories = st.integers(1, 1 << 44)
+LARGE = 1 << 50
+
+
+def kind_or_none(n: int, dim: int, memory: int) -> str | None:
+    try:
+        return choose("auto", n, dim, memory).kind
+    except UsageError:
+        return None
+
+
+@given(n=sizes, more=sizes, dim=dims, memory=memories)
+def test_a_larger_layer_never_gets_a_kind_for_a_smaller_one(n: int, more: int, dim: int, memory: int) -> None:
+    order = [*STORED_KINDS, None]
+    assert order.index(kind_or_none(n, dim, memory)) <= order.index(kind_or_none(n + more, dim, memory))
+
+
+@given(n=sizes, dim=dims, memory=memories)
+def test_what_is_chosen_fits_into_the_memory(n: int, dim: int, memory: int) -> None:
+    kind = kind_or_none(n, dim, memory)
+    if kind is not None:
+        assert memory_of(kind, n, dim) <= memory
+    else:
+        assert memory_of("ivf", n, dim) > memory
+    assert kind != "hnsw" or 4 * n * dim > FLAT_BYTES
+
+
+@given(kind=st.sampled_from(STORED_KINDS), n=sizes, more=sizes, dim=dims)
+def test_more_vectors_take_more_memory_and_never_less_than_the_index_itself(
+    kind: str, n: int, more: int, dim: int
+) -> None:
+    assert memory_of(kind, n, dim) <= memory_of(kind, n + more, dim)
+    assert memory_of(kind, n, dim) >= n * dim * (1 if kind == "ivf" else 4)
+
+
+def test_small_layers_are_exact_large_ones_a_graph_and_scarce_memory_gives_lists() -> None:
+    assert choose("auto", 10_000, 384, LARGE).kind == "flat"
+    assert choose("auto", FLAT_BYTES // (4 * 384), 384, LARGE).kind == "flat"
+    assert choose("auto", FLAT_BYTES // (4 * 384) + 1, 384, LARGE).kind == "hnsw"
+    assert choose("auto", 1_000_000, 384, 4 << 30).kind == "hnsw"
+    assert choose("auto", 1_000_000, 384, 1 << 30).kind == "ivf"
+    assert choose("auto", 0, 384, LARGE).kind == "flat"
+
+
+@given(n=st.integers(1, 50_000_000), dim=dims)
+def test_lists_are_trained_on_enough_vectors_in_little_memory(n: int, dim: int) -> None:
+    parameters = choose("ivf", n, dim, LARGE).parameters
+    assert 1 <= parameters["n_lists"] <= max(1, parameters["n_trained"])
+    assert parameters["n_trained"] <= n
+    assert 4 * dim * parameters["n_trained"] <= 64 << 20
+
+
+@given(n=st.integers(1, 10_000_000), dim=dims, memory=memories)
+def test_the_least_that_would_do_does(n: int, dim: int, memory: int) -> None:
+    assume(kind_or_none(n, dim, memory) is None)
+    with pytest.raises(UsageError, match=r"too little memory .* The least that would do is --index-memory ") as caught:
+        choose("auto", n, dim, memory)
+    least, kind = str(caught.value).partition("--index-memory ")[2].split(" ")[:2]
+    assert choose(kind.strip("();"), n, dim, parse_memory(least)).kind == kind.strip("();")
+
+
+def test_a_kind_that_does_not_fit_names_those_that_do() -> None:
+    with pytest.raises(UsageError, match=r"of the kind 'hnsw', which takes .* a kind that fits: ivf"):
+        choose("hnsw", 1_000_000, 384, 1 << 30)
+
+
+def test_an_unknown_kind_names_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown kind of index 'hnws'\. Did you mean 'hnsw'\?"):
+        choose("hnws", 10, 10, LARGE)
+    assert KINDS == ("auto", "flat", "hnsw", "ivf", "none")
+
+
+def test_lists_that_a_layer_has_outgrown_are_made_anew() -> None:
+    design = choose("ivf", 100_000, 64, LARGE)
+    assert not has_outgrown(design, 150_000, 64)
+    assert has_outgrown(design, 2_000_000, 64)
+    assert not has_outgrown(choose("hnsw", 100_000, 64, LARGE), 20_000_000, 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "n_bytes"),
+    [("8GB", 8 * 10**9), ("500 MB", 5 * 10**8), ("2GiB", 2 << 30), ("1.5g", 15 * 10**8), ("123", 123), ("4kb", 4000)],
+)
+def test_memory_is_read_as_people_write_it(text: str, n_bytes: int) -> None:
+    assert parse_memory(text) == n_bytes
+
+
+@pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "lots", "nan", "inf", "8 GBs", "1e400"])
+def test_what_is_no_memory_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"is no amount of memory\. Give one as in 8GB"):
+        parse_memory(text)
+
+
+@given(n_bytes=st.integers(1, 1 << 50))
+def test_memory_that_is_shown_is_never_less(n_bytes: int) -> None:
+    assert n_bytes <= parse_memory(shown_memory(n_bytes)) <= 1.12 * n_bytes + 1000

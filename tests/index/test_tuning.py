@@ -1,0 +1,94 @@
+"""The least effort that finds enough of the exact answer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clustered import Clustered
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embstore.index import Wanted, choose, write_index
+from embstore.index.tuning import answer_exactly, least, n_queries, steps
+from embstore.index.vectors import batches, sample, unit_vectors
+
+
+@given(first=st.integers(1, 50), more=st.integers(0, 5000), at=st.floats(0, 1), worst=st.floats(0, 0.5))
+def test_of_recalls_that_grow_the_least_enough_is_found(first: int, more: int, at: float, worst: float) -> None:
+    values = steps(first, first + more)
+    assert values == sorted(set(values))
+    assert (values[0], values[-1]) == (first, first + more)
+    needed = first + at * more
+    measured: list[int] = []
+
+    def measure(value: int) -> tuple[float, bool]:
+        measured.append(value)
+        return worst + (1 - worst) * min(1.0, value / needed), value >= needed
+
+    value, recall = least(measure, values)
+    assert value == min(one for one in values if one >= needed)
+    assert recall == 1
+    assert len(measured) == len(set(measured)) <= 2 * np.log2(len(values)) + 3
+
+
+def test_where_none_is_enough_the_best_is_taken_and_of_equals_the_cheapest() -> None:
+    recalls = {1: 0.2, 2: 0.8, 3: 0.5, 4: 0.8}
+    assert least(lambda value: (recalls[value], False), [1, 2, 3, 4]) == (2, 0.8)
+
+
+@pytest.mark.parametrize("rows", [64, 1000])
+def test_the_exact_answer_leaves_the_query_itself_out(rows: int) -> None:
+    data = Clustered(700, 12)
+    ids, units = sample(data.blocks(), 40, 12)
+    held = answer_exactly(ids, units, data.blocks(), rows)
+    assert held.n_others == 10
+    for item, tenth in zip(ids.tolist(), held.tenth.tolist(), strict=True):
+        own = data.vectors[data.ids == item]
+        others = [cosine for other, cosine in next(data.exact(own, 11)) if other != item]
+        assert tenth == pytest.approx(others[9], abs=2e-6)
+
+
+def test_a_sample_does_not_depend_on_the_blocks_and_is_even() -> None:
+    data = Clustered(3000, 4)
+    ids, units = sample(data.blocks(), 500, 4)
+    order = np.random.default_rng(0).permutation(3000)
+    again, _ = sample([(data.ids[order], data.vectors[order])], 500, 4)
+    assert ids.tolist() == again.tolist()
+    assert len(set(ids.tolist())) == 500
+    np.testing.assert_array_equal(units, unit_vectors(data.gather(np.sort(ids))[1])[np.argsort(np.argsort(ids))])
+    assert abs((ids - data.ids.min()).mean() / np.ptp(data.ids) - 0.5) < 0.05
+    assert len(sample(data.blocks(), 10_000, 4)[0]) == 3000
+    assert len(sample([], 5, 4)[0]) == 0
+
+
+@given(rows=st.integers(1, 3000), zeros=st.integers(1, 50))
+def test_batches_hold_all_that_has_a_direction(rows: int, zeros: int) -> None:
+    data = Clustered(2500, 3)
+    data.vectors[::zeros] = 0
+    parts = list(batches(data.blocks(), rows))
+    assert np.concatenate([ids for ids, _, _ in parts]).tolist() == data.ids[data.vectors.any(axis=1)].tolist()
+    assert sum(n_zero for _, _, n_zero in parts) == len(range(0, 2500, zeros))
+    assert all(len(ids) < rows + 1024 for ids, _, _ in parts)
+
+
+def test_queries_are_a_small_part_and_their_candidates_small() -> None:
+    assert n_queries("hnsw", 10, 4) == n_queries("ivf", 10, 4) == 1
+    assert n_queries("hnsw", 10_000, 4) == n_queries("ivf", 10_000, 4) == 200
+    assert n_queries("hnsw", 10**7, 8192) == 1000
+    assert 1000 > n_queries("ivf", 10**7, 384) > n_queries("ivf", 10**7, 8192) == 100
+
+
+@pytest.mark.parametrize(("kind", "effort"), [("hnsw", "ef_search"), ("ivf", "n_probe")])
+def test_more_recall_costs_more_effort(tmp_path: Path, kind: str, effort: str) -> None:
+    data = Clustered(6000, 32)
+    spent = []
+    for wanted in (0.7, 0.95, 0.999):
+        card = write_index(
+            tmp_path / "i.faiss", data.blocks(), space="toy", layer=0, dim=32, shards=["a"], gather=data.gather,
+            wanted=Wanted(choose(kind, 6000, 32, 1 << 40), kind, wanted, 6000),
+        )  # fmt: skip
+        assert card.wanted_recall == wanted
+        assert card.recall >= wanted
+        spent.append(card.effort[effort])
+    assert spent == sorted(spent)
+    assert spent[0] < spent[-1]

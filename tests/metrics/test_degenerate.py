@@ -1,0 +1,71 @@
+"""Vectors that make trouble, for every metric of a layer: no NaN, no exception, a reason where there is no value."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from synthetic import synthetic_store
+
+from embstore.metrics import METRICS, Metric
+
+DIM = 4
+SOME = np.random.default_rng(0).normal(size=(8, DIM))
+VECTORS = {
+    "one": SOME[:1],
+    "two": SOME[:2],
+    "three": SOME[:3],
+    "two opposite": np.array([[1.0, 0, 0, 0], [-1, 0, 0, 0]]),
+    "equal": np.full((5, DIM), 0.3),
+    "zero": np.zeros((5, DIM)),
+    "one zero": SOME * (np.arange(8) > 0)[:, None],
+    "all but one zero": SOME * (np.arange(8) == 0)[:, None],
+    "duplicates": np.concatenate([SOME[:4], SOME[:4]]),
+    "a line": np.outer(np.arange(1, 9), SOME[0]),
+    "orthogonal": np.eye(DIM),
+    "huge": SOME * 1e18,
+    "tiny": SOME * 1e-25,
+    "one dimension": SOME[:, :1],
+}
+OPTIONS: Mapping[str, list[dict[str, Any]]] = {
+    "anisotropy": [{"std": True}, {"std": True, "variant": "centred"}],
+    "effective-rank": [{"variant": name} for name in ("uncentred", "centred", "eigenvalues", "rankme")],
+    "isoscore": [{}, {"zeta": 0.2}, {"zeta": 1.0}],
+    "spectrum": [{}, {"variant": "uncentred"}],
+    "hubness": [{"k": k, "distance": name} for k in (1, 10) for name in ("cosine", "euclidean")],
+    "overlap": [{"k": 1}, {"k": 10}],
+    "cka": [{}, {"variant": "biased"}],
+    "rsa": [{}, {"correlation": "spearman"}],
+}
+OF_A_LAYER = [one for one in METRICS.values() if one.needs in ("summary", "vectors", "neighbours", "layers")]
+
+
+@pytest.mark.parametrize("transforms", ["", "abtt:1"])
+@pytest.mark.parametrize("case", VECTORS)
+def test_every_metric_of_a_layer_gives_values_or_reasons(tmp_path: Path, case: str, transforms: str) -> None:
+    x = VECTORS[case]
+    made = synthetic_store(
+        tmp_path / "store", dim=x.shape[1], n=len(x), n_blocks=1, top_form=None, vectors=np.stack([x, 2 * x[::-1]])
+    )
+    store = made.store
+    for metric in OF_A_LAYER:
+        for options in OPTIONS.get(metric.name, [{}]):
+            for row in store.query(metric.name, transforms=transforms.split(), **options):
+                check(metric, row)
+                assert 0 <= row["n"] <= len(x)
+
+
+def check(metric: Metric, row: Mapping[str, Any]) -> None:
+    for column in metric.columns:
+        values = row[column.name] if isinstance(row[column.name], list) else [row[column.name]]
+        for value in values:
+            assert type(value) in (float, int, str, bool, type(None)), (metric.name, column.name, value)
+            if value is None:
+                assert row["reason"], (metric.name, column.name)
+            elif isinstance(value, float):
+                assert math.isfinite(value)
+            if isinstance(value, float | int):
+                assert column.minimum is None or value >= column.minimum
+                assert column.maximum is None or value <= column.maximum

@@ -1,0 +1,175 @@
+"""Neighbours among the items that a filter keeps, from indexes of every kind, and --exact, against brute force."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from synthetic import Synthetic
+
+from embstore import Store
+from embstore.errors import DamagedError, QueryError, UnknownNameError
+from embstore.index import Index, searching
+from embstore.table import Table
+
+Make = Callable[..., Synthetic]
+KINDS = ("flat", "hnsw", "ivf", "none")
+N = 240
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Synthetic]:
+    """A store for each kind of index, with the same vectors."""
+    from synthetic import synthetic_store
+
+    stores = {}
+    for kind in KINDS:
+        stores[kind] = synthetic_store(tmp_path_factory.mktemp("stores") / kind, n=N, n_blocks=1, index=False)
+        if kind != "none":
+            stores[kind].store.index(kind=kind)
+    return stores
+
+
+def right(made: Synthetic, text: str, k: int, keep: Callable[[str], bool]) -> list[tuple[str, float]]:
+    x = made.layer(1).astype(np.float64)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    cosines = x @ x[made.texts.index(text)]
+    hits = [(t, c) for t, c in zip(made.texts, cosines.tolist(), strict=True) if t != text and keep(t)]
+    return sorted(hits, key=lambda hit: -hit[1])[:k]
+
+
+def assert_right(found: Table, wanted: list[tuple[str, float]]) -> None:
+    assert found["text"] == [text for text, _ in wanted]
+    assert found["cosine"] == pytest.approx([cosine for _, cosine in wanted], abs=2e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(digit=st.integers(0, 9), text=st.integers(0, N - 1), k=st.integers(1, 30))
+def test_only_what_the_filter_keeps_is_found(
+    made: dict[str, Synthetic], kind: str, digit: int, text: int, k: int
+) -> None:
+    query, where = f"text{text}", f"text LIKE '%{digit}'"
+    found = made[kind].store.neighbours(query, layers=1, k=k, where=where)
+    assert_right(found, right(made[kind], query, k, lambda one: one.endswith(str(digit))))
+    assert set(found["where"]) <= {where}
+
+
+@pytest.mark.parametrize(
+    ("kind", "note"),
+    [
+        ("flat", None),
+        ("hnsw", "toy.word.last layer 1: n = 25 after the filter: answered by an exact scan of just those."),
+        ("ivf", "toy.word.last layer 1: n = 25 after the filter: answered by an exact scan of just those."),
+        ("none", "toy.word.last layer 1 has no index: answered by an exact scan."),
+    ],
+)
+def test_a_scan_of_few_is_said(made: dict[str, Synthetic], kind: str, note: str | None) -> None:
+    found = made[kind].store.neighbours("text5", layers=1, where="text LIKE '%7' OR text = 'text5'")
+    assert found.notes == (() if note is None else (note,))
+
+
+def test_a_graph_that_searches_many_says_that_its_recall_is_without_the_filter(
+    made: dict[str, Synthetic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from embstore import index
+
+    for module in (index, searching):
+        monkeypatch.setattr(module, "is_few", lambda *_: False)
+    monkeypatch.setattr(searching, "_LOOKED_AT", 0)
+    found = made["hnsw"].store.neighbours("text5", layers=1, where="text LIKE '%1%'")
+    assert found.notes[0].startswith("toy.word.last layer 1: an hnsw index answered, whose recall@10 is ")
+    assert found.notes[0].endswith(" without a filter. For all: --exact")
+    assert_right(found, right(made["hnsw"], "text5", 10, lambda text: "1" in text))
+
+
+def test_a_query_of_several_texts_that_the_filter_leaves_out(made: dict[str, Synthetic]) -> None:
+    for kind in KINDS:
+        found = made[kind].store.neighbours(["text5", "text6"], layers=1, k=300, where="text LIKE '%7'")
+        assert {*found["text"]} == {text for text in made[kind].texts if text.endswith("7")}
+        assert len(found) == 48
+
+
+def test_a_filter_that_keeps_nothing(made: dict[str, Synthetic]) -> None:
+    for kind in KINDS:
+        assert len(made[kind].store.neighbours("text5", layers=1, where="text = 'nothing'")) == 0
+        assert len(made[kind].store.neighbours("text5", layers=1, where="text = 'text5'")) == 0
+
+
+def test_a_transform_is_fitted_on_what_the_filter_keeps(made: dict[str, Synthetic]) -> None:
+    where, keep = "text LIKE '%3' OR text LIKE '%4'", [text[-1] in "34" for text in made["hnsw"].texts]
+    found = made["hnsw"].store.neighbours("text3", layers=1, k=5, where=where, transforms="center")
+    x = made["hnsw"].layer(1).astype(np.float64)
+    x -= x[keep].mean(axis=0)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    cosines = np.where(keep, x @ x[3], -2)
+    cosines[3] = -2
+    assert found["text"] == [made["hnsw"].texts[place] for place in np.argsort(-cosines)[:5]]
+
+
+def test_sql_that_cannot_be_answered(made: dict[str, Synthetic]) -> None:
+    store = made["flat"].store
+    with pytest.raises(UnknownNameError, match="unknown column 'txt'"):
+        store.neighbours("text5", where="txt = 'a'")
+    with pytest.raises(QueryError, match="not one SQL expression"):
+        store.neighbours("text5", where="text = 'a'; DROP TABLE items")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exact_bypasses_the_index(made: dict[str, Synthetic], kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = right(made[kind], "text5", 40, lambda _: True)
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("the index was asked")
+
+    monkeypatch.setattr(Index, "search", fail)
+    found = made[kind].store.neighbours("text5", layers=1, k=40, exact=True)
+    assert_right(found, wanted)
+    assert found.notes == ()
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+def test_an_approximate_answer_says_so(made: dict[str, Synthetic], kind: str) -> None:
+    notes = made[kind].store.neighbours("text5", layers=1).notes
+    assert len(notes) == 1
+    assert notes[0].startswith(f"toy.word.last layer 1: an {kind} index answered, whose recall@10 is ")
+    assert notes[0].endswith(". For all: --exact")
+
+
+@pytest.mark.parametrize("kind", ["hnsw", "ivf"])
+def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(
+    make_store: Make, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make_store(n=200, dim=16, n_shards=1, index=False)
+    made.store.index(kind=kind, layers=2)
+    search = Index.search
+
+    def miss(self: Index, *arguments: object, **options: object) -> object:
+        ids, cosines = search(self, *arguments, **options)  # type: ignore[arg-type]
+        return ids[:, 1:], cosines[:, 1:]
+
+    monkeypatch.setattr(Index, "search", miss)
+    assert len(made.store.neighbours("text5", layers=2, k=5)) == 5
+    path = made.shard_files[0]
+    data = bytearray(path.read_bytes())
+    data[data.index(made.layer(2)[5].astype("<f4").tobytes()) + 3] ^= 0x80
+    path.write_bytes(data)
+    with pytest.raises(DamagedError, match="damaged"):
+        made.store.neighbours("text5", layers=2, k=5)
+
+
+def test_a_store_that_is_asked_often_opens_its_index_once(
+    made: dict[str, Synthetic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import faiss
+
+    searching.forget()
+    opened: list[str] = []
+    read = faiss.read_index
+    monkeypatch.setattr(faiss, "read_index", lambda path, flags: opened.append(path) or read(path, flags))
+    store = made["hnsw"].store
+    for number in range(5):
+        store.neighbours(f"text{number}", layers=1)
+    Store(made["hnsw"].root).neighbours("text9", layers=1)
+    assert len(opened) == 1
