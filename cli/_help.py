@@ -21,4 +21,5 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
         order = ["build", "datasets", "query", "neighbours", "neighbors", "index", "reproduce", "info", "verify"]
+        order += ["repair", "compact", "merge", "remove"]
         return sorted(super().list_commands(ctx), key=order.index)

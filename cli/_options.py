@@ -76,3 +76,5 @@ OutputFile = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write the result there, not to standard output."),
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result and errors.")]

@@ -81,7 +81,7 @@ def _lines() -> Callable[[Progress], None]:
 def _doing(progress: Progress) -> str:
     verbs = {
         "fetch": "downloading", "load": "loading", "encode": "embedding with", "index": "indexing",
-        "measure": "measuring",
+        "measure": "measuring", "compact": "compacting", "merge": "merging",
     }  # fmt: skip
     verb = verbs[progress.stage]
     return f"{verb} {progress.subject}"

@@ -9,7 +9,20 @@ import typer  # noqa: E402
 
 from embstore import __version__  # noqa: E402
 
-from . import build, datasets, index, info, neighbours, query, reproduce, verify  # noqa: E402
+from . import (  # noqa: E402
+    build,
+    compact,
+    datasets,
+    index,
+    info,
+    merge,
+    neighbours,
+    query,
+    remove,
+    repair,
+    reproduce,
+    verify,
+)
 from ._help import Command, Commands  # noqa: E402
 
 app = typer.Typer(
@@ -45,6 +58,10 @@ app.command("reproduce", cls=Command, short_help="Measure a paper's figures besi
 )
 app.command("info", short_help="Show what a store holds.")(info.info)
 app.command("verify", short_help="Check every file of a store.")(verify.verify)
+app.command("repair", short_help="Mend a store, and take out what is damaged.")(repair.repair)
+app.command("compact", short_help="Merge small shards into large ones.")(compact.compact)
+app.command("merge", cls=Command, short_help="Take in what another store has.")(merge.merge)
+app.command("remove", short_help="Remove a space.")(remove.remove)
 
 
 def run() -> None:

@@ -1,5 +1,7 @@
 """``embstore verify``."""
 
+from typing import Annotated
+
 import typer
 
 from ._errors import NO, explained
@@ -7,12 +9,22 @@ from ._options import Format, OutputFile, OutputFormat, StoreDir
 from ._output import emit, say
 
 
-def verify(store: StoreDir = None, form: OutputFormat = Format.TABLE, output: OutputFile = None) -> None:
+def verify(
+    deep: Annotated[
+        bool,
+        typer.Option(
+            "--deep", help="Also compute each id from its text, and compare the indexes' vectors with the shards'."
+        ),
+    ] = False,
+    store: StoreDir = None,
+    form: OutputFormat = Format.TABLE,
+    output: OutputFile = None,
+) -> None:
     """Check every file of a store: hashes, rows, finite values, ids and indexes. Exit 1 if something is wrong."""
     with explained():
         from embstore.store import Store
 
-        result = Store(store).verify()
+        result = Store(store).verify(deep=deep)
         if result.ok:
             say(f"{result.store}: {result.n_files} files, all sound.")
         else:

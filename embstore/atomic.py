@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -113,10 +114,18 @@ def read_document(path: Path, remedy: str = _RESTORE) -> dict[str, Any]:
 
 def remove_temporaries(root: Path) -> list[Path]:
     """Remove what a killed build left behind, and return the paths. Only the holder of the lock may call this."""
-    left = [path for path in root.rglob(f".*{_SUFFIX}") if path.is_file()]
+    left = temporaries(root)
     for path in left:
-        path.unlink()
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     return left
+
+
+def temporaries(root: Path) -> list[Path]:
+    """Return the temporary files and folders below a folder, of a build that was killed or one that is at work."""
+    return list(root.rglob(f".*{_SUFFIX}"))
 
 
 def _explained(error: OSError, folder: Path) -> StoreError:

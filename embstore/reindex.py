@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from embstore import atomic
 from embstore.index import shown_parameters
 from embstore.indexing import Choice, Indexed, index_layers
 from embstore.report import Observer
 from embstore.selection import SpaceFilter, select_layers
 from embstore.space import Layer
 from embstore.storage.card import Card, read_cards
-from embstore.storage.lock import write_lock
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import StorePaths
+from embstore.storage.recovery import maintained
 from embstore.table import Table, table
 
 COLUMNS = (
@@ -41,8 +40,7 @@ def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None,
     cards = spaces.select(read_cards(paths))
     chosen, notes = select_layers(cards, layers)
     rows = []
-    with write_lock(paths):
-        atomic.remove_temporaries(paths.root)
+    with maintained(paths):
         for card in (card for card in cards if card.space in chosen):
             if choice is None:
                 rows += _remove(paths, card, chosen[card.space])

@@ -16,7 +16,7 @@ class Progress:
     """How far a build is.
 
     Attributes:
-        stage: ``load``, ``encode`` or ``index``; of a reproduction also ``measure``.
+        stage: ``load``, ``encode`` or ``index``; of a reproduction also ``measure``, of other commands what they do.
         subject: the checkpoint, the space or the recipe.
         done: items embedded (``encode``), layers indexed (``index``) or queries answered (``measure``).
         total: of these.

@@ -4,13 +4,14 @@ import os
 from collections.abc import Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore import neighbours as nearest
 from embstore import query as queries
+from embstore.errors import DamagedError, UsageError
 from embstore.lookup import Embed, parse_queries
 from embstore.metrics.transforms import parse_transforms
 from embstore.question import Rows
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from embstore.metrics.explain import CacheState, Explanation
     from embstore.report import BuildReport, Progress
     from embstore.verify import Verification
+
+T = TypeVar("T")
 
 Names = str | Sequence[str]
 LayerSpec = str | int | Sequence[int]
@@ -53,6 +56,17 @@ class Store:
     def catalog(self) -> Catalog:
         """What the store held when it was opened."""
         return Catalog(self.path)
+
+    def _ask(self, question: "Callable[[Catalog], T]") -> T:
+        """Return the answer to a question, asked of what the store holds now if what it held then has given way."""
+        while True:
+            catalog = self.catalog
+            try:
+                return question(catalog)
+            except (DamagedError, FileNotFoundError):
+                if not catalog.is_outdated:
+                    raise
+                self.refresh()
 
     def refresh(self) -> None:
         """Forget what was read of the store, so that the next question sees what was written since."""
@@ -204,7 +218,9 @@ class Store:
         """
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         rows = Rows(where, sample, seed, _names(transforms))
-        return queries.query(self.catalog, metric, chosen, _layer_spec(layers), rows, parameters, cache=cache)
+        return self._ask(
+            lambda catalog: queries.query(catalog, metric, chosen, _layer_spec(layers), rows, parameters, cache=cache)
+        )
 
     def cache_state(
         self,
@@ -228,7 +244,9 @@ class Store:
         """
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         rows = Rows(where, sample, seed, _names(transforms))
-        return queries.cache_state(self.catalog, metric, chosen, _layer_spec(layers), rows, parameters)
+        return self._ask(
+            lambda catalog: queries.cache_state(catalog, metric, chosen, _layer_spec(layers), rows, parameters)
+        )
 
     @staticmethod
     def metrics() -> Table:
@@ -306,10 +324,12 @@ class Store:
         """
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         wanted = parse_queries(_names(texts), _names(marked))
-        return nearest.neighbours(
-            self.catalog, wanted, chosen, _layer_spec(layers), k, _embedder() if embed else None,
-            parse_transforms(_names(transforms)), where=where, exact=exact,
-        )  # fmt: skip
+        steps, embedder = parse_transforms(_names(transforms)), _embedder() if embed else None
+        return self._ask(
+            lambda catalog: nearest.neighbours(
+                catalog, wanted, chosen, _layer_spec(layers), k, embedder, steps, where=where, exact=exact
+            )
+        )
 
     def index(
         self,
@@ -376,17 +396,7 @@ class Store:
         Returns:
             Item ids (n,), texts (n) and vectors float32 (n, dim), row by row, by ascending id.
         """
-        from embstore.errors import UsageError
-        from embstore.storage.vectors import LayerVectors
-
-        card = SpaceFilter(spaces=[space]).select(self.catalog.cards)[0]
-        layers = card.layers.select(str(layer)).members
-        if len(layers) != 1:
-            raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}.")
-        only = Rows(where).select(self.catalog, space)
-        ids, vectors = LayerVectors(self.catalog.shards[space], layers[0].id, card.dim, only).gather()
-        items = self.catalog.items(ids.tolist())
-        return ids, [items[item].text for item in ids.tolist()], vectors
+        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), where))
 
     @staticmethod
     def datasets() -> Table:
@@ -492,19 +502,126 @@ class Store:
         """Return one row per space: its provenance, layers, items, bytes and the state of its index."""
         from embstore.info import info
 
-        return info(self.catalog)
+        return self._ask(info)
 
     def skipped(self) -> Table:
         """Return one row per text that got no vector or was truncated, with the reason."""
         from embstore.info import skipped
 
-        return skipped(self.catalog)
+        return self._ask(skipped)
 
-    def verify(self) -> "Verification":
-        """Read every file and check hashes, rows, finite values, ids and indexes against each other."""
+    def verify(self, *, deep: bool = False) -> "Verification":
+        """Read every file and check hashes, rows, finite values, summaries, ids and indexes against each other.
+
+        Args:
+            deep: also compute each id from its text, and compare the vectors in the indexes with those in the shards.
+        """
         from embstore.verify import verify
 
-        return verify(self.path)
+        return verify(self.path, deep=deep)
+
+    def repair(self, *, dry_run: bool = False, observe: "Callable[[Progress], None] | None" = None) -> Table:
+        """Mend what can be mended: leftovers go, summaries and indexes are made anew, damaged shards are taken out.
+
+        What is taken out moves into the folder ``damaged`` of the store; the next build of the same sources embeds
+        exactly its items again.
+
+        Args:
+            dry_run: write nothing, and report what would be done.
+            observe: told how many indexes are made.
+
+        Returns:
+            One row per thing done: action (``left`` where something else must be done), file, items, bytes, detail.
+        """
+        from embstore.repair import repair
+
+        try:
+            return repair(self.path, observe or (lambda _: None), dry_run=dry_run)
+        finally:
+            self.refresh()
+
+    def compact(
+        self,
+        *,
+        dry_run: bool = False,
+        shard_bytes: int | None = None,
+        observe: "Callable[[Progress], None] | None" = None,
+    ) -> Table:
+        """Merge small shards, and small tables of texts, into large ones; every answer stays what it was.
+
+        Args:
+            dry_run: write nothing, and report what would be merged.
+            shard_bytes: the most bytes of vectors in a merged shard.
+            observe: told how far it is.
+
+        Returns:
+            One row per new file: action, file, items, bytes, detail.
+
+        Raises:
+            StoreError: another process writes to the store, a file was altered, or the disk is full.
+        """
+        from embstore.compact import compact
+        from embstore.storage.compact import SHARD_BYTES
+
+        try:
+            size = SHARD_BYTES if shard_bytes is None else shard_bytes
+            return compact(self.path, observe or (lambda _: None), dry_run=dry_run, shard_bytes=size)
+        finally:
+            self.refresh()
+
+    def merge(
+        self,
+        other: "str | os.PathLike[str] | Store",
+        *,
+        spaces: Names = (),
+        dry_run: bool = False,
+        observe: "Callable[[Progress], None] | None" = None,
+    ) -> Table:
+        """Take in the items of another store that this one lacks, with vectors, texts, datasets and skipped texts.
+
+        Each file is checked against its hash while it is copied; nothing counts before all is here.
+
+        Args:
+            other: the other store, or its folder; it is only read.
+            spaces: of the other store; none takes all.
+            dry_run: write nothing, and report what would be taken.
+            observe: told how far it is.
+
+        Returns:
+            One row per space, table and dataset with something new: action, file, items, bytes, detail.
+
+        Raises:
+            SpaceMismatchError: a space of that name is another one there; says the differences.
+            StoreError: see :mod:`embstore.errors`. Nothing was taken.
+        """
+        from embstore.merge import merge
+
+        folder = other.path if isinstance(other, Store) else Path(other)
+        try:
+            return merge(self.path, folder, _names(spaces), observe or (lambda _: None), dry_run=dry_run)
+        finally:
+            self.refresh()
+
+    def remove(self, spaces: Names, *, dry_run: bool = False) -> Table:
+        """Remove spaces: their vectors, summaries, indexes and card. The texts stay, which other spaces may have too.
+
+        Args:
+            spaces: their names.
+            dry_run: write nothing, and report what would be removed.
+
+        Returns:
+            One row per space: action, file, items, bytes, detail.
+
+        Raises:
+            UnknownNameError: there is no such space; says the nearest.
+            StoreError: another process writes to the store, or it cannot be written.
+        """
+        from embstore.remove import remove
+
+        try:
+            return remove(self.path, _names(spaces), dry_run=dry_run)
+        finally:
+            self.refresh()
 
     def sql(self, select: str) -> "duckdb.DuckDBPyRelation":
         """Return the DuckDB relation of one SELECT over the store.
@@ -514,7 +631,22 @@ class Store:
         Raises:
             QueryError: it is not one SELECT, or cannot be answered.
         """
-        return self.catalog.relation(select)
+        return self._ask(lambda catalog: catalog.relation(select))
+
+
+def _vectors(
+    catalog: Catalog, space: str, layer: str, where: str | None
+) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
+    from embstore.storage.vectors import LayerVectors
+
+    card = SpaceFilter(spaces=[space]).select(catalog.cards)[0]
+    layers = card.layers.select(layer).members
+    if len(layers) != 1:
+        raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}.")
+    only = Rows(where).select(catalog, space)
+    ids, vectors = LayerVectors(catalog.shards[space], layers[0].id, card.dim, only).gather()
+    items = catalog.items(ids.tolist())
+    return ids, [items[item].text for item in ids.tolist()], vectors
 
 
 def _names(names: Names) -> tuple[str, ...]:

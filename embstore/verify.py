@@ -1,6 +1,6 @@
 """Check every file of a store."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,22 @@ from embstore import index
 from embstore.errors import DamagedError
 from embstore.space import Layer
 from embstore.storage.card import Card, read_card
-from embstore.storage.paths import StorePaths
-from embstore.storage.tables import file_sha256
-from embstore.storage.verify import Problem, lost_shards, stored_texts, verify_marker, verify_space, verify_tables
+from embstore.storage.deep import verify_ids
+from embstore.storage.paths import Shard, StorePaths
+from embstore.storage.reading import Reader
+from embstore.storage.summaries import add_summaries, read_merged
+from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, file_sha256
+from embstore.storage.vectors import LayerVectors
+from embstore.storage.verify import (
+    Listed,
+    Problem,
+    lost_shards,
+    stored_texts,
+    verify_datasets,
+    verify_marker,
+    verify_parts,
+    verify_space,
+)
 from embstore.table import Table, table
 
 Ids = NDArray[np.int64]
@@ -44,36 +57,83 @@ class Verification:
         return table(rows, columns=("file", "problem"))
 
 
-def verify(root: Path) -> Verification:
+def verify(root: Path, *, deep: bool = False) -> Verification:
     """Check a store: hashes, row counts, finite values, summaries, the same ids in every layer, indexes against shards.
 
-    An index that is behind or missing is a state and no damage: queries scan the vectors instead.
+    An index that is behind or missing is a state and no damage: queries scan the vectors instead. Other processes may
+    go on writing meanwhile.
+
+    Args:
+        root: the store's folder.
+        deep: also compute from the texts every item id, those of datasets too, and compare the vectors in the indexes
+            with those in the shards.
 
     Raises:
         StoreError: there is no store.
     """
     paths = StorePaths(root.resolve())
+    while True:
+        began = _epoch(paths)
+        try:
+            problems = _verify(paths, deep)
+        except FileNotFoundError as error:
+            problems = [Problem(Path(error.filename or paths.root), "it was removed while the store was read")]
+        if not problems or _epoch(paths) == began:  # else files have gone as they should: look again
+            break
+    files = [path for path in paths.root.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    n_files = sum(1 for path in files if not path.is_relative_to(paths.damaged))
+    once = {problem.file: problem for problem in reversed(problems)}  # the first that was found of each file
+    return Verification(paths.root, n_files, tuple(problem for problem in problems if once[problem.file] is problem))
+
+
+def _epoch(paths: StorePaths) -> object:
+    try:
+        return paths.epoch()
+    except DamagedError:
+        return None
+
+
+def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
     problems = list(verify_marker(paths))
     cards = list(_cards(paths, problems))
     # Listed once, before the texts are read, as a reader does: a build may go on meanwhile.
     summaries = [sorted(paths.summaries(card.space).glob("part-*.parquet")) for card in cards]
-    shards = [paths.shards(card.space) for card in cards]
-    problems += verify_tables(paths)
+    spaces = [Listed.of(paths.embeddings(card.space)) for card in cards]
+    items, skipped = Listed.of(paths.items), Listed.of(paths.skipped)
+    problems += [listed.problem for listed in (items, skipped, *spaces) if listed.problem]
+    damaged = list(verify_parts(items.files, ITEMS_SCHEMA))
+    datasets = list(verify_datasets(paths))
+    problems += [*damaged, *verify_parts(skipped.files, SKIPPED_SCHEMA), *datasets]
     texts = None
-    if not any(problem.file.parent == paths.items for problem in problems):
-        texts, repeated = stored_texts(paths)
+    if not damaged:
+        texts, repeated = stored_texts(items.files)
         problems += repeated
-    for card, its_shards in zip(cards, shards, strict=True):
-        found, ids = verify_space(paths, card, its_shards, texts)
+        if deep:
+            sound = set(paths.datasets.glob("*.parquet")).difference(problem.file for problem in datasets)
+            problems += verify_ids(paths, items.files, sorted(sound))
+    for card, listed in zip(cards, spaces, strict=True):
+        shards = paths.as_shards(card.space, listed.files)
+        found, ids = verify_space(paths, card, shards, texts)
         problems += found
         for layer in card.layers:
-            problems += _verify_index(paths, card, layer, {shard.name for shard in its_shards}, ids)
-    for card, its_summaries in zip(cards, summaries, strict=True):
-        problems += lost_shards(paths, card, its_summaries)
+            problems += verify_index(paths, card, layer, shards, ids, deep)
+        if deep and ids is not None:
+            problems += _verify_merged(paths, card, shards)
+    for card, listed, its_summaries in zip(cards, spaces, summaries, strict=True):
+        problems += lost_shards(paths, card, [one for one in its_summaries if one.stem not in listed.hidden])
     problems += _strangers(paths)
-    n_files = sum(1 for path in paths.root.rglob("*") if path.is_file() and not path.name.startswith("."))
-    once = {problem.file: problem for problem in reversed(problems)}  # the first that was found of each file
-    return Verification(paths.root, n_files, tuple(problem for problem in problems if once[problem.file] is problem))
+    return problems
+
+
+def _verify_merged(paths: StorePaths, card: Card, shards: Sequence[Shard]) -> Iterator[Problem]:
+    """Yield what is wrong with the merged summary of a space, whose summaries are sound."""
+    reader = Reader(paths.root, ())
+    merged = read_merged(reader, paths, card)
+    if merged is None or not merged.shards <= {shard.name for shard in shards}:
+        return  # it is not used
+    total = add_summaries(reader, card, [shard for shard in shards if shard.name in merged.shards])
+    if not all(merged.sums[layer].isclose(total[layer]) for layer in card.layers.ids):
+        yield Problem(paths.merged(card.space), "it is not the sum of the summaries of its shards")
 
 
 def _cards(paths: StorePaths, problems: list[Problem]) -> Iterator[Card]:
@@ -84,7 +144,9 @@ def _cards(paths: StorePaths, problems: list[Problem]) -> Iterator[Card]:
             problems.append(Problem(path, str(error)))
 
 
-def _verify_index(paths: StorePaths, card: Card, layer: Layer, shards: set[str], ids: Ids | None) -> Iterator[Problem]:
+def verify_index(
+    paths: StorePaths, card: Card, layer: Layer, shards: Sequence[Shard], ids: Ids | None, deep: bool = False
+) -> Iterator[Problem]:
     """Yield what is wrong with the index of a layer. One without its card counts as none, and is not searched."""
     path = paths.index(card.space, layer)
     try:
@@ -101,8 +163,11 @@ def _verify_index(paths: StorePaths, card: Card, layer: Layer, shards: set[str],
         yield Problem(path, "its SHA-256 is not the one in its card, so it was altered or truncated")
     elif (stored.space, stored.layer, stored.dim) != (card.space, layer.id, card.dim):
         yield Problem(path, f"it is the index of {stored.space} layer {stored.layer}. Delete it and build again")
-    elif ids is not None and stored.covers(shards):
-        yield from _verify_index_ids(path, stored, ids)
+    elif ids is not None and stored.covers(shard.name for shard in shards):
+        others = list(_verify_index_ids(path, stored, ids))
+        yield from others
+        if deep and not others:
+            yield from _verify_index_vectors(path, LayerVectors(shards, layer.id, card.dim))
     for lost in sorted(set(stored.shards)):
         shard = paths.embeddings(card.space) / f"{lost}.parquet"
         if not shard.is_file():
@@ -126,9 +191,21 @@ def _verify_index_ids(path: Path, stored: index.IndexCard, ids: Ids) -> Iterator
         yield Problem(path, "its item ids are not those of the shards that its card names")
 
 
+def _verify_index_vectors(path: Path, vectors: LayerVectors) -> Iterator[Problem]:
+    try:
+        for item in index.disagreeing(path, vectors.blocks()):
+            yield Problem(path, f"the vector of item {item} in it is not the one in the shard")
+            return
+    except DamagedError as error:
+        yield Problem(path, str(error))
+
+
 def _strangers(paths: StorePaths) -> Iterator[Problem]:
     """Yield the cards that are missing, of spaces that have shards."""
     for folder in sorted((paths.root / "embeddings").glob("space=*")):
-        card = paths.card(folder.name.removeprefix("space="))
-        if not card.exists() and any(folder.glob("part-*.parquet")):
+        space = folder.name.removeprefix("space=")
+        card = paths.card(space)
+        if card.exists() or paths.removal(space).exists():
+            continue
+        if Listed.of(folder).files:
             yield Problem(card, f"it is missing, and there are shards in {folder}")

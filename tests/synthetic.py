@@ -18,6 +18,7 @@ from embstore import Store
 from embstore.indexing import update_indexes
 from embstore.space import Layers, Pooling, Template, TopForm, Unit, default_space_name
 from embstore.storage.card import Card
+from embstore.storage.catalog import Catalog
 from embstore.storage.paths import StorePaths
 from embstore.storage.writer import StoreWriter
 from embstore.text import Item, words_in
@@ -120,6 +121,7 @@ def synthetic_store(
     offset: float = 0.5,
     seed: int = 0,
     index: bool = True,
+    new_only: bool = False,
     **card: str | None,
 ) -> Synthetic:
     """Write one space. Called again with the same root it adds to the store: new texts, or another space.
@@ -138,6 +140,7 @@ def synthetic_store(
         offset: see ``vectors``: the larger, the more anisotropic.
         seed: of the vectors.
         index: whether to index all layers.
+        new_only: write only what the space lacks, and the texts of what it has, as a build does.
         **card: ``space``, ``model``, ``pooling``, ``template``, ``layers``, ``weights``, ``checkpoint``, ``revision``.
     """
     texts = [f"text{number}" for number in range(n)] if texts is None else texts
@@ -153,8 +156,12 @@ def synthetic_store(
     shard_rows = max(1, -(-len(items) // n_shards))
     with StoreWriter(root, shard_bytes=shard_rows * 4 * dim * len(made.layers)) as store:
         stored = store.add_space(made)
+        ids = np.array([item.id for item in items], np.int64)
+        lacking = ~np.isin(ids, Catalog(root).ids(stored.space)) if new_only else np.ones(len(ids), bool)
+        if new_only:
+            store.add_items(items)
         with store.space_writer(stored, by_id) as writer:
-            writer.add(np.array([item.id for item in items], np.int64), given)
+            writer.add(ids[lacking], given[:, lacking])
         if index:
             index_space(root, stored)
     return Synthetic(Path(root), stored, items, given.astype(dtype).astype(np.float32))

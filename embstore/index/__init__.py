@@ -24,7 +24,7 @@ from embstore.index.policy import (
     parse_memory,
     shown_memory,
 )
-from embstore.index.searching import Index, is_few, open_index, search, search_exact, stored_ids
+from embstore.index.searching import Index, disagreeing, is_few, open_index, search, search_exact, stored_ids
 from embstore.index.tuning import WANTED_RECALL
 from embstore.index.vectors import unit_vectors
 
@@ -38,6 +38,7 @@ __all__ = [
     "Wanted",
     "check_kind",
     "choose",
+    "disagreeing",
     "extend_index",
     "has_outgrown",
     "is_few",

@@ -90,6 +90,12 @@ class Index:
         order, ascending = self._by_id
         return order[np.searchsorted(ascending, ids)]
 
+    def units(self, ids: Ids) -> Units:
+        """Return the unit vectors (n, dim) of items (n,) of the index, which has them unless its kind is ``ivf``."""
+        flat = self._inner if self.kind == "flat" else faiss_index.inner_storage(self._inner)
+        found: Units = flat.reconstruct_batch(self._positions(ids))
+        return found
+
     @cached_property
     def _by_id(self) -> tuple[NDArray[np.int64], Ids]:
         order = np.argsort(self.ids)
@@ -283,6 +289,30 @@ def stored_ids(path: Path) -> Ids:
     index = Index.open(path, card)  # held while its ids are copied
     ids: Ids = np.sort(index.ids)
     return ids
+
+
+def disagreeing(path: Path, blocks: Blocks, tolerance: float = 1e-5) -> Iterator[int]:
+    """Yield the items whose vector in an index is not the unit vector of the one that is given.
+
+    An index of the kind ``ivf`` has codes and no vectors: of it none is compared.
+
+    Args:
+        path: the index file.
+        blocks: item ids (n,) and vectors (n, dim), block by block, of items that are in it; zero vectors are in none.
+        tolerance: how far a component may be off.
+
+    Raises:
+        DamagedError: it cannot be read, or is not what its card says.
+    """
+    card = IndexCard.read(path)
+    if card is None or card.kind == "ivf":
+        return
+    index = Index.open(path, card)
+    for all_ids, block in blocks:
+        ids, vectors = with_direction(all_ids, block)
+        with np.errstate(invalid="ignore"):
+            off = ~(np.abs(index.units(ids) - unit_vectors(vectors)) <= tolerance).all(axis=1)
+        yield from ids[off].tolist()
 
 
 def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, Units]:

@@ -76,9 +76,13 @@ class Card:
 
     def check_same_space(self, wanted: Self) -> None:
         """Raise SpaceMismatchError, showing each difference, unless ``wanted`` is this same space."""
-        if different := self.differences(wanted):
-            shown = "; ".join(f"{name} is {_short(a)}, not {_short(b)}" for name, (a, b) in different.items())
-            raise SpaceMismatchError(f"the space {self.space!r} exists and is another one: its {shown}. {_REMEDY}")
+        if different := self.told_apart(wanted):
+            raise SpaceMismatchError(f"the space {self.space!r} exists and is another one: its {different}. {_REMEDY}")
+
+    def told_apart(self, other: Self) -> str:
+        """Return :meth:`differences` in words, mine first; empty for the same space."""
+        different = self.differences(other)
+        return "; ".join(f"{name} is {_short(a)}, not {_short(b)}" for name, (a, b) in different.items())
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as the JSON document that is stored."""

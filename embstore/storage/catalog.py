@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from embstore.errors import DamagedError
 from embstore.space import Layer, Unit
 from embstore.storage import duck
-from embstore.storage.card import Card, read_cards
+from embstore.storage.card import Card, read_card
 from embstore.storage.datasets import stored_kinds, stored_rows
 from embstore.storage.marker import check_marker
+from embstore.storage.parts import list_parts
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.ranges import Ranges
 from embstore.storage.reading import FILES, MEND_TABLE, Reader
@@ -49,17 +50,37 @@ class Catalog:
     def __init__(self, root: Path) -> None:
         self.paths = StorePaths(root.resolve())
         check_marker(self.paths)
-        self.cards: dict[str, Card] = read_cards(self.paths)
-        self.shards: dict[str, tuple[Shard, ...]] = {space: self.paths.shards(space) for space in self.cards}
+        self.cards: dict[str, Card] = {}
+        self.shards: dict[str, tuple[Shard, ...]] = {}
+        while not self._list():
+            pass
         self._shard_names = {space: tuple(shard.name for shard in shards) for space, shards in self.shards.items()}
-        self._item_files = _parts(self.paths.items)
-        self._skipped_files = _parts(self.paths.skipped)
         self._dataset_files = sorted(self.paths.datasets.glob("*.parquet"))
         self.reader = Reader(self.paths.root, self._item_files)
         self._item_ranges = Ranges(self.reader, self._item_files)
         self._shard_ranges = {
             space: Ranges(self.reader, [shard.path for shard in shards]) for space, shards in self.shards.items()
         }
+
+    def _list(self) -> bool:
+        """List the files of the store, and return whether they are all of one moment."""
+        self._epoch = self.paths.epoch()
+        parts = {space: list_parts(self.paths.embeddings(space)) for space in _named(self.paths)}
+        # What is hidden and has nothing in its place is a space of which not all has come yet.
+        there = {space: one for space, one in parts.items() if one.files or not one.hidden.names}
+        try:
+            self.cards = {space: read_card(self.paths.card(space)) for space in there}
+        except FileNotFoundError:
+            return False
+        self.shards = {space: self.paths.as_shards(space, one.files) for space, one in there.items()}
+        self._item_files = list(list_parts(self.paths.items).files)  # after the shards, whose items come before them
+        self._skipped_files = list(list_parts(self.paths.skipped).files)
+        return self.paths.epoch() == self._epoch
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether files that were listed may have gone since: others took their place, or a space was removed."""
+        return self.paths.epoch() != self._epoch
 
     def summaries(self, space: str) -> dict[int, Summary]:
         """Return the merged summaries of a space: layer id → Summary.
@@ -94,8 +115,14 @@ class Catalog:
 
     def lost_shards(self, space: str) -> list[str]:
         """Return the names of shards whose summaries are there and they are not."""
-        there = {shard.path.name for shard in self.shards[space]}
-        return [path.stem for path in _parts(self.paths.summaries(space)) if path.name not in there]
+        # Those of one moment: what has gone since, or has not come yet, is not lost.
+        hidden = list_parts(self.paths.embeddings(space)).hidden.names
+        there = {shard.name for shard in self.shards[space]} | hidden
+        found = sorted(self.paths.summaries(space).glob("part-*.parquet"))
+        return [path.stem for path in found if path.stem not in there and self._is_lost(space, path)]
+
+    def _is_lost(self, space: str, summary: Path) -> bool:
+        return summary.exists() and not (self.paths.embeddings(space) / summary.name).exists()
 
     def item_ids(self) -> Ids:
         """Return the ids of all items, ascending."""
@@ -256,9 +283,13 @@ class Catalog:
 
 
 def _sha256(file: Path) -> str:
-    with file.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
+    try:
+        with file.open("rb") as data:
+            return hashlib.file_digest(data, "sha256").hexdigest()
+    except OSError as error:
+        raise DamagedError(f"{file} cannot be read: {error.strerror}. {MEND_TABLE}") from error
 
 
-def _parts(folder: Path) -> list[Path]:
-    return sorted(folder.glob("part-*.parquet"))
+def _named(paths: StorePaths) -> list[str]:
+    """Return the names of the spaces that have a card."""
+    return sorted(card.stem for card in paths.spaces.glob("*.json"))

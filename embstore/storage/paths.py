@@ -1,9 +1,11 @@
 """Where each file of a store is."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from embstore.space import Layer
+from embstore.storage.parts import list_parts, read_hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,38 @@ class StorePaths:
         """The FAISS index of one layer of a space; its card is beside it with the suffix ``.json``."""
         return self.indexes(space) / f"layer={layer.id:02d}.faiss"
 
+    def removal(self, space: str) -> Path:
+        """The card of a space that is being removed, under another name: what is left of it does not count."""
+        return self.spaces / f"{space}.removing"
+
+    @property
+    def damaged(self) -> Path:
+        """The folder of the files that a repair took out."""
+        return self.root / "damaged"
+
     def shards(self, space: str) -> tuple[Shard, ...]:
         """The committed shards of a space, in order of their names."""
-        files = sorted(self.embeddings(space).glob("part-*.parquet"))
+        return self.as_shards(space, list_parts(self.embeddings(space)).files)
+
+    def as_shards(self, space: str, files: Iterable[Path]) -> tuple[Shard, ...]:
+        """Files of a space's folder of shards, with the summaries that belong to them."""
         return tuple(Shard(file, self.summaries(space) / file.name) for file in files)
+
+    def epoch(self) -> tuple[object, ...]:
+        """What differs, after a file that was listed has gone, if that is as it should be.
+
+        It changes when parts give way to others, and when a space is made or removed; not when one grows.
+        """
+        folders = [self.items, self.skipped, *sorted((self.root / "embeddings").glob("space=*"))]
+        generations = ((folder.name, read_hidden(folder).generation) for folder in folders)
+        cards = sorted((path.name, *_identity(path)) for path in self.spaces.glob("*.json"))
+        return (tuple(pair for pair in generations if pair[1]), tuple(cards))
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from one that took its name later."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_ino, found.st_mtime_ns)  # the number alone may be given again

@@ -18,10 +18,8 @@ T = TypeVar("T")
 # Without it DuckDB would take columns from folders above the store that are called like "layer=7".
 FILES = "read_parquet($files, hive_partitioning = false)"
 
-MEND = (
-    "To mend it, delete the shard of that name and build the same sources again: exactly its items are embedded anew."
-)
-MEND_TABLE = "To mend it, delete that file and build the same sources again: its texts are written anew."
+MEND = "To mend it, run embstore repair, and build the same sources again: exactly its items are embedded anew."
+MEND_TABLE = "To mend it, run embstore repair, and build the same sources again: its texts are written anew."
 
 
 class Reader:

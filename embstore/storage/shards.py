@@ -4,9 +4,10 @@ A shard is committed by the rename that gives it its name; its summary is in pla
 temporary files and at most a summary without a shard, and the next build removes both.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +19,7 @@ from embstore.errors import EncodeError
 from embstore.space import Layers
 from embstore.storage.footer import seal_footer
 from embstore.storage.paths import Shard, StorePaths
-from embstore.storage.tables import write_table
+from embstore.storage.tables import file_sha256, write_table
 from embstore.summary import Summary
 
 ROW_GROUP_ROWS = 1024
@@ -105,33 +106,66 @@ def write_shard(
         Float16OverflowError: a component does not fit float16.
         StoreError: the disk is full or cannot be written.
     """
+    with atomic.temporary(paths.embeddings(space)) as temp:
+        staged = stage_shard(temp, paths, space, layers, item_ids, vectors, dtype)
+        commit_shard(staged)
+    return staged.shard
+
+
+@dataclass(frozen=True, slots=True)
+class StagedShard:
+    """A shard that is whole but does not have its name yet.
+
+    Attributes:
+        temp: the file.
+        shard: as it will be.
+        summary: its rows.
+    """
+
+    temp: Path
+    shard: Shard
+    summary: pa.Table
+
+
+def stage_shard(
+    temp: Path,
+    paths: StorePaths,
+    space: str,
+    layers: Layers,
+    item_ids: NDArray[np.int64],
+    vectors: Iterable[NDArray[np.float32]],
+    dtype: str,
+) -> StagedShard:
+    """Write a shard to a temporary file; the arguments and errors are those of :func:`write_shard`."""
     order = np.argsort(item_ids)
     item_ids = item_ids[order]
-    folder = paths.embeddings(space)
     summaries = []
-    with atomic.temporary(folder) as temp:
-        of_layers = iter(vectors)
-        first = next(of_layers)
-        schema = embeddings_schema(first.shape[1], dtype)
-        with pq.ParquetWriter(temp, schema, **_WRITER_OPTIONS) as writer:
-            for layer, rows in zip(layers, chain([first], of_layers), strict=True):
-                stored = _as_stored(rows[order], item_ids, layer.name, dtype)
-                summaries.append(Summary.of(stored))
-                _check_finite(summaries[-1], stored, item_ids, layer.name)
-                _write_layer(writer, schema, layer.id, item_ids, stored)
-            writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
-        seal_footer(temp)
-        with temp.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        shard = Shard(folder / f"part-{digest[:16]}.parquet", paths.summaries(space) / f"part-{digest[:16]}.parquet")
-        try:
-            _write_summary(shard, digest, temp.stat().st_size, layers, summaries)
-            atomic.publish(temp, shard.path)
-        except BaseException:
-            if not shard.path.exists():
-                shard.summary_path.unlink(missing_ok=True)
-            raise
-    return shard
+    of_layers = iter(vectors)
+    first = next(of_layers)
+    schema = embeddings_schema(first.shape[1], dtype)
+    with pq.ParquetWriter(temp, schema, **_WRITER_OPTIONS) as writer:
+        for layer, rows in zip(layers, chain([first], of_layers), strict=True):
+            stored = _as_stored(rows[order], item_ids, layer.name, dtype)
+            summaries.append(Summary.of(stored))
+            _check_finite(summaries[-1], stored, item_ids, layer.name)
+            _write_layer(writer, schema, layer.id, item_ids, stored)
+        writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
+    seal_footer(temp)
+    digest = file_sha256(temp)
+    [shard] = paths.as_shards(space, [paths.embeddings(space) / f"part-{digest[:16]}.parquet"])
+    return StagedShard(temp, shard, summary_table(shard, digest, temp.stat().st_size, layers, summaries))
+
+
+def commit_shard(staged: StagedShard) -> None:
+    """Give a shard its name, once its summary is in place."""
+    shard = staged.shard
+    try:
+        write_table(shard.summary_path, staged.summary)
+        atomic.publish(staged.temp, shard.path)
+    except BaseException:
+        if not shard.path.exists():
+            shard.summary_path.unlink(missing_ok=True)
+        raise
 
 
 _WRITER_OPTIONS = {
@@ -183,12 +217,13 @@ def _write_layer(
         writer.write_batch(pa.record_batch([layer, ids, vectors], schema=schema))
 
 
-def _write_summary(shard: Shard, digest: str, n_bytes: int, layers: Layers, summaries: Sequence[Summary]) -> None:
+def summary_table(shard: Shard, digest: str, n_bytes: int, layers: Layers, summaries: Sequence[Summary]) -> pa.Table:
+    """Return the summary of a shard as it is stored: a row for each layer."""
     rows = [
         {"shard": shard.name, "sha256": digest, "bytes": n_bytes, **summary_row(layer.id, summary)}
         for layer, summary in zip(layers, summaries, strict=True)
     ]
-    write_table(shard.summary_path, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA))
+    return pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA)
 
 
 def summary_row(layer_id: int, summary: Summary) -> dict[str, object]:

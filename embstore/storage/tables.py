@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embstore import atomic, checksum
+from embstore.errors import DamagedError
 from embstore.space import Unit
 from embstore.storage.paths import StorePaths
 from embstore.text import Item
@@ -37,6 +38,8 @@ SKIPPED_SCHEMA = pa.schema(
         pa.field("origin", pa.string()),
     ]
 )
+
+_ROW_GROUP_ROWS = 1 << 16
 
 _DATASET_TYPES = {"item_id": pa.int64(), "text": pa.string(), "item_id_2": pa.int64(), "text_2": pa.string()}
 
@@ -133,10 +136,29 @@ def _write_part(paths: StorePaths, folder: Path, rows: list[dict[str, object]], 
     if not rows:
         return None
     with atomic.temporary(folder) as temp:
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), temp, write_page_checksum=True)
-        target = folder / f"part-{file_sha256(temp)[:16]}.parquet"
+        target = stage_part(temp, pa.Table.from_pylist(rows, schema=schema))
         atomic.publish(temp, target)
     return target
+
+
+def stage_part(temp: Path, table: pa.Table) -> Path:
+    """Write a part of a folder to a temporary file in it, and return the path that it will have."""
+    pq.write_table(table, temp, row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True)
+    return temp.parent / f"part-{file_sha256(temp)[:16]}.parquet"
+
+
+def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a table of items or skipped texts.
+
+    Raises:
+        DamagedError: it is missing or was altered.
+    """
+    try:
+        if file.stem == f"part-{file_sha256(file)[:16]}":
+            return pq.read_table(file, columns=columns, partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(f"{file} cannot be read: {error}. Run: embstore repair") from error
+    raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. Run: embstore repair")
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

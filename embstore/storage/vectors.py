@@ -107,7 +107,7 @@ class LayerVectors:
 
     def _groups(self) -> Iterator[tuple[Shard, pq.ParquetFile, int]]:
         for shard in self._shards:
-            file = _open(shard)
+            file = open_shard(shard)
             for group in range(file.num_row_groups):
                 if self._wanted(shard, file, group):
                     yield shard, file, group
@@ -153,7 +153,12 @@ def _numpy(column: pa.ChunkedArray) -> NDArray[Any]:
     return np.from_dlpack(array)
 
 
-def _open(shard: Shard) -> pq.ParquetFile:
+def open_shard(shard: Shard) -> pq.ParquetFile:
+    """Return a shard's file, its footer checked against the hash in it.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
     try:
         if not is_footer_sound(shard.path):
             raise _damage(shard, "its footer does not agree with the SHA-256 in it")
@@ -176,6 +181,6 @@ def _columns(shard: Shard, file: pq.ParquetFile, group: int, columns: list[str])
 
 def _damage(shard: Shard, cause: object) -> DamagedError:
     return DamagedError(
-        f"{shard.path} is damaged: {cause}. Run: embstore verify. To mend it, delete that file and build the same "
-        "sources again: exactly its items are embedded anew."
+        f"{shard.path} is damaged: {cause}. Run: embstore verify. To mend it, run embstore repair, and build the "
+        "same sources again: exactly its items are embedded anew."
     )

@@ -1,6 +1,6 @@
 """Check a store's files against each other: hashes, rows, finite values, summaries, and the same ids in every layer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from embstore import checksum
 from embstore.errors import DamagedError
 from embstore.storage.card import Card
 from embstore.storage.marker import check_marker
+from embstore.storage.parts import HIDDEN, list_parts
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.shards import SUMMARY_SCHEMA, embeddings_schema
-from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, file_sha256
+from embstore.storage.tables import file_sha256
 from embstore.storage.vectors import LayerVectors
 from embstore.summary import Summary
 
@@ -51,24 +52,51 @@ def verify_marker(paths: StorePaths) -> Iterator[Problem]:
         yield Problem(paths.marker, str(error))
 
 
-def verify_tables(paths: StorePaths) -> Iterator[Problem]:
-    """Yield what is wrong with the tables of items, skipped texts and datasets, and with merged summaries."""
-    for folder, schema in ((paths.items, ITEMS_SCHEMA), (paths.skipped, SKIPPED_SCHEMA)):
-        for path in sorted(folder.glob("*.parquet")):
-            if path.stem != f"part-{file_sha256(path)[:16]}":
-                yield Problem(path, "its SHA-256 is not the one in its name, so it was altered or truncated")
-            elif problem := _other_schema(path, schema):
-                yield Problem(path, problem)
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The parts of a folder, as far as it can be told which count.
+
+    Attributes:
+        files: those that count.
+        hidden: the names of those that do not.
+        problem: why that is not known for sure.
+    """
+
+    files: tuple[Path, ...]
+    hidden: frozenset[str] = frozenset()
+    problem: Problem | None = None
+
+    @classmethod
+    def of(cls, folder: Path) -> "Listed":
+        """List a folder; where its document is damaged, as if none were hidden."""
+        try:
+            parts = list_parts(folder)
+        except DamagedError as error:
+            return cls(tuple(sorted(folder.glob("part-*.parquet"))), problem=Problem(folder / HIDDEN, str(error)))
+        return cls(parts.files, parts.hidden.names)
+
+
+def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
+    """Yield what is wrong with tables of items or of skipped texts."""
+    for path in files:
+        if path.stem != f"part-{file_sha256(path)[:16]}":
+            yield Problem(path, "its SHA-256 is not the one in its name, so it was altered or truncated")
+        elif problem := other_schema(path, schema):
+            yield Problem(path, problem)
+
+
+def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
+    """Yield what is wrong with the tables of datasets, and with merged summaries."""
     for path in sorted([*paths.datasets.glob("*.parquet"), *(paths.root / "merged").glob("*.parquet")]):
         if not checksum.is_sound(path.read_bytes()):
             yield Problem(path, checksum.ALTERED)
 
 
-def stored_texts(paths: StorePaths) -> tuple[Ids, list[Problem]]:
+def stored_texts(files: Iterable[Path]) -> tuple[Ids, list[Problem]]:
     """Return the ids of all items, ascending, from tables that are sound, and the tables that repeat another's item."""
     seen = np.empty(0, np.int64)
     problems = []
-    for path in sorted(paths.items.glob("part-*.parquet")):
+    for path in files:
         ids = pq.read_table(path, columns=["item_id"], partitioning=None)["item_id"].to_numpy()
         if len(np.unique(ids)) != len(ids) or len(np.intersect1d(ids, seen)):
             problems.append(Problem(path, "it has an item that another table, or another row, has too"))
@@ -94,7 +122,7 @@ def verify_space(
     sound = True
     seen = np.empty(0, np.int64)
     for shard in shards:
-        ids = _verify_shard(shard, card)
+        ids = verify_shard(shard, card)
         if isinstance(ids, Problem):
             problems.append(ids)
             sound = False
@@ -119,14 +147,15 @@ def lost_shards(paths: StorePaths, card: Card, summaries: Sequence[Path]) -> Ite
             yield Problem(shard, problem)
 
 
-def _verify_shard(shard: Shard, card: Card) -> Ids | Problem:
-    rows = _summary_rows(shard)
+def verify_shard(shard: Shard, card: Card) -> Ids | Problem:
+    """Check a shard and its summary, and return the ids of its items, ascending, or what is wrong first."""
+    rows = summary_rows(shard)
     if isinstance(rows, Problem):
         return rows
     digest = file_sha256(shard.path)
     if digest != rows[0]["sha256"] or shard.name != f"part-{digest[:16]}":
         return Problem(shard.path, "its SHA-256 is not the one in its summary, so it was altered or truncated")
-    if problem := _other_schema(shard.path, embeddings_schema(card.dim, card.dtype)):
+    if problem := other_schema(shard.path, embeddings_schema(card.dim, card.dtype)):
         return Problem(shard.path, problem)
     if tuple(row["layer"] for row in rows) != card.layers.ids:
         return Problem(shard.summary_path, f"its layers are not those of the card, {card.layers.ids}")
@@ -144,7 +173,22 @@ def _verify_shard(shard: Shard, card: Card) -> Ids | Problem:
 
 
 def _verify_layer(shard: Shard, card: Card, row: dict[str, Any]) -> Ids | Problem:
-    data = LayerVectors([shard], row["layer"], card.dim)
+    layer = row["layer"]
+    found = layer_sums(shard, card, layer)
+    if isinstance(found, Problem):
+        return found
+    ids, total = found
+    stored = stored_sums(row)
+    if stored.n != total.n:
+        return Problem(shard.path, f"layer {layer} has {total.n} rows, its summary says {stored.n}")
+    if not stored.isclose(total):
+        return Problem(shard.summary_path, f"the sums of layer {layer} are not those of the shard's vectors")
+    return ids
+
+
+def layer_sums(shard: Shard, card: Card, layer: int) -> tuple[Ids, Summary] | Problem:
+    """Return the ids of one layer of a shard, as they are stored, and the sums of its vectors; or what is wrong."""
+    data = LayerVectors([shard], layer, card.dim)
     total = Summary.empty(card.dim)
     parts = [np.empty(0, np.int64)]
     try:
@@ -154,26 +198,26 @@ def _verify_layer(shard: Shard, card: Card, row: dict[str, Any]) -> Ids | Proble
     except DamagedError as error:
         return Problem(shard.path, str(error))
     ids = np.concatenate(parts)
-    layer = row["layer"]
     if not total.is_finite:
         return Problem(shard.path, f"layer {layer} has a value that is not finite")
     if len(np.unique(ids)) != len(ids):
         return Problem(shard.path, f"layer {layer} has an item twice")
-    stored = Summary(**{name: _array(row[name]) for name in SUMMARY_SCHEMA.names[4:]})
-    if stored.n != total.n:
-        return Problem(shard.path, f"layer {layer} has {total.n} rows, its summary says {stored.n}")
-    if not stored.isclose(total):
-        return Problem(shard.summary_path, f"the sums of layer {layer} are not those of the shard's vectors")
-    return ids
+    return ids, total
 
 
-def _summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
+def stored_sums(row: dict[str, Any]) -> Summary:
+    """Return the sums in a row of a shard's summary."""
+    return Summary(**{name: _array(row[name]) for name in SUMMARY_SCHEMA.names[4:]})
+
+
+def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
+    """Return the rows of a shard's summary, or what is wrong with it."""
     path = shard.summary_path
     if not path.is_file():
         return Problem(path, f"it is missing, and its shard {shard.path} is there")
     if not checksum.is_sound(path.read_bytes()):
         return Problem(path, checksum.ALTERED)
-    if problem := _other_schema(path, SUMMARY_SCHEMA):
+    if problem := other_schema(path, SUMMARY_SCHEMA):
         return Problem(path, problem)
     rows: list[dict[str, Any]] = pq.read_table(path, partitioning=None).to_pylist()
     if not rows or any(row["shard"] != shard.name for row in rows):
@@ -181,7 +225,7 @@ def _summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
     return rows
 
 
-def _other_schema(path: Path, schema: pa.Schema) -> str | None:
+def other_schema(path: Path, schema: pa.Schema) -> str | None:
     """Return what is wrong if a file is not a Parquet file of this schema, or None."""
     try:
         if not pq.read_schema(path).equals(schema):

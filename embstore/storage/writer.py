@@ -12,7 +12,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import atomic
 from embstore.errors import StoreError
 from embstore.space import Unit
 from embstore.storage.card import Card, read_cards, write_card
@@ -20,6 +19,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.lock import write_lock
 from embstore.storage.marker import check_marker, write_marker
 from embstore.storage.paths import Shard, StorePaths
+from embstore.storage.recovery import recover
 from embstore.storage.shards import write_shard
 from embstore.storage.tables import write_items
 from embstore.text import Item
@@ -49,12 +49,10 @@ class StoreWriter:
         _make_root(self.paths)
         with ExitStack() as stack:
             stack.enter_context(write_lock(self.paths))
-            atomic.remove_temporaries(self.paths.root)
+            recover(self.paths)
             if not self.paths.marker.exists():
                 write_marker(self.paths)
             check_marker(self.paths)
-            for space in read_cards(self.paths):
-                _remove_orphans(self.paths, space)
             self._known = set(Catalog(self.paths.root).item_ids().tolist())
             self._stack = stack.pop_all()
         return self
@@ -189,14 +187,3 @@ def _make_root(paths: StorePaths) -> None:
         raise StoreError(
             f"{paths.root} cannot be made: {error.strerror}. Choose another folder with --store."
         ) from error
-
-
-def _remove_orphans(paths: StorePaths, space: str) -> None:
-    """Remove what a killed build left of pairs of files: summaries without a shard, indexes or cards by themselves."""
-    committed = {shard.path.name for shard in paths.shards(space)}
-    for path in paths.summaries(space).glob("part-*.parquet"):
-        if path.name not in committed:
-            path.unlink()
-    for path in paths.indexes(space).glob("layer=*"):
-        if not path.with_suffix(".json" if path.suffix == ".faiss" else ".faiss").exists():
-            path.unlink()

@@ -18,6 +18,10 @@ COMMANDS = [
     ("index",),
     ("info",),
     ("verify",),
+    ("repair",),
+    ("compact",),
+    ("merge",),
+    ("remove",),
 ]
 
 
@@ -32,7 +36,7 @@ def test_help_fits_80_columns_and_shows_no_python_types(cli, command: tuple[str,
 
 def test_commands_come_in_the_order_of_use(cli) -> None:
     listed = re.findall(r"^  (\w+)  ", cli("--help").stdout.partition("Commands:")[2], re.MULTILINE)
-    order = ["build", "query", "neighbours", "index", "info", "verify"]
+    order = ["build", "query", "neighbours", "index", "info", "verify", "repair", "compact", "merge", "remove"]
     assert [name for name in listed if name in order] == order
 
 

@@ -181,6 +181,24 @@ def test_what_commands_print_keeps_its_schema(make_store):
     schema("verify").validate([{"file": "a", "problem": "b"}])
 
 
+def test_what_the_commands_of_maintenance_print_keeps_its_schema(make_store):
+    made, other = make_store("made", n=20, n_shards=4), make_store("other", n=30, space="more")
+    damaged = made.shard_files[0]
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    at = ("--store", str(made.root))
+    for command in (
+        ("repair", "--dry-run"), ("repair",), ("compact", "--dry-run"), ("compact",), ("merge", str(other.root)),
+        ("remove", "--space", "more", "--dry-run"), ("remove", "--space", "more", "--yes"),
+    ):  # fmt: skip
+        rows = printed(*command, *at)
+        assert rows, command
+        schema("actions").validate(rows)
+    documents = sorted(made.root.rglob("hidden.json"))
+    assert len(documents) == 2
+    for document in documents:
+        schema("hidden").validate(read(document))
+
+
 def columns_of(path: Path) -> dict[str, str]:
     return {field.name: f"{field.type}" + ("" if field.nullable else " not null") for field in pq.read_schema(path)}
 

@@ -1,0 +1,33 @@
+"""``embstore compact``."""
+
+from typing import Annotated
+
+import typer
+
+from ._errors import explained
+from ._options import DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
+from ._output import emit, say
+
+
+def compact(
+    dry_run: DryRun = False,
+    shard_megabytes: Annotated[
+        int, typer.Option("--shard-megabytes", min=1, metavar="N", help="The most megabytes of vectors in a shard.")
+    ] = 128,
+    quiet: Quiet = False,
+    store: StoreDir = None,
+    form: OutputFormat = Format.TABLE,
+    output: OutputFile = None,
+) -> None:
+    """Merge small shards into large ones, and small tables of texts; every answer stays what it was."""
+    with explained("Interrupted. The store is as it was, but for what was merged already."):
+        from embstore.store import Store
+
+        from ._progress import show_progress
+
+        with show_progress(quiet) as observe:
+            done = Store(store).compact(dry_run=dry_run, shard_bytes=shard_megabytes << 20, observe=observe)
+        if not len(done) and not quiet:
+            say("There is nothing to merge.")
+        if len(done) or form is not Format.TABLE:
+            emit(done, form, output)

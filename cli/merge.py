@@ -1,0 +1,37 @@
+"""``embstore merge``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ._errors import explained
+from ._options import DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir
+from ._output import emit, say
+
+
+def merge(
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="The folder of the other store; it is only read.")],
+    space: Spaces = None,
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    store: StoreDir = None,
+    form: OutputFormat = Format.TABLE,
+    output: OutputFile = None,
+) -> None:
+    """Take in what another store has and this one lacks: whole spaces, and items of the same spaces.
+
+    Each file is checked against its hash while it is copied, and nothing counts before all of it is here. A space
+    that is another one there, by its checkpoint, template or layers, is refused, and the difference shown.
+    """
+    with explained("Interrupted. What was not taken in whole is undone; run the same command again."):
+        from embstore.store import Store
+
+        from ._progress import show_progress
+
+        with show_progress(quiet) as observe:
+            done = Store(store).merge(other, spaces=space or (), dry_run=dry_run, observe=observe)
+        if not len(done) and not quiet:
+            say("There is nothing new to take in.")
+        if len(done) or form is not Format.TABLE:
+            emit(done, form, output)

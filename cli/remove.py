@@ -1,0 +1,49 @@
+"""``embstore remove``."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._errors import NO, explained
+from ._options import DryRun, Format, OutputFile, OutputFormat, StoreDir
+from ._output import emit, say
+
+if TYPE_CHECKING:
+    from embstore.table import Table
+
+
+def remove(
+    space: Annotated[
+        list[str] | None, typer.Option("--space", metavar="NAME", help="Remove this space (repeatable).")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+    dry_run: DryRun = False,
+    store: StoreDir = None,
+    form: OutputFormat = Format.TABLE,
+    output: OutputFile = None,
+) -> None:
+    """Remove spaces: their vectors, summaries, indexes and cards.
+
+    Texts and datasets stay, since other spaces may have them too.
+    """
+    with explained("Interrupted. The next command that writes finishes what was begun."):
+        from embstore.store import Store
+
+        opened = Store(store)
+        planned = opened.remove(space or (), dry_run=True)
+        if not dry_run and not yes and not _agreed(planned):
+            say("Nothing was removed.")
+            raise typer.Exit(NO)
+        emit(planned if dry_run else opened.remove(space or ()), form, output)
+
+
+def _agreed(planned: "Table") -> bool:
+    from embstore.errors import UsageError
+
+    if not sys.stdin.isatty():
+        raise UsageError("what is removed cannot be brought back: add --yes, or see what it is with --dry-run.")
+    for row in planned:
+        items = "" if row["items"] is None else f"{row['items']:,} items, "
+        say(f"{row['file']}: {items}{row['bytes']:,} bytes, {row['detail']}")
+    return typer.confirm("Remove this for good?", err=True)

@@ -1,0 +1,35 @@
+"""``embstore repair``."""
+
+import typer
+
+from ._errors import NO, explained
+from ._options import DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
+from ._output import emit, say
+
+
+def repair(
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    store: StoreDir = None,
+    form: OutputFormat = Format.TABLE,
+    output: OutputFile = None,
+) -> None:
+    """Mend a store: remove leftovers, make summaries and indexes anew, take out what is damaged.
+
+    A damaged shard is moved into the folder "damaged" of the store, and the next build of the same sources embeds
+    exactly its items again. Exit 1 if something is left that must be mended in another way.
+    """
+    with explained("Interrupted. What was mended stays; run the same command again."):
+        from embstore.repair import LEFT
+        from embstore.store import Store
+
+        from ._progress import show_progress
+
+        with show_progress(quiet) as observe:
+            done = Store(store).repair(dry_run=dry_run, observe=observe)
+        if not len(done) and not quiet:
+            say("There is nothing to mend.")
+        if len(done) or form is not Format.TABLE:
+            emit(done, form, output)
+        if LEFT in done["action"]:
+            raise typer.Exit(NO)

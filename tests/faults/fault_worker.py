@@ -1,0 +1,111 @@
+"""Run a command in a process of its own that is killed at some moment; forked, so that it starts at once."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+
+from embstore import Store
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["fault_stores", "embstore.compact", "embstore.merge", "embstore.repair", "embstore.remove", "faiss", "duckdb"]
+)
+
+Command = Callable[[Path], None]
+
+# Before any of these, a process may be killed; and before it opens a file to write.
+_STEPS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+_NEVER = 1 << 30
+
+
+def index(root: Path) -> None:
+    from embstore.storage.card import read_cards
+    from embstore.storage.paths import StorePaths
+    from embstore.storage.recovery import maintained
+    from embstore.upkeep import renew_indexes
+
+    paths = StorePaths(root.resolve())
+    with maintained(paths):
+        for card in read_cards(paths).values():
+            renew_indexes(paths, card, lambda _: None)
+
+
+def compact(root: Path) -> None:
+    Store(root).compact()
+
+
+def merge(root: Path) -> None:
+    Store(root).merge(root.parent / "other")
+
+
+def repair(root: Path) -> None:
+    Store(root).repair()
+
+
+def remove(root: Path) -> None:
+    Store(root).remove("toy.occurrence.last")
+
+
+class Work:
+    """A command at work in another process.
+
+    Args:
+        command: what.
+        root: the store.
+        at_step: kill it before its so manieth step: a rename, a removal, the opening of a file to write …
+        after: kill it so many seconds after it has begun.
+    """
+
+    def __init__(self, command: Command, root: Path, *, at_step: int = _NEVER, after: float | None = None) -> None:
+        self._steps: Synchronized = CONTEXT.Value("i", 0)
+        self._seconds: Synchronized = CONTEXT.Value("d", 0)
+        arguments = (command, root, at_step, after, self._steps, self._seconds)
+        self._process = CONTEXT.Process(target=_work, args=arguments)
+        self._process.start()
+
+    def was_killed(self) -> bool:
+        """Wait for its end."""
+        self._process.join()
+        assert self._process.exitcode in (0, -signal.SIGKILL), self._process.exitcode
+        return self._process.exitcode != 0
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def measure(self) -> tuple[int, float]:
+        """Wait for its end, and return how many steps and seconds it took."""
+        assert not self.was_killed()
+        return self._steps.value, self._seconds.value
+
+
+def _work(
+    command: Command, root: Path, at_step: int, after: float | None, steps: Synchronized, seconds: Synchronized
+) -> None:
+    def watch(event: str, arguments: tuple) -> None:
+        if event in _STEPS or (event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")):
+            steps.value += 1
+            if steps.value == at_step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    if after is not None:
+        _kill_later(after)
+    sys.addaudithook(watch)
+    began = time.perf_counter()
+    command(root)
+    seconds.value = time.perf_counter() - began
+
+
+def _kill_later(seconds: float) -> None:
+    """Have a process kill this one, unless it has ended before."""
+    victim = os.getpid()
+    if os.fork() == 0:
+        time.sleep(seconds)
+        if os.getppid() == victim:
+            os.kill(victim, signal.SIGKILL)
+        os._exit(0)

@@ -1,0 +1,97 @@
+"""Several processes on one store: readers see one state or another, and of two writers one at a time writes."""
+
+from pathlib import Path
+
+import fault_worker
+import pytest
+from fault_stores import WORDS, build, build_other, held, words, wrong_answers
+from fault_worker import Work
+
+from embstore import Store
+from embstore.errors import LockedError
+
+pytestmark = pytest.mark.slow
+
+ROUNDS = 6
+
+
+def grow_and_compact(root: Path) -> None:
+    """Add shards, compact, take in another store, remove a space and build it again, over and over."""
+    for turn in range(ROUNDS):
+        words(root, [f"turn{turn}-{place}" for place in range(20)], n_shards=5)
+        Store(root).compact()
+        Store(root).merge(root.parent / "other")
+        Store(root).remove("theirs")
+
+
+def test_readers_beside_all_commands(tmp_path: Path) -> None:
+    """Answers are right at every moment, though files come and go; no reader is told of damage."""
+    root = tmp_path / "store"
+    build(root)
+    build_other(tmp_path / "other")
+    for turn in range(ROUNDS):
+        words(tmp_path / "known", [f"turn{turn}-{place}" for place in range(20)])
+    work = Work(grow_and_compact, root)
+    n_reads, seen = 0, set()
+    lasting = Store(root)
+    while work.is_alive:
+        assert wrong_answers(lasting, _unless_removed) == []
+        assert wrong_answers(Store(root), _unless_removed) == []
+        if n_reads % 4 == 0:
+            assert Store(root).verify().problems == ()
+            lasting.refresh()
+        seen.add(len(held(root)["toy.word.last"]))
+        n_reads += 1
+    assert not work.was_killed()
+    assert n_reads >= 5
+    assert len(seen) >= 3, "it looked at several states"
+    assert min(seen) >= len(WORDS), "what was there stays"
+    assert Store(root).verify(deep=True).problems == ()
+
+
+def _unless_removed(question):
+    """A space that is removed meanwhile is unknown, which is the truth."""
+    from embstore.errors import UnknownNameError
+
+    try:
+        return question()
+    except UnknownNameError as error:
+        assert "theirs" in str(error)  # noqa: PT017
+        return None
+
+
+def test_two_writers(tmp_path: Path) -> None:
+    """Of commands that are started at once some are refused, by name, and what is done is whole."""
+    root = tmp_path / "store"
+    build(root)
+    build_other(tmp_path / "other")
+    refused = 0
+    for _ in range(5):
+        works = [Work(command, root) for command in (merge_or_not, compact_or_not, build_or_not)]
+        for work in works:
+            assert not work.was_killed()
+    refused = sum(int(line) for line in (tmp_path / "refused").read_text().split())
+    assert refused >= 1
+    assert Store(root).verify(deep=True).problems == ()
+    assert wrong_answers(Store(root)) == []
+
+
+def _tried(command, root: Path) -> None:
+    try:
+        command(root)
+    except LockedError as error:
+        assert "is being written by" in str(error)  # noqa: PT017
+        with (root.parent / "refused").open("a") as file:
+            file.write("1\n")
+
+
+def merge_or_not(root: Path) -> None:
+    _tried(fault_worker.merge, root)
+
+
+def compact_or_not(root: Path) -> None:
+    _tried(fault_worker.compact, root)
+
+
+def build_or_not(root: Path) -> None:
+    _tried(build, root)
