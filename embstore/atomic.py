@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 from embstore import checksum
 from embstore.errors import DamagedError, StoreError
 
-_SUFFIX = ".tmp"
+SUFFIX = ".tmp"
+"""Of the names of temporary files and folders, which begin with a dot."""
+
 _RESTORE = "Restore that file from a copy; embstore verify lists all that are damaged."
 
 
@@ -23,7 +26,7 @@ def temporary(folder: Path) -> Iterator[Path]:
     Raises:
         StoreError: the disk is full or the folder cannot be written, with the remedy.
     """
-    path = folder / f".{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
+    path = folder / f".{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
     try:
         _make_folder(folder)
         yield path
@@ -98,9 +101,12 @@ def read_document(path: Path, remedy: str = _RESTORE) -> dict[str, Any]:
 
 def remove_temporaries(root: Path) -> list[Path]:
     """Remove what a killed build left behind, and return the paths. Only the holder of the lock may call this."""
-    left = [path for path in root.rglob(f".*{_SUFFIX}") if path.is_file()]
+    left = list(root.rglob(f".*{SUFFIX}"))
     for path in left:
-        path.unlink()
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     return left
 
 

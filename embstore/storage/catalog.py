@@ -38,6 +38,7 @@ class Catalog:
         paths: of the store.
         cards: of its spaces, by name.
         shards: of each space.
+        skipped_files: the tables of skipped texts.
         reader: DuckDB over its files.
 
     Raises:
@@ -50,7 +51,7 @@ class Catalog:
         self.cards: dict[str, Card] = read_cards(self.paths)
         self.shards: dict[str, tuple[Shard, ...]] = {space: self.paths.shards(space) for space in self.cards}
         self._item_files = _parts(self.paths.items)
-        self._skipped_files = _parts(self.paths.skipped)
+        self.skipped_files = _parts(self.paths.skipped)
         self._dataset_files = sorted(self.paths.datasets.glob("*.parquet"))
         self.reader = Reader(self.paths.root, self._item_files)
 
@@ -186,7 +187,7 @@ class Catalog:
         rows = self.reader.rows(
             f"""SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {FILES}
                ORDER BY ALL""",
-            self._skipped_files,
+            self.skipped_files,
         )
         embedded = {space: set(self.ids(space).tolist()) for space in {row[0] for row in rows} if space in self.cards}
         return [row for row in rows if row[3] == "truncated" or row[1] not in embedded.get(row[0], ())]
@@ -209,7 +210,7 @@ class Catalog:
             self.reader,
             {
                 "items": {"": self._item_files},
-                "skipped": {"": self._skipped_files},
+                "skipped": {"": self.skipped_files},
                 "embeddings": {space: [shard.path for shard in shards] for space, shards in self.shards.items()},
                 "summaries": {space: [shard.summary_path for shard in shards] for space, shards in self.shards.items()},
             },

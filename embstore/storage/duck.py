@@ -26,6 +26,25 @@ def connect(root: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def connect_to_spill(folder: Path, memory: str) -> duckdb.DuckDBPyConnection:
+    """Return an in-memory DuckDB for embstore's own SQL, which may read files anywhere.
+
+    Args:
+        folder: takes what does not fit; made when it is needed.
+        memory: how much it may use, as DuckDB reads it (``512MB``).
+    """
+    return duckdb.connect(
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "temp_directory": str(folder),
+            "memory_limit": memory,
+            "preserve_insertion_order": False,
+            "python_enable_replacements": False,
+        }
+    )
+
+
 def check_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Raise QueryError unless ``sql`` is exactly one SELECT."""
     try:

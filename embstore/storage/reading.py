@@ -30,10 +30,13 @@ class Reader:
     Args:
         root: the store's folder.
         tables: those of its files that hold texts, which are mended in another way.
+        connection: the DuckDB; by default one that is opened at the first use, and reads nothing outside the store.
     """
 
-    def __init__(self, root: Path, tables: Sequence[Path]) -> None:
+    def __init__(self, root: Path, tables: Sequence[Path], connection: duckdb.DuckDBPyConnection | None = None) -> None:
         self._root, self._tables = root, tables
+        if connection is not None:
+            self.connection = connection
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:

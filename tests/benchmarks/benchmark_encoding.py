@@ -17,9 +17,9 @@ from transformers import AutoModel, AutoTokenizer
 from embstore.encode import Tokenizer, plan_batches, resolve
 from embstore.encode.batches import CPU_BATCH_TOKENS
 from embstore.encode.inputs import tensors
+from embstore.sources import open_source
 from embstore.space import Pooling, Template, Unit
 from embstore.text import Item, passages_of
-from embstore.texts import read_texts
 
 Inputs = dict[str, torch.Tensor]
 _GEMM_SIZE = 1536
@@ -29,7 +29,7 @@ _BEST_BATCH = 256  # of sentence-transformers, for words on this kind of machine
 def encoding(space: Workspace) -> list[Result]:
     """Build a store of words, all layers, against everything else that embeds them."""
     checkpoint = resolve("minilm")
-    items = list(read_texts([f"words:{space.size.words}"], Unit.WORD).items.values())
+    items = [Item.whole(Unit.WORD, row.text) for row in open_source(f"words:{space.size.words}").rows()]
     words = [item.text for item in items]
     model = AutoModel.from_pretrained(checkpoint.folder, dtype=torch.float32).eval()
     batches = _batches(model, Tokenizer.load(checkpoint), items)
