@@ -121,13 +121,14 @@ class Parts:
             lacking = [(window, missing) for (_, missing), window in found if missing]
             if not lacking:
                 continue
-            if all(missing == n for (n, missing), _ in found):
-                yield [window for window, _ in lacking]
-                continue
-            if few and _total(few) + _total(lacking) > of_part:
+            whole = all(missing == n for (n, missing), _ in found)
+            if few and (whole or _total(few) + _total(lacking) > of_part):
                 yield _joined(few, of_window)
                 few = []
-            few += lacking
+            if whole:
+                yield [window for window, _ in lacking]
+            else:
+                few += lacking
         if few:
             yield _joined(few, of_window)
 

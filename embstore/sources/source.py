@@ -91,6 +91,6 @@ class File:
         """Return the file at a path as it is now."""
         try:
             status = path.stat()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a path with a NUL
             return cls(path)
         return cls(path, status.st_size, status.st_mtime_ns, status.st_ino)

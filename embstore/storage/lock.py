@@ -15,7 +15,7 @@ from embstore.errors import LockedError
 from embstore.storage import filesystem
 from embstore.storage.paths import StorePaths
 
-_GATE_SECONDS = 10.0
+_BEGIN_SECONDS, _END_SECONDS = 5.0, 60.0
 _SHARDS = ".lock-shard-"
 _HOLDER = "-holder.json"
 
@@ -55,14 +55,17 @@ class SharedLock:
         self._lock = FileLock(self._path)
 
     @contextmanager
-    def gate(self) -> Iterator[Others]:
+    def gate(self, *, begins: bool = False) -> Iterator[Others]:
         """Hold the gate, and give what the other builds say of themselves.
+
+        Args:
+            begins: whether the build has done nothing yet, and had better be refused soon.
 
         Raises:
             LockedError: the store has a writer that shares it with nobody.
             StoreError: as :func:`write_lock`.
         """
-        with _hold(self._paths, _GATE_SECONDS):
+        with _hold(self._paths, _BEGIN_SECONDS if begins else _END_SECONDS):
             yield _sharing(self._paths, but=self._path)
 
     def take(self, others: Others) -> None:

@@ -57,7 +57,7 @@ class StoreWriter:
                 self._begin(clear=True)
                 stack.push(lambda kind, *_: _unmake(self.paths) if kind and is_new else None)
             else:
-                with self._shared.gate() as others:
+                with self._shared.gate(begins=True) as others:
                     self._shared.take(others)
                     stack.callback(self._shared.release)
                     self._begin(clear=not others)
