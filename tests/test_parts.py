@@ -84,7 +84,7 @@ def test_packing_keeps_every_missing_item_once(turn: Turn, n: int, n_windows: in
 @given(turns(), st.integers(1, 60), st.integers(1, 3))
 def test_where_all_is_missing_packing_changes_nothing(turn: Turn, n: int, n_windows: int) -> None:
     parts = Parts(n, n_windows, turn)
-    counts = {window: (7, 7) for window in range(n * n_windows)}
+    counts = dict.fromkeys(range(n * n_windows), (7, 7))
     assert list(parts.pack(counts)) == list(parts.all())
 
 
@@ -92,7 +92,7 @@ def test_a_little_more_text_makes_one_shard() -> None:
     parts = Parts(1000, 2, Turn())
     counts = {window: (100, int(window % 50 == 0)) for window in range(2000)}
     assert [len(shard) for shard in parts.pack(counts)] == [1]
-    assert list(parts.pack({window: (100, 0) for window in range(2000)})) == []
+    assert list(parts.pack(dict.fromkeys(range(2000), (100, 0)))) == []
 
 
 def test_a_turn_is_written_as_a_fraction() -> None:
