@@ -15,7 +15,7 @@ from build_worker import SHARD_BYTES, SHARD_ITEMS
 from tiny_checkpoint import assert_same_content, content, make_checkpoint
 
 from embstore import Store
-from embstore.errors import CheckpointError, EmbstoreError, EncodeError, LockedError, StoreError
+from embstore.errors import CheckpointError, EmbstoreError, EncodeError, LockedError, SourceError, StoreError
 from embstore.report import Progress
 from embstore.space import Unit
 from embstore.storage.writer import StoreWriter
@@ -175,6 +175,36 @@ def test_a_mistake_in_the_call_leaves_no_store_behind(build, tmp_path: Path) -> 
         with pytest.raises(EmbstoreError, match=named):
             build(*WORDS, **options)
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+def test_a_source_that_changes_while_it_is_read_builds_nothing(
+    build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None
+) -> None:
+    def write_more(text: str) -> bool:
+        if text == WORDS[2]:
+            with (tmp_path / "words.txt").open("a") as file:
+                file.write("more\n")
+        return True
+
+    monkeypatch.setattr("embstore.texts.is_unicode", write_more)
+    with pytest.raises(SourceError, match=r"words\.txt changed while it was read"):
+        build(*WORDS, limit=limit)
+    assert not (tmp_path / "store").exists()
+
+
+def test_two_texts_with_one_id_build_nothing(build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build("dog", store="old")
+    real = Item.whole(Unit.WORD, "dog").id
+    monkeypatch.setattr("embstore.texts.item_id", lambda unit, text: real)
+    for store, texts in (("store", ["cat", "cow"]), ("old", ["cat"])):
+        with pytest.raises(
+            SourceError, match=r"two different texts have the same item id: 'cat' \(.*words\.txt:1\) and"
+        ):
+            build(*texts, store=store)
+    assert not (tmp_path / "store").exists()
+    assert Store(tmp_path / "old").verify().ok
+    assert _stored(tmp_path / "old") == 1
 
 
 @pytest.mark.parametrize(("stage", "step"), [("load", 1), ("encode", 1), ("encode", 5), ("index", 1), ("index", 3)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from embstore.errors import QueryError, UnknownNameError
+from embstore.errors import QueryError, StoreError, UnknownNameError
 
 
 def connect(root: Path) -> duckdb.DuckDBPyConnection:
@@ -68,6 +68,17 @@ def explained(error: duckdb.Error, columns: Sequence[str] = ()) -> QueryError | 
     if columns and (match := re.search(r'Referenced column "([^"]+)" not found', str(error))):
         return UnknownNameError("column", match[1], columns)
     return QueryError(f"this SQL cannot be answered: {first_line(error)}")
+
+
+def exhausted(error: duckdb.Error) -> StoreError | None:
+    """Return the error for a lack of memory, and of disk for what does not fit in it; None if it is another one."""
+    if not isinstance(error, duckdb.OutOfMemoryException) and "No space left" not in str(error):
+        return None
+    return StoreError(
+        f"no space left for the texts on their way into the store: {first_line(error)} What does not fit in memory "
+        "goes to the store's folder, for a dry run to the system's temporary one: free some space there. What was written "
+        "before is whole; run the same build again: it goes on where it stopped."
+    )
 
 
 def first_line(error: duckdb.Error) -> str:

@@ -80,7 +80,7 @@ class Held:
         reader = Reader(self._paths.root, files, connection)
         reader.guard(files, lambda sql: connection.execute(sql, {"files": [str(file) for file in files]}), _HOLD)
         self._seen.update(file.name for file in files)
-        for item, text, origin in connection.execute(_COLLIDING).fetchall():
+        for item, text, origin in self._staging.rows(_COLLIDING):
             stored = next(row[0] for row in reader.rows(_STORED, files, item=item))
             raise _collision(text, origin, stored, self._paths)
 

@@ -94,7 +94,7 @@ class Lacking:
         """Take note of items that cannot be embedded in a space."""
         connection = self.staging.connection
         connection.register("left_out", {"item_id": ids})
-        connection.execute("INSERT INTO settled SELECT ?, item_id, false FROM left_out", [space])
+        self.staging.rows("INSERT INTO settled SELECT $space, item_id, false FROM left_out", space=space)
         connection.unregister("left_out")
 
     def n_missing(self, space: str, parts: Parts) -> tuple[int, int]:
@@ -118,7 +118,7 @@ class Lacking:
         )
 
     def _count(self, rows: str, **values: str) -> int:
-        found = self.staging.connection.execute(f"SELECT count(*) FROM {rows}", values).fetchall()
+        found = self.staging.rows(f"SELECT count(*) FROM {rows}", **values)
         return int(found[0][0])
 
 
@@ -138,14 +138,13 @@ class Work:
 
     def __init__(self, staging: Staging, spaces: Sequence[str], parts: Parts, table: str) -> None:
         self._staging, self._parts = staging, parts
-        self._connection = staging.connection
         self._lacks = [f"lacks_{number}" for number in range(len(spaces))]
         named = ", ".join(map(duck.quote, spaces))
         # Where the spaces have nothing, all items are missing, and the table would say nothing.
-        has = self._connection.execute(f"SELECT 1 FROM settled WHERE space IN ({named}) LIMIT 1").fetchall()
+        has = staging.rows(f"SELECT 1 FROM settled WHERE space IN ({named}) LIMIT 1")
         self._todo = table if has else None
         if has:
-            self._connection.execute(_todo_sql(table, spaces, parts))
+            staging.rows(_todo_sql(table, spaces, parts))
         self.n_items, self.size = self._measure()
 
     def _measure(self) -> tuple[int, int]:
@@ -154,7 +153,7 @@ class Work:
         if self._staging.n_sentences:
             size = f"""SELECT sum(length(text) + {MARKS}) FROM sentence
                        SEMI JOIN (SELECT context_id AS item_id FROM {rows}) USING (item_id)"""
-        found = self._connection.execute(f"SELECT (SELECT count(*) FROM {rows}), ({size})").fetchall()
+        found = self._staging.rows(f"SELECT (SELECT count(*) FROM {rows}), ({size})")
         return int(found[0][0]), int(found[0][1] or 0)
 
     def windows(self) -> Iterator[Window]:
@@ -169,10 +168,10 @@ class Work:
             yield from self._parts.all()
             return
         n = self._parts.n * self._parts.n_windows
-        rows = self._connection.execute(
+        rows = self._staging.rows(
             f"""SELECT (key::HUGEINT * {n}) // {KEYS} AS number, count(*), count({self._todo}.item_id)
                 FROM item LEFT JOIN {self._todo} USING (item_id) WHERE valid GROUP BY number"""
-        ).fetchall()
+        )
         yield from self._parts.pack({int(number): (wanted, missing) for number, wanted, missing in rows})
 
     def _window(self, keys: Range, number: int) -> Window:

@@ -62,11 +62,12 @@ class Reader:
 
         Raises:
             DamagedError: it fails; names the file.
+            StoreError: there is not enough memory, or disk for what does not fit in it.
         """
         try:
             return run(sql)
         except duckdb.Error as error:
-            raise self.damage(error, files) from error
+            raise duck.exhausted(error) or self.damage(error, files) from error
 
     def damage(self, error: duckdb.Error, files: Sequence[Path]) -> DamagedError:
         """Return a DamagedError that names the file at fault."""

@@ -40,10 +40,11 @@ class SkipList:
     def add_invalid(self, spaces: Sequence[str], parts: Parts) -> None:
         """Take the items of this build's parts that no model can be given."""
         for space in spaces:
-            self._staging.connection.execute(
+            self._staging.rows(
                 f"""INSERT INTO skip SELECT $space, item_id, 'skipped', $reason FROM item
                     WHERE NOT valid AND {mine(parts)}""",
-                {"space": space, "reason": NOT_UNICODE},
+                space=space,
+                reason=NOT_UNICODE,
             )
 
     def record(self) -> None:

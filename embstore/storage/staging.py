@@ -7,11 +7,13 @@ of all of them at once (which come twice, which the store has) is asked in SQL.
 import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -22,7 +24,7 @@ from embstore.space import Unit
 from embstore.storage import duck
 from embstore.text import Item, Span
 
-_MEMORY = "512MB"
+_MEMORY = "1GB"
 _BATCH_ROWS, _BATCH_CHARS = 20_000, 16 << 20
 _TYPES = {
     **dict.fromkeys(("ordinal", "item_id", "context_id", "start", "end"), pa.int64()),
@@ -165,12 +167,22 @@ class Staging:
         """
         arrays = {name: pa.array(values, _TYPES.get(name, pa.string())) for name, values in columns.items()}
         self.connection.register("batch", pa.table(arrays))
-        self.connection.execute(f"INSERT INTO {table} SELECT *{more} FROM batch")
+        self.rows(f"INSERT INTO {table} SELECT *{more} FROM batch")
         self.connection.unregister("batch")
 
+    def rows(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of an answer; of what is no question, none that matter.
+
+        Raises:
+            StoreError: there is not enough memory, or disk for what does not fit in it.
+        """
+        with _enough():
+            return self.connection.execute(sql, values).fetchall()
+
     def table(self, sql: str, **values: Any) -> pa.Table:
-        """Return the answer to a query."""
-        return self.connection.sql(sql, params=values).to_arrow_table()
+        """Return the answer to a query; as :meth:`rows`."""
+        with _enough():
+            return self.connection.sql(sql, params=values).to_arrow_table()
 
     def settle(self) -> None:
         """Keep each item once, where it came first; called when all rows are staged.
@@ -179,17 +191,17 @@ class Staging:
             SourceError: two different texts have one id.
         """
         for table in ("raw", "raw_sentence"):
-            if len(rows := self.connection.execute(_COLLIDING.format(table=table)).fetchall()) > 1:
+            if len(rows := self.rows(_COLLIDING.format(table=table))) > 1:
                 (one, place), (other, elsewhere) = rows[0], next(row for row in rows if row[0] != rows[0][0])
                 raise collision(f"{one[:SHOWN]!r} ({place})", f"{other[:SHOWN]!r} ({elsewhere})")
         occurrences = self.unit is Unit.OCCURRENCE
-        self.connection.execute(_SETTLE.format(key="context_id" if occurrences else "item_id"))
-        counts = self.connection.execute(_COUNTS.format(texts="sentence" if occurrences else "item")).fetchone()
-        self.n_items, self.n_chars, self.n_invalid, self.digest = counts or (0, 0, 0, 0)
+        self.rows(_SETTLE.format(key="context_id" if occurrences else "item_id"))
+        counts = self.rows(_COUNTS.format(texts="sentence" if occurrences else "item"))
+        self.n_items, self.n_chars, self.n_invalid, self.digest = counts[0]
 
     def find(self, item_id: int) -> tuple[Item, str]:
         """Return a staged item, and where it stands first."""
-        places = self.connection.execute("SELECT origin FROM item WHERE item_id = ?", [item_id]).fetchall()
+        places = self.rows("SELECT origin FROM item WHERE item_id = $item", item=item_id)
         return self.items("item_id = $item", item=item_id)[0], places[0][0]
 
     def items(self, condition: str, **values: Any) -> list[Item]:
@@ -215,6 +227,14 @@ class Staging:
             Item(self.unit, text, context, None if start is None or end is None else Span(start, end), item)
             for item, text, context, start, end in zip(ids, texts, contexts, starts, ends, strict=True)
         ]
+
+
+@contextmanager
+def _enough() -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        raise duck.exhausted(error) or error from error
 
 
 def content(unit: str, *span: str) -> str:
