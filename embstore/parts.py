@@ -17,7 +17,7 @@ KEYS = 1 << 63
 MARKS = 4
 """Characters that a text's special tokens count for."""
 
-_LEAST_SHARE = 8  # a small build is cut too, into parts of at least this fraction of a shard …
+_LEAST_SHARE = 6  # a small build is cut too, into parts of at least this fraction of a shard …
 _FEW = 4  # … and so many at most: writing then goes on beside encoding, and a kill loses less
 _WINDOW_ITEMS = 12_288
 _WINDOW_CHARS = 8 << 20

@@ -76,7 +76,7 @@ def exhausted(error: duckdb.Error) -> StoreError | None:
         return None
     return StoreError(
         f"no space left for the texts on their way into the store: {first_line(error)} What does not fit in memory "
-        "goes to the store's folder, for a dry run to the system's temporary one: free some space there. What was written "
+        "goes to the store's folder, for a dry run to the system's temporary one: free some space. What was written "
         "before is whole; run the same build again: it goes on where it stopped."
     )
 
