@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embstore.encode import Encoded, TooLongError
 from embstore.errors import EncodeError
@@ -56,25 +57,16 @@ class Run:
                     for writer in writers.values():
                         writer.cut()
                 if isinstance(result, Encoded):
+                    done = windows.done(result.item_ids)
                     self.n_tokens += result.n_tokens
                     self.n_forward_passes += 1
-                    done = windows.done(result.item_ids)
-                    for space, lacks in zip(group.spaces, done.lacks, strict=True):
-                        vectors = result.vectors[space.card.pooling]
-                        whole = bool(lacks.all())
-                        writers[space.card.space].add(
-                            result.item_ids if whole else result.item_ids[lacks],
-                            vectors if whole else vectors[:, lacks],
-                        )
-                    meter.passed(len(result.item_ids), done.work, self.n_tokens)
+                    _add(result, group, done.lacks, writers)
                 else:
-                    settled = result.outcome == "skipped"
-                    done = windows.done(np.array([result.item_id]), settled=settled)
+                    done = windows.done(np.array([result.item_id]), settled=result.outcome == "skipped")
                     self._skips.add(
-                        result, [space for space, lacks in zip(group.spaces, done.lacks, strict=True) if lacks[0]]
+                        result, [space for space, lack in zip(group.spaces, done.lacks, strict=True) if lack]
                     )
-                    if settled:
-                        meter.passed(1, done.work, self.n_tokens)
+                meter.passed(done.n, done.work, self.n_tokens)
 
     def index(self) -> None:
         """Bring the indexes of the spaces up to date."""
@@ -121,3 +113,12 @@ class Run:
                 f"{error} The text is {item.shown[:200]!r} ({place}), the checkpoint "
                 f"{checkpoint.name!r} ({checkpoint.folder}). What was written before is whole."
             ) from error
+
+
+def _add(result: Encoded, group: Group, lacks: NDArray[np.bool_], writers: Mapping[str, SpaceWriter]) -> None:
+    """Give each space of a group the vectors that it lacks."""
+    for space, keep in zip(group.spaces, lacks, strict=True):
+        ids, vectors = result.item_ids, result.vectors[space.card.pooling]
+        if not keep.all():
+            ids, vectors = ids[keep], vectors[:, keep]
+        writers[space.card.space].add(ids, vectors)

@@ -41,10 +41,12 @@ class Done:
 
     Attributes:
         lacks: bool (spaces, n): which of them each space lacks.
-        work: what they were of the work.
+        n: how many are done with now.
+        work: what these were of the work.
     """
 
     lacks: NDArray[np.bool_]
+    n: int
     work: float
 
 
@@ -81,9 +83,10 @@ class Windows:
         for window in self._open:
             at = np.minimum(np.searchsorted(window.ids, ids), len(window.ids) - 1)
             if len(ids) and window.ids[at[0]] == ids[0]:
-                if settled:
-                    window.n_left -= len(ids)
-                return Done(window.lacks[:, at], float(window.work[at].sum()))
+                if not settled:
+                    return Done(window.lacks[:, at], 0, 0.0)
+                window.n_left -= len(ids)
+                return Done(window.lacks[:, at], len(ids), float(window.work[at].sum()))
         raise AssertionError(f"items of no window came out of the model: {ids[:3]}")
 
     def completes(self) -> bool:

@@ -1,6 +1,5 @@
 """The memory of a build does not grow with its source."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
