@@ -120,7 +120,8 @@ def summarise(report: BuildReport, store: Path | None) -> None:
 def _space_line(space: SpaceReport, dry_run: bool) -> str:
     truncated = f" ({space.truncated:,} truncated)" if space.truncated else ""
     verb = "to embed" if dry_run else "embedded"
-    return f"{space.space}: {space.embedded:,} {verb}{truncated}, {space.present:,} already there"
+    elsewhere = f", {space.elsewhere:,} left to the other parts" if space.elsewhere else ""
+    return f"{space.space}: {space.embedded:,} {verb}{truncated}, {space.present:,} already there{elsewhere}"
 
 
 def _estimate_line(report: BuildReport) -> str:

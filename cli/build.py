@@ -103,6 +103,15 @@ def build(
         bool,
         typer.Option("--allow-pickle", help="Load pickled weights, which can run code, if there are no others."),
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Embed the I-th of N parts of the sources, by item id: N machines build one store between them, in a "
+            "shared folder or each in its own, to be merged.",
+        ),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any text was skipped.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary, only errors.")] = False,
@@ -120,7 +129,7 @@ def build(
                 sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, unit=unit, poolings=pooling or (),
                 template=template, layers=layers, dtype=dtype, columns=column or (), limit=limit, per_text=per_text,
                 seed=seed, name=name, index=index, index_memory=index_memory, long=long, device=device,
-                batch_tokens=batch_tokens, allow_pickle=allow_pickle, dry_run=dry_run, observe=observe,
+                batch_tokens=batch_tokens, allow_pickle=allow_pickle, shard=shard, dry_run=dry_run, observe=observe,
             )  # fmt: skip
         if not quiet:
             summarise(report, store)

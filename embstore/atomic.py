@@ -13,7 +13,9 @@ from typing import Any
 from embstore import checksum
 from embstore.errors import DamagedError, StoreError
 
-_SUFFIX = ".tmp"
+SUFFIX = ".tmp"
+"""Of the names of temporary files and folders, which begin with a dot."""
+
 _RESTORE = "Restore that file from a copy; embstore verify lists all that are damaged."
 
 
@@ -24,7 +26,7 @@ def temporary(folder: Path) -> Iterator[Path]:
     Raises:
         StoreError: the disk is full or the folder cannot be written, with the remedy.
     """
-    path = folder / f".{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
+    path = folder / f".{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
     try:
         _make_folder(folder)
         yield path
@@ -125,7 +127,7 @@ def remove_temporaries(root: Path) -> list[Path]:
 
 def temporaries(root: Path) -> list[Path]:
     """Return the temporary files and folders below a folder, of a build that was killed or one that is at work."""
-    return list(root.rglob(f".*{_SUFFIX}"))
+    return list(root.rglob(f".*{SUFFIX}"))
 
 
 def _explained(error: OSError, folder: Path) -> StoreError:

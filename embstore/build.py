@@ -1,4 +1,9 @@
-"""Build a store: plan → encode → write → index. This page is the whole pipeline."""
+"""Build a store: read → plan → encode → write → index. This page is the whole pipeline.
+
+The texts are staged as they are read: what comes twice and what the store has is found in SQL. The missing items are
+cut into parts, ranges of item ids, each of about a shard's bytes. A part is encoded while the one before it is written,
+so that no more than two of them, and a window of texts, are in memory.
+"""
 
 import time
 from collections import Counter
@@ -7,66 +12,65 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from embstore.job import Options
-from embstore.plan import load_models, open_catalog, plan_build
+from embstore.plan import load_models, plan_build
 from embstore.report import BuildReport, Observer
 from embstore.run import Run
 from embstore.skips import Skips
 from embstore.storage.catalog import Catalog
+from embstore.storage.held import Held
 from embstore.storage.merged import write_all_merged
+from embstore.storage.staging import Staging
 from embstore.storage.tables import write_dataset
-from embstore.storage.writer import SHARD_BYTES, StoreWriter
-from embstore.texts import Texts
+from embstore.storage.writer import StoreWriter
+from embstore.texts import Sources, read_texts
 
 
 def build(
-    root: Path,
-    texts: Sequence[Texts],
-    specs: Sequence[str],
-    options: Options,
-    observe: Observer,
-    *,
-    shard_bytes: int = SHARD_BYTES,
+    root: Path, sources: Sequence[Sources], specs: Sequence[str], options: Options, observe: Observer
 ) -> BuildReport:
     """Embed what the store lacks of the texts, and index it.
 
     Args:
         root: the store's folder; made if it is empty or does not exist.
-        texts: what to embed, a part for each unit.
+        sources: what to embed, of each unit.
         specs: the checkpoints, as :func:`embstore.encode.resolve` reads them.
-        options: how; the unit is that of each part.
+        options: how; the unit is that of each part of the sources.
         observe: told how far the build is.
-        shard_bytes: bytes of vectors in a shard.
 
     Raises:
         EmbstoreError: see :mod:`embstore.errors`. What was committed before stays, and a later build goes on from it.
     """
     began = time.perf_counter()
     models = load_models(specs, options, observe)
-    if open_catalog(root) is None:
-        plan_build(None, texts, models, options)  # a mistake in the call leaves no empty store behind
-    with StoreWriter(root, shard_bytes=shard_bytes) as store:
-        catalog = Catalog(root)
+    with ExitStack() as stack:
+        store = stack.enter_context(StoreWriter(root, options.turn))
+        staged = [stack.enter_context(Staging(store.paths.root, one.unit)) for one in sources]
+        texts = [read_texts(one, staging) for one, staging in zip(sources, staged, strict=True)]
+        plan = plan_build(Catalog(root), texts, models, options)
+        store.agree([job.identity for _, jobs in plan for job in jobs])
         runs: list[Run] = []
         with ExitStack() as recorded:
-            for part, jobs in plan_build(catalog, texts, models, options):
-                # Their vectors are there: it is their texts that may be lost.
-                store.add_items(part.items[item] for job in jobs for item in job.held_ids(part.items))
+            for part, jobs in plan:
+                held = Held(part.staging, store.paths)
+                for job in jobs:
+                    held.mend(job.present)  # their vectors are there: it is their texts that may be lost
                 for rows in part.datasets:
                     write_dataset(store.paths, rows.name, rows.kind, part.unit, rows.columns)
-                skips = Skips(part, [space for job in jobs for space in job.spaces])
-                recorded.enter_context(skips.recorded(store.paths, catalog))
-                runs += [Run(store, job, part, skips, observe) for job in jobs]
+                skips = Skips(part, jobs, store.paths)
+                recorded.enter_context(skips.recorded())
+                runs += [Run(store, job, held, skips, observe) for job in jobs]
             for run in runs:
                 run.encode()
-        write_all_merged(store.paths)
-        for run in runs:
-            run.index()
+        if store.is_last():
+            write_all_merged(store.paths)
+            for run in runs:
+                run.index()
     return BuildReport(
         store=store.paths.root,
         spaces=tuple(report for run in runs for report in run.reports()),
         n_texts=sum(part.n_texts for part in texts),
-        n_items=sum(len(part.items) for part in texts),
-        blanks=Counter(blank.reason for part in texts for blank in part.blanks),
+        n_items=sum(part.staging.n_items for part in texts),
+        blanks=sum((part.blanks for part in texts), start=Counter()),
         n_tokens=sum(run.n_tokens for run in runs),
         n_forward_passes=sum(run.n_forward_passes for run in runs),
         n_bytes=sum(run.n_bytes for run in runs),

@@ -1,11 +1,10 @@
-"""The parts of a build: its options, its checkpoints, and for each checkpoint the spaces and what they lack."""
+"""What a build is made of: its options, its checkpoints, and for each checkpoint the spaces and what they lack."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from embstore.encode import (
     Checkpoint,
@@ -21,6 +20,7 @@ from embstore.encode import (
 )
 from embstore.errors import UnknownNameError, UsageError
 from embstore.index import KINDS
+from embstore.parts import Parts, Turn
 from embstore.report import Observer, Progress
 from embstore.space import (
     Pooling,
@@ -30,8 +30,10 @@ from embstore.space import (
     check_space_name,
 )
 from embstore.storage.card import Card
+from embstore.storage.lacking import Lacking, Work
 from embstore.text import Item, Passage, passages_of
 
+SHARD_BYTES = 128 << 20
 DTYPES = ("float32", "float16")
 LONG = ("skip", "truncate", "error")
 
@@ -53,6 +55,8 @@ class Options:
         index_memory: bytes that the indexes may take while they are built; None for half of the machine's.
         name: of the space, if the build makes one; None gives ``model.unit.pooling``.
         allow_pickle: load pickled weights where there are no safetensors.
+        turn: which of the parts of the sources the build takes.
+        shard_bytes: bytes of vectors in a shard, about.
     """
 
     unit: Unit = Unit.WORD
@@ -67,6 +71,8 @@ class Options:
     index_memory: int | None = None
     name: str | None = None
     allow_pickle: bool = False
+    turn: Turn = field(default_factory=Turn)
+    shard_bytes: int = SHARD_BYTES
 
     def __post_init__(self) -> None:
         for kind, value, known in (
@@ -78,6 +84,8 @@ class Options:
                 raise UnknownNameError(kind, value, known)
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise UsageError(f"batch_tokens must be at least 1, not {self.batch_tokens}.")
+        if self.shard_bytes < 1:
+            raise UsageError(f"shard_bytes must be at least 1, not {self.shard_bytes}.")
         for pooling in self.poolings:
             check_pooling(self.unit, pooling)
         if self.name is not None:
@@ -121,77 +129,96 @@ class SpacePlan:
 
     Attributes:
         card: as it will be, or is, stored.
-        missing: ids of the items that the space lacks and the checkpoint may embed, ascending.
+        n_missing: items that the space lacks and the checkpoint may embed, in the parts that this build takes.
+        n_elsewhere: the same in the other parts.
         n_present: items that it has.
-        unfit: ids of the items that an earlier build with the same options could not embed → why.
+        unfit: reason → items that no build can embed, or none with the same options.
     """
 
     card: Card
-    missing: NDArray[np.int64]
+    n_missing: int
+    n_elsewhere: int
     n_present: int
-    unfit: Mapping[int, str]
-
-    def lacks(self, item_id: int) -> bool:
-        """Whether an item is among the missing."""
-        at = int(np.searchsorted(self.missing, item_id))
-        return at < len(self.missing) and int(self.missing[at]) == item_id
+    unfit: Counter[str]
 
 
 @dataclass(frozen=True, slots=True)
+class Group:
+    """The spaces of a checkpoint that the same forward passes serve, and what they lack."""
+
+    spaces: tuple[SpacePlan, ...]
+    work: Work
+
+
+@dataclass(frozen=True)
 class Job:
-    """The part of a build that one checkpoint does, in one run over its passages."""
+    """The part of a build that one checkpoint does, in one run over its passages.
+
+    Attributes:
+        model: the checkpoint.
+        options: of the build; the unit is that of the items.
+        spaces: of the checkpoint.
+        lacking: what the store lacks of the items.
+        parts: how the items are cut into shards.
+    """
 
     model: Model
     options: Options
     spaces: tuple[SpacePlan, ...]
+    lacking: Lacking
+    parts: Parts
 
-    @property
-    def missing(self) -> NDArray[np.int64]:
-        """The ids of the items that any of the spaces lacks, ascending."""
-        return np.unique(np.concatenate([space.missing for space in self.spaces]))
-
-    @property
-    def groups(self) -> list[list[SpacePlan]]:
+    @cached_property
+    def groups(self) -> list[Group]:
         """The spaces that lack items, by the forward passes that serve them: one for all.
 
         Where a text that is cut may lose the special token that the template gave it, the poolings of that token come
         from passes of their own, so that the others have every item.
         """
-        lacking = [space for space in self.spaces if len(space.missing)]
-        if self.options.long != "truncate" or self.options.template.fields == {"text"}:
-            return [lacking] if lacking else []
-        by_span = [[space for space in lacking if space.card.pooling.of_span is of_span] for of_span in (True, False)]
-        return [group for group in by_span if group]
+        lacking = [space for space in self.spaces if space.n_missing]
+        groups = [lacking]
+        if self.options.long == "truncate" and self.options.template.fields != {"text"}:
+            groups = [[one for one in lacking if one.card.pooling.of_span is of_span] for of_span in (True, False)]
+        return [
+            Group(tuple(group), self.lacking.work([space.card.space for space in group], self.parts))
+            for group in groups
+            if group
+        ]
 
-    def held_ids(self, items: Iterable[int]) -> list[int]:
-        """Return which of the items all spaces have."""
-        without = {*self.missing.tolist(), *(item for space in self.spaces for item in space.unfit)}
-        return [item for item in items if item not in without]
+    @property
+    def present(self) -> str:
+        """The SQL for the items whose vectors the store has, in the parts that this build takes."""
+        return self.lacking.present([space.card.space for space in self.spaces], self.parts)
 
-    def missing_items(self, items: Mapping[int, Item]) -> list[Item]:
-        """Return the missing items, in the order of the sources."""
-        missing = set(self.missing.tolist())
-        return [item for id_, item in items.items() if id_ in missing]
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What builds that share the parts of the sources must agree on."""
+        staging = self.lacking.staging
+        return {
+            "unit": staging.unit.value, "items": staging.n_items, "digest": staging.digest,
+            "parts": [self.parts.n, self.parts.n_windows], "of": self.parts.turn.of,
+            "spaces": [space.card.identity for space in self.spaces],
+        }  # fmt: skip
 
     def passages(self, items: list[Item]) -> Iterator[Passage]:
         """Yield the passages of items."""
-        bos, eos = self.model.encoder.tokenizer.template_strings(self.options.template)
+        bos, eos = self.model.tokenizer.template_strings(self.options.template)
         return passages_of(items, self.options.template, bos=bos, eos=eos)
 
-    def encode(self, passages: Iterable[Passage], group: list[SpacePlan]) -> Iterator[Encoded | Skipped]:
-        """Encode passages for a group of spaces, all poolings in one forward pass."""
+    def encode(self, windows: Iterable[Iterable[Passage]], group: Group) -> Iterator[Encoded | Skipped]:
+        """Encode passages for a group of spaces, window by window, all poolings in one forward pass."""
         encoder, options = self.model.encoder, self.options
-        return encoder.encode(
-            passages, poolings=[space.card.pooling for space in group], layers=encoder.layers.select(options.layers),
-            batch_tokens=options.batch_tokens, long=options.long,
+        return encoder.encode_windows(
+            windows, poolings=[space.card.pooling for space in group.spaces],
+            layers=encoder.layers.select(options.layers), batch_tokens=options.batch_tokens, long=options.long,
         )  # fmt: skip
 
-    def count(self, passages: Iterable[Passage], group: list[SpacePlan]) -> Plan:
-        """Count what encoding passages for a group of spaces takes."""
+    def count(self, passages: Iterable[Passage], group: Group) -> Plan:
+        """Count what encoding the passages of a window for a group of spaces takes."""
         options = self.options
         return self.model.encoder.plan(
             passages,
-            poolings=[space.card.pooling for space in group],
+            poolings=[space.card.pooling for space in group.spaces],
             batch_tokens=options.batch_tokens,
             long=options.long,
         )

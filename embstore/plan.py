@@ -1,7 +1,7 @@
 """Plan a build: which spaces, their cards, and the items that each lacks. Nothing is written here."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +12,15 @@ from embstore import __version__
 from embstore.encode import Fingerprint
 from embstore.errors import UsageError
 from embstore.job import Job, Model, Options, SpacePlan
-from embstore.report import Observer
+from embstore.parts import Parts
+from embstore.report import Observer, kind_of
 from embstore.space import Layers, Pooling, Unit, default_space_name
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
+from embstore.storage.lacking import Lacking
 from embstore.storage.paths import StorePaths
-from embstore.text import Item, passages_of
+from embstore.storage.staging import Staging
+from embstore.text import NOT_UNICODE, Item, passages_of
 from embstore.texts import Texts
 
 
@@ -54,7 +57,7 @@ def plan_build(
 
     Args:
         catalog: what the store has; None where there is no store yet.
-        texts: of the sources, each of another unit.
+        texts: what was read, each of another unit.
         models: the checkpoints.
         options: of the build; the unit is that of the texts.
 
@@ -68,19 +71,17 @@ def plan_build(
             f"--name names one space, and these sources make one of each unit, {units}. Say which with --unit, or "
             "build them one by one."
         )
-    return [(one, plan_jobs(catalog, one.items, models, replace(options, unit=one.unit))) for one in texts]
+    return [(one, plan_jobs(catalog, one.staging, models, replace(options, unit=one.unit))) for one in texts]
 
 
-def plan_jobs(
-    catalog: Catalog | None, items: Mapping[int, Item], models: Sequence[Model], options: Options
-) -> list[Job]:
+def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model], options: Options) -> list[Job]:
     """Plan the work of each checkpoint against what the store has.
 
     The weights are not loaded where the stored cards answer for them: a build of which nothing is missing stays quick.
 
     Args:
         catalog: what the store has; None where there is no store yet.
-        items: of the sources, by id.
+        staging: the items of the sources.
         models: the checkpoints.
         options: of the build.
 
@@ -88,29 +89,41 @@ def plan_jobs(
         SpaceMismatchError: a space of that name exists and is another one.
         CheckpointError, QueryError, UsageError: a checkpoint cannot do what is asked.
     """
-    wanted = np.unique(np.fromiter(items, np.int64, len(items)))
-    skipped = [] if catalog is None else [row for row in catalog.skipped() if row[3] == "skipped" and row[1] in items]
+    lacking = Lacking(staging, catalog)
     jobs = []
     for model in models:
-        spaces = []
+        cards = []
         for pooling in _poolings(model, options):
             name = options.name or default_space_name(model.checkpoint.name, options.unit, pooling)
             stored = catalog.cards.get(name) if catalog and catalog.shards.get(name) else None
             card = _card(model, options, pooling, name, stored)
-            if catalog is None or stored is None:
-                spaces.append(SpacePlan(card, wanted, 0, {}))
-                continue
-            stored.check_same_space(card)
-            lacking = np.setdiff1d(wanted, catalog.ids(name), assume_unique=True)
-            known = [items[item] for space, item, *_ in skipped if space == name]
-            unfit = _unfit(known, model, pooling, options)
-            missing = np.setdiff1d(lacking, np.fromiter(unfit, np.int64, len(unfit)))
-            spaces.append(SpacePlan(stored, missing, len(wanted) - len(lacking), unfit))
-        jobs.append(Job(model, options, tuple(spaces)))
+            if stored is not None:
+                stored.check_same_space(card)
+            cards.append(stored or card)
+        parts = Parts.plan(
+            staging.n_items, staging.n_chars, max(map(item_bytes, cards)), options.shard_bytes, options.turn
+        )
+        spaces = tuple(_space_plan(lacking, card, model, options, parts) for card in cards)
+        jobs.append(Job(model, options, spaces, lacking, parts))
     names = [space.card.space for job in jobs for space in job.spaces]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise UsageError(f"two of the models make the same space, {twice[0]!r}. Rename one: --model NAME=FOLDER.")
     return jobs
+
+
+def item_bytes(card: Card) -> int:
+    """Return the bytes of the vectors of one item in a space, all layers."""
+    return len(card.layers) * card.dim * (2 if card.dtype == "float16" else 4)
+
+
+def _space_plan(lacking: Lacking, card: Card, model: Model, options: Options, parts: Parts) -> SpacePlan:
+    n_present = lacking.meet(card.space)
+    unfit = Counter({NOT_UNICODE: lacking.staging.n_invalid} if lacking.staging.n_invalid else {})
+    for items in lacking.skipped_before(card.space):
+        reasons = _unfit(items, model, card.pooling, options)
+        unfit.update(map(kind_of, reasons.values()))
+        lacking.leave_out(card.space, np.fromiter(reasons, np.int64, len(reasons)))
+    return SpacePlan(card, *lacking.n_missing(card.space, parts), n_present, unfit)
 
 
 def _unfit(skipped: list[Item], model: Model, pooling: Pooling, options: Options) -> dict[int, str]:
@@ -118,7 +131,7 @@ def _unfit(skipped: list[Item], model: Model, pooling: Pooling, options: Options
 
     It takes the tokenizer alone, so that a build of which nothing else is missing does not load the weights.
     """
-    if not skipped or options.long == "error":
+    if options.long == "error":
         return {}
     bos, eos = model.tokenizer.template_strings(options.template)
     passages = passages_of(skipped, options.template, bos=bos, eos=eos)

@@ -1,14 +1,13 @@
 """What a build tells while it runs and when it is done."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from embstore.parts import MARKS
 from embstore.table import Table, table
 from embstore.text import Item
-
-_MARKS = 4  # characters that a text's special tokens count for
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,33 +41,38 @@ class Meter:
     Args:
         observe: whom to tell.
         subject: the checkpoint.
-        items: what is to be encoded.
+        n: items to be encoded.
+        size: their work: the sum of :func:`work_of`.
     """
 
-    def __init__(self, observe: Observer, subject: str, items: Sequence[Item]) -> None:
-        sharing = Counter(item.context for item in items)  # the model reads a sentence once for all words of it
-        self._work: dict[int, float] = {
-            item.id: _work(item.text if item.context is None else item.context) for item in items
-        }
-        for item in items:
-            if item.context is not None:
-                self._work[item.id] /= sharing[item.context]
-        self._observe, self._subject = observe, subject
-        self._n = len(self._work)
-        self._total = sum(self._work.values())
-        self._left = self._total
+    def __init__(self, observe: Observer, subject: str, n: int, size: float) -> None:
+        self._observe, self._subject, self._n, self._size = observe, subject, n, size
+        self._n_left, self._left = n, size
 
-    def passed(self, item_ids: Iterable[int], n_tokens: int) -> None:
-        """Tell that these items are done with, and how many tokens the model has read in all."""
-        for item in item_ids:
-            self._left -= self._work.pop(item, 0)
-        done = self._n - len(self._work)
-        share = 1 - self._left / self._total if self._work else 1.0
-        self._observe(Progress("encode", self._subject, done, self._n, share, n_tokens))
+    def passed(self, n: int, size: float, n_tokens: int) -> None:
+        """Tell that ``n`` items of this size are done with, and how many tokens the model has read in all."""
+        self._n_left -= n
+        self._left -= size
+        share = 1 - self._left / self._size if self._n_left else 1.0
+        self._observe(Progress("encode", self._subject, self._n - self._n_left, self._n, share, n_tokens))
+
+
+def work_of(items: Sequence[Item]) -> list[float]:
+    """Return the work of each item: the characters that the model reads for it, some more for special tokens.
+
+    It reads a sentence once for all words of it.
+    """
+    sharing = Counter(item.context for item in items)
+    return [_work(item.text) if item.context is None else _work(item.context) / sharing[item.context] for item in items]
 
 
 def _work(text: str) -> int:
-    return len(text) + _MARKS
+    return len(text) + MARKS
+
+
+def kind_of(reason: str) -> str:
+    """Return the reason of a skipped text without what differs from text to text, to count by."""
+    return "longer than the context" if "the context of" in reason else reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,7 @@ class SpaceReport:
         present: items that had them already.
         skipped: reason → items without a vector.
         truncated: items whose text was cut to the context length.
+        elsewhere: items that are left to the builds of the other parts.
     """
 
     space: str
@@ -90,6 +95,7 @@ class SpaceReport:
     present: int
     skipped: Counter[str] = field(default_factory=Counter)
     truncated: int = 0
+    elsewhere: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """One checkpoint's part of a build: encode what its spaces lack, write it, index it."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from embstore.encode import Encoded, TooLongError
 from embstore.errors import EncodeError
 from embstore.indexing import update_indexes
-from embstore.job import Job, SpacePlan
+from embstore.job import Group, Job
 from embstore.report import Meter, Observer, SpaceReport
 from embstore.skips import Skips
+from embstore.storage.held import Held
 from embstore.storage.shards import Float16OverflowError, NonFiniteVectorError
 from embstore.storage.writer import SpaceWriter, StoreWriter
-from embstore.texts import Texts
+from embstore.windows import Windows
 
 
 class Run:
@@ -28,39 +29,44 @@ class Run:
         seconds: time in which vectors were made, written and indexed.
     """
 
-    def __init__(self, store: StoreWriter, job: Job, texts: Texts, skips: Skips, observe: Observer) -> None:
-        self._store, self._job, self._texts, self._skips, self._observe = store, job, texts, skips, observe
+    def __init__(self, store: StoreWriter, job: Job, held: Held, skips: Skips, observe: Observer) -> None:
+        self._store, self._job, self._held, self._skips, self._observe = store, job, held, skips, observe
         self._embedded: dict[str, int] = {}
         self.n_tokens = self.n_forward_passes = self.n_bytes = 0
         self.seconds = 0.0
 
     def encode(self) -> None:
-        """Encode the missing items, and write them shard by shard."""
+        """Encode the missing items part by part; each part is written as a shard while the next one is encoded."""
         for space in self._job.spaces:
             self._store.add_space(space.card)
         for group in self._job.groups:
             self._encode(group)
 
-    def _encode(self, group: list[SpacePlan]) -> None:
-        items = self._job.missing_items(self._texts.items)
-        meter = Meter(self._observe, self._job.model.checkpoint.name, items)
-        stream = self._job.encode(self._job.passages(items), group)  # loads the weights
+    def _encode(self, group: Group) -> None:
+        meter = Meter(self._observe, self._job.model.checkpoint.name, group.work.n_items, group.work.size)
+        windows = Windows(self._job, group)
+        stream = self._job.encode(windows.passages(), group)  # loads the weights
         with self._timed(), self._explained(), ExitStack() as stack:
             writers: dict[str, SpaceWriter] = {}
             stack.callback(self._count, writers)  # after the writers have written what they hold
-            for space in group:
-                writer = self._store.space_writer(space.card, self._texts.items)
+            for space in group.spaces:
+                writer = self._store.part_writer(space.card, self._held.write)
                 writers[space.card.space] = stack.enter_context(writer)
             for result in stream:
+                if windows.completes():
+                    for writer in writers.values():
+                        writer.cut()
                 if isinstance(result, Encoded):
+                    done = windows.done(result.item_ids)
                     self.n_tokens += result.n_tokens
                     self.n_forward_passes += 1
-                    _write(result, group, writers)
-                    meter.passed(result.item_ids.tolist(), self.n_tokens)
+                    _add(result, group, done.lacks, writers)
                 else:
-                    self._skips.add(result, group)
-                    if result.outcome == "skipped":
-                        meter.passed([result.item_id], self.n_tokens)
+                    done = windows.done(np.array([result.item_id]), settled=result.outcome == "skipped")
+                    self._skips.add(
+                        result, [space for space, lack in zip(group.spaces, done.lacks, strict=True) if lack]
+                    )
+                meter.passed(done.n, done.work, self.n_tokens)
 
     def index(self) -> None:
         """Bring the indexes of the spaces up to date."""
@@ -76,7 +82,7 @@ class Run:
         return [
             SpaceReport(
                 space.card.space, space.card.model, self._embedded.get(space.card.space, 0), space.n_present,
-                self._skips.reasons[space.card.space], self._skips.n_truncated[space.card.space],
+                self._skips.reasons[space.card.space], self._skips.n_truncated[space.card.space], space.n_elsewhere,
             )
             for space in self._job.spaces
         ]  # fmt: skip
@@ -97,30 +103,25 @@ class Run:
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Say of a text that is too long where it stands, and of a vector that cannot be stored which text it is of."""
+        staging = self._job.lacking.staging
         try:
             yield
         except TooLongError as error:
-            raise EncodeError(f"{error} It stands at {self._texts.origins[error.item_id]}.") from error
+            _, place = staging.find(error.item_id)
+            raise EncodeError(f"{error} It stands at {place}.") from error
         except (NonFiniteVectorError, Float16OverflowError) as error:
-            item = self._texts.items[error.item_id]
+            item, place = staging.find(error.item_id)
             checkpoint = self._job.model.checkpoint
             raise EncodeError(
-                f"{error} The text is {item.shown[:200]!r} ({self._texts.origins[item.id]}), the checkpoint "
+                f"{error} The text is {item.shown[:200]!r} ({place}), the checkpoint "
                 f"{checkpoint.name!r} ({checkpoint.folder}). What was written before is whole."
             ) from error
 
 
-def _write(result: Encoded, spaces: Sequence[SpacePlan], writers: Mapping[str, SpaceWriter]) -> None:
-    for space in spaces:
-        keep = _among(space.missing, result.item_ids)
-        vectors = result.vectors[space.card.pooling]
+def _add(result: Encoded, group: Group, lacks: NDArray[np.bool_], writers: Mapping[str, SpaceWriter]) -> None:
+    """Give each space of a group the vectors that it lacks."""
+    for space, keep in zip(group.spaces, lacks, strict=True):
+        ids, vectors = result.item_ids, result.vectors[space.card.pooling]
         if not keep.all():
-            vectors = vectors[:, keep]
-        writers[space.card.space].add(result.item_ids[keep], vectors)
-
-
-def _among(ascending: NDArray[np.int64], ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which of ``ids`` are in ``ascending`` (not empty)."""
-    at = np.minimum(np.searchsorted(ascending, ids), len(ascending) - 1)
-    found: NDArray[np.bool_] = ascending[at] == ids
-    return found
+            ids, vectors = ids[keep], vectors[:, keep]
+        writers[space.card.space].add(ids, vectors)

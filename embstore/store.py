@@ -93,6 +93,7 @@ class Store:
         device: str | None = None,
         batch_tokens: int | None = None,
         allow_pickle: bool = False,
+        shard: str | None = None,
         shard_bytes: int | None = None,
         dry_run: bool = False,
         observe: "Callable[[Progress], None] | None" = None,
@@ -125,7 +126,9 @@ class Store:
             device: ``cpu``, ``cuda`` …; by default an accelerator where there is one.
             batch_tokens: tokens of a batch; by default what suits the device.
             allow_pickle: load pickled weights where there are no safetensors.
-            shard_bytes: bytes of vectors in a shard.
+            shard: ``i/n``: embed the i-th of n parts of the sources, by item id. n machines with the same sources build
+                one store between them, in a shared folder or each in its own, to be merged.
+            shard_bytes: bytes of vectors in a shard, about; by default 128 MiB.
             dry_run: write nothing, and report what would be done; times are then estimates.
             observe: told how far the build is.
 
@@ -137,11 +140,11 @@ class Store:
         """
         from embstore.build import build
         from embstore.estimate import estimate
-        from embstore.job import Options
+        from embstore.job import SHARD_BYTES, Options
+        from embstore.parts import Turn
         from embstore.sources import missing_datasets
         from embstore.space import Pooling, Template, Unit, parse_member
-        from embstore.storage.writer import SHARD_BYTES
-        from embstore.texts import by_unit, read_texts
+        from embstore.texts import Sources, by_unit
 
         observe = observe or (lambda _: None)
         given = None if unit is None else parse_member(Unit, unit)
@@ -158,16 +161,18 @@ class Store:
             index_memory=_memory(index_memory),
             name=name,
             allow_pickle=allow_pickle,
+            turn=Turn() if shard is None else Turn.parse(shard),
+            shard_bytes=SHARD_BYTES if shard_bytes is None else shard_bytes,
         )
-        self.fetch_datasets(missing_datasets(_names(sources)), observe)
-        texts = [
-            read_texts(members, of, columns=_names(columns), limit=limit, per_text=per_text, seed=seed)
+        read = [
+            Sources(members, of, _names(columns), limit, per_text, seed)
             for of, members in by_unit(_names(sources), given).items()
         ]
+        self.fetch_datasets(missing_datasets(_names(sources)), observe)
         if dry_run:
-            return estimate(self.path, texts, _names(models), options, observe)
+            return estimate(self.path, read, _names(models), options, observe)
         try:
-            return build(self.path, texts, _names(models), options, observe, shard_bytes=shard_bytes or SHARD_BYTES)
+            return build(self.path, read, _names(models), options, observe)
         finally:
             self.refresh()
 

@@ -12,6 +12,9 @@ from hashlib import blake2b
 from embstore.errors import UsageError
 from embstore.space import Template, Unit
 
+NOT_UNICODE = "not valid Unicode (lone surrogate)"
+"""Why a text is skipped that no tokenizer can read."""
+
 _WORD = re.compile(r"\w+(?:['’\-]\w+)*")
 
 
@@ -85,15 +88,26 @@ def item_id(unit: Unit, text: str, context: str | None = None, span: Span | None
 
     Lone surrogates are hashed as they are (``surrogatepass``), so that every Python string has an id.
     """
-    digest = blake2b(digest_size=8, person=b"embstore.item.1")
     fields = [unit.value, text]
     if context is not None and span is not None:
         fields += [context, f"{span.start}:{span.end}"]
+    parts = []
     for field in fields:
         data = field.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "little"))
-        digest.update(data)
+        parts += [len(data).to_bytes(8, "little"), data]
+    digest = blake2b(b"".join(parts), digest_size=8, person=b"embstore.item.1")
     return int.from_bytes(digest.digest(), "big") >> 1
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a string has no lone surrogates, which neither UTF-8 nor a tokenizer can take."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def words_in(sentence: str) -> list[Span]:

@@ -1,5 +1,6 @@
-"""Sources to items: what a build embeds, each text once."""
+"""Sources to items: what a build embeds, each text once. They are staged as they are read, not kept."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +8,44 @@ from typing import Any
 from embstore.errors import UsageError
 from embstore.sources import STDIN, Blank, Source, find_dataset, open_source
 from embstore.space import Unit
-from embstore.text import Item, items_of
+from embstore.storage.staging import Batch, Staging
+from embstore.storage.tables import escaped
+from embstore.text import is_unicode, item_id, items_of
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What is to be read for one unit.
+
+    Attributes:
+        names: files, ``-`` or names of datasets.
+        unit: what a vector stands for.
+        columns: the columns of tables that hold texts.
+        limit: stop after this many texts. Half a dataset is not kept as a dataset.
+        per_text: of occurrences, how many to draw from each sentence.
+        seed: of that draw.
+
+    Raises:
+        UsageError: standard input is named twice, or an option is out of range.
+    """
+
+    names: tuple[str, ...]
+    unit: Unit = Unit.WORD
+    columns: tuple[str, ...] = ()
+    limit: int | None = None
+    per_text: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.names.count(STDIN) > 1:
+            raise UsageError("standard input (-) can be read only once.")
+        for name, value in (("limit", self.limit), ("per_text", self.per_text)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, not {value}.")
+        if self.per_text is not None and self.unit is not Unit.OCCURRENCE:
+            raise UsageError(
+                f"per_text draws words from sentences: it needs the unit 'occurrence', not {self.unit.value!r}."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +63,11 @@ class DatasetRows:
     kind: str
     columns: dict[str, list[Any]] = field(default_factory=dict)
 
-    def add(self, items: Sequence[Item], values: Mapping[str, Any]) -> None:
-        """Add the row of an item, or of the two items of a pair."""
+    def add(self, texts: Sequence[tuple[int, str]], values: Mapping[str, Any]) -> None:
+        """Add the row of a text with its id, or of the two of a pair."""
         row: dict[str, Any] = {}
-        for item, suffix in zip(items, ("", "_2"), strict=False):
-            row |= {f"item_id{suffix}": item.id, f"text{suffix}": item.text}
+        for (item, text), suffix in zip(texts, ("", "_2"), strict=False):
+            row |= {f"item_id{suffix}": item, f"text{suffix}": text}
         for key, value in {**row, **values}.items():
             self.columns.setdefault(key, []).append(value)
 
@@ -40,18 +78,16 @@ class Texts:
 
     Attributes:
         unit: what a vector stands for.
-        items: by id, in the order of their first appearance.
-        origins: where each item stands first ("words.txt:12").
-        blanks: rows that hold no text.
+        staging: the items, each once.
         n_texts: texts read, repeats included.
+        blanks: reason → rows that hold no text.
         datasets: the rows of the named datasets among the sources.
     """
 
     unit: Unit
-    items: dict[int, Item] = field(default_factory=dict)
-    origins: dict[int, str] = field(default_factory=dict)
-    blanks: list[Blank] = field(default_factory=list)
+    staging: Staging
     n_texts: int = 0
+    blanks: Counter[str] = field(default_factory=Counter)
     datasets: tuple[DatasetRows, ...] = ()
 
 
@@ -65,90 +101,94 @@ def by_unit(sources: Sequence[str], unit: Unit | None = None) -> dict[Unit, tupl
     return found
 
 
-def read_texts(
-    sources: Sequence[str],
-    unit: Unit,
-    *,
-    columns: Sequence[str] = (),
-    limit: int | None = None,
-    per_text: int | None = None,
-    seed: int = 0,
-) -> Texts:
-    """Read all sources.
+def read_texts(sources: Sources, staging: Staging) -> Texts:
+    """Read all sources, and stage what they hold.
 
     Args:
-        sources: files, ``-`` or names of datasets.
-        unit: what a vector stands for.
-        columns: the columns of tables that hold texts.
-        limit: stop after this many texts. Half a dataset is not kept as a dataset.
-        per_text: of occurrences, how many to draw from each sentence.
-        seed: of that draw.
+        sources: what to read.
+        staging: of their unit, empty.
 
     Raises:
-        SourceError: a source cannot be read or holds no text.
-        UsageError: standard input is named twice, or an option is out of range.
+        SourceError: a source cannot be read, holds no text or changes while it is read, or two different texts have
+            one id.
     """
-    _check(sources, unit, limit, per_text)
-    reader = _Reader(unit, limit, per_text, seed)
-    for source in [open_source(spec, columns=columns) for spec in sources]:
+    reader = _Reader(sources, staging)
+    for source in [open_source(name, columns=sources.columns) for name in sources.names]:
         reader.read(source)
-    return Texts(unit, reader.items, reader.origins, reader.blanks, reader.n_texts, tuple(reader.datasets))
+    reader.stage()
+    staging.settle()
+    return Texts(sources.unit, staging, reader.n_texts, reader.blanks, tuple(reader.datasets))
 
 
 class _Reader:
-    """Reads sources one by one."""
+    """Reads sources one by one, and stages their texts some thousands at a time."""
 
-    def __init__(self, unit: Unit, limit: int | None, per_text: int | None, seed: int) -> None:
-        self._unit, self._limit, self._per_text, self._seed = unit, limit, per_text, seed
-        self.items: dict[int, Item] = {}
-        self.origins: dict[int, str] = {}
-        self.blanks: list[Blank] = []
+    def __init__(self, sources: Sources, staging: Staging) -> None:
+        self._unit, self._per_text, self._seed = sources.unit, sources.per_text, sources.seed
+        self._limit = sources.limit or float("inf")
+        self._staging, self._batch = staging, Batch()
         self.n_texts = 0
+        self.blanks: Counter[str] = Counter()
         self.datasets: list[DatasetRows] = []
-
-    @property
-    def _is_full(self) -> bool:
-        return self._limit is not None and self.n_texts >= self._limit
 
     def read(self, source: Source) -> None:
         """Read a source to its end or to the limit."""
-        if self._is_full:
+        if self.n_texts >= self._limit:
             return
         dataset = source.dataset
         rows = DatasetRows(source.stored_name or source.name, "" if dataset is None else dataset.kind)
         for row in source.rows():
             if isinstance(row, Blank):
-                self.blanks.append(row)
+                self.blanks[row.reason] += 1
+                self._batch.blanks.append((row.reason, row.origin))
                 continue
-            items = [self._add(text, row.origin) for text in row.texts if not self._is_full]
+            ids = [self._add(text, row.origin) for text in row.texts if self.n_texts < self._limit]
             # The words of a text are not what its score or value is of.
-            if dataset is not None and self._unit is not Unit.OCCURRENCE and len(items) == len(row.texts):
-                rows.add([item for one in items for item in one], row.values)
-            if self._is_full:
+            if dataset is not None and self._unit is not Unit.OCCURRENCE and len(ids) == len(row.texts):
+                rows.add(list(zip(ids, row.texts, strict=True)), row.values)
+            if self._batch.is_full:
+                self.stage()
+            if self.n_texts >= self._limit:
+                source.check_unchanged()
                 return
         if dataset is None:
             return
         for text in dataset.extra:
-            if self._is_full:
+            if self.n_texts >= self._limit:
                 return
             self._add(text, f"the words that {dataset.name} brings")
         if rows.columns:
             self.datasets.append(rows)
 
-    def _add(self, text: str, origin: str) -> list[Item]:
+    def stage(self) -> None:
+        """Stage what was read."""
+        self._staging.add(self._batch)
+        self._batch = Batch()
+
+    def _add(self, text: str, origin: str) -> int:
+        """Take a text, and return the id of its item; of an occurrence's sentence, that of the sentence."""
         self.n_texts += 1
-        items = items_of(text, self._unit, per_text=self._per_text, seed=self._seed)
-        for item in items:
-            self.items.setdefault(item.id, item)
-            self.origins.setdefault(item.id, origin)
-        return items
-
-
-def _check(sources: Sequence[str], unit: Unit, limit: int | None, per_text: int | None) -> None:
-    if list(sources).count(STDIN) > 1:
-        raise UsageError("standard input (-) can be read only once.")
-    for name, value in (("limit", limit), ("per_text", per_text)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} must be at least 1, not {value}.")
-    if per_text is not None and unit is not Unit.OCCURRENCE:
-        raise UsageError(f"per_text draws words from sentences: it needs the unit 'occurrence', not {unit.value!r}.")
+        batch, valid = self._batch, is_unicode(text)
+        stored = text if valid else escaped(text)
+        batch.n_chars += len(text)
+        if self._unit is not Unit.OCCURRENCE:
+            found = item_id(self._unit, text)
+            batch.ids.append(found)
+            batch.texts.append(stored)
+            batch.origins.append(origin)
+            batch.valid.append(valid)
+            return found
+        context_id = item_id(Unit.SENTENCE, text)
+        batch.sentence_ids.append(context_id)
+        batch.sentences.append(stored)
+        batch.sentence_origins.append(origin)
+        for item in items_of(text, self._unit, per_text=self._per_text, seed=self._seed):
+            if item.span is None:
+                continue
+            batch.ids.append(item.id)
+            batch.texts.append(item.text if valid else escaped(item.text))
+            batch.context_ids.append(context_id)
+            batch.spans.append(item.span)
+            batch.origins.append(origin)
+            batch.valid.append(valid)
+        return context_id

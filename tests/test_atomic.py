@@ -45,6 +45,9 @@ def test_temporaries_are_found_at_any_depth_and_nothing_else_is_touched(tmp_path
     left = [tmp_path / ".1-a.tmp", tmp_path / "a" / "b" / ".2-b.tmp"]
     for path in left:
         path.touch()
+    left.append(tmp_path / "a" / ".3-c.tmp")  # a folder, with what is in it
+    left[-1].mkdir()
+    (left[-1] / "spilled").touch()
     assert sorted(atomic.remove_temporaries(tmp_path)) == sorted(left)
     assert all(path.exists() for path in kept)
     assert not any(path.exists() for path in left)

@@ -15,9 +15,11 @@ from build_worker import SHARD_BYTES, SHARD_ITEMS
 from tiny_checkpoint import assert_same_content, content, make_checkpoint
 
 from embstore import Store
-from embstore.errors import CheckpointError, EmbstoreError, EncodeError, LockedError, StoreError
+from embstore.errors import CheckpointError, EmbstoreError, EncodeError, LockedError, SourceError, StoreError
 from embstore.report import Progress
+from embstore.space import Unit
 from embstore.storage.writer import StoreWriter
+from embstore.text import Item
 
 WORDS = [f"w{i}" for i in range(4 * SHARD_ITEMS)]
 
@@ -53,13 +55,15 @@ def test_a_vector_that_is_not_finite_is_refused_with_its_text(build, tmp_path: P
 
 def test_what_was_written_before_a_broken_vector_stays(build, tmp_path: Path) -> None:
     broken = make_checkpoint(tmp_path / "broken", nan_token="z")
-    # The longest are embedded first: the broken one is the last.
-    with pytest.raises(EncodeError, match="'z'"):
-        build(*(f"long {word}" for word in WORDS), "z", models=f"tiny={broken}")
-    assert _stored(tmp_path / "store") == len(WORDS)
+    last = max((f"{word}z" for word in WORDS), key=lambda text: Item.whole(Unit.WORD, text).id)
+    with pytest.raises(EncodeError, match=f"'{last}'"):
+        build(*WORDS, last, models=f"tiny={broken}")
+    kept = _stored(tmp_path / "store")
+    # Parts go by ascending ids: the one of the broken vector is among the last.
+    assert len(WORDS) // 2 < kept < len(WORDS)
     assert Store(tmp_path / "store").verify().ok
-    report = build(*(f"long {word}" for word in WORDS), models=f"tiny={broken}")
-    assert (report.spaces[0].embedded, report.spaces[0].present) == (0, len(WORDS))
+    report = build(*WORDS, models=f"tiny={broken}")
+    assert (report.spaces[0].embedded, report.spaces[0].present) == (len(WORDS) - kept, kept)
 
 
 def test_float16_overflow_names_the_remedy(build, tmp_path: Path) -> None:
@@ -173,6 +177,36 @@ def test_a_mistake_in_the_call_leaves_no_store_behind(build, tmp_path: Path) -> 
     assert not (tmp_path / "store").exists()
 
 
+@pytest.mark.parametrize("limit", [None, 5])
+def test_a_source_that_changes_while_it_is_read_builds_nothing(
+    build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None
+) -> None:
+    def write_more(text: str) -> bool:
+        if text == WORDS[2]:
+            with (tmp_path / "words.txt").open("a") as file:
+                file.write("more\n")
+        return True
+
+    monkeypatch.setattr("embstore.texts.is_unicode", write_more)
+    with pytest.raises(SourceError, match=r"words\.txt changed while it was read"):
+        build(*WORDS, limit=limit)
+    assert not (tmp_path / "store").exists()
+
+
+def test_two_texts_with_one_id_build_nothing(build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build("dog", store="old")
+    real = Item.whole(Unit.WORD, "dog").id
+    monkeypatch.setattr("embstore.texts.item_id", lambda unit, text: real)
+    for store, texts in (("store", ["cat", "cow"]), ("old", ["cat"])):
+        with pytest.raises(
+            SourceError, match=r"two different texts have the same item id: 'cat' \(.*words\.txt:1\) and"
+        ):
+            build(*texts, store=store)
+    assert not (tmp_path / "store").exists()
+    assert Store(tmp_path / "old").verify().ok
+    assert _stored(tmp_path / "old") == 1
+
+
 @pytest.mark.parametrize(("stage", "step"), [("load", 1), ("encode", 1), ("encode", 5), ("index", 1), ("index", 3)])
 def test_an_interrupt_keeps_what_is_embedded(build, tmp_path: Path, stage: str, step: int) -> None:
     """Ctrl-C at each stage; the real signal is in test_build_interrupted."""
@@ -209,8 +243,12 @@ class TestEmbed:
         build(*WORDS, store="without", models=str(moved))
         stored = Store(tmp_path / "with").neighbours("sea", layers="all", k=5)
         embedded = Store(tmp_path / "without").neighbours("sea", layers="all", k=5, embed=True)
-        assert stored["item_id"] == embedded["item_id"]
         assert stored["cosine"] == pytest.approx(embedded["cosine"], abs=1e-5)
+        for layer in set(stored["layer"]):
+            of_layer = [[row for row in found if row["layer"] == layer] for found in (stored, embedded)]
+            least = min(row["cosine"] for row in of_layer[0]) + 1e-5  # words that end alike are equally near at layer 0
+            near = [{row["item_id"] for row in rows if row["cosine"] > least} for rows in of_layer]
+            assert near[0] == near[1]
 
     def test_another_checkpoint_in_its_place_is_refused(self, build, tmp_path: Path, moved: Path) -> None:
         build(*WORDS, models=str(moved))

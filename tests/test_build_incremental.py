@@ -89,7 +89,10 @@ def test_small_shards_hold_what_one_shard_holds(build, source, tmp_path: Path) -
     sizes = [
         pq.ParquetFile(file).metadata.num_rows // len(LAYERS) for file in (tmp_path / "many").glob("embeddings/*/*")
     ]
-    assert sorted(sizes, reverse=True) == [5] * (len(WORDS) // 5) + [len(WORDS) % 5] * (len(WORDS) % 5 > 0)
+    assert sum(sizes) == len(WORDS)
+    # Ranges of ids of equal length hold about equally many.
+    assert -(-len(WORDS) // 5) >= len(sizes) >= len(WORDS) // 10
+    assert max(sizes) <= 10
     assert_same_content(tmp_path / "one", tmp_path / "many")
     assert Store(tmp_path / "many").verify().ok
 

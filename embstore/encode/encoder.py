@@ -126,6 +126,22 @@ class Encoder:
             UsageError: an argument is out of range, or the checkpoint has no projection.
             EncodeError: a text is too long (``long="error"``), or too large for the memory even alone.
         """
+        return self.encode_windows([passages], poolings=poolings, layers=layers, batch_tokens=batch_tokens, long=long)
+
+    def encode_windows(
+        self,
+        windows: Iterable[Iterable[Passage]],
+        *,
+        poolings: Sequence[Pooling],
+        layers: Layers | None = None,
+        batch_tokens: int | None = None,
+        long: Long = "skip",
+    ) -> Iterator[Encoded | Skipped]:
+        """Embed passages as :meth:`encode` does, with no passages of two windows in one batch.
+
+        So it is what a window holds that decides how it is encoded, and not what comes before and after it. The model
+        does not wait between windows.
+        """
         if not poolings:
             raise UsageError("name at least one pooling.")
         if batch_tokens is not None and batch_tokens < 1:
@@ -137,7 +153,8 @@ class Encoder:
             raise UsageError(f"{self.checkpoint.name!r} has the layers {self.layers.ids}, not {chosen}.")
         budget = batch_tokens or default_batch_tokens(self.device)
         forward = Forward(self._model, self._contract, self.tokenizer.pad_id, list(dict.fromkeys(poolings)), chosen)
-        return run(forward, self._batches(passages, poolings, budget, long), budget)
+        stream = (one for window in windows for one in self._batches(window, poolings, budget, long))
+        return run(forward, stream, budget)
 
     def _batches(
         self, passages: Iterable[Passage], poolings: Sequence[Pooling], batch_tokens: int, long: Long

@@ -67,15 +67,6 @@ def skip_all(passage: Passage, reason: str, n_tokens: int | None) -> list[Skippe
     return [Skipped(item_id, reason, "skipped", n_tokens) for item_id in passage.item_ids]
 
 
-def is_unicode(text: str) -> bool:
-    """Whether a string has no lone surrogates, which no tokenizer can read."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _overlap(offsets: Sequence[tuple[int, int]], special: Sequence[int], span: Span) -> list[int]:
     first, last = span.start, span.end
     return [

@@ -1,7 +1,6 @@
 """Passages to token ids, and to the tokens of each span. Runs no model."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Any, Self
 
 from embstore.encode.batches import CPU_BATCH_TOKENS, plan_batches
@@ -10,17 +9,14 @@ from embstore.encode.extra import need, quiet, told
 from embstore.encode.limits import max_tokens
 from embstore.encode.models import load_config
 from embstore.encode.records import Long, Plan, Skipped, TooLongError
-from embstore.encode.spans import Text, is_unicode, place, skip_all
+from embstore.encode.spans import Text, place, skip_all
 from embstore.encode.special import begin_position, end_position, is_causal, is_clip, marks
 from embstore.errors import CheckpointError, UsageError
 from embstore.space import Pooling, Template, Unit, check_pooling
-from embstore.text import Passage
+from embstore.text import NOT_UNICODE, Passage, is_unicode
 
-FIRST_WINDOW, WINDOW = 2048, 16384
-"""Passages that are tokenised and planned together: it bounds the memory, and is enough to fill the batches.
-
-The first window is small, so that the model need not wait for it.
-"""
+WINDOW, WINDOW_CHARS = 16384, 16 << 20
+"""Passages, and characters, that are tokenised and planned together at most: it bounds the memory."""
 
 
 class Tokenizer:
@@ -174,7 +170,7 @@ class Tokenizer:
     def windows(
         self, passages: Iterable[Passage], *, poolings: Collection[Pooling], long: Long
     ) -> Iterator[tuple[list[Text], list[Skipped]]]:
-        """Tokenise the passages, some thousands at a time.
+        """Tokenise the passages, some thousands at a time, or fewer long ones.
 
         Yields:
             The texts for the model, and the items that are skipped or truncated.
@@ -182,11 +178,16 @@ class Tokenizer:
         Raises:
             TooLongError: a text is too long, and ``long`` is ``error``.
         """
-        stream = iter(passages)
-        size = min(FIRST_WINDOW, WINDOW)
-        while window := list(islice(stream, size)):
+        window: list[Passage] = []
+        n_chars = 0
+        for passage in passages:
+            if len(window) == WINDOW or (window and n_chars + len(passage.text) > WINDOW_CHARS):
+                yield self._window(window, poolings, long)
+                window, n_chars = [], 0
+            window.append(passage)
+            n_chars += len(passage.text)
+        if window:
             yield self._window(window, poolings, long)
-            size = WINDOW
 
     def _window(
         self, passages: list[Passage], poolings: Collection[Pooling], long: Long
@@ -197,7 +198,7 @@ class Tokenizer:
             if is_unicode(passage.text):
                 valid.append(passage)
             else:
-                skipped += skip_all(passage, "not valid Unicode (lone surrogate)", None)
+                skipped += skip_all(passage, NOT_UNICODE, None)
         texts = []
         for passage, tokens in zip(valid, self._tokenise([p.text for p in valid]), strict=True):
             text, dropped = self._text(passage, tokens, poolings, long)

@@ -14,7 +14,7 @@ from embstore.sources.jsonl import open_jsonl
 from embstore.sources.lines import Lines, decode_lines, file_lines, open_binary, text_reader, unreadable
 from embstore.sources.parquet import open_parquet
 from embstore.sources.rows import Rows, no_texts
-from embstore.sources.source import Source
+from embstore.sources.source import File, Source
 from embstore.sources.tables import open_csv, open_tsv
 
 STDIN = "-"
@@ -54,11 +54,12 @@ def open_source(spec: str, *, columns: Sequence[str] = (), stdin: TextIO | Binar
     if not spec:
         raise UsageError(f"a source cannot be an empty string. Give a file, {STDIN!r} or a dataset: {_datasets()}.")
     path = Path(spec)
+    file = File.at(path)
     suffix = _check_file(path, spec)
     if suffix == TEXT_SUFFIX:
         _refuse_columns(spec, columns)
-        return Source(spec, text_reader(partial(file_lines, path, spec), spec))
-    return Source(spec, TABLES[suffix](path, spec, columns))
+        return Source(spec, text_reader(partial(file_lines, path, spec), spec), file=file)
+    return Source(spec, TABLES[suffix](path, spec, columns), file=file)
 
 
 def _check_file(path: Path, spec: str) -> str:

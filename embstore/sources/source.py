@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
+from embstore.errors import SourceError
 from embstore.sources.rows import Blank, Row, Rows, no_texts
 from embstore.sources.specs import DatasetSpec
 from embstore.space import Unit
@@ -16,11 +19,13 @@ class Source:
         name: how messages call it: the path as the user gave it, ``standard input``, ``words:5000``.
         reader: gives its rows from the first one on.
         dataset: the dataset that it is; None for files and standard input.
+        file: the user's file that it is, as it was when it was opened.
     """
 
     name: str
     reader: Rows
     dataset: DatasetSpec | None = None
+    file: "File | None" = None
 
     @property
     def unit(self) -> Unit | None:
@@ -36,15 +41,56 @@ class Source:
         """Yield the rows in order. May be called again, except on standard input.
 
         Raises:
-            SourceError: a row cannot be read; or, after the last one, none of them held a text.
+            SourceError: a row cannot be read; or, after the last one, none of them held a text, or the file is no
+                longer the one that was opened.
             UnknownNameError: after the last row, a column was in none of them (JSON Lines only).
         """
         n_rows = n_blanks = 0
-        for row in self.reader():
-            if isinstance(row, Row):
-                n_rows += 1
-            else:
-                n_blanks += 1
-            yield row
+        try:
+            for row in self.reader():
+                if isinstance(row, Row):
+                    n_rows += 1
+                else:
+                    n_blanks += 1
+                yield row
+        except SourceError:
+            if self.file is not None and File.at(self.file.path).size >= 0:
+                self.check_unchanged()  # half a text may be what another program is just writing
+            raise
+        self.check_unchanged()
         if n_rows == 0:
             raise no_texts(self.name, n_blanks)
+
+    def check_unchanged(self) -> None:
+        """Raise SourceError if the file is no longer the one that was opened."""
+        if self.file is not None and self.file != File.at(self.file.path):
+            raise SourceError(
+                f"{self.name} changed while it was read, so that nothing was built from it. Wait until it is complete, "
+                "or give a copy of it."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file as it is at a moment.
+
+    Attributes:
+        path: where it is.
+        size: in bytes; -1 where there is none.
+        mtime_ns: when its content last changed.
+        inode: of the file.
+    """
+
+    path: Path
+    size: int = -1
+    mtime_ns: int = 0
+    inode: int = 0
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """Return the file at a path as it is now."""
+        try:
+            status = path.stat()
+        except (OSError, ValueError):  # ValueError: a path with a NUL
+            return cls(path)
+        return cls(path, status.st_size, status.st_mtime_ns, status.st_ino)

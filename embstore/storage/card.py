@@ -84,6 +84,12 @@ class Card:
         different = self.differences(other)
         return "; ".join(f"{name} is {_short(a)}, not {_short(b)}" for name, (a, b) in different.items())
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What two builds must agree on to write into one space, and its name."""
+        mine = self.to_dict()
+        return {name: mine[name] for name in ("space", *_IDENTITY)}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the card as the JSON document that is stored."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}

@@ -41,6 +41,7 @@ class Catalog:
         paths: of the store.
         cards: of its spaces, by name.
         shards: of each space.
+        skipped_files: the tables of skipped texts.
         reader: DuckDB over its files.
 
     Raises:
@@ -74,7 +75,7 @@ class Catalog:
             return False
         self.shards = {space: self.paths.as_shards(space, one.files) for space, one in there.items()}
         self._item_files = list(list_parts(self.paths.items).files)  # after the shards, whose items come before them
-        self._skipped_files = list(list_parts(self.paths.skipped).files)
+        self.skipped_files = list(list_parts(self.paths.skipped).files)
         return self.paths.epoch() == self._epoch
 
     @property
@@ -232,7 +233,7 @@ class Catalog:
         rows = self.reader.rows(
             f"""SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {FILES}
                ORDER BY ALL""",
-            self._skipped_files,
+            self.skipped_files,
         )
         embedded = {space: set(self.ids(space).tolist()) for space in {row[0] for row in rows} if space in self.cards}
         return [row for row in rows if row[3] == "truncated" or row[1] not in embedded.get(row[0], ())]
@@ -265,7 +266,7 @@ class Catalog:
             self.reader,
             {
                 "items": {"": self._item_files},
-                "skipped": {"": self._skipped_files},
+                "skipped": {"": self.skipped_files},
                 "embeddings": {space: [shard.path for shard in shards] for space, shards in self.shards.items()},
                 "summaries": {space: [shard.summary_path for shard in shards] for space, shards in self.shards.items()},
             },

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from embstore.errors import QueryError, UnknownNameError
+from embstore.errors import QueryError, StoreError, UnknownNameError
 
 VERSION: str = duckdb.__version__
 
@@ -35,6 +35,25 @@ def connect(root: Path) -> duckdb.DuckDBPyConnection:
         "SET lock_configuration = true"
     )
     return connection
+
+
+def connect_to_spill(folder: Path, memory: str) -> duckdb.DuckDBPyConnection:
+    """Return an in-memory DuckDB for embstore's own SQL, which may read files anywhere.
+
+    Args:
+        folder: takes what does not fit; made when it is needed.
+        memory: how much it may use, as DuckDB reads it (``512MB``).
+    """
+    return duckdb.connect(
+        config={
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "temp_directory": str(folder),
+            "memory_limit": memory,
+            "preserve_insertion_order": False,
+            "python_enable_replacements": False,
+        }
+    )
 
 
 def check_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
@@ -69,6 +88,17 @@ def explained(error: duckdb.Error, columns: Sequence[str] = ()) -> QueryError | 
     if columns and (match := re.search(r'Referenced column "([^"]+)" not found', str(error))):
         return UnknownNameError("column", match[1], columns)
     return QueryError(f"this SQL cannot be answered: {first_line(error)}")
+
+
+def exhausted(error: duckdb.Error) -> StoreError | None:
+    """Return the error for a lack of memory, and of disk for what does not fit in it; None if it is another one."""
+    if not isinstance(error, duckdb.OutOfMemoryException) and "No space left" not in str(error):
+        return None
+    return StoreError(
+        f"no space left for the texts on their way into the store: {first_line(error)} What does not fit in memory "
+        "goes to the store's folder, for a dry run to the system's temporary one: free some space. What was written "
+        "before is whole; run the same build again: it goes on where it stopped."
+    )
 
 
 def first_line(error: duckdb.Error) -> str:

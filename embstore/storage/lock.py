@@ -1,51 +1,196 @@
-"""One writer at a time."""
+"""Who may write to a store: one writer, or several builds that share the parts of a source between them."""
 
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from embstore import atomic
-from embstore.errors import LockedError, StoreError
+from embstore.errors import LockedError
+from embstore.storage import filesystem
 from embstore.storage.paths import StorePaths
+
+_BEGIN_SECONDS, _END_SECONDS = 5.0, 60.0
+_SHARDS = ".lock-shard-"
+_HOLDER = "-holder.json"
+
+Others = Sequence[Mapping[str, Any]]
+"""What other builds say of themselves: host, pid, shard, and then their plan."""
 
 
 @contextmanager
 def write_lock(paths: StorePaths) -> Iterator[None]:
-    """Hold the store's write lock; the system releases it if the process dies.
+    """Hold the store's write lock, with no other writer beside; the system releases it if the process dies.
 
     Raises:
-        LockedError: another process holds it, which is named.
-        StoreError: the store cannot be written.
+        LockedError: other processes write, which are named.
+        StoreError: the store cannot be written, or its file system cannot keep a store.
     """
-    holder = paths.root / ".lock-holder.json"
+    with _hold(paths):
+        if others := _sharing(paths):
+            raise _refused(paths, f"{_named(others)}. Wait for them to end")
+        with _signed(paths.lock):
+            yield
+
+
+class SharedLock:
+    """The lock of one of the builds that share the parts of a source: they write side by side, and beside nobody else.
+
+    Each has a lock of its own. The store's write lock is their gate: who holds it knows who is writing, and that
+    nobody begins or ends meanwhile.
+
+    Args:
+        paths: of the store.
+        shard: which of the parts the build takes, as ``2/3``.
+    """
+
+    def __init__(self, paths: StorePaths, shard: str) -> None:
+        self._paths, self._shard = paths, shard
+        self._path = paths.root / f"{_SHARDS}{shard.replace('/', '-of-')}"
+        self._lock = FileLock(self._path)
+
+    @contextmanager
+    def gate(self, *, begins: bool = False) -> Iterator[Others]:
+        """Hold the gate, and give what the other builds say of themselves.
+
+        Args:
+            begins: whether the build has done nothing yet, and had better be refused soon.
+
+        Raises:
+            LockedError: the store has a writer that shares it with nobody.
+            StoreError: as :func:`write_lock`.
+        """
+        with _hold(self._paths, _BEGIN_SECONDS if begins else _END_SECONDS):
+            yield _sharing(self._paths, but=self._path)
+
+    def take(self, others: Others) -> None:
+        """Begin; the gate is held.
+
+        Raises:
+            LockedError: another build has this part, or the others share the parts out in another way.
+        """
+        n = self._shard.partition("/")[2]
+        if other := next((one for one in others if str(one.get("shard")).partition("/")[2] != n), None):
+            raise _refused(
+                self._paths, f"{_named([other])}, which makes no sense beside {self._shard}. Wait for it to end"
+            )
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise _refused(self._paths, f"{_named([_read(self._path)])}. Wait for it to end") from None
+        self._say({})
+
+    def _say(self, plan: Mapping[str, Any]) -> None:
+        atomic.write_document(_holder(self._path), {**_me(), "shard": self._shard, **plan})
+
+    def agree(self, plan: str, others: Others) -> None:
+        """Let the others know what this build does; the gate is held.
+
+        Args:
+            plan: a hash of it.
+            others: as :meth:`gate` gives them.
+
+        Raises:
+            LockedError: another build has another plan.
+        """
+        if other := next((one for one in others if one.get("plan", plan) != plan), None):
+            raise _refused(
+                self._paths,
+                f"{_named([other])}, from other sources or with other options. Give all parts the same, one after the "
+                "other if need be",
+            )
+        self._say({"plan": plan})
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """Say who holds the gate, where that takes longer."""
+        with _signed(self._paths.lock):
+            yield
+
+    def release(self) -> None:
+        """End."""
+        if self._lock.is_locked:
+            _holder(self._path).unlink(missing_ok=True)
+            self._lock.release()
+
+
+@contextmanager
+def _hold(paths: StorePaths, seconds: float = 0.0) -> Iterator[None]:
     lock = FileLock(paths.lock)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=seconds, poll_interval=0.01)
     except Timeout:
-        raise LockedError(
-            f"{paths.root} is being written by {_describe(holder)}. Wait for it to end, or build into another store."
-        ) from None
+        raise _refused(paths, f"{_named([_read(paths.lock)])}. Wait for it to end") from None
+    except NotImplementedError as error:
+        raise filesystem.no_locks(paths.root) from error
     except OSError as error:
-        raise StoreError(
-            f"{paths.root} cannot be written: {error.strerror or error}. Queries work on a read-only store; to build, "
-            "choose another folder with --store, or change the permissions."
-        ) from error
+        raise filesystem.explained(error, paths.root) from error
     try:
-        atomic.write_document(holder, {"host": socket.gethostname(), "pid": os.getpid()})
+        filesystem.check(paths.root, paths.lock)
         yield
     finally:
-        holder.unlink(missing_ok=True)
         lock.release()
 
 
-def _describe(holder: os.PathLike[str]) -> str:
+def _sharing(paths: StorePaths, but: Path | None = None) -> list[Mapping[str, Any]]:
+    """Return what the builds that share the store say of themselves; the gate is held. Dead ones' locks are removed."""
+    found: list[Mapping[str, Any]] = []
+    for path in sorted(paths.root.glob(f"{_SHARDS}*")):
+        if path == but or path.name.endswith(_HOLDER):
+            continue
+        lock = FileLock(path)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            found.append(_read(path))
+            continue
+        _holder(path).unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+        lock.release()
+    return found
+
+
+@contextmanager
+def _signed(lock: Path) -> Iterator[None]:
+    """Name this process as the holder of a lock."""
+    holder = _holder(lock)
     try:
-        with open(holder, encoding="utf-8") as file:
-            who = json.load(file)
-        return f"process {who['pid']} on {who['host']}"
-    except (OSError, ValueError, KeyError):  # the other process is just taking or leaving it
-        return "another process"
+        atomic.write_document(holder, _me())
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+
+
+def _holder(lock: Path) -> Path:
+    return lock.with_name(lock.name + _HOLDER)
+
+
+def _me() -> dict[str, Any]:
+    return {"host": socket.gethostname(), "pid": os.getpid()}
+
+
+def _read(lock: Path) -> Mapping[str, Any]:
+    """Return what the holder of a lock says of itself; nothing if it is just taking or leaving it."""
+    try:
+        found = json.loads(_holder(lock).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _named(holders: Others) -> str:
+    return ", ".join(
+        f"process {one['pid']} on {one['host']}" + (f" (--shard {one['shard']})" if "shard" in one else "")
+        if {"pid", "host"} <= one.keys()
+        else "another process"
+        for one in holders
+    )
+
+
+def _refused(paths: StorePaths, by: str) -> LockedError:
+    return LockedError(f"{paths.root} is being written by {by}, or build into another store.")

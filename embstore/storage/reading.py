@@ -28,10 +28,13 @@ class Reader:
     Args:
         root: the store's folder.
         tables: those of its files that hold texts, which are mended in another way.
+        connection: the DuckDB; by default one that is opened at the first use, and reads nothing outside the store.
     """
 
-    def __init__(self, root: Path, tables: Sequence[Path]) -> None:
+    def __init__(self, root: Path, tables: Sequence[Path], connection: duckdb.DuckDBPyConnection | None = None) -> None:
         self._root, self._tables = root, tables
+        if connection is not None:
+            self.connection = connection
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
@@ -57,11 +60,12 @@ class Reader:
 
         Raises:
             DamagedError: it fails; names the file.
+            StoreError: there is not enough memory, or disk for what does not fit in it.
         """
         try:
             return run(sql)
         except duckdb.Error as error:
-            raise self.damage(error, files) from error
+            raise duck.exhausted(error) or self.damage(error, files) from error
 
     def damage(self, error: duckdb.Error, files: Sequence[Path]) -> DamagedError:
         """Return a DamagedError that names the file at fault."""

@@ -72,7 +72,12 @@ class SkippedText:
     @property
     def stored_text(self) -> str:
         """The text with what UTF-8 cannot hold escaped."""
-        return self.text.encode("utf-8", "backslashreplace").decode()
+        return escaped(self.text)
+
+
+def escaped(text: str) -> str:
+    """Return a text with what UTF-8 cannot hold escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_items(paths: StorePaths, items: Iterable[Item]) -> Path | None:
@@ -84,7 +89,12 @@ def write_items(paths: StorePaths, items: Iterable[Item]) -> Path | None:
         }
         for item in sorted(items, key=lambda item: item.id)
     ]  # fmt: skip
-    return _write_part(paths, paths.items, rows, ITEMS_SCHEMA)
+    return write_item_rows(paths, pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA))
+
+
+def write_item_rows(paths: StorePaths, rows: pa.Table) -> Path | None:
+    """Write items that are rows of :data:`ITEMS_SCHEMA`, and return the file (None if there were none)."""
+    return _write_part(paths.items, rows)
 
 
 def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path | None:
@@ -96,7 +106,12 @@ def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path | N
         }
         for one in skipped
     ]  # fmt: skip
-    return _write_part(paths, paths.skipped, rows, SKIPPED_SCHEMA)
+    return write_skipped_rows(paths, pa.Table.from_pylist(rows, schema=SKIPPED_SCHEMA))
+
+
+def write_skipped_rows(paths: StorePaths, rows: pa.Table) -> Path | None:
+    """Write skipped texts that are rows of :data:`SKIPPED_SCHEMA`, and return the file (None if there were none)."""
+    return _write_part(paths.skipped, rows)
 
 
 def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -132,11 +147,11 @@ def write_table(path: Path, table: pa.Table) -> None:
     atomic.write_bytes(path, checksum.sealed(buffer.getvalue().to_pybytes()))
 
 
-def _write_part(paths: StorePaths, folder: Path, rows: list[dict[str, object]], schema: pa.Schema) -> Path | None:
-    if not rows:
+def _write_part(folder: Path, rows: pa.Table) -> Path | None:
+    if not rows.num_rows:
         return None
     with atomic.temporary(folder) as temp:
-        target = stage_part(temp, pa.Table.from_pylist(rows, schema=schema))
+        target = stage_part(temp, rows)
         atomic.publish(temp, target)
     return target
 

@@ -1,22 +1,23 @@
-"""Write to a store: one writer at a time, shard by shard, in the background."""
+"""Write to a store: shard by shard, in the background, with nobody writing beside who should not."""
 
-import time
-from collections.abc import Iterable, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.errors import StoreError
+from embstore.parts import Turn
 from embstore.space import Unit
 from embstore.storage.card import Card, read_cards, write_card
-from embstore.storage.catalog import Catalog
-from embstore.storage.lock import write_lock
+from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.lock import SharedLock, write_lock
 from embstore.storage.marker import check_marker, write_marker
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import recover
@@ -24,41 +25,82 @@ from embstore.storage.shards import write_shard
 from embstore.storage.tables import write_items
 from embstore.text import Item
 
-Block = tuple[NDArray[np.int64], NDArray[np.float32]]
-
-SHARD_BYTES = 64 << 20
-FLUSH_SECONDS = 120.0
+Block = tuple[Ids, NDArray[np.float32]]
+Error = type[BaseException] | None
 
 
 class StoreWriter:
-    """The store's one writer. Use it as a context: it locks the store and clears what a killed build left.
+    """The store's one writer, or one of those that share the parts of a source.
+
+    Use it as a context: it locks the store and clears what a killed build left. A new store that comes to nothing by an
+    error is removed again.
 
     Args:
         root: the store's folder; made if it is empty or does not exist.
-        shard_bytes: how many bytes of vectors a shard holds.
+        turn: which of the parts of a source are written.
+        shard_bytes: how many bytes of vectors a shard of :meth:`space_writer` holds.
     """
 
-    def __init__(self, root: Path, *, shard_bytes: int = SHARD_BYTES) -> None:
+    def __init__(self, root: Path, turn: Turn | None = None, *, shard_bytes: int = 128 << 20) -> None:
         self.paths = StorePaths(root.resolve())
         self._shard_bytes = shard_bytes
+        self._shared = SharedLock(self.paths, str(turn)) if turn is not None and turn.of > 1 else None
         self._stack = ExitStack()
-        self._known: set[int] = set()
-        self._items_lock = Lock()
 
     def __enter__(self) -> Self:
-        _make_root(self.paths)
         with ExitStack() as stack:
-            stack.enter_context(write_lock(self.paths))
-            recover(self.paths)
-            if not self.paths.marker.exists():
-                write_marker(self.paths)
-            check_marker(self.paths)
-            self._known = set(Catalog(self.paths.root).item_ids().tolist())
+            is_new = not self.paths.marker.exists()
+            made = _make_root(self.paths) if is_new else []
+            stack.push(lambda kind, *_: _remove_folders(made) if kind else None)
+            if self._shared is None:
+                stack.enter_context(write_lock(self.paths))
+                self._begin(clear=True)
+                stack.push(lambda kind, *_: _unmake(self.paths) if kind and is_new else None)
+            else:
+                with self._shared.gate(begins=True) as others:
+                    self._shared.take(others)
+                    stack.callback(self._shared.release)
+                    self._begin(clear=not others)
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+    def __exit__(self, kind: Error, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def _begin(self, *, clear: bool) -> None:
+        """Make the store or check it, and bring it to rest if no other writer is alive."""
+        if clear:
+            recover(self.paths)
+        if not self.paths.marker.exists():
+            write_marker(self.paths)
+        check_marker(self.paths)
+
+    def agree(self, plan: Sequence[Mapping[str, Any]]) -> None:
+        """Make sure that the builds that share the parts of a source do the same; called before the first is written.
+
+        Raises:
+            LockedError: another one has other sources or options.
+        """
+        if self._shared is not None:
+            digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+            with self._shared.gate() as others:
+                self._shared.agree(digest, others)
+
+    def is_last(self) -> bool:
+        """Return whether nobody else is writing, and keep it so until the end of the context.
+
+        Of builds that share the parts of a source, the one that ends last is told so; the others are done.
+        """
+        if self._shared is None:
+            return True
+        with ExitStack() as gate:
+            others = gate.enter_context(self._shared.gate())
+            if others:
+                self._shared.release()
+                return False
+            gate.enter_context(self._shared.named())
+            self._stack.push(gate.pop_all())
+        return True
 
     def add_space(self, card: Card) -> Card:
         """Make the space of ``card``, or check that the space of that name is the same one; return the stored card.
@@ -72,48 +114,68 @@ class StoreWriter:
         if stored is not None and self.paths.shards(card.space):
             stored.check_same_space(card)
             return stored
-        write_card(self.paths, card)
+        if self._shared is None or stored is None or stored.differences(card):
+            write_card(self.paths, card)
         return card
 
     def add_items(self, items: Iterable[Item]) -> None:
-        """Write the items that the store lacks, and the sentences that they stand in.
-
-        The writers of several spaces call this from threads of their own.
-        """
-        with self._items_lock:
-            new = {item.id: item for one in items for item in _with_context(one) if item.id not in self._known}
-            write_items(self.paths, new.values())
-            self._known.update(new)
+        """Write the items that the store lacks, and the sentences that they stand in."""
+        held = set(Catalog(self.paths.root).item_ids().tolist())
+        write_items(
+            self.paths, {one.id: one for item in items for one in _with_context(item) if one.id not in held}.values()
+        )
 
     def space_writer(self, card: Card, items: Mapping[int, Item]) -> "SpaceWriter":
-        """Return a writer of vectors into a space; ``items`` are those that it will be given."""
-        return SpaceWriter(self, card, items, self._shard_bytes)
+        """Return a writer of vectors into a space that fills one shard after the other.
+
+        Args:
+            card: of the space.
+            items: all that it will be given.
+        """
+        capacity = max(1, self._shard_bytes // (4 * card.dim * len(card.layers)))
+        return SpaceWriter(self.paths, card, lambda ids: self.add_items(items[i] for i in ids.tolist()), capacity)
+
+    def part_writer(self, card: Card, write_texts: Callable[[Ids], None]) -> "SpaceWriter":
+        """Return a writer of vectors into a space that makes a shard whenever it is told so.
+
+        Args:
+            card: of the space.
+            write_texts: writes the texts of items, unless the store has them.
+        """
+        return SpaceWriter(self.paths, card, write_texts, None)
 
 
 class SpaceWriter:
     """Gathers vectors of one space and writes them as shards, one behind the encoder.
 
-    A shard is written when it is full, and after two minutes anyway: no more than that is lost to a kill.
+    No more than one shard is being written while the next one is gathered. On the way out of the context what was
+    gathered is written if the build ended well or was interrupted by the user; after an error it is dropped, since its
+    cause may lie in it.
 
-    On the way out of the context what was gathered is written if the build ended well or was interrupted by the user;
-    after an error it is dropped, since its cause may lie in it.
+    Args:
+        paths: of the store.
+        card: of the space.
+        write_texts: called with the ids of a shard before it is written.
+        capacity: items of a full shard; None leaves it to :meth:`cut`.
+
+    Attributes:
+        shards: that were written.
+        n_written: items in them.
     """
 
-    def __init__(self, store: StoreWriter, card: Card, items: Mapping[int, Item], shard_bytes: int) -> None:
-        self._store = store
-        self._card = card
-        self._items = items
-        self._capacity = max(1, shard_bytes // (4 * card.dim * len(card.layers)))
+    def __init__(self, paths: StorePaths, card: Card, write_texts: Callable[[Ids], None], capacity: int | None) -> None:
+        self._paths, self._card, self._write_texts, self._capacity = paths, card, write_texts, capacity
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="embstore-writer")
         self._writing: list[Future[tuple[Shard, int]]] = []
+        self._blocks: list[Block] = []
+        self._filled = 0
         self.shards: list[Shard] = []
         self.n_written = 0
-        self._begin()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(self, kind: Error, error: BaseException | None, _: TracebackType | None) -> None:
         try:
             if kind is None or issubclass(kind, KeyboardInterrupt):
                 self._submit()  # the last one beside the one before it, if that is not done
@@ -121,7 +183,7 @@ class SpaceWriter:
         finally:
             self._pool.shutdown(wait=True)
 
-    def add(self, item_ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+    def add(self, item_ids: Ids, vectors: NDArray[np.float32]) -> None:
         """Take vectors of new items.
 
         Args:
@@ -129,32 +191,32 @@ class SpaceWriter:
             vectors: shape (layers, n, dim); they are kept, not copied, until they are written.
 
         Raises:
-            EncodeError: a vector of an earlier block was not finite or does not fit the dtype.
-            StoreError: an earlier block could not be written.
+            EncodeError: a vector of an earlier shard was not finite or does not fit the dtype.
+            StoreError: an earlier shard could not be written.
         """
+        if self._writing and self._writing[0].done():
+            self._wait()
         start = 0
         while start < len(item_ids):
-            part = slice(start, start + self._capacity - self._filled)
+            part = slice(start, None if self._capacity is None else start + self._capacity - self._filled)
             self._blocks.append((item_ids[part], vectors[:, part]))
             taken = len(item_ids[part])
             self._filled += taken
             start += taken
-            if self._filled == self._capacity or time.monotonic() - self._begun > FLUSH_SECONDS:
-                self._flush()
+            if self._filled == self._capacity:
+                self.cut()
 
-    def _begin(self) -> None:
-        self._begun = time.monotonic()
-        self._filled = 0
-        self._blocks: list[Block] = []
-
-    def _flush(self) -> None:
+    def cut(self) -> None:
+        """Let what was gathered become a shard, once the one before it is written."""
         self._wait()
         self._submit()
 
     def _submit(self) -> None:
         if self._blocks:
-            self._writing.append(self._pool.submit(self._write, self._blocks))
-            self._begin()
+            ids = np.concatenate([ids for ids, _ in self._blocks])
+            self._write_texts(ids)
+            self._writing.append(self._pool.submit(self._write, ids, self._blocks))
+            self._blocks, self._filled = [], 0
 
     def _wait(self) -> None:
         while self._writing:
@@ -162,12 +224,10 @@ class SpaceWriter:
             self.shards.append(shard)
             self.n_written += n
 
-    def _write(self, blocks: list[Block]) -> tuple[Shard, int]:
-        ids = np.concatenate([ids for ids, _ in blocks])
-        self._store.add_items(self._items[item] for item in ids.tolist())
+    def _write(self, ids: Ids, blocks: list[Block]) -> tuple[Shard, int]:
         card = self._card
         vectors = (np.concatenate([block[place] for _, block in blocks]) for place in range(len(card.layers)))
-        return write_shard(self._store.paths, card.space, card.layers, ids, vectors, card.dtype), len(ids)
+        return write_shard(self._paths, card.space, card.layers, ids, vectors, card.dtype), len(ids)
 
 
 def _with_context(item: Item) -> Iterable[Item]:
@@ -176,14 +236,29 @@ def _with_context(item: Item) -> Iterable[Item]:
     return (item, Item.whole(Unit.SENTENCE, item.context))
 
 
-def _make_root(paths: StorePaths) -> None:
-    if paths.marker.exists():
-        return
+def _make_root(paths: StorePaths) -> list[Path]:
+    """Make the folder of a new store, and return the folders that were made, the innermost first."""
     if paths.root.is_dir() and any(path for path in paths.root.iterdir() if not path.name.startswith(".")):
         check_marker(paths)  # a folder with other things in it
+    made = [folder for folder in (paths.root, *paths.root.parents) if not folder.exists()]
     try:
         paths.root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(
             f"{paths.root} cannot be made: {error.strerror}. Choose another folder with --store."
         ) from error
+    return made
+
+
+def _unmake(paths: StorePaths) -> None:
+    """Make a new store that holds nothing an ordinary folder again."""
+    if not any(path for path in paths.root.iterdir() if path != paths.marker and not path.name.startswith(".")):
+        paths.marker.unlink(missing_ok=True)
+        with suppress(OSError):  # Windows removes no file that is locked
+            paths.lock.unlink(missing_ok=True)
+
+
+def _remove_folders(folders: Iterable[Path]) -> None:
+    with suppress(OSError):  # one of them is not empty
+        for folder in folders:
+            folder.rmdir()

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from concurrent.futures import wait
 from pathlib import Path
 
 import duckdb
@@ -14,7 +15,7 @@ import pytest
 from synthetic import Synthetic, synthetic_card, synthetic_items, synthetic_store
 
 from embstore import Store, atomic
-from embstore.errors import EncodeError
+from embstore.errors import EncodeError, StoreError
 from embstore.storage import shards
 from embstore.storage import writer as writer_module
 from embstore.storage.paths import StorePaths
@@ -189,19 +190,48 @@ def test_a_crash_at_any_step_leaves_a_sound_store(tmp_path: Path, monkeypatch: p
     assert finished == (count < step)
 
 
-def test_what_was_gathered_is_written_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow model fills no shard for hours, and a kill must not cost them."""
-    made = synthetic_store(tmp_path / "store", n=4, n_shards=1, index=False)
-    items = {item.id: item for item in synthetic_items("word", ["one", "two", "three"])}
-    for seconds, n_shards in ((3600.0, 1), (-1.0, 3)):
-        monkeypatch.setattr(writer_module, "FLUSH_SECONDS", seconds)
-        with StoreWriter(tmp_path / f"{n_shards}") as store:
-            card = store.add_space(made.card)
-            with store.space_writer(card, items) as writer:
-                for item in items:
-                    writer.add(np.array([item]), np.ones((len(card.layers), 1, card.dim), np.float32))
-        assert len(StorePaths(tmp_path / f"{n_shards}").shards(card.space)) == n_shards
-        assert Store(tmp_path / f"{n_shards}").verify().ok
+def test_a_part_becomes_a_shard_when_it_is_cut(tmp_path: Path) -> None:
+    """What a part writer was given since the last cut is one shard, whatever its size, with its texts before it."""
+    card = synthetic_card()
+    items = synthetic_items("word", [f"text{number}" for number in range(9)])
+    ids = np.array([item.id for item in items])
+    vectors = np.ones((len(card.layers), 9, card.dim), np.float32)
+    asked: list[list[int]] = []
+    with StoreWriter(tmp_path / "store", shard_bytes=1) as store:
+        store.add_space(card)
+
+        def write_texts(wanted: np.ndarray) -> None:
+            asked.append(wanted.tolist())
+            store.add_items([item for item in items if item.id in asked[-1]])
+
+        with store.part_writer(card, write_texts) as writer:
+            for part in (slice(0, 5), slice(5, 7)):
+                writer.add(ids[part], vectors[:, part])
+            writer.cut()
+            writer.add(ids[7:], vectors[:, 7:])
+    assert asked == [ids[:7].tolist(), ids[7:].tolist()]
+    assert len(StorePaths(tmp_path / "store").shards(card.space)) == 2
+    assert writer.n_written == 9
+    assert Store(tmp_path / "store").verify().ok
+
+
+def test_an_error_of_the_writer_stops_the_next_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not only the next shard: hours may lie between two of them."""
+    card = synthetic_card()
+    monkeypatch.setattr(writer_module, "write_shard", _full)
+    with StoreWriter(tmp_path / "store") as store:
+        store.add_space(card)
+        writer = store.part_writer(card, lambda ids: None)
+        with pytest.raises(StoreError, match="no space left"), writer:  # noqa: PT012  # where it is raised is the test
+            writer.add(np.array([1]), np.ones((5, 1, 8), np.float32))
+            writer.cut()
+            wait(writer._writing)
+            writer.add(np.array([2]), np.ones((5, 1, 8), np.float32))
+            pytest.fail("the error was not told")
+
+
+def _full(*_: object) -> None:
+    raise StoreError("no space left for it")
 
 
 def test_a_shard_is_committed_by_the_last_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,62 @@
+"""What a store asks of its file system: locks that exclude, and renames that replace."""
+
+import errno
+import os
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from embstore import atomic
+from embstore.errors import StoreError
+
+
+def check(root: Path, lock: Path) -> None:
+    """Raise StoreError unless the file system can keep a store; it takes less than a millisecond.
+
+    Args:
+        root: the store's folder.
+        lock: a file in it on which this process holds a lock.
+    """
+    again = FileLock(lock)
+    try:
+        again.acquire(blocking=False)
+    except Timeout:
+        pass
+    else:
+        again.release()
+        raise no_locks(root)
+    with atomic.temporary(root) as new, atomic.temporary(root) as old:
+        old.write_bytes(b"old")
+        new.write_bytes(b"new")
+        try:
+            os.replace(new, old)
+            replaced = old.read_bytes() == b"new" and not new.exists()
+        except OSError as error:
+            raise _no_rename(root) from error
+        if not replaced:
+            raise _no_rename(root)
+
+
+def no_locks(root: Path) -> StoreError:
+    """Return the error for a file system on which a lock excludes nobody."""
+    return StoreError(
+        f"the file system of {root} has no locks that work: two builds could write there at once and damage the store. "
+        "Build on a local disk (or NFS with its lock service) and copy the store there when it is complete."
+    )
+
+
+def explained(error: OSError, root: Path) -> StoreError:
+    """Return the error for a lock that cannot be taken."""
+    if error.errno in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+        return no_locks(root)
+    return StoreError(
+        f"{root} cannot be written: {error.strerror or error}. Queries work on a read-only store; to build, choose "
+        "another folder with --store, or change the permissions."
+    )
+
+
+def _no_rename(root: Path) -> StoreError:
+    return StoreError(
+        f"the file system of {root} does not replace a file by renaming another: a build that dies would leave half a "
+        "store. Build on a local disk and copy the store there when it is complete."
+    )

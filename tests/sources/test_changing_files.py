@@ -1,0 +1,81 @@
+"""A file that changes while it is read is refused: half of it would be of one state, half of another."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from embstore.errors import SourceError
+from embstore.sources import open_source
+
+CHANGED = r"changed while it was read, so that nothing was built from it\. Wait until it is complete, or give a copy"
+
+
+def lines(path: Path) -> None:
+    path.write_text("".join(f"line {number}\n" for number in range(5000)))
+
+
+def objects(path: Path) -> None:
+    path.write_text("".join(f'{{"text": "line {number}"}}\n' for number in range(5000)))
+
+
+def table(path: Path) -> None:
+    pq.write_table(pa.table({"text": [f"line {number}" for number in range(9000)]}), path)
+
+
+def append(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more\n")
+
+
+def replace(path: Path) -> None:
+    """Of the same size and time."""
+    before = path.stat()
+    new = path.with_suffix(".new")
+    new.write_bytes(path.read_bytes())
+    os.utime(new, ns=(before.st_atime_ns, before.st_mtime_ns))
+    new.replace(path)
+
+
+def touch(path: Path) -> None:
+    os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 70_000)
+
+
+@pytest.mark.parametrize("change", [append, replace, touch, cut])
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [("a.txt", lines), ("a.jsonl", objects), ("a.csv", lines), ("a.tsv", lines), ("a.parquet", table)],
+)
+def test_a_file_that_changes_is_refused(
+    tmp_path: Path, name: str, write: Callable[[Path], None], change: Callable[[Path], None]
+) -> None:
+    path = tmp_path / name
+    write(path)
+    rows = open_source(str(path)).rows()
+    next(rows)
+    change(path)
+    with pytest.raises(SourceError, match=f"{name} {CHANGED}"):
+        list(rows)
+
+
+def test_a_file_that_was_written_between_opening_and_reading_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    lines(path)
+    source = open_source(str(path))
+    append(path)
+    with pytest.raises(SourceError, match=CHANGED):
+        list(source.rows())
+
+
+def test_a_file_may_be_read_twice(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    lines(path)
+    source = open_source(str(path))
+    assert len(list(source.rows())) == len(list(source.rows())) == 5000

@@ -1,0 +1,180 @@
+"""The staged items of a build: each once, those that a store lacks, and nothing left behind."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from synthetic import Synthetic, synthetic_items, synthetic_store
+
+from embstore import Store
+from embstore.errors import DamagedError, SourceError
+from embstore.parts import KEYS, Parts, Turn
+from embstore.space import Unit
+from embstore.storage import staging as staging_module
+from embstore.storage.catalog import Catalog
+from embstore.storage.held import Held
+from embstore.storage.lacking import Lacking
+from embstore.storage.staging import Batch, Staging
+from embstore.text import Item
+
+Make = Callable[..., Synthetic]
+words = st.lists(st.text(alphabet="abcß\0\U0001f600 ", min_size=1, max_size=3), max_size=30)
+
+
+def batch_of(items: list[Item], first: int = 1) -> Batch:
+    batch = Batch(
+        [item.id for item in items], [item.text for item in items],
+        origins=[f"a.txt:{number}" for number in range(first, first + len(items))], valid=[True] * len(items),
+    )  # fmt: skip
+    for item in items:
+        if item.context is not None and item.span is not None:
+            batch.context_ids.append(item.context_id or 0)
+            batch.spans.append(item.span)
+            batch.sentence_ids.append(item.context_id or 0)
+            batch.sentences.append(item.context)
+            batch.sentence_origins.append("a.txt")
+    return batch
+
+
+def staged(folder: Path, unit: Unit, *batches: Batch) -> Staging:
+    staging = Staging(folder, unit)
+    staging.__enter__()
+    for batch in batches:
+        staging.add(batch)
+    staging.settle()
+    return staging
+
+
+def items_of(lacking: Lacking, spaces: list[str], parts: Parts) -> Iterator[tuple[Item, tuple[bool, ...]]]:
+    for window in lacking.work(spaces, parts).windows():
+        yield from zip(window.items, map(tuple, window.lacks.T.tolist()), strict=True)
+
+
+def test_an_item_is_kept_where_it_came_first(tmp_path: Path) -> None:
+    items = list(synthetic_items("word", ["dog", "cat", "dog", "cow", "cat"]))
+    staging = staged(tmp_path, Unit.WORD, batch_of(items[:2]), batch_of(items[2:], first=3))
+    assert staging.n_items == 3
+    assert staging.n_chars == 9
+    assert [staging.find(item.id)[1] for item in items[:2]] == ["a.txt:1", "a.txt:2"]
+    assert staging.find(items[3].id) == (items[3], "a.txt:4")
+    staging.__exit__()
+    assert list(tmp_path.iterdir()) == []
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(words, words, words, st.integers(1, 4), st.integers(1, 3))
+def test_what_is_missing_is_what_a_set_says(
+    tmp_path: Path, texts: list[str], in_one: list[str], in_two: list[str], n: int, n_windows: int
+) -> None:
+    """Of two spaces, against plain Python; the turns have each missing item once."""
+    root = tmp_path / f"store-{len(os.listdir(tmp_path))}"
+    for space, held in (("one", in_one), ("two", in_two)):
+        if held:
+            synthetic_store(root, texts=sorted(set(held)), space=space, n_blocks=1, index=False)
+    catalog = Catalog(root) if root.exists() else None
+    wanted = {text: (text not in in_one, text not in in_two) for text in texts}
+    missing = {text: lacks for text, lacks in wanted.items() if any(lacks)}
+    found: dict[str, tuple[bool, ...]] = {}
+    staging = staged(tmp_path, Unit.WORD, batch_of(list(synthetic_items("word", texts))))
+    lacking = Lacking(staging, catalog)
+    assert [lacking.meet(space) for space in ("one", "two")] == [
+        len(set(texts) & set(held)) for held in (in_one, in_two)
+    ]
+    for number in range(1, n + 1):
+        parts = Parts(5, n_windows, Turn(number, n))
+        here = {item.text: lacks for item, lacks in items_of(lacking, ["one", "two"], parts)}
+        assert not here.keys() & found.keys()
+        found |= here
+        assert lacking.work(["one", "two"], parts).n_items == len(here)
+        for place, space in enumerate(("one", "two")):
+            mine = sum(lacks[place] for lacks in here.values())
+            assert lacking.n_missing(space, parts) == (mine, sum(lacks[place] for lacks in wanted.values()) - mine)
+    assert found == missing
+    staging.__exit__()
+
+
+def test_the_words_of_a_sentence_stay_together(tmp_path: Path) -> None:
+    items = list(synthetic_items("occurrence", [f"the {word} of the river" for word in ("bank", "bed", "mouth")]))
+    staging = staged(tmp_path, Unit.OCCURRENCE, batch_of(items))
+    windows = list(Lacking(staging, None).work(["space"], Parts(50, 1, Turn())).windows())
+    assert [[item.text for item in window.items][2:] for window in windows] == [["of", "the", "river"]] * 3
+    assert {item for window in windows for item in window.items} == set(items)
+    assert len({window.part for window in windows}) == 3
+    staging.__exit__()
+
+
+def test_texts_are_written_once_with_their_sentences(tmp_path: Path) -> None:
+    items = list(synthetic_items("occurrence", ["the bank of the river", "a bank"]))
+    made = synthetic_store(tmp_path / "store", unit="occurrence", texts=["a bank"], index=False)
+    with Staging(tmp_path, Unit.OCCURRENCE) as staging:
+        staging.add(batch_of(items))
+        staging.settle()
+        held = Held(staging, made.paths)
+        for _ in range(2):
+            held.write(np.array([item.id for item in items if item.text != "of"]))
+        Held(staged(tmp_path, Unit.OCCURRENCE, batch_of(items)), made.paths).write(np.array([items[0].id]))
+    rows = Store(made.root).sql("SELECT unit, text FROM items ORDER BY ALL").fetchall()
+    assert rows == sorted(
+        [("occurrence", item.text) for item in items if item.text != "of"]
+        + [("sentence", "a bank"), ("sentence", "the bank of the river")]
+    )
+
+
+def _few_bits(unit: Unit, text: str, *rest: object) -> int:
+    return hashlib.blake2b(repr((unit, text, *rest)).encode(), digest_size=1).digest()[0] << 55
+
+
+@pytest.mark.parametrize("unit", ["word", "sentence", "occurrence"])
+def test_two_texts_with_one_id_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str) -> None:
+    monkeypatch.setattr("embstore.text.item_id", _few_bits)
+    texts = [f"some text {number}" for number in range(100)]
+    items = list(synthetic_items(unit, texts))
+    with Staging(tmp_path, Unit(unit)) as staging:
+        staging.add(batch_of(items))
+        with pytest.raises(SourceError, match=r"two different texts have the same item id: '.*' \(a.*\) and '.*' \(a"):
+            staging.settle()
+
+
+def test_a_stored_text_with_the_id_of_another_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("embstore.text.item_id", lambda unit, text, *_: len(text))
+    made = synthetic_store(tmp_path / "store", texts=["dog", "sheep"], index=False)
+    staging = staged(tmp_path, Unit.WORD, batch_of(list(synthetic_items("word", ["cow", "sheep"]))))
+    with pytest.raises(SourceError, match=r"'cow' \(a\.txt:1\) and 'dog' \(stored in .*store\)"):
+        Held(staging, made.paths)
+    staging.__exit__()
+
+
+def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(staging_module, "_MEMORY", "128MB")
+    n, seen = 400_000, False
+    with Staging(tmp_path, Unit.WORD) as staging:
+        for start in range(0, n, 20_000):
+            ids = [(n - i) * (KEYS // n) - 1 for i in range(start, start + 20_000)]
+            batch = Batch(ids, [f"{'long ' * 60}{i}" for i in ids], origins=[f"{i}" for i in ids])
+            batch.valid = [True] * len(ids)
+            staging.add(batch)
+            seen = seen or any(tmp_path.rglob("duckdb_temp*"))
+        staging.settle()
+        work = Lacking(staging, None).work(["space"], Parts.plan(n, staging.n_chars, 100, 1 << 20, Turn()))
+        ids = np.concatenate([window.ids for window in work.windows()])
+    assert seen
+    assert np.array_equal(ids, np.arange(1, n + 1) * (KEYS // n) - 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_damaged_table_is_named(make_store: Make, tmp_path: Path) -> None:
+    made = make_store(index=False)
+    staging = staged(tmp_path, Unit.WORD, batch_of(list(made.items)))
+    table = next(made.paths.items.glob("*.parquet"))
+    table.write_bytes(b"PAR1 nonsense")
+    with pytest.raises(DamagedError, match=table.name):
+        Held(staging, made.paths)
+    made.shard_files[0].write_bytes(b"PAR1 nonsense")
+    with pytest.raises(DamagedError, match=made.shard_files[0].name):
+        Lacking(staging, Catalog(made.root)).meet(made.space)
+    staging.__exit__()
