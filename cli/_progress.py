@@ -140,6 +140,8 @@ def _work_line(report: BuildReport) -> str:
             f"tokens/s), {duration(report.total_seconds)} with loading; {size(report.n_bytes)} in {report.store}"
         )
     indexed = f"; {size(report.n_bytes)} of indexes written" if report.n_bytes else ""
+    if any(space.elsewhere for space in report.spaces):
+        return f"Nothing to embed in this part of the sources{indexed}"
     if any(space.skipped for space in report.spaces):
         return f"Nothing else to embed in {report.store}{indexed}"
     return f"Nothing to embed: all of it is in {report.store}{indexed}"

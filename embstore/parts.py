@@ -19,6 +19,7 @@ MARKS = 4
 
 _LEAST_SHARE = 6  # a small build is cut too, into parts of at least this fraction of a shard …
 _FEW = 4  # … and so many at most: writing then goes on beside encoding, and a kill loses less
+_MANY_ITEMS = 24_576  # small vectors are cut into more parts, of so many items, and down to half as many bytes
 _WINDOW_ITEMS = 12_288
 _WINDOW_CHARS = 8 << 20
 
@@ -83,7 +84,8 @@ class Parts:
             turn: which of the parts the build takes.
         """
         n_bytes = n_items * item_bytes
-        n = max(1, -(-n_bytes // shard_bytes), min(_FEW, n_bytes * _LEAST_SHARE // shard_bytes))
+        least = n_bytes * _LEAST_SHARE // shard_bytes
+        n = max(1, -(-n_bytes // shard_bytes), min(_FEW, least), min(n_items // _MANY_ITEMS, 2 * least))
         n_windows = max(1, -(-n_items // (n * _WINDOW_ITEMS)), -(-n_chars // (n * _WINDOW_CHARS)))
         return cls(n, n_windows, turn)
 

@@ -51,6 +51,7 @@ def connect_to_spill(folder: Path, memory: str) -> duckdb.DuckDBPyConnection:
             "temp_directory": str(folder),
             "memory_limit": memory,
             "preserve_insertion_order": False,
+            "allocator_flush_threshold": "1MB",  # what is dropped goes back to the system, before the model comes
             "python_enable_replacements": False,
         }
     )

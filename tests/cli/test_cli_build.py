@@ -50,6 +50,7 @@ def test_the_summary_of_a_part_says_what_is_left_to_the_others(cli, model: list[
     assert "0 embedded, 40 already there" in said[1]
     other = cli("build", "words:30", *model, "--name", "more", "--shard", "2/2").stderr
     assert "more: 0 embedded, 0 already there, 30 left to the other parts" in other
+    assert "Nothing to embed in this part of the sources" in other
 
 
 def test_strict_exits_with_1_whenever_something_is_skipped(cli, model: list[str]) -> None:
