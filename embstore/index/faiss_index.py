@@ -4,6 +4,8 @@ Vectors are unit vectors and products of them cosines. What compresses the vecto
 are computed by :class:`.searching.Index`.
 """
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +58,11 @@ def prepare(graph: Any, parameters: dict[str, int]) -> None:
 
 
 def save(index: "faiss.IndexIDMap", path: Path) -> None:
-    """Write an index to a file."""
+    """Write an index to a file.
+
+    Raises:
+        OSError: the disk is full, or cannot be written.
+    """
     import faiss
 
     try:
@@ -64,6 +70,10 @@ def save(index: "faiss.IndexIDMap", path: Path) -> None:
     except RuntimeError as error:
         # FAISS raises RuntimeError for a failed write; only the number in its text tells a full disk from the rest.
         raise OSError(_errno_in(str(error)), str(error).split(": ")[-1]) from error
+    try:  # of what a full disk does not take when the file is closed FAISS only prints a line
+        faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    except (RuntimeError, MemoryError) as error:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
 
 
 def load(path: Path, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDMap":
@@ -191,6 +201,4 @@ def _damage(path: Path, what: str) -> DamagedError:
 
 
 def _errno_in(text: str) -> int:
-    import errno
-
     return errno.ENOSPC if "No space" in text or "write error" in text else errno.EIO

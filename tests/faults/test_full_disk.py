@@ -138,7 +138,8 @@ def _must_fail(name: str, root: Path) -> None:
         assert wrong_answers(store, naming) == []
         return
     assert wrong_answers(store) == []
-    assert store.verify(deep=True).problems == ()
+    problems = store.verify(deep=True).problems
+    assert problems == (), problems
     after = held(root)
     assert all(ids <= after[space] for space, ids in before.items())
     if name == "compact":
