@@ -10,7 +10,7 @@ from synthetic import Synthetic
 
 from embstore import Store
 from embstore.errors import DamagedError, QueryError, UnknownNameError
-from embstore.index import Index, searching
+from embstore.index import Index, opening, searching
 from embstore.table import Table
 
 Make = Callable[..., Synthetic]
@@ -164,7 +164,7 @@ def test_a_store_that_is_asked_often_opens_its_index_once(
 ) -> None:
     import faiss
 
-    searching.forget()
+    opening.forget()
     opened: list[str] = []
     read = faiss.read_index
     monkeypatch.setattr(faiss, "read_index", lambda path, flags: opened.append(path) or read(path, flags))

@@ -7,12 +7,14 @@ is never searched as if it were whole: the caller scans the vectors instead, wit
     policy.py       which index a layer gets, by size and memory
     building.py     make one, or add to one
     tuning.py       the least effort that finds enough of the exact answer
-    searching.py    open and search
+    searching.py    search
+    opening.py      open, once
     faiss_index.py  FAISS itself
 """
 
 from embstore.index.building import Wanted, extend_index, remove_indexes, write_index
 from embstore.index.card import IndexCard, shown_parameters
+from embstore.index.opening import disagreeing, open_index, search, stored_ids
 from embstore.index.policy import (
     AUTO,
     KINDS,
@@ -24,7 +26,7 @@ from embstore.index.policy import (
     parse_memory,
     shown_memory,
 )
-from embstore.index.searching import Index, disagreeing, is_few, open_index, search, search_exact, stored_ids
+from embstore.index.searching import Index, is_few, search_exact
 from embstore.index.tuning import WANTED_RECALL
 from embstore.index.vectors import unit_vectors
 

@@ -1,14 +1,11 @@
 """Search an index, or the vectors themselves: ids and cosines, best first, ties by ascending id."""
 
 import math
-import os
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -24,8 +21,6 @@ if TYPE_CHECKING:
     import faiss
 
 TUNED_K = 10
-# So many opened indexes are kept. They are memory-mapped; what each holds is its ids and, of a graph, its levels.
-_KEPT = 32
 # A graph is searched by looking at some 16 vectors for each candidate that is kept: to look at all may be less.
 _LOOKED_AT = 16
 
@@ -191,128 +186,6 @@ class Index:
 def is_few(n: int, dim: int) -> bool:
     """Return whether n vectors are scanned exactly in about 50 ms."""
     return 4 * n * dim <= FLAT_BYTES
-
-
-def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | None:
-    """Return the index at a path and its card, if it covers exactly these shards; opened ones are kept and used again.
-
-    Returns:
-        None where there is no index, where it covers other shards, or where a build replaces it just now.
-
-    Raises:
-        DamagedError: the index or its card cannot be read.
-    """
-    stamp = _stamp(path)
-    if stamp is None:
-        return None
-    with _lock:
-        kept = _opened.get(path)
-        if kept is not None and kept[0] == stamp:
-            _opened.move_to_end(path)
-            return kept[1:] if kept[1].covers(shards) else None
-    card = IndexCard.read(path)
-    if card is None or not card.covers(shards):
-        return None
-    try:
-        opened = Index.open(path, card)
-    except DamagedError:
-        if _stamp(path) != stamp:
-            return None
-        raise
-    if _stamp(path) != stamp:  # the card is removed before the index is replaced
-        return None
-    with _lock:
-        _opened[path] = stamp, card, opened
-        while len(_opened) > _KEPT:
-            _opened.popitem(last=False)
-    return card, opened
-
-
-def forget() -> None:
-    """Close the indexes that are kept."""
-    with _lock:
-        _opened.clear()
-
-
-_Stamp = tuple[tuple[int, int, int], ...]
-_opened: OrderedDict[Path, tuple[_Stamp, IndexCard, Index]] = OrderedDict()
-_lock = Lock()
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    """Return what tells an index and its card from those that replace them; None if there are not both."""
-    try:
-        found = [os.stat(path), os.stat(path.with_suffix(".json"))]
-    except FileNotFoundError:
-        return None
-    return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
-
-
-def search(
-    path: Path,
-    shards: Iterable[str],
-    queries: Vectors,
-    k: int,
-    *,
-    only: Ids | None = None,
-    gather: Gather | None = None,
-) -> tuple[Ids, Units] | None:
-    """Search the index at a path, if it covers exactly these shards.
-
-    Args:
-        path: the index file, opened memory-mapped.
-        shards: the names of the shards that the answer is about.
-        queries: shape (n, dim), of any length.
-        k: how many to return; the rest is filled with id -1 where the index holds fewer.
-        only: ascending ids of the items that may be found; None for all.
-        gather: gives the vectors of candidates to an index that has only codes of them (``ivf``).
-
-    Returns:
-        Ids and cosines, each of shape (n, k), best first; ties by ascending id. None where there is no index, where it
-        covers other shards, or where a build replaces it just now.
-
-    Raises:
-        DamagedError: FAISS cannot read the file.
-    """
-    found = open_index(path, shards)
-    if found is None:
-        return None
-    _, index = found
-    return index.search(queries, k, members=None if only is None else index.members(only), gather=gather)
-
-
-def stored_ids(path: Path) -> Ids:
-    """Return the item ids of an index, ascending."""
-    card = IndexCard.read(path)
-    if card is None:
-        raise FileNotFoundError(path)
-    index = Index.open(path, card)  # held while its ids are copied
-    ids: Ids = np.sort(index.ids)
-    return ids
-
-
-def disagreeing(path: Path, blocks: Blocks, tolerance: float = 1e-5) -> Iterator[int]:
-    """Yield the items whose vector in an index is not the unit vector of the one that is given.
-
-    An index of the kind ``ivf`` has codes and no vectors: of it none is compared.
-
-    Args:
-        path: the index file.
-        blocks: item ids (n,) and vectors (n, dim), block by block, of items that are in it; zero vectors are in none.
-        tolerance: how far a component may be off.
-
-    Raises:
-        DamagedError: it cannot be read, or is not what its card says.
-    """
-    card = IndexCard.read(path)
-    if card is None or card.kind == "ivf":
-        return
-    index = Index.open(path, card)
-    for all_ids, block in blocks:
-        ids, vectors = with_direction(all_ids, block)
-        with np.errstate(invalid="ignore"):
-            off = ~(np.abs(index.units(ids) - unit_vectors(vectors)) <= tolerance).all(axis=1)
-        yield from ids[off].tolist()
 
 
 def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, Units]:

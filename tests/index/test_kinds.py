@@ -14,6 +14,7 @@ from embstore.index import (
     choose,
     extend_index,
     open_index,
+    opening,
     search,
     searching,
     stored_ids,
@@ -164,7 +165,7 @@ def test_an_index_is_opened_memory_mapped_and_once(
 ) -> None:
     import faiss
 
-    searching.forget()
+    opening.forget()
     flags = []
     read = faiss.read_index
     monkeypatch.setattr(faiss, "read_index", lambda path, flag: flags.append(flag) or read(path, flag))
