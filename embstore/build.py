@@ -52,8 +52,9 @@ def build(
         with ExitStack() as recorded:
             for part, jobs in plan:
                 held = Held(part.staging, store.paths)
-                for job in jobs:
-                    held.mend(job.present)  # their vectors are there: it is their texts that may be lost
+                with store.writing_texts():
+                    for job in jobs:
+                        held.mend(job.present)  # their vectors are there: it is their texts that may be lost
                 for rows in part.datasets:
                     write_dataset(store.paths, rows.name, rows.kind, part.unit, rows.columns)
                 skips = Skips(part, jobs, store.paths)

@@ -6,9 +6,10 @@ from pathlib import Path
 from embstore.actions import Action, tabulate
 from embstore.report import Observer, Progress
 from embstore.storage.card import Card, read_cards
-from embstore.storage.compact import SHARD_BYTES, Compacted, compact_shards, compact_tables, plan_shards, plan_tables
+from embstore.storage.compact import Compacted, compact_shards, compact_tables, plan_shards, plan_tables
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import maintained
+from embstore.storage.shards import SHARD_BYTES
 from embstore.table import Table
 from embstore.upkeep import renew_indexes, renew_merged
 

@@ -31,9 +31,9 @@ from embstore.space import (
 )
 from embstore.storage.card import Card
 from embstore.storage.lacking import Lacking, Work
+from embstore.storage.shards import SHARD_BYTES
 from embstore.text import Item, Passage, passages_of
 
-SHARD_BYTES = 128 << 20
 DTYPES = ("float32", "float16")
 LONG = ("skip", "truncate", "error")
 

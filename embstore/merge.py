@@ -16,6 +16,7 @@ from embstore.report import Observer, Progress
 from embstore.selection import SpaceFilter
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
+from embstore.storage.hidden import list_parts
 from embstore.storage.merge import (
     MergedDataset,
     Rows,
@@ -29,7 +30,6 @@ from embstore.storage.merge import (
     stage_table,
     stage_taken,
 )
-from embstore.storage.parts import list_parts
 from embstore.storage.paths import StorePaths
 from embstore.storage.recovery import maintained
 from embstore.storage.shards import StagedShard

@@ -17,9 +17,9 @@ from embstore.errors import DamagedError, LockedError, StoreError
 from embstore.indexing import update_indexes
 from embstore.report import Observer
 from embstore.storage.card import Card, read_card
+from embstore.storage.hidden import HIDDEN, Hidden, read_hidden, write_hidden
 from embstore.storage.lock import write_lock
 from embstore.storage.marker import write_marker
-from embstore.storage.parts import HIDDEN, Hidden, read_hidden, write_hidden
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.reading import Reader
 from embstore.storage.recovery import leftovers, recover

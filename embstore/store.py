@@ -140,10 +140,11 @@ class Store:
         """
         from embstore.build import build
         from embstore.estimate import estimate
-        from embstore.job import SHARD_BYTES, Options
+        from embstore.job import Options
         from embstore.parts import Turn
         from embstore.sources import missing_datasets
         from embstore.space import Pooling, Template, Unit, parse_member
+        from embstore.storage.shards import SHARD_BYTES
         from embstore.texts import Sources, by_unit
 
         observe = observe or (lambda _: None)
@@ -566,7 +567,7 @@ class Store:
             StoreError: another process writes to the store, a file was altered, or the disk is full.
         """
         from embstore.compact import compact
-        from embstore.storage.compact import SHARD_BYTES
+        from embstore.storage.shards import SHARD_BYTES
 
         try:
             size = SHARD_BYTES if shard_bytes is None else shard_bytes

@@ -5,10 +5,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from synthetic import synthetic_card
 from tiny_checkpoint import DIM, LAYERS, assert_same_content, texts
 
 from embstore import Store
@@ -146,3 +149,23 @@ def test_a_dry_run_counts_its_part(build, tmp_path: Path) -> None:
     for name in ("n_tokens", "n_forward_passes", "n_items"):
         assert [getattr(one, name) for one in dry] == [getattr(one, name) for one in real]
     assert [one.spaces[0].embedded for one in dry] == [one.spaces[0].embedded for one in real]
+
+
+def test_texts_are_looked_up_and_written_by_one_part_at_a_time(tmp_path: Path) -> None:
+    """Two models cut the parts at other ids, so that two machines may come upon the same text at once."""
+    card = synthetic_card()
+    wrote: list[str] = []
+    with (
+        StoreWriter(tmp_path / "store", Turn(1, 2)) as one,
+        StoreWriter(tmp_path / "store", Turn(2, 2)) as other,
+        one.part_writer(card, lambda _: wrote.append("one")) as writer,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        writer.add(np.array([7]), np.ones((len(card.layers), 1, card.dim), np.float32))
+        with other.writing_texts():
+            cut = pool.submit(writer.cut)
+            with pytest.raises(TimeoutError):
+                cut.result(timeout=0.3)
+            wrote.append("other")
+        cut.result(timeout=60)
+    assert wrote == ["other", "one"]

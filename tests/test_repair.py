@@ -12,7 +12,7 @@ from tiny_checkpoint import content, texts
 
 from embstore import Store
 from embstore.errors import LockedError, StoreError
-from embstore.storage.parts import HIDDEN, Hidden, read_hidden, write_hidden
+from embstore.storage.hidden import HIDDEN, Hidden, read_hidden, write_hidden
 from embstore.storage.shards import write_shard
 from embstore.storage.tables import write_items
 from embstore.storage.writer import StoreWriter

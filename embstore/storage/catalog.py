@@ -13,9 +13,9 @@ from embstore.errors import DamagedError
 from embstore.space import Layer, Unit
 from embstore.storage import duck
 from embstore.storage.card import Card, read_card
-from embstore.storage.datasets import stored_kinds, stored_rows
+from embstore.storage.datasets import mend, stored_kinds, stored_rows
+from embstore.storage.hidden import list_parts
 from embstore.storage.marker import check_marker
-from embstore.storage.parts import list_parts
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.ranges import Ranges
 from embstore.storage.reading import FILES, MEND_TABLE, Reader
@@ -249,7 +249,8 @@ class Catalog:
     def dataset_hashes(self, names: Collection[str] = ()) -> dict[str, str]:
         """Return the SHA-256 of the files of these datasets (all, if there are none), as far as they are there."""
         wanted = {name.replace(":", "_") for name in names}
-        return {file.stem: _sha256(file) for file in self._dataset_files if not wanted or file.stem in wanted}
+        files = [file for file in self._dataset_files if not wanted or file.stem in wanted]
+        return {file.stem: _sha256(file, mend(file)) for file in files}
 
     @property
     def item_tables(self) -> list[str]:
@@ -283,12 +284,12 @@ class Catalog:
         return [shard.path for shard in self.shards[space]]
 
 
-def _sha256(file: Path) -> str:
+def _sha256(file: Path, remedy: str = MEND_TABLE) -> str:
     try:
         with file.open("rb") as data:
             return hashlib.file_digest(data, "sha256").hexdigest()
     except OSError as error:
-        raise DamagedError(f"{file} cannot be read: {error.strerror}. {MEND_TABLE}") from error
+        raise DamagedError(f"{file} cannot be read: {error.strerror}. {remedy}") from error
 
 
 def _named(paths: StorePaths) -> list[str]:

@@ -1,7 +1,7 @@
 """Make few large parts of many small ones: neighbours by their smallest id, up to a size.
 
 The rows stay bit for bit what they were, and so do the answers. All new parts are whole before any of them counts, and
-the old ones are removed last (see :mod:`embstore.storage.parts`).
+the old ones are removed last (see :mod:`embstore.storage.hidden`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,15 +19,14 @@ from embstore import atomic, checksum
 from embstore.errors import DamagedError
 from embstore.space import Layer
 from embstore.storage.card import Card
-from embstore.storage.parts import list_parts
+from embstore.storage.hidden import list_parts
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import replacing_shards, replacing_tables
-from embstore.storage.shards import SUMMARY_SCHEMA, StagedShard, commit_shard, stage_shard
+from embstore.storage.shards import SHARD_BYTES, SUMMARY_SCHEMA, StagedShard, commit_shard, stage_shard
 from embstore.storage.tables import ITEMS_SCHEMA, file_sha256, read_part, stage_part
 from embstore.storage.vectors import LayerVectors, open_shard
 from embstore.summary import Summary
 
-SHARD_BYTES = 128 << 20
 TABLE_BYTES = 32 << 20
 _ROUND_BYTES = 8 << 30
 """How much is written before the old parts of it are removed: the room on the disk that a compaction needs."""

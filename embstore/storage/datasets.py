@@ -80,7 +80,7 @@ def _filled(column: NDArray[Any], key: str, file: Path) -> NDArray[Any]:
     if not missing.any():
         return np.asarray(column)
     if key in _JOINED:
-        raise DamagedError(f"{file} is damaged: {key} is missing in row {int(missing.argmax()) + 1}. {_mend(file)}")
+        raise DamagedError(f"{file} is damaged: {key} is missing in row {int(missing.argmax()) + 1}. {mend(file)}")
     values = np.ma.getdata(column).astype(np.float64 if column.dtype.kind in "iuf" else object)
     values[missing] = np.nan if values.dtype.kind == "f" else None
     return values
@@ -90,16 +90,17 @@ def _check_sound(file: Path) -> None:
     try:
         data = file.read_bytes()
     except OSError as error:
-        raise DamagedError(f"{file} cannot be read: {error.strerror}. {_mend(file)}") from error
-    checksum.check(file, data, _mend(file))
+        raise DamagedError(f"{file} cannot be read: {error.strerror}. {mend(file)}") from error
+    checksum.check(file, data, mend(file))
 
 
 def _read(connection: duckdb.DuckDBPyConnection, file: Path, fetch: Any, sql: str, **values: Any) -> Any:
     try:
         return fetch(connection.execute(sql, {"file": str(file), **values}))
     except duckdb.Error as error:
-        raise DamagedError(f"{file} is damaged: {duck.first_line(error)} {_mend(file)}") from error
+        raise DamagedError(f"{file} is damaged: {duck.first_line(error)} {mend(file)}") from error
 
 
-def _mend(file: Path) -> str:
+def mend(file: Path) -> str:
+    """Return the sentence that says how to mend the file of a dataset."""
     return f"To mend it, build the dataset again: embstore build {file.stem}"

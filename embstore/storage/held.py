@@ -1,7 +1,7 @@
 """Which of the staged texts a store has, and the rows of the others."""
 
 from embstore.errors import SourceError
-from embstore.storage.parts import list_parts
+from embstore.storage.hidden import list_parts
 from embstore.storage.paths import StorePaths
 from embstore.storage.reading import FILES, Reader
 from embstore.storage.staging import SHOWN, Ids, Staging, collision, content

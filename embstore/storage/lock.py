@@ -107,6 +107,12 @@ class SharedLock:
         self._say({"plan": plan})
 
     @contextmanager
+    def texts(self) -> Iterator[None]:
+        """Keep the others from writing texts meanwhile: each looks first which are there, so that none comes twice."""
+        with FileLock(self._paths.root / ".lock-texts"):
+            yield
+
+    @contextmanager
     def named(self) -> Iterator[None]:
         """Say who holds the gate, where that takes longer."""
         with _signed(self._paths.lock):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embstore.space import Layer
-from embstore.storage.parts import list_parts, read_hidden
+from embstore.storage.hidden import list_parts, read_hidden
 
 
 @dataclass(frozen=True, slots=True)

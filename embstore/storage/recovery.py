@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 
 from embstore import atomic
 from embstore.errors import DamagedError
+from embstore.storage.hidden import Hidden, hidden_files, list_parts, read_hidden, replacing, settled
 from embstore.storage.lock import write_lock
 from embstore.storage.marker import check_marker
-from embstore.storage.parts import Hidden, hidden_files, list_parts, read_hidden, replacing, settled
 from embstore.storage.paths import StorePaths
 from embstore.storage.tables import read_part, stage_part
 

@@ -23,6 +23,8 @@ from embstore.storage.tables import file_sha256, write_table
 from embstore.summary import Summary
 
 ROW_GROUP_ROWS = 1024
+SHARD_BYTES = 128 << 20
+"""About how many bytes of vectors a shard holds."""
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 SUMMARY_SCHEMA = pa.schema(

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from embstore.parts import Parts
+from embstore.storage.hidden import list_parts
 from embstore.storage.lacking import mine
-from embstore.storage.parts import list_parts
 from embstore.storage.paths import StorePaths
 from embstore.storage.reading import FILES, Reader
 from embstore.storage.staging import Staging

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from embstore import checksum
 from embstore.errors import DamagedError
 from embstore.storage.card import Card
+from embstore.storage.hidden import HIDDEN, list_parts
 from embstore.storage.marker import check_marker
-from embstore.storage.parts import HIDDEN, list_parts
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.shards import SUMMARY_SCHEMA, embeddings_schema
 from embstore.storage.tables import file_sha256

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +21,7 @@ from embstore.storage.lock import SharedLock, write_lock
 from embstore.storage.marker import check_marker, write_marker
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import recover
-from embstore.storage.shards import write_shard
+from embstore.storage.shards import SHARD_BYTES, write_shard
 from embstore.storage.tables import write_items
 from embstore.text import Item
 
@@ -41,7 +41,7 @@ class StoreWriter:
         shard_bytes: how many bytes of vectors a shard of :meth:`space_writer` holds.
     """
 
-    def __init__(self, root: Path, turn: Turn | None = None, *, shard_bytes: int = 128 << 20) -> None:
+    def __init__(self, root: Path, turn: Turn | None = None, *, shard_bytes: int = SHARD_BYTES) -> None:
         self.paths = StorePaths(root.resolve())
         self._shard_bytes = shard_bytes
         self._shared = SharedLock(self.paths, str(turn)) if turn is not None and turn.of > 1 else None
@@ -142,7 +142,16 @@ class StoreWriter:
             card: of the space.
             write_texts: writes the texts of items, unless the store has them.
         """
-        return SpaceWriter(self.paths, card, write_texts, None)
+
+        def write(ids: Ids) -> None:
+            with self.writing_texts():
+                write_texts(ids)
+
+        return SpaceWriter(self.paths, card, write, None)
+
+    def writing_texts(self) -> AbstractContextManager[None]:
+        """Return a context in which no other build that shares the parts of a source writes texts."""
+        return nullcontext() if self._shared is None else self._shared.texts()
 
 
 class SpaceWriter:

@@ -23,7 +23,8 @@ from embstore.space import Layers, Pooling, Template, Unit
 from embstore.storage.card import Card
 from embstore.storage.merged import write_all_merged
 from embstore.storage.paths import StorePaths
-from embstore.storage.writer import SHARD_BYTES, StoreWriter
+from embstore.storage.shards import SHARD_BYTES
+from embstore.storage.writer import StoreWriter
 from embstore.text import Item
 
 _BLOCK_ROWS = 1_000

@@ -10,7 +10,7 @@ from fault_stores import TRUTH, build, wrong_answers
 
 from embstore import Store
 from embstore.errors import EmbstoreError
-from embstore.storage.parts import HIDDEN
+from embstore.storage.hidden import HIDDEN
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "storage"))
 from store_files import bits, damaged, flipped

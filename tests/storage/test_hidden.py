@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from embstore.errors import DamagedError
 from embstore.storage.compact import Sized, plan_groups
-from embstore.storage.parts import HIDDEN, hidden_files, list_parts, read_hidden, replacing, settled
+from embstore.storage.hidden import HIDDEN, hidden_files, list_parts, read_hidden, replacing, settled
 
 
 def make(folder: Path, *names: str) -> None:
