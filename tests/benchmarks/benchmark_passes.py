@@ -18,9 +18,9 @@ from transformers.pytorch_utils import Conv1D
 from embstore.encode import Tokenizer, plan_batches
 from embstore.encode.batches import CPU_BATCH_TOKENS
 from embstore.encode.inputs import tensors
+from embstore.sources import Row, open_source
 from embstore.space import Pooling, Template, Unit
 from embstore.text import Item, passages_of
-from embstore.texts import read_texts
 
 Inputs = dict[str, torch.Tensor]
 _GEMM_SIZE = 1536
@@ -47,7 +47,7 @@ def builder(space: Workspace, source: str, model: str) -> Iterator[Contender]:
 
 def words_of(source: str) -> list[Item]:
     """Return the words that a build embeds."""
-    return list(read_texts([source], Unit.WORD).items.values())
+    return [Item.whole(Unit.WORD, row.text) for row in open_source(source).rows() if isinstance(row, Row)]
 
 
 def batches(model: Any, tokenizer: Tokenizer, words: Sequence[Item]) -> list[Inputs]:
