@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import neighbours as nearest
-from embstore import query as queries
 from embstore.errors import DamagedError, UsageError
-from embstore.lookup import Embed, parse_queries
-from embstore.metrics.transforms import parse_transforms
-from embstore.question import Rows
 from embstore.selection import SpaceFilter
 from embstore.storage.catalog import Catalog
 from embstore.table import Table
@@ -24,6 +19,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from embstore.lookup import Embed
     from embstore.metrics.explain import CacheState, Explanation
     from embstore.report import BuildReport, Progress
     from embstore.verify import Verification
@@ -222,6 +218,9 @@ class Store:
             UnknownNameError: a name that is not known; says the nearest.
             QueryError: nothing matches, or the SQL cannot be answered.
         """
+        from embstore import query as queries
+        from embstore.question import Rows
+
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         rows = Rows(where, sample, seed, _names(transforms))
         return self._ask(
@@ -248,6 +247,9 @@ class Store:
 
         The arguments and errors are those of :meth:`query`. Nothing is computed.
         """
+        from embstore import query as queries
+        from embstore.question import Rows
+
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         rows = Rows(where, sample, seed, _names(transforms))
         return self._ask(
@@ -328,6 +330,10 @@ class Store:
             NotStoredError: a text is in none of the spaces, and ``embed`` is false.
             UnknownNameError: a transform that is not known; says the nearest.
         """
+        from embstore import neighbours as nearest
+        from embstore.lookup import parse_queries
+        from embstore.metrics.transforms import parse_transforms
+
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         wanted = parse_queries(_names(texts), _names(marked))
         steps, embedder = parse_transforms(_names(transforms)), _embedder() if embed else None
@@ -643,6 +649,7 @@ class Store:
 def _vectors(
     catalog: Catalog, space: str, layer: str, where: str | None
 ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
+    from embstore.question import Rows
     from embstore.storage.vectors import LayerVectors
 
     card = SpaceFilter(spaces=[space]).select(catalog.cards)[0]
@@ -667,7 +674,7 @@ def _memory(memory: str | int | None) -> int | None:
     return parse_memory(memory)
 
 
-def _embedder() -> Embed:
+def _embedder() -> "Embed":
     from embstore.embed import embed_item  # loads a model when it is called
 
     return embed_item

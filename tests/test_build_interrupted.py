@@ -77,6 +77,7 @@ def test_ctrl_c_keeps_what_was_embedded(checkpoint: Path, tmp_path: Path) -> Non
     (tmp_path / "words.txt").write_text("".join(f"w{i}\n" for i in range(n)))
     command = [sys.executable, "-m", "embstore_cli", "build", "words.txt", "--model", f"tiny={checkpoint}"]
     options = {"cwd": tmp_path, "stderr": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a job in the background ignores it
     with subprocess.Popen([*command, "--batch-tokens", "8"], **options) as process:
         assert process.stderr is not None
         lines = []
