@@ -17,7 +17,7 @@ from embstore.storage.card import Card
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.vectors import Block, Ids, LayerVectors
 
-_AT_ONCE_BYTES = 1 << 30
+_AT_ONCE_BYTES = 64 << 20
 """How much the flat indexes that are built at once may take."""
 
 Did = Literal["built", "extended", "tuned", "kept"]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FLAT = Design("flat")
 _BATCH_BYTES = 32 << 20
+_FLAT_BATCH_BYTES = 2 << 20  # of an index to which adding is copying
 _TOLD_ADDING = 0.9
 
 
@@ -83,7 +84,7 @@ def write_index(
         if len(trained_on) < design.parameters["n_lists"]:  # most are zero vectors
             trained_on = trained_on if len(trained_on) else np.full((1, dim), dim**-0.5, np.float32)
             design = Design("ivf", {"n_lists": len(trained_on), "n_trained": len(trained_on)})
-    index = faiss_index.make(design, dim, trained_on)
+    index = faiss_index.make(design, dim, trained_on, wanted.n)
     n_zero = _add(index, blocks, dim, wanted)
     card = IndexCard(
         space=space, layer=layer, kind=design.kind, metric="cosine", n=index.ntotal, n_zero=n_zero, dim=dim,
@@ -132,7 +133,8 @@ def extend_index(
 def _add(index: "faiss.IndexIDMap", blocks: Blocks, dim: int, wanted: Wanted) -> int:
     """Add vectors to an index, and return how many were left out."""
     n_zero = 0
-    for ids, units, n_left_out in batches(blocks, _rows(dim)):
+    n_bytes = _FLAT_BATCH_BYTES if wanted.design.kind == "flat" else _BATCH_BYTES
+    for ids, units, n_left_out in batches(blocks, _rows(dim, n_bytes)):
         index.add_with_ids(units, ids)
         n_zero += n_left_out
         wanted.told(_TOLD_ADDING * index.ntotal / max(wanted.n, index.ntotal))
@@ -190,5 +192,5 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _rows(dim: int) -> int:
-    return max(256, _BATCH_BYTES // (4 * dim))
+def _rows(dim: int, n_bytes: int = _BATCH_BYTES) -> int:
+    return max(256, n_bytes // (4 * dim))

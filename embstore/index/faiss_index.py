@@ -25,18 +25,23 @@ if TYPE_CHECKING:
 _TYPES = {"flat": "IndexFlatIP", "hnsw": "IndexHNSWFlat", "ivf": "IndexIVFScalarQuantizer"}
 
 
-def make(design: Design, dim: int, trained_on: Units) -> "faiss.IndexIDMap":
+def make(design: Design, dim: int, trained_on: Units, n: int = 0) -> "faiss.IndexIDMap":
     """Return an empty index.
 
     Args:
         design: of it.
         dim: components of a vector.
         trained_on: unit vectors (n, dim) on which ``ivf`` is trained.
+        n: how many vectors will be added, as far as that is known.
     """
     import faiss
 
     if design.kind == "flat":
-        return faiss.IndexIDMap(faiss.IndexFlatIP(dim))
+        flat = faiss.IndexFlatIP(dim)
+        # Else it grows by doubling, and takes up to three times what it holds while it does.
+        flat.codes.resize(n * flat.code_size)
+        flat.codes.resize(0)
+        return faiss.IndexIDMap(flat)
     if design.kind == "hnsw":
         graph = faiss.IndexHNSWFlat(dim, design.parameters["m"], faiss.METRIC_INNER_PRODUCT)
         prepare(graph, design.parameters)
