@@ -15,6 +15,7 @@ from embstore import Store, checksum
 from embstore.errors import StoreError
 from embstore.space import Unit
 from embstore.storage import shards as shard_files
+from embstore.storage import stamping
 from embstore.storage.card import write_card
 from embstore.storage.shards import write_shard
 from embstore.storage.tables import SkippedText, write_dataset, write_items, write_skipped, write_table
@@ -181,12 +182,8 @@ def test_an_item_twice_in_a_shard(make_store: Make) -> None:
 
 def test_other_ids_in_one_layer(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     made = make_store(n=4)
-    real = shard_files._write_layer
-
-    def shifted(writer: object, schema: object, layer: int, ids: np.ndarray, rows: np.ndarray) -> None:
-        real(writer, schema, layer, ids + (layer == 2), rows)
-
-    monkeypatch.setattr(shard_files, "_write_layer", shifted)
+    real = stamping._narrow_batch
+    monkeypatch.setattr(stamping, "_narrow_batch", lambda schema, layer, ids: real(schema, layer, ids + (layer == 2)))
     rewrite(made, np.array([11, 15]), np.ones((5, 2, 8), np.float32))
     assert "layer 2 does not have the ids of layer 0" in problems(made)
 

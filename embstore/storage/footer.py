@@ -12,14 +12,6 @@ from embstore import checksum
 _TAIL_BYTES = 8  # the footer's length, and "PAR1"
 
 
-def seal_footer(path: Path) -> None:
-    """Fill in the hash of the footer, in which :data:`checksum.KEY` is blank."""
-    with path.open("r+b") as file:
-        footer = _read(file)
-        file.seek(-len(footer), 2)
-        file.write(checksum.sealed(footer))
-
-
 def is_footer_sound(path: Path) -> bool:
     """Return whether the footer agrees with the hash in it."""
     with path.open("rb") as file:

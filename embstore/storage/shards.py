@@ -5,24 +5,23 @@ temporary files and at most a summary without a shard, and the next build remove
 """
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore import atomic, checksum
+from embstore import atomic
 from embstore.errors import EncodeError
 from embstore.space import Layers
-from embstore.storage.footer import seal_footer
 from embstore.storage.paths import Shard, StorePaths
-from embstore.storage.tables import file_sha256, write_table
+from embstore.storage.stamping import ShardFile
+from embstore.storage.tables import write_table
 from embstore.summary import Summary
 
-ROW_GROUP_ROWS = 1024
 SHARD_BYTES = 128 << 20
 """About how many bytes of vectors a shard holds."""
 FLOAT16_MAX = float(np.finfo(np.float16).max)
@@ -140,20 +139,30 @@ def stage_shard(
 ) -> StagedShard:
     """Write a shard to a temporary file; the arguments and errors are those of :func:`write_shard`."""
     order = np.argsort(item_ids)
+    in_order = bool((order[1:] > order[:-1]).all())
     item_ids = item_ids[order]
     summaries = []
     of_layers = iter(vectors)
     first = next(of_layers)
     schema = embeddings_schema(first.shape[1], dtype)
-    with pq.ParquetWriter(temp, schema, **_WRITER_OPTIONS) as writer:
+    with (
+        temp.open("wb") as file,
+        ThreadPoolExecutor(1, "embstore-shard") as pool,
+        atomic.written_behind(file) as to_disk,
+    ):
+        shard_file = ShardFile(file, schema, layers.ids, item_ids)
+        writing: Future[None] | None = None
         for layer, rows in zip(layers, chain([first], of_layers), strict=True):
-            stored = _as_stored(rows[order], item_ids, layer.name, dtype)
+            stored = _as_stored(rows if in_order else rows[order], item_ids, layer.name, dtype)
             summaries.append(Summary.of(stored))
             _check_finite(summaries[-1], stored, item_ids, layer.name)
-            _write_layer(writer, schema, layer.id, item_ids, stored)
-        writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
-    seal_footer(temp)
-    digest = file_sha256(temp)
+            if writing is not None:
+                writing.result()
+                to_disk()
+            writing = pool.submit(shard_file.write, stored)
+        if writing is not None:
+            writing.result()
+        digest = shard_file.close()
     [shard] = paths.as_shards(space, [paths.embeddings(space) / f"part-{digest[:16]}.parquet"])
     return StagedShard(temp, shard, summary_table(shard, digest, temp.stat().st_size, layers, summaries))
 
@@ -168,16 +177,6 @@ def commit_shard(staged: StagedShard) -> None:
         if not shard.path.exists():
             shard.summary_path.unlink(missing_ok=True)
         raise
-
-
-_WRITER_OPTIONS = {
-    "compression": "NONE",
-    "use_dictionary": False,
-    "write_statistics": ["layer", "item_id"],
-    "write_page_checksum": True,
-    "write_page_index": False,
-    "data_page_version": "1.0",
-}
 
 
 def _as_stored(rows: NDArray[np.float32], item_ids: NDArray[np.int64], layer: str, dtype: str) -> NDArray[np.floating]:
@@ -201,22 +200,6 @@ def _check_finite(summary: Summary, rows: NDArray[np.floating], item_ids: NDArra
     if not summary.is_finite:
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         raise NonFiniteVectorError(int(item_ids[bad[0]]), layer)
-
-
-def _write_layer(
-    writer: pq.ParquetWriter,
-    schema: pa.Schema,
-    layer_id: int,
-    item_ids: NDArray[np.int64],
-    rows: NDArray[np.floating],
-) -> None:
-    vector_type = schema.field("vector").type
-    for start in range(0, len(rows), ROW_GROUP_ROWS):
-        part = slice(start, start + ROW_GROUP_ROWS)
-        ids = pa.array(item_ids[part])
-        vectors = pa.FixedSizeListArray.from_arrays(pa.array(rows[part].reshape(-1)), type=vector_type)
-        layer = pa.array(np.full(len(ids), layer_id, dtype=np.int16))
-        writer.write_batch(pa.record_batch([layer, ids, vectors], schema=schema))
 
 
 def summary_table(shard: Shard, digest: str, n_bytes: int, layers: Layers, summaries: Sequence[Summary]) -> pa.Table:

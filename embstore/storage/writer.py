@@ -235,8 +235,27 @@ class SpaceWriter:
 
     def _write(self, ids: Ids, blocks: list[Block]) -> tuple[Shard, int]:
         card = self._card
-        vectors = (np.concatenate([block[place] for _, block in blocks]) for place in range(len(card.layers)))
+        ids, places = _in_order(ids)
+        vectors = (_laid_out(blocks, layer, places) for layer in range(len(card.layers)))
         return write_shard(self._paths, card.space, card.layers, ids, vectors, card.dtype), len(ids)
+
+
+def _in_order(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:
+    """Return ids (n,) in ascending order, and the place in it of each."""
+    order = np.argsort(ids)
+    places = np.empty_like(order)
+    places[order] = np.arange(len(ids))
+    return ids[order], places
+
+
+def _laid_out(blocks: list[Block], layer: int, places: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the vectors (n, dim) of a layer, each in its place."""
+    vectors = np.empty((len(places), blocks[0][1].shape[2]), np.float32)
+    start = 0
+    for ids, block in blocks:
+        vectors[places[start : start + len(ids)]] = block[layer]
+        start += len(ids)
+    return vectors
 
 
 def _with_context(item: Item) -> Iterable[Item]:
