@@ -22,6 +22,7 @@ Ids = NDArray[np.int64]
 Block = NDArray[np.float32]
 T = TypeVar("T")
 
+_LAYER, _ITEM_ID, _VECTOR = range(3)  # columns of a shard
 _THREADS = min(8, os.cpu_count() or 1)
 
 
@@ -91,7 +92,7 @@ class LayerVectors:
         """Return the ids of these items, ascending, without reading their vectors."""
         parts = [np.empty(0, np.int64)]
         for shard, file, group in self._groups():
-            parts.append(_numpy(_columns(shard, file, group, ["item_id"])["item_id"]))
+            parts.append(_values(shard, file, group, _ITEM_ID))
         found = np.sort(np.concatenate(parts))
         return found if self._only is None else np.intersect1d(found, self._only, assume_unique=True)
 
@@ -114,7 +115,7 @@ class LayerVectors:
 
     def _wanted(self, shard: Shard, file: pq.ParquetFile, group: int) -> bool:
         columns = file.metadata.row_group(group)
-        layer, item = columns.column(0).statistics, columns.column(1).statistics
+        layer, item = columns.column(_LAYER).statistics, columns.column(_ITEM_ID).statistics
         if layer is None or item is None:
             raise _damage(shard, "its statistics are missing")
         if layer.min != layer.max:
@@ -125,12 +126,11 @@ class LayerVectors:
         return bool(first < len(self._only) and self._only[first] <= item.max)
 
     def _read(self, shard: Shard, file: pq.ParquetFile, group: int) -> tuple[Ids, Block]:
-        ids = _numpy(_columns(shard, file, group, ["item_id"])["item_id"])
-        try:
-            values = read_values(shard.path, file.metadata.row_group(group).column(2))
-            block = values.reshape(len(ids), self.dim).astype(np.float32, copy=False)
-        except (OSError, ValueError) as error:
-            raise _damage(shard, error) from error
+        ids: Ids = _values(shard, file, group, _ITEM_ID)
+        values = _values(shard, file, group, _VECTOR)
+        if len(values) != len(ids) * self.dim:
+            raise _damage(shard, f"row group {group} has {len(values)} components for {len(ids)} vectors")
+        block = values.reshape(len(ids), self.dim).astype(np.float32, copy=False)
         if self._only is None:
             return ids, block
         at = np.searchsorted(self._only, ids)
@@ -142,15 +142,6 @@ def _kept(future: Future[T | None]) -> Iterator[T]:
     result = future.result()
     if result is not None:
         yield result
-
-
-def _numpy(column: pa.ChunkedArray) -> NDArray[Any]:
-    """Return the values of a column as they lie in memory.
-
-    ``combine_chunks`` would copy even one chunk, and ``to_numpy`` imports pandas where it is installed.
-    """
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    return np.from_dlpack(array)
 
 
 def open_shard(shard: Shard) -> pq.ParquetFile:
@@ -168,14 +159,10 @@ def open_shard(shard: Shard) -> pq.ParquetFile:
         raise _damage(shard, error) from error
 
 
-def _columns(shard: Shard, file: pq.ParquetFile, group: int, columns: list[str]) -> pa.Table:
-    """Read a row group through a reader of its own: two threads in one reader crash it. The metadata may be shared."""
+def _values(shard: Shard, file: pq.ParquetFile, group: int, column: int) -> NDArray[Any]:
     try:
-        with pq.ParquetFile(
-            shard.path, metadata=file.metadata, memory_map=True, page_checksum_verification=True
-        ) as reader:
-            return reader.read_row_group(group, columns=columns, use_threads=False)
-    except (OSError, pa.ArrowException) as error:
+        return read_values(shard.path, file.metadata.row_group(group).column(column))
+    except (OSError, ValueError) as error:
         raise _damage(shard, error) from error
 
 

@@ -35,6 +35,16 @@ def test_values_are_those_that_pyarrow_reads(make_store: Make, dtype: str, n: in
         np.testing.assert_array_equal(values, expected)
 
 
+@pytest.mark.parametrize("n", [1, 1030])
+def test_ids_are_those_that_pyarrow_reads(make_store: Make, n: int) -> None:
+    made = make_store(n=n, dim=3, n_blocks=1, top_form=None, n_shards=1, index=False)
+    (file,) = made.shard_files
+    whole = pq.ParquetFile(file)
+    for group in range(whole.num_row_groups):
+        ids = read_values(file, whole.metadata.row_group(group).column(1))
+        np.testing.assert_array_equal(ids, whole.read_row_group(group, columns=["item_id"])["item_id"].to_numpy())
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = synthetic_store(tmp_path_factory.mktemp("small"), n=3, dim=4, n_blocks=0, top_form=None, n_shards=1,
