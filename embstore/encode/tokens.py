@@ -39,6 +39,7 @@ class Tokenizer:
         self.has_projection = is_clip(config)
         self._clip_eos: int | None = config.get_text_config().eos_token_id if self.has_projection else None
         self._hf = hf
+        hf.backend_tokenizer.encode_special_tokens = hf.split_special_tokens
         self._has_type_ids = "token_type_ids" in hf.model_input_names
         self._begin, self._end = marks(hf)
         self.vocab_size: int = config.get_text_config().vocab_size
@@ -163,8 +164,7 @@ class Tokenizer:
 
     def texts(self, strings: Sequence[str]) -> list[Text]:
         """Return the strings as the model reads them, truncated, without items."""
-        limit = {"truncation": True, "max_length": self.max_tokens} if self.max_tokens else {}
-        rows = self._tokenise(strings, **limit)
+        rows = self._tokenise(strings, truncated=True)
         return [Text(row.ids, self._type_ids(row), [], [], None, None) for row in rows]
 
     def windows(
@@ -207,12 +207,19 @@ class Tokenizer:
                 texts.append(text)
         return texts, skipped
 
-    def _tokenise(self, texts: Sequence[str], **options: Any) -> Sequence[Any]:
-        """Return a ``tokenizers.Encoding`` of each text: its lists are made when they are asked for."""
-        if not texts:
-            return []
-        batch = self._hf(list(texts), return_attention_mask=False, padding=False, verbose=False, **options)
-        encodings: Sequence[Any] = batch.encodings
+    def _tokenise(self, texts: Sequence[str], *, truncated: bool = False) -> Sequence[Any]:
+        """Return a ``tokenizers.Encoding`` of each text: its lists are made when they are asked for.
+
+        It is what transformers' tokenizer calls too, which then makes dictionaries of lists out of each encoding: for
+        short texts that takes longer than tokenising them.
+        """
+        backend = self._hf.backend_tokenizer
+        backend.no_padding()
+        if truncated and self.max_tokens is not None:
+            backend.enable_truncation(self.max_tokens, direction=self._hf.truncation_side)
+        else:
+            backend.no_truncation()
+        encodings: Sequence[Any] = backend.encode_batch(list(texts))
         return encodings
 
     def _type_ids(self, tokens: Any) -> list[int] | None:
@@ -232,7 +239,7 @@ class Tokenizer:
                 )
             if long == "skip":
                 return None, skip_all(passage, cut, n_tokens)
-            tokens = self._tokenise([passage.text], truncation=True, max_length=self.max_tokens)[0]
+            [tokens] = self._tokenise([passage.text], truncated=True)
         ids = tokens.ids
         if ids and max(ids) >= self.vocab_size:
             return None, skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives", n_tokens)

@@ -59,7 +59,6 @@ def make(design: Design, dim: int, trained_on: Units, n: int = 0) -> "faiss.Inde
 def prepare(graph: Any, parameters: dict[str, int]) -> None:
     """Set how vectors are added to a graph, which its file does not say."""
     graph.hnsw.efConstruction = parameters["ef_construction"]
-    graph.keep_max_size_level0 = True
 
 
 def save(index: "faiss.IndexIDMap", path: Path) -> None:

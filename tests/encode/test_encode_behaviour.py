@@ -11,7 +11,7 @@ pytest.importorskip("transformers")
 
 import torch
 from encode_models import TINY
-from encode_texts import CONTEXTS, SENTENCES, items, passage, passages, run
+from encode_texts import CONTEXTS, SENTENCES, WORDS, items, passage, passages, run
 from encode_witness import Witness, worst
 
 from embstore.encode import Encoder, Skipped
@@ -276,6 +276,18 @@ def test_check_names_the_known_poolings_and_the_remedy(tiny) -> None:
     tiny("clip").tokenizer.check(Unit.SENTENCE, Pooling.PROJECTION, Template())
     with pytest.raises(UsageError, match=r"no pooling 'bos': .*Known for words"):
         tiny("t5").tokenizer.check(Unit.WORD, Pooling.BOS, Template())
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_tokens_are_those_of_the_tokenizer_called_as_transformers_does(tiny, name: str) -> None:
+    tokenizer = tiny(name).tokenizer
+    strings = [*WORDS, *SENTENCES, LONG, "<|endoftext|>cat</s>", ""]
+    for truncated in (True, False, True, False):
+        limit = {"truncation": True, "max_length": tokenizer.max_tokens} if truncated and tokenizer.max_tokens else {}
+        expected = tokenizer._hf(strings, padding=False, verbose=False, **limit).encodings
+        for mine, its in zip(tokenizer._tokenise(strings, truncated=truncated), expected, strict=True):
+            assert (mine.ids, mine.type_ids) == (its.ids, its.type_ids)
+            assert (mine.offsets, mine.special_tokens_mask) == (its.offsets, its.special_tokens_mask)
 
 
 def test_gpt2_with_its_marks_is_the_literal_string(tiny) -> None:
