@@ -5,6 +5,7 @@ from typing import Any
 
 from embstore.encode.checkpoint import Checkpoint, has_safetensors
 from embstore.encode.extra import need, quiet, told
+from embstore.encode.fused import fuse
 from embstore.errors import CheckpointError
 
 # Weights of heads that hidden states do not depend on: base checkpoints lack them, and embstore never runs them.
@@ -77,7 +78,7 @@ def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool) -> tu
             f"the weights of {checkpoint.name!r} in {checkpoint.folder} lack {shown}, which would be random: this is "
             f"not a complete {type(model).__name__} checkpoint."
         )
-    return model.eval(), has_projection
+    return fuse(model.eval()), has_projection
 
 
 def _kind(config: Any) -> str | None:

@@ -18,8 +18,8 @@ FLAT_BYTES = 250_000_000
 """A flat index is scanned by one core at the speed of memory: 50 ms at 5 GB/s, 17 ms where 14 GB/s were measured."""
 
 # Of HNSW: up to 2 m links of each vector on the ground level, and how many candidates they are chosen from. Among
-# 100,000 x 384 in clusters, recall 0.99 takes half the time that it takes with 24 and 120 and all links used: those that
-# the choice leaves out lead to the same places again.
+# 100,000 x 384 in clusters, recall 0.99 takes half the time that it takes with 24 and 120 and all links used: the links
+# that the choice leaves out lead to the same places again.
 M = 16
 EF_CONSTRUCTION = 200
 # Vectors that the centres of IVF are trained on: enough for each, at most so many bytes, one in so many.

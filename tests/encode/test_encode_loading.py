@@ -189,3 +189,14 @@ def test_loading_is_silent_and_leaves_the_settings_alone(copy, capfd) -> None:
     assert capfd.readouterr() == ("", "")
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
     assert encoder.versions["torch"] == torch.__version__
+
+
+def test_gpt2s_activation_is_one_operation_and_the_same_function(tiny) -> None:
+    from transformers.activations import NewGELUActivation
+
+    model = tiny("gpt2")._model
+    assert not model.config.use_cache
+    fused = model.h[0].mlp.act
+    assert not isinstance(fused, NewGELUActivation)
+    x = torch.linspace(-12, 12, 10_001)
+    torch.testing.assert_close(fused(x), NewGELUActivation()(x), rtol=1e-5, atol=1e-6)
