@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 FLAT = Design("flat")
 _BATCH_BYTES = 32 << 20
-_FLAT_BATCH_BYTES = 2 << 20  # of an index to which adding is copying
+_FLAT_BATCH_BYTES = 1 << 20  # of an index to which adding is copying
 _TOLD_ADDING = 0.9
 
 

@@ -46,10 +46,14 @@ def batches(blocks: Blocks, rows: int) -> Iterator[tuple[Ids, Units, int]]:
         ids.append(some)
         units.append(unit_vectors(vectors))
         if sum(map(len, ids)) >= rows:
-            yield np.concatenate(ids), np.concatenate(units), n_zero
+            yield *_together(ids, units), n_zero
             ids, units, n_zero = [], [], 0
     if ids:
-        yield np.concatenate(ids), np.concatenate(units), n_zero
+        yield *_together(ids, units), n_zero
+
+
+def _together(ids: list[Ids], units: list[Units]) -> tuple[Ids, Units]:
+    return (ids[0], units[0]) if len(ids) == 1 else (np.concatenate(ids), np.concatenate(units))
 
 
 def ordered(ids: Ids, cosines: Units) -> tuple[Ids, Units]:
