@@ -11,7 +11,7 @@ import numpy as np
 from embstore.answers import Answers
 from embstore.errors import QueryError, UnknownNameError
 from embstore.metrics import LayerData, Metric, NotComputable, rows_of
-from embstore.question import SPACE_COLUMNS, Question, describe, stored_ids
+from embstore.question import NOTHING, SPACE_COLUMNS, Question, describe, stored_ids
 from embstore.selection import select_layers
 from embstore.space import Layer
 from embstore.storage.answers import Answer
@@ -67,7 +67,7 @@ def compare(question: Question, cards: Sequence[Card], layers: str, answers: Ans
     for side, other in pairs:
         answer = answers.find_matrix(side.card, side.layers, other.card, other.layers)
         if answer is None and _are_apart(side, other):
-            apart.append(_apart(side.card, other.card))
+            apart.append(_apart(question, side.card, other.card))
             continue
         if answer is None:
             answer = _answer(question, side, other)
@@ -125,9 +125,11 @@ def _are_apart(side: _Side, other: _Side) -> bool:
     return side.card.unit is not other.card.unit or not len(_common_ids(side, other))
 
 
-def _apart(card: Card, other: Card) -> str:
+def _apart(question: Question, card: Card, other: Card) -> str:
     said = f"{card.space} (of {card.unit}s) and {other.space} (of {other.unit}s) have no item in common. "
     if card.unit is other.unit:
+        if lost := [*question.lost_shards(card), *question.lost_shards(other)]:
+            return said + "; ".join(lost)
         return f"{said}Embed the same texts in both with: embstore build"
     return f"{said}Items of two units are never the same: choose spaces of one unit, with --space and --against."
 
@@ -168,6 +170,7 @@ def _described(question: Question, side: _Side, other: _Side, answer: Answer) ->
     """Yield the rows with what they are of: each layer of one space with each of the other."""
     for (layer, layer_2), row in zip(product(side.layers, other.layers), answer.rows, strict=True):
         second = dict(zip(SECOND_COLUMNS, (other.name, layer_2.id, layer_2.name), strict=True))
+        row = question.explained(row, side.card, other.card)
         yield describe(side.card, layer) | second | row | question.rows.described()
 
 
@@ -178,7 +181,7 @@ def _matrix(
     ids: Ids,
 ) -> Iterator[Row]:
     """Yield the metric's rows for each layer down and each across; a layer that cannot be transformed has nulls."""
-    metric, failed = question.metric, None if len(ids) else "no item is selected"
+    metric, failed = question.metric, None if len(ids) else NOTHING
     left, right = _computable(down), None if across is None else _computable(across)
     rows: Iterator[Row] = iter(())
     if failed is None and left and right != []:

@@ -19,6 +19,11 @@ from embstore.storage.catalog import Catalog, Ids
 
 SPACE_COLUMNS = ("space", "model", "unit", "pooling", "template", "layer", "layer_name")
 
+NOTHING = "no item is selected"
+"""Why a row has no vector."""
+NONE_LEFT = "no item that is left is selected"
+"""How the reason begins where shards are missing, which it then names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -88,6 +93,16 @@ class Question:
         """Return a note for each shard of a space that is missing."""
         lost = self.catalog.lost_shards(card.space)
         return [f"{card.space}: {shard} is missing. Run: embstore verify" for shard in lost]
+
+    def explained(self, row: dict[str, Any], *cards: Card) -> dict[str, Any]:
+        """Return a row of spaces; where it has no vector and they have lost shards, with this as its reason."""
+        if row["n"] or row.get("n_zero") or not row["reason"]:
+            return row
+        spaces = dict.fromkeys(card.space for card in cards)
+        lost = [shard for space in spaces for shard in self.catalog.lost_shards(space)]
+        if not lost:
+            return row
+        return row | {"reason": f"{NONE_LEFT}: {', '.join(lost)} {'is' if len(lost) == 1 else 'are'} missing"}
 
     def answers(self, card: Card, layers: Sequence[Layer], cases: Sequence[Case]) -> Iterator[tuple[Layer, Answer]]:
         """Yield the rows of some layers of a space, in all its cases, as they are computed."""
