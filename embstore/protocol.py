@@ -143,14 +143,18 @@ def plan(
         for measure in recipe.measures
         for model in models
         for space in measure.spaces
-        if model.bare or not recipe.spaces[space].only_bare
+        if _is_for(model, recipe.spaces[space])
     ]
     names = tuple(model.name for model in models)
     return Protocol(recipe, names, all_published, tuple(builds), tuple(asked))
 
 
 def _has(model: Traits, space: SpaceSpec) -> bool:
-    return space.name not in model.lacking and (model.bare or not space.only_bare)
+    return space.name not in model.lacking and _is_for(model, space)
+
+
+def _is_for(model: Traits, space: SpaceSpec) -> bool:
+    return (model.bare or not space.only_bare) and (not space.models or model.name in space.models)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,7 @@ class SpaceSpec:
         template: the text round an item.
         only_bare: whether it is only for models whose tokenizer adds no special tokens itself: for the others it would
             be the same as a space without the template.
+        models: the models that it is for, by short name; empty for all.
     """
 
     name: str
@@ -89,6 +90,7 @@ class SpaceSpec:
     pooling: Pooling
     template: Template = field(default_factory=Template)
     only_bare: bool = False
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,7 @@ def _space(table: Fields, sources: Mapping[str, Source]) -> SpaceSpec:
         pooling=table.member("pooling", Pooling),
         template=table.checked(Template, table.text("template", "{text}")),
         only_bare=table.flag("only_bare"),
+        models=table.texts("models", ()),
     )
     table.known("source", [space.source], sources)
     table.checked(check_pooling, space.unit, space.pooling)
