@@ -129,7 +129,7 @@ def test_the_paper_s_protocol_has_the_variants_of_the_authors():
     steps = plan(load_recipe("wolfe2022"), [GPT2, CLIP])
     assert [step.space.removeprefix("wolfe2022.") for step in steps.builds] == [
         "gpt2.word.last", "gpt2.word-marked.last", "gpt2.word.eos", "gpt2.sentence.last", "gpt2.sentence.eos",
-        "gpt2.occurrence.last", "gpt2.occurrence-every.last",
+        "gpt2.occurrence.last", "gpt2.occurrence-every.last", "gpt2.padding.eos",
         "clip.word.last", "clip.word.eos", "clip.sentence.last", "clip.sentence.eos",
         "clip.occurrence.last",
     ]  # fmt: skip
@@ -142,6 +142,8 @@ def test_the_paper_s_protocol_has_the_variants_of_the_authors():
     assert ("stsb_test_spearman", "authors' reader") in variants
     assert ("stsb_test_spearman", "authors' scores as text") in variants
     assert ("cwe_self_similarity", "no first token") in variants
+    [draws] = {one.question for one in steps.asked if one.measure.variant == "authors' PAD draws"}
+    assert draws.space, draws.padding == ("wolfe2022.gpt2.occurrence.last", "wolfe2022.gpt2.padding.eos")
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -187,6 +189,7 @@ def changed(path: str, value: Any, base: Any = DOCUMENT) -> Any:
         ("measures.1.parameters", [1], "parameters must be a table"),
         ("measures.0.population", {"dataset": "stsb", "rigth": 1}, "unknown key 'rigth'"),
         ("unmeasured", [{}], "paper.toml: unmeasured[0] has no 'reason'"),
+        ("measures.0.padding", "occurrence.last", "measures[0]: padding must be the name of a space of sentences"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_recipe_names_its_place(path: str, value: Any, said: str):

@@ -1,5 +1,6 @@
 """A recipe carried out: a real, tiny checkpoint, datasets of a few rows, and the numbers checked by hand."""
 
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -279,6 +280,10 @@ def test_the_paper_on_a_tiny_checkpoint(
         row = measured["random_word_variance_explained", f"occurrence, {variant}", 2]
         assert (row["n"], row["published"]) == (1000, 0.969)
 
+    row = measured["cwe_self_similarity", "occurrence, authors' PAD draws", 2]
+    with_padding = draws_with_padding(store, 2)
+    assert row["n"] == len(with_padding)
+    assert row["measured"] == pytest.approx(1 - pdist(with_padding, "cosine").mean(), abs=1e-9)
     row = measured["cwe_self_similarity", "occurrence, no first token", 0]
     drawn = "FROM items SEMI JOIN (FROM embeddings WHERE space = 'wolfe2022.gpt2.occurrence.last') USING (item_id)"
     starts = store.sql(f"SELECT count(*) {drawn} WHERE start > 0").fetchall()
@@ -288,6 +293,25 @@ def test_the_paper_on_a_tiny_checkpoint(
     best = next(row for row in result if row["figure"] == "stsb_test_spearman" and row["layers"] == "best")
     layers = [measured["stsb_test_spearman", "last token", layer]["measured"] for layer in range(3)]
     assert best["measured"] == max(layers)
+
+
+def draws_with_padding(store: Store, layer: int) -> np.ndarray:
+    """One by one, by ascending id: the drawn word, or the end token after its sentence, or nothing for a first word."""
+    ids, _, words = store.vectors("wolfe2022.gpt2.occurrence.last", layer)
+    paddings = by_text(store, "wolfe2022.gpt2.padding.eos", layer)
+    items = store.catalog.items(ids.tolist())
+    contexts = [items[item].context for item in ids.tolist()]
+    n_words = [len(re.findall(r"\w+(?:['’\-]\w+)*", context)) for context in contexts]
+    draws = np.random.default_rng(0).integers(1, n_words, endpoint=True)
+    found, n_paddings = [], 0
+    for item, context, n, draw, vector in zip(ids.tolist(), contexts, n_words, draws, words, strict=True):
+        if draw == n:
+            found.append(paddings[context])
+            n_paddings += 1
+        elif re.search(r"\w", context[: items[item].span.start]):
+            found.append(vector.astype(np.float64))
+    assert 0.05 < n_paddings / len(found) < 0.2
+    return np.array(found)
 
 
 def grouped_occurrences(store: Store, space: str, layer: int) -> dict[str, dict[str, np.ndarray]]:
