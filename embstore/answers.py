@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from embstore.errors import StoreError
-from embstore.evaluation import SETS
 from embstore.metrics import Metric
 from embstore.question import Question
 from embstore.space import Layer
@@ -27,6 +26,7 @@ from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.storage.duck import VERSION as DUCKDB
 from embstore.storage.duck import changing_part
+from embstore.word_sets import SETS
 
 # Raised when what all metrics share gives other rows or notes: selection, transforms, search, the cases of a space.
 SHARED_VERSION = 1

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from embstore.case import Case
+from embstore.coverage import build_command
 from embstore.errors import NotStoredError, QueryError, UnknownNameError
 from embstore.metrics import Metric
 from embstore.metrics.data import Contexts
@@ -50,17 +51,18 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
 
 def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
     """Return the card of a space of sentences whose vectors can be compared with those of ``card``."""
+    command = f"embstore build SOURCE --unit sentence --model {shlex.quote(card.model)}"
     if name not in catalog.cards:
         known = [one.space for one in catalog.cards.values() if one.unit is Unit.SENTENCE]
-        raise UnknownNameError("space", name, known, f"Make one with: {_build(card)}")
+        raise UnknownNameError("space", name, known, f"Make one with: {command}")
     sentences = catalog.cards[name]
     if sentences.unit is not Unit.SENTENCE:
-        raise QueryError(f"{name} is a space of {sentences.unit}s, not of sentences. Make one with: {_build(card)}")
+        raise QueryError(f"{name} is a space of {sentences.unit}s, not of sentences. Make one with: {command}")
     if sentences.fingerprint != card.fingerprint:
         raise QueryError(
             f"{name} is of another checkpoint ({sentences.checkpoint_at_revision}) than {card.space} "
             f"({card.checkpoint_at_revision}): a cosine between their vectors says nothing. Make a space of sentences "
-            f"with: {_build(card)}; or choose other occurrences with --space."
+            f"with: {command}; or choose other occurrences with --space."
         )
     return sentences
 
@@ -70,21 +72,12 @@ def _with_sentences(found: Contexts, catalog: Catalog, card: Card, sentences: Ca
     ids = np.array([item_id(Unit.SENTENCE, name) for name in found.names], np.int64)
     n_lacking = int(np.count_nonzero(~np.isin(ids, catalog.ids(sentences.space))))
     lacks = f"{sentences.space} lacks {n_lacking} of the {len(ids)} sentences of {card.space}. Embed them: "
-    lacks += _build(sentences)
+    lacks += build_command(["SOURCE"], sentences)
     if n_lacking and n_lacking == len(ids):
         raise QueryError(lacks)
     told = f"{card.space}: the vectors of its sentences are those of {sentences.space}."
     notes = (told, lacks) if n_lacking else (told,)
     return Case({"contexts": replace(found, of_groups=ids)}, notes=notes, sentence_space=sentences.space)
-
-
-def _build(like: Card) -> str:
-    """Return the command that embeds sentences with the checkpoint of a space; into it, if it is one of sentences."""
-    command = ["embstore", "build", "SOURCE", "--unit", "sentence", "--model", like.model]
-    if like.unit is Unit.SENTENCE:
-        command += ["--pooling", like.pooling.value]
-        command += [] if like.template.pattern == "{text}" else ["--template", like.template.pattern]
-    return shlex.join(command)
 
 
 def _not_stored(catalog: Catalog, space: str, word: str, *, folded: bool) -> NotStoredError:
