@@ -1,25 +1,18 @@
 """How much the vector of a word depends on its context: the three measures of Ethayarajh (2019), exactly."""
 
-from collections.abc import Callable
-
 import numpy as np
 
-from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
 from embstore.metrics.data import Contexts
 from embstore.metrics.group_rows import Baseline, GroupRows, Labels
 from embstore.metrics.groups import Groups, GroupSums, group_values
+from embstore.metrics.intra_sentence import intra_sentence
 from embstore.metrics.mev import explained_by_group, explained_by_moments
 from embstore.metrics.moments import moments
 from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, Parameter, Result
 from embstore.space import Unit
 from embstore.summary import Float64Array
 
-# ‖Σx‖ below this share of Σ‖x‖ is rounding, not a direction.
-_ZERO_MEAN = 1e-12
-
 _SELF_SIMILARITY = Labels("self_similarity", "word", "context")
-_INTRA_SENTENCE = Labels("intra_sentence_similarity", "sentence", "word", "the mean vector is zero")
-_WITH_SENTENCES = Labels(_INTRA_SENTENCE.value, "sentence", "word", "the sentence has no vector, or a zero vector")
 _MEV = Labels("mev", "word", "context", "all vectors are zero, or equal and centred")
 
 
@@ -50,7 +43,7 @@ def self_similarity(
         ``n_words_left_out``, ``n`` occurrences of these words, ``n_zero`` and ``reason``.
     """
     found = group_values(data, contexts, min_contexts, _mean_cosines)
-    baseline = _mean_cosine(data) if adjusted else None
+    baseline = Baseline.mean_cosine(data) if adjusted else None
     rows = GroupRows(found, contexts.names, min_contexts, _SELF_SIMILARITY, baseline)
     return _of_words(rows, word, per_word=per_word)
 
@@ -59,76 +52,6 @@ def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
     n_pairs = sums.n * (sums.n - 1)
     square = np.vecdot(sums.unit_total, sums.unit_total) - sums.unit_square_total
     means: Float64Array = np.divide(square, n_pairs, out=np.full(len(square), np.nan), where=n_pairs > 0)
-    return np.clip(means, -1, 1, out=means)
-
-
-def intra_sentence(
-    data: LayerData,
-    *,
-    contexts: Contexts,
-    sentences: LayerData | None = None,
-    sentence_space: str | None = None,
-    per_sentence: bool = False,
-    min_words: int = 2,
-    adjusted: bool = False,
-) -> list[Result]:
-    """Compute the mean cosine between the words of a sentence and its vector, and its mean over sentences.
-
-    s/‖s‖ · Σu/n over the n words of a sentence, s = Σx/n: IntraSim of Ethayarajh (2019), section 3.3. Given
-    ``sentences``, s is the sentence's vector among these.
-
-    Args:
-        data: the vectors of occurrences.
-        contexts: the occurrences in each sentence; with ``sentences``, also the ids of the sentences.
-        sentences: the vectors of sentences, of the same layer and checkpoint; None takes the mean of the words'.
-        sentence_space: the name of the space that these are of.
-        per_sentence: whether each sentence with enough words gets a row.
-        min_words: sentences with fewer non-zero vectors are left out; at least 1.
-        adjusted: whether the mean cosine of all selected occurrences is subtracted.
-
-    Returns:
-        One row, or one for each sentence: ``intra_sentence_similarity`` in [-1, 1], ``baseline``, ``adjusted``,
-        ``n_sentences``, ``n_sentences_left_out``, ``n`` occurrences in these sentences, ``n_zero``,
-        ``sentence_space`` and ``reason``.
-    """
-    if sentences is None:
-        found = group_values(data, contexts, min_words, _cosines_with_mean, with_total=True)
-    else:
-        found = group_values(data, contexts, min_words, _cosines_with(sentences, contexts))
-    baseline = _mean_cosine(data) if adjusted else None
-    labels = _INTRA_SENTENCE if sentences is None else _WITH_SENTENCES
-    rows = GroupRows(found, contexts.names, min_words, labels, baseline)
-    return [
-        row | {"sentence_space": sentence_space} for row in (rows.each_with_enough() if per_sentence else rows.mean())
-    ]
-
-
-def _cosines_with(sentences: LayerData, contexts: Contexts) -> Callable[[GroupSums, Groups], Float64Array]:
-    """Return the function that gives the mean cosine of each sentence's words with the sentence's own vector."""
-    assert contexts.of_groups is not None
-    of_groups = contexts.of_groups
-
-    def cosines(sums: GroupSums, members: Groups) -> Float64Array:
-        ids, block = sentences.gather(of_groups[members])
-        x = block.astype(np.float64)
-        lengths = np.sqrt(np.vecdot(x, x))
-        means = np.full(len(members), np.nan)
-        rows = np.flatnonzero(np.isin(of_groups[members], ids))
-        places = np.searchsorted(ids, of_groups[members][rows])
-        products = np.vecdot(x[places], sums.unit_total[rows])
-        exists = (lengths[places] > 0) & (sums.n[rows] > 0)
-        np.divide(products, lengths[places] * sums.n[rows], out=products, where=exists)
-        means[rows[exists]] = np.clip(products[exists], -1, 1)
-        return means
-
-    return cosines
-
-
-def _cosines_with_mean(sums: GroupSums, _: Groups) -> Float64Array:
-    lengths = np.sqrt(np.vecdot(sums.total, sums.total))
-    products = np.vecdot(sums.total, sums.unit_total)
-    exists = lengths > _ZERO_MEAN * sums.norm_total
-    means: Float64Array = np.divide(products, lengths * sums.n, out=np.full(len(lengths), np.nan), where=exists)
     return np.clip(means, -1, 1, out=means)
 
 
@@ -164,12 +87,6 @@ def mev(
     baseline = Baseline(explained_by_moments(moments(data), centred=centred), _MEV.undefined) if adjusted else None
     rows = GroupRows(found, contexts.names, min_contexts, _MEV, baseline)
     return [row | {"variant": variant} for row in _of_words(rows, word, per_word=per_word)]
-
-
-def _mean_cosine(data: LayerData) -> Baseline:
-    summary = data.summary
-    value = mean_pairwise_cosine(summary.n - summary.n_zero, summary.unit_total, summary.unit_square_total)
-    return Baseline(float("nan") if value is None else value, TOO_FEW)
 
 
 def _of_words(rows: GroupRows, word: tuple[str, ...], *, per_word: bool) -> list[Result]:
