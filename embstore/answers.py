@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from embstore.errors import StoreError
-from embstore.evaluation import SETS
 from embstore.metrics import Metric
 from embstore.question import Question
 from embstore.space import Layer
@@ -27,6 +26,7 @@ from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.storage.duck import VERSION as DUCKDB
 from embstore.storage.duck import changing_part
+from embstore.word_sets import SETS
 
 # Raised when what all metrics share gives other rows or notes: selection, transforms, search, the cases of a space.
 SHARED_VERSION = 1
@@ -112,7 +112,7 @@ class Answers:
         return {**self._asked, "of": [self._space(card), named[0], self._space(other), named[1]]}
 
     def _space(self, card: Card) -> list[str]:
-        return [card.space, _hash_of(shard.name for shard in self._question.catalog.shards[card.space])]
+        return [card.space, _shards(self._question.catalog, card.space)]
 
     @cached_property
     def _asked(self) -> Asked:
@@ -132,7 +132,7 @@ class Answers:
 
 
 def _inputs(question: Question) -> dict[str, str]:
-    """Return the SHA-256 of each file beside the vectors that a metric reads: datasets, lists of words.
+    """Return a SHA-256 of all that a metric reads beside its vectors: datasets, lists of words, a second space.
 
     Raises:
         UncachedError: words come from elsewhere, a value of a parameter is no plain one, or a selection by SQL may
@@ -142,6 +142,8 @@ def _inputs(question: Question) -> dict[str, str]:
     if question.rows.where is not None and (word := changing_part(question.rows.where)):
         raise UncachedError(f"what --where selects may change from one time to the next ({word})")
     found: dict[str, str] = {}
+    if (space := values.get("sentence_space")) in question.catalog.cards:
+        found["sentence space"] = _shards(question.catalog, space)
     if metric.needs in ("pairs", "lexicon"):
         names = values["dataset"] if metric.needs == "pairs" else [values["lexicon"]]
         try:
@@ -169,6 +171,11 @@ def _file_hash(file: str | os.PathLike[str]) -> str:
 def _items(catalog: Catalog) -> Asked:
     """Return what a selection by SQL depends on: the tables of items, by the hashes in their names, and DuckDB."""
     return {"items": _hash_of(catalog.item_tables), "duckdb": _minor(DUCKDB)}
+
+
+def _shards(catalog: Catalog, space: str) -> str:
+    """Return a hash of the shards of a space, which are called by what they hold."""
+    return _hash_of(shard.name for shard in catalog.shards[space])
 
 
 def _hash_of(names: Iterable[str]) -> str:

@@ -13,8 +13,10 @@ class Case:
         inputs: what the metric's function gets, by keyword.
         columns: what each row says of it (``dataset``): columns of the metric that are keys.
         notes: what a reader must know.
+        sentence_space: a second space, whose vectors of the same layer the function gets as ``sentences``.
     """
 
     inputs: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    sentence_space: str | None = None

@@ -1,26 +1,23 @@
-"""Layers against layers, of one space or of two."""
+"""Layers against layers, of one space or of two: which, on which items, and the metric of each pair."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any
 
 import numpy as np
 
 from embstore.answers import Answers
 from embstore.errors import QueryError, UnknownNameError
+from embstore.matrix import SECOND_COLUMNS, Row, tabulate
 from embstore.metrics import LayerData, Metric, NotComputable, rows_of
-from embstore.question import SPACE_COLUMNS, Question, describe, stored_ids
+from embstore.question import NOTHING, Question, describe, stored_ids
 from embstore.selection import select_layers
 from embstore.space import Layer
 from embstore.storage.answers import Answer
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
-from embstore.table import Pivot, Table, show, table
-
-SECOND_COLUMNS = ("space_2", "layer_2", "layer_name_2")
-Row = dict[str, Any]
+from embstore.table import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +64,7 @@ def compare(question: Question, cards: Sequence[Card], layers: str, answers: Ans
     for side, other in pairs:
         answer = answers.find_matrix(side.card, side.layers, other.card, other.layers)
         if answer is None and _are_apart(side, other):
-            apart.append(_apart(side.card, other.card))
+            apart.append(_apart(question, side.card, other.card))
             continue
         if answer is None:
             answer = _answer(question, side, other)
@@ -78,7 +75,7 @@ def compare(question: Question, cards: Sequence[Card], layers: str, answers: Ans
     if apart and len(apart) == len(pairs):
         raise QueryError(" ".join([*apart, *question.notes]))
     question.notes += apart
-    return _tabulate(question, rows)
+    return tabulate(question, rows)
 
 
 def stored_pairs(
@@ -125,9 +122,11 @@ def _are_apart(side: _Side, other: _Side) -> bool:
     return side.card.unit is not other.card.unit or not len(_common_ids(side, other))
 
 
-def _apart(card: Card, other: Card) -> str:
+def _apart(question: Question, card: Card, other: Card) -> str:
     said = f"{card.space} (of {card.unit}s) and {other.space} (of {other.unit}s) have no item in common. "
     if card.unit is other.unit:
+        if lost := [*question.lost_shards(card), *question.lost_shards(other)]:
+            return said + "; ".join(lost)
         return f"{said}Embed the same texts in both with: embstore build"
     return f"{said}Items of two units are never the same: choose spaces of one unit, with --space and --against."
 
@@ -168,6 +167,7 @@ def _described(question: Question, side: _Side, other: _Side, answer: Answer) ->
     """Yield the rows with what they are of: each layer of one space with each of the other."""
     for (layer, layer_2), row in zip(product(side.layers, other.layers), answer.rows, strict=True):
         second = dict(zip(SECOND_COLUMNS, (other.name, layer_2.id, layer_2.name), strict=True))
+        row = question.explained(row, side.card, other.card)
         yield describe(side.card, layer) | second | row | question.rows.described()
 
 
@@ -178,7 +178,7 @@ def _matrix(
     ids: Ids,
 ) -> Iterator[Row]:
     """Yield the metric's rows for each layer down and each across; a layer that cannot be transformed has nulls."""
-    metric, failed = question.metric, None if len(ids) else "no item is selected"
+    metric, failed = question.metric, None if len(ids) else NOTHING
     left, right = _computable(down), None if across is None else _computable(across)
     rows: Iterator[Row] = iter(())
     if failed is None and left and right != []:
@@ -209,49 +209,3 @@ def _checked(metric: Metric, rows: list[Row], n_pairs: int) -> list[Row]:
 
 def _computable(layers: Sequence[LayerData | NotComputable]) -> list[LayerData]:
     return [layer for layer in layers if not isinstance(layer, NotComputable)]
-
-
-def _tabulate(question: Question, rows: Sequence[Row]) -> Table:
-    """Return the rows with layers down and layers across for the eye."""
-    metric, described = question.metric, question.rows.described()
-    names = [column.name for column in metric.columns]
-    shown = next(column.name for column in metric.columns if column.shown)
-    notes = [*question.notes, *_reasons(rows, shown), *_said_of_all(question, rows)]
-    one_space = len({row["space"] for row in rows}) == 1
-    return table(
-        rows,
-        columns=[*SPACE_COLUMNS, *SECOND_COLUMNS, "n", *names, "reason", *described],
-        notes=list(dict.fromkeys(notes)),
-        types=metric.types,
-        pivot=Pivot(
-            down=("layer_name",) if one_space else ("space", "layer_name"),
-            across=("layer_name_2",),
-            values=(shown,),
-            heads=("layer",) if one_space else ("space", "layer"),
-        ),
-    )
-
-
-def _reasons(rows: Sequence[Row], shown: str) -> Iterator[str]:
-    for row in rows:
-        if row["reason"] is None or row[shown] is not None:
-            continue
-        side, _, why = row["reason"].partition(": ")
-        where = {"layer": ("space", "layer_name"), "layer_2": ("space_2", "layer_name_2")}.get(side)
-        yield f"{row[where[0]]}, layer {row[where[1]]}: {why}." if where else f"{row['space']}: {row['reason']}."
-
-
-def _said_of_all(question: Question, rows: Sequence[Row]) -> Iterator[str]:
-    """Yield for each space what holds for all its pairs of layers: n, and the columns that the table does not show."""
-    described = question.rows.described()
-    drawn = f", a random sample (seed {question.rows.seed})" if "sample" in described else ""
-    after = f", after {described['transform']}" if "transform" in described else ""
-    for pair in dict.fromkeys((row["space"], row["space_2"]) for row in rows):
-        of_pair = [row for row in rows if (row["space"], row["space_2"]) == pair]
-        n = sorted({row["n"] for row in of_pair})
-        name = pair[0] if pair[0] == pair[1] else f"{pair[0]} (down) and {pair[1]} (across)"
-        yield f"{name}: n = {'–'.join(map(str, dict.fromkeys((n[0], n[-1]))))}{drawn}{after}"
-        for column in question.metric.columns:
-            values = {row[column.name] for row in of_pair}
-            if not column.shown and len(values) == 1 and (value := values.pop()):
-                yield f"{name}: {column.name} = {show(value)} ({column.help})"

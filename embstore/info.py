@@ -21,7 +21,8 @@ def info(catalog: Catalog) -> Table:
     """Return one row per space.
 
     ``index`` is the kind that covers every shard (several with ``+``), ``behind``, ``none`` or ``damaged``, and
-    ``index_recall`` the lowest recall@10 of its layers; ``bytes`` are of shards, summaries and indexes.
+    ``index_recall`` the lowest recall@10 of its layers; ``bytes`` are of shards, summaries and indexes. A note
+    names each shard that is lost, and each space that has no items yet.
     """
     rows = [
         {
@@ -33,7 +34,19 @@ def info(catalog: Catalog) -> Table:
         }
         for card in catalog.cards.values()
     ]  # fmt: skip
-    return table(rows, columns=INFO_COLUMNS)
+    notes = [note for space in catalog.cards for note in _lacking(catalog, space)]
+    return table(rows, columns=INFO_COLUMNS, notes=notes)
+
+
+def _lacking(catalog: Catalog, space: str) -> list[str]:
+    """Return a note for each shard of a space that is lost, or that it has none yet."""
+    lost = [f"{space}: {shard} is missing. Run: embstore verify" for shard in catalog.lost_shards(space)]
+    if lost or catalog.shards[space]:
+        return lost
+    return [
+        f"{space} has no items yet: its first shard is being written, or the build that began it was stopped. Run the "
+        f"same build again, or: embstore remove --space {space}"
+    ]
 
 
 def skipped(catalog: Catalog) -> Table:

@@ -5,10 +5,11 @@ from typing import Any
 
 from embstore.case import Case
 from embstore.contexts import contexts
-from embstore.evaluation import lexicons, pairs, word_sets
+from embstore.evaluation import lexicons, pairs
 from embstore.metrics import Metric
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
+from embstore.word_sets import word_sets
 
 Maker = Callable[[Metric, Catalog, Card, Mapping[str, Any]], list[Case]]
 

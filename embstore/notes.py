@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from embstore.metrics import Metric
+from embstore.question import NONE_LEFT, NOTHING
 
 Row = Mapping[str, Any]
 
@@ -29,7 +30,7 @@ def _reasons(metric: Metric, rows: Sequence[Row], described: Sequence[str]) -> I
         if not row["reason"]:
             continue
         if row["n"] == 0 and not row.get("n_zero") and "total" not in row and "transform" not in described:
-            yield f"{row['space']}: no item is selected."
+            yield f"{row['space']}: {row['reason'] if row['reason'].startswith(NONE_LEFT) else NOTHING}."
         else:
             said.append((row, row["reason"]))
     yield from _of_layers(metric, said)

@@ -74,6 +74,7 @@ class Question:
     where: str | None
     population: Population | None
     transforms: tuple[str, ...]
+    padding: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +144,18 @@ def plan(
         for measure in recipe.measures
         for model in models
         for space in measure.spaces
-        if model.bare or not recipe.spaces[space].only_bare
+        if all(_is_for(model, recipe.spaces[name]) for name in (space, measure.padding) if name)
     ]
     names = tuple(model.name for model in models)
     return Protocol(recipe, names, all_published, tuple(builds), tuple(asked))
 
 
 def _has(model: Traits, space: SpaceSpec) -> bool:
-    return space.name not in model.lacking and (model.bare or not space.only_bare)
+    return space.name not in model.lacking and _is_for(model, space)
+
+
+def _is_for(model: Traits, space: SpaceSpec) -> bool:
+    return (model.bare or not space.only_bare) and (not space.models or model.name in space.models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,8 +196,10 @@ class _Planner:
         return Asked(measure, model.name, space, self._question(measure, model, space, source))
 
     def _question(self, measure: Measure, model: Traits, space: SpaceSpec, source: Source) -> Question | str:
-        if space.name in model.lacking:
-            return model.lacking[space.name]
+        padding = self.recipe.spaces.get(measure.padding)
+        for one in (space, padding):
+            if one is not None and one.name in model.lacking:
+                return model.lacking[one.name]
         whole = () if self._cut(source) else source.quick
         if self.quick and any(name not in whole for name in measure.datasets):
             return LEFT_OUT
@@ -205,6 +212,7 @@ class _Planner:
             where=measure.where,
             population=None if self._cut(source) else measure.population,  # a space of its own holds nothing else
             transforms=measure.transforms,
+            padding=None if padding is None else self.space_name(model, padding),
         )
 
     def _replaced(self, source: Source) -> Sentences | None:

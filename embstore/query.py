@@ -59,7 +59,7 @@ def query(
             answer = of_layers[layer]
             question.notes += answer.notes
             across |= dict.fromkeys(answer.across)
-            result += [describe(card, layer) | row | rows.described() for row in answer.rows]
+            result += [describe(card, layer) | question.explained(row, card) | rows.described() for row in answer.rows]
     if metric.best:
         question.notes += mark_best(metric, metric.best, result)
     return _tabulate(metric, result, [*rows.described()], question.notes, tuple(across))

@@ -19,6 +19,11 @@ from embstore.storage.catalog import Catalog, Ids
 
 SPACE_COLUMNS = ("space", "model", "unit", "pooling", "template", "layer", "layer_name")
 
+NOTHING = "no item is selected"
+"""Why a row has no vector."""
+NONE_LEFT = "no item that is left is selected"
+"""How the reason begins where shards are missing, which it then names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -89,6 +94,16 @@ class Question:
         lost = self.catalog.lost_shards(card.space)
         return [f"{card.space}: {shard} is missing. Run: embstore verify" for shard in lost]
 
+    def explained(self, row: dict[str, Any], *cards: Card) -> dict[str, Any]:
+        """Return a row of spaces; where it has no vector and they have lost shards, with this as its reason."""
+        if row["n"] or row.get("n_zero") or not row["reason"]:
+            return row
+        spaces = dict.fromkeys(card.space for card in cards)
+        lost = [shard for space in spaces for shard in self.catalog.lost_shards(space)]
+        if not lost:
+            return row
+        return row | {"reason": f"{NONE_LEFT}: {', '.join(lost)} {'is' if len(lost) == 1 else 'are'} missing"}
+
     def answers(self, card: Card, layers: Sequence[Layer], cases: Sequence[Case]) -> Iterator[tuple[Layer, Answer]]:
         """Yield the rows of some layers of a space, in all its cases, as they are computed."""
         only = self.rows.select(self.catalog, card.space)
@@ -96,7 +111,7 @@ class Question:
         notes = [note for case in cases for note in case.notes]
         across = tuple(dict.fromkeys(column for case in cases for column in case.columns))
         for layer, (data, of_layer) in zip(layers, self.layers_among(card, layers, only), strict=True):
-            rows = tuple(row | dict(case.columns) for case in cases for row in self._answer(data, case))
+            rows = tuple(row | dict(case.columns) for case in cases for row in self._answer(data, case, layer))
             yield layer, Answer(rows, (*said, *of_layer, *notes), across, from_sums=self._is_from_sums(data))
 
     def small_sample(self, card: Card, ids: Ids | None) -> list[str]:
@@ -133,13 +148,22 @@ class Question:
         notes = [f"{data.card.space} layer {data.layer.name}: {note}." for note in transform.notes]
         return TransformedLayer(data, transform, transform.dim), notes
 
-    def _answer(self, data: LayerData | NotComputable, case: Case) -> list[dict[str, Any]]:
+    def _answer(self, data: LayerData | NotComputable, case: Case, layer: Layer) -> list[dict[str, Any]]:
         if isinstance(data, NotComputable):
             return [self.metric.empty(data.n, str(data))]
         try:
-            return rows_of(self.metric.function(data, **case.inputs, **self.settings))
+            beside = {"sentences": self._sentences(case.sentence_space, layer, data)} if case.sentence_space else {}
+            return rows_of(self.metric.function(data, **case.inputs, **beside, **self.settings))
         except NotComputable as error:
             return [self.metric.empty(data.summary.n, str(error))]
+
+    def _sentences(self, space: str, layer: Layer, data: LayerData) -> LayerData:
+        """Return the vectors of a layer of a space of sentences, after the transform of ``data``."""
+        card = self.catalog.cards[space]
+        if layer not in card.layers.members:
+            raise NotComputable(f"{space} has no layer {layer.name}")
+        stored = StoredLayer(self.catalog, card, layer)
+        return TransformedLayer(stored, data.transform, data.dim) if isinstance(data, TransformedLayer) else stored
 
     def _is_from_sums(self, data: LayerData | NotComputable) -> bool:
         return self.metric.needs == "summary" and isinstance(data, StoredLayer) and not data.was_read

@@ -80,6 +80,7 @@ class SpaceSpec:
         template: the text round an item.
         only_bare: whether it is only for models whose tokenizer adds no special tokens itself: for the others it would
             be the same as a space without the template.
+        models: the models that it is for, by short name; empty for all.
     """
 
     name: str
@@ -89,6 +90,7 @@ class SpaceSpec:
     pooling: Pooling
     template: Template = field(default_factory=Template)
     only_bare: bool = False
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,8 @@ class Measure:
         where: an SQL expression over the item columns.
         population: the items that count; None for all of the space.
         transforms: applied to the vectors first.
+        padding: of occurrences, the name of a space of sentences with the vectors of the padding after them, which is
+            drawn too (:mod:`embstore.padding`); empty for none.
         band: how far from a published number the measured one may be.
         relative_band: the same as a share of the published number.
     """
@@ -137,6 +141,7 @@ class Measure:
     where: str | None = None
     population: Population | None = None
     transforms: tuple[str, ...] = ()
+    padding: str = ""
     band: float = 0.0
     relative_band: float = 0.0
 

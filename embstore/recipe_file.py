@@ -135,6 +135,7 @@ def _space(table: Fields, sources: Mapping[str, Source]) -> SpaceSpec:
         pooling=table.member("pooling", Pooling),
         template=table.checked(Template, table.text("template", "{text}")),
         only_bare=table.flag("only_bare"),
+        models=table.texts("models", ()),
     )
     table.known("source", [space.source], sources)
     table.checked(check_pooling, space.unit, space.pooling)
@@ -158,14 +159,25 @@ def _measure(table: Fields, spaces: Mapping[str, SpaceSpec], sources: Mapping[st
         where=table.text("where", "") or None,
         population=None if population is None else _population(population),
         transforms=table.texts("transforms", ()),
+        padding=table.text("padding", ""),
         band=table.number("band", 0.0, minimum=0),
         relative_band=table.number("relative_band", 0.0, minimum=0),
     )
     table.known("space", measure.spaces, spaces)
+    if measure.padding:
+        _check_padding(table, measure, spaces)
     held = dict.fromkeys(name for space in measure.spaces for name in sources[spaces[space].source].datasets)
     table.known("dataset", measure.datasets, held)
     table.known("dataset", [measure.population.dataset] if measure.population else [], held)
     return table.finished(measure)
+
+
+def _check_padding(table: Fields, measure: Measure, spaces: Mapping[str, SpaceSpec]) -> None:
+    table.known("space", [measure.padding], spaces)
+    if spaces[measure.padding].unit is not Unit.SENTENCE:
+        raise table.wrong("padding", "the name of a space of sentences")
+    if measure.metric != "anisotropy" or {spaces[name].unit for name in measure.spaces} != {Unit.OCCURRENCE}:
+        raise table.wrong("metric", "'anisotropy' of occurrences, since padding is drawn too")
 
 
 def _population(table: Fields) -> Population:

@@ -12,6 +12,7 @@ import numpy as np
 from embstore.encode import Tokenizer, resolve
 from embstore.errors import CheckpointError, QueryError, SourceError, UnknownNameError, UsageError
 from embstore.metrics import get_metric
+from embstore.padding import padded_self_similarity
 from embstore.protocol import BuildStep, Question, Sentences, Traits, plan
 from embstore.protocol import Protocol as Steps
 from embstore.question import check_seed
@@ -202,7 +203,14 @@ def _build(store: Workbench, step: BuildStep, choices: Choices, observe: Observe
 
 
 def _answer(store: Workbench, question: Question) -> dict[str, list[Reading]] | str:
-    n_blocks = store.catalog.cards[question.space].layers.n_blocks
+    layers = store.catalog.cards[question.space].layers
+    n_blocks = layers.n_blocks
+    if question.padding is not None:
+        readings = padded_self_similarity(
+            store.catalog, question.space, question.padding, layers.select(f"0-{n_blocks}").members,
+            sample=question.sample, seed=question.seed,
+        )  # fmt: skip
+        return {"anisotropy": readings}
     try:
         result = store.query(
             question.metric, spaces=question.space, layers=f"0-{n_blocks}", where=_where(store, question),

@@ -37,8 +37,6 @@ class Run:
 
     def encode(self) -> None:
         """Encode the missing items part by part; each part is written as a shard while the next one is encoded."""
-        for space in self._job.spaces:
-            self._store.add_space(space.card)
         for group in self._job.groups:
             self._encode(group)
 

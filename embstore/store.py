@@ -640,6 +640,10 @@ class Store:
 
         Views: ``items``, ``embeddings``, ``summaries``, ``skipped``, ``spaces`` and ``datasets.<name>``.
 
+        The relation is DuckDB's own, and reads the files whenever it is run. One that is kept until its files have
+        given way to others (by ``compact``, ``repair`` or ``remove``, here or in another process) raises
+        ``duckdb.IOException``, "No files found …": ask for it again.
+
         Raises:
             QueryError: it is not one SELECT, or cannot be answered.
         """

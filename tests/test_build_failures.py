@@ -71,6 +71,7 @@ def test_float16_overflow_names_the_remedy(build, tmp_path: Path) -> None:
     with pytest.raises(EncodeError, match=r"float16 ends at 65504.*--dtype float32.*The text is 'w\d+' \(.*words\.txt"):
         build(*WORDS, models=f"tiny={large}", dtype="float16")
     assert Store(tmp_path / "store").verify().ok
+    assert not len(Store(tmp_path / "store").info()), "a space without a shard is none"
     # The remedy works as it stands: the space that came to nothing is not in the way.
     assert build(*WORDS, models=f"tiny={large}").spaces[0].embedded == len(WORDS)
     assert Store(tmp_path / "store").info()["dtype"] == ["float32"]
@@ -80,8 +81,28 @@ def test_a_checkpoint_that_gives_nothing_finite_is_refused_with_a_text(build, tm
     broken = make_checkpoint(tmp_path / "broken", scale=float("nan"))
     with pytest.raises(EncodeError, match=r"layer 0 is not finite.*The text is 'w\d+'"):
         build(*WORDS, models=f"tiny={broken}")
+    assert not list((tmp_path / "store").rglob("spaces/*"))
     sound = make_checkpoint(tmp_path / "sound")
     assert build(*WORDS, models=f"tiny={sound}").spaces[0].embedded == len(WORDS)
+
+
+def test_what_skips_every_text_makes_no_space(build, tmp_path: Path) -> None:
+    report = build("w1", models=f"tiny={make_checkpoint(tmp_path / 'short', positions=1)}")
+    assert report.spaces[0].skipped.total() == 1
+    store = Store(tmp_path / "store")
+    assert (len(store.info()), len(store.skipped())) == (0, 1)
+    assert store.verify().ok
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["a new store", "beside another space"])
+def test_a_disk_that_is_full_at_the_first_shard_leaves_no_space(build, tmp_path: Path, beside: bool) -> None:
+    if beside:
+        build(*WORDS, name="other")
+    with _files_of_at_most(9000), pytest.raises(StoreError, match="no space left"):
+        build(*WORDS, shard_bytes=1 << 20)
+    store = Store(tmp_path / "store")
+    assert store.info()["space"] == (["other"] if beside else [])
+    assert store.verify().ok
 
 
 def test_a_second_build_is_refused_and_names_the_first(build, tmp_path: Path) -> None:

@@ -2,8 +2,9 @@
 
 import hashlib
 import json
+import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from scipy.spatial.distance import cdist, pdist
 from synthetic import Synthetic
 from typer.testing import CliRunner, Result
 
-from embstore.errors import DamagedError, NotStoredError, QueryError
+from embstore.errors import DamagedError, NotStoredError, QueryError, UnknownNameError
 from embstore.metrics import METRICS
+from embstore.metrics import groups as group_module
 from embstore.storage.contexts import group_occurrences
 
 Make = Callable[..., Synthetic]
@@ -100,6 +102,105 @@ def test_every_group_of_every_layer_is_what_the_items_say(
         assert mean_row["adjusted"] == pytest.approx(mean_row[value] - baseline, abs=1e-9, rel=0)
 
 
+def with_sentences(make_store: Make, texts: Sequence[str] = SENTENCES, **options: Any) -> tuple[Synthetic, Synthetic]:
+    """Occurrences, and sentences with vectors of their own."""
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_shards=3, seed=1)
+    return made, make_store(unit="sentence", pooling="mean", index=False, texts=texts, seed=2, **options)
+
+
+def plain_with_sentences(made: Synthetic, own: Synthetic, layer: int, *, shift: bool = False) -> dict[str, float]:
+    """Cosine by cosine, in plain Python."""
+    x, y = made.layer(layer).astype(np.float64), own.layer(layer).astype(np.float64)
+    if shift:
+        x, y = x - x.mean(axis=0), y - x.mean(axis=0)
+    found = {}
+    for name, rows in grouped(made, sentence).items():
+        if len(rows) < 2 or name not in own.texts:
+            continue
+        s = [float(value) for value in y[own.texts.index(name)]]
+        cosines = []
+        for row in rows:
+            w = [float(value) for value in x[row]]
+            dot = math.fsum(a * b for a, b in zip(s, w, strict=True))
+            cosines.append(dot / math.sqrt(math.fsum(a * a for a in s) * math.fsum(b * b for b in w)))
+        found[name] = math.fsum(cosines) / len(cosines)
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("shift", [False, True])
+@pytest.mark.parametrize("budget", [1 << 26, 200], ids=["at once", "a few at a time"])
+def test_a_sentence_may_have_the_vector_of_a_space_of_sentences(
+    make_store: Make, monkeypatch: pytest.MonkeyPatch, dtype: str, shift: bool, budget: int
+) -> None:
+    monkeypatch.setattr(group_module, "BATCH_BYTES", budget)
+    made, own = with_sentences(make_store, dtype=dtype)
+    asked = {"spaces": made.space, "sentence_space": own.space, "transforms": "center" if shift else ()}
+    rows = made.store.query("intra-sentence", per_sentence=True, **asked).to_pylist()
+    means = made.store.query("intra-sentence", adjusted=True, **asked).to_pylist()
+    assert len(means) == len(made.card.layers)
+    for layer, mean in zip(made.card.layers, means, strict=True):
+        wanted = plain_with_sentences(made, own, layer.id, shift=shift)
+        found = {row["sentence"]: row["intra_sentence_similarity"] for row in rows if row["layer"] == layer.id}
+        assert found == pytest.approx(wanted, abs=1e-9, rel=0)
+        assert mean["intra_sentence_similarity"] == pytest.approx(np.mean([*wanted.values()]), abs=1e-9, rel=0)
+        assert mean["adjusted"] == pytest.approx(mean["intra_sentence_similarity"] - mean["baseline"], abs=1e-12)
+        assert (mean["sentence_space"], mean["n_sentences"]) == (own.space, len(wanted))
+
+
+def test_the_mean_of_the_words_is_what_a_space_of_such_means_gives(make_store: Make) -> None:
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES)
+    means = [[made.layer(one.id)[rows].astype(np.float64).mean(axis=0) for rows in grouped(made, sentence).values()]
+             for one in made.card.layers]  # fmt: skip
+    own = make_store(unit="sentence", index=False, texts=[*grouped(made, sentence)], vectors=np.array(means))
+    plain = made.store.query("intra-sentence", spaces=made.space)
+    found = made.store.query("intra-sentence", spaces=made.space, sentence_space=own.space)
+    value = "intra_sentence_similarity"
+    assert found[value] == pytest.approx(plain[value], abs=1e-6, rel=0), "the means are stored as float32"
+    assert set(plain["sentence_space"]) == {None}
+
+
+def test_sentences_and_layers_that_the_space_lacks_are_told(make_store: Make) -> None:
+    made, own = with_sentences(make_store, texts=SENTENCES[:3], layers="0,2")
+    found = made.store.query("intra-sentence", spaces=made.space, sentence_space=own.space)
+    rows = {row["layer"]: row for row in found}
+    wanted = plain_with_sentences(made, own, 2)
+    assert rows[2]["intra_sentence_similarity"] == pytest.approx(np.mean([*wanted.values()]), abs=1e-9)
+    assert (rows[2]["n_sentences"], rows[2]["n_sentences_left_out"]) == (3, len(SENTENCES) - 3)
+    assert "left out: the sentence has no vector" in rows[2]["reason"]
+    assert rows[1]["reason"] == f"{own.space} has no layer 1"
+    assert any(f"{own.space} lacks 5 of the 8 sentences of {made.space}. Embed them: " in note for note in found.notes)
+
+
+def test_another_space_of_sentences_is_another_question(make_store: Make) -> None:
+    made, own = with_sentences(make_store)
+    asked = {"spaces": made.space, "layers": 0, "sentence_space": own.space}
+    before = made.store.query("intra-sentence", **asked).rows[0]["intra_sentence_similarity"]
+    made.store.remove(own.space)
+    make_store(unit="sentence", pooling="mean", index=False, texts=SENTENCES, seed=7)
+    assert made.store.query("intra-sentence", **asked).rows[0]["intra_sentence_similarity"] != before
+
+
+def test_what_cannot_give_the_vectors_of_sentences_is_refused(make_store: Make) -> None:
+    made, own = with_sentences(make_store)
+    make_store(unit="sentence", index=False, texts=SENTENCES, space="strange", weights="9")
+    make_store(unit="sentence", index=False, texts=["another"], space="apart", template="{text}{eos}")
+    make_store(unit="word", index=False, texts=["a"])
+
+    def refused(name: str) -> str:
+        with pytest.raises((QueryError, UnknownNameError)) as caught:
+            made.store.query("intra-sentence", spaces=made.space, sentence_space=name)
+        return str(caught.value)
+
+    assert f"Did you mean '{own.space}'?" in refused("toy.sentence.men")
+    assert "toy.word.last is a space of words, not of sentences" in refused("toy.word.last")
+    assert "strange is of another checkpoint (" in refused("strange")
+    assert refused("apart").endswith(
+        "lacks 8 of the 8 sentences of toy.occurrence.last. Embed them: embstore build SOURCE --model toy --unit "
+        "sentence --pooling last --template '{text}{eos}'"
+    )
+
+
 def test_rows_keep_the_published_schema(make_store: Make) -> None:
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
     for name in METRIC_NAMES:
@@ -145,7 +246,9 @@ def test_a_word_that_is_not_there_is_named_with_its_like(make_store: Make) -> No
 @pytest.mark.parametrize("metric", METRIC_NAMES)
 def test_a_space_of_another_unit_is_refused_with_the_remedy(make_store: Make, unit: str, metric: str) -> None:
     made = make_store(unit=unit, index=False, texts=SENTENCES)
-    with pytest.raises(QueryError, match=f"{metric} is about occurrence spaces.*--unit occurrence"):
+    instead = {"self-similarity": "query anisotropy", "intra-sentence": "--sentence-space", "mev": "query spectrum"}
+    said = f"{metric} is about occurrence spaces.*build SOURCE --unit occurrence.*embstore .*{instead[metric]}"
+    with pytest.raises(QueryError, match=said):
         made.store.query(metric)
 
 

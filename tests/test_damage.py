@@ -4,10 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from synthetic import Synthetic
 
-from embstore.errors import DamagedError
+from embstore.errors import DamagedError, QueryError
 from embstore.index import unit_vectors
 
 Make = Callable[..., Synthetic]
@@ -52,6 +53,33 @@ def test_a_lost_shard_is_said_beside_the_answer(make_store: Make) -> None:
     lost.unlink()
     found = made.store.query("anisotropy", layers=0)
     assert f"{made.space}: {lost.stem} is missing. Run: embstore verify" in found.notes
+
+
+@pytest.mark.parametrize("metric", ["anisotropy", "norms", "isoscore", "hubness", "cka"])
+def test_what_has_no_value_since_its_shard_is_lost_says_so(make_store: Make, metric: str) -> None:
+    made = make_store(n=40, n_shards=2)
+    lost, left = made.shard_files
+    where = f"item_id IN ({', '.join(map(str, pq.read_table(lost, columns=['item_id'])['item_id'].to_pylist()))})"
+    assert made.store.query(metric, layers="0,1", where=where).rows[0]["reason"] is None
+    lost.unlink()
+    found = made.store.query(metric, layers="0,1", where=where, cache=False)
+    reason = f"no item that is left is selected: {lost.stem} is missing"
+    assert set(found["reason"]) == {reason}
+    assert f"{made.space}: {reason}." in found.notes
+    left.unlink()
+    found = made.store.query(metric, layers="0,1", transforms="center")
+    both = ", ".join(sorted([lost.stem, left.stem]))
+    reason = f"no item that is left is selected: {both} are missing"
+    assert {(row["n"], row["reason"]) for row in found} == {(0, reason)}
+
+
+def test_spaces_that_share_no_item_since_a_shard_is_lost_are_told_so(make_store: Make) -> None:
+    made = make_store(n=8)
+    other = make_store(n=8, space="other", n_shards=1)
+    [lost] = other.shard_files
+    lost.unlink()
+    with pytest.raises(QueryError, match=f"no item in common. other: {lost.stem} is missing. Run: embstore verify"):
+        made.store.query("rsa", spaces=made.space, against="other")
 
 
 def test_words_and_words_in_sentences_stand_side_by_side(make_store: Make) -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
-from synthetic import Synthetic, index_space
+from synthetic import Synthetic, index_space, synthetic_card
 
 from embstore.info import INFO_COLUMNS
+from embstore.storage.card import write_card
 
 Make = Callable[..., Synthetic]
 
@@ -22,6 +23,25 @@ def test_one_row_per_space(make_store: Make) -> None:
     assert (sentence["pooling"], sentence["template"]) == ("eos", "{text}{eos}")
     folders = [made.paths.embeddings(made.space), made.paths.summaries(made.space), made.paths.indexes(made.space)]
     assert word["bytes"] == sum(path.stat().st_size for folder in folders for path in folder.iterdir())
+
+
+def test_what_a_build_left_that_was_killed_at_its_first_shard_is_told(make_store: Make) -> None:
+    made = make_store(n=4)
+    write_card(made.paths, synthetic_card(space="begun"))
+    found = made.store.info()
+    assert {row["space"]: row["items"] for row in found} == {"begun": 0, "toy.word.last": 4}
+    [note] = found.notes
+    assert note.startswith("begun has no items yet: ")
+    assert note.endswith("Run the same build again, or: embstore remove --space begun")
+    made.store.remove("begun")
+    assert made.store.info().notes == ()
+
+
+def test_a_shard_that_is_lost_is_told(make_store: Make) -> None:
+    made = make_store(n=4, n_shards=1)
+    [lost] = made.shard_files
+    lost.unlink()
+    assert made.store.info().notes == (f"toy.word.last: {lost.stem} is missing. Run: embstore verify",)
 
 
 def test_a_damaged_index_card_is_said_and_hides_nothing_else(make_store: Make) -> None:

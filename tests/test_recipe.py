@@ -115,11 +115,22 @@ def test_each_number_of_the_paper_is_measured_or_says_why_not():
         assert number.figure in measured | excused or number.model in models, number
 
 
+def test_what_is_not_measured_is_of_other_papers_models_or_sentences():
+    """Of the models that a run names nothing is left out but the words of a corpus and another paper's settings."""
+    paper = load_recipe("wolfe2022")
+    gpt2 = {number.figure for number in paper.published if number.model == "gpt2"}
+    assert gpt2 - {measure.figure for measure in paper.measures} == {
+        "n_words", "simlex999_previous_best", "vast_pearson", "vast_pearson_highest_setting",
+        "vast_pearson_lowest_setting", "vast_pearson_without_top_components", "vast_simlex999_without_top_components",
+    }  # fmt: skip
+
+
 def test_the_paper_s_protocol_has_the_variants_of_the_authors():
     steps = plan(load_recipe("wolfe2022"), [GPT2, CLIP])
     assert [step.space.removeprefix("wolfe2022.") for step in steps.builds] == [
         "gpt2.word.last", "gpt2.word-marked.last", "gpt2.word.eos", "gpt2.sentence.last", "gpt2.sentence.eos",
-        "gpt2.occurrence.last", "clip.word.last", "clip.word.eos", "clip.sentence.last", "clip.sentence.eos",
+        "gpt2.occurrence.last", "gpt2.occurrence-every.last", "gpt2.padding.eos",
+        "clip.word.last", "clip.word.eos", "clip.sentence.last", "clip.sentence.eos",
         "clip.occurrence.last",
     ]  # fmt: skip
     marked = next(step for step in steps.builds if step.space == "wolfe2022.gpt2.word.eos")
@@ -131,6 +142,8 @@ def test_the_paper_s_protocol_has_the_variants_of_the_authors():
     assert ("stsb_test_spearman", "authors' reader") in variants
     assert ("stsb_test_spearman", "authors' scores as text") in variants
     assert ("cwe_self_similarity", "no first token") in variants
+    [draws] = {one.question for one in steps.asked if one.measure.variant == "authors' PAD draws"}
+    assert draws.space, draws.padding == ("wolfe2022.gpt2.occurrence.last", "wolfe2022.gpt2.padding.eos")
 
 
 # Reading --------------------------------------------------------------------------------------------------------------
@@ -176,6 +189,7 @@ def changed(path: str, value: Any, base: Any = DOCUMENT) -> Any:
         ("measures.1.parameters", [1], "parameters must be a table"),
         ("measures.0.population", {"dataset": "stsb", "rigth": 1}, "unknown key 'rigth'"),
         ("unmeasured", [{}], "paper.toml: unmeasured[0] has no 'reason'"),
+        ("measures.0.padding", "occurrence.last", "measures[0]: padding must be the name of a space of sentences"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_a_recipe_names_its_place(path: str, value: Any, said: str):
@@ -260,6 +274,13 @@ def test_a_space_for_each_model_that_can_have_it():
         "paper.one.word.last", "paper.one.marked.last", "paper.one.occurrence.last",
         "paper.two.word.last", "paper.two.occurrence.last",
     ]  # fmt: skip
+
+
+def test_a_space_may_be_for_some_models_only():
+    made = recipe(changed("spaces.2", {**DOCUMENT["spaces"][2], "models": ["two"]}))
+    steps = plan(made, [ONE, TWO])
+    assert [step.space for step in steps.builds if step.spec.name == "occurrence.last"] == ["paper.two.occurrence.last"]
+    assert [one.model for one in steps.asked if one.measure.figure == "cosine"] == ["two"]
 
 
 def test_what_a_model_lacks_is_said_and_not_built():

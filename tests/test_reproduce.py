@@ -1,9 +1,13 @@
 """A recipe carried out: a real, tiny checkpoint, datasets of a few rows, and the numbers checked by hand."""
 
+import re
+from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 from scipy.stats import spearmanr
 from tiny_checkpoint import make_checkpoint
 
@@ -261,14 +265,64 @@ def test_the_paper_on_a_tiny_checkpoint(
         ((units @ units.T).sum() - np.trace(units @ units.T)) / (n * (n - 1)), abs=1e-9
     )
 
+    occurrences = grouped_occurrences(store, "wolfe2022.gpt2.occurrence-every.last", 1)
+    words = [x for x in occurrences["word"].values() if len(x) >= 5]
+    row = measured["word_self_similarity", "every occurrence", 1]
+    assert row["measured"] == pytest.approx(np.mean([1 - pdist(x, "cosine").mean() for x in words]), abs=1e-9)
+    row = measured["word_variance_explained", "every occurrence, centred", 1]
+    squares = [np.linalg.svd(x - x.mean(axis=0), compute_uv=False) ** 2 for x in words if np.ptp(x, axis=0).any()]
+    assert len(squares) < len(words), "a first word has the same vector in every sentence"
+    assert row["measured"] == pytest.approx(np.mean([one[0] / one.sum() for one in squares]), abs=1e-9)
+    row = measured["intra_sentence_similarity", "every occurrence", 1]
+    means = [np.mean([cosine(x.mean(axis=0), one) for one in x]) for x in occurrences["sentence"].values()]
+    assert row["measured"] == pytest.approx(np.mean(means), abs=1e-9)
+    for variant in ("centred", "uncentred"):
+        row = measured["random_word_variance_explained", f"occurrence, {variant}", 2]
+        assert (row["n"], row["published"]) == (1000, 0.969)
+
+    row = measured["cwe_self_similarity", "occurrence, authors' PAD draws", 2]
+    with_padding = draws_with_padding(store, 2)
+    assert row["n"] == len(with_padding)
+    assert row["measured"] == pytest.approx(1 - pdist(with_padding, "cosine").mean(), abs=1e-9)
     row = measured["cwe_self_similarity", "occurrence, no first token", 0]
-    starts = store.sql("SELECT count(*) FROM items WHERE unit = 'occurrence' AND start > 0").fetchall()
+    drawn = "FROM items SEMI JOIN (FROM embeddings WHERE space = 'wolfe2022.gpt2.occurrence.last') USING (item_id)"
+    starts = store.sql(f"SELECT count(*) {drawn} WHERE start > 0").fetchall()
     assert row["n"] == starts[0][0]
     top = [row for row in result if row["figure"] == "cwe_self_similarity" and row["layers"] == "12"]
     assert {row["reason"] for row in top} == {"gpt2 has no other layers than 0 to 2"}
     best = next(row for row in result if row["figure"] == "stsb_test_spearman" and row["layers"] == "best")
     layers = [measured["stsb_test_spearman", "last token", layer]["measured"] for layer in range(3)]
     assert best["measured"] == max(layers)
+
+
+def draws_with_padding(store: Store, layer: int) -> np.ndarray:
+    """One by one, by ascending id: the drawn word, or the end token after its sentence, or nothing for a first word."""
+    ids, _, words = store.vectors("wolfe2022.gpt2.occurrence.last", layer)
+    paddings = by_text(store, "wolfe2022.gpt2.padding.eos", layer)
+    items = store.catalog.items(ids.tolist())
+    contexts = [items[item].context for item in ids.tolist()]
+    n_words = [len(re.findall(r"\w+(?:['’\-]\w+)*", context)) for context in contexts]
+    draws = np.random.default_rng(0).integers(1, n_words, endpoint=True)
+    found, n_paddings = [], 0
+    for item, context, n, draw, vector in zip(ids.tolist(), contexts, n_words, draws, words, strict=True):
+        if draw == n:
+            found.append(paddings[context])
+            n_paddings += 1
+        elif re.search(r"\w", context[: items[item].span.start]):
+            found.append(vector.astype(np.float64))
+    assert 0.05 < n_paddings / len(found) < 0.2
+    return np.array(found)
+
+
+def grouped_occurrences(store: Store, space: str, layer: int) -> dict[str, dict[str, np.ndarray]]:
+    """The vectors of each word's occurrences, and of each sentence's, float64."""
+    ids, texts, vectors = store.vectors(space, layer)
+    contexts = dict(store.sql("SELECT item_id, context_id FROM items WHERE unit = 'occurrence'").fetchall())
+    found: dict[str, dict[Any, list[int]]] = {"word": defaultdict(list), "sentence": defaultdict(list)}
+    for row, (item, text) in enumerate(zip(ids.tolist(), texts, strict=True)):
+        found["word"][text].append(row)
+        found["sentence"][contexts[item]].append(row)
+    return {kind: {name: vectors[rows].astype(np.float64) for name, rows in of.items()} for kind, of in found.items()}
 
 
 def by_text(store: Store, space: str, layer: int) -> dict[str, np.ndarray]:

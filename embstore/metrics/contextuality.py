@@ -2,21 +2,17 @@
 
 import numpy as np
 
-from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
 from embstore.metrics.data import Contexts
 from embstore.metrics.group_rows import Baseline, GroupRows, Labels
-from embstore.metrics.groups import GroupSums, group_values
+from embstore.metrics.groups import Groups, GroupSums, group_values
+from embstore.metrics.intra_sentence import intra_sentence
 from embstore.metrics.mev import explained_by_group, explained_by_moments
 from embstore.metrics.moments import moments
 from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, Parameter, Result
 from embstore.space import Unit
 from embstore.summary import Float64Array
 
-# ‖Σx‖ below this share of Σ‖x‖ is rounding, not a direction.
-_ZERO_MEAN = 1e-12
-
 _SELF_SIMILARITY = Labels("self_similarity", "word", "context")
-_INTRA_SENTENCE = Labels("intra_sentence_similarity", "sentence", "word", "the mean vector is zero")
 _MEV = Labels("mev", "word", "context", "all vectors are zero, or equal and centred")
 
 
@@ -47,47 +43,15 @@ def self_similarity(
         ``n_words_left_out``, ``n`` occurrences of these words, ``n_zero`` and ``reason``.
     """
     found = group_values(data, contexts, min_contexts, _mean_cosines)
-    baseline = _mean_cosine(data) if adjusted else None
+    baseline = Baseline.mean_cosine(data) if adjusted else None
     rows = GroupRows(found, contexts.names, min_contexts, _SELF_SIMILARITY, baseline)
     return _of_words(rows, word, per_word=per_word)
 
 
-def _mean_cosines(sums: GroupSums) -> Float64Array:
+def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
     n_pairs = sums.n * (sums.n - 1)
     square = np.vecdot(sums.unit_total, sums.unit_total) - sums.unit_square_total
     means: Float64Array = np.divide(square, n_pairs, out=np.full(len(square), np.nan), where=n_pairs > 0)
-    return np.clip(means, -1, 1, out=means)
-
-
-def intra_sentence(
-    data: LayerData, *, contexts: Contexts, per_sentence: bool = False, min_words: int = 2, adjusted: bool = False
-) -> list[Result]:
-    """Compute the mean cosine between the words of a sentence and their mean vector, and its mean over sentences.
-
-    Σx/‖Σx‖ · Σu/n over the n words of a sentence: IntraSim of Ethayarajh (2019), section 3.3.
-
-    Args:
-        data: the vectors of occurrences.
-        contexts: the occurrences in each sentence.
-        per_sentence: whether each sentence with enough words gets a row.
-        min_words: sentences with fewer non-zero vectors are left out; at least 1.
-        adjusted: whether the mean cosine of all selected occurrences is subtracted.
-
-    Returns:
-        One row, or one for each sentence: ``intra_sentence_similarity`` in [-1, 1], ``baseline``, ``adjusted``,
-        ``n_sentences``, ``n_sentences_left_out``, ``n`` occurrences in these sentences, ``n_zero`` and ``reason``.
-    """
-    found = group_values(data, contexts, min_words, _cosines_with_mean, with_total=True)
-    baseline = _mean_cosine(data) if adjusted else None
-    rows = GroupRows(found, contexts.names, min_words, _INTRA_SENTENCE, baseline)
-    return rows.each_with_enough() if per_sentence else rows.mean()
-
-
-def _cosines_with_mean(sums: GroupSums) -> Float64Array:
-    lengths = np.sqrt(np.vecdot(sums.total, sums.total))
-    products = np.vecdot(sums.total, sums.unit_total)
-    exists = lengths > _ZERO_MEAN * sums.norm_total
-    means: Float64Array = np.divide(products, lengths * sums.n, out=np.full(len(lengths), np.nan), where=exists)
     return np.clip(means, -1, 1, out=means)
 
 
@@ -123,12 +87,6 @@ def mev(
     baseline = Baseline(explained_by_moments(moments(data), centred=centred), _MEV.undefined) if adjusted else None
     rows = GroupRows(found, contexts.names, min_contexts, _MEV, baseline)
     return [row | {"variant": variant} for row in _of_words(rows, word, per_word=per_word)]
-
-
-def _mean_cosine(data: LayerData) -> Baseline:
-    summary = data.summary
-    value = mean_pairwise_cosine(summary.n - summary.n_zero, summary.unit_total, summary.unit_square_total)
-    return Baseline(float("nan") if value is None else value, TOO_FEW)
 
 
 def _of_words(rows: GroupRows, word: tuple[str, ...], *, per_word: bool) -> list[Result]:
@@ -174,7 +132,8 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
 METRICS = (
     Metric(
         name="self-similarity",
-        elsewhere="Of words by themselves or of sentences, ask for: embstore query anisotropy",
+        elsewhere="Words by themselves and sentences have one vector each; the mean cosine between them: embstore "
+        "query anisotropy",
         help="Mean cosine between the occurrences of a word.",
         function=self_similarity,
         columns=_columns(
@@ -188,37 +147,54 @@ METRICS = (
         needs="contexts",
         estimator="Exact over all pairs of a word's occurrences, in float64; the paper's code draws at most 1,000 "
         "pairs. The baseline is the mean cosine over all pairs of selected occurrences, exactly: the anisotropy. "
-        f"{_GROUPING} Zero vectors are left out and counted, and are no contexts. A space of sentences or words has "
-        "one vector for each: the mean cosine between them is asked with: embstore query anisotropy.",
+        f"{_GROUPING} Zero vectors are left out and counted, and are no contexts.",
         units=(Unit.OCCURRENCE,),
     ),
     Metric(
         name="intra-sentence",
-        help="Mean cosine between the words of a sentence and their mean vector.",
+        version=2,
+        elsewhere="It compares the words of a sentence with the sentence, whose vector may be one of a space of "
+        "sentences: embstore query intra-sentence --sentence-space SPACE",
+        help="Mean cosine between the words of a sentence and the sentence's vector.",
         function=intra_sentence,
-        columns=_columns(
-            Column("intra_sentence_similarity", "number", "mean cosine of a sentence's words with their mean", -1, 1),
-            "sentence",
-            "the mean pairwise cosine",
+        columns=(
+            *_columns(
+                Column("intra_sentence_similarity", "number", "mean cosine of a sentence's words with it", -1, 1),
+                "sentence",
+                "the mean pairwise cosine",
+            ),
+            Column("sentence_space", "string", "what the sentences' vectors are of; null: words' means", shown=False),
         ),
         parameters=(
+            Parameter(
+                "sentence_space",
+                None,
+                "Take the sentences' vectors from this space, of the same checkpoint, instead of their words' mean.",
+                value_type=str,
+                metavar="SPACE",
+            ),
             Parameter("per_sentence", False, "A row for every sentence that has enough words."),
             Parameter("min_words", 2, "Leave out sentences with fewer words.", minimum=1),
             _adjusted("the mean cosine"),
         ),
-        formula="s/‖s‖ · mean u over the words of a sentence, s = mean x, u = x/‖x‖",
+        formula="s/‖s‖ · mean u over the words of a sentence, u = x/‖x‖; s = mean x, or the sentence's vector",
         citation=_CITATION,
         needs="contexts",
         estimator="Exact, in float64. The words of a sentence are its selected occurrences: of a space that was built "
         "with --per-text, or queried with --where or --sample, not all of its words. The sentence is the mean of its "
-        "words' vectors as they are, not of unit vectors. One word is its own mean, so that its cosine of 1 says "
-        "nothing: sentences of one word are left out, unless --min-words 1, which is the paper's. The baseline is the "
-        "mean cosine over all pairs of selected occurrences, exactly: the anisotropy. The mean counts each sentence "
-        "once. Zero vectors are left out and counted. A space of sentences holds no words of them.",
+        "words' vectors as they are, not of unit vectors: the paper's definition. With --sentence-space it is the "
+        "vector that this space has for it, in the same layer: of pooling mean that of all its tokens, also of "
+        "punctuation; of another pooling or template what that gives. A transform that is fitted on the occurrences is "
+        "applied to it too; sentences that the space lacks are left out and counted. One word is its own mean, so that "
+        "its cosine of 1 says nothing: sentences of one word are left out, unless --min-words 1, which is the paper's. "
+        "The baseline is the mean cosine over all pairs of selected occurrences, exactly: the anisotropy. The mean "
+        "counts each sentence once. Zero vectors are left out and counted.",
         units=(Unit.OCCURRENCE,),
     ),
     Metric(
         name="mev",
+        elsewhere="Words by themselves and sentences have one vector each; what one direction explains of all of them: "
+        "embstore query spectrum -k 1 --variant uncentred",
         help="Maximum explainable variance: how much of a word's occurrences one direction explains.",
         function=mev,
         columns=(

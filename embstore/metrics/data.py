@@ -64,8 +64,11 @@ class Contexts:
         ids: item ids (n,), ascending.
         groups: int64 (n,), the group of each.
         names: the name of each group (a word, a sentence).
+        of_groups: item ids (g,) of the groups themselves, in the order of the names, where these have vectors in
+            another space; else None.
     """
 
     ids: Ids
     groups: NDArray[np.int64]
     names: tuple[str, ...]
+    of_groups: Ids | None = None

@@ -2,11 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 
+from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
 from embstore.metrics.groups import GroupValues
-from embstore.metrics.spec import Result
+from embstore.metrics.spec import LayerData, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,13 @@ class Baseline:
 
     value: float
     undefined: str
+
+    @classmethod
+    def mean_cosine(cls, data: LayerData) -> Self:
+        """Return the mean cosine over all pairs of the vectors: the anisotropy."""
+        summary = data.summary
+        value = mean_pairwise_cosine(summary.n - summary.n_zero, summary.unit_total, summary.unit_square_total)
+        return cls(float("nan") if value is None else value, TOO_FEW)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

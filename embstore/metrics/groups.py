@@ -100,7 +100,7 @@ def group_values(
     data: LayerData,
     contexts: Contexts,
     minimum: int,
-    function: Callable[[GroupSums], Float64Array],
+    function: Callable[[GroupSums, Groups], Float64Array],
     *,
     with_total: bool = False,
 ) -> GroupValues:
@@ -113,7 +113,7 @@ def group_values(
         data: the vectors.
         contexts: the groups.
         minimum: the value of a group with fewer non-zero vectors is NaN.
-        function: of the sums of some groups, gives the value of each.
+        function: of the sums of some groups, and of which they are, gives the value of each.
         with_total: whether the function needs Σx.
     """
     sizes = np.bincount(contexts.groups, minlength=len(contexts.names))
@@ -124,7 +124,7 @@ def group_values(
         batch = candidates[start : start + width]
         sums = _sums(data, contexts, batch, found, with_total=with_total)
         enough = sums.n >= minimum
-        found.value[batch[enough]] = function(sums)[enough]
+        found.value[batch[enough]] = function(sums, batch)[enough]
     return found
 
 

@@ -66,6 +66,11 @@ class Card:
         """The checkpoint with its revision, or with the first digits of its weights' hash."""
         return f"{self.checkpoint}@{(self.revision or 'sha256:' + self.weights_sha256)[:19]}"
 
+    @property
+    def fingerprint(self) -> tuple[str, ...]:
+        """What tells its checkpoint from others: the hashes of weights, tokenizer and configuration."""
+        return tuple(getattr(self, name) for name in _FINGERPRINT)
+
     def differences(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """Return what keeps two cards from being of one space: field → (mine, the other's)."""
         mine, its = self.to_dict(), other.to_dict()

@@ -160,8 +160,8 @@ class Catalog:
         if len(wanted) <= _FEW:
             found = self._few_items(wanted)
         else:
-            self.reader.connection.register("wanted", {"item_id": np.fromiter(wanted, np.int64, len(wanted))})
-            found = self._items("item_id IN (SELECT item_id FROM wanted)")
+            with duck.with_ids(self.reader.connection, "wanted", np.fromiter(wanted, np.int64, len(wanted))):
+                found = self._items("item_id IN (SELECT item_id FROM wanted)")
         if lacking := sorted(wanted - found.keys()):
             raise self._lost_text(lacking[0])
         return found
@@ -208,16 +208,11 @@ class Catalog:
     def nearest_texts(self, text: str, spaces: Iterable[str], n: int = 5) -> list[str]:
         """Return the texts of these spaces that are spelt most like ``text`` (Damerau-Levenshtein, Jaro-Winkler)."""
         wanted = np.unique(np.concatenate([self.ids(space) for space in spaces]))
-        self.reader.connection.register("wanted", {"item_id": wanted})
-        rows = self.reader.rows(
-            f"""SELECT text FROM (SELECT DISTINCT text FROM {FILES} WHERE item_id IN (SELECT item_id FROM wanted))
-               ORDER BY damerau_levenshtein(lower(text), lower($text)),
-                        jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n""",
-            self._item_files,
-            text=text,
-            n=n,
-        )
-        return [row[0] for row in rows]
+        sql = f"""SELECT text FROM (SELECT DISTINCT text FROM {FILES} WHERE item_id IN (SELECT item_id FROM wanted))
+                  ORDER BY damerau_levenshtein(lower(text), lower($text)),
+                           jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n"""
+        with duck.with_ids(self.reader.connection, "wanted", wanted):
+            return [row[0] for row in self.reader.rows(sql, self._item_files, text=text, n=n)]
 
     def vectors_of(self, space: str, layers: Iterable[Layer], item: int) -> dict[int, NDArray[np.float32]]:
         """Return the stored vectors of one item: layer id → float32 of shape (dim,). An item without any gives none."""

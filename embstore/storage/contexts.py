@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.errors import DamagedError
+from embstore.storage import duck
 from embstore.storage.catalog import Catalog, Ids
 
 GroupBy = Literal["word", "folded word", "sentence"]
@@ -20,7 +21,7 @@ _NAMES: dict[GroupBy, str] = {
 # The same item may stand in several files: builds that were cut short, stores that were copied together.
 _GROUPED = """CREATE OR REPLACE TEMP TABLE grouped AS
               SELECT item_id, any_value(name) AS name FROM ({names})
-              SEMI JOIN wanted_occurrences USING (item_id) {condition} GROUP BY item_id"""
+              SEMI JOIN wanted USING (item_id) {condition} GROUP BY item_id"""
 
 
 def group_occurrences(
@@ -46,18 +47,19 @@ def group_occurrences(
     # Checks each table of items against the SHA-256 in its name, and leaves the view ``items`` behind.
     ids = np.intersect1d(catalog.select("unit = 'occurrence'"), catalog.ids(space), assume_unique=True)
     connection = catalog.reader.connection
-    connection.register("wanted_occurrences", {"item_id": ids})
     if words and by == "folded word":
         words = [connection.execute("SELECT lower(?)", [word]).fetchall()[0][0] for word in words]
     names = tuple(dict.fromkeys(words))
     condition, values = ("WHERE list_contains($words, name)", {"words": list(names)}) if names else ("", {})
-    connection.execute(_GROUPED.format(names=_NAMES[by], condition=condition), values)
+    with duck.with_ids(connection, "wanted", ids):
+        connection.execute(_GROUPED.format(names=_NAMES[by], condition=condition), values)
     place = "list_position($words, name)" if names else "dense_rank() OVER (ORDER BY name NULLS LAST)"
     found = connection.execute(f"SELECT item_id, {place} - 1 AS place FROM grouped ORDER BY item_id", values)
     columns = found.fetchnumpy()
     if not names:
         rows = connection.execute("SELECT DISTINCT name FROM grouped ORDER BY name NULLS LAST").fetchall()
         names = tuple(row[0] for row in rows)
+    connection.execute("DROP TABLE grouped")
     if None in names[-1:]:
         raise DamagedError(
             f"a sentence of {space} has no text in {catalog.paths.items}: a table is lost. Build the same sources "

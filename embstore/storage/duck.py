@@ -1,10 +1,13 @@
 """Open DuckDB, the one way that embstore does it."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import numpy as np
+from numpy.typing import NDArray
 
 from embstore.errors import QueryError, StoreError, UnknownNameError
 
@@ -55,6 +58,16 @@ def connect_to_spill(folder: Path, memory: str) -> duckdb.DuckDBPyConnection:
             "python_enable_replacements": False,
         }
     )
+
+
+@contextmanager
+def with_ids(connection: duckdb.DuckDBPyConnection, name: str, ids: NDArray[np.int64]) -> Iterator[None]:
+    """Let SQL in the context see ids as a table of that name with the column ``item_id``; users' own never sees it."""
+    connection.register(name, {"item_id": ids})
+    try:
+        yield
+    finally:
+        connection.unregister(name)
 
 
 def check_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

@@ -46,6 +46,7 @@ class StoreWriter:
         self._shard_bytes = shard_bytes
         self._shared = SharedLock(self.paths, str(turn)) if turn is not None and turn.of > 1 else None
         self._stack = ExitStack()
+        self._carded: list[str] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -56,6 +57,7 @@ class StoreWriter:
                 stack.enter_context(write_lock(self.paths))
                 self._begin(clear=True)
                 stack.push(lambda kind, *_: _unmake(self.paths) if kind and is_new else None)
+                stack.push(lambda kind, *_: self._forget_unfilled() if kind else None)
             else:
                 with self._shared.gate(begins=True) as others:
                     self._shared.take(others)
@@ -116,7 +118,14 @@ class StoreWriter:
             return stored
         if self._shared is None or stored is None or stored.differences(card):
             write_card(self.paths, card)
+            self._carded.append(card.space)
         return card
+
+    def _forget_unfilled(self) -> None:
+        """Remove the cards that were written for spaces that got no shard."""
+        for space in self._carded:
+            if not self.paths.shards(space):
+                self.paths.card(space).unlink(missing_ok=True)
 
     def add_items(self, items: Iterable[Item]) -> None:
         """Write the items that the store lacks, and the sentences that they stand in."""
@@ -138,6 +147,8 @@ class StoreWriter:
     def part_writer(self, card: Card, write_texts: Callable[[Ids], None]) -> "SpaceWriter":
         """Return a writer of vectors into a space that makes a shard whenever it is told so.
 
+        The space begins with its first shard: a build that ends before it leaves no card.
+
         Args:
             card: of the space.
             write_texts: writes the texts of items, unless the store has them.
@@ -145,6 +156,7 @@ class StoreWriter:
 
         def write(ids: Ids) -> None:
             with self.writing_texts():
+                self.add_space(card)
                 write_texts(ids)
 
         return SpaceWriter(self.paths, card, write, None)

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pytest
 from synthetic import Synthetic, synthetic_items, synthetic_store
 
 from embstore import Store
-from embstore.errors import DamagedError, EmbstoreError, QueryError, StoreError, UnknownNameError
+from embstore.errors import DamagedError, EmbstoreError, NotStoredError, QueryError, StoreError, UnknownNameError
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.tables import SkippedText, write_dataset, write_skipped
@@ -136,6 +137,29 @@ def test_views(make_store: Make) -> None:
     ]
     assert store.sql('SELECT sum(rank)::INT FROM datasets."odd-name"').fetchall() == [(66,)]
     assert store.sql("SELECT 1 AS one").arrow is not None
+
+
+def test_sql_sees_no_table_of_embstores_own(make_store: Make) -> None:
+    made = make_store(n=1100, n_blocks=0, index=False)
+    make_store(texts=["a bank", "the bank"], unit="occurrence", n_blocks=0, index=False)
+    store = made.store
+    assert len(store.vectors(made.space, 0)[1]) == 1100
+    with pytest.raises(NotStoredError, match="Nearest stored texts: 'text7'"):
+        store.neighbours("txt7")
+    store.query("self-similarity", word="bank", min_contexts=2)
+    found = store.sql("SHOW TABLES").fetchall()
+    assert [name for (name,) in found] == ["embeddings", "items", "skipped", "spaces", "summaries"]
+
+
+def test_a_relation_that_outlives_its_files_fails_as_is_said_and_is_asked_again(make_store: Make) -> None:
+    store = make_store(n=10, n_shards=5, index=False).store
+    asked = "SELECT count(*) FROM embeddings"
+    kept = store.sql(asked)
+    before = kept.fetchall()
+    store.compact()
+    with pytest.raises(duckdb.IOException, match="No files found"):
+        kept.fetchall()
+    assert store.sql(asked).fetchall() == before
 
 
 def test_the_views_of_an_empty_store_are_there_and_empty(tmp_path: Path) -> None:

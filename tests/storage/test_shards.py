@@ -230,6 +230,24 @@ def test_an_error_of_the_writer_stops_the_next_block(tmp_path: Path, monkeypatch
             pytest.fail("the error was not told")
 
 
+def test_a_space_whose_first_shard_cannot_be_written_leaves_no_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = synthetic_card()
+    monkeypatch.setattr(writer_module, "write_shard", _full)
+
+    def write() -> None:
+        with StoreWriter(tmp_path / "store") as store, store.part_writer(card, lambda ids: None) as writer:
+            assert not StorePaths(tmp_path / "store").card(card.space).exists()
+            writer.add(np.array([1]), np.ones((5, 1, 8), np.float32))
+            writer.cut()
+            assert StorePaths(tmp_path / "store").card(card.space).exists()
+
+    with pytest.raises(StoreError, match="no space left"):
+        write()
+    assert not StorePaths(tmp_path / "store").card(card.space).exists()
+
+
 def _full(*_: object) -> None:
     raise StoreError("no space left for it")
 
