@@ -2,10 +2,12 @@
 
 from typing import Any
 
-from typer.core import TyperArgument, TyperCommand, TyperGroup
+from typer.core import TyperArgument
+
+from ._reading import PlainCommand, PlainGroup
 
 
-class Command(TyperCommand):
+class Command(PlainCommand):
     """A command whose help shows its arguments by name, without the type that Typer adds (``<list[str]>``)."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -15,7 +17,7 @@ class Command(TyperCommand):
                 parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
 
 
-class Commands(TyperGroup):
+class Commands(PlainGroup):
     """The commands, in the order in which one comes to need them."""
 
     def list_commands(self, ctx: Any) -> list[str]:

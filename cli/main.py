@@ -24,6 +24,7 @@ from . import (  # noqa: E402
     verify,
 )
 from ._help import Command, Commands  # noqa: E402
+from ._reading import PlainCommand  # noqa: E402
 
 app = typer.Typer(
     name="embstore",
@@ -56,12 +57,12 @@ app.command("index", cls=Command, short_help="Bring indexes up to date, or chang
 app.command("reproduce", cls=Command, short_help="Measure a paper's figures beside the published ones.")(
     reproduce.reproduce
 )
-app.command("info", short_help="Show what a store holds.")(info.info)
-app.command("verify", short_help="Check every file of a store.")(verify.verify)
-app.command("repair", short_help="Mend a store, and take out what is damaged.")(repair.repair)
-app.command("compact", short_help="Merge small shards into large ones.")(compact.compact)
+app.command("info", cls=PlainCommand, short_help="Show what a store holds.")(info.info)
+app.command("verify", cls=PlainCommand, short_help="Check every file of a store.")(verify.verify)
+app.command("repair", cls=PlainCommand, short_help="Mend a store, and take out what is damaged.")(repair.repair)
+app.command("compact", cls=PlainCommand, short_help="Merge small shards into large ones.")(compact.compact)
 app.command("merge", cls=Command, short_help="Take in what another store has.")(merge.merge)
-app.command("remove", short_help="Remove a space.")(remove.remove)
+app.command("remove", cls=PlainCommand, short_help="Remove a space.")(remove.remove)
 
 
 def run() -> None:
