@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore import index
 from embstore.errors import QueryError, UsageError
 from embstore.hits import Ask
 from embstore.layerdata import StoredLayer, TransformedLayer
@@ -62,6 +63,8 @@ def neighbours(
     if all(query.marked for query in queries):  # only occurrences can be what is meant
         cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
     chosen, notes = select_layers(cards, layers)
+    if not exact and not transforms:
+        index.open_soon(catalog.paths.index(space, layer) for space in chosen for layer in chosen[space])
     found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
     for query in queries:
         check_found(catalog, query, found, notes)
