@@ -4,7 +4,7 @@ from typing import Any
 
 from typer.core import TyperArgument
 
-from ._reading import PlainCommand, PlainGroup
+from ._reading import PlainCommand
 
 
 class Command(PlainCommand):
@@ -15,13 +15,3 @@ class Command(PlainCommand):
         for parameter in self.params:
             if isinstance(parameter, TyperArgument):
                 parameter.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
-
-
-class Commands(PlainGroup):
-    """The commands, in the order in which one comes to need them."""
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of the commands."""
-        order = ["build", "datasets", "query", "neighbours", "neighbors", "index", "reproduce", "info", "verify"]
-        order += ["repair", "compact", "merge", "remove"]
-        return sorted(super().list_commands(ctx), key=order.index)

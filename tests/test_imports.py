@@ -40,9 +40,13 @@ def test_the_vocabulary_is_light(statement: str):
     assert not loaded_by(statement) & heavy
 
 
-def test_the_command_line_loads_no_engine_until_a_command_runs():
+@pytest.mark.parametrize(
+    "statement",
+    ["import embstore_cli.main", "from embstore_cli.main import app; app(['--help'], standalone_mode=False)"],
+)
+def test_the_command_line_loads_no_engine_until_a_command_runs(statement: str):
     heavy = {"numpy", "pyarrow", "duckdb", "faiss", "scipy", "torch", "transformers", "pandas", "rich"}
-    assert not loaded_by("import embstore_cli.main") & heavy
+    assert not loaded_by(statement) & heavy
 
 
 def test_importing_the_store_loads_no_model_library():
