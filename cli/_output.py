@@ -77,8 +77,6 @@ def _csv(table: "Table") -> str:
 
 def _aligned(table: "Table", width: int | None) -> str:
     """Return the layout as aligned text; on a terminal, columns that do not fit go below, never away."""
-    from rich.cells import cell_len
-
     header, lines = table.layout()
     longest = None if width is None or table.pivot else 2 * width
     lines = [[_fitted(_plain(cell), longest) for cell in line] for line in lines]
@@ -93,7 +91,7 @@ def _aligned(table: "Table", width: int | None) -> str:
         widths = _widths([header, *lines])
         for last in range(fixed + together - 1, len(header), together):
             members = range(last - together + 1, last + 1)
-            widths[last] += max(0, cell_len(heads[last]) - _total(widths, members))
+            widths[last] += max(0, _wide(heads[last]) - _total(widths, members))
     blocks = []
     for columns in _columns_that_fit(widths, fixed, together, width):
         rows = ["  ".join(_padded(row[i], widths[i]) for i in columns) for row in [header, *lines]]
@@ -114,15 +112,20 @@ def _above(heads: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(_wide, column)) for column in zip(*rows, strict=True)]
+
+
+def _wide(cell: str) -> int:
+    """Return the columns that a cell takes on a terminal."""
+    if cell.isascii() and cell.isprintable():
+        return len(cell)
     from rich.cells import cell_len
 
-    return [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    return cell_len(cell)
 
 
 def _padded(cell: str, width: int) -> str:
-    from rich.cells import cell_len
-
-    return cell + " " * (width - cell_len(cell))
+    return cell + " " * (width - _wide(cell))
 
 
 def _plain(cell: str) -> str:
@@ -132,9 +135,11 @@ def _plain(cell: str) -> str:
 
 def _fitted(cell: str, longest: int | None) -> str:
     """Return a cell cut to so many columns; None leaves it whole."""
-    from rich.cells import cell_len, set_cell_size
+    if longest is None or _wide(cell) <= longest:
+        return cell
+    from rich.cells import set_cell_size
 
-    return cell if longest is None or cell_len(cell) <= longest else set_cell_size(cell, longest - 1) + "…"
+    return set_cell_size(cell, longest - 1) + "…"
 
 
 def _columns_that_fit(widths: Sequence[int], fixed: int, together: int, width: int | None) -> Iterable[list[int]]:

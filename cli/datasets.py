@@ -9,8 +9,9 @@ from ._errors import explained
 from ._help import Command
 from ._options import Format, OutputFile, OutputFormat
 from ._output import emit, say
+from ._reading import PlainGroup
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(cls=PlainGroup, rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)

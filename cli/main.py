@@ -9,21 +9,7 @@ import typer  # noqa: E402
 
 from embstore import __version__  # noqa: E402
 
-from . import (  # noqa: E402
-    build,
-    compact,
-    datasets,
-    index,
-    info,
-    merge,
-    neighbours,
-    query,
-    remove,
-    repair,
-    reproduce,
-    verify,
-)
-from ._help import Command, Commands  # noqa: E402
+from ._commands import Commands  # noqa: E402
 
 app = typer.Typer(
     name="embstore",
@@ -43,25 +29,6 @@ def embstore(version: bool = typer.Option(False, "--version", help="Show the ver
     if version:
         typer.echo(f"embstore {__version__}")
         raise typer.Exit
-
-
-app.command("build", cls=Command, short_help="Embed texts, every layer, and index them.")(build.build)
-app.add_typer(datasets.app, name="datasets", short_help="List, fetch and add datasets.")
-app.add_typer(query.app, name="query", short_help="Compute a metric for each space and layer.")
-app.command("neighbours", cls=Command, short_help="Show the nearest items of a text (also: neighbors).")(
-    neighbours.neighbours
-)
-app.command("neighbors", cls=Command, hidden=True)(neighbours.neighbours)
-app.command("index", cls=Command, short_help="Bring indexes up to date, or change their kind.")(index.index)
-app.command("reproduce", cls=Command, short_help="Measure a paper's figures beside the published ones.")(
-    reproduce.reproduce
-)
-app.command("info", short_help="Show what a store holds.")(info.info)
-app.command("verify", short_help="Check every file of a store.")(verify.verify)
-app.command("repair", short_help="Mend a store, and take out what is damaged.")(repair.repair)
-app.command("compact", short_help="Merge small shards into large ones.")(compact.compact)
-app.command("merge", cls=Command, short_help="Take in what another store has.")(merge.merge)
-app.command("remove", short_help="Remove a space.")(remove.remove)
 
 
 def run() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from ._errors import explained, refuse
 from ._options import (
@@ -23,6 +22,7 @@ from ._options import (
     UnitName,
 )  # fmt: skip
 from ._output import emit, write
+from ._reading import PlainCommand, PlainGroup
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
@@ -126,7 +126,7 @@ def _command(metric: "Metric") -> Any:
     command.__annotations__ = {p.name: p.annotation for p in [*own, *shared]}
     command.__doc__ = f"{metric.help}\n\n{metric.formula}\n\n{metric.citation}"
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
-    app.command(metric.name)(command)
+    app.command(metric.name, cls=PlainCommand)(command)
     built = typer.main.get_command(app)
     built.name = metric.name
     return built
@@ -148,7 +148,7 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
     )
 
 
-class MetricGroup(TyperGroup):
+class MetricGroup(PlainGroup):
     """The group of commands that are the metrics; the table is read when a metric is asked for.
 
     Other packages are looked for only where a metric is not built in, or all are listed.

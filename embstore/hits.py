@@ -1,7 +1,7 @@
 """The nearest items of vectors in one layer: from its index, or by an exact scan."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,12 @@ from embstore.errors import DamagedError
 from embstore.index import IndexCard
 from embstore.layerdata import StoredLayer, TransformedLayer
 from embstore.lookup import Found, Query
-from embstore.metrics import LayerData
 from embstore.space import Layer
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
+
+if TYPE_CHECKING:
+    from embstore.metrics import LayerData
 
 _SELF_COSINE_ERROR = 1e-4
 
@@ -159,7 +161,7 @@ class Ask:
         return len(stored) == 1 and np.array_equal(stored[0], vector)
 
 
-def _scan(data: LayerData, vectors: Vectors, k: int) -> Answer:
+def _scan(data: "LayerData", vectors: Vectors, k: int) -> Answer:
     return index.search_exact(data.map_with_ids(lambda ids, block: (ids, block)), vectors, k)
 
 

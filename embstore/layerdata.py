@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics import LayerData
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
 from embstore.summary import Summary
 
 if TYPE_CHECKING:
+    from embstore.metrics import LayerData
     from embstore.space import Layer
     from embstore.storage.vectors import LayerVectors
 
@@ -88,7 +88,7 @@ class TransformedLayer:
         dim: components of a transformed vector.
     """
 
-    layer: LayerData
+    layer: "LayerData"
     transform: Callable[[Block], NDArray[np.float64]]
     dim: int
 
@@ -127,7 +127,7 @@ class TransformedLayer:
 
 
 def _neighbours(
-    data: LayerData, k: int, distance: str, distinct: bool
+    data: "LayerData", k: int, distance: str, distinct: bool
 ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
     from embstore.points import distinct_rows, has_direction
     from embstore.search import neighbours_of_all

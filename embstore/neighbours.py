@@ -1,22 +1,24 @@
 """The nearest items of a text, over spaces and layers."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore import index
 from embstore.errors import QueryError, UsageError
 from embstore.hits import Ask
 from embstore.layerdata import StoredLayer, TransformedLayer
 from embstore.lookup import Embed, Found, Query, check_found, look_up
-from embstore.metrics import NotComputable
-from embstore.metrics.transforms import Step, fit
 from embstore.selection import SpaceFilter, select_layers
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
 from embstore.table import Pivot, Table, table
 from embstore.text import Item
+
+if TYPE_CHECKING:
+    from embstore.metrics.transforms import Step
 
 COLUMNS = ("space", "model", "layer", "layer_name", "query", "rank", "item_id", "text", "context", "cosine")
 
@@ -28,7 +30,7 @@ def neighbours(
     layers: str,
     k: int,
     embed: Embed | None = None,
-    transforms: Sequence[Step] = (),
+    transforms: "Sequence[Step]" = (),
     *,
     where: str | None = None,
     exact: bool = False,
@@ -62,6 +64,8 @@ def neighbours(
     if all(query.marked for query in queries):  # only occurrences can be what is meant
         cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
     chosen, notes = select_layers(cards, layers)
+    if not exact and not transforms:
+        index.open_soon(catalog.paths.index(space, layer) for space in chosen for layer in chosen[space])
     found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
     for query in queries:
         check_found(catalog, query, found, notes)
@@ -82,7 +86,7 @@ def _selected(catalog: Catalog, where: str, found: Sequence[Found]) -> NDArray[n
 
 
 def _search_all(
-    ask: Ask, found: Sequence[Found], chosen: Mapping[str, Sequence[Layer]], transforms: Sequence[Step]
+    ask: Ask, found: Sequence[Found], chosen: Mapping[str, Sequence[Layer]], transforms: "Sequence[Step]"
 ) -> list[dict[str, Any]]:
     """Return the hits in each space and layer."""
     rows: list[dict[str, Any]] = []
@@ -94,11 +98,8 @@ def _search_all(
             n_asked += 1
             known = None if ask.only is not None else summaries.get(layer.id)
             data = StoredLayer(ask.catalog, one.card, layer, ask.only, known)
-            try:
-                transformed = _transformed(data, transforms, ask.notes) if transforms else None
-            except NotComputable as error:
-                refused.append(f"{one.card.space} layer {layer.name}: {error}.")
-            else:
+            transformed = _transformed(data, transforms, ask.notes, refused) if transforms else None
+            if transformed is not None or not transforms:
                 rows += ask.rows(one, layer, transformed)
     if refused and len(refused) == n_asked:
         raise QueryError(f"{refused[0]} Give another --transform.")
@@ -106,10 +107,19 @@ def _search_all(
     return rows
 
 
-def _transformed(data: StoredLayer, steps: Sequence[Step], notes: list[str]) -> TransformedLayer:
-    """Return a layer after transforms that are fitted on its vectors, of the items that are selected."""
+def _transformed(
+    data: StoredLayer, steps: "Sequence[Step]", notes: list[str], refused: list[str]
+) -> TransformedLayer | None:
+    """Return a layer after transforms that are fitted on its selected vectors; None, with the reason in ``refused``."""
+    from embstore.metrics import NotComputable
+    from embstore.metrics.transforms import fit
+
     space, names = data.card.space, " ".join(step.name for step in steps)
-    transform = fit(data, steps)
+    try:
+        transform = fit(data, steps)
+    except NotComputable as error:
+        refused.append(f"{space} layer {data.layer.name}: {error}.")
+        return None
     notes.append(f"{space}: n = {data.summary.n}, after {names}: answered by an exact scan.")
     notes += [f"{space} layer {data.layer.name}: {note}." for note in transform.notes]
     return TransformedLayer(data, transform, transform.dim)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from embstore.lookup import Embed
     from embstore.metrics.explain import CacheState, Explanation
+    from embstore.metrics.transforms import Step
     from embstore.report import BuildReport, Progress
     from embstore.verify import Verification
 
@@ -332,11 +333,10 @@ class Store:
         """
         from embstore import neighbours as nearest
         from embstore.lookup import parse_queries
-        from embstore.metrics.transforms import parse_transforms
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         wanted = parse_queries(_names(texts), _names(marked))
-        steps, embedder = parse_transforms(_names(transforms)), _embedder() if embed else None
+        steps, embedder = _steps(_names(transforms)), _embedder() if embed else None
         return self._ask(
             lambda catalog: nearest.neighbours(
                 catalog, wanted, chosen, _layer_spec(layers), k, embedder, steps, where=where, exact=exact
@@ -676,6 +676,14 @@ def _memory(memory: str | int | None) -> int | None:
     from embstore.index import parse_memory
 
     return parse_memory(memory)
+
+
+def _steps(names: tuple[str, ...]) -> "tuple[Step, ...]":
+    if not names:
+        return ()
+    from embstore.metrics.transforms import parse_transforms  # which most questions do not need
+
+    return parse_transforms(names)
 
 
 def _embedder() -> "Embed":

@@ -40,11 +40,24 @@ def test_the_vocabulary_is_light(statement: str):
     assert not loaded_by(statement) & heavy
 
 
-def test_the_command_line_loads_no_engine_until_a_command_runs():
+@pytest.mark.parametrize(
+    "statement",
+    ["import embstore_cli.main", "from embstore_cli.main import app; app(['--help'], standalone_mode=False)"],
+)
+def test_the_command_line_loads_no_engine_until_a_command_runs(statement: str):
     heavy = {"numpy", "pyarrow", "duckdb", "faiss", "scipy", "torch", "transformers", "pandas", "rich"}
-    assert not loaded_by("import embstore_cli.main") & heavy
+    assert not loaded_by(statement) & heavy
 
 
 def test_importing_the_store_loads_no_model_library():
     heavy = {"pyarrow", "faiss", "scipy", "torch", "transformers", "huggingface_hub", "pandas", "wordfreq"}
     assert not loaded_by("from embstore import Store") & heavy
+
+
+def test_faiss_is_loaded_ahead_only_where_there_is_an_index(tmp_path: Path):
+    statement = (
+        "import threading; from pathlib import Path; from embstore import index; index.open_soon([Path({!r})])\n"
+        "for thread in threading.enumerate()[1:]: thread.join()"
+    )
+    assert "faiss" not in loaded_by(statement.format(str(tmp_path / "none")))
+    assert "faiss" in loaded_by(statement.format(str(tmp_path)))

@@ -14,7 +14,7 @@ is never searched as if it were whole: the caller scans the vectors instead, wit
 
 from embstore.index.building import Wanted, extend_index, remove_indexes, write_index
 from embstore.index.card import IndexCard, shown_parameters
-from embstore.index.opening import disagreeing, open_index, search, stored_ids
+from embstore.index.opening import disagreeing, open_index, open_soon, search, stored_ids
 from embstore.index.policy import (
     AUTO,
     KINDS,
@@ -46,6 +46,7 @@ __all__ = [
     "is_few",
     "memory_of",
     "open_index",
+    "open_soon",
     "parse_memory",
     "remove_indexes",
     "search",

@@ -1,10 +1,12 @@
 """Open the index at a path, once: opened indexes are kept until their file or card is another."""
 
 import os
+import sys
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Thread
 
 import numpy as np
 
@@ -50,6 +52,20 @@ def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | N
         while len(_opened) > _KEPT:
             _opened.popitem(last=False)
     return card, opened
+
+
+def open_soon(paths: Iterable[Path]) -> None:
+    """Load FAISS in the background, unless it is there, if there is an index at one of these paths to be opened next.
+
+    That takes about as long as to open DuckDB and to look up a vector, which leave Python to others meanwhile.
+    """
+    if "faiss" not in sys.modules and any(path.exists() for path in paths):
+        Thread(target=_load_faiss, name="load FAISS").start()
+
+
+def _load_faiss() -> None:
+    with suppress(Exception):  # who opens the index will meet it too
+        import faiss  # noqa: F401
 
 
 def forget() -> None:

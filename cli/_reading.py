@@ -1,0 +1,101 @@
+"""How the values of a command are read: plain ones as they are, all others by Typer.
+
+Typer (since 0.29) converts each value with pydantic, whose import alone takes a fifth of a short question. Text needs
+no conversion, nor does a default, and a whole number in digits or a path that may be read hardly any. What needs more,
+and what is wrong, is left to Typer, whose messages say why.
+
+A value that is plain does not reach ``parser`` of an option, which is of use only for the others.
+"""
+
+import os
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+_MOST_DIGITS = 18  # of a number that is read here
+_NOT_PLAIN = object()
+
+
+class PlainCommand(TyperCommand):
+    """A command that reads plain values itself."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.params = _all_plain(self)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option ``--help``."""
+        return _plain_help(super().get_help_option(ctx))
+
+
+class PlainGroup(TyperGroup):
+    """A group of commands that reads plain values itself."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.params = _all_plain(self)
+
+    def get_help_option(self, ctx: Any) -> Any:
+        """Return the option ``--help``."""
+        return _plain_help(super().get_help_option(ctx))
+
+
+class _PlainOption(TyperOption):
+    plain_type: Any
+
+    def process_value(self, ctx: Any, value: Any) -> Any:
+        read = _read(value, self.plain_type, self.required)
+        return super().process_value(ctx, value) if read is _NOT_PLAIN else _called(self, ctx, read)
+
+
+class _PlainArgument(TyperArgument):
+    plain_type: Any
+
+    def process_value(self, ctx: Any, value: Any) -> Any:
+        read = _read(value, self.plain_type, self.required)
+        return super().process_value(ctx, value) if read is _NOT_PLAIN else _called(self, ctx, read)
+
+
+def _all_plain(command: PlainCommand | PlainGroup) -> list[Any]:
+    types = get_type_hints(command.callback)
+    return [_plain(parameter, types[parameter.name]) for parameter in command.params]
+
+
+@cache  # Typer sorts parameters by their identity
+def _plain_help(option: Any) -> Any:
+    return option and _plain(option, bool)
+
+
+def _plain(parameter: Any, its_type: Any) -> Any:
+    """Return the same parameter, as one that reads plain values itself."""
+    kind = _PlainArgument if isinstance(parameter, TyperArgument) else _PlainOption
+    plain = kind.__new__(kind)
+    vars(plain).update(vars(parameter), plain_type=its_type)
+    return plain
+
+
+def _called(parameter: Any, ctx: Any, value: Any) -> Any:
+    return value if parameter.callback is None else parameter.callback(ctx, parameter, value)
+
+
+def _read(value: Any, its_type: Any, required: bool) -> Any:
+    """Return what Typer would make of a value; of one that is not plain, :data:`_NOT_PLAIN`."""
+    if value is None or value == ():
+        return _NOT_PLAIN if required else value
+    if its_type in (list[str], list[str] | None):
+        return list(value)
+    if isinstance(value, its_type):
+        return value
+    if not isinstance(value, str):
+        return _NOT_PLAIN
+    kind, *_ = get_args(its_type) or (its_type,)
+    if kind is int and value.isascii() and value.isdigit() and len(value) <= _MOST_DIGITS:
+        return int(value)
+    if kind is Path and (os.access(value, os.R_OK) or not os.path.exists(value)):
+        return Path(value)
+    if issubclass(kind, StrEnum) and value in [*kind]:
+        return kind(value)
+    return _NOT_PLAIN
