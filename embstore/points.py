@@ -16,6 +16,8 @@ _AMID = 1000
 _RELATIVE = 1e-10
 # Numbers in a chunk of vectors, which the processor's cache holds in float64.
 _CHUNK = 1 << 16
+# Rows that a thread takes at once.
+ROWS = 512
 _THREADS = min(8, os.cpu_count() or 1)
 
 Positions = NDArray[np.int64]
@@ -60,12 +62,14 @@ class Points:
         self.scale = float(np.sqrt(self._square_norms.max())) or 1.0
         self._amid = self.exact(slice(0, n, max(1, n // _AMID))).mean(axis=0)
         self.rough, self.norms = np.empty((n, self.dim + 1), np.float32), np.empty(n)
-        in_threads(self._round, slices(n, max(1, _CHUNK // max(1, self.dim))))
+        in_threads(self._round, slices(n, ROWS))
+        self._largest_norm = float(self.norms.max())
 
     def _round(self, rows: slice) -> None:
-        centred = self.centred(rows)
-        squares = np.vecdot(centred, centred)
-        self.rough[rows, :-1], self.rough[rows, -1], self.norms[rows] = centred, -squares / 2, np.sqrt(squares)
+        for part in slices(rows.stop, max(1, _CHUNK // max(1, self.dim)), rows.start):
+            centred = self.centred(part)
+            squares = np.vecdot(centred, centred)
+            self.rough[part, :-1], self.rough[part, -1], self.norms[part] = centred, -squares / 2, np.sqrt(squares)
 
     def queries(self, rows: Positions | slice) -> NDArray[np.float32]:
         """Return float32 (..., dim + 1) whose products with ``rough`` are x·y − |y|²/2: the larger, the nearer."""
@@ -88,19 +92,19 @@ class Points:
         return wide
 
     def distances(self, rows: Positions, columns: Positions) -> Float64Array:
-        """Return the distances (n, m) of rows (n,) from columns (n, m): to 1e-10 of their size, or better."""
+        """Return the distances (n, m) of rows (n,) from other rows (n, m): to 1e-10 of their size, or better."""
         products = np.empty(columns.shape)
-        for part in slices(len(rows), max(1, _CHUNK // max(1, columns.shape[1] * self.dim))):
-            right = np.take(self.vectors, columns[part], axis=0).astype(np.float64)
+        size = max(1, _CHUNK // max(1, columns.shape[1] * self.dim))
+        room = np.empty((size, columns.shape[1], self.dim))
+        for part in slices(len(rows), size):
+            right = room[: part.stop - part.start]
+            right[...] = np.take(self.vectors, columns[part], axis=0)
             np.vecdot(right, self.vectors[rows[part]].astype(np.float64)[:, None], out=products[part])
         if self._lengths is not None:
             products /= self._lengths[rows] * self._lengths[columns, 0]
         sums = self._square_norms[rows, None] + self._square_norms[columns]
         squares = sums - 2 * products
-        itself = columns == rows[:, None]
-        squares[itself] = 0
-        near = (squares < sums * (2 * rounding(self.dim, np.float64) / _RELATIVE)) & ~itself
-        redo = near.any(axis=1)
+        redo = (squares < sums * (2 * rounding(self.dim, np.float64) / _RELATIVE)).any(axis=1)
         squares[redo] = self.distances_by_differences(rows[redo], columns[redo]) ** 2
         distances: Float64Array = np.sqrt(squares)
         return distances
@@ -124,12 +128,15 @@ class Points:
         squares += np.vecdot(left, left)[:, None]
         return squares
 
-    def doubt(self, rows: Positions, distances: Float64Array, dtype: type[np.floating[Any]]) -> Float64Array:
-        """Return how far off |x|² + |y|² − 2 x·y can be for points at these distances (n,) from these rows (n,).
+    def doubt(self, rows: Positions, distances: Float64Array | float, dtype: type[np.floating[Any]]) -> Float64Array:
+        """Return how far off |x|² + |y|² − 2 x·y can be for points no farther than distances (n,) from rows (n,).
 
-        |y| is not above |x| + |x − y|. All is scaled as :meth:`centred` is.
+        |y| is not above |x| + |x − y|, nor above the largest norm. All is scaled as :meth:`centred` is.
         """
-        return rounding(self.dim, dtype) * (2 * self.norms[rows] + distances) ** 2
+        norms = self.norms[rows]
+        doubt: Float64Array = (norms + np.minimum(norms + distances, self._largest_norm)) ** 2
+        doubt *= rounding(self.dim, dtype)
+        return doubt
 
 
 def rounding(dim: int, dtype: type[np.floating[Any]]) -> float:
@@ -159,9 +166,9 @@ def distinct_rows(vectors: Vectors) -> tuple[Positions, Positions]:
     return first[order], place[label]
 
 
-def slices(n: int, size: int) -> list[slice]:
-    """Return the slices of ``size`` that are n together."""
-    return [slice(start, min(n, start + size)) for start in range(0, n, size)]
+def slices(stop: int, size: int, start: int = 0) -> list[slice]:
+    """Return the slices of ``size``, the last of which may be shorter, from ``start`` to ``stop``."""
+    return [slice(at, min(stop, at + size)) for at in range(start, stop, size)]
 
 
 def in_threads(function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
@@ -171,4 +178,10 @@ def in_threads(function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]
 
 
 def _square_norms(vectors: Vectors) -> Float64Array:
-    return np.concatenate([np.zeros(0), *(np.vecdot(wide, wide) for wide in in_float64(vectors))])
+    squares = np.empty(len(vectors))
+
+    def fill(rows: slice) -> None:
+        np.concatenate([np.vecdot(wide, wide) for wide in in_float64(vectors[rows])], out=squares[rows])
+
+    in_threads(fill, slices(len(vectors), ROWS))
+    return squares

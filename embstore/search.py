@@ -8,20 +8,21 @@ distances, and are in the order of their positions.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embstore.errors import UnknownNameError
-from embstore.points import Float64Array, Points, Positions, Vectors, distinct_rows, in_threads, slices
+from embstore.points import ROWS, Float64Array, Points, Positions, Vectors, distinct_rows, in_threads, slices
 
 DISTANCES = ("cosine", "euclidean")
 # Candidates beyond k and the row itself: the gap of so many ranks is seldom within float32's rounding; and where it is,
-# of so many. With more than a small part of the rows in doubt it is not chance, and more candidates do not help.
-_MORE = 3
+# of so many. Only where rounding leaves a doubt about the k first are the others' distances computed. With more than a
+# small part of the rows in doubt it is not chance, and more candidates do not help.
+_MORE = 5
 _MANY_MORE = 48
 _FEW = 0.05
 # FAISS multiplies blocks of 4,096 queries.
 _QUERIES = 4096
-# Rows of which a thread ranks the candidates at once, and numbers in a block of distances.
-_ROWS = 512
+# Numbers in a block of distances.
 _BLOCK = 1 << 22
 
 
@@ -86,20 +87,45 @@ def _search(points: Points, rows: Positions | slice, width: int, found: _Found) 
 
     def rank(part: slice) -> Positions:
         own = searched[part]
-        columns = np.sort(candidates[part], axis=1)
-        distances = points.distances(own, columns)
-        distances[columns == own[:, None]] = np.inf
-        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
-        found.positions[own] = np.take_along_axis(columns, order, axis=1)
-        found.distances[own] = np.take_along_axis(distances, order, axis=1)
+        squares = points.norms[own, None] ** 2 - 2 * products[part].astype(np.float64)
+        others, squares = _others(own, candidates[part], squares)
+        is_clear = _are_clear(points, own, squares, k)
+        _rank(points, own[is_clear], others[is_clear, :k], found)
+        own, others, farthest = own[~is_clear], others[~is_clear], squares[~is_clear, -1]
+        _rank(points, own, others, found)
         if width >= n:
             return own[:0]
         last = found.distances[own, -1] / points.scale
-        squares = points.norms[own] ** 2 - 2 * products[part, -1].astype(np.float64)
-        doubtful: Positions = own[squares <= last**2 + points.doubt(own, last, np.float32)]
+        doubtful: Positions = own[farthest <= last**2 + points.doubt(own, last, np.float32)]
         return doubtful
 
-    return np.concatenate(in_threads(rank, slices(len(searched), _ROWS)))
+    return np.concatenate(in_threads(rank, slices(len(searched), ROWS)))
+
+
+def _others(own: Positions, candidates: Positions, squares: Float64Array) -> tuple[Positions, Float64Array]:
+    """Return the candidates (m, width) of rows (m,) and their squares, both (m, width − 1): without the row itself."""
+    keep = candidates != own[:, None]
+    keep[keep.all(axis=1), -1] = False  # so many others are as near as the row itself that one can go
+    shape = len(own), candidates.shape[1] - 1
+    return candidates[keep].reshape(shape), squares[keep].reshape(shape)
+
+
+def _are_clear(points: Points, own: Positions, squares: Float64Array, k: int) -> NDArray[np.bool_]:
+    """Return whether rough squares (m, width − 1) tell which are the k nearest of rows (m,)."""
+    if squares.shape[1] == k:
+        return np.zeros(len(own), bool)
+    gaps = squares[:, k] - squares[:, k - 1]
+    clear: NDArray[np.bool_] = gaps > 2 * points.doubt(own, np.inf, np.float32)
+    return clear
+
+
+def _rank(points: Points, own: Positions, others: Positions, found: _Found) -> None:
+    """Fill in the neighbours of rows (m,), the nearest of some others (m, k or more)."""
+    columns = np.sort(others, axis=1)
+    distances = points.distances(own, columns)
+    order = np.argsort(distances, axis=1, kind="stable")[:, : found.positions.shape[1]]
+    found.positions[own] = np.take_along_axis(columns, order, axis=1)
+    found.distances[own] = np.take_along_axis(distances, order, axis=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,9 @@ def participation(covariance: Float64Array) -> float:
     Args:
         covariance: a symmetric matrix without negative eigenvalues, shape (dim, dim), not zero; its scale is nothing.
     """
-    scaled = covariance / np.trace(covariance)
-    return float(np.clip(1 / np.vdot(scaled, scaled), 1, len(covariance)))
+    # Row by row: for the whole, BLAS would wake threads, which then wait for more to do and take a core's time.
+    square = np.vecdot(covariance, covariance).sum()
+    return float(np.clip(np.trace(covariance) ** 2 / square, 1, len(covariance)))
 
 
 def isoscore(data: LayerData, *, zeta: float = 0.0) -> Result:
@@ -40,11 +41,11 @@ def isoscore(data: LayerData, *, zeta: float = 0.0) -> Result:
     if data.dim < 2:
         raise NotComputable("vectors of one dimension")
     found = spread_moments(data)
-    covariance = found.covariance
+    matrix = found.scatter
     if zeta:
-        covariance *= 1 - zeta
-        covariance.flat[:: data.dim + 1] += zeta
-    score = (participation(covariance) - 1) / (data.dim - 1)
+        matrix *= (1 - zeta) / (found.n - 1)
+        matrix.flat[:: data.dim + 1] += zeta
+    score = (participation(matrix) - 1) / (data.dim - 1)
     return {"isoscore": score, "zeta": zeta, "n": found.n, "reason": None}
 
 

@@ -16,6 +16,9 @@ ROUNDING = 1e-12
 TOO_FEW = "fewer than two vectors"
 ALL_EQUAL = "all vectors are equal"
 
+# Rows of a scatter that are worked on at once: the processor's cache holds them.
+_ROWS = 64
+
 
 @dataclass(slots=True)
 class Moments:
@@ -54,9 +57,11 @@ class Moments:
         if other.n == 0:
             return self
         apart = other.mean - self.mean
-        self.scatter += other.scatter
-        if self.n:
-            self.scatter += np.outer(apart * (self.n * other.n / n), apart)
+        weighted = apart * (self.n * other.n / n)
+        for start in range(0, len(apart), _ROWS):
+            rows = slice(start, start + _ROWS)
+            self.scatter[rows] += other.scatter[rows]
+            self.scatter[rows] += np.multiply.outer(weighted[rows], apart)
         self.mean += apart * (other.n / n)
         self.n = n
         return self
