@@ -31,6 +31,8 @@ def _search(space: Workspace, n: int) -> list[Result]:
     queries = Clusters(space.size.search_dim).held_out(space.size.queries)
     nearest = exact(made.vectors, queries)
     there = [kind for kind in SEARCHERS if kind.package == "embstore" or installed(kind.package)]
+    left_out = left_out_of(there, n, space.size.slow)
+    there = [kind for kind in there if kind not in left_out]
     searchers = {kind.name: kind(space, made) for kind in there}
     tuned = {name: _tune(one, queries, nearest) for name, one in searchers.items()}
     single = interleave({name: _one_by_one(space, one, queries) for name, one in searchers.items()}, space.size.builds)
@@ -44,7 +46,15 @@ def _search(space: Workspace, n: int) -> list[Result]:
         ]
         if (building := searchers[name].building) is not None:
             space.points.append(Point("building the index", name, n, building))
-    return [*_lines(n, space.size.search_dim, searchers, tuned, single, batch), *_missing(there)]
+    return [*_lines(n, space.size.search_dim, searchers, tuned, single, batch), *_missing([*there, *left_out]), *(
+        Result(f"… to {kind.name}", "", f"left out of {n:,}: the same kind of graph") for kind in left_out
+    )]  # fmt: skip
+
+
+def left_out_of(there: Sequence[type[Searcher]], n: int, slow: int) -> list[type[Searcher]]:
+    """Return who does not take part among n items: of the two graphs in memory the one that is slower among fewer."""
+    both = {"usearch", "hnswlib"} <= {kind.package for kind in there}
+    return [kind for kind in there if both and n > slow and kind.package == "usearch"]
 
 
 def _lines(

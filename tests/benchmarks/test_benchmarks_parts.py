@@ -14,7 +14,8 @@ import benchmark_peers
 import benchmark_search
 from benchmark_clusters import Clusters
 from benchmark_growth import oneshot
-from benchmark_search import exact, recall_of, search
+from benchmark_search import exact, left_out_of, recall_of, search
+from benchmark_searchers import SEARCHERS
 from benchmark_stores import Workspace
 from benchmark_timing import FULL, TINY, Point, Result
 from run import save
@@ -103,6 +104,12 @@ def test_peers_that_are_not_installed_are_named(tmp_path: Path, monkeypatch: pyt
     assert recall.holds
     assert {line.peer for line in missing} >= {"usearch is not installed", "hnswlib is not installed"}
     assert {point.who for point in space.points} == {"embstore"}
+
+
+def test_of_two_graphs_one_takes_part_among_the_most_items() -> None:
+    assert [kind.name for kind in left_out_of(SEARCHERS, 1_000_000, 100_000)] == ["usearch"]
+    assert not left_out_of(SEARCHERS, 100_000, 100_000)
+    assert not left_out_of([kind for kind in SEARCHERS if kind.name != "hnswlib"], 1_000_000, 100_000)
 
 
 def test_a_run_replaces_only_its_own_figures(tmp_path: Path) -> None:
