@@ -178,6 +178,30 @@ def test_a_space_without_the_dataset_is_left_out_and_said(make_store: Make) -> N
         made.store.query("similarity", dataset="simlex999")
 
 
+def test_each_space_takes_the_named_datasets_of_its_unit(make_store: Make) -> None:
+    made = make_store(n=30, index=False)
+    sentences = make_store(n=30, unit="sentence", index=False)
+    write_pairs(made, "rg65", seed=1)
+    write_pairs(made, "wordsim353", seed=2)
+    write_pairs(sentences, "stsb", unit="sentence", seed=3)
+    store = made.store
+    for _ in range(2):  # computed, and stored
+        table = store.query("similarity", dataset=["rg65", "stsb"], layers="0")
+        assert [(row["unit"], row["dataset"]) for row in table] == [("sentence", "stsb"), ("word", "rg65")]
+        assert not [note for note in table.notes if "left out" in note]
+        for name, unit in (("stsb", "sentence"), ("rg65", "word")):
+            other = "word" if unit == "sentence" else "sentence"
+            refused = rf"'{name}' for the unit {unit}, not for {other}\. Ask spaces of that unit"
+            with pytest.raises(QueryError, match=refused):
+                store.query("similarity", dataset=["rg65", "stsb"], layers="0", unit=other)
+    with pytest.raises(QueryError, match=r"the dataset 'simlex999' is not in the store"):
+        store.query("similarity", dataset=["rg65", "stsb", "simlex999"])
+    words = store.query("similarity", dataset=["rg65", "wordsim353"], layers="0")
+    assert words["dataset"] == ["rg65", "wordsim353"]
+    assert "toy.sentence.last is left out: the store holds the dataset 'rg65' for the unit word" in words.notes[0]
+    assert store.query("alignment", dataset=["rg65", "stsb"], layers="0")["dataset"] == ["stsb", "rg65"]
+
+
 def test_missing_texts_are_named_and_counted_or_refused(make_store: Make) -> None:
     made = make_store(n=30, index=False, template="This is {text}", pooling="mean")
     first, second, scores = write_pairs(made, texts=[*made.texts, "absent", "it's gone"], n=200)
@@ -245,6 +269,14 @@ def test_a_dataset_of_another_kind_is_refused(make_store: Make) -> None:
         made.store.query("similarity", dataset="bellezza")
     with pytest.raises(QueryError, match=r"'rg65' is a dataset of pairs, not a lexicon.*similarity --dataset rg65"):
         made.store.query("valnorm", lexicon="rg65")
+    sentences = make_store(n=30, unit="sentence", index=False)  # whose unit is no reason
+    write_pairs(sentences, "stsb", unit="sentence")
+    for more in ({}, {"unit": "sentence"}):
+        for datasets in (["bellezza"], ["rg65", "bellezza"], ["stsb", "bellezza"]):
+            with pytest.raises(QueryError, match=r"^'bellezza' is not a dataset of pairs\."):
+                made.store.query("similarity", dataset=datasets, **more)
+    with pytest.raises(QueryError, match=r"^'stsb' is a dataset of pairs, not a lexicon"):
+        made.store.query("valnorm", lexicon="stsb")
     with pytest.raises(QueryError, match=r"Did you mean 'rg65'\? If not, embed it with: embstore build rg56"):
         made.store.query("similarity", dataset="rg56")
     with pytest.raises(QueryError, match=r"the dataset 'warriner' is not in the store"):
