@@ -67,7 +67,7 @@ def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     held = catalog.ids(card.space)
     lacking = lacking_texts([lexicon.words], held)
     n = len(np.unique(lexicon.words.ids))
-    notes = [lacking_said(card, lacking, f"of the {n} words of {name}")] if lacking else []
+    notes = [lacking_said(card, lacking, f"of the {n} words of {name}", name)] if lacking else []
     sets = {key: read_words(values[key], key, card.unit) for key in ("pleasant", "unpleasant")}
     notes += [note for one in sets.values() for note in one.notes]
     notes += check_held(card, sets.values(), held, values["missing"])
@@ -156,7 +156,7 @@ def _pairs(columns: Columns, name: str, card: Card, held: Ids, missing: str) -> 
     if not lacking:
         return Case({"pairs": found}, {"dataset": name})
     n = len(np.union1d(found.left, found.right))
-    said = lacking_said(card, lacking, f"of the {n} texts of {name}")
+    said = lacking_said(card, lacking, f"of the {n} texts of {name}", name)
     if missing == "error":
         raise NotStoredError(f"{said} {remedy([name], lacking, card)}")
     n_used = int((np.isin(found.left, held) & np.isin(found.right, held)).sum())

@@ -410,6 +410,39 @@ class Store:
         """
         return self._ask(lambda catalog: _vectors(catalog, space, str(layer), where))
 
+    def missing(
+        self,
+        sources: Names,
+        *,
+        models: Names = (),
+        spaces: Names = (),
+        unit: str | None = None,
+        pooling: str | None = None,
+        template: str | None = None,
+    ) -> Table:
+        """Return the texts that spaces lack of datasets, in the store or at hand, and of files.
+
+        Args:
+            sources: names of datasets, and files, as :meth:`build` takes them.
+            models: as in :meth:`query`.
+            spaces: as in :meth:`query`.
+            unit: as in :meth:`query`.
+            pooling: as in :meth:`query`.
+            template: as in :meth:`query`.
+
+        Returns:
+            One row per text and space that lacks it: source, space, item_id, text. The notes say of how many.
+
+        Raises:
+            UnknownNameError: a space or a source that does not exist; says the nearest.
+            SourceError: a source cannot be read.
+            QueryError: no space is of the unit of a source.
+        """
+        from embstore.missing import missing
+
+        chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
+        return self._ask(lambda catalog: missing(catalog, _names(sources), chosen))
+
     @staticmethod
     def datasets() -> Table:
         """Return one row per dataset: kind, unit, rows, whether it is at hand, columns, licence, reference, address."""

@@ -1,14 +1,14 @@
 """Sets of words, of files or given one by one, joined with the items of a store."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from embstore.case import Case
-from embstore.coverage import build_command, lacking_said, lacking_texts, listed, remedy
+from embstore.coverage import embed_command, lacking_said, lacking_texts, listed, remedy
 from embstore.errors import NotStoredError, QueryError, UsageError
 from embstore.metrics import Metric
 from embstore.metrics.data import Ids, Words
@@ -99,16 +99,25 @@ def check_held(card: Card, sets: Iterable[WordSet], held: Ids, missing: str) -> 
     """
     sets = list(sets)
     found = [(one, lacking) for one in sets if (lacking := lacking_texts([one.words], held))]
-    notes = [lacking_said(card, lacking, f"of the {len(one.words.texts)} {one.name}") for one, lacking in found]
+    notes = [
+        lacking_said(
+            card, lacking, f"of the {len(one.words.texts)} {one.name}", one.source if one.source != "-" else None
+        )
+        for one, lacking in found
+    ]
     n_lacking = [len(lacking) for _, lacking in found]
     if n_lacking == [len(one.words.texts) for one in sets]:
-        command = build_command([one.source for one in sets if one.source] or ["FILE"], card)
         raise QueryError(
-            f"{card.space} holds none of the {sum(n_lacking)} words of the sets. Embed them: {command}; or choose "
-            "other spaces with --space."
+            f"{card.space} holds none of the {sum(n_lacking)} words of the sets. Embed them: "
+            f"{embed_command(*_where(found), card)}; or choose other spaces with --space."
         )
     if found and missing == "error":
-        lacking = tuple(dict.fromkeys(text for _, texts in found for text in texts))
-        sources = [one.source for one, _ in found if one.source]
-        raise NotStoredError(" ".join([*notes, remedy(sources if len(sources) == len(found) else [], lacking, card)]))
+        raise NotStoredError(" ".join([*notes, remedy(*_where(found), card)]))
     return notes
+
+
+def _where(found: Sequence[tuple[WordSet, tuple[str, ...]]]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the files that hold the words that a space lacks of some sets, if files hold all; and these words."""
+    sources = [one.source for one, _ in found if one.source]
+    lacking = tuple(dict.fromkeys(text for _, texts in found for text in texts))
+    return sources if len(sources) == len(found) else [], lacking

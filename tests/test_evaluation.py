@@ -58,9 +58,9 @@ def cosines(made: Synthetic, layer: int, first: Sequence[str], second: Sequence[
     return [1 - cosine_distance(at[a], at[b]) for a, b in zip(first, second, strict=True)]
 
 
-def check_schema(metric: str, rows: Sequence[object]) -> None:
+def check_schema(metric: str, rows: Sequence[object], of: str = "query-{}") -> None:
     text = json.dumps(list(rows), allow_nan=False)
-    schema = json.loads((SCHEMAS / f"query-{metric}.schema.json").read_text("utf-8"))
+    schema = json.loads((SCHEMAS / f"{of.format(metric)}.schema.json").read_text("utf-8"))
     Draft202012Validator(schema).validate(json.loads(text))
 
 
@@ -224,6 +224,56 @@ def test_missing_texts_are_named_and_counted_or_refused(make_store: Make) -> Non
     assert "toy.word.mean lacks 2 of the 32 texts of rg65" in str(raised.value)
     assert "embstore build rg65 --model toy --pooling mean --template 'This is {text}'" in str(raised.value)
     assert "--missing skip" in str(raised.value)
+
+
+def test_all_missing_texts_can_be_listed(make_store: Make, tmp_path: Path) -> None:
+    made = make_store(n=30, index=False)
+    make_store(n=5, index=False, model="few")
+    sentences = make_store(n=30, unit="sentence", index=False)
+    absent = [f"absent {n}" for n in range(20)]
+    first, second, _ = write_pairs(made, texts=[*made.texts, *absent], n=500)
+    write_pairs(sentences, "stsb", unit="sentence", texts=[*made.texts, "gone"], n=300)
+    write_lexicon(made, [*made.texts, "absent"])
+    store = made.store
+    notes = store.query("similarity", dataset="rg65", spaces="toy.word.last").notes
+    named = ", ".join(f"'{text}'" for text in [text for text in dict.fromkeys([*first, *second]) if text in absent][:5])
+    said = f"toy.word.last lacks 20 of the 50 texts of rg65: {named} and 15 more (all: embstore datasets missing rg65 "
+    assert any(note.startswith(f"{said}--space toy.word.last). ") for note in notes)
+    table = store.missing("rg65", spaces="toy.word.last")
+    check_schema("missing", table.to_pylist(), of="{}")
+    assert table["text"] == [text for text in dict.fromkeys([*first, *second]) if text in absent]
+    assert table["item_id"] == ids(table["text"])
+    assert table.notes == ("toy.word.last lacks 20 of the 50 texts of rg65.",)
+    every = store.missing(["rg65", "stsb", "bellezza"])
+    counts = [(source, space) for source, space in zip(every["source"], every["space"], strict=True)]
+    assert {one: counts.count(one) for one in counts} == {
+        ("rg65", "few.word.last"): 45, ("rg65", "toy.word.last"): 20, ("stsb", "toy.sentence.last"): 1,
+        ("bellezza", "few.word.last"): 26, ("bellezza", "toy.word.last"): 1,
+    }  # fmt: skip
+    file = tmp_path / "words.txt"
+    file.write_text("text1\nmore\n", "utf-8")
+    assert store.missing(str(file), models="toy")["space"] == ["toy.sentence.last", "toy.word.last"]
+    file.write_text("text1\n", "utf-8")
+    none = store.missing(str(file), unit="word", models="few")
+    assert (len(none), none.notes) == (0, (f"few.word.last lacks none of the 1 texts of {file}.",))
+    assert [field.type for field in none.to_arrow().schema] == ["string", "string", "int64", "string"]
+
+
+def test_what_cannot_be_missing_is_refused(make_store: Make) -> None:
+    made = make_store(n=30, index=False)
+    make_store(unit="occurrence", texts=["a bank", "the bank"], index=False)
+    write_pairs(made)
+    with pytest.raises(QueryError, match=r"'rg65' for the unit word, not for sentence"):
+        make_store(n=30, unit="sentence", index=False).store.missing("rg65", unit="sentence")
+    with pytest.raises(QueryError, match=r"every space that matches is of occurrences"):
+        made.store.missing("rg65", unit="occurrence")
+    with pytest.raises(UnknownNameError, match=r"unknown dataset 'rg66'. Did you mean 'rg65'"):
+        made.store.missing("rg66")
+    with pytest.raises(SourceError, match=r"'men' is not at hand.*embstore datasets fetch men"):
+        made.store.missing("men")
+    with pytest.raises(QueryError, match=r"'words' is of words, and no space that matches is.*embstore build words"):
+        made.store.missing("words", unit="sentence")
+    assert len(made.store.missing("words:50", unit="word")) == 50
 
 
 def test_items_that_are_not_selected_count_as_missing(make_store: Make) -> None:
@@ -396,9 +446,18 @@ def test_words_that_a_space_lacks_are_named_with_the_set(make_store: Make, tmp_p
     assert rows["reason"] == [None, "it has no vector, or a zero one"]
     assert rows["effect_size"][1] is None
     check_schema("sc-weat", rows.to_pylist())
-    many = [f"absent{n}" for n in range(40)]
-    with pytest.raises(NotStoredError, match=r"'absent29' and 10 more.*embstore build FILE --model toy"):
+    many = [f"absent{n}" for n in range(60)]
+    with pytest.raises(NotStoredError, match=r"'absent29' and 30 more.*embstore build FILE --model toy"):
         made.store.query("sc-weat", word=many, a=["text4"], b=["text5"])
+    with pytest.raises(
+        NotStoredError, match=r"'absent29' and 10 more.*'%s\\n' absent0 .* absent39 \| embstore build -"
+    ):
+        made.store.query("sc-weat", word=many[:40], a=["text4"], b=["text5"])
+    file.write_text("\n".join(["text1", *many]), "utf-8")
+    table = made.store.query("sc-weat", words=str(file), a=["text4"], b=["text5"], missing="skip", layers="0")
+    [note] = [note for note in table.notes if "lacks" in note]
+    assert note.endswith(f"'absent4' and 55 more (all: embstore datasets missing '{file}' --space toy.word.last).")
+    assert made.store.missing(str(file))["text"] == many
 
 
 def test_a_space_that_holds_no_word_of_the_sets_is_left_out_if_another_does(make_store: Make) -> None:
@@ -409,7 +468,9 @@ def test_a_space_that_holds_no_word_of_the_sets_is_left_out_if_another_does(make
         table = made.store.query("weat", **sets, missing=missing)
         assert set(table["space"]) == {"toy.word.last"}
         assert table.notes[0].startswith("toy.sentence.last is left out: toy.sentence.last holds none of the 5 words")
-    with pytest.raises(QueryError, match=r"holds none of the 5 words.*embstore build FILE --model toy --unit sentence"):
+    with pytest.raises(
+        QueryError, match=r"holds none of the 5 words.* \| embstore build - --model toy --unit sentence"
+    ):
         made.store.query("weat", **sets, unit="sentence")
     with pytest.raises(NotStoredError, match=r"toy\.word\.last lacks 1 of the 2 words of Y: 'absent'"):
         made.store.query("weat", **sets | {"y": ["text2", "absent"]})
