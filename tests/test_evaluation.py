@@ -495,6 +495,18 @@ def test_word_sets_that_are_not_given_or_cannot_be_read(make_store: Make, tmp_pa
         store.query("sc-weat", word="text1", a=[])
     with pytest.raises(SourceError, match=r"nowhere.txt does not exist"):
         store.query("sc-weat", words=str(tmp_path / "nowhere.txt"))
+    (tmp_path / "X").write_text("text1\n")
+    (tmp_path / "two.csv").write_text("w,v\ntext1,1\n")
+    for sets, said in {
+        "X": r"unknown file type 'X'\. Known: \.txt, .* If .*/X holds words of X, one a line, rename it to .*X\.txt",
+        "two.csv": r"two\.csv has several columns, and none is called text\. Keep only that of the words of X",
+    }.items():
+        with pytest.raises((UnknownNameError, UsageError), match=said) as caught:
+            store.query("weat", x=str(tmp_path / sets), y=["text1"])
+        assert "build" not in str(caught.value)
+        assert "--column" not in str(caught.value)
+    with pytest.raises(UnknownNameError, match=r"If .*/X holds target words, one a line"):
+        store.query("sc-weat", words=str(tmp_path / "X"), word="text2")
     with pytest.raises(UsageError, match=r"ddof must be at most 1"):
         store.query("sc-weat", word="text1", ddof=2)
     with pytest.raises(UnknownNameError, match=r"unknown missing 'skp'. Did you mean 'skip'"):
