@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -463,16 +463,17 @@ class Store:
 
         Raises:
             UnknownNameError: there is no such dataset.
-            SourceError: one cannot be downloaded, or is another file than it should be. Those before it are kept.
+            SourceError: some cannot be downloaded, or are other files than they should be; says of each how to get it
+                by hand. The others are kept.
         """
         from embstore.report import Progress
-        from embstore.sources import fetch_dataset
+        from embstore.sources import fetch_datasets
 
         def tell(name: str, done: int, total: int) -> None:
             if observe is not None:
                 observe(Progress("fetch", name, done, total, done / total if total else 0.0))
 
-        return {name: fetch_dataset(name, partial(tell, name)) for name in _names(names)}
+        return fetch_datasets(_names(names), tell)
 
     @staticmethod
     def add_dataset(

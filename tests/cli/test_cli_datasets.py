@@ -111,6 +111,12 @@ def test_without_a_network(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch
         assert result.exit_code == 2
         for part in ("'rg65' cannot be downloaded", f"{server.address}/rg65.csv by hand", f"{data}/rg65.csv"):
             assert part in result.stderr
+    look_alike(monkeypatch, "stsb", address=server.address)
+    for command in (["datasets", "fetch", "stsb", "rg65"], ["build", "rg65", "stsb", "--store", "store"]):
+        result = cli(*command)
+        assert result.exit_code == 2
+        for part in ("2 of 2 datasets could not be fetched:\n", "/rg65.csv by hand", "/sts-test.csv by hand"):
+            assert part in result.stderr
 
 
 def test_add_says_how_to_go_on(cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,6 +106,23 @@ def test_what_is_not_there_says_how_to_get_it_by_hand(server: Server, data: Path
     assert not data.exists()
 
 
+def test_all_are_tried_and_each_that_cannot_be_had_is_said(server: Server, data: Path) -> None:
+    del server.files["sts-test.csv"]
+    with pytest.raises(SourceError) as caught:
+        Store.fetch_datasets(["stsb", "rg65", "words", "stsb-wolfe2022"])
+    head, *said = str(caught.value).splitlines()
+    assert head == "2 of 4 datasets could not be fetched (rg65, words are at hand):"
+    assert (data / "rg65.csv").read_bytes() == RG65
+    for name, line in zip(("stsb", "stsb-wolfe2022"), said, strict=True):
+        assert line.startswith(f"  '{name}' cannot be downloaded: the server says 404 Not Found. Download ")
+        for part in (f"{server.address}/sts-test.csv", f"datasets add {name} ", str(data / "sts-test.csv")):
+            assert part in line
+    server.asked.clear()
+    with pytest.raises(UnknownNameError, match="unknown dataset 'stbs'"):
+        Store.fetch_datasets(["stsb", "stbs"])
+    assert server.asked == []
+
+
 # pooch leaves a response that breaks off open, for the collector to close.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_a_download_that_breaks_off_is_not_kept(server: Server, data: Path) -> None:
