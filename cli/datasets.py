@@ -26,7 +26,7 @@ app = typer.Typer(cls=PlainGroup, rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 def datasets(context: typer.Context, form: OutputFormat = Format.TABLE, output: OutputFile = None) -> None:
-    """List the datasets: kind, unit, rows, whether they are at hand, licence (and more with --format json)."""
+    """List the datasets: kind, unit, rows, whether they are at hand and sound, licence (--format json has more)."""
     if context.invoked_subcommand is not None:
         return
     with explained():

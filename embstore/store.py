@@ -445,7 +445,7 @@ class Store:
 
     @staticmethod
     def datasets() -> Table:
-        """Return one row per dataset: kind, unit, rows, whether it is at hand, columns, licence, reference, address."""
+        """Return one row per dataset: kind, unit, rows, whether it is at hand or damaged, licence, address."""
         from embstore.sources import list_datasets
 
         return list_datasets()

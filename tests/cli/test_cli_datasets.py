@@ -29,6 +29,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_list_for_the_eye(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(data, monkeypatch, "stsb")
+    look_alike(monkeypatch, "stsb-wolfe2022")
     result = cli("datasets")
     lines = [line.split() for line in result.stdout.splitlines()]
     assert result.exit_code == 0
