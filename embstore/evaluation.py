@@ -67,7 +67,7 @@ def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     held = catalog.ids(card.space)
     lacking = lacking_texts([lexicon.words], held)
     n = len(np.unique(lexicon.words.ids))
-    notes = [lacking_said(card, lacking, f"of the {n} words of {name}", name)] if lacking else []
+    notes = [lacking_said(card, lacking, f"of the {n} {card.unit}s of {name}", name)] if lacking else []
     sets = {key: read_words(values[key], key, card.unit) for key in ("pleasant", "unpleasant")}
     notes += [note for one in sets.values() for note in one.notes]
     notes += check_held(card, sets.values(), held, values["missing"])

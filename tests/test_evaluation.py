@@ -356,6 +356,32 @@ def test_valnorm_over_a_store_with_the_papers_words(make_store: Make) -> None:
     assert sum(table["best"]) == 1
 
 
+def test_valnorm_of_a_lexicon_of_sentences(make_store: Make) -> None:
+    texts = [*PLEASANT, *UNPLEASANT, *(f"It is fine {n}." for n in range(20))]
+    made = make_store(texts=texts, unit="sentence", index=False, dim=16)
+    make_store(n=10, index=False)
+    valence = np.random.default_rng(0).uniform(1, 5, 21)
+    lexicon = {"item_id": ids([*texts[50:], "gone"], "sentence"), "text": [*texts[50:], "gone"]}
+    write_dataset(made.paths, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()})
+    table = made.store.query("valnorm", lexicon="own")
+    assert set(table["space"]) == {"toy.sentence.last"}
+    assert "toy.word.last is left out: the store holds the dataset 'own' for the unit sentence" in table.notes[0]
+    assert "toy.sentence.last lacks 1 of the 21 sentences of own: 'gone'." in table.notes
+    for row in table:
+        effects = []
+        for text in texts[50:]:
+            a = cosines(made, row["layer"], [text] * 25, PLEASANT)
+            b = cosines(made, row["layer"], [text] * 25, UNPLEASANT)
+            effects.append((np.mean(a) - np.mean(b)) / np.std([*a, *b]))
+        assert row["valnorm"] == pytest.approx(stats.pearsonr(effects, valence[:20]).statistic, abs=1e-9)
+        assert (row["n"], row["total"]) == (20, 21)
+    bare = make_store("bare", texts=texts[50:], unit="sentence", index=False)
+    write_dataset(bare.paths, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()})
+    command = r"printf '%s\\n' caress freedom .* \| embstore build - --model toy --unit sentence --pooling last"
+    with pytest.raises(QueryError, match=rf"holds none of the 50 words of the sets\. Embed them: {command}"):
+        bare.store.query("valnorm", lexicon="own")
+
+
 def test_missing_attribute_words_are_named(make_store: Make) -> None:
     made = make_store(texts=[*PLEASANT, *UNPLEASANT[:23], "text"], index=False)
     write_lexicon(made, made.texts)
