@@ -311,6 +311,35 @@ def test_a_layer_without_a_value_is_null_and_never_the_best(make_store: Make) ->
         assert sum(row["best"] is True for row in rows) == 1
 
 
+def test_a_layer_without_vectors_has_the_rows_and_counts_of_others(make_store: Make) -> None:
+    made = make_store(n=30, dim=8, index=False)
+    write_pairs(made)
+    write_lexicon(made, made.texts)
+    sets = {name: made.texts[5 * place : 5 * place + 5] for place, name in enumerate("xyab")}
+    ab = {name: sets[name] for name in "ab"}
+    attributes = {"pleasant": sets["a"], "unpleasant": sets["b"]}
+    asked = {
+        "similarity": ({}, 60), "alignment": ({"min_score": 0}, 60), "valnorm": (attributes, 30), "weat": (sets, 20),
+        "sc-weat": ({"word": ["text1", "text2"], **ab}, 10),
+    }  # fmt: skip
+    for metric, (more, total) in asked.items():
+        plain = made.store.query(metric, layers="0", **more)
+        table = made.store.query(metric, layers="0", transforms="abtt:8", **more)
+        check_schema(metric, table.to_pylist())
+        keys = [column.name for column in METRICS[metric].columns if column.is_key]
+        assert [[row[key] for key in keys] for row in table] == [[row[key] for key in keys] for row in plain]
+        for row in table:
+            assert (row["n"], row["total"], row["coverage"]) == (0, total, 0.0), metric
+            assert row["reason"] == "abtt:8 removes everything: the centred vectors have rank 8"
+        assert any(f"n = 0 of {total}, after abtt:8" in note for note in table.notes)
+    occurrences = make_store(unit="occurrence", texts=["a bank", "the bank"], index=False, dim=4)
+    table = occurrences.store.query(
+        "self-similarity", unit="occurrence", word=["bank", "a"], transforms="abtt:8", layers="0"
+    )
+    assert sorted(table["word"]) == ["a", "bank"]
+    assert set(table["n"]) == {4}
+
+
 def test_a_dataset_of_another_kind_is_refused(make_store: Make) -> None:
     made = make_store(n=30, index=False)
     write_pairs(made)
