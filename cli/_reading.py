@@ -8,9 +8,12 @@ A value that is plain does not reach ``parser`` of an option, which is of use on
 """
 
 import os
+from collections.abc import Sequence
 from enum import StrEnum
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
+from shlex import quote
 from typing import Any, get_args, get_type_hints
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
@@ -29,6 +32,21 @@ class PlainCommand(TyperCommand):
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option ``--help``."""
         return _plain_help(super().get_help_option(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; of those that are too many, say how an option is given several values."""
+        if ctx.allow_extra_args:
+            return super().parse_args(ctx, args)
+        given = [*args]
+        ctx.allow_extra_args = True  # else Typer refuses them, in words that name no remedy
+        extra = super().parse_args(ctx, args)
+        ctx.allow_extra_args = False
+        if extra and not ctx.resilient_parsing:
+            ctx.fail(
+                f"unexpected argument{'s' if len(extra) > 1 else ''} {', '.join(map(repr, extra))}."
+                + _repeated(self.params, given, extra[0])
+            )
+        return extra
 
 
 class PlainGroup(TyperGroup):
@@ -57,6 +75,18 @@ class _PlainArgument(TyperArgument):
     def process_value(self, ctx: Any, value: Any) -> Any:
         read = _read(value, self.plain_type, self.required)
         return super().process_value(ctx, value) if read is _NOT_PLAIN else _called(self, ctx, read)
+
+
+def _repeated(parameters: Sequence[Any], given: Sequence[str], extra: str) -> str:
+    """Return how an option is given several values, if an argument that is too many seems to be one of them."""
+    flags = {flag for one in parameters if getattr(one, "multiple", False) for flag in one.opts}
+    for place, word in enumerate(given):
+        flag, is_joined, value = word.partition("=")
+        after = takewhile(lambda one: not one.startswith("-"), given[place + 1 :])
+        values = [*([value] if is_joined else []), *after]
+        if flag in flags and extra in values[1:]:
+            return f" To give several values, repeat the option: {' '.join(f'{flag} {quote(one)}' for one in values)}"
+    return ""
 
 
 def _all_plain(command: PlainCommand | PlainGroup) -> list[Any]:

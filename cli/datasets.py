@@ -7,7 +7,17 @@ import typer
 
 from ._errors import explained
 from ._help import Command
-from ._options import Format, OutputFile, OutputFormat
+from ._options import (
+    Format,
+    Models,
+    OutputFile,
+    OutputFormat,
+    PoolingName,
+    Spaces,
+    StoreDir,
+    TemplateText,
+    UnitName,
+)  # fmt: skip
 from ._output import emit, say
 from ._reading import PlainGroup
 
@@ -16,7 +26,7 @@ app = typer.Typer(cls=PlainGroup, rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 def datasets(context: typer.Context, form: OutputFormat = Format.TABLE, output: OutputFile = None) -> None:
-    """List the datasets: kind, unit, rows, whether they are at hand, licence (and more with --format json)."""
+    """List the datasets: kind, unit, rows, whether they are at hand and sound, licence (--format json has more)."""
     if context.invoked_subcommand is not None:
         return
     with explained():
@@ -71,3 +81,27 @@ def add(
         chosen = [column.strip() for column in columns.split(",")] if columns else []
         [row] = Store.add_dataset(name, file, kind=kind, columns=chosen, unit=unit)
         say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: embstore build {name}")
+
+
+@app.command("missing", cls=Command)
+def missing(
+    sources: Annotated[
+        list[str], typer.Argument(metavar="SOURCE...", help="Datasets, in the store or at hand, and files of texts.")
+    ],
+    model: Models = None,
+    space: Spaces = None,
+    unit: UnitName = None,
+    pooling: PoolingName = None,
+    template: TemplateText = None,
+    store: StoreDir = None,
+    form: OutputFormat = Format.TABLE,
+    output: OutputFile = None,
+) -> None:
+    """List the texts of datasets, or of files, that the spaces of a store lack."""
+    with explained():
+        from embstore.store import Store
+
+        found = Store(store).missing(
+            sources, models=model or (), spaces=space or (), unit=unit, pooling=pooling, template=template
+        )
+        emit(found, form, output)

@@ -1,6 +1,6 @@
 """Layers against layers, of one space or of two: which, on which items, and the metric of each pair."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -168,7 +168,17 @@ def _described(question: Question, side: _Side, other: _Side, answer: Answer) ->
     for (layer, layer_2), row in zip(product(side.layers, other.layers), answer.rows, strict=True):
         second = dict(zip(SECOND_COLUMNS, (other.name, layer_2.id, layer_2.name), strict=True))
         row = question.explained(row, side.card, other.card)
+        row = row | {"reason": _placed(row["reason"], {"layer": (side, layer), "layer_2": (other, layer_2)})}
         yield describe(side.card, layer) | second | row | question.rows.described()
+
+
+def _placed(reason: str | None, sides: Mapping[str, tuple[_Side, Layer]]) -> str | None:
+    """Return a reason that is about one of two layers (``layer: …``) with the name of this layer before it."""
+    about, _, why = (reason or "").partition(": ")
+    if about not in sides:
+        return reason
+    side, layer = sides[about]
+    return f"{side.name}, layer {layer.name}: {why}"
 
 
 def _matrix(

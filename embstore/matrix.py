@@ -36,9 +36,8 @@ def _reasons(rows: Sequence[Row], shown: str) -> Iterator[str]:
     for row in rows:
         if row["reason"] is None or row[shown] is not None:
             continue
-        side, _, why = row["reason"].partition(": ")
-        where = {"layer": ("space", "layer_name"), "layer_2": ("space_2", "layer_name_2")}.get(side)
-        yield f"{row[where[0]]}, layer {row[where[1]]}: {why}." if where else f"{row['space']}: {row['reason']}."
+        is_placed = row["reason"].startswith((f"{row['space']}, layer ", f"{row['space_2']}, layer "))
+        yield f"{row['reason']}." if is_placed else f"{row['space']}: {row['reason']}."
 
 
 def _said_of_all(question: Question, rows: Sequence[Row]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from embstore.answers import Answers
 from embstore.case import Case
 from embstore.compare import compare, stored_pairs
 from embstore.errors import NotStoredError, QueryError
+from embstore.evaluation import check_all_taken
 from embstore.inputs import cases
 from embstore.metrics import Metric, get_metric
 from embstore.metrics.explain import CacheState, Looked
@@ -101,6 +102,8 @@ def _answered(
     known = {card.space: answers.find(card, layers[card.space]) for card in cards}
     lacking = [card for card in cards if len(known[card.space]) < len(layers[card.space])]
     found = _cases(question, lacking, n_known=len(cards) - len(lacking))
+    if question.metric.needs == "pairs":
+        check_all_taken(question.catalog, cards, question.values["dataset"], _taken(known, found))
     for card in cards:
         of_layers = known[card.space]
         if card in lacking:
@@ -111,6 +114,13 @@ def _answered(
                 answers.keep(card, layer, answer)
                 of_layers[layer] = answer
         yield card, of_layers
+
+
+def _taken(known: Mapping[str, Mapping[Layer, Answer]], found: Mapping[str, Sequence[Case]]) -> set[Any]:
+    """Return the datasets that the answers, and the cases of others, are of."""
+    answers = [answer for of_layers in known.values() for answer in of_layers.values()]
+    of_cases = {case.columns["dataset"] for cases in found.values() for case in cases}
+    return of_cases | {row["dataset"] for answer in answers for row in answer.rows}
 
 
 def _cases(question: Question, cards: Sequence[Card], n_known: int) -> dict[str, list[Case]]:

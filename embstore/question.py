@@ -12,6 +12,7 @@ from embstore.errors import UsageError
 from embstore.layerdata import StoredLayer, TransformedLayer
 from embstore.metrics import LayerData, Metric, NotComputable, rows_of
 from embstore.metrics.transforms import Step, fit, parse_transforms
+from embstore.no_vectors import NoVectors
 from embstore.space import Layer
 from embstore.storage.answers import Answer
 from embstore.storage.card import Card
@@ -150,12 +151,23 @@ class Question:
 
     def _answer(self, data: LayerData | NotComputable, case: Case, layer: Layer) -> list[dict[str, Any]]:
         if isinstance(data, NotComputable):
-            return [self.metric.empty(data.n, str(data))]
+            return self._without_vectors(data, case)
         try:
             beside = {"sentences": self._sentences(case.sentence_space, layer, data)} if case.sentence_space else {}
             return rows_of(self.metric.function(data, **case.inputs, **beside, **self.settings))
         except NotComputable as error:
             return [self.metric.empty(data.summary.n, str(error))]
+
+    def _without_vectors(self, why: NotComputable, case: Case) -> list[dict[str, Any]]:
+        """Return the rows of a layer that cannot be transformed: as many as there would be, n of what they count."""
+        if self.metric.needs in ("pairs", "lexicon", "word sets"):
+            try:
+                return rows_of(self.metric.function(NoVectors(str(why)), **case.inputs, **self.settings))
+            except NotComputable:
+                return [self.metric.empty(0, str(why))]
+        row = self.metric.empty(why.n, str(why))
+        words = case.inputs["contexts"].names if self.values.get("word") and "word" in row else ()
+        return [row | {"word": word} for word in words] or [row]
 
     def _sentences(self, space: str, layer: Layer, data: LayerData) -> LayerData:
         """Return the vectors of a layer of a space of sentences, after the transform of ``data``."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -410,9 +410,42 @@ class Store:
         """
         return self._ask(lambda catalog: _vectors(catalog, space, str(layer), where))
 
+    def missing(
+        self,
+        sources: Names,
+        *,
+        models: Names = (),
+        spaces: Names = (),
+        unit: str | None = None,
+        pooling: str | None = None,
+        template: str | None = None,
+    ) -> Table:
+        """Return the texts that spaces lack of datasets, in the store or at hand, and of files.
+
+        Args:
+            sources: names of datasets, and files, as :meth:`build` takes them.
+            models: as in :meth:`query`.
+            spaces: as in :meth:`query`.
+            unit: as in :meth:`query`.
+            pooling: as in :meth:`query`.
+            template: as in :meth:`query`.
+
+        Returns:
+            One row per text and space that lacks it: source, space, item_id, text. The notes say of how many.
+
+        Raises:
+            UnknownNameError: a space or a source that does not exist; says the nearest.
+            SourceError: a source cannot be read.
+            QueryError: no space is of the unit of a source.
+        """
+        from embstore.missing import missing
+
+        chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
+        return self._ask(lambda catalog: missing(catalog, _names(sources), chosen))
+
     @staticmethod
     def datasets() -> Table:
-        """Return one row per dataset: kind, unit, rows, whether it is at hand, columns, licence, reference, address."""
+        """Return one row per dataset: kind, unit, rows, whether it is at hand or damaged, licence, address."""
         from embstore.sources import list_datasets
 
         return list_datasets()
@@ -430,16 +463,17 @@ class Store:
 
         Raises:
             UnknownNameError: there is no such dataset.
-            SourceError: one cannot be downloaded, or is another file than it should be. Those before it are kept.
+            SourceError: some cannot be downloaded, or are other files than they should be; says of each how to get it
+                by hand. The others are kept.
         """
         from embstore.report import Progress
-        from embstore.sources import fetch_dataset
+        from embstore.sources import fetch_datasets
 
         def tell(name: str, done: int, total: int) -> None:
             if observe is not None:
                 observe(Progress("fetch", name, done, total, done / total if total else 0.0))
 
-        return {name: fetch_dataset(name, partial(tell, name)) for name in _names(names)}
+        return fetch_datasets(_names(names), tell)
 
     @staticmethod
     def add_dataset(

@@ -1,21 +1,25 @@
 """Sets of words, of files or given one by one, joined with the items of a store."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embstore.case import Case
-from embstore.coverage import build_command, lacking_said, lacking_texts, listed, remedy
-from embstore.errors import NotStoredError, QueryError, UsageError
+from embstore.coverage import embed_command, lacking_said, lacking_texts, listed, remedy
+from embstore.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.metrics import Metric
 from embstore.metrics.data import Ids, Words
 from embstore.space import Unit
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.text import item_id
+
+if TYPE_CHECKING:
+    from embstore.sources import Source
 
 # The parameters that are lists of words, or files of them, and what messages call them.
 SETS = {
@@ -52,7 +56,7 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
     """
     given = {key: values[key] for key in SETS if key in values}
     if single := values.get("word"):
-        given["words"] = [*single, *(_texts(given["words"]) if given["words"] else ())]
+        given["words"] = [*single, *(_texts(given["words"], "words") if given["words"] else ())]
     if lacking := [key for key, value in given.items() if not value and key not in _PLEASANT + _UNPLEASANT]:
         options = {"x": "-x FILE and -y FILE", "y": "-x FILE and -y FILE", "words": "--word WORD or --words FILE"}
         raise UsageError(f"{metric.name} needs target words: {options[lacking[0]]}, one word a line.")
@@ -68,7 +72,7 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
 def read_words(value: Any, key: str, unit: Unit) -> WordSet:
     """Return the words of a file, of a list, or the default ones, each once."""
     source = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    texts = _attribute_words(key) if value is None else _texts(value)
+    texts = _attribute_words(key) if value is None else _texts(value, key)
     once = tuple(dict.fromkeys(texts))
     name = SETS[key] + (f" ({source})" if source else "")
     repeated = sorted({text for text in once if texts.count(text) > 1})
@@ -84,12 +88,31 @@ def _attribute_words(key: str) -> tuple[str, ...]:
     return PLEASANT if key in _PLEASANT else UNPLEASANT
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _texts(value: Any, key: str) -> tuple[str, ...]:
     if not isinstance(value, str | os.PathLike):
         return tuple(value)
-    from embstore.sources import Row, open_source
+    from embstore.sources import Row
 
-    return tuple(row.text for row in open_source(os.fspath(value)).rows() if isinstance(row, Row))
+    return tuple(row.text for row in _opened(os.fspath(value), SETS[key]).rows() if isinstance(row, Row))
+
+
+def _opened(file: str, name: str) -> "Source":
+    """Open a file of words; what does not fit is said as of one, where a build's source has other remedies."""
+    from embstore.sources import open_source
+
+    try:
+        return open_source(file)
+    except UnknownNameError as error:
+        if error.kind != "file type":
+            raise
+        hint = f"If {file} holds {name}, one a line, rename it to {file}.txt."
+        raise UnknownNameError(error.kind, error.name, error.known, hint) from None
+    except UsageError:
+        if not Path(file).is_file():
+            raise
+        raise UsageError(
+            f"{file} has several columns, and none is called text. Keep only that of the {name}, or call it text."
+        ) from None
 
 
 def check_held(card: Card, sets: Iterable[WordSet], held: Ids, missing: str) -> list[str]:
@@ -99,16 +122,25 @@ def check_held(card: Card, sets: Iterable[WordSet], held: Ids, missing: str) -> 
     """
     sets = list(sets)
     found = [(one, lacking) for one in sets if (lacking := lacking_texts([one.words], held))]
-    notes = [lacking_said(card, lacking, f"of the {len(one.words.texts)} {one.name}") for one, lacking in found]
+    notes = [
+        lacking_said(
+            card, lacking, f"of the {len(one.words.texts)} {one.name}", one.source if one.source != "-" else None
+        )
+        for one, lacking in found
+    ]
     n_lacking = [len(lacking) for _, lacking in found]
     if n_lacking == [len(one.words.texts) for one in sets]:
-        command = build_command([one.source for one in sets if one.source] or ["FILE"], card)
         raise QueryError(
-            f"{card.space} holds none of the {sum(n_lacking)} words of the sets. Embed them: {command}; or choose "
-            "other spaces with --space."
+            f"{card.space} holds none of the {sum(n_lacking)} words of the sets. Embed them: "
+            f"{embed_command(*_where(found), card)}; or choose other spaces with --space."
         )
     if found and missing == "error":
-        lacking = tuple(dict.fromkeys(text for _, texts in found for text in texts))
-        sources = [one.source for one, _ in found if one.source]
-        raise NotStoredError(" ".join([*notes, remedy(sources if len(sources) == len(found) else [], lacking, card)]))
+        raise NotStoredError(" ".join([*notes, remedy(*_where(found), card)]))
     return notes
+
+
+def _where(found: Sequence[tuple[WordSet, tuple[str, ...]]]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the files that hold the words that a space lacks of some sets, if files hold all; and these words."""
+    sources = [one.source for one, _ in found if one.source]
+    lacking = tuple(dict.fromkeys(text for _, texts in found for text in texts))
+    return sources if len(sources) == len(found) else [], lacking

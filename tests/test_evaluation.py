@@ -58,9 +58,9 @@ def cosines(made: Synthetic, layer: int, first: Sequence[str], second: Sequence[
     return [1 - cosine_distance(at[a], at[b]) for a, b in zip(first, second, strict=True)]
 
 
-def check_schema(metric: str, rows: Sequence[object]) -> None:
+def check_schema(metric: str, rows: Sequence[object], of: str = "query-{}") -> None:
     text = json.dumps(list(rows), allow_nan=False)
-    schema = json.loads((SCHEMAS / f"query-{metric}.schema.json").read_text("utf-8"))
+    schema = json.loads((SCHEMAS / f"{of.format(metric)}.schema.json").read_text("utf-8"))
     Draft202012Validator(schema).validate(json.loads(text))
 
 
@@ -178,6 +178,30 @@ def test_a_space_without_the_dataset_is_left_out_and_said(make_store: Make) -> N
         made.store.query("similarity", dataset="simlex999")
 
 
+def test_each_space_takes_the_named_datasets_of_its_unit(make_store: Make) -> None:
+    made = make_store(n=30, index=False)
+    sentences = make_store(n=30, unit="sentence", index=False)
+    write_pairs(made, "rg65", seed=1)
+    write_pairs(made, "wordsim353", seed=2)
+    write_pairs(sentences, "stsb", unit="sentence", seed=3)
+    store = made.store
+    for _ in range(2):  # computed, and stored
+        table = store.query("similarity", dataset=["rg65", "stsb"], layers="0")
+        assert [(row["unit"], row["dataset"]) for row in table] == [("sentence", "stsb"), ("word", "rg65")]
+        assert not [note for note in table.notes if "left out" in note]
+        for name, unit in (("stsb", "sentence"), ("rg65", "word")):
+            other = "word" if unit == "sentence" else "sentence"
+            refused = rf"'{name}' for the unit {unit}, not for {other}\. Ask spaces of that unit"
+            with pytest.raises(QueryError, match=refused):
+                store.query("similarity", dataset=["rg65", "stsb"], layers="0", unit=other)
+    with pytest.raises(QueryError, match=r"the dataset 'simlex999' is not in the store"):
+        store.query("similarity", dataset=["rg65", "stsb", "simlex999"])
+    words = store.query("similarity", dataset=["rg65", "wordsim353"], layers="0")
+    assert words["dataset"] == ["rg65", "wordsim353"]
+    assert "toy.sentence.last is left out: the store holds the dataset 'rg65' for the unit word" in words.notes[0]
+    assert store.query("alignment", dataset=["rg65", "stsb"], layers="0")["dataset"] == ["stsb", "rg65"]
+
+
 def test_missing_texts_are_named_and_counted_or_refused(make_store: Make) -> None:
     made = make_store(n=30, index=False, template="This is {text}", pooling="mean")
     first, second, scores = write_pairs(made, texts=[*made.texts, "absent", "it's gone"], n=200)
@@ -200,6 +224,56 @@ def test_missing_texts_are_named_and_counted_or_refused(make_store: Make) -> Non
     assert "toy.word.mean lacks 2 of the 32 texts of rg65" in str(raised.value)
     assert "embstore build rg65 --model toy --pooling mean --template 'This is {text}'" in str(raised.value)
     assert "--missing skip" in str(raised.value)
+
+
+def test_all_missing_texts_can_be_listed(make_store: Make, tmp_path: Path) -> None:
+    made = make_store(n=30, index=False)
+    make_store(n=5, index=False, model="few")
+    sentences = make_store(n=30, unit="sentence", index=False)
+    absent = [f"absent {n}" for n in range(20)]
+    first, second, _ = write_pairs(made, texts=[*made.texts, *absent], n=500)
+    write_pairs(sentences, "stsb", unit="sentence", texts=[*made.texts, "gone"], n=300)
+    write_lexicon(made, [*made.texts, "absent"])
+    store = made.store
+    notes = store.query("similarity", dataset="rg65", spaces="toy.word.last").notes
+    named = ", ".join(f"'{text}'" for text in [text for text in dict.fromkeys([*first, *second]) if text in absent][:5])
+    said = f"toy.word.last lacks 20 of the 50 texts of rg65: {named} and 15 more (all: embstore datasets missing rg65 "
+    assert any(note.startswith(f"{said}--space toy.word.last). ") for note in notes)
+    table = store.missing("rg65", spaces="toy.word.last")
+    check_schema("missing", table.to_pylist(), of="{}")
+    assert table["text"] == [text for text in dict.fromkeys([*first, *second]) if text in absent]
+    assert table["item_id"] == ids(table["text"])
+    assert table.notes == ("toy.word.last lacks 20 of the 50 texts of rg65.",)
+    every = store.missing(["rg65", "stsb", "bellezza"])
+    counts = [(source, space) for source, space in zip(every["source"], every["space"], strict=True)]
+    assert {one: counts.count(one) for one in counts} == {
+        ("rg65", "few.word.last"): 45, ("rg65", "toy.word.last"): 20, ("stsb", "toy.sentence.last"): 1,
+        ("bellezza", "few.word.last"): 26, ("bellezza", "toy.word.last"): 1,
+    }  # fmt: skip
+    file = tmp_path / "words.txt"
+    file.write_text("text1\nmore\n", "utf-8")
+    assert store.missing(str(file), models="toy")["space"] == ["toy.sentence.last", "toy.word.last"]
+    file.write_text("text1\n", "utf-8")
+    none = store.missing(str(file), unit="word", models="few")
+    assert (len(none), none.notes) == (0, (f"few.word.last lacks none of the 1 texts of {file}.",))
+    assert [field.type for field in none.to_arrow().schema] == ["string", "string", "int64", "string"]
+
+
+def test_what_cannot_be_missing_is_refused(make_store: Make) -> None:
+    made = make_store(n=30, index=False)
+    make_store(unit="occurrence", texts=["a bank", "the bank"], index=False)
+    write_pairs(made)
+    with pytest.raises(QueryError, match=r"'rg65' for the unit word, not for sentence"):
+        make_store(n=30, unit="sentence", index=False).store.missing("rg65", unit="sentence")
+    with pytest.raises(QueryError, match=r"every space that matches is of occurrences"):
+        made.store.missing("rg65", unit="occurrence")
+    with pytest.raises(UnknownNameError, match=r"unknown dataset 'rg66'. Did you mean 'rg65'"):
+        made.store.missing("rg66")
+    with pytest.raises(SourceError, match=r"'men' is not at hand.*embstore datasets fetch men"):
+        made.store.missing("men")
+    with pytest.raises(QueryError, match=r"'words' is of words, and no space that matches is.*embstore build words"):
+        made.store.missing("words", unit="sentence")
+    assert len(made.store.missing("words:50", unit="word")) == 50
 
 
 def test_items_that_are_not_selected_count_as_missing(make_store: Make) -> None:
@@ -237,6 +311,35 @@ def test_a_layer_without_a_value_is_null_and_never_the_best(make_store: Make) ->
         assert sum(row["best"] is True for row in rows) == 1
 
 
+def test_a_layer_without_vectors_has_the_rows_and_counts_of_others(make_store: Make) -> None:
+    made = make_store(n=30, dim=8, index=False)
+    write_pairs(made)
+    write_lexicon(made, made.texts)
+    sets = {name: made.texts[5 * place : 5 * place + 5] for place, name in enumerate("xyab")}
+    ab = {name: sets[name] for name in "ab"}
+    attributes = {"pleasant": sets["a"], "unpleasant": sets["b"]}
+    asked = {
+        "similarity": ({}, 60), "alignment": ({"min_score": 0}, 60), "valnorm": (attributes, 30), "weat": (sets, 20),
+        "sc-weat": ({"word": ["text1", "text2"], **ab}, 10),
+    }  # fmt: skip
+    for metric, (more, total) in asked.items():
+        plain = made.store.query(metric, layers="0", **more)
+        table = made.store.query(metric, layers="0", transforms="abtt:8", **more)
+        check_schema(metric, table.to_pylist())
+        keys = [column.name for column in METRICS[metric].columns if column.is_key]
+        assert [[row[key] for key in keys] for row in table] == [[row[key] for key in keys] for row in plain]
+        for row in table:
+            assert (row["n"], row["total"], row["coverage"]) == (0, total, 0.0), metric
+            assert row["reason"] == "abtt:8 removes everything: the centred vectors have rank 8"
+        assert any(f"n = 0 of {total}, after abtt:8" in note for note in table.notes)
+    occurrences = make_store(unit="occurrence", texts=["a bank", "the bank"], index=False, dim=4)
+    table = occurrences.store.query(
+        "self-similarity", unit="occurrence", word=["bank", "a"], transforms="abtt:8", layers="0"
+    )
+    assert sorted(table["word"]) == ["a", "bank"]
+    assert set(table["n"]) == {4}
+
+
 def test_a_dataset_of_another_kind_is_refused(make_store: Make) -> None:
     made = make_store(n=30, index=False)
     write_pairs(made)
@@ -245,6 +348,14 @@ def test_a_dataset_of_another_kind_is_refused(make_store: Make) -> None:
         made.store.query("similarity", dataset="bellezza")
     with pytest.raises(QueryError, match=r"'rg65' is a dataset of pairs, not a lexicon.*similarity --dataset rg65"):
         made.store.query("valnorm", lexicon="rg65")
+    sentences = make_store(n=30, unit="sentence", index=False)  # whose unit is no reason
+    write_pairs(sentences, "stsb", unit="sentence")
+    for more in ({}, {"unit": "sentence"}):
+        for datasets in (["bellezza"], ["rg65", "bellezza"], ["stsb", "bellezza"]):
+            with pytest.raises(QueryError, match=r"^'bellezza' is not a dataset of pairs\."):
+                made.store.query("similarity", dataset=datasets, **more)
+    with pytest.raises(QueryError, match=r"^'stsb' is a dataset of pairs, not a lexicon"):
+        made.store.query("valnorm", lexicon="stsb")
     with pytest.raises(QueryError, match=r"Did you mean 'rg65'\? If not, embed it with: embstore build rg56"):
         made.store.query("similarity", dataset="rg56")
     with pytest.raises(QueryError, match=r"the dataset 'warriner' is not in the store"):
@@ -272,6 +383,32 @@ def test_valnorm_over_a_store_with_the_papers_words(make_store: Make) -> None:
     check_schema("valnorm", table.to_pylist())
     assert "toy.word.last lacks 1 of the 44 words of bellezza: 'absent'." in table.notes
     assert sum(table["best"]) == 1
+
+
+def test_valnorm_of_a_lexicon_of_sentences(make_store: Make) -> None:
+    texts = [*PLEASANT, *UNPLEASANT, *(f"It is fine {n}." for n in range(20))]
+    made = make_store(texts=texts, unit="sentence", index=False, dim=16)
+    make_store(n=10, index=False)
+    valence = np.random.default_rng(0).uniform(1, 5, 21)
+    lexicon = {"item_id": ids([*texts[50:], "gone"], "sentence"), "text": [*texts[50:], "gone"]}
+    write_dataset(made.paths, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()})
+    table = made.store.query("valnorm", lexicon="own")
+    assert set(table["space"]) == {"toy.sentence.last"}
+    assert "toy.word.last is left out: the store holds the dataset 'own' for the unit sentence" in table.notes[0]
+    assert "toy.sentence.last lacks 1 of the 21 sentences of own: 'gone'." in table.notes
+    for row in table:
+        effects = []
+        for text in texts[50:]:
+            a = cosines(made, row["layer"], [text] * 25, PLEASANT)
+            b = cosines(made, row["layer"], [text] * 25, UNPLEASANT)
+            effects.append((np.mean(a) - np.mean(b)) / np.std([*a, *b]))
+        assert row["valnorm"] == pytest.approx(stats.pearsonr(effects, valence[:20]).statistic, abs=1e-9)
+        assert (row["n"], row["total"]) == (20, 21)
+    bare = make_store("bare", texts=texts[50:], unit="sentence", index=False)
+    write_dataset(bare.paths, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()})
+    command = r"printf '%s\\n' caress freedom .* \| embstore build - --model toy --unit sentence --pooling last"
+    with pytest.raises(QueryError, match=rf"holds none of the 50 words of the sets\. Embed them: {command}"):
+        bare.store.query("valnorm", lexicon="own")
 
 
 def test_missing_attribute_words_are_named(make_store: Make) -> None:
@@ -364,9 +501,18 @@ def test_words_that_a_space_lacks_are_named_with_the_set(make_store: Make, tmp_p
     assert rows["reason"] == [None, "it has no vector, or a zero one"]
     assert rows["effect_size"][1] is None
     check_schema("sc-weat", rows.to_pylist())
-    many = [f"absent{n}" for n in range(40)]
-    with pytest.raises(NotStoredError, match=r"'absent29' and 10 more.*embstore build FILE --model toy"):
+    many = [f"absent{n}" for n in range(60)]
+    with pytest.raises(NotStoredError, match=r"'absent29' and 30 more.*embstore build FILE --model toy"):
         made.store.query("sc-weat", word=many, a=["text4"], b=["text5"])
+    with pytest.raises(
+        NotStoredError, match=r"'absent29' and 10 more.*'%s\\n' absent0 .* absent39 \| embstore build -"
+    ):
+        made.store.query("sc-weat", word=many[:40], a=["text4"], b=["text5"])
+    file.write_text("\n".join(["text1", *many]), "utf-8")
+    table = made.store.query("sc-weat", words=str(file), a=["text4"], b=["text5"], missing="skip", layers="0")
+    [note] = [note for note in table.notes if "lacks" in note]
+    assert note.endswith(f"'absent4' and 55 more (all: embstore datasets missing '{file}' --space toy.word.last).")
+    assert made.store.missing(str(file))["text"] == many
 
 
 def test_a_space_that_holds_no_word_of_the_sets_is_left_out_if_another_does(make_store: Make) -> None:
@@ -377,7 +523,9 @@ def test_a_space_that_holds_no_word_of_the_sets_is_left_out_if_another_does(make
         table = made.store.query("weat", **sets, missing=missing)
         assert set(table["space"]) == {"toy.word.last"}
         assert table.notes[0].startswith("toy.sentence.last is left out: toy.sentence.last holds none of the 5 words")
-    with pytest.raises(QueryError, match=r"holds none of the 5 words.*embstore build FILE --model toy --unit sentence"):
+    with pytest.raises(
+        QueryError, match=r"holds none of the 5 words.* \| embstore build - --model toy --unit sentence"
+    ):
         made.store.query("weat", **sets, unit="sentence")
     with pytest.raises(NotStoredError, match=r"toy\.word\.last lacks 1 of the 2 words of Y: 'absent'"):
         made.store.query("weat", **sets | {"y": ["text2", "absent"]})
@@ -402,6 +550,18 @@ def test_word_sets_that_are_not_given_or_cannot_be_read(make_store: Make, tmp_pa
         store.query("sc-weat", word="text1", a=[])
     with pytest.raises(SourceError, match=r"nowhere.txt does not exist"):
         store.query("sc-weat", words=str(tmp_path / "nowhere.txt"))
+    (tmp_path / "X").write_text("text1\n")
+    (tmp_path / "two.csv").write_text("w,v\ntext1,1\n")
+    for sets, said in {
+        "X": r"unknown file type 'X'\. Known: \.txt, .* If .*/X holds words of X, one a line, rename it to .*X\.txt",
+        "two.csv": r"two\.csv has several columns, and none is called text\. Keep only that of the words of X",
+    }.items():
+        with pytest.raises((UnknownNameError, UsageError), match=said) as caught:
+            store.query("weat", x=str(tmp_path / sets), y=["text1"])
+        assert "build" not in str(caught.value)
+        assert "--column" not in str(caught.value)
+    with pytest.raises(UnknownNameError, match=r"If .*/X holds target words, one a line"):
+        store.query("sc-weat", words=str(tmp_path / "X"), word="text2")
     with pytest.raises(UsageError, match=r"ddof must be at most 1"):
         store.query("sc-weat", word="text1", ddof=2)
     with pytest.raises(UnknownNameError, match=r"unknown missing 'skp'. Did you mean 'skip'"):

@@ -8,7 +8,7 @@ from embstore.metrics.correlation import pearson
 from embstore.metrics.correlation import ranks as ranks_of
 from embstore.metrics.data import Ids, Pairs
 from embstore.metrics.directions import ROUNDING, unit_rows
-from embstore.metrics.spec import Column, LayerData, Metric, Parameter, Result
+from embstore.metrics.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
 from embstore.space import Unit
 
 Floats = NDArray[np.float64]
@@ -45,14 +45,18 @@ def similarity(
         ``spearman`` and ``pearson`` in [-1, 1]; ``low`` and ``high``, the 95 % interval of spearman; ``n`` pairs used
         of ``total``; ``coverage`` in [0, 1]; ``n_zero`` pairs without a cosine since a vector is zero; ``reason``.
     """
-    cosines, n_zero = pair_cosines(data, pairs.left, pairs.right)
+    total = len(pairs.score)
+    result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "best"))
+    try:
+        cosines, n_zero = pair_cosines(data, pairs.left, pairs.right)
+    except NotComputable as error:
+        return result | {"n": 0, "total": total, "coverage": 0.0, "n_zero": None, "reason": str(error)}
     usable = np.isfinite(cosines) & np.isfinite(pairs.score)
     texts = None
     if ranks == "text" and pairs.score_texts is not None:
         texts = np.array(pairs.score_texts, np.str_)
         usable &= texts != ""
-    n, total = int(usable.sum()), len(pairs.score)
-    result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "best"))
+    n = int(usable.sum())
     result |= {"n": n, "total": total, "coverage": n / total if total else None, "n_zero": n_zero}
     if ranks == "text" and texts is None:
         return result | {"reason": NO_TEXTS}

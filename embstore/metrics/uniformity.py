@@ -4,7 +4,7 @@ import numpy as np
 
 from embstore.metrics.data import Ids, Pairs
 from embstore.metrics.directions import unit_rows
-from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, Parameter, Result
+from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, NotComputable, Parameter, Result
 from embstore.space import Unit
 from embstore.summary import Float64Array
 
@@ -71,9 +71,14 @@ def alignment(
         with such a score; ``coverage`` in [0, 1]; ``n_zero`` pairs left out since a vector is zero; ``reason``.
     """
     positive = pairs.score >= min_score
-    squares, n_zero = _square_distances(data, pairs.left[positive], pairs.right[positive])
-    n, total = len(squares), int(positive.sum())
-    result: Result = {"alignment": None, "n": n, "total": total, "n_zero": n_zero}
+    total = int(positive.sum())
+    result: Result = {"alignment": None, "n": 0, "total": total, "n_zero": None, "coverage": 0.0 if total else None}
+    try:
+        squares, n_zero = _square_distances(data, pairs.left[positive], pairs.right[positive])
+    except NotComputable as error:
+        return result | {"reason": str(error)}
+    n = len(squares)
+    result |= {"n": n, "n_zero": n_zero}
     result["coverage"] = n / total if total else None
     if total == 0:
         return result | {"reason": f"no pair has a score of {min_score:g} or more"}

@@ -142,8 +142,9 @@ METRICS = (
         "the attribute words are all equal (within 1e-13) have no effect size: they are left out and counted. The "
         "original cuts the longer list of attribute words at random where one lacks words; here no word is cut. The "
         "interval is the 95 % one of r by Fisher's z, tanh(artanh r ± 1.96 / √(n − 3)), which takes both for normal "
-        f"and words for independent; it needs {MIN_INTERVAL_WORDS} words and |r| < 1.",
-        units=(Unit.WORD,),
+        f"and words for independent; it needs {MIN_INTERVAL_WORDS} words and |r| < 1. In a space of sentences the "
+        "texts of the lexicon and the attribute words are those that were embedded as sentences.",
+        units=(Unit.WORD, Unit.SENTENCE),
         best="valnorm",
     ),
 )

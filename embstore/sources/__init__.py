@@ -3,7 +3,14 @@
 ``open_source`` is the door; a source streams, and holds one row at a time (one batch for Parquet).
 """
 
-from embstore.sources.datasets import DATASETS, add_dataset, fetch_dataset, find_dataset, missing_datasets
+from embstore.sources.datasets import (
+    DATASETS,
+    add_dataset,
+    fetch_dataset,
+    fetch_datasets,
+    find_dataset,
+    missing_datasets,
+)
 from embstore.sources.listing import list_datasets
 from embstore.sources.opening import STDIN, open_source
 from embstore.sources.rows import Blank, Row
@@ -19,6 +26,7 @@ __all__ = [
     "Source",
     "add_dataset",
     "fetch_dataset",
+    "fetch_datasets",
     "find_dataset",
     "list_datasets",
     "missing_datasets",

@@ -51,15 +51,31 @@ def check_cached(spec: DatasetSpec, file: DataFile) -> Path:
         SourceError: it is not; says how to get it, and of an altered one both hashes.
     """
     path = path_of(file)
-    again = f"embstore datasets fetch {spec.name}" if file.address else f"embstore datasets add {spec.name} FILE …"
     if not path.is_file():
-        raise SourceError(f"the dataset {spec.name!r} is not at hand: there is no {path}. Run: {again}")
-    if (found := file_sha256(path, str(path))) != file.sha256:
-        raise SourceError(
-            f"{path} is not the file of the dataset {spec.name!r}: its SHA-256 is {found}, and should be "
-            f"{file.sha256}. It was altered or is another file. Get it anew: {again}"
-        )
+        raise SourceError(f"the dataset {spec.name!r} is not at hand: there is no {path}. Run: {_again(spec, file)}")
+    if damage := damage_of(spec):
+        raise SourceError(damage)
     return path
+
+
+def damage_of(spec: DatasetSpec) -> str | None:
+    """Return what is wrong with a dataset's file that is there, and how to get it anew; None if nothing is."""
+    if not isinstance(file := spec.content, DataFile) or not (path := path_of(file)).is_file():
+        return None
+    try:
+        found = file_sha256(path, str(path))
+    except SourceError as error:
+        return str(error)
+    if found == file.sha256:
+        return None
+    return (
+        f"{path} is not the file of the dataset {spec.name!r}: its SHA-256 is {found}, and should be {file.sha256}. It "
+        f"was altered or is another file. Get it anew: {_again(spec, file)}"
+    )
+
+
+def _again(spec: DatasetSpec, file: DataFile) -> str:
+    return f"embstore datasets fetch {spec.name}" if file.address else f"embstore datasets add {spec.name} FILE …"
 
 
 def keep(path: Path, data: bytes) -> None:

@@ -1,6 +1,6 @@
 """The table of named datasets: to list, fetch, add and open them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -75,9 +75,7 @@ def fetch_dataset(name: str, told: Told = lambda done, total: None) -> Path | No
         UnknownNameError: there is no such dataset.
         SourceError: it cannot be downloaded, or is another file than it should be.
     """
-    spec = find_dataset(name)
-    if spec is None or ":" in name:
-        raise UnknownNameError("dataset", name, known_datasets(), "embstore datasets lists them.")
+    spec = _known(name)
     if not isinstance(file := spec.content, DataFile):
         return None
     if file.address is None:
@@ -86,6 +84,45 @@ def fetch_dataset(name: str, told: Told = lambda done, total: None) -> Path | No
     if not (path.is_file() and file_sha256(path, str(path)) == file.sha256):
         download(spec, file, told)
     return path
+
+
+def _known(name: str) -> DatasetSpec:
+    spec = find_dataset(name)
+    if spec is None or ":" in name:
+        raise UnknownNameError("dataset", name, known_datasets(), "embstore datasets lists them.")
+    return spec
+
+
+def fetch_datasets(names: Sequence[str], told: Callable[[str, int, int], None]) -> dict[str, Path | None]:
+    """Download the files of datasets, each of them even where another cannot be had.
+
+    Args:
+        names: of the datasets.
+        told: of which how many bytes have come, of how many.
+
+    Returns:
+        What :func:`fetch_dataset` gives for each.
+
+    Raises:
+        UnknownNameError: there is no such dataset; nothing was downloaded.
+        SourceError: some cannot be downloaded; says of each why, and how to get it by hand. The others are kept.
+    """
+    for name in names:
+        _known(name)
+    found: dict[str, Path | None] = {}
+    refused: list[str] = []
+    for name in dict.fromkeys(names):
+        try:
+            found[name] = fetch_dataset(name, partial(told, name))
+        except SourceError as error:
+            refused.append(str(error))
+    if len(refused) == 1 and not found:
+        raise SourceError(refused[0])
+    if refused:
+        kept = f" ({', '.join(found)} {'are' if len(found) > 1 else 'is'} at hand)" if found else ""
+        said = "".join(f"\n  {error}" for error in refused)
+        raise SourceError(f"{len(refused)} of {len(refused) + len(found)} datasets could not be fetched{kept}:{said}")
+    return found
 
 
 def missing_datasets(sources: Iterable[str]) -> list[str]:

@@ -76,6 +76,33 @@ def test_a_question_that_cannot_be_answered(refused, made: Synthetic, case: str)
         assert part in said
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            ["similarity", "--dataset", "rg65", "simlex999", "my own", "--layer", "0"],
+            "unexpected arguments 'simlex999', 'my own'. To give several values, repeat the option: "
+            "--dataset rg65 --dataset simlex999 --dataset 'my own'",
+        ),
+        (
+            ["isoscore", "--layer", "0", "--transform=center", "standardize"],
+            "'standardize'. To give several values, repeat the option: --transform center --transform standardize",
+        ),
+        (["norms", "--space", "a", "b"], "'b'. To give several values, repeat the option: --space a --space b"),
+        (
+            ["sc-weat", "--word", "dog", "cat"],
+            "'cat'. To give several values, repeat the option: --word dog --word cat",
+        ),
+        (["norms", "--model", "a", "--layer", "0", "1"], "unexpected argument '1'."),
+        (["norms", "dog"], "unexpected argument 'dog'."),
+    ],
+)
+def test_an_argument_too_many_says_how_an_option_is_repeated(cli, call: list[str], said: str) -> None:
+    result = cli("query", *call)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines()[-1].endswith(said)
+
+
 # Of a build: found before any model is loaded. ``{}`` is the checkpoint.
 OF_A_CALL = {
     "unit": (["words:9", "--unit", "sentense"], ["unknown unit 'sentense'", "Did you mean 'sentence'?", "Known: wo"]),

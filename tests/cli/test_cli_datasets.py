@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from dataset_files import FILES, RG65, look_alike, put, serving
 from jsonschema import Draft202012Validator
+from synthetic import Synthetic
 from typer.testing import Result
 
 from embstore.sources import DATASETS
@@ -28,6 +29,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_list_for_the_eye(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put(data, monkeypatch, "stsb")
+    look_alike(monkeypatch, "stsb-wolfe2022")
     result = cli("datasets")
     lines = [line.split() for line in result.stdout.splitlines()]
     assert result.exit_code == 0
@@ -110,6 +112,12 @@ def test_without_a_network(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch
         assert result.exit_code == 2
         for part in ("'rg65' cannot be downloaded", f"{server.address}/rg65.csv by hand", f"{data}/rg65.csv"):
             assert part in result.stderr
+    look_alike(monkeypatch, "stsb", address=server.address)
+    for command in (["datasets", "fetch", "stsb", "rg65"], ["build", "rg65", "stsb", "--store", "store"]):
+        result = cli(*command)
+        assert result.exit_code == 2
+        for part in ("2 of 2 datasets could not be fetched:\n", "/rg65.csv by hand", "/sts-test.csv by hand"):
+            assert part in result.stderr
 
 
 def test_add_says_how_to_go_on(cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,3 +139,15 @@ def test_build_takes_datasets_of_both_units(
     assert "tiny.sentence.mean: 10 embedded, 0 already there" in result.stderr
     again = cli("build", "rg65", "--model", checkpoint, "--unit", "sentence")
     assert "tiny.sentence.mean: 6 embedded" in again.stderr
+
+
+def test_missing_lists_what_a_space_lacks(cli: Cli, made: Synthetic, tmp_path: Path) -> None:
+    (tmp_path / "animals.txt").write_text("dog\nowl\n", "utf-8")
+    at = ("--store", made.root, "--space", "toy.word.last")
+    result = cli("datasets", "missing", "animals.txt", *at, "--format", "csv")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[1].split(",")[0::3] == ["animals.txt", "owl"]
+    assert result.stderr == "toy.word.last lacks 1 of the 2 texts of animals.txt.\n"
+    rows = json.loads(cli("datasets", "missing", "animals.txt", *at, "--format", "json").stdout)
+    assert [row["text"] for row in rows] == ["owl"]
+    assert cli("datasets", "missing", *at).exit_code == 2

@@ -106,6 +106,27 @@ def test_what_is_not_there_says_how_to_get_it_by_hand(server: Server, data: Path
     assert not data.exists()
 
 
+# pooch leaves a response that is refused open, for the collector to close.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_all_are_tried_and_each_that_cannot_be_had_is_said(server: Server, data: Path) -> None:
+    del server.files["sts-test.csv"]
+    with pytest.raises(SourceError) as caught:
+        Store.fetch_datasets(["stsb", "rg65", "words", "stsb-wolfe2022"])
+    head, *said = str(caught.value).splitlines()
+    assert head == "2 of 4 datasets could not be fetched (rg65, words are at hand):"
+    assert (data / "rg65.csv").read_bytes() == RG65
+    for name, line in zip(("stsb", "stsb-wolfe2022"), said, strict=True):
+        assert line.startswith(f"  '{name}' cannot be downloaded: the server says 404 Not Found. Download ")
+        for part in (f"{server.address}/sts-test.csv", f"datasets add {name} ", str(data / "sts-test.csv")):
+            assert part in line
+    del caught
+    gc.collect()
+    server.asked.clear()
+    with pytest.raises(UnknownNameError, match="unknown dataset 'stbs'"):
+        Store.fetch_datasets(["stsb", "stbs"])
+    assert server.asked == []
+
+
 # pooch leaves a response that breaks off open, for the collector to close.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 def test_a_download_that_breaks_off_is_not_kept(server: Server, data: Path) -> None:
@@ -213,6 +234,31 @@ def test_the_list_says_what_is_at_hand(data: Path, monkeypatch: pytest.MonkeyPat
     assert header == ["name", "kind", "unit", "rows", "at_hand", "licence"]
     assert lines[1] == ["rg65", "word pairs", "word", "65", "yes", "MIT (of the repository)"]
     assert lines[2][4] == "no"
+
+
+def test_the_list_says_what_is_damaged(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert {row["damaged"] for row in LISTED.values()} == {False}
+    put(data, monkeypatch, "rg65")
+    put(data, monkeypatch, "simlex999")
+    (tmp_path / "mine.csv").write_text("w,v\na,1\n")
+    add_dataset("mine", tmp_path / "mine.csv", kind="lexicon", columns=["w", "v"])
+    (data / "rg65.csv").write_bytes(RG65[:-1])
+    (data / "own" / "mine.csv").unlink()
+    (data / "own" / "mine.csv").write_text("w,v\na,2\n")
+    table = Store.datasets()
+    listed = {row["name"]: (row["at_hand"], row["damaged"]) for row in table}
+    assert (listed["rg65"], listed["mine"]) == ((False, True), (False, True))
+    assert (listed["simlex999"], listed["words"], listed["men"]) == ((True, False), (True, False), (False, False))
+    [rg65, mine] = table.notes
+    for part in (str(data / "rg65.csv"), sha256(RG65), sha256(RG65[:-1]), "embstore datasets fetch rg65"):
+        assert part in rg65
+    assert mine.endswith("Get it anew: embstore datasets add mine FILE …")
+    with pytest.raises(SourceError, match="rg65") as caught:
+        open_source("rg65")
+    assert str(caught.value) == rg65
+    header, lines = table.layout()
+    assert header == ["name", "kind", "unit", "rows", "at_hand", "damaged", "licence"]
+    assert lines[1][4:6] == ["no", "yes"]
 
 
 def test_the_list_has_address_hash_and_reference() -> None:

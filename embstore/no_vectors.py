@@ -1,0 +1,54 @@
+"""What a metric gets in the place of a layer whose vectors cannot be had."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.metrics import NotComputable
+from embstore.storage.catalog import Ids
+from embstore.summary import Summary
+
+Block = NDArray[np.floating]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class NoVectors:
+    """A layer whose vectors cannot be had (the protocol ``LayerData``): whoever asks for them is told why.
+
+    Attributes:
+        why: the reason.
+    """
+
+    why: str
+
+    @property
+    def dim(self) -> int:
+        """Raise NotComputable, as all that follows."""
+        raise NotComputable(self.why)
+
+    @property
+    def summary(self) -> Summary:
+        """Likewise."""
+        raise NotComputable(self.why)
+
+    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
+        """Likewise."""
+        raise NotComputable(self.why)
+
+    def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
+        """Likewise."""
+        raise NotComputable(self.why)
+
+    def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
+        """Likewise."""
+        raise NotComputable(self.why)
+
+    def neighbours(
+        self, k: int, distance: str = "cosine", *, distinct: bool = False
+    ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+        """Likewise."""
+        raise NotComputable(self.why)
