@@ -46,6 +46,11 @@ class StoredLayer:
         """Components of a vector."""
         return self.card.dim
 
+    @property
+    def dims(self) -> NDArray[np.int64]:
+        """The number of each component."""
+        return np.arange(self.dim)
+
     @cached_property
     def summary(self) -> Summary:
         """The stored summary, or the sums over the selected vectors."""
@@ -85,12 +90,17 @@ class TransformedLayer:
     Attributes:
         layer: the vectors as they are.
         transform: float (n, layer.dim) → float64 (n, dim).
-        dim: components of a transformed vector.
+        dims: the number in the space of each component of a transformed vector, (dim,).
     """
 
     layer: "LayerData"
     transform: Callable[[Block], NDArray[np.float64]]
-    dim: int
+    dims: NDArray[np.int64]
+
+    @property
+    def dim(self) -> int:
+        """Components of a transformed vector."""
+        return len(self.dims)
 
     @cached_property
     def summary(self) -> Summary:

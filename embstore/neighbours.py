@@ -122,7 +122,7 @@ def _transformed(
         return None
     notes.append(f"{space}: n = {data.summary.n}, after {names}: answered by an exact scan.")
     notes += [f"{space} layer {data.layer.name}: {note}." for note in transform.notes]
-    return TransformedLayer(data, transform, transform.dim)
+    return TransformedLayer(data, transform, transform.columns)
 
 
 def _text_of(items: Mapping[int, Item], row: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
+from embstore.multiset import self_similarity
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.vectors import LayerVectors
 from embstore.text import Item, item_id, words_in
 from embstore.verdicts import Reading
 
@@ -22,11 +21,9 @@ def padded_self_similarity(
 ) -> list[Reading]:
     """Return the mean pairwise cosine of draws that may hit the padding, layer by layer.
 
-    (‖Σu‖² − n) / (n (n − 1)) over the vectors of both spaces that are drawn: eq. 1 of Wolfe & Caliskan (2022).
-
     Args:
         catalog: the store.
-        space: of occurrences, one of each sentence.
+        space: of occurrences, one or a few of each sentence.
         padding: of sentences, with the vector of the token that follows them.
         layers: of both spaces.
         sample: how many draws are taken, at random; None takes all.
@@ -34,23 +31,14 @@ def padded_self_similarity(
     """
     items = catalog.items(catalog.ids(space).tolist())
     words, paddings = draw([items[item] for item in sorted(items)], sample=sample, seed=seed)
-    readings = []
-    for layer in layers:
-        found = [
-            LayerVectors(catalog.shards[name], layer.id, catalog.cards[name].dim, ids).summary
-            for name, ids in ((space, words), (padding, paddings))
-        ]
-        total = found[0] + found[1]
-        value = mean_pairwise_cosine(total.n - total.n_zero, total.unit_total, total.unit_square_total)
-        readings.append(Reading(layer.id, value, total.n - total.n_zero, TOO_FEW if value is None else None))
-    return readings
+    return self_similarity(catalog, {space: words, padding: paddings}, layers)
 
 
 def draw(occurrences: Sequence[Item], *, sample: int | None, seed: int) -> tuple[Ids, Ids]:
-    """Draw from each sentence one of its words but the first, or its padding.
+    """Draw, for each occurrence, this word of its sentence unless it is the first, or the sentence's padding.
 
-    Of w words the padding has a chance of 1/w. The word is the one that was drawn when the space was built, from all w;
-    where it is the first, the sentence gives none.
+    Of w words the padding has a chance of 1/w. The word is one that was drawn when the space was built, from all w;
+    where it is the first, and the padding is not drawn, there is nothing.
 
     Args:
         occurrences: the words, by ascending id.
@@ -58,7 +46,7 @@ def draw(occurrences: Sequence[Item], *, sample: int | None, seed: int) -> tuple
         seed: of both draws.
 
     Returns:
-        The ids of the words, and of the sentences whose padding is drawn, each ascending.
+        The ids of the words, and of the sentences whose padding is drawn, as often as it is, each ascending.
     """
     rng = np.random.default_rng(seed)
     spans = [words_in(item.context or "") for item in occurrences]
@@ -69,6 +57,5 @@ def draw(occurrences: Sequence[Item], *, sample: int | None, seed: int) -> tuple
     if sample is not None and sample < len(kept):
         kept = np.sort(rng.choice(kept, sample, replace=False))
     words = [occurrences[at].id for at in kept[~is_padding[kept]].tolist()]
-    contexts = {occurrences[at].context or "" for at in kept[is_padding[kept]].tolist()}
-    paddings = [item_id(Unit.SENTENCE, context) for context in contexts]
+    paddings = [item_id(Unit.SENTENCE, occurrences[at].context or "") for at in kept[is_padding[kept]].tolist()]
     return np.array(words, np.int64), np.array(sorted(paddings), np.int64)

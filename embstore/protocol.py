@@ -175,7 +175,7 @@ class _Planner:
             sources=datasets if replaced is None else (replaced.path,),
             spec=space,
             limit=source.quick_texts if self.quick else None,
-            per_text=source.per_text,
+            per_text=source.per_text if replaced is None else source.own_per_text or source.per_text,
             seed=self.seed,
         )
 
@@ -203,6 +203,8 @@ class _Planner:
         whole = () if self._cut(source) else source.quick
         if self.quick and any(name not in whole for name in measure.datasets):
             return LEFT_OUT
+        if self._cut(source) and measure.population is not None and measure.population.repeated:
+            return LEFT_OUT  # the texts that were cut off may repeat those that were not
         return Question(
             space=self.space_name(model, space),
             metric=measure.metric,

@@ -147,7 +147,7 @@ class Question:
         except NotComputable as error:
             return NotComputable(str(error), data.summary.n), []
         notes = [f"{data.card.space} layer {data.layer.name}: {note}." for note in transform.notes]
-        return TransformedLayer(data, transform, transform.dim), notes
+        return TransformedLayer(data, transform, transform.columns), notes
 
     def _answer(self, data: LayerData | NotComputable, case: Case, layer: Layer) -> list[dict[str, Any]]:
         if isinstance(data, NotComputable):
@@ -175,7 +175,7 @@ class Question:
         if layer not in card.layers.members:
             raise NotComputable(f"{space} has no layer {layer.name}")
         stored = StoredLayer(self.catalog, card, layer)
-        return TransformedLayer(stored, data.transform, data.dim) if isinstance(data, TransformedLayer) else stored
+        return TransformedLayer(stored, data.transform, data.dims) if isinstance(data, TransformedLayer) else stored
 
     def _is_from_sums(self, data: LayerData | NotComputable) -> bool:
         return self.metric.needs == "summary" and isinstance(data, StoredLayer) and not data.was_read

@@ -56,6 +56,7 @@ class Source:
         quick_texts: a quick run stops after so many texts; None reads all. The spaces of a source that is cut short
             have names of their own, and no dataset is complete in them.
         per_text: of occurrences, how many are drawn from each sentence.
+        own_per_text: how many where a user's own file takes its place; None for ``per_text``.
         replaceable: whether a user's own file of sentences may take its place.
     """
 
@@ -64,6 +65,7 @@ class Source:
     quick: tuple[str, ...]
     quick_texts: int | None = None
     per_text: int | None = None
+    own_per_text: int | None = None
     replaceable: bool = False
 
 
@@ -100,10 +102,12 @@ class Population:
     Attributes:
         dataset: its name.
         left_only: whether only the first text of each pair counts.
+        repeated: whether a text counts as often as it stands there (:mod:`embstore.multiset`), rather than once.
     """
 
     dataset: str
     left_only: bool = False
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,9 +119,12 @@ def _source(table: Fields) -> Source:
         quick=table.texts("quick", datasets),
         quick_texts=table.count("quick_texts"),
         per_text=table.count("per_text"),
+        own_per_text=table.count("own_per_text"),
         replaceable=table.flag("replaceable"),
     )
     table.known("dataset", source.quick, datasets)
+    if source.own_per_text is not None and (source.per_text is None or not source.replaceable):
+        raise table.wrong("own_per_text", "absent where nothing is drawn (per_text) or replaced (replaceable)")
     return table.finished(source)
 
 
@@ -169,7 +172,17 @@ def _measure(table: Fields, spaces: Mapping[str, SpaceSpec], sources: Mapping[st
     held = dict.fromkeys(name for space in measure.spaces for name in sources[spaces[space].source].datasets)
     table.known("dataset", measure.datasets, held)
     table.known("dataset", [measure.population.dataset] if measure.population else [], held)
+    if measure.population is not None and measure.population.repeated:
+        _check_repeated(table, measure)
     return table.finished(measure)
+
+
+def _check_repeated(table: Fields, measure: Measure) -> None:
+    if (measure.metric, measure.column) != ("anisotropy", "anisotropy"):
+        raise table.wrong("metric", "'anisotropy' where texts count more than once (population.repeated)")
+    for key in ("parameters", "sample", "where", "transforms", "padding"):
+        if table.has(key):
+            raise table.wrong(key, "absent where texts count more than once (population.repeated)")
 
 
 def _check_padding(table: Fields, measure: Measure, spaces: Mapping[str, SpaceSpec]) -> None:
@@ -181,7 +194,7 @@ def _check_padding(table: Fields, measure: Measure, spaces: Mapping[str, SpaceSp
 
 
 def _population(table: Fields) -> Population:
-    return table.finished(Population(table.text("dataset"), table.flag("left_only")))
+    return table.finished(Population(table.text("dataset"), table.flag("left_only"), table.flag("repeated")))
 
 
 def _unmeasured(table: Fields) -> Unmeasured:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ import numpy as np
 from embstore.encode import Tokenizer, resolve
 from embstore.errors import CheckpointError, QueryError, SourceError, UnknownNameError, UsageError
 from embstore.metrics import get_metric
+from embstore.multiset import self_similarity
 from embstore.padding import padded_self_similarity
 from embstore.protocol import BuildStep, Question, Sentences, Traits, plan
 from embstore.protocol import Protocol as Steps
@@ -19,7 +20,7 @@ from embstore.question import check_seed
 from embstore.recipe import Population, Recipe, SpaceSpec
 from embstore.recipe_file import load_recipe
 from embstore.report import BuildReport, Observer, Progress
-from embstore.storage.catalog import Catalog
+from embstore.storage.catalog import Catalog, Ids
 from embstore.table import Table, table
 from embstore.verdicts import COLUMNS, TYPES, Reading, judge, summary_of
 
@@ -205,13 +206,16 @@ def _build(store: Workbench, step: BuildStep, choices: Choices, observe: Observe
 def _answer(store: Workbench, question: Question) -> dict[str, list[Reading]] | str:
     layers = store.catalog.cards[question.space].layers
     n_blocks = layers.n_blocks
+    members = layers.select(f"0-{n_blocks}").members
     if question.padding is not None:
         readings = padded_self_similarity(
-            store.catalog, question.space, question.padding, layers.select(f"0-{n_blocks}").members,
-            sample=question.sample, seed=question.seed,
-        )  # fmt: skip
+            store.catalog, question.space, question.padding, members, sample=question.sample, seed=question.seed
+        )
         return {"anisotropy": readings}
     try:
+        if question.population is not None and question.population.repeated:
+            ids = _ids_of(store, question.space, question.population)
+            return {"anisotropy": self_similarity(store.catalog, {question.space: ids}, members)}
         result = store.query(
             question.metric, spaces=question.space, layers=f"0-{n_blocks}", where=_where(store, question),
             sample=question.sample, seed=question.seed, transforms=question.transforms, **dict(question.parameters),
@@ -233,18 +237,18 @@ def _reading(row: Mapping[str, Any], column: str) -> Reading:
 def _where(store: Workbench, question: Question) -> str | None:
     conditions = [] if question.where is None else [f"({question.where})"]
     if question.population is not None:
-        ids = _ids_of(store, question.space, question.population)
+        ids = np.unique(_ids_of(store, question.space, question.population)).tolist()
         conditions.append(f"item_id IN ({', '.join(map(str, ids))})")
     return " AND ".join(conditions) or None
 
 
-def _ids_of(store: Workbench, space: str, population: Population) -> Iterable[int]:
+def _ids_of(store: Workbench, space: str, population: Population) -> Ids:
+    """Return the ids of a population, as often as its dataset has them."""
     rows = store.catalog.dataset(population.dataset, store.catalog.cards[space].unit)
-    columns: Sequence[Any] = [rows["item_id"]]
+    columns = [rows["item_id"]]
     if "item_id_2" in rows and not population.left_only:
-        columns = [rows["item_id"], rows["item_id_2"]]
-    ids: list[int] = np.unique(np.concatenate(columns)).tolist()
-    return ids
+        columns.append(rows["item_id_2"])
+    return np.concatenate(columns)
 
 
 def _short_samples(question: Question, answer: Mapping[str, Sequence[Reading]] | str) -> list[str]:

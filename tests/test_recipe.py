@@ -136,7 +136,10 @@ def test_the_paper_s_protocol_has_the_variants_of_the_authors():
     marked = next(step for step in steps.builds if step.space == "wolfe2022.gpt2.word.eos")
     assert (marked.spec.template.pattern, marked.spec.pooling) == ("{bos}{text}{eos}", "eos")
     draws = next(step for step in steps.builds if step.space == "wolfe2022.clip.occurrence.last")
-    assert (draws.per_text, draws.limit, draws.sources) == (1, None, ("stsb",))
+    assert (draws.per_text, draws.limit, draws.sources) == (5, None, ("stsb",))
+    own = plan(load_recipe("wolfe2022"), [CLIP], sentences=Sentences("mine.txt", "mine-0"))
+    [draws] = [step for step in own.builds if step.spec.name == "occurrence.last"]
+    assert (draws.per_text, draws.sources) == (1, ("mine.txt",))
     variants = {(one.measure.figure, one.measure.variant) for one in steps.asked}
     assert ("stsb_test_spearman", "") in variants
     assert ("stsb_test_spearman", "authors' reader") in variants
@@ -175,6 +178,9 @@ def changed(path: str, value: Any, base: Any = DOCUMENT) -> Any:
         ("sources.1.quick_texts", 0, "paper.toml: sources[1]: quick_texts must be a whole number of at least 1, not 0"),
         ("sources.1.per_text", True, "per_text must be a whole number"),
         ("sources.1.replaceable", "yes", "replaceable must be true or false, not 'yes'"),
+        ("sources.0.own_per_text", 1, "sources[0]: own_per_text must be absent where nothing is drawn (per_text)"),
+        ("measures.1.population", {"dataset": "big", "repeated": True}, "metric must be 'anisotropy' where texts"),
+        ("measures.0.population", {"dataset": "stsb", "repeated": True}, "sample must be absent where texts"),
         ("sources.1.name", "words", "paper.toml has two sources called 'words'"),
         ("spaces.0.unit", "wrod", "unknown unit 'wrod'. Did you mean 'word'?"),
         ("spaces.0.source", "wrods", "unknown source 'wrods'. Did you mean 'words'?"),

@@ -265,6 +265,11 @@ def test_the_paper_on_a_tiny_checkpoint(
         ((units @ units.T).sum() - np.trace(units @ units.T)) / (n * (n - 1)), abs=1e-9
     )
 
+    row = measured["sentence_self_similarity", "last token, authors' left column", 2]
+    listed = np.array([vectors[row.text] for row in authors])
+    assert (row["n"], len({row.text for row in authors})) == (1273, 1150)
+    assert row["measured"] == pytest.approx(1 - pdist(listed, "cosine").mean(), abs=1e-9)
+
     occurrences = grouped_occurrences(store, "wolfe2022.gpt2.occurrence-every.last", 1)
     words = [x for x in occurrences["word"].values() if len(x) >= 5]
     row = measured["word_self_similarity", "every occurrence", 1]
@@ -282,12 +287,12 @@ def test_the_paper_on_a_tiny_checkpoint(
 
     row = measured["cwe_self_similarity", "occurrence, authors' PAD draws", 2]
     with_padding = draws_with_padding(store, 2)
-    assert row["n"] == len(with_padding)
+    assert row["n"] == len(with_padding) == 10_000
     assert row["measured"] == pytest.approx(1 - pdist(with_padding, "cosine").mean(), abs=1e-9)
     row = measured["cwe_self_similarity", "occurrence, no first token", 0]
-    drawn = "FROM items SEMI JOIN (FROM embeddings WHERE space = 'wolfe2022.gpt2.occurrence.last') USING (item_id)"
-    starts = store.sql(f"SELECT count(*) {drawn} WHERE start > 0").fetchall()
-    assert row["n"] == starts[0][0]
+    assert row["n"] == 10_000
+    assert {row["n"] for row in result if row["figure"] == "cwe_magnitude" and row["n"]} == {10_000}
+    assert not [note for note in result.notes if "fewer than" in note]
     top = [row for row in result if row["figure"] == "cwe_self_similarity" and row["layers"] == "12"]
     assert {row["reason"] for row in top} == {"gpt2 has no other layers than 0 to 2"}
     best = next(row for row in result if row["figure"] == "stsb_test_spearman" and row["layers"] == "best")
@@ -303,7 +308,8 @@ def draws_with_padding(store: Store, layer: int) -> np.ndarray:
     contexts = [items[item].context for item in ids.tolist()]
     n_words = [len(re.findall(r"\w+(?:['’\-]\w+)*", context)) for context in contexts]
     draws = np.random.default_rng(0).integers(1, n_words, endpoint=True)
-    found, n_paddings = [], 0
+    found: list[np.ndarray] = []
+    n_paddings = 0
     for item, context, n, draw, vector in zip(ids.tolist(), contexts, n_words, draws, words, strict=True):
         if draw == n:
             found.append(paddings[context])
@@ -311,7 +317,9 @@ def draws_with_padding(store: Store, layer: int) -> np.ndarray:
         elif re.search(r"\w", context[: items[item].span.start]):
             found.append(vector.astype(np.float64))
     assert 0.05 < n_paddings / len(found) < 0.2
-    return np.array(found)
+    kept = np.random.default_rng(0)
+    kept.integers(1, n_words, endpoint=True)  # the draws above: those of the sample come after them
+    return np.array(found)[np.sort(kept.choice(len(found), 10_000, replace=False))]
 
 
 def grouped_occurrences(store: Store, space: str, layer: int) -> dict[str, dict[str, np.ndarray]]:

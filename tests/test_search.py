@@ -250,7 +250,8 @@ def test_a_stored_layer_answers_by_id(make_store: Make, dtype: str) -> None:
     x, ids = made.vectors[0][order], made.ids[order]
     layer = StoredLayer(made.store.catalog, made.card, made.card.layers.members[0])
     keep = x.any(axis=1)
-    for data, seen in ((layer, x), (TransformedLayer(layer, lambda block: block[:, :4] * 2.0, 4), x[:, :4] * 2.0)):
+    doubled = TransformedLayer(layer, lambda block: block[:, :4] * 2.0, np.arange(4))
+    for data, seen in ((layer, x), (doubled, x[:, :4] * 2.0)):
         found, positions, values = data.neighbours(3)
         assert found.tolist() == ids[keep].tolist(), "the zero vector is left out"
         assert (positions == nearest(brute_force(seen[keep], "cosine"), 3, "cosine")).all()

@@ -13,7 +13,8 @@ class Affine:
     """y[columns] · scale + y · left · right + offset, where y = x − shift.
 
     Attributes:
-        columns: the components of y that are kept as they are, int (dim,).
+        columns: the components of y that are kept as they are, ascending, int (dim,): also what each component of the
+            result is called, since no map here turns the axes.
         scale: what each is multiplied with, (dim,).
         shift: subtracted first, (components of x,).
         offset: added last, (dim,).

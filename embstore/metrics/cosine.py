@@ -129,8 +129,8 @@ def rogue_dims(data: LayerData, *, k: int = 5) -> dict[str, Value]:
         k: how many dimensions to return, by descending contribution.
 
     Returns:
-        ``dims`` (numbers of the dimensions), ``contributions`` (each in [-1, 1]), ``shares`` (contribution over
-        anisotropy; None where that is zero), ``anisotropy``, ``n``, ``n_zero`` and ``reason``.
+        ``dims`` (the numbers that the dimensions have in the space), ``contributions`` (each in [-1, 1]), ``shares``
+        (contribution over anisotropy; None where that is zero), ``anisotropy``, ``n``, ``n_zero`` and ``reason``.
     """
     summary = data.summary
     n = summary.n - summary.n_zero
@@ -146,7 +146,7 @@ def rogue_dims(data: LayerData, *, k: int = 5) -> dict[str, Value]:
         result["reason"] = "shares: the anisotropy is zero"
     else:
         shares = [float(part) / mean_cosine for part in parts[dims]]
-    found: dict[str, Value] = {"dims": [int(dim) for dim in dims], "contributions": contributions, "shares": shares}
+    found: dict[str, Value] = {"dims": data.dims[dims].tolist(), "contributions": contributions, "shares": shares}
     return result | found
 
 
@@ -181,7 +181,7 @@ METRICS = (
         function=rogue_dims,
         columns=(
             Column("anisotropy", "number", "mean pairwise cosine", minimum=-1, maximum=1),
-            Column("dims", "array of integers", "the dimensions, by descending contribution"),
+            Column("dims", "array of integers", "their numbers in the space, by descending contribution"),
             Column(
                 "contributions",
                 "array of numbers",
@@ -198,6 +198,8 @@ METRICS = (
         citation="Timkey & van Schijndel (2021), EMNLP",
         needs="summary",
         estimator="Exact over all pairs, in float64. Contributions may be negative; those of all dimensions add up to "
-        "the anisotropy.",
+        "the anisotropy. After a transform a dimension has the number that it has in the space, whatever was dropped; "
+        "abtt and whiten mix dimensions, but leave the axes where they are.",
+        version=2,
     ),
 )

@@ -83,12 +83,17 @@ class Fitting:
         self._scatter = self._scatter if k == 0 else None
 
     def drop(self, dims: NDArray[np.int64], name: str) -> None:
-        """Leave out components."""
-        dim = self.affine.dim
+        """Leave out dimensions.
+
+        Args:
+            dims: their numbers in the space, ascending.
+            name: of the step.
+        """
+        dim = self._data.dim
         if dims[-1] >= dim:
             lacking = ", ".join(map(str, dims[dims >= dim]))
             raise NotComputable(f"{name}: there is no dimension {lacking}; those of the vectors are 0 to {dim - 1}")
-        kept = np.setdiff1d(np.arange(dim), dims)
+        kept = np.flatnonzero(~np.isin(self.affine.columns, dims))
         if len(kept) == 0:
             raise NotComputable(f"{name} removes everything: the vectors have no other dimension")
         self._set(self.affine.kept(kept))

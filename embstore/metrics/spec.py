@@ -48,6 +48,10 @@ class LayerData(Protocol):
         """Components of a vector."""
 
     @property
+    def dims(self) -> NDArray[np.int64]:
+        """The number that each component has in the space, ascending, (dim,): what was dropped leaves a gap."""
+
+    @property
     def summary(self) -> Summary:
         """The sums over the vectors; from disk when no rows are filtered and nothing is transformed."""
 

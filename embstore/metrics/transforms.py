@@ -6,15 +6,19 @@ standardize         (x − μ) / σ in each dimension, σ with divisor n (z-scor
 abtt:K              y − VVᵀy, y = x − μ, V the first K principal components (all-but-the-top: Mu & Viswanath, 2018)
 abtt-original:K     y − VVᵀx: the algorithm as it was published, which projects the uncentred vector; this differs from
                     abtt by one constant vector
-drop:I,J            without the dimensions I, J …, counted from 0 as they stand at that step
+drop:I,J            without the dimensions I, J …, by their numbers in the space
 whiten              V Λ^(−1/2) Vᵀ y: ZCA, the whitening that stays nearest to the vectors (Kessy, Lewin & Strimmer,
                     2018), with the covariance's divisor n − 1; a direction without variance becomes 0. Cosines are
                     those of PCA whitening (Su et al., 2021), which differs by a rotation. A direction with the singular
                     value σ comes with a relative error of about 1e-16 (σ₁/σ)²
 ==================  ====================================================================================================
+
+A dimension keeps the number that it has in the space, whatever was dropped before. So it does after ``abtt`` and
+``whiten``: both mix dimensions, and neither turns the axes. What they give for dimension i is the vector's component i
+less its part of what is projected out, or its share of the whitening that stays nearest to the components as they were.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,9 +62,23 @@ def parse_transforms(names: Sequence[str]) -> tuple[Step, ...]:
 
     Raises:
         UnknownNameError: there is no such transform.
-        UsageError: its argument is missing, or is not what it takes.
+        UsageError: its argument is missing, or is not what it takes, or names a dimension that is dropped already.
     """
-    return tuple(_parse(name) for name in names)
+    steps = tuple(_parse(name) for name in names)
+    dropped: dict[int, str] = {}
+    for step in steps:
+        if step.kind == "drop":
+            _check_kept(step, dropped)
+            dropped |= dict.fromkeys(step.numbers, step.name)
+    return steps
+
+
+def _check_kept(step: Step, dropped: Mapping[int, str]) -> None:
+    if twice := [number for number in dict.fromkeys(step.numbers) if number in dropped]:
+        raise UsageError(
+            f"{step.name}: dimension {twice[0]} is already dropped, by {dropped[twice[0]]}. Dimensions keep the "
+            "numbers that they have in the space."
+        )
 
 
 def _parse(name: str) -> Step:

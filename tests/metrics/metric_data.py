@@ -19,6 +19,7 @@ class Arrays:
     def __init__(self, *blocks: NDArray[np.floating], ids: Sequence[int] | NDArray[np.int64] | None = None) -> None:
         self.blocks = blocks
         self.dim = blocks[0].shape[1]
+        self.dims = np.arange(self.dim)
         self.ids = np.arange(sum(map(len, blocks))) if ids is None else np.asarray(ids, np.int64)
         self.n_reads = 0
 

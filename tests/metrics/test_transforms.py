@@ -1,5 +1,8 @@
 """Transforms against plain fits, step by step, on whole arrays in float64."""
 
+from collections.abc import Callable
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -7,19 +10,22 @@ from hypothesis import strategies as st
 from metric_data import Arrays, centred, mean_cosine
 from scipy.linalg import fractional_matrix_power
 from scipy.stats import zscore
-from synthetic import synthetic_store
+from synthetic import Synthetic, synthetic_store
 from test_isotropy import split
 
 from embstore.errors import UnknownNameError, UsageError
 from embstore.layerdata import TransformedLayer
-from embstore.metrics.cosine import anisotropy
+from embstore.metrics.cosine import anisotropy, rogue_dims
 from embstore.metrics.spec import NotComputable
 from embstore.metrics.transforms import fit, parse_transforms
+
+Make = Callable[..., Synthetic]
 
 
 def plain(x: np.ndarray, *names: str) -> np.ndarray:
     """Apply each step to the array itself, with the components from its own singular values."""
     x = x.astype(np.float64)
+    dims = list(range(x.shape[1]))
     for name in names:
         kind, _, argument = name.partition(":")
         mean = x.mean(axis=0)
@@ -37,7 +43,8 @@ def plain(x: np.ndarray, *names: str) -> np.ndarray:
             top = components[: int(argument)]
             x = y - x @ top.T @ top
         elif kind == "drop":
-            x = np.delete(x, [int(dim) for dim in argument.split(",")], axis=1)
+            kept = [place for place, dim in enumerate(dims) if str(dim) not in argument.split(",")]
+            x, dims = x[:, kept], [dims[place] for place in kept]
         else:
             used = values > 1e-6 * values[0]
             x = y @ (components[used].T / values[used]) @ components[used] * np.sqrt(len(x) - 1)
@@ -46,7 +53,7 @@ def plain(x: np.ndarray, *names: str) -> np.ndarray:
 
 def transformed(data: Arrays, *names: str) -> TransformedLayer:
     affine = fit(data, parse_transforms(names))
-    return TransformedLayer(data, affine, affine.dim)
+    return TransformedLayer(data, affine, affine.columns)
 
 
 def after(data: Arrays, *names: str) -> np.ndarray:
@@ -77,6 +84,7 @@ def clouds(draw: st.DrawFn) -> np.ndarray:
 @settings(deadline=None)
 @given(clouds(), st.lists(st.sampled_from(STEPS), min_size=1, max_size=4), st.data())
 def test_any_chain_is_its_steps_one_after_the_other(x: np.ndarray, names: list[str], data: st.DataObject) -> None:
+    assume(all(names.count(name) < 2 for name in names if name.startswith("drop")))
     whitened = [name == "whiten" for name in names]
     # Once whitened there are no first components: all directions are alike, and the choice is arbitrary.
     assume(not any(any(whitened[:place]) and "abtt" in name for place, name in enumerate(names)))
@@ -188,7 +196,48 @@ def test_what_is_dropped_leaves_the_rest_exactly_as_it_is() -> None:
     x = np.random.default_rng(6).normal(size=(30, 6)).astype(np.float32)
     x[3, [0, 2, 3, 5]] = 1e-30  # tiny, and still a direction
     np.testing.assert_array_equal(after(Arrays(x), "drop:4,1"), x[:, [0, 2, 3, 5]])
-    np.testing.assert_array_equal(after(Arrays(x), "drop:1", "drop:3,3"), x[:, [0, 2, 3, 5]])  # 4 became 3
+    np.testing.assert_array_equal(after(Arrays(x), "drop:1", "drop:4,4"), x[:, [0, 2, 3, 5]])
+
+
+@settings(deadline=None)
+@given(st.permutations(range(8)), st.lists(st.integers(1, 3), max_size=3), st.data())
+def test_dropping_one_after_the_other_is_dropping_at_once(
+    order: list[int], sizes: list[int], data: st.DataObject
+) -> None:
+    ends = np.cumsum([0, *sizes]).clip(max=7)
+    groups = [order[start:end] for start, end in pairwise(ends) if end > start]
+    between = [data.draw(st.sampled_from([None, "center", "standardize", "abtt:1"])) for _ in groups]
+    x = np.random.default_rng(6).normal(size=(30, 8)).astype(np.float32) + np.arange(8)
+    drops = [f"drop:{','.join(map(str, group))}" for group in groups]
+    dropped = sorted(dim for group in groups for dim in group)
+    kept = [dim for dim in range(8) if dim not in dropped]
+    at_once = [f"drop:{','.join(map(str, dropped))}"] if dropped else []
+    np.testing.assert_array_equal(after(Arrays(x), *drops), after(Arrays(x), *at_once))
+    # Whatever mixes dimensions in between, what is left has the numbers that it has in the space.
+    mixed = [name for drop, more in zip(drops, between, strict=True) for name in (drop, more) if name]
+    assume(sum(name == "abtt:1" for name in mixed) < len(kept))
+    found = transformed(Arrays(x), *mixed)
+    assert found.dims.tolist() == kept
+    assert sorted(rogue_dims(found, k=8)["dims"]) == kept
+
+
+@given(st.integers(0, 7), st.sampled_from([[], ["center"], ["abtt:1"], ["whiten"]]))
+def test_rogue_dims_and_drop_speak_of_the_same_dimensions(first: int, between: list[str]) -> None:
+    x = np.random.default_rng(7).normal(size=(40, 8)) + np.geomspace(8, 1, 8)
+    before = rogue_dims(Arrays(x), k=8)["dims"]
+    assert before == list(range(8))
+    assert rogue_dims(transformed(Arrays(x), f"drop:{first}"), k=7)["dims"] == [dim for dim in before if dim != first]
+    chain = [f"drop:{first}", *between]
+    [top] = rogue_dims(transformed(Arrays(x), *chain), k=1)["dims"]
+    assert top != first
+    left = transformed(Arrays(x), *chain, f"drop:{top}")
+    assert left.dims.tolist() == [dim for dim in range(8) if dim not in (first, top)]
+
+
+@pytest.mark.parametrize("between", [[], ["center"], ["whiten", "abtt:1"]])
+def test_a_dimension_is_dropped_once(between: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"drop:4,2: dimension 2 is already dropped, by drop:1,2\. .*in the space"):
+        parse_transforms(["drop:1,2", *between, "drop:4,2"])
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e-20, 3.3333, 1e20])
@@ -230,7 +279,8 @@ def test_dimensions_and_directions_without_variance_become_zero_and_are_noted() 
         (["abtt:4", "abtt:2"], "abtt:2 removes everything: the centred vectors have rank 2"),
         (["drop:0,1,2,3,4,5"], "drop:0,1,2,3,4,5 removes everything"),
         (["drop:2,6,9"], "drop:2,6,9: there is no dimension 6, 9; those of the vectors are 0 to 5"),
-        (["drop:0", "drop:5"], "drop:5: there is no dimension 5; those of the vectors are 0 to 4"),
+        (["drop:0", "drop:6"], "drop:6: there is no dimension 6; those of the vectors are 0 to 5"),
+        (["drop:0,1,2", "drop:3,4,5"], "drop:3,4,5 removes everything"),
     ],
 )
 def test_what_removes_everything_is_refused(names: list[str], said: str) -> None:
@@ -285,6 +335,19 @@ def test_through_a_store(tmp_path: object, dtype: str) -> None:
             wanted = np.linalg.norm(plain(some, *names), axis=1)
             assert found["mean"][0] == pytest.approx(wanted.mean(), rel=1e-9)
             assert found["max"][0] == pytest.approx(wanted.max(), rel=1e-9)
+
+
+def test_what_rogue_dims_reports_can_be_dropped_and_looked_for_again(make_store: Make) -> None:
+    made = make_store(n=40, dim=9, offset=np.arange(9.0), n_blocks=0, top_form=None, index=False)
+    store = made.store
+    first, second = store.query("rogue-dims", k=2)["dims"][0]
+    assert store.query("rogue-dims", k=9, transforms=f"drop:{first}")["dims"][0][0] == second
+    twice = store.query("anisotropy", transforms=[f"drop:{first}", f"drop:{second}"])["anisotropy"]
+    assert twice == store.query("anisotropy", transforms=f"drop:{first},{second}")["anisotropy"]
+    kept = np.delete(made.layer(0), [first, second], axis=1)
+    assert twice == [pytest.approx(mean_cosine(kept), abs=1e-9)]
+    with pytest.raises(UsageError, match=f"dimension {first} is already dropped"):
+        store.neighbours("text1", transforms=[f"drop:{first}", f"drop:{first}"])
 
 
 def test_a_layer_that_cannot_be_transformed_says_why_in_its_row(tmp_path: object) -> None:
