@@ -644,8 +644,12 @@ class Store:
         given way to others (by ``compact``, ``repair`` or ``remove``, here or in another process) raises
         ``duckdb.IOException``, "No files found …": ask for it again.
 
+        The tables of items are checked before SQL over them, once for an opened store. Vectors are not: what DuckDB
+        reads of them is what the disk gives. :meth:`vectors` checks what it reads, and :meth:`verify` everything.
+
         Raises:
             QueryError: it is not one SELECT, or cannot be answered.
+            DamagedError: a table of items was altered; names it.
         """
         return self._ask(lambda catalog: catalog.relation(select))
 
