@@ -604,6 +604,7 @@ class Store:
 
         Raises:
             SpaceMismatchError: a space of that name is another one there; says the differences.
+            SourceError: two different texts have one item id in the two stores; says both.
             StoreError: see :mod:`embstore.errors`. Nothing was taken.
         """
         from embstore.merge import merge

@@ -205,6 +205,15 @@ class Catalog:
         """The names of the tables of items, which are hashes of what they hold."""
         return [file.stem for file in self._item_files]
 
+    def checked_item_tables(self) -> list[Path]:
+        """Return the tables of items, each as it was written.
+
+        Raises:
+            DamagedError: one was altered.
+        """
+        self._tables.check()
+        return self._item_files
+
     def relation(self, sql: str) -> duckdb.DuckDBPyRelation:
         """Return the DuckDB relation of one SELECT over the views of the store.
 
