@@ -645,12 +645,12 @@ class Store:
         given way to others (by ``compact``, ``repair`` or ``remove``, here or in another process) raises
         ``duckdb.IOException``, "No files found …": ask for it again.
 
-        The tables of items are checked before SQL over them, once for an opened store. Vectors are not: what DuckDB
-        reads of them is what the disk gives. :meth:`vectors` checks what it reads, and :meth:`verify` everything.
+        What it may read of ``items``, ``skipped``, ``summaries`` and datasets is checked first. Vectors are not: DuckDB
+        gives what the disk gives. :meth:`vectors` checks what it reads, and :meth:`verify` everything.
 
         Raises:
             QueryError: it is not one SELECT, or cannot be answered.
-            DamagedError: a table of items was altered; names it.
+            DamagedError: a file that it may read was altered, unless it is a shard; names it.
         """
         return self._ask(lambda catalog: catalog.relation(select))
 

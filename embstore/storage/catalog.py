@@ -12,20 +12,17 @@ from numpy.typing import NDArray
 from embstore.space import Layer, Unit
 from embstore.storage import duck
 from embstore.storage.card import Card, read_card
-from embstore.storage.datasets import mend, stored_kinds, stored_rows
+from embstore.storage.datasets import check_dataset, mend, stored_kinds, stored_rows
 from embstore.storage.hidden import list_parts
-from embstore.storage.items import ItemTables, file_hash
+from embstore.storage.items import ItemTables, PartChecks, file_hash
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.ranges import Ranges
 from embstore.storage.reading import FILES, Reader
-from embstore.storage.summaries import summaries_of
+from embstore.storage.summaries import check_summary, summaries_of
 from embstore.storage.views import create_view, create_views
 from embstore.summary import Summary
 from embstore.text import Item
-
-# By their view, or by a name that is put together.
-_MAY_READ_ITEMS = re.compile(r"\b(?:items|query|query_table)\b", re.IGNORECASE)
 
 ITEM_COLUMNS = ("item_id", "unit", "text", "context_id", "start", "end")
 
@@ -59,7 +56,8 @@ class Catalog:
         self._shard_names = {space: tuple(shard.name for shard in shards) for space, shards in self.shards.items()}
         self._dataset_files = sorted(self.paths.datasets.glob("*.parquet"))
         self.reader = Reader(self.paths.root, self._item_files)
-        self._tables = ItemTables(self.reader, self._item_files, self.paths.items)
+        self._part_checks = PartChecks()
+        self._tables = ItemTables(self.reader, self._item_files, self.paths.items, self._part_checks)
         self._shard_ranges = {
             space: Ranges(self.reader, [shard.path for shard in shards]) for space, shards in self.shards.items()
         }
@@ -177,7 +175,12 @@ class Catalog:
         return {layer: np.asarray(vector, dtype=np.float32) for layer, vector in rows}
 
     def skipped(self) -> list[tuple[Any, ...]]:
-        """Return the skipped texts: space, item_id, text, outcome, reason, origin. Since embedded ones are left out."""
+        """Return the skipped texts: space, item_id, text, outcome, reason, origin. Since embedded ones are left out.
+
+        Raises:
+            DamagedError: a table of them was altered.
+        """
+        self._check_skipped()
         rows = self.reader.rows(
             f"""SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {FILES}
                ORDER BY ALL""",
@@ -222,7 +225,7 @@ class Catalog:
 
         Raises:
             QueryError: it is not one SELECT, or cannot be answered.
-            DamagedError: a table of items that it may read was altered, or a file cannot be read.
+            DamagedError: a file that it may read was altered, unless it is a shard, or cannot be read.
         """
         create_views(
             self.reader,
@@ -236,12 +239,36 @@ class Catalog:
             self.cards.values(),
         )
         duck.check_select(self.reader.connection, sql)
-        if _MAY_READ_ITEMS.search(sql):
-            self._tables.check()
+        self._check_what_it_may_read(sql)
         try:
             return self.reader.connection.sql(sql)
         except duckdb.Error as error:
             raise duck.explained(error) from error
+
+    def _check_what_it_may_read(self, sql: str) -> None:
+        named = set(re.findall(r"\w+", sql.casefold()))
+        views = {
+            "items": self._tables.check,
+            "skipped": self._check_skipped,
+            "summaries": self._check_summaries,
+            "datasets": self._check_datasets,
+        }
+        for view, check in views.items():
+            if named & {view, "query", "query_table"}:  # these take a name that is put together
+                check()
+
+    def _check_skipped(self) -> None:
+        for file in self.skipped_files:
+            self._part_checks.check(file)
+
+    def _check_summaries(self) -> None:
+        for shards in self.shards.values():
+            for shard in shards:
+                check_summary(shard.summary_path)
+
+    def _check_datasets(self) -> None:
+        for file in self._dataset_files:
+            check_dataset(file)
 
     def _shard_files(self, space: str) -> list[Path]:
         return [shard.path for shard in self.shards[space]]

@@ -33,13 +33,14 @@ class ItemTables:
         reader: DuckDB over the store.
         files: the tables.
         folder: which they are in.
+        checks: of files whose names say what they hold.
     """
 
-    def __init__(self, reader: Reader, files: Sequence[Path], folder: Path) -> None:
+    def __init__(self, reader: Reader, files: Sequence[Path], folder: Path, checks: "PartChecks") -> None:
         self.files = files
         self._reader, self._folder = reader, folder
         self._ranges = Ranges(reader, files)
-        self._checks = PartChecks()
+        self._checks = checks
 
     def check(self) -> None:
         """Raise DamagedError if a table was altered."""
