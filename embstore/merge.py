@@ -16,6 +16,7 @@ from embstore.report import Observer, Progress
 from embstore.selection import SpaceFilter
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
+from embstore.storage.collisions import check_same_items
 from embstore.storage.hidden import list_parts
 from embstore.storage.merge import (
     MergedDataset,
@@ -62,6 +63,7 @@ def merge(
         UnknownNameError: the other store has no such space.
         SpaceMismatchError: a space of that name is another one there; says the differences.
         StoreError: one of the two is no store, this one is being written, or the disk is full.
+        SourceError: two different texts have one item id in the two stores; says both, and nothing was taken.
         DamagedError: a file of the other store was altered; nothing was taken.
     """
     ours, theirs = StorePaths(root.resolve()), StorePaths(other.resolve())
@@ -76,6 +78,7 @@ def merge(
             cards = [card for card in SpaceFilter(spaces=spaces).select(source.cards) if source.shards[card.space]]
             work.check_same_spaces(cards)
             work.plan(cards, only=bool(spaces))
+            work.check_same_items()
             work.copy(dry_run=dry_run)
         except DamagedError as error:
             if source.is_outdated:
@@ -172,11 +175,19 @@ class _Merge:
             self.observe(Progress("merge", card.space, done, total, done / total))
         return staged
 
+    def check_same_items(self) -> None:
+        """Raise SourceError unless the items that both stores hold are the same ones."""
+        held, theirs = self.held.checked_item_tables(), self.source.checked_item_tables()
+        check_same_items(self.ours, held, self.source.paths, theirs, self._wanted())
+
+    def _wanted(self) -> Ids | None:
+        """Return the ids of the items that are taken; None for all that have a text."""
+        if not self.only:
+            return None
+        return np.unique(np.concatenate([self.source.ids(card.space) for card in self.cards]))
+
     def _new_items(self) -> Iterable[Rows]:
-        wanted = None
-        if self.only:
-            wanted = np.unique(np.concatenate([self.source.ids(card.space) for card in self.cards]))
-        return new_items(list_parts(self.source.paths.items).files, self.held.item_ids(), wanted)
+        return new_items(list_parts(self.source.paths.items).files, self.held.item_ids(), self._wanted())
 
     def _new_skipped(self) -> list[Rows]:
         spaces = {card.space for card in self.cards} | (set() if self.only else {None})

@@ -19,7 +19,7 @@ from embstore.storage.lock import write_lock
 from embstore.storage.marker import write_marker
 from embstore.storage.paths import StorePaths
 from embstore.storage.recovery import leftovers, recover
-from embstore.storage.verify import Problem, verify_marker
+from embstore.storage.verify import Problem, verify_answers, verify_marker
 from embstore.table import Table
 
 
@@ -48,6 +48,7 @@ def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = Fa
         _mend_documents(mending, marker)
         texts = mend_tables(mending)
         _remove_leftovers(mending)
+        _remove_answers(mending)
         SpacesRepair(mending, texts, observe).mend_all()
         return tabulate(mending.actions, paths.root)
 
@@ -86,6 +87,14 @@ def _remove_leftovers(mending: Mending) -> None:
         mending.actions.append(Action("removed", path, _why_left(path), n_bytes=path.stat().st_size))
     if not mending.dry_run:
         recover(mending.paths)
+
+
+def _remove_answers(mending: Mending) -> None:
+    """Remove damaged answers: they are derived, and the next query of the kind computes its own."""
+    for problem in verify_answers(mending.paths):
+        path = problem.file
+        action = Action("removed", path, "it was altered or truncated", n_bytes=path.stat().st_size)
+        mending.do(action, partial(path.unlink, missing_ok=True))
 
 
 def _why_left(path: Path) -> str:

@@ -638,6 +638,7 @@ class Store:
 
         Raises:
             SpaceMismatchError: a space of that name is another one there; says the differences.
+            SourceError: two different texts have one item id in the two stores; says both.
             StoreError: see :mod:`embstore.errors`. Nothing was taken.
         """
         from embstore.merge import merge
@@ -678,8 +679,12 @@ class Store:
         given way to others (by ``compact``, ``repair`` or ``remove``, here or in another process) raises
         ``duckdb.IOException``, "No files found …": ask for it again.
 
+        What it may read of ``items``, ``skipped``, ``summaries`` and datasets is checked first. Vectors are not: DuckDB
+        gives what the disk gives. :meth:`vectors` checks what it reads, and :meth:`verify` everything.
+
         Raises:
             QueryError: it is not one SELECT, or cannot be answered.
+            DamagedError: a file that it may read was altered, unless it is a shard; names it.
         """
         return self._ask(lambda catalog: catalog.relation(select))
 

@@ -22,6 +22,7 @@ from embstore.storage.verify import (
     Problem,
     lost_shards,
     stored_texts,
+    verify_answers,
     verify_datasets,
     verify_marker,
     verify_parts,
@@ -104,6 +105,7 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
     damaged = list(verify_parts(items.files, ITEMS_SCHEMA))
     datasets = list(verify_datasets(paths))
     problems += [*damaged, *verify_parts(skipped.files, SKIPPED_SCHEMA), *datasets]
+    problems += verify_answers(paths)
     texts = None
     if not damaged:
         texts, repeated = stored_texts(items.files)

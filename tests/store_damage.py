@@ -19,6 +19,7 @@ KINDS = {
     "merged summary": "merged/*.parquet",
     "index": "indexes/*/*.faiss",
     "index card": "indexes/*/*.json",
+    "answer": "answers/*.json",
 }
 
 
@@ -32,6 +33,7 @@ def full_store(root: Path) -> Synthetic:
     write_dataset(made.paths, "words", "word list", Unit.WORD, columns)
     write_skipped(made.paths, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
     write_all_merged(made.paths)
+    made.store.query("partition", spaces=made.space, layers=0)
     return made
 
 

@@ -1,18 +1,29 @@
 """merge: a store takes in what another one has; the same items come out as from one store that was given both."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import synthetic
 from synthetic import Synthetic
 from tiny_checkpoint import content, texts
 
-from embstore.errors import DamagedError, LockedError, SpaceMismatchError, StoreError, UnknownNameError, UsageError
+from embstore.errors import (
+    DamagedError,
+    LockedError,
+    SourceError,
+    SpaceMismatchError,
+    StoreError,
+    UnknownNameError,
+    UsageError,
+)
 from embstore.space import Unit
 from embstore.storage.tables import SkippedText, write_dataset, write_skipped
 from embstore.storage.writer import StoreWriter
+from embstore.text import Item
 
 Make = Callable[..., Synthetic]
 
@@ -57,6 +68,45 @@ def test_a_space_that_is_new_here_is_copied_as_it_is(make_store: Make) -> None:
     assert mine.store.info()["index"] == ["flat", "flat"]
     assert texts(mine.root) == {**{item.id: item.text for item in mine.items}, **texts(other.root)}
     assert len(mine.store.merge(other.root)) == 0
+
+
+def make_colliding(make_store: Make, monkeypatch: pytest.MonkeyPatch, name: str, of: int, item: Item) -> Synthetic:
+    """A store in which an item has the id of another one."""
+    ordinary = synthetic.synthetic_items
+
+    def forced(unit: str, words: Sequence[str]) -> tuple[Item, ...]:
+        return tuple(replace(item, id=of) if one == item else one for one in ordinary(unit, words))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(synthetic, "synthetic_items", forced)
+        return make_store(name, texts=[item.text, "fox"], n_shards=1, seed=3)
+
+
+@pytest.mark.parametrize("spaces", [(), "toy.word.last"])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_two_texts_with_one_id_are_refused(
+    make_store: Make, monkeypatch: pytest.MonkeyPatch, spaces: str, dry_run: bool
+) -> None:
+    mine = make_store("mine", texts=["cat", "dog"], n_shards=1)
+    [cat, _] = mine.items
+    other = make_colliding(make_store, monkeypatch, "other", cat.id, Item.whole(Unit.WORD, "zebra"))
+    before = visible(mine.root)
+    said = r"same item id: 'cat' \(in .*mine\) and 'zebra' \(in .*other, nothing was taken\)"
+    with pytest.raises(SourceError, match=said):
+        mine.store.merge(other.root, spaces=spaces, dry_run=dry_run)
+    assert visible(mine.root) == before
+    with pytest.raises(SourceError, match=r"'zebra'.*'cat'"):
+        other.store.merge(mine.root)
+
+
+def test_two_texts_with_one_id_matter_only_where_they_are_taken(
+    make_store: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = make_store("mine", texts=["cat", "dog"], n_shards=1)
+    other = make_colliding(make_store, monkeypatch, "other", mine.items[0].id, Item.whole(Unit.WORD, "zebra"))
+    make_store("other", unit="occurrence", texts=["a cat"], n_shards=1)
+    mine.store.merge(other.root, spaces="toy.occurrence.last")
+    assert set(mine.store.info()["space"]) == {"toy.occurrence.last", "toy.word.last"}
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

@@ -35,6 +35,7 @@ KINDS = {
     "summary": "summaries/*/*.parquet",
     "index": "indexes/*/*.faiss",
     "index card": "indexes/*/*.json",
+    "answer": "answers/*.json",
 }
 
 
@@ -45,6 +46,7 @@ def full_store(root: Path) -> Synthetic:
     columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(20)], "note": ["é"] * 20}
     write_dataset(made.paths, "words", "word list", Unit.WORD, columns)
     write_skipped(made.paths, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
+    made.store.query("partition", spaces=made.space, layers=0)
     return made
 
 

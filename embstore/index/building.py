@@ -165,6 +165,7 @@ def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, began: float)
             card, sha256=sha256_of(temp), faiss=faiss.__version__,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             build_seconds=round(time.perf_counter() - began, 3),
+            crc32=faiss_index.crc32_of(index) if card.is_exact else None,
         )  # fmt: skip
         _publish(temp, path, stored)
     return stored

@@ -13,6 +13,7 @@ ANEW = "Delete it, and an exact scan answers; embstore index makes it anew."
 
 # What format 1 knew: flat indexes, whose other fields are the defaults.
 _FIRST = ("space", "layer", "kind", "metric", "n", "n_zero", "dim", "shards", "sha256", "faiss", "created")
+_OPTIONAL = ("crc32",)  # what older cards of the same format lack
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class IndexCard:
         wanted_recall: what the effort was tuned to reach.
         n_queries: how many queries the recall is the mean of; 0 for a flat index, which is exact.
         build_seconds: how long the making, or the last adding, took.
+        crc32: of the vectors and the ids of a flat index, by which it is checked whenever it is opened; None where
+            that is not said.
     """
 
     space: str
@@ -60,6 +63,7 @@ class IndexCard:
     wanted_recall: float = 1.0
     n_queries: int = 0
     build_seconds: float | None = None
+    crc32: int | None = None
 
     @property
     def missed(self) -> bool:
@@ -101,9 +105,10 @@ class IndexCard:
         written = document.get("format", 1)
         if not isinstance(written, int) or written > INDEX_FORMAT:
             raise DamagedError(f"{path} has format {written}, and this embstore reads up to {INDEX_FORMAT}. {ANEW}")
-        names = _FIRST if written == 1 else tuple(member.name for member in fields(cls))
+        names = _FIRST if written == 1 else tuple(one.name for one in fields(cls) if one.name not in _OPTIONAL)
         try:
             values = {name: document[name] for name in names}
+            values |= {name: document[name] for name in _OPTIONAL if name in document}
         except KeyError as error:
             raise DamagedError(f"{path} is not an index card: it lacks {error}. {ANEW}") from error
         return cls(**{**values, "shards": tuple(values["shards"])})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from zlib_ng.zlib_ng import crc32
 
 from embstore.errors import DamagedError
 from embstore.index.card import ANEW, IndexCard
@@ -104,9 +105,30 @@ def load(path: Path, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDM
         raise _damage(path, f"it is no index of the kind {card.kind!r}")
     if (index.d, inner.d, index.ntotal, inner.ntotal, index.id_map.size()) != (card.dim,) * 2 + (card.n,) * 3:
         raise _damage(path, "it is not of the size that its card says")
+    if inner.metric_type != faiss.METRIC_INNER_PRODUCT:
+        raise _damage(path, "it does not compute cosines")
     if card.kind != "ivf":
         _check_vectors(path, inner if card.kind == "flat" else inner_storage(inner), card)
     return index
+
+
+def crc32_of(index: "faiss.IndexIDMap") -> int:
+    """Return the CRC-32 of the vectors and ids of a flat index: of all of it that an answer depends on."""
+    import faiss
+
+    flat = inner_of(index)
+    codes = faiss.rev_swig_ptr(flat.codes.data(), flat.codes.size())
+    ids = faiss.rev_swig_ptr(index.id_map.data(), index.id_map.size())
+    return int(crc32(ids.view(np.uint8), crc32(codes)))
+
+
+def check_crc32(path: Path, index: "faiss.IndexIDMap", card: IndexCard) -> None:
+    """Raise DamagedError if a flat index is not the one of its card, as far as that says.
+
+    It is read whole, which its first search does too: what is memory-mapped comes from the disk once.
+    """
+    if card.crc32 is not None and card.is_exact and crc32_of(index) != card.crc32:
+        raise _damage(path, "its CRC-32 is not the one in its card")
 
 
 def inner_of(index: "faiss.IndexIDMap") -> Any:

@@ -26,7 +26,7 @@ def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | N
         None where there is no index, where it covers other shards, or where a build replaces it just now.
 
     Raises:
-        DamagedError: the index or its card cannot be read.
+        DamagedError: the index or its card cannot be read, or an exact index was altered.
     """
     stamp = _stamp(path)
     if stamp is None:
@@ -41,6 +41,7 @@ def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | N
         return None
     try:
         opened = Index.open(path, card)
+        opened.check(path, card)
     except DamagedError:
         if _stamp(path) != stamp:
             return None
@@ -112,7 +113,7 @@ def search(
         covers other shards, or where a build replaces it just now.
 
     Raises:
-        DamagedError: FAISS cannot read the file.
+        DamagedError: FAISS cannot read the file, or it was altered and is exact.
     """
     found = open_index(path, shards)
     if found is None:

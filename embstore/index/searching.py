@@ -49,6 +49,10 @@ class Index:
         """
         return cls(faiss_index.load(path, card), card.kind, card.dim, card.effort)
 
+    def check(self, path: Path, card: IndexCard) -> None:
+        """Raise DamagedError if an exact index is not as it was written: one altered bit can make another answer."""
+        faiss_index.check_crc32(path, self._index, card)
+
     @cached_property
     def ids(self) -> Ids:
         """The item of each position (n,)."""

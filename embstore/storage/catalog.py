@@ -1,6 +1,6 @@
 """The catalog: what a store held at the moment it was opened, and SQL over it."""
 
-import hashlib
+import re
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
@@ -9,22 +9,20 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import DamagedError
 from embstore.space import Layer, Unit
 from embstore.storage import duck
 from embstore.storage.card import Card, read_card
-from embstore.storage.datasets import mend, stored_kinds, stored_rows
+from embstore.storage.datasets import check_dataset, mend, stored_kinds, stored_rows
 from embstore.storage.hidden import list_parts
+from embstore.storage.items import ItemTables, PartChecks, file_hash
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.ranges import Ranges
-from embstore.storage.reading import FILES, MEND_TABLE, Reader
-from embstore.storage.summaries import summaries_of
+from embstore.storage.reading import FILES, Reader
+from embstore.storage.summaries import check_summary, summaries_of
 from embstore.storage.views import create_view, create_views
 from embstore.summary import Summary
-from embstore.text import Item, Span
-
-_FEW = 1000  # items, each of which is named in the SQL
+from embstore.text import Item
 
 ITEM_COLUMNS = ("item_id", "unit", "text", "context_id", "start", "end")
 
@@ -58,7 +56,8 @@ class Catalog:
         self._shard_names = {space: tuple(shard.name for shard in shards) for space, shards in self.shards.items()}
         self._dataset_files = sorted(self.paths.datasets.glob("*.parquet"))
         self.reader = Reader(self.paths.root, self._item_files)
-        self._item_ranges = Ranges(self.reader, self._item_files)
+        self._part_checks = PartChecks()
+        self._tables = ItemTables(self.reader, self._item_files, self.paths.items, self._part_checks)
         self._shard_ranges = {
             space: Ranges(self.reader, [shard.path for shard in shards]) for space, shards in self.shards.items()
         }
@@ -108,7 +107,7 @@ class Catalog:
         """Raise DamagedError if an item of a space has no text."""
         lacking = np.setdiff1d(self.ids(space), self.item_ids(), assume_unique=True)
         if len(lacking):
-            raise self._lost_text(int(lacking[0]))
+            raise self._tables.lost(int(lacking[0]))
 
     def shard_names(self, space: str) -> tuple[str, ...]:
         """Return the names of the shards of a space, ascending."""
@@ -127,7 +126,7 @@ class Catalog:
 
     def item_ids(self) -> Ids:
         """Return the ids of all items, ascending."""
-        return np.sort(self.reader.columns(f"SELECT item_id FROM {FILES}", self._item_files)["item_id"])
+        return self._tables.ids()
 
     def select(self, where: str) -> Ids:
         """Return the ids of the items for which an SQL expression over their columns is true, ascending.
@@ -137,9 +136,7 @@ class Catalog:
             QueryError: it is not one expression, or cannot be evaluated.
             DamagedError: a table of items was altered.
         """
-        for file in self._item_files:
-            if file.stem != f"part-{_sha256(file)[:16]}":
-                raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {MEND_TABLE}")
+        self._tables.check()
         create_view(self.reader, "items", {"": self._item_files})
         duck.check_expression(where)
         sql = f"SELECT item_id FROM items WHERE (\n{where}\n)"
@@ -154,65 +151,19 @@ class Catalog:
         """Return the stored items with these ids, an occurrence with its sentence.
 
         Raises:
-            DamagedError: one of them has no text.
+            DamagedError: a table of items was altered, or one of them has no text.
         """
-        wanted = set(ids)  # np.unique would import numpy.ma, in every one-shot question for neighbours
-        if len(wanted) <= _FEW:
-            found = self._few_items(wanted)
-        else:
-            with duck.with_ids(self.reader.connection, "wanted", np.fromiter(wanted, np.int64, len(wanted))):
-                found = self._items("item_id IN (SELECT item_id FROM wanted)")
-        if lacking := sorted(wanted - found.keys()):
-            raise self._lost_text(lacking[0])
-        return found
-
-    def _few_items(self, ids: Collection[int]) -> dict[int, Item]:
-        """Return likewise a few items, out of the files that may hold them; it is not asked for sentences in vain."""
-        rows = self._rows_of(ids, 'item_id, unit, text, context_id, start, "end"')
-        contexts = {row[3] for row in rows if row[3] is not None}
-        sentences: dict[int, str] = dict(self._rows_of(contexts, "item_id, text")) if contexts else {}
-        return {
-            item: Item(Unit(unit), text, sentences.get(context), None if start is None else Span(start, end), item)
-            for item, unit, text, context, start, end in rows
-        }
-
-    def _rows_of(self, ids: Collection[int], columns: str) -> list[tuple[Any, ...]]:
-        listed = ", ".join(str(int(one)) for one in ids) or "NULL"  # as a list in the SQL, statistics spare row groups
-        sql = f"SELECT {columns} FROM {FILES} WHERE item_id IN ({listed})"
-        return self.reader.rows(sql, self._item_ranges.files_of([*ids]))
-
-    def _lost_text(self, item: int) -> DamagedError:
-        return DamagedError(
-            f"item {item} has no text in {self.paths.items}: a table is lost. Build the same sources again: their "
-            "texts are written anew."
-        )
+        return self._tables.items(ids)
 
     def occurrences(self, text: str) -> list[Item]:
         """Return the occurrences of a word, by ascending id."""
-        found = self._items("unit = 'occurrence' AND text = $text", text=text)
+        found = self._tables.occurrences(text)
         return [found[item] for item in sorted(found)]
-
-    def _items(self, condition: str, **values: Any) -> dict[int, Item]:
-        rows = self.reader.rows(
-            f"""WITH item AS (SELECT * FROM {FILES} WHERE {condition})
-                SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
-                FROM item LEFT JOIN {FILES} AS context ON context.item_id = item.context_id""",
-            self._item_files,
-            **values,
-        )
-        return {
-            item: Item(Unit(unit), text, context, None if start is None else Span(start, end), item)
-            for item, unit, text, context, start, end in rows
-        }
 
     def nearest_texts(self, text: str, spaces: Iterable[str], n: int = 5) -> list[str]:
         """Return the texts of these spaces that are spelt most like ``text`` (Damerau-Levenshtein, Jaro-Winkler)."""
         wanted = np.unique(np.concatenate([self.ids(space) for space in spaces]))
-        sql = f"""SELECT text FROM (SELECT DISTINCT text FROM {FILES} WHERE item_id IN (SELECT item_id FROM wanted))
-                  ORDER BY damerau_levenshtein(lower(text), lower($text)),
-                           jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n"""
-        with duck.with_ids(self.reader.connection, "wanted", wanted):
-            return [row[0] for row in self.reader.rows(sql, self._item_files, text=text, n=n)]
+        return self._tables.nearest_texts(text, wanted, n)
 
     def vectors_of(self, space: str, layers: Iterable[Layer], item: int) -> dict[int, NDArray[np.float32]]:
         """Return the stored vectors of one item: layer id → float32 of shape (dim,). An item without any gives none."""
@@ -224,7 +175,12 @@ class Catalog:
         return {layer: np.asarray(vector, dtype=np.float32) for layer, vector in rows}
 
     def skipped(self) -> list[tuple[Any, ...]]:
-        """Return the skipped texts: space, item_id, text, outcome, reason, origin. Since embedded ones are left out."""
+        """Return the skipped texts: space, item_id, text, outcome, reason, origin. Since embedded ones are left out.
+
+        Raises:
+            DamagedError: a table of them was altered.
+        """
+        self._check_skipped()
         rows = self.reader.rows(
             f"""SELECT DISTINCT space, item_id, text, outcome, reason, origin FROM {FILES}
                ORDER BY ALL""",
@@ -245,18 +201,31 @@ class Catalog:
         """Return the SHA-256 of the files of these datasets (all, if there are none), as far as they are there."""
         wanted = {name.replace(":", "_") for name in names}
         files = [file for file in self._dataset_files if not wanted or file.stem in wanted]
-        return {file.stem: _sha256(file, mend(file)) for file in files}
+        return {file.stem: file_hash(file, mend(file)) for file in files}
 
     @property
     def item_tables(self) -> list[str]:
         """The names of the tables of items, which are hashes of what they hold."""
         return [file.stem for file in self._item_files]
 
+    def checked_item_tables(self) -> list[Path]:
+        """Return the tables of items, each as it was written.
+
+        Raises:
+            DamagedError: one was altered.
+        """
+        self._tables.check()
+        return self._item_files
+
     def relation(self, sql: str) -> duckdb.DuckDBPyRelation:
         """Return the DuckDB relation of one SELECT over the views of the store.
 
         Views: ``items``, ``embeddings`` (space, layer, item_id, vector), ``summaries``, ``skipped``, ``spaces``, and
         ``datasets.<name>`` for each dataset. The connection can read nothing outside the store.
+
+        Raises:
+            QueryError: it is not one SELECT, or cannot be answered.
+            DamagedError: a file that it may read was altered, unless it is a shard, or cannot be read.
         """
         create_views(
             self.reader,
@@ -270,21 +239,39 @@ class Catalog:
             self.cards.values(),
         )
         duck.check_select(self.reader.connection, sql)
+        self._check_what_it_may_read(sql)
         try:
             return self.reader.connection.sql(sql)
         except duckdb.Error as error:
             raise duck.explained(error) from error
 
+    def _check_what_it_may_read(self, sql: str) -> None:
+        named = set(re.findall(r"\w+", sql.casefold()))
+        views = {
+            "items": self._tables.check,
+            "skipped": self._check_skipped,
+            "summaries": self._check_summaries,
+            "datasets": self._check_datasets,
+        }
+        for view, check in views.items():
+            if named & {view, "query", "query_table"}:  # these take a name that is put together
+                check()
+
+    def _check_skipped(self) -> None:
+        for file in self.skipped_files:
+            self._part_checks.check(file)
+
+    def _check_summaries(self) -> None:
+        for shards in self.shards.values():
+            for shard in shards:
+                check_summary(shard.summary_path)
+
+    def _check_datasets(self) -> None:
+        for file in self._dataset_files:
+            check_dataset(file)
+
     def _shard_files(self, space: str) -> list[Path]:
         return [shard.path for shard in self.shards[space]]
-
-
-def _sha256(file: Path, remedy: str = MEND_TABLE) -> str:
-    try:
-        with file.open("rb") as data:
-            return hashlib.file_digest(data, "sha256").hexdigest()
-    except OSError as error:
-        raise DamagedError(f"{file} cannot be read: {error.strerror}. {remedy}") from error
 
 
 def _named(paths: StorePaths) -> list[str]:

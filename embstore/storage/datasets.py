@@ -62,7 +62,7 @@ def stored_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], na
             f"the dataset {name!r} is not in the store, which holds {', '.join(held) or 'none'}. {near}"
             f"{'If not, e' if near else 'E'}mbed it with: embstore build {name}"
         )
-    _check_sound(file)
+    check_dataset(file)
     columns: Columns = _read(connection, file, lambda q: q.fetchnumpy(), _ROWS, unit=unit.value)
     if not len(columns["item_id"]):
         [units] = _read(connection, file, lambda q: q.fetchall(), "SELECT list(DISTINCT unit) FROM read_parquet($file)")
@@ -86,7 +86,8 @@ def _filled(column: NDArray[Any], key: str, file: Path) -> NDArray[Any]:
     return values
 
 
-def _check_sound(file: Path) -> None:
+def check_dataset(file: Path) -> None:
+    """Raise DamagedError if the file of a dataset was altered or cannot be read."""
     try:
         data = file.read_bytes()
     except OSError as error:

@@ -83,7 +83,7 @@ def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard], to: Sums 
     """
     files = [shard.summary_path for shard in shards]
     for file in files:
-        _check_sound(file)
+        check_summary(file)
     total = {layer.id: Summary.empty(card.dim) for layer in card.layers} | (to or {})
     # Without ORDER BY, which would move all sums: the files are read as they are listed.
     columns = reader.columns(f"SELECT shard, layer, {', '.join(_NAMES)} FROM {FILES}", files)
@@ -99,7 +99,8 @@ def _rows(columns: Mapping[str, NDArray[Any]]) -> Iterator[tuple[int, Summary]]:
         yield int(layer), Summary(int(sums[0]), int(sums[1]), *sums[2:5], *map(float, sums[5:]))
 
 
-def _check_sound(summary: Path) -> None:
+def check_summary(summary: Path) -> None:
+    """Raise DamagedError if a summary was altered or is missing."""
     try:
         data = summary.read_bytes()
     except OSError as error:

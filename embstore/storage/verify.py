@@ -92,6 +92,18 @@ def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
             yield Problem(path, checksum.ALTERED)
 
 
+def verify_answers(paths: StorePaths) -> Iterator[Problem]:
+    """Yield what is wrong with the answers that queries keep, which any process may add to or trim meanwhile."""
+    for path in sorted(paths.answers.glob("*.json")):
+        try:
+            sound = checksum.is_sound(path.read_bytes())
+        except FileNotFoundError:
+            continue
+        if not sound:
+            problem = f"{checksum.ALTERED}. It is not used, and may be deleted; embstore repair removes it"
+            yield Problem(path, problem)
+
+
 def stored_texts(files: Iterable[Path]) -> tuple[Ids, list[Problem]]:
     """Return the ids of all items, ascending, from tables that are sound, and the tables that repeat another's item."""
     seen = np.empty(0, np.int64)

@@ -1,0 +1,178 @@
+"""The tables of items: which text an id stands for.
+
+A few items are looked up in the files that may hold them, and vouched for by their ids, which are hashes of the rest.
+What reads a table in bulk checks it against the SHA-256 in its name first, once as long as the file is the same.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.errors import DamagedError
+from embstore.space import Unit
+from embstore.storage import duck
+from embstore.storage.ranges import Ranges
+from embstore.storage.reading import FILES, MEND_TABLE, Reader
+from embstore.text import Item, Span, item_id
+
+_FEW = 1000  # items, each of which is named in the SQL
+_COLUMNS = 'item_id, unit, text, context_id, start, "end"'
+
+Ids = NDArray[np.int64]
+Row = tuple[Any, ...]
+
+
+class ItemTables:
+    """The tables of items of a store.
+
+    Args:
+        reader: DuckDB over the store.
+        files: the tables.
+        folder: which they are in.
+        checks: of files whose names say what they hold.
+    """
+
+    def __init__(self, reader: Reader, files: Sequence[Path], folder: Path, checks: "PartChecks") -> None:
+        self.files = files
+        self._reader, self._folder = reader, folder
+        self._ranges = Ranges(reader, files)
+        self._checks = checks
+
+    def check(self) -> None:
+        """Raise DamagedError if a table was altered."""
+        for file in self.files:
+            self._checks.check(file)
+
+    def ids(self) -> Ids:
+        """Return the ids of all items, ascending."""
+        self.check()
+        return np.sort(self._reader.columns(f"SELECT item_id FROM {FILES}", self.files)["item_id"])
+
+    def items(self, ids: Iterable[int]) -> dict[int, Item]:
+        """Return the stored items with these ids, an occurrence with its sentence.
+
+        Raises:
+            DamagedError: a table was altered, or one of the items has no text.
+        """
+        wanted = set(ids)  # np.unique would import numpy.ma, in every one-shot question for neighbours
+        if len(wanted) <= _FEW:
+            try:
+                found = self._few(wanted)
+            except (DamagedError, UnicodeDecodeError):
+                self.check()  # which names the table that is at fault
+                raise
+        else:
+            self.check()
+            with duck.with_ids(self._reader.connection, "wanted", np.fromiter(wanted, np.int64, len(wanted))):
+                found = self._where("item_id IN (SELECT item_id FROM wanted)")
+        if lacking := sorted(wanted - found.keys()):
+            raise self.lost(lacking[0])
+        return found
+
+    def occurrences(self, text: str) -> dict[int, Item]:
+        """Return the occurrences of a word."""
+        self.check()  # an altered text would be missed
+        return self._where("unit = 'occurrence' AND text = $text", text=text)
+
+    def nearest_texts(self, text: str, ids: Ids, n: int) -> list[str]:
+        """Return the texts of these items that are spelt most like ``text`` (Damerau-Levenshtein, Jaro-Winkler)."""
+        self.check()
+        sql = f"""SELECT text FROM (SELECT DISTINCT text FROM {FILES} WHERE item_id IN (SELECT item_id FROM wanted))
+                  ORDER BY damerau_levenshtein(lower(text), lower($text)),
+                           jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n"""
+        with duck.with_ids(self._reader.connection, "wanted", ids):
+            return [row[0] for row in self._reader.rows(sql, self.files, text=text, n=n)]
+
+    def lost(self, item: int) -> DamagedError:
+        """Return the error for an item without a text.
+
+        Raises:
+            DamagedError: a table was altered, which may be why.
+        """
+        self.check()
+        return DamagedError(
+            f"item {item} has no text in {self._folder}: a table is lost. Build the same sources again: their "
+            "texts are written anew."
+        )
+
+    def _few(self, ids: Collection[int]) -> dict[int, Item]:
+        """Return a few items, out of the files that may hold them; it is not asked for sentences in vain."""
+        rows = self._rows_of(ids, _COLUMNS)
+        contexts = {row[3] for row in rows if row[3] is not None}
+        sentences: dict[int, str] = dict(self._rows_of(contexts, "item_id, text")) if contexts else {}
+        whole = [(*row[:3], sentences.get(row[3]), *row[4:]) for row in rows]
+        if not all(map(_is_itself, whole)):
+            self.check()  # what was written like this is what the store holds
+        return _items(whole)
+
+    def _rows_of(self, ids: Collection[int], columns: str) -> list[Row]:
+        listed = ", ".join(str(int(one)) for one in ids) or "NULL"  # as a list in the SQL, statistics spare row groups
+        sql = f"SELECT {columns} FROM {FILES} WHERE item_id IN ({listed})"
+        return self._reader.rows(sql, self._ranges.files_of([*ids]))
+
+    def _where(self, condition: str, **values: Any) -> dict[int, Item]:
+        rows = self._reader.rows(
+            f"""WITH item AS (SELECT * FROM {FILES} WHERE {condition})
+                SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
+                FROM item LEFT JOIN {FILES} AS context ON context.item_id = item.context_id""",
+            self.files,
+            **values,
+        )
+        return _items(rows)
+
+
+class PartChecks:
+    """Checks of files against the SHA-256 in their names, each made once as long as the file is the same."""
+
+    def __init__(self) -> None:
+        self._sound: dict[Path, tuple[int, int, int]] = {}
+
+    def check(self, file: Path) -> None:
+        """Raise DamagedError unless the file is as it was written."""
+        try:
+            status = file.stat()
+        except OSError as error:
+            raise _unreadable(file, error, MEND_TABLE) from error
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if self._sound.get(file) == stamp:
+            return
+        if file.stem != f"part-{file_hash(file)[:16]}":
+            raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {MEND_TABLE}")
+        self._sound[file] = stamp
+
+
+def file_hash(file: Path, remedy: str = MEND_TABLE) -> str:
+    """Return the SHA-256 of a file in hexadecimal.
+
+    Raises:
+        DamagedError: it cannot be read; says the remedy.
+    """
+    try:
+        with file.open("rb") as data:
+            return hashlib.file_digest(data, "sha256").hexdigest()
+    except OSError as error:
+        raise _unreadable(file, error, remedy) from error
+
+
+def _unreadable(file: Path, error: OSError, remedy: str) -> DamagedError:
+    return DamagedError(f"{file} cannot be read: {error.strerror}. {remedy}")
+
+
+def _is_itself(row: Row) -> bool:
+    """Return whether the id of an item is the hash of its unit, text, sentence and span."""
+    item, unit, text, context, start, end = row
+    if unit not in set(Unit):
+        return False
+    span = None if start is None or end is None else Span(start, end)
+    return (context is None) == (span is None) and item_id(Unit(unit), text, context, span) == item
+
+
+def _items(rows: Iterable[Row]) -> dict[int, Item]:
+    return {
+        item: Item(Unit(unit), text, context, None if start is None else Span(start, end), item)
+        for item, unit, text, context, start, end in rows
+    }

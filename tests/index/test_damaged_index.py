@@ -1,0 +1,72 @@
+"""A flipped bit in an exact index: it is named, or the answer is what it was."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import Synthetic
+
+from embstore import Store, atomic
+from embstore.errors import DamagedError
+from embstore.index import IndexCard
+
+Make = Callable[..., Synthetic]
+
+
+def answer(root: Path) -> list[tuple[str, float]] | None:
+    try:
+        found = Store(root).neighbours(["text3", "text7"], layers=1, k=49)
+    except DamagedError as error:
+        assert "layer=01.faiss" in str(error)  # noqa: PT017
+        return None
+    return [(row["text"], row["cosine"]) for row in found]
+
+
+def test_a_flipped_bit_in_a_flat_index(make_store: Make) -> None:
+    made = make_store(n=50, dim=16)
+    path = made.paths.indexes(made.space) / "layer=01.faiss"
+    data, right = path.read_bytes(), answer(made.root)
+    assert right is not None
+    n_named = 0
+    for bit in np.random.default_rng(4).integers(0, 8 * len(data), 60):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << (bit % 8)
+        path.write_bytes(changed)
+        found = answer(made.root)
+        assert found in (None, right), f"bit {bit} gave another answer"
+        n_named += found is None
+    assert n_named > 50
+    path.write_bytes(data)
+    assert answer(made.root) == right
+
+
+def test_it_is_checked_once_while_it_is_open(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from embstore.index import faiss_index, opening
+
+    made = make_store(n=50)
+    opening.forget()
+    checked: list[Path] = []
+    check = faiss_index.check_crc32
+    monkeypatch.setattr(faiss_index, "check_crc32", lambda path, *rest: checked.append(path) or check(path, *rest))
+    for text in made.texts[:5]:
+        made.store.neighbours(text, layers=1)
+    assert len(checked) == 1
+
+
+def test_a_card_that_says_no_crc_is_read_as_before(make_store: Make) -> None:
+    made = make_store(n=50)
+    path = made.paths.indexes(made.space) / "layer=01.faiss"
+    right = answer(made.root)
+    card = IndexCard.read(path)
+    assert card is not None
+    assert card.crc32 is not None
+    document = json.loads(path.with_suffix(".json").read_text())
+    del document["crc32"], document["file_sha256"]
+    atomic.write_document(path.with_suffix(".json"), document)
+    card = IndexCard.read(path)
+    assert card is not None
+    assert card.crc32 is None
+    assert answer(made.root) == right
+    assert made.store.verify().ok
