@@ -29,7 +29,7 @@ from embstore.storage.duck import changing_part
 from embstore.word_sets import SETS
 
 # Raised when what all metrics share gives other rows or notes: selection, transforms, search, the cases of a space.
-SHARED_VERSION = 1
+SHARED_VERSION = 2
 
 Asked = dict[str, Any]
 

@@ -69,7 +69,7 @@ def compare(question: Question, cards: Sequence[Card], layers: str, answers: Ans
         if answer is None:
             answer = _answer(question, side, other)
             answers.keep_matrix(side.card, side.layers, other.card, other.layers, answer)
-        question.notes += answer.notes
+        question.notes += [*answer.notes, *question.draws(answer.rows)]
         question.notes += [note for one in (side, other) for note in question.lost_shards(one.card)]
         rows += _described(question, side, other, answer)
     if apart and len(apart) == len(pairs):
@@ -168,7 +168,7 @@ def _described(question: Question, side: _Side, other: _Side, answer: Answer) ->
     for (layer, layer_2), row in zip(product(side.layers, other.layers), answer.rows, strict=True):
         second = dict(zip(SECOND_COLUMNS, (other.name, layer_2.id, layer_2.name), strict=True))
         row = question.explained(row, side.card, other.card)
-        yield describe(side.card, layer) | second | row | question.rows.described()
+        yield describe(side.card, layer) | second | row | question.told(row)
 
 
 def _matrix(

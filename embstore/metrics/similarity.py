@@ -43,7 +43,8 @@ def similarity(
 
     Returns:
         ``spearman`` and ``pearson`` in [-1, 1]; ``low`` and ``high``, the 95 % interval of spearman; ``n`` pairs used
-        of ``total``; ``coverage`` in [0, 1]; ``n_zero`` pairs without a cosine since a vector is zero; ``reason``.
+        of ``total``; ``coverage`` in [0, 1]; ``n_zero`` pairs without a cosine since a vector is zero; ``reason``;
+        ``seed``, None without resamples.
     """
     cosines, n_zero = pair_cosines(data, pairs.left, pairs.right)
     usable = np.isfinite(cosines) & np.isfinite(pairs.score)
@@ -52,7 +53,7 @@ def similarity(
         texts = np.array(pairs.score_texts, np.str_)
         usable &= texts != ""
     n, total = int(usable.sum()), len(pairs.score)
-    result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "best"))
+    result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "best", "seed"))
     result |= {"n": n, "total": total, "coverage": n / total if total else None, "n_zero": n_zero}
     if ranks == "text" and texts is None:
         return result | {"reason": NO_TEXTS}
@@ -70,7 +71,7 @@ def similarity(
     if n < MIN_INTERVAL_PAIRS:
         return result | {"reason": f"interval: fewer than {MIN_INTERVAL_PAIRS} pairs"}
     low, high = spearman_interval(x, y, resamples, seed)
-    return result | {"low": low, "high": high}
+    return result | {"low": low, "high": high, "seed": seed}
 
 
 def _unrelated(x: Floats, y: Floats) -> str | None:
@@ -170,5 +171,6 @@ METRICS = (
         "ranks; pearson stays one of numbers. It needs the scores as they stand in the file: stsb-wolfe2022 has them.",
         units=(Unit.WORD, Unit.SENTENCE),
         best="spearman",
+        drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the pairs",
     ),
 )
