@@ -18,11 +18,30 @@ _NOT_MEASURED = "not measured"
 
 
 def emit_sections(sections: Sequence[Section], form: Format, output: Path | None = None) -> None:
-    """Write several tables for the eye, each under its heading."""
-    width = _terminal_width() if output is None and sys.stdout.isatty() else None
+    """Write several tables for the eye, each under its heading; one too wide for a terminal, a variant at a time."""
+    width = _terminal_width() if output is None and sys.stdout.isatty() and form is Format.TABLE else None
+    if width is not None:
+        sections = [part for section in sections for part in _that_fit(section, width)]
     mark, between = ("### ", "\n") if form is Format.MARKDOWN else ("", "")
     text = "\n".join(f"{mark}{head}\n{between}{_text(table, form, width)}" for head, table in sections)
     write(text, output)
+
+
+def _that_fit(section: Section, width: int) -> list[Section]:
+    """Return the section, or if it is too wide one for each of its variants, which then stand in the headings."""
+    from embstore.table import Table
+
+    head, whole = section
+    if (
+        "variant" not in whole.columns
+        or whole.pivot
+        or max(map(len, _text(whole, Format.TABLE, None).split("\n"))) <= width
+    ):
+        return [section]
+    columns = tuple(column for column in whole.columns if column != "variant")
+    variants = dict.fromkeys(whole["variant"])
+    parts = {one: tuple(row for row in whole if row["variant"] == one) for one in variants}
+    return [(f"{head}; {one}" if one else head, Table(columns, rows)) for one, rows in parts.items()]
 
 
 def result_sections(result: "Table", helps: Mapping[str, str]) -> list[Section]:
@@ -68,11 +87,11 @@ def _compared(rows: Sequence[Row]) -> "Table":
     shown = [
         {
             "model": row["model"], "variant": row["variant"], "layer": _layer(row), "published": _published(row),
-            "measured": _value(row), "verdict": row["verdict"],
+            "band": _band(row), "measured": _value(row), "verdict": row["verdict"],
         }
         for row in rows
     ]  # fmt: skip
-    return table(shown, columns=("model", "variant", "layer", "published", "measured", "verdict"))
+    return table(shown, columns=("model", "variant", "layer", "published", "band", "measured", "verdict"))
 
 
 def _layer(row: Row) -> str:
@@ -88,6 +107,21 @@ def _published(row: Row) -> str:
         return str(row["relation"])
     relation = "" if row["relation"] == "=" else f"{row['relation']} "
     return f"{relation}{show(row['published'])}"
+
+
+def _band(row: Row) -> str:
+    """Return the numbers that hit: ``0.61–0.71``, ``<= 0.45``; of a trend, no step that goes the other way."""
+    if row["published"] is None:
+        return "0 steps"
+    low, high = row["low"], row["high"]
+    if low is None or high is None:
+        return f"{row['relation']} {_short(high if low is None else low)}"
+    return f"{_short(low)}–{_short(high)}"
+
+
+def _short(limit: float) -> str:
+    """Return a limit to four digits, as far as the table shows them."""
+    return f"{round(limit, 4):.4g}" if abs(limit) < 1e4 else f"{limit:.3e}"
 
 
 def _value(row: Row) -> float | str:

@@ -69,7 +69,7 @@ def compare(question: Question, cards: Sequence[Card], layers: str, answers: Ans
         if answer is None:
             answer = _answer(question, side, other)
             answers.keep_matrix(side.card, side.layers, other.card, other.layers, answer)
-        question.notes += answer.notes
+        question.notes += [*answer.notes, *question.draws(answer.rows)]
         question.notes += [note for one in (side, other) for note in question.lost_shards(one.card)]
         rows += _described(question, side, other, answer)
     if apart and len(apart) == len(pairs):
@@ -169,7 +169,7 @@ def _described(question: Question, side: _Side, other: _Side, answer: Answer) ->
         second = dict(zip(SECOND_COLUMNS, (other.name, layer_2.id, layer_2.name), strict=True))
         row = question.explained(row, side.card, other.card)
         row = row | {"reason": _placed(row["reason"], {"layer": (side, layer), "layer_2": (other, layer_2)})}
-        yield describe(side.card, layer) | second | row | question.rows.described()
+        yield describe(side.card, layer) | second | row | question.told(row)
 
 
 def _placed(reason: str | None, sides: Mapping[str, tuple[_Side, Layer]]) -> str | None:

@@ -13,14 +13,14 @@ Row = dict[str, Any]
 
 def tabulate(question: Question, rows: Sequence[Row]) -> Table:
     """Return the rows with layers down and layers across for the eye."""
-    metric, described = question.metric, question.rows.described()
+    metric = question.metric
     names = [column.name for column in metric.columns]
     shown = next(column.name for column in metric.columns if column.shown)
-    notes = [*question.notes, *_reasons(rows, shown), *_said_of_all(question, rows)]
+    notes = [*question.notes, *_reasons(rows, shown), *_said_of_all(question, rows), *question.changes]
     one_space = len({row["space"] for row in rows}) == 1
     return table(
         rows,
-        columns=[*SPACE_COLUMNS, *SECOND_COLUMNS, "n", *names, "reason", *described],
+        columns=[*SPACE_COLUMNS, *SECOND_COLUMNS, "n", *names, "reason", *question.said],
         notes=list(dict.fromkeys(notes)),
         types=metric.types,
         pivot=Pivot(

@@ -58,12 +58,14 @@ def query(
         question.notes += question.lost_shards(card)
         for layer in chosen[card.space]:
             answer = of_layers[layer]
-            question.notes += answer.notes
+            question.notes += [*answer.notes, *question.draws(answer.rows)]
             across |= dict.fromkeys(answer.across)
-            result += [describe(card, layer) | question.explained(row, card) | rows.described() for row in answer.rows]
+            result += [
+                describe(card, layer) | question.explained(row, card) | question.told(row) for row in answer.rows
+            ]
     if metric.best:
         question.notes += mark_best(metric, metric.best, result)
-    return _tabulate(metric, result, [*rows.described()], question.notes, tuple(across))
+    return _tabulate(question, result, tuple(across))
 
 
 def cache_state(
@@ -185,10 +187,9 @@ def _suitable(metric: Metric, cards: list[Card]) -> tuple[list[Card], list[str]]
     return suitable, notes
 
 
-def _tabulate(
-    metric: Metric, rows: list[dict[str, Any]], described: list[str], notes: list[str], across: tuple[str, ...]
-) -> Table:
+def _tabulate(question: Question, rows: list[dict[str, Any]], across: tuple[str, ...]) -> Table:
     """Return the rows, for the eye with layers and words down, spaces and datasets across."""
+    metric = question.metric
     keys = tuple(column.name for column in metric.columns if column.is_key)
     names = [column.name for column in metric.columns]
     hidden = {*keys, *(column.name for column in metric.columns if not column.shown), "best"}  # which a star marks
@@ -196,10 +197,11 @@ def _tabulate(
     down = tuple(key for key in keys if key not in across)
     # A column that has no value was not asked for; where nothing has one, the first says so with a dash.
     seen = tuple(name for name in shown if name == shown[0] or any(row[name] is not None for row in rows))
-    notes += notes_of(metric, rows, described, across)
+    own = [name for name in names if name not in keys]
+    notes = [*question.notes, *notes_of(metric, rows, [*question.rows.described()], across), *question.changes]
     return table(
         rows,
-        columns=[*SPACE_COLUMNS, *keys, "n", *(name for name in names if name not in keys), "reason", *described],
+        columns=[*SPACE_COLUMNS, *keys, "n", *own, "reason", *question.said],
         notes=list(dict.fromkeys(notes)),
         types=metric.types,
         pivot=Pivot(

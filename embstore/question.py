@@ -1,8 +1,8 @@
 """A question: a metric, and the items that it is asked of."""
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from embstore.space import Layer
 from embstore.storage.answers import Answer
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
+from embstore.table import show
 
 SPACE_COLUMNS = ("space", "model", "unit", "pooling", "template", "layer", "layer_name")
 
@@ -83,12 +84,42 @@ class Question:
     rows: Rows
     notes: list[str]
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """What the metric's function gets of the parameters, and the seed of all draws if it takes one."""
         settings = {p.name: self.values[p.name] for p in self.metric.parameters if not p.is_input}
-        draws = "seed" in inspect.signature(self.metric.function).parameters
-        return settings | ({"seed": self.rows.seed} if draws else {})
+        return settings | ({"seed": self.rows.seed} if self.metric.is_seeded else {})
+
+    @cached_property
+    def said(self) -> dict[str, Any]:
+        """What each row says of how it was computed: the parameters, the seed of what is drawn, and the selection."""
+        values = {parameter.name: self.values[parameter.name] for parameter in self.metric.said}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        return plain | ({"seed": self.rows.seed} if self.metric.is_seeded else {}) | self.rows.described()
+
+    def has_drawn(self, row: Mapping[str, Any]) -> bool:
+        """Return whether the metric drew at random for a row that its function returned."""
+        return "seed" in self.settings and row.get("seed", self.rows.seed) is not None
+
+    def told(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what is said of how a row was computed, with a seed only where something was drawn."""
+        if "seed" not in self.said or self.rows.sample is not None or self.has_drawn(row):
+            return self.said
+        return self.said | {"seed": None}
+
+    @property
+    def changes(self) -> list[str]:
+        """A note of the parameters that have another value than by default, and stand in no column for the eye."""
+        values = {one.name: self.values[one.name] for one in self.metric.said if self.values[one.name] != one.default}
+        said = [f"{name} = {value if isinstance(value, float) else show(value)}" for name, value in values.items()]
+        return [f"{self.metric.name}: {', '.join(said)}"] if said else []
+
+    def draws(self, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Return a note of what was drawn at random for rows that the metric's function returned, with the seed."""
+        drawn = self.metric.drawn
+        rows = [row for row in rows if self.has_drawn(row)]
+        told = ["drawn at random" if drawn is None else drawn({**self.said, **row}) for row in rows]
+        return [f"{self.metric.name}: {text} (seed {self.rows.seed})" for text in dict.fromkeys(told)]
 
     def lost_shards(self, card: Card) -> list[str]:
         """Return a note for each shard of a space that is missing."""

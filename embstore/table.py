@@ -81,7 +81,8 @@ class Table:
         import pyarrow
 
         array = pyarrow.array(self[column])
-        if not pyarrow.types.is_null(array.type) or column not in self.types:
+        unknown = array.type.value_type if pyarrow.types.is_list(array.type) else array.type
+        if not pyarrow.types.is_null(unknown) or column not in self.types:
             return array
         kind, _, of = self.types[column].partition(" of ")
         names = {"number": "float64", "integer": "int64", "string": "string", "boolean": "bool"}

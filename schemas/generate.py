@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from embstore.metrics import METRICS, Column, Metric
+from embstore.metrics import METRICS, Column, Metric, Parameter
 from embstore.metrics.spec import Need
 
 FOLDER = Path(__file__).parent
@@ -43,6 +43,11 @@ _ROWS: dict[str, Any] = {
 }
 
 
+# Of a metric that draws at random, instead of that of _ROWS.
+_SEED: dict[str, Any] = {
+    "seed": {"type": ["integer", "null"], "description": "The seed of what was drawn; null where nothing was."},
+}
+
 # What says whose values a row holds, by what the metric needs; _SPACE where nothing else is said.
 _IDENTITIES: dict[Need, dict[str, Any]] = {"layers": _TWO_LAYERS}
 
@@ -55,6 +60,7 @@ def query_schema(metric: Metric) -> dict[str, Any]:
     """
     identity = _IDENTITIES.get(metric.needs, _SPACE)
     columns = {column.name: _column(column) for column in metric.columns}
+    said = {parameter.name: _parameter(parameter) for parameter in metric.said} | (_SEED if metric.is_seeded else {})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"embstore:query-{metric.name}",
@@ -64,10 +70,21 @@ def query_schema(metric: Metric) -> dict[str, Any]:
         "items": {
             "type": "object",
             "additionalProperties": False,
-            "required": [*identity, *columns, "reason"],
-            "properties": {**identity, **columns, **_ROWS},
+            "required": [*identity, *columns, "reason", *said],
+            "properties": {**identity, **columns, **_ROWS, **said},
         },
     }
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    """Return the schema of the column of a parameter, which has a value unless it has none by default."""
+    if parameter.type == "array of strings":
+        return {"type": "array", "items": {"type": "string"}, "description": parameter.help}
+    schema: dict[str, Any] = {"enum": list(parameter.choices)} if parameter.choices else {"type": parameter.type}
+    if parameter.default is None:
+        schema = {"anyOf": [schema, {"type": "null"}]}
+    limits = {"minimum": parameter.minimum, "maximum": parameter.maximum}
+    return {**schema, **_given(limits), "description": parameter.help}
 
 
 def _column(column: Column) -> dict[str, Any]:

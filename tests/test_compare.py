@@ -70,14 +70,14 @@ def test_all_layers_of_a_space(make_store: Make, dtype: str, n_shards: int) -> N
 def test_a_row_is_what_the_format_says(make_store: Make) -> None:
     store = make_store().store
     columns = {
-        "cka": ["cka"],
-        "rsa": ["rsa", "n_pairs", "n_zero"],
-        "overlap": ["jaccard", "jaccard_expected", "overlap", "overlap_expected", "n_zero"],
+        "cka": ["cka", "reason", "variant"],
+        "rsa": ["rsa", "n_pairs", "n_zero", "reason", "correlation", "pairs", "seed"],
+        "overlap": ["jaccard", "jaccard_expected", "overlap", "overlap_expected", "n_zero", "reason", "k"],
     }
     for metric, own in columns.items():
         rows = json.loads(json.dumps(store.query(metric, layers="2,raw").to_pylist(), allow_nan=False))
         first = ["space", "model", "unit", "pooling", "template", "layer", "layer_name"]
-        assert list(rows[0]) == [*first, *PAIR_COLUMNS, *own, "reason"]
+        assert list(rows[0]) == [*first, *PAIR_COLUMNS, *own]
         assert [(row["layer"], row["layer_2"]) for row in rows] == [(2, 2), (2, 4), (4, 2), (4, 4)]
         assert [(row["layer_name"], row["layer_name_2"]) for row in rows][1] == ("2", "raw")
 

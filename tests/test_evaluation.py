@@ -82,6 +82,7 @@ def test_similarity_over_a_store_is_scipys(make_store: Make, dtype: str) -> None
     said = f"toy.word.last, rg65: spearman is highest in layer {best['layer_name']} ({best['spearman']:.4f})."
     assert said in table.notes
     names = ["dataset", "n", "spearman", "pearson", "low", "high", "total", "coverage", "n_zero", "best", "reason"]
+    names += ["missing", "ranks", "resamples", "seed"]
     assert list(table.columns[-len(names) :]) == names
 
 

@@ -78,13 +78,13 @@ def test_anisotropy_is_exact_after_any_builds(
 def test_a_row_is_what_the_format_says(make_store: Make) -> None:
     store = make_store(template="This is {text}").store
     for metric, columns in {
-        "anisotropy": ["anisotropy", "std", "n_zero"],
-        "norms": ["mean", "std", "min", "max", "top_share", "top_share_abs", "n_zero"],
-        "rogue-dims": ["anisotropy", "dims", "contributions", "shares", "n_zero"],
+        "anisotropy": ["anisotropy", "std", "n_zero", "reason", "variant"],
+        "norms": ["mean", "std", "min", "max", "top_share", "top_share_abs", "n_zero", "reason", "top"],
+        "rogue-dims": ["anisotropy", "dims", "contributions", "shares", "n_zero", "reason", "k"],
     }.items():
         table = store.query(metric)
         rows = json.loads(json.dumps(table.to_pylist(), allow_nan=False))
-        assert list(rows[0]) == [*COLUMNS, *columns, "reason"]
+        assert list(rows[0]) == [*COLUMNS, *columns]
         assert [row["layer_name"] for row in rows] == ["0", "1", "2", "3", "raw"]
         assert {key: rows[4][key] for key in COLUMNS} == {
             "space": "toy.word.last", "model": "toy", "unit": "word", "pooling": "last", "template": "This is {text}",

@@ -1,5 +1,8 @@
 """Word Embedding Association Tests: WEAT of two sets of words, SC-WEAT of single words."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,11 +43,11 @@ def weat(
     Returns:
         ``effect_size`` (of two sets of one size at most 2 in size with ddof 0); ``statistic``; one-sided ``p_value``;
         ``n_permutations`` splits looked at, and whether these are all (``exact``); ``n`` words used of ``total``;
-        ``coverage``; ``sizes`` of X, Y, A and B as used; ``reason``.
+        ``coverage``; ``sizes`` of X, Y, A and B as used; ``reason``; ``seed``, None where no split was drawn.
     """
     sets = (x, y, a, b)
     total = sum(len(words.texts) for words in sets)
-    result: Result = dict.fromkeys(("effect_size", "statistic", "p_value", "n_permutations", "exact", "sizes"))
+    result: Result = dict.fromkeys(("effect_size", "statistic", "p_value", "n_permutations", "exact", "sizes", "seed"))
     result |= {"n": 0, "total": total, "coverage": 0.0 if total else None}
     try:
         _, found = gather_directions(data, [], sets, missing)
@@ -88,10 +91,10 @@ def sc_weat(
     Returns:
         A row for each word: ``word``; ``effect_size`` (of two sets of one size at most 2 in size with ddof 0);
         one-sided ``p_value``; ``n_permutations`` splits looked at, and whether these are all (``exact``); ``n``
-        attribute words used of ``total``; ``coverage``; ``reason``.
+        attribute words used of ``total``; ``coverage``; ``reason``; ``seed``, None where no split was drawn.
     """
     total = len(a.texts) + len(b.texts)
-    empty: Result = dict.fromkeys(("effect_size", "p_value", "n_permutations", "exact"))
+    empty: Result = dict.fromkeys(("effect_size", "p_value", "n_permutations", "exact", "seed"))
     empty |= {"n": 0, "total": total, "coverage": 0.0 if total else None}
     try:
         [targets], [first, second] = gather_directions(data, [words], [a, b], missing)
@@ -117,7 +120,12 @@ def _tested(values: Floats, n_first: int, permutations: int, seed: int) -> list[
     if permutations == 0 or not len(values):
         return [{"reason": "p_value: not asked for (permutations 0)"} for _ in values]
     p_values, n_splits, is_exact = permutation_test(values, n_first, permutations, seed)
-    return [{"p_value": p, "n_permutations": n_splits, "exact": is_exact} for p in p_values.tolist()]
+    tested = {"n_permutations": n_splits, "exact": is_exact, "seed": None if is_exact else seed}
+    return [{"p_value": p} | tested for p in p_values.tolist()]
+
+
+def _drawn(row: Mapping[str, Any]) -> str:
+    return f"p-values from {row['n_permutations']:,} splits drawn at random"
 
 
 def _words(name: str, help: str) -> Parameter:
@@ -175,6 +183,7 @@ METRICS = (
         estimator="Exact over all words; cosines in float64. std over X ∪ Y with ddof 1 unless --ddof 0. "
         + _TEST.format(splits="splits of X ∪ Y into sets of the sizes of X and Y"),
         units=(Unit.WORD, Unit.SENTENCE),
+        drawn=_drawn,
     ),
     Metric(
         name="sc-weat",
@@ -205,5 +214,6 @@ METRICS = (
         "is an attribute word too keeps its cosine of 1 with itself. "
         + _TEST.format(splits="splits of A ∪ B into sets of the sizes of A and B"),
         units=(Unit.WORD, Unit.SENTENCE),
+        drawn=_drawn,
     ),
 )

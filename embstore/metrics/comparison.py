@@ -2,7 +2,7 @@
 
 from embstore.metrics.cka import cka
 from embstore.metrics.overlap import overlap
-from embstore.metrics.rsa import rsa
+from embstore.metrics.rsa import rsa, said_of_draw
 from embstore.metrics.spec import N_ZERO, Column, Metric, Parameter
 
 AGAINST = Parameter(
@@ -58,6 +58,7 @@ METRICS = (
         "averaged) is of pairs drawn at random without replacement, the same for all layers, or of all pairs if there "
         "are no more than that; n_pairs says how many. Items that are a zero vector in one of the two layers are left "
         "out and counted in n_zero. Cosine distances give the same number as cosines.",
+        drawn=said_of_draw,
     ),
     Metric(
         name="overlap",

@@ -79,14 +79,14 @@ def mev(
         adjusted: whether the MEV of all selected occurrences, of the same variant, is subtracted.
 
     Returns:
-        One row, or one for each word: ``mev`` in (0, 1], ``variant``, ``baseline``, ``adjusted``, ``n_words``,
+        One row, or one for each word: ``mev`` in (0, 1], ``baseline``, ``adjusted``, ``n_words``,
         ``n_words_left_out``, ``n`` occurrences of these words (zero vectors too), ``n_zero`` and ``reason``.
     """
     centred = variant == "centred"
     found = explained_by_group(data, contexts, min_contexts, centred=centred)
     baseline = Baseline(explained_by_moments(moments(data), centred=centred), _MEV.undefined) if adjusted else None
     rows = GroupRows(found, contexts.names, min_contexts, _MEV, baseline)
-    return [row | {"variant": variant} for row in _of_words(rows, word, per_word=per_word)]
+    return _of_words(rows, word, per_word=per_word)
 
 
 def _of_words(rows: GroupRows, word: tuple[str, ...], *, per_word: bool) -> list[Result]:
@@ -98,7 +98,7 @@ def _of_words(rows: GroupRows, word: tuple[str, ...], *, per_word: bool) -> list
 _WORDS = (
     Parameter("word", (), "A word that gets a row of its own; may be repeated. Without: the mean over all words."),
     Parameter("per_word", False, "A row for every word that has enough contexts."),
-    Parameter("fold_case", False, "Take words that differ only in case for one.", is_input=True),
+    Parameter("fold_case", False, "Take words that differ only in case for one.", is_input=True, in_rows=True),
 )
 _CITATION = "Ethayarajh (2019), EMNLP, section 3.3"
 _GROUPING = (
@@ -163,7 +163,6 @@ METRICS = (
                 "sentence",
                 "the mean pairwise cosine",
             ),
-            Column("sentence_space", "string", "what the sentences' vectors are of; null: words' means", shown=False),
         ),
         parameters=(
             Parameter(
@@ -172,6 +171,8 @@ METRICS = (
                 "Take the sentences' vectors from this space, of the same checkpoint, instead of their words' mean.",
                 value_type=str,
                 metavar="SPACE",
+                is_input=True,
+                in_rows=True,
             ),
             Parameter("per_sentence", False, "A row for every sentence that has enough words."),
             Parameter("min_words", 2, "Leave out sentences with fewer words.", minimum=1),
@@ -201,7 +202,6 @@ METRICS = (
             *_columns(
                 Column("mev", "number", "share of the first component of a word's occurrences", 0, 1), "word", "the MEV"
             ),
-            Column("variant", "string", "uncentred or centred", shown=False),
         ),
         parameters=(
             Parameter(

@@ -114,7 +114,8 @@ class Explanation:
             "version": metric.version,
             "package": metric.package,
             "columns": [_column(column) for column in metric.columns],
-            "parameters": [_parameter(parameter) for parameter in metric.parameters],
+            "parameters": [_parameter(metric, parameter) for parameter in metric.parameters],
+            "seeded": metric.is_seeded,
             "cache": self.cache.to_dict() if isinstance(self.cache, CacheState) else None,
         }
 
@@ -126,6 +127,7 @@ class Explanation:
             "Estimator": metric.estimator,
             "Needs": f"{metric.needs}: {NEEDS[metric.needs]}",
             "Units": ", ".join(metric.units) or "all",
+            "Rows": _rows(metric),
             "Package": metric.package or "",
             "Cache": "" if self.cache is None else str(self.cache),
         }
@@ -156,12 +158,21 @@ def metavar_of(parameter: Parameter) -> str:
     return parameter.metavar or "|".join(parameter.choices) or {int: "N", float: "X"}.get(parameter.kind, "TEXT")
 
 
+def _rows(metric: Metric) -> str:
+    """Return what the rows say beside the columns: the parameters, and the seed."""
+    names = [parameter.name for parameter in metric.said]
+    if metric.is_seeded:
+        names.append("the seed of what was drawn")
+    last = " and ".join(names[-2:])
+    return f"each says also {', '.join([*names[:-2], last])}" if names else ""
+
+
 def _column(column: Column) -> dict[str, Any]:
     limits = {"minimum": column.minimum, "maximum": column.maximum, "unit": column.unit}
     return {"name": column.name, "type": column.type, **limits, "key": column.is_key, "help": column.help}
 
 
-def _parameter(parameter: Parameter) -> dict[str, Any]:
+def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:
     repeatable = parameter.kind is tuple
     return {
         "name": parameter.name,
@@ -172,6 +183,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
         "choices": list(parameter.choices),
         "minimum": parameter.minimum,
         "maximum": parameter.maximum,
+        "in_rows": parameter in metric.said,
         "help": parameter.help,
     }
 

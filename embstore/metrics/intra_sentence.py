@@ -22,7 +22,6 @@ def intra_sentence(
     *,
     contexts: Contexts,
     sentences: LayerData | None = None,
-    sentence_space: str | None = None,
     per_sentence: bool = False,
     min_words: int = 2,
     adjusted: bool = False,
@@ -36,15 +35,14 @@ def intra_sentence(
         data: the vectors of occurrences.
         contexts: the occurrences in each sentence; with ``sentences``, also the ids of the sentences.
         sentences: the vectors of sentences, of the same layer and checkpoint; None takes the mean of the words'.
-        sentence_space: the name of the space that these are of.
         per_sentence: whether each sentence with enough words gets a row.
         min_words: sentences with fewer non-zero vectors are left out; at least 1.
         adjusted: whether the mean cosine of all selected occurrences is subtracted.
 
     Returns:
         One row, or one for each sentence: ``intra_sentence_similarity`` in [-1, 1], ``baseline``, ``adjusted``,
-        ``n_sentences``, ``n_sentences_left_out``, ``n`` occurrences in these sentences, ``n_zero``,
-        ``sentence_space`` and ``reason``.
+        ``n_sentences``, ``n_sentences_left_out``, ``n`` occurrences in these sentences, ``n_zero`` and
+        ``reason``.
     """
     if sentences is None:
         found = group_values(data, contexts, min_words, _cosines_with_mean, with_total=True)
@@ -53,9 +51,7 @@ def intra_sentence(
     baseline = Baseline.mean_cosine(data) if adjusted else None
     labels = _INTRA_SENTENCE if sentences is None else _WITH_SENTENCES
     rows = GroupRows(found, contexts.names, min_words, labels, baseline)
-    return [
-        row | {"sentence_space": sentence_space} for row in (rows.each_with_enough() if per_sentence else rows.mean())
-    ]
+    return rows.each_with_enough() if per_sentence else rows.mean()
 
 
 def _cosines_with(sentences: LayerData, contexts: Contexts) -> Callable[[GroupSums, Groups], Float64Array]:

@@ -33,7 +33,7 @@ def isoscore(data: LayerData, *, zeta: float = 0.0) -> Result:
         zeta: ζ in [0, 1], the share of the identity.
 
     Returns:
-        ``isoscore`` in [0, 1], ``zeta``, ``n`` and ``reason``.
+        ``isoscore`` in [0, 1], ``n`` and ``reason``.
 
     Raises:
         NotComputable: there are fewer than two vectors, all are equal, or they have one dimension.
@@ -46,7 +46,7 @@ def isoscore(data: LayerData, *, zeta: float = 0.0) -> Result:
         matrix *= (1 - zeta) / (found.n - 1)
         matrix.flat[:: data.dim + 1] += zeta
     score = (participation(matrix) - 1) / (data.dim - 1)
-    return {"isoscore": score, "zeta": zeta, "n": found.n, "reason": None}
+    return {"isoscore": score, "n": found.n, "reason": None}
 
 
 def partition(data: LayerData) -> Result:
@@ -105,9 +105,6 @@ METRICS = (
         function=isoscore,
         columns=(
             Column("isoscore", "number", "0: all variance in one direction; 1: the same in all", minimum=0, maximum=1),
-            Column(
-                "zeta", "number", "share of the identity: above 0 it is IsoScore*", minimum=0, maximum=1, shown=False
-            ),
         ),
         parameters=(
             Parameter(

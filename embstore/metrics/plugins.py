@@ -110,12 +110,14 @@ def _checked(metric: Metric, row: Result, said: str) -> Result:
     wanted = [*(column.name for column in metric.columns if column.name not in given), "n"]
     if lacking := [name for name in wanted if name not in row]:
         raise PluginError(f"{said} returned a row without {', '.join(map(repr, lacking))}.")
-    if more := [name for name in row if name not in (*wanted, "reason")]:
+    if more := [name for name in row if name not in (*wanted, "reason", *(["seed"] if metric.is_seeded else []))]:
         raise PluginError(f"{said} returned {', '.join(map(repr, more))}, which it does not declare as a column.")
     plain = {name: _plain(value) for name, value in row.items()}
     for column in metric.columns:
         if not _has_type(column.type, plain.get(column.name)):
             raise PluginError(f"{said} returned {plain[column.name]!r} in {column.name!r}, which is no {column.type}.")
+    if not _has_type("integer", plain.get("seed")):
+        raise PluginError(f"{said} returned {plain['seed']!r} in 'seed', which is no integer.")
     bad = [name for name, value in plain.items() if not _is_finite(value)]
     reason = row.get("reason") or (f"{' and '.join(bad)}: not a finite number" if bad else None)
     return plain | dict.fromkeys(bad) | {"reason": reason}

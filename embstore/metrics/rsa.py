@@ -1,7 +1,8 @@
 """Representational similarity analysis: the correlation of two layers' pairwise cosines."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ def rsa(
 
     Returns:
         A row for each layer of ``left`` with each of ``right``: ``rsa`` in [-1, 1]; ``n_pairs`` pairs of
-        items; ``n``; ``n_zero``; ``reason``.
+        items; ``n``; ``n_zero``; ``reason``; ``seed``, None where no pair was drawn.
     """
     grid = Grid.of(left, right)
     agreements: dict[Pair, Agreement] = {}
@@ -54,16 +55,24 @@ def rsa(
             found = _of_ranks(grid.layers, list(found), kept, *draw_pairs(len(kept), pairs, seed))
         for i, j in group:
             agreements[i, j] = Agreement(found[i, j], found[i, i], found[j, j], len(kept), len(ids) - len(kept))
-    return grid.rows(partial(_row, most_pairs=pairs if correlation == "spearman" else None), agreements)
+    return grid.rows(partial(_row, drawn=(pairs, seed) if correlation == "spearman" else None), agreements)
 
 
-def _row(agreement: Agreement, most_pairs: int | None) -> Result:
-    n_pairs = agreement.n * (agreement.n - 1) // 2
+def _row(agreement: Agreement, drawn: tuple[int, int] | None) -> Result:
+    all_pairs = agreement.n * (agreement.n - 1) // 2
+    n_pairs, seed = all_pairs, None
+    if drawn is not None and drawn[0] < all_pairs:
+        n_pairs, seed = drawn
     if agreement.n < _FEWEST:
         result: Result = {"rsa": None, "n": agreement.n, "reason": "fewer than three items with a direction"}
     else:
         result = agreement.normalised("rsa", _ALL_ALIKE)
-    return result | {"n_pairs": min(n_pairs, most_pairs or n_pairs), "n_zero": agreement.n_zero}
+    return result | {"n_pairs": n_pairs, "n_zero": agreement.n_zero, "seed": seed}
+
+
+def said_of_draw(row: Mapping[str, Any]) -> str:
+    """Return in words how many pairs of items were drawn for a row of :func:`rsa`, of how many."""
+    return f"a random sample of {row['n_pairs']:,} of {row['n'] * (row['n'] - 1) // 2:,} pairs of items"
 
 
 def _by_items(grid: Grid, ids: Ids) -> list[tuple[Ids, list[Pair]]]:

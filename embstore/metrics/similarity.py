@@ -43,10 +43,11 @@ def similarity(
 
     Returns:
         ``spearman`` and ``pearson`` in [-1, 1]; ``low`` and ``high``, the 95 % interval of spearman; ``n`` pairs used
-        of ``total``; ``coverage`` in [0, 1]; ``n_zero`` pairs without a cosine since a vector is zero; ``reason``.
+        of ``total``; ``coverage`` in [0, 1]; ``n_zero`` pairs without a cosine since a vector is zero; ``reason``;
+        ``seed``, None without resamples.
     """
     total = len(pairs.score)
-    result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "best"))
+    result: Result = dict.fromkeys(("spearman", "pearson", "low", "high", "best", "seed"))
     try:
         cosines, n_zero = pair_cosines(data, pairs.left, pairs.right)
     except NotComputable as error:
@@ -74,7 +75,7 @@ def similarity(
     if n < MIN_INTERVAL_PAIRS:
         return result | {"reason": f"interval: fewer than {MIN_INTERVAL_PAIRS} pairs"}
     low, high = spearman_interval(x, y, resamples, seed)
-    return result | {"low": low, "high": high}
+    return result | {"low": low, "high": high, "seed": seed}
 
 
 def _unrelated(x: Floats, y: Floats) -> str | None:
@@ -174,5 +175,6 @@ METRICS = (
         "ranks; pearson stays one of numbers. It needs the scores as they stand in the file: stsb-wolfe2022 has them.",
         units=(Unit.WORD, Unit.SENTENCE),
         best="spearman",
+        drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the pairs",
     ),
 )

@@ -1,5 +1,6 @@
 """How a metric is declared: once, as a frozen record from which options, help and schemas are made."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,7 @@ class Parameter:
         value_type: the type where the default does not give it.
         metavar: what stands for the value in the help.
         is_input: whether it names an input (a dataset, a file of words) rather than a setting of the function.
+        in_rows: whether each row says its value, where that does not follow from ``is_input``.
     """
 
     name: str
@@ -109,15 +111,26 @@ class Parameter:
     value_type: type | None = None
     metavar: str | None = None
     is_input: bool = False
+    in_rows: bool | None = None
+
+    @property
+    def is_in_rows(self) -> bool:
+        """Whether each row says its value: of what is no input it does, unless ``in_rows`` is given."""
+        return not self.is_input if self.in_rows is None else self.in_rows
 
     @property
     def kind(self) -> type:
         """The type of a value: int, float, str or bool, or tuple for an option that may be repeated."""
         return self.value_type or type(self.default)
 
+    @property
+    def type(self) -> str:
+        """The type of a value in the rows, named like that of a :class:`Column`, or "array of strings"."""
+        return {int: "integer", float: "number", bool: "boolean", tuple: "array of strings"}.get(self.kind, "string")
+
     def check(self, value: Any) -> Any:
         """Return ``value`` if the parameter may have it, else raise UnknownNameError or UsageError."""
-        if value is None or value == self.default:
+        if value is None or (value == self.default and type(value) is type(self.default)):
             return self.default
         if self.kind is tuple:
             value = (value,) if isinstance(value, str) else tuple(value)
@@ -128,6 +141,8 @@ class Parameter:
             raise UsageError(f"{self.name} must be a whole number, not {value!r}.")
         if self.kind is float and (not isinstance(value, int | float) or isinstance(value, bool)):
             raise UsageError(f"{self.name} must be a number, not {value!r}.")
+        if self.kind is bool and not isinstance(value, bool):
+            raise UsageError(f"{self.name} must be True or False, not {value!r}.")
         if isinstance(value, float) and not math.isfinite(value):
             raise UsageError(f"{self.name} must be a finite number, not {value}.")
         if self.kind in (int, float):
@@ -135,7 +150,13 @@ class Parameter:
                 raise UsageError(f"{self.name} must be at least {self.minimum}, not {value}.")
             if self.maximum is not None and value > self.maximum:
                 raise UsageError(f"{self.name} must be at most {self.maximum}, not {value}.")
-        return value
+        return self._as_float(value) if self.kind is float else value
+
+    def _as_float(self, value: float) -> float:
+        try:
+            return float(value)
+        except OverflowError as error:
+            raise UsageError(f"{self.name} must be a number that a float can hold.") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +204,9 @@ class Metric:
             by keyword. It returns the values of the columns with ``n`` and ``reason``, or a list of such rows.
             Where ``needs`` is ``layers``, a function of ``left`` (a list of LayerData), ``right`` (another, or None to
             compare ``left`` with itself) and ``ids`` (ascending; all of these layers hold them), whose list has a row
-            for each layer of ``left`` with each of ``right``, in this order. One that takes ``seed`` gets ``--seed``.
-        columns: its columns beside ``n`` and ``reason``.
+            for each layer of ``left`` with each of ``right``, in this order. One that takes ``seed`` gets ``--seed``,
+            and its rows say it; where nothing was drawn, its row has None as ``seed``.
+        columns: its columns beside ``n``, ``reason``, and what says how a value was computed: see ``said``.
         parameters: its options.
         formula: the formula in one line.
         citation: where it comes from.
@@ -193,6 +215,7 @@ class Metric:
         units: the units of the spaces that it makes sense for; empty for all.
         best: the column whose highest value marks the best layer of a space, in a boolean column ``best``; None: none.
         elsewhere: what to do with a space of another unit, as a sentence.
+        drawn: what was drawn for a row whose ``seed`` is not None, in words, from the row with the parameters.
         version: raised when the same input gives another number or another note: stored answers of other versions are
             not given again. What else they depend on: :mod:`embstore.answers`.
         package: what declares it, with its version, where that is not embstore; filled in when a plugin is loaded.
@@ -210,6 +233,7 @@ class Metric:
     units: tuple[Unit, ...] = ()
     best: str | None = None
     elsewhere: str = ""
+    drawn: Callable[[Mapping[str, Any]], str] | None = None
     version: int = 1
     package: str | None = None
 
@@ -227,14 +251,33 @@ class Metric:
         return {name: known[name].check(given.get(name, known[name].default)) for name in known}
 
     @property
+    def said(self) -> tuple[Parameter, ...]:
+        """The parameters that stand in each row, in a column of their name: all but the inputs.
+
+        A column of that name that the metric has itself goes before: ``std`` holds what the option of that name asks
+        for.
+        """
+        own = {column.name for column in self.columns}
+        return tuple(parameter for parameter in self.parameters if parameter.is_in_rows and parameter.name not in own)
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether it may draw at random: whether its function takes ``seed``."""
+        try:
+            return "seed" in inspect.signature(self.function).parameters
+        except (TypeError, ValueError):  # a function without a signature, written in C
+            return False
+
+    @property
     def types(self) -> dict[str, str]:
-        """The JSON types of the columns that a row may lack a value of: its own, and ``reason``."""
-        return {column.name: column.type for column in self.columns} | {"reason": "string"}
+        """The JSON types of the columns that a row may lack a value of: all but those of its space and n."""
+        said = {parameter.name: parameter.type for parameter in self.said}
+        return {column.name: column.type for column in self.columns} | said | {"reason": "string", "seed": "integer"}
 
     def empty(self, n: int, reason: str) -> Result:
         """Return the row of a value that cannot be computed."""
         nulls: Result = {column.name: None for column in self.columns}
-        return nulls | {"n": n, "reason": reason}
+        return nulls | {"n": n, "reason": reason, "seed": None}
 
 
 N_ZERO = Column("n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False)

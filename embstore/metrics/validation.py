@@ -96,6 +96,8 @@ def _of_parameters(parameters: Sequence[Parameter]) -> Iterator[str]:
             yield f"{where} must have a name like 'min_contexts'"
         elif parameter.name in RESERVED_PARAMETERS:
             yield f"{where} has the name of an option that every metric has"
+        elif parameter.name in RESERVED_COLUMNS:
+            yield f"{where} has the name of a column that every row has"
         if not parameter.help:
             yield f"{where} has no help"
         if parameter.kind not in _KINDS:

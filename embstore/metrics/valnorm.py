@@ -109,6 +109,7 @@ METRICS = (
                 value_type=str,
                 metavar="COLUMN",
                 is_input=True,
+                in_rows=True,
             ),
             Parameter(
                 "pleasant",

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from embstore_cli._sections import result_sections
+from embstore_cli._options import Format
+from embstore_cli._sections import emit_sections, result_sections
 from jsonschema import Draft202012Validator
 from rich.cells import cell_len
 
@@ -61,9 +62,11 @@ def test_the_result_for_the_eye(cli, paper: Path, checkpoint: Path):
         "not measured: it cannot be",
     ]  # fmt: skip
     assert [line.split()[:5] for line in blocks[0][1:]] == [
-        ["model", "variant", "layer", "published", "measured"], ["tiny", "last", "token", "1", "0.5000"],
+        ["model", "variant", "layer", "published", "band"], ["tiny", "last", "token", "1", "0.5000"],
         ["tiny", "last", "token", "best", blocks[0][3].split()[4]],
     ]  # fmt: skip
+    assert blocks[0][2].split()[5] == "-1.5–2.5"
+    assert "  > 2  " in blocks[0][3].replace("> 2.0000", "")
     assert [line.split()[-1] for line in blocks[0][1:]] == ["verdict", "hit", "miss"]
     assert [line.split()[0] for line in blocks[1][1:]] == ["layer", "0", "2"]
     assert blocks[2][2].split() == ["tiny", "gone", "1"]
@@ -135,18 +138,58 @@ def laid_out(*rows: dict[str, Any]) -> list[tuple[str, Table]]:
     return result_sections(table(rows, columns=COLUMNS), {})
 
 
-def test_what_is_compared_fits_80_columns():
-    [(_, compared)] = laid_out(
-        row(published=0.9642, relation="~=", measured=0.1234, verdict="miss"),
-        row(layers="best", layer=8, published=0.95, relation=">=", measured=-0.1234, verdict="hit"),
-        row(layers="all", relation="falling", measured=3.0, verdict="miss"),
-    )
+COMPARED = (
+    row(published=0.9642, relation="~=", low=0.9142, high=1.0142, measured=0.1234, verdict="miss"),
+    row(layers="best", layer=8, published=0.95, relation=">=", low=0.95, measured=-0.1234, verdict="hit"),
+    row(layers="all", relation="falling", high=0.0, measured=3.0, verdict="miss"),
+    row(variant=None, published=0.25, relation="<", high=0.25, measured=0.1, verdict="hit"),
+)
+
+
+def test_what_is_compared_stands_beside_the_band():
+    [(_, compared)] = laid_out(*COMPARED)
     header, lines = compared.layout()
-    widths = [max(map(cell_len, column)) for column in zip(header, *lines, strict=True)]
-    assert sum(widths) + 2 * (len(widths) - 1) <= 80
-    assert [line[2:5] for line in lines] == [
-        ["12", "~= 0.9642", "0.1234"], ["best 8", ">= 0.9500", "-0.1234"], ["all", "falling", "3 steps rise"],
+    assert header == ["model", "variant", "layer", "published", "band", "measured", "verdict"]
+    assert [line[2:6] for line in lines] == [
+        ["12", "~= 0.9642", "0.9142–1.014", "0.1234"], ["best 8", ">= 0.9500", ">= 0.95", "-0.1234"],
+        ["all", "falling", "0 steps", "3 steps rise"], ["12", "< 0.2500", "< 0.25", "0.1000"],
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "band"),
+    [
+        (0.5609999999999999, 0.661, "0.561–0.661"), (0.00707932, 0.10707932, "0.0071–0.1071"),
+        (-0.05, 0.05, "-0.05–0.05"),
+        (259.8288, 389.7432, "259.8–389.7"), (80000.0, 120000.0, "8.000e+04–1.200e+05"),
+    ],
+)  # fmt: skip
+def test_a_band_is_short(low: float, high: float, band: str):
+    [(_, compared)] = laid_out(row(published=(low + high) / 2, relation="=", low=low, high=high, measured=1.0))
+    assert compared["band"] == [band]
+
+
+def test_what_is_compared_fits_80_columns_of_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path):
+    """Whole where there is room, or nobody looks; else a variant at a time."""
+    sections = laid_out(*COMPARED)
+    emit_sections(sections, Format.TABLE)
+    whole = capsys.readouterr().out
+    assert whole.count("published  band") == 1
+    assert max(map(cell_len, whole.splitlines())) > 80
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr("embstore_cli._sections._terminal_width", lambda: 80)
+    emit_sections(sections, Format.TABLE)
+    blocks = [block.splitlines() for block in capsys.readouterr().out.split("\n\n")]
+    assert [block[0] for block in blocks] == [
+        "f; beside what is published; word, last token, BOS/EOS", "f; beside what is published",
+    ]  # fmt: skip
+    assert [len(block) for block in blocks] == [5, 3]
+    assert max(cell_len(line) for block in blocks for line in block) <= 80
+    emit_sections(sections, Format.MARKDOWN)
+    assert "| model | variant | layer | published | band | measured | verdict |" in capsys.readouterr().out
+    monkeypatch.setattr("embstore_cli._sections._terminal_width", lambda: 120)
+    emit_sections(sections, Format.TABLE)
+    assert capsys.readouterr().out == whole
 
 
 def test_what_is_not_measured_is_counted_by_figure_and_reason():

@@ -185,7 +185,8 @@ def test_an_explanation_says_what_is_declared() -> None:
         "own-metric: A metric.\n",
         "\nFormula    1\nCitation   me\nEstimator  Exact. Exact.",
         "\nNeeds      vectors: passes over the vectors",
-        "\nUnits      word\nPackage    own 1.0\n",
+        "\nUnits      word\nRows       each says also k, names, variant and ",
+        "a_parameter_with_a_long_name\nPackage    own 1.0\n",
         "\n  word  string: a word; tells the rows of a layer apart\n  rank  number ≥ 1 (dimensions): how many\n",
         "How many.  [[1, 9]; default: 1]\n",
         "Which.  [repeatable]\n",
@@ -199,6 +200,7 @@ def test_an_explanation_says_what_is_declared() -> None:
     assert [told[name] for name in ("name", "units", "package")] == ["own-metric", ["word"], "own 1.0"]
     assert [parameter["type"] for parameter in told["parameters"]] == ["int", "str", "str", "bool"]
     assert told["parameters"][1]["default"] == []
+    assert [parameter["in_rows"] for parameter in told["parameters"]] == [True] * 4
 
 
 def test_the_store_lists_and_explains_the_metrics() -> None:

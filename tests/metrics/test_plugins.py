@@ -91,6 +91,7 @@ def test_the_example_of_the_readme_is_a_metric_like_the_others(install: Install,
     made = make_store(n=30)
 
     rows = made.store.query("norm-quantile", q=0.9, layers="0-1").to_pylist()
+    assert [row["q"] for row in rows] == [0.9] * 2
     for row, x in zip(rows, made.vectors, strict=False):
         wanted = np.quantile(np.linalg.norm(x.astype(np.float64), axis=1), 0.9)
         assert row["norm"] == pytest.approx(wanted, rel=1e-12)
@@ -108,6 +109,38 @@ def test_the_example_of_the_readme_is_a_metric_like_the_others(install: Install,
     assert re.search(r"^  norm-quantile +Quantile of the vector lengths\.$", run("query", "--help")[1], re.MULTILINE)
     assert "Quantile of the vector lengths." in run("query", "norm-quantile", "--help")[1]
     assert Store.metrics().rows[-1]["package"] == "my-metrics 0.1"
+
+
+def test_the_rows_of_a_plugin_say_its_parameters_and_its_seed(install: Install, make_store) -> None:
+    own(
+        install,
+        """
+        def drawing(data, *, names, share, seed):
+            row = {"value": share, "dims": [seed], "n": data.summary.n}
+            return row | {"seed": None} if "exactly" in names else row
+
+        OWN = declared(drawing, parameters=(Parameter("names", (), "Which."), Parameter("share", 1.0, "How much.")))
+        BAD = declared(lambda data, *, seed: {"value": 1, "dims": [], "n": 1, "seed": 0.5}, name="bad")
+        SOWS = declared(lambda data: {"value": 1, "dims": [], "n": 1, "seed": 0}, name="sows")
+        """,
+        own="own_metrics:OWN", bad="own_metrics:BAD", sows="own_metrics:SOWS",
+    )  # fmt: skip
+    store = make_store(n=5, index=False).store
+    for _ in "computed", "from the cache":
+        found = store.query("own", share=2, seed=3, layers=0)
+        [row] = found.to_pylist()
+        assert (row["names"], row["share"], row["seed"], type(row["share"])) == ([], 2.0, 3, float)
+        assert {"own: share = 2.0", "own: drawn at random (seed 3)"} <= set(found.notes)
+        exact = store.query("own", names=["a", "exactly"], seed=3, layers=0)
+        assert (exact["names"], exact["seed"]) == ([["a", "exactly"]], [None])
+        for table in (found, exact):
+            Draft202012Validator(query_schema(get_metric("own"))).validate(table.to_pylist())
+            types = [str(table.to_arrow()[name].type) for name in ("names", "seed")]
+            assert types == ["list<item: string>", "int64"]
+    with pytest.raises(PluginError, match=r"returned 0\.5 in 'seed', which is no integer"):
+        store.query("bad")
+    with pytest.raises(PluginError, match="returned 'seed', which it does not declare as a column"):
+        store.query("sows")
 
 
 def test_a_plugin_is_known_beside_the_built_in_metrics(install: Install) -> None:

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from embstore import Store
-from embstore.metrics import METRICS, Column
+from embstore.metrics import METRICS, Column, Parameter
 from embstore.metrics.validation import COLUMN_TYPES
 from embstore.space import Unit
 from embstore.storage.merged import write_all_merged
@@ -47,12 +47,13 @@ def test_a_row_that_breaks_the_schema_is_refused():
     validator = schema("query-anisotropy")
     row = {
         "space": "a.word.last", "model": "a", "unit": "word", "pooling": "last", "template": "{text}", "layer": 0,
-        "layer_name": "0", "n": 2, "anisotropy": 0.5, "std": None, "n_zero": 0, "reason": None,
+        "layer_name": "0", "n": 2, "anisotropy": 0.5, "std": None, "n_zero": 0, "reason": None, "variant": "raw",
     }  # fmt: skip
     assert validator.is_valid([row])
     assert validator.is_valid([row | {"anisotropy": None, "reason": "why", "sample": 3, "seed": 0}])
     assert not validator.is_valid([row | {"anisotropy": "0.5"}])
     assert not validator.is_valid([row | {"mystery": 1}])
+    assert not validator.is_valid([row | {"variant": "centered"}])
     assert not validator.is_valid([{key: value for key, value in row.items() if key != "n"}])
 
 
@@ -71,7 +72,7 @@ def test_every_kind_of_column_has_a_schema(kind: str):
         Column("value", kind, "a value", minimum=0, maximum=1),
         Column("word", "string", "a word", is_key=True),
     )
-    metric = replace(METRICS["anisotropy"], name="own", columns=(column, key))
+    metric = replace(METRICS["anisotropy"], name="own", columns=(column, key), parameters=())
     validator = Draft202012Validator(query_schema(metric))
     row = {
         "space": "a.word.last", "model": "a", "unit": "word", "pooling": "last", "template": "{text}", "layer": 0,
@@ -86,6 +87,31 @@ def test_every_kind_of_column_has_a_schema(kind: str):
         assert not validator.is_valid([row | {"value": [2]}])
     elif kind in ("number", "integer"):
         assert not validator.is_valid([row | {"value": 2}])
+
+
+def test_every_kind_of_parameter_has_a_schema():
+    parameters = (
+        Parameter("count", 1, "How many.", minimum=1),
+        Parameter("share", 0.5, "How much."),
+        Parameter("limit", None, "At most.", value_type=float, maximum=1),
+        Parameter("names", (), "Which."),
+        Parameter("way", None, "How.", choices=("a", "b"), value_type=str),
+        Parameter("whether", False, "Whether."),
+        Parameter("source", (), "Of what.", is_input=True),
+    )
+    metric = replace(METRICS["partition"], name="own", columns=(Column("value", "number", "x"),), parameters=parameters)
+    validator = Draft202012Validator(query_schema(metric))
+    row = {
+        "space": "a.word.last", "model": "a", "unit": "word", "pooling": "last", "template": "{text}", "layer": 0,
+        "layer_name": "0", "n": 2, "value": 1, "reason": None, "count": 1, "share": 0.5, "limit": None, "names": [],
+        "way": None, "whether": True,
+    }  # fmt: skip
+    for right in ({}, {"limit": 0.5}, {"names": ["a"]}, {"way": "b"}):
+        assert validator.is_valid([row | right])
+    for wrong in ({"count": 0}, {"count": None}, {"limit": 2}, {"names": None}, {"way": "c"}, {"source": []}):
+        assert not validator.is_valid([row | wrong])
+    for name in ("count", "share", "limit", "names", "way", "whether"):
+        assert not validator.is_valid([{key: value for key, value in row.items() if key != name}])
 
 
 @pytest.mark.parametrize("metric", METRICS)
