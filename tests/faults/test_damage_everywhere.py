@@ -1,32 +1,49 @@
 """A flipped bit and a truncation in each kind of file: verify names the file, and no question gets a wrong answer."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
-from fault_stores import TRUTH, build, wrong_answers
+from fault_stores import MORE, TRUTH, WORDS, build, words, wrong_answers
 
 from embstore import Store
 from embstore.errors import EmbstoreError
 from embstore.storage.hidden import HIDDEN
+from embstore.storage.merged import write_all_merged
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "storage"))
 from store_files import bits, damaged, flipped
 
+SPACE = "toy.word.last"
 KINDS = {
     "marker": "store.json",
     "items": "items/*.parquet",
     "skipped": "skipped/*.parquet",
     "dataset": "datasets/*.parquet",
-    "card": "spaces/toy.word.last.json",
-    "shard": "embeddings/space=toy.word.last/*.parquet",
-    "summary": "summaries/space=toy.word.last/*.parquet",
-    "index": "indexes/space=toy.word.last/*.faiss",
-    "index card": "indexes/space=toy.word.last/*.json",
-    "hidden shards": f"embeddings/space=toy.word.last/{HIDDEN}",
+    "card": f"spaces/{SPACE}.json",
+    "shard": f"embeddings/space={SPACE}/*.parquet",
+    "summary": f"summaries/space={SPACE}/*.parquet",
+    "merged summary": f"merged/{SPACE}.parquet",
+    "index": f"indexes/space={SPACE}/*.faiss",
+    "index card": f"indexes/space={SPACE}/*.json",
+    "answer": "answers/*.json",
+    "hidden shards": f"embeddings/space={SPACE}/{HIDDEN}",
     "hidden tables": f"items/{HIDDEN}",
+}
+TEXTS = [*dict.fromkeys([*WORDS, *MORE])]
+LAYER = 0  # the first file of each kind is of it
+
+# Whole answers, not their best rows alone.
+QUESTIONS: Mapping[str, Callable[[Store], object]] = {
+    "texts": lambda store: store.vectors(SPACE, LAYER)[1],
+    "some texts": lambda store: store.vectors(SPACE, LAYER, where="text LIKE '%3%'")[1],
+    "vectors": lambda store: store.vectors(SPACE, LAYER)[2].tolist(),
+    "neighbours": lambda store: _cosines(store, TEXTS[::7]),
+    "partition": lambda store: store.query("partition", spaces=SPACE).rows,
+    "items": lambda store: sorted(store.sql("SELECT * FROM items").fetchall(), key=str),
 }
 
 
@@ -35,28 +52,57 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("damage") / "store"
     build(root)
     Store(root).compact()
+    made = words(root, MORE)
+    write_all_merged(made.paths)
+    Store(root).query("partition", spaces=SPACE)
     assert TRUTH.texts
     return root
 
 
-def _ask(said: list[str], question: Callable[[], object]) -> object:
-    try:
-        return question()
-    except EmbstoreError as error:
-        said.append(str(error))
-        return None
+@pytest.fixture(scope="module")
+def right(store: Path) -> dict[str, object]:
+    return {name: ask(Store(store)) for name, ask in QUESTIONS.items()}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_flipped_bit_or_a_cut(store: Path, kind: str) -> None:
+def test_a_flipped_bit_or_a_cut(store: Path, right: Mapping[str, object], kind: str) -> None:
     path = sorted(store.glob(KINDS[kind]))[0]
     data = path.read_bytes()
     others = [flipped(data, bit) for bit in bits(data, 10, seed=len(data))]
-    for after in (*others, b"", data[:-1], data[: len(data) // 3]):
+    for after in (*others, b"", data[:20], data[:-1], data[: len(data) // 3]):
         with damaged(path, after):
-            said: list[str] = []
-            assert wrong_answers(Store(store), partial(_ask, said)) == []
-            assert not [error for error in said if path.name not in error and path.parent.name not in error]
             named = [problem.file for problem in Store(store).verify().problems]
             assert path.resolve() in named
+            asked, opened = Asked(), Store(store)
+            assert wrong_answers(opened, asked) == []
+            for name, question in QUESTIONS.items():
+                found = asked(partial(question, opened))
+                assert found is None or _is_same(found, right[name]), name
+            assert not [error for error in asked.said if path.name not in error and path.parent.name not in error]
     assert Store(store).verify(deep=True).ok
+
+
+class Asked:
+    """Asks, and keeps what embstore's own errors said; any other fails the test."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def __call__(self, question: Callable[[], object]) -> object:
+        try:
+            return question()
+        except EmbstoreError as error:
+            self.said.append(str(error))
+            return None
+
+
+def _cosines(store: Store, texts: list[str]) -> dict[tuple[str, str], float]:
+    rows = store.neighbours(texts, spaces=SPACE, layers=LAYER, k=len(TEXTS)).rows
+    assert len(rows) == len(texts) * (len(TEXTS) - 1)
+    return {(row["query"], row["text"]): row["cosine"] for row in rows}
+
+
+def _is_same(found: object, right: object) -> bool:
+    if not isinstance(found, dict) or not isinstance(right, dict):
+        return found == right
+    return found.keys() == right.keys() and np.allclose([found[key] for key in right], [*right.values()], atol=1e-5)
