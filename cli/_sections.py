@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._options import Format
-from ._output import _terminal_width, _text, write
+from ._output import _terminal_width, _text, _wide, write
 
 if TYPE_CHECKING:
     from embstore.table import Table
@@ -32,11 +32,8 @@ def _that_fit(section: Section, width: int) -> list[Section]:
     from embstore.table import Table
 
     head, whole = section
-    if (
-        "variant" not in whole.columns
-        or whole.pivot
-        or max(map(len, _text(whole, Format.TABLE, None).split("\n"))) <= width
-    ):
+    widest = max(map(_wide, _text(whole, Format.TABLE, None).splitlines()))
+    if widest <= width or whole.pivot or "variant" not in whole.columns:
         return [section]
     columns = tuple(column for column in whole.columns if column != "variant")
     variants = dict.fromkeys(whole["variant"])
