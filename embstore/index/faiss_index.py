@@ -97,7 +97,7 @@ def load(path: Path, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDM
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
     except (RuntimeError, MemoryError) as error:
-        raise _damage(path, str(error).splitlines()[0][:200]) from error
+        raise _damage(path, "FAISS cannot read it") from error
     if type(index) is not faiss.IndexIDMap:
         raise _damage(path, "it does not say which items it holds")
     inner = inner_of(index)

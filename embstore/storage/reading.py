@@ -10,7 +10,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.errors import DamagedError
+from embstore.errors import DamagedError, StoreError
 from embstore.storage import duck
 
 T = TypeVar("T")
@@ -60,12 +60,12 @@ class Reader:
 
         Raises:
             DamagedError: it fails; names the file.
-            StoreError: there is not enough memory, or disk for what does not fit in it.
+            StoreError: a file may not be read, or there is not enough memory, or disk for what does not fit in it.
         """
         try:
             return run(sql)
         except duckdb.Error as error:
-            raise duck.exhausted(error) or self.damage(error, files) from error
+            raise duck.exhausted(error) or _forbidden(error, files) or self.damage(error, files) from error
 
     def damage(self, error: duckdb.Error, files: Sequence[Path]) -> DamagedError:
         """Return a DamagedError that names the file at fault."""
@@ -81,3 +81,11 @@ class Reader:
             except duckdb.Error:
                 return file
         return None
+
+
+def _forbidden(error: duckdb.Error, files: Sequence[Path]) -> StoreError | None:
+    said = str(error)
+    if not isinstance(error, duckdb.IOException) or "Permission denied" not in said:
+        return None
+    named = next((file for file in files if str(file) in said), "a file of the store")
+    return StoreError(f"{named} cannot be read: Permission denied. Check its permissions.")

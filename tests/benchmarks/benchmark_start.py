@@ -13,7 +13,7 @@ from benchmark_timing import Contender, Result, compare, interleave
 
 HEAVY = ("torch", "transformers", "scipy.stats")
 
-_COMMAND = (sys.executable, "-c", "import sys; sys.argv[0] = 'embstore'; from embstore_cli.main import run; run()")
+_COMMAND = (sys.executable, "-c", "import sys; sys.argv[0] = 'embstore'; from embstore_cli.entry import run; run()")
 
 
 def start(space: Workspace) -> list[Result]:

@@ -1,6 +1,6 @@
 """Run the benchmarks and print one table of ratios.
 
-python tests/benchmarks/run.py                               # all of them: an hour and a half, 15 GB of disk
+python tests/benchmarks/run.py                               # all of them: an hour and a half, 20 GB of disk
 python tests/benchmarks/run.py --quick
 python tests/benchmarks/run.py --only search --largest 20000
 python tests/benchmarks/run.py --keep FOLDER --json docs/benchmarks.json

@@ -105,7 +105,7 @@ def test_an_interrupt_while_loading_exits_with_130(tmp_path: Path, sent: str) ->
         "import os, signal, sys\n"
         "import embstore.texts as texts\n"
         f"texts.read_texts = lambda *a, **k: os.kill(os.getpid(), signal.{sent})\n"
-        "from embstore_cli.main import run\n"
+        "from embstore_cli.entry import run\n"
         "sys.argv = ['embstore', *sys.argv[1:]]\n"
         "run()\n"
     )
@@ -116,3 +116,28 @@ def test_an_interrupt_while_loading_exits_with_130(tmp_path: Path, sent: str) ->
         assert said in done.stderr
         assert ("goes on" in done.stderr) == (arguments == [])
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "call", [["query", "anisotropy"], ["neighbours", "dog", "--space", "toy.word.last"]], ids=" ".join
+)
+def test_an_interrupt_while_the_program_starts_exits_with_130(made: Synthetic, tmp_path: Path, call: list[str]) -> None:
+    """The interrupt comes from inside, at the n-th function that is entered, so that the test depends on no clock."""
+    code = (
+        "import os, signal, sys\n"
+        "left = int(sys.argv.pop(1))\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "def count(frame, event, argument):\n"
+        "    global left\n"
+        "    left -= frame.f_code.co_name != 'cb'\n"  # there Python itself loses what is raised
+        "    if left == 0:\n"
+        "        sys.setprofile(None)\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "from embstore_cli.entry import run\n"
+        "sys.setprofile(count)\n"
+        "run()\n"
+    )
+    for moment in (20, 300, 1000, 4001, 12000, 30000, 60001):
+        command = [sys.executable, "-c", code, str(moment), *_with_store(call, made)]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "\nInterrupted.\n"), moment

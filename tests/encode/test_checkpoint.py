@@ -252,3 +252,21 @@ def test_the_extra_is_named_when_it_is_missing(folder: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(CheckpointError, match=r"pip install 'embstore\[build\]'"):
         need("torch")
+
+
+def test_what_cannot_be_had_from_the_hub_says_what_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import huggingface_hub
+
+    def unreachable(*_args, **_options):
+        raise OSError("Got: ConnectError: [Errno -2] Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", unreachable)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ck" / "tiny").mkdir(parents=True)
+    with pytest.raises(CheckpointUnavailableError, match=r"Short names: gpt2, clip, minilm\.") as caught:
+        resolve("foo")
+    assert "cannot be downloaded (Got: ConnectError: [Errno -2] Name or service not known). Without" in str(
+        caught.value
+    )
+    with pytest.raises(CheckpointUnavailableError, match=r"no folder 'ck/nothing' either; there is 'ck/tiny'\."):
+        resolve("ck/nothing")
