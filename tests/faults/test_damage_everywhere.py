@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from fault_figures import WRONG, Tally
 from fault_stores import TRUTH, build, wrong_answers
 
 from embstore import Store
@@ -48,14 +49,18 @@ def _ask(said: list[str], question: Callable[[], object]) -> object:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_flipped_bit_or_a_cut(store: Path, kind: str) -> None:
+def test_a_flipped_bit_or_a_cut(store: Path, kind: str, tally: Callable[[str, str], Tally]) -> None:
     path = sorted(store.glob(KINDS[kind]))[0]
     data = path.read_bytes()
     others = [flipped(data, bit) for bit in bits(data, 10, seed=len(data))]
     for after in (*others, b"", data[:-1], data[: len(data) // 3]):
+        counts = tally("flipped bit" if len(after) == len(data) else "cut", kind)
+        counts["faults"] += 1
         with damaged(path, after):
             said: list[str] = []
-            assert wrong_answers(Store(store), partial(_ask, said)) == []
+            wrong = wrong_answers(Store(store), partial(_ask, said))
+            counts[WRONG] += len(wrong)
+            assert wrong == []
             assert not [error for error in said if path.name not in error and path.parent.name not in error]
             named = [problem.file for problem in Store(store).verify().problems]
             assert path.resolve() in named
