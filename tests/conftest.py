@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import fault_figures
 import pytest
 from synthetic import Synthetic, synthetic_store
 
@@ -14,6 +15,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported:
 os.environ["EMBSTORE_DATA"] = os.path.join(tempfile.gettempdir(), f"embstore-without-datasets-{os.getpid()}")
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures of the fault tests; here, since xdist's own process does not load the conftest of a folder."""
+    reports = [report for found in terminalreporter.stats.values() for report in found]
+    for number, line in enumerate(fault_figures.lines(fault_figures.told(reports))):
+        if not number:
+            terminalreporter.section("faults")
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture

@@ -99,12 +99,6 @@ def build_other(root: Path) -> None:
     TRUTH.add(synthetic_store(root, texts=WORDS[:9], dim=DIM, n_blocks=N_BLOCKS, n_shards=2, space="theirs"))
 
 
-def build_behind(root: Path) -> None:
-    """The store with new shards that its indexes do not cover."""
-    build(root)
-    words(root, MORE, index=False)
-
-
 def build_damaged(root: Path) -> None:
     """The store with most of what a repair mends."""
     build(root)

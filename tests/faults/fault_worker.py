@@ -2,37 +2,31 @@
 
 import multiprocessing
 import os
+import random
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+
+from fault_stores import copy
 
 from embstore import Store
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["fault_stores", "embstore.compact", "embstore.merge", "embstore.repair", "embstore.remove", "faiss", "duckdb"]
-)
+_MODULES = """
+fault_stores real_builds embstore.build embstore.compact embstore.merge embstore.reindex embstore.repair embstore.remove
+embstore.encode.encoder faiss duckdb transformers.models.gpt2.modeling_gpt2 transformers.models.auto.modeling_auto
+transformers.models.auto.tokenization_auto transformers.tokenization_utils_fast
+"""
+CONTEXT.set_forkserver_preload(_MODULES.split())  # what a command imports, loaded once
 
 Command = Callable[[Path], None]
 
 # Before any of these, a process may be killed; and before it opens a file to write.
 _STEPS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 _NEVER = 1 << 30
-
-
-def index(root: Path) -> None:
-    from embstore.storage.card import read_cards
-    from embstore.storage.paths import StorePaths
-    from embstore.storage.recovery import maintained
-    from embstore.upkeep import renew_indexes
-
-    paths = StorePaths(root.resolve())
-    with maintained(paths):
-        for card in read_cards(paths).values():
-            renew_indexes(paths, card, lambda _: None)
 
 
 def compact(root: Path) -> None:
@@ -82,6 +76,38 @@ class Work:
         """Wait for its end, and return how many steps and seconds it took."""
         assert not self.was_killed()
         return self._steps.value, self._seconds.value
+
+
+def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]:
+    """Kill a command at random moments: at a step of its own, and after some time, in turn.
+
+    Args:
+        command: what.
+        begin: the store that it begins with.
+        whole: where the store goes that the command makes if nobody kills it.
+        n: how often.
+
+    Yields:
+        What each kill left; the next command is at work meanwhile.
+    """
+    n_steps, seconds = Work(command, copy(begin, whole)).measure()
+    assert n_steps > 10
+    rng = random.Random(whole.name)
+
+    def start(turn: int) -> tuple[Work, Path]:
+        root = copy(begin, whole.with_name(f"{whole.name}-{turn % 2}"))
+        if turn % 2:
+            return Work(command, root, at_step=rng.randint(1, n_steps)), root
+        return Work(command, root, after=rng.uniform(0, seconds)), root
+
+    n_killed, turn, (work, root) = 0, 0, start(0)
+    while n_killed < n:
+        was_killed, done, turn = work.was_killed(), root, turn + 1
+        work, root = start(turn)
+        if was_killed:  # else it had done its work before
+            n_killed += 1
+            yield done
+    work.was_killed()
 
 
 def _work(

@@ -1,47 +1,49 @@
-"""A disk that is full at 20 moments: nothing half-written is left, and with more room the same command goes through."""
+"""A disk that is full at 23 moments: nothing half-written is left, and with more room the same command goes through."""
 
 import ctypes
+import json
 import os
 import random
 import resource
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import fault_worker
 import pytest
-from fault_stores import (
-    TRUTH,
-    Truth,
-    build,
-    build_behind,
-    build_damaged,
-    build_other,
-    copy,
-    held,
-    naming,
-    wrong_answers,
-)
-from fault_worker import CONTEXT
+from fault_figures import COLUMNS, LOST, UNSOUND, WRONG, Tally
+from fault_stores import TRUTH, Truth, build, build_damaged, build_other, copy, held, naming, wrong_answers
+from fault_worker import CONTEXT, Command
 from tiny_checkpoint import assert_same_content
 
 from embstore import Store
 from embstore.errors import StoreError
 
+pytest.importorskip("transformers")
+import real_builds
+
 pytestmark = pytest.mark.slow
 
-FULL = {"build": 5, "compact": 5, "merge": 5, "repair": 5}
-BEGINS = {"build": "other", "compact": "built", "merge": "built", "repair": "damaged"}
+FULL = {"build": 5, "index flat": 2, "index hnsw": 2, "index ivf": 2, "compact": 4, "merge": 4, "repair": 4}
+REAL = {name for name in FULL if name.startswith(("build", "index"))}
+BEGINS = {"compact": "built", "merge": "built", "repair": "damaged"} | {
+    name: "first" if name == "build" else f"before {name}" for name in REAL
+}
 _NEW_MOUNTS = 0x00020000
 _PAGE = 4096
+_LEAST_LIMIT = 300
 
 
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("disks")
-    for name, make in (("built", build), ("other", build_other), ("behind", build_behind), ("damaged", build_damaged)):
+    for name, make in (("built", build), ("other", build_other), ("damaged", build_damaged)):
         make(folder / name)
+    real_builds.set_up(folder)
+    real_builds.build_behind(folder)
     return folder
 
 
@@ -51,17 +53,34 @@ def can_mount() -> bool:
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_a_full_disk(stores: Path, name: str, tmp_path: Path) -> None:
-    work = _on_a_small_disk if can_mount() else _with_small_files
-    process = CONTEXT.Process(target=work, args=(name, stores, tmp_path, TRUTH))
+def test_a_full_disk(stores: Path, name: str, tmp_path: Path, tally: Callable[[str, str], Tally]) -> None:
+    counts = tally("full disk", name)
+    process = CONTEXT.Process(target=_work, args=(name, stores, tmp_path, TRUTH))
     process.start()
     process.join()
+    counts.update(json.loads((tmp_path / "tally.json").read_text()))
     assert process.exitcode == 0, "see the captured standard error"
+    assert counts["faults"] == FULL[name]
+    assert not counts.harm
 
 
-def _on_a_small_disk(name: str, stores: Path, folder: Path, truth: Truth) -> None:
-    """In a process with mounts of its own: fill a small file system in memory at some moments."""
+def _work(name: str, stores: Path, folder: Path, truth: Truth) -> None:
     TRUTH.learn(truth)
+    tally = Tally("full disk", name)
+    try:
+        (_on_a_small_disk if can_mount() else _with_small_files)(name, stores, folder, tally)
+    finally:
+        (folder / "tally.json").write_text(json.dumps({column: tally[column] for column in COLUMNS}))
+
+
+def _command(name: str) -> Command:
+    if name == "build":
+        return real_builds.build_one_space
+    return getattr(real_builds if name in REAL else fault_worker, name.replace(" ", "_"))
+
+
+def _on_a_small_disk(name: str, stores: Path, folder: Path, tally: Tally) -> None:
+    """In a process with mounts of its own: fill a small file system in memory at some moments."""
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.unshare(_NEW_MOUNTS) == 0, os.strerror(ctypes.get_errno())
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
@@ -75,30 +94,43 @@ def _on_a_small_disk(name: str, stores: Path, folder: Path, truth: Truth) -> Non
         root = _begin(name, stores, disk)
         size = _used(disk) + max(_PAGE, int(rng.uniform(0.02, 0.9) * needed))
         subprocess.run(["mount", "-o", f"remount,size={size // 1024}k", disk], check=True)
-        _must_fail(name, root)
+        _must_fail(name, root, stores, tally)
         subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
-        _must_go_through(name, root, stores)
+        _must_go_through(name, root, stores, tally)
         shutil.rmtree(root)
 
 
-def _with_small_files(name: str, stores: Path, folder: Path, truth: Truth) -> None:
-    """Where no file system can be mounted: files may not grow beyond some size."""
-    TRUTH.learn(truth)
+def _with_small_files(name: str, stores: Path, folder: Path, tally: Tally) -> None:
+    """Where no file system can be mounted: files may not grow beyond some size, below that of one that is written."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for limit in (300, 700, 1300, 1500, 1700)[: FULL[name]]:
+    root = _begin(name, stores, folder)
+    before = _files(root)
+    _command(name)(root)
+    sizes = sorted(size for (_, size) in _files(root).items() - before.items() if size > _LEAST_LIMIT)
+    rng = random.Random(name)
+    for _ in range(FULL[name]):
         root = _begin(name, stores, folder)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (rng.randrange(_LEAST_LIMIT, rng.choice(sizes)), hard))
         try:
-            _must_fail(name, root)
+            _must_fail(name, root, stores, tally)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-        _must_go_through(name, root, stores)
+        _must_go_through(name, root, stores, tally)
         shutil.rmtree(root)
+
+
+def _files(root: Path) -> dict[tuple[Path, int], int]:
+    """Return the sizes of files, by path and inode: a file that was replaced is another one."""
+    found = [(path, path.stat()) for path in root.rglob("*") if path.is_file()]
+    return {(path, stat.st_ino): stat.st_size for path, stat in found}
 
 
 def _begin(name: str, stores: Path, folder: Path) -> Path:
-    copy(stores / "other", folder / "other")
+    if name in REAL:
+        real_builds.take_along(stores, folder)
+    else:
+        copy(stores / "other", folder / "other")
     return copy(stores / BEGINS[name], folder / "store")
 
 
@@ -106,7 +138,7 @@ def _run(name: str, stores: Path, disk: Path) -> int:
     """Run a command with all the room that it needs, and return how much more there is used at the most, about."""
     root = _begin(name, stores, disk)
     before = _used(disk)
-    command = build if name == "build" else getattr(fault_worker, name)
+    command = _command(name)
     real, most = Path.replace, [0]
 
     def replace(self: Path, target: Path) -> Path:
@@ -127,21 +159,30 @@ def _used(disk: Path) -> int:
     return (found.f_blocks - found.f_bfree) * found.f_frsize
 
 
-def _must_fail(name: str, root: Path) -> None:
+@cache
+def _whole(stores: Path) -> real_builds.Whole:
+    return real_builds.Whole.of(stores / "both", is_exact=False)
+
+
+def _must_fail(name: str, root: Path, stores: Path, tally: Tally) -> None:
     before = naming(lambda: held(root)) or {}
-    command = build if name == "build" else getattr(fault_worker, name)
     with pytest.raises(StoreError, match="no space left"):
-        command(root)
+        _command(name)(root)
+    tally["faults"] += 1
     assert not [path for path in root.rglob("*") if path.name.endswith(".tmp") and path.name != ".1-left.tmp"]
     store = Store(root)
-    if name == "repair":
-        assert wrong_answers(store, naming) == []
+    if name in REAL:
+        wrong = _whole(stores).wrong_answers(root, tally["faults"] % 4)
+    else:
+        wrong = wrong_answers(store, naming) if name == "repair" else wrong_answers(store)
+    tally[WRONG] += len(wrong)
+    assert not wrong
+    if name == "repair":  # which takes out what is damaged
         return
-    assert wrong_answers(store) == []
     problems = store.verify(deep=True).problems
     assert problems == (), problems
     after = held(root)
-    assert all(ids <= after[space] for space, ids in before.items())
+    tally[LOST] += sum(len(ids - after.get(space, set())) for space, ids in before.items())
     if name == "compact":
         assert after == before
     if name == "merge":  # space by space, all or nothing
@@ -152,10 +193,15 @@ def _must_fail(name: str, root: Path) -> None:
         )
 
 
-def _must_go_through(name: str, root: Path, stores: Path) -> None:
-    command = build if name == "build" else getattr(fault_worker, name)
-    command(root)
-    build(root)
-    assert Store(root).verify(deep=True).problems == ()
+def _must_go_through(name: str, root: Path, stores: Path, tally: Tally) -> None:
+    _command(name)(root)
+    (real_builds.build_one_space if name in REAL else build)(root)
+    problems = Store(root).verify(deep=True).problems
+    tally[UNSOUND] += bool(problems)
+    assert problems == ()
+    if name in REAL:
+        changed = _whole(stores).is_again(root)
+        tally[UNSOUND] += bool(changed)
+        assert not changed
     if name in ("compact", "repair"):
         assert_same_content(root, stores / "built")

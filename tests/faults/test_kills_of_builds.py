@@ -1,0 +1,71 @@
+"""kill -9 at 72 random moments of real builds, of a checkpoint and texts some of which are skipped, and of indexing."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fault_figures import LOST, UNSOUND, WRONG, Tally
+from fault_stores import held
+from fault_worker import Command, killed
+
+from embstore import Store
+
+pytest.importorskip("transformers")
+import real_builds
+from real_builds import Whole
+
+pytestmark = pytest.mark.slow
+
+KILLS = {"build": 32, "index flat": 13, "index hnsw": 14, "index ivf": 13}
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of each kind that the commands begin with, and what they are built from."""
+    folder = tmp_path_factory.mktemp("builds")
+    real_builds.set_up(folder)
+    (folder / "before build").mkdir()
+    real_builds.build_behind(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", KILLS)
+def test_kills(stores: Path, name: str, tally: Callable[[str, str], Tally]) -> None:
+    begin = stores / f"before {name}"
+    command: Command = getattr(real_builds, name.replace(" ", "_"))
+    is_build = name == "build"
+    build = real_builds.build if is_build else real_builds.build_one_space
+    before = {} if is_build else held(begin)
+    counts = tally("kill -9", name)
+    n_held = set()
+    for root in killed(command, begin, stores / f"whole {name}", KILLS[name]):
+        if not counts["faults"]:
+            whole = Whole.of(stores / f"whole {name}", is_exact=is_build)
+        counts["faults"] += 1
+        if (root / "store.json").exists():
+            _check(whole, root, before, counts)
+            n_held.add(sum(map(len, held(root).values())))
+        build(root)
+        _check_whole(whole, root, counts)
+    assert not counts.harm
+    assert len(n_held) >= (6 if is_build else 1), "many were killed at the same stage"
+
+
+def _check(whole: Whole, root: Path, before: dict[str, set[int]], tally: Tally) -> None:
+    """Look at what a kill left."""
+    after = held(root)
+    tally[LOST] += sum(len(ids - after.get(space, set())) for space, ids in before.items())
+    wrong = whole.wrong_answers(root, tally["faults"] % 4)
+    tally[WRONG] += len(wrong)
+    assert not wrong
+
+
+def _check_whole(whole: Whole, root: Path, tally: Tally) -> None:
+    """Look at a store after the next build: it is as if nothing had happened."""
+    problems = Store(root).verify(deep=tally["faults"] % 5 == 0).problems
+    left = [path for path in root.rglob("*") if path.name.endswith(".tmp")]
+    changed = whole.is_again(root)
+    tally[UNSOUND] += bool(problems or left or changed)
+    wrong = whole.wrong_answers(root, (tally["faults"] + 1) % 4)
+    tally[WRONG] += len(wrong)
+    assert not [*problems, *left, *changed, *wrong]
