@@ -18,10 +18,15 @@ from embstore.errors import DamagedError, SourceError, StoreError
 from embstore.parts import KEYS, Parts, Turn
 from embstore.space import Unit
 from embstore.storage import staging as staging_module
+from embstore.storage import tables as tables_module
 from embstore.storage.catalog import Catalog
 from embstore.storage.held import Held
+from embstore.storage.hidden import list_parts
 from embstore.storage.lacking import Lacking
+from embstore.storage.paths import StorePaths
+from embstore.storage.skipping import SkipList
 from embstore.storage.staging import Batch, Staging
+from embstore.storage.tables import read_part
 from embstore.text import Item
 
 Make = Callable[..., Synthetic]
@@ -167,6 +172,21 @@ def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path: Path, monkeypa
     assert seen
     assert np.array_equal(ids, np.arange(1, n + 1) * (KEYS // n) - 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_skipped_rows_are_listed_once_and_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables_module, "_PART_ROWS", 4096)
+    paths, n = StorePaths(tmp_path / "store"), 10_000
+    for more in (0, 1):
+        with Staging(tmp_path, Unit.WORD) as staging:
+            staging.add(Batch(blanks=[("no text", f"a.txt:{number}") for number in range(n + more)]))
+            staging.settle()
+            SkipList(staging, paths).record()
+    tables = [read_part(file) for file in list_parts(paths.skipped).files]
+    assert sorted(map(len, tables))[0] == 1
+    assert max(map(len, tables)) < 7000
+    origins = [origin for table in tables for origin in table["origin"].to_pylist()]
+    assert sorted(origins) == sorted(f"a.txt:{number}" for number in range(n + 1))
 
 
 @pytest.mark.parametrize(
