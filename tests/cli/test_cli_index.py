@@ -61,7 +61,14 @@ def test_neighbours_take_a_filter(cli, store: Path) -> None:
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(rows) == 3
     assert all(row["text"].endswith("3") and row["where"] == "text LIKE '%3'" for row in rows)
-    assert "n = 9 after the filter: answered by an exact scan of just those." in result.stderr
+    assert "n = 8 after the filter: answered by an exact scan of just those." in result.stderr
+    own = cli("neighbours", "text5", "--where", "text LIKE '%5'")
+    assert "n = 7 after the filter" in own.stderr
+    for exact in ((), ("--exact",)):
+        nothing = cli("neighbours", "text5", "--where", "text = 'nothing'", *exact)
+        assert nothing.exit_code == 0
+        assert "toy.word.last layer 1: the filter keeps no neighbour (n = 0)." in nothing.stderr
+        assert "n = 1" not in nothing.stderr
 
 
 def test_a_store_without_a_shard_has_nothing_to_index(cli, store: Path) -> None:
