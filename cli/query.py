@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from embstore.metrics.explain import CacheState
 
 
+_BYPASSED = "bypassed (--no-cache): all answers would be computed, and none stored"
+
+
 def _query(
     model: Models = None,
     space: Spaces = None,
@@ -76,14 +79,16 @@ def _query(
     }  # fmt: skip
     with explained():
         if explain:
-            _explain(metric, store, question, form, output)
+            _explain(metric, store, question, form, output, no_cache=no_cache)
             return
         from embstore.store import Store
 
         emit(Store(store).query(metric, cache=not no_cache, **question), form, output)
 
 
-def _explain(name: str, store: Path | None, question: dict[str, Any], form: Format, output: Path | None) -> None:
+def _explain(
+    name: str, store: Path | None, question: dict[str, Any], form: Format, output: Path | None, *, no_cache: bool
+) -> None:
     from embstore.errors import UsageError
     from embstore.metrics import get_metric
     from embstore.metrics.explain import Explanation
@@ -91,7 +96,7 @@ def _explain(name: str, store: Path | None, question: dict[str, Any], form: Form
     metric = get_metric(name)
     if form not in (Format.TABLE, Format.JSON, Format.JSONL):
         raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
-    explanation = Explanation(metric, _cache_state(name, store, question))
+    explanation = Explanation(metric, _BYPASSED if no_cache else _cache_state(name, store, question))
     indent = 2 if form is Format.JSON else None
     text = str(explanation)
     if form is not Format.TABLE:

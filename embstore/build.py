@@ -61,6 +61,8 @@ def build(
                 recorded.enter_context(skips.recorded())
                 runs += [Run(store, job, held, skips, observe) for job in jobs]
             for run in runs:
+                run.check_memory()
+            for run in runs:
                 run.encode()
         if store.is_last():
             write_all_merged(store.paths)

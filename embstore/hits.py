@@ -71,6 +71,8 @@ class Ask:
                 }
                 for rank, (item, cosine) in enumerate(others, 1)
             ]  # fmt: skip
+        if not rows and self.only is not None:
+            self.notes.append(f"{found.card.space} layer {layer.name}: the filter keeps no neighbour (n = 0).")
         return rows
 
     def _with_direction(
@@ -115,15 +117,21 @@ class Ask:
         members = None
         if only is not None:
             members = its_index.members(only)
-            n = int(members.sum())
-            if not its_card.is_exact and index.is_few(n, card.dim):
-                self.notes.append(f"{where}: n = {n} after the filter: answered by an exact scan of just those.")
+            if not its_card.is_exact and index.is_few(int(members.sum()), card.dim):
+                if n := self._n_candidates(its_index, own):
+                    self.notes.append(f"{where}: n = {n} after the filter: answered by an exact scan of just those.")
                 if its_card.kind == "ivf":
                     return _scan(data, vectors, k)
                 return its_index.search(vectors, k, members=members)
         if not its_card.is_exact:
             self.notes.append(f"{where}: {_approximate(its_card, filtered=only is not None)}")
         return its_index.search(vectors, k, members=members, gather=lambda ids: _gather(data, ids))
+
+    def _n_candidates(self, searched: index.Index, own: Ids) -> int:
+        """Return how many items may be neighbours after the filter: of a single query, without its own."""
+        assert self.only is not None
+        candidates = np.setdiff1d(self.only, own) if len(own) == 1 else self.only
+        return int(searched.members(candidates).sum())
 
     def _may_be(self, item: int) -> bool:
         if self.only is None:

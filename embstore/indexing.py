@@ -94,6 +94,24 @@ def update_indexes(
     )
 
 
+def check_memory(paths: StorePaths, card: Card, n_new: int, kind: str, memory: int | None) -> None:
+    """Raise UsageError if the memory is too little for an index of what a space has and of n new vectors.
+
+    Args:
+        paths: the store.
+        card: of the space.
+        n_new: vectors of a layer that are to come.
+        kind: one of :data:`embstore.index.KINDS`.
+        memory: bytes that the indexes may take while they are built; None for half of the machine's.
+    """
+    if kind == "none" or memory is None or not n_new:
+        return
+    layer = card.layers.members[0]
+    stored = _read(paths.index(card.space, layer)) if kind == AUTO else None
+    n = LayerVectors(paths.shards(card.space), layer.id, card.dim).count() + n_new
+    index.choose(stored.asked if stored is not None else kind, n, card.dim, memory)
+
+
 def index_layers(
     paths: StorePaths, card: Card, layers: Sequence[Layer], choice: Choice, observe: Observer = lambda _: None
 ) -> list[Indexed]:

@@ -107,7 +107,7 @@ class BuildReport:
         spaces: a report for each space.
         n_texts: texts read from the sources, repeats included.
         n_items: different items among them.
-        blanks: reason → rows of the sources that hold no text.
+        blanks: reason → rows of the sources that hold no text, or one that gives no items.
         n_tokens: tokens read by the models.
         n_forward_passes: forward passes.
         n_bytes: bytes of the vectors written, indexes included.
@@ -130,7 +130,7 @@ class BuildReport:
 
     @property
     def n_skipped(self) -> int:
-        """Texts that got no vector, space by space, and rows that hold no text."""
+        """Texts that got no vector, space by space, and rows that give no items."""
         return sum(self.blanks.values()) + sum(sum(space.skipped.values()) for space in self.spaces)
 
     @property

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.encode import Encoded, TooLongError
-from embstore.errors import EncodeError
-from embstore.indexing import update_indexes
+from embstore.errors import EncodeError, UsageError
+from embstore.indexing import check_memory, update_indexes
 from embstore.job import Group, Job
 from embstore.report import Meter, Observer, SpaceReport
 from embstore.skips import Skips
@@ -66,14 +66,25 @@ class Run:
                     )
                 meter.passed(done.n, done.work, self.n_tokens)
 
+    def check_memory(self) -> None:
+        """Raise UsageError if the memory for indexes is too little, before anything is embedded."""
+        options = self._job.options
+        for space in self._job.spaces:
+            check_memory(self._store.paths, space.card, space.n_missing, options.index, options.index_memory)
+
     def index(self) -> None:
         """Bring the indexes of the spaces up to date."""
         for space in self._job.spaces:
             with self._timed():
                 options = self._job.options
-                self.n_bytes += update_indexes(
-                    self._store.paths, space.card, options.index, self._observe, memory=options.index_memory
-                )
+                try:
+                    self.n_bytes += update_indexes(
+                        self._store.paths, space.card, options.index, self._observe, memory=options.index_memory
+                    )
+                except UsageError as error:
+                    raise UsageError(
+                        f"{error} The vectors are kept. Go on with: embstore index --index-memory …"
+                    ) from error
 
     def reports(self) -> list[SpaceReport]:
         """Return what was done for each space."""

@@ -5,7 +5,7 @@ become items; everything after that is one code path.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -15,6 +15,10 @@ from embstore.space import Template, Unit
 NOT_UNICODE = "not valid Unicode (lone surrogate)"
 """Why a text is skipped that no tokenizer can read."""
 
+TOO_LONG = "too long for the unit occurrence: cut it into sentences"
+"""Why a text is skipped whose words get no ids in any bearable time."""
+
+_MOST_HASHED = 8 << 30
 _WORD = re.compile(r"\w+(?:['’\-]\w+)*")
 
 
@@ -90,12 +94,39 @@ def item_id(unit: Unit, text: str, context: str | None = None, span: Span | None
     """
     fields = [unit.value, text]
     if context is not None and span is not None:
-        fields += [context, f"{span.start}:{span.end}"]
-    parts = []
-    for field in fields:
-        data = field.encode("utf-8", "surrogatepass")
-        parts += [len(data).to_bytes(8, "little"), data]
-    digest = blake2b(b"".join(parts), digest_size=8, person=b"embstore.item.1")
+        fields += [context, _place(span)]
+    return _id_of(_hashed(map(_bytes, fields)))
+
+
+def _ids_in(context: str, spans: Sequence[Span]) -> list[int]:
+    """Return the ids of occurrences in one sentence: what the same words in it have in common is hashed once."""
+    sentence = _bytes(context)
+    begun: dict[str, blake2b] = {}
+    ids = []
+    for span in spans:
+        text = context[span.start : span.end]
+        if text not in begun:
+            begun[text] = _hashed([_bytes(Unit.OCCURRENCE.value), _bytes(text), sentence])
+        digest = begun[text].copy()
+        digest.update(_bytes(_place(span)))
+        ids.append(_id_of(digest))
+    return ids
+
+
+def _hashed(fields: Iterable[bytes]) -> blake2b:
+    return blake2b(b"".join(fields), digest_size=8, person=b"embstore.item.1")
+
+
+def _bytes(field: str) -> bytes:
+    data = field.encode("utf-8", "surrogatepass")
+    return len(data).to_bytes(8, "little") + data
+
+
+def _place(span: Span) -> str:
+    return f"{span.start}:{span.end}"
+
+
+def _id_of(digest: blake2b) -> int:
     return int.from_bytes(digest.digest(), "big") >> 1
 
 
@@ -115,6 +146,18 @@ def words_in(sentence: str) -> list[Span]:
     return [Span(*match.span()) for match in _WORD.finditer(sentence)]
 
 
+def is_too_long(sentence: str) -> bool:
+    """Whether the ids of the words of a sentence take too long: each different word is hashed with the sentence.
+
+    Some 10 seconds are not: 5,000 different words in a million characters are taken, and so is every sentence of less
+    than 2¹⁶ characters.
+    """
+    if len(sentence) < 1 << 16:
+        return False
+    n_bytes = len(sentence.encode("utf-8", "surrogatepass"))
+    return n_bytes * len({match[0] for match in _WORD.finditer(sentence)}) > _MOST_HASHED
+
+
 def items_of(text: str, unit: Unit, *, per_text: int | None = None, seed: int = 0) -> list[Item]:
     """Return the items that a source's text gives.
 
@@ -127,10 +170,14 @@ def items_of(text: str, unit: Unit, *, per_text: int | None = None, seed: int = 
     """
     if unit is not Unit.OCCURRENCE:
         return [Item.whole(unit, text)]
-    items = [Item.occurrence(text, span) for span in words_in(text)]
+    spans = words_in(text)
+    items = [
+        Item(unit, text[span.start : span.end], text, span, item)
+        for span, item in zip(spans, _ids_in(text, spans), strict=True)
+    ]
     if per_text is not None and per_text < len(items):
-        drawn = sorted(items, key=lambda item: _draw(seed, item.id))[:per_text]
-        items = [item for item in items if item in drawn]
+        drawn = {item.id for item in sorted(items, key=lambda item: _draw(seed, item.id))[:per_text]}
+        items = [item for item in items if item.id in drawn]
     return items
 
 

@@ -10,7 +10,7 @@ from embstore.sources import STDIN, Blank, Source, find_dataset, open_source
 from embstore.space import Unit
 from embstore.storage.staging import Batch, Staging
 from embstore.storage.tables import escaped
-from embstore.text import is_unicode, item_id, items_of
+from embstore.text import TOO_LONG, is_too_long, is_unicode, item_id, items_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Texts:
         unit: what a vector stands for.
         staging: the items, each once.
         n_texts: texts read, repeats included.
-        blanks: reason → rows that hold no text.
+        blanks: reason → rows that hold no text, or one that gives no items.
         datasets: the rows of the named datasets among the sources.
     """
 
@@ -139,8 +139,7 @@ class _Reader:
         rows = DatasetRows(source.stored_name or source.name, "" if dataset is None else dataset.kind)
         for row in source.rows():
             if isinstance(row, Blank):
-                self.blanks[row.reason] += 1
-                self._batch.blanks.append((row.reason, row.origin))
+                self._leave_out(row.reason, row.origin)
                 continue
             ids = [self._add(text, row.origin) for text in row.texts if self.n_texts < self._limit]
             # The words of a text are not what its score or value is of.
@@ -165,6 +164,10 @@ class _Reader:
         self._staging.add(self._batch)
         self._batch = Batch()
 
+    def _leave_out(self, reason: str, origin: str) -> None:
+        self.blanks[reason] += 1
+        self._batch.blanks.append((reason, origin))
+
     def _add(self, text: str, origin: str) -> int:
         """Take a text, and return the id of its item; of an occurrence's sentence, that of the sentence."""
         self.n_texts += 1
@@ -179,6 +182,9 @@ class _Reader:
             batch.valid.append(valid)
             return found
         context_id = item_id(Unit.SENTENCE, text)
+        if is_too_long(text):
+            self._leave_out(TOO_LONG, origin)
+            return context_id
         batch.sentence_ids.append(context_id)
         batch.sentences.append(stored)
         batch.sentence_origins.append(origin)

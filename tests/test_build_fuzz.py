@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from embstore import Store
 from embstore.report import BuildReport
 from embstore.space import Unit
-from embstore.text import Item, items_of
+from embstore.text import TOO_LONG, Item, is_too_long, is_unicode, items_of
 
 N_TEXTS = 100_000
 N_LONG = 4
@@ -39,7 +39,9 @@ def build(tmp_path: Path, checkpoint: Path) -> Callable[..., BuildReport]:
 
 def check(store: Store, report: BuildReport, texts: list[str], unit: str) -> None:
     """Compare a store with the texts, one by one."""
-    wanted: dict[int, Item] = {item.id: item for text in texts if text.strip() for item in items_of(text, Unit(unit))}
+    lost_rows = [text for text in texts if text.strip() and unit == "occurrence" and is_too_long(text)]
+    taken = [text for text in texts if text.strip() and text not in lost_rows]
+    wanted: dict[int, Item] = {item.id: item for text in taken for item in items_of(text, Unit(unit))}
     stored = {} if not (store.path / "store.json").exists() else dict(
         store.sql("SELECT DISTINCT item_id, text FROM embeddings JOIN items USING (item_id)").fetchall()
     )  # fmt: skip
@@ -50,24 +52,18 @@ def check(store: Store, report: BuildReport, texts: list[str], unit: str) -> Non
     for item, row in skipped.items():
         assert row["text"] == wanted[item].text.encode("utf-8", "backslashreplace").decode()
         assert row["reason"]
-    lost = [item for item in wanted.values() if max(item.context or item.text) >= "\ud800" and not _encodes(item)]
+    broken = {text for text in taken if not is_unicode(text)}
+    lost = [item for item in wanted.values() if (item.context or item.text) in broken]
     assert all("surrogate" in skipped[item.id]["reason"] for item in lost)
     n_blank = sum(not text.strip() for text in texts)
     assert (report.n_texts, report.n_items, report.n_skipped) == (
         len(texts) - n_blank,
         len(wanted),
-        len(skipped) + n_blank,
+        len(skipped) + n_blank + len(lost_rows),
     )
     blanks = [row for row in store.skipped() if row["item_id"] is None]
-    assert len(blanks) == n_blank
-
-
-def _encodes(item: Item) -> bool:
-    try:
-        (item.context or item.text).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    assert len(blanks) == n_blank + len(lost_rows)
+    assert sum(row["reason"] == TOO_LONG for row in blanks) == len(lost_rows)
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -82,6 +78,27 @@ def _random_text(rng: random.Random) -> str:
     ranges = [(0, 0x110000), (0, 0x10000), (0x20, 0x7F), (0x20, 0x7F), (0, 0x20), (0xD800, 0xE000), (0x1F300, 0x1FAFF)]
     ranges += [(plane << 16, (plane + 1) << 16) for plane in range(17)]
     return "".join(chr(rng.randrange(*rng.choice(ranges))) for _ in range(rng.randint(1, 5)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["word", "sentence", "occurrence"])
+def test_lines_of_a_million_characters(build, unit: str) -> None:
+    """The words of one line are a million characters of context each, if they are not shared."""
+    n = 10**6
+    many = " ".join(f"w{number}" for number in range(n // 7))
+    texts = ["dog runs", "ab " * (n // 3), "é" * n, many, f"{'a ' * (n // 20)}\ud800"]
+    store, report = build(texts, unit)
+    check(store, report, texts, unit)
+    assert report.spaces[0].embedded == (2 if unit == "occurrence" else 1)
+    assert report.blanks == ({TOO_LONG: 1} if unit == "occurrence" else {})
+
+
+@pytest.mark.parametrize("unit", ["word", "sentence", "occurrence"])
+def test_a_long_line(build, unit: str) -> None:
+    texts = ["dog runs", "ab " * 28_000]
+    store, report = build(texts, unit)
+    check(store, report, texts, unit)
+    assert report.spaces[0].skipped["longer than the context"] == (28_000 if unit == "occurrence" else 1)
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 GROWTH = 1.2
+_STAGED = 100  # bytes of a skipped row in DuckDB
 # Not ru_maxrss: a process that is started keeps the peak of the one that starts it.
 _PEAK = """
 import re, sys
@@ -18,11 +19,11 @@ print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 """
 
 
-def peak(folder: Path, checkpoint: Path, n: int) -> float:
-    """Return the peak memory of a build of ``n`` words in a process of its own, in MB."""
-    source = folder / f"{n}.txt"
-    source.write_text("".join(f"w{number}\n" for number in range(n)))
-    arguments = (sys.executable, "-c", _PEAK, folder / f"store-{n}", source, f"tiny={checkpoint}", n)
+def peak(folder: Path, checkpoint: Path, n: int, n_blank: int = 0) -> float:
+    """Return the peak memory of a build of ``n`` words and some empty lines in a process of its own, in MB."""
+    source = folder / f"{n}-{n_blank}.txt"
+    source.write_text("".join(f"w{number}\n" for number in range(n)) + "\n" * n_blank)
+    arguments = (sys.executable, "-c", _PEAK, folder / f"store-{n}-{n_blank}", source, f"tiny={checkpoint}", n)
     done = subprocess.run(tuple(map(str, arguments)), check=True, capture_output=True, text=True)
     return float(done.stdout) / 1e3
 
@@ -32,3 +33,13 @@ def peak(folder: Path, checkpoint: Path, n: int) -> float:
 def test_ten_times_the_words_take_hardly_more_memory(tmp_path: Path, checkpoint: Path) -> None:
     few, many = (peak(tmp_path, checkpoint, n) for n in (20_000, 200_000))
     assert many <= GROWTH * few, f"{many:.0f} MB for 200,000 words, {few:.0f} MB for 20,000"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
+def test_nor_do_skipped_rows(tmp_path: Path, checkpoint: Path) -> None:
+    """DuckDB keeps up to 1 GB of them in memory, as of all that is staged: what is held beside it must not grow."""
+    few, many = (peak(tmp_path, checkpoint, 1, n_blank) for n_blank in (200_000, 2_000_000))
+    assert many <= GROWTH * few + _STAGED * 1_800_000 / 1e6, f"{many:.0f} MB for 2,000,000 rows, {few:.0f} MB"
+    skipped = tmp_path / "store-1-2000000" / "skipped"
+    assert len(list(skipped.glob("part-*.parquet"))) == 2

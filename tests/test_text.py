@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from embstore.errors import UsageError
 from embstore.space import Template, Unit
-from embstore.text import Item, Span, item_id, items_of, parse_marked, passages_of, words_in
+from embstore.text import Item, Span, is_too_long, item_id, items_of, parse_marked, passages_of, words_in
 
 GOLDEN_IDS = json.loads((Path(__file__).parent / "golden" / "item_ids.json").read_text("utf-8"))
 texts = st.text(st.characters(), max_size=30)  # lone surrogates and NUL among them
@@ -39,6 +39,19 @@ def test_an_occurrence_has_an_id_of_its_own_in_each_place() -> None:
     ids = {first.id, second.id, other.id, Item.whole(Unit.WORD, "bank").id, Item.whole(Unit.SENTENCE, sentence).id}
     assert len(ids) == 5
     assert first.context_id == Item.whole(Unit.SENTENCE, sentence).id
+
+
+@given(st.text(st.sampled_from("ab é\ud800"), max_size=30))
+def test_the_occurrences_of_a_sentence_have_the_ids_that_each_has_by_itself(sentence: str) -> None:
+    items = items_of(sentence, Unit.OCCURRENCE)
+    assert items == [Item.occurrence(sentence, span) for span in words_in(sentence)]
+
+
+def test_a_sentence_of_many_words_is_too_long_only_where_they_differ() -> None:
+    assert not is_too_long("ab " * 333_334)
+    assert not is_too_long(" ".join(f"w{number % 5000}" for number in range(150_000)))
+    assert is_too_long(" ".join(f"w{number}" for number in range(150_000)))
+    assert is_too_long("\ud800 " + " ".join(f"w{number}" for number in range(150_000)))
 
 
 def test_fields_cannot_run_into_each_other() -> None:

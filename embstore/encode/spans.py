@@ -1,7 +1,9 @@
 """A passage's tokens, and which of them are each span's."""
 
-from collections.abc import Collection, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from embstore.encode.records import Skipped
@@ -48,9 +50,9 @@ def place(
     """
     skipped: list[Skipped] = []
     lacks = _lacks(text, poolings)
-    offsets, special = tokens.offsets, tokens.special_tokens_mask
+    tokens_of = _finder(tokens.offsets, tokens.special_tokens_mask)
     for span, item_id in zip(passage.spans, passage.item_ids, strict=True):
-        positions = _overlap(offsets, special, span)
+        positions = tokens_of(span)
         if lacks or not positions:
             reason = lacks or ("beyond the cut" if cut else "no tokens")
             skipped.append(Skipped(item_id, f"{reason}: {cut}" if cut else reason, "skipped", n_tokens))
@@ -67,13 +69,23 @@ def skip_all(passage: Passage, reason: str, n_tokens: int | None) -> list[Skippe
     return [Skipped(item_id, reason, "skipped", n_tokens) for item_id in passage.item_ids]
 
 
-def _overlap(offsets: Sequence[tuple[int, int]], special: Sequence[int], span: Span) -> list[int]:
-    first, last = span.start, span.end
-    return [
-        position
-        for position, (start, end) in enumerate(offsets)
-        if start < last and end > first and not special[position]
-    ]
+def _finder(offsets: Sequence[tuple[int, int]], special: Sequence[int]) -> Callable[[Span], list[int]]:
+    """Return the function that gives the positions of the tokens that a span has a character of."""
+    text = [position for position, is_special in enumerate(special) if not is_special]
+    starts, ends = [offsets[position][0] for position in text], [offsets[position][1] for position in text]
+    # A long text has many spans and many tokens: where these are in order, as ever, not each is tried for each.
+    in_order = all(a <= b for bounds in (starts, ends) for a, b in pairwise(bounds))
+
+    def find(span: Span) -> list[int]:
+        if in_order:
+            return text[bisect_right(ends, span.start) : bisect_left(starts, span.end)]
+        return [
+            position
+            for position, start, end in zip(text, starts, ends, strict=True)
+            if start < span.end and end > span.start
+        ]
+
+    return find
 
 
 def _lacks(text: Text, poolings: Collection[Pooling]) -> str:

@@ -14,6 +14,7 @@ from embstore.errors import QueryError, StoreError, UnknownNameError
 VERSION: str = duckdb.__version__
 
 _STRING = re.compile(r"'[^']*'")  # a doubled quote reads as two strings side by side
+_OF_DISK = re.compile(r"No space left|max_temp_directory_size", re.IGNORECASE)
 _CHANGING = re.compile(
     r"\b(?:\w*random\w*|\w*uuid\w*|\w*sample|setseed|now|today|age|local(?:time|timestamp)|\w*current\w*|"
     r"transaction_timestamp|(?:next|curr|set)val|getvariable|stats|sleep_ms|write_log|error|vector_type)\b",
@@ -105,9 +106,16 @@ def explained(error: duckdb.Error, columns: Sequence[str] = ()) -> QueryError | 
 
 
 def exhausted(error: duckdb.Error) -> StoreError | None:
-    """Return the error for a lack of memory, and of disk for what does not fit in it; None if it is another one."""
-    if not isinstance(error, duckdb.OutOfMemoryException) and "No space left" not in str(error):
+    """Return the error for a lack of memory, or of disk for what does not fit in it; None if it is another one."""
+    is_memory = isinstance(error, duckdb.OutOfMemoryException)
+    if not is_memory and "No space left" not in str(error):
         return None
+    if is_memory and not _OF_DISK.search(str(error)):
+        return StoreError(
+            f"too little memory for the texts on their way into the store: {first_line(error)} It is not the disk that "
+            "is full: a few texts are too long to be held together. Cut the longest ones. What was written before is "
+            "whole; run the same build again: it goes on where it stopped."
+        )
     return StoreError(
         f"no space left for the texts on their way into the store: {first_line(error)} What does not fit in memory "
         "goes to the store's folder, for a dry run to the system's temporary one: free some space. What was written "

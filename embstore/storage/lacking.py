@@ -21,17 +21,11 @@ INSERT INTO settled SELECT DISTINCT $space, item_id, true FROM
 (SELECT item_id FROM {FILES} WHERE layer = $layer) AS stored SEMI JOIN item USING (item_id)
 """
 _LISTED = f"""
-SELECT DISTINCT item_id FROM (SELECT item_id FROM {FILES} WHERE space = $space AND outcome = 'skipped') AS listed
-SEMI JOIN (SELECT item_id FROM item WHERE valid) USING (item_id)
-ANTI JOIN (SELECT item_id FROM settled WHERE space = $space) USING (item_id) ORDER BY item_id
+SELECT item_id, key FROM item
+SEMI JOIN (SELECT item_id FROM {FILES} WHERE space = $space AND outcome = 'skipped') AS listed USING (item_id)
+ANTI JOIN (SELECT item_id FROM settled WHERE space = $space) USING (item_id) WHERE valid ORDER BY key, item_id
 """
-_WINDOW = """
-SELECT item.item_id, item.text, sentence.text AS context, start, "end", {lacks}
-FROM (SELECT * FROM item WHERE {keys}) AS item {todo}
-LEFT JOIN (SELECT * FROM sentence WHERE item_id >= {first} AND item_id < {end}) AS sentence
-     ON sentence.item_id = item.context_id
-ORDER BY key, start, item.item_id
-"""
+_WINDOW = 'SELECT item.item_id, text, context_id, start, "end", {lacks} FROM {rows} ORDER BY key, start, item.item_id'
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,15 +74,22 @@ class Lacking:
         return self._count("settled WHERE space = $space", space=space)
 
     def skipped_before(self, space: str) -> Iterator[list[Item]]:
-        """Yield the items without a vector that an earlier build has listed as skipped, some thousands at a time."""
+        """Yield the items without a vector that an earlier build has listed as skipped, some thousands at a time.
+
+        Those of one sentence come together.
+        """
         catalog = self._catalog
         if catalog is None or not catalog.skipped_files:
             return
         reader = Reader(catalog.paths.root, catalog.skipped_files, self.staging.connection)
-        ids = reader.columns(_LISTED, catalog.skipped_files, space=space)["item_id"]
-        for start in range(0, len(ids), _CHUNK):
-            chosen = ids[start : start + _CHUNK].tolist()
-            yield self.staging.items("list_contains($chosen, item_id)", chosen=chosen)
+        listed = reader.columns(_LISTED, catalog.skipped_files, space=space)
+        ids, keys = listed["item_id"], listed["key"]
+        start = 0
+        while start < len(ids):
+            end = int(np.searchsorted(keys, keys[min(start + _CHUNK, len(ids)) - 1], side="right"))
+            with duck.with_ids(self.staging.connection, "chosen", ids[start:end]):
+                yield self.staging.items("item_id IN (SELECT item_id FROM chosen)")
+            start = end
 
     def leave_out(self, space: str, ids: Ids) -> None:
         """Take note of items that cannot be embedded in a space."""
@@ -177,10 +178,10 @@ class Work:
     def _window(self, keys: Range, number: int) -> Window:
         lacks = ", ".join(self._lacks if self._todo else [f"true AS {name}" for name in self._lacks])
         chosen = f"key >= {keys.first} AND key < {keys.end} AND valid AND {mine(self._parts)}"
-        sql = _WINDOW.format(lacks=lacks, keys=chosen, todo=self._joined(), first=keys.first, end=keys.end)
-        table = self._staging.table(sql)
+        rows = f"(SELECT * FROM item WHERE {chosen}) AS item {self._joined()}"
+        table = self._staging.table(_WINDOW.format(lacks=lacks, rows=rows))
         ids = table["item_id"].to_numpy()
-        items = self._staging.made(*(table[name].to_pylist() for name in table.column_names[:5]))
+        items = self._staging.made(table, self._staging.contexts(rows))
         found = np.array([table[name].to_numpy() for name in self._lacks], dtype=np.bool_)
         return Window(items, ids, found.reshape(len(self._lacks), len(ids)), number)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import pyarrow as pa
+
 from embstore.parts import Parts
 from embstore.storage.hidden import list_parts
 from embstore.storage.lacking import mine
@@ -12,6 +14,7 @@ from embstore.storage.tables import SKIPPED_SCHEMA, write_skipped_rows
 from embstore.text import NOT_UNICODE
 
 _ROWS = 10_000
+_BATCH_ROWS = 2048  # what DuckDB gives at a time: texts may be long
 _FOUND = """
 SELECT skip.space, item_id, text, outcome, reason, origin FROM skip JOIN item USING (item_id)
 UNION ALL SELECT NULL, NULL, '', 'skipped', reason, origin FROM blank
@@ -53,14 +56,14 @@ class SkipList:
         self._stage()
         files = list(list_parts(self._paths.skipped).files)
         connection = self._staging.connection
-        if not files:
-            found = self._staging.table(f"SELECT DISTINCT * FROM ({_FOUND})")
-        else:
-            values = {"files": [str(file) for file in files]}
-            reader = Reader(self._paths.root, files, connection)
-            found = reader.guard(files, lambda sql: self._staging.table(sql, **values), f"{_FOUND} EXCEPT {_LISTED}")
-        if found.num_rows:
-            write_skipped_rows(self._paths, found.cast(SKIPPED_SCHEMA))
+        values = {"files": [str(file) for file in files]} if files else {}
+        sql = f"{_FOUND} EXCEPT {_LISTED}" if files else f"SELECT DISTINCT * FROM ({_FOUND})"
+        reader = Reader(self._paths.root, files, connection)
+        # A table of DuckDB's own first: it moves to the disk what does not fit, and what is damaged shows here.
+        reader.guard(files, lambda sql: self._staging.rows(sql, **values), f"CREATE OR REPLACE TABLE unlisted AS {sql}")
+        rows = connection.sql("FROM unlisted").to_arrow_reader(_BATCH_ROWS)
+        write_skipped_rows(self._paths, (pa.Table.from_batches([batch]).cast(SKIPPED_SCHEMA) for batch in rows))
+        connection.execute("DROP TABLE unlisted")
 
     def _stage(self) -> None:
         if self._rows:

@@ -206,26 +206,30 @@ class Staging:
 
     def items(self, condition: str, **values: Any) -> list[Item]:
         """Return the items for which an SQL condition over ``item`` is true, by ascending key and id."""
-        rows = self.table(
-            f"""SELECT item.item_id, item.text, sentence.text AS context, start, "end" FROM
-                (SELECT * FROM item WHERE {condition}) AS item
-                LEFT JOIN sentence ON sentence.item_id = item.context_id ORDER BY key, item.item_id""",
-            **values,
+        rows = f"(SELECT * FROM item WHERE {condition})"
+        table = self.table(
+            f'SELECT item_id, text, context_id, start, "end" FROM {rows} ORDER BY key, item_id', **values
         )
-        return self.made(*(rows[name].to_pylist() for name in rows.column_names))
+        return self.made(table, self.contexts(rows, **values))
 
-    def made(
-        self,
-        ids: Sequence[int],
-        texts: Sequence[str],
-        contexts: Sequence[str | None],
-        starts: Sequence[int | None],
-        ends: Sequence[int | None],
-    ) -> list[Item]:
-        """Return the items of rows, given column by column."""
+    def contexts(self, rows: str, **values: Any) -> dict[int | None, str]:
+        """Return the sentences that occurrences stand in, by id: each once, however many of its words there are.
+
+        Args:
+            rows: SQL for rows of ``item``.
+            values: of its parameters.
+        """
+        if not self.n_sentences:
+            return {}
+        chosen = f"(SELECT context_id AS item_id FROM {rows}) AS chosen"
+        return dict(self.rows(f"SELECT item_id, text FROM sentence SEMI JOIN {chosen} USING (item_id)", **values))
+
+    def made(self, rows: pa.Table, contexts: Mapping[int | None, str]) -> list[Item]:
+        """Return the items of rows with the columns item_id, text, context_id, start and end."""
+        names = ("item_id", "text", "context_id", "start", "end")
         return [
-            Item(self.unit, text, context, None if start is None or end is None else Span(start, end), item)
-            for item, text, context, start, end in zip(ids, texts, contexts, starts, ends, strict=True)
+            Item(self.unit, text, contexts.get(context), None if start is None else Span(start, end), item)
+            for item, text, context, start, end in zip(*(rows[name].to_pylist() for name in names), strict=True)
         ]
 
 

@@ -40,6 +40,7 @@ SKIPPED_SCHEMA = pa.schema(
 )
 
 _ROW_GROUP_ROWS = 1 << 16
+_PART_ROWS, _PART_BYTES = 1 << 20, 64 << 20
 
 _DATASET_TYPES = {"item_id": pa.int64(), "text": pa.string(), "item_id_2": pa.int64(), "text_2": pa.string()}
 
@@ -106,12 +107,19 @@ def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path | N
         }
         for one in skipped
     ]  # fmt: skip
-    return write_skipped_rows(paths, pa.Table.from_pylist(rows, schema=SKIPPED_SCHEMA))
+    return _write_part(paths.skipped, pa.Table.from_pylist(rows, schema=SKIPPED_SCHEMA))
 
 
-def write_skipped_rows(paths: StorePaths, rows: pa.Table) -> Path | None:
-    """Write skipped texts that are rows of :data:`SKIPPED_SCHEMA`, and return the file (None if there were none)."""
-    return _write_part(paths.skipped, rows)
+def write_skipped_rows(paths: StorePaths, tables: Iterable[pa.Table]) -> None:
+    """Write skipped texts that are rows of :data:`SKIPPED_SCHEMA`, in parts that bound what is held of them."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if sum(map(len, held)) >= _PART_ROWS or sum(one.nbytes for one in held) >= _PART_BYTES:
+            _write_part(paths.skipped, pa.concat_tables(held))
+            held = []
+    if held:
+        _write_part(paths.skipped, pa.concat_tables(held))
 
 
 def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:

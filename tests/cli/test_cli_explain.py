@@ -126,3 +126,9 @@ def test_explain_names_the_nearest_metric(cli) -> None:
     result = cli("query", "norm", "--explain")
     assert result.exit_code == 2
     assert "unknown metric 'norm'. Did you mean 'norms'" in result.stderr
+
+
+def test_answers_that_are_bypassed_are_not_said_to_be_taken(cli) -> None:
+    told = cli("query", "isoscore", "--no-cache", "--explain")
+    assert told.exit_code == 0
+    assert "bypassed (--no-cache)" in told.stdout

@@ -4,7 +4,9 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,14 +14,19 @@ from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_items, synthetic_store
 
 from embstore import Store
-from embstore.errors import DamagedError, SourceError
+from embstore.errors import DamagedError, SourceError, StoreError
 from embstore.parts import KEYS, Parts, Turn
 from embstore.space import Unit
 from embstore.storage import staging as staging_module
+from embstore.storage import tables as tables_module
 from embstore.storage.catalog import Catalog
 from embstore.storage.held import Held
+from embstore.storage.hidden import list_parts
 from embstore.storage.lacking import Lacking
+from embstore.storage.paths import StorePaths
+from embstore.storage.skipping import SkipList
 from embstore.storage.staging import Batch, Staging
+from embstore.storage.tables import read_part
 from embstore.text import Item
 
 Make = Callable[..., Synthetic]
@@ -165,6 +172,40 @@ def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path: Path, monkeypa
     assert seen
     assert np.array_equal(ids, np.arange(1, n + 1) * (KEYS // n) - 1)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_skipped_rows_are_listed_once_and_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables_module, "_PART_ROWS", 4096)
+    paths, n = StorePaths(tmp_path / "store"), 10_000
+    for more in (0, 1):
+        with Staging(tmp_path, Unit.WORD) as staging:
+            staging.add(Batch(blanks=[("no text", f"a.txt:{number}") for number in range(n + more)]))
+            staging.settle()
+            SkipList(staging, paths).record()
+    tables = [read_part(file) for file in list_parts(paths.skipped).files]
+    assert sorted(map(len, tables))[0] == 1
+    assert max(map(len, tables)) < 7000
+    origins = [origin for table in tables for origin in table["origin"].to_pylist()]
+    assert sorted(origins) == sorted(f"a.txt:{number}" for number in range(n + 1))
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("failed to pin block of size 256.0 KiB (953.6 MiB/953.6 MiB used)", "too little memory .* not the disk"),
+        (
+            "failed to offload data block (9/9 used).\nThis limit was set by the 'max_temp_directory_size'",
+            "no space left",
+        ),
+    ],
+)
+def test_memory_and_disk_are_told_apart(tmp_path: Path, said: str, told: str) -> None:
+    error = duckdb.OutOfMemoryException(f"Out of Memory Error: {said}")
+    with Staging(tmp_path, Unit.WORD) as staging:
+        plain, staging.connection = staging.connection, Mock(execute=Mock(side_effect=error))
+        with pytest.raises(StoreError, match=told):
+            staging.rows("SELECT 1")
+        staging.connection = plain
 
 
 def test_a_damaged_table_is_named(make_store: Make, tmp_path: Path) -> None:
