@@ -114,6 +114,8 @@ def summarise(report: BuildReport, store: Path | None) -> None:
         say(f"{_n(count, 'row')} of the sources skipped: {reason}")
     if (report.n_skipped or report.n_truncated) and not report.dry_run:
         say(f"Each of them is listed by: embstore info --skipped{f' --store {store}' if store else ''}")
+    for note in report.notes:
+        say(note)
     say(_estimate_line(report) if report.dry_run else _work_line(report))
 
 

@@ -1,16 +1,27 @@
 """Where the command line begins, before anything is loaded: Ctrl-C ends it with a line and 130 from here on."""
 
+import os
+import signal
+
 
 def run() -> None:
     """Run the command line."""
-    try:
-        from .main import run as run_commands
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
+        # While modules are loaded, what is raised may be lost: importlib calls back where Python can only print it.
+        signal.signal(signal.SIGINT, _stop)
+    from .main import run as run_commands
 
+    if signal.getsignal(signal.SIGINT) is _stop:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
         run_commands()
     except KeyboardInterrupt:
-        import os
+        _stop()
 
-        try:
-            os.write(2, b"\nInterrupted.\n")
-        finally:
-            os._exit(130)  # nothing has begun that would have to be ended
+
+def _stop(*_: object) -> None:
+    """End the process: nothing has begun that would have to be ended."""
+    try:
+        os.write(2, b"\nInterrupted.\n")
+    finally:
+        os._exit(130)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from embstore.indexing import check_memory
 from embstore.job import Options
 from embstore.plan import load_models, plan_build
 from embstore.report import BuildReport, Observer
@@ -48,6 +49,9 @@ def build(
         texts = [read_texts(one, staging) for one, staging in zip(sources, staged, strict=True)]
         plan = plan_build(Catalog(root), texts, models, options)
         store.agree([job.identity for _, jobs in plan for job in jobs])
+        for job in (job for _, jobs in plan for job in jobs):
+            for space in job.spaces:
+                check_memory(store.paths, space.card, space.n_missing, options.index, options.index_memory)
         runs: list[Run] = []
         with ExitStack() as recorded:
             for part, jobs in plan:
@@ -60,8 +64,6 @@ def build(
                 skips = Skips(part, jobs, store.paths)
                 recorded.enter_context(skips.recorded())
                 runs += [Run(store, job, held, skips, observe) for job in jobs]
-            for run in runs:
-                run.check_memory()
             for run in runs:
                 run.encode()
         if store.is_last():
@@ -79,4 +81,5 @@ def build(
         n_bytes=sum(run.n_bytes for run in runs),
         encode_seconds=sum(run.seconds for run in runs),
         total_seconds=time.perf_counter() - began,
+        notes=tuple(note for run in runs for note in run.notes),
     )

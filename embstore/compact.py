@@ -37,20 +37,21 @@ def compact(
         return tabulate(_planned(paths, shard_bytes), paths.root)
     with maintained(paths):
         actions: list[Action] = []
+        notes: list[str] = []
         for folder in (paths.items, paths.skipped):
             actions += _merged(compact_tables(folder), "tables")
         for card in read_cards(paths).values():
             if groups := plan_shards(paths, card, shard_bytes):
+                # An index that lacks a part of a new shard could not be told what it lacks.
+                notes += renew_indexes(paths, card, observe)
                 actions += _merged(_compact_space(paths, card, groups, observe), "shards")
                 renew_merged(paths, card)
-    return tabulate(actions, paths.root)
+    return tabulate(actions, paths.root, notes)
 
 
 def _compact_space(
     paths: StorePaths, card: Card, groups: list[tuple[Shard, ...]], observe: Observer
 ) -> Iterator[Compacted]:
-    # An index that lacks a part of a new shard could not be told what it lacks.
-    renew_indexes(paths, card, observe)
     done, total = 0, sum(map(len, groups))
     observe(Progress("compact", card.space, 0, total, 0.0))
     for one in compact_shards(paths, card, groups):

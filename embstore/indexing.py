@@ -67,7 +67,7 @@ class Indexed:
 
 def update_indexes(
     paths: StorePaths, card: Card, kind: str, observe: Observer = lambda _: None, *, memory: int | None = None
-) -> int:
+) -> list[Indexed]:
     """Build the index of each layer that is behind, or add to it, or remove the indexes where none are wanted.
 
     Only the holder of the store's lock may call this.
@@ -80,17 +80,30 @@ def update_indexes(
         memory: bytes that the indexes may take while they are built; None for half of the machine's.
 
     Returns:
-        The bytes of the indexes that were written.
+        The indexes that were written.
 
     Raises:
         UsageError: the memory is too little for any index.
     """
     if kind == "none":
         index.remove_indexes(paths.indexes(card.space))
-        return 0
+        return []
     choice = Choice(None if kind == AUTO else kind, memory)
-    return sum(
-        one.n_bytes for one in index_layers(paths, card, card.layers.members, choice, observe) if one.did != "kept"
+    return [one for one in index_layers(paths, card, card.layers.members, choice, observe) if one.did != "kept"]
+
+
+def missed(card: Card, done: Sequence[Indexed]) -> list[str]:
+    """Return a note for each of these indexes whose recall is not the one that was wanted."""
+    return [_missed(card, one) for one in done if one.card.missed]
+
+
+def _missed(card: Card, done: Indexed) -> str:
+    made = done.card
+    effort = ", ".join(f"{name} {value}" for name, value in made.effort.items())
+    return (
+        f"{card.space} layer {done.layer.name}: the best {made.kind} index ({effort}) has recall@10 {made.recall:.4f}; "
+        f"{made.wanted_recall:g} was wanted. It is kept. For exact answers: embstore neighbours --exact, or embstore "
+        "index --kind flat."
     )
 
 

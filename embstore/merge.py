@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embstore import atomic
 from embstore.actions import Action, tabulate
 from embstore.errors import DamagedError, SpaceMismatchError, StoreError, UsageError
-from embstore.indexing import update_indexes
+from embstore.indexing import missed, update_indexes
 from embstore.report import Observer, Progress
 from embstore.selection import SpaceFilter
 from embstore.storage.card import Card
@@ -89,7 +89,7 @@ def merge(
             raise
         if not dry_run:
             work.index()
-        return tabulate(work.actions, ours.root)
+        return tabulate(work.actions, ours.root, work.notes)
 
 
 @dataclass
@@ -101,6 +101,7 @@ class _Merge:
     held: Catalog
     observe: Observer
     actions: list[Action] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     cards: list[Card] = field(default_factory=list)
     taken: dict[str, list[Taken]] = field(default_factory=dict)
     only: bool = False
@@ -230,6 +231,6 @@ class _Merge:
                 detail = f"the indexes of {n_copied} layers"
                 self.actions.append(Action("taken in", self.ours.indexes(card.space), detail))
             if n_copied < len(card.layers):
-                update_indexes(self.ours, card, kind, self.observe)
+                self.notes += missed(card, update_indexes(self.ours, card, kind, self.observe))
                 detail = f"the indexes of {len(card.layers) - n_copied} layers"
                 self.actions.append(Action("rebuilt", self.ours.indexes(card.space), detail))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore.index import shown_parameters
-from embstore.indexing import Choice, Indexed, index_layers
+from embstore.indexing import Choice, Indexed, index_layers, missed
 from embstore.report import Observer
 from embstore.selection import SpaceFilter, select_layers
 from embstore.space import Layer
@@ -47,7 +47,7 @@ def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None,
                 continue
             done = index_layers(paths, card, chosen[card.space], choice, observe)
             rows += [_row(card, one) for one in done]
-            notes += [_missed(card, one) for one in done if one.card.missed]
+            notes += missed(card, done)
     return table(rows, columns=COLUMNS, notes=notes)
 
 
@@ -74,13 +74,3 @@ def _row(card: Card, done: Indexed) -> dict[str, Any]:
 
 def _head(card: Card, layer: Layer) -> dict[str, Any]:
     return {"space": card.space, "model": card.model, "layer": layer.id, "layer_name": layer.name}
-
-
-def _missed(card: Card, done: Indexed) -> str:
-    made = done.card
-    effort = ", ".join(f"{name} {value}" for name, value in made.effort.items())
-    return (
-        f"{card.space} layer {done.layer.name}: the best {made.kind} index ({effort}) has recall@10 {made.recall:.4f}; "
-        f"{made.wanted_recall:g} was wanted. It is kept. For exact answers: embstore neighbours --exact, or embstore "
-        "index --kind flat."
-    )

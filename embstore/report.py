@@ -114,6 +114,7 @@ class BuildReport:
         encode_seconds: time in which vectors were made and written.
         total_seconds: time of the whole build, loading included.
         dry_run: whether nothing was written; then times are estimates.
+        notes: what else the user should know, as sentences.
     """
 
     store: Path
@@ -127,6 +128,7 @@ class BuildReport:
     encode_seconds: float
     total_seconds: float
     dry_run: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def n_skipped(self) -> int:

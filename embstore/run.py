@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embstore.encode import Encoded, TooLongError
 from embstore.errors import EncodeError, UsageError
-from embstore.indexing import check_memory, update_indexes
+from embstore.indexing import missed, update_indexes
 from embstore.job import Group, Job
 from embstore.report import Meter, Observer, SpaceReport
 from embstore.skips import Skips
@@ -26,6 +26,7 @@ class Run:
         n_tokens: tokens that the model has read.
         n_forward_passes: how often it ran.
         n_bytes: bytes of the shards and indexes written.
+        notes: what the user should know of the indexes.
         seconds: time in which vectors were made, written and indexed.
     """
 
@@ -34,6 +35,7 @@ class Run:
         self._embedded: dict[str, int] = {}
         self.n_tokens = self.n_forward_passes = self.n_bytes = 0
         self.seconds = 0.0
+        self.notes: list[str] = []
 
     def encode(self) -> None:
         """Encode the missing items part by part; each part is written as a shard while the next one is encoded."""
@@ -66,25 +68,21 @@ class Run:
                     )
                 meter.passed(done.n, done.work, self.n_tokens)
 
-    def check_memory(self) -> None:
-        """Raise UsageError if the memory for indexes is too little, before anything is embedded."""
-        options = self._job.options
-        for space in self._job.spaces:
-            check_memory(self._store.paths, space.card, space.n_missing, options.index, options.index_memory)
-
     def index(self) -> None:
         """Bring the indexes of the spaces up to date."""
         for space in self._job.spaces:
             with self._timed():
                 options = self._job.options
                 try:
-                    self.n_bytes += update_indexes(
+                    done = update_indexes(
                         self._store.paths, space.card, options.index, self._observe, memory=options.index_memory
                     )
                 except UsageError as error:
                     raise UsageError(
                         f"{error} The vectors are kept. Go on with: embstore index --index-memory …"
                     ) from error
+                self.n_bytes += sum(one.n_bytes for one in done)
+                self.notes += missed(space.card, done)
 
     def reports(self) -> list[SpaceReport]:
         """Return what was done for each space."""

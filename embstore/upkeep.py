@@ -2,7 +2,7 @@
 
 from embstore import index
 from embstore.errors import DamagedError
-from embstore.indexing import update_indexes
+from embstore.indexing import missed, update_indexes
 from embstore.report import Observer
 from embstore.storage.card import Card
 from embstore.storage.merged import write_merged
@@ -23,10 +23,10 @@ def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:
     return None
 
 
-def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> int:
-    """Bring the indexes of a space up to date, if it has any; return the bytes that were written."""
+def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> list[str]:
+    """Bring the indexes of a space up to date, if it has any; return a note for each that misses its recall."""
     kind = kind_of_indexes(paths, card)
-    return update_indexes(paths, card, kind, observe) if kind else 0
+    return missed(card, update_indexes(paths, card, kind, observe)) if kind else []
 
 
 def renew_merged(paths: StorePaths, card: Card) -> None:
