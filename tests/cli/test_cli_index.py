@@ -125,7 +125,8 @@ def test_a_build_says_that_the_recall_of_its_index_was_not_reached(
     result = cli("build", "words:60", "--model", f"tiny={checkpoint}", "--index", "hnsw", "--store", "new")
     assert result.exit_code == 0
     assert "tiny.word.last layer 0: the best hnsw index (ef_search 16) has recall@10 0.5000; 0.99" in result.stderr
-    (Path("one.txt")).write_text("antidisestablishmentarianism\n", "utf-8")
-    assert cli("build", "one.txt", "--model", f"tiny={checkpoint}", "--store", "other", "--index", "none").exit_code == 0
+    Path("one.txt").write_text("antidisestablishmentarianism\n", "utf-8")
+    other = ("--model", f"tiny={checkpoint}", "--store", "other", "--index", "none")
+    assert cli("build", "one.txt", *other).exit_code == 0
     assert "has recall@10 0.5000; 0.99 was wanted" in cli("merge", "other", "--store", "new").stderr
     assert "recall@10" not in cli("compact", "--store", "new").stderr, "the indexes are kept"
