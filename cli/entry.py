@@ -6,6 +6,13 @@ import signal
 
 def run() -> None:
     """Run the command line."""
+    try:
+        _load_and_run()
+    except KeyboardInterrupt:
+        _stop()
+
+
+def _load_and_run() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
         # While modules are loaded, what is raised may be lost: importlib calls back where Python can only print it.
         signal.signal(signal.SIGINT, _stop)
@@ -13,10 +20,7 @@ def run() -> None:
 
     if signal.getsignal(signal.SIGINT) is _stop:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        run_commands()
-    except KeyboardInterrupt:
-        _stop()
+    run_commands()
 
 
 def _stop(*_: object) -> None:
