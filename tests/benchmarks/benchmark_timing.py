@@ -61,7 +61,7 @@ class Size:
     growth: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
     search_dim: int = 384
     one_shots: int = 7
-    queries: int = 300
+    queries: int = 1000
     search_seconds: float = 5.0
     slow: int = 100_000
 

@@ -13,6 +13,7 @@ from scipy.special import hyp0f1
 from scipy.stats import ortho_group
 from synthetic import Synthetic
 
+from embstore.layerdata import StoredLayer
 from embstore.metrics import uniformity as family
 from embstore.metrics.data import Pairs
 from embstore.metrics.uniformity import alignment, uniformity
@@ -47,11 +48,16 @@ def clouds(draw: st.DrawFn) -> np.ndarray:
 
 
 @settings(deadline=None, max_examples=60)
-@given(clouds(), st.sampled_from([0.1, 2.0, 5.0]), st.integers(1, 60))
-def test_uniformity_is_its_definition_in_blocks_of_any_size(x: np.ndarray, t: float, rows: int) -> None:
+@given(clouds(), st.sampled_from([0.1, 2.0, 5.0]), st.tuples(*[st.integers(1, 60)] * 3), st.data())
+def test_uniformity_is_its_definition_in_blocks_of_any_size(
+    x: np.ndarray, t: float, sizes: tuple[int, int, int], data: st.DataObject
+) -> None:
+    rows, columns, held = sizes
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(family, "_ROWS", rows)
-        found = uniformity(Arrays(x[:1], x[1:]), t=t)
+        patch.setattr(family, "_COLUMNS", columns)
+        patch.setattr(family, "_HELD_BYTES", 8 * x.shape[1] * held)
+        found = uniformity(Arrays(x[:1], x[1:], ids=data.draw(st.permutations(range(len(x))))), t=t)
     assert found["uniformity"] == pytest.approx(plain_uniformity(x, t), abs=1e-9)
     assert (found["n"], found["n_zero"], found["reason"]) == (len(x), 0, None)
 
@@ -59,6 +65,28 @@ def test_uniformity_is_its_definition_in_blocks_of_any_size(x: np.ndarray, t: fl
 def test_uniformity_over_several_blocks() -> None:
     x = np.random.default_rng(0).normal(size=(2500, 12))
     assert uniformity(Arrays(x))["uniformity"] == pytest.approx(plain_uniformity(x, 2.0), abs=1e-9)
+
+
+@pytest.mark.parametrize("transforms", [(), ("center",), ("abtt:1", "standardize")])
+def test_uniformity_holds_no_more_vectors_than_it_may(
+    make_store: Make, monkeypatch: pytest.MonkeyPatch, transforms: tuple[str, ...]
+) -> None:
+    made = make_store(n=200, dim=8, n_shards=3, n_blocks=0, top_form=None, index=False)
+    wanted = made.store.query("uniformity", transforms=transforms, cache=False)["uniformity"]
+    monkeypatch.setattr(family, "_HELD_BYTES", 8 * 8 * 30)
+    gathered = []
+    gather = StoredLayer.gather
+
+    def counted(layer: StoredLayer, ids: np.ndarray | None = None) -> object:
+        found = gather(layer, ids)
+        gathered.append(len(found[0]))
+        return found
+
+    monkeypatch.setattr(StoredLayer, "gather", counted)
+    found = made.store.query("uniformity", transforms=transforms, cache=False)
+    assert gathered == [30] * 6 + [20]
+    assert found["uniformity"] == pytest.approx(wanted, abs=1e-12)
+    assert found["n"] == [200]
 
 
 @settings(deadline=None, max_examples=30)
