@@ -7,12 +7,8 @@ import numpy as np
 from embstore.metrics.blas import one_thread
 from embstore.metrics.data import Ids, Pairs
 from embstore.metrics.directions import unit_rows
-<<<<<<< HEAD
-from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, NotComputable, Parameter, Result
-=======
-from embstore.metrics.spec import N_ZERO, Block, Column, LayerData, Metric, Parameter, Result
+from embstore.metrics.spec import N_ZERO, Block, Column, LayerData, Metric, NotComputable, Parameter, Result
 from embstore.points import in_threads
->>>>>>> fix-cc
 from embstore.space import Unit
 from embstore.summary import Float64Array, in_float64
 
