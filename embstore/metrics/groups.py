@@ -122,10 +122,17 @@ def group_values(
     found = GroupValues.empty(len(contexts.names))
     for start in range(0, max(1, len(candidates)), width):
         batch = candidates[start : start + width]
-        sums = _sums(data, contexts, batch, found, with_total=with_total)
-        enough = sums.n >= minimum
-        found.value[batch[enough]] = function(sums, batch)[enough]
+        found.value[batch] = _values(
+            _sums(data, contexts, batch, found, with_total=with_total), batch, minimum, function
+        )
     return found
+
+
+def _values(
+    sums: GroupSums, batch: Groups, minimum: int, function: Callable[[GroupSums, Groups], Float64Array]
+) -> Float64Array:
+    """Return the values of a batch of groups, whose sums are let go with it."""
+    return np.where(sums.n >= minimum, function(sums, batch), np.nan)
 
 
 def _sums(data: LayerData, contexts: Contexts, batch: Groups, found: GroupValues, *, with_total: bool) -> GroupSums:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ _STREAMING: Mapping[str, Mapping[str, Any]] = {
     "cka": {},
     "rsa": {},
 }
+_OF_OCCURRENCES = ("self-similarity", "intra-sentence", "mev")
 
 # The peak of a process, and what it was before the question: see benchmark_reading for why it is not ru_maxrss.
 _PEAK = """
@@ -111,14 +112,28 @@ def _anisotropy(space: Workspace) -> list[Result]:
 
 
 def _peaks(space: Workspace) -> list[Result]:
-    long, short = space.synthetic(space.size.long, 1), space.synthetic(space.size.short, 1)
-    results = []
-    for metric, settings in _STREAMING.items():
-        peaks = [_peak(_OURS, path=str(path), metric=metric, settings=dict(settings))[0] for path in (long, short)]
-        after = f" after {' '.join(settings['transforms'])}" if "transforms" in settings else ""
-        what = f"peak memory of {metric}{after}, {space.size.long:,} × {space.size.dim} to {space.size.short:,}"
-        results.append(Result(what, *(f"{one / 1e3:.0f} MB" for one in peaks), peaks[0] / peaks[1], _GROWTH))
-    return results
+    long, short = space.size.long, space.size.short
+
+    def words(n: int) -> Path:
+        return space.synthetic(n, 1)
+
+    return [
+        *(_growth(space, words, metric, long, settings) for metric, settings in _STREAMING.items()),
+        *(_growth(space, space.occurrences, metric, long, {}) for metric in _OF_OCCURRENCES),
+        # Its time grows with n²: ten times as many would take minutes.
+        _growth(space, words, "uniformity", short * 5 // 2, {}),
+    ]
+
+
+def _growth(
+    space: Workspace, store: Callable[[int], Path], metric: str, long: int, settings: Mapping[str, Any]
+) -> Result:
+    sizes = (long, space.size.short)
+    peaks = [_peak(_OURS, path=str(store(n)), metric=metric, settings=dict(settings))[0] for n in sizes]
+    after = f" after {' '.join(settings['transforms'])}" if "transforms" in settings else ""
+    of = f"{long:,} {'occurrences' if metric in _OF_OCCURRENCES else ''}".rstrip()
+    what = f"peak memory of {metric}{after}, {of} × {space.size.dim} to {space.size.short:,}"
+    return Result(what, *(f"{one / 1e3:.0f} MB" for one in peaks), peaks[0] / peaks[1], _GROWTH)
 
 
 def _layer(path: Path) -> StoredLayer:
@@ -138,5 +153,5 @@ def _peak(script: tuple[str, str], **values: Any) -> tuple[int, int]:
     prepare, work = (part.format(**values) for part in script)
     code = _PEAK.format(prepare=prepare, work=work)
     done = subprocess.run((sys.executable, "-W", "ignore", "-c", code), check=True, capture_output=True, text=True)
-    total, grown = map(int, done.stdout.split())
+    total, grown = map(int, done.stdout.split()[-2:])  # after the progress bar that DuckDB shows to python -c
     return total, grown

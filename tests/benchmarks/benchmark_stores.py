@@ -25,9 +25,10 @@ from embstore.storage.merged import write_all_merged
 from embstore.storage.paths import StorePaths
 from embstore.storage.shards import SHARD_BYTES
 from embstore.storage.writer import StoreWriter
-from embstore.text import Item
+from embstore.text import Item, Span
 
 _BLOCK_ROWS = 1_000
+_SENTENCE_WORDS, _VOCABULARY = 10, 2_000
 
 Block = tuple[NDArray[np.int64], NDArray[np.float32]]
 
@@ -79,6 +80,7 @@ class Workspace:
         self.points: list[Point] = []
         self.words = cache(self._words)
         self.synthetic = cache(self._synthetic)
+        self.occurrences = cache(self._occurrences)
         self.clustered = cache(self._clustered)
 
     def new(self, name: str) -> Path:
@@ -123,6 +125,14 @@ class Workspace:
         write_synthetic(path, blocks(n, n_layers, dim), n, n_layers, dim, shard_bytes=shard_bytes)
         return path
 
+    def _occurrences(self, n: int) -> Path:
+        """Return a store of the random vectors of ``n`` words in their sentences, in one layer."""
+        dim = self.size.dim
+        self.room(4 * n * dim)
+        path = self.new(f"occurrences-{n}-{dim}")
+        write_synthetic(path, blocks(n, 1, dim), n, 1, dim, occurrences(n), unit=Unit.OCCURRENCE)
+        return path
+
     def _clustered(self, n: int) -> Clustered:
         """Return ``n`` clustered vectors: see :mod:`benchmark_clusters`."""
         dim = self.size.search_dim
@@ -147,13 +157,28 @@ def blocks(n: int, n_layers: int, dim: int) -> Iterator[Block]:
         yield np.arange(start, start + rows, dtype=np.int64), vectors
 
 
-def synthetic_card(n_layers: int, dim: int) -> Card:
+def occurrences(n: int) -> dict[int, Item]:
+    """Return ``n`` words in their sentences by number, which stands for their id: ten a sentence, 2,000 different."""
+    rng = np.random.default_rng(1)
+    found: dict[int, Item] = {}
+    while len(found) < n:
+        words = [f"w{word}" for word in rng.integers(0, _VOCABULARY, _SENTENCE_WORDS).tolist()]
+        sentence = " ".join([*words, f"s{len(found)}"])
+        start = 0
+        for word in words[: n - len(found)]:
+            span = Span(start, start + len(word))
+            found[len(found)] = Item(Unit.OCCURRENCE, word, sentence, span, len(found))
+            start = span.end + 1
+    return found
+
+
+def synthetic_card(n_layers: int, dim: int, unit: Unit = Unit.WORD) -> Card:
     """Return the card of a space of made-up words."""
     return Card(
-        space="synthetic.word.last", model="synthetic", checkpoint="synthetic", revision=None, weights_sha256="0" * 64,
-        tokenizer_sha256="0" * 64, config_sha256="0" * 64, architecture="None", unit=Unit.WORD, pooling=Pooling.LAST,
-        template=Template(), layers=Layers.of_model(n_layers - 1, None), dim=dim, dtype="float32", max_tokens=None,
-        versions={}, created="2025-01-01T00:00:00+00:00",
+        space=f"synthetic.{unit}.last", model="synthetic", checkpoint="synthetic", revision=None,
+        weights_sha256="0" * 64, tokenizer_sha256="0" * 64, config_sha256="0" * 64, architecture="None", unit=unit,
+        pooling=Pooling.LAST, template=Template(), layers=Layers.of_model(n_layers - 1, None), dim=dim, dtype="float32",
+        max_tokens=None, versions={}, created="2025-01-01T00:00:00+00:00",
     )  # fmt: skip
 
 
@@ -165,6 +190,7 @@ def write_synthetic(
     dim: int,
     items: Mapping[int, Item] | None = None,
     *,
+    unit: Unit = Unit.WORD,
     shard_bytes: int = SHARD_BYTES,
 ) -> float:
     """Write a space with the project's own writer, and return the seconds that the writing took.
@@ -176,9 +202,10 @@ def write_synthetic(
         n_layers: of the space.
         dim: of the space.
         items: of these ids; by default w0, w1 … with ids 0, 1 …
+        unit: of the items.
         shard_bytes: bytes of vectors in a shard.
     """
-    card = synthetic_card(n_layers, dim)
+    card = synthetic_card(n_layers, dim, unit)
     if items is None:
         items = {number: Item(Unit.WORD, f"w{number}", None, None, number) for number in range(n)}
     seconds = 0.0

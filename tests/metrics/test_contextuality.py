@@ -1,5 +1,6 @@
 """Self-similarity, intra-sentence similarity and MEV against every pair, scipy and a full SVD."""
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -125,6 +126,22 @@ def test_intra_sentence_is_the_mean_cosine_with_the_mean_vector(made: Occurrence
 def test_mev_is_the_share_of_the_first_singular_value(made: Occurrences, minimum: int, is_centred: bool) -> None:
     expected = {g: plain_mev(made.of(g), is_centred=is_centred) for g, size in enumerate(made.sizes) if size >= minimum}
     check("mev", made, expected, minimum, min_contexts=minimum, variant="centred" if is_centred else "uncentred")
+
+
+def test_the_sums_of_one_batch_of_groups_are_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive = []
+    empty = group_module.GroupSums.empty
+
+    def counted(*arguments: Any, **named: Any) -> group_module.GroupSums:
+        alive.append(sum(isinstance(one, group_module.GroupSums) for one in gc.get_objects()))
+        return empty(*arguments, **named)
+
+    monkeypatch.setattr(group_module.GroupSums, "empty", counted)
+    monkeypatch.setattr(group_module, "BATCH_BYTES", 1)
+    groups = np.repeat(np.arange(6), 5)
+    made = occurrences(np.random.default_rng(0).normal(size=(30, 4)), groups, seed=0, n_blocks=3)
+    one(self_similarity(made.data, contexts=made.contexts))
+    assert alive == [0] * 6
 
 
 def check(value: str, made: Occurrences, expected: dict[int, float], minimum: int, **parameters: Any) -> None:
