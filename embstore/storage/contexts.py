@@ -12,16 +12,15 @@ from embstore.storage.catalog import Catalog, Ids
 
 GroupBy = Literal["word", "folded word", "sentence"]
 
-_NAMES: dict[GroupBy, str] = {
-    "word": "SELECT item_id, text AS name FROM items",
-    "folded word": "SELECT item_id, lower(text) AS name FROM items",
-    "sentence": """SELECT occurrence.item_id, sentence.text AS name
-                   FROM items AS occurrence LEFT JOIN items AS sentence ON sentence.item_id = occurrence.context_id""",
-}
-# The same item may stand in several files: builds that were cut short, stores that were copied together.
-_GROUPED = """CREATE OR REPLACE TEMP TABLE grouped AS
-              SELECT item_id, any_value(name) AS name FROM ({names})
-              SEMI JOIN wanted USING (item_id) {condition} GROUP BY item_id"""
+_KEYS: dict[GroupBy, str] = {"word": "text", "folded word": "lower(text)", "sentence": "context_id"}
+# What sorts is the names of the groups: those of all occurrences, sentences above all, would take far more memory.
+_GROUPS = """CREATE OR REPLACE TEMP TABLE groups AS
+             SELECT key, name, {place} - 1 AS place
+             FROM (SELECT DISTINCT {key} AS key FROM items SEMI JOIN wanted USING (item_id)) {names} {condition}"""
+_SENTENCES = """LEFT JOIN (SELECT item_id AS key, any_value(text) AS name FROM items
+                           WHERE unit = 'sentence' GROUP BY item_id) USING (key)"""
+_PLACES = """SELECT item_id, place FROM (SELECT item_id, {key} AS key FROM items SEMI JOIN wanted USING (item_id))
+             JOIN groups USING (key)"""
 
 
 def group_occurrences(
@@ -51,18 +50,20 @@ def group_occurrences(
         words = [connection.execute("SELECT lower(?)", [word]).fetchall()[0][0] for word in words]
     names = tuple(dict.fromkeys(words))
     condition, values = ("WHERE list_contains($words, name)", {"words": list(names)}) if names else ("", {})
+    place = "list_position($words, name)" if names else "row_number() OVER (ORDER BY name NULLS LAST)"
+    of_names = _SENTENCES if by == "sentence" else "CROSS JOIN LATERAL (SELECT key AS name)"
     with duck.with_ids(connection, "wanted", ids):
-        connection.execute(_GROUPED.format(names=_NAMES[by], condition=condition), values)
-    place = "list_position($words, name)" if names else "dense_rank() OVER (ORDER BY name NULLS LAST)"
-    found = connection.execute(f"SELECT item_id, {place} - 1 AS place FROM grouped ORDER BY item_id", values)
-    columns = found.fetchnumpy()
+        groups = _GROUPS.format(key=_KEYS[by], place=place, names=of_names, condition=condition)
+        connection.execute(groups, values)
+        columns = connection.execute(_PLACES.format(key=_KEYS[by])).fetchnumpy()
     if not names:
-        rows = connection.execute("SELECT DISTINCT name FROM grouped ORDER BY name NULLS LAST").fetchall()
-        names = tuple(row[0] for row in rows)
-    connection.execute("DROP TABLE grouped")
+        names = tuple(row[0] for row in connection.execute("SELECT name FROM groups ORDER BY place").fetchall())
+    connection.execute("DROP TABLE groups")
     if None in names[-1:]:
         raise DamagedError(
             f"a sentence of {space} has no text in {catalog.paths.items}: a table is lost. Build the same sources "
             "again: their texts are written anew."
         )
-    return np.asarray(columns["item_id"], np.int64), np.asarray(columns["place"], np.int64), names
+    # The same item may stand in several files: builds that were cut short, stores that were copied together.
+    found, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
+    return found, np.asarray(columns["place"], np.int64)[first], names

@@ -21,6 +21,8 @@ _CHANGING = re.compile(
     re.IGNORECASE,
 )
 
+_QUIET = "SET enable_progress_bar = false"  # which DuckDB draws on stdout, where Python is interactive
+
 
 def connect(root: Path) -> duckdb.DuckDBPyConnection:
     """Return an in-memory DuckDB that can read below ``root`` and nothing else, and downloads nothing."""
@@ -35,8 +37,8 @@ def connect(root: Path) -> duckdb.DuckDBPyConnection:
     folder = quote(f"{root}/")
     # Kept footers: of a hundred shards they take ten times as long as a lookup. DuckDB looks whether a file is another.
     connection.execute(
-        f"SET parquet_metadata_cache = true; SET allowed_directories = [{folder}]; SET enable_external_access = false; "
-        "SET lock_configuration = true"
+        f"{_QUIET}; SET parquet_metadata_cache = true; SET allowed_directories = [{folder}]; "
+        "SET enable_external_access = false; SET lock_configuration = true"
     )
     return connection
 
@@ -48,7 +50,7 @@ def connect_to_spill(folder: Path, memory: str) -> duckdb.DuckDBPyConnection:
         folder: takes what does not fit; made when it is needed.
         memory: how much it may use, as DuckDB reads it (``512MB``).
     """
-    return duckdb.connect(
+    connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
@@ -59,6 +61,8 @@ def connect_to_spill(folder: Path, memory: str) -> duckdb.DuckDBPyConnection:
             "python_enable_replacements": False,
         }
     )
+    connection.execute(_QUIET)
+    return connection
 
 
 @contextmanager
