@@ -138,6 +138,8 @@ class _Reader:
         dataset = source.dataset
         rows = DatasetRows(source.stored_name or source.name, "" if dataset is None else dataset.kind)
         for row in source.rows():
+            if self._batch.is_full:
+                self.stage()
             if isinstance(row, Blank):
                 self._leave_out(row.reason, row.origin)
                 continue
@@ -145,8 +147,6 @@ class _Reader:
             # The words of a text are not what its score or value is of.
             if dataset is not None and self._unit is not Unit.OCCURRENCE and len(ids) == len(row.texts):
                 rows.add(list(zip(ids, row.texts, strict=True)), row.values)
-            if self._batch.is_full:
-                self.stage()
             if self.n_texts >= self._limit:
                 source.check_unchanged()
                 return

@@ -1,0 +1,29 @@
+"""Reading the texts of sources into the staging area."""
+
+from pathlib import Path
+
+import pytest
+
+from embstore.space import Unit
+from embstore.storage import staging
+from embstore.texts import Sources, read_texts
+
+
+def test_rows_are_staged_some_at_a_time_whether_or_not_they_hold_a_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "_BATCH_ROWS", 3)
+    held: list[int] = []
+    stage = staging.Staging.add
+
+    def counted(self: staging.Staging, batch: staging.Batch) -> None:
+        held.append(max(len(batch.ids), len(batch.blanks)))
+        stage(self, batch)
+
+    monkeypatch.setattr(staging.Staging, "add", counted)
+    source = tmp_path / "mostly-empty.txt"
+    source.write_text("one\n" + "\n" * 20 + "two\n", "utf-8")
+    with staging.Staging(tmp_path, Unit.WORD) as area:
+        texts = read_texts(Sources((str(source),)), area)
+    assert (texts.n_texts, sum(texts.blanks.values())) == (2, 20)
+    assert max(held) == 3
