@@ -62,7 +62,7 @@ class Size:
     search_dim: int = 384
     one_shots: int = 7
     queries: int = 1000
-    search_seconds: float = 5.0
+    search_seconds: float = 2.0
     slow: int = 100_000
 
     def up_to(self, n: int) -> "Size":
