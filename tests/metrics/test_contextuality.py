@@ -133,7 +133,7 @@ def test_the_sums_of_one_batch_of_groups_are_in_memory_at_once(monkeypatch: pyte
     empty = group_module.GroupSums.empty
 
     def counted(*arguments: Any, **named: Any) -> group_module.GroupSums:
-        alive.append(sum(isinstance(one, group_module.GroupSums) for one in gc.get_objects()))
+        alive.append(sum(type(one) is group_module.GroupSums for one in gc.get_objects()))
         return empty(*arguments, **named)
 
     monkeypatch.setattr(group_module.GroupSums, "empty", counted)
