@@ -40,7 +40,7 @@ SKIPPED_SCHEMA = pa.schema(
 )
 
 _ROW_GROUP_ROWS = 1 << 16
-_PART_ROWS, _PART_BYTES = 1 << 20, 64 << 20
+_PART_ROWS, _PART_BYTES = 1 << 18, 64 << 20
 
 _DATASET_TYPES = {"item_id": pa.int64(), "text": pa.string(), "item_id_2": pa.int64(), "text_2": pa.string()}
 
