@@ -139,8 +139,8 @@ class TransformedLayer:
 def _neighbours(
     data: "LayerData", k: int, distance: str, distinct: bool
 ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+    from embstore.index.among import neighbours_of_all
     from embstore.points import distinct_rows, has_direction
-    from embstore.search import neighbours_of_all
 
     ids, vectors = data.gather()
     if distance == "cosine" and not (keep := has_direction(vectors)).all():

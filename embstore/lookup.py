@@ -114,7 +114,11 @@ def check_found(catalog: Catalog, query: Query, found: Sequence[Found], notes: l
             "words in sentences. Ask for the word by itself, or build such a space with --unit occurrence."
         )
     spaces = [one.card.space for one in found]
-    near = catalog.nearest_texts(query.marked.text if query.marked else query.shown, spaces)
+    if query.marked is None:
+        near = catalog.nearest_texts(query.shown, spaces)
+    else:
+        with_contexts = [one.card.space for one in found if one.card.unit is Unit.OCCURRENCE]
+        near = [item.shown for item in catalog.nearest_occurrences(query.marked, with_contexts)]
     nearest = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
     if query.marked is None and units == {Unit.OCCURRENCE}:
         remedy = 'To encode it in a sentence now, mark it there: --embed --text "a [word] in its sentence"'

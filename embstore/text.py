@@ -16,6 +16,7 @@ NOT_UNICODE = "not valid Unicode (lone surrogate)"
 """Why a text is skipped that no tokenizer can read."""
 
 TOO_LONG = "too long for the unit occurrence: cut it into sentences"
+NO_WORD = "no word in it"
 """Why a text is skipped whose words get no ids in any bearable time."""
 
 _MOST_HASHED = 8 << 30

@@ -10,7 +10,7 @@ from embstore.sources import STDIN, Blank, Source, find_dataset, open_source
 from embstore.space import Unit
 from embstore.storage.staging import Batch, Staging
 from embstore.storage.tables import escaped
-from embstore.text import TOO_LONG, is_too_long, is_unicode, item_id, items_of
+from embstore.text import NO_WORD, TOO_LONG, is_too_long, is_unicode, item_id, items_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +185,14 @@ class _Reader:
         if is_too_long(text):
             self._leave_out(TOO_LONG, origin)
             return context_id
+        items = items_of(text, self._unit, per_text=self._per_text, seed=self._seed)
+        if not items:
+            self._leave_out(NO_WORD, origin)
+            return context_id
         batch.sentence_ids.append(context_id)
         batch.sentences.append(stored)
         batch.sentence_origins.append(origin)
-        for item in items_of(text, self._unit, per_text=self._per_text, seed=self._seed):
+        for item in items:
             if item.span is None:
                 continue
             batch.ids.append(item.id)

@@ -10,12 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from build_worker import SHARD_BYTES, SHARD_ITEMS
 from tiny_checkpoint import assert_same_content, content, make_checkpoint
 
 from embstore import Store
-from embstore.errors import CheckpointError, EmbstoreError, EncodeError, LockedError, SourceError, StoreError
+from embstore.errors import (
+    CheckpointError,
+    DamagedError,
+    EmbstoreError,
+    EncodeError,
+    LockedError,
+    SourceError,
+    StoreError,
+)
 from embstore.report import Progress
 from embstore.space import Unit
 from embstore.storage.writer import StoreWriter
@@ -226,6 +236,16 @@ def test_two_texts_with_one_id_build_nothing(build, tmp_path: Path, monkeypatch:
     assert not (tmp_path / "store").exists()
     assert Store(tmp_path / "old").verify().ok
     assert _stored(tmp_path / "old") == 1
+
+
+def test_an_altered_text_of_the_store_is_not_taken_for_a_text_with_the_same_id(build, tmp_path: Path) -> None:
+    build("dog")
+    [file] = (tmp_path / "store" / "items").glob("part-*.parquet")
+    items = pq.read_table(file)
+    place = items.column_names.index("text")
+    pq.write_table(items.set_column(place, items.field("text"), pa.array(["dig"])), file)
+    with pytest.raises(DamagedError, match=rf"{file.name} is damaged: its SHA-256 is not the one in its name"):
+        build("dog", "cat")
 
 
 @pytest.mark.parametrize(("stage", "step"), [("load", 1), ("encode", 1), ("encode", 5), ("index", 1), ("index", 3)])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from embstore import Store
 from embstore.report import BuildReport
 from embstore.space import Unit
-from embstore.text import TOO_LONG, Item, is_too_long, is_unicode, items_of
+from embstore.text import NO_WORD, TOO_LONG, Item, is_too_long, is_unicode, items_of, words_in
 
 N_TEXTS = 100_000
 N_LONG = 4
@@ -39,7 +39,10 @@ def build(tmp_path: Path, checkpoint: Path) -> Callable[..., BuildReport]:
 
 def check(store: Store, report: BuildReport, texts: list[str], unit: str) -> None:
     """Compare a store with the texts, one by one."""
-    lost_rows = [text for text in texts if text.strip() and unit == "occurrence" and is_too_long(text)]
+    of_words = [text for text in texts if text.strip() and unit == "occurrence"]
+    too_long = [text for text in of_words if is_too_long(text)]
+    wordless = [text for text in of_words if not is_too_long(text) and not words_in(text)]
+    lost_rows = [*too_long, *wordless]
     taken = [text for text in texts if text.strip() and text not in lost_rows]
     wanted: dict[int, Item] = {item.id: item for text in taken for item in items_of(text, Unit(unit))}
     stored = {} if not (store.path / "store.json").exists() else dict(
@@ -63,7 +66,8 @@ def check(store: Store, report: BuildReport, texts: list[str], unit: str) -> Non
     )
     blanks = [row for row in store.skipped() if row["item_id"] is None]
     assert len(blanks) == n_blank + len(lost_rows)
-    assert sum(row["reason"] == TOO_LONG for row in blanks) == len(lost_rows)
+    reasons = [row["reason"] for row in blanks]
+    assert (reasons.count(TOO_LONG), reasons.count(NO_WORD)) == (len(too_long), len(wordless))
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -6,6 +6,7 @@ import pytest
 
 from embstore.space import Unit
 from embstore.storage import staging
+from embstore.text import NO_WORD
 from embstore.texts import Sources, read_texts
 
 
@@ -27,3 +28,11 @@ def test_rows_are_staged_some_at_a_time_whether_or_not_they_hold_a_text(
         texts = read_texts(Sources((str(source),)), area)
     assert (texts.n_texts, sum(texts.blanks.values())) == (2, 20)
     assert max(held) == 3
+
+
+def test_a_sentence_without_a_word_is_told_of_and_not_lost(tmp_path: Path) -> None:
+    source = tmp_path / "sentences.txt"
+    source.write_text("dog runs\n?!\n…\n", "utf-8")
+    with staging.Staging(tmp_path, Unit.OCCURRENCE) as area:
+        texts = read_texts(Sources((str(source),), Unit.OCCURRENCE), area)
+    assert (texts.n_texts, texts.blanks) == (3, {NO_WORD: 2})

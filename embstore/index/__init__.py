@@ -10,6 +10,7 @@ is never searched as if it were whole: the caller scans the vectors instead, wit
     searching.py    search
     opening.py      open, once
     faiss_index.py  FAISS itself
+    among.py        the nearest neighbours of all vectors of a layer, without an index, for metrics
 """
 
 from embstore.index.building import Wanted, extend_index, remove_indexes, write_index

@@ -162,8 +162,14 @@ class Catalog:
 
     def nearest_texts(self, text: str, spaces: Iterable[str], n: int = 5) -> list[str]:
         """Return the texts of these spaces that are spelt most like ``text`` (Damerau-Levenshtein, Jaro-Winkler)."""
-        wanted = np.unique(np.concatenate([self.ids(space) for space in spaces]))
-        return self._tables.nearest_texts(text, wanted, n)
+        return self._tables.nearest_texts(text, self._ids_of(spaces), n)
+
+    def nearest_occurrences(self, item: Item, spaces: Iterable[str], n: int = 3) -> list[Item]:
+        """Return the occurrences in these spaces whose words, and then sentences, are spelt most like that one's."""
+        return self._tables.nearest_occurrences(item, self._ids_of(spaces), n)
+
+    def _ids_of(self, spaces: Iterable[str]) -> Ids:
+        return np.unique(np.concatenate([self.ids(space) for space in spaces]))
 
     def vectors_of(self, space: str, layers: Iterable[Layer], item: int) -> dict[int, NDArray[np.float32]]:
         """Return the stored vectors of one item: layer id → float32 of shape (dim,). An item without any gives none."""

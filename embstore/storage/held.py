@@ -2,6 +2,7 @@
 
 from embstore.errors import SourceError
 from embstore.storage.hidden import list_parts
+from embstore.storage.items import PartChecks
 from embstore.storage.paths import StorePaths
 from embstore.storage.reading import FILES, Reader
 from embstore.storage.staging import SHOWN, Ids, Staging, collision, content
@@ -39,7 +40,7 @@ class Held:
 
     Raises:
         SourceError: another text of the store has the id of a staged one.
-        DamagedError: a table of texts cannot be read.
+        DamagedError: a table of texts cannot be read, or was altered.
     """
 
     def __init__(self, staging: Staging, paths: StorePaths) -> None:
@@ -82,6 +83,8 @@ class Held:
         reader.guard(files, lambda sql: connection.execute(sql, {"files": [str(file) for file in files]}), _HOLD)
         self._seen.update(file.name for file in files)
         for item, text, origin in self._staging.rows(_COLLIDING):
+            for file in files:
+                PartChecks().check(file)  # an altered text has the id of the one that it was
             stored = next(row[0] for row in reader.rows(_STORED, files, item=item))
             raise _collision(text, origin, stored, self._paths)
 

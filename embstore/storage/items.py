@@ -87,6 +87,18 @@ class ItemTables:
         with duck.with_ids(self._reader.connection, "wanted", ids):
             return [row[0] for row in self._reader.rows(sql, self.files, text=text, n=n)]
 
+    def nearest_occurrences(self, item: Item, ids: Ids, n: int) -> list[Item]:
+        """Return those of these occurrences whose words, and then sentences, are spelt most like an occurrence's."""
+        self.check()
+        sql = f"""WITH item AS (SELECT * FROM {FILES} WHERE item_id IN (SELECT item_id FROM wanted))
+                  SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
+                  FROM item JOIN {FILES} AS context ON context.item_id = item.context_id
+                  ORDER BY damerau_levenshtein(lower(item.text), lower($text)),
+                           jaro_winkler_similarity(lower(context.text), lower($context)) DESC, context.text, item.start
+                  LIMIT $n"""
+        with duck.with_ids(self._reader.connection, "wanted", ids):
+            return [*_items(self._reader.rows(sql, self.files, text=item.text, context=item.context, n=n)).values()]
+
     def lost(self, item: int) -> DamagedError:
         """Return the error for an item without a text.
 

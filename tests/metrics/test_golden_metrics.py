@@ -11,10 +11,10 @@ from metric_data import Arrays
 from synthetic import synthetic_store
 
 from embstore import Store
+from embstore.index.among import neighbours_of_all
 from embstore.metrics import METRICS, rows_of
 from embstore.metrics.data import Contexts, Pairs, Words
 from embstore.metrics.transforms import fit, parse_transforms
-from embstore.search import neighbours_of_all
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics.json").read_text("utf-8"))
 EXPECTED = GOLDEN["expected"]

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import Synthetic
 
-from embstore import points, search
+from embstore import points
 from embstore.errors import UnknownNameError
+from embstore.index import among
+from embstore.index.among import DISTANCES, neighbours_of_all
 from embstore.layerdata import StoredLayer, TransformedLayer
 from embstore.points import Points, distinct_rows, has_direction
-from embstore.search import DISTANCES, neighbours_of_all
 
 Make = Callable[..., Synthetic]
 seeds = st.integers(0, 2**32 - 1)
@@ -127,7 +128,7 @@ def test_distances_of_near_duplicates_keep_their_digits() -> None:
 def searches(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     """Record how many rows each of the two searches gets."""
     counts: dict[str, list[int]] = {"rough": [], "thorough": []}
-    rough, thorough = search._search, search._search_in_float64
+    rough, thorough = among._search, among._search_in_float64
 
     def search_roughly(points: Points, rows: np.ndarray | slice, *rest: object) -> np.ndarray:
         counts["rough"].append(len(points.vectors[rows]))
@@ -137,8 +138,8 @@ def searches(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
         counts["thorough"].append(len(rows))
         thorough(points, rows, found)
 
-    monkeypatch.setattr(search, "_search", search_roughly)
-    monkeypatch.setattr(search, "_search_in_float64", search_thoroughly)
+    monkeypatch.setattr(among, "_search", search_roughly)
+    monkeypatch.setattr(among, "_search_in_float64", search_thoroughly)
     return counts
 
 
