@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from embstore.report import BuildReport, Progress, SpaceReport
+from embstore.building.report import BuildReport, Progress, SpaceReport
 
 from ._output import say
 

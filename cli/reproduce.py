@@ -77,7 +77,7 @@ def _show(result: "Table", recipe: str, form: Format, output: OutputFile, dry_ru
     if form not in _FOR_THE_EYE:
         emit(result, form, output)
         return
-    from embstore.recipe_file import load_recipe
+    from embstore.recipes.recipe_file import load_recipe
 
     from ._sections import emit_sections, plan_sections, result_sections
 

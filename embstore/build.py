@@ -11,19 +11,19 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from embstore.indexing import check_memory
-from embstore.job import Options
-from embstore.plan import load_models, plan_build
-from embstore.report import BuildReport, Observer
-from embstore.run import Run
-from embstore.skips import Skips
+from embstore.building.job import Options
+from embstore.building.plan import load_models, plan_build
+from embstore.building.report import BuildReport, Observer
+from embstore.building.run import Run
+from embstore.building.skips import Skips
+from embstore.building.texts import Sources, read_texts
 from embstore.storage.catalog import Catalog
 from embstore.storage.held import Held
 from embstore.storage.merged import write_all_merged
 from embstore.storage.staging import Staging
 from embstore.storage.tables import write_dataset
 from embstore.storage.writer import StoreWriter
-from embstore.texts import Sources, read_texts
+from embstore.upkeep.indexing import check_memory
 
 
 def build(

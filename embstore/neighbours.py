@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from embstore import index
 from embstore.errors import QueryError, UsageError
-from embstore.hits import Ask
-from embstore.layerdata import StoredLayer, TransformedLayer
-from embstore.lookup import Embed, Found, Query, check_found, look_up
-from embstore.selection import SpaceFilter, select_layers
+from embstore.questions.hits import Ask
+from embstore.questions.layerdata import StoredLayer, TransformedLayer
+from embstore.questions.lookup import Embed, Found, Query, check_found, look_up
+from embstore.questions.selection import SpaceFilter, select_layers
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
 from embstore.table import Pivot, Table, table

@@ -3,17 +3,17 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from embstore.answers import Answers
-from embstore.case import Case
-from embstore.compare import compare, stored_pairs
 from embstore.errors import NotStoredError, QueryError
-from embstore.evaluation import check_all_taken
-from embstore.inputs import cases
 from embstore.metrics import Metric, get_metric
 from embstore.metrics.explain import CacheState, Looked
-from embstore.notes import notes_of
-from embstore.question import SPACE_COLUMNS, Question, Rows, describe
-from embstore.selection import SpaceFilter, select_layers
+from embstore.questions.answers import Answers
+from embstore.questions.case import Case
+from embstore.questions.compare import compare, stored_pairs
+from embstore.questions.evaluation import check_all_taken
+from embstore.questions.inputs import cases
+from embstore.questions.notes import notes_of
+from embstore.questions.question import SPACE_COLUMNS, Question, Rows, describe
+from embstore.questions.selection import SpaceFilter, select_layers
 from embstore.space import Layer
 from embstore.storage.answers import Answer
 from embstore.storage.card import Card

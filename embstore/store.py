@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.errors import DamagedError, UsageError
-from embstore.selection import SpaceFilter
+from embstore.questions.selection import SpaceFilter
 from embstore.storage.catalog import Catalog
 from embstore.table import Table
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from embstore.lookup import Embed
+    from embstore.building.report import BuildReport, Progress
     from embstore.metrics.explain import CacheState, Explanation
     from embstore.metrics.transforms import Step
-    from embstore.report import BuildReport, Progress
-    from embstore.verify import Verification
+    from embstore.questions.lookup import Embed
+    from embstore.upkeep.verify import Verification
 
 T = TypeVar("T")
 
@@ -136,13 +136,13 @@ class Store:
             EmbstoreError: see :mod:`embstore.errors`. What was committed before stays; the same call goes on from it.
         """
         from embstore.build import build
-        from embstore.estimate import estimate
-        from embstore.job import Options
+        from embstore.building.estimate import estimate
+        from embstore.building.job import Options
+        from embstore.building.texts import Sources, by_unit
         from embstore.parts import Turn
         from embstore.sources import missing_datasets
         from embstore.space import Pooling, Template, Unit, parse_member
         from embstore.storage.shards import SHARD_BYTES
-        from embstore.texts import Sources, by_unit
 
         observe = observe or (lambda _: None)
         given = None if unit is None else parse_member(Unit, unit)
@@ -220,7 +220,7 @@ class Store:
             QueryError: nothing matches, or the SQL cannot be answered.
         """
         from embstore import query as queries
-        from embstore.question import Rows
+        from embstore.questions.question import Rows
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         rows = Rows(where, sample, seed, _names(transforms))
@@ -249,7 +249,7 @@ class Store:
         The arguments and errors are those of :meth:`query`. Nothing is computed.
         """
         from embstore import query as queries
-        from embstore.question import Rows
+        from embstore.questions.question import Rows
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         rows = Rows(where, sample, seed, _names(transforms))
@@ -332,7 +332,7 @@ class Store:
             UnknownNameError: a transform that is not known; says the nearest.
         """
         from embstore import neighbours as nearest
-        from embstore.lookup import parse_queries
+        from embstore.questions.lookup import parse_queries
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         wanted = parse_queries(_names(texts), _names(marked))
@@ -385,8 +385,8 @@ class Store:
             UsageError: the memory is too little for any index; says the least that would do.
             LockedError: a build is writing.
         """
-        from embstore.indexing import Choice
-        from embstore.reindex import reindex
+        from embstore.upkeep.indexing import Choice
+        from embstore.upkeep.reindex import reindex
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         wanted = None if kind == "none" else Choice(kind, _memory(memory), recall, force)
@@ -438,7 +438,7 @@ class Store:
             SourceError: a source cannot be read.
             QueryError: no space is of the unit of a source.
         """
-        from embstore.missing import missing
+        from embstore.questions.missing import missing
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         return self._ask(lambda catalog: missing(catalog, _names(sources), chosen))
@@ -466,7 +466,7 @@ class Store:
             SourceError: some cannot be downloaded, or are other files than they should be; says of each how to get it
                 by hand. The others are kept.
         """
-        from embstore.report import Progress
+        from embstore.building.report import Progress
         from embstore.sources import fetch_datasets
 
         def tell(name: str, done: int, total: int) -> None:
@@ -535,7 +535,7 @@ class Store:
         Raises:
             EmbstoreError: see :mod:`embstore.errors`. What was embedded stays; the same call goes on from it.
         """
-        from embstore import reproduce as reproduction
+        from embstore.recipes import reproduce as reproduction
 
         choices = reproduction.Choices(
             _names(models), None if sentences is None else os.fspath(sentences), quick, seed, device, allow_pickle
@@ -562,7 +562,7 @@ class Store:
         Args:
             deep: also compute each id from its text, and compare the vectors in the indexes with those in the shards.
         """
-        from embstore.verify import verify
+        from embstore.upkeep.verify import verify
 
         return verify(self.path, deep=deep)
 
@@ -579,7 +579,7 @@ class Store:
         Returns:
             One row per thing done: action (``left`` where something else must be done), file, items, bytes, detail.
         """
-        from embstore.repair import repair
+        from embstore.upkeep.repair import repair
 
         try:
             return repair(self.path, observe or (lambda _: None), dry_run=dry_run)
@@ -606,8 +606,8 @@ class Store:
         Raises:
             StoreError: another process writes to the store, a file was altered, or the disk is full.
         """
-        from embstore.compact import compact
         from embstore.storage.shards import SHARD_BYTES
+        from embstore.upkeep.compact import compact
 
         try:
             size = SHARD_BYTES if shard_bytes is None else shard_bytes
@@ -641,7 +641,7 @@ class Store:
             SourceError: two different texts have one item id in the two stores; says both.
             StoreError: see :mod:`embstore.errors`. Nothing was taken.
         """
-        from embstore.merge import merge
+        from embstore.upkeep.merge import merge
 
         folder = other.path if isinstance(other, Store) else Path(other)
         try:
@@ -663,7 +663,7 @@ class Store:
             UnknownNameError: there is no such space; says the nearest.
             StoreError: another process writes to the store, or it cannot be written.
         """
-        from embstore.remove import remove
+        from embstore.upkeep.remove import remove
 
         try:
             return remove(self.path, _names(spaces), dry_run=dry_run)
@@ -692,7 +692,7 @@ class Store:
 def _vectors(
     catalog: Catalog, space: str, layer: str, where: str | None
 ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
-    from embstore.question import Rows
+    from embstore.questions.question import Rows
     from embstore.storage.vectors import LayerVectors
 
     card = SpaceFilter(spaces=[space]).select(catalog.cards)[0]
@@ -726,7 +726,7 @@ def _steps(names: tuple[str, ...]) -> "tuple[Step, ...]":
 
 
 def _embedder() -> "Embed":
-    from embstore.embed import embed_item  # loads a model when it is called
+    from embstore.questions.embed import embed_item  # loads a model when it is called
 
     return embed_item
 

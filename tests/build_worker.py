@@ -2,9 +2,12 @@
 
 import json
 import multiprocessing
+import os
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
+from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["embstore.store", "embstore.build", "transformers.models.gpt2.modeling_gpt2", "faiss"])
@@ -28,6 +31,33 @@ def start_build(
     process = CONTEXT.Process(target=_build, args=(source, checkpoint, store, progress, report))
     process.start()
     return process
+
+
+def count_steps(build: Callable[[], object], at_step: int = 0) -> tuple[int, int | None]:
+    """Run a build that dies as a kill -9 does just before the n-th rename or removal of a file.
+
+    Returns:
+        How many of these steps it came to, and its exit code.
+    """
+    steps = CONTEXT.Value("i", 0)
+    process = CONTEXT.Process(target=_dying, args=(build, at_step, steps))
+    process.start()
+    process.join()
+    return steps.value, process.exitcode
+
+
+def _dying(build: Callable[[], object], at_step: int, steps: Synchronized) -> None:
+    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            steps.value += 1
+            if steps.value == at_step:
+                os._exit(9)
+            return real(*arguments, **options)
+
+        return call
+
+    Path.replace, Path.unlink = counted(Path.replace), counted(Path.unlink)
+    build()
 
 
 def finish_build(source: Path, checkpoint: Path, store: Path) -> dict[str, int]:

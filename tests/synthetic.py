@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import Store
-from embstore.indexing import update_indexes
 from embstore.space import Layers, Pooling, Template, TopForm, Unit, default_space_name
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.storage.paths import StorePaths
 from embstore.storage.writer import StoreWriter
 from embstore.text import Item, words_in
+from embstore.upkeep.indexing import update_indexes
 
 
 @dataclass(frozen=True)

@@ -1,40 +1,21 @@
 """A build that dies at any of its steps: what is left, and what the next build makes of it."""
 
-import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from build_worker import count_steps
 from tiny_checkpoint import assert_same_content
 
 from embstore import Store
 
 WORDS = [f"{a}{b}" for a in ("sea", "quick", "bank", "x") for b in ("s", "ing", "ed", "er", "ly")]
 
-# Dies as a kill -9 does, just before the n-th rename or removal of a file.
-_DYING = """
-import os, sys
-from pathlib import Path
-left = int(sys.argv[1])
-def dying(real):
-    def call(*arguments, **options):
-        global left
-        left -= 1
-        if left == 0:
-            os._exit(9)
-        return real(*arguments, **options)
-    return call
-Path.replace, Path.unlink = dying(Path.replace), dying(Path.unlink)
-from embstore import Store
-Store(sys.argv[2]).build(sys.argv[3], models=sys.argv[4], shard_bytes=12_000)
-print(left)
-"""
 
-
-def _run(step: int, store: Path, source: Path, checkpoint: Path) -> "subprocess.CompletedProcess[str]":
-    arguments = [sys.executable, "-c", _DYING, str(step), str(store), str(source), str(checkpoint)]
-    return subprocess.run(arguments, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+def _build(store: Path, source: Path, checkpoint: Path) -> None:
+    Store(store).build(str(source), models=str(checkpoint), shard_bytes=12_000)
 
 
 @pytest.mark.slow
@@ -44,12 +25,12 @@ def test_a_build_may_die_before_any_rename(tmp_path: Path, checkpoint: Path) -> 
     source.write_text("\n".join(WORDS))
     other.write_text("zebra\n")
     whole = tmp_path / "whole"
-    run = _run(10**6, whole, source, checkpoint)
-    n_steps = 10**6 - int(run.stdout)
+    n_steps, code = count_steps(partial(_build, whole, source, checkpoint))
+    assert code == 0
     assert n_steps > 20
     for step in range(1, n_steps + 1, 5):
         store = tmp_path / f"dies-{step}"
-        assert _run(step, store, source, checkpoint).returncode == 9, step
+        assert count_steps(partial(_build, store, source, checkpoint), step) == (step, 9)
         if (store / "store.json").exists() and Store(store).catalog.cards:
             Store(store).query("anisotropy", variant="centred")
         Store(store).build(str(other), models=str(checkpoint), unit="sentence", poolings="last")

@@ -13,8 +13,8 @@ from synthetic import Synthetic
 from tiny_checkpoint import content, texts
 
 from embstore import Store
+from embstore.building.report import BuildReport, Progress
 from embstore.errors import DamagedError, QueryError, SourceError, UsageError
-from embstore.report import BuildReport, Progress
 from embstore.sources import DATASETS, add_dataset
 from embstore.sources.attributes import PLEASANT, UNPLEASANT
 from embstore.space import Unit

@@ -17,6 +17,7 @@ from build_worker import SHARD_BYTES, SHARD_ITEMS
 from tiny_checkpoint import assert_same_content, content, make_checkpoint
 
 from embstore import Store
+from embstore.building.report import Progress
 from embstore.errors import (
     CheckpointError,
     DamagedError,
@@ -26,7 +27,6 @@ from embstore.errors import (
     SourceError,
     StoreError,
 )
-from embstore.report import Progress
 from embstore.space import Unit
 from embstore.storage.writer import StoreWriter
 from embstore.text import Item
@@ -218,7 +218,7 @@ def test_a_source_that_changes_while_it_is_read_builds_nothing(
                 file.write("more\n")
         return True
 
-    monkeypatch.setattr("embstore.texts.is_unicode", write_more)
+    monkeypatch.setattr("embstore.building.texts.is_unicode", write_more)
     with pytest.raises(SourceError, match=r"words\.txt changed while it was read"):
         build(*WORDS, limit=limit)
     assert not (tmp_path / "store").exists()
@@ -227,7 +227,7 @@ def test_a_source_that_changes_while_it_is_read_builds_nothing(
 def test_two_texts_with_one_id_build_nothing(build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build("dog", store="old")
     real = Item.whole(Unit.WORD, "dog").id
-    monkeypatch.setattr("embstore.texts.item_id", lambda unit, text: real)
+    monkeypatch.setattr("embstore.building.texts.item_id", lambda unit, text: real)
     for store, texts in (("store", ["cat", "cow"]), ("old", ["cat"])):
         with pytest.raises(
             SourceError, match=r"two different texts have the same item id: 'cat' \(.*words\.txt:1\) and"

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from embstore import Store
-from embstore.report import BuildReport
+from embstore.building.report import BuildReport
 from embstore.space import Unit
 from embstore.text import NO_WORD, TOO_LONG, Item, is_too_long, is_unicode, items_of, words_in
 

@@ -10,8 +10,8 @@ import pytest
 from tiny_checkpoint import DIM, LAYERS, assert_same_content, card, content, texts
 
 from embstore import Store
+from embstore.building.report import BuildReport, Progress
 from embstore.errors import CheckpointError, DamagedError, EncodeError, SpaceMismatchError, UsageError
-from embstore.report import BuildReport, Progress
 from embstore.space import Unit
 from embstore.text import Item
 

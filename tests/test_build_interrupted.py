@@ -16,7 +16,7 @@ from embstore import Store
 
 pytestmark = pytest.mark.slow
 
-N_WORDS = 480
+N_WORDS = 192
 N_KILLS = 10
 
 

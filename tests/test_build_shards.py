@@ -15,9 +15,9 @@ from synthetic import synthetic_card
 from tiny_checkpoint import DIM, LAYERS, assert_same_content, texts
 
 from embstore import Store
+from embstore.building.report import BuildReport
 from embstore.errors import LockedError, UsageError
 from embstore.parts import Turn
-from embstore.report import BuildReport
 from embstore.storage.writer import StoreWriter
 
 ITEM_BYTES = 4 * DIM * len(LAYERS)

@@ -1,5 +1,6 @@
 """Who may import whom, and what each command may load."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +62,15 @@ def test_faiss_is_loaded_ahead_only_where_there_is_an_index(tmp_path: Path):
     )
     assert "faiss" not in loaded_by(statement.format(str(tmp_path / "none")))
     assert "faiss" in loaded_by(statement.format(str(tmp_path)))
+
+
+def test_every_module_has_its_place_on_the_map():
+    """CONTRIBUTING.md names the modules and packages of embstore/, and each package the files in it."""
+    package = ROOT / "embstore"
+    shown = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
+    assert {name for name in modules if f"`{name}`" not in shown} == set()
+    for folder in sorted(path.parent for path in package.glob("*/__init__.py")):
+        assert f"`{folder.name}/`" in shown
+        said = set(re.findall(r"\w+", (folder / "__init__.py").read_text("utf-8")))
+        assert {path.stem for path in folder.glob("*.py")} - {"__init__"} <= said, folder.name

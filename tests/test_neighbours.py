@@ -11,8 +11,8 @@ from synthetic import Synthetic, index_space, synthetic_store
 from embstore import Store
 from embstore import neighbours as nearest
 from embstore.errors import DamagedError, NotStoredError, QueryError, UnknownNameError, UsageError
-from embstore.lookup import parse_queries
-from embstore.selection import SpaceFilter
+from embstore.questions.lookup import parse_queries
+from embstore.questions.selection import SpaceFilter
 from embstore.storage.card import Card
 from embstore.table import Table
 from embstore.text import Item

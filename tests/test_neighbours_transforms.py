@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from embstore import neighbours as nearest
 from embstore.errors import QueryError, UnknownNameError, UsageError
-from embstore.lookup import parse_queries
 from embstore.metrics.transforms import parse_transforms
-from embstore.selection import SpaceFilter
+from embstore.questions.lookup import parse_queries
+from embstore.questions.selection import SpaceFilter
 from embstore.storage.card import Card
 from embstore.table import Table
 from embstore.text import Item

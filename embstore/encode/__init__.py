@@ -4,13 +4,14 @@
     hub          … by way of the Hugging Face hub
     tokens       passages → token ids; templates, poolings, limits (with special, spans, limits)      runs no model
     batches      lengths → batches                                                                    pure
-    models       a folder → the right transformers model, in float32, or a refusal
+    models       a folder → the right transformers model, in float32, or a refusal (with fused: in fewer operations)
     contract     what the model's hidden states are, verified by a probe
     inputs       token ids → the tensors of a forward pass
     pooling      hidden states → one vector an item
     forward      a batch → its vectors
     workers      batches side by side (with memory)
-    encoder      all of these in one object
+    encoder      all of these in one object; records: what it yields
+    devices      where it runs; extra: the libraries that it needs
 
 Importing the package loads neither torch nor transformers; the first use of ``Encoder`` or ``Tokenizer`` does.
 """

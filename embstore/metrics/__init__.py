@@ -1,4 +1,16 @@
-"""Metrics: arrays to numbers. One file a family; the table of metrics is :mod:`embstore.metrics.table`."""
+"""Metrics: arrays to numbers. One file a family, which ends with their declarations.
+
+spec         how a metric is declared (with validation); data: what it gets beside vectors
+table        all of them; plugins: other packages'; explain: what each says of itself
+
+cosine, norms, isotropy, spectral, dimension, hubness, uniformity       one layer
+similarity (correlation, bootstrap), valnorm, association (directions, permutation)       against people
+contextuality (groups, group_rows, mev, intra_sentence)       words in context
+comparison (grid, products, cka, rsa, overlap, ties)       layers with layers
+
+moments      mean and covariance in one pass; blas: products in the threads that read
+transforms   centred, whitened, …, before any of these (with fitting, affine)
+"""
 
 from typing import TYPE_CHECKING, Any
 

@@ -217,7 +217,7 @@ class Metric:
         elsewhere: what to do with a space of another unit, as a sentence.
         drawn: what was drawn for a row whose ``seed`` is not None, in words, from the row with the parameters.
         version: raised when the same input gives another number or another note: stored answers of other versions are
-            not given again. What else they depend on: :mod:`embstore.answers`.
+            not given again. What else they depend on: :mod:`embstore.questions.answers`.
         package: what declares it, with its version, where that is not embstore; filled in when a plugin is loaded.
     """
 

@@ -1,6 +1,14 @@
 """Sources: where texts come from. Files, standard input and named datasets become rows of text.
 
 ``open_source`` is the door; a source streams, and holds one row at a time (one batch for Parquet).
+
+    opening      from what a user wrote to a source
+    source       one that is opened; rows: what it gives
+    lines        text files; tables: CSV and TSV; jsonl; parquet; columns: which of them are read
+    datasets     the table of datasets (with listing, specs)
+    published    the papers' own: address, hash, layout (with layouts, values); own: a user's (with records)
+    words        the most frequent words; attributes: ValNorm's
+    cache        where files of datasets are kept; download: how they come there
 """
 
 from embstore.sources.datasets import (

@@ -1,1 +1,21 @@
-"""Shards, summaries, cards and the catalog: the only package that imports duckdb."""
+"""Shards, summaries, cards and the catalog: the only package that imports duckdb.
+
+paths        where each file is; marker: what makes a folder a store; filesystem: what its file system must do
+lock         who may write; recovery: what a killed writer left; hidden: parts that give way to others
+
+card         a space, and all that its vectors depend on
+shards       the vectors of some items (with stamping, footer, pages, thrift: their Parquet, byte by byte)
+summaries    the sums of a shard and of a space (with merged)
+tables       the small tables beside the vectors; items: texts by id; datasets: rows of datasets
+answers      the answers that were given
+
+staging      the items of a build, before they are written (with held, lacking, skipping)
+writer       shards, written in the background
+
+catalog      what a store holds at one moment (with reading, ranges, contexts, views)
+vectors      the vectors of a layer, in bulk
+duck         DuckDB, opened the one way
+
+verify       files against each other (with deep); repair: of single files
+compact      many small parts into few; merge: those of another store (with collisions)
+"""

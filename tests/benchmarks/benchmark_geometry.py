@@ -14,7 +14,7 @@ from benchmark_timing import Result, compare, interleave
 from scipy.spatial.distance import pdist
 
 from embstore import Store
-from embstore.layerdata import StoredLayer
+from embstore.questions.layerdata import StoredLayer
 
 _GROWTH = 1.15  # of the peak memory between n and 10 n: what the allocator may add
 _STREAMING: Mapping[str, Mapping[str, Any]] = {

@@ -1,6 +1,7 @@
 """The second witness: one text at a time through plain transformers, nothing of embstore's encoder."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ class Witness:
         self.model = cls.from_pretrained(self.folder, dtype=torch.float32, **options).eval().to(self.device)
         self.is_clip = config.model_type == "clip"
 
+        # The poolings of a text, and the words of a sentence, come one after the other.
+        self._states_of = lru_cache(maxsize=1)(lambda text, options: self.states(text, **dict(options)))
+
     def states(self, text: str, **options: Any) -> tuple[np.ndarray, Any, Any]:
         """Return every layer with the top's other form, float32 (layers, t, dim), the outputs and the encoding."""
         encoding = self.tokenizer(text, return_tensors="pt", **options).to(self.device)
@@ -76,7 +80,7 @@ class Witness:
                 None: the tokens that hold its characters.
             options: for the tokenizer.
         """
-        states, outputs, encoding = self.states(text, **options)
+        states, outputs, encoding = self._states_of(text, tuple(options.items()))
         if pooling is Pooling.PROJECTION:
             return outputs.text_embeds.cpu().numpy()
         ids = encoding["input_ids"][0].tolist()

@@ -16,8 +16,9 @@ from embstore import Store
 
 CONTEXT = multiprocessing.get_context("forkserver")
 _MODULES = """
-fault_stores real_builds embstore.build embstore.compact embstore.merge embstore.reindex embstore.repair embstore.remove
-embstore.encode.encoder faiss duckdb transformers.models.gpt2.modeling_gpt2 transformers.models.auto.modeling_auto
+fault_stores real_builds embstore.build embstore.upkeep.compact embstore.upkeep.merge embstore.upkeep.reindex
+embstore.upkeep.repair embstore.upkeep.remove embstore.encode.encoder faiss duckdb
+transformers.models.gpt2.modeling_gpt2 transformers.models.auto.modeling_auto
 transformers.models.auto.tokenization_auto transformers.tokenization_utils_fast
 """
 CONTEXT.set_forkserver_preload(_MODULES.split())  # what a command imports, loaded once

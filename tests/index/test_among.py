@@ -12,8 +12,8 @@ from embstore import points
 from embstore.errors import UnknownNameError
 from embstore.index import among
 from embstore.index.among import DISTANCES, neighbours_of_all
-from embstore.layerdata import StoredLayer, TransformedLayer
 from embstore.points import Points, distinct_rows, has_direction
+from embstore.questions.layerdata import StoredLayer, TransformedLayer
 
 Make = Callable[..., Synthetic]
 seeds = st.integers(0, 2**32 - 1)

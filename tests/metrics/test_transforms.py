@@ -14,10 +14,10 @@ from synthetic import Synthetic, synthetic_store
 from test_isotropy import split
 
 from embstore.errors import UnknownNameError, UsageError
-from embstore.layerdata import TransformedLayer
 from embstore.metrics.cosine import anisotropy, rogue_dims
 from embstore.metrics.spec import NotComputable
 from embstore.metrics.transforms import fit, parse_transforms
+from embstore.questions.layerdata import TransformedLayer
 
 Make = Callable[..., Synthetic]
 

@@ -13,10 +13,10 @@ from scipy.special import hyp0f1
 from scipy.stats import ortho_group
 from synthetic import Synthetic
 
-from embstore.layerdata import StoredLayer
 from embstore.metrics import uniformity as family
 from embstore.metrics.data import Pairs
 from embstore.metrics.uniformity import alignment, uniformity
+from embstore.questions.layerdata import StoredLayer
 from embstore.space import Unit
 from embstore.storage.tables import write_dataset
 from embstore.text import item_id

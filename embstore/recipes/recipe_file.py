@@ -1,0 +1,257 @@
+"""Read a recipe: a TOML file, and beside it a JSON file of published numbers; errors name the place and the remedy."""
+
+import json
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
+
+from embstore.errors import UnknownNameError, UsageError
+from embstore.recipes.fields import Fields
+from embstore.recipes.recipe import (
+    ALL,
+    BEST,
+    Measure,
+    Population,
+    Published,
+    Recipe,
+    Relation,
+    Source,
+    SpaceSpec,
+    Unmeasured,
+)
+from embstore.space import Pooling, Template, Unit, check_pooling, check_space_name
+
+SUFFIX = ".toml"
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_KINDS: Mapping[type, str] = {Source: "sources", SpaceSpec: "spaces"}
+_N = TypeVar("_N", bound=_Named)
+
+
+def known_recipes() -> list[str]:
+    """Return the names of the recipes that come with embstore."""
+    folder = resources.files("embstore") / "recipes"
+    return sorted(file.name.removesuffix(SUFFIX) for file in folder.iterdir() if file.name.endswith(SUFFIX))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name: of one that comes with embstore, or the path of a TOML file.
+
+    Raises:
+        UnknownNameError: there is none of that name, or a name in it is not known; says the nearest.
+        UsageError: the file cannot be read, lacks something or has something out of place; says where.
+    """
+    if name in known_recipes():
+        with resources.as_file(resources.files("embstore") / "recipes") as folder:
+            return _load(folder / f"{name}{SUFFIX}")
+    path = Path(name)
+    if path.suffix == SUFFIX:
+        return _load(path)
+    raise UnknownNameError("recipe", name, known_recipes(), "A recipe of your own is a .toml file: give its path.")
+
+
+def _load(path: Path) -> Recipe:
+    document = _read(path, tomllib.loads)
+    return parse_recipe(document, str(path), lambda file: _read(path.parent / file, json.loads))
+
+
+def _read(path: Path, parse: Callable[[str], Any]) -> Any:
+    try:
+        return parse(path.read_text("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
+    except ValueError as error:  # of TOML, JSON and UTF-8 alike
+        raise UsageError(f"{path} cannot be read: {error}") from error
+
+
+def parse_recipe(document: Mapping[str, Any], place: str, figures: Callable[[str], Any]) -> Recipe:
+    """Return the recipe that a document describes.
+
+    Args:
+        document: as TOML gives it.
+        place: the file, for messages.
+        figures: reads the file of published numbers that the document names.
+
+    Raises:
+        UnknownNameError: a key, or a name that nothing in the recipe has.
+        UsageError: a key is missing or has a wrong value.
+    """
+    top = Fields(document, place)
+    name, title, citation = top.checked(check_space_name, top.text("name")), top.text("title"), top.text("citation")
+    file = top.text("figures", "")
+    models, notes = top.texts("models"), top.texts("notes", ())
+    sources = _by_name(place, (_source(one) for one in top.tables("sources")))
+    spaces = _by_name(place, (_space(one, sources) for one in top.tables("spaces")))
+    measures = tuple(_measure(one, spaces, sources) for one in top.tables("measures"))
+    unmeasured = tuple(_unmeasured(one) for one in top.tables("unmeasured", optional=True))
+    top.done()
+    published, origins = parse_figures(figures(file), f"{place}: {file}", spaces) if file else ((), {})
+    return Recipe(
+        name, title, citation, models, sources, spaces, measures, published, origins, unmeasured, notes
+    )  # fmt: skip
+
+
+def _by_name(place: str, members: Iterable[_N]) -> dict[str, _N]:
+    found: dict[str, _N] = {}
+    for member in members:
+        if member.name in found:
+            raise UsageError(f"{place} has two {_KINDS[type(member)]} called {member.name!r}. Rename one.")
+        found[member.name] = member
+    return found
+
+
+def _source(table: Fields) -> Source:
+    name, datasets = table.text("name"), table.texts("datasets")
+    source = Source(
+        name=name,
+        datasets=datasets,
+        quick=table.texts("quick", datasets),
+        quick_texts=table.count("quick_texts"),
+        per_text=table.count("per_text"),
+        own_per_text=table.count("own_per_text"),
+        replaceable=table.flag("replaceable"),
+    )
+    table.known("dataset", source.quick, datasets)
+    if source.own_per_text is not None and (source.per_text is None or not source.replaceable):
+        raise table.wrong("own_per_text", "absent where nothing is drawn (per_text) or replaced (replaceable)")
+    return table.finished(source)
+
+
+def _space(table: Fields, sources: Mapping[str, Source]) -> SpaceSpec:
+    name = table.checked(check_space_name, table.text("name"))
+    space = SpaceSpec(
+        name=name,
+        label=table.text("label", name),
+        source=table.text("source"),
+        unit=table.member("unit", Unit),
+        pooling=table.member("pooling", Pooling),
+        template=table.checked(Template, table.text("template", "{text}")),
+        only_bare=table.flag("only_bare"),
+        models=table.texts("models", ()),
+    )
+    table.known("source", [space.source], sources)
+    table.checked(check_pooling, space.unit, space.pooling)
+    if sources[space.source].per_text is not None and space.unit is not Unit.OCCURRENCE:
+        raise table.wrong("unit", "'occurrence', since its source draws words from sentences (per_text)")
+    return table.finished(space)
+
+
+def _measure(table: Fields, spaces: Mapping[str, SpaceSpec], sources: Mapping[str, Source]) -> Measure:
+    population = table.table("population")
+    measure = Measure(
+        figure=table.text("figure"),
+        help=table.text("help"),
+        metric=table.text("metric"),
+        column=table.text("column"),
+        spaces=table.texts("spaces"),
+        variant=table.text("variant", ""),
+        parameters=MappingProxyType(table.mapping("parameters")),
+        datasets=table.texts("datasets", ()),
+        sample=table.count("sample"),
+        where=table.text("where", "") or None,
+        population=None if population is None else _population(population),
+        transforms=table.texts("transforms", ()),
+        padding=table.text("padding", ""),
+        band=table.number("band", 0.0, minimum=0),
+        relative_band=table.number("relative_band", 0.0, minimum=0),
+    )
+    table.known("space", measure.spaces, spaces)
+    if measure.padding:
+        _check_padding(table, measure, spaces)
+    held = dict.fromkeys(name for space in measure.spaces for name in sources[spaces[space].source].datasets)
+    table.known("dataset", measure.datasets, held)
+    table.known("dataset", [measure.population.dataset] if measure.population else [], held)
+    if measure.population is not None and measure.population.repeated:
+        _check_repeated(table, measure)
+    return table.finished(measure)
+
+
+def _check_repeated(table: Fields, measure: Measure) -> None:
+    if (measure.metric, measure.column) != ("anisotropy", "anisotropy"):
+        raise table.wrong("metric", "'anisotropy' where texts count more than once (population.repeated)")
+    for key in ("parameters", "sample", "where", "transforms", "padding"):
+        if table.has(key):
+            raise table.wrong(key, "absent where texts count more than once (population.repeated)")
+
+
+def _check_padding(table: Fields, measure: Measure, spaces: Mapping[str, SpaceSpec]) -> None:
+    table.known("space", [measure.padding], spaces)
+    if spaces[measure.padding].unit is not Unit.SENTENCE:
+        raise table.wrong("padding", "the name of a space of sentences")
+    if measure.metric != "anisotropy" or {spaces[name].unit for name in measure.spaces} != {Unit.OCCURRENCE}:
+        raise table.wrong("metric", "'anisotropy' of occurrences, since padding is drawn too")
+
+
+def _population(table: Fields) -> Population:
+    return table.finished(Population(table.text("dataset"), table.flag("left_only"), table.flag("repeated")))
+
+
+def _unmeasured(table: Fields) -> Unmeasured:
+    return table.finished(
+        Unmeasured(
+            reason=table.text("reason"),
+            figures=table.texts("figures", ()),
+            models=table.texts("models", ()),
+            variant=table.text("variant", ""),
+        )
+    )
+
+
+def parse_figures(
+    document: Any, place: str, spaces: Mapping[str, SpaceSpec]
+) -> tuple[tuple[Published, ...], dict[str, str]]:
+    """Return the published numbers of a JSON document, and where they stand.
+
+    Each entry of ``figures`` has ``layers`` and a ``value``, or ``first_layer`` and the ``values`` of that layer and
+    those above it.
+
+    Raises:
+        UnknownNameError: a key, relation, source or space that is not known.
+        UsageError: a key is missing or has a wrong value.
+    """
+    if not isinstance(document, dict):
+        raise UsageError(f"{place} must hold an object with 'sources' and 'figures'.")
+    top = Fields(document, place)
+    origins = {str(key): str(value) for key, value in top.mapping("sources").items()}
+    numbers = [number for entry in top.tables("figures") for number in _published(entry, origins, spaces)]
+    top.done()
+    return tuple(numbers), origins
+
+
+def _published(
+    entry: Fields, origins: Mapping[str, str], spaces: Mapping[str, SpaceSpec]
+) -> Iterable[Published]:  # fmt: skip
+    model, figure, source = entry.text("model"), entry.text("figure"), entry.text("source")
+    relation, of_spaces = entry.member("relation", Relation), entry.texts("spaces", ())
+    entry.known("source", [source], origins)
+    entry.known("space", of_spaces, spaces)
+    if entry.has("values"):
+        first = entry.count("first_layer", 0) or 0
+        values: list[float | None] = [*entry.numbers("values")]
+        layers: list[int | str | None] = list(range(first, first + len(values)))
+    else:
+        values = [None] if relation.is_trend else [entry.number("value")]
+        layers = [_layers(entry)]
+    entry.done()
+    return [
+        Published(model, figure, layer, relation, value, source, of_spaces)
+        for layer, value in zip(layers, values, strict=True)
+    ]
+
+
+def _layers(entry: Fields) -> int | str | None:
+    value = entry.take("layers", None)
+    if value is None or value in (BEST, ALL) or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value  # type: ignore[no-any-return]  # JSON's
+    raise entry.wrong("layers", f"a number, {BEST!r}, {ALL!r} or null")

@@ -1,0 +1,37 @@
+"""Bring what is derived from the shards of a space up to date: its indexes, each of its own kind, and its sums."""
+
+from embstore import index
+from embstore.building.report import Observer
+from embstore.errors import DamagedError
+from embstore.storage.card import Card
+from embstore.storage.merged import write_merged
+from embstore.storage.paths import StorePaths
+from embstore.storage.reading import Reader
+from embstore.storage.summaries import read_merged
+from embstore.upkeep.indexing import missed, update_indexes
+
+
+def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:
+    """Return the kind that was asked for of a space's indexes, by the first readable card; None if there are none."""
+    for layer in card.layers:
+        try:
+            stored = index.IndexCard.read(paths.index(card.space, layer))
+        except DamagedError:
+            continue
+        if stored is not None:
+            return stored.asked
+    return None
+
+
+def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> list[str]:
+    """Bring the indexes of a space up to date, if it has any; return a note for each that misses its recall."""
+    kind = kind_of_indexes(paths, card)
+    return missed(card, update_indexes(paths, card, kind, observe)) if kind else []
+
+
+def renew_merged(paths: StorePaths, card: Card) -> None:
+    """Bring the merged summary of a space up to date; one that does not help any more is removed."""
+    write_merged(paths, card)
+    merged = read_merged(Reader(paths.root, ()), paths, card)
+    if merged is None or not merged.shards <= {shard.name for shard in paths.shards(card.space)}:
+        paths.merged(card.space).unlink(missing_ok=True)

@@ -1,0 +1,56 @@
+"""Remove spaces from a store."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from embstore.errors import UnknownNameError, UsageError
+from embstore.storage.marker import check_marker
+from embstore.storage.paths import StorePaths
+from embstore.storage.recovery import count_items, maintained, remove_space, spaces_on_disk
+from embstore.table import Table
+from embstore.upkeep.actions import Action, tabulate
+
+
+def remove(root: Path, spaces: Sequence[str], *, dry_run: bool = False) -> Table:
+    """Remove spaces: from the moment that their cards are gone no reader sees them; then their files go.
+
+    Args:
+        root: the store's folder.
+        spaces: their names; a card may be damaged or missing.
+        dry_run: write nothing, and report what would be removed.
+
+    Returns:
+        One row for each space.
+
+    Raises:
+        UsageError: no space is named.
+        UnknownNameError: there is no such space.
+        StoreError: there is no store, another process writes to it, or it cannot be written.
+    """
+    paths = StorePaths(root.resolve())
+    if not spaces:
+        raise UsageError("name the space to remove with --space.")
+    if dry_run:
+        check_marker(paths)
+        return tabulate(_described(paths, spaces, "would remove"), paths.root)
+    with maintained(paths):
+        actions = _described(paths, spaces, "removed")
+        for space in dict.fromkeys(spaces):
+            remove_space(paths, space)
+    return tabulate(actions, paths.root)
+
+
+def _described(paths: StorePaths, spaces: Sequence[str], action: str) -> list[Action]:
+    known = sorted({card.stem for card in paths.spaces.glob("*.json")} | set(spaces_on_disk(paths)))
+    for space in spaces:
+        if space not in known:
+            raise UnknownNameError("space", space, known)
+    return [_describe(paths, space, action) for space in dict.fromkeys(spaces)]
+
+
+def _describe(paths: StorePaths, space: str, action: str) -> Action:
+    folders = [folder for folder in paths.root.glob(f"*/space={space}") if folder.is_dir()]
+    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
+    n_bytes = sum(path.stat().st_size for path in files)
+    told = f"{len(files)} files in {', '.join(sorted(folder.parent.name for folder in folders)) or 'no folder'}"
+    return Action(action, paths.card(space), told, count_items(paths, space), n_bytes)
