@@ -17,6 +17,11 @@ os.environ["EMBSTORE_DATA"] = os.path.join(tempfile.gettempdir(), f"embstore-wit
 SHARED = Path(__file__).parents[2] / "shared"
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Return one process more than there are cores, since many tests wait for the disk and for other processes."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the figures of the fault tests; here, since xdist's own process does not load the conftest of a folder."""
     reports = [report for found in terminalreporter.stats.values() for report in found]

@@ -14,8 +14,8 @@ from embstore.summary import Float64Array
 T = TypeVar("T")
 Groups = NDArray[np.int64]
 
-# What the sums of a batch of groups may take, or the vectors of one: 10,900 sums of 768 components.
-BATCH_BYTES = 1 << 26
+# What the sums of a batch of groups may take, or the vectors of one: 5,400 sums of 768 components.
+BATCH_BYTES = 1 << 25
 # Runs of up to this many rows are summed side by side, longer ones each by itself.
 _SHORT_RUN = 4
 

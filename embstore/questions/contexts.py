@@ -40,7 +40,8 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     if "per_sentence" in values:
         by = "sentence"
     words = values.get("word", ())
-    found = Contexts(*group_occurrences(catalog, card.space, by, words))
+    with catalog.apart() as apart:
+        found = Contexts(*group_occurrences(apart, card.space, by, words))
     lacking = np.flatnonzero(np.bincount(found.groups, minlength=len(found.names)) == 0)
     if len(lacking):
         raise _not_stored(catalog, card.space, found.names[lacking[0]], folded=by == "folded word")

@@ -1,7 +1,9 @@
 """The catalog: what a store held at the moment it was opened, and SQL over it."""
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +57,25 @@ class Catalog:
             pass
         self._shard_names = {space: tuple(shard.name for shard in shards) for space, shards in self.shards.items()}
         self._dataset_files = sorted(self.paths.datasets.glob("*.parquet"))
-        self.reader = Reader(self.paths.root, self._item_files)
         self._part_checks = PartChecks()
+        self._open()
+
+    def _open(self) -> None:
+        self.reader = Reader(self.paths.root, self._item_files)
         self._tables = ItemTables(self.reader, self._item_files, self.paths.items, self._part_checks)
         self._shard_ranges = {
             space: Ranges(self.reader, [shard.path for shard in shards]) for space, shards in self.shards.items()
         }
+
+    @contextmanager
+    def apart(self) -> Iterator["Catalog"]:
+        """Give the same view by a DuckDB of its own, with which the memory goes that large answers took."""
+        other = copy(self)
+        other._open()
+        try:
+            yield other
+        finally:
+            other.reader.connection.close()
 
     def _list(self) -> bool:
         """List the files of the store, and return whether they are all of one moment."""
