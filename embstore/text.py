@@ -142,6 +142,11 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def escaped(text: str) -> str:
+    """Return a text with what UTF-8 cannot hold escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def words_in(sentence: str) -> list[Span]:
     """Return the spans of the words of a sentence: runs of letters, digits, inner apostrophes and hyphens."""
     return [Span(*match.span()) for match in _WORD.finditer(sentence)]

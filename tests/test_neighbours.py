@@ -219,6 +219,17 @@ def test_a_mark_needs_a_space_of_words_in_sentences(make_store: Make) -> None:
     occurrences.store.neighbours(marked="a [bank] for money", unit="occurrence")
 
 
+def test_a_text_that_is_no_unicode_is_not_stored_and_harms_nothing(make_store: Make) -> None:
+    """What a shell passes on that is not UTF-8 has lone surrogates in it, which DuckDB does not take."""
+    make_store(texts=["bank", "river"])
+    made = make_store(unit="occurrence", texts=SENTENCES)
+    with pytest.raises(NotStoredError, match=r"is not in .*Nearest stored texts: 'bank'"):
+        made.store.neighbours("bank\udcff")
+    for marked in ("a [bank\udcff] for money", "\udcff a [bank] for money"):
+        with pytest.raises(NotStoredError, match=r"Nearest stored texts: 'a \[bank\] for money'"):
+            made.store.neighbours(marked=marked, unit="occurrence")
+
+
 def test_a_text_that_is_embedded_now_keeps_all_neighbours(make_store: Make) -> None:
     made = make_store(n=8)
     asked: list[tuple[str, str]] = []

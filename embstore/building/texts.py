@@ -9,8 +9,7 @@ from embstore.errors import UsageError
 from embstore.sources import STDIN, Blank, Source, find_dataset, open_source
 from embstore.space import Unit
 from embstore.storage.staging import Batch, Staging
-from embstore.storage.tables import escaped
-from embstore.text import NO_WORD, TOO_LONG, is_too_long, is_unicode, item_id, items_of
+from embstore.text import NO_WORD, TOO_LONG, escaped, is_too_long, is_unicode, item_id, items_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from embstore.space import Unit
 from embstore.storage import duck
 from embstore.storage.ranges import Ranges
 from embstore.storage.reading import FILES, MEND_TABLE, Reader
-from embstore.text import Item, Span, item_id
+from embstore.text import Item, Span, escaped, item_id
 
 _FEW = 1000  # items, each of which is named in the SQL
 _COLUMNS = 'item_id, unit, text, context_id, start, "end"'
@@ -76,7 +76,7 @@ class ItemTables:
     def occurrences(self, text: str) -> dict[int, Item]:
         """Return the occurrences of a word."""
         self.check()  # an altered text would be missed
-        return self._where("unit = 'occurrence' AND text = $text", text=text)
+        return self._where("unit = 'occurrence' AND text = $text", text=escaped(text))
 
     def nearest_texts(self, text: str, ids: Ids, n: int) -> list[str]:
         """Return the texts of these items that are spelt most like ``text`` (Damerau-Levenshtein, Jaro-Winkler)."""
@@ -85,7 +85,7 @@ class ItemTables:
                   ORDER BY damerau_levenshtein(lower(text), lower($text)),
                            jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n"""
         with duck.with_ids(self._reader.connection, "wanted", ids):
-            return [row[0] for row in self._reader.rows(sql, self.files, text=text, n=n)]
+            return [row[0] for row in self._reader.rows(sql, self.files, text=escaped(text), n=n)]
 
     def nearest_occurrences(self, item: Item, ids: Ids, n: int) -> list[Item]:
         """Return those of these occurrences whose words, and then sentences, are spelt most like an occurrence's."""
@@ -97,7 +97,8 @@ class ItemTables:
                            jaro_winkler_similarity(lower(context.text), lower($context)) DESC, context.text, item.start
                   LIMIT $n"""
         with duck.with_ids(self._reader.connection, "wanted", ids):
-            return [*_items(self._reader.rows(sql, self.files, text=item.text, context=item.context, n=n)).values()]
+            texts = {"text": escaped(item.text), "context": escaped(item.context or "")}
+            return [*_items(self._reader.rows(sql, self.files, **texts, n=n)).values()]
 
     def lost(self, item: int) -> DamagedError:
         """Return the error for an item without a text.

@@ -15,7 +15,7 @@ from embstore import atomic, checksum
 from embstore.errors import DamagedError
 from embstore.space import Unit
 from embstore.storage.paths import StorePaths
-from embstore.text import Item
+from embstore.text import Item, escaped
 
 ITEMS_SCHEMA = pa.schema(
     [
@@ -74,11 +74,6 @@ class SkippedText:
     def stored_text(self) -> str:
         """The text with what UTF-8 cannot hold escaped."""
         return escaped(self.text)
-
-
-def escaped(text: str) -> str:
-    """Return a text with what UTF-8 cannot hold escaped."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_items(paths: StorePaths, items: Iterable[Item]) -> Path | None:

@@ -243,6 +243,18 @@ def test_occurrences_come_with_their_sentence(make_store: Make) -> None:
     assert {item.id for item in synthetic_items("sentence", ["a bank"])} <= set(catalog.item_ids().tolist())
 
 
+def test_a_view_apart_answers_alike_and_ends_by_itself(make_store: Make) -> None:
+    made = make_store(unit="occurrence", texts=["the bank of the river", "a bank"])
+    catalog = Catalog(made.root)
+    relation = catalog.relation("SELECT count(*) FROM items")
+    with catalog.apart() as apart:
+        assert apart.ids(made.space).tolist() == catalog.ids(made.space).tolist()
+        assert apart.reader.connection is not catalog.reader.connection
+    with pytest.raises(duckdb.ConnectionException):
+        apart.reader.connection.execute("SELECT 1")
+    assert relation.fetchall()[0][0] > 0
+
+
 def test_nearest_texts(make_store: Make) -> None:
     made = make_store(texts=["house", "horse", "zebra", "Hours", "it's"])
     make_store(unit="sentence", texts=["hous"])
