@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["embstore.store", "embstore.build", "transformers.models.gpt2.modeling_gpt2", "faiss"])
+_MODULES = "embstore.store embstore.build transformers.models.gpt2.modeling_gpt2 faiss pandas"
+CONTEXT.set_forkserver_preload(_MODULES.split())  # pandas: pyarrow loads it where it is installed
 
 SHARD_ITEMS = 16
 SHARD_BYTES = SHARD_ITEMS * 4 * 32 * 4

@@ -60,8 +60,8 @@ class Catalog:
         self._part_checks = PartChecks()
         self._open()
 
-    def _open(self) -> None:
-        self.reader = Reader(self.paths.root, self._item_files)
+    def _open(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+        self.reader = Reader(self.paths.root, self._item_files, connection)
         self._tables = ItemTables(self.reader, self._item_files, self.paths.items, self._part_checks)
         self._shard_ranges = {
             space: Ranges(self.reader, [shard.path for shard in shards]) for space, shards in self.shards.items()
@@ -71,11 +71,9 @@ class Catalog:
     def apart(self) -> Iterator["Catalog"]:
         """Give the same view by a DuckDB of its own, with which the memory goes that large answers took."""
         other = copy(self)
-        other._open()
-        try:
+        with duck.connect(self.paths.root) as connection:
+            other._open(connection)
             yield other
-        finally:
-            other.reader.connection.close()
 
     def _list(self) -> bool:
         """List the files of the store, and return whether they are all of one moment."""
@@ -156,7 +154,7 @@ class Catalog:
         duck.check_expression(where)
         sql = f"SELECT item_id FROM items WHERE (\n{where}\n)"
         try:
-            return np.unique(np.asarray(self.reader.connection.execute(sql).fetchnumpy()["item_id"], dtype=np.int64))
+            return np.unique(np.asarray(self.reader.sandbox.execute(sql).fetchnumpy()["item_id"], dtype=np.int64))
         except duckdb.IOException as error:
             raise self.reader.damage(error, self._item_files) from error
         except duckdb.Error as error:
@@ -259,10 +257,10 @@ class Catalog:
             self._dataset_files,
             self.cards.values(),
         )
-        duck.check_select(self.reader.connection, sql)
+        duck.check_select(self.reader.sandbox, sql)
         self._check_what_it_may_read(sql)
         try:
-            return self.reader.connection.sql(sql)
+            return self.reader.sandbox.sql(sql)
         except duckdb.Error as error:
             raise duck.explained(error) from error
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore import atomic, checksum
@@ -23,7 +22,7 @@ from embstore.storage.hidden import list_parts
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import replacing_shards, replacing_tables
 from embstore.storage.shards import SHARD_BYTES, SUMMARY_SCHEMA, StagedShard, commit_shard, stage_shard
-from embstore.storage.tables import ITEMS_SCHEMA, file_sha256, read_part, stage_part
+from embstore.storage.tables import ITEMS_SCHEMA, file_sha256, read_part, read_table, stage_part
 from embstore.storage.vectors import LayerVectors, open_shard
 from embstore.summary import Summary
 
@@ -189,7 +188,7 @@ def read_summary(shard: Shard) -> dict[int, Summary]:
     except OSError as error:
         raise DamagedError(f"{path} cannot be read: {error.strerror}. Run: embstore repair") from error
     checksum.check(path, data, "Run: embstore repair")
-    return summaries_in(pq.read_table(pa.BufferReader(data)))
+    return summaries_in(read_table(pa.BufferReader(data)))
 
 
 def summaries_in(table: pa.Table) -> dict[int, Summary]:

@@ -45,7 +45,7 @@ def group_occurrences(
     catalog.check_texts(space)
     # Checks each table of items against the SHA-256 in its name, and leaves the view ``items`` behind.
     ids = np.intersect1d(catalog.select("unit = 'occurrence'"), catalog.ids(space), assume_unique=True)
-    connection = catalog.reader.connection
+    connection = catalog.reader.sandbox
     if words and by == "folded word":
         words = [connection.execute("SELECT lower(?)", [word]).fetchall()[0][0] for word in words]
     names = tuple(dict.fromkeys(words))

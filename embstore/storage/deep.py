@@ -29,15 +29,15 @@ def verify_ids(paths: StorePaths, items: Sequence[Path], datasets: Sequence[Path
         items: its tables of items, which are sound.
         datasets: its tables of datasets, likewise.
     """
-    connection = duck.connect(paths.root)
-    if items:
-        connection.execute(_SENTENCES, {"files": [str(file) for file in items]})
-        for file in items:
-            yield from _wrong(file, map(_in_items, _rows(connection, _ITEMS, file)))
-    for file in datasets:
-        for suffix in _suffixes(connection, file):
-            sql = f"SELECT unit, item_id{suffix}, text{suffix} FROM {_FILE}"
-            yield from _wrong(file, map(_in_dataset, _rows(connection, sql, file)))
+    with duck.cursor() as connection:
+        if items:
+            connection.execute(_SENTENCES, {"files": [str(file) for file in items]})
+            for file in items:
+                yield from _wrong(file, map(_in_items, _rows(connection, _ITEMS, file)))
+        for file in datasets:
+            for suffix in _suffixes(connection, file):
+                sql = f"SELECT unit, item_id{suffix}, text{suffix} FROM {_FILE}"
+                yield from _wrong(file, map(_in_dataset, _rows(connection, sql, file)))
 
 
 def _wrong(file: Path, found: Iterator[str | None]) -> Iterator[Problem]:

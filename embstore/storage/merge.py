@@ -12,7 +12,6 @@ from typing import TypeAlias
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore import atomic, checksum
@@ -22,7 +21,7 @@ from embstore.storage.card import Card, write_card
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import replacing_shards
 from embstore.storage.shards import SUMMARY_SCHEMA, StagedShard, commit_shard, stage_shard
-from embstore.storage.tables import read_part, stage_part, write_table
+from embstore.storage.tables import read_part, read_table, stage_part, write_table
 from embstore.storage.vectors import LayerVectors
 from embstore.storage.verify import Problem, summary_rows
 
@@ -229,7 +228,7 @@ def merged_dataset(theirs: Path, ours: Path, units: Collection[str] | None) -> M
 def _read_dataset(path: Path) -> tuple[pa.Table, dict[str, str]]:
     data = path.read_bytes()
     checksum.check(path, data, _mend(path))
-    table = pq.read_table(pa.BufferReader(data))
+    table = read_table(pa.BufferReader(data))
     kind = (table.schema.metadata or {}).get(b"kind", b"").decode()
     return table.replace_schema_metadata(None), {"kind": kind}
 

@@ -28,17 +28,22 @@ class Reader:
     Args:
         root: the store's folder.
         tables: those of its files that hold texts, which are mended in another way.
-        connection: the DuckDB; by default one that is opened at the first use, and reads nothing outside the store.
+        connection: the DuckDB for all SQL; by default that of the process, and for users' SQL one of its own.
     """
 
     def __init__(self, root: Path, tables: Sequence[Path], connection: duckdb.DuckDBPyConnection | None = None) -> None:
         self._root, self._tables = root, tables
         if connection is not None:
-            self.connection = connection
+            self.connection = self.sandbox = connection
 
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """The DuckDB connection, opened at the first use."""
+        """The DuckDB connection for embstore's own SQL."""
+        return duck.cursor()
+
+    @cached_property
+    def sandbox(self) -> duckdb.DuckDBPyConnection:
+        """That for users' SQL, with the views that it sees: a DuckDB of its own, which reads only the store."""
         return duck.connect(self._root)
 
     def columns(self, sql: str, files: Sequence[Path], **values: Any) -> dict[str, NDArray[Any]]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from embstore import atomic
 from embstore.errors import DamagedError
@@ -19,7 +18,7 @@ from embstore.storage.hidden import Hidden, hidden_files, list_parts, read_hidde
 from embstore.storage.lock import write_lock
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import StorePaths
-from embstore.storage.tables import read_part, stage_part
+from embstore.storage.tables import read_part, read_table, stage_part
 
 
 @contextmanager
@@ -166,7 +165,7 @@ def count_items(paths: StorePaths, space: str) -> int | None:
     """Return how many items a space has, whatever its card says; None where that cannot be read."""
     try:
         files = [shard.summary_path for shard in paths.shards(space)]
-        counts = [pq.read_table(file, columns=["n"], partitioning=None)["n"].to_pylist() for file in files]
+        counts = [read_table(file, columns=["n"])["n"].to_pylist() for file in files]
     except (DamagedError, OSError, pa.ArrowException):
         return None
     return int(sum(map(max, counts)))

@@ -20,7 +20,7 @@ from embstore.storage.card import Card
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import replacing_shards, replacing_tables
 from embstore.storage.shards import commit_shard, embeddings_schema, stage_shard, summary_table
-from embstore.storage.tables import ITEMS_SCHEMA, file_sha256, read_part, stage_part, write_table
+from embstore.storage.tables import ITEMS_SCHEMA, file_sha256, read_part, read_table, stage_part, write_table
 from embstore.storage.vectors import LayerVectors
 from embstore.storage.verify import Problem, layer_sums, other_schema, stored_sums, summary_rows
 from embstore.summary import Summary
@@ -93,7 +93,7 @@ def readable_ids(shard: Shard, card: Card) -> Ids | None:
         if len(ids):
             return ids
     try:  # without the checks: a wrong id would be of no item
-        ids = pq.read_table(shard.path, columns=["item_id"], partitioning=None)["item_id"].to_numpy()
+        ids = read_table(shard.path, columns=["item_id"])["item_id"].to_numpy()
     except (OSError, pa.ArrowException):
         return None
     return np.unique(ids) if len(ids) else None
@@ -107,7 +107,7 @@ def sound_rows(path: Path, tables: Sequence[Path]) -> pa.Table | None:
         tables: those that are sound; they may have the sentences of its occurrences.
     """
     try:
-        table = pq.read_table(path, partitioning=None)
+        table = read_table(path)
         if not table.schema.equals(ITEMS_SCHEMA):
             return None
         rows = table.to_pylist()

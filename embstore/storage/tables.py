@@ -134,7 +134,7 @@ def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: 
     table = pa.table(arrays).replace_schema_metadata({"kind": kind})
     path = paths.datasets / f"{name}.parquet"
     if path.exists() and checksum.is_sound(path.read_bytes()):  # a damaged one is written anew
-        stored = pq.read_table(path, partitioning=None)
+        stored = read_table(path)
         if stored.schema.equals(table.schema):
             others = pc.not_equal(stored["unit"], unit.value)
             table = pa.concat_tables([stored.filter(others).replace_schema_metadata({"kind": kind}), table])
@@ -173,10 +173,24 @@ def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """
     try:
         if file.stem == f"part-{file_sha256(file)[:16]}":
-            return pq.read_table(file, columns=columns, partitioning=None)
+            return read_table(file, columns)
     except (OSError, pa.ArrowException) as error:
         raise DamagedError(f"{file} cannot be read: {error}. Run: embstore repair") from error
     raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. Run: embstore repair")
+
+
+def read_table(source: Path | pa.NativeFile, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a Parquet file in memory, unchecked, or these columns of it.
+
+    That is ``pyarrow.parquet.read_table``, which brings pyarrow.dataset, and that pandas where it is installed: half a
+    second, for a small file.
+
+    Raises:
+        OSError: it cannot be read.
+        pa.ArrowException: it is not Parquet.
+    """
+    with pq.ParquetFile(source) as file:
+        return file.read(columns)
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

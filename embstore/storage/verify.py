@@ -17,7 +17,7 @@ from embstore.storage.hidden import HIDDEN, list_parts
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.shards import SUMMARY_SCHEMA, embeddings_schema
-from embstore.storage.tables import file_sha256
+from embstore.storage.tables import file_sha256, read_table
 from embstore.storage.vectors import LayerVectors
 from embstore.summary import Summary
 
@@ -109,7 +109,7 @@ def stored_texts(files: Iterable[Path]) -> tuple[Ids, list[Problem]]:
     seen = np.empty(0, np.int64)
     problems = []
     for path in files:
-        ids = pq.read_table(path, columns=["item_id"], partitioning=None)["item_id"].to_numpy()
+        ids = read_table(path, columns=["item_id"])["item_id"].to_numpy()
         if len(np.unique(ids)) != len(ids) or len(np.intersect1d(ids, seen)):
             problems.append(Problem(path, "it has an item that another table, or another row, has too"))
         seen = np.union1d(seen, ids)
@@ -231,7 +231,7 @@ def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
         return Problem(path, checksum.ALTERED)
     if problem := other_schema(path, SUMMARY_SCHEMA):
         return Problem(path, problem)
-    rows: list[dict[str, Any]] = pq.read_table(path, partitioning=None).to_pylist()
+    rows: list[dict[str, Any]] = read_table(path).to_pylist()
     if not rows or any(row["shard"] != shard.name for row in rows):
         return Problem(path, "it is not the summary of the shard of that name")
     return rows

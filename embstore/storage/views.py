@@ -22,7 +22,7 @@ def create_views(reader: Reader, views: Mapping[str, BySpace], datasets: Sequenc
     """Make the views of a store.
 
     Args:
-        reader: whose connection gets them.
+        reader: whose sandbox gets them.
         views: the files of each, by space ("" where they are of none).
         datasets: files, each of which becomes ``datasets.<name>``.
         cards: become the table ``spaces``.
@@ -32,15 +32,15 @@ def create_views(reader: Reader, views: Mapping[str, BySpace], datasets: Sequenc
     """
     for view, files in views.items():
         create_view(reader, view, files)
-    reader.connection.execute("CREATE SCHEMA IF NOT EXISTS datasets")
+    reader.sandbox.execute("CREATE SCHEMA IF NOT EXISTS datasets")
     for file in datasets:
         create_view(reader, f"datasets.{duck.quote_name(file.stem)}", {"": [file]})
-    reader.connection.execute(
+    reader.sandbox.execute(
         """CREATE OR REPLACE TABLE spaces (space VARCHAR, model VARCHAR, checkpoint VARCHAR, unit VARCHAR,
            pooling VARCHAR, template VARCHAR, dim INTEGER)"""
     )
     for card in cards:
-        reader.connection.execute(
+        reader.sandbox.execute(
             "INSERT INTO spaces VALUES (?, ?, ?, ?, ?, ?, ?)",
             [card.space, card.model, card.checkpoint, card.unit, card.pooling, card.template.pattern, card.dim],
         )
@@ -58,8 +58,8 @@ def create_view(reader: Reader, view: str, files: BySpace) -> None:
             column = f"{duck.quote(space)} AS space, " if space else ""
             parts.append(f"SELECT {column}* FROM read_parquet([{listed}], hive_partitioning = false)")
     if not parts:
-        reader.connection.execute(f"CREATE TABLE IF NOT EXISTS {view} ({_EMPTY[view]})")
+        reader.sandbox.execute(f"CREATE TABLE IF NOT EXISTS {view} ({_EMPTY[view]})")
         return
     flat = [file for members in files.values() for file in members]
     sql = f"CREATE OR REPLACE VIEW {view} AS {' UNION ALL '.join(parts)}"
-    reader.guard(flat, reader.connection.execute, sql)
+    reader.guard(flat, reader.sandbox.execute, sql)

@@ -17,7 +17,7 @@ from embstore import Store
 CONTEXT = multiprocessing.get_context("forkserver")
 _MODULES = """
 fault_stores real_builds embstore.build embstore.upkeep.compact embstore.upkeep.merge embstore.upkeep.reindex
-embstore.upkeep.repair embstore.upkeep.remove embstore.encode.encoder faiss duckdb
+embstore.upkeep.repair embstore.upkeep.remove embstore.encode.encoder faiss duckdb pandas
 transformers.models.gpt2.modeling_gpt2 transformers.models.auto.modeling_auto
 transformers.models.auto.tokenization_auto transformers.tokenization_utils_fast
 """

@@ -231,13 +231,13 @@ def test_an_index_of_other_ids(make_store: Make) -> None:
 def test_each_items_table_is_read_once_for_all_shards(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     made = make_store(n=40, n_shards=8)
     read: list[Path] = []
-    real = pq.read_table
 
-    def read_table(path: Path, **arguments: object) -> pa.Table:
-        read.append(Path(path))
-        return real(path, **arguments)
+    class Noted(pq.ParquetFile):
+        def __init__(self, source: Path, **arguments: object) -> None:
+            read.append(source)
+            super().__init__(source, **arguments)
 
-    monkeypatch.setattr(pq, "read_table", read_table)
+    monkeypatch.setattr(pq, "ParquetFile", Noted)
     assert made.store.verify().ok
     items = [path for path in read if path.parent.name == "items"]
     assert len(items) == len(set(items)) == 8
