@@ -10,7 +10,6 @@ import torch
 from benchmark_passes import bare, batches, builder, flops, gemm, words_of
 from benchmark_stores import Workspace
 from benchmark_timing import Result, compare, interleave
-from transformers import AutoModel
 
 from embstore.encode import Tokenizer, resolve
 
@@ -37,6 +36,8 @@ def building(space: Workspace) -> list[Result]:
     size = space.size
     folder = space.made("gpt2", (FULL if size.dim > 100 else TINY)["gpt2"]).path
     name, source = f"gpt2={folder}", f"words:{size.gpt2_words}"
+    from transformers import AutoModel  # takes seconds to load, which only this needs
+
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     inputs = batches(model, Tokenizer.load(resolve(name)), words_of(source))
     with builder(space, source, name) as build:

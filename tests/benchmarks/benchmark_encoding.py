@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from benchmark_passes import bare, batches, builder, flops, gemm, words_of
 from benchmark_stores import Workspace
 from benchmark_timing import Contender, Result, compare, interleave
-from sentence_transformers import SentenceTransformer
-from transformers import AutoModel, AutoTokenizer
 
 from embstore.encode import Tokenizer, resolve
 
@@ -21,6 +20,9 @@ def encoding(space: Workspace) -> list[Result]:
     source = f"words:{space.size.words}"
     items = words_of(source)
     words = [item.text for item in items]
+    from sentence_transformers import SentenceTransformer  # both take seconds to load, which only this needs
+    from transformers import AutoModel, AutoTokenizer
+
     model = AutoModel.from_pretrained(checkpoint.folder, dtype=torch.float32).eval()
     inputs = batches(model, Tokenizer.load(checkpoint), items)
     plain = AutoTokenizer.from_pretrained(checkpoint.folder)
@@ -63,7 +65,7 @@ def _timed(work: Contender | object) -> float:
 
 
 @torch.no_grad()
-def _loop(model: AutoModel, tokenizer: AutoTokenizer, words: Sequence[str]) -> float:
+def _loop(model: Any, tokenizer: Any, words: Sequence[str]) -> float:
     """The usual way: a text at a time, the hidden states of all layers to numpy, the last token's vector of each."""
     vectors = []
     began = time.perf_counter()

