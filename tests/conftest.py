@@ -2,12 +2,14 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fault_figures
 import pytest
 from synthetic import Synthetic, synthetic_store
+
+from embstore.storage import duck
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: tests share the machine with others
@@ -31,6 +33,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_duckdb() -> Iterator[None]:
+    """Hold the DuckDB that stores share: to open one anew for each store takes longer than most tests do."""
+    held = duck.shared()
+    yield
+    del held
+
+
 @pytest.fixture
 def make_store(tmp_path: Path) -> Callable[..., Synthetic]:
     """Write a synthetic space into ``tmp_path / "store"`` (see :func:`synthetic.synthetic_store` for the arguments)."""
@@ -39,6 +49,13 @@ def make_store(tmp_path: Path) -> Callable[..., Synthetic]:
         return synthetic_store(tmp_path / root, **arguments)
 
     return make
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where datasets are kept during a test: a folder that is not there yet."""
+    monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
 
 
 @pytest.fixture

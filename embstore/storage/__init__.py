@@ -14,7 +14,7 @@ writer       shards, written in the background
 
 catalog      what a store holds at one moment (with reading, ranges, contexts, views)
 vectors      the vectors of a layer, in bulk
-duck         DuckDB, opened the one way
+duck         DuckDB: the one for embstore's own SQL, and those for users'
 
 verify       files against each other (with deep); repair: of single files
 compact      many small parts into few; merge: those of another store (with collisions)

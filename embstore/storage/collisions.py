@@ -47,7 +47,7 @@ def check_same_items(
         if wanted is not None:
             connection.register("wanted", {"item_id": wanted})
         sql = _DIFFERING.format(taken=_TAKEN if wanted is None else _OF_WANTED)
-        files = {"ours": [str(file) for file in held], "theirs": [str(file) for file in taken]}
+        files = {"ours": duck.literal(held), "theirs": duck.literal(taken)}
         reader = Reader(ours.root, [*held, *taken], connection)
         found = reader.guard([*held, *taken], lambda q: connection.execute(q, files).fetchall(), sql)
     finally:

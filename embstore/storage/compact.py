@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +20,7 @@ from embstore.storage.card import Card
 from embstore.storage.hidden import list_parts
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import replacing_shards, replacing_tables
-from embstore.storage.shards import SHARD_BYTES, SUMMARY_SCHEMA, StagedShard, commit_shard, stage_shard
+from embstore.storage.shards import SHARD_BYTES, StagedShard, commit_shard, stage_shard, stored_sums
 from embstore.storage.tables import ITEMS_SCHEMA, file_sha256, read_part, read_table, stage_part
 from embstore.storage.vectors import LayerVectors, open_shard
 from embstore.summary import Summary
@@ -29,8 +28,6 @@ from embstore.summary import Summary
 TABLE_BYTES = 32 << 20
 _ROUND_BYTES = 8 << 30
 """How much is written before the old parts of it are removed: the room on the disk that a compaction needs."""
-
-_SUMS = SUMMARY_SCHEMA.names[4:]
 
 Ids = NDArray[np.int64]
 
@@ -193,11 +190,7 @@ def read_summary(shard: Shard) -> dict[int, Summary]:
 
 def summaries_in(table: pa.Table) -> dict[int, Summary]:
     """Return the rows of a shard's summary: layer id → Summary."""
-    return {row["layer"]: Summary(**{name: _array(row[name]) for name in _SUMS}) for row in table.to_pylist()}
-
-
-def _array(value: Any) -> Any:
-    return np.asarray(value) if isinstance(value, list) else value
+    return {row["layer"]: stored_sums(row) for row in table.to_pylist()}
 
 
 def compact_tables(folder: Path, target_bytes: int = TABLE_BYTES) -> Iterator[Compacted]:

@@ -97,7 +97,7 @@ def check_dataset(file: Path) -> None:
 
 def _read(connection: duckdb.DuckDBPyConnection, file: Path, fetch: Any, sql: str, **values: Any) -> Any:
     try:
-        return fetch(connection.execute(sql, {"file": str(file), **values}))
+        return fetch(connection.execute(sql, {"file": duck.literal([file]), **values}))
     except duckdb.Error as error:
         raise DamagedError(f"{file} is damaged: {duck.first_line(error)} {mend(file)}") from error
 

@@ -29,9 +29,9 @@ def verify_ids(paths: StorePaths, items: Sequence[Path], datasets: Sequence[Path
         items: its tables of items, which are sound.
         datasets: its tables of datasets, likewise.
     """
-    with duck.cursor() as connection:
+    with duck.connect(paths.root) as connection:
         if items:
-            connection.execute(_SENTENCES, {"files": [str(file) for file in items]})
+            connection.execute(_SENTENCES, {"files": duck.literal(items)})
             for file in items:
                 yield from _wrong(file, map(_in_items, _rows(connection, _ITEMS, file)))
         for file in datasets:
@@ -66,12 +66,12 @@ def _other_id(item: int, unit: str, text: str, context: str | None = None, span:
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, file: Path) -> Iterator[tuple[Any, ...]]:
-    found = connection.execute(sql, {"file": str(file)})
+    found = connection.execute(sql, {"file": duck.literal([file])})
     while rows := found.fetchmany(_ROWS):
         yield from rows
 
 
 def _suffixes(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
-    columns = connection.execute(f"SELECT * FROM {_FILE} LIMIT 0", {"file": str(file)}).description
+    columns = connection.execute(f"SELECT * FROM {_FILE} LIMIT 0", {"file": duck.literal([file])}).description
     names = {column[0] for column in columns or ()}
     return [suffix for suffix in ("", "_2") if {f"item_id{suffix}", f"text{suffix}"} <= names]

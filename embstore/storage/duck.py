@@ -1,11 +1,12 @@
-"""Open DuckDB, the one way that embstore does it."""
+"""Open DuckDB: for embstore's own SQL, for what may not fit in memory, and for users' SQL."""
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from weakref import ref
 
 import duckdb
 import numpy as np
@@ -27,34 +28,45 @@ _QUIET = "SET enable_progress_bar = false"  # which DuckDB draws on stdout, wher
 
 
 # Kept footers: of a hundred shards they take ten times as long as a lookup. DuckDB looks whether a file is another.
-_KEPT_FOOTERS = "SET parquet_metadata_cache = true"
-
-_shared: duckdb.DuckDBPyConnection | None = None
-_lock = Lock()
+_KEPT_FOOTERS = "SET GLOBAL parquet_metadata_cache = true"
 
 
-def cursor() -> duckdb.DuckDBPyConnection:
-    """Return a connection to the one in-memory DuckDB of this process, for embstore's own SQL over files it names.
+class Shared:
+    """The DuckDB of this process for embstore's own SQL, over files that it names; open while somebody holds it.
 
-    To open a DuckDB takes 20 ms, a connection to one that is open some µs. Each has temporary tables and registered
-    names of its own.
+    To open a DuckDB takes 20 ms, and to connect to an open one some µs. With its last holder it gives its memory back.
     """
-    global _shared
+
+    def __init__(self) -> None:
+        self._connection = _open()
+        self._connection.execute(_KEPT_FOOTERS)
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """Return a connection, with temporary tables and registered names of its own."""
+        return self._connection.cursor()
+
+
+_lock = Lock()
+_held: Callable[[], Shared | None] = lambda: None  # noqa: E731
+
+
+def shared() -> Shared:
+    """Return the DuckDB of this process, opened unless somebody holds it already."""
+    global _held
     with _lock:
-        if _shared is None:
-            _shared = _open()
-            _shared.execute(f"{_QUIET}; {_KEPT_FOOTERS}")
-        return _shared.cursor()
+        found = _held()
+        if found is None:
+            found = Shared()
+            _held = ref(found)
+        return found
 
 
 def _leave_to_parent() -> None:
-    """In a forked process: use another DuckDB. That of the parent has no threads here, and cannot even be closed."""
-    global _shared, _lock
-    _of_parents.append(_shared)
-    _shared, _lock = None, Lock()
+    """In a forked process: share no DuckDB that was opened before. It has no threads here."""
+    global _lock, _held
+    _lock, _held = Lock(), lambda: None
 
 
-_of_parents: list[duckdb.DuckDBPyConnection | None] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_to_parent)
 
@@ -62,9 +74,9 @@ if hasattr(os, "register_at_fork"):
 def connect(root: Path) -> duckdb.DuckDBPyConnection:
     """Return an in-memory DuckDB for users' SQL: it can read below ``root`` and nothing else, and downloads nothing."""
     connection = _open()
-    folder = quote(f"{root}/")
+    folders = ", ".join(quote(f"{folder}/") for folder in (root, *literal([root])))
     connection.execute(
-        f"{_QUIET}; {_KEPT_FOOTERS}; SET allowed_directories = [{folder}]; "
+        f"{_QUIET}; {_KEPT_FOOTERS}; SET allowed_directories = [{folders}]; "
         "SET enable_external_access = false; SET lock_configuration = true"
     )
     return connection
@@ -168,6 +180,11 @@ def exhausted(error: duckdb.Error) -> StoreError | None:
 def first_line(error: duckdb.Error) -> str:
     """Return what a DuckDB error says, without its picture of the statement."""
     return re.split(r"\n\s*\n|\nLINE ", str(error))[0].replace("\n", " ")
+
+
+def literal(files: Iterable[Path]) -> list[str]:
+    """Return what DuckDB reads as these very files: it takes a name for a pattern, if that matches others."""
+    return [re.sub(r"[*?\[]", r"[\g<0>]", str(file)) for file in files]
 
 
 def quote(text: str) -> str:

@@ -1,6 +1,7 @@
 """Which of the staged texts a store has, and the rows of the others."""
 
 from embstore.errors import SourceError
+from embstore.storage import duck
 from embstore.storage.hidden import list_parts
 from embstore.storage.items import PartChecks
 from embstore.storage.paths import StorePaths
@@ -80,7 +81,7 @@ class Held:
             return
         connection = self._staging.connection
         reader = Reader(self._paths.root, files, connection)
-        reader.guard(files, lambda sql: connection.execute(sql, {"files": [str(file) for file in files]}), _HOLD)
+        reader.guard(files, lambda sql: connection.execute(sql, {"files": duck.literal(files)}), _HOLD)
         self._seen.update(file.name for file in files)
         for item, text, origin in self._staging.rows(_COLLIDING):
             for file in files:

@@ -68,7 +68,7 @@ class Lacking:
         if catalog is None or not (shards := catalog.shards.get(space)):
             return 0
         files = [shard.path for shard in shards]
-        values = {"files": [str(file) for file in files], "space": space, "layer": catalog.cards[space].layers.ids[0]}
+        values = {"files": duck.literal(files), "space": space, "layer": catalog.cards[space].layers.ids[0]}
         connection = self.staging.connection
         Reader(catalog.paths.root, (), connection).guard(files, lambda sql: connection.execute(sql, values), _PRESENT)
         return self._count("settled WHERE space = $space", space=space)

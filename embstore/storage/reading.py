@@ -39,7 +39,11 @@ class Reader:
     @cached_property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """The DuckDB connection for embstore's own SQL."""
-        return duck.cursor()
+        return self._shared.connect()
+
+    @cached_property
+    def _shared(self) -> duck.Shared:
+        return duck.shared()
 
     @cached_property
     def sandbox(self) -> duckdb.DuckDBPyConnection:
@@ -50,14 +54,14 @@ class Reader:
         """Return the columns of a query over files, none of which has nulls; empty int64 columns without files."""
         if not files:
             return defaultdict(lambda: np.empty(0, np.int64))
-        values = {"files": [str(file) for file in files], **values}
+        values = {"files": duck.literal(files), **values}
         return self.guard(files, lambda q: self.connection.execute(q, values).fetchnumpy(), sql)
 
     def rows(self, sql: str, files: Sequence[Path], **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query over files; none without files."""
         if not files:
             return []
-        values = {"files": [str(file) for file in files], **values}
+        values = {"files": duck.literal(files), **values}
         return self.guard(files, lambda q: self.connection.execute(q, values).fetchall(), sql)
 
     def guard(self, files: Sequence[Path], run: Callable[[str], T], sql: str) -> T:
@@ -75,22 +79,28 @@ class Reader:
     def damage(self, error: duckdb.Error, files: Sequence[Path]) -> DamagedError:
         """Return a DamagedError that names the file at fault."""
         said = duck.first_line(error)
-        named = next((file for file in files if str(file) in said), None) or self._unreadable(files)
+        named = _named(files, said) or self._unreadable(files)
         mend = MEND_TABLE if named in self._tables else MEND
         return DamagedError(f"{named or self._root} is damaged: {said.rstrip('.')}. Run: embstore verify. {mend}")
 
     def _unreadable(self, files: Sequence[Path]) -> Path | None:
         for file in files:
             try:
-                self.connection.execute("SELECT * FROM read_parquet(?)", [str(file)]).fetchmany(1)
+                self.connection.execute("SELECT * FROM read_parquet(?)", duck.literal([file])).fetchmany(1)
             except duckdb.Error:
                 return file
         return None
+
+
+def _named(files: Sequence[Path], said: str) -> Path | None:
+    """Return the file that an error of DuckDB names, as it is or as it was given."""
+    given = zip(files, duck.literal(files), strict=True)
+    return next((file for file, pattern in given if str(file) in said or pattern in said), None)
 
 
 def _forbidden(error: duckdb.Error, files: Sequence[Path]) -> StoreError | None:
     said = str(error)
     if not isinstance(error, duckdb.IOException) or "Permission denied" not in said:
         return None
-    named = next((file for file in files if str(file) in said), "a file of the store")
+    named = _named(files, said) or "a file of the store"
     return StoreError(f"{named} cannot be read: Permission denied. Check its permissions.")

@@ -19,10 +19,10 @@ from embstore.space import Unit
 from embstore.storage.card import Card
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import replacing_shards, replacing_tables
-from embstore.storage.shards import commit_shard, embeddings_schema, stage_shard, summary_table
+from embstore.storage.shards import commit_shard, embeddings_schema, stage_shard, stored_sums, summary_table
 from embstore.storage.tables import ITEMS_SCHEMA, file_sha256, read_part, read_table, stage_part, write_table
 from embstore.storage.vectors import LayerVectors
-from embstore.storage.verify import Problem, layer_sums, other_schema, stored_sums, summary_rows
+from embstore.storage.verify import Problem, layer_sums, other_schema, summary_rows
 from embstore.summary import Summary
 from embstore.text import Span, item_id
 

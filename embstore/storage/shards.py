@@ -4,11 +4,12 @@ A shard is committed by the rename that gives it its name; its summary is in pla
 temporary files and at most a summary without a shard, and the next build removes both.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -44,6 +45,7 @@ SUMMARY_SCHEMA = pa.schema(
         ),
     ]
 )
+_SUMS = SUMMARY_SCHEMA.names[4:]
 
 
 class NonFiniteVectorError(EncodeError):
@@ -213,8 +215,17 @@ def summary_table(shard: Shard, digest: str, n_bytes: int, layers: Layers, summa
 
 def summary_row(layer_id: int, summary: Summary) -> dict[str, object]:
     """Return the columns of :data:`SUMMARY_SCHEMA` from ``layer`` on."""
-    return {"layer": layer_id, **{name: _plain(getattr(summary, name)) for name in SUMMARY_SCHEMA.names[4:]}}
+    return {"layer": layer_id, **{name: _plain(getattr(summary, name)) for name in _SUMS}}
+
+
+def stored_sums(row: Mapping[str, Any]) -> Summary:
+    """Return the sums in a row of :data:`SUMMARY_SCHEMA`."""
+    return Summary(**{name: _as_summed(row[name]) for name in _SUMS})
 
 
 def _plain(value: object) -> object:
     return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _as_summed(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, list) else value

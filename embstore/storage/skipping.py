@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from embstore.parts import Parts
+from embstore.storage import duck
 from embstore.storage.hidden import list_parts
 from embstore.storage.lacking import mine
 from embstore.storage.paths import StorePaths
@@ -56,7 +57,7 @@ class SkipList:
         self._stage()
         files = list(list_parts(self._paths.skipped).files)
         connection = self._staging.connection
-        values = {"files": [str(file) for file in files]} if files else {}
+        values = {"files": duck.literal(files)} if files else {}
         sql = f"{_FOUND} EXCEPT {_LISTED}" if files else f"SELECT DISTINCT * FROM ({_FOUND})"
         reader = Reader(self._paths.root, files, connection)
         # A table of DuckDB's own first: it moves to the disk what does not fit, and what is damaged shows here.

@@ -187,10 +187,16 @@ def read_table(source: Path | pa.NativeFile, columns: Sequence[str] | None = Non
 
     Raises:
         OSError: it cannot be read.
-        pa.ArrowException: it is not Parquet.
+        pa.ArrowException: it is not Parquet, or lacks a column.
     """
-    with pq.ParquetFile(source) as file:
-        return file.read(columns)
+    try:
+        with pq.ParquetFile(source) as file:
+            table = file.read(columns)
+    except UnicodeDecodeError as error:
+        raise pa.ArrowInvalid(f"the name of a column is no Unicode: {error}") from error
+    if lacking := {*(columns or ())} - {*table.column_names}:
+        raise pa.ArrowInvalid(f"there is no column {min(lacking)}")
+    return table
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

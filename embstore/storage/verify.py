@@ -16,7 +16,7 @@ from embstore.storage.card import Card
 from embstore.storage.hidden import HIDDEN, list_parts
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import Shard, StorePaths
-from embstore.storage.shards import SUMMARY_SCHEMA, embeddings_schema
+from embstore.storage.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums
 from embstore.storage.tables import file_sha256, read_table
 from embstore.storage.vectors import LayerVectors
 from embstore.summary import Summary
@@ -217,11 +217,6 @@ def layer_sums(shard: Shard, card: Card, layer: int) -> tuple[Ids, Summary] | Pr
     return ids, total
 
 
-def stored_sums(row: dict[str, Any]) -> Summary:
-    """Return the sums in a row of a shard's summary."""
-    return Summary(**{name: _array(row[name]) for name in SUMMARY_SCHEMA.names[4:]})
-
-
 def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
     """Return the rows of a shard's summary, or what is wrong with it."""
     path = shard.summary_path
@@ -245,7 +240,3 @@ def other_schema(path: Path, schema: pa.Schema) -> str | None:
     except (OSError, pa.ArrowException) as error:
         return f"it cannot be read: {str(error).splitlines()[0]}"
     return None
-
-
-def _array(value: Any) -> Any:
-    return np.asarray(value) if isinstance(value, list) else value

@@ -54,7 +54,7 @@ def create_view(reader: Reader, view: str, files: BySpace) -> None:
     parts = []
     for space, members in files.items():
         if members:
-            listed = ", ".join(duck.quote(str(file)) for file in members)
+            listed = ", ".join(map(duck.quote, duck.literal(members)))
             column = f"{duck.quote(space)} AS space, " if space else ""
             parts.append(f"SELECT {column}* FROM read_parquet([{listed}], hive_partitioning = false)")
     if not parts:

@@ -96,6 +96,6 @@ def test_checkpoint_at_revision() -> None:
     assert replace(CARD, revision=None).checkpoint_at_revision == "toy/checkpoint@sha256:000000000000"
 
 
-def test_projection_layers_come_back(tmp_path: Path) -> None:
+def test_projection_layers_come_back() -> None:
     card = synthetic_card(unit="sentence", pooling="projection", n_blocks=12, top_form="raw")
     assert Card.from_dict(card.to_dict()).layers == Layers.of_projection(12, TopForm.RAW)

@@ -55,6 +55,22 @@ def test_where_is_one_expression(make_store: Make, where: str) -> None:
         made.store.query("anisotropy", where=where)
 
 
+@pytest.mark.parametrize("name", ["store[1]", "store?", "s*"])
+def test_a_path_that_is_a_pattern_is_that_path(make_store: Make, name: str) -> None:
+    """Beside the store is another one that its path matches, with the same items and other vectors."""
+    made, other = (
+        make_store(name, texts=["dog", "cat", "fish"], seed=1),
+        make_store("store1", texts=["dog", "cat"], seed=2),
+    )
+    assert Path(other.root).match(name)
+    assert made.store.info()["items"] == [3]
+    assert len(made.store.vectors(made.space, 0)[0]) == 3
+    assert set(made.store.neighbours("dog", k=5)["text"]) == {"cat", "fish"}
+    assert made.store.query("norms", layers="0", where="text <> 'cat'")["n"] == [2]
+    assert made.store.sql("SELECT count(*) FROM embeddings WHERE layer = 0").fetchall() == [(3,)]
+    assert made.store.verify(deep=True).ok
+
+
 OUTSIDE = [
     "SELECT content FROM read_text('{outside}')",
     "SELECT * FROM read_csv('{outside}')",

@@ -1,40 +1,55 @@
+import gc
 import os
 import signal
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from embstore.storage import duck
 
 
-def test_cursors_have_temporary_tables_and_names_of_their_own() -> None:
-    first, second = duck.cursor(), duck.cursor()
+def test_connections_have_temporary_tables_of_their_own() -> None:
+    shared = duck.shared()
+    first, second = shared.connect(), shared.connect()
     first.execute("CREATE TEMP TABLE own AS SELECT 1 AS n")
     second.execute("CREATE TEMP TABLE own AS SELECT 2 AS n")
     assert first.execute("SELECT n FROM own").fetchall() == [(1,)]
     assert second.execute("SELECT n FROM own").fetchall() == [(2,)]
     with pytest.raises(duckdb.CatalogException):
-        duck.cursor().execute("SELECT n FROM own")
+        shared.connect().execute("SELECT n FROM own")
 
 
-def test_a_closed_cursor_closes_no_other() -> None:
-    open_one = duck.cursor()
-    with duck.cursor() as closed:
-        closed.execute("SELECT 1")
-    assert open_one.execute("SELECT 2").fetchall() == [(2,)]
+def test_it_is_shared_while_somebody_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(duck, "_held", lambda: None)  # as in a process that has no store open
+    first = duck.shared()
+    assert duck.shared() is first
+    first.connect().execute("CREATE TABLE kept AS SELECT 1 AS n")
+    assert duck.shared().connect().execute("SELECT n FROM kept").fetchall() == [(1,)]
+    del first
+    gc.collect()
+    with pytest.raises(duckdb.CatalogException):
+        duck.shared().connect().execute("SELECT n FROM kept")
+
+
+def test_all_connections_keep_footers_and_are_quiet() -> None:
+    settings = "SELECT current_setting('parquet_metadata_cache'), current_setting('enable_progress_bar')"
+    assert duck.shared().connect().execute(settings).fetchall() == [(True, False)]
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
-def test_a_forked_process_has_a_duckdb_of_its_own() -> None:
-    duck.cursor().execute("SELECT 1")
+def test_a_forked_process_shares_none_of_before() -> None:
+    held = duck.shared()
     child = os.fork()
     if child == 0:
         signal.alarm(60)  # one that waits for threads of its parent would wait for ever
-        found = duck.cursor().execute("SELECT sum(range) FROM range(1000000)").fetchall()
-        os._exit(0 if found == [(499999500000,)] else 1)
+        other = duck.shared()
+        found = other.connect().execute("SELECT sum(range) FROM range(1000000)").fetchall()
+        os._exit(0 if other is not held and found == [(499999500000,)] else 1)
     assert os.waitpid(child, 0) == (child, 0)
-    assert duck.cursor().execute("SELECT 3").fetchall() == [(3,)]
+    assert duck.shared() is held
 
 
 def test_users_sql_reads_nothing_outside_the_store(tmp_path: Path) -> None:
@@ -48,3 +63,20 @@ def test_users_sql_reads_nothing_outside_the_store(tmp_path: Path) -> None:
         connection.execute("SELECT n FROM read_csv(?)", [str(outside)])
     with pytest.raises(duckdb.Error, match="configuration"):
         connection.execute("SET enable_external_access = true")
+
+
+@pytest.mark.parametrize(
+    ("name", "matches"), [("s[12]", "s1"), ("s*", "s1"), ("s?", "s1"), ("s[!x]", "s1"), ("s]", "s")]
+)
+def test_a_path_is_no_pattern(tmp_path: Path, name: str, matches: str) -> None:
+    for number, folder in enumerate((name, matches)):
+        (tmp_path / folder).mkdir()
+        pq.write_table(pa.table({"n": [number]}), tmp_path / folder / "a.parquet")
+    files = duck.literal([tmp_path / name / "a.parquet"])
+    sql = "SELECT n FROM read_parquet($files)"
+    for connection in (duck.shared().connect(), duck.connect(tmp_path / name)):
+        assert connection.execute(sql, {"files": files}).fetchall() == [(0,)]
+    named = "SELECT DISTINCT file_name FROM parquet_metadata($files)"
+    assert duck.shared().connect().execute(named, {"files": files}).fetchall() == [
+        (str(tmp_path / name / "a.parquet"),)
+    ]

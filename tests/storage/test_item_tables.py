@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from store_files import bits, damaged, flipped
+from store_damage import bits, damaged, flipped
 from synthetic import Synthetic
 
 from embstore import Store

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from store_files import snapshot
+from store_damage import snapshot
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store

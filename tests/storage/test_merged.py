@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from store_files import bits, damaged, flipped
+from store_damage import bits, damaged, flipped
 from synthetic import Synthetic, synthetic_card, synthetic_store
 
 from embstore.errors import DamagedError

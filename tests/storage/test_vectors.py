@@ -1,7 +1,5 @@
 """Reading the vectors of a layer: which, in what memory, and never wrong ones."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from store_files import bits, damaged, flipped
+from peak_memory import peak
+from store_damage import bits, damaged, flipped
 from synthetic import Synthetic, synthetic_store
 
 from embstore.errors import DamagedError
@@ -81,24 +80,9 @@ def test_an_exception_of_the_function_comes_through(many: Synthetic) -> None:
         list(reader(many, 1).map(fail))
 
 
-_MEASURE = """
-import resource, sys
-from embstore import Store
-from embstore.storage.vectors import LayerVectors
-import numpy, pyarrow.parquet
-store = Store(sys.argv[1])
-store.query("norms", layers="0", top=0)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-[row] = store.query("anisotropy", layers="0", variant="centred")
-# Pages of a memory-mapped file count too, and the system drops them when it likes: what is anonymous is the program's.
-status = dict(line.split(":", 1) for line in open("/proc/self/smaps_rollup") if ":" in line)
-print(row["n"], status["Anonymous"].split()[0])
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="reads Linux's own account of memory")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
 def test_memory_does_not_grow_with_n(tmp_path: Path) -> None:
-    """Ten times the vectors (20 and 200 MB) in the same memory, but for 20 MB that a noisy allocator may keep."""
+    """Ten times the vectors (20 and 200 MB) at the same peak, but for 20 MB that a noisy allocator may keep."""
     used = []
     for n in (20_000, 200_000):
         rng = np.random.default_rng(0)
@@ -108,10 +92,12 @@ def test_memory_does_not_grow_with_n(tmp_path: Path) -> None:
             root, n=n, dim=256, n_blocks=0, top_form=None, n_shards=n // 20_000, vectors=vectors, index=False
         )
         del vectors
-        done = subprocess.run([sys.executable, "-c", _MEASURE, root], capture_output=True, text=True, check=True)
-        found, kilobytes = done.stdout.split()
-        assert int(found) == n
-        used.append(int(kilobytes))
+        prepare = (
+            f"import embstore.storage.vectors; from embstore import Store; store = Store({str(root)!r}); "
+            "store.query('norms', layers='0', top=0)"
+        )
+        ask = f"[row] = store.query('anisotropy', layers='0', variant='centred'); assert row['n'] == {n}"
+        used.append(peak(ask, prepare)[1])
     assert used[1] - used[0] < 20_000, f"{used} kB"
 
 

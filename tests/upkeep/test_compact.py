@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from store_damage import flip
 from synthetic import Synthetic, synthetic_store
 from tiny_checkpoint import content, texts
 
@@ -164,15 +165,12 @@ def test_damage_is_named_and_not_baked_in(make_store: Make) -> None:
     made = make_store(n=40, n_shards=4)
     before = content(made.root)
     path = made.shard_files[2]
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 4
-    path.write_bytes(data)
+    flip(path, bits=4)
     with pytest.raises(DamagedError, match=path.name):
         made.store.compact()
     assert len(made.shard_files) == 4
     assert not list(made.root.rglob(".*.tmp"))
-    data[len(data) // 2] ^= 4
-    path.write_bytes(data)
+    flip(path, bits=4)
     assert made.store.verify().ok
     assert content(made.root).keys() == before.keys()
 
@@ -231,6 +229,6 @@ def test_an_interrupted_round_is_undone_and_a_committed_one_finished(make_store:
 
 
 def test_the_fields_of_a_summary_are_its_columns() -> None:
-    from embstore.storage.compact import _SUMS
+    from embstore.storage.shards import _SUMS
 
     assert [field.name for field in fields(Summary)] == _SUMS

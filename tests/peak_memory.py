@@ -1,0 +1,24 @@
+"""The peak memory of some work, in a process of its own."""
+
+import subprocess
+import sys
+
+# Not ru_maxrss: a process that is started keeps the peak of the one that starts it.
+_SCRIPT = """
+import re
+from pathlib import Path
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+{prepare}
+before = peak()
+{work}
+print(peak(), peak() - before)
+"""
+
+
+def peak(work: str, prepare: str = "") -> tuple[int, int]:
+    """Return the peak of a process, and how much of it came after what prepares the work, in kB."""
+    code = _SCRIPT.format(prepare=prepare, work=work)
+    done = subprocess.run((sys.executable, "-W", "ignore", "-c", code), check=True, capture_output=True, text=True)
+    total, grown = map(int, done.stdout.split()[-2:])  # the work may print too
+    return total, grown

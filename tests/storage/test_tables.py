@@ -1,0 +1,45 @@
+"""Parquet files in memory, whatever was altered in them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from synthetic import Synthetic
+
+from embstore.storage.tables import read_table
+
+Make = Callable[..., Synthetic]
+
+
+def test_the_columns_asked_for(tmp_path: Path) -> None:
+    table = pa.table({"a": [1, 2], "b": ["x", "y"]})
+    pq.write_table(table, tmp_path / "t.parquet")
+    assert read_table(tmp_path / "t.parquet").equals(table)
+    assert read_table(tmp_path / "t.parquet", ["b"]).to_pylist() == [{"b": "x"}, {"b": "y"}]
+    assert read_table(pa.BufferReader((tmp_path / "t.parquet").read_bytes())).equals(table)
+
+
+def test_what_cannot_be_read_is_said_in_one_way(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    with pytest.raises(FileNotFoundError):
+        read_table(path)
+    pq.write_table(pa.table({"name": [1, 2]}), path)
+    with pytest.raises(pa.ArrowInvalid, match="no column other"):
+        read_table(path, ["name", "other"])
+    data = path.read_bytes()
+    footer = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    path.write_bytes(data[:footer] + data[footer:].replace(b"name", b"n\xffme"))
+    with pytest.raises(pa.ArrowException):
+        read_table(path, ["name"])
+
+
+@pytest.mark.parametrize(("kind", "column"), [("embeddings", b"item_id"), ("summaries", b"norm_min")])
+def test_an_altered_name_of_a_column_is_mended(make_store: Make, kind: str, column: bytes) -> None:
+    made = make_store(n_shards=2)
+    path = next(made.root.glob(f"{kind}/*/*.parquet"))
+    path.write_bytes(path.read_bytes().replace(column, b"\xff" + column[1:]))
+    assert made.store.remove(made.space, dry_run=True)["action"][0] == "would remove"
+    assert made.store.repair()["action"][0] == ("taken out" if kind == "embeddings" else "rebuilt")
+    assert not made.store.verify().problems or kind == "embeddings"
