@@ -27,12 +27,7 @@ WORDS = "tiny.word.last"
 SENTENCES = "tiny.sentence.mean"
 RG65 = ["cord", "smile", "null", "nan", "NA", "None"]
 SIMLEX = ["old", "new", "sly", "strange", "cord"]
-
-
-@pytest.fixture(autouse=True)
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "data"))
-    return tmp_path / "data"
+pytestmark = pytest.mark.usefixtures("data")
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def test_a_disk_that_is_really_full(build, tmp_path: Path, small_disk: Path) -> 
     assert_same_content(tmp_path / "whole", small_disk / "store")
 
 
-def test_a_store_that_cannot_be_written_is_queried_but_not_built(build, tmp_path: Path, small_disk: Path) -> None:
+def test_a_store_that_cannot_be_written_is_queried_but_not_built(build, small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
     build(*WORDS, store="disk/store")
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)

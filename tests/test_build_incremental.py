@@ -260,9 +260,7 @@ def test_a_lost_table_of_texts_is_mended_by_the_next_build(build, source, tmp_pa
     assert set(Store(tmp_path / "store").vectors("tiny.word.last", 0)[1]) == set(WORDS)
 
 
-def test_a_text_that_one_checkpoint_could_not_hold_is_tried_again_by_another(
-    build, source, checkpoint: Path, tmp_path: Path
-) -> None:
+def test_a_text_that_one_checkpoint_could_not_hold_is_tried_again_by_another(build, source, tmp_path: Path) -> None:
     from tiny_checkpoint import POSITIONS, make_checkpoint
 
     long = source("far " * 12, name="long.txt")
@@ -377,7 +375,7 @@ def test_a_folder_of_an_odd_name_can_be_built_and_embedded(
     assert sorted(found["text"]) == ["cat", "dog"]
 
 
-def test_what_differs_is_named_when_a_space_is_another_one(build, source, tmp_path: Path, checkpoint: Path) -> None:
+def test_what_differs_is_named_when_a_space_is_another_one(build, source, tmp_path: Path) -> None:
     from tiny_checkpoint import make_checkpoint
 
     build(source("dog"), name="mine")
@@ -399,7 +397,7 @@ def test_what_differs_is_named_when_a_space_is_another_one(build, source, tmp_pa
     assert _files(tmp_path / "store") == before
 
 
-def test_a_slow_tokenizer_is_refused(build, source, checkpoint: Path, tmp_path: Path, monkeypatch) -> None:
+def test_a_slow_tokenizer_is_refused(build, source, tmp_path: Path, monkeypatch) -> None:
     import transformers
 
     real = transformers.AutoTokenizer.from_pretrained

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store
@@ -152,9 +153,7 @@ def test_an_item_that_the_index_misses_is_no_damage_and_a_damaged_vector_is(
     monkeypatch.setattr(Index, "search", miss)
     assert len(made.store.neighbours("text5", layers=2, k=5)) == 5
     path = made.shard_files[0]
-    data = bytearray(path.read_bytes())
-    data[data.index(made.layer(2)[5].astype("<f4").tobytes()) + 3] ^= 0x80
-    path.write_bytes(data)
+    flip(path, path.read_bytes().index(made.layer(2)[5].astype("<f4").tobytes()) + 3, 0x80)
     with pytest.raises(DamagedError, match="damaged"):
         made.store.neighbours("text5", layers=2, k=5)
 

@@ -1,29 +1,16 @@
 """Builds with a model of real size, to the passes and products that they cannot do without; and their memory."""
 
 import importlib.util
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import torch
 from benchmark_passes import bare, batches, builder, flops, gemm, words_of
 from benchmark_stores import Workspace
 from benchmark_timing import Result, compare, interleave
+from peak_memory import peak
 
 from embstore.encode import Tokenizer, resolve
 
-sys.path += [str(Path(__file__).parents[1] / folder) for folder in (".", "encode")]  # the tests' checkpoints
-
 _GROWTH = 1.2
-# Not ru_maxrss: a process that is started keeps the peak of the one that starts it.
-_BUILD = """
-import re, sys
-from pathlib import Path
-from embstore import Store
-Store(sys.argv[1]).build(sys.argv[2], models=sys.argv[3])
-print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-"""
 
 
 def building(space: Workspace) -> list[Result]:
@@ -71,9 +58,8 @@ def _peak(space: Workspace, n: int, model: str) -> int:
     """Return the peak memory of a process that builds ``n`` words of its own, in kB."""
     source = space.root / f"words-{n}.txt"
     source.write_text("".join(f"word{number}\n" for number in range(n)), "utf-8")
-    command = (sys.executable, "-W", "ignore", "-c", _BUILD, str(space.new("memory")), str(source), model)
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return int(re.findall(r"\d+", done.stdout)[-1])
+    store = space.new("memory")
+    return peak(f"from embstore import Store; Store({str(store)!r}).build({str(source)!r}, models={model!r})")[0]
 
 
 def _weights(model: torch.nn.Module) -> str:

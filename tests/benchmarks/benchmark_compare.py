@@ -1,13 +1,9 @@
 """Layers against layers: to the matrix products and the searches that they cannot do without."""
 
-import time
-from pathlib import Path
-from typing import Any
-
 import faiss
 import numpy as np
-from benchmark_stores import Workspace
-from benchmark_timing import Contender, Result, compare, interleave
+from benchmark_stores import Workspace, query
+from benchmark_timing import Contender, Result, compare, interleave, timed
 
 from embstore import Store
 
@@ -26,9 +22,9 @@ def _products(space: Workspace) -> list[Result]:
     path = space.synthetic(n, _LAYERS)
     seconds = interleave(
         {
-            "cka": _query(path, "cka"),
-            "rsa": _query(path, "rsa"),
-            "spearman": _query(path, "rsa", correlation="spearman"),
+            "cka": query(path, "cka"),
+            "rsa": query(path, "rsa"),
+            "spearman": query(path, "rsa", correlation="spearman"),
             "products": _all_products(n, dim),
         },
         space.size.builds,
@@ -51,44 +47,31 @@ def _searches(space: Workspace) -> list[Result]:
     for vectors in units:
         faiss.normalize_L2(vectors)
     seconds = interleave(
-        {"overlap": _query(path, "overlap", layers=f"0-{_SEARCHED - 1}", k=_K), "search": _all_searches(units)},
+        {"overlap": query(path, "overlap", layers=f"0-{_SEARCHED - 1}", k=_K), "search": _all_searches(units)},
         space.size.builds,
     )
     what = f"overlap of the {_K} nearest of {n:,} × {dim} in {_SEARCHED} layers, read from the store,"
     return [compare(f"{what} to FAISS's search, in memory", seconds["overlap"], seconds["search"], goal=1.5)]
 
 
-def _query(path: Path, metric: str, **parameters: Any) -> Contender:
-    def run() -> float:
-        began = time.perf_counter()
-        Store(path).query(metric, cache=False, **parameters)
-        return time.perf_counter() - began
-
-    return run
-
-
 def _all_products(n: int, dim: int) -> Contender:
     """The product of each layer with itself, which numpy does in half the time, and of each two."""
     x, y = np.random.default_rng(0).normal(size=(2, n, dim))
 
-    def run() -> float:
-        began = time.perf_counter()
+    def work() -> None:
         for _ in range(_LAYERS):
             x.T @ x
         for _ in range(_LAYERS * (_LAYERS - 1) // 2):
             x.T @ y
-        return time.perf_counter() - began
 
-    return run
+    return timed(work)
 
 
 def _all_searches(layers: list[np.ndarray]) -> Contender:
-    def run() -> float:
-        began = time.perf_counter()
+    def work() -> None:
         for units in layers:
             index = faiss.IndexFlatIP(units.shape[1])
             index.add(units)
             index.search(units, min(_K + 1, len(units)))
-        return time.perf_counter() - began
 
-    return run
+    return timed(work)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from benchmark_passes import bare, batches, builder, flops, gemm, words_of
 from benchmark_stores import Workspace
-from benchmark_timing import Contender, Result, compare, interleave
+from benchmark_timing import Result, compare, interleave, timed
 
 from embstore.encode import Tokenizer, resolve
 
@@ -35,10 +35,8 @@ def encoding(space: Workspace) -> list[Result]:
                 "build": build,
                 "bare": lambda: bare(model, inputs),
                 "loop": lambda: per_word * _loop(model, plain, loop_words),
-                "default": lambda: _timed(lambda: sentences.encode(words, show_progress_bar=False)),
-                "best": lambda: _timed(
-                    lambda: sentences.encode(words, batch_size=_BEST_BATCH, show_progress_bar=False)
-                ),
+                "default": timed(lambda: sentences.encode(words, show_progress_bar=False)),
+                "best": timed(lambda: sentences.encode(words, batch_size=_BEST_BATCH, show_progress_bar=False)),
                 "gemm": gemm,
             },
             space.size.builds,
@@ -56,12 +54,6 @@ def encoding(space: Workspace) -> list[Result]:
         Result("share of the float32 GEMM rate: the build, the bare passes", f"{shares[0]:.0%}", f"{shares[1]:.0%}",
                rounds=len(ours)),
     ]  # fmt: skip
-
-
-def _timed(work: Contender | object) -> float:
-    began = time.perf_counter()
-    work()  # type: ignore[operator]
-    return time.perf_counter() - began
 
 
 @torch.no_grad()

@@ -1,8 +1,5 @@
 """The geometry of a layer: against the usual ways to compute it, and in memory that does not grow with the items."""
 
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,7 +7,8 @@ from typing import Any
 
 import numpy as np
 from benchmark_stores import Workspace
-from benchmark_timing import Result, compare, interleave
+from benchmark_timing import Result, compare, interleave, timed
+from peak_memory import peak
 from scipy.spatial.distance import pdist
 
 from embstore import Store
@@ -31,17 +29,6 @@ _STREAMING: Mapping[str, Mapping[str, Any]] = {
 }
 _OF_OCCURRENCES = ("self-similarity", "intra-sentence", "mev")
 
-# The peak of a process, and what it was before the question: see benchmark_reading for why it is not ru_maxrss.
-_PEAK = """
-import re
-from pathlib import Path
-def peak():
-    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-{prepare}
-before = peak()
-{work}
-print(peak(), peak() - before)
-"""
 _OURS = (
     "import embstore.storage.vectors; from embstore import Store; store = Store({path!r}); store.query('anisotropy')",
     "store.query({metric!r}, cache=False, **{settings!r})",
@@ -68,9 +55,9 @@ def _isoscore(space: Workspace) -> list[Result]:
     store = Store(path)
     seconds = interleave(
         {
-            "ours": lambda: _timed(lambda: store.query("isoscore", cache=False)),
-            "float32": lambda: _timed(lambda: float(IsoScore(x))),
-            "float64": lambda: _timed(lambda: float(IsoScore(x.astype(np.float64)))),
+            "ours": timed(lambda: store.query("isoscore", cache=False)),
+            "float32": timed(lambda: float(IsoScore(x))),
+            "float64": timed(lambda: float(IsoScore(x.astype(np.float64)))),
         },
         space.size.reads,
     )
@@ -95,9 +82,9 @@ def _anisotropy(space: Workspace) -> list[Result]:
     x = _layer(path).gather()[1].astype(np.float64)
     seconds = interleave(
         {
-            "summary": lambda: _timed(lambda: Store(path).query("anisotropy")),
-            "vectors": lambda: _timed(lambda: Store(path).query("anisotropy", where="true", cache=False)),
-            "pdist": lambda: _timed(lambda: 1 - pdist(x, "cosine").mean()),
+            "summary": timed(lambda: Store(path).query("anisotropy")),
+            "vectors": timed(lambda: Store(path).query("anisotropy", where="true", cache=False)),
+            "pdist": timed(lambda: 1 - pdist(x, "cosine").mean()),
         },
         1,
         warmups=1 if space.size.reads > 1 else 0,
@@ -142,16 +129,7 @@ def _layer(path: Path) -> StoredLayer:
     return StoredLayer(catalog, card, card.layers.members[0])
 
 
-def _timed(work: Any) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
-
-
 def _peak(script: tuple[str, str], **values: Any) -> tuple[int, int]:
     """Return the peak memory of a process of its own, and how much of it came after its imports, in kB."""
     prepare, work = (part.format(**values) for part in script)
-    code = _PEAK.format(prepare=prepare, work=work)
-    done = subprocess.run((sys.executable, "-W", "ignore", "-c", code), check=True, capture_output=True, text=True)
-    total, grown = map(int, done.stdout.split()[-2:])  # after the progress bar that DuckDB shows to python -c
-    return total, grown
+    return peak(work, prepare)

@@ -1,15 +1,14 @@
 """One question, one process, beside the same question to the peers; and how each cost grows with the items."""
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from benchmark_peers import asked, not_installed
 from benchmark_start import embstore_command, output_of, process, program
-from benchmark_stores import Clustered, Workspace
-from benchmark_timing import Contender, Point, Result, compare, interleave, rate
+from benchmark_stores import Clustered, Workspace, query
+from benchmark_timing import Contender, Point, Result, compare, interleave, rate, timed
 
 from embstore import Store
 
@@ -58,8 +57,8 @@ def growth(space: Workspace) -> list[Result]:
     })  # fmt: skip
     _grow(space, made, "neighbours, open store", lambda one: {"embstore": _open_store(one.store)})
     read = _grow(space, made, "reading every vector", lambda one: {
-        "embstore": lambda: _timed(lambda: Store(one.store).query("anisotropy", variant="centred", cache=False)),
-        "numpy.load": lambda: _timed(lambda: np.load(one.file)),
+        "embstore": query(one.store, "anisotropy", variant="centred"),
+        "numpy.load": timed(lambda: np.load(one.file)),
     })  # fmt: skip
     most, least = max(made), min(made)
     small = min(made, key=lambda n: abs(n - _SMALL))
@@ -103,14 +102,4 @@ def _numpy_anisotropy(file: Path) -> tuple[str, ...]:
 
 def _open_store(path: Path) -> Contender:
     store = Store(path)
-
-    def run() -> float:
-        return _timed(lambda: store.neighbours(_WORD))
-
-    return run
-
-
-def _timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+    return timed(lambda: store.neighbours(_WORD))

@@ -1,13 +1,9 @@
 """What is asked of the nearest neighbours of all items, to the search that it cannot do without."""
 
-import time
-from pathlib import Path
-from typing import Any
-
 import faiss
 import numpy as np
-from benchmark_stores import Workspace
-from benchmark_timing import Contender, Result, compare, interleave
+from benchmark_stores import Workspace, query
+from benchmark_timing import Result, compare, interleave, timed
 
 from embstore import Store
 
@@ -22,13 +18,14 @@ def nearest(space: Workspace) -> list[Result]:
     [name] = store.catalog.cards
     units = store.vectors(name, 0)[2]
     faiss.normalize_L2(units)
+    wide = units.astype(np.float64)
     contenders = {
-        "hubness": _query(path, "hubness", k=_K),
-        "euclidean": _query(path, "hubness", k=_K, distance="euclidean"),
-        "dimension": _query(path, "intrinsic-dimension"),
-        "search": _search(units),
-        "uniformity": _query(path, "uniformity"),
-        "products": _products(units.astype(np.float64)),
+        "hubness": query(path, "hubness", k=_K),
+        "euclidean": query(path, "hubness", k=_K, distance="euclidean"),
+        "dimension": query(path, "intrinsic-dimension"),
+        "search": timed(lambda: faiss.knn(units, units, min(_K + 1, n), faiss.METRIC_INNER_PRODUCT)),
+        "uniformity": query(path, "uniformity"),
+        "products": timed(lambda: wide[: n // 2] @ wide.T),
     }
     seconds = interleave(contenders, space.size.reads)
     what = f"of {n:,} × {dim}, read from the store,"
@@ -39,30 +36,3 @@ def nearest(space: Workspace) -> list[Result]:
         compare("… intrinsic dimension, to the same", seconds["dimension"], search),
         compare(f"uniformity {what} to half the products in float64", seconds["uniformity"], products),
     ]
-
-
-def _query(path: Path, metric: str, **parameters: Any) -> Contender:
-    def run() -> float:
-        began = time.perf_counter()
-        Store(path).query(metric, cache=False, **parameters)
-        return time.perf_counter() - began
-
-    return run
-
-
-def _search(units: np.ndarray) -> Contender:
-    def run() -> float:
-        began = time.perf_counter()
-        faiss.knn(units, units, min(_K + 1, len(units)), faiss.METRIC_INNER_PRODUCT)
-        return time.perf_counter() - began
-
-    return run
-
-
-def _products(units: np.ndarray) -> Contender:
-    def run() -> float:
-        began = time.perf_counter()
-        units[: len(units) // 2] @ units.T
-        return time.perf_counter() - began
-
-    return run

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from benchmark_stores import Workspace
-from benchmark_timing import Contender
+from benchmark_timing import Contender, timed
 from torch import nn
 
 from embstore.encode import Tokenizer, plan_batches
@@ -70,14 +70,9 @@ def bare(model: Any, inputs: Sequence[Inputs]) -> float:
 def gemm() -> float:
     """Return the seconds that one floating-point operation takes in a large matrix product."""
     a = torch.ones(_GEMM_SIZE, _GEMM_SIZE)
-    best = min(_timed_product(a) for _ in range(10))
+    product = timed(lambda: a @ a)
+    best = min(product() for _ in range(10))
     return best / (2 * _GEMM_SIZE**3)
-
-
-def _timed_product(a: torch.Tensor) -> float:
-    began = time.perf_counter()
-    a @ a
-    return time.perf_counter() - began
 
 
 def flops(model: Any, inputs: Sequence[Inputs]) -> float:

@@ -1,26 +1,17 @@
 """Reading vectors, and answering without reading them."""
 
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from benchmark_start import process
-from benchmark_stores import Workspace
-from benchmark_timing import Contender, Result, compare, interleave, rate
+from benchmark_stores import Workspace, query
+from benchmark_timing import Contender, Result, compare, interleave, rate, timed
+from peak_memory import peak
 
 from embstore import Store
 
 _LAYERS = 13
 _GROWTH = 1.15  # of the peak memory between n and 10 n: what the allocator and ten times the summaries may add
-# Not ru_maxrss: a process that is started keeps the peak of the one that starts it.
-_PEAK = """
-import re, sys
-from pathlib import Path
-from embstore import Store
-Store(sys.argv[1]).query("anisotropy", variant="centred", cache=False)
-print(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
-"""
 
 
 def scale(space: Workspace) -> list[Result]:
@@ -41,7 +32,7 @@ def _anisotropy(space: Workspace, many: Path, n: int, dim: int) -> list[Result]:
     shape = f"anisotropy of {{:,}} × {_LAYERS} × {dim}"
     what = f"{shape.format(n)} to {shape.format(size.few)},"
     processes = interleave({path.name: _process(space, "anisotropy", path) for path in (many, few)}, size.starts)
-    calls = interleave({path.name: _query(path, "raw") for path in (many, few)}, size.reads)
+    calls = interleave({path.name: query(path, "anisotropy", variant="raw") for path in (many, few)}, size.reads)
     return [
         compare(f"{what} one process each", processes[many.name], processes[few.name], goal=1.5),
         compare(f"{what} in one process", calls[many.name], calls[few.name]),
@@ -68,7 +59,7 @@ def centred(space: Workspace) -> list[Result]:
     size = space.size
     long, short = space.synthetic(size.long, 1), space.synthetic(size.short, 1)
     n_bytes = 4 * size.long * size.dim
-    seconds = interleave({"all": _query(long, "centred"), "read": _read(long)}, size.reads)
+    seconds = interleave({"all": query(long, "anisotropy", variant="centred"), "read": _read(long)}, size.reads)
     gigabytes = n_bytes / min(seconds["all"]) / 1e9
     peaks = [_peak(path) for path in (long, short)]
     shown = rate(n_bytes)
@@ -82,15 +73,6 @@ def centred(space: Workspace) -> list[Result]:
     ]  # fmt: skip
 
 
-def _query(path: Path, variant: str) -> Contender:
-    def run() -> float:
-        began = time.perf_counter()
-        Store(path).query("anisotropy", variant=variant, cache=False)
-        return time.perf_counter() - began
-
-    return run
-
-
 def _processor_seconds(path: Path) -> float:
     began = time.process_time()
     Store(path).query("anisotropy", variant="centred", cache=False)
@@ -98,19 +80,17 @@ def _processor_seconds(path: Path) -> float:
 
 
 def _read(path: Path) -> Contender:
-    def run() -> float:
+    def work() -> None:
         buffer = bytearray(1 << 22)
-        began = time.perf_counter()
         for shard in path.glob("embeddings/*/*.parquet"):
             with shard.open("rb", buffering=0) as file:
                 while file.readinto(buffer):
                     pass
-        return time.perf_counter() - began
 
-    return run
+    return timed(work)
 
 
-def _peak(path: Path) -> float:
+def _peak(path: Path) -> int:
     """Return the peak memory of the question in a process of its own, in kB."""
-    done = subprocess.run((sys.executable, "-c", _PEAK, str(path)), check=True, capture_output=True, text=True)
-    return float(done.stdout)
+    question = "query('anisotropy', variant='centred', cache=False)"
+    return peak(f"from embstore import Store; Store({str(path)!r}).{question}")[0]

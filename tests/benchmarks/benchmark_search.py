@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from benchmark_clusters import Clusters
 from benchmark_peers import K
-from benchmark_searchers import CORES, EXACT, SEARCHERS, Rows, Searcher, Vectors
+from benchmark_searchers import CORES, EXACT, SEARCHERS, Embstore, Rows, Searcher, Vectors
 from benchmark_stores import Workspace
 from benchmark_timing import Contender, Point, Result, compare, installed, interleave
 
@@ -30,7 +30,8 @@ def _search(space: Workspace, n: int) -> list[Result]:
     made = space.clustered(n)
     queries = Clusters(space.size.search_dim).held_out(space.size.queries)
     nearest = exact(made.vectors, queries)
-    there = [kind for kind in SEARCHERS if kind.package == "embstore" or installed(kind.package)]
+    unwanted = [kind for kind in SEARCHERS if kind.name in space.size.without]
+    there = [kind for kind in SEARCHERS if kind not in unwanted and (kind is Embstore or installed(kind.package))]
     left_out = left_out_of(there, n, space.size.slow)
     there = [kind for kind in there if kind not in left_out]
     searchers = {kind.name: kind(space, made) for kind in there}
@@ -46,9 +47,12 @@ def _search(space: Workspace, n: int) -> list[Result]:
         ]
         if (building := searchers[name].building) is not None:
             space.points.append(Point("building the index", name, n, building))
-    return [*_lines(n, space.size.search_dim, searchers, tuned, single, batch), *_missing([*there, *left_out]), *(
-        Result(f"… to {kind.name}", "", f"left out of {n:,}: the same kind of graph") for kind in left_out
-    )]  # fmt: skip
+    return [
+        *_lines(n, space.size.search_dim, searchers, tuned, single, batch),
+        *_missing([*there, *left_out, *unwanted]),
+        *(Result(f"… to {kind.name}", "", f"left out of {n:,}: the same kind of graph") for kind in left_out),
+        *(Result(f"… to {kind.name}", "", "left out, as asked") for kind in unwanted),
+    ]
 
 
 def left_out_of(there: Sequence[type[Searcher]], n: int, slow: int) -> list[type[Searcher]]:

@@ -4,12 +4,11 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmark_stores import Workspace
-from benchmark_timing import Contender, Result, compare, interleave
+from benchmark_timing import Contender, Result, compare, interleave, timed
 
 HEAVY = ("torch", "transformers", "scipy.stats")
 
@@ -61,12 +60,8 @@ def embstore_command(*arguments: str) -> tuple[str, ...]:
 
 
 def _process(command: Sequence[str], environment: Mapping[str, str]) -> Contender:
-    def run() -> float:
-        began = time.perf_counter()
-        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return time.perf_counter() - began
-
-    return run
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return timed(lambda: subprocess.run(command, check=True, env=environment, **quiet))
 
 
 def _environment(root: Path) -> dict[str, str]:

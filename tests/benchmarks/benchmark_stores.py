@@ -13,7 +13,7 @@ from typing import Any
 import benchmark_clusters
 import numpy as np
 from benchmark_clusters import Clusters
-from benchmark_timing import Point, Size
+from benchmark_timing import Contender, Point, Size, timed
 from numpy.typing import NDArray
 
 import embstore
@@ -65,6 +65,11 @@ class Clustered:
     file: Path
     texts: Sequence[str] = field(repr=False)
     ids: NDArray[np.int64] = field(repr=False)
+
+
+def query(path: Path, metric: str, **parameters: Any) -> Contender:
+    """Return what opens a store and asks for a metric, which is computed anew."""
+    return timed(lambda: Store(path).query(metric, cache=False, **parameters))
 
 
 class Workspace:

@@ -7,6 +7,7 @@ on all of them, and each is judged by its best time.
 import gc
 import os
 import platform
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -41,6 +42,7 @@ class Size:
         queries: held-out vectors whose neighbours are searched.
         search_seconds: how long a contender searches in a round.
         slow: the most items for those that would take minutes or gigabytes with more.
+        without: peers that do not take part in searches, by name.
     """
 
     words: int = 8_000
@@ -64,6 +66,7 @@ class Size:
     queries: int = 1000
     search_seconds: float = 2.0
     slow: int = 100_000
+    without: tuple[str, ...] = ()
 
     def up_to(self, n: int) -> "Size":
         """Return the size without the clustered stores of more than n items."""
@@ -138,6 +141,17 @@ class Point:
     n: int
     seconds: float
     rounds: int = 1
+
+
+def timed(work: Callable[[], object]) -> Contender:
+    """Return what does the work once, and returns the seconds that it took."""
+
+    def run() -> float:
+        began = time.perf_counter()
+        work()
+        return time.perf_counter() - began
+
+    return run
 
 
 HEADER = ("what", "ours", "peer", "ratio", "median", "goal", "verdict", "rounds")

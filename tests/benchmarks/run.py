@@ -2,7 +2,7 @@
 
 python tests/benchmarks/run.py                               # all of them: an hour and a half, 20 GB of disk
 python tests/benchmarks/run.py --quick
-python tests/benchmarks/run.py --only search --largest 20000
+python tests/benchmarks/run.py --only search --largest 20000 --without LanceDB
 python tests/benchmarks/run.py --keep FOLDER --json docs/benchmarks.json
 python tests/benchmarks/report.py docs/benchmarks.json       # the README's table and the plot
 """
@@ -16,11 +16,12 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
+sys.path += [str(Path(__file__).parents[1] / folder) for folder in (".", "encode")]  # what the tests use too
 
 from benchmark_building import building, memory
 from benchmark_compare import comparison
@@ -31,6 +32,7 @@ from benchmark_neighbours import nearest
 from benchmark_people import people
 from benchmark_reading import centred, scale
 from benchmark_search import search
+from benchmark_searchers import SEARCHERS
 from benchmark_start import start
 from benchmark_stores import Workspace
 from benchmark_timing import FULL, QUICK, Point, Result, Size, machine, markdown
@@ -110,6 +112,8 @@ def main() -> int:
     parser.add_argument("--only", action="append", choices=list(BENCHMARKS), help="run this one (repeatable)")
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds: not for the goals")
     parser.add_argument("--largest", type=int, metavar="N", help="of the clustered stores: no more than N items")
+    parser.add_argument("--without", action="append", choices=[one.name for one in SEARCHERS[1:]],
+                        default=[], help="leave this peer out of the searches (repeatable)")  # fmt: skip
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep there what takes long to make, and use it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, over those of these names")
     options = parser.parse_args()
@@ -117,6 +121,7 @@ def main() -> int:
     gc.set_threshold(200_000)  # as the command line of embstore does, for its peers too
     size = QUICK if options.quick else FULL
     size = size if options.largest is None else size.up_to(options.largest)
+    size = replace(size, without=tuple(options.without))
     if not size.growth:
         parser.error(f"--largest {options.largest} leaves no size: the smallest is {min(FULL.growth):,}")
 

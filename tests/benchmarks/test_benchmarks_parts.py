@@ -111,6 +111,14 @@ def test_peers_that_are_not_installed_are_named(tmp_path: Path, monkeypatch: pyt
     assert {point.who for point in space.points} == {"embstore"}
 
 
+def test_a_peer_may_be_left_out(tmp_path: Path) -> None:
+    without = tuple(kind.name for kind in SEARCHERS if kind.name not in ("embstore", "DuckDB"))
+    space = Workspace(tmp_path, replace(TINY, growth=(60,), without=without))
+    lines = search(space)
+    assert {point.who for point in space.points} == {"embstore", "DuckDB"}
+    assert {line.what for line in lines if line.peer == "left out, as asked"} == {f"… to {name}" for name in without}
+
+
 def test_of_two_graphs_one_takes_part_among_the_most_items() -> None:
     assert [kind.name for kind in left_out_of(SEARCHERS, 1_000_000, 100_000)] == ["usearch"]
     assert not left_out_of(SEARCHERS, 100_000, 100_000)

@@ -96,7 +96,7 @@ def test_columns_of_tables_are_sources(cli, model: list[str]) -> None:
     assert sorted(Store().vectors("tiny.word.last", 0)[1]) == ["bird", "cat", "dog", "fish"]
 
 
-def test_the_first_words_are_the_default_source(cli, model: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_words_are_the_default_source(cli, model: list[str]) -> None:
     assert cli("build", *model, "--limit", "20", "-q").exit_code == 0
     assert "the" in Store().vectors("tiny.word.last", 0)[1]
     assert Store().info()["items"] == [20]

@@ -19,12 +19,7 @@ Cli = Callable[..., Result]
 SCHEMA = Draft202012Validator(
     json.loads((Path(__file__).parents[2] / "schemas/datasets.schema.json").read_text("utf-8"))
 )
-
-
-@pytest.fixture(autouse=True)
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "data"))
-    return tmp_path / "data"
+pytestmark = pytest.mark.usefixtures("data")
 
 
 def test_the_list_for_the_eye(cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +124,7 @@ def test_add_says_how_to_go_on(cli: Cli, data: Path, tmp_path: Path, monkeypatch
 
 
 def test_build_takes_datasets_of_both_units(
-    cli: Cli, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Path
+    cli: Cli, data: Path, monkeypatch: pytest.MonkeyPatch, checkpoint: Path
 ) -> None:
     for name in ("rg65", "simlex999", "stsb"):
         put(data, monkeypatch, name)

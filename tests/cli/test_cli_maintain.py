@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from store_damage import flip
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
@@ -13,12 +14,6 @@ from embstore.storage.writer import StoreWriter
 @pytest.fixture
 def store(tmp_path: Path) -> Synthetic:
     return synthetic_store(tmp_path / "store", n=30, n_shards=5)
-
-
-def damage(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
 
 
 def test_deep_finds_what_the_files_alone_do_not_tell(cli, store: Synthetic) -> None:
@@ -78,7 +73,7 @@ def test_compact(cli, store: Synthetic) -> None:
 def test_repair(cli, store: Synthetic) -> None:
     nothing = cli("repair")
     assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", "There is nothing to mend.\n")
-    damage(store.shard_files[0])
+    flip(store.shard_files[0])
     assert cli("verify").exit_code == 1
     planned = cli("repair", "--dry-run")
     assert "taken out" in planned.stdout

@@ -10,6 +10,7 @@ import pytest
 from embstore_cli._options import Format
 from embstore_cli._output import _text
 from rich.cells import cell_len
+from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store, Table
@@ -169,9 +170,7 @@ def test_verify_says_yes_and_no(cli, make_store) -> None:
     assert (good.exit_code, good.stdout) == (0, "")
     assert "all sound" in good.stderr
     file = made.shard_files[0]
-    data = bytearray(file.read_bytes())
-    data[len(data) // 2] ^= 1
-    file.write_bytes(data)
+    flip(file)
     bad = cli("verify", "--store", made.root, "--format", "json")
     assert bad.exit_code == 1
     assert file.name in bad.stdout

@@ -169,7 +169,7 @@ def test_a_band_is_short(low: float, high: float, band: str):
     assert compared["band"] == [band]
 
 
-def test_what_is_compared_fits_80_columns_of_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path):
+def test_what_is_compared_fits_80_columns_of_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys):
     """Whole where there is room, or nobody looks; else a variant at a time."""
     sections = laid_out(*COMPARED)
     emit_sections(sections, Format.TABLE)

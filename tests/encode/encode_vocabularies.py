@@ -18,13 +18,13 @@ CORPUS = [
 ] * 3
 
 
-def bpe(special: list[str], size: int = 400) -> dict:
+def bpe(special: list[str]) -> dict:
     """Train a byte-level BPE; return its vocabulary and merges as the tokenizer classes take them."""
     tokenizer = tk.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=special, initial_alphabet=alphabet, show_progress=False
+        vocab_size=400, special_tokens=special, initial_alphabet=alphabet, show_progress=False
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
     return _parts(tokenizer)

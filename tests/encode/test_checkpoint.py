@@ -135,7 +135,7 @@ def test_packaged_minilm_with_other_weights(folder: Path, monkeypatch: pytest.Mo
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+def hub(monkeypatch: pytest.MonkeyPatch):
     """A hub that is never reached: an empty cache, and whatever the download is told to do."""
     hub = pytest.importorskip("huggingface_hub")
     calls: list[dict] = []

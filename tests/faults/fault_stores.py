@@ -7,6 +7,7 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
+from store_damage import flip
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
@@ -105,9 +106,7 @@ def build_damaged(root: Path) -> None:
     paths = Store(root).catalog.paths
     shards = paths.shards("toy.word.last")
     for path in (shards[0].path, shards[1].summary_path, sorted(paths.indexes("toy.word.last").glob("*.faiss"))[0]):
-        data = bytearray(path.read_bytes())
-        data[len(data) // 2] ^= 8
-        path.write_bytes(data)
+        flip(path, bits=8)
     (paths.items / ".1-left.tmp").write_bytes(b"left")
     write_items(paths, words_items()[:3])
     (paths.root / "store.json").write_text("{}")

@@ -1,6 +1,5 @@
 """A flipped bit and a truncation in each kind of file: verify names the file, and no question gets a wrong answer."""
 
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -9,28 +8,15 @@ import numpy as np
 import pytest
 from fault_figures import WRONG, Tally
 from fault_stores import MORE, TRUTH, WORDS, build, words, wrong_answers
+from store_damage import bits, damaged, flipped, kinds
 
 from embstore import Store
 from embstore.errors import EmbstoreError
 from embstore.storage.hidden import HIDDEN
 from embstore.storage.merged import write_all_merged
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "storage"))
-from store_files import bits, damaged, flipped
-
 SPACE = "toy.word.last"
-KINDS = {
-    "marker": "store.json",
-    "items": "items/*.parquet",
-    "skipped": "skipped/*.parquet",
-    "dataset": "datasets/*.parquet",
-    "card": f"spaces/{SPACE}.json",
-    "shard": f"embeddings/space={SPACE}/*.parquet",
-    "summary": f"summaries/space={SPACE}/*.parquet",
-    "merged summary": f"merged/{SPACE}.parquet",
-    "index": f"indexes/space={SPACE}/*.faiss",
-    "index card": f"indexes/space={SPACE}/*.json",
-    "answer": "answers/*.json",
+KINDS = kinds(SPACE) | {
     "hidden shards": f"embeddings/space={SPACE}/{HIDDEN}",
     "hidden tables": f"items/{HIDDEN}",
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from store_damage import flipped
 from synthetic import Synthetic
 
 from embstore import Store, atomic
@@ -31,9 +32,7 @@ def test_a_flipped_bit_in_a_flat_index(make_store: Make) -> None:
     assert right is not None
     n_named = 0
     for bit in np.random.default_rng(4).integers(0, 8 * len(data), 60):
-        changed = bytearray(data)
-        changed[bit // 8] ^= 1 << (bit % 8)
-        path.write_bytes(changed)
+        path.write_bytes(flipped(data, int(bit)))
         found = answer(made.root)
         assert found in (None, right), f"bit {bit} gave another answer"
         n_named += found is None

@@ -1,8 +1,6 @@
 """CKA, RSA and neighbour overlap against their definitions: Gram matrices, triangles of distances, sets."""
 
-import json
 from itertools import combinations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,14 +15,6 @@ from embstore.metrics import NotComputable, products
 from embstore.metrics.cka import cka
 from embstore.metrics.overlap import expected_jaccard, overlap
 from embstore.metrics.rsa import draw_pairs, numbered_pairs, rsa
-
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "metrics.json").read_text("utf-8"))
-
-
-def golden_xy() -> tuple[np.ndarray, np.ndarray]:
-    i, j = np.mgrid[0:12, 0:5]
-    phase = 0.9 * (i + 1) * (j + 1) + 0.37 * (i + 1) ** 2
-    return np.sin(phase) + 3 * (j == 2), np.sin(phase + 0.4 * j + 0.3)[:, :4]
 
 
 def one(metric: Any, x: np.ndarray, y: np.ndarray, **settings: Any) -> dict[str, Any]:
@@ -71,10 +61,10 @@ def neighbour_sets(x: np.ndarray, k: int) -> list[set[int]]:
 
 
 @st.composite
-def two_layers(draw: st.DrawFn, n_min: int = 4, n_max: int = 40) -> tuple[np.ndarray, np.ndarray]:
+def two_layers(draw: st.DrawFn, n_min: int = 4) -> tuple[np.ndarray, np.ndarray]:
     """Layers of the same items, with something in common, isotropic or not, as they are stored."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    n, dim, dim_2 = draw(st.integers(n_min, n_max)), draw(st.integers(2, 50)), draw(st.integers(2, 50))
+    n, dim, dim_2 = draw(st.integers(n_min, 40)), draw(st.integers(2, 50)), draw(st.integers(2, 50))
     offset = draw(st.sampled_from([0.0, 0.5, 5.0, 30.0]))  # of 30, cosines of .999
     x = rng.normal(size=(n, dim))
     y = x @ rng.normal(size=(dim, dim_2)) * draw(st.sampled_from([0.0, 0.3])) + rng.normal(size=(n, dim_2))
@@ -84,21 +74,6 @@ def two_layers(draw: st.DrawFn, n_min: int = 4, n_max: int = 40) -> tuple[np.nda
 
 def close(value: float) -> Any:
     return pytest.approx(value, abs=1e-9, rel=0)
-
-
-def test_golden_values() -> None:
-    x, y = golden_xy()
-    expected = GOLDEN["expected"]
-    assert one(cka, x, y)["cka"] == close(expected["linear_cka_unbiased"])
-    assert one(cka, x, y, variant="biased")["cka"] == close(expected["linear_cka"])
-    assert one(rsa, x, y)["rsa"] == close(expected["rsa_cosine_pearson"])
-    assert one(rsa, x, y, correlation="spearman")["rsa"] == close(expected["rsa_cosine_spearman"])
-    lists = one(overlap, x, y, k=3)
-    assert (lists["jaccard"], lists["overlap"]) == (
-        close(expected["knn_jaccard_k3"]),
-        close(expected["knn_overlap_k3"]),
-    )
-    assert gram_hsic1(x, y) == close(expected["hsic1_xy"])
 
 
 @settings(deadline=None, max_examples=60)

@@ -131,9 +131,15 @@ def test_golden_metrics(name: str) -> None:
     assert ASKED[name]() == pytest.approx(EXPECTED[name], abs=GOLDEN["tolerance"], rel=0)
 
 
-def test_the_spectrum_agrees_with_the_centred_mev() -> None:
-    shares = METRICS["spectrum"].function(of(X), k=5)["shares"]
-    assert shares[0] == pytest.approx(EXPECTED["pca1_ratio_centred"], abs=GOLDEN["tolerance"], rel=0)
+@pytest.mark.parametrize(("variant", "name"), [("centred", "pca1_ratio_centred"), ("uncentred", "mev_uncentred")])
+def test_the_spectrum_agrees_with_the_mev(variant: str, name: str) -> None:
+    found = METRICS["spectrum"].function(of(X), k=1, variant=variant)
+    assert found["top_share"] == pytest.approx(EXPECTED[name], abs=GOLDEN["tolerance"], rel=0)
+
+
+def test_the_self_similarity_of_one_word_is_the_anisotropy() -> None:
+    found = asked("self-similarity", "self_similarity", contexts=ONE_GROUP)()
+    assert found == pytest.approx(EXPECTED["self_similarity"], abs=GOLDEN["tolerance"], rel=0)
 
 
 # What a layer is asked for without other inputs: the metric, its column and its parameters.

@@ -62,19 +62,6 @@ def test_isoscore_is_that_of_the_published_package(n: int, dim: int) -> None:
     assert isoscore(Arrays(x), zeta=0.3)["isoscore"] == pytest.approx(star, abs=1e-6)
 
 
-def test_the_numbers_of_the_reference() -> None:
-    """From the project's metrics_reference.json: brute force in float64, outside embstore."""
-    i, j = np.mgrid[0:12, 0:5]
-    x = np.sin(0.9 * (i + 1) * (j + 1) + 0.37 * (i + 1) ** 2) + 3 * (j == 2)
-    data = Arrays(x[:5], x[5:])
-    assert isoscore(data)["isoscore"] == pytest.approx(0.8257671456113549, abs=1e-9)
-    assert isoscore(data, zeta=0.2)["isoscore"] == pytest.approx(0.913904620936095, abs=1e-9)
-    found = partition(data)
-    assert found["log_partition"] == pytest.approx(-5.482228704829671, abs=1e-9)
-    assert found["first_order"] == pytest.approx(-0.45921460932346625, abs=1e-9)
-    assert found["second_order"] == pytest.approx(-0.2036551234766148, abs=1e-9)
-
-
 def test_the_ends_of_the_scale() -> None:
     assert isoscore(Arrays(np.concatenate([np.eye(6), -np.eye(6)])))["isoscore"] == pytest.approx(1, abs=1e-12)
     line = np.outer(np.arange(5.0), [1, 2, 3]) + 7

@@ -24,10 +24,10 @@ def pairs_of(left: object, right: object, score: object, score_texts: Sequence[s
     return Pairs(left, right, np.asarray(score, np.float64), *texts, written)
 
 
-def made(seed: int = 0, n: int = 30, n_pairs: int = 60, dim: int = 6, offset: float = 0.5) -> tuple[np.ndarray, Pairs]:
+def made(seed: int = 0, n: int = 30, n_pairs: int = 60, offset: float = 0.5) -> tuple[np.ndarray, Pairs]:
     """Vectors, and pairs of different ones with scores of one decimal, some of which are equal."""
     rng = np.random.default_rng(seed)
-    x = (rng.normal(size=(n, dim)) + offset).astype(np.float32)
+    x = (rng.normal(size=(n, 6)) + offset).astype(np.float32)
     left = rng.integers(0, n, n_pairs)
     right = (left + rng.integers(1, n, n_pairs)) % n
     return x, pairs_of(left, right, np.round(rng.uniform(0, 4, n_pairs), 1))
@@ -257,10 +257,10 @@ def test_what_changes_something() -> None:
 WRITTEN = ("4", "4.0", "4.000", "3.8", "0", "0.000", "1e-06", "5.0", "10", "2.25")
 
 
-def made_of_texts(seed: int = 0, n_pairs: int = 80) -> tuple[np.ndarray, Pairs]:
+def made_of_texts(seed: int = 0) -> tuple[np.ndarray, Pairs]:
     """Vectors with cosines of both signs, and scores that are written in several ways."""
-    x, pairs = made(seed, n_pairs=n_pairs, offset=0)
-    texts = np.random.default_rng(seed).choice(WRITTEN, n_pairs).tolist()
+    x, pairs = made(seed, n_pairs=80, offset=0)
+    texts = np.random.default_rng(seed).choice(WRITTEN, 80).tolist()
     return x, pairs_of(pairs.left, pairs.right, [float(text) for text in texts], texts)
 
 

@@ -70,20 +70,6 @@ def test_spectrum_is_scikit_learns() -> None:
     assert found["variances"] == pytest.approx(pca.explained_variance_, rel=1e-9)
 
 
-def test_the_numbers_of_the_reference() -> None:
-    """From the project's metrics_reference.json: brute force in float64, outside embstore."""
-    i, j = np.mgrid[0:12, 0:5]
-    x = np.sin(0.9 * (i + 1) * (j + 1) + 0.37 * (i + 1) ** 2) + 3 * (j == 2)
-    data = Arrays(x[:5], x[5:])
-    ranks = {variant: effective_rank(data, variant=variant)["effective_rank"] for variant in VARIANTS}
-    assert ranks["centred"] == pytest.approx(4.906440469268532, abs=1e-9)
-    assert ranks["uncentred"] == pytest.approx(3.924429663095983, abs=1e-9)
-    assert ranks["eigenvalues"] == pytest.approx(4.632285619742811, abs=1e-9)
-    assert participation_ratio(data)["participation_ratio"] == pytest.approx(4.303068582445421, abs=1e-9)
-    assert spectrum(data, k=1)["top_share"] == pytest.approx(0.34277682377642227, abs=1e-9)
-    assert spectrum(data, k=1, variant="uncentred")["top_share"] == pytest.approx(0.8047852537055075, abs=1e-9)
-
-
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_dimensions_without_variance_add_nothing(variant: str) -> None:
     """From second moments their singular values come as sqrt(eps), which would add 1e-4 and more to the entropy."""

@@ -131,14 +131,6 @@ def test_the_two_variants_of_all_but_the_top_differ_by_one_vector() -> None:
     assert mean_cosine(after(Arrays(x), "abtt:2")) != pytest.approx(mean_cosine(after(Arrays(x), "abtt-original:2")))
 
 
-def test_the_number_of_the_reference() -> None:
-    """From the project's metrics_reference.json: brute force in float64, outside embstore."""
-    i, j = np.mgrid[0:12, 0:5]
-    x = np.sin(0.9 * (i + 1) * (j + 1) + 0.37 * (i + 1) ** 2) + 3 * (j == 2)
-    found = anisotropy(transformed(Arrays(x[:5], x[5:]), "abtt:1"))
-    assert found["anisotropy"] == pytest.approx(-0.08515864566776482, abs=1e-9)
-
-
 def test_abtt_of_nothing_is_center() -> None:
     x = np.random.default_rng(4).normal(size=(40, 8)) + 6
     for name in ("abtt:0", "abtt-original:0"):

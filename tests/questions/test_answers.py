@@ -20,7 +20,7 @@ from test_evaluation import write_lexicon, write_pairs
 from embstore import Store, atomic
 from embstore.errors import DamagedError, QueryError
 from embstore.metrics import METRICS, LayerData
-from embstore.questions import answers
+from embstore.questions import answers, compare
 from embstore.questions.question import Question
 from embstore.space import Unit
 from embstore.storage import answers as files
@@ -31,6 +31,7 @@ from embstore.table import Table
 from embstore.text import Item
 
 Computed = list[tuple[str, int]]
+Compared = list[tuple[str, str]]
 WORDS = [f"word{number}" for number in range(30)]
 SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money"]
 SETS = {"x": WORDS[:4], "y": WORDS[4:8], "a": WORDS[8:12], "b": [*WORDS[12:16], "nowhere"], "missing": "skip"}
@@ -84,6 +85,20 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
         return real(self, card, layers, cases)
 
     monkeypatch.setattr(Question, "answers", spy)
+    return seen
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> Compared:
+    """The spaces that were compared."""
+    seen: Compared = []
+    real = compare._answer
+
+    def spy(question: Question, side: Any, other: Any) -> Any:
+        seen.append((side.name, other.name))
+        return real(question, side, other)
+
+    monkeypatch.setattr(compare, "_answer", spy)
     return seen
 
 
@@ -388,25 +403,17 @@ def test_a_store_that_cannot_be_written_answers(root: Path, monkeypatch: pytest.
 
 
 def test_answers_that_are_there_are_given_where_others_cannot_be_written(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, compared: Compared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from embstore.questions import compare
-
     ask(root, "cka", spaces="toy.word.last")
-    asked: list[str] = []
-    real = compare._answer
-
-    def spy(question: Question, side: Any, other: Any) -> Any:
-        asked.append(side.name)
-        return real(question, side, other)
+    compared.clear()
 
     def fail(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "no")
 
-    monkeypatch.setattr(compare, "_answer", spy)
     monkeypatch.setattr(atomic.Path, "write_bytes", fail)
     assert len(ask(root, "cka", unit="word")) == 2 * 2 + 4 * 4
-    assert asked == ["other.word.last"], "which comes first and could not be kept"
+    assert compared == [("other.word.last", "other.word.last")], "which comes first and could not be kept"
 
 
 def test_a_damaged_answer_is_computed_and_stored_anew(root: Path, computed: Computed) -> None:
@@ -440,28 +447,18 @@ def test_the_answer_to_another_question_under_the_same_name_is_none(root: Path, 
     assert len(computed) == 4, "of a newer format"
 
 
-def test_comparisons_are_kept_for_the_layers_that_were_asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from embstore.questions import compare
-
-    asked: list[tuple[str, str]] = []
-    real = compare._answer
-
-    def spy(question: Question, side: Any, other: Any) -> Any:
-        asked.append((side.name, other.name))
-        return real(question, side, other)
-
-    monkeypatch.setattr(compare, "_answer", spy)
+def test_comparisons_are_kept_for_the_layers_that_were_asked(root: Path, compared: Compared) -> None:
     toy, other = "toy.word.last", "other.word.last"
     for _ in range(2):
         ask(root, "cka", unit="word")
         ask(root, "cka", spaces=toy, layers="0,1")
         ask(root, "cka", spaces=toy, against=other, layers="0,1")
-    assert asked == [(other, other), (toy, toy), (toy, toy), (toy, other)]
+    assert compared == [(other, other), (toy, toy), (toy, toy), (toy, other)]
     synthetic_store(root, texts=["new"], dim=5, n_blocks=1, model="other", top_form=None, index=False)
-    asked.clear()
+    compared.clear()
     ask(root, "cka", unit="word")
     ask(root, "cka", spaces=toy, against=other, layers="0,1")
-    assert asked == [(other, other), (toy, other)]
+    assert compared == [(other, other), (toy, other)]
 
 
 def test_spaces_that_share_no_item_are_told_each_time(root: Path) -> None:

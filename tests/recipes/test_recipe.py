@@ -328,8 +328,8 @@ def test_measures_that_ask_the_same_share_the_answer():
 # Verdicts -------------------------------------------------------------------------------------------------------------
 
 
-def published(relation: str, value: float | None = 0.5, layers: Any = 0) -> Published:
-    return Published("one", "cosine", layers, Relation(relation), value, "a")
+def published(relation: str, value: float | None = 0.5) -> Published:
+    return Published("one", "cosine", 0, Relation(relation), value, "a")
 
 
 def measure(band: float = 0.0, share: float = 0.0) -> Measure:

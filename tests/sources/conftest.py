@@ -1,9 +1,7 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-Write = Callable[[str, str | bytes], str]
+from source_rows import Write
 
 
 @pytest.fixture(autouse=True)

@@ -1,21 +1,16 @@
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from source_rows import Write, texts
 
 from embstore.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import Blank, Row, Source, open_source
 
-Write = Callable[[str, str | bytes], str]
-
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
-
-
-def texts(source: Source) -> list[str]:
-    return [row.text for row in source.rows() if isinstance(row, Row)]
 
 
 @pytest.fixture

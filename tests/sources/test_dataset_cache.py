@@ -21,12 +21,7 @@ if TYPE_CHECKING:
     from embstore.building.report import Progress
 
 LISTED = {row["name"]: row for row in Store.datasets()}
-
-
-@pytest.fixture(autouse=True)
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "data"))
-    return tmp_path / "data"
+pytestmark = pytest.mark.usefixtures("data")
 
 
 @pytest.fixture

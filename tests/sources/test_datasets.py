@@ -1,19 +1,17 @@
 import dataclasses
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import wordfreq
+from source_rows import Write
 
 import embstore
 from embstore.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import DATASETS, Blank, Row, open_source
 from embstore.sources.specs import Made
 from embstore.space import Unit
-
-Write = Callable[[str, str | bytes], str]
 
 
 def words(spec: str) -> list[Row]:

@@ -1,18 +1,12 @@
 import json
-from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from source_rows import Write, texts
 
 from embstore.errors import SourceError, UnknownNameError, UsageError
-from embstore.sources import Blank, Row, Source, open_source
-
-Write = Callable[[str, str | bytes], str]
-
-
-def texts(source: Source) -> list[str]:
-    return [row.text for row in source.rows() if isinstance(row, Row)]
+from embstore.sources import Blank, Row, open_source
 
 
 def test_the_only_key_or_text_is_read(write: Write) -> None:

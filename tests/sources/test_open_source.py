@@ -1,13 +1,11 @@
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from source_rows import Write
 
 from embstore.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
 from embstore.sources import Row, open_source
-
-Write = Callable[[str, str | bytes], str]
 
 
 @pytest.mark.parametrize("name", ["A.TXT", "a.Txt", "A.CSV", "A.TSV", "A.JSONL"])

@@ -16,12 +16,7 @@ from embstore.space import Unit
 
 ROWS = [("null", "nan", 1.5), ('say "hi", now', "café", -2.0), ("a", "a", 3.0)]
 COLUMNS = ["left", "right", "gold"]
-
-
-@pytest.fixture(autouse=True)
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "data"))
-    return tmp_path / "data"
+pytestmark = pytest.mark.usefixtures("data")
 
 
 def write(folder: Path, suffix: str, rows: list[tuple], columns: list[str] = COLUMNS) -> Path:

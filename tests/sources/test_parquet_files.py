@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -6,15 +5,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from source_rows import Write, texts
 
 from embstore.errors import SourceError, UnknownNameError, UsageError
-from embstore.sources import Blank, Row, Source, open_source
-
-Write = Callable[[str, str | bytes], str]
-
-
-def texts(source: Source) -> list[str]:
-    return [row.text for row in source.rows() if isinstance(row, Row)]
+from embstore.sources import Blank, Row, open_source
 
 
 def save(columns: dict[str, pa.Array | list[str | None]], name: str = "a.parquet") -> str:

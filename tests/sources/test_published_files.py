@@ -15,11 +15,7 @@ from embstore.sources import DATASETS, Blank, Row, add_dataset, open_source
 from embstore.sources.attributes import PLEASANT, UNPLEASANT
 from embstore.sources.specs import DataFile
 
-
-@pytest.fixture(autouse=True)
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "data"))
-    return tmp_path / "data"
+pytestmark = pytest.mark.usefixtures("data")
 
 
 @pytest.fixture

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -6,17 +5,12 @@ from typing import BinaryIO, TextIO
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from source_rows import Write, texts
 
 from embstore.errors import SourceError, UsageError
-from embstore.sources import Blank, Row, Source, open_source
-
-Write = Callable[[str, str | bytes], str]
+from embstore.sources import Blank, Row, open_source
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"))
-
-
-def texts(source: Source) -> list[str]:
-    return [row.text for row in source.rows() if isinstance(row, Row)]
 
 
 def test_each_line_is_one_text_with_its_origin(write: Write) -> None:

@@ -1,11 +1,11 @@
 """Damage that a question meets is named; it never answers."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from store_damage import flip
 from synthetic import Synthetic
 
 from embstore.errors import DamagedError, QueryError
@@ -14,17 +14,11 @@ from embstore.index import unit_vectors
 Make = Callable[..., Synthetic]
 
 
-def flip(path: Path, at: int, bit: int = 0x40) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= bit
-    path.write_bytes(data)
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_an_altered_table_of_texts_filters_nothing(make_store: Make, seed: int) -> None:
     made = make_store(n=30)
     for table in sorted((made.root / "items").glob("*.parquet")):
-        flip(table, int(np.random.default_rng(seed).integers(table.stat().st_size)))
+        flip(table, int(np.random.default_rng(seed).integers(table.stat().st_size)), 0x40)
     with pytest.raises(DamagedError, match=r"items.*part-\w+\.parquet is damaged.*build the same sources again"):
         made.store.query("anisotropy", where="length(text) > 3")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from store_damage import flip
 from synthetic import Synthetic, index_space
 
 from embstore import Store, checksum, index
@@ -24,9 +25,9 @@ def cards(made: Synthetic) -> list[IndexCard | None]:
     return [IndexCard.read(made.paths.index(made.space, layer)) for layer in made.card.layers]
 
 
-def more(make_store: Make, n: int = 40, **options: object) -> Synthetic:
+def more(make_store: Make, **options: object) -> Synthetic:
     """Add texts to the store, without an index of them."""
-    return make_store(texts=[f"more{number}" for number in range(n)], index=False, seed=7, **options)
+    return make_store(texts=[f"more{number}" for number in range(40)], index=False, seed=7, **options)
 
 
 def nearest(made: Synthetic, text: str, **options: object) -> list[str]:
@@ -89,10 +90,7 @@ def test_auto_goes_over_to_a_graph_when_a_layer_has_grown(make_store: Make, monk
 def test_an_altered_index_is_made_anew_when_it_would_be_extended(make_store: Make) -> None:
     made = make_store(n=60, index=False)
     made.store.index(kind="hnsw")
-    path = made.paths.index(made.space, made.card.layers.members[2])
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
+    flip(made.paths.index(made.space, made.card.layers.members[2]))
     more(make_store)
     assert made.store.index()["did"] == ["extended", "extended", "built", "extended", "extended"]
     assert made.store.verify().ok

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import synthetic
+from store_damage import flip
 from synthetic import Synthetic
 from tiny_checkpoint import content, texts
 
@@ -236,9 +237,7 @@ def test_a_damaged_file_of_the_other_is_named_and_nothing_taken(make_store: Make
     rows = {"item_id": other.ids.tolist(), "text": other.texts}
     write_dataset(other.paths, "words", "word list", Unit.WORD, rows)
     path = sorted(other.root.glob(kind))[-1]
-    data = bytearray(path.read_bytes())
-    data[len(data) * 2 // 3] ^= 2
-    path.write_bytes(data)
+    flip(path, path.stat().st_size * 2 // 3, bits=2)
     before = visible(mine.root)
     with pytest.raises(DamagedError, match=path.name):
         mine.store.merge(other.root)
@@ -265,7 +264,7 @@ def test_it_is_refused_while_another_process_writes(make_store: Make) -> None:
     assert mine.store.info()["items"] == [6]
 
 
-def test_a_read_only_other_is_enough(make_store: Make, tmp_path: Path) -> None:
+def test_a_read_only_other_is_enough(make_store: Make) -> None:
     mine, other = make_store("mine", n=5), make_store("other", n=6)
     before = snapshot(other.root)
     mine.store.merge(other.root)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from store_damage import KINDS, damaged_bytes, full_store
+from store_damage import KINDS, damaged_bytes, flip, full_store
 from synthetic import Synthetic, synthetic_store
 from tiny_checkpoint import content, texts
 
@@ -74,9 +74,8 @@ def test_a_sound_store_is_left_alone(full: Synthetic) -> None:
 def test_exactly_the_items_of_a_damaged_shard_are_missing(make_store: Make) -> None:
     made = make_store(n=30, n_shards=3)
     lost = made.shard_files[1]
-    data = bytearray(lost.read_bytes())
-    data[len(data) // 2] ^= 1
-    lost.write_bytes(data)
+    flip(lost)
+    data = lost.read_bytes()
     [row, rebuilt] = made.store.repair().to_pylist()
     assert (row["action"], row["items"], row["file"]) == ("taken out", 10, str(lost.relative_to(made.root.resolve())))
     assert rebuilt["action"] == "rebuilt"

@@ -1,6 +1,5 @@
 """verify: a sound store is sound, and whatever happens to a file is found and named."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from synthetic import Synthetic, synthetic_store
+from store_damage import KINDS, bits, damaged, damaged_bytes, files_of, flipped, full_store
+from synthetic import Synthetic
 
 from embstore import Store, checksum
 from embstore.errors import StoreError
@@ -18,36 +18,9 @@ from embstore.storage import shards as shard_files
 from embstore.storage import stamping
 from embstore.storage.card import write_card
 from embstore.storage.shards import write_shard
-from embstore.storage.tables import SkippedText, write_dataset, write_items, write_skipped, write_table
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "storage"))
-from store_files import bits, damaged, files_of, flipped
+from embstore.storage.tables import write_dataset, write_items, write_table
 
 Make = Callable[..., Synthetic]
-
-KINDS = {
-    "marker": "store.json",
-    "items": "items/*.parquet",
-    "skipped": "skipped/*.parquet",
-    "dataset": "datasets/*.parquet",
-    "card": "spaces/*.json",
-    "shard": "embeddings/*/*.parquet",
-    "summary": "summaries/*/*.parquet",
-    "index": "indexes/*/*.faiss",
-    "index card": "indexes/*/*.json",
-    "answer": "answers/*.json",
-}
-
-
-def full_store(root: Path) -> Synthetic:
-    """A store with a file of every kind."""
-    made = synthetic_store(root, n=20, dim=6, n_blocks=1)
-    synthetic_store(root, unit="occurrence", texts=["the bank of the river", "a bank"], dim=6, n_blocks=1)
-    columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(20)], "note": ["é"] * 20}
-    write_dataset(made.paths, "words", "word list", Unit.WORD, columns)
-    write_skipped(made.paths, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
-    made.store.query("partition", spaces=made.space, layers=0)
-    return made
 
 
 @pytest.fixture(scope="module")
@@ -82,15 +55,7 @@ def test_any_flipped_bit_is_found_and_its_file_named(full: Synthetic, kind: str)
 @pytest.mark.parametrize("change", ["empty", "a byte short", "half", "a byte more", "zeros"])
 def test_a_truncated_or_extended_file_is_found(full: Synthetic, kind: str, change: str) -> None:
     path = next(full.root.glob(KINDS[kind]))
-    data = path.read_bytes()
-    after = {
-        "empty": b"",
-        "a byte short": data[:-1],
-        "half": data[: len(data) // 2],
-        "a byte more": data + b"\n",
-        "zeros": bytes(len(data)),
-    }[change]
-    with damaged(path, after):
+    with damaged(path, damaged_bytes(path.read_bytes(), change)):
         assert found(full) == [path.resolve()]
 
 
