@@ -76,5 +76,11 @@ OutputFile = Annotated[
     Path | None,
     typer.Option("--output", "-o", metavar="FILE", help="Write the result there, not to standard output."),
 ]
+DeviceName = Annotated[
+    str | None, typer.Option("--device", metavar="NAME", help="cpu, cuda, mps …  [default: an accelerator if any]")
+]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Load pickled weights, which can run code, if there are no others.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only the result and errors.")]

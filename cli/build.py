@@ -1,12 +1,11 @@
 """``embstore build``."""
 
-import signal
 from typing import Annotated
 
 import typer
 
 from ._errors import NO, explained
-from ._options import POOLINGS, UNITS, IndexMemory, StoreDir
+from ._options import POOLINGS, UNITS, AllowPickle, DeviceName, DryRun, IndexMemory, StoreDir
 
 _STOPPED = "Interrupted."
 _INTERRUPTED = "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
@@ -92,17 +91,12 @@ def build(
         str,
         typer.Option("--long", metavar="skip|truncate|error", help="What to do with a text longer than the context."),
     ] = "skip",
-    device: Annotated[
-        str | None, typer.Option("--device", metavar="NAME", help="cpu, cuda, mps …  [default: an accelerator if any]")
-    ] = None,
+    device: DeviceName = None,
     batch_tokens: Annotated[
         int | None,
         typer.Option("--batch-tokens", metavar="N", help="Tokens of a batch.  [default: what suits the device]"),
     ] = None,
-    allow_pickle: Annotated[
-        bool,
-        typer.Option("--allow-pickle", help="Load pickled weights, which can run code, if there are no others."),
-    ] = False,
+    allow_pickle: AllowPickle = False,
     shard: Annotated[
         str | None,
         typer.Option(
@@ -112,13 +106,12 @@ def build(
             "shared folder or each in its own, to be merged.",
         ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
+    dry_run: DryRun = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any text was skipped.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary, only errors.")] = False,
     store: StoreDir = None,
 ) -> None:
     """Embed what the store lacks of some texts, every layer, and index it."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch scheduler's way to say Ctrl-C
     with explained(_STOPPED if dry_run else _INTERRUPTED):
         from embstore.store import DEFAULT_MODELS, DEFAULT_SOURCES, Store
 

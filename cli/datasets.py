@@ -5,19 +5,9 @@ from typing import Annotated
 
 import typer
 
+from . import _options
 from ._errors import explained
 from ._help import Command
-from ._options import (
-    Format,
-    Models,
-    OutputFile,
-    OutputFormat,
-    PoolingName,
-    Spaces,
-    StoreDir,
-    TemplateText,
-    UnitName,
-)  # fmt: skip
 from ._output import emit, say
 from ._reading import PlainGroup
 
@@ -25,7 +15,9 @@ app = typer.Typer(cls=PlainGroup, rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
-def datasets(context: typer.Context, form: OutputFormat = Format.TABLE, output: OutputFile = None) -> None:
+def datasets(
+    context: typer.Context, form: _options.OutputFormat = _options.Format.TABLE, output: _options.OutputFile = None
+) -> None:
     """List the datasets: kind, unit, rows, whether they are at hand and sound, licence (--format json has more)."""
     if context.invoked_subcommand is not None:
         return
@@ -88,14 +80,14 @@ def missing(
     sources: Annotated[
         list[str], typer.Argument(metavar="SOURCE...", help="Datasets, in the store or at hand, and files of texts.")
     ],
-    model: Models = None,
-    space: Spaces = None,
-    unit: UnitName = None,
-    pooling: PoolingName = None,
-    template: TemplateText = None,
-    store: StoreDir = None,
-    form: OutputFormat = Format.TABLE,
-    output: OutputFile = None,
+    model: _options.Models = None,
+    space: _options.Spaces = None,
+    unit: _options.UnitName = None,
+    pooling: _options.PoolingName = None,
+    template: _options.TemplateText = None,
+    store: _options.StoreDir = None,
+    form: _options.OutputFormat = _options.Format.TABLE,
+    output: _options.OutputFile = None,
 ) -> None:
     """List the texts of datasets, or of files, that the spaces of a store lack."""
     with explained():

@@ -1,24 +1,11 @@
 """``embstore index``."""
 
-import signal
 from typing import Annotated
 
 import typer
 
+from . import _options
 from ._errors import NO, explained
-from ._options import (
-    LAYER_HELP,
-    Format,
-    IndexMemory,
-    Models,
-    OutputFile,
-    OutputFormat,
-    PoolingName,
-    Spaces,
-    StoreDir,
-    TemplateText,
-    UnitName,
-)  # fmt: skip
 from ._output import emit, say
 
 
@@ -31,25 +18,24 @@ def index(
             help="Of index; later builds keep to it.  [default: what was chosen before, else auto]",
         ),
     ] = None,
-    index_memory: IndexMemory = None,
+    index_memory: _options.IndexMemory = None,
     recall: Annotated[
         float | None,
         typer.Option("--recall", metavar="R", help="Recall@10 to tune for, if not exact.  [default: 0.99]"),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Build anew also what is up to date.")] = False,
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=LAYER_HELP)] = "all",
-    model: Models = None,
-    space: Spaces = None,
-    unit: UnitName = None,
-    pooling: PoolingName = None,
-    template: TemplateText = None,
+    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
+    model: _options.Models = None,
+    space: _options.Spaces = None,
+    unit: _options.UnitName = None,
+    pooling: _options.PoolingName = None,
+    template: _options.TemplateText = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
-    store: StoreDir = None,
-    form: OutputFormat = Format.TABLE,
-    output: OutputFile = None,
+    store: _options.StoreDir = None,
+    form: _options.OutputFormat = _options.Format.TABLE,
+    output: _options.OutputFile = None,
 ) -> None:
     """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not reached."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch scheduler's way to say Ctrl-C
     with explained("Interrupted. The indexes that were done are kept; the others are as they were."):
         from embstore.store import Store
 

@@ -4,20 +4,8 @@ from typing import Annotated
 
 import typer
 
+from . import _options
 from ._errors import explained
-from ._options import (
-    LAYER_HELP,
-    Format,
-    Models,
-    OutputFile,
-    OutputFormat,
-    PoolingName,
-    Spaces,
-    StoreDir,
-    TemplateText,
-    Transforms,
-    UnitName,
-)  # fmt: skip
 from ._output import emit
 
 
@@ -29,17 +17,17 @@ def neighbours(
             "--text", metavar="TEXT", help='A word in its context (repeatable): --text "the [bank] of the river".'
         ),
     ] = None,
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=LAYER_HELP)] = "top",
+    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "top",
     k: Annotated[int, typer.Option("-k", metavar="N", help="How many neighbours.")] = 10,
     embed: Annotated[
         bool, typer.Option("--embed", help="Encode a text that is not stored, by each space's own checkpoint.")
     ] = False,
-    model: Models = None,
-    space: Spaces = None,
-    unit: UnitName = None,
-    pooling: PoolingName = None,
-    template: TemplateText = None,
-    transform: Transforms = None,
+    model: _options.Models = None,
+    space: _options.Spaces = None,
+    unit: _options.UnitName = None,
+    pooling: _options.PoolingName = None,
+    template: _options.TemplateText = None,
+    transform: _options.Transforms = None,
     where: Annotated[
         str | None,
         typer.Option(
@@ -49,9 +37,9 @@ def neighbours(
         ),
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Scan the vectors, whatever indexes there are.")] = False,
-    store: StoreDir = None,
-    form: OutputFormat = Format.TABLE,
-    output: OutputFile = None,
+    store: _options.StoreDir = None,
+    form: _options.OutputFormat = _options.Format.TABLE,
+    output: _options.OutputFile = None,
 ) -> None:
     """Show the nearest stored items of a text, by cosine, layers and models side by side."""
     with explained():

@@ -7,20 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from . import _options
 from ._errors import explained, refuse
-from ._options import (
-    LAYER_HELP,
-    Format,
-    Models,
-    OutputFile,
-    OutputFormat,
-    PoolingName,
-    Spaces,
-    StoreDir,
-    TemplateText,
-    Transforms,
-    UnitName,
-)  # fmt: skip
 from ._output import emit, write
 from ._reading import PlainCommand, PlainGroup
 
@@ -33,12 +21,12 @@ _BYPASSED = "bypassed (--no-cache): all answers would be computed, and none stor
 
 
 def _query(
-    model: Models = None,
-    space: Spaces = None,
-    unit: UnitName = None,
-    pooling: PoolingName = None,
-    template: TemplateText = None,
-    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=LAYER_HELP)] = "all",
+    model: _options.Models = None,
+    space: _options.Spaces = None,
+    unit: _options.UnitName = None,
+    pooling: _options.PoolingName = None,
+    template: _options.TemplateText = None,
+    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
     where: Annotated[
         str | None,
         typer.Option(
@@ -55,10 +43,10 @@ def _query(
         int,
         typer.Option("--seed", metavar="S", help="Seed of everything that is drawn (sample, bootstrap, permutations)."),
     ] = 0,
-    transform: Transforms = None,
-    store: StoreDir = None,
-    form: OutputFormat = Format.TABLE,
-    output: OutputFile = None,
+    transform: _options.Transforms = None,
+    store: _options.StoreDir = None,
+    form: _options.OutputFormat = _options.Format.TABLE,
+    output: _options.OutputFile = None,
     explain: Annotated[
         bool,
         typer.Option(
@@ -87,19 +75,25 @@ def _query(
 
 
 def _explain(
-    name: str, store: Path | None, question: dict[str, Any], form: Format, output: Path | None, *, no_cache: bool
+    name: str,
+    store: Path | None,
+    question: dict[str, Any],
+    form: _options.Format,
+    output: Path | None,
+    *,
+    no_cache: bool,
 ) -> None:
     from embstore.errors import UsageError
     from embstore.metrics import get_metric
     from embstore.metrics.explain import Explanation
 
     metric = get_metric(name)
-    if form not in (Format.TABLE, Format.JSON, Format.JSONL):
+    if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
         raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
     explanation = Explanation(metric, _BYPASSED if no_cache else _cache_state(name, store, question))
-    indent = 2 if form is Format.JSON else None
+    indent = 2 if form is _options.Format.JSON else None
     text = str(explanation)
-    if form is not Format.TABLE:
+    if form is not _options.Format.TABLE:
         text = json.dumps(explanation.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent)
     write(f"{text}\n", output)
 

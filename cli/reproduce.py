@@ -1,12 +1,11 @@
 """``embstore reproduce``."""
 
-import signal
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ._errors import NO, explained
-from ._options import Format, OutputFile, OutputFormat, StoreDir
+from ._options import AllowPickle, DeviceName, Format, OutputFile, OutputFormat, StoreDir
 from ._output import emit, say
 
 if TYPE_CHECKING:
@@ -42,13 +41,8 @@ def reproduce(
         bool, typer.Option("--quick", help="Only the small sets, and the first texts of the others.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of all draws.")] = 0,
-    device: Annotated[
-        str | None, typer.Option("--device", metavar="NAME", help="cpu, cuda, mps …  [default: an accelerator if any]")
-    ] = None,
-    allow_pickle: Annotated[
-        bool,
-        typer.Option("--allow-pickle", help="Load pickled weights, which can run code, if there are no others."),
-    ] = False,
+    device: DeviceName = None,
+    allow_pickle: AllowPickle = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the builds and queries, and do nothing.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a published number is missed.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only notes and errors.")] = False,
@@ -57,7 +51,6 @@ def reproduce(
     output: OutputFile = None,
 ) -> None:
     """Reproduce a paper: build what it needs, measure, and show measured beside published."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch scheduler's way to say Ctrl-C
     with explained(_STOPPED):
         from embstore.store import Store
 

@@ -1,26 +1,18 @@
 """Bring what is derived from the shards of a space up to date: its indexes, each of its own kind, and its sums."""
 
-from embstore import index
 from embstore.building.report import Observer
-from embstore.errors import DamagedError
 from embstore.storage.card import Card
 from embstore.storage.merged import write_merged
 from embstore.storage.paths import StorePaths
 from embstore.storage.reading import Reader
 from embstore.storage.summaries import read_merged
-from embstore.upkeep.indexing import missed, update_indexes
+from embstore.upkeep.indexing import missed, readable_card, update_indexes
 
 
 def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:
     """Return the kind that was asked for of a space's indexes, by the first readable card; None if there are none."""
-    for layer in card.layers:
-        try:
-            stored = index.IndexCard.read(paths.index(card.space, layer))
-        except DamagedError:
-            continue
-        if stored is not None:
-            return stored.asked
-    return None
+    stored = (readable_card(paths.index(card.space, layer)) for layer in card.layers)
+    return next((one.asked for one in stored if one is not None), None)
 
 
 def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> list[str]:

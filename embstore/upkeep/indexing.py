@@ -120,7 +120,7 @@ def check_memory(paths: StorePaths, card: Card, n_new: int, kind: str, memory: i
     if kind == "none" or memory is None or not n_new:
         return
     layer = card.layers.members[0]
-    stored = _read(paths.index(card.space, layer)) if kind == AUTO else None
+    stored = readable_card(paths.index(card.space, layer)) if kind == AUTO else None
     n = LayerVectors(paths.shards(card.space), layer.id, card.dim).count() + n_new
     index.choose(stored.asked if stored is not None else kind, n, card.dim, memory)
 
@@ -165,7 +165,7 @@ class _Task:
     @classmethod
     def of(cls, paths: StorePaths, card: Card, layer: Layer, shards: Sequence[Shard], choice: Choice) -> "_Task":
         path = paths.index(card.space, layer)
-        stored = _read(path)
+        stored = readable_card(path)
         asked = choice.kind or (stored.asked if stored is not None else AUTO)
         recall = choice.recall or (
             stored.wanted_recall if stored is not None and not stored.is_exact else WANTED_RECALL
@@ -263,10 +263,11 @@ def _at_once(tasks: Sequence[_Task]) -> int:
     return max(1, min((os.cpu_count() or 1) + 1, _AT_ONCE_BYTES // max(1, n_bytes)))
 
 
-def _read(path: Path) -> IndexCard | None:
+def readable_card(path: Path) -> IndexCard | None:
+    """Return the card of the index at a path; None where there is none that can be read: the index is made anew."""
     try:
         return IndexCard.read(path)
-    except DamagedError:  # it is made anew
+    except DamagedError:
         return None
 
 

@@ -20,10 +20,10 @@ from embstore.storage.verify import Listed, Problem
 from embstore.summary import Summary
 from embstore.upkeep.actions import Action
 from embstore.upkeep.derived import kind_of_indexes, renew_merged
-from embstore.upkeep.indexing import update_indexes
+from embstore.upkeep.indexing import readable_card, update_indexes
 from embstore.upkeep.mending import SAME_SOURCES, Mending
 from embstore.upkeep.repair_tables import StoredTexts
-from embstore.upkeep.verify import verify_index
+from embstore.upkeep.verify import verify_index, without_card
 
 Ids = NDArray[np.int64]
 
@@ -59,11 +59,8 @@ class SpacesRepair:
                 self._mend_card(path, error)
             else:
                 self._mend_space(card)
-        for folder in sorted((self.paths.root / "embeddings").glob("space=*")):
-            space = folder.name.removeprefix("space=")
-            card_path = self.paths.card(space)
-            if not (card_path.exists() or self.paths.removal(space).exists()) and Listed.of(folder).files:
-                self.mending.leave(card_path, f"it is missing, and there are shards of it. {_of_a_card(card_path)}")
+        for card_path, _ in without_card(self.paths):
+            self.mending.leave(card_path, f"it is missing, and there are shards of it. {_of_a_card(card_path)}")
 
     def _mend_card(self, path: Path, error: DamagedError) -> None:
         data = path.read_bytes()
@@ -159,7 +156,7 @@ class SpacesRepair:
                 action = Action("removed", path, "it, or its card, was altered or is that of other vectors")
                 self.mending.do(action, partial(_remove_index, path))
                 n_behind += 1
-            elif problems or not _covers(path, [shard.name for shard in kept]):
+            elif problems or (stored := readable_card(path)) is None or not stored.covers(shard.name for shard in kept):
                 n_behind += 1
         if n_behind and len(ids):
             action = Action("rebuilt", self.paths.indexes(card.space), f"the indexes of {n_behind} layers", len(ids))
@@ -192,11 +189,3 @@ def _of_a_card(path: Path) -> str:
 def _remove_index(path: Path) -> None:
     path.with_suffix(".json").unlink(missing_ok=True)
     path.unlink(missing_ok=True)
-
-
-def _covers(path: Path, shards: Sequence[str]) -> bool:
-    try:
-        stored = index.IndexCard.read(path)
-    except DamagedError:
-        return False
-    return stored is not None and stored.covers(shards)

@@ -123,7 +123,8 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
             problems += _verify_merged(paths, card, shards)
     for card, listed, its_summaries in zip(cards, spaces, summaries, strict=True):
         problems += lost_shards(paths, card, [one for one in its_summaries if one.stem not in listed.hidden])
-    problems += _strangers(paths)
+    lost = without_card(paths)
+    problems += [Problem(card, f"it is missing, and there are shards in {folder}") for card, folder in lost]
     return problems
 
 
@@ -202,12 +203,10 @@ def _verify_index_vectors(path: Path, vectors: LayerVectors) -> Iterator[Problem
         yield Problem(path, str(error))
 
 
-def _strangers(paths: StorePaths) -> Iterator[Problem]:
-    """Yield the cards that are missing, of spaces that have shards."""
+def without_card(paths: StorePaths) -> Iterator[tuple[Path, Path]]:
+    """Yield the missing card, and the folder of shards, of each space that has shards and no card."""
     for folder in sorted((paths.root / "embeddings").glob("space=*")):
         space = folder.name.removeprefix("space=")
         card = paths.card(space)
-        if card.exists() or paths.removal(space).exists():
-            continue
-        if Listed.of(folder).files:
-            yield Problem(card, f"it is missing, and there are shards in {folder}")
+        if not (card.exists() or paths.removal(space).exists()) and Listed.of(folder).files:
+            yield card, folder
