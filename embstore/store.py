@@ -38,6 +38,7 @@ class Store:
     """A store of embeddings: the vectors of every layer of words, sentences and occurrences.
 
     A store is opened at the first question and answers from what it held then; :meth:`refresh` looks again.
+    Several threads may ask it at once.
 
     Args:
         path: its folder; by default ``$EMBSTORE_STORE``, else ``./store``.

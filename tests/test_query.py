@@ -5,6 +5,8 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,25 @@ def test_anisotropy_is_exact_after_any_builds(
                     assert (row["n"], row["n_zero"]) == (n, 0)
                     right = mean_cosine(x, centred=variant == "centred")
                     assert row["anisotropy"] == pytest.approx(right, abs=1e-9, rel=0)
+
+
+def test_threads_may_ask_one_store(make_store: Make) -> None:
+    made = make_store(n=60, n_shards=6)
+    words = [item.text for item in made.items]
+
+    def ask(store: Store, turn: int) -> list[object]:
+        word, layer = words[turn % len(words)], turn % 3
+        return [
+            store.neighbours(word, layers=layer, k=5).to_pylist(),
+            store.query("norms", layers=layer, where=f"text <> '{word}'", cache=False).to_pylist(),
+            store.vectors(made.space, layer)[1],
+            store.sql(f"SELECT count(*) FROM items WHERE text < '{word}'").fetchall() if turn % 8 == 0 else None,
+        ]
+
+    wanted = [ask(Store(made.root), turn) for turn in range(24)]
+    store = Store(made.root)
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(partial(ask, store), range(24))) == wanted
 
 
 def test_a_row_is_what_the_format_says(make_store: Make) -> None:

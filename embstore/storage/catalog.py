@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 import duckdb
@@ -22,7 +23,7 @@ from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.ranges import Ranges
 from embstore.storage.reading import FILES, Reader
 from embstore.storage.summaries import check_summary, summaries_of
-from embstore.storage.views import create_view, create_views
+from embstore.storage.views import BySpace, create_view, create_views
 from embstore.summary import Summary
 from embstore.text import Item
 
@@ -58,6 +59,7 @@ class Catalog:
         self._shard_names = {space: tuple(shard.name for shard in shards) for space, shards in self.shards.items()}
         self._dataset_files = sorted(self.paths.datasets.glob("*.parquet"))
         self._part_checks = PartChecks()
+        self._users_sql = RLock()  # it has one connection, whose views are made anew
         self._open()
 
     def _open(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
@@ -150,11 +152,13 @@ class Catalog:
             DamagedError: a table of items was altered.
         """
         self._tables.check()
-        create_view(self.reader, "items", {"": self._item_files})
         duck.check_expression(where)
         sql = f"SELECT item_id FROM items WHERE (\n{where}\n)"
         try:
-            return np.unique(np.asarray(self.reader.sandbox.execute(sql).fetchnumpy()["item_id"], dtype=np.int64))
+            with self._users_sql:
+                create_view(self.reader, "items", {"": self._item_files})
+                found = self.reader.sandbox.cursor().execute(sql).fetchnumpy()["item_id"]
+            return np.unique(np.asarray(found, dtype=np.int64))
         except duckdb.IOException as error:
             raise self.reader.damage(error, self._item_files) from error
         except duckdb.Error as error:
@@ -246,23 +250,22 @@ class Catalog:
             QueryError: it is not one SELECT, or cannot be answered.
             DamagedError: a file that it may read was altered, unless it is a shard, or cannot be read.
         """
-        create_views(
-            self.reader,
-            {
-                "items": {"": self._item_files},
-                "skipped": {"": self.skipped_files},
-                "embeddings": {space: [shard.path for shard in shards] for space, shards in self.shards.items()},
-                "summaries": {space: [shard.summary_path for shard in shards] for space, shards in self.shards.items()},
-            },
-            self._dataset_files,
-            self.cards.values(),
-        )
-        duck.check_select(self.reader.sandbox, sql)
         self._check_what_it_may_read(sql)
-        try:
-            return self.reader.sandbox.sql(sql)
-        except duckdb.Error as error:
-            raise duck.explained(error) from error
+        with self._users_sql:
+            create_views(self.reader, self._files_of_views(), self._dataset_files, self.cards.values())
+            duck.check_select(self.reader.sandbox, sql)
+            try:
+                return self.reader.sandbox.cursor().sql(sql)  # one of its own: it may not be fetched to its end
+            except duckdb.Error as error:
+                raise duck.explained(error) from error
+
+    def _files_of_views(self) -> dict[str, BySpace]:
+        return {
+            "items": {"": self._item_files},
+            "skipped": {"": self.skipped_files},
+            "embeddings": {space: [shard.path for shard in shards] for space, shards in self.shards.items()},
+            "summaries": {space: [shard.summary_path for shard in shards] for space, shards in self.shards.items()},
+        }
 
     def _check_what_it_may_read(self, sql: str) -> None:
         named = set(re.findall(r"\w+", sql.casefold()))

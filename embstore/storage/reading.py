@@ -4,7 +4,8 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from threading import local
+from typing import Any, TypeVar, cast
 
 import duckdb
 import numpy as np
@@ -28,18 +29,23 @@ class Reader:
     Args:
         root: the store's folder.
         tables: those of its files that hold texts, which are mended in another way.
-        connection: the DuckDB for all SQL; by default that of the process, and for users' SQL one of its own.
+        connection: the DuckDB for all SQL, which one thread uses; by default that of the process, and for users' SQL
+            one of its own.
     """
 
     def __init__(self, root: Path, tables: Sequence[Path], connection: duckdb.DuckDBPyConnection | None = None) -> None:
         self._root, self._tables = root, tables
-        if connection is not None:
-            self.connection = self.sandbox = connection
+        self._of_thread = local()
+        self._given = connection
 
-    @cached_property
+    @property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """The DuckDB connection for embstore's own SQL."""
-        return self._shared.connect()
+        """The DuckDB connection for embstore's own SQL, of each thread its own: one answers one question at a time."""
+        if self._given is not None:
+            return self._given
+        if not hasattr(self._of_thread, "connection"):
+            self._of_thread.connection = self._shared.connect()
+        return cast("duckdb.DuckDBPyConnection", self._of_thread.connection)
 
     @cached_property
     def _shared(self) -> duck.Shared:
@@ -48,7 +54,7 @@ class Reader:
     @cached_property
     def sandbox(self) -> duckdb.DuckDBPyConnection:
         """That for users' SQL, with the views that it sees: a DuckDB of its own, which reads only the store."""
-        return duck.connect(self._root)
+        return self._given or duck.connect(self._root)
 
     def columns(self, sql: str, files: Sequence[Path], **values: Any) -> dict[str, NDArray[Any]]:
         """Return the columns of a query over files, none of which has nulls; empty int64 columns without files."""
