@@ -165,9 +165,9 @@ SLOW = ("llm similar",)
 
 
 def asked(space: Workspace, made: Clustered, word: str) -> Mapping[str, Sequence[str]]:
-    """Return the commands of embstore and of the installed peers that ask for the neighbours of a word."""
-    n = len(made.texts)
-    there = [peer for peer in PEERS if installed(peer.package) and (n <= space.size.slow or peer.name not in SLOW)]
+    """Return the commands of embstore and of the peers that take part, which ask for the neighbours of a word."""
+    left_out = {*space.size.without, *(SLOW if len(made.texts) > space.size.slow else ())}
+    there = [peer for peer in PEERS if installed(peer.package) and peer.name not in left_out]
     return {peer.name: peer.one_shot(space, made, word) for peer in (Embstore(), *there)}
 
 

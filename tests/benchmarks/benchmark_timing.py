@@ -42,7 +42,7 @@ class Size:
         queries: held-out vectors whose neighbours are searched.
         search_seconds: how long a contender searches in a round.
         slow: the most items for those that would take minutes or gigabytes with more.
-        without: peers that do not take part in searches, by name.
+        without: peers that do not take part, by name.
     """
 
     words: int = 8_000

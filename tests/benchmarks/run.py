@@ -113,7 +113,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="smaller sizes and fewer rounds: not for the goals")
     parser.add_argument("--largest", type=int, metavar="N", help="of the clustered stores: no more than N items")
     parser.add_argument("--without", action="append", choices=[one.name for one in SEARCHERS[1:]],
-                        default=[], help="leave this peer out of the searches (repeatable)")  # fmt: skip
+                        default=[], help="leave this peer out (repeatable)")  # fmt: skip
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep there what takes long to make, and use it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, over those of these names")
     options = parser.parse_args()
