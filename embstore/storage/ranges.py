@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embstore.storage.reading import Reader
 
-_FEW = 4
+_FEW = 16
 """Of so few files, to look up the statistics takes as long as to read them."""
 
 
