@@ -87,13 +87,25 @@ def test_threads_may_ask_one_store(make_store: Make) -> None:
             store.neighbours(word, layers=layer, k=5).to_pylist(),
             store.query("norms", layers=layer, where=f"text <> '{word}'", cache=False).to_pylist(),
             store.vectors(made.space, layer)[1],
-            store.sql(f"SELECT count(*) FROM items WHERE text < '{word}'").fetchall() if turn % 8 == 0 else None,
+            store.sql(f"SELECT count(*) FROM items, spaces WHERE text < '{word}'").fetchall(),
         ]
 
     wanted = [ask(Store(made.root), turn) for turn in range(24)]
     store = Store(made.root)
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(partial(ask, store), range(24))) == wanted
+
+
+def test_a_relation_is_read_while_others_are_made(make_store: Make) -> None:
+    store = make_store().store
+    relation = store.sql("SELECT count(*) FROM spaces")
+    with ThreadPoolExecutor(1) as pool:
+        making = pool.submit(lambda: [store.sql("SELECT 1") for _ in range(60)])
+        counts = [relation.fetchall()]
+        while not making.done():
+            counts.append(relation.fetchall())
+        making.result()
+    assert counts == [[(1,)]] * len(counts)
 
 
 def test_a_row_is_what_the_format_says(make_store: Make) -> None:

@@ -38,7 +38,7 @@ class Shared:
     """
 
     def __init__(self) -> None:
-        self._connection = _open()
+        self._connection = _open(temp_directory="")
         self._connection.execute(_KEPT_FOOTERS)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
@@ -73,24 +73,13 @@ if hasattr(os, "register_at_fork"):
 
 def connect(root: Path) -> duckdb.DuckDBPyConnection:
     """Return an in-memory DuckDB for users' SQL: it can read below ``root`` and nothing else, and downloads nothing."""
-    connection = _open()
+    connection = _open(temp_directory="")
     folders = ", ".join(quote(f"{folder}/") for folder in (root, *literal([root])))
     connection.execute(
-        f"{_QUIET}; {_KEPT_FOOTERS}; SET allowed_directories = [{folders}]; "
+        f"{_KEPT_FOOTERS}; SET allowed_directories = [{folders}]; "
         "SET enable_external_access = false; SET lock_configuration = true"
     )
     return connection
-
-
-def _open() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(
-        config={
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            "temp_directory": "",
-            "python_enable_replacements": False,  # SQL must not see the caller's variables
-        }
-    )
 
 
 def connect_to_spill(folder: Path, memory: str) -> duckdb.DuckDBPyConnection:
@@ -100,15 +89,21 @@ def connect_to_spill(folder: Path, memory: str) -> duckdb.DuckDBPyConnection:
         folder: takes what does not fit; made when it is needed.
         memory: how much it may use, as DuckDB reads it (``512MB``).
     """
+    return _open(
+        temp_directory=str(folder),
+        memory_limit=memory,
+        preserve_insertion_order=False,
+        allocator_flush_threshold="1MB",  # what is dropped goes back to the system, before the model comes
+    )
+
+
+def _open(**settings: str | bool) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
-            "temp_directory": str(folder),
-            "memory_limit": memory,
-            "preserve_insertion_order": False,
-            "allocator_flush_threshold": "1MB",  # what is dropped goes back to the system, before the model comes
-            "python_enable_replacements": False,
+            "python_enable_replacements": False,  # SQL must not see the caller's variables
+            **settings,
         }
     )
     connection.execute(_QUIET)
@@ -183,8 +178,12 @@ def first_line(error: duckdb.Error) -> str:
 
 
 def literal(files: Iterable[Path]) -> list[str]:
-    """Return what DuckDB reads as these very files: it takes a name for a pattern, if that matches others."""
-    return [re.sub(r"[*?\[]", r"[\g<0>]", str(file)) for file in files]
+    """Return what DuckDB reads as these very files: it takes a name for a pattern, if that matches others.
+
+    A path with a backslash, beside which DuckDB reads no other escape, is left to it as it is.
+    """
+    paths = map(str, files)
+    return [path if "\\" in path else re.sub(r"[*?\[]", r"[\g<0>]", path) for path in paths]
 
 
 def quote(text: str) -> str:

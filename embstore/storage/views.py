@@ -35,6 +35,7 @@ def create_views(reader: Reader, views: Mapping[str, BySpace], datasets: Sequenc
     reader.sandbox.execute("CREATE SCHEMA IF NOT EXISTS datasets")
     for file in datasets:
         create_view(reader, f"datasets.{duck.quote_name(file.stem)}", {"": [file]})
+    reader.sandbox.begin()  # another thread may be reading the table
     reader.sandbox.execute(
         """CREATE OR REPLACE TABLE spaces (space VARCHAR, model VARCHAR, checkpoint VARCHAR, unit VARCHAR,
            pooling VARCHAR, template VARCHAR, dim INTEGER)"""
@@ -44,6 +45,7 @@ def create_views(reader: Reader, views: Mapping[str, BySpace], datasets: Sequenc
             "INSERT INTO spaces VALUES (?, ?, ?, ?, ?, ?, ?)",
             [card.space, card.model, card.checkpoint, card.unit, card.pooling, card.template.pattern, card.dim],
         )
+    reader.sandbox.commit()
 
 
 def create_view(reader: Reader, view: str, files: BySpace) -> None:

@@ -118,6 +118,22 @@ def test_an_interrupt_while_loading_exits_with_130(tmp_path: Path, sent: str) ->
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("call", [["compact"], ["repair"], ["merge", "other"], ["remove", "--space", "x"], ["info"]])
+def test_sigterm_ends_every_command_with_a_line(tmp_path: Path, call: list[str]) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from embstore import Store\n"
+        f"Store.{call[0]} = lambda *a, **k: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "from embstore_cli.entry import run\n"
+        "sys.argv = ['embstore', *sys.argv[1:]]\n"
+        "run()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *call], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 128 + signal.SIGINT, done.stderr
+    assert "Interrupted." in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     "call", [["query", "anisotropy"], ["neighbours", "dog", "--space", "toy.word.last"]], ids=" ".join
 )

@@ -80,3 +80,12 @@ def test_a_path_is_no_pattern(tmp_path: Path, name: str, matches: str) -> None:
     assert duck.shared().connect().execute(named, {"files": files}).fetchall() == [
         (str(tmp_path / name / "a.parquet"),)
     ]
+
+
+def test_a_path_with_a_backslash_is_read(tmp_path: Path) -> None:
+    for name in ("a\\b", "a\\[b", "a\\*"):
+        (tmp_path / name).mkdir()
+        pq.write_table(pa.table({"n": [1]}), tmp_path / name / "a.parquet")
+        files = duck.literal([tmp_path / name / "a.parquet"])
+        found = duck.shared().connect().execute("SELECT n FROM read_parquet($files)", {"files": files}).fetchall()
+        assert found == [(1,)], name
