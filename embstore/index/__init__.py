@@ -6,6 +6,7 @@ is never searched as if it were whole: the caller scans the vectors instead, wit
     card.py         what an index covers, how it was made, and its measured recall
     policy.py       which index a layer gets, by size and memory
     building.py     make one, or add to one
+    order.py        near vectors near each other in memory
     tuning.py       the least effort that finds enough of the exact answer
     searching.py    search
     opening.py      open, once

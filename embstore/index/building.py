@@ -85,7 +85,7 @@ def write_index(
             trained_on = trained_on if len(trained_on) else np.full((1, dim), dim**-0.5, np.float32)
             design = Design("ivf", {"n_lists": len(trained_on), "n_trained": len(trained_on)})
     index = faiss_index.make(design, dim, trained_on, wanted.n)
-    n_zero = _add(index, blocks, dim, wanted)
+    n_zero = _add(index, design.kind, blocks, wanted)
     card = IndexCard(
         space=space, layer=layer, kind=design.kind, metric="cosine", n=index.ntotal, n_zero=n_zero, dim=dim,
         shards=tuple(sorted(shards)), sha256="", faiss="", created="", asked=wanted.asked,
@@ -125,19 +125,21 @@ def extend_index(
     index = faiss_index.load(path, card, mapped=False)
     if card.kind == "hnsw":
         faiss_index.prepare(faiss_index.inner_of(index), card.parameters)
-    n_zero = card.n_zero + _add(index, new, card.dim, wanted)
+    n_zero = card.n_zero + _add(index, card.kind, new, wanted)
     grown = replace(card, n=index.ntotal, n_zero=n_zero, shards=tuple(sorted(shards)), asked=wanted.asked)
     return _store(path, index, _tuned(index, grown, blocks, wanted, gather), began)
 
 
-def _add(index: "faiss.IndexIDMap", blocks: Blocks, dim: int, wanted: Wanted) -> int:
+def _add(index: "faiss.IndexIDMap", kind: str, blocks: Blocks, wanted: Wanted) -> int:
     """Add vectors to an index, and return how many were left out."""
     n_zero = 0
-    n_bytes = _FLAT_BATCH_BYTES if wanted.design.kind == "flat" else _BATCH_BYTES
-    for ids, units, n_left_out in batches(blocks, _rows(dim, n_bytes)):
+    n_bytes = _FLAT_BATCH_BYTES if kind == "flat" else _BATCH_BYTES
+    for ids, units, n_left_out in batches(blocks, _rows(index.d, n_bytes)):
         index.add_with_ids(units, ids)
         n_zero += n_left_out
         wanted.told(_TOLD_ADDING * index.ntotal / max(wanted.n, index.ntotal))
+    if kind == "hnsw":
+        faiss_index.bring_together(index)
     return n_zero
 
 

@@ -85,8 +85,8 @@ def memory_of(kind: str, n: int, dim: int) -> int:
     work = min(_WORK_BYTES, 3 * n * vector)
     if kind == "flat":
         return n * (vector + 8) + work
-    if kind == "hnsw":
-        return n * (vector + 8 + 4 * (2 * M + 2) + 16) + work
+    if kind == "hnsw":  # links grow by doubling, and are copied when near vectors are brought together
+        return n * (vector + 8 + 2 * 4 * (2 * M + 2) + 16) + work
     # Lists grow by doubling, and are on average three quarters full; a sample is held more than twice as it is drawn.
     lists = 3 * n * (dim + 8) // 2 + 8 * n + n_lists(n, dim) * vector
     candidates = _COPIES * min(n * vector, max(CANDIDATE_BYTES, 100 * N_EXACT * vector))
