@@ -65,7 +65,10 @@ def neighbours(
         cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
     chosen, notes = select_layers(cards, layers)
     if not exact and not transforms:
-        index.open_soon(catalog.paths.index(space, layer) for space in chosen for layer in chosen[space])
+        index.open_soon(
+            (catalog.paths.index(space, layer), catalog.shard_names(space))
+            for space in chosen for layer in chosen[space]
+        )  # fmt: skip
     found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
     for query in queries:
         check_found(catalog, query, found, notes)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from embstore.index import write_index
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -56,12 +58,14 @@ def test_importing_the_store_loads_no_model_library():
 
 
 def test_faiss_is_loaded_ahead_only_where_there_is_an_index(tmp_path: Path):
+    write_index(tmp_path / "i.faiss", [], space="toy", layer=0, dim=3, shards=["a"])
     statement = (
-        "import threading; from pathlib import Path; from embstore import index; index.open_soon([Path({!r})])\n"
+        "import threading; from pathlib import Path; from embstore import index\n"
+        "index.open_soon([(Path({!r}), ['a'])])\n"
         "for thread in threading.enumerate()[1:]: thread.join()"
     )
-    assert "faiss" not in loaded_by(statement.format(str(tmp_path / "none")))
-    assert "faiss" in loaded_by(statement.format(str(tmp_path)))
+    assert "faiss" not in loaded_by(statement.format(str(tmp_path / "none.faiss")))
+    assert "faiss" in loaded_by(statement.format(str(tmp_path / "i.faiss")))
 
 
 def test_every_module_has_its_place_on_the_map():

@@ -1,0 +1,69 @@
+"""An index is opened once, by whichever thread is first."""
+
+import threading
+import time
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+
+from embstore.errors import DamagedError
+from embstore.index import open_index, open_soon, opening, write_index
+
+SHARDS = ["part-a"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "layer=00.faiss"
+    write_index(path, [(np.arange(3), np.eye(3, dtype=np.float32))], space="toy", layer=0, dim=3, shards=SHARDS)
+    return path
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
+    """The threads that have begun to read an index, which takes a while."""
+    begun: list[threading.Thread] = []
+    read = faiss.read_index
+
+    def slowly(*arguments: object) -> object:
+        begun.append(threading.current_thread())
+        time.sleep(0.3)
+        return read(*arguments)
+
+    monkeypatch.setattr(faiss, "read_index", slowly)
+    return begun
+
+
+def test_what_is_being_opened_is_waited_for(path: Path, reads: list[threading.Thread]) -> None:
+    open_soon([(path.with_name("none"), SHARDS), (path, SHARDS)])
+    while not reads:
+        time.sleep(0.01)
+    opened = open_index(path, SHARDS)
+    assert opened is not None
+    assert opened[1].ids.tolist() == [0, 1, 2]
+    assert len(reads) == 1
+    assert reads[0] is not threading.main_thread()
+    assert open_index(path, SHARDS) == opened
+
+
+def test_what_is_open_is_not_opened_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert open_index(path, SHARDS) is not None
+    monkeypatch.setattr(opening, "Thread", None)
+    open_soon([(path, SHARDS)])
+    open_soon([(path.with_name("none"), SHARDS)])
+    open_soon([])
+
+
+def test_what_covers_other_shards_is_not_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faiss, "read_index", None)
+    assert open_index(path, ["part-b"]) is None
+    assert open_index(path.with_name("none"), SHARDS) is None
+
+
+def test_damage_that_the_background_meets_is_told_to_who_asks(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:40])
+    open_soon([(path, SHARDS)])
+    with pytest.raises(DamagedError, match=r"layer=00\.faiss is damaged"):
+        open_index(path, SHARDS)
