@@ -21,7 +21,7 @@ from embstore.index.vectors import Blocks, Gather, Ids, Units, batches
 
 WANTED_RECALL = 0.99
 _TIE = 1e-6
-_MAX_QUERIES, _MIN_QUERIES, _ONE_IN = 1000, 100, 50
+_MAX_QUERIES, _MIN_QUERIES, _ONE_IN = 3000, 100, 50
 _RE_RANKED = {"n_exact": N_EXACT}
 _LEAST_EF_SEARCH, _MOST_EF_SEARCH = 16, 4096
 
@@ -54,11 +54,10 @@ class HeldOut:
 
 
 def n_queries(kind: str, n: int, dim: int) -> int:
-    """Return how many of n vectors the recall is measured with: 1,000, or fewer where vectors are few or long."""
+    """Return how many of n vectors the recall is measured with: 3,000, or fewer where vectors are few or long."""
     few = max(1, n // _ONE_IN)  # a graph without the links of many of its vectors would be another one
-    if kind != "ivf":
-        return min(few, _MAX_QUERIES)
-    return min(few, max(_MIN_QUERIES, min(_MAX_QUERIES, CANDIDATE_BYTES // (4 * dim * N_EXACT))))
+    query_bytes = 4 * dim * (N_EXACT if kind == "ivf" else 1)
+    return min(few, _MAX_QUERIES, max(_MIN_QUERIES, CANDIDATE_BYTES // query_bytes))
 
 
 def answer_exactly(ids: Ids, units: Units, blocks: Blocks, rows: int) -> HeldOut:
@@ -114,14 +113,14 @@ def most(index: Index) -> int:
 
 
 def steps(first: int, last: int) -> list[int]:
-    """Return efforts to try, ascending: each an eighth more than the one before, from the first to the last."""
+    """Return efforts to try, ascending: each a few per cent more than the one before, from the first to the last."""
     return list(_steps(first, last))
 
 
 def _steps(value: int, last: int) -> Iterator[int]:
     while value < last:
         yield value
-        value += max(1, value // 8)
+        value += max(1, value // 32)
     yield last
 
 

@@ -58,6 +58,8 @@ def _together(ids: list[Ids], units: list[Units]) -> tuple[Ids, Units]:
 
 def ordered(ids: Ids, cosines: Units) -> tuple[Ids, Units]:
     """Return ids and cosines (n, k), best first; ties by ascending id."""
+    if (cosines[:, :-1] > cosines[:, 1:]).all():
+        return ids, cosines
     order = np.lexsort((ids, -cosines), axis=1)
     return np.take_along_axis(ids, order, axis=1), np.take_along_axis(cosines, order, axis=1)
 
