@@ -8,6 +8,7 @@ is never searched as if it were whole: the caller scans the vectors instead, wit
     building.py     make one, or add to one
     order.py        near vectors near each other in memory
     tuning.py       the least effort that finds enough of the exact answer
+    held_out.py     a graph as it would be without some of its vectors
     searching.py    search
     opening.py      open, once
     faiss_index.py  FAISS itself

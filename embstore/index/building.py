@@ -152,7 +152,7 @@ def _tuned(
     searched = Index(index, card.kind, card.dim, {})
     ids, units = sample(blocks, n_queries(card.kind, card.n, card.dim), card.dim)
     fit = searched.can_hold_out(ids)
-    held = answer_exactly(ids[fit], units[fit], blocks, _rows(card.dim))
+    held = answer_exactly(ids[fit], units[fit], blocks, _rows(card.dim), apart=card.kind == "hnsw")
     recall = tune(searched, held, wanted.recall, gather)
     wanted.told(1.0)
     return replace(card, effort=searched.effort, recall=recall, wanted_recall=wanted.recall, n_queries=len(held.ids))

@@ -6,8 +6,6 @@ are computed by :class:`.searching.Index`.
 
 import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,8 +75,7 @@ def bring_together(index: "faiss.IndexIDMap") -> None:
     import faiss
 
     graph = inner_of(index)
-    codes = inner_storage(graph).codes
-    units = faiss.rev_swig_ptr(codes.data(), codes.size()).view(np.float32).reshape(graph.ntotal, graph.d)
+    units = units_of(graph)
     order = near_together(units)
     graph.hnsw.permute_entries(faiss.swig_ptr(order))
     for start in range(0, graph.d, _COLUMNS):  # FAISS would copy all vectors
@@ -171,6 +168,15 @@ def inner_storage(graph: Any) -> Any:
     return faiss.downcast_index(graph.storage)
 
 
+def units_of(graph: Any) -> Units:
+    """Return the vectors (n, dim) of a graph in memory, not a copy of them."""
+    import faiss
+
+    codes = inner_storage(graph).codes
+    units: Units = faiss.rev_swig_ptr(codes.data(), codes.size()).view(np.float32).reshape(graph.ntotal, graph.d)
+    return units
+
+
 def find(
     inner: Any, kind: str, units: Units, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None = None
 ) -> tuple[Ids, Units]:
@@ -190,43 +196,6 @@ def find(
     parameters = None if members is None and kind == "flat" else _parameters(kind, k, effort, members)
     products, positions = inner.search(units, k, params=parameters)
     return positions, products
-
-
-@contextmanager
-def without_links(inner: Any, positions: Ids) -> Iterator[None]:
-    """Take the ground-level links from some vectors of a graph, as if they were not in it; afterwards they have them.
-
-    Args:
-        inner: the index, in memory.
-        positions: of vectors that are on the ground level alone (:func:`on_ground`).
-    """
-    import faiss
-
-    graph = inner.hnsw
-    links = faiss.rev_swig_ptr(graph.neighbors.data(), graph.neighbors.size())
-    offsets = faiss.rev_swig_ptr(graph.offsets.data(), graph.offsets.size())
-    places = [slice(int(offsets[position]), int(offsets[position + 1])) for position in positions]
-    kept = [links[place].copy() for place in places]
-    for place in places:
-        links[place] = -1
-    try:
-        yield
-    finally:
-        for place, own in zip(places, kept, strict=True):
-            links[place] = own
-
-
-def on_ground(inner: Any) -> NDArray[np.bool_]:
-    """Return which vectors (n,) of a graph are on its ground level alone: most of them, drawn at random.
-
-    The one at which every search begins is not counted among them.
-    """
-    import faiss
-
-    levels = faiss.rev_swig_ptr(inner.hnsw.levels.data(), inner.hnsw.levels.size())
-    alone: NDArray[np.bool_] = levels == 1
-    alone[inner.hnsw.entry_point] = False
-    return alone
 
 
 def _parameters(kind: str, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None) -> Any:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from embstore.errors import DamagedError
 from embstore.index import faiss_index
 from embstore.index.card import IndexCard
+from embstore.index.held_out import held_out, on_ground
 from embstore.index.policy import FLAT_BYTES
 from embstore.index.vectors import Blocks, Gather, Ids, Units, Vectors, ordered, unit_vectors, with_direction
 
@@ -74,7 +75,7 @@ class Index:
         """Return which of these items (n,) :meth:`holding_out` can take."""
         if self.kind != "hnsw" or not len(ids):
             return np.ones(len(ids), bool)
-        return faiss_index.on_ground(self._inner)[self._positions(ids)]
+        return on_ground(self._inner.hnsw)[self._positions(ids)]
 
     @contextmanager
     def holding_out(self, ids: Ids) -> Iterator[None]:
@@ -82,7 +83,7 @@ class Index:
         if self.kind != "hnsw":
             yield
             return
-        with faiss_index.without_links(self._inner, self._positions(ids)):
+        with held_out(self._inner.hnsw, faiss_index.units_of(self._inner), self._positions(ids)):
             yield
 
     def _positions(self, ids: Ids) -> Ids:

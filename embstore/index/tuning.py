@@ -1,8 +1,9 @@
 """How much of the exact answer an index finds, and the least effort with which it finds enough.
 
 The measure is recall@10. The queries are stored vectors drawn at random, and a query's own item is left out of the
-exact answer and of the found one. Of a graph it also loses its links meanwhile: with them it would lead straight to its
-neighbours, and a text that is not stored has none. A hit counts if its cosine is not below the tenth of the exact
+exact answer and of the found one. A graph leads around all of them meanwhile (:mod:`.held_out`), and none is in an
+exact answer: with its links a query would lead straight to its neighbours, and a text that is not stored has none. A
+hit counts if its cosine is not below the tenth of the exact
 answer by more than 1e-6: which of several equally near items comes is no fault, so that duplicates count as what they
 are.
 
@@ -60,7 +61,7 @@ def n_queries(kind: str, n: int, dim: int) -> int:
     return min(few, _MAX_QUERIES, max(_MIN_QUERIES, CANDIDATE_BYTES // query_bytes))
 
 
-def answer_exactly(ids: Ids, units: Units, blocks: Blocks, rows: int) -> HeldOut:
+def answer_exactly(ids: Ids, units: Units, blocks: Blocks, rows: int, *, apart: bool = False) -> HeldOut:
     """Return queries with their exact answers, by one pass over the vectors.
 
     Args:
@@ -68,11 +69,17 @@ def answer_exactly(ids: Ids, units: Units, blocks: Blocks, rows: int) -> HeldOut
         units: their unit vectors (n, dim).
         blocks: all vectors.
         rows: how many of them are compared at once.
+        apart: no query is in the answer to another.
     """
     import faiss
 
     best = np.empty((len(ids), 0), np.float32)
     for block_ids, block, _ in batches(blocks, rows):
+        if apart:
+            others = ~np.isin(block_ids, ids)
+            block_ids, block = block_ids[others], block[others]
+        if not len(block_ids):
+            continue
         k = min(TUNED_K + 1, len(block_ids))
         cosines, places = faiss.knn(units, block, k, faiss.METRIC_INNER_PRODUCT)
         cosines[block_ids[places] == ids[:, None]] = -np.inf
