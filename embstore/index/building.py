@@ -137,7 +137,7 @@ def _add(index: "faiss.IndexIDMap", kind: str, blocks: Blocks, wanted: Wanted) -
     for ids, units, n_left_out in batches(blocks, _rows(index.d, n_bytes)):
         index.add_with_ids(units, ids)
         n_zero += n_left_out
-        wanted.told(_TOLD_ADDING * index.ntotal / max(wanted.n, index.ntotal))
+        wanted.told(_TOLD_ADDING * index.ntotal / max(1, wanted.n, index.ntotal))
     if kind == "hnsw":
         faiss_index.bring_together(index)
     return n_zero

@@ -1,8 +1,13 @@
 """A graph as it would be without some of its vectors: it finds for them what it finds for texts that are not stored.
 
 A stored vector leads straight to its neighbours, by its own links, and others lead to it. While it is held out, it has
-no links, and where one led to it, one leads to the nearest of those that it was linked to, as if it had been deleted
-(Singh, Subramanya, Krishnaswamy & Simhadri, 2021, FreshDiskANN, arXiv:2105.09613, section 5.3).
+no links, and a vector that was linked to it is linked instead to that of its neighbours which is nearest to itself, if
+there is one to which it is not linked yet. That is a simpler form of the deletion of Singh, Subramanya, Krishnaswamy &
+Simhadri (2021, FreshDiskANN, arXiv:2105.09613, Algorithm 4), which exchanges links in a graph of the same kind.
+
+Beside queries that a graph has never held, the recall of those that are held out was the same within its standard error
+(about .002) among words of MiniLM in layers 0, 3 and 6, and among clustered vectors. Where there are no clusters it is
+too high, near .99 by up to .007 (25,000 normally distributed vectors of 64 components).
 """
 
 from collections.abc import Iterator
@@ -12,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.index.vectors import Ids, Units
+from embstore.index.order import Positions
+from embstore.index.vectors import Units
 
 _NODES = 1 << 16  # whose links are looked at at once
 _BYTES = 16 << 20  # of vectors that are compared at once
@@ -35,7 +41,7 @@ def on_ground(graph: Any) -> NDArray[np.bool_]:
 
 
 @contextmanager
-def held_out(graph: Any, units: Units, positions: Ids) -> Iterator[None]:
+def held_out(graph: Any, units: Units, positions: Positions) -> Iterator[None]:
     """Lead around some vectors of a graph, so that it does not find them; afterwards it is as it was.
 
     Args:
@@ -50,9 +56,9 @@ def held_out(graph: Any, units: Units, positions: Ids) -> Iterator[None]:
     into, around = ground.ways_around(units, out)
     altered = np.concatenate([own.ravel(), into])
     kept = ground.links[altered]
-    ground.links[into] = around
-    ground.links[own] = -1
     try:
+        ground.links[into] = around
+        ground.links[own] = -1
         yield
     finally:
         ground.links[altered] = kept
@@ -72,7 +78,7 @@ class _Ground:
         self._starts = faiss.rev_swig_ptr(graph.offsets.data(), graph.offsets.size())
         self._each = np.arange(graph.nb_neighbors(0))
 
-    def places(self, nodes: Ids | Links) -> Places:
+    def places(self, nodes: Positions | Links) -> Places:
         """Return where in ``links`` those of some nodes are: (n, links of each)."""
         starts: Places = self._starts[nodes].astype(np.int64)
         return starts[:, None] + self._each
@@ -98,12 +104,15 @@ class _Ground:
                 around.append(self._around(units, out, nodes[rows], there[rows], there[rows, columns]))
         return np.concatenate([*into, np.empty(0, np.int64)]), np.concatenate([*around, np.empty(0, np.int32)])
 
-    def _around(self, units: Units, out: NDArray[np.bool_], nodes: Ids, linked: Links, through: Links) -> Links:
-        """Return to what some nodes (n,) are linked instead of what was between: the same where nothing is left."""
+    def _around(self, units: Units, out: NDArray[np.bool_], nodes: Positions, linked: Links, through: Links) -> Links:
+        """Return to what some nodes (n,) are linked instead of what was between: to themselves where nothing is left.
+
+        A link to itself leads nowhere, as -1 would; that ends a list.
+        """
         beyond = self.links[self.places(through)]
         known = (beyond[:, :, None] == linked[:, None, :]).any(axis=2)
         unfit = (beyond < 0) | out[beyond] | known | (beyond == nodes[:, None])
         cosines = np.einsum("nkd,nd->nk", units[beyond], units[nodes])
         nearest = np.where(unfit, -np.inf, cosines).argmax(axis=1)
         rows = np.arange(len(nodes))
-        return np.where(unfit[rows, nearest], through, beyond[rows, nearest])
+        return np.where(unfit[rows, nearest], nodes, beyond[rows, nearest]).astype(np.int32)

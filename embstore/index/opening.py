@@ -32,13 +32,10 @@ def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | N
     Raises:
         DamagedError: the index or its card cannot be read, or an exact index was altered.
     """
-    stamp = _stamp(path)
-    if stamp is None:
-        return None
-    found = _kept(path, stamp)
+    found = _kept(path)
     if found is None:
         with _opening:  # else what another thread is opening would be read twice
-            found = _kept(path, stamp) or _open(path, stamp, shards)
+            found = _kept(path) or _open(path, shards)
     return found if found is not None and found[0].covers(shards) else None
 
 
@@ -52,9 +49,8 @@ def open_soon(wanted: Iterable[tuple[Path, Iterable[str]]]) -> None:
         wanted: paths and the names of the shards that the index at each must cover.
     """
     for path, shards in wanted:
-        stamp = _stamp(path)
-        if stamp is not None:
-            if _kept(path, stamp) is None:
+        if path.exists():
+            if _kept(path) is None:
                 Thread(target=_try_to_open, args=(path, shards), name="open an index").start()
             return
 
@@ -64,7 +60,8 @@ def _try_to_open(path: Path, shards: Iterable[str]) -> None:
         open_index(path, shards)
 
 
-def _kept(path: Path, stamp: _Stamp) -> _Opened | None:
+def _kept(path: Path) -> _Opened | None:
+    stamp = _stamp(path)
     with _lock:
         kept = _opened.get(path)
         if kept is None or kept[0] != stamp:
@@ -73,10 +70,11 @@ def _kept(path: Path, stamp: _Stamp) -> _Opened | None:
         return kept[1:]
 
 
-def _open(path: Path, stamp: _Stamp, shards: Iterable[str]) -> _Opened | None:
-    """Open the index of this stamp, and keep it; None if it covers other shards or is replaced just now."""
-    card = IndexCard.read(path)
-    if card is None or not card.covers(shards):
+def _open(path: Path, shards: Iterable[str]) -> _Opened | None:
+    """Open the index at a path, and keep it; None if there is none, it covers other shards or is replaced just now."""
+    stamp = _stamp(path)
+    card = None if stamp is None else IndexCard.read(path)
+    if stamp is None or card is None or not card.covers(shards):
         return None
     try:
         opened = Index.open(path, card)
@@ -96,8 +94,17 @@ def _open(path: Path, stamp: _Stamp, shards: Iterable[str]) -> _Opened | None:
 
 def forget() -> None:
     """Close the indexes that are kept."""
-    with _lock:
+    with _opening, _lock:
         _opened.clear()
+
+
+def _renew_locks() -> None:
+    global _lock, _opening
+    _lock, _opening = Lock(), Lock()
+
+
+if hasattr(os, "register_at_fork"):  # what another thread holds would stay locked in the child
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _stamp(path: Path) -> _Stamp | None:

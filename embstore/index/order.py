@@ -18,7 +18,7 @@ Positions = NDArray[np.int64]
 # Groups of so many vectors are not divided: they fill a few pages. A leader has at least so many followers, on average.
 _UNDIVIDED, _FOLLOWERS = 64, 32
 _DEPTH = 4  # of groups in groups, for vectors that cannot be divided well
-_ROWS = 16_384  # vectors whose leaders are looked for at once
+_BYTES = 8 << 20  # of vectors whose leaders are looked for at once
 
 
 def near_together(units: Units) -> Positions:
@@ -30,8 +30,7 @@ def near_together(units: Units) -> Positions:
     Args:
         units: unit vectors (n, dim).
     """
-    every = np.arange(len(units))
-    return np.concatenate([every[:0], *_ordered(units, every, _DEPTH)])
+    return np.concatenate([*_ordered(units, np.arange(len(units)), _DEPTH)])
 
 
 def _ordered(units: Units, members: Positions, depth: int) -> Iterator[Positions]:
@@ -52,8 +51,9 @@ def _nearest(units: Units, members: Positions, leaders: Positions) -> tuple[NDAr
 
     leader = np.empty(len(members), np.int64)
     cosine = np.empty(len(members), np.float32)
-    for start in range(0, len(members), _ROWS):
-        some = slice(start, start + _ROWS)
+    rows = max(256, _BYTES // (4 * units.shape[1]))
+    for start in range(0, len(members), rows):
+        some = slice(start, start + rows)
         found = faiss.knn(units[members[some]], units[leaders], 1, faiss.METRIC_INNER_PRODUCT)
         cosine[some], leader[some] = found[0][:, 0], found[1][:, 0]
     return leader, cosine

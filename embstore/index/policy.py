@@ -32,7 +32,7 @@ N_EXACT = 48
 CANDIDATE_BYTES = 32 << 20
 _COPIES = 4
 # What blocks of vectors and held-out queries take while an index is built.
-_WORK_BYTES = 96 << 20
+_WORK_BYTES = 128 << 20
 # Once a layer has grown to so many times the vectors that the centres were chosen for, they are chosen anew.
 _OUTGROWN = 4
 

@@ -79,7 +79,7 @@ class Index:
 
     @contextmanager
     def holding_out(self, ids: Ids) -> Iterator[None]:
-        """Search as if some items were not in the index but as hits. The index is in memory, and not opened."""
+        """Search as if some items were not in a graph. The index is in memory, and not opened."""
         if self.kind != "hnsw":
             yield
             return

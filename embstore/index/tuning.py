@@ -3,14 +3,14 @@
 The measure is recall@10. The queries are stored vectors drawn at random, and a query's own item is left out of the
 exact answer and of the found one. A graph leads around all of them meanwhile (:mod:`.held_out`), and none is in an
 exact answer: with its links a query would lead straight to its neighbours, and a text that is not stored has none. A
-hit counts if its cosine is not below the tenth of the exact
-answer by more than 1e-6: which of several equally near items comes is no fault, so that duplicates count as what they
-are.
+hit counts if its cosine is not below the tenth of the exact answer by more than 1e-6: which of several equally near
+items comes is no fault, so that duplicates count as what they are.
 
-The recall of all queries is a mean over some of them, and off by a standard error: an effort is enough if its recall is
-enough by that much more.
+The recall is a mean over some of all queries: an effort is enough if its recall is so even at the lower end of a
+one-sided 95 % interval (normal, from the standard error).
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,6 +22,7 @@ from embstore.index.vectors import Blocks, Gather, Ids, Units, batches
 
 WANTED_RECALL = 0.99
 _TIE = 1e-6
+_SURE = 1.645  # standard errors: the 95th percentile of the normal distribution
 _MAX_QUERIES, _MIN_QUERIES, _ONE_IN = 3000, 100, 50
 _RE_RANKED = {"n_exact": N_EXACT}
 _LEAST_EF_SEARCH, _MOST_EF_SEARCH = 16, 4096
@@ -56,7 +57,7 @@ class HeldOut:
 
 def n_queries(kind: str, n: int, dim: int) -> int:
     """Return how many of n vectors the recall is measured with: 3,000, or fewer where vectors are few or long."""
-    few = max(1, n // _ONE_IN)  # a graph without the links of many of its vectors would be another one
+    few = max(1, n // _ONE_IN)  # a graph without many of its vectors would be another one
     query_bytes = 4 * dim * (N_EXACT if kind == "ivf" else 1)
     return min(few, _MAX_QUERIES, max(_MIN_QUERIES, CANDIDATE_BYTES // query_bytes))
 
@@ -106,7 +107,7 @@ def tune(index: Index, held: HeldOut, wanted: float, gather: Gather | None) -> f
     def measured(value: int) -> tuple[float, bool]:
         index.effort = {name: value, **fixed}
         recall, error = held.recall(index, gather)
-        return recall, recall - error >= wanted
+        return recall, recall - _SURE * error >= wanted
 
     with index.holding_out(held.ids):
         value, recall = least(measured, steps(first, most(index)))
@@ -134,8 +135,8 @@ def _steps(value: int, last: int) -> Iterator[int]:
 def least(measured: Callable[[int], tuple[float, bool]], values: list[int]) -> tuple[int, float]:
     """Return the least of ascending values that is enough, and its recall; the best if none is.
 
-    Recall grows with effort, so that it is looked for by leaps that double and then by halving; where chance makes it
-    dip, the value that is returned is still one that was measured.
+    Recall grows with effort, so that it is looked for by doubling the value, and then by halving the steps; where
+    chance makes it dip, the value that is returned is still one that was measured.
 
     Args:
         measured: gives the recall of a value, and whether it is enough.
@@ -147,12 +148,12 @@ def least(measured: Callable[[int], tuple[float, bool]], values: list[int]) -> t
         tried[place], is_enough = measured(values[place])
         return is_enough
 
-    low, place, leap = -1, 0, 1
+    low, place = -1, 0
     while not enough(place):
         if place == len(values) - 1:
             best = max(tried, key=lambda one: (tried[one], -one))
             return values[best], tried[best]
-        low, place, leap = place, min(len(values) - 1, place + leap), 2 * leap
+        low, place = place, min(len(values) - 1, bisect_left(values, 2 * values[place]))
     while place - low > 1:
         middle = (low + place) // 2
         if enough(middle):

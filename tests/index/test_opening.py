@@ -38,7 +38,8 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
 
 def test_what_is_being_opened_is_waited_for(path: Path, reads: list[threading.Thread]) -> None:
     open_soon([(path.with_name("none"), SHARDS), (path, SHARDS)])
-    while not reads:
+    until = time.monotonic() + 10
+    while not reads and time.monotonic() < until:
         time.sleep(0.01)
     opened = open_index(path, SHARDS)
     assert opened is not None

@@ -1,5 +1,7 @@
 """The order in which a graph's vectors lie: any order finds the same, one that brings near ones together sooner."""
 
+from pathlib import Path
+
 import faiss
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from peak_memory import peak
 
-from embstore.index import choose, faiss_index
+from embstore.index import Wanted, choose, extend_index, faiss_index, write_index
 from embstore.index.order import Positions, near_together
 from embstore.index.vectors import Units, unit_vectors
 
@@ -64,13 +66,25 @@ def graph() -> faiss.IndexIDMap:
 def test_a_graph_finds_the_same_in_any_order(graph: faiss.IndexIDMap) -> None:
     queries = unit_vectors(Clustered(3_000, 24).queries)
     cosines, ids = graph.search(queries, _NEAREST)
-    before = np.sort(graph_ids(graph))
+    before = graph_ids(graph)
     faiss_index.bring_together(graph)
     again, same = graph.search(queries, _NEAREST)
     assert (again == cosines).all()
     assert (same == ids).mean() > 0.999, "but for those that are equally near"
-    assert (np.sort(graph_ids(graph)) == before).all()
-    assert graph_ids(graph).tolist() != before.tolist()
+    assert (graph_ids(graph) != before).mean() > 0.9
+    assert (np.sort(graph_ids(graph)) == np.sort(before)).all()
+
+
+def test_a_graph_is_written_in_this_order_also_after_it_has_grown(tmp_path: Path) -> None:
+    data, path = Clustered(4_000, 24), tmp_path / "i.faiss"
+    wanted = Wanted(choose("hnsw", 4_000, 24, 1 << 40), "hnsw", n=4_000)
+    card = write_index(path, data.blocks(0, 2_000), space="toy", layer=0, dim=24, shards=["a"], wanted=wanted)
+    for _ in range(2):
+        index = faiss_index.load(path, card, mapped=False)
+        assert pages_of_neighbours(faiss_index.units_of(faiss_index.inner_of(index))) < 0.6 * _NEAREST
+        if card.n == 2_000:
+            card = extend_index(path, card, data.blocks(2_000), data.blocks(), shards=["a", "b"], wanted=wanted)
+    assert card.n == 4_000
 
 
 def graph_ids(graph: faiss.IndexIDMap) -> Positions:
@@ -84,9 +98,10 @@ import faiss, numpy as np
 from embstore.index import Design, faiss_index
 none = np.empty((0, {dim}), np.float32)
 index = faiss_index.make(Design("hnsw", dict(m=4, ef_construction=4)), {dim}, none, {n})
-units = np.random.default_rng(0).standard_normal(({n}, {dim}), dtype=np.float32)
-units /= np.linalg.norm(units, axis=1, keepdims=True)
-index.add_with_ids(units, np.arange({n}))
+rng = np.random.default_rng(0)
+for start in range(0, {n}, 1000):
+    units = rng.standard_normal((1000, {dim}), dtype=np.float32)
+    index.add_with_ids(units / np.linalg.norm(units, axis=1, keepdims=True), np.arange(start, start + 1000))
 """
     vectors = 4 * n * dim
     assert peak("faiss_index.bring_together(index)", prepare)[1] * 1e3 < 0.2 * vectors

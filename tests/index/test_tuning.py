@@ -28,7 +28,8 @@ def test_of_recalls_that_grow_the_least_enough_is_found(first: int, more: int, a
     value, recall = least(measure, values)
     assert value == min(one for one in values if one >= needed)
     assert recall == 1
-    assert len(measured) == len(set(measured)) <= 2 * np.log2(len(values)) + 3
+    assert len(measured) == len(set(measured)) <= np.log2(values[-1] / values[0]) + 8
+    assert sum(measured) <= 20 * value
 
 
 def test_where_none_is_enough_the_best_is_taken_and_of_equals_the_cheapest() -> None:
