@@ -145,27 +145,38 @@ def wrong_answers(
         ask: asks a question, and may return None where the answer was an error that names a file.
         layers: which are asked about.
     """
+    spaces = ask(lambda: list(store.catalog.cards)) or []
+    return [wrong for space in spaces for place in layers for wrong in _wrong_in_layer(store, ask, space, place)]
+
+
+def _wrong_in_layer(store: Store, ask: Callable, space: str, place: int) -> list[str]:
+    while True:
+        found = ask(lambda: store.vectors(space, place))
+        wrong = [] if found is None else _wrong_beside(store, ask, space, place, found)
+        again = ask(lambda: store.vectors(space, place)) if wrong else None
+        if again is None or again[0].tolist() == found[0].tolist():
+            return wrong
+        # The files that the store knew had given way between the questions, and it has looked again.
+
+
+def _wrong_beside(
+    store: Store, ask: Callable, space: str, place: int, found: tuple[np.ndarray, list[str], np.ndarray]
+) -> list[str]:
+    ids, texts, vectors = found
+    truth = TRUTH.vectors[space]
+    if not set(ids.tolist()) <= truth.keys():
+        return [f"{space}: items that nobody wrote"]
     wrong = []
-    for space in ask(lambda: list(store.catalog.cards)) or []:
-        for place in layers:
-            found = ask(lambda space=space, place=place: store.vectors(space, place))
-            if found is None:
-                continue
-            ids, texts, vectors = found
-            truth = TRUTH.vectors[space]
-            if not set(ids.tolist()) <= truth.keys():
-                wrong.append(f"{space}: items that nobody wrote")
-                continue
-            right = np.array([truth[item][place] for item in ids.tolist()]).reshape(len(ids), DIM)
-            if not np.array_equal(vectors, right) or len(set(ids.tolist())) != len(ids):
-                wrong.append(f"{space} layer {place}: other vectors")
-            if texts != [TRUTH.texts[item] for item in ids.tolist()]:
-                wrong.append(f"{space}: other texts")
-            answer = ask(lambda space=space, place=place: store.query("anisotropy", spaces=space, layers=place))
-            if answer is not None and not _is_anisotropy(answer.rows[0], right):
-                wrong.append(f"{space} layer {place}: anisotropy {answer.rows[0]}")
-            if len(ids) > 1:
-                wrong += _wrong_neighbours(store, ask, space, place, texts, right)
+    right = np.array([truth[item][place] for item in ids.tolist()]).reshape(len(ids), DIM)
+    if not np.array_equal(vectors, right) or len(set(ids.tolist())) != len(ids):
+        wrong.append(f"{space} layer {place}: other vectors")
+    if texts != [TRUTH.texts[item] for item in ids.tolist()]:
+        wrong.append(f"{space}: other texts")
+    answer = ask(lambda: store.query("anisotropy", spaces=space, layers=place))
+    if answer is not None and not _is_anisotropy(answer.rows[0], right):
+        wrong.append(f"{space} layer {place}: anisotropy {answer.rows[0]}")
+    if len(ids) > 1:
+        wrong += _wrong_neighbours(store, ask, space, place, texts, right)
     return wrong
 
 
