@@ -108,6 +108,22 @@ def test_a_relation_is_read_while_others_are_made(make_store: Make) -> None:
     assert counts == [[(1,)]] * len(counts)
 
 
+def test_sql_is_answered_after_an_interrupt(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make_store().store
+    assert store.sql("SELECT count(*) FROM spaces").fetchall() == [(1,)]
+
+    class Interrupting(dict):
+        def values(self):
+            yield from super().values()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.catalog, "cards", Interrupting(store.catalog.cards))
+        with pytest.raises(KeyboardInterrupt):
+            store.sql("SELECT count(*) FROM spaces")
+    assert store.sql("SELECT count(*) FROM spaces").fetchall() == [(1,)]
+
+
 def test_a_row_is_what_the_format_says(make_store: Make) -> None:
     store = make_store(template="This is {text}").store
     for metric, columns in {

@@ -35,17 +35,18 @@ def create_views(reader: Reader, views: Mapping[str, BySpace], datasets: Sequenc
     reader.sandbox.execute("CREATE SCHEMA IF NOT EXISTS datasets")
     for file in datasets:
         create_view(reader, f"datasets.{duck.quote_name(file.stem)}", {"": [file]})
-    reader.sandbox.begin()  # another thread may be reading the table
-    reader.sandbox.execute(
-        """CREATE OR REPLACE TABLE spaces (space VARCHAR, model VARCHAR, checkpoint VARCHAR, unit VARCHAR,
-           pooling VARCHAR, template VARCHAR, dim INTEGER)"""
-    )
-    for card in cards:
-        reader.sandbox.execute(
-            "INSERT INTO spaces VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [card.space, card.model, card.checkpoint, card.unit, card.pooling, card.template.pattern, card.dim],
+    with reader.sandbox.cursor() as connection:  # which takes back what is begun, if it is interrupted
+        connection.begin()  # another thread may be reading the table
+        connection.execute(
+            """CREATE OR REPLACE TABLE spaces (space VARCHAR, model VARCHAR, checkpoint VARCHAR, unit VARCHAR,
+               pooling VARCHAR, template VARCHAR, dim INTEGER)"""
         )
-    reader.sandbox.commit()
+        for card in cards:
+            connection.execute(
+                "INSERT INTO spaces VALUES (?, ?, ?, ?, ?, ?, ?)",
+                [card.space, card.model, card.checkpoint, card.unit, card.pooling, card.template.pattern, card.dim],
+            )
+        connection.commit()
 
 
 def create_view(reader: Reader, view: str, files: BySpace) -> None:
