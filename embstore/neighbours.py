@@ -11,7 +11,7 @@ from embstore.errors import QueryError, UsageError
 from embstore.questions.hits import Ask
 from embstore.questions.layerdata import StoredLayer, TransformedLayer
 from embstore.questions.lookup import Embed, Found, Query, check_found, look_up
-from embstore.questions.selection import SpaceFilter, select_layers
+from embstore.questions.selection import SpaceFilter, check_layer_numbers, select_layers
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
 from embstore.table import Pivot, Table, table
@@ -54,16 +54,18 @@ def neighbours(
 
     Raises:
         NotStoredError: a text is in none of the spaces and ``embed`` is None.
-        QueryError: no layer can be transformed like this, or the SQL cannot be answered.
+        QueryError: no layer can be transformed like this, the SQL cannot be answered, or the layers of a space are
+            shifted.
         UsageError: a word is in no other space than one that has it in several sentences.
         DamagedError: a file that is needed was altered.
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}.")
-    cards = spaces.select(catalog.cards)
+    cards, shifted = check_layer_numbers(spaces.select(catalog.cards), spaces.spaces)
     if all(query.marked for query in queries):  # only occurrences can be what is meant
         cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
     chosen, notes = select_layers(cards, layers)
+    notes += shifted
     if not exact and not transforms:
         index.open_soon(
             (catalog.paths.index(space, layer), catalog.shard_names(space))

@@ -13,7 +13,7 @@ from embstore.questions.evaluation import check_all_taken
 from embstore.questions.inputs import cases
 from embstore.questions.notes import notes_of
 from embstore.questions.question import SPACE_COLUMNS, Question, Rows, describe
-from embstore.questions.selection import SpaceFilter, select_layers
+from embstore.questions.selection import SpaceFilter, check_layer_numbers, select_layers
 from embstore.space import Layer
 from embstore.storage.answers import Answer
 from embstore.storage.card import Card
@@ -44,7 +44,7 @@ def query(
 
     Raises:
         UnknownNameError: a metric, space, model, layer, column, transform or parameter that does not exist.
-        QueryError: no space, dataset or text of that kind is in the store.
+        QueryError: no space, dataset or text of that kind is in the store, or the layers of a space are shifted.
     """
     question, cards = _ask(catalog, name, spaces, rows, parameters)
     metric, answers = question.metric, Answers(question, use=cache)
@@ -94,7 +94,8 @@ def _ask(
     metric = get_metric(name)
     values = metric.check(parameters)
     cards, notes = _suitable(metric, spaces.select(catalog.cards))
-    return Question(catalog, metric, values, rows, notes), cards
+    cards, shifted = check_layer_numbers(cards, spaces.spaces)
+    return Question(catalog, metric, values, rows, [*notes, *shifted]), cards
 
 
 def _answered(

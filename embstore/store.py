@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.errors import DamagedError, UsageError
-from embstore.questions.selection import SpaceFilter
+from embstore.questions.selection import SpaceFilter, check_layer_numbers
 from embstore.storage.catalog import Catalog
 from embstore.table import Table
 
@@ -696,7 +696,7 @@ def _vectors(
     from embstore.questions.question import Rows
     from embstore.storage.vectors import LayerVectors
 
-    card = SpaceFilter(spaces=[space]).select(catalog.cards)[0]
+    [card], _ = check_layer_numbers(SpaceFilter(spaces=[space]).select(catalog.cards))
     layers = card.layers.select(layer).members
     if len(layers) != 1:
         raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}.")

@@ -85,6 +85,8 @@ def synthetic_card(
     weights: str = "0",
     checkpoint: str = "toy/checkpoint",
     revision: str | None = "c0ffee",
+    architecture: str = "ToyModel",
+    layer_check: int | None = 1,
 ) -> Card:
     form = None if top_form is None else TopForm(top_form)
     if pooling == "projection":
@@ -94,8 +96,9 @@ def synthetic_card(
     return Card(
         space=space or default_space_name(model, Unit(unit), Pooling(pooling)), model=model, checkpoint=checkpoint,
         revision=revision, weights_sha256=weights * 64, tokenizer_sha256="1" * 64, config_sha256="2" * 64,
-        architecture="ToyModel", unit=Unit(unit), pooling=Pooling(pooling), template=Template(template), layers=stored,
-        dim=dim, dtype=dtype, max_tokens=16, versions={"embstore": "0"}, created="2025-01-01T00:00:00+00:00",
+        architecture=architecture, unit=Unit(unit), pooling=Pooling(pooling), template=Template(template),
+        layers=stored, dim=dim, dtype=dtype, max_tokens=16, versions={"embstore": "0"},
+        created="2025-01-01T00:00:00+00:00", layer_check=layer_check,
     )  # fmt: skip
 
 
@@ -141,7 +144,8 @@ def synthetic_store(
         seed: of the vectors.
         index: whether to index all layers.
         new_only: write only what the space lacks, and the texts of what it has, as a build does.
-        **card: ``space``, ``model``, ``pooling``, ``template``, ``layers``, ``weights``, ``checkpoint``, ``revision``.
+        **card: ``space``, ``model``, ``pooling``, ``template``, ``layers``, ``weights``, ``checkpoint``, ``revision``,
+            ``architecture``, ``layer_check``.
     """
     texts = [f"text{number}" for number in range(n)] if texts is None else texts
     made = synthetic_card(

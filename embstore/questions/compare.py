@@ -12,7 +12,7 @@ from embstore.metrics import LayerData, Metric, NotComputable, rows_of
 from embstore.questions.answers import Answers
 from embstore.questions.matrix import SECOND_COLUMNS, Row, tabulate
 from embstore.questions.question import NOTHING, Question, describe, stored_ids
-from embstore.questions.selection import select_layers
+from embstore.questions.selection import check_layer_numbers, select_layers
 from embstore.space import Layer
 from embstore.storage.answers import Answer
 from embstore.storage.card import Card
@@ -113,6 +113,7 @@ def _against(question: Question) -> Card | None:
     cards = question.catalog.cards
     if name not in cards:
         raise UnknownNameError("space", name, cards)
+    check_layer_numbers([cards[name]])
     return cards[name]
 
 

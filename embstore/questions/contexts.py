@@ -12,6 +12,7 @@ from embstore.metrics import Metric
 from embstore.metrics.data import Contexts
 from embstore.questions.case import Case
 from embstore.questions.coverage import build_command
+from embstore.questions.selection import check_layer_numbers
 from embstore.space import Unit
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
@@ -65,6 +66,7 @@ def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
             f"({card.checkpoint_at_revision}): a cosine between their vectors says nothing. Make a space of sentences "
             f"with: {command}; or choose other occurrences with --space."
         )
+    check_layer_numbers([sentences])
     return sentences
 
 

@@ -71,6 +71,26 @@ class SpaceFilter:
         return ", ".join(f"{name} {value!r}" for name, value in parts.items() if value)
 
 
+def check_layer_numbers(cards: Sequence[Card], named: Sequence[str] = ()) -> tuple[list[Card], list[str]]:
+    """Leave out the spaces whose layers are shifted.
+
+    Args:
+        cards: the spaces of a question.
+        named: the spaces that the user named one by one.
+
+    Returns:
+        The other spaces, and a note for each that was left out.
+
+    Raises:
+        QueryError: a named space has shifted layers, or all have.
+    """
+    faults = {card.space: card.layer_fault for card in cards if card.layer_fault is not None}
+    right = [card for card in cards if card.space not in faults]
+    if refused := [fault for space, fault in faults.items() if space in named or not right]:
+        raise QueryError(refused[0])
+    return right, [f"left out: {fault}" for fault in faults.values()]
+
+
 def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Layer, ...]], list[str]]:
     """Choose layers of several spaces by one specification.
 

@@ -10,7 +10,12 @@ from embstore.errors import DamagedError, EmbstoreError, SpaceMismatchError
 from embstore.space import Layer, Layers, Pooling, Template, TopForm, Unit
 from embstore.storage.paths import StorePaths
 
-CARD_FORMAT = 1
+CARD_FORMAT = 2
+_SINCE_FORMAT_2 = ("layer_check", "word_boundaries")
+
+# transformers' hidden_states of these begin after the first block, and builds before the check of every layer took
+# them as they come.
+_SHIFTED = frozenset({"FalconMambaModel", "Mamba2Model", "MambaModel", "RwkvModel"})
 
 # What two builds must agree on to write into one space. Versions of libraries and dates may differ, and so may the
 # place of a checkpoint whose files are the same.
@@ -41,6 +46,9 @@ class Card:
         max_tokens: the longest passage that the checkpoint reads.
         versions: of the libraries that wrote the first shard.
         created: when, in UTC (ISO 8601).
+        layer_check: the version of the check at load that established the layer numbers; None in cards of format 1.
+        word_boundaries: of a space of occurrences, how sentences are cut into words: the rule, the Unicode version and
+            the library; None for other units and in cards of format 1.
     """
 
     space: str
@@ -60,6 +68,19 @@ class Card:
     max_tokens: int | None
     versions: dict[str, str]
     created: str
+    layer_check: int | None = None
+    word_boundaries: str | None = None
+
+    @property
+    def layer_fault(self) -> str | None:
+        """What is wrong with the space's layer numbers, with the remedy; None where they are right."""
+        if self.layer_check is not None or self.architecture not in _SHIFTED:
+            return None
+        return (
+            f"the layers of {self.space} are shifted: an earlier version of embstore numbered the outputs of "
+            f"{self.architecture}'s blocks from 0, so that its layer 0 is block 1 and the embeddings are missing. "
+            f"Build it anew: embstore remove --space {self.space}, then the same embstore build again."
+        )
 
     @property
     def checkpoint_at_revision(self) -> str:
@@ -75,12 +96,19 @@ class Card:
         """Return what keeps two cards from being of one space: field → (mine, the other's)."""
         mine, its = self.to_dict(), other.to_dict()
         different = {name: (mine[name], its[name]) for name in _IDENTITY if mine[name] != its[name]}
+        if (self.layer_fault is None) != (other.layer_fault is None):
+            different["layer_check"] = (mine["layer_check"], its["layer_check"])
         if mine["checkpoint"] != its["checkpoint"] and different.keys() & {*_FINGERPRINT}:
             return {"checkpoint": (mine["checkpoint"], its["checkpoint"])} | different
         return different
 
     def check_same_space(self, wanted: Self) -> None:
-        """Raise SpaceMismatchError, showing each difference, unless ``wanted`` is this same space."""
+        """Raise SpaceMismatchError, showing each difference, unless ``wanted`` is this same space.
+
+        A space whose layers are shifted takes nothing more.
+        """
+        if self.layer_fault is not None:
+            raise SpaceMismatchError(f"nothing can be added to {self.space!r}: {self.layer_fault}")
         if different := self.told_apart(wanted):
             raise SpaceMismatchError(f"the space {self.space!r} exists and is another one: its {different}. {_REMEDY}")
 
@@ -109,8 +137,17 @@ class Card:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Self:
-        """Return the card of a stored document."""
-        values = {field.name: document[field.name] for field in fields(cls)}
+        """Return the card of a stored document, of any format up to this one.
+
+        Raises:
+            ValueError: the document has another format.
+        """
+        if document["format"] not in range(1, CARD_FORMAT + 1):
+            raise ValueError(f"format {document['format']!r}; this embstore reads formats up to {CARD_FORMAT}")
+        names = [field.name for field in fields(cls)]
+        if document["format"] == 1:
+            names = [name for name in names if name not in _SINCE_FORMAT_2]
+        values = {name: document[name] for name in names}
         top_form = document["top_form"] and TopForm(document["top_form"])
         members = tuple(Layer(**layer) for layer in document["layers"])
         values |= {

@@ -11,7 +11,7 @@ from synthetic import Synthetic, synthetic_card
 from embstore import atomic
 from embstore.errors import DamagedError, SpaceMismatchError
 from embstore.space import Layers, Template, TopForm
-from embstore.storage.card import Card, read_card, read_cards, write_card
+from embstore.storage.card import CARD_FORMAT, Card, read_card, read_cards, write_card
 from embstore.storage.paths import StorePaths
 
 Make = Callable[..., Synthetic]
@@ -89,6 +89,42 @@ def test_a_document_that_is_no_card_is_named(tmp_path: Path, change: dict) -> No
     atomic.write_document(path, {"format": 1})
     with pytest.raises(DamagedError, match="not a card"):
         read_card(path)
+
+
+def format_1(card: Card) -> dict:
+    """The document that format 1 had for a card."""
+    document = card.to_dict() | {"format": 1}
+    del document["layer_check"], document["word_boundaries"]
+    return document
+
+
+def test_a_card_of_format_1_is_read_and_is_of_the_same_space(tmp_path: Path) -> None:
+    path = tmp_path / f"{CARD.space}.json"
+    atomic.write_document(path, format_1(CARD))
+    read = read_card(path)
+    assert read == replace(CARD, layer_check=None)
+    assert read.layer_fault is None
+    read.check_same_space(CARD)
+    CARD.check_same_space(read)
+
+
+@pytest.mark.parametrize("version", [0, CARD_FORMAT + 1, "1", None])
+def test_a_card_of_another_format_is_refused_with_the_known_ones(tmp_path: Path, version: object) -> None:
+    path = tmp_path / f"{CARD.space}.json"
+    atomic.write_document(path, CARD.to_dict() | {"format": version})
+    with pytest.raises(DamagedError, match=f"format {version!r}; this embstore reads formats up to {CARD_FORMAT}"):
+        read_card(path)
+
+
+def test_a_space_with_shifted_layers_takes_nothing_more() -> None:
+    right = replace(CARD, architecture="MambaModel")
+    shifted = Card.from_dict(format_1(right))
+    assert right.layer_fault is None
+    with pytest.raises(SpaceMismatchError, match=f"layers of {CARD.space} are shifted: .*embstore remove --space"):
+        shifted.check_same_space(right)
+    with pytest.raises(SpaceMismatchError, match=r"its layer_check is 1, not null"):
+        right.check_same_space(shifted)
+    assert shifted.told_apart(shifted) == ""
 
 
 def test_checkpoint_at_revision() -> None:
