@@ -3,18 +3,19 @@
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import chdir
 from pathlib import Path
 
-import fault_figures
-import pytest
-from synthetic import Synthetic, synthetic_store
+import clean_environment
 
-from embstore.storage import duck
+HOME = tempfile.TemporaryDirectory(prefix="embstore-tests-")  # removed when the session ends
+clean_environment.enter(Path(HOME.name))  # before huggingface_hub and torch are imported, which read variables once
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported: tests share the machine with others
-# Nobody's own datasets: a folder that does not exist, until a test makes one of its own.
-os.environ["EMBSTORE_DATA"] = os.path.join(tempfile.gettempdir(), f"embstore-without-datasets-{os.getpid()}")
+import fault_figures  # noqa: E402
+import pytest  # noqa: E402
+from synthetic import Synthetic, synthetic_store  # noqa: E402
+
+from embstore.storage import duck  # noqa: E402
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -31,6 +32,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         if not number:
             terminalreporter.section("faults")
         terminalreporter.write_line(line)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def empty_folder() -> Iterator[Path]:
+    """Run the tests, and what they share, in an empty folder: where a clone is, a build may have left a store."""
+    folder = Path(HOME.name) / "empty"
+    folder.mkdir()
+    with chdir(folder):
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def still_empty_folder(empty_folder: Path) -> Iterator[None]:
+    """Fail a test that writes where it was started, since the next one would find it."""
+    yield
+    assert not (left := os.listdir(empty_folder)), f"the test wrote {left} into its working directory"
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -30,7 +30,6 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
     from embstore_cli.main import app
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("EMBSTORE_STORE", raising=False)
 
     def run(*arguments: str | Path, **options: Any) -> Result:
         result = CliRunner().invoke(app, [str(argument) for argument in arguments], **options)
@@ -46,7 +45,7 @@ def process(tmp_path: Path) -> Process:
     """Run the command line in a process of its own, in an empty folder."""
 
     def run(*arguments: str | Path, env: dict[str, str] | None = None, **options: Any) -> Any:
-        environment = {key: value for key, value in os.environ.items() if key != "EMBSTORE_STORE"} | (env or {})
+        environment = os.environ | (env or {})
         command = [sys.executable, "-m", "embstore_cli", *map(str, arguments)]
         return subprocess.run(
             command, cwd=tmp_path, env=environment, **{"capture_output": True, "text": True, **options}

@@ -1,13 +1,10 @@
 """Checkpoints for the encoder's tests; torch is loaded only by the tests that ask for one."""
 
-import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
 import pytest
-
-os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
 
 
 @pytest.fixture(scope="session")
