@@ -4,14 +4,13 @@ import errno
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, BinaryIO
 
-from embstore import checksum
+from embstore import checksum, disk
 from embstore.errors import DamagedError, StoreError
 
 SUFFIX = ".tmp"
@@ -29,25 +28,29 @@ def temporary(folder: Path) -> Iterator[Path]:
     """
     path = folder / f".{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
     try:
-        _make_folder(folder)
+        disk.make_folder(folder)
         yield path
     except OSError as error:
         raise _explained(error, folder) from error
     finally:
-        with suppress(NotADirectoryError):  # where the folder is a file, that was the error
-            path.unlink(missing_ok=True)
+        discard(path)
 
 
-def _make_folder(folder: Path) -> None:
-    """Make a folder, and make its name and those of the folders above it that are new durable."""
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        sync_folder(folder.parent)
+def discard(path: Path) -> None:
+    """Remove a temporary file or folder, if there is one; where that fails, the next writer does it."""
+    with suppress(OSError):
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        disk.remove_tree(path)
+    else:
+        disk.remove(path, missing_ok=True)
 
 
 @contextmanager
-def written_behind(file: IO[bytes]) -> Iterator[Callable[[], None]]:
+def written_behind(file: BinaryIO, path: Path) -> Iterator[Callable[[], None]]:
     """Give what starts to bring to the disk what was written so far, so that in the end there is less to wait for.
 
     It returns at once.
@@ -63,7 +66,7 @@ def written_behind(file: IO[bytes]) -> Iterator[Callable[[], None]]:
             if pending is None or pending.done():
                 finish()
                 file.flush()
-                pending = pool.submit(os.fsync, file.fileno())
+                pending = pool.submit(disk.sync_open, file, path)
 
         def finish() -> None:  # of an error the system tells one caller, and not who opens the file later
             if pending is not None:
@@ -75,21 +78,9 @@ def written_behind(file: IO[bytes]) -> Iterator[Callable[[], None]]:
 
 def publish(source: Path, target: Path) -> None:
     """Rename a temporary file to its final name, once its bytes and then its name are on the disk."""
-    with source.open("rb") as file:
-        os.fsync(file.fileno())
-    source.replace(target)
-    sync_folder(target.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable (not every platform can: there the rename alone must do)."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    disk.sync(source)
+    disk.replace(source, target)
+    disk.sync_folder(target.parent)
 
 
 def write_bytes(path: Path, data: bytes, *, derived: bool = False) -> None:
@@ -101,9 +92,9 @@ def write_bytes(path: Path, data: bytes, *, derived: bool = False) -> None:
         derived: whether it can be made again and is checked whenever it is read: then the disk is not waited for.
     """
     with temporary(path.parent) as temp:
-        temp.write_bytes(data)
+        disk.write(temp, data)
         if derived:
-            temp.replace(path)
+            disk.replace(temp, path)
         else:
             publish(temp, path)
 
@@ -131,7 +122,7 @@ def read_document(path: Path, remedy: str = _RESTORE) -> dict[str, Any]:
         DamagedError: it is no JSON object, or was altered.
         FileNotFoundError: there is none.
     """
-    data = path.read_bytes()
+    data = disk.read(path)
     try:
         document = json.loads(data)
     except ValueError as error:  # not UTF-8, or not JSON
@@ -146,16 +137,13 @@ def remove_temporaries(root: Path) -> list[Path]:
     """Remove what a killed build left behind, and return the paths. Only the holder of the lock may call this."""
     left = temporaries(root)
     for path in left:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(path)
     return left
 
 
 def temporaries(root: Path) -> list[Path]:
     """Return the temporary files and folders below a folder, of a build that was killed or one that is at work."""
-    return list(root.rglob(f".*{SUFFIX}"))
+    return [path for path in disk.below(root) if path.name.startswith(".") and path.name.endswith(SUFFIX)]
 
 
 def _explained(error: OSError, folder: Path) -> StoreError:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from embstore import disk
 from embstore.errors import DamagedError
 from embstore.index import IndexCard, shown_parameters
 from embstore.storage.card import Card
@@ -72,7 +73,7 @@ def _ranges(card: Card) -> str:
 def _bytes(catalog: Catalog, card: Card) -> int:
     paths = catalog.paths
     folders = (paths.embeddings(card.space), paths.summaries(card.space), paths.indexes(card.space))
-    return sum(path.stat().st_size for folder in folders for path in folder.glob("*") if path.is_file())
+    return sum(disk.size(path) for folder in folders for path in disk.listed(folder) if disk.is_file(path))
 
 
 def _index(catalog: Catalog, card: Card) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
-from typing import Any
+
+from embstore import disk
 
 CONTEXT = multiprocessing.get_context("forkserver")
 _MODULES = "embstore.store embstore.build transformers.models.gpt2.modeling_gpt2 faiss pandas"
@@ -48,17 +49,14 @@ def count_steps(build: Callable[[], object], at_step: int = 0) -> tuple[int, int
 
 
 def _dying(build: Callable[[], object], at_step: int, steps: Synchronized) -> None:
-    def counted(real: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
+    def count(operation: str, *_: object) -> None:
+        if operation in ("replace", "remove"):
             steps.value += 1
             if steps.value == at_step:
                 os._exit(9)
-            return real(*arguments, **options)
 
-        return call
-
-    Path.replace, Path.unlink = counted(Path.replace), counted(Path.unlink)
-    build()
+    with disk.watched(count):
+        build()
 
 
 def finish_build(source: Path, checkpoint: Path, store: Path) -> dict[str, int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embstore import __version__
+from embstore import __version__, disk
 from embstore.building.job import Job, Model, Options, SpacePlan
 from embstore.building.report import Observer, kind_of
 from embstore.building.texts import Texts
@@ -44,8 +44,8 @@ def open_catalog(root: Path) -> Catalog | None:
         StoreError: the folder holds something else.
     """
     paths = StorePaths(root.resolve())
-    new = not paths.marker.exists()
-    if new and not (root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())):
+    new = not disk.exists(paths.marker)
+    if new and not any(not path.name.startswith(".") for path in disk.listed(root)):
         return None
     return Catalog(root)
 

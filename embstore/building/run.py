@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore import disk
 from embstore.building.job import Group, Job
 from embstore.building.report import Meter, Observer, SpaceReport
 from embstore.building.skips import Skips
@@ -97,7 +98,7 @@ class Run:
     def _count(self, writers: Mapping[str, SpaceWriter]) -> None:
         for name, writer in writers.items():
             self._embedded[name] = writer.n_written
-            self.n_bytes += sum(shard.path.stat().st_size for shard in writer.shards)
+            self.n_bytes += sum(disk.size(shard.path) for shard in writer.shards)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:

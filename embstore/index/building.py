@@ -4,7 +4,6 @@ Vectors stream: what is held in memory is the index itself, a sample, and a batc
 index is replaced: a crash in between leaves an index without a card, which is not searched.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from embstore import atomic
+from embstore import atomic, disk
 from embstore.errors import DamagedError
 from embstore.index import faiss_index
 from embstore.index.card import ANEW, IndexCard
@@ -120,7 +119,7 @@ def extend_index(
     """
     wanted = wanted or Wanted(asked=card.asked)
     began = time.perf_counter()
-    if sha256_of(path) != card.sha256:
+    if disk.sha256(path) != card.sha256:
         raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in its card. {ANEW}")
     index = faiss_index.load(path, card, mapped=False)
     if card.kind == "hnsw":
@@ -164,7 +163,7 @@ def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, began: float)
     with atomic.temporary(path.parent) as temp:
         faiss_index.save(index, temp)
         stored = replace(
-            card, sha256=sha256_of(temp), faiss=faiss.__version__,
+            card, sha256=disk.sha256(temp), faiss=faiss.__version__,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             build_seconds=round(time.perf_counter() - began, 3),
             crc32=faiss_index.crc32_of(index) if card.is_exact else None,
@@ -174,25 +173,19 @@ def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, began: float)
 
 
 def _publish(temp: Path, path: Path, card: IndexCard) -> None:
-    path.with_suffix(".json").unlink(missing_ok=True)
+    disk.remove(path.with_suffix(".json"), missing_ok=True)
     try:
         atomic.publish(temp, path)
         card.write(path)
     except BaseException:
-        path.unlink(missing_ok=True)  # without its card it would look like damage
+        disk.remove(path, missing_ok=True)  # without its card it would look like damage
         raise
 
 
 def remove_indexes(folder: Path) -> None:
     """Remove all indexes of a space."""
-    for path in [*folder.glob("layer=*.json"), *folder.glob("layer=*.faiss")]:
-        path.unlink()
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    for path in [*disk.listed(folder, "layer=*.json"), *disk.listed(folder, "layer=*.faiss")]:
+        disk.remove(path)
 
 
 def _rows(dim: int, n_bytes: int = _BATCH_BYTES) -> int:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from embstore import atomic
+from embstore import atomic, disk
 from embstore.errors import DamagedError
 
 INDEX_FORMAT = 2
@@ -92,7 +92,7 @@ class IndexCard:
             DamagedError: it was altered, or a later version wrote it.
         """
         path = index.with_suffix(".json")
-        if not index.is_file():
+        if not disk.is_file(index):
             return None
         try:
             document = atomic.read_document(path, ANEW)

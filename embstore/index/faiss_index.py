@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from zlib_ng.zlib_ng import crc32
 
+from embstore import disk
 from embstore.errors import DamagedError
 from embstore.index.card import ANEW, IndexCard
 from embstore.index.order import near_together
@@ -93,6 +94,7 @@ def save(index: "faiss.IndexIDMap", path: Path) -> None:
     """
     import faiss
 
+    disk.opening(path, "create")
     try:
         faiss.write_index(index, str(path))
     except RuntimeError as error:
@@ -117,6 +119,7 @@ def load(path: Path, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDM
     """
     import faiss
 
+    disk.opening(path)
     try:
         index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
     except (RuntimeError, MemoryError) as error:

@@ -9,6 +9,7 @@ from threading import Lock, Thread
 
 import numpy as np
 
+from embstore import disk
 from embstore.errors import DamagedError
 from embstore.index.card import IndexCard
 from embstore.index.searching import Index
@@ -49,7 +50,7 @@ def open_soon(wanted: Iterable[tuple[Path, Iterable[str]]]) -> None:
         wanted: paths and the names of the shards that the index at each must cover.
     """
     for path, shards in wanted:
-        if path.exists():
+        if disk.exists(path):
             if _kept(path) is None:
                 Thread(target=_try_to_open, args=(path, shards), name="open an index").start()
             return
@@ -111,7 +112,10 @@ def _stamp(path: Path) -> _Stamp | None:
     """Return what tells an index and its card from those that replace them; None if there are not both."""
     index = os.fspath(path)
     try:
-        found = os.stat(index), os.stat(f"{index.removesuffix(path.suffix)}.json")  # as with_suffix, in half the time
+        found = (
+            disk.status(index),
+            disk.status(f"{index.removesuffix(path.suffix)}.json"),
+        )  # as with_suffix, in half the time
     except FileNotFoundError:
         return None
     return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)

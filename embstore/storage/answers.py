@@ -6,13 +6,12 @@ written whole, and its content is checked when it is read. Any number of readers
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embstore import atomic
+from embstore import atomic, disk
 from embstore.errors import DamagedError
 from embstore.storage.paths import StorePaths
 
@@ -71,15 +70,12 @@ def write_answer(paths: StorePaths, asked: Asked, answer: Answer) -> None:
 
 def trim_answers(paths: StorePaths, most_bytes: int = MOST_BYTES) -> None:
     """Remove the oldest answers until the others take no more than ``most_bytes`` on the disk."""
-    if not paths.answers.is_dir():
-        return
-    with os.scandir(paths.answers) as entries:
-        files = [(entry.path, entry.stat()) for entry in entries if entry.name.endswith(".json")]
+    files = [(path, disk.status(path)) for path in disk.listed(paths.answers, "*.json")]
     left = sum(on_disk(status.st_size) for _, status in files)
     for path, status in sorted(files, key=lambda file: file[1].st_mtime_ns):
         if left <= most_bytes:
             break
-        Path(path).unlink(missing_ok=True)
+        disk.remove(path, missing_ok=True)
         left -= on_disk(status.st_size)
 
 

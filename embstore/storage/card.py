@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from embstore import atomic
+from embstore import atomic, disk
 from embstore.errors import DamagedError, EmbstoreError, SpaceMismatchError
 from embstore.space import Layer, Layers, Pooling, Template, TopForm, Unit
 from embstore.storage.paths import StorePaths
@@ -166,7 +166,7 @@ def write_card(paths: StorePaths, card: Card) -> None:
 
 def read_cards(paths: StorePaths) -> dict[str, Card]:
     """Return the cards of all spaces, by name, in order of their names."""
-    return {path.stem: read_card(path) for path in sorted(paths.spaces.glob("*.json"))}
+    return {path.stem: read_card(path) for path in disk.listed(paths.spaces, "*.json")}
 
 
 def read_card(path: Path) -> Card:

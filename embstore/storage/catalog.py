@@ -12,6 +12,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore import disk
 from embstore.space import Layer, Unit
 from embstore.storage import duck
 from embstore.storage.card import Card, read_card
@@ -57,7 +58,7 @@ class Catalog:
         while not self._list():
             pass
         self._shard_names = {space: tuple(shard.name for shard in shards) for space, shards in self.shards.items()}
-        self._dataset_files = sorted(self.paths.datasets.glob("*.parquet"))
+        self._dataset_files = disk.listed(self.paths.datasets, "*.parquet")
         self._part_checks = PartChecks()
         self._users_sql = RLock()  # it has one connection, whose views are made anew
         self._open()
@@ -133,11 +134,11 @@ class Catalog:
         # Those of one moment: what has gone since, or has not come yet, is not lost.
         hidden = list_parts(self.paths.embeddings(space)).hidden.names
         there = {shard.name for shard in self.shards[space]} | hidden
-        found = sorted(self.paths.summaries(space).glob("part-*.parquet"))
+        found = disk.listed(self.paths.summaries(space), "part-*.parquet")
         return [path.stem for path in found if path.stem not in there and self._is_lost(space, path)]
 
     def _is_lost(self, space: str, summary: Path) -> bool:
-        return summary.exists() and not (self.paths.embeddings(space) / summary.name).exists()
+        return disk.exists(summary) and not disk.exists(self.paths.embeddings(space) / summary.name)
 
     def item_ids(self) -> Ids:
         """Return the ids of all items, ascending."""
@@ -298,4 +299,4 @@ class Catalog:
 
 def _named(paths: StorePaths) -> list[str]:
     """Return the names of the spaces that have a card."""
-    return sorted(card.stem for card in paths.spaces.glob("*.json"))
+    return sorted(card.stem for card in disk.listed(paths.spaces, "*.json"))

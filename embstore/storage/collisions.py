@@ -2,7 +2,6 @@
 
 import os
 import secrets
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,7 +51,7 @@ def check_same_items(
         found = reader.guard([*held, *taken], lambda q: connection.execute(q, files).fetchall(), sql)
     finally:
         connection.close()
-        shutil.rmtree(spill, ignore_errors=True)
+        atomic.discard(spill)
     for _, mine, other in found:
         raise _collision(mine, ours, other, theirs)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore import atomic, checksum
+from embstore import atomic, checksum, disk
 from embstore.errors import DamagedError
 from embstore.space import Layer
 from embstore.storage.card import Card
@@ -21,7 +21,7 @@ from embstore.storage.hidden import list_parts
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import replacing_shards, replacing_tables
 from embstore.storage.shards import SHARD_BYTES, StagedShard, commit_shard, stage_shard, stored_sums
-from embstore.storage.tables import ITEMS_SCHEMA, file_sha256, read_part, read_table, stage_part
+from embstore.storage.tables import ITEMS_SCHEMA, read_part, read_table, stage_part
 from embstore.storage.vectors import LayerVectors, open_shard
 from embstore.summary import Summary
 
@@ -123,7 +123,7 @@ def _rounds(groups: Sequence[Sequence[Shard]]) -> Iterator[list[Sequence[Shard]]
     n_bytes = 0
     for group in groups:
         part.append(group)
-        n_bytes += sum(shard.path.stat().st_size for shard in group)
+        n_bytes += sum(disk.size(shard.path) for shard in group)
         if n_bytes >= _ROUND_BYTES:
             yield part
             part, n_bytes = [], 0
@@ -145,7 +145,7 @@ def _stage(temp: Path, paths: StorePaths, card: Card, group: Sequence[Shard]) ->
 
 def check_shard_hash(shard: Shard) -> None:
     """Raise DamagedError unless a shard's SHA-256 begins as its name says."""
-    if shard.name != f"part-{file_sha256(shard.path)[:16]}":
+    if shard.name != f"part-{disk.sha256(shard.path)[:16]}":
         raise DamagedError(f"{shard.path} is damaged: its SHA-256 is not the one in its name. Run: embstore repair")
 
 
@@ -181,7 +181,7 @@ def read_summary(shard: Shard) -> dict[int, Summary]:
     """
     path = shard.summary_path
     try:
-        data = path.read_bytes()
+        data = disk.read(path)
     except OSError as error:
         raise DamagedError(f"{path} cannot be read: {error.strerror}. Run: embstore repair") from error
     checksum.check(path, data, "Run: embstore repair")
@@ -203,9 +203,9 @@ def compact_tables(folder: Path, target_bytes: int = TABLE_BYTES) -> Iterator[Co
         table = merged_rows([folder / f"{name}.parquet" for name in names])
         with atomic.temporary(folder) as temp:
             target = stage_part(temp, table)
-            n_bytes = temp.stat().st_size
+            n_bytes = disk.size(temp)
             with replacing_tables(folder, {target.stem: names}):
-                if not target.exists():
+                if not disk.exists(target):
                     atomic.publish(temp, target)
         yield Compacted(target, names, len(table), n_bytes)
 
@@ -213,7 +213,7 @@ def compact_tables(folder: Path, target_bytes: int = TABLE_BYTES) -> Iterator[Co
 def plan_tables(folder: Path, target_bytes: int = TABLE_BYTES) -> list[tuple[str, ...]]:
     """Return which tables of a folder become one."""
     files = list_parts(folder).files
-    return plan_groups([Sized(file.stem, _first(file), file.stat().st_size) for file in files], target_bytes)
+    return plan_groups([Sized(file.stem, _first(file), disk.size(file)) for file in files], target_bytes)
 
 
 def _first(file: Path) -> int:

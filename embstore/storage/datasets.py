@@ -8,7 +8,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import checksum
+from embstore import checksum, disk
 from embstore.errors import DamagedError, QueryError, nearest
 from embstore.space import Unit
 from embstore.storage import duck
@@ -89,7 +89,7 @@ def _filled(column: NDArray[Any], key: str, file: Path) -> NDArray[Any]:
 def check_dataset(file: Path) -> None:
     """Raise DamagedError if the file of a dataset was altered or cannot be read."""
     try:
-        data = file.read_bytes()
+        data = disk.read(file)
     except OSError as error:
         raise DamagedError(f"{file} cannot be read: {error.strerror}. {mend(file)}") from error
     checksum.check(file, data, mend(file))
@@ -97,6 +97,7 @@ def check_dataset(file: Path) -> None:
 
 def _read(connection: duckdb.DuckDBPyConnection, file: Path, fetch: Any, sql: str, **values: Any) -> Any:
     try:
+        disk.opening(file)
         return fetch(connection.execute(sql, {"file": duck.literal([file]), **values}))
     except duckdb.Error as error:
         raise DamagedError(f"{file} is damaged: {duck.first_line(error)} {mend(file)}") from error

@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 
+from embstore import disk
 from embstore.space import Unit
 from embstore.storage import duck
 from embstore.storage.paths import StorePaths
@@ -66,12 +67,14 @@ def _other_id(item: int, unit: str, text: str, context: str | None = None, span:
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, file: Path) -> Iterator[tuple[Any, ...]]:
+    disk.opening(file)
     found = connection.execute(sql, {"file": duck.literal([file])})
     while rows := found.fetchmany(_ROWS):
         yield from rows
 
 
 def _suffixes(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    disk.opening(file)
     columns = connection.execute(f"SELECT * FROM {_FILE} LIMIT 0", {"file": duck.literal([file])}).description
     names = {column[0] for column in columns or ()}
     return [suffix for suffix in ("", "_2") if {f"item_id{suffix}", f"text{suffix}"} <= names]

@@ -1,12 +1,11 @@
 """What a store asks of its file system: locks that exclude, and renames that replace."""
 
 import errno
-import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from embstore import atomic
+from embstore import atomic, disk
 from embstore.errors import StoreError
 
 
@@ -18,6 +17,7 @@ def check(root: Path, lock: Path) -> None:
         lock: a file in it on which this process holds a lock.
     """
     again = FileLock(lock)
+    disk.opening(lock, "lock")
     try:
         again.acquire(blocking=False)
     except Timeout:
@@ -26,11 +26,11 @@ def check(root: Path, lock: Path) -> None:
         again.release()
         raise no_locks(root)
     with atomic.temporary(root) as new, atomic.temporary(root) as old:
-        old.write_bytes(b"old")
-        new.write_bytes(b"new")
+        disk.write(old, b"old")
+        disk.write(new, b"new")
         try:
-            os.replace(new, old)
-            replaced = old.read_bytes() == b"new" and not new.exists()
+            disk.replace(new, old)
+            replaced = disk.read(old) == b"new" and not disk.exists(new)
         except OSError as error:
             raise _no_rename(root) from error
         if not replaced:

@@ -7,14 +7,14 @@ is a few kilobytes at the end of the file, so that it can be checked whenever a 
 from pathlib import Path
 from typing import BinaryIO
 
-from embstore import checksum
+from embstore import checksum, disk
 
 _TAIL_BYTES = 8  # the footer's length, and "PAR1"
 
 
 def is_footer_sound(path: Path) -> bool:
     """Return whether the footer agrees with the hash in it."""
-    with path.open("rb") as file:
+    with disk.reading(path) as file:
         return checksum.is_sound(_read(file))
 
 

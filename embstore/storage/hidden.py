@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from embstore import atomic
+from embstore import atomic, disk
 from embstore.errors import DamagedError
 
 HIDDEN_FORMAT = 1
@@ -90,7 +90,7 @@ def list_parts(folder: Path) -> Parts:
     """
     hidden = read_hidden(folder)
     while True:
-        files = sorted(folder.glob("part-*.parquet"))
+        files = disk.listed(folder, "part-*.parquet")
         again = read_hidden(folder)
         if again.generation == hidden.generation:
             return Parts(tuple(file for file in files if file.stem not in hidden.names), hidden)
@@ -111,7 +111,7 @@ def replacing(folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iter
     """
     generation = read_hidden(folder).generation
     # A part is called by its content: one that is there already stays, and is not undone with the new ones.
-    new = frozenset(name for name in replaced if not (folder / f"{name}.parquet").exists())
+    new = frozenset(name for name in replaced if not disk.exists(folder / f"{name}.parquet"))
     if new:
         write_hidden(folder, Hidden(generation + 1, new))
     yield
@@ -122,7 +122,7 @@ def replacing(folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iter
 def hidden_files(folder: Path) -> list[Path]:
     """Return the parts of a folder that are there and do not count."""
     paths = (folder / f"{name}.parquet" for name in sorted(read_hidden(folder).names))
-    return [path for path in paths if path.exists()]
+    return [path for path in paths if disk.exists(path)]
 
 
 def settled(folder: Path) -> None:

@@ -4,7 +4,6 @@ A few items are looked up in the files that may hold them, and vouched for by th
 What reads a table in bulk checks it against the SHA-256 in its name first, once as long as the file is the same.
 """
 
-import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore import disk
 from embstore.errors import DamagedError
 from embstore.space import Unit
 from embstore.storage import duck
@@ -147,7 +147,7 @@ class PartChecks:
     def check(self, file: Path) -> None:
         """Raise DamagedError unless the file is as it was written."""
         try:
-            status = file.stat()
+            status = disk.status(file)
         except OSError as error:
             raise _unreadable(file, error, MEND_TABLE) from error
         stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
@@ -165,8 +165,7 @@ def file_hash(file: Path, remedy: str = MEND_TABLE) -> str:
         DamagedError: it cannot be read; says the remedy.
     """
     try:
-        with file.open("rb") as data:
-            return hashlib.file_digest(data, "sha256").hexdigest()
+        return disk.sha256(file)
     except OSError as error:
         raise _unreadable(file, error, remedy) from error
 

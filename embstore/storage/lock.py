@@ -10,7 +10,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from embstore import atomic
+from embstore import atomic, disk
 from embstore.errors import LockedError
 from embstore.storage import filesystem
 from embstore.storage.paths import StorePaths
@@ -80,6 +80,7 @@ class SharedLock:
                 self._paths, f"{_named([other])}, which makes no sense beside {self._shard}. Wait for it to end"
             )
         try:
+            disk.opening(self._path, "lock")
             self._lock.acquire(blocking=False)
         except Timeout:
             raise _refused(self._paths, f"{_named([_read(self._path)])}. Wait for it to end") from None
@@ -109,7 +110,9 @@ class SharedLock:
     @contextmanager
     def texts(self) -> Iterator[None]:
         """Keep the others from writing texts meanwhile: each looks first which are there, so that none comes twice."""
-        with FileLock(self._paths.root / ".lock-texts"):
+        lock = self._paths.root / ".lock-texts"
+        disk.opening(lock, "lock")
+        with FileLock(lock):
             yield
 
     @contextmanager
@@ -121,7 +124,7 @@ class SharedLock:
     def release(self) -> None:
         """End."""
         if self._lock.is_locked:
-            _holder(self._path).unlink(missing_ok=True)
+            disk.remove(_holder(self._path), missing_ok=True)
             self._lock.release()
 
 
@@ -129,6 +132,7 @@ class SharedLock:
 def _hold(paths: StorePaths, seconds: float = 0.0) -> Iterator[None]:
     lock = FileLock(paths.lock)
     try:
+        disk.opening(paths.lock, "lock")
         lock.acquire(timeout=seconds, poll_interval=0.01)
     except Timeout:
         raise _refused(paths, f"{_named([_read(paths.lock)])}. Wait for it to end") from None
@@ -146,17 +150,18 @@ def _hold(paths: StorePaths, seconds: float = 0.0) -> Iterator[None]:
 def _sharing(paths: StorePaths, but: Path | None = None) -> list[Mapping[str, Any]]:
     """Return what the builds that share the store say of themselves; the gate is held. Dead ones' locks are removed."""
     found: list[Mapping[str, Any]] = []
-    for path in sorted(paths.root.glob(f"{_SHARDS}*")):
+    for path in disk.listed(paths.root, f"{_SHARDS}*"):
         if path == but or path.name.endswith(_HOLDER):
             continue
         lock = FileLock(path)
         try:
+            disk.opening(path, "lock")
             lock.acquire(blocking=False)
         except Timeout:
             found.append(_read(path))
             continue
-        _holder(path).unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        disk.remove(_holder(path), missing_ok=True)
+        disk.remove(path, missing_ok=True)
         lock.release()
     return found
 
@@ -169,7 +174,7 @@ def _signed(lock: Path) -> Iterator[None]:
         atomic.write_document(holder, _me())
         yield
     finally:
-        holder.unlink(missing_ok=True)
+        disk.remove(holder, missing_ok=True)
 
 
 def _holder(lock: Path) -> Path:
@@ -183,7 +188,7 @@ def _me() -> dict[str, Any]:
 def _read(lock: Path) -> Mapping[str, Any]:
     """Return what the holder of a lock says of itself; nothing if it is just taking or leaving it."""
     try:
-        found = json.loads(_holder(lock).read_text("utf-8"))
+        found = json.loads(disk.read(_holder(lock)))
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -2,7 +2,7 @@
 
 import json
 
-from embstore import atomic
+from embstore import atomic, disk
 from embstore.errors import StoreError
 from embstore.storage.paths import StorePaths
 
@@ -15,12 +15,12 @@ def check_marker(paths: StorePaths) -> None:
     Raises:
         DamagedError: the marker was altered.
     """
-    if not paths.root.exists():
+    if not disk.exists(paths.root):
         raise StoreError(
             f"there is no store at {paths.root}. Make one with: embstore build --store {paths.root}, or name another "
             "with --store or EMBSTORE_STORE."
         )
-    if not paths.marker.is_file():
+    if not disk.is_file(paths.marker):
         raise StoreError(
             f"{paths.root} is not a store: it has no store.json. Name the store's folder with --store or "
             "EMBSTORE_STORE; to build a new store, name a folder that is empty or does not exist."
@@ -32,7 +32,7 @@ def check_marker(paths: StorePaths) -> None:
 def _check_format(paths: StorePaths) -> None:
     """Raise StoreError for a newer format, before anything else is expected of the marker."""
     try:
-        found = json.loads(paths.marker.read_bytes())["format"]
+        found = json.loads(disk.read(paths.marker))["format"]
     except (ValueError, KeyError, TypeError):
         return
     if isinstance(found, int) and found > STORE_FORMAT:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embstore import atomic, checksum
+from embstore import atomic, checksum, disk
 from embstore.errors import DamagedError
 from embstore.space import Layer
 from embstore.storage.card import Card, write_card
@@ -86,13 +86,12 @@ def copy_hashed(source: Path, target: Path) -> str:
     """Copy a file, and return the SHA-256 of what was read."""
     digest = hashlib.sha256()
     try:
-        reader = source.open("rb")
-    except OSError as error:
+        with disk.reading(source) as reader, disk.writing(target) as writer:
+            while data := reader.read(_CHUNK):
+                digest.update(data)
+                writer.write(data)
+    except FileNotFoundError as error:
         raise DamagedError(f"{source} cannot be read: {error.strerror}. {_mend(source)}") from error
-    with reader, target.open("wb") as writer:
-        while data := reader.read(_CHUNK):
-            digest.update(data)
-            writer.write(data)
     return digest.hexdigest()
 
 
@@ -115,7 +114,7 @@ class StagedTable:
 
     def commit(self) -> None:
         """Give it its name."""
-        if not self.path.exists():
+        if not disk.exists(self.path):
             atomic.publish(self.temp, self.path)
 
 
@@ -210,7 +209,7 @@ def merged_dataset(theirs: Path, ours: Path, units: Collection[str] | None) -> M
     rows = {unit: table.filter(pc.equal(table["unit"], unit)) for unit in table["unit"].unique().to_pylist()}
     rows = {unit: part for unit, part in rows.items() if units is None or unit in units}
     parts, differing = [], []
-    if ours.exists():
+    if disk.exists(ours):
         held, kind = _read_dataset(ours)
         parts.append(held)
         for unit in list(rows):
@@ -226,7 +225,7 @@ def merged_dataset(theirs: Path, ours: Path, units: Collection[str] | None) -> M
 
 
 def _read_dataset(path: Path) -> tuple[pa.Table, dict[str, str]]:
-    data = path.read_bytes()
+    data = disk.read(path)
     checksum.check(path, data, _mend(path))
     table = read_table(pa.BufferReader(data))
     kind = (table.schema.metadata or {}).get(b"kind", b"").decode()
@@ -243,7 +242,7 @@ def copy_index(theirs: StorePaths, ours: StorePaths, space: str, layer: Layer, s
         with atomic.temporary(target.parent) as temp:
             if copy_hashed(source, temp) != document["sha256"]:
                 return False
-            target.with_suffix(".json").unlink(missing_ok=True)
+            disk.remove(target.with_suffix(".json"), missing_ok=True)
             atomic.publish(temp, target)
         atomic.write_document(target.with_suffix(".json"), document)
     except (DamagedError, FileNotFoundError, KeyError):  # it is made anew here
@@ -257,4 +256,4 @@ def _mend(path: Path) -> str:
 
 def _root_of(path: Path) -> Path:
     """Return the store's folder that a file is in."""
-    return next((folder for folder in path.parents if (folder / "store.json").exists()), path.parent)
+    return next((folder for folder in path.parents if disk.exists(folder / "store.json")), path.parent)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from zlib_ng.zlib_ng import crc32
 
+from embstore import disk
 from embstore.storage import thrift
 from embstore.storage.thrift import Struct
 
@@ -44,7 +45,8 @@ def read_values(path: Path, column: Any) -> NDArray[Any]:
         OSError: the file cannot be read.
     """
     size = column.total_compressed_size
-    chunk = np.memmap(path, np.uint8, "r", offset=column.data_page_offset, shape=(size,)).data
+    with disk.reading(path) as file:
+        chunk = np.memmap(file, np.uint8, "r", offset=column.data_page_offset, shape=(size,)).data
     values: NDArray[Any] = np.empty(column.num_values, _DTYPES[column.physical_type])
     at = filled = 0
     try:

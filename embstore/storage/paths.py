@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from embstore import disk
 from embstore.space import Layer
 from embstore.storage.hidden import list_parts, read_hidden
 
@@ -108,16 +109,16 @@ class StorePaths:
 
         It changes when parts give way to others, and when a space is made or removed; not when one grows.
         """
-        folders = [self.items, self.skipped, *sorted((self.root / "embeddings").glob("space=*"))]
+        folders = [self.items, self.skipped, *disk.listed(self.root / "embeddings", "space=*")]
         generations = ((folder.name, read_hidden(folder).generation) for folder in folders)
-        cards = sorted((path.name, *_identity(path)) for path in self.spaces.glob("*.json"))
+        cards = sorted((path.name, *_identity(path)) for path in disk.listed(self.spaces, "*.json"))
         return (tuple(pair for pair in generations if pair[1]), tuple(cards))
 
 
 def _identity(path: Path) -> tuple[int, int]:
     """Return what tells a file from one that took its name later."""
     try:
-        found = path.stat()
+        found = disk.status(path)
     except FileNotFoundError:
         return (0, 0)
     return (found.st_ino, found.st_mtime_ns)  # the number alone may be given again

@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore import disk
 from embstore.errors import DamagedError, StoreError
 from embstore.storage import duck
 
@@ -77,6 +78,8 @@ class Reader:
             DamagedError: it fails; names the file.
             StoreError: a file may not be read, or there is not enough memory, or disk for what does not fit in it.
         """
+        for file in files:
+            disk.opening(file)
         try:
             return run(sql)
         except duckdb.Error as error:
@@ -92,6 +95,7 @@ class Reader:
     def _unreadable(self, files: Sequence[Path]) -> Path | None:
         for file in files:
             try:
+                disk.opening(file)
                 self.connection.execute("SELECT * FROM read_parquet(?)", duck.literal([file])).fetchmany(1)
             except duckdb.Error:
                 return file

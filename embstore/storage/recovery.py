@@ -4,7 +4,6 @@ All of this is for the holder of the store's lock, who is the only one that writ
 """
 
 import json
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from embstore import atomic
+from embstore import atomic, disk
 from embstore.errors import DamagedError
 from embstore.storage.hidden import Hidden, hidden_files, list_parts, read_hidden, replacing, settled
 from embstore.storage.lock import write_lock
@@ -43,7 +42,7 @@ def recover(paths: StorePaths) -> list[Path]:
         DamagedError: a document that says what counts was altered.
     """
     removed = atomic.remove_temporaries(paths.root)
-    for left in sorted(paths.spaces.glob("*.removing")):
+    for left in disk.listed(paths.spaces, "*.removing"):
         removed += finish_removal(paths, left.stem)
     for folder in (paths.items, paths.skipped):
         removed += settle_tables(folder)
@@ -55,9 +54,9 @@ def recover(paths: StorePaths) -> list[Path]:
 def leftovers(paths: StorePaths) -> list[Path]:
     """Return what :func:`recover` would remove."""
     left = atomic.temporaries(paths.root)
-    removed = {card.stem for card in paths.spaces.glob("*.removing")}
+    removed = {card.stem for card in disk.listed(paths.spaces, "*.removing")}
     for space in sorted(removed):
-        left += [path for folder in paths.root.glob(f"*/space={space}") for path in folder.rglob("*") if path.is_file()]
+        left += [path for folder in folders_of(paths, space) for path in disk.files_below(folder)]
     for folder in (paths.items, paths.skipped):
         left += hidden_files(folder)
     for space in spaces_on_disk(paths):
@@ -68,10 +67,14 @@ def leftovers(paths: StorePaths) -> list[Path]:
 
 def spaces_on_disk(paths: StorePaths) -> list[str]:
     """Return the names of all spaces of which there is a file, whether or not there is a card."""
-    folders = (
-        folder for kind in ("embeddings", "summaries", "indexes") for folder in (paths.root / kind).glob("space=*")
-    )
+    kinds = ("embeddings", "summaries", "indexes")
+    folders = (folder for kind in kinds for folder in disk.listed(paths.root / kind, "space=*"))
     return sorted({folder.name.removeprefix("space=") for folder in folders})
+
+
+def folders_of(paths: StorePaths, space: str) -> list[Path]:
+    """Return the folders in which there are files of a space."""
+    return [folder for kind in disk.listed(paths.root) if disk.is_folder(folder := kind / f"space={space}")]
 
 
 @contextmanager
@@ -110,11 +113,11 @@ def settle_shards(paths: StorePaths, space: str) -> list[Path]:
     recard_indexes(paths.indexes(space), hidden)
     removed = hidden_files(folder)
     for path in removed:
-        path.unlink()
+        disk.remove(path)
     for name in hidden.names:
-        (paths.summaries(space) / f"{name}.parquet").unlink(missing_ok=True)
+        disk.remove(paths.summaries(space) / f"{name}.parquet", missing_ok=True)
     if not list_parts(folder).files:  # it was to be a new space, and came to nothing
-        paths.card(space).unlink(missing_ok=True)
+        disk.remove(paths.card(space), missing_ok=True)
     settled(folder)
     return removed
 
@@ -123,7 +126,7 @@ def settle_tables(folder: Path) -> list[Path]:
     """Remove the tables of a folder that do not count; return the paths."""
     removed = hidden_files(folder)
     for path in removed:
-        path.unlink()
+        disk.remove(path)
     settled(folder)
     return removed
 
@@ -133,7 +136,7 @@ def recard_indexes(folder: Path, hidden: Hidden) -> None:
 
     An index that covers but a part of a new shard, or one that is gone, is removed: it could not be told what it lacks.
     """
-    for path in sorted(folder.glob("layer=*.json")):
+    for path in disk.listed(folder, "layer=*.json"):
         try:
             document = atomic.read_document(path)
         except DamagedError:  # it is not searched, and made anew by a build or a repair
@@ -143,8 +146,8 @@ def recard_indexes(folder: Path, hidden: Hidden) -> None:
             if old and covered.issuperset(old):
                 covered = covered.difference(old) | {new}
         if covered & hidden.names:
-            path.unlink()
-            path.with_suffix(".faiss").unlink(missing_ok=True)
+            disk.remove(path)
+            disk.remove(path.with_suffix(".faiss"), missing_ok=True)
         elif covered != set(document["shards"]):
             atomic.write_document(path, {**document, "shards": sorted(covered)})
 
@@ -152,12 +155,12 @@ def recard_indexes(folder: Path, hidden: Hidden) -> None:
 def remove_space(paths: StorePaths, space: str) -> list[Path]:
     """Remove a space; return the paths. With the first step, the renaming of its card, it is gone for every reader."""
     card, removal = paths.card(space), paths.removal(space)
-    if card.exists():
-        card.replace(removal)
+    if disk.exists(card):
+        disk.replace(card, removal)
     else:
-        paths.spaces.mkdir(exist_ok=True)
-        removal.touch()
-    atomic.sync_folder(paths.spaces)
+        disk.make_folder(paths.spaces)
+        disk.write(removal, b"")
+    disk.sync_folder(paths.spaces)
     return finish_removal(paths, space)
 
 
@@ -174,24 +177,24 @@ def count_items(paths: StorePaths, space: str) -> int | None:
 def finish_removal(paths: StorePaths, space: str) -> list[Path]:
     """Remove all that is left of a space whose card has become :meth:`StorePaths.removal`; return the paths."""
     removed = []
-    for folder in sorted(paths.root.glob(f"*/space={space}")):
-        removed += [path for path in folder.rglob("*") if path.is_file()]
-        shutil.rmtree(folder)
-    paths.merged(space).unlink(missing_ok=True)
+    for folder in folders_of(paths, space):
+        removed += disk.files_below(folder)
+        disk.remove_tree(folder)
+    disk.remove(paths.merged(space), missing_ok=True)
     _forget_answers(paths, space)
     _forget_skipped(paths, space)
-    paths.removal(space).unlink(missing_ok=True)
-    atomic.sync_folder(paths.spaces)
+    disk.remove(paths.removal(space), missing_ok=True)
+    disk.sync_folder(paths.spaces)
     return removed
 
 
 def _forget_answers(paths: StorePaths, space: str) -> None:
     """Remove the answers that queries kept about a space."""
     named = json.dumps(space).encode()
-    for path in paths.answers.glob("*.json"):
+    for path in disk.listed(paths.answers, "*.json"):
         with suppress(FileNotFoundError):  # a query has just removed it
-            if named in path.read_bytes():
-                path.unlink()
+            if named in disk.read(path):
+                disk.remove(path)
 
 
 def _forget_skipped(paths: StorePaths, space: str) -> None:
@@ -204,14 +207,14 @@ def _forget_skipped(paths: StorePaths, space: str) -> None:
         with atomic.temporary(paths.skipped) as temp:
             target = stage_part(temp, others)
             with replacing_tables(paths.skipped, {target.stem: [path.stem]} if len(others) else {}, [path.stem]):
-                if len(others) and not target.exists():
+                if len(others) and not disk.exists(target):
                     atomic.publish(temp, target)
 
 
 def _remove_orphans(paths: StorePaths, space: str) -> list[Path]:
     orphans = _orphans(paths, space)
     for path in orphans:
-        path.unlink()
+        disk.remove(path)
     return orphans
 
 
@@ -219,8 +222,8 @@ def _orphans(paths: StorePaths, space: str) -> list[Path]:
     """Return what is left of pairs of files: summaries without a shard, indexes or their cards by themselves."""
     parts = list_parts(paths.embeddings(space))
     known = {path.stem for path in parts.files} | parts.hidden.names
-    orphans = [path for path in paths.summaries(space).glob("part-*.parquet") if path.stem not in known]
-    for path in paths.indexes(space).glob("layer=*"):
-        if not path.with_suffix(".json" if path.suffix == ".faiss" else ".faiss").exists():
+    orphans = [path for path in disk.listed(paths.summaries(space), "part-*.parquet") if path.stem not in known]
+    for path in disk.listed(paths.indexes(space), "layer=*"):
+        if not disk.exists(path.with_suffix(".json" if path.suffix == ".faiss" else ".faiss")):
             orphans.append(path)
     return orphans

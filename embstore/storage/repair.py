@@ -1,7 +1,6 @@
 """What a repair does to single files: look at a shard by itself, take a damaged file out, give a shard its summary."""
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore import atomic
+from embstore import atomic, disk
 from embstore.errors import DamagedError
 from embstore.space import Unit
 from embstore.storage.card import Card
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import replacing_shards, replacing_tables
 from embstore.storage.shards import commit_shard, embeddings_schema, stage_shard, stored_sums, summary_table
-from embstore.storage.tables import ITEMS_SCHEMA, file_sha256, read_part, read_table, stage_part, write_table
+from embstore.storage.tables import ITEMS_SCHEMA, read_part, read_table, stage_part, write_table
 from embstore.storage.vectors import LayerVectors
 from embstore.storage.verify import Problem, layer_sums, other_schema, summary_rows
 from embstore.summary import Summary
@@ -50,20 +49,20 @@ class SoundShard:
         rows = summary_rows(self.shard)
         if isinstance(rows, Problem) or tuple(row["layer"] for row in rows) != card.layers.ids:
             return False
-        size = self.shard.path.stat().st_size
+        size = disk.size(self.shard.path)
         if any((row["sha256"], row["bytes"]) != (self.sha256, size) for row in rows):
             return False
         return all(stored_sums(row).isclose(sums) for row, sums in zip(rows, self.sums, strict=True))
 
     def write_summary(self, card: Card) -> None:
         """Write its summary anew."""
-        size = self.shard.path.stat().st_size
+        size = disk.size(self.shard.path)
         write_table(self.shard.summary_path, summary_table(self.shard, self.sha256, size, card.layers, self.sums))
 
 
 def examine(shard: Shard, card: Card) -> SoundShard | Problem:
     """Check a shard by itself, without its summary: the hash in its name, its columns, layers, ids and values."""
-    digest = file_sha256(shard.path)
+    digest = disk.sha256(shard.path)
     if shard.name != f"part-{digest[:16]}":
         return Problem(shard.path, "its SHA-256 is not the one in its name, so it was altered or truncated")
     if problem := other_schema(shard.path, embeddings_schema(card.dim, card.dtype)):
@@ -78,6 +77,7 @@ def examine(shard: Shard, card: Card) -> SoundShard | Problem:
             return Problem(shard.path, f"layer {layer.name} does not have the ids of layer {card.layers.names[0]}")
         first = found[0]
         sums.append(found[1])
+    disk.opening(shard.path)
     if first is None or pq.read_metadata(shard.path).num_rows != len(first) * len(sums):
         return Problem(shard.path, f"its layers are not those of the card, {card.layers.ids}")
     return SoundShard(shard, first, digest, tuple(sums))
@@ -135,8 +135,8 @@ def _is_itself(row: dict[str, Any], context: str | None) -> bool:
 def replace_table(paths: StorePaths, path: Path, rows: pa.Table) -> None:
     """Put sound rows in the place of a damaged table, of which a copy goes into :attr:`StorePaths.damaged`."""
     target = paths.damaged / path.relative_to(paths.root)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(path, target)
+    disk.make_folder(target.parent)
+    disk.copy(path, target)
     _rewrite(path, rows)
 
 
@@ -147,15 +147,15 @@ def _rewrite(path: Path, rows: pa.Table) -> None:
             atomic.publish(temp, target)
             return
         with replacing_tables(path.parent, {target.stem: [path.stem]} if len(rows) else {}, [path.stem]):
-            if len(rows) and not target.exists():
+            if len(rows) and not disk.exists(target):
                 atomic.publish(temp, target)
 
 
 def take_out(paths: StorePaths, path: Path) -> Path:
     """Move a damaged file into :attr:`StorePaths.damaged`, and return where it is then."""
     target = paths.damaged / path.relative_to(paths.root)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    path.replace(target)
+    disk.make_folder(target.parent)
+    disk.replace(path, target)
     return target
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore import atomic
+from embstore import atomic, disk
 from embstore.errors import EncodeError
 from embstore.space import Layers
 from embstore.storage.paths import Shard, StorePaths
@@ -148,9 +148,9 @@ def stage_shard(
     first = next(of_layers)
     schema = embeddings_schema(first.shape[1], dtype)
     with (
-        temp.open("wb") as file,
+        disk.writing(temp) as file,
         ThreadPoolExecutor(1, "embstore-shard") as pool,
-        atomic.written_behind(file) as to_disk,
+        atomic.written_behind(file, temp) as to_disk,
     ):
         shard_file = ShardFile(file, schema, layers.ids, item_ids)
         writing: Future[None] | None = None
@@ -166,7 +166,7 @@ def stage_shard(
             writing.result()
         digest = shard_file.close()
     [shard] = paths.as_shards(space, [paths.embeddings(space) / f"part-{digest[:16]}.parquet"])
-    return StagedShard(temp, shard, summary_table(shard, digest, temp.stat().st_size, layers, summaries))
+    return StagedShard(temp, shard, summary_table(shard, digest, disk.size(temp), layers, summaries))
 
 
 def commit_shard(staged: StagedShard) -> None:
@@ -176,8 +176,8 @@ def commit_shard(staged: StagedShard) -> None:
         write_table(shard.summary_path, staged.summary)
         atomic.publish(staged.temp, shard.path)
     except BaseException:
-        if not shard.path.exists():
-            shard.summary_path.unlink(missing_ok=True)
+        if not disk.exists(shard.path):
+            disk.remove(shard.summary_path, missing_ok=True)
         raise
 
 

@@ -6,7 +6,6 @@ of all of them at once (which come twice, which the store has) is asked in SQL.
 
 import os
 import secrets
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -131,7 +130,7 @@ class Staging:
 
     def __exit__(self, *_: object) -> None:
         self.connection.close()
-        shutil.rmtree(self._spill, ignore_errors=True)
+        atomic.discard(self._spill)
 
     def add(self, batch: Batch) -> None:
         """Stage rows; an item may come again and again."""

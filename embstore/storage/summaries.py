@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from embstore import checksum
+from embstore import checksum, disk
 from embstore.errors import DamagedError
 from embstore.storage.card import Card
 from embstore.storage.paths import Shard, StorePaths
@@ -62,7 +62,7 @@ def read_merged(reader: Reader, paths: StorePaths, card: Card) -> Merged | None:
     """Return the merged summary of a space; None if there is none that can be relied on."""
     file = paths.merged(card.space)
     try:
-        if not checksum.is_sound(file.read_bytes()):
+        if not checksum.is_sound(disk.read(file)):
             return None
         # One statement for the names and the sums: a build may replace the file meanwhile.
         names = f"CASE WHEN layer = $first THEN shards ELSE [] END AS shards, layer, {', '.join(_NAMES)}"
@@ -102,7 +102,7 @@ def _rows(columns: Mapping[str, NDArray[Any]]) -> Iterator[tuple[int, Summary]]:
 def check_summary(summary: Path) -> None:
     """Raise DamagedError if a summary was altered or is missing."""
     try:
-        data = summary.read_bytes()
+        data = disk.read(summary)
     except OSError as error:
         raise DamagedError(f"{summary} cannot be read: {error.strerror}. {MEND}") from error
     checksum.check(summary, data, MEND)

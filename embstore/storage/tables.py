@@ -1,7 +1,5 @@
 """The small Parquet tables beside the vectors: items, datasets and skipped texts."""
 
-import hashlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from embstore import atomic, checksum
+from embstore import atomic, checksum, disk
 from embstore.errors import DamagedError
 from embstore.space import Unit
 from embstore.storage.paths import StorePaths
@@ -133,7 +131,7 @@ def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: 
         arrays[key] = pa.array(values, _DATASET_TYPES.get(key))
     table = pa.table(arrays).replace_schema_metadata({"kind": kind})
     path = paths.datasets / f"{name}.parquet"
-    if path.exists() and checksum.is_sound(path.read_bytes()):  # a damaged one is written anew
+    if disk.exists(path) and checksum.is_sound(disk.read(path)):  # a damaged one is written anew
         stored = read_table(path)
         if stored.schema.equals(table.schema):
             others = pc.not_equal(stored["unit"], unit.value)
@@ -161,8 +159,9 @@ def _write_part(folder: Path, rows: pa.Table) -> Path | None:
 
 def stage_part(temp: Path, table: pa.Table) -> Path:
     """Write a part of a folder to a temporary file in it, and return the path that it will have."""
-    pq.write_table(table, temp, row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True)
-    return temp.parent / f"part-{file_sha256(temp)[:16]}.parquet"
+    with disk.writing(temp) as file:
+        pq.write_table(table, file, row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True)
+    return temp.parent / f"part-{disk.sha256(temp)[:16]}.parquet"
 
 
 def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
@@ -172,7 +171,7 @@ def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
         DamagedError: it is missing or was altered.
     """
     try:
-        if file.stem == f"part-{file_sha256(file)[:16]}":
+        if file.stem == f"part-{disk.sha256(file)[:16]}":
             return read_table(file, columns)
     except (OSError, pa.ArrowException) as error:
         raise DamagedError(f"{file} cannot be read: {error}. Run: embstore repair") from error
@@ -189,6 +188,8 @@ def read_table(source: Path | pa.NativeFile, columns: Sequence[str] | None = Non
         OSError: it cannot be read.
         pa.ArrowException: it is not Parquet, or lacks a column.
     """
+    if isinstance(source, Path):
+        disk.opening(source)
     try:
         with pq.ParquetFile(source) as file:
             table = file.read(columns)
@@ -197,9 +198,3 @@ def read_table(source: Path | pa.NativeFile, columns: Sequence[str] | None = Non
     if lacking := {*(columns or ())} - {*table.column_names}:
         raise pa.ArrowInvalid(f"there is no column {min(lacking)}")
     return table
-
-
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

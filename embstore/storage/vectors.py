@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from embstore import disk
 from embstore.errors import DamagedError
 from embstore.storage.footer import is_footer_sound
 from embstore.storage.pages import read_values
@@ -153,6 +154,7 @@ def open_shard(shard: Shard) -> pq.ParquetFile:
     try:
         if not is_footer_sound(shard.path):
             raise _damage(shard, "its footer does not agree with the SHA-256 in it")
+        disk.opening(shard.path)
         # A file that buffers ahead keeps what it buffered last, and the threads that share it take it from each other.
         return pq.ParquetFile(shard.path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:

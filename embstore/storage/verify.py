@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore import checksum
+from embstore import checksum, disk
 from embstore.errors import DamagedError
 from embstore.storage.card import Card
 from embstore.storage.hidden import HIDDEN, list_parts
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums
-from embstore.storage.tables import file_sha256, read_table
+from embstore.storage.tables import read_table
 from embstore.storage.vectors import LayerVectors
 from embstore.summary import Summary
 
@@ -43,7 +43,7 @@ def verify_marker(paths: StorePaths) -> Iterator[Problem]:
     Raises:
         StoreError: there is no store, or one of a newer format.
     """
-    if paths.spaces.is_dir() and not paths.marker.exists():
+    if disk.is_folder(paths.spaces) and not disk.exists(paths.marker):
         yield Problem(paths.marker, "it is missing, and the rest of a store is there")
         return
     try:
@@ -72,14 +72,14 @@ class Listed:
         try:
             parts = list_parts(folder)
         except DamagedError as error:
-            return cls(tuple(sorted(folder.glob("part-*.parquet"))), problem=Problem(folder / HIDDEN, str(error)))
+            return cls(tuple(disk.listed(folder, "part-*.parquet")), problem=Problem(folder / HIDDEN, str(error)))
         return cls(parts.files, parts.hidden.names)
 
 
 def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
     """Yield what is wrong with tables of items or of skipped texts."""
     for path in files:
-        if path.stem != f"part-{file_sha256(path)[:16]}":
+        if path.stem != f"part-{disk.sha256(path)[:16]}":
             yield Problem(path, "its SHA-256 is not the one in its name, so it was altered or truncated")
         elif problem := other_schema(path, schema):
             yield Problem(path, problem)
@@ -87,16 +87,16 @@ def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
 
 def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
     """Yield what is wrong with the tables of datasets, and with merged summaries."""
-    for path in sorted([*paths.datasets.glob("*.parquet"), *(paths.root / "merged").glob("*.parquet")]):
-        if not checksum.is_sound(path.read_bytes()):
+    for path in [*disk.listed(paths.datasets, "*.parquet"), *disk.listed(paths.root / "merged", "*.parquet")]:
+        if not checksum.is_sound(disk.read(path)):
             yield Problem(path, checksum.ALTERED)
 
 
 def verify_answers(paths: StorePaths) -> Iterator[Problem]:
     """Yield what is wrong with the answers that queries keep, which any process may add to or trim meanwhile."""
-    for path in sorted(paths.answers.glob("*.json")):
+    for path in disk.listed(paths.answers, "*.json"):
         try:
-            sound = checksum.is_sound(path.read_bytes())
+            sound = checksum.is_sound(disk.read(path))
         except FileNotFoundError:
             continue
         if not sound:
@@ -154,7 +154,7 @@ def lost_shards(paths: StorePaths, card: Card, summaries: Sequence[Path]) -> Ite
     """Yield the shards that are missing though their summaries are there, now and when ``summaries`` were listed."""
     for summary in summaries:
         shard = paths.embeddings(card.space) / summary.name
-        if summary.is_file() and not shard.is_file():
+        if disk.is_file(summary) and not disk.is_file(shard):
             problem = f"it is missing, and its summary {summary} is there. Build the same sources again to mend it"
             yield Problem(shard, problem)
 
@@ -164,13 +164,14 @@ def verify_shard(shard: Shard, card: Card) -> Ids | Problem:
     rows = summary_rows(shard)
     if isinstance(rows, Problem):
         return rows
-    digest = file_sha256(shard.path)
+    digest = disk.sha256(shard.path)
     if digest != rows[0]["sha256"] or shard.name != f"part-{digest[:16]}":
         return Problem(shard.path, "its SHA-256 is not the one in its summary, so it was altered or truncated")
     if problem := other_schema(shard.path, embeddings_schema(card.dim, card.dtype)):
         return Problem(shard.path, problem)
     if tuple(row["layer"] for row in rows) != card.layers.ids:
         return Problem(shard.summary_path, f"its layers are not those of the card, {card.layers.ids}")
+    disk.opening(shard.path)
     if pq.read_metadata(shard.path).num_rows != sum(row["n"] for row in rows):
         return Problem(shard.path, "it does not have as many rows as its summary says")
     first: Ids | None = None
@@ -220,9 +221,9 @@ def layer_sums(shard: Shard, card: Card, layer: int) -> tuple[Ids, Summary] | Pr
 def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
     """Return the rows of a shard's summary, or what is wrong with it."""
     path = shard.summary_path
-    if not path.is_file():
+    if not disk.is_file(path):
         return Problem(path, f"it is missing, and its shard {shard.path} is there")
-    if not checksum.is_sound(path.read_bytes()):
+    if not checksum.is_sound(disk.read(path)):
         return Problem(path, checksum.ALTERED)
     if problem := other_schema(path, SUMMARY_SCHEMA):
         return Problem(path, problem)
@@ -235,6 +236,7 @@ def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
 def other_schema(path: Path, schema: pa.Schema) -> str | None:
     """Return what is wrong if a file is not a Parquet file of this schema, or None."""
     try:
+        disk.opening(path)
         if not pq.read_schema(path).equals(schema):
             return "its columns are not those of the format"
     except (OSError, pa.ArrowException) as error:

@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore import disk
 from embstore.errors import StoreError
 from embstore.parts import Turn
 from embstore.space import Unit
@@ -50,7 +51,7 @@ class StoreWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            is_new = not self.paths.marker.exists()
+            is_new = not disk.exists(self.paths.marker)
             made = _make_root(self.paths) if is_new else []
             stack.push(lambda kind, *_: _remove_folders(made) if kind else None)
             if self._shared is None:
@@ -73,7 +74,7 @@ class StoreWriter:
         """Make the store or check it, and bring it to rest if no other writer is alive."""
         if clear:
             recover(self.paths)
-        if not self.paths.marker.exists():
+        if not disk.exists(self.paths.marker):
             write_marker(self.paths)
         check_marker(self.paths)
 
@@ -125,7 +126,7 @@ class StoreWriter:
         """Remove the cards that were written for spaces that got no shard."""
         for space in self._carded:
             if not self.paths.shards(space):
-                self.paths.card(space).unlink(missing_ok=True)
+                disk.remove(self.paths.card(space), missing_ok=True)
 
     def add_items(self, items: Iterable[Item]) -> None:
         """Write the items that the store lacks, and the sentences that they stand in."""
@@ -278,11 +279,11 @@ def _with_context(item: Item) -> Iterable[Item]:
 
 def _make_root(paths: StorePaths) -> list[Path]:
     """Make the folder of a new store, and return the folders that were made, the innermost first."""
-    if paths.root.is_dir() and any(path for path in paths.root.iterdir() if not path.name.startswith(".")):
+    if any(not path.name.startswith(".") for path in disk.listed(paths.root)):
         check_marker(paths)  # a folder with other things in it
-    made = [folder for folder in (paths.root, *paths.root.parents) if not folder.exists()]
+    made = [folder for folder in (paths.root, *paths.root.parents) if not disk.exists(folder)]
     try:
-        paths.root.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(paths.root)
     except OSError as error:
         raise StoreError(
             f"{paths.root} cannot be made: {error.strerror}. Choose another folder with --store."
@@ -292,13 +293,13 @@ def _make_root(paths: StorePaths) -> list[Path]:
 
 def _unmake(paths: StorePaths) -> None:
     """Make a new store that holds nothing an ordinary folder again."""
-    if not any(path for path in paths.root.iterdir() if path != paths.marker and not path.name.startswith(".")):
-        paths.marker.unlink(missing_ok=True)
+    if not any(path for path in disk.listed(paths.root) if path != paths.marker and not path.name.startswith(".")):
+        disk.remove(paths.marker, missing_ok=True)
         with suppress(OSError):  # Windows removes no file that is locked
-            paths.lock.unlink(missing_ok=True)
+            disk.remove(paths.lock, missing_ok=True)
 
 
 def _remove_folders(folders: Iterable[Path]) -> None:
     with suppress(OSError):  # one of them is not empty
         for folder in folders:
-            folder.rmdir()
+            disk.remove_folder(folder)

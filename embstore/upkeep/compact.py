@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from embstore import disk
 from embstore.building.report import Observer, Progress
 from embstore.storage.card import Card, read_cards
 from embstore.storage.compact import Compacted, compact_shards, compact_tables, plan_shards, plan_tables
@@ -74,5 +75,5 @@ def _planned(paths: StorePaths, shard_bytes: int) -> Iterator[Action]:
 
 
 def _plan(folder: Path, files: list[Path], kind: str) -> Action:
-    n_bytes = sum(file.stat().st_size for file in files)
+    n_bytes = sum(disk.size(file) for file in files)
     return Action("would merge", folder, f"{len(files)} {kind} into one", n_bytes=n_bytes)

@@ -1,5 +1,6 @@
 """Bring what is derived from the shards of a space up to date: its indexes, each of its own kind, and its sums."""
 
+from embstore import disk
 from embstore.building.report import Observer
 from embstore.storage.card import Card
 from embstore.storage.merged import write_merged
@@ -26,4 +27,4 @@ def renew_merged(paths: StorePaths, card: Card) -> None:
     write_merged(paths, card)
     merged = read_merged(Reader(paths.root, ()), paths, card)
     if merged is None or not merged.shards <= {shard.name for shard in paths.shards(card.space)}:
-        paths.merged(card.space).unlink(missing_ok=True)
+        disk.remove(paths.merged(card.space), missing_ok=True)

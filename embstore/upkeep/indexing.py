@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from embstore import index
+from embstore import disk, index
 from embstore.building.report import Observer, Progress
 from embstore.errors import DamagedError, UsageError
 from embstore.index import AUTO, WANTED_RECALL, Design, IndexCard, Wanted
@@ -186,7 +186,7 @@ class _Task:
         assert self.stored is not None
         if self.stored.asked != self.asked:  # from now on it is fixed, or no longer
             replace(self.stored, asked=self.asked).write(self.path)
-        return Indexed(self.layer, replace(self.stored, asked=self.asked), "kept", self.path.stat().st_size)
+        return Indexed(self.layer, replace(self.stored, asked=self.asked), "kept", disk.size(self.path))
 
     def run(self, told: Callable[[float], None]) -> Indexed:
         wanted = Wanted(self.design, self.asked, self.recall, self.n, told)
@@ -201,12 +201,12 @@ class _Task:
             except DamagedError:  # of the index; if it is the shards', building it anew says so
                 pass
             else:
-                return Indexed(self.layer, made, self.did, self.path.stat().st_size)
+                return Indexed(self.layer, made, self.did, disk.size(self.path))
         made = index.write_index(
             self.path, self._blocks(self.shards), space=self.card.space, layer=self.layer.id, dim=self.card.dim,
             shards=self._names, wanted=wanted, gather=self._gather,
         )  # fmt: skip
-        return Indexed(self.layer, made, "built", self.path.stat().st_size)
+        return Indexed(self.layer, made, "built", disk.size(self.path))
 
     @property
     def _names(self) -> list[str]:

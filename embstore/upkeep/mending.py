@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from embstore import disk
 from embstore.storage.paths import StorePaths
 from embstore.storage.repair import take_out
 from embstore.upkeep.actions import Action
@@ -40,5 +41,5 @@ class Mending:
 
     def take_out(self, path: Path, detail: str, n_items: int | None = None) -> None:
         """Move a file out of the store, into the folder ``damaged``."""
-        action = Action("taken out", path, detail, n_items, path.stat().st_size)
+        action = Action("taken out", path, detail, n_items, disk.size(path))
         self.do(action, partial(take_out, self.paths, path))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import atomic
+from embstore import atomic, disk
 from embstore.building.report import Observer, Progress
 from embstore.errors import DamagedError, SpaceMismatchError, StoreError, UsageError
 from embstore.questions.selection import SpaceFilter
@@ -67,7 +67,7 @@ def merge(
         DamagedError: a file of the other store was altered; nothing was taken.
     """
     ours, theirs = StorePaths(root.resolve()), StorePaths(other.resolve())
-    if ours.root == theirs.root or (ours.root.exists() and theirs.root.exists() and ours.root.samefile(theirs.root)):
+    if ours.root == theirs.root or disk.is_same(ours.root, theirs.root):
         raise UsageError(f"{theirs.root} is the store itself: name another one to take in.")
     with maintained(ours):
         source = Catalog(theirs.root)
@@ -203,7 +203,7 @@ class _Merge:
     def _datasets(self) -> list[MergedDataset]:
         units = {card.unit.value for card in self.cards} if self.only else None
         merged = []
-        for path in sorted(self.source.paths.datasets.glob("*.parquet")):
+        for path in disk.listed(self.source.paths.datasets, "*.parquet"):
             one = merged_dataset(path, self.ours.datasets / path.name, units)
             merged.append(one)
             if one.n_new:

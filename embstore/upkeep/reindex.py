@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from embstore import disk
 from embstore.building.report import Observer
 from embstore.index import shown_parameters
 from embstore.questions.selection import SpaceFilter, select_layers
@@ -55,9 +56,9 @@ def _remove(paths: StorePaths, card: Card, layers: Sequence[Layer]) -> list[dict
     rows = []
     for layer in layers:
         path = paths.index(card.space, layer)
-        there = path.exists()
-        path.with_suffix(".json").unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        there = disk.exists(path)
+        disk.remove(path.with_suffix(".json"), missing_ok=True)
+        disk.remove(path, missing_ok=True)
         if there:
             rows.append({**_head(card, layer), "did": "removed", "index": "none"})
     return [{column: row.get(column) for column in COLUMNS} for row in rows]

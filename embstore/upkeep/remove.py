@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from embstore import disk
 from embstore.errors import UnknownNameError, UsageError
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import StorePaths
-from embstore.storage.recovery import count_items, maintained, remove_space, spaces_on_disk
+from embstore.storage.recovery import count_items, folders_of, maintained, remove_space, spaces_on_disk
 from embstore.table import Table
 from embstore.upkeep.actions import Action, tabulate
 
@@ -41,7 +42,7 @@ def remove(root: Path, spaces: Sequence[str], *, dry_run: bool = False) -> Table
 
 
 def _described(paths: StorePaths, spaces: Sequence[str], action: str) -> list[Action]:
-    known = sorted({card.stem for card in paths.spaces.glob("*.json")} | set(spaces_on_disk(paths)))
+    known = sorted({card.stem for card in disk.listed(paths.spaces, "*.json")} | set(spaces_on_disk(paths)))
     for space in spaces:
         if space not in known:
             raise UnknownNameError("space", space, known)
@@ -49,8 +50,8 @@ def _described(paths: StorePaths, spaces: Sequence[str], action: str) -> list[Ac
 
 
 def _describe(paths: StorePaths, space: str, action: str) -> Action:
-    folders = [folder for folder in paths.root.glob(f"*/space={space}") if folder.is_dir()]
-    files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-    n_bytes = sum(path.stat().st_size for path in files)
+    folders = folders_of(paths, space)
+    files = [path for folder in folders for path in disk.files_below(folder)]
+    n_bytes = sum(disk.size(path) for path in files)
     told = f"{len(files)} files in {', '.join(sorted(folder.parent.name for folder in folders)) or 'no folder'}"
     return Action(action, paths.card(space), told, count_items(paths, space), n_bytes)

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from time import time
 
+from embstore import disk
 from embstore.building.report import Observer
 from embstore.errors import DamagedError, LockedError, StoreError
 from embstore.storage.hidden import HIDDEN, Hidden, read_hidden, write_hidden
@@ -71,7 +72,7 @@ def _mend_documents(mending: Mending, marker: Sequence[Problem]) -> None:
     paths = mending.paths
     for problem in marker:
         mending.do(Action("rewritten", problem.file, "it was missing, or altered"), partial(write_marker, paths))
-    for folder in [paths.items, paths.skipped, *sorted((paths.root / "embeddings").glob("space=*"))]:
+    for folder in [paths.items, paths.skipped, *disk.listed(paths.root / "embeddings", "space=*")]:
         try:
             read_hidden(folder)
         except DamagedError:
@@ -84,7 +85,7 @@ def _mend_documents(mending: Mending, marker: Sequence[Problem]) -> None:
 def _remove_leftovers(mending: Mending) -> None:
     """Remove what killed processes left."""
     for path in leftovers(mending.paths):
-        mending.actions.append(Action("removed", path, _why_left(path), n_bytes=path.stat().st_size))
+        mending.actions.append(Action("removed", path, _why_left(path), n_bytes=disk.size(path)))
     if not mending.dry_run:
         recover(mending.paths)
 
@@ -93,8 +94,8 @@ def _remove_answers(mending: Mending) -> None:
     """Remove damaged answers: they are derived, and the next query of the kind computes its own."""
     for problem in verify_answers(mending.paths):
         path = problem.file
-        action = Action("removed", path, "it was altered or truncated", n_bytes=path.stat().st_size)
-        mending.do(action, partial(path.unlink, missing_ok=True))
+        action = Action("removed", path, "it was altered or truncated", n_bytes=disk.size(path))
+        mending.do(action, partial(disk.remove, path, missing_ok=True))
 
 
 def _why_left(path: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import atomic, checksum, index
+from embstore import atomic, checksum, disk, index
 from embstore.building.report import Observer
 from embstore.errors import DamagedError
 from embstore.storage.card import Card, read_card
@@ -52,7 +52,7 @@ class SpacesRepair:
 
     def mend_all(self) -> None:
         """Mend every space that has a card, and say which has none."""
-        for path in sorted(self.paths.spaces.glob("*.json")):
+        for path in disk.listed(self.paths.spaces, "*.json"):
             try:
                 card = read_card(path)
             except DamagedError as error:
@@ -63,7 +63,7 @@ class SpacesRepair:
             self.mending.leave(card_path, f"it is missing, and there are shards of it. {_of_a_card(card_path)}")
 
     def _mend_card(self, path: Path, error: DamagedError) -> None:
-        data = path.read_bytes()
+        data = disk.read(path)
         if checksum.is_sound(data):
             self.mending.take_out(path, str(error))  # it is another space's
         elif (mended := checksum.with_bit_turned_back(data[:_LARGEST_CARD])) is None:
@@ -77,7 +77,7 @@ class SpacesRepair:
     def _mend_space(self, card: Card) -> None:
         folder = self.paths.indexes(card.space)
         # Without a card that can be read it is only known that there were indexes.
-        kind = kind_of_indexes(self.paths, card) or (index.AUTO if any(folder.glob("layer=*")) else None)
+        kind = kind_of_indexes(self.paths, card) or (index.AUTO if disk.listed(folder, "layer=*") else None)
         sound = self._sound_shards(card)
         kept = self._once(card, sound, folder)
         ids = np.concatenate([_NONE, *(one.ids for one in sound)])
@@ -115,7 +115,7 @@ class SpacesRepair:
         detail = f"{problem}. {held}; {SAME_SOURCES}"
         self.mending.take_out(shard.path, detail, None if ids is None else len(ids))
         if not self.mending.dry_run:
-            shard.summary_path.unlink(missing_ok=True)
+            disk.remove(shard.summary_path, missing_ok=True)
 
     def _once(self, card: Card, sound: Sequence[SoundShard], indexes: Path) -> list[SoundShard]:
         """Leave each item in one shard, the largest that has it; return the shards that stay as they are."""
@@ -139,7 +139,7 @@ class SpacesRepair:
 
     def _mend_merged(self, card: Card, kept: Sequence[SoundShard]) -> None:
         path = self.paths.merged(card.space)
-        if not path.exists():
+        if not disk.exists(path):
             return
         merged = read_merged(Reader(self.paths.root, ()), self.paths, card)
         if merged is None or not _add_up(merged, kept, card):
@@ -164,7 +164,7 @@ class SpacesRepair:
 
 
 def _renew_merged(paths: StorePaths, card: Card) -> None:
-    paths.merged(card.space).unlink(missing_ok=True)
+    disk.remove(paths.merged(card.space), missing_ok=True)
     renew_merged(paths, card)
 
 
@@ -187,5 +187,5 @@ def _of_a_card(path: Path) -> str:
 
 
 def _remove_index(path: Path) -> None:
-    path.with_suffix(".json").unlink(missing_ok=True)
-    path.unlink(missing_ok=True)
+    disk.remove(path.with_suffix(".json"), missing_ok=True)
+    disk.remove(path, missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import checksum
+from embstore import checksum, disk
 from embstore.storage.repair import keep_rows, replace_table, sound_rows
 from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_part
 from embstore.storage.verify import Listed, verify_parts
@@ -48,8 +48,8 @@ def mend_tables(mending: Mending) -> StoredTexts:
         held = np.union1d(held, _mend_items(mending, path, problem, StoredTexts(sound, held)))
     for one in list(verify_parts(Listed.of(paths.skipped).files, SKIPPED_SCHEMA)):
         mending.take_out(one.file, f"{one.problem}. The next build lists its texts anew")
-    for path in sorted(paths.datasets.glob("*.parquet")):
-        if not checksum.is_sound(path.read_bytes()):
+    for path in disk.listed(paths.datasets, "*.parquet"):
+        if not checksum.is_sound(disk.read(path)):
             mending.take_out(path, f"{checksum.ALTERED}. To have it again: embstore build {path.stem}")
     return StoredTexts(sound if mending.dry_run else Listed.of(paths.items).files, held)
 

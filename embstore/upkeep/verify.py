@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import index
+from embstore import disk, index
 from embstore.errors import DamagedError
 from embstore.space import Layer
 from embstore.storage.card import Card, read_card
@@ -15,7 +15,7 @@ from embstore.storage.deep import verify_ids
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.reading import Reader
 from embstore.storage.summaries import add_summaries, read_merged
-from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, file_sha256
+from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.vectors import LayerVectors
 from embstore.storage.verify import (
     Listed,
@@ -81,7 +81,7 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
             problems = [Problem(Path(error.filename or paths.root), "it was removed while the store was read")]
         if not problems or _epoch(paths) == began:  # else files have gone as they should: look again
             break
-    files = [path for path in paths.root.rglob("*") if path.is_file() and not path.name.startswith(".")]
+    files = [path for path in disk.files_below(paths.root) if not path.name.startswith(".")]
     n_files = sum(1 for path in files if not path.is_relative_to(paths.damaged))
     once = {problem.file: problem for problem in reversed(problems)}  # the first that was found of each file
     return Verification(paths.root, n_files, tuple(problem for problem in problems if once[problem.file] is problem))
@@ -98,7 +98,7 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
     problems = list(verify_marker(paths))
     cards = list(_cards(paths, problems))
     # Listed once, before the texts are read, as a reader does: a build may go on meanwhile.
-    summaries = [sorted(paths.summaries(card.space).glob("part-*.parquet")) for card in cards]
+    summaries = [disk.listed(paths.summaries(card.space), "part-*.parquet") for card in cards]
     spaces = [Listed.of(paths.embeddings(card.space)) for card in cards]
     items, skipped = Listed.of(paths.items), Listed.of(paths.skipped)
     problems += [listed.problem for listed in (items, skipped, *spaces) if listed.problem]
@@ -111,7 +111,7 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
         texts, repeated = stored_texts(items.files)
         problems += repeated
         if deep:
-            sound = set(paths.datasets.glob("*.parquet")).difference(problem.file for problem in datasets)
+            sound = set(disk.listed(paths.datasets, "*.parquet")).difference(problem.file for problem in datasets)
             problems += verify_ids(paths, items.files, sorted(sound))
     for card, listed in zip(cards, spaces, strict=True):
         shards = paths.as_shards(card.space, listed.files)
@@ -140,7 +140,7 @@ def _verify_merged(paths: StorePaths, card: Card, shards: Sequence[Shard]) -> It
 
 
 def _cards(paths: StorePaths, problems: list[Problem]) -> Iterator[Card]:
-    for path in sorted(paths.spaces.glob("*.json")):
+    for path in disk.listed(paths.spaces, "*.json"):
         try:
             yield read_card(path)
         except DamagedError as error:
@@ -173,13 +173,13 @@ def verify_index(
             yield from _verify_index_vectors(path, LayerVectors(shards, layer.id, card.dim))
     for lost in sorted(set(stored.shards)):
         shard = paths.embeddings(card.space) / f"{lost}.parquet"
-        if not shard.is_file():
+        if not disk.is_file(shard):
             yield Problem(shard, f"it is missing, and {path} covers it. Build the same sources again to mend it")
 
 
 def _sha256(path: Path) -> str | None:
     try:
-        return file_sha256(path)
+        return disk.sha256(path)
     except FileNotFoundError:  # a build has just removed it
         return None
 
@@ -205,8 +205,8 @@ def _verify_index_vectors(path: Path, vectors: LayerVectors) -> Iterator[Problem
 
 def without_card(paths: StorePaths) -> Iterator[tuple[Path, Path]]:
     """Yield the missing card, and the folder of shards, of each space that has shards and no card."""
-    for folder in sorted((paths.root / "embeddings").glob("space=*")):
+    for folder in disk.listed(paths.root / "embeddings", "space=*"):
         space = folder.name.removeprefix("space=")
         card = paths.card(space)
-        if not (card.exists() or paths.removal(space).exists()) and Listed.of(folder).files:
+        if not (disk.exists(card) or disk.exists(paths.removal(space))) and Listed.of(folder).files:
             yield card, folder

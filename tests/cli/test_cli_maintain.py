@@ -42,14 +42,14 @@ def test_a_text_that_is_not_its_items(cli, store: Synthetic) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from embstore.storage.tables import file_sha256
+    from embstore import disk
 
     path = sorted((store.root / "items").glob("*.parquet"))[0]
     rows = pq.read_table(path, partitioning=None)
     texts = ["other", *rows["text"].to_pylist()[1:]]
     at = rows.schema.get_field_index("text")
     pq.write_table(rows.set_column(at, rows.schema.field(at), pa.array(texts)), path)
-    path.rename(path.with_name(f"part-{file_sha256(path)[:16]}.parquet"))
+    path.rename(path.with_name(f"part-{disk.sha256(path)[:16]}.parquet"))
     assert cli("verify").exit_code == 0
     found = cli("verify", "--deep")
     assert found.exit_code == 1

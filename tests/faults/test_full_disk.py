@@ -19,7 +19,7 @@ from fault_stores import TRUTH, Truth, build, build_damaged, build_other, copy, 
 from fault_worker import CONTEXT, Command
 from tiny_checkpoint import assert_same_content
 
-from embstore import Store
+from embstore import Store, disk
 from embstore.errors import StoreError
 
 pytest.importorskip("transformers")
@@ -84,18 +84,18 @@ def _on_a_small_disk(name: str, stores: Path, folder: Path, tally: Tally) -> Non
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.unshare(_NEW_MOUNTS) == 0, os.strerror(ctypes.get_errno())
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
-    disk = folder / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "x", disk], check=True)
-    needed = _run(name, stores, disk)
-    shutil.rmtree(disk / "store")
+    mounted = folder / "disk"
+    mounted.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "x", mounted], check=True)
+    needed = _run(name, stores, mounted)
+    shutil.rmtree(mounted / "store")
     rng = random.Random(name)
     for _ in range(FULL[name]):
-        root = _begin(name, stores, disk)
-        size = _used(disk) + max(_PAGE, int(rng.uniform(0.02, 0.9) * needed))
-        subprocess.run(["mount", "-o", f"remount,size={size // 1024}k", disk], check=True)
+        root = _begin(name, stores, mounted)
+        size = _used(mounted) + max(_PAGE, int(rng.uniform(0.02, 0.9) * needed))
+        subprocess.run(["mount", "-o", f"remount,size={size // 1024}k", mounted], check=True)
         _must_fail(name, root, stores, tally)
-        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        subprocess.run(["mount", "-o", "remount,size=64m", mounted], check=True)
         _must_go_through(name, root, stores, tally)
         shutil.rmtree(root)
 
@@ -134,28 +134,26 @@ def _begin(name: str, stores: Path, folder: Path) -> Path:
     return copy(stores / BEGINS[name], folder / "store")
 
 
-def _run(name: str, stores: Path, disk: Path) -> int:
+def _run(name: str, stores: Path, folder: Path) -> int:
     """Run a command with all the room that it needs, and return how much more there is used at the most, about."""
-    root = _begin(name, stores, disk)
-    before = _used(disk)
+    root = _begin(name, stores, folder)
+    before = _used(folder)
     command = _command(name)
-    real, most = Path.replace, [0]
+    most = 0
 
-    def replace(self: Path, target: Path) -> Path:
-        most[0] = max(most[0], _used(disk) - before)
-        return real(self, target)
+    def look(operation: str, *_: object) -> None:
+        nonlocal most
+        if operation == "replace":
+            most = max(most, _used(folder) - before)
 
-    Path.replace = replace  # type: ignore[method-assign]
-    try:
+    with disk.watched(look):
         command(root)
-    finally:
-        Path.replace = real  # type: ignore[method-assign]
-    assert most[0] >= 4 * _PAGE
-    return most[0]
+    assert most >= 4 * _PAGE
+    return most
 
 
-def _used(disk: Path) -> int:
-    found = os.statvfs(disk)
+def _used(folder: Path) -> int:
+    found = os.statvfs(folder)
     return (found.f_blocks - found.f_bfree) * found.f_frsize
 
 

@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from synthetic import Synthetic, synthetic_store
 from test_evaluation import write_lexicon, write_pairs
 
-from embstore import Store, atomic
+from embstore import Store, atomic, disk
 from embstore.errors import DamagedError, QueryError
 from embstore.metrics import METRICS, LayerData
 from embstore.questions import answers, compare
@@ -392,7 +392,7 @@ def test_a_store_that_cannot_be_written_answers(root: Path, monkeypatch: pytest.
         def fail(*_: Any, **__: Any) -> None:
             raise OSError(number, os.strerror(number))
 
-        monkeypatch.setattr(atomic.Path, "write_bytes", fail)
+        monkeypatch.setattr(disk, "write", fail)
     try:
         for _ in range(2):
             assert said(ask(root, "isoscore")) == said(expected)
@@ -411,7 +411,7 @@ def test_answers_that_are_there_are_given_where_others_cannot_be_written(
     def fail(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "no")
 
-    monkeypatch.setattr(atomic.Path, "write_bytes", fail)
+    monkeypatch.setattr(disk, "write", fail)
     assert len(ask(root, "cka", unit="word")) == 2 * 2 + 4 * 4
     assert compared == [("other.word.last", "other.word.last")], "which comes first and could not be kept"
 

@@ -8,10 +8,10 @@ import pytest
 from filelock import FileLock
 from synthetic import synthetic_store
 
-from embstore import Store
+from embstore import Store, disk
 from embstore.errors import StoreError
 from embstore.parts import Turn
-from embstore.storage import filesystem, lock
+from embstore.storage import lock
 from embstore.storage.writer import StoreWriter
 
 
@@ -48,13 +48,13 @@ def test_renames_that_do_not_replace(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(*_: object) -> None:
         raise FileExistsError(errno.EEXIST, "File exists")
 
-    monkeypatch.setattr(filesystem.os, "replace", refuse)
+    monkeypatch.setattr(disk, "replace", refuse)
     assert "does not replace a file" in refused(tmp_path / "one")
 
     def copy(source: Path, target: Path) -> None:
         Path(target).write_bytes(Path(source).read_bytes())
 
-    monkeypatch.setattr(filesystem.os, "replace", copy)
+    monkeypatch.setattr(disk, "replace", copy)
     assert "does not replace a file" in refused(tmp_path / "two")
 
 

@@ -173,7 +173,7 @@ def test_a_crash_at_any_step_leaves_a_sound_store(tmp_path: Path, monkeypatch: p
     items = synthetic_items("word", [f"new{number}" for number in range(10)])
     with StoreWriter(root) as store:
         monkeypatch.setattr(os, "fsync", counted(os.fsync))
-        monkeypatch.setattr(Path, "replace", counted(Path.replace))
+        monkeypatch.setattr(os, "replace", counted(os.replace))
         vectors = np.ones((5, 10, 8), np.float32)
         by_id = {item.id: item for item in items}
         try:
