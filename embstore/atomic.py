@@ -10,8 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from embstore import checksum, disk
-from embstore.errors import DamagedError, StoreError
+from embstore import checksum, disk, documents
+from embstore.errors import DamagedError, NewerFormatError, StoreError
 
 SUFFIX = ".tmp"
 """Of the names of temporary files and folders, which begin with a dot."""
@@ -111,25 +111,28 @@ def document_bytes(document: dict[str, Any], indent: int | None = 2) -> bytes:
     return checksum.sealed((text + "\n").encode())
 
 
-def read_document(path: Path, remedy: str = _RESTORE) -> dict[str, Any]:
-    """Return a JSON document that :func:`write_document` wrote.
+def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> dict[str, Any]:
+    """Return a JSON document that :func:`write_document` wrote, checked against its published schema.
 
     Args:
-        path: the file.
-        remedy: what to do if it is damaged, as a sentence.
+        path: The file.
+        kind: Name of its schema in :mod:`embstore_schemas`.
+        remedy: What to do if it is damaged, as a sentence.
 
     Raises:
-        DamagedError: it is no JSON object, or was altered.
-        FileNotFoundError: there is none.
+        DamagedError: It is no JSON object, was altered, or is not as its schema has it.
+        NewerFormatError: It has a later format than this version reads.
+        FileNotFoundError: There is none.
     """
     data = disk.read(path)
     try:
-        document = json.loads(data)
-    except ValueError as error:  # not UTF-8, or not JSON
-        raise DamagedError(f"{path} is damaged: it is not JSON ({error}). {remedy}") from error
-    if not isinstance(document, dict):
-        raise DamagedError(f"{path} is damaged: it is not a JSON object. {remedy}")
-    checksum.check(path, data, remedy)
+        document = documents.parse(data, kind)
+        checksum.check(path, data, remedy)
+        documents.check(document, kind)
+    except documents.NewerFormat as error:
+        raise NewerFormatError(f"{path} {error}. Upgrade: pip install --upgrade embstore.") from error
+    except documents.InvalidDocument as error:
+        raise DamagedError(f"{path} is damaged: {error}. {remedy}") from error
     return document
 
 

@@ -12,6 +12,7 @@ A message names the thing, the place and the remedy. The command line prints it 
     ├── StoreError               a store that cannot be opened, read or written
     │   ├── LockedError          another build is writing
     │   ├── DamagedError         a file that is truncated, altered or missing
+    │   │   └── NewerFormatError     a file of a format that a later version introduced
     │   └── SpaceMismatchError   the name is taken by another space
     └── QueryError               a query that cannot be answered
         └── NotStoredError       a text that has no vector in the space
@@ -77,6 +78,10 @@ class LockedError(StoreError):
 
 class DamagedError(StoreError):
     """A file of the store is truncated, altered or missing."""
+
+
+class NewerFormatError(DamagedError):
+    """A file of the store has a format that a later version introduced."""
 
 
 class SpaceMismatchError(StoreError):

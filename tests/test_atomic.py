@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from embstore import atomic
+from embstore import atomic, documents
 from embstore.errors import DamagedError, StoreError
 
 
@@ -57,7 +57,7 @@ def test_documents(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     document = {"text": "naïve", "none": None, "list": [1, {"a": 2.5}]}
     atomic.write_document(path, document)
-    found = atomic.read_document(path)
+    found = documents.parse(path.read_bytes(), "card")
     assert found.pop("file_sha256")
     assert found == document
     assert "naïve" in path.read_text("utf-8"), "a document is for people too"
@@ -74,7 +74,7 @@ def test_what_is_no_document_is_named(tmp_path: Path, data: bytes, words: str) -
     path = tmp_path / "x.json"
     path.write_bytes(data)
     with pytest.raises(DamagedError, match=rf"x\.json is damaged: .*{words}.*Do this\."):
-        atomic.read_document(path, "Do this.")
+        atomic.read_document(path, "card", "Do this.")
 
 
 def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:

@@ -58,10 +58,10 @@ def test_importing_the_store_loads_no_model_library():
 
 
 def test_faiss_is_loaded_ahead_only_where_there_is_an_index(tmp_path: Path):
-    write_index(tmp_path / "i.faiss", [], space="toy", layer=0, dim=3, shards=["a"])
+    write_index(tmp_path / "i.faiss", [], space="toy", layer=0, dim=3, shards=["part-" + "a" * 16])
     statement = (
         "import threading; from pathlib import Path; from embstore import index\n"
-        "index.open_soon([(Path({!r}), ['a'])])\n"
+        "index.open_soon([(Path({!r}), ['part-' + 'a' * 16])])\n"
         "for thread in threading.enumerate()[1:]: thread.join()"
     )
     assert "faiss" not in loaded_by(statement.format(str(tmp_path / "none.faiss")))

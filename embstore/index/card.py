@@ -3,17 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from embstore import atomic, disk
-from embstore.errors import DamagedError
 
 INDEX_FORMAT = 2
 ANEW = "Delete it, and an exact scan answers; embstore index makes it anew."
-
-# What format 1 knew: flat indexes, whose other fields are the defaults.
-_FIRST = ("space", "layer", "kind", "metric", "n", "n_zero", "dim", "shards", "sha256", "faiss", "created")
-_OPTIONAL = ("crc32",)  # what older cards of the same format lack
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,22 +90,10 @@ class IndexCard:
         if not disk.is_file(index):
             return None
         try:
-            document = atomic.read_document(path, ANEW)
+            document = atomic.read_document(path, "index-card", ANEW)
         except FileNotFoundError:
             return None
-        return cls._of(document, path)
-
-    @classmethod
-    def _of(cls, document: dict[str, Any], path: Path) -> Self:
-        written = document.get("format", 1)
-        if not isinstance(written, int) or written > INDEX_FORMAT:
-            raise DamagedError(f"{path} has format {written}, and this embstore reads up to {INDEX_FORMAT}. {ANEW}")
-        names = _FIRST if written == 1 else tuple(one.name for one in fields(cls) if one.name not in _OPTIONAL)
-        try:
-            values = {name: document[name] for name in names}
-            values |= {name: document[name] for name in _OPTIONAL if name in document}
-        except KeyError as error:
-            raise DamagedError(f"{path} is not an index card: it lacks {error}. {ANEW}") from error
+        values = {name: document[name] for name in document.keys() & {one.name for one in fields(cls)}}
         return cls(**{**values, "shards": tuple(values["shards"])})
 
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from embstore import documents
 from embstore.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources.cache import data_folder, file_sha256, keep
 from embstore.sources.records import OPTION, RECORDS, read_records
@@ -130,17 +131,22 @@ def _check_name(name: str, taken: Sequence[str]) -> None:
 
 def _read_spec(path: Path) -> DatasetSpec:
     try:
-        return _spec_of(json.loads(path.read_bytes()))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        document = documents.parse(path.read_bytes(), "own-dataset")
+        documents.check(document, "own-dataset")
+        return _spec_of(path.stem, document)
+    except (OSError, ValueError) as error:
         raise SourceError(
             f"{path} cannot be read ({type(error).__name__}: {error}). Delete it, and add the dataset again: "
             f"embstore datasets add {path.stem} FILE …"
         ) from error
 
 
-def _spec_of(document: dict[str, Any]) -> DatasetSpec:
+def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
+    suffix = Path(document["file"]).suffix
+    if document["name"] != name or document["file"] != f"{name}{suffix}" or suffix not in RECORDS:
+        raise ValueError("it is the document of another dataset")
     unit = Unit(document["unit"])
-    table = Table(tuple(document["columns"]), Path(document["file"]).suffix, document["original"])
+    table = Table(tuple(document["columns"]), suffix, document["original"])
     pairs = SENTENCE_PAIRS if unit is Unit.SENTENCE else WORD_PAIRS
     low, high = document["scores"]
     return DatasetSpec(

@@ -44,10 +44,10 @@ def read_answer(paths: StorePaths, asked: Asked) -> Answer | None:
     """Return the stored answer to a question; None if there is none, or it is damaged or of another question."""
     text = _canonical(asked)
     try:
-        document = atomic.read_document(_path(paths, text))
+        document = atomic.read_document(_path(paths, text), "answer")
     except (OSError, DamagedError):
         return None
-    if document.get("format") != ANSWERS_FORMAT or _canonical(document["question"]) != text:
+    if _canonical(document["question"]) != text:
         return None
     return Answer(tuple(document["rows"]), tuple(document["notes"]), tuple(document["across"]))
 

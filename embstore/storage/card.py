@@ -11,7 +11,6 @@ from embstore.space import Layer, Layers, Pooling, Template, TopForm, Unit
 from embstore.storage.paths import StorePaths
 
 CARD_FORMAT = 2
-_SINCE_FORMAT_2 = ("layer_check", "word_boundaries")
 
 # transformers' hidden_states of these begin after the first block, and builds before the check of every layer took
 # them as they come.
@@ -137,26 +136,29 @@ class Card:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Self:
-        """Return the card of a stored document, of any format up to this one.
+        """Return the card of a document that its schema allows, of any format up to this one.
 
         Raises:
-            ValueError: the document has another format.
+            ValueError: its layers are not those of a model, in their order.
+            EmbstoreError: its template is none.
         """
-        if document["format"] not in range(1, CARD_FORMAT + 1):
-            raise ValueError(f"format {document['format']!r}; this embstore reads formats up to {CARD_FORMAT}")
-        names = [field.name for field in fields(cls)]
-        if document["format"] == 1:
-            names = [name for name in names if name not in _SINCE_FORMAT_2]
-        values = {name: document[name] for name in names}
-        top_form = document["top_form"] and TopForm(document["top_form"])
-        members = tuple(Layer(**layer) for layer in document["layers"])
+        values = {field.name: document[field.name] for field in fields(cls) if field.name in document}
         values |= {
             "unit": Unit(document["unit"]),
             "pooling": Pooling(document["pooling"]),
             "template": Template(document["template"]),
-            "layers": Layers(members, document["n_blocks"], top_form),
+            "layers": _layers(document),
         }
         return cls(**values)
+
+
+def _layers(document: dict[str, Any]) -> Layers:
+    n_blocks, top_form = document["n_blocks"], document["top_form"] and TopForm(document["top_form"])
+    members = tuple(Layer(**layer) for layer in document["layers"])
+    of_model = {*Layers.of_model(n_blocks, top_form), *Layers.of_projection(n_blocks, top_form)}
+    if not of_model.issuperset(members) or list(members) != sorted(set(members)):
+        raise ValueError(f"its layers are not those of a model of {n_blocks} blocks, in ascending order.")
+    return Layers(members, n_blocks, top_form)
 
 
 def write_card(paths: StorePaths, card: Card) -> None:
@@ -175,11 +177,11 @@ def read_card(path: Path) -> Card:
     Raises:
         DamagedError: the file was altered, or is not a card.
     """
-    document = atomic.read_document(path)
+    document = atomic.read_document(path, "card")
     try:
         card = Card.from_dict(document)
-    except (ValueError, KeyError, TypeError, EmbstoreError) as error:
-        raise DamagedError(f"{path} is not a card that embstore wrote: {error!r}. Run: embstore verify") from error
+    except (ValueError, EmbstoreError) as error:
+        raise DamagedError(f"{path} is damaged: {error} Run: embstore verify") from error
     if card.space != path.stem:
         raise DamagedError(f"{path} is the card of another space, {card.space!r}: it was copied or renamed. Remove it.")
     return card

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from embstore import atomic, disk
-from embstore.errors import DamagedError
 
 HIDDEN_FORMAT = 1
 HIDDEN = "hidden.json"
@@ -61,14 +60,11 @@ def read_hidden(folder: Path) -> Hidden:
     """
     path = folder / HIDDEN
     try:
-        document = atomic.read_document(path, _REMEDY)
+        document = atomic.read_document(path, "hidden", _REMEDY)
     except (FileNotFoundError, NotADirectoryError):
         return Hidden()
-    try:
-        replaced = {new: tuple(old) for new, old in document["replaced"].items()}
-        return Hidden(int(document["generation"]), frozenset(document["hidden"]), replaced)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DamagedError(f"{path} is not a document that embstore wrote: {error!r}. {_REMEDY}") from error
+    replaced = {new: tuple(old) for new, old in document["replaced"].items()}
+    return Hidden(document["generation"], frozenset(document["hidden"]), replaced)
 
 
 def write_hidden(folder: Path, hidden: Hidden) -> None:

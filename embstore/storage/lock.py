@@ -1,6 +1,5 @@
 """Who may write to a store: one writer, or several builds that share the parts of a source between them."""
 
-import json
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from embstore import atomic, disk
-from embstore.errors import LockedError
+from embstore.errors import DamagedError, LockedError
 from embstore.storage import filesystem
 from embstore.storage.paths import StorePaths
 
@@ -188,16 +187,15 @@ def _me() -> dict[str, Any]:
 def _read(lock: Path) -> Mapping[str, Any]:
     """Return what the holder of a lock says of itself; nothing if it is just taking or leaving it."""
     try:
-        found = json.loads(disk.read(_holder(lock)))
-    except (OSError, ValueError):
+        return atomic.read_document(_holder(lock), "lock-holder")
+    except (OSError, DamagedError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _named(holders: Others) -> str:
     return ", ".join(
         f"process {one['pid']} on {one['host']}" + (f" (--shard {one['shard']})" if "shard" in one else "")
-        if {"pid", "host"} <= one.keys()
+        if one
         else "another process"
         for one in holders
     )

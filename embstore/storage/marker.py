@@ -1,7 +1,5 @@
 """The marker ``store.json``, which makes a folder a store and names its format."""
 
-import json
-
 from embstore import atomic, disk
 from embstore.errors import StoreError
 from embstore.storage.paths import StorePaths
@@ -14,6 +12,7 @@ def check_marker(paths: StorePaths) -> None:
 
     Raises:
         DamagedError: the marker was altered.
+        NewerFormatError: it has a later format.
     """
     if not disk.exists(paths.root):
         raise StoreError(
@@ -25,21 +24,7 @@ def check_marker(paths: StorePaths) -> None:
             f"{paths.root} is not a store: it has no store.json. Name the store's folder with --store or "
             "EMBSTORE_STORE; to build a new store, name a folder that is empty or does not exist."
         )
-    _check_format(paths)
-    atomic.read_document(paths.marker)
-
-
-def _check_format(paths: StorePaths) -> None:
-    """Raise StoreError for a newer format, before anything else is expected of the marker."""
-    try:
-        found = json.loads(disk.read(paths.marker))["format"]
-    except (ValueError, KeyError, TypeError):
-        return
-    if isinstance(found, int) and found > STORE_FORMAT:
-        raise StoreError(
-            f"{paths.root} has format {found}, and this embstore reads up to {STORE_FORMAT}. Upgrade: "
-            "pip install --upgrade embstore."
-        )
+    atomic.read_document(paths.marker, "store")
 
 
 def write_marker(paths: StorePaths) -> None:

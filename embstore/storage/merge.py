@@ -236,7 +236,7 @@ def copy_index(theirs: StorePaths, ours: StorePaths, space: str, layer: Layer, s
     """Copy the index of a layer if it covers exactly these shards; return whether it did."""
     source, target = theirs.index(space, layer), ours.index(space, layer)
     try:
-        document = atomic.read_document(source.with_suffix(".json"))
+        document = atomic.read_document(source.with_suffix(".json"), "index-card")
         if set(document["shards"]) != set(shards):
             return False
         with atomic.temporary(target.parent) as temp:

@@ -138,7 +138,7 @@ def recard_indexes(folder: Path, hidden: Hidden) -> None:
     """
     for path in disk.listed(folder, "layer=*.json"):
         try:
-            document = atomic.read_document(path)
+            document = atomic.read_document(path, "index-card")
         except DamagedError:  # it is not searched, and made anew by a build or a repair
             continue
         covered = set(document["shards"])

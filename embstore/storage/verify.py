@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore import checksum, disk
-from embstore.errors import DamagedError
+from embstore import atomic, checksum, disk
+from embstore.errors import DamagedError, NewerFormatError
 from embstore.storage.card import Card
 from embstore.storage.hidden import HIDDEN, list_parts
 from embstore.storage.marker import check_marker
@@ -48,6 +48,8 @@ def verify_marker(paths: StorePaths) -> Iterator[Problem]:
         return
     try:
         check_marker(paths)
+    except NewerFormatError:
+        raise
     except DamagedError as error:
         yield Problem(paths.marker, str(error))
 
@@ -96,12 +98,11 @@ def verify_answers(paths: StorePaths) -> Iterator[Problem]:
     """Yield what is wrong with the answers that queries keep, which any process may add to or trim meanwhile."""
     for path in disk.listed(paths.answers, "*.json"):
         try:
-            sound = checksum.is_sound(disk.read(path))
+            atomic.read_document(path, "answer", "It is not used, and may be deleted; embstore repair removes it.")
         except FileNotFoundError:
             continue
-        if not sound:
-            problem = f"{checksum.ALTERED}. It is not used, and may be deleted; embstore repair removes it"
-            yield Problem(path, problem)
+        except DamagedError as error:
+            yield Problem(path, str(error))
 
 
 def stored_texts(files: Iterable[Path]) -> tuple[Ids, list[Problem]]:

@@ -9,7 +9,7 @@ from time import time
 
 from embstore import disk
 from embstore.building.report import Observer
-from embstore.errors import DamagedError, LockedError, StoreError
+from embstore.errors import DamagedError, LockedError, NewerFormatError, StoreError
 from embstore.storage.hidden import HIDDEN, Hidden, read_hidden, write_hidden
 from embstore.storage.lock import write_lock
 from embstore.storage.marker import write_marker
@@ -75,6 +75,8 @@ def _mend_documents(mending: Mending, marker: Sequence[Problem]) -> None:
     for folder in [paths.items, paths.skipped, *disk.listed(paths.root / "embeddings", "space=*")]:
         try:
             read_hidden(folder)
+        except NewerFormatError:
+            raise
         except DamagedError:
             # Larger than the number that cannot be read any more, for whoever has seen it.
             found = Hidden(int(time()))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embstore import atomic, checksum, disk, index
 from embstore.building.report import Observer
-from embstore.errors import DamagedError
+from embstore.errors import DamagedError, NewerFormatError
 from embstore.storage.card import Card, read_card
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.reading import Reader
@@ -64,8 +64,10 @@ class SpacesRepair:
 
     def _mend_card(self, path: Path, error: DamagedError) -> None:
         data = disk.read(path)
-        if checksum.is_sound(data):
-            self.mending.take_out(path, str(error))  # it is another space's
+        if isinstance(error, NewerFormatError):
+            self.mending.leave(path, str(error))
+        elif checksum.is_sound(data):
+            self.mending.take_out(path, str(error))  # it is another space's, or never was a card
         elif (mended := checksum.with_bit_turned_back(data[:_LARGEST_CARD])) is None:
             self.mending.leave(path, f"its content was altered. {_of_a_card(path)}")
         else:

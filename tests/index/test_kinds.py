@@ -23,7 +23,7 @@ from embstore.index import (
 from embstore.index import faiss_index as faiss_side
 
 KINDS = ("flat", "hnsw", "ivf")
-SHARDS = ("part-a", "part-b")
+SHARDS = tuple(f"part-{letter * 16}" for letter in "ab")
 N, DIM = 20_000, 64
 
 

@@ -15,6 +15,7 @@ from embstore.index import Wanted, choose, extend_index, faiss_index, write_inde
 from embstore.index.order import Positions, near_together
 from embstore.index.vectors import Units, unit_vectors
 
+SHARDS = [f"part-{letter * 16}" for letter in "ab"]
 _NEAREST = 10
 _PAGE = 16  # vectors
 
@@ -78,12 +79,12 @@ def test_a_graph_finds_the_same_in_any_order(graph: faiss.IndexIDMap) -> None:
 def test_a_graph_is_written_in_this_order_also_after_it_has_grown(tmp_path: Path) -> None:
     data, path = Clustered(4_000, 24), tmp_path / "i.faiss"
     wanted = Wanted(choose("hnsw", 4_000, 24, 1 << 40), "hnsw", n=4_000)
-    card = write_index(path, data.blocks(0, 2_000), space="toy", layer=0, dim=24, shards=["a"], wanted=wanted)
+    card = write_index(path, data.blocks(0, 2_000), space="toy", layer=0, dim=24, shards=SHARDS[:1], wanted=wanted)
     for _ in range(2):
         index = faiss_index.load(path, card, mapped=False)
         assert pages_of_neighbours(faiss_index.units_of(faiss_index.inner_of(index))) < 0.6 * _NEAREST
         if card.n == 2_000:
-            card = extend_index(path, card, data.blocks(2_000), data.blocks(), shards=["a", "b"], wanted=wanted)
+            card = extend_index(path, card, data.blocks(2_000), data.blocks(), shards=SHARDS, wanted=wanted)
     assert card.n == 4_000
 
 

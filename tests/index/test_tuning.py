@@ -85,7 +85,8 @@ def test_more_recall_costs_more_effort(tmp_path: Path, kind: str, effort: str) -
     spent = []
     for wanted in (0.7, 0.95, 0.999):
         card = write_index(
-            tmp_path / "i.faiss", data.blocks(), space="toy", layer=0, dim=32, shards=["a"], gather=data.gather,
+            tmp_path / "i.faiss", data.blocks(), space="toy", layer=0, dim=32, shards=["part-" + "a" * 16],
+            gather=data.gather,
             wanted=Wanted(choose(kind, 6000, 32, 1 << 40), kind, wanted, 6000),
         )  # fmt: skip
         assert card.wanted_recall == wanted

@@ -532,7 +532,7 @@ def test_processes_may_ask_at_once(root: Path) -> None:
     ]
     assert json.loads(printed[0]) == expected
     assert not list((root / "answers").glob(".*"))
-    assert all(atomic.read_document(path) for path in stored(root))
+    assert all(atomic.read_document(path, "answer") for path in stored(root))
 
 
 def test_which_answers_are_stored_is_told_before_they_are_asked_for(root: Path, computed: Computed) -> None:

@@ -9,7 +9,7 @@ import pytest
 from synthetic import Synthetic, synthetic_card
 
 from embstore import atomic
-from embstore.errors import DamagedError, SpaceMismatchError
+from embstore.errors import DamagedError, NewerFormatError, SpaceMismatchError
 from embstore.space import Layers, Template, TopForm
 from embstore.storage.card import CARD_FORMAT, Card, read_card, read_cards, write_card
 from embstore.storage.paths import StorePaths
@@ -84,10 +84,10 @@ def test_an_altered_card_is_refused_and_named(make_store: Make) -> None:
 def test_a_document_that_is_no_card_is_named(tmp_path: Path, change: dict) -> None:
     path = tmp_path / "x.json"
     atomic.write_document(path, CARD.to_dict() | change)
-    with pytest.raises(DamagedError, match=r"x\.json is not a card that embstore wrote"):
+    with pytest.raises(DamagedError, match=r"x\.json is damaged: .*(unit|template|layers|top_form)"):
         read_card(path)
     atomic.write_document(path, {"format": 1})
-    with pytest.raises(DamagedError, match="not a card"):
+    with pytest.raises(DamagedError, match='is damaged: "space" is a required property'):
         read_card(path)
 
 
@@ -108,11 +108,35 @@ def test_a_card_of_format_1_is_read_and_is_of_the_same_space(tmp_path: Path) -> 
     CARD.check_same_space(read)
 
 
-@pytest.mark.parametrize("version", [0, CARD_FORMAT + 1, "1", None])
+@pytest.mark.parametrize("version", [0, "1", None])
 def test_a_card_of_another_format_is_refused_with_the_known_ones(tmp_path: Path, version: object) -> None:
     path = tmp_path / f"{CARD.space}.json"
     atomic.write_document(path, CARD.to_dict() | {"format": version})
-    with pytest.raises(DamagedError, match=f"format {version!r}; this embstore reads formats up to {CARD_FORMAT}"):
+    with pytest.raises(DamagedError, match=f"format: {version!r} is not one of 1 or {CARD_FORMAT}"):
+        read_card(path)
+
+
+def test_a_card_of_a_newer_format_says_to_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / f"{CARD.space}.json"
+    atomic.write_document(path, {"format": CARD_FORMAT + 1, "mystery": [1]})
+    with pytest.raises(NewerFormatError, match=f"has format 3, and this embstore reads up to {CARD_FORMAT}. Upgrade"):
+        read_card(path)
+
+
+MODEL = CARD.to_dict()["layers"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"layers": MODEL[::-1]}, {"layers": [MODEL[0], *MODEL]}, {"layers": [*MODEL, {"id": 9, "name": "9"}]},
+        {"layers": [{"id": 0, "name": "1"}]}, {"n_blocks": 2}, {"top_form": None},
+    ],
+)  # fmt: skip
+def test_layers_that_no_model_has_are_named(tmp_path: Path, change: dict) -> None:
+    path = tmp_path / f"{CARD.space}.json"
+    atomic.write_document(path, CARD.to_dict() | change)
+    with pytest.raises(DamagedError, match=r"its layers are not those of a model of \d blocks"):
         read_card(path)
 
 

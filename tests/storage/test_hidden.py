@@ -11,6 +11,8 @@ from embstore.errors import DamagedError
 from embstore.storage.compact import Sized, plan_groups
 from embstore.storage.hidden import HIDDEN, hidden_files, list_parts, read_hidden, replacing, settled
 
+A, B, C, D, AB = (f"part-{letters * (16 // len(letters))}" for letters in ("a", "b", "c", "d", "ab"))
+
 
 def make(folder: Path, *names: str) -> None:
     folder.mkdir(exist_ok=True)
@@ -24,45 +26,45 @@ def listed(folder: Path) -> list[str]:
 
 def test_one_set_of_parts_or_the_other(tmp_path: Path) -> None:
     folder = tmp_path / "parts"
-    make(folder, "part-a", "part-b", "part-c")
-    with replacing(folder, {"part-ab": ["part-a", "part-b"], "part-d": []}):
-        make(folder, "part-ab")
-        assert listed(folder) == ["part-a", "part-b", "part-c"]
-        make(folder, "part-d")
-        assert listed(folder) == ["part-a", "part-b", "part-c"]
-    assert listed(folder) == ["part-ab", "part-c", "part-d"]
-    assert [file.stem for file in hidden_files(folder)] == ["part-a", "part-b"]
+    make(folder, A, B, C)
+    with replacing(folder, {AB: [A, B], D: []}):
+        make(folder, AB)
+        assert listed(folder) == [A, B, C]
+        make(folder, D)
+        assert listed(folder) == [A, B, C]
+    assert listed(folder) == [AB, C, D]
+    assert [file.stem for file in hidden_files(folder)] == [A, B]
     for file in hidden_files(folder):
         file.unlink()
     settled(folder)
-    assert listed(folder) == ["part-ab", "part-c", "part-d"]
+    assert listed(folder) == [AB, C, D]
     assert read_hidden(folder).generation == 3
     settled(folder)
     assert read_hidden(folder).generation == 3
 
 
 def test_an_error_hides_the_new_parts(tmp_path: Path) -> None:
-    make(tmp_path, "part-a", "part-b")
-    with pytest.raises(ZeroDivisionError), replacing(tmp_path, {"part-ab": ["part-a", "part-b"]}):  # noqa: PT012
-        make(tmp_path, "part-ab")
+    make(tmp_path, A, B)
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path, {AB: [A, B]}):  # noqa: PT012
+        make(tmp_path, AB)
         raise ZeroDivisionError
-    assert listed(tmp_path) == ["part-a", "part-b"]
-    assert [file.stem for file in hidden_files(tmp_path)] == ["part-ab"]
+    assert listed(tmp_path) == [A, B]
+    assert [file.stem for file in hidden_files(tmp_path)] == [AB]
 
 
 def test_a_part_that_is_there_already_is_not_undone(tmp_path: Path) -> None:
     """Parts are called by their content: what takes the place of two may be one of them."""
-    make(tmp_path, "part-a", "part-b")
-    with replacing(tmp_path, {"part-a": ["part-a", "part-b"]}):
-        assert listed(tmp_path) == ["part-a", "part-b"]
-    assert listed(tmp_path) == ["part-a"]
+    make(tmp_path, A, B)
+    with replacing(tmp_path, {A: [A, B]}):
+        assert listed(tmp_path) == [A, B]
+    assert listed(tmp_path) == [A]
 
 
 def test_a_reader_that_lists_while_parts_give_way_lists_once_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The files that it finds first are those of no moment: the new part is not there yet, an old one no more."""
-    make(tmp_path, "part-a", "part-b")
+    make(tmp_path, A, B)
     real = disk.listed
     turns = []
 
@@ -70,13 +72,13 @@ def test_a_reader_that_lists_while_parts_give_way_lists_once_more(
         turns.append(pattern)
         if len(turns) > 1:
             return real(folder, pattern)
-        with replacing(tmp_path, {"part-ab": ["part-a", "part-b"]}):
-            make(tmp_path, "part-ab")
-        (tmp_path / "part-a.parquet").unlink()
-        return [tmp_path / "part-b.parquet"]
+        with replacing(tmp_path, {AB: [A, B]}):
+            make(tmp_path, AB)
+        (tmp_path / f"{A}.parquet").unlink()
+        return [tmp_path / f"{B}.parquet"]
 
     monkeypatch.setattr(disk, "listed", list_folder)
-    assert listed(tmp_path) == ["part-ab"]
+    assert listed(tmp_path) == [AB]
     assert len(turns) == 2
 
 

@@ -1,0 +1,146 @@
+"""What a document must be to be read, and what is said of one that is not."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from jsonschema import Draft202012Validator
+from synthetic import synthetic_card
+
+from embstore import documents
+from embstore.documents import MAX_BYTES, InvalidDocument, Kind, NewerFormat
+
+CARD = synthetic_card().to_dict() | {"file_sha256": "0" * 64}
+KINDS = get_args(Kind)
+
+
+def read(data: bytes, kind: Kind = "card") -> dict[str, Any]:
+    document = documents.parse(data, kind)
+    documents.check(document, kind)
+    return document
+
+
+def changed(**change: Any) -> bytes:
+    return json.dumps(CARD | change, ensure_ascii=False).encode()
+
+
+def test_a_document_is_read_as_it_was_written() -> None:
+    assert read(changed(model="naïve 🙂", max_tokens=None)) == CARD | {"model": "naïve 🙂", "max_tokens": None}
+
+
+NOT_JSON = {
+    "nothing": (b"", "not JSON"),
+    "no object": (b"[1]", "not a JSON object"),
+    "no UTF-8": (b'{"a": "\xff"}', "not JSON"),
+    "UTF-16": ('{"a": 1}'.encode("utf-16"), "not JSON"),
+    "a byte order mark": (b'\xef\xbb\xbf{"a": 1}', "not JSON"),
+    "half": (b'{"a": ', "not JSON"),
+    "a name twice": (b'{"a": 1, "a": 2}', "an object has a name twice"),
+    "a name twice inside": (b'{"a": {"b": 1, "b": 1}}', "an object has a name twice"),
+    "NaN": (b'{"a": NaN}', "NaN is no number of JSON"),
+    "infinity": (b'{"a": [-Infinity]}', "-Infinity is no number of JSON"),
+    "a large number": (b'{"a": 1e999}', "a number is too large"),
+    "many digits": (b'{"a": ' + b"9" * 5000 + b"}", "not JSON"),
+    "half a surrogate pair": (b'{"a": "\\ud800"}', "surrogates not allowed"),
+    "half a surrogate pair as a name": (b'{"\\uDFFF": 1}', "surrogates not allowed"),
+    "lists without end": (b"[" * 100_000, "nested too deeply"),
+    "deep lists": (b'{"a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+    "deep objects": (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "nested too deeply"),
+    "too much": (b'{"a": "' + b"x" * MAX_BYTES["card"] + b'"}', "larger than 1,024 KiB"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_JSON)
+def test_what_is_no_document_is_refused_at_once(case: str) -> None:
+    data, words = NOT_JSON[case]
+    began = time.perf_counter()
+    with pytest.raises(InvalidDocument, match=words):
+        documents.parse(data, "card")
+    assert time.perf_counter() - began < 5
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "negative": ({"dim": -32}, "dim: -32 is less than the minimum of 1"),
+    "text": ({"dim": "32"}, "dim: '32' is not of type \"integer\""),
+    "null": ({"dim": None}, "dim: None is not of type"),
+    "a fraction": ({"dim": 8.5}, "dim: 8.5 is not of type"),
+    "whole, as a fraction": ({"dim": 8.0}, "dim: 8.0 is written with a fraction"),
+    "inside": ({"layers": [{"id": 0.0, "name": "0"}]}, r"layers\[0\]\.id: 0.0 is written with a fraction"),
+    "true": ({"dim": True}, "dim: True is not of type"),
+    "huge": ({"dim": 1 << 70}, "dim: .* is greater than the maximum of 1048576"),
+    "layers": ({"layers": [{"id": 1, "name": "1"}] * 10_000}, "layers: .* has more than 4098 items"),
+    "a name": ({"space": "../../victim"}, "space: '../../victim' does not match"),
+    "a line": ({"space": "a\n"}, "space: .* does not match"),
+    "a long name": ({"space": "a" * 300}, "space: .* is longer than 240"),
+    "something else": ({"mystery": 1}, "'mystery' was unexpected"),
+    "an older format": ({"format": 0}, "format: 0 is not one of 1 or 2"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_its_schema_does_not_allow_is_named(case: str) -> None:
+    change, words = WRONG[case]
+    with pytest.raises(InvalidDocument, match=words) as caught:
+        read(changed(**change))
+    assert len(str(caught.value)) <= 300
+
+
+def test_what_is_missing_is_named() -> None:
+    with pytest.raises(InvalidDocument, match='"dim" is a required property'):
+        read(json.dumps({name: value for name, value in CARD.items() if name != "dim"}).encode())
+
+
+def test_a_newer_format_comes_before_all_else() -> None:
+    with pytest.raises(NewerFormat, match="has format 3, and this embstore reads up to 2"):
+        documents.parse(b'{"format": 3, "mystery": []}', "card")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_refuses_what_the_reference_validator_refuses(kind: Kind) -> None:
+    """The library that reads documents, and the one in which their schemas are tested, say the same of one name less,
+    one name more and another type of each value."""
+    schema = json.loads((Path(__file__).parents[1] / "schemas" / f"{kind}.schema.json").read_text("utf-8"))
+    reference = Draft202012Validator(schema)
+    whole = {name: _example(part) for name, part in schema["properties"].items()}
+    others = [whole, whole | {"mystery": 1}]
+    others += [{name: value for name, value in whole.items() if name != missing} for missing in whole]
+    others += [whole | {name: value} for name in whole for value in (None, [], {}, "", "é", -1, 1, 0.5, True)]
+    for document in others:
+        try:
+            documents.check(document, kind)
+        except InvalidDocument:
+            assert not reference.is_valid(document), document
+        else:
+            assert reference.is_valid(document), document
+
+
+def _example(schema: dict[str, Any]) -> Any:
+    if "enum" in schema or "const" in schema:
+        return schema.get("const", schema.get("enum", [None])[0])
+    kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
+    return {"string": "a", "integer": schema.get("minimum", 1), "number": 1, "array": [], "object": {}}[kind]
+
+
+def test_every_kind_has_a_limit_and_a_schema() -> None:
+    assert set(MAX_BYTES) == {*KINDS}
+    for kind in KINDS:
+        with pytest.raises(InvalidDocument):
+            read(b"{}", kind)
+
+
+@pytest.mark.parametrize("kind", ["hidden", "index-card"])
+def test_a_hundred_thousand_shards_are_no_damage(kind: Kind) -> None:
+    names = [f"part-{number:016x}" for number in range(100_000)]
+    sealed = {"file_sha256": "0" * 64}
+    document: dict[str, Any]
+    if kind == "hidden":
+        replaced = {name: [name] for name in names}
+        document = {"format": 1, "generation": 1, "hidden": names, "replaced": replaced}
+    else:
+        document = {
+            "format": 1, "space": "a", "layer": 0, "kind": "flat", "metric": "cosine", "n": 1, "n_zero": 0, "dim": 1,
+            "shards": names, "sha256": "0" * 64, "faiss": "1", "created": "",
+        }  # fmt: skip
+    assert read(json.dumps(document | sealed, indent=2).encode(), kind) == document | sealed
