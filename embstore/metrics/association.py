@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.metrics.data import Words
-from embstore.metrics.directions import ROUNDING, cosines_with, differences, effect_sizes, gather_directions
+from embstore.metrics.directions import cosine_error, cosines_with, differences, effect_sizes, gather_directions
 from embstore.metrics.permutation import permutation_test
 from embstore.metrics.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
 from embstore.space import Unit
@@ -57,12 +57,13 @@ def weat(
     result |= {"n": sum(sizes), "coverage": sum(sizes) / total, "sizes": sizes}
     n_x, n_a = sizes[0], sizes[2]
     s = np.concatenate([differences(cosines_with(one, found[2], found[3]), n_a) for one in found[:2]])
-    if np.ptp(s) <= ROUNDING:
+    rounding = 2 * cosine_error(data.dim)  # of a difference of two means of cosines
+    if np.ptp(s) <= 2 * rounding:
         return result | {"reason": "all target words are associated alike"}
     statistic = float(s[:n_x].sum() - s[n_x:].sum())
     [effect] = differences(s[None], n_x) / s.std(ddof=ddof)
     result |= {"effect_size": float(effect), "statistic": statistic, "reason": None}
-    return result | _tested(s[None], n_x, permutations, seed)[0]
+    return result | _tested(s[None], n_x, permutations, seed, rounding)[0]
 
 
 def sc_weat(
@@ -103,9 +104,10 @@ def sc_weat(
     n = len(first.units) + len(second.units)
     empty |= {"n": n, "coverage": n / total}
     cosines = cosines_with(targets, first, second)
-    effects = effect_sizes(cosines, len(first.units), ddof)
+    rounding = cosine_error(data.dim)
+    effects, _ = effect_sizes(cosines, len(first.units), ddof, rounding)
     usable = np.isfinite(effects)
-    tested = iter(_tested(cosines[usable], len(first.units), permutations, seed))
+    tested = iter(_tested(cosines[usable], len(first.units), permutations, seed, rounding))
     rows = {word: empty | {"word": word, "reason": "it has no vector, or a zero one"} for word in words.texts}
     for place, effect in zip(targets.places.tolist(), effects.tolist(), strict=True):
         word = words.texts[place]
@@ -116,10 +118,10 @@ def sc_weat(
     return list(rows.values())
 
 
-def _tested(values: Floats, n_first: int, permutations: int, seed: int) -> list[Result]:
+def _tested(values: Floats, n_first: int, permutations: int, seed: int, error: float) -> list[Result]:
     if permutations == 0 or not len(values):
         return [{"reason": "p_value: not asked for (permutations 0)"} for _ in values]
-    p_values, n_splits, is_exact = permutation_test(values, n_first, permutations, seed)
+    p_values, n_splits, is_exact = permutation_test(values, n_first, permutations, seed, error)
     tested = {"n_permutations": n_splits, "exact": is_exact, "seed": None if is_exact else seed}
     return [{"p_value": p} | tested for p in p_values.tolist()]
 
@@ -144,9 +146,11 @@ _TESTED = (
     Column("exact", "boolean", "whether these are all splits", shown=False),
 )
 _TEST = (
-    "The p-value is exact, the share of all {splits} with a larger statistic, where these are at most 100,000 or no "
-    "more than --permutations. Else that many are drawn at random (--seed), and of h that are as large or larger "
-    "p = (h + 1)/(m + 1). No normal distribution is fitted, as the authors' code does."
+    "The p-value is exact, the share of all {splits} whose statistic is as large or larger, where these are at most "
+    "100,000 or no more than --permutations. Else that many (m) are drawn at random (--seed), and of h that are as "
+    "large or larger p = (h + 1)/(m + 1). Both count the observed split, so that p is never 0; the paper counts only "
+    "larger ones. Statistics that differ by no more than their rounding errors are equal. No normal distribution is "
+    "fitted, as the authors' code does."
 )
 
 METRICS = (
@@ -180,8 +184,9 @@ METRICS = (
         formula="(mean_X s − mean_Y s) / std_{X∪Y} s, s(w) = mean_a cos(w, a) − mean_b cos(w, b); Σ_X s − Σ_Y s",
         citation="Caliskan, Bryson & Narayanan (2017), Science 356",
         needs="word sets",
-        estimator="Exact over all words; cosines in float64. std over X ∪ Y with ddof 1 unless --ddof 0. "
-        + _TEST.format(splits="splits of X ∪ Y into sets of the sizes of X and Y"),
+        estimator="Exact over all words; cosines in float64. std over X ∪ Y with ddof 1, as in the authors' code; WEFE "
+        "has ddof 0, which --ddof 0 gives. " + _TEST.format(splits="splits of X ∪ Y into sets of the sizes of X and Y"),
+        version=2,
         units=(Unit.WORD, Unit.SENTENCE),
         drawn=_drawn,
     ),
@@ -213,6 +218,7 @@ METRICS = (
         estimator="Exact over all words; cosines in float64. std over A ∪ B with ddof 0 unless --ddof 1. A target that "
         "is an attribute word too keeps its cosine of 1 with itself. "
         + _TEST.format(splits="splits of A ∪ B into sets of the sizes of A and B"),
+        version=2,
         units=(Unit.WORD, Unit.SENTENCE),
         drawn=_drawn,
     ),

@@ -18,7 +18,9 @@ _KEPT_BLOCKS = 8  # of at most 34 MB: the resamples of some datasets, which all 
 _FLOAT32_PAIRS = 1 << 18
 
 
-def spearman_interval(x: Floats, y: Floats, resamples: int, seed: int) -> tuple[float, float] | tuple[None, None]:
+def spearman_interval(
+    x: Floats, y: Floats, resamples: int, seed: int, error: float = 0.0
+) -> tuple[float, float] | tuple[None, None]:
     """Return the 95 % percentile bootstrap interval of Spearman's rho (Efron & Tibshirani 1993, section 13.3).
 
     Pairs are drawn with replacement, as many as there are, and each resample is ranked anew. A resample says how often
@@ -31,11 +33,12 @@ def spearman_interval(x: Floats, y: Floats, resamples: int, seed: int) -> tuple[
         y: float64 (n,), not constant.
         resamples: how many.
         seed: of the draw.
+        error: bound on the rounding error of x: see :func:`tied`.
 
     Returns:
         The 2.5 % and 97.5 % quantiles; None where no resample has a rho.
     """
-    order, starts = tied(x)
+    order, starts = tied(x, error)
     size = max(1, _BLOCK_VALUES // len(y))
     scores = y.tobytes()
     found = np.concatenate(

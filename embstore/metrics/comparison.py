@@ -8,7 +8,7 @@ from embstore.metrics.spec import N_ZERO, Column, Metric, Parameter
 AGAINST = Parameter(
     "against",
     None,
-    "Compare with the layers of this space, on the items that both have.",
+    "Compare with the layers of this space, on the items that both have; a transform is fitted on these.",
     value_type=str,
     metavar="SPACE",
     is_input=True,
@@ -33,9 +33,9 @@ METRICS = (
         citation="Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al. (2021), ICLR",
         needs="layers",
         estimator="Exact, from sums over the items in float64: no n × n matrix. unbiased takes HSIC_1, which needs 4 "
-        "items and may make CKA negative; biased takes Kornblith's, which for n = 100 independent vectors of 768 "
-        "dimensions is .86. Rotating a layer, or scaling it as a whole, changes nothing; scaling single dimensions "
-        "does.",
+        "items and may make CKA negative; biased takes Kornblith's, which for n = 100 items with independent Gaussian "
+        "vectors of 768 dimensions in both layers is about .885. Rotating a layer, or scaling it as a whole, changes "
+        "nothing; scaling single dimensions does.",
     ),
     Metric(
         name="rsa",
@@ -56,8 +56,10 @@ METRICS = (
         needs="layers",
         estimator="pearson is exact over all pairs, from sums over the items in float64. spearman (tied ranks "
         "averaged) is of pairs drawn at random without replacement, the same for all layers, or of all pairs if there "
-        "are no more than that; n_pairs says how many. Items that are a zero vector in one of the two layers are left "
-        "out and counted in n_zero. Cosine distances give the same number as cosines.",
+        "are no more than that; n_pairs says how many. Cosines that differ by no more than their rounding errors share "
+        "a rank. Items that are a zero vector in one of the two layers are left out and counted in n_zero. Cosine "
+        "distances give the same number as cosines.",
+        version=2,
         drawn=said_of_draw,
     ),
     Metric(
@@ -76,6 +78,8 @@ METRICS = (
         citation="Jaccard index of k-nearest-neighbour lists; chance by the hypergeometric distribution",
         needs="layers",
         estimator="Neighbours are exact, an item is not its own, and ties go to the lower item id. Items that are a "
-        "zero vector in one of the two layers are left out and counted in n_zero. k ≥ n gives null.",
+        "zero vector in one of the two layers are left out of both, as items and as neighbours, and counted in n_zero. "
+        "k ≥ n gives null.",
+        version=2,
     ),
 )

@@ -12,17 +12,34 @@ def pearson(x: Floats, y: Floats) -> float:
     return float(np.clip((x / np.linalg.norm(x)) @ (y / np.linalg.norm(y)), -1, 1))
 
 
-def ranks(values: Floats) -> Floats:
-    """Return the rank of each value from 1; equal values share the mean of their ranks."""
-    order, starts = tied(values)
+def ranks(values: Floats, error: float = 0.0) -> Floats:
+    """Return the rank of each value from 1; values that are equal up to rounding share the mean of their ranks.
+
+    Args:
+        values: finite float64 (n,).
+        error: bound on the rounding error of a value: see :func:`tied`.
+    """
+    order, starts = tied(values, error)
     sizes = np.diff(starts, append=len(values))
     found = np.empty(len(values))
     found[order] = np.repeat(starts + (sizes + 1) / 2, sizes)
     return found
 
 
-def tied(values: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the ascending order of the values, and where in it each group of equal values starts."""
+def tied(values: Floats, error: float = 0.0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the ascending order of the values, and where in it each group of equal values starts.
+
+    Args:
+        values: finite float64 (n,).
+        error: bound on the rounding error of a value. What lies within twice the bound is a group; where values follow
+            each other so closely that they fill more than that, each group spans no more.
+    """
     order = np.argsort(values, kind="stable")
     ascending = values[order]
-    return order, np.flatnonzero(np.concatenate([[True], ascending[1:] != ascending[:-1]]))
+    width = 2 * error
+    is_start = np.diff(ascending, prepend=-np.inf) > width
+    if width:
+        nearest_start = np.maximum.accumulate(np.where(is_start, np.arange(len(values)), 0))
+        cells = (ascending - ascending[nearest_start]) // width
+        is_start[1:] |= cells[1:] > cells[:-1]
+    return order, np.flatnonzero(is_start)

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.metrics.directions import cosine_error
 from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, Parameter, Value
 from embstore.summary import Float64Array, in_float64, weighted_sum
 
@@ -86,17 +87,21 @@ def _std_of_cosines(data: LayerData, n: int, unit_mean: Float64Array, centre: Fl
     With w = u − ū, a = ū·w and q = ‖w‖², a cosine differs from the mean of all by aᵢ + aⱼ + wᵢ·wⱼ + Σq / (n (n − 1)).
     Since Σw = 0, the squares of that over all i ≠ j add up to 2 (n − 2) Σa² − 4 Σaq + ‖WᵀW‖² − Σq² − (Σq)² / (n (n −
     1)). The plain form, ‖UᵀU‖² − n less the squared mean, loses all digits where the cosines are nearly equal. So does
-    this one for vectors at equal angles, of which there are dim + 1 at most: so few are compared one with another.
+    this one for vectors at equal angles, of which there are dim + 1 at most unless all have the same direction: so few
+    are compared one with another.
     """
     if n <= data.dim + 1:
         u = np.concatenate(list(data.map(partial(_units, centre=centre, smallest=smallest))))
         with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
-            return float((u @ u.T)[np.triu_indices(n, 1)].std())
+            spread = float((u @ u.T)[np.triu_indices(n, 1)].std())
+        return spread if spread > cosine_error(data.dim) else 0.0
     sums, product = np.zeros(4), np.zeros((data.dim, data.dim))
     for part, block_product in data.map(partial(_deviations, mean=unit_mean, centre=centre, smallest=smallest)):
         sums += part
         product += block_product
     a_square, a_q, q_square, q = sums
+    if q <= n * _ZERO_AFTER_CENTRING**2:
+        return 0.0  # all have the same direction
     total = 2 * (n - 2) * a_square - 4 * a_q + np.sum(product**2) - q_square - q * q / (n * (n - 1))
     return float(np.sqrt(max(0.0, total) / (n * (n - 1))))
 
@@ -173,7 +178,9 @@ METRICS = (
         citation="Ethayarajh (2019), EMNLP; Wolfe & Caliskan (2022), ACL, eq. 1",
         needs="summary",
         estimator="Exact over all n(n − 1)/2 pairs, in float64; no pair is sampled. Zero vectors are left out and "
-        "counted; duplicates count as cosine 1. The standard deviation is exact too, with ddof 0 over the pairs.",
+        "counted; duplicates count as cosine 1. The standard deviation is exact too, with ddof 0 over the pairs, and 0 "
+        "where the cosines differ by rounding alone.",
+        version=2,
     ),
     Metric(
         name="rogue-dims",

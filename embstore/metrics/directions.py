@@ -11,9 +11,6 @@ from embstore.metrics.spec import Block, LayerData, NotComputable
 
 Floats = NDArray[np.float64]
 
-# Of unit vectors in float64; a spread below it is rounding, and its order and its slope are noise.
-ROUNDING = 1e-13
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Directions:
@@ -39,6 +36,15 @@ def unit_rows(vectors: Block) -> tuple[Floats, NDArray[np.bool_]]:
     is_zero = norms == 0
     wide /= np.where(is_zero, 1, norms)[:, None]
     return wide, is_zero
+
+
+def cosine_error(dim: int) -> float:
+    """Return the bound on the rounding error of a product of two of :func:`unit_rows`: (dim + 4) ε.
+
+    Higham (2002), Accuracy and Stability of Numerical Algorithms, section 3.1: the squared norms and the product have
+    relative errors of up to dim ε/2, roots and quotients one more ε/2 each.
+    """
+    return (dim + 4) * float(np.finfo(np.float64).eps)
 
 
 def gather_directions(
@@ -86,19 +92,23 @@ def cosines_with(targets: Directions, a: Directions, b: Directions) -> Floats:
     return cosines
 
 
-def effect_sizes(cosines: Floats, n_first: int, ddof: int) -> Floats:
+def effect_sizes(cosines: Floats, n_first: int, ddof: int, error: float) -> tuple[Floats, Floats]:
     """Return how much larger the first columns of each row are than the others, in standard deviations of the row.
 
     Args:
         cosines: float64 (rows, n).
         n_first: how many columns come first.
         ddof: of the standard deviations.
+        error: bound on the rounding error of a cosine.
 
     Returns:
-        float64 (rows,); NaN for a row of equal values.
+        Effect sizes (rows,), NaN for a row of equal values, and bounds on their rounding errors (rows,).
     """
     spread = cosines.std(axis=1, ddof=ddof)
-    has_spread = np.ptp(cosines, axis=1) > ROUNDING
+    has_spread = np.ptp(cosines, axis=1) > 2 * error
     effects: Floats = np.full(len(cosines), np.nan)
     np.divide(differences(cosines, n_first), spread, out=effects, where=has_spread)
-    return effects
+    # The difference of two means is off by twice as much as a cosine, the standard deviation by no more than one.
+    errors: Floats = np.full(len(cosines), np.nan)
+    np.divide(error * (2 + np.abs(effects)), spread, out=errors, where=has_spread)
+    return effects, errors

@@ -11,6 +11,10 @@ from embstore.metrics.moments import ROUNDING, Moments, moments, significant
 from embstore.metrics.spec import LayerData, NotComputable
 from embstore.summary import Float64Array
 
+# Share of a component's size. A spread below it may be nothing but the rounding of float32, in which values are stored.
+_STORED_ROUNDING = 2.0**-22
+_NAMED = 5
+
 
 class Fitting:
     """The transform so far, and what the next step is fitted on.
@@ -55,6 +59,7 @@ class Fitting:
         self.center()
         std = np.sqrt(np.diagonal(scatter) / self._n)
         is_flat = std <= self.affine.noise
+        is_faint = std <= self.affine.noise * (_STORED_ROUNDING / ROUNDING)
         if is_flat.all():
             raise NotComputable(f"{name} removes everything: no dimension has any variance")
         factors = np.divide(1.0, std, out=np.zeros_like(std), where=~is_flat)
@@ -62,6 +67,22 @@ class Fitting:
         self._scatter = scatter * np.outer(factors, factors)
         if is_flat.any():
             self._note(f"{name}: {is_flat.sum()} of {len(std)} dimensions have no variance and become 0")
+        self._note_rounding(self.affine.columns[~is_flat & is_faint], name)
+
+    def _note_rounding(self, dims: NDArray[np.int64], name: str) -> None:
+        """Note dimensions that :meth:`standardize` has lifted from the rounding of the stored values.
+
+        Args:
+            dims: their numbers in the space.
+            name: of the step.
+        """
+        if not len(dims):
+            return
+        named = ", ".join(map(str, dims[:_NAMED])) + (" …" if len(dims) > _NAMED else "")
+        self._note(
+            f"{name}: {len(dims)} of {self.affine.dim} dimensions ({named}) vary by no more than float32 resolves, and "
+            "count as much as the others now: drop:DIMS leaves them out"
+        )
 
     def remove_top(self, k: int, name: str, *, uncentred: bool = False) -> None:
         """Subtract the mean, and the projection on the first k principal components of the vectors less their mean.

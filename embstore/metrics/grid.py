@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 
-from embstore.metrics.spec import LayerData, Result
+import numpy as np
+
+from embstore.metrics.spec import Block, Ids, LayerData, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,23 @@ class Grid:
         """Each pair of places once, the order within it being that of the layers."""
         return list(dict.fromkeys((min(i, j), max(i, j)) for i in self.down for j in self.across))
 
+    def by_items(self, ids: Ids) -> list[tuple[Ids, list[tuple[int, int]]]]:
+        """Return :attr:`pairs` in groups, each with the ids of the items that have a direction in both its layers.
+
+        Without zero vectors, that is one group of all pairs.
+
+        Args:
+            ids: of all items, ascending.
+        """
+        zeros = [zero_ids(layer) for layer in self.layers]
+        groups: dict[bytes, list[tuple[int, int]]] = {}
+        for i, j in self.pairs:
+            groups.setdefault(np.union1d(zeros[i], zeros[j]).tobytes(), []).append((i, j))
+        return [
+            (np.setdiff1d(ids, np.frombuffer(excluded, np.int64), assume_unique=True), group)
+            for excluded, group in groups.items()
+        ]
+
     def rows(self, row: Callable[[Agreement], Result], agreements: Mapping[tuple[int, int], Agreement]) -> list[Result]:
         """Return a row for each layer down with each across, from what was found for each of :attr:`pairs`."""
         return [row(agreements[i, j] if i <= j else agreements[j, i].flipped) for i in self.down for j in self.across]
@@ -78,3 +97,16 @@ class Grid:
 def with_themselves(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the pairs, and those of each layer in them with itself."""
     return list(dict.fromkeys([*pairs, *((place, place) for pair in pairs for place in pair)]))
+
+
+def zero_ids(layer: LayerData) -> Ids:
+    """Return the ids of the zero vectors, ascending; the vectors are read only if there are any."""
+    if layer.summary.n_zero == 0:
+        return np.empty(0, np.int64)
+    return np.sort(np.concatenate(list(layer.map_with_ids(_zero_ids_in))))
+
+
+def _zero_ids_in(ids: Ids, block: Block) -> Ids:
+    wide = block.astype(np.float64)  # squares of float16 and float32 have their place in it
+    zero: Ids = ids[np.vecdot(wide, wide) == 0]
+    return zero

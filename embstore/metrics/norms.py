@@ -6,6 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, Parameter, Value
+from embstore.points import rounding
+from embstore.summary import in_float64
+
+# A variance that is a smaller share of the squared mean is not taken from a difference of sums.
+_RESOLVED = 1e-4
 
 
 def norms(data: LayerData, *, top: int = 5) -> dict[str, Value]:
@@ -16,11 +21,12 @@ def norms(data: LayerData, *, top: int = 5) -> dict[str, Value]:
     absolute value, large negative components count too.
 
     Args:
-        data: the vectors. Norms come from the summary; the shares read the vectors once.
-        top: how many components; 0 leaves the shares out and reads nothing.
+        data: the vectors. Norms come from the summary; the shares read the vectors once, and so does a ``std`` below a
+            hundredth of the mean.
+        top: how many components; 0 leaves the shares out.
 
     Returns:
-        ``mean``, ``std`` (population, ddof 0; to 1e-8 of the mean), ``min``, ``max`` of the norms, in the vectors' own
+        ``mean``, ``std`` (population, ddof 0), ``min``, ``max`` of the norms, in the vectors' own
         unit; ``top_share`` (signed) and ``top_share_abs``, each in [0, 1]; ``n``; ``n_zero``; ``reason``.
     """
     summary = data.summary
@@ -29,8 +35,7 @@ def norms(data: LayerData, *, top: int = 5) -> dict[str, Value]:
     if summary.n == 0:
         return result | {"reason": "no vectors"}
     mean = summary.norm_total / summary.n
-    variance = max(0.0, summary.norm_square_total / summary.n - mean * mean)
-    result |= {"mean": mean, "std": variance**0.5, "min": summary.norm_min, "max": summary.norm_max}
+    result |= {"mean": mean, "std": _std(data, mean), "min": summary.norm_min, "max": summary.norm_max}
     if top == 0:
         return result | {"reason": "shares: not asked for (top 0)"}
     if top > data.dim:
@@ -40,6 +45,28 @@ def norms(data: LayerData, *, top: int = 5) -> dict[str, Value]:
     parts = np.array(list(data.map(partial(_top_norms, top=top)))).sum(axis=0)
     shares = parts / summary.norm_total
     return result | {"top_share": float(shares[0]), "top_share_abs": float(shares[1])}
+
+
+def _std(data: LayerData, mean: float) -> float:
+    """Return the standard deviation (ddof 0) of the norms; 0 where they differ by no more than their rounding errors.
+
+    E[‖x‖²] − E[‖x‖]² of the summary is a difference of nearly equal numbers where the norms are nearly equal: then the
+    vectors are read, and the squares are those of ‖x‖ less the mean.
+    """
+    summary = data.summary
+    if summary.norm_max - summary.norm_min <= rounding(data.dim, np.float64) * summary.norm_max:
+        return 0.0
+    variance = summary.norm_square_total / summary.n - mean * mean
+    if variance < _RESOLVED * mean * mean:
+        total, square_total = np.array(list(data.map(partial(_deviations, mean=mean)))).sum(axis=0) / summary.n
+        variance = square_total - total * total
+    return float(variance**0.5)
+
+
+def _deviations(block: NDArray[np.floating], mean: float) -> tuple[float, float]:
+    """Return Σ(‖x‖ − mean) and Σ(‖x‖ − mean)² of a block."""
+    apart = np.concatenate([np.sqrt(np.vecdot(x, x)) for x in in_float64(block)]) - mean
+    return float(apart.sum()), float(apart @ apart)
 
 
 def _top_norms(block: NDArray[np.float32], top: int) -> tuple[float, float]:
@@ -70,7 +97,9 @@ METRICS = (
         parameters=(Parameter("top", 5, "How many components the shares count (0: none).", minimum=0),),
         formula="mean ‖x_top‖ / mean ‖x‖",
         citation="Wolfe & Caliskan (2022), ACL",
-        estimator="Norms come from the summaries; the shares read every vector. std has ddof 0. The shares are ratios "
-        "of means of norms, as in the paper's code, not means of ratios.",
+        estimator="Norms come from the summaries; the shares read every vector. std has ddof 0; where it is below a "
+        "hundredth of the mean, it too is computed from the vectors, and norms that differ by no more than rounding "
+        "have a std of 0. The shares are ratios of means of norms, as in the paper's code, not means of ratios.",
+        version=2,
     ),
 )

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.metrics.grid import Grid
+from embstore.metrics.products import check_complete
 from embstore.metrics.spec import Ids, LayerData, Result
 from embstore.metrics.ties import TIED, are_tied
 
@@ -15,15 +16,13 @@ _ROWS_AT_ONCE = 16_384
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Lists:
-    """The nearest neighbours of the items that have a direction in a layer.
+    """The nearest neighbours of the compared items in a layer.
 
     Attributes:
-        rows: places of these items among all, ascending; (n,).
-        nearest: places of the k nearest of each among all, ascending; (n, k).
+        nearest: places of the k nearest of each among the compared items, ascending; (n, k).
         are_tied: whether only ids tell the nearest from others.
     """
 
-    rows: NDArray[np.int32]
     nearest: NDArray[np.int32]
     are_tied: bool
 
@@ -31,8 +30,8 @@ class _Lists:
 def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 10) -> list[Result]:
     """Compute how many of their k nearest neighbours by cosine the items share, for each pair of layers.
 
-    Means over the items that have a direction in both layers, each layer's neighbours being those with a direction in
-    it. By chance, k of n − 1 others drawn twice share k²/(n − 1).
+    Both the items and their neighbours are those that have a direction in both layers. By chance, k of n − 1 others
+    drawn twice share k²/(n − 1).
 
     Args:
         left: layers that hold the items.
@@ -46,45 +45,49 @@ def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: I
         ``reason``.
     """
     grid = Grid.of(left, right)
-    lists = [_lists_of(layer, ids, k) for layer in grid.layers]
-    found = {(i, j): _row(lists[i], lists[j], len(ids), k) for i, j in grid.pairs}
+    found: dict[tuple[int, int], Result] = {}
+    for compared, pairs in grid.by_items(ids):
+        only = None if len(compared) == len(ids) else compared
+        places = sorted({place for pair in pairs for place in pair}) if _reason(len(compared), k) is None else []
+        lists = {place: _lists_of(grid.layers[place], compared, k, only) for place in places}
+        for i, j in pairs:
+            row = _row(lists.get(i), lists.get(j), len(compared), k)
+            found[i, j] = {"n": len(compared), "n_zero": len(ids) - len(compared)} | row
     return [dict(found[min(i, j), max(i, j)]) for i in grid.down for j in grid.across]
 
 
-def _lists_of(layer: LayerData, ids: Ids, k: int) -> _Lists:
-    found, nearest, cosines = layer.neighbours(k)
-    rows = np.searchsorted(ids, found).astype(np.int32)
-    return _Lists(rows, np.sort(rows[nearest], axis=1), are_tied(layer, k, cosines))
+def _lists_of(layer: LayerData, compared: Ids, k: int, only: Ids | None) -> _Lists:
+    found, nearest, cosines = layer.neighbours(k, only=only)
+    check_complete(found, compared)
+    return _Lists(np.sort(nearest.astype(np.int32), axis=1), are_tied(layer, k, cosines, only=only))
 
 
-def _row(one: _Lists, other: _Lists, n_all: int, k: int) -> Result:
-    rows, mine, its = np.intersect1d(one.rows, other.rows, assume_unique=True, return_indices=True)
-    n = len(rows)
-    result: Result = {"n": n, "n_zero": n_all - n, "reason": None}
+def _reason(n: int, k: int) -> str | None:
+    """Return why lists of k neighbours among n items cannot be compared; None where they can."""
     if n < 2:
-        return result | _nothing("fewer than two items with a direction")
-    if k >= n:
-        return result | _nothing(f"{k} neighbours of {n - 1} other items: take a smaller k")
+        return "fewer than two items with a direction"
+    return f"{k} neighbours of {n - 1} other items: take a smaller k" if k >= n else None
+
+
+def _row(one: _Lists | None, other: _Lists | None, n: int, k: int) -> Result:
+    if one is None or other is None:
+        return _nothing(_reason(n, k))
     if one.are_tied or other.are_tied:
-        return result | _nothing(f"in one of the layers {TIED}")
-    shared = np.concatenate(
-        [
-            n_shared(
-                one.nearest[mine[start : start + _ROWS_AT_ONCE]], other.nearest[its[start : start + _ROWS_AT_ONCE]]
-            )
-            for start in range(0, n, _ROWS_AT_ONCE)
-        ]
-    )
-    return result | {
+        return _nothing(f"in one of the layers {TIED}")
+    parts = [slice(start, start + _ROWS_AT_ONCE) for start in range(0, n, _ROWS_AT_ONCE)]
+    shared = np.concatenate([n_shared(one.nearest[part], other.nearest[part]) for part in parts])
+    return {
         "jaccard": float((shared / (2 * k - shared)).mean()),
         "jaccard_expected": expected_jaccard(n, k),
         "overlap": float(shared.mean() / k),
         "overlap_expected": k / (n - 1),
+        "reason": None,
     }
 
 
-def _nothing(reason: str) -> Result:
-    return dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "overlap_expected")) | {"reason": reason}
+def _nothing(reason: str | None) -> Result:
+    nulls: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "overlap_expected"))
+    return nulls | {"reason": reason}
 
 
 def n_shared(one: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.int64]:

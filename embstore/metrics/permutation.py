@@ -12,12 +12,15 @@ Floats = NDArray[np.float64]
 EXACT_SPLITS = 100_000
 _BLOCK_VALUES = 1 << 16
 _BLOCK_ROWS = 512
-# Of Σ|value|: sums that differ by less are equal, and differ by the order of their terms.
-_TIE = 1e-12
+_EPSILON = float(np.finfo(np.float64).eps)
 
 
-def permutation_test(values: Floats, n_first: int, permutations: int, seed: int) -> tuple[Floats, int, bool]:
-    """Return how often another split of the same sizes has a larger sum, and so mean, in its first group: one-sided.
+def permutation_test(
+    values: Floats, n_first: int, permutations: int, seed: int, error: float = 0.0
+) -> tuple[Floats, int, bool]:
+    """Return how often a split of the same sizes has as large a sum, and so mean, in its first group: one-sided.
+
+    Sums that differ by no more than their rounding errors are equal.
 
     Args:
         values: float64 (rows, n); each row is tested by itself, over the same splits.
@@ -25,24 +28,26 @@ def permutation_test(values: Floats, n_first: int, permutations: int, seed: int)
         permutations: splits to draw, independently and each with the same probability, where all are more than
             100,000 and more than these.
         seed: of the draw.
+        error: bound on the rounding error of a value.
 
     Returns:
         p of each row (rows,), the number of splits that were looked at, and whether these are all. Of all splits, p is
-        the share with a larger sum: Caliskan et al. (2017), supplement. Of m drawn ones, it is (h + 1)/(m + 1) with h
-        that are as large or larger, as a p-value that is never 0 must be (Phipson & Smyth 2010).
+        the share whose sum is as large or larger, the observed split among them. Of m drawn ones, it is (h + 1)/(m + 1)
+        with h that are as large or larger, which counts the observed split too (Phipson & Smyth 2010). It is never 0.
     """
     n = values.shape[1]
     n_splits = math.comb(n, n_first)
     is_exact = n_splits <= max(EXACT_SPLITS, permutations)
     splits = _all_splits(n, n_first) if is_exact else _drawn_splits(n, n_first, permutations, seed)
     centred = values - values.mean(axis=1, keepdims=True)
-    ties = _TIE * np.abs(centred).sum(axis=1)
-    bars = centred[:, :n_first].sum(axis=1) + (ties if is_exact else -ties)
+    # Two sums of n terms each, and the values in which two splits of these sizes can differ.
+    rounding = (n + 1) * _EPSILON * np.abs(centred).sum(axis=1) + 2 * min(n_first, n - n_first) * error
+    bars = centred[:, :n_first].sum(axis=1) - rounding
     hits = np.zeros(len(values), np.int64)
     for chosen in splits:
         for start in range(0, len(values), _BLOCK_ROWS):
             rows = slice(start, start + _BLOCK_ROWS)
-            hits[rows] += (centred[rows] @ chosen.T > bars[rows, None]).sum(axis=1)
+            hits[rows] += (centred[rows] @ chosen.T >= bars[rows, None]).sum(axis=1)
     if is_exact:
         return hits / n_splits, n_splits, True
     return (hits + 1) / (permutations + 1), permutations, False

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.metrics.correlation import ranks
+from embstore.metrics.directions import cosine_error
 from embstore.metrics.grid import Agreement, Grid, with_themselves
 from embstore.metrics.products import Pair, PairSums, check_complete, reduce_pairs
-from embstore.metrics.spec import Block, Ids, LayerData, Result
+from embstore.metrics.spec import Ids, LayerData, Result
 from embstore.summary import Float64Array
 
 Places = NDArray[np.int64]
@@ -47,7 +49,7 @@ def rsa(
     """
     grid = Grid.of(left, right)
     agreements: dict[Pair, Agreement] = {}
-    for kept, group in _by_items(grid, ids):
+    for kept, group in grid.by_items(ids):
         found = dict.fromkeys(with_themselves(group), 0.0)
         if len(kept) >= _FEWEST and correlation == "pearson":
             found = reduce_pairs(grid.layers, list(found), kept, covariance_of_cosines, unit)
@@ -73,34 +75,6 @@ def _row(agreement: Agreement, drawn: tuple[int, int] | None) -> Result:
 def said_of_draw(row: Mapping[str, Any]) -> str:
     """Return in words how many pairs of items were drawn for a row of :func:`rsa`, of how many."""
     return f"a random sample of {row['n_pairs']:,} of {row['n'] * (row['n'] - 1) // 2:,} pairs of items"
-
-
-def _by_items(grid: Grid, ids: Ids) -> list[tuple[Ids, list[Pair]]]:
-    """Return the pairs of layers in groups, each with the items that have a direction in both layers of its pairs.
-
-    Without zero vectors, that is one group of all pairs.
-    """
-    zeros = [zero_ids(layer) for layer in grid.layers]
-    groups: dict[bytes, list[Pair]] = {}
-    for i, j in grid.pairs:
-        groups.setdefault(np.union1d(zeros[i], zeros[j]).tobytes(), []).append((i, j))
-    return [
-        (np.setdiff1d(ids, np.frombuffer(excluded, np.int64), assume_unique=True), group)
-        for excluded, group in groups.items()
-    ]
-
-
-def zero_ids(layer: LayerData) -> Ids:
-    """Return the ids of the zero vectors, ascending; the vectors are read only if there are any."""
-    if layer.summary.n_zero == 0:
-        return np.empty(0, np.int64)
-    return np.sort(np.concatenate(list(layer.map_with_ids(_zero_ids_in))))
-
-
-def _zero_ids_in(ids: Ids, block: Block) -> Ids:
-    wide = block.astype(np.float64)  # squares of float16 and float32 have their place in it
-    zero: Ids = ids[np.vecdot(wide, wide) == 0]
-    return zero
 
 
 def unit(block: Float64Array) -> Float64Array:
@@ -162,8 +136,12 @@ def _of_ranks(
 ) -> dict[Pair, float]:
     """Return for pairs of layers the covariance of the ranks of their cosines."""
     places = {place for pair in pairs for place in pair}
-    ranks = {place: centred_ranks(_cosines(layers[place], ids, first, second)) for place in places}
-    return {(i, j): float(ranks[i] @ ranks[j]) / len(first) for i, j in pairs}
+    mean = (len(first) + 1) / 2
+    centred = {
+        place: ranks(_cosines(layers[place], ids, first, second), cosine_error(layers[place].dim)) - mean
+        for place in places
+    }
+    return {(i, j): float(centred[i] @ centred[j]) / len(first) for i, j in pairs}
 
 
 def _cosines(layer: LayerData, ids: Ids, first: Places, second: Places) -> Float64Array:
@@ -178,13 +156,3 @@ def _cosines(layer: LayerData, ids: Ids, first: Places, second: Places) -> Float
         u, v = (unit(vectors[places[part]].astype(np.float64)) for places in (first, second))
         cosines[part] = np.vecdot(u, v)
     return cosines
-
-
-def centred_ranks(values: Float64Array) -> Float64Array:
-    """Return the ranks, those of ties averaged, less their mean; zeros where all values are alike up to rounding."""
-    if np.ptp(values) <= 1e-12:
-        return np.zeros(len(values))
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = np.cumsum(counts) - (counts - 1) / 2
-    centred: Float64Array = ranks[inverse] - (len(values) + 1) / 2
-    return centred

@@ -7,7 +7,7 @@ from embstore.metrics.bootstrap import spearman_interval
 from embstore.metrics.correlation import pearson
 from embstore.metrics.correlation import ranks as ranks_of
 from embstore.metrics.data import Ids, Pairs
-from embstore.metrics.directions import ROUNDING, unit_rows
+from embstore.metrics.directions import cosine_error, unit_rows
 from embstore.metrics.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
 from embstore.space import Unit
 
@@ -64,25 +64,26 @@ def similarity(
     x, y = cosines[usable], pairs.score[usable]
     if missing == "error" and n < total:
         return result | {"reason": f"{total - n} of {total} pairs have no cosine or no score (missing: error)"}
-    if reason := _unrelated(x, y):
+    rounding = cosine_error(data.dim)
+    if reason := _unrelated(x, y, rounding):
         return result | {"reason": reason}
     result |= {"pearson": pearson(x, y), "reason": None}
     if texts is not None:
-        x, y = text_codes(x), text_codes(texts[usable])
-    result["spearman"] = pearson(ranks_of(x), ranks_of(y))
+        x, y, rounding = text_codes(x), text_codes(texts[usable]), 0.0
+    result["spearman"] = pearson(ranks_of(x, rounding), ranks_of(y))
     if resamples == 0:
         return result | {"reason": "interval: not asked for (resamples 0)"}
     if n < MIN_INTERVAL_PAIRS:
         return result | {"reason": f"interval: fewer than {MIN_INTERVAL_PAIRS} pairs"}
-    low, high = spearman_interval(x, y, resamples, seed)
+    low, high = spearman_interval(x, y, resamples, seed, rounding)
     return result | {"low": low, "high": high, "seed": seed}
 
 
-def _unrelated(x: Floats, y: Floats) -> str | None:
-    """Return why cosines x and scores y have no correlation, or None where they have one."""
+def _unrelated(x: Floats, y: Floats, error: float) -> str | None:
+    """Return why cosines x, each within ``error``, and scores y have no correlation, or None where they have one."""
     if len(x) < 2:
         return "fewer than two pairs with a cosine and a score"
-    if np.ptp(x) <= ROUNDING:
+    if np.ptp(x) <= 2 * error:
         return "the cosines are all equal"
     return "the scores are all equal" if np.ptp(y) == 0 else None
 
@@ -116,7 +117,7 @@ def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Floats, int]:
     for used in np.array_split(np.flatnonzero(there & ~zero), max(1, len(left) // _BLOCK_PAIRS)):
         cosines[used] = np.einsum("nd,nd->n", units[first[used]], units[second[used]]).clip(-1, 1)
     # Rounding makes the cosine of equal vectors a little less than 1, now and then, and so would rank such pairs.
-    close = np.flatnonzero(cosines > 1 - ROUNDING)
+    close = np.flatnonzero(cosines > 1 - cosine_error(data.dim))
     cosines[close[(vectors[first[close]] == vectors[second[close]]).all(axis=1)]] = 1
     return cosines, int(zero.sum())
 
@@ -168,13 +169,14 @@ METRICS = (
         "numbers. n, total and coverage say how many pairs that is. Pairs with a zero vector are left out and "
         "counted. The interval is the 95 % percentile bootstrap: pairs drawn with replacement, each resample ranked "
         "anew, the same resamples for each layer. It is of the sampling of pairs, which share words, and so is "
-        f"somewhat too narrow; it needs {MIN_INTERVAL_PAIRS} pairs. Cosines that differ by less than 1e-13 all "
-        "together count as equal. The variant ranks = text is what scipy.stats.spearmanr makes of a list of numbers "
+        f"somewhat too narrow; it needs {MIN_INTERVAL_PAIRS} pairs. Cosines that differ by no more than their rounding "
+        "errors share a rank. The variant ranks = text is what scipy.stats.spearmanr makes of a list of numbers "
         "and one of strings, as in the code of Wolfe & Caliskan (2022): both are ranked letter by letter, so that 4 "
         "and 4.0 differ, negative cosines run backwards and 1e-06 is above 0.5. spearman and its interval are of these "
         "ranks; pearson stays one of numbers. It needs the scores as they stand in the file: stsb-wolfe2022 has them.",
         units=(Unit.WORD, Unit.SENTENCE),
         best="spearman",
+        version=2,
         drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the pairs",
     ),
 )

@@ -69,7 +69,7 @@ class LayerData(Protocol):
         """Return ids (n,), ascending, and vectors (n, dim) in memory: all, or those of ``ids`` that are there."""
 
     def neighbours(
-        self, k: int, distance: str = "cosine", *, distinct: bool = False
+        self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
         """Return the k nearest other items of every item, exactly.
 
@@ -77,6 +77,7 @@ class LayerData(Protocol):
             k: how many; fewer where there are fewer others.
             distance: ``cosine`` or ``euclidean``. Zero vectors have no cosine: they are left out of the ids.
             distinct: whether of equal vectors only that of the smallest id is left.
+            only: ascending ids of the items to search for and among; None takes all.
 
         Returns:
             Ids (n,), ascending; positions in them (n, k) of the nearest first, an item never its own neighbour, ties by

@@ -2,7 +2,8 @@
 
 ==================  ====================================================================================================
 center              x − μ
-standardize         (x − μ) / σ in each dimension, σ with divisor n (z-scores); a dimension without variance becomes 0
+standardize         (x − μ) / σ in each dimension, σ with divisor n (z-scores); a dimension without variance becomes 0,
+                    and one of nearly none weighs as much as any other
 abtt:K              y − VVᵀy, y = x − μ, V the first K principal components (all-but-the-top: Mu & Viswanath, 2018)
 abtt-original:K     y − VVᵀx: the algorithm as it was published, which projects the uncentred vector; this differs from
                     abtt by one constant vector

@@ -6,7 +6,7 @@ import numpy as np
 
 from embstore.metrics.correlation import pearson
 from embstore.metrics.data import Lexicon, Words
-from embstore.metrics.directions import ROUNDING, cosines_with, effect_sizes, gather_directions
+from embstore.metrics.directions import cosine_error, cosines_with, effect_sizes, gather_directions
 from embstore.metrics.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
 from embstore.space import Unit
 
@@ -39,7 +39,7 @@ def valnorm(data: LayerData, *, lexicon: Lexicon, pleasant: Words, unpleasant: W
         [targets], [a, b] = gather_directions(data, [lexicon.words], [pleasant, unpleasant], missing)
     except NotComputable as error:
         return result | {"reason": str(error)}
-    effects = effect_sizes(cosines_with(targets, a, b), len(a.units), ddof=0)
+    effects, errors = effect_sizes(cosines_with(targets, a, b), len(a.units), ddof=0, error=cosine_error(data.dim))
     value = lexicon.value[targets.places]
     usable = np.isfinite(effects) & np.isfinite(value)
     x, y = effects[usable], value[usable]
@@ -49,7 +49,7 @@ def valnorm(data: LayerData, *, lexicon: Lexicon, pleasant: Words, unpleasant: W
     }  # fmt: skip
     if len(x) < 2:
         return result | {"reason": "fewer than two words of the lexicon have an effect size and a value"}
-    if np.ptp(x) <= ROUNDING or np.ptp(y) == 0:
+    if np.ptp(x) <= 2 * errors[usable].max() or np.ptp(y) == 0:
         return result | {"reason": f"the {'effect sizes' if np.ptp(y) else 'values of the lexicon'} are all equal"}
     r = pearson(x, y)
     result |= {"valnorm": r, "p_value": pearson_p_value(r, len(x)), "reason": None}
@@ -140,12 +140,13 @@ METRICS = (
         estimator="Exact over all words of the lexicon that have a vector; cosines in float64. std has ddof 0; ddof 1 "
         "would change every effect size by the same factor, and ValNorm not at all. Words of the lexicon that are "
         "attribute words too are kept, with a cosine of 1 with themselves, as in the paper. Words whose cosines with "
-        "the attribute words are all equal (within 1e-13) have no effect size: they are left out and counted. The "
+        "the attribute words are all equal (up to rounding) have no effect size: they are left out and counted. The "
         "original cuts the longer list of attribute words at random where one lacks words; here no word is cut. The "
         "interval is the 95 % one of r by Fisher's z, tanh(artanh r ± 1.96 / √(n − 3)), which takes both for normal "
         f"and words for independent; it needs {MIN_INTERVAL_WORDS} words and |r| < 1. In a space of sentences the "
         "texts of the lexicon and the attribute words are those that were embedded as sentences.",
         units=(Unit.WORD, Unit.SENTENCE),
         best="valnorm",
+        version=2,
     ),
 )

@@ -29,7 +29,7 @@ from embstore.storage.duck import VERSION as DUCKDB
 from embstore.storage.duck import changing_part
 
 # Raised when what all metrics share gives other rows or notes: selection, transforms, search, the cases of a space.
-SHARED_VERSION = 2
+SHARED_VERSION = 3
 
 Asked = dict[str, Any]
 

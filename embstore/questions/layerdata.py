@@ -71,10 +71,10 @@ class StoredLayer:
         return self._vectors(self.only if ids is None else np.unique(ids)).gather()
 
     def neighbours(
-        self, k: int, distance: str = "cosine", *, distinct: bool = False
+        self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
         """Return the k nearest other items of every item, exactly: see :class:`LayerData`."""
-        return _neighbours(self, k, distance, distinct)
+        return _neighbours(self, k, distance, distinct, only)
 
     def _vectors(self, only: Ids | None) -> "LayerVectors":
         from embstore.storage.vectors import LayerVectors  # brings pyarrow, which a summary does not need
@@ -130,19 +130,19 @@ class TransformedLayer:
         return found, self.transform(vectors[first])[label]
 
     def neighbours(
-        self, k: int, distance: str = "cosine", *, distinct: bool = False
+        self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
         """Return the k nearest other items of every item in the transformed space, exactly."""
-        return _neighbours(self, k, distance, distinct)
+        return _neighbours(self, k, distance, distinct, only)
 
 
 def _neighbours(
-    data: "LayerData", k: int, distance: str, distinct: bool
+    data: "LayerData", k: int, distance: str, distinct: bool, only: Ids | None
 ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
     from embstore.index.among import neighbours_of_all
     from embstore.points import distinct_rows, has_direction
 
-    ids, vectors = data.gather()
+    ids, vectors = data.gather(only)
     if distance == "cosine" and not (keep := has_direction(vectors)).all():
         ids, vectors = ids[keep], vectors[keep]
     if distinct and len(first := distinct_rows(vectors)[0]) < len(ids):

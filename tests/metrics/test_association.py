@@ -64,7 +64,7 @@ def test_weat_is_that_of_loops_over_words_and_splits(
     assert found["statistic"] == pytest.approx(statistic, abs=1e-9)
     assert found["effect_size"] == pytest.approx(effect, abs=1e-9)
     splits = list(combinations(s, len(x.ids)))
-    larger = [split for split in splits if 2 * sum(s[w] for w in split) - sum(s.values()) > statistic + 1e-12]
+    larger = [split for split in splits if 2 * sum(s[w] for w in split) - sum(s.values()) >= statistic - 1e-12]
     assert (found["p_value"], found["n_permutations"], found["exact"]) == (len(larger) / len(splits), len(splits), True)
     assert (found["sizes"], found["total"], found["coverage"]) == (list(sizes), sum(sizes), 1.0)
 
@@ -83,7 +83,7 @@ def test_sc_weat_is_that_of_loops_over_words_and_splits(seed: int, n_a: int, n_b
         assert row["effect_size"] == pytest.approx(difference / np.std([*cosines.values()], ddof=ddof), abs=1e-9)
         splits = list(combinations(cosines, n_a))
         means = [np.mean([cosines[w] for w in split]) for split in splits]
-        larger = sum(mean > np.mean([cosines[w] for w in a.ids]) + 1e-12 for mean in means)
+        larger = sum(mean >= np.mean([cosines[w] for w in a.ids]) - 1e-12 for mean in means)
         assert (row["p_value"], row["n_permutations"], row["exact"]) == (larger / len(splits), len(splits), True)
         assert (row["n"], row["total"], row["coverage"], row["reason"]) == (n_a + n_b, n_a + n_b, 1.0, None)
         if ddof == 0 and n_a == n_b:
@@ -175,6 +175,19 @@ def test_an_r_of_one_has_no_interval() -> None:
         assert found["reason"] == "interval: r is 1 or -1"
 
 
+def test_effect_sizes_that_differ_by_rounding_alone_have_no_correlation() -> None:
+    """Words whose cosines with the attribute words are multiples of each other, and small: one effect size for all."""
+    a, b, targets = sets_of(2, 2, 6)
+    rng = np.random.default_rng(0)
+    small = np.outer(rng.uniform(1e-7, 1e-6, 6), [0.3, 0.2, -0.1, 0.05])
+    vector = np.concatenate([np.eye(9)[:4], np.concatenate([small, rng.normal(size=(6, 5))], axis=1)])
+    lexicon = Lexicon(targets, rng.normal(size=6))
+    effects = [row["effect_size"] for row in sc_weat(Arrays(vector), words=targets, a=a, b=b)]
+    assert np.ptp(effects) < 1e-8
+    found = valnorm(Arrays(vector), lexicon=lexicon, pleasant=a, unpleasant=b)
+    assert (found["valnorm"], found["reason"]) == (None, "the effect sizes are all equal")
+
+
 def test_a_lexicon_of_one_value() -> None:
     a, b, targets = sets_of(4, 4, 22)
     found = valnorm(Arrays(vectors(0, 30)), lexicon=Lexicon(targets, np.ones(22)), pleasant=a, unpleasant=b)
@@ -258,7 +271,7 @@ def test_all_splits_are_enumerated_where_they_are_few() -> None:
     assert (n_splits, exact) == (math.comb(18, 9), True)
     choices = np.array(list(combinations(range(18), 9)))
     for row, found in zip(values, p, strict=True):
-        assert found == pytest.approx(np.mean(row[choices].sum(axis=1) > row[:9].sum() + 1e-9), abs=1e-15)
+        assert found == pytest.approx(np.mean(row[choices].sum(axis=1) >= row[:9].sum() - 1e-9), abs=1e-15)
 
 
 def test_drawn_splits_are_those_of_a_permutation_test() -> None:
@@ -271,7 +284,7 @@ def test_drawn_splits_are_those_of_a_permutation_test() -> None:
     assert (n_splits, is_exact) == (40_000, False)
     assert drawn == pytest.approx(exact, abs=5 * 0.5 / 200)
     assert 1 / 40_001 <= drawn[3] <= 5 / 40_001
-    assert exact[3] == 0
+    assert exact[3] == 1 / 184_756
     assert permutation_test(values, 10, 40_000, 0)[0].tolist() == drawn.tolist()
     assert permutation_test(values, 10, 40_000, 1)[0].tolist() != drawn.tolist()
     by_scipy = stats.permutation_test(
@@ -288,10 +301,54 @@ def test_each_split_is_drawn_as_often_as_any_other() -> None:
     assert stats.chisquare(list(counts.values())).pvalue > 1e-4
 
 
-def test_ties_count_in_a_drawn_test_and_not_in_an_exact_one(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("n_first", [2, 3, 5])
+def test_the_exact_p_value_is_scipys(n_first: int) -> None:
+    values = np.random.default_rng(n_first).normal(size=(4, 8)) + 100
+    for row, found in zip(values, permutation_test(values, n_first, 0, 0)[0], strict=True):
+        right = stats.permutation_test(
+            (row[:n_first], row[n_first:]), lambda a, b, axis: a.mean(axis) - b.mean(axis), vectorized=True,
+            n_resamples=np.inf, alternative="greater",
+        )  # fmt: skip
+        assert found == pytest.approx(right.pvalue, abs=1e-15)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    data=st.data(), n=st.integers(3, 9), scale=st.sampled_from([0.1, 1 / 3, 1e-5]), shift=st.sampled_from([0.0, 0.9])
+)
+def test_equal_sums_count_whatever_the_order_of_their_terms(
+    data: st.DataObject, n: int, scale: float, shift: float
+) -> None:
+    """Multiples of a number that is not exact in binary: whole numbers tell which sums are equal."""
+    whole = data.draw(st.lists(st.integers(-5, 5), min_size=n, max_size=n))
+    n_first = data.draw(st.integers(1, n - 1))
+    observed = sum(whole[:n_first])
+    splits = [sum(split) for split in combinations(whole, n_first)]
+    values = np.array([whole]) * scale + shift
+    p, n_splits, exact = permutation_test(values, n_first, 0, 0, error=np.finfo(float).eps)
+    assert (p[0], n_splits, exact) == (sum(one >= observed for one in splits) / len(splits), len(splits), True)
+
+
+def test_the_best_split_of_all_has_a_p_value_above_zero() -> None:
     """Of four equal values and one larger: the split that is there is the best of them, with 4 of 10."""
+    assert permutation_test(np.array([[5.0, 0.1, 0.1, 0.1, 0.1]]), 2, 100, 0)[0] == [0.4]
+    assert permutation_test(np.arange(8.0)[None, ::-1], 4, 100, 0)[0] == [1 / 70]
+
+
+def test_associations_that_tie_in_whole_numbers_tie_in_weat() -> None:
+    """Vectors of whole numbers, whose cosines with unit axes are exact rational numbers over one root."""
+    a, b, x, y = sets_of(1, 1, 3, 3)
+    targets = np.array([[3, 1, 2], [1, 2, 3], [2, 1, 3], [1, 3, 2], [2, 3, 1], [3, 2, 1]])
+    whole = [int(v[0] - v[1]) for v in targets]  # cos with the first axis less that with the second, times √14
+    splits = [sum(split) for split in combinations(whole, 3)]
+    p = sum(one >= sum(whole[:3]) for one in splits) / 20
+    for turned in (np.eye(3), np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]):
+        vector = np.concatenate([np.eye(3)[:2], targets]) @ turned
+        assert weat(Arrays(vector), x=x, y=y, a=a, b=b)["p_value"] == p
+
+
+def test_ties_count_in_a_drawn_test(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.array([[5.0, 0.1, 0.1, 0.1, 0.1]])
-    assert permutation_test(values, 2, 100, 0)[0] == [0]
     monkeypatch.setattr(permutation, "EXACT_SPLITS", 1)
     monkeypatch.setattr(permutation, "_BLOCK_ROWS", 1)
     p, _, exact = permutation_test(np.repeat(values, 3, axis=0), 2, 9, 0)

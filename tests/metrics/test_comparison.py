@@ -1,5 +1,7 @@
 """CKA, RSA and neighbour overlap against their definitions: Gram matrices, triangles of distances, sets."""
 
+import operator
+from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
@@ -13,6 +15,7 @@ from scipy.stats import ortho_group, rankdata, spearmanr
 
 from embstore.metrics import NotComputable, products
 from embstore.metrics.cka import cka
+from embstore.metrics.correlation import ranks
 from embstore.metrics.overlap import expected_jaccard, overlap
 from embstore.metrics.rsa import draw_pairs, numbered_pairs, rsa
 
@@ -253,6 +256,42 @@ def test_a_sample_of_pairs_is_seeded_and_said() -> None:
         assert row["rsa"] == close(np.corrcoef(*map(rankdata, cosines))[0, 1])
 
 
+def exact_ranks(x: np.ndarray) -> np.ndarray:
+    """Ranks of the cosines of vectors of whole numbers, by the sign and square of each cosine as a fraction."""
+    squares = []
+    for a, b in combinations(x.tolist(), 2):
+        product = sum(map(operator.mul, a, b))
+        squares.append(Fraction(product * abs(product), sum(v * v for v in a) * sum(v * v for v in b)))
+    order = {value: place for place, value in enumerate(sorted(set(squares)))}
+    return rankdata([order[value] for value in squares])
+
+
+@pytest.mark.parametrize(("dim", "largest"), [(2, 2), (3, 1), (4, 2), (5, 3), (8, 1)])
+def test_cosines_that_tie_exactly_share_a_rank(dim: int, largest: int) -> None:
+    rng = np.random.default_rng(dim)
+    lattices = [rng.integers(-largest, largest + 1, (40, dim)) for _ in range(2)]
+    for x in lattices:
+        x[~x.any(axis=1), 0] = 1
+    exact = np.corrcoef(*map(exact_ranks, lattices))[0, 1]
+    assert one(rsa, *lattices, correlation="spearman")["rsa"] == close(exact)
+    turned = [x / 3 @ ortho_group.rvs(dim, random_state=rng) for x in lattices]
+    assert one(rsa, *turned, correlation="spearman")["rsa"] == close(exact)
+
+
+@given(st.lists(st.integers(-30, 30), min_size=1, max_size=40), st.integers(0, 1000))
+def test_ranks_within_rounding_are_those_of_whole_numbers(whole: list[int], seed: int) -> None:
+    noise = np.random.default_rng(seed).uniform(-1, 1, len(whole)) * 1e-9
+    assert ranks(np.array(whole) + noise, 1e-9).tolist() == rankdata(whole).tolist()
+    assert ranks(np.array(whole, float)).tolist() == rankdata(whole).tolist()
+
+
+def test_values_that_follow_closely_are_not_all_one_rank() -> None:
+    """Ten thousand values a tenth of their rounding error apart: each group spans no more than twice the error."""
+    found = ranks(np.arange(10_000) * 0.1, error=1.0)
+    assert 400 < len(np.unique(found)) < 600
+    assert np.abs(found - np.arange(1, 10_001)).max() <= 11
+
+
 def test_pairs_are_drawn_without_replacement() -> None:
     everything = list(combinations(range(30), 2))
     assert sorted(zip(*(part.tolist() for part in draw_pairs(30, 10**6, 0)), strict=True)) == everything
@@ -333,16 +372,27 @@ def test_zero_vectors_are_left_out_of_what_needs_directions() -> None:
             assert (row["n"], row["n_zero"]) == (kept.sum(), 20 - kept.sum())
     rows = overlap(data, None, np.arange(20), k=3)
     assert [row["n_zero"] for row in rows] == [2, 3, 2, 3, 2, 2, 2, 2, 0]
-    with_direction = [np.flatnonzero(x.any(axis=1)) for x in layers[:2]]
-    lists = [
-        {item: {int(at[n]) for n in near} for item, near in zip(at.tolist(), neighbour_sets(x[at], 3), strict=True)}
-        for x, at in zip(layers, with_direction, strict=False)
-    ]
-    shared = [len(lists[0][item] & lists[1][item]) / 3 for item in lists[0].keys() & lists[1].keys()]
-    assert rows[1]["overlap"] == close(np.mean(shared))
+    for place, row in enumerate(rows):
+        x, y = layers[place // 3], layers[place % 3]
+        kept = x.any(axis=1) & y.any(axis=1)
+        pairs = list(zip(neighbour_sets(x[kept], 3), neighbour_sets(y[kept], 3), strict=True))
+        assert row["overlap"] == close(np.mean([len(one & other) / 3 for one, other in pairs]))
+        assert row["overlap_expected"] == close(3 / (kept.sum() - 1))
     found = cka(data, None, np.arange(20))
     assert [row["n"] for row in found] == [20] * 9  # a zero vector is a point like any other
     assert found[1]["cka"] == close(gram_cka(layers[0], layers[1]))
+
+
+def test_an_item_without_a_direction_in_one_layer_is_no_neighbour_in_the_other() -> None:
+    """Layer 1 is layer 0 with 4 of 300 vectors zeroed: over the 296 others, both have the same lists."""
+    x = np.random.default_rng(0).normal(size=(300, 8))
+    y = x.copy()
+    y[[17, 80, 142, 299]] = 0
+    for rows in (overlap([Arrays(x), Arrays(y)], None, np.arange(300), k=3), [one(overlap, x, y, k=3)]):
+        for row in rows[1:3] or rows:
+            assert (row["jaccard"], row["overlap"], row["n"], row["n_zero"]) == (1, 1, 296, 4)
+            assert row["overlap_expected"] == close(3 / 295)
+            assert row["jaccard_expected"] == close(expected_jaccard(296, 3))
 
 
 def test_nothing_but_zero_vectors() -> None:
@@ -357,6 +407,6 @@ def test_nothing_but_zero_vectors() -> None:
 def test_a_layer_that_lacks_items_is_never_a_smaller_sample() -> None:
     x = np.random.default_rng(0).normal(size=(10, 3))
     data = [Arrays(x), Arrays(x[:9])]
-    for metric, settings_ in ((cka, {}), (rsa, {}), (rsa, {"correlation": "spearman"})):
+    for metric, settings_ in ((cka, {}), (rsa, {}), (rsa, {"correlation": "spearman"}), (overlap, {"k": 3})):
         with pytest.raises(NotComputable, match="lacks some of the items; embstore verify says which"):
             metric(data, None, np.arange(10), **settings_)

@@ -189,9 +189,15 @@ def test_a_small_spread_keeps_its_digits(n: int) -> None:
     assert anisotropy(Arrays(x[:1], x[1:]), std=True)["std"] == pytest.approx(wanted, abs=1e-14, rel=0)
 
 
-@pytest.mark.parametrize("x", [np.eye(5), np.vstack([np.eye(4) - 0.25, np.zeros((3, 4))]), np.ones((20, 7))])
-def test_vectors_at_equal_angles_have_no_spread(x: np.ndarray) -> None:
-    assert anisotropy(Arrays(x), std=True)["std"] == pytest.approx(0, abs=1e-14)
+@pytest.mark.parametrize(
+    "x",
+    [np.eye(5), np.eye(7) + 0.3, np.vstack([np.eye(4) - 0.25, np.zeros((3, 4))]), np.ones((20, 7)),
+     np.outer(np.arange(1, 301), np.linspace(-1, 2, 7))],
+)  # fmt: skip
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_vectors_at_equal_angles_have_no_spread(x: np.ndarray, seed: int | None) -> None:
+    turned = x if seed is None else x @ ortho_group.rvs(x.shape[1], random_state=seed)
+    assert anisotropy(Arrays(turned[:3], turned[3:]), std=True)["std"] == 0
 
 
 def test_the_spread_is_read_only_when_asked_for_and_null_where_there_is_no_pair() -> None:

@@ -1,5 +1,7 @@
 """Norms and the shares of the largest components, against numpy in float64."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -27,7 +29,7 @@ def test_norms_are_numpys(x: np.ndarray, data: st.DataObject) -> None:
     found = norms(Arrays(x[:cut], x[cut:]), top=top)
     lengths = np.linalg.norm(x.astype(np.float64), axis=1)
     assert found["mean"] == pytest.approx(lengths.mean(), rel=1e-12)
-    assert found["std"] == pytest.approx(lengths.std(), rel=1e-6, abs=1e-7 * lengths.mean())
+    assert found["std"] == pytest.approx(lengths.std(), rel=1e-9, abs=1e-15 * lengths.mean())
     assert (found["min"], found["max"]) == pytest.approx((lengths.min(), lengths.max()), rel=1e-12)
     assert (found["n"], found["n_zero"]) == (len(x), int((lengths == 0).sum()))
     if lengths.any():
@@ -60,16 +62,41 @@ def test_a_rotation_changes_the_shares_alone_and_a_scale_the_norms_alone() -> No
     assert mirrored["top_share"] < before["top_share"]
 
 
-def test_the_spread_of_norms_survives_a_large_mean() -> None:
-    """Norms of 1000 ± 0.1: the difference of mean squares keeps what it promises, 1e-8 of the mean."""
+@pytest.mark.parametrize("spread", [1e-4, 0.1, 9.9, 10.1, 100])
+@pytest.mark.parametrize("top", [0, 2])
+def test_the_spread_of_norms_survives_a_large_mean(spread: float, top: int) -> None:
+    """Norms of 1000 and a little, which is all that differs: on both sides of where the vectors are read."""
     x = np.zeros((1000, 4), np.float32)
-    x[:, 0] = 1000 + 0.1 * np.random.default_rng(0).normal(size=1000)
+    x[:, 0] = 1000 + spread * np.random.default_rng(0).normal(size=1000)
+    exact = [Fraction(float(value)) for value in x[:, 0]]
+    mean = sum(exact) / 1000
+    variance = float(sum((value - mean) ** 2 for value in exact) / 1000)
+    found = norms(Arrays(x[:300], x[300:]), top=top)
+    assert found["std"] == pytest.approx(variance**0.5, rel=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("kind", ["equal", "the same components in another order", "turned"])
+def test_equal_norms_have_no_spread(kind: str, dtype: type) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x = np.repeat(rng.normal(size=(1, 7)).astype(dtype).astype(np.float64) * 0.1, 300, axis=0)
+        if kind != "equal":
+            x = rng.permuted(x, axis=1)
+        if kind == "turned":
+            x = x @ ortho_group.rvs(7, random_state=seed)
+        data = Arrays(x[:100], x[100:])
+        assert (norms(data, top=0)["std"], data.n_reads) == (0, 0)
+
+
+def test_unit_vectors_in_float32_have_the_spread_of_their_rounding() -> None:
+    x = np.random.default_rng(5).normal(size=(2000, 16))
+    x = (x / np.linalg.norm(x, axis=1)[:, None]).astype(np.float32)
+    lengths = [sum(Fraction(float(value)) ** 2 for value in row) - 1 for row in x]  # twice ‖x‖ − 1, nearly
+    halves = [float(value) / 2 - float(value) ** 2 / 8 for value in lengths]
     found = norms(Arrays(x))
-    assert found["std"] == pytest.approx(x[:, 0].astype(np.float64).std(), abs=1e-8 * 1000)
-
-
-def test_equal_norms_have_no_spread_and_no_nan() -> None:
-    assert norms(Arrays(np.full((7, 5), 0.1, np.float32)))["std"] == pytest.approx(0, abs=1e-8)
+    assert found["std"] == pytest.approx(np.std(halves), rel=1e-6)
+    assert 1e-8 < found["std"] < 1e-7
 
 
 def test_no_vectors_have_no_norms() -> None:

@@ -250,6 +250,25 @@ def test_a_vector_that_is_the_mean_has_no_direction() -> None:
         assert (found["n"], found["n_zero"]) == (60, 1), names
 
 
+def test_standardize_notes_dimensions_that_vary_by_rounding_alone() -> None:
+    """Dimension 1 takes two neighbouring values of float32 near 100, dimension 4 has 1e-5 of its size as a spread."""
+    rng = np.random.default_rng(9)
+    x = rng.normal(size=(60, 6)).astype(np.float32)
+    x[:, 1] = np.where(x[:, 1] > 0, np.nextafter(np.float32(100), np.float32(101)), np.float32(100))
+    x[:, 4] = 1 + 1e-5 * x[:, 4]
+    for names, wanted in (["standardize"], "1 of 6"), (["drop:0", "center", "standardize"], "1 of 5"):
+        affine = fit(Arrays(x), parse_transforms(names))
+        assert affine.notes == (
+            f"standardize: {wanted} dimensions (1) vary by no more than float32 resolves, and count as much as the "
+            "others now: drop:DIMS leaves them out",
+        )
+        assert_same(affine(x), plain(x, *names))
+    x[:, [0, 2, 3, 4, 5]] = 100 + 0 * x[:, [0, 2, 3, 4, 5]] + (x[:, :1] > 0) * np.float32(7.7e-6)
+    [note] = fit(Arrays(x), parse_transforms(["standardize"])).notes
+    assert note.startswith("standardize: 6 of 6 dimensions (0, 1, 2, 3, 4 …) vary")
+    assert fit(Arrays(x[:, :1]), parse_transforms(["center"])).notes == ()
+
+
 def test_dimensions_and_directions_without_variance_become_zero_and_are_noted() -> None:
     x = np.random.default_rng(6).normal(size=(30, 6)).astype(np.float32)
     x[:, 2] = 0.1
