@@ -157,20 +157,20 @@ def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: C
     if stored is not None and _answers(stored, prints, pooling):
         full = _full_layers(stored.layers, pooling)
         dim, architecture, max_tokens = stored.dim, stored.architecture, stored.max_tokens
-        versions = stored.versions
+        versions, layer_check = stored.versions, stored.layer_check
     else:
         encoder = model.encoder
         encoder.tokenizer.check(options.unit, pooling, options.template)
         full, dim = encoder.layers_of(pooling), encoder.dim_of(pooling)
         architecture, max_tokens = encoder.architecture, encoder.tokenizer.max_tokens
-        versions = {"embstore": __version__, **encoder.versions}
+        versions, layer_check = {"embstore": __version__, **encoder.versions}, encoder.layer_check
     return Card(
         space=name, model=checkpoint.name, checkpoint=checkpoint.id, revision=checkpoint.revision,
         weights_sha256=prints.weights_sha256, tokenizer_sha256=prints.tokenizer_sha256,
         config_sha256=prints.config_sha256, architecture=architecture, unit=options.unit, pooling=pooling,
         template=options.template, layers=full if pooling is Pooling.PROJECTION else full.select(options.layers),
         dim=dim, dtype=options.dtype, max_tokens=max_tokens, versions=versions,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"), layer_check=layer_check,
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@
     tokens       passages → token ids; templates, poolings, limits (with special, spans, limits)      runs no model
     batches      lengths → batches                                                                    pure
     models       a folder → the right transformers model, in float32, or a refusal (with fused: in fewer operations)
-    contract     what the model's hidden states are, verified by a probe
+    contract     what the model's hidden states are, verified on one text (with probe: the calls of its blocks)
     inputs       token ids → the tensors of a forward pass
     pooling      hidden states → one vector an item
     forward      a batch → its vectors

@@ -1,16 +1,20 @@
 """What a model's hidden states are: verified by running it on two short texts, never assumed from its name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from embstore.encode.extra import need
+from embstore.encode.probe import Call, Probe, same
 from embstore.errors import CheckpointError
 from embstore.space import TopForm
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+LAYER_CHECK = 1
+"""Version of the check of the layers, which each card keeps."""
 
 _TOLERANCE = 1e-4
 
@@ -20,11 +24,13 @@ class Contract:
     """What holds for a model's hidden states.
 
     Attributes:
-        n_blocks: L; ``hidden_states`` has L + 1 members.
+        n_blocks: L; the layers are 0…L.
         dim: their common width.
         top_form: which side of the final norm ``hidden_states[L]`` is from; None without a final norm.
         norm: the path of the final norm's module; None without one.
         pads: whether padding leaves the real tokens unchanged (within 1e-4 of their norm).
+        entry: the path of the first block, whose input is layer 0, where ``hidden_states`` begin after that block;
+            None where they begin with its input.
     """
 
     n_blocks: int
@@ -32,6 +38,7 @@ class Contract:
     top_form: TopForm | None
     norm: str | None
     pads: bool
+    entry: str | None = None
 
     def forward(self, model: Any, inputs: Mapping[str, "Tensor"]) -> tuple[list["Tensor"], "Tensor"]:
         """Run the model.
@@ -41,20 +48,31 @@ class Contract:
             inputs: its tensors (n, t).
 
         Returns:
-            The hidden states as transformers gives them, each (n, t, dim), with the top layer's other form at the end
-            where there is a norm; and the last hidden state (n, t, dim).
+            The layers 0…L, each (n, t, dim), with the top layer's other form at the end where there is a norm; and the
+            last hidden state (n, t, dim).
         """
         sides: list[tuple[Tensor, Tensor]] = []
+        entries: list[Tensor] = []
 
         def record(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            sides.append((_first(args, kwargs), output))
+            sides.append((first_argument(args, kwargs), output))
+
+        def enter(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if not entries:
+                entries.append(first_argument(args, kwargs).clone())
 
         with ExitStack() as stack:
             if self.norm is not None:
                 norm = model.get_submodule(self.norm)
                 stack.callback(norm.register_forward_hook(record, with_kwargs=True).remove)
+            if self.entry is not None:
+                block = model.get_submodule(self.entry)
+                stack.callback(block.register_forward_pre_hook(enter, with_kwargs=True).remove)
             outputs = model(**inputs, output_hidden_states=True, return_dict=True)
         states = list(outputs.hidden_states)
+        if entries:
+            # The state before the last is that of the last block: the top layer's raw form, which the norm gives too.
+            states = [*entries, *states[: self.n_blocks - 1], states[-1]]
         if sides:
             raw, normed = sides[-1]
             states.append(raw if self.top_form is TopForm.NORMED else normed)
@@ -64,9 +82,10 @@ class Contract:
 def verify(model: Any, name: str, long: Mapping[str, "Tensor"], short: Mapping[str, "Tensor"], pad_id: int) -> Contract:
     """Find out how the model's layers are to be read.
 
-    ``hidden_states`` must be the embeddings and one state for each block; the top one must be what the last numbered
-    block gives (``raw``), or that after the final norm (``normed``), where the final norm is the module outside the
-    blocks that gives ``last_hidden_state``.
+    Layer 0 must be what the first block reads, layer i what the i-th block gives (or, where something stands between
+    the blocks, what the next one reads), and the top one what the last block gives (``raw``), or that after the final
+    norm (``normed``), where the final norm is the module outside the blocks that gives ``last_hidden_state``. The
+    blocks are the modules of one list, or of one class in several lists, which are called L times in all.
 
     Args:
         model: a transformers model.
@@ -78,71 +97,72 @@ def verify(model: Any, name: str, long: Mapping[str, "Tensor"], short: Mapping[s
     Raises:
         CheckpointError: the layers are none of these.
     """
-    probe = _Probe(model, long)
-    n_blocks = getattr(model.config, "num_hidden_layers", None)
+    probe = Probe.run(model, long)
     states = probe.states
-    if not isinstance(n_blocks, int) or len(states) != n_blocks + 1:
-        raise _refusal(model, name, f"{len(states)} hidden states for {n_blocks} blocks")
+    if len(states) < 2:
+        raise _refusal(model, name, f"it gives {len(states)} hidden states")
     if len({state.shape for state in states}) != 1 or probe.last.shape != states[0].shape:
         raise _refusal(model, name, f"hidden states of different shapes, {[tuple(s.shape) for s in states]}")
-    norm, raw, top_form = probe.top()
-    if raw is None or not probe.is_block_output(raw):
+    n_blocks = len(states) - 1
+    lists = probe.sequences(n_blocks)
+    if not lists:
+        raise _refusal(
+            model, name, f"it has {len(states)} hidden states, and calls no list of modules {n_blocks} times"
+        )
+    norm, raw, top_form = _top(probe, lists)
+    if raw is None:
         raise _refusal(model, name, "its top hidden state is neither the last block's nor the final norm's")
-    contract = Contract(n_blocks, states[0].shape[-1], top_form, norm, pads=True)
+    entry = None
+    if not any(_are_numbered_from_0(states, raw, calls) for calls in lists):
+        from_1 = [calls for calls in lists if _are_numbered_from_1(states, raw, calls)]
+        if not from_1 or top_form is not TopForm.NORMED:
+            raise _refusal(model, name, "its hidden states are not what its blocks read and give")
+        entry = from_1[0][0].path
+    contract = Contract(n_blocks, states[0].shape[-1], top_form, norm, pads=True, entry=entry)
     return replace(contract, pads=_pads(contract, model, long, short, pad_id))
 
 
-class _Probe:
-    """One forward pass in which every norm outside the blocks, and every numbered module, is watched."""
-
-    def __init__(self, model: Any, inputs: Mapping[str, "Tensor"]) -> None:
-        self.norms: dict[Any, tuple[Tensor, Tensor]] = {}
-        self.outputs: dict[Any, Tensor] = {}
-        self._paths = {module: path for path, module in model.named_modules()}
-        with ExitStack() as stack:
-            for module, path in self._paths.items():
-                parts = path.split(".")
-                numbered = [part.isdigit() for part in parts]
-                if numbered[-1] or (_is_norm(module) and not any(numbered)):
-                    stack.callback(module.register_forward_hook(self._record, with_kwargs=True).remove)
-            outputs = model(**inputs, output_hidden_states=True, return_dict=True)
-        self.states: tuple[Tensor, ...] = outputs.hidden_states or ()
-        self.last: Tensor = outputs.last_hidden_state
-
-    def _record(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        first = _first(args, kwargs)
-        result = output[0] if isinstance(output, tuple) else output
-        if hasattr(result, "shape"):
-            self.outputs[module] = result
-            if hasattr(first, "shape"):
-                self.norms[module] = first, result
-
-    def top(self) -> tuple[str | None, "Tensor | None", TopForm | None]:
-        """The final norm's path, the top state before it, and which of its sides is ``hidden_states[L]``."""
-        top = self.states[-1]
-        for norm, (raw, normed) in self.norms.items():
-            if _is_norm(norm) and _same(normed, self.last):
-                form = TopForm.NORMED if _same(top, normed) else TopForm.RAW if _same(top, raw) else None
-                if form is not None and not self.is_block_output(normed):
-                    return self._paths[norm], raw, form
-        return None, (top if _same(top, self.last) else None), None
-
-    def is_block_output(self, state: "Tensor") -> bool:
-        """Whether a numbered module gave this state."""
-        return any(_same(state, out) for module, out in self.outputs.items() if not _is_norm(module))
-
-
-def _is_norm(module: Any) -> bool:
-    return "norm" in type(module).__name__.lower()
-
-
-def _same(a: "Tensor", b: "Tensor") -> bool:
-    # NaN counts as equal: a broken checkpoint is refused where its vectors are written, with the text.
-    return a is b or (a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all()))
-
-
-def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def first_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return the first argument of a call, by position or by name."""
     return args[0] if args else next(iter(kwargs.values()), None)
+
+
+def _top(probe: Probe, lists: Sequence[Sequence[Call]]) -> tuple[str | None, "Tensor | None", TopForm | None]:
+    """Return the final norm's path, the top state before it, and which of its sides is ``hidden_states[L]``."""
+    top, last = probe.states[-1], probe.last
+    if any(_is_any(last, blocks[-1].outputs) for blocks in lists):
+        return None, (top if same(top, last) else None), None
+    for path, call in {call.path: call for call in probe.norms}.items():
+        if call.inputs and call.inputs[0].shape == top.shape and len(call.outputs) == 1 and same(last, call.outputs[0]):
+            raw = call.inputs[0]
+            form = TopForm.NORMED if same(top, last) else TopForm.RAW if same(top, raw) else None
+            return path, (raw if form else None), form
+    return None, None, None
+
+
+def _are_numbered_from_0(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequence[Call]) -> bool:
+    """Whether ``hidden_states`` begin with what the first block reads."""
+    between = zip(states[1:-1], blocks, blocks[1:], strict=False)
+    return (
+        _is_any(states[0], blocks[0].inputs)
+        and all(_is_any(state, before.outputs) or _is_any(state, after.inputs) for state, before, after in between)
+        and _is_any(raw, blocks[-1].outputs)
+    )
+
+
+def _are_numbered_from_1(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequence[Call]) -> bool:
+    """Whether ``hidden_states`` begin with what the first block gives, as those of recurrent models may."""
+    between = zip(states[:-2], blocks, blocks[1:], strict=False)
+    return (
+        bool(blocks[0].inputs)
+        and blocks[0].inputs[0].shape == raw.shape
+        and all(_is_any(state, before.outputs) or _is_any(state, after.inputs) for state, before, after in between)
+        and same(states[-2], raw)
+    )
+
+
+def _is_any(state: "Tensor", recorded: Sequence["Tensor"]) -> bool:
+    return any(same(state, tensor) for tensor in recorded)
 
 
 def _pads(

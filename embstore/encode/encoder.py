@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from embstore.encode.batches import default_batch_tokens, plan_batches
 from embstore.encode.checkpoint import Checkpoint
-from embstore.encode.contract import Contract, verify
+from embstore.encode.contract import LAYER_CHECK, Contract, verify
 from embstore.encode.devices import pick
 from embstore.encode.extra import need, versions
 from embstore.encode.forward import Forward
@@ -36,7 +36,10 @@ class Encoder:
         architecture: the transformers class.
         device: where it runs: ``cpu``, ``cuda``, ``mps`` …
         versions: of torch, transformers and tokenizers.
+        layer_check: version of the check that established the layers.
     """
+
+    layer_check = LAYER_CHECK
 
     def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer, model: Any, contract: Contract) -> None:
         self.checkpoint = checkpoint

@@ -1,0 +1,113 @@
+"""One forward pass in which the calls of the blocks and of the final norm are watched."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass
+class Call:
+    """One call of a module.
+
+    Attributes:
+        path: of the module.
+        kind: its class.
+        inputs: copies of the tensors that it was called with.
+        outputs: copies of the tensors that it gave.
+    """
+
+    path: str
+    kind: type
+    inputs: list["Tensor"]
+    outputs: list["Tensor"] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a forward pass of one text gave.
+
+    Attributes:
+        states: ``hidden_states``.
+        last: ``last_hidden_state``.
+        norms: the calls of the norms that stand in no list of modules.
+        numbered: the calls of the members of lists of modules, in their order.
+    """
+
+    states: Sequence["Tensor"]
+    last: "Tensor"
+    norms: Sequence[Call]
+    numbered: Sequence[Call]
+
+    @classmethod
+    def run(cls, model: Any, inputs: Mapping[str, "Tensor"]) -> "Probe":
+        """Run a model on one text (1, t)."""
+        norms: list[Call] = []
+        numbered: list[Call] = []
+        with ExitStack() as stack:
+            for path, module in model.named_modules():
+                if path.rpartition(".")[2].isdigit():
+                    _watch(stack, module, path, numbered)
+                elif is_norm(module) and not any(part.isdigit() for part in path.split(".")):
+                    _watch(stack, module, path, norms)
+            outputs = model(**inputs, output_hidden_states=True, return_dict=True)
+        return cls(outputs.hidden_states or (), outputs.last_hidden_state, norms, numbered)
+
+    def sequences(self, n: int) -> list[Sequence[Call]]:
+        """Return what may be the calls of n blocks: those of one list of modules, or of one class in several lists."""
+        groups: dict[str | type, list[Call]] = {}
+        for call in self.numbered:
+            groups.setdefault(call.path.rpartition(".")[0], []).append(call)
+            groups.setdefault(call.kind, []).append(call)
+        return [calls for calls in groups.values() if len(calls) == n]
+
+
+def is_norm(module: Any) -> bool:
+    """Whether a module is a norm, by the name of its class."""
+    return "norm" in type(module).__name__.lower()
+
+
+def same(state: "Tensor", recorded: "Tensor") -> bool:
+    """Whether a module read or gave a hidden state (1, t, dim): bit for bit, maybe padded, or with its axes in turn.
+
+    NaN counts as equal: a broken checkpoint is refused where its vectors are written, with the text.
+    """
+    if recorded.ndim == 2:
+        recorded = recorded[None]
+    forms = (recorded, recorded.transpose(0, 1), recorded.transpose(1, 2)) if recorded.ndim == 3 else (recorded,)
+    return any(_equal(state, form) for form in forms)
+
+
+def _equal(state: "Tensor", form: "Tensor") -> bool:
+    if state.ndim != form.ndim or state.shape[0] != form.shape[0] or state.shape[2:] != form.shape[2:]:
+        return False
+    form = form[:, : state.shape[1]]
+    return form.shape == state.shape and bool(((state == form) | (state.isnan() & form.isnan())).all())
+
+
+def _watch(stack: ExitStack, module: Any, path: str, calls: list[Call]) -> None:
+    """Add the calls of a module to a list, in the order in which they begin."""
+    running: list[Call] = []
+
+    def begin(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        running.append(Call(path, type(module), _copies([*args, *kwargs.values()])))
+        calls.append(running[-1])
+
+    def end(_module: Any, _args: tuple[Any, ...], output: Any) -> None:
+        running.pop().outputs = _copies(output if isinstance(output, (tuple, list)) else _members(output))
+
+    stack.callback(module.register_forward_pre_hook(begin, with_kwargs=True).remove)
+    stack.callback(module.register_forward_hook(end).remove)
+
+
+def _members(output: Any) -> Iterable[Any]:
+    return output.values() if isinstance(output, Mapping) else [output]
+
+
+def _copies(values: Iterable[Any]) -> list["Tensor"]:
+    """Return copies of the tensors that may be states (modules write over theirs)."""
+    tensors = [value for value in values if hasattr(value, "is_floating_point")]
+    return [tensor.clone() for tensor in tensors if tensor.is_floating_point() and tensor.ndim > 1]
