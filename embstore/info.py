@@ -23,7 +23,8 @@ def info(catalog: Catalog) -> Table:
 
     ``index`` is the kind that covers every shard (several with ``+``), ``behind``, ``none`` or ``damaged``, and
     ``index_recall`` the lowest recall@10 of its layers; ``bytes`` are of shards, summaries and indexes. A note
-    names each shard that is lost, each space that has no items yet, and each whose layers are shifted.
+    names each shard that is lost, each space that has no items yet, and each whose layers are
+    shifted or whose words may be cut.
     """
     rows = [
         {
@@ -36,7 +37,8 @@ def info(catalog: Catalog) -> Table:
         for card in catalog.cards.values()
     ]  # fmt: skip
     notes = [note for space in catalog.cards for note in _lacking(catalog, space)]
-    notes += [card.layer_fault for card in catalog.cards.values() if card.layer_fault is not None]
+    faults = [fault for card in catalog.cards.values() for fault in (card.layer_fault, card.word_fault)]
+    notes += [fault for fault in faults if fault is not None]
     return table(rows, columns=INFO_COLUMNS, notes=notes)
 
 

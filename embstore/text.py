@@ -11,6 +11,7 @@ from hashlib import blake2b
 
 from embstore.errors import UsageError
 from embstore.space import Template, Unit
+from embstore.words import word_spans
 
 NOT_UNICODE = "not valid Unicode (lone surrogate)"
 """Why a text is skipped that no tokenizer can read."""
@@ -20,7 +21,6 @@ NO_WORD = "no word in it"
 """Why a text is skipped whose words get no ids in any bearable time."""
 
 _MOST_HASHED = 8 << 30
-_WORD = re.compile(r"\w+(?:['’\-]\w+)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +148,8 @@ def escaped(text: str) -> str:
 
 
 def words_in(sentence: str) -> list[Span]:
-    """Return the spans of the words of a sentence: runs of letters, digits, inner apostrophes and hyphens."""
-    return [Span(*match.span()) for match in _WORD.finditer(sentence)]
+    """Return the spans of the words of a sentence, as :mod:`embstore.words` finds them."""
+    return [Span(*span) for span in word_spans(sentence)]
 
 
 def is_too_long(sentence: str) -> bool:
@@ -161,7 +161,7 @@ def is_too_long(sentence: str) -> bool:
     if len(sentence) < 1 << 16:
         return False
     n_bytes = len(sentence.encode("utf-8", "surrogatepass"))
-    return n_bytes * len({match[0] for match in _WORD.finditer(sentence)}) > _MOST_HASHED
+    return n_bytes * len({sentence[start:end] for start, end in word_spans(sentence)}) > _MOST_HASHED
 
 
 def items_of(text: str, unit: Unit, *, per_text: int | None = None, seed: int = 0) -> list[Item]:

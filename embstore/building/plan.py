@@ -22,6 +22,7 @@ from embstore.storage.lacking import Lacking
 from embstore.storage.paths import StorePaths
 from embstore.storage.staging import Staging
 from embstore.text import NOT_UNICODE, Item, passages_of
+from embstore.words import word_boundaries
 
 
 def load_models(specs: Sequence[str], options: Options, observe: Observer = lambda _: None) -> list[Model]:
@@ -171,6 +172,7 @@ def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: C
         template=options.template, layers=full if pooling is Pooling.PROJECTION else full.select(options.layers),
         dim=dim, dtype=options.dtype, max_tokens=max_tokens, versions=versions,
         created=datetime.now(UTC).isoformat(timespec="seconds"), layer_check=layer_check,
+        word_boundaries=word_boundaries() if options.unit is Unit.OCCURRENCE else None,
     )  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def check_layer_numbers(cards: Sequence[Card], named: Sequence[str] = ()) -> tup
         named: the spaces that the user named one by one.
 
     Returns:
-        The other spaces, and a note for each that was left out.
+        The other spaces, and a note for each that was left out, and for each whose words may be cut.
 
     Raises:
         QueryError: a named space has shifted layers, or all have.
@@ -88,7 +88,8 @@ def check_layer_numbers(cards: Sequence[Card], named: Sequence[str] = ()) -> tup
     right = [card for card in cards if card.space not in faults]
     if refused := [fault for space, fault in faults.items() if space in named or not right]:
         raise QueryError(refused[0])
-    return right, [f"left out: {fault}" for fault in faults.values()]
+    cut = [card.word_fault for card in right if card.word_fault is not None]
+    return right, [*(f"left out: {fault}" for fault in faults.values()), *cut]
 
 
 def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Layer, ...]], list[str]]:

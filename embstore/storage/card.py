@@ -9,6 +9,7 @@ from embstore import atomic, disk
 from embstore.errors import DamagedError, EmbstoreError, SpaceMismatchError
 from embstore.space import Layer, Layers, Pooling, Template, TopForm, Unit
 from embstore.storage.paths import StorePaths
+from embstore.words import word_rule
 
 CARD_FORMAT = 2
 
@@ -82,6 +83,17 @@ class Card:
         )
 
     @property
+    def word_fault(self) -> str | None:
+        """What may be wrong with the words of a space of occurrences, with the remedy; None where they are whole."""
+        if self.unit is not Unit.OCCURRENCE or self.word_boundaries is not None:
+            return None
+        return (
+            f"words with combining marks, and numbers such as 1,000, are cut in {self.space}, which an earlier version "
+            f"of embstore built. If its sentences have any, build it anew: embstore remove --space {self.space}, then "
+            "the same embstore build again."
+        )
+
+    @property
     def checkpoint_at_revision(self) -> str:
         """The checkpoint with its revision, or with the first digits of its weights' hash."""
         return f"{self.checkpoint}@{(self.revision or 'sha256:' + self.weights_sha256)[:19]}"
@@ -97,6 +109,8 @@ class Card:
         different = {name: (mine[name], its[name]) for name in _IDENTITY if mine[name] != its[name]}
         if (self.layer_fault is None) != (other.layer_fault is None):
             different["layer_check"] = (mine["layer_check"], its["layer_check"])
+        if word_rule(self.word_boundaries) != word_rule(other.word_boundaries):
+            different["word_boundaries"] = (mine["word_boundaries"], its["word_boundaries"])
         if mine["checkpoint"] != its["checkpoint"] and different.keys() & {*_FINGERPRINT}:
             return {"checkpoint": (mine["checkpoint"], its["checkpoint"])} | different
         return different
@@ -104,10 +118,11 @@ class Card:
     def check_same_space(self, wanted: Self) -> None:
         """Raise SpaceMismatchError, showing each difference, unless ``wanted`` is this same space.
 
-        A space whose layers are shifted takes nothing more.
+        A space whose layers are shifted, or whose words are cut, takes nothing more.
         """
-        if self.layer_fault is not None:
-            raise SpaceMismatchError(f"nothing can be added to {self.space!r}: {self.layer_fault}")
+        cut = None if wanted.word_fault is not None else self.word_fault
+        if (fault := self.layer_fault or cut) is not None:
+            raise SpaceMismatchError(f"nothing can be added to {self.space!r}: {fault}")
         if different := self.told_apart(wanted):
             raise SpaceMismatchError(f"the space {self.space!r} exists and is another one: its {different}. {_REMEDY}")
 
