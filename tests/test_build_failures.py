@@ -48,6 +48,49 @@ def _stored(root: Path) -> int:
     return len(content(root)["tiny.word.last"][0])
 
 
+def test_a_text_at_which_the_model_fails_is_skipped_with_its_place(build, tmp_path: Path, monkeypatch) -> None:
+    import transformers
+
+    forward = transformers.GPT2Model.forward
+
+    def failing(self, input_ids, **kwargs):
+        if input_ids.shape[1] > 20:
+            raise IndexError("index out of range in self")
+        return forward(self, input_ids=input_ids, **kwargs)
+
+    monkeypatch.setattr(transformers.GPT2Model, "forward", failing)
+    long = "x" * 30
+    report = build(*WORDS[:3], long, *WORDS[3:], batch_tokens=400)
+    [space] = report.spaces
+    assert (space.embedded, dict(space.skipped)) == (len(WORDS), {"the model fails at this text": 1})
+    [row] = Store(tmp_path / "store").skipped()
+    assert (row["text"], row["outcome"]) == (long, "skipped")
+    assert row["reason"] == "the model fails at this text: IndexError: index out of range in self"
+    assert row["origin"].endswith("words.txt:4")
+    assert Store(tmp_path / "store").verify().ok
+    again = build(*WORDS[:3], long, *WORDS[3:])
+    assert (again.spaces[0].embedded, again.spaces[0].skipped.total()) == (0, 1)
+
+
+def test_a_model_that_fails_at_every_text_names_the_first(build, tmp_path: Path, monkeypatch) -> None:
+    import transformers
+
+    build("cat")
+    forward = transformers.GPT2Model.forward
+    calls = []
+
+    def failing(self, **kwargs):
+        calls.append(1)
+        if len(calls) > 3:  # the check at load passes
+            raise RuntimeError("device-side assert triggered")
+        return forward(self, **kwargs)
+
+    monkeypatch.setattr(transformers.GPT2Model, "forward", failing)
+    with pytest.raises(EncodeError, match=r"fails at every text.*device-side.*The first is 'dog' \(.*words\.txt:2\)"):
+        build("cat", "dog")
+    assert Store(tmp_path / "store").verify().ok
+
+
 def test_a_vector_that_is_not_finite_is_refused_with_its_text(build, tmp_path: Path) -> None:
     pytest.importorskip("torch")
     broken = make_checkpoint(tmp_path / "broken", nan_token="z")

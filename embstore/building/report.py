@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from embstore.encode import MODEL_FAILS
 from embstore.parts import MARKS
 from embstore.table import Table, table
 from embstore.text import Item
@@ -72,6 +73,8 @@ def _work(text: str) -> int:
 
 def kind_of(reason: str) -> str:
     """Return the reason of a skipped text without what differs from text to text, to count by."""
+    if reason.startswith(MODEL_FAILS):
+        return MODEL_FAILS
     return "longer than the context" if "the context of" in reason else reason
 
 

@@ -12,7 +12,7 @@ from embstore.building.job import Group, Job
 from embstore.building.report import Meter, Observer, SpaceReport
 from embstore.building.skips import Skips
 from embstore.building.windows import Windows
-from embstore.encode import Encoded, TooLongError
+from embstore.encode import Encoded, ModelFailsError, TooLongError
 from embstore.errors import EncodeError, UsageError
 from embstore.storage.held import Held
 from embstore.storage.shards import Float16OverflowError, NonFiniteVectorError
@@ -117,6 +117,9 @@ class Run:
         except TooLongError as error:
             _, place = staging.find(error.item_id)
             raise EncodeError(f"{error} It stands at {place}.") from error
+        except ModelFailsError as error:
+            item, place = staging.find(error.item_id)
+            raise EncodeError(f"{error} The first is {item.shown[:200]!r} ({place}).") from error
         except (NonFiniteVectorError, Float16OverflowError) as error:
             item, place = staging.find(error.item_id)
             checkpoint = self._job.model.checkpoint

@@ -20,19 +20,21 @@ from typing import TYPE_CHECKING, Any
 
 from embstore.encode.batches import default_batch_tokens, plan_batches
 from embstore.encode.checkpoint import SHORT_NAMES, Checkpoint, Fingerprint, fingerprint, resolve
-from embstore.encode.records import Encoded, Long, Plan, Skipped, TooLongError
+from embstore.encode.records import MODEL_FAILS, Encoded, Long, ModelFailsError, Plan, Skipped, TooLongError
 
 if TYPE_CHECKING:
     from embstore.encode.encoder import Encoder
     from embstore.encode.tokens import Tokenizer
 
 __all__ = [
+    "MODEL_FAILS",
     "SHORT_NAMES",
     "Checkpoint",
     "Encoded",
     "Encoder",
     "Fingerprint",
     "Long",
+    "ModelFailsError",
     "Plan",
     "Skipped",
     "Tokenizer",

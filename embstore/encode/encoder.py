@@ -7,7 +7,7 @@ from embstore.encode.batches import default_batch_tokens, plan_batches
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.contract import LAYER_CHECK, Contract, verify
 from embstore.encode.devices import pick
-from embstore.encode.extra import need, versions
+from embstore.encode.extra import need, told, versions
 from embstore.encode.forward import Forward
 from embstore.encode.inputs import tensors
 from embstore.encode.models import load_config, load_model
@@ -15,7 +15,7 @@ from embstore.encode.records import Encoded, Long, Plan, Skipped
 from embstore.encode.spans import Text
 from embstore.encode.tokens import Tokenizer
 from embstore.encode.workers import run
-from embstore.errors import CheckpointError, UsageError
+from embstore.errors import CheckpointError, EmbstoreError, UsageError
 from embstore.space import Layers, Pooling
 from embstore.text import Passage
 
@@ -50,6 +50,7 @@ class Encoder:
         self.device = str(model.device)
         self.versions = versions()
         self._model, self._contract = model, contract
+        [self._reference] = tokenizer.texts(_PROBE[1:])
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, *, device: str | None = None, allow_pickle: bool = False) -> Self:
@@ -127,7 +128,8 @@ class Encoder:
 
         Raises:
             UsageError: an argument is out of range, or the checkpoint has no projection.
-            EncodeError: a text is too long (``long="error"``), or too large for the memory even alone.
+            EncodeError: a text is too long (``long="error"``), or too large for the memory even alone, or the model
+                fails at every text. One at which the model fails alone is skipped.
         """
         return self.encode_windows([passages], poolings=poolings, layers=layers, batch_tokens=batch_tokens, long=long)
 
@@ -155,7 +157,9 @@ class Encoder:
         if set(poolings) != {Pooling.PROJECTION} and not set(chosen) <= set(self.layers.ids):
             raise UsageError(f"{self.checkpoint.name!r} has the layers {self.layers.ids}, not {chosen}.")
         budget = batch_tokens or default_batch_tokens(self.device)
-        forward = Forward(self._model, self._contract, self.tokenizer.pad_id, list(dict.fromkeys(poolings)), chosen)
+        forward = Forward(
+            self._model, self._contract, self.tokenizer.pad_id, list(dict.fromkeys(poolings)), chosen, self._reference
+        )
         stream = (one for window in windows for one in self._batches(window, poolings, budget, long))
         return run(forward, stream, budget)
 
@@ -180,5 +184,10 @@ def _probe(model: Any, tokenizer: Tokenizer) -> Contract:
     try:
         with need("torch").inference_mode():
             return verify(model, tokenizer.name, long, short, tokenizer.pad_id)
-    except (LookupError, RuntimeError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{tokenizer.name!r} ({type(model).__name__}) fails on a short text: {error}") from error
+    except EmbstoreError:
+        raise
+    except Exception as error:  # whatever an architecture raises that wants more than the tokens of a text
+        raise CheckpointError(
+            f"{tokenizer.name!r} ({type(model).__name__}) fails on a short text: {type(error).__name__}: "
+            f"{told(error)}. embstore cannot read this architecture, or the files do not belong together."
+        ) from error

@@ -20,6 +20,9 @@ _POSITIONS_AFTER_PAD = frozenset(
         "xmod",
     }
 )
+# What configs call the number of positions, the name that an architecture reads before those that it only carries.
+# BLOOM's seq_length and RWKV's context_length are no limits: ALiBi and recurrences read on.
+_POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "max_seq_length", "n_ctx")
 _SANE = 10**9  # transformers writes 1e30 where a tokenizer states no limit
 
 
@@ -32,8 +35,9 @@ def max_tokens(hf: Any, config: Any) -> int | None:
     limits = [int(hf.model_max_length)] if hf.model_max_length < _SANE else []
     if not config.is_encoder_decoder:
         text = config.get_text_config()
-        positions = getattr(text, "max_position_embeddings", None)
-        if isinstance(positions, int) and positions > 0:
+        stated = (getattr(text, name, None) for name in _POSITIONS)
+        positions = next((n for n in stated if isinstance(n, int) and n > 0), None)
+        if positions is not None:
             after_pad = text.model_type in _POSITIONS_AFTER_PAD and text.pad_token_id is not None
             limits.append(positions - text.pad_token_id - 1 if after_pad else positions)
     return min(limits, default=None)

@@ -13,8 +13,24 @@ Long = Literal["skip", "truncate", "error"]
 """What to do with a text that is longer than the model's context."""
 
 
+MODEL_FAILS = "the model fails at this text"
+"""How the reason of a text begins that the model cannot read; the error follows."""
+
+
 class TooLongError(EncodeError):
     """A text is longer than the context, and such texts are errors (``long="error"``).
+
+    Attributes:
+        item_id: the first item of the text.
+    """
+
+    def __init__(self, message: str, item_id: int) -> None:
+        super().__init__(message)
+        self.item_id = item_id
+
+
+class ModelFailsError(EncodeError):
+    """The model fails at a text, and then at one that it has read before too.
 
     Attributes:
         item_id: the first item of the text.

@@ -8,9 +8,11 @@ from itertools import chain
 from threading import local
 
 from embstore.encode.extra import need
-from embstore.encode.forward import Forward, Texts
+from embstore.encode.forward import Forward, Texts, halves
 from embstore.encode.memory import keep_freed_memory
 from embstore.encode.records import Encoded, Skipped
+
+_Pending = Future[list[Encoded | Skipped] | None]
 
 _STATES_BYTES = 4 << 30
 """How much the hidden states of all batches that are in the model at once may take, on a CPU."""
@@ -32,7 +34,7 @@ def run(forward: Forward, stream: Iterable[Texts | Skipped], batch_tokens: int) 
     todo = chain(head, todo)
     limit = batch_tokens
     again: list[Texts] = []
-    waiting: deque[tuple[Texts, Future[Encoded | None]]] = deque()
+    waiting: deque[tuple[Texts, _Pending]] = deque()
     with _workers(forward, max(1, sum(not isinstance(one, Skipped) for one in head))) as (n, submit):
         while True:
             while len(waiting) < 2 * n and (one := again.pop() if again else next(todo, None)) is not None:
@@ -45,20 +47,14 @@ def run(forward: Forward, stream: Iterable[Texts | Skipped], batch_tokens: int) 
             if not waiting:
                 return
             texts, future = waiting.popleft()
-            if (result := future.result()) is not None:
-                yield result
+            if (results := future.result()) is not None:
+                yield from results
                 continue
             # Later batches are as large: what did not fit once is not tried again.
             limit = min(limit, _size(texts) // 2)
             called_off = [(other, pending) for other, pending in waiting if pending.cancel()]
             waiting = deque(pair for pair in waiting if pair not in called_off)
             again += [*(other for other, _ in reversed(called_off)), texts]
-
-
-def halves(texts: Texts) -> list[Texts]:
-    """Split a batch of at least two texts into two."""
-    middle = (len(texts) + 1) // 2
-    return [texts[:middle], texts[middle:]]
 
 
 def _head(stream: Iterator[Texts | Skipped], n: int) -> list[Texts | Skipped]:
@@ -79,7 +75,9 @@ def _most_at_once(forward: Forward, batch_tokens: int) -> int:
 
 
 @contextmanager
-def _workers(forward: Forward, n: int) -> Iterator[tuple[int, Callable[[Texts], "Future[Encoded | None]"]]]:
+def _workers(
+    forward: Forward, n: int
+) -> Iterator[tuple[int, Callable[[Texts], "Future[list[Encoded | Skipped] | None]"]]]:
     """Give the number of workers, and what submits a batch to them. They share torch's threads between them."""
     torch, mine = need("torch"), local()
     keep_freed_memory()

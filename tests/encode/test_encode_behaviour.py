@@ -14,7 +14,7 @@ from encode_models import TINY
 from encode_texts import CONTEXTS, SENTENCES, WORDS, items, passage, passages, run
 from encode_witness import Witness, worst
 
-from embstore.encode import Encoder, Skipped
+from embstore.encode import Encoder, ModelFailsError, Skipped
 from embstore.encode import tokens as tokens_module
 from embstore.errors import EncodeError, QueryError, UsageError
 from embstore.space import Pooling, Template, Unit
@@ -220,14 +220,62 @@ def test_out_of_memory_for_one_text_is_an_error(tiny, monkeypatch) -> None:
         run(encoder, [passage("cat", n) for n in range(5)])
 
 
-def test_other_errors_of_the_model_are_not_hidden(tiny, monkeypatch) -> None:
+FAILURES = [
+    IndexError("index out of range in self"),
+    ValueError("Cannot forward sequence"),
+    RuntimeError("The size of tensor a must match"),
+    AssertionError(),
+    KeyError("full_attention"),
+]
+
+
+def fails_at(encoder: Encoder, monkeypatch: pytest.MonkeyPatch, text: str | None, failure: Exception) -> list[int]:
+    """Let the model fail at batches with the last token of a text, at all for None; return a list of batch sizes."""
+    kind = type(encoder._model)
+    forward, sizes = kind.forward, []
+    token = None if text is None else encoder.tokenizer.texts([text])[0].ids[-1]
+
+    def failing(self, **kwargs):
+        sizes.append(len(kwargs["input_ids"]))
+        if token is None or (kwargs["input_ids"] == token).any():
+            raise failure
+        return forward(self, **kwargs)
+
+    monkeypatch.setattr(kind, "forward", failing)
+    return sizes
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+def test_a_text_at_which_the_model_fails_is_skipped_alone(tiny, monkeypatch, failure: Exception) -> None:
     encoder: Encoder = tiny("gpt2")
+    given = [passage(f"cat {number}", number) for number in range(40)]
+    given[17] = Passage("dog !", (Span(0, 3), Span(4, 5)), (17, 117))
+    expected, _ = run(encoder, [one for one in given if one.item_ids[0] != 17])
+    sizes = fails_at(encoder, monkeypatch, "dog !", failure)
+    vectors, skipped = run(encoder, given, batch_tokens=1000)
+    assert vectors.keys() == expected.keys()
+    assert max(worst(vectors[item], expected[item]) for item in expected) <= 1e-4
+    reason = f"the model fails at this text: {type(failure).__name__}: "
+    assert [(s.item_id, s.outcome) for s in skipped] == [(17, "skipped"), (117, "skipped")]
+    assert all(s.reason.startswith(reason) and s.n_tokens == 2 for s in skipped)
+    assert len(sizes) <= 3 * 6 + 4  # by halves, each failure followed by the reference text
 
-    def broken(*args, **kwargs):
-        raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(type(encoder._model), "forward", broken)
-    with pytest.raises(RuntimeError, match="shapes"):
+@pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: type(failure).__name__)
+def test_a_model_that_fails_at_every_text_is_an_error(tiny, monkeypatch, failure: Exception) -> None:
+    encoder: Encoder = tiny("gpt2")
+    fails_at(encoder, monkeypatch, None, failure)
+    with pytest.raises(
+        ModelFailsError, match=rf"fails at every text.*\({type(failure).__name__}: .*--device"
+    ) as caught:
+        run(encoder, [passage("cat", 5), passage("dog", 6)])
+    assert caught.value.item_id == 5
+
+
+def test_an_interrupt_in_the_model_goes_through(tiny, monkeypatch) -> None:
+    encoder: Encoder = tiny("gpt2")
+    fails_at(encoder, monkeypatch, None, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
         run(encoder, [passage("cat")])
 
 

@@ -11,6 +11,7 @@ pytest.importorskip("transformers")
 
 import torch
 import transformers as tf
+from architecture_models import make
 from encode_texts import passage, run
 from safetensors.torch import load_file, save_file
 
@@ -200,3 +201,24 @@ def test_gpt2s_activation_is_one_operation_and_the_same_function(tiny) -> None:
     assert not isinstance(fused, NewGELUActivation)
     x = torch.linspace(-12, 12, 10_001)
     torch.testing.assert_close(fused(x), NewGELUActivation()(x), rtol=1e-5, atol=1e-6)
+
+
+def test_the_positions_of_a_config_are_the_limit_whatever_it_calls_them(tmp_path: Path) -> None:
+    encoder = Encoder.load(resolve(str(make(tmp_path / "mpt", "mpt", max_seq_len=16))), device="cpu")
+    assert encoder.tokenizer.max_tokens == 16
+    vectors, skipped = run(encoder, [passage("cat " * 40, 1), passage("cat", 2)])
+    assert vectors.keys() == {2}
+    assert [s.reason.partition(" tokens, ")[2] for s in skipped] == ["the context of 'mpt' holds 16"]
+    vectors, _ = run(encoder, [passage("cat " * 40, 1)], long="truncate")
+    assert vectors.keys() == {1}
+
+
+def test_a_text_beyond_an_unstated_limit_is_skipped(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("embstore.encode.limits._POSITIONS", ())
+    for model_type in ("mpt", "gpt2", "bert"):
+        encoder = Encoder.load(resolve(str(make(tmp_path / model_type, model_type))), device="cpu")
+        assert encoder.tokenizer.max_tokens is None
+        vectors, skipped = run(encoder, [passage("cat " * 100, 1), passage("cat", 2), passage("dog " * 99, 3)])
+        assert vectors.keys() == {2}
+        assert {s.item_id for s in skipped} == {1, 3}
+        assert all(s.reason.startswith("the model fails at this text: ") for s in skipped)

@@ -10,9 +10,9 @@ import torch
 from encode_texts import items, passages
 
 from embstore.encode import Encoded, Encoder, Skipped
-from embstore.encode.forward import Forward
+from embstore.encode.forward import Forward, halves
 from embstore.encode.spans import Text
-from embstore.encode.workers import halves, run
+from embstore.encode.workers import run
 from embstore.space import Pooling, Unit
 
 
@@ -31,7 +31,8 @@ def text(n_tokens: int, item: int = 0) -> Text:
 
 
 def forward_of(encoder: Encoder) -> Forward:
-    return Forward(encoder._model, encoder._contract, 0, [Pooling.LAST, Pooling.MEAN], encoder.layers.ids)
+    poolings = [Pooling.LAST, Pooling.MEAN]
+    return Forward(encoder._model, encoder._contract, 0, poolings, encoder.layers.ids, encoder._reference)
 
 
 @pytest.mark.parametrize("name", ["bert", "gpt2", "clip", "t5", "llama"])
@@ -56,7 +57,7 @@ def test_several_batches_are_in_the_model_at_once(tiny, monkeypatch) -> None:
     together = threading.Barrier(3, timeout=30)
     call = Forward.__call__
 
-    def met(self: Forward, texts: list[Text]) -> Encoded | None:
+    def met(self: Forward, texts: list[Text]) -> list[Encoded | Skipped] | None:
         together.wait()
         return call(self, texts)
 
@@ -91,7 +92,7 @@ def test_every_text_comes_once_when_the_memory_is_short(tiny, monkeypatch, n_wor
     sizes = []
     call = Forward.__call__
 
-    def limited(self: Forward, texts: list[Text]) -> Encoded | None:
+    def limited(self: Forward, texts: list[Text]) -> list[Encoded | Skipped] | None:
         sizes.append(len(texts))
         return call(self, texts) if len(texts) <= 2 else None
 
