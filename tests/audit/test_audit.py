@@ -1,0 +1,261 @@
+"""embstore's metrics against those of other packages, on vectors of MiniLM.
+
+Numbers of packages that do not live beside numpy 2 are stored, with their versions: see :mod:`make_fixtures`. A package
+that is installed here is asked itself.
+"""
+
+import json
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import make_fixtures
+import numpy as np
+import pytest
+from make_fixtures import LAYERS, PACKAGES, SETS, WORDS, version_of
+from metric_data import Arrays
+from scipy import stats
+
+from embstore.metrics import METRICS, rows_of
+from embstore.metrics.data import Contexts, Lexicon, Pairs, Words
+
+NUMBERS = json.loads(make_fixtures.NUMBERS.read_text("utf-8"))
+X = make_fixtures.layers()
+IDS = np.arange(len(WORDS))
+CONTEXTS = Contexts(IDS, IDS // 30, ("first", "second", "third", "fourth"))
+# What no package was found for; the tests of these metrics hold them against their definitions, written out.
+NO_PEER = {"rogue-dims", "partition", "effective-rank", "uniformity", "alignment", "intra-sentence"}
+
+Values = Iterable[tuple[Any, Any]]
+COMPARED: list[tuple[str, str, float, Callable[[int], Values]]] = []
+
+
+def against(metric: str, peer: str, rel: float) -> Callable[[Callable[[int], Values]], Callable[[int], Values]]:
+    """Register a function of a layer that returns values of embstore's, each with that of a peer."""
+
+    def register(function: Callable[[int], Values]) -> Callable[[int], Values]:
+        COMPARED.append((metric, peer, rel, function))
+        return function
+
+    return register
+
+
+def stored(package: str, *keys: str) -> Any:
+    found = NUMBERS[package]["found"]
+    for key in keys:
+        found = found[key]
+    return found
+
+
+def asked(metric: str, layer: int, **inputs: Any) -> list[dict[str, Any]]:
+    x = X[layer]
+    return rows_of(METRICS[metric].function(Arrays(x[:40], x[40:]), **inputs))
+
+
+def compared(metric: str, **inputs: Any) -> dict[str, Any]:
+    [row] = METRICS[metric].function([Arrays(X[0])], [Arrays(X[6])], IDS, **inputs)
+    return row
+
+
+def words(name: str, n: int | None = None) -> Words:
+    chosen = tuple(SETS[name][:n])
+    return Words(np.array([WORDS.index(word) for word in chosen]), chosen)
+
+
+def shared_columns(row: dict[str, Any], theirs: dict[str, float]) -> Values:
+    return [(row[name], value) for name, value in theirs.items()]
+
+
+def similarities(layer: int) -> np.ndarray:
+    pairwise = pytest.importorskip("sklearn.metrics.pairwise")
+    return pairwise.cosine_similarity(X[layer])
+
+
+@against("anisotropy", "scikit-learn", 1e-12)
+def mean_and_spread_of_cosines(layer: int) -> Values:
+    cosines = similarities(layer)[np.triu_indices(len(WORDS), 1)]
+    [row] = asked("anisotropy", layer, std=True)
+    return [(row["anisotropy"], cosines.mean()), (row["std"], cosines.std())]
+
+
+@against("norms", "scipy", 1e-9)
+def norms_of_vectors(layer: int) -> Values:
+    described = stats.describe(np.linalg.norm(X[layer], axis=1), ddof=0)
+    [row] = asked("norms", layer)
+    found = (row["mean"], row["std"], row["min"], row["max"])
+    return zip(found, (described.mean, described.variance**0.5, *described.minmax), strict=True)
+
+
+@against("isoscore", "IsoScore", 1e-5)
+def isotropy(layer: int) -> Values:
+    package = pytest.importorskip("IsoScore.IsoScore")
+    return [(asked("isoscore", layer)[0]["isoscore"], float(package.IsoScore(X[layer])))]
+
+
+@against("participation-ratio", "scikit-dimension", 1e-9)
+def participation(layer: int) -> Values:
+    [row] = asked("participation-ratio", layer)
+    return [(row["participation_ratio"], stored("scikit-dimension", str(layer), "participation_ratio"))]
+
+
+@against("spectrum", "scikit-learn", 1e-9)
+def principal_components(layer: int) -> Values:
+    fitted = pytest.importorskip("sklearn.decomposition").PCA(7, svd_solver="full").fit(X[layer])
+    [row] = asked("spectrum", layer, k=7)
+    return [*zip(row["shares"], fitted.explained_variance_ratio_, strict=True),
+            *zip(row["variances"], fitted.explained_variance_, strict=True)]  # fmt: skip
+
+
+@against("intrinsic-dimension", "DADApy", 1e-7)
+def dimension_by_the_authors(layer: int) -> Values:
+    return shared_columns(asked("intrinsic-dimension", layer)[0], stored("dadapy", str(layer)))
+
+
+@against("intrinsic-dimension", "scikit-dimension", 1e-7)
+def dimension_by_others(layer: int) -> Values:
+    theirs = stored("scikit-dimension", str(layer))
+    return [
+        (asked("intrinsic-dimension", layer)[0]["twonn_ls"], theirs["twonn_ls"]),
+        (asked("intrinsic-dimension", layer, discard=0.3)[0]["twonn_ls"], theirs["twonn_ls_discard_0.3"]),
+    ]
+
+
+@against("hubness", "scikit-hubness", 1e-12)
+def hubs(layer: int) -> Values:
+    return [
+        pair
+        for distance in ("cosine", "euclidean")
+        for pair in shared_columns(
+            asked("hubness", layer, distance=distance)[0], stored("scikit-hubness", distance, str(layer))
+        )
+    ]
+
+
+@against("similarity", "scipy", 1e-9)
+def correlations_with_scores(layer: int) -> Values:
+    left, right = IDS[:-1], IDS[1:]
+    score = np.round(2 * np.sin(7.0 * left))  # with ties
+    texts = tuple(WORDS)
+    [row] = asked("similarity", layer, pairs=Pairs(left, right, score, texts[:-1], texts[1:]))
+    cosines = similarities(layer)[left, right]
+    return [(row["spearman"], stats.spearmanr(cosines, score).statistic),
+            (row["pearson"], stats.pearsonr(cosines, score).statistic)]  # fmt: skip
+
+
+@against("valnorm", "scipy", 1e-9)
+def correlation_with_valence(layer: int) -> Values:
+    cosines, a, b = similarities(layer), words("a"), words("b")
+    both = np.concatenate([a.ids, b.ids])
+    effects = (cosines[:, a.ids].mean(axis=1) - cosines[:, b.ids].mean(axis=1)) / cosines[:, both].std(axis=1)
+    valence = np.sin(3.0 * IDS)
+    lexicon = Lexicon(Words(IDS, tuple(WORDS)), valence)
+    [row] = asked("valnorm", layer, lexicon=lexicon, pleasant=a, unpleasant=b)
+    right = stats.pearsonr(effects, valence)
+    found = (row["valnorm"], row["p_value"], row["low"], row["high"])
+    return zip(found, (right.statistic, right.pvalue, *right.confidence_interval()), strict=True)
+
+
+@against("weat", "WEFE", 2e-6)
+def association_of_sets(layer: int) -> Values:
+    """WEFE computes in float32, and has ddof 0."""
+    theirs = stored("wefe", str(layer))
+    [row] = asked("weat", layer, **{name: words(name) for name in "xyab"}, ddof=0)
+    return [(row["statistic"], theirs["statistic"]), (row["effect_size"], theirs["effect_size_ddof0"])]
+
+
+def exact_p_value(values: np.ndarray, n_first: int) -> float:
+    found = stats.permutation_test(
+        (values[:n_first], values[n_first:]), lambda a, b, axis: a.mean(axis) - b.mean(axis), vectorized=True,
+        n_resamples=np.inf, alternative="greater",
+    )  # fmt: skip
+    return float(found.pvalue)
+
+
+@against("weat", "scipy", 1e-12)
+def p_value_of_sets(layer: int) -> Values:
+    sets = {name: words(name, 5) for name in "xyab"}
+    cosines = similarities(layer)[np.concatenate([sets["x"].ids, sets["y"].ids])]
+    associations = cosines[:, sets["a"].ids].mean(axis=1) - cosines[:, sets["b"].ids].mean(axis=1)
+    return [(asked("weat", layer, **sets)[0]["p_value"], exact_p_value(associations, 5))]
+
+
+@against("sc-weat", "scipy", 1e-12)
+def p_values_of_words(layer: int) -> Values:
+    a, b, targets = words("a", 5), words("b", 5), words("x")
+    rows = asked("sc-weat", layer, words=targets, a=a, b=b)
+    cosines = similarities(layer)[:, np.concatenate([a.ids, b.ids])]
+    return [(row["p_value"], exact_p_value(cosines[word], 5)) for row, word in zip(rows, targets.ids, strict=True)]
+
+
+@against("self-similarity", "scikit-learn", 1e-12)
+def cosines_of_occurrences(layer: int) -> Values:
+    cosines = similarities(layer)
+    means = []
+    for group in range(len(CONTEXTS.names)):
+        [members] = np.nonzero(CONTEXTS.groups == group)
+        means.append(cosines[np.ix_(members, members)][np.triu_indices(len(members), 1)].mean())
+    return [(asked("self-similarity", layer, contexts=CONTEXTS)[0]["self_similarity"], np.mean(means))]
+
+
+@against("mev", "scikit-learn", 1e-9)
+def first_components_of_occurrences(layer: int) -> Values:
+    pca = pytest.importorskip("sklearn.decomposition").PCA
+    shares = [
+        pca(1, svd_solver="full").fit(X[layer][CONTEXTS.groups == group]).explained_variance_ratio_[0]
+        for group in range(len(CONTEXTS.names))
+    ]
+    [row] = asked("mev", layer, contexts=CONTEXTS, variant="centred")
+    return [(row["mev"], np.mean(shares))]
+
+
+@against("cka", "cka-pytorch", 1e-9)
+def alignment_of_kernels(_: int) -> Values:
+    return [(compared("cka")["cka"], stored("cka-pytorch", "unbiased"))]
+
+
+@against("rsa", "rsatoolbox", 1e-9)
+def correlation_of_dissimilarities(_: int) -> Values:
+    return [(compared("rsa", correlation=name)["rsa"], value) for name, value in stored("rsatoolbox").items()]
+
+
+@against("overlap", "scikit-learn", 1e-12)
+def shared_neighbours(_: int) -> Values:
+    search = pytest.importorskip("sklearn.neighbors").NearestNeighbors
+    lists = [search(n_neighbors=10, metric="cosine").fit(x).kneighbors(return_distance=False) for x in X.values()]
+    shared = np.array([len({*one} & {*other}) for one, other in zip(*(part.tolist() for part in lists), strict=True)])
+    row = compared("overlap", k=10)
+    return [(row["overlap"], shared.mean() / 10), (row["jaccard"], (shared / (20 - shared)).mean())]
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+@pytest.mark.parametrize(
+    ("metric", "peer", "rel", "function"), COMPARED, ids=[f"{metric}, {peer}" for metric, peer, *_ in COMPARED]
+)
+def test_a_metric_is_that_of_its_peer(
+    metric: str, peer: str, rel: float, function: Callable[[int], Values], layer: int
+) -> None:
+    pairs = list(function(layer))
+    assert pairs
+    for ours, theirs in pairs:
+        assert ours == pytest.approx(theirs, rel=rel, abs=1e-15), (metric, peer)
+
+
+def test_every_metric_has_a_peer_or_is_known_to_have_none() -> None:
+    with_peer = {metric for metric, *_ in COMPARED}
+    assert with_peer | NO_PEER == set(METRICS)
+    assert not with_peer & NO_PEER
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_an_installed_package_gives_the_stored_numbers(package: str) -> None:
+    if version_of(package) is None:
+        pytest.skip(f"{package} is not installed: its numbers are those of {NUMBERS[package]['version']}")
+    with warnings.catch_warnings(action="ignore"):
+        found = PACKAGES[package]()
+    assert leaves(found) == pytest.approx(leaves(stored(package)), rel=1e-5)
+
+
+def leaves(found: Any, name: str = "") -> dict[str, float]:
+    if not isinstance(found, dict):
+        return {name: found}
+    return {key: value for part in found for key, value in leaves(found[part], f"{name}/{part}").items()}
