@@ -1,0 +1,100 @@
+"""Queries that Ctrl-C or a time limit ends, at any moment."""
+
+import multiprocessing
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import duckdb
+import pytest
+
+from embstore.storage import duck, interruptible
+
+LONG = "SELECT count(*) FROM range(200000) AS a, range(200000) AS b WHERE a.range * b.range % 7 = 3"
+STATEMENTS = [
+    LONG,
+    "SELECT a.range * b.range AS x FROM range(30000) AS a, range(2000) AS b ORDER BY hash(x)",
+    "CREATE TABLE made AS SELECT a.range * b.range AS x FROM range(30000) AS a, range(3000) AS b",
+    "SELECT 1",
+]
+N_MOMENTS = 60
+
+
+@pytest.fixture
+def connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    with duckdb.connect() as opened:
+        interruptible.execute(opened, "SET enable_progress_bar = false")
+        yield opened
+    signal.signal(signal.SIGINT, before)
+
+
+def _interrupted(connection: duckdb.DuckDBPyConnection, sql: str, after: float) -> None:
+    threading.Timer(after, os.kill, (os.getpid(), signal.SIGINT)).start()
+    interruptible.rows(connection, sql)
+    time.sleep(10)  # the query was done before
+
+
+def test_ctrl_c_ends_a_query_and_the_connection_stays_usable(connection: duckdb.DuckDBPyConnection) -> None:
+    rng = random.Random(12)
+    for moment in range(N_MOMENTS):
+        sql, delay = STATEMENTS[moment % len(STATEMENTS)], rng.choice([0, 0.001, 0.01, 0.1]) * rng.random()
+        with pytest.raises(KeyboardInterrupt):
+            _interrupted(connection, sql, delay)
+        interrupted = time.monotonic()
+        assert interruptible.rows(connection, "SELECT 42") == [(42,)]
+        assert time.monotonic() - interrupted < 2
+        assert interruptible.rows(connection, "FROM duckdb_tables() SELECT table_name") == []
+
+
+def test_a_time_limit_ends_a_query(connection: duckdb.DuckDBPyConnection) -> None:
+    began = time.monotonic()
+    with pytest.raises(TimeoutError, match="longer than"):
+        interruptible.run(connection, lambda it: it.execute(LONG).fetchall(), timeout=0.2)
+    assert 0.2 <= time.monotonic() - began < 2
+    assert interruptible.run(connection, lambda it: it.execute("SELECT 1").fetchall(), timeout=9) == [(1,)]
+
+
+def test_a_time_limit_holds_in_other_threads(connection: duckdb.DuckDBPyConnection) -> None:
+    def limited(_: int) -> str:
+        with connection.cursor() as own, pytest.raises(TimeoutError):
+            interruptible.run(own, lambda it: it.execute(LONG).fetchall(), timeout=0.2)
+        return threading.current_thread().name
+
+    with ThreadPoolExecutor(3) as pool:
+        assert len(set(pool.map(limited, range(3)))) > 1
+
+
+def test_an_interrupt_by_other_means_is_one(connection: duckdb.DuckDBPyConnection) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        for run in (interruptible.rows, lambda *query: pool.submit(interruptible.rows, *query).result()):
+            timer = threading.Timer(0.2, connection.interrupt)
+            timer.start()
+            with pytest.raises(KeyboardInterrupt):
+                run(connection, LONG)
+            timer.join()
+
+
+def test_errors_and_results_come_through(connection: duckdb.DuckDBPyConnection) -> None:
+    with pytest.raises(duckdb.CatalogException, match="nowhere"):
+        interruptible.rows(connection, "FROM nowhere")
+    assert interruptible.columns(connection, "SELECT $x AS x", {"x": 7})["x"].tolist() == [7]
+    with duck.connect_to_spill("unused", "100MB") as other:
+        assert interruptible.rows(other, "SELECT $x", {"x": "é"}) == [("é",)]
+
+
+def test_queries_of_a_forked_process_have_threads_of_their_own(connection: duckdb.DuckDBPyConnection) -> None:
+    assert interruptible.rows(connection, "SELECT 1") == [(1,)]  # which leaves an idle thread behind
+    child = multiprocessing.get_context("fork").Process(target=_ask_anew)
+    child.start()
+    child.join(20)
+    assert child.exitcode == 0
+
+
+def _ask_anew() -> None:
+    with duckdb.connect() as own:
+        assert interruptible.rows(own, "SELECT 1") == [(1,)]
