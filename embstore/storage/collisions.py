@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embstore import atomic
 from embstore.errors import SourceError
-from embstore.storage import duck
+from embstore.storage import duck, interruptible
 from embstore.storage.paths import StorePaths
 from embstore.storage.reading import Reader
 from embstore.storage.staging import SHOWN, collision
@@ -48,7 +48,7 @@ def check_same_items(
         sql = _DIFFERING.format(taken=_TAKEN if wanted is None else _OF_WANTED)
         files = {"ours": duck.literal(held), "theirs": duck.literal(taken)}
         reader = Reader(ours.root, [*held, *taken], connection)
-        found = reader.guard([*held, *taken], lambda q: connection.execute(q, files).fetchall(), sql)
+        found = reader.guard([*held, *taken], lambda q: interruptible.rows(connection, q, files), sql)
     finally:
         connection.close()
         atomic.discard(spill)

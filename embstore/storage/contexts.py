@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.errors import DamagedError
-from embstore.storage import duck
+from embstore.storage import duck, interruptible
 from embstore.storage.catalog import Catalog, Ids
 
 GroupBy = Literal["word", "folded word", "sentence"]
@@ -47,18 +47,18 @@ def group_occurrences(
     ids = np.intersect1d(catalog.select("unit = 'occurrence'"), catalog.ids(space), assume_unique=True)
     connection = catalog.reader.sandbox
     if words and by == "folded word":
-        words = [connection.execute("SELECT lower(?)", [word]).fetchall()[0][0] for word in words]
+        words = [interruptible.rows(connection, "SELECT lower(?)", [word])[0][0] for word in words]
     names = tuple(dict.fromkeys(words))
     condition, values = ("WHERE list_contains($words, name)", {"words": list(names)}) if names else ("", {})
     place = "list_position($words, name)" if names else "row_number() OVER (ORDER BY name NULLS LAST)"
     of_names = _SENTENCES if by == "sentence" else "CROSS JOIN LATERAL (SELECT key AS name)"
     with duck.with_ids(connection, "wanted", ids):
         groups = _GROUPS.format(key=_KEYS[by], place=place, names=of_names, condition=condition)
-        connection.execute(groups, values)
-        columns = connection.execute(_PLACES.format(key=_KEYS[by])).fetchnumpy()
+        interruptible.execute(connection, groups, values)
+        columns = interruptible.columns(connection, _PLACES.format(key=_KEYS[by]))
     if not names:
-        names = tuple(row[0] for row in connection.execute("SELECT name FROM groups ORDER BY place").fetchall())
-    connection.execute("DROP TABLE groups")
+        names = tuple(row[0] for row in interruptible.rows(connection, "SELECT name FROM groups ORDER BY place"))
+    interruptible.execute(connection, "DROP TABLE groups")
     if None in names[-1:]:
         raise DamagedError(
             f"a sentence of {space} has no text in {catalog.paths.items}: a table is lost. Build the same sources "

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embstore import checksum, disk
 from embstore.errors import DamagedError, QueryError, nearest
 from embstore.space import Unit
-from embstore.storage import duck
+from embstore.storage import duck, interruptible
 
 Columns = dict[str, NDArray[Any]]
 
@@ -32,7 +32,7 @@ def stored_kinds(
     """
     found = {}
     for file in files:
-        rows = _read(connection, file, lambda q: q.fetchall(), _KIND)
+        rows = _read(connection, file, interruptible.rows, _KIND)
         found[file.stem] = rows[0][0] if rows else ""
     return {name: kind for name, kind in found.items() if not kinds or kind in kinds}
 
@@ -63,9 +63,9 @@ def stored_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], na
             f"{'If not, e' if near else 'E'}mbed it with: embstore build {name}"
         )
     check_dataset(file)
-    columns: Columns = _read(connection, file, lambda q: q.fetchnumpy(), _ROWS, unit=unit.value)
+    columns: Columns = _read(connection, file, interruptible.columns, _ROWS, unit=unit.value)
     if not len(columns["item_id"]):
-        [units] = _read(connection, file, lambda q: q.fetchall(), "SELECT list(DISTINCT unit) FROM read_parquet($file)")
+        [units] = _read(connection, file, interruptible.rows, "SELECT list(DISTINCT unit) FROM read_parquet($file)")
         raise QueryError(
             f"the store holds the dataset {name!r} for the unit {' and '.join(sorted(units[0]))}, not for "
             f"{unit.value}. Ask spaces of that unit, or embed it for this one: "
@@ -98,7 +98,7 @@ def check_dataset(file: Path) -> None:
 def _read(connection: duckdb.DuckDBPyConnection, file: Path, fetch: Any, sql: str, **values: Any) -> Any:
     try:
         disk.opening(file)
-        return fetch(connection.execute(sql, {"file": duck.literal([file]), **values}))
+        return fetch(connection, sql, {"file": duck.literal([file]), **values})
     except duckdb.Error as error:
         raise DamagedError(f"{file} is damaged: {duck.first_line(error)} {mend(file)}") from error
 

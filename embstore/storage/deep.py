@@ -8,7 +8,7 @@ import duckdb
 
 from embstore import disk
 from embstore.space import Unit
-from embstore.storage import duck
+from embstore.storage import duck, interruptible
 from embstore.storage.paths import StorePaths
 from embstore.storage.verify import Problem
 from embstore.text import Span, item_id
@@ -32,7 +32,7 @@ def verify_ids(paths: StorePaths, items: Sequence[Path], datasets: Sequence[Path
     """
     with duck.connect(paths.root) as connection:
         if items:
-            connection.execute(_SENTENCES, {"files": duck.literal(items)})
+            interruptible.execute(connection, _SENTENCES, {"files": duck.literal(items)})
             for file in items:
                 yield from _wrong(file, map(_in_items, _rows(connection, _ITEMS, file)))
         for file in datasets:
@@ -68,13 +68,12 @@ def _other_id(item: int, unit: str, text: str, context: str | None = None, span:
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, file: Path) -> Iterator[tuple[Any, ...]]:
     disk.opening(file)
-    found = connection.execute(sql, {"file": duck.literal([file])})
-    while rows := found.fetchmany(_ROWS):
+    interruptible.execute(connection, sql, {"file": duck.literal([file])})
+    while rows := interruptible.run(connection, lambda it: it.fetchmany(_ROWS)):
         yield from rows
 
 
 def _suffixes(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
     disk.opening(file)
-    columns = connection.execute(f"SELECT * FROM {_FILE} LIMIT 0", {"file": duck.literal([file])}).description
-    names = {column[0] for column in columns or ()}
+    names = {*interruptible.columns(connection, f"SELECT * FROM {_FILE} LIMIT 0", {"file": duck.literal([file])})}
     return [suffix for suffix in ("", "_2") if {f"item_id{suffix}", f"text{suffix}"} <= names]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.errors import QueryError, StoreError, UnknownNameError
+from embstore.storage import interruptible
 
 VERSION: str = duckdb.__version__
 
@@ -39,7 +40,7 @@ class Shared:
 
     def __init__(self) -> None:
         self._connection = _open(temp_directory="")
-        self._connection.execute(_KEPT_FOOTERS)
+        interruptible.execute(self._connection, _KEPT_FOOTERS)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a connection, with temporary tables and registered names of its own."""
@@ -106,7 +107,7 @@ def _open(**settings: str | bool) -> duckdb.DuckDBPyConnection:
             **settings,
         }
     )
-    connection.execute(_QUIET)
+    interruptible.execute(connection, _QUIET)
     return connection
 
 

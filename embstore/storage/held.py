@@ -1,7 +1,7 @@
 """Which of the staged texts a store has, and the rows of the others."""
 
 from embstore.errors import SourceError
-from embstore.storage import duck
+from embstore.storage import duck, interruptible
 from embstore.storage.hidden import list_parts
 from embstore.storage.items import PartChecks
 from embstore.storage.paths import StorePaths
@@ -47,7 +47,7 @@ class Held:
     def __init__(self, staging: Staging, paths: StorePaths) -> None:
         self._staging, self._paths = staging, paths
         self._seen: set[str] = set()
-        staging.connection.execute("CREATE TABLE held (item_id BIGINT, content UBIGINT)")
+        interruptible.execute(staging.connection, "CREATE TABLE held (item_id BIGINT, content UBIGINT)")
         self._look()
 
     def write(self, ids: Ids) -> None:
@@ -64,9 +64,9 @@ class Held:
         Args:
             spaces: an SQL query for the items (item_id).
         """
-        self._staging.connection.execute(f"CREATE OR REPLACE TEMP VIEW asked AS {spaces}")
+        interruptible.execute(self._staging.connection, f"CREATE OR REPLACE TEMP VIEW asked AS {spaces}")
         self._write()
-        self._staging.connection.execute("DROP VIEW asked")
+        interruptible.execute(self._staging.connection, "DROP VIEW asked")
 
     def _write(self) -> None:
         self._look()
@@ -81,7 +81,7 @@ class Held:
             return
         connection = self._staging.connection
         reader = Reader(self._paths.root, files, connection)
-        reader.guard(files, lambda sql: connection.execute(sql, {"files": duck.literal(files)}), _HOLD)
+        reader.guard(files, lambda sql: interruptible.execute(connection, sql, {"files": duck.literal(files)}), _HOLD)
         self._seen.update(file.name for file in files)
         for item, text, origin in self._staging.rows(_COLLIDING):
             for file in files:

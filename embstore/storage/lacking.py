@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.parts import KEYS, MARKS, Parts, Range
-from embstore.storage import duck
+from embstore.storage import duck, interruptible
 from embstore.storage.catalog import Catalog
 from embstore.storage.reading import FILES, Reader
 from embstore.storage.staging import Ids, Staging
@@ -56,7 +56,9 @@ class Lacking:
     def __init__(self, staging: Staging, catalog: Catalog | None) -> None:
         self.staging, self._catalog = staging, catalog
         self._n_work = 0
-        staging.connection.execute("CREATE TABLE settled (space VARCHAR, item_id BIGINT, present BOOLEAN)")
+        interruptible.execute(
+            staging.connection, "CREATE TABLE settled (space VARCHAR, item_id BIGINT, present BOOLEAN)"
+        )
 
     def meet(self, space: str) -> int:
         """Look up which of the items a space of the store has, and return how many.
@@ -70,7 +72,8 @@ class Lacking:
         files = [shard.path for shard in shards]
         values = {"files": duck.literal(files), "space": space, "layer": catalog.cards[space].layers.ids[0]}
         connection = self.staging.connection
-        Reader(catalog.paths.root, (), connection).guard(files, lambda sql: connection.execute(sql, values), _PRESENT)
+        reader = Reader(catalog.paths.root, (), connection)
+        reader.guard(files, lambda sql: interruptible.execute(connection, sql, values), _PRESENT)
         return self._count("settled WHERE space = $space", space=space)
 
     def skipped_before(self, space: str) -> Iterator[list[Item]]:

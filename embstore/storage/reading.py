@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from embstore import disk
 from embstore.errors import DamagedError, StoreError
-from embstore.storage import duck
+from embstore.storage import duck, interruptible
 
 T = TypeVar("T")
 
@@ -62,14 +62,14 @@ class Reader:
         if not files:
             return defaultdict(lambda: np.empty(0, np.int64))
         values = {"files": duck.literal(files), **values}
-        return self.guard(files, lambda q: self.connection.execute(q, values).fetchnumpy(), sql)
+        return self.guard(files, lambda q: interruptible.columns(self.connection, q, values), sql)
 
     def rows(self, sql: str, files: Sequence[Path], **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query over files; none without files."""
         if not files:
             return []
         values = {"files": duck.literal(files), **values}
-        return self.guard(files, lambda q: self.connection.execute(q, values).fetchall(), sql)
+        return self.guard(files, lambda q: interruptible.rows(self.connection, q, values), sql)
 
     def guard(self, files: Sequence[Path], run: Callable[[str], T], sql: str) -> T:
         """Return what ``run`` makes of SQL over files.
@@ -96,7 +96,7 @@ class Reader:
         for file in files:
             try:
                 disk.opening(file)
-                self.connection.execute("SELECT * FROM read_parquet(?)", duck.literal([file])).fetchmany(1)
+                interruptible.rows(self.connection, "SELECT * FROM read_parquet(?) LIMIT 1", duck.literal([file]))
             except duckdb.Error:
                 return file
         return None

@@ -1,11 +1,11 @@
 """The staged texts that get no vector, or not a whole one: gathered, and listed in the store once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
 from embstore.parts import Parts
-from embstore.storage import duck
+from embstore.storage import duck, interruptible
 from embstore.storage.hidden import list_parts
 from embstore.storage.lacking import mine
 from embstore.storage.paths import StorePaths
@@ -34,7 +34,7 @@ class SkipList:
     def __init__(self, staging: Staging, paths: StorePaths) -> None:
         self._staging, self._paths = staging, paths
         self._rows: list[tuple[str, int, str, str]] = []
-        staging.connection.execute("CREATE TABLE skip (space VARCHAR, item_id BIGINT, outcome VARCHAR, reason VARCHAR)")
+        staging.rows("CREATE TABLE skip (space VARCHAR, item_id BIGINT, outcome VARCHAR, reason VARCHAR)")
 
     def add(self, space: str, item_id: int, outcome: str, reason: str) -> None:
         """Take an item that a space lacks, or has only the beginning of."""
@@ -62,9 +62,14 @@ class SkipList:
         reader = Reader(self._paths.root, files, connection)
         # A table of DuckDB's own first: it moves to the disk what does not fit, and what is damaged shows here.
         reader.guard(files, lambda sql: self._staging.rows(sql, **values), f"CREATE OR REPLACE TABLE unlisted AS {sql}")
-        rows = connection.sql("FROM unlisted").to_arrow_reader(_BATCH_ROWS)
-        write_skipped_rows(self._paths, (pa.Table.from_batches([batch]).cast(SKIPPED_SCHEMA) for batch in rows))
-        connection.execute("DROP TABLE unlisted")
+        write_skipped_rows(self._paths, self._unlisted())
+        interruptible.execute(connection, "DROP TABLE unlisted")
+
+    def _unlisted(self) -> Iterator[pa.Table]:
+        connection = self._staging.connection
+        reader = interruptible.run(connection, lambda it: it.sql("FROM unlisted").to_arrow_reader(_BATCH_ROWS))
+        while (batch := interruptible.run(connection, lambda _: next(reader, None))) is not None:
+            yield pa.Table.from_batches([batch]).cast(SKIPPED_SCHEMA)
 
     def _stage(self) -> None:
         if self._rows:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from embstore import atomic
 from embstore.errors import SourceError
 from embstore.space import Unit
-from embstore.storage import duck
+from embstore.storage import duck, interruptible
 from embstore.text import Item, Span
 
 _MEMORY = "1GB"
@@ -125,7 +125,7 @@ class Staging:
 
     def __enter__(self) -> Self:
         self.connection = duck.connect_to_spill(self._spill, _MEMORY)
-        self.connection.execute(_TABLES)
+        interruptible.execute(self.connection, _TABLES)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -176,12 +176,12 @@ class Staging:
             StoreError: there is not enough memory, or disk for what does not fit in it.
         """
         with _enough():
-            return self.connection.execute(sql, values).fetchall()
+            return interruptible.rows(self.connection, sql, values)
 
     def table(self, sql: str, **values: Any) -> pa.Table:
         """Return the answer to a query; as :meth:`rows`."""
         with _enough():
-            return self.connection.sql(sql, params=values).to_arrow_table()
+            return interruptible.run(self.connection, lambda it: it.sql(sql, params=values).to_arrow_table())
 
     def settle(self) -> None:
         """Keep each item once, where it came first; called when all rows are staged.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from embstore.storage import duck
+from embstore.storage import duck, interruptible
 from embstore.storage.card import Card
 from embstore.storage.reading import Reader
 
@@ -32,17 +32,19 @@ def create_views(reader: Reader, views: Mapping[str, BySpace], datasets: Sequenc
     """
     for view, files in views.items():
         create_view(reader, view, files)
-    reader.sandbox.execute("CREATE SCHEMA IF NOT EXISTS datasets")
+    interruptible.execute(reader.sandbox, "CREATE SCHEMA IF NOT EXISTS datasets")
     for file in datasets:
         create_view(reader, f"datasets.{duck.quote_name(file.stem)}", {"": [file]})
     with reader.sandbox.cursor() as connection:  # which takes back what is begun, if it is interrupted
         connection.begin()  # another thread may be reading the table
-        connection.execute(
+        interruptible.execute(
+            connection,
             """CREATE OR REPLACE TABLE spaces (space VARCHAR, model VARCHAR, checkpoint VARCHAR, unit VARCHAR,
-               pooling VARCHAR, template VARCHAR, dim INTEGER)"""
+               pooling VARCHAR, template VARCHAR, dim INTEGER)""",
         )
         for card in cards:
-            connection.execute(
+            interruptible.execute(
+                connection,
                 "INSERT INTO spaces VALUES (?, ?, ?, ?, ?, ?, ?)",
                 [card.space, card.model, card.checkpoint, card.unit, card.pooling, card.template.pattern, card.dim],
             )
@@ -61,8 +63,8 @@ def create_view(reader: Reader, view: str, files: BySpace) -> None:
             column = f"{duck.quote(space)} AS space, " if space else ""
             parts.append(f"SELECT {column}* FROM read_parquet([{listed}], hive_partitioning = false)")
     if not parts:
-        reader.sandbox.execute(f"CREATE TABLE IF NOT EXISTS {view} ({_EMPTY[view]})")
+        interruptible.execute(reader.sandbox, f"CREATE TABLE IF NOT EXISTS {view} ({_EMPTY[view]})")
         return
     flat = [file for members in files.values() for file in members]
     sql = f"CREATE OR REPLACE VIEW {view} AS {' UNION ALL '.join(parts)}"
-    reader.guard(flat, reader.sandbox.execute, sql)
+    reader.guard(flat, lambda statement: interruptible.execute(reader.sandbox, statement), sql)
