@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,8 +14,7 @@ from typing import Any, BinaryIO
 from embstore import checksum, disk, documents
 from embstore.errors import DamagedError, NewerFormatError, StoreError
 
-SUFFIX = ".tmp"
-"""Of the names of temporary files and folders, which begin with a dot."""
+_TEMPORARY = re.compile(r"\.[0-9]+-[0-9a-f]+\.tmp")
 
 _RESTORE = "Restore that file from a copy; embstore verify lists all that are damaged."
 
@@ -26,7 +26,7 @@ def temporary(folder: Path) -> Iterator[Path]:
     Raises:
         StoreError: the disk is full or the folder cannot be written, with the remedy.
     """
-    path = folder / f".{os.getpid()}-{secrets.token_hex(4)}{SUFFIX}"
+    path = temporary_path(folder)
     try:
         disk.make_folder(folder)
         yield path
@@ -36,17 +36,20 @@ def temporary(folder: Path) -> Iterator[Path]:
         discard(path)
 
 
+def temporary_path(folder: Path) -> Path:
+    """Return the path of a new temporary file or folder."""
+    return folder / f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
+
+
+def is_temporary(name: str) -> bool:
+    """Return whether a file or folder is a temporary one, by its name."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
 def discard(path: Path) -> None:
     """Remove a temporary file or folder, if there is one; where that fails, the next writer does it."""
     with suppress(OSError):
-        _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
         disk.remove_tree(path)
-    else:
-        disk.remove(path, missing_ok=True)
 
 
 @contextmanager
@@ -124,7 +127,7 @@ def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> d
         NewerFormatError: It has a later format than this version reads.
         FileNotFoundError: There is none.
     """
-    data = disk.read(path)
+    data = disk.read(path, documents.MAX_BYTES[kind])
     try:
         document = documents.parse(data, kind)
         checksum.check(path, data, remedy)
@@ -134,19 +137,6 @@ def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> d
     except documents.InvalidDocument as error:
         raise DamagedError(f"{path} is damaged: {error}. {remedy}") from error
     return document
-
-
-def remove_temporaries(root: Path) -> list[Path]:
-    """Remove what a killed build left behind, and return the paths. Only the holder of the lock may call this."""
-    left = temporaries(root)
-    for path in left:
-        _remove(path)
-    return left
-
-
-def temporaries(root: Path) -> list[Path]:
-    """Return the temporary files and folders below a folder, of a build that was killed or one that is at work."""
-    return [path for path in disk.below(root) if path.name.startswith(".") and path.name.endswith(SUFFIX)]
 
 
 def _explained(error: OSError, folder: Path) -> StoreError:

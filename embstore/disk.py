@@ -3,17 +3,29 @@
 Nothing else in embstore opens, lists, renames or removes a file of a store. A library that does so itself (DuckDB,
 pyarrow, FAISS, filelock) is announced by :func:`opening`. So tests can see each operation before it happens, count it,
 let it fail, or end the process there (:func:`watched`).
+
+A store may come from others: no operation follows a symbolic link, and only regular files are opened.
 """
 
 import hashlib
 import io
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from embstore.errors import DamagedError
+
+Entry = os.DirEntry[str]
+"""What a folder holds: its name, its path, and what the system says of it."""
+
+MAX_BYTES = 1 << 30
+"""Of a file that is read whole."""
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a named pipe would wait for a writer
 
 Observer = Callable[[str, Path, Path | None], None]
 """Called before each operation, with its name, its path and, where a file is renamed, the name that it had.
@@ -36,13 +48,18 @@ def watched(observer: Observer) -> Iterator[None]:
 
 
 def opening(path: Path, operation: str = "open") -> None:
-    """Announce that a library is about to open a file.
+    """Announce that a library is about to open a file, and make sure that it is one.
 
     Args:
         path: the file.
-        operation: ``open``, or ``create`` if the library writes it.
+        operation: ``open``, ``create`` if the library writes it, or ``lock``.
+
+    Raises:
+        DamagedError: there is something of that name that is no file, as a symbolic link or a folder.
     """
     _see(operation, path)
+    with suppress(FileNotFoundError):
+        _check_file(path)
 
 
 def _see(operation: str, path: Path, source: Path | None = None) -> None:
@@ -52,17 +69,57 @@ def _see(operation: str, path: Path, source: Path | None = None) -> None:
 
 @contextmanager
 def reading(path: Path) -> Iterator[io.BufferedReader]:
-    """Open a file for reading."""
+    """Open a file for reading.
+
+    Raises:
+        DamagedError: it is no file, as a symbolic link or a folder.
+    """
     _see("open", path)
-    with open(path, "rb") as file:
+    _check_file(path)
+    with open(path, "rb", opener=_open_itself) as file:
         _see("read", path)
         yield file
 
 
-def read(path: Path) -> bytes:
-    """Return the bytes of a file."""
+def read(path: Path, most: int = MAX_BYTES) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        DamagedError: it has more than ``most``, or is no file.
+    """
     with reading(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise DamagedError(f"{path} is damaged: it is larger than {most >> 10:,} KiB.")
         return file.read()
+
+
+def _open_itself(path: str, flags: int) -> int:
+    """Open a file, and not what a symbolic link in its place points to."""
+    return os.open(path, flags | _NO_FOLLOW, 0o666)
+
+
+def _check_file(path: Path) -> None:
+    if problem := _irregular(os.lstat(path).st_mode, folder=False):
+        raise DamagedError(f"{path} is damaged: {problem}.")
+
+
+def irregular(entry: Entry, *, folder: bool) -> str | None:
+    """Return what is wrong with an entry that should be a folder, or a file, itself; None if it is one."""
+    if entry.is_dir(follow_symlinks=False) if folder else entry.is_file(follow_symlinks=False):
+        return None
+    return _irregular(entry.stat(follow_symlinks=False).st_mode, folder=folder)
+
+
+def _irregular(mode: int, *, folder: bool) -> str | None:
+    wanted = "folder" if folder else "file"
+    if stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode):
+        return None
+    kinds = {
+        stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFREG: "a file", stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+    }  # fmt: skip
+    found = kinds.get(stat.S_IFMT(mode), "a device")
+    return f"it is {found} where a {wanted} should be. Put the {wanted} itself there, or remove it"
 
 
 def sha256(path: Path) -> str:
@@ -75,7 +132,7 @@ class _Writer(io.BufferedWriter):
     """A file that is written, each write of which is seen."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path, "w"))
+        super().__init__(io.FileIO(path, "w", opener=_open_itself))
         self._path = path
 
     def write(self, data: Any) -> int:
@@ -160,52 +217,49 @@ def remove_folder(folder: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder with all that is in it, if there is one."""
-    for entry in _entries(folder):
-        if entry.is_dir(follow_symlinks=False):
-            remove_tree(Path(entry.path))
-        else:
-            remove(Path(entry.path), missing_ok=True)
+    """Remove a folder with all that is in it, if there is one; of a link, the link alone."""
+    if not is_folder(folder):
+        remove(folder, missing_ok=True)
+        return
+    for entry in entries(folder):
+        remove_tree(Path(entry.path))
     with suppress(FileNotFoundError):
         remove_folder(folder)
 
 
-def listed(folder: Path, pattern: str = "*") -> list[Path]:
-    """Return what is in a folder and has a name like a pattern, by name; nothing if there is no such folder."""
-    return [folder / entry.name for entry in _entries(folder) if pattern == "*" or fnmatchcase(entry.name, pattern)]
-
-
-def below(folder: Path) -> list[Path]:
-    """Return what is in a folder and in the folders below it; links to folders are not followed."""
-    return [Path(entry.path) for entry in _walked(folder)]
+def listed(folder: Path) -> list[Path]:
+    """Return what is in a folder, by name; nothing if there is no such folder."""
+    return [folder / entry.name for entry in entries(folder)]
 
 
 def files_below(folder: Path) -> list[Path]:
-    """Return the files in a folder and in the folders below it; links to folders are not followed."""
-    return [Path(entry.path) for entry in _walked(folder) if entry.is_file()]
+    """Return the files in a folder and in the folders below it."""
+    return [Path(entry.path) for entry in entries_below(folder) if entry.is_file(follow_symlinks=False)]
 
 
-def _walked(folder: Path) -> Iterator[os.DirEntry[str]]:
-    for entry in _entries(folder):
+def entries_below(folder: Path) -> Iterator[Entry]:
+    """Yield what is in a folder and in the folders below it."""
+    for entry in entries(folder):
         yield entry
         if entry.is_dir(follow_symlinks=False):
-            yield from _walked(Path(entry.path))
+            yield from entries_below(Path(entry.path))
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def entries(folder: Path) -> list[Entry]:
+    """Return what is in a folder, by name; nothing if there is no such folder."""
     _see("list", folder)
     try:
-        with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+        with os.scandir(folder) as found:
+            return sorted(found, key=lambda entry: entry.name)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
 def status(path: Path | str) -> os.stat_result:
-    """Return what the system says of a file or folder."""
+    """Return what the system says of a file or folder, or of the link that bears its name."""
     if _observer is not None:
         _observer("status", Path(path), None)
-    return os.stat(path)
+    return os.lstat(path)
 
 
 def size(path: Path) -> int:
@@ -222,18 +276,25 @@ def is_same(path: Path, other: Path) -> bool:
 
 
 def exists(path: Path) -> bool:
-    """Return whether there is a file or folder of that name."""
+    """Return whether there is anything of that name."""
     _see("status", path)
-    return path.exists()
+    return _mode(path) != 0
 
 
 def is_file(path: Path) -> bool:
     """Return whether there is a file of that name."""
     _see("status", path)
-    return path.is_file()
+    return stat.S_ISREG(_mode(path))
 
 
 def is_folder(path: Path) -> bool:
     """Return whether there is a folder of that name."""
     _see("status", path)
-    return path.is_dir()
+    return stat.S_ISDIR(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    try:
+        return os.lstat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0

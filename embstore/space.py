@@ -10,7 +10,8 @@ from embstore.errors import QueryError, UnknownNameError, UsageError
 
 _Member = TypeVar("_Member", bound=StrEnum)
 
-_SPACE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SPACE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,239}"
+"""Grammar of the names of spaces, which are names of files and folders too."""
 
 
 class Unit(StrEnum):
@@ -59,9 +60,10 @@ def parse_member(kind: type[_Member], value: str) -> _Member:
 
 def check_space_name(name: str) -> str:
     """Return ``name`` if it is fit for a file name, else raise UsageError."""
-    if not _SPACE_NAME.fullmatch(name):
+    if not re.fullmatch(SPACE_NAME, name):
         raise UsageError(
-            f"{name!r} cannot name a space: use letters, digits, '.', '_' and '-', beginning with a letter or digit."
+            f"{name!r} cannot name a space: use up to 240 letters, digits, '.', '_' and '-', beginning with a letter "
+            "or digit."
         )
     return name
 

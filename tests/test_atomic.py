@@ -37,22 +37,6 @@ def test_errors_of_the_system_say_what_to_do(tmp_path: Path, number: int, words:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_temporaries_are_found_at_any_depth_and_nothing_else_is_touched(tmp_path: Path) -> None:
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    kept = [tmp_path / "a.tmp", tmp_path / "a" / ".hidden"]
-    for path in kept:
-        path.touch()
-    left = [tmp_path / ".1-a.tmp", tmp_path / "a" / "b" / ".2-b.tmp"]
-    for path in left:
-        path.touch()
-    left.append(tmp_path / "a" / ".3-c.tmp")  # a folder, with what is in it
-    left[-1].mkdir()
-    (left[-1] / "spilled").touch()
-    assert sorted(atomic.remove_temporaries(tmp_path)) == sorted(left)
-    assert all(path.exists() for path in kept)
-    assert not any(path.exists() for path in left)
-
-
 def test_documents(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     document = {"text": "naïve", "none": None, "list": [1, {"a": 2.5}]}

@@ -15,7 +15,7 @@ is never searched as if it were whole: the caller scans the vectors instead, wit
     among.py        the nearest neighbours of all vectors of a layer, without an index, for metrics
 """
 
-from embstore.index.building import Wanted, extend_index, remove_indexes, write_index
+from embstore.index.building import Wanted, extend_index, remove_index, write_index
 from embstore.index.card import IndexCard, shown_parameters
 from embstore.index.opening import disagreeing, open_index, open_soon, search, stored_ids
 from embstore.index.policy import (
@@ -51,7 +51,7 @@ __all__ = [
     "open_index",
     "open_soon",
     "parse_memory",
-    "remove_indexes",
+    "remove_index",
     "search",
     "search_exact",
     "shown_memory",

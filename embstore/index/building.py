@@ -16,7 +16,7 @@ import numpy as np
 from embstore import atomic, disk
 from embstore.errors import DamagedError
 from embstore.index import faiss_index
-from embstore.index.card import ANEW, IndexCard
+from embstore.index.card import ANEW, IndexCard, card_of
 from embstore.index.policy import Design
 from embstore.index.searching import Index
 from embstore.index.tuning import WANTED_RECALL, answer_exactly, n_queries, tune
@@ -173,7 +173,7 @@ def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, began: float)
 
 
 def _publish(temp: Path, path: Path, card: IndexCard) -> None:
-    disk.remove(path.with_suffix(".json"), missing_ok=True)
+    disk.remove(card_of(path), missing_ok=True)
     try:
         atomic.publish(temp, path)
         card.write(path)
@@ -182,10 +182,10 @@ def _publish(temp: Path, path: Path, card: IndexCard) -> None:
         raise
 
 
-def remove_indexes(folder: Path) -> None:
-    """Remove all indexes of a space."""
-    for path in [*disk.listed(folder, "layer=*.json"), *disk.listed(folder, "layer=*.faiss")]:
-        disk.remove(path)
+def remove_index(path: Path) -> None:
+    """Remove an index with its card, as far as they are there."""
+    disk.remove(card_of(path), missing_ok=True)
+    disk.remove(path, missing_ok=True)
 
 
 def _rows(dim: int, n_bytes: int = _BATCH_BYTES) -> int:

@@ -77,7 +77,7 @@ class IndexCard:
 
     def write(self, index: Path) -> None:
         """Store the card of the index at that path."""
-        atomic.write_document(index.with_suffix(".json"), {"format": INDEX_FORMAT, **asdict(self)})
+        atomic.write_document(card_of(index), {"format": INDEX_FORMAT, **asdict(self)})
 
     @classmethod
     def read(cls, index: Path) -> Self | None:
@@ -86,8 +86,8 @@ class IndexCard:
         Raises:
             DamagedError: it was altered, or a later version wrote it.
         """
-        path = index.with_suffix(".json")
-        if not disk.is_file(index):
+        path = card_of(index)
+        if not disk.exists(index):
             return None
         try:
             document = atomic.read_document(path, "index-card", ANEW)
@@ -95,6 +95,11 @@ class IndexCard:
             return None
         values = {name: document[name] for name in document.keys() & {one.name for one in fields(cls)}}
         return cls(**{**values, "shards": tuple(values["shards"])})
+
+
+def card_of(index: Path) -> Path:
+    """Return the path of the card of an index, which is beside it."""
+    return index.with_suffix(".json")
 
 
 def shown_parameters(cards: Iterable[IndexCard]) -> str:

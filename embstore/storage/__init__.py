@@ -1,6 +1,7 @@
 """Shards, summaries, cards and the catalog: the only package that imports duckdb.
 
-paths        where each file is; marker: what makes a folder a store; filesystem: what its file system must do
+names        the grammar of names; contents: what the folders of a store hold; paths: where each file is
+marker       what makes a folder a store; filesystem: what its file system must do
 lock         who may write; recovery: what a killed writer left; hidden: parts that give way to others
 
 card         a space, and all that its vectors depend on

@@ -70,7 +70,7 @@ def write_answer(paths: StorePaths, asked: Asked, answer: Answer) -> None:
 
 def trim_answers(paths: StorePaths, most_bytes: int = MOST_BYTES) -> None:
     """Remove the oldest answers until the others take no more than ``most_bytes`` on the disk."""
-    files = [(path, disk.status(path)) for path in disk.listed(paths.answers, "*.json")]
+    files = [(path, disk.status(path)) for path in paths.answer_files()]
     left = sum(on_disk(status.st_size) for _, status in files)
     for path, status in sorted(files, key=lambda file: file[1].st_mtime_ns):
         if left <= most_bytes:
@@ -85,7 +85,7 @@ def on_disk(size: int) -> int:
 
 
 def _path(paths: StorePaths, text: str) -> Path:
-    return paths.answers / f"{hashlib.blake2b(text.encode(), digest_size=16).hexdigest()}.json"
+    return paths.answer(hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
 
 
 def _canonical(asked: Asked) -> str:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
-from embstore import atomic, disk
+from embstore import atomic
 from embstore.errors import DamagedError, EmbstoreError, SpaceMismatchError
 from embstore.space import Layer, Layers, Pooling, Template, TopForm, Unit
 from embstore.storage.paths import StorePaths
@@ -183,7 +183,7 @@ def write_card(paths: StorePaths, card: Card) -> None:
 
 def read_cards(paths: StorePaths) -> dict[str, Card]:
     """Return the cards of all spaces, by name, in order of their names."""
-    return {path.stem: read_card(path) for path in disk.listed(paths.spaces, "*.json")}
+    return {space: read_card(path) for space, path in paths.cards().items()}
 
 
 def read_card(path: Path) -> Card:

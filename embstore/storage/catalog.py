@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from embstore import disk
 from embstore.space import Layer, Unit
-from embstore.storage import duck
+from embstore.storage import duck, names
 from embstore.storage.card import Card, read_card
 from embstore.storage.datasets import check_dataset, mend, stored_kinds, stored_rows
 from embstore.storage.hidden import list_parts
@@ -58,7 +58,7 @@ class Catalog:
         while not self._list():
             pass
         self._shard_names = {space: tuple(shard.name for shard in shards) for space, shards in self.shards.items()}
-        self._dataset_files = disk.listed(self.paths.datasets, "*.parquet")
+        self._dataset_files = self.paths.dataset_files()
         self._part_checks = PartChecks()
         self._users_sql = RLock()  # it has one connection, whose views are made anew
         self._open()
@@ -81,7 +81,7 @@ class Catalog:
     def _list(self) -> bool:
         """List the files of the store, and return whether they are all of one moment."""
         self._epoch = self.paths.epoch()
-        parts = {space: list_parts(self.paths.embeddings(space)) for space in _named(self.paths)}
+        parts = {space: list_parts(self.paths.embeddings(space)) for space in self.paths.cards()}
         # What is hidden and has nothing in its place is a space of which not all has come yet.
         there = {space: one for space, one in parts.items() if one.files or not one.hidden.names}
         try:
@@ -134,11 +134,11 @@ class Catalog:
         # Those of one moment: what has gone since, or has not come yet, is not lost.
         hidden = list_parts(self.paths.embeddings(space)).hidden.names
         there = {shard.name for shard in self.shards[space]} | hidden
-        found = disk.listed(self.paths.summaries(space), "part-*.parquet")
+        found = self.paths.summary_files(space)
         return [path.stem for path in found if path.stem not in there and self._is_lost(space, path)]
 
     def _is_lost(self, space: str, summary: Path) -> bool:
-        return disk.exists(summary) and not disk.exists(self.paths.embeddings(space) / summary.name)
+        return disk.exists(summary) and not disk.exists(names.PARTS.path(self.paths.embeddings(space), summary.stem))
 
     def item_ids(self) -> Ids:
         """Return the ids of all items, ascending."""
@@ -295,8 +295,3 @@ class Catalog:
 
     def _shard_files(self, space: str) -> list[Path]:
         return [shard.path for shard in self.shards[space]]
-
-
-def _named(paths: StorePaths) -> list[str]:
-    """Return the names of the spaces that have a card."""
-    return sorted(card.stem for card in disk.listed(paths.spaces, "*.json"))

@@ -1,7 +1,5 @@
 """Find two items of two stores that have one id: an id is a hash, and a store could not tell them apart."""
 
-import os
-import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,7 +38,7 @@ def check_same_items(
     """
     if not held or not taken:
         return
-    spill = ours.root / f".{os.getpid()}-{secrets.token_hex(4)}{atomic.SUFFIX}"
+    spill = atomic.temporary_path(ours.root)
     connection = duck.connect_to_spill(spill, _MEMORY)
     try:
         if wanted is not None:

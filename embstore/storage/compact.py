@@ -18,6 +18,7 @@ from embstore.errors import DamagedError
 from embstore.space import Layer
 from embstore.storage.card import Card
 from embstore.storage.hidden import list_parts
+from embstore.storage.names import PARTS
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import replacing_shards, replacing_tables
 from embstore.storage.shards import SHARD_BYTES, StagedShard, commit_shard, stage_shard, stored_sums
@@ -200,7 +201,7 @@ def compact_tables(folder: Path, target_bytes: int = TABLE_BYTES) -> Iterator[Co
         DamagedError: a table was altered; nothing is changed.
     """
     for names in plan_tables(folder, target_bytes):
-        table = merged_rows([folder / f"{name}.parquet" for name in names])
+        table = merged_rows([PARTS.path(folder, name) for name in names])
         with atomic.temporary(folder) as temp:
             target = stage_part(temp, table)
             n_bytes = disk.size(temp)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from embstore import atomic, disk
+from embstore.storage import names
 
 HIDDEN_FORMAT = 1
 HIDDEN = "hidden.json"
@@ -52,13 +53,18 @@ class Parts:
     hidden: Hidden
 
 
+def document_of(folder: Path) -> Path:
+    """Return the path of the document of a folder."""
+    return folder / HIDDEN
+
+
 def read_hidden(folder: Path) -> Hidden:
     """Return which parts of a folder do not count; none where nothing was ever replaced.
 
     Raises:
         DamagedError: the document was altered.
     """
-    path = folder / HIDDEN
+    path = document_of(folder)
     try:
         document = atomic.read_document(path, "hidden", _REMEDY)
     except (FileNotFoundError, NotADirectoryError):
@@ -75,7 +81,7 @@ def write_hidden(folder: Path, hidden: Hidden) -> None:
         "hidden": sorted(hidden.names),
         "replaced": {new: sorted(old) for new, old in sorted(hidden.replaced.items())},
     }
-    atomic.write_document(folder / HIDDEN, document)
+    atomic.write_document(document_of(folder), document)
 
 
 def list_parts(folder: Path) -> Parts:
@@ -86,10 +92,10 @@ def list_parts(folder: Path) -> Parts:
     """
     hidden = read_hidden(folder)
     while True:
-        files = disk.listed(folder, "part-*.parquet")
+        files = names.PARTS.listed(folder)
         again = read_hidden(folder)
         if again.generation == hidden.generation:
-            return Parts(tuple(file for file in files if file.stem not in hidden.names), hidden)
+            return Parts(tuple(path for name, path in files.items() if name not in hidden.names), hidden)
         hidden = again
 
 
@@ -107,7 +113,7 @@ def replacing(folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iter
     """
     generation = read_hidden(folder).generation
     # A part is called by its content: one that is there already stays, and is not undone with the new ones.
-    new = frozenset(name for name in replaced if not disk.exists(folder / f"{name}.parquet"))
+    new = frozenset(name for name in replaced if not disk.exists(names.PARTS.path(folder, name)))
     if new:
         write_hidden(folder, Hidden(generation + 1, new))
     yield
@@ -117,7 +123,7 @@ def replacing(folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iter
 
 def hidden_files(folder: Path) -> list[Path]:
     """Return the parts of a folder that are there and do not count."""
-    paths = (folder / f"{name}.parquet" for name in sorted(read_hidden(folder).names))
+    paths = (names.PARTS.path(folder, name) for name in sorted(read_hidden(folder).names))
     return [path for path in paths if disk.exists(path)]
 
 

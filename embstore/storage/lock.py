@@ -15,8 +15,6 @@ from embstore.storage import filesystem
 from embstore.storage.paths import StorePaths
 
 _BEGIN_SECONDS, _END_SECONDS = 5.0, 60.0
-_SHARDS = ".lock-shard-"
-_HOLDER = "-holder.json"
 
 Others = Sequence[Mapping[str, Any]]
 """What other builds say of themselves: host, pid, shard, and then their plan."""
@@ -50,7 +48,7 @@ class SharedLock:
 
     def __init__(self, paths: StorePaths, shard: str) -> None:
         self._paths, self._shard = paths, shard
-        self._path = paths.root / f"{_SHARDS}{shard.replace('/', '-of-')}"
+        self._path = paths.shard_lock(shard)
         self._lock = FileLock(self._path)
 
     @contextmanager
@@ -86,7 +84,7 @@ class SharedLock:
         self._say({})
 
     def _say(self, plan: Mapping[str, Any]) -> None:
-        atomic.write_document(_holder(self._path), {**_me(), "shard": self._shard, **plan})
+        atomic.write_document(StorePaths.holder(self._path), {**_me(), "shard": self._shard, **plan})
 
     def agree(self, plan: str, others: Others) -> None:
         """Let the others know what this build does; the gate is held.
@@ -109,7 +107,7 @@ class SharedLock:
     @contextmanager
     def texts(self) -> Iterator[None]:
         """Keep the others from writing texts meanwhile: each looks first which are there, so that none comes twice."""
-        lock = self._paths.root / ".lock-texts"
+        lock = self._paths.texts_lock
         disk.opening(lock, "lock")
         with FileLock(lock):
             yield
@@ -123,12 +121,13 @@ class SharedLock:
     def release(self) -> None:
         """End."""
         if self._lock.is_locked:
-            disk.remove(_holder(self._path), missing_ok=True)
+            disk.remove(StorePaths.holder(self._path), missing_ok=True)
             self._lock.release()
 
 
 @contextmanager
 def _hold(paths: StorePaths, seconds: float = 0.0) -> Iterator[None]:
+    paths.check_contents()
     lock = FileLock(paths.lock)
     try:
         disk.opening(paths.lock, "lock")
@@ -149,8 +148,8 @@ def _hold(paths: StorePaths, seconds: float = 0.0) -> Iterator[None]:
 def _sharing(paths: StorePaths, but: Path | None = None) -> list[Mapping[str, Any]]:
     """Return what the builds that share the store say of themselves; the gate is held. Dead ones' locks are removed."""
     found: list[Mapping[str, Any]] = []
-    for path in disk.listed(paths.root, f"{_SHARDS}*"):
-        if path == but or path.name.endswith(_HOLDER):
+    for path in paths.shard_locks():
+        if path == but:
             continue
         lock = FileLock(path)
         try:
@@ -159,7 +158,7 @@ def _sharing(paths: StorePaths, but: Path | None = None) -> list[Mapping[str, An
         except Timeout:
             found.append(_read(path))
             continue
-        disk.remove(_holder(path), missing_ok=True)
+        disk.remove(StorePaths.holder(path), missing_ok=True)
         disk.remove(path, missing_ok=True)
         lock.release()
     return found
@@ -168,16 +167,12 @@ def _sharing(paths: StorePaths, but: Path | None = None) -> list[Mapping[str, An
 @contextmanager
 def _signed(lock: Path) -> Iterator[None]:
     """Name this process as the holder of a lock."""
-    holder = _holder(lock)
+    holder = StorePaths.holder(lock)
     try:
         atomic.write_document(holder, _me())
         yield
     finally:
         disk.remove(holder, missing_ok=True)
-
-
-def _holder(lock: Path) -> Path:
-    return lock.with_name(lock.name + _HOLDER)
 
 
 def _me() -> dict[str, Any]:
@@ -187,7 +182,7 @@ def _me() -> dict[str, Any]:
 def _read(lock: Path) -> Mapping[str, Any]:
     """Return what the holder of a lock says of itself; nothing if it is just taking or leaving it."""
     try:
-        return atomic.read_document(_holder(lock), "lock-holder")
+        return atomic.read_document(StorePaths.holder(lock), "lock-holder")
     except (OSError, DamagedError):
         return {}
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from embstore import atomic, checksum, disk
 from embstore.errors import DamagedError
 from embstore.space import Layer
+from embstore.storage import names
 from embstore.storage.card import Card, write_card
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import replacing_shards
@@ -76,7 +77,7 @@ def stage_taken(temp: Path, paths: StorePaths, card: Card, taken: Taken) -> Stag
     if digest != rows[0]["sha256"] or shard.name != f"part-{digest[:16]}":
         raise DamagedError(f"{shard.path} is damaged: its SHA-256 is not the one in its summary. {_mend(shard.path)}")
     if taken.is_whole:
-        [target] = paths.as_shards(card.space, [paths.embeddings(card.space) / shard.path.name])
+        [target] = paths.as_shards(card.space, [names.PARTS.path(paths.embeddings(card.space), shard.name)])
         return StagedShard(temp, target, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA))
     vectors = (LayerVectors([shard], layer.id, card.dim, taken.ids).gather()[1] for layer in card.layers)
     return stage_shard(temp, paths, card.space, card.layers, taken.ids, vectors, card.dtype)
@@ -236,16 +237,16 @@ def copy_index(theirs: StorePaths, ours: StorePaths, space: str, layer: Layer, s
     """Copy the index of a layer if it covers exactly these shards; return whether it did."""
     source, target = theirs.index(space, layer), ours.index(space, layer)
     try:
-        document = atomic.read_document(source.with_suffix(".json"), "index-card")
+        document = atomic.read_document(theirs.index_card(source), "index-card")
         if set(document["shards"]) != set(shards):
             return False
         with atomic.temporary(target.parent) as temp:
             if copy_hashed(source, temp) != document["sha256"]:
                 return False
-            disk.remove(target.with_suffix(".json"), missing_ok=True)
+            disk.remove(ours.index_card(target), missing_ok=True)
             atomic.publish(temp, target)
-        atomic.write_document(target.with_suffix(".json"), document)
-    except (DamagedError, FileNotFoundError, KeyError):  # it is made anew here
+        atomic.write_document(ours.index_card(target), document)
+    except (DamagedError, FileNotFoundError):  # it is made anew here
         return False
     return True
 
@@ -256,4 +257,4 @@ def _mend(path: Path) -> str:
 
 def _root_of(path: Path) -> Path:
     """Return the store's folder that a file is in."""
-    return next((folder for folder in path.parents if disk.exists(folder / "store.json")), path.parent)
+    return next((folder for folder in path.parents if disk.exists(StorePaths(folder).marker)), path.parent)

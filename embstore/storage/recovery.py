@@ -41,40 +41,30 @@ def recover(paths: StorePaths) -> list[Path]:
     Raises:
         DamagedError: a document that says what counts was altered.
     """
-    removed = atomic.remove_temporaries(paths.root)
-    for left in disk.listed(paths.spaces, "*.removing"):
-        removed += finish_removal(paths, left.stem)
+    removed = paths.temporaries()
+    for left in removed:
+        disk.remove_tree(left)
+    for space in paths.removed_spaces():
+        removed += finish_removal(paths, space)
     for folder in (paths.items, paths.skipped):
         removed += settle_tables(folder)
-    for space in spaces_on_disk(paths):
+    for space in paths.spaces_on_disk():
         removed += settle_shards(paths, space) + _remove_orphans(paths, space)
     return removed
 
 
 def leftovers(paths: StorePaths) -> list[Path]:
     """Return what :func:`recover` would remove."""
-    left = atomic.temporaries(paths.root)
-    removed = {card.stem for card in disk.listed(paths.spaces, "*.removing")}
-    for space in sorted(removed):
-        left += [path for folder in folders_of(paths, space) for path in disk.files_below(folder)]
+    left = paths.temporaries()
+    removed = paths.removed_spaces()
+    for space in removed:
+        left += [path for folder in paths.folders_of(space) for path in disk.files_below(folder)]
     for folder in (paths.items, paths.skipped):
         left += hidden_files(folder)
-    for space in spaces_on_disk(paths):
+    for space in paths.spaces_on_disk():
         if space not in removed:
             left += hidden_files(paths.embeddings(space)) + _orphans(paths, space)
     return left
-
-
-def spaces_on_disk(paths: StorePaths) -> list[str]:
-    """Return the names of all spaces of which there is a file, whether or not there is a card."""
-    kinds = ("embeddings", "summaries", "indexes")
-    folders = (folder for kind in kinds for folder in disk.listed(paths.root / kind, "space=*"))
-    return sorted({folder.name.removeprefix("space=") for folder in folders})
-
-
-def folders_of(paths: StorePaths, space: str) -> list[Path]:
-    """Return the folders in which there are files of a space."""
-    return [folder for kind in disk.listed(paths.root) if disk.is_folder(folder := kind / f"space={space}")]
 
 
 @contextmanager
@@ -110,12 +100,12 @@ def settle_shards(paths: StorePaths, space: str) -> list[Path]:
     hidden = read_hidden(folder)
     if not hidden.names and not hidden.replaced:
         return []
-    recard_indexes(paths.indexes(space), hidden)
+    recard_indexes(paths, space, hidden)
     removed = hidden_files(folder)
     for path in removed:
         disk.remove(path)
     for name in hidden.names:
-        disk.remove(paths.summaries(space) / f"{name}.parquet", missing_ok=True)
+        disk.remove(paths.summary(space, name), missing_ok=True)
     if not list_parts(folder).files:  # it was to be a new space, and came to nothing
         disk.remove(paths.card(space), missing_ok=True)
     settled(folder)
@@ -131,25 +121,25 @@ def settle_tables(folder: Path) -> list[Path]:
     return removed
 
 
-def recard_indexes(folder: Path, hidden: Hidden) -> None:
+def recard_indexes(paths: StorePaths, space: str, hidden: Hidden) -> None:
     """Make the cards of a space's indexes name new shards for the old ones whose vectors they have.
 
     An index that covers but a part of a new shard, or one that is gone, is removed: it could not be told what it lacks.
     """
-    for path in disk.listed(folder, "layer=*.json"):
+    for index, card in paths.index_pairs(space):
         try:
-            document = atomic.read_document(path, "index-card")
-        except DamagedError:  # it is not searched, and made anew by a build or a repair
+            document = atomic.read_document(card, "index-card")
+        except (DamagedError, FileNotFoundError):  # it is not searched, and made anew by a build or a repair
             continue
         covered = set(document["shards"])
         for new, old in hidden.replaced.items():
             if old and covered.issuperset(old):
                 covered = covered.difference(old) | {new}
         if covered & hidden.names:
-            disk.remove(path)
-            disk.remove(path.with_suffix(".faiss"), missing_ok=True)
+            disk.remove(card)
+            disk.remove(index, missing_ok=True)
         elif covered != set(document["shards"]):
-            atomic.write_document(path, {**document, "shards": sorted(covered)})
+            atomic.write_document(card, {**document, "shards": sorted(covered)})
 
 
 def remove_space(paths: StorePaths, space: str) -> list[Path]:
@@ -177,7 +167,7 @@ def count_items(paths: StorePaths, space: str) -> int | None:
 def finish_removal(paths: StorePaths, space: str) -> list[Path]:
     """Remove all that is left of a space whose card has become :meth:`StorePaths.removal`; return the paths."""
     removed = []
-    for folder in folders_of(paths, space):
+    for folder in paths.folders_of(space):
         removed += disk.files_below(folder)
         disk.remove_tree(folder)
     disk.remove(paths.merged(space), missing_ok=True)
@@ -191,7 +181,7 @@ def finish_removal(paths: StorePaths, space: str) -> list[Path]:
 def _forget_answers(paths: StorePaths, space: str) -> None:
     """Remove the answers that queries kept about a space."""
     named = json.dumps(space).encode()
-    for path in disk.listed(paths.answers, "*.json"):
+    for path in paths.answer_files():
         with suppress(FileNotFoundError):  # a query has just removed it
             if named in disk.read(path):
                 disk.remove(path)
@@ -222,8 +212,8 @@ def _orphans(paths: StorePaths, space: str) -> list[Path]:
     """Return what is left of pairs of files: summaries without a shard, indexes or their cards by themselves."""
     parts = list_parts(paths.embeddings(space))
     known = {path.stem for path in parts.files} | parts.hidden.names
-    orphans = [path for path in disk.listed(paths.summaries(space), "part-*.parquet") if path.stem not in known]
-    for path in disk.listed(paths.indexes(space), "layer=*"):
-        if not disk.exists(path.with_suffix(".json" if path.suffix == ".faiss" else ".faiss")):
-            orphans.append(path)
+    orphans = [path for path in paths.summary_files(space) if path.stem not in known]
+    for pair in paths.index_pairs(space):
+        there = [path for path in pair if disk.exists(path)]
+        orphans += there if len(there) < len(pair) else []
     return orphans

@@ -134,7 +134,7 @@ def _is_itself(row: dict[str, Any], context: str | None) -> bool:
 
 def replace_table(paths: StorePaths, path: Path, rows: pa.Table) -> None:
     """Put sound rows in the place of a damaged table, of which a copy goes into :attr:`StorePaths.damaged`."""
-    target = paths.damaged / path.relative_to(paths.root)
+    target = paths.taken_out(path)
     disk.make_folder(target.parent)
     disk.copy(path, target)
     _rewrite(path, rows)
@@ -153,7 +153,7 @@ def _rewrite(path: Path, rows: pa.Table) -> None:
 
 def take_out(paths: StorePaths, path: Path) -> Path:
     """Move a damaged file into :attr:`StorePaths.damaged`, and return where it is then."""
-    target = paths.damaged / path.relative_to(paths.root)
+    target = paths.taken_out(path)
     disk.make_folder(target.parent)
     disk.replace(path, target)
     return target

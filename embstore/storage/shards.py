@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from embstore import atomic, disk
 from embstore.errors import EncodeError
 from embstore.space import Layers
+from embstore.storage import names
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.stamping import ShardFile
 from embstore.storage.tables import write_table
@@ -165,7 +166,7 @@ def stage_shard(
         if writing is not None:
             writing.result()
         digest = shard_file.close()
-    [shard] = paths.as_shards(space, [paths.embeddings(space) / f"part-{digest[:16]}.parquet"])
+    [shard] = paths.as_shards(space, [names.PARTS.path(paths.embeddings(space), f"part-{digest[:16]}")])
     return StagedShard(temp, shard, summary_table(shard, digest, disk.size(temp), layers, summaries))
 
 

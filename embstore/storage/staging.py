@@ -4,8 +4,6 @@ They are in memory while they are few; where they are many, DuckDB moves them to
 of all of them at once (which come twice, which the store has) is asked in SQL.
 """
 
-import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -118,7 +116,7 @@ class Staging:
     """
 
     def __init__(self, folder: Path, unit: Unit) -> None:
-        self._spill = folder / f".{os.getpid()}-{secrets.token_hex(4)}{atomic.SUFFIX}"
+        self._spill = atomic.temporary_path(folder)
         self._n_rows = 0
         self.unit = unit
         self.n_items = self.n_sentences = self.n_chars = self.n_invalid = self.digest = 0

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from embstore import atomic, checksum, disk
 from embstore.errors import DamagedError
 from embstore.space import Unit
+from embstore.storage import names
 from embstore.storage.paths import StorePaths
 from embstore.text import Item, escaped
 
@@ -130,7 +131,7 @@ def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: 
     for key, values in columns.items():
         arrays[key] = pa.array(values, _DATASET_TYPES.get(key))
     table = pa.table(arrays).replace_schema_metadata({"kind": kind})
-    path = paths.datasets / f"{name}.parquet"
+    path = paths.dataset(name)
     if disk.exists(path) and checksum.is_sound(disk.read(path)):  # a damaged one is written anew
         stored = read_table(path)
         if stored.schema.equals(table.schema):
@@ -161,7 +162,7 @@ def stage_part(temp: Path, table: pa.Table) -> Path:
     """Write a part of a folder to a temporary file in it, and return the path that it will have."""
     with disk.writing(temp) as file:
         pq.write_table(table, file, row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True)
-    return temp.parent / f"part-{disk.sha256(temp)[:16]}.parquet"
+    return names.PARTS.path(temp.parent, f"part-{disk.sha256(temp)[:16]}")
 
 
 def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:

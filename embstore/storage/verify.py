@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from embstore import atomic, checksum, disk
 from embstore.errors import DamagedError, NewerFormatError
+from embstore.storage import names
 from embstore.storage.card import Card
-from embstore.storage.hidden import HIDDEN, list_parts
+from embstore.storage.hidden import document_of, list_parts
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums
@@ -74,7 +75,7 @@ class Listed:
         try:
             parts = list_parts(folder)
         except DamagedError as error:
-            return cls(tuple(disk.listed(folder, "part-*.parquet")), problem=Problem(folder / HIDDEN, str(error)))
+            return cls(tuple(names.PARTS.listed(folder).values()), problem=Problem(document_of(folder), str(error)))
         return cls(parts.files, parts.hidden.names)
 
 
@@ -89,14 +90,14 @@ def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
 
 def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
     """Yield what is wrong with the tables of datasets, and with merged summaries."""
-    for path in [*disk.listed(paths.datasets, "*.parquet"), *disk.listed(paths.root / "merged", "*.parquet")]:
+    for path in [*paths.dataset_files(), *paths.merged_files()]:
         if not checksum.is_sound(disk.read(path)):
             yield Problem(path, checksum.ALTERED)
 
 
 def verify_answers(paths: StorePaths) -> Iterator[Problem]:
     """Yield what is wrong with the answers that queries keep, which any process may add to or trim meanwhile."""
-    for path in disk.listed(paths.answers, "*.json"):
+    for path in paths.answer_files():
         try:
             atomic.read_document(path, "answer", "It is not used, and may be deleted; embstore repair removes it.")
         except FileNotFoundError:
@@ -154,7 +155,7 @@ def verify_space(
 def lost_shards(paths: StorePaths, card: Card, summaries: Sequence[Path]) -> Iterator[Problem]:
     """Yield the shards that are missing though their summaries are there, now and when ``summaries`` were listed."""
     for summary in summaries:
-        shard = paths.embeddings(card.space) / summary.name
+        shard = names.PARTS.path(paths.embeddings(card.space), summary.stem)
         if disk.is_file(summary) and not disk.is_file(shard):
             problem = f"it is missing, and its summary {summary} is there. Build the same sources again to mend it"
             yield Problem(shard, problem)

@@ -7,6 +7,7 @@ from embstore import disk
 from embstore.building.report import Observer, Progress
 from embstore.storage.card import Card, read_cards
 from embstore.storage.compact import Compacted, compact_shards, compact_tables, plan_shards, plan_tables
+from embstore.storage.names import PARTS
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import maintained
 from embstore.storage.shards import SHARD_BYTES
@@ -68,7 +69,7 @@ def _merged(parts: Iterable[Compacted], kind: str) -> list[Action]:
 def _planned(paths: StorePaths, shard_bytes: int) -> Iterator[Action]:
     for folder in (paths.items, paths.skipped):
         for names in plan_tables(folder):
-            yield _plan(folder, [folder / f"{name}.parquet" for name in names], "tables")
+            yield _plan(folder, [PARTS.path(folder, name) for name in names], "tables")
     for card in read_cards(paths).values():
         for group in plan_shards(paths, card, shard_bytes):
             yield _plan(paths.embeddings(card.space), [shard.path for shard in group], "shards")

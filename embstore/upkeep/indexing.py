@@ -86,7 +86,8 @@ def update_indexes(
         UsageError: the memory is too little for any index.
     """
     if kind == "none":
-        index.remove_indexes(paths.indexes(card.space))
+        for path, _ in paths.index_pairs(card.space):
+            index.remove_index(path)
         return []
     choice = Choice(None if kind == AUTO else kind, memory)
     return [one for one in index_layers(paths, card, card.layers.members, choice, observe) if one.did != "kept"]

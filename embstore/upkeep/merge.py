@@ -71,6 +71,7 @@ def merge(
         raise UsageError(f"{theirs.root} is the store itself: name another one to take in.")
     with maintained(ours):
         source = Catalog(theirs.root)
+        theirs.check_contents()
         work = _Merge(ours, source, Catalog(ours.root), observe)
         try:
             if not source.cards:
@@ -203,8 +204,8 @@ class _Merge:
     def _datasets(self) -> list[MergedDataset]:
         units = {card.unit.value for card in self.cards} if self.only else None
         merged = []
-        for path in disk.listed(self.source.paths.datasets, "*.parquet"):
-            one = merged_dataset(path, self.ours.datasets / path.name, units)
+        for path in self.source.paths.dataset_files():
+            one = merged_dataset(path, self.ours.dataset(path.stem), units)
             merged.append(one)
             if one.n_new:
                 self.actions.append(Action("taken in", one.path, "rows of the dataset", one.n_new))

@@ -6,7 +6,7 @@ from typing import Any
 
 from embstore import disk
 from embstore.building.report import Observer
-from embstore.index import shown_parameters
+from embstore.index import remove_index, shown_parameters
 from embstore.questions.selection import SpaceFilter, select_layers
 from embstore.space import Layer
 from embstore.storage.card import Card, read_cards
@@ -57,8 +57,7 @@ def _remove(paths: StorePaths, card: Card, layers: Sequence[Layer]) -> list[dict
     for layer in layers:
         path = paths.index(card.space, layer)
         there = disk.exists(path)
-        disk.remove(path.with_suffix(".json"), missing_ok=True)
-        disk.remove(path, missing_ok=True)
+        remove_index(path)
         if there:
             rows.append({**_head(card, layer), "did": "removed", "index": "none"})
     return [{column: row.get(column) for column in COLUMNS} for row in rows]

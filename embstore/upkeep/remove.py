@@ -7,7 +7,7 @@ from embstore import disk
 from embstore.errors import UnknownNameError, UsageError
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import StorePaths
-from embstore.storage.recovery import count_items, folders_of, maintained, remove_space, spaces_on_disk
+from embstore.storage.recovery import count_items, maintained, remove_space
 from embstore.table import Table
 from embstore.upkeep.actions import Action, tabulate
 
@@ -42,7 +42,7 @@ def remove(root: Path, spaces: Sequence[str], *, dry_run: bool = False) -> Table
 
 
 def _described(paths: StorePaths, spaces: Sequence[str], action: str) -> list[Action]:
-    known = sorted({card.stem for card in disk.listed(paths.spaces, "*.json")} | set(spaces_on_disk(paths)))
+    known = sorted({*paths.cards(), *paths.spaces_on_disk()})
     for space in spaces:
         if space not in known:
             raise UnknownNameError("space", space, known)
@@ -50,7 +50,7 @@ def _described(paths: StorePaths, spaces: Sequence[str], action: str) -> list[Ac
 
 
 def _describe(paths: StorePaths, space: str, action: str) -> Action:
-    folders = folders_of(paths, space)
+    folders = paths.folders_of(space)
     files = [path for folder in folders for path in disk.files_below(folder)]
     n_bytes = sum(disk.size(path) for path in files)
     told = f"{len(files)} files in {', '.join(sorted(folder.parent.name for folder in folders)) or 'no folder'}"

@@ -10,7 +10,7 @@ from time import time
 from embstore import disk
 from embstore.building.report import Observer
 from embstore.errors import DamagedError, LockedError, NewerFormatError, StoreError
-from embstore.storage.hidden import HIDDEN, Hidden, read_hidden, write_hidden
+from embstore.storage.hidden import Hidden, document_of, read_hidden, write_hidden
 from embstore.storage.lock import write_lock
 from embstore.storage.marker import write_marker
 from embstore.storage.paths import StorePaths
@@ -59,7 +59,7 @@ def _locked(paths: StorePaths, dry_run: bool) -> Iterator[None]:
     try:
         with write_lock(paths):
             yield
-    except LockedError:
+    except (DamagedError, LockedError):
         raise
     except StoreError:
         if not dry_run or os.access(paths.root, os.W_OK):
@@ -72,7 +72,7 @@ def _mend_documents(mending: Mending, marker: Sequence[Problem]) -> None:
     paths = mending.paths
     for problem in marker:
         mending.do(Action("rewritten", problem.file, "it was missing, or altered"), partial(write_marker, paths))
-    for folder in [paths.items, paths.skipped, *disk.listed(paths.root / "embeddings", "space=*")]:
+    for folder in [paths.items, paths.skipped, *paths.folders_of_shards().values()]:
         try:
             read_hidden(folder)
         except NewerFormatError:
@@ -80,7 +80,7 @@ def _mend_documents(mending: Mending, marker: Sequence[Problem]) -> None:
         except DamagedError:
             # Larger than the number that cannot be read any more, for whoever has seen it.
             found = Hidden(int(time()))
-            action = Action("rewritten", folder / HIDDEN, "it was altered; what is there twice is sorted out below")
+            action = Action("rewritten", document_of(folder), "it was altered; what is there twice is sorted out below")
             mending.do(action, partial(write_hidden, folder, found))
 
 

@@ -52,7 +52,7 @@ class SpacesRepair:
 
     def mend_all(self) -> None:
         """Mend every space that has a card, and say which has none."""
-        for path in disk.listed(self.paths.spaces, "*.json"):
+        for path in self.paths.cards().values():
             try:
                 card = read_card(path)
             except DamagedError as error:
@@ -77,11 +77,10 @@ class SpacesRepair:
                 self._mend_space(read_card(path))
 
     def _mend_space(self, card: Card) -> None:
-        folder = self.paths.indexes(card.space)
         # Without a card that can be read it is only known that there were indexes.
-        kind = kind_of_indexes(self.paths, card) or (index.AUTO if disk.listed(folder, "layer=*") else None)
+        kind = kind_of_indexes(self.paths, card) or (index.AUTO if self.paths.index_pairs(card.space) else None)
         sound = self._sound_shards(card)
-        kept = self._once(card, sound, folder)
+        kept = self._once(card, sound)
         ids = np.concatenate([_NONE, *(one.ids for one in sound)])
         if n_lacking := len(np.setdiff1d(ids, self.texts.ids)):
             self.mending.leave(self.paths.items, f"items of {card.space} have no text here; {SAME_SOURCES}", n_lacking)
@@ -107,7 +106,7 @@ class SpacesRepair:
 
     def _take_out_shard(self, card: Card, shard: Shard, problem: str) -> None:
         ids = readable_ids(shard, card)
-        listing = (self.paths.damaged / shard.path.relative_to(self.paths.root)).with_suffix(".jsonl")
+        listing = self.paths.listing_of(shard.path)
         if ids is None:
             held = "Which items it held cannot be read"
         else:
@@ -119,7 +118,7 @@ class SpacesRepair:
         if not self.mending.dry_run:
             disk.remove(shard.summary_path, missing_ok=True)
 
-    def _once(self, card: Card, sound: Sequence[SoundShard], indexes: Path) -> list[SoundShard]:
+    def _once(self, card: Card, sound: Sequence[SoundShard]) -> list[SoundShard]:
         """Leave each item in one shard, the largest that has it; return the shards that stay as they are."""
         seen, kept = _NONE, []
         for one in sorted(sound, key=lambda one: (-len(one.ids), one.shard.name)):
@@ -131,12 +130,12 @@ class SpacesRepair:
                     "rewritten" if len(new) else "removed", one.shard.path, "another shard has items of it too",
                     len(one.ids) - len(new),
                 )  # fmt: skip
-                self.mending.do(action, partial(self._keep, card, one.shard, new, indexes))
+                self.mending.do(action, partial(self._keep, card, one.shard, new))
             seen = np.union1d(seen, new)
         return kept
 
-    def _keep(self, card: Card, shard: Shard, ids: Ids, indexes: Path) -> None:
-        index.remove_indexes(indexes)  # they have the items twice
+    def _keep(self, card: Card, shard: Shard, ids: Ids) -> None:
+        update_indexes(self.paths, card, "none")  # they have the items twice
         keep_items(self.paths, card, shard, ids)
 
     def _mend_merged(self, card: Card, kept: Sequence[SoundShard]) -> None:
@@ -156,7 +155,7 @@ class SpacesRepair:
             problems = list(verify_index(self.paths, card, layer, kept, ids))
             if any(one.file.stem == path.stem for one in problems):
                 action = Action("removed", path, "it, or its card, was altered or is that of other vectors")
-                self.mending.do(action, partial(_remove_index, path))
+                self.mending.do(action, partial(index.remove_index, path))
                 n_behind += 1
             elif problems or (stored := readable_card(path)) is None or not stored.covers(shard.name for shard in kept):
                 n_behind += 1
@@ -186,8 +185,3 @@ def _add_up(merged: Merged, shards: Sequence[SoundShard], card: Card) -> bool:
 
 def _of_a_card(path: Path) -> str:
     return f"Restore it from a copy; or give the space up and build it anew: embstore remove --space {path.stem}"
-
-
-def _remove_index(path: Path) -> None:
-    disk.remove(path.with_suffix(".json"), missing_ok=True)
-    disk.remove(path, missing_ok=True)

@@ -48,7 +48,7 @@ def mend_tables(mending: Mending) -> StoredTexts:
         held = np.union1d(held, _mend_items(mending, path, problem, StoredTexts(sound, held)))
     for one in list(verify_parts(Listed.of(paths.skipped).files, SKIPPED_SCHEMA)):
         mending.take_out(one.file, f"{one.problem}. The next build lists its texts anew")
-    for path in disk.listed(paths.datasets, "*.parquet"):
+    for path in paths.dataset_files():
         if not checksum.is_sound(disk.read(path)):
             mending.take_out(path, f"{checksum.ALTERED}. To have it again: embstore build {path.stem}")
     return StoredTexts(sound if mending.dry_run else Listed.of(paths.items).files, held)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from embstore import disk, index
 from embstore.errors import DamagedError
 from embstore.space import Layer
+from embstore.storage import names
 from embstore.storage.card import Card, read_card
 from embstore.storage.deep import verify_ids
 from embstore.storage.paths import Shard, StorePaths
@@ -31,6 +32,8 @@ from embstore.storage.verify import (
 from embstore.table import Table, table
 
 Ids = NDArray[np.int64]
+
+_FOREIGN = "it is not of the store: embstore writes no file of that name, and never touches it. Move it elsewhere"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +84,8 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
             problems = [Problem(Path(error.filename or paths.root), "it was removed while the store was read")]
         if not problems or _epoch(paths) == began:  # else files have gone as they should: look again
             break
-    files = [path for path in disk.files_below(paths.root) if not path.name.startswith(".")]
-    n_files = sum(1 for path in files if not path.is_relative_to(paths.damaged))
+    files = paths.contents().files
+    n_files = sum(1 for path in files if not path.name.startswith("."))
     once = {problem.file: problem for problem in reversed(problems)}  # the first that was found of each file
     return Verification(paths.root, n_files, tuple(problem for problem in problems if once[problem.file] is problem))
 
@@ -95,10 +98,14 @@ def _epoch(paths: StorePaths) -> object:
 
 
 def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
+    contents = paths.contents()
+    if contents.irregular and disk.exists(paths.marker):  # nothing else is read of such a store
+        return [Problem(path, problem) for path, problem in contents.irregular]
     problems = list(verify_marker(paths))
+    problems += [Problem(path, _FOREIGN) for path in contents.foreign]
     cards = list(_cards(paths, problems))
     # Listed once, before the texts are read, as a reader does: a build may go on meanwhile.
-    summaries = [disk.listed(paths.summaries(card.space), "part-*.parquet") for card in cards]
+    summaries = [paths.summary_files(card.space) for card in cards]
     spaces = [Listed.of(paths.embeddings(card.space)) for card in cards]
     items, skipped = Listed.of(paths.items), Listed.of(paths.skipped)
     problems += [listed.problem for listed in (items, skipped, *spaces) if listed.problem]
@@ -111,7 +118,7 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
         texts, repeated = stored_texts(items.files)
         problems += repeated
         if deep:
-            sound = set(disk.listed(paths.datasets, "*.parquet")).difference(problem.file for problem in datasets)
+            sound = set(paths.dataset_files()).difference(problem.file for problem in datasets)
             problems += verify_ids(paths, items.files, sorted(sound))
     for card, listed in zip(cards, spaces, strict=True):
         shards = paths.as_shards(card.space, listed.files)
@@ -140,7 +147,7 @@ def _verify_merged(paths: StorePaths, card: Card, shards: Sequence[Shard]) -> It
 
 
 def _cards(paths: StorePaths, problems: list[Problem]) -> Iterator[Card]:
-    for path in disk.listed(paths.spaces, "*.json"):
+    for path in paths.cards().values():
         try:
             yield read_card(path)
         except DamagedError as error:
@@ -160,7 +167,7 @@ def verify_index(
         if stored != index.IndexCard.read(path):
             return  # a build has just replaced it
     except DamagedError as error:
-        yield Problem(path.with_suffix(".json"), str(error))
+        yield Problem(paths.index_card(path), str(error))
         return
     if altered:
         yield Problem(path, "its SHA-256 is not the one in its card, so it was altered or truncated")
@@ -172,7 +179,7 @@ def verify_index(
         if deep and not others:
             yield from _verify_index_vectors(path, LayerVectors(shards, layer.id, card.dim))
     for lost in sorted(set(stored.shards)):
-        shard = paths.embeddings(card.space) / f"{lost}.parquet"
+        shard = names.PARTS.path(paths.embeddings(card.space), lost)
         if not disk.is_file(shard):
             yield Problem(shard, f"it is missing, and {path} covers it. Build the same sources again to mend it")
 
@@ -205,8 +212,7 @@ def _verify_index_vectors(path: Path, vectors: LayerVectors) -> Iterator[Problem
 
 def without_card(paths: StorePaths) -> Iterator[tuple[Path, Path]]:
     """Yield the missing card, and the folder of shards, of each space that has shards and no card."""
-    for folder in disk.listed(paths.root / "embeddings", "space=*"):
-        space = folder.name.removeprefix("space=")
+    for space, folder in paths.folders_of_shards().items():
         card = paths.card(space)
         if not (disk.exists(card) or disk.exists(paths.removal(space))) and Listed.of(folder).files:
             yield card, folder

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from synthetic import Synthetic
 
 from embstore.errors import DamagedError
-from embstore.index import IndexCard, remove_indexes, search, search_exact, stored_ids, unit_vectors, write_index
+from embstore.index import IndexCard, remove_index, search, search_exact, stored_ids, unit_vectors, write_index
 
 Make = Callable[..., Synthetic]
 
@@ -93,7 +93,7 @@ def test_the_card_says_what_the_index_covers(tmp_path: Path) -> None:
     assert card.covers(SHARDS[::-1])
     assert not card.covers(SHARDS[:1])
     assert not card.covers([*SHARDS, "part-" + "c" * 16])
-    remove_indexes(tmp_path)
+    remove_index(path)
     assert list(tmp_path.iterdir()) == []
 
 

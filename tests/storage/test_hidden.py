@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embstore import disk
 from embstore.errors import DamagedError
 from embstore.storage.compact import Sized, plan_groups
 from embstore.storage.hidden import HIDDEN, hidden_files, list_parts, read_hidden, replacing, settled
+from embstore.storage.names import Names
 
 A, B, C, D, AB = (f"part-{letters * (16 // len(letters))}" for letters in ("a", "b", "c", "d", "ab"))
 
@@ -65,19 +65,19 @@ def test_a_reader_that_lists_while_parts_give_way_lists_once_more(
 ) -> None:
     """The files that it finds first are those of no moment: the new part is not there yet, an old one no more."""
     make(tmp_path, A, B)
-    real = disk.listed
+    real = Names.listed
     turns = []
 
-    def list_folder(folder: Path, pattern: str) -> list[Path]:
-        turns.append(pattern)
+    def list_folder(kind: Names, folder: Path) -> dict[str, Path]:
+        turns.append(folder)
         if len(turns) > 1:
-            return real(folder, pattern)
+            return real(kind, folder)
         with replacing(tmp_path, {AB: [A, B]}):
             make(tmp_path, AB)
         (tmp_path / f"{A}.parquet").unlink()
-        return [tmp_path / f"{B}.parquet"]
+        return {B: tmp_path / f"{B}.parquet"}
 
-    monkeypatch.setattr(disk, "listed", list_folder)
+    monkeypatch.setattr(Names, "listed", list_folder)
     assert listed(tmp_path) == [AB]
     assert len(turns) == 2
 

@@ -1,0 +1,77 @@
+"""The names of files and folders in a store: a name is checked against its grammar before it becomes a path.
+
+What bears any other name is not embstore's: it is never read, written or removed, and verify lists it.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from embstore import disk
+from embstore.errors import DamagedError, StoreError
+from embstore.space import SPACE_NAME
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """One kind of names in a folder.
+
+    Attributes:
+        grammar: Regular expression of the name by which embstore knows a file or folder.
+        prefix: What stands before it on the disk.
+        suffix: What stands behind it.
+        of_folders: Whether folders bear such names, and not files.
+    """
+
+    grammar: re.Pattern[str]
+    prefix: str = ""
+    suffix: str = ""
+    of_folders: bool = False
+
+    def path(self, folder: Path, name: str) -> Path:
+        """Return the path in a folder.
+
+        Raises:
+            StoreError: The name is not in the grammar.
+        """
+        if not self.grammar.fullmatch(name):
+            raise StoreError(f"{name!r} cannot be a name in {folder}: it is not of the form {self.grammar.pattern}.")
+        return folder / f"{self.prefix}{name}{self.suffix}"
+
+    def name(self, entry: str) -> str | None:
+        """Return the name by which embstore knows an entry of a folder; None if it is no name of this kind."""
+        if not (entry.startswith(self.prefix) and entry.endswith(self.suffix)):
+            return None
+        name = entry[len(self.prefix) : len(entry) - len(self.suffix)]
+        return name if self.grammar.fullmatch(name) else None
+
+    def listed(self, folder: Path) -> dict[str, Path]:
+        """Return the paths in a folder that bear such names, by name; none where there is no such folder.
+
+        Raises:
+            DamagedError: One is a symbolic link, or else not what should bear its name.
+        """
+        found = {}
+        for entry in disk.entries(folder):
+            if (name := self.name(entry.name)) is not None:
+                if problem := disk.irregular(entry, folder=self.of_folders):
+                    raise DamagedError(f"{entry.path} is damaged: {problem}.")
+                found[name] = folder / entry.name
+        return found
+
+
+def _named(grammar: str, *, prefix: str = "", suffix: str = "", of_folders: bool = False) -> Names:
+    return Names(re.compile(grammar), prefix, suffix, of_folders)
+
+
+PARTS = _named(r"part-[0-9a-f]{16}", suffix=".parquet")
+HIDDEN = _named(r"hidden", suffix=".json")
+CARDS = _named(SPACE_NAME, suffix=".json")
+REMOVALS = _named(SPACE_NAME, suffix=".removing")
+MERGED = _named(SPACE_NAME, suffix=".parquet")
+SPACES = _named(SPACE_NAME, prefix="space=", of_folders=True)
+DATASETS = _named(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", suffix=".parquet")
+INDEXES = _named(r"layer=[0-9]{2,5}", suffix=".faiss")
+INDEX_CARDS = _named(r"layer=[0-9]{2,5}", suffix=".json")
+ANSWERS = _named(r"[0-9a-f]{32}", suffix=".json")
+SHARD_LOCKS = _named(r"[0-9]{1,9}-of-[0-9]{1,9}", prefix=".lock-shard-")
