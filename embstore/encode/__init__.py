@@ -4,6 +4,7 @@
     hub          … by way of the Hugging Face hub
     tokens       passages → token ids; templates, poolings, limits (with special, spans, limits)      runs no model
     batches      lengths → batches                                                                    pure
+    fence        what transformers sees and may do while it reads a checkpoint
     models       a folder → the right transformers model, in float32, or a refusal (with fused: in fewer operations)
     contract     what the model's hidden states are, verified on one text (with probe: the calls of its blocks)
     inputs       token ids → the tensors of a forward pass

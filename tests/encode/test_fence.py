@@ -1,0 +1,223 @@
+"""Nothing in a checkpoint's files runs code, connects, or reaches outside its folder."""
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import huggingface_hub.constants
+import torch
+import transformers
+from encode_texts import passage, run
+from safetensors.torch import load_file, save_file
+from transformers.integrations import hub_kernels
+
+from embstore.encode import Encoder, Tokenizer, resolve
+from embstore.encode.fence import fenced
+from embstore.errors import CheckpointError
+
+
+@pytest.fixture
+def copy(tiny_folder, tmp_path):
+    return lambda name: Path(shutil.copytree(tiny_folder(name), tmp_path / name))
+
+
+@pytest.fixture
+def forbidden(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was tried of loading kernels, running a checkpoint's code and asking the hub."""
+    tried: list[str] = []
+
+    def trap(name: str) -> Any:
+        def refuse(*args: object, **kwargs: object) -> None:
+            tried.append(name)
+            raise RuntimeError(f"{name} must not be called")
+
+        return refuse
+
+    monkeypatch.setattr(hub_kernels, "get_kernel", trap("get_kernel"))
+    monkeypatch.setattr(transformers.modeling_utils, "lazy_import_flash_attention", trap("flash attention"))
+    monkeypatch.setattr(transformers.dynamic_module_utils, "get_class_in_module", trap("remote code"))
+    monkeypatch.setattr("socket.getaddrinfo", trap("the network"))
+    monkeypatch.setattr("socket.socket.connect", trap("the network"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)  # as it is for users
+    return tried
+
+
+def edit(folder: Path, name: str = "config.json", **changes: object) -> None:
+    path = folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+CONFIGS = [
+    {"_attn_implementation": "kernels-community/evil"},
+    {"attn_implementation": "kernels-community/evil"},
+    {"attn_implementation": {"": "kernels-community/evil:flash"}},
+    {"_attn_implementation_internal": "kernels-community/evil"},
+    {"attn_implementation": "flash_attention_2"},
+    {"attn_implementation": "no such thing"},
+    {"experts_implementation": "sonicmoe"},
+    {"_name_or_path": "org/evil", "name_or_path": "org/evil", "_commit_hash": "0" * 40},
+    {"auto_map": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}},
+    {"auto_map": {"AutoModel": "org/evil--evil.Model"}},
+    {"use_kernels": True, "use_hub_kernels": True, "trust_remote_code": True},
+    {"custom_pipelines": {"x": {"impl": "evil.Pipe"}}, "base_model_name_or_path": "org/evil"},
+    {"torch_dtype": "float64"},
+]
+
+
+@pytest.mark.parametrize("changes", CONFIGS, ids=lambda changes: "-".join(changes)[:40])
+def test_what_a_config_says_of_code_is_not_followed(copy, tiny, forbidden: list[str], changes: dict) -> None:
+    folder = copy("bert")
+    (folder / "evil.py").write_text("raise SystemExit('ran')")
+    edit(folder, **changes)
+    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    vectors, _ = run(encoder, [passage("cat")])
+    expected, _ = run(tiny("bert"), [passage("cat")])
+    assert (vectors[1] == expected[1]).all()
+    assert forbidden == []
+    assert {parameter.dtype for parameter in encoder._model.parameters()} == {torch.float32}
+    assert huggingface_hub.constants.HF_HUB_OFFLINE is False  # as it was
+
+
+def test_the_parts_of_a_config_are_fenced_too(copy, tiny, forbidden: list[str]) -> None:
+    folder = copy("clip")
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["attn_implementation"] = "kernels-community/evil"
+    edit(folder, text_config=config["text_config"])
+    vectors, _ = run(Encoder.load(resolve(str(folder)), device="cpu"), [passage("cat")])
+    expected, _ = run(tiny("clip"), [passage("cat")])
+    assert (vectors[1] == expected[1]).all()
+    assert forbidden == []
+
+
+@pytest.mark.parametrize("method", ["bitsandbytes", "eetq", "mxfp4", "no-such"])
+def test_quantized_checkpoints_are_refused(copy, forbidden: list[str], method: str) -> None:
+    folder = copy("bert")
+    edit(folder, quantization_config={"quant_method": method, "load_in_8bit": True})
+    with pytest.raises(CheckpointError, match="is quantized"):
+        Encoder.load(resolve(str(folder)), device="cpu")
+    assert forbidden == []
+
+
+def test_other_files_of_the_folder_are_not_seen(copy, tiny, forbidden: list[str]) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return exec, ("raise SystemExit('ran')",)
+
+    folder = copy("bert")
+    (folder / "adapter_config.json").write_text(
+        json.dumps({"base_model_name_or_path": "org/evil", "peft_type": "LORA", "auto_mapping": {}})
+    )
+    for name in ("pytorch_model.bin", "adapter_model.bin", ".metadata", "training_args.bin", "model.pt"):
+        (folder / name).write_bytes(pickle.dumps(Evil()))
+    (folder / "generation_config.json").write_text('{"custom_generate": "org/evil"}')
+    (folder / "pytorch_model.bin.index.json").write_text('{"weight_map": {"x": "pytorch_model.bin"}}')
+    checkpoint = resolve(str(folder), allow_pickle=True)
+    vectors, _ = run(Encoder.load(checkpoint, device="cpu", allow_pickle=True), [passage("cat")])
+    expected, _ = run(tiny("bert"), [passage("cat")])
+    assert (vectors[1] == expected[1]).all()
+    with fenced(checkpoint) as view:
+        assert {path.name for path in view.iterdir()} <= {
+            "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+            "vocab.txt",
+        }  # fmt: skip
+    assert not view.exists()
+    assert forbidden == []
+
+
+def test_a_pickle_does_not_run_code_even_where_it_is_allowed(copy) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return exec, ("raise SystemExit('ran')",)
+
+    folder = copy("bert")
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        Encoder.load(resolve(str(folder), allow_pickle=True), device="cpu", allow_pickle=True)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"auto_map": {"AutoTokenizer": ["evil.Slow", "evil.Fast"]}},
+        {"auto_map": {"AutoTokenizer": [None, "org/evil--evil.Fast"]}},
+        {"tokenizer_file": "/etc/passwd", "vocab_file": "/etc/passwd", "special_tokens_map_file": "/etc/passwd"},
+        {"name_or_path": "org/evil", "is_local": False, "local_files_only": False},
+        {"chat_template": "{{ ''.__class__.__mro__[1].__subclasses__() }}"},
+        {"processor_class": "EvilProcessor"},
+        {"tokenizer_class": "EvilTokenizer", "auto_map": {"AutoTokenizer": ["evil.Slow", None]}},
+    ],
+    ids=lambda changes: "-".join(changes)[:40],
+)
+def test_what_a_tokenizers_config_says_of_code_and_files_is_not_followed(
+    copy, tiny, forbidden: list[str], changes: dict
+) -> None:
+    folder = copy("bert")
+    (folder / "evil.py").write_text("raise SystemExit('ran')")
+    edit(folder, "tokenizer_config.json", **changes)
+    tokenizer = Tokenizer.load(resolve(str(folder)))
+    assert tokenizer.texts(["The cat sat"])[0].ids == tiny("bert").tokenizer.texts(["The cat sat"])[0].ids
+    assert forbidden == []
+
+
+@pytest.mark.parametrize(
+    "shard",
+    ["../secret.safetensors", "/etc/passwd", "sub/x.safetensors", "..", "x.bin", "x.safetensors\n", 3, None, ["x"],
+     "C:\\x.safetensors", ".hidden.safetensors", "\x1b[31m.safetensors"],
+)  # fmt: skip
+def test_an_index_names_weights_in_its_folder_alone(copy, shard: object) -> None:
+    folder = copy("bert")
+    (folder / "model.safetensors").rename(folder.parent / "secret.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"x": shard}}))
+    with pytest.raises(CheckpointError, match=r"names .*own folder|is not an index") as caught:
+        resolve(str(folder), allow_pickle=True)
+    assert str(caught.value).isprintable()
+
+
+def test_the_safetensors_of_an_index_are_loaded(copy, tiny) -> None:
+    folder = copy("bert")
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    names = sorted(weights)
+    parts = {"model-00001-of-00002.safetensors": names[::2], "model-00002-of-00002.safetensors": names[1::2]}
+    for part, of in parts.items():
+        save_file({name: weights[name] for name in of}, folder / part, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": {name: part for part, of in parts.items() for name in of}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    vectors, _ = run(Encoder.load(resolve(str(folder)), device="cpu"), [passage("cat")])
+    expected, _ = run(tiny("bert"), [passage("cat")])
+    assert (vectors[1] == expected[1]).all()
+
+
+@pytest.mark.parametrize("kind", ["bart\x1b[31m", "\x1b]0;title\x07", "vit\x9b2J", "x\u202egpj"])
+def test_what_a_checkpoint_is_called_is_shown_escaped(copy, kind: str) -> None:
+    folder = copy("bert")
+    (folder / "config.json").write_text(json.dumps({"model_type": kind, "architectures": [kind]}))
+    with pytest.raises(CheckpointError) as caught:
+        Encoder.load(resolve(str(folder)), device="cpu")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_whatever_the_type_of_the_weights_all_is_computed_in_float32(copy, dtype: torch.dtype) -> None:
+    folder = copy("llama")
+    weights = {name: weight.to(dtype) for name, weight in load_file(folder / "model.safetensors").items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    edit(folder, dtype=str(dtype).removeprefix("torch."))
+    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    tensors = [*encoder._model.parameters(), *encoder._model.buffers()]
+    assert {tensor.dtype for tensor in tensors if tensor.is_floating_point()} == {torch.float32}
+    plain = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    ids = torch.tensor([encoder.tokenizer.texts(["cat"])[0].ids])
+    with torch.no_grad():
+        expected = plain(input_ids=ids, output_hidden_states=True).hidden_states
+    vectors, _ = run(encoder, [passage("cat")])
+    for layer in range(4):
+        torch.testing.assert_close(torch.from_numpy(vectors[1][layer]), expected[layer][0, -1], rtol=1e-5, atol=1e-6)
