@@ -91,8 +91,8 @@ class Points:
         wide /= self.scale
         return wide
 
-    def distances(self, rows: Positions, columns: Positions) -> Float64Array:
-        """Return the distances (n, m) of rows (n,) from other rows (n, m): to 1e-10 of their size, or better."""
+    def distances(self, rows: Positions, columns: Positions) -> tuple[Float64Array, Float64Array]:
+        """Return the distances (n, m) of rows (n,) from other rows (n, m), and bounds on their rounding errors."""
         products = np.empty(columns.shape)
         size = max(1, _CHUNK // max(1, columns.shape[1] * self.dim))
         room = np.empty((size, columns.shape[1], self.dim))
@@ -104,17 +104,26 @@ class Points:
             products /= self._lengths[rows] * self._lengths[columns, 0]
         sums = self._square_norms[rows, None] + self._square_norms[columns]
         squares = sums - 2 * products
-        redo = (squares < sums * (2 * rounding(self.dim, np.float64) / _RELATIVE)).any(axis=1)
-        squares[redo] = self.distances_by_differences(rows[redo], columns[redo]) ** 2
+        bound = rounding(self.dim, np.float64)
+        redo = (squares <= sums * (2 * bound / _RELATIVE)).any(axis=1)
+        kept = ~redo
+        squares[redo] = 0
         distances: Float64Array = np.sqrt(squares)
-        return distances
+        errors = np.empty_like(distances)
+        errors[kept] = sums[kept] * bound / distances[kept]  # of the square: twice that, times the distance
+        distances[redo], errors[redo] = self.distances_by_differences(rows[redo], columns[redo])
+        return distances, errors
 
-    def distances_by_differences(self, rows: Positions, columns: Positions) -> Float64Array:
+    def distances_by_differences(self, rows: Positions, columns: Positions) -> tuple[Float64Array, Float64Array]:
         """Return the same in twice the time, to the precision of float64 however near; 0 between equal vectors."""
         differences = self.exact(columns)
         differences -= self.exact(rows)[:, None]
         distances: Float64Array = np.sqrt(np.vecdot(differences, differences))
-        return distances
+        return distances, self.error_by_differences(distances)
+
+    def error_by_differences(self, distances: Float64Array) -> Float64Array:
+        """Return bounds on the rounding errors of distances by differences; unit vectors have errors of their own."""
+        return (distances + (self._lengths is not None)) * rounding(self.dim, np.float64)
 
     def square_products(self, rows: Positions, columns: Positions) -> Float64Array:
         """Return |x|² + |y|² − 2 x·y (n, m) of rows (n,) and columns (m,), in float64, scaled as :meth:`centred` is."""

@@ -1,8 +1,8 @@
 """The nearest neighbours of all vectors of a layer among themselves, exactly.
 
 FAISS finds candidates in float32, and their distances are computed anew in float64. Its rounding has a bound, and a row
-for which that bound leaves a doubt (near duplicates, ties) is searched once more in float64. Equal vectors have equal
-distances, and are in the order of their positions.
+for which that bound leaves a doubt (near duplicates, ties) is searched once more in float64. Distances that differ by
+no more than the rounding errors of float64 are equal, and stand in the order of their positions.
 """
 
 from dataclasses import dataclass
@@ -38,7 +38,8 @@ def neighbours_of_all(vectors: Vectors, k: int, distance: str = "cosine") -> tup
         distance: ``cosine`` or ``euclidean``.
 
     Returns:
-        Positions (n, k) of the nearest first, ties by ascending position; and cosines or distances (n, k), float64.
+        Positions (n, k) of the nearest first, ties (what differs by no more than rounding) by ascending position; and
+        cosines or distances (n, k), float64, best first.
 
     Raises:
         UnknownNameError: no such distance.
@@ -96,6 +97,7 @@ def _search(points: Points, rows: Positions | slice, width: int, found: _Found) 
         if width >= n:
             return own[:0]
         last = found.distances[own, -1] / points.scale
+        last += 2 * points.error_by_differences(last)
         doubtful: Positions = own[farthest <= last**2 + points.doubt(own, last, np.float32)]
         return doubtful
 
@@ -121,11 +123,26 @@ def _are_clear(points: Points, own: Positions, squares: Float64Array, k: int) ->
 
 def _rank(points: Points, own: Positions, others: Positions, found: _Found) -> None:
     """Fill in the neighbours of rows (m,), the nearest of some others (m, k or more)."""
+    k = found.positions.shape[1]
     columns = np.sort(others, axis=1)
-    distances = points.distances(own, columns)
-    order = np.argsort(distances, axis=1, kind="stable")[:, : found.positions.shape[1]]
-    found.positions[own] = np.take_along_axis(columns, order, axis=1)
-    found.distances[own] = np.take_along_axis(distances, order, axis=1)
+    order, distances = _ascending(*points.distances(own, columns))
+    found.positions[own] = np.take_along_axis(columns, order[:, :k], axis=1)
+    found.distances[own] = distances[:, :k]
+
+
+def _ascending(distances: Float64Array, errors: Float64Array) -> tuple[Positions, Float64Array]:
+    """Return the order of columns by distance, both (n, m), and the distances in it.
+
+    Distances that differ by no more than their errors are equal, and equal ones keep the order of the columns.
+    """
+    order = np.argsort(distances, axis=1, kind="stable")
+    distances, errors = (np.take_along_axis(values, order, axis=1) for values in (distances, errors))
+    is_apart = distances[:, 1:] - distances[:, :-1] > errors[:, 1:] + errors[:, :-1]
+    tied = ~is_apart.all(axis=1)
+    if tied.any():
+        groups = np.cumsum(np.pad(is_apart[tied], ((0, 0), (1, 0))), axis=1)
+        order[tied] = np.take_along_axis(order[tied], np.lexsort((order[tied], groups), axis=1), axis=1)
+    return order, distances
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +204,16 @@ def _fill(
     place, row = min(k, len(squares) - 1), np.array([first])
     last = np.sqrt(np.maximum(np.partition(squares, place)[place], 0))
     # The square that is compared may be off, and so may be the one that it is compared with.
+    last += 2 * points.error_by_differences(last)
     near = np.flatnonzero(squares <= last**2 + 4 * points.doubt(row, last, np.float64))
-    distances = points.distances_by_differences(row, groups.first[near][None])[0]
+    distances, errors = points.distances_by_differences(row, groups.first[near][None])
     # More than k + 1 of a group, one of which may be the row itself, are never needed.
     members = [groups.rows(group)[: k + 1] for group in near]
-    rows, distances = np.concatenate(members), np.repeat(distances, [len(part) for part in members])
-    order = np.lexsort((rows, distances))[: k + 1]
-    _fill_rows(found, own, rows[order], distances[order])
+    sizes = [len(part) for part in members]
+    rows = np.concatenate(members)
+    by_row = np.argsort(rows)
+    order, ascending = _ascending(*(np.repeat(values[0], sizes)[None, by_row] for values in (distances, errors)))
+    _fill_rows(found, own, rows[by_row][order[0, : k + 1]], ascending[0, : k + 1])
 
 
 def _fill_rows(found: _Found, own: Positions, rows: Positions, distances: Float64Array) -> None:

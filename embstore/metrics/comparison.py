@@ -77,9 +77,9 @@ METRICS = (
         formula="mean over items of |A∩B| / |A∪B|, A and B the k nearest in either layer by cosine",
         citation="Jaccard index of k-nearest-neighbour lists; chance by the hypergeometric distribution",
         needs="layers",
-        estimator="Neighbours are exact, an item is not its own, and ties go to the lower item id. Items that are a "
-        "zero vector in one of the two layers are left out of both, as items and as neighbours, and counted in n_zero. "
-        "k ≥ n gives null.",
+        estimator="Neighbours are exact, an item is not its own, and ties, up to rounding, go to the lower item id. "
+        "Items that are a zero vector in one of the two layers are left out of both, as items and as neighbours, and "
+        "counted in n_zero. k ≥ n gives null.",
         version=2,
     ),
 )

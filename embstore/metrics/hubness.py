@@ -81,9 +81,11 @@ METRICS = (
         citation="Radovanović, Nanopoulos & Ivanović (2010), JMLR 11",
         needs="neighbours",
         estimator="Exact: all neighbours of all items, no approximate index. An item is left out of its own neighbours "
-        "by its id, so that duplicates count; equal vectors are in the order of their ids. Population skewness, as of "
-        "scipy.stats.skew. Hubness depends on the distance and on the mean: compare --distance euclidean and "
-        "--transform center. For cosine, zero vectors are left out and counted. Where k is n − 1 or more, all others "
-        "are neighbours, and the skewness is null; where all items are equally near each other, everything is.",
+        "by its id, so that duplicates count; neighbours whose distances differ by no more than rounding are in the "
+        "order of their ids. Population skewness, as of scipy.stats.skew. Hubness depends on the distance and on the "
+        "mean: compare --distance euclidean and --transform center. For cosine, zero vectors are left out and "
+        "counted. Where k is n − 1 or more, all others are neighbours, and the skewness is null; where all items are "
+        "equally near each other, everything is.",
+        version=2,
     ),
 )

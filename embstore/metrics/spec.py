@@ -80,8 +80,8 @@ class LayerData(Protocol):
             only: ascending ids of the items to search for and among; None takes all.
 
         Returns:
-            Ids (n,), ascending; positions in them (n, k) of the nearest first, an item never its own neighbour, ties by
-            ascending id; and cosines or Euclidean distances (n, k), float64.
+            Ids (n,), ascending; positions in them (n, k) of the nearest first, an item never its own neighbour, ties
+            (what differs by no more than rounding) by ascending id; and cosines or Euclidean distances (n, k), float64.
         """
 
 

@@ -1,6 +1,7 @@
 """The neighbours of all vectors among themselves, against brute force and scikit-learn."""
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -89,6 +90,35 @@ def test_ties_are_in_order_of_positions(seed: int, k: int) -> None:
     table = brute_force(x, "euclidean")
     assert positions.tolist() == nearest(table, k, "euclidean").tolist()
     assert values.tolist() == np.take_along_axis(table, positions, axis=1).tolist()
+
+
+def nearest_of_whole_numbers(x: np.ndarray, k: int, distance: str) -> list[list[int]]:
+    """The first k of each row by squared distance, or by the sign and square of the cosine as a fraction."""
+    squares = (x * x).sum(axis=1).tolist()
+    products = (x @ x.T).tolist()
+
+    def key(i: int, j: int) -> Fraction:
+        if distance == "euclidean":
+            return Fraction(squares[i] + squares[j] - 2 * products[i][j])
+        return Fraction(-products[i][j] * abs(products[i][j]), squares[i] * squares[j])
+
+    n = range(len(x))
+    return [sorted((j for j in n if j != i), key=lambda j, i=i: (key(i, j), j))[:k] for i in n]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize(("dim", "largest"), [(3, 2), (5, 1), (8, 1), (4, 3)])
+def test_ties_up_to_rounding_are_in_order_of_positions(dim: int, largest: int, distance: str) -> None:
+    """Vectors of whole numbers, as they are, divided by 3, and turned: their ties are the same."""
+    rng = np.random.default_rng(dim)
+    x = rng.integers(-largest, largest + 1, (120, dim))
+    x[~x.any(axis=1), 0] = 1
+    wanted = nearest_of_whole_numbers(x, 5, distance)
+    turned = x / 3 @ np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    for same in (x.astype(np.float32), x / 3, turned):
+        positions, values = neighbours_of_all(same, 5, distance)
+        assert positions.tolist() == wanted
+        assert (np.diff(values if distance == "euclidean" else -values, axis=1) >= 0).all()
 
 
 @pytest.mark.parametrize("distance", DISTANCES)

@@ -130,6 +130,16 @@ def test_overlap_of_two_spaces_is_among_the_items_that_both_have(make_store: Mak
     assert (row["n"], row["overlap_expected"]) == (20, 4 / 19)
 
 
+def test_a_lattice_shares_all_neighbours_with_its_multiples(make_store: Make) -> None:
+    """Many cosines tie exactly, and only their rounding differs between the layers."""
+    x = np.random.default_rng(0).integers(-1, 2, (200, 5))
+    x[~x.any(axis=1), 0] = 1
+    made = make_store(n=200, dim=5, n_blocks=3, top_form=None, vectors=np.stack([x, 3 * x, 7 * x[:, ::-1], -11 * x]))
+    assert made.store.query("overlap", k=4)["jaccard"] == [1] * 16
+    hubs = made.store.query("hubness", k=4)
+    assert len({(row["skewness"], row["most"]) for row in hubs}) == 1
+
+
 def test_where_and_sample_apply_to_both_sides(make_store: Make) -> None:
     one, two, common = two_spaces(make_store)
     kept = [text for text in common if text.endswith(("1", "2", "3", "4", "5"))]
