@@ -3,9 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.metrics.directions import cosine_error
 from embstore.metrics.spec import Ids, LayerData
 
-_ROUNDING = 1e-12
+_RELATIVE = 1e-9  # Euclidean distances are exact to a tenth of it
 TIED = "all items are equally near each other"
 
 
@@ -22,11 +23,13 @@ def are_tied(
         only: ascending ids of the items that were searched; None for all.
     """
     n, found = nearness.shape
-    if found >= n - 1 or not _alike(nearness):
+    if found >= n - 1 or not _alike(nearness, data.dim, distance):
         return False
     # One more, so that k neighbours of equal distance in a lattice are no ties.
-    return _alike(data.neighbours(k + 1, distance, only=only)[2])
+    return _alike(data.neighbours(k + 1, distance, only=only)[2], data.dim, distance)
 
 
-def _alike(nearness: NDArray[np.float64]) -> bool:
-    return bool(np.ptp(nearness) <= _ROUNDING * np.abs(nearness).max())
+def _alike(nearness: NDArray[np.float64], dim: int, distance: str) -> bool:
+    """Return whether cosines or distances differ by no more than rounding."""
+    rounding = 2 * cosine_error(dim) if distance == "cosine" else _RELATIVE * float(nearness.max())
+    return bool(np.ptp(nearness) <= rounding)

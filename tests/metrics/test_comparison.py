@@ -328,7 +328,7 @@ def test_too_few_items(n: int) -> None:
                                "items: take a smaller k")  # fmt: skip
 
 
-@pytest.mark.parametrize("tied", [np.full((9, 4), 0.1), np.eye(9)])
+@pytest.mark.parametrize("tied", [np.full((9, 4), 0.1), np.eye(9), ortho_group.rvs(9, random_state=0), np.eye(9) + 7])
 def test_ties_share_no_neighbours(tied: np.ndarray) -> None:
     """Where all items are equally near, only their ids would make lists of neighbours."""
     x = np.random.default_rng(0).normal(size=(9, 4))
