@@ -60,6 +60,16 @@ Transforms = Annotated[
         "standardize, abtt:K, abtt-original:K, drop:138,378 or whiten.",
     ),
 ]
+SqlTimeout = Annotated[
+    float | None,
+    typer.Option("--timeout", metavar="SECONDS", help="How long --where may take.  [default: no limit]"),
+]
+SqlMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--memory", metavar="SIZE", help="What --where may take, as in 2GB.  [default: half of the machine's memory]"
+    ),
+]
 OutputFormat = Annotated[
     Format,
     typer.Option("--format", parser=read_format, metavar="|".join(Format), help="How the result is written."),

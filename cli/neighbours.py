@@ -36,6 +36,8 @@ def neighbours(
             help="Only items for which this is true, as in \"text LIKE 'a%'\" (in the search).",
         ),
     ] = None,
+    timeout: _options.SqlTimeout = None,
+    memory: _options.SqlMemory = None,
     exact: Annotated[bool, typer.Option("--exact", help="Scan the vectors, whatever indexes there are.")] = False,
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
@@ -48,6 +50,6 @@ def neighbours(
         found = Store(store).neighbours(
             texts or (), marked=marked or (), models=model or (), spaces=space or (), unit=unit, pooling=pooling,
             template=template, layers=layer, k=k, embed=embed, transforms=transform or (),
-            where=where, exact=exact,
+            where=where, timeout=timeout, memory=memory, exact=exact,
         )  # fmt: skip
         emit(found, form, output)

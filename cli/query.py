@@ -36,6 +36,8 @@ def _query(
             '--where "length(text) > 3".',
         ),
     ] = None,
+    timeout: _options.SqlTimeout = None,
+    memory: _options.SqlMemory = None,
     sample: Annotated[
         int | None, typer.Option("--sample", metavar="N", help="Draw N items at random, without replacement.")
     ] = None,
@@ -63,7 +65,8 @@ def _query(
     metric = parameters.pop("metric")
     question = {
         "models": model or (), "spaces": space or (), "unit": unit, "pooling": pooling, "template": template,
-        "layers": layer, "where": where, "sample": sample, "seed": seed, "transforms": transform or (), **parameters,
+        "layers": layer, "where": where, "timeout": timeout, "memory": memory, "sample": sample, "seed": seed,
+        "transforms": transform or (), **parameters,
     }  # fmt: skip
     with explained():
         if explain:

@@ -14,6 +14,7 @@ from embstore.questions.lookup import Embed, Found, Query, check_found, look_up
 from embstore.questions.selection import SpaceFilter, check_layer_numbers, select_layers
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
+from embstore.storage.sandbox import NO_LIMITS, Limits
 from embstore.table import Pivot, Table, table
 from embstore.text import Item
 
@@ -33,6 +34,7 @@ def neighbours(
     transforms: "Sequence[Step]" = (),
     *,
     where: str | None = None,
+    limits: Limits = NO_LIMITS,
     exact: bool = False,
 ) -> Table:
     """Find the k nearest items of each query, by cosine, in each space and layer.
@@ -50,6 +52,7 @@ def neighbours(
         transforms: applied to the vectors of a layer first, fitted on those of the selected items, and to the queries'
             vectors too.
         where: an SQL expression over the item columns, which a neighbour must satisfy; None takes all.
+        limits: What the evaluation of ``where`` may take.
         exact: scan the vectors, whatever indexes there are.
 
     Raises:
@@ -74,7 +77,7 @@ def neighbours(
     found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
     for query in queries:
         check_found(catalog, query, found, notes)
-    ask = Ask(catalog, k, notes, None if where is None else _selected(catalog, where, found), exact)
+    ask = Ask(catalog, k, notes, None if where is None else _selected(catalog, where, limits, found), exact)
     rows = _search_all(ask, found, chosen, transforms)
     items = catalog.items({row["item_id"] for row in rows}) if rows else {}
     name = " ".join(step.name for step in transforms)
@@ -83,8 +86,8 @@ def neighbours(
     return _tabulate([row | _text_of(items, row) | said for row in rows], notes, [*said], several=len(queries) > 1)
 
 
-def _selected(catalog: Catalog, where: str, found: Sequence[Found]) -> NDArray[np.int64]:
-    only = catalog.select(where)
+def _selected(catalog: Catalog, where: str, limits: Limits, found: Sequence[Found]) -> NDArray[np.int64]:
+    only = catalog.select(where, limits)
     for one in found:
         catalog.check_texts(one.card.space)  # an item without a text would be left out
     return only

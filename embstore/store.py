@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from embstore.errors import DamagedError, UsageError
 from embstore.questions.selection import SpaceFilter, check_layer_numbers
 from embstore.storage.catalog import Catalog
+from embstore.storage.sandbox import Limits
 from embstore.table import Table
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from embstore.metrics.explain import CacheState, Explanation
     from embstore.metrics.transforms import Step
     from embstore.questions.lookup import Embed
+    from embstore.questions.question import Rows
     from embstore.upkeep.verify import Verification
 
 T = TypeVar("T")
@@ -186,6 +188,8 @@ class Store:
         template: str | None = None,
         layers: LayerSpec = "all",
         where: str | None = None,
+        timeout: float | None = None,
+        memory: str | int | None = None,
         sample: int | None = None,
         seed: int = 0,
         transforms: Names = (),
@@ -206,6 +210,8 @@ class Store:
             template: keep the spaces of this template.
             layers: numbers, ranges, ``all``, ``top``, ``raw`` or ``normed``.
             where: an SQL expression over the item columns (item_id, unit, text, context_id, start, "end").
+            timeout: Seconds that the evaluation of ``where`` may take; None for no limit.
+            memory: What DuckDB may use for it, in bytes or as in ``2GB``; by default half of the machine's memory.
             sample: draw this many items at random, without replacement.
             seed: of that draw.
             transforms: applied to the vectors first, left to right, each fitted on the selected items: ``center``,
@@ -224,7 +230,7 @@ class Store:
         from embstore.questions.question import Rows
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
-        rows = Rows(where, sample, seed, _names(transforms))
+        rows = Rows(where, sample, seed, _names(transforms), _limits(timeout, memory))
         return self._ask(
             lambda catalog: queries.query(catalog, metric, chosen, _layer_spec(layers), rows, parameters, cache=cache)
         )
@@ -240,6 +246,8 @@ class Store:
         template: str | None = None,
         layers: LayerSpec = "all",
         where: str | None = None,
+        timeout: float | None = None,
+        memory: str | int | None = None,
         sample: int | None = None,
         seed: int = 0,
         transforms: Names = (),
@@ -253,7 +261,7 @@ class Store:
         from embstore.questions.question import Rows
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
-        rows = Rows(where, sample, seed, _names(transforms))
+        rows = Rows(where, sample, seed, _names(transforms), _limits(timeout, memory))
         return self._ask(
             lambda catalog: queries.cache_state(catalog, metric, chosen, _layer_spec(layers), rows, parameters)
         )
@@ -305,6 +313,8 @@ class Store:
         embed: bool = False,
         transforms: Names = (),
         where: str | None = None,
+        timeout: float | None = None,
+        memory: str | int | None = None,
         exact: bool = False,
     ) -> Table:
         """Find the k nearest items of each text, by cosine, the text itself left out.
@@ -322,6 +332,8 @@ class Store:
             embed: encode a text that is not stored, by the space's own checkpoint.
             transforms: as in :meth:`query`, fitted on the selected items; the search is then an exact scan.
             where: an SQL expression over the item columns, which a neighbour must satisfy.
+            timeout: as in :meth:`query`.
+            memory: as in :meth:`query`.
             exact: scan the vectors, whatever indexes there are.
 
         Returns:
@@ -338,9 +350,19 @@ class Store:
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         wanted = parse_queries(_names(texts), _names(marked))
         steps, embedder = _steps(_names(transforms)), _embedder() if embed else None
+        limits = _limits(timeout, memory)
         return self._ask(
             lambda catalog: nearest.neighbours(
-                catalog, wanted, chosen, _layer_spec(layers), k, embedder, steps, where=where, exact=exact
+                catalog,
+                wanted,
+                chosen,
+                _layer_spec(layers),
+                k,
+                embedder,
+                steps,
+                where=where,
+                limits=limits,
+                exact=exact,
             )
         )
 
@@ -397,7 +419,13 @@ class Store:
             self.refresh()
 
     def vectors(
-        self, space: str, layer: int | str, where: str | None = None
+        self,
+        space: str,
+        layer: int | str,
+        where: str | None = None,
+        *,
+        timeout: float | None = None,
+        memory: str | int | None = None,
     ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
         """Return the vectors of one layer.
 
@@ -405,11 +433,16 @@ class Store:
             space: its name.
             layer: a number, ``top``, ``raw`` or ``normed``.
             where: an SQL expression over the item columns; None keeps all.
+            timeout: as in :meth:`query`.
+            memory: as in :meth:`query`.
 
         Returns:
             Item ids (n,), texts (n) and vectors float32 (n, dim), row by row, by ascending id.
         """
-        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), where))
+        from embstore.questions.question import Rows
+
+        rows = Rows(where, limits=_limits(timeout, memory))
+        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), rows))
 
     def missing(
         self,
@@ -671,36 +704,51 @@ class Store:
         finally:
             self.refresh()
 
-    def sql(self, select: str) -> "duckdb.DuckDBPyRelation":
+    def sql(
+        self, select: str, *, timeout: float | None = None, memory: str | int | None = None
+    ) -> "duckdb.DuckDBPyRelation":
         """Return the DuckDB relation of one SELECT over the store.
 
         Views: ``items``, ``embeddings``, ``summaries``, ``skipped``, ``spaces`` and ``datasets.<name>``.
 
-        The relation is DuckDB's own, and reads the files whenever it is run. One that is kept until its files have
-        given way to others (by ``compact``, ``repair`` or ``remove``, here or in another process) raises
-        ``duckdb.IOException``, "No files found …": ask for it again.
+        The SQL reads these views and nothing else: no other file, no variable, no network. It can write nothing,
+        neither in the store nor elsewhere; nor can the relation's own methods, such as ``to_parquet`` (give its
+        ``to_arrow_table()`` or ``df()`` to what writes). What it may take is limited by ``timeout`` and ``memory``,
+        and Ctrl-C ends it.
+
+        The relation reads the files whenever it is run. One that is kept until its files have given way to others (by
+        ``compact``, ``repair`` or ``remove``, here or in another process) raises DamagedError, "… has gone since the
+        store was opened": ask for it again.
 
         What it may read of ``items``, ``skipped``, ``summaries`` and datasets is checked first. Vectors are not: DuckDB
         gives what the disk gives. :meth:`vectors` checks what it reads, and :meth:`verify` everything.
 
+        Args:
+            select: The statement. Table functions in it: ``range``, ``generate_series``, ``unnest``, ``repeat``,
+                ``repeat_row``, ``json_each`` and ``json_tree``.
+            timeout: Seconds that each run of the relation may take; None for no limit.
+            memory: What DuckDB may use for it, in bytes or as in ``2GB``; by default half of the machine's memory.
+                Values that Python gets, and single values that a function makes (up to 4 GiB), come on top.
+
         Raises:
-            QueryError: it is not one SELECT, or cannot be answered.
-            DamagedError: a file that it may read was altered, unless it is a shard; names it.
+            QueryError: It is not one SELECT, does something else than read the views, cannot be answered, or exceeds a
+                limit. The relation raises this too.
+            DamagedError: A file that it may read was altered, unless it is a shard; names it.
         """
-        return self._ask(lambda catalog: catalog.relation(select))
+        limits = _limits(timeout, memory)
+        return self._ask(lambda catalog: catalog.relation(select, limits))
 
 
 def _vectors(
-    catalog: Catalog, space: str, layer: str, where: str | None
+    catalog: Catalog, space: str, layer: str, rows: "Rows"
 ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
-    from embstore.questions.question import Rows
     from embstore.storage.vectors import LayerVectors
 
     [card], _ = check_layer_numbers(SpaceFilter(spaces=[space]).select(catalog.cards))
     layers = card.layers.select(layer).members
     if len(layers) != 1:
         raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}.")
-    only = Rows(where).select(catalog, space)
+    only = rows.select(catalog, space)
     ids, vectors = LayerVectors(catalog.shards[space], layers[0].id, card.dim, only).gather()
     items = catalog.items(ids.tolist())
     return ids, [items[item].text for item in ids.tolist()], vectors
@@ -716,6 +764,10 @@ def _memory(memory: str | int | None) -> int | None:
     from embstore.index import parse_memory
 
     return parse_memory(memory)
+
+
+def _limits(timeout: float | None, memory: str | int | None) -> Limits:
+    return Limits(timeout, _memory(memory))
 
 
 def _steps(names: tuple[str, ...]) -> "tuple[Step, ...]":

@@ -19,9 +19,9 @@ RESERVED_COLUMNS = frozenset(
 )  # fmt: skip
 # Options that every metric has on the command line, and what Store.query calls them.
 RESERVED_PARAMETERS = frozenset(
-    ("model", "models", "space", "spaces", "unit", "pooling", "template", "layer", "layers", "where", "sample", "seed",
-     "transform", "transforms", "store", "format", "form", "output", "o", "explain", "cache", "no_cache", "help", "h",
-     "metric", "self", "data")
+    ("model", "models", "space", "spaces", "unit", "pooling", "template", "layer", "layers", "where", "timeout",
+     "memory", "sample", "seed", "transform", "transforms", "store", "format", "form", "output", "o", "explain",
+     "cache", "no_cache", "help", "h", "metric", "self", "data")
 )  # fmt: skip
 # What the makers of inputs read of the parameters, and the columns that they fill.
 INPUT_PARAMETERS: dict[Need, tuple[str, ...]] = {

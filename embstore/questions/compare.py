@@ -154,7 +154,7 @@ def _selected(question: Question, side: _Side, other: _Side) -> Ids:
     """Return the ids of the common items that are asked for, ascending."""
     rows, ids = question.rows, _common_ids(side, other)
     if rows.where is not None:
-        ids = np.intersect1d(ids, question.catalog.select(rows.where), assume_unique=True)
+        ids = np.intersect1d(ids, question.catalog.select(rows.where, rows.limits), assume_unique=True)
     return rows.draw(ids)
 
 

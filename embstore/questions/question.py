@@ -17,6 +17,7 @@ from embstore.space import Layer
 from embstore.storage.answers import Answer
 from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.sandbox import NO_LIMITS, Limits
 from embstore.table import show
 
 SPACE_COLUMNS = ("space", "model", "unit", "pooling", "template", "layer", "layer_name")
@@ -36,12 +37,14 @@ class Rows:
         sample: how many items to draw at random, without replacement; None keeps all.
         seed: seed of the draw.
         transforms: applied left to right, each fitted on the selected items.
+        limits: What the evaluation of ``where`` may take.
     """
 
     where: str | None = None
     sample: int | None = None
     seed: int = 0
     transforms: tuple[str, ...] = ()
+    limits: Limits = NO_LIMITS
     steps: tuple[Step, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
@@ -52,7 +55,7 @@ class Rows:
 
     def select(self, catalog: Catalog, space: str) -> Ids | None:
         """Return the ids to keep, ascending, or None for all. What a space does not hold of them does not matter."""
-        chosen = None if self.where is None else catalog.select(self.where)
+        chosen = None if self.where is None else catalog.select(self.where, self.limits)
         return chosen if self.sample is None else self.draw(stored_ids(catalog, space, chosen))
 
     def draw(self, ids: Ids) -> Ids:

@@ -13,9 +13,10 @@ answers      the answers that were given
 staging      the items of a build, before they are written (with held, lacking, skipping)
 writer       shards, written in the background
 
-catalog      what a store holds at one moment (with reading, ranges, contexts, views)
+catalog      what a store holds at one moment (with reading, ranges, contexts)
+fence        what a user's SQL may say; sandbox: where it is executed (with readonly, relation)
 vectors      the vectors of a layer, in bulk
-duck         DuckDB: the one for embstore's own SQL, and those for users'
+duck         DuckDB: the one for embstore's own SQL, and those for users' (with interruptible)
 
 verify       files against each other (with deep); repair: of single files
 compact      many small parts into few; merge: those of another store (with collisions)

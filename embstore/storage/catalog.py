@@ -1,6 +1,5 @@
 """The catalog: what a store held at the moment it was opened, and SQL over it."""
 
-import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -23,8 +22,9 @@ from embstore.storage.marker import check_marker
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.ranges import Ranges
 from embstore.storage.reading import FILES, Reader
+from embstore.storage.relation import relation
+from embstore.storage.sandbox import NO_LIMITS, BySpace, Limits, Sandbox
 from embstore.storage.summaries import check_summary, summaries_of
-from embstore.storage.views import BySpace, create_view, create_views
 from embstore.summary import Summary
 from embstore.text import Item
 
@@ -60,7 +60,8 @@ class Catalog:
         self._shard_names = {space: tuple(shard.name for shard in shards) for space, shards in self.shards.items()}
         self._dataset_files = self.paths.dataset_files()
         self._part_checks = PartChecks()
-        self._users_sql = RLock()  # it has one connection, whose views are made anew
+        self._users_sql = RLock()  # whose views are made when they are first needed
+        self._sandbox: Sandbox | None = None
         self._open()
 
     def _open(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
@@ -144,26 +145,44 @@ class Catalog:
         """Return the ids of all items, ascending."""
         return self._tables.ids()
 
-    def select(self, where: str) -> Ids:
+    def select(self, where: str, limits: Limits = NO_LIMITS) -> Ids:
         """Return the ids of the items for which an SQL expression over their columns is true, ascending.
 
+        Args:
+            where: The expression.
+            limits: What its evaluation may take.
+
         Raises:
-            UnknownNameError: the expression names a column that items do not have.
-            QueryError: it is not one expression, or cannot be evaluated.
-            DamagedError: a table of items was altered.
+            UnknownNameError: The expression names a column that items do not have.
+            QueryError: It is not one expression, cannot be evaluated, or exceeds a limit.
+            DamagedError: A table of items was altered.
         """
         self._tables.check()
         duck.check_expression(where)
-        sql = f"SELECT item_id FROM items WHERE (\n{where}\n)"
-        try:
-            with self._users_sql:
-                create_view(self.reader, "items", {"": self._item_files})
-                found = self.reader.sandbox.cursor().execute(sql).fetchnumpy()["item_id"]
-            return np.unique(np.asarray(found, dtype=np.int64))
-        except duckdb.IOException as error:
-            raise self.reader.damage(error, self._item_files) from error
-        except duckdb.Error as error:
-            raise duck.explained(error, ITEM_COLUMNS) from error
+        with self._users_sql:
+            sandbox = self.sandbox(limits)
+            checked = sandbox.check(f"SELECT item_id FROM items WHERE (\n{where}\n)", ["items"])
+            session = sandbox.session(limits, ["items"], ITEM_COLUMNS)
+        found = session.run(lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"])
+        return np.unique(np.asarray(found, dtype=np.int64))
+
+    def ids_of_unit(self, unit: Unit) -> Ids:
+        """Return the ids of the items of a unit, ascending.
+
+        Raises:
+            DamagedError: A table of items was altered.
+        """
+        self._tables.check()
+        sql = f"SELECT item_id FROM {FILES} WHERE unit = $unit"
+        return np.unique(self.reader.columns(sql, self._item_files, unit=unit.value)["item_id"])
+
+    def create_item_view(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Make the temporary view ``items`` of all items, for embstore's own SQL on a connection."""
+        body = "SELECT NULL::BIGINT AS item_id, '' AS unit, '' AS text, NULL::BIGINT AS context_id WHERE false"
+        if self._item_files:
+            listed = ", ".join(map(duck.quote, duck.literal(self._item_files)))
+            body = f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
+        connection.execute(f"CREATE OR REPLACE TEMP VIEW items AS {body}")
 
     def items(self, ids: Iterable[int]) -> dict[int, Item]:
         """Return the stored items with these ids, an occurrence with its sentence.
@@ -241,24 +260,35 @@ class Catalog:
         self._tables.check()
         return self._item_files
 
-    def relation(self, sql: str) -> duckdb.DuckDBPyRelation:
+    def relation(self, sql: str, limits: Limits = NO_LIMITS) -> duckdb.DuckDBPyRelation:
         """Return the DuckDB relation of one SELECT over the views of the store.
 
         Views: ``items``, ``embeddings`` (space, layer, item_id, vector), ``summaries``, ``skipped``, ``spaces``, and
-        ``datasets.<name>`` for each dataset. The connection can read nothing outside the store.
+        ``datasets.<name>`` for each dataset. It can read nothing else, and write nothing.
+
+        Args:
+            sql: The statement.
+            limits: What each run of the relation may take.
 
         Raises:
-            QueryError: it is not one SELECT, or cannot be answered.
-            DamagedError: a file that it may read was altered, unless it is a shard, or cannot be read.
+            QueryError: It is not one SELECT, does something else than read the views, or cannot be answered.
+            DamagedError: A file that it reads was altered, unless it is a shard, or cannot be read.
         """
-        self._check_what_it_may_read(sql)
         with self._users_sql:
-            create_views(self.reader, self._files_of_views(), self._dataset_files, self.cards.values())
-            duck.check_select(self.reader.sandbox, sql)
-            try:
-                return self.reader.sandbox.cursor().sql(sql)  # one of its own: it may not be fetched to its end
-            except duckdb.Error as error:
-                raise duck.explained(error) from error
+            sandbox = self.sandbox(limits)
+            checked = sandbox.check(sql)
+            self._check_views(checked.tables)
+            session = sandbox.session(limits, sandbox.views if checked.shows else checked.tables)
+        return relation(session, checked.sql)
+
+    def sandbox(self, limits: Limits) -> Sandbox:
+        """Return the DuckDB for users' SQL under these limits."""
+        if self._sandbox is None or self._sandbox.memory != limits.memory:
+            self._sandbox = Sandbox(
+                self.reader, self.paths.root, self._files_of_views(), self._dataset_files, self.cards.values(),
+                limits.memory,
+            )  # fmt: skip
+        return self._sandbox
 
     def _files_of_views(self) -> dict[str, BySpace]:
         return {
@@ -268,17 +298,15 @@ class Catalog:
             "summaries": {space: [shard.summary_path for shard in shards] for space, shards in self.shards.items()},
         }
 
-    def _check_what_it_may_read(self, sql: str) -> None:
-        named = set(re.findall(r"\w+", sql.casefold()))
-        views = {
-            "items": self._tables.check,
-            "skipped": self._check_skipped,
-            "summaries": self._check_summaries,
-            "datasets": self._check_datasets,
-        }
-        for view, check in views.items():
-            if named & {view, "query", "query_table"}:  # these take a name that is put together
+    def _check_views(self, views: Collection[str]) -> None:
+        """Raise DamagedError if a file was altered that one of these views reads, unless it is a shard."""
+        checks = {"items": self._tables.check, "skipped": self._check_skipped, "summaries": self._check_summaries}
+        for view, check in checks.items():
+            if view in views:
                 check()
+        for file in self._dataset_files:
+            if f"datasets.{file.stem}" in views:
+                check_dataset(file)
 
     def _check_skipped(self) -> None:
         for file in self.skipped_files:
@@ -288,10 +316,6 @@ class Catalog:
         for shards in self.shards.values():
             for shard in shards:
                 check_summary(shard.summary_path)
-
-    def _check_datasets(self) -> None:
-        for file in self._dataset_files:
-            check_dataset(file)
 
     def _shard_files(self, space: str) -> list[Path]:
         return [shard.path for shard in self.shards[space]]

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.errors import DamagedError
+from embstore.space import Unit
 from embstore.storage import duck, interruptible
 from embstore.storage.catalog import Catalog, Ids
 
@@ -43,9 +44,10 @@ def group_occurrences(
         DamagedError: a table of texts was altered, or an occurrence or its sentence has no text.
     """
     catalog.check_texts(space)
-    # Checks each table of items against the SHA-256 in its name, and leaves the view ``items`` behind.
-    ids = np.intersect1d(catalog.select("unit = 'occurrence'"), catalog.ids(space), assume_unique=True)
-    connection = catalog.reader.sandbox
+    # Checks each table of items against the SHA-256 in its name.
+    ids = np.intersect1d(catalog.ids_of_unit(Unit.OCCURRENCE), catalog.ids(space), assume_unique=True)
+    connection = catalog.reader.connection
+    catalog.create_item_view(connection)
     if words and by == "folded word":
         words = [interruptible.rows(connection, "SELECT lower(?)", [word])[0][0] for word in words]
     names = tuple(dict.fromkeys(words))
@@ -58,7 +60,7 @@ def group_occurrences(
         columns = interruptible.columns(connection, _PLACES.format(key=_KEYS[by]))
     if not names:
         names = tuple(row[0] for row in interruptible.rows(connection, "SELECT name FROM groups ORDER BY place"))
-    interruptible.execute(connection, "DROP TABLE groups")
+    interruptible.execute(connection, "DROP TABLE groups; DROP VIEW items")
     if None in names[-1:]:
         raise DamagedError(
             f"a sentence of {space} has no text in {catalog.paths.items}: a table is lost. Build the same sources "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 from weakref import ref
 
 import duckdb
@@ -14,6 +15,9 @@ from numpy.typing import NDArray
 
 from embstore.errors import QueryError, StoreError, UnknownNameError
 from embstore.storage import interruptible
+
+if TYPE_CHECKING:
+    from fsspec import AbstractFileSystem
 
 VERSION: str = duckdb.__version__
 
@@ -73,12 +77,30 @@ if hasattr(os, "register_at_fork"):
 
 
 def connect(root: Path) -> duckdb.DuckDBPyConnection:
-    """Return an in-memory DuckDB for users' SQL: it can read below ``root`` and nothing else, and downloads nothing."""
+    """Return an in-memory DuckDB for embstore's own SQL that reads below ``root`` and nothing else."""
     connection = _open(temp_directory="")
     folders = ", ".join(quote(f"{folder}/") for folder in (root, *literal([root])))
     connection.execute(
         f"{_KEPT_FOOTERS}; SET allowed_directories = [{folders}]; "
         "SET enable_external_access = false; SET lock_configuration = true"
+    )
+    return connection
+
+
+def connect_without_files(memory: str, files: "AbstractFileSystem") -> duckdb.DuckDBPyConnection:
+    """Return an in-memory DuckDB for users' SQL, for which the operating system's files do not exist.
+
+    Args:
+        memory: How much it may use, as DuckDB reads it (``512MB``, ``50%``).
+        files: The only file system that it has.
+    """
+    # What is read of a foreign file system DuckDB would also keep in memory, as if it came from the network.
+    connection = _open(temp_directory="", memory_limit=memory, enable_external_file_cache=False)
+    connection.register_filesystem(files)
+    connection.execute(
+        f"{_KEPT_FOOTERS}; SET allowed_directories = ['{files.protocol}://']; "
+        "SET disabled_filesystems = 'LocalFileSystem'; SET enable_external_access = false; "
+        "SET allow_extension_repositories = 'forbidden'; SET lock_configuration = true"
     )
     return connection
 
@@ -119,16 +141,6 @@ def with_ids(connection: duckdb.DuckDBPyConnection, name: str, ids: NDArray[np.i
         yield
     finally:
         connection.unregister(name)
-
-
-def check_select(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Raise QueryError unless ``sql`` is exactly one SELECT."""
-    try:
-        statements = connection.extract_statements(sql)
-    except duckdb.Error as error:
-        raise QueryError(f"this SQL cannot be read: {first_line(error)}") from error
-    if [statement.type for statement in statements] != [duckdb.StatementType.SELECT]:
-        raise QueryError("a store is only read: give one SELECT statement.")
 
 
 def check_expression(sql: str) -> None:
@@ -173,7 +185,7 @@ def exhausted(error: duckdb.Error) -> StoreError | None:
     )
 
 
-def first_line(error: duckdb.Error) -> str:
+def first_line(error: Exception) -> str:
     """Return what a DuckDB error says, without its picture of the statement."""
     return re.split(r"\n\s*\n|\nLINE ", str(error))[0].replace("\n", " ")
 

@@ -30,8 +30,7 @@ class Reader:
     Args:
         root: the store's folder.
         tables: those of its files that hold texts, which are mended in another way.
-        connection: the DuckDB for all SQL, which one thread uses; by default that of the process, and for users' SQL
-            one of its own.
+        connection: the DuckDB for all SQL, which one thread uses; by default that of the process.
     """
 
     def __init__(self, root: Path, tables: Sequence[Path], connection: duckdb.DuckDBPyConnection | None = None) -> None:
@@ -51,11 +50,6 @@ class Reader:
     @cached_property
     def _shared(self) -> duck.Shared:
         return duck.shared()
-
-    @cached_property
-    def sandbox(self) -> duckdb.DuckDBPyConnection:
-        """That for users' SQL, with the views that it sees: a DuckDB of its own, which reads only the store."""
-        return self._given or duck.connect(self._root)
 
     def columns(self, sql: str, files: Sequence[Path], **values: Any) -> dict[str, NDArray[Any]]:
         """Return the columns of a query over files, none of which has nulls; empty int64 columns without files."""

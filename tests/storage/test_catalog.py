@@ -89,7 +89,7 @@ def test_sql_sees_nothing_outside_the_store(make_store: Make, tmp_path: Path, sq
     outside.write_text("secret")
     sql = sql.format(outside=outside, folder=tmp_path, root=made.root)
     for ask in (lambda: made.store.sql(sql).fetchall(), lambda: made.store.query("norms", where=f"EXISTS ({sql})")):
-        with pytest.raises(QueryError, match=r"Cannot access|disabled by configuration|does not exist"):
+        with pytest.raises(QueryError, match=r"is not allowed in users' SQL|has no view"):
             ask()
 
 
@@ -173,7 +173,7 @@ def test_a_relation_that_outlives_its_files_fails_as_is_said_and_is_asked_again(
     kept = store.sql(asked)
     before = kept.fetchall()
     store.compact()
-    with pytest.raises(duckdb.IOException, match="No files found"):
+    with pytest.raises(DamagedError, match="has gone since the store was opened"):
         kept.fetchall()
     assert store.sql(asked).fetchall() == before
 

@@ -52,7 +52,7 @@ def test_a_forked_process_shares_none_of_before() -> None:
     assert duck.shared() is held
 
 
-def test_users_sql_reads_nothing_outside_the_store(tmp_path: Path) -> None:
+def test_embstores_own_sql_below_a_folder_reads_nothing_outside_it(tmp_path: Path) -> None:
     inside, outside = tmp_path / "store", tmp_path / "outside.csv"
     inside.mkdir()
     (inside / "inside.csv").write_text("n\n1\n")

@@ -85,7 +85,7 @@ def test_a_table_that_was_written_like_this_is_believed(make_store: Make, monkey
         ("summaries/*/*.parquet", "SELECT * FROM summaries"),
         ("datasets/*.parquet", "SELECT * FROM datasets.ranks"),
         ("skipped/*.parquet", "SELECT * FROM skipped"),
-        ("items/*.parquet", "SELECT * FROM query_table('it' || 'ems')"),
+        ("items/*.parquet", 'SELECT * FROM main."ITEMS" AS other'),
     ],
 )
 def test_sql_names_an_altered_file(make_store: Make, kind: str, sql: str) -> None:
