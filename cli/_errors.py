@@ -2,7 +2,7 @@
 
 0    done
 1    the answer is no: ``verify`` found damage, ``--strict`` and something was skipped
-2    a mistake in the call or in the input
+2    a mistake in the call or in the input, or a file that the system does not let be read or written
 130  Ctrl-C
 """
 

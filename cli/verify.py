@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from ._errors import NO, explained
+from ._errors import MISTAKE, NO, explained
 from ._options import Format, OutputFile, OutputFormat, StoreDir
 from ._output import emit, say
 
@@ -20,7 +20,10 @@ def verify(
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
 ) -> None:
-    """Check every file of a store: hashes, rows, finite values, ids and indexes. Exit 1 if something is wrong."""
+    """Check every file of a store: hashes, rows, finite values, ids and indexes.
+
+    Exit 1 if something is wrong, 2 if nothing is but something could not be read.
+    """
     with explained():
         from embstore.store import Store
 
@@ -32,4 +35,4 @@ def verify(
         if not result.ok or form is not Format.TABLE:
             emit(result.to_table(), form, output)
         if not result.ok:
-            raise typer.Exit(NO)
+            raise typer.Exit(NO if result.is_damaged else MISTAKE)

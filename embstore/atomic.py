@@ -1,6 +1,5 @@
 """Write a file whole or not at all; write and read documents."""
 
-import errno
 import json
 import os
 import re
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from embstore import checksum, disk, documents
-from embstore.errors import DamagedError, NewerFormatError, StoreError
+from embstore.errors import DamagedError, FileAccessError, NewerFormatError
 
 _TEMPORARY = re.compile(r"\.[0-9]+-[0-9a-f]+\.tmp")
 
@@ -24,14 +23,16 @@ def temporary(folder: Path) -> Iterator[Path]:
     """Give a temporary path in ``folder``, which is removed on the way out unless it was renamed.
 
     Raises:
-        StoreError: the disk is full or the folder cannot be written, with the remedy.
+        FileAccessError: the disk is full or the folder cannot be written, with the remedy.
     """
     path = temporary_path(folder)
     try:
         disk.make_folder(folder)
         yield path
+    except FileNotFoundError:
+        raise
     except OSError as error:
-        raise _explained(error, folder) from error
+        raise disk.explained(error, folder, writing=True) from error
     finally:
         discard(path)
 
@@ -48,7 +49,7 @@ def is_temporary(name: str) -> bool:
 
 def discard(path: Path) -> None:
     """Remove a temporary file or folder, if there is one; where that fails, the next writer does it."""
-    with suppress(OSError):
+    with suppress(FileAccessError):
         disk.remove_tree(path)
 
 
@@ -59,7 +60,7 @@ def written_behind(file: BinaryIO, path: Path) -> Iterator[Callable[[], None]]:
     It returns at once.
 
     Raises:
-        OSError: what was written cannot be brought to the disk.
+        FileAccessError: what was written cannot be brought to the disk.
     """
     with ThreadPoolExecutor(1, "embstore-disk") as pool:
         pending: Future[None] | None = None
@@ -125,7 +126,7 @@ def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> d
     Raises:
         DamagedError: It is no JSON object, was altered, or is not as its schema has it.
         NewerFormatError: It has a later format than this version reads.
-        FileNotFoundError: There is none.
+        MissingFileError: There is none.
     """
     data = disk.read(path, documents.MAX_BYTES[kind])
     try:
@@ -137,17 +138,3 @@ def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> d
     except documents.InvalidDocument as error:
         raise DamagedError(f"{path} is damaged: {error}. {remedy}") from error
     return document
-
-
-def _explained(error: OSError, folder: Path) -> StoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StoreError(
-            f"no space left for {folder}: {error.strerror}. What was written before is whole; free some space and "
-            "run the same build again: it goes on where it stopped."
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return StoreError(
-            f"{folder} cannot be written: {error.strerror}. Queries work on a read-only store; to build, choose "
-            "another folder with --store, or change the permissions."
-        )
-    return StoreError(f"writing in {folder} failed: {error}.")

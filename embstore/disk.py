@@ -2,11 +2,13 @@
 
 Nothing else in embstore opens, lists, renames or removes a file of a store. A library that does so itself (DuckDB,
 pyarrow, FAISS, filelock) is announced by :func:`opening`. So tests can see each operation before it happens, count it,
-let it fail, or end the process there (:func:`watched`).
+let it fail, or end the process there (:func:`watched`); and what the system refuses is a
+:class:`~embstore.errors.FileAccessError` everywhere, which says what to do. It is never taken for damage.
 
 A store may come from others: no operation follows a symbolic link, and only regular files are opened.
 """
 
+import errno
 import hashlib
 import io
 import os
@@ -15,9 +17,10 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import Any, BinaryIO
 
-from embstore.errors import DamagedError
+from embstore.errors import DamagedError, FileAccessError, MissingFileError
 
 Entry = os.DirEntry[str]
 """What a folder holds: its name, its path, and what the system says of it."""
@@ -30,8 +33,16 @@ _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a na
 Observer = Callable[[str, Path, Path | None], None]
 """Called before each operation, with its name, its path and, where a file is renamed, the name that it had.
 
-What it raises is raised by the operation.
+An OSError that it raises is taken for one that the system gave.
 """
+
+_READING = ("open", "read", "list", "status")
+# What else a library may quote in the words of its own errors. ENOENT is in none of them: files may come and go.
+_QUOTED = tuple(
+    getattr(errno, name)
+    for name in ("EMFILE", "ENFILE", "ENOMEM", "EACCES", "EPERM", "ESTALE", "EIO", "ENOSPC", "EDQUOT", "EROFS")
+    if hasattr(errno, name)
+)
 
 _observer: Observer | None = None
 
@@ -47,8 +58,46 @@ def watched(observer: Observer) -> Iterator[None]:
         _observer = before
 
 
-def opening(path: Path, operation: str = "open") -> None:
-    """Announce that a library is about to open a file, and make sure that it is one.
+class _Operation:
+    """An operation: seen before it happens; what the system says of it becomes a FileAccessError."""
+
+    __slots__ = ("name", "path", "source")
+
+    def __init__(self, name: str, path: Path | str, source: Path | None = None) -> None:
+        self.name, self.path, self.source = name, path, source
+
+    def __enter__(self) -> None:
+        if _observer is not None:
+            try:
+                _observer(self.name, Path(self.path), self.source)
+            except OSError as error:
+                raise self._explained(error) from error
+
+    def __exit__(self, _: object, error: BaseException | None, __: TracebackType | None) -> None:
+        if isinstance(error, OSError) and error.errno is not None and not isinstance(error, FileAccessError):
+            raise self._explained(error) from error
+
+    def _explained(self, error: OSError) -> FileAccessError:
+        return explained(error, self.path, writing=self.name not in _READING)
+
+
+def explained(error: OSError, path: Path | str, *, writing: bool = False) -> FileAccessError:
+    """Return the error of embstore's own for one of the system."""
+    code = error.errno or errno.EIO
+    is_missing = code == errno.ENOENT or (code == errno.ENOTDIR and not writing)
+    kind = MissingFileError if is_missing else FileAccessError
+    return kind(path, code, writing=writing)
+
+
+def quoted(said: str, path: Path, *, writing: bool = False) -> FileAccessError | None:
+    """Return the error for what a library says, if it has the system's words in it; None otherwise."""
+    code = next((code for code in _QUOTED if os.strerror(code) in said), None)
+    return None if code is None else FileAccessError(path, code, writing=writing)
+
+
+@contextmanager
+def opening(path: Path, operation: str = "open") -> Iterator[None]:
+    """Give a context in which a library opens, reads or writes a file, and make sure that it is one.
 
     Args:
         path: the file.
@@ -57,27 +106,49 @@ def opening(path: Path, operation: str = "open") -> None:
     Raises:
         DamagedError: there is something of that name that is no file, as a symbolic link or a folder.
     """
-    _see(operation, path)
-    with suppress(FileNotFoundError):
-        _check_file(path)
+    with _Operation(operation, path):
+        with suppress(FileNotFoundError):
+            _check_file(path)
+        yield
 
 
-def _see(operation: str, path: Path, source: Path | None = None) -> None:
-    if _observer is not None:
-        _observer(operation, path, source)
+class _File(io.FileIO):
+    """An open file, each reading and writing of which is seen."""
+
+    def __init__(self, path: Path, mode: str) -> None:
+        super().__init__(path, mode, opener=_open_itself)
+        self._path = path
+
+    def readinto(self, buffer: Any, /) -> int:
+        with _Operation("read", self._path):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with _Operation("read", self._path):
+            return super().readall()
+
+    def write(self, data: Any, /) -> int:
+        with _Operation("write", self._path):
+            return super().write(data)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError as error:  # a network file system may say only now that it is full
+            raise explained(error, self._path, writing=True) from error
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[io.BufferedReader]:
+def reading(path: Path) -> Iterator["io.BufferedReader[_File]"]:
     """Open a file for reading.
 
     Raises:
         DamagedError: it is no file, as a symbolic link or a folder.
     """
-    _see("open", path)
-    _check_file(path)
-    with open(path, "rb", opener=_open_itself) as file:
-        _see("read", path)
+    with _Operation("open", path):
+        _check_file(path)
+        file = io.BufferedReader(_File(path, "r"))
+    with file, _Operation("read", path):
         yield file
 
 
@@ -128,23 +199,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class _Writer(io.BufferedWriter):
-    """A file that is written, each write of which is seen."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(io.FileIO(path, "w", opener=_open_itself))
-        self._path = path
-
-    def write(self, data: Any) -> int:
-        _see("write", self._path)
-        return super().write(data)
-
-
 @contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
+def writing(path: Path) -> Iterator["io.BufferedWriter[_File]"]:
     """Open a new file, or an empty one in the place of an old one, for writing."""
-    _see("create", path)
-    with _Writer(path) as file:
+    with _Operation("create", path):
+        file = io.BufferedWriter(_File(path, "w"))
+    with file:
         yield file
 
 
@@ -156,41 +216,40 @@ def write(path: Path, data: bytes) -> None:
 
 def sync(path: Path) -> None:
     """Bring the content of a file to the disk."""
-    _see("sync", path)
-    with open(path, "rb") as file:
+    with _Operation("sync", path), open(path, "rb") as file:
         os.fsync(file.fileno())
 
 
 def sync_open(file: BinaryIO, path: Path) -> None:
     """Bring to the disk what was flushed of a file that is being written."""
-    _see("sync", path)
-    os.fsync(file.fileno())
+    with _Operation("sync", path):
+        os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable (not every platform can: there the rename alone must do)."""
     if os.name != "posix":
         return
-    _see("sync folder", folder)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with _Operation("sync folder", folder):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def replace(source: Path, target: Path) -> None:
     """Rename a file, in the place of one that may have that name."""
-    _see("replace", target, source)
-    os.replace(source, target)
+    with _Operation("replace", target, source):
+        os.replace(source, target)
 
 
 def remove(path: Path, *, missing_ok: bool = False) -> None:
     """Remove a file."""
-    _see("remove", path)
     try:
-        os.unlink(path)
-    except FileNotFoundError:
+        with _Operation("remove", path):
+            os.unlink(path)
+    except MissingFileError:
         if not missing_ok:
             raise
 
@@ -205,15 +264,15 @@ def make_folder(folder: Path) -> None:
     """Make a folder, and make its name and those of the folders above it that are new durable."""
     if not is_folder(folder):
         make_folder(folder.parent)
-        _see("make folder", folder)
-        folder.mkdir(exist_ok=True)
+        with _Operation("make folder", folder):
+            folder.mkdir(exist_ok=True)
         sync_folder(folder.parent)
 
 
 def remove_folder(folder: Path) -> None:
     """Remove an empty folder."""
-    _see("remove folder", folder)
-    os.rmdir(folder)
+    with _Operation("remove folder", folder):
+        os.rmdir(folder)
 
 
 def remove_tree(folder: Path) -> None:
@@ -223,7 +282,7 @@ def remove_tree(folder: Path) -> None:
         return
     for entry in entries(folder):
         remove_tree(Path(entry.path))
-    with suppress(FileNotFoundError):
+    with suppress(MissingFileError):
         remove_folder(folder)
 
 
@@ -247,19 +306,17 @@ def entries_below(folder: Path) -> Iterator[Entry]:
 
 def entries(folder: Path) -> list[Entry]:
     """Return what is in a folder, by name; nothing if there is no such folder."""
-    _see("list", folder)
     try:
-        with os.scandir(folder) as found:
+        with _Operation("list", folder), os.scandir(folder) as found:
             return sorted(found, key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError):
+    except MissingFileError:
         return []
 
 
 def status(path: Path | str) -> os.stat_result:
     """Return what the system says of a file or folder, or of the link that bears its name."""
-    if _observer is not None:
-        _observer("status", Path(path), None)
-    return os.lstat(path)
+    with _Operation("status", path):
+        return os.lstat(path)
 
 
 def size(path: Path) -> int:
@@ -271,30 +328,38 @@ def is_same(path: Path, other: Path) -> bool:
     """Return whether there is a file or folder that has both names."""
     try:
         return os.path.samestat(status(path), status(other))
-    except FileNotFoundError:
+    except MissingFileError:
         return False
 
 
 def exists(path: Path) -> bool:
     """Return whether there is anything of that name."""
-    _see("status", path)
-    return _mode(path) != 0
+    return _mode(path) is not None
 
 
 def is_file(path: Path) -> bool:
     """Return whether there is a file of that name."""
-    _see("status", path)
-    return stat.S_ISREG(_mode(path))
+    mode = _mode(path)
+    return mode is not None and stat.S_ISREG(mode)
 
 
 def is_folder(path: Path) -> bool:
     """Return whether there is a folder of that name."""
-    _see("status", path)
-    return stat.S_ISDIR(_mode(path))
+    mode = _mode(path)
+    return mode is not None and stat.S_ISDIR(mode)
 
 
-def _mode(path: Path) -> int:
+def _mode(path: Path) -> int | None:
     try:
-        return os.lstat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
+        return status(path).st_mode
+    except MissingFileError:
+        return None
+
+
+def resolved(path: Path) -> Path:
+    """Return the path of a folder from the root on, with no links in it."""
+    try:
+        with _Operation("status", path):
+            return path.resolve()
+    except RuntimeError as error:
+        raise FileAccessError(path, errno.ELOOP) from error

@@ -11,13 +11,17 @@ A message names the thing, the place and the remedy. The command line prints it 
     ├── EncodeError              the model ran and the result cannot be used
     ├── StoreError               a store that cannot be opened, read or written
     │   ├── LockedError          another build is writing
-    │   ├── DamagedError         a file that is truncated, altered or missing
+    │   ├── DamagedError         a file that was read and is truncated or altered, or one that must be there and is not
     │   │   └── NewerFormatError     a file of a format that a later version introduced
+    │   ├── FileAccessError      the system does not open, read or write a file: nothing is known of its content
+    │   │   └── MissingFileError     there is no such file
     │   └── SpaceMismatchError   the name is taken by another space
     └── QueryError               a query that cannot be answered
         └── NotStoredError       a text that has no vector in the space
 """
 
+import errno
+import os
 from collections.abc import Iterable
 
 
@@ -82,6 +86,75 @@ class DamagedError(StoreError):
 
 class NewerFormatError(DamagedError):
     """A file of the store has a format that a later version introduced."""
+
+
+_GOES_ON = (
+    "What was written before is whole; free some space and run the same build again: it goes on where it stopped."
+)
+_ELSEWHERE = (
+    "Queries work on a read-only store; to build, choose another folder with --store, or change the permissions."
+)
+_REMEDIES: dict[int, tuple[str, str]] = {
+    errno.EMFILE: ("", "This process has too many files open: raise the limit, as with ulimit -n 65536."),
+    errno.ENFILE: ("", "All programs together have too many files open: end some of them."),
+    errno.ENOMEM: ("", "The system has no memory left: free some, or ask for less at a time."),
+    errno.EACCES: (_ELSEWHERE, "Check its permissions, and those of the folders above it."),
+    errno.EPERM: (_ELSEWHERE, "Check its permissions, and those of the folders above it."),
+    errno.EROFS: (_ELSEWHERE, "Its file system is read-only."),
+    errno.ESTALE: ("", "The network file system has lost it: mount that again."),
+    errno.EIO: ("", "The disk or the network failed: look at the system's log, and check the device."),
+    errno.ETIMEDOUT: ("", "The network file system does not answer: check the network, or mount it again."),
+    errno.ENOTCONN: ("", "The network file system is not connected: mount it again."),
+    errno.EHOSTDOWN: ("", "The network file system does not answer: check the network, or mount it again."),
+    errno.ENAMETOOLONG: ("", "Choose a folder with a shorter name."),
+    errno.ELOOP: ("", "Symbolic links lead from one to the other without an end: remove them."),
+    errno.ENOTDIR: ("", "A folder above it is a file: move that away, or name another folder."),
+    errno.EISDIR: ("", "A folder stands where a file belongs: move it away."),
+    errno.EEXIST: ("", "A file stands where a folder belongs: move it away, or name another folder."),
+    errno.EBUSY: ("", "Another program holds it: wait for it to end."),
+}
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class FileAccessError(StoreError):
+    """The system does not open, read, write or list a file or folder of a store.
+
+    That says nothing of what is in it: no file is damaged because the system had none to give.
+
+    Args:
+        path: the file or folder.
+        code: the system's number of the error (``errno``).
+        writing: whether it was to be written, renamed or removed.
+
+    Attributes:
+        reason: what happened and what to do, without the path.
+        writing: whether it was to be written.
+    """
+
+    def __init__(self, path: "str | os.PathLike[str]", code: int, *, writing: bool = False) -> None:
+        name, said = os.fspath(path), os.strerror(code)
+        to_write, to_read = _REMEDIES.get(code, ("", f"The system calls this error {code}."))
+        self.reason = f"{said}. {(writing and to_write) or to_read}"
+        if code in _FULL:
+            message = f"no space left for {name}: {said}. {_GOES_ON}"
+        elif writing:
+            message = f"{name} cannot be written: {self.reason}"
+        else:
+            message = f"{name} cannot be read: {self.reason} This does not mean that it is damaged."
+        super().__init__(message)
+        self.path, self.filename, self.writing = name, name, writing
+        self.errno: int | None = code
+        self.strerror: str | None = said
+
+
+class MissingFileError(FileAccessError, FileNotFoundError):
+    """There is no such file or folder."""
+
+    def __init__(self, path: "str | os.PathLike[str]", code: int = errno.ENOENT, *, writing: bool = False) -> None:
+        super().__init__(path, code, writing=writing)
+
+    def __str__(self) -> str:
+        return f"{self.path} is missing. Run: embstore verify"
 
 
 class SpaceMismatchError(StoreError):

@@ -44,7 +44,7 @@ def open_catalog(root: Path) -> Catalog | None:
     Raises:
         StoreError: the folder holds something else.
     """
-    paths = StorePaths(root.resolve())
+    paths = StorePaths(disk.resolved(root))
     new = not disk.exists(paths.marker)
     if new and not any(not path.name.startswith(".") for path in disk.listed(root)):
         return None

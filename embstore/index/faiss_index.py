@@ -5,7 +5,6 @@ are computed by :class:`.searching.Index`.
 """
 
 import errno
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from zlib_ng.zlib_ng import crc32
 
 from embstore import disk
-from embstore.errors import DamagedError
+from embstore.errors import DamagedError, FileAccessError, StoreError
 from embstore.index.card import ANEW, IndexCard
 from embstore.index.order import near_together
 from embstore.index.policy import Design
@@ -90,20 +89,22 @@ def save(index: "faiss.IndexIDMap", path: Path) -> None:
     """Write an index to a file.
 
     Raises:
-        OSError: the disk is full, or cannot be written.
+        FileAccessError: the disk is full, or cannot be written.
     """
     import faiss
 
-    disk.opening(path, "create")
     try:
-        faiss.write_index(index, str(path))
+        with disk.opening(path, "create"):
+            faiss.write_index(index, str(path))
     except RuntimeError as error:
-        # FAISS raises RuntimeError for a failed write; only the number in its text tells a full disk from the rest.
-        raise OSError(_errno_in(str(error)), str(error).split(": ")[-1]) from error
+        # FAISS raises RuntimeError for a failed write; only the words in its text tell a full disk from the rest.
+        code = errno.ENOSPC if "write error" in str(error) else errno.EIO
+        raise disk.quoted(str(error), path, writing=True) or FileAccessError(path, code, writing=True) from error
     try:  # of what a full disk does not take when the file is closed FAISS only prints a line
-        faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+        with disk.opening(path):
+            faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except (RuntimeError, MemoryError) as error:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise disk.quoted(str(error), path) or FileAccessError(path, errno.ENOSPC, writing=True) from error
 
 
 def load(path: Path, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDMap":
@@ -119,11 +120,11 @@ def load(path: Path, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDM
     """
     import faiss
 
-    disk.opening(path)
     try:
-        index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
+        with disk.opening(path):
+            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
     except (RuntimeError, MemoryError) as error:
-        raise _damage(path, "FAISS cannot read it") from error
+        raise disk.quoted(str(error), path) or _unread(path, card) from error
     if type(index) is not faiss.IndexIDMap:
         raise _damage(path, "it does not say which items it holds")
     inner = inner_of(index)
@@ -224,5 +225,8 @@ def _damage(path: Path, what: str) -> DamagedError:
     return DamagedError(f"{path} is damaged: {what}. {ANEW}")
 
 
-def _errno_in(text: str) -> int:
-    return errno.ENOSPC if "No space" in text or "write error" in text else errno.EIO
+def _unread(path: Path, card: IndexCard) -> StoreError:
+    """Return the error for a file that FAISS does not read: it is damaged only if it is not as it was written."""
+    if disk.sha256(path) != card.sha256:
+        return _damage(path, "FAISS cannot read it")
+    return FileAccessError(path, errno.ENOMEM)

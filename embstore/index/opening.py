@@ -80,7 +80,7 @@ def _open(path: Path, shards: Iterable[str]) -> _Opened | None:
     try:
         opened = Index.open(path, card)
         opened.check(path, card)
-    except DamagedError:
+    except (DamagedError, FileNotFoundError):
         if _stamp(path) != stamp:
             return None
         raise

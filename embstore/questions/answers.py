@@ -93,7 +93,7 @@ class Answers:
             write_answer(paths, asked, answer)
             if not self._trimmed:
                 trim_answers(paths)
-        except (StoreError, OSError, ValueError):
+        except (StoreError, ValueError):
             # A store that is read-only, a full disk, a name that is no UTF-8: all that is lost is time, next time.
             self._can_write = False
         self._trimmed = True

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore import atomic, disk
-from embstore.errors import DamagedError
+from embstore.errors import StoreError
 from embstore.storage.paths import StorePaths
 
 ANSWERS_FORMAT = 1
@@ -41,11 +41,11 @@ class Answer:
 
 
 def read_answer(paths: StorePaths, asked: Asked) -> Answer | None:
-    """Return the stored answer to a question; None if there is none, or it is damaged or of another question."""
+    """Return the stored answer to a question; None if there is none that can be read, or it is of another question."""
     text = _canonical(asked)
     try:
         document = atomic.read_document(_path(paths, text), "answer")
-    except (OSError, DamagedError):
+    except StoreError:
         return None
     if _canonical(document["question"]) != text:
         return None

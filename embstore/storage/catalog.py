@@ -51,7 +51,7 @@ class Catalog:
     """
 
     def __init__(self, root: Path) -> None:
-        self.paths = StorePaths(root.resolve())
+        self.paths = StorePaths(disk.resolved(root))
         check_marker(self.paths)
         self.cards: dict[str, Card] = {}
         self.shards: dict[str, tuple[Shard, ...]] = {}

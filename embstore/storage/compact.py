@@ -183,8 +183,8 @@ def read_summary(shard: Shard) -> dict[int, Summary]:
     path = shard.summary_path
     try:
         data = disk.read(path)
-    except OSError as error:
-        raise DamagedError(f"{path} cannot be read: {error.strerror}. Run: embstore repair") from error
+    except FileNotFoundError as error:
+        raise DamagedError(f"{path} is missing. Run: embstore repair") from error
     checksum.check(path, data, "Run: embstore repair")
     return summaries_in(read_table(pa.BufferReader(data)))
 

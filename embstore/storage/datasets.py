@@ -90,16 +90,18 @@ def check_dataset(file: Path) -> None:
     """Raise DamagedError if the file of a dataset was altered or cannot be read."""
     try:
         data = disk.read(file)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise DamagedError(f"{file} cannot be read: {error.strerror}. {mend(file)}") from error
     checksum.check(file, data, mend(file))
 
 
 def _read(connection: duckdb.DuckDBPyConnection, file: Path, fetch: Any, sql: str, **values: Any) -> Any:
     try:
-        disk.opening(file)
-        return fetch(connection, sql, {"file": duck.literal([file]), **values})
+        with disk.opening(file):
+            return fetch(connection, sql, {"file": duck.literal([file]), **values})
     except duckdb.Error as error:
+        if (refused := disk.quoted(str(error), file)) is not None:
+            raise refused from error
         raise DamagedError(f"{file} is damaged: {duck.first_line(error)} {mend(file)}") from error
 
 

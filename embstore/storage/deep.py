@@ -67,13 +67,13 @@ def _other_id(item: int, unit: str, text: str, context: str | None = None, span:
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, file: Path) -> Iterator[tuple[Any, ...]]:
-    disk.opening(file)
-    interruptible.execute(connection, sql, {"file": duck.literal([file])})
+    with disk.opening(file):
+        interruptible.execute(connection, sql, {"file": duck.literal([file])})
     while rows := interruptible.run(connection, lambda it: it.fetchmany(_ROWS)):
         yield from rows
 
 
 def _suffixes(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
-    disk.opening(file)
-    names = {*interruptible.columns(connection, f"SELECT * FROM {_FILE} LIMIT 0", {"file": duck.literal([file])})}
+    with disk.opening(file):
+        names = {*interruptible.columns(connection, f"SELECT * FROM {_FILE} LIMIT 0", {"file": duck.literal([file])})}
     return [suffix for suffix in ("", "_2") if {f"item_id{suffix}", f"text{suffix}"} <= names]

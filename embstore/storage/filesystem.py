@@ -6,7 +6,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from embstore import atomic, disk
-from embstore.errors import StoreError
+from embstore.errors import FileAccessError, StoreError
 
 
 def check(root: Path, lock: Path) -> None:
@@ -17,9 +17,9 @@ def check(root: Path, lock: Path) -> None:
         lock: a file in it on which this process holds a lock.
     """
     again = FileLock(lock)
-    disk.opening(lock, "lock")
     try:
-        again.acquire(blocking=False)
+        with disk.opening(lock, "lock"):
+            again.acquire(blocking=False)
     except Timeout:
         pass
     else:
@@ -31,7 +31,7 @@ def check(root: Path, lock: Path) -> None:
         try:
             disk.replace(new, old)
             replaced = disk.read(old) == b"new" and not disk.exists(new)
-        except OSError as error:
+        except FileAccessError as error:
             raise _no_rename(root) from error
         if not replaced:
             raise _no_rename(root)
@@ -45,14 +45,9 @@ def no_locks(root: Path) -> StoreError:
     )
 
 
-def explained(error: OSError, root: Path) -> StoreError:
+def lock_error(error: FileAccessError, root: Path) -> StoreError:
     """Return the error for a lock that cannot be taken."""
-    if error.errno in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
-        return no_locks(root)
-    return StoreError(
-        f"{root} cannot be written: {error.strerror or error}. Queries work on a read-only store; to build, choose "
-        "another folder with --store, or change the permissions."
-    )
+    return no_locks(root) if error.errno in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP) else error
 
 
 def _no_rename(root: Path) -> StoreError:

@@ -148,8 +148,8 @@ class PartChecks:
         """Raise DamagedError unless the file is as it was written."""
         try:
             status = disk.status(file)
-        except OSError as error:
-            raise _unreadable(file, error, MEND_TABLE) from error
+        except FileNotFoundError as error:
+            raise _missing(file, error, MEND_TABLE) from error
         stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
         if self._sound.get(file) == stamp:
             return
@@ -162,15 +162,15 @@ def file_hash(file: Path, remedy: str = MEND_TABLE) -> str:
     """Return the SHA-256 of a file in hexadecimal.
 
     Raises:
-        DamagedError: it cannot be read; says the remedy.
+        DamagedError: it is missing; says the remedy.
     """
     try:
         return disk.sha256(file)
-    except OSError as error:
-        raise _unreadable(file, error, remedy) from error
+    except FileNotFoundError as error:
+        raise _missing(file, error, remedy) from error
 
 
-def _unreadable(file: Path, error: OSError, remedy: str) -> DamagedError:
+def _missing(file: Path, error: FileNotFoundError, remedy: str) -> DamagedError:
     return DamagedError(f"{file} cannot be read: {error.strerror}. {remedy}")
 
 

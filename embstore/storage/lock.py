@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from embstore import atomic, disk
-from embstore.errors import DamagedError, LockedError
+from embstore.errors import DamagedError, FileAccessError, LockedError
 from embstore.storage import filesystem
 from embstore.storage.paths import StorePaths
 
@@ -77,8 +77,8 @@ class SharedLock:
                 self._paths, f"{_named([other])}, which makes no sense beside {self._shard}. Wait for it to end"
             )
         try:
-            disk.opening(self._path, "lock")
-            self._lock.acquire(blocking=False)
+            with disk.opening(self._path, "lock"):
+                self._lock.acquire(blocking=False)
         except Timeout:
             raise _refused(self._paths, f"{_named([_read(self._path)])}. Wait for it to end") from None
         self._say({})
@@ -107,9 +107,7 @@ class SharedLock:
     @contextmanager
     def texts(self) -> Iterator[None]:
         """Keep the others from writing texts meanwhile: each looks first which are there, so that none comes twice."""
-        lock = self._paths.texts_lock
-        disk.opening(lock, "lock")
-        with FileLock(lock):
+        with disk.opening(self._paths.texts_lock, "lock"), FileLock(self._paths.texts_lock):
             yield
 
     @contextmanager
@@ -130,14 +128,14 @@ def _hold(paths: StorePaths, seconds: float = 0.0) -> Iterator[None]:
     paths.check_contents()
     lock = FileLock(paths.lock)
     try:
-        disk.opening(paths.lock, "lock")
-        lock.acquire(timeout=seconds, poll_interval=0.01)
+        with disk.opening(paths.lock, "lock"):
+            lock.acquire(timeout=seconds, poll_interval=0.01)
     except Timeout:
         raise _refused(paths, f"{_named([_read(paths.lock)])}. Wait for it to end") from None
     except NotImplementedError as error:
         raise filesystem.no_locks(paths.root) from error
-    except OSError as error:
-        raise filesystem.explained(error, paths.root) from error
+    except FileAccessError as error:
+        raise filesystem.lock_error(error, paths.root) from error
     try:
         filesystem.check(paths.root, paths.lock)
         yield
@@ -153,8 +151,8 @@ def _sharing(paths: StorePaths, but: Path | None = None) -> list[Mapping[str, An
             continue
         lock = FileLock(path)
         try:
-            disk.opening(path, "lock")
-            lock.acquire(blocking=False)
+            with disk.opening(path, "lock"):
+                lock.acquire(blocking=False)
         except Timeout:
             found.append(_read(path))
             continue
@@ -183,7 +181,7 @@ def _read(lock: Path) -> Mapping[str, Any]:
     """Return what the holder of a lock says of itself; nothing if it is just taking or leaving it."""
     try:
         return atomic.read_document(StorePaths.holder(lock), "lock-holder")
-    except (OSError, DamagedError):
+    except (FileAccessError, DamagedError):
         return {}
 
 

@@ -42,7 +42,7 @@ def read_values(path: Path, column: Any) -> NDArray[Any]:
 
     Raises:
         ValueError: a page does not agree with its CRC, or is not as shards are written.
-        OSError: the file cannot be read.
+        FileAccessError: the file cannot be read.
     """
     size = column.total_compressed_size
     with disk.reading(path) as file:

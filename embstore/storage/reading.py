@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import disk
-from embstore.errors import DamagedError, StoreError
+from embstore.errors import DamagedError, FileAccessError
 from embstore.storage import duck, interruptible
 
 T = TypeVar("T")
@@ -73,23 +73,29 @@ class Reader:
             StoreError: a file may not be read, or there is not enough memory, or disk for what does not fit in it.
         """
         for file in files:
-            disk.opening(file)
+            with disk.opening(file):
+                pass
         try:
             return run(sql)
         except duckdb.Error as error:
-            raise duck.exhausted(error) or _forbidden(error, files) or self.damage(error, files) from error
+            raise duck.exhausted(error) or _refused(error, files) or self.damage(error, files) from error
 
     def damage(self, error: duckdb.Error, files: Sequence[Path]) -> DamagedError:
-        """Return a DamagedError that names the file at fault."""
+        """Return a DamagedError that names the file at fault.
+
+        Raises:
+            FileAccessError: the system does not read it, which is why DuckDB does not.
+        """
         said = duck.first_line(error)
         named = _named(files, said) or self._unreadable(files)
+        if named is not None and disk.exists(named):
+            disk.sha256(named)  # reads it whole
         mend = MEND_TABLE if named in self._tables else MEND
         return DamagedError(f"{named or self._root} is damaged: {said.rstrip('.')}. Run: embstore verify. {mend}")
 
     def _unreadable(self, files: Sequence[Path]) -> Path | None:
         for file in files:
             try:
-                disk.opening(file)
                 interruptible.rows(self.connection, "SELECT * FROM read_parquet(?) LIMIT 1", duck.literal([file]))
             except duckdb.Error:
                 return file
@@ -102,9 +108,9 @@ def _named(files: Sequence[Path], said: str) -> Path | None:
     return next((file for file, pattern in given if str(file) in said or pattern in said), None)
 
 
-def _forbidden(error: duckdb.Error, files: Sequence[Path]) -> StoreError | None:
-    said = str(error)
-    if not isinstance(error, duckdb.IOException) or "Permission denied" not in said:
+def _refused(error: duckdb.Error, files: Sequence[Path]) -> FileAccessError | None:
+    """Return the error for what the system does not let DuckDB read."""
+    if not isinstance(error, duckdb.IOException) or not files:
         return None
-    named = _named(files, said) or "a file of the store"
-    return StoreError(f"{named} cannot be read: Permission denied. Check its permissions.")
+    said = str(error)
+    return disk.quoted(said, _named(files, said) or files[0].parent)

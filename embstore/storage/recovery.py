@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from embstore import atomic, disk
-from embstore.errors import DamagedError
+from embstore.errors import DamagedError, StoreError
 from embstore.storage.hidden import Hidden, hidden_files, list_parts, read_hidden, replacing, settled
 from embstore.storage.lock import write_lock
 from embstore.storage.marker import check_marker
@@ -159,7 +159,7 @@ def count_items(paths: StorePaths, space: str) -> int | None:
     try:
         files = [shard.summary_path for shard in paths.shards(space)]
         counts = [read_table(file, columns=["n"])["n"].to_pylist() for file in files]
-    except (DamagedError, OSError, pa.ArrowException):
+    except (StoreError, OSError, pa.ArrowException):
         return None
     return int(sum(map(max, counts)))
 

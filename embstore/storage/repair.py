@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore import atomic, disk
@@ -21,7 +20,7 @@ from embstore.storage.recovery import replacing_shards, replacing_tables
 from embstore.storage.shards import commit_shard, embeddings_schema, stage_shard, stored_sums, summary_table
 from embstore.storage.tables import ITEMS_SCHEMA, read_part, read_table, stage_part, write_table
 from embstore.storage.vectors import LayerVectors
-from embstore.storage.verify import Problem, layer_sums, other_schema, summary_rows
+from embstore.storage.verify import Problem, layer_sums, n_rows, other_schema, summary_rows
 from embstore.summary import Summary
 from embstore.text import Span, item_id
 
@@ -77,8 +76,7 @@ def examine(shard: Shard, card: Card) -> SoundShard | Problem:
             return Problem(shard.path, f"layer {layer.name} does not have the ids of layer {card.layers.names[0]}")
         first = found[0]
         sums.append(found[1])
-    disk.opening(shard.path)
-    if first is None or pq.read_metadata(shard.path).num_rows != len(first) * len(sums):
+    if first is None or n_rows(shard) != len(first) * len(sums):
         return Problem(shard.path, f"its layers are not those of the card, {card.layers.ids}")
     return SoundShard(shard, first, digest, tuple(sums))
 

@@ -67,7 +67,7 @@ def read_merged(reader: Reader, paths: StorePaths, card: Card) -> Merged | None:
         # One statement for the names and the sums: a build may replace the file meanwhile.
         names = f"CASE WHEN layer = $first THEN shards ELSE [] END AS shards, layer, {', '.join(_NAMES)}"
         columns = reader.columns(f"SELECT {names} FROM {FILES}", [file], first=card.layers.ids[0])
-    except (OSError, DamagedError):
+    except (FileNotFoundError, DamagedError):
         return None
     sums = dict(_rows(columns))
     if set(sums) != {*card.layers.ids} or any(len(one.total) != card.dim for one in sums.values()):
@@ -103,6 +103,6 @@ def check_summary(summary: Path) -> None:
     """Raise DamagedError if a summary was altered or is missing."""
     try:
         data = disk.read(summary)
-    except OSError as error:
-        raise DamagedError(f"{summary} cannot be read: {error.strerror}. {MEND}") from error
+    except FileNotFoundError as error:
+        raise DamagedError(f"{summary} is missing. {MEND}") from error
     checksum.check(summary, data, MEND)

@@ -1,6 +1,7 @@
 """The small Parquet tables beside the vectors: items, datasets and skipped texts."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,13 +187,11 @@ def read_table(source: Path | pa.NativeFile, columns: Sequence[str] | None = Non
     second, for a small file.
 
     Raises:
-        OSError: it cannot be read.
-        pa.ArrowException: it is not Parquet, or lacks a column.
+        FileAccessError: the system does not read it.
+        OSError, pa.ArrowException: it is not Parquet, or lacks a column.
     """
-    if isinstance(source, Path):
-        disk.opening(source)
     try:
-        with pq.ParquetFile(source) as file:
+        with disk.opening(source) if isinstance(source, Path) else nullcontext(), pq.ParquetFile(source) as file:
             table = file.read(columns)
     except UnicodeDecodeError as error:
         raise pa.ArrowInvalid(f"the name of a column is no Unicode: {error}") from error

@@ -154,9 +154,9 @@ def open_shard(shard: Shard) -> pq.ParquetFile:
     try:
         if not is_footer_sound(shard.path):
             raise _damage(shard, "its footer does not agree with the SHA-256 in it")
-        disk.opening(shard.path)
-        # A file that buffers ahead keeps what it buffered last, and the threads that share it take it from each other.
-        return pq.ParquetFile(shard.path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
+        with disk.opening(shard.path):
+            # A file that buffers ahead keeps what it buffered last: the threads that share it take it from each other.
+            return pq.ParquetFile(shard.path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
     except (OSError, pa.ArrowException) as error:
         raise _damage(shard, error) from error
 
@@ -164,7 +164,7 @@ def open_shard(shard: Shard) -> pq.ParquetFile:
 def _values(shard: Shard, file: pq.ParquetFile, group: int, column: int) -> NDArray[Any]:
     try:
         return read_values(shard.path, file.metadata.row_group(group).column(column))
-    except (OSError, ValueError) as error:
+    except (FileNotFoundError, ValueError) as error:
         raise _damage(shard, error) from error
 
 

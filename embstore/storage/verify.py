@@ -11,31 +11,20 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore import atomic, checksum, disk
-from embstore.errors import DamagedError, NewerFormatError
+from embstore.errors import DamagedError, FileAccessError, NewerFormatError
 from embstore.storage import names
 from embstore.storage.card import Card
 from embstore.storage.hidden import document_of, list_parts
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import Shard, StorePaths
+from embstore.storage.problems import Problem as Problem
+from embstore.storage.problems import unread
 from embstore.storage.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums
 from embstore.storage.tables import read_table
 from embstore.storage.vectors import LayerVectors
 from embstore.summary import Summary
 
 Ids = NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that is wrong.
-
-    Attributes:
-        file: the file at fault.
-        problem: what is wrong with it.
-    """
-
-    file: Path
-    problem: str
 
 
 def verify_marker(paths: StorePaths) -> Iterator[Problem]:
@@ -136,7 +125,7 @@ def verify_space(
     sound = True
     seen = np.empty(0, np.int64)
     for shard in shards:
-        ids = verify_shard(shard, card)
+        ids = _checked(shard, card)
         if isinstance(ids, Problem):
             problems.append(ids)
             sound = False
@@ -150,6 +139,13 @@ def verify_space(
             problems.append(Problem(paths.items, f"{lost} to mend it"))
         seen = np.union1d(seen, ids)
     return problems, seen if sound else None
+
+
+def _checked(shard: Shard, card: Card) -> Ids | Problem:
+    try:
+        return verify_shard(shard, card)
+    except FileAccessError as error:
+        return unread(error)
 
 
 def lost_shards(paths: StorePaths, card: Card, summaries: Sequence[Path]) -> Iterator[Problem]:
@@ -173,8 +169,7 @@ def verify_shard(shard: Shard, card: Card) -> Ids | Problem:
         return Problem(shard.path, problem)
     if tuple(row["layer"] for row in rows) != card.layers.ids:
         return Problem(shard.summary_path, f"its layers are not those of the card, {card.layers.ids}")
-    disk.opening(shard.path)
-    if pq.read_metadata(shard.path).num_rows != sum(row["n"] for row in rows):
+    if n_rows(shard) != sum(row["n"] for row in rows):
         return Problem(shard.path, "it does not have as many rows as its summary says")
     first: Ids | None = None
     for row in rows:
@@ -220,6 +215,12 @@ def layer_sums(shard: Shard, card: Card, layer: int) -> tuple[Ids, Summary] | Pr
     return ids, total
 
 
+def n_rows(shard: Shard) -> int:
+    """Return how many rows the footer of a shard says that it has."""
+    with disk.opening(shard.path):
+        return int(pq.read_metadata(shard.path).num_rows)
+
+
 def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
     """Return the rows of a shard's summary, or what is wrong with it."""
     path = shard.summary_path
@@ -238,8 +239,9 @@ def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
 def other_schema(path: Path, schema: pa.Schema) -> str | None:
     """Return what is wrong if a file is not a Parquet file of this schema, or None."""
     try:
-        disk.opening(path)
-        if not pq.read_schema(path).equals(schema):
+        with disk.opening(path):
+            found = pq.read_schema(path)
+        if not found.equals(schema):
             return "its columns are not those of the format"
     except (OSError, pa.ArrowException) as error:
         return f"it cannot be read: {str(error).splitlines()[0]}"

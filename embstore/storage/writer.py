@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import disk
-from embstore.errors import StoreError
+from embstore.errors import FileAccessError
 from embstore.parts import Turn
 from embstore.space import Unit
 from embstore.storage.card import Card, read_cards, write_card
@@ -43,7 +43,7 @@ class StoreWriter:
     """
 
     def __init__(self, root: Path, turn: Turn | None = None, *, shard_bytes: int = SHARD_BYTES) -> None:
-        self.paths = StorePaths(root.resolve())
+        self.paths = StorePaths(disk.resolved(root))
         self._shard_bytes = shard_bytes
         self._shared = SharedLock(self.paths, str(turn)) if turn is not None and turn.of > 1 else None
         self._stack = ExitStack()
@@ -282,12 +282,7 @@ def _make_root(paths: StorePaths) -> list[Path]:
     if any(not path.name.startswith(".") for path in disk.listed(paths.root)):
         check_marker(paths)  # a folder with other things in it
     made = [folder for folder in (paths.root, *paths.root.parents) if not disk.exists(folder)]
-    try:
-        disk.make_folder(paths.root)
-    except OSError as error:
-        raise StoreError(
-            f"{paths.root} cannot be made: {error.strerror}. Choose another folder with --store."
-        ) from error
+    disk.make_folder(paths.root)
     return made
 
 
@@ -295,11 +290,11 @@ def _unmake(paths: StorePaths) -> None:
     """Make a new store that holds nothing an ordinary folder again."""
     if not any(path for path in disk.listed(paths.root) if path != paths.marker and not path.name.startswith(".")):
         disk.remove(paths.marker, missing_ok=True)
-        with suppress(OSError):  # Windows removes no file that is locked
+        with suppress(FileAccessError):  # Windows removes no file that is locked
             disk.remove(paths.lock, missing_ok=True)
 
 
 def _remove_folders(folders: Iterable[Path]) -> None:
-    with suppress(OSError):  # one of them is not empty
+    with suppress(FileAccessError):  # one of them is not empty
         for folder in folders:
             disk.remove_folder(folder)

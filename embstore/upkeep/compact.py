@@ -34,7 +34,7 @@ def compact(
         StoreError: there is no store, another process writes to it, a file was altered, or the disk is full. What was
             merged before stays.
     """
-    paths = StorePaths(root.resolve())
+    paths = StorePaths(disk.resolved(root))
     if dry_run:
         return tabulate(_planned(paths, shard_bytes), paths.root)
     with maintained(paths):

@@ -66,7 +66,7 @@ def merge(
         SourceError: two different texts have one item id in the two stores; says both, and nothing was taken.
         DamagedError: a file of the other store was altered; nothing was taken.
     """
-    ours, theirs = StorePaths(root.resolve()), StorePaths(other.resolve())
+    ours, theirs = StorePaths(disk.resolved(root)), StorePaths(disk.resolved(other))
     if ours.root == theirs.root or disk.is_same(ours.root, theirs.root):
         raise UsageError(f"{theirs.root} is the store itself: name another one to take in.")
     with maintained(ours):

@@ -36,7 +36,7 @@ def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None,
         UsageError: the memory is too little for any index.
         LockedError: another process is writing.
     """
-    paths = StorePaths(root.resolve())
+    paths = StorePaths(disk.resolved(root))
     check_marker(paths)
     cards = spaces.select(read_cards(paths))
     chosen, notes = select_layers(cards, layers)

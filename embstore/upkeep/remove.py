@@ -28,7 +28,7 @@ def remove(root: Path, spaces: Sequence[str], *, dry_run: bool = False) -> Table
         UnknownNameError: there is no such space.
         StoreError: there is no store, another process writes to it, or it cannot be written.
     """
-    paths = StorePaths(root.resolve())
+    paths = StorePaths(disk.resolved(root))
     if not spaces:
         raise UsageError("name the space to remove with --space.")
     if dry_run:

@@ -42,7 +42,7 @@ def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = Fa
     Raises:
         StoreError: there is no store, one of a newer format, or another process writes to it.
     """
-    paths = StorePaths(root.resolve())
+    paths = StorePaths(disk.resolved(root))
     marker = list(verify_marker(paths))
     with _locked(paths, dry_run):
         mending = Mending(paths, dry_run)

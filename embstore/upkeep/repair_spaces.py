@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embstore import atomic, checksum, disk, index
 from embstore.building.report import Observer
-from embstore.errors import DamagedError, NewerFormatError
+from embstore.errors import DamagedError, FileAccessError, NewerFormatError
 from embstore.storage.card import Card, read_card
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.reading import Reader
@@ -54,13 +54,21 @@ class SpacesRepair:
         """Mend every space that has a card, and say which has none."""
         for path in self.paths.cards().values():
             try:
-                card = read_card(path)
-            except DamagedError as error:
-                self._mend_card(path, error)
-            else:
-                self._mend_space(card)
+                self._mend_path(path)
+            except FileAccessError as error:
+                if error.writing:
+                    raise
+                self.mending.leave(Path(error.path), f"it could not be read: {error.reason}")
         for card_path, _ in without_card(self.paths):
             self.mending.leave(card_path, f"it is missing, and there are shards of it. {_of_a_card(card_path)}")
+
+    def _mend_path(self, path: Path) -> None:
+        try:
+            card = read_card(path)
+        except DamagedError as error:
+            self._mend_card(path, error)
+        else:
+            self._mend_space(card)
 
     def _mend_card(self, path: Path, error: DamagedError) -> None:
         data = disk.read(path)

@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import disk, index
-from embstore.errors import DamagedError
+from embstore.errors import DamagedError, FileAccessError
 from embstore.space import Layer
 from embstore.storage import names
 from embstore.storage.card import Card, read_card
 from embstore.storage.deep import verify_ids
 from embstore.storage.paths import Shard, StorePaths
+from embstore.storage.problems import Problem, noted, noted_each, unread
 from embstore.storage.reading import Reader
 from embstore.storage.summaries import add_summaries, read_merged
 from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.vectors import LayerVectors
 from embstore.storage.verify import (
     Listed,
-    Problem,
     lost_shards,
     stored_texts,
     verify_answers,
@@ -43,7 +43,7 @@ class Verification:
     Attributes:
         store: its folder.
         n_files: files checked.
-        problems: what is wrong; empty for a sound store.
+        problems: what is wrong, or could not be read; empty for a sound store.
     """
 
     store: Path
@@ -52,8 +52,13 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether all was read and nothing is wrong."""
         return not self.problems
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether something is wrong with what was read."""
+        return any(one.is_damage for one in self.problems)
 
     def to_table(self) -> Table:
         """Return one row per problem."""
@@ -75,7 +80,7 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
     Raises:
         StoreError: there is no store.
     """
-    paths = StorePaths(root.resolve())
+    paths = StorePaths(disk.resolved(root))
     while True:
         began = _epoch(paths)
         try:
@@ -84,8 +89,7 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
             problems = [Problem(Path(error.filename or paths.root), "it was removed while the store was read")]
         if not problems or _epoch(paths) == began:  # else files have gone as they should: look again
             break
-    files = paths.contents().files
-    n_files = sum(1 for path in files if not path.name.startswith("."))
+    n_files = sum(1 for path in _there(paths, problems) if not path.name.startswith("."))
     once = {problem.file: problem for problem in reversed(problems)}  # the first that was found of each file
     return Verification(paths.root, n_files, tuple(problem for problem in problems if once[problem.file] is problem))
 
@@ -93,46 +97,66 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
 def _epoch(paths: StorePaths) -> object:
     try:
         return paths.epoch()
-    except DamagedError:
+    except (DamagedError, FileAccessError):
         return None
+
+
+def _there(paths: StorePaths, problems: list[Problem]) -> list[Path]:
+    try:
+        return list(paths.contents().files)
+    except FileAccessError as error:
+        problems.append(unread(error))
+        return []
+
+
+def _listed(folder: Path) -> Listed:
+    try:
+        return Listed.of(folder)
+    except FileAccessError as error:
+        return Listed((), problem=unread(error))
 
 
 def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
     contents = paths.contents()
     if contents.irregular and disk.exists(paths.marker):  # nothing else is read of such a store
         return [Problem(path, problem) for path, problem in contents.irregular]
-    problems = list(verify_marker(paths))
+    problems = [*noted(verify_marker(paths))]
     problems += [Problem(path, _FOREIGN) for path in contents.foreign]
     cards = list(_cards(paths, problems))
     # Listed once, before the texts are read, as a reader does: a build may go on meanwhile.
     summaries = [paths.summary_files(card.space) for card in cards]
-    spaces = [Listed.of(paths.embeddings(card.space)) for card in cards]
-    items, skipped = Listed.of(paths.items), Listed.of(paths.skipped)
+    spaces = [_listed(paths.embeddings(card.space)) for card in cards]
+    items, skipped = _listed(paths.items), _listed(paths.skipped)
     problems += [listed.problem for listed in (items, skipped, *spaces) if listed.problem]
-    damaged = list(verify_parts(items.files, ITEMS_SCHEMA))
-    datasets = list(verify_datasets(paths))
-    problems += [*damaged, *verify_parts(skipped.files, SKIPPED_SCHEMA), *datasets]
-    problems += verify_answers(paths)
+    damaged = [*noted_each(items.files, lambda files: verify_parts(files, ITEMS_SCHEMA))]
+    datasets = [*noted(verify_datasets(paths))]
+    problems += [*damaged, *noted_each(skipped.files, lambda files: verify_parts(files, SKIPPED_SCHEMA)), *datasets]
+    problems += noted(verify_answers(paths))
     texts = None
-    if not damaged:
+    if not damaged and items.problem is None:
         texts, repeated = stored_texts(items.files)
         problems += repeated
         if deep:
             sound = set(paths.dataset_files()).difference(problem.file for problem in datasets)
-            problems += verify_ids(paths, items.files, sorted(sound))
+            problems += noted(verify_ids(paths, items.files, sorted(sound)))
     for card, listed in zip(cards, spaces, strict=True):
-        shards = paths.as_shards(card.space, listed.files)
-        found, ids = verify_space(paths, card, shards, texts)
-        problems += found
-        for layer in card.layers:
-            problems += verify_index(paths, card, layer, shards, ids, deep)
-        if deep and ids is not None:
-            problems += _verify_merged(paths, card, shards)
+        problems += _verify_space(paths, card, listed, texts, deep)
     for card, listed, its_summaries in zip(cards, spaces, summaries, strict=True):
-        problems += lost_shards(paths, card, [one for one in its_summaries if one.stem not in listed.hidden])
+        shown = [one for one in its_summaries if one.stem not in listed.hidden]
+        problems += noted(lost_shards(paths, card, shown))
     lost = without_card(paths)
-    problems += [Problem(card, f"it is missing, and there are shards in {folder}") for card, folder in lost]
+    problems += noted(Problem(card, f"it is missing, and there are shards in {folder}") for card, folder in lost)
     return problems
+
+
+def _verify_space(paths: StorePaths, card: Card, listed: Listed, texts: Ids | None, deep: bool) -> Iterator[Problem]:
+    shards = paths.as_shards(card.space, listed.files)
+    found, ids = verify_space(paths, card, shards, texts)
+    yield from found
+    for layer in card.layers:
+        yield from noted(verify_index(paths, card, layer, shards, ids, deep))
+    if deep and ids is not None:
+        yield from noted(_verify_merged(paths, card, shards))
 
 
 def _verify_merged(paths: StorePaths, card: Card, shards: Sequence[Shard]) -> Iterator[Problem]:
@@ -152,6 +176,8 @@ def _cards(paths: StorePaths, problems: list[Problem]) -> Iterator[Card]:
             yield read_card(path)
         except DamagedError as error:
             problems.append(Problem(path, str(error)))
+        except FileAccessError as error:
+            problems.append(unread(error))
 
 
 def verify_index(

@@ -1,0 +1,51 @@
+"""What a check of a store finds: what is wrong with a file, or that the system does not let it be read."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from embstore.errors import FileAccessError, MissingFileError
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that is wrong.
+
+    Attributes:
+        file: the file at fault.
+        problem: what is wrong with it.
+        is_damage: whether its content is wrong; else the system does not let it be read.
+    """
+
+    file: Path
+    problem: str
+    is_damage: bool = True
+
+
+def unread(error: FileAccessError) -> Problem:
+    """Return the problem of a file that could not be read.
+
+    Raises:
+        MissingFileError: there is none: one that was listed may have been removed since, as it should be.
+    """
+    if isinstance(error, MissingFileError):
+        raise error
+    return Problem(Path(error.path), f"it could not be read: {error.reason}", is_damage=False)
+
+
+def noted(found: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield problems; a file that the system does not let be read is the last of them.
+
+    Raises:
+        MissingFileError: as :func:`unread`.
+    """
+    try:
+        yield from found
+    except FileAccessError as error:
+        yield unread(error)
+
+
+def noted_each(paths: Iterable[Path], check: Callable[[list[Path]], Iterable[Problem]]) -> Iterator[Problem]:
+    """Yield the problems of files that are checked one by one, as :func:`noted`."""
+    for path in paths:
+        yield from noted(check([path]))
