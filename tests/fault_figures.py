@@ -6,7 +6,8 @@ from typing import Any
 
 PROPERTY = "faults"
 LOST, WRONG, UNSOUND = "items lost", "wrong answers", "unsound after the next build"
-COLUMNS = ("faults", LOST, WRONG, UNSOUND)
+TRACEBACKS, HANGS = "tracebacks", "hangs"
+COLUMNS = ("faults", LOST, WRONG, UNSOUND, TRACEBACKS, HANGS)
 
 
 class Tally(Counter[str]):

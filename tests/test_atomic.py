@@ -27,7 +27,8 @@ def test_an_exception_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -
         (errno.EDQUOT, "no space left for"),
         (errno.EACCES, "cannot be written.*read-only store"),
         (errno.EROFS, "cannot be written.*--store"),
-        (errno.EIO, "writing in .* failed"),
+        (errno.EIO, "cannot be written.*check the device"),
+        (errno.EMFILE, "cannot be written.*too many files open.*ulimit -n"),
     ],
 )
 def test_errors_of_the_system_say_what_to_do(tmp_path: Path, number: int, words: str) -> None:
@@ -63,5 +64,5 @@ def test_what_is_no_document_is_named(tmp_path: Path, data: bytes, words: str) -
 
 def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("a file")
-    with pytest.raises(StoreError, match=r"writing in .*folder.* failed"):
+    with pytest.raises(StoreError, match=r"folder cannot be written: File exists.*move it away"):
         atomic.write_bytes(tmp_path / "folder" / "file", b"new")

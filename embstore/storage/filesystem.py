@@ -47,7 +47,10 @@ def no_locks(root: Path) -> StoreError:
 
 def lock_error(error: FileAccessError, root: Path) -> StoreError:
     """Return the error for a lock that cannot be taken."""
-    return no_locks(root) if error.errno in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP) else error
+    code = error.errno or errno.EIO
+    if code in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+        return no_locks(root)
+    return FileAccessError(root, code, writing=True)
 
 
 def _no_rename(root: Path) -> StoreError:

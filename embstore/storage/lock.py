@@ -119,8 +119,10 @@ class SharedLock:
     def release(self) -> None:
         """End."""
         if self._lock.is_locked:
-            disk.remove(StorePaths.holder(self._path), missing_ok=True)
-            self._lock.release()
+            try:
+                disk.remove(StorePaths.holder(self._path), missing_ok=True)
+            finally:
+                self._lock.release()
 
 
 @contextmanager

@@ -34,9 +34,12 @@ def remove(root: Path, spaces: Sequence[str], *, dry_run: bool = False) -> Table
     if dry_run:
         check_marker(paths)
         return tabulate(_described(paths, spaces, "would remove"), paths.root)
-    with maintained(paths):
-        actions = _described(paths, spaces, "removed")
-        for space in dict.fromkeys(spaces):
+    begun = {space for space in paths.removed_spaces() if space in spaces}
+    with maintained(paths):  # which finishes what was begun
+        actions = [Action("removed", paths.card(space), "what an earlier removal had left") for space in sorted(begun)]
+        others = [space for space in spaces if space not in begun]
+        actions += _described(paths, others, "removed")
+        for space in dict.fromkeys(others):
             remove_space(paths, space)
     return tabulate(actions, paths.root)
 

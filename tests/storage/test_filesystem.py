@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 from synthetic import synthetic_store
 
-from embstore import Store, disk
+from embstore import Store
 from embstore.errors import StoreError
 from embstore.parts import Turn
 from embstore.storage import lock
@@ -48,13 +48,13 @@ def test_renames_that_do_not_replace(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def refuse(*_: object) -> None:
         raise FileExistsError(errno.EEXIST, "File exists")
 
-    monkeypatch.setattr(disk, "replace", refuse)
+    monkeypatch.setattr(os, "replace", refuse)
     assert "does not replace a file" in refused(tmp_path / "one")
 
     def copy(source: Path, target: Path) -> None:
         Path(target).write_bytes(Path(source).read_bytes())
 
-    monkeypatch.setattr(disk, "replace", copy)
+    monkeypatch.setattr(os, "replace", copy)
     assert "does not replace a file" in refused(tmp_path / "two")
 
 

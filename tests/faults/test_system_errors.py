@@ -1,0 +1,108 @@
+"""An error of the system at an operation on a file: it is said as what it is, and nothing is moved, lost or wrong."""
+
+import errno
+import os
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
+from fault_stores import copy
+
+from embstore import disk
+from embstore.errors import EmbstoreError
+
+pytest.importorskip("transformers")
+from fault_points import COMMANDS, Case, Failing, Refused, make_stores, some
+
+pytestmark = pytest.mark.slow
+
+CODES = (errno.EMFILE, errno.EIO, errno.EACCES, errno.ENOSPC, errno.ESTALE, errno.ENOMEM)
+MOST = 8
+LONG_SECONDS = 30
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("points")
+    make_stores(folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_error_at_each_operation(
+    stores: Path, name: str, tmp_path: Path, tally: Callable[[str, str], Tally]
+) -> None:
+    case, counts, found = Case(name, stores, tmp_path), tally("system error", name), []
+    for turn, n in enumerate(some(len(case.operations), MOST)):
+        code = CODES[turn % len(CODES)]
+        case.start()
+        began = time.monotonic()
+        counts["faults"] += 1
+        said = _run(case, n, code, counts, found)
+        counts[HANGS] += time.monotonic() - began > LONG_SECONDS
+        lost, wrong = case.look()
+        counts[LOST] += lost
+        counts[WRONG] += len(wrong)
+        changed = case.finish()
+        counts[UNSOUND] += bool(changed)
+        if lost or wrong or changed:
+            found.append(f"{n} {case.operations[n - 1]} {os.strerror(code)}: {lost} lost, {wrong}, {changed}, {said}")
+    assert not counts.harm, "\n".join(found)
+
+
+def _run(case: Case, n: int, code: int, counts: Tally, found: list[str]) -> str:
+    """Run a command of which an operation fails, half of them on one file from then on; return what was said."""
+    try:
+        with disk.watched(Failing(n, code, lasts=n % 2 == 0)):
+            case.command.run(case.root)
+    except (EmbstoreError, Refused) as error:
+        said = str(error)
+        if os.strerror(code) not in said and "file system" not in said:
+            counts[WRONG] += 1
+            found.append(f"{n} {case.operations[n - 1]} {os.strerror(code)}: said {said}")
+        return said
+    except Exception:
+        counts[TRACEBACKS] += 1
+        found.append(f"{n} {case.operations[n - 1]} {os.strerror(code)}: {traceback.format_exc()}")
+    return ""
+
+
+_FEW_FILES = """
+import resource, sys
+from pathlib import Path
+from embstore import Store
+from embstore.errors import FileAccessError
+
+store, n_errors = Store(Path(sys.argv[1])), 0
+open_now = len(list(Path("/proc/self/fd").iterdir()))
+for command in (store.repair, store.compact, lambda: store.query("partition", cache=False), store.verify,
+                lambda: store.neighbours("word1", spaces="toy.word.last", k=1)):
+    command()  # loads what it needs
+    for more in range(1, 12):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + more, 4096))
+        try:
+            found = command()
+            said = [one.problem for one in getattr(found, "problems", ())]
+        except FileAccessError as error:
+            said = [str(error)]
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+        assert all("Too many open files" in one and "ulimit -n" in one for one in said), said
+        n_errors += len(said)
+assert not (Path(sys.argv[1]) / "damaged").exists()
+assert store.verify(deep=True).ok
+print(n_errors)
+"""
+
+
+def test_too_few_open_files(stores: Path, tmp_path: Path) -> None:
+    """The system's own EMFILE, also in DuckDB, pyarrow and FAISS: nothing is taken for damage."""
+    root = copy(stores / "small", tmp_path / "store")
+    done = subprocess.run([sys.executable, "-c", _FEW_FILES, root], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 10
