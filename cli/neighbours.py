@@ -22,6 +22,13 @@ def neighbours(
     embed: Annotated[
         bool, typer.Option("--embed", help="Encode a text that is not stored, by each space's own checkpoint.")
     ] = False,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download", help="With --embed: download a checkpoint that the store names and this machine lacks."
+        ),
+    ] = False,
+    allow_pickle: _options.AllowPickle = False,
     model: _options.Models = None,
     space: _options.Spaces = None,
     unit: _options.UnitName = None,
@@ -49,7 +56,8 @@ def neighbours(
 
         found = Store(store).neighbours(
             texts or (), marked=marked or (), models=model or (), spaces=space or (), unit=unit, pooling=pooling,
-            template=template, layers=layer, k=k, embed=embed, transforms=transform or (),
-            where=where, timeout=timeout, memory=memory, exact=exact,
+            template=template, layers=layer, k=k, embed=embed, download=download,
+            allow_pickle=allow_pickle, transforms=transform or (), where=where, timeout=timeout, memory=memory,
+            exact=exact,
         )  # fmt: skip
         emit(found, form, output)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -311,6 +311,8 @@ class Store:
         layers: LayerSpec = "top",
         k: int = 10,
         embed: bool = False,
+        download: bool = False,
+        allow_pickle: bool = False,
         transforms: Names = (),
         where: str | None = None,
         timeout: float | None = None,
@@ -329,7 +331,10 @@ class Store:
             template: as in :meth:`query`.
             layers: as in :meth:`query`.
             k: how many; fewer where the space has fewer.
-            embed: encode a text that is not stored, by the space's own checkpoint.
+            embed: encode a text that is not stored, by the space's own checkpoint, which must be on this machine.
+            download: with ``embed``, ask the hub for a checkpoint that is not on this machine. The store's cards name
+                it: allow it for stores whose origin you trust.
+            allow_pickle: with ``embed``, load pickled weights where there are no safetensors.
             transforms: as in :meth:`query`, fitted on the selected items; the search is then an exact scan.
             where: an SQL expression over the item columns, which a neighbour must satisfy.
             timeout: as in :meth:`query`.
@@ -342,6 +347,8 @@ class Store:
 
         Raises:
             NotStoredError: a text is in none of the spaces, and ``embed`` is false.
+            CheckpointError: a text cannot be encoded: the space's checkpoint is not on this machine, is another one, or
+                needs what is not allowed.
             UnknownNameError: a transform that is not known; says the nearest.
         """
         from embstore import neighbours as nearest
@@ -349,8 +356,10 @@ class Store:
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         wanted = parse_queries(_names(texts), _names(marked))
-        steps, embedder = _steps(_names(transforms)), _embedder() if embed else None
-        limits = _limits(timeout, memory)
+        if (download or allow_pickle) and not embed:
+            raise UsageError("download and allow_pickle are for texts that are encoded now: add --embed.")
+        steps, limits = _steps(_names(transforms)), _limits(timeout, memory)
+        embedder = _embedder(download=download, allow_pickle=allow_pickle) if embed else None
         return self._ask(
             lambda catalog: nearest.neighbours(
                 catalog,
@@ -778,10 +787,10 @@ def _steps(names: tuple[str, ...]) -> "tuple[Step, ...]":
     return parse_transforms(names)
 
 
-def _embedder() -> "Embed":
-    from embstore.questions.embed import embed_item  # loads a model when it is called
+def _embedder(**trust: bool) -> "Embed":
+    from embstore.questions.embed import Trust, embed_item  # loads a model when it is called
 
-    return embed_item
+    return partial(embed_item, trust=Trust(**trust))
 
 
 def _layer_spec(layers: LayerSpec) -> str:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,17 @@ from embstore import Store
 from embstore.building.report import Progress
 from embstore.errors import (
     CheckpointError,
+    CheckpointUnavailableError,
     DamagedError,
     EmbstoreError,
     EncodeError,
     LockedError,
     SourceError,
     StoreError,
+    UsageError,
 )
 from embstore.space import Unit
+from embstore.storage.card import write_card
 from embstore.storage.writer import StoreWriter
 from embstore.text import Item
 
@@ -352,6 +356,47 @@ class TestEmbed:
         report = build("sea", models=f"mine={tmp_path / 'elsewhere'}")
         assert report.spaces[0].embedded == 1
         assert len(Store(tmp_path / "store").neighbours("sea", k=3)) == 3
+
+    def test_pickles_need_the_users_word(self, build, tmp_path: Path, moved: Path) -> None:
+        import torch
+        from safetensors.torch import load_file
+
+        torch.save(load_file(moved / "model.safetensors"), moved / "pytorch_model.bin")
+        (moved / "model.safetensors").unlink()
+        build(*WORDS, models=str(moved), allow_pickle=True)
+        with pytest.raises(CheckpointError, match=r"only pickled weights.*--allow-pickle"):
+            Store(tmp_path / "store").neighbours("sea", embed=True)
+        assert len(Store(tmp_path / "store").neighbours("sea", embed=True, allow_pickle=True, k=3)) == 3
+
+    def test_what_a_card_names_is_downloaded_only_with_the_users_word(
+        self, build, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import huggingface_hub
+
+        build(*WORDS)
+        store = Store(tmp_path / "store")
+        [card] = store.catalog.cards.values()
+        write_card(store.catalog.paths, replace(card, checkpoint="org/tiny", revision="c0ffee"))
+        calls = []
+
+        def snapshot_download(hub_id: str, **options: Any) -> str:
+            calls.append((hub_id, options["revision"], options.get("local_files_only", False)))
+            if calls[-1][2]:
+                raise FileNotFoundError("not in the cache")
+            return str(checkpoint)
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+        with pytest.raises(CheckpointUnavailableError, match=r"'org/tiny' is not on this machine\..*add --download"):
+            Store(tmp_path / "store").neighbours("sea", embed=True)
+        assert calls == [("org/tiny", "c0ffee", True)]
+        assert len(Store(tmp_path / "store").neighbours("sea", embed=True, download=True, k=3)) == 3
+        assert calls[1:] == [("org/tiny", "c0ffee", True), ("org/tiny", "c0ffee", False)]
+
+    def test_leave_without_use_is_a_mistake(self, build, tmp_path: Path) -> None:
+        build("sea")
+        for leave in ({"download": True}, {"allow_pickle": True}):
+            with pytest.raises(UsageError, match="add --embed"):
+                Store(tmp_path / "store").neighbours("sea", **leave)
 
     def test_a_text_without_tokens_says_so(self, build, tmp_path: Path) -> None:
         build(*WORDS)

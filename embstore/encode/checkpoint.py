@@ -80,7 +80,7 @@ class Fingerprint:
     config_sha256: str
 
 
-def resolve(spec: str, *, allow_pickle: bool = False) -> Checkpoint:
+def resolve(spec: str, *, allow_pickle: bool = False, download: bool = True) -> Checkpoint:
     """Find the checkpoint that ``spec`` names, and download it only if it is not here.
 
     Args:
@@ -88,10 +88,11 @@ def resolve(spec: str, *, allow_pickle: bool = False) -> Checkpoint:
             of these under another name (``mine=path/to/folder``). A short name wins over a folder of that name in the
             working directory: write ``./gpt2`` for the folder.
         allow_pickle: accept ``pytorch_model.bin`` where there are no safetensors.
+        download: ask the hub for what is not on this machine.
 
     Raises:
         CheckpointError: it lacks files, has pickle weights only, or does not exist.
-        CheckpointUnavailableError: it is not here and the hub cannot be reached.
+        CheckpointUnavailableError: it is not here and the hub cannot be reached, or may not be asked.
         UsageError: the name before ``=`` cannot name a space.
     """
     alias, target = _split_alias(spec)
@@ -108,7 +109,7 @@ def resolve(spec: str, *, allow_pickle: bool = False) -> Checkpoint:
         from embstore.encode.hub import snapshot  # huggingface_hub takes a while to import
 
         hub_id, _, revision = SHORT_NAMES.get(target, target).partition("@")
-        folder = snapshot(spec, hub_id, revision or None, allow_pickle=allow_pickle)
+        folder = snapshot(spec, hub_id, revision or None, allow_pickle=allow_pickle, download=download)
         name = target if target in SHORT_NAMES else _safe_name(hub_id.rpartition("/")[2], spec)
         found = Checkpoint(name, hub_id, folder.name, folder)
     else:

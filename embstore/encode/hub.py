@@ -24,7 +24,7 @@ _KNOWN = ", ".join(SHORT_NAMES)
 _PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
 
 
-def snapshot(spec: str, hub_id: str, revision: str | None, *, allow_pickle: bool) -> Path:
+def snapshot(spec: str, hub_id: str, revision: str | None, *, allow_pickle: bool, download: bool = True) -> Path:
     """Return the snapshot folder of a hub repository; its name is the commit hash.
 
     Args:
@@ -32,13 +32,18 @@ def snapshot(spec: str, hub_id: str, revision: str | None, *, allow_pickle: bool
         hub_id: ``org/model``, or ``model`` for the oldest ones.
         revision: branch, tag or commit; None is the default branch.
         allow_pickle: fetch pickled weights if there are no safetensors.
+        download: whether the hub may be asked; if not, what is in the cache is returned, whole or not.
 
     Raises:
         CheckpointError: there is no such repository or revision, or huggingface_hub is not installed.
-        CheckpointUnavailableError: it is not in the cache and cannot be downloaded.
+        CheckpointUnavailableError: it is not in the cache, and cannot or may not be downloaded.
     """
     folder = _cached(hub_id, revision)
     if folder is not None and _is_usable(folder, allow_pickle):
+        return folder
+    if not download:
+        if folder is None:
+            raise CheckpointUnavailableError(f"the checkpoint {hub_id!r} is not on this machine")
         return folder
     folder = _download(spec, hub_id, revision, _FILES)
     if allow_pickle and not has_safetensors(folder):

