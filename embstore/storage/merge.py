@@ -19,6 +19,7 @@ from embstore.errors import DamagedError
 from embstore.space import Layer
 from embstore.storage import names
 from embstore.storage.card import Card, write_card
+from embstore.storage.idset import IdSet
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import replacing_shards
 from embstore.storage.shards import SUMMARY_SCHEMA, StagedShard, commit_shard, stage_shard
@@ -53,12 +54,13 @@ def plan_merge(card: Card, shards: Sequence[Shard], held: Ids) -> list[Taken]:
         DamagedError: a shard was altered.
     """
     planned = []
+    seen = IdSet(held)
     for shard in shards:
         ids = LayerVectors([shard], card.layers.ids[0], card.dim).ids()
-        new = np.setdiff1d(ids, held, assume_unique=True)
+        new = seen.missing(ids)
         if len(new):
             planned.append(Taken(shard, new, len(new) == len(ids)))
-            held = np.union1d(held, new)
+            seen.add(new)
     return planned
 
 
@@ -132,15 +134,16 @@ def new_items(files: Sequence[Path], held: Ids, wanted: Ids | None) -> Iterator[
     """
     if wanted is not None:
         wanted = np.union1d(wanted, _sentences_of(files, wanted))
+    seen = IdSet(held)
     for path in files:
         table = read_part(path)
         ids = table["item_id"].to_numpy()
-        new = ~np.isin(ids, held)
+        new = np.isin(ids, seen.missing(ids))
         if wanted is not None:
             new &= np.isin(ids, wanted)
         if new.any():
             yield table.filter(pa.array(new))
-            held = np.union1d(held, ids[new])
+            seen.add(ids[new])
 
 
 def _sentences_of(files: Iterable[Path], wanted: Ids) -> Ids:

@@ -15,6 +15,7 @@ from embstore.errors import DamagedError, FileAccessError, NewerFormatError
 from embstore.storage import names
 from embstore.storage.card import Card
 from embstore.storage.hidden import document_of, list_parts
+from embstore.storage.idset import IdSet
 from embstore.storage.marker import check_marker
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.problems import Problem as Problem
@@ -97,14 +98,14 @@ def verify_answers(paths: StorePaths) -> Iterator[Problem]:
 
 def stored_texts(files: Iterable[Path]) -> tuple[Ids, list[Problem]]:
     """Return the ids of all items, ascending, from tables that are sound, and the tables that repeat another's item."""
-    seen = np.empty(0, np.int64)
+    seen = IdSet()
     problems = []
     for path in files:
         ids = read_table(path, columns=["item_id"])["item_id"].to_numpy()
-        if len(np.unique(ids)) != len(ids) or len(np.intersect1d(ids, seen)):
+        if len(np.unique(seen.missing(ids))) != len(ids):
             problems.append(Problem(path, "it has an item that another table, or another row, has too"))
-        seen = np.union1d(seen, ids)
-    return seen, problems
+        seen.add(ids)
+    return seen.ids(), problems
 
 
 def verify_space(
@@ -123,22 +124,23 @@ def verify_space(
     """
     problems = []
     sound = True
-    seen = np.empty(0, np.int64)
+    seen, with_text = IdSet(), None if texts is None else IdSet(texts)
     for shard in shards:
         ids = _checked(shard, card)
         if isinstance(ids, Problem):
             problems.append(ids)
             sound = False
             continue
-        if len(twice := np.intersect1d(ids, seen)):
-            problems.append(Problem(shard.path, f"item {twice[0]} is in another shard of the space too"))
-        if texts is not None and len(lacking := np.setdiff1d(ids, texts)):
+        if len(new := seen.missing(ids)) != len(ids):
+            twice = np.setdiff1d(ids, new)[0]
+            problems.append(Problem(shard.path, f"item {twice} is in another shard of the space too"))
+        if with_text is not None and len(lacking := with_text.missing(ids)):
             lost = (
                 f"{len(lacking)} items of {shard.path} have no text here, as {lacking[0]}. Build the same sources again"
             )
             problems.append(Problem(paths.items, f"{lost} to mend it"))
-        seen = np.union1d(seen, ids)
-    return problems, seen if sound else None
+        seen.add(ids)
+    return problems, seen.ids() if sound else None
 
 
 def _checked(shard: Shard, card: Card) -> Ids | Problem:

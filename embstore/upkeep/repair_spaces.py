@@ -12,6 +12,7 @@ from embstore import atomic, checksum, disk, index
 from embstore.building.report import Observer
 from embstore.errors import DamagedError, FileAccessError, NewerFormatError
 from embstore.storage.card import Card, read_card
+from embstore.storage.idset import IdSet
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.reading import Reader
 from embstore.storage.repair import SoundShard, examine, keep_items, list_items, readable_ids
@@ -128,9 +129,9 @@ class SpacesRepair:
 
     def _once(self, card: Card, sound: Sequence[SoundShard]) -> list[SoundShard]:
         """Leave each item in one shard, the largest that has it; return the shards that stay as they are."""
-        seen, kept = _NONE, []
+        seen, kept = IdSet(), []
         for one in sorted(sound, key=lambda one: (-len(one.ids), one.shard.name)):
-            new = np.setdiff1d(one.ids, seen)
+            new = seen.missing(one.ids)
             if len(new) == len(one.ids):
                 kept.append(one)
             else:
@@ -139,7 +140,7 @@ class SpacesRepair:
                     len(one.ids) - len(new),
                 )  # fmt: skip
                 self.mending.do(action, partial(self._keep, card, one.shard, new))
-            seen = np.union1d(seen, new)
+            seen.add(new)
         return kept
 
     def _keep(self, card: Card, shard: Shard, ids: Ids) -> None:

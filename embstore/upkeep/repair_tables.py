@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import checksum, disk
+from embstore.storage.idset import IdSet
 from embstore.storage.repair import keep_rows, replace_table, sound_rows
 from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_part
 from embstore.storage.verify import Listed, verify_parts
@@ -36,14 +37,15 @@ def mend_tables(mending: Mending) -> StoredTexts:
     listed = Listed.of(paths.items).files
     damaged = {problem.file: problem.problem for problem in verify_parts(listed, ITEMS_SCHEMA)}
     sound = tuple(path for path in listed if path not in damaged)
-    held = np.empty(0, np.int64)
+    seen = IdSet()
     for path in sound:
         ids = read_part(path, ["item_id"])["item_id"].to_numpy()
-        new = np.setdiff1d(ids, held)
+        new = np.unique(seen.missing(ids))
         if len(new) < len(ids):
             action = Action("rewritten", path, "another table has items of it too", len(ids) - len(new))
             mending.do(action, partial(keep_rows, path, new))
-        held = np.union1d(held, new)
+        seen.add(new)
+    held = seen.ids()
     for path, problem in damaged.items():
         held = np.union1d(held, _mend_items(mending, path, problem, StoredTexts(sound, held)))
     for one in list(verify_parts(Listed.of(paths.skipped).files, SKIPPED_SCHEMA)):
