@@ -15,6 +15,7 @@ from typing import NoReturn, TextIO
 import typer
 
 from embstore.errors import EmbstoreError
+from embstore.escape import printable
 
 OK, NO, MISTAKE, INTERRUPTED = 0, 1, 2, 130
 
@@ -46,9 +47,12 @@ def refuse(error: EmbstoreError) -> NoReturn:
 
 
 def say(message: str) -> None:
-    """Write a line for the user to standard error; where nobody reads it any more, the work goes on without."""
+    """Write a line for the user to standard error; where nobody reads it any more, the work goes on without.
+
+    Control characters in it are escaped, also where it is piped: what is piped is often shown on a terminal after all.
+    """
     try:
-        typer.echo(message, err=True)
+        typer.echo(printable(message, lines=True), err=True)
     except BrokenPipeError:
         _forget(sys.stderr)
 

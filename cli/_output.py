@@ -8,11 +8,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from embstore.errors import UsageError
+from embstore.escape import printable, printable_json
 
 from ._errors import say as say  # what commands say besides their data
 from ._options import Format
@@ -20,31 +19,40 @@ from ._options import Format
 if TYPE_CHECKING:
     from embstore.table import Table
 
-_CONTROLS = [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]
-_ESCAPES = {code: chr(code).encode("unicode_escape").decode() for code in _CONTROLS}
+# What a spreadsheet takes for the beginning of a formula: https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
-def emit(table: "Table", form: Format, output: Path | None = None) -> None:
-    """Write a table to standard output or a file, and its notes to standard error."""
+def emit(table: "Table", form: Format, output: Path | None = None, *, csv_safe: bool = False) -> None:
+    """Write a table to standard output or a file, and its notes to standard error.
+
+    Args:
+        table: The table.
+        form: Its format.
+        output: The file; None for standard output.
+        csv_safe: Whether texts in CSV that a spreadsheet would take for formulas get an apostrophe.
+    """
+    if csv_safe and form is not Format.CSV:
+        raise UsageError("--csv-safe is about CSV: add --format csv.")
     for note in table.notes:
         say(note)
-    if output is not None:
-        _write_file(_parquet(table) if form is Format.PARQUET else _text(table, form, width=None).encode(), output)
-    elif form is not Format.PARQUET:
-        width = _terminal_width() if sys.stdout.isatty() else None
-        typer.echo(_text(table, form, width), nl=False)
-    elif sys.stdout.isatty():
-        raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
+    for_terminal = output is None and sys.stdout.isatty()
+    if form is Format.PARQUET:
+        if for_terminal:
+            raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
+        _write_bytes(_parquet(table), output)
+    elif form is Format.CSV:
+        write(_csv(table, safe=csv_safe, for_terminal=for_terminal), output)
     else:
-        sys.stdout.buffer.write(_parquet(table))
+        write(_text(table, form, _terminal_width() if for_terminal else None), output)
 
 
 def write(text: str, output: Path | None) -> None:
     """Write text to standard output or a file."""
     if output is None:
-        typer.echo(text, nl=False)
+        sys.stdout.write(text)  # typer.echo takes ANSI escapes out of what is piped, and so alters texts
     else:
-        _write_file(text.encode(), output)
+        _write_bytes(text.encode(), output)
 
 
 def _terminal_width() -> int:
@@ -57,29 +65,45 @@ def _text(table: "Table", form: Format, width: int | None) -> str:
     if form is Format.MARKDOWN:
         header, lines = table.layout()
         rows = [header, ["---"] * len(header), *lines]
-        return "".join(f"| {' | '.join(_plain(cell).replace('|', chr(92) + '|') for cell in row)} |\n" for row in rows)
+        cells = ([printable(cell).replace("|", chr(92) + "|") for cell in row] for row in rows)
+        return "".join(f"| {' | '.join(row)} |\n" for row in cells)
     if form is Format.JSON:
-        return json.dumps(table.to_pylist(), ensure_ascii=False, allow_nan=False, indent=2) + "\n"
-    if form is Format.JSONL:
-        return "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in table.to_pylist())
-    return _csv(table)
+        return f"{json_text(table.to_pylist(), indent=2)}\n"
+    return "".join(f"{json_text(row)}\n" for row in table.to_pylist())
 
 
-def _csv(table: "Table") -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(table.columns)
-    for row in table:
-        values = (row[column] for column in table.columns)
-        writer.writerow(json.dumps(value) if isinstance(value, list) else value for value in values)
-    return buffer.getvalue()
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return a value as strict JSON, in which no control character stands as it is."""
+    return printable_json(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent))
+
+
+def _csv(table: "Table", *, safe: bool = False, for_terminal: bool = False) -> str:
+    lines = []
+    for row in (table.columns, *([row[column] for column in table.columns] for row in table)):
+        line = io.StringIO()
+        writer = csv.writer(line, lineterminator="\r\n")  # only what is in it is quoted, and a lone \r must be
+        writer.writerow(_csv_cell(value, safe=safe, for_terminal=for_terminal) for value in row)
+        lines.append(line.getvalue().removesuffix("\r\n") + "\n")
+    return "".join(lines)
+
+
+def _csv_cell(value: object, *, safe: bool, for_terminal: bool) -> object:
+    """Return what is written for a value: texts as they are, unless for a spreadsheet or a terminal."""
+    if isinstance(value, list):
+        value = json.dumps(value)
+    if not isinstance(value, str):
+        return value
+    if safe and value.startswith(_FORMULA):
+        value = f"'{value}"
+    return printable(value) if for_terminal else value
 
 
 def _aligned(table: "Table", width: int | None) -> str:
     """Return the layout as aligned text; on a terminal, columns that do not fit go below, never away."""
     header, lines = table.layout()
     longest = None if width is None or table.pivot else 2 * width
-    lines = [[_fitted(_plain(cell), longest) for cell in line] for line in lines]
+    header = [printable(name) for name in header]
+    lines = [[_fitted(printable(cell), longest) for cell in line] for line in lines]
     fixed = len(table.pivot.down) if table.pivot else 1
     together = len(table.pivot.values) if table.pivot and not table.pivot.joined else 1
     heads = [""] * len(header)
@@ -128,11 +152,6 @@ def _padded(cell: str, width: int) -> str:
     return cell + " " * (width - _wide(cell))
 
 
-def _plain(cell: str) -> str:
-    """Return a cell with line breaks and control characters escaped: they would break the table, or the terminal."""
-    return cell.translate(_ESCAPES)
-
-
 def _fitted(cell: str, longest: int | None) -> str:
     """Return a cell cut to so many columns; None leaves it whole."""
     if longest is None or _wide(cell) <= longest:
@@ -177,7 +196,10 @@ def _total(widths: Sequence[int], columns: Sequence[int]) -> int:
     return sum(widths[column] + 2 for column in columns) - 2
 
 
-def _write_file(data: bytes, output: Path) -> None:
+def _write_bytes(data: bytes, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.buffer.write(data)
+        return
     try:
         output.write_bytes(data)
     except OSError as error:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from embstore.building.report import BuildReport, Progress, SpaceReport
+from embstore.escape import printable
 
 from ._output import say
+from ._terminal import escape_terminals
 
 _SECONDS_TO_FIRST_LINE = 2.0
 _SECONDS_BETWEEN_LINES = 10.0
@@ -38,10 +40,14 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        TextColumn("{task.fields[count]}"),
+        TextColumn("{task.fields[count]}", markup=False),
         TimeRemainingColumn(),
     )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+    # The bar is drawn by control characters, on the terminal itself; what others write meanwhile passes rich, and is
+    # escaped before.
+    terminal = Console(file=sys.__stderr__)
+    with Bars(*columns, console=terminal, transient=True) as bars:
+        escape_terminals()
         shown: list[tuple[_Stage, Any, float]] = []
 
         def observe(progress: Progress) -> None:
@@ -84,7 +90,7 @@ def _doing(progress: Progress) -> str:
         "measure": "measuring", "compact": "compacting", "merge": "merging",
     }  # fmt: skip
     verb = verbs[progress.stage]
-    return f"{verb} {progress.subject}"
+    return printable(f"{verb} {progress.subject}")
 
 
 def _count(progress: Progress, seconds: float) -> str:

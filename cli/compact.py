@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ._errors import explained
-from ._options import DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
+from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
 from ._output import emit, say
 
 
@@ -18,6 +18,7 @@ def compact(
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
+    csv_safe: CsvSafe = False,
 ) -> None:
     """Merge small shards into large ones, and small tables of texts; every answer stays what it was."""
     with explained("Interrupted. The store is as it was, but for what was merged already."):
@@ -30,4 +31,4 @@ def compact(
         if not len(done) and not quiet:
             say("There is nothing to merge.")
         if len(done) or form is not Format.TABLE:
-            emit(done, form, output)
+            emit(done, form, output, csv_safe=csv_safe)

@@ -16,7 +16,10 @@ app = typer.Typer(cls=PlainGroup, rich_markup_mode=None)
 
 @app.callback(invoke_without_command=True)
 def datasets(
-    context: typer.Context, form: _options.OutputFormat = _options.Format.TABLE, output: _options.OutputFile = None
+    context: typer.Context,
+    form: _options.OutputFormat = _options.Format.TABLE,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
 ) -> None:
     """List the datasets: kind, unit, rows, whether they are at hand and sound, licence (--format json has more)."""
     if context.invoked_subcommand is not None:
@@ -24,7 +27,7 @@ def datasets(
     with explained():
         from embstore.store import Store
 
-        emit(Store.datasets(), form, output)
+        emit(Store.datasets(), form, output, csv_safe=csv_safe)
 
 
 @app.command("fetch", cls=Command)
@@ -88,6 +91,7 @@ def missing(
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
 ) -> None:
     """List the texts of datasets, or of files, that the spaces of a store lack."""
     with explained():
@@ -96,4 +100,4 @@ def missing(
         found = Store(store).missing(
             sources, models=model or (), spaces=space or (), unit=unit, pooling=pooling, template=template
         )
-        emit(found, form, output)
+        emit(found, form, output, csv_safe=csv_safe)

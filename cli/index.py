@@ -34,6 +34,7 @@ def index(
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
 ) -> None:
     """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not reached."""
     with explained("Interrupted. The indexes that were done are kept; the others are as they were."):
@@ -48,6 +49,6 @@ def index(
             )  # fmt: skip
         if not len(done):
             say("There is nothing to index: no space has a shard.")
-        emit(done, form, output)
+        emit(done, form, output, csv_safe=csv_safe)
         if any(row["recall"] is not None and row["recall"] < row["wanted_recall"] for row in done):
             raise typer.Exit(NO)

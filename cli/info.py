@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ._errors import explained
-from ._options import Format, OutputFile, OutputFormat, StoreDir
+from ._options import CsvSafe, Format, OutputFile, OutputFormat, StoreDir
 from ._output import emit, say
 
 
@@ -15,6 +15,7 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
+    csv_safe: CsvSafe = False,
 ) -> None:
     """Show the spaces of a store: checkpoint, unit, pooling, layers, items, bytes and index."""
     with explained():
@@ -24,4 +25,4 @@ def info(
         table = opened.skipped() if skipped else opened.info()
         if not len(table):
             say("No text was skipped." if skipped else "The store holds no space yet. Fill it with: embstore build")
-        emit(table, Format.JSON if json else form, output)
+        emit(table, Format.JSON if json else form, output, csv_safe=csv_safe)

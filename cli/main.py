@@ -10,6 +10,7 @@ import typer  # noqa: E402
 from embstore import __version__  # noqa: E402
 
 from ._commands import Commands  # noqa: E402
+from ._terminal import escape_terminals  # noqa: E402
 
 app = typer.Typer(
     name="embstore",
@@ -33,6 +34,7 @@ def embstore(version: bool = typer.Option(False, "--version", help="Show the ver
 
 def run() -> None:
     """Run the command line."""
+    escape_terminals()
     try:
         app()
     finally:

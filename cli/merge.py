@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ._errors import explained
-from ._options import DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir
+from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir
 from ._output import emit, say
 
 
@@ -18,6 +18,7 @@ def merge(
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
+    csv_safe: CsvSafe = False,
 ) -> None:
     """Take in what another store has and this one lacks: whole spaces, and items of the same spaces.
 
@@ -34,4 +35,4 @@ def merge(
         if not len(done) and not quiet:
             say("There is nothing new to take in.")
         if len(done) or form is not Format.TABLE:
-            emit(done, form, output)
+            emit(done, form, output, csv_safe=csv_safe)

@@ -49,6 +49,7 @@ def neighbours(
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
 ) -> None:
     """Show the nearest stored items of a text, by cosine, layers and models side by side."""
     with explained():
@@ -60,4 +61,4 @@ def neighbours(
             allow_pickle=allow_pickle, transforms=transform or (), where=where, timeout=timeout, memory=memory,
             exact=exact,
         )  # fmt: skip
-        emit(found, form, output)
+        emit(found, form, output, csv_safe=csv_safe)

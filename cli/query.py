@@ -1,7 +1,6 @@
 """``embstore query``: one command per metric, made from the table of metrics."""
 
 import inspect
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +8,7 @@ import typer
 
 from . import _options
 from ._errors import explained, refuse
-from ._output import emit, write
+from ._output import emit, json_text, write
 from ._reading import PlainCommand, PlainGroup
 
 if TYPE_CHECKING:
@@ -49,6 +48,7 @@ def _query(
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
     explain: Annotated[
         bool,
         typer.Option(
@@ -74,7 +74,7 @@ def _query(
             return
         from embstore.store import Store
 
-        emit(Store(store).query(metric, cache=not no_cache, **question), form, output)
+        emit(Store(store).query(metric, cache=not no_cache, **question), form, output, csv_safe=csv_safe)
 
 
 def _explain(
@@ -97,7 +97,7 @@ def _explain(
     indent = 2 if form is _options.Format.JSON else None
     text = str(explanation)
     if form is not _options.Format.TABLE:
-        text = json.dumps(explanation.to_dict(), ensure_ascii=False, allow_nan=False, indent=indent)
+        text = json_text(explanation.to_dict(), indent)
     write(f"{text}\n", output)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._errors import NO, explained
-from ._options import DryRun, Format, OutputFile, OutputFormat, StoreDir
+from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, StoreDir
 from ._output import emit, say
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ def remove(
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
+    csv_safe: CsvSafe = False,
 ) -> None:
     """Remove spaces: their vectors, summaries, indexes and cards.
 
@@ -35,7 +36,7 @@ def remove(
         if not dry_run and not yes and not _agreed(planned):
             say("Nothing was removed.")
             raise typer.Exit(NO)
-        emit(planned if dry_run else opened.remove(space or ()), form, output)
+        emit(planned if dry_run else opened.remove(space or ()), form, output, csv_safe=csv_safe)
 
 
 def _agreed(planned: "Table") -> bool:

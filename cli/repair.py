@@ -3,7 +3,7 @@
 import typer
 
 from ._errors import NO, explained
-from ._options import DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
+from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
 from ._output import emit, say
 
 
@@ -13,6 +13,7 @@ def repair(
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
+    csv_safe: CsvSafe = False,
 ) -> None:
     """Mend a store: remove leftovers, make summaries and indexes anew, take out what is damaged.
 
@@ -30,6 +31,6 @@ def repair(
         if not len(done) and not quiet:
             say("There is nothing to mend.")
         if len(done) or form is not Format.TABLE:
-            emit(done, form, output)
+            emit(done, form, output, csv_safe=csv_safe)
         if LEFT in done["action"]:
             raise typer.Exit(NO)

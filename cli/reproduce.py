@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._errors import NO, explained
-from ._options import AllowPickle, DeviceName, Format, OutputFile, OutputFormat, StoreDir
+from ._options import AllowPickle, CsvSafe, DeviceName, Format, OutputFile, OutputFormat, StoreDir
 from ._output import emit, say
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def reproduce(
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
+    csv_safe: CsvSafe = False,
 ) -> None:
     """Reproduce a paper: build what it needs, measure, and show measured beside published."""
     with explained(_STOPPED):
@@ -61,14 +62,14 @@ def reproduce(
                 recipe, models=models or (), sentences=sentences, quick=quick, seed=seed, device=device,
                 allow_pickle=allow_pickle, dry_run=dry_run, observe=observe,
             )  # fmt: skip
-        _show(result, recipe, form, output, dry_run)
+        _show(result, recipe, form, output, dry_run, csv_safe)
         if strict and not dry_run and "miss" in result["verdict"]:
             raise typer.Exit(NO)
 
 
-def _show(result: "Table", recipe: str, form: Format, output: OutputFile, dry_run: bool) -> None:
+def _show(result: "Table", recipe: str, form: Format, output: OutputFile, dry_run: bool, csv_safe: bool) -> None:
     if form not in _FOR_THE_EYE:
-        emit(result, form, output)
+        emit(result, form, output, csv_safe=csv_safe)
         return
     from embstore.recipes.recipe_file import load_recipe
 

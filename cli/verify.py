@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ._errors import MISTAKE, NO, explained
-from ._options import Format, OutputFile, OutputFormat, StoreDir
+from ._options import CsvSafe, Format, OutputFile, OutputFormat, StoreDir
 from ._output import emit, say
 
 
@@ -19,6 +19,7 @@ def verify(
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
+    csv_safe: CsvSafe = False,
 ) -> None:
     """Check every file of a store: hashes, rows, finite values, ids and indexes.
 
@@ -33,6 +34,6 @@ def verify(
         else:
             say(f"{result.store}: {len(result.problems)} problem(s) in {result.n_files} files.")
         if not result.ok or form is not Format.TABLE:
-            emit(result.to_table(), form, output)
+            emit(result.to_table(), form, output, csv_safe=csv_safe)
         if not result.ok:
             raise typer.Exit(NO if result.is_damaged else MISTAKE)

@@ -24,9 +24,17 @@ import errno
 import os
 from collections.abc import Iterable
 
+from embstore.escape import printable
+
 
 class EmbstoreError(Exception):
-    """The root of embstore's own errors; its text is fit to be shown to a user."""
+    """The root of embstore's own errors; its text is fit to be shown to a user.
+
+    Control characters in it are escaped, since it may quote a text of a store, the name of a file or another package.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__(), lines=True)
 
 
 class UsageError(EmbstoreError):

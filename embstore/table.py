@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from embstore.escape import printable
+
 if TYPE_CHECKING:
     import os
 
@@ -138,15 +140,19 @@ class Table:
         return sorted(keys, key=last.__getitem__)
 
     def __repr__(self) -> str:
-        header, lines = self.layout()
-        widths = [max(map(len, column)) for column in zip(header, *lines, strict=True)]
+        rows = self._printable_layout()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in [header, *lines]
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
         )
 
-    def _repr_html_(self) -> str:
+    def _printable_layout(self) -> list[list[str]]:
+        """Return the header and the rows of the layout, with control characters escaped."""
         header, lines = self.layout()
+        return [[printable(cell) for cell in row] for row in [header, *lines]]
+
+    def _repr_html_(self) -> str:
+        header, *lines = self._printable_layout()
         head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in lines)
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

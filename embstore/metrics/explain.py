@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from embstore.escape import printable
 from embstore.metrics.spec import Column, Metric, Need, Parameter
 
 NEEDS: dict[Need, str] = {
@@ -138,7 +139,7 @@ class Explanation:
         ]
         if metric.parameters:
             parts.append("Options:\n" + "\n".join(_aligned(map(_option_line, metric.parameters), indent="  ")))
-        return "\n\n".join(parts)
+        return printable("\n\n".join(parts), lines=True)
 
     __repr__ = __str__
 

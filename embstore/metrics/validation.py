@@ -20,8 +20,8 @@ RESERVED_COLUMNS = frozenset(
 # Options that every metric has on the command line, and what Store.query calls them.
 RESERVED_PARAMETERS = frozenset(
     ("model", "models", "space", "spaces", "unit", "pooling", "template", "layer", "layers", "where", "timeout",
-     "memory", "sample", "seed", "transform", "transforms", "store", "format", "form", "output", "o", "explain",
-     "cache", "no_cache", "help", "h", "metric", "self", "data")
+     "memory", "sample", "seed", "transform", "transforms", "store", "format", "form", "output", "o", "csv_safe",
+     "explain", "cache", "no_cache", "help", "h", "metric", "self", "data")
 )  # fmt: skip
 # What the makers of inputs read of the parameters, and the columns that they fill.
 INPUT_PARAMETERS: dict[Need, tuple[str, ...]] = {

@@ -1,0 +1,173 @@
+"""What reaches a terminal: no control character of a text, whatever the command, the format or the error."""
+
+import csv
+import io
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from embstore_cli import _output, _progress
+from embstore_cli._options import Format
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import Synthetic, synthetic_store
+
+from embstore.building.report import Progress
+from embstore.errors import UsageError
+from embstore.storage.card import write_card
+from embstore.table import table
+
+EVIL = "evil\x1b]0;title\x07\x1b[2J\x9b31m\r\x7f\u202etxt\u2028[red]"
+SHOWN = "evil\\x1b]0;title\\x07\\x1b[2J\\x9b31m\\r\\x7f\\u202etxt\\u2028[red]"
+BAR = re.compile(r"\x1b\[(\?25[lh]|2K|1A|[0-9;]*m)|\r")  # hide and show the cursor, clear and go up a line, colours
+CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+# Runs each command as the script does, one after the other: to start Python for each takes most of the time.
+MANY = """
+import json, logging, sys, warnings
+from embstore_cli.main import run
+for call in json.loads(sys.argv[1]):
+    sys.argv = ["embstore", *call]
+    print("$", json.dumps(call), flush=True)
+    try:
+        run()
+    except SystemExit as end:
+        print("exit", end.code, flush=True)
+warnings.warn(sys.argv[-1])
+logging.warning(sys.argv[-1])
+raise ValueError(sys.argv[-1])
+"""
+
+
+def on_terminal(command: list[str], columns: int = 200, **environment: str) -> str:
+    """Run a command on a terminal, and return all that it wrote there."""
+    main, side = pty.openpty()
+    subprocess.run(["stty", "cols", str(columns), "-onlcr"], stdin=side, check=True)
+    with subprocess.Popen(command, stdout=side, stderr=side, env={**os.environ, **environment}) as running:
+        os.close(side)
+        shown = b""
+        try:
+            while part := os.read(main, 65536):
+                shown += part
+        except OSError:  # how Linux says that the other side has closed
+            pass
+    os.close(main)
+    assert running.returncode is not None
+    return shown.decode()
+
+
+@pytest.fixture(scope="module")
+def evil(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+    """A store whose texts and card have control characters."""
+    made = synthetic_store(
+        tmp_path_factory.mktemp("evil") / "store", texts=["dog", EVIL, f"{EVIL}2", "cat"], n_blocks=1
+    )
+    write_card(made.paths, replace(made.card, checkpoint=EVIL, versions={EVIL: EVIL}))
+    return made
+
+
+def test_no_control_character_reaches_a_terminal(evil: Synthetic, tmp_path: Path) -> None:
+    store = ["--store", str(evil.root)]
+    forms = [form.value for form in Format if form is not Format.PARQUET]
+    calls = [
+        *(["neighbours", "dog", "--layer", "0", "--format", form, *store] for form in forms),
+        *(["info", "--format", form, *store] for form in forms),
+        ["neighbours", EVIL, *store],
+        ["neighbours", f"no {EVIL}", *store],
+        ["neighbours", "dog", "--where", f"error('{EVIL}')", *store],
+        ["neighbours", "dog", "--where", f"text = '{EVIL}' AND", *store],
+        ["query", "anisotropy", "--space", EVIL, *store],
+        ["query", EVIL, *store],
+        ["query", "weat", "--x", EVIL, *store],
+        ["info", "--store", str(tmp_path / "not\x1b[31mhere")],
+        ["info", f"--{EVIL}"],
+        ["info", EVIL],
+        ["info", "--format", EVIL, *store],
+        ["query", "anisotropy", "--seed", EVIL, *store],
+        ["datasets", "missing", str(tmp_path / EVIL), *store],
+        ["info", "-o", str(tmp_path / "no\x9bfolder" / "file"), *store],
+        [EVIL],
+    ]
+    shown = on_terminal([sys.executable, "-c", MANY, json.dumps(calls)])
+    assert not CONTROL.findall(shown), [line for line in shown.splitlines() if CONTROL.search(line)]
+    assert shown.count(SHOWN) >= 5
+    assert shown.count('$ ["') == len(calls), "each command was run"
+    assert "ValueError: evil\\x1b" in shown.splitlines()[-1]
+
+
+def test_piped_data_are_the_very_texts(cli: Callable, evil: Synthetic) -> None:
+    call = ["neighbours", "dog", "--layer", "0", "--store", evil.root, "--format"]
+    wanted = {EVIL, f"{EVIL}2", "cat"}
+    assert {row["text"] for row in json.loads(cli(*call, "json").stdout)} == wanted
+    rows = csv.DictReader(io.StringIO(cli(*call, "csv").stdout_bytes.decode(), newline=""))
+    assert {row["text"] for row in rows} == wanted
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), st.sampled_from([*Format]))
+def test_every_format_on_a_terminal(text: str, form: Format) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stdout, stderr, found = sys.stdout, sys.stderr, table([{text: text, "n": 1}], columns=(text, "n"), notes=(text,))
+    sys.stdout, sys.stderr = Terminal(), Terminal()
+    try:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(_output, "_terminal_width", lambda: 80)
+            if form is Format.PARQUET:
+                with pytest.raises(UsageError, match="not for a terminal"):
+                    _output.emit(found, form)
+            else:
+                _output.emit(found, form)
+        shown = sys.stdout.getvalue() + sys.stderr.getvalue()
+    finally:
+        sys.stdout, sys.stderr = stdout, stderr
+    assert not CONTROL.findall(shown)
+
+
+def test_a_bar_has_no_control_characters_but_its_own() -> None:
+    code = (
+        "import sys, warnings\n"
+        "from embstore_cli import _progress\nfrom embstore_cli._terminal import escape_terminals\n"
+        "from embstore.building.report import Progress\n"
+        "escape_terminals()\n"
+        "with _progress.show_progress(False) as observe:\n"
+        "    for done in range(4):\n"
+        "        observe(Progress('encode', sys.argv[1], done, 3, done / 3))\n"
+        "        _progress.say(sys.argv[1]); print(sys.argv[1], file=sys.stderr)\n"
+        "print('after', sys.argv[1])"
+    )
+    shown = on_terminal([sys.executable, "-c", code, EVIL], TERM="xterm-256color")
+    assert BAR.search(shown), "there is a bar"
+    assert SHOWN in shown
+    assert not CONTROL.findall(BAR.sub("", shown))
+    assert "[red]" in shown
+
+
+def test_lines_of_progress_are_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    with _progress.show_progress(False) as observe:
+        observe(Progress("encode", EVIL, 3, 3, 1.0))
+    assert SHOWN in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "＝1"])
+def test_csv_for_a_spreadsheet(cli: Callable, tmp_path: Path, text: str) -> None:
+    made = synthetic_store(tmp_path / "store", texts=["dog", text], n_blocks=0, top_form=None)
+    call = ["neighbours", "dog", "--store", made.root, "--format", "csv"]
+
+    def read(*more: str) -> dict[str, str]:
+        [row] = csv.DictReader(io.StringIO(cli(*call, *more).stdout_bytes.decode(), newline=""))
+        return row
+
+    plain, safe = read(), read("--csv-safe")
+    assert (plain["text"], safe["text"]) == (text, f"'{text}")
+    assert {**plain, "text": ""} == {**safe, "text": ""}, "numbers, a cosine below zero too, stay as they are"
+    refused = cli(*call[:-1], "json", "--csv-safe")
+    assert (refused.exit_code, "add --format csv" in refused.stderr) == (2, True)

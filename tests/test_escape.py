@@ -1,0 +1,50 @@
+"""No control character passes, and nothing else is changed."""
+
+import json
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from embstore.errors import UnknownNameError, UsageError
+from embstore.escape import printable, printable_json
+from embstore.table import table
+
+BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A)}
+ANY = st.text(st.characters(codec=None), max_size=40) | st.text("\x00\t\n\r\x1b[31m\x7f\x85\x9b\u2028\u202e\ud800a")
+
+
+def is_unsafe(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or ord(character) in BIDI
+
+
+@given(ANY)
+def test_no_control_character_passes_and_all_else_stays(text: str) -> None:
+    shown = printable(text)
+    assert not any(map(is_unsafe, shown))
+    assert shown == "".join(
+        character.encode("unicode_escape").decode() if is_unsafe(character) else character for character in text
+    )
+    assert printable(text, lines=True).split("\n") == [printable(line) for line in text.split("\n")]
+
+
+@given(ANY)
+def test_json_has_the_same_content(text: str) -> None:
+    document = printable_json(json.dumps({text: [text]}, ensure_ascii=False, indent=2))
+    assert not any(is_unsafe(character) for character in document.replace("\n", ""))
+    assert json.loads(document) == {text: [text]}
+
+
+@given(ANY)
+def test_errors_and_tables_are_safe_to_print(text: str) -> None:
+    rows = table([{"text": text}], columns=("text",))
+    for shown in (str(UsageError(f"no {text}")), str(UnknownNameError("space", "a", [text])), repr(rows)):
+        assert not any(is_unsafe(character) for character in shown.replace("\n", ""))
+    assert not any(map(is_unsafe, rows._repr_html_()))
+    assert rows.to_pylist() == [{"text": text}]
+
+
+@pytest.mark.parametrize("text", ["", "dog", "हिन्दी", "می‌خواهم", "👩‍🔬", "é e\u0301", "tab is \\t"])
+def test_words_of_every_script_stay_as_they_are(text: str) -> None:
+    assert printable(text) == text
