@@ -1,7 +1,7 @@
 """Metrics: arrays to numbers. One file a family, which ends with their declarations.
 
 spec         how a metric is declared (with validation); data: what it gets beside vectors
-table        all of them; plugins: other packages'; explain: what each says of itself
+table        all of them; plugins (validation, isolation): other packages'; explain: what each says of itself
 
 cosine, norms, isotropy, spectral, dimension, hubness, uniformity       one layer
 similarity (correlation, bootstrap), valnorm, association (directions, permutation)       against people

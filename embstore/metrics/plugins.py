@@ -14,15 +14,11 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from embstore.errors import EmbstoreError
+from embstore.metrics.isolation import PluginError, isolated
 from embstore.metrics.spec import Metric, Result, rows_of
 from embstore.metrics.validation import INPUT_COLUMNS, problems
 
 GROUP = "embstore.metrics"
-
-
-class PluginError(EmbstoreError):
-    """A metric of another package that cannot be used; its text names the package and what is wrong."""
 
 
 def find_plugins() -> dict[str, list[EntryPoint]]:
@@ -48,16 +44,20 @@ def load_plugin(name: str, points: list[EntryPoint], built_in: Mapping[str, Metr
         raise PluginError(f"{_said(points)} is refused: embstore has a metric of that name. Rename it.")
     if len(points) > 1:
         raise PluginError(f"{_said(points)} is refused: the name must be that of one package. Uninstall the others.")
-    try:
+    with isolated(f"{_said(points)} cannot be loaded from {points[0].value!r}"):
         metric = points[0].load()
-    except (Exception, SystemExit) as error:  # a plugin may fail in any way; embstore goes on without it
-        raise PluginError(f"{_said(points)} cannot be loaded from {points[0].value!r}: {_told(error)}") from error
-    wrong = problems(metric)
-    if not wrong and metric.name != name:
-        wrong = [f"its name is {metric.name!r}, and the entry point's {name!r}"]
-    if wrong:
-        raise PluginError(f"{_said(points)} is declared wrongly: {'; '.join(wrong)}.")
-    usable: Metric = replace(metric, package=package_of(points[0]), function=_guarded(metric, _said(points)))
+    with isolated(f"{_said(points)} has a declaration that cannot be read"):
+        wrong = problems(metric)
+        if not wrong and metric.name != name:
+            wrong = [f"its name is {metric.name!r}, and the entry point's {name!r}"]
+        if wrong:
+            raise PluginError(f"{_said(points)} is declared wrongly: {'; '.join(wrong)}.")
+        usable: Metric = replace(
+            metric,
+            package=package_of(points[0]),
+            function=_guarded(metric, _said(points)),
+            drawn=None if metric.drawn is None else _guarded_text(metric.drawn, _said(points)),
+        )
     return usable
 
 
@@ -81,25 +81,26 @@ def _said(points: list[EntryPoint]) -> str:
     return f"the metric {points[0].name!r} of {' and '.join(map(package_of, points))}"
 
 
-def _told(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-
-
 def _guarded(metric: Metric, said: str) -> Callable[..., list[Result]]:
     """Return the metric's function with its failures named and its rows checked."""
 
     @functools.wraps(metric.function)
     def function(*data: Any, **inputs: Any) -> list[Result]:
-        try:
+        with isolated(f"{said} failed"):
             given = metric.function(*data, **inputs)
-        except EmbstoreError:
-            raise
-        except Exception as error:
-            raise PluginError(f"{said} failed: {_told(error)}") from error
-        rows = rows_of(given) if isinstance(given, dict | list | tuple) else [given]
-        if bad := [type(row).__name__ for row in rows if not isinstance(row, dict)]:
-            raise PluginError(f"{said} must return a dict of its columns, or a list of such, not {bad[0]}.")
-        return [_checked(metric, row, said) for row in rows]
+            rows = rows_of(given) if isinstance(given, dict | list | tuple) else [given]
+            if bad := [type(row).__name__ for row in rows if not isinstance(row, dict)]:
+                raise PluginError(f"{said} must return a dict of its columns, or a list of such, not {bad[0]}.")
+            return [_checked(metric, row, said) for row in rows]
+
+    return function
+
+
+def _guarded_text(drawn: Callable[[Mapping[str, Any]], str], said: str) -> Callable[[Mapping[str, Any]], str]:
+    @functools.wraps(drawn)
+    def function(row: Mapping[str, Any]) -> str:
+        with isolated(f"{said} failed"):
+            return str(drawn(row))
 
     return function
 

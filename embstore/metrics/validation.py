@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import get_args
 
 from embstore.errors import EmbstoreError
+from embstore.escape import printable
 from embstore.metrics.spec import Column, Metric, Need, Parameter
 from embstore.space import Unit
 
@@ -42,7 +43,7 @@ def problems(metric: object) -> list[str]:
     found = list(_of_texts(metric))
     try:
         found += [*_of_columns(metric.columns), *_of_parameters(metric.parameters)]
-        found += [*_of_best(metric), *_of_inputs(metric)]
+        found += [*_of_best(metric), *_of_inputs(metric), *_of_characters(metric)]
     except (TypeError, AttributeError) as error:
         return [*found, f"its columns or parameters cannot be read: {error}"]
     return found or list(_of_function(metric))
@@ -80,6 +81,16 @@ def _of_columns(columns: Sequence[Column]) -> Iterator[str]:
             yield f"{where} has its minimum above its maximum"
     if not any(column.shown and not column.is_key for column in columns):
         yield "it has no column to show"
+
+
+def _of_characters(metric: Metric) -> Iterator[str]:
+    texts = [metric.help, metric.formula, metric.citation, metric.estimator, metric.elsewhere]
+    texts += [text for column in metric.columns for text in (column.help, column.unit) if text]
+    texts += [text for one in metric.parameters for text in (one.help, one.metavar, *one.choices) if text]
+    for text in texts:
+        if isinstance(text, str) and printable(text, lines=True) != text:
+            yield f"it has control characters in {text!r}"
+            return
 
 
 def _of_best(metric: Metric) -> Iterator[str]:

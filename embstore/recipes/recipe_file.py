@@ -1,6 +1,7 @@
 """Read a recipe: a TOML file, and beside it a JSON file of published numbers; errors name the place and the remedy."""
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
@@ -25,6 +26,7 @@ from embstore.recipes.recipe import (
 from embstore.space import Pooling, Template, Unit, check_pooling, check_space_name
 
 SUFFIX = ".toml"
+_DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(:[0-9]+)?")  # with how many of its texts
 
 
 class _Named(Protocol):
@@ -63,7 +65,44 @@ def load_recipe(name: str) -> Recipe:
 
 def _load(path: Path) -> Recipe:
     document = _read(path, tomllib.loads)
-    return parse_recipe(document, str(path), lambda file: _read(path.parent / file, json.loads))
+    recipe = parse_recipe(document, str(path), lambda file: _read(_beside(path, file), json.loads))
+    for source in recipe.sources.values():
+        for name in source.datasets:
+            _check_source(path, name)
+    return recipe
+
+
+def _beside(recipe: Path, name: str) -> Path:
+    """Return the path of a file that a recipe names, which must lie in the recipe's folder.
+
+    Raises:
+        UsageError: it is another path than a plain name, or a link that leads out of the folder.
+    """
+    path = recipe.parent / name
+    if name in ("", ".", "..") or "/" in name or "\\" in name or not _is_below(path, recipe.parent):
+        raise UsageError(
+            f"{recipe}: figures must be the name of a file in the recipe's folder, not {name!r}. Copy the file there."
+        )
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} cannot be read: it is no file. Check the path.")
+    return path
+
+
+def _check_source(recipe: Path, name: str) -> None:
+    """Raise UsageError if a source is neither the name of a dataset nor a file below the recipe's folder."""
+    if not _DATASET.fullmatch(name) and (name == "-" or not _is_below(Path(name), recipe.parent)):
+        raise UsageError(
+            f"{recipe}: a source must be a dataset or a file below the recipe's folder, not {name!r}. Copy the file "
+            "there, or make a dataset of it: embstore datasets add"
+        )
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    """Return whether a path is below a folder once all links are followed."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # links in a circle, or a null character
+        return False
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> Any:

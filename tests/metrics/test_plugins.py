@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -371,3 +372,77 @@ def test_packages_are_looked_up_only_where_they_are_asked_for(
     ).stdout  # fmt: skip
     assert shown.splitlines()[-1] == str(looks)
     assert ("imported" in shown) == looks
+
+
+ENDS = ["SystemExit(3)", "KeyboardInterrupt", "GeneratorExit", "Own('no')", "Mute()"]
+RAISES = """
+class Own(BaseException): pass
+class Mute(Exception):
+    def __str__(self): raise Own("mute")
+def fail(error):
+    raise error
+"""
+
+
+@pytest.mark.parametrize("error", ENDS)
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("fail({})", "cannot be loaded from 'own_metrics:OWN'"),
+        ("OWN = declared(lambda data: 1, columns=type('C', (), {{'__iter__': lambda _: fail({})}})())", "be read"),
+        ("OWN = declared(lambda data: fail({}))", " failed"),
+        (
+            "class Row(dict):\n    def items(self): fail({})\n"
+            "OWN = declared(lambda data: Row(value=0.5, dims=[], n=1))",
+            " failed",
+        ),
+        (
+            "def own(data, *, seed): return {{'value': 0.5, 'dims': [], 'n': 1}}\n"
+            "OWN = declared(own, drawn=lambda row: fail({}))",
+            " failed",
+        ),
+    ],
+    ids=["import", "declaration", "run", "rows", "drawn"],
+)
+def test_nothing_that_a_plugin_raises_breaks_the_others(
+    install: Install, make_store, source: str, said: str, error: str
+) -> None:
+    install(HEAD + RAISES + source.format(error), {"own": "own_metrics:OWN"})
+    install(HEAD + WORKS.replace("OWN =", "BESIDE =").replace("declared(", "declared(name='beside', function="),
+            {"beside": "fine_metrics:BESIDE"}, package="fine-metrics")  # fmt: skip
+    made = make_store()
+    with pytest.raises(PluginError, match=f"the metric 'own' of own-metrics 1.0 .*{said}".replace(" .* ", " ")):
+        made.store.query("own")
+    assert run("query", "own", "--store", made.root)[0] == 2
+    code, printed, _ = run("query", "--help")
+    assert code == 0
+    assert "beside" in printed
+    assert run("query", "beside", "--store", made.root)[0] == run("query", "norms", "--store", made.root)[0] == 0
+
+
+@pytest.mark.parametrize("at", ["import", "run"])
+def test_a_users_ctrl_c_in_a_plugin_ends_the_command(install: Install, make_store, at: str) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    stop = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(5)"
+    if at == "import":
+        install(stop + HEAD + WORKS, {"own": "own_metrics:OWN"})
+    else:
+        own(install, f"def function(data):\n    {stop}\nOWN = declared(function)")
+    store = make_store().store
+    with pytest.raises(KeyboardInterrupt):
+        store.query("own")
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize("field", ["help='a\\x1b[2Jb'", "citation='\\x9b'", "parameters=(Parameter('k', 1, '\\x07'),)"])
+def test_control_characters_of_a_plugin_are_refused_and_escaped(install: Install, field: str) -> None:
+    own(install, f"OWN = declared(lambda data: 1, {field})")
+    with pytest.raises(PluginError, match=r"it has control characters in .*\\x"):
+        get_metric("own")
+
+
+def test_the_control_characters_of_a_plugins_error_are_escaped(install: Install) -> None:
+    install("raise RuntimeError('\\x1b]0;x\\x07')", {"own": "own_metrics:OWN"})
+    shown = run("query", "--help")[1]
+    assert "\\x1b]0;x\\x07" in shown
+    assert "\x1b" not in shown

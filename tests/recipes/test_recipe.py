@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +257,79 @@ def test_a_file_that_is_no_recipe(tmp_path: Path, content: bytes, said: str):
     with pytest.raises(UsageError, match=said) as error:
         load_recipe(str(path))
     assert str(path) in str(error.value)
+
+
+MINIMAL = """
+name = "mine"
+title = "t"
+citation = "c"
+figures = '{figures}'
+models = ["minilm"]
+sources = [{{ name = "words", datasets = ['{source}'] }}]
+spaces = [{{ name = "word.last", source = "words", unit = "word", pooling = "last" }}]
+measures = [{{ figure = "a", help = "h", metric = "norms", column = "mean", spaces = ["word.last"] }}]
+"""
+ONE_FIGURE = {
+    "sources": {"a": "here"},
+    "figures": [{"model": "m", "figure": "a", "layers": "all", "relation": "<", "value": 1, "source": "a"}],
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of a recipe, beside files that it must not read."""
+    (tmp_path / "secret.json").write_text(json.dumps(ONE_FIGURE), "utf-8")
+    (tmp_path / "secret.txt").write_text("dog", "utf-8")
+    folder = tmp_path / "recipe"
+    (folder / "below").mkdir(parents=True)
+    for name in ("figures.json", "words.txt", "below/words.txt"):
+        (folder / name).write_text(json.dumps(ONE_FIGURE), "utf-8")
+    (folder / "link.json").symlink_to("../secret.json")
+    (folder / "circle.json").symlink_to("circle.json")
+    (folder / "link.txt").symlink_to("../secret.txt")
+    os.mkfifo(folder / "pipe.json")
+    return folder
+
+
+def load_minimal(folder: Path, figures: str = "figures.json", source: str = "rg65"):
+    path = folder / "mine.toml"
+    path.write_text(MINIMAL.format(figures=figures, source=source), "utf-8")
+    return load_recipe(str(path))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../secret.json", "{out}/secret.json", "{out}/recipe/figures.json", "below/../figures.json", "./figures.json",
+     "..", ".", "..\\secret.json", "link.json", "circle.json"],
+)  # fmt: skip
+def test_figures_are_in_the_folder_of_the_recipe(folder: Path, name: str):
+    assert [number.figure for number in load_minimal(folder).published] == ["a"]
+    name = name.format(out=folder.parent)
+    with pytest.raises(UsageError, match="must be the name of a file in the recipe's folder") as error:
+        load_minimal(folder, name)
+    assert str(folder / "mine.toml") in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["pipe.json", "below"])
+def test_figures_are_a_file(folder: Path, name: str):
+    with pytest.raises(UsageError, match=f"{name} cannot be read: it is no file"):
+        load_minimal(folder, name)
+
+
+def test_sources_are_datasets_or_files_below_the_folder_of_the_recipe(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(folder)
+    for name in ("rg65", "words:500", "words.txt", "below/words.txt", str(folder / "words.txt")):
+        assert load_minimal(folder, source=name).sources["words"].datasets == (name,)
+    for name in (
+        "../secret.txt",
+        str(folder.parent / "secret.txt"),
+        "link.txt",
+        "/dev/stdin",
+        "-",
+        "~/x.txt/../../../x",
+    ):
+        with pytest.raises(UsageError, match="must be a dataset or a file below the recipe's folder"):
+            load_minimal(folder, source=name)
 
 
 def test_a_recipe_that_is_not_there():
