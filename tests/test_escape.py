@@ -4,7 +4,7 @@ import json
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embstore.errors import UnknownNameError, UsageError
@@ -19,6 +19,7 @@ def is_unsafe(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or ord(character) in BIDI
 
 
+@settings(deadline=None)
 @given(ANY)
 def test_no_control_character_passes_and_all_else_stays(text: str) -> None:
     shown = printable(text)
@@ -29,6 +30,7 @@ def test_no_control_character_passes_and_all_else_stays(text: str) -> None:
     assert printable(text, lines=True).split("\n") == [printable(line) for line in text.split("\n")]
 
 
+@settings(deadline=None)
 @given(ANY)
 def test_json_has_the_same_content(text: str) -> None:
     document = printable_json(json.dumps({text: [text]}, ensure_ascii=False, indent=2))
@@ -36,6 +38,7 @@ def test_json_has_the_same_content(text: str) -> None:
     assert json.loads(document) == {text: [text]}
 
 
+@settings(deadline=None)
 @given(ANY)
 def test_errors_and_tables_are_safe_to_print(text: str) -> None:
     rows = table([{"text": text}], columns=("text",))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from embstore_cli import _output, _progress
 from embstore_cli._options import Format
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_store
 
@@ -110,6 +110,7 @@ def test_piped_data_are_the_very_texts(cli: Callable, evil: Synthetic) -> None:
     assert {row["text"] for row in rows} == wanted
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20), st.sampled_from([*Format]))
 def test_every_format_on_a_terminal(text: str, form: Format) -> None:
     class Terminal(io.StringIO):

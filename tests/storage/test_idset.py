@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embstore.storage import idset
@@ -11,6 +11,7 @@ from embstore.storage.idset import IdSet
 parts = st.lists(st.lists(st.integers(0, 50), max_size=8), max_size=20)
 
 
+@settings(deadline=None)
 @given(parts, st.lists(st.integers(0, 60)))
 def test_it_is_pythons_own_set(parts: list[list[int]], asked: list[int]) -> None:
     ids, wanted = IdSet(), set()
