@@ -21,6 +21,7 @@ NO_WORD = "no word in it"
 """Why a text is skipped whose words get no ids in any bearable time."""
 
 _MOST_HASHED = 8 << 30
+_MOST_WORDS = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,15 +154,20 @@ def words_in(sentence: str) -> list[Span]:
 
 
 def is_too_long(sentence: str) -> bool:
-    """Whether the ids of the words of a sentence take too long: each different word is hashed with the sentence.
+    """Whether the words of a sentence take too long, or too much memory: each different word is hashed with it.
 
-    Some 10 seconds are not: 5,000 different words in a million characters are taken, and so is every sentence of less
-    than 2¹⁶ characters.
+    Some 10 seconds, and half a million words, are not too much: 5,000 different words in a million characters are
+    taken, and so is every sentence of less than 2¹⁶ characters.
     """
     if len(sentence) < 1 << 16:
         return False
-    n_bytes = len(sentence.encode("utf-8", "surrogatepass"))
-    return n_bytes * len({sentence[start:end] for start, end in word_spans(sentence)}) > _MOST_HASHED
+    most_different = _MOST_HASHED // len(sentence.encode("utf-8", "surrogatepass"))
+    different = set()
+    for number, (start, end) in enumerate(word_spans(sentence), 1):
+        different.add(sentence[start:end])
+        if number > _MOST_WORDS or len(different) > most_different:
+            return True
+    return False
 
 
 def items_of(text: str, unit: Unit, *, per_text: int | None = None, seed: int = 0) -> list[Item]:

@@ -47,8 +47,10 @@ def test_the_occurrences_of_a_sentence_have_the_ids_that_each_has_by_itself(sent
     assert items == [Item.occurrence(sentence, span) for span in words_in(sentence)]
 
 
-def test_a_sentence_of_many_words_is_too_long_only_where_they_differ() -> None:
+def test_a_sentence_is_too_long_by_its_different_words_and_by_half_a_million_of_them() -> None:
     assert not is_too_long("ab " * 333_334)
+    assert not is_too_long("ab " * (1 << 19))
+    assert is_too_long("ab " * ((1 << 19) + 1))
     assert not is_too_long(" ".join(f"w{number % 5000}" for number in range(150_000)))
     assert is_too_long(" ".join(f"w{number}" for number in range(150_000)))
     assert is_too_long("\ud800 " + " ".join(f"w{number}" for number in range(150_000)))

@@ -67,7 +67,8 @@ class Skipped:
         item_id: the item.
         reason: why, fit to be shown to a user.
         outcome: ``skipped``: there is no vector. ``truncated``: there is one, of the text's beginning.
-        n_tokens: tokens of the whole passage, special tokens counted; None where it could not be tokenised.
+        n_tokens: tokens of the whole passage, special tokens counted; None where they were not counted, for a very
+            long text, or where it could not be tokenised.
     """
 
     item_id: int

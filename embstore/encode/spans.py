@@ -33,7 +33,7 @@ class Text:
 
 
 def place(
-    passage: Passage, text: Text, tokens: Any, poolings: Collection[Pooling], *, cut: str, n_tokens: int
+    passage: Passage, text: Text, tokens: Any, poolings: Collection[Pooling], *, cut: str, n_tokens: int | None
 ) -> tuple[Text | None, list[Skipped]]:
     """Put into ``text`` the items of a passage that have tokens there, and report the others.
 
@@ -43,7 +43,7 @@ def place(
         tokens: the ``tokenizers.Encoding`` of the ids, which has their offsets.
         poolings: an item that lacks the special token of one of them is left out.
         cut: why the text was truncated; empty where it was not.
-        n_tokens: tokens before it was.
+        n_tokens: tokens before it was; None where they were not counted.
 
     Returns:
         The text, or None if no item is left; and what was skipped or truncated.

@@ -8,16 +8,19 @@ from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.extra import need, quiet, told
 from embstore.encode.fence import fenced
 from embstore.encode.limits import max_tokens
+from embstore.encode.long_texts import NoPieceError, Piece, find_piece
 from embstore.encode.models import load_config
 from embstore.encode.records import Long, Plan, Skipped, TooLongError
 from embstore.encode.spans import Text, place, skip_all
 from embstore.encode.special import begin_position, end_position, is_causal, is_clip, marks
 from embstore.errors import CheckpointError, UsageError
 from embstore.space import Pooling, Template, Unit, check_pooling
-from embstore.text import NOT_UNICODE, Passage, is_unicode
+from embstore.text import NOT_UNICODE, Passage, Span, is_unicode
 
 WINDOW, WINDOW_CHARS = 16384, 16 << 20
-"""Passages, and characters, that are tokenised and planned together at most: it bounds the memory."""
+"""Passages, and characters, that are planned together at most: it bounds the memory."""
+
+_TOKENISED_CHARS = 1 << 18
 
 
 class Tokenizer:
@@ -201,12 +204,43 @@ class Tokenizer:
             else:
                 skipped += skip_all(passage, NOT_UNICODE, None)
         texts = []
-        for passage, tokens in zip(valid, self._tokenise([p.text for p in valid]), strict=True):
-            text, dropped = self._text(passage, tokens, poolings, long)
-            skipped += dropped
-            if text is not None:
-                texts.append(text)
+        for group in _groups(valid):
+            for text, dropped in self._group(group, poolings, long):
+                skipped += dropped
+                if text is not None:
+                    texts.append(text)
         return texts, skipped
+
+    def _group(
+        self, passages: list[Passage], poolings: Collection[Pooling], long: Long
+    ) -> Iterator[tuple[Text | None, list[Skipped]]]:
+        """Tokenise passages together: short ones, or one of any length, of which no more is read than is needed."""
+        limit, from_end = self.max_tokens, self._hf.truncation_side == "left"
+        if len(passages) == 1:
+            [passage] = passages
+            try:
+                piece = find_piece(passage.text, limit, self._truncated, from_end=from_end)
+            except NoPieceError as error:
+                place = "last" if from_end else "first"
+                cut = (
+                    f"its {place} {error.n_chars:,} characters do not fill the context of {self.name!r}, {limit} tokens"
+                )
+                yield self._cut(passage, None, f"{cut}, and no more are read", None, poolings, long)
+                return
+            if piece is not None:
+                cut = f"more than {limit} tokens, the context of {self.name!r} holds {limit}"
+                yield self._cut(passage, piece, cut, None, poolings, long)
+                return
+        for passage, tokens in zip(passages, self._tokenise([p.text for p in passages]), strict=True):
+            n_tokens = len(tokens.ids)
+            if limit is None or n_tokens <= limit:
+                yield self._placed(passage, tokens, "", n_tokens, poolings)
+            else:
+                cut = f"{n_tokens} tokens, the context of {self.name!r} holds {limit}"
+                yield self._cut(passage, Piece(passage.text, 0), cut, n_tokens, poolings, long)
+
+    def _truncated(self, text: str) -> Any:
+        return self._tokenise([text], truncated=True)[0]
 
     def _tokenise(self, texts: Sequence[str], *, truncated: bool = False) -> Sequence[Any]:
         """Return a ``tokenizers.Encoding`` of each text: its lists are made when they are asked for.
@@ -226,32 +260,35 @@ class Tokenizer:
     def _type_ids(self, tokens: Any) -> list[int] | None:
         return tokens.type_ids if self._has_type_ids else None
 
-    def _text(
-        self, passage: Passage, tokens: Any, poolings: Collection[Pooling], long: Long
+    def _cut(
+        self,
+        passage: Passage,
+        piece: Piece | None,
+        cut: str,
+        n_tokens: int | None,
+        poolings: Collection[Pooling],
+        long: Long,
     ) -> tuple[Text | None, list[Skipped]]:
-        n_tokens = len(tokens.ids)
-        cut = ""
-        if self.max_tokens is not None and n_tokens > self.max_tokens:
-            cut = f"{n_tokens} tokens, the context of {self.name!r} holds {self.max_tokens}"
-            if long == "error":
-                raise TooLongError(
-                    f"the text {passage.text[:60]!r}… is too long: {cut}. Use --long skip or --long truncate.",
-                    passage.item_ids[0],
-                )
-            if long == "skip":
-                return None, skip_all(passage, cut, n_tokens)
-            [tokens] = self._tokenise([passage.text], truncated=True)
+        """Return what ``long`` makes of a passage that is too long: nothing, or what is read of a piece of it."""
+        if long == "error":
+            raise TooLongError(
+                f"the text {passage.text[:60]!r}… is too long: {cut}. Use --long skip or --long truncate.",
+                passage.item_ids[0],
+            )
+        if long == "skip" or piece is None:
+            return None, skip_all(passage, cut, n_tokens)
+        spans = tuple(Span(span.start - piece.start, span.end - piece.start) for span in passage.spans)
+        part = Passage(piece.text, spans, passage.item_ids)
+        return self._placed(part, self._truncated(piece.text), cut, n_tokens, poolings)
+
+    def _placed(
+        self, passage: Passage, tokens: Any, cut: str, n_tokens: int | None, poolings: Collection[Pooling]
+    ) -> tuple[Text | None, list[Skipped]]:
         ids = tokens.ids
         if ids and max(ids) >= self.vocab_size:
             return None, skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives", n_tokens)
-        text = Text(
-            ids,
-            self._type_ids(tokens),
-            [],
-            [],
-            begin_position(ids, self._begin),
-            end_position(ids, self._end, self._clip_eos),
-        )
+        begin, end = begin_position(ids, self._begin), end_position(ids, self._end, self._clip_eos)
+        text = Text(ids, self._type_ids(tokens), [], [], begin, end)
         return place(passage, text, tokens, poolings, cut=cut, n_tokens=n_tokens)
 
     def _marked(self, template: Template) -> tuple[bool, bool]:
@@ -261,3 +298,17 @@ class Tokenizer:
         ids = self._tokenise([word])[0].ids
         begins = begin_position(ids, self._begin) is not None
         return begins, end_position(ids, self._end, self._clip_eos) is not None
+
+
+def _groups(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
+    """Yield the passages in groups that are tokenised together: a tokenizer takes some 300 bytes a character."""
+    group: list[Passage] = []
+    n_chars = 0
+    for passage in passages:
+        if group and n_chars + len(passage.text) > _TOKENISED_CHARS:
+            yield group
+            group, n_chars = [], 0
+        group.append(passage)
+        n_chars += len(passage.text)
+    if group:
+        yield group

@@ -1,0 +1,164 @@
+"""Of a very long text only a part is tokenised, and what the model reads is what transformers gives for all of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("transformers")
+from peak_memory import peak
+
+from embstore.encode import TooLongError, resolve
+from embstore.encode import long_texts as module
+from embstore.encode.long_texts import NoPieceError, find_piece
+from embstore.encode.tokens import Tokenizer
+from embstore.space import Pooling
+from embstore.text import Passage, Span
+
+LIMIT = 8
+NAMES = ("gpt2", "clip", "bert", "llama", "roberta", "t5")
+
+_FRAGMENTS = st.sampled_from(
+    [
+        "the quick brown fox ", "a", " ", "  \n\t", "seashells", "a" * 120, "1,234.5", "日本語", "नमस्ते ", "e\u0301",
+        "👩\u200d👧", "\ufb01", "İstanbul ", "x" * 300, "xy" * 50, "!?… ", "<|endoftext|>", "</s>", "[SEP] ", "<s>",
+        " " * 90, "\u200b", "don't ", "ΑΣ ",
+    ]
+)  # fmt: skip
+_TEXTS = st.lists(st.tuples(_FRAGMENTS | st.text(max_size=8), st.integers(1, 40)), min_size=1, max_size=6).map(
+    lambda parts: "".join(fragment * n for fragment, n in parts)
+)
+
+
+@pytest.fixture
+def load(tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Tokenizer]:
+    """Load a tokenizer of a short context, for which some hundred characters are a very long text."""
+    monkeypatch.setattr(module, "_WHOLE_CHARS", 0)
+    monkeypatch.setattr(module, "_FIRST_CHARS", 64)
+    monkeypatch.setattr(module, "_MOST_CHARS", 2048)
+
+    def tokenizer(name: str, side: str = "right") -> Tokenizer:
+        found = Tokenizer.load(resolve(f"{name}={tiny_folder(name)}"))
+        found.max_tokens = LIMIT
+        found._hf.truncation_side = side
+        return found
+
+    return tokenizer
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_tokens_are_those_of_the_whole_text(load: Callable[..., Tokenizer], name: str, side: str) -> None:
+    tokenizer = load(name, side)
+
+    @settings(deadline=None, max_examples=30)
+    @given(_TEXTS)
+    def check(text: str) -> None:
+        whole = tokenizer._truncated(text)
+        try:
+            piece = find_piece(text, LIMIT, tokenizer._truncated, from_end=side == "left")
+        except NoPieceError as error:
+            piece, n_chars = None, error.n_chars
+        else:
+            n_chars = 0
+        if piece is None:
+            assert n_chars == (2048 if len(text) > 2048 else 0)
+            return
+        assert whole.overflowing
+        assert text[piece.start : piece.start + len(piece.text)] == piece.text
+        tokens = tokenizer._truncated(piece.text)
+        moved = [
+            (a, b) if mark else (a + piece.start, b + piece.start)
+            for (a, b), mark in zip(tokens.offsets, tokens.special_tokens_mask, strict=True)
+        ]
+        assert (tokens.ids, tokens.type_ids, moved) == (whole.ids, whole.type_ids, whole.offsets)
+
+    check()
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_items_are_those_of_the_whole_text(
+    load: Callable[..., Tokenizer], monkeypatch: pytest.MonkeyPatch, side: str
+) -> None:
+    tokenizer = load("bert", side)
+    text = "the quick brown fox jumps over the lazy dog " * 400
+    spans = (Span(0, 3), Span(4, 9), Span(len(text) - 4, len(text) - 1), Span(8000, 8004))
+    passage = Passage(text, spans, (1, 2, 3, 4))
+
+    def read() -> tuple[list, list]:
+        [(texts, skipped)] = tokenizer.windows([passage], poolings=[Pooling.LAST], long="truncate")
+        assert all("the context of 'bert' holds 8" in one.reason for one in skipped)
+        return texts, [(one.item_id, one.outcome) for one in skipped]
+
+    parts = read()
+    monkeypatch.setattr(module, "_WHOLE_CHARS", 1 << 18)
+    assert parts == read()
+    assert [item for text in parts[0] for item in text.item_ids] == ([1, 2] if side == "right" else [3])
+
+
+def test_a_very_long_text_is_skipped_truncated_or_an_error(load: Callable[..., Tokenizer]) -> None:
+    tokenizer = load("gpt2")
+    passage = Passage("seashells " * 2000, (Span(0, 20_000),), (7,))
+    [(texts, [skipped])] = tokenizer.windows([passage], poolings=[Pooling.LAST], long="skip")
+    assert (texts, skipped.outcome, skipped.n_tokens) == ([], "skipped", None)
+    assert skipped.reason == "more than 8 tokens, the context of 'gpt2' holds 8"
+    [([text], [cut])] = tokenizer.windows([passage], poolings=[Pooling.LAST], long="truncate")
+    assert (len(text.ids), cut.outcome) == (8, "truncated")
+    with pytest.raises(TooLongError, match=r"the text 'seashells .*more than 8 tokens.*--long skip"):
+        list(tokenizer.windows([passage], poolings=[Pooling.LAST], long="error"))
+
+
+@pytest.mark.parametrize("long", ["skip", "truncate"])
+def test_a_text_whose_beginning_does_not_fill_the_context_is_skipped_and_not_read_on(
+    load: Callable[..., Tokenizer], long: str
+) -> None:
+    """WordPiece makes one unknown token of a word of any length."""
+    tokenizer = load("bert")
+    passage = Passage("x" * 5000, (Span(0, 5000),), (7,))
+    [(texts, [skipped])] = tokenizer.windows([passage], poolings=[Pooling.LAST], long=long)
+    assert texts == []
+    assert skipped.reason == (
+        "its first 2,048 characters do not fill the context of 'bert', 8 tokens, and no more are read"
+    )
+    with pytest.raises(TooLongError, match="its first 2,048 characters"):
+        list(tokenizer.windows([passage], poolings=[Pooling.LAST], long="error"))
+
+
+def test_long_texts_are_tokenised_a_few_at_a_time(
+    load: Callable[..., Tokenizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, sizes = load("gpt2"), []
+    monkeypatch.setattr("embstore.encode.tokens._TOKENISED_CHARS", 100)
+    inner = tokenizer._tokenise
+    monkeypatch.setattr(
+        tokenizer, "_tokenise", lambda texts, **more: sizes.append(sum(map(len, texts))) or inner(texts, **more)
+    )
+    passages = [Passage("a cat " * (n % 7), (Span(0, 5),), (n,)) for n in range(1, 60) if n % 7]
+    [(texts, _)] = tokenizer.windows(passages, poolings=[Pooling.LAST], long="truncate")
+    assert [item for text in texts for item in text.item_ids] == [n for passage in passages for n in passage.item_ids]
+    assert max(sizes) <= 100
+    assert len(sizes) < len(passages)
+
+
+_BUILD = """
+from embstore import Store
+report = Store({store!r}).build({source!r}, models="tiny={model}", unit={unit!r}, long="truncate", index="none")
+assert report.spaces[0].embedded == {n}, report
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
+def test_a_line_of_20_mb_takes_little_memory(tmp_path: Path, checkpoint: Path) -> None:
+    (tmp_path / "short.txt").write_text("dog\ncat\n")
+    (tmp_path / "long.txt").write_text("dog\n" + "the quick brown fox " * 1_000_000 + "\ncat\n")
+    short, long = (
+        peak(
+            _BUILD.format(store=str(tmp_path / name), source=str(tmp_path / f"{name}.txt"), model=checkpoint,
+                          unit="sentence", n=n)
+        )[0]
+        for name, n in (("short", 2), ("long", 3))
+    )  # fmt: skip
+    assert long < 2 * short, f"{long} kB with the line, {short} kB without"
