@@ -112,6 +112,11 @@ def opening(path: Path, operation: str = "open") -> Iterator[None]:
         yield
 
 
+def opening_folder(folder: Path, operation: str) -> _Operation:
+    """Return a context in which a folder is opened in another way, as to lock it."""
+    return _Operation(operation, folder)
+
+
 class _File(io.FileIO):
     """An open file, each reading and writing of which is seen."""
 

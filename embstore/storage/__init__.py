@@ -2,7 +2,8 @@
 
 names        the grammar of names; contents: what the folders of a store hold; paths: where each file is
 marker       what makes a folder a store; filesystem: what its file system must do
-lock         who may write; recovery: what a killed writer left; hidden: parts that give way to others
+lock         who may write (with folder_lock)
+recovery     what a killed writer left; hidden: parts that give way to others
 
 card         a space, and all that its vectors depend on
 shards       the vectors of some items (with stamping, footer, pages, thrift: their Parquet, byte by byte)

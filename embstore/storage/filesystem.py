@@ -16,7 +16,7 @@ def check(root: Path, lock: Path) -> None:
         root: the store's folder.
         lock: a file in it on which this process holds a lock.
     """
-    again = FileLock(lock)
+    again = FileLock(lock, fallback_to_soft=False)
     try:
         with disk.opening(lock, "lock"):
             again.acquire(blocking=False)

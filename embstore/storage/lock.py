@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from embstore import atomic, disk
 from embstore.errors import DamagedError, FileAccessError, LockedError
 from embstore.storage import filesystem
+from embstore.storage.folder_lock import FolderLock
 from embstore.storage.paths import StorePaths
 
 _BEGIN_SECONDS, _END_SECONDS = 5.0, 60.0
@@ -31,7 +32,7 @@ def write_lock(paths: StorePaths) -> Iterator[None]:
     with _hold(paths):
         if others := _sharing(paths):
             raise _refused(paths, f"{_named(others)}. Wait for them to end")
-        with _signed(paths.lock):
+        with _held_folder(paths), _signed(paths.lock):
             yield
 
 
@@ -49,7 +50,9 @@ class SharedLock:
     def __init__(self, paths: StorePaths, shard: str) -> None:
         self._paths, self._shard = paths, shard
         self._path = paths.shard_lock(shard)
-        self._lock = FileLock(self._path)
+        self._lock = _file_lock(self._path)
+        self._folder = FolderLock(paths.root)
+        self._identity = (0, 0)
 
     @contextmanager
     def gate(self, *, begins: bool = False) -> Iterator[Others]:
@@ -81,7 +84,28 @@ class SharedLock:
                 self._lock.acquire(blocking=False)
         except Timeout:
             raise _refused(self._paths, f"{_named([_read(self._path)])}. Wait for it to end") from None
+        if not self._folder.acquire(shared=True):
+            self._lock.release()
+            raise _deleted(self._paths)
+        self._identity = _identity(self._path)
         self._say({})
+
+    def check(self) -> None:
+        """Check that the lock is still there; called before anything is written.
+
+        Raises:
+            LockedError: Somebody has deleted its file, so that another build may have taken the same part.
+        """
+        try:
+            is_there = _identity(self._path) == self._identity
+        except FileNotFoundError:
+            is_there = False
+        if not is_there:
+            raise LockedError(
+                f"the lock file {self._path} was deleted while this build was at work: another one may have begun with "
+                f"part {self._shard}. What was written before is whole; see that no other build is at work, and run "
+                "the same command again."
+            )
 
     def _say(self, plan: Mapping[str, Any]) -> None:
         atomic.write_document(StorePaths.holder(self._path), {**_me(), "shard": self._shard, **plan})
@@ -106,8 +130,13 @@ class SharedLock:
 
     @contextmanager
     def texts(self) -> Iterator[None]:
-        """Keep the others from writing texts meanwhile: each looks first which are there, so that none comes twice."""
-        with disk.opening(self._paths.texts_lock, "lock"), FileLock(self._paths.texts_lock):
+        """Keep the others from writing texts meanwhile: each looks first which are there, so that none comes twice.
+
+        Raises:
+            LockedError: as :meth:`check`.
+        """
+        self.check()
+        with disk.opening(self._paths.texts_lock, "lock"), _file_lock(self._paths.texts_lock):
             yield
 
     @contextmanager
@@ -118,6 +147,7 @@ class SharedLock:
 
     def release(self) -> None:
         """End."""
+        self._folder.release()
         if self._lock.is_locked:
             try:
                 disk.remove(StorePaths.holder(self._path), missing_ok=True)
@@ -128,7 +158,7 @@ class SharedLock:
 @contextmanager
 def _hold(paths: StorePaths, seconds: float = 0.0) -> Iterator[None]:
     paths.check_contents()
-    lock = FileLock(paths.lock)
+    lock = _file_lock(paths.lock)
     try:
         with disk.opening(paths.lock, "lock"):
             lock.acquire(timeout=seconds, poll_interval=0.01)
@@ -151,7 +181,7 @@ def _sharing(paths: StorePaths, but: Path | None = None) -> list[Mapping[str, An
     for path in paths.shard_locks():
         if path == but:
             continue
-        lock = FileLock(path)
+        lock = _file_lock(path)
         try:
             with disk.opening(path, "lock"):
                 lock.acquire(blocking=False)
@@ -162,6 +192,28 @@ def _sharing(paths: StorePaths, but: Path | None = None) -> list[Mapping[str, An
         disk.remove(path, missing_ok=True)
         lock.release()
     return found
+
+
+@contextmanager
+def _held_folder(paths: StorePaths) -> Iterator[None]:
+    """Lock the store's folder itself, with nobody beside."""
+    folder = FolderLock(paths.root)
+    if not folder.acquire():
+        raise _deleted(paths)
+    try:
+        yield
+    finally:
+        folder.release()
+
+
+def _file_lock(path: Path) -> FileLock:
+    """Return the lock of a file, or an error where the file system has none: no file is taken for a lock."""
+    return FileLock(path, fallback_to_soft=False)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = disk.status(path)
+    return (found.st_dev, found.st_ino)
 
 
 @contextmanager
@@ -194,6 +246,12 @@ def _named(holders: Others) -> str:
         else "another process"
         for one in holders
     )
+
+
+def _deleted(paths: StorePaths) -> LockedError:
+    """Return the error for a writer that lives though its lock file was deleted."""
+    others = [found for found in map(_read, [paths.lock, *paths.shard_locks()]) if found]
+    return _refused(paths, f"{_named(others or [{}])}, whose lock file was deleted. Wait for it to end")
 
 
 def _refused(paths: StorePaths, by: str) -> LockedError:

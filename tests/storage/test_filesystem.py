@@ -2,6 +2,7 @@
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from filelock import FileLock
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.errors import StoreError
+from embstore.errors import LockedError, StoreError
 from embstore.parts import Turn
 from embstore.storage import lock
 from embstore.storage.writer import StoreWriter
@@ -42,6 +43,39 @@ def test_locks_that_cannot_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(lock.FileLock, "acquire", acquire)
     assert "no locks that work" in refused(tmp_path / "store")
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+@pytest.mark.parametrize("turn", [None, Turn(1, 2)])
+def test_no_file_is_taken_for_a_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, turn: Turn | None
+) -> None:
+    """Where flock does not exist, filelock would take the existence of a file for one, which two hosts may not see."""
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert "no locks that work" in refused(tmp_path / "store", turn)
+
+
+@pytest.mark.parametrize("code", [errno.EBADF, errno.EINVAL])
+def test_a_file_system_that_locks_files_and_no_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """As NFS."""
+    fcntl = pytest.importorskip("fcntl")
+    real = fcntl.flock
+
+    def flock(descriptor: int, operation: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        real(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with StoreWriter(tmp_path / "store"), pytest.raises(LockedError), StoreWriter(tmp_path / "store"):
+        pytest.fail("it was opened for writing")
 
 
 def test_renames_that_do_not_replace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
