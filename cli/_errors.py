@@ -3,7 +3,7 @@
 0    done
 1    the answer is no: ``verify`` found damage, ``--strict`` and something was skipped
 2    a mistake in the call or in the input, or a file that the system does not let be read or written
-130  Ctrl-C
+130  Ctrl-C, or SIGTERM
 """
 
 import os
@@ -17,20 +17,27 @@ import typer
 from embstore.errors import EmbstoreError
 from embstore.escape import printable
 
-OK, NO, MISTAKE, INTERRUPTED = 0, 1, 2, 130
+from ._interrupts import INTERRUPTED, received
+
+OK, NO, MISTAKE = 0, 1, 2
 
 
 @contextmanager
 def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
     """Turn embstore's errors, Ctrl-C and an output that cannot be written into a message and an exit code."""
     try:
-        yield
-        sys.stdout.flush()
-    except EmbstoreError as error:
-        refuse(error)
+        try:
+            yield
+            sys.stdout.flush()
+        except Exception as error:
+            if received() and getattr(error, "exit_code", None) not in (OK, INTERRUPTED):
+                raise KeyboardInterrupt from error  # what fails after an interrupt fails by it
+            raise
     except KeyboardInterrupt:
         say(f"\n{interrupted}")
         raise typer.Exit(INTERRUPTED) from None
+    except EmbstoreError as error:
+        refuse(error)
     except BrokenPipeError:
         _forget(sys.stdout)  # the reader has gone (| head): that is its right
         raise typer.Exit(OK) from None

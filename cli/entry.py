@@ -1,32 +1,39 @@
-"""Where the command line begins, before anything is loaded: Ctrl-C ends it with a line and 130 from here on."""
+"""Where the command line begins, before anything is loaded: from here on Ctrl-C ends it with a line and 130."""
 
-import os
-import signal
+import sys
+from contextlib import suppress
+
+from . import _interrupts
 
 
 def run() -> None:
     """Run the command line."""
     try:
-        _load_and_run()
+        _run()
     except KeyboardInterrupt:
-        _stop()
+        _interrupts.stop()
 
 
-def _load_and_run() -> None:
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
-        # While modules are loaded, what is raised may be lost: importlib calls back where Python can only print it.
-        signal.signal(signal.SIGINT, _stop)
+def _run() -> None:
+    _interrupts.begin()
     from .main import run as run_commands
 
-    if signal.getsignal(signal.SIGINT) is _stop:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch scheduler's way to say Ctrl-C
-    run_commands()
-
-
-def _stop(*_: object) -> None:
-    """End the process: nothing has begun that would have to be ended."""
+    _interrupts.raise_from_now_on()
     try:
-        os.write(2, b"\nInterrupted.\n")
+        run_commands()
+    except BaseException as error:
+        if _interrupts.received() and not (isinstance(error, SystemExit) and error.code in (None, 0)):
+            _end(error)
+        raise
     finally:
-        os._exit(130)
+        _interrupts.stop_from_now_on()
+
+
+def _end(error: BaseException) -> None:
+    """End an interrupted command, without waiting for the threads that it has left."""
+    _interrupts.stop_from_now_on()
+    is_told = isinstance(error, SystemExit) and error.code == _interrupts.INTERRUPTED
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    _interrupts.stop(message=b"" if is_told else b"\nInterrupted.\n")

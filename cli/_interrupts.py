@@ -1,0 +1,119 @@
+"""What Ctrl-C and SIGTERM do to a command: the first ends it in good order, the second at once.
+
+While modules are loaded and while Python shuts down, the first ends the process too: then nothing has begun, or all is
+done. In between it raises KeyboardInterrupt in the main thread, and what the command has begun is finished or undone on
+the way out. Python calls its handlers only between two instructions of the main thread, so a thread of its own watches
+for the second signal, which ends the process whatever the main thread waits for.
+"""
+
+import _thread
+import atexit
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+INTERRUPTED = 130
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the second is a batch scheduler's way to say Ctrl-C
+_SECONDS_OF_ONE = 0.2  # ``timeout``, and a shell with its process group, may send one signal twice
+_AGAIN = 0  # to the watching thread: raise KeyboardInterrupt again
+_SECONDS_TO_AGAIN = 0.005
+
+_raises = False
+_received: float | None = None
+_is_lost = False
+_to_watcher = -1
+
+
+def begin() -> None:
+    """Take the signals; until :func:`raise_from_now_on` the first of them ends the process."""
+    for number in _SIGNALS:
+        if number != signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN:  # as in the background
+            signal.signal(number, _handle)
+    atexit.register(_ignore)  # the first that is registered is the last that runs
+    sys.unraisablehook = _unraisable
+    if os.name == "posix":
+        _watch_signals()
+
+
+def raise_from_now_on() -> None:
+    """Let the first signal raise KeyboardInterrupt."""
+    global _raises
+    _raises = True
+
+
+def stop_from_now_on() -> None:
+    """Let any signal end the process: the command has ended."""
+    global _raises
+    _raises = False
+
+
+def received() -> bool:
+    """Return whether a signal has interrupted the command: any failure after it comes from it."""
+    return _received is not None
+
+
+def stop(*, message: bytes = b"\nInterrupted.\n") -> None:
+    """End the process at once."""
+    try:
+        os.write(2, message)
+    finally:
+        os._exit(INTERRUPTED)
+
+
+def _handle(*_: object) -> None:
+    global _received, _is_lost
+    now = time.monotonic()
+    if _is_lost:
+        _is_lost = False
+        raise KeyboardInterrupt
+    if _received is None and _raises:
+        _received = now
+        raise KeyboardInterrupt
+    if _received is None or now - _received > _SECONDS_OF_ONE:
+        stop()
+
+
+def _ignore() -> None:
+    """Ignore the signals while Python's last lines run, in which it resets their handlers."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _unraisable(unraisable: Any) -> None:
+    """Take an exception that Python cannot raise, as in a destructor; an interrupt is raised again a moment later."""
+    global _is_lost
+    if not received():
+        sys.__unraisablehook__(unraisable)
+    elif issubclass(unraisable.exc_type, KeyboardInterrupt) and _raises and _to_watcher >= 0:
+        _is_lost = True
+        os.write(_to_watcher, bytes([_AGAIN]))
+
+
+def _watch_signals() -> None:
+    global _to_watcher
+    reading, _to_watcher = os.pipe()
+    os.set_blocking(_to_watcher, False)
+    signal.set_wakeup_fd(_to_watcher, warn_on_full_buffer=False)
+    _thread.start_new_thread(_watch, (reading,))
+
+
+def _watch(reading: int) -> None:
+    """End the process at the second signal; C writes the number of each to a pipe, whatever Python does."""
+    first = None
+    n_own = 0
+    while number := os.read(reading, 1):
+        now = time.monotonic()
+        if number[0] == _AGAIN:
+            time.sleep(_SECONDS_TO_AGAIN)  # until what cannot raise it is left
+            n_own += 1
+            _thread.interrupt_main(signal.SIGTERM)
+        elif number[0] in _SIGNALS:
+            if n_own and number[0] == signal.SIGTERM:
+                n_own -= 1
+            elif first is None:
+                first = now
+            elif now - first > _SECONDS_OF_ONE:
+                stop()
