@@ -30,9 +30,12 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
             yield
             sys.stdout.flush()
         except Exception as error:
-            if received() and getattr(error, "exit_code", None) not in (OK, INTERRUPTED):
-                raise KeyboardInterrupt from error  # what fails after an interrupt fails by it
-            raise
+            if not received() or getattr(error, "exit_code", None) in (OK, INTERRUPTED):
+                raise
+            if isinstance(error, EmbstoreError):
+                say(f"embstore: {error}")
+                interrupted = "Interrupted."  # what it usually means may not hold
+            raise KeyboardInterrupt from error  # what fails after an interrupt fails by it
     except KeyboardInterrupt:
         say(f"\n{interrupted}")
         raise typer.Exit(INTERRUPTED) from None

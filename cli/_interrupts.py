@@ -97,10 +97,10 @@ def _watch_signals() -> None:
     reading, _to_watcher = os.pipe()
     os.set_blocking(_to_watcher, False)
     signal.set_wakeup_fd(_to_watcher, warn_on_full_buffer=False)
-    _thread.start_new_thread(_watch, (reading,))
+    _thread.start_new_thread(_watch, (reading, _thread.get_ident()))
 
 
-def _watch(reading: int) -> None:
+def _watch(reading: int, main_thread: int) -> None:
     """End the process at the second signal; C writes the number of each to a pipe, whatever Python does."""
     first = None
     n_own = 0
@@ -109,7 +109,7 @@ def _watch(reading: int) -> None:
         if number[0] == _AGAIN:
             time.sleep(_SECONDS_TO_AGAIN)  # until what cannot raise it is left
             n_own += 1
-            _thread.interrupt_main(signal.SIGTERM)
+            signal.pthread_kill(main_thread, signal.SIGTERM)  # breaks what it waits for too
         elif number[0] in _SIGNALS:
             if n_own and number[0] == signal.SIGTERM:
                 n_own -= 1

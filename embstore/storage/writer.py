@@ -200,10 +200,16 @@ class SpaceWriter:
     def __exit__(self, kind: Error, error: BaseException | None, _: TracebackType | None) -> None:
         try:
             if kind is None or issubclass(kind, KeyboardInterrupt):
-                self._submit()  # the last one beside the one before it, if that is not done
-                self._wait()
+                self._finish()
+        except KeyboardInterrupt:  # while the last shard was written: it is kept as those before it
+            self._finish()
+            raise
         finally:
             self._pool.shutdown(wait=True)
+
+    def _finish(self) -> None:
+        self._submit()  # the last one beside the one before it, if that is not done
+        self._wait()
 
     def add(self, item_ids: Ids, vectors: NDArray[np.float32]) -> None:
         """Take vectors of new items.
