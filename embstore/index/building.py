@@ -16,7 +16,7 @@ import numpy as np
 from embstore import atomic, disk
 from embstore.errors import DamagedError
 from embstore.index import faiss_index
-from embstore.index.card import ANEW, IndexCard, card_of
+from embstore.index.card import ANEW, IndexCard, card_of, sample_of
 from embstore.index.policy import Design
 from embstore.index.searching import Index
 from embstore.index.tuning import WANTED_RECALL, answer_exactly, n_queries, tune
@@ -166,7 +166,7 @@ def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, began: float)
             card, sha256=disk.sha256(temp), faiss=faiss.__version__,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             build_seconds=round(time.perf_counter() - began, 3),
-            crc32=faiss_index.crc32_of(index) if card.is_exact else None,
+            crc32=faiss_index.crc32_of(index) if card.is_exact else None, sample_sha256=sample_of(temp),
         )  # fmt: skip
         _publish(temp, path, stored)
     return stored

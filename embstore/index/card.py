@@ -1,13 +1,16 @@
 """The card of an index: what it covers, how it was made, and how well it finds what an exact scan finds."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Self
 
 from embstore import atomic, disk
+from embstore.errors import DamagedError
 
 INDEX_FORMAT = 2
+_SAMPLE_BLOCKS, _BLOCK_BYTES = 16, 4096
 ANEW = "Delete it, and an exact scan answers; embstore index makes it anew."
 
 
@@ -38,6 +41,8 @@ class IndexCard:
         build_seconds: how long the making, or the last adding, took.
         crc32: of the vectors and the ids of a flat index, by which it is checked whenever it is opened; None where
             that is not said.
+        sample_sha256: SHA-256 of the length of the index file and of blocks spread over it (:func:`sample_of`), by
+            which any index is checked whenever it is opened; None in cards of older versions.
     """
 
     space: str
@@ -59,6 +64,7 @@ class IndexCard:
     n_queries: int = 0
     build_seconds: float | None = None
     crc32: int | None = None
+    sample_sha256: str | None = None
 
     @property
     def missed(self) -> bool:
@@ -84,7 +90,7 @@ class IndexCard:
         """Return the card of the index at that path, or None if there is no index.
 
         Raises:
-            DamagedError: it was altered, or a later version wrote it.
+            DamagedError: it was altered, a later version wrote it, or it is of another space's or layer's index.
         """
         path = card_of(index)
         if not disk.exists(index):
@@ -94,12 +100,35 @@ class IndexCard:
         except FileNotFoundError:
             return None
         values = {name: document[name] for name in document.keys() & {one.name for one in fields(cls)}}
-        return cls(**{**values, "shards": tuple(values["shards"])})
+        card = cls(**{**values, "shards": tuple(values["shards"])})
+        if (index.parent.name, index.stem) != (f"space={card.space}", f"layer={card.layer:02d}"):
+            raise DamagedError(f"{path} is damaged: it is of the index of {card.space} layer {card.layer}. {ANEW}")
+        return card
+
+    def check_sample(self, index: Path) -> None:
+        """Check a few blocks of the index file: at no cost to speak of, they tell whether it is this card's.
+
+        Raises:
+            DamagedError: it is another file, as that of another layer.
+        """
+        if self.sample_sha256 is not None and sample_of(index) != self.sample_sha256:
+            raise DamagedError(f"{index} is damaged: it is not the index that its card was written for. {ANEW}")
 
 
 def card_of(index: Path) -> Path:
     """Return the path of the card of an index, which is beside it."""
     return index.with_suffix(".json")
+
+
+def sample_of(index: Path) -> str:
+    """Return the SHA-256 of a file's length, as decimal digits, and of 16 blocks of 4 KiB spread over it evenly."""
+    n_bytes = disk.size(index)
+    digest = hashlib.sha256(str(n_bytes).encode())
+    with disk.reading(index) as file:
+        for block in range(_SAMPLE_BLOCKS):
+            file.seek(block * max(0, n_bytes - _BLOCK_BYTES) // (_SAMPLE_BLOCKS - 1))
+            digest.update(file.read(_BLOCK_BYTES))
+    return digest.hexdigest()
 
 
 def shown_parameters(cards: Iterable[IndexCard]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from embstore import disk
 from embstore.errors import DamagedError
 from embstore.index.card import IndexCard
-from embstore.index.searching import Index
+from embstore.index.searching import UNIT_ERROR, Index
 from embstore.index.vectors import Blocks, Gather, Ids, Units, Vectors, unit_vectors, with_direction
 
 # So many opened indexes are kept. They are memory-mapped; what each holds is its ids and, of a graph, its levels.
@@ -31,7 +31,8 @@ def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | N
         None where there is no index, where it covers other shards, or where a build replaces it just now.
 
     Raises:
-        DamagedError: the index or its card cannot be read, or an exact index was altered.
+        DamagedError: the index or its card cannot be read, they do not belong together or are of another layer, or an
+            exact index was altered.
     """
     found = _kept(path)
     if found is None:
@@ -78,6 +79,7 @@ def _open(path: Path, shards: Iterable[str]) -> _Opened | None:
     if stamp is None or card is None or not card.covers(shards):
         return None
     try:
+        card.check_sample(path)
         opened = Index.open(path, card)
         opened.check(path, card)
     except (DamagedError, FileNotFoundError):
@@ -164,7 +166,7 @@ def stored_ids(path: Path) -> Ids:
     return ids
 
 
-def disagreeing(path: Path, blocks: Blocks, tolerance: float = 1e-5) -> Iterator[int]:
+def disagreeing(path: Path, blocks: Blocks, tolerance: float = UNIT_ERROR) -> Iterator[int]:
     """Yield the items whose vector in an index is not the unit vector of the one that is given.
 
     An index of the kind ``ivf`` has codes and no vectors: of it none is compared.

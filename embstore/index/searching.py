@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import faiss
 
 TUNED_K = 10
+UNIT_ERROR = 1e-5  # of a component of a unit vector, by rounding
 # A graph is searched by looking at some 16 vectors for each candidate that is kept: to look at all may be less.
 _LOOKED_AT = 16
 
@@ -95,6 +96,18 @@ class Index:
         flat = self._inner if self.kind == "flat" else faiss_index.inner_storage(self._inner)
         found: Units = flat.reconstruct_batch(self._positions(ids))
         return found
+
+    def agrees(self, item: int, vector: Vectors) -> bool:
+        """Return whether an item has the direction of a vector (dim,) here.
+
+        An index of the kind ``ivf`` has no vectors to compare: its cosines are computed from the stored ones.
+        """
+        if self.kind == "ivf":
+            return True
+        if not self.members(np.array([item])).any():
+            return False
+        difference = self.units(np.array([item]))[0] - unit_vectors(vector[None])[0]
+        return bool(np.abs(difference).max(initial=0.0) <= UNIT_ERROR)
 
     @cached_property
     def _by_id(self) -> tuple[NDArray[np.int64], Ids]:

@@ -156,12 +156,19 @@ class Ask:
         cosine = dict(hits).get(item, hits[-1][1] if hits else 0.0)
         if abs(cosine - 1) <= _SELF_COSINE_ERROR:
             return
-        if item not in dict(hits) and self._is_stored(found.card, layer, item, vector):
+        is_missed = item not in dict(hits) and self._is_in_index(found.card, layer, item, vector)
+        if is_missed and self._is_stored(found.card, layer, item, vector):
             return
         raise DamagedError(
             f"the vector of {query.shown!r} in {self.catalog.paths.embeddings(found.card.space)} and the index {path} "
             f"disagree about layer {layer.name}: one of them is damaged. Run: embstore verify"
         )
+
+    def _is_in_index(self, card: Card, layer: Layer, item: int, vector: Vectors) -> bool:
+        """Return whether an approximate index has that vector for an item; True where a scan answered."""
+        path = self.catalog.paths.index(card.space, layer)
+        opened = None if self.exact else index.open_index(path, self.catalog.shard_names(card.space))
+        return opened is None or (not opened[0].is_exact and opened[1].agrees(item, vector))
 
     def _is_stored(self, card: Card, layer: Layer, item: int, vector: Vectors) -> bool:
         """Return whether that is the vector of an item, by a reading that checks what it reads."""

@@ -19,6 +19,6 @@ fence        what a user's SQL may say; sandbox: where it is executed (with read
 vectors      the vectors of a layer, in bulk
 duck         DuckDB: the one for embstore's own SQL, and those for users' (with interruptible)
 
-verify       files against each other (with deep); repair: of single files
+verify       files against each other (with problems, deep, idset); repair: of single files
 compact      many small parts into few; merge: those of another store (with collisions)
 """

@@ -185,9 +185,12 @@ class _Task:
 
     def kept(self) -> Indexed:
         assert self.stored is not None
-        if self.stored.asked != self.asked:  # from now on it is fixed, or no longer
-            replace(self.stored, asked=self.asked).write(self.path)
-        return Indexed(self.layer, replace(self.stored, asked=self.asked), "kept", disk.size(self.path))
+        card = replace(self.stored, asked=self.asked)  # from now on it is fixed, or no longer
+        if card.sample_sha256 is None and disk.sha256(self.path) == card.sha256:  # an older version wrote it
+            card = replace(card, sample_sha256=index.sample_of(self.path))
+        if card != self.stored:
+            card.write(self.path)
+        return Indexed(self.layer, card, "kept", disk.size(self.path))
 
     def run(self, told: Callable[[float], None]) -> Indexed:
         wanted = Wanted(self.design, self.asked, self.recall, self.n, told)

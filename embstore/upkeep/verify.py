@@ -197,8 +197,8 @@ def verify_index(
         return
     if altered:
         yield Problem(path, "its SHA-256 is not the one in its card, so it was altered or truncated")
-    elif (stored.space, stored.layer, stored.dim) != (card.space, layer.id, card.dim):
-        yield Problem(path, f"it is the index of {stored.space} layer {stored.layer}. Delete it and build again")
+    elif stored.dim != card.dim:
+        yield Problem(path, f"its vectors have {stored.dim} components, not {card.dim}. Delete it and build again")
     elif ids is not None and stored.covers(shard.name for shard in shards):
         others = list(_verify_index_ids(path, stored, ids))
         yield from others

@@ -56,7 +56,7 @@ def test_both_searches_are_brute_force(
     ids = rng.permutation(2**62 + np.arange(n))
     queries = rng.normal(size=(n_queries, dim)).astype(np.float32)
     blocks = [(ids[part], x[part]) for part in np.split(np.arange(n), sorted(rng.integers(0, n + 1, 2)))]
-    path = tmp_path_factory.mktemp("index") / "layer=00.faiss"
+    path = tmp_path_factory.mktemp("index") / "space=toy" / "layer=00.faiss"
     write(path, *blocks)
     indexed = search(path, SHARDS, queries, k)
     assert indexed is not None
@@ -70,9 +70,9 @@ def test_both_searches_are_brute_force(
 def test_ties_are_in_order_of_ids(tmp_path: Path) -> None:
     ids = np.array([9, 3, 7, 1, 5])
     x = np.tile(np.array([[3.0, 4.0]], np.float32), (5, 1)) * np.array([[1], [2], [3], [4], [5]], np.float32)
-    write(tmp_path / "i.faiss", (ids, x))
+    write(tmp_path / "space=toy" / "layer=00.faiss", (ids, x))
     query = np.array([[1.0, 1.0]], np.float32)
-    indexed = search(tmp_path / "i.faiss", SHARDS, query, 5)
+    indexed = search(tmp_path / "space=toy" / "layer=00.faiss", SHARDS, query, 5)
     assert indexed is not None
     for near, _ in (indexed, search_exact([(ids, x)], query, 5)):
         assert near.tolist() == [[1, 3, 5, 7, 9]]
@@ -85,7 +85,7 @@ def test_unit_vectors_of_any_size_and_of_none() -> None:
 
 
 def test_the_card_says_what_the_index_covers(tmp_path: Path) -> None:
-    path = tmp_path / "layer=00.faiss"
+    path = tmp_path / "space=toy" / "layer=00.faiss"
     assert IndexCard.read(path) is None
     card = write(path, (np.arange(3), np.eye(3, dtype=np.float32)))
     assert IndexCard.read(path) == card
@@ -94,7 +94,7 @@ def test_the_card_says_what_the_index_covers(tmp_path: Path) -> None:
     assert not card.covers(SHARDS[:1])
     assert not card.covers([*SHARDS, "part-" + "c" * 16])
     remove_index(path)
-    assert list(tmp_path.iterdir()) == []
+    assert list(path.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("keep", [0, 4, 50, 0.5])

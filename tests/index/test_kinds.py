@@ -1,6 +1,6 @@
 """Indexes of every kind against brute force by numpy, on clustered vectors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +50,7 @@ def data() -> Clustered:
 
 @pytest.fixture(scope="module")
 def made(data: Clustered, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Made]:
-    paths = {kind: tmp_path_factory.mktemp("indexes") / f"{kind}.faiss" for kind in KINDS}
+    paths = {kind: tmp_path_factory.mktemp("indexes") / kind / "space=toy" / "layer=03.faiss" for kind in KINDS}
     return {kind: Made(data, path, write(path, data, kind)) for kind, path in paths.items()}
 
 
@@ -127,7 +127,7 @@ def test_a_filter_that_keeps_nothing_finds_nothing(made: dict[str, Made], kind: 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_adding_is_as_good_as_making_anew(made: dict[str, Made], tmp_path: Path, kind: str) -> None:
-    data, path = made[kind].data, tmp_path / "grown.faiss"
+    data, path = made[kind].data, tmp_path / "space=toy" / "layer=03.faiss"
     old = write(path, data, kind, stop=15_000)
     shards = [SHARDS[0]]
     assert open_index(path, shards) is not None
@@ -175,7 +175,7 @@ def test_an_index_is_opened_memory_mapped_and_once(
 
 
 def test_a_replaced_index_is_opened_anew(tmp_path: Path) -> None:
-    path, small, large = tmp_path / "i.faiss", Clustered(30, 8), Clustered(40, 8)
+    path, small, large = tmp_path / "space=toy" / "layer=03.faiss", Clustered(30, 8), Clustered(40, 8)
     for data in (small, large):
         write(path, data, "flat")
         found = search(path, SHARDS, data.queries[:1], 50)
@@ -189,9 +189,9 @@ def test_a_replaced_index_is_opened_anew(tmp_path: Path) -> None:
 @pytest.mark.parametrize("n", [1, 2, 11, 300])
 def test_small_layers_of_any_kind(tmp_path: Path, kind: str, n: int) -> None:
     data = Clustered(n, 5, n_queries=3)
-    card = write(tmp_path / "i.faiss", data, kind)
+    card = write(tmp_path / "space=toy" / "layer=03.faiss", data, kind)
     assert not card.missed
-    found = search(tmp_path / "i.faiss", SHARDS, data.queries, 1000, gather=data.gather)
+    found = search(tmp_path / "space=toy" / "layer=03.faiss", SHARDS, data.queries, 1000, gather=data.gather)
     assert found is not None
     assert found[0].shape == (3, n)
     assert recall(found[0], list(data.exact(data.queries, n))) >= (0.95 if n > 11 else 1)
@@ -201,8 +201,8 @@ def test_small_layers_of_any_kind(tmp_path: Path, kind: str, n: int) -> None:
 def test_duplicates_count_as_what_they_are(tmp_path: Path, kind: str) -> None:
     data = Clustered(2000, 16)
     data.vectors[:] = data.vectors[np.random.default_rng(0).integers(40, size=2000)]
-    card = write(tmp_path / "i.faiss", data, kind)
-    found = search(tmp_path / "i.faiss", SHARDS, data.vectors[:50], 10, gather=data.gather)
+    card = write(tmp_path / "space=toy" / "layer=03.faiss", data, kind)
+    found = search(tmp_path / "space=toy" / "layer=03.faiss", SHARDS, data.vectors[:50], 10, gather=data.gather)
     assert found is not None
     if kind != "hnsw":
         assert not card.missed
@@ -213,9 +213,9 @@ def test_duplicates_count_as_what_they_are(tmp_path: Path, kind: str) -> None:
 def test_zero_vectors_are_left_out(tmp_path: Path, kind: str) -> None:
     data = Clustered(500, 16)
     data.vectors[::5] = 0
-    card = write(tmp_path / "i.faiss", data, kind)
+    card = write(tmp_path / "space=toy" / "layer=03.faiss", data, kind)
     assert (card.n, card.n_zero) == (400, 100)
-    found = search(tmp_path / "i.faiss", SHARDS, data.queries, 10, gather=data.gather)
+    found = search(tmp_path / "space=toy" / "layer=03.faiss", SHARDS, data.queries, 10, gather=data.gather)
     assert found is not None
     assert not {*found[0].ravel().tolist()} & {*data.ids[::5].tolist()}
 
@@ -229,22 +229,24 @@ def damaged(path: Path, at: int, value: bytes) -> None:
 def test_a_link_that_leads_nowhere_is_damage_not_a_crash(made: dict[str, Made], tmp_path: Path) -> None:
     import faiss
 
-    path = tmp_path / "i.faiss"
+    path = tmp_path / "space=toy" / "layer=03.faiss"
+    path.parent.mkdir()
     path.write_bytes(made["hnsw"].path.read_bytes())
-    made["hnsw"].card.write(path)
+    replace(made["hnsw"].card, sample_sha256=None).write(path)
     index = faiss_side.load(path, made["hnsw"].card, mapped=False)
     links = faiss.rev_swig_ptr(faiss_side.inner_of(index).hnsw.neighbors.data(), 40).tobytes()
     damaged(path, path.read_bytes().index(links), (2_000_000_000).to_bytes(4, "little"))
-    with pytest.raises(DamagedError, match=r"i\.faiss is damaged: .*Delete it, and an exact scan answers"):
+    with pytest.raises(DamagedError, match=r"layer=03\.faiss is damaged: .*Delete it, and an exact scan answers"):
         search(path, SHARDS, made["hnsw"].data.queries[:1], 5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_index_that_is_not_what_its_card_says_is_damage(made: dict[str, Made], tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "i.faiss"
+    path = tmp_path / "space=toy" / "layer=03.faiss"
     other = made["hnsw" if kind == "flat" else "flat"]
+    path.parent.mkdir()
     path.write_bytes(other.path.read_bytes())
-    made[kind].card.write(path)
+    replace(made[kind].card, sample_sha256=None).write(path)
     with pytest.raises(DamagedError, match=f"it is no index of the kind '{kind}'"):
         search(path, SHARDS, other.data.queries[:1], 5, gather=other.data.gather)
 
@@ -252,7 +254,18 @@ def test_an_index_that_is_not_what_its_card_says_is_damage(made: dict[str, Made]
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_index_is_not_added_to(tmp_path: Path, kind: str) -> None:
     data = Clustered(600, 8)
-    card = write(tmp_path / "i.faiss", data, kind, stop=300)
-    damaged(tmp_path / "i.faiss", (tmp_path / "i.faiss").stat().st_size // 2, b"\x01\x02\x03")
+    card = write(tmp_path / "space=toy" / "layer=03.faiss", data, kind, stop=300)
+    damaged(
+        tmp_path / "space=toy" / "layer=03.faiss",
+        (tmp_path / "space=toy" / "layer=03.faiss").stat().st_size // 2,
+        b"\x01\x02\x03",
+    )
     with pytest.raises(DamagedError, match="its SHA-256 is not the one in its card"):
-        extend_index(tmp_path / "i.faiss", card, data.blocks(300), data.blocks(), shards=SHARDS, gather=data.gather)
+        extend_index(
+            tmp_path / "space=toy" / "layer=03.faiss",
+            card,
+            data.blocks(300),
+            data.blocks(),
+            shards=SHARDS,
+            gather=data.gather,
+        )

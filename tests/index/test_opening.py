@@ -16,7 +16,7 @@ SHARDS = ["part-" + "a" * 16]
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / "layer=00.faiss"
+    path = tmp_path / "space=toy" / "layer=00.faiss"
     write_index(path, [(np.arange(3), np.eye(3, dtype=np.float32))], space="toy", layer=0, dim=3, shards=SHARDS)
     return path
 

@@ -77,7 +77,7 @@ def test_a_graph_finds_the_same_in_any_order(graph: faiss.IndexIDMap) -> None:
 
 
 def test_a_graph_is_written_in_this_order_also_after_it_has_grown(tmp_path: Path) -> None:
-    data, path = Clustered(4_000, 24), tmp_path / "i.faiss"
+    data, path = Clustered(4_000, 24), tmp_path / "space=toy" / "layer=00.faiss"
     wanted = Wanted(choose("hnsw", 4_000, 24, 1 << 40), "hnsw", n=4_000)
     card = write_index(path, data.blocks(0, 2_000), space="toy", layer=0, dim=24, shards=SHARDS[:1], wanted=wanted)
     for _ in range(2):

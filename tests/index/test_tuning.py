@@ -81,11 +81,11 @@ def test_queries_are_a_small_part_and_their_candidates_small() -> None:
 
 @pytest.mark.parametrize(("kind", "effort"), [("hnsw", "ef_search"), ("ivf", "n_probe")])
 def test_more_recall_costs_more_effort(tmp_path: Path, kind: str, effort: str) -> None:
-    data = Clustered(6000, 32)
+    data, path = Clustered(6000, 32), tmp_path / "space=toy" / "layer=00.faiss"
     spent = []
     for wanted in (0.7, 0.95, 0.999):
         card = write_index(
-            tmp_path / "i.faiss", data.blocks(), space="toy", layer=0, dim=32, shards=["part-" + "a" * 16],
+            path, data.blocks(), space="toy", layer=0, dim=32, shards=["part-" + "a" * 16],
             gather=data.gather,
             wanted=Wanted(choose(kind, 6000, 32, 1 << 40), kind, wanted, 6000),
         )  # fmt: skip

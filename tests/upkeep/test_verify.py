@@ -121,7 +121,7 @@ def test_an_index_in_the_place_of_another(make_store: Make) -> None:
         data = one.read_bytes()
         one.write_bytes(other.read_bytes())
         other.write_bytes(data)
-    assert f"it is the index of {made.space} layer 1" in problems(made)
+    assert f"it is of the index of {made.space} layer 1" in problems(made)
 
 
 def test_a_card_under_the_name_of_another(make_store: Make) -> None:

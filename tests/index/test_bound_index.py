@@ -1,0 +1,141 @@
+"""An index is of one layer of one space: another in its place is refused when it is opened, never searched."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import Synthetic
+
+from embstore import Store, atomic
+from embstore.errors import DamagedError
+from embstore.index import IndexCard, opening
+
+Make = Callable[..., Synthetic]
+KINDS = ("flat", "hnsw", "ivf")
+N, DIM = 300, 8
+
+
+@pytest.fixture(params=KINDS)
+def made(request: pytest.FixtureRequest, make_store: Make) -> Synthetic:
+    store = make_store(n=N, dim=DIM, n_blocks=2, top_form=None)
+    store.store.index(kind=request.param)
+    opening.forget()
+    return store
+
+
+def paths(made: Synthetic, layer: int) -> tuple[Path, Path]:
+    index = made.paths.index(made.space, made.card.layers.members[layer])
+    return index, index.with_suffix(".json")
+
+
+def exchange(one: Path, other: Path) -> None:
+    data = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+
+
+def brute_force(made: Synthetic, layer: int, place: int, k: int = 5) -> list[str]:
+    x = made.layer(layer).astype(np.float64)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    order = [one for one in np.argsort(-(x @ x[place])).tolist() if one != place]
+    return [made.texts[one] for one in order[:k]]
+
+
+def check_each_answer(made: Synthetic, *, refused: bool) -> None:
+    """Each answer is the right one, or the index is refused by name."""
+    opening.forget()
+    for layer in (1, 2):
+        for place in (0, 7, 150):
+            call = {"layers": layer, "k": 5}
+            try:
+                found = Store(made.root).neighbours(made.texts[place], **call)["text"]
+            except DamagedError as error:
+                assert refused
+                assert f"layer=0{layer}" in str(error)  # noqa: PT017
+                assert "embstore index makes it anew" in str(error)  # noqa: PT017
+            else:
+                assert not refused
+                assert found == brute_force(made, layer, place)
+
+
+@pytest.mark.parametrize("swapped", ["both", "index", "card"])
+def test_the_indexes_of_two_layers_exchanged(made: Synthetic, swapped: str) -> None:
+    check_each_answer(made, refused=False)
+    for one, other in zip(paths(made, 1), paths(made, 2), strict=True):
+        if swapped in ("both", "index" if one.suffix == ".faiss" else "card"):
+            exchange(one, other)
+    check_each_answer(made, refused=True)
+    assert not made.store.verify().ok
+    made.store.repair()
+    check_each_answer(made, refused=False)
+
+
+def test_a_query_that_is_not_stored_meets_it_too(made: Synthetic) -> None:
+    exchange(paths(made, 1)[0], paths(made, 2)[0])
+    index, _ = paths(made, 1)
+    with pytest.raises(DamagedError, match="it is not the index that its card was written for"):
+        opening.open_index(index, [shard.name for shard in made.paths.shards(made.space)])
+
+
+def test_the_index_of_another_space_or_of_an_older_state(made: Synthetic, make_store: Make, tmp_path: Path) -> None:
+    kept = shutil.copytree(made.paths.indexes(made.space), tmp_path / "older")
+    other = make_store("other", n=N, dim=DIM, n_blocks=2, top_form=None, seed=9)
+    other.store.index(kind="flat")
+    for mine, its in zip(paths(made, 1), paths(other, 1), strict=True):
+        shutil.copy(its, mine)
+    opening.forget()
+    found = Store(made.root).neighbours(made.texts[0], layers=1, k=5)
+    assert found["text"] == brute_force(made, 1, 0), "it covers other shards, so that a scan answers"
+    assert "is behind" in found.notes[0]
+
+    shutil.copytree(kept, made.paths.indexes(made.space), dirs_exist_ok=True)
+    more = make_store(texts=["new", "newer"], dim=DIM, n_blocks=2, top_form=None, seed=5, index=False)
+    opening.forget()
+    [nearest] = Store(made.root).neighbours("new", layers=1, k=1)["text"]
+    vectors = np.concatenate([made.layer(1), more.layer(1)[1:]])
+    cosines = vectors @ more.layer(1)[0] / np.linalg.norm(vectors, axis=1)
+    assert nearest == [*made.texts, "newer"][int(cosines.argmax())]
+
+
+def reseal(card: Path, **changed: object) -> None:
+    document = {**json.loads(card.read_text("utf-8")), **changed}
+    document = {name: value for name, value in document.items() if value != "absent" and name != "file_sha256"}
+    atomic.write_document(card, document)
+
+
+def test_a_card_of_an_older_version_is_used_and_completed(made: Synthetic) -> None:
+    for layer in range(3):
+        reseal(paths(made, layer)[1], sample_sha256="absent", crc32="absent")
+    check_each_answer(made, refused=False)
+    before = [paths(made, layer)[0].read_bytes() for layer in range(3)]
+    assert set(made.store.index()["did"]) == {"kept"}
+    cards = [IndexCard.read(paths(made, layer)[0]) for layer in range(3)]
+    assert all(card is not None and card.sample_sha256 for card in cards)
+    assert [paths(made, layer)[0].read_bytes() for layer in range(3)] == before
+    check_each_answer(made, refused=False)
+
+
+@pytest.mark.parametrize("made", ["flat", "hnsw"], indirect=True)
+def test_an_older_card_over_the_index_of_another_layer_is_refused_by_the_texts_own_vector(made: Synthetic) -> None:
+    for layer in range(3):
+        reseal(paths(made, layer)[1], sample_sha256="absent", crc32="absent")
+    exchange(paths(made, 1)[0], paths(made, 2)[0])
+    opening.forget()
+    for place in (0, 7, 150):
+        with pytest.raises(DamagedError, match=r"layer=01\.faiss disagree about layer 1"):
+            Store(made.root).neighbours(made.texts[place], layers=1, k=5)
+
+
+def test_what_is_sealed_anew_is_found_by_a_deep_verify(made: Synthetic) -> None:
+    if made.store.info()["index"] == ["ivf"]:
+        pytest.skip("an index of codes has no vectors to compare; its cosines come from the shards")
+    for one, other in zip(paths(made, 1), paths(made, 2), strict=True):
+        exchange(one, other)
+    for layer in (1, 2):
+        reseal(paths(made, layer)[1], layer=layer)
+    assert made.store.verify().ok
+    problems = made.store.verify(deep=True).problems
+    assert [problem.file for problem in problems] == [paths(made, 1)[0], paths(made, 2)[0]]
