@@ -139,4 +139,7 @@ class Summary:
             (self.norm_min, other.norm_min, scale),
             (self.norm_max, other.norm_max, scale),
         ]
-        return all(np.allclose(mine, its, rtol=0, atol=rtol * size) for mine, its, size in pairs)
+        return all(
+            np.shape(mine) == np.shape(its) and np.allclose(mine, its, rtol=0, atol=rtol * size)
+            for mine, its, size in pairs
+        )

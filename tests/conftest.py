@@ -34,6 +34,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line)
 
 
+@pytest.fixture
+def tally(request: pytest.FixtureRequest) -> Iterator[Callable[[str, str], fault_figures.Tally]]:
+    """Begin a tally of a fault, and of what it befalls; its figures come in the last lines of pytest."""
+    tallies: list[fault_figures.Tally] = []
+
+    def begin(fault: str, of: str) -> fault_figures.Tally:
+        tallies.append(fault_figures.Tally(fault, of))
+        return tallies[-1]
+
+    yield begin
+    request.node.user_properties += [one.as_property() for one in tallies]
+
+
 @pytest.fixture(autouse=True, scope="session")
 def empty_folder() -> Iterator[Path]:
     """Run the tests, and what they share, in an empty folder: where a clone is, a build may have left a store."""

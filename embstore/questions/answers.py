@@ -34,6 +34,12 @@ SHARED_VERSION = 3
 Asked = dict[str, Any]
 
 
+# The types of the values of a column; arrays are lists.
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "number": (int, float), "integer": int, "string": str, "boolean": bool,
+}  # fmt: skip
+
+
 class UncachedError(Exception):
     """An answer cannot be kept, since what it depends on cannot be named; its text says what."""
 
@@ -72,7 +78,8 @@ class Answers:
 
     def find_matrix(self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]) -> Answer | None:
         """Return the stored answer for layers of a space compared with layers of the same or another one."""
-        return self._read(self._of_layers(card, layers, other, others)) if self._use else None
+        answer = self._read(self._of_layers(card, layers, other, others)) if self._use else None
+        return answer if answer is not None and len(answer.rows) == len(layers) * len(others) else None
 
     def keep_matrix(
         self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer], answer: Answer
@@ -82,7 +89,8 @@ class Answers:
             self._write(self._of_layers(card, layers, other, others), answer)
 
     def _read(self, asked: Asked) -> Answer | None:
-        return read_answer(self._question.catalog.paths, asked)
+        answer = read_answer(self._question.catalog.paths, asked)
+        return answer if answer is not None and _is_of(self._question.metric, answer) else None
 
     def _write(self, asked: Asked, answer: Answer) -> None:
         """Store an answer, unless a file that it depends on has changed since the question was asked."""
@@ -129,6 +137,17 @@ class Answers:
             "numpy": _minor(np.__version__),
         }
         return asked if rows.where is None else {**asked, **_items(question.catalog)}
+
+
+def _is_of(metric: Metric, answer: Answer) -> bool:
+    """Return whether the rows of a stored answer have the columns of a metric: others may have written it."""
+    types = {column.name: _TYPES.get(column.type, list) for column in metric.columns} | {"n": int, "reason": str}
+    return {*answer.across} <= types.keys() and all(
+        types.keys() <= row.keys() <= types.keys() | {"seed"}
+        and isinstance(row["n"], int)
+        and all(value is None or name == "seed" or isinstance(value, types[name]) for name, value in row.items())
+        for row in answer.rows
+    )
 
 
 def _inputs(question: Question) -> dict[str, str]:

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore import atomic, checksum, disk
+from embstore import atomic, disk
 from embstore.errors import DamagedError
 from embstore.space import Layer
 from embstore.storage.card import Card
@@ -21,9 +21,9 @@ from embstore.storage.hidden import list_parts
 from embstore.storage.names import PARTS
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import replacing_shards, replacing_tables
-from embstore.storage.shards import SHARD_BYTES, StagedShard, commit_shard, stage_shard, stored_sums
-from embstore.storage.tables import ITEMS_SCHEMA, read_part, read_table, stage_part
-from embstore.storage.vectors import LayerVectors, open_shard
+from embstore.storage.shards import SHARD_BYTES, SUMMARY_SCHEMA, StagedShard, commit_shard, stage_shard, stored_sums
+from embstore.storage.tables import ITEMS_SCHEMA, read_part, read_sealed, stage_part
+from embstore.storage.vectors import LayerVectors, open_shard, statistics
 from embstore.summary import Summary
 
 TABLE_BYTES = 32 << 20
@@ -90,9 +90,9 @@ def plan_shards(paths: StorePaths, card: Card, target_bytes: int = SHARD_BYTES) 
     row_bytes = card.dim * np.dtype(card.dtype).itemsize
     sized = []
     for shard in shards.values():
-        metadata = open_shard(shard).metadata
-        groups = [metadata.row_group(group).column(1).statistics for group in range(metadata.num_row_groups)]
-        sized.append(Sized(shard.name, min(group.min for group in groups), metadata.num_rows * row_bytes))
+        file = open_shard(shard)
+        firsts = [statistics(shard, file, group)[1].min for group in range(file.num_row_groups)]
+        sized.append(Sized(shard.name, min(firsts, default=0), file.metadata.num_rows * row_bytes))
     return [tuple(shards[name] for name in names) for names in plan_groups(sized, target_bytes)]
 
 
@@ -166,7 +166,8 @@ def _check_sums(staged: StagedShard, group: Sequence[Shard]) -> None:
     for layer, new in summaries_in(staged.summary).items():
         total = Summary.empty(len(new.total))
         for one in old:
-            total = total + one.get(layer, Summary.empty(len(new.total)))
+            other = one.get(layer, Summary.empty(len(new.total)))
+            total = total + other if len(other.total) == len(new.total) else total
         if not new.isclose(total):
             raise DamagedError(
                 f"{group[0].summary_path.parent} is damaged: the summaries there are not those of the shards. Run: "
@@ -178,15 +179,9 @@ def read_summary(shard: Shard) -> dict[int, Summary]:
     """Return the summary of a shard: layer id → Summary.
 
     Raises:
-        DamagedError: it is missing or was altered.
+        DamagedError: it is missing, was altered, or is no summary.
     """
-    path = shard.summary_path
-    try:
-        data = disk.read(path)
-    except FileNotFoundError as error:
-        raise DamagedError(f"{path} is missing. Run: embstore repair") from error
-    checksum.check(path, data, "Run: embstore repair")
-    return summaries_in(read_table(pa.BufferReader(data)))
+    return summaries_in(read_sealed(shard.summary_path, SUMMARY_SCHEMA))
 
 
 def summaries_in(table: pa.Table) -> dict[int, Summary]:

@@ -64,6 +64,8 @@ def stored_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], na
         )
     check_dataset(file)
     columns: Columns = _read(connection, file, interruptible.columns, _ROWS, unit=unit.value)
+    if not {"item_id", "text"} <= columns.keys():
+        raise DamagedError(f"{file} is damaged: its columns are not those of a dataset. {mend(file)}")
     if not len(columns["item_id"]):
         [units] = _read(connection, file, interruptible.rows, "SELECT list(DISTINCT unit) FROM read_parquet($file)")
         raise QueryError(

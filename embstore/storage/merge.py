@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from embstore import atomic, checksum, disk
+from embstore import atomic, disk
 from embstore.errors import DamagedError
 from embstore.space import Layer
 from embstore.storage import names
@@ -23,7 +23,7 @@ from embstore.storage.idset import IdSet
 from embstore.storage.paths import Shard, StorePaths
 from embstore.storage.recovery import replacing_shards
 from embstore.storage.shards import SUMMARY_SCHEMA, StagedShard, commit_shard, stage_shard
-from embstore.storage.tables import read_part, read_table, stage_part, write_table
+from embstore.storage.tables import read_part, read_sealed, stage_part, write_table
 from embstore.storage.vectors import LayerVectors
 from embstore.storage.verify import Problem, summary_rows
 
@@ -229,9 +229,9 @@ def merged_dataset(theirs: Path, ours: Path, units: Collection[str] | None) -> M
 
 
 def _read_dataset(path: Path) -> tuple[pa.Table, dict[str, str]]:
-    data = disk.read(path)
-    checksum.check(path, data, _mend(path))
-    table = read_table(pa.BufferReader(data))
+    table = read_sealed(path, remedy=_mend(path))
+    if not {"unit", "item_id", "text"} <= {*table.column_names}:
+        raise DamagedError(f"{path} is damaged: its columns are not those of a dataset. {_mend(path)}")
     kind = (table.schema.metadata or {}).get(b"kind", b"").decode()
     return table.replace_schema_metadata(None), {"kind": kind}
 

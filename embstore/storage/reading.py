@@ -91,7 +91,8 @@ class Reader:
         if named is not None and disk.exists(named):
             disk.sha256(named)  # reads it whole
         mend = MEND_TABLE if named in self._tables else MEND
-        return DamagedError(f"{named or self._root} is damaged: {said.rstrip('.')}. Run: embstore verify. {mend}")
+        folder = files[0].parent if files else self._root
+        return DamagedError(f"{named or folder} is damaged: {said.rstrip('.')}. Run: embstore verify. {mend}")
 
     def _unreadable(self, files: Sequence[Path]) -> Path | None:
         for file in files:

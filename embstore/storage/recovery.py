@@ -161,7 +161,7 @@ def count_items(paths: StorePaths, space: str) -> int | None:
         counts = [read_table(file, columns=["n"])["n"].to_pylist() for file in files]
     except (StoreError, OSError, pa.ArrowException):
         return None
-    return int(sum(map(max, counts)))
+    return int(sum(max(of_layers, default=0) for of_layers in counts))
 
 
 def finish_removal(paths: StorePaths, space: str) -> list[Path]:

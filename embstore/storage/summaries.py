@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from embstore import checksum, disk
@@ -67,12 +68,11 @@ def read_merged(reader: Reader, paths: StorePaths, card: Card) -> Merged | None:
         # One statement for the names and the sums: a build may replace the file meanwhile.
         names = f"CASE WHEN layer = $first THEN shards ELSE [] END AS shards, layer, {', '.join(_NAMES)}"
         columns = reader.columns(f"SELECT {names} FROM {FILES}", [file], first=card.layers.ids[0])
-    except (FileNotFoundError, DamagedError):
+        sums = dict(_rows(columns, card))
+        shards = frozenset(name for row in columns["shards"] for name in row)
+    except (FileNotFoundError, DamagedError, ValueError, TypeError):
         return None
-    sums = dict(_rows(columns))
-    if set(sums) != {*card.layers.ids} or any(len(one.total) != card.dim for one in sums.values()):
-        return None
-    return Merged(frozenset(name for row in columns["shards"] for name in row), sums)
+    return Merged(shards, sums) if set(sums) == {*card.layers.ids} else None
 
 
 def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard], to: Sums | None = None) -> Sums:
@@ -87,15 +87,27 @@ def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard], to: Sums 
     total = {layer.id: Summary.empty(card.dim) for layer in card.layers} | (to or {})
     # Without ORDER BY, which would move all sums: the files are read as they are listed.
     columns = reader.columns(f"SELECT shard, layer, {', '.join(_NAMES)} FROM {FILES}", files)
-    rows = list(_rows(columns))
+    try:
+        rows = list(_rows(columns, card))
+    except (ValueError, TypeError) as error:
+        raise DamagedError(
+            f"{files[0].parent} is damaged: a summary there is not one of {card.space} ({error}). {MEND}"
+        ) from error
     for place in sorted(range(len(rows)), key=columns["shard"].__getitem__):
         layer, summary = rows[place]
         total[layer] += summary
     return total
 
 
-def _rows(columns: Mapping[str, NDArray[Any]]) -> Iterator[tuple[int, Summary]]:
+def _rows(columns: Mapping[str, NDArray[Any]], card: Card) -> Iterator[tuple[int, Summary]]:
+    """Yield the layer and the sums of each row.
+
+    Raises:
+        ValueError, TypeError: a row is not of the card's layers and dimensions.
+    """
     for layer, *sums in zip(*(columns[name] for name in ("layer", *_NAMES)), strict=True):
+        if int(layer) not in card.layers.ids or any(np.shape(one) != (card.dim,) for one in sums[2:5]):
+            raise ValueError(f"layer {layer} has other dimensions")
         yield int(layer), Summary(int(sums[0]), int(sums[1]), *sums[2:5], *map(float, sums[5:]))
 
 

@@ -39,6 +39,8 @@ SKIPPED_SCHEMA = pa.schema(
     ]
 )
 
+_OF_PARTS = (ITEMS_SCHEMA, SKIPPED_SCHEMA)
+
 _ROW_GROUP_ROWS = 1 << 16
 _PART_ROWS, _PART_BYTES = 1 << 18, 64 << 20
 
@@ -173,11 +175,46 @@ def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
         DamagedError: it is missing or was altered.
     """
     try:
-        if file.stem == f"part-{disk.sha256(file)[:16]}":
-            return read_table(file, columns)
+        if file.stem != f"part-{disk.sha256(file)[:16]}":
+            raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. Run: embstore repair")
+        table = read_table(file, columns)
     except (OSError, pa.ArrowException) as error:
         raise DamagedError(f"{file} cannot be read: {error}. Run: embstore repair") from error
-    raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. Run: embstore repair")
+    _check_fields(file, table, [schema if columns is None else _part_of(schema, columns) for schema in _OF_PARTS])
+    return table
+
+
+def read_sealed(file: Path, schema: pa.Schema | None = None, remedy: str = "Run: embstore repair") -> pa.Table:
+    """Return a small table that has its own hash in it, as a summary or the rows of a dataset.
+
+    Args:
+        file: It.
+        schema: Its columns; None for any.
+        remedy: What to do if it is damaged, as a sentence.
+
+    Raises:
+        DamagedError: It is missing, was altered, or has other columns.
+    """
+    try:
+        data = disk.read(file)
+        checksum.check(file, data, remedy)
+        table = read_table(pa.BufferReader(data))
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(f"{file} cannot be read: {error}. {remedy}") from error
+    if schema is not None:
+        _check_fields(file, table, [schema], remedy)
+    return table
+
+
+def _part_of(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([schema.field(name) for name in columns if name in schema.names])
+
+
+def _check_fields(
+    file: Path, table: pa.Table, schemas: Sequence[pa.Schema], remedy: str = "Run: embstore repair"
+) -> None:
+    if not any(table.schema.equals(schema) for schema in schemas):
+        raise DamagedError(f"{file} is damaged: its columns are not those of the format. {remedy}")
 
 
 def read_table(source: Path | pa.NativeFile, columns: Sequence[str] | None = None) -> pa.Table:

@@ -10,6 +10,7 @@ from typing import Any
 
 TRUE, FALSE, I8, I16, I32, I64, BINARY, LIST, STRUCT = 1, 2, 3, 4, 5, 6, 8, 9, 12
 _NO_STEP, _MANY = 0, 15
+_VARINT_BITS = 70  # ten bytes, of seven bits each
 
 Struct = dict[int, tuple[int, Any]]
 """For each field's number its type and value; that of a list is the type of its elements, and these."""
@@ -21,8 +22,9 @@ def read(data: Buffer, at: int = 0) -> tuple[Struct, int]:
     """Return the struct that begins at a place, and where it ends.
 
     Raises:
-        ValueError: it has a type that Parquet does not use.
+        ValueError: it has a type that Parquet does not use, or a number of more than 64 bits.
         IndexError: it is cut short.
+        RecursionError: it is nested deeply.
     """
     struct: Struct = {}
     number = 0
@@ -82,14 +84,14 @@ def _read_integer(data: Buffer, at: int) -> tuple[int, int]:
 
 
 def _read_varint(data: Buffer, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
+    value = 0
+    for shift in range(0, _VARINT_BITS, 7):
         byte = data[at]
         at += 1
         value |= (byte & 0x7F) << shift
-        shift += 7
         if byte < 0x80:
             return value, at
+    raise ValueError("a number of more than 64 bits")
 
 
 def _write_struct(out: bytearray, struct: Struct) -> None:

@@ -24,6 +24,7 @@ Block = NDArray[np.float32]
 T = TypeVar("T")
 
 _LAYER, _ITEM_ID, _VECTOR = range(3)  # columns of a shard
+_NARROW_TYPES, _VECTOR_TYPES = ["INT32", "INT64"], (["FLOAT"], ["FIXED_LEN_BYTE_ARRAY"])
 _THREADS = min(8, os.cpu_count() or 1)
 
 
@@ -87,7 +88,7 @@ class LayerVectors:
 
     def count(self) -> int:
         """Return how many vectors the layer has, from the footers alone."""
-        return sum(file.metadata.row_group(group).num_rows for _, file, group in self._groups())
+        return sum(file.metadata.row_group(group).column(_ITEM_ID).num_values for _, file, group in self._groups())
 
     def ids(self) -> Ids:
         """Return the ids of these items, ascending, without reading their vectors."""
@@ -111,14 +112,15 @@ class LayerVectors:
         for shard in self._shards:
             file = open_shard(shard)
             for group in range(file.num_row_groups):
-                if self._wanted(shard, file, group):
+                try:
+                    is_wanted = self._wanted(shard, file, group)
+                except (LookupError, TypeError, ValueError, pa.ArrowException) as error:
+                    raise _damage(shard, f"row group {group} is not as shards are written ({error})") from error
+                if is_wanted:
                     yield shard, file, group
 
     def _wanted(self, shard: Shard, file: pq.ParquetFile, group: int) -> bool:
-        columns = file.metadata.row_group(group)
-        layer, item = columns.column(_LAYER).statistics, columns.column(_ITEM_ID).statistics
-        if layer is None or item is None:
-            raise _damage(shard, "its statistics are missing")
+        layer, item = statistics(shard, file, group)
         if layer.min != layer.max:
             raise _damage(shard, f"row group {group} mixes layers")
         if layer.min != self._layer_id or self._only is None:
@@ -149,16 +151,39 @@ def open_shard(shard: Shard) -> pq.ParquetFile:
     """Return a shard's file, its footer checked against the hash in it.
 
     Raises:
-        DamagedError: it cannot be read.
+        DamagedError: it cannot be read, or is no shard.
     """
     try:
         if not is_footer_sound(shard.path):
             raise _damage(shard, "its footer does not agree with the SHA-256 in it")
         with disk.opening(shard.path):
             # A file that buffers ahead keeps what it buffered last: the threads that share it take it from each other.
-            return pq.ParquetFile(shard.path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
-    except (OSError, pa.ArrowException) as error:
+            file = pq.ParquetFile(shard.path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
+        types = [file.schema.column(place).physical_type for place in range(len(file.schema))]
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise _damage(shard, error) from error
+    if types[:_VECTOR] != _NARROW_TYPES or types[_VECTOR:] not in _VECTOR_TYPES:
+        raise _damage(shard, "its columns are not those of a shard")
+    return file
+
+
+def statistics(shard: Shard, file: pq.ParquetFile, group: int) -> tuple[pq.Statistics, pq.Statistics]:
+    """Return the statistics of the layer and of the item ids of a row group.
+
+    Raises:
+        DamagedError: they are missing, or those of other columns.
+    """
+    try:
+        row_group = file.metadata.row_group(group)
+        chunks = [row_group.column(place) for place in (_LAYER, _ITEM_ID)]
+        if [chunk.physical_type for chunk in chunks] != _NARROW_TYPES:  # their statistics would end the process
+            raise _damage(shard, f"the columns of row group {group} are not those of a shard")
+        layer, item = (chunk.statistics for chunk in chunks)
+    except (LookupError, pa.ArrowException) as error:
+        raise _damage(shard, error) from error
+    if layer is None or item is None or not (layer.has_min_max and item.has_min_max):
+        raise _damage(shard, "its statistics are missing")
+    return layer, item
 
 
 def _values(shard: Shard, file: pq.ParquetFile, group: int, column: int) -> NDArray[Any]:
