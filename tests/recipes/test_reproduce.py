@@ -1,6 +1,5 @@
 """A recipe carried out: a real, tiny checkpoint, datasets of a few rows, and the numbers checked by hand."""
 
-import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from tiny_checkpoint import make_checkpoint
 from embstore import Store
 from embstore.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import Row, open_source
+from embstore.text import words_in
 
 PAIRS = [("fox", "dog", 3.0), ("sea", "shore", 2.5), ("bank", "river", 1.5), ("fox", "bank", 0.5), ("dog", "sea", 1.0)]
 SENTENCES = ["the quick fox", "a lazy dog sleeps", "the river bank", "sea shells", "banks raised rates"]
@@ -306,15 +306,16 @@ def draws_with_padding(store: Store, layer: int) -> np.ndarray:
     paddings = by_text(store, "wolfe2022.gpt2.padding.eos", layer)
     items = store.catalog.items(ids.tolist())
     contexts = [items[item].context for item in ids.tolist()]
-    n_words = [len(re.findall(r"\w+(?:['’\-]\w+)*", context)) for context in contexts]
+    words_of = [words_in(context) for context in contexts]
+    n_words = [len(spans) for spans in words_of]
     draws = np.random.default_rng(0).integers(1, n_words, endpoint=True)
     found: list[np.ndarray] = []
     n_paddings = 0
-    for item, context, n, draw, vector in zip(ids.tolist(), contexts, n_words, draws, words, strict=True):
-        if draw == n:
+    for item, context, spans, draw, vector in zip(ids.tolist(), contexts, words_of, draws, words, strict=True):
+        if draw == len(spans):
             found.append(paddings[context])
             n_paddings += 1
-        elif re.search(r"\w", context[: items[item].span.start]):
+        elif items[item].span != spans[0]:
             found.append(vector.astype(np.float64))
     assert 0.05 < n_paddings / len(found) < 0.2
     kept = np.random.default_rng(0)
