@@ -8,7 +8,7 @@ from pathlib import Path
 
 import clean_environment
 
-HOME = tempfile.TemporaryDirectory(prefix="embstore-tests-")  # removed when the session ends
+HOME = tempfile.TemporaryDirectory(prefix="embstore-tests-")
 clean_environment.enter(Path(HOME.name))  # before huggingface_hub and torch are imported, which read variables once
 
 import fault_figures  # noqa: E402
@@ -18,6 +18,11 @@ from synthetic import Synthetic, synthetic_store  # noqa: E402
 from embstore.storage import duck  # noqa: E402
 
 SHARED = Path(__file__).parents[2] / "shared"
+
+
+def pytest_unconfigure() -> None:
+    """Remove the home folder of the tests."""
+    HOME.cleanup()
 
 
 def pytest_xdist_auto_num_workers() -> int:
