@@ -13,9 +13,17 @@ def verify(
     deep: Annotated[
         bool,
         typer.Option(
-            "--deep", help="Also compute each id from its text, and compare the indexes' vectors with the shards'."
+            "--deep",
+            help="Also compute each id from its text and a sample of the stored answers from the vectors, and compare "
+            "the indexes' vectors with the shards'.",
         ),
     ] = False,
+    answers: Annotated[
+        str, typer.Option("--answers", metavar="N|all", help="How many stored answers --deep computes anew.")
+    ] = "20",
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="S", help="Seed of that sample.  [default: drawn anew]")
+    ] = None,
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
@@ -28,11 +36,15 @@ def verify(
     with explained():
         from embstore.store import Store
 
-        result = Store(store).verify(deep=deep)
+        result = Store(store).verify(deep=deep, answers=answers, seed=seed)
         if result.ok:
             say(f"{result.store}: {result.n_files} files, all sound.")
         else:
             say(f"{result.store}: {len(result.problems)} problem(s) in {result.n_files} files.")
+        if (checked := result.answers) is not None:
+            say(f"{checked.n_computed} of {checked.n_stored} stored answers were computed anew (seed {checked.seed}).")
+            for reason, count in checked.skipped:
+                say(f"{count} stored answers were not: they {reason}.")
         if not result.ok or form is not Format.TABLE:
             emit(result.to_table(), form, output, csv_safe=csv_safe)
         if not result.ok:

@@ -599,15 +599,24 @@ class Store:
 
         return self._ask(skipped)
 
-    def verify(self, *, deep: bool = False) -> "Verification":
+    def verify(self, *, deep: bool = False, answers: int | str = 20, seed: int | None = None) -> "Verification":
         """Read every file and check hashes, rows, finite values, summaries, ids and indexes against each other.
 
         Args:
-            deep: also compute each id from its text, and compare the vectors in the indexes with those in the shards.
+            deep: also compute each id from its text, compare the vectors in the indexes with those in the shards, and
+                compute stored answers anew.
+            answers: How many stored answers ``deep`` computes, drawn at random, within about a minute; or ``all``.
+            seed: Random seed of that draw; None draws one, which the result tells.
         """
+        from embstore.upkeep.answers import check_answers, sample_size
         from embstore.upkeep.verify import verify
 
-        return verify(self.path, deep=deep)
+        sample_size(answers)
+        found = verify(self.path, deep=deep)
+        if not (deep and found.ok):
+            return found
+        self.refresh()
+        return self._ask(lambda catalog: check_answers(catalog, found, answers, seed))
 
     def repair(self, *, dry_run: bool = False, observe: "Callable[[Progress], None] | None" = None) -> Table:
         """Mend what can be mended: leftovers go, summaries and indexes are made anew, damaged shards are taken out.

@@ -68,17 +68,17 @@ class Answers:
 
     def find(self, card: Card, layers: Iterable[Layer]) -> dict[Layer, Answer]:
         """Return the stored answers for layers of a space, as far as there are any."""
-        found = {layer: self._read(self._of_layer(card, layer)) for layer in layers} if self._use else {}
+        found = {layer: self._read(self.of_layer(card, layer)) for layer in layers} if self._use else {}
         return {layer: answer for layer, answer in found.items() if answer is not None}
 
     def keep(self, card: Card, layer: Layer, answer: Answer) -> None:
         """Store the answer for a layer of a space, unless the summaries gave it."""
         if self._use and not answer.from_sums:
-            self._write(self._of_layer(card, layer), answer)
+            self._write(self.of_layer(card, layer), answer)
 
     def find_matrix(self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]) -> Answer | None:
         """Return the stored answer for layers of a space compared with layers of the same or another one."""
-        answer = self._read(self._of_layers(card, layers, other, others)) if self._use else None
+        answer = self._read(self.of_layers(card, layers, other, others)) if self._use else None
         return answer if answer is not None and len(answer.rows) == len(layers) * len(others) else None
 
     def keep_matrix(
@@ -86,7 +86,7 @@ class Answers:
     ) -> None:
         """Store the answer for layers of a space compared with layers of the same or another one."""
         if self._use:
-            self._write(self._of_layers(card, layers, other, others), answer)
+            self._write(self.of_layers(card, layers, other, others), answer)
 
     def _read(self, asked: Asked) -> Answer | None:
         answer = read_answer(self._question.catalog.paths, asked)
@@ -112,10 +112,12 @@ class Answers:
         except UncachedError:
             return False
 
-    def _of_layer(self, card: Card, layer: Layer) -> Asked:
+    def of_layer(self, card: Card, layer: Layer) -> Asked:
+        """Return all that the answer for a layer of a space depends on."""
         return {**self._asked, "of": [self._space(card), _named(layer)]}
 
-    def _of_layers(self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]) -> Asked:
+    def of_layers(self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]) -> Asked:
+        """Return all that the answer for layers of a space compared with others depends on."""
         named = [[_named(layer) for layer in side] for side in (layers, others)]
         return {**self._asked, "of": [self._space(card), named[0], self._space(other), named[1]]}
 

@@ -136,6 +136,13 @@ def _common_ids(side: _Side, other: _Side) -> Ids:
     return side.ids if side.name == other.name else np.intersect1d(side.ids, other.ids, assume_unique=True)
 
 
+def answer_of_layers(
+    question: Question, card: Card, layers: tuple[Layer, ...], other: Card, others: tuple[Layer, ...]
+) -> Answer:
+    """Compute the answer for layers of a space compared with layers of the same or another one."""
+    return _answer(question, _Side(question.catalog, card, layers), _Side(question.catalog, other, others))
+
+
 def _answer(question: Question, side: _Side, other: _Side) -> Answer:
     """Return the answer for the layers of one space, with each other or with those of another space."""
     notes = []

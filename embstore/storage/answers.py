@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from embstore import atomic, disk
-from embstore.errors import StoreError
+from embstore.errors import DamagedError, StoreError
 from embstore.storage.paths import StorePaths
 
 ANSWERS_FORMAT = 1
@@ -50,6 +50,34 @@ def read_answer(paths: StorePaths, asked: Asked) -> Answer | None:
     if _canonical(document["question"]) != text:
         return None
     return Answer(tuple(document["rows"]), tuple(document["notes"]), tuple(document["across"]))
+
+
+def read_stored(paths: StorePaths, path: Path) -> tuple[dict[str, Any], Answer] | None:
+    """Return a question that has a stored answer, and the answer.
+
+    Args:
+        paths: The store.
+        path: The file.
+
+    Returns:
+        None where it is damaged or has gone, or has another name than its question gives it.
+
+    Raises:
+        FileAccessError: It cannot be read.
+    """
+    try:
+        document = atomic.read_document(path, "answer")
+    except (DamagedError, FileNotFoundError):
+        return None
+    asked: dict[str, Any] = document["question"]
+    if _path(paths, _canonical(asked)) != path:
+        return None
+    return asked, Answer(tuple(document["rows"]), tuple(document["notes"]), tuple(document["across"]))
+
+
+def is_same_question(asked: Asked, other: Asked) -> bool:
+    """Return whether two questions have the same answer."""
+    return _canonical(asked) == _canonical(other)
 
 
 def write_answer(paths: StorePaths, asked: Asked, answer: Answer) -> None:

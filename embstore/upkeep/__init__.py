@@ -1,6 +1,6 @@
 """Keep a store whole, current and small.
 
-verify.py       check every file
+verify.py       check every file; answers.py: compute stored answers anew
 repair.py       mend it: repair_spaces.py, repair_tables.py; mending.py: done and noted, or only noted
 compact.py      few large files of many small ones
 merge.py        take in another store

@@ -37,6 +37,23 @@ _FOREIGN = "it is not of the store: embstore writes no file of that name, and ne
 
 
 @dataclass(frozen=True, slots=True)
+class AnswerCheck:
+    """Which of the stored answers were computed anew.
+
+    Attributes:
+        n_stored: Stored answers that a query would be given now and that can be computed from the store alone.
+        n_computed: How many of them were computed anew.
+        seed: Random seed by which these were drawn.
+        skipped: Why other stored answers were not among them, each with their count.
+    """
+
+    n_stored: int
+    n_computed: int
+    seed: int
+    skipped: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Verification:
     """The result of checking a store.
 
@@ -44,11 +61,13 @@ class Verification:
         store: its folder.
         n_files: files checked.
         problems: what is wrong, or could not be read; empty for a sound store.
+        answers: Which stored answers were computed anew; None if none were to be.
     """
 
     store: Path
     n_files: int
     problems: tuple[Problem, ...]
+    answers: AnswerCheck | None = None
 
     @property
     def ok(self) -> bool:
