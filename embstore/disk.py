@@ -112,9 +112,9 @@ def opening(path: Path, operation: str = "open") -> Iterator[None]:
         yield
 
 
-def opening_folder(folder: Path, operation: str) -> _Operation:
-    """Return a context in which a folder is opened in another way, as to lock it."""
-    return _Operation(operation, folder)
+def operation(name: str, path: Path) -> _Operation:
+    """Return a context in which something is done to a file or folder that no other function here does."""
+    return _Operation(name, path)
 
 
 class _File(io.FileIO):

@@ -173,7 +173,9 @@ def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, began: float)
 
 
 def _publish(temp: Path, path: Path, card: IndexCard) -> None:
-    disk.remove(card_of(path), missing_ok=True)
+    if disk.exists(card_of(path)):
+        disk.remove(card_of(path))
+        disk.sync_folder(path.parent)  # else both may be there after a loss of power: the old card, and the new index
     try:
         atomic.publish(temp, path)
         card.write(path)

@@ -40,7 +40,7 @@ class FolderLock:
         except ImportError:  # Windows
             return True
         try:
-            with disk.opening_folder(self._folder, "lock"):
+            with disk.operation("lock", self._folder):
                 self._descriptor = os.open(self._folder, os.O_RDONLY)
                 fcntl.flock(self._descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except FileAccessError as error:

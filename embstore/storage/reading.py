@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import disk
-from embstore.errors import DamagedError, FileAccessError
+from embstore.errors import DamagedError, FileAccessError, StoreError
 from embstore.storage import duck, interruptible
 
 T = TypeVar("T")
@@ -78,21 +78,27 @@ class Reader:
         try:
             return run(sql)
         except duckdb.Error as error:
-            raise duck.exhausted(error) or _refused(error, files) or self.damage(error, files) from error
+            raise duck.exhausted(error) or self.failure(error, files) from error
 
-    def damage(self, error: duckdb.Error, files: Sequence[Path]) -> DamagedError:
-        """Return a DamagedError that names the file at fault.
+    def failure(self, error: duckdb.Error, files: Sequence[Path]) -> StoreError:
+        """Return the error for what DuckDB does not read: DamagedError, with its name, if a file is at fault.
 
         Raises:
-            FileAccessError: the system does not read it, which is why DuckDB does not.
+            FileAccessError: the system does not let it be read.
         """
-        said = duck.first_line(error)
-        named = _named(files, said) or self._unreadable(files)
-        if named is not None and disk.exists(named):
-            disk.sha256(named)  # reads it whole
+        if (refused := _refused(error, files)) is not None:
+            return refused
+        said = duck.first_line(error).rstrip(".")
+        named = _named(files, said) or self._unreadable(files) or _altered(files)
+        if named is None:  # each file can be read, and is as it was written
+            folder = files[0].parent if files else self._root
+            return StoreError(
+                f"{folder} cannot be read: {said}. Run the command again; embstore verify checks all files."
+            )
+        if disk.exists(named):
+            disk.sha256(named)  # reads it whole: only then it is known to be damaged
         mend = MEND_TABLE if named in self._tables else MEND
-        folder = files[0].parent if files else self._root
-        return DamagedError(f"{named or folder} is damaged: {said.rstrip('.')}. Run: embstore verify. {mend}")
+        return DamagedError(f"{named} is damaged: {said}. Run: embstore verify. {mend}")
 
     def _unreadable(self, files: Sequence[Path]) -> Path | None:
         for file in files:
@@ -107,6 +113,12 @@ def _named(files: Sequence[Path], said: str) -> Path | None:
     """Return the file that an error of DuckDB names, as it is or as it was given."""
     given = zip(files, duck.literal(files), strict=True)
     return next((file for file, pattern in given if str(file) in said or pattern in said), None)
+
+
+def _altered(files: Sequence[Path]) -> Path | None:
+    """Return a file that has a hash in its name, and is not what that says."""
+    parts = [file for file in files if file.stem.startswith("part-")]
+    return next((file for file in parts if file.stem != f"part-{disk.sha256(file)[:16]}"), None)
 
 
 def _refused(error: duckdb.Error, files: Sequence[Path]) -> FileAccessError | None:

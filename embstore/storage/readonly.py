@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from fsspec import AbstractFileSystem
 
 from embstore import disk
+from embstore.errors import FileAccessError
 
 
 class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
@@ -31,7 +32,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         super().__init__()
         self._root, self._files = root, files
         self._status: dict[str, os.stat_result] = {}
-        self.failure: OSError | None = None
+        self.failure: FileAccessError | None = None
         """Why the operating system did not open or read a file, the last time it did not."""
 
     def open(self, path: str, mode: str = "rb", **_: object) -> "ReadOnlyFile":
@@ -40,7 +41,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
             self._refuse(path)
         try:
             return ReadOnlyFile(self, self._file(path))
-        except OSError as error:
+        except FileAccessError as error:
             self.failure = error
             raise
 
@@ -48,9 +49,9 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         """Return the file of exactly this name, unless it has gone: no name is a pattern."""
         try:
             self._status[path] = disk.status(self._file(path))
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return []
-        except OSError as error:
+        except FileAccessError as error:
             self.failure = error
             raise
         return [path]
@@ -104,13 +105,13 @@ class ReadOnlyFile:
     DuckDB seeks and then reads, which another thread may interrupt between the two: each thread has a place of its own.
     """
 
-    __slots__ = ("_descriptor", "_next", "_owner", "_places")
+    __slots__ = ("_descriptor", "_next", "_owner", "_path", "_places")
 
     def __init__(self, owner: ReadOnlyFiles, file: Path) -> None:
         self._descriptor = -1
-        disk.opening(file)
-        self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-        self._owner = owner
+        with disk.opening(file):
+            self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        self._owner, self._path = owner, file
         self._places: dict[int, int] = {}
         self._next = 0
 
@@ -126,8 +127,9 @@ class ReadOnlyFile:
         """Return so many bytes, or fewer at the end of the file."""
         place = self._places.pop(get_ident(), self._next)
         try:
-            data = os.pread(self._descriptor, n_bytes, place)
-        except OSError as error:
+            with disk.operation("read", self._path):
+                data = os.pread(self._descriptor, n_bytes, place)
+        except FileAccessError as error:
             self._owner.failure = error
             raise
         self._next = place + len(data)

@@ -106,6 +106,8 @@ def settle_shards(paths: StorePaths, space: str) -> list[Path]:
         disk.remove(path)
     for name in hidden.names:
         disk.remove(paths.summary(space, name), missing_ok=True)
+    if disk.is_folder(summaries := paths.summaries(space)):
+        disk.sync_folder(summaries)  # before the document does not name them any more
     if not list_parts(folder).files:  # it was to be a new space, and came to nothing
         disk.remove(paths.card(space), missing_ok=True)
     settled(folder)
@@ -170,6 +172,7 @@ def finish_removal(paths: StorePaths, space: str) -> list[Path]:
     for folder in paths.folders_of(space):
         removed += disk.files_below(folder)
         disk.remove_tree(folder)
+        disk.sync_folder(folder.parent)
     disk.remove(paths.merged(space), missing_ok=True)
     _forget_answers(paths, space)
     _forget_skipped(paths, space)

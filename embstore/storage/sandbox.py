@@ -13,7 +13,7 @@ from typing import TypeVar
 import duckdb
 
 from embstore import disk
-from embstore.errors import DamagedError, EmbstoreError, QueryError, StoreError, UsageError
+from embstore.errors import DamagedError, EmbstoreError, QueryError, UsageError
 from embstore.storage import duck, interruptible
 from embstore.storage.card import Card
 from embstore.storage.fence import Select, check
@@ -148,7 +148,7 @@ class Sandbox:
         """
         failure, self._files.failure = self._files.failure, None
         if failure is not None:
-            return StoreError(f"{failure.filename or self._root} cannot be read: {failure.strerror}.")
+            return failure
         if isinstance(error, duckdb.OutOfMemoryException):
             return QueryError(
                 f"this SQL needs more memory than its limit of {self._limit}: {duck.first_line(error)} Select less, or "
@@ -162,7 +162,7 @@ class Sandbox:
                 "removed. Ask again; if it is still missed, run embstore verify."
             )
         if named and (view or isinstance(error, duckdb.IOException)):
-            return self._reader.damage(error, named)
+            return self._reader.failure(error, named)
         return duck.explained(error, columns)
 
 

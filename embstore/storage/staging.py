@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from embstore import atomic
+from embstore import atomic, disk
 from embstore.errors import SourceError
 from embstore.space import Unit
 from embstore.storage import duck, interruptible
@@ -173,12 +173,12 @@ class Staging:
         Raises:
             StoreError: there is not enough memory, or disk for what does not fit in it.
         """
-        with _enough():
+        with _enough(self._spill.parent):
             return interruptible.rows(self.connection, sql, values)
 
     def table(self, sql: str, **values: Any) -> pa.Table:
         """Return the answer to a query; as :meth:`rows`."""
-        with _enough():
+        with _enough(self._spill.parent):
             return interruptible.run(self.connection, lambda it: it.sql(sql, params=values).to_arrow_table())
 
     def settle(self) -> None:
@@ -231,11 +231,11 @@ class Staging:
 
 
 @contextmanager
-def _enough() -> Iterator[None]:
+def _enough(folder: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise duck.exhausted(error) or error from error
+        raise duck.exhausted(error) or disk.quoted(str(error), folder, writing=True) or error from error
 
 
 def content(unit: str, *span: str) -> str:

@@ -17,7 +17,7 @@ from embstore import disk
 from embstore.errors import EmbstoreError
 
 pytest.importorskip("transformers")
-from fault_points import COMMANDS, Case, Failing, Refused, make_stores, some
+from fault_points import COMMANDS, Case, Failing, Refused, some
 
 pytestmark = pytest.mark.slow
 
@@ -26,18 +26,11 @@ MOST = 8
 LONG_SECONDS = 30
 
 
-@pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("points")
-    make_stores(folder)
-    return folder
-
-
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_error_at_each_operation(
-    stores: Path, name: str, tmp_path: Path, tally: Callable[[str, str], Tally]
+    point_stores: Path, name: str, tmp_path: Path, tally: Callable[[str, str], Tally]
 ) -> None:
-    case, counts, found = Case(name, stores, tmp_path), tally("system error", name), []
+    case, counts, found = Case(name, point_stores, tmp_path), tally("system error", name), []
     for turn, n in enumerate(some(len(case.operations), MOST)):
         code = CODES[turn % len(CODES)]
         case.start()
@@ -100,9 +93,9 @@ print(n_errors)
 """
 
 
-def test_too_few_open_files(stores: Path, tmp_path: Path) -> None:
+def test_too_few_open_files(point_stores: Path, tmp_path: Path) -> None:
     """The system's own EMFILE, also in DuckDB, pyarrow and FAISS: nothing is taken for damage."""
-    root = copy(stores / "small", tmp_path / "store")
+    root = copy(point_stores / "small", tmp_path / "store")
     done = subprocess.run([sys.executable, "-c", _FEW_FILES, root], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= 10

@@ -1,0 +1,15 @@
+"""What the tests at points of commands share."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def point_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of each kind that the commands of :mod:`fault_points` begin with."""
+    from fault_points import make_stores
+
+    folder = tmp_path_factory.mktemp("points")
+    make_stores(folder)
+    return folder

@@ -1,0 +1,77 @@
+"""The process dies, or the power fails, before an operation on a file: what is left answers, and nothing is lost."""
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
+from fault_stores import held
+
+from embstore import disk
+from embstore.errors import EmbstoreError
+
+pytest.importorskip("transformers")
+from fault_points import ALL, COMMANDS, Case, some
+from power_loss import KILLED, VARIANTS, Moment, Recorder
+
+pytestmark = pytest.mark.slow
+
+MOST = 14
+LONG_SECONDS = 30
+WRITING = [name for name, command in COMMANDS.items() if command.writes or name == "query"]
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_a_crash_before_each_operation(
+    point_stores: Path, name: str, tmp_path: Path, tally: Callable[[str, str], Tally]
+) -> None:
+    case = Case(name, point_stores, tmp_path)
+    recorder = Recorder(case.start())
+    with disk.watched(recorder):
+        case.command.run(case.root)
+    recorder.end()
+    found: list[str] = []
+    tallies = {variant: tally("kill -9" if variant == KILLED else "power loss", name) for variant in VARIANTS}
+    for turn, n in enumerate(some(len(recorder.moments), MOST)):
+        for variant in _variants(turn, is_last=n == len(recorder.moments)):
+            moment = recorder.moments[n - 1]
+            moment.make(case.root, variant, n)
+            counts = tallies[variant]
+            counts["faults"] += 1
+            if said := _check(case, moment, counts):
+                found.append(f"{n} {moment.operation}, {variant}: {said}")
+    assert not [counts.harm for counts in tallies.values() if counts.harm], "\n".join(found)
+
+
+def _variants(turn: int, *, is_last: bool) -> Sequence[str]:
+    """Return what is tried at a moment: of those in the middle, one after the other."""
+    if is_last:
+        return VARIANTS
+    return [KILLED, VARIANTS[1 + turn % (len(VARIANTS) - 1)]] if ALL else [VARIANTS[turn % len(VARIANTS)]]
+
+
+def _check(case: Case, moment: Moment, counts: Tally) -> str:
+    """Look at what is left, and at what the next run of the command makes of it; return what is not as it should be."""
+    began = time.monotonic()
+    said = []
+    try:
+        lost, wrong = case.look()
+        counts[LOST] += lost
+        counts[WRONG] += len(wrong)
+        said += [f"{lost} lost"] * bool(lost) + wrong
+        if moment.operation[0] == "end" and not case.is_repair and held(case.root) != held(case.whole.root):
+            counts[LOST] += 1
+            said.append("what was reported as done is not there")
+        if changed := case.finish():
+            counts[UNSOUND] += 1
+            said += changed
+    except EmbstoreError:
+        counts[WRONG] += 1
+        said.append(traceback.format_exc())
+    except Exception:
+        counts[TRACEBACKS] += 1
+        said.append(traceback.format_exc())
+    counts[HANGS] += time.monotonic() - began > LONG_SECONDS
+    return "; ".join(said)
