@@ -51,3 +51,14 @@ def test_errors_and_tables_are_safe_to_print(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "dog", "हिन्दी", "می‌خواهم", "👩‍🔬", "é e\u0301", "tab is \\t"])
 def test_words_of_every_script_stay_as_they_are(text: str) -> None:
     assert printable(text) == text
+
+
+def test_what_duckdb_shows_is_safe_to_print(make_store, capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "evil\x1b]0;title\x07\x1b[2J\x9b31m\x7f\u202e"
+    store = make_store(texts=[evil], n_blocks=0, top_form=None, index=False).store
+    found = store.sql("SELECT text FROM items")
+    found.show(max_width=200)
+    for shown in (repr(found), str(found), capsys.readouterr().out):
+        assert "evil" in shown
+        assert not any(is_unsafe(character) for character in shown.replace("\n", ""))
+    assert found.fetchall() == [(evil,)]

@@ -1,11 +1,14 @@
 """A DuckDB relation whose work ends at the limits of users' SQL."""
 
+import io
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from functools import wraps
 from typing import Any, cast
 
 import duckdb
 
+from embstore.escape import printable
 from embstore.storage.sandbox import Session
 
 _END = object()
@@ -60,7 +63,14 @@ class LimitedRelation:
         return pa.RecordBatchReader.from_batches(reader.schema, self._steps(reader))
 
     def __repr__(self) -> str:
-        return self._session.run(lambda _: repr(self._relation))
+        return printable(self._session.run(lambda _: repr(self._relation)), lines=True)
+
+    def show(self, *args: Any, **options: Any) -> None:
+        """Print the first rows, as DuckDB's relations do; control characters are escaped."""
+        shown = io.StringIO()
+        with redirect_stdout(shown):
+            self._session.run(lambda _: self._relation.show(*args, **options))
+        print(printable(shown.getvalue(), lines=True), end="")
 
     def __len__(self) -> int:
         return self._session.run(lambda _: len(self._relation))
