@@ -1,5 +1,7 @@
 """``embstore repair``."""
 
+from typing import Annotated
+
 import typer
 
 from ._errors import NO, explained
@@ -8,6 +10,9 @@ from ._output import emit, say
 
 
 def repair(
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also compute all stored answers anew, and remove those that differ.")
+    ] = False,
     dry_run: DryRun = False,
     quiet: Quiet = False,
     store: StoreDir = None,
@@ -27,7 +32,7 @@ def repair(
         from ._progress import show_progress
 
         with show_progress(quiet) as observe:
-            done = Store(store).repair(dry_run=dry_run, observe=observe)
+            done = Store(store).repair(deep=deep, dry_run=dry_run, observe=observe)
         if not len(done) and not quiet:
             say("There is nothing to mend.")
         if len(done) or form is not Format.TABLE:

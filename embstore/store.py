@@ -618,25 +618,32 @@ class Store:
         self.refresh()
         return self._ask(lambda catalog: check_answers(catalog, found, answers, seed))
 
-    def repair(self, *, dry_run: bool = False, observe: "Callable[[Progress], None] | None" = None) -> Table:
+    def repair(
+        self, *, deep: bool = False, dry_run: bool = False, observe: "Callable[[Progress], None] | None" = None
+    ) -> Table:
         """Mend what can be mended: leftovers go, summaries and indexes are made anew, damaged shards are taken out.
 
         What is taken out moves into the folder ``damaged`` of the store; the next build of the same sources embeds
         exactly its items again.
 
         Args:
+            deep: also compute all stored answers anew, and remove those that differ; not while something is ``left``.
             dry_run: write nothing, and report what would be done.
             observe: told how many indexes are made.
 
         Returns:
             One row per thing done: action (``left`` where something else must be done), file, items, bytes, detail.
         """
-        from embstore.upkeep.repair import repair
+        from embstore.upkeep.answers import remove_altered
+        from embstore.upkeep.repair import LEFT, repair
 
         try:
-            return repair(self.path, observe or (lambda _: None), dry_run=dry_run)
+            done = repair(self.path, observe or (lambda _: None), dry_run=dry_run)
         finally:
             self.refresh()
+        if not deep or LEFT in done["action"]:
+            return done
+        return self._ask(lambda catalog: remove_altered(catalog, done, dry_run=dry_run))
 
     def compact(
         self,

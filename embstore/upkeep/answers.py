@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from embstore import disk
 from embstore.errors import EmbstoreError, FileAccessError, UsageError
 from embstore.metrics import get_metric
 from embstore.questions.answers import Answers
@@ -23,6 +24,8 @@ from embstore.storage.card import Card
 from embstore.storage.catalog import Catalog
 from embstore.storage.problems import Problem
 from embstore.storage.sandbox import Limits
+from embstore.table import Table
+from embstore.upkeep.actions import Action, tabulate
 from embstore.upkeep.verify import AnswerCheck, Verification
 
 ALL = "all"
@@ -70,7 +73,7 @@ def check_answers(catalog: Catalog, found: Verification, answers: int | str, see
         return found
     seed = secrets.randbits(32) if seed is None else seed
     skipped: Counter[str] = Counter()
-    stored = [one for path in sorted(catalog.paths.answer_files()) if (one := _stored(catalog, path, skipped))]
+    stored = _all_stored(catalog, skipped)
     chosen = stored if n_wanted is None else random.Random(seed).sample(stored, min(n_wanted, len(stored)))
     problems, n_computed, began = [], 0, time.monotonic()
     for one in chosen:
@@ -78,9 +81,24 @@ def check_answers(catalog: Catalog, found: Verification, answers: int | str, see
             break
         n_computed += 1
         if difference := _difference(one):
-            problems.append(Problem(one.path, difference))
+            problems.append(Problem(one.path, f"{difference}. Delete it, or run: embstore repair --deep"))
     checked = AnswerCheck(len(stored), n_computed, seed, tuple(skipped.items()))
     return replace(found, problems=(*found.problems, *problems), answers=checked)
+
+
+def remove_altered(catalog: Catalog, done: Table, *, dry_run: bool) -> Table:
+    """Compute all stored answers anew, remove those that differ, and return what was done before and this."""
+    actions = []
+    for one in _all_stored(catalog, Counter()):
+        if difference := _difference(one):
+            actions.append(Action("removed", one.path, difference, n_bytes=disk.size(one.path)))
+            if not dry_run:
+                disk.remove(one.path, missing_ok=True)
+    return replace(done, rows=(*done.rows, *tabulate(actions, catalog.paths.root).rows))
+
+
+def _all_stored(catalog: Catalog, skipped: Counter[str]) -> list[_Stored]:
+    return [one for path in sorted(catalog.paths.answer_files()) if (one := _stored(catalog, path, skipped))]
 
 
 def _difference(stored: _Stored) -> str | None:
@@ -93,7 +111,7 @@ def _difference(stored: _Stored) -> str | None:
         difference: str | None = f"its question has no answer ({error})"
     else:
         difference = _first_difference(stored.answer, computed)
-    return difference and f"it is not what its metric computes: {difference}. Delete it; queries compute it anew"
+    return difference and f"it is not what its metric computes: {difference}"
 
 
 def _first_difference(stored: Answer, computed: Answer) -> str | None:

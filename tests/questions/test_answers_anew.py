@@ -74,7 +74,12 @@ def test_an_altered_answer_that_is_sealed_anew_is_named(answered: Path, what: st
     found = Store(answered).verify(deep=True)
     assert [problem.file for problem in found.problems] == [path.resolve()]
     assert said in found.problems[0].problem
-    path.unlink()
+    n = len(stored(answered))
+    assert Store(answered).repair()["file"] == [], "its hash is right"
+    for dry_run in (True, False):
+        done = Store(answered).repair(deep=True, dry_run=dry_run)
+        assert (done["action"], done["file"]) == (["removed"], [f"answers/{path.name}"])
+        assert len(stored(answered)) == (n if dry_run else n - 1)
     assert Store(answered).verify(deep=True).ok
 
 
