@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from embstore.sources.columns import Columns, choose_columns
 from embstore.sources.lines import open_binary, unreadable
 from embstore.sources.rows import Blank, Row, Rows, no_texts
 
-_BATCH_ROWS = 4096
+_BATCH_ROWS, _BATCH_BYTES = 4096, 64 << 20
+
+# What unpacks to so much, and so many times its size, is no table of texts but a bomb.
+_BOMB_BYTES, _BOMB_RATIO = 256 << 20, 200
 
 
 def open_parquet(path: Path, name: str, columns: Sequence[str]) -> Rows:
@@ -33,9 +37,8 @@ def open_parquet(path: Path, name: str, columns: Sequence[str]) -> Rows:
 
 
 def _read(path: Path, columns: Columns) -> Iterator[Row | Blank]:
-    with _parquet_file(path, columns.source) as file:
+    with _batches(path, columns.source, columns.names) as batches:
         number = 1
-        batches = file.iter_batches(_BATCH_ROWS, columns=list(columns.names))
         while (batch := _next_batch(batches, columns.source)) is not None:
             texts = [_values(batch.column(key), columns, key, number) for key in columns.names]
             for values in zip(*texts, strict=True):
@@ -60,8 +63,8 @@ def parquet_records(
     """
     with _parquet_file(path, name) as file:
         chosen = choose_columns(name, file.schema_arrow.names, columns, option=option)
+    with _batches(path, name, columns) as batches:
         number = 1
-        batches = file.iter_batches(_BATCH_ROWS, columns=list(columns))
         while (batch := _next_batch(batches, name)) is not None:
             values = [_values(batch.column(key), chosen, key, number) for key in columns]
             for row in zip(*values, strict=True):
@@ -70,18 +73,94 @@ def parquet_records(
 
 
 @contextmanager
-def _parquet_file(path: Path, name: str) -> Iterator[Any]:
-    """Open a Parquet file, and close it in the end."""
+def _parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
+    """Open a Parquet file, and close it in the end.
+
+    Args:
+        path: the file.
+        name: how messages call it.
+        dictionaries: columns of which each value is held once.
+    """
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
     import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
 
     with open_binary(path, name) as stream:
         try:
-            file = pq.ParquetFile(stream)
+            file = pq.ParquetFile(stream, read_dictionary=list(dictionaries))
         except (pa.ArrowException, OSError) as error:
             raise _damaged(name, error) from error
         with file:
             yield file
+
+
+@contextmanager
+def _batches(path: Path, name: str, columns: Sequence[str]) -> Iterator[Iterator[Any]]:
+    """Give the batches of some columns, of about as many bytes at most whatever the file packs into how few.
+
+    Raises:
+        SourceError: a column unpacks to far more than the file has.
+    """
+    with _parquet_file(path, name) as file:
+        chunks = [chunk for column in columns for chunk in _chunks(file.metadata, column)]
+    for chunk in chunks:
+        chunk.check(name)
+    rows = min((_BATCH_BYTES // max(1, chunk.most_bytes_per_row) for chunk in chunks), default=_BATCH_ROWS)
+    packed = list(dict.fromkeys(chunk.column for chunk in chunks if chunk.has_dictionary))
+    with _parquet_file(path, name, packed) as file:
+        yield file.iter_batches(min(_BATCH_ROWS, max(1, rows)), columns=list(columns))
+
+
+@dataclass(frozen=True, slots=True)
+class _Chunk:
+    """A column in a row group.
+
+    Attributes:
+        column: its name.
+        row_group: the number of the row group, from 1.
+        n_rows: how many rows it has.
+        n_packed: bytes in the file.
+        n_bytes: bytes as they are encoded, unpacked.
+        encodings: of its pages.
+    """
+
+    column: str
+    row_group: int
+    n_rows: int
+    n_packed: int
+    n_bytes: int
+    encodings: tuple[str, ...]
+
+    @property
+    def has_dictionary(self) -> bool:
+        """Whether rows may point to one value, which stands in the file once."""
+        return any("DICTIONARY" in encoding for encoding in self.encodings)
+
+    @property
+    def most_bytes_per_row(self) -> int:
+        """About what a row takes; where each value is made from the one before it, what it may take."""
+        return self.n_bytes if "DELTA_BYTE_ARRAY" in self.encodings else self.n_bytes // max(1, self.n_rows)
+
+    def check(self, name: str) -> None:
+        """Raise SourceError if it unpacks to far more than it is."""
+        if self.n_bytes > max(_BOMB_BYTES, _BOMB_RATIO * self.n_packed):
+            raise SourceError(
+                f"{name}: the column {self.column!r} of row group {self.row_group} would unpack from "
+                f"{self.n_packed:,} to {self.n_bytes:,} bytes, and is not read. If it is what you want, write the "
+                "file again in smaller row groups."
+            )
+
+
+def _chunks(metadata: Any, column: str) -> Iterator[_Chunk]:
+    """Yield what the footer says of a column in each row group; of a nested column, of all that is in it."""
+    if metadata.num_row_groups == 0:
+        return
+    first = metadata.row_group(0)
+    places = [at for at in range(first.num_columns) if first.column(at).path_in_schema.split(".")[0] == column]
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        for found in (group.column(at) for at in places):
+            sizes = (found.total_compressed_size, found.total_uncompressed_size)
+            yield _Chunk(column, number + 1, group.num_rows, *sizes, tuple(found.encodings))
 
 
 def _next_batch(batches: Iterator[Any], name: str) -> Any | None:
@@ -96,6 +175,8 @@ def _next_batch(batches: Iterator[Any], name: str) -> Any | None:
 def _damaged(name: str, error: Exception) -> SourceError:
     if isinstance(error, OSError) and error.errno is not None:
         return unreadable(name, error)
+    if isinstance(error, MemoryError):
+        return SourceError(f"{name} does not fit in memory: {error}. Write it again in smaller row groups.")
     reason = str(error).splitlines()[0].rstrip(".")
     return SourceError(f"{name} is not a Parquet file, or is damaged: {reason}. Write or copy it again.")
 
@@ -113,7 +194,11 @@ def _check_string(kind: Any, column: str, name: str) -> None:
 def _values(array: Any, columns: Columns, key: str, number: int) -> list[Any]:
     """Return the values of a column of a batch whose first row is ``number``."""
     try:
-        return list(array.to_pylist())
+        if (dictionary := getattr(array, "dictionary", None)) is None:
+            return list(array.to_pylist())
+        encoded = array.indices.dictionary_encode()  # which of the values stand in these rows
+        values = dictionary.take(encoded.dictionary).to_pylist()
+        return [None if at is None else values[at] for at in encoded.indices.to_pylist()]
     except UnicodeDecodeError:
         pass
     for row, scalar in enumerate(array, number):
