@@ -67,6 +67,10 @@ def build(
             help="Column of a table that holds texts (repeatable).  [default: text, or the only one]",
         ),
     ] = None,
+    no_header: Annotated[
+        bool,
+        typer.Option("--no-header", help="CSV and TSV files begin with a text; --column 1, 2 … are their columns."),
+    ] = False,
     limit: Annotated[
         int | None,
         typer.Option("--limit", metavar="N", help="Stop after N texts; half a dataset is not kept as a dataset."),
@@ -120,7 +124,8 @@ def build(
         with show_progress(quiet) as observe:
             report = Store(store).build(
                 sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, unit=unit, poolings=pooling or (),
-                template=template, layers=layers, dtype=dtype, columns=column or (), limit=limit, per_text=per_text,
+                template=template, layers=layers, dtype=dtype, columns=column or (), header=not no_header, limit=limit,
+                per_text=per_text,
                 seed=seed, name=name, index=index, index_memory=index_memory, long=long, device=device,
                 batch_tokens=batch_tokens, allow_pickle=allow_pickle, shard=shard, dry_run=dry_run, observe=observe,
             )  # fmt: skip

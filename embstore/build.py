@@ -81,5 +81,5 @@ def build(
         n_bytes=sum(run.n_bytes for run in runs),
         encode_seconds=sum(run.seconds for run in runs),
         total_seconds=time.perf_counter() - began,
-        notes=tuple(note for run in runs for note in run.notes),
+        notes=(*(note for part in texts for note in part.notes), *(note for run in runs for note in run.notes)),
     )

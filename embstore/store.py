@@ -83,6 +83,7 @@ class Store:
         layers: LayerSpec = "all",
         dtype: str = "float32",
         columns: Names = (),
+        header: bool = True,
         limit: int | None = None,
         per_text: int | None = None,
         seed: int = 0,
@@ -114,6 +115,7 @@ class Store:
             layers: which layers to keep, as in ``"all"``, ``"0,6,12"``, ``"0-12"``, ``-1``.
             dtype: ``float32`` or ``float16``, as stored.
             columns: the columns of tables that hold texts.
+            header: whether the first line of CSV and TSV files names the columns; else they are called 1, 2, 3 …
             limit: stop after this many texts (of each unit). Half a dataset is not stored as a dataset.
             per_text: of occurrences, draw this many from each sentence.
             seed: of that draw.
@@ -166,7 +168,7 @@ class Store:
             shard_bytes=SHARD_BYTES if shard_bytes is None else shard_bytes,
         )
         read = [
-            Sources(members, of, _names(columns), limit, per_text, seed)
+            Sources(members, of, _names(columns), limit, per_text, seed, header)
             for of, members in by_unit(_names(sources), given).items()
         ]
         self.fetch_datasets(missing_datasets(_names(sources)), observe)

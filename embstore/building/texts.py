@@ -23,6 +23,7 @@ class Sources:
         limit: stop after this many texts. Half a dataset is not kept as a dataset.
         per_text: of occurrences, how many to draw from each sentence.
         seed: of that draw.
+        header: whether the first line of CSV and TSV files names the columns.
 
     Raises:
         UsageError: standard input is named twice, or an option is out of range.
@@ -34,6 +35,7 @@ class Sources:
     limit: int | None = None
     per_text: int | None = None
     seed: int = 0
+    header: bool = True
 
     def __post_init__(self) -> None:
         if self.names.count(STDIN) > 1:
@@ -81,6 +83,7 @@ class Texts:
         n_texts: texts read, repeats included.
         blanks: reason → rows that hold no text, or one that gives no items.
         datasets: the rows of the named datasets among the sources.
+        notes: what the user should know of how the sources were read.
     """
 
     unit: Unit
@@ -88,6 +91,7 @@ class Texts:
     n_texts: int = 0
     blanks: Counter[str] = field(default_factory=Counter)
     datasets: tuple[DatasetRows, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def by_unit(sources: Sequence[str], unit: Unit | None = None) -> dict[Unit, tuple[str, ...]]:
@@ -112,11 +116,13 @@ def read_texts(sources: Sources, staging: Staging) -> Texts:
             one id.
     """
     reader = _Reader(sources, staging)
-    for source in [open_source(name, columns=sources.columns) for name in sources.names]:
+    opened = [open_source(name, columns=sources.columns, header=sources.header) for name in sources.names]
+    for source in opened:
         reader.read(source)
     reader.stage()
     staging.settle()
-    return Texts(sources.unit, staging, reader.n_texts, reader.blanks, tuple(reader.datasets))
+    notes = tuple(remark for source in opened for remark in source.remarks)
+    return Texts(sources.unit, staging, reader.n_texts, reader.blanks, tuple(reader.datasets), notes)
 
 
 class _Reader:

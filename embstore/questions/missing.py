@@ -43,7 +43,8 @@ def missing(catalog: Catalog, sources: Sequence[str], spaces: SpaceFilter) -> Ta
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     for source in sources:
-        sides = _sides(catalog, source, {card.unit for card in cards})
+        sides, remarks = _sides(catalog, source, {card.unit for card in cards})
+        notes += remarks
         for card in cards:
             if card.unit in sides:
                 found, note = _lacking(catalog, card, source, sides[card.unit])
@@ -61,8 +62,8 @@ def _lacking(catalog: Catalog, card: Card, source: str, sides: Sequence[Words]) 
     return rows, f"{card.space} lacks {len(lacking) or 'none'} of the {len(texts)} texts of {source}."
 
 
-def _sides(catalog: Catalog, source: str, units: set[Unit]) -> dict[Unit, list[Words]]:
-    """Return the texts of a source for each of the units that it has them for.
+def _sides(catalog: Catalog, source: str, units: set[Unit]) -> tuple[dict[Unit, list[Words]], list[str]]:
+    """Return the texts of a source for each of the units that it has them for, and remarks on how it was read.
 
     Raises:
         QueryError: it has them for none of these.
@@ -81,10 +82,10 @@ def _sides(catalog: Catalog, source: str, units: set[Unit]) -> dict[Unit, list[W
         found[unit] = [Words(columns[f"item_id{side}"], tuple(columns[f"text{side}"])) for side in sides]
     if not found:
         raise refused[0]
-    return found
+    return found, []
 
 
-def _read(source: str, units: set[Unit]) -> dict[Unit, list[Words]]:
+def _read(source: str, units: set[Unit]) -> tuple[dict[Unit, list[Words]], list[str]]:
     from embstore.sources import Row, open_source
 
     opened = open_source(source)
@@ -94,7 +95,8 @@ def _read(source: str, units: set[Unit]) -> dict[Unit, list[Words]]:
             f"build {source}"
         )
     texts = tuple(dict.fromkeys(text for row in opened.rows() if isinstance(row, Row) for text in row.texts))
-    return {
+    sides = {
         unit: [Words(np.array([item_id(unit, text) for text in texts], np.int64), texts)]
         for unit in (units if opened.unit is None else {opened.unit})
     }
+    return sides, opened.remarks

@@ -38,7 +38,13 @@ class Columns:
 
 
 def choose_columns(
-    source: str, known: Sequence[str], asked: Sequence[str], *, open_ended: bool = False, option: str = "--column"
+    source: str,
+    known: Sequence[str],
+    asked: Sequence[str],
+    *,
+    open_ended: bool = False,
+    option: str = "--column",
+    hint: str = "",
 ) -> Columns:
     """Return the columns to read: those asked for, else the only one, else the one named ``text``.
 
@@ -48,32 +54,37 @@ def choose_columns(
         asked: the columns that the user named.
         open_ended: whether there may be columns besides the known ones, so that they cannot be checked yet.
         option: by which the user named them.
+        hint: what else may help where there is no obvious choice, or no such column.
 
     Raises:
         UsageError: nothing was asked for and there is no obvious choice, or a column was asked for twice.
         UnknownNameError: a column is not in the table.
         SourceError: a chosen column is in the table twice.
     """
-    names = tuple(asked) or _default(source, known)
+    names = tuple(asked) or _default(source, known, hint)
     for i, name in enumerate(names):
         if name in names[:i]:
             raise UsageError(f"{option} {name!r} was given twice for {source}. Give each column once.")
         if name not in known and not open_ended:
-            raise unknown_column(source, name, known, option)
+            raise unknown_column(source, name, known, option, hint)
         if known.count(name) > 1:
             raise SourceError(f"{source} has {known.count(name)} columns named {name!r}. Rename all but one of them.")
     return Columns(source, names)
 
 
-def unknown_column(source: str, name: str, known: Sequence[str], option: str = "--column") -> UnknownNameError:
+def unknown_column(
+    source: str, name: str, known: Sequence[str], option: str = "--column", hint: str = ""
+) -> UnknownNameError:
     """Return the error for a column that is not in the table."""
-    return UnknownNameError("column", name, known, f"Name a column of {source} with {option}.")
+    return UnknownNameError("column", name, known, f"Name a column of {source} with {option}. {hint}".rstrip())
 
 
-def _default(source: str, known: Sequence[str]) -> tuple[str, ...]:
+def _default(source: str, known: Sequence[str], hint: str) -> tuple[str, ...]:
     if len(known) == 1:
         return tuple(known)
     if DEFAULT_COLUMN in known:
         return (DEFAULT_COLUMN,)
     listed = ", ".join(known)
-    raise UsageError(f"{source} has {len(known)} columns: {listed}. Say which hold the texts, with --column.")
+    raise UsageError(
+        f"{source} has {len(known)} columns: {listed}. Say which hold the texts, with --column. {hint}".rstrip()
+    )

@@ -73,6 +73,8 @@ def _parse(content: str, place: str) -> dict[str, Any]:
         if isinstance(value, dict):
             return value
         reason = f"the line is {_type_name(value)}, not an object"
+    if "\r" in content:
+        reason += " (a carriage return without a line feed does not end a line)"
     raise SourceError(f'{place}: not a JSON object: {reason}. Each line must be one object, such as {{"text": …}}.')
 
 

@@ -7,12 +7,17 @@ Lines end at ``\n``, ``\r\n`` or ``\r`` and nowhere else: ``str.splitlines`` wou
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
 from embstore.errors import SourceError
-from embstore.sources.rows import EMPTY_LINE, Blank, Row, Rows, row_or_blank
+from embstore.sources.rows import EMPTY_LINE, Blank, Remark, Row, Rows, row_or_blank
+
+MAX_TEXT_CHARS = 1 << 28
+"""A longer line, or value of a CSV file, is an error: else one line, or an open quote, could fill the memory."""
 
 Lines = Callable[[], Iterator[str]]
 
@@ -29,12 +34,17 @@ def decode_lines(stream: IO[bytes], name: str, *, newline: str = "") -> Iterator
         newline: ``""`` ends a line at ``\n``, ``\r\n`` and ``\r``; ``"\n"`` at ``\n`` only.
 
     Raises:
-        SourceError: a byte is not valid UTF-8 (says line and byte), or the stream cannot be read.
+        SourceError: a byte is not valid UTF-8 (says line and byte), a line is longer than any text may be, or the
+            stream cannot be read.
     """
     # "utf-8-sig" would lose a file that is the first two bytes of a mark, so the mark is removed by hand.
     wrapper = TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline=newline)
     try:
-        for number, line in enumerate(wrapper, 1):
+        for number, line in enumerate(iter(partial(wrapper.readline, MAX_TEXT_CHARS + 1), ""), 1):
+            if len(line) > MAX_TEXT_CHARS:
+                raise SourceError(
+                    f"{name}:{number}: the line has more than {MAX_TEXT_CHARS:,} characters. Cut it into texts."
+                )
             if not line.isascii():
                 _check_utf8(line, f"{name}:{number}")
             yield line.removeprefix("\ufeff") if number == 1 else line
@@ -77,11 +87,48 @@ def unreadable(name: str, error: OSError) -> SourceError:
 def text_reader(lines: Lines, name: str) -> Rows:
     """Return the reader of a text source: one text a line."""
 
-    def read() -> Iterator[Row | Blank]:
+    def read() -> Iterator[Row | Blank | Remark]:
+        ends = LineEnds(name)
         for number, line in enumerate(lines(), 1):
+            ends.count(number, line)
             yield row_or_blank(strip_terminator(line), f"{name}:{number}", EMPTY_LINE)
+        yield from ends.remarks()
 
     return read
+
+
+@dataclass(slots=True)
+class LineEnds:
+    r"""How the lines of a source end: a lone ``\r`` among lines that end with ``\n`` may be part of a text.
+
+    Attributes:
+        name: how messages call the source.
+        n_feeds: lines that end with ``\n``.
+        n_returns: lines that end with a lone ``\r``.
+        first_return: the number of the first of these.
+    """
+
+    name: str
+    n_feeds: int = 0
+    n_returns: int = 0
+    first_return: int = 0
+
+    def count(self, number: int, line: str) -> None:
+        """Take note of a line with its terminator."""
+        if line.endswith("\n"):
+            self.n_feeds += 1
+        elif line.endswith("\r"):
+            self.first_return = self.first_return or number
+            self.n_returns += 1
+
+    def remarks(self) -> Iterator[Remark]:
+        """Yield a remark if lines end in both ways."""
+        if self.n_feeds and self.n_returns:
+            yield Remark(
+                f"{self.name}:{self.first_return}: a carriage return without a line feed was taken for the end of a "
+                f"line ({self.n_returns} in all), as line feeds are elsewhere. If it is part of a text, give the texts "
+                "as .jsonl, or in quotes as .csv."
+            )
 
 
 def strip_terminator(line: str) -> str:

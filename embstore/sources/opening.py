@@ -22,15 +22,17 @@ TEXT_SUFFIX = ".txt"
 
 _STDIN_NAME = "standard input"
 
+_WITH_HEADER: dict[str, Callable[..., Rows]] = {".csv": open_csv, ".tsv": open_tsv}
 TABLES: dict[str, Callable[[Path, str, Sequence[str]], Rows]] = {
-    ".csv": open_csv,
-    ".tsv": open_tsv,
+    **_WITH_HEADER,
     ".jsonl": open_jsonl,
     ".parquet": open_parquet,
 }
 
 
-def open_source(spec: str, *, columns: Sequence[str] = (), stdin: TextIO | BinaryIO | None = None) -> Source:
+def open_source(
+    spec: str, *, columns: Sequence[str] = (), header: bool = True, stdin: TextIO | BinaryIO | None = None
+) -> Source:
     """Open a source, and check what can be checked without reading all of it.
 
     Args:
@@ -38,13 +40,19 @@ def open_source(spec: str, *, columns: Sequence[str] = (), stdin: TextIO | Binar
             name wins over a file of that name: ``./words`` is the file.
         columns: the columns of a table that hold the texts. Each row gives one text for each, in this order.
             None given: its only column, else the one named ``text``.
+        header: whether the first line of a CSV or TSV file names the columns; else they are called 1, 2, 3 …
         stdin: what ``-`` reads; None for the process's own.
 
     Raises:
         UnknownNameError: there is no dataset, file type or column of that name.
         SourceError: the file is missing, unreadable, empty or damaged, or the dataset is too small.
-        UsageError: columns of something that has none, no obvious column, or a size that is no number.
+        UsageError: columns or no header of something that has none, no obvious column, or a size that is no number.
     """
+    if not header and Path(spec).suffix.lower() not in _WITH_HEADER:
+        raise UsageError(
+            f"--no-header does not fit {spec!r}: only {' and '.join(_WITH_HEADER)} have a header. Leave it out, or "
+            "build the sources one by one."
+        )
     if spec == STDIN:
         _refuse_columns(_STDIN_NAME, columns)
         return Source(_STDIN_NAME, text_reader(_stdin_lines(stdin), _STDIN_NAME))
@@ -59,6 +67,8 @@ def open_source(spec: str, *, columns: Sequence[str] = (), stdin: TextIO | Binar
     if suffix == TEXT_SUFFIX:
         _refuse_columns(spec, columns)
         return Source(spec, text_reader(partial(file_lines, path, spec), spec), file=file)
+    if not header:
+        return Source(spec, _WITH_HEADER[suffix](path, spec, columns, header=False), file=file)
     return Source(spec, TABLES[suffix](path, spec, columns), file=file)
 
 

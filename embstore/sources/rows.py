@@ -51,7 +51,14 @@ class Blank:
     reason: str
 
 
-Rows = Callable[[], Iterator[Row | Blank]]
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What the user should know of how a source was read, as a sentence."""
+
+    text: str
+
+
+Rows = Callable[[], Iterator[Row | Blank | Remark]]
 
 
 def no_texts(name: str, n_blanks: int = 0) -> SourceError:

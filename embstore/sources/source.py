@@ -1,12 +1,12 @@
 """An opened source."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from embstore.errors import SourceError
-from embstore.sources.rows import Blank, Row, Rows, no_texts
+from embstore.sources.rows import Blank, Remark, Row, Rows, no_texts
 from embstore.sources.specs import DatasetSpec
 from embstore.space import Unit
 
@@ -20,12 +20,14 @@ class Source:
         reader: gives its rows from the first one on.
         dataset: the dataset that it is; None for files and standard input.
         file: the user's file that it is, as it was when it was opened.
+        remarks: once it was read, what the user should know of how, as sentences.
     """
 
     name: str
     reader: Rows
     dataset: DatasetSpec | None = None
     file: "File | None" = None
+    remarks: list[str] = field(default_factory=list, compare=False)
 
     @property
     def unit(self) -> Unit | None:
@@ -46,8 +48,12 @@ class Source:
             UnknownNameError: after the last row, a column was in none of them (JSON Lines only).
         """
         n_rows = n_blanks = 0
+        self.remarks.clear()
         try:
             for row in self.reader():
+                if isinstance(row, Remark):
+                    self.remarks.append(row.text)
+                    continue
                 if isinstance(row, Row):
                     n_rows += 1
                 else:

@@ -11,48 +11,63 @@ from pathlib import Path
 
 from embstore.errors import SourceError
 from embstore.sources.columns import Columns, choose_columns
-from embstore.sources.lines import file_lines, strip_terminator
-from embstore.sources.rows import EMPTY_LINE, Blank, Row, Rows
+from embstore.sources.lines import MAX_TEXT_CHARS, LineEnds, file_lines, strip_terminator
+from embstore.sources.rows import EMPTY_LINE, Blank, Remark, Row, Rows
+from embstore.space import Unit
 
-# csv's own limit of 131,072 characters is too short for documents. Not unlimited, so that a quote left open
-# in a huge file ends in an error and not in all the memory there is.
-_MAX_FIELD_CHARS = 1 << 28
+# Names of an only column that nobody takes for a text.
+_PLAIN_NAMES = ("text", *Unit)
+
+NO_HEADER = "If the first line is no header, add --no-header: the columns are then called 1, 2, 3 …"
 
 # The line on which a record begins, from 1, and its values: none for an empty line.
 _Record = tuple[int, list[str]]
 
 
-def open_csv(path: Path, name: str, columns: Sequence[str]) -> Rows:
-    """Return the reader of a CSV file with a header.
+def open_csv(path: Path, name: str, columns: Sequence[str], *, header: bool = True) -> Rows:
+    """Return the reader of a CSV file; without a header its columns are called 1, 2 and so on.
 
     Raises:
         SourceError: there is no header, or it cannot be read.
         UnknownNameError: a column is not in the header.
         UsageError: no column was named, and none is the obvious one.
     """
-    return _open_table(partial(csv_records, path, name), name, columns)
+    return _open_table(partial(csv_records, path, name), name, columns, has_header=header)
 
 
-def open_tsv(path: Path, name: str, columns: Sequence[str]) -> Rows:
-    """Return the reader of a TSV file with a header.
+def open_tsv(path: Path, name: str, columns: Sequence[str], *, header: bool = True) -> Rows:
+    """Return the reader of a TSV file; without a header its columns are called 1, 2 and so on.
 
     Raises:
         SourceError: there is no header, or it cannot be read.
         UnknownNameError: a column is not in the header.
         UsageError: no column was named, and none is the obvious one.
     """
-    return _open_table(partial(tsv_records, path, name), name, columns)
+    return _open_table(partial(tsv_records, path, name), name, columns, has_header=header)
 
 
-def csv_records(path: Path, name: str) -> Iterator[_Record]:
+def csv_records(path: Path, name: str, ends: LineEnds | None = None) -> Iterator[_Record]:
     """Yield the line on which each record of a CSV file begins, and its values (none for an empty line).
+
+    Args:
+        path: the file.
+        name: how messages call it.
+        ends: counts the ends of the records.
 
     Raises:
         SourceError: a record is not valid CSV.
     """
     # The limit is one for the whole process: it is only ever raised, so that nobody else's reader breaks.
-    csv.field_size_limit(max(csv.field_size_limit(), _MAX_FIELD_CHARS))
-    reader = csv.reader(file_lines(path, name), strict=True)
+    csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_CHARS))
+    last = ""
+
+    def lines() -> Iterator[str]:
+        nonlocal last
+        for line in file_lines(path, name):
+            last = line
+            yield line
+
+    reader = csv.reader(lines(), strict=True)
     while True:
         begins = reader.line_num + 1
         try:
@@ -64,28 +79,52 @@ def csv_records(path: Path, name: str) -> Iterator[_Record]:
                 f"{name}:{begins}: the record that begins here is not valid CSV: {error}. Write a quote "
                 "inside a quoted value twice, close every quote, or use .tsv, which has no quoting."
             ) from error
+        if ends is not None:
+            ends.count(reader.line_num, last)
         yield begins, values
 
 
-def tsv_records(path: Path, name: str) -> Iterator[_Record]:
-    """Yield the number and the values of each line of a TSV file (none for an empty line)."""
+def tsv_records(path: Path, name: str, ends: LineEnds | None = None) -> Iterator[_Record]:
+    """Yield the number and the values of each line of a TSV file (none for an empty line); ``ends`` counts its ends."""
     for number, line in enumerate(file_lines(path, name), 1):
+        if ends is not None:
+            ends.count(number, line)
         content = strip_terminator(line)
         yield number, content.split("\t") if content else []
 
 
-def _open_table(records: Callable[[], Iterator[_Record]], name: str, asked: Sequence[str]) -> Rows:
+def _open_table(
+    records: Callable[..., Iterator[_Record]], name: str, asked: Sequence[str], *, has_header: bool
+) -> Rows:
+    if not has_header:
+        width = len(next((values for _, values in records() if values), []))
+        names = [str(number) for number in range(1, width + 1)] or ["1"]
+        return partial(_read, records, names, choose_columns(name, names, asked), has_header=False)
     _, header = next(records(), (1, []))
     if not header:
-        raise SourceError(f"{name}:1: the header is missing. The first line must name the columns.")
-    columns = choose_columns(name, header, asked)
-    return partial(_read, records, header, columns)
+        raise SourceError(f"{name}:1: the header is missing. The first line must name the columns. {NO_HEADER}")
+    columns = choose_columns(name, header, asked, hint=NO_HEADER)
+    in_doubt = not asked and len(header) == 1 and header[0].strip().lower() not in _PLAIN_NAMES
+    return partial(_read, records, header, columns, in_doubt=in_doubt)
 
 
-def _read(records: Callable[[], Iterator[_Record]], header: list[str], columns: Columns) -> Iterator[Row | Blank]:
+def _read(
+    records: Callable[..., Iterator[_Record]],
+    header: list[str],
+    columns: Columns,
+    *,
+    has_header: bool = True,
+    in_doubt: bool = False,
+) -> Iterator[Row | Blank | Remark]:
     chosen = [header.index(name) for name in columns.names]
-    body = records()
-    next(body, None)
+    ends = LineEnds(columns.source)
+    body = records(ends)
+    if has_header:
+        next(body, None)
+    if in_doubt:
+        yield Remark(
+            f"{columns.source}:1: {header[0][:60]!r} was taken for the name of the column, not for a text. {NO_HEADER}"
+        )
     for number, values in body:
         if not values:
             yield Blank(f"{columns.source}:{number}", EMPTY_LINE)
@@ -93,7 +132,9 @@ def _read(records: Callable[[], Iterator[_Record]], header: list[str], columns: 
         # A comma in an unquoted text would otherwise cut the text in two and lose its end.
         if any(values[len(header) :]):
             raise SourceError(
-                f"{columns.source}:{number}: {len(values)} values, but the header names {len(header)} "
-                "columns. Quote the values that contain the separator, or name the columns."
+                f"{columns.source}:{number}: {len(values)} values, but the "
+                f"{'header names' if has_header else 'first line has'} {len(header)} columns. Quote the values that "
+                "contain the separator, or name the columns."
             )
         yield from columns.texts(number, [values[i] if i < len(values) else None for i in chosen])
+    yield from ends.remarks()

@@ -199,3 +199,20 @@ def test_the_packaged_checkpoint_is_embedded_under_another_name(cli) -> None:
     assert cli("build", "a.txt", "--model", "mine=minilm").exit_code == 0
     found = cli("neighbours", "dogs", "--embed", "--format", "json", "--layer", "top")
     assert json.loads(found.stdout)[0]["text"] == "dog"
+
+
+def test_a_first_line_that_may_be_a_text_is_reported_and_read_with_no_header(cli, checkpoint: Path) -> None:
+    model = ("--model", f"tiny={checkpoint}", "--index", "none")
+    Path("words.csv").write_text("cat\ndog\n")
+    for more in ((), ("--dry-run",)):
+        done = cli("build", "words.csv", *model, *more)
+        assert done.exit_code == 0
+        assert "words.csv:1: 'cat' was taken for the name of the column, not for a text." in done.stderr
+    missing = cli("datasets", "missing", "words.csv")
+    assert "words.csv:1: 'cat' was taken for the name of the column" in missing.stderr
+    done = cli("build", "words.csv", "--no-header", *model)
+    assert "1 embedded, 1 already there" in done.stderr
+    assert "was taken for" not in done.stderr
+    done = cli("build", "words.csv", "words", "--no-header", *model)
+    assert done.exit_code == 2
+    assert "--no-header does not fit 'words'" in done.stderr
