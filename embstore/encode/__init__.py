@@ -2,7 +2,7 @@
 
     checkpoint   a spec (short name, hub id, folder) → a folder on this machine, and its hashes       no torch
     hub          … by way of the Hugging Face hub
-    tokens       passages → token ids; templates, poolings, limits (with special, spans, limits)      runs no model
+    tokens       passages → token ids; templates, poolings (with special, spans, limits, long_texts)   runs no model
     batches      lengths → batches                                                                    pure
     fence        what transformers sees and may do while it reads a checkpoint
     models       a folder → the right transformers model, in float32, or a refusal (with fused: in fewer operations)
