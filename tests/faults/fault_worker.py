@@ -19,7 +19,7 @@ _MODULES = """
 fault_stores real_builds embstore.build embstore.upkeep.compact embstore.upkeep.merge embstore.upkeep.reindex
 embstore.upkeep.repair embstore.upkeep.remove embstore.encode.encoder faiss duckdb pandas
 transformers.models.gpt2.modeling_gpt2 transformers.models.auto.modeling_auto
-transformers.models.auto.tokenization_auto transformers.tokenization_utils_fast
+transformers.models.auto.tokenization_auto transformers.tokenization_utils_fast embstore_cli.main
 """
 CONTEXT.set_forkserver_preload(_MODULES.split())  # what a command imports, loaded once
 

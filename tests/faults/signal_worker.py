@@ -1,0 +1,117 @@
+"""Run the command line in a process of its own that gets a signal at some moment; forked, so that it starts at once."""
+
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from fault_worker import CONTEXT
+
+SECONDS_TO_END = 5.0
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended.
+
+    Attributes:
+        status: Exit status; None where it had to be killed.
+        out: Standard output.
+        err: Standard error.
+        seconds: Time from its start to its end, or from the signal if there was one.
+        n_given: Vectors that a build had given to the writer of its first space.
+    """
+
+    status: int | None
+    out: str
+    err: str
+    seconds: float
+    n_given: int
+
+
+def run_command(
+    arguments: Sequence[str], folder: Path, *, after: float | None = None, number: int = signal.SIGINT, code: str = ""
+) -> Ended:
+    """Run the command line, and wait for its end.
+
+    Args:
+        arguments: Those of ``embstore``.
+        folder: Working directory; the outputs go into it.
+        after: Seconds from the start to the signal; None sends none.
+        number: The signal.
+        code: Python to run in place of the command line.
+    """
+    ours, theirs = CONTEXT.Pipe()
+    n_given = CONTEXT.Value("i", 0)
+    process = CONTEXT.Process(target=_work, args=([*arguments], folder, theirs, n_given, code))
+    process.start()
+    theirs.close()
+    ours.recv()  # it begins
+    began = time.perf_counter()
+    if after is not None:
+        time.sleep(after)
+        with suppress(ProcessLookupError):  # it has ended
+            os.kill(process.pid, number)
+        began = time.perf_counter()
+    process.join(SECONDS_TO_END if after is not None else 60)
+    seconds, status = time.perf_counter() - began, process.exitcode
+    process.kill()
+    process.join()
+    out, err = ((folder / name).read_text("utf-8") for name in ("out", "err"))
+    return Ended(status, out, err, seconds, n_given.value)
+
+
+def moments(n: int, seconds: float, name: str) -> list[tuple[float, int]]:
+    """Return random moments in the time that a command takes, and a signal for each."""
+    rng = random.Random(name)
+    return [(rng.uniform(0, seconds), (signal.SIGINT, signal.SIGTERM)[turn % 2]) for turn in range(n)]
+
+
+def _work(arguments: list[str], folder: Path, parent: Connection, n_given: object, code: str) -> None:
+    import torch
+    from embstore_cli.entry import run
+
+    torch.set_num_threads(1)  # of the other processes at work, each has some
+    os.chdir(folder)
+    for name, stream in (("out", 1), ("err", 2)):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    for stream, name in ((1, "stdout"), (2, "stderr")):
+        setattr(sys, name, os.fdopen(os.dup(stream), "w", encoding="utf-8"))
+    _count_given(n_given)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    sys.argv = ["embstore", *arguments]
+    from embstore_cli import _interrupts
+
+    begun = _interrupts.begin
+
+    def begin() -> None:
+        begun()
+        parent.send(None)
+
+    _interrupts.begin = begin
+    if code:
+        from embstore_cli import main
+
+        main.run = lambda: exec(code, {})
+    run()
+
+
+def _count_given(n_given: object) -> None:
+    from embstore.storage.writer import SpaceWriter
+
+    real: Callable[..., None] = SpaceWriter.add
+    first: list[SpaceWriter] = []
+
+    def add(self: SpaceWriter, item_ids: Sequence[int], vectors: object) -> None:
+        real(self, item_ids, vectors)
+        first[:] = first or [self]
+        n_given.value += len(item_ids) if self is first[0] else 0
+
+    SpaceWriter.add = add

@@ -1,0 +1,168 @@
+"""SIGINT and SIGTERM at random moments of each command: it exits with 130 within 5 s, and nothing is lost.
+
+EMBSTORE_TEST_SIGNALS is the number of moments for each command.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
+from fault_stores import build, build_damaged, build_other, held, naming, wrong_answers
+from signal_worker import INTERRUPTED, Ended, moments, run_command
+from tiny_checkpoint import assert_same_content
+
+from embstore import Store
+
+pytest.importorskip("transformers")
+import real_builds
+
+pytestmark = pytest.mark.slow
+
+N = int(os.environ.get("EMBSTORE_TEST_SIGNALS", "0"))
+_SQL = (
+    "SELECT count(*) FROM embeddings AS a, embeddings AS b, items AS c "
+    "WHERE xor(a.item_id, b.item_id) % 1000 = c.item_id % 1000"
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command.
+
+    Attributes:
+        arguments: Of the command line.
+        begin: The store that it begins with.
+        writes: Whether it changes the store.
+        n: Moments, unless there are more on demand.
+        code: Python in place of the command line.
+    """
+
+    arguments: str
+    begin: str = "built"
+    writes: bool = False
+    n: int = 16
+    code: str = ""
+
+
+CASES = {
+    "build": Case("build ../words.txt --model tiny=../tiny --pooling last --pooling mean", "nothing", True, 10),
+    "query anisotropy": Case("query anisotropy --format csv"),
+    "query uniformity": Case("query uniformity --space toy.word.last --layer all --no-cache --format csv"),
+    "neighbours": Case("neighbours word3 --space toy.word.last --layer all --format csv"),
+    "neighbours --where": Case(
+        "neighbours word3 --space toy.word.last --layer all --where length(text)=6 --format csv"
+    ),
+    "info": Case("info --format csv"),
+    "datasets missing": Case("datasets missing ../words.txt --unit word --format csv"),
+    "verify": Case("verify --format csv"),
+    "verify --deep": Case("verify --deep --format csv"),
+    "sql": Case("", code=f"from embstore import Store; print(Store('store').sql({_SQL!r}).fetchall())"),
+    "index": Case("index --kind flat --force", writes=True, n=10),
+    "compact": Case("compact", writes=True, n=10),
+    "merge": Case("merge ../other", writes=True, n=10),
+    "repair": Case("repair", "damaged", writes=True, n=10),
+    "remove": Case("remove --space toy.occurrence.last --yes", writes=True, n=10),
+}
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of each kind that the commands begin with, and what they read."""
+    folder = tmp_path_factory.mktemp("signals")
+    real_builds.set_up(folder)
+    for name, make in (("built", build), ("other", build_other), ("damaged", build_damaged)):
+        make(folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_signals(stores: Path, name: str, tally: Callable[[str, str], Tally]) -> None:
+    case, counts = CASES[name], tally("SIGINT or SIGTERM", name)
+    whole = _fresh(case, stores, f"whole {name}")
+    plain = _run(case, whole)
+    assert plain.status == 0, plain.err
+    work = _fresh(case, stores, f"work {name}")
+    before, files = naming(lambda: held(work / "store")) or {}, _files(work / "store")
+    slowest, statuses = 0.0, {0: 0, INTERRUPTED: 0}
+    for after, number in moments(N or case.n, 0.95 * plain.seconds, name):
+        if case.writes:
+            _fresh(case, stores, f"work {name}")
+        ended = _run(case, work, after=after, number=number)
+        counts["faults"] += 1
+        slowest = max(slowest, ended.seconds)
+        counts[HANGS] += ended.status is None
+        counts[TRACEBACKS] += "Traceback" in ended.err
+        assert not counts.harm, f"{number}, {after} s after the start: {ended.err}"
+        statuses[ended.status] += 1
+        _check_end(ended, plain)
+        if case.writes:
+            _check_store(case, work / "store", before, ended, counts)
+            again = _run(case, work)
+            assert again.status == plain.status or "unknown space" in again.err  # it was removed
+            _check_whole(work / "store", whole / "store", counts)
+    if not case.writes:
+        assert _files(work / "store") == files
+        assert _run(case, work).out == plain.out
+    assert not counts.harm
+    assert statuses[INTERRUPTED] >= counts["faults"] / 4, "the signals came too late"
+    print(f"{name}: exit statuses {statuses}, the slowest end {slowest:.2f} s after the signal")
+
+
+def _fresh(case: Case, stores: Path, name: str) -> Path:
+    """Return a folder in which the command begins."""
+    folder = stores / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    if case.begin != "nothing":
+        shutil.copytree(stores / case.begin, folder / "store")
+    return folder
+
+
+def _run(case: Case, folder: Path, **signalled: float) -> Ended:
+    return run_command(case.arguments.split(), folder, code=case.code, **signalled)
+
+
+def _check_end(ended: Ended, plain: Ended) -> None:
+    """Look at how a command ended: by the interrupt, or as it always does since it had done its work."""
+    if ended.status == INTERRUPTED:
+        assert "Interrupted." in ended.err
+    else:
+        assert (ended.status, ended.out) == (plain.status, plain.out), ended.err
+
+
+def _check_store(case: Case, root: Path, before: dict[str, set[int]], ended: Ended, counts: Tally) -> None:
+    """Look at what an interrupt left."""
+    if not (root / "store.json").exists():
+        assert case.begin == "nothing"
+        counts[LOST] += ended.n_given
+        return
+    if case.begin == "damaged":
+        return
+    after = held(root)
+    counts[LOST] += sum(
+        len(ids - after.get(space, set())) for space, ids in before.items() if case.arguments[:6] != "remove"
+    )
+    if case.begin == "nothing":
+        counts[LOST] += max(0, ended.n_given - len(after.get("tiny.word.last", ())))
+    else:
+        counts[WRONG] += len(wrong_answers(Store(root)))
+
+
+def _check_whole(root: Path, whole: Path, counts: Tally) -> None:
+    """Look at a store after the same command was run again: it is as if nothing had happened."""
+    problems = Store(root).verify(deep=True).problems
+    left = [path for path in root.rglob("*.tmp") if not (whole / path.relative_to(root)).exists()]
+    counts[UNSOUND] += bool(problems or left)
+    assert not [*problems, *left]
+    assert_same_content(root, whole)
+    assert held(root) == held(whole)
+
+
+def _files(root: Path) -> dict[str, bytes]:
+    """Return what a store holds, without answers, which questions may add."""
+    found = [path for path in sorted(root.rglob("*")) if path.is_file() and "answers" not in path.parts]
+    return {str(path.relative_to(root)): path.read_bytes() for path in found}
