@@ -16,6 +16,7 @@ from embstore.space import Layer, Unit
 from embstore.storage import duck, names
 from embstore.storage.card import Card, read_card
 from embstore.storage.datasets import check_dataset, mend, stored_kinds, stored_rows
+from embstore.storage.fence import check_expression
 from embstore.storage.hidden import list_parts
 from embstore.storage.items import ItemTables, PartChecks, file_hash
 from embstore.storage.marker import check_marker
@@ -158,10 +159,10 @@ class Catalog:
             DamagedError: A table of items was altered.
         """
         self._tables.check()
-        duck.check_expression(where)
+        check_expression(where)
         with self._users_sql:
             sandbox = self.sandbox(limits)
-            checked = sandbox.check(f"SELECT item_id FROM items WHERE (\n{where}\n)", ["items"])
+            checked = sandbox.check(f"SELECT item_id FROM items WHERE (\n{where}\n)", limits, ["items"])
             session = sandbox.session(limits, ["items"], ITEM_COLUMNS)
         found = session.run(lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"])
         return np.unique(np.asarray(found, dtype=np.int64))
@@ -276,7 +277,7 @@ class Catalog:
         """
         with self._users_sql:
             sandbox = self.sandbox(limits)
-            checked = sandbox.check(sql)
+            checked = sandbox.check(sql, limits)
             self._check_views(checked.tables)
             session = sandbox.session(limits, sandbox.views if checked.shows else checked.tables)
         return relation(session, checked.sql)

@@ -143,14 +143,6 @@ def with_ids(connection: duckdb.DuckDBPyConnection, name: str, ids: NDArray[np.i
         connection.unregister(name)
 
 
-def check_expression(sql: str) -> None:
-    """Raise QueryError unless ``sql`` is exactly one expression."""
-    try:
-        duckdb.SQLExpression(sql)
-    except duckdb.Error as error:
-        raise QueryError(f"{sql!r} is not one SQL expression over the item columns: {first_line(error)}") from error
-
-
 def changing_part(sql: str) -> str | None:
     """Return a word of an expression for which it may not be the same tomorrow (``random``, ``now``); None if none is.
 

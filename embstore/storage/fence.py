@@ -4,8 +4,10 @@ This is the first of two fences. The other one is that what executes the SQL has
 """
 
 import json
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import duckdb
@@ -31,7 +33,13 @@ _REFUSED_FUNCTIONS = frozenset(
     ("write_log", "getenv", "nextval", "currval", "setseed", "current_setting", "query", "query_table")
 )  # fmt: skip
 _LONGEST = 1_000_000
-"""Characters of a statement; DuckDB's parser takes some hundred bytes for each."""
+"""Characters of a statement."""
+_DEEPEST = 200
+"""Open parentheses at one place of a statement; many thousand exhaust the stack of DuckDB's parser."""
+_MOST = 5_000
+"""Open parentheses in all: the parser takes the square of the number of parts of a WITH."""
+_SHOWN = 100
+"""Characters of a statement that a message quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +68,7 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[str
     Raises:
         QueryError: It is not exactly one SELECT, or does something else than read the views.
     """
-    if len(sql) > _LONGEST:
-        raise QueryError(f"this SQL has {len(sql):,} characters. Give at most {_LONGEST:,}.")
+    _check_size(sql)
     _check_kind(connection, sql)
     tree = _parse(connection, sql)
     facts = _Facts(views)
@@ -71,10 +78,37 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[str
     return Select(_wrapped(connection, sql, tree), facts.read, facts.shows)
 
 
+def check_expression(sql: str) -> None:
+    """Raise QueryError unless the text is exactly one expression."""
+    _check_size(sql)
+    try:
+        duckdb.SQLExpression(sql)
+    except duckdb.Error as error:
+        shown = sql if len(sql) <= _SHOWN else f"{sql[:_SHOWN]}…"
+        raise QueryError(
+            f"{shown!r} is not one SQL expression over the item columns: {duck.first_line(error)}"
+        ) from error
+
+
+def _check_size(sql: str) -> None:
+    """Raise QueryError for a text that DuckDB's parser should not be given."""
+    if len(sql) > _LONGEST:
+        raise QueryError(f"this SQL has {len(sql):,} characters. Give at most {_LONGEST:,}.")
+    if sql.count("(") > _MOST:
+        raise QueryError(f"this SQL has {sql.count('('):,} parentheses. Give at most {_MOST:,}.")
+    steps = (1 if bracket == "(" else -1 for bracket in re.findall("[()]", sql))
+    if max(accumulate(steps), default=0) > _DEEPEST:
+        raise QueryError(f"this SQL is nested too deeply. Open at most {_DEEPEST} parentheses at once.")
+    try:
+        sql.encode()
+    except UnicodeEncodeError as error:
+        raise QueryError(f"this SQL is not Unicode text: {error.reason} at character {error.start + 1}.") from error
+
+
 def _check_kind(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     try:
         statements = connection.extract_statements(sql)
-    except (duckdb.Error, UnicodeEncodeError) as error:
+    except duckdb.Error as error:
         raise QueryError(f"this SQL cannot be read: {duck.first_line(error)}") from error
     if len(statements) != 1 or not _is_select(statements[0]):
         raise QueryError("a store is only read: give one SELECT statement.")

@@ -99,10 +99,10 @@ class Sandbox:
         """The names of all views."""
         return self._views.keys()
 
-    def check(self, sql: str, views: Collection[str] = ()) -> Select:
+    def check(self, sql: str, limits: Limits, views: Collection[str] = ()) -> Select:
         """Return a user's statement, checked and wrapped: it may read these views, by default all."""
-        with self._connection.cursor() as connection:
-            return check(connection, sql, views or self.views)
+        # A run, since there are statements that DuckDB's parser takes minutes to read.
+        return self._session(limits).run(lambda connection: check(connection, sql, views or self.views))
 
     def session(self, limits: Limits, views: Collection[str], columns: Sequence[str] = ()) -> "Session":
         """Return a connection of its own for users' SQL, which sees these views."""
@@ -110,6 +110,9 @@ class Sandbox:
             if view not in self._made:
                 self._make(view)
                 self._made.add(view)
+        return self._session(limits, columns)
+
+    def _session(self, limits: Limits, columns: Sequence[str] = ()) -> "Session":
         return Session(self, self._connection.cursor(), limits, columns)
 
     def _make(self, view: str) -> None:
