@@ -1,5 +1,6 @@
 """Where the command line begins, before anything is loaded: from here on Ctrl-C ends it with a line and 130."""
 
+import os
 import sys
 from contextlib import suppress
 
@@ -27,13 +28,28 @@ def _run() -> None:
         raise
     finally:
         _interrupts.stop_from_now_on()
+        _leave_queries()
+
+
+def _leave_queries() -> None:
+    """End the process if a query goes on that exceeded its time limit: Python would wait for it."""
+    queries = sys.modules.get("embstore.storage.interruptible")
+    error = sys.exception()
+    if queries is None or not queries.is_running() or not isinstance(error, SystemExit):
+        return
+    _flush()
+    os._exit(error.code if isinstance(error.code, int) else 0)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
 
 
 def _end(error: BaseException) -> None:
     """End an interrupted command, without waiting for the threads that it has left."""
     _interrupts.stop_from_now_on()
     is_told = isinstance(error, SystemExit) and error.code == _interrupts.INTERRUPTED
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
+    _flush()
     _interrupts.stop(message=b"" if is_told else b"\nInterrupted.\n")

@@ -208,7 +208,7 @@ class _Facts:
             if (catalog := node["catalog_name"].casefold()) not in ("", "memory"):
                 raise QueryError(f"this SQL reads from another database: {catalog}.")
             self._named.add((node["schema_name"].casefold(), node["table_name"].casefold()))
-        self.shows |= kind == "SHOW_REF"
+        self.shows |= kind == "SHOW_REF" or node.get("schema_name", "").casefold() == "information_schema"
 
     def check_tables(self) -> None:
         """Raise QueryError if the statement reads a table that is neither a view of the store nor its own."""

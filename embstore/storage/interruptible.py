@@ -118,6 +118,8 @@ class _Task(Generic[T]):
         while not self.is_done and time.monotonic() < latest:
             self._connection.interrupt()
             self.wait(_SECONDS_BETWEEN)
+        if not self.is_done:
+            _given_up.append(self)
 
     def result(self) -> T:
         try:
@@ -151,6 +153,13 @@ class _Worker:
 
 
 _idle: deque[_Worker] = deque()
+_given_up: list[_Task[Any]] = []  # interrupted, and inside a function that looks for interrupts only at its end
+
+
+def is_running() -> bool:
+    """Return whether a query still runs that was interrupted: Python would wait for it when it ends."""
+    return not all(task.is_done for task in _given_up)
+
 
 if hasattr(os, "register_at_fork"):  # threads do not go along
     os.register_at_fork(after_in_child=_idle.clear)

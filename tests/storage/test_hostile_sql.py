@@ -200,7 +200,7 @@ def test_what_would_not_end_ends_at_its_limits(attacked: Attacked, store: Store,
     ):
         start = time.monotonic()
         said = answer(ask)
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 30
         attacked.check(said if isinstance(said, EmbstoreError) else "", sql)
     assert store.sql("SELECT count(*) FROM items").fetchall() == [(30,)]
 

@@ -1,0 +1,310 @@
+"""Users' SQL that only reads: what it may say, what it gets, and where it ends."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pytest
+from synthetic import Synthetic
+
+from embstore.errors import DamagedError, QueryError, StoreError, UsageError
+from embstore.space import Unit
+from embstore.storage.catalog import Catalog
+from embstore.storage.readonly import ReadOnlyFiles
+from embstore.storage.sandbox import Limits
+from embstore.storage.tables import write_dataset
+
+Make = Callable[..., Synthetic]
+
+ALLOWED = [
+    "SELECT text FROM items ORDER BY text DESC",
+    "SELECT text FROM items ORDER BY text DESC LIMIT 3 OFFSET 1;",
+    "SELECT 1 AS a; -- a comment behind the end",
+    "SELECT 1 AS a -- a comment without an end",
+    "/* a comment */ SELECT ';' AS \"a;b\", 'it''s ) (' AS \"-- c\"",
+    "FROM items SELECT text WHERE text <> ''",
+    "TABLE spaces",
+    "VALUES (1, 'a'), (2, 'b')",
+    "SELECT text, count(*) FROM items GROUP BY ALL HAVING count(*) > 0 ORDER BY ALL",
+    "WITH w AS MATERIALIZED (FROM items), v AS (FROM w LIMIT 3) SELECT w.text FROM w JOIN v USING (item_id) ORDER BY 1",
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9) SELECT sum(i)::INT FROM n",
+    "SELECT layer, max(vector[1]) OVER (PARTITION BY layer) AS m FROM embeddings QUALIFY row_number() OVER () < 9",
+    "SELECT list_transform([1, 2], lambda v: v + 1), {'a': 1}, [v for v in [1, 2]], DATE '2020-01-01', INTERVAL 1 DAY",
+    "SELECT * EXCLUDE (vector) FROM embeddings ASOF JOIN items USING (item_id) ORDER BY ALL",
+    "SELECT COLUMNS('item.*') FROM items ORDER BY 1",
+    "SELECT * FROM range(3), generate_series(1, 2), unnest(['a', 'b']) ORDER BY ALL",
+    "SELECT key, value FROM json_each('{\"a\": 1}')",
+    "SELECT * FROM (PIVOT items ON unit IN ('word') USING count(*) GROUP BY text) ORDER BY text",
+    "UNPIVOT (SELECT 1 AS a, 2 AS b) ON a, b INTO NAME n VALUE v",
+    "SELECT text FROM items WHERE EXISTS (FROM spaces) AND item_id IN (FROM embeddings SELECT item_id) ORDER BY 1",
+    "SELECT 1 UNION SELECT 2 EXCEPT SELECT 3 ORDER BY 1",
+    "SELECT space, (SELECT count(*) FROM items) AS n FROM spaces",
+    "SHOW TABLES",
+    "DESCRIBE items",
+    "DESCRIBE SELECT 1 AS a",
+    "SELECT column_name FROM (SUMMARIZE SELECT 1 AS a)",
+    "SELECT table_name FROM information_schema.tables WHERE table_schema = 'datasets' ORDER BY 1",
+    'SELECT sum(rank)::INT FROM datasets."odd-name"',
+    "SELECT count(*) FROM MAIN.ITEMS, memory.main.spaces",
+    "WITH items AS (SELECT 'mine' AS text) SELECT text FROM items",
+]
+
+
+@pytest.fixture
+def made(make_store: Make) -> Synthetic:
+    made = make_store(n=12, n_blocks=1, index=False)
+    columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(12)]}
+    write_dataset(made.paths, "odd-name", "word list", Unit.WORD, columns)
+    return made
+
+
+@pytest.mark.parametrize("sql", ALLOWED)
+def test_sql_that_reads_gives_what_duckdb_gives(made: Synthetic, sql: str) -> None:
+    """The same statement over the same files, in a DuckDB without any fence."""
+    with duckdb.connect() as plain:
+        plain.execute("CREATE SCHEMA datasets")
+        for view, folder in {"items": "items", "embeddings": f"embeddings/space={made.space}"}.items():
+            add = f"'{made.space}' AS space, " if view == "embeddings" else ""
+            files = f"read_parquet('{made.root}/{folder}/*.parquet', hive_partitioning = false)"
+            plain.execute(f"CREATE VIEW {view} AS SELECT {add}* FROM {files}")
+        plain.execute(f"CREATE VIEW datasets.\"odd-name\" AS FROM read_parquet('{made.root}/datasets/*.parquet')")
+        empty = {name: made.store.sql(f"FROM {name} LIMIT 0").columns for name in ("spaces", "summaries", "skipped")}
+        spaces = made.store.sql("FROM spaces").fetchall()
+        for name, columns in empty.items():
+            plain.execute(f"CREATE TABLE {name} ({', '.join(f'{column} VARCHAR' for column in columns)})")
+        plain.executemany(f"INSERT INTO spaces VALUES ({', '.join('?' * len(spaces[0]))})", spaces)
+        expected = plain.execute(sql)
+        names = [column[0] for column in expected.description]
+        rows = expected.fetchall()
+    found = made.store.sql(sql)
+    assert found.columns == names
+    assert str(found.fetchall()) == str(rows) if "TABLE spaces" not in sql else found.fetchall() == spaces
+
+
+def test_columns_of_the_same_name_are_numbered(made: Synthetic) -> None:
+    assert made.store.sql("SELECT 1 AS a, 2 AS a").columns == ["a", "a_1"]
+
+
+def test_a_view_that_does_not_exist_names_the_nearest(made: Synthetic) -> None:
+    for sql, near in {
+        "FROM itms": "items",
+        "FROM embedding": "embeddings",
+        "FROM datasets.oddname": "odd-name",
+    }.items():
+        with pytest.raises(QueryError, match=f"has no view .*Did you mean .*{near}.*Views: "):
+            made.store.sql(sql)
+    with pytest.raises(QueryError, match="vectr"):
+        made.store.sql("SELECT vectr FROM embeddings")
+
+
+def test_a_relation_is_used_as_duckdbs_own(made: Synthetic) -> None:
+    relation = made.store.sql("SELECT item_id, text FROM items ORDER BY text")
+    rows = sorted(((item.id, item.text) for item in made.items), key=lambda row: row[1])
+    assert relation.fetchall() == rows
+    assert relation.fetchall() == rows, "each call runs it again"
+    assert relation.df()["text"].tolist() == [text for _, text in rows]
+    assert relation.pl()["text"].to_list() == [text for _, text in rows]
+    assert relation.fetchnumpy()["item_id"].tolist() == [item for item, _ in rows]
+    assert relation.to_arrow_table()["text"].to_pylist() == [text for _, text in rows]
+    assert pa.table(relation)["text"].to_pylist() == [text for _, text in rows]
+    assert [batch.num_rows for batch in relation.to_arrow_reader(100)] == [12]
+    assert relation.filter("text = 'text3'").project("text").fetchall() == [("text3",)]
+    assert relation.limit(2).aggregate("count(*)").fetchall() == [(2,)]
+    assert (relation.columns, len(relation), relation.shape) == (["item_id", "text"], 12, (12, 2))
+    assert "text3" in repr(relation)
+    assert "text" in relation
+    assert list(relation.iter_rows()) == rows
+
+
+WRITING: dict[str, Callable[[duckdb.DuckDBPyRelation, str], object]] = {
+    "to_parquet": lambda relation, path: relation.to_parquet(path),
+    "write_csv": lambda relation, path: relation.write_csv(path),
+    "create": lambda relation, path: relation.create("t"),
+    "create_view": lambda relation, path: relation.create_view("items"),
+    "insert_into": lambda relation, path: relation.insert_into("spaces"),
+    "query": lambda relation, path: relation.query("v", f"COPY v TO '{path}'"),
+    "filter": lambda relation, path: relation.filter(f"EXISTS (FROM read_text('{path}'))").fetchall(),
+}
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_a_relation_writes_nothing_and_reads_nothing_else(made: Synthetic, tmp_path: Path, name: str) -> None:
+    store = made.store
+    before = sorted(tmp_path.rglob("*"))
+    for path in (
+        tmp_path / "new",
+        made.paths.marker,
+        made.shard_files[0],
+        tmp_path / "store" / "items" / "new.parquet",
+    ):
+        marker = made.paths.marker.read_bytes()
+        with pytest.raises(QueryError):
+            WRITING[name](store.sql("SELECT * FROM items"), str(path))
+        assert sorted(tmp_path.rglob("*")) == before
+        assert made.paths.marker.read_bytes() == marker
+    assert store.sql("SELECT count(*) FROM items").fetchall() == [(12,)]
+
+
+def test_a_time_limit_ends_a_run_and_the_relation_can_be_run_again(made: Synthetic) -> None:
+    relation = made.store.sql("SELECT count(*) FROM range(100000000000)", timeout=0.2)
+    for _ in range(2):
+        start = time.monotonic()
+        with pytest.raises(QueryError, match=r"took longer than its limit of 0\.2 s.*--timeout"):
+            relation.fetchall()
+        assert time.monotonic() - start < 5
+    assert relation.aggregate("1").limit(1).columns == ["1"]
+
+
+def test_a_time_limit_holds_in_threads(made: Synthetic) -> None:
+    store = made.store
+    with ThreadPoolExecutor(2) as pool:
+        ask = pool.submit(lambda: store.sql("SELECT count(*) FROM range(100000000000)", timeout=0.2).fetchall())
+        with pytest.raises(QueryError, match="took longer"):
+            ask.result()
+
+
+def test_a_memory_limit_is_named_and_another_one_helps(made: Synthetic) -> None:
+    store = made.store
+    sql = "SELECT count(DISTINCT range) FROM range(3000000)"
+    with pytest.raises(QueryError, match=r"more memory than its limit of 9\.5 MiB.*--memory"):
+        store.sql(sql, memory="10MB").fetchall()
+    assert store.sql(sql, memory="1GB").fetchall() == [(3_000_000,)]
+    with pytest.raises(QueryError, match="more memory"):
+        store.query("norms", where=f"({sql}) > 1", memory="10MB", cache=False)
+    with pytest.raises(QueryError, match="took longer"):
+        store.vectors(made.space, 0, "(SELECT count(*) FROM range(100000000000)) > 1", timeout=0.2)
+
+
+@pytest.mark.parametrize("limits", [{"timeout": 0}, {"timeout": -1}, {"timeout": float("nan")}, {"memory": 0},
+                                    {"memory": "much"}])  # fmt: skip
+def test_a_limit_is_a_positive_amount(made: Synthetic, limits: dict[str, object]) -> None:
+    for ask in (lambda: made.store.sql("SELECT 1", **limits), lambda: made.store.query("norms", **limits)):
+        with pytest.raises(UsageError):
+            ask()
+
+
+_INTERRUPTED = """
+import sys, threading, time, os, signal
+from embstore import Store
+store = Store(sys.argv[1])
+relation = store.sql("SELECT count(*) FROM range(100000000000)")
+threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+start = time.monotonic()
+try:
+    relation.fetchall()
+except KeyboardInterrupt:
+    print(time.monotonic() - start < 3, store.sql("SELECT count(*) FROM items").fetchall(), relation.columns)
+"""
+
+
+def test_ctrl_c_ends_a_run_and_the_store_answers_on(made: Synthetic) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED, made.root], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.stdout, done.stderr) == ("True [(12,)] ['count_star()']\n", "")
+
+
+TOO_MUCH = {
+    "parentheses": f"SELECT {'(' * 300}1{')' * 300}",
+    "subqueries": f"{'WITH a AS (' * 300}SELECT 1{') SELECT 1' * 300}",
+    "characters": f"SELECT '{'x' * 1_000_001}'",
+    "parts": f"WITH {', '.join(f'a{i} AS (SELECT 1)' for i in range(6000))} SELECT 1",
+    "half a character": "SELECT '\ud800'",
+}
+
+
+@pytest.mark.parametrize("text", TOO_MUCH.values(), ids=TOO_MUCH)
+def test_sql_that_a_parser_should_not_be_given_is_refused(made: Synthetic, text: str) -> None:
+    with pytest.raises(QueryError, match=r"nested too deeply|characters|parentheses|not Unicode"):
+        made.store.sql(text)
+    with pytest.raises(QueryError) as caught:
+        made.store.query("norms", where=f"EXISTS ({text})", cache=False)
+    assert len(str(caught.value)) < 400
+
+
+def test_threads_read_one_file_at_their_own_places(tmp_path: Path) -> None:
+    """DuckDB seeks and then reads, and between the two another thread may do so."""
+    data = np.arange(1_000_000, dtype=np.int64)
+    path = tmp_path / "numbers"
+    path.write_bytes(data.tobytes())
+    file = ReadOnlyFiles(tmp_path, {"embstore://n": path}).open("embstore://n")
+    wrong: list[int] = []
+
+    def read(seed: int) -> None:
+        for place in np.random.default_rng(seed).integers(0, len(data) - 100, 3000).tolist():
+            file.seek(place * 8)
+            time.sleep(0)
+            if np.frombuffer(file.read(800), np.int64)[0] != place:
+                wrong.append(place)
+
+    threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_the_file_system_opens_the_listed_files_for_reading_only(tmp_path: Path) -> None:
+    listed, other = tmp_path / "listed", tmp_path / "other"
+    for path in (listed, other):
+        path.write_bytes(b"content")
+    files = ReadOnlyFiles(tmp_path, {"embstore://listed": listed})
+    assert files.open("embstore://listed").read(4) == b"cont"
+    for mode in ("wb", "ab", "r+b", "w+b", "a+b", "xb"):
+        with pytest.raises(PermissionError):
+            files.open("embstore://listed", mode)
+    for name in (str(other), "embstore://other", "embstore://../other", f"embstore://{other}", "embstore://"):
+        assert files.glob(name) == []
+        with pytest.raises(FileNotFoundError):
+            files.open(name)
+    for act in ("rm", "rm_file", "mkdir", "makedirs", "rmdir", "touch", "pipe_file"):
+        with pytest.raises(PermissionError):
+            getattr(files, act)("embstore://listed")
+    for act in ("mv", "copy", "cp_file", "put_file"):
+        with pytest.raises(PermissionError):
+            getattr(files, act)("embstore://listed", "embstore://listed2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["listed", "other"]
+
+
+def test_a_file_that_the_system_does_not_open_is_no_damage(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, opened = made.store, os.open
+
+    def refusing(path: object, *arguments: int, **options: int) -> int:
+        if str(path).endswith(".parquet"):
+            raise OSError(24, "Too many open files", str(path))
+        return opened(path, *arguments, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", refusing)
+        with pytest.raises(StoreError, match="cannot be read: Too many open files") as caught:
+            store.sql("SELECT sum(vector[1]) FROM embeddings").fetchall()
+    assert not isinstance(caught.value, DamagedError)
+    assert store.sql("SELECT count(*) FROM embeddings").fetchall() == [(36,)]
+
+
+def test_a_shard_that_cannot_be_read_is_named(made: Synthetic) -> None:
+    store = made.store
+    shard = made.shard_files[0]
+    shard.write_bytes(shard.read_bytes()[:-100])
+    with pytest.raises(DamagedError) as caught:
+        store.sql("SELECT count(*) FROM embeddings").fetchall()
+    assert str(shard.resolve()) in str(caught.value)
+
+
+def test_sessions_of_one_sandbox_share_its_views_and_nothing_else(made: Synthetic) -> None:
+    sandbox = Catalog(made.root).sandbox(Limits())
+    first, second = sandbox.session(Limits(), ["items"]), sandbox.session(Limits(), ["items"])
+    first.run(lambda it: it.execute("SELECT setseed(0.5)"))
+    with pytest.raises(QueryError):
+        first.run(lambda it: it.execute("DELETE FROM items"))
+    assert second.run(lambda it: it.execute("SELECT count(*) FROM items").fetchall()) == [(12,)]
+    assert first.run(lambda it: it.execute("SELECT count(*) FROM items").fetchall()) == [(12,)]
