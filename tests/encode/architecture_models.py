@@ -13,6 +13,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 LAYERS = 4
 POSITIONS = 64
+MOST_WEIGHTS = 50_000_000
 MARKS = ("<pad>", "<s>", "</s>", "<unk>")
 
 # Sizes by the names that configs have for them; a config takes those that it has. Where an architecture's sizes have to
@@ -43,9 +44,57 @@ SMALL: dict[str, Any] = {
     ),
     "type_vocab_size": 2,
 }
+_FULL_HEADS = {"num_key_value_heads": 4}
+_MAMBA_2 = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 2, "mamba_d_state": 8, "mamba_chunk_size": 8}
 SPECIAL: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(
+        ("axk1", "axk2", "deepseek_v2", "deepseek_v3", "deepseek_v32", "esmc", "dots3_note_text", "glm4_moe_lite",
+         "glm_moe_dsa", "longcat_flash", "minicpm3", "sarvam_mla", "youtu"),
+        _FULL_HEADS,
+    ),
+    **dict.fromkeys(("bamba", "granitemoehybrid"), _MAMBA_2),
+    "codegen": {"rotary_dim": 4},
+    "gptj": {"rotary_dim": 4},
+    "dbrx": {"attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 10000.0}},
+    "dots1": {"n_shared_experts": 1},
+    "falcon_h1": _MAMBA_2 | {"mamba_d_ssm": 64},
+    "funnel": {"block_sizes": [2, 2]},
+    "gemma3n_text": {
+        "num_kv_shared_layers": 0, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 400,
+        "laurel_rank": 8, "activation_sparsity_pattern": [0.0] * LAYERS,
+    },
+    "gemma4_text": {
+        "num_kv_shared_layers": 0, "hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 400,
+        "global_head_dim": 8,
+    },
+    "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
+    "lfm2_moe": {"layer_types": ["conv", "full_attention", "conv", "full_attention"], "num_dense_layers": 1},
+    "luke": {"entity_vocab_size": 10, "entity_emb_size": 8},
     "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 2, "state_size": 8, "chunk_size": 8},
-}
+    "neomme": {"head_dim": 16},
+    "reformer": {
+        "attn_layers": ["local", "lsh", "local", "lsh"], "axial_pos_shape": [8, 8], "axial_pos_embds_dim": [16, 16],
+        "attention_head_size": 8, "num_buckets": 2, "lsh_attn_chunk_length": 16, "local_attn_chunk_length": 16,
+    },
+    "t5gemma": {
+        "encoder": {
+            "num_hidden_layers": LAYERS, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 400, "max_position_embeddings": POSITIONS,
+        },
+        "decoder": {
+            "num_hidden_layers": 1, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "head_dim": 8, "vocab_size": 400, "max_position_embeddings": POSITIONS,
+        },
+        "vocab_size": 400,
+    },
+    "zamba": {"num_hidden_layers": 12, "num_key_value_heads": 4},
+    "zamba2": {
+        "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"], "num_key_value_heads": 4,
+        "attention_head_dim": 16, "n_mamba_heads": 8, "mamba_headdim": 8, "mamba_d_state": 8, "mamba_ngroups": 1,
+        "chunk_size": 8, "num_mem_blocks": 1,
+    },
+    "zaya": {"num_experts_per_tok": 1},
+}  # fmt: skip
 
 
 def config_of(model_type: str, vocab_size: int, **sizes: Any) -> tf.PreTrainedConfig:
@@ -76,6 +125,10 @@ def make(folder: Path, model_type: str, noise: float = 0.02, **sizes: Any) -> Pa
     """Write a tiny checkpoint of an architecture, in the class that transformers takes for its base model."""
     words = tokenizer()
     config = config_of(model_type, len(words), **sizes)
+    with torch.device("meta"):
+        n_weights = sum(weight.numel() for weight in tf.AutoModel.from_config(config).parameters())
+    if n_weights > MOST_WEIGHTS:
+        raise ValueError(f"{n_weights:,} weights are not few")
     torch.manual_seed(0)
     model = tf.AutoModel.from_config(config, dtype=torch.float32)
     with torch.no_grad():

@@ -1,0 +1,87 @@
+"""A sample of the architectures: what the script finds, and what the page and the README say of them."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import architectures
+import numpy as np
+from architectures import PAGE, Verdict, judge, page
+from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+README = PAGE.parents[1] / "README.md"
+
+# One of each layout: recurrent, hybrid, looped, shared, with experts, with relative positions, padded inside.
+ACCEPTED = (
+    "albert", "bloom", "deberta-v2", "dory", "falcon_mamba", "hrm_text", "jamba", "longformer", "mamba", "mamba2",
+    "mixtral", "mpt", "openai-gpt", "roberta-prelayernorm", "rwkv", "t5", "xlnet", "zamba",
+)  # fmt: skip
+REFUSED = {
+    "bart": "not a text model",
+    "deepseek_v4": "hidden states of different shapes",
+    "squeezebert": "calls no list of modules",
+    "vit": "not a text model",
+    "xlm": "not what its blocks read and give",
+}
+
+
+@pytest.mark.parametrize("model_type", ACCEPTED)
+def test_accepted_and_equal(model_type: str, tmp_path: Path) -> None:
+    if model_type not in MODEL_MAPPING_NAMES:
+        pytest.skip(f"this transformers has no {model_type}")
+    verdict = judge(model_type, tmp_path)
+    assert (verdict.outcome, verdict.reason) == ("equal", "")
+    assert verdict.worst <= 1e-4
+    assert verdict.shifted == (model_type in ("mamba", "mamba2", "falcon_mamba", "rwkv"))
+    assert f"\n| {model_type} | {verdict.architecture} | " in PAGE.read_text("utf-8")
+
+
+@pytest.mark.parametrize("model_type", REFUSED)
+def test_refused_with_the_reason(model_type: str, tmp_path: Path) -> None:
+    if model_type not in MODEL_MAPPING_NAMES:
+        pytest.skip(f"this transformers has no {model_type}")
+    verdict = judge(model_type, tmp_path)
+    assert verdict.outcome == "refused"
+    assert REFUSED[model_type] in verdict.reason
+
+
+@pytest.mark.parametrize("change", [lambda mine: mine * 1.001, lambda mine: np.roll(mine, 1, axis=0)])
+def test_what_is_not_equal_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable) -> None:
+    encode = architectures.Encoder.encode
+
+    def changed(self, *args, **kwargs):
+        for result in encode(self, *args, **kwargs):
+            for pooling in result.vectors:
+                result.vectors[pooling] = change(result.vectors[pooling])
+            yield result
+
+    monkeypatch.setattr(architectures.Encoder, "encode", changed)
+    assert judge("gpt2", tmp_path).outcome == "different"
+
+
+def test_the_page_counts_what_it_lists() -> None:
+    found = [
+        Verdict("a", "equal", "A", "raw", worst=1e-7),
+        Verdict("b", "refused", reason="so"),
+        Verdict("c", "refused", reason=architectures.NO_TEXT),
+        Verdict("d", "not tried", reason="no small copy"),
+        Verdict("e", "different", "E", worst=0.5),
+    ]
+    made = page(found)
+    for line in ("**1 are accepted and equal**", "| a | A | raw | no | yes | 1e-07 |", "| b | so |", "* 1 text models"):
+        assert line in made
+    assert made.endswith("## Not text models\n\nc\n")
+
+
+def test_the_readme_gives_the_number_of_the_page() -> None:
+    text = PAGE.read_text("utf-8")
+    [n] = re.findall(r"\*\*(\d+) are accepted and equal\*\*", text)
+    assert f"transformers has, {n} are accepted and equal" in README.read_text("utf-8")
+    listed = text.partition("## Accepted")[2].partition("## Refused")[0]
+    assert listed.count("\n| ") - 1 == int(n)
+    assert "\n* 0 are accepted and different." in text
