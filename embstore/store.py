@@ -607,7 +607,7 @@ class Store:
         Args:
             deep: also compute each id from its text, compare the vectors in the indexes with those in the shards, and
                 compute stored answers anew.
-            answers: How many stored answers ``deep`` computes, drawn at random, within about a minute; or ``all``.
+            answers: How many stored answers ``deep`` computes, drawn at random, none begun after a minute; or ``all``.
             seed: Random seed of that draw; None draws one, which the result tells.
         """
         from embstore.upkeep.answers import check_answers, sample_size
