@@ -33,7 +33,7 @@ def test_a_crash_before_each_operation(
         case.command.run(case.root)
     recorder.end()
     found: list[str] = []
-    tallies = {variant: tally("kill -9" if variant == KILLED else "power loss", name) for variant in VARIANTS}
+    tallies = {variant: tally("recorded kill" if variant == KILLED else "power loss", name) for variant in VARIANTS}
     for turn, n in enumerate(some(len(recorder.moments), MOST)):
         for variant in _variants(turn, is_last=n == len(recorder.moments)):
             moment = recorder.moments[n - 1]
