@@ -30,7 +30,7 @@ _TABLE_FUNCTIONS = frozenset(
 )  # fmt: skip
 # Functions of values that act on, or tell about, more than these values.
 _REFUSED_FUNCTIONS = frozenset(
-    ("write_log", "getenv", "nextval", "currval", "setseed", "current_setting", "query", "query_table")
+    ("write_log", "getenv", "nextval", "currval", "setval", "setseed", "current_setting", "query", "query_table")
 )  # fmt: skip
 _LONGEST = 1_000_000
 """Characters of a statement."""

@@ -1,7 +1,6 @@
 """Users' SQL that would write, read elsewhere or never end (``hostile_sql.txt``), against each fence and both together.
 
-It runs with the DuckDB that is installed: CI runs the suite with the newest one and with the oldest that
-``pyproject.toml`` allows.
+It runs with the DuckDB that is installed. CONTRIBUTING says how it is run with others.
 """
 
 import hashlib

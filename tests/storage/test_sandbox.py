@@ -17,6 +17,7 @@ from synthetic import Synthetic
 
 from embstore.errors import DamagedError, QueryError, StoreError, UsageError
 from embstore.space import Unit
+from embstore.storage import duck
 from embstore.storage.catalog import Catalog
 from embstore.storage.readonly import ReadOnlyFiles
 from embstore.storage.sandbox import Limits
@@ -228,6 +229,44 @@ def test_sql_that_a_parser_should_not_be_given_is_refused(made: Synthetic, text:
     with pytest.raises(QueryError) as caught:
         made.store.query("norms", where=f"EXISTS ({text})", cache=False)
     assert len(str(caught.value)) < 400
+
+
+def test_the_operating_systems_files_are_switched_off(tmp_path: Path) -> None:
+    """Not by the list of allowed folders alone, which DuckDB reads as allowed for writing too."""
+    (tmp_path / "a.csv").write_text("a\n1\n")
+    connection = duck.connect_without_files("100MB", ReadOnlyFiles(tmp_path, {}))
+    for sql in (f"FROM '{tmp_path}/a.csv'", f"COPY (SELECT 1) TO '{tmp_path}/b.csv'", f"ATTACH '{tmp_path}/c.db'"):
+        with pytest.raises(duckdb.PermissionException, match="LocalFileSystem has been disabled"):
+            connection.execute(sql)
+    with pytest.raises(duckdb.Error, match="locked"):
+        connection.execute("SET disabled_filesystems = ''")
+
+
+_UNENDING = """
+import atexit
+from embstore.storage import duck, interruptible
+from embstore_cli import entry, main
+
+interruptible._SECONDS_TO_END = 0.2
+atexit.register(print, "waited")
+
+def command():
+    connection = duck.shared().connect()
+    sql = "SELECT length(lpad('x', 100000000, 'y'))"  # looks for interrupts only at its end
+    try:
+        interruptible.run(connection, lambda it: it.execute(sql), timeout=1)
+    except TimeoutError:
+        print("ended", interruptible.is_running())
+        raise SystemExit(2)
+
+main.run = command
+entry.run()
+"""
+
+
+def test_a_command_does_not_wait_for_a_function_that_exceeds_the_time_limit() -> None:
+    done = subprocess.run([sys.executable, "-c", _UNENDING], capture_output=True, text=True, timeout=90, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "ended True\n", "")
 
 
 def test_threads_read_one_file_at_their_own_places(tmp_path: Path) -> None:
