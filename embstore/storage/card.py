@@ -21,6 +21,7 @@ _SHIFTED = frozenset({"FalconMambaModel", "Mamba2Model", "MambaModel", "RwkvMode
 # place of a checkpoint whose files are the same.
 _FINGERPRINT = ("weights_sha256", "tokenizer_sha256", "config_sha256")
 _IDENTITY = ("revision", *_FINGERPRINT, "unit", "pooling", "template", "layers", "dim", "dtype")
+_SHOWN = 300  # characters of what is wrong with a card, which may hold any text
 _REMEDY = "Give the new space another name with --name, or build into another store."
 
 
@@ -196,7 +197,7 @@ def read_card(path: Path) -> Card:
     try:
         card = Card.from_dict(document)
     except (ValueError, EmbstoreError) as error:
-        raise DamagedError(f"{path} is damaged: {error} Run: embstore verify") from error
+        raise DamagedError(f"{path} is damaged: {str(error)[:_SHOWN]} Run: embstore verify") from error
     if card.space != path.stem:
         raise DamagedError(f"{path} is the card of another space, {card.space!r}: it was copied or renamed. Remove it.")
     return card

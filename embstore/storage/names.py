@@ -23,7 +23,7 @@ class Names:
         of_folders: Whether folders bear such names, and not files.
     """
 
-    grammar: re.Pattern[str]
+    grammar: str
     prefix: str = ""
     suffix: str = ""
     of_folders: bool = False
@@ -34,8 +34,8 @@ class Names:
         Raises:
             StoreError: The name is not in the grammar.
         """
-        if not self.grammar.fullmatch(name):
-            raise StoreError(f"{name!r} cannot be a name in {folder}: it is not of the form {self.grammar.pattern}.")
+        if not re.fullmatch(self.grammar, name):
+            raise StoreError(f"{name!r} cannot be a name in {folder}: it is not of the form {self.grammar}.")
         return folder / f"{self.prefix}{name}{self.suffix}"
 
     def name(self, entry: str) -> str | None:
@@ -43,7 +43,7 @@ class Names:
         if not (entry.startswith(self.prefix) and entry.endswith(self.suffix)):
             return None
         name = entry[len(self.prefix) : len(entry) - len(self.suffix)]
-        return name if self.grammar.fullmatch(name) else None
+        return name if re.fullmatch(self.grammar, name) else None
 
     def listed(self, folder: Path) -> dict[str, Path]:
         """Return the paths in a folder that bear such names, by name; none where there is no such folder.
@@ -60,18 +60,14 @@ class Names:
         return found
 
 
-def _named(grammar: str, *, prefix: str = "", suffix: str = "", of_folders: bool = False) -> Names:
-    return Names(re.compile(grammar), prefix, suffix, of_folders)
-
-
-PARTS = _named(r"part-[0-9a-f]{16}", suffix=".parquet")
-HIDDEN = _named(r"hidden", suffix=".json")
-CARDS = _named(SPACE_NAME, suffix=".json")
-REMOVALS = _named(SPACE_NAME, suffix=".removing")
-MERGED = _named(SPACE_NAME, suffix=".parquet")
-SPACES = _named(SPACE_NAME, prefix="space=", of_folders=True)
-DATASETS = _named(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", suffix=".parquet")
-INDEXES = _named(r"layer=[0-9]{2,5}", suffix=".faiss")
-INDEX_CARDS = _named(r"layer=[0-9]{2,5}", suffix=".json")
-ANSWERS = _named(r"[0-9a-f]{32}", suffix=".json")
-SHARD_LOCKS = _named(r"[0-9]{1,9}-of-[0-9]{1,9}", prefix=".lock-shard-")
+PARTS = Names(r"part-[0-9a-f]{16}", suffix=".parquet")
+HIDDEN = Names("hidden", suffix=".json")
+CARDS = Names(SPACE_NAME, suffix=".json")
+REMOVALS = Names(SPACE_NAME, suffix=".removing")
+MERGED = Names(SPACE_NAME, suffix=".parquet")
+SPACES = Names(SPACE_NAME, prefix="space=", of_folders=True)
+DATASETS = Names(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", suffix=".parquet")
+INDEXES = Names(r"layer=[0-9]{2,5}", suffix=".faiss")
+INDEX_CARDS = Names(r"layer=[0-9]{2,5}", suffix=".json")
+ANSWERS = Names(r"[0-9a-f]{32}", suffix=".json")
+SHARD_LOCKS = Names(r"[0-9]{1,9}-of-[0-9]{1,9}", prefix=".lock-shard-")

@@ -1,0 +1,29 @@
+"""How long the fuzz tests run: 100,000 cases that are the same each time, or as many times more at random."""
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FACTOR = int(os.environ.get("EMBSTORE_TEST_FUZZ", "0"))
+"""How many times the cases of CI are tried, at random; 0 for those of CI."""
+
+
+def tries(n: int) -> Callable[[F], F]:
+    """Run a test for n examples in CI, each of which is many cases."""
+    return settings(
+        max_examples=n * max(1, FACTOR), derandomize=not FACTOR, database=None, deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+    )  # fmt: skip
+
+
+def refusal(call: Callable[[], object], kinds: type[Exception] | tuple[type[Exception], ...]) -> str | None:
+    """What an error of these kinds says that a call raises; None if it raises none."""
+    try:
+        call()
+    except kinds as error:
+        return str(error)
+    return None

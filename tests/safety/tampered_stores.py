@@ -1,0 +1,290 @@
+"""Stores as somebody might hand them over who means harm: each function tampers with one, and names the file.
+
+Who tampers knows how the hashes inside are computed: documents and tables are sealed again.
+"""
+
+import json
+import os
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from store_damage import KINDS, full_store
+
+from embstore import atomic, checksum
+from embstore.documents import MAX_BYTES
+
+SPACE = "toy.word.last"
+ALL = "all"
+"""Every command refuses the store, but verify, which says what is wrong."""
+MENDED = "mended"
+"""Likewise, but repair and remove, which may do something about it."""
+WRITERS = "writers"
+"""Commands that write refuse it; others do not need the file, as one that is derived."""
+NONE = "none"
+"""Commands may go on without the file."""
+
+
+@dataclass(frozen=True)
+class Tampering:
+    """One way to tamper.
+
+    Attributes:
+        name: of the case.
+        tamper: does it to the store at a path, beside which there is a folder ``victim``; returns the file at fault.
+        refused: which commands refuse the store; the others take no notice, as of what is derived.
+        sound: whether verify has nothing to say: what is left is removed, or belongs to nobody.
+    """
+
+    name: str
+    tamper: Callable[[Path], Path]
+    refused: str = MENDED
+    sound: bool = False
+
+
+def make_template(root: Path) -> None:
+    """A store with a file of every kind, hidden.json and locks too."""
+    made = full_store(root)
+    for folder in (made.paths.embeddings(made.space), made.paths.items, made.paths.skipped):
+        seal(folder / "hidden.json", {"format": 1, "generation": 1, "hidden": [], "replaced": {}})
+    (root / "damaged" / "items").mkdir(parents=True)
+
+
+def seal(path: Path, document: dict[str, Any]) -> Path:
+    """Write a document as embstore does, whatever it says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(atomic.document_bytes({key: one for key, one in document.items() if key != checksum.KEY}))
+    return path
+
+
+def the(root: Path, kind: str) -> Path:
+    """The file of a kind that belongs to the space, or the first one."""
+    found = sorted(root.glob(KINDS[kind]))
+    return next((path for path in found if SPACE in str(path)), found[0])
+
+
+def changed(kind: str, /, **change: Any) -> Callable[[Path], Path]:
+    """A document with other members, sealed again."""
+
+    def tamper(root: Path) -> Path:
+        path = the(root, kind)
+        return seal(path, json.loads(path.read_bytes()) | change)
+
+    return tamper
+
+
+def hidden(folder: str, /, **change: Any) -> Callable[[Path], Path]:
+    def tamper(root: Path) -> Path:
+        document = {"format": 1, "generation": 7, "hidden": [], "replaced": {}}
+        return seal(root / folder / "hidden.json", document | change)
+
+    return tamper
+
+
+def written(kind: str, data: bytes) -> Callable[[Path], Path]:
+    def tamper(root: Path) -> Path:
+        path = the(root, kind)
+        path.write_bytes(data)
+        return path
+
+    return tamper
+
+
+def victim_of(path: Path) -> Path:
+    """The folder beside the store that nothing may touch."""
+    return next(parent for parent in path.parents if (parent / "victim").is_dir()) / "victim"
+
+
+def link_to_same(path: Path) -> None:
+    same = victim_of(path) / f"same-{path.name}"
+    path.rename(same)
+    path.symlink_to(same)
+
+
+def link_to_victim(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(victim_of(path) / "precious")
+
+
+def dangling(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(victim_of(path) / "made-by-the-store")
+
+
+def folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "inside").write_text("x")
+
+
+def pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def unix_socket(path: Path) -> None:
+    path.unlink()
+    with tempfile.TemporaryDirectory(prefix="s") as folder, socket.socket(socket.AF_UNIX) as server:
+        server.bind(f"{folder}/s")  # an address has 100 characters at most
+        os.rename(f"{folder}/s", path)
+
+
+PLACES = (link_to_same, dangling, folder, pipe)
+
+
+def in_place_of(path_of: Callable[[Path], Path], put: Callable[[Path], None]) -> Callable[[Path], Path]:
+    """Something that is no file where one should be."""
+
+    def tamper(root: Path) -> Path:
+        path = path_of(root)
+        if not path.exists():
+            path.write_bytes(b"")
+        put(path)
+        return path
+
+    return tamper
+
+
+def folder_elsewhere(name: str) -> Callable[[Path], Path]:
+    """A folder of the store moved out of it, with a link in its place."""
+
+    def tamper(root: Path) -> Path:
+        path = root / name
+        target = root.parent / "victim" / path.name
+        shutil.move(path, target)
+        path.symlink_to(target, target_is_directory=True)
+        return path
+
+    return tamper
+
+
+def removing(name: str) -> Callable[[Path], Path]:
+    """The card of a space that is to be removed, by some name."""
+
+    def tamper(root: Path) -> Path:
+        path = root / "spaces" / f"{name}.removing"
+        path.write_text("")
+        return path
+
+    return tamper
+
+
+def removing_with_link(root: Path) -> Path:
+    """A space to be removed, of which a folder is elsewhere."""
+    (root / "spaces" / "x.removing").write_text("")
+    path = root / "summaries" / "space=x"
+    path.symlink_to(root.parent / "victim", target_is_directory=True)
+    return path
+
+
+def temporary_link(root: Path) -> Path:
+    """A temporary folder that is a link: the next writer removes the link alone."""
+    path = root / "items" / ".1-0badcafe.tmp"
+    path.symlink_to(root.parent / "victim", target_is_directory=True)
+    return path
+
+
+def card_of(name: str) -> Callable[[Path], Path]:
+    """The card of a space by a name that leads out of the store."""
+
+    def tamper(root: Path) -> Path:
+        path = the(root, "card")
+        return seal(path, json.loads(path.read_bytes()) | {"space": name})
+
+    return tamper
+
+
+def sealed_table(kind: str, change: Callable[[pa.Table], pa.Table]) -> Callable[[Path], Path]:
+    """A small table with other rows or columns, sealed again."""
+
+    def tamper(root: Path) -> Path:
+        path = the(root, kind)
+        table = change(pq.read_table(path, partitioning=None))
+        with tempfile.TemporaryFile() as file:
+            with pq.ParquetWriter(file, table.schema) as writer:
+                writer.write_table(table)
+                writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
+            file.seek(0)
+            path.write_bytes(checksum.sealed(file.read()))
+        return path
+
+    return tamper
+
+
+_EVIL = ["part-../../victim/precious", "../../victim/precious", "part-0123456789abcdef/../../victim", "/victim", "*"]
+_CARD_CHANGES: dict[str, dict[str, Any]] = {
+    "dim -32": {"dim": -32}, "dim text": {"dim": "32"}, "dim null": {"dim": None}, "dim float": {"dim": 6.0},
+    "dim huge": {"dim": 1 << 60}, "no layers": {"layers": []}, "layers twice": {"layers": [{"id": 0, "name": "0"}] * 2},
+    "many layers": {"layers": [{"id": 1, "name": "1"}] * 20_000}, "no format": {"format": None},
+    "format 99": {"format": 99}, "format text": {"format": "2"}, "n_blocks": {"n_blocks": -1}, "unit": {"unit": "x"},
+    "template": {"template": "{text}{text}"}, "other member": {"evil": {"a": [1]}}, "long": {"model": "x" * 100_000},
+}  # fmt: skip
+
+TAMPERINGS: list[Tampering] = [
+    *(Tampering(f"card: {name}", changed("card", **change)) for name, change in _CARD_CHANGES.items()),
+    *(Tampering(f"card: space {name!r}", card_of(name)) for name in ("../../victim", "/victim", "a/b", "other", "*")),
+    Tampering("card: nested", written("card", b'{"a":' * 100_000 + b"1" + b"}" * 100_000)),
+    Tampering("card: not JSON", written("card", b"\xff\xfe")),
+    Tampering("card: large", written("card", b'{"a": "' + b"x" * MAX_BYTES["card"] + b'"}')),
+    Tampering("marker: format text", changed("marker", format="1")),
+    Tampering("marker: other member", changed("marker", more=1)),
+    Tampering("marker: nested", written("marker", b"[" * 100_000)),
+    *(
+        Tampering(f"{where}: hidden {name!r}", hidden(where, hidden=[name]))
+        for name in _EVIL
+        for where in (f"embeddings/space={SPACE}", "items", "skipped")
+    ),
+    *(
+        Tampering(f"hidden: replaced {name!r}", hidden(f"embeddings/space={SPACE}", replaced=replaced))
+        for name in _EVIL[:2]
+        for replaced in ({name: []}, {"part-" + "0" * 16: [name]})
+    ),
+    Tampering("hidden: generation", hidden("items", generation=1 << 60)),
+    Tampering("hidden: a text", hidden("items", hidden="part-")),
+    *(Tampering(f"index card: shard {name!r}", changed("index card", shards=[name]), NONE) for name in _EVIL),
+    Tampering("index card: kind", changed("index card", kind="hnsw"), NONE),
+    Tampering("index card: dim", changed("index card", dim=-1), NONE),
+    Tampering("index card: nested", written("index card", b"[" * 100_000), NONE),
+    Tampering("answer: rows", changed("answer", rows=[{"n": {"a": 1}}]), NONE),
+    Tampering("answer: nested", written("answer", b"[" * 100_000), NONE),
+    *(
+        Tampering(f"{kind}: {put.__name__}", in_place_of(lambda root, kind=kind: the(root, kind), put), refused)
+        for kind, refused in {
+            "marker": ALL, "card": ALL, "items": ALL, "skipped": ALL, "dataset": ALL, "shard": ALL,
+            "summary": WRITERS, "merged summary": WRITERS, "index": WRITERS, "index card": WRITERS, "answer": WRITERS,
+        }.items()
+        for put in (*PLACES, *((link_to_victim, unix_socket) if kind == "card" else ()))
+    ),
+    *(
+        Tampering(f"{name}: {put.__name__}", in_place_of(lambda root, name=name: root / name, put), refused)
+        for name, refused in {
+            "items/hidden.json": ALL, f"embeddings/space={SPACE}/hidden.json": ALL, ".lock": WRITERS,
+            ".lock-texts": WRITERS, ".lock-holder.json": WRITERS, ".lock-shard-1-of-2": WRITERS,
+            ".lock-shard-1-of-2-holder.json": WRITERS, "spaces/y.removing": WRITERS,
+        }.items()
+        for put in (link_to_victim, dangling, pipe)
+    ),
+    *(
+        Tampering(f"{name}: elsewhere", folder_elsewhere(name), ALL)
+        for name in (
+            "items", "skipped", "datasets", "spaces", "merged", "answers", "embeddings", "summaries", "indexes",
+            "damaged", f"embeddings/space={SPACE}", f"summaries/space={SPACE}", f"indexes/space={SPACE}",
+        )
+    ),
+    Tampering("damaged/items: elsewhere", folder_elsewhere("damaged/items"), WRITERS),
+    *(Tampering(f"removing {name!r}", removing(name), NONE) for name in ("*", "[a-z]", "?oy", "a b")),
+    Tampering("removing, with a link", removing_with_link, ALL),
+    Tampering("a temporary link", temporary_link, NONE, sound=True),
+    Tampering("summary: other columns", sealed_table("summary", lambda table: table.select(["layer"])), NONE),
+    Tampering("summary: no rows", sealed_table("summary", lambda table: table.slice(0, 0)), NONE),
+    *(
+        Tampering(f"{kind}: other columns", sealed_table(kind, lambda table: table.select([1])), NONE, sound=True)
+        for kind in ("dataset", "merged summary")
+    ),
+]  # fmt: skip

@@ -1,0 +1,202 @@
+"""Every JSON document with anything in any place of it: it is read, or refused as damaged, and never more than that."""
+
+import copy
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_figures import Tally
+from fuzzing import refusal, tries
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import synthetic_card
+
+from embstore import atomic, checksum
+from embstore.errors import DamagedError, EmbstoreError, SourceError
+from embstore.index import IndexCard
+from embstore.sources.own import own_dataset
+from embstore.storage.answers import Answer, read_answer, write_answer
+from embstore.storage.card import read_card
+from embstore.storage.hidden import Hidden, read_hidden, write_hidden
+from embstore.storage.lock import _read as read_holder
+from embstore.storage.marker import check_marker, write_marker
+from embstore.storage.paths import StorePaths
+from embstore.text import escaped
+
+Path_ = tuple[str | int, ...]
+_ABSENT = object()
+_PARTS = [f"part-{digit * 16}" for digit in "0123456789abcdef"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A kind of document.
+
+    Attributes:
+        path: of the file.
+        read: reads it as embstore does.
+        document: a valid one.
+        refusals: what it may raise; it may not raise anything else.
+    """
+
+    path: Path
+    read: Callable[[], object]
+    document: dict[str, Any]
+    refusals: type[EmbstoreError] = DamagedError
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
+    root = tmp_path_factory.mktemp("documents")
+    paths = StorePaths(root)
+    write_marker(paths)
+    folder = paths.items
+    folder.mkdir()
+    write_hidden(folder, Hidden(3, frozenset(_PARTS[:2]), {_PARTS[2]: (_PARTS[0], _PARTS[1])}))
+    card = synthetic_card(n_blocks=2, unit="occurrence")
+    index = paths.indexes(card.space) / "layer=00.faiss"
+    index.parent.mkdir(parents=True)
+    index.write_bytes(b"")
+    IndexCard(
+        space=card.space, layer=0, kind="hnsw", metric="cosine", n=3, n_zero=0, dim=8, shards=tuple(_PARTS[:2]),
+        sha256="0" * 64, faiss="1.15", created="2025", parameters={"m": 16, "ef_construction": 200},
+        effort={"ef_search": 40}, recall=1.0, build_seconds=0.5,
+    ).write(index)  # fmt: skip
+    asked = {
+        "metric": {"name": "norms", "version": [1, 1], "package": None}, "parameters": {"k": 3, "names": ["a"]},
+        "rows": {"where": None, "sample": None, "transforms": []}, "seed": None, "inputs": {"a": "b"}, "numpy": "2.3",
+        "of": [card.space, "0 0"],
+    }  # fmt: skip
+    write_answer(paths, asked, Answer(({"n": 3, "mean": 0.5, "text": "é", "reason": None, "all": [1.0]},), ("note",)))
+    [answer] = paths.answer_files()
+    holder = {"host": "here", "pid": 77, "shard": "1/3", "plan": "0" * 64}
+    own = root / "data" / "own"
+    own.mkdir(parents=True)
+    spec = {
+        "name": "mine", "kind": "pairs", "unit": "word", "columns": ["a", "b", "score"], "file": "mine.csv",
+        "original": "m.csv", "sha256": "0" * 64, "rows": 3, "scores": [0.0, 1.5],
+    }  # fmt: skip
+    made = {
+        "card": Case(paths.card(card.space), lambda: read_card(paths.card(card.space)), card.to_dict()),
+        "hidden": _stored(paths.items / "hidden.json", lambda: read_hidden(folder)),
+        "index card": _stored(index.with_suffix(".json"), lambda: IndexCard.read(index)),
+        "answer": _stored(answer, lambda: read_answer(paths, asked)),
+        "marker": _stored(paths.marker, lambda: check_marker(paths)),
+        "lock holder": Case(paths.holder(paths.lock), lambda: read_holder(paths.lock), holder),
+        "own dataset": Case(own / "mine.json", lambda: own_dataset("mine"), spec, SourceError),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMBSTORE_DATA", str(root / "data"))
+        yield made
+
+
+def _stored(path: Path, read: Callable[[], object]) -> Case:
+    return Case(path, read, json.loads(path.read_bytes()))
+
+
+KINDS = ["card", "hidden", "index card", "answer", "marker", "lock holder", "own dataset"]
+
+_NUMBERS = st.one_of(
+    st.integers(), st.integers(-3, 5), st.sampled_from([1 << 31, 1 << 53, 1 << 63, 1 << 64, 10**40, -(1 << 63)]),
+    st.floats(), st.sampled_from([1.0, 8.0, 1e300, -0.0, 0.5]),
+)  # fmt: skip
+_TEXTS = st.one_of(
+    st.text(max_size=20),
+    st.sampled_from(
+        ["", "../../victim", "/", "*", "part-0", _PARTS[0], _PARTS[0] + "\n", "\x00", "\x1b[2J", "\ud800", "x" * 5000,
+         "toy.occurrence.last", "{text}", "projection", "hnsw", "1/3", "0" * 64]
+    ),
+)  # fmt: skip
+_SCALARS = st.one_of(st.none(), st.booleans(), _NUMBERS, _TEXTS)
+VALUES = st.recursive(
+    _SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXTS, inner, max_size=4), max_leaves=8
+)
+
+
+def places(value: Any, path: Path_ = ()) -> Iterator[Path_]:
+    """Every place in a document."""
+    yield path
+    if isinstance(value, dict | list):
+        for name, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from places(part, (*path, name))
+
+
+def put(document: Any, path: Path_, value: Any) -> Any:
+    """The document with another value at a place, or without what is there."""
+    if not path:
+        return value
+    changed = copy.copy(document)
+    if value is _ABSENT and len(path) == 1:
+        del changed[path[0]]
+    else:
+        changed[path[0]] = put(changed[path[0]], path[1:], value) if len(path) > 1 else value
+    return changed
+
+
+def data_of(document: Any, *, sealed: bool) -> bytes | None:
+    """The bytes of a document, as far as they can be written."""
+    try:
+        if sealed and isinstance(document, dict):
+            blank = {key: value for key, value in document.items() if key != checksum.KEY}
+            text = json.dumps({**blank, checksum.KEY: checksum.BLANK}, ensure_ascii=False, indent=2)
+            return checksum.sealed(text.encode("utf-8", "surrogatepass"))
+        return json.dumps(document).encode()
+    except (ValueError, TypeError):
+        return None
+
+
+def tried(case: Case, data: bytes) -> bool:
+    """Let a document be read, and return whether it was."""
+    case.path.parent.mkdir(exist_ok=True)
+    case.path.write_bytes(data)
+    said = refusal(case.read, case.refusals)
+    assert said is None or (case.path.name in said and len(said) < 2000)
+    return said is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_anything_in_any_place(cases: Mapping[str, Case], kind: str, tally: Callable[[str, str], Tally]) -> None:
+    case, counts = cases[kind], tally("fuzz: a value in a document", kind)
+    spots = [*places(case.document)]
+    assert tried(case, data_of(case.document, sealed=kind != "own dataset") or b"")
+
+    @tries(90)
+    @given(VALUES, _TEXTS, st.booleans())
+    def run(value: Any, name: str, sealed: bool) -> None:
+        changed = [put(case.document, path, one) for path in spots for one in (value, _ABSENT) if path or one is value]
+        changed += [put(case.document, (*path, name), value) for path in spots if path == () or path[-1] == "versions"]
+        for document in changed:
+            if (data := data_of(document, sealed=sealed)) is not None:
+                tried(case, data)
+                counts["faults"] += 1
+
+    run()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_bytes(cases: Mapping[str, Case], kind: str, tally: Callable[[str, str], Tally]) -> None:
+    case, counts = cases[kind], tally("fuzz: bytes in a document", kind)
+    whole = data_of(case.document, sealed=kind != "own dataset") or b""
+
+    @tries(25)
+    @given(st.binary(max_size=8), st.integers(0, 40), st.integers(0, 10))
+    def run(data: bytes, length: int, offset: int) -> None:
+        for at in range(offset, len(whole), 11):
+            tried(case, whole[:at] + data + whole[at + length :])
+            counts["faults"] += 1
+
+    run()
+
+
+def test_what_is_said_of_a_document_can_be_printed(cases: Mapping[str, Case]) -> None:
+    with pytest.raises(DamagedError) as caught:
+        atomic.read_document(_written(cases["card"], {"space": "\x1b[2J\u202e"}), "card")
+    assert escaped(str(caught.value))
+
+
+def _written(case: Case, change: Mapping[str, Any]) -> Path:
+    case.path.write_bytes(data_of(case.document | change, sealed=True) or b"")
+    return case.path

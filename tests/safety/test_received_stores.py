@@ -1,0 +1,151 @@
+"""A store that was tampered with does no harm, whatever is asked of it: nothing outside changes, and nothing hangs."""
+
+import hashlib
+import os
+import shutil
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import pytest
+from fault_figures import Tally
+from synthetic import synthetic_store
+from tampered_stores import ALL, MENDED, NONE, SPACE, TAMPERINGS, WRITERS, Tampering, make_template
+from typer.testing import CliRunner, Result
+
+from embstore.index.opening import forget
+
+SECONDS = 10.0
+
+
+class HungError(Exception):
+    """A command took longer than a tampered store may make it."""
+
+
+@contextmanager
+def limit() -> Iterator[None]:
+    def stop(_: int, __: FrameType | None) -> None:
+        raise HungError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("template")
+    make_template(folder / "store")
+    synthetic_store(folder / "other", n=25, dim=6, n_blocks=1)
+    victim = folder / "victim"
+    (victim / "space=x").mkdir(parents=True)
+    for name in ("precious", "part-0123456789abcdef.parquet", "space=x/precious", ".1-0badcafe.tmp"):
+        (victim / name).write_text("precious")
+    (folder / "words.txt").write_text("text1\nriver\n")
+    return folder
+
+
+def outside(folder: Path, but: str = "") -> dict[str, tuple[int, str]]:
+    """What is beside the store, and beside another folder: of each file and link its kind and its content."""
+    found = {}
+    for parent, folders, files in os.walk(folder):
+        if Path(parent) == folder:
+            folders[:] = [name for name in folders if name not in ("store", but)]
+        for name in (*folders, *files):
+            path = Path(parent) / name
+            mode = path.lstat().st_mode
+            content = os.readlink(path) if path.is_symlink() else path.read_bytes().hex() if path.is_file() else ""
+            found[str(path.relative_to(folder))] = (mode, hashlib.sha256(content.encode()).hexdigest())
+    return found
+
+
+def commands(folder: Path, checkpoint: Path) -> dict[str, Sequence[str | Path]]:
+    """Every command on the store; first those that only read it."""
+    store = ("--store", folder / "store")
+    return {
+        "verify": ("verify", *store),
+        "verify --deep": ("verify", "--deep", *store),
+        "info": ("info", *store),
+        "info --skipped": ("info", "--skipped", *store),
+        "anisotropy": ("query", "anisotropy", *store),
+        "partition": ("query", "partition", "--space", SPACE, "--layer", "0", *store),
+        "where": ("query", "norms", "--where", "length(text) > 3", "--no-cache", *store),
+        "explain": ("query", "partition", "--explain", *store),
+        "neighbours": ("neighbours", "text1", "--layer", "all", *store),
+        "exact": ("neighbours", "text1", "--exact", *store),
+        "missing": ("datasets", "missing", "words", *store),
+        "repair --dry-run": ("repair", "--dry-run", *store),
+        "compact --dry-run": ("compact", "--dry-run", *store),
+        "build --dry-run": ("build", folder / "words.txt", "--model", f"tiny={checkpoint}", "--dry-run", "-q", *store),
+        "merge from": ("merge", folder / "store", "--store", folder / "other"),
+        "build": ("build", folder / "words.txt", "--model", f"tiny={checkpoint}", "-q", *store),
+        "merge into": ("merge", folder / "other", *store),
+        "index": ("index", "--force", *store),
+        "compact": ("compact", *store),
+        "repair": ("repair", *store),
+        "remove": ("remove", "--space", SPACE, "--yes", *store),
+    }
+
+
+READERS = ("info", "anisotropy", "partition", "where", "neighbours", "exact", "missing")
+BUILDERS = ("build", "merge into", "index", "compact")
+MENDERS = ("repair", "repair --dry-run", "remove")
+REFUSING = {
+    ALL: (*READERS, *BUILDERS, *MENDERS),
+    MENDED: (*READERS, *BUILDERS),
+    WRITERS: (*BUILDERS, *MENDERS),
+    NONE: (),
+}
+
+
+@pytest.mark.parametrize("case", TAMPERINGS, ids=lambda case: case.name)
+def test_no_command_is_led_outside(
+    case: Tampering, template: Path, checkpoint: Path, tmp_path: Path, tally: Callable[[str, str], Tally]
+) -> None:
+    counts = tally("tampered store", case.name.partition(":")[0])
+    folder = tmp_path / "all"
+    for name, arguments in commands(folder, checkpoint).items():
+        if name in (*BUILDERS, *MENDERS) or not folder.exists():  # the others change nothing
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(template, folder)
+            path = case.tamper(folder / "store")
+        before = outside(folder)
+        forget()
+        counts["faults"] += 1
+        result = run(arguments)
+        said = f"{name}: {result.exit_code}, {result.output}"
+        assert result.exception is None or isinstance(result.exception, SystemExit), said
+        assert outside(folder, but="other" if name == "merge from" else "") == {
+            key: one for key, one in before.items() if name != "merge from" or not key.startswith("other")
+        }, said
+        if name.startswith("verify"):
+            assert (result.exit_code == 0) == case.sound, said
+        elif name in REFUSING[case.refused]:
+            assert result.exit_code == 2, said
+        assert result.exit_code in (0, 1, 2), said
+        if result.exit_code == (1 if name.startswith("verify") else 2) and case.refused != NONE:
+            assert path.name in result.output, said
+    shutil.rmtree(folder)
+
+
+def run(arguments: Sequence[str | Path]) -> Result:
+    from embstore_cli.main import app
+
+    with limit():
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_template_is_sound_and_every_command_works_on_it(template: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """Else a refusal of a tampered store would say nothing."""
+    folder = tmp_path / "all"
+    for name, arguments in commands(folder, checkpoint).items():
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(template, folder)
+        result = run(arguments)
+        assert result.exit_code == 0, f"{name}: {result.output}"
