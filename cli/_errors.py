@@ -17,7 +17,7 @@ import typer
 from embstore.errors import EmbstoreError
 from embstore.escape import printable
 
-from ._interrupts import INTERRUPTED, received
+from ._interrupts import INTERRUPTED, received, told
 
 OK, NO, MISTAKE = 0, 1, 2
 
@@ -38,6 +38,7 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
             raise KeyboardInterrupt from error  # what fails after an interrupt fails by it
     except KeyboardInterrupt:
         say(f"\n{interrupted}")
+        told()
         raise typer.Exit(INTERRUPTED) from None
     except EmbstoreError as error:
         refuse(error)

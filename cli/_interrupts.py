@@ -22,6 +22,7 @@ _AGAIN = 0  # to the watching thread: raise KeyboardInterrupt again
 _SECONDS_TO_AGAIN = 0.005
 
 _raises = False
+_is_told = False
 _received: float | None = None
 _is_lost = False
 _to_watcher = -1
@@ -55,10 +56,17 @@ def received() -> bool:
     return _received is not None
 
 
-def stop(*, message: bytes = b"\nInterrupted.\n") -> None:
-    """End the process at once."""
+def told() -> None:
+    """Take note that the user has been told that the command was interrupted."""
+    global _is_told
+    _is_told = True
+
+
+def stop() -> None:
+    """Tell the user, if nobody has, and end the process at once."""
     try:
-        os.write(2, message)
+        if not _is_told:
+            os.write(2, b"\nInterrupted.\n")
     finally:
         os._exit(INTERRUPTED)
 

@@ -24,7 +24,7 @@ def _run() -> None:
         run_commands()
     except BaseException as error:
         if _interrupts.received() and not (isinstance(error, SystemExit) and error.code in (None, 0)):
-            _end(error)
+            _end()
         raise
     finally:
         _interrupts.stop_from_now_on()
@@ -47,9 +47,8 @@ def _flush() -> None:
             stream.flush()
 
 
-def _end(error: BaseException) -> None:
+def _end() -> None:
     """End an interrupted command, without waiting for the threads that it has left."""
     _interrupts.stop_from_now_on()
-    is_told = isinstance(error, SystemExit) and error.code == _interrupts.INTERRUPTED
     _flush()
-    _interrupts.stop(message=b"" if is_told else b"\nInterrupted.\n")
+    _interrupts.stop()

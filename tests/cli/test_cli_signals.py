@@ -93,7 +93,9 @@ def test_an_interrupt_that_python_cannot_raise_is_not_lost(start: Start) -> None
     assert _ended(start(loses), signal.SIGINT) == (130, "\nInterrupted.\n")
 
 
-@pytest.mark.parametrize("error", ["RuntimeError('Query interrupted')", "ImportError('half loaded')"])
+@pytest.mark.parametrize(
+    "error", ["RuntimeError('Query interrupted')", "ImportError('half loaded')", "SystemExit(130)"]
+)
 def test_what_fails_after_an_interrupt_fails_by_it(start: Start, error: str) -> None:
     turns = f"""
     try: {_READY}; time.sleep(9)
