@@ -19,7 +19,7 @@ from power_loss import KILLED, VARIANTS, Moment, Recorder
 pytestmark = pytest.mark.slow
 
 MOST = 14
-LONG_SECONDS = 30
+LONG_SECONDS = 120
 WRITING = [name for name, command in COMMANDS.items() if command.writes or name == "query"]
 
 
