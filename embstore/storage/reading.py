@@ -92,6 +92,9 @@ class Reader:
         named = _named(files, said) or self._unreadable(files) or _altered(files)
         if named is None:  # each file can be read, and is as it was written
             folder = files[0].parent if files else self._root
+            if isinstance(error, duckdb.BinderException | duckdb.ConversionException):  # embstore's own SQL is right
+                where = files[0] if len(files) == 1 else folder
+                return DamagedError(f"{where} is damaged: its columns are not those of the format ({said}). {MEND}")
             return StoreError(
                 f"{folder} cannot be read: {said}. Run the command again; embstore verify checks all files."
             )
