@@ -19,7 +19,7 @@ from embstore.storage.tables import SkippedText, write_dataset, write_items, wri
 
 SMALL, OTHER, FEW = WORDS[:6], WORDS[4:9], WORDS[:9]
 SPACE, OCCURRENCES = "toy.word.last", "toy.occurrence.last"
-ALL = os.environ.get("FAULT_POINTS") == "all"
+ALL = os.environ.get("EMBSTORE_TEST_FAULTS") == "all"
 """Whether each operation is tried, which takes hours, and not only some of them."""
 
 
