@@ -41,7 +41,7 @@ def verify(
             say(f"{result.store}: {result.n_files} files, all sound.")
         else:
             say(f"{result.store}: {len(result.problems)} problem(s) in {result.n_files} files.")
-        if (checked := result.answers) is not None:
+        if (checked := result.answers) is not None and checked.n_stored:
             say(f"{checked.n_computed} of {checked.n_stored} stored answers were computed anew (seed {checked.seed}).")
             for reason, count in checked.skipped:
                 say(f"{count} stored answers were not: they {reason}.")

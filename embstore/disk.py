@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from embstore.errors import DamagedError, FileAccessError, MissingFileError
+from embstore.errors import DamagedError, FileAccessError, MissingFileError, StoreError
 
 Entry = os.DirEntry[str]
 """What a folder holds: its name, its path, and what the system says of it."""
@@ -368,3 +368,5 @@ def resolved(path: Path) -> Path:
             return path.resolve()
     except RuntimeError as error:
         raise FileAccessError(path, errno.ELOOP) from error
+    except ValueError as error:  # a NUL in it
+        raise StoreError(f"{str(path)!r} can be no path of a store: {error}. Name its folder.") from error

@@ -5,6 +5,7 @@ Imports neither torch nor transformers, and huggingface_hub only when the hub's 
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ def resolve(spec: str, *, allow_pickle: bool = False, download: bool = True) -> 
     local = Path(target).expanduser()
     if packaged is not None:
         found = _packaged(packaged)
-    elif target and target not in SHORT_NAMES and local.is_dir():
+    elif target and target not in SHORT_NAMES and os.path.isdir(local):  # which is False for what can be no path
         path = local.resolve()
         found = Checkpoint(_safe_name(path.name, spec), str(path), None, path)
     elif target in SHORT_NAMES or _HUB_ID.fullmatch(target):
@@ -208,7 +209,7 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool) -> None:
 
 def _split_alias(spec: str) -> tuple[str | None, str]:
     alias, equals, target = spec.partition("=")
-    if not equals or "/" in alias or Path(spec).expanduser().is_dir():
+    if not equals or "/" in alias or os.path.isdir(Path(spec).expanduser()):
         return None, spec
     return check_space_name(alias), target
 

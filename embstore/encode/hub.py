@@ -1,5 +1,6 @@
 """The Hugging Face hub: its cache on this machine first, the network only for what is missing."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def _near(spec: str) -> str:
     near = nearest(spec, SHORT_NAMES)
     said = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
     path = Path(spec.partition("=")[2] or spec)
-    if path.parent == Path() or not path.parent.is_dir():
+    if path.parent == Path() or not os.path.isdir(path.parent):
         return said
     folders = [str(folder) for folder in sorted(path.parent.iterdir()) if folder.is_dir()]
     beside = nearest(str(path), folders) or folders[:3]

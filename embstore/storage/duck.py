@@ -167,8 +167,8 @@ def exhausted(error: duckdb.Error) -> StoreError | None:
     if is_memory and not _OF_DISK.search(str(error)):
         return StoreError(
             f"too little memory for the texts on their way into the store: {first_line(error)} It is not the disk that "
-            "is full: a few texts are too long to be held together. Cut the longest ones. What was written before is "
-            "whole; run the same build again: it goes on where it stopped."
+            "is full: a few texts are too long to be held together. Cut or leave out the longest ones and build again; "
+            "what was written before stays."
         )
     return StoreError(
         f"no space left for the texts on their way into the store: {first_line(error)} What does not fit in memory "

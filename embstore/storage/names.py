@@ -35,7 +35,10 @@ class Names:
             StoreError: The name is not in the grammar.
         """
         if not re.fullmatch(self.grammar, name):
-            raise StoreError(f"{name!r} cannot be a name in {folder}: it is not of the form {self.grammar}.")
+            raise StoreError(
+                f"{name!r} cannot be a name in {folder}, where names look like {self.grammar} (a regular expression). "
+                "Give another name."
+            )
         return folder / f"{self.prefix}{name}{self.suffix}"
 
     def name(self, entry: str) -> str | None:

@@ -257,7 +257,8 @@ All {total} that transformers {transformers} has (with torch {torch}), each trie
 * top: which side of the final norm layer L is from; the other one is stored beside it.
 * shifted: transformers' hidden states begin after block 1, and embstore puts the embeddings before them.
 * padded: whether texts of different lengths share a batch.
-* difference: the largest from plain transformers, relative to the vector's norm.
+* difference: the largest from plain transformers, relative to the vector's norm. It is rounding, which depends on the
+  number of threads.
 
 | model_type | class | top | shifted | padded | difference |
 |---|---|---|---|---|---|

@@ -286,3 +286,9 @@ def test_what_cannot_be_had_from_the_hub_says_what_there_is(tmp_path: Path, monk
     )
     with pytest.raises(CheckpointUnavailableError, match=r"no folder 'ck/nothing' either; there is 'ck/tiny'\."):
         resolve("ck/nothing")
+
+
+@pytest.mark.parametrize("spec", ["/tmp/" + "x" * 300, "mine=/tmp/" + "x" * 300, "a\0b"], ids=["long", "named", "NUL"])
+def test_what_can_be_no_path_is_no_checkpoint(spec: str) -> None:
+    with pytest.raises(CheckpointError, match="no checkpoint"):
+        resolve(spec)

@@ -164,3 +164,9 @@ def test_a_store_may_be_reached_by_a_link(make_store: Make, tmp_path: Path) -> N
     assert StorePaths(link.resolve()).marker == made.paths.marker
     assert Store(link).query("norms", layers=0).rows
     assert Store(link).compact().rows
+
+
+@pytest.mark.parametrize("command", ["info", "verify", "repair", "compact"])
+def test_what_can_be_no_path_is_no_store(command: str) -> None:
+    with pytest.raises(StoreError, match="can be no path of a store"):
+        getattr(Store("a\0b"), command)()
