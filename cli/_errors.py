@@ -42,6 +42,12 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
     except EmbstoreError as error:
         refuse(error)
+    except MemoryError as error:
+        say(
+            f"embstore: there is not enough memory{f' ({error})' if str(error) else ''}. End other programs, or ask "
+            "for less: fewer layers (--layer), fewer items (--where, --sample)."
+        )
+        raise typer.Exit(MISTAKE) from None
     except BrokenPipeError:
         _forget(sys.stdout)  # the reader has gone (| head): that is its right
         raise typer.Exit(OK) from None

@@ -285,10 +285,10 @@ def remove_tree(folder: Path) -> None:
     if not is_folder(folder):
         remove(folder, missing_ok=True)
         return
-    for entry in entries(folder):
-        remove_tree(Path(entry.path))
-    with suppress(MissingFileError):
-        remove_folder(folder)
+    found = [(Path(entry.path), entry.is_dir(follow_symlinks=False)) for entry in entries_below(folder)]
+    for path, is_inner_folder in [*reversed(found), (folder, True)]:  # what is in a folder goes before it
+        with suppress(MissingFileError):
+            (remove_folder if is_inner_folder else remove)(path)
 
 
 def listed(folder: Path) -> list[Path]:
@@ -303,10 +303,14 @@ def files_below(folder: Path) -> list[Path]:
 
 def entries_below(folder: Path) -> Iterator[Entry]:
     """Yield what is in a folder and in the folders below it."""
-    for entry in entries(folder):
+    pending = [iter(entries(folder))]  # not by recursion: a received store may have folders in folders without end
+    while pending:
+        if (entry := next(pending[-1], None)) is None:
+            pending.pop()
+            continue
         yield entry
         if entry.is_dir(follow_symlinks=False):
-            yield from entries_below(Path(entry.path))
+            pending.append(iter(entries(Path(entry.path))))
 
 
 def entries(folder: Path) -> list[Entry]:

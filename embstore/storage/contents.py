@@ -82,11 +82,11 @@ def _sort_file(entry: disk.Entry, found: Contents) -> None:
 
 def _sort_damaged(entry: disk.Entry, found: Contents) -> None:
     """Look for links among what a repair took out: the next one puts files beside it."""
-    for inside in _inside(entry, found):
-        if inside.is_dir(follow_symlinks=False):
-            _sort_damaged(inside, found)
-        elif problem := disk.irregular(inside, folder=False):
-            found.irregular.append((Path(inside.path), problem))
+    for top in _inside(entry, found):
+        below = disk.entries_below(Path(top.path)) if top.is_dir(follow_symlinks=False) else ()
+        for inside in (top, *below):
+            if not inside.is_dir(follow_symlinks=False) and (problem := disk.irregular(inside, folder=False)):
+                found.irregular.append((Path(inside.path), problem))
 
 
 def check_folders(root: Path) -> None:

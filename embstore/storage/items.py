@@ -20,6 +20,7 @@ from embstore.storage.reading import FILES, MEND_TABLE, Reader
 from embstore.text import Item, Span, escaped, item_id
 
 _FEW = 1000  # items, each of which is named in the SQL
+_COMPARED = 1000  # characters of a text that may be meant by another spelling: the distance takes memory for each
 _COLUMNS = 'item_id, unit, text, context_id, start, "end"'
 
 Ids = NDArray[np.int64]
@@ -81,11 +82,12 @@ class ItemTables:
     def nearest_texts(self, text: str, ids: Ids, n: int) -> list[str]:
         """Return the texts of these items that are spelt most like ``text`` (Damerau-Levenshtein, Jaro-Winkler)."""
         self.check()
-        sql = f"""SELECT text FROM (SELECT DISTINCT text FROM {FILES} WHERE item_id IN (SELECT item_id FROM wanted))
+        sql = f"""SELECT text FROM (SELECT DISTINCT text FROM {FILES}
+                                    WHERE item_id IN (SELECT item_id FROM wanted) AND length(text) <= {_COMPARED})
                   ORDER BY damerau_levenshtein(lower(text), lower($text)),
                            jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n"""
         with duck.with_ids(self._reader.connection, "wanted", ids):
-            return [row[0] for row in self._reader.rows(sql, self.files, text=escaped(text), n=n)]
+            return [row[0] for row in self._reader.rows(sql, self.files, text=escaped(text)[:_COMPARED], n=n)]
 
     def nearest_occurrences(self, item: Item, ids: Ids, n: int) -> list[Item]:
         """Return those of these occurrences whose words, and then sentences, are spelt most like an occurrence's."""
@@ -93,11 +95,12 @@ class ItemTables:
         sql = f"""WITH item AS (SELECT * FROM {FILES} WHERE item_id IN (SELECT item_id FROM wanted))
                   SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
                   FROM item JOIN {FILES} AS context ON context.item_id = item.context_id
+                  WHERE length(item.text) <= {_COMPARED} AND length(context.text) <= {_COMPARED}
                   ORDER BY damerau_levenshtein(lower(item.text), lower($text)),
                            jaro_winkler_similarity(lower(context.text), lower($context)) DESC, context.text, item.start
                   LIMIT $n"""
         with duck.with_ids(self._reader.connection, "wanted", ids):
-            texts = {"text": escaped(item.text), "context": escaped(item.context or "")}
+            texts = {"text": escaped(item.text)[:_COMPARED], "context": escaped(item.context or "")[:_COMPARED]}
             return [*_items(self._reader.rows(sql, self.files, **texts, n=n)).values()]
 
     def lost(self, item: int) -> DamagedError:

@@ -229,3 +229,11 @@ def test_a_damaged_shard_is_named_by_what_meets_it(refused, make_store) -> None:
     assert str(file) in said
     assert "damaged" in said
     assert "embstore verify" in said
+
+
+def test_too_little_memory_is_a_line(refused, made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object, **_options: object) -> None:
+        raise MemoryError("Unable to allocate 8.00 TiB")
+
+    monkeypatch.setattr("embstore.Store.query", fail)
+    assert "not enough memory (Unable to allocate 8.00 TiB)" in refused("query", "spectrum", "--store", made.root)

@@ -325,3 +325,8 @@ def test_a_folder_with_other_things_is_never_made_a_store(tmp_path: Path) -> Non
     with pytest.raises(EmbstoreError, match="is not a store"):
         synthetic_store(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_texts_that_are_too_long_to_be_meant_are_not_compared(make_store: Make) -> None:
+    made = make_store(texts=["h" * 1001, "house"])
+    assert Catalog(made.root).nearest_texts("h" * 5000, [made.space]) == ["house"]

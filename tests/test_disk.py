@@ -1,0 +1,47 @@
+"""Operations on files, where a received store would have them run without end."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from synthetic import Synthetic
+
+from embstore import Store, disk
+
+DEPTH = 1500  # more than Python's limit of recursion, and less than the longest path
+
+
+@pytest.fixture
+def deep(tmp_path: Path) -> Path:
+    """A folder with folders in folders, a file at the bottom."""
+    os.chdir(tmp_path)  # the test's fixture of the working directory restores it
+    for _ in range(DEPTH):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("file").write_bytes(b"")
+    os.chdir(tmp_path)
+    return tmp_path / "d"
+
+
+@pytest.fixture(autouse=True)
+def working_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_folders_in_folders_are_listed_and_removed(deep: Path) -> None:
+    assert sum(1 for _ in disk.entries_below(deep)) == DEPTH
+    disk.remove_tree(deep)
+    assert not deep.exists()
+
+
+@pytest.mark.parametrize("place", ["damaged", ".1-ab.tmp"])
+def test_a_store_with_folders_in_folders_can_be_put_right(
+    deep: Path, place: str, make_store: Callable[..., Synthetic]
+) -> None:
+    store = Store(make_store().root)
+    os.rename(deep, store.path / place)
+    store.verify()
+    store.repair()
+    assert store.verify().ok
+    assert (store.path / place).exists() == (place == "damaged")
