@@ -1,7 +1,8 @@
 """Operations on files, where a received store would have them run without end."""
 
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,17 @@ DEPTH = 1500  # more than Python's limit of recursion, and less than the longest
 
 
 @pytest.fixture
-def deep(tmp_path: Path) -> Path:
-    """A folder with folders in folders, a file at the bottom."""
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """A folder with folders in folders, a file at the bottom; pytest itself could not remove it."""
     os.chdir(tmp_path)  # the test's fixture of the working directory restores it
     for _ in range(DEPTH):
         os.mkdir("d")
         os.chdir("d")
     Path("file").write_bytes(b"")
     os.chdir(tmp_path)
-    return tmp_path / "d"
+    yield tmp_path / "d"
+    subprocess.run(["rm", "-rf", tmp_path], check=True)
+    tmp_path.mkdir()
 
 
 @pytest.fixture(autouse=True)
