@@ -5,7 +5,8 @@ pyarrow, FAISS, filelock) is announced by :func:`opening`. So tests can see each
 let it fail, or end the process there (:func:`watched`); and what the system refuses is a
 :class:`~embstore.errors.FileAccessError` everywhere, which says what to do. It is never taken for damage.
 
-A store may come from others: no operation follows a symbolic link, and only regular files are opened.
+A store may come from others: no operation follows a symbolic link, and only regular files are opened that are where
+their size says: of a file of terabytes that takes no room on the disk, the SHA-256 would take hours.
 """
 
 import errno
@@ -27,6 +28,9 @@ Entry = os.DirEntry[str]
 
 MAX_BYTES = 1 << 30
 """Of a file that is read whole."""
+
+_MAX_HOLES = 1 << 30
+"""Bytes that a file may be said to have, and that were never written: embstore writes every byte."""
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a named pipe would wait for a writer
 
@@ -175,8 +179,31 @@ def _open_itself(path: str, flags: int) -> int:
 
 
 def _check_file(path: Path) -> None:
-    if problem := _irregular(os.lstat(path).st_mode, folder=False):
+    status = os.lstat(path)
+    if problem := _irregular(status.st_mode, folder=False):
         raise DamagedError(f"{path} is damaged: {problem}.")
+    if status.st_size > _MAX_HOLES and _has_holes(path, status.st_size):
+        raise DamagedError(
+            f"{path} is damaged: of its {status.st_size:,} bytes most were never written. Run: embstore repair"
+        )
+
+
+def _has_holes(path: Path, size: int) -> bool:
+    """Return whether more of a file than :data:`_MAX_HOLES` is holes, as far as the file system can tell."""
+    if not hasattr(os, "SEEK_DATA"):
+        return False
+    with open(path, "rb", buffering=0, opener=_open_itself) as file:
+        holes = at = 0
+        while at < size and holes <= _MAX_HOLES:
+            try:
+                data = file.seek(at, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # of a file system that knows nothing of holes
+                    return False
+                data = size  # there is only a hole from here to the end
+            holes += data - at
+            at = file.seek(data, os.SEEK_HOLE) if data < size else size
+    return holes > _MAX_HOLES
 
 
 def irregular(entry: Entry, *, folder: bool) -> str | None:

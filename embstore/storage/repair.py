@@ -61,7 +61,10 @@ class SoundShard:
 
 def examine(shard: Shard, card: Card) -> SoundShard | Problem:
     """Check a shard by itself, without its summary: the hash in its name, its columns, layers, ids and values."""
-    digest = disk.sha256(shard.path)
+    try:
+        digest = disk.sha256(shard.path)
+    except DamagedError as error:
+        return Problem(shard.path, str(error))
     if shard.name != f"part-{digest[:16]}":
         return Problem(shard.path, "its SHA-256 is not the one in its name, so it was altered or truncated")
     if problem := other_schema(shard.path, embeddings_schema(card.dim, card.dtype)):
@@ -92,7 +95,7 @@ def readable_ids(shard: Shard, card: Card) -> Ids | None:
             return ids
     try:  # without the checks: a wrong id would be of no item
         ids = read_table(shard.path, columns=["item_id"])["item_id"].to_numpy()
-    except (OSError, pa.ArrowException):
+    except (DamagedError, OSError, pa.ArrowException):
         return None
     return np.unique(ids) if len(ids) else None
 
@@ -109,7 +112,7 @@ def sound_rows(path: Path, tables: Sequence[Path]) -> pa.Table | None:
         if not table.schema.equals(ITEMS_SCHEMA):
             return None
         rows = table.to_pylist()
-    except (OSError, pa.ArrowException, UnicodeDecodeError):
+    except (DamagedError, OSError, pa.ArrowException, UnicodeDecodeError):
         return None
     sentences = {row["item_id"]: row["text"] for row in rows if row["unit"] == Unit.SENTENCE}
     wanted = pa.array({row["context_id"] for row in rows if row["context_id"] is not None}, pa.int64())

@@ -72,10 +72,13 @@ class Listed:
 def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
     """Yield what is wrong with tables of items or of skipped texts."""
     for path in files:
-        if path.stem != f"part-{disk.sha256(path)[:16]}":
-            yield Problem(path, "its SHA-256 is not the one in its name, so it was altered or truncated")
-        elif problem := other_schema(path, schema):
-            yield Problem(path, problem)
+        try:
+            if path.stem != f"part-{disk.sha256(path)[:16]}":
+                yield Problem(path, "its SHA-256 is not the one in its name, so it was altered or truncated")
+            elif problem := other_schema(path, schema):
+                yield Problem(path, problem)
+        except DamagedError as error:
+            yield Problem(path, str(error))
 
 
 def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
@@ -146,6 +149,8 @@ def verify_space(
 def _checked(shard: Shard, card: Card) -> Ids | Problem:
     try:
         return verify_shard(shard, card)
+    except DamagedError as error:
+        return Problem(shard.path, str(error))
     except FileAccessError as error:
         return unread(error)
 

@@ -208,7 +208,11 @@ def verify_index(
         stored = index.IndexCard.read(path)
         if stored is None:
             return
-        altered = _sha256(path) != stored.sha256
+        try:
+            altered = _sha256(path) != stored.sha256
+        except DamagedError as error:
+            yield Problem(path, str(error))
+            return
         if stored != index.IndexCard.read(path):
             return  # a build has just replaced it
     except DamagedError as error:

@@ -217,6 +217,18 @@ def sealed_table(kind: str, change: Callable[[pa.Table], pa.Table]) -> Callable[
     return tamper
 
 
+def holes(path_of: Callable[[Path], Path]) -> Callable[[Path], Path]:
+    """A file of terabytes that takes no room on the disk: to read it whole takes hours."""
+
+    def tamper(root: Path) -> Path:
+        path = path_of(root)
+        with path.open("ab") as file:
+            file.truncate(4 << 40)
+        return path
+
+    return tamper
+
+
 _EVIL = ["part-../../victim/precious", "../../victim/precious", "part-0123456789abcdef/../../victim", "/victim", "*"]
 _CARD_CHANGES: dict[str, dict[str, Any]] = {
     "dim -32": {"dim": -32}, "dim text": {"dim": "32"}, "dim null": {"dim": None}, "dim float": {"dim": 6.0},
@@ -278,6 +290,9 @@ TAMPERINGS: list[Tampering] = [
         )
     ),
     Tampering("damaged/items: elsewhere", folder_elsewhere("damaged/items"), WRITERS),
+    Tampering("holes: items", holes(lambda root: root / "items" / "part-00000000000000aa.parquet"), NONE),
+    Tampering("holes: shard", holes(lambda root: the(root, "shard")), NONE),
+    Tampering("holes: index", holes(lambda root: the(root, "index")), NONE),
     *(Tampering(f"removing {name!r}", removing(name), NONE) for name in ("*", "[a-z]", "?oy", "a b")),
     Tampering("removing, with a link", removing_with_link, ALL),
     Tampering("a temporary link", temporary_link, NONE, sound=True),
