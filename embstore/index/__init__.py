@@ -12,6 +12,7 @@ is never searched as if it were whole: the caller scans the vectors instead, wit
     searching.py    search
     opening.py      open, once
     faiss_index.py  FAISS itself
+    structure.py    read a file of FAISS that may have been made to do harm
     among.py        the nearest neighbours of all vectors of a layer, without an index, for metrics
 """
 

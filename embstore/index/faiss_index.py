@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from zlib_ng.zlib_ng import crc32
 
 from embstore import disk
-from embstore.errors import DamagedError, FileAccessError, StoreError
-from embstore.index.card import ANEW, IndexCard
+from embstore.errors import FileAccessError, StoreError
+from embstore.index import structure
+from embstore.index.card import IndexCard
 from embstore.index.order import near_together
 from embstore.index.policy import Design
 from embstore.index.vectors import Ids, Units
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import faiss
 
 _COLUMNS = 16  # floats of a vector that are moved at once: a line of the processor's cache
-_TYPES = {"flat": "IndexFlatIP", "hnsw": "IndexHNSWFlat", "ivf": "IndexIVFScalarQuantizer"}
 
 
 def make(design: Design, dim: int, trained_on: Units, n: int = 0) -> "faiss.IndexIDMap":
@@ -118,25 +118,11 @@ def load(path: Path, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDM
     Raises:
         DamagedError: FAISS cannot read it, or it is not what its card says.
     """
-    import faiss
-
     try:
         with disk.opening(path):
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mapped else 0)
+            return structure.read(path, card, mapped=mapped)
     except (RuntimeError, MemoryError) as error:
-        raise disk.quoted(str(error), path) or _unread(path, card) from error
-    if type(index) is not faiss.IndexIDMap:
-        raise _damage(path, "it does not say which items it holds")
-    inner = inner_of(index)
-    if type(inner).__name__ != _TYPES.get(card.kind):
-        raise _damage(path, f"it is no index of the kind {card.kind!r}")
-    if (index.d, inner.d, index.ntotal, inner.ntotal, index.id_map.size()) != (card.dim,) * 2 + (card.n,) * 3:
-        raise _damage(path, "it is not of the size that its card says")
-    if inner.metric_type != faiss.METRIC_INNER_PRODUCT:
-        raise _damage(path, "it does not compute cosines")
-    if card.kind != "ivf":
-        _check_vectors(path, inner if card.kind == "flat" else inner_storage(inner), card)
-    return index
+        raise disk.quoted(str(error), path) or _unread(path, card, error) from error
 
 
 def crc32_of(index: "faiss.IndexIDMap") -> int:
@@ -155,7 +141,7 @@ def check_crc32(path: Path, index: "faiss.IndexIDMap", card: IndexCard) -> None:
     It is read whole, which its first search does too: what is memory-mapped comes from the disk once.
     """
     if card.crc32 is not None and card.is_exact and crc32_of(index) != card.crc32:
-        raise _damage(path, "its CRC-32 is not the one in its card")
+        raise structure.damage(path, "its CRC-32 is not the one in its card")
 
 
 def inner_of(index: "faiss.IndexIDMap") -> Any:
@@ -216,17 +202,8 @@ def _parameters(kind: str, k: int, effort: dict[str, int], members: NDArray[np.b
     return faiss.SearchParameters(**selected)
 
 
-def _check_vectors(path: Path, flat: Any, card: IndexCard) -> None:
-    if flat.ntotal != card.n or flat.d != card.dim or flat.codes.size() != 4 * card.n * card.dim:
-        raise _damage(path, "it is not of the size that its card says")
-
-
-def _damage(path: Path, what: str) -> DamagedError:
-    return DamagedError(f"{path} is damaged: {what}. {ANEW}")
-
-
-def _unread(path: Path, card: IndexCard) -> StoreError:
-    """Return the error for a file that FAISS does not read: it is damaged only if it is not as it was written."""
-    if disk.sha256(path) != card.sha256:
-        return _damage(path, "FAISS cannot read it")
-    return FileAccessError(path, errno.ENOMEM)
+def _unread(path: Path, card: IndexCard, error: Exception) -> StoreError:
+    """Return the error for a file that FAISS does not read: it is damaged, unless memory lacks for one as written."""
+    if isinstance(error, MemoryError) and disk.sha256(path) == card.sha256:
+        return FileAccessError(path, errno.ENOMEM)
+    return structure.damage(path, "FAISS cannot read it")

@@ -157,11 +157,16 @@ def search(
 
 
 def stored_ids(path: Path) -> Ids:
-    """Return the item ids of an index, ascending."""
+    """Return the item ids of an index, ascending.
+
+    Raises:
+        DamagedError: it cannot be read, or is not what its card says.
+    """
     card = IndexCard.read(path)
     if card is None:
         raise FileNotFoundError(path)
     index = Index.open(path, card)  # held while its ids are copied
+    index.check_positions()
     ids: Ids = np.sort(index.ids)
     return ids
 

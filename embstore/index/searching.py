@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore import disk
 from embstore.errors import DamagedError
 from embstore.index import faiss_index
 from embstore.index.card import IndexCard
 from embstore.index.held_out import held_out, on_ground
 from embstore.index.policy import FLAT_BYTES
+from embstore.index.structure import check_positions, damage
 from embstore.index.vectors import Blocks, Gather, Ids, Units, Vectors, ordered, unit_vectors, with_direction
 
 if TYPE_CHECKING:
@@ -35,12 +37,14 @@ class Index:
         kind: of it.
         dim: components of a vector.
         effort: what a search for 10 neighbours and the item itself spends: see :class:`.card.IndexCard`.
+        path: its file; None while it is made.
     """
 
     _index: "faiss.IndexIDMap"
     kind: str
     dim: int
     effort: dict[str, int]
+    path: Path | None = None
 
     @classmethod
     def open(cls, path: Path, card: IndexCard) -> Self:
@@ -49,11 +53,16 @@ class Index:
         Raises:
             DamagedError: it cannot be read, or is not what its card says.
         """
-        return cls(faiss_index.load(path, card), card.kind, card.dim, card.effort)
+        return cls(faiss_index.load(path, card), card.kind, card.dim, card.effort, path)
 
     def check(self, path: Path, card: IndexCard) -> None:
         """Raise DamagedError if an exact index is not as it was written: one altered bit can make another answer."""
         faiss_index.check_crc32(path, self._index, card)
+
+    def check_positions(self) -> None:
+        """Raise DamagedError unless the lists of an index of the kind ``ivf`` hold each of its vectors once."""
+        if self.kind == "ivf" and self.path is not None:
+            check_positions(self.path, self._inner, len(self.ids))
 
     @cached_property
     def ids(self) -> Ids:
@@ -145,14 +154,24 @@ class Index:
             return self._search_codes(units, k, n, members, gather)
         effort = self._effort(k, n)
         if members is None or self.kind == "flat":
-            positions, cosines = faiss_index.find(self._inner, self.kind, units, k, effort, members)
+            positions, cosines = self._find(units, k, effort, members)
         elif is_few(n, self.dim) or n <= _LOOKED_AT * effort["ef_search"]:
             positions, cosines = self._scan(units, k, members)
         else:
-            positions, cosines = faiss_index.find(self._inner, self.kind, units, k, effort, members)
+            positions, cosines = self._find(units, k, effort, members)
             if (short := (positions < 0).any(axis=1)).any():
                 positions[short], cosines[short] = self._scan(units[short], k, members)
         return ordered(self._ids_at(positions), cosines)
+
+    def _find(
+        self, units: Units, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None
+    ) -> tuple[Ids, Units]:
+        try:
+            return faiss_index.find(self._inner, self.kind, units, k, effort, members)
+        except RuntimeError as error:
+            if self.path is None:
+                raise
+            raise disk.quoted(str(error), self.path) or damage(self.path, "FAISS cannot search it") from error
 
     def _scan(self, units: Units, k: int, members: NDArray[np.bool_]) -> tuple[Ids, Units]:
         return faiss_index.find(faiss_index.inner_storage(self._inner), "flat", units, k, {}, members)
@@ -179,7 +198,7 @@ class Index:
         if members is not None:  # lists that hold none of them are of no use, and their number cannot be known
             effort["n_probe"] = math.ceil(effort["n_probe"] * len(self.ids) / max(1, n))
         width = min(max(k, effort["n_exact"]), max(1, n))
-        positions, _ = faiss_index.find(self._inner, "ivf", units, width, effort, members)
+        positions, _ = self._find(units, width, effort, members)
         candidates = self._ids_at(positions)
         ids, vectors = gather(np.unique(candidates[candidates >= 0]))
         found = unit_vectors(vectors)
@@ -196,8 +215,8 @@ class Index:
     def _ids_at(self, positions: Ids) -> Ids:
         if not len(self.ids):
             return np.full_like(positions, -1)
-        if positions.max(initial=-1) >= len(self.ids):
-            raise DamagedError("an index names positions that it does not have. Run: embstore verify")
+        if positions.max(initial=-1) >= len(self.ids) or positions.min(initial=-1) < -1:
+            raise damage(self.path or Path("the index"), "it names positions that it does not have")
         return np.where(positions >= 0, self.ids[positions], -1)
 
 

@@ -171,7 +171,8 @@ def test_an_index_is_opened_memory_mapped_and_once(
     monkeypatch.setattr(faiss, "read_index", lambda path, flag: flags.append(flag) or read(path, flag))
     for _ in range(3):
         assert search(made[kind].path, SHARDS, made[kind].data.queries[:2], 3, gather=made[kind].data.gather)
-    assert flags == [faiss.IO_FLAG_MMAP_IFC]
+    assert len(flags) == (2 if kind == "ivf" else 1)  # of lists the lengths are checked before they are reserved
+    assert flags[-1] & faiss.IO_FLAG_MMAP_IFC
 
 
 def test_a_replaced_index_is_opened_anew(tmp_path: Path) -> None:
