@@ -6,12 +6,15 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore import checksum, disk
 from embstore.errors import DamagedError, QueryError, nearest
 from embstore.space import Unit
 from embstore.storage import duck, interruptible
+from embstore.storage.tables import DATASET_TYPES
 
 Columns = dict[str, NDArray[Any]]
 
@@ -64,8 +67,6 @@ def stored_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], na
         )
     check_dataset(file)
     columns: Columns = _read(connection, file, interruptible.columns, _ROWS, unit=unit.value)
-    if not {"item_id", "text"} <= columns.keys():
-        raise DamagedError(f"{file} is damaged: its columns are not those of a dataset. {mend(file)}")
     if not len(columns["item_id"]):
         [units] = _read(connection, file, interruptible.rows, "SELECT list(DISTINCT unit) FROM read_parquet($file)")
         raise QueryError(
@@ -95,6 +96,14 @@ def check_dataset(file: Path) -> None:
     except FileNotFoundError as error:
         raise DamagedError(f"{file} cannot be read: {error.strerror}. {mend(file)}") from error
     checksum.check(file, data, mend(file))
+    try:
+        found = pq.read_schema(pa.BufferReader(data))
+    except pa.ArrowException as error:
+        raise DamagedError(f"{file} is damaged: {str(error).splitlines()[0]} {mend(file)}") from error
+    types = dict(zip(found.names, found.types, strict=True))
+    required = {"unit", "item_id", "text"}
+    if not required <= types.keys() or any(types.get(name, kind) != kind for name, kind in DATASET_TYPES.items()):
+        raise DamagedError(f"{file} is damaged: its columns are not those of a dataset. {mend(file)}")
 
 
 def _read(connection: duckdb.DuckDBPyConnection, file: Path, fetch: Any, sql: str, **values: Any) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore import disk
@@ -17,6 +18,7 @@ from embstore.space import Unit
 from embstore.storage import duck
 from embstore.storage.ranges import Ranges
 from embstore.storage.reading import FILES, MEND_TABLE, Reader
+from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.text import Item, Span, escaped, item_id
 
 _FEW = 1000  # items, each of which is named in the SQL
@@ -158,6 +160,10 @@ class PartChecks:
             return
         if file.stem != f"part-{file_hash(file)[:16]}":
             raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {MEND_TABLE}")
+        with disk.opening(file):
+            found = pq.read_schema(file)
+        if not any(found.equals(schema) for schema in (ITEMS_SCHEMA, SKIPPED_SCHEMA)):
+            raise DamagedError(f"{file} is damaged: its columns are not those of the format. {MEND_TABLE}")
         self._sound[file] = stamp
 
 
@@ -180,7 +186,8 @@ def _missing(file: Path, error: FileNotFoundError, remedy: str) -> DamagedError:
 def _is_itself(row: Row) -> bool:
     """Return whether the id of an item is the hash of its unit, text, sentence and span."""
     item, unit, text, context, start, end = row
-    if unit not in set(Unit):
+    types = ((item, int), (unit, str), (text, str), (context, str | None), (start, int | None), (end, int | None))
+    if not all(isinstance(value, kind) for value, kind in types) or unit not in set(Unit):
         return False
     span = None if start is None or end is None else Span(start, end)
     return (context is None) == (span is None) and item_id(Unit(unit), text, context, span) == item

@@ -44,7 +44,13 @@ _OF_PARTS = (ITEMS_SCHEMA, SKIPPED_SCHEMA)
 _ROW_GROUP_ROWS = 1 << 16
 _PART_ROWS, _PART_BYTES = 1 << 18, 64 << 20
 
-_DATASET_TYPES = {"item_id": pa.int64(), "text": pa.string(), "item_id_2": pa.int64(), "text_2": pa.string()}
+DATASET_TYPES = {
+    "unit": pa.string(),
+    "item_id": pa.int64(),
+    "text": pa.string(),
+    "item_id_2": pa.int64(),
+    "text_2": pa.string(),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,7 @@ def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: 
     """
     arrays = {"unit": pa.array([unit.value] * len(columns["item_id"]))}
     for key, values in columns.items():
-        arrays[key] = pa.array(values, _DATASET_TYPES.get(key))
+        arrays[key] = pa.array(values, DATASET_TYPES.get(key))
     table = pa.table(arrays).replace_schema_metadata({"kind": kind})
     path = paths.dataset(name)
     if disk.exists(path) and checksum.is_sound(disk.read(path)):  # a damaged one is written anew

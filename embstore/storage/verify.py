@@ -14,6 +14,7 @@ from embstore import atomic, checksum, disk
 from embstore.errors import DamagedError, FileAccessError, NewerFormatError
 from embstore.storage import names
 from embstore.storage.card import Card
+from embstore.storage.datasets import check_dataset
 from embstore.storage.hidden import document_of, list_parts
 from embstore.storage.idset import IdSet
 from embstore.storage.marker import check_marker
@@ -83,7 +84,12 @@ def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
 
 def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
     """Yield what is wrong with the tables of datasets, and with merged summaries."""
-    for path in [*paths.dataset_files(), *paths.merged_files()]:
+    for path in paths.dataset_files():
+        try:
+            check_dataset(path)
+        except DamagedError as error:
+            yield Problem(path, str(error))
+    for path in paths.merged_files():
         if not checksum.is_sound(disk.read(path)):
             yield Problem(path, checksum.ALTERED)
 

@@ -217,6 +217,15 @@ def sealed_table(kind: str, change: Callable[[pa.Table], pa.Table]) -> Callable[
     return tamper
 
 
+def with_numbers(name: str, kind: str) -> Callable[[pa.Table], pa.Table]:
+    """Numbers in the place of one column."""
+
+    def change(table: pa.Table) -> pa.Table:
+        return table.set_column(table.schema.get_field_index(name), name, pa.array([1] * len(table), kind))
+
+    return change
+
+
 def holes(path_of: Callable[[Path], Path]) -> Callable[[Path], Path]:
     """A file of terabytes that takes no room on the disk: to read it whole takes hours."""
 
@@ -298,8 +307,11 @@ TAMPERINGS: list[Tampering] = [
     Tampering("a temporary link", temporary_link, NONE, sound=True),
     Tampering("summary: other columns", sealed_table("summary", lambda table: table.select(["layer"])), NONE),
     Tampering("summary: no rows", sealed_table("summary", lambda table: table.slice(0, 0)), NONE),
+    Tampering("merged summary: other columns", sealed_table("merged summary", lambda table: table.select([1])), NONE,
+              sound=True),
+    Tampering("dataset: other columns", sealed_table("dataset", lambda table: table.select([1])), NONE),
     *(
-        Tampering(f"{kind}: other columns", sealed_table(kind, lambda table: table.select([1])), NONE, sound=True)
-        for kind in ("dataset", "merged summary")
+        Tampering(f"dataset: {name} of another type", sealed_table("dataset", with_numbers(name, kind)), NONE)
+        for name, kind in (("text", "int64"), ("item_id", "float64"), ("unit", "int64"))
     ),
 ]  # fmt: skip
