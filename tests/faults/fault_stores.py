@@ -107,7 +107,7 @@ def build_damaged(root: Path) -> None:
     shards = paths.shards("toy.word.last")
     for path in (shards[0].path, shards[1].summary_path, sorted(paths.indexes("toy.word.last").glob("*.faiss"))[0]):
         flip(path, bits=8)
-    (paths.items / ".1-left.tmp").write_bytes(b"left")
+    (paths.items / ".1-1ef7.tmp").write_bytes(b"left")
     write_items(paths, words_items()[:3])
     (paths.root / "store.json").write_text("{}")
 

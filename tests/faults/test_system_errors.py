@@ -72,12 +72,19 @@ from embstore import Store
 from embstore.errors import FileAccessError
 
 store, n_errors = Store(Path(sys.argv[1])), 0
-open_now = len(list(Path("/proc/self/fd").iterdir()))
+
+
+def limit(n):
+    # A new file gets the lowest number that is free.
+    used = {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
+    return [number for number in range(max(used) + n + 2) if number not in used][n]
+
+
 for command in (store.repair, store.compact, lambda: store.query("partition", cache=False), store.verify,
                 lambda: store.neighbours("word1", spaces="toy.word.last", k=1)):
     command()  # loads what it needs
-    for more in range(1, 12):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + more, 4096))
+    for n in range(11):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit(n), 4096))
         try:
             found = command()
             said = [one.problem for one in getattr(found, "problems", ())]
