@@ -26,7 +26,7 @@ ALL = os.environ.get("EMBSTORE_TEST_FAULTS") == "all"
 def make_small(root: Path) -> None:
     """Write a small store with files of all kinds."""
     made = words(root, SMALL, n_shards=2)
-    TRUTH.add(synthetic_store(root, unit="occurrence", texts=["a bank lends"], dim=4, n_blocks=1, n_shards=1))
+    TRUTH.add(synthetic_store(root, unit="occurrence", texts=["a bank closes"], dim=4, n_blocks=1, n_shards=1))
     rows = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(len(SMALL))]}
     write_dataset(made.paths, "ranks", "word list", Unit.WORD, rows)
     write_all_merged(made.paths)
