@@ -6,15 +6,12 @@ from typing import Any
 
 import duckdb
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore import checksum, disk
 from embstore.errors import DamagedError, QueryError, nearest
 from embstore.space import Unit
 from embstore.storage import duck, interruptible
-from embstore.storage.tables import DATASET_TYPES
 
 Columns = dict[str, NDArray[Any]]
 
@@ -91,6 +88,11 @@ def _filled(column: NDArray[Any], key: str, file: Path) -> NDArray[Any]:
 
 def check_dataset(file: Path) -> None:
     """Raise DamagedError if the file of a dataset was altered or cannot be read."""
+    import pyarrow as pa  # which takes a while, and most questions need no dataset
+    import pyarrow.parquet as pq
+
+    from embstore.storage.tables import DATASET_TYPES
+
     try:
         data = disk.read(file)
     except FileNotFoundError as error:

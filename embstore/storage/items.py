@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore import disk
@@ -18,7 +17,6 @@ from embstore.space import Unit
 from embstore.storage import duck
 from embstore.storage.ranges import Ranges
 from embstore.storage.reading import FILES, MEND_TABLE, Reader
-from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.text import Item, Span, escaped, item_id
 
 _FEW = 1000  # items, each of which is named in the SQL
@@ -160,6 +158,10 @@ class PartChecks:
             return
         if file.stem != f"part-{file_hash(file)[:16]}":
             raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {MEND_TABLE}")
+        import pyarrow.parquet as pq  # which takes a while, and most questions need no table as a whole
+
+        from embstore.storage.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
+
         with disk.opening(file):
             found = pq.read_schema(file)
         if not any(found.equals(schema) for schema in (ITEMS_SCHEMA, SKIPPED_SCHEMA)):
