@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from fault_stores import TRUTH, WORDS, at_once, copy, held, naming, words, wrong_answers
+from fault_stores import LEFT_BEHIND, TRUTH, WORDS, at_once, copy, held, naming, words, wrong_answers
 from real_builds import Whole, skipped
 from store_damage import flip
 from synthetic import synthetic_items, synthetic_store
@@ -42,7 +42,7 @@ def make_damaged(root: Path) -> None:
     first = (sorted(root.glob(pattern))[0] for pattern in ("answers/*.json", f"indexes/space={SPACE}/*.faiss"))
     for path in (shards[0].path, shards[1].summary_path, paths.merged(SPACE), *first):
         flip(path, bits=8)
-    (root / "items" / ".1-1ef7.tmp").write_bytes(b"left")
+    (root / "items" / LEFT_BEHIND).write_bytes(b"left")
     write_items(paths, synthetic_items("word", SMALL)[:2])
     (root / "store.json").write_text("{}")
 

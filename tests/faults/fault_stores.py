@@ -100,6 +100,10 @@ def build_other(root: Path) -> None:
     TRUTH.add(synthetic_store(root, texts=WORDS[:9], dim=DIM, n_blocks=N_BLOCKS, n_shards=2, space="theirs"))
 
 
+LEFT_BEHIND = ".1-1ef7.tmp"
+"""Name of a temporary file of a writer that was killed."""
+
+
 def build_damaged(root: Path) -> None:
     """The store with most of what a repair mends."""
     build(root)
@@ -107,7 +111,7 @@ def build_damaged(root: Path) -> None:
     shards = paths.shards("toy.word.last")
     for path in (shards[0].path, shards[1].summary_path, sorted(paths.indexes("toy.word.last").glob("*.faiss"))[0]):
         flip(path, bits=8)
-    (paths.items / ".1-1ef7.tmp").write_bytes(b"left")
+    (paths.items / LEFT_BEHIND).write_bytes(b"left")
     write_items(paths, words_items()[:3])
     (paths.root / "store.json").write_text("{}")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import fault_worker
 import pytest
 from fault_figures import COLUMNS, LOST, UNSOUND, WRONG, Tally
-from fault_stores import TRUTH, Truth, build, build_damaged, build_other, copy, held, naming, wrong_answers
+from fault_stores import LEFT_BEHIND, TRUTH, Truth, build, build_damaged, build_other, copy, held, naming, wrong_answers
 from fault_worker import CONTEXT, Command
 from tiny_checkpoint import assert_same_content
 
@@ -167,7 +167,7 @@ def _must_fail(name: str, root: Path, stores: Path, tally: Tally) -> None:
     with pytest.raises(StoreError, match="no space left"):
         _command(name)(root)
     tally["faults"] += 1
-    assert not [path for path in root.rglob("*") if path.name.endswith(".tmp") and path.name != ".1-left.tmp"]
+    assert not [path for path in root.rglob("*") if path.name.endswith(".tmp") and path.name != LEFT_BEHIND]
     store = Store(root)
     if name in REAL:
         wrong = _whole(stores).wrong_answers(root, tally["faults"] % 4)

@@ -71,7 +71,7 @@ from pathlib import Path
 from embstore import Store
 from embstore.errors import FileAccessError
 
-store, n_errors = Store(Path(sys.argv[1])), 0
+store, n_errors = Store(Path(sys.argv[1])), []
 
 
 def limit(n):
@@ -83,26 +83,26 @@ def limit(n):
 for command in (store.repair, store.compact, lambda: store.query("partition", cache=False), store.verify,
                 lambda: store.neighbours("word1", spaces="toy.word.last", k=1)):
     command()  # loads what it needs
+    n_errors.append(0)
     for n in range(11):
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit(n), 4096))
         try:
             found = command()
-            said = [one.problem for one in getattr(found, "problems", ())]
+            problems = [finding.problem for finding in getattr(found, "problems", ())]
         except FileAccessError as error:
-            said = [str(error)]
+            problems = [str(error)]
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
-        assert all("Too many open files" in one and "ulimit -n" in one for one in said), said
-        n_errors += len(said)
+        assert all("Too many open files" in text and "ulimit -n" in text for text in problems), problems
+        n_errors[-1] += len(problems)
 assert not (Path(sys.argv[1]) / "damaged").exists()
 assert store.verify(deep=True).ok
-print(n_errors)
+assert min(n_errors) >= 1, n_errors
 """
 
 
 def test_too_few_open_files(point_stores: Path, tmp_path: Path) -> None:
-    """The system's own EMFILE, also in DuckDB, pyarrow and FAISS: nothing is taken for damage."""
+    """The system's own EMFILE, also in DuckDB, pyarrow and FAISS: every command meets it, none takes it for damage."""
     root = copy(point_stores / "small", tmp_path / "store")
     done = subprocess.run([sys.executable, "-c", _FEW_FILES, root], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) >= 10

@@ -243,7 +243,7 @@ def test_the_operating_systems_files_are_switched_off(tmp_path: Path) -> None:
 
 
 _UNENDING = """
-import atexit
+import atexit, time
 from embstore.storage import duck, interruptible
 from embstore_cli import entry, main
 
@@ -252,9 +252,9 @@ atexit.register(print, "waited")
 
 def command():
     connection = duck.shared().connect()
-    sql = "SELECT length(lpad('x', 100000000, 'y'))"  # looks for interrupts only at its end
+    connection.create_function("pause", lambda seconds: time.sleep(seconds), ["DOUBLE"], "DOUBLE")
     try:
-        interruptible.run(connection, lambda it: it.execute(sql), timeout=1)
+        interruptible.run(connection, lambda it: it.execute("SELECT pause(600.0)"), timeout=1)
     except TimeoutError:
         print("ended", interruptible.is_running())
         raise SystemExit(2)
