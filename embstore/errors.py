@@ -6,6 +6,7 @@ A message names the thing, the place and the remedy. The command line prints it 
     ├── UnknownNameError         a name that is not in a table: says the nearest and the known ones
     ├── UsageError               options that do not fit together, or a value out of range
     ├── SourceError              a file, a line or a dataset that cannot be read
+    │   └── SourceAccessError        the system does not open or read it (a FileAccessError too)
     ├── CheckpointError          a checkpoint that cannot be used
     │   └── CheckpointUnavailableError   it is not here and cannot be downloaded
     ├── EncodeError              the model ran and the result cannot be used
@@ -103,6 +104,7 @@ _ELSEWHERE = (
     "Queries work on a read-only store; to build, choose another folder with --store, or change the permissions."
 )
 _REMEDIES: dict[int, tuple[str, str]] = {
+    errno.ENOENT: ("", "Check the path."),
     errno.EMFILE: ("", "This process has too many files open: raise the limit, as with ulimit -n 65536."),
     errno.ENFILE: ("", "All programs together have too many files open: end some of them."),
     errno.ENOMEM: ("", "The system has no memory left: free some, or ask for less at a time."),
@@ -125,7 +127,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FileAccessError(StoreError):
-    """The system does not open, read, write or list a file or folder of a store.
+    """The system does not open, read, write or list a file or folder.
 
     That says nothing of what is in it: no file is damaged because the system had none to give.
 
@@ -135,9 +137,13 @@ class FileAccessError(StoreError):
         writing: whether it was to be written, renamed or removed.
 
     Attributes:
+        code: the system's number of the error.
         reason: what happened and what to do, without the path.
         writing: whether it was to be written.
     """
+
+    _content = " This does not mean that it is damaged."
+    """What to think of the content of a file that cannot be read."""
 
     def __init__(self, path: "str | os.PathLike[str]", code: int, *, writing: bool = False) -> None:
         name, said = os.fspath(path), os.strerror(code)
@@ -148,9 +154,10 @@ class FileAccessError(StoreError):
         elif writing:
             message = f"{name} cannot be written: {self.reason}"
         else:
-            message = f"{name} cannot be read: {self.reason} This does not mean that it is damaged."
+            message = f"{name} cannot be read: {self.reason}{self._content}"
         super().__init__(message)
         self.path, self.filename, self.writing = name, name, writing
+        self.code = code
         self.errno: int | None = code
         self.strerror: str | None = said
 
@@ -163,6 +170,12 @@ class MissingFileError(FileAccessError, FileNotFoundError):
 
     def __str__(self) -> str:
         return f"{self.path} is missing. Run: embstore verify"
+
+
+class SourceAccessError(FileAccessError, SourceError):
+    """The system does not open or read a file of texts, a dataset or standard input."""
+
+    _content = ""  # only a store's files have a check that could call them damaged
 
 
 class SpaceMismatchError(StoreError):

@@ -180,9 +180,9 @@ def _inputs(question: Question) -> dict[str, str]:
 
 def _file_hash(file: str | os.PathLike[str]) -> str:
     path = Path(file)
-    if path.name == "-" or not path.is_file():  # standard input, a pipe, a dataset by its name, or nothing at all
-        raise UncachedError(f"words are read from {os.fspath(file)}, which is no file")
     try:
+        if path.name == "-" or not path.is_file():  # standard input, a pipe, a dataset by its name, or nothing at all
+            raise UncachedError(f"words are read from {os.fspath(file)}, which is no file")
         with path.open("rb") as data:
             return hashlib.file_digest(data, "sha256").hexdigest()
     except OSError as error:

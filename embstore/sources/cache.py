@@ -6,7 +6,7 @@ from pathlib import Path
 
 from embstore import atomic
 from embstore.errors import SourceError, StoreError
-from embstore.sources.lines import open_binary
+from embstore.sources.files import is_file, open_binary
 from embstore.sources.specs import DataFile, DatasetSpec
 
 VARIABLE = "EMBSTORE_DATA"
@@ -28,7 +28,7 @@ def path_of(file: DataFile) -> Path:
 
 def is_at_hand(spec: DatasetSpec) -> bool:
     """Return whether a dataset can be read without a download."""
-    return not isinstance(spec.content, DataFile) or path_of(spec.content).is_file()
+    return not isinstance(spec.content, DataFile) or is_file(path_of(spec.content))
 
 
 def file_sha256(path: Path, name: str) -> str:
@@ -51,7 +51,7 @@ def check_cached(spec: DatasetSpec, file: DataFile) -> Path:
         SourceError: it is not; says how to get it, and of an altered one both hashes.
     """
     path = path_of(file)
-    if not path.is_file():
+    if not is_file(path):
         raise SourceError(f"the dataset {spec.name!r} is not at hand: there is no {path}. Run: {_again(spec, file)}")
     if damage := damage_of(spec):
         raise SourceError(damage)
@@ -59,14 +59,14 @@ def check_cached(spec: DatasetSpec, file: DataFile) -> Path:
 
 
 def damage_of(spec: DatasetSpec) -> str | None:
-    """Return what is wrong with a dataset's file that is there, and how to get it anew; None if nothing is."""
-    if not isinstance(file := spec.content, DataFile) or not (path := path_of(file)).is_file():
+    """Return what is wrong with a dataset's file that is there, and how to get it anew; None if nothing is.
+
+    Raises:
+        SourceAccessError: the system does not let it be read.
+    """
+    if not isinstance(file := spec.content, DataFile) or not is_file(path := path_of(file)):
         return None
-    try:
-        found = file_sha256(path, str(path))
-    except SourceError as error:
-        return str(error)
-    if found == file.sha256:
+    if (found := file_sha256(path, str(path))) == file.sha256:
         return None
     return (
         f"{path} is not the file of the dataset {spec.name!r}: its SHA-256 is {found}, and should be {file.sha256}. It "

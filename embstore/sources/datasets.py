@@ -7,6 +7,7 @@ from pathlib import Path
 from embstore.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources.cache import check_cached, file_sha256, is_at_hand, keep, path_of
 from embstore.sources.download import Told, download
+from embstore.sources.files import is_file, read_binary
 from embstore.sources.own import add_own, own_dataset, own_datasets
 from embstore.sources.published import PUBLISHED
 from embstore.sources.source import Source
@@ -81,7 +82,7 @@ def fetch_dataset(name: str, told: Told = lambda done, total: None) -> Path | No
     if file.address is None:
         return check_cached(spec, file)
     path = path_of(file)
-    if not (path.is_file() and file_sha256(path, str(path)) == file.sha256):
+    if not (is_file(path) and file_sha256(path, str(path)) == file.sha256):
         download(spec, file, told)
     return path
 
@@ -165,7 +166,7 @@ def add_dataset(
             f"{file} is not the file of the dataset {name!r}: its SHA-256 is {found}, and should be {content.sha256}. "
             f"Download it from {content.address}, or add yours under another name with --kind and --columns."
         )
-    keep(path_of(content), file.read_bytes())
+    keep(path_of(content), read_binary(file))
     return spec
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from embstore.errors import SourceError
-from embstore.sources.lines import decode_lines, open_binary
+from embstore.sources.files import open_binary
+from embstore.sources.lines import decode_lines
 from embstore.sources.rows import Row, Value
 from embstore.sources.specs import ValueType
 from embstore.sources.values import number_value, text_value

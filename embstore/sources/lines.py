@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from embstore.errors import SourceError
+from embstore.sources.files import open_binary, unreadable
 from embstore.sources.rows import EMPTY_LINE, Blank, Remark, Row, Rows, row_or_blank
 
 MAX_TEXT_CHARS = 1 << 28
@@ -64,24 +65,6 @@ def file_lines(path: Path, name: str, *, newline: str = "") -> Iterator[str]:
     """
     with open_binary(path, name) as stream:
         yield from decode_lines(stream, name, newline=newline)
-
-
-def open_binary(path: Path, name: str) -> IO[bytes]:
-    """Open a file for reading.
-
-    Raises:
-        SourceError: it cannot be opened; says the system's reason.
-    """
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise unreadable(name, error) from error
-
-
-def unreadable(name: str, error: OSError) -> SourceError:
-    """Return the error for a file that the system does not let us read."""
-    reason = error.strerror or str(error) or type(error).__name__
-    return SourceError(f"{name} cannot be read: {reason}. Check the path and your permissions.")
 
 
 def text_reader(lines: Lines, name: str) -> Rows:

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
+from embstore.errors import SourceAccessError
 from embstore.sources.cache import damage_of, is_at_hand, path_of
 from embstore.sources.datasets import known_datasets
 from embstore.sources.specs import DataFile, DatasetSpec
@@ -17,23 +18,33 @@ COLUMNS = (
 def list_datasets(specs: Collection[DatasetSpec] | None = None) -> Table:
     """Return one row per dataset (of all that are known); for the eye, what it is and whether it is at hand.
 
-    One whose file is not the one that it should be is not at hand but damaged; a note says how to get it anew.
+    One whose file is not the one that it should be is not at hand but damaged; a note says how to get it anew. One
+    whose file cannot be read is not at hand either, and a note says why.
     """
     if specs is None:
         specs = known_datasets().values()
-    damage = {spec.name: found for spec in specs if (found := damage_of(spec))}
-    rows = [_row(spec, is_damaged=spec.name in damage) for spec in specs]
-    at_hand = ("at_hand", "damaged") if damage else ("at_hand",)
-    shown = Pivot(down=("name",), across=(), values=("kind", "unit", "rows", *at_hand, "licence"))
-    return table(rows, columns=COLUMNS, notes=[*damage.values()], pivot=shown)
+    states = [_state(spec) for spec in specs]
+    rows = [_row(spec, at_hand, damaged) for spec, (at_hand, damaged, _) in zip(specs, states, strict=True)]
+    shown_states = ("at_hand", "damaged") if any(damaged for _, damaged, _ in states) else ("at_hand",)
+    shown = Pivot(down=("name",), across=(), values=("kind", "unit", "rows", *shown_states, "licence"))
+    return table(rows, columns=COLUMNS, notes=[note for *_, note in states if note], pivot=shown)
 
 
-def _row(spec: DatasetSpec, *, is_damaged: bool) -> dict[str, Any]:
+def _state(spec: DatasetSpec) -> tuple[bool, bool, str | None]:
+    """Return whether a dataset is at hand, whether its file is damaged, and the note on a file that cannot be used."""
+    try:
+        damage = damage_of(spec)
+        return is_at_hand(spec) and damage is None, damage is not None, damage
+    except SourceAccessError as error:
+        return False, False, str(error)
+
+
+def _row(spec: DatasetSpec, at_hand: bool, damaged: bool) -> dict[str, Any]:
     low, high = spec.scores or (None, None)
     file = spec.content if isinstance(spec.content, DataFile) else None
     return {
         "name": spec.name, "kind": spec.kind, "unit": spec.unit.value, "rows": spec.rows,
-        "at_hand": is_at_hand(spec) and not is_damaged, "damaged": is_damaged, "columns": list(spec.columns),
+        "at_hand": at_hand, "damaged": damaged, "columns": list(spec.columns),
         "score_min": low, "score_max": high, "licence": spec.licence or None, "help": spec.help,
         "citation": spec.citation or None, "address": file and file.address, "sha256": file and file.sha256,
         "file": file and str(path_of(file)),

@@ -10,8 +10,9 @@ from typing import BinaryIO, TextIO, cast
 
 from embstore.errors import SourceError, UnknownNameError, UsageError, nearest
 from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
+from embstore.sources.files import open_binary, status
 from embstore.sources.jsonl import open_jsonl
-from embstore.sources.lines import Lines, decode_lines, file_lines, open_binary, text_reader, unreadable
+from embstore.sources.lines import Lines, decode_lines, file_lines, text_reader
 from embstore.sources.parquet import open_parquet
 from embstore.sources.rows import Rows, no_texts
 from embstore.sources.source import File, Source
@@ -74,22 +75,19 @@ def open_source(
 
 def _check_file(path: Path, spec: str) -> str:
     """Return the lower-case suffix of a file that is there, is not empty and can be opened."""
-    try:
-        status = path.stat()
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        raise _missing(path, spec) from None
-    except OSError as error:
-        raise unreadable(spec, error) from error
-    if S_ISDIR(status.st_mode):
+    found = status(path, spec)
+    if found is None:
+        raise _missing(path, spec)
+    if S_ISDIR(found.st_mode):
         raise SourceError(f"{spec} is a folder. Give the files in it, such as {path / '*.txt'}.")
     suffix = path.suffix.lower()
     known = [TEXT_SUFFIX, *TABLES]
     if suffix not in known:
         hint = f"Rename {spec}, or give its lines through standard input: embstore build - < {spec}"
         raise UnknownNameError("file type", path.suffix or path.name, known, hint)
-    if not S_ISREG(status.st_mode):
+    if not S_ISREG(found.st_mode):
         raise SourceError(f"{spec} is not a regular file. Give its lines through standard input: {STDIN} < {spec}")
-    if status.st_size == 0:
+    if found.st_size == 0:
         raise no_texts(spec)
     open_binary(path, spec).close()
     return suffix

@@ -11,6 +11,7 @@ from typing import Any
 from embstore import documents
 from embstore.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources.cache import data_folder, file_sha256, keep
+from embstore.sources.files import is_file, read_binary
 from embstore.sources.records import OPTION, RECORDS, read_records
 from embstore.sources.rows import Row
 from embstore.sources.specs import LEXICON, SENTENCE_PAIRS, WORD_PAIRS, DataFile, DatasetSpec
@@ -75,7 +76,7 @@ def own_dataset(name: str) -> DatasetSpec | None:
         SourceError: its document is damaged.
     """
     path = data_folder() / _FOLDER / f"{name}.json"
-    return _read_spec(path) if _NAME.fullmatch(name) and path.is_file() else None
+    return _read_spec(path) if _NAME.fullmatch(name) and is_file(path) else None
 
 
 def add_own(name: str, file: Path, kind: str, columns: Sequence[str], unit: str, taken: Sequence[str]) -> DatasetSpec:
@@ -114,7 +115,7 @@ def add_own(name: str, file: Path, kind: str, columns: Sequence[str], unit: str,
         "original": file.name, "sha256": sha256, "rows": len(values), "scores": [min(values), max(values)],
     }  # fmt: skip
     folder = data_folder() / _FOLDER
-    keep(folder / f"{name}{suffix}", file.read_bytes())
+    keep(folder / f"{name}{suffix}", read_binary(file))
     keep(folder / f"{name}.json", (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
     return _read_spec(folder / f"{name}.json")
 
@@ -131,10 +132,10 @@ def _check_name(name: str, taken: Sequence[str]) -> None:
 
 def _read_spec(path: Path) -> DatasetSpec:
     try:
-        document = documents.parse(path.read_bytes(), "own-dataset")
+        document = documents.parse(read_binary(path), "own-dataset")
         documents.check(document, "own-dataset")
         return _spec_of(path.stem, document)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise SourceError(
             f"{path} cannot be read ({type(error).__name__}: {error}). Delete it, and add the dataset again: "
             f"embstore datasets add {path.stem} FILE …"

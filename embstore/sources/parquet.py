@@ -9,7 +9,7 @@ from typing import Any
 
 from embstore.errors import SourceError
 from embstore.sources.columns import Columns, choose_columns
-from embstore.sources.lines import open_binary, unreadable
+from embstore.sources.files import open_binary, unreadable
 from embstore.sources.rows import Blank, Row, Rows, no_texts
 
 _BATCH_ROWS, _BATCH_BYTES = 4096, 64 << 20

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Self
 
 from embstore.errors import SourceError
+from embstore.sources.files import status
 from embstore.sources.rows import Blank, Remark, Row, Rows, no_texts
 from embstore.sources.specs import DatasetSpec
 from embstore.space import Unit
@@ -94,9 +95,10 @@ class File:
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """Return the file at a path as it is now."""
-        try:
-            status = path.stat()
-        except (OSError, ValueError):  # ValueError: a path with a NUL
-            return cls(path)
-        return cls(path, status.st_size, status.st_mtime_ns, status.st_ino)
+        """Return the file at a path as it is now.
+
+        Raises:
+            SourceAccessError: the system does not say.
+        """
+        found = status(path, str(path))
+        return cls(path) if found is None else cls(path, found.st_size, found.st_mtime_ns, found.st_ino)

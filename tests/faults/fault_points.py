@@ -19,8 +19,9 @@ from embstore.storage.tables import SkippedText, write_dataset, write_items, wri
 
 SMALL, OTHER, FEW = WORDS[:6], WORDS[4:9], WORDS[:9]
 SPACE, OCCURRENCES = "toy.word.last", "toy.occurrence.last"
-ALL = os.environ.get("EMBSTORE_TEST_FAULTS") == "all"
-"""Whether each operation is tried, which takes hours, and not only some of them."""
+FAULTS = os.environ.get("EMBSTORE_TEST_FAULTS", "")
+"""``all`` to try every operation, with every error, which takes hours; k to try every k-th one; empty to try a few."""
+ALL = FAULTS == "all"
 
 
 def make_small(root: Path) -> None:
@@ -234,10 +235,15 @@ def _below(folder: Path) -> set[str]:
 
 
 def some(n: int, most: int) -> list[int]:
-    """Return the numbers from 1 to n, or so many of them, evenly apart, the last with them."""
-    return (
-        [*range(1, n + 1)] if ALL or n <= most else sorted({round(1 + (n - 1) * k / (most - 1)) for k in range(most)})
-    )
+    """Return the operations to try out of n, counted from 1, the last one among them.
+
+    Args:
+        n: Number of operations.
+        most: Number of operations to try, evenly apart, unless ``EMBSTORE_TEST_FAULTS`` asks for more.
+    """
+    if FAULTS:
+        return [*range(n, 0, -1 if ALL else -int(FAULTS))][::-1]
+    return sorted({round(1 + (n - 1) * k / (most - 1)) for k in range(most)})
 
 
 class Failing:

@@ -13,7 +13,7 @@ from embstore import disk
 from embstore.errors import EmbstoreError
 
 pytest.importorskip("transformers")
-from fault_points import ALL, COMMANDS, Case, some
+from fault_points import COMMANDS, FAULTS, Case, some
 from power_loss import KILLED, VARIANTS, Moment, Recorder
 
 pytestmark = pytest.mark.slow
@@ -49,7 +49,7 @@ def _variants(turn: int, *, is_last: bool) -> Sequence[str]:
     """Return what is tried at a moment: of those in the middle, one after the other."""
     if is_last:
         return VARIANTS
-    return [KILLED, VARIANTS[1 + turn % (len(VARIANTS) - 1)]] if ALL else [VARIANTS[turn % len(VARIANTS)]]
+    return [KILLED, VARIANTS[1 + turn % (len(VARIANTS) - 1)]] if FAULTS else [VARIANTS[turn % len(VARIANTS)]]
 
 
 def _check(case: Case, moment: Moment, counts: Tally) -> str:

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import cycle
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from embstore import disk
 from embstore.errors import EmbstoreError
 
 pytest.importorskip("transformers")
-from fault_points import COMMANDS, Case, Failing, Refused, some
+from fault_points import ALL, COMMANDS, Case, Failing, Refused, some
 
 pytestmark = pytest.mark.slow
 
@@ -31,12 +32,11 @@ def test_an_error_at_each_operation(
     point_stores: Path, name: str, tmp_path: Path, tally: Callable[[str, str], Tally]
 ) -> None:
     case, counts, found = Case(name, point_stores, tmp_path), tally("system error", name), []
-    for turn, n in enumerate(some(len(case.operations), MOST)):
-        code = CODES[turn % len(CODES)]
+    for n, code, lasts in _errors(len(case.operations)):
         case.start()
         began = time.monotonic()
         counts["faults"] += 1
-        said = _run(case, n, code, counts, found)
+        message = _run(case, n, code, counts, found, lasts=lasts)
         counts[HANGS] += time.monotonic() - began > LONG_SECONDS
         lost, wrong = case.look()
         counts[LOST] += lost
@@ -44,21 +44,34 @@ def test_an_error_at_each_operation(
         changed = case.finish()
         counts[UNSOUND] += bool(changed)
         if lost or wrong or changed:
-            found.append(f"{n} {case.operations[n - 1]} {os.strerror(code)}: {lost} lost, {wrong}, {changed}, {said}")
+            found.append(
+                f"{n} {case.operations[n - 1]} {os.strerror(code)}: {lost} lost, {wrong}, {changed}, {message}"
+            )
     assert not counts.harm, "\n".join(found)
 
 
-def _run(case: Case, n: int, code: int, counts: Tally, found: list[str]) -> str:
-    """Run a command of which an operation fails, half of them on one file from then on; return what was said."""
+def _errors(n_operations: int) -> Iterator[tuple[int, int, bool]]:
+    """Yield the number of an operation, its error, and whether all later operations on the file fail too.
+
+    Each operation gets one error after the other, or every error where all are to be tried.
+    """
+    tried = some(n_operations, MOST)
+    pairs = [(n, code) for n in tried for code in CODES] if ALL else zip(tried, cycle(CODES), strict=False)
+    for turn, (n, code) in enumerate(pairs):
+        yield n, code, (turn + turn // len(CODES)) % 2 == 1  # of each error half
+
+
+def _run(case: Case, n: int, code: int, counts: Tally, found: list[str], *, lasts: bool) -> str:
+    """Run a command of which an operation fails, and return the message of its error."""
     try:
-        with disk.watched(Failing(n, code, lasts=n % 2 == 0)):
+        with disk.watched(Failing(n, code, lasts=lasts)):
             case.command.run(case.root)
     except (EmbstoreError, Refused) as error:
-        said = str(error)
-        if os.strerror(code) not in said and "file system" not in said:
+        message = str(error)
+        if os.strerror(code) not in message and "file system" not in message:
             counts[WRONG] += 1
-            found.append(f"{n} {case.operations[n - 1]} {os.strerror(code)}: said {said}")
-        return said
+            found.append(f"{n} {case.operations[n - 1]} {os.strerror(code)}: said {message}")
+        return message
     except Exception:
         counts[TRACEBACKS] += 1
         found.append(f"{n} {case.operations[n - 1]} {os.strerror(code)}: {traceback.format_exc()}")

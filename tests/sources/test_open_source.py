@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from source_rows import Write
 
+from embstore import disk
 from embstore.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
 from embstore.sources import Row, open_source
 
@@ -74,13 +75,14 @@ def test_a_file_of_size_0_has_no_texts(write: Write, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.parquet"])
-def test_a_file_that_may_not_be_read_is_an_error(write: Write, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path, mode: str) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
+def test_a_file_that_may_not_be_read_is_an_error(write: Write, name: str) -> None:
+    def refuse(operation: str, path: Path, _: Path | None) -> None:
+        if operation == "open":
+            raise PermissionError(13, "Permission denied", str(path))
 
     write(name, "x\n")
-    monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(SourceError, match=rf"^{name} cannot be read: Permission denied\. Check .* permissions\.$"):
+    said = rf"^{name} cannot be read: Permission denied\. Check its permissions, and those of the folders above it\.$"
+    with disk.watched(refuse), pytest.raises(SourceError, match=said):
         open_source(name)
 
 

@@ -1,0 +1,100 @@
+"""The files of sources: what the system refuses is said of the source, by its name, and never taken for damage.
+
+Unlike the files of a store (:mod:`embstore.disk`) they may be symbolic links. Each operation on them is seen there.
+"""
+
+import errno
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from stat import S_ISREG
+from typing import Any
+
+from embstore import disk
+from embstore.errors import FileAccessError, SourceAccessError, SourceError
+
+
+def open_binary(path: Path, name: str) -> "io.BufferedReader[io.FileIO]":
+    """Open a file for reading.
+
+    Args:
+        path: the file.
+        name: how messages call it.
+
+    Raises:
+        SourceAccessError: it cannot be opened; reading from it raises this too.
+    """
+    return io.BufferedReader(_File(path, name))
+
+
+def read_binary(path: Path) -> bytes:
+    """Return the bytes of a file.
+
+    Raises:
+        SourceAccessError: it cannot be read.
+    """
+    with open_binary(path, str(path)) as file:
+        return file.read()
+
+
+def status(path: Path, name: str) -> os.stat_result | None:
+    """Return what the system says of a file or folder; None if there is none.
+
+    Raises:
+        SourceAccessError: the system does not say.
+    """
+    try:
+        with _operation("status", path, name):
+            return path.stat()
+    except ValueError:  # a path with a NUL
+        return None
+    except SourceAccessError as error:
+        if error.code in (errno.ENOENT, errno.ENOTDIR):
+            return None
+        raise
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is a file of that name.
+
+    Raises:
+        SourceAccessError: the system does not say.
+    """
+    found = status(path, str(path))
+    return found is not None and S_ISREG(found.st_mode)
+
+
+def unreadable(name: str, error: OSError) -> SourceError:
+    """Return the error for what the system does not let us read."""
+    if error.errno is None:
+        return SourceError(f"{name} cannot be read: {error or type(error).__name__}. Check the path.")
+    return SourceAccessError(name, error.errno)
+
+
+class _File(io.FileIO):
+    """An open file of a source."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path, self._called = path, name
+        with _operation("open", path, name):
+            super().__init__(path, "r")
+
+    def readinto(self, buffer: Any, /) -> int:
+        with _operation("read", self._path, self._called):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with _operation("read", self._path, self._called):
+            return super().readall()
+
+
+@contextmanager
+def _operation(kind: str, path: Path, name: str) -> Iterator[None]:
+    """Give a context in which something is done to a file, and what the system refuses is said of the source."""
+    try:
+        with disk.operation(kind, path):
+            yield
+    except FileAccessError as error:
+        raise SourceAccessError(name, error.code) from error

@@ -1,0 +1,168 @@
+"""What the system refuses while a source is read is said as what it is, of the source, and never taken for damage."""
+
+import errno
+import hashlib
+import io
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from embstore import disk
+from embstore.errors import FileAccessError, SourceError
+from embstore.sources import Row, add_dataset, datasets, list_datasets, open_source
+from embstore.sources.specs import DataFile
+
+TEXTS = [f"text {number} {'long ' * 10}" for number in range(2000)]
+READING = {"status", "open", "read"}
+CODES = (errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE)
+
+
+def write_text(path: Path) -> None:
+    path.write_text("\n".join(TEXTS))
+
+
+def write_csv(path: Path) -> None:
+    path.write_text("\n".join(["text", *TEXTS]))
+
+
+def write_jsonl(path: Path) -> None:
+    path.write_text("\n".join(f'{{"text": "{text}"}}' for text in TEXTS))
+
+
+def write_parquet(path: Path) -> None:
+    pq.write_table(pa.table({"text": TEXTS}), path, row_group_size=500, compression="none")
+
+
+FILES = {
+    "a.txt": write_text,
+    "a.csv": write_csv,
+    "a.tsv": write_csv,
+    "a.jsonl": write_jsonl,
+    "a.parquet": write_parquet,
+}
+
+
+def read(name: str) -> list[str]:
+    return [row.text for row in open_source(name).rows() if isinstance(row, Row)]
+
+
+def operations(run: Callable[[], object]) -> list[tuple[str, Path]]:
+    found: list[tuple[str, Path]] = []
+    with disk.watched(lambda operation, path, _: found.append((operation, path))):
+        run()
+    assert {operation for operation, _ in found} >= READING
+    return found
+
+
+def refusal(run: Callable[[], object], n: int, code: int) -> FileAccessError:
+    """The error of what the command makes of a failing n-th operation."""
+    left = n
+
+    def fail(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise OSError(code, os.strerror(code))
+
+    with disk.watched(fail), pytest.raises(FileAccessError) as caught:
+        run()
+    assert isinstance(caught.value, SourceError)
+    assert caught.value.errno == code
+    return caught.value
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_each_operation_on_a_file(name: str, folder: Path) -> None:
+    FILES[name](folder / name)
+    assert read(name) == TEXTS
+    n = len(operations(lambda: read(name)))
+    assert n > 8, "it is read in several pieces"
+    for number in range(1, n + 1):
+        code = CODES[number % len(CODES)]
+        said = str(refusal(lambda: read(name), number, code))
+        assert said.startswith(f"{name} cannot be read: {os.strerror(code)}. ")
+        assert "damaged" not in said
+
+
+@pytest.fixture
+def pairs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Standing for a published dataset, and for one of the user's: a small file of each."""
+    monkeypatch.setenv("EMBSTORE_DATA", str(folder / "data"))
+    path = folder / "rg65.csv"
+    path.write_text("gem;jewel;3.94\ncord;smile;0.02\n" * 5000)
+    spec = datasets.DATASETS["rg65"]
+    assert isinstance(spec.content, DataFile)
+    content = replace(spec.content, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    monkeypatch.setitem(datasets.DATASETS, "rg65", replace(spec, content=content))
+    (folder / "own.csv").write_text("a,b,score\ngem,jewel,1\n")
+    return path
+
+
+@pytest.mark.parametrize("name", ["rg65", "mine"])
+def test_each_operation_on_a_dataset(name: str, pairs: Path) -> None:
+    def add() -> object:
+        if name == "rg65":
+            return add_dataset("rg65", pairs)
+        return add_dataset("mine", Path("own.csv"), kind="pairs", columns=["a", "b", "score"])
+
+    add()
+    for run in (lambda: read(name), add):
+        seen = operations(run)
+        reading = [n for n, (kind, path) in enumerate(seen, 1) if kind in READING and path.suffix in (".csv", ".json")]
+        assert len(reading) > 5
+        for turn, n in enumerate(reading):
+            assert "Delete it" not in str(refusal(run, n, CODES[turn % len(CODES)]))
+    assert len(read(name)) == (10_000 if name == "rg65" else 1)
+
+
+def test_a_list_calls_no_dataset_damaged_that_cannot_be_read(pairs: Path) -> None:
+    add_dataset("rg65", pairs)
+
+    def fail(operation: str, path: Path, _: Path | None) -> None:
+        if operation == "read" and path.name == "rg65.csv":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with disk.watched(fail):
+        listed = list_datasets()
+    [row] = [row for row in listed.rows if row["name"] == "rg65"]
+    assert (row["at_hand"], row["damaged"]) == (False, False)
+    assert [note for note in listed.notes if "rg65.csv cannot be read: Input/output error" in note]
+
+
+class Failing(io.RawIOBase):
+    """Standard input that fails after some lines."""
+
+    def __init__(self, code: int) -> None:
+        self._code, self._n = code, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        self._n += 1
+        if self._n > 2:
+            raise OSError(self._code, os.strerror(self._code))
+        buffer[:5] = b"word\n"
+        return 5
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_standard_input(code: int) -> None:
+    rows = open_source("-", stdin=io.BufferedReader(Failing(code))).rows()
+    with pytest.raises(FileAccessError, match=f"^standard input cannot be read: {os.strerror(code)}") as caught:
+        list(rows)
+    assert isinstance(caught.value, SourceError)
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file of Linux that gives EIO")
+def test_an_error_that_the_system_gives() -> None:
+    with (
+        Path("/proc/self/mem").open("rb") as memory,
+        pytest.raises(FileAccessError, match=r"^standard input cannot be read: Input/output error"),
+    ):
+        list(open_source("-", stdin=memory).rows())
