@@ -1,8 +1,6 @@
 """``embstore build`` as a user sees it: what it says, where, and with which exit code."""
 
 import json
-import os
-import pty
 import re
 import shutil
 import subprocess
@@ -11,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from terminal import on_terminal
 
 from embstore import Store
 
@@ -142,24 +141,11 @@ def test_progress_is_plain_lines_when_piped(process, checkpoint: Path) -> None:
 
 
 def test_progress_is_a_bar_on_a_terminal(checkpoint: Path, tmp_path: Path) -> None:
-    main, side = pty.openpty()
-    subprocess.run(["stty", "cols", "80"], stdin=side, check=True)
     command = [sys.executable, "-m", "embstore_cli", "build", "words:400", "--model", f"tiny={checkpoint}"]
-    environment = {**os.environ, "TERM": "xterm", "NO_COLOR": "1"}
-    with subprocess.Popen(
-        [*command, "--batch-tokens", "8"], stdout=subprocess.PIPE, stderr=side, cwd=tmp_path, env=environment
-    ) as running:
-        os.close(side)
-        shown = b""
-        try:
-            while part := os.read(main, 65536):
-                shown += part
-        except OSError:  # how Linux says that the other side has closed
-            pass
-        assert running.communicate()[0] == b""
-    os.close(main)
-    assert running.returncode == 0
-    text = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", shown.decode())
+    command += ["--batch-tokens", "8"]
+    code, shown, piped = on_terminal(command, 80, stdout=subprocess.PIPE, cwd=tmp_path, TERM="xterm", NO_COLOR="1")
+    assert (code, piped) == (0, b"")
+    text = re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", shown)
     bars = [line.strip() for line in re.split(r"[\r\n]+", text) if "━" in line and "embedding" in line]
     assert bars
     assert max(map(len, bars)) <= 80

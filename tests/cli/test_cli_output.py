@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -12,6 +14,7 @@ from embstore_cli._output import _text
 from rich.cells import cell_len
 from store_damage import flip
 from synthetic import Synthetic
+from terminal import on_terminal
 
 from embstore import Store, Table
 from embstore.table import Pivot
@@ -188,25 +191,10 @@ def test_the_store_of_the_environment(cli, made: Synthetic, monkeypatch: pytest.
 
 
 def test_a_terminal_of_80_columns_shows_all_columns(made: Synthetic, tmp_path: Path) -> None:
-    import os
-    import pty
-    import subprocess
-    import sys
-
-    main, side = pty.openpty()
-    subprocess.run(["stty", "cols", "80"], stdin=side, check=True)
     command = [sys.executable, "-m", "embstore_cli", "info", "--store", str(made.root)]
-    with subprocess.Popen(command, stdout=side, stderr=subprocess.PIPE, cwd=tmp_path) as running:
-        os.close(side)
-        shown = b""
-        try:
-            while part := os.read(main, 65536):
-                shown += part
-        except OSError:  # how Linux says that the other side has closed
-            pass
-    os.close(main)
-    assert running.returncode == 0
-    lines = shown.decode().splitlines()
+    code, shown, _ = on_terminal(command, 80, stderr=subprocess.PIPE, cwd=tmp_path)
+    assert code == 0
+    lines = shown.splitlines()
     assert max(map(cell_len, lines)) <= 80
     for column in Store(made.root).info().columns:
         assert any(column in line.split() for line in lines)

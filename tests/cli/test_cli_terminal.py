@@ -3,10 +3,7 @@
 import csv
 import io
 import json
-import os
-import pty
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,6 +15,7 @@ from embstore_cli._options import Format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_store
+from terminal import on_terminal
 
 from embstore.building.report import Progress
 from embstore.errors import UsageError
@@ -44,23 +42,6 @@ warnings.warn(sys.argv[-1])
 logging.warning(sys.argv[-1])
 raise ValueError(sys.argv[-1])
 """
-
-
-def on_terminal(command: list[str], columns: int = 200, **environment: str) -> str:
-    """Run a command on a terminal, and return all that it wrote there."""
-    main, side = pty.openpty()
-    subprocess.run(["stty", "cols", str(columns), "-onlcr"], stdin=side, check=True)
-    with subprocess.Popen(command, stdout=side, stderr=side, env={**os.environ, **environment}) as running:
-        os.close(side)
-        shown = b""
-        try:
-            while part := os.read(main, 65536):
-                shown += part
-        except OSError:  # how Linux says that the other side has closed
-            pass
-    os.close(main)
-    assert running.returncode is not None
-    return shown.decode()
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +76,7 @@ def test_no_control_character_reaches_a_terminal(evil: Synthetic, tmp_path: Path
         ["info", "-o", str(tmp_path / "no\x9bfolder" / "file"), *store],
         [EVIL],
     ]
-    shown = on_terminal([sys.executable, "-c", MANY, json.dumps(calls)])
+    _, shown, _ = on_terminal([sys.executable, "-c", MANY, json.dumps(calls)])
     assert not CONTROL.findall(shown), [line for line in shown.splitlines() if CONTROL.search(line)]
     assert shown.count(SHOWN) >= 5
     assert shown.count('$ ["') == len(calls), "each command was run"
@@ -145,7 +126,7 @@ def test_a_bar_has_no_control_characters_but_its_own() -> None:
         "        _progress.say(sys.argv[1]); print(sys.argv[1], file=sys.stderr)\n"
         "print('after', sys.argv[1])"
     )
-    shown = on_terminal([sys.executable, "-c", code, EVIL], TERM="xterm-256color")
+    _, shown, _ = on_terminal([sys.executable, "-c", code, EVIL], TERM="xterm-256color")
     assert BAR.search(shown), "there is a bar"
     assert SHOWN in shown
     assert not CONTROL.findall(BAR.sub("", shown))
