@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Block = NDArray[np.floating]
 T = TypeVar("T")
 
+_LARGE_DIM = 8192  # whose square takes half a gigabyte
+
 
 @dataclass
 class StoredLayer:
@@ -44,7 +46,7 @@ class StoredLayer:
     @property
     def dim(self) -> int:
         """Components of a vector."""
-        return self.card.dim
+        return self._checked_dim
 
     @property
     def dims(self) -> NDArray[np.int64]:
@@ -81,6 +83,16 @@ class StoredLayer:
 
         self.was_read = True
         return LayerVectors(self.catalog.shards[self.card.space], self.layer.id, self.card.dim, only)
+
+    @cached_property
+    def _checked_dim(self) -> int:
+        """The components by the card, checked against a shard where metrics would make much room for them."""
+        if self.card.dim > _LARGE_DIM:
+            from embstore.storage.vectors import LayerVectors
+
+            shards = self.catalog.shards[self.card.space]
+            LayerVectors(shards, self.layer.id, self.card.dim).check_dim()
+        return self.card.dim
 
 
 @dataclass

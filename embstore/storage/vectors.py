@@ -90,6 +90,24 @@ class LayerVectors:
         """Return how many vectors the layer has, from the footers alone."""
         return sum(file.metadata.row_group(group).column(_ITEM_ID).num_values for _, file, group in self._groups())
 
+    def check_dim(self) -> None:
+        """Check by its footer that the first shard has as many components as the card says, before room is made.
+
+        Raises:
+            DamagedError: the shard, or the card, is of vectors of another length.
+        """
+        for shard in self._shards[:1]:
+            file = open_shard(shard)
+            for group in range(min(1, file.num_row_groups)):
+                try:
+                    chunks = file.metadata.row_group(group)
+                    n, n_values = (chunks.column(place).num_values for place in (_ITEM_ID, _VECTOR))
+                except (LookupError, pa.ArrowException) as error:
+                    raise _damage(shard, error) from error
+                if n_values != n * self.dim or n_values > disk.size(shard.path):
+                    expected = f"its card says {self.dim:,} components for each of {n:,} vectors"
+                    raise _damage(shard, f"{expected}, and there are {n_values:,} in {disk.size(shard.path):,} bytes")
+
     def ids(self) -> Ids:
         """Return the ids of these items, ascending, without reading their vectors."""
         parts = [np.empty(0, np.int64)]
