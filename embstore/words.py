@@ -9,7 +9,6 @@ it has a letter or a number.
 
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import distribution
 from typing import Any
 
 WORD_RULE = "UAX #29, tailored: hyphens join words, letters and numbers in a row are not parted"
@@ -43,6 +42,8 @@ def word_spans(sentence: str) -> Iterator[tuple[int, int]]:
 @cache
 def word_boundaries() -> str:
     """Return the rule by which sentences are cut, with the versions of Unicode and of the library."""
+    from importlib.metadata import distribution  # which takes 10 ms, and questions cut no sentences
+
     library = distribution("regex")
     _, _, unicode = (library.read_text("METADATA") or "").partition("supports Unicode ")
     return f"{WORD_RULE}; Unicode {(unicode.split() or ['unknown'])[0].rstrip('.')}, regex {library.version}"

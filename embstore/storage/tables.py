@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embstore import atomic, checksum, disk
@@ -142,6 +141,8 @@ def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: 
     table = pa.table(arrays).replace_schema_metadata({"kind": kind})
     path = paths.dataset(name)
     if disk.exists(path) and checksum.is_sound(disk.read(path)):  # a damaged one is written anew
+        import pyarrow.compute as pc  # which takes as long as all of pyarrow, and who reads a table needs none of it
+
         stored = read_table(path)
         if stored.schema.equals(table.schema):
             others = pc.not_equal(stored["unit"], unit.value)
