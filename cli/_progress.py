@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from embstore.building.report import BuildReport, Progress, SpaceReport
+from embstore.build.report import BuildReport, Progress, SpaceReport
 from embstore.escape import printable
 
 from ._output import say

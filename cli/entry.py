@@ -33,7 +33,7 @@ def _run() -> None:
 
 def _leave_queries() -> None:
     """End the process if a query goes on that exceeded its time limit: Python would wait for it."""
-    queries = sys.modules.get("embstore.storage.interruptible")
+    queries = sys.modules.get("embstore.storage.sql.interruptible")
     error = sys.exception()
     if queries is None or not queries.is_running() or not isinstance(error, SystemExit):
         return

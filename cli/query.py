@@ -13,7 +13,7 @@ from ._reading import PlainCommand, PlainGroup
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
-    from embstore.metrics.explain import CacheState
+    from embstore.metrics.declaration.explain import CacheState
 
 
 _BYPASSED = "bypassed (--no-cache): all answers would be computed, and none stored"
@@ -88,7 +88,7 @@ def _explain(
 ) -> None:
     from embstore.errors import UsageError
     from embstore.metrics import get_metric
-    from embstore.metrics.explain import Explanation
+    from embstore.metrics.declaration.explain import Explanation
 
     metric = get_metric(name)
     if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
@@ -135,7 +135,7 @@ def _command(metric: "Metric") -> Any:
 
 
 def _parameter(parameter: "Parameter") -> inspect.Parameter:
-    from embstore.metrics.explain import flag_of, metavar_of
+    from embstore.metrics.declaration.explain import flag_of, metavar_of
 
     is_repeatable = parameter.kind is tuple
     told = parameter.help

@@ -26,8 +26,8 @@ def repair(
     exactly its items again. Exit 1 if something is left that must be mended in another way.
     """
     with explained("Interrupted. What was mended stays; run the same command again."):
+        from embstore.maintain.repair import LEFT
         from embstore.store import Store
-        from embstore.upkeep.repair import LEFT
 
         from ._progress import show_progress
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.errors import DamagedError, UsageError
-from embstore.questions.selection import SpaceFilter, check_layer_numbers
 from embstore.storage.catalog import Catalog
-from embstore.storage.sandbox import Limits
+from embstore.storage.selection import SpaceFilter, check_layer_numbers
+from embstore.storage.views.sandbox import Limits
 from embstore.table import Table
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from embstore.building.report import BuildReport, Progress
-    from embstore.metrics.explain import CacheState, Explanation
+    from embstore.build.report import BuildReport, Progress
+    from embstore.maintain.verify import Verification
+    from embstore.metrics.declaration.explain import CacheState, Explanation
     from embstore.metrics.transforms import Step
-    from embstore.questions.lookup import Embed
-    from embstore.questions.question import Rows
-    from embstore.upkeep.verify import Verification
+    from embstore.query.lookup import Embed
+    from embstore.query.question import Rows
 
 T = TypeVar("T")
 
@@ -140,14 +140,14 @@ class Store:
         Raises:
             EmbstoreError: see :mod:`embstore.errors`. What was committed before stays; the same call goes on from it.
         """
-        from embstore.build import build
-        from embstore.building.estimate import estimate
-        from embstore.building.job import Options
-        from embstore.building.texts import Sources, by_unit
-        from embstore.parts import Turn
+        from embstore.build.estimate import estimate
+        from embstore.build.job import Options
+        from embstore.build.pipeline import build
+        from embstore.build.texts import Sources, by_unit
+        from embstore.sharding import Turn
         from embstore.sources import missing_datasets
         from embstore.space import Pooling, Template, Unit, parse_member
-        from embstore.storage.shards import SHARD_BYTES
+        from embstore.storage.files.shards import SHARD_BYTES
 
         observe = observe or (lambda _: None)
         given = None if unit is None else parse_member(Unit, unit)
@@ -228,8 +228,8 @@ class Store:
             UnknownNameError: a name that is not known; says the nearest.
             QueryError: nothing matches, or the SQL cannot be answered.
         """
-        from embstore import query as queries
-        from embstore.questions.question import Rows
+        from embstore.query import metric as queries
+        from embstore.query.question import Rows
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         rows = Rows(where, sample, seed, _names(transforms), _limits(timeout, memory))
@@ -259,8 +259,8 @@ class Store:
 
         The arguments and errors are those of :meth:`query`. Nothing is computed.
         """
-        from embstore import query as queries
-        from embstore.questions.question import Rows
+        from embstore.query import metric as queries
+        from embstore.query.question import Rows
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         rows = Rows(where, sample, seed, _names(transforms), _limits(timeout, memory))
@@ -296,7 +296,7 @@ class Store:
             UnknownNameError: there is no such metric; says the nearest.
         """
         from embstore.metrics import get_metric
-        from embstore.metrics.explain import Explanation
+        from embstore.metrics.declaration.explain import Explanation
 
         return Explanation(get_metric(metric))
 
@@ -353,8 +353,8 @@ class Store:
                 needs what is not allowed.
             UnknownNameError: a transform that is not known; says the nearest.
         """
-        from embstore import neighbours as nearest
-        from embstore.questions.lookup import parse_queries
+        from embstore.query import neighbours as nearest
+        from embstore.query.lookup import parse_queries
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         wanted = parse_queries(_names(texts), _names(marked))
@@ -419,8 +419,8 @@ class Store:
             UsageError: the memory is too little for any index; says the least that would do.
             LockedError: a build is writing.
         """
-        from embstore.upkeep.indexing import Choice
-        from embstore.upkeep.reindex import reindex
+        from embstore.indexing import Choice
+        from embstore.maintain.reindex import reindex
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         wanted = None if kind == "none" else Choice(kind, _memory(memory), recall, force)
@@ -450,7 +450,7 @@ class Store:
         Returns:
             Item ids (n,), texts (n) and vectors float32 (n, dim), row by row, by ascending id.
         """
-        from embstore.questions.question import Rows
+        from embstore.query.question import Rows
 
         rows = Rows(where, limits=_limits(timeout, memory))
         return self._ask(lambda catalog: _vectors(catalog, space, str(layer), rows))
@@ -483,7 +483,7 @@ class Store:
             SourceError: a source cannot be read.
             QueryError: no space is of the unit of a source.
         """
-        from embstore.questions.missing import missing
+        from embstore.query.missing import missing
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         return self._ask(lambda catalog: missing(catalog, _names(sources), chosen))
@@ -511,7 +511,7 @@ class Store:
             SourceError: some cannot be downloaded, or are other files than they should be; says of each how to get it
                 by hand. The others are kept.
         """
-        from embstore.building.report import Progress
+        from embstore.build.report import Progress
         from embstore.sources import fetch_datasets
 
         def tell(name: str, done: int, total: int) -> None:
@@ -591,13 +591,13 @@ class Store:
 
     def info(self) -> Table:
         """Return one row per space: its provenance, layers, items, bytes and the state of its index."""
-        from embstore.info import info
+        from embstore.query.info import info
 
         return self._ask(info)
 
     def skipped(self) -> Table:
         """Return one row per text that got no vector or was truncated, with the reason."""
-        from embstore.info import skipped
+        from embstore.query.info import skipped
 
         return self._ask(skipped)
 
@@ -610,8 +610,8 @@ class Store:
             answers: How many stored answers ``deep`` computes, drawn at random, none begun after a minute; or ``all``.
             seed: Random seed of that draw; None draws one, which the result tells.
         """
-        from embstore.upkeep.answers import check_answers, sample_size
-        from embstore.upkeep.verify import verify
+        from embstore.maintain.answers import check_answers, sample_size
+        from embstore.maintain.verify import verify
 
         sample_size(answers)
         found = verify(self.path, deep=deep)
@@ -636,8 +636,8 @@ class Store:
         Returns:
             One row per thing done: action (``left`` where something else must be done), file, items, bytes, detail.
         """
-        from embstore.upkeep.answers import remove_altered
-        from embstore.upkeep.repair import LEFT, repair
+        from embstore.maintain.answers import remove_altered
+        from embstore.maintain.repair import LEFT, repair
 
         try:
             done = repair(self.path, observe or (lambda _: None), dry_run=dry_run)
@@ -667,8 +667,8 @@ class Store:
         Raises:
             StoreError: another process writes to the store, a file was altered, or the disk is full.
         """
-        from embstore.storage.shards import SHARD_BYTES
-        from embstore.upkeep.compact import compact
+        from embstore.maintain.compact import compact
+        from embstore.storage.files.shards import SHARD_BYTES
 
         try:
             size = SHARD_BYTES if shard_bytes is None else shard_bytes
@@ -702,7 +702,7 @@ class Store:
             SourceError: two different texts have one item id in the two stores; says both.
             StoreError: see :mod:`embstore.errors`. Nothing was taken.
         """
-        from embstore.upkeep.merge import merge
+        from embstore.maintain.merge import merge
 
         folder = other.path if isinstance(other, Store) else Path(other)
         try:
@@ -724,7 +724,7 @@ class Store:
             UnknownNameError: there is no such space; says the nearest.
             StoreError: another process writes to the store, or it cannot be written.
         """
-        from embstore.upkeep.remove import remove
+        from embstore.maintain.remove import remove
 
         try:
             return remove(self.path, _names(spaces), dry_run=dry_run)
@@ -769,7 +769,7 @@ class Store:
 def _vectors(
     catalog: Catalog, space: str, layer: str, rows: "Rows"
 ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
-    from embstore.storage.vectors import LayerVectors
+    from embstore.storage.files.vectors import LayerVectors
 
     [card], _ = check_layer_numbers(SpaceFilter(spaces=[space]).select(catalog.cards))
     layers = card.layers.select(layer).members
@@ -806,7 +806,7 @@ def _steps(names: tuple[str, ...]) -> "tuple[Step, ...]":
 
 
 def _embedder(**trust: bool) -> "Embed":
-    from embstore.questions.embed import Trust, embed_item  # loads a model when it is called
+    from embstore.query.embed import Trust, embed_item  # loads a model when it is called
 
     return partial(embed_item, trust=Trust(**trust))
 

@@ -15,7 +15,7 @@ import fault_figures  # noqa: E402
 import pytest  # noqa: E402
 from synthetic import Synthetic, synthetic_store  # noqa: E402
 
-from embstore.storage import duck  # noqa: E402
+from embstore.storage.sql import connections  # noqa: E402
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -71,7 +71,7 @@ def still_empty_folder(empty_folder: Path) -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def one_duckdb() -> Iterator[None]:
     """Hold the DuckDB that stores share: to open one anew for each store takes longer than most tests do."""
-    held = duck.shared()
+    held = connections.shared()
     yield
     del held
 

@@ -16,7 +16,7 @@ from embstore import disk
 from embstore.errors import FileAccessError, StoreError
 from embstore.index import structure
 from embstore.index.card import IndexCard
-from embstore.index.order import near_together
+from embstore.index.hnsw_layout import near_together
 from embstore.index.policy import Design
 from embstore.index.vectors import Ids, Units
 

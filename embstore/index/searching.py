@@ -15,7 +15,7 @@ from embstore import disk
 from embstore.errors import DamagedError
 from embstore.index import faiss_index
 from embstore.index.card import IndexCard
-from embstore.index.held_out import held_out, on_ground
+from embstore.index.hnsw_holdout import held_out, on_ground
 from embstore.index.policy import FLAT_BYTES
 from embstore.index.structure import check_positions, damage
 from embstore.index.vectors import Blocks, Gather, Ids, Units, Vectors, ordered, unit_vectors, with_direction

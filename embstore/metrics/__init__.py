@@ -14,7 +14,7 @@ transforms   centred, whitened, …, before any of these (with fitting, affine)
 
 from typing import TYPE_CHECKING, Any
 
-from embstore.metrics.spec import Column, LayerData, Metric, NotComputable, Parameter, Value, rows_of
+from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Value, rows_of
 
 if TYPE_CHECKING:
     from embstore.metrics.table import METRICS, all_metrics, get_metric

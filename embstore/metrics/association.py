@@ -7,9 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.metrics.data import Words
-from embstore.metrics.directions import cosine_error, cosines_with, differences, effect_sizes, gather_directions
-from embstore.metrics.permutation import permutation_test
-from embstore.metrics.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.numerics.directions import (
+    cosine_error,
+    cosines_with,
+    differences,
+    effect_sizes,
+    gather_directions,
+)
+from embstore.metrics.numerics.permutation import permutation_test
 from embstore.space import Unit
 
 Floats = NDArray[np.float64]

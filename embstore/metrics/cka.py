@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from embstore.metrics.grid import Agreement, Grid, with_themselves
-from embstore.metrics.products import PairSums, reduce_pairs
-from embstore.metrics.spec import Ids, LayerData, Result
+from embstore.metrics.declaration.spec import Ids, LayerData, Result
+from embstore.metrics.numerics.layer_grid import Agreement, Grid, with_themselves
+from embstore.metrics.numerics.pair_sums import PairSums, reduce_pairs
 
 # Below this share of the terms that it is a sum of, a form is what their rounding left.
 _ROUNDING = 1e-13

@@ -1,9 +1,9 @@
 """What compares layers: of one space with each other, or with those of another space."""
 
 from embstore.metrics.cka import cka
+from embstore.metrics.declaration.spec import N_ZERO, Column, Metric, Parameter
 from embstore.metrics.overlap import overlap
 from embstore.metrics.rsa import rsa, said_of_draw
-from embstore.metrics.spec import N_ZERO, Column, Metric, Parameter
 
 AGAINST = Parameter(
     "against",

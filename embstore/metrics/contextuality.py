@@ -3,12 +3,12 @@
 import numpy as np
 
 from embstore.metrics.data import Contexts
+from embstore.metrics.declaration.spec import N_ZERO, Column, LayerData, Metric, Parameter, Result
 from embstore.metrics.group_rows import Baseline, GroupRows, Labels
-from embstore.metrics.groups import Groups, GroupSums, group_values
 from embstore.metrics.intra_sentence import intra_sentence
 from embstore.metrics.mev import explained_by_group, explained_by_moments
-from embstore.metrics.moments import moments
-from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, Parameter, Result
+from embstore.metrics.numerics.groups import Groups, GroupSums, group_values
+from embstore.metrics.numerics.moments import moments
 from embstore.space import Unit
 from embstore.summary import Float64Array
 

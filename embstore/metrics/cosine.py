@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.directions import cosine_error
-from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, Parameter, Value
+from embstore.metrics.declaration.spec import N_ZERO, Column, LayerData, Metric, Parameter, Value
+from embstore.metrics.numerics.directions import cosine_error
 from embstore.summary import Float64Array, in_float64, weighted_sum
 
 # ‖x − mean‖ below this share of the largest norm is rounding, not a direction. float32 values differ by 6e-8 or more.

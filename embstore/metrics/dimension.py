@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.spec import Column, LayerData, Metric, Parameter, Result
+from embstore.metrics.declaration.spec import Column, LayerData, Metric, Parameter, Result
 
 # Of ln μ: distances are exact to a tenth of it.
 _ROUNDING = 1e-9

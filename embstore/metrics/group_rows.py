@@ -7,8 +7,8 @@ from typing import Self
 import numpy as np
 
 from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
-from embstore.metrics.groups import GroupValues
-from embstore.metrics.spec import LayerData, Result
+from embstore.metrics.declaration.spec import LayerData, Result
+from embstore.metrics.numerics.groups import GroupValues
 
 
 @dataclass(frozen=True, slots=True)

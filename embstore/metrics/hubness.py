@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, Parameter, Result
-from embstore.metrics.ties import TIED, are_tied
+from embstore.metrics.declaration.spec import N_ZERO, Column, LayerData, Metric, Parameter, Result
+from embstore.metrics.numerics.ties import TIED, are_tied
 
 DISTANCE = Parameter("distance", "cosine", "cosine, or euclidean.", choices=("cosine", "euclidean"))
 

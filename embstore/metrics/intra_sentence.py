@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from embstore.metrics.data import Contexts
+from embstore.metrics.declaration.spec import LayerData, Result
 from embstore.metrics.group_rows import Baseline, GroupRows, Labels
-from embstore.metrics.groups import Groups, GroupSums, group_values
-from embstore.metrics.spec import LayerData, Result
+from embstore.metrics.numerics.groups import Groups, GroupSums, group_values
 from embstore.summary import Float64Array
 
 # ‖Σx‖ below this share of Σ‖x‖ is rounding, not a direction.

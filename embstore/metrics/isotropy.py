@@ -5,9 +5,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.blas import one_thread
-from embstore.metrics.moments import TOO_FEW, moments, spread_moments
-from embstore.metrics.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.numerics.blas_threads import one_thread
+from embstore.metrics.numerics.moments import TOO_FEW, moments, spread_moments
 from embstore.summary import Float64Array
 
 

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from embstore.metrics import groups
 from embstore.metrics.data import Contexts
-from embstore.metrics.groups import Groups, GroupValues, read
-from embstore.metrics.moments import ROUNDING, Moments
-from embstore.metrics.spec import Block, LayerData
+from embstore.metrics.declaration.spec import Block, LayerData
+from embstore.metrics.numerics import groups
+from embstore.metrics.numerics.groups import Groups, GroupValues, read
+from embstore.metrics.numerics.moments import ROUNDING, Moments
 from embstore.summary import Float64Array
 
 

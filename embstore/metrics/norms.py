@@ -5,8 +5,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.spec import N_ZERO, Column, LayerData, Metric, Parameter, Value
-from embstore.points import rounding
+from embstore.arrays import rounding
+from embstore.metrics.declaration.spec import N_ZERO, Column, LayerData, Metric, Parameter, Value
 from embstore.summary import in_float64
 
 # A variance that is a smaller share of the squared mean is not taken from a difference of sums.

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.grid import Grid
-from embstore.metrics.products import check_complete
-from embstore.metrics.spec import Ids, LayerData, Result
-from embstore.metrics.ties import TIED, are_tied
+from embstore.metrics.declaration.spec import Ids, LayerData, Result
+from embstore.metrics.numerics.layer_grid import Grid
+from embstore.metrics.numerics.pair_sums import check_complete
+from embstore.metrics.numerics.ties import TIED, are_tied
 
 _ROWS_AT_ONCE = 16_384
 

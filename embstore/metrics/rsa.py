@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.correlation import ranks
-from embstore.metrics.directions import cosine_error
-from embstore.metrics.grid import Agreement, Grid, with_themselves
-from embstore.metrics.products import Pair, PairSums, check_complete, reduce_pairs
-from embstore.metrics.spec import Ids, LayerData, Result
+from embstore.metrics.declaration.spec import Ids, LayerData, Result
+from embstore.metrics.numerics.correlation import ranks
+from embstore.metrics.numerics.directions import cosine_error
+from embstore.metrics.numerics.layer_grid import Agreement, Grid, with_themselves
+from embstore.metrics.numerics.pair_sums import Pair, PairSums, check_complete, reduce_pairs
 from embstore.summary import Float64Array
 
 Places = NDArray[np.int64]

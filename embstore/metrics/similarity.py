@@ -3,12 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.bootstrap import spearman_interval
-from embstore.metrics.correlation import pearson
-from embstore.metrics.correlation import ranks as ranks_of
 from embstore.metrics.data import Ids, Pairs
-from embstore.metrics.directions import cosine_error, unit_rows
-from embstore.metrics.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.numerics.bootstrap import spearman_interval
+from embstore.metrics.numerics.correlation import pearson
+from embstore.metrics.numerics.correlation import ranks as ranks_of
+from embstore.metrics.numerics.directions import cosine_error, unit_rows
 from embstore.space import Unit
 
 Floats = NDArray[np.float64]

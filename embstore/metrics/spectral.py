@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result, Value
 from embstore.metrics.isotropy import participation
-from embstore.metrics.moments import TOO_FEW, Moments, moments, significant, spread_moments
-from embstore.metrics.spec import Column, LayerData, Metric, NotComputable, Parameter, Result, Value
+from embstore.metrics.numerics.moments import TOO_FEW, Moments, moments, significant, spread_moments
 from embstore.summary import Float64Array
 
 _RANKME = 1e-7  # Garrido et al. (2023), eq. 1

@@ -15,7 +15,7 @@ from embstore.metrics import (
     uniformity,
     valnorm,
 )
-from embstore.metrics.spec import Metric
+from embstore.metrics.declaration.spec import Metric
 
 # In the order in which the metrics are listed.
 _FAMILIES = (
@@ -46,7 +46,7 @@ def get_metric(name: str) -> Metric:
     if name in METRICS:
         return METRICS[name]
     # Looking for packages takes 20 ms, which a built-in metric should not cost.
-    from embstore.metrics.plugins import find_plugins, load_plugin
+    from embstore.metrics.declaration.plugins import find_plugins, load_plugin
 
     plugins = find_plugins()
     if name in plugins:
@@ -56,7 +56,7 @@ def get_metric(name: str) -> Metric:
 
 def all_metrics() -> tuple[dict[str, Metric], list[str]]:
     """Return the built-in metrics and those of installed packages, and for each of these that cannot be used, why."""
-    from embstore.metrics.plugins import load_plugins
+    from embstore.metrics.declaration.plugins import load_plugins
 
     plugins, refused = load_plugins(METRICS)
     return METRICS | plugins, refused

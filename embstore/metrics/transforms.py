@@ -25,9 +25,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from embstore.errors import UnknownNameError, UsageError
-from embstore.metrics.affine import Affine
-from embstore.metrics.fitting import Fitting
-from embstore.metrics.spec import LayerData
+from embstore.metrics.declaration.spec import LayerData
+from embstore.metrics.numerics.affine import Affine
+from embstore.metrics.numerics.fitting import Fitting
 
 __all__ = ["Affine", "Step", "fit", "parse_transforms"]
 

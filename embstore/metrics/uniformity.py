@@ -4,11 +4,11 @@ from functools import partial
 
 import numpy as np
 
-from embstore.metrics.blas import one_thread
+from embstore.arrays import in_threads
 from embstore.metrics.data import Ids, Pairs
-from embstore.metrics.directions import unit_rows
-from embstore.metrics.spec import N_ZERO, Block, Column, LayerData, Metric, NotComputable, Parameter, Result
-from embstore.points import in_threads
+from embstore.metrics.declaration.spec import N_ZERO, Block, Column, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.numerics.blas_threads import one_thread
+from embstore.metrics.numerics.directions import unit_rows
 from embstore.space import Unit
 from embstore.summary import Float64Array, in_float64
 

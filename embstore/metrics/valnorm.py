@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 
-from embstore.metrics.correlation import pearson
 from embstore.metrics.data import Lexicon, Words
-from embstore.metrics.directions import cosine_error, cosines_with, effect_sizes, gather_directions
-from embstore.metrics.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.numerics.correlation import pearson
+from embstore.metrics.numerics.directions import cosine_error, cosines_with, effect_sizes, gather_directions
 from embstore.space import Unit
 
 MIN_INTERVAL_WORDS = 4

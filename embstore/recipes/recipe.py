@@ -128,7 +128,7 @@ class Measure:
         population: the items that count; None for all of the space.
         transforms: applied to the vectors first.
         padding: of occurrences, the name of a space of sentences with the vectors of the padding after them, which is
-            drawn too (:mod:`embstore.questions.padding`); empty for none.
+            drawn too (:mod:`embstore.recipes.padding`); empty for none.
         band: how far from a published number the measured one may be.
         relative_band: the same as a share of the published number.
     """

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from embstore.building.report import BuildReport, Observer, Progress
+from embstore.build.report import BuildReport, Observer, Progress
 from embstore.encode import Tokenizer, resolve
 from embstore.errors import CheckpointError, QueryError, SourceError, UnknownNameError, UsageError
 from embstore.metrics import get_metric
-from embstore.questions.multiset import self_similarity
-from embstore.questions.padding import padded_self_similarity
-from embstore.questions.question import check_seed
+from embstore.query.question import check_seed
+from embstore.recipes.multiset import self_similarity
+from embstore.recipes.padding import padded_self_similarity
 from embstore.recipes.protocol import BuildStep, Question, Sentences, Traits, plan
 from embstore.recipes.protocol import Protocol as Steps
 from embstore.recipes.recipe import Population, Recipe, SpaceSpec

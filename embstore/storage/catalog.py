@@ -13,19 +13,20 @@ from numpy.typing import NDArray
 
 from embstore import disk
 from embstore.space import Layer, Unit
-from embstore.storage import duck, names
-from embstore.storage.card import Card, read_card
-from embstore.storage.datasets import check_dataset, mend, stored_kinds, stored_rows
-from embstore.storage.fence import check_expression
-from embstore.storage.hidden import list_parts
-from embstore.storage.items import ItemTables, PartChecks, file_hash
-from embstore.storage.marker import check_marker
-from embstore.storage.paths import Shard, StorePaths
-from embstore.storage.ranges import Ranges
-from embstore.storage.reading import FILES, Reader
-from embstore.storage.relation import relation
-from embstore.storage.sandbox import NO_LIMITS, BySpace, Limits, Sandbox
-from embstore.storage.summaries import check_summary, summaries_of
+from embstore.storage.files import names
+from embstore.storage.files.card import Card, read_card
+from embstore.storage.files.datasets import check_dataset, mend, stored_kinds, stored_rows
+from embstore.storage.files.items import ItemTables, PartChecks, file_hash
+from embstore.storage.files.marker import check_marker
+from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.summaries import check_summary, summaries_of
+from embstore.storage.sql import connections
+from embstore.storage.sql.fence import check_expression
+from embstore.storage.sql.file_stats import Ranges
+from embstore.storage.sql.reader import FILES, Reader
+from embstore.storage.transaction.manifest import list_parts
+from embstore.storage.views.relation import relation
+from embstore.storage.views.sandbox import NO_LIMITS, BySpace, Limits, Sandbox
 from embstore.summary import Summary
 from embstore.text import Item
 
@@ -76,7 +77,7 @@ class Catalog:
     def apart(self) -> Iterator["Catalog"]:
         """Give the same view by a DuckDB of its own, with which the memory goes that large answers took."""
         other = copy(self)
-        with duck.connect(self.paths.root) as connection:
+        with connections.connect(self.paths.root) as connection:
             other._open(connection)
             yield other
 
@@ -181,7 +182,7 @@ class Catalog:
         """Make the temporary view ``items`` of all items, for embstore's own SQL on a connection."""
         body = "SELECT NULL::BIGINT AS item_id, '' AS unit, '' AS text, NULL::BIGINT AS context_id WHERE false"
         if self._item_files:
-            listed = ", ".join(map(duck.quote, duck.literal(self._item_files)))
+            listed = ", ".join(map(connections.quote, connections.literal(self._item_files)))
             body = f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
         connection.execute(f"CREATE OR REPLACE TEMP VIEW items AS {body}")
 

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 
 from embstore import disk
 from embstore.errors import FileAccessError
-from embstore.parts import Turn
+from embstore.sharding import Turn
 from embstore.space import Unit
-from embstore.storage.card import Card, read_cards, write_card
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.lock import SharedLock, write_lock
-from embstore.storage.marker import check_marker, write_marker
-from embstore.storage.paths import Shard, StorePaths
-from embstore.storage.recovery import recover
-from embstore.storage.shards import SHARD_BYTES, write_shard
-from embstore.storage.tables import write_items
+from embstore.storage.files.card import Card, read_cards, write_card
+from embstore.storage.files.marker import check_marker, write_marker
+from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.shards import SHARD_BYTES, write_shard
+from embstore.storage.files.tables import write_items
+from embstore.storage.transaction.lock import SharedLock, write_lock
+from embstore.storage.transaction.recovery import recover
 from embstore.text import Item
 
 Block = tuple[Ids, NDArray[np.float32]]

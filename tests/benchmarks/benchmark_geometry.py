@@ -12,7 +12,7 @@ from peak_memory import peak
 from scipy.spatial.distance import pdist
 
 from embstore import Store
-from embstore.questions.layerdata import StoredLayer
+from embstore.query.layer_data import StoredLayer
 
 _GROWTH = 1.15  # of the peak memory between n and 10 n: what the allocator may add
 _STREAMING: Mapping[str, Mapping[str, Any]] = {
@@ -30,7 +30,7 @@ _STREAMING: Mapping[str, Mapping[str, Any]] = {
 _OF_OCCURRENCES = ("self-similarity", "intra-sentence", "mev")
 
 _OURS = (
-    "import embstore.storage.vectors; from embstore import Store; store = Store({path!r}); store.query('anisotropy')",
+    "import embstore.storage.files.vectors; from embstore import Store; store = Store({path!r}); store.query('anisotropy')",
     "store.query({metric!r}, cache=False, **{settings!r})",
 )
 _PACKAGE = (

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 import embstore
 from embstore import Store, index
+from embstore.indexing import update_indexes
 from embstore.space import Layers, Pooling, Template, Unit
-from embstore.storage.card import Card
-from embstore.storage.merged import write_all_merged
-from embstore.storage.paths import StorePaths
-from embstore.storage.shards import SHARD_BYTES
+from embstore.storage.files.card import Card
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.shards import SHARD_BYTES
+from embstore.storage.files.space_summary import write_all_merged
 from embstore.storage.writer import StoreWriter
 from embstore.text import Item, Span
-from embstore.upkeep.indexing import update_indexes
 
 _BLOCK_ROWS = 1_000
 _SENTENCE_WORDS, _VOCABULARY = 10, 2_000

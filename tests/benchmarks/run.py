@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
-sys.path += [str(Path(__file__).parents[1] / folder) for folder in (".", "encode")]  # what the tests use too
+sys.path.append(str(Path(__file__).parents[1] / "support"))  # what the tests use too
 
 from benchmark_building import building, memory
 from benchmark_compare import comparison

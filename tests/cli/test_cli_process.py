@@ -103,7 +103,7 @@ def test_an_interrupt_while_loading_exits_with_130(tmp_path: Path, sent: str) ->
     # The interrupt comes from inside, at the moment when the texts are read, so that the test depends on no clock.
     code = (
         "import os, signal, sys\n"
-        "import embstore.building.texts as texts\n"
+        "import embstore.build.texts as texts\n"
         f"texts.read_texts = lambda *a, **k: os.kill(os.getpid(), signal.{sent})\n"
         "from embstore_cli.entry import run\n"
         "sys.argv = ['embstore', *sys.argv[1:]]\n"

@@ -21,7 +21,7 @@ from embstore.encode import Encoded, Encoder, resolve
 from embstore.encode.contract import LAYER_CHECK
 from embstore.errors import CheckpointError
 from embstore.space import Pooling, TopForm
-from embstore.storage.card import _SHIFTED
+from embstore.storage.files.card import _SHIFTED
 
 TEXTS = ("The quick brown fox", "a dog", "She sells sea shells by the sea shore")
 

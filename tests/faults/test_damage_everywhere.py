@@ -12,8 +12,8 @@ from store_damage import bits, damaged, flipped, kinds
 
 from embstore import Store
 from embstore.errors import EmbstoreError
-from embstore.storage.hidden import HIDDEN
-from embstore.storage.merged import write_all_merged
+from embstore.storage.files.space_summary import write_all_merged
+from embstore.storage.transaction.manifest import HIDDEN
 
 SPACE = "toy.word.last"
 KINDS = kinds(SPACE) | {

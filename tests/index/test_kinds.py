@@ -8,7 +8,7 @@ import pytest
 from clustered import Clustered, recall
 
 from embstore.errors import DamagedError
-from embstore.index import (
+from embstore.index import (  # fmt: skip
     IndexCard,
     Wanted,
     choose,
@@ -19,7 +19,7 @@ from embstore.index import (
     searching,
     stored_ids,
     write_index,
-)  # fmt: skip
+)
 from embstore.index import faiss_index as faiss_side
 
 KINDS = ("flat", "hnsw", "ivf")

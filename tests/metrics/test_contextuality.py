@@ -13,9 +13,9 @@ from metric_data import Arrays, centred, mean_cosine
 from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
 
-from embstore.metrics import groups as group_module
 from embstore.metrics.contextuality import METRICS, intra_sentence, mev, self_similarity
 from embstore.metrics.data import Contexts
+from embstore.metrics.numerics import groups as group_module
 
 FUNCTIONS = {"self_similarity": self_similarity, "intra_sentence_similarity": intra_sentence, "mev": mev}
 

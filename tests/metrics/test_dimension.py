@@ -12,7 +12,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import ortho_group
 from synthetic import Synthetic
 
-from embstore.index.among import neighbours_of_all
+from embstore.index.exact_knn import neighbours_of_all
 from embstore.metrics.dimension import TOO_EQUAL, TOO_FEW, intrinsic_dimension
 
 Make = Callable[..., Synthetic]

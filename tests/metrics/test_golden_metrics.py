@@ -11,7 +11,7 @@ from metric_data import Arrays
 from synthetic import synthetic_store
 
 from embstore import Store
-from embstore.index.among import neighbours_of_all
+from embstore.index.exact_knn import neighbours_of_all
 from embstore.metrics import METRICS, rows_of
 from embstore.metrics.data import Contexts, Pairs, Words
 from embstore.metrics.transforms import fit, parse_transforms
@@ -71,7 +71,7 @@ def alignment() -> float:
 
 def hsic1() -> float:
     from embstore.metrics.cka import hsic1
-    from embstore.metrics.products import reduce_pairs
+    from embstore.metrics.numerics.pair_sums import reduce_pairs
 
     return reduce_pairs((of(X), of(Y)), [(0, 1)], IDS, hsic1)[0, 1]
 

@@ -9,9 +9,9 @@ from scipy.special import logsumexp
 from scipy.stats import ortho_group
 from synthetic import synthetic_store
 
+from embstore.metrics.declaration.spec import NotComputable
 from embstore.metrics.isotropy import isoscore, partition
-from embstore.metrics.moments import ALL_EQUAL, TOO_FEW, moments
-from embstore.metrics.spec import NotComputable
+from embstore.metrics.numerics.moments import ALL_EQUAL, TOO_FEW, moments
 
 seeds = st.integers(0, 2**32 - 1)
 

@@ -11,9 +11,9 @@ from embstore_schemas import generate
 from embstore import Store
 from embstore.errors import UnknownNameError
 from embstore.metrics import METRICS, Column, Metric, NotComputable, Parameter, all_metrics, get_metric, table
-from embstore.metrics.explain import NEEDS, Explanation, flag_of, metavar_of
-from embstore.metrics.spec import Need
-from embstore.metrics.validation import COLUMN_TYPES, RESERVED_COLUMNS, RESERVED_PARAMETERS, problems
+from embstore.metrics.declaration.explain import NEEDS, Explanation, flag_of, metavar_of
+from embstore.metrics.declaration.spec import Need
+from embstore.metrics.declaration.validation import COLUMN_TYPES, RESERVED_COLUMNS, RESERVED_PARAMETERS, problems
 from embstore.space import Unit
 
 every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)

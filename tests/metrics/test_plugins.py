@@ -22,9 +22,9 @@ from typer.testing import CliRunner
 from embstore import Store
 from embstore.errors import EmbstoreError, UnknownNameError
 from embstore.metrics import METRICS, all_metrics, get_metric
-from embstore.metrics.plugins import PluginError, find_plugins
+from embstore.metrics.declaration.plugins import PluginError, find_plugins
 from embstore.space import Unit
-from embstore.storage.tables import write_dataset
+from embstore.storage.files.tables import write_dataset
 
 README = Path(__file__).parents[2] / "README.md"
 Install = Callable[..., Path]
@@ -363,7 +363,7 @@ def test_packages_are_looked_up_only_where_they_are_asked_for(
     made = make_store()
     code = (
         "import sys; from embstore_cli.main import app; app(standalone_mode=False)\n"
-        "print('embstore.metrics.plugins' in sys.modules)"
+        "print('embstore.metrics.declaration.plugins' in sys.modules)"
     )
     shown = subprocess.run(
         [sys.executable, "-c", code, *arguments],

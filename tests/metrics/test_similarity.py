@@ -10,10 +10,10 @@ from metric_data import Arrays
 from scipy import stats
 from scipy.spatial.distance import cosine as cosine_distance
 
-from embstore.metrics import bootstrap
-from embstore.metrics.bootstrap import spearman_interval
-from embstore.metrics.correlation import ranks
 from embstore.metrics.data import Pairs
+from embstore.metrics.numerics import bootstrap
+from embstore.metrics.numerics.bootstrap import spearman_interval
+from embstore.metrics.numerics.correlation import ranks
 from embstore.metrics.similarity import similarity, text_codes
 
 

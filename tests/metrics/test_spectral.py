@@ -9,8 +9,8 @@ from scipy.stats import entropy, ortho_group
 from synthetic import synthetic_store
 from test_isotropy import clouds, seeds, split
 
-from embstore.metrics.moments import ALL_EQUAL, TOO_FEW
-from embstore.metrics.spec import NotComputable
+from embstore.metrics.declaration.spec import NotComputable
+from embstore.metrics.numerics.moments import ALL_EQUAL, TOO_FEW
 from embstore.metrics.spectral import effective_rank, participation_ratio, spectrum
 
 VARIANTS = ("uncentred", "centred", "eigenvalues", "rankme")

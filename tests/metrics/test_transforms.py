@@ -15,9 +15,9 @@ from test_isotropy import split
 
 from embstore.errors import UnknownNameError, UsageError
 from embstore.metrics.cosine import anisotropy, rogue_dims
-from embstore.metrics.spec import NotComputable
+from embstore.metrics.declaration.spec import NotComputable
 from embstore.metrics.transforms import fit, parse_transforms
-from embstore.questions.layerdata import TransformedLayer
+from embstore.query.layer_data import TransformedLayer
 
 Make = Callable[..., Synthetic]
 

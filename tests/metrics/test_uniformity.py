@@ -16,9 +16,9 @@ from synthetic import Synthetic
 from embstore.metrics import uniformity as family
 from embstore.metrics.data import Pairs
 from embstore.metrics.uniformity import alignment, uniformity
-from embstore.questions.layerdata import StoredLayer
+from embstore.query.layer_data import StoredLayer
 from embstore.space import Unit
-from embstore.storage.tables import write_dataset
+from embstore.storage.files.tables import write_dataset
 from embstore.text import item_id
 
 Make = Callable[..., Synthetic]

@@ -18,12 +18,12 @@ from embstore import atomic, checksum
 from embstore.errors import DamagedError, EmbstoreError, SourceError
 from embstore.index import IndexCard
 from embstore.sources.own import own_dataset
-from embstore.storage.answers import Answer, read_answer, write_answer
-from embstore.storage.card import read_card
-from embstore.storage.hidden import Hidden, read_hidden, write_hidden
-from embstore.storage.lock import _read as read_holder
-from embstore.storage.marker import check_marker, write_marker
-from embstore.storage.paths import StorePaths
+from embstore.storage.files.answers import Answer, read_answer, write_answer
+from embstore.storage.files.card import read_card
+from embstore.storage.files.marker import check_marker, write_marker
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.transaction.lock import _read as read_holder
+from embstore.storage.transaction.manifest import Hidden, read_hidden, write_hidden
 from embstore.text import escaped
 
 Path_ = tuple[str | int, ...]

@@ -17,11 +17,11 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore import checksum
 from embstore.errors import DamagedError
-from embstore.storage import thrift
-from embstore.storage.footer import is_footer_sound
-from embstore.storage.pages import read_values
-from embstore.storage.paths import Shard
-from embstore.storage.vectors import LayerVectors, open_shard
+from embstore.storage.files.paths import Shard
+from embstore.storage.files.vectors import LayerVectors, open_shard
+from embstore.storage.parquet import thrift
+from embstore.storage.parquet.footer import is_footer_sound
+from embstore.storage.parquet.reader import read_values
 
 Tallies = Callable[[str, str], Tally]
 

@@ -18,7 +18,7 @@ from embstore.sources.cache import data_folder
 from embstore.sources.specs import DataFile
 
 if TYPE_CHECKING:
-    from embstore.building.report import Progress
+    from embstore.build.report import Progress
 
 LISTED = {row["name"]: row for row in Store.datasets()}
 pytestmark = pytest.mark.usefixtures("data")

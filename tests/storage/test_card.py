@@ -11,8 +11,8 @@ from synthetic import Synthetic, synthetic_card
 from embstore import atomic
 from embstore.errors import DamagedError, NewerFormatError, SpaceMismatchError
 from embstore.space import Layers, Template, TopForm
-from embstore.storage.card import CARD_FORMAT, Card, read_card, read_cards, write_card
-from embstore.storage.paths import StorePaths
+from embstore.storage.files.card import CARD_FORMAT, Card, read_card, read_cards, write_card
+from embstore.storage.files.paths import StorePaths
 
 Make = Callable[..., Synthetic]
 

@@ -12,7 +12,7 @@ from embstore import Store
 from embstore.errors import DamagedError, EmbstoreError, NotStoredError, QueryError, StoreError, UnknownNameError
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
-from embstore.storage.tables import SkippedText, write_dataset, write_skipped
+from embstore.storage.files.tables import SkippedText, write_dataset, write_skipped
 from embstore.storage.writer import StoreWriter
 
 Make = Callable[..., Synthetic]

@@ -11,8 +11,8 @@ from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.errors import LockedError, StoreError
-from embstore.parts import Turn
-from embstore.storage import lock
+from embstore.sharding import Turn
+from embstore.storage.transaction import lock
 from embstore.storage.writer import StoreWriter
 
 

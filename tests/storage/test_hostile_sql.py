@@ -22,9 +22,9 @@ from embstore import Store
 from embstore.errors import EmbstoreError, QueryError
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
-from embstore.storage.fence import check
-from embstore.storage.sandbox import Limits
-from embstore.storage.tables import SkippedText, write_dataset, write_skipped
+from embstore.storage.files.tables import SkippedText, write_dataset, write_skipped
+from embstore.storage.sql.fence import check
+from embstore.storage.views.sandbox import Limits
 
 SECRET = "canary-7f3a91"
 LIMITS = {"timeout": 0.2, "memory": "64MB"}

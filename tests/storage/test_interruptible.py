@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import duckdb
 import pytest
 
-from embstore.storage import duck, interruptible
+from embstore.storage.sql import connections, interruptible
 
 LONG = "SELECT count(*) FROM range(200000) AS a, range(200000) AS b WHERE a.range * b.range % 7 = 3"
 STATEMENTS = [
@@ -83,7 +83,7 @@ def test_errors_and_results_come_through(connection: duckdb.DuckDBPyConnection) 
     with pytest.raises(duckdb.CatalogException, match="nowhere"):
         interruptible.rows(connection, "FROM nowhere")
     assert interruptible.columns(connection, "SELECT $x AS x", {"x": 7})["x"].tolist() == [7]
-    with duck.connect_to_spill("unused", "100MB") as other:
+    with connections.connect_to_spill("unused", "100MB") as other:
         assert interruptible.rows(other, "SELECT $x", {"x": "é"}) == [("é",)]
 
 

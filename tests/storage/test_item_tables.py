@@ -10,8 +10,8 @@ from synthetic import Synthetic
 from embstore import Store
 from embstore.errors import DamagedError
 from embstore.space import Unit
-from embstore.storage import items as items_module
-from embstore.storage.tables import SkippedText, write_dataset, write_skipped
+from embstore.storage.files import items as items_module
+from embstore.storage.files.tables import SkippedText, write_dataset, write_skipped
 
 Make = Callable[..., Synthetic]
 

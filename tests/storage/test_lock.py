@@ -15,11 +15,11 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.errors import LockedError
-from embstore.parts import Turn
+from embstore.sharding import Turn
 from embstore.storage.writer import StoreWriter
 
 Make = Callable[..., Synthetic]
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[1] / "support"
 
 _HOLD = """
 import sys, time
@@ -62,7 +62,7 @@ _HOLD_A_PART = """
 import sys
 from pathlib import Path
 from embstore.errors import LockedError
-from embstore.parts import Turn
+from embstore.sharding import Turn
 from embstore.storage.writer import StoreWriter
 with StoreWriter(Path(sys.argv[1]), Turn(1, 2)) as store:
     print("held", flush=True)

@@ -10,9 +10,9 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.errors import DamagedError, StoreError
-from embstore.storage import names
-from embstore.storage.names import Names
-from embstore.storage.paths import StorePaths
+from embstore.storage.files import names
+from embstore.storage.files.names import Names
+from embstore.storage.files.paths import StorePaths
 
 Make = Callable[..., Synthetic]
 
@@ -121,8 +121,8 @@ def test_nested_stores_leave_each_other_alone(make_store: Make) -> None:
 
 # Modules in which names become paths, each with the reason.
 _MAKERS = {
-    "storage/names.py": "the grammar",
-    "storage/paths.py": "the layout",
+    "storage/files/names.py": "the grammar",
+    "storage/files/paths.py": "the layout",
     "atomic.py": "temporary files, of numbers of its own",
     "index/card.py": "a card is beside its index, whose path is given",
 }
@@ -130,9 +130,9 @@ _SUSPECT = {"glob", "rglob", "iglob", "with_suffix", "with_name", "with_stem", "
 
 
 def test_no_other_module_makes_paths_of_names() -> None:
-    package = Path(names.__file__).parents[1]
-    folders = ("storage", "upkeep", "index", "questions", "building")
-    modules = [*package.glob("*.py"), *(path for folder in folders for path in (package / folder).glob("*.py"))]
+    package = Path(names.__file__).parents[2]
+    folders = ("storage", "maintain", "index", "query", "build")
+    modules = [*package.glob("*.py"), *(path for folder in folders for path in (package / folder).rglob("*.py"))]
     found = {}
     for path in modules:
         name = path.relative_to(package).as_posix()

@@ -17,11 +17,11 @@ from synthetic import Synthetic
 
 from embstore.errors import DamagedError, QueryError, StoreError, UsageError
 from embstore.space import Unit
-from embstore.storage import duck
 from embstore.storage.catalog import Catalog
-from embstore.storage.readonly import ReadOnlyFiles
-from embstore.storage.sandbox import Limits
-from embstore.storage.tables import write_dataset
+from embstore.storage.files.tables import write_dataset
+from embstore.storage.sql import connections
+from embstore.storage.sql.readonly import ReadOnlyFiles
+from embstore.storage.views.sandbox import Limits
 
 Make = Callable[..., Synthetic]
 
@@ -234,7 +234,7 @@ def test_sql_that_a_parser_should_not_be_given_is_refused(made: Synthetic, text:
 def test_the_operating_systems_files_are_switched_off(tmp_path: Path) -> None:
     """Not by the list of allowed folders alone, which DuckDB reads as allowed for writing too."""
     (tmp_path / "a.csv").write_text("a\n1\n")
-    connection = duck.connect_without_files("100MB", ReadOnlyFiles(tmp_path, {}))
+    connection = connections.connect_without_files("100MB", ReadOnlyFiles(tmp_path, {}))
     for sql in (f"FROM '{tmp_path}/a.csv'", f"COPY (SELECT 1) TO '{tmp_path}/b.csv'", f"ATTACH '{tmp_path}/c.db'"):
         with pytest.raises(duckdb.PermissionException, match="LocalFileSystem has been disabled"):
             connection.execute(sql)
@@ -244,7 +244,7 @@ def test_the_operating_systems_files_are_switched_off(tmp_path: Path) -> None:
 
 _UNENDING = """
 import atexit, time
-from embstore.storage import duck, interruptible
+from embstore.storage.sql import connections as duck, interruptible
 from embstore_cli import entry, main
 
 interruptible._SECONDS_TO_END = 0.2

@@ -16,9 +16,9 @@ from synthetic import Synthetic, synthetic_card, synthetic_items, synthetic_stor
 
 from embstore import Store, atomic
 from embstore.errors import EncodeError, StoreError
-from embstore.storage import shards
 from embstore.storage import writer as writer_module
-from embstore.storage.paths import StorePaths
+from embstore.storage.files import shards
+from embstore.storage.files.paths import StorePaths
 from embstore.storage.writer import StoreWriter
 
 Make = Callable[..., Synthetic]

@@ -15,18 +15,18 @@ from synthetic import Synthetic, synthetic_items, synthetic_store
 
 from embstore import Store
 from embstore.errors import DamagedError, SourceError, StoreError
-from embstore.parts import KEYS, Parts, Turn
+from embstore.sharding import KEYS, Parts, Turn
 from embstore.space import Unit
-from embstore.storage import staging as staging_module
-from embstore.storage import tables as tables_module
 from embstore.storage.catalog import Catalog
-from embstore.storage.held import Held
-from embstore.storage.hidden import list_parts
-from embstore.storage.lacking import Lacking
-from embstore.storage.paths import StorePaths
-from embstore.storage.skipping import SkipList
-from embstore.storage.staging import Batch, Staging
-from embstore.storage.tables import read_part
+from embstore.storage.files import tables as tables_module
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.tables import read_part
+from embstore.storage.staging import staging as staging_module
+from embstore.storage.staging.missing import Lacking
+from embstore.storage.staging.skipped import SkipList
+from embstore.storage.staging.staging import Batch, Staging
+from embstore.storage.staging.texts import Held
+from embstore.storage.transaction.manifest import list_parts
 from embstore.text import Item
 
 Make = Callable[..., Synthetic]

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic import Synthetic
 
-from embstore.storage.tables import read_table
+from embstore.storage.files.tables import read_table
 
 Make = Callable[..., Synthetic]
 

@@ -12,7 +12,7 @@ from store_damage import bits, damaged, flipped
 from synthetic import Synthetic, synthetic_store
 
 from embstore.errors import DamagedError
-from embstore.storage.vectors import LayerVectors
+from embstore.storage.files.vectors import LayerVectors
 from embstore.summary import Summary
 
 Make = Callable[..., Synthetic]
@@ -93,7 +93,7 @@ def test_memory_does_not_grow_with_n(tmp_path: Path) -> None:
         )
         del vectors
         prepare = (
-            f"import embstore.storage.vectors; from embstore import Store; store = Store({str(root)!r}); "
+            f"import embstore.storage.files.vectors; from embstore import Store; store = Store({str(root)!r}); "
             "store.query('norms', layers='0', top=0)"
         )
         ask = f"[row] = store.query('anisotropy', layers='0', variant='centred'); assert row['n'] == {n}"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from synthetic import Synthetic
 
-from embstore.storage import vectors
-from embstore.storage.vectors import LayerVectors
+from embstore.storage.files import vectors
+from embstore.storage.files.vectors import LayerVectors
 
 
 def test_threads_that_share_a_file_do_not_disturb_each_other(

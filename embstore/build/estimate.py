@@ -1,0 +1,139 @@
+"""What a build would do, and how long it would take: ``--dry-run``. Nothing is written."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from tempfile import gettempdir
+
+from embstore.build.job import Group, Job, Options, SpacePlan
+from embstore.build.plan import load_models, open_catalog, plan_build
+from embstore.build.report import BuildReport, Observer, SpaceReport, kind_of
+from embstore.build.texts import Sources, read_texts
+from embstore.encode import Encoded
+from embstore.storage.staging.staging import Staging
+from embstore.text import Passage
+
+_SAMPLE_PASSES = 8
+_SAMPLE_SECONDS = 5.0
+_ROW_BYTES = 12  # layer and item id in Parquet; in an index 8 for the id
+_ID_BYTES = 8
+_BYTES_PER_SECOND = 2e8  # written and indexed: measured on 2 cores and a disk of the cloud
+
+
+def estimate(
+    root: Path, sources: Sequence[Sources], specs: Sequence[str], options: Options, observe: Observer
+) -> BuildReport:
+    """Report what a build would do.
+
+    Texts, tokens and forward passes are counted, bytes computed. The time of encoding is measured on passages spread
+    over the work, after some to warm up, and scaled by tokens; that of writing and indexing is a rate.
+
+    Args:
+        root: the store's folder, which need not exist; nothing is written in it.
+        sources: what would be embedded, of each unit.
+        specs: the checkpoints, as :func:`embstore.encode.resolve` reads them.
+        options: how.
+        observe: told when the weights are loaded.
+    """
+    began = time.perf_counter()
+    models = load_models(specs, options, observe)
+    catalog = open_catalog(root)
+    with ExitStack() as stack:
+        staged = [stack.enter_context(Staging(Path(gettempdir()), one.unit)) for one in sources]
+        texts = [read_texts(one, staging) for one, staging in zip(sources, staged, strict=True)]
+        counts = [_count(job) for _, jobs in plan_build(catalog, texts, models, options) for job in jobs]
+    n_bytes = sum(count.n_bytes for count in counts)
+    return BuildReport(
+        store=root.resolve(), spaces=tuple(space for count in counts for space in count.spaces),
+        n_texts=sum(part.n_texts for part in texts), n_items=sum(staging.n_items for staging in staged),
+        blanks=sum((part.blanks for part in texts), start=Counter()),
+        n_tokens=sum(count.n_tokens for count in counts),
+        n_forward_passes=sum(count.n_forward_passes for count in counts), n_bytes=n_bytes,
+        encode_seconds=sum(count.seconds for count in counts) + n_bytes / _BYTES_PER_SECOND,
+        total_seconds=time.perf_counter() - began, dry_run=True,
+        notes=tuple(note for part in texts for note in part.notes),
+    )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Count:
+    """What the part of a build takes that one checkpoint does; time without that of writing."""
+
+    spaces: list[SpaceReport] = field(default_factory=list)
+    n_tokens: int = 0
+    n_forward_passes: int = 0
+    n_bytes: int = 0
+    seconds: float = 0.0
+
+
+def _count(job: Job) -> _Count:
+    count = _Count()
+    skipped = {space.card.space: Counter(space.unfit) for space in job.spaces}
+    truncated: Counter[str] = Counter()
+    lost: Counter[str] = Counter()
+    for group in job.groups:
+        n_tokens = n_batches = 0
+        for window in group.work.windows():
+            plan = job.count(job.passages(window.items), group)
+            n_tokens += plan.n_tokens
+            n_batches += plan.n_batches
+            lacks = dict(zip(window.ids.tolist(), window.lacks.T.tolist(), strict=True))
+            for one in plan.skipped:
+                for space, lacking in zip(group.spaces, lacks[one.item_id], strict=True):
+                    name = space.card.space
+                    if lacking and one.outcome == "skipped":
+                        skipped[name][kind_of(one.reason)] += 1
+                        lost[name] += 1
+                    elif lacking:
+                        truncated[name] += 1
+        count.n_tokens += n_tokens
+        count.n_forward_passes += n_batches
+        if n_tokens:
+            count.seconds += n_tokens * _seconds_per_token(job, group, n_batches)
+    for space in job.spaces:
+        card = space.card
+        embedded = space.n_missing - lost[card.space]
+        count.n_bytes += embedded * _bytes_of_item(space, job.options)
+        count.spaces.append(
+            SpaceReport(
+                card.space,
+                card.model,
+                embedded,
+                space.n_present,
+                skipped[card.space],
+                truncated[card.space],
+                space.n_elsewhere,
+            )
+        )
+    return count
+
+
+def _bytes_of_item(space: SpacePlan, options: Options) -> int:
+    card = space.card
+    in_shard = card.dim * (2 if card.dtype == "float16" else 4) + _ROW_BYTES
+    in_index = 0 if options.index == "none" else card.dim * 4 + _ID_BYTES
+    return len(card.layers) * (in_shard + in_index)
+
+
+def _seconds_per_token(job: Job, group: Group, n_batches: int) -> float:
+    step = max(1, n_batches // _SAMPLE_PASSES)
+    passages = (passage for window in group.work.windows() for passage in job.passages(window.items))
+    sample = list(islice(passages, 0, None, step))
+    _measure(job, group, sample[: max(1, len(sample) // _SAMPLE_PASSES)])
+    seconds, n_tokens = _measure(job, group, sample)
+    return seconds / n_tokens if n_tokens else 0.0
+
+
+def _measure(job: Job, group: Group, passages: Sequence[Passage]) -> tuple[float, int]:
+    began = time.perf_counter()
+    n_tokens = 0
+    for result in job.encode([passages], group):
+        if isinstance(result, Encoded):
+            n_tokens += result.n_tokens
+        if time.perf_counter() - began > _SAMPLE_SECONDS and n_tokens:
+            break
+    return time.perf_counter() - began, n_tokens

@@ -1,0 +1,85 @@
+"""Build a store: read → plan → encode → write → index. This page is the whole pipeline.
+
+The texts are staged as they are read: what comes twice and what the store has is found in SQL. The missing items are
+cut into parts, ranges of item ids, each of about a shard's bytes. A part is encoded while the one before it is written,
+so that no more than two of them, and a window of texts, are in memory.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from embstore.build.job import Options
+from embstore.build.plan import load_models, plan_build
+from embstore.build.report import BuildReport, Observer
+from embstore.build.run import Run
+from embstore.build.skips import Skips
+from embstore.build.texts import Sources, read_texts
+from embstore.storage.catalog import Catalog
+from embstore.storage.staging.texts import Held
+from embstore.storage.files.space_summary import write_all_merged
+from embstore.storage.staging.staging import Staging
+from embstore.storage.files.tables import write_dataset
+from embstore.storage.writer import StoreWriter
+from embstore.indexing import check_memory
+
+
+def build(
+    root: Path, sources: Sequence[Sources], specs: Sequence[str], options: Options, observe: Observer
+) -> BuildReport:
+    """Embed what the store lacks of the texts, and index it.
+
+    Args:
+        root: the store's folder; made if it is empty or does not exist.
+        sources: what to embed, of each unit.
+        specs: the checkpoints, as :func:`embstore.encode.resolve` reads them.
+        options: how; the unit is that of each part of the sources.
+        observe: told how far the build is.
+
+    Raises:
+        EmbstoreError: see :mod:`embstore.errors`. What was committed before stays, and a later build goes on from it.
+    """
+    began = time.perf_counter()
+    models = load_models(specs, options, observe)
+    with ExitStack() as stack:
+        store = stack.enter_context(StoreWriter(root, options.turn))
+        staged = [stack.enter_context(Staging(store.paths.root, one.unit)) for one in sources]
+        texts = [read_texts(one, staging) for one, staging in zip(sources, staged, strict=True)]
+        plan = plan_build(Catalog(root), texts, models, options)
+        store.agree([job.identity for _, jobs in plan for job in jobs])
+        for job in (job for _, jobs in plan for job in jobs):
+            for space in job.spaces:
+                check_memory(store.paths, space.card, space.n_missing, options.index, options.index_memory)
+        runs: list[Run] = []
+        with ExitStack() as recorded:
+            for part, jobs in plan:
+                held = Held(part.staging, store.paths)
+                with store.writing_texts():
+                    for job in jobs:
+                        held.mend(job.present)  # their vectors are there: it is their texts that may be lost
+                for rows in part.datasets:
+                    write_dataset(store.paths, rows.name, rows.kind, part.unit, rows.columns)
+                skips = Skips(part, jobs, store.paths)
+                recorded.enter_context(skips.recorded())
+                runs += [Run(store, job, held, skips, observe) for job in jobs]
+            for run in runs:
+                run.encode()
+        if store.is_last():
+            write_all_merged(store.paths)
+            for run in runs:
+                run.index()
+    return BuildReport(
+        store=store.paths.root,
+        spaces=tuple(report for run in runs for report in run.reports()),
+        n_texts=sum(part.n_texts for part in texts),
+        n_items=sum(part.staging.n_items for part in texts),
+        blanks=sum((part.blanks for part in texts), start=Counter()),
+        n_tokens=sum(run.n_tokens for run in runs),
+        n_forward_passes=sum(run.n_forward_passes for run in runs),
+        n_bytes=sum(run.n_bytes for run in runs),
+        encode_seconds=sum(run.seconds for run in runs),
+        total_seconds=time.perf_counter() - began,
+        notes=(*(note for part in texts for note in part.notes), *(note for run in runs for note in run.notes)),
+    )

@@ -1,0 +1,190 @@
+"""Plan a build: which spaces, their cards, and the items that each lacks. Nothing is written here."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from embstore import __version__, disk
+from embstore.build.job import Job, Model, Options, SpacePlan
+from embstore.build.report import Observer, kind_of
+from embstore.build.texts import Texts
+from embstore.encode import Fingerprint
+from embstore.errors import UsageError
+from embstore.sharding import Parts
+from embstore.space import Layers, Pooling, Unit, default_space_name
+from embstore.storage.files.card import Card
+from embstore.storage.catalog import Catalog
+from embstore.storage.staging.missing import Lacking
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.staging.staging import Staging
+from embstore.text import NOT_UNICODE, Item, passages_of
+from embstore.words import word_boundaries
+
+
+def load_models(specs: Sequence[str], options: Options, observe: Observer = lambda _: None) -> list[Model]:
+    """Find the checkpoints of a build; none is loaded yet.
+
+    Raises:
+        CheckpointError: one of them cannot be found.
+        UsageError: one name is given for several spaces.
+    """
+    specs = list(dict.fromkeys(specs))
+    if options.name is not None and len(specs) > 1:
+        raise UsageError(f"--name names one space, and {len(specs)} models make {len(specs)}. Build them one by one.")
+    return [Model(spec, options, observe) for spec in specs]
+
+
+def open_catalog(root: Path) -> Catalog | None:
+    """Return what the store at ``root`` has; None where a build would make a new one.
+
+    Raises:
+        StoreError: the folder holds something else.
+    """
+    paths = StorePaths(disk.resolved(root))
+    new = not disk.exists(paths.marker)
+    if new and not any(not path.name.startswith(".") for path in disk.listed(root)):
+        return None
+    return Catalog(root)
+
+
+def plan_build(
+    catalog: Catalog | None, texts: Sequence[Texts], models: Sequence[Model], options: Options
+) -> list[tuple[Texts, list[Job]]]:
+    """Plan the jobs of each unit's texts: those of one unit share no space with those of another.
+
+    Args:
+        catalog: what the store has; None where there is no store yet.
+        texts: what was read, each of another unit.
+        models: the checkpoints.
+        options: of the build; the unit is that of the texts.
+
+    Raises:
+        UsageError: one name is given for several spaces.
+        EmbstoreError: as :func:`plan_jobs`.
+    """
+    if options.name is not None and len(texts) > 1:
+        units = " and ".join(one.unit for one in texts)
+        raise UsageError(
+            f"--name names one space, and these sources make one of each unit, {units}. Say which with --unit, or "
+            "build them one by one."
+        )
+    return [(one, plan_jobs(catalog, one.staging, models, replace(options, unit=one.unit))) for one in texts]
+
+
+def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model], options: Options) -> list[Job]:
+    """Plan the work of each checkpoint against what the store has.
+
+    The weights are not loaded where the stored cards answer for them: a build of which nothing is missing stays quick.
+
+    Args:
+        catalog: what the store has; None where there is no store yet.
+        staging: the items of the sources.
+        models: the checkpoints.
+        options: of the build.
+
+    Raises:
+        SpaceMismatchError: a space of that name exists and is another one.
+        CheckpointError, QueryError, UsageError: a checkpoint cannot do what is asked.
+    """
+    lacking = Lacking(staging, catalog)
+    jobs = []
+    for model in models:
+        cards = []
+        for pooling in _poolings(model, options):
+            name = options.name or default_space_name(model.checkpoint.name, options.unit, pooling)
+            stored = catalog.cards.get(name) if catalog and catalog.shards.get(name) else None
+            card = _card(model, options, pooling, name, stored)
+            if stored is not None:
+                stored.check_same_space(card)
+            cards.append(stored or card)
+        parts = Parts.plan(
+            staging.n_items, staging.n_chars, max(map(item_bytes, cards)), options.shard_bytes, options.turn
+        )
+        spaces = tuple(_space_plan(lacking, card, model, options, parts) for card in cards)
+        jobs.append(Job(model, options, spaces, lacking, parts))
+    names = [space.card.space for job in jobs for space in job.spaces]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UsageError(f"two of the models make the same space, {twice[0]!r}. Rename one: --model NAME=FOLDER.")
+    return jobs
+
+
+def item_bytes(card: Card) -> int:
+    """Return the bytes of the vectors of one item in a space, all layers."""
+    return len(card.layers) * card.dim * (2 if card.dtype == "float16" else 4)
+
+
+def _space_plan(lacking: Lacking, card: Card, model: Model, options: Options, parts: Parts) -> SpacePlan:
+    n_present = lacking.meet(card.space)
+    unfit = Counter({NOT_UNICODE: lacking.staging.n_invalid} if lacking.staging.n_invalid else {})
+    for items in lacking.skipped_before(card.space):
+        reasons = _unfit(items, model, card.pooling, options)
+        unfit.update(map(kind_of, reasons.values()))
+        lacking.leave_out(card.space, np.fromiter(reasons, np.int64, len(reasons)))
+    return SpacePlan(card, *lacking.n_missing(card.space, parts), n_present, unfit)
+
+
+def _unfit(skipped: list[Item], model: Model, pooling: Pooling, options: Options) -> dict[int, str]:
+    """Return which items that an earlier build skipped this one would skip again: item id → reason.
+
+    It takes the tokenizer alone, so that a build of which nothing else is missing does not load the weights.
+    """
+    if options.long == "error":
+        return {}
+    bos, eos = model.tokenizer.template_strings(options.template)
+    passages = passages_of(skipped, options.template, bos=bos, eos=eos)
+    plan = model.tokenizer.plan(passages, poolings=[pooling], long=options.long)
+    return {one.item_id: one.reason for one in plan.skipped if one.outcome == "skipped"}
+
+
+def _poolings(model: Model, options: Options) -> tuple[Pooling, ...]:
+    if not options.poolings:
+        if options.unit is not Unit.SENTENCE:
+            return (Pooling.LAST,)
+        return (model.tokenizer.default_pooling(options.unit, options.template),)
+    poolings = tuple(dict.fromkeys(options.poolings))
+    if options.name is not None and len(poolings) > 1:
+        raise UsageError(
+            f"--name names one space, and {len(poolings)} poolings make {len(poolings)}. Build them one by one."
+        )
+    return poolings
+
+
+def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: Card | None) -> Card:
+    checkpoint, prints = model.checkpoint, model.fingerprint
+    if stored is not None and _answers(stored, prints, pooling):
+        full = _full_layers(stored.layers, pooling)
+        dim, architecture, max_tokens = stored.dim, stored.architecture, stored.max_tokens
+        versions, layer_check = stored.versions, stored.layer_check
+    else:
+        encoder = model.encoder
+        encoder.tokenizer.check(options.unit, pooling, options.template)
+        full, dim = encoder.layers_of(pooling), encoder.dim_of(pooling)
+        architecture, max_tokens = encoder.architecture, encoder.tokenizer.max_tokens
+        versions, layer_check = {"embstore": __version__, **encoder.versions}, encoder.layer_check
+    return Card(
+        space=name, model=checkpoint.name, checkpoint=checkpoint.id, revision=checkpoint.revision,
+        weights_sha256=prints.weights_sha256, tokenizer_sha256=prints.tokenizer_sha256,
+        config_sha256=prints.config_sha256, architecture=architecture, unit=options.unit, pooling=pooling,
+        template=options.template, layers=full if pooling is Pooling.PROJECTION else full.select(options.layers),
+        dim=dim, dtype=options.dtype, max_tokens=max_tokens, versions=versions,
+        created=datetime.now(UTC).isoformat(timespec="seconds"), layer_check=layer_check,
+        word_boundaries=word_boundaries() if options.unit is Unit.OCCURRENCE else None,
+    )  # fmt: skip
+
+
+def _answers(stored: Card, prints: Fingerprint, pooling: Pooling) -> bool:
+    """Whether a stored card tells what the checkpoint would tell, so that it need not be loaded."""
+    same_files = (stored.weights_sha256, stored.tokenizer_sha256, stored.config_sha256) == (
+        prints.weights_sha256, prints.tokenizer_sha256, prints.config_sha256,
+    )  # fmt: skip
+    return same_files and (stored.pooling is Pooling.PROJECTION) == (pooling is Pooling.PROJECTION)
+
+
+def _full_layers(stored: Layers, pooling: Pooling) -> Layers:
+    if pooling is Pooling.PROJECTION:
+        return Layers.of_projection(stored.n_blocks, stored.top_form)
+    return Layers.of_model(stored.n_blocks, stored.top_form)

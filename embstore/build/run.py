@@ -1,0 +1,138 @@
+"""One checkpoint's part of a build: encode what its spaces lack, write it, index it."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import disk
+from embstore.build.job import Group, Job
+from embstore.build.report import Meter, Observer, SpaceReport
+from embstore.build.skips import Skips
+from embstore.build.windows import Windows
+from embstore.encode import Encoded, ModelFailsError, TooLongError
+from embstore.errors import EncodeError, UsageError
+from embstore.storage.staging.texts import Held
+from embstore.storage.files.shards import Float16OverflowError, NonFiniteVectorError
+from embstore.storage.writer import SpaceWriter, StoreWriter
+from embstore.indexing import missed, update_indexes
+
+
+class Run:
+    """One checkpoint's part of a build, as it runs.
+
+    Attributes:
+        n_tokens: tokens that the model has read.
+        n_forward_passes: how often it ran.
+        n_bytes: bytes of the shards and indexes written.
+        notes: what the user should know of the indexes.
+        seconds: time in which vectors were made, written and indexed.
+    """
+
+    def __init__(self, store: StoreWriter, job: Job, held: Held, skips: Skips, observe: Observer) -> None:
+        self._store, self._job, self._held, self._skips, self._observe = store, job, held, skips, observe
+        self._embedded: dict[str, int] = {}
+        self.n_tokens = self.n_forward_passes = self.n_bytes = 0
+        self.seconds = 0.0
+        self.notes: list[str] = []
+
+    def encode(self) -> None:
+        """Encode the missing items part by part; each part is written as a shard while the next one is encoded."""
+        for group in self._job.groups:
+            self._encode(group)
+
+    def _encode(self, group: Group) -> None:
+        meter = Meter(self._observe, self._job.model.checkpoint.name, group.work.n_items, group.work.size)
+        windows = Windows(self._job, group)
+        stream = self._job.encode(windows.passages(), group)  # loads the weights
+        with self._timed(), self._explained(), ExitStack() as stack:
+            writers: dict[str, SpaceWriter] = {}
+            stack.callback(self._count, writers)  # after the writers have written what they hold
+            for space in group.spaces:
+                writer = self._store.part_writer(space.card, self._held.write)
+                writers[space.card.space] = stack.enter_context(writer)
+            for result in stream:
+                if windows.completes():
+                    for writer in writers.values():
+                        writer.cut()
+                if isinstance(result, Encoded):
+                    done = windows.done(result.item_ids)
+                    self.n_tokens += result.n_tokens
+                    self.n_forward_passes += 1
+                    _add(result, group, done.lacks, writers)
+                else:
+                    done = windows.done(np.array([result.item_id]), settled=result.outcome == "skipped")
+                    self._skips.add(
+                        result, [space for space, lack in zip(group.spaces, done.lacks, strict=True) if lack]
+                    )
+                meter.passed(done.n, done.work, self.n_tokens)
+
+    def index(self) -> None:
+        """Bring the indexes of the spaces up to date."""
+        for space in self._job.spaces:
+            with self._timed():
+                options = self._job.options
+                try:
+                    done = update_indexes(
+                        self._store.paths, space.card, options.index, self._observe, memory=options.index_memory
+                    )
+                except UsageError as error:
+                    raise UsageError(
+                        f"{error} The vectors are kept. Go on with: embstore index --index-memory …"
+                    ) from error
+                self.n_bytes += sum(one.n_bytes for one in done)
+                self.notes += missed(space.card, done)
+
+    def reports(self) -> list[SpaceReport]:
+        """Return what was done for each space."""
+        return [
+            SpaceReport(
+                space.card.space, space.card.model, self._embedded.get(space.card.space, 0), space.n_present,
+                self._skips.reasons[space.card.space], self._skips.n_truncated[space.card.space], space.n_elsewhere,
+            )
+            for space in self._job.spaces
+        ]  # fmt: skip
+
+    def _count(self, writers: Mapping[str, SpaceWriter]) -> None:
+        for name, writer in writers.items():
+            self._embedded[name] = writer.n_written
+            self.n_bytes += sum(disk.size(shard.path) for shard in writer.shards)
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - began
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Say of a text that is too long where it stands, and of a vector that cannot be stored which text it is of."""
+        staging = self._job.lacking.staging
+        try:
+            yield
+        except TooLongError as error:
+            _, place = staging.find(error.item_id)
+            raise EncodeError(f"{error} It stands at {place}.") from error
+        except ModelFailsError as error:
+            item, place = staging.find(error.item_id)
+            raise EncodeError(f"{error} The first is {item.shown[:200]!r} ({place}).") from error
+        except (NonFiniteVectorError, Float16OverflowError) as error:
+            item, place = staging.find(error.item_id)
+            checkpoint = self._job.model.checkpoint
+            raise EncodeError(
+                f"{error} The text is {item.shown[:200]!r} ({place}), the checkpoint "
+                f"{checkpoint.name!r} ({checkpoint.folder}). What was written before is whole."
+            ) from error
+
+
+def _add(result: Encoded, group: Group, lacks: NDArray[np.bool_], writers: Mapping[str, SpaceWriter]) -> None:
+    """Give each space of a group the vectors that it lacks."""
+    for space, keep in zip(group.spaces, lacks, strict=True):
+        ids, vectors = result.item_ids, result.vectors[space.card.pooling]
+        if not keep.all():
+            ids, vectors = ids[keep], vectors[:, keep]
+        writers[space.card.space].add(ids, vectors)

@@ -1,0 +1,209 @@
+"""Sources to items: what a build embeds, each text once. They are staged as they are read, not kept."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from embstore.errors import UsageError
+from embstore.sources import STDIN, Blank, Source, find_dataset, open_source
+from embstore.space import Unit
+from embstore.storage.staging.staging import Batch, Staging
+from embstore.text import NO_WORD, TOO_LONG, escaped, is_too_long, is_unicode, item_id, items_of
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What is to be read for one unit.
+
+    Attributes:
+        names: files, ``-`` or names of datasets.
+        unit: what a vector stands for.
+        columns: the columns of tables that hold texts.
+        limit: stop after this many texts. Half a dataset is not kept as a dataset.
+        per_text: of occurrences, how many to draw from each sentence.
+        seed: of that draw.
+        header: whether the first line of CSV and TSV files names the columns.
+
+    Raises:
+        UsageError: standard input is named twice, or an option is out of range.
+    """
+
+    names: tuple[str, ...]
+    unit: Unit = Unit.WORD
+    columns: tuple[str, ...] = ()
+    limit: int | None = None
+    per_text: int | None = None
+    seed: int = 0
+    header: bool = True
+
+    def __post_init__(self) -> None:
+        if self.names.count(STDIN) > 1:
+            raise UsageError("standard input (-) can be read only once.")
+        for name, value in (("limit", self.limit), ("per_text", self.per_text)):
+            if value is not None and value < 1:
+                raise UsageError(f"{name} must be at least 1, not {value}.")
+        if self.per_text is not None and self.unit is not Unit.OCCURRENCE:
+            raise UsageError(
+                f"per_text draws words from sentences: it needs the unit 'occurrence', not {self.unit.value!r}."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetRows:
+    """The rows of a named dataset.
+
+    Attributes:
+        name: of its file in the store.
+        kind: of the dataset.
+        columns: ``item_id``, ``text``, of pairs ``item_id_2``, ``text_2``, and the values that the dataset brings; in
+            its order.
+    """
+
+    name: str
+    kind: str
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+
+    def add(self, texts: Sequence[tuple[int, str]], values: Mapping[str, Any]) -> None:
+        """Add the row of a text with its id, or of the two of a pair."""
+        row: dict[str, Any] = {}
+        for (item, text), suffix in zip(texts, ("", "_2"), strict=False):
+            row |= {f"item_id{suffix}": item, f"text{suffix}": text}
+        for key, value in {**row, **values}.items():
+            self.columns.setdefault(key, []).append(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What the sources hold.
+
+    Attributes:
+        unit: what a vector stands for.
+        staging: the items, each once.
+        n_texts: texts read, repeats included.
+        blanks: reason → rows that hold no text, or one that gives no items.
+        datasets: the rows of the named datasets among the sources.
+        notes: what the user should know of how the sources were read.
+    """
+
+    unit: Unit
+    staging: Staging
+    n_texts: int = 0
+    blanks: Counter[str] = field(default_factory=Counter)
+    datasets: tuple[DatasetRows, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def by_unit(sources: Sequence[str], unit: Unit | None = None) -> dict[Unit, tuple[str, ...]]:
+    """Return the sources by what a vector of theirs stands for: the given unit, a dataset's own, or a word."""
+    found: dict[Unit, tuple[str, ...]] = {}
+    for source in sources:
+        dataset = None if unit is not None else find_dataset(source)
+        of = unit or (Unit.WORD if dataset is None else dataset.unit)
+        found[of] = (*found.get(of, ()), source)
+    return found
+
+
+def read_texts(sources: Sources, staging: Staging) -> Texts:
+    """Read all sources, and stage what they hold.
+
+    Args:
+        sources: what to read.
+        staging: of their unit, empty.
+
+    Raises:
+        SourceError: a source cannot be read, holds no text or changes while it is read, or two different texts have
+            one id.
+    """
+    reader = _Reader(sources, staging)
+    opened = [open_source(name, columns=sources.columns, header=sources.header) for name in sources.names]
+    for source in opened:
+        reader.read(source)
+    reader.stage()
+    staging.settle()
+    notes = tuple(remark for source in opened for remark in source.remarks)
+    return Texts(sources.unit, staging, reader.n_texts, reader.blanks, tuple(reader.datasets), notes)
+
+
+class _Reader:
+    """Reads sources one by one, and stages their texts some thousands at a time."""
+
+    def __init__(self, sources: Sources, staging: Staging) -> None:
+        self._unit, self._per_text, self._seed = sources.unit, sources.per_text, sources.seed
+        self._limit = sources.limit or float("inf")
+        self._staging, self._batch = staging, Batch()
+        self.n_texts = 0
+        self.blanks: Counter[str] = Counter()
+        self.datasets: list[DatasetRows] = []
+
+    def read(self, source: Source) -> None:
+        """Read a source to its end or to the limit."""
+        if self.n_texts >= self._limit:
+            return
+        dataset = source.dataset
+        rows = DatasetRows(source.stored_name or source.name, "" if dataset is None else dataset.kind)
+        for row in source.rows():
+            if self._batch.is_full:
+                self.stage()
+            if isinstance(row, Blank):
+                self._leave_out(row.reason, row.origin)
+                continue
+            ids = [self._add(text, row.origin) for text in row.texts if self.n_texts < self._limit]
+            # The words of a text are not what its score or value is of.
+            if dataset is not None and self._unit is not Unit.OCCURRENCE and len(ids) == len(row.texts):
+                rows.add(list(zip(ids, row.texts, strict=True)), row.values)
+            if self.n_texts >= self._limit:
+                source.check_unchanged()
+                return
+        if dataset is None:
+            return
+        for text in dataset.extra:
+            if self.n_texts >= self._limit:
+                return
+            self._add(text, f"the words that {dataset.name} brings")
+        if rows.columns:
+            self.datasets.append(rows)
+
+    def stage(self) -> None:
+        """Stage what was read."""
+        self._staging.add(self._batch)
+        self._batch = Batch()
+
+    def _leave_out(self, reason: str, origin: str) -> None:
+        self.blanks[reason] += 1
+        self._batch.blanks.append((reason, origin))
+
+    def _add(self, text: str, origin: str) -> int:
+        """Take a text, and return the id of its item; of an occurrence's sentence, that of the sentence."""
+        self.n_texts += 1
+        batch, valid = self._batch, is_unicode(text)
+        stored = text if valid else escaped(text)
+        batch.n_chars += len(text)
+        if self._unit is not Unit.OCCURRENCE:
+            found = item_id(self._unit, text)
+            batch.ids.append(found)
+            batch.texts.append(stored)
+            batch.origins.append(origin)
+            batch.valid.append(valid)
+            return found
+        context_id = item_id(Unit.SENTENCE, text)
+        if is_too_long(text):
+            self._leave_out(TOO_LONG, origin)
+            return context_id
+        items = items_of(text, self._unit, per_text=self._per_text, seed=self._seed)
+        if not items:
+            self._leave_out(NO_WORD, origin)
+            return context_id
+        batch.sentence_ids.append(context_id)
+        batch.sentences.append(stored)
+        batch.sentence_origins.append(origin)
+        for item in items:
+            if item.span is None:
+                continue
+            batch.ids.append(item.id)
+            batch.texts.append(item.text if valid else escaped(item.text))
+            batch.context_ids.append(context_id)
+            batch.spans.append(item.span)
+            batch.origins.append(origin)
+            batch.valid.append(valid)
+        return context_id

@@ -1,0 +1,224 @@
+"""The nearest neighbours of all vectors of a layer among themselves, exactly.
+
+FAISS finds candidates in float32, and their distances are computed anew in float64. Its rounding has a bound, and a row
+for which that bound leaves a doubt (near duplicates, ties) is searched once more in float64. Distances that differ by
+no more than the rounding errors of float64 are equal, and stand in the order of their positions.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.arrays import ROWS, Float64Array, Points, Positions, Vectors, distinct_rows, in_threads, slices
+from embstore.errors import UnknownNameError
+
+DISTANCES = ("cosine", "euclidean")
+# Candidates beyond k and the row itself: the gap of so many ranks is seldom within float32's rounding; and where it is,
+# of so many. Only where rounding leaves a doubt about the k first are the others' distances computed. With more than a
+# small part of the rows in doubt it is not chance, and more candidates do not help.
+_MORE = 5
+_MANY_MORE = 48
+_FEW = 0.05
+# FAISS multiplies blocks of 4,096 queries.
+_QUERIES = 4096
+# Numbers in a block of distances.
+_BLOCK = 1 << 22
+
+
+def neighbours_of_all(vectors: Vectors, k: int, distance: str = "cosine") -> tuple[Positions, Float64Array]:
+    """Return the k nearest other rows of every row.
+
+    A row is never its own neighbour: it is left out by its position, so that a duplicate of it stays. Time O(n² dim),
+    memory O(n (dim + k)).
+
+    Args:
+        vectors: float array of shape (n, dim), finite.
+        k: how many; n - 1 where there are fewer others.
+        distance: ``cosine`` or ``euclidean``.
+
+    Returns:
+        Positions (n, k) of the nearest first, ties (what differs by no more than rounding) by ascending position; and
+        cosines or distances (n, k), float64, best first.
+
+    Raises:
+        UnknownNameError: no such distance.
+        ValueError: a zero vector, which has no cosine. Leave it out before: :func:`embstore.arrays.has_direction`.
+    """
+    if distance not in DISTANCES:
+        raise UnknownNameError("distance", distance, DISTANCES)
+    n = len(vectors)
+    k = max(0, min(k, n - 1))
+    found = _Found(np.empty((n, k), np.int64), np.empty((n, k)))
+    if k:
+        points = Points(np.ascontiguousarray(vectors), unit=distance == "cosine")
+        doubtful = np.concatenate([_search(points, rows, k + 1 + _MORE, found) for rows in slices(n, _QUERIES)])
+        if 0 < len(doubtful) <= n * _FEW:
+            doubtful = _search(points, doubtful, k + 1 + _MANY_MORE, found)
+        if len(doubtful):
+            _search_in_float64(points, doubtful, found)
+    if distance == "cosine":
+        return found.positions, np.maximum(-1, 1 - found.distances**2 / 2)
+    return found.positions, found.distances
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Positions of the neighbours of each row, and their distances, both (n, k)."""
+
+    positions: Positions
+    distances: Float64Array
+
+
+def _search(points: Points, rows: Positions | slice, width: int, found: _Found) -> Positions:
+    """Fill in the neighbours of some rows, and return the rows for which others might be as near.
+
+    Args:
+        points: all.
+        rows: those that are searched for.
+        width: how many candidates are looked at, the row itself included.
+        found: where the neighbours go.
+    """
+    import faiss
+
+    n, k = found.positions.shape
+    queries = points.queries(rows)
+    products, candidates = faiss.knn(queries, points.rough, min(n, width), faiss.METRIC_INNER_PRODUCT)
+    searched = np.arange(n)[rows]
+
+    def rank(part: slice) -> Positions:
+        own = searched[part]
+        squares = points.norms[own, None] ** 2 - 2 * products[part].astype(np.float64)
+        others, squares = _others(own, candidates[part], squares)
+        is_clear = _are_clear(points, own, squares, k)
+        _rank(points, own[is_clear], others[is_clear, :k], found)
+        own, others, farthest = own[~is_clear], others[~is_clear], squares[~is_clear, -1]
+        _rank(points, own, others, found)
+        if width >= n:
+            return own[:0]
+        last = found.distances[own, -1] / points.scale
+        last += 2 * points.error_by_differences(last)
+        doubtful: Positions = own[farthest <= last**2 + points.doubt(own, last, np.float32)]
+        return doubtful
+
+    return np.concatenate(in_threads(rank, slices(len(searched), ROWS)))
+
+
+def _others(own: Positions, candidates: Positions, squares: Float64Array) -> tuple[Positions, Float64Array]:
+    """Return the candidates (m, width) of rows (m,) and their squares, both (m, width − 1): without the row itself."""
+    keep = candidates != own[:, None]
+    keep[keep.all(axis=1), -1] = False  # so many others are as near as the row itself that one can go
+    shape = len(own), candidates.shape[1] - 1
+    return candidates[keep].reshape(shape), squares[keep].reshape(shape)
+
+
+def _are_clear(points: Points, own: Positions, squares: Float64Array, k: int) -> NDArray[np.bool_]:
+    """Return whether rough squares (m, width − 1) tell which are the k nearest of rows (m,)."""
+    if squares.shape[1] == k:
+        return np.zeros(len(own), bool)
+    gaps = squares[:, k] - squares[:, k - 1]
+    clear: NDArray[np.bool_] = gaps > 2 * points.doubt(own, np.inf, np.float32)
+    return clear
+
+
+def _rank(points: Points, own: Positions, others: Positions, found: _Found) -> None:
+    """Fill in the neighbours of rows (m,), the nearest of some others (m, k or more)."""
+    k = found.positions.shape[1]
+    columns = np.sort(others, axis=1)
+    order, distances = _ascending(*points.distances(own, columns))
+    found.positions[own] = np.take_along_axis(columns, order[:, :k], axis=1)
+    found.distances[own] = distances[:, :k]
+
+
+def _ascending(distances: Float64Array, errors: Float64Array) -> tuple[Positions, Float64Array]:
+    """Return the order of columns by distance, both (n, m), and the distances in it.
+
+    Distances that differ by no more than their errors are equal, and equal ones keep the order of the columns.
+    """
+    order = np.argsort(distances, axis=1, kind="stable")
+    distances, errors = (np.take_along_axis(values, order, axis=1) for values in (distances, errors))
+    is_apart = distances[:, 1:] - distances[:, :-1] > errors[:, 1:] + errors[:, :-1]
+    tied = ~is_apart.all(axis=1)
+    if tied.any():
+        groups = np.cumsum(np.pad(is_apart[tied], ((0, 0), (1, 0))), axis=1)
+        order[tied] = np.take_along_axis(order[tied], np.lexsort((order[tied], groups), axis=1), axis=1)
+    return order, distances
+
+
+@dataclass(frozen=True, slots=True)
+class _Groups:
+    """Equal rows.
+
+    Attributes:
+        first: the first row of each group (m,).
+        label: the group of each row (n,).
+        members: rows (n,), group by group, ascending within each.
+        starts: where each group starts in ``members`` (m + 1,).
+    """
+
+    first: Positions
+    label: Positions
+    members: Positions
+    starts: Positions
+
+    @classmethod
+    def of(cls, vectors: Vectors) -> "_Groups":
+        first, label = distinct_rows(vectors)
+        starts = np.concatenate([[0], np.cumsum(np.bincount(label, minlength=len(first)))])
+        return cls(first, label, np.argsort(label, kind="stable"), starts)
+
+    def rows(self, label: int | np.integer) -> Positions:
+        rows: Positions = self.members[self.starts[label] : self.starts[label + 1]]
+        return rows
+
+
+def _search_in_float64(points: Points, rows: Positions, found: _Found) -> None:
+    """Fill in the neighbours of some rows by products with each different vector."""
+    groups = _Groups.of(points.vectors)
+    wanted = np.zeros(len(points.vectors), bool)
+    wanted[rows] = True
+    labels = np.unique(groups.label[rows])
+
+    def fill(label: int, squares: Float64Array) -> None:
+        own = groups.rows(label)
+        _fill(points, groups, groups.first[label], squares, own[wanted[own]], found)
+
+    for part in slices(len(labels), max(1, _BLOCK // len(groups.first))):
+        in_threads(fill, labels[part], points.square_products(groups.first[labels[part]], groups.first))
+
+
+def _fill(
+    points: Points, groups: _Groups, first: np.int64, squares: Float64Array, own: Positions, found: _Found
+) -> None:
+    """Fill in the neighbours of equal rows, ``own``, of which ``first`` is one.
+
+    Args:
+        points: all.
+        groups: of them.
+        first: a row that equals ``own``.
+        squares: its squared distances from all groups (m,), which may be a little off.
+        own: the rows.
+        found: where they go.
+    """
+    k = found.positions.shape[1]
+    place, row = min(k, len(squares) - 1), np.array([first])
+    last = np.sqrt(np.maximum(np.partition(squares, place)[place], 0))
+    # The square that is compared may be off, and so may be the one that it is compared with.
+    last += 2 * points.error_by_differences(last)
+    near = np.flatnonzero(squares <= last**2 + 4 * points.doubt(row, last, np.float64))
+    distances, errors = points.distances_by_differences(row, groups.first[near][None])
+    # More than k + 1 of a group, one of which may be the row itself, are never needed.
+    members = [groups.rows(group)[: k + 1] for group in near]
+    sizes = [len(part) for part in members]
+    rows = np.concatenate(members)
+    by_row = np.argsort(rows)
+    order, ascending = _ascending(*(np.repeat(values[0], sizes)[None, by_row] for values in (distances, errors)))
+    _fill_rows(found, own, rows[by_row][order[0, : k + 1]], ascending[0, : k + 1])
+
+
+def _fill_rows(found: _Found, own: Positions, rows: Positions, distances: Float64Array) -> None:
+    k = found.positions.shape[1]
+    others = rows != own[:, None]
+    # k + 1 candidates with the row itself, or k + 1 others: in both cases the first k that are others.
+    order = np.argsort(~others, axis=1, kind="stable")[:, :k]
+    found.positions[own], found.distances[own] = rows[order], distances[order]

@@ -1,0 +1,202 @@
+"""Compute stored answers anew: who changes one can compute its SHA-256 anew too, but not what the vectors say."""
+
+import math
+import random
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from embstore import disk
+from embstore.errors import EmbstoreError, FileAccessError, UsageError
+from embstore.maintain.actions import Action, tabulate
+from embstore.maintain.verify import AnswerCheck, Verification
+from embstore.metrics import get_metric
+from embstore.query.cache import Answers
+from embstore.query.inputs.dispatch import cases
+from embstore.query.inputs.word_sets import SETS
+from embstore.query.layer_pairs import answer_of_layers
+from embstore.query.question import Question, Rows
+from embstore.space import Layer
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.answers import Answer, is_same_question, read_stored
+from embstore.storage.files.card import Card
+from embstore.storage.maintenance.problems import Problem
+from embstore.storage.views.sandbox import Limits
+from embstore.table import Table
+
+ALL = "all"
+SAMPLE = 20
+SECONDS = 60.0
+_SQL_SECONDS = 30.0  # the SQL in an answer is not the user's own
+_RELATIVE, _ABSOLUTE = 1e-6, 1e-8  # of numbers that other processors or libraries may round otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A stored answer that a query would be given now, and how it is computed."""
+
+    path: Path
+    answer: Answer
+    compute: Callable[[], Answer]
+
+
+def sample_size(answers: int | str) -> int | None:
+    """Return how many answers to compute anew; None for all.
+
+    Raises:
+        UsageError: It is neither a whole number nor ``all``.
+    """
+    if answers == ALL:
+        return None
+    if not str(answers).isdecimal():
+        raise UsageError(f"answers must be a number, or all, not {answers!r}.")
+    return int(answers)
+
+
+def check_answers(catalog: Catalog, found: Verification, answers: int | str, seed: int | None) -> Verification:
+    """Compute a sample of the stored answers anew, and return what was found with what differs.
+
+    Nothing is computed where a file is damaged or could not be read. Of a sample no computation begins after 60 s.
+
+    Args:
+        catalog: The store.
+        found: What was found in its files.
+        answers: How many to compute, or ``all``.
+        seed: Random seed of the sample; None draws one, so that nobody can know which answers are computed.
+    """
+    n_wanted = sample_size(answers)
+    if not found.ok:
+        return found
+    seed = secrets.randbits(32) if seed is None else seed
+    skipped: Counter[str] = Counter()
+    stored = _all_stored(catalog, skipped)
+    chosen = stored if n_wanted is None else random.Random(seed).sample(stored, min(n_wanted, len(stored)))
+    problems, n_computed, began = [], 0, time.monotonic()
+    for one in chosen:
+        if n_wanted is not None and time.monotonic() - began > SECONDS:
+            break
+        n_computed += 1
+        if difference := _difference(one):
+            problems.append(Problem(one.path, f"{difference}. Delete it, or run: embstore repair --deep"))
+    checked = AnswerCheck(len(stored), n_computed, seed, tuple(skipped.items()))
+    return replace(found, problems=(*found.problems, *problems), answers=checked)
+
+
+def remove_altered(catalog: Catalog, done: Table, *, dry_run: bool) -> Table:
+    """Compute all stored answers anew, remove those that differ, and return what was done before and this."""
+    actions = []
+    for one in _all_stored(catalog, Counter()):
+        if difference := _difference(one):
+            actions.append(Action("removed", one.path, difference, n_bytes=disk.size(one.path)))
+            if not dry_run:
+                disk.remove(one.path, missing_ok=True)
+    return replace(done, rows=(*done.rows, *tabulate(actions, catalog.paths.root).rows))
+
+
+def _all_stored(catalog: Catalog, skipped: Counter[str]) -> list[_Stored]:
+    return [one for path in sorted(catalog.paths.answer_files()) if (one := _stored(catalog, path, skipped))]
+
+
+def _difference(stored: _Stored) -> str | None:
+    """Return what is wrong with a stored answer; None if it is what is computed now."""
+    try:
+        computed = stored.compute()
+    except FileAccessError:
+        raise
+    except EmbstoreError as error:
+        difference: str | None = f"its question has no answer ({error})"
+    else:
+        difference = _first_difference(stored.answer, computed)
+    return difference and f"it is not what its metric computes: {difference}"
+
+
+def _first_difference(stored: Answer, computed: Answer) -> str | None:
+    if len(stored.rows) != len(computed.rows):
+        return f"it has {len(stored.rows)} rows, not {len(computed.rows)}"
+    for row, wanted in zip(stored.rows, computed.rows, strict=True):
+        for name in dict.fromkeys([*wanted, *row]):
+            if not _is_close(row.get(name), wanted.get(name)):
+                return f"{name} is {row.get(name)!r} in it, and {wanted.get(name)!r}"
+    if (stored.notes, stored.across) != (computed.notes, computed.across):
+        return "its notes are others"
+    return None
+
+
+def _is_close(stored: Any, computed: Any) -> bool:
+    """Return whether two values of a row are equal up to rounding."""
+    if isinstance(computed, list | tuple):
+        return (
+            isinstance(stored, list | tuple) and len(stored) == len(computed) and all(map(_is_close, stored, computed))
+        )
+    if isinstance(computed, float) and isinstance(stored, int | float) and not isinstance(stored, bool):
+        return math.isclose(stored, computed, rel_tol=_RELATIVE, abs_tol=_ABSOLUTE)
+    return type(stored) is type(computed) and bool(stored == computed)
+
+
+def _stored(catalog: Catalog, path: Path, skipped: Counter[str]) -> _Stored | None:
+    """Return an answer with its computation, or None, counted with the reason, if a query would not be given it now."""
+    read = read_stored(catalog.paths, path)
+    if read is None:
+        return None  # under a name that no question has, or removed since
+    asked, answer = read
+    try:
+        question = _question(catalog, asked)
+        if _reads_files(question):
+            skipped["depend on files outside the store"] += 1
+            return None
+        answers = Answers(question)
+        if len(asked["of"]) == 2:
+            card, layer = _layer(catalog, *asked["of"])
+            if is_same_question(answers.of_layer(card, layer), asked):
+                return _Stored(path, answer, lambda: _of_layer(question, card, layer))
+        else:
+            sides = _layers(catalog, *asked["of"])
+            if is_same_question(answers.of_layers(*sides), asked):
+                return _Stored(path, answer, lambda: answer_of_layers(question, *sides))
+    except FileAccessError:
+        raise
+    except (EmbstoreError, LookupError, TypeError, ValueError):
+        pass  # of a metric, space, layer or parameter that is not there now
+    skipped["are of an earlier state, another version or a package that is not installed"] += 1
+    return None
+
+
+def _question(catalog: Catalog, asked: Mapping[str, Any]) -> Question:
+    metric, rows = get_metric(asked["metric"]["name"]), asked["rows"]
+    chosen = Rows(
+        rows["where"], rows["sample"], asked["seed"] or 0, tuple(rows["transforms"]), Limits(timeout=_SQL_SECONDS)
+    )
+    return Question(catalog, metric, metric.check(asked["parameters"]), chosen, [])
+
+
+def _reads_files(question: Question) -> bool:
+    """Return whether a question names files of words: those of a received store's answers are not for us to read."""
+    is_of_words = question.metric.needs in ("lexicon", "word sets")
+    return is_of_words and any(isinstance(question.values.get(name), str) for name in SETS)
+
+
+def _of_layer(question: Question, card: Card, layer: Layer) -> Answer:
+    found = cases(question.metric, question.catalog, card, question.values)
+    [(_, answer)] = question.answers(card, [layer], found)
+    return answer
+
+
+def _layer(catalog: Catalog, space: list[str], layer: str) -> tuple[Card, Layer]:
+    card, [found] = _side(catalog, space, [layer])
+    return card, found
+
+
+def _layers(
+    catalog: Catalog, space: list[str], layers: list[str], other: list[str], others: list[str]
+) -> tuple[Card, tuple[Layer, ...], Card, tuple[Layer, ...]]:
+    return *_side(catalog, space, layers), *_side(catalog, other, others)
+
+
+def _side(catalog: Catalog, space: list[str], layers: list[str]) -> tuple[Card, tuple[Layer, ...]]:
+    card = catalog.cards[space[0]]
+    by_name = {f"{layer.id} {layer.name}": layer for layer in card.layers}
+    return card, tuple(by_name[name] for name in layers)

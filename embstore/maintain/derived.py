@@ -1,0 +1,30 @@
+"""Bring what is derived from the shards of a space up to date: its indexes, each of its own kind, and its sums."""
+
+from embstore import disk
+from embstore.build.report import Observer
+from embstore.indexing import missed, readable_card, update_indexes
+from embstore.storage.files.card import Card
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.space_summary import write_merged
+from embstore.storage.files.summaries import read_merged
+from embstore.storage.sql.reader import Reader
+
+
+def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:
+    """Return the kind that was asked for of a space's indexes, by the first readable card; None if there are none."""
+    stored = (readable_card(paths.index(card.space, layer)) for layer in card.layers)
+    return next((one.asked for one in stored if one is not None), None)
+
+
+def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> list[str]:
+    """Bring the indexes of a space up to date, if it has any; return a note for each that misses its recall."""
+    kind = kind_of_indexes(paths, card)
+    return missed(card, update_indexes(paths, card, kind, observe)) if kind else []
+
+
+def renew_merged(paths: StorePaths, card: Card) -> None:
+    """Bring the merged summary of a space up to date; one that does not help any more is removed."""
+    write_merged(paths, card)
+    merged = read_merged(Reader(paths.root, ()), paths, card)
+    if merged is None or not merged.shards <= {shard.name for shard in paths.shards(card.space)}:
+        disk.remove(paths.merged(card.space), missing_ok=True)

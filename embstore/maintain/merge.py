@@ -1,0 +1,237 @@
+"""Take in the spaces of another store that are the same, or are not here."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import atomic, disk
+from embstore.build.report import Observer, Progress
+from embstore.errors import DamagedError, SpaceMismatchError, StoreError, UsageError
+from embstore.indexing import missed, update_indexes
+from embstore.maintain.actions import Action, tabulate
+from embstore.maintain.derived import kind_of_indexes, renew_merged
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.card import Card
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.shards import StagedShard
+from embstore.storage.maintenance.id_collisions import check_same_items
+from embstore.storage.maintenance.import_store import (
+    MergedDataset,
+    Rows,
+    Taken,
+    commit_space,
+    copy_index,
+    merged_dataset,
+    new_items,
+    new_skipped,
+    plan_merge,
+    stage_table,
+    stage_taken,
+)
+from embstore.storage.selection import SpaceFilter
+from embstore.storage.transaction.manifest import list_parts
+from embstore.storage.transaction.recovery import maintained
+from embstore.table import Table
+
+Ids = NDArray[np.int64]
+
+
+def merge(
+    root: Path, other: Path, spaces: Sequence[str] = (), observe: Observer = lambda _: None, *, dry_run: bool = False
+) -> Table:
+    """Take in the items of another store that this one lacks, with their vectors, texts and datasets.
+
+    The spaces must be the same ones where both stores have them. Everything is copied first, each file checked against
+    its hash, and then counts space by space, all at once. The other store is only read.
+
+    Args:
+        root: the folder of the store that takes in.
+        other: the folder of the other store.
+        spaces: the spaces to take; none takes all.
+        observe: told how many shards are copied.
+        dry_run: write nothing, and report what would be done.
+
+    Returns:
+        One row for each space, table and dataset of which something is new.
+
+    Raises:
+        UsageError: the two are one store.
+        UnknownNameError: the other store has no such space.
+        SpaceMismatchError: a space of that name is another one there; says the differences.
+        StoreError: one of the two is no store, this one is being written, or the disk is full.
+        SourceError: two different texts have one item id in the two stores; says both, and nothing was taken.
+        DamagedError: a file of the other store was altered; nothing was taken.
+    """
+    ours, theirs = StorePaths(disk.resolved(root)), StorePaths(disk.resolved(other))
+    if ours.root == theirs.root or disk.is_same(ours.root, theirs.root):
+        raise UsageError(f"{theirs.root} is the store itself: name another one to take in.")
+    with maintained(ours):
+        source = Catalog(theirs.root)
+        theirs.check_contents()
+        work = _Merge(ours, source, Catalog(ours.root), observe)
+        try:
+            if not source.cards:
+                raise StoreError(f"{theirs.root} holds no space: there is nothing to take in.")
+            cards = [card for card in SpaceFilter(spaces=spaces).select(source.cards) if source.shards[card.space]]
+            work.check_same_spaces(cards)
+            work.plan(cards, only=bool(spaces))
+            work.check_same_items()
+            work.copy(dry_run=dry_run)
+        except DamagedError as error:
+            if source.is_outdated:
+                raise StoreError(
+                    f"{theirs.root} was changed while it was read: another process writes to it. Nothing was taken; "
+                    "run the same command again."
+                ) from error
+            raise
+        if not dry_run:
+            work.index()
+        return tabulate(work.actions, ours.root, work.notes)
+
+
+@dataclass
+class _Merge:
+    """The merge of one store into another; the caller holds the lock of ``ours``."""
+
+    ours: StorePaths
+    source: Catalog
+    held: Catalog
+    observe: Observer
+    actions: list[Action] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    cards: list[Card] = field(default_factory=list)
+    taken: dict[str, list[Taken]] = field(default_factory=dict)
+    only: bool = False
+
+    def check_same_spaces(self, cards: Sequence[Card]) -> None:
+        """Raise SpaceMismatchError unless each space is the same in both stores, or new here."""
+        for card in cards:
+            mine = self.held.cards.get(card.space)
+            if mine is None or self.is_new(card.space):
+                continue
+            if different := mine.told_apart(card):
+                raise SpaceMismatchError(
+                    f"the space {card.space!r} is another one in {self.source.paths.root}: here its {different} "
+                    "there. Nothing was taken. To take other spaces, name them with --space."
+                )
+
+    def is_new(self, space: str) -> bool:
+        """Whether this store has nothing of a space."""
+        return not self.held.shards.get(space)
+
+    def plan(self, cards: Sequence[Card], *, only: bool) -> None:
+        """Find out what is new in each space."""
+        self.cards, self.only = list(cards), only
+        for card in cards:
+            self.source.check_texts(card.space)
+            held = np.empty(0, np.int64) if self.is_new(card.space) else self.held.ids(card.space)
+            taken = plan_merge(card, self.source.shards[card.space], held)
+            self.taken[card.space] = taken
+            if taken:
+                n_items = sum(len(one.ids) for one in taken)
+                self._report(self.ours.embeddings(card.space), self._described(card), n_items)
+
+    def _described(self, card: Card) -> str:
+        taken = self.taken[card.space]
+        in_part = sum(not one.is_whole for one in taken)
+        told = f"{len(taken)} of {len(self.source.shards[card.space])} shards"
+        told += f", {in_part} of them in part" if in_part else ""
+        return told + (", a new space" if self.is_new(card.space) else "")
+
+    def copy(self, *, dry_run: bool) -> None:
+        """Copy all that is new, and then let it count."""
+        tables = [
+            (self.ours.items, "texts", self._new_items()),
+            (self.ours.skipped, "skipped texts", self._new_skipped()),
+        ]
+        if dry_run:
+            for folder, kind, parts in tables:
+                self._report(folder, kind, sum(map(len, parts)))
+            self._datasets()
+            return
+        with ExitStack() as stack:
+            shards = {card.space: self._stage_shards(stack, card) for card in self.cards}
+            staged = []
+            for folder, kind, parts in tables:
+                new = [stage_table(stack.enter_context(atomic.temporary(folder)), rows) for rows in parts]
+                self._report(folder, kind, sum(one.n_rows for one in new))
+                staged += new
+            datasets = self._datasets()
+            for table in staged:  # the texts first: no item is ever without
+                table.commit()
+            for dataset in datasets:
+                dataset.commit()
+            for card in self.cards:
+                if shards[card.space]:
+                    commit_space(self.ours, shards[card.space], card.space, card if self.is_new(card.space) else None)
+
+    def _stage_shards(self, stack: ExitStack, card: Card) -> list[StagedShard]:
+        staged, total = [], len(self.taken[card.space])
+        for done, one in enumerate(self.taken[card.space], 1):
+            temp = stack.enter_context(atomic.temporary(self.ours.embeddings(card.space)))
+            staged.append(stage_taken(temp, self.ours, card, one))
+            self.observe(Progress("merge", card.space, done, total, done / total))
+        return staged
+
+    def check_same_items(self) -> None:
+        """Raise SourceError unless the items that both stores hold are the same ones."""
+        held, theirs = self.held.checked_item_tables(), self.source.checked_item_tables()
+        check_same_items(self.ours, held, self.source.paths, theirs, self._wanted())
+
+    def _wanted(self) -> Ids | None:
+        """Return the ids of the items that are taken; None for all that have a text."""
+        if not self.only:
+            return None
+        return np.unique(np.concatenate([self.source.ids(card.space) for card in self.cards]))
+
+    def _new_items(self) -> Iterable[Rows]:
+        return new_items(list_parts(self.source.paths.items).files, self.held.item_ids(), self._wanted())
+
+    def _new_skipped(self) -> list[Rows]:
+        spaces = {card.space for card in self.cards} | (set() if self.only else {None})
+        theirs, ours = (list_parts(paths.skipped).files for paths in (self.source.paths, self.ours))
+        rows = new_skipped(theirs, ours, spaces)
+        return [] if rows is None else [rows]
+
+    def _report(self, folder: Path, kind: str, n_rows: int) -> None:
+        if n_rows:
+            self.actions.append(Action("taken in", folder, kind, n_rows))
+
+    def _datasets(self) -> list[MergedDataset]:
+        units = {card.unit.value for card in self.cards} if self.only else None
+        merged = []
+        for path in self.source.paths.dataset_files():
+            one = merged_dataset(path, self.ours.dataset(path.stem), units)
+            merged.append(one)
+            if one.n_new:
+                self.actions.append(Action("taken in", one.path, "rows of the dataset", one.n_new))
+            for unit in one.differing:
+                self.actions.append(Action("kept", one.path, f"the rows of {unit} items are others there", None))
+        return merged
+
+    def index(self) -> None:
+        """Copy the indexes of spaces that were taken whole, and bring all that is derived up to date."""
+        theirs = self.source.paths
+        for card in self.cards:
+            if not self.taken[card.space]:
+                continue
+            renew_merged(self.ours, card)
+            kind = kind_of_indexes(self.ours, card) or kind_of_indexes(theirs, card)
+            if kind is None:
+                continue
+            names = [shard.name for shard in self.ours.shards(card.space)]
+            n_copied = sum(
+                self.is_new(card.space) and copy_index(theirs, self.ours, card.space, layer, names)
+                for layer in card.layers
+            )
+            if n_copied:
+                detail = f"the indexes of {n_copied} layers"
+                self.actions.append(Action("taken in", self.ours.indexes(card.space), detail))
+            if n_copied < len(card.layers):
+                self.notes += missed(card, update_indexes(self.ours, card, kind, self.observe))
+                detail = f"the indexes of {len(card.layers) - n_copied} layers"
+                self.actions.append(Action("rebuilt", self.ours.indexes(card.space), detail))

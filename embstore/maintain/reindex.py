@@ -1,0 +1,76 @@
+"""Bring the indexes of a store up to date, or change them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from embstore import disk
+from embstore.build.report import Observer
+from embstore.index import remove_index, shown_parameters
+from embstore.indexing import Choice, Indexed, index_layers, missed
+from embstore.space import Layer
+from embstore.storage.files.card import Card, read_cards
+from embstore.storage.files.marker import check_marker
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.selection import SpaceFilter, select_layers
+from embstore.storage.transaction.recovery import maintained
+from embstore.table import Table, table
+
+COLUMNS = (
+    "space", "model", "layer", "layer_name", "did", "index", "n", "bytes", "recall", "wanted_recall", "parameters",
+    "seconds",
+)  # fmt: skip
+
+
+def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None, observe: Observer) -> Table:
+    """Bring the indexes of some layers up to date, and return one row for each.
+
+    Args:
+        root: the store's folder.
+        spaces: which spaces.
+        layers: which layers, as :meth:`Layers.select` reads them.
+        choice: which indexes are wanted; None removes them.
+        observe: told how far it is.
+
+    Raises:
+        UsageError: the memory is too little for any index.
+        LockedError: another process is writing.
+    """
+    paths = StorePaths(disk.resolved(root))
+    check_marker(paths)
+    cards = spaces.select(read_cards(paths))
+    chosen, notes = select_layers(cards, layers)
+    rows = []
+    with maintained(paths):
+        for card in (card for card in cards if card.space in chosen):
+            if choice is None:
+                rows += _remove(paths, card, chosen[card.space])
+                continue
+            done = index_layers(paths, card, chosen[card.space], choice, observe)
+            rows += [_row(card, one) for one in done]
+            notes += missed(card, done)
+    return table(rows, columns=COLUMNS, notes=notes)
+
+
+def _remove(paths: StorePaths, card: Card, layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    rows = []
+    for layer in layers:
+        path = paths.index(card.space, layer)
+        there = disk.exists(path)
+        remove_index(path)
+        if there:
+            rows.append({**_head(card, layer), "did": "removed", "index": "none"})
+    return [{column: row.get(column) for column in COLUMNS} for row in rows]
+
+
+def _row(card: Card, done: Indexed) -> dict[str, Any]:
+    made = done.card
+    return {
+        **_head(card, done.layer), "did": done.did, "index": made.kind, "n": made.n, "bytes": done.n_bytes,
+        "recall": made.recall, "wanted_recall": made.wanted_recall,
+        "parameters": shown_parameters([made]) or None, "seconds": made.build_seconds,
+    }  # fmt: skip
+
+
+def _head(card: Card, layer: Layer) -> dict[str, Any]:
+    return {"space": card.space, "model": card.model, "layer": layer.id, "layer_name": layer.name}

@@ -1,0 +1,106 @@
+"""Mend a store: what can be made from something else is made anew, what cannot is taken out and said."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from time import time
+
+from embstore import disk
+from embstore.build.report import Observer
+from embstore.errors import DamagedError, LockedError, NewerFormatError, StoreError
+from embstore.maintain.actions import Action, tabulate
+from embstore.maintain.repair_log import LEFT as LEFT
+from embstore.maintain.repair_log import SAME_SOURCES, Mending
+from embstore.maintain.repair_spaces import SpacesRepair
+from embstore.maintain.repair_tables import mend_tables
+from embstore.storage.files.marker import write_marker
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.maintenance.file_checks import Problem, verify_answers, verify_marker
+from embstore.storage.transaction.lock import write_lock
+from embstore.storage.transaction.manifest import Hidden, document_of, read_hidden, write_hidden
+from embstore.storage.transaction.recovery import leftovers, recover
+from embstore.table import Table
+
+
+def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = False) -> Table:
+    """Mend a store as far as its own files allow.
+
+    Temporary files and what else a killed process left is removed; summaries and indexes are made anew from the
+    shards; a damaged shard, or table, is moved into the folder ``damaged``, so that the next build of the same sources
+    embeds exactly its items again. What cannot be made from something else, as a card, is left and named.
+
+    Args:
+        root: the store's folder.
+        observe: told how many indexes are made.
+        dry_run: write nothing, and report what would be done.
+
+    Returns:
+        One row for each thing that was done; its action is :data:`LEFT` for what has to be mended in another way.
+
+    Raises:
+        StoreError: there is no store, one of a newer format, or another process writes to it.
+    """
+    paths = StorePaths(disk.resolved(root))
+    marker = list(verify_marker(paths))
+    with _locked(paths, dry_run):
+        mending = Mending(paths, dry_run)
+        _mend_documents(mending, marker)
+        texts = mend_tables(mending)
+        _remove_leftovers(mending)
+        _remove_answers(mending)
+        SpacesRepair(mending, texts, observe).mend_all()
+        return tabulate(mending.actions, paths.root)
+
+
+@contextmanager
+def _locked(paths: StorePaths, dry_run: bool) -> Iterator[None]:
+    try:
+        with write_lock(paths):
+            yield
+    except (DamagedError, LockedError):
+        raise
+    except StoreError:
+        if not dry_run or os.access(paths.root, os.W_OK):
+            raise
+        yield  # of a store that nobody can write
+
+
+def _mend_documents(mending: Mending, marker: Sequence[Problem]) -> None:
+    """Write the marker, and the documents that say which parts count, anew if they are damaged."""
+    paths = mending.paths
+    for problem in marker:
+        mending.do(Action("rewritten", problem.file, "it was missing, or altered"), partial(write_marker, paths))
+    for folder in [paths.items, paths.skipped, *paths.folders_of_shards().values()]:
+        try:
+            read_hidden(folder)
+        except NewerFormatError:
+            raise
+        except DamagedError:
+            # Larger than the number that cannot be read any more, for whoever has seen it.
+            found = Hidden(int(time()))
+            action = Action("rewritten", document_of(folder), "it was altered; what is there twice is sorted out below")
+            mending.do(action, partial(write_hidden, folder, found))
+
+
+def _remove_leftovers(mending: Mending) -> None:
+    """Remove what killed processes left."""
+    for path in leftovers(mending.paths):
+        mending.actions.append(Action("removed", path, _why_left(path), n_bytes=disk.size(path)))
+    if not mending.dry_run:
+        recover(mending.paths)
+
+
+def _remove_answers(mending: Mending) -> None:
+    """Remove damaged answers: they are derived, and the next query of the kind computes its own."""
+    for problem in verify_answers(mending.paths):
+        path = problem.file
+        action = Action("removed", path, "it was altered or truncated", n_bytes=disk.size(path))
+        mending.do(action, partial(disk.remove, path, missing_ok=True))
+
+
+def _why_left(path: Path) -> str:
+    if path.parent.parent.name == "summaries" and not path.name.startswith("."):
+        return f"its shard is not there; if it was lost, {SAME_SOURCES}"
+    return "a process that was killed left it"

@@ -1,0 +1,196 @@
+"""Mend the spaces of a store: their cards, shards, summaries and indexes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import atomic, checksum, disk, index
+from embstore.build.report import Observer
+from embstore.errors import DamagedError, FileAccessError, NewerFormatError
+from embstore.indexing import readable_card, update_indexes
+from embstore.maintain.actions import Action
+from embstore.maintain.derived import kind_of_indexes, renew_merged
+from embstore.maintain.repair_log import SAME_SOURCES, Mending
+from embstore.maintain.repair_tables import StoredTexts
+from embstore.maintain.verify import verify_index, without_card
+from embstore.storage.files.card import Card, read_card
+from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.summaries import Merged, read_merged
+from embstore.storage.maintenance.file_checks import Listed, Problem
+from embstore.storage.maintenance.id_set import IdSet
+from embstore.storage.maintenance.salvage import SoundShard, examine, keep_items, list_items, readable_ids
+from embstore.storage.sql.reader import Reader
+from embstore.summary import Summary
+
+Ids = NDArray[np.int64]
+
+_NONE = np.empty(0, np.int64)
+_LARGEST_CARD = 1 << 14
+
+
+@dataclass(frozen=True, slots=True)
+class SpacesRepair:
+    """The repair of all spaces of a store.
+
+    Attributes:
+        mending: does and notes what is done.
+        texts: of the store.
+        observe: told how many indexes are made.
+    """
+
+    mending: Mending
+    texts: StoredTexts
+    observe: Observer
+
+    @property
+    def paths(self) -> StorePaths:
+        """The store."""
+        return self.mending.paths
+
+    def mend_all(self) -> None:
+        """Mend every space that has a card, and say which has none."""
+        for path in self.paths.cards().values():
+            try:
+                self._mend_path(path)
+            except FileAccessError as error:
+                if error.writing:
+                    raise
+                self.mending.leave(Path(error.path), f"it could not be read: {error.reason}")
+        for card_path, _ in without_card(self.paths):
+            self.mending.leave(card_path, f"it is missing, and there are shards of it. {_of_a_card(card_path)}")
+
+    def _mend_path(self, path: Path) -> None:
+        try:
+            card = read_card(path)
+        except DamagedError as error:
+            self._mend_card(path, error)
+        else:
+            self._mend_space(card)
+
+    def _mend_card(self, path: Path, error: DamagedError) -> None:
+        data = disk.read(path)
+        if isinstance(error, NewerFormatError):
+            self.mending.leave(path, str(error))
+        elif checksum.is_sound(data):
+            self.mending.take_out(path, str(error))  # it is another space's, or never was a card
+        elif (mended := checksum.with_bit_turned_back(data[:_LARGEST_CARD])) is None:
+            self.mending.leave(path, f"its content was altered. {_of_a_card(path)}")
+        else:
+            action = Action("rewritten", path, "one bit of it was flipped, and is turned back")
+            self.mending.do(action, partial(atomic.write_bytes, path, mended))
+            if not self.mending.dry_run:
+                self._mend_space(read_card(path))
+
+    def _mend_space(self, card: Card) -> None:
+        # Without a card that can be read it is only known that there were indexes.
+        kind = kind_of_indexes(self.paths, card) or (index.AUTO if self.paths.index_pairs(card.space) else None)
+        sound = self._sound_shards(card)
+        kept = self._once(card, sound)
+        ids = np.concatenate([_NONE, *(one.ids for one in sound)])
+        if n_lacking := len(np.setdiff1d(ids, self.texts.ids)):
+            self.mending.leave(self.paths.items, f"items of {card.space} have no text here; {SAME_SOURCES}", n_lacking)
+        self._mend_merged(card, kept)
+        if kind:
+            self._mend_indexes(card, [one.shard for one in kept], np.unique(ids), kind)
+
+    def _sound_shards(self, card: Card) -> list[SoundShard]:
+        """Return the shards that are as they were written, each with its summary; the others are taken out."""
+        sound = []
+        for shard in self.paths.as_shards(card.space, Listed.of(self.paths.embeddings(card.space)).files):
+            found = examine(shard, card)
+            if isinstance(found, Problem):
+                self._take_out_shard(card, shard, found.problem)
+                continue
+            sound.append(found)
+            if not found.has_summary(card):
+                action = Action(
+                    "rebuilt", shard.summary_path, "it was missing, or not that of its shard", len(found.ids)
+                )
+                self.mending.do(action, partial(found.write_summary, card))
+        return sound
+
+    def _take_out_shard(self, card: Card, shard: Shard, problem: str) -> None:
+        ids = readable_ids(shard, card)
+        listing = self.paths.listing_of(shard.path)
+        if ids is None:
+            held = "Which items it held cannot be read"
+        else:
+            held = "Its items are listed beside it, in damaged/"
+            if not self.mending.dry_run:
+                list_items(listing, ids, self.texts.files)
+        detail = f"{problem}. {held}; {SAME_SOURCES}"
+        self.mending.take_out(shard.path, detail, None if ids is None else len(ids))
+        if not self.mending.dry_run:
+            disk.remove(shard.summary_path, missing_ok=True)
+
+    def _once(self, card: Card, sound: Sequence[SoundShard]) -> list[SoundShard]:
+        """Leave each item in one shard, the largest that has it; return the shards that stay as they are."""
+        seen, kept = IdSet(), []
+        for one in sorted(sound, key=lambda one: (-len(one.ids), one.shard.name)):
+            new = seen.missing(one.ids)
+            if len(new) == len(one.ids):
+                kept.append(one)
+            else:
+                action = Action(
+                    "rewritten" if len(new) else "removed", one.shard.path, "another shard has items of it too",
+                    len(one.ids) - len(new),
+                )  # fmt: skip
+                self.mending.do(action, partial(self._keep, card, one.shard, new))
+            seen.add(new)
+        return kept
+
+    def _keep(self, card: Card, shard: Shard, ids: Ids) -> None:
+        update_indexes(self.paths, card, "none")  # they have the items twice
+        keep_items(self.paths, card, shard, ids)
+
+    def _mend_merged(self, card: Card, kept: Sequence[SoundShard]) -> None:
+        path = self.paths.merged(card.space)
+        if not disk.exists(path):
+            return
+        merged = read_merged(Reader(self.paths.root, ()), self.paths, card)
+        if merged is None or not _add_up(merged, kept, card):
+            action = Action("rebuilt", path, "it was altered, or not the sum of its shards")
+            self.mending.do(action, partial(_renew_merged, self.paths, card))
+
+    def _mend_indexes(self, card: Card, kept: Sequence[Shard], ids: Ids, kind: str) -> None:
+        """Make the indexes anew that are damaged, or do not cover what is there now."""
+        n_behind = 0
+        for layer in card.layers:
+            path = self.paths.index(card.space, layer)
+            problems = list(verify_index(self.paths, card, layer, kept, ids))
+            if any(one.file.stem == path.stem for one in problems):
+                action = Action("removed", path, "it, or its card, was altered or is that of other vectors")
+                self.mending.do(action, partial(index.remove_index, path))
+                n_behind += 1
+            elif problems or (stored := readable_card(path)) is None or not stored.covers(shard.name for shard in kept):
+                n_behind += 1
+        if n_behind and len(ids):
+            action = Action("rebuilt", self.paths.indexes(card.space), f"the indexes of {n_behind} layers", len(ids))
+            self.mending.do(action, partial(update_indexes, self.paths, card, kind, self.observe))
+
+
+def _renew_merged(paths: StorePaths, card: Card) -> None:
+    disk.remove(paths.merged(card.space), missing_ok=True)
+    renew_merged(paths, card)
+
+
+def _add_up(merged: Merged, shards: Sequence[SoundShard], card: Card) -> bool:
+    """Return whether a merged summary is the sum of the shards that it names, which are all there."""
+    named = [one for one in shards if one.shard.name in merged.shards]
+    if len(named) < len(merged.shards):
+        return False
+    for place, layer in enumerate(card.layers.ids):
+        total = Summary.empty(card.dim)
+        for one in named:
+            total = total + one.sums[place]
+        if not merged.sums[layer].isclose(total):
+            return False
+    return True
+
+
+def _of_a_card(path: Path) -> str:
+    return f"Restore it from a copy; or give the space up and build it anew: embstore remove --space {path.stem}"

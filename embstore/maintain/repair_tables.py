@@ -1,0 +1,69 @@
+"""Mend the tables of a store: of items, of skipped texts and of datasets."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import checksum, disk
+from embstore.maintain.actions import Action
+from embstore.maintain.repair_log import SAME_SOURCES, Mending
+from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_part
+from embstore.storage.maintenance.file_checks import Listed, verify_parts
+from embstore.storage.maintenance.id_set import IdSet
+from embstore.storage.maintenance.salvage import keep_rows, replace_table, sound_rows
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredTexts:
+    """The texts of a store.
+
+    Attributes:
+        files: the tables that hold them and are sound.
+        ids: of the items that have one, ascending.
+    """
+
+    files: tuple[Path, ...]
+    ids: Ids
+
+
+def mend_tables(mending: Mending) -> StoredTexts:
+    """Take out damaged tables, and items that a table has beside another; return the texts that are left."""
+    paths = mending.paths
+    listed = Listed.of(paths.items).files
+    damaged = {problem.file: problem.problem for problem in verify_parts(listed, ITEMS_SCHEMA)}
+    sound = tuple(path for path in listed if path not in damaged)
+    seen = IdSet()
+    for path in sound:
+        ids = read_part(path, ["item_id"])["item_id"].to_numpy()
+        new = np.unique(seen.missing(ids))
+        if len(new) < len(ids):
+            action = Action("rewritten", path, "another table has items of it too", len(ids) - len(new))
+            mending.do(action, partial(keep_rows, path, new))
+        seen.add(new)
+    held = seen.ids()
+    for path, problem in damaged.items():
+        held = np.union1d(held, _mend_items(mending, path, problem, StoredTexts(sound, held)))
+    for one in list(verify_parts(Listed.of(paths.skipped).files, SKIPPED_SCHEMA)):
+        mending.take_out(one.file, f"{one.problem}. The next build lists its texts anew")
+    for path in paths.dataset_files():
+        if not checksum.is_sound(disk.read(path)):
+            mending.take_out(path, f"{checksum.ALTERED}. To have it again: embstore build {path.stem}")
+    return StoredTexts(sound if mending.dry_run else Listed.of(paths.items).files, held)
+
+
+def _mend_items(mending: Mending, path: Path, problem: str, others: StoredTexts) -> Ids:
+    """Keep what is sound of a damaged table and in no other one; return the ids of it."""
+    rows = sound_rows(path, others.files)
+    if rows is not None:
+        rows = rows.filter(~np.isin(rows["item_id"].to_numpy(), others.ids))
+    if rows is None or not len(rows):
+        mending.take_out(path, f"{problem}. To have its texts again, {SAME_SOURCES}")
+        return np.empty(0, np.int64)
+    detail = f"{problem}. The items whose ids still agree with their texts are kept"
+    mending.do(Action("rewritten", path, detail, len(rows)), partial(replace_table, mending.paths, path, rows))
+    return np.asarray(rows["item_id"].to_numpy(), np.int64)

@@ -1,0 +1,221 @@
+"""What a metric says of itself: formula, citation, estimator, columns with their ranges, and parameters."""
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from embstore.escape import printable
+from embstore.metrics.declaration.spec import Column, Metric, Need, Parameter
+
+NEEDS: dict[Need, str] = {
+    "summary": "the sums stored beside the vectors, which are read only where items are selected or transformed",
+    "vectors": "passes over the vectors, block by block; memory does not grow with their number",
+    "neighbours": "all vectors of a layer in memory, compared with each other exactly",
+    "pairs": "pairs of items with a human score: a dataset",
+    "lexicon": "words with a value each: a dataset",
+    "word sets": "lists of words",
+    "contexts": "the occurrences of each word, or of each sentence's words",
+    "layers": "two layers over the items that both have, of one space or of two",
+}
+_WIDTH = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """An answer that was looked for in a store.
+
+    Attributes:
+        space: which it is for.
+        space_2: the space that its layers are compared with; None for a metric of one layer.
+        layers: names of layers: one, or all that are compared.
+        is_stored: whether it is there.
+    """
+
+    space: str
+    space_2: str | None
+    layers: tuple[str, ...]
+    is_stored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CacheState:
+    """Which answers to a question a store has, for the eye (``str``) and for programs (:meth:`to_dict`).
+
+    Attributes:
+        looked: all answers to the question.
+        refused: why none of them can be kept; None if they can.
+        may_need_no_vectors: whether the summaries may give them, which are not kept then.
+    """
+
+    looked: tuple[Looked, ...]
+    refused: str | None = None
+    may_need_no_vectors: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the member ``cache`` of what ``embstore query METRIC --explain --format json`` writes."""
+        return {
+            "n_answers": len(self.looked),
+            "n_stored": sum(one.is_stored for one in self.looked),
+            "refused": self.refused,
+            "to_compute": [
+                {"space": space, "space_2": space_2, "layers": layers}
+                for (space, space_2), layers in self._to_compute().items()
+            ],
+        }
+
+    def __str__(self) -> str:
+        n, n_stored = len(self.looked), sum(one.is_stored for one in self.looked)
+        if self.refused:
+            return f"no answer to this question is kept: {self.refused}"
+        if n == n_stored:
+            return f"{f'all {n} answers are' if n > 1 else 'the answer is'} stored"
+        if n_stored == 0 and self.may_need_no_vectors:
+            return "no answer is stored: those that the summaries give are not kept"
+        said = "; ".join(
+            f"{space}{f' with {space_2}' if space_2 not in (None, space) else ''} "
+            f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)}"
+            for (space, space_2), layers in self._to_compute().items()
+        )
+        if n == 1:
+            return f"the answer is not stored; it would be computed: {said}"
+        return f"{n_stored} of {n} answers are stored; {n - n_stored} would be computed: {said}"
+
+    def _to_compute(self) -> dict[tuple[str, str | None], list[str]]:
+        found: dict[tuple[str, str | None], list[str]] = {}
+        for one in self.looked:
+            if not one.is_stored:
+                found.setdefault((one.space, one.space_2), []).extend(one.layers)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The declaration of a metric, for the eye (``str``) and for programs (:meth:`to_dict`).
+
+    Attributes:
+        metric: which.
+        cache: which answers to a question a store has; why that is not known, as text; None if no store was looked at.
+    """
+
+    metric: Metric
+    cache: CacheState | str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``embstore query METRIC --explain --format json`` writes."""
+        metric = self.metric
+        return {
+            "name": metric.name,
+            "help": metric.help,
+            "formula": metric.formula,
+            "citation": metric.citation,
+            "estimator": metric.estimator,
+            "needs": metric.needs,
+            "units": [unit.value for unit in metric.units],
+            "version": metric.version,
+            "package": metric.package,
+            "columns": [_column(column) for column in metric.columns],
+            "parameters": [_parameter(metric, parameter) for parameter in metric.parameters],
+            "seeded": metric.is_seeded,
+            "cache": self.cache.to_dict() if isinstance(self.cache, CacheState) else None,
+        }
+
+    def __str__(self) -> str:
+        metric = self.metric
+        said = {
+            "Formula": metric.formula,
+            "Citation": metric.citation,
+            "Estimator": metric.estimator,
+            "Needs": f"{metric.needs}: {NEEDS[metric.needs]}",
+            "Units": ", ".join(metric.units) or "all",
+            "Rows": _rows(metric),
+            "Package": metric.package or "",
+            "Cache": "" if self.cache is None else str(self.cache),
+        }
+        parts = [
+            f"{metric.name}: {metric.help}",
+            "\n".join(_aligned((head, text) for head, text in said.items() if text)),
+            "Columns:\n" + "\n".join(_aligned(map(_column_line, metric.columns), indent="  ")),
+        ]
+        if metric.parameters:
+            parts.append("Options:\n" + "\n".join(_aligned(map(_option_line, metric.parameters), indent="  ")))
+        return printable("\n\n".join(parts), lines=True)
+
+    __repr__ = __str__
+
+
+def flag_of(parameter: Parameter) -> str:
+    """Return the option that stands for a parameter on the command line."""
+    if len(parameter.name) == 1:
+        return f"-{parameter.name}"
+    name = parameter.name.replace("_", "-")
+    return f"--{name}/--no-{name}" if parameter.kind is bool and parameter.default else f"--{name}"
+
+
+def metavar_of(parameter: Parameter) -> str:
+    """Return what stands for the value of an option; empty for one that takes none."""
+    if parameter.kind is bool:
+        return ""
+    return parameter.metavar or "|".join(parameter.choices) or {int: "N", float: "X"}.get(parameter.kind, "TEXT")
+
+
+def _rows(metric: Metric) -> str:
+    """Return what the rows say beside the columns: the parameters, and the seed."""
+    names = [parameter.name for parameter in metric.said]
+    if metric.is_seeded:
+        names.append("the seed of what was drawn")
+    last = " and ".join(names[-2:])
+    return f"each says also {', '.join([*names[:-2], last])}" if names else ""
+
+
+def _column(column: Column) -> dict[str, Any]:
+    limits = {"minimum": column.minimum, "maximum": column.maximum, "unit": column.unit}
+    return {"name": column.name, "type": column.type, **limits, "key": column.is_key, "help": column.help}
+
+
+def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:
+    repeatable = parameter.kind is tuple
+    return {
+        "name": parameter.name,
+        "option": flag_of(parameter),
+        "type": "str" if repeatable else parameter.kind.__name__,
+        "repeatable": repeatable,
+        "default": list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default,
+        "choices": list(parameter.choices),
+        "minimum": parameter.minimum,
+        "maximum": parameter.maximum,
+        "in_rows": parameter in metric.said,
+        "help": parameter.help,
+    }
+
+
+def _column_line(column: Column) -> tuple[str, str]:
+    limits = f"in {column.range}" if column.range.startswith("[") else column.range
+    kind = " ".join(filter(None, (column.type, limits, f"({column.unit})" if column.unit else "")))
+    return column.name, f"{kind}: {column.help}{'; tells the rows of a layer apart' if column.is_key else ''}"
+
+
+def _option_line(parameter: Parameter) -> tuple[str, str]:
+    notes = ["repeatable"] if parameter.kind is tuple else []
+    if parameter.minimum is not None or parameter.maximum is not None:
+        notes.append(Column("", "", "", parameter.minimum, parameter.maximum).range)
+    if parameter.kind is not bool and parameter.default not in (None, ()):
+        given = parameter.default
+        notes.append(f"default: {', '.join(given) if isinstance(given, tuple) else given}")
+    said = f"  [{'; '.join(notes)}]" if notes else ""
+    return f"{flag_of(parameter)} {metavar_of(parameter)}".strip(), parameter.help + said
+
+
+def _aligned(lines: Iterable[tuple[str, str]], indent: str = "") -> Iterator[str]:
+    """Yield heads and texts in two columns; a head that is too long stands alone in its line."""
+    lines = list(lines)
+    widest = min(max((len(head) for head, _ in lines), default=0), 22)
+    left = " " * (len(indent) + widest + 2)
+    for head, text in lines:
+        wrapped = textwrap.wrap(text, _WIDTH - len(left), break_on_hyphens=False, break_long_words=False)
+        if len(head) > widest:
+            yield indent + head
+            yield from (left + line for line in wrapped)
+        else:
+            yield f"{indent}{head.ljust(widest)}  {wrapped[0] if wrapped else ''}".rstrip()
+            yield from (left + line for line in wrapped[1:])

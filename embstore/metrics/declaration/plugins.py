@@ -1,0 +1,144 @@
+"""Metrics that other packages declare, under the entry point group ``embstore.metrics``.
+
+[project.entry-points."embstore.metrics"]
+median-norm = "my_metrics:MEDIAN_NORM"
+
+The name is the metric's name, and the object its :class:`~embstore.metrics.declaration.spec.Metric`. Nothing is looked up until a
+metric is asked for that is not built in, or all metrics are listed; then only that plugin is imported, or each.
+"""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from embstore.metrics.declaration.isolation import PluginError, isolated
+from embstore.metrics.declaration.spec import Metric, Result, rows_of
+from embstore.metrics.declaration.validation import INPUT_COLUMNS, problems
+
+GROUP = "embstore.metrics"
+
+
+def find_plugins() -> dict[str, list[EntryPoint]]:
+    """Return the metrics that installed packages register, by name, and who registers each; none is imported."""
+    found: dict[str, list[EntryPoint]] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, package_of(point))):
+        found.setdefault(point.name, []).append(point)
+    return found
+
+
+def load_plugin(name: str, points: list[EntryPoint], built_in: Mapping[str, Metric]) -> Metric:
+    """Import a metric of another package.
+
+    Args:
+        name: of the metric.
+        points: who registers it.
+        built_in: the metrics that embstore has itself.
+
+    Raises:
+        PluginError: it cannot be imported, its declaration has a mistake, or its name is taken.
+    """
+    if name in built_in:
+        raise PluginError(f"{_said(points)} is refused: embstore has a metric of that name. Rename it.")
+    if len(points) > 1:
+        raise PluginError(f"{_said(points)} is refused: the name must be that of one package. Uninstall the others.")
+    with isolated(f"{_said(points)} cannot be loaded from {points[0].value!r}"):
+        metric = points[0].load()
+    with isolated(f"{_said(points)} has a declaration that cannot be read"):
+        wrong = problems(metric)
+        if not wrong and metric.name != name:
+            wrong = [f"its name is {metric.name!r}, and the entry point's {name!r}"]
+        if wrong:
+            raise PluginError(f"{_said(points)} is declared wrongly: {'; '.join(wrong)}.")
+        usable: Metric = replace(
+            metric,
+            package=package_of(points[0]),
+            function=_guarded(metric, _said(points)),
+            drawn=None if metric.drawn is None else _guarded_text(metric.drawn, _said(points)),
+        )
+    return usable
+
+
+def load_plugins(built_in: Mapping[str, Metric]) -> tuple[dict[str, Metric], list[str]]:
+    """Return all metrics of other packages that can be used, and for each that cannot, why."""
+    metrics, refused = {}, []
+    for name, points in find_plugins().items():
+        try:
+            metrics[name] = load_plugin(name, points, built_in)
+        except PluginError as error:
+            refused.append(str(error))
+    return metrics, refused
+
+
+def package_of(point: EntryPoint) -> str:
+    """Return the package that registers an entry point, with its version."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def _said(points: list[EntryPoint]) -> str:
+    return f"the metric {points[0].name!r} of {' and '.join(map(package_of, points))}"
+
+
+def _guarded(metric: Metric, said: str) -> Callable[..., list[Result]]:
+    """Return the metric's function with its failures named and its rows checked."""
+
+    @functools.wraps(metric.function)
+    def function(*data: Any, **inputs: Any) -> list[Result]:
+        with isolated(f"{said} failed"):
+            given = metric.function(*data, **inputs)
+            rows = rows_of(given) if isinstance(given, dict | list | tuple) else [given]
+            if bad := [type(row).__name__ for row in rows if not isinstance(row, dict)]:
+                raise PluginError(f"{said} must return a dict of its columns, or a list of such, not {bad[0]}.")
+            return [_checked(metric, row, said) for row in rows]
+
+    return function
+
+
+def _guarded_text(drawn: Callable[[Mapping[str, Any]], str], said: str) -> Callable[[Mapping[str, Any]], str]:
+    @functools.wraps(drawn)
+    def function(row: Mapping[str, Any]) -> str:
+        with isolated(f"{said} failed"):
+            return str(drawn(row))
+
+    return function
+
+
+def _checked(metric: Metric, row: Result, said: str) -> Result:
+    """Return a row with Python's own numbers, and what is not finite as None with a reason."""
+    given = INPUT_COLUMNS.get(metric.needs, ())
+    wanted = [*(column.name for column in metric.columns if column.name not in given), "n"]
+    if lacking := [name for name in wanted if name not in row]:
+        raise PluginError(f"{said} returned a row without {', '.join(map(repr, lacking))}.")
+    if more := [name for name in row if name not in (*wanted, "reason", *(["seed"] if metric.is_seeded else []))]:
+        raise PluginError(f"{said} returned {', '.join(map(repr, more))}, which it does not declare as a column.")
+    plain = {name: _plain(value) for name, value in row.items()}
+    for column in metric.columns:
+        if not _has_type(column.type, plain.get(column.name)):
+            raise PluginError(f"{said} returned {plain[column.name]!r} in {column.name!r}, which is no {column.type}.")
+    if not _has_type("integer", plain.get("seed")):
+        raise PluginError(f"{said} returned {plain['seed']!r} in 'seed', which is no integer.")
+    bad = [name for name, value in plain.items() if not _is_finite(value)]
+    reason = row.get("reason") or (f"{' and '.join(bad)}: not a finite number" if bad else None)
+    return plain | dict.fromkeys(bad) | {"reason": reason}
+
+
+def _plain(value: Any) -> Any:
+    """Return numpy's scalars and arrays as Python's numbers and lists."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def _has_type(kind: str, value: Any) -> bool:
+    if value is None:
+        return True
+    if kind.startswith("array of "):
+        kind = kind.removeprefix("array of ").removesuffix("s")
+        return isinstance(value, list) and all(_has_type(kind, one) for one in value)
+    if kind in ("string", "boolean"):
+        return isinstance(value, str if kind == "string" else bool)
+    return isinstance(value, int | float if kind == "number" else int) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    return all(math.isfinite(one) for one in (value if isinstance(value, list) else [value]) if isinstance(one, float))

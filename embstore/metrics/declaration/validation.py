@@ -1,0 +1,177 @@
+"""What a declaration of a metric must satisfy, so that options, tables, help and schemas can be made from it."""
+
+import inspect
+import keyword
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import get_args
+
+from embstore.errors import EmbstoreError
+from embstore.escape import printable
+from embstore.metrics.declaration.spec import Column, Metric, Need, Parameter
+from embstore.space import Unit
+
+COLUMN_TYPES = ("number", "integer", "string", "boolean", "array of numbers", "array of integers")
+# Columns that every row has beside those of the metric, or may have.
+RESERVED_COLUMNS = frozenset(
+    ("space", "model", "unit", "pooling", "template", "layer", "layer_name", "n", "reason", "where", "sample", "seed",
+     "transform", "space_2", "layer_2", "layer_name_2")
+)  # fmt: skip
+# Options that every metric has on the command line, and what Store.query calls them.
+RESERVED_PARAMETERS = frozenset(
+    ("model", "models", "space", "spaces", "unit", "pooling", "template", "layer", "layers", "where", "timeout",
+     "memory", "sample", "seed", "transform", "transforms", "store", "format", "form", "output", "o", "csv_safe",
+     "explain", "cache", "no_cache", "help", "h", "metric", "self", "data")
+)  # fmt: skip
+# What the makers of inputs read of the parameters, and the columns that they fill.
+INPUT_PARAMETERS: dict[Need, tuple[str, ...]] = {
+    "pairs": ("dataset", "missing"),
+    "lexicon": ("lexicon", "value", "pleasant", "unpleasant", "missing"),
+    "word sets": ("a", "b", "missing"),
+}
+INPUT_COLUMNS: dict[Need, tuple[str, ...]] = {"pairs": ("dataset",), "lexicon": ("lexicon",)}
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+_KINDS = (int, float, str, bool, tuple)
+
+
+def problems(metric: object) -> list[str]:
+    """Return what is wrong with a declaration, one line each; nothing if it can be used."""
+    if not isinstance(metric, Metric):
+        return [f"it is no embstore.metrics.Metric but {_kind_of(metric)}"]
+    found = list(_of_texts(metric))
+    try:
+        found += [*_of_columns(metric.columns), *_of_parameters(metric.parameters)]
+        found += [*_of_best(metric), *_of_inputs(metric), *_of_characters(metric)]
+    except (TypeError, AttributeError) as error:
+        return [*found, f"its columns or parameters cannot be read: {error}"]
+    return found or list(_of_function(metric))
+
+
+def _of_texts(metric: Metric) -> Iterator[str]:
+    for field in ("name", "help", "formula", "citation", "estimator"):
+        value = getattr(metric, field)
+        if not isinstance(value, str) or not (value.strip() or field == "estimator"):
+            yield f"its {field} must be a text that says something, not {value!r}"
+        elif field != "estimator" and "\n" in value.strip():
+            yield f"its {field} must be one line"
+    if isinstance(metric.name, str) and not _NAME.fullmatch(metric.name):
+        yield f"its name must be like 'effective-rank' (lower case, digits, hyphens), not {metric.name!r}"
+    if metric.needs not in get_args(Need):
+        yield f"its needs must be one of {', '.join(get_args(Need))}, not {metric.needs!r}"
+    if bad := [unit for unit in metric.units if unit not in tuple(Unit)]:
+        yield f"its units must be of {', '.join(Unit)}, not {bad[0]!r}"
+
+
+def _of_columns(columns: Sequence[Column]) -> Iterator[str]:
+    names = [column.name for column in columns]
+    yield from _repeated("column", names)
+    for column in columns:
+        where = f"its column {column.name!r}"
+        if not isinstance(column.name, str) or not _IDENTIFIER.fullmatch(column.name):
+            yield f"{where} must have a name like 'top_share'"
+        elif column.name in RESERVED_COLUMNS:
+            yield f"{where} has the name of a column that every row has"
+        if column.type not in COLUMN_TYPES:
+            yield f"{where} must be one of {', '.join(COLUMN_TYPES)}, not {column.type!r}"
+        if not column.help:
+            yield f"{where} has no help"
+        if None not in (column.minimum, column.maximum) and column.minimum > column.maximum:  # type: ignore[operator]
+            yield f"{where} has its minimum above its maximum"
+    if not any(column.shown and not column.is_key for column in columns):
+        yield "it has no column to show"
+
+
+def _of_characters(metric: Metric) -> Iterator[str]:
+    texts = [metric.help, metric.formula, metric.citation, metric.estimator, metric.elsewhere]
+    texts += [text for column in metric.columns for text in (column.help, column.unit) if text]
+    texts += [text for one in metric.parameters for text in (one.help, one.metavar, *one.choices) if text]
+    for text in texts:
+        if isinstance(text, str) and printable(text, lines=True) != text:
+            yield f"it has control characters in {text!r}"
+            return
+
+
+def _of_best(metric: Metric) -> Iterator[str]:
+    types = {column.name: column.type for column in metric.columns}
+    if metric.best is not None and (types.get(metric.best), types.get("best")) != ("number", "boolean"):
+        yield "its best must name a column of numbers, beside a boolean column 'best'"
+
+
+def _of_parameters(parameters: Sequence[Parameter]) -> Iterator[str]:
+    yield from _repeated("parameter", [parameter.name for parameter in parameters])
+    for parameter in parameters:
+        where = f"its parameter {parameter.name!r}"
+        if not isinstance(parameter.name, str) or not _is_parameter_name(parameter.name):
+            yield f"{where} must have a name like 'min_contexts'"
+        elif parameter.name in RESERVED_PARAMETERS:
+            yield f"{where} has the name of an option that every metric has"
+        elif parameter.name in RESERVED_COLUMNS:
+            yield f"{where} has the name of a column that every row has"
+        if not parameter.help:
+            yield f"{where} has no help"
+        if parameter.kind not in _KINDS:
+            yield f"{where} must have a default of type int, float, str, bool or tuple, or a value_type"
+            continue
+        if parameter.choices and parameter.kind not in (str, tuple):
+            yield f"{where} has choices, which only a str or a tuple of them can have"
+            continue
+        if (parameter.minimum, parameter.maximum) != (None, None) and parameter.kind not in (int, float):
+            yield f"{where} has a range, which only a number can have"
+            continue
+        yield from _of_default(where, parameter)
+
+
+def _of_inputs(metric: Metric) -> Iterator[str]:
+    names = [parameter.name for parameter in metric.parameters]
+    columns = [column.name for column in metric.columns if column.is_key]
+    for name in INPUT_PARAMETERS.get(metric.needs, ()):
+        if name not in names:
+            yield f"it needs {metric.needs}, and so a parameter {name!r} like that of embstore's own metrics"
+    for name in INPUT_COLUMNS.get(metric.needs, ()):
+        if name not in columns:
+            yield f"it needs {metric.needs}, and so a column {name!r} that is a key"
+
+
+def _is_parameter_name(name: str) -> bool:
+    return bool(_IDENTIFIER.fullmatch(name)) and not keyword.iskeyword(name)
+
+
+def _of_default(where: str, parameter: Parameter) -> Iterator[str]:
+    default = parameter.default
+    if default is None or parameter.kind in (bool, tuple):
+        return
+    if not isinstance(default, int | float if parameter.kind is float else parameter.kind):
+        yield f"{where} is {parameter.kind.__name__}, and its default {default!r} is not"
+        return
+    try:
+        replace(parameter, default=None, value_type=parameter.kind).check(default)
+    except EmbstoreError as error:
+        yield f"{where} has a default that it refuses: {error}"
+
+
+def _of_function(metric: Metric) -> Iterator[str]:
+    """Yield which settings the function does not take; one without a signature (written in C) is taken on trust."""
+    if not callable(metric.function):
+        yield f"its function must be callable, not {_kind_of(metric.function)}"
+        return
+    try:
+        taken = inspect.signature(metric.function).parameters.values()
+    except (TypeError, ValueError):
+        return
+    if any(one.kind is one.VAR_KEYWORD for one in taken):
+        return
+    names = {one.name for one in taken if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    for parameter in metric.parameters:
+        if not parameter.is_input and parameter.name not in names:
+            yield f"its function does not take the parameter {parameter.name!r} by keyword"
+
+
+def _repeated(kind: str, names: Sequence[str]) -> Iterator[str]:
+    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+        yield f"it has the {kind} {name!r} twice"
+
+
+def _kind_of(value: object) -> str:
+    return f"a {type(value).__name__}"

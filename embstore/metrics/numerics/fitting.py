@@ -1,0 +1,165 @@
+"""Fit transforms one after the other, with as few passes over the vectors as their precision allows."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.metrics.declaration.spec import LayerData, NotComputable
+from embstore.metrics.numerics.affine import Affine
+from embstore.metrics.numerics.blas_threads import one_thread
+from embstore.metrics.numerics.moments import ROUNDING, Moments, moments, significant
+from embstore.summary import Float64Array
+
+# Share of a component's size. A spread below it may be nothing but the rounding of float32, in which values are stored.
+_STORED_ROUNDING = 2.0**-22
+_NAMED = 5
+
+
+class Fitting:
+    """The transform so far, and what the next step is fitted on.
+
+    What the second moments become where components are only scaled or dropped follows from what they were. After
+    ``abtt`` or ``whiten`` that would be a small difference of large numbers, so the vectors are read again.
+
+    Args:
+        data: the vectors.
+        is_spread: whether a step needs their second moments; the mean alone is in the summary.
+
+    Raises:
+        NotComputable: there are no vectors.
+    """
+
+    def __init__(self, data: LayerData, *, is_spread: bool) -> None:
+        self._data = data
+        self._scatter: Float64Array | None = None
+        self._mean: Float64Array
+        self._size: Float64Array  # root mean square of each component, or what is known of it
+        self._is_centred = False
+        self.affine = Affine.identity(data.dim)
+        if is_spread:
+            found = moments(data)
+            self._n, self._mean, self._scatter = found.n, found.mean, found.scatter
+            self._size = np.sqrt(np.diagonal(found.scatter) / max(1, found.n) + found.mean**2)
+        else:
+            summary = data.summary
+            self._n, self._mean = summary.n, summary.mean
+            self._size = np.full(data.dim, (summary.norm_square_total / max(1, summary.n) / data.dim) ** 0.5)
+        if self._n == 0:
+            raise NotComputable("no vectors")
+
+    def center(self) -> None:
+        """Subtract the mean."""
+        self._is_centred = True
+        self._set(self.affine.centred(self._mean))
+
+    def standardize(self, name: str) -> None:
+        """Give each component mean 0 and standard deviation 1 (divisor n)."""
+        scatter = self._current_scatter()
+        self.center()
+        std = np.sqrt(np.diagonal(scatter) / self._n)
+        is_flat = std <= self.affine.noise
+        is_faint = std <= self.affine.noise * (_STORED_ROUNDING / ROUNDING)
+        if is_flat.all():
+            raise NotComputable(f"{name} removes everything: no dimension has any variance")
+        factors = np.divide(1.0, std, out=np.zeros_like(std), where=~is_flat)
+        self._set(self.affine.scaled(factors))
+        self._scatter = scatter * np.outer(factors, factors)
+        if is_flat.any():
+            self._note(f"{name}: {is_flat.sum()} of {len(std)} dimensions have no variance and become 0")
+        self._note_rounding(self.affine.columns[~is_flat & is_faint], name)
+
+    def _note_rounding(self, dims: NDArray[np.int64], name: str) -> None:
+        """Note dimensions that :meth:`standardize` has lifted from the rounding of the stored values.
+
+        Args:
+            dims: their numbers in the space.
+            name: of the step.
+        """
+        if not len(dims):
+            return
+        named = ", ".join(map(str, dims[:_NAMED])) + (" …" if len(dims) > _NAMED else "")
+        self._note(
+            f"{name}: {len(dims)} of {self.affine.dim} dimensions ({named}) vary by no more than float32 resolves, and "
+            "count as much as the others now: drop:DIMS leaves them out"
+        )
+
+    def remove_top(self, k: int, name: str, *, uncentred: bool = False) -> None:
+        """Subtract the mean, and the projection on the first k principal components of the vectors less their mean.
+
+        Args:
+            k: how many components.
+            name: of the step.
+            uncentred: whether what is projected is the vector with its mean.
+        """
+        eigenvalues, vectors = self._eigen()
+        rank = int(np.count_nonzero(eigenvalues))
+        if k >= rank:
+            raise NotComputable(f"{name} removes everything: the centred vectors have rank {rank}")
+        top = vectors[:, self.affine.dim - k :]
+        mean = self.affine(self._mean[None])[0]
+        self.center()
+        reduced = self.affine.without(top)
+        self._set(replace(reduced, offset=-top @ (top.T @ mean)) if uncentred else reduced)
+        self._scatter = self._scatter if k == 0 else None
+
+    def drop(self, dims: NDArray[np.int64], name: str) -> None:
+        """Leave out dimensions.
+
+        Args:
+            dims: their numbers in the space, ascending.
+            name: of the step.
+        """
+        dim = self._data.dim
+        if dims[-1] >= dim:
+            lacking = ", ".join(map(str, dims[dims >= dim]))
+            raise NotComputable(f"{name}: there is no dimension {lacking}; those of the vectors are 0 to {dim - 1}")
+        kept = np.flatnonzero(~np.isin(self.affine.columns, dims))
+        if len(kept) == 0:
+            raise NotComputable(f"{name} removes everything: the vectors have no other dimension")
+        self._set(self.affine.kept(kept))
+        if self._scatter is not None:
+            self._scatter = self._scatter[np.ix_(kept, kept)]
+
+    def whiten(self, name: str) -> None:
+        """Make the covariance (divisor n − 1) the identity, turning the vectors no more than that needs."""
+        eigenvalues, vectors = self._eigen()
+        has_variance = eigenvalues > 0
+        rank = int(np.count_nonzero(has_variance))
+        if rank == 0:
+            raise NotComputable(f"{name} removes everything: the centred vectors have rank 0")
+        used = vectors[:, has_variance]
+        factors = np.sqrt((self._n - 1) / eigenvalues[has_variance])
+        self.center()
+        self._set(self.affine.turned(used * factors, used.T))
+        self._scatter = None
+        if rank < len(eigenvalues):
+            n_flat = len(eigenvalues) - rank
+            self._note(f"{name}: {n_flat} of {len(eigenvalues)} directions have no variance and become 0")
+
+    def _eigen(self) -> tuple[Float64Array, Float64Array]:
+        """Return the eigenvalues of the scatter, ascending, those that are rounding set to 0, and its eigenvectors."""
+        eigenvalues, vectors = np.linalg.eigh(self._current_scatter())
+        return significant(eigenvalues, self._n - 1), vectors
+
+    def _current_scatter(self) -> Float64Array:
+        if self._scatter is None:
+            total = Moments.empty(self.affine.dim)
+            with one_thread():
+                for part in self._data.map(lambda block: Moments.of(self.affine(block))):
+                    total += part
+            self._scatter = total.scatter
+        return self._scatter
+
+    def _set(self, affine: Affine) -> None:
+        """Take a new transform, with the size of its rounding errors: none unless something was subtracted."""
+        if self._is_centred:
+            own = self._size[affine.columns] * np.abs(affine.scale)
+            others = self._size @ np.abs(affine.mixing)
+            affine = replace(affine, noise=ROUNDING * (own + others))
+        else:
+            affine = replace(affine, noise=np.zeros(affine.dim))
+        self.affine = affine
+
+    def _note(self, note: str) -> None:
+        self.affine = replace(self.affine, notes=(*self.affine.notes, note))

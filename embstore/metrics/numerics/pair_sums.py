@@ -1,0 +1,181 @@
+"""Sums over the items that two layers share, for many pairs of layers at once: no n × n matrix, memory apart from n.
+
+Names of dimensions: ``n`` items, of ``dim`` components in one layer and ``dim_2`` in the other.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from embstore.metrics.declaration.spec import Block, Ids, LayerData, NotComputable
+from embstore.summary import Float64Array
+
+T = TypeVar("T")
+Pair = tuple[int, int]
+Prepare = Callable[[Float64Array], Float64Array]
+
+# The products of 13 layers of 768 components with each other fit the first: 91 × 768² × 8 bytes.
+_PRODUCT_BYTES = 1 << 29
+_BLOCK_BYTES = 1 << 27
+_MIN_ROWS, _MAX_ROWS = 256, 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Side:
+    """What one layer adds up to. Its vectors x are those of the items less ``shift``.
+
+    Attributes:
+        shift: near their mean, so that the sums lose no digits to it; shape (dim,).
+        total: Σx, shape (dim,).
+        square_total: Σ‖x‖².
+    """
+
+    shift: Float64Array
+    total: Float64Array
+    square_total: float
+
+    def is_constant(self, n: int) -> bool:
+        """Return whether n vectors differ by no more than rounding: float32 values differ by 6e-8 or more."""
+        spread = self.square_total - float(self.total @ self.total) / n
+        return spread <= 1e-24 * (n * float(self.shift @ self.shift) + self.square_total)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PairSums:
+    """What two layers of the same items add up to together, in float64.
+
+    Attributes:
+        n: the number of items.
+        left: the vectors x of one layer.
+        right: the vectors y of the other.
+        product: Σ x yᵀ, shape (dim, dim_2).
+        square_product: Σ ‖x‖² ‖y‖².
+        left_by_right: Σ ‖y‖² x, shape (dim,).
+        right_by_left: Σ ‖x‖² y, shape (dim_2,).
+    """
+
+    n: int
+    left: Side
+    right: Side
+    product: Float64Array
+    square_product: float
+    left_by_right: Float64Array
+    right_by_left: Float64Array
+
+
+def reduce_pairs(
+    layers: Sequence[LayerData],
+    pairs: Sequence[Pair],
+    ids: Ids,
+    reduce: Callable[[PairSums], T],
+    prepare: Prepare = lambda block: block,
+) -> dict[Pair, T]:
+    """Return ``reduce`` of the sums of each pair of layers.
+
+    The layers are read block by block, side by side: once if the products of all pairs fit 512 MiB, else once for each
+    batch of pairs that does. O(n dim dim_2) for a pair.
+
+    Args:
+        layers: all of them hold the items.
+        pairs: places in ``layers``.
+        ids: of the items, ascending; at least one.
+        reduce: a pair's sums, which are not kept, to what is wanted of them.
+        prepare: what is done to a block of vectors first, float64 (n, dim), before the shift.
+    """
+    found: dict[Pair, T] = {}
+    for batch in _batches(layers, pairs):
+        places = sorted({place for pair in batch for place in pair})
+        sums = _Sums([(places.index(i), places.index(j)) for i, j in batch])
+        for blocks in _blocks([layers[place] for place in places], ids):
+            sums.add([prepare(block) for block in blocks])
+        for pair, number in zip(batch, range(len(batch)), strict=True):
+            found[pair] = reduce(sums.of_pair(number))
+    return found
+
+
+def _batches(layers: Sequence[LayerData], pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
+    batch: list[Pair] = []
+    n_bytes = 0
+    for i, j in pairs:
+        needed = 8 * layers[i].dim * layers[j].dim
+        if batch and n_bytes + needed > _PRODUCT_BYTES:
+            yield batch
+            batch, n_bytes = [], 0
+        batch.append((i, j))
+        n_bytes += needed
+    if batch:
+        yield batch
+
+
+def _blocks(layers: Sequence[LayerData], ids: Ids) -> Iterator[list[Float64Array]]:
+    """Yield the vectors of all layers for some items, the same ones in the same order, then for the next."""
+    fit = _BLOCK_BYTES // (8 * sum(layer.dim for layer in layers))
+    rows = min(max(fit, _MIN_ROWS), _MAX_ROWS)
+    for start in range(0, len(ids), rows):
+        yield [_vectors(layer, ids[start : start + rows]) for layer in layers]
+
+
+def _vectors(layer: LayerData, ids: Ids) -> Float64Array:
+    found, vectors = layer.gather(ids)
+    check_complete(found, ids)
+    return in_float64_contiguous(vectors)
+
+
+def check_complete(found: Ids, ids: Ids) -> None:
+    """Raise NotComputable if a layer has not all the items that its space has."""
+    if not np.array_equal(found, ids):
+        raise NotComputable("a layer lacks some of the items; embstore verify says which")
+
+
+def in_float64_contiguous(vectors: Block) -> Float64Array:
+    """Return a copy (n, dim) that may be written to."""
+    return np.array(vectors, np.float64, order="C")
+
+
+class _Sums:
+    """The sums of some pairs of layers, block by block."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self._pairs = pairs
+        self._n = 0
+
+    def add(self, blocks: Sequence[Float64Array]) -> None:
+        if self._n == 0:
+            self._begin(blocks)
+        self._n += len(blocks[0])
+        for block, shift in zip(blocks, self._shifts, strict=True):
+            block -= shift
+        squares = np.stack([np.vecdot(block, block) for block in blocks])
+        self._square_products += squares @ squares.T
+        self._square_totals += squares.sum(axis=1)
+        for place, block in enumerate(blocks):
+            self._totals[place] += block.sum(axis=0)
+            self._by_squares[place] += squares @ block
+        for (i, j), product in zip(self._pairs, self._products, strict=True):
+            product += blocks[i].T @ blocks[j]
+
+    def _begin(self, blocks: Sequence[Float64Array]) -> None:
+        dims = [block.shape[1] for block in blocks]
+        self._shifts = [block.mean(axis=0) for block in blocks]
+        self._totals = [np.zeros(dim) for dim in dims]
+        self._by_squares = [np.zeros((len(dims), dim)) for dim in dims]
+        self._square_totals = np.zeros(len(dims))
+        self._square_products = np.zeros((len(dims), len(dims)))
+        self._products = [np.zeros((dims[i], dims[j])) for i, j in self._pairs]
+
+    def of_pair(self, number: int) -> PairSums:
+        i, j = self._pairs[number]
+        return PairSums(
+            n=self._n,
+            left=self._side(i),
+            right=self._side(j),
+            product=self._products[number],
+            square_product=float(self._square_products[i, j]),
+            left_by_right=self._by_squares[i][j],
+            right_by_left=self._by_squares[j][i],
+        )
+
+    def _side(self, place: int) -> Side:
+        return Side(self._shifts[place], self._totals[place], float(self._square_totals[place]))

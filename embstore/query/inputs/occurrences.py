@@ -1,0 +1,93 @@
+"""The occurrences of each word, and those of each sentence, also beside the sentence's own vector."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from embstore.errors import NotStoredError, QueryError, UnknownNameError
+from embstore.metrics import Metric
+from embstore.metrics.data import Contexts
+from embstore.query.inputs.case import Case
+from embstore.query.inputs.missing_texts import build_command
+from embstore.space import Unit
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.card import Card
+from embstore.storage.occurrences import GroupBy, group_occurrences
+from embstore.storage.selection import check_layer_numbers
+from embstore.text import item_id
+
+
+def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
+    """Return the case of a space of occurrences.
+
+    Args:
+        metric: which groups by sentence if it has the parameter ``per_sentence``, and else by word.
+        catalog: the store.
+        card: of the space.
+        values: of the metric's parameters, of which these are used, if the metric has them: ``word``, the words that
+            are wanted; ``fold_case``, whether case makes no difference; and ``sentence_space``, the space of the
+            sentences' own vectors.
+
+    Raises:
+        NotStoredError: a word that is wanted has no occurrence in the space.
+        UnknownNameError: there is no such space of sentences.
+        QueryError: it is none, is of another checkpoint, or has none of the sentences.
+        DamagedError: a table of texts was altered or is lost.
+    """
+    by: GroupBy = "folded word" if values.get("fold_case") else "word"
+    if "per_sentence" in values:
+        by = "sentence"
+    words = values.get("word", ())
+    with catalog.apart() as apart:
+        found = Contexts(*group_occurrences(apart, card.space, by, words))
+    lacking = np.flatnonzero(np.bincount(found.groups, minlength=len(found.names)) == 0)
+    if len(lacking):
+        raise _not_stored(catalog, card.space, found.names[lacking[0]], folded=by == "folded word")
+    if (name := values.get("sentence_space")) is None:
+        return [Case({"contexts": found})]
+    return [_with_sentences(found, catalog, card, _sentence_space(catalog, card, name))]
+
+
+def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
+    """Return the card of a space of sentences whose vectors can be compared with those of ``card``."""
+    command = f"embstore build SOURCE --unit sentence --model {shlex.quote(card.model)}"
+    if name not in catalog.cards:
+        known = [one.space for one in catalog.cards.values() if one.unit is Unit.SENTENCE]
+        raise UnknownNameError("space", name, known, f"Make one with: {command}")
+    sentences = catalog.cards[name]
+    if sentences.unit is not Unit.SENTENCE:
+        raise QueryError(f"{name} is a space of {sentences.unit}s, not of sentences. Make one with: {command}")
+    if sentences.fingerprint != card.fingerprint:
+        raise QueryError(
+            f"{name} is of another checkpoint ({sentences.checkpoint_at_revision}) than {card.space} "
+            f"({card.checkpoint_at_revision}): a cosine between their vectors says nothing. Make a space of sentences "
+            f"with: {command}; or choose other occurrences with --space."
+        )
+    check_layer_numbers([sentences])
+    return sentences
+
+
+def _with_sentences(found: Contexts, catalog: Catalog, card: Card, sentences: Card) -> Case:
+    """Return the case of a space of occurrences whose sentences have vectors in another space."""
+    ids = np.array([item_id(Unit.SENTENCE, name) for name in found.names], np.int64)
+    n_lacking = int(np.count_nonzero(~np.isin(ids, catalog.ids(sentences.space))))
+    lacks = f"{sentences.space} lacks {n_lacking} of the {len(ids)} sentences of {card.space}. Embed them: "
+    lacks += build_command(["SOURCE"], sentences)
+    if n_lacking and n_lacking == len(ids):
+        raise QueryError(lacks)
+    told = f"{card.space}: the vectors of its sentences are those of {sentences.space}."
+    notes = (told, lacks) if n_lacking else (told,)
+    return Case({"contexts": replace(found, of_groups=ids)}, notes=notes, sentence_space=sentences.space)
+
+
+def _not_stored(catalog: Catalog, space: str, word: str, *, folded: bool) -> NotStoredError:
+    near = catalog.nearest_texts(word, [space])
+    nearest = f" Nearest stored words: {', '.join(map(repr, near))}." if near else ""
+    case = "" if folded else " To take words that differ only in case for one: --fold-case."
+    return NotStoredError(
+        f"{word!r} has no occurrence in {space}.{nearest}{case} To add it, build a source that has it in its "
+        "sentences: embstore build SOURCE --unit occurrence"
+    )

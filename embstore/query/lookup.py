@@ -1,0 +1,135 @@
+"""What a text means in each space: its item, and the vectors of it that are stored or encoded now."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.errors import NotStoredError, UsageError
+from embstore.space import Layer, Unit
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.card import Card
+from embstore.text import Item, parse_marked
+
+# Encodes one item by a space's own checkpoint: layer id → vector of shape (dim,).
+Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A text whose neighbours are wanted.
+
+    Attributes:
+        shown: the text as the user gave it.
+        marked: for an occurrence, the item; None for a text by itself, whose unit is each space's own.
+    """
+
+    shown: str
+    marked: Item | None = None
+
+    def items(self, catalog: Catalog, card: Card) -> list[Item]:
+        """Return the items that the query may mean in a space: several for a word in several sentences of it."""
+        if card.unit is not Unit.OCCURRENCE:
+            return [] if self.marked else [Item.whole(card.unit, self.shown)]
+        if self.marked:
+            return [self.marked]
+        found = catalog.occurrences(self.shown)
+        if len(found) < 2:
+            return found
+        here = set(catalog.ids(card.space).tolist())
+        return [item for item in found if item.id in here]
+
+
+def parse_queries(texts: Iterable[str], marked: Iterable[str]) -> list[Query]:
+    """Return the queries of plain texts and of sentences with one word in brackets."""
+    queries = [Query(text) for text in texts] + [Query(text, parse_marked(text)) for text in marked]
+    if not queries:
+        raise UsageError("give at least one text, as in: embstore neighbours dog")
+    return queries
+
+
+@dataclass
+class Found:
+    """What one space has for the queries.
+
+    Attributes:
+        card: of the space.
+        vectors: of each query that has any here: layer id → (dim,).
+        stored: the item of each query that is stored here.
+        ambiguous: the items of each query that may mean several.
+    """
+
+    card: Card
+    vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = field(default_factory=dict)
+    stored: dict[Query, int] = field(default_factory=dict)
+    ambiguous: dict[Query, list[Item]] = field(default_factory=dict)
+
+
+def look_up(
+    catalog: Catalog, card: Card, queries: Sequence[Query], layers: Sequence[Layer], embed: Embed | None
+) -> Found:
+    """Return what a space has for the queries.
+
+    Args:
+        catalog: the store.
+        card: of the space.
+        queries: the texts.
+        layers: whose vectors are wanted.
+        embed: encodes a text that is not stored; None leaves it out.
+    """
+    found = Found(card)
+    for query in queries:
+        items = query.items(catalog, card)
+        if len(items) > 1:
+            found.ambiguous[query] = items
+        for item in items if len(items) == 1 else []:
+            if vectors := catalog.vectors_of(card.space, layers, item.id):
+                found.vectors[query] = vectors
+                found.stored[query] = item.id
+            elif embed is not None:
+                found.vectors[query] = embed(card, item)
+    return found
+
+
+def check_found(catalog: Catalog, query: Query, found: Sequence[Found], notes: list[str]) -> None:
+    """Note the spaces that lack a query.
+
+    Raises:
+        NotStoredError: all lack it; says the nearest texts and the remedy.
+        UsageError: it is a word in several sentences, and may mean any.
+    """
+    lacking = [one for one in found if query not in one.vectors]
+    ambiguous = [_ambiguous(query, one) for one in lacking if query in one.ambiguous]
+    if len(lacking) < len(found):
+        notes += ambiguous
+        notes += [f"{query.shown!r} is not in {one.card.space}." for one in lacking if query not in one.ambiguous]
+        return
+    if ambiguous:
+        raise UsageError(ambiguous[0])
+    units = {one.card.unit for one in found}
+    if query.marked and Unit.OCCURRENCE not in units:
+        raise NotStoredError(
+            f"{query.shown!r} marks a word in its sentence, and {', '.join(one.card.space for one in found)} has no "
+            "words in sentences. Ask for the word by itself, or build such a space with --unit occurrence."
+        )
+    spaces = [one.card.space for one in found]
+    if query.marked is None:
+        near = catalog.nearest_texts(query.shown, spaces)
+    else:
+        with_contexts = [one.card.space for one in found if one.card.unit is Unit.OCCURRENCE]
+        near = [item.shown for item in catalog.nearest_occurrences(query.marked, with_contexts)]
+    nearest = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
+    if query.marked is None and units == {Unit.OCCURRENCE}:
+        remedy = 'To encode it in a sentence now, mark it there: --embed --text "a [word] in its sentence"'
+    else:
+        remedy = "To encode it now, add --embed"
+    raise NotStoredError(
+        f"{query.shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}; to keep it, add it with embstore build."
+    )
+
+
+def _ambiguous(query: Query, found: Found) -> str:
+    items = found.ambiguous[query]
+    examples = "; ".join(f'--text "{item.shown}"' for item in items[:3])
+    return f"{query.shown!r} stands in {len(items)} sentences of {found.card.space}. Choose one, as in {examples}."

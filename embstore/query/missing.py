@@ -1,0 +1,102 @@
+"""The texts of datasets and of files that spaces lack."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from embstore.errors import QueryError
+from embstore.metrics.data import Words
+from embstore.space import Unit
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.card import Card
+from embstore.storage.selection import SpaceFilter
+from embstore.table import Table, table
+from embstore.text import item_id
+
+COLUMNS = ("source", "space", "item_id", "text")
+_TYPES = {"source": "string", "space": "string", "item_id": "integer", "text": "string"}
+
+
+def missing(catalog: Catalog, sources: Sequence[str], spaces: SpaceFilter) -> Table:
+    """Return one row per text of the sources and space that lacks it.
+
+    Args:
+        catalog: the store.
+        sources: datasets, in the store or at hand, and files of texts.
+        spaces: which spaces: of these, those of words and sentences, and for a dataset those of its unit.
+
+    Returns:
+        ``source``, ``space``, ``item_id`` and ``text``; a note for each source and space says how many of how many.
+
+    Raises:
+        UnknownNameError: a space or a source that does not exist.
+        SourceError: a source cannot be read.
+        QueryError: no space is of a unit that a source is of.
+    """
+    cards = [card for card in spaces.select(catalog.cards) if card.unit is not Unit.OCCURRENCE]
+    if not cards:
+        raise QueryError(
+            "datasets and files are of words or sentences, and every space that matches is of occurrences. Choose "
+            "others with --space, --unit or --model."
+        )
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    for source in sources:
+        sides, remarks = _sides(catalog, source, {card.unit for card in cards})
+        notes += remarks
+        for card in cards:
+            if card.unit in sides:
+                found, note = _lacking(catalog, card, source, sides[card.unit])
+                rows += found
+                notes.append(note)
+    return table(rows, columns=COLUMNS, notes=notes, types=_TYPES)
+
+
+def _lacking(catalog: Catalog, card: Card, source: str, sides: Sequence[Words]) -> tuple[list[dict[str, Any]], str]:
+    """Return a row for each text that a space lacks, and how many of how many these are."""
+    texts = {item: text for words in sides for item, text in zip(words.ids.tolist(), words.texts, strict=True)}
+    asked = np.fromiter(texts, np.int64, len(texts))
+    lacking = asked[~np.isin(asked, catalog.ids(card.space))].tolist()
+    rows = [{"source": source, "space": card.space, "item_id": item, "text": texts[item]} for item in lacking]
+    return rows, f"{card.space} lacks {len(lacking) or 'none'} of the {len(texts)} texts of {source}."
+
+
+def _sides(catalog: Catalog, source: str, units: set[Unit]) -> tuple[dict[Unit, list[Words]], list[str]]:
+    """Return the texts of a source for each of the units that it has them for, and remarks on how it was read.
+
+    Raises:
+        QueryError: it has them for none of these.
+    """
+    if source.replace(":", "_") not in catalog.datasets():
+        return _read(source, units)
+    found: dict[Unit, list[Words]] = {}
+    refused: list[QueryError] = []
+    for unit in sorted(units):
+        try:
+            columns = catalog.dataset(source, unit)
+        except QueryError as error:
+            refused.append(error)
+            continue
+        sides = [suffix for suffix in ("", "_2") if f"item_id{suffix}" in columns]
+        found[unit] = [Words(columns[f"item_id{side}"], tuple(columns[f"text{side}"])) for side in sides]
+    if not found:
+        raise refused[0]
+    return found, []
+
+
+def _read(source: str, units: set[Unit]) -> tuple[dict[Unit, list[Words]], list[str]]:
+    from embstore.sources import Row, open_source
+
+    opened = open_source(source)
+    if opened.unit is not None and opened.unit not in units:
+        raise QueryError(
+            f"the dataset {source!r} is of {opened.unit.value}s, and no space that matches is. Make one with: embstore "
+            f"build {source}"
+        )
+    texts = tuple(dict.fromkeys(text for row in opened.rows() if isinstance(row, Row) for text in row.texts))
+    sides = {
+        unit: [Words(np.array([item_id(unit, text) for text in texts], np.int64), texts)]
+        for unit in (units if opened.unit is None else {opened.unit})
+    }
+    return sides, opened.remarks

@@ -1,0 +1,81 @@
+"""What a reader must know beside the numbers: why some are missing, and from how many items the others are."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from embstore.metrics import Metric
+from embstore.query.question import NONE_LEFT, NOTHING
+
+Row = Mapping[str, Any]
+
+_MOST_NAMED = 30
+
+
+def notes_of(metric: Metric, rows: Sequence[Row], described: Sequence[str], across: Sequence[str]) -> list[str]:
+    """Return the notes of the rows of a metric.
+
+    Args:
+        metric: whose rows they are.
+        rows: one for each space and layer, and for each dataset or word.
+        described: the columns that say how items were selected.
+        across: the columns beside the space that name what a table has side by side: a dataset, a lexicon.
+    """
+    return [*_reasons(metric, rows, described), *_left_out(metric, rows), *_counts(rows, described, across)]
+
+
+def _reasons(metric: Metric, rows: Sequence[Row], described: Sequence[str]) -> Iterator[str]:
+    """Yield why values are missing, each reason once for all layers that have it."""
+    said = []
+    for row in rows:
+        if not row["reason"]:
+            continue
+        if row["n"] == 0 and not row.get("n_zero") and "total" not in row and "transform" not in described:
+            yield f"{row['space']}: {row['reason'] if row['reason'].startswith(NONE_LEFT) else NOTHING}."
+        else:
+            said.append((row, row["reason"]))
+    yield from _of_layers(metric, said)
+
+
+def _left_out(metric: Metric, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield how many vectors, words or sentences a value is without, where the table does not show it."""
+    first = next(column.name for column in metric.columns if column.shown and not column.is_key)
+    columns = [c for c in metric.columns if c.name in ("n_zero", "n_duplicates") or c.name.endswith("_left_out")]
+    said = [
+        (row, f"{column.name} = {row[column.name]} ({column.help})")
+        for row in rows
+        for column in columns
+        if row[first] is not None and row[column.name]
+    ]
+    yield from _of_layers(metric, said)
+
+
+def _of_layers(metric: Metric, said: Iterable[tuple[Row, str]]) -> Iterator[str]:
+    """Yield what is said of rows, once for all layers, and words or datasets, of which the same is said."""
+    keys = [column.name for column in metric.columns if column.is_key]
+    layers: dict[tuple[str, str, str], list[str]] = {}
+    for row, text in said:
+        name = ", ".join(str(row[key]) for key in keys if row[key] is not None)
+        layers.setdefault((row["space"], text, name), []).append(row["layer_name"])
+    names: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
+    for (space, text, name), of in layers.items():
+        names.setdefault((space, text, tuple(of)), []).append(name)
+    for (space, text, have), named in names.items():
+        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+        where = ", ".join(filter(None, [space, *named[:_MOST_NAMED]])) + more
+        yield f"{where}: layer{'s' if len(have) > 1 else ''} {', '.join(have)}: {text}."
+
+
+def _counts(rows: Sequence[Row], described: Sequence[str], across: Sequence[str]) -> Iterator[str]:
+    """Yield n for each space, and for each dataset that not all of is used, of how many."""
+    counts: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        total = row.get("total")
+        if total is None or row["n"] == total:
+            where, of = row["space"], ""
+        else:
+            where, of = ", ".join([row["space"], *(str(row[key]) for key in across)]), f" of {total}"
+        counts.setdefault((where, of), []).append(row["n"])
+    drawn = f", a random sample (seed {rows[0]['seed']})" if rows and "sample" in described else ""
+    after = f", after {rows[0]['transform']}" if rows and "transform" in described else ""
+    for (where, of), n in counts.items():
+        yield f"{where}: n = {'–'.join(map(str, sorted({min(n), max(n)})))}{of}{drawn}{after}"

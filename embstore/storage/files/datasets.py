@@ -1,0 +1,123 @@
+"""The rows of datasets in a store, as queries read them: item ids, texts and scores, by DuckDB."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import checksum, disk
+from embstore.errors import DamagedError, QueryError, nearest
+from embstore.space import Unit
+from embstore.storage.sql import connections, interruptible
+
+Columns = dict[str, NDArray[Any]]
+
+_JOINED = ("item_id", "text", "item_id_2", "text_2")
+_KIND = "SELECT decode(value) FROM parquet_kv_metadata($file) WHERE decode(key) = 'kind'"
+_ROWS = """SELECT * EXCLUDE (unit, file_row_number)
+           FROM read_parquet($file, hive_partitioning = false, file_row_number = true)
+           WHERE unit = $unit ORDER BY file_row_number"""
+
+
+def stored_kinds(
+    connection: duckdb.DuckDBPyConnection, files: Sequence[Path], kinds: Collection[str] = ()
+) -> dict[str, str]:
+    """Return the datasets in these files: name → kind, as far as it is one of ``kinds`` (empty keeps all).
+
+    Raises:
+        DamagedError: a file cannot be read.
+    """
+    found = {}
+    for file in files:
+        rows = _read(connection, file, interruptible.rows, _KIND)
+        found[file.stem] = rows[0][0] if rows else ""
+    return {name: kind for name, kind in found.items() if not kinds or kind in kinds}
+
+
+def stored_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], name: str, unit: Unit) -> Columns:
+    """Return the rows of a dataset for a unit, in the dataset's order: a column each.
+
+    Args:
+        connection: to DuckDB.
+        files: of the datasets of the store.
+        name: of the dataset, ``words:5000`` or ``words_5000``.
+        unit: whose items are wanted.
+
+    Returns:
+        ``item_id`` int64 (n,) and ``text`` (n,), of pairs also ``item_id_2`` and ``text_2``, then the dataset's own
+        columns; strings are of dtype object. Where the file has no value, a number is NaN and a string None.
+
+    Raises:
+        QueryError: the store does not hold the dataset, or not for this unit.
+        DamagedError: its file was altered, or lacks an item id or a text.
+    """
+    file = next((file for file in files if file.stem == name.replace(":", "_")), None)
+    if file is None:
+        held = [file.stem for file in files]
+        near = "".join(f"Did you mean {one!r}? " for one in nearest(name, held, n=1))
+        raise QueryError(
+            f"the dataset {name!r} is not in the store, which holds {', '.join(held) or 'none'}. {near}"
+            f"{'If not, e' if near else 'E'}mbed it with: embstore build {name}"
+        )
+    check_dataset(file)
+    columns: Columns = _read(connection, file, interruptible.columns, _ROWS, unit=unit.value)
+    if not len(columns["item_id"]):
+        [units] = _read(connection, file, interruptible.rows, "SELECT list(DISTINCT unit) FROM read_parquet($file)")
+        raise QueryError(
+            f"the store holds the dataset {name!r} for the unit {' and '.join(sorted(units[0]))}, not for "
+            f"{unit.value}. Ask spaces of that unit, or embed it for this one: "
+            f"embstore build {name} --unit {unit.value}"
+        )
+    return {key: _filled(column, key, file) for key, column in columns.items()}
+
+
+def _filled(column: NDArray[Any], key: str, file: Path) -> NDArray[Any]:
+    """Return a column without DuckDB's mask, under which a missing score would read as 0."""
+    missing = np.ma.getmaskarray(column)
+    if not missing.any():
+        return np.asarray(column)
+    if key in _JOINED:
+        raise DamagedError(f"{file} is damaged: {key} is missing in row {int(missing.argmax()) + 1}. {mend(file)}")
+    values = np.ma.getdata(column).astype(np.float64 if column.dtype.kind in "iuf" else object)
+    values[missing] = np.nan if values.dtype.kind == "f" else None
+    return values
+
+
+def check_dataset(file: Path) -> None:
+    """Raise DamagedError if the file of a dataset was altered or cannot be read."""
+    import pyarrow as pa  # which takes a while, and most questions need no dataset
+    import pyarrow.parquet as pq
+
+    from embstore.storage.files.tables import DATASET_TYPES
+
+    try:
+        data = disk.read(file)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{file} cannot be read: {error.strerror}. {mend(file)}") from error
+    checksum.check(file, data, mend(file))
+    try:
+        found = pq.read_schema(pa.BufferReader(data))
+    except pa.ArrowException as error:
+        raise DamagedError(f"{file} is damaged: {str(error).splitlines()[0]} {mend(file)}") from error
+    types = dict(zip(found.names, found.types, strict=True))
+    required = {"unit", "item_id", "text"}
+    if not required <= types.keys() or any(types.get(name, kind) != kind for name, kind in DATASET_TYPES.items()):
+        raise DamagedError(f"{file} is damaged: its columns are not those of a dataset. {mend(file)}")
+
+
+def _read(connection: duckdb.DuckDBPyConnection, file: Path, fetch: Any, sql: str, **values: Any) -> Any:
+    try:
+        with disk.opening(file):
+            return fetch(connection, sql, {"file": connections.literal([file]), **values})
+    except duckdb.Error as error:
+        if (refused := disk.quoted(str(error), file)) is not None:
+            raise refused from error
+        raise DamagedError(f"{file} is damaged: {connections.first_line(error)} {mend(file)}") from error
+
+
+def mend(file: Path) -> str:
+    """Return the sentence that says how to mend the file of a dataset."""
+    return f"To mend it, build the dataset again: embstore build {file.stem}"

@@ -1,0 +1,202 @@
+"""The tables of items: which text an id stands for.
+
+A few items are looked up in the files that may hold them, and vouched for by their ids, which are hashes of the rest.
+What reads a table in bulk checks it against the SHA-256 in its name first, once as long as the file is the same.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import disk
+from embstore.errors import DamagedError
+from embstore.space import Unit
+from embstore.storage.sql import connections
+from embstore.storage.sql.file_stats import Ranges
+from embstore.storage.sql.reader import FILES, MEND_TABLE, Reader
+from embstore.text import Item, Span, escaped, item_id
+
+_FEW = 1000  # items, each of which is named in the SQL
+_COMPARED = 1000  # characters of a text that may be meant by another spelling: the distance takes memory for each
+_COLUMNS = 'item_id, unit, text, context_id, start, "end"'
+
+Ids = NDArray[np.int64]
+Row = tuple[Any, ...]
+
+
+class ItemTables:
+    """The tables of items of a store.
+
+    Args:
+        reader: DuckDB over the store.
+        files: the tables.
+        folder: which they are in.
+        checks: of files whose names say what they hold.
+    """
+
+    def __init__(self, reader: Reader, files: Sequence[Path], folder: Path, checks: "PartChecks") -> None:
+        self.files = files
+        self._reader, self._folder = reader, folder
+        self._ranges = Ranges(reader, files)
+        self._checks = checks
+
+    def check(self) -> None:
+        """Raise DamagedError if a table was altered."""
+        for file in self.files:
+            self._checks.check(file)
+
+    def ids(self) -> Ids:
+        """Return the ids of all items, ascending."""
+        self.check()
+        return np.sort(self._reader.columns(f"SELECT item_id FROM {FILES}", self.files)["item_id"])
+
+    def items(self, ids: Iterable[int]) -> dict[int, Item]:
+        """Return the stored items with these ids, an occurrence with its sentence.
+
+        Raises:
+            DamagedError: a table was altered, or one of the items has no text.
+        """
+        wanted = set(ids)  # np.unique would import numpy.ma, in every one-shot question for neighbours
+        if len(wanted) <= _FEW:
+            try:
+                found = self._few(wanted)
+            except (DamagedError, UnicodeDecodeError):
+                self.check()  # which names the table that is at fault
+                raise
+        else:
+            self.check()
+            with connections.with_ids(self._reader.connection, "wanted", np.fromiter(wanted, np.int64, len(wanted))):
+                found = self._where("item_id IN (SELECT item_id FROM wanted)")
+        if lacking := sorted(wanted - found.keys()):
+            raise self.lost(lacking[0])
+        return found
+
+    def occurrences(self, text: str) -> dict[int, Item]:
+        """Return the occurrences of a word."""
+        self.check()  # an altered text would be missed
+        return self._where("unit = 'occurrence' AND text = $text", text=escaped(text))
+
+    def nearest_texts(self, text: str, ids: Ids, n: int) -> list[str]:
+        """Return the texts of these items that are spelt most like ``text`` (Damerau-Levenshtein, Jaro-Winkler)."""
+        self.check()
+        sql = f"""SELECT text FROM (SELECT DISTINCT text FROM {FILES}
+                                    WHERE item_id IN (SELECT item_id FROM wanted) AND length(text) <= {_COMPARED})
+                  ORDER BY damerau_levenshtein(lower(text), lower($text)),
+                           jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n"""
+        with connections.with_ids(self._reader.connection, "wanted", ids):
+            return [row[0] for row in self._reader.rows(sql, self.files, text=escaped(text)[:_COMPARED], n=n)]
+
+    def nearest_occurrences(self, item: Item, ids: Ids, n: int) -> list[Item]:
+        """Return those of these occurrences whose words, and then sentences, are spelt most like an occurrence's."""
+        self.check()
+        sql = f"""WITH item AS (SELECT * FROM {FILES} WHERE item_id IN (SELECT item_id FROM wanted))
+                  SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
+                  FROM item JOIN {FILES} AS context ON context.item_id = item.context_id
+                  WHERE length(item.text) <= {_COMPARED} AND length(context.text) <= {_COMPARED}
+                  ORDER BY damerau_levenshtein(lower(item.text), lower($text)),
+                           jaro_winkler_similarity(lower(context.text), lower($context)) DESC, context.text, item.start
+                  LIMIT $n"""
+        with connections.with_ids(self._reader.connection, "wanted", ids):
+            texts = {"text": escaped(item.text)[:_COMPARED], "context": escaped(item.context or "")[:_COMPARED]}
+            return [*_items(self._reader.rows(sql, self.files, **texts, n=n)).values()]
+
+    def lost(self, item: int) -> DamagedError:
+        """Return the error for an item without a text.
+
+        Raises:
+            DamagedError: a table was altered, which may be why.
+        """
+        self.check()
+        return DamagedError(
+            f"item {item} has no text in {self._folder}: a table is lost. Build the same sources again: their "
+            "texts are written anew."
+        )
+
+    def _few(self, ids: Collection[int]) -> dict[int, Item]:
+        """Return a few items, out of the files that may hold them; it is not asked for sentences in vain."""
+        rows = self._rows_of(ids, _COLUMNS)
+        contexts = {row[3] for row in rows if row[3] is not None}
+        sentences: dict[int, str] = dict(self._rows_of(contexts, "item_id, text")) if contexts else {}
+        whole = [(*row[:3], sentences.get(row[3]), *row[4:]) for row in rows]
+        if not all(map(_is_itself, whole)):
+            self.check()  # what was written like this is what the store holds
+        return _items(whole)
+
+    def _rows_of(self, ids: Collection[int], columns: str) -> list[Row]:
+        listed = ", ".join(str(int(one)) for one in ids) or "NULL"  # as a list in the SQL, statistics spare row groups
+        sql = f"SELECT {columns} FROM {FILES} WHERE item_id IN ({listed})"
+        return self._reader.rows(sql, self._ranges.files_of([*ids]))
+
+    def _where(self, condition: str, **values: Any) -> dict[int, Item]:
+        rows = self._reader.rows(
+            f"""WITH item AS (SELECT * FROM {FILES} WHERE {condition})
+                SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
+                FROM item LEFT JOIN {FILES} AS context ON context.item_id = item.context_id""",
+            self.files,
+            **values,
+        )
+        return _items(rows)
+
+
+class PartChecks:
+    """Checks of files against the SHA-256 in their names, each made once as long as the file is the same."""
+
+    def __init__(self) -> None:
+        self._sound: dict[Path, tuple[int, int, int]] = {}
+
+    def check(self, file: Path) -> None:
+        """Raise DamagedError unless the file is as it was written."""
+        try:
+            status = disk.status(file)
+        except FileNotFoundError as error:
+            raise _missing(file, error, MEND_TABLE) from error
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+        if self._sound.get(file) == stamp:
+            return
+        if file.stem != f"part-{file_hash(file)[:16]}":
+            raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {MEND_TABLE}")
+        import pyarrow.parquet as pq  # which takes a while, and most questions need no table as a whole
+
+        from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
+
+        with disk.opening(file):
+            found = pq.read_schema(file)
+        if not any(found.equals(schema) for schema in (ITEMS_SCHEMA, SKIPPED_SCHEMA)):
+            raise DamagedError(f"{file} is damaged: its columns are not those of the format. {MEND_TABLE}")
+        self._sound[file] = stamp
+
+
+def file_hash(file: Path, remedy: str = MEND_TABLE) -> str:
+    """Return the SHA-256 of a file in hexadecimal.
+
+    Raises:
+        DamagedError: it is missing; says the remedy.
+    """
+    try:
+        return disk.sha256(file)
+    except FileNotFoundError as error:
+        raise _missing(file, error, remedy) from error
+
+
+def _missing(file: Path, error: FileNotFoundError, remedy: str) -> DamagedError:
+    return DamagedError(f"{file} cannot be read: {error.strerror}. {remedy}")
+
+
+def _is_itself(row: Row) -> bool:
+    """Return whether the id of an item is the hash of its unit, text, sentence and span."""
+    item, unit, text, context, start, end = row
+    types = ((item, int), (unit, str), (text, str), (context, str | None), (start, int | None), (end, int | None))
+    if not all(isinstance(value, kind) for value, kind in types) or unit not in set(Unit):
+        return False
+    span = None if start is None or end is None else Span(start, end)
+    return (context is None) == (span is None) and item_id(Unit(unit), text, context, span) == item
+
+
+def _items(rows: Iterable[Row]) -> dict[int, Item]:
+    return {
+        item: Item(Unit(unit), text, context, None if start is None else Span(start, end), item)
+        for item, unit, text, context, start, end in rows
+    }

@@ -1,0 +1,33 @@
+"""The marker ``store.json``, which makes a folder a store and names its format."""
+
+from embstore import atomic, disk
+from embstore.errors import StoreError
+from embstore.storage.files.paths import StorePaths
+
+STORE_FORMAT = 1
+
+
+def check_marker(paths: StorePaths) -> None:
+    """Raise StoreError unless the folder is a store of a format that this version reads.
+
+    Raises:
+        DamagedError: the marker was altered, or a folder of the store is a symbolic link or no folder.
+        NewerFormatError: it has a later format.
+    """
+    if not disk.exists(paths.root):
+        raise StoreError(
+            f"there is no store at {paths.root}. Make one with: embstore build --store {paths.root}, or name another "
+            "with --store or EMBSTORE_STORE."
+        )
+    if not disk.exists(paths.marker):
+        raise StoreError(
+            f"{paths.root} is not a store: it has no store.json. Name the store's folder with --store or "
+            "EMBSTORE_STORE; to build a new store, name a folder that is empty or does not exist."
+        )
+    atomic.read_document(paths.marker, "store")
+    paths.check_folders()
+
+
+def write_marker(paths: StorePaths) -> None:
+    """Make the folder a store."""
+    atomic.write_document(paths.marker, {"format": STORE_FORMAT})

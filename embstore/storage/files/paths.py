@@ -1,0 +1,238 @@
+"""Where each file of a store is: the one module that makes paths of names, by their grammar in :mod:`.names`."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from embstore import disk
+from embstore.errors import DamagedError
+from embstore.space import Layer
+from embstore.storage.files import names
+from embstore.storage.files.contents import BY_SPACE, Contents, check_folders, list_contents
+from embstore.storage.transaction.manifest import list_parts, read_hidden
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A committed shard and where its summary is."""
+
+    path: Path
+    summary_path: Path
+
+    @property
+    def name(self) -> str:
+        """The name that indexes and summaries know it by."""
+        return self.path.stem
+
+
+@dataclass(frozen=True, slots=True)
+class StorePaths:
+    """The paths of a store, all derived from its root."""
+
+    root: Path
+
+    @property
+    def marker(self) -> Path:
+        """The file that makes a folder a store."""
+        return self.root / "store.json"
+
+    @property
+    def lock(self) -> Path:
+        """The file that a writer locks."""
+        return self.root / ".lock"
+
+    @property
+    def texts_lock(self) -> Path:
+        """The file that one of several builds locks while it writes texts."""
+        return self.root / ".lock-texts"
+
+    def shard_lock(self, shard: str) -> Path:
+        """The file that a build locks which takes a part of its sources, as ``2/3``."""
+        return names.SHARD_LOCKS.path(self.root, shard.replace("/", "-of-"))
+
+    def shard_locks(self) -> list[Path]:
+        """The files that builds lock, or have locked, which take a part of their sources each."""
+        return [*names.SHARD_LOCKS.listed(self.root).values()]
+
+    @staticmethod
+    def holder(lock: Path) -> Path:
+        """The document about the process that holds a lock."""
+        return lock.with_name(f"{lock.name}-holder.json")
+
+    @property
+    def items(self) -> Path:
+        """The folder of the items' Parquet files."""
+        return self.root / "items"
+
+    @property
+    def datasets(self) -> Path:
+        """The folder of the datasets' Parquet files."""
+        return self.root / "datasets"
+
+    def dataset(self, name: str) -> Path:
+        """The file of a dataset, by its name in the store."""
+        return names.DATASETS.path(self.datasets, name)
+
+    def dataset_files(self) -> list[Path]:
+        """The files of all datasets."""
+        return [*names.DATASETS.listed(self.datasets).values()]
+
+    @property
+    def skipped(self) -> Path:
+        """The folder of the Parquet files of skipped texts."""
+        return self.root / "skipped"
+
+    @property
+    def spaces(self) -> Path:
+        """The folder of the cards."""
+        return self.root / "spaces"
+
+    def card(self, space: str) -> Path:
+        """The card of a space."""
+        return names.CARDS.path(self.spaces, space)
+
+    def cards(self) -> dict[str, Path]:
+        """The cards of all spaces that have one, by name."""
+        return names.CARDS.listed(self.spaces)
+
+    def removal(self, space: str) -> Path:
+        """The card of a space that is being removed, under another name: what is left of it does not count."""
+        return names.REMOVALS.path(self.spaces, space)
+
+    def removed_spaces(self) -> list[str]:
+        """The names of the spaces that are being removed."""
+        return [*names.REMOVALS.listed(self.spaces)]
+
+    def embeddings(self, space: str) -> Path:
+        """The folder of a space's shards."""
+        return names.SPACES.path(self.root / "embeddings", space)
+
+    def folders_of_shards(self) -> dict[str, Path]:
+        """The folders of shards, by the name of the space, whether or not it has a card."""
+        return names.SPACES.listed(self.root / "embeddings")
+
+    def summaries(self, space: str) -> Path:
+        """The folder of a space's summaries."""
+        return names.SPACES.path(self.root / "summaries", space)
+
+    def summary(self, space: str, shard: str) -> Path:
+        """The summary of a shard."""
+        return names.PARTS.path(self.summaries(space), shard)
+
+    def summary_files(self, space: str) -> list[Path]:
+        """The summaries of a space."""
+        return [*names.PARTS.listed(self.summaries(space)).values()]
+
+    def merged(self, space: str) -> Path:
+        """The sum of a space's summaries."""
+        return names.MERGED.path(self.root / "merged", space)
+
+    def merged_files(self) -> list[Path]:
+        """The sums of all spaces that have one."""
+        return [*names.MERGED.listed(self.root / "merged").values()]
+
+    @property
+    def answers(self) -> Path:
+        """The folder of the answers that queries keep."""
+        return self.root / "answers"
+
+    def answer(self, digest: str) -> Path:
+        """The answer to the question with this hash."""
+        return names.ANSWERS.path(self.answers, digest)
+
+    def answer_files(self) -> list[Path]:
+        """The answers that are kept."""
+        return [*names.ANSWERS.listed(self.answers).values()]
+
+    def indexes(self, space: str) -> Path:
+        """The folder of a space's indexes."""
+        return names.SPACES.path(self.root / "indexes", space)
+
+    def index(self, space: str, layer: Layer) -> Path:
+        """The FAISS index of one layer of a space."""
+        return names.INDEXES.path(self.indexes(space), f"layer={layer.id:02d}")
+
+    @staticmethod
+    def index_card(index: Path) -> Path:
+        """The card of an index, which is beside it."""
+        return names.INDEX_CARDS.path(index.parent, index.stem)
+
+    def index_pairs(self, space: str) -> list[tuple[Path, Path]]:
+        """The indexes of a space, each with its card; one of the two may be missing."""
+        folder = self.indexes(space)
+        found = names.INDEXES.listed(folder).keys() | names.INDEX_CARDS.listed(folder).keys()
+        return [(names.INDEXES.path(folder, one), names.INDEX_CARDS.path(folder, one)) for one in sorted(found)]
+
+    @property
+    def damaged(self) -> Path:
+        """The folder of the files that a repair took out."""
+        return self.root / "damaged"
+
+    def taken_out(self, path: Path) -> Path:
+        """The place of a file of the store in :attr:`damaged`."""
+        return self.damaged / path.relative_to(self.root)
+
+    def listing_of(self, path: Path) -> Path:
+        """The list of the items of a shard that was taken out, beside it."""
+        return self.taken_out(path).with_suffix(".jsonl")
+
+    def shards(self, space: str) -> tuple[Shard, ...]:
+        """The committed shards of a space, in order of their names."""
+        return self.as_shards(space, list_parts(self.embeddings(space)).files)
+
+    def as_shards(self, space: str, files: Iterable[Path]) -> tuple[Shard, ...]:
+        """Files of a space's folder of shards, with the summaries that belong to them."""
+        return tuple(Shard(file, self.summary(space, file.stem)) for file in files)
+
+    def spaces_on_disk(self) -> list[str]:
+        """The names of all spaces of which there is a folder, whether or not there is a card."""
+        return sorted({space for kind in BY_SPACE for space in names.SPACES.listed(self.root / kind)})
+
+    def folders_of(self, space: str) -> list[Path]:
+        """The folders in which there are files of a space."""
+        folders = (names.SPACES.path(self.root / kind, space) for kind in BY_SPACE)
+        return [folder for folder in folders if disk.is_folder(folder)]
+
+    def temporaries(self) -> list[Path]:
+        """The temporary files and folders of the store, of a build that was killed or one that is at work."""
+        return self.contents().temporaries
+
+    def epoch(self) -> tuple[object, ...]:
+        """What differs, after a file that was listed has gone, if that is as it should be.
+
+        It changes when parts give way to others, and when a space is made or removed; not when one grows.
+        """
+        folders = [self.items, self.skipped, *self.folders_of_shards().values()]
+        generations = ((folder.name, read_hidden(folder).generation) for folder in folders)
+        cards = [(space, *_identity(path)) for space, path in self.cards().items()]
+        return (tuple(pair for pair in generations if pair[1]), tuple(cards))
+
+    def check_folders(self) -> None:
+        """Check that the folders of the store are in it, and none is a symbolic link.
+
+        Raises:
+            DamagedError: One is not.
+        """
+        check_folders(self.root)
+
+    def check_contents(self) -> None:
+        """Check that all that bears a name of the store's is a file, or a folder, itself; a writer does so first.
+
+        Raises:
+            DamagedError: Something is not.
+        """
+        for path, problem in self.contents().irregular:
+            raise DamagedError(f"{path} is damaged: {problem}.")
+
+    def contents(self) -> Contents:
+        """List all that there is in the store's folders; nothing is followed or opened."""
+        return list_contents(self.root)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from one that took its name later."""
+    try:
+        found = disk.status(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_ino, found.st_mtime_ns)  # the number alone may be given again

@@ -1,0 +1,232 @@
+"""Shards: immutable Parquet files with all layers of some items, each with its summary.
+
+A shard is committed by the rename that gives it its name; its summary is in place before that. What a crash leaves is
+temporary files and at most a summary without a shard, and the next build removes both.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embstore import atomic, disk
+from embstore.errors import EncodeError
+from embstore.space import Layers
+from embstore.storage.files import names
+from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.tables import write_table
+from embstore.storage.parquet.writer import ShardFile
+from embstore.summary import Summary
+
+SHARD_BYTES = 128 << 20
+"""About how many bytes of vectors a shard holds."""
+FLOAT16_MAX = float(np.finfo(np.float16).max)
+
+SUMMARY_SCHEMA = pa.schema(
+    [
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("sha256", pa.string(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("layer", pa.int16(), nullable=False),
+        pa.field("n", pa.int64(), nullable=False),
+        pa.field("n_zero", pa.int64(), nullable=False),
+        *(
+            pa.field(name, pa.list_(pa.field("element", pa.float64(), nullable=False)), nullable=False)
+            for name in ("total", "unit_total", "unit_square_total")
+        ),
+        *(
+            pa.field(name, pa.float64(), nullable=False)
+            for name in ("norm_total", "norm_square_total", "norm_min", "norm_max")
+        ),
+    ]
+)
+_SUMS = SUMMARY_SCHEMA.names[4:]
+
+
+class NonFiniteVectorError(EncodeError):
+    """A vector has a component that is NaN or infinite.
+
+    Attributes:
+        item_id: the item whose vector it is.
+        layer: the name of the layer.
+    """
+
+    def __init__(self, item_id: int, layer: str) -> None:
+        super().__init__(f"the vector of item {item_id} at layer {layer} is not finite.")
+        self.item_id = item_id
+        self.layer = layer
+
+
+class Float16OverflowError(EncodeError):
+    """A vector has a component that float16 cannot hold."""
+
+    def __init__(self, item_id: int, layer: str, largest: float) -> None:
+        super().__init__(
+            f"the vector of item {item_id} at layer {layer} has a component of size {largest:.6g}; float16 ends at "
+            f"{FLOAT16_MAX:.0f}. Build this space with --dtype float32."
+        )
+        self.item_id = item_id
+        self.layer = layer
+
+
+def embeddings_schema(dim: int, dtype: str) -> pa.Schema:
+    """Return the Parquet schema of a shard: nothing in it is nullable."""
+    element = pa.field("element", pa.type_for_alias(dtype), nullable=False)
+    return pa.schema(
+        [
+            pa.field("layer", pa.int16(), nullable=False),
+            pa.field("item_id", pa.int64(), nullable=False),
+            pa.field("vector", pa.list_(element, dim), nullable=False),
+        ]
+    )
+
+
+def write_shard(
+    paths: StorePaths,
+    space: str,
+    layers: Layers,
+    item_ids: NDArray[np.int64],
+    vectors: Iterable[NDArray[np.float32]],
+    dtype: str = "float32",
+) -> Shard:
+    """Write one shard and its summary.
+
+    Args:
+        paths: the store.
+        space: the name of the space.
+        layers: the layers of ``vectors``, in their order.
+        item_ids: int64, shape (n,), no two alike; the rows are stored in ascending order of id.
+        vectors: for each layer, float32 of shape (n, dim).
+        dtype: ``float32`` or ``float16``, as stored.
+
+    Raises:
+        NonFiniteVectorError: a component is NaN or infinite.
+        Float16OverflowError: a component does not fit float16.
+        StoreError: the disk is full or cannot be written.
+    """
+    with atomic.temporary(paths.embeddings(space)) as temp:
+        staged = stage_shard(temp, paths, space, layers, item_ids, vectors, dtype)
+        commit_shard(staged)
+    return staged.shard
+
+
+@dataclass(frozen=True, slots=True)
+class StagedShard:
+    """A shard that is whole but does not have its name yet.
+
+    Attributes:
+        temp: the file.
+        shard: as it will be.
+        summary: its rows.
+    """
+
+    temp: Path
+    shard: Shard
+    summary: pa.Table
+
+
+def stage_shard(
+    temp: Path,
+    paths: StorePaths,
+    space: str,
+    layers: Layers,
+    item_ids: NDArray[np.int64],
+    vectors: Iterable[NDArray[np.float32]],
+    dtype: str,
+) -> StagedShard:
+    """Write a shard to a temporary file; the arguments and errors are those of :func:`write_shard`."""
+    order = np.argsort(item_ids)
+    in_order = bool((order[1:] > order[:-1]).all())
+    item_ids = item_ids[order]
+    summaries = []
+    of_layers = iter(vectors)
+    first = next(of_layers)
+    schema = embeddings_schema(first.shape[1], dtype)
+    with (
+        disk.writing(temp) as file,
+        ThreadPoolExecutor(1, "embstore-shard") as pool,
+        atomic.written_behind(file, temp) as to_disk,
+    ):
+        shard_file = ShardFile(file, schema, layers.ids, item_ids)
+        writing: Future[None] | None = None
+        for layer, rows in zip(layers, chain([first], of_layers), strict=True):
+            stored = _as_stored(rows if in_order else rows[order], item_ids, layer.name, dtype)
+            summaries.append(Summary.of(stored))
+            _check_finite(summaries[-1], stored, item_ids, layer.name)
+            if writing is not None:
+                writing.result()
+                to_disk()
+            writing = pool.submit(shard_file.write, stored)
+        if writing is not None:
+            writing.result()
+        digest = shard_file.close()
+    [shard] = paths.as_shards(space, [names.PARTS.path(paths.embeddings(space), f"part-{digest[:16]}")])
+    return StagedShard(temp, shard, summary_table(shard, digest, disk.size(temp), layers, summaries))
+
+
+def commit_shard(staged: StagedShard) -> None:
+    """Give a shard its name, once its summary is in place."""
+    shard = staged.shard
+    try:
+        write_table(shard.summary_path, staged.summary)
+        atomic.publish(staged.temp, shard.path)
+    except BaseException:
+        if not disk.exists(shard.path):
+            disk.remove(shard.summary_path, missing_ok=True)
+        raise
+
+
+def _as_stored(rows: NDArray[np.float32], item_ids: NDArray[np.int64], layer: str, dtype: str) -> NDArray[np.floating]:
+    if dtype == "float32":
+        return rows
+    largest = np.abs(rows).max(axis=1)
+    over = np.flatnonzero(largest > FLOAT16_MAX)
+    if not len(over):
+        with np.errstate(over="ignore"):
+            cast = rows.astype(np.float16)
+        over = np.flatnonzero(np.isinf(cast).any(axis=1) & np.isfinite(largest))
+        if not len(over):
+            return cast
+    worst = over[0]
+    if not np.isfinite(largest[worst]):
+        raise NonFiniteVectorError(int(item_ids[worst]), layer)
+    raise Float16OverflowError(int(item_ids[worst]), layer, float(largest[worst]))
+
+
+def _check_finite(summary: Summary, rows: NDArray[np.floating], item_ids: NDArray[np.int64], layer: str) -> None:
+    if not summary.is_finite:
+        bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
+        raise NonFiniteVectorError(int(item_ids[bad[0]]), layer)
+
+
+def summary_table(shard: Shard, digest: str, n_bytes: int, layers: Layers, summaries: Sequence[Summary]) -> pa.Table:
+    """Return the summary of a shard as it is stored: a row for each layer."""
+    rows = [
+        {"shard": shard.name, "sha256": digest, "bytes": n_bytes, **summary_row(layer.id, summary)}
+        for layer, summary in zip(layers, summaries, strict=True)
+    ]
+    return pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA)
+
+
+def summary_row(layer_id: int, summary: Summary) -> dict[str, object]:
+    """Return the columns of :data:`SUMMARY_SCHEMA` from ``layer`` on."""
+    return {"layer": layer_id, **{name: _plain(getattr(summary, name)) for name in _SUMS}}
+
+
+def stored_sums(row: Mapping[str, Any]) -> Summary:
+    """Return the sums in a row of :data:`SUMMARY_SCHEMA`."""
+    return Summary(**{name: _as_summed(row[name]) for name in _SUMS})
+
+
+def _plain(value: object) -> object:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _as_summed(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, list) else value

@@ -1,0 +1,52 @@
+"""Write the merged summary of a space: what all its shards add up to, in one small file.
+
+A store of a million items has hundreds of summaries, and reading them all takes longer than any question that they
+answer. Who changes the shards of a space, and holds the lock, calls :func:`write_merged` afterwards; if it is not
+called, or killed before, questions are answered from the summaries as before.
+"""
+
+import pyarrow as pa
+
+from embstore.errors import DamagedError
+from embstore.storage.files.card import Card, read_cards
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.shards import SUMMARY_SCHEMA, summary_row
+from embstore.storage.files.summaries import add_summaries, read_merged
+from embstore.storage.files.tables import write_table
+from embstore.storage.sql.reader import Reader
+
+MERGED_SCHEMA = pa.schema(
+    [
+        pa.field("shards", pa.list_(pa.field("element", pa.string(), nullable=False)), nullable=False),
+        *(SUMMARY_SCHEMA.field(name) for name in SUMMARY_SCHEMA.names[3:]),
+    ]
+)
+
+
+def write_all_merged(paths: StorePaths) -> None:
+    """Write the merged summaries of all spaces, as far as they are not up to date: see :func:`write_merged`."""
+    for card in read_cards(paths).values():
+        write_merged(paths, card)
+
+
+def write_merged(paths: StorePaths, card: Card) -> None:
+    """Write the merged summary of a space, unless it covers exactly the shards that are there, or there is only one.
+
+    The sums are those of adding the summaries in the order of the shards' names, whatever was merged before. Where a
+    summary is damaged nothing is written: a question that needs it will name it.
+
+    Raises:
+        StoreError: the disk is full or cannot be written.
+    """
+    shards = paths.shards(card.space)
+    names = [shard.name for shard in shards]
+    reader = Reader(paths.root, ())
+    merged = read_merged(reader, paths, card)
+    if len(shards) < 2 or (merged is not None and merged.shards == {*names}):
+        return
+    try:
+        sums = add_summaries(reader, card, shards)
+    except DamagedError:
+        return
+    rows = [{"shards": names, **summary_row(layer, summary)} for layer, summary in sums.items()]
+    write_table(paths.merged(card.space), pa.Table.from_pylist(rows, schema=MERGED_SCHEMA))

@@ -1,0 +1,120 @@
+"""The sums of a space, from its merged summary where that helps and else from the summary of each shard.
+
+The merged summary (see :mod:`embstore.storage.files.space_summary`) names the shards that it covers. Their names are hashes of what
+they hold, so it is right wherever all of them are there, whatever else is. It is derived: where it is lost, altered or
+of other shards, the summaries of the shards answer.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import checksum, disk
+from embstore.errors import DamagedError
+from embstore.storage.files.card import Card
+from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.sql.reader import FILES, MEND, Reader
+from embstore.summary import Summary
+
+Sums = dict[int, Summary]
+
+_NAMES = [field.name for field in fields(Summary)]
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A merged summary.
+
+    Attributes:
+        shards: the names of those that it covers.
+        sums: layer id → Summary.
+    """
+
+    shards: frozenset[str]
+    sums: Sums
+
+
+def summaries_of(reader: Reader, paths: StorePaths, card: Card, shards: Sequence[Shard]) -> Sums:
+    """Return the sums of a space: layer id → Summary.
+
+    They are added up in the order of the shards' names; where a merged summary covers some of the shards, the others
+    are added to it in that order, which may change the last digits.
+
+    Args:
+        reader: over the store's files.
+        paths: of the store.
+        card: of the space.
+        shards: of the space, by name.
+
+    Raises:
+        DamagedError: a summary that is needed was altered or is missing.
+    """
+    merged = read_merged(reader, paths, card)
+    if merged is None or not merged.shards <= {shard.name for shard in shards}:
+        return add_summaries(reader, card, shards)
+    return add_summaries(reader, card, [shard for shard in shards if shard.name not in merged.shards], merged.sums)
+
+
+def read_merged(reader: Reader, paths: StorePaths, card: Card) -> Merged | None:
+    """Return the merged summary of a space; None if there is none that can be relied on."""
+    file = paths.merged(card.space)
+    try:
+        if not checksum.is_sound(disk.read(file)):
+            return None
+        # One statement for the names and the sums: a build may replace the file meanwhile.
+        names = f"CASE WHEN layer = $first THEN shards ELSE [] END AS shards, layer, {', '.join(_NAMES)}"
+        columns = reader.columns(f"SELECT {names} FROM {FILES}", [file], first=card.layers.ids[0])
+        sums = dict(_rows(columns, card))
+        shards = frozenset(name for row in columns["shards"] for name in row)
+    except (FileNotFoundError, DamagedError, ValueError, TypeError):
+        return None
+    return Merged(shards, sums) if set(sums) == {*card.layers.ids} else None
+
+
+def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard], to: Sums | None = None) -> Sums:
+    """Return the sum of the shards' summaries, added one by one to ``to`` (nothing).
+
+    Raises:
+        DamagedError: a summary was altered or is missing.
+    """
+    files = [shard.summary_path for shard in shards]
+    for file in files:
+        check_summary(file)
+    total = {layer.id: Summary.empty(card.dim) for layer in card.layers} | (to or {})
+    # Without ORDER BY, which would move all sums: the files are read as they are listed.
+    columns = reader.columns(f"SELECT shard, layer, {', '.join(_NAMES)} FROM {FILES}", files)
+    try:
+        rows = list(_rows(columns, card))
+    except (ValueError, TypeError) as error:
+        raise DamagedError(
+            f"{files[0].parent} is damaged: a summary there is not one of {card.space} ({error}). {MEND}"
+        ) from error
+    for place in sorted(range(len(rows)), key=columns["shard"].__getitem__):
+        layer, summary = rows[place]
+        total[layer] += summary
+    return total
+
+
+def _rows(columns: Mapping[str, NDArray[Any]], card: Card) -> Iterator[tuple[int, Summary]]:
+    """Yield the layer and the sums of each row.
+
+    Raises:
+        ValueError, TypeError: a row is not of the card's layers and dimensions.
+    """
+    for layer, *sums in zip(*(columns[name] for name in ("layer", *_NAMES)), strict=True):
+        if int(layer) not in card.layers.ids or any(np.shape(one) != (card.dim,) for one in sums[2:5]):
+            raise ValueError(f"layer {layer} has other dimensions")
+        yield int(layer), Summary(int(sums[0]), int(sums[1]), *sums[2:5], *map(float, sums[5:]))
+
+
+def check_summary(summary: Path) -> None:
+    """Raise DamagedError if a summary was altered or is missing."""
+    try:
+        data = disk.read(summary)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{summary} is missing. {MEND}") from error
+    checksum.check(summary, data, MEND)

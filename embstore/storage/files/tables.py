@@ -1,0 +1,244 @@
+"""The small Parquet tables beside the vectors: items, datasets and skipped texts."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embstore import atomic, checksum, disk
+from embstore.errors import DamagedError
+from embstore.space import Unit
+from embstore.storage.files import names
+from embstore.storage.files.paths import StorePaths
+from embstore.text import Item, escaped
+
+ITEMS_SCHEMA = pa.schema(
+    [
+        pa.field("item_id", pa.int64(), nullable=False),
+        pa.field("unit", pa.string(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("context_id", pa.int64()),
+        pa.field("start", pa.int64()),
+        pa.field("end", pa.int64()),
+    ]
+)
+
+SKIPPED_SCHEMA = pa.schema(
+    [
+        pa.field("space", pa.string()),
+        pa.field("item_id", pa.int64()),
+        pa.field("text", pa.string(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("origin", pa.string()),
+    ]
+)
+
+_OF_PARTS = (ITEMS_SCHEMA, SKIPPED_SCHEMA)
+
+_ROW_GROUP_ROWS = 1 << 16
+_PART_ROWS, _PART_BYTES = 1 << 18, 64 << 20
+
+DATASET_TYPES = {
+    "unit": pa.string(),
+    "item_id": pa.int64(),
+    "text": pa.string(),
+    "item_id_2": pa.int64(),
+    "text_2": pa.string(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedText:
+    """A text that got no vector, or not a whole one.
+
+    Attributes:
+        text: the text; what UTF-8 cannot hold of it is escaped.
+        outcome: ``skipped``, or ``truncated`` for a text that was cut to the context length and embedded.
+        reason: why.
+        space: the space that lacks it; None where the source itself held no text.
+        item_id: its id; None where there was no text.
+        origin: where it stands in the source ("words.txt:12").
+    """
+
+    text: str
+    outcome: str
+    reason: str
+    space: str | None = None
+    item_id: int | None = None
+    origin: str | None = None
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """The row of the table ``skipped`` that it becomes."""
+        return (self.space, self.item_id, self.stored_text, self.outcome, self.reason, self.origin)
+
+    @property
+    def stored_text(self) -> str:
+        """The text with what UTF-8 cannot hold escaped."""
+        return escaped(self.text)
+
+
+def write_items(paths: StorePaths, items: Iterable[Item]) -> Path | None:
+    """Write items, by ascending id, and return the file (None if there were none)."""
+    rows: list[dict[str, object]] = [
+        {
+            "item_id": item.id, "unit": item.unit.value, "text": item.text, "context_id": item.context_id,
+            "start": item.span and item.span.start, "end": item.span and item.span.end,
+        }
+        for item in sorted(items, key=lambda item: item.id)
+    ]  # fmt: skip
+    return write_item_rows(paths, pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA))
+
+
+def write_item_rows(paths: StorePaths, rows: pa.Table) -> Path | None:
+    """Write items that are rows of :data:`ITEMS_SCHEMA`, and return the file (None if there were none)."""
+    return _write_part(paths.items, rows)
+
+
+def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path | None:
+    """Write skipped texts and return the file (None if there were none)."""
+    rows: list[dict[str, object]] = [
+        {
+            "space": one.space, "item_id": one.item_id, "outcome": one.outcome, "reason": one.reason,
+            "origin": one.origin, "text": one.stored_text,
+        }
+        for one in skipped
+    ]  # fmt: skip
+    return _write_part(paths.skipped, pa.Table.from_pylist(rows, schema=SKIPPED_SCHEMA))
+
+
+def write_skipped_rows(paths: StorePaths, tables: Iterable[pa.Table]) -> None:
+    """Write skipped texts that are rows of :data:`SKIPPED_SCHEMA`, in parts that bound what is held of them."""
+    held: list[pa.Table] = []
+    for table in tables:
+        held.append(table)
+        if sum(map(len, held)) >= _PART_ROWS or sum(one.nbytes for one in held) >= _PART_BYTES:
+            _write_part(paths.skipped, pa.concat_tables(held))
+            held = []
+    if held:
+        _write_part(paths.skipped, pa.concat_tables(held))
+
+
+def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write the rows of a dataset for a unit; those that are stored for other units stay.
+
+    Args:
+        paths: the store.
+        name: of the dataset; its file's name.
+        kind: of the dataset, kept in the file's metadata.
+        unit: of the items.
+        columns: ``item_id`` and ``text``, of pairs also ``item_id_2`` and ``text_2``, then what else the rows say
+            (score, rank …): numbers or strings, in the dataset's order.
+    """
+    arrays = {"unit": pa.array([unit.value] * len(columns["item_id"]))}
+    for key, values in columns.items():
+        arrays[key] = pa.array(values, DATASET_TYPES.get(key))
+    table = pa.table(arrays).replace_schema_metadata({"kind": kind})
+    path = paths.dataset(name)
+    if disk.exists(path) and checksum.is_sound(disk.read(path)):  # a damaged one is written anew
+        import pyarrow.compute as pc  # which takes as long as all of pyarrow, and who reads a table needs none of it
+
+        stored = read_table(path)
+        if stored.schema.equals(table.schema):
+            others = pc.not_equal(stored["unit"], unit.value)
+            table = pa.concat_tables([stored.filter(others).replace_schema_metadata({"kind": kind}), table])
+    write_table(path, table)
+
+
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a small Parquet file atomically, with its own hash in its metadata."""
+    buffer = pa.BufferOutputStream()
+    with pq.ParquetWriter(buffer, table.schema, write_page_checksum=True) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
+    atomic.write_bytes(path, checksum.sealed(buffer.getvalue().to_pybytes()))
+
+
+def _write_part(folder: Path, rows: pa.Table) -> Path | None:
+    if not rows.num_rows:
+        return None
+    with atomic.temporary(folder) as temp:
+        target = stage_part(temp, rows)
+        atomic.publish(temp, target)
+    return target
+
+
+def stage_part(temp: Path, table: pa.Table) -> Path:
+    """Write a part of a folder to a temporary file in it, and return the path that it will have."""
+    with disk.writing(temp) as file:
+        pq.write_table(table, file, row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True)
+    return names.PARTS.path(temp.parent, f"part-{disk.sha256(temp)[:16]}")
+
+
+def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a table of items or skipped texts.
+
+    Raises:
+        DamagedError: it is missing or was altered.
+    """
+    try:
+        if file.stem != f"part-{disk.sha256(file)[:16]}":
+            raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. Run: embstore repair")
+        table = read_table(file, columns)
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(f"{file} cannot be read: {error}. Run: embstore repair") from error
+    _check_fields(file, table, [schema if columns is None else _part_of(schema, columns) for schema in _OF_PARTS])
+    return table
+
+
+def read_sealed(file: Path, schema: pa.Schema | None = None, remedy: str = "Run: embstore repair") -> pa.Table:
+    """Return a small table that has its own hash in it, as a summary or the rows of a dataset.
+
+    Args:
+        file: It.
+        schema: Its columns; None for any.
+        remedy: What to do if it is damaged, as a sentence.
+
+    Raises:
+        DamagedError: It is missing, was altered, or has other columns.
+    """
+    try:
+        data = disk.read(file)
+        checksum.check(file, data, remedy)
+        table = read_table(pa.BufferReader(data))
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedError(f"{file} cannot be read: {error}. {remedy}") from error
+    if schema is not None:
+        _check_fields(file, table, [schema], remedy)
+    return table
+
+
+def _part_of(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
+    return pa.schema([schema.field(name) for name in columns if name in schema.names])
+
+
+def _check_fields(
+    file: Path, table: pa.Table, schemas: Sequence[pa.Schema], remedy: str = "Run: embstore repair"
+) -> None:
+    if not any(table.schema.equals(schema) for schema in schemas):
+        raise DamagedError(f"{file} is damaged: its columns are not those of the format. {remedy}")
+
+
+def read_table(source: Path | pa.NativeFile, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a Parquet file in memory, unchecked, or these columns of it.
+
+    That is ``pyarrow.parquet.read_table``, which brings pyarrow.dataset, and that pandas where it is installed: half a
+    second, for a small file.
+
+    Raises:
+        FileAccessError: the system does not read it.
+        OSError, pa.ArrowException: it is not Parquet, or lacks a column.
+    """
+    try:
+        with disk.opening(source) if isinstance(source, Path) else nullcontext(), pq.ParquetFile(source) as file:
+            table = file.read(columns)
+    except UnicodeDecodeError as error:
+        raise pa.ArrowInvalid(f"the name of a column is no Unicode: {error}") from error
+    if lacking := {*(columns or ())} - {*table.column_names}:
+        raise pa.ArrowInvalid(f"there is no column {min(lacking)}")
+    return table

@@ -1,0 +1,218 @@
+"""Read the vectors of one layer in bulk, block by block, in memory that does not grow with their number."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from embstore import disk
+from embstore.errors import DamagedError
+from embstore.storage.files.paths import Shard
+from embstore.storage.parquet.footer import is_footer_sound
+from embstore.storage.parquet.reader import read_values
+from embstore.summary import Summary
+
+Ids = NDArray[np.int64]
+Block = NDArray[np.float32]
+T = TypeVar("T")
+
+_LAYER, _ITEM_ID, _VECTOR = range(3)  # columns of a shard
+_NARROW_TYPES, _VECTOR_TYPES = ["INT32", "INT64"], (["FLOAT"], ["FIXED_LEN_BYTE_ARRAY"])
+_THREADS = min(8, os.cpu_count() or 1)
+
+
+class LayerVectors:
+    """The vectors of one layer of a space, or those of chosen items.
+
+    Footers are checked against the hash in them and every page that is read against its CRC, so that an altered file
+    is named and never answers.
+
+    Args:
+        shards: the shards of the space.
+        layer_id: the layer.
+        dim: components of a vector.
+        only: ascending ids of the items to keep; None keeps all.
+    """
+
+    def __init__(self, shards: Sequence[Shard], layer_id: int, dim: int, only: Ids | None = None) -> None:
+        self._shards = shards
+        self._layer_id = layer_id
+        self._only = only
+        self.dim = dim
+
+    @cached_property
+    def summary(self) -> Summary:
+        """The sums over these vectors, computed by reading them once."""
+        total = Summary.empty(self.dim)
+        for part in self.map(Summary.of):
+            total = total + part
+        return total
+
+    def map(self, function: Callable[[Block], T]) -> Iterator[T]:
+        """Yield ``function(block)`` for every block, in the order on disk.
+
+        The blocks (float32, shape (n, dim), read-only) are read and worked on by a few threads; no more than two
+        blocks per thread are held at a time.
+        """
+        return self.map_with_ids(lambda _, block: function(block))
+
+    def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
+        """Yield ``function(item_ids, block)`` for every block that holds a chosen item."""
+
+        def work(shard: Shard, file: pq.ParquetFile, group: int) -> T | None:
+            ids, block = self._read(shard, file, group)
+            return function(ids, block) if len(ids) else None
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            waiting: deque[Future[T | None]] = deque()
+            for task in self._groups():
+                waiting.append(pool.submit(work, *task))
+                if len(waiting) >= 2 * _THREADS:
+                    yield from _kept(waiting.popleft())
+            while waiting:
+                yield from _kept(waiting.popleft())
+
+    def blocks(self) -> Iterator[tuple[Ids, Block]]:
+        """Yield the ids and vectors of each block, read as they are asked for."""
+        for task in self._groups():
+            ids, block = self._read(*task)
+            if len(ids):
+                yield ids, block
+
+    def count(self) -> int:
+        """Return how many vectors the layer has, from the footers alone."""
+        return sum(file.metadata.row_group(group).column(_ITEM_ID).num_values for _, file, group in self._groups())
+
+    def check_dim(self) -> None:
+        """Check by its footer that the first shard has as many components as the card says, before room is made.
+
+        Raises:
+            DamagedError: the shard, or the card, is of vectors of another length.
+        """
+        for shard in self._shards[:1]:
+            file = open_shard(shard)
+            for group in range(min(1, file.num_row_groups)):
+                try:
+                    chunks = file.metadata.row_group(group)
+                    n, n_values = (chunks.column(place).num_values for place in (_ITEM_ID, _VECTOR))
+                except (LookupError, pa.ArrowException) as error:
+                    raise _damage(shard, error) from error
+                if n_values != n * self.dim or n_values > disk.size(shard.path):
+                    expected = f"its card says {self.dim:,} components for each of {n:,} vectors"
+                    raise _damage(shard, f"{expected}, and there are {n_values:,} in {disk.size(shard.path):,} bytes")
+
+    def ids(self) -> Ids:
+        """Return the ids of these items, ascending, without reading their vectors."""
+        parts = [np.empty(0, np.int64)]
+        for shard, file, group in self._groups():
+            parts.append(_values(shard, file, group, _ITEM_ID))
+        found = np.sort(np.concatenate(parts))
+        return found if self._only is None else np.intersect1d(found, self._only, assume_unique=True)
+
+    def gather(self) -> tuple[Ids, Block]:
+        """Return all ids (n,) and vectors (n, dim) in memory, by ascending id."""
+        parts = list(self.map_with_ids(lambda ids, block: (ids, block)))
+        if not parts:
+            return np.empty(0, np.int64), np.empty((0, self.dim), np.float32)
+        ids = np.concatenate([part[0] for part in parts])
+        vectors = np.concatenate([part[1] for part in parts])
+        order = np.argsort(ids)
+        return ids[order], vectors[order]
+
+    def _groups(self) -> Iterator[tuple[Shard, pq.ParquetFile, int]]:
+        for shard in self._shards:
+            file = open_shard(shard)
+            for group in range(file.num_row_groups):
+                try:
+                    is_wanted = self._wanted(shard, file, group)
+                except (LookupError, TypeError, ValueError, pa.ArrowException) as error:
+                    raise _damage(shard, f"row group {group} is not as shards are written ({error})") from error
+                if is_wanted:
+                    yield shard, file, group
+
+    def _wanted(self, shard: Shard, file: pq.ParquetFile, group: int) -> bool:
+        layer, item = statistics(shard, file, group)
+        if layer.min != layer.max:
+            raise _damage(shard, f"row group {group} mixes layers")
+        if layer.min != self._layer_id or self._only is None:
+            return bool(layer.min == self._layer_id)
+        first = np.searchsorted(self._only, item.min)
+        return bool(first < len(self._only) and self._only[first] <= item.max)
+
+    def _read(self, shard: Shard, file: pq.ParquetFile, group: int) -> tuple[Ids, Block]:
+        ids: Ids = _values(shard, file, group, _ITEM_ID)
+        values = _values(shard, file, group, _VECTOR)
+        if len(values) != len(ids) * self.dim:
+            raise _damage(shard, f"row group {group} has {len(values)} components for {len(ids)} vectors")
+        block = values.reshape(len(ids), self.dim).astype(np.float32, copy=False)
+        if self._only is None:
+            return ids, block
+        at = np.searchsorted(self._only, ids)
+        keep = self._only[np.minimum(at, len(self._only) - 1)] == ids if len(self._only) else np.zeros(len(ids), bool)
+        return (ids, block) if keep.all() else (ids[keep], block[keep])
+
+
+def _kept(future: Future[T | None]) -> Iterator[T]:
+    result = future.result()
+    if result is not None:
+        yield result
+
+
+def open_shard(shard: Shard) -> pq.ParquetFile:
+    """Return a shard's file, its footer checked against the hash in it.
+
+    Raises:
+        DamagedError: it cannot be read, or is no shard.
+    """
+    try:
+        if not is_footer_sound(shard.path):
+            raise _damage(shard, "its footer does not agree with the SHA-256 in it")
+        with disk.opening(shard.path):
+            # A file that buffers ahead keeps what it buffered last: the threads that share it take it from each other.
+            file = pq.ParquetFile(shard.path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
+        types = [file.schema.column(place).physical_type for place in range(len(file.schema))]
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise _damage(shard, error) from error
+    if types[:_VECTOR] != _NARROW_TYPES or types[_VECTOR:] not in _VECTOR_TYPES:
+        raise _damage(shard, "its columns are not those of a shard")
+    return file
+
+
+def statistics(shard: Shard, file: pq.ParquetFile, group: int) -> tuple[pq.Statistics, pq.Statistics]:
+    """Return the statistics of the layer and of the item ids of a row group.
+
+    Raises:
+        DamagedError: they are missing, or those of other columns.
+    """
+    try:
+        row_group = file.metadata.row_group(group)
+        chunks = [row_group.column(place) for place in (_LAYER, _ITEM_ID)]
+        if [chunk.physical_type for chunk in chunks] != _NARROW_TYPES:  # their statistics would end the process
+            raise _damage(shard, f"the columns of row group {group} are not those of a shard")
+        layer, item = (chunk.statistics for chunk in chunks)
+    except (LookupError, pa.ArrowException) as error:
+        raise _damage(shard, error) from error
+    if layer is None or item is None or not (layer.has_min_max and item.has_min_max):
+        raise _damage(shard, "its statistics are missing")
+    return layer, item
+
+
+def _values(shard: Shard, file: pq.ParquetFile, group: int, column: int) -> NDArray[Any]:
+    try:
+        return read_values(shard.path, file.metadata.row_group(group).column(column))
+    except (FileNotFoundError, ValueError) as error:
+        raise _damage(shard, error) from error
+
+
+def _damage(shard: Shard, cause: object) -> DamagedError:
+    return DamagedError(
+        f"{shard.path} is damaged: {cause}. Run: embstore verify. To mend it, run embstore repair, and build the "
+        "same sources again: exactly its items are embedded anew."
+    )

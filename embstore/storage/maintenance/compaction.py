@@ -1,0 +1,236 @@
+"""Make few large parts of many small ones: neighbours by their smallest id, up to a size.
+
+The rows stay bit for bit what they were, and so do the answers. All new parts are whole before any of them counts, and
+the old ones are removed last (see :mod:`embstore.storage.transaction.manifest`).
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embstore import atomic, disk
+from embstore.errors import DamagedError
+from embstore.space import Layer
+from embstore.storage.files.card import Card
+from embstore.storage.files.names import PARTS
+from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.shards import (
+    SHARD_BYTES,
+    SUMMARY_SCHEMA,
+    StagedShard,
+    commit_shard,
+    stage_shard,
+    stored_sums,
+)
+from embstore.storage.files.tables import ITEMS_SCHEMA, read_part, read_sealed, stage_part
+from embstore.storage.files.vectors import LayerVectors, open_shard, statistics
+from embstore.storage.transaction.manifest import list_parts
+from embstore.storage.transaction.recovery import replacing_shards, replacing_tables
+from embstore.summary import Summary
+
+TABLE_BYTES = 32 << 20
+_ROUND_BYTES = 8 << 30
+"""How much is written before the old parts of it are removed: the room on the disk that a compaction needs."""
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """A part, for the plan.
+
+    Attributes:
+        name: of the part.
+        first: its smallest item id.
+        n_bytes: how much it adds to the size of what it becomes a part of.
+    """
+
+    name: str
+    first: int
+    n_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """A part that took the place of others.
+
+    Attributes:
+        path: of the new part.
+        old: the names of the old ones.
+        n_items: rows (of a shard: items).
+        n_bytes: of the new part.
+    """
+
+    path: Path
+    old: tuple[str, ...]
+    n_items: int
+    n_bytes: int
+
+
+def plan_groups(parts: Sequence[Sized], target_bytes: int) -> list[tuple[str, ...]]:
+    """Return which parts become one: runs of neighbours, by their smallest id, of at most ``target_bytes``.
+
+    Of the result no two neighbours fit together, so that a second compaction finds nothing to do.
+    """
+    groups: list[tuple[list[str], int]] = []
+    for part in sorted(parts, key=lambda part: (part.first, part.name)):
+        if groups and groups[-1][1] + part.n_bytes <= target_bytes:
+            names, n_bytes = groups[-1]
+            groups[-1] = ([*names, part.name], n_bytes + part.n_bytes)
+        else:
+            groups.append(([part.name], part.n_bytes))
+    return [tuple(names) for names, _ in groups if len(names) > 1]
+
+
+def plan_shards(paths: StorePaths, card: Card, target_bytes: int = SHARD_BYTES) -> list[tuple[Shard, ...]]:
+    """Return which shards of a space become one.
+
+    Raises:
+        DamagedError: the footer of a shard was altered.
+    """
+    shards = {shard.name: shard for shard in paths.shards(card.space)}
+    row_bytes = card.dim * np.dtype(card.dtype).itemsize
+    sized = []
+    for shard in shards.values():
+        file = open_shard(shard)
+        firsts = [statistics(shard, file, group)[1].min for group in range(file.num_row_groups)]
+        sized.append(Sized(shard.name, min(firsts, default=0), file.metadata.num_rows * row_bytes))
+    return [tuple(shards[name] for name in names) for names in plan_groups(sized, target_bytes)]
+
+
+def compact_shards(paths: StorePaths, card: Card, groups: Sequence[Sequence[Shard]]) -> Iterator[Compacted]:
+    """Make one shard of each group, a layer at a time; the holder of the lock may.
+
+    Raises:
+        DamagedError: a shard was altered; nothing of its round is changed.
+        StoreError: the disk is full or cannot be written; likewise.
+    """
+    for part in _rounds(groups):
+        with ExitStack() as stack:
+            made: dict[str, tuple[StagedShard, Sequence[Shard]]] = {}
+            for group in part:
+                temp = stack.enter_context(atomic.temporary(paths.embeddings(card.space)))
+                staged = _stage(temp, paths, card, group)
+                made[staged.shard.name] = (staged, group)
+            replaced = {name: [shard.name for shard in group] for name, (_, group) in made.items()}
+            with replacing_shards(paths, card.space, replaced):
+                for staged, _ in made.values():
+                    commit_shard(staged)
+        for staged, group in made.values():
+            n_items, n_bytes = (staged.summary[column][0].as_py() for column in ("n", "bytes"))
+            yield Compacted(staged.shard.path, tuple(shard.name for shard in group), n_items, n_bytes)
+
+
+def _rounds(groups: Sequence[Sequence[Shard]]) -> Iterator[list[Sequence[Shard]]]:
+    part: list[Sequence[Shard]] = []
+    n_bytes = 0
+    for group in groups:
+        part.append(group)
+        n_bytes += sum(disk.size(shard.path) for shard in group)
+        if n_bytes >= _ROUND_BYTES:
+            yield part
+            part, n_bytes = [], 0
+    if part:
+        yield part
+
+
+def _stage(temp: Path, paths: StorePaths, card: Card, group: Sequence[Shard]) -> StagedShard:
+    for shard in group:
+        check_shard_hash(shard)
+    ids = LayerVectors(group, card.layers.ids[0], card.dim).ids()
+    if len(twice := ids[1:][ids[1:] == ids[:-1]]):
+        raise DamagedError(f"item {twice[0]} is twice in {paths.embeddings(card.space)}. Run: embstore repair")
+    vectors = (_gather(group, card, layer, ids) for layer in card.layers)
+    staged = stage_shard(temp, paths, card.space, card.layers, ids, vectors, card.dtype)
+    _check_sums(staged, group)
+    return staged
+
+
+def check_shard_hash(shard: Shard) -> None:
+    """Raise DamagedError unless a shard's SHA-256 begins as its name says."""
+    if shard.name != f"part-{disk.sha256(shard.path)[:16]}":
+        raise DamagedError(f"{shard.path} is damaged: its SHA-256 is not the one in its name. Run: embstore repair")
+
+
+def _gather(group: Sequence[Shard], card: Card, layer: Layer, ids: Ids) -> NDArray[np.float32]:
+    found, vectors = LayerVectors(group, layer.id, card.dim).gather()
+    if not np.array_equal(found, ids):
+        raise DamagedError(
+            f"{group[0].path.parent} is damaged: layer {layer.name} does not have the ids of layer "
+            f"{card.layers.names[0]}. Run: embstore verify"
+        )
+    return vectors
+
+
+def _check_sums(staged: StagedShard, group: Sequence[Shard]) -> None:
+    """Raise DamagedError unless the old summaries add up to the new one: neither would vouch for the vectors."""
+    old = [read_summary(shard) for shard in group]
+    for layer, new in summaries_in(staged.summary).items():
+        total = Summary.empty(len(new.total))
+        for one in old:
+            other = one.get(layer, Summary.empty(len(new.total)))
+            total = total + other if len(other.total) == len(new.total) else total
+        if not new.isclose(total):
+            raise DamagedError(
+                f"{group[0].summary_path.parent} is damaged: the summaries there are not those of the shards. Run: "
+                "embstore repair"
+            )
+
+
+def read_summary(shard: Shard) -> dict[int, Summary]:
+    """Return the summary of a shard: layer id → Summary.
+
+    Raises:
+        DamagedError: it is missing, was altered, or is no summary.
+    """
+    return summaries_in(read_sealed(shard.summary_path, SUMMARY_SCHEMA))
+
+
+def summaries_in(table: pa.Table) -> dict[int, Summary]:
+    """Return the rows of a shard's summary: layer id → Summary."""
+    return {row["layer"]: stored_sums(row) for row in table.to_pylist()}
+
+
+def compact_tables(folder: Path, target_bytes: int = TABLE_BYTES) -> Iterator[Compacted]:
+    """Make large tables of the small ones of a folder; of rows that are there twice, one stays.
+
+    Raises:
+        DamagedError: a table was altered; nothing is changed.
+    """
+    for names in plan_tables(folder, target_bytes):
+        table = merged_rows([PARTS.path(folder, name) for name in names])
+        with atomic.temporary(folder) as temp:
+            target = stage_part(temp, table)
+            n_bytes = disk.size(temp)
+            with replacing_tables(folder, {target.stem: names}):
+                if not disk.exists(target):
+                    atomic.publish(temp, target)
+        yield Compacted(target, names, len(table), n_bytes)
+
+
+def plan_tables(folder: Path, target_bytes: int = TABLE_BYTES) -> list[tuple[str, ...]]:
+    """Return which tables of a folder become one."""
+    files = list_parts(folder).files
+    return plan_groups([Sized(file.stem, _first(file), disk.size(file)) for file in files], target_bytes)
+
+
+def _first(file: Path) -> int:
+    """Return the smallest item id of a table; 0 where it has none."""
+    ids = read_part(file, ["item_id"])["item_id"].drop_null().to_numpy()
+    return int(ids.min()) if len(ids) else 0
+
+
+def merged_rows(files: Sequence[Path]) -> pa.Table:
+    """Return the rows of several tables, in order of their ids and then of the rest, each once."""
+    table = pa.concat_tables([read_part(file) for file in files]).combine_chunks()
+    if table.schema.equals(ITEMS_SCHEMA):
+        _, first = np.unique(table["item_id"].to_numpy(), return_index=True)
+        return table.take(first)
+    names = table.column_names
+    distinct = table.group_by(names).aggregate([]).select(names).cast(table.schema)
+    return distinct.sort_by([(name, "ascending") for name in sorted(names, key=lambda name: name != "item_id")])

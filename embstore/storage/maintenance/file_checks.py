@@ -1,0 +1,261 @@
+"""Check a store's files against each other: hashes, rows, finite values, summaries, and the same ids in every layer."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from embstore import atomic, checksum, disk
+from embstore.errors import DamagedError, FileAccessError, NewerFormatError
+from embstore.storage.files import names
+from embstore.storage.files.card import Card
+from embstore.storage.files.datasets import check_dataset
+from embstore.storage.files.marker import check_marker
+from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums
+from embstore.storage.files.tables import read_table
+from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.maintenance.id_set import IdSet
+from embstore.storage.maintenance.problems import Problem as Problem
+from embstore.storage.maintenance.problems import unread
+from embstore.storage.transaction.manifest import document_of, list_parts
+from embstore.summary import Summary
+
+Ids = NDArray[np.int64]
+
+
+def verify_marker(paths: StorePaths) -> Iterator[Problem]:
+    """Yield what is wrong with ``store.json``.
+
+    Raises:
+        StoreError: there is no store, or one of a newer format.
+    """
+    if disk.is_folder(paths.spaces) and not disk.exists(paths.marker):
+        yield Problem(paths.marker, "it is missing, and the rest of a store is there")
+        return
+    try:
+        check_marker(paths)
+    except NewerFormatError:
+        raise
+    except DamagedError as error:
+        yield Problem(paths.marker, str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The parts of a folder, as far as it can be told which count.
+
+    Attributes:
+        files: those that count.
+        hidden: the names of those that do not.
+        problem: why that is not known for sure.
+    """
+
+    files: tuple[Path, ...]
+    hidden: frozenset[str] = frozenset()
+    problem: Problem | None = None
+
+    @classmethod
+    def of(cls, folder: Path) -> "Listed":
+        """List a folder; where its document is damaged, as if none were hidden."""
+        try:
+            parts = list_parts(folder)
+        except DamagedError as error:
+            return cls(tuple(names.PARTS.listed(folder).values()), problem=Problem(document_of(folder), str(error)))
+        return cls(parts.files, parts.hidden.names)
+
+
+def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
+    """Yield what is wrong with tables of items or of skipped texts."""
+    for path in files:
+        try:
+            if path.stem != f"part-{disk.sha256(path)[:16]}":
+                yield Problem(path, "its SHA-256 is not the one in its name, so it was altered or truncated")
+            elif problem := other_schema(path, schema):
+                yield Problem(path, problem)
+        except DamagedError as error:
+            yield Problem(path, str(error))
+
+
+def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
+    """Yield what is wrong with the tables of datasets, and with merged summaries."""
+    for path in paths.dataset_files():
+        try:
+            check_dataset(path)
+        except DamagedError as error:
+            yield Problem(path, str(error))
+    for path in paths.merged_files():
+        if not checksum.is_sound(disk.read(path)):
+            yield Problem(path, checksum.ALTERED)
+
+
+def verify_answers(paths: StorePaths) -> Iterator[Problem]:
+    """Yield what is wrong with the answers that queries keep, which any process may add to or trim meanwhile."""
+    for path in paths.answer_files():
+        try:
+            atomic.read_document(path, "answer", "It is not used, and may be deleted; embstore repair removes it.")
+        except FileNotFoundError:
+            continue
+        except DamagedError as error:
+            yield Problem(path, str(error))
+
+
+def stored_texts(files: Iterable[Path]) -> tuple[Ids, list[Problem]]:
+    """Return the ids of all items, ascending, from tables that are sound, and the tables that repeat another's item."""
+    seen = IdSet()
+    problems = []
+    for path in files:
+        ids = read_table(path, columns=["item_id"])["item_id"].to_numpy()
+        if len(np.unique(seen.missing(ids))) != len(ids):
+            problems.append(Problem(path, "it has an item that another table, or another row, has too"))
+        seen.add(ids)
+    return seen.ids(), problems
+
+
+def verify_space(
+    paths: StorePaths, card: Card, shards: Sequence[Shard], texts: Ids | None
+) -> tuple[list[Problem], Ids | None]:
+    """Check the shards and summaries of a space.
+
+    Args:
+        paths: the store.
+        card: of the space.
+        shards: of the space, as they were listed before the texts were read: a build may add others meanwhile.
+        texts: the ids of the items that have a text, ascending; None if that is not known.
+
+    Returns:
+        What is wrong, and the ids of the space's items, ascending; None if a shard cannot be relied on.
+    """
+    problems = []
+    sound = True
+    seen, with_text = IdSet(), None if texts is None else IdSet(texts)
+    for shard in shards:
+        ids = _checked(shard, card)
+        if isinstance(ids, Problem):
+            problems.append(ids)
+            sound = False
+            continue
+        if len(new := seen.missing(ids)) != len(ids):
+            twice = np.setdiff1d(ids, new)[0]
+            problems.append(Problem(shard.path, f"item {twice} is in another shard of the space too"))
+        if with_text is not None and len(lacking := with_text.missing(ids)):
+            lost = (
+                f"{len(lacking)} items of {shard.path} have no text here, as {lacking[0]}. Build the same sources again"
+            )
+            problems.append(Problem(paths.items, f"{lost} to mend it"))
+        seen.add(ids)
+    return problems, seen.ids() if sound else None
+
+
+def _checked(shard: Shard, card: Card) -> Ids | Problem:
+    try:
+        return verify_shard(shard, card)
+    except DamagedError as error:
+        return Problem(shard.path, str(error))
+    except FileAccessError as error:
+        return unread(error)
+
+
+def lost_shards(paths: StorePaths, card: Card, summaries: Sequence[Path]) -> Iterator[Problem]:
+    """Yield the shards that are missing though their summaries are there, now and when ``summaries`` were listed."""
+    for summary in summaries:
+        shard = names.PARTS.path(paths.embeddings(card.space), summary.stem)
+        if disk.is_file(summary) and not disk.is_file(shard):
+            problem = f"it is missing, and its summary {summary} is there. Build the same sources again to mend it"
+            yield Problem(shard, problem)
+
+
+def verify_shard(shard: Shard, card: Card) -> Ids | Problem:
+    """Check a shard and its summary, and return the ids of its items, ascending, or what is wrong first."""
+    rows = summary_rows(shard)
+    if isinstance(rows, Problem):
+        return rows
+    digest = disk.sha256(shard.path)
+    if digest != rows[0]["sha256"] or shard.name != f"part-{digest[:16]}":
+        return Problem(shard.path, "its SHA-256 is not the one in its summary, so it was altered or truncated")
+    if problem := other_schema(shard.path, embeddings_schema(card.dim, card.dtype)):
+        return Problem(shard.path, problem)
+    if tuple(row["layer"] for row in rows) != card.layers.ids:
+        return Problem(shard.summary_path, f"its layers are not those of the card, {card.layers.ids}")
+    if n_rows(shard) != sum(row["n"] for row in rows):
+        return Problem(shard.path, "it does not have as many rows as its summary says")
+    first: Ids | None = None
+    for row in rows:
+        ids = _verify_layer(shard, card, row)
+        if isinstance(ids, Problem):
+            return ids
+        if first is not None and not np.array_equal(ids, first):
+            return Problem(shard.path, f"layer {row['layer']} does not have the ids of layer {rows[0]['layer']}")
+        first = ids
+    return np.empty(0, np.int64) if first is None else first
+
+
+def _verify_layer(shard: Shard, card: Card, row: dict[str, Any]) -> Ids | Problem:
+    layer = row["layer"]
+    found = layer_sums(shard, card, layer)
+    if isinstance(found, Problem):
+        return found
+    ids, total = found
+    stored = stored_sums(row)
+    if stored.n != total.n:
+        return Problem(shard.path, f"layer {layer} has {total.n} rows, its summary says {stored.n}")
+    if not stored.isclose(total):
+        return Problem(shard.summary_path, f"the sums of layer {layer} are not those of the shard's vectors")
+    return ids
+
+
+def layer_sums(shard: Shard, card: Card, layer: int) -> tuple[Ids, Summary] | Problem:
+    """Return the ids of one layer of a shard, as they are stored, and the sums of its vectors; or what is wrong."""
+    data = LayerVectors([shard], layer, card.dim)
+    total = Summary.empty(card.dim)
+    parts = [np.empty(0, np.int64)]
+    try:
+        for part_ids, part in data.map_with_ids(lambda ids, block: (ids, Summary.of(block))):
+            parts.append(part_ids)
+            total = total + part
+    except DamagedError as error:
+        return Problem(shard.path, str(error))
+    ids = np.concatenate(parts)
+    if not total.is_finite:
+        return Problem(shard.path, f"layer {layer} has a value that is not finite")
+    if len(np.unique(ids)) != len(ids):
+        return Problem(shard.path, f"layer {layer} has an item twice")
+    return ids, total
+
+
+def n_rows(shard: Shard) -> int:
+    """Return how many rows the footer of a shard says that it has."""
+    with disk.opening(shard.path):
+        return int(pq.read_metadata(shard.path).num_rows)
+
+
+def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
+    """Return the rows of a shard's summary, or what is wrong with it."""
+    path = shard.summary_path
+    if not disk.is_file(path):
+        return Problem(path, f"it is missing, and its shard {shard.path} is there")
+    if not checksum.is_sound(disk.read(path)):
+        return Problem(path, checksum.ALTERED)
+    if problem := other_schema(path, SUMMARY_SCHEMA):
+        return Problem(path, problem)
+    rows: list[dict[str, Any]] = read_table(path).to_pylist()
+    if not rows or any(row["shard"] != shard.name for row in rows):
+        return Problem(path, "it is not the summary of the shard of that name")
+    return rows
+
+
+def other_schema(path: Path, schema: pa.Schema) -> str | None:
+    """Return what is wrong if a file is not a Parquet file of this schema, or None."""
+    try:
+        with disk.opening(path):
+            found = pq.read_schema(path)
+        if not found.equals(schema):
+            return "its columns are not those of the format"
+    except (OSError, pa.ArrowException) as error:
+        return f"it cannot be read: {str(error).splitlines()[0]}"
+    return None

@@ -1,0 +1,263 @@
+"""Take in files of another store: as they are where nothing in them is here already, else what is new of them.
+
+Everything is staged in temporary files, each checked against its hash while it is copied, before any of it counts.
+"""
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from embstore import atomic, disk
+from embstore.errors import DamagedError
+from embstore.space import Layer
+from embstore.storage.files import names
+from embstore.storage.files.card import Card, write_card
+from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.shards import SUMMARY_SCHEMA, StagedShard, commit_shard, stage_shard
+from embstore.storage.files.tables import read_part, read_sealed, stage_part, write_table
+from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.maintenance.file_checks import Problem, summary_rows
+from embstore.storage.maintenance.id_set import IdSet
+from embstore.storage.transaction.recovery import replacing_shards
+
+Ids = NDArray[np.int64]
+Rows: TypeAlias = pa.Table
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What is to be taken of a shard of another store.
+
+    Attributes:
+        shard: of the other store.
+        ids: of the items that are new here, ascending.
+        is_whole: whether these are all of its items.
+    """
+
+    shard: Shard
+    ids: Ids
+    is_whole: bool
+
+
+def plan_merge(card: Card, shards: Sequence[Shard], held: Ids) -> list[Taken]:
+    """Return what a space lacks of the shards of another store; ``held`` are its ids, ascending.
+
+    Raises:
+        DamagedError: a shard was altered.
+    """
+    planned = []
+    seen = IdSet(held)
+    for shard in shards:
+        ids = LayerVectors([shard], card.layers.ids[0], card.dim).ids()
+        new = seen.missing(ids)
+        if len(new):
+            planned.append(Taken(shard, new, len(new) == len(ids)))
+            seen.add(new)
+    return planned
+
+
+def stage_taken(temp: Path, paths: StorePaths, card: Card, taken: Taken) -> StagedShard:
+    """Copy a shard, or what is new of it, to a temporary file.
+
+    Raises:
+        DamagedError: the shard or its summary is not what its hash says.
+        StoreError: the disk is full or cannot be written.
+    """
+    shard = taken.shard
+    rows = summary_rows(shard)
+    if isinstance(rows, Problem):
+        raise DamagedError(f"{rows.file} is damaged: {rows.problem}. {_mend(shard.path)}")
+    digest = copy_hashed(shard.path, temp)
+    if digest != rows[0]["sha256"] or shard.name != f"part-{digest[:16]}":
+        raise DamagedError(f"{shard.path} is damaged: its SHA-256 is not the one in its summary. {_mend(shard.path)}")
+    if taken.is_whole:
+        [target] = paths.as_shards(card.space, [names.PARTS.path(paths.embeddings(card.space), shard.name)])
+        return StagedShard(temp, target, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA))
+    vectors = (LayerVectors([shard], layer.id, card.dim, taken.ids).gather()[1] for layer in card.layers)
+    return stage_shard(temp, paths, card.space, card.layers, taken.ids, vectors, card.dtype)
+
+
+def copy_hashed(source: Path, target: Path) -> str:
+    """Copy a file, and return the SHA-256 of what was read."""
+    digest = hashlib.sha256()
+    try:
+        with disk.reading(source) as reader, disk.writing(target) as writer:
+            while data := reader.read(_CHUNK):
+                digest.update(data)
+                writer.write(data)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{source} cannot be read: {error.strerror}. {_mend(source)}") from error
+    return digest.hexdigest()
+
+
+def commit_space(paths: StorePaths, staged: Sequence[StagedShard], space: str, new_card: Card | None) -> None:
+    """Give staged shards their names; they count all at once, and so does the space if it is new."""
+    with replacing_shards(paths, space, {one.shard.name: () for one in staged}):
+        for one in staged:
+            commit_shard(one)
+        if new_card is not None:
+            write_card(paths, new_card)
+
+
+@dataclass(frozen=True, slots=True)
+class StagedTable:
+    """A table of items or skipped texts that is whole but does not have its name yet."""
+
+    temp: Path
+    path: Path
+    n_rows: int
+
+    def commit(self) -> None:
+        """Give it its name."""
+        if not disk.exists(self.path):
+            atomic.publish(self.temp, self.path)
+
+
+def new_items(files: Sequence[Path], held: Ids, wanted: Ids | None) -> Iterator[pa.Table]:
+    """Yield the rows of each table of items that are new here, if there are any.
+
+    Args:
+        files: of the other store.
+        held: the ids of the items that are here.
+        wanted: the ids of those that are taken, ascending; None takes all.
+
+    Raises:
+        DamagedError: a table was altered.
+    """
+    if wanted is not None:
+        wanted = np.union1d(wanted, _sentences_of(files, wanted))
+    seen = IdSet(held)
+    for path in files:
+        table = read_part(path)
+        ids = table["item_id"].to_numpy()
+        new = np.isin(ids, seen.missing(ids))
+        if wanted is not None:
+            new &= np.isin(ids, wanted)
+        if new.any():
+            yield table.filter(pa.array(new))
+            seen.add(ids[new])
+
+
+def _sentences_of(files: Iterable[Path], wanted: Ids) -> Ids:
+    """Return the ids of the sentences that the wanted items stand in."""
+    parts = [np.empty(0, np.int64)]
+    for path in files:
+        table = read_part(path, ["item_id", "context_id"])
+        of_wanted = table.filter(pa.array(np.isin(table["item_id"].to_numpy(), wanted)))
+        parts.append(of_wanted["context_id"].drop_null().to_numpy())
+    return np.unique(np.concatenate(parts))
+
+
+def new_skipped(theirs: Iterable[Path], ours: Iterable[Path], spaces: Collection[str | None]) -> pa.Table | None:
+    """Return the rows of skipped texts of some spaces that are new here; None if there are none."""
+    listed = {tuple(row.values()) for path in ours for row in read_part(path).to_pylist()}
+    tables = [read_part(path) for path in theirs]
+    if not tables:
+        return None
+    table = pa.concat_tables(tables)
+    keep = []
+    for row in table.to_pylist():
+        key = tuple(row.values())
+        keep.append(row["space"] in spaces and key not in listed)
+        listed.add(key)
+    return table.filter(pa.array(keep, pa.bool_())) if any(keep) else None
+
+
+def stage_table(temp: Path, rows: pa.Table) -> StagedTable:
+    """Write rows as a part of the folder that a temporary file is in."""
+    return StagedTable(temp, stage_part(temp, rows), len(rows))
+
+
+@dataclass(frozen=True, slots=True)
+class MergedDataset:
+    """The rows of a dataset after a merge.
+
+    Attributes:
+        path: of its file here.
+        rows: what will be in it.
+        n_new: how many rows of it are new here.
+        differing: the units for which both stores have rows, and not the same; those that are here stay.
+    """
+
+    path: Path
+    rows: pa.Table
+    n_new: int
+    differing: tuple[str, ...]
+
+    def commit(self) -> None:
+        """Write it."""
+        if self.n_new:
+            write_table(self.path, self.rows)
+
+
+def merged_dataset(theirs: Path, ours: Path, units: Collection[str] | None) -> MergedDataset:
+    """Return a dataset with the rows of the units that it does not have here yet.
+
+    Args:
+        theirs: the file of the other store.
+        ours: the file here, which need not exist.
+        units: those that are taken; None takes all.
+
+    Raises:
+        DamagedError: one of the files was altered.
+    """
+    table, kind = _read_dataset(theirs)
+    rows = {unit: table.filter(pc.equal(table["unit"], unit)) for unit in table["unit"].unique().to_pylist()}
+    rows = {unit: part for unit, part in rows.items() if units is None or unit in units}
+    parts, differing = [], []
+    if disk.exists(ours):
+        held, kind = _read_dataset(ours)
+        parts.append(held)
+        for unit in list(rows):
+            here = held.filter(pc.equal(held["unit"], unit))
+            if len(here) or not held.schema.equals(rows[unit].schema):
+                if not here.equals(rows[unit]):
+                    differing.append(unit)
+                del rows[unit]
+    parts += rows.values()
+    whole = pa.concat_tables(parts) if parts else table.slice(0, 0)
+    n_new = sum(map(len, rows.values()))
+    return MergedDataset(ours, whole.replace_schema_metadata(kind), n_new, tuple(differing))
+
+
+def _read_dataset(path: Path) -> tuple[pa.Table, dict[str, str]]:
+    table = read_sealed(path, remedy=_mend(path))
+    if not {"unit", "item_id", "text"} <= {*table.column_names}:
+        raise DamagedError(f"{path} is damaged: its columns are not those of a dataset. {_mend(path)}")
+    kind = (table.schema.metadata or {}).get(b"kind", b"").decode()
+    return table.replace_schema_metadata(None), {"kind": kind}
+
+
+def copy_index(theirs: StorePaths, ours: StorePaths, space: str, layer: Layer, shards: Collection[str]) -> bool:
+    """Copy the index of a layer if it covers exactly these shards; return whether it did."""
+    source, target = theirs.index(space, layer), ours.index(space, layer)
+    try:
+        document = atomic.read_document(theirs.index_card(source), "index-card")
+        if set(document["shards"]) != set(shards):
+            return False
+        with atomic.temporary(target.parent) as temp:
+            if copy_hashed(source, temp) != document["sha256"]:
+                return False
+            disk.remove(ours.index_card(target), missing_ok=True)
+            atomic.publish(temp, target)
+        atomic.write_document(ours.index_card(target), document)
+    except (DamagedError, FileNotFoundError):  # it is made anew here
+        return False
+    return True
+
+
+def _mend(path: Path) -> str:
+    return f"Nothing was taken. Mend that store first: embstore repair --store {_root_of(path)}"
+
+
+def _root_of(path: Path) -> Path:
+    """Return the store's folder that a file is in."""
+    return next((folder for folder in path.parents if disk.exists(StorePaths(folder).marker)), path.parent)

@@ -1,0 +1,81 @@
+"""Recompute the ids in a store from what they stand for: an id is a hash of its item's unit, text, context and span."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from embstore import disk
+from embstore.space import Unit
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.maintenance.file_checks import Problem
+from embstore.storage.sql import connections, interruptible
+from embstore.text import Span, item_id
+
+_ROWS = 8192
+_FILES = "read_parquet($files, hive_partitioning = false)"
+_FILE = "read_parquet($file, hive_partitioning = false)"
+_SENTENCES = f"""CREATE TEMP TABLE sentences AS SELECT item_id, any_value(text) AS text FROM {_FILES}
+                 WHERE unit = 'sentence' AND item_id IN (SELECT context_id FROM {_FILES}) GROUP BY item_id"""
+_ITEMS = f"""SELECT item.item_id, item.unit, item.text, item.context_id, sentences.text, item.start, item."end"
+             FROM {_FILE} AS item LEFT JOIN sentences ON sentences.item_id = item.context_id"""
+
+
+def verify_ids(paths: StorePaths, items: Sequence[Path], datasets: Sequence[Path]) -> Iterator[Problem]:
+    """Yield the tables in which an id is not the hash of its text.
+
+    Args:
+        paths: the store.
+        items: its tables of items, which are sound.
+        datasets: its tables of datasets, likewise.
+    """
+    with connections.connect(paths.root) as connection:
+        if items:
+            interruptible.execute(connection, _SENTENCES, {"files": connections.literal(items)})
+            for file in items:
+                yield from _wrong(file, map(_in_items, _rows(connection, _ITEMS, file)))
+        for file in datasets:
+            for suffix in _suffixes(connection, file):
+                sql = f"SELECT unit, item_id{suffix}, text{suffix} FROM {_FILE}"
+                yield from _wrong(file, map(_in_dataset, _rows(connection, sql, file)))
+
+
+def _wrong(file: Path, found: Iterator[str | None]) -> Iterator[Problem]:
+    """Yield the first thing that is wrong with a file."""
+    if problem := next((one for one in found if one), None):
+        yield Problem(file, problem)
+
+
+def _in_items(row: tuple[Any, ...]) -> str | None:
+    item, unit, text, context_id, context, start, end = row
+    if context_id is not None and context is None:
+        return f"item {item} stands in a sentence that has no text. Build the same sources again to mend it"
+    span = None if start is None else Span(start, end)
+    return _other_id(item, unit, text, context, span)
+
+
+def _in_dataset(row: tuple[Any, ...]) -> str | None:
+    unit, item, text = row
+    return "a row has no text" if text is None else _other_id(item, unit, text)
+
+
+def _other_id(item: int, unit: str, text: str, context: str | None = None, span: Span | None = None) -> str | None:
+    if unit in set(Unit) and item_id(Unit(unit), text, context, span) == item:
+        return None
+    return f"item {item} is not the hash of its unit and text ({unit} {text[:40]!r})"
+
+
+def _rows(connection: duckdb.DuckDBPyConnection, sql: str, file: Path) -> Iterator[tuple[Any, ...]]:
+    with disk.opening(file):
+        interruptible.execute(connection, sql, {"file": connections.literal([file])})
+    while rows := interruptible.run(connection, lambda it: it.fetchmany(_ROWS)):
+        yield from rows
+
+
+def _suffixes(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    with disk.opening(file):
+        names = {
+            *interruptible.columns(connection, f"SELECT * FROM {_FILE} LIMIT 0", {"file": connections.literal([file])})
+        }
+    return [suffix for suffix in ("", "_2") if {f"item_id{suffix}", f"text{suffix}"} <= names]

@@ -1,0 +1,192 @@
+"""What a repair does to single files: look at a shard by itself, take a damaged file out, give a shard its summary."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from embstore import atomic, disk
+from embstore.errors import DamagedError
+from embstore.space import Unit
+from embstore.storage.files.card import Card
+from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.shards import commit_shard, embeddings_schema, stage_shard, stored_sums, summary_table
+from embstore.storage.files.tables import ITEMS_SCHEMA, read_part, read_table, stage_part, write_table
+from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.maintenance.file_checks import Problem, layer_sums, n_rows, other_schema, summary_rows
+from embstore.storage.transaction.recovery import replacing_shards, replacing_tables
+from embstore.summary import Summary
+from embstore.text import Span, item_id
+
+Ids = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class SoundShard:
+    """A shard that is as it was written, whatever its summary says.
+
+    Attributes:
+        shard: where it is.
+        ids: of its items, ascending.
+        sha256: of the file.
+        sums: of each layer, in the order of the card's.
+    """
+
+    shard: Shard
+    ids: Ids
+    sha256: str
+    sums: tuple[Summary, ...]
+
+    def has_summary(self, card: Card) -> bool:
+        """Return whether the stored summary is the one of this shard."""
+        rows = summary_rows(self.shard)
+        if isinstance(rows, Problem) or tuple(row["layer"] for row in rows) != card.layers.ids:
+            return False
+        size = disk.size(self.shard.path)
+        if any((row["sha256"], row["bytes"]) != (self.sha256, size) for row in rows):
+            return False
+        return all(stored_sums(row).isclose(sums) for row, sums in zip(rows, self.sums, strict=True))
+
+    def write_summary(self, card: Card) -> None:
+        """Write its summary anew."""
+        size = disk.size(self.shard.path)
+        write_table(self.shard.summary_path, summary_table(self.shard, self.sha256, size, card.layers, self.sums))
+
+
+def examine(shard: Shard, card: Card) -> SoundShard | Problem:
+    """Check a shard by itself, without its summary: the hash in its name, its columns, layers, ids and values."""
+    try:
+        digest = disk.sha256(shard.path)
+    except DamagedError as error:
+        return Problem(shard.path, str(error))
+    if shard.name != f"part-{digest[:16]}":
+        return Problem(shard.path, "its SHA-256 is not the one in its name, so it was altered or truncated")
+    if problem := other_schema(shard.path, embeddings_schema(card.dim, card.dtype)):
+        return Problem(shard.path, problem)
+    sums: list[Summary] = []
+    first: Ids | None = None
+    for layer in card.layers:
+        found = layer_sums(shard, card, layer.id)
+        if isinstance(found, Problem):
+            return found
+        if first is not None and not np.array_equal(found[0], first):
+            return Problem(shard.path, f"layer {layer.name} does not have the ids of layer {card.layers.names[0]}")
+        first = found[0]
+        sums.append(found[1])
+    if first is None or n_rows(shard) != len(first) * len(sums):
+        return Problem(shard.path, f"its layers are not those of the card, {card.layers.ids}")
+    return SoundShard(shard, first, digest, tuple(sums))
+
+
+def readable_ids(shard: Shard, card: Card) -> Ids | None:
+    """Return the ids of the items in a damaged shard, from the first layer in which they can be read."""
+    for layer in card.layers:
+        try:
+            ids = LayerVectors([shard], layer.id, card.dim).ids()
+        except DamagedError:
+            continue
+        if len(ids):
+            return ids
+    try:  # without the checks: a wrong id would be of no item
+        ids = read_table(shard.path, columns=["item_id"])["item_id"].to_numpy()
+    except (DamagedError, OSError, pa.ArrowException):
+        return None
+    return np.unique(ids) if len(ids) else None
+
+
+def sound_rows(path: Path, tables: Sequence[Path]) -> pa.Table | None:
+    """Return the rows of a damaged table of items that are as they were written: their ids are hashes of the rest.
+
+    Args:
+        path: the table.
+        tables: those that are sound; they may have the sentences of its occurrences.
+    """
+    try:
+        table = read_table(path)
+        if not table.schema.equals(ITEMS_SCHEMA):
+            return None
+        rows = table.to_pylist()
+    except (DamagedError, OSError, pa.ArrowException, UnicodeDecodeError):
+        return None
+    sentences = {row["item_id"]: row["text"] for row in rows if row["unit"] == Unit.SENTENCE}
+    wanted = pa.array({row["context_id"] for row in rows if row["context_id"] is not None}, pa.int64())
+    for other in tables:
+        found = read_part(other, ["item_id", "text"])
+        found = found.filter(pc.is_in(found["item_id"], wanted))
+        sentences |= dict(zip(found["item_id"].to_pylist(), found["text"].to_pylist(), strict=True))
+    return table.filter(pa.array([_is_itself(row, sentences.get(row["context_id"])) for row in rows], pa.bool_()))
+
+
+def _is_itself(row: dict[str, Any], context: str | None) -> bool:
+    if row["unit"] not in set(Unit):
+        return False
+    if row["context_id"] is None:
+        return bool(item_id(Unit(row["unit"]), row["text"]) == row["item_id"])
+    if context is None or item_id(Unit.SENTENCE, context) != row["context_id"]:
+        return False
+    return bool(item_id(Unit(row["unit"]), row["text"], context, Span(row["start"], row["end"])) == row["item_id"])
+
+
+def replace_table(paths: StorePaths, path: Path, rows: pa.Table) -> None:
+    """Put sound rows in the place of a damaged table, of which a copy goes into :attr:`StorePaths.damaged`."""
+    target = paths.taken_out(path)
+    disk.make_folder(target.parent)
+    disk.copy(path, target)
+    _rewrite(path, rows)
+
+
+def _rewrite(path: Path, rows: pa.Table) -> None:
+    with atomic.temporary(path.parent) as temp:
+        target = stage_part(temp, rows)
+        if target == path:  # the rows are as they were, and it was something else in the file
+            atomic.publish(temp, target)
+            return
+        with replacing_tables(path.parent, {target.stem: [path.stem]} if len(rows) else {}, [path.stem]):
+            if len(rows) and not disk.exists(target):
+                atomic.publish(temp, target)
+
+
+def take_out(paths: StorePaths, path: Path) -> Path:
+    """Move a damaged file into :attr:`StorePaths.damaged`, and return where it is then."""
+    target = paths.taken_out(path)
+    disk.make_folder(target.parent)
+    disk.replace(path, target)
+    return target
+
+
+def list_items(target: Path, ids: Ids, tables: Sequence[Path]) -> None:
+    """Write the items with these ids, one JSON object a line, as far as sound tables have their texts."""
+    rows = {int(item): {"item_id": int(item)} for item in ids}
+    wanted = pa.array(ids)
+    for path in tables:
+        table = read_part(path)
+        for row in table.filter(pc.is_in(table["item_id"], wanted)).to_pylist():
+            rows[row["item_id"]] = {key: value for key, value in row.items() if value is not None}
+    atomic.write_bytes(target, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values()).encode())
+
+
+def keep_rows(path: Path, ids: Ids) -> None:
+    """Rewrite a table of items so that it has these alone, each once; remove it if there are none."""
+    table = read_part(path)
+    _, first = np.unique(table["item_id"].to_numpy(), return_index=True)
+    kept = table.take(first)
+    kept = kept.filter(pc.is_in(kept["item_id"], pa.array(ids)))
+    _rewrite(path, kept)
+
+
+def keep_items(paths: StorePaths, card: Card, shard: Shard, ids: Ids) -> None:
+    """Rewrite a sound shard so that it has these items alone; remove it if there are none."""
+    if not len(ids):
+        with replacing_shards(paths, card.space, {}, [shard.name]):
+            return
+    vectors = (LayerVectors([shard], layer.id, card.dim, ids).gather()[1] for layer in card.layers)
+    with atomic.temporary(paths.embeddings(card.space)) as temp:
+        staged = stage_shard(temp, paths, card.space, card.layers, ids, vectors, card.dtype)
+        with replacing_shards(paths, card.space, {staged.shard.name: [shard.name]}):
+            commit_shard(staged)

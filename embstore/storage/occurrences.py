@@ -1,0 +1,71 @@
+"""The occurrences of a space, grouped by word or by sentence."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.errors import DamagedError
+from embstore.space import Unit
+from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.sql import connections, interruptible
+
+GroupBy = Literal["word", "folded word", "sentence"]
+
+_KEYS: dict[GroupBy, str] = {"word": "text", "folded word": "lower(text)", "sentence": "context_id"}
+# What sorts is the names of the groups: those of all occurrences, sentences above all, would take far more memory.
+_GROUPS = """CREATE OR REPLACE TEMP TABLE groups AS
+             SELECT key, name, {place} - 1 AS place
+             FROM (SELECT DISTINCT {key} AS key FROM items SEMI JOIN wanted USING (item_id)) {names} {condition}"""
+_SENTENCES = """LEFT JOIN (SELECT item_id AS key, any_value(text) AS name FROM items
+                           WHERE unit = 'sentence' GROUP BY item_id) USING (key)"""
+_PLACES = """SELECT item_id, place FROM (SELECT item_id, {key} AS key FROM items SEMI JOIN wanted USING (item_id))
+             JOIN groups USING (key)"""
+
+
+def group_occurrences(
+    catalog: Catalog, space: str, by: GroupBy, words: Sequence[str] = ()
+) -> tuple[Ids, NDArray[np.int64], tuple[str, ...]]:
+    """Return the occurrences of a space in groups.
+
+    Args:
+        catalog: the store.
+        space: its name.
+        by: ``word``: those of the same text; ``folded word``: of the same text but for case, which is then lower;
+            ``sentence``: those in the same context.
+        words: keep only these words, in this order; none keeps all, by name.
+
+    Returns:
+        Ids (n,), ascending; the group of each, int64 (n,); and the names of the groups, which these index. A word of
+        ``words`` that the space lacks has a name and no occurrence.
+
+    Raises:
+        DamagedError: a table of texts was altered, or an occurrence or its sentence has no text.
+    """
+    catalog.check_texts(space)
+    # Checks each table of items against the SHA-256 in its name.
+    ids = np.intersect1d(catalog.ids_of_unit(Unit.OCCURRENCE), catalog.ids(space), assume_unique=True)
+    connection = catalog.reader.connection
+    catalog.create_item_view(connection)
+    if words and by == "folded word":
+        words = [interruptible.rows(connection, "SELECT lower(?)", [word])[0][0] for word in words]
+    names = tuple(dict.fromkeys(words))
+    condition, values = ("WHERE list_contains($words, name)", {"words": list(names)}) if names else ("", {})
+    place = "list_position($words, name)" if names else "row_number() OVER (ORDER BY name NULLS LAST)"
+    of_names = _SENTENCES if by == "sentence" else "CROSS JOIN LATERAL (SELECT key AS name)"
+    with connections.with_ids(connection, "wanted", ids):
+        groups = _GROUPS.format(key=_KEYS[by], place=place, names=of_names, condition=condition)
+        interruptible.execute(connection, groups, values)
+        columns = interruptible.columns(connection, _PLACES.format(key=_KEYS[by]))
+    if not names:
+        names = tuple(row[0] for row in interruptible.rows(connection, "SELECT name FROM groups ORDER BY place"))
+    interruptible.execute(connection, "DROP TABLE groups; DROP VIEW items")
+    if None in names[-1:]:
+        raise DamagedError(
+            f"a sentence of {space} has no text in {catalog.paths.items}: a table is lost. Build the same sources "
+            "again: their texts are written anew."
+        )
+    # The same item may stand in several files: builds that were cut short, stores that were copied together.
+    found, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
+    return found, np.asarray(columns["place"], np.int64)[first], names

@@ -1,0 +1,104 @@
+"""The values of a column chunk, straight from its pages.
+
+Shards are written plain, uncompressed and without nulls: a page is a short header, of vectors two runs of levels that
+say only where each begins, and the values as numpy holds them. Parquet readers decode the levels value by value, which
+takes more time than all the rest. Here they are skipped; the page's CRC, which is checked, vouches for them too.
+
+Format: https://parquet.apache.org/docs/file-format/data-pages/
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from zlib_ng.zlib_ng import crc32
+
+from embstore import disk
+from embstore.storage.parquet import thrift
+
+# Fields of a page header, and the values that they have in a shard.
+_TYPE, _SIZE, _STORED_SIZE, _CRC, _DATA_PAGE = 1, 2, 3, 4, 5
+_COUNT, _ENCODING = 1, 2
+_V1, _PLAIN = 0, 0
+_MOST_HEADER_BYTES = 4096  # those of shards have some 40
+
+_IDS = "INT64"
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "FLOAT": np.dtype("<f4"),
+    "FIXED_LEN_BYTE_ARRAY": np.dtype("<f2"),
+    _IDS: np.dtype("<i8"),
+}
+
+
+def read_values(path: Path, column: Any) -> NDArray[Any]:
+    """Return the values of one column chunk, read-only, as they are stored.
+
+    Of the column ``vector`` float32 or float16 of shape (n · dim,), of ``item_id`` int64 of shape (n,).
+
+    Args:
+        path: the shard.
+        column: the chunk's metadata, from a footer that is sound.
+
+    Raises:
+        ValueError: a page does not agree with its CRC, or is not as shards are written.
+        FileAccessError: the file cannot be read.
+    """
+    offset, size = column.data_page_offset, column.total_compressed_size
+    with disk.reading(path) as file:
+        if not 0 <= offset <= offset + size <= file.seek(0, os.SEEK_END):
+            raise ValueError("a column is not inside the file")
+        chunk = np.memmap(file, np.uint8, "r", offset=offset, shape=(size,)).data if size else memoryview(b"")
+    dtype = _DTYPES.get(column.physical_type)
+    if dtype is None or not 0 <= column.num_values * dtype.itemsize <= size:
+        raise ValueError(f"a column cannot hold {column.num_values} values of the type {column.physical_type}")
+    values: NDArray[Any] = np.empty(column.num_values, dtype)
+    filled = 0
+    for part in _pages(chunk, column.physical_type):
+        if filled + len(part) > len(values):
+            raise ValueError(f"more than {len(values)} values")
+        values[filled : filled + len(part)] = part
+        filled += len(part)
+    if filled != len(values):
+        raise ValueError(f"{filled} values of {len(values)}")
+    values.setflags(write=False)
+    return values
+
+
+def _pages(chunk: memoryview, physical_type: str) -> Iterator[NDArray[Any]]:
+    """Yield the values of each page of a chunk."""
+    at = 0
+    while at < len(chunk):
+        (kind, size, stored_size, crc, count, encoding), n_bytes = _page_header(chunk[at : at + _MOST_HEADER_BYTES])
+        at += n_bytes
+        page = chunk[at : at + max(0, stored_size)]
+        if crc32(page) != crc & 0xFFFFFFFF:
+            raise ValueError("a page does not agree with its CRC")
+        if (kind, size, stored_size, encoding) != (_V1, len(page), len(page), _PLAIN):
+            raise ValueError("a page is not plain")
+        if not 0 <= count <= len(page):
+            raise ValueError(f"a page of {len(page)} bytes cannot hold {count} values")
+        yield np.frombuffer(page, _DTYPES[physical_type], count, 0 if physical_type == _IDS else _levels(page))
+        at += len(page)
+
+
+def _page_header(data: memoryview) -> tuple[list[int], int]:
+    """Return the fields of the page header that some bytes begin with, and how many bytes it takes."""
+    try:
+        header, n_bytes = thrift.read(data)
+        of_data = header[_DATA_PAGE][1]
+        fields = [*(header[field] for field in (_TYPE, _SIZE, _STORED_SIZE, _CRC)), of_data[_COUNT], of_data[_ENCODING]]
+        values = [value for kind, value in fields if kind == thrift.I32]
+    except (LookupError, TypeError, RecursionError) as error:
+        raise ValueError("a page header cannot be read") from error
+    if len(values) < len(fields):
+        raise ValueError("a page header has fields of another type")
+    return values, n_bytes
+
+
+def _levels(page: memoryview) -> int:
+    """Return how many bytes the levels take, each run with its length before it."""
+    repetition = 4 + int.from_bytes(page[:4], "little")
+    return repetition + 4 + int.from_bytes(page[repetition : repetition + 4], "little")

@@ -1,0 +1,216 @@
+"""The Parquet file of a shard, byte for byte as pyarrow writes it, at the speed at which its values can be hashed.
+
+pyarrow encodes the levels of every component anew, though in a shard they only say where each vector begins and ends:
+that takes longer than all the rest. Here it writes one row group of zeros, of which everything but the values serves
+for all row groups of as many rows, and the narrow columns beside the vectors; values, their CRCs and the offsets are
+put in.
+
+Format: https://parquet.apache.org/docs/file-format/, its structs in https://github.com/apache/parquet-format, file
+``parquet.thrift``.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from zlib_ng.zlib_ng import crc32
+
+from embstore import checksum
+from embstore.storage.parquet import thrift
+from embstore.storage.parquet.thrift import I32, Buffer, Struct
+
+ROW_GROUP_ROWS = 1024
+
+WRITER_OPTIONS = {
+    "compression": "NONE",
+    "use_dictionary": False,
+    "write_statistics": ["layer", "item_id"],
+    "write_page_checksum": True,
+    "write_page_index": False,
+    "data_page_version": "1.0",
+}
+_MAGIC = b"PAR1"
+
+# Fields of the structs, by their numbers in parquet.thrift.
+_N_ROWS, _ROW_GROUPS, _KEY_VALUES = 3, 4, 5  # FileMetaData
+_COLUMNS, _GROUP_BYTES, _GROUP_OFFSET, _GROUP_STORED_BYTES = 1, 2, 5, 6  # RowGroup
+_META = 3  # ColumnChunk
+_CHUNK_BYTES, _CHUNK_STORED_BYTES, _FIRST_PAGE = 6, 7, 9  # ColumnMetaData
+_PAGE_BYTES, _CRC, _DATA_PAGE = 3, 4, 5  # PageHeader
+_PAGE_VALUES = 1  # DataPageHeader
+
+
+class ShardFile:
+    """Writes the layers of a shard, one after the other.
+
+    Args:
+        file: open for writing, and empty.
+        schema: of the shard: the columns layer, item_id and vector.
+        layers: the number of each layer, in the order in which they are written.
+        item_ids: int64, shape (n,), ascending: the same for every layer.
+    """
+
+    def __init__(self, file: BinaryIO, schema: pa.Schema, layers: Sequence[int], item_ids: NDArray[np.int64]) -> None:
+        self._file, self._schema = file, schema
+        self._digest = hashlib.sha256()
+        self._at = 0
+        self._beside = _narrow_columns(schema, layers, item_ids)
+        self._groups = iter(_row_groups(self._beside))
+        self._written: list[Struct] = []
+        self._put(_MAGIC)
+
+    def write(self, rows: NDArray[np.floating]) -> None:
+        """Write the vectors (n, dim) of the next layer, in the order of the ids and as they are stored."""
+        values = np.ascontiguousarray(rows).view(np.uint8).reshape(-1).data
+        row_bytes = rows.shape[1] * rows.itemsize
+        for start in range(0, len(rows), ROW_GROUP_ROWS):
+            n = min(ROW_GROUP_ROWS, len(rows) - start)
+            self._write_group(_stamp(self._schema, n), values[start * row_bytes : (start + n) * row_bytes])
+
+    def close(self) -> str:
+        """Write the footer, with its own hash in it, and return the SHA-256 of the file."""
+        footer = _footer(_empty(self._schema))
+        kind, _ = footer[_ROW_GROUPS][1]
+        footer[_ROW_GROUPS] = thrift.LIST, (kind, self._written)
+        footer[_N_ROWS] = thrift.I64, _footer(self._beside)[_N_ROWS][1]
+        data = thrift.write(footer)
+        self._put(checksum.sealed(data + len(data).to_bytes(4, "little") + _MAGIC))
+        return self._digest.hexdigest()
+
+    def _write_group(self, stamp: "_Stamp", values: memoryview) -> None:
+        group = next(self._groups)
+        narrow = group[_COLUMNS][1][1]
+        began = self._at
+        for column in narrow:
+            meta = column[_META][1]
+            chunk = self._beside[meta[_FIRST_PAGE][1] :][: meta[_CHUNK_BYTES][1]]
+            _move(meta, self._at, len(chunk))
+            self._put(chunk)
+        first = self._at
+        done = 0
+        for page in stamp.pages:
+            part = values[done : done + page.n_bytes]
+            done += page.n_bytes
+            self._put(page.header(crc32(part, page.crc)))
+            self._put(page.levels)
+            self._put(part)
+        vector = thrift.read(stamp.column)[0]
+        _move(vector[_META][1], first, self._at - first)
+        kind, _ = group[_COLUMNS][1]
+        group[_COLUMNS] = thrift.LIST, (kind, [*narrow, vector])
+        group[_GROUP_OFFSET] = thrift.I64, began
+        group[_GROUP_BYTES] = group[_GROUP_STORED_BYTES] = thrift.I64, self._at - began
+        self._written.append(group)
+
+    def _put(self, data: Buffer) -> None:
+        self._file.write(data)
+        self._digest.update(data)
+        self._at += len(data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A page of vectors without its values.
+
+    Attributes:
+        head: its header, with some CRC.
+        levels: what stands between the header and the values.
+        crc: of the levels.
+        n_bytes: of the values.
+    """
+
+    head: Struct
+    levels: bytes
+    crc: int
+    n_bytes: int
+
+    def header(self, crc: int) -> bytes:
+        """Return the header of the page whose levels and values have this CRC."""
+        signed = crc - (1 << 32) if crc >> 31 else crc
+        return thrift.write({**self.head, _CRC: (I32, signed)})
+
+
+@dataclass(frozen=True, slots=True)
+class _Stamp:
+    """The column chunk of the vectors of a row group, without their values.
+
+    Attributes:
+        column: its struct in the footer, with some offset.
+        pages: its pages.
+    """
+
+    column: bytes
+    pages: tuple[_Page, ...]
+
+
+@lru_cache(16)
+def _stamp(schema: pa.Schema, n: int) -> _Stamp:
+    """Return what all row groups of n vectors have in common."""
+    vector = schema.field("vector").type
+    dtype = vector.value_type.to_pandas_dtype()
+    zeros = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(n * vector.list_size, dtype)), type=vector)
+    narrow = [pa.array(np.zeros(n, field.type.to_pandas_dtype())) for field in list(schema)[:-1]]
+    data = _written(schema, [pa.record_batch([*narrow, zeros], schema=schema)])
+    [group] = _row_groups(data)
+    column = group[_COLUMNS][1][1][-1]
+    meta = column[_META][1]
+    at = meta[_FIRST_PAGE][1]
+    end = at + meta[_CHUNK_STORED_BYTES][1]
+    width = np.dtype(dtype).itemsize
+    pages = []
+    while at < end:
+        head, at = thrift.read(data, at)
+        n_bytes = width * head[_DATA_PAGE][1][_PAGE_VALUES][1]
+        levels = data[at : at + head[_PAGE_BYTES][1] - n_bytes]
+        pages.append(_Page(head, levels, crc32(levels), n_bytes))
+        at += head[_PAGE_BYTES][1]
+    return _Stamp(thrift.write(column), tuple(pages))
+
+
+def _narrow_columns(schema: pa.Schema, layers: Sequence[int], item_ids: NDArray[np.int64]) -> bytes:
+    """Return a file of the columns beside the vectors, in the same row groups."""
+    narrow = pa.schema(list(schema)[:-1])
+    parts = [item_ids[start : start + ROW_GROUP_ROWS] for start in range(0, len(item_ids), ROW_GROUP_ROWS)]
+    return _written(narrow, [_narrow_batch(narrow, layer, part) for layer in layers for part in parts])
+
+
+def _narrow_batch(narrow: pa.Schema, layer: int, item_ids: NDArray[np.int64]) -> pa.RecordBatch:
+    return pa.record_batch([pa.array(np.full(len(item_ids), layer, np.int16)), pa.array(item_ids)], schema=narrow)
+
+
+@lru_cache(16)
+def _empty(schema: pa.Schema) -> bytes:
+    """Return a shard of no rows."""
+    return _written(schema, [])
+
+
+def _written(schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> bytes:
+    """Return the file that pyarrow writes, a row group for each batch."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema, **WRITER_OPTIONS) as writer:
+        for batch in batches:
+            writer.write_batch(batch)
+        writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
+    return bytes(sink.getvalue())
+
+
+def _footer(data: bytes) -> Struct:
+    size = int.from_bytes(data[-8:-4], "little")
+    return thrift.read(data, len(data) - 8 - size)[0]
+
+
+def _row_groups(data: bytes) -> list[Struct]:
+    groups: list[Struct] = _footer(data)[_ROW_GROUPS][1][1]
+    return groups
+
+
+def _move(meta: Struct, at: int, n_bytes: int) -> None:
+    """Say where a column chunk lies, and how many bytes it takes."""
+    meta[_FIRST_PAGE] = thrift.I64, at
+    meta[_CHUNK_BYTES] = meta[_CHUNK_STORED_BYTES] = thrift.I64, n_bytes

@@ -1,0 +1,118 @@
+"""Choose spaces and layers by what a user names."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from embstore.errors import QueryError, UnknownNameError
+from embstore.space import Layer, Pooling, Template, Unit, parse_member
+from embstore.storage.files.card import Card
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceFilter:
+    """Which spaces a question is about; what is None does not filter.
+
+    Attributes:
+        models: short names or checkpoint ids.
+        spaces: names of spaces.
+        unit: ``word``, ``sentence`` or ``occurrence``.
+        pooling: a pooling's name.
+        template: a template, exactly.
+    """
+
+    models: Sequence[str] = ()
+    spaces: Sequence[str] = ()
+    unit: str | None = None
+    pooling: str | None = None
+    template: str | None = None
+
+    def select(self, cards: Mapping[str, Card]) -> list[Card]:
+        """Return the cards that match, by name.
+
+        Raises:
+            UnknownNameError: a name that no space has.
+            QueryError: the names are known but no space has them all, or the store has no space.
+        """
+        if not cards:
+            raise QueryError("the store holds no space yet. Fill it with: embstore build")
+        unit = self.unit and parse_member(Unit, self.unit)
+        pooling = self.pooling and parse_member(Pooling, self.pooling)
+        if self.template is not None:
+            Template(self.template)
+        self._check_names(cards)
+        found = [
+            card
+            for card in cards.values()
+            if (not self.models or {card.model, card.checkpoint} & set(self.models))
+            and (not self.spaces or card.space in self.spaces)
+            and unit in (None, card.unit)
+            and pooling in (None, card.pooling)
+            and self.template in (None, card.template.pattern)
+        ]
+        if not found:
+            raise QueryError(f"no space matches {self._described()}. The store holds: {', '.join(cards)}.")
+        return found
+
+    def _check_names(self, cards: Mapping[str, Card]) -> None:
+        for space in self.spaces:
+            if space not in cards:
+                raise UnknownNameError("space", space, cards)
+        models = dict.fromkeys(name for card in cards.values() for name in (card.model, card.checkpoint))
+        for model in self.models:
+            if model not in models:
+                hint = f"To add it to the store: embstore build --model {model}"
+                raise UnknownNameError("model", model, dict.fromkeys(card.model for card in cards.values()), hint)
+
+    def _described(self) -> str:
+        parts = {
+            "model": ",".join(self.models), "space": ",".join(self.spaces), "unit": self.unit,
+            "pooling": self.pooling, "template": self.template,
+        }  # fmt: skip
+        return ", ".join(f"{name} {value!r}" for name, value in parts.items() if value)
+
+
+def check_layer_numbers(cards: Sequence[Card], named: Sequence[str] = ()) -> tuple[list[Card], list[str]]:
+    """Leave out the spaces whose layers are shifted.
+
+    Args:
+        cards: the spaces of a question.
+        named: the spaces that the user named one by one.
+
+    Returns:
+        The other spaces, and a note for each that was left out, and for each whose words may be cut.
+
+    Raises:
+        QueryError: a named space has shifted layers, or all have.
+    """
+    faults = {card.space: card.layer_fault for card in cards if card.layer_fault is not None}
+    right = [card for card in cards if card.space not in faults]
+    if refused := [fault for space, fault in faults.items() if space in named or not right]:
+        raise QueryError(refused[0])
+    cut = [card.word_fault for card in right if card.word_fault is not None]
+    return right, [*(f"left out: {fault}" for fault in faults.values()), *cut]
+
+
+def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Layer, ...]], list[str]]:
+    """Choose layers of several spaces by one specification.
+
+    A space takes what it has of them, since models differ in their number of layers.
+
+    Returns:
+        The layers of each space that has any of them, and a note for each part of ``spec`` that a space lacks.
+
+    Raises:
+        UnknownNameError: no space has what a part of ``spec`` names.
+    """
+    chosen: dict[str, set[Layer]] = {}
+    notes = []
+    for part in spec.split(","):
+        lacking: list[UnknownNameError] = []
+        for card in cards:
+            try:
+                chosen.setdefault(card.space, set()).update(card.layers.select(part))
+            except UnknownNameError as error:
+                lacking.append(error)
+                notes.append(f"{card.space} has no layer {error.name!r} (it has {', '.join(card.layers.names)}).")
+        if len(lacking) == len(cards):
+            raise lacking[0]
+    return {space: tuple(sorted(layers)) for space, layers in chosen.items() if layers}, notes

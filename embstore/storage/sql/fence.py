@@ -1,0 +1,232 @@
+"""What a user's SQL may say: one SELECT over the views of a store, as DuckDB's own parser understands it.
+
+This is the first of two fences. The other one is that what executes the SQL has nothing to write to (:mod:`.sandbox`).
+"""
+
+import json
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+import duckdb
+
+from embstore.errors import QueryError, nearest
+from embstore.storage.sql import connections
+
+# What DuckDB's JSON of a SELECT may hold, by the names it gives. What is not listed is refused, so that a node that a
+# later DuckDB adds is refused until somebody has looked at it.
+_QUERIES = frozenset(("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"))
+_SOURCES = frozenset(
+    ("BASE_TABLE", "EMPTY", "EMPTY_FROM", "EXPRESSION_LIST", "JOIN", "PIVOT", "SHOW_REF", "SUBQUERY", "TABLE_FUNCTION")
+)
+_EXPRESSIONS = frozenset(
+    ("BETWEEN", "CASE", "CAST", "COLLATE", "COLUMN_REF", "COMPARISON", "CONJUNCTION", "CONSTANT", "DEFAULT", "FUNCTION",
+     "LAMBDA", "LAMBDA_REF", "OPERATOR", "POSITIONAL_REFERENCE", "STAR", "SUBQUERY", "TYPE", "WINDOW")
+)  # fmt: skip
+_TABLE_FUNCTIONS = frozenset(
+    ("range", "generate_series", "unnest", "repeat", "repeat_row", "json_each", "json_tree")
+)  # fmt: skip
+# Functions of values that act on, or tell about, more than these values.
+_REFUSED_FUNCTIONS = frozenset(
+    ("write_log", "getenv", "nextval", "currval", "setval", "setseed", "current_setting", "query", "query_table")
+)  # fmt: skip
+_LONGEST = 1_000_000
+"""Characters of a statement."""
+_DEEPEST = 200
+"""Open parentheses at one place of a statement; many thousand exhaust the stack of DuckDB's parser."""
+_MOST = 5_000
+"""Open parentheses in all: the parser takes the square of the number of parts of a WITH."""
+_SHOWN = 100
+"""Characters of a statement that a message quotes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """A statement that the fence lets through.
+
+    Attributes:
+        sql: The statement as a subquery, in which DuckDB refuses whatever writes.
+        tables: Names of the tables and views it reads, ``datasets.name`` for those in the schema of datasets.
+        shows: Whether it lists or describes tables.
+    """
+
+    sql: str
+    tables: frozenset[str]
+    shows: bool
+
+
+def check(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[str]) -> Select:
+    """Return a user's statement, checked and wrapped.
+
+    Args:
+        connection: A connection whose parser reads the statement; nothing of it is executed.
+        sql: The statement.
+        views: Names of all the views that it may read, ``datasets.name`` for those in the schema of datasets.
+
+    Raises:
+        QueryError: It is not exactly one SELECT, or does something else than read the views.
+    """
+    _check_size(sql)
+    _check_kind(connection, sql)
+    tree = _parse(connection, sql)
+    facts = _Facts(views)
+    for node in _dictionaries(tree):
+        facts.visit(node)
+    facts.check_tables()
+    return Select(_wrapped(connection, sql, tree), facts.read, facts.shows)
+
+
+def check_expression(sql: str) -> None:
+    """Raise QueryError unless the text is exactly one expression."""
+    _check_size(sql)
+    try:
+        duckdb.SQLExpression(sql)
+    except duckdb.Error as error:
+        shown = sql if len(sql) <= _SHOWN else f"{sql[:_SHOWN]}…"
+        raise QueryError(
+            f"{shown!r} is not one SQL expression over the item columns: {connections.first_line(error)}"
+        ) from error
+
+
+def _check_size(sql: str) -> None:
+    """Raise QueryError for a text that DuckDB's parser should not be given."""
+    if len(sql) > _LONGEST:
+        raise QueryError(f"this SQL has {len(sql):,} characters. Give at most {_LONGEST:,}.")
+    if sql.count("(") > _MOST:
+        raise QueryError(f"this SQL has {sql.count('('):,} parentheses. Give at most {_MOST:,}.")
+    steps = (1 if bracket == "(" else -1 for bracket in re.findall("[()]", sql))
+    if max(accumulate(steps), default=0) > _DEEPEST:
+        raise QueryError(f"this SQL is nested too deeply. Open at most {_DEEPEST} parentheses at once.")
+    try:
+        sql.encode()
+    except UnicodeEncodeError as error:
+        raise QueryError(f"this SQL is not Unicode text: {error.reason} at character {error.start + 1}.") from error
+
+
+def _check_kind(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        raise QueryError(f"this SQL cannot be read: {connections.first_line(error)}") from error
+    if len(statements) != 1 or not _is_select(statements[0]):
+        raise QueryError("a store is only read: give one SELECT statement.")
+
+
+def _is_select(statement: duckdb.Statement) -> bool:
+    try:
+        return statement.type == duckdb.StatementType.SELECT
+    except ValueError:  # a kind of statement for which DuckDB's Python has no name
+        return False
+
+
+def _parse(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
+    """Return DuckDB's own reading of exactly one SELECT."""
+    try:
+        [(text,)] = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
+        tree: dict[str, Any] = json.loads(text)
+    except (duckdb.Error, RecursionError) as error:
+        raise QueryError(f"this SQL cannot be read: {connections.first_line(error)}") from error
+    if tree.get("error"):
+        raise QueryError(f"this SQL cannot be read: {tree.get('error_message')}")
+    if len(tree["statements"]) != 1:
+        raise QueryError("a store is only read: give one SELECT statement.")
+    return tree
+
+
+def _wrapped(connection: duckdb.DuckDBPyConnection, sql: str, tree: dict[str, Any]) -> str:
+    """Return the statement as a subquery: its own text, or DuckDB's writing of it where that cannot be one."""
+    wrapped = f"SELECT * FROM (\n{sql.rstrip().rstrip(';').rstrip()}\n)"
+    try:
+        statements = connection.extract_statements(wrapped)
+    except duckdb.Error:
+        statements = []
+    if len(statements) != 1 or not _is_select(statements[0]):
+        [(text,)] = connection.execute("SELECT json_deserialize_sql(?::JSON)", [json.dumps(tree)]).fetchall()
+        wrapped = f"SELECT * FROM (\n{text}\n)"
+    outer = _parse(connection, wrapped)["statements"][0]["node"]
+    if outer["from_table"]["type"] != "SUBQUERY" or any(outer[key] for key in ("modifiers", "where_clause", "having")):
+        raise QueryError("this SQL cannot be read as a subquery: give one SELECT statement.")
+    return wrapped
+
+
+def _dictionaries(tree: Any) -> Iterator[dict[str, Any]]:
+    """Yield every dictionary of a JSON document, at any depth."""
+    waiting = [tree]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            yield value
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+
+
+class _Facts:
+    """What is found on the way through a statement's tree."""
+
+    def __init__(self, views: Collection[str]) -> None:
+        self.shows = False
+        self._views = {view.casefold(): view for view in views}
+        self._named: set[tuple[str, str]] = set()  # schema, table
+        self._own: set[str] = set()
+
+    @property
+    def read(self) -> frozenset[str]:
+        """The names of the views that are read."""
+        return frozenset(self._views[name] for name in map(_full_name, self._named) if name in self._views)
+
+    def visit(self, node: dict[str, Any]) -> None:
+        """Take note of a node, or raise QueryError if it is of a kind that is not allowed."""
+        kind = node.get("type")
+        if {"info_type", "cte_map"} & node.keys() or str(kind).endswith(("_NODE", "_STATEMENT")):
+            if kind not in _QUERIES:
+                raise QueryError(f"a store is only read: this SQL has a part that writes or acts ({_spoken(node)}).")
+            self._own |= {str(entry["key"]).casefold() for entry in node["cte_map"]["map"]}
+        elif "class" in node:
+            self._visit_expression(node)
+        elif "alias" in node and "sample" in node:
+            self._visit_source(node)
+
+    def _visit_expression(self, node: dict[str, Any]) -> None:
+        if node["class"] not in _EXPRESSIONS:
+            raise QueryError(f"this SQL has a part that is not allowed: {node['class'].lower()}.")
+        if node["class"] == "FUNCTION" and (name := node["function_name"].casefold()) in _REFUSED_FUNCTIONS:
+            raise QueryError(f"the function {name} is not allowed in users' SQL.")
+
+    def _visit_source(self, node: dict[str, Any]) -> None:
+        kind = node["type"]
+        if kind not in _SOURCES:
+            raise QueryError(f"this SQL reads from something that is not allowed: {str(kind).lower()}.")
+        if kind == "TABLE_FUNCTION":
+            name = node["function"].get("function_name", "").casefold()
+            if name not in _TABLE_FUNCTIONS:
+                allowed = ", ".join(sorted(_TABLE_FUNCTIONS))
+                raise QueryError(f"the table function {name} is not allowed in users' SQL. Allowed: {allowed}.")
+        elif kind == "BASE_TABLE":
+            if (catalog := node["catalog_name"].casefold()) not in ("", "memory"):
+                raise QueryError(f"this SQL reads from another database: {catalog}.")
+            self._named.add((node["schema_name"].casefold(), node["table_name"].casefold()))
+        self.shows |= kind == "SHOW_REF" or node.get("schema_name", "").casefold() == "information_schema"
+
+    def check_tables(self) -> None:
+        """Raise QueryError if the statement reads a table that is neither a view of the store nor its own."""
+        for schema, table in sorted(self._named):
+            name = _full_name((schema, table))
+            if name in self._views or (not schema and table in self._own) or schema == "information_schema":
+                continue
+            near = nearest(name, self._views.values())
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            views = ", ".join(sorted(self._views.values()))
+            raise QueryError(f"the store has no view {name!r}, and SQL reads nothing else.{hint} Views: {views}.")
+
+
+def _full_name(name: tuple[str, str]) -> str:
+    schema, table = name
+    return table if schema in ("", "main") else f"{schema}.{table}"
+
+
+def _spoken(node: dict[str, Any]) -> str:
+    kind = str(node.get("type") or node.get("info_type"))
+    return kind.removesuffix("_NODE").removesuffix("_QUERY").removesuffix("_STATEMENT").replace("_", " ")

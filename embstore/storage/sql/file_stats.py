@@ -1,0 +1,53 @@
+"""Which files may hold some items, by the statistics in their footers."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.storage.sql.reader import Reader
+
+_FEW = 16
+"""Of so few files, to look up the statistics takes as long as to read them."""
+
+
+class Ranges:
+    """The ranges of item ids of some files, read when they are first needed.
+
+    Args:
+        reader: DuckDB over the files.
+        files: Parquet files with a column ``item_id``.
+    """
+
+    def __init__(self, reader: Reader, files: Sequence[Path]) -> None:
+        self._reader, self._files = reader, files
+
+    def files_of(self, ids: Sequence[int]) -> list[Path]:
+        """Return the files that may hold one of these items.
+
+        Raises:
+            DamagedError: a footer cannot be read.
+        """
+        if len(self._files) <= _FEW:
+            return list(self._files)
+        ascending = np.sort(np.asarray(ids, np.int64))
+        lows, highs = self._bounds
+        may = np.searchsorted(ascending, lows, "left") < np.searchsorted(ascending, highs, "right")
+        return [file for file, one in zip(self._files, may.tolist(), strict=True) if one]
+
+    @cached_property
+    def _bounds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The least and the greatest id of each file; of one without statistics, all there are."""
+        limits = np.iinfo(np.int64)
+        sql = """SELECT file_name, min(stats_min_value::BIGINT), max(stats_max_value::BIGINT),
+                     bool_or(stats_min_value IS NULL OR stats_max_value IS NULL)
+                 FROM parquet_metadata($files) WHERE path_in_schema = 'item_id' GROUP BY file_name"""
+        found = {
+            file: (int(limits.min), int(limits.max)) if unknown else (low, high)
+            for file, low, high, unknown in self._reader.rows(sql, self._files)
+        }
+        # A file without a row group has no ids: its least is above its greatest.
+        bounds = [found.get(str(file), (int(limits.max), int(limits.min))) for file in self._files]
+        return np.array([low for low, _ in bounds], np.int64), np.array([high for _, high in bounds], np.int64)

@@ -1,0 +1,134 @@
+"""Read Parquet files of a store by SQL; what DuckDB cannot read is named."""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from threading import local
+from typing import Any, TypeVar, cast
+
+import duckdb
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import disk
+from embstore.errors import DamagedError, FileAccessError, StoreError
+from embstore.storage.sql import connections, interruptible
+
+T = TypeVar("T")
+
+# Without it DuckDB would take columns from folders above the store that are called like "layer=7".
+FILES = "read_parquet($files, hive_partitioning = false)"
+
+MEND = "To mend it, run embstore repair, and build the same sources again: exactly its items are embedded anew."
+MEND_TABLE = "To mend it, run embstore repair, and build the same sources again: its texts are written anew."
+
+
+class Reader:
+    """DuckDB over the files of a store.
+
+    Args:
+        root: the store's folder.
+        tables: those of its files that hold texts, which are mended in another way.
+        connection: the DuckDB for all SQL, which one thread uses; by default that of the process.
+    """
+
+    def __init__(self, root: Path, tables: Sequence[Path], connection: duckdb.DuckDBPyConnection | None = None) -> None:
+        self._root, self._tables = root, tables
+        self._of_thread = local()
+        self._given = connection
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The DuckDB connection for embstore's own SQL, of each thread its own: one answers one question at a time."""
+        if self._given is not None:
+            return self._given
+        if not hasattr(self._of_thread, "connection"):
+            self._of_thread.connection = self._shared.connect()
+        return cast("duckdb.DuckDBPyConnection", self._of_thread.connection)
+
+    @cached_property
+    def _shared(self) -> connections.Shared:
+        return connections.shared()
+
+    def columns(self, sql: str, files: Sequence[Path], **values: Any) -> dict[str, NDArray[Any]]:
+        """Return the columns of a query over files, none of which has nulls; empty int64 columns without files."""
+        if not files:
+            return defaultdict(lambda: np.empty(0, np.int64))
+        values = {"files": connections.literal(files), **values}
+        return self.guard(files, lambda q: interruptible.columns(self.connection, q, values), sql)
+
+    def rows(self, sql: str, files: Sequence[Path], **values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of a query over files; none without files."""
+        if not files:
+            return []
+        values = {"files": connections.literal(files), **values}
+        return self.guard(files, lambda q: interruptible.rows(self.connection, q, values), sql)
+
+    def guard(self, files: Sequence[Path], run: Callable[[str], T], sql: str) -> T:
+        """Return what ``run`` makes of SQL over files.
+
+        Raises:
+            DamagedError: it fails; names the file.
+            StoreError: a file may not be read, or there is not enough memory, or disk for what does not fit in it.
+        """
+        for file in files:
+            with disk.opening(file):
+                pass
+        try:
+            return run(sql)
+        except duckdb.Error as error:
+            raise connections.exhausted(error) or self.failure(error, files) from error
+
+    def failure(self, error: duckdb.Error, files: Sequence[Path]) -> StoreError:
+        """Return the error for what DuckDB does not read: DamagedError, with its name, if a file is at fault.
+
+        Raises:
+            FileAccessError: the system does not let it be read.
+        """
+        if (refused := _refused(error, files)) is not None:
+            return refused
+        said = connections.first_line(error).rstrip(".")
+        named = _named(files, said) or self._unreadable(files) or _altered(files)
+        if named is None:  # each file can be read, and is as it was written
+            folder = files[0].parent if files else self._root
+            if isinstance(error, duckdb.BinderException | duckdb.ConversionException):  # embstore's own SQL is right
+                where = files[0] if len(files) == 1 else folder
+                return DamagedError(f"{where} is damaged: its columns are not those of the format ({said}). {MEND}")
+            return StoreError(
+                f"{folder} cannot be read: {said}. Run the command again; embstore verify checks all files."
+            )
+        if disk.exists(named):
+            disk.sha256(named)  # reads it whole: only then it is known to be damaged
+        mend = MEND_TABLE if named in self._tables else MEND
+        return DamagedError(f"{named} is damaged: {said}. Run: embstore verify. {mend}")
+
+    def _unreadable(self, files: Sequence[Path]) -> Path | None:
+        for file in files:
+            try:
+                interruptible.rows(
+                    self.connection, "SELECT * FROM read_parquet(?) LIMIT 1", connections.literal([file])
+                )
+            except duckdb.Error:
+                return file
+        return None
+
+
+def _named(files: Sequence[Path], said: str) -> Path | None:
+    """Return the file that an error of DuckDB names, as it is or as it was given."""
+    given = zip(files, connections.literal(files), strict=True)
+    return next((file for file, pattern in given if str(file) in said or pattern in said), None)
+
+
+def _altered(files: Sequence[Path]) -> Path | None:
+    """Return a file that has a hash in its name, and is not what that says."""
+    parts = [file for file in files if file.stem.startswith("part-")]
+    return next((file for file in parts if file.stem != f"part-{disk.sha256(file)[:16]}"), None)
+
+
+def _refused(error: duckdb.Error, files: Sequence[Path]) -> FileAccessError | None:
+    """Return the error for what the system does not let DuckDB read."""
+    if not isinstance(error, duckdb.IOException) or not files:
+        return None
+    said = str(error)
+    return disk.quoted(said, _named(files, said) or files[0].parent)

@@ -1,0 +1,79 @@
+"""The staged texts that get no vector, or not a whole one: gathered, and listed in the store once."""
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+from embstore.sharding import Parts
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.tables import SKIPPED_SCHEMA, write_skipped_rows
+from embstore.storage.sql import connections, interruptible
+from embstore.storage.sql.reader import FILES, Reader
+from embstore.storage.staging.missing import mine
+from embstore.storage.staging.staging import Staging
+from embstore.storage.transaction.manifest import list_parts
+from embstore.text import NOT_UNICODE
+
+_ROWS = 10_000
+_BATCH_ROWS = 2048  # what DuckDB gives at a time: texts may be long
+_FOUND = """
+SELECT skip.space, item_id, text, outcome, reason, origin FROM skip JOIN item USING (item_id)
+UNION ALL SELECT NULL, NULL, '', 'skipped', reason, origin FROM blank
+"""
+_LISTED = f"SELECT space, item_id, text, outcome, reason, origin FROM {FILES}"
+
+
+class SkipList:
+    """The skipped and truncated items of a build.
+
+    Args:
+        staging: the items, settled; its blank rows are skipped from the start.
+        paths: of the store.
+    """
+
+    def __init__(self, staging: Staging, paths: StorePaths) -> None:
+        self._staging, self._paths = staging, paths
+        self._rows: list[tuple[str, int, str, str]] = []
+        staging.rows("CREATE TABLE skip (space VARCHAR, item_id BIGINT, outcome VARCHAR, reason VARCHAR)")
+
+    def add(self, space: str, item_id: int, outcome: str, reason: str) -> None:
+        """Take an item that a space lacks, or has only the beginning of."""
+        self._rows.append((space, item_id, outcome, reason))
+        if len(self._rows) >= _ROWS:
+            self._stage()
+
+    def add_invalid(self, spaces: Sequence[str], parts: Parts) -> None:
+        """Take the items of this build's parts that no model can be given."""
+        for space in spaces:
+            self._staging.rows(
+                f"""INSERT INTO skip SELECT $space, item_id, 'skipped', $reason FROM item
+                    WHERE NOT valid AND {mine(parts)}""",
+                space=space,
+                reason=NOT_UNICODE,
+            )
+
+    def record(self) -> None:
+        """List in the store what is not listed there."""
+        self._stage()
+        files = list(list_parts(self._paths.skipped).files)
+        connection = self._staging.connection
+        values = {"files": connections.literal(files)} if files else {}
+        sql = f"{_FOUND} EXCEPT {_LISTED}" if files else f"SELECT DISTINCT * FROM ({_FOUND})"
+        reader = Reader(self._paths.root, files, connection)
+        # A table of DuckDB's own first: it moves to the disk what does not fit, and what is damaged shows here.
+        reader.guard(files, lambda sql: self._staging.rows(sql, **values), f"CREATE OR REPLACE TABLE unlisted AS {sql}")
+        write_skipped_rows(self._paths, self._unlisted())
+        interruptible.execute(connection, "DROP TABLE unlisted")
+
+    def _unlisted(self) -> Iterator[pa.Table]:
+        connection = self._staging.connection
+        reader = interruptible.run(connection, lambda it: it.sql("FROM unlisted").to_arrow_reader(_BATCH_ROWS))
+        while (batch := interruptible.run(connection, lambda _: next(reader, None))) is not None:
+            yield pa.Table.from_batches([batch]).cast(SKIPPED_SCHEMA)
+
+    def _stage(self) -> None:
+        if self._rows:
+            self._staging.insert(
+                "skip", dict(zip(("space", "item_id", "outcome", "reason"), zip(*self._rows, strict=True), strict=True))
+            )
+            self._rows = []

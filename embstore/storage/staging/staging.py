@@ -1,0 +1,257 @@
+"""The items of a build on their way into the store, in a DuckDB of their own.
+
+They are in memory while they are few; where they are many, DuckDB moves them to a temporary folder. Whatever is asked
+of all of them at once (which come twice, which the store has) is asked in SQL.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embstore import atomic, disk
+from embstore.errors import SourceError
+from embstore.space import Unit
+from embstore.storage.sql import connections, interruptible
+from embstore.text import Item, Span
+
+_MEMORY = "1GB"
+_BATCH_ROWS, _BATCH_CHARS = 20_000, 16 << 20
+_TYPES = {
+    **dict.fromkeys(("ordinal", "item_id", "context_id", "start", "end"), pa.int64()),
+    "valid": pa.bool_(),
+}  # of columns; others are of strings
+SHOWN = 300
+"""Characters of a text that a message shows."""
+
+Ids = NDArray[np.int64]
+
+_TABLES = """
+CREATE TABLE raw (ordinal BIGINT, item_id BIGINT, text VARCHAR, context_id BIGINT, start BIGINT, "end" BIGINT,
+                  origin VARCHAR, valid BOOLEAN, content UBIGINT);
+CREATE TABLE raw_sentence (ordinal BIGINT, item_id BIGINT, text VARCHAR, origin VARCHAR, content UBIGINT);
+CREATE TABLE blank (reason VARCHAR, origin VARCHAR);
+"""
+# The first of the rows with one id stays. An item's key is its id, an occurrence's that of its sentence.
+_SETTLE = """
+CREATE TABLE item AS
+SELECT {key} AS key, * FROM raw SEMI JOIN (SELECT min(ordinal) AS ordinal FROM raw GROUP BY item_id) USING (ordinal)
+ORDER BY key, item_id;
+CREATE TABLE sentence AS
+SELECT * FROM raw_sentence
+SEMI JOIN (SELECT min(ordinal) AS ordinal FROM raw_sentence GROUP BY item_id) USING (ordinal) ORDER BY item_id;
+DROP TABLE raw;
+DROP TABLE raw_sentence;
+"""
+_COLLIDING = """
+SELECT text, origin FROM {table} WHERE item_id =
+    (SELECT item_id FROM {table} GROUP BY item_id HAVING min(content) <> max(content) ORDER BY item_id LIMIT 1)
+ORDER BY ordinal
+"""
+_COUNTS = """
+SELECT (SELECT count(*) FROM item), (SELECT coalesce(sum(length(text)), 0) FROM {texts}),
+       (SELECT count(*) FROM item WHERE NOT valid),
+       (SELECT coalesce(bit_xor(item_id), 0) FROM item)
+"""
+
+
+@dataclass(slots=True)
+class Batch:
+    """Rows that are about to be staged, column by column.
+
+    Attributes:
+        ids: of the items, repeats included; the next five lists go with it.
+        texts: with what UTF-8 cannot hold escaped.
+        context_ids: of occurrences.
+        spans: of occurrences.
+        origins: where they stand.
+        valid: whether the model can be given the text, and for an occurrence its sentence.
+        sentence_ids: of the contexts.
+        sentences: their texts.
+        sentence_origins: where they stand.
+        blanks: reason and place of rows without a text.
+        n_chars: of all these texts.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    context_ids: list[int] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    origins: list[str] = field(default_factory=list)
+    valid: list[bool] = field(default_factory=list)
+    sentence_ids: list[int] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+    sentence_origins: list[str] = field(default_factory=list)
+    blanks: list[tuple[str, str]] = field(default_factory=list)
+    n_chars: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time to stage them."""
+        return max(len(self.ids), len(self.blanks)) >= _BATCH_ROWS or self.n_chars >= _BATCH_CHARS
+
+
+class Staging:
+    """The items of the sources of one unit. Use it as a context: it leaves nothing behind.
+
+    Args:
+        folder: where a temporary folder is made if memory does not suffice.
+        unit: of the items.
+
+    Attributes:
+        connection: the DuckDB. Once the items are settled it has the tables ``item`` (key, ordinal, item_id, text,
+            context_id, start, end, origin, valid, content; by ascending key and id), ``sentence`` (item_id, text), the
+            contexts of occurrences, and ``blank`` (reason, origin).
+        n_items: different items.
+        n_sentences: contexts of occurrences, repeats included.
+        n_chars: characters that the model is given for them: of a sentence once for all words of it.
+        n_invalid: items that no model can be given.
+        digest: of their ids, in any order.
+    """
+
+    def __init__(self, folder: Path, unit: Unit) -> None:
+        self._spill = atomic.temporary_path(folder)
+        self._n_rows = 0
+        self.unit = unit
+        self.n_items = self.n_sentences = self.n_chars = self.n_invalid = self.digest = 0
+
+    def __enter__(self) -> Self:
+        self.connection = connections.connect_to_spill(self._spill, _MEMORY)
+        interruptible.execute(self.connection, _TABLES)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.connection.close()
+        atomic.discard(self._spill)
+
+    def add(self, batch: Batch) -> None:
+        """Stage rows; an item may come again and again."""
+        if n := len(batch.ids):
+            none: list[int | None] = [None] * n
+            columns: dict[str, Sequence[Any]] = {
+                "ordinal": range(self._n_rows, self._n_rows + n), "item_id": batch.ids, "text": batch.texts,
+                "context_id": batch.context_ids or none,
+                "start": [span.start for span in batch.spans] or none,
+                "end": [span.end for span in batch.spans] or none,
+                "origin": batch.origins, "valid": batch.valid,
+            }  # fmt: skip
+            self.insert("raw", columns, f", {content(self.unit)}")
+            self._n_rows += n
+        if n := len(batch.sentence_ids):
+            columns = {
+                "ordinal": range(self.n_sentences, self.n_sentences + n), "item_id": batch.sentence_ids,
+                "text": batch.sentences, "origin": batch.sentence_origins,
+            }  # fmt: skip
+            self.insert("raw_sentence", columns, f", {content(Unit.SENTENCE, *['NULL::BIGINT'] * 3)}")
+            self.n_sentences += n
+        if batch.blanks:
+            reasons, origins = zip(*batch.blanks, strict=True)
+            self.insert("blank", {"reason": reasons, "origin": origins})
+
+    def insert(self, table: str, columns: Mapping[str, Sequence[Any]], more: str = "") -> None:
+        """Insert rows.
+
+        Args:
+            table: where.
+            columns: the columns of the table, in their order.
+            more: SQL for further ones.
+        """
+        arrays = {name: pa.array(values, _TYPES.get(name, pa.string())) for name, values in columns.items()}
+        self.connection.register("batch", pa.table(arrays))
+        self.rows(f"INSERT INTO {table} SELECT *{more} FROM batch")
+        self.connection.unregister("batch")
+
+    def rows(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
+        """Return the rows of an answer; of what is no question, none that matter.
+
+        Raises:
+            StoreError: there is not enough memory, or disk for what does not fit in it.
+        """
+        with _enough(self._spill.parent):
+            return interruptible.rows(self.connection, sql, values)
+
+    def table(self, sql: str, **values: Any) -> pa.Table:
+        """Return the answer to a query; as :meth:`rows`."""
+        with _enough(self._spill.parent):
+            return interruptible.run(self.connection, lambda it: it.sql(sql, params=values).to_arrow_table())
+
+    def settle(self) -> None:
+        """Keep each item once, where it came first; called when all rows are staged.
+
+        Raises:
+            SourceError: two different texts have one id.
+        """
+        for table in ("raw", "raw_sentence"):
+            if len(rows := self.rows(_COLLIDING.format(table=table))) > 1:
+                (one, place), (other, elsewhere) = rows[0], next(row for row in rows if row[0] != rows[0][0])
+                raise collision(f"{one[:SHOWN]!r} ({place})", f"{other[:SHOWN]!r} ({elsewhere})")
+        occurrences = self.unit is Unit.OCCURRENCE
+        self.rows(_SETTLE.format(key="context_id" if occurrences else "item_id"))
+        counts = self.rows(_COUNTS.format(texts="sentence" if occurrences else "item"))
+        self.n_items, self.n_chars, self.n_invalid, self.digest = counts[0]
+
+    def find(self, item_id: int) -> tuple[Item, str]:
+        """Return a staged item, and where it stands first."""
+        places = self.rows("SELECT origin FROM item WHERE item_id = $item", item=item_id)
+        return self.items("item_id = $item", item=item_id)[0], places[0][0]
+
+    def items(self, condition: str, **values: Any) -> list[Item]:
+        """Return the items for which an SQL condition over ``item`` is true, by ascending key and id."""
+        rows = f"(SELECT * FROM item WHERE {condition})"
+        table = self.table(
+            f'SELECT item_id, text, context_id, start, "end" FROM {rows} ORDER BY key, item_id', **values
+        )
+        return self.made(table, self.contexts(rows, **values))
+
+    def contexts(self, rows: str, **values: Any) -> dict[int | None, str]:
+        """Return the sentences that occurrences stand in, by id: each once, however many of its words there are.
+
+        Args:
+            rows: SQL for rows of ``item``.
+            values: of its parameters.
+        """
+        if not self.n_sentences:
+            return {}
+        chosen = f"(SELECT context_id AS item_id FROM {rows}) AS chosen"
+        return dict(self.rows(f"SELECT item_id, text FROM sentence SEMI JOIN {chosen} USING (item_id)", **values))
+
+    def made(self, rows: pa.Table, contexts: Mapping[int | None, str]) -> list[Item]:
+        """Return the items of rows with the columns item_id, text, context_id, start and end."""
+        names = ("item_id", "text", "context_id", "start", "end")
+        return [
+            Item(self.unit, text, contexts.get(context), None if start is None else Span(start, end), item)
+            for item, text, context, start, end in zip(*(rows[name].to_pylist() for name in names), strict=True)
+        ]
+
+
+@contextmanager
+def _enough(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except duckdb.Error as error:
+        raise connections.exhausted(error) or disk.quoted(str(error), folder, writing=True) or error from error
+
+
+def content(unit: str, *span: str) -> str:
+    """Return the SQL of a hash that tells items apart which have one id.
+
+    Args:
+        unit: of the items; a column of that name where it is ``unit``.
+        span: SQL for the id of the context, the start and the end; by default the columns.
+    """
+    context_id, start, end = span or ("context_id", "start", '"end"')
+    return f"hash({unit if unit == 'unit' else connections.quote(unit)}, text, {context_id}, {start}, {end}) AS content"
+
+
+def collision(one: str, other: str) -> SourceError:
+    """Return the error for two texts with one id, each shown with its place."""
+    return SourceError(
+        f"two different texts have the same item id: {one} and {other}. A store cannot tell them apart: leave one of "
+        "them out, or build it into another store."
+    )

@@ -1,0 +1,134 @@
+"""The parts of a folder, and how some of them give way to others in one step.
+
+Parts are immutable Parquet files, ``part-<hash>.parquet``. A document beside them, ``hidden.json``, names those that do
+not count. It is by writing it that many parts come and go at once:
+
+1. it names the new parts, which are then renamed into the folder;
+2. it names the old parts instead: that is the commit;
+3. the old parts are removed, and it names none.
+
+A process that dies in between leaves parts that do not count. The next writer removes them, which undoes what did not
+reach its commit, and finishes what did. The document's generation grows with each change: files may have come and gone
+beside a reader that finds another one after listing the folder than before, and it lists the folder once more.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from embstore import atomic, disk
+from embstore.storage.files import names
+
+HIDDEN_FORMAT = 1
+HIDDEN = "hidden.json"
+_REMEDY = "Run: embstore repair"
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Which parts of a folder do not count.
+
+    Attributes:
+        generation: grows with each change.
+        names: of the parts, without the suffix.
+        replaced: after a commit, new part → the old parts whose rows it has.
+    """
+
+    generation: int = 0
+    names: frozenset[str] = frozenset()
+    replaced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a folder at one moment.
+
+    Attributes:
+        files: those that count, in order of their names.
+        hidden: those that do not.
+    """
+
+    files: tuple[Path, ...]
+    hidden: Hidden
+
+
+def document_of(folder: Path) -> Path:
+    """Return the path of the document of a folder."""
+    return folder / HIDDEN
+
+
+def read_hidden(folder: Path) -> Hidden:
+    """Return which parts of a folder do not count; none where nothing was ever replaced.
+
+    Raises:
+        DamagedError: the document was altered.
+    """
+    path = document_of(folder)
+    try:
+        document = atomic.read_document(path, "hidden", _REMEDY)
+    except (FileNotFoundError, NotADirectoryError):
+        return Hidden()
+    replaced = {new: tuple(old) for new, old in document["replaced"].items()}
+    return Hidden(document["generation"], frozenset(document["hidden"]), replaced)
+
+
+def write_hidden(folder: Path, hidden: Hidden) -> None:
+    """Replace the document of a folder."""
+    document = {
+        "format": HIDDEN_FORMAT,
+        "generation": hidden.generation,
+        "hidden": sorted(hidden.names),
+        "replaced": {new: sorted(old) for new, old in sorted(hidden.replaced.items())},
+    }
+    atomic.write_document(document_of(folder), document)
+
+
+def list_parts(folder: Path) -> Parts:
+    """Return the parts of a folder, all of one moment.
+
+    Raises:
+        DamagedError: it cannot be told which parts count.
+    """
+    hidden = read_hidden(folder)
+    while True:
+        files = names.PARTS.listed(folder)
+        again = read_hidden(folder)
+        if again.generation == hidden.generation:
+            return Parts(tuple(path for name, path in files.items() if name not in hidden.names), hidden)
+        hidden = again
+
+
+@contextmanager
+def replacing(folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iterable[str] = ()) -> Iterator[None]:
+    """Rename new parts into the folder in the context; at its end they count, and the old ones no more, all at once.
+
+    The caller removes the old ones (:func:`hidden_files`) and then calls :func:`settled`; after an error it does the
+    same, and what goes are the new ones. Only the holder of the store's lock may call this.
+
+    Args:
+        folder: where the parts are.
+        replaced: name of each new part → names of the old parts whose rows it has; none for rows that are new.
+        removed: names of parts that go without another in their place.
+    """
+    generation = read_hidden(folder).generation
+    # A part is called by its content: one that is there already stays, and is not undone with the new ones.
+    new = frozenset(name for name in replaced if not disk.exists(names.PARTS.path(folder, name)))
+    if new:
+        write_hidden(folder, Hidden(generation + 1, new))
+    yield
+    old = frozenset(name for names in replaced.values() for name in names).union(removed).difference(replaced)
+    write_hidden(folder, Hidden(generation + 2, old, {name: tuple(names) for name, names in replaced.items()}))
+
+
+def hidden_files(folder: Path) -> list[Path]:
+    """Return the parts of a folder that are there and do not count."""
+    paths = (names.PARTS.path(folder, name) for name in sorted(read_hidden(folder).names))
+    return [path for path in paths if disk.exists(path)]
+
+
+def settled(folder: Path) -> None:
+    """Note that nothing is hidden any more, once what was is removed."""
+    hidden = read_hidden(folder)
+    if hidden.names or hidden.replaced:
+        write_hidden(folder, Hidden(hidden.generation + 1))

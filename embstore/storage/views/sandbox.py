@@ -1,0 +1,225 @@
+"""Where users' SQL is executed: a DuckDB that can read the Parquet files of one store, and write nothing.
+
+The operating system's files are switched off in it. What it has instead is :mod:`.readonly`, which knows the listed
+files and has no operation that writes. Its views are made before, and users' SQL runs in a transaction that only reads.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+from embstore import disk
+from embstore.errors import DamagedError, EmbstoreError, QueryError, UsageError
+from embstore.storage.files.card import Card
+from embstore.storage.sql import connections, interruptible
+from embstore.storage.sql.fence import Select, check
+from embstore.storage.sql.reader import Reader
+
+T = TypeVar("T")
+PREFIX = "embstore://"
+BySpace = Mapping[str, Sequence[Path]]
+
+_BEGIN = "BEGIN TRANSACTION READ ONLY"
+
+# Columns of each view when no file of it exists yet.
+_EMPTY = {
+    "items": {"item_id": "BIGINT", "unit": "VARCHAR", "text": "VARCHAR", "context_id": "BIGINT", "start": "BIGINT",
+              "end": "BIGINT"},
+    "skipped": {"space": "VARCHAR", "item_id": "BIGINT", "text": "VARCHAR", "outcome": "VARCHAR", "reason": "VARCHAR",
+                "origin": "VARCHAR"},
+    "embeddings": {"space": "VARCHAR", "layer": "SMALLINT", "item_id": "BIGINT", "vector": "FLOAT[]"},
+    "summaries": {"space": "VARCHAR", "shard": "VARCHAR", "layer": "SMALLINT", "n": "BIGINT"},
+    "spaces": {"space": "VARCHAR", "model": "VARCHAR", "checkpoint": "VARCHAR", "unit": "VARCHAR", "pooling": "VARCHAR",
+               "template": "VARCHAR", "dim": "INTEGER"},
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a user's SQL may take.
+
+    Attributes:
+        timeout: Seconds that each run may take; None for no limit.
+        memory: Bytes that DuckDB may use for it; None for half of what it would use by itself.
+    """
+
+    timeout: float | None = None
+    memory: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None and not 0 < self.timeout < 1e9:
+            raise UsageError(f"timeout must be a number of seconds above 0, not {self.timeout}.")
+        if self.memory is not None and self.memory < 1:
+            raise UsageError(f"memory must be at least 1 byte, not {self.memory}.")
+
+
+NO_LIMITS = Limits()
+
+
+class Sandbox:
+    """A DuckDB for users' SQL over the files of a store as they were listed.
+
+    Args:
+        reader: Names a damaged file of the store.
+        root: The store's folder.
+        files: Files of the views, by view and by space ("" where they are of none).
+        datasets: Files, each of which is the view ``datasets.<name>``.
+        cards: The rows of the view ``spaces``.
+        memory: Bytes that DuckDB may use.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        root: Path,
+        files: Mapping[str, BySpace],
+        datasets: Sequence[Path],
+        cards: Iterable[Card],
+        memory: int | None = None,
+    ) -> None:
+        from embstore.storage.sql.readonly import ReadOnlyFiles
+
+        self.memory = memory
+        self._reader, self._root, self._cards = reader, root, list(cards)
+        self._views = {**files, "spaces": {}, **{f"datasets.{file.stem}": {"": [file]} for file in datasets}}
+        self._made: set[str] = set()
+        every = (file for by_space in self._views.values() for members in by_space.values() for file in members)
+        self._names = {file: f"{PREFIX}{file.relative_to(root)}" for file in every}
+        self._files = ReadOnlyFiles(root, {name: file for file, name in self._names.items()})
+        self._connection = connections.connect_without_files("50%" if memory is None else f"{memory}B", self._files)
+        [(self._limit,)] = self._connection.execute("SELECT current_setting('memory_limit')").fetchall()
+        self._connection.execute("CREATE SCHEMA datasets")
+
+    @property
+    def views(self) -> Collection[str]:
+        """The names of all views."""
+        return self._views.keys()
+
+    def check(self, sql: str, limits: Limits, views: Collection[str] = ()) -> Select:
+        """Return a user's statement, checked and wrapped: it may read these views, by default all."""
+        # A run, since there are statements that DuckDB's parser takes minutes to read.
+        return self._session(limits).run(lambda connection: check(connection, sql, views or self.views))
+
+    def session(self, limits: Limits, views: Collection[str], columns: Sequence[str] = ()) -> "Session":
+        """Return a connection of its own for users' SQL, which sees these views."""
+        for view in views:
+            if view not in self._made:
+                self._make(view)
+                self._made.add(view)
+        return self._session(limits, columns)
+
+    def _session(self, limits: Limits, columns: Sequence[str] = ()) -> "Session":
+        return Session(self, self._connection.cursor(), limits, columns)
+
+    def _make(self, view: str) -> None:
+        """Make a view of files, of each space's with the space as first column where it has a name."""
+        by_space = self._views[view]
+        parts = []
+        for space, members in by_space.items():
+            if members:
+                listed = ", ".join(connections.quote(self._names[file]) for file in members)
+                column = f"{connections.quote(space)} AS space, " if space else ""
+                parts.append(f"SELECT {column}* FROM read_parquet([{listed}], hive_partitioning = false)")
+        body = " UNION ALL ".join(parts) or self._without_files(view)
+        name = ".".join(map(connections.quote_name, view.split(".", 1)))
+        try:
+            self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {body}")
+        except duckdb.Error as error:
+            raise self.explained(error, view=view) from error
+
+    def _without_files(self, view: str) -> str:
+        columns = {connections.quote_name(name): kind for name, kind in _EMPTY[view].items()}
+        typed = ", ".join(f"{name}::{kind} AS {name}" for name, kind in columns.items())
+        rows = map(_row, self._cards) if view == "spaces" else ()
+        values = ", ".join(f"({', '.join(map(_literal, row))})" for row in rows)
+        nothing = f"({', '.join('NULL' for _ in columns)})"
+        named = ", ".join(columns)
+        condition = "" if values else " WHERE false"
+        return f"SELECT {typed} FROM (VALUES {values or nothing}) AS given({named}){condition}"
+
+    def explained(self, error: duckdb.Error, columns: Sequence[str] = (), *, view: str = "") -> EmbstoreError:
+        """Return the error for what DuckDB says of a user's SQL, or of a view that it reads.
+
+        Args:
+            error: DuckDB's error.
+            columns: Names of the only columns that the SQL could read, if they are known.
+            view: Name of the view that was being made, if one was.
+        """
+        failure, self._files.failure = self._files.failure, None
+        if failure is not None:
+            return failure
+        if isinstance(error, duckdb.OutOfMemoryException):
+            return QueryError(
+                f"this SQL needs more memory than its limit of {self._limit}: {connections.first_line(error)} Select less, or "
+                "give a larger limit by --memory (memory= in Python)."
+            )
+        error = type(error)(str(error).replace(PREFIX, f"{self._root}/"))
+        named = [file for file in self._names if str(file) in str(error)]
+        if gone := next((file for file in named if not disk.exists(file)), None):
+            return DamagedError(
+                f"{gone} has gone since the store was opened: its rows stand in other files now, or its space was "
+                "removed. Ask again; if it is still missed, run embstore verify."
+            )
+        if named and (view or isinstance(error, duckdb.IOException)):
+            return self._reader.failure(error, named)
+        return connections.explained(error, columns)
+
+
+class Session:
+    """A connection for one user's SQL, whose runs end at their limits and at Ctrl-C.
+
+    Args:
+        sandbox: Explains its errors.
+        connection: A connection that nothing else uses.
+        limits: Limits of each run.
+        columns: Names of the only columns that the SQL can read, if they are known.
+    """
+
+    def __init__(
+        self, sandbox: Sandbox, connection: duckdb.DuckDBPyConnection, limits: Limits, columns: Sequence[str] = ()
+    ) -> None:
+        self._sandbox, self._connection, self._limits, self._columns = sandbox, connection, limits, columns
+        self._is_begun = False
+
+    def run(self, query: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+        """Return what a function of the connection gives.
+
+        Raises:
+            QueryError: It took too long or too much memory, or DuckDB cannot answer.
+            DamagedError: A file cannot be read.
+            KeyboardInterrupt: Ctrl-C was pressed.
+        """
+        try:
+            return interruptible.run(self._connection, lambda it: query(self._begun(it)), timeout=self._limits.timeout)
+        except BaseException as error:
+            self._is_begun = False
+            if isinstance(error, TimeoutError):
+                raise QueryError(
+                    f"this SQL took longer than its limit of {self._limits.timeout:g} s. Select less, or give a larger "
+                    "limit by --timeout (timeout= in Python)."
+                ) from error
+            if isinstance(error, duckdb.Error):
+                raise self._sandbox.explained(error, self._columns) from error
+            raise
+
+    def _begun(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+        """Return the connection in a transaction that only reads; one that failed is ended first."""
+        if not self._is_begun:
+            with suppress(duckdb.TransactionException):  # there is none
+                connection.rollback()
+            connection.execute(_BEGIN)
+            self._is_begun = True
+        return connection
+
+
+def _row(card: Card) -> tuple[str | int, ...]:
+    pattern = card.template.pattern
+    return (card.space, card.model, card.checkpoint, card.unit.value, card.pooling.value, pattern, card.dim)
+
+
+def _literal(value: str | int) -> str:
+    return str(value) if isinstance(value, int) else connections.quote(value)

@@ -1,0 +1,291 @@
+"""What a build makes of datasets: their texts once each, their rows, and what queries read of them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from dataset_files import FILES, STSB_LINES, look_alike, put, serving
+from synthetic import Synthetic
+from tiny_checkpoint import content, texts
+
+from embstore import Store
+from embstore.build.report import BuildReport, Progress
+from embstore.errors import DamagedError, QueryError, SourceError, UsageError
+from embstore.sources import DATASETS, add_dataset
+from embstore.sources.attributes import PLEASANT, UNPLEASANT
+from embstore.space import Unit
+from embstore.storage.files.tables import write_dataset
+from embstore.text import Item
+
+Build = Callable[..., BuildReport]
+
+WORDS = "tiny.word.last"
+SENTENCES = "tiny.sentence.mean"
+RG65 = ["cord", "smile", "null", "nan", "NA", "None"]
+SIMLEX = ["old", "new", "sly", "strange", "cord"]
+pytestmark = pytest.mark.usefixtures("data")
+
+
+@pytest.fixture
+def at_hand(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in FILES:
+        put(data, monkeypatch, name)
+
+
+@pytest.fixture
+def build(tmp_path: Path, checkpoint: Path) -> Build:
+    def run(sources: str | list[str], **options: Any) -> BuildReport:
+        return Store(tmp_path / "store").build(sources, **{"models": str(checkpoint), **options})
+
+    return run
+
+
+def rows_of(tmp_path: Path, name: str, unit: Unit) -> list[dict[str, Any]]:
+    """What queries read, row by row."""
+    columns = Store(tmp_path / "store").catalog.dataset(name, unit)
+    lists = [column.tolist() for column in columns.values()]
+    return [dict(zip(columns, row, strict=True)) for row in zip(*lists, strict=True)]
+
+
+def ids(unit: Unit, words: list[str]) -> set[int]:
+    return {Item.whole(unit, word).id for word in words}
+
+
+def embedded(tmp_path: Path, space: str) -> set[int]:
+    return set(next(iter(content(tmp_path / "store")[space].values())))
+
+
+@pytest.mark.usefixtures("at_hand")
+def test_datasets_bring_their_units_and_each_text_is_embedded_once(build: Build, tmp_path: Path) -> None:
+    report = build(["rg65", "simlex999", "stsb"])
+    sentences = [text for line in STSB_LINES for text in line.split("\t")[5:7]]
+    assert [(one.space, one.embedded) for one in report.spaces] == [(WORDS, 10), (SENTENCES, 10)]
+    assert (report.n_texts, report.n_items) == (6 + 8 + 10, 10 + 10)
+    assert embedded(tmp_path, WORDS) == ids(Unit.WORD, [*RG65, *SIMLEX])
+    assert embedded(tmp_path, SENTENCES) == ids(Unit.SENTENCE, sentences)
+    assert Store(tmp_path / "store").catalog.datasets() == {
+        "rg65": "word pairs", "simlex999": "word pairs", "stsb": "sentence pairs",
+    }  # fmt: skip
+    assert Store(tmp_path / "store").verify().ok
+    again = build(["rg65", "simlex999", "stsb"])
+    assert [(one.embedded, one.present) for one in again.spaces] == [(0, 10), (0, 10)]
+
+
+@pytest.mark.usefixtures("at_hand")
+def test_rows_are_joined_by_id_in_the_datasets_order(build: Build, tmp_path: Path) -> None:
+    build("simlex999")
+    rows = rows_of(tmp_path, "simlex999", Unit.WORD)
+    expected = [("old", "new", 1.58), ("sly", "strange", 1.97), ("sly", "strange", 2.07), ("cord", "old", 0.5)]
+    assert rows == [
+        {
+            "item_id": Item.whole(Unit.WORD, left).id, "text": left,
+            "item_id_2": Item.whole(Unit.WORD, right).id, "text_2": right, "score": score,
+        }
+        for left, right, score in expected
+    ]  # fmt: skip
+
+
+@pytest.mark.usefixtures("at_hand")
+def test_words_that_look_like_missing_values_have_vectors(build: Build, tmp_path: Path) -> None:
+    build("rg65")
+    assert {texts(tmp_path / "store")[item] for item in embedded(tmp_path, WORDS)} == set(RG65)
+    found = Store(tmp_path / "store").sql("SELECT text, text_2, score FROM datasets.rg65").fetchall()
+    assert found == [("cord", "smile", 0.02), ("null", "nan", 3.5), ("NA", "None", 1.25)]
+
+
+@pytest.mark.usefixtures("at_hand")
+def test_a_unit_that_is_given_wins_and_rows_of_other_units_stay(build: Build, tmp_path: Path) -> None:
+    build(["rg65", "stsb"], unit="sentence", poolings="mean")
+    assert embedded(tmp_path, SENTENCES) >= ids(Unit.SENTENCE, RG65)
+    assert WORDS not in Store(tmp_path / "store").catalog.cards
+    build("rg65")
+    build("rg65")
+    for unit in (Unit.WORD, Unit.SENTENCE):
+        assert [row["item_id"] for row in rows_of(tmp_path, "rg65", unit)] == [
+            Item.whole(unit, text).id for text in RG65[::2]
+        ]
+
+
+@pytest.mark.usefixtures("at_hand")
+def test_files_are_words_beside_datasets_of_sentences(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("A dog.\ncord\n")
+    report = build(["stsb", str(tmp_path / "notes.txt"), "words:3"])
+    assert {one.space: one.embedded for one in report.spaces} == {SENTENCES: 10, WORDS: 5}
+
+
+@pytest.mark.usefixtures("at_hand")
+def test_occurrences_of_a_dataset_have_no_scores(build: Build, tmp_path: Path) -> None:
+    build("stsb", unit="occurrence")
+    assert Store(tmp_path / "store").catalog.datasets() == {}
+    assert Store(tmp_path / "store").info()["items"][0] > 10
+
+
+@pytest.mark.usefixtures("at_hand")
+def test_the_words_that_a_lexicon_brings_are_embedded_and_are_no_rows(build: Build, tmp_path: Path) -> None:
+    report = build("bellezza")
+    assert embedded(tmp_path, WORDS) == ids(Unit.WORD, ["abuse", "world", *PLEASANT, *UNPLEASANT])
+    assert report.n_items == 51  # "abuse" is one of the unpleasant words
+    rows = rows_of(tmp_path, "bellezza", Unit.WORD)
+    assert [(row["text"], row["valence"]) for row in rows] == [("abuse", 1.53), ("world", 4.03)]
+    assert list(rows[0])[:3] == ["item_id", "text", "valence"]
+    assert "item_id_2" not in rows[0]
+
+
+@pytest.mark.usefixtures("at_hand")
+@pytest.mark.parametrize(("limit", "kept"), [(1, False), (5, False), (6, False), (7, True)])
+def test_half_a_dataset_is_not_stored_as_a_dataset(build: Build, tmp_path: Path, limit: int, kept: bool) -> None:
+    report = build("rg65", limit=limit)
+    assert (report.n_texts, report.n_items) == (min(limit, 6), min(limit, 6))
+    assert embedded(tmp_path, WORDS) == ids(Unit.WORD, RG65[:limit])
+    assert Store(tmp_path / "store").catalog.datasets() == ({"rg65": "word pairs"} if kept else {})
+
+
+@pytest.mark.usefixtures("at_hand")
+def test_one_name_for_two_units_is_refused_and_leaves_no_store(build: Build, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--name names one space.*word and sentence.*--unit"):
+        build(["rg65", "stsb"], name="both")
+    assert not (tmp_path / "store").exists()
+    build(["rg65", "simlex999"], name="both")
+    assert list(Store(tmp_path / "store").catalog.cards) == ["both"]
+
+
+@pytest.mark.usefixtures("at_hand")
+def test_a_dry_run_counts_what_the_build_then_does(build: Build, tmp_path: Path) -> None:
+    dry = build(["rg65", "stsb", "bellezza"], dry_run=True)
+    assert not (tmp_path / "store").exists()
+    real = build(["rg65", "stsb", "bellezza"])
+    assert [(one.space, one.embedded) for one in dry.spaces] == [(one.space, one.embedded) for one in real.spaces]
+    assert (dry.n_texts, dry.n_items, dry.n_tokens) == (real.n_texts, real.n_items, real.n_tokens)
+
+
+def test_a_dataset_that_is_not_at_hand_is_downloaded(build: Build, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Progress] = []
+    with serving(monkeypatch) as server:
+        look_alike(monkeypatch, "rg65", address=server.address)
+        server.files["rg65.csv"] = FILES["rg65"]
+        report = build("rg65", observe=told.append)
+        build("rg65")
+    assert server.asked == ["rg65.csv"]
+    assert report.spaces[0].embedded == 6
+    assert told[0] == Progress("fetch", "rg65", len(FILES["rg65"]), len(FILES["rg65"]), 1.0)
+    assert (data / "rg65.csv").is_file()
+
+
+def test_without_a_network_no_store_is_left_behind(
+    build: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(monkeypatch) as server:
+        look_alike(monkeypatch, "rg65", address=server.address)
+    with pytest.raises(SourceError, match="by hand"):
+        build(["words:3", "rg65"])
+    assert not (tmp_path / "store").exists()
+
+
+def test_ones_own_table_is_built_like_any_other(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "own.tsv").write_text('a\tb\ts\nthe "bank"\tthe river\t1\nthe river\tthe river\t2 \n')
+    add_dataset("mine", tmp_path / "own.tsv", kind="pairs", columns=["a", "b", "s"], unit="sentence")
+    report = build("mine")
+    assert (report.spaces[0].space, report.spaces[0].embedded) == (SENTENCES, 2)
+    rows = rows_of(tmp_path, "mine", Unit.SENTENCE)
+    assert [(row["text"], row["text_2"], row["score"]) for row in rows] == [
+        ('the "bank"', "the river", 1.0), ("the river", "the river", 2.0),
+    ]  # fmt: skip
+
+
+def pairs_of(made: Synthetic, n: int = 3) -> dict[str, list[Any]]:
+    items = made.items
+    return {
+        "item_id": [item.id for item in items[:n]], "text": [item.text for item in items[:n]],
+        "item_id_2": [item.id for item in items[n : 2 * n]], "text_2": [item.text for item in items[n : 2 * n]],
+        "score": [float(i) for i in range(n)],
+    }  # fmt: skip
+
+
+def test_a_dataset_that_the_store_lacks_names_those_that_it_holds(make_store: Callable[..., Synthetic]) -> None:
+    made = make_store()
+    with pytest.raises(QueryError, match=r"'rg65' is not in the store, which holds none.*embstore build rg65"):
+        made.store.catalog.dataset("rg65", Unit.WORD)
+    write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
+    write_dataset(made.paths, "words_20", "word list", Unit.WORD, {"item_id": [1], "text": ["a"], "rank": [1]})
+    catalog = made.store.catalog
+    with pytest.raises(QueryError, match="'rg65' is not in the store, which holds mine, words_20"):
+        catalog.dataset("rg65", Unit.WORD)
+    with pytest.raises(QueryError, match=r"'mine' for the unit word, not for sentence\. .*build mine --unit sentence"):
+        catalog.dataset("mine", Unit.SENTENCE)
+    assert catalog.datasets() == {"mine": "word pairs", "words_20": "word list"}
+    assert catalog.datasets(["word pairs", "lexicon"]) == {"mine": "word pairs"}
+    assert catalog.dataset("words:20", Unit.WORD)["rank"].tolist() == [1]
+
+
+def test_another_tables_rows_do_not_stay_under_its_name(make_store: Callable[..., Synthetic]) -> None:
+    made = make_store()
+    write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
+    write_dataset(made.paths, "mine", "lexicon", Unit.SENTENCE, {"item_id": [1], "text": ["a"], "value": [1.0]})
+    assert made.store.catalog.datasets() == {"mine": "lexicon"}
+    with pytest.raises(QueryError, match="for the unit sentence, not for word"):
+        made.store.catalog.dataset("mine", Unit.WORD)
+
+
+def test_a_damaged_dataset_is_named_and_a_build_mends_it(make_store: Callable[..., Synthetic]) -> None:
+    made = make_store()
+    write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
+    path = made.paths.datasets / "mine.parquet"
+    whole = path.read_bytes()
+    for damage in (whole[:-1], whole[: len(whole) // 2], b"", whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
+        path.write_bytes(damage)
+        with pytest.raises(DamagedError, match=rf"{path}.*To mend it, build the dataset again: embstore build mine"):
+            made.store.catalog.dataset("mine", Unit.WORD)
+    write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
+    assert path.read_bytes() == whole
+    path.write_bytes(b"no Parquet")
+    with pytest.raises(DamagedError, match=rf"{path} is damaged"):
+        made.store.catalog.datasets()
+
+
+def test_what_is_missing_in_a_foreign_file_is_nan_none_or_damage(make_store: Callable[..., Synthetic]) -> None:
+    """DuckDB masks it, and what lies under the mask is 0."""
+    made = make_store()
+    whole = pairs_of(made)
+    more = {"score": [None, 0.5, None], "rank": [1, None, 3], "pos": ["n", None, "v"], "year": [1, 2, 3]}
+    write_dataset(made.paths, "mine", "word pairs", Unit.WORD, whole | more)
+    columns = made.store.catalog.dataset("mine", Unit.WORD)
+    assert not any(isinstance(column, np.ma.MaskedArray) for column in columns.values())
+    np.testing.assert_array_equal(columns["score"], [np.nan, 0.5, np.nan])
+    np.testing.assert_array_equal(columns["rank"], [1, np.nan, 3])
+    assert columns["pos"].tolist() == ["n", None, "v"]
+    assert (columns["year"].dtype, columns["item_id"].dtype) == (np.int64, np.int64)
+    for key in ("item_id", "text", "item_id_2", "text_2"):
+        write_dataset(made.paths, "mine", "word pairs", Unit.WORD, whole | {key: [*whole[key][:2], None]})
+        with pytest.raises(DamagedError, match=rf"mine\.parquet is damaged: {key} is missing in row 3\. To mend it"):
+            made.store.catalog.dataset("mine", Unit.WORD)
+
+
+def test_columns_have_the_types_that_are_published(make_store: Callable[..., Synthetic]) -> None:
+    made = make_store()
+    write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
+    document = json.loads((Path(__file__).parents[2] / "schemas/tables.json").read_text("utf-8"))
+    published = document["tables"]["datasets/<name>.parquet"]["columns"]
+    schema = pq.read_schema(made.paths.datasets / "mine.parquet")
+    assert {name: str(schema.field(name).type) for name in published} == {
+        name: column["type"] for name, column in published.items()
+    }
+    assert schema.names == [*published, "score"]
+    assert schema.metadata[b"kind"] == b"word pairs"
+    columns = made.store.catalog.dataset("mine", Unit.WORD)
+    assert list(columns) == schema.names[1:]
+    assert [columns[name].dtype for name in ("item_id", "item_id_2", "score")] == [np.int64, np.int64, np.float64]
+
+
+def test_the_whole_datasets_of_the_paper(shared: Path, build: Build, tmp_path: Path) -> None:
+    for name in ("rg65", "bellezza"):
+        add_dataset(name, shared / "data" / DATASETS[name].content.name)  # type: ignore[union-attr]
+    report = build(["rg65", "bellezza"])
+    words = {row["text"] for row in rows_of(tmp_path, "rg65", Unit.WORD)}
+    words |= {row["text_2"] for row in rows_of(tmp_path, "rg65", Unit.WORD)}
+    lexicon = [row["text"] for row in rows_of(tmp_path, "bellezza", Unit.WORD)]
+    assert (len(words), len(lexicon)) == (48, 399)
+    assert report.n_items == len(words | {*lexicon, *PLEASANT, *UNPLEASANT})

@@ -1,0 +1,394 @@
+"""Builds that must fail: each names the thing, the place and the remedy, and leaves a store that verifies."""
+
+import errno
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from build_worker import SHARD_BYTES, SHARD_ITEMS
+from tiny_checkpoint import assert_same_content, content, make_checkpoint
+
+from embstore import Store
+from embstore.build.report import Progress
+from embstore.errors import (CheckpointError, CheckpointUnavailableError, DamagedError, EmbstoreError, EncodeError, LockedError, SourceError, StoreError, UsageError)
+from embstore.space import Unit
+from embstore.storage.files.card import write_card
+from embstore.storage.writer import StoreWriter
+from embstore.text import Item
+
+WORDS = [f"w{i}" for i in range(4 * SHARD_ITEMS)]
+
+
+@pytest.fixture
+def build(tmp_path: Path, checkpoint: Path) -> Callable[..., Any]:
+    def run(*lines: str, store: str = "store", **options: Any) -> Any:
+        (tmp_path / "words.txt").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        options = {"models": f"tiny={checkpoint}", "batch_tokens": 24, "shard_bytes": SHARD_BYTES, **options}
+        return Store(tmp_path / store).build(str(tmp_path / "words.txt"), **options)
+
+    return run
+
+
+def _stored(root: Path) -> int:
+    return len(content(root)["tiny.word.last"][0])
+
+
+def test_a_text_at_which_the_model_fails_is_skipped_with_its_place(build, tmp_path: Path, monkeypatch) -> None:
+    import transformers
+
+    forward = transformers.GPT2Model.forward
+
+    def failing(self, input_ids, **kwargs):
+        if input_ids.shape[1] > 20:
+            raise IndexError("index out of range in self")
+        return forward(self, input_ids=input_ids, **kwargs)
+
+    monkeypatch.setattr(transformers.GPT2Model, "forward", failing)
+    long = "x" * 30
+    report = build(*WORDS[:3], long, *WORDS[3:], batch_tokens=400)
+    [space] = report.spaces
+    assert (space.embedded, dict(space.skipped)) == (len(WORDS), {"the model fails at this text": 1})
+    [row] = Store(tmp_path / "store").skipped()
+    assert (row["text"], row["outcome"]) == (long, "skipped")
+    assert row["reason"] == "the model fails at this text: IndexError: index out of range in self"
+    assert row["origin"].endswith("words.txt:4")
+    assert Store(tmp_path / "store").verify().ok
+    again = build(*WORDS[:3], long, *WORDS[3:])
+    assert (again.spaces[0].embedded, again.spaces[0].skipped.total()) == (0, 1)
+
+
+def test_a_model_that_fails_at_every_text_names_the_first(build, tmp_path: Path, monkeypatch) -> None:
+    import transformers
+
+    build("cat")
+    forward = transformers.GPT2Model.forward
+    calls = []
+
+    def failing(self, **kwargs):
+        calls.append(1)
+        if len(calls) > 3:  # the check at load passes
+            raise RuntimeError("device-side assert triggered")
+        return forward(self, **kwargs)
+
+    monkeypatch.setattr(transformers.GPT2Model, "forward", failing)
+    with pytest.raises(EncodeError, match=r"fails at every text.*device-side.*The first is 'dog' \(.*words\.txt:2\)"):
+        build("cat", "dog")
+    assert Store(tmp_path / "store").verify().ok
+
+
+def test_a_vector_that_is_not_finite_is_refused_with_its_text(build, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    broken = make_checkpoint(tmp_path / "broken", nan_token="z")
+    build(*WORDS, models=f"tiny={broken}")
+    with pytest.raises(EncodeError) as caught:
+        build(*WORDS, "pizza", models=f"tiny={broken}")
+    message = str(caught.value)
+    assert "layer 1 is not finite" in message
+    assert "'pizza'" in message
+    assert f"words.txt:{len(WORDS) + 1}" in message
+    assert str(broken) in message
+    assert _stored(tmp_path / "store") == len(WORDS)
+    assert Store(tmp_path / "store").verify().ok
+
+
+def test_what_was_written_before_a_broken_vector_stays(build, tmp_path: Path) -> None:
+    broken = make_checkpoint(tmp_path / "broken", nan_token="z")
+    last = max((f"{word}z" for word in WORDS), key=lambda text: Item.whole(Unit.WORD, text).id)
+    with pytest.raises(EncodeError, match=f"'{last}'"):
+        build(*WORDS, last, models=f"tiny={broken}")
+    kept = _stored(tmp_path / "store")
+    # Parts go by ascending ids: the one of the broken vector is among the last.
+    assert len(WORDS) // 2 < kept < len(WORDS)
+    assert Store(tmp_path / "store").verify().ok
+    report = build(*WORDS, models=f"tiny={broken}")
+    assert (report.spaces[0].embedded, report.spaces[0].present) == (len(WORDS) - kept, kept)
+
+
+def test_float16_overflow_names_the_remedy(build, tmp_path: Path) -> None:
+    large = make_checkpoint(tmp_path / "large", scale=1e6)
+    with pytest.raises(EncodeError, match=r"float16 ends at 65504.*--dtype float32.*The text is 'w\d+' \(.*words\.txt"):
+        build(*WORDS, models=f"tiny={large}", dtype="float16")
+    assert Store(tmp_path / "store").verify().ok
+    assert not len(Store(tmp_path / "store").info()), "a space without a shard is none"
+    # The remedy works as it stands: the space that came to nothing is not in the way.
+    assert build(*WORDS, models=f"tiny={large}").spaces[0].embedded == len(WORDS)
+    assert Store(tmp_path / "store").info()["dtype"] == ["float32"]
+
+
+def test_a_checkpoint_that_gives_nothing_finite_is_refused_with_a_text(build, tmp_path: Path) -> None:
+    broken = make_checkpoint(tmp_path / "broken", scale=float("nan"))
+    with pytest.raises(EncodeError, match=r"layer 0 is not finite.*The text is 'w\d+'"):
+        build(*WORDS, models=f"tiny={broken}")
+    assert not list((tmp_path / "store").rglob("spaces/*"))
+    sound = make_checkpoint(tmp_path / "sound")
+    assert build(*WORDS, models=f"tiny={sound}").spaces[0].embedded == len(WORDS)
+
+
+def test_what_skips_every_text_makes_no_space(build, tmp_path: Path) -> None:
+    report = build("w1", models=f"tiny={make_checkpoint(tmp_path / 'short', positions=1)}")
+    assert report.spaces[0].skipped.total() == 1
+    store = Store(tmp_path / "store")
+    assert (len(store.info()), len(store.skipped())) == (0, 1)
+    assert store.verify().ok
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["a new store", "beside another space"])
+def test_a_disk_that_is_full_at_the_first_shard_leaves_no_space(build, tmp_path: Path, beside: bool) -> None:
+    if beside:
+        build(*WORDS, name="other")
+    with _files_of_at_most(9000), pytest.raises(StoreError, match="no space left"):
+        build(*WORDS, shard_bytes=1 << 20)
+    store = Store(tmp_path / "store")
+    assert store.info()["space"] == (["other"] if beside else [])
+    assert store.verify().ok
+
+
+def test_a_second_build_is_refused_and_names_the_first(build, tmp_path: Path) -> None:
+    with StoreWriter(tmp_path / "store"), pytest.raises(LockedError) as caught:
+        build(*WORDS)
+    assert f"process {os.getpid()} on {os.uname().nodename}" in str(caught.value)
+    assert "Wait" in str(caught.value)
+    assert build(*WORDS).spaces[0].embedded == len(WORDS)
+
+
+@contextmanager
+def _files_of_at_most(n_bytes: int) -> Iterator[None]:
+    """Let writing fail as on a full disk once a file is larger (the system then says EFBIG, not ENOSPC)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_full_disk_leaves_a_store_that_goes_on(build, tmp_path: Path) -> None:
+    build(*WORDS, store="whole")
+    build(*WORDS[:20])
+    with (
+        _files_of_at_most(9000),
+        pytest.raises(StoreError, match=r"no space left for .*store/.*run the same build again"),
+    ):
+        build(*WORDS)
+    assert not list(tmp_path.rglob(".*.tmp"))
+    assert Store(tmp_path / "store").verify().ok
+    build(*WORDS)
+    assert_same_content(tmp_path / "whole", tmp_path / "store")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 kB."""
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if not mount or not umount or os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    if subprocess.run([mount, "-t", "tmpfs", "-o", "size=64k", "none", folder], capture_output=True).returncode:
+        pytest.skip("this machine lets nobody mount a file system")
+    yield folder
+    subprocess.run([umount, "-l", folder], check=True)
+
+
+def test_a_disk_that_is_really_full(build, tmp_path: Path, small_disk: Path) -> None:
+    build(*WORDS, store="whole")
+    with pytest.raises(StoreError, match=f"no space left for .*{os.strerror(errno.ENOSPC)}"):
+        build(*WORDS, store="disk/store")
+    assert not list(small_disk.rglob(".*.tmp"))
+    assert Store(small_disk / "store").verify().ok
+    subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
+    build(*WORDS, store="disk/store")
+    assert_same_content(tmp_path / "whole", small_disk / "store")
+
+
+def test_a_store_that_cannot_be_written_is_queried_but_not_built(build, small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
+    build(*WORDS, store="disk/store")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    store = Store(small_disk / "store")
+    assert store.verify().ok
+    assert store.info()["items"] == [len(WORDS)]
+    assert len(store.query("anisotropy")) == 4
+    assert len(store.query("norms", where="text > 'w2'")) == 4
+    assert len(store.neighbours("w1", k=3)) == 3
+    with pytest.raises(StoreError, match=r"disk/store cannot be written: .*Queries work on a read-only store.*--store"):
+        build(*WORDS, "more", store="disk/store")
+
+
+def test_what_is_no_store_is_not_built_into(build, tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "thesis.tex").write_text("mine")
+    with pytest.raises(StoreError, match=r"is not a store.*name a folder that is empty or does not exist"):
+        build(*WORDS)
+    with pytest.raises(StoreError, match="is not a store"):
+        build(*WORDS, dry_run=True)
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["thesis.tex"]
+
+
+def test_a_mistake_in_the_call_leaves_no_store_behind(build, tmp_path: Path) -> None:
+    for named, options in {
+        "99": {"layers": "99"},
+        "eos": {"poolings": "eos"},
+        "no/such": {"models": "no/such"},
+    }.items():
+        with pytest.raises(EmbstoreError, match=named):
+            build(*WORDS, **options)
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+def test_a_source_that_changes_while_it_is_read_builds_nothing(
+    build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int | None
+) -> None:
+    def write_more(text: str) -> bool:
+        if text == WORDS[2]:
+            with (tmp_path / "words.txt").open("a") as file:
+                file.write("more\n")
+        return True
+
+    monkeypatch.setattr("embstore.build.texts.is_unicode", write_more)
+    with pytest.raises(SourceError, match=r"words\.txt changed while it was read"):
+        build(*WORDS, limit=limit)
+    assert not (tmp_path / "store").exists()
+
+
+def test_two_texts_with_one_id_build_nothing(build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    build("dog", store="old")
+    real = Item.whole(Unit.WORD, "dog").id
+    monkeypatch.setattr("embstore.build.texts.item_id", lambda unit, text: real)
+    for store, texts in (("store", ["cat", "cow"]), ("old", ["cat"])):
+        with pytest.raises(
+            SourceError, match=r"two different texts have the same item id: 'cat' \(.*words\.txt:1\) and"
+        ):
+            build(*texts, store=store)
+    assert not (tmp_path / "store").exists()
+    assert Store(tmp_path / "old").verify().ok
+    assert _stored(tmp_path / "old") == 1
+
+
+def test_an_altered_text_of_the_store_is_not_taken_for_a_text_with_the_same_id(build, tmp_path: Path) -> None:
+    build("dog")
+    [file] = (tmp_path / "store" / "items").glob("part-*.parquet")
+    items = pq.read_table(file)
+    place = items.column_names.index("text")
+    pq.write_table(items.set_column(place, items.field("text"), pa.array(["dig"])), file)
+    with pytest.raises(DamagedError, match=rf"{file.name} is damaged: its SHA-256 is not the one in its name"):
+        build("dog", "cat")
+
+
+@pytest.mark.parametrize(("stage", "step"), [("load", 1), ("encode", 1), ("encode", 5), ("index", 1), ("index", 3)])
+def test_an_interrupt_keeps_what_is_embedded(build, tmp_path: Path, stage: str, step: int) -> None:
+    """Ctrl-C at each stage; the real signal is in test_build_interrupted."""
+    seen: list[Progress] = []
+
+    def observe(progress: Progress) -> None:
+        seen.append(progress)
+        if [one.stage for one in seen].count(stage) == step:
+            raise KeyboardInterrupt
+
+    build(*WORDS, store="whole")
+    with pytest.raises(KeyboardInterrupt):
+        build(*WORDS, observe=observe)
+    kept = seen[-1].done if stage == "encode" else len(WORDS) if stage == "index" else 0
+    if kept:
+        assert Store(tmp_path / "store").verify().ok
+        assert _stored(tmp_path / "store") == kept
+    assert not list(tmp_path.rglob(".*.tmp"))
+    report = build(*WORDS)
+    assert (report.spaces[0].embedded, report.spaces[0].present) == (len(WORDS) - kept, kept)
+    assert_same_content(tmp_path / "whole", tmp_path / "store")
+    assert Store(tmp_path / "store").info()["index"] == ["flat"]
+
+
+class TestEmbed:
+    """``neighbours(…, embed=True)``: by the very checkpoint that made the space, or not at all."""
+
+    @pytest.fixture
+    def moved(self, checkpoint: Path, tmp_path: Path) -> Path:
+        return Path(shutil.copytree(checkpoint, tmp_path / "mine"))
+
+    def test_the_neighbours_are_those_of_the_stored_vector(self, build, tmp_path: Path, moved: Path) -> None:
+        build(*WORDS, "sea", store="with", models=str(moved))
+        build(*WORDS, store="without", models=str(moved))
+        stored = Store(tmp_path / "with").neighbours("sea", layers="all", k=5)
+        embedded = Store(tmp_path / "without").neighbours("sea", layers="all", k=5, embed=True)
+        assert stored["cosine"] == pytest.approx(embedded["cosine"], abs=1e-5)
+        for layer in set(stored["layer"]):
+            of_layer = [[row for row in found if row["layer"] == layer] for found in (stored, embedded)]
+            least = min(row["cosine"] for row in of_layer[0]) + 1e-5  # words that end alike are equally near at layer 0
+            near = [{row["item_id"] for row in rows if row["cosine"] > least} for rows in of_layer]
+            assert near[0] == near[1]
+
+    def test_another_checkpoint_in_its_place_is_refused(self, build, tmp_path: Path, moved: Path) -> None:
+        build(*WORDS, models=str(moved))
+        make_checkpoint(moved, seed=3)
+        with pytest.raises(
+            CheckpointError, match=r"not the one that made mine\.word\.last: its weights_sha256 is"
+        ) as caught:
+            Store(tmp_path / "store").neighbours("sea", embed=True)
+        assert str(moved) in str(caught.value)
+
+    def test_a_checkpoint_that_is_gone_is_named_with_the_remedy(self, build, tmp_path: Path, moved: Path) -> None:
+        build(*WORDS, models=str(moved))
+        moved.rename(tmp_path / "elsewhere")
+        with pytest.raises(CheckpointError, match=r"no such folder now\. Put it back there.*--model mine=FOLDER"):
+            Store(tmp_path / "store").neighbours("sea", embed=True)
+        # The remedy works.
+        report = build("sea", models=f"mine={tmp_path / 'elsewhere'}")
+        assert report.spaces[0].embedded == 1
+        assert len(Store(tmp_path / "store").neighbours("sea", k=3)) == 3
+
+    def test_pickles_need_the_users_word(self, build, tmp_path: Path, moved: Path) -> None:
+        import torch
+        from safetensors.torch import load_file
+
+        torch.save(load_file(moved / "model.safetensors"), moved / "pytorch_model.bin")
+        (moved / "model.safetensors").unlink()
+        build(*WORDS, models=str(moved), allow_pickle=True)
+        with pytest.raises(CheckpointError, match=r"only pickled weights.*--allow-pickle"):
+            Store(tmp_path / "store").neighbours("sea", embed=True)
+        assert len(Store(tmp_path / "store").neighbours("sea", embed=True, allow_pickle=True, k=3)) == 3
+
+    def test_what_a_card_names_is_downloaded_only_with_the_users_word(
+        self, build, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import huggingface_hub
+
+        build(*WORDS)
+        store = Store(tmp_path / "store")
+        [card] = store.catalog.cards.values()
+        write_card(store.catalog.paths, replace(card, checkpoint="org/tiny", revision="c0ffee"))
+        calls = []
+
+        def snapshot_download(hub_id: str, **options: Any) -> str:
+            calls.append((hub_id, options["revision"], options.get("local_files_only", False)))
+            if calls[-1][2]:
+                raise FileNotFoundError("not in the cache")
+            return str(checkpoint)
+
+        monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+        with pytest.raises(CheckpointUnavailableError, match=r"'org/tiny' is not on this machine\..*add --download"):
+            Store(tmp_path / "store").neighbours("sea", embed=True)
+        assert calls == [("org/tiny", "c0ffee", True)]
+        assert len(Store(tmp_path / "store").neighbours("sea", embed=True, download=True, k=3)) == 3
+        assert calls[1:] == [("org/tiny", "c0ffee", True), ("org/tiny", "c0ffee", False)]
+
+    def test_leave_without_use_is_a_mistake(self, build, tmp_path: Path) -> None:
+        build("sea")
+        for leave in ({"download": True}, {"allow_pickle": True}):
+            with pytest.raises(UsageError, match="add --embed"):
+                Store(tmp_path / "store").neighbours("sea", **leave)
+
+    def test_a_text_without_tokens_says_so(self, build, tmp_path: Path) -> None:
+        build(*WORDS)
+        with pytest.raises(EncodeError, match=r"^'(far ){15}'… cannot be encoded: .*64"):
+            Store(tmp_path / "store").neighbours("far " * 90, embed=True)

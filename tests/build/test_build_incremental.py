@@ -1,0 +1,435 @@
+"""What a build writes: the same whatever the order, the pieces and the number of builds."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from tiny_checkpoint import DIM, LAYERS, assert_same_content, card, content, texts
+
+from embstore import Store
+from embstore.build.report import BuildReport, Progress
+from embstore.errors import CheckpointError, DamagedError, EncodeError, SpaceMismatchError, UsageError
+from embstore.space import Unit
+from embstore.text import Item
+
+WORDS = [f"{a}{b}{c}" for a in ("sea", "quick", "", "bank") for b in ("s", "shell", "The") for c in ("", "ing", "'é")]
+SENTENCES = ["The river bank flooded.", "She sells sea shells.", "The bank raised rates; the other bank did not."]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Callable[..., str]:
+    def write(*lines: str, name: str = "texts.txt") -> str:
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        return str(tmp_path / name)
+
+    return write
+
+
+@pytest.fixture
+def build(tmp_path: Path, checkpoint: Path) -> Callable[..., BuildReport]:
+    def run(sources: str | list[str], store: str = "store", **options: Any) -> BuildReport:
+        options.setdefault("models", str(checkpoint))
+        return Store(tmp_path / store).build(sources, **options)
+
+    return run
+
+
+def _done(report: BuildReport) -> dict[str, tuple[int, int]]:
+    return {space.space: (space.embedded, space.present) for space in report.spaces}
+
+
+def test_every_layer_of_every_word_is_stored_under_its_id(build, source, tmp_path: Path) -> None:
+    report = build(source(*WORDS))
+    stored = content(tmp_path / "store")
+    ids = {Item.whole(Unit.WORD, word).id for word in WORDS}
+    assert _done(report) == {"tiny.word.last": (len(WORDS), 0)}
+    assert [set(layer) for layer in stored["tiny.word.last"].values()] == [ids] * len(LAYERS)
+    assert texts(tmp_path / "store") == {Item.whole(Unit.WORD, word).id: word for word in WORDS}
+    assert Store(tmp_path / "store").verify().ok
+
+
+def test_a_vector_is_what_transformers_gives(build, source, checkpoint: Path, tmp_path: Path) -> None:
+    import torch
+    import transformers
+
+    build(source(*SENTENCES), unit="sentence", poolings="last", batch_tokens=40)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    model = transformers.AutoModel.from_pretrained(checkpoint).eval()
+    _, stored_texts, vectors = Store(tmp_path / "store").vectors("tiny.sentence.last", 1)
+    assert sorted(stored_texts) == sorted(SENTENCES)
+    for text, vector in zip(stored_texts, vectors, strict=True):
+        with torch.inference_mode():
+            states = model(**tokenizer(text, return_tensors="pt"), output_hidden_states=True).hidden_states
+        wanted = states[1][0, -1].numpy()
+        assert np.linalg.norm(vector - wanted) <= 1e-4 * np.linalg.norm(wanted)
+
+
+def test_building_in_parts_equals_building_in_one_go(build, source, tmp_path: Path) -> None:
+    whole, first, second = source(*WORDS), source(*WORDS[:11], name="a.txt"), source(*WORDS[7:], name="b.txt")
+    build(whole, "whole")
+    build(first, "parts")
+    report = build(second, "parts", batch_tokens=7)
+    assert _done(report) == {"tiny.word.last": (len(WORDS) - 11, 4)}
+    assert_same_content(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_the_order_of_sources_does_not_matter(build, source, tmp_path: Path) -> None:
+    one, two = source(*WORDS[:20], name="a.txt"), source(*reversed(WORDS[10:]), name="b.txt")
+    build([one, two], "ab")
+    build([two, one], "ba")
+    assert_same_content(tmp_path / "ab", tmp_path / "ba")
+
+
+def test_small_shards_hold_what_one_shard_holds(build, source, tmp_path: Path) -> None:
+    build(source(*WORDS), "one")
+    build(source(*WORDS), "many", shard_bytes=5 * len(LAYERS) * DIM * 4)
+    sizes = [
+        pq.ParquetFile(file).metadata.num_rows // len(LAYERS) for file in (tmp_path / "many").glob("embeddings/*/*")
+    ]
+    assert sum(sizes) == len(WORDS)
+    # Ranges of ids of equal length hold about equally many.
+    assert -(-len(WORDS) // 5) >= len(sizes) >= len(WORDS) // 10
+    assert max(sizes) <= 10
+    assert_same_content(tmp_path / "one", tmp_path / "many")
+    assert Store(tmp_path / "many").verify().ok
+
+
+def test_a_text_that_comes_twice_is_embedded_once(build, source) -> None:
+    report = build(source("dog", "cat", "dog"))
+    assert (report.n_texts, report.n_items) == (3, 2)
+    assert _done(report) == {"tiny.word.last": (2, 0)}
+
+
+def test_building_again_writes_nothing_and_loads_nothing(build, source, tmp_path: Path, monkeypatch) -> None:
+    build(source(*WORDS), poolings=["last", "mean"])
+    before = _files(tmp_path / "store")
+    monkeypatch.setattr("embstore.encode.Encoder.load", _fail)
+    told: list[Progress] = []
+    report = build(source(*WORDS), poolings=["last", "mean"], observe=told.append)
+    assert _done(report) == {"tiny.word.last": (0, len(WORDS)), "tiny.word.mean": (0, len(WORDS))}
+    assert (report.n_tokens, report.n_bytes, told) == (0, 0, [])
+    assert _files(tmp_path / "store") == before
+
+
+def test_several_poolings_come_from_one_forward_pass(build, source, monkeypatch) -> None:
+    calls = _count_forward_passes(monkeypatch)
+    one = build(source(*WORDS), "one", poolings="last", batch_tokens=30)
+    n_one = len(calls)
+    three = build(source(*WORDS), "three", poolings=["last", "first", "mean"], batch_tokens=30)
+    assert len(calls) - n_one == n_one
+    assert one.n_forward_passes == three.n_forward_passes > 1
+    # Loading runs the model to verify its layers.
+    assert 0 <= n_one - one.n_forward_passes <= 3
+
+
+def test_a_pooling_can_be_added_later(build, source, tmp_path: Path) -> None:
+    build(source(*WORDS), "once", poolings=["last", "mean"])
+    build(source(*WORDS[:9]), "later")
+    report = build(source(*WORDS), "later", poolings=["mean", "last"])
+    assert _done(report) == {"tiny.word.mean": (len(WORDS), 0), "tiny.word.last": (len(WORDS) - 9, 9)}
+    assert_same_content(tmp_path / "once", tmp_path / "later")
+
+
+def test_several_models_stand_side_by_side(build, source, checkpoint: Path, tmp_path: Path) -> None:
+    report = build(source(*WORDS), models=[f"a={checkpoint}", f"b={checkpoint}"])
+    assert _done(report) == {"a.word.last": (len(WORDS), 0), "b.word.last": (len(WORDS), 0)}
+    stored = content(tmp_path / "store")
+    assert stored["a.word.last"].keys() == stored["b.word.last"].keys()
+    assert len(texts(tmp_path / "store")) == len(WORDS)
+
+
+def test_a_model_named_twice_is_built_once(build, source, checkpoint: Path) -> None:
+    assert len(build(source("dog"), models=[str(checkpoint), str(checkpoint)]).spaces) == 1
+
+
+def test_two_models_of_one_name_are_refused(build, source, checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"two of the models make the same space, 'tiny\.word\.last'"):
+        build(source("dog"), models=[str(checkpoint), f"{checkpoint}/."])
+    assert not (tmp_path / "store").exists()
+
+
+def test_layers_are_chosen_by_number(build, source, tmp_path: Path) -> None:
+    build(source(*WORDS), "all")
+    build(source(*WORDS), "some", layers="0,-1")
+    assert list(content(tmp_path / "some")["tiny.word.last"]) == [0, 2]
+    assert [layer["name"] for layer in card(tmp_path / "some", "tiny.word.last")["layers"]] == ["0", "2"]
+
+
+def test_float16_halves_the_vectors_and_is_close(build, source, tmp_path: Path) -> None:
+    build(source(*WORDS), "full")
+    build(source(*WORDS), "half", dtype="float16")
+    space = "tiny.word.last"
+    _, _, full = Store(tmp_path / "full").vectors(space, 2)
+    _, _, half = Store(tmp_path / "half").vectors(space, 2)
+    assert half.dtype == np.float32
+    assert np.array_equal(half, full.astype(np.float16).astype(np.float32))
+
+
+def test_occurrences_are_drawn_the_same_in_any_build(build, source, tmp_path: Path) -> None:
+    one = build(source(*SENTENCES), "one", unit="occurrence", per_text=2, seed=5)
+    build(source(SENTENCES[2], name="c.txt"), "two", unit="occurrence", per_text=2, seed=5)
+    build(source(*SENTENCES), "two", unit="occurrence", per_text=2, seed=5)
+    other = build(source(*SENTENCES), "other", unit="occurrence", per_text=2, seed=6)
+    assert one.n_items == other.n_items == 2 * len(SENTENCES)
+    assert_same_content(tmp_path / "one", tmp_path / "two")
+    assert texts(tmp_path / "one") != texts(tmp_path / "other")
+
+
+def test_the_default_pooling_of_sentences_follows_the_end_mark(build, source) -> None:
+    plain = build(source(*SENTENCES), "a", unit="sentence")
+    marked = build(source(*SENTENCES), "b", unit="sentence", template="{text}{eos}")
+    assert [space.space for space in (*plain.spaces, *marked.spaces)] == ["tiny.sentence.mean", "tiny.sentence.eos"]
+
+
+def test_an_index_can_be_left_out_and_made_later(build, source, tmp_path: Path) -> None:
+    state = lambda: Store(tmp_path / "store").info()["index"]  # noqa: E731
+    build(source(*WORDS), index="none")
+    assert state() == ["none"]
+    told: list[Progress] = []
+    report = build(source(*WORDS), observe=told.append)
+    assert state() == ["flat"]
+    assert report.n_bytes == sum(file.stat().st_size for file in tmp_path.glob("store/indexes/*/*.faiss"))
+    assert {one.stage for one in told} == {"index"}
+    assert (told[-1].done, told[-1].total, told[-1].share) == (4, 4, 1.0)
+
+
+def test_a_damaged_index_card_is_made_anew(build, source, tmp_path: Path) -> None:
+    build(source(*WORDS))
+    next(tmp_path.glob("store/indexes/*/layer=01.json")).write_text("{")
+    build(source(*WORDS))
+    assert Store(tmp_path / "store").verify().ok
+
+
+def test_skipped_texts_are_listed_once(build, source, tmp_path: Path) -> None:
+    lines = ["dog", "", "far " * 90, "cat"]
+    report = build(source(*lines), unit="sentence")
+    assert (report.n_skipped, report.spaces[0].embedded) == (2, 2)
+    build(source(*lines), unit="sentence")
+    listed = Store(tmp_path / "store").skipped().to_pylist()
+    assert [(row["text"], row["origin"].rpartition(":")[2]) for row in listed] == [("far " * 90, "3"), ("", "2")]
+    assert "tokens" in listed[0]["reason"]
+    assert "64" in listed[0]["reason"]
+
+
+def test_a_text_known_to_be_skipped_is_counted_without_loading(build, source, monkeypatch) -> None:
+    lines = ["dog", "far " * 90]
+    build(source(*lines), unit="sentence")
+    monkeypatch.setattr("embstore.encode.Encoder.load", _fail)
+    for dry_run in (False, True):
+        report = build(source(*lines), unit="sentence", dry_run=dry_run)
+        assert report.spaces[0].skipped == {"longer than the context": 1}
+        assert (report.spaces[0].embedded, report.spaces[0].present, report.n_skipped) == (0, 1, 1)
+
+
+def test_a_skipped_text_leaves_the_list_when_it_is_embedded(build, source, tmp_path: Path) -> None:
+    build(source("dog", "far " * 90), unit="sentence")
+    report = build(source("dog", "far " * 90), unit="sentence", long="truncate")
+    assert _done(report) == {"tiny.sentence.mean": (1, 1)}
+    assert report.n_truncated == 1
+    assert Store(tmp_path / "store").skipped()["outcome"] == ["truncated"]
+
+
+def test_poolings_that_lack_different_items_write_each_text_once(build, source, tmp_path: Path) -> None:
+    """Their writers run side by side, and cut the items into shards differently."""
+    few = source(*WORDS[::3], name="few.txt")
+    every = source(*WORDS, *(f"{word} {n}" for word in WORDS for n in range(8)), name="all.txt")
+    build(few, poolings="last")
+    build(every, poolings=["last", "mean", "first"], shard_bytes=20_000)
+    store = Store(tmp_path / "store")
+    rows, ids = store.sql("SELECT count(*), count(DISTINCT item_id) FROM items").fetchall()[0]
+    assert rows == ids == 9 * len(set(WORDS))
+    assert store.verify().ok
+    joined = "SELECT count(*) FROM embeddings JOIN items USING (item_id) WHERE layer = 0 AND space = 'tiny.word.mean'"
+    assert store.sql(joined).fetchall() == [(ids,)]
+
+
+def test_a_lost_table_of_texts_is_mended_by_the_next_build(build, source, tmp_path: Path) -> None:
+    texts = source(*WORDS)
+    build(texts, index="none")
+    for table in (tmp_path / "store" / "items").glob("*.parquet"):
+        table.unlink()
+    store = Store(tmp_path / "store")
+    assert "have no text" in store.verify().problems[0].problem
+    with pytest.raises(DamagedError, match="Build the same sources again"):
+        store.vectors("tiny.word.last", 0)
+    assert _done(build(texts, index="none")) == {"tiny.word.last": (0, len(WORDS))}
+    assert Store(tmp_path / "store").verify().ok
+    assert set(Store(tmp_path / "store").vectors("tiny.word.last", 0)[1]) == set(WORDS)
+
+
+def test_a_text_that_one_checkpoint_could_not_hold_is_tried_again_by_another(build, source, tmp_path: Path) -> None:
+    from tiny_checkpoint import POSITIONS, make_checkpoint
+
+    long = source("far " * 12, name="long.txt")
+    short = make_checkpoint(tmp_path / "short", positions=POSITIONS // 2)
+    assert build(long, models=f"tiny={short}").n_skipped == 1
+    build(source("dog"))
+    assert _done(build(long)) == {"tiny.word.last": (1, 0)}
+
+
+def test_a_pooling_has_the_same_texts_whatever_others_are_asked_for(build, source, tmp_path: Path) -> None:
+    texts = source("dog", "far " * 90)
+    options: dict[str, Any] = {"unit": "sentence", "template": "{text}{eos}", "long": "truncate"}
+    together = build(texts, "together", poolings=["mean", "eos"], **options)
+    for pooling in ("mean", "eos"):
+        build(texts, "apart", poolings=pooling, **options)
+    assert _done(together) == {"tiny.sentence.mean": (2, 0), "tiny.sentence.eos": (1, 0)}
+    assert_same_content(tmp_path / "together", tmp_path / "apart")
+
+
+def test_a_dataset_keeps_its_rows_for_every_unit(build, tmp_path: Path) -> None:
+    path = tmp_path / "store" / "datasets" / "words_20.parquet"
+    for unit in ("word", "sentence", "word"):
+        build("words:20", unit=unit, poolings="last")
+    rows = pq.read_table(path).to_pylist()
+    ranks = {unit: {} for unit in ("word", "sentence")}
+    for unit, item, text in Store(tmp_path / "store").sql("SELECT unit, item_id, text FROM items").fetchall():
+        ranks[unit][item] = text
+    assert len(rows) == 40
+    for unit in ranks:
+        ranked = [
+            ranks[unit][row["item_id"]]
+            for row in sorted(rows, key=lambda row: row["rank"])
+            if row["item_id"] in ranks[unit]
+        ]
+        assert ranked[:2] == ["the", "to"]
+        assert len(ranked) == 20
+
+
+def test_a_long_text_can_be_an_error(build, source, tmp_path: Path) -> None:
+    with pytest.raises(EncodeError, match=r"'far far .*too long: \d+ tokens.*holds 64.*--long truncate.*texts\.txt:2"):
+        build(source("dog", "far " * 90), unit="sentence", long="error")
+    assert not (tmp_path / "store").exists(), "nothing came of it"
+    build(source("dog"), unit="sentence")
+    with pytest.raises(EncodeError, match="too long"):
+        build(source("dog", "far " * 90), unit="sentence", long="error")
+    assert Store(tmp_path / "store").verify().ok
+    assert Store(tmp_path / "store").info()["items"] == [1]
+
+
+def test_a_lone_surrogate_is_skipped_with_its_place(build, tmp_path: Path) -> None:
+    (tmp_path / "texts.jsonl").write_text('{"text": "dog"}\n{"text": "bad \\ud800 half"}\n')
+    report = build(str(tmp_path / "texts.jsonl"))
+    row = Store(tmp_path / "store").skipped().to_pylist()[0]
+    assert (report.n_skipped, report.spaces[0].embedded) == (1, 1)
+    assert row["text"] == "bad \\ud800 half"
+    assert "surrogate" in row["reason"]
+    assert row["origin"].endswith("texts.jsonl:2")
+
+
+def test_limit_counts_texts_and_not_empty_lines(build, source) -> None:
+    report = build(source("dog", "", "cat", "fish"), limit=2)
+    assert (report.n_texts, report.n_items) == (2, 2)
+
+
+def test_a_dataset_is_recorded_with_its_size_in_its_name(build, tmp_path: Path) -> None:
+    build("words:50")
+    rows = pq.read_table(tmp_path / "store" / "datasets" / "words_50.parquet").to_pylist()
+    stored = texts(tmp_path / "store")
+    assert len(rows) == 50
+    assert {stored[row["item_id"]] for row in rows} >= {"the", "and"}
+
+
+def test_a_dry_run_says_what_the_build_then_does(build, source, tmp_path: Path) -> None:
+    lines = [*WORDS, *SENTENCES, "", "far " * 90] + [f"number {i}" for i in range(400)]
+    options: dict[str, Any] = {"unit": "sentence", "poolings": ["mean", "first"], "batch_tokens": 200}
+    dry = build(source(*lines), dry_run=True, **options)
+    assert not (tmp_path / "store").exists()
+    real = build(source(*lines), **options)
+    assert dry.dry_run
+    assert _done(dry) == _done(real)
+    assert [space.skipped for space in dry.spaces] == [space.skipped for space in real.spaces]
+    for name in ("n_texts", "n_items", "blanks", "n_tokens", "n_forward_passes", "n_skipped"):
+        assert getattr(dry, name) == getattr(real, name), name
+    assert dry.n_bytes == pytest.approx(real.n_bytes, rel=0.1)
+    assert dry.encode_seconds > 0
+    half = build(source(*lines, "one more"), dry_run=True, **options)
+    assert _done(half) == {space: (1, embedded) for space, (embedded, _) in _done(real).items()}
+
+
+def test_progress_tells_items_and_work(build, source) -> None:
+    told: list[Progress] = []
+    build(source(*WORDS, "far " * 30, "far " * 90), unit="sentence", batch_tokens=30, observe=told.append)
+    assert [one.stage for one in told[:2]] == ["load", "encode"]
+    steps = [one for one in told if one.stage == "encode"]
+    assert len(steps) > 3
+    assert [one.done for one in steps] == sorted(one.done for one in steps)
+    assert [one.share for one in steps] == sorted(one.share for one in steps)
+    assert (steps[-1].done, steps[-1].total, steps[-1].share) == (len(WORDS) + 2, len(WORDS) + 2, 1.0)
+    # The long text is read first: much of the work is then done, and few of the items.
+    first = next(one for one in steps if one.n_tokens)
+    assert first.share > 2 * first.done / first.total
+
+
+@pytest.mark.parametrize("name", ["odd name (1)", "a=b", "größe", "-x"])
+def test_a_folder_of_an_odd_name_can_be_built_and_embedded(
+    build, source, checkpoint: Path, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / name).symlink_to(checkpoint)
+    folder = tmp_path / name
+    build(source("dog", "cat"), models=f"odd={folder}")
+    found = Store(tmp_path / "store").neighbours("sea", embed=True, k=2)
+    assert sorted(found["text"]) == ["cat", "dog"]
+
+
+def test_what_differs_is_named_when_a_space_is_another_one(build, source, tmp_path: Path) -> None:
+    from tiny_checkpoint import make_checkpoint
+
+    build(source("dog"), name="mine")
+    make_checkpoint(tmp_path / "other", seed=7)
+    wrong = {
+        "checkpoint.*weights_sha256": {"models": f"tiny={tmp_path / 'other'}"},
+        'template is "{text}", not "a {text}"': {"template": "a {text}"},
+        "layers is 0,1,2,raw, not 1": {"layers": "1"},
+        'dtype is "float32", not "float16"': {"dtype": "float16"},
+        'unit is "word", not "sentence"': {"unit": "sentence", "poolings": "last"},
+        'pooling is "last", not "mean"': {"poolings": "mean"},
+    }
+    before = _files(tmp_path / "store")
+    for difference, options in wrong.items():
+        with pytest.raises(SpaceMismatchError, match=difference) as caught:
+            build(source("dog", "cat"), name="mine", **options)
+        assert "'mine'" in str(caught.value)
+        assert "--name" in str(caught.value)
+    assert _files(tmp_path / "store") == before
+
+
+def test_a_slow_tokenizer_is_refused(build, source, tmp_path: Path, monkeypatch) -> None:
+    import transformers
+
+    real = transformers.AutoTokenizer.from_pretrained
+
+    def slow(*args: object, **options: object) -> object:
+        tokenizer = real(*args, **options)
+        monkeypatch.setattr(type(tokenizer), "is_fast", False)
+        return tokenizer
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", slow)
+    with pytest.raises(CheckpointError, match=r"'tiny' has only a slow tokenizer.*needs a fast one"):
+        build(source("dog"))
+    assert not (tmp_path / "store").exists()
+
+
+def _files(root: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+
+
+def _fail(*_: object, **__: object) -> None:
+    raise AssertionError("the weights were loaded")
+
+
+def _count_forward_passes(monkeypatch: pytest.MonkeyPatch) -> list[None]:
+    import transformers
+
+    calls: list[None] = []
+    real = transformers.GPT2Model.forward
+
+    def forward(*args: Any, **options: Any) -> Any:
+        calls.append(None)
+        return real(*args, **options)
+
+    monkeypatch.setattr(transformers.GPT2Model, "forward", forward)
+    return calls

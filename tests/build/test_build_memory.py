@@ -1,0 +1,40 @@
+"""The memory of a build does not grow with its source."""
+
+from pathlib import Path
+
+import pytest
+from peak_memory import peak
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc"),
+]
+
+GROWTH = 1.2
+_BUILD = """
+from embstore import Store
+from embstore.storage.staging.staging import staging
+staging._MEMORY = "64MB"  # of DuckDB, which may fill it: what is held beside must not grow
+report = Store({store!r}).build({source!r}, models={model!r}, index="none")
+assert report.spaces[0].embedded == {n}
+"""
+
+
+def peak_of_build(folder: Path, checkpoint: Path, n: int, n_blank: int = 0) -> float:
+    """Return the peak memory of a build of ``n`` words and some empty lines in a process of its own, in MB."""
+    source = folder / f"{n}-{n_blank}.txt"
+    source.write_text("".join(f"w{number}\n" for number in range(n)) + "\n" * n_blank)
+    store = str(folder / f"store-{n}-{n_blank}")
+    return peak(_BUILD.format(store=store, source=str(source), model=f"tiny={checkpoint}", n=n))[0] / 1e3
+
+
+def test_ten_times_the_words_take_hardly_more_memory(tmp_path: Path, checkpoint: Path) -> None:
+    few, many = (peak_of_build(tmp_path, checkpoint, n) for n in (20_000, 200_000))
+    assert many <= GROWTH * few, f"{many:.0f} MB for 200,000 words, {few:.0f} MB for 20,000"
+
+
+def test_nor_do_skipped_rows(tmp_path: Path, checkpoint: Path) -> None:
+    few, many = (peak_of_build(tmp_path, checkpoint, 1, n_blank) for n_blank in (200_000, 1_000_000))
+    assert many <= GROWTH * few, f"{many:.0f} MB for 1,000,000 rows, {few:.0f} MB"
+    skipped = tmp_path / "store-1-1000000" / "skipped"
+    assert len(list(skipped.glob("part-*.parquet"))) == 4

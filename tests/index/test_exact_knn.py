@@ -1,0 +1,296 @@
+"""The neighbours of all vectors among themselves, against brute force and scikit-learn."""
+
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import Synthetic
+
+from embstore import arrays
+from embstore.arrays import Points, distinct_rows, has_direction
+from embstore.errors import UnknownNameError
+from embstore.index import exact_knn
+from embstore.index.exact_knn import DISTANCES, neighbours_of_all
+from embstore.query.layer_data import StoredLayer, TransformedLayer
+
+Make = Callable[..., Synthetic]
+seeds = st.integers(0, 2**32 - 1)
+
+
+def brute_force(x: np.ndarray, distance: str) -> np.ndarray:
+    """All distances or cosines, (n, n), in float64, by differences."""
+    wide = x.astype(np.float64)
+    if distance == "euclidean":
+        return np.array([np.sqrt(((wide - row) ** 2).sum(axis=1)) for row in wide]).reshape(len(x), len(x))
+    units = wide / np.sqrt((wide * wide).sum(axis=1, keepdims=True))
+    return np.array([1 - ((units - row) ** 2).sum(axis=1) / 2 for row in units]).reshape(len(x), len(x))
+
+
+def nearest(table: np.ndarray, k: int, distance: str) -> np.ndarray:
+    """The first k of each row without itself, sorted by (value, position), one row after the other."""
+    sign = -1 if distance == "cosine" else 1
+    rows = []
+    for i, row in enumerate(table):
+        others = [(sign * value, j) for j, value in enumerate(row.tolist()) if j != i]
+        rows.append([j for _, j in sorted(others)[:k]])
+    return np.array(rows, np.int64).reshape(len(table), -1)
+
+
+def assert_exact(x: np.ndarray, k: int, distance: str) -> None:
+    """The same values to 1e-12, and the same order wherever values differ by more than rounding, or not at all."""
+    positions, values = neighbours_of_all(x, k, distance)
+    table = brute_force(x, distance)
+    wanted = nearest(table, k, distance)
+    assert positions.shape == values.shape == (len(x), min(k, len(x) - 1))
+    scale = max(1.0, np.abs(table).max()) if distance == "euclidean" else 1.0
+    wanted_values = np.take_along_axis(table, wanted, axis=1)
+    np.testing.assert_allclose(values, wanted_values, rtol=1e-9, atol=1e-13 * scale)
+    np.testing.assert_allclose(np.take_along_axis(table, positions, axis=1), wanted_values, rtol=1e-9, atol=1e-13)
+    assert not (positions == np.arange(len(x))[:, None]).any()
+    assert all(len(set(row)) == len(row) for row in positions.tolist())
+    same = (x[positions[:, 1:]] == x[positions[:, :-1]]).all(axis=2)
+    assert (np.diff(positions, axis=1)[same] > 0).all(), "equal vectors are in the order of their positions"
+
+
+@st.composite
+def clouds(draw: st.DrawFn) -> np.ndarray:
+    """Gaussian clouds, some with a large mean, duplicates, near duplicates, or all of few different points."""
+    rng = np.random.default_rng(draw(seeds))
+    n, dim = draw(st.integers(1, 120)), draw(st.sampled_from([1, 2, 3, 17, 40]))
+    x = rng.normal(size=(n, dim)) + draw(st.sampled_from([0.0, 1.0, 50.0]))
+    kind = draw(st.sampled_from(["plain", "few", "one", "near", "outlier"]))
+    if kind == "few":
+        x = x[rng.integers(0, max(1, n // 10), n)]
+    elif kind == "one":
+        x = np.repeat(x[:1], n, axis=0)
+    elif kind == "near":
+        x = x[rng.integers(0, max(1, n // 10), n)] * (1 + 1e-6 * rng.normal(size=(n, dim)))
+    elif kind == "outlier":
+        x[0] *= 1e6
+    x *= draw(st.sampled_from([1e-12, 1.0, 1e12]))
+    return x.astype(draw(st.sampled_from([np.float32, np.float64])))
+
+
+@settings(deadline=None, max_examples=150)
+@given(clouds(), st.integers(1, 130), st.sampled_from(DISTANCES))
+def test_neighbours_of_all_are_brute_force(x: np.ndarray, k: int, distance: str) -> None:
+    assert_exact(x, k, distance)
+
+
+@settings(deadline=None, max_examples=40)
+@given(seeds, st.integers(1, 12))
+def test_ties_are_in_order_of_positions(seed: int, k: int) -> None:
+    """On a grid of whole numbers squared distances are whole, and so are most of them ties: no rounding, no excuse."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-2, 3, (int(rng.integers(2, 90)), 3)).astype(np.float32)
+    positions, values = neighbours_of_all(x, k, "euclidean")
+    table = brute_force(x, "euclidean")
+    assert positions.tolist() == nearest(table, k, "euclidean").tolist()
+    assert values.tolist() == np.take_along_axis(table, positions, axis=1).tolist()
+
+
+def nearest_of_whole_numbers(x: np.ndarray, k: int, distance: str) -> list[list[int]]:
+    """The first k of each row by squared distance, or by the sign and square of the cosine as a fraction."""
+    squares = (x * x).sum(axis=1).tolist()
+    products = (x @ x.T).tolist()
+
+    def key(i: int, j: int) -> Fraction:
+        if distance == "euclidean":
+            return Fraction(squares[i] + squares[j] - 2 * products[i][j])
+        return Fraction(-products[i][j] * abs(products[i][j]), squares[i] * squares[j])
+
+    n = range(len(x))
+    return [sorted((j for j in n if j != i), key=lambda j, i=i: (key(i, j), j))[:k] for i in n]  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize(("dim", "largest"), [(3, 2), (5, 1), (8, 1), (4, 3)])
+def test_ties_up_to_rounding_are_in_order_of_positions(dim: int, largest: int, distance: str) -> None:
+    """Vectors of whole numbers, as they are, divided by 3, and turned: their ties are the same."""
+    rng = np.random.default_rng(dim)
+    x = rng.integers(-largest, largest + 1, (120, dim))
+    x[~x.any(axis=1), 0] = 1
+    wanted = nearest_of_whole_numbers(x, 5, distance)
+    turned = x / 3 @ np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    for same in (x.astype(np.float32), x / 3, turned):
+        positions, values = neighbours_of_all(same, 5, distance)
+        assert positions.tolist() == wanted
+        assert (np.diff(values if distance == "euclidean" else -values, axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_a_duplicate_is_a_neighbour_and_the_row_itself_is_none(distance: str) -> None:
+    """What drops the first hit instead finds a row among its own neighbours."""
+    x = np.repeat(np.random.default_rng(0).normal(size=(4, 6)), 5, axis=0).astype(np.float32)
+    positions, values = neighbours_of_all(x, 4, distance)
+    for row, found in enumerate(positions.tolist()):
+        group = range(row // 5 * 5, row // 5 * 5 + 5)
+        assert found == [other for other in group if other != row]
+    assert values.tolist() == np.full((20, 4), 1.0 if distance == "cosine" else 0.0).tolist()
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_neighbours_of_all_are_those_of_scikit_learn(distance: str) -> None:
+    from sklearn.neighbors import NearestNeighbors
+
+    x = np.random.default_rng(1).normal(0.5, 1, (700, 48)).astype(np.float32)
+    model = NearestNeighbors(n_neighbors=10, algorithm="brute", metric=distance).fit(x.astype(np.float64))
+    wanted, places = model.kneighbors()  # without an argument it leaves out the row itself
+    positions, values = neighbours_of_all(x, 10, distance)
+    assert (positions == places).all()
+    np.testing.assert_allclose(values, 1 - wanted if distance == "cosine" else wanted, rtol=1e-9)
+
+
+def test_distances_of_near_duplicates_keep_their_digits() -> None:
+    """|x|² + |y|² − 2 x·y in float32 knows nothing of a distance of 1e-5 among vectors of length 100."""
+    rng = np.random.default_rng(2)
+    x = (100 * rng.normal(size=(60, 32))).astype(np.float64)
+    x = np.concatenate([x, x + 1e-5 * rng.normal(size=x.shape)])
+    positions, values = neighbours_of_all(x, 2, "euclidean")
+    assert positions[:60, 0].tolist() == list(range(60, 120))
+    np.testing.assert_allclose(values[:60, 0], np.sqrt(((x[:60] - x[60:]) ** 2).sum(axis=1)), rtol=1e-9)
+    assert_exact(x, 5, "euclidean")
+
+
+def searches(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
+    """Record how many rows each of the two searches gets."""
+    counts: dict[str, list[int]] = {"rough": [], "thorough": []}
+    rough, thorough = exact_knn._search, exact_knn._search_in_float64
+
+    def search_roughly(points: Points, rows: np.ndarray | slice, *rest: object) -> np.ndarray:
+        counts["rough"].append(len(points.vectors[rows]))
+        return rough(points, rows, *rest)
+
+    def search_thoroughly(points: Points, rows: np.ndarray, found: object) -> None:
+        counts["thorough"].append(len(rows))
+        thorough(points, rows, found)
+
+    monkeypatch.setattr(exact_knn, "_search", search_roughly)
+    monkeypatch.setattr(exact_knn, "_search_in_float64", search_thoroughly)
+    return counts
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_few_rows_need_more_than_one_search(distance: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = searches(monkeypatch)
+    neighbours_of_all(np.random.default_rng(3).normal(100, 1, (3000, 64)).astype(np.float32), 10, distance)
+    assert counts["rough"][0] == 3000
+    assert sum(counts["rough"][1:]) < 30
+    assert counts["thorough"] == []
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_a_knot_of_points_takes_more_candidates_and_a_larger_one_takes_float64(
+    distance: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = searches(monkeypatch)
+    x = np.random.default_rng(3).normal(5, 1, (900, 16))
+    x[:20] = x[0] + 1e-7 * np.random.default_rng(4).normal(size=(20, 16))
+    assert_exact(x, 5, distance)
+    assert counts["rough"][0] == 900
+    assert 20 <= counts["rough"][1] < 30
+    assert counts["thorough"] == []
+    x[:200] = x[0] + 1e-7 * np.random.default_rng(4).normal(size=(200, 16))
+    assert_exact(x, 5, distance)
+    assert counts["rough"][2:] == [900]
+    assert 200 <= counts["thorough"][0] < 230
+
+
+@pytest.mark.parametrize("distance", DISTANCES)
+@pytest.mark.parametrize("rounding", [0.001, 0.01, 0.02])
+def test_a_rough_search_that_errs_within_its_bound_changes_nothing(
+    distance: str, rounding: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAISS with the largest errors that the bound allows, which no machine need make by itself."""
+    import faiss
+
+    x = np.random.default_rng(4).normal(size=(400, 6)).astype(np.float32)
+    wanted = neighbours_of_all(x, 10, distance)
+
+    def knn(queries: np.ndarray, base: np.ndarray, width: int, _: int) -> tuple[np.ndarray, np.ndarray]:
+        q, b = queries.astype(np.float64)[:, :-1], base.astype(np.float64)[:, :-1]
+        sizes = (np.linalg.norm(q, axis=1)[:, None] + np.linalg.norm(b, axis=1)) ** 2
+        products = q @ b.T - (b * b).sum(axis=1) / 2
+        ranks = np.argsort(np.argsort(-products - (q * q).sum(axis=1)[:, None] / 2, axis=1), axis=1)
+        products += np.where(ranks <= 10, -0.99, 0.99) * rounding * sizes / 2  # all that is near seems far
+        order = np.argsort(-products, axis=1)[:, :width]
+        return np.take_along_axis(products, order, axis=1).astype(np.float32), order
+
+    right = arrays.rounding
+    monkeypatch.setattr(arrays, "rounding", lambda dim, dtype: rounding if dtype == np.float32 else right(dim, dtype))
+    monkeypatch.setattr(faiss, "knn", knn)
+    positions, values = neighbours_of_all(x, 10, distance)
+    assert (positions == wanted[0]).all()
+    np.testing.assert_allclose(values, wanted[1], rtol=1e-9)
+
+
+@pytest.mark.parametrize(("n", "k"), [(0, 3), (1, 3), (2, 3), (5, 4), (5, 5), (5, 100)])
+@pytest.mark.parametrize("distance", DISTANCES)
+def test_as_many_neighbours_as_there_are(n: int, k: int, distance: str) -> None:
+    x = np.random.default_rng(6).normal(size=(n, 4)).astype(np.float32)
+    positions, values = neighbours_of_all(x, k, distance)
+    assert positions.shape == values.shape == (n, max(0, min(k, n - 1)))
+    assert (
+        np.sort(positions, axis=1) == [[j for j in range(n) if j != i][: positions.shape[1]] for i in range(n)]
+    ).all()
+
+
+def test_a_zero_vector_has_no_cosine() -> None:
+    x = np.array([[1, 0], [0, 0], [0, 2]], np.float32)
+    assert has_direction(x).tolist() == [True, False, True]
+    with pytest.raises(ValueError, match="zero vector"):
+        neighbours_of_all(x, 1, "cosine")
+    positions, values = neighbours_of_all(x, 1, "euclidean")
+    assert positions.tolist() == [[1], [0], [1]]
+    assert values.tolist() == [[1], [1], [2]]
+
+
+def test_an_unknown_distance_is_named() -> None:
+    with pytest.raises(UnknownNameError, match="euclidean"):
+        neighbours_of_all(np.eye(3), 1, "euclid")
+
+
+@pytest.mark.parametrize("scale", [1e-38, 1e-30, 1.0, 1e30, 1e38])
+def test_vectors_of_any_size(scale: float) -> None:
+    x = (np.random.default_rng(7).normal(size=(50, 8)) * scale).astype(np.float32)
+    for distance in DISTANCES:
+        positions, _ = neighbours_of_all(x, 3, distance)
+        assert (positions == nearest(brute_force(x.astype(np.float64) / scale, distance), 3, distance)).all()
+
+
+def test_distinct_rows() -> None:
+    x = np.array([[1, 0], [2, 0], [1, -0.0], [2, 0], [0, 1]], np.float32)
+    first, label = distinct_rows(x)
+    assert first.tolist() == [0, 1, 4]
+    assert label.tolist() == [0, 1, 0, 1, 2]
+    assert distinct_rows(np.empty((0, 3), np.float32))[0].tolist() == []
+    assert distinct_rows(np.empty((4, 0), np.float32))[0].tolist() == [0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_stored_layer_answers_by_id(make_store: Make, dtype: str) -> None:
+    rng = np.random.default_rng(8)
+    vectors = rng.normal(size=(1, 30, 6))
+    vectors[0, 4] = 0
+    vectors[0, 9] = vectors[0, 21]
+    made = make_store(n=30, dim=6, n_blocks=0, top_form=None, vectors=vectors, dtype=dtype, n_shards=3)
+    order = np.argsort(made.ids)
+    x, ids = made.vectors[0][order], made.ids[order]
+    layer = StoredLayer(made.store.catalog, made.card, made.card.layers.members[0])
+    keep = x.any(axis=1)
+    doubled = TransformedLayer(layer, lambda block: block[:, :4] * 2.0, np.arange(4))
+    for data, seen in ((layer, x), (doubled, x[:, :4] * 2.0)):
+        found, positions, values = data.neighbours(3)
+        assert found.tolist() == ids[keep].tolist(), "the zero vector is left out"
+        assert (positions == nearest(brute_force(seen[keep], "cosine"), 3, "cosine")).all()
+        assert values.dtype == np.float64
+        found, positions, _ = data.neighbours(3, "euclidean")
+        assert found.tolist() == ids.tolist()
+        assert (positions == nearest(brute_force(seen, "euclidean"), 3, "euclidean")).all()
+        found, _, values = data.neighbours(1, "euclidean", distinct=True)
+        assert len(found) == 29
+        assert set(made.ids[[9, 21]].tolist()) - set(found.tolist()) == {max(made.ids[[9, 21]].tolist())}
+        assert (values > 0).all()

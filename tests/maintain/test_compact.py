@@ -1,0 +1,234 @@
+"""compact: fewer files, the same items, vectors, sums and answers."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from store_damage import flip
+from synthetic import Synthetic, synthetic_store
+from tiny_checkpoint import content, texts
+
+from embstore import Store
+from embstore.errors import DamagedError, LockedError, StoreError
+from embstore.storage.files.card import read_cards
+from embstore.storage.files.tables import SkippedText, write_skipped
+from embstore.storage.maintenance.compaction import compact_shards, plan_shards
+from embstore.storage.writer import StoreWriter
+from embstore.summary import Summary
+
+Make = Callable[..., Synthetic]
+
+
+def answers(store: Store) -> list[object]:
+    """Rounded: sums are added in another order, and an index and a scan multiply in another order."""
+    near = store.neighbours("text3", layers="all", k=7)
+    norms = store.query("norms", where="length(text) > 5")
+    return [
+        *(
+            [{k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in t]
+            for t in (near, norms)
+        ),
+        store.vectors("toy.word.last", "top")[1],
+        store.skipped().to_pylist(),
+        store.info()["items"],
+    ]
+
+
+def sums(made: Synthetic) -> dict[int, Summary]:
+    return made.store.catalog.summaries(made.space)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_items_vectors_sums_and_answers_stay(make_store: Make, dtype: str) -> None:
+    made = make_store(n=90, n_shards=9, dtype=dtype)
+    for part in range(3):
+        write_skipped(made.paths, [SkippedText("x", "skipped", "no tokens", made.space, part)])
+    before = answers(made.store), sums(made), content(made.root), texts(made.root)
+    done = made.store.compact()
+    assert [(row["action"], row["items"], row["detail"]) for row in done] == [
+        ("merged", 90, "from 9 tables"),
+        ("merged", 3, "from 3 tables"),
+        ("merged", 90, "from 9 shards"),
+    ]
+    assert made.store.verify(deep=True).problems == ()
+    assert answers(made.store) == before[0]
+    for layer, total in sums(made).items():
+        assert total.isclose(before[1][layer], rtol=1e-15 * 90)
+        assert (total.norm_min, total.norm_max) == (before[1][layer].norm_min, before[1][layer].norm_max)
+    after = content(made.root)
+    for space, layers in before[2].items():
+        for layer, vectors in layers.items():
+            assert after[space][layer].keys() == vectors.keys()
+            assert all(after[space][layer][item].tobytes() == vectors[item].tobytes() for item in vectors)
+    assert texts(made.root) == before[3]
+    assert [len(list((made.root / kind).rglob("*.parquet"))) for kind in ("items", "skipped", "embeddings")] == [1] * 3
+    assert [path.stem for path in made.paths.summaries(made.space).iterdir()] == [made.shard_files[0].stem]
+    assert made.store.info()["index"] == ["flat"]
+    assert made.store.neighbours("text3").notes == (), "the indexes are told the new name, not made anew"
+
+
+def test_a_second_compaction_finds_nothing_to_do(make_store: Make) -> None:
+    made = make_store(n=64, n_shards=8)
+    row_bytes = 4 * made.card.dim * len(made.card.layers)
+    assert len(made.store.compact(shard_bytes=20 * row_bytes)) > 2
+    assert [len(shard) for shard in plan_shards(made.paths, made.card, 20 * row_bytes)] == []
+    assert len(made.store.compact(shard_bytes=20 * row_bytes)) == 0
+    assert made.store.verify(deep=True).ok
+
+
+def test_ranges_of_ids_stay_apart(make_store: Make) -> None:
+    made = make_store(n=80, n_shards=1)
+    ids, order = np.sort(made.ids), np.argsort(made.ids)
+    made.shard_files[0].unlink()
+    from embstore.storage.files.shards import write_shard
+
+    for part in np.split(np.arange(80), 8):
+        write_shard(made.paths, made.space, made.card.layers, ids[part], made.vectors[:, order[part]])
+    row_bytes = 4 * made.card.dim * len(made.card.layers)
+    made.store.compact(shard_bytes=30 * row_bytes)
+    shards = [np.sort(list(store_ids)) for store_ids in ids_of_shards(made)]
+    assert sorted(map(len, shards)) == [20, 30, 30]
+    shards.sort(key=lambda part: part[0])
+    assert all(one[-1] < other[0] for one, other in pairwise(shards))
+
+
+def ids_of_shards(made: Synthetic) -> list[np.ndarray]:
+    from embstore.storage.files.vectors import LayerVectors
+
+    return [LayerVectors([shard], 0, made.card.dim).ids() for shard in made.paths.shards(made.space)]
+
+
+def test_a_dry_run_says_what_and_writes_nothing(make_store: Make) -> None:
+    made = make_store(n=20, n_shards=4)
+    before = sorted(made.root.rglob("*"))
+    rows = made.store.compact(dry_run=True).to_pylist()
+    assert [(row["action"], row["detail"]) for row in rows] == [
+        ("would merge", "4 tables into one"),
+        ("would merge", "4 shards into one"),
+    ]
+    assert sorted(made.root.rglob("*")) == before
+
+
+def test_an_index_that_is_behind_is_brought_up_to_date_first(make_store: Make) -> None:
+    make_store(n=20, n_shards=2)
+    made = make_store(texts=["new", "newer"], index=False)
+    make_store(n=9, n_shards=3, space="plain", index=False)
+    assert made.store.info()["index"] == ["none", "behind"]
+    made.store.compact()
+    assert made.store.info()["index"] == ["none", "flat"]
+    assert made.store.verify(deep=True).ok
+
+
+def test_an_index_of_half_a_new_shard_is_removed(make_store: Make) -> None:
+    """Only a faulty program leaves one there: it could not be told what it lacks."""
+    make_store(n=20, n_shards=2)
+    made = make_store(texts=["new", "newer"], index=False)
+    list(compact_shards(made.paths, made.card, plan_shards(made.paths, made.card)))
+    assert made.store.info()["index"] == ["none"]
+    assert made.store.verify().ok
+
+
+def test_an_item_of_two_tables_is_in_one_after(make_store: Make) -> None:
+    from embstore.storage.files.tables import write_items
+
+    made = make_store(n=20, n_shards=2)
+    write_items(made.paths, made.items[:5])
+    assert not made.store.verify().ok
+    made.store.compact()
+    assert made.store.verify().ok
+
+
+def test_a_reader_from_before_asks_again(make_store: Make) -> None:
+    for place, question in enumerate((
+        lambda store: store.query("hubness", k=3).to_pylist(),
+        lambda store: store.query("norms").to_pylist(),
+        lambda store: store.query("norms", where="length(text) = 5").to_pylist(),
+        lambda store: store.neighbours("text3", k=40).to_pylist(),
+        lambda store: store.vectors("toy.word.last", 0)[1],
+        lambda store: store.info()["items"],
+        lambda store: store.sql("SELECT count(*) FROM embeddings").fetchall(),
+    )):  # fmt: skip
+        made = make_store(f"store{place}", n=40, n_shards=4)
+        reader = made.store
+        assert reader.catalog.shards[made.space]
+        told = reader.catalog
+        made.store.compact()
+        assert question(reader) == question(made.store)
+        assert told.is_outdated
+        assert reader.catalog is not told
+
+
+def test_damage_is_named_and_not_baked_in(make_store: Make) -> None:
+    made = make_store(n=40, n_shards=4)
+    before = content(made.root)
+    path = made.shard_files[2]
+    flip(path, bits=4)
+    with pytest.raises(DamagedError, match=path.name):
+        made.store.compact()
+    assert len(made.shard_files) == 4
+    assert not list(made.root.rglob(".*.tmp"))
+    flip(path, bits=4)
+    assert made.store.verify().ok
+    assert content(made.root).keys() == before.keys()
+
+
+def test_summaries_that_are_not_of_the_shards_are_not_added_up(make_store: Make) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from embstore.storage.files.shards import SUMMARY_SCHEMA
+    from embstore.storage.files.tables import write_table
+
+    made = make_store(n=20, n_shards=2)
+    shard = made.paths.shards(made.space)[0]
+    rows = pq.read_table(shard.summary_path, partitioning=None).to_pylist()
+    rows[1]["total"][0] += 1
+    write_table(shard.summary_path, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA))
+    with pytest.raises(DamagedError, match="the summaries there are not those of the shards"):
+        made.store.compact()
+
+
+def test_it_is_refused_while_another_process_writes(make_store: Make) -> None:
+    made = make_store(n=20)
+    with StoreWriter(made.root), pytest.raises(LockedError, match=r"is being written by process \d+ on"):
+        made.store.compact()
+    made.store.compact()
+
+
+def test_there_must_be_a_store(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="there is no store"):
+        Store(tmp_path / "nowhere").compact()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_an_interrupted_round_is_undone_and_a_committed_one_finished(make_store: Make) -> None:
+    """What a process that is killed leaves, step by step: see tests/faults for the real kills."""
+    made = make_store(n=40, n_shards=4)
+    before = answers(made.store)
+    card = read_cards(made.paths)[made.space]
+    from embstore.storage.transaction import recovery
+
+    for stop in ("settle_shards", "recard_indexes"):
+        made = synthetic_store(made.root.with_name(stop), n=40, n_shards=4)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(recovery, stop, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                list(compact_shards(made.paths, card, plan_shards(made.paths, card)))
+        assert len(made.paths.shards(made.space)) == 1, "it is committed"
+        assert len(list(made.paths.embeddings(made.space).glob("*.parquet"))) == 5, "the old ones are still there"
+        assert made.store.verify().ok
+        assert answers(made.store) == before
+        with StoreWriter(made.root):
+            pass
+        assert len(list(made.paths.embeddings(made.space).glob("*.parquet"))) == 1
+        assert made.store.info()["index"] == ["flat"]
+        assert made.store.verify(deep=True).ok
+
+
+def test_the_fields_of_a_summary_are_its_columns() -> None:
+    from embstore.storage.files.shards import _SUMS
+
+    assert [field.name for field in fields(Summary)] == _SUMS

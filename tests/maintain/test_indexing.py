@@ -1,0 +1,233 @@
+"""What brings the indexes of a space up to date: built, extended, tuned or kept, by what was asked for."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from store_damage import flip
+from synthetic import Synthetic, index_space
+
+from embstore import Store, checksum, index
+from embstore.errors import DamagedError, LockedError, QueryError, StoreError, UnknownNameError, UsageError
+from embstore.index import IndexCard, policy
+from embstore.index.tuning import HeldOut
+from embstore.indexing import update_indexes
+from embstore.storage.transaction.lock import write_lock
+
+Make = Callable[..., Synthetic]
+KINDS = ("flat", "hnsw", "ivf")
+
+
+def cards(made: Synthetic) -> list[IndexCard | None]:
+    return [IndexCard.read(made.paths.index(made.space, layer)) for layer in made.card.layers]
+
+
+def more(make_store: Make, **options: object) -> Synthetic:
+    """Add texts to the store, without an index of them."""
+    return make_store(texts=[f"more{number}" for number in range(40)], index=False, seed=7, **options)
+
+
+def nearest(made: Synthetic, text: str, **options: object) -> list[str]:
+    return made.store.neighbours(text, layers=2, **options)["text"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_answers_is_extended_and_verifies(make_store: Make, kind: str) -> None:
+    made = make_store(n=300, index=False)
+    update_indexes(made.paths, made.card, kind)
+    assert {card and (card.kind, card.asked, card.n) for card in cards(made)} == {(kind, kind, 300)}
+    exact = nearest(made, "text7", exact=True)
+    assert len({*nearest(made, "text7")} & {*exact}) >= 9
+    more(make_store)
+    assert made.store.info()["index"] == ["behind"]
+    assert any("is behind" in note for note in made.store.neighbours("text7", layers=2).notes)
+    table = made.store.index()
+    assert {(row["did"], row["index"], row["n"]) for row in table} == {("extended", kind, 340)}
+    assert len({*nearest(made, "more7")} & {*nearest(made, "more7", exact=True)}) >= 9
+    assert made.store.info()["index"] == [kind]
+    assert made.store.verify().ok
+    assert {row["did"] for row in made.store.index()} == {"kept"}
+    assert {row["did"] for row in made.store.index(force=True)} == {"built"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_extended_index_holds_what_one_made_anew_holds(make_store: Make, kind: str) -> None:
+    made = make_store(n=120, index=False, dtype="float16")
+    made.store.index(kind=kind)
+    more(make_store, dtype="float16")
+    made.store.index()
+    paths = [made.paths.index(made.space, layer) for layer in made.card.layers]
+    extended = [index.stored_ids(path).tolist() for path in paths]
+    made.store.index(force=True)
+    assert [index.stored_ids(path).tolist() for path in paths] == extended
+
+
+def test_a_kind_that_was_chosen_stays_until_another_is(make_store: Make) -> None:
+    made = make_store(n=60)
+    assert made.store.index(kind="hnsw", layers=2)["did"] == ["built"]
+    assert made.store.info()["index"] == ["flat+hnsw"]
+    more(make_store)
+    update_indexes(made.paths, made.card, "auto")
+    assert [card and card.kind for card in cards(made)] == ["flat", "flat", "hnsw", "flat", "flat"]
+    assert made.store.index(kind="auto", layers=2)["index"] == ["flat"]
+    assert made.store.index(kind="flat", layers=2)["did"] == ["kept"]
+    assert [card and card.asked for card in cards(made)][1:3] == ["flat", "flat"]
+
+
+def test_auto_goes_over_to_a_graph_when_a_layer_has_grown(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy, "FLAT_BYTES", 100 * 4 * 8)
+    made = make_store(n=80, index=False)
+    update_indexes(made.paths, made.card, "auto")
+    assert {card and (card.kind, card.asked) for card in cards(made)} == {("flat", "auto")}
+    more(make_store)
+    update_indexes(made.paths, made.card, "auto")
+    assert {card and (card.kind, card.asked) for card in cards(made)} == {("hnsw", "auto")}
+
+
+def test_an_altered_index_is_made_anew_when_it_would_be_extended(make_store: Make) -> None:
+    made = make_store(n=60, index=False)
+    made.store.index(kind="hnsw")
+    flip(made.paths.index(made.space, made.card.layers.members[2]))
+    more(make_store)
+    assert made.store.index()["did"] == ["extended", "extended", "built", "extended", "extended"]
+    assert made.store.verify().ok
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("part", ["index", "card"])
+def test_verify_finds_a_flipped_bit_of_each_kind(make_store: Make, kind: str, part: str) -> None:
+    made = make_store(n=60, index=False)
+    made.store.index(kind=kind)
+    path = made.paths.index(made.space, made.card.layers.members[1])
+    path = path if part == "index" else path.with_suffix(".json")
+    data = path.read_bytes()
+    for at in np.random.default_rng(0).integers(len(data), size=6).tolist():
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :])
+        problems = made.store.verify().problems
+        assert [problem.file for problem in problems] == [path]
+    path.write_bytes(data)
+    assert made.store.verify().ok
+
+
+def as_format_1(path: Path) -> None:
+    """Rewrite a card as the first version wrote it."""
+    document = json.loads(path.read_text())
+    old = ("space", "layer", "kind", "metric", "n", "n_zero", "dim", "shards", "sha256", "faiss", "created")
+    text = json.dumps({"format": 1, **{name: document[name] for name in old}, checksum.KEY: checksum.BLANK}, indent=2)
+    path.write_bytes(checksum.sealed((text + "\n").encode()))
+
+
+def test_cards_of_format_1_answer_and_grow(make_store: Make) -> None:
+    made = make_store(n=60)
+    before = made.store.neighbours("text7", layers="all").to_pylist()
+    for layer in made.card.layers:
+        as_format_1(made.paths.index(made.space, layer).with_suffix(".json"))
+    found = made.store.neighbours("text7", layers="all")
+    assert found.to_pylist() == before
+    assert found.notes == ()
+    assert made.store.verify().ok
+    info = made.store.info().to_pylist()[0]
+    assert (info["index"], info["index_recall"], info["index_seconds"]) == ("flat", 1.0, None)
+    more(make_store)
+    assert {row["did"] for row in made.store.index()} == {"extended"}
+    assert {card and (card.n, card.asked) for card in cards(made)} == {(100, "auto")}
+
+
+def test_a_card_of_a_later_format_is_not_guessed_at(make_store: Make) -> None:
+    made = make_store(n=20)
+    path = made.paths.index(made.space, made.card.layers.members[2])
+    document = json.loads(path.with_suffix(".json").read_text()) | {"format": 3, checksum.KEY: checksum.BLANK}
+    path.with_suffix(".json").write_bytes(checksum.sealed((json.dumps(document, indent=2) + "\n").encode()))
+    with pytest.raises(DamagedError, match=r"has format 3, and this embstore reads up to 2"):
+        made.store.neighbours("text1", layers=2)
+
+
+def test_too_little_memory_says_the_least_that_would_do(make_store: Make) -> None:
+    made = make_store(n=300, index=False)
+    with pytest.raises(UsageError, match=r"too little memory .* The least that would do is --index-memory \d+kB"):
+        made.store.index(memory="1kB")
+    assert made.store.info()["index"] == ["none"]
+    assert made.store.neighbours("text7", layers=2), "an exact scan answers"
+    made.store.index(memory="1MB")
+    assert made.store.info()["index"] == ["flat"]
+
+
+def test_a_recall_that_cannot_be_reached_is_said_and_the_best_kept(
+    make_store: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HeldOut, "recall", lambda self, searched, gather: (0.5, 0.0))
+    made = make_store(n=300, index=False)
+    table = made.store.index(kind="ivf", layers=2)
+    assert (table["recall"], table["wanted_recall"]) == ([0.5], [0.99])
+    assert table.notes == (
+        "toy.word.last layer 2: the best ivf index (n_probe 1, n_exact 48) has recall@10 0.5000; 0.99 was wanted. It "
+        "is kept. For exact answers: embstore neighbours --exact, or embstore index --kind flat.",
+    )
+    notes = made.store.neighbours("text7", layers=2).notes
+    assert notes == (
+        "toy.word.last layer 2: an ivf index answered, whose recall@10 is 0.500 (wanted: 0.99). For all: --exact",
+    )
+    assert made.store.info()["index_recall"] == [0.5]
+    monkeypatch.undo()
+    assert made.store.index(layers=2)["did"] == ["kept"], "the same is not tried again"
+    assert made.store.index(layers=2, recall=0.9)["did"] == ["tuned"]
+    assert made.store.neighbours("text7", layers=2).notes[0].startswith("toy.word.last layer 2: an ivf index answered")
+
+
+def test_a_long_build_tells_its_progress_within_a_layer(make_store: Make) -> None:
+    made = make_store(n=300, index=False)
+    told: list[Any] = []
+    made.store.index(kind="hnsw", layers="1,2", observe=told.append)
+    shares = [progress.share for progress in told]
+    assert shares == sorted(shares)
+    assert (shares[0], shares[-1]) == (0, 1)
+    assert any(0 < share < 0.5 for share in shares)
+
+
+def test_none_removes_the_indexes_of_the_layers(make_store: Make) -> None:
+    made = make_store(n=20)
+    assert {row["did"] for row in made.store.index(kind="none", layers="0,1")} == {"removed"}
+    assert made.store.info()["index"] == ["behind"]
+    update_indexes(made.paths, made.card, "none")
+    assert made.store.info()["index"] == ["none"]
+    assert len(made.store.index(kind="none")) == 0
+
+
+def test_what_is_asked_wrongly(make_store: Make, tmp_path: Path) -> None:
+    made = make_store(n=5)
+    for options, error, said in (
+        ({"kind": "hnws"}, UnknownNameError, "Did you mean 'hnsw'"),
+        ({"recall": 1.5}, UsageError, "recall must be above 0 and at most 1, not 1.5"),
+        ({"memory": "lots"}, UsageError, "'lots' is no amount of memory"),
+        ({"memory": 0}, UsageError, "must be at least 1 byte"),
+        ({"spaces": "toy.wrd.last"}, UnknownNameError, r"Did you mean 'toy\.word\.last'"),
+        ({"layers": 9}, UnknownNameError, "unknown layer '9'"),
+        ({"unit": "sentence"}, QueryError, "no space matches"),
+    ):
+        with pytest.raises(error, match=said):
+            made.store.index(**options)
+    with pytest.raises(StoreError, match="there is no store at"):
+        Store(tmp_path / "nowhere").index()
+    assert not (tmp_path / "nowhere").exists()
+    with write_lock(made.paths), pytest.raises(LockedError, match="is being written by process"):
+        made.store.index()
+
+
+def test_an_index_of_another_recall_keeps_it(make_store: Make) -> None:
+    made = make_store(n=300, index=False)
+    made.store.index(kind="hnsw", recall=0.8)
+    more(make_store)
+    made.store.index()
+    assert {card and card.wanted_recall for card in cards(made)} == {0.8}
+
+
+def test_zero_vectors_alone_have_an_index_that_finds_nothing(make_store: Make) -> None:
+    made = make_store(n=6, vectors=np.zeros((5, 6, 8)), index=False)
+    for kind in KINDS:
+        made.store.index(kind=kind, force=True)
+        assert {card and (card.n, card.n_zero) for card in cards(made)} == {(0, 6)}
+        assert len(made.store.neighbours("text1", layers=2)) == 0
+    index_space(made.root, made.card)

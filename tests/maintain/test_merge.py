@@ -1,0 +1,273 @@
+"""merge: a store takes in what another one has; the same items come out as from one store that was given both."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import synthetic
+from store_damage import flip
+from synthetic import Synthetic
+from tiny_checkpoint import content, texts
+
+from embstore.errors import (
+    DamagedError,
+    LockedError,
+    SourceError,
+    SpaceMismatchError,
+    StoreError,
+    UnknownNameError,
+    UsageError,
+)
+from embstore.space import Unit
+from embstore.storage.files.tables import SkippedText, write_dataset, write_skipped
+from embstore.storage.writer import StoreWriter
+from embstore.text import Item
+
+Make = Callable[..., Synthetic]
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def visible(root: Path) -> dict[str, bytes]:
+    """What readers may look at: no lock."""
+    return {name: data for name, data in snapshot(root).items() if not name.startswith(".")}
+
+
+def vectors_of(made: Synthetic) -> dict[int, bytes]:
+    """Item id → the bytes of its vectors in all layers, as made."""
+    return {item: made.vectors[:, place].tobytes() for place, item in enumerate(made.ids.tolist())}
+
+
+def stored(root: Path, space: str) -> dict[int, bytes]:
+    layers = content(root)[space]
+    return {
+        item: b"".join(layers[layer][item].tobytes() for layer in sorted(layers))
+        for item in next(iter(layers.values()))
+    }
+
+
+def test_a_space_that_is_new_here_is_copied_as_it_is(make_store: Make) -> None:
+    mine = make_store("mine", n=10)
+    other = make_store("other", unit="occurrence", texts=["the bank of the river", "a bank"], n_shards=3)
+    before = visible(other.root)
+    done = mine.store.merge(other.root)
+    assert [(row["action"], row["items"]) for row in done] == [
+        ("taken in", 7), ("taken in", 9), ("taken in", None),
+    ]  # fmt: skip
+    assert done["detail"][0] == "3 of 3 shards, a new space"
+    assert visible(other.root) == before
+    after = visible(mine.root)
+    for name, data in before.items():
+        if name.startswith(("embeddings/space", "summaries/", "spaces/", "indexes/")):
+            assert after[name] == data, name
+    assert mine.store.verify(deep=True).problems == ()
+    assert mine.store.info()["index"] == ["flat", "flat"]
+    assert texts(mine.root) == {**{item.id: item.text for item in mine.items}, **texts(other.root)}
+    assert len(mine.store.merge(other.root)) == 0
+
+
+def make_colliding(make_store: Make, monkeypatch: pytest.MonkeyPatch, name: str, of: int, item: Item) -> Synthetic:
+    """A store in which an item has the id of another one."""
+    ordinary = synthetic.synthetic_items
+
+    def forced(unit: str, words: Sequence[str]) -> tuple[Item, ...]:
+        return tuple(replace(item, id=of) if one == item else one for one in ordinary(unit, words))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(synthetic, "synthetic_items", forced)
+        return make_store(name, texts=[item.text, "fox"], n_shards=1, seed=3)
+
+
+@pytest.mark.parametrize("spaces", [(), "toy.word.last"])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_two_texts_with_one_id_are_refused(
+    make_store: Make, monkeypatch: pytest.MonkeyPatch, spaces: str, dry_run: bool
+) -> None:
+    mine = make_store("mine", texts=["cat", "dog"], n_shards=1)
+    [cat, _] = mine.items
+    other = make_colliding(make_store, monkeypatch, "other", cat.id, Item.whole(Unit.WORD, "zebra"))
+    before = visible(mine.root)
+    said = r"same item id: 'cat' \(in .*mine\) and 'zebra' \(in .*other, nothing was taken\)"
+    with pytest.raises(SourceError, match=said):
+        mine.store.merge(other.root, spaces=spaces, dry_run=dry_run)
+    assert visible(mine.root) == before
+    with pytest.raises(SourceError, match=r"'zebra'.*'cat'"):
+        other.store.merge(mine.root)
+
+
+def test_two_texts_with_one_id_matter_only_where_they_are_taken(
+    make_store: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = make_store("mine", texts=["cat", "dog"], n_shards=1)
+    other = make_colliding(make_store, monkeypatch, "other", mine.items[0].id, Item.whole(Unit.WORD, "zebra"))
+    make_store("other", unit="occurrence", texts=["a cat"], n_shards=1)
+    mine.store.merge(other.root, spaces="toy.occurrence.last")
+    assert set(mine.store.info()["space"]) == {"toy.occurrence.last", "toy.word.last"}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_of_a_space_that_is_here_only_new_items_are_taken(make_store: Make, dtype: str) -> None:
+    mine = make_store("mine", n=30, seed=1, dtype=dtype)
+    other = make_store("other", texts=[f"text{place}" for place in range(25, 60)], n_shards=4, seed=2, dtype=dtype)
+    done = mine.store.merge(other.store)
+    assert done["items"][0] == 30
+    assert done["detail"][0] == "4 of 4 shards, 1 of them in part"
+    assert mine.store.verify(deep=True).problems == ()
+    assert stored(mine.root, mine.space) == {**vectors_of(other), **vectors_of(mine)}
+    assert mine.store.info()["items"] == [60]
+    assert mine.store.info()["index"] == ["flat"]
+    assert set(mine.store.neighbours("text59", layers=0, k=59)["text"]) == {f"text{i}" for i in range(59)}
+
+
+def test_parts_of_one_source_come_together(make_store: Make) -> None:
+    """As from several machines that each built a part of the texts."""
+    words = [f"w{place}" for place in range(60)]
+    vectors = np.random.default_rng(3).normal(size=(5, 60, 8)).astype(np.float32)
+    whole = make_store("whole", texts=words, vectors=vectors)
+    mine = make_store("part0", texts=words[0::3], vectors=vectors[:, 0::3])
+    for part in (1, 2):
+        made = make_store(f"part{part}", texts=words[part::3], vectors=vectors[:, part::3])
+        mine.store.merge(made.root)
+    assert stored(mine.root, mine.space) == stored(whole.root, whole.space)
+    assert texts(mine.root) == texts(whole.root)
+    for mean, other in zip(mine.store.query("norms"), whole.store.query("norms"), strict=True):
+        assert mean["mean"] == pytest.approx(other["mean"], rel=1e-12)
+
+
+def test_only_the_spaces_that_are_named(make_store: Make) -> None:
+    mine = make_store("mine", n=5)
+    make_store("other", n=9, space="plain")
+    other = make_store("other", unit="occurrence", texts=["the bank of the river"], space="marked")
+    mine.store.merge(other.root, spaces="marked")
+    assert mine.store.info()["space"] == ["marked", "toy.word.last"]
+    assert texts(mine.root) == {
+        **{item.id: item.text for item in [*mine.items, *other.items]},
+        next(i for i, text in texts(other.root).items() if text == "the bank of the river"): "the bank of the river",
+    }
+    assert mine.store.verify(deep=True).problems == ()
+    with pytest.raises(UnknownNameError, match=r"unknown space 'markd'. Did you mean 'marked'"):
+        mine.store.merge(other.root, spaces="markd")
+
+
+def test_datasets_and_skipped_texts(make_store: Make) -> None:
+    mine, other = make_store("mine", n=4), make_store("other", n=6)
+    for made, n in ((mine, 4), (other, 6)):
+        rows = {"item_id": made.ids[:n].tolist(), "text": made.texts[:n], "rank": [*range(n)]}
+        write_dataset(made.paths, "both", "word list", Unit.WORD, rows)
+        write_skipped(made.paths, [SkippedText(f"t{i}", "skipped", "why", made.space, i) for i in range(n)])
+    sentences = {key: value[:2] for key, value in rows.items()}
+    from embstore.text import Item
+
+    sentences["item_id"] = [Item.whole(Unit.SENTENCE, text).id for text in sentences["text"]]
+    write_dataset(other.paths, "both", "word list", Unit.SENTENCE, sentences)
+    write_dataset(other.paths, "theirs", "word list", Unit.WORD, rows)
+    planned = mine.store.merge(other.root, dry_run=True).to_pylist()
+    done = mine.store.merge(other.root).to_pylist()
+    assert [row for row in done if "indexes" not in row["file"]] == planned
+    assert [(row["action"], row["file"], row["items"]) for row in done if "datasets" in row["file"]] == [
+        ("taken in", "datasets/both.parquet", 2),
+        ("kept", "datasets/both.parquet", None),
+        ("taken in", "datasets/theirs.parquet", 6),
+    ]
+    assert [(row["file"], row["items"]) for row in done if row["file"] == "skipped"] == [("skipped", 2)]
+    assert mine.store.sql("SELECT unit, count(*) FROM datasets.both GROUP BY unit ORDER BY unit").fetchall() == [
+        ("sentence", 2), ("word", 4),
+    ]  # fmt: skip
+    assert len(mine.store.skipped()) == 6
+    assert mine.store.verify(deep=True).problems == ()
+    assert "taken in" not in mine.store.merge(other.root)["action"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"weights": "9"}, 'weights_sha256 is "0000'),
+        ({"revision": "beef"}, 'here its revision is "c0ffee", not "beef" there'),
+        ({"template": "a {text}"}, 'here its template is "{text}", not "a {text}" there'),
+        ({"layers": "0,1"}, "here its layers is 0,1,2,3,raw, not 0,1 there"),
+        ({"dtype": "float16"}, 'here its dtype is "float32", not "float16" there'),
+    ],
+)
+def test_spaces_that_differ_are_refused_with_the_difference(make_store: Make, change: dict, said: str) -> None:
+    mine = make_store("mine", n=5)
+    make_store("other", n=7, space="another")
+    other = make_store("other", n=7, space=mine.space, **change)
+    before = visible(mine.root)
+    with pytest.raises(SpaceMismatchError) as caught:
+        mine.store.merge(other.root)
+    assert said in str(caught.value)
+    assert "Nothing was taken. To take other spaces, name them with --space" in str(caught.value)
+    assert visible(mine.root) == before
+    mine.store.merge(other.root, spaces="another")
+    assert mine.store.info()["space"] == ["another", mine.space]
+
+
+def test_a_store_is_not_merged_with_itself(make_store: Make, tmp_path: Path) -> None:
+    mine = make_store("mine", n=5)
+    (tmp_path / "link").symlink_to(mine.root)
+    for other in (mine.root, tmp_path / "link", mine.root / ".." / "mine"):
+        with pytest.raises(UsageError, match="is the store itself"):
+            mine.store.merge(other)
+
+
+def test_what_is_no_store_gives_nothing(make_store: Make, tmp_path: Path) -> None:
+    mine, newer = make_store("mine", n=5), make_store("newer", n=5)
+    newer.paths.marker.write_text('{"format": 99}')
+    (tmp_path / "empty").mkdir()
+    with StoreWriter(tmp_path / "bare"):
+        pass
+    for other, said in (
+        (tmp_path / "nowhere", "no store at"), (tmp_path / "empty", "is not a store"), (newer.root, "has format 99"),
+        (tmp_path / "bare", "holds no space"),
+    ):  # fmt: skip
+        with pytest.raises(StoreError, match=said):
+            mine.store.merge(other)
+
+
+@pytest.mark.parametrize("kind", ["embeddings/*/*.parquet", "summaries/*/*.parquet", "items/*.parquet", "spaces/*.json",
+                                  "datasets/*.parquet", "skipped/*.parquet"])  # fmt: skip
+def test_a_damaged_file_of_the_other_is_named_and_nothing_taken(make_store: Make, kind: str) -> None:
+    mine, other = make_store("mine", n=5), make_store("other", n=40, n_shards=4)
+    write_skipped(other.paths, [SkippedText("t", "skipped", "why", other.space, 3)])
+    rows = {"item_id": other.ids.tolist(), "text": other.texts}
+    write_dataset(other.paths, "words", "word list", Unit.WORD, rows)
+    path = sorted(other.root.glob(kind))[-1]
+    flip(path, path.stat().st_size * 2 // 3, bits=2)
+    before = visible(mine.root)
+    with pytest.raises(DamagedError, match=path.name):
+        mine.store.merge(other.root)
+    assert visible(mine.root) == before
+
+
+def test_a_damaged_index_of_the_other_is_made_anew(make_store: Make) -> None:
+    mine, other = make_store("mine", n=5, space="small"), make_store("other", n=20)
+    path = other.paths.index(other.space, other.card.layers.members[0])
+    path.write_bytes(path.read_bytes()[:-1])
+    done = mine.store.merge(other.root).to_pylist()
+    assert [row["detail"] for row in done if "indexes" in row["file"]] == [
+        "the indexes of 4 layers", "the indexes of 1 layers",
+    ]  # fmt: skip
+    assert mine.store.verify(deep=True).problems == ()
+
+
+def test_it_is_refused_while_another_process_writes(make_store: Make) -> None:
+    mine, other = make_store("mine", n=5), make_store("other", n=6)
+    with StoreWriter(mine.root), pytest.raises(LockedError, match="is being written by process"):
+        mine.store.merge(other.root)
+    with StoreWriter(other.root):  # it is only read
+        mine.store.merge(other.root)
+    assert mine.store.info()["items"] == [6]
+
+
+def test_a_read_only_other_is_enough(make_store: Make) -> None:
+    mine, other = make_store("mine", n=5), make_store("other", n=6)
+    before = snapshot(other.root)
+    mine.store.merge(other.root)
+    assert snapshot(other.root) == before
+    shutil.rmtree(other.root)
+    assert mine.store.verify(deep=True).ok

@@ -1,0 +1,97 @@
+"""remove: a space is gone at once, its files after it; what is left of a killed removal does not count."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from synthetic import Synthetic, synthetic_store
+
+from embstore import Store
+from embstore.errors import LockedError, StoreError, UnknownNameError, UsageError
+from embstore.storage.files.tables import SkippedText, write_skipped
+from embstore.storage.writer import StoreWriter
+
+Make = Callable[..., Synthetic]
+
+
+def test_nothing_of_the_space_is_left_and_all_of_the_others(make_store: Make) -> None:
+    make_store(n=9, space="other")
+    made = make_store(n=20)
+    write_skipped(made.paths, [SkippedText("a", "skipped", "why", space, 1) for space in ("other", made.space)])
+    answer = made.store.query("norms", spaces="other").to_pylist()
+    planned = made.store.remove(made.space, dry_run=True).to_pylist()
+    [row] = made.store.remove(made.space).to_pylist()
+    assert planned == [{**row, "action": "would remove"}]
+    assert (row["action"], row["file"], row["items"]) == ("removed", f"spaces/{made.space}.json", 20)
+    assert row["bytes"] > 0
+    assert not [path for path in made.root.rglob("*") if made.space in str(path.relative_to(made.root))]
+    assert made.store.info()["space"] == ["other"]
+    assert made.store.query("norms").to_pylist() == answer
+    assert made.store.skipped()["space"] == ["other"]
+    assert made.store.verify(deep=True).problems == ()
+    again = make_store(n=20, new_only=True)
+    assert again.store.info()["items"] == [9, 20]
+    assert again.store.verify(deep=True).problems == ()
+
+
+def test_unknown_names_and_none(make_store: Make) -> None:
+    made = make_store(n=5)
+    with pytest.raises(UnknownNameError, match=r"unknown space 'toy.word.lst'. Did you mean 'toy.word.last'"):
+        made.store.remove(["toy.word.last", "toy.word.lst"])
+    assert made.store.info()["items"] == [5]
+    with pytest.raises(UsageError, match="--space"):
+        made.store.remove([])
+
+
+def test_a_space_with_a_damaged_card_or_without_one_can_go(make_store: Make) -> None:
+    for damage in (lambda card: card.write_text("{"), Path.unlink):
+        made = make_store(n=5)
+        damage(made.paths.card(made.space))
+        assert not made.store.verify().ok
+        made.store.remove(made.space)
+        assert made.store.verify().ok
+        assert made.store.info()["space"] == []
+
+
+def test_what_is_left_of_a_killed_removal_does_not_count(make_store: Make) -> None:
+    make_store(n=9, space="other")
+    made = make_store(n=20)
+    made.paths.card(made.space).replace(made.paths.removal(made.space))
+    made.shard_files[0].unlink()
+    assert made.store.verify(deep=True).problems == ()
+    assert made.store.info()["space"] == ["other"]
+    assert {row["action"] for row in made.store.repair(dry_run=True)} == {"removed"}
+    with StoreWriter(made.root):
+        pass
+    assert not [path for path in made.root.rglob("*") if made.space in str(path.relative_to(made.root))]
+
+
+def test_a_reader_from_before_is_told_that_it_is_gone(make_store: Make) -> None:
+    make_store(n=9, space="other")
+    made = make_store(n=20)
+    reader = made.store
+    assert reader.catalog.shards[made.space]
+    made.store.remove(made.space)
+    with pytest.raises(UnknownNameError, match=f"unknown space '{made.space}'.* Known: other"):
+        reader.vectors(made.space, 0)
+
+
+def test_it_is_refused_while_another_process_writes(make_store: Make) -> None:
+    made = make_store(n=5)
+    with StoreWriter(made.root), pytest.raises(LockedError, match="is being written by process"):
+        made.store.remove(made.space)
+    assert made.store.info()["items"] == [5]
+
+
+def test_there_must_be_a_store(tmp_path: Path) -> None:
+    for dry_run in (True, False):
+        with pytest.raises(StoreError, match="there is no store"):
+            Store(tmp_path / "nowhere").remove("x", dry_run=dry_run)
+
+
+def test_a_space_may_be_called_like_a_removal(tmp_path: Path) -> None:
+    synthetic_store(tmp_path / "store", n=4, space="x")
+    made = synthetic_store(tmp_path / "store", n=5, space="x.removing")
+    made.store.remove("x")
+    assert made.store.info()["space"] == ["x.removing"]
+    assert made.store.verify().ok

@@ -1,0 +1,197 @@
+"""repair: whatever is wrong with a store, after it (and the next build) the store is sound and holds what it held."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from store_damage import KINDS, damaged_bytes, flip, full_store
+from synthetic import Synthetic, synthetic_store
+from tiny_checkpoint import content, texts
+
+from embstore import Store
+from embstore.errors import LockedError, StoreError
+from embstore.storage.files.shards import write_shard
+from embstore.storage.files.tables import write_items
+from embstore.storage.transaction.manifest import HIDDEN, Hidden, read_hidden, write_hidden
+from embstore.storage.writer import StoreWriter
+
+Make = Callable[..., Synthetic]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+    return full_store(tmp_path_factory.mktemp("full"))
+
+
+def actions(root: Path, **options: bool) -> list[str]:
+    return Store(root).repair(**options)["action"]
+
+
+def build_again(root: Path) -> None:
+    """What the builds were that made the full store: what it lacks is written anew."""
+    full_store(root)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("change", ["bit", "half", "zeros"])
+def test_any_damaged_file_is_mended_or_named(full: Synthetic, tmp_path: Path, kind: str, change: str) -> None:
+    root = tmp_path / "store"
+    shutil.copytree(full.root, root)
+    path = sorted(root.glob(KINDS[kind]))[0]
+    path.write_bytes(damaged_bytes(path.read_bytes(), change))
+    planned = Store(root).repair(dry_run=True).to_pylist()
+    assert path.read_bytes() == damaged_bytes((full.root / path.relative_to(root)).read_bytes(), change)
+    done = Store(root).repair().to_pylist()
+    assert planned == done
+    named = {row["file"] for row in done}
+    assert path.relative_to(root).as_posix() in named | {str(Path(name).with_suffix(".json")) for name in named}
+    if kind == "card" and change != "bit":
+        assert [row["action"] for row in done] == ["left"]
+        assert Store(root).verify().problems[0].file == path.resolve()
+        return
+    if kind not in ("items", "shard"):
+        assert Store(root).verify(deep=True).problems == ()
+        assert "left" not in {row["action"] for row in done}
+    build_again(root)
+    assert Store(root).verify(deep=True).problems == ()
+    assert actions(root) == []
+    assert texts(root) == texts(full.root)
+    before, after = content(full.root), content(root)
+    for space in before:
+        for layer in before[space]:
+            assert after[space][layer].keys() == before[space][layer].keys()
+            assert all(np.array_equal(after[space][layer][i], v) for i, v in before[space][layer].items())
+
+
+def test_a_sound_store_is_left_alone(full: Synthetic) -> None:
+    before = sorted(full.root.rglob("*"))
+    assert actions(full.root) == []
+    assert sorted(full.root.rglob("*")) == before
+
+
+def test_exactly_the_items_of_a_damaged_shard_are_missing(make_store: Make) -> None:
+    made = make_store(n=30, n_shards=3)
+    lost = made.shard_files[1]
+    flip(lost)
+    data = lost.read_bytes()
+    [row, rebuilt] = made.store.repair().to_pylist()
+    assert (row["action"], row["items"], row["file"]) == ("taken out", 10, str(lost.relative_to(made.root.resolve())))
+    assert rebuilt["action"] == "rebuilt"
+    assert made.store.verify(deep=True).ok
+    assert made.store.info()["items"] == [20]
+    assert made.store.info()["index"] == ["flat"]
+    kept = made.root / "damaged" / lost.relative_to(made.root.resolve())
+    assert kept.read_bytes() == data
+    listed = kept.with_suffix(".jsonl").read_text().splitlines()
+    assert len(listed) == 10
+    held = set(made.store.vectors(made.space, 0)[1])
+    assert {line.split('"text": "')[1].split('"')[0] for line in listed} == set(made.texts) - held
+
+
+def test_one_flipped_bit_in_a_table_of_texts_costs_one_text_at_most(make_store: Make) -> None:
+    made = make_store(texts=["alpha", "bravo", "charlie", "delta", "echo"], n_shards=1)
+    [table] = (made.root / "items").glob("*.parquet")
+    data = table.read_bytes()
+    at = data.index(b"charlie")
+    table.write_bytes(data[: at + 4] + b"x" + data[at + 5 :])
+    assert actions(made.root) == ["rewritten", "left"]
+    assert texts(made.root) == {item.id: item.text for item in made.items if item.text != "charlie"}
+
+
+def test_what_killed_processes_left(make_store: Make) -> None:
+    made = make_store(n=20, n_shards=2)
+    left = [made.paths.embeddings(made.space) / ".77-abc.tmp", made.paths.items / ".77-abd.tmp"]
+    left.append(made.paths.summaries(made.space) / "part-00000000deadbeef.parquet")
+    left.append(made.paths.indexes(made.space) / "layer=17.faiss")
+    for path in left:
+        path.touch()
+    hidden = made.paths.embeddings(made.space) / "part-00000000feedface.parquet"
+    hidden.touch()
+    write_hidden(hidden.parent, Hidden(3, frozenset([hidden.stem])))
+    assert made.store.verify().problems[0].problem.startswith("it is missing, and its summary")
+    rows = made.store.repair().to_pylist()
+    assert {row["action"] for row in rows} == {"removed"}
+    assert {row["file"] for row in rows} == {path.relative_to(made.root).as_posix() for path in [*left, hidden]}
+    assert not [path for path in [*left, hidden] if path.exists()]
+    assert made.store.verify().ok
+
+
+def test_a_document_of_hidden_parts_that_was_altered(make_store: Make) -> None:
+    made = make_store(n=20, n_shards=2)
+    made.store.compact()
+    folder = made.paths.embeddings(made.space)
+    before = read_hidden(folder).generation
+    (folder / HIDDEN).write_text("{")
+    assert [problem.file for problem in made.store.verify().problems] == [folder / HIDDEN]
+    with pytest.raises(StoreError, match=rf"{HIDDEN} is damaged.*embstore repair"):
+        made.store.query("anisotropy")
+    assert actions(made.root) == ["rewritten"]
+    assert read_hidden(folder).generation > before
+    assert made.store.verify().ok
+
+
+def test_items_that_are_there_twice(make_store: Make) -> None:
+    made = make_store(n=20, n_shards=1)
+    write_items(made.paths, made.items[:3])
+    for part in (slice(0, 4), slice(0, 1)):
+        write_shard(made.paths, made.space, made.card.layers, made.ids[part], made.vectors[:, part])
+    extra = np.append(made.ids[5:7], [7])
+    write_shard(made.paths, made.space, made.card.layers, extra, np.ones((5, 3, 8), np.float32))
+    done = made.store.repair().to_pylist()
+    assert sorted(row["action"] for row in done) == ["left", "rebuilt", "removed", "removed", "rewritten", "rewritten"]
+    [left] = [row for row in done if row["action"] == "left"]
+    assert (left["file"], left["items"]) == ("items", 1)
+    assert [problem.problem[:10] for problem in made.store.verify().problems] == ["1 items of"]
+    vectors = content(made.root)[made.space][2]
+    assert len(vectors) == 21
+    assert all(np.array_equal(vectors[i], v) for i, v in zip(made.ids.tolist(), made.layer(2), strict=True))
+
+
+def test_shards_without_a_card_are_named(make_store: Make) -> None:
+    made = make_store(n=20)
+    card = made.paths.card(made.space)
+    card.unlink()
+    [row] = made.store.repair().to_pylist()
+    assert (row["action"], row["file"]) == ("left", f"spaces/{card.name}")
+    assert "embstore remove --space toy.word.last" in row["detail"]
+
+
+def test_the_card_of_another_space_is_taken_out(make_store: Make) -> None:
+    made = make_store(n=20)
+    shutil.copy(made.paths.card(made.space), made.paths.card("other"))
+    assert actions(made.root) == ["taken out"]
+    assert made.store.verify().ok
+
+
+def test_it_is_refused_while_another_process_writes(make_store: Make) -> None:
+    made = make_store(n=20)
+    with StoreWriter(made.root):
+        for dry_run in (False, True):
+            with pytest.raises(LockedError, match="is being written by process"):
+                made.store.repair(dry_run=dry_run)
+
+
+def test_there_must_be_a_store(tmp_path: Path) -> None:
+    for root in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(StoreError, match=r"there is no store|is not a store"):
+            Store(root).repair()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_of_a_newer_format_is_left_alone(make_store: Make) -> None:
+    made = make_store(n=4)
+    made.paths.marker.write_text('{"format": 99}')
+    with pytest.raises(StoreError, match="has format 99"):
+        made.store.repair()
+
+
+def test_damaged_files_are_not_part_of_the_store(make_store: Make) -> None:
+    made = make_store(n=20)
+    n_files = made.store.verify().n_files
+    shutil.copytree(made.paths.embeddings(made.space), made.root / "damaged" / "embeddings" / f"space={made.space}")
+    assert made.store.verify().n_files == n_files
+    assert made.store.info()["items"] == [20]
+    synthetic_store(made.root, texts=["new"])
+    assert made.store.info()["items"] == [21]

@@ -1,0 +1,230 @@
+"""verify: a sound store is sound, and whatever happens to a file is found and named."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from store_damage import KINDS, bits, damaged, damaged_bytes, files_of, flipped, full_store
+from synthetic import Synthetic
+
+from embstore import Store, checksum
+from embstore.errors import StoreError
+from embstore.space import Unit
+from embstore.storage.files import shards as shard_files
+from embstore.storage.files.card import write_card
+from embstore.storage.files.shards import write_shard
+from embstore.storage.files.tables import write_dataset, write_items, write_table
+from embstore.storage.parquet import writer
+
+Make = Callable[..., Synthetic]
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+    return full_store(tmp_path_factory.mktemp("full"))
+
+
+def found(made: Synthetic) -> list[Path]:
+    return [problem.file for problem in made.store.verify().problems]
+
+
+def test_a_sound_store(full: Synthetic) -> None:
+    result = full.store.verify()
+    assert (result.ok, result.problems, result.n_files) == (True, (), len(files_of(full.root)))
+    assert result.to_table().to_pylist() == []
+    assert {kind for kind, pattern in KINDS.items() if list(full.root.glob(pattern))} == set(KINDS)
+    covered = {path for pattern in KINDS.values() for path in full.root.glob(pattern)}
+    assert covered == set(files_of(full.root)), "the kinds are all that there are"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_flipped_bit_is_found_and_its_file_named(full: Synthetic, kind: str) -> None:
+    for path in sorted(full.root.glob(KINDS[kind]))[:2]:
+        data = path.read_bytes()
+        for bit in bits(data, 30, seed=len(data)):
+            with damaged(path, flipped(data, bit)):
+                assert found(full) == [path.resolve()], f"bit {bit} of {path}"
+    assert full.store.verify().ok
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("change", ["empty", "a byte short", "half", "a byte more", "zeros"])
+def test_a_truncated_or_extended_file_is_found(full: Synthetic, kind: str, change: str) -> None:
+    path = next(full.root.glob(KINDS[kind]))
+    with damaged(path, damaged_bytes(path.read_bytes(), change)):
+        assert found(full) == [path.resolve()]
+
+
+@pytest.mark.parametrize("kind", ["marker", "card", "shard", "summary"])
+def test_a_missing_file_is_named(full: Synthetic, kind: str) -> None:
+    for path in full.root.glob(KINDS[kind]):
+        with damaged(path, None):
+            problems = full.store.verify().problems
+            assert path.resolve() in [problem.file for problem in problems], path
+            assert "is missing" in next(one.problem for one in problems if one.file == path.resolve())
+
+
+def test_the_card_of_an_index_and_of_a_space_are_told_apart_from_what_was_never_made(make_store: Make) -> None:
+    made = make_store(index=False)
+    assert made.store.verify().ok, "no index is no damage"
+    more = make_store(texts=["new"], index=True)
+    make_store(texts=["newer"], index=False)
+    assert more.store.info()["index"] == ["behind"]
+    assert more.store.verify().ok, "an index that is behind is no damage"
+
+
+@pytest.mark.parametrize("kind", ["index", "index card"])
+def test_a_missing_index_is_a_state_and_no_damage(full: Synthetic, kind: str) -> None:
+    path = full.paths.index(full.space, full.card.layers.members[0])
+    with damaged(path if kind == "index" else path.with_suffix(".json"), None):
+        assert full.store.verify().ok
+        assert full.store.info()["index"].count("behind") == 1
+        assert "no index" in full.store.neighbours("text0", spaces=full.space, layers=0).notes[0]
+
+
+def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
+    for root in (tmp_path / "nothing", tmp_path):
+        with pytest.raises(StoreError, match=r"there is no store|is not a store"):
+            Store(root).verify()
+
+
+def rewrite(made: Synthetic, ids: np.ndarray, vectors: np.ndarray) -> None:
+    """Write another shard with its own right summary, as a faulty program would."""
+    write_shard(made.paths, made.space, made.card.layers, ids, vectors)
+
+
+def problems(made: Synthetic) -> str:
+    return "\n".join(f"{one.file}: {one.problem}" for one in made.store.verify().problems)
+
+
+def test_items_without_a_text(make_store: Make) -> None:
+    made = make_store()
+    rewrite(made, np.array([5]), np.ones((5, 1, 8), np.float32))
+    assert "1 items of" in problems(made)
+    assert "have no text here, as 5. Build the same sources again to mend it" in problems(made)
+
+
+def test_an_item_in_two_tables(make_store: Make) -> None:
+    made = make_store()
+    write_items(made.paths, made.items[:1])
+    assert "it has an item that another table, or another row, has too" in problems(made)
+
+
+def test_an_index_in_the_place_of_another(make_store: Make) -> None:
+    made = make_store()
+    for suffix in (".faiss", ".json"):
+        one, other = (made.paths.index(made.space, layer).with_suffix(suffix) for layer in made.card.layers.members[:2])
+        data = one.read_bytes()
+        one.write_bytes(other.read_bytes())
+        other.write_bytes(data)
+    assert f"it is of the index of {made.space} layer 1" in problems(made)
+
+
+def test_a_card_under_the_name_of_another(make_store: Make) -> None:
+    made = make_store()
+    path = made.paths.card("other")
+    path.write_bytes(made.paths.card(made.space).read_bytes())
+    assert f"is the card of another space, {made.space!r}" in problems(made)
+
+
+def test_an_item_in_two_shards(make_store: Make) -> None:
+    made = make_store()
+    rewrite(made, made.ids[3:4], np.ones((5, 1, 8), np.float32))
+    assert f"item {made.ids[3]} is in another shard of the space too" in problems(made)
+
+
+def test_an_item_twice_in_a_shard(make_store: Make) -> None:
+    made = make_store(n=4)
+    item = made.ids[0]
+    for shard in made.paths.shards(made.space):
+        shard.path.unlink()
+        shard.summary_path.unlink()
+    rewrite(made, np.array([item, item]), np.ones((5, 2, 8), np.float32))
+    assert "has an item twice" in problems(made)
+
+
+def test_other_ids_in_one_layer(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_store(n=4)
+    real = writer._narrow_batch
+    monkeypatch.setattr(writer, "_narrow_batch", lambda schema, layer, ids: real(schema, layer, ids + (layer == 2)))
+    rewrite(made, np.array([11, 15]), np.ones((5, 2, 8), np.float32))
+    assert "layer 2 does not have the ids of layer 0" in problems(made)
+
+
+def test_a_value_that_is_not_finite(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_store(n=4)
+    monkeypatch.setattr(shard_files, "_check_finite", lambda *_: None)
+    vectors = np.ones((5, 1, 8), np.float32)
+    vectors[3, 0, 0] = np.nan
+    rewrite(made, np.array([11]), vectors)
+    assert "layer 3 has a value that is not finite" in problems(made)
+
+
+def test_sums_that_are_not_those_of_the_vectors(make_store: Make) -> None:
+    made = make_store(n_shards=1)
+    [shard] = made.paths.shards(made.space)
+    rows = pq.read_table(shard.summary_path, partitioning=None).to_pylist()
+    rows[2]["unit_total"][0] += 1e-3
+    write_table(shard.summary_path, pa.Table.from_pylist(rows, schema=shard_files.SUMMARY_SCHEMA))
+    assert f"{shard.summary_path}: the sums of layer 2 are not those of the shard's vectors" in problems(made)
+
+
+def test_a_shard_of_other_layers_or_dimensions_than_the_card_says(make_store: Make) -> None:
+    made = make_store()
+    write_card(made.paths, replace(made.card, dim=9))
+    assert "its columns are not those of the format" in problems(made)
+    write_card(made.paths, replace(made.card, layers=made.card.layers.select("0,1")))
+    assert "its layers are not those of the card" in problems(made)
+
+
+def test_an_index_of_other_ids(make_store: Make) -> None:
+    from embstore.index import write_index
+
+    made = make_store()
+    layer = made.card.layers.members[1]
+    path = made.paths.index(made.space, layer)
+    shards = [shard.name for shard in made.paths.shards(made.space)]
+    vectors = made.layer(1)
+    write_index(path, [(made.ids + 1, vectors)], space=made.space, layer=1, dim=8, shards=shards)
+    assert problems(made) == f"{path}: its item ids are not those of the shards that its card names"
+
+
+def test_each_items_table_is_read_once_for_all_shards(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = make_store(n=40, n_shards=8)
+    read: list[Path] = []
+
+    class Noted(pq.ParquetFile):
+        def __init__(self, source: Path, **arguments: object) -> None:
+            read.append(source)
+            super().__init__(source, **arguments)
+
+    monkeypatch.setattr(pq, "ParquetFile", Noted)
+    assert made.store.verify().ok
+    items = [path for path in read if path.parent.name == "items"]
+    assert len(items) == len(set(items)) == 8
+
+
+def test_a_file_with_its_own_hash_is_still_read_by_others(full: Synthetic) -> None:
+    [path] = full.root.glob(KINDS["dataset"])
+    assert pq.read_metadata(path).metadata[checksum.KEY.encode()] in path.read_bytes()
+    assert pq.read_table(path).column_names == ["unit", "item_id", "text", "rank", "note"]
+    assert full.store.sql("SELECT sum(rank) FROM datasets.words").fetchall() == [(190,)]
+
+
+def test_a_text_that_looks_like_a_hash_misleads_nobody(make_store: Make) -> None:
+    made = make_store(texts=[f'file_sha256": "{"0" * 64}', f'"file_sha256": "{"a" * 64}"'])
+    note = f'file_sha256": "{"0" * 64}"'
+    columns = {"item_id": made.ids.tolist(), "text": made.texts, "note": [note] * 2}
+    write_dataset(made.paths, "odd", "word list", Unit.WORD, columns)
+    assert made.store.verify().ok
+    assert made.store.sql("SELECT DISTINCT note FROM datasets.odd").fetchall() == [(note,)]
+
+
+def test_what_has_no_place_for_a_hash_cannot_be_sealed() -> None:
+    with pytest.raises(ValueError, match="no file_sha256"):
+        checksum.sealed(b"{}")
+    assert not checksum.is_sound(b"{}")

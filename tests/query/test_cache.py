@@ -1,0 +1,566 @@
+"""Stored answers: what they depend on, and that nobody can tell them from new ones."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+from synthetic import Synthetic, synthetic_store
+from test_dataset_inputs import write_lexicon, write_pairs
+
+from embstore import Store, atomic, disk
+from embstore.errors import DamagedError, QueryError
+from embstore.metrics import METRICS, LayerData
+from embstore.query import cache, layer_pairs
+from embstore.query.question import Question
+from embstore.space import Unit
+from embstore.storage.files import answers as files
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.tables import write_items
+from embstore.storage.sql.connections import changing_part
+from embstore.table import Table
+from embstore.text import Item
+
+Computed = list[tuple[str, int]]
+Compared = list[tuple[str, str]]
+WORDS = [f"word{number}" for number in range(30)]
+SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money"]
+SETS = {"x": WORDS[:4], "y": WORDS[4:8], "a": WORDS[8:12], "b": [*WORDS[12:16], "nowhere"], "missing": "skip"}
+SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "answer.schema.json").read_text("utf-8"))
+
+# What is asked of each metric; several where it has more than one way to read the vectors.
+ASKED: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in METRICS if name not in ("anisotropy", "rogue-dims", "weat", "sc-weat")),
+    ("anisotropy", {"std": True}),
+    ("anisotropy", {"where": "length(text) > 5", "sample": 10, "seed": 3}),
+    ("rogue-dims", {"k": 2, "transforms": ["center", "abtt:1"]}),
+    ("norms", {"sample": 500, "spaces": "toy.word.last"}),
+    ("isoscore", {"transforms": "drop:1", "layers": "0,2", "where": "text LIKE '%1%'"}),
+    ("similarity", {"dataset": ["pairs"], "missing": "skip", "seed": 4}),
+    ("weat", SETS),
+    ("sc-weat", {"spaces": "toy.word.last", "word": WORDS[:3], "a": WORDS[8:12], "b": WORDS[12:16]}),
+    ("self-similarity", {"per_word": True, "adjusted": True}),
+    ("mev", {"word": ["the"], "seed": 2}),
+    ("cka", {"where": "item_id % 2 = 0", "transforms": "standardize"}),
+    ("overlap", {"k": 3, "against": "other.word.last"}),
+    ("rsa", {"sample": 500, "layers": "1-9"}),
+]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of words in two models, of sentences and of occurrences, with datasets; tests take a copy."""
+    root = tmp_path_factory.mktemp("prepared") / "store"
+    made = synthetic_store(root, texts=WORDS, dim=6, n_blocks=2, index=False)
+    synthetic_store(root, texts=WORDS[5:], dim=5, n_blocks=1, model="other", top_form=None, seed=1, index=False)
+    synthetic_store(root, texts=SENTENCES, unit="occurrence", dim=6, n_blocks=1, index=False)
+    synthetic_store(root, texts=SENTENCES, unit="sentence", pooling="mean", dim=6, n_blocks=1, index=False)
+    write_pairs(made, "pairs", texts=[*WORDS, "nowhere"])
+    write_lexicon(made, WORDS[:20])
+    return root
+
+
+@pytest.fixture
+def root(prepared: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(prepared, tmp_path / "store")
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
+    """The spaces and layers that were computed."""
+    seen: Computed = []
+    real = Question.answers
+
+    def spy(self: Question, card: Any, layers: Sequence[Any], cases: Sequence[Any]) -> Any:
+        seen.extend((card.space, layer.id) for layer in layers)
+        return real(self, card, layers, cases)
+
+    monkeypatch.setattr(Question, "answers", spy)
+    return seen
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> Compared:
+    """The spaces that were compared."""
+    seen: Compared = []
+    real = layer_pairs._answer
+
+    def spy(question: Question, side: Any, other: Any) -> Any:
+        seen.append((side.name, other.name))
+        return real(question, side, other)
+
+    monkeypatch.setattr(layer_pairs, "_answer", spy)
+    return seen
+
+
+def ask(root: Path, metric: str, **question: Any) -> Table:
+    if metric == "valnorm":
+        question = {"missing": "skip", "pleasant": WORDS[:3], "unpleasant": WORDS[3:6]} | question
+    if metric in ("weat", "sc-weat"):  # a space without any of the words is left out, and looked at each time
+        question = {"unit": "word"} | question
+    return Store(root).query(metric, **question)
+
+
+def stored(root: Path) -> list[Path]:
+    return sorted((root / "answers").glob("*"))
+
+
+def said(table: Table) -> tuple[Any, ...]:
+    return table.to_pylist(), table.notes, table.columns, str(table)
+
+
+@pytest.mark.parametrize(("metric", "question"), ASKED, ids=lambda one: one if isinstance(one, str) else ",".join(one))
+def test_a_stored_answer_is_the_computed_one_and_needs_no_vector(
+    root: Path, metric: str, question: dict[str, Any]
+) -> None:
+    first = ask(root, metric, **question)
+    assert said(ask(root, metric, **question, cache=False)) == said(first)
+    assert len(first)
+    for path in stored(root):
+        Draft202012Validator(SCHEMA).validate(json.loads(path.read_bytes()))
+    assert Store(root).verify().ok
+    for folder in ("embeddings", "items", "summaries"):
+        for path in (root / folder).rglob("*.parquet"):
+            path.write_bytes(b"")
+    assert said(ask(root, metric, **question)) == said(first)
+
+
+def test_the_summaries_answers_are_not_kept(root: Path) -> None:
+    for metric in ("anisotropy", "rogue-dims"):
+        ask(root, metric)
+    assert not stored(root)
+    ask(root, "anisotropy", variant="centred", spaces="toy.word.last")
+    assert len(stored(root)) == 4
+
+
+def test_one_layer_more_is_one_layer_to_compute(root: Path, computed: Computed) -> None:
+    alone = ask(root, "isoscore", spaces="toy.word.last", layers="1,2")
+    more = ask(root, "isoscore", spaces=["toy.word.last", "other.word.last"], layers="0-2")
+    assert computed == [("toy.word.last", 1), ("toy.word.last", 2), ("other.word.last", 0), ("other.word.last", 1),
+                        ("toy.word.last", 0)]  # fmt: skip
+    assert [row for row in more.to_pylist() if row["space"] == "toy.word.last"][1:] == alone.to_pylist()
+    assert said(ask(root, "isoscore", spaces=["toy.word.last", "other.word.last"], layers="0-2")) == said(more)
+
+
+def test_what_was_computed_before_an_interruption_is_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = METRICS["isoscore"].function
+    done: list[float] = []
+
+    def interrupted(data: LayerData, **settings: Any) -> Any:
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(data.summary.n)
+        return real(data, **settings)
+
+    monkeypatch.setitem(METRICS, "isoscore", replace(METRICS["isoscore"], function=interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        ask(root, "isoscore", spaces="toy.word.last", transforms="center")
+    state = Store(root).cache_state("isoscore", spaces="toy.word.last", transforms="center")
+    assert str(state) == "2 of 4 answers are stored; 2 would be computed: toy.word.last layers 2, raw"
+
+
+def test_new_shards_are_asked_for_anew_and_those_of_other_spaces_are_not(root: Path, computed: Computed) -> None:
+    before = ask(root, "norms", unit="word", layers=0)
+    synthetic_store(root, texts=["new"], dim=5, n_blocks=1, model="other", top_form=None, index=False)
+    computed.clear()
+    after = ask(root, "norms", unit="word", layers=0)
+    assert computed == [("other.word.last", 0)]
+    assert [row["n"] for row in after] == [26, 30]
+    assert after.to_pylist()[1] == before.to_pylist()[1]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({}, {"zeta": 0.5}),
+        ({}, {"transforms": "center"}),
+        ({"transforms": ["center", "whiten"]}, {"transforms": ["whiten", "center"]}),
+        ({}, {"where": "true"}),
+        ({"where": "true"}, {"where": "text > 'word2'"}),
+        ({}, {"sample": 20}),
+        ({"sample": 20}, {"sample": 21}),
+        ({"sample": 20}, {"sample": 20, "seed": 1}),
+    ],
+)
+def test_another_question_is_another_answer(
+    root: Path, computed: Computed, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    for question in (first, second):
+        answer = ask(root, "isoscore", **question, spaces="toy.word.last", layers=1)
+        assert said(answer) == said(ask(root, "isoscore", **question, spaces="toy.word.last", layers=1, cache=False))
+    assert len(computed) == 4
+    assert len(stored(root)) == 2
+    ask(root, "isoscore", **first, spaces="toy.word.last", layers=1)
+    assert len(computed) == 4
+
+
+def test_a_seed_matters_only_where_something_is_drawn(root: Path, computed: Computed) -> None:
+    for seed in (0, 1):
+        ask(root, "isoscore", seed=seed, spaces="toy.word.last", layers=1)
+    assert len(computed) == 1
+    for seed in (0, 1):
+        ask(root, "similarity", seed=seed, spaces="toy.word.last", layers=1)
+    assert len(computed) == 3, "the bootstrap draws"
+
+
+def test_versions_count(root: Path, computed: Computed, monkeypatch: pytest.MonkeyPatch) -> None:
+    def again() -> int:
+        computed.clear()
+        ask(root, "isoscore", where="true", spaces="toy.word.last", layers=1)
+        return len(computed)
+
+    assert (again(), again()) == (1, 0)
+    monkeypatch.setitem(METRICS, "isoscore", replace(METRICS["isoscore"], version=METRICS["isoscore"].version + 1))
+    assert (again(), again()) == (1, 0)
+    monkeypatch.setattr(cache, "SHARED_VERSION", cache.SHARED_VERSION + 1)
+    assert (again(), again()) == (1, 0)
+    monkeypatch.setattr(np, "__version__", "99.0.1")
+    assert (again(), again()) == (1, 0)
+    monkeypatch.setattr(np, "__version__", "99.0.2")
+    assert again() == 0
+    monkeypatch.setattr(cache, "DUCKDB", "99.0.1")
+    assert (again(), again()) == (1, 0)
+
+
+def test_a_metric_of_another_package_counts_with_its_version_and_its_function(
+    root: Path, computed: Computed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def one(data: LayerData, *, zeta: float) -> Any:
+        return METRICS["isoscore"].empty(data.summary.n, "one" if zeta in {0.0, 1.0} else "")
+
+    def two(data: LayerData, *, zeta: float) -> Any:
+        return METRICS["isoscore"].empty(data.summary.n, "two" if zeta in {0.0, 1.0} else "")
+
+    def asked_of(function: Callable[..., Any], package: str) -> tuple[str, int]:
+        computed.clear()
+        own = replace(METRICS["isoscore"], name="own", function=function, package=package)
+        monkeypatch.setitem(METRICS, "own", own)
+        return ask(root, "own", spaces="toy.word.last", layers=1)["reason"][0], len(computed)
+
+    assert asked_of(one, "own 1.0") == ("one", 1)
+    assert asked_of(one, "own 1.0") == ("one", 0)
+    assert asked_of(two, "own 1.0") == ("two", 1)
+    assert asked_of(two, "own 1.1") == ("two", 1)
+    assert asked_of(one, "own 1.0") == ("one", 0)
+
+
+def test_a_selection_by_sql_depends_on_the_tables_of_items(root: Path, computed: Computed) -> None:
+    question = {"where": "item_id IN (SELECT max(item_id) FROM items)", "spaces": "toy.word.last", "layers": 0}
+    ask(root, "isoscore", **question)
+    ask(root, "isoscore", **question)
+    assert len(computed) == 1
+    write_items(StorePaths(root), [Item.whole(Unit.WORD, "another")])
+    ask(root, "isoscore", **question)
+    assert len(computed) == 2
+
+
+def test_a_dataset_that_is_stored_anew_is_asked_for_anew(root: Path, computed: Computed) -> None:
+    made = Synthetic(root, Store(root).catalog.cards["toy.word.last"], (), np.empty(0))
+    question = {"spaces": "toy.word.last", "layers": 1}
+    old = ask(root, "similarity", dataset="pairs", **question)
+    every = ask(root, "similarity", **question)
+    assert len(computed) == 2
+    write_pairs(made, "more", texts=WORDS, seed=7)
+    assert said(ask(root, "similarity", dataset="pairs", **question)) == said(old)
+    assert len(computed) == 2, "another dataset does not matter to one that is named"
+    assert len(ask(root, "similarity", **question)) == 2 * len(every)
+    write_pairs(made, "pairs", texts=WORDS, seed=8)
+    new = ask(root, "similarity", dataset="pairs", **question)
+    assert len(computed) == 4
+    assert new["spearman"] != old["spearman"]
+    assert said(new) == said(ask(root, "similarity", dataset="pairs", **question, cache=False))
+
+
+def test_a_dataset_that_is_lost_is_named(root: Path) -> None:
+    store = Store(root)
+    assert store.catalog.datasets()
+    (root / "datasets" / "pairs.parquet").unlink()
+    with pytest.raises(DamagedError, match=r"pairs\.parquet cannot be read.*embstore build pairs"):
+        store.query("similarity", dataset="pairs", spaces="toy.word.last")
+
+
+def test_an_answer_is_not_kept_where_a_dataset_changed_meanwhile(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Synthetic(root, Store(root).catalog.cards["toy.word.last"], (), np.empty(0))
+    real = Question.answers
+
+    def slow(self: Question, *given: Any) -> Any:
+        write_pairs(made, "pairs", texts=WORDS, seed=9)
+        return real(self, *given)
+
+    monkeypatch.setattr(Question, "answers", slow)
+    ask(root, "similarity", spaces="toy.word.last", layers=1)
+    assert not stored(root)
+
+
+def test_words_count_by_what_their_file_holds(root: Path, computed: Computed, tmp_path: Path) -> None:
+    def again(**more: Any) -> list[Any]:
+        given = {key: str(tmp_path / f"{key}.txt") for key in "xyab"} | more
+        return ask(root, "weat", **given, spaces="toy.word.last", layers=1)["effect_size"]
+
+    for key in "xyab":
+        (tmp_path / f"{key}.txt").write_text("\n".join(word for word in SETS[key] if word != "nowhere"))
+    first = again()
+    assert again() == first
+    assert len(computed) == 1
+    (tmp_path / "x.txt").write_text("\n".join(WORDS[16:20]))
+    assert again() != first
+    assert len(computed) == 2
+    assert again(x=WORDS[:4]) == first
+    assert len(computed) == 3, "messages name the file: a list is another question"
+    assert again(x=WORDS[:4]) == first
+    assert len(computed) == 3
+
+
+def test_words_that_come_from_no_file_are_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from io import StringIO
+
+    sets = {key: value for key, value in SETS.items() if key != "x"} | {"spaces": "toy.word.last"}
+    for words in (WORDS[:4], WORDS[16:20]):
+        monkeypatch.setattr(sys, "stdin", StringIO("\n".join(words)))
+        assert ask(root, "weat", x="-", **sets)["effect_size"] == ask(root, "weat", x=words, **sets)["effect_size"]
+    assert len(stored(root)) == 2 * 4, "those of the lists"
+    state = Store(root).cache_state("weat", x="-", **sets)
+    assert str(state) == "no answer to this question is kept: words are read from -, which is no file"
+    assert state.to_dict()["refused"] == "words are read from -, which is no file"
+    ask(root, "weat", x=iter(WORDS[:4]), **sets, cache=False)
+    ask(root, "weat", x=(word for word in WORDS[:4]), **{**sets, "layers": 1})
+    assert len(stored(root)) == 2 * 4, "what can be read once is read once"
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["random() < 0.5", "year(current_date) > 2000", "NOW() IS NOT NULL",
+     "item_id IN (SELECT item_id FROM items USING SAMPLE 20)", "text != E'\\'' AND random() < 0.5 AND text != ''"],
+)  # fmt: skip
+def test_a_selection_that_changes_is_computed_each_time(root: Path, computed: Computed, where: str) -> None:
+    question = {"where": where, "spaces": "toy.word.last", "layers": 1}
+    for _ in range(2):
+        ask(root, "isoscore", **question)
+    assert len(computed) == 2
+    assert not stored(root)
+    assert "may change from one time to the next" in str(Store(root).cache_state("isoscore", **question))
+
+
+def test_words_in_strings_do_not_change(root: Path, computed: Computed) -> None:
+    where = "text NOT IN ('random', 'it''s now', 'today') AND length(text) > 3"
+    for _ in range(2):
+        ask(root, "isoscore", where=where, spaces="toy.word.last", layers=1)
+    assert len(computed) == 1
+
+
+def test_every_function_of_duckdb_that_changes_is_known() -> None:
+    found = duckdb.sql("SELECT DISTINCT function_name FROM duckdb_functions() WHERE stability = 'VOLATILE'").fetchall()
+    assert len(found) > 10
+    assert [name for (name,) in found if not changing_part(f"{name}() = 1")] == []
+
+
+def test_without_the_cache_all_is_computed_and_nothing_kept(root: Path, computed: Computed) -> None:
+    for _ in range(2):
+        ask(root, "isoscore", layers=1, cache=False)
+        ask(root, "cka", cache=False)
+    assert len(computed) == 2 * 4
+    assert not (root / "answers").exists()
+    ask(root, "isoscore", layers=1)
+    [altered, *_] = stored(root)
+    altered.write_bytes(altered.read_bytes().replace(b'"n": ', b'"n": 1'))
+    before = [path.read_bytes() for path in stored(root)]
+    ask(root, "isoscore", layers=1, cache=False)
+    assert [path.read_bytes() for path in stored(root)] == before
+
+
+@pytest.mark.parametrize("failure", ["a file in the way", "full", "read-only", "of a user without rights"])
+def test_a_store_that_cannot_be_written_answers(root: Path, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
+    import errno
+
+    expected = ask(root, "isoscore", cache=False)
+    if failure == "a file in the way":
+        (root / "answers").write_text("")
+    elif failure == "of a user without rights":
+        root.chmod(0o555)  # root may write all the same
+    else:
+        number = errno.ENOSPC if failure == "full" else errno.EROFS
+
+        def fail(*_: Any, **__: Any) -> None:
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(disk, "write", fail)
+    try:
+        for _ in range(2):
+            assert said(ask(root, "isoscore")) == said(expected)
+        if failure in ("full", "read-only"):
+            assert not stored(root), "and no temporary file is left"
+    finally:
+        root.chmod(0o755)
+
+
+def test_answers_that_are_there_are_given_where_others_cannot_be_written(
+    root: Path, compared: Compared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(root, "cka", spaces="toy.word.last")
+    compared.clear()
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "no")
+
+    monkeypatch.setattr(disk, "write", fail)
+    assert len(ask(root, "cka", unit="word")) == 2 * 2 + 4 * 4
+    assert compared == [("other.word.last", "other.word.last")], "which comes first and could not be kept"
+
+
+def test_a_damaged_answer_is_computed_and_stored_anew(root: Path, computed: Computed) -> None:
+    question = {"spaces": "toy.word.last", "layers": 1}
+    expected = said(ask(root, "isoscore", **question))
+    [path] = stored(root)
+    right = path.read_bytes()
+    damages = [b"", right[:-9], right.replace(b'"isoscore": 0', b'"isoscore": 1'), b"[]", b"\xff" + right]
+    damages += [right[:at] + bytes([right[at] ^ 1]) + right[at + 1 :] for at in range(0, len(right), 31)]
+    for number, damage in enumerate(damages, 2):
+        assert damage != right
+        path.write_bytes(damage)
+        assert said(ask(root, "isoscore", **question)) == expected
+        assert len(computed) == number
+        assert path.read_bytes() == right
+        assert Store(root).verify().ok
+
+
+def test_the_answer_to_another_question_under_the_same_name_is_none(root: Path, computed: Computed) -> None:
+    ask(root, "isoscore", spaces="toy.word.last", layers=1)
+    [first] = stored(root)
+    wrong = ask(root, "isoscore", spaces="toy.word.last", layers=2)
+    [second] = [path for path in stored(root) if path != first]
+    shutil.copy(second, first)
+    right = ask(root, "isoscore", spaces="toy.word.last", layers=1)
+    assert len(computed) == 3
+    assert right["isoscore"] != wrong["isoscore"]
+    document = json.loads(first.read_bytes())
+    atomic.write_document(first, {**document, "format": 2})
+    ask(root, "isoscore", spaces="toy.word.last", layers=1)
+    assert len(computed) == 4, "of a newer format"
+
+
+def test_comparisons_are_kept_for_the_layers_that_were_asked(root: Path, compared: Compared) -> None:
+    toy, other = "toy.word.last", "other.word.last"
+    for _ in range(2):
+        ask(root, "cka", unit="word")
+        ask(root, "cka", spaces=toy, layers="0,1")
+        ask(root, "cka", spaces=toy, against=other, layers="0,1")
+    assert compared == [(other, other), (toy, toy), (toy, toy), (toy, other)]
+    synthetic_store(root, texts=["new"], dim=5, n_blocks=1, model="other", top_form=None, index=False)
+    compared.clear()
+    ask(root, "cka", unit="word")
+    ask(root, "cka", spaces=toy, against=other, layers="0,1")
+    assert compared == [(other, other), (toy, other)]
+
+
+def test_spaces_that_share_no_item_are_told_each_time(root: Path) -> None:
+    for _ in range(2):
+        with pytest.raises(QueryError, match="have no item in common"):
+            ask(root, "cka", spaces="toy.sentence.mean", against="toy.word.last")
+        table = ask(root, "cka", spaces=["toy.sentence.mean", "other.word.last"], against="toy.word.last")
+        assert any("have no item in common" in note for note in table.notes)
+
+
+def test_a_shard_that_is_lost_is_told_beside_stored_answers(root: Path, computed: Computed) -> None:
+    lost = StorePaths(root).shards("toy.word.last")[0]
+    kept = lost.path.read_bytes()
+    ask(root, "isoscore", spaces="toy.word.last")
+    lost.path.unlink()
+    table = ask(root, "isoscore", spaces="toy.word.last")
+    assert computed == 2 * [("toy.word.last", layer) for layer in range(4)]
+    note = f"toy.word.last: {lost.name} is missing. Run: embstore verify"
+    assert note in table.notes
+    assert said(ask(root, "isoscore", spaces="toy.word.last")) == said(table)
+    lost.path.write_bytes(kept)
+    assert note not in ask(root, "isoscore", spaces="toy.word.last").notes
+
+
+def test_the_oldest_answers_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask(root, "isoscore", spaces="toy.word.last")
+    old = stored(root)
+    for age, path in enumerate(old):
+        os.utime(path, (1000 - age, 1000 - age))
+    size = 4 * 4096  # small files take a block each
+    files.trim_answers(StorePaths(root), size)
+    assert stored(root) == old
+    files.trim_answers(StorePaths(root), size - 1)
+    assert stored(root) == old[:3]
+    monkeypatch.setattr(files.trim_answers, "__defaults__", (2 * 4096,))
+    ask(root, "isoscore", spaces="toy.word.last", zeta=0.5, layers="0,1")
+    assert len(set(stored(root)) - set(old)) == 2, "the new ones stay"
+    assert len(stored(root)) == 3, "there is a look at the first one of a question"
+
+
+def test_a_very_large_answer_is_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "LARGEST_BYTES", 10)
+    ask(root, "norms")
+    assert not (root / "answers").exists()
+    monkeypatch.setattr(files, "LARGEST_BYTES", 2000)
+    question = {"unit": "occurrence", "layers": 0}
+    ask(root, "self-similarity", **question)
+    assert len(stored(root)) == 1
+    ask(root, "self-similarity", **question, per_word=True, min_contexts=2)
+    small = stored(root)
+    ask(root, "intra-sentence", **question, per_sentence=True)
+    assert max(path.stat().st_size for path in stored(root)) <= 2000
+    assert len(stored(root)) <= len(small) + 1
+
+
+def test_processes_may_ask_at_once(root: Path) -> None:
+    code = (
+        "import sys, json; from embstore import Store\n"
+        "ask = Store(sys.argv[1]).query\n"
+        "tables = [ask(metric, seed=seed) for seed in range(4) for metric in ('similarity', 'norms')]\n"
+        "print(json.dumps([table.to_pylist() for table in tables]))"
+    )
+    running = [
+        subprocess.Popen((sys.executable, "-c", code, str(root)), stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    printed = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert len(set(printed)) == 1
+    expected = [
+        ask(root, metric, seed=seed, cache=False).to_pylist() for seed in range(4) for metric in ("similarity", "norms")
+    ]
+    assert json.loads(printed[0]) == expected
+    assert not list((root / "answers").glob(".*"))
+    assert all(atomic.read_document(path, "answer") for path in stored(root))
+
+
+def test_which_answers_are_stored_is_told_before_they_are_asked_for(root: Path, computed: Computed) -> None:
+    store = Store(root)
+    question = {"unit": "word", "layers": "0-2"}
+    state = store.cache_state("isoscore", **question)
+    assert str(state) == (
+        "0 of 5 answers are stored; 5 would be computed: other.word.last layers 0, 1; toy.word.last layers 0, 1, 2"
+    )
+    assert not computed
+    store.query("isoscore", unit="word", layers=1)
+    state = store.cache_state("isoscore", **question)
+    assert str(state).endswith("3 would be computed: other.word.last layer 0; toy.word.last layers 0, 2")
+    assert state.to_dict() == {
+        "n_answers": 5, "n_stored": 2, "refused": None,
+        "to_compute": [
+            {"space": "other.word.last", "space_2": None, "layers": ["0"]},
+            {"space": "toy.word.last", "space_2": None, "layers": ["0", "2"]},
+        ],
+    }  # fmt: skip
+    assert str(store.cache_state("isoscore", unit="word", layers=1)) == "all 2 answers are stored"
+    assert str(store.cache_state("isoscore", spaces="toy.word.last", layers=1)) == "the answer is stored"
+    assert str(store.cache_state("anisotropy", **question)) == (
+        "no answer is stored: those that the summaries give are not kept"
+    )
+    pair = {"spaces": "toy.word.last", "against": "other.word.last"}
+    assert str(store.cache_state("cka", **pair)) == (
+        "the answer is not stored; it would be computed: toy.word.last with other.word.last layers 0, 1, 2, raw"
+    )
+    store.query("cka", **pair)
+    assert str(store.cache_state("cka", **pair)) == "the answer is stored"

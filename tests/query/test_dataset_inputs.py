@@ -1,0 +1,595 @@
+"""Datasets and word sets over a store: joined by item id, with coverage, notes and remedies."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+from scipy import stats
+from scipy.spatial.distance import cosine as cosine_distance
+from synthetic import Synthetic, synthetic_store
+
+from embstore.errors import NotStoredError, QueryError, SourceError, UnknownNameError, UsageError
+from embstore.metrics import METRICS
+from embstore.sources.attributes import PLEASANT, UNPLEASANT
+from embstore.space import Unit
+from embstore.storage.files.tables import write_dataset
+from embstore.text import item_id
+
+Make = Callable[..., Synthetic]
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+
+
+def ids(texts: Sequence[str], unit: str = "word") -> list[int]:
+    return [item_id(Unit(unit), text) for text in texts]
+
+
+def write_pairs(
+    made: Synthetic,
+    name: str = "rg65",
+    unit: str = "word",
+    texts: Sequence[str] | None = None,
+    n: int = 60,
+    seed: int = 0,
+) -> tuple[list[str], list[str], list[float]]:
+    rng = np.random.default_rng(seed)
+    texts = made.texts if texts is None else texts
+    left = rng.integers(0, len(texts), n)
+    right = (left + rng.integers(1, len(texts), n)) % len(texts)
+    first, second = ([texts[place] for place in side] for side in (left, right))
+    scores = np.round(rng.uniform(0, 4, n), 1).tolist()
+    columns = {
+        "item_id": ids(first, unit), "text": first, "item_id_2": ids(second, unit), "text_2": second, "score": scores,
+    }  # fmt: skip
+    write_dataset(made.paths, name, f"{unit} pairs", Unit(unit), columns)
+    return first, second, scores
+
+
+def write_lexicon(made: Synthetic, texts: Sequence[str], name: str = "bellezza", **columns: Sequence[object]) -> None:
+    values = columns or {"valence": np.random.default_rng(0).uniform(1, 5, len(texts)).tolist()}
+    write_dataset(made.paths, name, "lexicon", Unit.WORD, {"item_id": ids(texts), "text": list(texts), **values})
+
+
+def cosines(made: Synthetic, layer: int, first: Sequence[str], second: Sequence[str]) -> list[float]:
+    at = {text: made.layer(layer)[place].astype(np.float64) for place, text in enumerate(made.texts)}
+    return [1 - cosine_distance(at[a], at[b]) for a, b in zip(first, second, strict=True)]
+
+
+def check_schema(metric: str, rows: Sequence[object], of: str = "query-{}") -> None:
+    text = json.dumps(list(rows), allow_nan=False)
+    schema = json.loads((SCHEMAS / f"{of.format(metric)}.schema.json").read_text("utf-8"))
+    Draft202012Validator(schema).validate(json.loads(text))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_similarity_over_a_store_is_scipys(make_store: Make, dtype: str) -> None:
+    made = make_store(n=30, dtype=dtype, n_shards=3)
+    first, second, scores = write_pairs(made)
+    table = made.store.query("similarity", dataset="rg65")
+    assert [row["layer_name"] for row in table] == ["0", "1", "2", "3", "raw"]
+    for row in table:
+        right = cosines(made, row["layer"], first, second)
+        assert row["spearman"] == pytest.approx(stats.spearmanr(right, scores).statistic, abs=1e-9)
+        assert row["pearson"] == pytest.approx(stats.pearsonr(right, scores).statistic, abs=1e-9)
+        assert row["low"] < row["spearman"] < row["high"]
+        assert (row["dataset"], row["n"], row["total"], row["coverage"]) == ("rg65", 60, 60, 1.0)
+    check_schema("similarity", table.to_pylist())
+    best = max(table, key=lambda row: row["spearman"])
+    assert [row["best"] for row in table] == [row is best for row in table]
+    said = f"toy.word.last, rg65: spearman is highest in layer {best['layer_name']} ({best['spearman']:.4f})."
+    assert said in table.notes
+    names = ["dataset", "n", "spearman", "pearson", "low", "high", "total", "coverage", "n_zero", "best", "reason"]
+    names += ["missing", "ranks", "resamples", "seed"]
+    assert list(table.columns[-len(names) :]) == names
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_scores_as_text_over_a_store_are_those_of_scipy_given_strings(make_store: Make, dtype: str) -> None:
+    made = make_store(n=30, dtype=dtype, index=False)
+    first, second, scores = write_pairs(made, "plain")
+    written = [f"{score:.{place % 4}f}" if score % 1 == 0 else str(score) for place, score in enumerate(scores)]
+    write_dataset(made.paths, "written", "word pairs", Unit.WORD, {
+        "item_id": ids(first), "text": first, "item_id_2": ids(second), "text_2": second,
+        "score": scores, "score_text": written,
+    })  # fmt: skip
+    table = made.store.query("similarity", ranks="text")
+    check_schema("similarity", table.to_pylist())
+    for row in table:
+        if row["dataset"] == "plain":
+            assert row["spearman"] is None
+            assert "stsb-wolfe2022 has them" in row["reason"]
+        else:
+            right = cosines(made, row["layer"], first, second)
+            assert row["spearman"] == pytest.approx(stats.spearmanr(right, written).statistic, abs=1e-9)
+            assert row["low"] < row["spearman"] < row["high"]
+    plain = made.store.query("similarity", dataset="written")
+    assert plain["spearman"] == made.store.query("similarity", dataset="plain")["spearman"]
+    assert plain["spearman"] != [row["spearman"] for row in table if row["dataset"] == "written"]
+
+
+def test_a_score_that_is_missing_in_a_foreign_file_is_no_zero(make_store: Make) -> None:
+    made = make_store(n=30, index=False)
+    first, second, scores = write_pairs(made)
+    columns = {"item_id": ids(first), "text": first, "item_id_2": ids(second), "text_2": second}
+    write_dataset(made.paths, "rg65", "word pairs", Unit.WORD, {
+        **columns, "score": [None, *scores[1:]], "score_text": ["1", None, *map(str, scores[2:])],
+    })  # fmt: skip
+    for row in made.store.query("similarity"):
+        assert (row["n"], row["total"]) == (59, 60)
+        right = cosines(made, row["layer"], first[1:], second[1:])
+        assert row["spearman"] == pytest.approx(stats.spearmanr(right, scores[1:]).statistic, abs=1e-9)
+    assert set(made.store.query("similarity", ranks="text")["n"]) == {58}
+    assert set(made.store.query("similarity", missing="error")["spearman"]) == {None}
+
+
+def test_for_the_eye_similarity_is_rho_and_its_interval(make_store: Make) -> None:
+    made = make_store(n=30, index=False)
+    write_pairs(made)
+    table = made.store.query("similarity")
+    assert table.pivot is not None
+    assert table.pivot.values == ("spearman", "low", "high")
+    assert {"pearson", "coverage"} < set(table.columns)
+
+
+def test_all_datasets_of_the_unit_are_asked_if_none_is_named(make_store: Make) -> None:
+    made = make_store(n=30, index=False)
+    sentences = make_store(n=30, unit="sentence", index=False)
+    write_pairs(made, "rg65", seed=1)
+    write_pairs(made, "wordsim353", seed=2)
+    write_pairs(sentences, "stsb", unit="sentence", seed=3)
+    write_lexicon(made, made.texts)
+    table = made.store.query("similarity", layers="0,1")
+    assert [(row["unit"], row["layer"], row["dataset"]) for row in table] == [
+        ("sentence", 0, "stsb"), ("sentence", 1, "stsb"),
+        ("word", 0, "rg65"), ("word", 0, "wordsim353"), ("word", 1, "rg65"), ("word", 1, "wordsim353"),
+    ]  # fmt: skip
+    assert len([row for row in table if row["best"]]) == 3
+    only = made.store.query("similarity", dataset=["wordsim353", "wordsim353"], layers="0", unit="word")
+    assert only["dataset"] == ["wordsim353"]
+    assert not [note for note in only.notes if "highest" in note], "of one layer none is the best"
+
+
+def test_a_space_without_the_dataset_is_left_out_and_said(make_store: Make) -> None:
+    made = make_store(n=30, index=False)
+    make_store(n=30, unit="sentence", index=False)
+    make_store(unit="occurrence", texts=["a bank", "the bank"], index=False)
+    write_pairs(made)
+    table = made.store.query("similarity", dataset="rg65", layers="0")
+    assert table["space"] == ["toy.word.last"]
+    notes = "\n".join(table.notes)
+    assert "toy.occurrence.last is left out: similarity is about word or sentence spaces." in notes
+    assert (
+        "toy.sentence.last is left out: the store holds the dataset 'rg65' for the unit word, not for sentence" in notes
+    )
+    with pytest.raises(QueryError, match=r"embstore build rg65 --unit sentence"):
+        made.store.query("similarity", dataset="rg65", unit="sentence")
+    with pytest.raises(
+        QueryError,
+        match=r"no dataset of pairs for the unit sentence. .* embstore build stsb --model toy --unit sentence",
+    ):
+        made.store.query("similarity", unit="sentence")
+    with pytest.raises(
+        QueryError, match=r"similarity is about word or sentence spaces, and none is among toy.occurrence.last"
+    ):
+        made.store.query("similarity", unit="occurrence")
+    with pytest.raises(QueryError, match=r"the dataset 'simlex999' is not in the store, which holds rg65"):
+        made.store.query("similarity", dataset="simlex999")
+
+
+def test_each_space_takes_the_named_datasets_of_its_unit(make_store: Make) -> None:
+    made = make_store(n=30, index=False)
+    sentences = make_store(n=30, unit="sentence", index=False)
+    write_pairs(made, "rg65", seed=1)
+    write_pairs(made, "wordsim353", seed=2)
+    write_pairs(sentences, "stsb", unit="sentence", seed=3)
+    store = made.store
+    for _ in range(2):  # computed, and stored
+        table = store.query("similarity", dataset=["rg65", "stsb"], layers="0")
+        assert [(row["unit"], row["dataset"]) for row in table] == [("sentence", "stsb"), ("word", "rg65")]
+        assert not [note for note in table.notes if "left out" in note]
+        for name, unit in (("stsb", "sentence"), ("rg65", "word")):
+            other = "word" if unit == "sentence" else "sentence"
+            refused = rf"'{name}' for the unit {unit}, not for {other}\. Ask spaces of that unit"
+            with pytest.raises(QueryError, match=refused):
+                store.query("similarity", dataset=["rg65", "stsb"], layers="0", unit=other)
+    with pytest.raises(QueryError, match=r"the dataset 'simlex999' is not in the store"):
+        store.query("similarity", dataset=["rg65", "stsb", "simlex999"])
+    words = store.query("similarity", dataset=["rg65", "wordsim353"], layers="0")
+    assert words["dataset"] == ["rg65", "wordsim353"]
+    assert "toy.sentence.last is left out: the store holds the dataset 'rg65' for the unit word" in words.notes[0]
+    assert store.query("alignment", dataset=["rg65", "stsb"], layers="0")["dataset"] == ["stsb", "rg65"]
+
+
+def test_missing_texts_are_named_and_counted_or_refused(make_store: Make) -> None:
+    made = make_store(n=30, index=False, template="This is {text}", pooling="mean")
+    first, second, scores = write_pairs(made, texts=[*made.texts, "absent", "it's gone"], n=200)
+    absent = {"absent", "it's gone"}
+    kept = [place for place in range(200) if not {first[place], second[place]} & absent]
+    assert len(kept) < 200
+    table = made.store.query("similarity")
+    for row in table:
+        assert (row["n"], row["total"], row["coverage"]) == (len(kept), 200, len(kept) / 200)
+        right = cosines(made, row["layer"], [first[p] for p in kept], [second[p] for p in kept])
+        found = stats.spearmanr(right, [scores[p] for p in kept]).statistic
+        assert row["spearman"] == pytest.approx(found, abs=1e-9)
+    [note] = [note for note in table.notes if "lacks" in note]
+    assert note.startswith("toy.word.mean lacks 2 of the 32 texts of rg65: ")
+    assert "'absent'" in note
+    assert '"it\'s gone"' in note
+    assert note.endswith(f". {len(kept)} of 200 pairs can be used.")
+    with pytest.raises(NotStoredError) as raised:
+        made.store.query("similarity", missing="error")
+    assert "toy.word.mean lacks 2 of the 32 texts of rg65" in str(raised.value)
+    assert "embstore build rg65 --model toy --pooling mean --template 'This is {text}'" in str(raised.value)
+    assert "--missing skip" in str(raised.value)
+
+
+def test_all_missing_texts_can_be_listed(make_store: Make, tmp_path: Path) -> None:
+    made = make_store(n=30, index=False)
+    make_store(n=5, index=False, model="few")
+    sentences = make_store(n=30, unit="sentence", index=False)
+    absent = [f"absent {n}" for n in range(20)]
+    first, second, _ = write_pairs(made, texts=[*made.texts, *absent], n=500)
+    write_pairs(sentences, "stsb", unit="sentence", texts=[*made.texts, "gone"], n=300)
+    write_lexicon(made, [*made.texts, "absent"])
+    store = made.store
+    notes = store.query("similarity", dataset="rg65", spaces="toy.word.last").notes
+    named = ", ".join(f"'{text}'" for text in [text for text in dict.fromkeys([*first, *second]) if text in absent][:5])
+    said = f"toy.word.last lacks 20 of the 50 texts of rg65: {named} and 15 more (all: embstore datasets missing rg65 "
+    assert any(note.startswith(f"{said}--space toy.word.last). ") for note in notes)
+    table = store.missing("rg65", spaces="toy.word.last")
+    check_schema("missing", table.to_pylist(), of="{}")
+    assert table["text"] == [text for text in dict.fromkeys([*first, *second]) if text in absent]
+    assert table["item_id"] == ids(table["text"])
+    assert table.notes == ("toy.word.last lacks 20 of the 50 texts of rg65.",)
+    every = store.missing(["rg65", "stsb", "bellezza"])
+    counts = [(source, space) for source, space in zip(every["source"], every["space"], strict=True)]
+    assert {one: counts.count(one) for one in counts} == {
+        ("rg65", "few.word.last"): 45, ("rg65", "toy.word.last"): 20, ("stsb", "toy.sentence.last"): 1,
+        ("bellezza", "few.word.last"): 26, ("bellezza", "toy.word.last"): 1,
+    }  # fmt: skip
+    file = tmp_path / "words.txt"
+    file.write_text("text1\nmore\n", "utf-8")
+    assert store.missing(str(file), models="toy")["space"] == ["toy.sentence.last", "toy.word.last"]
+    file.write_text("text1\n", "utf-8")
+    none = store.missing(str(file), unit="word", models="few")
+    assert (len(none), none.notes) == (0, (f"few.word.last lacks none of the 1 texts of {file}.",))
+    assert [field.type for field in none.to_arrow().schema] == ["string", "string", "int64", "string"]
+
+
+def test_what_cannot_be_missing_is_refused(make_store: Make) -> None:
+    made = make_store(n=30, index=False)
+    make_store(unit="occurrence", texts=["a bank", "the bank"], index=False)
+    write_pairs(made)
+    with pytest.raises(QueryError, match=r"'rg65' for the unit word, not for sentence"):
+        make_store(n=30, unit="sentence", index=False).store.missing("rg65", unit="sentence")
+    with pytest.raises(QueryError, match=r"every space that matches is of occurrences"):
+        made.store.missing("rg65", unit="occurrence")
+    with pytest.raises(UnknownNameError, match=r"unknown dataset 'rg66'. Did you mean 'rg65'"):
+        made.store.missing("rg66")
+    with pytest.raises(SourceError, match=r"'men' is not at hand.*embstore datasets fetch men"):
+        made.store.missing("men")
+    with pytest.raises(QueryError, match=r"'words' is of words, and no space that matches is.*embstore build words"):
+        made.store.missing("words", unit="sentence")
+    assert len(made.store.missing("words:50", unit="word")) == 50
+
+
+def test_items_that_are_not_selected_count_as_missing(make_store: Make) -> None:
+    made = make_store(n=30, index=False)
+    first, second, _ = write_pairs(made)
+    kept = sum(
+        text.endswith(("1", "2")) and other.endswith(("1", "2")) for text, other in zip(first, second, strict=True)
+    )
+    where = "text LIKE '%1' OR text LIKE '%2'"
+    for row in made.store.query("similarity", where=where):
+        assert (row["n"], row["total"]) == (kept, 60)
+    refused = made.store.query("similarity", where=where, missing="error")
+    assert set(refused["spearman"]) == {None}
+    assert set(refused["reason"]) == {f"{60 - kept} of 60 pairs have no cosine or no score (missing: error)"}
+    none = made.store.query("similarity", where="false")
+    assert set(none["dataset"]) == {"rg65"}
+    layers = ", ".join(none["layer_name"])
+    said = "fewer than two pairs with a cosine and a score"
+    assert f"toy.word.last, rg65: layers {layers}: {said}." in none.notes
+
+
+def test_a_layer_without_a_value_is_null_and_never_the_best(make_store: Make) -> None:
+    vectors = np.random.default_rng(0).normal(size=(5, 20, 8))
+    vectors[1] = 0
+    vectors[2] = 1
+    made = make_store(n=20, vectors=vectors, index=False)
+    write_pairs(made)
+    write_lexicon(made, made.texts)
+    attributes = {"pleasant": ["text1", "text2"], "unpleasant": ["text3", "text4"]}
+    for metric, more in {"similarity": {}, "valnorm": attributes | {"missing": "skip"}}.items():
+        rows = made.store.query(metric, **more).to_pylist()
+        check_schema(metric, rows)
+        assert [row["best"] is None for row in rows] == [False, True, True, False, False]
+        assert [row["reason"] is None for row in rows] == [True, False, False, True, True]
+        assert sum(row["best"] is True for row in rows) == 1
+
+
+def test_a_layer_without_vectors_has_the_rows_and_counts_of_others(make_store: Make) -> None:
+    made = make_store(n=30, dim=8, index=False)
+    write_pairs(made)
+    write_lexicon(made, made.texts)
+    sets = {name: made.texts[5 * place : 5 * place + 5] for place, name in enumerate("xyab")}
+    ab = {name: sets[name] for name in "ab"}
+    attributes = {"pleasant": sets["a"], "unpleasant": sets["b"]}
+    asked = {
+        "similarity": ({}, 60), "alignment": ({"min_score": 0}, 60), "valnorm": (attributes, 30), "weat": (sets, 20),
+        "sc-weat": ({"word": ["text1", "text2"], **ab}, 10),
+    }  # fmt: skip
+    for metric, (more, total) in asked.items():
+        plain = made.store.query(metric, layers="0", **more)
+        table = made.store.query(metric, layers="0", transforms="abtt:8", **more)
+        check_schema(metric, table.to_pylist())
+        keys = [column.name for column in METRICS[metric].columns if column.is_key]
+        assert [[row[key] for key in keys] for row in table] == [[row[key] for key in keys] for row in plain]
+        for row in table:
+            assert (row["n"], row["total"], row["coverage"]) == (0, total, 0.0), metric
+            assert row["reason"] == "abtt:8 removes everything: the centred vectors have rank 8"
+        assert any(f"n = 0 of {total}, after abtt:8" in note for note in table.notes)
+    occurrences = make_store(unit="occurrence", texts=["a bank", "the bank"], index=False, dim=4)
+    table = occurrences.store.query(
+        "self-similarity", unit="occurrence", word=["bank", "a"], transforms="abtt:8", layers="0"
+    )
+    assert sorted(table["word"]) == ["a", "bank"]
+    assert set(table["n"]) == {4}
+
+
+def test_a_dataset_of_another_kind_is_refused(make_store: Make) -> None:
+    made = make_store(n=30, index=False)
+    write_pairs(made)
+    write_lexicon(made, made.texts)
+    with pytest.raises(QueryError, match=r"'bellezza' is not a dataset of pairs.*query valnorm --lexicon bellezza"):
+        made.store.query("similarity", dataset="bellezza")
+    with pytest.raises(QueryError, match=r"'rg65' is a dataset of pairs, not a lexicon.*similarity --dataset rg65"):
+        made.store.query("valnorm", lexicon="rg65")
+    sentences = make_store(n=30, unit="sentence", index=False)  # whose unit is no reason
+    write_pairs(sentences, "stsb", unit="sentence")
+    for more in ({}, {"unit": "sentence"}):
+        for datasets in (["bellezza"], ["rg65", "bellezza"], ["stsb", "bellezza"]):
+            with pytest.raises(QueryError, match=r"^'bellezza' is not a dataset of pairs\."):
+                made.store.query("similarity", dataset=datasets, **more)
+    with pytest.raises(QueryError, match=r"^'stsb' is a dataset of pairs, not a lexicon"):
+        made.store.query("valnorm", lexicon="stsb")
+    with pytest.raises(QueryError, match=r"Did you mean 'rg65'\? If not, embed it with: embstore build rg56"):
+        made.store.query("similarity", dataset="rg56")
+    with pytest.raises(QueryError, match=r"the dataset 'warriner' is not in the store"):
+        made.store.query("valnorm", lexicon="warriner")
+
+
+def test_valnorm_over_a_store_with_the_papers_words(make_store: Make) -> None:
+    assert (len(set(PLEASANT)), len(set(UNPLEASANT))) == (25, 25)
+    made = make_store(texts=[*PLEASANT, *UNPLEASANT, *(f"text{n}" for n in range(20))], index=False, dim=16)
+    lexicon = [*PLEASANT, *(f"text{n}" for n in range(18))]
+    write_lexicon(made, [*lexicon, "absent"])
+    table = made.store.query("valnorm")
+    value = np.random.default_rng(0).uniform(1, 5, 44)[:43]
+    for row in table:
+        effects = []
+        for word in lexicon:
+            a = cosines(made, row["layer"], [word] * 25, PLEASANT)
+            b = cosines(made, row["layer"], [word] * 25, UNPLEASANT)
+            effects.append((np.mean(a) - np.mean(b)) / np.std([*a, *b]))
+        right = stats.pearsonr(effects, value)
+        assert (row["valnorm"], row["p_value"]) == pytest.approx((right.statistic, right.pvalue), abs=1e-9)
+        assert (row["low"], row["high"]) == pytest.approx(tuple(right.confidence_interval()), abs=1e-9)
+        assert (row["n"], row["total"], row["n_pleasant"], row["n_unpleasant"]) == (43, 44, 25, 25)
+        assert row["lexicon"] == "bellezza"
+    check_schema("valnorm", table.to_pylist())
+    assert "toy.word.last lacks 1 of the 44 words of bellezza: 'absent'." in table.notes
+    assert sum(table["best"]) == 1
+
+
+def test_valnorm_of_a_lexicon_of_sentences(make_store: Make) -> None:
+    texts = [*PLEASANT, *UNPLEASANT, *(f"It is fine {n}." for n in range(20))]
+    made = make_store(texts=texts, unit="sentence", index=False, dim=16)
+    make_store(n=10, index=False)
+    valence = np.random.default_rng(0).uniform(1, 5, 21)
+    lexicon = {"item_id": ids([*texts[50:], "gone"], "sentence"), "text": [*texts[50:], "gone"]}
+    write_dataset(made.paths, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()})
+    table = made.store.query("valnorm", lexicon="own")
+    assert set(table["space"]) == {"toy.sentence.last"}
+    assert "toy.word.last is left out: the store holds the dataset 'own' for the unit sentence" in table.notes[0]
+    assert "toy.sentence.last lacks 1 of the 21 sentences of own: 'gone'." in table.notes
+    for row in table:
+        effects = []
+        for text in texts[50:]:
+            a = cosines(made, row["layer"], [text] * 25, PLEASANT)
+            b = cosines(made, row["layer"], [text] * 25, UNPLEASANT)
+            effects.append((np.mean(a) - np.mean(b)) / np.std([*a, *b]))
+        assert row["valnorm"] == pytest.approx(stats.pearsonr(effects, valence[:20]).statistic, abs=1e-9)
+        assert (row["n"], row["total"]) == (20, 21)
+    bare = make_store("bare", texts=texts[50:], unit="sentence", index=False)
+    write_dataset(bare.paths, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()})
+    command = r"printf '%s\\n' caress freedom .* \| embstore build - --model toy --unit sentence --pooling last"
+    with pytest.raises(QueryError, match=rf"holds none of the 50 words of the sets\. Embed them: {command}"):
+        bare.store.query("valnorm", lexicon="own")
+
+
+def test_missing_attribute_words_are_named(make_store: Make) -> None:
+    made = make_store(texts=[*PLEASANT, *UNPLEASANT[:23], "text"], index=False)
+    write_lexicon(made, made.texts)
+    with pytest.raises(NotStoredError) as raised:
+        made.store.query("valnorm")
+    assert "toy.word.last lacks 2 of the 25 unpleasant words: 'agony', 'prison'." in str(raised.value)
+    assert r"printf '%s\n' agony prison | embstore build - --model toy; go on without" in str(raised.value)
+    table = made.store.query("valnorm", missing="skip", layers="0")
+    assert (table["n_pleasant"], table["n_unpleasant"]) == ([25], [23])
+    assert "toy.word.last lacks 2 of the 25 unpleasant words: 'agony', 'prison'." in table.notes
+
+
+def test_the_column_of_a_lexicon(make_store: Make) -> None:
+    made = make_store(n=30, index=False)
+    words = made.texts
+    rng = np.random.default_rng(1)
+    first, second = rng.normal(size=30), rng.normal(size=30)
+    write_lexicon(made, words, "one", arousal=first.tolist(), note=["x"] * 30)
+    write_lexicon(made, words, "two", arousal=first.tolist(), dominance=second.tolist())
+    write_lexicon(made, words, "none", note=["x"] * 30)
+    attributes = {"pleasant": words[:3], "unpleasant": words[3:6], "layers": "1"}
+    one = made.store.query("valnorm", lexicon="one", **attributes)
+    assert one["valnorm"] == made.store.query("valnorm", lexicon="two", value="arousal", **attributes)["valnorm"]
+    assert one["valnorm"] != made.store.query("valnorm", lexicon="two", value="dominance", **attributes)["valnorm"]
+    with pytest.raises(QueryError, match=r"several columns of numbers: arousal, dominance. Say which with --value"):
+        made.store.query("valnorm", lexicon="two", **attributes)
+    with pytest.raises(QueryError, match=r"'none' must have a column of numbers, and has none"):
+        made.store.query("valnorm", lexicon="none", **attributes)
+    with pytest.raises(UnknownNameError, match=r"unknown column of numbers of two 'arousel'. Did you mean 'arousal'"):
+        made.store.query("valnorm", lexicon="two", value="arousel", **attributes)
+
+
+def test_word_sets_from_files_and_from_lists_are_the_same(make_store: Make, tmp_path: Path) -> None:
+    made = make_store(n=30, index=False)
+    lists = {name: made.texts[5 * place : 5 * place + 5] for place, name in enumerate("xyab")}
+    files = {}
+    for name, members in lists.items():
+        files[name] = str(tmp_path / f"{name}.txt")
+        Path(files[name]).write_text("\n".join([*members, "", members[0]]), "utf-8")
+    table = made.store.query("weat", **files)
+    assert table.rows == made.store.query("weat", **lists).rows
+    assert f"words of X ({files['x']}): 'text0' more than once, which counts once." in table.notes
+    check_schema("weat", table.to_pylist())
+    for row in table:
+        s = {}
+        for word in [*lists["x"], *lists["y"]]:
+            a = cosines(made, row["layer"], [word] * 5, lists["a"])
+            s[word] = np.mean(a) - np.mean(cosines(made, row["layer"], [word] * 5, lists["b"]))
+        x, y = ([s[word] for word in lists[name]] for name in "xy")
+        assert row["effect_size"] == pytest.approx((np.mean(x) - np.mean(y)) / np.std(x + y, ddof=1), abs=1e-9)
+        assert (row["n"], row["total"], row["sizes"], row["exact"]) == (20, 20, [5] * 4, True)
+        assert row["n_permutations"] == math.comb(10, 5)
+
+    rows = made.store.query("sc-weat", word="text7", words=files["x"], a=lists["a"], b=files["b"], layers="top")
+    assert rows["word"] == ["text7", *lists["x"]]
+    check_schema("sc-weat", rows.to_pylist())
+    for row in rows:
+        a, b = (cosines(made, row["layer"], [row["word"]] * 5, lists[name]) for name in "ab")
+        assert row["effect_size"] == pytest.approx((np.mean(a) - np.mean(b)) / np.std(a + b), abs=1e-9)
+
+
+def test_the_papers_attribute_words_are_the_default_sets(make_store: Make) -> None:
+    made = make_store(texts=[*PLEASANT, *UNPLEASANT, "flower", "rose", "insect", "wasp"], index=False)
+    sets = {"a": PLEASANT, "b": UNPLEASANT}
+    targets = {"x": ["flower", "rose"], "y": ["insect", "wasp"]}
+    assert made.store.query("weat", **targets).rows == made.store.query("weat", **targets, **sets).rows
+    one = made.store.query("sc-weat", word=["rose"])
+    assert one.rows == made.store.query("sc-weat", word=["rose"], **sets).rows
+    assert set(one["exact"]) == {False}
+    assert set(one["n_permutations"]) == {10_000}
+    assert one["p_value"] != made.store.query("sc-weat", word=["rose"], seed=1)["p_value"]
+
+
+def test_words_that_a_space_lacks_are_named_with_the_set(make_store: Make, tmp_path: Path) -> None:
+    made = make_store(n=10, index=False)
+    file = tmp_path / "x y.txt"
+    file.write_text("text1\nabsent\n", "utf-8")
+    sets = {"x": str(file), "y": ["text2", "text3"], "a": ["text4"], "b": ["text5"]}
+    with pytest.raises(NotStoredError) as raised:
+        made.store.query("weat", **sets)
+    assert f"toy.word.last lacks 1 of the 2 words of X ({file}): 'absent'." in str(raised.value)
+    assert f"embstore build '{file}' --model toy;" in str(raised.value)
+    table = made.store.query("weat", **sets, missing="skip")
+    assert set(table["coverage"]) == {5 / 6}
+    assert table["sizes"] == [[1, 2, 1, 1]] * 5
+    assert f"toy.word.last lacks 1 of the 2 words of X ({file}): 'absent'." in table.notes
+    rows = made.store.query("sc-weat", words=str(file), a=["text4"], b=["text5"], missing="skip", layers="0")
+    assert rows["reason"] == [None, "it has no vector, or a zero one"]
+    assert rows["effect_size"][1] is None
+    check_schema("sc-weat", rows.to_pylist())
+    many = [f"absent{n}" for n in range(60)]
+    with pytest.raises(NotStoredError, match=r"'absent29' and 30 more.*embstore build FILE --model toy"):
+        made.store.query("sc-weat", word=many, a=["text4"], b=["text5"])
+    with pytest.raises(
+        NotStoredError, match=r"'absent29' and 10 more.*'%s\\n' absent0 .* absent39 \| embstore build -"
+    ):
+        made.store.query("sc-weat", word=many[:40], a=["text4"], b=["text5"])
+    file.write_text("\n".join(["text1", *many]), "utf-8")
+    table = made.store.query("sc-weat", words=str(file), a=["text4"], b=["text5"], missing="skip", layers="0")
+    [note] = [note for note in table.notes if "lacks" in note]
+    assert note.endswith(f"'absent4' and 55 more (all: embstore datasets missing '{file}' --space toy.word.last).")
+    assert made.store.missing(str(file))["text"] == many
+
+
+def test_a_space_that_holds_no_word_of_the_sets_is_left_out_if_another_does(make_store: Make) -> None:
+    made = make_store(n=10, index=False)
+    synthetic_store(made.root, texts=["a sentence"], unit="sentence")
+    sets = {"x": ["text1"], "y": ["text2", "text3"], "a": ["text4"], "b": ["text5"]}
+    for missing in ("error", "skip"):
+        table = made.store.query("weat", **sets, missing=missing)
+        assert set(table["space"]) == {"toy.word.last"}
+        assert table.notes[0].startswith("toy.sentence.last is left out: toy.sentence.last holds none of the 5 words")
+    with pytest.raises(
+        QueryError, match=r"holds none of the 5 words.* \| embstore build - --model toy --unit sentence"
+    ):
+        made.store.query("weat", **sets, unit="sentence")
+    with pytest.raises(NotStoredError, match=r"toy\.word\.last lacks 1 of the 2 words of Y: 'absent'"):
+        made.store.query("weat", **sets | {"y": ["text2", "absent"]})
+
+
+def test_words_in_both_sets_are_said(make_store: Make) -> None:
+    made = make_store(n=10, index=False)
+    table = made.store.query(
+        "weat", x=["text1", "text2"], y=["text2", "text3"], a=["text4", "text6"], b=["text5", "text6"]
+    )
+    assert {"'text2': in both X and Y.", "'text6': in both A and B."} <= set(table.notes)
+    assert None not in table["effect_size"]
+
+
+def test_word_sets_that_are_not_given_or_cannot_be_read(make_store: Make, tmp_path: Path) -> None:
+    store = make_store(n=10, index=False).store
+    with pytest.raises(UsageError, match=r"weat needs target words: -x FILE and -y FILE"):
+        store.query("weat", x=["text1"])
+    with pytest.raises(UsageError, match=r"sc-weat needs target words: --word WORD or --words FILE"):
+        store.query("sc-weat")
+    with pytest.raises(UsageError, match=r"words of A: there is no word"):
+        store.query("sc-weat", word="text1", a=[])
+    with pytest.raises(SourceError, match=r"nowhere.txt does not exist"):
+        store.query("sc-weat", words=str(tmp_path / "nowhere.txt"))
+    (tmp_path / "X").write_text("text1\n")
+    (tmp_path / "two.csv").write_text("w,v\ntext1,1\n")
+    for sets, said in {
+        "X": r"unknown file type 'X'\. Known: \.txt, .* If .*/X holds words of X, one a line, rename it to .*X\.txt",
+        "two.csv": r"two\.csv has several columns, and none is called text\. Keep only that of the words of X",
+    }.items():
+        with pytest.raises((UnknownNameError, UsageError), match=said) as caught:
+            store.query("weat", x=str(tmp_path / sets), y=["text1"])
+        assert "build" not in str(caught.value)
+        assert "--column" not in str(caught.value)
+    with pytest.raises(UnknownNameError, match=r"If .*/X holds target words, one a line"):
+        store.query("sc-weat", words=str(tmp_path / "X"), word="text2")
+    with pytest.raises(UsageError, match=r"ddof must be at most 1"):
+        store.query("sc-weat", word="text1", ddof=2)
+    with pytest.raises(UnknownNameError, match=r"unknown missing 'skp'. Did you mean 'skip'"):
+        store.query("sc-weat", word="text1", missing="skp")
+
+
+def test_similarity_and_valnorm_name_their_best_layer() -> None:
+    for name in ("similarity", "valnorm"):
+        metric = METRICS[name]
+        assert metric.best in {column.name for column in metric.columns}
+
+
+def test_word_sets_on_the_command_line(make_store: Make, tmp_path: Path) -> None:
+    from embstore_cli.main import app
+    from typer.testing import CliRunner
+
+    made = make_store(n=12, index=False)
+    sets = {name: made.texts[3 * place : 3 * place + 3] for place, name in enumerate("xyab")}
+    for name, members in sets.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(members), "utf-8")
+    files = [part for name in sets for part in (f"-{name}", str(tmp_path / f"{name}.txt"))]
+    at = ["--store", str(made.root), "--format", "json"]
+    done = CliRunner().invoke(app, ["query", "weat", *files, "--ddof", "0", *at])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == made.store.query("weat", **sets, ddof=0).to_pylist()
+    done = CliRunner().invoke(app, ["query", "sc-weat", "--word", "text1", "--word", "text2", *files[4:], *at])
+    assert [row["word"] for row in json.loads(done.stdout)] == ["text1", "text2"] * 5
+    done = CliRunner().invoke(app, ["query", "weat", *at])
+    assert done.exit_code == 2
+    assert "weat needs target words" in done.stderr

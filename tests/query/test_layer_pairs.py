@@ -1,0 +1,290 @@
+"""Layers against layers, through a store."""
+
+import json
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from embstore_schemas.generate import query_schema
+from jsonschema import Draft202012Validator
+from scipy.spatial.distance import pdist
+from scipy.stats import hypergeom
+from synthetic import Synthetic
+
+from embstore.errors import QueryError, UnknownNameError
+from embstore.metrics import METRICS as METRICS_TABLE
+from embstore.metrics import get_metric
+from embstore.metrics.numerics import pair_sums
+from embstore.table import Table
+
+Make = Callable[..., Synthetic]
+PAIR_COLUMNS = ["space_2", "layer_2", "layer_name_2", "n"]
+METRICS = [("cka", "cka", {}), ("rsa", "rsa", {}), ("overlap", "jaccard", {"k": 3})]
+
+
+def gram_cka(x: np.ndarray, y: np.ndarray) -> float:
+    """Biased linear CKA by centred Gram matrices."""
+    h = np.eye(len(x)) - 1 / len(x)
+    k, l_ = (h @ z.astype(np.float64) @ z.astype(np.float64).T @ h for z in (x, y))
+    return float((k * l_).sum() / np.sqrt((k * k).sum() * (l_ * l_).sum()))
+
+
+def correlation(x: np.ndarray, y: np.ndarray) -> float:
+    return float(np.corrcoef(*(pdist(z.astype(np.float64), "cosine") for z in (x, y)))[0, 1])
+
+
+def matrix(table: Table, column: str) -> dict[tuple[str, str], Any]:
+    return {(row["layer_name"], row["layer_name_2"]): row[column] for row in table}
+
+
+def two_spaces(make_store: Make, **other: Any) -> tuple[Synthetic, Synthetic, list[str]]:
+    """Two spaces with the items text10 to text29 in common, each in an order of its own."""
+    one = make_store(n=30, dim=6, n_shards=3, **other)
+    texts = [f"text{number}" for number in range(44, 9, -1)]
+    two = make_store(texts=texts, dim=9, n_blocks=4, top_form=None, model="other", seed=7)
+    return one, two, [f"text{number}" for number in range(10, 30)]
+
+
+def of_texts(made: Synthetic, layer: int, texts: list[str]) -> np.ndarray:
+    return made.layer(layer)[[made.texts.index(text) for text in texts]]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("n_shards", [1, 4])
+def test_all_layers_of_a_space(make_store: Make, dtype: str, n_shards: int) -> None:
+    made = make_store(n=30, dim=6, dtype=dtype, n_shards=n_shards)
+    names = made.card.layers.names
+    for metric, function, settings in (("cka", gram_cka, {"variant": "biased"}), ("rsa", correlation, {})):
+        found = made.store.query(metric, **settings)
+        assert matrix(found, metric) == {
+            (one, two): pytest.approx(function(made.vectors[i], made.vectors[j]), abs=1e-9)
+            for i, one in enumerate(names)
+            for j, two in enumerate(names)
+        }
+        assert found["n"] == [30] * 25
+        assert set(found["space_2"]) == {made.space}
+
+
+def test_a_row_is_what_the_format_says(make_store: Make) -> None:
+    store = make_store().store
+    columns = {
+        "cka": ["cka", "reason", "variant"],
+        "rsa": ["rsa", "n_pairs", "n_zero", "reason", "correlation", "pairs", "seed"],
+        "overlap": ["jaccard", "jaccard_expected", "overlap", "overlap_expected", "n_zero", "reason", "k"],
+    }
+    for metric, own in columns.items():
+        rows = json.loads(json.dumps(store.query(metric, layers="2,raw").to_pylist(), allow_nan=False))
+        first = ["space", "model", "unit", "pooling", "template", "layer", "layer_name"]
+        assert list(rows[0]) == [*first, *PAIR_COLUMNS, *own]
+        assert [(row["layer"], row["layer_2"]) for row in rows] == [(2, 2), (2, 4), (4, 2), (4, 4)]
+        assert [(row["layer_name"], row["layer_name_2"]) for row in rows][1] == ("2", "raw")
+
+
+@pytest.mark.parametrize(("metric", "column", "settings"), METRICS)
+def test_rows_agree_with_the_schema(make_store: Make, metric: str, column: str, settings: dict) -> None:
+    validator = Draft202012Validator(query_schema(get_metric(metric)))
+    made, _, _ = two_spaces(make_store)
+    for more in ({}, {"against": "other.word.last"}, {"where": "false"}, {"sample": 5, "transforms": "center"}):
+        rows = made.store.query(metric, spaces=made.space, **settings, **more).to_pylist()
+        validator.validate(rows)
+        assert all((row[column] is None) is (row["reason"] is not None) for row in rows)
+    assert not validator.is_valid([{key: value for key, value in rows[0].items() if key != "layer_2"}])
+
+
+def test_two_spaces_on_the_items_that_both_have(make_store: Make) -> None:
+    one, two, common = two_spaces(make_store)
+    for metric, function, settings in (("cka", gram_cka, {"variant": "biased"}), ("rsa", correlation, {})):
+        found = one.store.query(metric, spaces=one.space, against=two.space, **settings)
+        assert matrix(found, metric) == {
+            (one.card.layers.names[i], str(j)): pytest.approx(
+                function(of_texts(one, i, common), of_texts(two, j, common)), abs=1e-9
+            )
+            for i in range(5)
+            for j in range(5)
+        }
+        assert set(found["n"]) == {20}
+        assert set(zip(found["space"], found["space_2"], strict=True)) == {(one.space, two.space)}
+        assert f"{one.space} and {two.space} have 20 items in common, of 30 and 35." in found.notes
+        assert f"{one.space} (down) and {two.space} (across): n = 20" in found.notes
+    turned = two.store.query("rsa", spaces=two.space, against=one.space)
+    straight = matrix(found, "rsa")
+    assert matrix(turned, "rsa") == {(j, i): pytest.approx(value, abs=1e-12) for (i, j), value in straight.items()}
+
+
+def test_overlap_of_two_spaces_is_among_the_items_that_both_have(make_store: Make) -> None:
+    one, two, common = two_spaces(make_store)
+    k = 4
+    lists = []
+    for made in (one, two):
+        x = of_texts(made, 2, common).astype(np.float64)
+        x /= np.linalg.norm(x, axis=1)[:, None]
+        cosines = x @ x.T
+        np.fill_diagonal(cosines, -2)
+        lists.append([set(row) for row in np.argsort(-cosines, axis=1)[:, :k].tolist()])
+    [row] = one.store.query("overlap", spaces=one.space, against=two.space, layers=2, k=k)
+    pairs = list(zip(*lists, strict=True))
+    assert row["jaccard"] == pytest.approx(np.mean([len(a & b) / len(a | b) for a, b in pairs]), abs=1e-12)
+    assert row["overlap"] == pytest.approx(np.mean([len(a & b) / k for a, b in pairs]), abs=1e-12)
+    assert (row["n"], row["overlap_expected"]) == (20, 4 / 19)
+
+
+def test_a_lattice_shares_all_neighbours_with_its_multiples(make_store: Make) -> None:
+    """Many cosines tie exactly, and only their rounding differs between the layers."""
+    x = np.random.default_rng(0).integers(-1, 2, (200, 5))
+    x[~x.any(axis=1), 0] = 1
+    made = make_store(n=200, dim=5, n_blocks=3, top_form=None, vectors=np.stack([x, 3 * x, 7 * x[:, ::-1], -11 * x]))
+    assert made.store.query("overlap", k=4)["jaccard"] == [1] * 16
+    hubs = made.store.query("hubness", k=4)
+    assert len({(row["skewness"], row["most"]) for row in hubs}) == 1
+
+
+def test_where_and_sample_apply_to_both_sides(make_store: Make) -> None:
+    one, two, common = two_spaces(make_store)
+    kept = [text for text in common if text.endswith(("1", "2", "3", "4", "5"))]
+    ask = {"spaces": one.space, "against": two.space, "layers": 1}
+    [row] = one.store.query("rsa", where="regexp_matches(text, '[1-5]$')", **ask)
+    assert (row["n"], row["where"]) == (10, "regexp_matches(text, '[1-5]$')")
+    assert row["rsa"] == pytest.approx(correlation(of_texts(one, 1, kept), of_texts(two, 1, kept)), abs=1e-9)
+    [row] = one.store.query("rsa", sample=8, seed=5, **ask)
+    assert (row["n"], row["sample"], row["seed"]) == (8, 8, 5)  # 8 of what both have, not 8 of each
+    ids = np.sort([item.id for item in one.items if item.text in common])
+    drawn = np.random.default_rng(5).choice(ids, 8, replace=False, shuffle=False)
+    texts = [item.text for item in one.items if item.id in drawn]
+    assert row["rsa"] == pytest.approx(correlation(of_texts(one, 1, texts), of_texts(two, 1, texts)), abs=1e-9)
+    many = one.store.query("rsa", sample=100, **ask)
+    assert many["n"] == [20]
+    assert f"{one.space}: the sample of 100 is all 20 items." in many.notes
+
+
+def test_transforms_apply_to_both_sides(make_store: Make) -> None:
+    one, two, common = two_spaces(make_store)
+
+    def centred(made: Synthetic) -> np.ndarray:
+        x = of_texts(made, 3, common).astype(np.float64)
+        return x - x.mean(axis=0)
+
+    found = one.store.query("rsa", spaces=one.space, against=two.space, layers=3, transforms="center")
+    assert found["rsa"] == pytest.approx([correlation(centred(one), centred(two))], abs=1e-9)
+    assert found["transform"] == ["center"]
+    assert any(note.endswith(": n = 20, after center") for note in found.notes)
+
+
+def test_a_layer_that_cannot_be_transformed_has_nulls_with_the_reason(make_store: Make) -> None:
+    one, two, _ = two_spaces(make_store)
+    for spaces, against in ((one.space, two.space), (two.space, one.space)):
+        found = one.store.query("cka", spaces=spaces, against=against, layers="0,1", transforms="drop:7")
+        assert found["cka"] == [None] * 4
+        assert {reason.partition(": drop:7")[0] for reason in found["reason"]} == {
+            f"{one.space}, layer {n}" for n in "01"
+        }
+        assert [note for note in found.notes if note.startswith(f"{one.space}, layer 0: drop:7")]
+
+
+def test_a_layer_without_variance_is_named_in_the_notes(make_store: Make) -> None:
+    vectors = np.random.default_rng(0).normal(size=(4, 12, 5))
+    vectors[1] = 0.1
+    made = make_store(n=12, vectors=vectors, dim=5, top_form=None)
+    for metric, why in (("cka", "its vectors are all alike"), ("rsa", "all its cosines are alike")):
+        found = made.store.query(metric)
+        values = matrix(found, metric)
+        assert {pair for pair, value in values.items() if value is None} == {p for p in values if "1" in p}
+        assert [note for note in found.notes if note.startswith(f"{made.space}, layer 1: {why}")]
+        assert len(found.notes) <= 3
+
+
+def test_a_layer_that_one_space_lacks(make_store: Make) -> None:
+    one, two, _ = two_spaces(make_store)
+    found = one.store.query("cka", spaces=one.space, against=two.space, layers="3,4")
+    assert list(matrix(found, "cka")) == [("3", "3"), ("3", "4")]
+    assert f"{one.space} has no layer '4' (it has 0, 1, 2, 3, raw)." in found.notes
+    for spaces, against in ((one.space, two.space), (two.space, one.space)):
+        with pytest.raises(QueryError, match=f"nothing to compare: {one.space} has no layer '4'"):
+            one.store.query("cka", spaces=spaces, against=against, layers=4)
+    with pytest.raises(UnknownNameError, match="unknown layer '9'"):
+        one.store.query("cka", spaces=one.space, against=two.space, layers=9)
+
+
+def test_spaces_without_common_items(make_store: Make) -> None:
+    one = make_store(n=8)
+    two = make_store(n=8, unit="sentence", model="other")
+    make_store(n=6, model="third")
+    with pytest.raises(
+        QueryError,
+        match=r"toy\.word\.last \(of words\) and other\.sentence\.last \(of sentences\) have no item.*one unit",
+    ):
+        one.store.query("cka", spaces=one.space, against=two.space)
+    found = one.store.query("cka", against="third.word.last", layers=0)
+    assert found["space"] == [one.space]
+    assert any(
+        note.startswith(f"{two.space} (of sentences) and third.word.last (of words) have no") for note in found.notes
+    )
+
+
+def test_against_names_a_space(make_store: Make) -> None:
+    made = make_store(n=8)
+    with pytest.raises(UnknownNameError, match=r"unknown space 'toy\.word\.lst'\. Did you mean 'toy\.word\.last'"):
+        made.store.query("cka", against="toy.word.lst")
+    assert made.store.query("cka", against=made.space).to_pylist() == made.store.query("cka").to_pylist()
+
+
+def test_a_metric_that_gives_too_few_rows_is_named(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = replace(get_metric("cka"), function=lambda left, right, ids, variant: [{"cka": 1.0, "n": 8, "reason": None}])
+    monkeypatch.setitem(METRICS_TABLE, "cka", own)
+    with pytest.raises(QueryError, match="cka gave 1 rows for 4 pairs of layers"):
+        make_store(n=8).store.query("cka", layers="0,1")
+
+
+def test_where_nothing_is_selected(make_store: Make) -> None:
+    found = make_store(n=8).store.query("rsa", where="false", layers="0,1")
+    assert found["reason"] == ["no item is selected"] * 4
+    assert (found["n"], found["rsa"]) == ([0] * 4, [None] * 4)
+    assert "toy.word.last: no item is selected." in found.notes
+
+
+def test_layers_stand_down_and_across(make_store: Make) -> None:
+    made, other, _ = two_spaces(make_store)
+    header, lines = made.store.query("cka", spaces=made.space).layout()
+    assert header == ["layer", "0", "1", "2", "3", "raw"]
+    assert [line[0] for line in lines] == header[1:]
+    assert [line[1 + place] for place, line in enumerate(lines)] == ["1.0000"] * 5
+    assert [line[1] for line in lines] == lines[0][1:]
+    header, lines = made.store.query("cka", layers="0,1").layout()
+    assert header == ["space", "layer", "0", "1"]
+    assert [line[:2] for line in lines] == [[s.space, layer] for s in (other, made) for layer in ("0", "1")]
+
+
+def test_what_holds_for_all_layers_is_said_once(make_store: Make) -> None:
+    made = make_store(n=40)
+    notes = made.store.query("overlap", k=3).notes
+    assert notes[0] == "toy.word.last: n = 40"
+    shared = np.arange(4)
+    expected = (hypergeom.pmf(shared, 39, 3, 3) * shared / (6 - shared)).sum()
+    assert any(note.startswith(f"toy.word.last: jaccard_expected = {expected:.4f} (") for note in notes)
+    notes = made.store.query("rsa", correlation="spearman", pairs=50, seed=2).notes
+    assert any(note.startswith("toy.word.last: n_pairs = 50") for note in notes)
+
+
+def test_the_seed_is_that_of_the_option(make_store: Make) -> None:
+    store = make_store(n=40).store
+    draws = [store.query("rsa", correlation="spearman", pairs=50, seed=seed, cache=False)["rsa"] for seed in (0, 0, 1)]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_memory_does_not_grow_with_the_number_of_items(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_sums, "_MAX_ROWS", 256)
+    monkeypatch.setattr(pair_sums, "_MIN_ROWS", 256)
+    peaks = []
+    for n in (600, 3600):
+        made = make_store(f"store{n}", n=n, dim=64, n_blocks=2, top_form=None, n_shards=n // 300, index=False)
+        store = made.store
+        store.query("cka", sample=300)  # what is imported and opened once
+        for metric in ("cka", "rsa"):
+            tracemalloc.start()
+            store.query(metric)
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert peaks[2] < 1.5 * peaks[0], peaks
+    assert peaks[3] < 1.5 * peaks[1], peaks

@@ -1,0 +1,50 @@
+"""Items that count more than once, against plain loops over lists with their duplicates."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.spatial.distance import pdist
+from synthetic import Synthetic
+
+from embstore.metrics.cosine import TOO_FEW
+from embstore.recipes.multiset import self_similarity, sets_of
+
+Make = Callable[..., Synthetic]
+
+
+@given(st.lists(st.integers(-3, 3)))
+def test_the_sets_are_the_list(ids: list[int]) -> None:
+    sets = [one.tolist() for one in sets_of(np.array(ids, np.int64))]
+    assert Counter(id for one in sets for id in one) == Counter(ids)
+    assert all(one == sorted(set(one)) and one for one in sets)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_list_counts_an_item_as_often_as_it_stands_there(make_store: Make, dtype: str) -> None:
+    made = make_store(n=20, n_shards=3, dtype=dtype)
+    rng = np.random.default_rng(3)
+    rows = rng.integers(0, 12, 40)
+    catalog, layers = made.store.catalog, made.card.layers.members
+    unknown = np.array([max(made.ids) + 1])
+    found = self_similarity(catalog, {made.space: np.concatenate([made.ids[rows], unknown])}, layers)
+    assert [reading.n for reading in found] == [40] * len(layers)
+    for layer, reading in zip(layers, found, strict=True):
+        x = made.layer(layer.id)[rows].astype(np.float64)
+        assert reading.value == pytest.approx(1 - pdist(x, "cosine").mean(), abs=1e-9)
+
+
+def test_zero_vectors_and_lists_of_nothing(make_store: Make) -> None:
+    vectors = np.random.default_rng(4).normal(size=(1, 6, 4))
+    vectors[0, 2] = 0
+    made = make_store(n=6, dim=4, n_blocks=0, top_form=None, vectors=vectors)
+    catalog, layers = made.store.catalog, made.card.layers.members
+    for rows, n, value, reason in (
+        ([], 0, None, TOO_FEW), ([2, 2, 2], 0, None, TOO_FEW), ([1, 2], 1, None, TOO_FEW), ([1, 1, 2], 2, 1.0, None),
+    ):  # fmt: skip
+        [reading] = self_similarity(catalog, {made.space: made.ids[np.array(rows, int)]}, layers)
+        assert (reading.n, reading.reason) == (n, reason)
+        assert reading.value is None if value is None else reading.value == pytest.approx(value, abs=1e-12)

@@ -1,0 +1,282 @@
+"""The neighbours of a text through a store, against brute force."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from synthetic import Synthetic, index_space, synthetic_store
+
+from embstore import Store
+from embstore.errors import DamagedError, NotStoredError, QueryError, UnknownNameError, UsageError
+from embstore.query import neighbours as nearest
+from embstore.query.lookup import parse_queries
+from embstore.storage.files.card import Card
+from embstore.storage.selection import SpaceFilter
+from embstore.table import Table
+from embstore.text import Item
+
+Make = Callable[..., Synthetic]
+
+
+def wanted(texts: list[str], x: np.ndarray, text: str, k: int) -> list[tuple[str, float]]:
+    """Every other item by its cosine in float64, best first."""
+    wide = x.astype(np.float64)
+    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    cosines = wide @ wide[texts.index(text)]
+    return sorted(((t, c) for t, c in zip(texts, cosines, strict=True) if t != text), key=lambda hit: -hit[1])[:k]
+
+
+def hits(table: Table) -> list[tuple[str, float]]:
+    return [(row["text"], row["cosine"]) for row in table]
+
+
+def assert_same(found: list[tuple[str, float]], right: list[tuple[str, float]]) -> None:
+    assert [text for text, _ in found] == [text for text, _ in right]
+    assert [c for _, c in found] == pytest.approx([c for _, c in right], abs=2e-6)
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 2**32 - 1), sizes=st.lists(st.integers(1, 20), min_size=1, max_size=3), k=st.integers(1, 40))
+def test_neighbours_are_brute_force_after_any_builds(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, sizes: list[int], k: int
+) -> None:
+    root = tmp_path_factory.mktemp("store")
+    parts: list[Synthetic] = []
+    for number, size in enumerate(sizes):
+        texts = [f"{number}.{place}" for place in range(size)]
+        index = number == len(sizes) - 1 or number % 2 == 0
+        parts.append(synthetic_store(root, texts=texts, n_shards=2, seed=seed + number, index=index, dtype="float16"))
+    texts = [text for part in parts for text in part.texts]
+    for layer in parts[0].card.layers:
+        x = np.concatenate([part.layer(layer.id) for part in parts])
+        found = Store(root).neighbours("0.0", layers=layer.name, k=k)
+        assert found.notes == ()
+        assert_same(hits(found), wanted(texts, x, "0.0", k))
+        assert found["rank"] == list(range(1, min(k, len(texts) - 1) + 1))
+
+
+def test_rows_have_the_columns_of_the_format(make_store: Make) -> None:
+    made = make_store(n=5)
+    rows = made.store.neighbours("text1", k=2, layers="2").to_pylist()
+    assert [*rows[0]] == [
+        "space",
+        "model",
+        "layer",
+        "layer_name",
+        "query",
+        "rank",
+        "item_id",
+        "text",
+        "context",
+        "cosine",
+    ]
+    by_id = {item.id: item.text for item in made.items}
+    for row in rows:
+        assert (row["space"], row["model"], row["layer"], row["query"]) == (made.space, "toy", 2, "text1")
+        assert by_id[row["item_id"]] == row["text"]
+
+
+def test_the_default_layer_is_the_top_and_all_layers_are_in_numeric_order(make_store: Make) -> None:
+    made = make_store(n=5, n_blocks=11)
+    assert made.store.neighbours("text1")["layer"] == [11] * 4
+    layers = made.store.neighbours("text1", layers="all", k=1)["layer_name"]
+    assert layers == [*map(str, range(12)), "raw"]
+
+
+def test_several_texts_spaces_and_layers_stand_side_by_side(make_store: Make) -> None:
+    made = make_store(n=10)
+    other = make_store(n=10, model="other", n_blocks=1, seed=5)
+    found = made.store.neighbours(["text1", "text2"], layers="0,1", k=3)
+    assert len(found) == 2 * 2 * 2 * 3
+    for one in (made, other):
+        for layer in (0, 1):
+            for text in ("text1", "text2"):
+                part = [row for row in found if (row["space"], row["layer"], row["query"]) == (one.space, layer, text)]
+                assert_same([(r["text"], r["cosine"]) for r in part], wanted(one.texts, one.layer(layer), text, 3))
+    header, lines = found.layout()
+    assert header == ["query", "rank", "other.word.last 0", "other.word.last 1", "toy.word.last 0", "toy.word.last 1"]
+    assert [line[:2] for line in lines] == [[text, str(rank)] for text in ("text1", "text2") for rank in (1, 2, 3)]
+
+
+def test_a_space_without_the_text_is_noted_when_another_has_it(make_store: Make) -> None:
+    made = make_store(texts=["dog", "cat", "cow"])
+    make_store(texts=["cat", "cow"], model="other")
+    found = made.store.neighbours("dog", k=1)
+    assert set(found["space"]) == {made.space}
+    assert "'dog' is not in other.word.last." in found.notes
+
+
+@pytest.mark.parametrize("state", ["none", "behind"])
+def test_without_a_whole_index_an_exact_scan_answers_and_says_so(make_store: Make, state: str) -> None:
+    first = make_store(n=15, index=state == "behind")
+    more = make_store(texts=["a", "b", "c"], index=False, seed=9)
+    found = first.store.neighbours("text1", layers="all", k=30)
+    assert len(found.notes) == 5
+    said = "has no index" if state == "none" else "has an index of other shards (it is behind)"
+    assert all(said in note and "exact scan" in note for note in found.notes)
+    index_space(first.root, first.card)
+    indexed = first.store.neighbours("text1", layers="all", k=30)
+    assert indexed.notes == ()
+    assert_same(hits(found), hits(indexed))
+    texts, x = first.texts + more.texts, np.concatenate([first.layer(3), more.layer(3)])
+    assert_same(hits(first.store.neighbours("text1", layers=3, k=30)), wanted(texts, x, "text1", 30))
+
+
+def test_equal_vectors_are_in_order_of_ids_and_the_item_itself_is_left_out(make_store: Make) -> None:
+    made = make_store(n=9, vectors=np.ones((5, 9, 8)))
+    for index in (True, False):
+        if not index:
+            for path in made.paths.indexes(made.space).iterdir():
+                path.unlink()
+        found = made.store.neighbours("text4", k=20)
+        assert found["item_id"] == sorted(item.id for item in made.items if item.text != "text4")
+        assert found["cosine"] == pytest.approx([1.0] * 8)
+        assert len(made.store.neighbours("text4", k=3)) == 3
+
+
+def test_a_zero_vector_has_no_neighbours_and_says_so(make_store: Make) -> None:
+    vectors = np.random.default_rng(0).normal(size=(5, 6, 8))
+    vectors[2, 1] = 0
+    made = make_store(n=6, vectors=vectors)
+    found = made.store.neighbours(["text1", "text2"], layers="1,2", k=10)
+    assert "'text1' is the zero vector in toy.word.last layer 2: no direction." in found.notes
+    assert {(row["query"], row["layer"]) for row in found} == {("text1", 1), ("text2", 1), ("text2", 2)}
+    assert len(made.store.neighbours("text1", layers=2)) == 0
+    # Nor is it a neighbour: a cosine of 0 would stand before those that really point away.
+    assert [row["text"] for row in found if row["layer"] == 2].count("text1") == 0
+    assert {row["text"] for row in found if row["query"] == "text2" and row["layer"] == 1} == set(made.texts) - {
+        "text2"
+    }
+    assert made.store.verify().ok
+    scanned = make_store("scanned", n=6, vectors=vectors, index=False).store.neighbours("text2", layers=2, k=10)
+    assert scanned["text"] == [row["text"] for row in found if (row["query"], row["layer"]) == ("text2", 2)]
+
+
+def test_a_text_that_is_not_stored_names_the_nearest_and_the_remedy(make_store: Make) -> None:
+    store = make_store(texts=["house", "horse", "zebra"]).store
+    with pytest.raises(NotStoredError, match=r"'hause' is not in toy\.word\.last.*'house', 'horse'.*--embed"):
+        store.neighbours("hause")
+
+
+def test_what_is_asked_wrongly(make_store: Make) -> None:
+    store = make_store(n=5).store
+    with pytest.raises(UsageError, match="k must be at least 1"):
+        store.neighbours("text1", k=0)
+    with pytest.raises(UsageError, match="give at least one text"):
+        store.neighbours([])
+    with pytest.raises(UnknownNameError, match="unknown layer '9'"):
+        store.neighbours("text1", layers=9)
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'toy\.word\.last'"):
+        store.neighbours("text1", spaces="toy.word.lst")
+    with pytest.raises(QueryError, match="no space matches unit 'sentence'"):
+        store.neighbours("text1", unit="sentence")
+
+
+SENTENCES = ["the bank of the river", "a bank for money", "the river runs"]
+
+
+def test_a_marked_word_is_found_in_its_sentence(make_store: Make) -> None:
+    made = make_store(unit="occurrence", texts=SENTENCES)
+    found = made.store.neighbours(marked="the [bank] of the river", k=20)
+    assert len(found) == len(made.items) - 1
+    shown = [item.shown for item in made.items]
+    x = made.layer(3)
+    right = wanted(shown, x, "the [bank] of the river", 20)
+    assert_same([(row["context"], row["cosine"]) for row in found], right)
+    assert {row["query"] for row in found} == {"the [bank] of the river"}
+
+
+def test_a_word_in_one_sentence_needs_no_mark_and_one_in_several_does(make_store: Make) -> None:
+    made = make_store(unit="occurrence", texts=SENTENCES)
+    assert len(made.store.neighbours("money", k=3)) == 3
+    with pytest.raises(UsageError, match=r"'bank' stands in 2 sentences of toy\.occurrence\.last.*--text \"") as caught:
+        made.store.neighbours("bank")
+    assert "the [bank] of the river" in str(caught.value)
+    make_store(texts=["bank", "river", "money"])
+    found = Store(made.root).neighbours("bank", k=2)
+    assert set(found["space"]) == {"toy.word.last"}
+    assert any("'bank' stands in 2 sentences" in note for note in found.notes)
+
+
+def test_sentences_of_another_space_do_not_make_a_word_ambiguous(make_store: Make) -> None:
+    make_store(unit="occurrence", texts=SENTENCES[:1], model="one")
+    made = make_store(unit="occurrence", texts=SENTENCES[1:2], model="two")
+    assert len(made.store.neighbours("bank", models="two", k=2)) == 2
+
+
+def test_a_mark_needs_a_space_of_words_in_sentences(make_store: Make) -> None:
+    made = make_store(texts=["bank", "river"])
+    with pytest.raises(NotStoredError, match=r"marks a word in its sentence.*--unit occurrence"):
+        made.store.neighbours(marked="the [bank] of the river")
+    with pytest.raises(UsageError, match="exactly one word with brackets"):
+        made.store.neighbours(marked="the bank")
+    occurrences = make_store(unit="occurrence", texts=SENTENCES)
+    near = r"Nearest stored texts: 'a \[bank\] for money', 'the \[bank\] of the river', '\[a\] bank for money'\."
+    with pytest.raises(NotStoredError, match=rf"is not in toy\.occurrence\.last\. {near}"):
+        occurrences.store.neighbours(marked="a [bank] of money", unit="occurrence")
+    occurrences.store.neighbours(marked="a [bank] for money", unit="occurrence")
+
+
+def test_a_text_that_is_no_unicode_is_not_stored_and_harms_nothing(make_store: Make) -> None:
+    """What a shell passes on that is not UTF-8 has lone surrogates in it, which DuckDB does not take."""
+    make_store(texts=["bank", "river"])
+    made = make_store(unit="occurrence", texts=SENTENCES)
+    with pytest.raises(NotStoredError, match=r"is not in .*Nearest stored texts: 'bank'"):
+        made.store.neighbours("bank\udcff")
+    for marked in ("a [bank\udcff] for money", "\udcff a [bank] for money"):
+        with pytest.raises(NotStoredError, match=r"Nearest stored texts: 'a \[bank\] for money'"):
+            made.store.neighbours(marked=marked, unit="occurrence")
+
+
+def test_a_text_that_is_embedded_now_keeps_all_neighbours(make_store: Make) -> None:
+    made = make_store(n=8)
+    asked: list[tuple[str, str]] = []
+
+    def embed(card: Card, item: Item) -> Mapping[int, np.ndarray]:
+        asked.append((card.space, item.text))
+        return {layer.id: made.layer(layer.id)[3] for layer in card.layers}
+
+    def find(text: str) -> Table:
+        return nearest.neighbours(made.store.catalog, parse_queries([text], []), SpaceFilter(), "2", 20, embed)
+
+    found = find("new")
+    assert asked == [(made.space, "new")]
+    assert found["text"][0] == "text3"
+    assert found["cosine"][0] == pytest.approx(1)
+    assert len(found) == 8
+    assert len(find("text3")) == 7
+    assert len(asked) == 1, "what is stored is not encoded again"
+
+
+def page_of(made: Synthetic, layer: int, place: int) -> tuple[object, bytearray, int]:
+    """The shard of an item, its bytes, and where the item's vector of a layer is in them."""
+    needle = made.layer(layer)[place].astype("<f4").tobytes()
+    for path in made.shard_files:
+        data = bytearray(path.read_bytes())
+        if (at := data.find(needle)) >= 0:
+            return path, data, at
+    raise AssertionError("the vector is in no shard")
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize(("byte", "value"), [(3, 0x7F), (3, 0x45), (2, 0x80), (7, 0xFF)])
+def test_a_damaged_vector_of_the_query_is_never_searched_for(
+    make_store: Make, byte: int, value: int, indexed: bool
+) -> None:
+    made = make_store(n=200, dim=16, n_shards=1, index=indexed)
+    path, data, at = page_of(made, 2, 5)
+    assert len(made.store.neighbours("text5", layers=2, k=3)) == 3
+    data[at + byte] ^= value
+    path.write_bytes(data)
+    with pytest.raises(DamagedError, match=r"damaged.*embstore verify"):
+        made.store.neighbours("text5", layers=2, k=3)
+    assert made.store.neighbours("text5", layers=3, k=3), "other layers still answer"
+
+
+@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+def test_any_text_can_be_asked_for(make_store: Make, text: str) -> None:
+    store = make_store(f"store{abs(hash(text))}", texts=sorted({text, "other", "third"})).store
+    assert set(store.neighbours(text, k=5)["text"]) == {text, "other", "third"} - {text}

@@ -1,0 +1,170 @@
+"""The neighbours of a text in a transformed space, against brute force on the transformed vectors."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from embstore_cli.main import app
+from jsonschema import Draft202012Validator
+from synthetic import Synthetic
+from typer.testing import CliRunner
+
+from embstore.errors import QueryError, UnknownNameError, UsageError
+from embstore.metrics.transforms import parse_transforms
+from embstore.query import neighbours as nearest
+from embstore.query.lookup import parse_queries
+from embstore.storage.files.card import Card
+from embstore.storage.selection import SpaceFilter
+from embstore.table import Table
+from embstore.text import Item
+
+Make = Callable[..., Synthetic]
+
+
+def top_of(x: np.ndarray, k: int) -> np.ndarray:
+    return np.linalg.svd(x - x.mean(axis=0), full_matrices=False)[2][:k]
+
+
+def center(x: np.ndarray) -> np.ndarray:
+    return x - x.mean(axis=0)
+
+
+def abtt(x: np.ndarray, k: int) -> np.ndarray:
+    return center(x) - center(x) @ top_of(x, k).T @ top_of(x, k)
+
+
+CHAINS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "center": center,
+    "standardize": lambda x: center(x) / x.std(axis=0),
+    "abtt:2": lambda x: abtt(x, 2),
+    "abtt-original:1": lambda x: center(x) - x @ top_of(x, 1).T @ top_of(x, 1),
+    "drop:0,5": lambda x: np.delete(x, [0, 5], axis=1),
+    "whiten": lambda x: center(x) @ np.linalg.inv(np.linalg.cholesky(np.cov(x.T))).T,  # another rotation of it
+    "drop:3 standardize abtt:1": lambda x: abtt(center(np.delete(x, 3, 1)) / np.delete(x, 3, 1).std(axis=0), 1),
+}
+
+
+def wanted(texts: list[str], y: np.ndarray, text: str, k: int) -> list[tuple[str, float]]:
+    units = y / np.linalg.norm(y, axis=1, keepdims=True)
+    cosines = units @ units[texts.index(text)]
+    return sorted(((t, c) for t, c in zip(texts, cosines, strict=True) if t != text), key=lambda hit: -hit[1])[:k]
+
+
+def assert_hits(found: Table, right: list[tuple[str, float]]) -> None:
+    assert found["text"] == [text for text, _ in right]
+    assert found["cosine"] == pytest.approx([cosine for _, cosine in right], abs=2e-6)
+
+
+@pytest.mark.parametrize("chain", CHAINS)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_the_search_is_exact_in_the_transformed_space(make_store: Make, chain: str, dtype: str) -> None:
+    made = make_store(n=60, dtype=dtype, offset=2.0)
+    for layer in (0, 3):
+        y = CHAINS[chain](made.layer(layer).astype(np.float64))
+        found = made.store.neighbours("text7", layers=layer, k=20, transforms=chain.split())
+        assert_hits(found, wanted(made.texts, y, "text7", 20))
+        assert found["transform"] == [chain] * 20
+        assert found["rank"] == [*range(1, 21)]
+        assert found.notes == (f"{made.space}: n = 60, after {chain}: answered by an exact scan.",)
+
+
+def test_a_transform_changes_the_neighbours_and_none_keeps_the_index(make_store: Make) -> None:
+    made = make_store(n=60, offset=2.0)
+    stored, centred = made.store.neighbours("text7"), made.store.neighbours("text7", transforms="center")
+    assert stored["text"] != centred["text"]
+    assert max(centred["cosine"]) < min(stored["cosine"])
+    assert stored.notes == ()
+    assert "transform" not in stored.columns
+
+
+def test_several_texts_and_layers_and_spaces_are_each_fitted_by_themselves(make_store: Make) -> None:
+    one = make_store(n=30)
+    other = make_store(n=20, dim=6, model="other", seed=4)
+    found = one.store.neighbours(["text1", "text2"], layers="0,1", k=4, transforms=["abtt:2"])
+    for made in (one, other):
+        for layer in (0, 1):
+            y = abtt(made.layer(layer).astype(np.float64), 2)
+            for text in ("text1", "text2"):
+                part = [row for row in found if (row["space"], row["layer"], row["query"]) == (made.space, layer, text)]
+                right = wanted(made.texts, y, text, 4)
+                assert [row["text"] for row in part] == [text for text, _ in right]
+    assert {note for note in found.notes if "n = " in note} == {
+        "toy.word.last: n = 30, after abtt:2: answered by an exact scan.",
+        "other.word.last: n = 20, after abtt:2: answered by an exact scan.",
+    }
+
+
+def test_a_text_that_is_embedded_now_is_transformed_and_fits_nothing(make_store: Make) -> None:
+    made = make_store(n=30, offset=2.0)
+    x = made.layer(2).astype(np.float64)
+    vector = np.random.default_rng(9).normal(size=8) + 2
+
+    def embed(card: Card, item: Item) -> Mapping[int, np.ndarray]:
+        return {layer.id: vector.astype(np.float32) for layer in card.layers}
+
+    steps = parse_transforms(["center"])
+    queries = parse_queries(["new"], [])
+    found = nearest.neighbours(made.store.catalog, queries, SpaceFilter(), "2", 30, embed, steps)
+    y = np.concatenate([center(x), [vector - x.mean(axis=0)]])
+    assert_hits(found, wanted([*made.texts, "new"], y, "new", 30))
+
+
+def test_a_transform_that_removes_everything_is_an_error_or_a_note(make_store: Make) -> None:
+    made = make_store(n=30)
+    with pytest.raises(QueryError, match=r"toy\.word\.last layer 3: abtt:8 removes everything: .* rank 8\. Give"):
+        made.store.neighbours("text1", transforms="abtt:8")
+    with pytest.raises(QueryError, match=r"drop:8: there is no dimension 8; those of the vectors are 0 to 7"):
+        made.store.neighbours("text1", transforms="drop:8", layers="all")
+    other = make_store(n=30, dim=12, model="other")
+    found = made.store.neighbours("text1", transforms="abtt:8")
+    assert set(found["space"]) == {other.space}
+    assert "toy.word.last layer 3: abtt:8 removes everything: the centred vectors have rank 8." in found.notes
+
+
+def test_an_item_that_becomes_zero_has_no_neighbours_and_is_none(make_store: Make) -> None:
+    vectors = np.round(np.random.default_rng(0).normal(size=(5, 6, 8)) * 1024) / 1024  # exact in float32
+    vectors[:, 3:] = 1 - vectors[:, :3]
+    vectors = np.concatenate([vectors, np.full((5, 1, 8), 0.5)], axis=1)  # the last is the mean
+    made = make_store(n=7, vectors=vectors)
+    found = made.store.neighbours("text6", transforms="center")
+    assert len(found) == 0
+    assert "'text6' is the zero vector in toy.word.last layer 3, transformed: no direction." in found.notes
+    found = made.store.neighbours("text1", transforms="center")
+    assert sorted(found["text"]) == ["text0", "text2", "text3", "text4", "text5"]
+
+
+def test_dimensions_without_variance_are_noted(make_store: Make) -> None:
+    vectors = np.random.default_rng(0).normal(size=(5, 20, 8))
+    vectors[2, :, 1] = 0.25
+    made = make_store(n=20, vectors=vectors)
+    found = made.store.neighbours("text1", layers="1,2", transforms="standardize")
+    assert [note for note in found.notes if "variance" in note] == [
+        "toy.word.last layer 2: standardize: 1 of 8 dimensions have no variance and become 0."
+    ]
+
+
+def test_what_is_asked_wrongly(make_store: Make) -> None:
+    store = make_store(n=5).store
+    with pytest.raises(UnknownNameError, match="Did you mean 'center'"):
+        store.neighbours("text1", transforms="centre")
+    with pytest.raises(UsageError, match="the transform abtt needs a number of components, as in abtt:3, not 'abtt:x'"):
+        store.neighbours("text1", transforms=["center", "abtt:x"])
+
+
+def test_the_command_line_gives_what_the_schema_says(make_store: Make) -> None:
+    made = make_store(n=20)
+    call = ["neighbours", "text1", "-k", "3", "--transform", "center", "--transform", "abtt:1", "--store",
+            str(made.root), "--format", "json"]  # fmt: skip
+    done = CliRunner().invoke(app, call)
+    assert done.exit_code == 0
+    assert "after center abtt:1: answered by an exact scan" in done.stderr
+    rows = json.loads(done.stdout)
+    schema = Path(__file__).parents[2] / "schemas" / "neighbours.schema.json"
+    Draft202012Validator(json.loads(schema.read_text("utf-8"))).validate(rows)
+    right = made.store.neighbours("text1", k=3, transforms=["center", "abtt:1"])
+    assert rows == right.to_pylist()
+    refused = CliRunner().invoke(app, [*call, "--transform", "abtt:9"])
+    assert refused.exit_code == 2
+    assert "removes everything" in refused.stderr

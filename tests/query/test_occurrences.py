@@ -1,0 +1,368 @@
+"""Contextuality through a real store: which occurrences make a word or a sentence, and what is said of bad input."""
+
+import hashlib
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+from embstore_cli.main import app
+from embstore_schemas.generate import query_schema
+from jsonschema import Draft202012Validator
+from scipy.spatial.distance import cdist, pdist
+from synthetic import Synthetic
+from typer.testing import CliRunner, Result
+
+from embstore.errors import DamagedError, NotStoredError, QueryError, UnknownNameError
+from embstore.metrics import METRICS
+from embstore.metrics.numerics import groups as group_module
+from embstore.storage.occurrences import group_occurrences
+
+Make = Callable[..., Synthetic]
+
+SENTENCES = (
+    "The bank of the river", "a bank", "Bank, bank; the BANK", "the null of the naïve", "one", "the river, the Bank",
+    "A null is a null", "Naïve",
+)  # fmt: skip
+METRIC_NAMES = ("self-similarity", "intra-sentence", "mev")
+
+
+def grouped(made: Synthetic, key: Callable[[Any], str]) -> dict[str, list[int]]:
+    """The rows of each word or sentence, straight from the items."""
+    groups = defaultdict(list)
+    for row, item in enumerate(made.items):
+        groups[key(item)].append(row)
+    return dict(sorted(groups.items()))
+
+
+def word(item: Any) -> str:
+    return item.text
+
+
+def folded(item: Any) -> str:
+    return item.text.lower()
+
+
+def sentence(item: Any) -> str:
+    return item.context
+
+
+def mean_cosine(x: np.ndarray) -> float:
+    return float(np.mean(1 - pdist(x.astype(np.float64), "cosine")))
+
+
+def intra(x: np.ndarray) -> float:
+    wide = x.astype(np.float64)
+    return float(np.mean(1 - cdist(wide.mean(axis=0, keepdims=True), wide, "cosine")))
+
+
+def first_share(x: np.ndarray) -> float:
+    squares = np.linalg.svd(x.astype(np.float64), compute_uv=False) ** 2
+    return float(squares[0] / squares.sum())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(
+    ("metric", "key", "value", "plain", "least", "parameters"),
+    [
+        ("self-similarity", word, "self_similarity", mean_cosine, 2, {"per_word": True, "min_contexts": 2}),
+        ("self-similarity", folded, "self_similarity", mean_cosine, 3,
+         {"per_word": True, "min_contexts": 3, "fold_case": True}),
+        ("intra-sentence", sentence, "intra_sentence_similarity", intra, 2, {"per_sentence": True}),
+        ("mev", word, "mev", first_share, 1, {"per_word": True, "min_contexts": 1}),
+        ("mev", folded, "mev", first_share, 2, {"per_word": True, "min_contexts": 2, "fold_case": True}),
+    ],
+)  # fmt: skip
+def test_every_group_of_every_layer_is_what_the_items_say(
+    make_store: Make, dtype: str, metric: str, key: Any, value: str, plain: Any, least: int, parameters: dict[str, Any]
+) -> None:
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_shards=3, dtype=dtype)
+    groups = {name: rows for name, rows in grouped(made, key).items() if len(rows) >= least}
+    assert len(groups) >= 2
+    answer = made.store.query(metric, **parameters)
+    mean = made.store.query(metric, adjusted=True, **{k: v for k, v in parameters.items() if not k.startswith("per_")})
+    assert len(mean.rows) == len(made.card.layers)
+    name = "sentence" if key is sentence else "word"
+    for layer, mean_row in zip(made.card.layers, mean.rows, strict=True):
+        rows = [row for row in answer.rows if row["layer"] == layer.id]
+        x = made.layer(layer.id)
+        wanted = {group: plain(x[members]) for group, members in groups.items()}
+        assert {row[name]: row[value] for row in rows} == pytest.approx(wanted, abs=1e-9, rel=0)
+        assert {row[name]: row["n"] for row in rows} == {group: len(members) for group, members in groups.items()}
+        assert mean_row[value] == pytest.approx(np.mean(list(wanted.values())), abs=1e-9, rel=0)
+        baseline = first_share(x) if metric == "mev" else mean_cosine(x)
+        assert mean_row["baseline"] == pytest.approx(baseline, abs=1e-9, rel=0)
+        assert mean_row["adjusted"] == pytest.approx(mean_row[value] - baseline, abs=1e-9, rel=0)
+
+
+def with_sentences(make_store: Make, texts: Sequence[str] = SENTENCES, **options: Any) -> tuple[Synthetic, Synthetic]:
+    """Occurrences, and sentences with vectors of their own."""
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_shards=3, seed=1)
+    return made, make_store(unit="sentence", pooling="mean", index=False, texts=texts, seed=2, **options)
+
+
+def plain_with_sentences(made: Synthetic, own: Synthetic, layer: int, *, shift: bool = False) -> dict[str, float]:
+    """Cosine by cosine, in plain Python."""
+    x, y = made.layer(layer).astype(np.float64), own.layer(layer).astype(np.float64)
+    if shift:
+        x, y = x - x.mean(axis=0), y - x.mean(axis=0)
+    found = {}
+    for name, rows in grouped(made, sentence).items():
+        if len(rows) < 2 or name not in own.texts:
+            continue
+        s = [float(value) for value in y[own.texts.index(name)]]
+        cosines = []
+        for row in rows:
+            w = [float(value) for value in x[row]]
+            dot = math.fsum(a * b for a, b in zip(s, w, strict=True))
+            cosines.append(dot / math.sqrt(math.fsum(a * a for a in s) * math.fsum(b * b for b in w)))
+        found[name] = math.fsum(cosines) / len(cosines)
+    return found
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("shift", [False, True])
+@pytest.mark.parametrize("budget", [1 << 26, 200], ids=["at once", "a few at a time"])
+def test_a_sentence_may_have_the_vector_of_a_space_of_sentences(
+    make_store: Make, monkeypatch: pytest.MonkeyPatch, dtype: str, shift: bool, budget: int
+) -> None:
+    monkeypatch.setattr(group_module, "BATCH_BYTES", budget)
+    made, own = with_sentences(make_store, dtype=dtype)
+    asked = {"spaces": made.space, "sentence_space": own.space, "transforms": "center" if shift else ()}
+    rows = made.store.query("intra-sentence", per_sentence=True, **asked).to_pylist()
+    means = made.store.query("intra-sentence", adjusted=True, **asked).to_pylist()
+    assert len(means) == len(made.card.layers)
+    for layer, mean in zip(made.card.layers, means, strict=True):
+        wanted = plain_with_sentences(made, own, layer.id, shift=shift)
+        found = {row["sentence"]: row["intra_sentence_similarity"] for row in rows if row["layer"] == layer.id}
+        assert found == pytest.approx(wanted, abs=1e-9, rel=0)
+        assert mean["intra_sentence_similarity"] == pytest.approx(np.mean([*wanted.values()]), abs=1e-9, rel=0)
+        assert mean["adjusted"] == pytest.approx(mean["intra_sentence_similarity"] - mean["baseline"], abs=1e-12)
+        assert (mean["sentence_space"], mean["n_sentences"]) == (own.space, len(wanted))
+
+
+def test_the_mean_of_the_words_is_what_a_space_of_such_means_gives(make_store: Make) -> None:
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES)
+    means = [[made.layer(one.id)[rows].astype(np.float64).mean(axis=0) for rows in grouped(made, sentence).values()]
+             for one in made.card.layers]  # fmt: skip
+    own = make_store(unit="sentence", index=False, texts=[*grouped(made, sentence)], vectors=np.array(means))
+    plain = made.store.query("intra-sentence", spaces=made.space)
+    found = made.store.query("intra-sentence", spaces=made.space, sentence_space=own.space)
+    value = "intra_sentence_similarity"
+    assert found[value] == pytest.approx(plain[value], abs=1e-6, rel=0), "the means are stored as float32"
+    assert set(plain["sentence_space"]) == {None}
+
+
+def test_sentences_and_layers_that_the_space_lacks_are_told(make_store: Make) -> None:
+    made, own = with_sentences(make_store, texts=SENTENCES[:3], layers="0,2")
+    found = made.store.query("intra-sentence", spaces=made.space, sentence_space=own.space)
+    rows = {row["layer"]: row for row in found}
+    wanted = plain_with_sentences(made, own, 2)
+    assert rows[2]["intra_sentence_similarity"] == pytest.approx(np.mean([*wanted.values()]), abs=1e-9)
+    assert (rows[2]["n_sentences"], rows[2]["n_sentences_left_out"]) == (3, len(SENTENCES) - 3)
+    assert "left out: the sentence has no vector" in rows[2]["reason"]
+    assert rows[1]["reason"] == f"{own.space} has no layer 1"
+    assert any(f"{own.space} lacks 5 of the 8 sentences of {made.space}. Embed them: " in note for note in found.notes)
+
+
+def test_another_space_of_sentences_is_another_question(make_store: Make) -> None:
+    made, own = with_sentences(make_store)
+    asked = {"spaces": made.space, "layers": 0, "sentence_space": own.space}
+    before = made.store.query("intra-sentence", **asked).rows[0]["intra_sentence_similarity"]
+    made.store.remove(own.space)
+    make_store(unit="sentence", pooling="mean", index=False, texts=SENTENCES, seed=7)
+    assert made.store.query("intra-sentence", **asked).rows[0]["intra_sentence_similarity"] != before
+
+
+def test_what_cannot_give_the_vectors_of_sentences_is_refused(make_store: Make) -> None:
+    made, own = with_sentences(make_store)
+    make_store(unit="sentence", index=False, texts=SENTENCES, space="strange", weights="9")
+    make_store(unit="sentence", index=False, texts=["another"], space="apart", template="{text}{eos}")
+    make_store(unit="word", index=False, texts=["a"])
+
+    def refused(name: str) -> str:
+        with pytest.raises((QueryError, UnknownNameError)) as caught:
+            made.store.query("intra-sentence", spaces=made.space, sentence_space=name)
+        return str(caught.value)
+
+    assert f"Did you mean '{own.space}'?" in refused("toy.sentence.men")
+    assert "toy.word.last is a space of words, not of sentences" in refused("toy.word.last")
+    assert "strange is of another checkpoint (" in refused("strange")
+    assert refused("apart").endswith(
+        "lacks 8 of the 8 sentences of toy.occurrence.last. Embed them: embstore build SOURCE --model toy --unit "
+        "sentence --pooling last --template '{text}{eos}'"
+    )
+
+
+def test_rows_keep_the_published_schema(make_store: Make) -> None:
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES)
+    for name in METRIC_NAMES:
+        each = {"per_sentence": True} if name == "intra-sentence" else {"per_word": True, "min_contexts": 2}
+        for parameters in ({}, {"adjusted": True}, each):
+            rows = made.store.query(name, **parameters).to_pylist()
+            Draft202012Validator(query_schema(METRICS[name])).validate(json.loads(json.dumps(rows, allow_nan=False)))
+
+
+def test_words_that_are_asked_for_stand_in_that_order_and_case_counts_unless_folded(make_store: Make) -> None:
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_blocks=0, top_form=None)
+    rows = made.store.query("self-similarity", word=["the", "bank", "the"], min_contexts=2).to_pylist()
+    assert [row["word"] for row in rows] == ["the", "bank"]
+    assert [row["n"] for row in rows] == [6, 3]
+    [row] = made.store.query("self-similarity", word="BaNK", fold_case=True).to_pylist()
+    members = grouped(made, folded)["bank"]
+    assert (row["word"], row["n"]) == ("bank", len(members)) == ("bank", 6)
+    assert row["self_similarity"] == pytest.approx(mean_cosine(made.vectors[0][members]), abs=1e-9)
+    [row] = made.store.query("mev", word="null", min_contexts=2).to_pylist()
+    assert (row["word"], row["n"]) == ("null", 3)
+
+
+def test_a_word_with_too_few_contexts_is_null_with_the_reason(make_store: Make) -> None:
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_blocks=0, top_form=None)
+    [row] = made.store.query("self-similarity", word="one", min_contexts=2).to_pylist()
+    assert (row["self_similarity"], row["reason"]) == (None, "1 context, and at least 2 are needed")
+    [row] = made.store.query("self-similarity", min_contexts=7).to_pylist()
+    assert row["reason"] == "no word has 7 contexts or more; the most has 'the': 6"
+
+
+def test_a_word_that_is_not_there_is_named_with_its_like(make_store: Make) -> None:
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES)
+    with pytest.raises(NotStoredError, match=r"'bnak' has no occurrence in toy.occurrence.last. Nearest .*'bank'"):
+        made.store.query("self-similarity", word=["the", "bnak"])
+    with pytest.raises(NotStoredError, match=r"'baNk' .*--fold-case"):
+        made.store.query("mev", word="baNk")
+    with pytest.raises(NotStoredError) as caught:
+        made.store.query("mev", word="bnak", fold_case=True)
+    assert "--fold-case" not in str(caught.value)
+
+
+@pytest.mark.parametrize("unit", ["sentence", "word"])
+@pytest.mark.parametrize("metric", METRIC_NAMES)
+def test_a_space_of_another_unit_is_refused_with_the_remedy(make_store: Make, unit: str, metric: str) -> None:
+    made = make_store(unit=unit, index=False, texts=SENTENCES)
+    instead = {"self-similarity": "query anisotropy", "intra-sentence": "--sentence-space", "mev": "query spectrum"}
+    said = f"{metric} is about occurrence spaces.*build SOURCE --unit occurrence.*embstore .*{instead[metric]}"
+    with pytest.raises(QueryError, match=said):
+        made.store.query(metric)
+
+
+def test_spaces_of_other_units_are_left_out_and_named(make_store: Make) -> None:
+    make_store(unit="sentence", index=False, texts=SENTENCES)
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES)
+    answer = made.store.query("self-similarity", min_contexts=2)
+    assert {row["space"] for row in answer.rows} == {made.space}
+    assert any("toy.sentence.last is left out" in note for note in answer.notes)
+
+
+def test_only_the_selected_occurrences_count_and_each_space_has_its_own(make_store: Make) -> None:
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_blocks=0, top_form=None)
+    other = make_store(
+        unit="occurrence", index=False, texts=SENTENCES[:2], n_blocks=0, top_form=None, space="other", seed=9
+    )
+    answer = made.store.query("self-similarity", min_contexts=2, word="the", where="start > 0")
+    by_space = {row["space"]: row for row in answer.rows}
+    for store in (made, other):
+        members = [row for row, item in enumerate(store.items) if item.text == "the" and item.span.start > 0]
+        assert by_space[store.space]["n"] == len(members)
+        if len(members) > 1:
+            wanted = mean_cosine(store.vectors[0][members])
+            assert by_space[store.space]["self_similarity"] == pytest.approx(wanted, abs=1e-9)
+    assert by_space["other"]["reason"] == "1 context, and at least 2 are needed"
+    sampled = made.store.query("intra-sentence", spaces=made.space, sample=9, adjusted=True).rows[0]
+    assert sampled["n"] <= 9
+    nothing = made.store.query("mev", spaces=made.space, where="false").rows[0]
+    assert (nothing["mev"], nothing["n"]) == (None, 0)
+    assert nothing["reason"]
+
+
+def test_a_transform_is_fitted_on_the_selected_occurrences_and_used_for_both(make_store: Make) -> None:
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_blocks=0, top_form=None)
+    x = made.vectors[0].astype(np.float64)
+    x -= x.mean(axis=0)
+    words = [rows for rows in grouped(made, word).values() if len(rows) >= 2]
+    [row] = made.store.query("self-similarity", min_contexts=2, transforms="center", adjusted=True).to_pylist()
+    assert row["self_similarity"] == pytest.approx(np.mean([mean_cosine(x[rows]) for rows in words]), abs=1e-9)
+    assert row["baseline"] == pytest.approx(mean_cosine(x), abs=1e-9)
+    [row] = made.store.query("mev", min_contexts=2, transforms="center", adjusted=True).to_pylist()
+    assert row["mev"] == pytest.approx(np.mean([first_share(x[rows]) for rows in words]), abs=1e-9)
+    assert row["baseline"] == pytest.approx(first_share(x), abs=1e-9)
+
+
+def item_tables(made: Synthetic) -> list[Path]:
+    return sorted(made.paths.items.glob("part-*.parquet"))
+
+
+def write_items(made: Synthetic, keep: Callable[[pa.Table], pa.Table]) -> Path:
+    """Write a table of the items of all tables, as ``keep`` gives them, under the name that it must have."""
+    path = made.paths.items / "written.parquet"
+    pq.write_table(keep(pa.concat_tables([pq.read_table(part) for part in item_tables(made)])), path)
+    return path.rename(made.paths.items / f"part-{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}.parquet")
+
+
+def test_items_that_stand_in_several_tables_count_once(make_store: Make) -> None:
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES)
+    write_items(made, lambda items: items)
+    for by, key in {"word": word, "folded word": folded, "sentence": sentence}.items():
+        ids, groups, names = group_occurrences(made.store.catalog, made.space, by)
+        assert ids.tolist() == sorted(made.ids.tolist())
+        found = dict(zip(ids.tolist(), (names[group] for group in groups), strict=True))
+        assert found == {item.id: key(item) for item in made.items}
+        assert list(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("metric", METRIC_NAMES)
+def test_an_altered_or_lost_table_of_texts_never_answers(make_store: Make, metric: str) -> None:
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES)
+    part = item_tables(made)[0]
+    altered = part.rename(part.with_name("part-0000000000000000.parquet"))
+    with pytest.raises(DamagedError, match=r"part-0000000000000000\.parquet is damaged"):
+        made.store.query(metric)
+    altered.unlink()
+    with pytest.raises(DamagedError, match="a table is lost"):
+        made.store.query(metric)
+
+
+def test_lost_sentences_are_missed_by_what_asks_for_them(make_store: Make) -> None:
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES)
+    parts = item_tables(made)
+    write_items(made, lambda items: items.filter(pc.equal(items["unit"], "occurrence")))
+    for part in parts:
+        part.unlink()
+    assert made.store.query("self-similarity", min_contexts=2).rows[0]["self_similarity"] is not None
+    with pytest.raises(DamagedError, match=r"a sentence of toy\.occurrence\.last has no text"):
+        made.store.query("intra-sentence")
+
+
+def test_the_command_line_says_what_is_missing(make_store: Make) -> None:
+    made = make_store(unit="occurrence", index=False, texts=SENTENCES, n_blocks=0, top_form=None)
+
+    def ask(metric: str, *arguments: str) -> Result:
+        return CliRunner().invoke(app, ["query", metric, "--store", str(made.root), *arguments])
+
+    found = ask("self-similarity", "--word", "bnak")
+    assert found.exit_code == 2
+    assert "'bnak' has no occurrence in toy.occurrence.last" in " ".join(found.stderr.split())
+    found = ask("mev", "--min-contexts", "0")
+    assert found.exit_code == 2
+    assert "min_contexts must be at least 1" in " ".join(found.stderr.split())
+    found = ask("mev", "--min-contexts", "7", "--format", "json")
+    assert found.exit_code == 0
+    assert json.loads(found.stdout)[0]["mev"] is None
+    assert "no word has 7 contexts or more; the most has 'the': 6" in " ".join(found.stderr.split())
+    found = ask("self-similarity", "--per-word", "--fold-case", "--min-contexts", "2", "--adjusted", "--format", "csv")
+    assert found.exit_code == 0
+    assert [line.split(",")[7] for line in found.stdout.splitlines()[1:]] == [
+        "a",
+        "bank",
+        "naïve",
+        "null",
+        "of",
+        "river",
+        "the",
+    ]

@@ -1,0 +1,164 @@
+"""What each row says of the question: the metric's parameters, and the seed of what was drawn."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow
+import pytest
+from synthetic import synthetic_store
+from test_dataset_inputs import write_lexicon, write_pairs
+
+from embstore import Store
+from embstore.errors import UsageError
+from embstore.metrics import METRICS, Parameter
+from embstore.metrics.declaration.validation import problems
+from embstore.table import Table
+
+WORDS = [f"word{number}" for number in range(30)]
+SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money by the bank"]
+INPUTS: Mapping[str, Mapping[str, Any]] = {
+    "valnorm": {"pleasant": WORDS[:5], "unpleasant": WORDS[5:10]},
+    "weat": {"x": WORDS[:10], "y": WORDS[10:20], "a": WORDS[20:24], "b": WORDS[24:28]},
+    "sc-weat": {"word": WORDS[20:22], "a": WORDS[:10], "b": WORDS[10:20]},
+}
+# Names, which a type does not give.
+TEXTS: Mapping[str, Any] = {"sentence_space": "toy.sentence.mean", "value": "arousal", "word": ("the",)}
+PYTHON = {"integer": int, "number": float, "string": str, "boolean": bool, "array of strings": list}
+ARROW = {
+    "integer": pyarrow.int64(), "number": pyarrow.float64(), "string": pyarrow.string(), "boolean": pyarrow.bool_(),
+    "array of strings": pyarrow.list_(pyarrow.string()),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A store in which every metric can be asked."""
+    root = tmp_path_factory.mktemp("prepared") / "store"
+    made = synthetic_store(root, texts=WORDS, dim=6, n_blocks=1, top_form=None, index=False)
+    for unit, pooling in (("occurrence", "last"), ("sentence", "mean")):
+        synthetic_store(
+            root, texts=SENTENCES, unit=unit, pooling=pooling, dim=6, n_blocks=1, top_form=None, index=False
+        )
+    write_pairs(made, "pairs", texts=WORDS)
+    values = {
+        name: np.random.default_rng(seed).uniform(1, 5, 20).tolist() for seed, name in enumerate(("valence", "arousal"))
+    }
+    write_lexicon(made, WORDS[:20], **values)
+    return Store(root)
+
+
+def ask(store: Store, metric: str, **question: Any) -> Table:
+    unit = {"occurrence"} & set(METRICS[metric].units) or {"word"}
+    return store.query(metric, unit=unit.pop(), **{**INPUTS.get(metric, {}), **question})
+
+
+def another(parameter: Parameter) -> Any:
+    """Return a value that is not the default."""
+    if parameter.name in TEXTS:
+        return TEXTS[parameter.name]
+    if parameter.choices:
+        return next(choice for choice in parameter.choices if choice != parameter.default)
+    if parameter.kind is bool:
+        return not parameter.default
+    step = 1 if parameter.kind is int else 0.25
+    is_highest = parameter.maximum is not None and parameter.default + step > parameter.maximum
+    return parameter.default - step if is_highest else parameter.default + step
+
+
+EVERY = [(metric.name, parameter) for metric in METRICS.values() for parameter in metric.parameters]
+
+
+@pytest.mark.parametrize(("metric", "parameter"), EVERY, ids=lambda one: getattr(one, "name", one))
+def test_rows_of_two_values_of_a_parameter_say_which(store: Store, metric: str, parameter: Parameter) -> None:
+    """Also where the metric has a column of that name, which the parameter fills (``std``, ``adjusted``, ``word``)."""
+    if not parameter.is_in_rows:
+        assert parameter.is_input
+        return
+    value = another(parameter)
+    plain, changed = ask(store, metric), ask(store, metric, **{parameter.name: value})
+    assert set(map(str, plain[parameter.name])).isdisjoint(map(str, changed[parameter.name]))
+    if parameter in METRICS[metric].said:
+        assert plain[parameter.name] == [parameter.default] * len(plain)
+        assert changed[parameter.name] == [value] * len(changed)
+        assert f"{metric}: {parameter.name} = {'yes' if value is True else value}" in changed.notes
+    assert not any(note.startswith(f"{metric}: ") and " = " in note for note in plain.notes)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_what_rows_say_has_the_declared_types_and_the_same_from_the_cache(store: Store, metric: str) -> None:
+    found = ask(store, metric)
+    types = {name: ARROW[METRICS[metric].types[name]] for name in found.columns if name in ("reason", "seed")}
+    for parameter in METRICS[metric].said:
+        types[parameter.name] = ARROW[parameter.type]
+        assert all(value is None or type(value) is PYTHON[parameter.type] for value in found[parameter.name])
+    assert {name: found.to_arrow().schema.field(name).type for name in types} == types
+    assert ask(store, metric).to_pylist() == ask(store, metric, cache=False).to_pylist() == found.to_pylist()
+
+
+def test_the_table_for_the_eye_is_as_wide_as_ever(store: Store) -> None:
+    found = ask(store, "hubness", k=3, distance="euclidean")
+    assert found.layout()[0] == ["layer", "skewness", "hub_share", "antihub_share"]
+    assert "hubness: k = 3, distance = euclidean" in found.notes
+
+
+def test_a_row_without_a_value_says_how_it_was_asked_too(store: Store) -> None:
+    [row] = ask(store, "isoscore", zeta=1, where="false", layers=0).to_pylist()
+    assert (row["isoscore"], row["zeta"], type(row["zeta"])) == (None, 1.0, float)
+    [row] = ask(store, "similarity", where="false", layers=0).to_pylist()
+    assert (row["spearman"], row["ranks"], row["seed"]) == (None, "number", None)
+
+
+DRAWN: list[tuple[str, dict[str, Any], str]] = [
+    ("similarity", {}, "similarity: intervals from 1,000 resamples of the pairs (seed 5)"),
+    ("weat", {"permutations": 50}, "weat: p-values from 50 splits drawn at random (seed 5)"),
+    ("sc-weat", {"permutations": 50}, "sc-weat: p-values from 50 splits drawn at random (seed 5)"),
+    ("rsa", {"correlation": "spearman", "pairs": 50}, "rsa: a random sample of 50 of 435 pairs of items (seed 5)"),
+]
+NOT_DRAWN: list[tuple[str, dict[str, Any]]] = [
+    ("similarity", {"resamples": 0}),
+    ("weat", {"permutations": 0}),
+    ("weat", {"x": WORDS[:3], "y": WORDS[3:6]}),
+    ("sc-weat", {"a": WORDS[:3], "b": WORDS[3:6]}),
+    ("rsa", {}),
+    ("rsa", {"correlation": "spearman", "pairs": 435}),
+]
+
+
+def test_every_metric_that_draws_is_among_those_that_follow() -> None:
+    assert {metric.name for metric in METRICS.values() if metric.is_seeded} == {metric for metric, _, _ in DRAWN}
+
+
+@pytest.mark.parametrize(("metric", "question", "said"), DRAWN, ids=[metric for metric, _, _ in DRAWN])
+def test_what_was_drawn_is_said_with_its_seed(store: Store, metric: str, question: dict[str, Any], said: str) -> None:
+    for _ in "computed", "from the cache":
+        found = ask(store, metric, seed=5, **question)
+        assert set(found["seed"]) == {5}
+        assert found.notes.count(said) == 1
+    assert set(ask(store, metric, **question)["seed"]) == {0}
+
+
+@pytest.mark.parametrize(("metric", "question"), NOT_DRAWN)
+def test_where_nothing_was_drawn_there_is_no_seed(store: Store, metric: str, question: dict[str, Any]) -> None:
+    found = ask(store, metric, seed=5, **question)
+    assert set(found["seed"]) == {None}
+    assert not any("seed" in note for note in found.notes)
+    sampled = ask(store, metric, seed=5, **question, sample=30)
+    assert (set(sampled["seed"]), set(sampled["sample"])) == ({5}, {30})
+    assert not any(note.startswith(f"{metric}: ") and "seed" in note for note in sampled.notes)
+    assert len(set(sampled.columns)) == len(sampled.columns)
+
+
+def test_a_number_is_of_the_declared_type() -> None:
+    share = Parameter("share", 2.0, "How much.")
+    assert [type(share.check(value)) for value in (2, 3, 2.5)] == [float] * 3
+    with pytest.raises(UsageError, match="share must be a number that a float can hold"):
+        share.check(10**400)
+    with pytest.raises(UsageError, match="whether must be True or False, not 'yes'"):
+        Parameter("whether", False, "Whether.").check("yes")
+
+
+def test_a_parameter_cannot_have_the_name_of_a_column_of_every_row() -> None:
+    metric = replace(METRICS["norms"], parameters=(Parameter("n", 1, "How many."),))
+    assert problems(metric) == ["its parameter 'n' has the name of a column that every row has"]

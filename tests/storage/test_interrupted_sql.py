@@ -1,0 +1,84 @@
+"""Ctrl-C while DuckDB executes the n-th query of a question or a build, in Python."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from synthetic import Synthetic
+from tiny_checkpoint import assert_same_content
+
+from embstore import Store
+from embstore.storage.sql import interruptible
+
+QUESTIONS: dict[str, Callable[[Store], object]] = {
+    "query": lambda store: store.query("anisotropy", spaces="toy.word.last").to_pylist(),
+    "neighbours": lambda store: store.neighbours("word1", k=3).to_pylist(),
+    "neighbours where": lambda store: store.neighbours("word1", k=3, where="length(text) = 5").to_pylist(),
+    "sql": lambda store: store.sql("SELECT count(*) AS n FROM embeddings SEMI JOIN items USING (item_id)").fetchall(),
+    "info": lambda store: store.info().to_pylist(),
+}
+
+
+class Interrupts:
+    """Counts the queries, and interrupts one of them."""
+
+    def __init__(self) -> None:
+        self.n, self.at = 0, 0
+
+    def count(self) -> None:
+        self.n += 1
+        if self.n == self.at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def interrupts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Interrupts]:
+    found = Interrupts()
+    execute = interruptible._Task.execute
+
+    def counted(task: interruptible._Task) -> None:
+        found.count()
+        execute(task)
+
+    monkeypatch.setattr(interruptible._Task, "execute", counted)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    yield found
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_a_store_answers_after_an_interrupt(
+    make_store: Callable[..., Synthetic], interrupts: Interrupts, name: str
+) -> None:
+    root = make_store(texts=[f"word{n}" for n in range(20)], index=True).root
+    QUESTIONS[name](Store(root))  # it keeps what the next ones need not ask
+    interrupts.n = 0
+    answer = QUESTIONS[name](Store(root))
+    n_queries, interrupts.n = interrupts.n, 0
+    assert n_queries
+    for interrupts.at in range(1, n_queries + 1):
+        store = Store(root)
+        with pytest.raises(KeyboardInterrupt):
+            QUESTIONS[name](store)
+        assert QUESTIONS[name](store) == answer
+        interrupts.n = 0
+
+
+def test_a_build_goes_on_after_an_interrupt(checkpoint: Path, tmp_path: Path, interrupts: Interrupts) -> None:
+    (tmp_path / "words.txt").write_text("\n".join(f"w{n}" for n in range(40)))
+
+    def build(root: Path) -> None:
+        Store(root).build(str(tmp_path / "words.txt"), models=f"tiny={checkpoint}")
+
+    build(tmp_path / "whole")
+    n_queries, interrupts.n = interrupts.n, 0
+    for interrupts.at in range(1, n_queries + 1, max(1, n_queries // 8)):
+        root = tmp_path / f"store{interrupts.at}"
+        with pytest.raises(KeyboardInterrupt):
+            build(root)
+        build(root)
+        assert Store(root).verify().ok
+        assert_same_content(root, tmp_path / "whole")
+        interrupts.n = 0

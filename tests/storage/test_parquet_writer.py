@@ -1,0 +1,116 @@
+"""The files of shards are byte for byte those that pyarrow writes."""
+
+import hashlib
+from io import BytesIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embstore import checksum
+from embstore.storage.files.shards import embeddings_schema
+from embstore.storage.parquet import thrift
+from embstore.storage.parquet.writer import ROW_GROUP_ROWS, WRITER_OPTIONS, ShardFile
+
+Vectors = np.ndarray
+
+
+def stamped(layers: list[int], ids: np.ndarray, vectors: Vectors) -> tuple[bytes, str]:
+    """The file as embstore writes it, and the hash that it says the file has."""
+    file = BytesIO()
+    shard = ShardFile(file, embeddings_schema(vectors.shape[2], vectors.dtype.name), layers, ids)
+    for rows in vectors:
+        shard.write(rows)
+    digest = shard.close()
+    return file.getvalue(), digest
+
+
+def by_pyarrow(layers: list[int], ids: np.ndarray, vectors: Vectors) -> bytes:
+    """The same as pyarrow writes it, with the hash of the footer filled in."""
+    schema = embeddings_schema(vectors.shape[2], vectors.dtype.name)
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema, **WRITER_OPTIONS) as writer:
+        for layer, rows in zip(layers, vectors, strict=True):
+            for start in range(0, len(ids), ROW_GROUP_ROWS):
+                part = slice(start, start + ROW_GROUP_ROWS)
+                values = pa.array(rows[part].reshape(-1))
+                vector = pa.FixedSizeListArray.from_arrays(values, type=schema.field("vector").type)
+                columns = [pa.array(np.full(len(vector), layer, np.int16)), pa.array(ids[part]), vector]
+                writer.write_batch(pa.record_batch(columns, schema=schema))
+        writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
+    data = bytes(sink.getvalue())
+    footer = int.from_bytes(data[-8:-4], "little") + 8
+    return data[:-footer] + checksum.sealed(data[-footer:])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(
+    ("n", "dim", "layers"),
+    [(1, 1, [0]), (5, 3, [0, 3, -1]), (1023, 2, [7]), (1024, 384, [0, 1]), (2060, 768, [0, 12]), (1030, 4096, [33])],
+)  # one value; fewer than a group, a whole one, several; one page and several in a column chunk
+def test_the_bytes_are_those_of_pyarrow(n: int, dim: int, layers: list[int], dtype: str) -> None:
+    rng = np.random.default_rng(n)
+    ids = np.sort(rng.integers(-(2**63), 2**63 - 1, n))
+    vectors = rng.standard_normal((len(layers), n, dim)).astype(dtype)
+    data, digest = stamped(layers, ids, vectors)
+    assert data == by_pyarrow(layers, ids, vectors)
+    assert digest == hashlib.sha256(data).hexdigest()
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.integers(1, 40), st.integers(1, 20), st.lists(st.integers(-1, 200), min_size=1, max_size=40, unique=True),
+    st.integers(0, 2**32),
+)  # fmt: skip
+def test_and_so_for_any_shape(n: int, dim: int, layers: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ids = np.sort(rng.integers(-(2**63), 2**63 - 1, n))
+    vectors = rng.standard_normal((len(layers), n, dim), dtype=np.float32)
+    assert stamped(layers, ids, vectors)[0] == by_pyarrow(layers, ids, vectors)
+
+
+def test_rows_that_are_not_contiguous_are_written_as_they_read() -> None:
+    ids, vectors = np.arange(50), np.random.default_rng(0).standard_normal((2, 100, 8), dtype=np.float32)[:, ::2]
+    assert stamped([0, 1], ids, vectors)[0] == by_pyarrow([0, 1], ids, np.ascontiguousarray(vectors))
+
+
+integers = {thrift.I16: 15, thrift.I32: 31, thrift.I64: 63}
+numbers = st.one_of([st.tuples(st.just(kind), st.integers(-(2**bits), 2**bits - 1)) for kind, bits in integers.items()])
+leaves = numbers | st.tuples(st.just(thrift.BINARY), st.binary(max_size=300))
+plain = leaves | st.tuples(st.just(thrift.I8), st.integers(0, 255))
+flags = st.booleans().map(lambda flag: (thrift.TRUE if flag else thrift.FALSE, flag))
+lists = st.lists(st.binary(max_size=3), max_size=40).map(lambda some: (thrift.LIST, (thrift.BINARY, some)))
+fields = st.recursive(
+    plain | flags | lists,
+    lambda inner: (
+        st.dictionaries(st.integers(1, 60), inner, max_size=5).map(lambda struct: (thrift.STRUCT, struct))
+        | st.lists(st.dictionaries(st.integers(1, 60), inner, max_size=3), max_size=20).map(
+            lambda structs: (thrift.LIST, (thrift.STRUCT, structs))
+        )
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.integers(1, 2**15 - 1), fields, max_size=8))
+def test_a_struct_that_is_written_is_read_again(struct: thrift.Struct) -> None:
+    data = thrift.write(struct)
+    assert thrift.read(data) == (struct, len(data))
+
+
+@pytest.mark.parametrize("kind", [0, 7, 10, 11, 13, 14, 15])
+def test_types_that_parquet_does_not_use_are_refused(kind: int) -> None:
+    with pytest.raises(ValueError, match="no type of Parquet's structs"):
+        thrift.read(bytes([0x10 | kind, 0, 0]))
+    with pytest.raises(ValueError, match="no type of Parquet's structs"):
+        thrift.read(bytes([0x10 | thrift.LIST, 0x10 | kind, 0, 0]))
+
+
+def test_a_list_of_booleans_is_refused_and_a_struct_that_is_cut_short() -> None:
+    with pytest.raises(ValueError, match="no type of Parquet's lists"):
+        thrift.read(bytes([0x10 | thrift.LIST, 0x10 | thrift.TRUE, 1, 0]))
+    with pytest.raises(IndexError):
+        thrift.read(thrift.write({1: (thrift.I64, 1 << 40)})[:3])

@@ -1,0 +1,22 @@
+"""What SQL over the files of a store says when it fails."""
+
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from embstore.errors import DamagedError, StoreError
+from embstore.storage.sql.reader import Reader
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "part-1.parquet"
+
+    def refused(_sql: str) -> None:
+        raise duckdb.IOException(f'IO Error: Cannot open file "{file}": Permission denied')
+
+    with pytest.raises(
+        StoreError, match=r"part-1\.parquet cannot be read: Permission denied\. Check its perm"
+    ) as caught:
+        Reader(tmp_path, []).guard([file], refused, "SELECT 1")
+    assert not isinstance(caught.value, DamagedError)

@@ -1,0 +1,173 @@
+"""The merged summary of a space: the same sums from one file, and never those of other shards."""
+
+from collections.abc import Callable
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from store_damage import bits, damaged, flipped
+from synthetic import Synthetic, synthetic_card, synthetic_store
+
+from embstore.errors import DamagedError
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.card import write_card
+from embstore.storage.files.marker import write_marker
+from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.shards import write_shard
+from embstore.storage.files.space_summary import write_all_merged, write_merged
+from embstore.storage.files.summaries import read_merged
+from embstore.summary import Summary
+
+Make = Callable[..., Synthetic]
+CARD = synthetic_card(n_blocks=1, top_form=None, dim=3)
+
+
+def sums(root: Path, space: str = CARD.space) -> dict[int, Summary]:
+    return Catalog(root).summaries(space)
+
+
+def same(mine: Summary, its: Summary) -> bool:
+    """Whether two summaries are the same to the last bit."""
+    return all(np.array_equal(getattr(mine, name), getattr(its, name)) for name in Summary.__slots__)
+
+
+@pytest.fixture
+def made(make_store: Make) -> Synthetic:
+    made = make_store(n=30, n_shards=5, index=False)
+    write_all_merged(made.paths)
+    return made
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    sizes=st.lists(st.integers(1, 4), min_size=2, max_size=6),
+    merged_after=st.integers(0, 6),
+    scale=st.sampled_from([1e-30, 1.0, 1e15]),
+    seed=st.integers(0, 99),
+)
+def test_the_sums_are_those_of_all_vectors_however_they_are_split_and_merged(
+    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], merged_after: int, scale: float, seed: int
+) -> None:
+    root = tmp_path_factory.mktemp("split")
+    paths = StorePaths(root)
+    write_marker(paths)
+    write_card(paths, CARD)
+    vectors = (np.random.default_rng(seed).normal(size=(2, sum(sizes), 3)) * scale).astype(np.float32)
+    parts: dict[str, tuple[Shard, slice]] = {}
+    for place, size in enumerate(sizes):
+        if place == merged_after:
+            write_merged(paths, CARD)
+        begin = sum(sizes[:place])
+        part = slice(begin, begin + size)
+        shard = write_shard(paths, CARD.space, CARD.layers, np.arange(begin, begin + size), vectors[:, part])
+        parts[shard.name] = (shard, part)
+    found = sums(root)
+    for layer in (0, 1):
+        assert found[layer].isclose(Summary.of(vectors[layer]), rtol=1e-12)
+    write_merged(paths, CARD)
+    for shard, _ in parts.values():
+        shard.summary_path.unlink()  # so that only the merged summary can answer
+    found = sums(root)
+    for layer in (0, 1):
+        in_order = [Summary.of(vectors[layer, parts[name][1]]) for name in sorted(parts)]
+        assert same(found[layer], reduce(add, in_order, Summary.empty(3)))
+
+
+def test_where_no_summary_is_merged_the_sums_are_added_in_the_order_of_the_shards_names(made: Synthetic) -> None:
+    merged = sums(made.root)
+    made.paths.merged(made.space).unlink()
+    added = sums(made.root)
+    assert all(same(merged[layer], added[layer]) for layer in made.card.layers.ids)
+
+
+def test_new_shards_are_added_to_what_is_merged(made: Synthetic) -> None:
+    merged = read_merged(Catalog(made.root).reader, made.paths, made.card)
+    assert merged is not None
+    old = made.paths.shards(made.space)
+    more = synthetic_store(made.root, texts=["new", "newer"], n_shards=1, seed=5, index=False)
+    for shard in old:
+        shard.summary_path.unlink()  # what is merged is not read again
+    found = sums(made.root)
+    for place, layer in enumerate(made.card.layers.ids):
+        both = np.concatenate([made.vectors[place], more.vectors[place]])
+        assert found[layer].isclose(Summary.of(both))
+        assert same(found[layer], merged.sums[layer] + Summary.of(more.vectors[place][np.argsort(more.ids)]))
+
+
+def test_a_merged_summary_of_shards_that_are_gone_is_not_used(made: Synthetic) -> None:
+    gone = made.paths.shards(made.space)[2]
+    gone.path.unlink()
+    n = Catalog(made.root).count(made.space)
+    assert n < 30
+    assert [one.n for one in sums(made.root).values()] == [n] * 5
+    write_merged(made.paths, made.card)
+    merged = read_merged(Catalog(made.root).reader, made.paths, made.card)
+    assert merged is not None
+    assert gone.name not in merged.shards
+
+
+def test_no_altered_byte_of_a_merged_summary_is_believed(made: Synthetic) -> None:
+    path = made.paths.merged(made.space)
+    right, data = sums(made.root), path.read_bytes()
+    for bit in bits(data, 60, seed=1):
+        with damaged(path, flipped(data, bit)):
+            found = sums(made.root)
+            assert all(same(found[layer], right[layer]) for layer in right)
+    for cut in (0, 1, len(data) // 2, len(data) - 1):
+        with damaged(path, data[:cut]):
+            assert same(sums(made.root)[0], right[0])
+    with damaged(path, data[:-3]):
+        [problem] = made.store.verify().problems
+        assert problem.file == path
+        write_all_merged(made.paths)
+        assert made.store.verify().ok
+
+
+def test_the_merged_summary_of_another_space_is_not_used(made: Synthetic, make_store: Make) -> None:
+    other = make_store("other", n=30, dim=4, n_shards=5, index=False)
+    other.paths.merged(other.space).parent.mkdir()
+    other.paths.merged(other.space).write_bytes(made.paths.merged(made.space).read_bytes())
+    assert sums(other.root, other.space)[0].isclose(Summary.of(other.layer(0)))
+    assert read_merged(Catalog(other.root).reader, other.paths, other.card) is None, "it has other dimensions"
+
+
+def test_it_is_written_only_where_something_has_changed(made: Synthetic) -> None:
+    path = made.paths.merged(made.space)
+    before = path.stat()
+    write_all_merged(made.paths)
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    assert path.stat().st_ino == before.st_ino
+
+
+def test_one_shard_needs_no_merged_summary(make_store: Make) -> None:
+    made = make_store(n_shards=1, index=False)
+    write_all_merged(made.paths)
+    assert not made.paths.merged(made.space).exists()
+
+
+def test_a_damaged_summary_is_merged_into_nothing_and_named_by_a_question(make_store: Make) -> None:
+    made = make_store(n_shards=3, index=False)
+    summary = made.paths.shards(made.space)[1].summary_path
+    summary.write_bytes(flipped(summary.read_bytes(), 5000))
+    write_all_merged(made.paths)
+    assert not made.paths.merged(made.space).exists()
+    with pytest.raises(DamagedError, match=summary.name):
+        sums(made.root)
+
+
+def test_a_build_writes_it_and_questions_need_nothing_else(tmp_path: Path, checkpoint: Path) -> None:
+    from embstore import Store
+
+    store = Store(tmp_path / "store")
+    for name, words in (("a.txt", "one\ntwo\nthree\n"), ("b.txt", "four\nfive\n")):
+        (tmp_path / name).write_text(words)
+        store.build(str(tmp_path / name), models=str(checkpoint))
+    expected = store.query("anisotropy").to_pylist()
+    assert expected[0]["n"] == 5
+    for path in (tmp_path / "store" / "summaries").rglob("*.parquet"):
+        path.unlink()
+    assert Store(tmp_path / "store").query("anisotropy").to_pylist() == expected

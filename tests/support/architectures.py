@@ -1,0 +1,308 @@
+"""Every architecture that transformers has: accepted and equal to plain transformers, or refused, and why.
+
+``python tests/support/architectures.py`` tries each in a small copy with random weights and writes
+docs/architectures.md; with names it tries these and prints what it finds.
+"""
+
+import os
+import signal
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which reads it once
+
+import numpy as np
+import torch
+import transformers as tf
+from architecture_models import make, tokenizer
+from encode_texts import passage
+from safetensors.torch import save_file
+from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+
+from embstore.encode import Encoded, Encoder, Tokenizer, resolve
+from embstore.errors import CheckpointError, EmbstoreError
+from embstore.space import Pooling, TopForm
+
+PAGE = Path(__file__).parents[2] / "docs" / "architectures.md"
+TEXTS = ("The quick brown fox", "a dog", "She sells sea shells by the sea shore")
+LIMIT = 1e-4
+SECONDS = 90
+NO_TEXT = "not a text model"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of an architecture.
+
+    Attributes:
+        model_type: as configs name it.
+        outcome: ``equal``, ``different``, ``refused``, or ``not tried`` where no small copy of it can be made.
+        architecture: the class that was loaded.
+        top_form: which side of the final norm layer L is from; empty without a final norm.
+        shifted: whether transformers' hidden states begin after block 1.
+        pads: whether batches are padded.
+        worst: largest difference from plain transformers, relative to the vector's norm.
+        reason: why it was refused or not tried.
+    """
+
+    model_type: str
+    outcome: str
+    architecture: str = ""
+    top_form: str = ""
+    shifted: bool = False
+    pads: bool = True
+    worst: float = 0.0
+    reason: str = ""
+
+
+def judge(model_type: str, folder: Path) -> Verdict:
+    """Try an architecture in an empty folder."""
+    try:
+        with _at_most(SECONDS):
+            if not _reads_text(model_type, folder / "config"):
+                return Verdict(model_type, "refused", reason=NO_TEXT)
+            try:
+                made = make(folder / "tiny", model_type)
+            except Exception as error:  # whatever a config says of sizes that do not suit it
+                return Verdict(model_type, "not tried", reason=f"no small copy: {type(error).__name__}")
+            try:
+                encoder = Encoder.load(resolve(str(made)), device="cpu")
+            except CheckpointError as error:
+                return Verdict(model_type, "refused", reason=_short(str(error)))
+            return _compared(model_type, encoder, made)
+    except _TooLongError:
+        return Verdict(model_type, "not tried", reason=f"no small copy: more than {SECONDS} s")
+
+
+def _reads_text(model_type: str, folder: Path) -> bool:
+    """Whether a checkpoint with the default config of an architecture is taken for a text model."""
+    folder.mkdir()
+    (folder / "config.json").write_text(f'{{"model_type": "{model_type}"}}')
+    tokenizer().save_pretrained(folder)
+    save_file({"x": torch.zeros(1)}, folder / "model.safetensors")
+    try:
+        Tokenizer.load(resolve(str(folder)))
+    except EmbstoreError as error:
+        return "not a text model" not in str(error)
+    return True
+
+
+def _compared(model_type: str, encoder: Encoder, folder: Path) -> Verdict:
+    cls = getattr(tf, encoder.architecture)
+    model = cls.from_pretrained(folder, dtype=torch.float32).eval()
+    if hasattr(model.config, "use_cache"):
+        model.config.use_cache = False
+    found: dict[int, np.ndarray] = {}
+    for result in encoder.encode([passage(text, n) for n, text in enumerate(TEXTS)], poolings=[Pooling.MEAN]):
+        if not isinstance(result, Encoded):
+            return Verdict(model_type, "different", encoder.architecture, reason=result.reason)
+        found |= dict(zip(result.item_ids.tolist(), result.vectors[Pooling.MEAN].swapaxes(0, 1), strict=True))
+    shifted = encoder._contract.entry is not None
+    worst = 0.0
+    for n, text in enumerate(TEXTS):
+        [row] = encoder.tokenizer.texts([text])
+        for mine, candidates in zip(found[n], _expected(model, row.ids, encoder, shifted), strict=True):
+            worst = max(worst, min(_difference(mine, state[1:-1].mean(axis=0)) for state in candidates))
+    form = encoder.layers.top_form
+    outcome = "equal" if worst <= LIMIT else "different"
+    return Verdict(
+        model_type, outcome, encoder.architecture, form.value if form else "", shifted, encoder._contract.pads, worst
+    )
+
+
+def _expected(model: Any, ids: Sequence[int], encoder: Encoder, shifted: bool) -> list[list[np.ndarray]]:
+    """Return what each layer may be by the blocks' calls, where it is also what transformers calls that layer.
+
+    Layer 0 is what the first block reads, layer i what block i gives or the next one reads.
+    """
+    calls = _Calls(model)
+    with torch.no_grad(), calls:
+        outputs = model(input_ids=torch.tensor([ids]), output_hidden_states=True)
+    t, n_blocks = len(ids), encoder.layers.n_blocks
+    hidden = [state[0].numpy() for state in outputs.hidden_states]
+    last = outputs.last_hidden_state[0].numpy()
+    by_blocks: list[list[np.ndarray]] = [[] for _ in range(n_blocks + 1)]
+    for blocks in calls.of(n_blocks):
+        by_blocks[0] += _rows(blocks[0][0], t)
+        for number, (reads, gives) in enumerate(blocks):
+            by_blocks[number] += _rows(reads, t) if number else []
+            by_blocks[number + 1] += _rows(gives, t)
+    named = [None, *hidden[:-2]] if shifted else hidden[:-1]
+    layers = [
+        [state for state in states if name is None or _difference(state, name) <= LIMIT] or [np.full_like(last, np.nan)]
+        for name, states in zip(named, by_blocks, strict=False)
+    ]
+    raw = [*by_blocks[n_blocks], hidden[-2]] if shifted else by_blocks[n_blocks]
+    match encoder.layers.top_form:
+        case None:
+            return [*layers, [last]]
+        case TopForm.NORMED:
+            return [*layers, [last], raw]
+        case _:
+            return [*layers, [hidden[-1]], [last]]
+
+
+class _Calls:
+    """What the members of each list of modules, and of each class in lists, read and give."""
+
+    def __init__(self, model: Any) -> None:
+        self._groups: dict[Any, list[list[Any]]] = {}
+        self._members = [
+            (number, module)
+            for number, owner in enumerate(model.modules())
+            if isinstance(owner, torch.nn.ModuleList)
+            for module in owner
+        ]
+
+    def __enter__(self) -> None:
+        self._handles = []
+        for number, module in self._members:
+            groups = [self._groups.setdefault(key, []) for key in (number, type(module))]
+            pair: list[Any] = []
+
+            def begin(_module: Any, args: Any, kwargs: Any, groups: Any = groups, pair: Any = pair) -> None:
+                pair.append([[value.clone() for value in (*args, *kwargs.values()) if _is_state(value)], []])
+                for group in groups:
+                    group.append(pair[-1])
+
+            def end(_module: Any, _args: Any, output: Any, pair: Any = pair) -> None:
+                values = output if isinstance(output, (tuple, list)) else [output]
+                pair.pop()[1] = [value.clone() for value in values if _is_state(value)]
+
+            self._handles += [
+                module.register_forward_pre_hook(begin, with_kwargs=True), module.register_forward_hook(end),
+            ]  # fmt: skip
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def of(self, n: int) -> list[list[Any]]:
+        """Return the calls of the groups that were called n times."""
+        return [group for group in self._groups.values() if len(group) == n]
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and value.ndim in (2, 3)
+
+
+def _rows(tensors: Sequence[torch.Tensor], t: int) -> list[np.ndarray]:
+    """Return what may be the states of t tokens, (t, dim): with the batch before or after the tokens, or padded."""
+    rows = []
+    for tensor in tensors:
+        if tensor.ndim == 3:
+            tensor = tensor[0] if tensor.shape[0] == 1 else tensor[:, 0]
+        if tensor.shape[0] >= t:
+            rows.append(tensor[:t].numpy())
+    return rows
+
+
+def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    if a.shape != b.shape:
+        return float("inf")
+    difference = np.linalg.norm(a - b, axis=-1) / np.linalg.norm(b, axis=-1).clip(1e-30)
+    return float(np.max(difference)) if np.isfinite(difference).all() else float("inf")
+
+
+def _short(reason: str) -> str:
+    """Return the part of a refusal that differs from one architecture to the next."""
+    for before, after in (
+        ("): ", ". The architecture"),
+        ("fails on a short text: ", ". embstore"),
+        ("be loaded: ", ". "),
+    ):
+        if before in reason and after in reason:
+            return reason.partition(before)[2].partition(after)[0].replace("fails on a short text: ", "")
+    return reason.partition(". ")[0]
+
+
+class _TooLongError(BaseException):
+    """An architecture takes too long; no handler of errors on the way may take it for one of the model's."""
+
+
+@contextmanager
+def _at_most(seconds: int) -> Iterator[None]:
+    def stop(*_: object) -> None:
+        raise _TooLongError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+HEAD = """# Architectures
+
+All {total} that transformers {transformers} has (with torch {torch}), each tried in a small copy with random weights by
+`python tests/support/architectures.py`, which writes this page.
+
+* **{equal} are accepted and equal**: layer 0 is what the first block reads, layer i what block i gives, and each is
+  what a plain call of transformers gives for the text alone, to within 1e-4 of the vector's norm.
+* {different} are accepted and different.
+* {refused} text models are refused.
+* {others} are not text models.
+* Of {untried} the script can make no small copy. embstore checks these, too, when it loads them.
+
+## Accepted
+
+* top: which side of the final norm layer L is from; the other one is stored beside it.
+* shifted: transformers' hidden states begin after block 1, and embstore puts the embeddings before them.
+* padded: whether texts of different lengths share a batch.
+* difference: the largest from plain transformers, relative to the vector's norm. It is rounding, which depends on the
+  number of threads.
+
+| model_type | class | top | shifted | padded | difference |
+|---|---|---|---|---|---|
+"""
+
+
+def page(verdicts: Sequence[Verdict]) -> str:
+    """Return the table as a page."""
+    accepted = [one for one in verdicts if one.outcome in ("equal", "different")]
+    refused = [one for one in verdicts if one.outcome == "refused" and one.reason != NO_TEXT]
+    others = [one.model_type for one in verdicts if one.reason == NO_TEXT]
+    untried = [one for one in verdicts if one.outcome == "not tried"]
+    head = HEAD.format(
+        total=len(verdicts), transformers=tf.__version__, torch=torch.__version__.partition("+")[0],
+        equal=sum(one.outcome == "equal" for one in accepted), refused=len(refused), others=len(others),
+        different=sum(one.outcome == "different" for one in accepted), untried=len(untried),
+    )  # fmt: skip
+    rows = [
+        f"| {one.model_type} | {one.architecture} | {one.top_form or '–'} | {'yes' if one.shifted else 'no'} "
+        f"| {'yes' if one.pads else 'no'} | {one.worst:.0e} |"
+        for one in accepted
+    ]
+    why = ["| model_type | why |", "|---|---|"]
+    reasons = [[f"| {one.model_type} | {one.reason} |" for one in group] for group in (refused, untried)]
+    parts = [
+        *rows, "", "## Refused", "", *why, *reasons[0], "", "## Not tried", "", *why, *reasons[1],
+        "", "## Not text models", "", ", ".join(others), "",
+    ]  # fmt: skip
+    return head + "\n".join(parts)
+
+
+def main(names: Sequence[str]) -> None:
+    """Try the architectures of these names, or all, and write the page."""
+    tf.logging.set_verbosity_error()
+    tf.logging.disable_progress_bar()
+    verdicts = []
+    for name in names or sorted(MODEL_MAPPING_NAMES):
+        with tempfile.TemporaryDirectory() as folder:
+            verdicts.append(judge(name, Path(folder)))
+        print(*(f"{value}" for value in vars(verdicts[-1]).values()), sep="\t", flush=True)
+    print(Counter(one.outcome for one in verdicts), file=sys.stderr)
+    if not names:
+        PAGE.write_text(page(verdicts), "utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

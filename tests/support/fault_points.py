@@ -1,0 +1,269 @@
+"""The commands at each of whose operations on files a fault is tried, and what each must have made in the end."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from fault_stores import LEFT_BEHIND, TRUTH, WORDS, at_once, copy, held, naming, words, wrong_answers
+from real_builds import Whole, skipped
+from store_damage import flip
+from synthetic import synthetic_items, synthetic_store
+from tiny_checkpoint import content, make_checkpoint, texts
+
+from embstore import Store, disk
+from embstore.space import Unit
+from embstore.storage.files.space_summary import write_all_merged
+from embstore.storage.files.tables import SkippedText, write_dataset, write_items, write_skipped
+
+SMALL, OTHER, FEW = WORDS[:6], WORDS[4:9], WORDS[:9]
+SPACE, OCCURRENCES = "toy.word.last", "toy.occurrence.last"
+FAULTS = os.environ.get("EMBSTORE_TEST_FAULTS", "")
+"""``all`` to try every operation, with every error, which takes hours; k to try every k-th one; empty to try a few."""
+ALL = FAULTS == "all"
+
+
+def make_small(root: Path) -> None:
+    """Write a small store with files of all kinds."""
+    made = words(root, SMALL, n_shards=2)
+    TRUTH.add(synthetic_store(root, unit="occurrence", texts=["a bank closes"], dim=4, n_blocks=1, n_shards=1))
+    rows = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(len(SMALL))]}
+    write_dataset(made.paths, "ranks", "word list", Unit.WORD, rows)
+    write_all_merged(made.paths)
+    write_skipped(made.paths, [SkippedText("x" * 9, "skipped", "no tokens", made.space, 7, "words.txt:3")])
+
+
+def make_damaged(root: Path) -> None:
+    """Write the small store with a damaged file of each kind that a repair mends, and an item in two tables."""
+    make_small(root)
+    query(root)
+    paths = Store(root).catalog.paths
+    shards = paths.shards(SPACE)
+    first = (sorted(root.glob(pattern))[0] for pattern in ("answers/*.json", f"indexes/space={SPACE}/*.faiss"))
+    for path in (shards[0].path, shards[1].summary_path, paths.merged(SPACE), *first):
+        flip(path, bits=8)
+    (root / "items" / LEFT_BEHIND).write_bytes(b"left")
+    write_items(paths, synthetic_items("word", SMALL)[:2])
+    (root / "store.json").write_text("{}")
+
+
+def make_stores(folder: Path) -> None:
+    """Make what the commands begin with, and what they read."""
+    make_checkpoint(folder / "tiny")
+    (folder / "few.txt").write_text("\n".join(FEW[:5]))
+    (folder / "more.txt").write_text("\n".join([*FEW, "", "far " * 90]))
+    (folder / "nothing").mkdir()
+    make_small(folder / "small")
+    words(folder / "other", OTHER, n_shards=2)
+    make_damaged(folder / "damaged")
+    build_few(folder / "few")
+
+
+def build_few(root: Path) -> None:
+    _build(root, "few.txt")
+
+
+def build(root: Path) -> None:
+    _build(root, "more.txt")
+
+
+def build_shards(root: Path) -> None:
+    for turn in ("1/2", "2/2"):
+        _build(root, "more.txt", shard=turn)
+
+
+def _build(root: Path, source: str, **options: str) -> None:
+    Store(root).build(
+        str(root.parent / source), models=f"tiny={root.parent / 'tiny'}", batch_tokens=256,
+        shard_bytes=4 * 4 * 32 * 4, **options,
+    )  # fmt: skip
+
+
+def index(root: Path) -> None:
+    Store(root).index(kind="hnsw")
+
+
+def compact(root: Path) -> None:
+    Store(root).compact()
+
+
+def merge(root: Path) -> None:
+    Store(root).merge(root.parent / "other")
+
+
+def remove(root: Path) -> None:
+    if any((root / "spaces").glob(f"{OCCURRENCES}.*")):
+        Store(root).remove(OCCURRENCES)
+
+
+def repair(root: Path) -> None:
+    Store(root).repair()
+
+
+def query(root: Path) -> None:
+    assert len(Store(root).query("partition", layers="all")) == 2 * 3
+
+
+def ask(root: Path) -> None:
+    """Ask what only reads."""
+    store = Store(root)
+    assert len(store.query("anisotropy", variant="centred", cache=False)) == 2 * 3
+    assert len(store.neighbours(SMALL[0], spaces=SPACE, k=2)) == 2
+    assert len(store.neighbours(SMALL[0], spaces=SPACE, k=2, exact=True)) == 2
+    assert len(store.vectors(SPACE, 0)[0]) == len(SMALL)
+    assert len(store.info()) == 2
+    assert len(store.skipped()) == 1
+    assert len(store.missing(["ranks"])) == 0
+    assert len(store.sql("SELECT * FROM items").fetchall()) == len(SMALL) + 4
+    assert store.cache_state("partition") is not None
+    if left := [row for row in store.repair(dry_run=True).rows if row["action"] == "left"]:
+        raise Refused(left[0]["detail"])
+    assert store.compact(dry_run=True) is not None
+    assert len(store.remove(SPACE, dry_run=True)) == 1
+
+
+def verify(root: Path) -> None:
+    found = Store(root).verify(deep=True)
+    refused = [problem for problem in found.problems if not problem.is_damage]
+    if refused:
+        raise Refused(refused[0].problem)
+    assert found.ok, found.problems
+
+
+class Refused(Exception):
+    """A check says that a file could not be read."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command.
+
+    Attributes:
+        run: carries it out; a second time it finds nothing to do, or goes on.
+        begin: the store that it begins with.
+        is_real: whether its store is built from a checkpoint.
+        writes: whether it is for the one writer of a store.
+    """
+
+    run: Callable[[Path], None]
+    begin: str = "small"
+    is_real: bool = False
+    writes: bool = True
+
+
+COMMANDS = {
+    "build new": Command(build, "nothing", is_real=True),
+    "build more": Command(build, "few", is_real=True),
+    "build --shard": Command(build_shards, "few", is_real=True),
+    "index": Command(index),
+    "compact": Command(compact),
+    "merge": Command(merge),
+    "remove": Command(remove),
+    "repair": Command(repair, "damaged"),
+    "query": Command(query, writes=False),
+    "ask": Command(ask, writes=False),
+    "verify": Command(verify, writes=False),
+}
+
+
+class Case:
+    """A command and the stores around it.
+
+    Args:
+        name: of the command.
+        stores: the folder with what :func:`make_stores` made.
+        folder: where it is tried.
+    """
+
+    def __init__(self, name: str, stores: Path, folder: Path) -> None:
+        self.command = COMMANDS[name]
+        self.begin, self.root = stores / self.command.begin, folder / "store"
+        self.is_repair = name == "repair"
+        for beside in ("tiny", "few.txt", "more.txt", "other"):
+            (folder / beside).symlink_to(stores / beside)
+        self.before = naming(lambda: held(self.begin)) or {}
+        self.operations = self._operations()
+        self.whole = Whole(folder / "whole", content(self.root), texts(self.root), skipped(self.root), is_exact=True)
+        self.root.rename(self.whole.root)
+        self.taken_out = _below(self.whole.root / "damaged")
+
+    def _operations(self) -> list[tuple[str, Path]]:
+        found: list[tuple[str, Path]] = []
+        self.start()
+        with disk.watched(lambda operation, path, _: found.append((operation, path))):
+            self.command.run(self.root)
+        return found
+
+    def start(self) -> Path:
+        """Put the store there with which the command begins."""
+        return copy(self.begin, self.root)
+
+    def look(self) -> tuple[int, list[str]]:
+        """Return how many items are lost, and what answers wrongly, after a fault."""
+        if not (self.root / "store.json").exists() or not (self.root / "spaces").exists():
+            return sum(map(len, self.before.values())), []
+        allowed = naming if self.is_repair else at_once
+        after = allowed(lambda: held(self.root)) or {}
+        kept = {space: ids for space, ids in self.before.items() if space in after or not self._removes(space)}
+        lost = 0 if self.is_repair else sum(len(ids - after.get(space, set())) for space, ids in kept.items())
+        if self.command.is_real:
+            return lost, self.whole.wrong_answers(self.root, len(after) % 4)
+        moved = sorted(_below(self.root / "damaged") - self.taken_out)
+        return lost, [*wrong_answers(Store(self.root), allowed), *(f"{path} was moved" for path in moved)]
+
+    def _removes(self, space: str) -> bool:
+        return self.command.run is remove and space == OCCURRENCES
+
+    def finish(self) -> list[str]:
+        """Run the command once more, and return how the store differs from what it should have made."""
+        self.command.run(self.root)
+        if self.is_repair:
+            self.command.run(self.root)
+        wrong = [f"{problem.file}: {problem.problem}" for problem in Store(self.root).verify().problems]
+        if self.command.writes:  # of others, what they could not remove is left to the next that does
+            wrong += [str(path) for path in self.root.rglob("*.tmp")]
+        if self.is_repair:
+            return wrong
+        if held(self.root) != held(self.whole.root) or texts(self.root) != self.whole.texts:
+            wrong.append("other items")
+        return wrong
+
+
+def _below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} if folder.exists() else set()
+
+
+def some(n: int, most: int) -> list[int]:
+    """Return the operations to try out of n, counted from 1, the last one among them.
+
+    Args:
+        n: Number of operations.
+        most: Number of operations to try, evenly apart, unless ``EMBSTORE_TEST_FAULTS`` asks for more.
+    """
+    if FAULTS:
+        return [*range(n, 0, -1 if ALL else -int(FAULTS))][::-1]
+    return sorted({round(1 + (n - 1) * k / (most - 1)) for k in range(most)})
+
+
+class Failing:
+    """Lets the n-th operation fail with an error of the system.
+
+    Args:
+        n: Number of the operation, from 1.
+        code: Number of the error.
+        lasts: Whether all later operations on the same file fail too.
+    """
+
+    def __init__(self, n: int, code: int, *, lasts: bool = False) -> None:
+        self._left, self._code, self._lasts, self._lock = n, code, lasts, Lock()
+        self._path: Path | None = None
+
+    def __call__(self, operation: str, path: Path, source: Path | None) -> None:
+        with self._lock:
+            self._left -= 1
+            if self._left == 0:
+                self._path = path
+            elif self._left > 0 or not self._lasts or path != self._path:
+                return
+        raise OSError(self._code, os.strerror(self._code))

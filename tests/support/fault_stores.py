@@ -1,0 +1,218 @@
+"""Stores for the fault tests: what they hold is known, so that any answer of theirs can be checked."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from store_damage import flip
+from synthetic import Synthetic, synthetic_store
+
+from embstore import Store
+from embstore.errors import EmbstoreError
+from embstore.metrics.isotropy import partition  # noqa: F401  # loads what the queries load, before any fork
+from embstore.space import Unit
+from embstore.storage.files.space_summary import write_all_merged
+from embstore.storage.files.tables import SkippedText, write_dataset, write_items, write_skipped
+
+DIM, N_BLOCKS, TOP = 4, 1, "1"
+WORDS = [f"word{place}" for place in range(40)]
+MORE = [f"word{place}" for place in range(30, 70)]
+SENTENCES = ["the bank of the river", "a bank lends", "rivers run"]
+
+Vectors = Mapping[int, np.ndarray]
+
+
+@dataclass
+class Truth:
+    """What a store may hold.
+
+    Attributes:
+        vectors: space → item id → (layers, dim).
+        texts: item id → text.
+    """
+
+    vectors: dict[str, dict[int, np.ndarray]] = field(default_factory=dict)
+    texts: dict[int, str] = field(default_factory=dict)
+
+    def add(self, made: Synthetic) -> Synthetic:
+        """Learn what was written."""
+        of_space = self.vectors.setdefault(made.space, {})
+        for place, item in enumerate(made.items):
+            of_space[item.id] = made.vectors[:, place]
+            self.texts[item.id] = item.text
+        return made
+
+    def learn(self, other: "Truth") -> None:
+        """Learn what another process knows."""
+        self.vectors |= other.vectors
+        self.texts |= other.texts
+
+
+TRUTH = Truth()
+
+
+def words(root: Path, texts: list[str] = WORDS, *, n_shards: int = 4, index: bool = True) -> Synthetic:
+    """Build a space of words: what it lacks of these texts. A word has the same vectors in every store."""
+    vectors = np.stack([_vectors_of(text) for text in texts], axis=1)
+    return TRUTH.add(
+        synthetic_store(
+            root,
+            texts=texts,
+            vectors=vectors,
+            dim=DIM,
+            n_blocks=N_BLOCKS,
+            n_shards=n_shards,
+            index=index,
+            new_only=True,
+        )
+    )
+
+
+def occurrences(root: Path) -> Synthetic:
+    """Build a space of words in sentences."""
+    return TRUTH.add(
+        synthetic_store(root, unit="occurrence", texts=SENTENCES, dim=DIM, n_blocks=N_BLOCKS, n_shards=2, new_only=True)
+    )
+
+
+def _vectors_of(text: str) -> np.ndarray:
+    seed = crc32(text.encode())
+    return np.random.default_rng(seed).normal(size=(N_BLOCKS + 2, DIM)).astype(np.float32) + 0.5
+
+
+def build(root: Path) -> None:
+    """An ordinary build of all of this: it embeds what is missing, writes texts that are lost, and indexes."""
+    made = words(root)
+    occurrences(root)
+    rows = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(len(WORDS))]}
+    write_dataset(made.paths, "ranks", "word list", Unit.WORD, rows)
+    write_all_merged(made.paths)
+    if not len(Store(root).skipped()):
+        write_skipped(made.paths, [SkippedText("x" * 9, "skipped", "no tokens", made.space, 7, "words.txt:3")])
+
+
+def build_other(root: Path) -> None:
+    """Another store, with some of the same words, and a space of its own."""
+    words(root, MORE, n_shards=3)
+    TRUTH.add(synthetic_store(root, texts=WORDS[:9], dim=DIM, n_blocks=N_BLOCKS, n_shards=2, space="theirs"))
+
+
+LEFT_BEHIND = ".1-1ef7.tmp"
+"""Name of a temporary file of a writer that was killed."""
+
+
+def build_damaged(root: Path) -> None:
+    """The store with most of what a repair mends."""
+    build(root)
+    paths = Store(root).catalog.paths
+    shards = paths.shards("toy.word.last")
+    for path in (shards[0].path, shards[1].summary_path, sorted(paths.indexes("toy.word.last").glob("*.faiss"))[0]):
+        flip(path, bits=8)
+    (paths.items / LEFT_BEHIND).write_bytes(b"left")
+    write_items(paths, words_items()[:3])
+    (paths.root / "store.json").write_text("{}")
+
+
+def words_items() -> tuple:
+    from synthetic import synthetic_items
+
+    return synthetic_items("word", WORDS)
+
+
+def copy(source: Path, target: Path) -> Path:
+    """Copy a store."""
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target)
+    return target
+
+
+def held(root: Path) -> dict[str, set[int]]:
+    """Space → the ids of its items, as a reader sees them."""
+    return Store(root)._ask(lambda catalog: {space: set(catalog.ids(space).tolist()) for space in catalog.cards})
+
+
+def at_once(question: Callable[[], object]) -> object:
+    """Ask; an error is one."""
+    return question()
+
+
+def wrong_answers(
+    store: Store, ask: Callable[[Callable[[], object]], object] = at_once, layers: Sequence[int] = (0, N_BLOCKS)
+) -> list[str]:
+    """Ask a store about all of its spaces, and return what is not so.
+
+    Args:
+        store: the store.
+        ask: asks a question, and may return None where the answer was an error that names a file.
+        layers: which are asked about.
+    """
+    spaces = ask(lambda: list(store.catalog.cards)) or []
+    return [wrong for space in spaces for place in layers for wrong in _wrong_in_layer(store, ask, space, place)]
+
+
+def _wrong_in_layer(store: Store, ask: Callable, space: str, place: int) -> list[str]:
+    while True:
+        found = ask(lambda: store.vectors(space, place))
+        wrong = [] if found is None else _wrong_beside(store, ask, space, place, found)
+        again = ask(lambda: store.vectors(space, place)) if wrong else None
+        if again is None or again[0].tolist() == found[0].tolist():
+            return wrong
+        # The files that the store knew had given way between the questions, and it has looked again.
+
+
+def _wrong_beside(
+    store: Store, ask: Callable, space: str, place: int, found: tuple[np.ndarray, list[str], np.ndarray]
+) -> list[str]:
+    ids, texts, vectors = found
+    truth = TRUTH.vectors[space]
+    if not set(ids.tolist()) <= truth.keys():
+        return [f"{space}: items that nobody wrote"]
+    wrong = []
+    right = np.array([truth[item][place] for item in ids.tolist()]).reshape(len(ids), DIM)
+    if not np.array_equal(vectors, right) or len(set(ids.tolist())) != len(ids):
+        wrong.append(f"{space} layer {place}: other vectors")
+    if texts != [TRUTH.texts[item] for item in ids.tolist()]:
+        wrong.append(f"{space}: other texts")
+    answer = ask(lambda: store.query("anisotropy", spaces=space, layers=place))
+    if answer is not None and not _is_anisotropy(answer.rows[0], right):
+        wrong.append(f"{space} layer {place}: anisotropy {answer.rows[0]}")
+    if len(ids) > 1:
+        wrong += _wrong_neighbours(store, ask, space, place, texts, right)
+    return wrong
+
+
+def _is_anisotropy(row: Mapping[str, object], vectors: np.ndarray) -> bool:
+    n = len(vectors)
+    if row["n"] != n:
+        return False
+    if n < 2:
+        return row["anisotropy"] is None
+    units = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    expected = (np.square(units.sum(axis=0)).sum() - n) / (n * (n - 1))
+    return abs(row["anisotropy"] - expected) < 1e-9
+
+
+def _wrong_neighbours(
+    store: Store, ask: Callable, space: str, place: int, texts: list[str], vectors: np.ndarray
+) -> list[str]:
+    if "occurrence" in space:
+        return []
+    near = ask(lambda: store.neighbours(texts[0], spaces=space, layers=place, k=1).to_pylist())
+    if not near:
+        return []
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = units[1:] @ units[0]
+    best = texts[1 + int(cosines.argmax())]
+    close = abs(near[0]["cosine"] - cosines.max()) < 1e-5
+    return [] if close and near[0]["text"] == best else [f"{space} layer {place}: {near[0]}, not {best}"]
+
+
+def naming(question: Callable[[], object]) -> object:
+    """Ask; an error of embstore's own, which names a file or says that something is gone, is no answer."""
+    try:
+        return question()
+    except EmbstoreError:
+        return None

@@ -1,0 +1,138 @@
+"""Run a command in a process of its own that is killed at some moment; forked, so that it starts at once."""
+
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+
+from fault_stores import copy
+
+from embstore import Store
+
+CONTEXT = multiprocessing.get_context("forkserver")
+_MODULES = """
+fault_stores real_builds embstore.build.pipeline embstore.maintain.compact embstore.maintain.merge embstore.maintain.reindex
+embstore.maintain.repair embstore.maintain.remove embstore.encode.encoder faiss duckdb pandas
+transformers.models.gpt2.modeling_gpt2 transformers.models.auto.modeling_auto
+transformers.models.auto.tokenization_auto transformers.tokenization_utils_fast embstore_cli.main
+"""
+CONTEXT.set_forkserver_preload(_MODULES.split())  # what a command imports, loaded once
+
+Command = Callable[[Path], None]
+
+# Before any of these, a process may be killed; and before it opens a file to write.
+_STEPS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+_NEVER = 1 << 30
+
+
+def compact(root: Path) -> None:
+    Store(root).compact()
+
+
+def merge(root: Path) -> None:
+    Store(root).merge(root.parent / "other")
+
+
+def repair(root: Path) -> None:
+    Store(root).repair()
+
+
+def remove(root: Path) -> None:
+    Store(root).remove("toy.occurrence.last")
+
+
+class Work:
+    """A command at work in another process.
+
+    Args:
+        command: what.
+        root: the store.
+        at_step: kill it before its so manieth step: a rename, a removal, the opening of a file to write …
+        after: kill it so many seconds after it has begun.
+    """
+
+    def __init__(self, command: Command, root: Path, *, at_step: int = _NEVER, after: float | None = None) -> None:
+        self._steps: Synchronized = CONTEXT.Value("i", 0)
+        self._seconds: Synchronized = CONTEXT.Value("d", 0)
+        arguments = (command, root, at_step, after, self._steps, self._seconds)
+        self._process = CONTEXT.Process(target=_work, args=arguments)
+        self._process.start()
+
+    def was_killed(self) -> bool:
+        """Wait for its end."""
+        self._process.join()
+        assert self._process.exitcode in (0, -signal.SIGKILL), self._process.exitcode
+        return self._process.exitcode != 0
+
+    @property
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def measure(self) -> tuple[int, float]:
+        """Wait for its end, and return how many steps and seconds it took."""
+        assert not self.was_killed()
+        return self._steps.value, self._seconds.value
+
+
+def killed(command: Command, begin: Path, whole: Path, n: int) -> Iterator[Path]:
+    """Kill a command at random moments: at a step of its own, and after some time, in turn.
+
+    Args:
+        command: what.
+        begin: the store that it begins with.
+        whole: where the store goes that the command makes if nobody kills it.
+        n: how often.
+
+    Yields:
+        What each kill left; the next command is at work meanwhile.
+    """
+    n_steps, seconds = Work(command, copy(begin, whole)).measure()
+    assert n_steps > 10
+    rng = random.Random(whole.name)
+
+    def start(turn: int) -> tuple[Work, Path]:
+        root = copy(begin, whole.with_name(f"{whole.name}-{turn % 2}"))
+        if turn % 2:
+            return Work(command, root, at_step=rng.randint(1, n_steps)), root
+        return Work(command, root, after=rng.uniform(0, seconds)), root
+
+    n_killed, turn, (work, root) = 0, 0, start(0)
+    while n_killed < n:
+        was_killed, done, turn = work.was_killed(), root, turn + 1
+        work, root = start(turn)
+        if was_killed:  # else it had done its work before
+            n_killed += 1
+            yield done
+    work.was_killed()
+
+
+def _work(
+    command: Command, root: Path, at_step: int, after: float | None, steps: Synchronized, seconds: Synchronized
+) -> None:
+    def watch(event: str, arguments: tuple) -> None:
+        if event in _STEPS or (event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")):
+            steps.value += 1
+            if steps.value == at_step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    if after is not None:
+        _kill_later(after)
+    sys.addaudithook(watch)
+    began = time.perf_counter()
+    command(root)
+    seconds.value = time.perf_counter() - began
+
+
+def _kill_later(seconds: float) -> None:
+    """Have a process kill this one, unless it has ended before."""
+    victim = os.getpid()
+    if os.fork() == 0:
+        time.sleep(seconds)
+        if os.getppid() == victim:
+            os.kill(victim, signal.SIGKILL)
+        os._exit(0)

@@ -1,0 +1,108 @@
+"""A store with a file of every kind, ways to damage its files, and what is there."""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from synthetic import Synthetic, synthetic_store
+
+from embstore.space import Unit
+from embstore.storage.files.space_summary import write_all_merged
+from embstore.storage.files.tables import SkippedText, write_dataset, write_skipped
+
+
+def kinds(space: str = "*") -> dict[str, str]:
+    """The kinds of files of a store, and where those of a space are."""
+    return {
+        "marker": "store.json",
+        "items": "items/*.parquet",
+        "skipped": "skipped/*.parquet",
+        "dataset": "datasets/*.parquet",
+        "card": f"spaces/{space}.json",
+        "shard": f"embeddings/space={space}/*.parquet",
+        "summary": f"summaries/space={space}/*.parquet",
+        "merged summary": f"merged/{space}.parquet",
+        "index": f"indexes/space={space}/*.faiss",
+        "index card": f"indexes/space={space}/*.json",
+        "answer": "answers/*.json",
+    }
+
+
+KINDS = kinds()
+
+
+def full_store(root: Path) -> Synthetic:
+    """A store with a file of every kind; called again it writes what is missing."""
+    made = synthetic_store(root, n=20, dim=6, n_blocks=1, new_only=True)
+    synthetic_store(
+        root, unit="occurrence", texts=["the bank of the river", "a bank"], dim=6, n_blocks=1, new_only=True
+    )
+    columns = {"item_id": made.ids.tolist(), "text": made.texts, "rank": [*range(20)], "note": ["é"] * 20}
+    write_dataset(made.paths, "words", "word list", Unit.WORD, columns)
+    write_skipped(made.paths, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
+    write_all_merged(made.paths)
+    made.store.query("partition", spaces=made.space, layers=0)
+    return made
+
+
+def files_of(root: Path) -> list[Path]:
+    """The files of a store that are part of it (not the lock)."""
+    return sorted(path for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))
+
+
+def snapshot(root: Path) -> dict[str, tuple[str, int]]:
+    """Every file below a folder, hidden ones too: its hash and the time of its last change."""
+    return {
+        str(path.relative_to(root)): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
+        for path in root.rglob("*")
+        if path.is_file()
+    }
+
+
+@contextmanager
+def damaged(path: Path, data: bytes | None) -> Iterator[None]:
+    """Give a file other content, or remove it, and restore it afterwards."""
+    before = path.read_bytes()
+    try:
+        if data is None:
+            path.unlink()
+        else:
+            path.write_bytes(data)
+        yield
+    finally:
+        path.write_bytes(before)
+
+
+def flip(path: Path, at: int | None = None, bits: int = 1) -> None:
+    """Turn bits of one byte of a file over: of the middle one, if none is named."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 if at is None else at] ^= bits
+    path.write_bytes(data)
+
+
+def flipped(data: bytes, bit: int) -> bytes:
+    """The bytes with one bit turned over."""
+    changed = bytearray(data)
+    changed[bit // 8] ^= 1 << (bit % 8)
+    return bytes(changed)
+
+
+def bits(data: bytes, n: int, seed: int) -> list[int]:
+    """Random places of bits, with the very first and last ones."""
+    last = 8 * len(data) - 1
+    return [0, last, *random.Random(seed).sample(range(last), min(n, last))]
+
+
+def damaged_bytes(data: bytes, change: str) -> bytes:
+    """The bytes of a file after some accident."""
+    middle = len(data) // 2
+    return {
+        "bit": data[:middle] + bytes([data[middle] ^ 16]) + data[middle + 1 :],
+        "empty": b"",
+        "a byte short": data[:-1],
+        "half": data[:middle],
+        "a byte more": data + b"\n",
+        "zeros": bytes(len(data)),
+    }[change]

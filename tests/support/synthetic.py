@@ -1,0 +1,179 @@
+"""Stores of made-up vectors, written by embstore's own writer: no model is needed to test what reads a store.
+
+from synthetic import synthetic_store
+
+made = synthetic_store(tmp_path / "store", n=40, dim=8)
+made.vectors[2]             # layer at place 2, float32 (n, dim), exactly as a reader gets it
+made.ids, made.texts        # row by row, in the order they were given
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import Store
+from embstore.indexing import update_indexes
+from embstore.space import Layers, Pooling, Template, TopForm, Unit, default_space_name
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.card import Card
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.writer import StoreWriter
+from embstore.text import Item, words_in
+from embstore.words import word_boundaries
+
+
+@dataclass(frozen=True)
+class Synthetic:
+    """A space of a synthetic store.
+
+    Attributes:
+        root: the store's folder.
+        card: of the space.
+        items: what was embedded by this call, in order.
+        vectors: as stored and read back, float32 of shape (layers, n, dim), in the order of ``items``.
+    """
+
+    root: Path
+    card: Card
+    items: tuple[Item, ...] = field(repr=False)
+    vectors: NDArray[np.float32] = field(repr=False)
+
+    @property
+    def paths(self) -> StorePaths:
+        return StorePaths(self.root.resolve())
+
+    @property
+    def space(self) -> str:
+        return self.card.space
+
+    @property
+    def store(self) -> Store:
+        """A newly opened store."""
+        return Store(self.root)
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        return np.array([item.id for item in self.items], np.int64)
+
+    @property
+    def texts(self) -> list[str]:
+        return [item.text for item in self.items]
+
+    def layer(self, layer_id: int) -> NDArray[np.float32]:
+        """The vectors of a layer by its id, (n, dim), in the order of ``items``."""
+        return self.vectors[self.card.layers.ids.index(layer_id)]
+
+    @property
+    def shard_files(self) -> list[Path]:
+        return [shard.path for shard in self.paths.shards(self.space)]
+
+
+def synthetic_card(
+    space: str | None = None,
+    *,
+    model: str = "toy",
+    unit: str = "word",
+    pooling: str = "last",
+    template: str = "{text}",
+    n_blocks: int = 3,
+    top_form: TopForm | str | None = TopForm.NORMED,
+    layers: str = "all",
+    dim: int = 8,
+    dtype: str = "float32",
+    weights: str = "0",
+    checkpoint: str = "toy/checkpoint",
+    revision: str | None = "c0ffee",
+    architecture: str = "ToyModel",
+    layer_check: int | None = 1,
+    words_cut: bool = False,
+) -> Card:
+    form = None if top_form is None else TopForm(top_form)
+    if pooling == "projection":
+        stored = Layers.of_projection(n_blocks, form)
+    else:
+        stored = Layers.of_model(n_blocks, form).select(layers)
+    return Card(
+        space=space or default_space_name(model, Unit(unit), Pooling(pooling)), model=model, checkpoint=checkpoint,
+        revision=revision, weights_sha256=weights * 64, tokenizer_sha256="1" * 64, config_sha256="2" * 64,
+        architecture=architecture, unit=Unit(unit), pooling=Pooling(pooling), template=Template(template),
+        layers=stored, dim=dim, dtype=dtype, max_tokens=16, versions={"embstore": "0"},
+        created="2025-01-01T00:00:00+00:00", layer_check=layer_check,
+        word_boundaries=word_boundaries() if unit == "occurrence" and not words_cut else None,
+    )  # fmt: skip
+
+
+def synthetic_items(unit: str, texts: Sequence[str]) -> tuple[Item, ...]:
+    """Words and sentences give one item for each text, sentences of an occurrence space one for each word."""
+    if Unit(unit) is Unit.OCCURRENCE:
+        return tuple(Item.occurrence(text, span) for text in texts for span in words_in(text))
+    return tuple(Item.whole(Unit(unit), text) for text in texts)
+
+
+def synthetic_store(
+    root: Path,
+    n: int = 40,
+    dim: int = 8,
+    n_blocks: int = 3,
+    top_form: TopForm | str | None = TopForm.NORMED,
+    dtype: str = "float32",
+    n_shards: int = 2,
+    unit: str = "word",
+    *,
+    texts: Sequence[str] | None = None,
+    vectors: NDArray[np.floating] | None = None,
+    offset: float = 0.5,
+    seed: int = 0,
+    index: bool = True,
+    new_only: bool = False,
+    **card: str | None,
+) -> Synthetic:
+    """Write one space. Called again with the same root it adds to the store: new texts, or another space.
+
+    Args:
+        root: the store's folder.
+        n: how many texts, if ``texts`` is not given: ``text0``, ``text1`` …
+        dim: components of a vector.
+        n_blocks: L; the layers are 0…L, and L+1 for the other side of the final norm where there is one.
+        top_form: which side of the final norm layer L is from; None for a model without one.
+        dtype: as stored.
+        n_shards: in how many shards (at most) the items are written.
+        unit: of the space.
+        texts: the texts; of an occurrence space, the sentences.
+        vectors: (layers, n, dim); by default normal deviates plus ``offset`` in every component.
+        offset: see ``vectors``: the larger, the more anisotropic.
+        seed: of the vectors.
+        index: whether to index all layers.
+        new_only: write only what the space lacks, and the texts of what it has, as a build does.
+        **card: ``space``, ``model``, ``pooling``, ``template``, ``layers``, ``weights``, ``checkpoint``, ``revision``,
+            ``architecture``, ``layer_check``, ``words_cut``.
+    """
+    texts = [f"text{number}" for number in range(n)] if texts is None else texts
+    made = synthetic_card(
+        unit=unit, n_blocks=n_blocks, top_form=top_form, dim=dim, dtype=dtype, **card  # type: ignore[arg-type]
+    )  # fmt: skip
+    items = synthetic_items(unit, texts)
+    if vectors is None:
+        shape = (len(made.layers), len(items), dim)
+        vectors = np.random.default_rng(seed).normal(size=shape) + offset
+    given = np.ascontiguousarray(vectors, np.float32)
+    by_id = {item.id: item for item in items}
+    shard_rows = max(1, -(-len(items) // n_shards))
+    with StoreWriter(root, shard_bytes=shard_rows * 4 * dim * len(made.layers)) as store:
+        stored = store.add_space(made)
+        ids = np.array([item.id for item in items], np.int64)
+        lacking = ~np.isin(ids, Catalog(root).ids(stored.space)) if new_only else np.ones(len(ids), bool)
+        if new_only:
+            store.add_items(items)
+        with store.space_writer(stored, by_id) as writer:
+            writer.add(ids[lacking], given[:, lacking])
+        if index:
+            index_space(root, stored)
+    return Synthetic(Path(root), stored, items, given.astype(dtype).astype(np.float32))
+
+
+def index_space(root: Path, card: Card) -> None:
+    """Index all layers of a space."""
+    update_indexes(StorePaths(Path(root).resolve()), card, "flat")

@@ -1,0 +1,107 @@
+"""How the items of a build are cut into parts, and what is taken together."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from embstore.errors import UsageError
+from embstore.sharding import KEYS, Parts, Range, Turn
+
+sizes = st.integers(0, 10**9)
+keys = st.integers(0, KEYS - 1)
+
+
+@st.composite
+def turns(draw: st.DrawFn) -> Turn:
+    of = draw(st.integers(1, 7))
+    return Turn(draw(st.integers(1, of)), of)
+
+
+def _plan(n_items: int, item_bytes: int = 40_000, turn: Turn | None = None, n_chars: int | None = None) -> Parts:
+    return Parts.plan(n_items, 8 * n_items if n_chars is None else n_chars, item_bytes, 128 << 20, turn or Turn())
+
+
+@settings(deadline=None, max_examples=60)
+@given(sizes, st.integers(1, 10**6), st.integers(0, 10**10), st.lists(keys, max_size=20))
+def test_every_key_is_in_one_window_of_one_part(n_items: int, item_bytes: int, n_chars: int, some: list[int]) -> None:
+    parts = _plan(min(n_items, 10**15 // item_bytes), item_bytes, n_chars=n_chars)
+    for key in [0, KEYS - 1, *some]:
+        part = key * parts.n // KEYS
+        windows = list(parts.windows(part))
+        assert [one.end for one in windows[:-1]] == [one.first for one in windows[1:]]
+        assert sum(one.first <= key < one.end for one in windows) == 1
+        for other in {max(0, part - 1), min(parts.n - 1, part + 1)} - {part}:
+            assert not any(one.first <= key < one.end for one in parts.windows(other))
+    assert next(parts.windows(0)).first == 0
+    assert list(parts.windows(parts.n - 1))[-1].end == KEYS
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10**7), st.integers(1, 10**6))
+def test_a_part_is_about_a_shard(n_items: int, item_bytes: int) -> None:
+    parts = _plan(n_items, item_bytes)
+    n_bytes = n_items * item_bytes
+    assert n_bytes / parts.n <= 128 << 20
+    assert parts.n == 1 or n_bytes / parts.n >= 10 << 20
+    assert parts.n <= 4 or n_bytes / parts.n >= 96 << 20 or n_items / parts.n >= 24_576
+    assert n_items / (parts.n * parts.n_windows) <= 12_288
+
+
+def test_long_texts_make_small_windows() -> None:
+    parts = _plan(1000, n_chars=10**9)
+    assert 10**9 / (parts.n * parts.n_windows) <= 8 << 20
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 10**7), st.integers(1, 9))
+def test_the_turns_take_each_part_once_and_cut_alike(n_items: int, of: int) -> None:
+    turns = [_plan(n_items, turn=Turn(number, of)) for number in range(1, of + 1)]
+    alone = _plan(n_items)
+    assert sorted(part for parts in turns for part in parts.mine) == list(alone.mine)
+    assert {(parts.n, parts.n_windows) for parts in turns} == {(alone.n, alone.n_windows)}
+
+
+@settings(deadline=None, max_examples=60)
+@given(turns(), st.integers(1, 60), st.integers(1, 3), st.data())
+def test_packing_keeps_every_missing_item_once(turn: Turn, n: int, n_windows: int, data: st.DataObject) -> None:
+    parts = Parts(n, n_windows, turn)
+    counts = {}
+    for window in range(n * n_windows):
+        wanted = data.draw(st.integers(0, 5))
+        counts[window] = (wanted, data.draw(st.integers(0, wanted)))
+    shards = list(parts.pack(counts))
+    ranges = [one for shard in shards for one in shard]
+    for part in range(n):
+        for at, window in enumerate(parts.windows(part)):
+            missing = counts[part * n_windows + at][1]
+            covering = [one for one in ranges if one.first <= window.first and window.end <= one.end]
+            if part in parts.mine and missing:
+                assert len(covering) == 1
+            assert len(covering) <= 1
+
+
+@settings(deadline=None, max_examples=60)
+@given(turns(), st.integers(1, 60), st.integers(1, 3))
+def test_where_all_is_missing_packing_changes_nothing(turn: Turn, n: int, n_windows: int) -> None:
+    parts = Parts(n, n_windows, turn)
+    counts = dict.fromkeys(range(n * n_windows), (7, 7))
+    assert list(parts.pack(counts)) == list(parts.all())
+
+
+def test_a_little_more_text_makes_one_shard() -> None:
+    parts = Parts(1000, 2, Turn())
+    counts = {window: (100, int(window % 50 == 0)) for window in range(2000)}
+    assert [len(shard) for shard in parts.pack(counts)] == [1]
+    assert list(parts.pack(dict.fromkeys(range(2000), (100, 0)))) == []
+
+
+def test_a_turn_is_written_as_a_fraction() -> None:
+    assert Turn.parse(" 2/3 ") == Turn(2, 3)
+    assert str(Turn(2, 3)) == "2/3"
+    for text in ("5/3", "0/3", "1/0", "-1/3", "1", "1/2/3", "a/b", "", "1.0/2", "١/٢"):
+        with pytest.raises(UsageError, match=r"write i/n with 1 ≤ i ≤ n"):
+            Turn.parse(text)
+
+
+def test_a_range_is_half_open() -> None:
+    assert list(Parts(2, 1, Turn()).windows(0)) == [Range(0, KEYS // 2)]
