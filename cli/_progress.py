@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from embstore.build.report import BuildReport, Progress, SpaceReport
+from embstore.build.report import BuildReport, SpaceReport
 from embstore.escape import printable
+from embstore.progress import Progress
 
 from ._output import say
 from ._terminal import escape_terminals

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Literal
 
 from embstore import disk, index
-from embstore.build.report import Observer, Progress
 from embstore.errors import DamagedError, UsageError
 from embstore.index import AUTO, WANTED_RECALL, Design, IndexCard, Wanted
+from embstore.progress import Observer, Progress
 from embstore.space import Layer
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.vectors import Block, Ids, LayerVectors
+from embstore.storage.transaction.manifest import committed_shards
 
 _AT_ONCE_BYTES = 64 << 20
 """How much the flat indexes that are built at once may take."""
@@ -122,7 +123,7 @@ def check_memory(paths: StorePaths, card: Card, n_new: int, kind: str, memory: i
         return
     layer = card.layers.members[0]
     stored = readable_card(paths.index(card.space, layer)) if kind == AUTO else None
-    n = LayerVectors(paths.shards(card.space), layer.id, card.dim).count() + n_new
+    n = LayerVectors(committed_shards(paths, card.space), layer.id, card.dim).count() + n_new
     index.choose(stored.asked if stored is not None else kind, n, card.dim, memory)
 
 
@@ -133,7 +134,7 @@ def index_layers(
 
     Only the holder of the store's lock may call this.
     """
-    shards = paths.shards(card.space)
+    shards = committed_shards(paths, card.space)
     if not shards:
         return []
     tasks = [_Task.of(paths, card, layer, shards, choice) for layer in layers]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from embstore.build.report import BuildReport, Progress
+    from embstore.build.report import BuildReport
     from embstore.maintain.verify import Verification
     from embstore.metrics.declaration.explain import CacheState, Explanation
     from embstore.metrics.transforms import Step
+    from embstore.progress import Progress
     from embstore.query.lookup import Embed
     from embstore.query.question import Rows
 
@@ -511,7 +513,7 @@ class Store:
             SourceError: some cannot be downloaded, or are other files than they should be; says of each how to get it
                 by hand. The others are kept.
         """
-        from embstore.build.report import Progress
+        from embstore.progress import Progress
         from embstore.sources import fetch_datasets
 
         def tell(name: str, done: int, total: int) -> None:
@@ -610,15 +612,16 @@ class Store:
             answers: How many stored answers ``deep`` computes, drawn at random, none begun after a minute; or ``all``.
             seed: Random seed of that draw; None draws one, which the result tells.
         """
-        from embstore.maintain.answers import check_answers, sample_size
         from embstore.maintain.verify import verify
+        from embstore.query.answer_checks import check_answers, sample_size
 
         sample_size(answers)
         found = verify(self.path, deep=deep)
         if not (deep and found.ok):
             return found
         self.refresh()
-        return self._ask(lambda catalog: check_answers(catalog, found, answers, seed))
+        checked, altered = self._ask(lambda catalog: check_answers(catalog, answers, seed))
+        return replace(found, problems=altered, answers=checked)
 
     def repair(
         self, *, deep: bool = False, dry_run: bool = False, observe: "Callable[[Progress], None] | None" = None
@@ -636,8 +639,8 @@ class Store:
         Returns:
             One row per thing done: action (``left`` where something else must be done), file, items, bytes, detail.
         """
-        from embstore.maintain.answers import remove_altered
-        from embstore.maintain.repair import LEFT, repair
+        from embstore.maintain.repair import LEFT, remove_answers, repair
+        from embstore.query.answer_checks import altered_answers
 
         try:
             done = repair(self.path, observe or (lambda _: None), dry_run=dry_run)
@@ -645,7 +648,8 @@ class Store:
             self.refresh()
         if not deep or LEFT in done["action"]:
             return done
-        return self._ask(lambda catalog: remove_altered(catalog, done, dry_run=dry_run))
+        altered = self._ask(lambda catalog: list(altered_answers(catalog)))
+        return remove_answers(self.path, done, altered, dry_run=dry_run)
 
     def compact(
         self,

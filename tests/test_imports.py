@@ -74,7 +74,7 @@ def test_every_module_has_its_place_on_the_map():
     shown = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
     modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
     assert {name for name in modules if f"`{name}`" not in shown} == set()
-    for folder in sorted(path.parent for path in package.glob("*/__init__.py")):
+    for folder in sorted(path.parent for path in package.rglob("*/__init__.py")):
         assert f"`{folder.name}/`" in shown
-        said = set(re.findall(r"\w+", (folder / "__init__.py").read_text("utf-8")))
-        assert {path.stem for path in folder.glob("*.py")} - {"__init__"} <= said, folder.name
+        listed = set(re.findall(r"\w+", (folder / "__init__.py").read_text("utf-8")))
+        assert {path.stem for path in folder.glob("*.py")} - {"__init__"} <= listed, folder.name

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from embstore.build.report import Observer, Progress
+from embstore.progress import Observer, Progress
 from embstore.encode import (Checkpoint, Encoded, Encoder, Fingerprint, Long, Plan, Skipped, Tokenizer, fingerprint, resolve)
 from embstore.errors import UnknownNameError, UsageError
 from embstore.index import KINDS

@@ -10,7 +10,8 @@ import numpy as np
 
 from embstore import __version__, disk
 from embstore.build.job import Job, Model, Options, SpacePlan
-from embstore.build.report import Observer, kind_of
+from embstore.build.report import kind_of
+from embstore.progress import Observer
 from embstore.build.texts import Texts
 from embstore.encode import Fingerprint
 from embstore.errors import UsageError

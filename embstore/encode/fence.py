@@ -8,7 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from embstore.encode.checkpoint import Checkpoint, read_files
+from embstore.encode.checkpoint import Checkpoint
+from embstore.encode.checkpoint_files import read_files
 from embstore.encode.extra import need
 from embstore.errors import CheckpointError
 

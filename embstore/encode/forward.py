@@ -1,9 +1,10 @@
 """One batch through the model."""
 
 import copy
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +12,14 @@ from numpy.typing import NDArray
 from embstore.encode.contract import Contract
 from embstore.encode.devices import is_out_of_memory, release
 from embstore.encode.extra import need, told
-from embstore.encode.inputs import tensors
 from embstore.encode.pooling import gather
 from embstore.encode.records import MODEL_FAILS, Encoded, ModelFailsError, Skipped
 from embstore.encode.spans import Text
 from embstore.errors import EncodeError
 from embstore.space import Pooling
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Texts = Sequence[Text]
 
@@ -137,6 +140,29 @@ class _ForwardError(Exception):
     def __init__(self, error: Exception) -> None:
         self.reason = f"{type(error).__name__}: {told(error)[:_MOST_SHOWN]}"
         super().__init__(self.reason)
+
+
+def tensors(model: Any, texts: Sequence[Text], *, pad_id: int) -> dict[str, "Tensor"]:
+    """Return the arguments of a forward pass, padded on the right.
+
+    Args:
+        model: a transformers model; what it does not take (``token_type_ids``) is left out.
+        texts: the rows.
+        pad_id: the id for padding, the tokenizer's own where it has one. RoBERTa and MPNet count positions by it; on
+            the right and masked, any id leaves the real tokens as they are.
+
+    Returns:
+        ``input_ids``, ``attention_mask`` and possibly ``token_type_ids``, int64 (n, t) on the model's device.
+    """
+    torch = need("torch")
+    width = max(len(text.ids) for text in texts)
+    columns = {
+        "input_ids": [text.ids + [pad_id] * (width - len(text.ids)) for text in texts],
+        "attention_mask": [[1] * len(text.ids) + [0] * (width - len(text.ids)) for text in texts],
+    }
+    if texts[0].type_ids is not None and "token_type_ids" in inspect.signature(model.forward).parameters:
+        columns["token_type_ids"] = [(text.type_ids or []) + [0] * (width - len(text.type_ids or [])) for text in texts]
+    return {name: torch.tensor(rows, dtype=torch.int64, device=model.device) for name, rows in columns.items()}
 
 
 def halves(texts: Texts) -> list[Texts]:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from embstore.encode.checkpoint import EXTRA, SHORT_NAMES, TOKENIZER_FILES, has_safetensors, weight_files
+from embstore.encode.checkpoint_files import EXTRA, SHORT_NAMES, TOKENIZER_FILES, has_safetensors, weight_files
 from embstore.errors import CheckpointError, CheckpointUnavailableError, nearest
 
 # Named one by one: a pattern like "*.json" would also match files of the onnx, tf and rust variants in sub-folders.

@@ -6,14 +6,15 @@ is never searched as if it were whole: the caller scans the vectors instead, wit
     card.py         what an index covers, how it was made, and its measured recall
     policy.py       which index a layer gets, by size and memory
     building.py     make one, or add to one
-    order.py        near vectors near each other in memory
+    hnsw_layout.py  near vectors near each other in memory
     tuning.py       the least effort that finds enough of the exact answer
-    held_out.py     a graph as it would be without some of its vectors
+    hnsw_holdout.py a graph as it would be without some of its vectors
     searching.py    search
     opening.py      open, once
     faiss_index.py  FAISS itself
     structure.py    read a file of FAISS that may have been made to do harm
-    among.py        the nearest neighbours of all vectors of a layer, without an index, for metrics
+    points.py       distances between vectors, in float64 and roughly
+    exact_knn.py    the nearest neighbours of all vectors of a layer, without an index, for metrics
 """
 
 from embstore.index.building import Wanted, extend_index, remove_index, write_index

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import ROWS, Float64Array, Points, Positions, Vectors, distinct_rows, in_threads, slices
+from embstore.arrays import ROWS, Float64Array, Positions, Vectors, distinct_rows, in_threads, slices
 from embstore.errors import UnknownNameError
+from embstore.index.points import Points
 
 DISTANCES = ("cosine", "euclidean")
 # Candidates beyond k and the row itself: the gap of so many ranks is seldom within float32's rounding; and where it is,

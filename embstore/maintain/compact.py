@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from embstore import disk
-from embstore.build.report import Observer, Progress
 from embstore.maintain.actions import Action, tabulate
 from embstore.maintain.derived import renew_indexes, renew_merged
+from embstore.progress import Observer, Progress
 from embstore.storage.files.card import Card, read_cards
 from embstore.storage.files.names import PARTS
 from embstore.storage.files.paths import Shard, StorePaths

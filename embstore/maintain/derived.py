@@ -1,13 +1,14 @@
 """Bring what is derived from the shards of a space up to date: its indexes, each of its own kind, and its sums."""
 
 from embstore import disk
-from embstore.build.report import Observer
 from embstore.indexing import missed, readable_card, update_indexes
+from embstore.progress import Observer
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.space_summary import write_merged
 from embstore.storage.files.summaries import read_merged
+from embstore.storage.maintenance.space_summary import write_merged
 from embstore.storage.sql.reader import Reader
+from embstore.storage.transaction.manifest import committed_shards
 
 
 def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:
@@ -26,5 +27,5 @@ def renew_merged(paths: StorePaths, card: Card) -> None:
     """Bring the merged summary of a space up to date; one that does not help any more is removed."""
     write_merged(paths, card)
     merged = read_merged(Reader(paths.root, ()), paths, card)
-    if merged is None or not merged.shards <= {shard.name for shard in paths.shards(card.space)}:
+    if merged is None or not merged.shards <= {shard.name for shard in committed_shards(paths, card.space)}:
         disk.remove(paths.merged(card.space), missing_ok=True)

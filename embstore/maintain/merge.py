@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import atomic, disk
-from embstore.build.report import Observer, Progress
 from embstore.errors import DamagedError, SpaceMismatchError, StoreError, UsageError
 from embstore.indexing import missed, update_indexes
 from embstore.maintain.actions import Action, tabulate
 from embstore.maintain.derived import kind_of_indexes, renew_merged
+from embstore.progress import Observer, Progress
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
@@ -33,7 +33,7 @@ from embstore.storage.maintenance.import_store import (
     stage_taken,
 )
 from embstore.storage.selection import SpaceFilter
-from embstore.storage.transaction.manifest import list_parts
+from embstore.storage.transaction.manifest import committed_shards, list_parts
 from embstore.storage.transaction.recovery import maintained
 from embstore.table import Table
 
@@ -223,7 +223,7 @@ class _Merge:
             kind = kind_of_indexes(self.ours, card) or kind_of_indexes(theirs, card)
             if kind is None:
                 continue
-            names = [shard.name for shard in self.ours.shards(card.space)]
+            names = [shard.name for shard in committed_shards(self.ours, card.space)]
             n_copied = sum(
                 self.is_new(card.space) and copy_index(theirs, self.ours, card.space, layer, names)
                 for layer in card.layers

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from embstore import disk
-from embstore.build.report import Observer
 from embstore.index import remove_index, shown_parameters
 from embstore.indexing import Choice, Indexed, index_layers, missed
+from embstore.progress import Observer
 from embstore.space import Layer
 from embstore.storage.files.card import Card, read_cards
 from embstore.storage.files.marker import check_marker

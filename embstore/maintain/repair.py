@@ -3,18 +3,19 @@
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import time
 
 from embstore import disk
-from embstore.build.report import Observer
 from embstore.errors import DamagedError, LockedError, NewerFormatError, StoreError
 from embstore.maintain.actions import Action, tabulate
 from embstore.maintain.repair_log import LEFT as LEFT
 from embstore.maintain.repair_log import SAME_SOURCES, Mending
 from embstore.maintain.repair_spaces import SpacesRepair
 from embstore.maintain.repair_tables import mend_tables
+from embstore.progress import Observer
 from embstore.storage.files.marker import write_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.file_checks import Problem, verify_answers, verify_marker
@@ -52,6 +53,26 @@ def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = Fa
         _remove_answers(mending)
         SpacesRepair(mending, texts, observe).mend_all()
         return tabulate(mending.actions, paths.root)
+
+
+def remove_answers(root: Path, done: Table, altered: Sequence[tuple[Path, str]], *, dry_run: bool) -> Table:
+    """Remove stored answers that are not what their metric computes.
+
+    Args:
+        root: The store's folder.
+        done: What a repair did before.
+        altered: The file of each answer, and what differs.
+        dry_run: Write nothing, and report what would be removed.
+
+    Returns:
+        What was done before, and one row for each answer.
+    """
+    actions = []
+    for path, difference in altered:
+        actions.append(Action("removed", path, difference, n_bytes=disk.size(path)))
+        if not dry_run:
+            disk.remove(path, missing_ok=True)
+    return replace(done, rows=(*done.rows, *tabulate(actions, disk.resolved(root)).rows))
 
 
 @contextmanager

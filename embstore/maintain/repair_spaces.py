@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import atomic, checksum, disk, index
-from embstore.build.report import Observer
 from embstore.errors import DamagedError, FileAccessError, NewerFormatError
 from embstore.indexing import readable_card, update_indexes
 from embstore.maintain.actions import Action
@@ -17,6 +16,7 @@ from embstore.maintain.derived import kind_of_indexes, renew_merged
 from embstore.maintain.repair_log import SAME_SOURCES, Mending
 from embstore.maintain.repair_tables import StoredTexts
 from embstore.maintain.verify import verify_index, without_card
+from embstore.progress import Observer
 from embstore.storage.files.card import Card, read_card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.summaries import Merged, read_merged

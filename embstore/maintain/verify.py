@@ -27,30 +27,14 @@ from embstore.storage.maintenance.file_checks import (
     verify_space,
 )
 from embstore.storage.maintenance.item_id_checks import verify_ids
-from embstore.storage.maintenance.problems import Problem, noted, noted_each, unread
+from embstore.storage.maintenance.problems import AnswerCheck, Problem, noted, noted_each, unread
 from embstore.storage.sql.reader import Reader
+from embstore.storage.transaction.manifest import epoch
 from embstore.table import Table, table
 
 Ids = NDArray[np.int64]
 
 _FOREIGN = "it is not of the store: embstore writes no file of that name, and never touches it. Move it elsewhere"
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerCheck:
-    """Which of the stored answers were computed anew.
-
-    Attributes:
-        n_stored: Stored answers that a query would be given now and that can be computed from the store alone.
-        n_computed: How many of them were computed anew.
-        seed: Random seed by which these were drawn.
-        skipped: Why other stored answers were not among them, each with their count.
-    """
-
-    n_stored: int
-    n_computed: int
-    seed: int
-    skipped: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +99,7 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
 
 def _epoch(paths: StorePaths) -> object:
     try:
-        return paths.epoch()
+        return epoch(paths)
     except (DamagedError, FileAccessError):
         return None
 

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from embstore.build.report import BuildReport, Observer, Progress
+from embstore.build.report import BuildReport
 from embstore.encode import Tokenizer, resolve
 from embstore.errors import CheckpointError, QueryError, SourceError, UnknownNameError, UsageError
 from embstore.metrics import get_metric
+from embstore.progress import Observer, Progress
 from embstore.query.question import check_seed
 from embstore.recipes.multiset import self_similarity
 from embstore.recipes.padding import padded_self_similarity

@@ -24,7 +24,7 @@ from embstore.storage.sql import connections
 from embstore.storage.sql.fence import check_expression
 from embstore.storage.sql.file_stats import Ranges
 from embstore.storage.sql.reader import FILES, Reader
-from embstore.storage.transaction.manifest import list_parts
+from embstore.storage.transaction.manifest import epoch, list_parts
 from embstore.storage.views.relation import relation
 from embstore.storage.views.sandbox import NO_LIMITS, BySpace, Limits, Sandbox
 from embstore.summary import Summary
@@ -83,7 +83,7 @@ class Catalog:
 
     def _list(self) -> bool:
         """List the files of the store, and return whether they are all of one moment."""
-        self._epoch = self.paths.epoch()
+        self._epoch = epoch(self.paths)
         parts = {space: list_parts(self.paths.embeddings(space)) for space in self.paths.cards()}
         # What is hidden and has nothing in its place is a space of which not all has come yet.
         there = {space: one for space, one in parts.items() if one.files or not one.hidden.names}
@@ -94,12 +94,12 @@ class Catalog:
         self.shards = {space: self.paths.as_shards(space, one.files) for space, one in there.items()}
         self._item_files = list(list_parts(self.paths.items).files)  # after the shards, whose items come before them
         self.skipped_files = list(list_parts(self.paths.skipped).files)
-        return self.paths.epoch() == self._epoch
+        return epoch(self.paths) == self._epoch
 
     @property
     def is_outdated(self) -> bool:
         """Whether files that were listed may have gone since: others took their place, or a space was removed."""
-        return self.paths.epoch() != self._epoch
+        return epoch(self.paths) != self._epoch
 
     def summaries(self, space: str) -> dict[int, Summary]:
         """Return the merged summaries of a space: layer id → Summary.

@@ -23,6 +23,7 @@ from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import SHARD_BYTES, write_shard
 from embstore.storage.files.tables import write_items
 from embstore.storage.transaction.lock import SharedLock, write_lock
+from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.transaction.recovery import recover
 from embstore.text import Item
 
@@ -114,7 +115,7 @@ class StoreWriter:
             SpaceMismatchError: the space exists with another checkpoint, template, layer set …
         """
         stored = read_cards(self.paths).get(card.space)
-        if stored is not None and self.paths.shards(card.space):
+        if stored is not None and committed_shards(self.paths, card.space):
             stored.check_same_space(card)
             return stored
         if self._shared is None or stored is None or stored.differences(card):
@@ -125,7 +126,7 @@ class StoreWriter:
     def _forget_unfilled(self) -> None:
         """Remove the cards that were written for spaces that got no shard."""
         for space in self._carded:
-            if not self.paths.shards(space):
+            if not committed_shards(self.paths, space):
                 disk.remove(self.paths.card(space), missing_ok=True)
 
     def add_items(self, items: Iterable[Item]) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 
 from embstore.encode import Tokenizer, plan_batches
 from embstore.encode.batches import CPU_BATCH_TOKENS
-from embstore.encode.inputs import tensors
+from embstore.encode.forward import tensors
 from embstore.sources import Row, open_source
 from embstore.space import Pooling, Template, Unit
 from embstore.text import Item, passages_of

@@ -23,7 +23,7 @@ from embstore.space import Layers, Pooling, Template, Unit
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import SHARD_BYTES
-from embstore.storage.files.space_summary import write_all_merged
+from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.writer import StoreWriter
 from embstore.text import Item, Span
 

@@ -13,7 +13,8 @@ from synthetic import Synthetic
 from tiny_checkpoint import content, texts
 
 from embstore import Store
-from embstore.build.report import BuildReport, Progress
+from embstore.build.report import BuildReport
+from embstore.progress import Progress
 from embstore.errors import DamagedError, QueryError, SourceError, UsageError
 from embstore.sources import DATASETS, add_dataset
 from embstore.sources.attributes import PLEASANT, UNPLEASANT

@@ -18,8 +18,18 @@ from build_worker import SHARD_BYTES, SHARD_ITEMS
 from tiny_checkpoint import assert_same_content, content, make_checkpoint
 
 from embstore import Store
-from embstore.build.report import Progress
-from embstore.errors import (CheckpointError, CheckpointUnavailableError, DamagedError, EmbstoreError, EncodeError, LockedError, SourceError, StoreError, UsageError)
+from embstore.progress import Progress
+from embstore.errors import (
+    CheckpointError,
+    CheckpointUnavailableError,
+    DamagedError,
+    EmbstoreError,
+    EncodeError,
+    LockedError,
+    SourceError,
+    StoreError,
+    UsageError,
+)
 from embstore.space import Unit
 from embstore.storage.files.card import write_card
 from embstore.storage.writer import StoreWriter

@@ -10,7 +10,8 @@ import pytest
 from tiny_checkpoint import DIM, LAYERS, assert_same_content, card, content, texts
 
 from embstore import Store
-from embstore.build.report import BuildReport, Progress
+from embstore.build.report import BuildReport
+from embstore.progress import Progress
 from embstore.errors import CheckpointError, DamagedError, EncodeError, SpaceMismatchError, UsageError
 from embstore.space import Unit
 from embstore.text import Item

@@ -8,6 +8,7 @@ from store_damage import flip
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
+from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.writer import StoreWriter
 
 
@@ -26,7 +27,7 @@ def test_deep_finds_what_the_files_alone_do_not_tell(cli, store: Synthetic) -> N
     write_dataset(store.paths, "words", "word list", Unit.WORD, {"item_id": [*ids[1:], ids[0]], "text": store.texts})
     layer = store.card.layers.members[1]
     path = store.paths.index(store.space, layer)
-    names = [shard.name for shard in store.paths.shards(store.space)]
+    names = [shard.name for shard in committed_shards(store.paths, store.space)]
     vectors = store.layer(1)[::-1].copy()
     write_index(path, [(store.ids, vectors)], space=store.space, layer=1, dim=8, shards=names)
     assert cli("verify").exit_code == 0

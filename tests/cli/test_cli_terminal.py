@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from synthetic import Synthetic, synthetic_store
 from terminal import on_terminal
 
-from embstore.build.report import Progress
 from embstore.errors import UsageError
+from embstore.progress import Progress
 from embstore.storage.files.card import write_card
 from embstore.table import table
 
@@ -118,7 +118,7 @@ def test_a_bar_has_no_control_characters_but_its_own() -> None:
     code = (
         "import sys, warnings\n"
         "from embstore_cli import _progress\nfrom embstore_cli._terminal import escape_terminals\n"
-        "from embstore.build.report import Progress\n"
+        "from embstore.progress import Progress\n"
         "escape_terminals()\n"
         "with _progress.show_progress(False) as observe:\n"
         "    for done in range(4):\n"

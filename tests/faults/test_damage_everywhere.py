@@ -12,7 +12,7 @@ from store_damage import bits, damaged, flipped, kinds
 
 from embstore import Store
 from embstore.errors import EmbstoreError
-from embstore.storage.files.space_summary import write_all_merged
+from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.transaction.manifest import HIDDEN
 
 SPACE = "toy.word.last"

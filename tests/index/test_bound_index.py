@@ -12,6 +12,7 @@ from synthetic import Synthetic
 from embstore import Store, atomic
 from embstore.errors import DamagedError
 from embstore.index import IndexCard, opening
+from embstore.storage.transaction.manifest import committed_shards
 
 Make = Callable[..., Synthetic]
 KINDS = ("flat", "hnsw", "ivf")
@@ -77,7 +78,7 @@ def test_a_query_that_is_not_stored_meets_it_too(made: Synthetic) -> None:
     exchange(paths(made, 1)[0], paths(made, 2)[0])
     index, _ = paths(made, 1)
     with pytest.raises(DamagedError, match="it is not the index that its card was written for"):
-        opening.open_index(index, [shard.name for shard in made.paths.shards(made.space)])
+        opening.open_index(index, [shard.name for shard in committed_shards(made.paths, made.space)])
 
 
 def test_the_index_of_another_space_or_of_an_older_state(made: Synthetic, make_store: Make, tmp_path: Path) -> None:

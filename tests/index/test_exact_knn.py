@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import Synthetic
 
-from embstore import arrays
-from embstore.arrays import Points, distinct_rows, has_direction
+from embstore.arrays import distinct_rows, has_direction
 from embstore.errors import UnknownNameError
 from embstore.index import exact_knn
+from embstore.index import points as point_distances
 from embstore.index.exact_knn import DISTANCES, neighbours_of_all
+from embstore.index.points import Points
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 
 Make = Callable[..., Synthetic]
@@ -219,8 +220,10 @@ def test_a_rough_search_that_errs_within_its_bound_changes_nothing(
         order = np.argsort(-products, axis=1)[:, :width]
         return np.take_along_axis(products, order, axis=1).astype(np.float32), order
 
-    right = arrays.rounding
-    monkeypatch.setattr(arrays, "rounding", lambda dim, dtype: rounding if dtype == np.float32 else right(dim, dtype))
+    right = point_distances.rounding
+    monkeypatch.setattr(
+        point_distances, "rounding", lambda dim, dtype: rounding if dtype == np.float32 else right(dim, dtype)
+    )
     monkeypatch.setattr(faiss, "knn", knn)
     positions, values = neighbours_of_all(x, 10, distance)
     assert (positions == wanted[0]).all()

@@ -16,6 +16,7 @@ from embstore.errors import DamagedError, LockedError, StoreError
 from embstore.storage.files.card import read_cards
 from embstore.storage.files.tables import SkippedText, write_skipped
 from embstore.storage.maintenance.compaction import compact_shards, plan_shards
+from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.writer import StoreWriter
 from embstore.summary import Summary
 
@@ -98,7 +99,7 @@ def test_ranges_of_ids_stay_apart(make_store: Make) -> None:
 def ids_of_shards(made: Synthetic) -> list[np.ndarray]:
     from embstore.storage.files.vectors import LayerVectors
 
-    return [LayerVectors([shard], 0, made.card.dim).ids() for shard in made.paths.shards(made.space)]
+    return [LayerVectors([shard], 0, made.card.dim).ids() for shard in committed_shards(made.paths, made.space)]
 
 
 def test_a_dry_run_says_what_and_writes_nothing(make_store: Make) -> None:
@@ -183,7 +184,7 @@ def test_summaries_that_are_not_of_the_shards_are_not_added_up(make_store: Make)
     from embstore.storage.files.tables import write_table
 
     made = make_store(n=20, n_shards=2)
-    shard = made.paths.shards(made.space)[0]
+    shard = committed_shards(made.paths, made.space)[0]
     rows = pq.read_table(shard.summary_path, partitioning=None).to_pylist()
     rows[1]["total"][0] += 1
     write_table(shard.summary_path, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA))
@@ -217,7 +218,7 @@ def test_an_interrupted_round_is_undone_and_a_committed_one_finished(make_store:
             patch.setattr(recovery, stop, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 list(compact_shards(made.paths, card, plan_shards(made.paths, card)))
-        assert len(made.paths.shards(made.space)) == 1, "it is committed"
+        assert len(committed_shards(made.paths, made.space)) == 1, "it is committed"
         assert len(list(made.paths.embeddings(made.space).glob("*.parquet"))) == 5, "the old ones are still there"
         assert made.store.verify().ok
         assert answers(made.store) == before

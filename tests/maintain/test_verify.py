@@ -19,6 +19,7 @@ from embstore.storage.files.card import write_card
 from embstore.storage.files.shards import write_shard
 from embstore.storage.files.tables import write_dataset, write_items, write_table
 from embstore.storage.parquet import writer
+from embstore.storage.transaction.manifest import committed_shards
 
 Make = Callable[..., Synthetic]
 
@@ -140,7 +141,7 @@ def test_an_item_in_two_shards(make_store: Make) -> None:
 def test_an_item_twice_in_a_shard(make_store: Make) -> None:
     made = make_store(n=4)
     item = made.ids[0]
-    for shard in made.paths.shards(made.space):
+    for shard in committed_shards(made.paths, made.space):
         shard.path.unlink()
         shard.summary_path.unlink()
     rewrite(made, np.array([item, item]), np.ones((5, 2, 8), np.float32))
@@ -166,7 +167,7 @@ def test_a_value_that_is_not_finite(make_store: Make, monkeypatch: pytest.Monkey
 
 def test_sums_that_are_not_those_of_the_vectors(make_store: Make) -> None:
     made = make_store(n_shards=1)
-    [shard] = made.paths.shards(made.space)
+    [shard] = committed_shards(made.paths, made.space)
     rows = pq.read_table(shard.summary_path, partitioning=None).to_pylist()
     rows[2]["unit_total"][0] += 1e-3
     write_table(shard.summary_path, pa.Table.from_pylist(rows, schema=shard_files.SUMMARY_SCHEMA))
@@ -187,7 +188,7 @@ def test_an_index_of_other_ids(make_store: Make) -> None:
     made = make_store()
     layer = made.card.layers.members[1]
     path = made.paths.index(made.space, layer)
-    shards = [shard.name for shard in made.paths.shards(made.space)]
+    shards = [shard.name for shard in committed_shards(made.paths, made.space)]
     vectors = made.layer(1)
     write_index(path, [(made.ids + 1, vectors)], space=made.space, layer=1, dim=8, shards=shards)
     assert problems(made) == f"{path}: its item ids are not those of the shards that its card names"

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from clouds import clouds, seeds, split
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metric_data import Arrays, centred
 from scipy.stats import entropy, ortho_group
 from synthetic import synthetic_store
-from test_isotropy import clouds, seeds, split
 
 from embstore.metrics.declaration.spec import NotComputable
 from embstore.metrics.numerics.moments import ALL_EQUAL, TOO_FEW

@@ -5,13 +5,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from clouds import split
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from metric_data import Arrays, centred, mean_cosine
 from scipy.linalg import fractional_matrix_power
 from scipy.stats import zscore
 from synthetic import Synthetic, synthetic_store
-from test_isotropy import split
 
 from embstore.errors import UnknownNameError, UsageError
 from embstore.metrics.cosine import anisotropy, rogue_dims

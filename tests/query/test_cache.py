@@ -13,9 +13,10 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
+from answer_queries import QUERIES, SETS, WORDS, ask, stored
+from datasets_written import write_pairs
 from jsonschema import Draft202012Validator
 from synthetic import Synthetic, synthetic_store
-from test_dataset_inputs import write_lexicon, write_pairs
 
 from embstore import Store, atomic, disk
 from embstore.errors import DamagedError, QueryError
@@ -27,51 +28,13 @@ from embstore.storage.files import answers as files
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import write_items
 from embstore.storage.sql.connections import changing_part
+from embstore.storage.transaction.manifest import committed_shards
 from embstore.table import Table
 from embstore.text import Item
 
 Computed = list[tuple[str, int]]
 Compared = list[tuple[str, str]]
-WORDS = [f"word{number}" for number in range(30)]
-SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money"]
-SETS = {"x": WORDS[:4], "y": WORDS[4:8], "a": WORDS[8:12], "b": [*WORDS[12:16], "nowhere"], "missing": "skip"}
 SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "answer.schema.json").read_text("utf-8"))
-
-# What is asked of each metric; several where it has more than one way to read the vectors.
-ASKED: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in METRICS if name not in ("anisotropy", "rogue-dims", "weat", "sc-weat")),
-    ("anisotropy", {"std": True}),
-    ("anisotropy", {"where": "length(text) > 5", "sample": 10, "seed": 3}),
-    ("rogue-dims", {"k": 2, "transforms": ["center", "abtt:1"]}),
-    ("norms", {"sample": 500, "spaces": "toy.word.last"}),
-    ("isoscore", {"transforms": "drop:1", "layers": "0,2", "where": "text LIKE '%1%'"}),
-    ("similarity", {"dataset": ["pairs"], "missing": "skip", "seed": 4}),
-    ("weat", SETS),
-    ("sc-weat", {"spaces": "toy.word.last", "word": WORDS[:3], "a": WORDS[8:12], "b": WORDS[12:16]}),
-    ("self-similarity", {"per_word": True, "adjusted": True}),
-    ("mev", {"word": ["the"], "seed": 2}),
-    ("cka", {"where": "item_id % 2 = 0", "transforms": "standardize"}),
-    ("overlap", {"k": 3, "against": "other.word.last"}),
-    ("rsa", {"sample": 500, "layers": "1-9"}),
-]
-
-
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store of words in two models, of sentences and of occurrences, with datasets; tests take a copy."""
-    root = tmp_path_factory.mktemp("prepared") / "store"
-    made = synthetic_store(root, texts=WORDS, dim=6, n_blocks=2, index=False)
-    synthetic_store(root, texts=WORDS[5:], dim=5, n_blocks=1, model="other", top_form=None, seed=1, index=False)
-    synthetic_store(root, texts=SENTENCES, unit="occurrence", dim=6, n_blocks=1, index=False)
-    synthetic_store(root, texts=SENTENCES, unit="sentence", pooling="mean", dim=6, n_blocks=1, index=False)
-    write_pairs(made, "pairs", texts=[*WORDS, "nowhere"])
-    write_lexicon(made, WORDS[:20])
-    return root
-
-
-@pytest.fixture
-def root(prepared: Path, tmp_path: Path) -> Path:
-    return shutil.copytree(prepared, tmp_path / "store")
 
 
 @pytest.fixture
@@ -102,23 +65,13 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Compared:
     return seen
 
 
-def ask(root: Path, metric: str, **question: Any) -> Table:
-    if metric == "valnorm":
-        question = {"missing": "skip", "pleasant": WORDS[:3], "unpleasant": WORDS[3:6]} | question
-    if metric in ("weat", "sc-weat"):  # a space without any of the words is left out, and looked at each time
-        question = {"unit": "word"} | question
-    return Store(root).query(metric, **question)
-
-
-def stored(root: Path) -> list[Path]:
-    return sorted((root / "answers").glob("*"))
-
-
 def said(table: Table) -> tuple[Any, ...]:
     return table.to_pylist(), table.notes, table.columns, str(table)
 
 
-@pytest.mark.parametrize(("metric", "question"), ASKED, ids=lambda one: one if isinstance(one, str) else ",".join(one))
+@pytest.mark.parametrize(
+    ("metric", "question"), QUERIES, ids=lambda one: one if isinstance(one, str) else ",".join(one)
+)
 def test_a_stored_answer_is_the_computed_one_and_needs_no_vector(
     root: Path, metric: str, question: dict[str, Any]
 ) -> None:
@@ -470,7 +423,7 @@ def test_spaces_that_share_no_item_are_told_each_time(root: Path) -> None:
 
 
 def test_a_shard_that_is_lost_is_told_beside_stored_answers(root: Path, computed: Computed) -> None:
-    lost = StorePaths(root).shards("toy.word.last")[0]
+    lost = committed_shards(StorePaths(root), "toy.word.last")[0]
     kept = lost.path.read_bytes()
     ask(root, "isoscore", spaces="toy.word.last")
     lost.path.unlink()

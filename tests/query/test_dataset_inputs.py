@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from datasets_written import ids, write_lexicon, write_pairs
 from jsonschema import Draft202012Validator
 from scipy import stats
 from scipy.spatial.distance import cosine as cosine_distance
@@ -17,40 +18,9 @@ from embstore.metrics import METRICS
 from embstore.sources.attributes import PLEASANT, UNPLEASANT
 from embstore.space import Unit
 from embstore.storage.files.tables import write_dataset
-from embstore.text import item_id
 
 Make = Callable[..., Synthetic]
 SCHEMAS = Path(__file__).parents[2] / "schemas"
-
-
-def ids(texts: Sequence[str], unit: str = "word") -> list[int]:
-    return [item_id(Unit(unit), text) for text in texts]
-
-
-def write_pairs(
-    made: Synthetic,
-    name: str = "rg65",
-    unit: str = "word",
-    texts: Sequence[str] | None = None,
-    n: int = 60,
-    seed: int = 0,
-) -> tuple[list[str], list[str], list[float]]:
-    rng = np.random.default_rng(seed)
-    texts = made.texts if texts is None else texts
-    left = rng.integers(0, len(texts), n)
-    right = (left + rng.integers(1, len(texts), n)) % len(texts)
-    first, second = ([texts[place] for place in side] for side in (left, right))
-    scores = np.round(rng.uniform(0, 4, n), 1).tolist()
-    columns = {
-        "item_id": ids(first, unit), "text": first, "item_id_2": ids(second, unit), "text_2": second, "score": scores,
-    }  # fmt: skip
-    write_dataset(made.paths, name, f"{unit} pairs", Unit(unit), columns)
-    return first, second, scores
-
-
-def write_lexicon(made: Synthetic, texts: Sequence[str], name: str = "bellezza", **columns: Sequence[object]) -> None:
-    values = columns or {"valence": np.random.default_rng(0).uniform(1, 5, len(texts)).tolist()}
-    write_dataset(made.paths, name, "lexicon", Unit.WORD, {"item_id": ids(texts), "text": list(texts), **values})
 
 
 def cosines(made: Synthetic, layer: int, first: Sequence[str], second: Sequence[str]) -> list[float]:

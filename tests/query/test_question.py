@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pytest
+from datasets_written import write_lexicon, write_pairs
 from synthetic import synthetic_store
-from test_dataset_inputs import write_lexicon, write_pairs
 
 from embstore import Store
 from embstore.errors import UsageError

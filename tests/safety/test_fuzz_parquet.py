@@ -22,6 +22,7 @@ from embstore.storage.files.vectors import LayerVectors, open_shard
 from embstore.storage.parquet import thrift
 from embstore.storage.parquet.footer import is_footer_sound
 from embstore.storage.parquet.reader import read_values
+from embstore.storage.transaction.manifest import committed_shards
 
 Tallies = Callable[[str, str], Tally]
 
@@ -47,7 +48,7 @@ class File:
 
     @property
     def shard(self) -> Shard:
-        (shard,) = self.made.paths.shards(self.made.space)
+        (shard,) = committed_shards(self.made.paths, self.made.space)
         return shard
 
 

@@ -15,8 +15,8 @@ from embstore import Store
 from embstore.metrics import METRICS, Column, Parameter
 from embstore.metrics.declaration.validation import COLUMN_TYPES
 from embstore.space import Unit
-from embstore.storage.files.space_summary import write_all_merged
 from embstore.storage.files.tables import SkippedText, write_dataset, write_skipped
+from embstore.storage.maintenance.space_summary import write_all_merged
 
 FOLDER = Path(__file__).parents[2] / "schemas"
 SCHEMAS = sorted(path.name for path in FOLDER.glob("*.schema.json"))

@@ -18,7 +18,7 @@ from embstore.sources.cache import data_folder
 from embstore.sources.specs import DataFile
 
 if TYPE_CHECKING:
-    from embstore.build.report import Progress
+    from embstore.progress import Progress
 
 LISTED = {row["name"]: row for row in Store.datasets()}
 pytestmark = pytest.mark.usefixtures("data")

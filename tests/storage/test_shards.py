@@ -19,6 +19,7 @@ from embstore.errors import EncodeError, StoreError
 from embstore.storage import writer as writer_module
 from embstore.storage.files import shards
 from embstore.storage.files.paths import StorePaths
+from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.writer import StoreWriter
 
 Make = Callable[..., Synthetic]
@@ -210,7 +211,7 @@ def test_a_part_becomes_a_shard_when_it_is_cut(tmp_path: Path) -> None:
             writer.cut()
             writer.add(ids[7:], vectors[:, 7:])
     assert asked == [ids[:7].tolist(), ids[7:].tolist()]
-    assert len(StorePaths(tmp_path / "store").shards(card.space)) == 2
+    assert len(committed_shards(StorePaths(tmp_path / "store"), card.space)) == 2
     assert writer.n_written == 9
     assert Store(tmp_path / "store").verify().ok
 
@@ -297,6 +298,6 @@ def test_blocks_of_any_size_make_the_same_store(tmp_path: Path) -> None:
                 for part in np.split(np.arange(23), np.cumsum(sizes)[:-1]):
                     writer.add(ids[part], vectors[:, part])
         assert writer.n_written == 23
-        names.append(sorted(shard.name for shard in StorePaths(root).shards(card.space)))
+        names.append(sorted(shard.name for shard in committed_shards(StorePaths(root), card.space)))
         assert len(names[-1]) == 3
     assert all(one == names[0] for one in names)

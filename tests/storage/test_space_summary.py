@@ -18,8 +18,9 @@ from embstore.storage.files.card import write_card
 from embstore.storage.files.marker import write_marker
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import write_shard
-from embstore.storage.files.space_summary import write_all_merged, write_merged
 from embstore.storage.files.summaries import read_merged
+from embstore.storage.maintenance.space_summary import write_all_merged, write_merged
+from embstore.storage.transaction.manifest import committed_shards
 from embstore.summary import Summary
 
 Make = Callable[..., Synthetic]
@@ -87,7 +88,7 @@ def test_where_no_summary_is_merged_the_sums_are_added_in_the_order_of_the_shard
 def test_new_shards_are_added_to_what_is_merged(made: Synthetic) -> None:
     merged = read_merged(Catalog(made.root).reader, made.paths, made.card)
     assert merged is not None
-    old = made.paths.shards(made.space)
+    old = committed_shards(made.paths, made.space)
     more = synthetic_store(made.root, texts=["new", "newer"], n_shards=1, seed=5, index=False)
     for shard in old:
         shard.summary_path.unlink()  # what is merged is not read again
@@ -99,7 +100,7 @@ def test_new_shards_are_added_to_what_is_merged(made: Synthetic) -> None:
 
 
 def test_a_merged_summary_of_shards_that_are_gone_is_not_used(made: Synthetic) -> None:
-    gone = made.paths.shards(made.space)[2]
+    gone = committed_shards(made.paths, made.space)[2]
     gone.path.unlink()
     n = Catalog(made.root).count(made.space)
     assert n < 30
@@ -151,7 +152,7 @@ def test_one_shard_needs_no_merged_summary(make_store: Make) -> None:
 
 def test_a_damaged_summary_is_merged_into_nothing_and_named_by_a_question(make_store: Make) -> None:
     made = make_store(n_shards=3, index=False)
-    summary = made.paths.shards(made.space)[1].summary_path
+    summary = committed_shards(made.paths, made.space)[1].summary_path
     summary.write_bytes(flipped(summary.read_bytes(), 5000))
     write_all_merged(made.paths)
     assert not made.paths.merged(made.space).exists()

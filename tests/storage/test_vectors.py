@@ -13,6 +13,7 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore.errors import DamagedError
 from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.transaction.manifest import committed_shards
 from embstore.summary import Summary
 
 Make = Callable[..., Synthetic]
@@ -25,7 +26,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
 
 
 def reader(made: Synthetic, layer: int, only: np.ndarray | None = None) -> LayerVectors:
-    return LayerVectors(made.paths.shards(made.space), layer, made.card.dim, only)
+    return LayerVectors(committed_shards(made.paths, made.space), layer, made.card.dim, only)
 
 
 @settings(deadline=None, max_examples=30)

@@ -8,6 +8,7 @@ from synthetic import Synthetic
 
 from embstore.storage.files import vectors
 from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.transaction.manifest import committed_shards
 
 
 def test_threads_that_share_a_file_do_not_disturb_each_other(
@@ -17,5 +18,5 @@ def test_threads_that_share_a_file_do_not_disturb_each_other(
     made = make_store(n=20_000, dim=2, n_blocks=1, top_form=None, n_shards=1, index=False)
     expected = np.sort(made.layer(0), axis=0)
     for _ in range(200):
-        blocks = list(LayerVectors(made.paths.shards(made.space), 0, 2).map(np.array))
+        blocks = list(LayerVectors(committed_shards(made.paths, made.space), 0, 2).map(np.array))
         assert np.array_equal(np.sort(np.concatenate(blocks), axis=0), expected)

@@ -14,8 +14,9 @@ from tiny_checkpoint import content, make_checkpoint, texts
 
 from embstore import Store, disk
 from embstore.space import Unit
-from embstore.storage.files.space_summary import write_all_merged
 from embstore.storage.files.tables import SkippedText, write_dataset, write_items, write_skipped
+from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.transaction.manifest import committed_shards
 
 SMALL, OTHER, FEW = WORDS[:6], WORDS[4:9], WORDS[:9]
 SPACE, OCCURRENCES = "toy.word.last", "toy.occurrence.last"
@@ -39,7 +40,7 @@ def make_damaged(root: Path) -> None:
     make_small(root)
     query(root)
     paths = Store(root).catalog.paths
-    shards = paths.shards(SPACE)
+    shards = committed_shards(paths, SPACE)
     first = (sorted(root.glob(pattern))[0] for pattern in ("answers/*.json", f"indexes/space={SPACE}/*.faiss"))
     for path in (shards[0].path, shards[1].summary_path, paths.merged(SPACE), *first):
         flip(path, bits=8)

@@ -14,8 +14,9 @@ from embstore import Store
 from embstore.errors import EmbstoreError
 from embstore.metrics.isotropy import partition  # noqa: F401  # loads what the queries load, before any fork
 from embstore.space import Unit
-from embstore.storage.files.space_summary import write_all_merged
 from embstore.storage.files.tables import SkippedText, write_dataset, write_items, write_skipped
+from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.transaction.manifest import committed_shards
 
 DIM, N_BLOCKS, TOP = 4, 1, "1"
 WORDS = [f"word{place}" for place in range(40)]
@@ -108,7 +109,7 @@ def build_damaged(root: Path) -> None:
     """The store with most of what a repair mends."""
     build(root)
     paths = Store(root).catalog.paths
-    shards = paths.shards("toy.word.last")
+    shards = committed_shards(paths, "toy.word.last")
     for path in (shards[0].path, shards[1].summary_path, sorted(paths.indexes("toy.word.last").glob("*.faiss"))[0]):
         flip(path, bits=8)
     (paths.items / LEFT_BEHIND).write_bytes(b"left")

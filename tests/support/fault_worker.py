@@ -16,8 +16,8 @@ from embstore import Store
 
 CONTEXT = multiprocessing.get_context("forkserver")
 _MODULES = """
-fault_stores real_builds embstore.build.pipeline embstore.maintain.compact embstore.maintain.merge embstore.maintain.reindex
-embstore.maintain.repair embstore.maintain.remove embstore.encode.encoder faiss duckdb pandas
+fault_stores real_builds embstore.build.pipeline embstore.maintain.compact embstore.maintain.merge
+embstore.maintain.reindex embstore.maintain.repair embstore.maintain.remove embstore.encode.encoder faiss duckdb pandas
 transformers.models.gpt2.modeling_gpt2 transformers.models.auto.modeling_auto
 transformers.models.auto.tokenization_auto transformers.tokenization_utils_fast embstore_cli.main
 """

@@ -9,8 +9,8 @@ from pathlib import Path
 from synthetic import Synthetic, synthetic_store
 
 from embstore.space import Unit
-from embstore.storage.files.space_summary import write_all_merged
 from embstore.storage.files.tables import SkippedText, write_dataset, write_skipped
+from embstore.storage.maintenance.space_summary import write_all_merged
 
 
 def kinds(space: str = "*") -> dict[str, str]:

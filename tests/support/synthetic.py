@@ -20,6 +20,7 @@ from embstore.space import Layers, Pooling, Template, TopForm, Unit, default_spa
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
+from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.writer import StoreWriter
 from embstore.text import Item, words_in
 from embstore.words import word_boundaries
@@ -68,7 +69,7 @@ class Synthetic:
 
     @property
     def shard_files(self) -> list[Path]:
-        return [shard.path for shard in self.paths.shards(self.space)]
+        return [shard.path for shard in committed_shards(self.paths, self.space)]
 
 
 def synthetic_card(

@@ -3,8 +3,8 @@
 [project.entry-points."embstore.metrics"]
 median-norm = "my_metrics:MEDIAN_NORM"
 
-The name is the metric's name, and the object its :class:`~embstore.metrics.declaration.spec.Metric`. Nothing is looked up until a
-metric is asked for that is not built in, or all metrics are listed; then only that plugin is imported, or each.
+The name is the metric's name, and the object its :class:`~embstore.metrics.Metric`. Nothing is looked up until a metric
+is requested that is not built in, or all metrics are listed; then only that plug-in is imported, or each.
 """
 
 import functools

@@ -9,7 +9,6 @@ from embstore.errors import DamagedError
 from embstore.space import Layer
 from embstore.storage.files import names
 from embstore.storage.files.contents import BY_SPACE, Contents, check_folders, list_contents
-from embstore.storage.transaction.manifest import list_parts, read_hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,10 +175,6 @@ class StorePaths:
         """The list of the items of a shard that was taken out, beside it."""
         return self.taken_out(path).with_suffix(".jsonl")
 
-    def shards(self, space: str) -> tuple[Shard, ...]:
-        """The committed shards of a space, in order of their names."""
-        return self.as_shards(space, list_parts(self.embeddings(space)).files)
-
     def as_shards(self, space: str, files: Iterable[Path]) -> tuple[Shard, ...]:
         """Files of a space's folder of shards, with the summaries that belong to them."""
         return tuple(Shard(file, self.summary(space, file.stem)) for file in files)
@@ -196,16 +191,6 @@ class StorePaths:
     def temporaries(self) -> list[Path]:
         """The temporary files and folders of the store, of a build that was killed or one that is at work."""
         return self.contents().temporaries
-
-    def epoch(self) -> tuple[object, ...]:
-        """What differs, after a file that was listed has gone, if that is as it should be.
-
-        It changes when parts give way to others, and when a space is made or removed; not when one grows.
-        """
-        folders = [self.items, self.skipped, *self.folders_of_shards().values()]
-        generations = ((folder.name, read_hidden(folder).generation) for folder in folders)
-        cards = [(space, *_identity(path)) for space, path in self.cards().items()]
-        return (tuple(pair for pair in generations if pair[1]), tuple(cards))
 
     def check_folders(self) -> None:
         """Check that the folders of the store are in it, and none is a symbolic link.
@@ -227,12 +212,3 @@ class StorePaths:
     def contents(self) -> Contents:
         """List all that there is in the store's folders; nothing is followed or opened."""
         return list_contents(self.root)
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """Return what tells a file from one that took its name later."""
-    try:
-        found = disk.status(path)
-    except FileNotFoundError:
-        return (0, 0)
-    return (found.st_ino, found.st_mtime_ns)  # the number alone may be given again

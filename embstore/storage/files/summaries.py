@@ -1,8 +1,8 @@
 """The sums of a space, from its merged summary where that helps and else from the summary of each shard.
 
-The merged summary (see :mod:`embstore.storage.files.space_summary`) names the shards that it covers. Their names are hashes of what
-they hold, so it is right wherever all of them are there, whatever else is. It is derived: where it is lost, altered or
-of other shards, the summaries of the shards answer.
+The merged summary (see :mod:`embstore.storage.maintenance.space_summary`) names the shards that it covers. Their names
+are hashes of their content, so it is right wherever all of them are there, whatever else is. It is derived: where it is
+lost, altered or of other shards, the summaries of the shards answer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -29,7 +29,7 @@ from embstore.storage.files.shards import (
 )
 from embstore.storage.files.tables import ITEMS_SCHEMA, read_part, read_sealed, stage_part
 from embstore.storage.files.vectors import LayerVectors, open_shard, statistics
-from embstore.storage.transaction.manifest import list_parts
+from embstore.storage.transaction.manifest import committed_shards, list_parts
 from embstore.storage.transaction.recovery import replacing_shards, replacing_tables
 from embstore.summary import Summary
 
@@ -93,7 +93,7 @@ def plan_shards(paths: StorePaths, card: Card, target_bytes: int = SHARD_BYTES) 
     Raises:
         DamagedError: the footer of a shard was altered.
     """
-    shards = {shard.name: shard for shard in paths.shards(card.space)}
+    shards = {shard.name: shard for shard in committed_shards(paths, card.space)}
     row_bytes = card.dim * np.dtype(card.dtype).itemsize
     sized = []
     for shard in shards.values():

@@ -22,6 +22,23 @@ class Problem:
     is_damage: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerCheck:
+    """Which of the stored answers were computed anew.
+
+    Attributes:
+        n_stored: Stored answers that a query would be given now and that can be computed from the store alone.
+        n_computed: How many of them were computed anew.
+        seed: Random seed by which these were drawn.
+        skipped: Why other stored answers were not among them, each with their count.
+    """
+
+    n_stored: int
+    n_computed: int
+    seed: int
+    skipped: tuple[tuple[str, int], ...] = ()
+
+
 def unread(error: FileAccessError) -> Problem:
     """Return the problem of a file that could not be read.
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from embstore import atomic, disk
 from embstore.storage.files import names
+from embstore.storage.files.paths import Shard, StorePaths
 
 HIDDEN_FORMAT = 1
 HIDDEN = "hidden.json"
@@ -99,6 +100,26 @@ def list_parts(folder: Path) -> Parts:
         hidden = again
 
 
+def committed_shards(paths: StorePaths, space: str) -> tuple[Shard, ...]:
+    """Return the committed shards of a space, in order of their names.
+
+    Raises:
+        DamagedError: it cannot be told which shards count.
+    """
+    return paths.as_shards(space, list_parts(paths.embeddings(space)).files)
+
+
+def epoch(paths: StorePaths) -> tuple[object, ...]:
+    """Return a value that changes when parts give way to others, and when a space is made or removed.
+
+    It stays when a space grows. After a file that was listed has gone, a changed value means that nothing is wrong.
+    """
+    folders = [paths.items, paths.skipped, *paths.folders_of_shards().values()]
+    generations = ((folder.name, read_hidden(folder).generation) for folder in folders)
+    cards = [(space, *_identity(path)) for space, path in paths.cards().items()]
+    return (tuple(pair for pair in generations if pair[1]), tuple(cards))
+
+
 @contextmanager
 def replacing(folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iterable[str] = ()) -> Iterator[None]:
     """Rename new parts into the folder in the context; at its end they count, and the old ones no more, all at once.
@@ -132,3 +153,12 @@ def settled(folder: Path) -> None:
     hidden = read_hidden(folder)
     if hidden.names or hidden.replaced:
         write_hidden(folder, Hidden(hidden.generation + 1))
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Return what tells a file from one that took its name later."""
+    try:
+        found = disk.status(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_ino, found.st_mtime_ns)  # the number alone may be given again

@@ -17,7 +17,15 @@ from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import read_part, read_table, stage_part
 from embstore.storage.transaction.lock import write_lock
-from embstore.storage.transaction.manifest import Hidden, hidden_files, list_parts, read_hidden, replacing, settled
+from embstore.storage.transaction.manifest import (
+    Hidden,
+    committed_shards,
+    hidden_files,
+    list_parts,
+    read_hidden,
+    replacing,
+    settled,
+)
 
 
 @contextmanager
@@ -159,7 +167,7 @@ def remove_space(paths: StorePaths, space: str) -> list[Path]:
 def count_items(paths: StorePaths, space: str) -> int | None:
     """Return how many items a space has, whatever its card says; None where that cannot be read."""
     try:
-        files = [shard.summary_path for shard in paths.shards(space)]
+        files = [shard.summary_path for shard in committed_shards(paths, space)]
         counts = [read_table(file, columns=["n"])["n"].to_pylist() for file in files]
     except (StoreError, OSError, pa.ArrowException):
         return None

@@ -154,8 +154,8 @@ class Sandbox:
             return failure
         if isinstance(error, duckdb.OutOfMemoryException):
             return QueryError(
-                f"this SQL needs more memory than its limit of {self._limit}: {connections.first_line(error)} Select less, or "
-                "give a larger limit by --memory (memory= in Python)."
+                f"this SQL needs more memory than its limit of {self._limit}: {connections.first_line(error)} Select "
+                "less, or give a larger limit by --memory (memory= in Python)."
             )
         error = type(error)(str(error).replace(PREFIX, f"{self._root}/"))
         named = [file for file in self._names if str(file) in str(error)]

@@ -14,6 +14,7 @@ from embstore.storage.files.shards import SUMMARY_SCHEMA, summary_row
 from embstore.storage.files.summaries import add_summaries, read_merged
 from embstore.storage.files.tables import write_table
 from embstore.storage.sql.reader import Reader
+from embstore.storage.transaction.manifest import committed_shards
 
 MERGED_SCHEMA = pa.schema(
     [
@@ -38,7 +39,7 @@ def write_merged(paths: StorePaths, card: Card) -> None:
     Raises:
         StoreError: the disk is full or cannot be written.
     """
-    shards = paths.shards(card.space)
+    shards = committed_shards(paths, card.space)
     names = [shard.name for shard in shards]
     reader = Reader(paths.root, ())
     merged = read_merged(reader, paths, card)

@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_cache import ASKED, WORDS, ask, prepared, root, stored  # noqa: F401  (fixtures)
+from answer_queries import QUERIES, WORDS, ask, stored
 from typer.testing import CliRunner
 
 from embstore import Store, atomic
 from embstore.errors import UsageError
-from embstore.maintain import answers
+from embstore.query import answer_checks
 
 
 @pytest.fixture(scope="module")
-def asked(prepared: Path) -> Path:  # noqa: F811
+def asked(prepared: Path) -> Path:
     """A store with the answers to questions of every kind."""
-    for metric, question in ASKED:
+    for metric, question in QUERIES:
         ask(prepared, metric, **question)
     return prepared
 
 
 @pytest.fixture
-def answered(root: Path) -> Path:  # noqa: F811
+def answered(root: Path) -> Path:
     """A store of a few answers, which a test may change."""
     for path in stored(root):
         path.unlink()
@@ -93,7 +93,7 @@ def test_rounding_is_no_damage(answered: Path) -> None:
 
 def test_a_sample_is_drawn_by_its_seed(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     computed: list[Path] = []
-    monkeypatch.setattr(answers, "_difference", lambda one: computed.append(one.path))
+    monkeypatch.setattr(answer_checks, "_difference", lambda one: computed.append(one.path))
     drawn = []
     for seed in (1, 1, 2):
         computed.clear()
@@ -104,7 +104,7 @@ def test_a_sample_is_drawn_by_its_seed(asked: Path, monkeypatch: pytest.MonkeyPa
     assert drawn[0] == drawn[1] != drawn[2]
     seeds = {Store(asked).verify(deep=True, answers=1).answers.seed for _ in range(3)}
     assert len(seeds) == 3, "nobody knows which answers are computed"
-    monkeypatch.setattr(answers, "SECONDS", -1.0)
+    monkeypatch.setattr(answer_checks, "SECONDS", -1.0)
     assert Store(asked).verify(deep=True).answers.n_computed == 0
     with pytest.raises(UsageError, match="answers must be a number, or all, not 'some'"):
         Store(asked).verify(answers="some")

@@ -5,15 +5,12 @@ import random
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embstore import disk
 from embstore.errors import EmbstoreError, FileAccessError, UsageError
-from embstore.maintain.actions import Action, tabulate
-from embstore.maintain.verify import AnswerCheck, Verification
 from embstore.metrics import get_metric
 from embstore.query.cache import Answers
 from embstore.query.inputs.dispatch import cases
@@ -24,9 +21,8 @@ from embstore.space import Layer
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer, is_same_question, read_stored
 from embstore.storage.files.card import Card
-from embstore.storage.maintenance.problems import Problem
+from embstore.storage.maintenance.problems import AnswerCheck, Problem
 from embstore.storage.views.sandbox import Limits
-from embstore.table import Table
 
 ALL = "all"
 SAMPLE = 20
@@ -57,44 +53,37 @@ def sample_size(answers: int | str) -> int | None:
     return int(answers)
 
 
-def check_answers(catalog: Catalog, found: Verification, answers: int | str, seed: int | None) -> Verification:
-    """Compute a sample of the stored answers anew, and return what was found with what differs.
-
-    Nothing is computed where a file is damaged or could not be read. Of a sample no computation begins after 60 s.
+def check_answers(catalog: Catalog, answers: int | str, seed: int | None) -> tuple[AnswerCheck, tuple[Problem, ...]]:
+    """Compute a sample of the stored answers anew; of a sample no computation begins after 60 s.
 
     Args:
         catalog: The store.
-        found: What was found in its files.
         answers: How many to compute, or ``all``.
         seed: Random seed of the sample; None draws one, so that nobody can know which answers are computed.
+
+    Returns:
+        Which answers were computed, and a problem for each that differs from what is stored.
     """
     n_wanted = sample_size(answers)
-    if not found.ok:
-        return found
     seed = secrets.randbits(32) if seed is None else seed
     skipped: Counter[str] = Counter()
     stored = _all_stored(catalog, skipped)
     chosen = stored if n_wanted is None else random.Random(seed).sample(stored, min(n_wanted, len(stored)))
     problems, n_computed, began = [], 0, time.monotonic()
-    for one in chosen:
+    for answer in chosen:
         if n_wanted is not None and time.monotonic() - began > SECONDS:
             break
         n_computed += 1
-        if difference := _difference(one):
-            problems.append(Problem(one.path, f"{difference}. Delete it, or run: embstore repair --deep"))
-    checked = AnswerCheck(len(stored), n_computed, seed, tuple(skipped.items()))
-    return replace(found, problems=(*found.problems, *problems), answers=checked)
+        if difference := _difference(answer):
+            problems.append(Problem(answer.path, f"{difference}. Delete it, or run: embstore repair --deep"))
+    return AnswerCheck(len(stored), n_computed, seed, tuple(skipped.items())), tuple(problems)
 
 
-def remove_altered(catalog: Catalog, done: Table, *, dry_run: bool) -> Table:
-    """Compute all stored answers anew, remove those that differ, and return what was done before and this."""
-    actions = []
-    for one in _all_stored(catalog, Counter()):
-        if difference := _difference(one):
-            actions.append(Action("removed", one.path, difference, n_bytes=disk.size(one.path)))
-            if not dry_run:
-                disk.remove(one.path, missing_ok=True)
-    return replace(done, rows=(*done.rows, *tabulate(actions, catalog.paths.root).rows))
+def altered_answers(catalog: Catalog) -> Iterator[tuple[Path, str]]:
+    """Compute all stored answers anew, and yield the file of each that differs, with what differs."""
+    for answer in _all_stored(catalog, Counter()):
+        if difference := _difference(answer):
+            yield answer.path, difference
 
 
 def _all_stored(catalog: Catalog, skipped: Counter[str]) -> list[_Stored]:

@@ -1,0 +1,56 @@
+"""A store, and queries of every kind whose answers it keeps."""
+
+from pathlib import Path
+from typing import Any
+
+from datasets_written import write_lexicon, write_pairs
+from synthetic import synthetic_store
+
+from embstore import Store
+from embstore.metrics import METRICS
+from embstore.table import Table
+
+WORDS = [f"word{number}" for number in range(30)]
+SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money"]
+SETS = {"x": WORDS[:4], "y": WORDS[4:8], "a": WORDS[8:12], "b": [*WORDS[12:16], "nowhere"], "missing": "skip"}
+
+# Queries of each metric; several where it has more than one way to read the vectors.
+QUERIES: list[tuple[str, dict[str, Any]]] = [
+    *((name, {}) for name in METRICS if name not in ("anisotropy", "rogue-dims", "weat", "sc-weat")),
+    ("anisotropy", {"std": True}),
+    ("anisotropy", {"where": "length(text) > 5", "sample": 10, "seed": 3}),
+    ("rogue-dims", {"k": 2, "transforms": ["center", "abtt:1"]}),
+    ("norms", {"sample": 500, "spaces": "toy.word.last"}),
+    ("isoscore", {"transforms": "drop:1", "layers": "0,2", "where": "text LIKE '%1%'"}),
+    ("similarity", {"dataset": ["pairs"], "missing": "skip", "seed": 4}),
+    ("weat", SETS),
+    ("sc-weat", {"spaces": "toy.word.last", "word": WORDS[:3], "a": WORDS[8:12], "b": WORDS[12:16]}),
+    ("self-similarity", {"per_word": True, "adjusted": True}),
+    ("mev", {"word": ["the"], "seed": 2}),
+    ("cka", {"where": "item_id % 2 = 0", "transforms": "standardize"}),
+    ("overlap", {"k": 3, "against": "other.word.last"}),
+    ("rsa", {"sample": 500, "layers": "1-9"}),
+]
+
+
+def prepare(root: Path) -> Path:
+    """A store of words in two models, of sentences and of occurrences, with datasets."""
+    made = synthetic_store(root, texts=WORDS, dim=6, n_blocks=2, index=False)
+    synthetic_store(root, texts=WORDS[5:], dim=5, n_blocks=1, model="other", top_form=None, seed=1, index=False)
+    synthetic_store(root, texts=SENTENCES, unit="occurrence", dim=6, n_blocks=1, index=False)
+    synthetic_store(root, texts=SENTENCES, unit="sentence", pooling="mean", dim=6, n_blocks=1, index=False)
+    write_pairs(made, "pairs", texts=[*WORDS, "nowhere"])
+    write_lexicon(made, WORDS[:20])
+    return root
+
+
+def ask(root: Path, metric: str, **question: Any) -> Table:
+    if metric == "valnorm":
+        question = {"missing": "skip", "pleasant": WORDS[:3], "unpleasant": WORDS[3:6]} | question
+    if metric in ("weat", "sc-weat"):  # a space without any of the words is left out, and looked at each time
+        question = {"unit": "word"} | question
+    return Store(root).query(metric, **question)
+
+
+def stored(root: Path) -> list[Path]:
+    return sorted((root / "answers").glob("*"))
