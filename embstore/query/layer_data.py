@@ -88,7 +88,7 @@ class StoredLayer:
     def _checked_dim(self) -> int:
         """The components by the card, checked against a shard where metrics would make much room for them."""
         if self.card.dim > _LARGE_DIM:
-            from embstore.storage.vectors import LayerVectors
+            from embstore.storage.files.vectors import LayerVectors
 
             shards = self.catalog.shards[self.card.space]
             LayerVectors(shards, self.layer.id, self.card.dim).check_dim()
