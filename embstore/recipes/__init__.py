@@ -5,4 +5,5 @@ recipe_file.py   read one; fields.py: key by key
 protocol.py      which spaces to build, and what to ask of them; pure
 reproduce.py     build, ask, and set measured beside published
 verdicts.py      the rows of the result
+multiset.py      items that count more than once; padding.py: draws that may hit the padding
 """
