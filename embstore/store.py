@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from embstore.metrics.transforms import Step
     from embstore.progress import Progress
     from embstore.query.lookup import Embed
-    from embstore.query.question import Rows
+    from embstore.query.request import Selection
 
 T = TypeVar("T")
 
@@ -231,13 +231,12 @@ class Store:
             QueryError: nothing matches, or the SQL cannot be answered.
         """
         from embstore.query import metric as queries
-        from embstore.query.question import Rows
+        from embstore.query.request import Selection
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
-        rows = Rows(where, sample, seed, _names(transforms), _limits(timeout, memory))
-        return self._ask(
-            lambda catalog: queries.query(catalog, metric, chosen, _layer_spec(layers), rows, parameters, cache=cache)
-        )
+        selection = Selection(where, sample, seed, _names(transforms), _limits(timeout, memory))
+        request = queries.make_request(metric, parameters, selection)
+        return self._ask(lambda catalog: queries.query(catalog, request, chosen, _layer_spec(layers), cache=cache))
 
     def cache_state(
         self,
@@ -262,13 +261,12 @@ class Store:
         The arguments and errors are those of :meth:`query`. Nothing is computed.
         """
         from embstore.query import metric as queries
-        from embstore.query.question import Rows
+        from embstore.query.request import Selection
 
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
-        rows = Rows(where, sample, seed, _names(transforms), _limits(timeout, memory))
-        return self._ask(
-            lambda catalog: queries.cache_state(catalog, metric, chosen, _layer_spec(layers), rows, parameters)
-        )
+        selection = Selection(where, sample, seed, _names(transforms), _limits(timeout, memory))
+        request = queries.make_request(metric, parameters, selection)
+        return self._ask(lambda catalog: queries.cache_state(catalog, request, chosen, _layer_spec(layers)))
 
     @staticmethod
     def metrics() -> Table:
@@ -452,10 +450,10 @@ class Store:
         Returns:
             Item ids (n,), texts (n) and vectors float32 (n, dim), row by row, by ascending id.
         """
-        from embstore.query.question import Rows
+        from embstore.query.request import Selection
 
-        rows = Rows(where, limits=_limits(timeout, memory))
-        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), rows))
+        selection = Selection(where, limits=_limits(timeout, memory))
+        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), selection))
 
     def missing(
         self,
@@ -771,7 +769,7 @@ class Store:
 
 
 def _vectors(
-    catalog: Catalog, space: str, layer: str, rows: "Rows"
+    catalog: Catalog, space: str, layer: str, selection: "Selection"
 ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
     from embstore.storage.files.vectors import LayerVectors
 
@@ -779,7 +777,7 @@ def _vectors(
     layers = card.layers.select(layer).members
     if len(layers) != 1:
         raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}.")
-    only = rows.select(catalog, space)
+    only = selection.select(catalog, space)
     ids, vectors = LayerVectors(catalog.shards[space], layers[0].id, card.dim, only).gather()
     items = catalog.items(ids.tolist())
     return ids, [items[item].text for item in ids.tolist()], vectors

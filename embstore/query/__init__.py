@@ -1,7 +1,9 @@
 """Questions to a store: a metric over spaces and layers, and the nearest items of a text.
 
 metric.py              a metric over spaces and layers → a table
-question.py            a metric, and the items that it is asked of
+request.py             a metric, its parameters, and the items that it is computed over
+compute.py             a metric over the layers of one space
+provenance.py          what each row says of how it was computed
 inputs/                what a metric needs besides vectors
 layer_data.py          the vectors of a layer, stored or transformed; no_vectors.py: where there are none
 layer_pairs.py         layers against layers; layer_pairs_table.py: their table

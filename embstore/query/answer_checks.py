@@ -13,10 +13,11 @@ from typing import Any
 from embstore.errors import EmbstoreError, FileAccessError, UsageError
 from embstore.metrics import get_metric
 from embstore.query.cache import Answers
+from embstore.query.compute import compute_layers
 from embstore.query.inputs.dispatch import cases
 from embstore.query.inputs.word_sets import SETS
 from embstore.query.layer_pairs import answer_of_layers
-from embstore.query.question import Question, Rows
+from embstore.query.request import MetricRequest, Selection
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer, is_same_question, read_stored
@@ -133,19 +134,19 @@ def _stored(catalog: Catalog, path: Path, skipped: Counter[str]) -> _Stored | No
         return None  # under a name that no question has, or removed since
     asked, answer = read
     try:
-        question = _question(catalog, asked)
-        if _reads_files(question):
+        request = _request(asked)
+        if _reads_files(request):
             skipped["depend on files outside the store"] += 1
             return None
-        answers = Answers(question)
+        answers = Answers(catalog, request)
         if len(asked["of"]) == 2:
             card, layer = _layer(catalog, *asked["of"])
             if is_same_question(answers.of_layer(card, layer), asked):
-                return _Stored(path, answer, lambda: _of_layer(question, card, layer))
+                return _Stored(path, answer, lambda: _of_layer(catalog, request, card, layer))
         else:
             sides = _layers(catalog, *asked["of"])
             if is_same_question(answers.of_layers(*sides), asked):
-                return _Stored(path, answer, lambda: answer_of_layers(question, *sides))
+                return _Stored(path, answer, lambda: answer_of_layers(catalog, request, *sides))
     except FileAccessError:
         raise
     except (EmbstoreError, LookupError, TypeError, ValueError):
@@ -154,23 +155,23 @@ def _stored(catalog: Catalog, path: Path, skipped: Counter[str]) -> _Stored | No
     return None
 
 
-def _question(catalog: Catalog, asked: Mapping[str, Any]) -> Question:
+def _request(asked: Mapping[str, Any]) -> MetricRequest:
     metric, rows = get_metric(asked["metric"]["name"]), asked["rows"]
-    chosen = Rows(
+    selection = Selection(
         rows["where"], rows["sample"], asked["seed"] or 0, tuple(rows["transforms"]), Limits(timeout=_SQL_SECONDS)
     )
-    return Question(catalog, metric, metric.check(asked["parameters"]), chosen, [])
+    return MetricRequest(metric, metric.check(asked["parameters"]), selection)
 
 
-def _reads_files(question: Question) -> bool:
-    """Return whether a question names files of words: those of a received store's answers are not for us to read."""
-    is_of_words = question.metric.needs in ("lexicon", "word sets")
-    return is_of_words and any(isinstance(question.values.get(name), str) for name in SETS)
+def _reads_files(request: MetricRequest) -> bool:
+    """Return whether a request names files of words: those of a received store's answers are not for us to read."""
+    is_of_words = request.metric.needs in ("lexicon", "word sets")
+    return is_of_words and any(isinstance(request.parameters.get(name), str) for name in SETS)
 
 
-def _of_layer(question: Question, card: Card, layer: Layer) -> Answer:
-    found = cases(question.metric, question.catalog, card, question.values)
-    [(_, answer)] = question.answers(card, [layer], found)
+def _of_layer(catalog: Catalog, request: MetricRequest, card: Card, layer: Layer) -> Answer:
+    inputs = cases(request.metric, catalog, card, request.parameters)
+    [(_, answer)] = compute_layers(catalog, request, card, [layer], inputs)
     return answer
 
 

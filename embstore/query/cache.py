@@ -20,7 +20,7 @@ import numpy as np
 from embstore.errors import StoreError
 from embstore.metrics import Metric
 from embstore.query.inputs.word_sets import SETS
-from embstore.query.question import Question
+from embstore.query.request import MetricRequest
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer, read_answer, trim_answers, write_answer
@@ -45,24 +45,25 @@ class UncachedError(Exception):
 
 
 class Answers:
-    """The answers to one question that are in the store.
+    """The answers to one request that are in the store.
 
     Args:
-        question: a metric, its parameters, and the rows that it is asked of.
-        use: whether to look for them and to keep new ones.
+        catalog: The store.
+        request: A metric, its parameters and its items.
+        use: Whether to look for answers and to store new ones.
 
     Attributes:
-        refused: why no answer to this question can be kept; None if they can.
+        refused: Reason why no answer to this request can be stored; None if they can.
     """
 
-    def __init__(self, question: Question, *, use: bool = True) -> None:
-        self._question, self._use = question, use
+    def __init__(self, catalog: Catalog, request: MetricRequest, *, use: bool = True) -> None:
+        self._catalog, self._request, self._use = catalog, request, use
         self._can_write, self._trimmed = True, False
         self._inputs: dict[str, str] = {}
         self.refused: str | None = None
         if use:
             try:
-                self._inputs = _inputs(question)
+                self._inputs = _inputs(catalog, request)
             except UncachedError as error:
                 self._use, self.refused = False, str(error)
 
@@ -89,14 +90,14 @@ class Answers:
             self._write(self.of_layers(card, layers, other, others), answer)
 
     def _read(self, asked: Asked) -> Answer | None:
-        answer = read_answer(self._question.catalog.paths, asked)
-        return answer if answer is not None and _is_of(self._question.metric, answer) else None
+        answer = read_answer(self._catalog.paths, asked)
+        return answer if answer is not None and _is_of(self._request.metric, answer) else None
 
     def _write(self, asked: Asked, answer: Answer) -> None:
         """Store an answer, unless a file that it depends on has changed since the question was asked."""
         if not self._can_write or not self._is_unchanged():
             return
-        paths = self._question.catalog.paths
+        paths = self._catalog.paths
         try:
             write_answer(paths, asked, answer)
             if not self._trimmed:
@@ -108,7 +109,7 @@ class Answers:
 
     def _is_unchanged(self) -> bool:
         try:
-            return self._inputs == _inputs(self._question)
+            return self._inputs == _inputs(self._catalog, self._request)
         except UncachedError:
             return False
 
@@ -122,23 +123,27 @@ class Answers:
         return {**self._asked, "of": [self._space(card), named[0], self._space(other), named[1]]}
 
     def _space(self, card: Card) -> list[str]:
-        return [card.space, _shards(self._question.catalog, card.space)]
+        return [card.space, _shards(self._catalog, card.space)]
 
     @cached_property
     def _asked(self) -> Asked:
         """What the answers for all spaces and layers have in common."""
-        question = self._question
-        metric, rows = question.metric, question.rows
-        draws = rows.sample is not None or "seed" in question.settings
+        request = self._request
+        metric, selection = request.metric, request.selection
+        draws = selection.sample is not None or "seed" in request.arguments
         asked = {
             "metric": {"name": metric.name, "version": [SHARED_VERSION, metric.version], "package": _package(metric)},
-            "parameters": {name: _plain(value) for name, value in question.values.items()},
-            "rows": {"where": rows.where, "sample": rows.sample, "transforms": list(rows.transforms)},
-            "seed": rows.seed if draws else None,
+            "parameters": {name: _plain(value) for name, value in request.parameters.items()},
+            "rows": {
+                "where": selection.where,
+                "sample": selection.sample,
+                "transforms": list(selection.transforms),
+            },
+            "seed": selection.seed if draws else None,
             "inputs": self._inputs,
             "numpy": _minor(np.__version__),
         }
-        return asked if rows.where is None else {**asked, **_items(question.catalog)}
+        return asked if selection.where is None else {**asked, **_items(self._catalog)}
 
 
 def _is_of(metric: Metric, answer: Answer) -> bool:
@@ -152,23 +157,23 @@ def _is_of(metric: Metric, answer: Answer) -> bool:
     )
 
 
-def _inputs(question: Question) -> dict[str, str]:
+def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     """Return a SHA-256 of all that a metric reads beside its vectors: datasets, lists of words, a second space.
 
     Raises:
         UncachedError: words come from elsewhere, a value of a parameter is no plain one, or a selection by SQL may
             not be the same another time.
     """
-    metric, values = question.metric, question.values
-    if question.rows.where is not None and (word := changing_part(question.rows.where)):
+    metric, values, where = request.metric, request.parameters, request.selection.where
+    if where is not None and (word := changing_part(where)):
         raise UncachedError(f"what --where selects may change from one time to the next ({word})")
     found: dict[str, str] = {}
-    if (space := values.get("sentence_space")) in question.catalog.cards:
-        found["sentence space"] = _shards(question.catalog, space)
+    if (space := values.get("sentence_space")) in catalog.cards:
+        found["sentence space"] = _shards(catalog, space)
     if metric.needs in ("pairs", "lexicon"):
         names = values["dataset"] if metric.needs == "pairs" else [values["lexicon"]]
         try:
-            found |= {f"dataset {name}": sha for name, sha in question.catalog.dataset_hashes(names).items()}
+            found |= {f"dataset {name}": sha for name, sha in catalog.dataset_hashes(names).items()}
         except OSError as error:
             raise UncachedError(f"a dataset cannot be read: {error}") from error
     for name, value in values.items():

@@ -10,8 +10,19 @@ import numpy as np
 from embstore.errors import QueryError, UnknownNameError
 from embstore.metrics import LayerData, Metric, NotComputable, rows_of
 from embstore.query.cache import Answers
-from embstore.query.layer_pairs_table import SECOND_COLUMNS, Row, tabulate
-from embstore.query.question import NOTHING, Question, describe, stored_ids
+from embstore.query.compute import selected_layers
+from embstore.query.layer_pairs_table import SECOND_COLUMNS, tabulate
+from embstore.query.provenance import (
+    NOTHING,
+    Row,
+    describe,
+    draw_notes,
+    missing_shard_notes,
+    provenance,
+    sample_notes,
+    with_missing_shards,
+)
+from embstore.query.request import MetricRequest, stored_ids
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.answers import Answer
@@ -41,80 +52,90 @@ class _Side:
 _Pair = tuple[_Side, _Side]
 
 
-def compare(question: Question, cards: Sequence[Card], layers: str, answers: Answers) -> Table:
+def compare(
+    catalog: Catalog,
+    request: MetricRequest,
+    cards: Sequence[Card],
+    layers: str,
+    answers: Answers,
+    notes: Sequence[str] = (),
+) -> Table:
     """Compute a metric of two layers for each pair of layers.
 
     Args:
-        question: its parameter ``against`` names a space to compare each of ``cards`` with, instead of the layers of
+        catalog: The store.
+        request: Its parameter ``against`` names a space to compare each of ``cards`` with, instead of the layers of
             each with each other.
-        cards: the spaces.
-        layers: which layers of all these spaces, as :meth:`Layers.select` reads them.
-        answers: those that are stored: one for each space or pair of spaces.
+        cards: Cards of the spaces.
+        layers: Layers of all these spaces, as :meth:`Layers.select` reads them.
+        answers: Stored answers: one for each space or pair of spaces.
+        notes: Notes on the choice of the spaces, which come before those of the result.
 
     Returns:
         One row for each pair of layers, the second of them in the columns ``space_2``, ``layer_2``, ``layer_name_2``.
 
     Raises:
-        UnknownNameError: there is no such space or layer.
-        QueryError: two spaces have no item in common.
+        UnknownNameError: There is no such space or layer.
+        QueryError: Two spaces have no item in common.
     """
-    pairs = _pairs(question, cards, layers)
+    pairs, missing = _pairs(catalog, request, cards, layers)
     rows: list[Row] = []
     apart = []
+    notes = [*notes, *missing]
     for side, other in pairs:
         answer = answers.find_matrix(side.card, side.layers, other.card, other.layers)
         if answer is None and _are_apart(side, other):
-            apart.append(_apart(question, side.card, other.card))
+            apart.append(_apart(catalog, side.card, other.card))
             continue
         if answer is None:
-            answer = _answer(question, side, other)
+            answer = _answer(request, side, other)
             answers.keep_matrix(side.card, side.layers, other.card, other.layers, answer)
-        question.notes += [*answer.notes, *question.draws(answer.rows)]
-        question.notes += [note for one in (side, other) for note in question.lost_shards(one.card)]
-        rows += _described(question, side, other, answer)
+        notes += [*answer.notes, *draw_notes(request, answer.rows)]
+        notes += [note for compared in (side, other) for note in missing_shard_notes(catalog, compared.card)]
+        rows += _described(request, side, other, answer)
     if apart and len(apart) == len(pairs):
-        raise QueryError(" ".join([*apart, *question.notes]))
-    question.notes += apart
-    return tabulate(question, rows)
+        raise QueryError(" ".join([*apart, *notes]))
+    return tabulate(request, rows, [*notes, *apart])
 
 
 def stored_pairs(
-    question: Question, cards: Sequence[Card], layers: str, answers: Answers
+    catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str, answers: Answers
 ) -> list[tuple[str, str, tuple[Layer, ...], bool]]:
-    """Return the pairs of spaces that :func:`compare` would be asked of, and whether the answer for each is stored."""
+    """Return the pairs of spaces that :func:`compare` would compare, and whether the answer for each is stored."""
+    pairs, _ = _pairs(catalog, request, cards, layers)
     return [
         (side.name, other.name, side.layers,
          answers.find_matrix(side.card, side.layers, other.card, other.layers) is not None)
-        for side, other in _pairs(question, cards, layers)
+        for side, other in pairs
     ]  # fmt: skip
 
 
-def _pairs(question: Question, cards: Sequence[Card], layers: str) -> list[_Pair]:
-    """Return the spaces to compare: each with itself, or with that of ``against``."""
-    against = _against(question)
+def _pairs(
+    catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str
+) -> tuple[list[_Pair], list[str]]:
+    """Return the spaces to compare, each with itself or with that of ``against``, and notes on missing layers."""
+    against = _against(catalog, request)
     if against is not None:
         cards = [card for card in cards if card.space != against.space] or [against]
     other = [] if against is None or against in cards else [against]
-    chosen, lacking = select_layers([*cards, *other], layers)
-    question.notes += lacking
-    sides = [_Side(question.catalog, card, chosen[card.space]) for card in cards if card.space in chosen]
+    chosen, missing = select_layers([*cards, *other], layers)
+    sides = [_Side(catalog, card, chosen[card.space]) for card in cards if card.space in chosen]
     if against is None:
-        return [(side, side) for side in sides]
+        return [(side, side) for side in sides], missing
     if not sides or against.space not in chosen:
-        raise QueryError(f"there is nothing to compare: {' '.join(lacking)}")
-    second = _Side(question.catalog, against, chosen[against.space])
-    return [(side, second) for side in sides]
+        raise QueryError(f"there is nothing to compare: {' '.join(missing)}")
+    second = _Side(catalog, against, chosen[against.space])
+    return [(side, second) for side in sides], missing
 
 
-def _against(question: Question) -> Card | None:
-    name = question.values.get("against")
+def _against(catalog: Catalog, request: MetricRequest) -> Card | None:
+    name = request.parameters.get("against")
     if name is None:
         return None
-    cards = question.catalog.cards
-    if name not in cards:
-        raise UnknownNameError("space", name, cards)
-    check_layer_numbers([cards[name]])
-    return cards[name]
+    if name not in catalog.cards:
+        raise UnknownNameError("space", name, catalog.cards)
+    check_layer_numbers([catalog.cards[name]])
+    return catalog.cards[name]
 
 
 def _are_apart(side: _Side, other: _Side) -> bool:
@@ -123,13 +144,13 @@ def _are_apart(side: _Side, other: _Side) -> bool:
     return side.card.unit is not other.card.unit or not len(_common_ids(side, other))
 
 
-def _apart(question: Question, card: Card, other: Card) -> str:
-    said = f"{card.space} (of {card.unit}s) and {other.space} (of {other.unit}s) have no item in common. "
+def _apart(catalog: Catalog, card: Card, other: Card) -> str:
+    message = f"{card.space} (of {card.unit}s) and {other.space} (of {other.unit}s) have no item in common. "
     if card.unit is other.unit:
-        if lost := [*question.lost_shards(card), *question.lost_shards(other)]:
-            return said + "; ".join(lost)
-        return f"{said}Embed the same texts in both with: embstore build"
-    return f"{said}Items of two units are never the same: choose spaces of one unit, with --space and --against."
+        if lost := [*missing_shard_notes(catalog, card), *missing_shard_notes(catalog, other)]:
+            return message + "; ".join(lost)
+        return f"{message}Embed the same texts in both with: embstore build"
+    return f"{message}Items of two units are never the same: choose spaces of one unit, with --space and --against."
 
 
 def _common_ids(side: _Side, other: _Side) -> Ids:
@@ -137,47 +158,53 @@ def _common_ids(side: _Side, other: _Side) -> Ids:
 
 
 def answer_of_layers(
-    question: Question, card: Card, layers: tuple[Layer, ...], other: Card, others: tuple[Layer, ...]
+    catalog: Catalog,
+    request: MetricRequest,
+    card: Card,
+    layers: tuple[Layer, ...],
+    other: Card,
+    others: tuple[Layer, ...],
 ) -> Answer:
     """Compute the answer for layers of a space compared with layers of the same or another one."""
-    return _answer(question, _Side(question.catalog, card, layers), _Side(question.catalog, other, others))
+    return _answer(request, _Side(catalog, card, layers), _Side(catalog, other, others))
 
 
-def _answer(question: Question, side: _Side, other: _Side) -> Answer:
+def _answer(request: MetricRequest, side: _Side, other: _Side) -> Answer:
     """Return the answer for the layers of one space, with each other or with those of another space."""
     notes = []
     n_common = len(_common_ids(side, other))
     if n_common < max(len(side.ids), len(other.ids)):
-        held = f"{len(side.ids)} and {len(other.ids)}"
-        notes.append(f"{side.name} and {other.name} have {n_common} items in common, of {held}.")
-    ids = _selected(question, side, other)
-    notes += question.small_sample(side.card, ids)
-    down = _layers(question, side, ids, notes)
-    across = None if other.name == side.name else _layers(question, other, ids, notes)
-    return Answer(tuple(_matrix(question, down, across, ids)), tuple(notes))
+        sizes = f"{len(side.ids)} and {len(other.ids)}"
+        notes.append(f"{side.name} and {other.name} have {n_common} items in common, of {sizes}.")
+    ids = _selected(request, side, other)
+    notes += sample_notes(request.selection, side.card, ids)
+    down, down_notes = _layers(request, side, ids)
+    across, across_notes = (None, []) if other.name == side.name else _layers(request, other, ids)
+    return Answer(tuple(_matrix(request, down, across, ids)), (*notes, *down_notes, *across_notes))
 
 
-def _selected(question: Question, side: _Side, other: _Side) -> Ids:
-    """Return the ids of the common items that are asked for, ascending."""
-    rows, ids = question.rows, _common_ids(side, other)
-    if rows.where is not None:
-        ids = np.intersect1d(ids, question.catalog.select(rows.where, rows.limits), assume_unique=True)
-    return rows.draw(ids)
+def _selected(request: MetricRequest, side: _Side, other: _Side) -> Ids:
+    """Return the ids of the selected items that both spaces have, ascending."""
+    selection, ids = request.selection, _common_ids(side, other)
+    if selection.where is not None:
+        ids = np.intersect1d(ids, side.catalog.select(selection.where, selection.limits), assume_unique=True)
+    return selection.draw(ids)
 
 
-def _layers(question: Question, side: _Side, ids: Ids, notes: list[str]) -> list[LayerData | NotComputable]:
-    found = list(question.layers_among(side.card, side.layers, None if len(ids) == len(side.ids) else ids))
-    notes += [note for _, said in found for note in said]
-    return [data for data, _ in found]
+def _layers(request: MetricRequest, side: _Side, ids: Ids) -> tuple[list[LayerData | NotComputable], list[str]]:
+    """Return the vectors of the layers of one side, and notes on them."""
+    only = None if len(ids) == len(side.ids) else ids
+    found = list(selected_layers(side.catalog, request.selection, side.card, side.layers, only))
+    return [data for data, _ in found], [note for _, notes in found for note in notes]
 
 
-def _described(question: Question, side: _Side, other: _Side, answer: Answer) -> Iterator[Row]:
+def _described(request: MetricRequest, side: _Side, other: _Side, answer: Answer) -> Iterator[Row]:
     """Yield the rows with what they are of: each layer of one space with each of the other."""
     for (layer, layer_2), row in zip(product(side.layers, other.layers), answer.rows, strict=True):
         second = dict(zip(SECOND_COLUMNS, (other.name, layer_2.id, layer_2.name), strict=True))
-        row = question.explained(row, side.card, other.card)
+        row = with_missing_shards(side.catalog, row, side.card, other.card)
         row = row | {"reason": _placed(row["reason"], {"layer": (side, layer), "layer_2": (other, layer_2)})}
-        yield describe(side.card, layer) | second | row | question.told(row)
+        yield describe(side.card, layer) | second | row | provenance(request, row)
 
 
 def _placed(reason: str | None, sides: Mapping[str, tuple[_Side, Layer]]) -> str | None:
@@ -190,18 +217,18 @@ def _placed(reason: str | None, sides: Mapping[str, tuple[_Side, Layer]]) -> str
 
 
 def _matrix(
-    question: Question,
+    request: MetricRequest,
     down: Sequence[LayerData | NotComputable],
     across: Sequence[LayerData | NotComputable] | None,
     ids: Ids,
 ) -> Iterator[Row]:
     """Yield the metric's rows for each layer down and each across; a layer that cannot be transformed has nulls."""
-    metric, failed = question.metric, None if len(ids) else NOTHING
+    metric, failed = request.metric, None if len(ids) else NOTHING
     left, right = _computable(down), None if across is None else _computable(across)
     rows: Iterator[Row] = iter(())
     if failed is None and left and right != []:
         try:
-            found = rows_of(metric.function(left, right, ids, **question.settings))
+            found = rows_of(metric.function(left, right, ids, **request.arguments))
         except NotComputable as error:
             failed = str(error)
         else:

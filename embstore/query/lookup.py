@@ -1,7 +1,7 @@
 """What a text means in each space: its item, and the vectors of it that are stored or encoded now."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ def parse_queries(texts: Iterable[str], marked: Iterable[str]) -> list[Query]:
     return queries
 
 
-@dataclass
+@dataclass(frozen=True)
 class Found:
     """What one space has for the queries.
 
@@ -61,9 +61,9 @@ class Found:
     """
 
     card: Card
-    vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = field(default_factory=dict)
-    stored: dict[Query, int] = field(default_factory=dict)
-    ambiguous: dict[Query, list[Item]] = field(default_factory=dict)
+    vectors: Mapping[Query, Mapping[int, NDArray[np.float32]]]
+    stored: Mapping[Query, int]
+    ambiguous: Mapping[Query, Sequence[Item]]
 
 
 def look_up(
@@ -78,33 +78,33 @@ def look_up(
         layers: whose vectors are wanted.
         embed: encodes a text that is not stored; None leaves it out.
     """
-    found = Found(card)
+    vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = {}
+    stored: dict[Query, int] = {}
+    ambiguous: dict[Query, list[Item]] = {}
     for query in queries:
         items = query.items(catalog, card)
         if len(items) > 1:
-            found.ambiguous[query] = items
+            ambiguous[query] = items
         for item in items if len(items) == 1 else []:
-            if vectors := catalog.vectors_of(card.space, layers, item.id):
-                found.vectors[query] = vectors
-                found.stored[query] = item.id
+            if of_layers := catalog.vectors_of(card.space, layers, item.id):
+                vectors[query], stored[query] = of_layers, item.id
             elif embed is not None:
-                found.vectors[query] = embed(card, item)
-    return found
+                vectors[query] = embed(card, item)
+    return Found(card, vectors, stored, ambiguous)
 
 
-def check_found(catalog: Catalog, query: Query, found: Sequence[Found], notes: list[str]) -> None:
-    """Note the spaces that lack a query.
+def missing_query_notes(catalog: Catalog, query: Query, found: Sequence[Found]) -> list[str]:
+    """Return a note for each space that lacks a query, where others have it.
 
     Raises:
         NotStoredError: all lack it; says the nearest texts and the remedy.
         UsageError: it is a word in several sentences, and may mean any.
     """
-    lacking = [one for one in found if query not in one.vectors]
-    ambiguous = [_ambiguous(query, one) for one in lacking if query in one.ambiguous]
-    if len(lacking) < len(found):
-        notes += ambiguous
-        notes += [f"{query.shown!r} is not in {one.card.space}." for one in lacking if query not in one.ambiguous]
-        return
+    missing = [space for space in found if query not in space.vectors]
+    ambiguous = [_ambiguous(query, space) for space in missing if query in space.ambiguous]
+    if len(missing) < len(found):
+        spaces = [space.card.space for space in missing if query not in space.ambiguous]
+        return [*ambiguous, *(f"{query.shown!r} is not in {space}." for space in spaces)]
     if ambiguous:
         raise UsageError(ambiguous[0])
     units = {one.card.unit for one in found}

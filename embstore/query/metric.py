@@ -1,18 +1,29 @@
 """A metric over spaces and layers: from the summaries where they suffice, from the vectors where not."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from embstore.errors import NotStoredError, QueryError
 from embstore.metrics import Metric, get_metric
 from embstore.metrics.declaration.explain import CacheState, Looked
 from embstore.query.cache import Answers
+from embstore.query.compute import compute_layers
 from embstore.query.inputs.case import Case
 from embstore.query.inputs.datasets import check_all_taken
 from embstore.query.inputs.dispatch import cases
 from embstore.query.layer_pairs import compare, stored_pairs
 from embstore.query.notes import notes_of
-from embstore.query.question import SPACE_COLUMNS, Question, Rows, describe
+from embstore.query.provenance import (
+    SPACE_COLUMNS,
+    describe,
+    draw_notes,
+    missing_shard_notes,
+    parameter_notes,
+    provenance,
+    request_columns,
+    with_missing_shards,
+)
+from embstore.query.request import MetricRequest, Selection
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer
@@ -20,132 +31,145 @@ from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, check_layer_numbers, select_layers
 from embstore.table import Pivot, Table, table
 
+OfLayers = dict[Layer, Answer]
 
-def query(
-    catalog: Catalog,
-    name: str,
-    spaces: SpaceFilter,
-    layers: str,
-    rows: Rows,
-    parameters: Mapping[str, Any],
-    *,
-    cache: bool = True,
-) -> Table:
-    """Compute a metric and return one row per space and layer, and per dataset or word where it is asked of several.
 
-    Args:
-        catalog: the store.
-        name: the metric.
-        spaces: which spaces.
-        layers: which layers, as :meth:`Layers.select` reads them.
-        rows: which items, and how they are transformed.
-        parameters: of the metric.
-        cache: whether to take answers that the store has, and to keep new ones in it.
+def make_request(name: str, parameters: Mapping[str, Any], selection: Selection) -> MetricRequest:
+    """Return the request for a metric by its name.
 
     Raises:
-        UnknownNameError: a metric, space, model, layer, column, transform or parameter that does not exist.
-        QueryError: no space, dataset or text of that kind is in the store, or the layers of a space are shifted.
+        UnknownNameError: There is no such metric or parameter; says the nearest.
+        UsageError: A parameter has a value that it cannot have.
     """
-    question, cards = _ask(catalog, name, spaces, rows, parameters)
-    metric, answers = question.metric, Answers(question, use=cache)
+    metric = get_metric(name)
+    return MetricRequest(metric, metric.check(parameters), selection)
+
+
+def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str, *, cache: bool = True) -> Table:
+    """Compute a metric and return one row per space and layer, and per dataset or word where it has several.
+
+    Args:
+        catalog: The store.
+        request: The metric, its parameters and its items.
+        spaces: Filter of the spaces.
+        layers: The layers, as :meth:`Layers.select` reads them.
+        cache: Whether to use the answers in the store, and to store new ones.
+
+    Raises:
+        UnknownNameError: A space, model, layer or column that does not exist.
+        QueryError: No space, dataset or text of that kind is in the store, or the layers of a space are shifted.
+    """
+    metric = request.metric
+    cards, notes = _suitable_spaces(catalog, metric, spaces)
+    answers = Answers(catalog, request, use=cache)
     if metric.needs == "layers":
-        return compare(question, cards, layers, answers)
-    chosen, lacking = select_layers(cards, layers)
-    question.notes += lacking
-    result = []
+        return compare(catalog, request, cards, layers, answers, notes)
+    chosen, missing = select_layers(cards, layers)
+    cards = [card for card in cards if card.space in chosen]
+    found, left_out = _find_or_compute(catalog, request, cards, chosen, answers)
+    notes += [*missing, *left_out]
+    rows = []
     across: dict[str, None] = {}
-    for card, of_layers in _answered(question, [card for card in cards if card.space in chosen], chosen, answers):
-        question.notes += question.lost_shards(card)
+    for card in (card for card in cards if card.space in found):
+        notes += missing_shard_notes(catalog, card)
         for layer in chosen[card.space]:
-            answer = of_layers[layer]
-            question.notes += [*answer.notes, *question.draws(answer.rows)]
+            answer = found[card.space][layer]
+            notes += [*answer.notes, *draw_notes(request, answer.rows)]
             across |= dict.fromkeys(answer.across)
-            result += [
-                describe(card, layer) | question.explained(row, card) | question.told(row) for row in answer.rows
+            rows += [
+                describe(card, layer) | with_missing_shards(catalog, row, card) | provenance(request, row)
+                for row in answer.rows
             ]
     if metric.best:
-        question.notes += mark_best(metric, metric.best, result)
-    return _tabulate(question, result, tuple(across))
+        notes += mark_best(metric, metric.best, rows)
+    return _tabulate(request, rows, tuple(across), notes)
 
 
-def cache_state(
-    catalog: Catalog, name: str, spaces: SpaceFilter, layers: str, rows: Rows, parameters: Mapping[str, Any]
-) -> CacheState:
-    """Return which answers to a question are stored; computes nothing. Arguments and errors: see :func:`query`."""
-    question, cards = _ask(catalog, name, spaces, rows, parameters)
-    answers = Answers(question)
+def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str) -> CacheState:
+    """Return which answers to a request are stored; computes nothing. Arguments and errors: see :func:`query`."""
+    cards, _ = _suitable_spaces(catalog, request.metric, spaces)
+    answers = Answers(catalog, request)
     found: list[Looked] = []
-    if question.metric.needs == "layers":
-        for space, space_2, of, is_stored in stored_pairs(question, cards, layers, answers):
-            found.append(Looked(space, space_2, tuple(layer.name for layer in of), is_stored))
+    if request.metric.needs == "layers":
+        for space, space_2, compared, is_stored in stored_pairs(catalog, request, cards, layers, answers):
+            found.append(Looked(space, space_2, tuple(layer.name for layer in compared), is_stored))
     else:
         chosen, _ = select_layers(cards, layers)
         for card in cards:
             stored = answers.find(card, chosen.get(card.space, ()))
-            found += [Looked(card.space, None, (one.name,), one in stored) for one in chosen.get(card.space, ())]
-    plain = question.metric.needs == "summary" and not rows.described()
+            found += [Looked(card.space, None, (layer.name,), layer in stored) for layer in chosen.get(card.space, ())]
+    plain = request.metric.needs == "summary" and not request.selection.columns()
     return CacheState(tuple(found), answers.refused, may_need_no_vectors=plain)
 
 
-def _ask(
-    catalog: Catalog, name: str, spaces: SpaceFilter, rows: Rows, parameters: Mapping[str, Any]
-) -> tuple[Question, list[Card]]:
-    """Return the question, and the spaces that it can be asked of."""
-    metric = get_metric(name)
-    values = metric.check(parameters)
+def _suitable_spaces(catalog: Catalog, metric: Metric, spaces: SpaceFilter) -> tuple[list[Card], list[str]]:
+    """Return the cards of the spaces that a metric can be computed for, and notes on the others."""
     cards, notes = _suitable(metric, spaces.select(catalog.cards))
     cards, shifted = check_layer_numbers(cards, spaces.spaces)
-    return Question(catalog, metric, values, rows, [*notes, *shifted]), cards
+    return cards, [*notes, *shifted]
 
 
-def _answered(
-    question: Question, cards: Sequence[Card], layers: Mapping[str, Sequence[Layer]], answers: Answers
-) -> Iterator[tuple[Card, dict[Layer, Answer]]]:
-    """Yield the answers for each space: those that are stored, and those that are computed and stored now."""
-    known = {card.space: answers.find(card, layers[card.space]) for card in cards}
-    lacking = [card for card in cards if len(known[card.space]) < len(layers[card.space])]
-    found = _cases(question, lacking, n_known=len(cards) - len(lacking))
-    if question.metric.needs == "pairs":
-        check_all_taken(question.catalog, cards, question.values["dataset"], _taken(known, found))
-    for card in cards:
-        of_layers = known[card.space]
-        if card in lacking:
-            if card.space not in found:
-                continue
-            missing = [layer for layer in layers[card.space] if layer not in of_layers]
-            for layer, answer in question.answers(card, missing, found[card.space]):
-                answers.keep(card, layer, answer)
-                of_layers[layer] = answer
-        yield card, of_layers
+def _find_or_compute(
+    catalog: Catalog,
+    request: MetricRequest,
+    cards: Sequence[Card],
+    layers: Mapping[str, Sequence[Layer]],
+    answers: Answers,
+) -> tuple[dict[str, OfLayers], list[str]]:
+    """Return the answers of each space, stored ones and those that are computed and stored now, and notes.
+
+    A space without the metric's inputs is left out with a note, if not all are.
+    """
+    found = {card.space: answers.find(card, layers[card.space]) for card in cards}
+    incomplete = [card for card in cards if len(found[card.space]) < len(layers[card.space])]
+    inputs, notes = _inputs(catalog, request, incomplete, n_known=len(cards) - len(incomplete))
+    if request.metric.needs == "pairs":
+        check_all_taken(catalog, cards, request.parameters["dataset"], _datasets(found.values(), inputs))
+    for card in incomplete:
+        if card.space not in inputs:
+            del found[card.space]
+            continue
+        of_layers = found[card.space]
+        missing = [layer for layer in layers[card.space] if layer not in of_layers]
+        for layer, answer in compute_layers(catalog, request, card, missing, inputs[card.space]):
+            answers.keep(card, layer, answer)
+            of_layers[layer] = answer
+    return found, notes
 
 
-def _taken(known: Mapping[str, Mapping[Layer, Answer]], found: Mapping[str, Sequence[Case]]) -> set[Any]:
-    """Return the datasets that the answers, and the cases of others, are of."""
-    answers = [answer for of_layers in known.values() for answer in of_layers.values()]
-    of_cases = {case.columns["dataset"] for cases in found.values() for case in cases}
+def _datasets(found: Iterable[OfLayers], inputs: Mapping[str, Sequence[Case]]) -> set[Any]:
+    """Return the datasets of stored answers, and of the inputs for others."""
+    answers = [answer for of_layers in found for answer in of_layers.values()]
+    of_cases = {case.columns["dataset"] for found_cases in inputs.values() for case in found_cases}
     return of_cases | {row["dataset"] for answer in answers for row in answer.rows}
 
 
-def _cases(question: Question, cards: Sequence[Card], n_known: int) -> dict[str, list[Case]]:
-    """Return the cases of each space; one without the dataset, or any word, is left out with a note, if not all are.
+def _inputs(
+    catalog: Catalog, request: MetricRequest, cards: Sequence[Card], n_known: int
+) -> tuple[dict[str, list[Case]], list[str]]:
+    """Return the metric's inputs for each space, and a note for each space that has none of them.
 
     Args:
-        question: what is asked.
-        cards: the spaces.
-        n_known: how many other spaces have an answer.
+        catalog: The store.
+        request: The metric and its parameters.
+        cards: Cards of the spaces.
+        n_known: Number of other spaces that have an answer already.
+
+    Raises:
+        QueryError: No space has the inputs.
     """
-    found, lacking = {}, []
+    found, errors, notes = {}, [], []
     for card in cards:
         try:
-            found[card.space] = cases(question.metric, question.catalog, card, question.values)
+            found[card.space] = cases(request.metric, catalog, card, request.parameters)
         except NotStoredError:
             raise
         except QueryError as error:
-            lacking.append(error)
-            question.notes.append(f"{card.space} is left out: {error}")
-    if lacking and not found and not n_known:
-        raise lacking[0]
-    return found
+            errors.append(error)
+            notes.append(f"{card.space} is left out: {error}")
+    if errors and not found and not n_known:
+        raise errors[0]
+    return found, notes
 
 
 def mark_best(metric: Metric, value: str, rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -188,9 +212,11 @@ def _suitable(metric: Metric, cards: list[Card]) -> tuple[list[Card], list[str]]
     return suitable, notes
 
 
-def _tabulate(question: Question, rows: list[dict[str, Any]], across: tuple[str, ...]) -> Table:
+def _tabulate(
+    request: MetricRequest, rows: list[dict[str, Any]], across: tuple[str, ...], notes: Sequence[str]
+) -> Table:
     """Return the rows, for the eye with layers and words down, spaces and datasets across."""
-    metric = question.metric
+    metric = request.metric
     keys = tuple(column.name for column in metric.columns if column.is_key)
     names = [column.name for column in metric.columns]
     hidden = {*keys, *(column.name for column in metric.columns if not column.shown), "best"}  # which a star marks
@@ -199,11 +225,11 @@ def _tabulate(question: Question, rows: list[dict[str, Any]], across: tuple[str,
     # A column that has no value was not asked for; where nothing has one, the first says so with a dash.
     seen = tuple(name for name in shown if name == shown[0] or any(row[name] is not None for row in rows))
     own = [name for name in names if name not in keys]
-    notes = [*question.notes, *notes_of(metric, rows, [*question.rows.described()], across), *question.changes]
+    counts = notes_of(metric, rows, [*request.selection.columns()], across)
     return table(
         rows,
-        columns=[*SPACE_COLUMNS, *keys, "n", *own, "reason", *question.said],
-        notes=list(dict.fromkeys(notes)),
+        columns=[*SPACE_COLUMNS, *keys, "n", *own, "reason", *request_columns(request)],
+        notes=list(dict.fromkeys([*notes, *counts, *parameter_notes(request)])),
         types=metric.types,
         pivot=Pivot(
             down=("layer_name", *down),

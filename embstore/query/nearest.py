@@ -24,42 +24,43 @@ Vectors = NDArray[np.floating]
 Answer = tuple[Ids, NDArray[np.float32]]
 
 
-@dataclass
-class Ask:
-    """What is asked of each layer.
+@dataclass(frozen=True)
+class LayerSearch:
+    """A search for nearest items, layer by layer.
 
     Attributes:
-        catalog: the store.
-        k: how many neighbours.
-        notes: what a reader must know beside them; grows.
-        only: ascending ids of the items that may be neighbours; None for all.
-        exact: scan the vectors, whatever indexes there are.
+        catalog: The store.
+        k: Number of neighbours.
+        only: Ids of the items that may be neighbours, ascending; None for all.
+        exact: Whether to scan the vectors, whatever indexes there are.
     """
 
     catalog: Catalog
     k: int
-    notes: list[str]
     only: Ids | None = None
     exact: bool = False
 
-    def rows(self, found: Found, layer: Layer, transformed: TransformedLayer | None) -> list[dict[str, Any]]:
-        """Return the rows of the queries that a space has, in one layer.
+    def rows(
+        self, found: Found, layer: Layer, transformed: TransformedLayer | None
+    ) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return the rows of the queries that a space has, in one layer, and notes on them.
 
         Args:
-            found: what the space has for the queries.
-            layer: which layer.
-            transformed: its vectors after a transform; None for the stored ones.
+            found: What the space has for the queries.
+            layer: The layer.
+            transformed: Its vectors after a transform; None for the stored ones.
         """
-        asked, vectors = self._with_direction(found, layer, transformed)
-        if not asked:
-            return []
-        own = np.array(sorted({found.stored[query] for query in asked if query in found.stored}), np.int64)
+        queries, vectors, notes = self._with_direction(found, layer, transformed)
+        if not queries:
+            return [], notes
+        own = np.array(sorted({found.stored[query] for query in queries if query in found.stored}), np.int64)
         if transformed is not None:
             ids, cosines = _scan(transformed, vectors, self.k + 1)
         else:
-            ids, cosines = self._search(found.card, layer, vectors, own)
+            ids, cosines, search_notes = self._search(found.card, layer, vectors, own)
+            notes += search_notes
         rows = []
-        for query, vector, near, near_cosines in zip(asked, vectors, ids, cosines, strict=True):
+        for query, vector, near, near_cosines in zip(queries, vectors, ids, cosines, strict=True):
             hits = [(int(i), float(c)) for i, c in zip(near, near_cosines, strict=True) if i >= 0]
             if transformed is None:
                 self._check(found, query, layer, vector, hits)
@@ -72,17 +73,17 @@ class Ask:
                 for rank, (item, cosine) in enumerate(others, 1)
             ]  # fmt: skip
         if not rows and self.only is not None:
-            self.notes.append(f"{found.card.space} layer {layer.name}: the filter keeps no neighbour (n = 0).")
-        return rows
+            notes.append(f"{found.card.space} layer {layer.name}: the filter keeps no neighbour (n = 0).")
+        return rows, notes
 
     def _with_direction(
         self, found: Found, layer: Layer, transformed: TransformedLayer | None
-    ) -> tuple[list[Query], Vectors]:
-        """Return the queries that have a vector in the layer, and their vectors; those of zeros only get a note."""
-        asked = [query for query in found.vectors if layer.id in found.vectors[query]]
-        if not asked:
-            return [], np.empty((0, 0), np.float32)
-        vectors: Vectors = np.stack([found.vectors[query][layer.id] for query in asked])
+    ) -> tuple[list[Query], Vectors, list[str]]:
+        """Return the queries that have a vector in the layer, their vectors, and a note for each vector of zeros."""
+        queries = [query for query in found.vectors if layer.id in found.vectors[query]]
+        if not queries:
+            return [], np.empty((0, 0), np.float32), []
+        vectors: Vectors = np.stack([found.vectors[query][layer.id] for query in queries])
         if not np.isfinite(vectors).all():
             raise DamagedError(
                 f"a stored vector in {self.catalog.paths.embeddings(found.card.space)} is not finite: a file there is "
@@ -92,40 +93,41 @@ class Ask:
             vectors = transformed.transform(vectors)
         after = "" if transformed is None else ", transformed"
         has_direction = (vectors != 0).any(axis=1)
-        self.notes += [
+        notes = [
             f"{query.shown!r} is the zero vector in {found.card.space} layer {layer.name}{after}: no direction."
-            for query, has in zip(asked, has_direction, strict=True)
+            for query, has in zip(queries, has_direction, strict=True)
             if not has
         ]
-        return [query for query, has in zip(asked, has_direction, strict=True) if has], vectors[has_direction]
+        kept = [query for query, has in zip(queries, has_direction, strict=True) if has]
+        return kept, vectors[has_direction], notes
 
-    def _search(self, card: Card, layer: Layer, vectors: Vectors, own: Ids) -> Answer:
-        """Return ids and cosines, the queries' own items among them: by these, damage shows."""
+    def _search(
+        self, card: Card, layer: Layer, vectors: Vectors, own: Ids
+    ) -> tuple[Ids, NDArray[np.float32], list[str]]:
+        """Return ids, cosines and notes, the queries' own items among the ids: by these, damage shows."""
         where, only, k = f"{card.space} layer {layer.name}", self.only, self.k + 1
         if only is not None:
             only, k = np.union1d(only, own), self.k + max(1, len(own))
         data = StoredLayer(self.catalog, card, layer, only)
         if self.exact:
-            return _scan(data, vectors, k)
+            return *_scan(data, vectors, k), []
         path = self.catalog.paths.index(card.space, layer)
         opened = index.open_index(path, self.catalog.shard_names(card.space))
         if opened is None:
             state = "has no index" if IndexCard.read(path) is None else "has an index of other shards (it is behind)"
-            self.notes.append(f"{where} {state}: answered by an exact scan.")
-            return _scan(data, vectors, k)
+            return *_scan(data, vectors, k), [f"{where} {state}: answered by an exact scan."]
         its_card, its_index = opened
         members = None
         if only is not None:
             members = its_index.members(only)
             if not its_card.is_exact and index.is_few(int(members.sum()), card.dim):
-                if n := self._n_candidates(its_index, own):
-                    self.notes.append(f"{where}: n = {n} after the filter: answered by an exact scan of just those.")
+                n = self._n_candidates(its_index, own)
+                notes = [f"{where}: n = {n} after the filter: answered by an exact scan of just those."] if n else []
                 if its_card.kind == "ivf":
-                    return _scan(data, vectors, k)
-                return its_index.search(vectors, k, members=members)
-        if not its_card.is_exact:
-            self.notes.append(f"{where}: {_approximate(its_card, filtered=only is not None)}")
-        return its_index.search(vectors, k, members=members, gather=lambda ids: _gather(data, ids))
+                    return *_scan(data, vectors, k), notes
+                return *its_index.search(vectors, k, members=members), notes
+        notes = [] if its_card.is_exact else [f"{where}: {_approximate(its_card, filtered=only is not None)}"]
+        return *its_index.search(vectors, k, members=members, gather=lambda ids: _gather(data, ids)), notes
 
     def _n_candidates(self, searched: index.Index, own: Ids) -> int:
         """Return how many items may be neighbours after the filter: of a single query, without its own."""
@@ -185,7 +187,7 @@ def _gather(data: StoredLayer, ids: Ids) -> tuple[Ids, Vectors]:
 
 
 def _approximate(card: IndexCard, *, filtered: bool) -> str:
-    said = f"an {card.kind} index answered, whose recall@10 is {card.recall:.3f}"
+    note = f"an {card.kind} index answered, whose recall@10 is {card.recall:.3f}"
     if card.missed:
-        said += f" (wanted: {card.wanted_recall:g})"
-    return f"{said}{' without a filter' if filtered else ''}. For all: --exact"
+        note += f" (wanted: {card.wanted_recall:g})"
+    return f"{note}{' without a filter' if filtered else ''}. For all: --exact"

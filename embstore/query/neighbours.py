@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from embstore import index
 from embstore.errors import QueryError, UsageError
 from embstore.query.layer_data import StoredLayer, TransformedLayer
-from embstore.query.lookup import Embed, Found, Query, check_found, look_up
-from embstore.query.nearest import Ask
+from embstore.query.lookup import Embed, Found, Query, look_up, missing_query_notes
+from embstore.query.nearest import LayerSearch
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.selection import SpaceFilter, check_layer_numbers, select_layers
@@ -75,62 +75,75 @@ def neighbours(
             for space in chosen for layer in chosen[space]
         )  # fmt: skip
     found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
-    for query in queries:
-        check_found(catalog, query, found, notes)
-    ask = Ask(catalog, k, notes, None if where is None else _selected(catalog, where, limits, found), exact)
-    rows = _search_all(ask, found, chosen, transforms)
+    notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]
+    only = None if where is None else _selected(catalog, where, limits, found)
+    rows, search_notes = _search_all(LayerSearch(catalog, k, only, exact), found, chosen, transforms)
+    notes += search_notes
     items = catalog.items({row["item_id"] for row in rows}) if rows else {}
     name = " ".join(step.name for step in transforms)
-    said = {"where": where} if where is not None else {}
-    said |= {"transform": name} if name else {}
-    return _tabulate([row | _text_of(items, row) | said for row in rows], notes, [*said], several=len(queries) > 1)
+    columns = {"where": where} if where is not None else {}
+    columns |= {"transform": name} if name else {}
+    return _tabulate(
+        [row | _text_of(items, row) | columns for row in rows], notes, [*columns], several=len(queries) > 1
+    )
 
 
 def _selected(catalog: Catalog, where: str, limits: Limits, found: Sequence[Found]) -> NDArray[np.int64]:
     only = catalog.select(where, limits)
-    for one in found:
-        catalog.check_texts(one.card.space)  # an item without a text would be left out
+    for space in found:
+        catalog.check_texts(space.card.space)  # an item without a text would be left out
     return only
 
 
 def _search_all(
-    ask: Ask, found: Sequence[Found], chosen: Mapping[str, Sequence[Layer]], transforms: "Sequence[Step]"
-) -> list[dict[str, Any]]:
-    """Return the hits in each space and layer."""
-    rows: list[dict[str, Any]] = []
-    refused: list[str] = []
-    n_asked = 0
-    for one in found:
-        summaries = ask.catalog.summaries(one.card.space) if transforms and one.vectors else {}
-        for layer in chosen[one.card.space] if one.vectors else []:
-            n_asked += 1
-            known = None if ask.only is not None else summaries.get(layer.id)
-            data = StoredLayer(ask.catalog, one.card, layer, ask.only, known)
-            transformed = _transformed(data, transforms, ask.notes, refused) if transforms else None
-            if transformed is not None or not transforms:
-                rows += ask.rows(one, layer, transformed)
-    if refused and len(refused) == n_asked:
-        raise QueryError(f"{refused[0]} Give another --transform.")
-    ask.notes += refused
-    return rows
+    search: LayerSearch, found: Sequence[Found], chosen: Mapping[str, Sequence[Layer]], transforms: "Sequence[Step]"
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the hits in each space and layer, and notes on them.
 
-
-def _transformed(
-    data: StoredLayer, steps: "Sequence[Step]", notes: list[str], refused: list[str]
-) -> TransformedLayer | None:
-    """Return a layer after transforms that are fitted on its selected vectors; None, with the reason in ``refused``."""
+    Raises:
+        QueryError: No layer can be transformed like this.
+    """
     from embstore.metrics import NotComputable
+
+    rows: list[dict[str, Any]] = []
+    notes: list[str] = []
+    refused: list[str] = []
+    n_layers = 0
+    for space in (space for space in found if space.vectors):
+        summaries = search.catalog.summaries(space.card.space) if transforms else {}
+        for layer in chosen[space.card.space]:
+            n_layers += 1
+            known = None if search.only is not None else summaries.get(layer.id)
+            transformed = None
+            if transforms:
+                data = StoredLayer(search.catalog, space.card, layer, search.only, known)
+                try:
+                    transformed, transform_notes = _transformed(data, transforms)
+                except NotComputable as error:
+                    refused.append(f"{space.card.space} layer {layer.name}: {error}.")
+                    continue
+                notes += transform_notes
+            layer_rows, layer_notes = search.rows(space, layer, transformed)
+            rows += layer_rows
+            notes += layer_notes
+    if refused and len(refused) == n_layers:
+        raise QueryError(f"{refused[0]} Give another --transform.")
+    return rows, [*notes, *refused]
+
+
+def _transformed(data: StoredLayer, steps: "Sequence[Step]") -> tuple[TransformedLayer, list[str]]:
+    """Return a layer after transforms that are fitted on its selected vectors, and notes on it.
+
+    Raises:
+        NotComputable: The layer cannot be transformed like this.
+    """
     from embstore.metrics.transforms import fit
 
     space, names = data.card.space, " ".join(step.name for step in steps)
-    try:
-        transform = fit(data, steps)
-    except NotComputable as error:
-        refused.append(f"{space} layer {data.layer.name}: {error}.")
-        return None
-    notes.append(f"{space}: n = {data.summary.n}, after {names}: answered by an exact scan.")
+    transform = fit(data, steps)
+    notes = [f"{space}: n = {data.summary.n}, after {names}: answered by an exact scan."]
     notes += [f"{space} layer {data.layer.name}: {note}." for note in transform.notes]
-    return TransformedLayer(data, transform, transform.columns)
+    return TransformedLayer(data, transform, transform.columns), notes
 
 
 def _text_of(items: Mapping[int, Item], row: Mapping[str, Any]) -> dict[str, Any]:

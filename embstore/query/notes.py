@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from embstore.metrics import Metric
-from embstore.query.question import NONE_LEFT, NOTHING
+from embstore.query.provenance import NONE_LEFT, NOTHING
 
 Row = Mapping[str, Any]
 

@@ -14,7 +14,7 @@ from embstore.encode import Tokenizer, resolve
 from embstore.errors import CheckpointError, QueryError, SourceError, UnknownNameError, UsageError
 from embstore.metrics import get_metric
 from embstore.progress import Observer, Progress
-from embstore.query.question import check_seed
+from embstore.query.request import check_seed
 from embstore.recipes.multiset import self_similarity
 from embstore.recipes.padding import padded_self_similarity
 from embstore.recipes.protocol import BuildStep, Question, Sentences, Traits, plan

@@ -22,7 +22,7 @@ from embstore import Store, atomic, disk
 from embstore.errors import DamagedError, QueryError
 from embstore.metrics import METRICS, LayerData
 from embstore.query import cache, layer_pairs
-from embstore.query.question import Question
+from embstore.query import metric as metric_query
 from embstore.space import Unit
 from embstore.storage.files import answers as files
 from embstore.storage.files.paths import StorePaths
@@ -41,13 +41,13 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "schemas" / "answer.schema.json
 def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
     """The spaces and layers that were computed."""
     seen: Computed = []
-    real = Question.answers
+    real = metric_query.compute_layers
 
-    def spy(self: Question, card: Any, layers: Sequence[Any], cases: Sequence[Any]) -> Any:
+    def spy(catalog: Any, request: Any, card: Any, layers: Sequence[Any], cases: Sequence[Any]) -> Any:
         seen.extend((card.space, layer.id) for layer in layers)
-        return real(self, card, layers, cases)
+        return real(catalog, request, card, layers, cases)
 
-    monkeypatch.setattr(Question, "answers", spy)
+    monkeypatch.setattr(metric_query, "compute_layers", spy)
     return seen
 
 
@@ -57,9 +57,9 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Compared:
     seen: Compared = []
     real = layer_pairs._answer
 
-    def spy(question: Question, side: Any, other: Any) -> Any:
+    def spy(request: Any, side: Any, other: Any) -> Any:
         seen.append((side.name, other.name))
-        return real(question, side, other)
+        return real(request, side, other)
 
     monkeypatch.setattr(layer_pairs, "_answer", spy)
     return seen
@@ -243,13 +243,13 @@ def test_a_dataset_that_is_lost_is_named(root: Path) -> None:
 
 def test_an_answer_is_not_kept_where_a_dataset_changed_meanwhile(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Synthetic(root, Store(root).catalog.cards["toy.word.last"], (), np.empty(0))
-    real = Question.answers
+    real = metric_query.compute_layers
 
-    def slow(self: Question, *given: Any) -> Any:
+    def slow(*arguments: Any) -> Any:
         write_pairs(made, "pairs", texts=WORDS, seed=9)
-        return real(self, *given)
+        return real(*arguments)
 
-    monkeypatch.setattr(Question, "answers", slow)
+    monkeypatch.setattr(metric_query, "compute_layers", slow)
     ask(root, "similarity", spaces="toy.word.last", layers=1)
     assert not stored(root)
 

@@ -1,0 +1,107 @@
+"""Compute a metric over the layers of a space."""
+
+from collections.abc import Iterator, Sequence
+
+from embstore.metrics import LayerData, NotComputable, rows_of
+from embstore.metrics.transforms import fit
+from embstore.query.inputs.case import Case
+from embstore.query.layer_data import StoredLayer, TransformedLayer
+from embstore.query.no_vectors import NoVectors
+from embstore.query.provenance import Row, sample_notes
+from embstore.query.request import MetricRequest, Selection
+from embstore.space import Layer
+from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files.answers import Answer
+from embstore.storage.files.card import Card
+
+
+def compute_layers(
+    catalog: Catalog, request: MetricRequest, card: Card, layers: Sequence[Layer], cases: Sequence[Case]
+) -> Iterator[tuple[Layer, Answer]]:
+    """Yield the rows of some layers of a space, in all its cases, as they are computed.
+
+    Args:
+        catalog: The store.
+        request: The metric, its parameters and its items.
+        card: Card of the space.
+        layers: Layers of the space.
+        cases: Sets of inputs of the metric, see :func:`embstore.query.inputs.dispatch.cases`.
+    """
+    only = request.selection.select(catalog, card.space)
+    notes = sample_notes(request.selection, card, only)
+    case_notes = [note for case in cases for note in case.notes]
+    across = tuple(dict.fromkeys(column for case in cases for column in case.columns))
+    selected = selected_layers(catalog, request.selection, card, layers, only)
+    for layer, (data, layer_notes) in zip(layers, selected, strict=True):
+        rows = tuple(
+            row | dict(case.columns) for case in cases for row in _compute(catalog, request, data, case, layer)
+        )
+        from_sums = request.metric.needs == "summary" and isinstance(data, StoredLayer) and not data.was_read
+        yield layer, Answer(rows, (*notes, *layer_notes, *case_notes), across, from_sums=from_sums)
+
+
+def selected_layers(
+    catalog: Catalog, selection: Selection, card: Card, layers: Sequence[Layer], only: Ids | None
+) -> Iterator[tuple[LayerData | NotComputable, list[str]]]:
+    """Yield the vectors of some layers of a space, transformed, with notes on each.
+
+    Of a layer that cannot be transformed it yields the reason.
+
+    Args:
+        catalog: The store.
+        selection: The transforms; ``where`` says whether the texts of the space must all be there.
+        card: Card of the space.
+        layers: Layers of the space.
+        only: Ids of the selected items, ascending; None for all items of the space.
+    """
+    if selection.where is not None:
+        catalog.check_texts(card.space)
+    summaries = catalog.summaries(card.space) if only is None else {}
+    for layer in layers:
+        yield _transformed(StoredLayer(catalog, card, layer, only, summaries.get(layer.id)), selection)
+
+
+def _transformed(data: StoredLayer, selection: Selection) -> tuple[LayerData | NotComputable, list[str]]:
+    if not selection.steps:
+        return data, []
+    try:
+        transform = fit(data, selection.steps)
+    except NotComputable as error:
+        return NotComputable(str(error), data.summary.n), []
+    notes = [f"{data.card.space} layer {data.layer.name}: {note}." for note in transform.notes]
+    return TransformedLayer(data, transform, transform.columns), notes
+
+
+def _compute(
+    catalog: Catalog, request: MetricRequest, data: LayerData | NotComputable, case: Case, layer: Layer
+) -> list[Row]:
+    """Return the metric's rows of one layer in one case."""
+    if isinstance(data, NotComputable):
+        return _without_vectors(request, data, case)
+    try:
+        sentences = {"sentences": _sentences(catalog, case.sentence_space, layer, data)} if case.sentence_space else {}
+        return rows_of(request.metric.function(data, **case.inputs, **sentences, **request.arguments))
+    except NotComputable as error:
+        return [request.metric.empty(data.summary.n, str(error))]
+
+
+def _without_vectors(request: MetricRequest, why: NotComputable, case: Case) -> list[Row]:
+    """Return the rows of a layer that cannot be transformed: as many as there would be, with n of what they count."""
+    metric = request.metric
+    if metric.needs in ("pairs", "lexicon", "word sets"):
+        try:
+            return rows_of(metric.function(NoVectors(str(why)), **case.inputs, **request.arguments))
+        except NotComputable:
+            return [metric.empty(0, str(why))]
+    row = metric.empty(why.n, str(why))
+    words = case.inputs["contexts"].names if request.parameters.get("word") and "word" in row else ()
+    return [row | {"word": word} for word in words] or [row]
+
+
+def _sentences(catalog: Catalog, space: str, layer: Layer, data: LayerData) -> LayerData:
+    """Return the vectors of a layer of a space of sentences, after the transform of ``data``."""
+    card = catalog.cards[space]
+    if layer not in card.layers.members:
+        raise NotComputable(f"{space} has no layer {layer.name}")
+    stored = StoredLayer(catalog, card, layer)
+    return TransformedLayer(stored, data.transform, data.dims) if isinstance(data, TransformedLayer) else stored

@@ -1,0 +1,88 @@
+"""What each row of a result says of how it was computed, and the notes on it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from embstore.query.request import MetricRequest, Selection
+from embstore.space import Layer
+from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files.card import Card
+from embstore.table import show
+
+Row = dict[str, Any]
+
+SPACE_COLUMNS = ("space", "model", "unit", "pooling", "template", "layer", "layer_name")
+
+NOTHING = "no item is selected"
+"""Reason of a row that is computed from no vector."""
+NONE_LEFT = "no item that is left is selected"
+"""Beginning of the reason where shards are missing, which it then names."""
+
+
+def describe(card: Card, layer: Layer) -> Row:
+    """Return the columns that name the space and the layer of a row."""
+    return {
+        "space": card.space, "model": card.model, "unit": card.unit.value, "pooling": card.pooling.value,
+        "template": card.template.pattern, "layer": layer.id, "layer_name": layer.name,
+    }  # fmt: skip
+
+
+def request_columns(request: MetricRequest) -> Row:
+    """Return the columns that are the same in all rows: parameters, the seed of what is drawn, and the selection."""
+    values = {parameter.name: request.parameters[parameter.name] for parameter in request.metric.said}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    seed = {"seed": request.selection.seed} if request.metric.is_seeded else {}
+    return plain | seed | request.selection.columns()
+
+
+def provenance(request: MetricRequest, row: Mapping[str, Any]) -> Row:
+    """Return the columns of :func:`request_columns` for a row, with a seed only where something was drawn."""
+    columns = request_columns(request)
+    if "seed" not in columns or request.selection.sample is not None or _is_drawn(request, row):
+        return columns
+    return columns | {"seed": None}
+
+
+def _is_drawn(request: MetricRequest, row: Mapping[str, Any]) -> bool:
+    """Return whether the metric drew at random for a row that its function returned."""
+    return "seed" in request.arguments and row.get("seed", request.selection.seed) is not None
+
+
+def parameter_notes(request: MetricRequest) -> list[str]:
+    """Return a note of the parameters that differ from their defaults, which no column of a printed table shows."""
+    values = request.parameters
+    changed = {p.name: values[p.name] for p in request.metric.said if values[p.name] != p.default}
+    shown = [f"{name} = {value if isinstance(value, float) else show(value)}" for name, value in changed.items()]
+    return [f"{request.metric.name}: {', '.join(shown)}"] if shown else []
+
+
+def draw_notes(request: MetricRequest, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a note of what was drawn at random for rows that the metric's function returned, with the seed."""
+    drawn = request.metric.drawn
+    columns = request_columns(request)
+    rows = [row for row in rows if _is_drawn(request, row)]
+    texts = ["drawn at random" if drawn is None else drawn({**columns, **row}) for row in rows]
+    return [f"{request.metric.name}: {text} (seed {request.selection.seed})" for text in dict.fromkeys(texts)]
+
+
+def sample_notes(selection: Selection, card: Card, ids: Ids | None) -> list[str]:
+    """Return a note where a space has fewer items than the sample should have."""
+    if ids is None or selection.sample is None or len(ids) >= selection.sample:
+        return []
+    return [f"{card.space}: the sample of {selection.sample} is all {len(ids)} items."]
+
+
+def missing_shard_notes(catalog: Catalog, card: Card) -> list[str]:
+    """Return a note for each shard of a space that is missing."""
+    return [f"{card.space}: {shard} is missing. Run: embstore verify" for shard in catalog.lost_shards(card.space)]
+
+
+def with_missing_shards(catalog: Catalog, row: Row, *cards: Card) -> Row:
+    """Return a row of spaces; where it has no vector and they miss shards, its reason names these."""
+    if row["n"] or row.get("n_zero") or not row["reason"]:
+        return row
+    spaces = dict.fromkeys(card.space for card in cards)
+    missing = [shard for space in spaces for shard in catalog.lost_shards(space)]
+    if not missing:
+        return row
+    return row | {"reason": f"{NONE_LEFT}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"}

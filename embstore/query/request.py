@@ -1,0 +1,95 @@
+"""A request for a metric: the metric, its parameters, and the items that it is computed over."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from embstore.errors import UsageError
+from embstore.metrics import Metric
+from embstore.metrics.transforms import Step, parse_transforms
+from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.views.sandbox import NO_LIMITS, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The items that a metric is computed over, and the transforms of their vectors.
+
+    Attributes:
+        where: SQL expression over the item columns; None keeps all items.
+        sample: Number of items to draw at random, without replacement; None keeps all.
+        seed: Random seed of the sample, and of what the metric draws.
+        transforms: Names of transforms, applied left to right, each fitted on the selected items.
+        limits: Time and memory limits of the evaluation of ``where``.
+        steps: The transforms, parsed.
+    """
+
+    where: str | None = None
+    sample: int | None = None
+    seed: int = 0
+    transforms: tuple[str, ...] = ()
+    limits: Limits = NO_LIMITS
+    steps: tuple[Step, ...] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        if self.sample is not None and self.sample < 1:
+            raise UsageError(f"sample must be at least 1, not {self.sample}.")
+        check_seed(self.seed)
+        object.__setattr__(self, "steps", parse_transforms(self.transforms))
+
+    def select(self, catalog: Catalog, space: str) -> Ids | None:
+        """Return the ids to keep, ascending, or None for all; ids that the space does not have may be among them."""
+        chosen = None if self.where is None else catalog.select(self.where, self.limits)
+        return chosen if self.sample is None else self.draw(stored_ids(catalog, space, chosen))
+
+    def draw(self, ids: Ids) -> Ids:
+        """Return the sample of ascending ids, ascending; all of them if no smaller sample is requested."""
+        if self.sample is None or self.sample >= len(ids):
+            return ids
+        rng = np.random.default_rng(self.seed)
+        return np.sort(rng.choice(ids, self.sample, replace=False, shuffle=False))
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns that say in each row what was selected: none when all items are used as stored."""
+        columns: dict[str, Any] = {} if self.where is None else {"where": self.where}
+        if self.sample is not None:
+            columns |= {"sample": self.sample, "seed": self.seed}
+        return columns | ({"transform": " ".join(self.transforms)} if self.transforms else {})
+
+
+@dataclass(frozen=True)
+class MetricRequest:
+    """A metric, its parameters, and the items that it is computed over.
+
+    Attributes:
+        metric: The metric.
+        parameters: Value of each of its parameters, checked by :meth:`Metric.check`.
+        selection: The items, and the transforms of their vectors.
+    """
+
+    metric: Metric
+    parameters: Mapping[str, Any]
+    selection: Selection
+
+    @cached_property
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments of the metric's function besides its inputs, with the seed if it takes one."""
+        arguments = {p.name: self.parameters[p.name] for p in self.metric.parameters if not p.is_input}
+        return arguments | ({"seed": self.selection.seed} if self.metric.is_seeded else {})
+
+
+def check_seed(seed: int) -> None:
+    """Raise UsageError if numpy cannot draw from this seed."""
+    if seed < 0:
+        raise UsageError(f"seed must be at least 0, not {seed}.")
+
+
+def stored_ids(catalog: Catalog, space: str, only: Ids | None = None) -> Ids:
+    """Return the ids of the items of a space, ascending: all, or those that are in ``only``."""
+    from embstore.storage.files.vectors import LayerVectors  # loads pyarrow, which summaries do not need
+
+    card = catalog.cards[space]
+    return LayerVectors(catalog.shards[space], card.layers.ids[0], card.dim, only).ids()
