@@ -2,11 +2,11 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from embstore.errors import UnknownNameError
+from embstore.errors import UnknownNameError, UsageError
 
 from ._errors import refuse
 
@@ -32,6 +32,39 @@ def read_format(name: str) -> Format:
         return Format(name)
     except ValueError:
         refuse(UnknownNameError("format", name, map(str, Format)))
+
+
+_SUFFIXES = {
+    ".txt": Format.TABLE, ".json": Format.JSON, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".csv": Format.CSV,
+    ".md": Format.MARKDOWN, ".parquet": Format.PARQUET,
+}  # fmt: skip
+
+
+def follow_suffix(context: Any) -> None:
+    """Choose the format by the suffix of the output file, where a command has both and no format was given.
+
+    Raises:
+        UsageError: The suffix is unknown, or an option does not fit the format.
+    """
+    values = context.params
+    if "form" not in values or context.resilient_parsing:
+        return
+    output = values.get("output")
+    if output is not None and context.get_parameter_source("form").name == "DEFAULT" and output.suffix:
+        values["form"] = _format_of(output)
+    if values.get("csv_safe") and values["form"] is not Format.CSV:
+        raise UsageError("--csv-safe is about CSV: add --format csv.")
+
+
+def _format_of(output: Path) -> Format:
+    suffix = output.suffix.lower()
+    if suffix not in _SUFFIXES:
+        hint = "Excel opens .csv. " if suffix in (".xlsx", ".xls", ".ods") else ""
+        raise UsageError(
+            f"--output {output}: unknown file type {output.suffix!r}. Known: {', '.join(_SUFFIXES)}. {hint}Rename it, "
+            "or name the format with --format."
+        )
+    return _SUFFIXES[suffix]
 
 
 StoreDir = Annotated[
@@ -72,7 +105,7 @@ SqlMemory = Annotated[
 ]
 OutputFormat = Annotated[
     Format,
-    typer.Option("--format", parser=read_format, metavar="|".join(Format), help="How the result is written."),
+    typer.Option("--format", parser=read_format, metavar="|".join(Format), help="How the result is written; --json and --csv for short."),
 ]
 IndexMemory = Annotated[
     str | None,
@@ -84,7 +117,12 @@ IndexMemory = Annotated[
 ]
 OutputFile = Annotated[
     Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="Write the result there, not to standard output."),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Write the result there; its suffix (.csv, .json, .jsonl, .md, .parquet, .txt) chooses the format.",
+    ),
 ]
 CsvSafe = Annotated[
     bool,

@@ -32,8 +32,6 @@ def emit(table: "Table", form: Format, output: Path | None = None, *, csv_safe: 
         output: The file; None for standard output.
         csv_safe: Whether texts in CSV that a spreadsheet would take for formulas get an apostrophe.
     """
-    if csv_safe and form is not Format.CSV:
-        raise UsageError("--csv-safe is about CSV: add --format csv.")
     for note in table.notes:
         say(note)
     for_terminal = output is None and sys.stdout.isatty()

@@ -8,7 +8,7 @@ A value that is plain does not reach ``parser`` of an option, which is of use on
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 from itertools import takewhile
@@ -17,6 +17,22 @@ from shlex import quote
 from typing import Any, get_args, get_type_hints
 
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
+
+from embstore.errors import UsageError
+
+from ._options import follow_suffix
+
+# Flags that stand for an option with a value.
+_SHORTCUTS: Mapping[str, Mapping[str, str]] = {"--format": {"--json": "json", "--csv": "csv"}}
+
+# Other spellings of options, which the help does not show.
+_SPELLINGS = {
+    "--layer": "--layers", "--model": "--models", "--space": "--spaces", "--pooling": "--poolings",
+    "--transform": "--transforms", "--column": "--columns", "--columns": "--column",
+}  # fmt: skip
+
+# Options whose values are joined with commas where they are repeated.
+_JOINED = ("--layer",)
 
 _MOST_DIGITS = 18  # of a number that is read here
 _NOT_PLAIN = object()
@@ -46,6 +62,7 @@ class PlainCommand(TyperCommand):
                 f"unexpected argument{'s' if len(extra) > 1 else ''} {', '.join(map(repr, extra))}."
                 + _repeated(self.params, given, extra[0])
             )
+        follow_suffix(ctx)
         return extra
 
 
@@ -56,6 +73,12 @@ class PlainGroup(TyperGroup):
         super().__init__(*args, **options)
         self.params = _all_plain(self)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments of the group."""
+        rest = super().parse_args(ctx, args)
+        follow_suffix(ctx)
+        return rest
+
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option ``--help``."""
         return _plain_help(super().get_help_option(ctx))
@@ -63,6 +86,36 @@ class PlainGroup(TyperGroup):
 
 class _PlainOption(TyperOption):
     plain_type: Any
+
+    def add_to_parser(self, parser: Any, ctx: Any) -> None:
+        """Register the flags of the option, its other spelling and its shortcuts; all values given are kept."""
+        if self.is_flag or self.count:
+            super().add_to_parser(parser, ctx)
+            return
+        taken = {flag for parameter in ctx.command.params for flag in parameter.opts}
+        other = [_SPELLINGS[flag] for flag in self.opts if flag in _SPELLINGS and _SPELLINGS[flag] not in taken]
+        parser.add_option(
+            obj=self, opts=[*self.opts, *other], dest=self.name, action="append", nargs=self.nargs
+        )
+        for flag in self.opts:
+            for shortcut, value in _SHORTCUTS.get(flag, {}).items():
+                parser.add_option(obj=self, opts=[shortcut], dest=self.name, action="append_const", const=value)
+
+    def consume_value(self, ctx: Any, opts: Any) -> Any:
+        """Return the value and its source; of an option that takes one value, two different ones are refused."""
+        given = opts.get(self.name)
+        if not self.multiple and isinstance(given, list):
+            opts = {**opts, self.name: self._single(given, ctx.resilient_parsing)}
+        return super().consume_value(ctx, opts)
+
+    def _single(self, values: list[Any], is_completing: bool) -> Any:
+        flag = max(self.opts, key=len)
+        if flag in _JOINED:
+            return ",".join(values)
+        if len(set(values)) > 1 and not is_completing:
+            listed = " and ".join(repr(value) for value in dict.fromkeys(values))
+            raise UsageError(f"{flag} takes one value, and {listed} were given. Keep one of them.")
+        return values[-1]
 
     def process_value(self, ctx: Any, value: Any) -> Any:
         read = _read(value, self.plain_type, self.required)

@@ -16,7 +16,7 @@ def build(
         list[str] | None,
         typer.Argument(
             metavar="SOURCE",
-            help="Files (.txt, .csv, .tsv, .jsonl, .parquet), - for standard input, or datasets by name "
+            help="Files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), - for standard input, or datasets by name "
             "(see: embstore datasets).  [default: words]",
         ),
     ] = None,
@@ -55,7 +55,7 @@ def build(
             help="The text put round an item, as in 'This is {text}'; {bos} and {eos} are special tokens.",
         ),
     ] = "{text}",
-    layers: Annotated[str, typer.Option("--layers", metavar="LAYERS", help="all, or as in 0,6,12, 0-6, -1.")] = "all",
+    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help="all, or as in 0,6,12, 0-6, -1.")] = "all",
     dtype: Annotated[
         str, typer.Option("--dtype", metavar="float32|float16", help="Of the stored vectors.")
     ] = "float32",
@@ -71,6 +71,15 @@ def build(
         bool,
         typer.Option("--no-header", help="CSV and TSV files begin with a text; --column 1, 2 … are their columns."),
     ] = False,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            "--delimiter",
+            metavar="CHAR",
+            help="What separates the columns of CSV and TSV files, as in ';' or tab.  [default: found by their first "
+            "lines]",
+        ),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option("--limit", metavar="N", help="Stop after N texts; half a dataset is not kept as a dataset."),
@@ -124,7 +133,7 @@ def build(
         with show_progress(quiet) as observe:
             report = Store(store).build(
                 sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, unit=unit, poolings=pooling or (),
-                template=template, layers=layers, dtype=dtype, columns=column or (), header=not no_header, limit=limit,
+                template=template, layers=layer, dtype=dtype, columns=column or (), header=not no_header, delimiter=delimiter, limit=limit,
                 per_text=per_text,
                 seed=seed, name=name, index=index, index_memory=index_memory, long=long, device=device,
                 batch_tokens=batch_tokens, allow_pickle=allow_pickle, shard=shard, dry_run=dry_run, observe=observe,

@@ -52,7 +52,7 @@ def fetch(
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A listed dataset, or a new name for your own table.")],
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Its file, or your table: .csv, .tsv, .jsonl, .parquet.")
+        Path, typer.Argument(metavar="FILE", help="Its file, or your table: .csv, .tsv, .jsonl (also .gz), .parquet.")
     ],
     kind: Annotated[
         str | None, typer.Option("--kind", metavar="pairs|lexicon", help="Of your own table: what its rows are.")

@@ -12,7 +12,6 @@ from ._output import emit, say
 def info(
     store: StoreDir = None,
     skipped: Annotated[bool, typer.Option("--skipped", help="List the texts without a vector, and why.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="The same as --format json.")] = False,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
     csv_safe: CsvSafe = False,
@@ -25,4 +24,4 @@ def info(
         table = opened.skipped() if skipped else opened.info()
         if not len(table):
             say("No text was skipped." if skipped else "The store holds no space yet. Fill it with: embstore build")
-        emit(table, Format.JSON if json else form, output, csv_safe=csv_safe)
+        emit(table, form, output, csv_safe=csv_safe)

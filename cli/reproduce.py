@@ -19,10 +19,9 @@ def reproduce(
     recipe: Annotated[
         str, typer.Argument(metavar="RECIPE", help="wolfe2022, or the path of a recipe of your own (.toml).")
     ],
-    models: Annotated[
+    model: Annotated[
         list[str] | None,
         typer.Option(
-            "--models",
             "--model",
             metavar="NAME",
             help="gpt2, clip, minilm, a hub id, a folder, or name=folder (repeatable); published numbers are those of "
@@ -59,7 +58,7 @@ def reproduce(
 
         with show_progress(quiet) as observe:
             result = Store(store).reproduce(
-                recipe, models=models or (), sentences=sentences, quick=quick, seed=seed, device=device,
+                recipe, models=model or (), sentences=sentences, quick=quick, seed=seed, device=device,
                 allow_pickle=allow_pickle, dry_run=dry_run, observe=observe,
             )  # fmt: skip
         _show(result, recipe, form, output, dry_run, csv_safe)

@@ -1,7 +1,7 @@
 """The words of a space: units, poolings, templates and layers."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self, TypeVar
@@ -48,6 +48,24 @@ class TopForm(StrEnum):
     def other(self) -> "TopForm":
         """The other side."""
         return TopForm.NORMED if self is TopForm.RAW else TopForm.RAW
+
+
+_CENTRED = ("center", "centre", "centered", "centred")
+_SPELLINGS = (
+    _CENTRED,
+    tuple(f"un{word}" for word in _CENTRED),
+    ("standardize", "standardise", "standardized", "standardised"),
+    ("whiten", "whitened"),
+)
+
+
+def same_spelling(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is another spelling or form of a name (``centered``: ``centred``), else the name."""
+    known = tuple(known)
+    if name in known:
+        return name
+    forms = next((forms for forms in _SPELLINGS if name in forms), ())
+    return next((form for form in forms if form in known), name)
 
 
 def parse_member(kind: type[_Member], value: str) -> _Member:

@@ -1,6 +1,7 @@
 """Store: the one object that users and the command line talk to."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.errors import DamagedError, UsageError
+from embstore.keywords import explain_singulars
 from embstore.storage.catalog import Catalog
 from embstore.storage.selection import SpaceFilter, check_layer_numbers
 from embstore.storage.views.sandbox import Limits
@@ -38,6 +40,7 @@ DEFAULT_MODELS = ("gpt2", "clip")
 DEFAULT_SOURCES = ("words",)
 
 
+@explain_singulars
 class Store:
     """A store of embeddings: the vectors of every layer of words, sentences and occurrences.
 
@@ -49,7 +52,7 @@ class Store:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.path = Path(path or os.environ.get("EMBSTORE_STORE") or "store")
+        self.path = _folder(path or os.environ.get("EMBSTORE_STORE") or "store")
 
     def __repr__(self) -> str:
         return f"Store({str(self.path)!r})"
@@ -86,6 +89,7 @@ class Store:
         dtype: str = "float32",
         columns: Names = (),
         header: bool = True,
+        delimiter: str | None = None,
         limit: int | None = None,
         per_text: int | None = None,
         seed: int = 0,
@@ -104,7 +108,7 @@ class Store:
         """Embed what the store lacks of some texts, every layer, and index it.
 
         Args:
-            sources: files (.txt, .csv, .tsv, .jsonl, .parquet), ``-`` for standard input, or names of datasets
+            sources: files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), ``-`` for standard input, or names of datasets
                 (:meth:`datasets`); one that is not at hand is downloaded.
             models: short names (``gpt2``, ``clip``, ``minilm``), hub ids with optional ``@revision``, local folders,
                 or ``name=folder``.
@@ -118,6 +122,8 @@ class Store:
             dtype: ``float32`` or ``float16``, as stored.
             columns: the columns of tables that hold texts.
             header: whether the first line of CSV and TSV files names the columns; else they are called 1, 2, 3 …
+            delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; by default it is found by
+                their first lines.
             limit: stop after this many texts (of each unit). Half a dataset is not stored as a dataset.
             per_text: of occurrences, draw this many from each sentence.
             seed: of that draw.
@@ -170,7 +176,7 @@ class Store:
             shard_bytes=SHARD_BYTES if shard_bytes is None else shard_bytes,
         )
         read = [
-            Sources(members, of, _names(columns), limit, per_text, seed, header)
+            Sources(members, of, _names(columns), limit, per_text, seed, header, delimiter)
             for of, members in by_unit(_names(sources), given).items()
         ]
         self.fetch_datasets(missing_datasets(_names(sources)), observe)
@@ -376,6 +382,8 @@ class Store:
                 exact=exact,
             )
         )
+
+    neighbors = neighbours
 
     def index(
         self,
@@ -781,6 +789,15 @@ def _vectors(
     ids, vectors = LayerVectors(catalog.shards[space], layers[0].id, card.dim, only).gather()
     items = catalog.items(ids.tolist())
     return ids, [items[item].text for item in ids.tolist()], vectors
+
+
+def _folder(path: str | os.PathLike[str]) -> Path:
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", found := os.fspath(path)):
+        raise UsageError(
+            f"{found} is an address, and a store is a folder of this machine: a path such as ./store, or a network "
+            "folder that is mounted. Copy the store here first; remote stores are not supported yet."
+        )
+    return Path(found)
 
 
 def _names(names: Names) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ class Sources:
         per_text: of occurrences, how many to draw from each sentence.
         seed: of that draw.
         header: whether the first line of CSV and TSV files names the columns.
+        delimiter: Character that separates their columns; None to find it.
 
     Raises:
         UsageError: standard input is named twice, or an option is out of range.
@@ -36,6 +37,7 @@ class Sources:
     per_text: int | None = None
     seed: int = 0
     header: bool = True
+    delimiter: str | None = None
 
     def __post_init__(self) -> None:
         if self.names.count(STDIN) > 1:
@@ -116,7 +118,10 @@ def read_texts(sources: Sources, staging: Staging) -> Texts:
             one id.
     """
     reader = _Reader(sources, staging)
-    opened = [open_source(name, columns=sources.columns, header=sources.header) for name in sources.names]
+    opened = [
+        open_source(name, columns=sources.columns, header=sources.header, delimiter=sources.delimiter)
+        for name in sources.names
+    ]
     for source in opened:
         reader.read(source)
     reader.stage()

@@ -28,6 +28,7 @@ from embstore.errors import UnknownNameError, UsageError
 from embstore.metrics.declaration.spec import LayerData
 from embstore.metrics.numerics.affine import Affine
 from embstore.metrics.numerics.fitting import Fitting
+from embstore.space import same_spelling
 
 __all__ = ["Affine", "Step", "fit", "parse_transforms"]
 
@@ -84,6 +85,7 @@ def _check_kept(step: Step, dropped: Mapping[int, str]) -> None:
 
 def _parse(name: str) -> Step:
     kind, colon, argument = (part.strip() for part in name.partition(":"))
+    kind = same_spelling(kind, _ARGUMENTS)
     if kind not in _ARGUMENTS:
         raise UnknownNameError("transform", kind, _ARGUMENTS)
     wanted = _ARGUMENTS[kind]

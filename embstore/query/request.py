@@ -39,6 +39,7 @@ class Selection:
             raise UsageError(f"sample must be at least 1, not {self.sample}.")
         check_seed(self.seed)
         object.__setattr__(self, "steps", parse_transforms(self.transforms))
+        object.__setattr__(self, "transforms", tuple(step.name for step in self.steps))
 
     def select(self, catalog: Catalog, space: str) -> Ids | None:
         """Return the ids to keep, ascending, or None for all; ids that the space does not have may be among them."""

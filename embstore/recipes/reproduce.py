@@ -133,7 +133,7 @@ def _steps(name: str, choices: Choices) -> tuple[Steps, list[str]]:
     models = [_traits(spec, recipe, choices) for spec in dict.fromkeys(choices.models or recipe.models)]
     names = [model.name for model in models]
     if twice := next((one for one in names if names.count(one) > 1), None):
-        raise UsageError(f"two of the models are called {twice!r}. Rename one: --models NAME=FOLDER.")
+        raise UsageError(f"two of the models are called {twice!r}. Rename one: --model NAME=FOLDER.")
     steps = plan(
         recipe, models, quick=choices.quick, sentences=sentences, seed=choices.seed, all_published=not choices.models
     )

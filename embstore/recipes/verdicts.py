@@ -135,7 +135,7 @@ def _unmeasured(protocol: Protocol, number: Published) -> Row:
         if number.model in protocol.models:
             reason = "the recipe has no measure of it"
         else:
-            reason = f"{number.model} is not among the models of this run: --models {number.model}"
+            reason = f"{number.model} is not among the models of this run: --model {number.model}"
     return _blank() | _of_number(number) | {
         "model": number.model, "figure": number.figure, "reason": reason, "verdict": Verdict.NOT_MEASURED.value,
         "layers": None if number.layers is None else str(number.layers),

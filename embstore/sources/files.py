@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
+from typing import IO, Any, cast
 
 from embstore import disk
 from embstore.errors import FileAccessError, SourceAccessError, SourceError
+
+PACKED = ".gz"
 
 
 def open_binary(path: Path, name: str) -> "io.BufferedReader[io.FileIO]":
@@ -37,6 +39,33 @@ def read_binary(path: Path) -> bytes:
     """
     with open_binary(path, str(path)) as file:
         return file.read()
+
+
+@contextmanager
+def open_unpacked(path: Path, name: str) -> Iterator[IO[bytes]]:
+    """Open a file for reading, and close it in the end; one whose name ends with ``.gz`` is unpacked while it is read.
+
+    Args:
+        path: the file.
+        name: how messages call it.
+
+    Raises:
+        SourceAccessError: it cannot be opened; reading from it raises this too.
+    """
+    with open_binary(path, name) as stream:
+        if path.suffix.lower() != PACKED:
+            yield stream
+            return
+        import gzip
+
+        with gzip.open(stream) as unpacked:
+            yield cast("IO[bytes]", unpacked)
+
+
+def file_type(path: Path) -> str:
+    """Return the lower-case suffix of a file; of one that is packed, the suffix before ``.gz``."""
+    suffix = path.suffix.lower()
+    return Path(path.stem).suffix.lower() if suffix == PACKED else suffix
 
 
 def status(path: Path, name: str) -> os.stat_result | None:

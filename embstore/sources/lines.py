@@ -5,6 +5,7 @@ Lines end at ``\n``, ``\r\n`` or ``\r`` and nowhere else: ``str.splitlines`` wou
 """
 
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from embstore.errors import SourceError
-from embstore.sources.files import open_binary, unreadable
+from embstore.sources.files import open_unpacked, unreadable
 from embstore.sources.rows import EMPTY_LINE, Blank, Remark, Row, Rows, row_or_blank
 
 MAX_TEXT_CHARS = 1 << 28
@@ -58,13 +59,16 @@ def decode_lines(stream: IO[bytes], name: str, *, newline: str = "") -> Iterator
 
 
 def file_lines(path: Path, name: str, *, newline: str = "") -> Iterator[str]:
-    """Yield the lines of a file, as ``decode_lines`` does.
+    """Yield the lines of a file, as ``decode_lines`` does; one that ends with ``.gz`` is unpacked.
 
     Raises:
         SourceError: as ``decode_lines``, or the file cannot be opened.
     """
-    with open_binary(path, name) as stream:
-        yield from decode_lines(stream, name, newline=newline)
+    with open_unpacked(path, name) as stream:
+        try:
+            yield from decode_lines(stream, name, newline=newline)
+        except (EOFError, zlib.error) as error:
+            raise SourceError(f"{name} ends too early, or is damaged: {error}. Copy or pack it again.") from error
 
 
 def text_reader(lines: Lines, name: str) -> Rows:

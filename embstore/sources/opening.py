@@ -10,7 +10,8 @@ from typing import BinaryIO, TextIO, cast
 
 from embstore.errors import SourceError, UnknownNameError, UsageError, nearest
 from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
-from embstore.sources.files import open_binary, status
+from embstore.sources.delimiters import parse_delimiter
+from embstore.sources.files import PACKED, file_type, open_binary, status
 from embstore.sources.jsonl import open_jsonl
 from embstore.sources.lines import Lines, decode_lines, file_lines, text_reader
 from embstore.sources.parquet import open_parquet
@@ -31,8 +32,28 @@ TABLES: dict[str, Callable[[Path, str, Sequence[str]], Rows]] = {
 }
 
 
+_AS_LINES = "Rename {spec}, or give its lines through standard input: embstore build - < {spec}"
+_SHEET = "Save the sheet as .csv in the spreadsheet program (File > Save As), and give that file."
+_PAGES = "Save it as plain text (.txt) with one text a line, and give that file."
+_NUMBERS = "It holds numbers, and a build makes the vectors itself: give the texts that they belong to."
+_ARCHIVE = "Unpack it first; of packed files only .txt.gz, .csv.gz, .tsv.gz and .jsonl.gz are read."
+_WAYS_OUT = {
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), _SHEET),
+    **dict.fromkeys((".docx", ".doc", ".odt", ".pdf", ".rtf", ".html"), _PAGES),
+    **dict.fromkeys((".npy", ".npz", ".pt", ".safetensors", ".faiss", ".mat"), _NUMBERS),
+    **dict.fromkeys((".zip", ".bz2", ".xz", ".zst", ".7z", ".tar", ".tgz"), _ARCHIVE),
+    ".json": "Write one object a line as .jsonl; of an array: jq -c '.[]' {spec} > {stem}.jsonl",
+    **dict.fromkeys((".arrow", ".feather", ".pkl", ".pickle"), "Write it as .parquet, as with pandas' to_parquet."),
+}
+
+
 def open_source(
-    spec: str, *, columns: Sequence[str] = (), header: bool = True, stdin: TextIO | BinaryIO | None = None
+    spec: str,
+    *,
+    columns: Sequence[str] = (),
+    header: bool = True,
+    delimiter: str | None = None,
+    stdin: TextIO | BinaryIO | None = None,
 ) -> Source:
     """Open a source, and check what can be checked without reading all of it.
 
@@ -42,6 +63,7 @@ def open_source(
         columns: the columns of a table that hold the texts. Each row gives one text for each, in this order.
             None given: its only column, else the one named ``text``.
         header: whether the first line of a CSV or TSV file names the columns; else they are called 1, 2, 3 …
+        delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; None to find it.
         stdin: what ``-`` reads; None for the process's own.
 
     Raises:
@@ -49,7 +71,13 @@ def open_source(
         SourceError: the file is missing, unreadable, empty or damaged, or the dataset is too small.
         UsageError: columns or no header of something that has none, no obvious column, or a size that is no number.
     """
-    if not header and Path(spec).suffix.lower() not in _WITH_HEADER:
+    chosen = parse_delimiter(delimiter)
+    if chosen and file_type(Path(spec)) not in _WITH_HEADER:
+        raise UsageError(
+            f"--delimiter does not fit {spec!r}: it is for {' and '.join(_WITH_HEADER)}. Leave it out, or build the "
+            "sources one by one."
+        )
+    if not header and file_type(Path(spec)) not in _WITH_HEADER:
         raise UsageError(
             f"--no-header does not fit {spec!r}: only {' and '.join(_WITH_HEADER)} have a header. Leave it out, or "
             "build the sources one by one."
@@ -68,23 +96,30 @@ def open_source(
     if suffix == TEXT_SUFFIX:
         _refuse_columns(spec, columns)
         return Source(spec, text_reader(partial(file_lines, path, spec), spec), file=file)
-    if not header:
-        return Source(spec, _WITH_HEADER[suffix](path, spec, columns, header=False), file=file)
+    if suffix in _WITH_HEADER:
+        return Source(spec, _WITH_HEADER[suffix](path, spec, columns, header=header, delimiter=chosen), file=file)
     return Source(spec, TABLES[suffix](path, spec, columns), file=file)
 
 
 def _check_file(path: Path, spec: str) -> str:
-    """Return the lower-case suffix of a file that is there, is not empty and can be opened."""
+    """Return the file type, as a suffix, of a file that is there, is not empty and can be opened."""
     found = status(path, spec)
     if found is None:
         raise _missing(path, spec)
+    if S_ISDIR(found.st_mode) and (path / "config.json").is_file():
+        raise SourceError(
+            f"{spec} is a checkpoint, and stands where a source belongs. To embed with several checkpoints, repeat "
+            f"--model: --model FOLDER --model {spec}"
+        )
     if S_ISDIR(found.st_mode):
         raise SourceError(f"{spec} is a folder. Give the files in it, such as {path / '*.txt'}.")
-    suffix = path.suffix.lower()
+    suffix = file_type(path)
     known = [TEXT_SUFFIX, *TABLES]
     if suffix not in known:
-        hint = f"Rename {spec}, or give its lines through standard input: embstore build - < {spec}"
-        raise UnknownNameError("file type", path.suffix or path.name, known, hint)
+        hint = _WAYS_OUT.get(path.suffix.lower() if suffix not in _WAYS_OUT else suffix, _AS_LINES)
+        raise UnknownNameError("file type", path.suffix or path.name, known, hint.format(spec=spec, stem=path.stem))
+    if suffix == ".parquet" and path.suffix.lower() == PACKED:
+        raise SourceError(f"{spec}: Parquet is packed by itself. Unpack it first: gunzip {spec}")
     if not S_ISREG(found.st_mode):
         raise SourceError(f"{spec} is not a regular file. Give its lines through standard input: {STDIN} < {spec}")
     if found.st_size == 0:

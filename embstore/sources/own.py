@@ -1,7 +1,10 @@
 """A user's own datasets: tables in the folder of the datasets, each with a JSON document that says how to read it."""
 
+import gzip
+import hashlib
 import json
 import re
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,8 +13,8 @@ from typing import Any
 
 from embstore import documents
 from embstore.errors import SourceError, UnknownNameError, UsageError
-from embstore.sources.cache import data_folder, file_sha256, keep
-from embstore.sources.files import is_file, read_binary
+from embstore.sources.cache import data_folder, keep
+from embstore.sources.files import PACKED, file_type, is_file, open_unpacked, read_binary
 from embstore.sources.records import OPTION, RECORDS, read_records
 from embstore.sources.rows import Row
 from embstore.sources.specs import LEXICON, SENTENCE_PAIRS, WORD_PAIRS, DataFile, DatasetSpec
@@ -102,11 +105,14 @@ def add_own(name: str, file: Path, kind: str, columns: Sequence[str], unit: str,
     of = parse_member(Unit, unit)
     if of is Unit.OCCURRENCE:
         raise UsageError("a dataset is of words or of sentences: --unit word or --unit sentence.")
-    suffix = file.suffix.lower()
+    suffix = file_type(file)
+    if suffix == ".parquet" and file.suffix.lower() == PACKED:
+        raise SourceError(f"{file}: Parquet is packed by itself. Unpack it first: gunzip {file}")
     if suffix not in RECORDS:
         raise UnknownNameError("file type", file.suffix or file.name, RECORDS, "Write the table as one of these.")
     table = Table(tuple(columns), suffix, str(file))
-    sha256 = file_sha256(file, str(file))
+    content = _content(file)
+    sha256 = hashlib.sha256(content).hexdigest()
     values = [float(row.values[table.value]) for row in table.read(file)]
     if not values:
         raise SourceError(f"{file} has no rows. Give a table with at least one.")
@@ -115,9 +121,18 @@ def add_own(name: str, file: Path, kind: str, columns: Sequence[str], unit: str,
         "original": file.name, "sha256": sha256, "rows": len(values), "scores": [min(values), max(values)],
     }  # fmt: skip
     folder = data_folder() / _FOLDER
-    keep(folder / f"{name}{suffix}", read_binary(file))
+    keep(folder / f"{name}{suffix}", content)
     keep(folder / f"{name}.json", (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
     return _read_spec(folder / f"{name}.json")
+
+
+def _content(file: Path) -> bytes:
+    """Return the bytes of a table, unpacked."""
+    with open_unpacked(file, str(file)) as stream:
+        try:
+            return stream.read()
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise SourceError(f"{file} is not packed by gzip, or is damaged: {error}. Copy it again.") from error
 
 
 def _check_name(name: str, taken: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from embstore.errors import SourceError
 from embstore.sources.columns import choose_columns, unknown_column
+from embstore.sources.delimiters import COMMA, find_delimiter
 from embstore.sources.jsonl import json_objects
 from embstore.sources.parquet import parquet_records
 from embstore.sources.tables import csv_records, tsv_records
@@ -32,7 +33,8 @@ def read_records(path: Path, name: str, suffix: str, columns: Sequence[str]) -> 
 
 
 def _csv(path: Path, name: str, columns: Sequence[str]) -> _Records:
-    yield from _delimited(csv_records(path, name), name, columns)
+    delimiter, _ = find_delimiter(path, name, COMMA, remedy="")
+    yield from _delimited(csv_records(path, name, delimiter=delimiter), name, columns)
 
 
 def _tsv(path: Path, name: str, columns: Sequence[str]) -> _Records:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from embstore.errors import SourceError
 from embstore.sources.columns import Columns, choose_columns
+from embstore.sources.delimiters import COMMA, TAB, find_delimiter, shown_delimiter
 from embstore.sources.lines import MAX_TEXT_CHARS, LineEnds, file_lines, strip_terminator
 from embstore.sources.rows import EMPTY_LINE, Blank, Remark, Row, Rows
 from embstore.space import Unit
@@ -24,35 +25,63 @@ NO_HEADER = "If the first line is no header, add --no-header: the columns are th
 _Record = tuple[int, list[str]]
 
 
-def open_csv(path: Path, name: str, columns: Sequence[str], *, header: bool = True) -> Rows:
+def open_csv(
+    path: Path, name: str, columns: Sequence[str], *, header: bool = True, delimiter: str | None = None
+) -> Rows:
     """Return the reader of a CSV file; without a header its columns are called 1, 2 and so on.
 
+    Args:
+        path: CSV file.
+        name: Name of the source in messages.
+        columns: Columns to read.
+        header: Whether the first line names the columns.
+        delimiter: Character that separates the columns; None to find it.
+
     Raises:
-        SourceError: there is no header, or it cannot be read.
+        SourceError: there is no header, it cannot be read, or it is not certain what separates the columns.
         UnknownNameError: a column is not in the header.
         UsageError: no column was named, and none is the obvious one.
     """
-    return _open_table(partial(csv_records, path, name), name, columns, has_header=header)
+    found, is_other = (delimiter, False) if delimiter else find_delimiter(path, name, COMMA, header=header)
+    remarks = [
+        f"{name}: its columns are separated by {shown_delimiter(found)}, which its first lines show. Say so with "
+        f"--delimiter {shown_delimiter(found)}"
+    ]
+    return _open_table(
+        partial(csv_records, path, name, delimiter=found), name, columns, has_header=header,
+        remarks=remarks if is_other else (),
+    )  # fmt: skip
 
 
-def open_tsv(path: Path, name: str, columns: Sequence[str], *, header: bool = True) -> Rows:
+def open_tsv(
+    path: Path, name: str, columns: Sequence[str], *, header: bool = True, delimiter: str | None = None
+) -> Rows:
     """Return the reader of a TSV file; without a header its columns are called 1, 2 and so on.
 
+    With another delimiter than tabs it is read as CSV is, quotes included. Arguments: see :func:`open_csv`.
+
     Raises:
-        SourceError: there is no header, or it cannot be read.
+        SourceError: there is no header, it cannot be read, or tabs do not seem to separate its columns.
         UnknownNameError: a column is not in the header.
         UsageError: no column was named, and none is the obvious one.
     """
+    if delimiter not in (None, TAB):
+        return open_csv(path, name, columns, header=header, delimiter=delimiter)
+    if delimiter is None:
+        find_delimiter(path, name, TAB, header=header)
     return _open_table(partial(tsv_records, path, name), name, columns, has_header=header)
 
 
-def csv_records(path: Path, name: str, ends: LineEnds | None = None) -> Iterator[_Record]:
+def csv_records(
+    path: Path, name: str, ends: LineEnds | None = None, *, delimiter: str = COMMA
+) -> Iterator[_Record]:
     """Yield the line on which each record of a CSV file begins, and its values (none for an empty line).
 
     Args:
         path: the file.
         name: how messages call it.
         ends: counts the ends of the records.
+        delimiter: Character that separates the values.
 
     Raises:
         SourceError: a record is not valid CSV.
@@ -67,7 +96,7 @@ def csv_records(path: Path, name: str, ends: LineEnds | None = None) -> Iterator
             last = line
             yield line
 
-    reader = csv.reader(lines(), strict=True)
+    reader = csv.reader(lines(), delimiter=delimiter, strict=True)
     while True:
         begins = reader.line_num + 1
         try:
@@ -94,7 +123,12 @@ def tsv_records(path: Path, name: str, ends: LineEnds | None = None) -> Iterator
 
 
 def _open_table(
-    records: Callable[..., Iterator[_Record]], name: str, asked: Sequence[str], *, has_header: bool
+    records: Callable[..., Iterator[_Record]],
+    name: str,
+    asked: Sequence[str],
+    *,
+    has_header: bool,
+    remarks: Sequence[str] = (),
 ) -> Rows:
     if not has_header:
         width = len(next((values for _, values in records() if values), []))
@@ -105,7 +139,7 @@ def _open_table(
         raise SourceError(f"{name}:1: the header is missing. The first line must name the columns. {NO_HEADER}")
     columns = choose_columns(name, header, asked, hint=NO_HEADER)
     in_doubt = not asked and len(header) == 1 and header[0].strip().lower() not in _PLAIN_NAMES
-    return partial(_read, records, header, columns, in_doubt=in_doubt)
+    return partial(_read, records, header, columns, in_doubt=in_doubt, remarks=remarks)
 
 
 def _read(
@@ -115,12 +149,14 @@ def _read(
     *,
     has_header: bool = True,
     in_doubt: bool = False,
+    remarks: Sequence[str] = (),
 ) -> Iterator[Row | Blank | Remark]:
     chosen = [header.index(name) for name in columns.names]
     ends = LineEnds(columns.source)
     body = records(ends)
     if has_header:
         next(body, None)
+    yield from map(Remark, remarks)
     if in_doubt:
         yield Remark(
             f"{columns.source}:1: {header[0][:60]!r} was taken for the name of the column, not for a text. {NO_HEADER}"

@@ -125,7 +125,7 @@ OF_A_CALL = {
     "dataset size": (["words:many"], ["'many' is not a number of texts", "words:5000"]),
     "missing file": (["texst.txt"], ["texst.txt does not exist", "Did you mean texts.txt"]),
     "folder": (["folder"], ["folder is a folder", "Give the files in it"]),
-    "file type": (["notes.docx"], ["unknown file type '.docx'", "Known: .txt, .csv", "embstore build - < notes.docx"]),
+    "file type": (["notes.docx"], ["unknown file type '.docx'", "Known: .txt, .csv", "Save it as plain text (.txt)"]),
     "empty file": (["empty.txt"], ["empty.txt", "no texts"]),
     "blank lines": (["blank.txt"], ["blank.txt", "no texts", "2"]),
     "invalid UTF-8": (["latin1.txt"], ["latin1.txt:2", "byte 0xE9", "not valid UTF-8", "iconv"]),

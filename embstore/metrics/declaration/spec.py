@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.errors import EmbstoreError, UnknownNameError, UsageError
-from embstore.space import Unit
+from embstore.keywords import PLURALS
+from embstore.space import Unit, same_spelling
 from embstore.summary import Summary
 
 Value = float | int | str | list[float | None] | list[int] | None
@@ -135,6 +136,8 @@ class Parameter:
             return self.default
         if self.kind is tuple:
             value = (value,) if isinstance(value, str) else tuple(value)
+        if isinstance(value, str):
+            value = same_spelling(value, self.choices)
         for one in value if self.kind is tuple else (value,):
             if self.choices and one not in self.choices:
                 raise UnknownNameError(self.name, str(one), self.choices)
@@ -248,7 +251,8 @@ class Metric:
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in given:
             if name not in known:
-                raise UnknownNameError(f"parameter of {self.name}", name, known)
+                hint = f"For {PLURALS[name]} use {PLURALS[name]}=." if name in PLURALS else ""
+                raise UnknownNameError(f"parameter of {self.name}", name, known, hint)
         return {name: known[name].check(given.get(name, known[name].default)) for name in known}
 
     @property

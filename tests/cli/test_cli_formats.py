@@ -1,0 +1,106 @@
+"""The format of a result: by its option, its shortcuts or the suffix of the output file; options that are repeated."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from synthetic import Synthetic
+
+CALL = ["query", "norms", "--space", "toy.word.last", "--layer", "0"]
+
+
+@pytest.mark.parametrize("call", [CALL, ["info"], ["neighbours", "dog", "--space", "toy.word.last"], ["datasets"]])
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "md", "parquet", "txt"])
+def test_the_suffix_of_the_output_chooses_the_format(
+    cli, made: Synthetic, tmp_path: Path, call: list[str], suffix: str
+) -> None:
+    store = [] if call == ["datasets"] else ["--store", made.root]
+    form = {"md": "markdown", "txt": "table"}.get(suffix, suffix)
+    file = tmp_path / f"result.{suffix.upper()}"
+    assert cli(*call, *store, "-o", file).exit_code == 0
+    assert file.read_bytes() == cli(*call, *store, "--format", form).stdout_bytes
+    data = file.read_bytes()
+    if suffix == "csv":
+        assert len(next(csv.reader(io.StringIO(data.decode())))) > 3
+    elif suffix == "json":
+        assert json.loads(data)
+    elif suffix == "parquet":
+        assert pq.read_table(io.BytesIO(data)).num_rows
+
+
+def test_a_format_that_is_named_goes_before_the_suffix(cli, made: Synthetic, tmp_path: Path) -> None:
+    file = tmp_path / "result.csv"
+    assert cli(*CALL, "--store", made.root, "--format", "json", "-o", file).exit_code == 0
+    assert json.loads(file.read_text())
+    assert cli(*CALL, "--store", made.root, "--format", "table", "-o", file).exit_code == 0
+    assert file.read_text() == cli(*CALL, "--store", made.root).stdout
+
+
+@pytest.mark.parametrize(("suffix", "said"), [("xlsx", "Excel opens .csv"), ("dat", "--format")])
+def test_an_unknown_suffix_is_refused_before_anything_is_computed(
+    cli, made: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, said: str
+) -> None:
+    monkeypatch.setattr("embstore.Store.query", lambda *_, **__: pytest.fail("it was computed"))
+    result = cli(*CALL, "--store", made.root, "-o", tmp_path / f"x.{suffix}")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert f"unknown file type '.{suffix}'. Known: .txt, .json, .jsonl, .ndjson, .csv, .md, .parquet" in result.stderr
+    assert said in result.stderr
+    assert not (tmp_path / f"x.{suffix}").exists()
+
+
+@pytest.mark.parametrize("call", [CALL, ["info"], ["verify"], ["neighbours", "dog", "--space", "toy.word.last"]])
+def test_json_and_csv_have_flags(cli, made: Synthetic, call: list[str]) -> None:
+    for form in ("json", "csv"):
+        short = cli(*call, "--store", made.root, f"--{form}")
+        assert short.exit_code == 0, short.stderr
+        assert short.stdout == cli(*call, "--store", made.root, "--format", form).stdout != ""
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (["--store", "a", "--store", "c"], "--store takes one value, and 'a' and 'c' were given"),
+        (["--json", "--csv"], "--format takes one value, and 'json' and 'csv' were given"),
+        (["--unit", "word", "--unit=sentence"], "--unit takes one value"),
+        (["-o", "a.csv", "--output", "b.csv"], "--output takes one value"),
+    ],
+)
+def test_two_values_of_an_option_that_takes_one_are_refused(cli, extra: list[str], said: str) -> None:
+    result = cli(*CALL, *extra)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+def test_an_option_given_twice_alike_is_taken_once(cli, made: Synthetic) -> None:
+    assert cli(*CALL, "--store", made.root, "--store", made.root).exit_code == 0
+
+
+def test_layers_may_be_repeated_and_plurals_are_understood(cli, made: Synthetic) -> None:
+    def shown(*options: str) -> str:
+        result = cli("query", "norms", "--store", made.root, *options)
+        assert result.exit_code == 0, result.stderr
+        return result.stdout
+
+    wanted = shown("--space", "toy.word.last", "--layer", "0,2")
+    assert shown("--spaces", "toy.word.last", "--layers", "0,2") == wanted
+    assert shown("--space", "toy.word.last", "--layer", "0", "--layer", "2") == wanted
+    assert shown("--models", "toy", "--unit", "word", "--layers=0,2") == wanted
+    for command in (["query", "norms"], ["build"], ["reproduce"], ["index"], ["neighbours"], ["merge"], ["remove"]):
+        listed = cli(*command, "--help").stdout
+        assert not {"--layers", "--models", "--spaces"} & set(listed.replace(",", " ").split())
+
+
+def test_what_is_centred_is_centered_too(cli, made: Synthetic) -> None:
+    def shown(*options: str) -> str:
+        result = cli("query", "anisotropy", "--store", made.root, "--space", "toy.word.last", *options)
+        assert result.exit_code == 0, result.stderr
+        return result.output
+
+    wanted = shown("--variant", "centred", "--json")
+    for spelling in ("center", "centre", "centered"):
+        assert shown("--variant", spelling, "--json") == wanted
+    wanted = shown("--transform", "center", "--transform", "standardize", "--json")
+    assert shown("--transform", "centred", "--transform", "standardise", "--json") == wanted
