@@ -42,6 +42,29 @@ COMMANDS = {
 }
 
 
+_NEIGHBOURS = "Did you mean 'embstore neighbours TEXT'?"
+_BUILD = "Did you mean 'embstore build SOURCE'?"
+_INFO = "Did you mean 'embstore info'?"
+_METRICS = "'embstore query --help' lists the metrics."
+_ELSEWHERE = {
+    "sql": 'SQL over a store is run from Python: embstore.Store().sql("SELECT …"). To filter the items of a metric: '
+    "embstore query METRIC --where SQL",
+    **dict.fromkeys(("search", "similar", "nearest", "knn", "nn"), _NEIGHBOURS),
+    **dict.fromkeys(("embed", "encode", "add", "create", "init"), _BUILD),
+    **dict.fromkeys(("list", "ls", "show", "status", "spaces", "stats"), _INFO),
+    **dict.fromkeys(("metric", "metrics", "compute", "measure", "eval", "evaluate"), _METRICS),
+    **dict.fromkeys(("download", "fetch"), "Did you mean 'embstore datasets fetch NAME'?"),
+    **dict.fromkeys(("delete", "rm", "drop"), "Did you mean 'embstore remove --space NAME'?"),
+    **dict.fromkeys(("check", "validate", "fsck"), "Did you mean 'embstore verify'?"),
+    **dict.fromkeys(("fix", "clean"), "Did you mean 'embstore repair'?"),
+    "export": "Results are written by --output FILE; vectors are read from Python: "
+    "embstore.Store().vectors(space, layer)",
+    "help": "Did you mean 'embstore --help'?",
+    "version": "Did you mean 'embstore --version'?",
+}
+"""What does the task of a command that other programs have."""
+
+
 class Commands(PlainGroup):
     """The group of all commands; of an unknown name Typer looks for the nearest.
 
@@ -59,6 +82,14 @@ class Commands(PlainGroup):
         with explained():
             return super().invoke(ctx)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command of a call; of an unknown name say what does its task here."""
+        name = args[0]
+        is_unknown = name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing
+        if is_unknown and (hint := _hint(name)):
+            ctx.fail(f"No such command {name!r}. {hint}")
+        return super().resolve_command(ctx, args)
+
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""
         return [*COMMANDS]
@@ -69,6 +100,21 @@ class Commands(PlainGroup):
             if name not in self.commands:
                 self.add_command(_load(name), name)
         return super().get_command(ctx, cmd_name)
+
+
+def _hint(name: str) -> str | None:
+    """Return what to run instead of a command that there is not; None where a command has nearly that name."""
+    from embstore.errors import nearest
+
+    lowered = name.lower()
+    if lowered in _ELSEWHERE:
+        return _ELSEWHERE[lowered]
+    from embstore.metrics import METRICS
+
+    if lowered not in METRICS and nearest(name, COMMANDS):
+        return None
+    near = nearest(name, METRICS)[:1]
+    return f"Did you mean 'embstore query {near[0]}'?" if near else None
 
 
 def _load(name: str) -> Any:

@@ -69,9 +69,22 @@ def say(message: str) -> None:
     Control characters in it are escaped, also where it is piped: what is piped is often shown on a terminal after all.
     """
     try:
-        typer.echo(printable(message, lines=True), err=True)
+        typer.echo(_wrapped(printable(message, lines=True)), err=True)
     except BrokenPipeError:
         _forget(sys.stderr)
+
+
+def _wrapped(message: str) -> str:
+    """Return a message with lines as wide as the terminal that shows it, broken between words."""
+    if not sys.stderr.isatty():
+        return message
+    import textwrap
+
+    width = max(20, os.get_terminal_size(sys.stderr.fileno()).columns or 80)
+    fill = textwrap.TextWrapper(
+        width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False, drop_whitespace=True
+    )
+    return "\n".join(line if len(line) <= width else fill.fill(line) for line in message.split("\n"))
 
 
 def _forget(stream: TextIO) -> None:

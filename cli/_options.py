@@ -105,7 +105,12 @@ SqlMemory = Annotated[
 ]
 OutputFormat = Annotated[
     Format,
-    typer.Option("--format", parser=read_format, metavar="|".join(Format), help="How the result is written; --json and --csv for short."),
+    typer.Option(
+        "--format",
+        parser=read_format,
+        metavar="|".join(Format),
+        help="How the result is written; --json and --csv for short.",
+    ),
 ]
 IndexMemory = Annotated[
     str | None,
@@ -122,6 +127,13 @@ OutputFile = Annotated[
         "-o",
         metavar="FILE",
         help="Write the result there; its suffix (.csv, .json, .jsonl, .md, .parquet, .txt) chooses the format.",
+    ),
+]
+IdsAsText = Annotated[
+    bool,
+    typer.Option(
+        "--ids-as-text",
+        help="In JSON: item ids as text. They have up to 63 bits, and JavaScript, jq and R round numbers beyond 2^53.",
     ),
 ]
 CsvSafe = Annotated[

@@ -5,7 +5,8 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
-def emit(table: "Table", form: Format, output: Path | None = None, *, csv_safe: bool = False) -> None:
+def emit(
+    table: "Table", form: Format, output: Path | None = None, *, csv_safe: bool = False, ids_as_text: bool = False
+) -> None:
     """Write a table to standard output or a file, and its notes to standard error.
 
     Args:
@@ -31,7 +34,10 @@ def emit(table: "Table", form: Format, output: Path | None = None, *, csv_safe: 
         form: Its format.
         output: The file; None for standard output.
         csv_safe: Whether texts in CSV that a spreadsheet would take for formulas get an apostrophe.
+        ids_as_text: Whether item ids are texts in JSON.
     """
+    if ids_as_text and form in (Format.JSON, Format.JSONL):
+        table = _with_texts(table)
     for note in table.notes:
         say(note)
     for_terminal = output is None and sys.stdout.isatty()
@@ -51,6 +57,12 @@ def write(text: str, output: Path | None) -> None:
         sys.stdout.write(text)  # typer.echo takes ANSI escapes out of what is piped, and so alters texts
     else:
         _write_bytes(text.encode(), output)
+
+
+def _with_texts(table: "Table") -> "Table":
+    ids = [column for column in table.columns if column.startswith("item_id")]
+    rows = ({**row, **{name: None if row[name] is None else str(row[name]) for name in ids}} for row in table)
+    return replace(table, rows=tuple(rows))
 
 
 def _terminal_width() -> int:
@@ -98,8 +110,8 @@ def _csv_cell(value: object, *, safe: bool, for_terminal: bool) -> object:
 
 def _aligned(table: "Table", width: int | None) -> str:
     """Return the layout as aligned text; on a terminal, columns that do not fit go below, never away."""
-    header, lines = table.layout()
     longest = None if width is None or table.pivot else 2 * width
+    header, lines = table.layout(_cut(table, width))
     header = [printable(name) for name in header]
     lines = [[_fitted(printable(cell), longest) for cell in line] for line in lines]
     fixed = len(table.pivot.down) if table.pivot else 1
@@ -121,6 +133,23 @@ def _aligned(table: "Table", width: int | None) -> str:
             rows.insert(0, _above([heads[i] for i in columns], [widths[i] for i in columns]))
         blocks.append("".join(f"{row.rstrip()}\n" for row in rows))
     return "\n".join(blocks)
+
+
+_NUMBER_COLUMNS = 9
+"""Columns of a terminal that the number beside a text takes, with the space before it."""
+
+
+def _cut(table: "Table", width: int | None) -> Callable[[str], str]:
+    """Return what shortens a text beside its number so that both fit a terminal; elsewhere texts stay whole."""
+    if width is None or table.pivot is None or not table.pivot.joined:
+        return str
+    heads = table.pivot.heads or table.pivot.down
+    fixed = sum(
+        max(_wide(head), *(_wide(printable(str(row[column]))) for row in table.rows), 0) + 2
+        for head, column in zip(heads, table.pivot.down, strict=True)
+    )
+    longest = max(10, width - fixed - _NUMBER_COLUMNS)
+    return lambda text: _fitted(printable(text), longest)
 
 
 def _above(heads: Sequence[str], widths: Sequence[int]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from embstore.build.report import BuildReport, SpaceReport
 from embstore.escape import printable
 from embstore.progress import Progress
+from embstore.table import show_size
 
 from ._output import say
 from ._terminal import escape_terminals
@@ -169,10 +170,4 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
 
 
-def size(n_bytes: float) -> str:
-    """Return a size for the eye: ``512 B``, ``43.4 MB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if n_bytes < 999.95:
-            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
-        n_bytes /= 1000
-    return f"{n_bytes:.1f} TB"
+size = show_size

@@ -94,9 +94,7 @@ class _PlainOption(TyperOption):
             return
         taken = {flag for parameter in ctx.command.params for flag in parameter.opts}
         other = [_SPELLINGS[flag] for flag in self.opts if flag in _SPELLINGS and _SPELLINGS[flag] not in taken]
-        parser.add_option(
-            obj=self, opts=[*self.opts, *other], dest=self.name, action="append", nargs=self.nargs
-        )
+        parser.add_option(obj=self, opts=[*self.opts, *other], dest=self.name, action="append", nargs=self.nargs)
         for flag in self.opts:
             for shortcut, value in _SHORTCUTS.get(flag, {}).items():
                 parser.add_option(obj=self, opts=[shortcut], dest=self.name, action="append_const", const=value)

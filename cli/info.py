@@ -5,18 +5,25 @@ from typing import Annotated
 import typer
 
 from ._errors import explained
-from ._options import CsvSafe, Format, OutputFile, OutputFormat, StoreDir
+from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, StoreDir
 from ._output import emit, say
 
 
 def info(
     store: StoreDir = None,
     skipped: Annotated[bool, typer.Option("--skipped", help="List the texts without a vector, and why.")] = False,
+    exact: Annotated[
+        bool, typer.Option("--bytes", help="Show sizes in bytes, all digits (as JSON and CSV always do).")
+    ] = False,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
     csv_safe: CsvSafe = False,
+    ids_as_text: IdsAsText = False,
 ) -> None:
-    """Show the spaces of a store: checkpoint, unit, pooling, layers, items, bytes and index."""
+    """Show the spaces of a store: layers, items, size and index.
+
+    --json and --csv have more: checkpoint, unit, pooling, template, dtype, shards, and how the indexes were made.
+    """
     with explained():
         from embstore.store import Store
 
@@ -24,4 +31,4 @@ def info(
         table = opened.skipped() if skipped else opened.info()
         if not len(table):
             say("No text was skipped." if skipped else "The store holds no space yet. Fill it with: embstore build")
-        emit(table, form, output, csv_safe=csv_safe)
+        emit(table.exact_sizes() if exact else table, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)

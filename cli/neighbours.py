@@ -50,6 +50,7 @@ def neighbours(
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,
     csv_safe: _options.CsvSafe = False,
+    ids_as_text: _options.IdsAsText = False,
 ) -> None:
     """Show the nearest stored items of a text, by cosine, layers and models side by side."""
     with explained():
@@ -61,4 +62,4 @@ def neighbours(
             allow_pickle=allow_pickle, transforms=transform or (), where=where, timeout=timeout, memory=memory,
             exact=exact,
         )  # fmt: skip
-        emit(found, form, output, csv_safe=csv_safe)
+        emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)

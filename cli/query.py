@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from embstore.metrics.declaration.explain import CacheState
 
 
+_Intervals = Annotated[
+    str | None,
+    typer.Option(
+        "--intervals",
+        metavar="columns|inline",
+        help="In a table for the eye: columns of their own, or value [low, high].  [default: columns]",
+    ),
+]
 _BYPASSED = "bypassed (--no-cache): all answers would be computed, and none stored"
 
 
@@ -63,18 +71,30 @@ def _query(
     **parameters: Any,
 ) -> None:
     metric = parameters.pop("metric")
+    intervals = parameters.pop("intervals", None)
     question = {
         "models": model or (), "spaces": space or (), "unit": unit, "pooling": pooling, "template": template,
         "layers": layer, "where": where, "timeout": timeout, "memory": memory, "sample": sample, "seed": seed,
         "transforms": transform or (), **parameters,
     }  # fmt: skip
     with explained():
+        _check_intervals(intervals, form)
         if explain:
             _explain(metric, store, question, form, output, no_cache=no_cache)
             return
         from embstore.store import Store
 
-        emit(Store(store).query(metric, cache=not no_cache, **question), form, output, csv_safe=csv_safe)
+        found = Store(store).query(metric, cache=not no_cache, **question)
+        emit(found.inline_intervals() if intervals == "inline" else found, form, output, csv_safe=csv_safe)
+
+
+def _check_intervals(intervals: str | None, form: _options.Format) -> None:
+    from embstore.errors import UnknownNameError, UsageError
+
+    if intervals not in (None, "columns", "inline"):
+        raise UnknownNameError("layout of intervals", intervals, ("columns", "inline"))
+    if intervals == "inline" and form not in (_options.Format.TABLE, _options.Format.MARKDOWN):
+        raise UsageError(f"--intervals inline is for table and markdown: {form.value} has low and high in columns.")
 
 
 def _explain(
@@ -124,6 +144,8 @@ def _command(metric: "Metric") -> Any:
     everywhere = inspect.signature(_query).parameters.values()
     shared = [one.replace(kind=one.KEYWORD_ONLY) for one in everywhere if one.kind is not one.VAR_KEYWORD]
     own = [_parameter(parameter) for parameter in metric.parameters]
+    if any(column.interval for column in metric.columns):
+        own.append(inspect.Parameter("intervals", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Intervals))
     command.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in [*own, *shared]}
     command.__doc__ = f"{metric.help}\n\n{metric.formula}\n\n{metric.citation}"

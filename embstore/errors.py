@@ -42,6 +42,22 @@ class UsageError(EmbstoreError):
     """Options that do not fit together, or a value out of its range."""
 
 
+_SYNONYMS: dict[tuple[str, str], str] = {
+    **{("pooling", name): "bos" for name in ("cls", "[cls]", "sos")},
+    **{("pooling", name): "mean" for name in ("avg", "average")},
+    **{("pooling", name): "eos" for name in ("sep", "[sep]")},
+    **{("pooling", name): "last" for name in ("last_token", "last-token", "lasttoken")},
+    **{("layer", name): "top" for name in ("last", "final", "output", "highest")},
+    **{("layer", name): "0" for name in ("first", "embedding", "embeddings", "input", "bottom")},
+    **{("unit", name): "sentence" for name in ("text", "document", "passage", "paragraph")},
+    **{("unit", name): "occurrence" for name in ("token", "context", "contextual")},
+    **{("format", name): "table" for name in ("text", "txt")},
+    ("format", "md"): "markdown",
+    ("format", "ndjson"): "jsonl",
+}
+"""Names that other tools have for the same thing, by kind."""
+
+
 class UnknownNameError(EmbstoreError):
     """A name that is not in a table of known names.
 
@@ -57,7 +73,8 @@ class UnknownNameError(EmbstoreError):
         self.name = name
         self.known = tuple(known)
         parts = [f"unknown {kind} {name!r}."]
-        if near := nearest(name, self.known):
+        meant = _SYNONYMS.get((kind, name.lower()))
+        if near := [meant] if meant in self.known else nearest(name, self.known):
             parts.append(f"Did you mean {' or '.join(repr(n) for n in near)}?")
         parts.append(f"Known: {', '.join(self.known)}." if self.known else "There are none.")
         if hint:

@@ -108,8 +108,8 @@ class Store:
         """Embed what the store lacks of some texts, every layer, and index it.
 
         Args:
-            sources: files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), ``-`` for standard input, or names of datasets
-                (:meth:`datasets`); one that is not at hand is downloaded.
+            sources: files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), ``-`` for standard input, or names
+                of datasets (:meth:`datasets`); one that is not at hand is downloaded.
             models: short names (``gpt2``, ``clip``, ``minilm``), hub ids with optional ``@revision``, local folders,
                 or ``name=folder``.
             unit: ``word``, ``sentence`` or ``occurrence`` (each word of each sentence, in its context). By default what
@@ -792,9 +792,10 @@ def _vectors(
 
 
 def _folder(path: str | os.PathLike[str]) -> Path:
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", found := os.fspath(path)):
+    found = os.fspath(path)  # a Path has one slash where an address has two
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", found) and not os.path.isdir(found):
         raise UsageError(
-            f"{found} is an address, and a store is a folder of this machine: a path such as ./store, or a network "
+            f"{re.sub(':/+', '://', found, count=1)} is an address, and a store is a folder of this machine: a path such as ./store, or a network "
             "folder that is mounted. Copy the store here first; remote stores are not supported yet."
         )
     return Path(found)

@@ -1,8 +1,9 @@
 """Table: what every question to a store returns."""
 
 import html
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from embstore.escape import printable
@@ -40,6 +41,21 @@ class Pivot:
     mark: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A column of a table without a pivot, as it is laid out for the eye.
+
+    Attributes:
+        column: Name of the column.
+        head: Heading; the name by default.
+        kind: ``bytes`` (43.4 MB), ``count`` (10,000) or nothing.
+    """
+
+    column: str
+    head: str = ""
+    kind: str = ""
+
+
 @dataclass(frozen=True)
 class Table:
     """A small table of results, in long form: one row per result.
@@ -51,6 +67,8 @@ class Table:
         pivot: how to lay the table out for the eye; None shows it as it is.
         types: JSON types of columns that may have no value in any row, so that tables of one question always have the
             same types in Arrow, Parquet and Polars.
+        shown: Columns for the eye where there is no pivot; none shows all.
+        intervals: Column → columns of the lower and the upper limit of its interval.
     """
 
     columns: tuple[str, ...]
@@ -58,6 +76,8 @@ class Table:
     notes: tuple[str, ...] = ()
     pivot: Pivot | None = None
     types: Mapping[str, str] = field(default_factory=dict)
+    shown: tuple[Shown, ...] = ()
+    intervals: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -98,10 +118,19 @@ class Table:
         pyarrow.parquet.write_table(self.to_arrow(), target)
 
     def to_pandas(self) -> "pandas.DataFrame":
-        """Return the table as a ``pandas.DataFrame`` (needs pandas)."""
+        """Return the table as a ``pandas.DataFrame`` (needs pandas).
+
+        Names of layers become an ordered category, so that 2 comes before 10 where they are sorted or pivoted.
+        """
         import pandas
 
-        return pandas.DataFrame(self.to_pylist(), columns=list(self.columns))
+        frame = pandas.DataFrame(self.to_pylist(), columns=list(self.columns))
+        for name, number in (("layer_name", "layer"), ("layer_name_2", "layer_2")):
+            if {name, number} <= {*self.columns}:
+                order = sorted({(row[number], row[name]) for row in self.rows})
+                last = {layer: at for at, (_, layer) in enumerate(order)}
+                frame[name] = pandas.Categorical(frame[name], sorted(last, key=last.__getitem__), ordered=True)
+        return frame
 
     def to_polars(self) -> "polars.DataFrame":
         """Return the table as a ``polars.DataFrame`` (needs polars)."""
@@ -110,10 +139,17 @@ class Table:
         made = polars.from_arrow(self.to_arrow())
         return made if isinstance(made, polars.DataFrame) else made.to_frame()
 
-    def layout(self) -> tuple[list[str], list[list[str]]]:
-        """Return the header and the cells as they are shown: layers down and spaces across, numbers rounded."""
+    def layout(self, cut: Callable[[str], str] = str) -> tuple[list[str], list[list[str]]]:
+        """Return the header and the cells as they are shown: layers down and spaces across, numbers rounded.
+
+        Args:
+            cut: Shortens a text that stands beside numbers in one cell.
+        """
         if self.pivot is None:
-            return list(self.columns), [[show(row[c]) for c in self.columns] for row in self.rows]
+            shown = self.shown or tuple(map(Shown, self.columns))
+            forms = [_KINDS.get(one.kind) or number_format(self[one.column]) for one in shown]
+            lines = [[form(row[one.column]) for one, form in zip(shown, forms, strict=True)] for row in self.rows]
+            return [one.head or one.column for one in shown], lines
         pivot = self.pivot
         heads = list(dict.fromkeys(_key(row, pivot.across) for row in self.rows))
         keys = self._keys_down(pivot)
@@ -122,15 +158,62 @@ class Table:
         lines = [[show(part) for part in key] for key in keys]
         parts = range(len(pivot.across))
         told = [at for at in parts if pivot.joined or len({head[at] for head in heads}) > 1] or [*parts[:1]]
+        cells = self._cells(pivot, cut)
+        starred = self._starred(pivot)
         for head in heads:
             header += _column_heads(pivot, " ".join(str(head[at]) for at in told), alone=len(heads) == 1)
             for key, line in zip(keys, lines, strict=True):
                 row = rows.get((key, head))
-                cells = ["" if row is None else _cell(row, value) for value in pivot.values]
-                if row is not None and pivot.mark and row[pivot.mark]:
-                    cells[0] += "*"
-                line += ["  ".join(cells).strip()] if pivot.joined else cells
+                texts = ["" if row is None else cell(row) for cell in cells]
+                if row is not None and id(row) in starred:
+                    texts[0] += "*"
+                line += ["  ".join(texts).strip()] if pivot.joined else texts
         return header, lines
+
+    def _cells(self, pivot: Pivot, cut: Callable[[str], str]) -> list[Callable[[Row], str]]:
+        """Return for each value of the pivot what writes its cell; a column has one format of number."""
+        cells: list[Callable[[Row], str]] = []
+        for value in pivot.values:
+            columns = (value,) if isinstance(value, str) else value
+            form = number_format([row[column] for column in columns for row in self.rows])
+            cells.append(partial(_cell, columns, form, cut if pivot.joined else str))
+        return cells
+
+    def _starred(self, pivot: Pivot) -> set[int]:
+        """Return the ids of the rows with a star: the best among several layers."""
+        if not pivot.mark:
+            return set()
+        rivals: dict[tuple[Any, ...], list[Row]] = {}
+        for row in self.rows:
+            if row[pivot.mark] is not None:
+                rivals.setdefault((_key(row, pivot.across), _key(row, pivot.down[1:])), []).append(row)
+        several = [rows for rows in rivals.values() if len({row[pivot.down[0]] for row in rows}) > 1]
+        return {id(row) for rows in several for row in rows if row[pivot.mark]}
+
+    def inline_intervals(self) -> "Table":
+        """Return the table with intervals beside their values for the eye: ``0.71 [0.62, 0.79]``."""
+        if not self.intervals or self.pivot is None:
+            return self
+        forms = {
+            value: number_format([row[name] for name in (value, *limits) for row in self.rows])
+            for value, limits in self.intervals.items()
+        }
+        rows = []
+        for row in self.rows:
+            texts = {}
+            for value, (low, high) in self.intervals.items():
+                form = forms[value]
+                limits = "" if row[low] is None else f" [{form(row[low])}, {form(row[high])}]"
+                texts[value] = None if row[value] is None else form(row[value]) + limits
+            rows.append({**row, **texts})
+        hidden = {limit for limits in self.intervals.values() for limit in limits}
+        shown = tuple(value for value in self.pivot.values if value not in hidden)
+        return replace(self, rows=tuple(rows), pivot=replace(self.pivot, values=shown), intervals={})
+
+    def exact_sizes(self) -> "Table":
+        """Return the table with sizes in bytes for the eye, all digits."""
+        plain = tuple(replace(one, head="", kind="") if one.kind == "bytes" else one for one in self.shown)
+        return replace(self, shown=plain)
 
     def _keys_down(self, pivot: Pivot) -> list[tuple[Any, ...]]:
         keys = list(dict.fromkeys(_key(row, pivot.down) for row in self.rows))
@@ -158,9 +241,9 @@ class Table:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _cell(row: Row, value: str | tuple[str, ...]) -> str:
-    columns = (value,) if isinstance(value, str) else value
-    return show(next((row[column] for column in columns if row[column] is not None), None))
+def _cell(columns: tuple[str, ...], form: Callable[[object], str], cut: Callable[[str], str], row: Row) -> str:
+    value = next((row[column] for column in columns if row[column] is not None), None)
+    return cut(value) if isinstance(value, str) else form(value)
 
 
 def _column_heads(pivot: Pivot, head: str, *, alone: bool) -> list[str]:
@@ -187,6 +270,54 @@ def show(value: object) -> str:
     return str(value)
 
 
+def number_format(values: Iterable[object]) -> Callable[[object], str]:
+    """Return what writes the values of a column for the eye, its numbers all in one format.
+
+    Floats have four decimals, up to six where some are small, or an exponent where that is not enough; whole numbers
+    among floats are written like these.
+    """
+    sizes = [abs(value) for value in _numbers(values) if isinstance(value, float)]
+    if not sizes:
+        return show
+    low, high = min((size for size in sizes if size), default=1.0), max(sizes)
+    decimals = 4 if low >= 1e-3 else 6
+    spec = f".{decimals}f" if low >= 1e-5 and high < 1e5 else ".3e"
+
+    def form(value: object) -> str:
+        if isinstance(value, list | tuple):
+            return " ".join(map(form, value))
+        return format(value, spec) if isinstance(value, int | float) and not isinstance(value, bool) else show(value)
+
+    return form
+
+
+def _numbers(values: Iterable[object]) -> Iterator[object]:
+    for value in values:
+        if isinstance(value, list | tuple):
+            yield from _numbers(value)
+        else:
+            yield value
+
+
+def show_size(n_bytes: object) -> str:
+    """Return a size for the eye: ``512 B``, ``43.4 MB``; a dash for None."""
+    if not isinstance(n_bytes, int | float):
+        return show(n_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if n_bytes < 999.95:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1000
+    return f"{n_bytes:.1f} TB"
+
+
+def show_count(value: object) -> str:
+    """Return a whole number for the eye: ``10,000``; a dash for None."""
+    return f"{value:,}" if isinstance(value, int) else show(value)
+
+
+_KINDS: Mapping[str, Callable[[object], str]] = {"bytes": show_size, "count": show_count}
+
+
 def table(
     rows: Sequence[Row],
     *,
@@ -194,7 +325,9 @@ def table(
     notes: Sequence[str] = (),
     pivot: Pivot | None = None,
     types: Mapping[str, str] | None = None,
+    shown: Sequence[Shown] = (),
+    intervals: Mapping[str, tuple[str, str]] | None = None,
 ) -> Table:
     """Return a Table; every row must have every column."""
     complete = tuple({column: row[column] for column in columns} for row in rows)
-    return Table(tuple(columns), complete, tuple(notes), pivot, types or {})
+    return Table(tuple(columns), complete, tuple(notes), pivot, types or {}, tuple(shown), intervals or {})

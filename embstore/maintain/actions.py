@@ -4,9 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embstore.table import Table, table
+from embstore.table import Shown, Table, table
 
 COLUMNS = ("action", "file", "items", "bytes", "detail")
+_SHOWN = (
+    Shown("action"), Shown("file"), Shown("items", kind="count"), Shown("bytes", "size", "bytes"), Shown("detail"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ def tabulate(actions: Iterable[Action], root: Path, notes: Sequence[str] = ()) -
         }
         for one in actions
     ]  # fmt: skip
-    return table(rows, columns=COLUMNS, notes=notes)
+    return table(rows, columns=COLUMNS, notes=notes, shown=_SHOWN)
 
 
 def _within(file: Path, root: Path) -> str:

@@ -64,22 +64,22 @@ METRICS = (
     ),
     Metric(
         name="overlap",
-        help="How many of their nearest neighbours the items share between two layers.",
+        help="Share of their k nearest neighbours that two layers have in common: mutual k-NN alignment.",
         function=overlap,
         columns=(
-            Column("jaccard", "number", "mean of |A∩B| / |A∪B|", minimum=0, maximum=1),
+            Column("jaccard", "number", "mean of |A∩B| / |A∪B|", minimum=0, maximum=1, shown=False),
             Column("jaccard_expected", "number", "its expectation for random lists", minimum=0, maximum=1, shown=False),
-            Column("overlap", "number", "mean of |A∩B| / k", minimum=0, maximum=1, shown=False),
+            Column("overlap", "number", "mutual k-NN alignment: mean of |A∩B| / k", minimum=0, maximum=1),
             Column("overlap_expected", "number", "k/(n−1), by chance", minimum=0, maximum=1, shown=False),
             N_ZERO,
         ),
         parameters=(Parameter("k", 10, "How many nearest neighbours.", minimum=1), AGAINST),
-        formula="mean over items of |A∩B| / |A∪B|, A and B the k nearest in either layer by cosine",
-        citation="Jaccard index of k-nearest-neighbour lists; chance by the hypergeometric distribution",
+        formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
+        citation="Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: Jaccard index of the same lists",
         needs="layers",
         estimator="Neighbours are exact, an item is not its own, and ties, up to rounding, go to the lower item id. "
         "Items that are a zero vector in one of the two layers are left out of both, as items and as neighbours, and "
-        "counted in n_zero. k ≥ n gives null.",
+        "counted in n_zero. k ≥ n gives null. Chance is by the hypergeometric distribution.",
         version=2,
     ),
 )

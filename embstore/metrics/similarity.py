@@ -129,7 +129,7 @@ METRICS = (
         function=similarity,
         columns=(
             Column("dataset", "string", "the dataset of pairs", is_key=True),
-            Column("spearman", "number", "rank correlation of cosine and score", minimum=-1, maximum=1),
+            Column("spearman", "number", "rank correlation of cosine and score", -1, 1, interval=("low", "high")),
             Column("pearson", "number", "linear correlation of cosine and score", minimum=-1, maximum=1, shown=False),
             Column("low", "number", "2.5 % quantile of spearman over the resamples", minimum=-1, maximum=1),
             Column("high", "number", "97.5 % quantile of spearman over the resamples", minimum=-1, maximum=1),

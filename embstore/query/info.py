@@ -9,11 +9,15 @@ from embstore.errors import DamagedError
 from embstore.index import IndexCard, shown_parameters
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
-from embstore.table import Table, table
+from embstore.table import Shown, Table, table
 
 INFO_COLUMNS = (
     "space", "checkpoint", "model", "unit", "pooling", "template", "dim", "dtype", "layers", "items", "shards", "bytes",
     "index", "index_recall", "index_parameters", "index_seconds",
+)  # fmt: skip
+_SHOWN = (
+    Shown("space"), Shown("layers"), Shown("dim"), Shown("items", kind="count"), Shown("bytes", "size", "bytes"),
+    Shown("index"),
 )  # fmt: skip
 SKIPPED_COLUMNS = ("space", "item_id", "text", "outcome", "reason", "origin")
 
@@ -39,7 +43,7 @@ def info(catalog: Catalog) -> Table:
     notes = [note for space in catalog.cards for note in _lacking(catalog, space)]
     faults = [fault for card in catalog.cards.values() for fault in (card.layer_fault, card.word_fault)]
     notes += [fault for fault in faults if fault is not None]
-    return table(rows, columns=INFO_COLUMNS, notes=notes)
+    return table(rows, columns=INFO_COLUMNS, notes=notes, shown=_SHOWN)
 
 
 def _lacking(catalog: Catalog, space: str) -> list[str]:

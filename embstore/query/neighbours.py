@@ -13,6 +13,7 @@ from embstore.query.lookup import Embed, Found, Query, look_up, missing_query_no
 from embstore.query.nearest import LayerSearch
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
+from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, check_layer_numbers, select_layers
 from embstore.storage.views.sandbox import NO_LIMITS, Limits
 from embstore.table import Pivot, Table, table
@@ -74,6 +75,7 @@ def neighbours(
             (catalog.paths.index(space, layer), catalog.shard_names(space))
             for space in chosen for layer in chosen[space]
         )  # fmt: skip
+    notes += _maybe_one_sentence(queries, cards, embed)
     found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
     notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]
     only = None if where is None else _selected(catalog, where, limits, found)
@@ -86,6 +88,15 @@ def neighbours(
     return _tabulate(
         [row | _text_of(items, row) | columns for row in rows], notes, [*columns], several=len(queries) > 1
     )
+
+
+def _maybe_one_sentence(queries: Sequence[Query], cards: Sequence[Card], embed: Embed | None) -> list[str]:
+    """Return a note where several words are encoded one by one and spaces of sentences are asked."""
+    words = [query.shown for query in queries if query.marked is None]
+    is_doubtful = embed is not None and len(words) > 1 and not any(" " in word for word in words)
+    if not is_doubtful or not any(card.unit is Unit.SENTENCE for card in cards):
+        return []
+    return [f'these are {len(words)} texts of one word each. If they are one sentence, quote it: "{" ".join(words)}".']
 
 
 def _selected(catalog: Catalog, where: str, limits: Limits, found: Sequence[Found]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Which character separates the columns of a CSV file: found by its first lines, or asked for where they leave a doubt."""
+"""The character that separates the columns of a CSV file: found by its first lines, or named by the user."""
 
 import csv
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ _NAMES = {"comma": COMMA, "tab": TAB, "\\t": TAB, "semicolon": ";", "pipe": "|"}
 
 
 def parse_delimiter(given: str | None) -> str | None:
-    """Return the character that a user named: itself, ``tab`` or ``\\t``.
+    r"""Return the character that a user named: itself, ``tab`` or ``\t``.
 
     Raises:
         UsageError: It is not one character, or one that cannot separate values.
@@ -24,7 +24,7 @@ def parse_delimiter(given: str | None) -> str | None:
     if given is None:
         return None
     found = _NAMES.get(given, given) if len(given) > 1 else given
-    if len(found) != 1 or found in "\"\r\n" or found.isalnum():
+    if len(found) != 1 or found in '"\r\n' or found.isalnum():
         raise UsageError(f"the delimiter {given!r} cannot separate columns. Give one character, such as ';', or tab.")
     return found
 
@@ -62,8 +62,10 @@ def find_delimiter(
         doubtful = fitting or ([] if usual in first else others)
     if not doubtful:
         return usual, False
-    choice = f"Say which with {remedy} {_as_argument(doubtful[0])} or {remedy} {_as_argument(usual)}" if remedy else (
-        f"Write the table anew with {_shown(usual)}"
+    choice = (
+        f"Say which with {remedy} {_as_argument(doubtful[0])} or {remedy} {_as_argument(usual)}"
+        if remedy
+        else (f"Write the table anew with {_shown(usual)}")
     )
     raise SourceError(
         f"{name}:1: columns may be separated by {' or '.join(map(_shown, doubtful))} here, not by {_shown(usual)}: "

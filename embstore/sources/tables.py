@@ -72,9 +72,7 @@ def open_tsv(
     return _open_table(partial(tsv_records, path, name), name, columns, has_header=header)
 
 
-def csv_records(
-    path: Path, name: str, ends: LineEnds | None = None, *, delimiter: str = COMMA
-) -> Iterator[_Record]:
+def csv_records(path: Path, name: str, ends: LineEnds | None = None, *, delimiter: str = COMMA) -> Iterator[_Record]:
     """Yield the line on which each record of a CSV file begins, and its values (none for an empty line).
 
     Args:

@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,7 +12,6 @@ from embstore_cli._output import _text
 from rich.cells import cell_len
 from store_damage import flip
 from synthetic import Synthetic
-from terminal import on_terminal
 
 from embstore import Store, Table
 from embstore.table import Pivot
@@ -188,13 +185,3 @@ def test_the_store_of_the_environment(cli, made: Synthetic, monkeypatch: pytest.
     result = cli("info")
     assert result.exit_code == 2
     assert "store. Make one with: embstore build" in result.stderr
-
-
-def test_a_terminal_of_80_columns_shows_all_columns(made: Synthetic, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "embstore_cli", "info", "--store", str(made.root)]
-    code, shown, _ = on_terminal(command, 80, stderr=subprocess.PIPE, cwd=tmp_path)
-    assert code == 0
-    lines = shown.splitlines()
-    assert max(map(cell_len, lines)) <= 80
-    for column in Store(made.root).info().columns:
-        assert any(column in line.split() for line in lines)

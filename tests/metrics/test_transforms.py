@@ -327,7 +327,7 @@ def test_an_argument_that_is_none(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "near"), [("centre", "center"), ("abt:3", "abtt"), ("standardise", "standardize"), ("whitened", "whiten")]
+    ("name", "near"), [("centr", "center"), ("abt:3", "abtt"), ("standartize", "standardize"), ("whitening", "whiten")]
 )
 def test_an_unknown_transform_names_the_nearest(name: str, near: str) -> None:
     with pytest.raises(UnknownNameError, match=f"unknown transform '{name.partition(':')[0]}'.*Did you mean '{near}'"):

@@ -176,6 +176,7 @@ class Column:
         unit: what a value is measured in, where it is not a plain number.
         shown: whether the table for the eye shows it.
         is_key: whether it tells the rows of one layer apart (``word``).
+        interval: Names of the columns with the lower and the upper limit of its interval.
     """
 
     name: str
@@ -186,6 +187,7 @@ class Column:
     unit: str | None = None
     shown: bool = True
     is_key: bool = False
+    interval: tuple[str, str] | None = None
 
     @property
     def range(self) -> str:

@@ -155,7 +155,9 @@ def changing_part(sql: str) -> str | None:
 def explained(error: duckdb.Error, columns: Sequence[str] = ()) -> QueryError | UnknownNameError:
     """Return the error for a user's SQL: an unknown one of known columns names the nearest, all else DuckDB's words."""
     if columns and (match := re.search(r'Referenced column "([^"]+)" not found', str(error))):
-        return UnknownNameError("column", match[1], columns)
+        name = match[1]
+        hint = f"A text stands in single quotes: '{name}', as in text = '{name}'."
+        return UnknownNameError("column", name, columns, hint)
     return QueryError(f"this SQL cannot be answered: {first_line(error)}")
 
 

@@ -1,0 +1,145 @@
+"""Tables for the eye: sizes, numbers, long texts, stars, intervals, ids."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from synthetic import Synthetic
+from terminal import on_terminal
+
+from embstore import Store
+from embstore.table import Pivot, number_format, table
+
+EMBSTORE = [sys.executable, "-m", "embstore_cli"]
+
+
+def test_info_fits_80_columns_and_has_human_sizes(cli, made: Synthetic, tmp_path: Path) -> None:
+    code, shown, _ = on_terminal(
+        [*EMBSTORE, "info", "--store", str(made.root)], 80, stderr=subprocess.PIPE, cwd=tmp_path
+    )
+    lines = shown.splitlines()
+    assert code == 0
+    assert max(map(cell_len, lines)) <= 80
+    assert lines[0].split() == ["space", "layers", "dim", "items", "size", "index"]
+    assert len(lines) == 4
+    assert all(re.search(r" \d+(\.\d)? (B|kB|MB) ", line) for line in lines[1:])
+    exact = cli("info", "--bytes", "--store", made.root).stdout.splitlines()
+    rows = Store(made.root).info()
+    assert exact[0].split() == ["space", "layers", "dim", "items", "bytes", "index"]
+    assert [int(line.split()[4]) for line in exact[1:]] == rows["bytes"]
+    assert [row["bytes"] for row in json.loads(cli("info", "--json", "--store", made.root).stdout)] == rows["bytes"]
+
+
+def test_long_texts_beside_a_number_are_cut_on_a_terminal_only(make_store, tmp_path: Path) -> None:
+    long = "long " * 60
+    made = make_store(texts=["dog", long, "cat"])
+    call = [*EMBSTORE, "neighbours", "dog", "--store", str(made.root), "--layer", "0,top"]
+    code, shown, _ = on_terminal(call, 80, stderr=subprocess.PIPE, cwd=tmp_path)
+    assert code == 0
+    assert max(map(cell_len, shown.splitlines())) <= 80
+    assert len(re.findall(r"long long.*…  -?[01]\.\d{4}", shown)) == 2
+    piped = subprocess.run(call, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert piped.count(long) == 2
+    assert "…" not in piped
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([0.5, 2.0], ["0.5000", "2.0000"]),
+        ([0.5, 0.00005, 0], ["0.500000", "0.000050", "0.000000"]),
+        ([0.5, 1e-7, None], ["5.000e-01", "1.000e-07", "-"]),
+        ([1e6, 2.5, 3], ["1.000e+06", "2.500e+00", "3.000e+00"]),
+        ([1, 20000, None], ["1", "20000", "-"]),
+        ([[0.5, 0.25], [1e-9]], ["5.000e-01 2.500e-01", "1.000e-09"]),
+        ([True, None], ["yes", "-"]),
+        ([0.0, None], ["0.0000", "-"]),
+    ],
+)
+def test_a_column_has_one_format_of_number(values: list, shown: list[str]) -> None:
+    assert list(map(number_format(values), values)) == shown
+    assert [line[0] for line in table([{"a": value} for value in values], columns=["a"]).layout()[1]] == shown
+
+
+def test_the_columns_of_all_spaces_have_one_format() -> None:
+    rows = [{"layer": 0, "space": space, "p": p} for space, p in (("x", 0.5), ("y", 1e-6))]
+    shown = table(rows, columns=["layer", "space", "p"], pivot=Pivot(("layer",), ("space",), ("p",)))
+    assert shown.layout()[1] == [["0", "5.000e-01", "1.000e-06"]]
+
+
+@pytest.fixture
+def rated(make_store) -> Synthetic:
+    from datasets_written import write_pairs
+
+    made = make_store(n=40)
+    write_pairs(made)
+    return made
+
+
+def test_a_star_only_where_several_layers_compete(cli, rated: Synthetic) -> None:
+    all_layers = cli("query", "similarity", "--store", rated.root).stdout
+    assert all_layers.count("*") == 1
+    alone = cli("query", "similarity", "--store", rated.root, "--layer", "0").stdout
+    assert "*" not in alone
+    assert re.search(r"-?0\.\d{4}", alone)
+
+
+def test_intervals_beside_their_value(cli, rated: Synthetic) -> None:
+    call = ["query", "similarity", "--store", rated.root, "--layer", "0,1"]
+    rows = json.loads(cli(*call, "--json").stdout)
+    inline = cli(*call, "--intervals", "inline").stdout
+    for row in rows:
+        assert f"{row['spearman']:.4f} [{row['low']:.4f}, {row['high']:.4f}]" in inline
+    assert not {"low", "high"} & set(inline.split())
+    assert cli(*call, "--intervals", "inline", "--format", "markdown").stdout.count("[") == 2
+    assert cli(*call, "--intervals", "columns").stdout == cli(*call).stdout != inline
+    refused = cli(*call, "--intervals", "inline", "--csv")
+    assert refused.exit_code == 2
+    assert "is for table and markdown" in refused.stderr
+    assert "Did you mean 'inline'?" in cli(*call, "--intervals", "inlin").stderr
+
+
+def test_ids_as_text_only_where_they_are_wanted(cli, made: Synthetic) -> None:
+    call = ["neighbours", "dog", "--space", "toy.word.last", "--store", made.root]
+    numbers = json.loads(cli(*call, "--json").stdout)
+    for form in ("json", "jsonl"):
+        out = cli(*call, "--format", form, "--ids-as-text").stdout
+        texts = json.loads(out) if form == "json" else [json.loads(line) for line in out.splitlines()]
+        assert [row["item_id"] for row in texts] == [str(row["item_id"]) for row in numbers]
+        assert all(isinstance(row["item_id"], int) for row in numbers)
+    assert max(row["item_id"] for row in numbers) > 2**53
+    assert "2^53" in cli("neighbours", "--help").stdout
+
+
+def test_layers_sort_by_number_in_pandas(make_store) -> None:
+    made = make_store(n_blocks=11)
+    frame = made.store.query("norms").to_pandas()
+    assert list(frame["layer_name"].cat.categories) == [*map(str, range(12)), "raw"]
+    pivot = frame.pivot_table("mean", "layer_name", "space", observed=False)
+    assert list(pivot.index) == [*map(str, range(12)), "raw"]
+    pairs = made.store.query("cka", layers="2,10").to_pandas()
+    assert list(pairs["layer_name_2"].cat.categories) == ["2", "10"]
+
+
+def test_messages_are_not_broken_within_words_on_a_terminal(tmp_path: Path) -> None:
+    call = [*EMBSTORE, "query", "anisotropi", "--store", "x"]
+    code, shown, _ = on_terminal(call, 60, stdout=subprocess.PIPE, cwd=tmp_path)
+    piped = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path).stderr
+    assert code == 2
+    assert len(piped.splitlines()) == 1
+    assert len(shown.splitlines()) > 3
+    assert max(map(len, shown.splitlines())) <= 60
+    assert shown.split() == piped.split()
+
+
+def test_overlap_shows_mutual_nearest_neighbour_alignment(cli, made: Synthetic) -> None:
+    call = ["query", "overlap", "-k", "3", "--space", "toy.word.last", "--layer", "0,1", "--store", made.root]
+    rows = {(row["layer"], row["layer_2"]): row["overlap"] for row in json.loads(cli(*call, "--json").stdout)}
+    cells = [line.split()[1:] for line in cli(*call).stdout.splitlines()[1:]]
+    assert cells == [[f"{rows[down, across]:.4f}" for across in (0, 1)] for down in (0, 1)]
+    explained = cli("query", "overlap", "--explain").stdout
+    assert "Huh et al. (2024)" in explained
