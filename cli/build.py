@@ -133,9 +133,8 @@ def build(
         with show_progress(quiet) as observe:
             report = Store(store).build(
                 sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, unit=unit, poolings=pooling or (),
-                template=template, layers=layer, dtype=dtype, columns=column or (), header=not no_header, delimiter=delimiter,
-                limit=limit,
-                per_text=per_text,
+                template=template, layers=layer, dtype=dtype, columns=column or (), header=not no_header,
+                delimiter=delimiter, limit=limit, per_text=per_text,
                 seed=seed, name=name, index=index, index_memory=index_memory, long=long, device=device,
                 batch_tokens=batch_tokens, allow_pickle=allow_pickle, shard=shard, dry_run=dry_run, observe=observe,
             )  # fmt: skip

@@ -795,8 +795,9 @@ def _folder(path: str | os.PathLike[str]) -> Path:
     found = os.fspath(path)  # a Path has one slash where an address has two
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", found) and not os.path.isdir(found):
         raise UsageError(
-            f"{re.sub(':/+', '://', found, count=1)} is an address, and a store is a folder of this machine: a path such as ./store, or a network "
-            "folder that is mounted. Copy the store here first; remote stores are not supported yet."
+            f"{re.sub(':/+', '://', found, count=1)} is an address, and a store is a folder of this machine: a path "
+            "such as ./store, or a network folder that is mounted. Copy the store here first; remote stores are not "
+            "supported yet."
         )
     return Path(found)
 

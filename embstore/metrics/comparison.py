@@ -75,7 +75,7 @@ METRICS = (
         ),
         parameters=(Parameter("k", 10, "How many nearest neighbours.", minimum=1), AGAINST),
         formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
-        citation="Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: Jaccard index of the same lists",
+        citation="Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the same lists",
         needs="layers",
         estimator="Neighbours are exact, an item is not its own, and ties, up to rounding, go to the lower item id. "
         "Items that are a zero vector in one of the two layers are left out of both, as items and as neighbours, and "

@@ -21,7 +21,7 @@ from synthetic import Synthetic
         (["search", "dog"], "Did you mean 'embstore neighbours TEXT'?"),
         (["embed", "x.txt"], "Did you mean 'embstore build SOURCE'?"),
         (["ls"], "Did you mean 'embstore info'?"),
-        (["verfy"], "Did you mean 'verify'?"),
+        (["verfy"], "Did you mean 'verify'"),
     ],
 )
 def test_what_has_another_name_here(cli, made: Synthetic, call: list[str], said: str) -> None:
