@@ -5,7 +5,8 @@
     opening      from what a user wrote to a source
     source       one that is opened; rows: what it gives
     files        opened and read, and what the system refuses
-    lines        text files; tables: CSV and TSV; jsonl; parquet; columns: which of them are read
+    lines        text files; tables: CSV and TSV (delimiters: what separates their columns); jsonl; parquet;
+                 columns: which of them are read
     datasets     the table of datasets (with listing, specs)
     published    the papers' own: address, hash, layout (with layouts, values); own: a user's (with records)
     words        the most frequent words; attributes: ValNorm's
