@@ -1,12 +1,13 @@
-"""Centred kernel alignment of two layers with linear kernels, in feature space."""
+"""Centred kernel alignment of two layers with linear kernels, in feature space or from Gram matrices."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from embstore.metrics.declaration.spec import Ids, LayerData, Result
+from embstore.metrics.numerics.gram import Cloud, Kernel, describe_route, pair_forms
 from embstore.metrics.numerics.layer_grid import Agreement, Grid, with_themselves
-from embstore.metrics.numerics.pair_sums import PairSums, reduce_pairs
+from embstore.metrics.numerics.pair_sums import PairSums
 
 # Below this share of the terms that it is a sum of, a form is what their rounding left.
 _ROUNDING = 1e-13
@@ -32,10 +33,15 @@ def cka(
     grid, n = Grid.of(left, right), len(ids)
     if n < _FEWEST[variant]:
         return grid.filled({"cka": None, "n": n, "reason": f"{variant} CKA needs {_FEWEST[variant]} items or more"})
-    form = hsic1 if variant == "unbiased" else biased_hsic
-    found = reduce_pairs(grid.layers, with_themselves(grid.pairs), ids, form)
+    form, kernel = (hsic1, hsic1_kernel) if variant == "unbiased" else (biased_hsic, biased_kernel)
+    found = pair_forms(grid.layers, with_themselves(grid.pairs), ids, form, kernel)
     agreements = {(i, j): Agreement(found[i, j], found[i, i], found[j, j], n) for i, j in grid.pairs}
     return grid.rows(lambda agreement: agreement.normalised("cka", _NO_VARIANCE), agreements)
+
+
+def describe_cka_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, variant: str) -> str:
+    """Return in words the way in which :func:`cka` computes n items of layers of these dimensions."""
+    return describe_route(n, dims, dims_2) if n >= _FEWEST[variant] else ""
 
 
 def hsic1(sums: PairSums) -> float:
@@ -71,3 +77,26 @@ def biased_hsic(sums: PairSums) -> float:
         return 0.0
     centred = sums.product - np.outer(left.total / n, right.total)
     return float(np.vdot(centred, centred)) / (n - 1) ** 2
+
+
+def hsic1_kernel(cloud: Cloud) -> Kernel:
+    """Return the U-centred Gram matrix of n ≥ 4 items, whose products over n(n−3) are HSIC_1.
+
+    Kᵢⱼ − (K1)ᵢ/(n−2) − (K1)ⱼ/(n−2) + 1ᵀK1/((n−1)(n−2)) with zero diagonals (Székely & Rizzo 2014, section 2).
+    """
+    n, squares, total = len(cloud.x), cloud.squares, cloud.side.total
+    of_rows = cloud.x @ total - squares
+    of_all = float(total @ total) - cloud.side.square_total
+    terms = of_all / (2 * (n - 1) * (n - 2)) - of_rows / (n - 2)
+    # ΣKᵢⱼ² less that of the centred matrix, and the other terms that :func:`hsic1` adds up.
+    taken_off = 2 * (n - 2) * float(terms @ terms) + 2 * float(terms.sum()) ** 2
+    others = 2 * float(squares @ squares) + of_all**2 / ((n - 1) * (n - 2)) + 2 / (n - 2) * float(of_rows @ of_rows)
+    scale = 1 / (n * (n - 3))
+    return Kernel(terms, has_diagonal=False, scale=scale, floor=_ROUNDING * (taken_off + others) * scale)
+
+
+def biased_kernel(cloud: Cloud) -> Kernel:
+    """Return the Gram matrix of the centred vectors of n ≥ 2 items, whose products over (n−1)² are the biased HSIC."""
+    n, total = len(cloud.x), cloud.side.total
+    terms = float(total @ total) / (2 * n * n) - cloud.x @ total / n
+    return Kernel(terms, has_diagonal=True, scale=1 / (n - 1) ** 2, floor=0.0)

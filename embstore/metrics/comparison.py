@@ -1,9 +1,9 @@
 """What compares layers: of one space with each other, or with those of another space."""
 
-from embstore.metrics.cka import cka
+from embstore.metrics.cka import cka, describe_cka_route
 from embstore.metrics.declaration.spec import N_ZERO, Column, Metric, Parameter
 from embstore.metrics.overlap import overlap
-from embstore.metrics.rsa import rsa, said_of_draw
+from embstore.metrics.rsa import describe_rsa_route, rsa, said_of_draw
 
 AGAINST = Parameter(
     "against",
@@ -12,6 +12,12 @@ AGAINST = Parameter(
     value_type=str,
     metavar="SPACE",
     is_input=True,
+)
+
+_ROUTES = (
+    "in float64, from sums of products of dimensions or, where n Σdᵢ < Σdᵢdⱼ (dimensions d, summed over the layers and "
+    "over their pairs, a layer with itself counting half; n < Ld/2 for all pairs of L layers), from Gram matrices: the "
+    "same number up to rounding, in bounded memory."
 )
 
 METRICS = (
@@ -32,10 +38,11 @@ METRICS = (
         formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
         citation="Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al. (2021), ICLR",
         needs="layers",
-        estimator="Exact, from sums over the items in float64: no n × n matrix. unbiased takes HSIC_1, which needs 4 "
+        estimator=f"Exact, {_ROUTES} unbiased takes HSIC_1, which needs 4 "
         "items and may make CKA negative; biased takes Kornblith's, which for n = 100 items with independent Gaussian "
         "vectors of 768 dimensions in both layers is about .885. Rotating a layer, or scaling it as a whole, changes "
         "nothing; scaling single dimensions does.",
+        route=describe_cka_route,
     ),
     Metric(
         name="rsa",
@@ -54,13 +61,14 @@ METRICS = (
         formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
         citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience",
         needs="layers",
-        estimator="pearson is exact over all pairs, from sums over the items in float64. spearman (tied ranks "
+        estimator=f"pearson is exact over all pairs of items, {_ROUTES} spearman (tied ranks "
         "averaged) is of pairs drawn at random without replacement, the same for all layers, or of all pairs if there "
         "are no more than that; n_pairs says how many. Cosines that differ by no more than their rounding errors share "
         "a rank. Items that are a zero vector in one of the two layers are left out and counted in n_zero. Cosine "
         "distances give the same number as cosines.",
         version=2,
         drawn=said_of_draw,
+        route=describe_rsa_route,
     ),
     Metric(
         name="overlap",

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from embstore.metrics.declaration.spec import Ids, LayerData, Result
 from embstore.metrics.numerics.correlation import ranks
 from embstore.metrics.numerics.directions import cosine_error
+from embstore.metrics.numerics.gram import Cloud, Kernel, describe_route, pair_forms
 from embstore.metrics.numerics.layer_grid import Agreement, Grid, with_themselves
-from embstore.metrics.numerics.pair_sums import Pair, PairSums, check_complete, reduce_pairs
+from embstore.metrics.numerics.pair_sums import Pair, PairSums, check_complete
 from embstore.summary import Float64Array
 
 Places = NDArray[np.int64]
@@ -52,7 +53,7 @@ def rsa(
     for kept, group in grid.by_items(ids):
         found = dict.fromkeys(with_themselves(group), 0.0)
         if len(kept) >= _FEWEST and correlation == "pearson":
-            found = reduce_pairs(grid.layers, list(found), kept, covariance_of_cosines, unit)
+            found = pair_forms(grid.layers, list(found), kept, covariance_of_cosines, cosine_kernel, unit)
         elif len(kept) >= _FEWEST:
             found = _of_ranks(grid.layers, list(found), kept, *draw_pairs(len(kept), pairs, seed))
         for i, j in group:
@@ -107,6 +108,22 @@ def covariance_of_cosines(sums: PairSums) -> float:
     covariance = mean_product - mean_left * mean_right
     smallest = max(1e-24, _ROUNDING * abs(mean_product))
     return covariance if abs(covariance) > smallest else 0.0
+
+
+def cosine_kernel(cloud: Cloud) -> Kernel:
+    """Return the cosines less their mean, whose products over n(n−1) are their covariance over all pairs i < j.
+
+    As in :func:`covariance_of_cosines`, aᵢ + aⱼ + xᵢ·xⱼ is what is not constant in a cosine.
+    """
+    n, side = len(cloud.x), cloud.side
+    mean = _deviation_total(n, side.shift, side.total, side.square_total) / (n * (n - 1) / 2)
+    terms = cloud.x @ side.shift - mean / 2
+    return Kernel(terms, has_diagonal=False, scale=1 / (n * (n - 1)), floor=max(1e-24, _ROUNDING * mean**2))
+
+
+def describe_rsa_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, correlation: str, **_: Any) -> str:
+    """Return in words the way in which :func:`rsa` computes n items of layers of these dimensions."""
+    return describe_route(n, dims, dims_2) if n >= _FEWEST and correlation == "pearson" else ""
 
 
 def _deviation_total(n: int, shift: Float64Array, total: Float64Array, square_total: float) -> float:

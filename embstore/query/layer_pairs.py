@@ -9,6 +9,7 @@ import numpy as np
 
 from embstore.errors import QueryError, UnknownNameError
 from embstore.metrics import LayerData, Metric, NotComputable, rows_of
+from embstore.metrics.declaration.explain import Looked
 from embstore.query.cache import Answers
 from embstore.query.compute import selected_layers
 from embstore.query.layer_pairs_table import SECOND_COLUMNS, tabulate
@@ -100,14 +101,25 @@ def compare(
 
 def stored_pairs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str, answers: Answers
-) -> list[tuple[str, str, tuple[Layer, ...], bool]]:
+) -> list[Looked]:
     """Return the pairs of spaces that :func:`compare` would compare, and whether the answer for each is stored."""
     pairs, _ = _pairs(catalog, request, cards, layers)
-    return [
-        (side.name, other.name, side.layers,
-         answers.find_matrix(side.card, side.layers, other.card, other.layers) is not None)
-        for side, other in pairs
-    ]  # fmt: skip
+    found = []
+    for side, other in pairs:
+        is_stored = answers.find_matrix(side.card, side.layers, other.card, other.layers) is not None
+        names = tuple(layer.name for layer in side.layers)
+        found.append(Looked(side.name, other.name, names, is_stored, "" if is_stored else _route(request, side, other)))
+    return found
+
+
+def _route(request: MetricRequest, side: _Side, other: _Side) -> str:
+    """Return by which of several ways the answer would be computed; empty where there is one, or nothing to compute."""
+    if request.metric.route is None or _are_apart(side, other):
+        return ""
+    n_dropped = sum(len(step.numbers) for step in request.selection.steps if step.kind == "drop")
+    dims, dims_2 = ([each.card.dim - n_dropped] * len(each.layers) for each in (side, other))
+    n = len(_selected(request, side, other))
+    return request.metric.route(n, dims, None if side.name == other.name else dims_2, **request.arguments)
 
 
 def _pairs(

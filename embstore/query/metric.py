@@ -91,8 +91,7 @@ def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, l
     answers = Answers(catalog, request)
     found: list[Looked] = []
     if request.metric.needs == "layers":
-        for space, space_2, compared, is_stored in stored_pairs(catalog, request, cards, layers, answers):
-            found.append(Looked(space, space_2, tuple(layer.name for layer in compared), is_stored))
+        found += stored_pairs(catalog, request, cards, layers, answers)
     else:
         chosen, _ = select_layers(cards, layers)
         for card in cards:

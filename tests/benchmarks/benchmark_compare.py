@@ -1,4 +1,7 @@
-"""Layers against layers: to the matrix products and the searches that they cannot do without."""
+"""Layers against layers: to the matrix products and the searches that they cannot do without, and by two routes."""
+
+from collections.abc import Callable
+from typing import Any
 
 import faiss
 import numpy as np
@@ -6,7 +9,17 @@ from benchmark_stores import Workspace, query
 from benchmark_timing import Contender, Result, compare, interleave, timed
 
 from embstore import Store
+from embstore.metrics.cka import hsic1, hsic1_kernel
+from embstore.metrics.numerics.gram import gram_forms
+from embstore.metrics.numerics.layer_grid import Grid
+from embstore.metrics.numerics.pair_sums import reduce_pairs
+from embstore.metrics.rsa import cosine_kernel, covariance_of_cosines, unit
+from embstore.query.layer_data import StoredLayer
 
+_ROUTES: dict[str, tuple[Callable[..., Any], ...]] = {
+    "CKA": (hsic1, hsic1_kernel, lambda block: block),
+    "RSA": (covariance_of_cosines, cosine_kernel, unit),
+}
 _LAYERS = 13
 _SEARCHED = 3  # layers, each of which takes as long as any other
 _K = 10
@@ -14,7 +27,7 @@ _K = 10
 
 def comparison(space: Workspace) -> list[Result]:
     """Compare all layers of a space with each other."""
-    return [*_products(space), *_searches(space)]
+    return [*_products(space), *_routes(space), *_searches(space)]
 
 
 def _products(space: Workspace) -> list[Result]:
@@ -36,6 +49,37 @@ def _products(space: Workspace) -> list[Result]:
         compare(f"RSA (Pearson, exact) {what} to these", seconds["rsa"], seconds["products"], goal=3),
         compare("… Spearman of 100,000 pairs of items, to these", seconds["spearman"], seconds["products"]),
     ]
+
+
+def _routes(space: Workspace) -> list[Result]:
+    """Gram matrices against sums of products where items are few: their times, and how far apart the numbers are."""
+    n_layers, n, dim = space.size.deep
+    catalog = Store(space.synthetic(n, n_layers, dim)).catalog
+    [card] = catalog.cards.values()
+    layers = [StoredLayer(catalog, card, layer) for layer in card.layers.members]
+    grid, ids = Grid.of(layers, None), layers[0].gather()[0]
+    lines = []
+    for name, (form, kernel, prepare) in _ROUTES.items():
+        forms: dict[str, dict[tuple[int, int], float]] = {}
+        seconds = interleave(
+            {
+                "matrices": timed(lambda: forms.update(m=gram_forms(layers, grid.pairs, ids, kernel, prepare))),  # noqa: B023
+                "products": timed(lambda: forms.update(p=reduce_pairs(layers, grid.pairs, ids, form, prepare))),  # noqa: B023
+            },
+            1,
+            warmups=0,
+        )
+        apart = max(abs(_value(forms["m"], *pair) - _value(forms["p"], *pair)) for pair in grid.pairs)
+        what = f"{name} of all pairs of {n_layers} layers of {n:,} × {dim}, read from the store,"
+        lines += [
+            compare(f"{what} from Gram matrices to sums of products", seconds["matrices"], seconds["products"], goal=1),
+            Result("… largest difference of the two, to 1e-12", f"{apart:.1e}", "1.0e-12", apart / 1e-12, 1),
+        ]
+    return lines
+
+
+def _value(forms: dict[tuple[int, int], float], i: int, j: int) -> float:
+    return forms[i, j] / float(np.sqrt(forms[i, i] * forms[j, j]))
 
 
 def _searches(space: Workspace) -> list[Result]:

@@ -36,6 +36,7 @@ class Size:
         low_dim: those of the store of the most items.
         gpt2_words: frequent English words that the GPT-2 of full size embeds.
         gpt2_builds: rounds of that.
+        deep: layers, items and components of the store whose layers are compared by two routes.
         growth: items of the clustered stores of one layer.
         search_dim: components of a clustered vector.
         one_shots: rounds of single questions to the clustered stores, a process each.
@@ -60,6 +61,7 @@ class Size:
     low_dim: int = 16
     gpt2_words: int = 10_000
     gpt2_builds: int = 3
+    deep: tuple[int, int, int] = (34, 1_500, 1_024)
     growth: tuple[int, ...] = (1_000, 10_000, 100_000, 1_000_000)
     search_dim: int = 384
     one_shots: int = 7
@@ -76,11 +78,13 @@ class Size:
 FULL = Size()
 QUICK = Size(
     words=2_000, loop_words=100, builds=3, starts=7, reads=3, many=10_000, most=100_000, short=5_000, long=50_000,
-    gpt2_words=500, gpt2_builds=2, growth=(1_000, 10_000), one_shots=3, queries=100, search_seconds=1.0, slow=10_000,
+    gpt2_words=500, gpt2_builds=2, deep=(13, 500, 768), growth=(1_000, 10_000), one_shots=3, queries=100,
+    search_seconds=1.0, slow=10_000,
 )  # fmt: skip
 TINY = Size(
     words=40, loop_words=4, builds=1, starts=1, reads=1, few=20, many=60, most=60, shards=5, short=50, long=100, dim=16,
-    gpt2_words=10, gpt2_builds=1, growth=(60, 90), search_dim=16, one_shots=1, queries=4, search_seconds=0.01, slow=60,
+    gpt2_words=10, gpt2_builds=1, deep=(3, 20, 16), growth=(60, 90), search_dim=16, one_shots=1, queries=4,
+    search_seconds=0.01, slow=60,
 )  # fmt: skip
 
 

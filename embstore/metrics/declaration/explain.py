@@ -30,12 +30,14 @@ class Looked:
         space_2: the space that its layers are compared with; None for a metric of one layer.
         layers: names of layers: one, or all that are compared.
         is_stored: whether it is there.
+        route: in words, by which of several ways it would be computed; empty where there is one.
     """
 
     space: str
     space_2: str | None
     layers: tuple[str, ...]
     is_stored: bool
+    route: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,8 @@ class CacheState:
             "n_stored": sum(one.is_stored for one in self.looked),
             "refused": self.refused,
             "to_compute": [
-                {"space": space, "space_2": space_2, "layers": layers}
-                for (space, space_2), layers in self._to_compute().items()
+                {"space": space, "space_2": space_2, "layers": layers, "route": route or None}
+                for (space, space_2, route), layers in self._to_compute().items()
             ],
         }
 
@@ -74,18 +76,18 @@ class CacheState:
             return "no answer is stored: those that the summaries give are not kept"
         said = "; ".join(
             f"{space}{f' with {space_2}' if space_2 not in (None, space) else ''} "
-            f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)}"
-            for (space, space_2), layers in self._to_compute().items()
+            f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)}{f', from {route}' if route else ''}"
+            for (space, space_2, route), layers in self._to_compute().items()
         )
         if n == 1:
             return f"the answer is not stored; it would be computed: {said}"
         return f"{n_stored} of {n} answers are stored; {n - n_stored} would be computed: {said}"
 
-    def _to_compute(self) -> dict[tuple[str, str | None], list[str]]:
-        found: dict[tuple[str, str | None], list[str]] = {}
+    def _to_compute(self) -> dict[tuple[str, str | None, str], list[str]]:
+        found: dict[tuple[str, str | None, str], list[str]] = {}
         for one in self.looked:
             if not one.is_stored:
-                found.setdefault((one.space, one.space_2), []).extend(one.layers)
+                found.setdefault((one.space, one.space_2, one.route), []).extend(one.layers)
         return found
 
 

@@ -222,6 +222,9 @@ class Metric:
         best: the column whose highest value marks the best layer of a space, in a boolean column ``best``; None: none.
         elsewhere: what to do with a space of another unit, as a sentence.
         drawn: what was drawn for a row whose ``seed`` is not None, in words, from the row with the parameters.
+        route: in words, by which of several ways the function computes a pair of spaces, from the number of items, the
+            dimensions of the layers, those of the second space (None: the same layers), and the settings by keyword;
+            for a metric of layers. ``--explain`` shows it.
         version: raised when the same input gives another number or another note: stored answers of other versions are
             not given again. What else they depend on: :mod:`embstore.query.cache`.
         package: what declares it, with its version, where that is not embstore; filled in when a plugin is loaded.
@@ -242,6 +245,7 @@ class Metric:
     drawn: Callable[[Mapping[str, Any]], str] | None = None
     version: int = 1
     package: str | None = None
+    route: Callable[..., str] | None = None
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return all parameters with their values, defaults filled in.

@@ -3,6 +3,7 @@
 moments        means and covariances
 affine         affine maps of vectors; fitting: fit them
 pair_sums      sums over pairs of layers, block by block
+gram           the same from Gram matrices, where they cost less
 directions     unit vectors
 groups         the vectors of each word
 ties           equal distances

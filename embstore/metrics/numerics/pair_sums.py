@@ -114,10 +114,11 @@ def _blocks(layers: Sequence[LayerData], ids: Ids) -> Iterator[list[Float64Array
     fit = _BLOCK_BYTES // (8 * sum(layer.dim for layer in layers))
     rows = min(max(fit, _MIN_ROWS), _MAX_ROWS)
     for start in range(0, len(ids), rows):
-        yield [_vectors(layer, ids[start : start + rows]) for layer in layers]
+        yield [read_vectors(layer, ids[start : start + rows]) for layer in layers]
 
 
-def _vectors(layer: LayerData, ids: Ids) -> Float64Array:
+def read_vectors(layer: LayerData, ids: Ids) -> Float64Array:
+    """Return the vectors of items in float64, shape (n, dim), which may be written to."""
     found, vectors = layer.gather(ids)
     check_complete(found, ids)
     return in_float64_contiguous(vectors)

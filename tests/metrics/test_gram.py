@@ -1,0 +1,208 @@
+"""CKA and RSA from Gram matrices against the same from sums of products, and against their definitions."""
+
+import math
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from metric_data import Arrays
+from synthetic import synthetic_store
+
+from embstore import Store
+from embstore.metrics import LayerData
+from embstore.metrics.cka import biased_hsic, biased_kernel, cka, hsic1, hsic1_kernel
+from embstore.metrics.numerics import gram
+from embstore.metrics.numerics.gram import gram_forms, prefers_gram
+from embstore.metrics.numerics.layer_grid import Agreement
+from embstore.metrics.numerics.pair_sums import Pair, reduce_pairs
+from embstore.metrics.rsa import cosine_kernel, covariance_of_cosines, rsa, unit
+from embstore.metrics.transforms import fit, parse_transforms
+from embstore.query.layer_data import TransformedLayer
+
+PAIR: list[Pair] = [(0, 0), (0, 1), (1, 1)]
+
+
+def itself(block: Any) -> Any:
+    return block
+
+
+FORMS: dict[str, tuple[Callable, Callable, Callable, int]] = {
+    "unbiased cka": (hsic1, hsic1_kernel, itself, 4),
+    "biased cka": (biased_hsic, biased_kernel, itself, 2),
+    "rsa": (covariance_of_cosines, cosine_kernel, unit, 3),
+}
+CASES = pytest.mark.parametrize("name", FORMS)
+
+
+def by_both_routes(name: str, layers: list[LayerData], n: int) -> tuple[float | None, float | None]:
+    """The value of two layers: from sums of products, and from Gram matrices."""
+    form, kernel, prepare, _ = FORMS[name]
+    ids = np.arange(n)
+    found = reduce_pairs(layers, PAIR, ids, form, prepare), gram_forms(layers, PAIR, ids, kernel, prepare)
+    forms = [Agreement(each[0, 1], each[0, 0], each[1, 1], n).normalised("value", "alike") for each in found]
+    return forms[0]["value"], forms[1]["value"]
+
+
+def conditioning(name: str, x: np.ndarray) -> float:
+    """How many times larger what a form adds up is than the form of a layer with itself."""
+    n, wide = len(x), x.astype(np.float64)
+    if name == "rsa":
+        wide = wide / np.linalg.norm(wide, axis=1, keepdims=True)
+        pairs = (wide @ wide.T)[np.triu_indices(n, 1)]
+        return float(np.linalg.norm(wide - wide.mean(axis=0), axis=1).max() / max(pairs.std(), 1e-150)) ** 2
+    wide = wide - wide.mean(axis=0)
+    own = gram_forms([Arrays(x)], [(0, 0)], np.arange(n), FORMS[name][1])[0, 0]
+    scale = n * (n - 3) if name == "unbiased cka" else (n - 1) ** 2
+    return float(((wide @ wide.T) ** 2).sum() / (own * scale)) if own else math.inf
+
+
+@st.composite
+def layers_of_items(draw: st.DrawFn, n_min: int) -> list[np.ndarray]:
+    """Two layers of the same items, with something in common, in which vectors may be equal, or zero."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    n, dim, dim_2 = draw(st.integers(n_min, 40)), draw(st.integers(2, 60)), draw(st.integers(2, 60))
+    x = rng.normal(size=(n, dim))
+    y = x @ rng.normal(size=(dim, dim_2)) * draw(st.sampled_from([0.0, 0.3])) + rng.normal(size=(n, dim_2))
+    offset = draw(st.sampled_from([0.0, 0.5, 30.0]))
+    found = [(each + offset).astype(draw(st.sampled_from(["float16", "float32", "float64"]))) for each in (x, y)]
+    n_repeated = draw(st.integers(0, n // 2))
+    for each in found:
+        each[:n_repeated] = each[-1]
+    found[0][n_repeated : n_repeated + draw(st.integers(0, 2))] = 0
+    return found
+
+
+@CASES
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_both_routes_give_the_same_number(name: str, data: st.DataObject) -> None:
+    vectors = data.draw(layers_of_items(FORMS[name][3]))
+    if name == "rsa":  # which leaves out items without a direction
+        keep = vectors[0].any(axis=1)
+        vectors = [each[keep] for each in vectors]
+        assume(len(vectors[0]) >= 3)
+    assume(max(conditioning(name, each) for each in vectors) < 1e3)
+    products, matrices = by_both_routes(name, [Arrays(each) for each in vectors], len(vectors[0]))
+    assert products is not None
+    assert matrices == pytest.approx(products, rel=1e-12, abs=1e-12)
+
+
+@CASES
+@pytest.mark.parametrize(
+    "transforms", [("center",), ("standardize",), ("abtt:2",), ("whiten",), ("drop:0,3", "center")]
+)
+def test_both_routes_give_the_same_number_after_a_transform(name: str, transforms: tuple[str, ...]) -> None:
+    rng = np.random.default_rng(7)
+    x = rng.normal(size=(60, 12)).astype(np.float32) + 1
+    y = (x @ rng.normal(size=(12, 9)) + rng.normal(size=(60, 9))).astype(np.float32)
+    x[20:25], y[20:25] = x[20], y[20]
+    layers: list[LayerData] = []
+    for vectors in (x, y):
+        fitted = fit(Arrays(vectors), parse_transforms(transforms))
+        layers.append(TransformedLayer(Arrays(vectors), fitted, fitted.columns))
+    products, matrices = by_both_routes(name, layers, 60)
+    assert products is not None
+    assert matrices == pytest.approx(products, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("dim", [1, 3, 8])
+def test_two_items(dim: int) -> None:
+    """Biased CKA of two items is 1 whatever they are, and nothing else is computed from two."""
+    x, y = np.random.default_rng(dim).normal(size=(2, 2, dim))
+    assert by_both_routes("biased cka", [Arrays(x), Arrays(y)], 2) == pytest.approx((1, 1), abs=1e-12)
+    assert cka([Arrays(x)], [Arrays(y)], np.arange(2), variant="biased")[0]["cka"] == pytest.approx(1, abs=1e-12)
+
+
+@CASES
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("alike", ["all equal", "equally far apart", "all zero"])
+def test_what_has_no_variance_has_none_by_both_routes(name: str, alike: str, dtype: str) -> None:
+    x = np.random.default_rng(0).normal(size=(9, 9))
+    constant = {
+        "all equal": np.full((9, 9), 0.1) * np.arange(1, 10), "equally far apart": np.eye(9) * 0.1,
+        "all zero": np.zeros((9, 9)),
+    }[alike].astype(dtype)  # fmt: skip
+    if (name, alike) == ("rsa", "all zero"):
+        return  # it gets no zero vectors
+    values = by_both_routes(name, [Arrays(x), Arrays(constant)], 9)
+    assert [value is None for value in values] == [(name, alike) != ("biased cka", "equally far apart")] * 2
+
+
+@CASES
+@pytest.mark.parametrize("rows_bytes", [1, 8 * 3 * 23 * 5, 8 * 3 * 23 * 12, 1 << 30])
+def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch, name: str, rows_bytes: int) -> None:
+    rng = np.random.default_rng(4)
+    layers = [Arrays(rng.normal(size=(23, dim)) + 10) for dim in (30, 41, 35)]
+    form, kernel, prepare, _ = FORMS[name]
+    pairs = [(0, 0), (0, 2), (2, 2), (1, 2), (1, 1)]
+    expected = reduce_pairs(layers, pairs, np.arange(23), form, prepare)
+    monkeypatch.setattr(gram, "_ROWS_BYTES", rows_bytes)
+    found = gram_forms(layers, pairs, np.arange(23), kernel, prepare)
+    assert list(found) == pairs
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_memory_is_that_of_a_block_of_rows_and_of_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six layers of 600 × 600: 17 MB of Gram matrices, of which 2 are in memory at a time."""
+    rng = np.random.default_rng(0)
+    layers = [Arrays(rng.normal(size=(600, 600))) for _ in range(6)]
+    monkeypatch.setattr(gram, "_ROWS_BYTES", 2_000_000)
+    tracemalloc.start()
+    gram_forms(layers, [(i, j) for i in range(6) for j in range(i, 6)], np.arange(600), hsic1_kernel)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    layer = 8 * 600 * 600
+    assert peak < 2_000_000 + 4 * layer, "a block, and a layer as it is gathered, copied and multiplied"
+
+
+def test_the_route_that_costs_less_is_taken() -> None:
+    all_pairs = [(i, j) for i in range(13) for j in range(i, 13)]
+    crossing = 13 * 768 / 2
+    assert prefers_gram(int(crossing) - 1, [768] * 13, all_pairs)
+    assert not prefers_gram(int(crossing) + 1, [768] * 13, all_pairs)
+    assert prefers_gram(767, [768, 768], PAIR)
+    assert not prefers_gram(769, [768, 768], PAIR)
+    assert not prefers_gram(300, [768, 64], [(1, 1)]), "only the layers in the pairs count"
+    assert prefers_gram(16_384, [4096] * 34, [(i, j) for i in range(34) for j in range(i, 34)])
+    assert not prefers_gram(16_385, [4096] * 34, [(i, j) for i in range(34) for j in range(i, 34)]), "512 MiB a layer"
+
+
+@pytest.mark.parametrize(("metric", "column"), [(cka, "cka"), (rsa, "rsa")])
+def test_metrics_take_the_route(monkeypatch: pytest.MonkeyPatch, metric: Any, column: str) -> None:
+    rng = np.random.default_rng(1)
+    layers = [Arrays(rng.normal(size=(12, 30)) + 1) for _ in range(3)]
+    few = [row[column] for row in metric(layers, None, np.arange(12))]
+    monkeypatch.setattr(gram, "prefers_gram", lambda *_: False)
+    assert few == pytest.approx([row[column] for row in metric(layers, None, np.arange(12))], rel=1e-12, abs=1e-12)
+    monkeypatch.setattr(gram, "prefers_gram", lambda *_: True)
+    monkeypatch.setattr(gram, "reduce_pairs", None)
+    assert few == [row[column] for row in metric(layers, None, np.arange(12))]
+
+
+def test_explain_says_the_route(tmp_path: Any) -> None:
+    """Of 4 layers of 16 dimensions, below 32 items: the selection counts, and dimensions that are dropped do not."""
+    path = tmp_path / "store"
+    synthetic_store(path, n=40, index=False)
+    store = Store(path)
+    [card] = store.catalog.cards.values()
+    limit = len(card.layers.members) * card.dim // 2
+
+    def route(metric: str = "cka", **question: Any) -> str | None:
+        [answer] = store.cache_state(metric, **question).to_dict()["to_compute"]
+        return answer["route"]
+
+    n = min(40, limit) - 1
+    assert route(sample=n) == route("rsa", sample=n) == f"Gram matrices ({n} × {n})"
+    assert str(store.cache_state("cka", sample=n)).endswith(f", from Gram matrices ({n} × {n})")
+    one_layer = {"layers": "0", "sample": card.dim // 2}
+    assert route(**one_layer) == f"sums of products of dimensions, over {card.dim // 2} items"
+    assert route(layers="0,1", sample=card.dim - 1) == f"Gram matrices ({card.dim - 1} × {card.dim - 1})"
+    dropped = route(layers="0,1", sample=card.dim - 1, transforms="drop:0,1")
+    assert dropped == f"sums of products of dimensions, over {card.dim - 1} items"
+    assert route("rsa", correlation="spearman") is None
+    assert route("overlap") is None
+    assert route(sample=3) is None, "nothing is computed of three items"
