@@ -157,3 +157,25 @@ def test_an_interrupt_while_the_program_starts_exits_with_130(made: Synthetic, t
         command = [sys.executable, "-c", code, str(moment), *_with_store(call, made)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
         assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "\nInterrupted.\n"), moment
+
+
+_FROZEN = """
+import gc, sys, types
+from embstore_cli.main import run
+if {torch}:
+    sys.modules["torch"] = types.ModuleType("torch")
+sys.argv = ["embstore", "--version"]
+before = gc.get_freeze_count()
+try:
+    run()
+finally:
+    print(gc.get_freeze_count() > before)
+"""
+
+
+@pytest.mark.parametrize("torch", [False, True])
+def test_what_torch_loads_is_freed_at_the_end(torch: bool) -> None:
+    """Triton prints hundreds of lines of what is left (nanobind: leaked …); for all else the end is to be quick."""
+    command = [sys.executable, "-c", _FROZEN.format(torch=torch)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == str(not torch)
