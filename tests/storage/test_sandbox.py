@@ -37,7 +37,8 @@ ALLOWED = [
     "SELECT text, count(*) FROM items GROUP BY ALL HAVING count(*) > 0 ORDER BY ALL",
     "WITH w AS MATERIALIZED (FROM items), v AS (FROM w LIMIT 3) SELECT w.text FROM w JOIN v USING (item_id) ORDER BY 1",
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9) SELECT sum(i)::INT FROM n",
-    "SELECT layer, max(vector[1]) OVER (PARTITION BY layer) AS m FROM embeddings QUALIFY row_number() OVER () < 9",
+    "SELECT item_id, layer, max(vector[1]) OVER (PARTITION BY layer) AS m FROM embeddings "
+    "QUALIFY row_number() OVER (ORDER BY item_id, layer) < 9 ORDER BY ALL",
     "SELECT list_transform([1, 2], lambda v: v + 1), {'a': 1}, [v for v in [1, 2]], DATE '2020-01-01', INTERVAL 1 DAY",
     "SELECT * EXCLUDE (vector) FROM embeddings ASOF JOIN items USING (item_id) ORDER BY ALL",
     "SELECT COLUMNS('item.*') FROM items ORDER BY 1",
