@@ -121,6 +121,36 @@ def operation(name: str, path: Path) -> _Operation:
     return _Operation(name, path)
 
 
+@contextmanager
+def foreign(name: str, path: Path, kind: type[FileAccessError], called: str = "") -> Iterator[None]:
+    """Give a context in which something is done to a file that is of no store, as a source or a checkpoint.
+
+    Args:
+        name: Name of the operation.
+        path: The file, which may be a symbolic link.
+        kind: What is raised for what the system refuses.
+        called: What messages call the file; by default its path.
+    """
+    try:
+        with _Operation(name, path):
+            yield
+    except FileAccessError as error:
+        raise kind(called or path, error.code) from error
+
+
+def foreign_status(path: Path, kind: type[FileAccessError], called: str = "") -> os.stat_result | None:
+    """Return what the system says of a file or folder that is of no store; None if there is none."""
+    try:
+        with foreign("status", path, kind, called):
+            return path.stat()
+    except ValueError:  # a path with a NUL
+        return None
+    except FileAccessError as error:
+        if error.code in (errno.ENOENT, errno.ENOTDIR):
+            return None
+        raise
+
+
 class _File(io.FileIO):
     """An open file, each reading and writing of which is seen."""
 

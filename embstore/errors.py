@@ -5,9 +5,11 @@ A message names the thing, the place and the remedy. The command line prints it 
     EmbstoreError
     ├── UnknownNameError         a name that is not in a table: says the nearest and the known ones
     ├── UsageError               options that do not fit together, or a value out of range
+    │   └── RecipeAccessError        the system does not open or read a recipe's file (a FileAccessError too)
     ├── SourceError              a file, a line or a dataset that cannot be read
     │   └── SourceAccessError        the system does not open or read it (a FileAccessError too)
     ├── CheckpointError          a checkpoint that cannot be used
+    │   ├── CheckpointAccessError        the system does not open or read a file of it (a FileAccessError too)
     │   └── CheckpointUnavailableError   it is not here and cannot be downloaded
     ├── EncodeError              the model ran and the result cannot be used
     ├── StoreError               a store that cannot be opened, read or written
@@ -193,6 +195,18 @@ class SourceAccessError(FileAccessError, SourceError):
     """The system does not open or read a file of texts, a dataset or standard input."""
 
     _content = ""  # only a store's files have a check that could call them damaged
+
+
+class CheckpointAccessError(FileAccessError, CheckpointError):
+    """The system does not open or read a file of a checkpoint."""
+
+    _content = ""
+
+
+class RecipeAccessError(FileAccessError, UsageError):
+    """The system does not open or read a recipe, or the file of its published numbers."""
+
+    _content = ""
 
 
 class SpaceMismatchError(StoreError):

@@ -11,7 +11,7 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
-from embstore.encode.checkpoint_files import SHORT_NAMES, check_folder, tokenizer_files, weight_files
+from embstore.encode.checkpoint_files import SHORT_NAMES, check_folder, is_file, sha256, tokenizer_files, weight_files
 from embstore.errors import CheckpointError
 from embstore.space import check_space_name
 
@@ -94,17 +94,14 @@ def fingerprint(checkpoint: Checkpoint) -> Fingerprint:
     """Return the hashes of a checkpoint's weights, tokenizer and config.
 
     Raises:
-        CheckpointError: a file is missing or cannot be read.
+        CheckpointAccessError: a file is missing or cannot be read.
     """
     folder = checkpoint.folder
-    try:
-        return Fingerprint(
-            weights_sha256=_hash_files(weight_files(folder)),
-            tokenizer_sha256=_hash_files(tokenizer_files(folder)),
-            config_sha256=_hash_files([folder / "config.json"]),
-        )
-    except OSError as error:
-        raise CheckpointError(f"cannot read the checkpoint {checkpoint.name!r} in {folder}: {error}.") from error
+    return Fingerprint(
+        weights_sha256=_hash_files(weight_files(folder)),
+        tokenizer_sha256=_hash_files(tokenizer_files(folder)),
+        config_sha256=sha256(folder / "config.json"),
+    )
 
 
 def _split_alias(spec: str) -> tuple[str | None, str]:
@@ -127,11 +124,11 @@ def _packaged_folder() -> Path | None:
     if module is None or module.origin is None:
         return None
     folder = Path(module.origin).parent / "model"
-    return folder if (folder / "model.safetensors").is_file() else None
+    return folder if is_file(folder / "model.safetensors") else None
 
 
 def _packaged(folder: Path) -> Checkpoint:
-    actual = _hash_files([folder / "model.safetensors"])
+    actual = sha256(folder / "model.safetensors")
     if actual != _PACKAGED_SHA256:
         raise CheckpointError(
             f"the weights of the package {_PACKAGED} in {folder} are not those of all-MiniLM-L6-v2: SHA-256 {actual}, "
@@ -141,10 +138,7 @@ def _packaged(folder: Path) -> Checkpoint:
 
 
 def _hash_files(paths: list[Path]) -> str:
-    hashes = {}
-    for path in paths:
-        with path.open("rb") as file:
-            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    hashes = {path.name: sha256(path) for path in paths}
     if len(hashes) == 1:
         return next(iter(hashes.values()))
     lines = "".join(f"{name} {digest}\n" for name, digest in sorted(hashes.items()))

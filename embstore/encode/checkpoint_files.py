@@ -1,12 +1,15 @@
 """The files of a checkpoint: which there must be, and which decide its vectors."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from stat import S_ISREG
 from types import MappingProxyType
 
-from embstore.errors import CheckpointError
+from embstore import disk
+from embstore.errors import CheckpointAccessError, CheckpointError
 
 SHORT_NAMES: Mapping[str, str] = MappingProxyType(
     {
@@ -40,22 +43,43 @@ EXTRA = "pip install 'embstore[build]'"
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
+def is_file(path: Path) -> bool:
+    """Return whether there is a file of that name, or a link to one.
+
+    Raises:
+        CheckpointAccessError: the system does not say.
+    """
+    found = disk.foreign_status(path, CheckpointAccessError)
+    return found is not None and S_ISREG(found.st_mode)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file of a checkpoint in hexadecimal.
+
+    Raises:
+        CheckpointAccessError: it cannot be read.
+    """
+    with disk.foreign("read", path, CheckpointAccessError), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def tokenizer_files(folder: Path) -> list[Path]:
     """Return the files in ``folder`` that decide how a text becomes tokens."""
-    return [folder / name for name in TOKENIZER_FILES if (folder / name).is_file()]
+    return [folder / name for name in TOKENIZER_FILES if is_file(folder / name)]
 
 
 def weight_files(folder: Path) -> list[Path]:
     """Return the weight files that embstore loads from ``folder``: safetensors if any, else pickles.
 
     Raises:
+        CheckpointAccessError: the system does not say what there is.
         CheckpointError: an index of weight files cannot be read, or names other files than weights beside it.
     """
     for whole in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{whole}.index.json"
-        if (folder / whole).is_file():
+        if is_file(folder / whole):
             return [folder / whole]
-        if index.is_file():
+        if is_file(index):
             return [index, *(folder / shard for shard in _shards(index, Path(whole).suffix))]
     return []
 
@@ -72,8 +96,10 @@ def has_safetensors(folder: Path) -> bool:
 
 def _shards(index: Path, suffix: str) -> list[str]:
     """Return the names of the files that an index of weights names, ascending."""
+    with disk.foreign("read", index, CheckpointAccessError):
+        data = index.read_bytes()
     try:
-        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+        names = set(json.loads(data)["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{index} is not an index of weight files: {error!r}.") from error
     for name in names:
@@ -88,7 +114,7 @@ def _shards(index: Path, suffix: str) -> list[str]:
 def check_folder(folder: Path, spec: str, *, allow_pickle: bool) -> None:
     """Raise CheckpointError unless ``folder`` has a config, a tokenizer and weights that may be loaded."""
     where = f"the checkpoint {spec!r} in {folder}"
-    if not (folder / "config.json").is_file():
+    if not is_file(folder / "config.json"):
         raise CheckpointError(f"{where} has no config.json: give a folder written by save_pretrained().")
     if not tokenizer_files(folder):
         raise CheckpointError(f"{where} has no tokenizer files: save the tokenizer into it with save_pretrained().")
@@ -99,7 +125,7 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool) -> None:
             "name a revision with safetensors (id@refs/pr/N: the hub's discussions of the model list them), or accept "
             "the pickles with --allow-pickle; a pickle can run code when it is loaded."
         )
-    if missing := [path.name for path in weights if not path.is_file()]:
+    if missing := [path.name for path in weights if not is_file(path)]:
         raise CheckpointError(f"{where} lacks {', '.join(missing)}, which its index of weights names.")
     if not has_safetensors(folder) and not allow_pickle:
         raise CheckpointError(

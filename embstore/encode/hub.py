@@ -4,7 +4,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from embstore.encode.checkpoint_files import EXTRA, SHORT_NAMES, TOKENIZER_FILES, has_safetensors, weight_files
+from embstore.encode.checkpoint_files import (
+    EXTRA,
+    SHORT_NAMES,
+    TOKENIZER_FILES,
+    has_safetensors,
+    is_file,
+    tokenizer_files,
+    weight_files,
+)
 from embstore.errors import CheckpointError, CheckpointUnavailableError, nearest
 
 # Named one by one: a pattern like "*.json" would also match files of the onnx, tf and rust variants in sub-folders.
@@ -56,8 +64,8 @@ def _hub() -> Any:
 
 def _is_usable(folder: Path, allow_pickle: bool) -> bool:
     weights = weight_files(folder)
-    tokenizer = any((folder / name).is_file() for name in TOKENIZER_FILES)
-    here = (folder / "config.json").is_file() and tokenizer and bool(weights) and all(p.is_file() for p in weights)
+    tokenizer = bool(tokenizer_files(folder))
+    here = is_file(folder / "config.json") and tokenizer and bool(weights) and all(map(is_file, weights))
     return here and (allow_pickle or has_safetensors(folder))
 
 
@@ -107,7 +115,15 @@ def _near(spec: str) -> str:
     path = Path(spec.partition("=")[2] or spec)
     if path.parent == Path() or not os.path.isdir(path.parent):
         return said
-    folders = [str(folder) for folder in sorted(path.parent.iterdir()) if folder.is_dir()]
+    folders = [str(folder) for folder in _folders_in(path.parent)]
     beside = nearest(str(path), folders) or folders[:3]
     there = f"; there is {', '.join(map(repr, beside))}" if beside else ""
     return f" There is no folder {str(path)!r} either{there}.{said}"
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """Return the folders in a folder, by name; none where the system does not list it."""
+    try:
+        return sorted(path for path in folder.iterdir() if os.path.isdir(path))
+    except OSError:
+        return []

@@ -6,10 +6,12 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
+from stat import S_ISREG
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from embstore.errors import UnknownNameError, UsageError
+from embstore import disk
+from embstore.errors import RecipeAccessError, UnknownNameError, UsageError
 from embstore.recipes.fields import Fields
 from embstore.recipes.recipe import (
     ALL,
@@ -83,7 +85,8 @@ def _beside(recipe: Path, name: str) -> Path:
         raise UsageError(
             f"{recipe}: figures must be the name of a file in the recipe's folder, not {name!r}. Copy the file there."
         )
-    if path.exists() and not path.is_file():
+    found = disk.foreign_status(path, RecipeAccessError)
+    if found is not None and not S_ISREG(found.st_mode):
         raise UsageError(f"{path} cannot be read: it is no file. Check the path.")
     return path
 
@@ -106,10 +109,10 @@ def _is_below(path: Path, folder: Path) -> bool:
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> Any:
+    with disk.foreign("read", path, RecipeAccessError):
+        data = path.read_bytes()
     try:
-        return parse(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
+        return parse(data.decode())
     except ValueError as error:  # of TOML, JSON and UTF-8 alike
         raise UsageError(f"{path} cannot be read: {error}") from error
 

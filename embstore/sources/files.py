@@ -3,17 +3,14 @@
 Unlike the files of a store (:mod:`embstore.disk`) they may be symbolic links. Each operation on them is seen there.
 """
 
-import errno
 import io
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
 from typing import IO, Any, cast
 
 from embstore import disk
-from embstore.errors import FileAccessError, SourceAccessError, SourceError
+from embstore.errors import SourceAccessError, SourceError
 
 PACKED = ".gz"
 
@@ -74,15 +71,7 @@ def status(path: Path, name: str) -> os.stat_result | None:
     Raises:
         SourceAccessError: the system does not say.
     """
-    try:
-        with _operation("status", path, name):
-            return path.stat()
-    except ValueError:  # a path with a NUL
-        return None
-    except SourceAccessError as error:
-        if error.code in (errno.ENOENT, errno.ENOTDIR):
-            return None
-        raise
+    return disk.foreign_status(path, SourceAccessError, name)
 
 
 def is_file(path: Path) -> bool:
@@ -107,23 +96,13 @@ class _File(io.FileIO):
 
     def __init__(self, path: Path, name: str) -> None:
         self._path, self._called = path, name
-        with _operation("open", path, name):
+        with disk.foreign("open", path, SourceAccessError, name):
             super().__init__(path, "r")
 
     def readinto(self, buffer: Any, /) -> int:
-        with _operation("read", self._path, self._called):
+        with disk.foreign("read", self._path, SourceAccessError, self._called):
             return super().readinto(buffer)
 
     def readall(self) -> bytes:
-        with _operation("read", self._path, self._called):
+        with disk.foreign("read", self._path, SourceAccessError, self._called):
             return super().readall()
-
-
-@contextmanager
-def _operation(kind: str, path: Path, name: str) -> Iterator[None]:
-    """Give a context in which something is done to a file, and what the system refuses is said of the source."""
-    try:
-        with disk.operation(kind, path):
-            yield
-    except FileAccessError as error:
-        raise SourceAccessError(name, error.code) from error

@@ -1,6 +1,7 @@
 """Recipes as data: reading them, planning, and the verdicts."""
 
 import copy
+import errno
 import json
 import os
 from pathlib import Path
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embstore.errors import EmbstoreError, UnknownNameError, UsageError
+from embstore import disk
+from embstore.errors import EmbstoreError, RecipeAccessError, UnknownNameError, UsageError
 from embstore.recipes.protocol import Question, Sentences, Traits, plan
 from embstore.recipes.recipe import ALL, BEST, Measure, Published, Relation, Verdict
 from embstore.recipes.recipe_file import known_recipes, load_recipe, parse_recipe
@@ -314,6 +316,25 @@ def test_figures_are_in_the_folder_of_the_recipe(folder: Path, name: str):
 def test_figures_are_a_file(folder: Path, name: str):
     with pytest.raises(UsageError, match=f"{name} cannot be read: it is no file"):
         load_minimal(folder, name)
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"), [("read", "mine.toml"), ("status", "figures.json"), ("read", "figures.json")]
+)
+def test_what_the_system_refuses_is_said_of_the_file(folder: Path, operation: str, name: str):
+    def refuse(seen: str, path: Path, _: Path | None) -> None:
+        if (seen, path.name) == (operation, name):
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+    load_minimal(folder)
+    said = f"{name} cannot be read: Permission denied. Check its permissions"
+    with disk.watched(refuse), pytest.raises(RecipeAccessError, match=said):
+        load_minimal(folder)
+
+
+def test_figures_of_a_name_that_is_too_long_for_the_system(folder: Path):
+    with pytest.raises(UsageError, match="xxx cannot be read: File name too long"):
+        load_minimal(folder, "x" * 300)
 
 
 def test_sources_are_datasets_or_files_below_the_folder_of_the_recipe(folder: Path, monkeypatch: pytest.MonkeyPatch):
