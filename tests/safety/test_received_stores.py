@@ -1,68 +1,16 @@
 """A store that was tampered with does no harm, whatever is asked of it: nothing outside changes, and nothing hangs."""
 
-import hashlib
-import os
 import shutil
-import signal
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
 
 import pytest
 from fault_figures import Tally
-from synthetic import synthetic_store
-from tampered_stores import ALL, MENDED, NONE, SPACE, TAMPERINGS, WRITERS, Tampering, make_template
+from received_stores import limit, outside
+from tampered_stores import ALL, MENDED, NONE, SPACE, TAMPERINGS, WRITERS, Tampering
 from typer.testing import CliRunner, Result
 
 from embstore.index.opening import forget
-
-SECONDS = 10.0
-
-
-class HungError(Exception):
-    """A command took longer than a tampered store may make it."""
-
-
-@contextmanager
-def limit() -> Iterator[None]:
-    def stop(_: int, __: FrameType | None) -> None:
-        raise HungError
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("template")
-    make_template(folder / "store")
-    synthetic_store(folder / "other", n=25, dim=6, n_blocks=1)
-    victim = folder / "victim"
-    (victim / "space=x").mkdir(parents=True)
-    for name in ("precious", "part-0123456789abcdef.parquet", "space=x/precious", ".1-0badcafe.tmp"):
-        (victim / name).write_text("precious")
-    (folder / "words.txt").write_text("text1\nriver\n")
-    return folder
-
-
-def outside(folder: Path, but: str = "") -> dict[str, tuple[int, str]]:
-    """What is beside the store, and beside another folder: of each file and link its kind and its content."""
-    found = {}
-    for parent, folders, files in os.walk(folder):
-        if Path(parent) == folder:
-            folders[:] = [name for name in folders if name not in ("store", but)]
-        for name in (*folders, *files):
-            path = Path(parent) / name
-            mode = path.lstat().st_mode
-            content = os.readlink(path) if path.is_symlink() else path.read_bytes().hex() if path.is_file() else ""
-            found[str(path.relative_to(folder))] = (mode, hashlib.sha256(content.encode()).hexdigest())
-    return found
 
 
 def commands(folder: Path, checkpoint: Path) -> dict[str, Sequence[str | Path]]:

@@ -1,0 +1,139 @@
+"""Every public method of Store that reads, on tampered stores: an answer, or an error of embstore's own.
+
+Methods that write are tried by their commands (see :mod:`test_received_stores`), here as far as they have a dry run.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fault_figures import Tally
+from fuzzing import refusal
+from received_stores import limit, outside
+from tampered_stores import NONE, SPACE, TAMPERINGS
+
+from embstore import Store
+from embstore.errors import EmbstoreError
+from embstore.index.opening import forget
+from embstore.space import Unit
+from embstore.storage.catalog import Catalog
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def of(*positional: Any, **named: Any) -> Arguments:
+    return positional, named
+
+
+# Relative paths: each try runs in the folder that holds the store.
+CALLS: dict[str, list[Arguments]] = {
+    "build": [of("words.txt", models="tiny=tiny", dry_run=True)],
+    "cache_state": [of("partition", spaces=SPACE, layers=0)],
+    "catalog": [of()],
+    "compact": [of(dry_run=True)],
+    "info": [of()],
+    "merge": [of("other", dry_run=True)],
+    "missing": [of("words"), of("words.txt", spaces=SPACE)],
+    "neighbours": [
+        of("text1", spaces=SPACE, layers="all"),
+        of(marked="the [bank] of the river", exact=True),
+        of("text1", spaces=SPACE, where="length(text) > 4", transforms="center"),
+        of("not stored", spaces=SPACE, embed=True),
+    ],
+    "query": [
+        of("anisotropy"),
+        of("partition", spaces=SPACE, layers=0),
+        of("norms", where="length(text) > 3", sample=5, cache=False),
+        of("self-similarity"),
+        of("cka", spaces=SPACE),
+    ],
+    "refresh": [of()],
+    "remove": [of(SPACE, dry_run=True)],
+    "repair": [of(dry_run=True), of(deep=True, dry_run=True)],
+    "skipped": [of()],
+    "sql": [
+        *(of(f"FROM {view}") for view in ("items", "embeddings", "summaries", "skipped", "spaces", "datasets.words")),
+        of("SHOW TABLES"),
+    ],
+    "vectors": [of(SPACE, 0), of("toy.occurrence.last", "top", "length(text) > 3")],
+    "verify": [of(), of(deep=True, answers="all")],
+}
+WRITING = {"index", "reproduce"}
+OF_NO_STORE = {"add_dataset", "datasets", "explain", "fetch_datasets", "metrics"}
+EVERY = 1 if os.environ.get("EMBSTORE_TEST_FAULTS") == "all" else 8
+
+
+def test_every_public_method_is_tried() -> None:
+    """A new one must be put into one of the lists."""
+    public = {name: member for name, member in vars(Store).items() if not name.startswith("_")}
+    assert {name for name, member in public.items() if isinstance(member, staticmethod)} == OF_NO_STORE
+    assert set(public) == {*CALLS, *WRITING, *OF_NO_STORE}
+
+
+def read(store: Store, name: str, arguments: Arguments) -> None:
+    """Call a method, and read what it returns."""
+    member = getattr(store, name)
+    found = member(*arguments[0], **arguments[1]) if callable(member) else member
+    if hasattr(found, "fetchall"):
+        found.fetchall()
+    if isinstance(found, Catalog):
+        for space in found.cards:
+            found.summaries(space)
+            found.items(found.ids(space).tolist())
+        found.dataset("words", Unit.WORD)
+
+
+@pytest.fixture
+def folder(template: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Path]:
+    """Make the folder anew in which the store is, and go there."""
+    folder = tmp_path / "all"
+
+    def anew() -> Path:
+        monkeypatch.chdir(tmp_path)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(template, folder)
+        (folder / "tiny").symlink_to(checkpoint)
+        monkeypatch.chdir(folder)
+        forget()
+        return folder
+
+    return anew
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_method_raises_an_error_of_embstores_and_changes_nothing_outside(
+    name: str, folder: Callable[[], Path], tally: Callable[[str, str], Tally]
+) -> None:
+    counts = tally("tampered store", f"Store.{name}")
+    for case in TAMPERINGS[[*CALLS].index(name) % EVERY :: EVERY]:
+        root = folder()
+        path = case.tamper(root / "store")
+        before = outside(root)
+        for arguments in CALLS[name]:
+            counts["faults"] += 1
+            said = f"{case.name}: {name}{arguments}"
+            try:
+                with limit():
+                    message = refusal(partial(read, Store("store"), name, arguments), EmbstoreError)
+            except Exception as error:
+                error.add_note(said)
+                raise
+            if message is not None and case.refused != NONE:
+                assert path.name in message or "embed" in arguments[1], f"{said}: {message}"
+            assert outside(root) == before, said
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_calls_work_on_a_sound_store(name: str, folder: Callable[[], Path]) -> None:
+    """Else an error on a tampered one would say nothing."""
+    folder()
+    for arguments in CALLS[name]:
+        if arguments[1].get("embed"):
+            with pytest.raises(EmbstoreError, match="toy/checkpoint"):
+                read(Store("store"), name, arguments)
+        else:
+            read(Store("store"), name, arguments)
