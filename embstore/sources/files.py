@@ -5,6 +5,8 @@ Unlike the files of a store (:mod:`embstore.disk`) they may be symbolic links. E
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from stat import S_ISREG
 from typing import IO, Any, cast
