@@ -39,6 +39,7 @@ COMMANDS = {
     "compact": _Entry("Merge small shards into large ones."),
     "merge": _Entry("Take in what another store has.", Command),
     "remove": _Entry("Remove a space."),
+    "completion": _Entry("Print a script that completes commands in a shell.", Command),
 }
 
 
@@ -89,6 +90,15 @@ class Commands(PlainGroup):
         if is_unknown and (hint := _hint(name)):
             ctx.fail(f"No such command {name!r}. {hint}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return the commands, or options, that begin like a word; no command is loaded."""
+        from typer._click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        shown = [name for name, entry in COMMANDS.items() if entry.alias_of is None]
+        return [CompletionItem(name) for name in shown if name.startswith(incomplete)]
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of the commands."""

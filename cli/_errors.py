@@ -17,6 +17,7 @@ import typer
 from embstore.errors import EmbstoreError
 from embstore.escape import printable
 
+from ._debug import show_failure
 from ._interrupts import INTERRUPTED, received, told
 
 OK, NO, MISTAKE = 0, 1, 2
@@ -59,6 +60,7 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
 
 def refuse(error: EmbstoreError) -> NoReturn:
     """Say what is wrong with the call or the input, and end."""
+    show_failure(error)
     say(f"embstore: {error}")
     raise typer.Exit(MISTAKE) from None
 
@@ -78,13 +80,17 @@ def _wrapped(message: str) -> str:
     """Return a message with lines as wide as the terminal that shows it, broken between words."""
     if not sys.stderr.isatty():
         return message
-    import textwrap
-
     width = max(20, os.get_terminal_size(sys.stderr.fileno()).columns or 80)
-    fill = textwrap.TextWrapper(
-        width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False, drop_whitespace=True
-    )
-    return "\n".join(line if len(line) <= width else fill.fill(line) for line in message.split("\n"))
+    return "\n".join(line if len(line) <= width else wrapped(line, width) for line in message.split("\n"))
+
+
+def wrapped(text: str, width: int, indent: str = "") -> str:
+    """Return a text in lines of a width, broken between words only: a path or a command stays whole."""
+    from textwrap import TextWrapper
+
+    return TextWrapper(
+        width, initial_indent=indent, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False,
+    ).fill(text)  # fmt: skip
 
 
 def _forget(stream: TextIO) -> None:

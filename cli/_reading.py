@@ -20,6 +20,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from embstore.errors import UsageError
 
+from ._debug import begin_verbose
 from ._options import follow_suffix
 
 # Flags that stand for an option with a value.
@@ -49,10 +50,16 @@ class PlainCommand(TyperCommand):
         """Return the option ``--help``."""
         return _plain_help(super().get_help_option(ctx))
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the last lines of the help."""
+        super().format_epilog(ctx, formatter)
+        _write_example(self, ctx, formatter)
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; of those that are too many, say how an option is given several values."""
         if ctx.allow_extra_args:
             return super().parse_args(ctx, args)
+        args = _without_verbose(args)
         given = [*args]
         ctx.allow_extra_args = True  # else Typer refuses them, in words that name no remedy
         extra = super().parse_args(ctx, args)
@@ -83,6 +90,28 @@ class PlainGroup(TyperGroup):
         """Return the option ``--help``."""
         return _plain_help(super().get_help_option(ctx))
 
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the last lines of the help."""
+        super().format_epilog(ctx, formatter)
+        _write_example(self, ctx, formatter)
+
+
+def _write_example(command: Any, ctx: Any, formatter: Any) -> None:
+    """Write an example of a command, and the page of the documentation that is about it."""
+    from ._examples import DOCS, example_of
+
+    names = []
+    context = ctx
+    while context.parent is not None:
+        names.append(context.info_name)
+        context = context.parent
+    example = example_of(" ".join(reversed(names)), getattr(command, "needs", ""))
+    if example is None:
+        return
+    with formatter.section("Examples" if len(example.lines) > 1 else "Example"):
+        formatter.write("".join(f"{' ' * formatter.current_indent}{line}\n" for line in example.lines))
+    formatter.write(f"\nMore in {DOCS}/{example.page}\n")
+
 
 class _PlainOption(TyperOption):
     plain_type: Any
@@ -98,6 +127,10 @@ class _PlainOption(TyperOption):
         for flag in self.opts:
             for shortcut, value in _SHORTCUTS.get(flag, {}).items():
                 parser.add_option(obj=self, opts=[shortcut], dest=self.name, action="append_const", const=value)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return the values that begin like a word."""
+        return _completed(self, ctx, incomplete)
 
     def consume_value(self, ctx: Any, opts: Any) -> Any:
         """Return the value and its source; of an option that takes one value, two different ones are refused."""
@@ -123,9 +156,30 @@ class _PlainOption(TyperOption):
 class _PlainArgument(TyperArgument):
     plain_type: Any
 
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return the values that begin like a word."""
+        return _completed(self, ctx, incomplete)
+
     def process_value(self, ctx: Any, value: Any) -> Any:
         read = _read(value, self.plain_type, self.required)
         return super().process_value(ctx, value) if read is _NOT_PLAIN else _called(self, ctx, read)
+
+
+def _without_verbose(args: Sequence[str]) -> list[str]:
+    """Return the arguments of a command without ``--verbose``, which stands before it but is understood here too."""
+    end = args.index("--") if "--" in args else len(args)
+    options = [word for word in args[:end] if word != "--verbose"]
+    if len(options) < end:
+        begin_verbose()
+    return [*options, *args[end:]]
+
+
+def _completed(parameter: Any, ctx: Any, incomplete: str) -> list[Any]:
+    from typer._click.shell_completion import CompletionItem
+
+    from ._completion import values_of
+
+    return [CompletionItem(value) for value in values_of(parameter, ctx) if value.startswith(incomplete)]
 
 
 def _repeated(parameters: Sequence[Any], given: Sequence[str], extra: str) -> str:

@@ -1,6 +1,7 @@
 """embstore: a precomputed embedding store with a query CLI."""
 
 import gc
+import os
 import sys
 
 # Imports allocate much that stays. Collecting while they run finds nothing, and takes a tenth of a short command.
@@ -11,6 +12,7 @@ import typer  # noqa: E402
 from embstore import __version__  # noqa: E402
 
 from ._commands import Commands  # noqa: E402
+from ._debug import begin_verbose  # noqa: E402
 from ._terminal import escape_terminals  # noqa: E402
 
 app = typer.Typer(
@@ -26,17 +28,29 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def embstore(version: bool = typer.Option(False, "--version", help="Show the version and exit.")) -> None:
+def embstore(
+    version: bool = typer.Option(False, "--version", help="Show the version and exit."),
+    verbose: bool = typer.Option(
+        False, "--verbose", help="Also show versions, the time taken and what caused an error."
+    ),
+) -> None:
     """Embed words and sentences once, keep every layer, and query their geometry without a model."""
     if version:
         typer.echo(f"embstore {__version__}")
         raise typer.Exit
+    if verbose:
+        begin_verbose()
 
 
 def run() -> None:
     """Run the command line."""
     escape_terminals()
     try:
+        if instruction := os.environ.get("_EMBSTORE_COMPLETE"):
+            from ._completion import answer
+
+            answer(typer.main.get_command(app), instruction)
+            return
         app()
     finally:
         if "torch" not in sys.modules:  # whose Triton reports what Python does not go through at the end as leaked

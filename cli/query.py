@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import _options
-from ._errors import explained, refuse
+from ._errors import explained, refuse, wrapped
 from ._output import emit, json_text, write
 from ._reading import PlainCommand, PlainGroup
 
@@ -153,6 +153,7 @@ def _command(metric: "Metric") -> Any:
     app.command(metric.name, cls=PlainCommand)(command)
     built = typer.main.get_command(app)
     built.name = metric.name
+    built.needs = metric.needs  # type: ignore[attr-defined]
     return built
 
 
@@ -194,7 +195,20 @@ class MetricGroup(PlainGroup):
         if refused:
             with formatter.section("Not usable"):
                 for problem in refused:
-                    formatter.write_text(problem)
+                    formatter.write(f"{wrapped(problem, formatter.width, ' ' * formatter.current_indent)}\n")
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Return the metrics, or options, that begin like a word; packages are named, and none is imported."""
+        from importlib.metadata import entry_points
+
+        from typer._click.shell_completion import CompletionItem
+
+        from ._completion import METRICS
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        names = dict.fromkeys([*METRICS, *(point.name for point in entry_points(group="embstore.metrics"))])
+        return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a metric, or end with a message that says why there is none, and names the nearest."""
@@ -204,6 +218,8 @@ class MetricGroup(PlainGroup):
         try:
             return _command(get_metric(cmd_name))
         except EmbstoreError as error:
+            if ctx.resilient_parsing:
+                return None
             refuse(error)
 
 

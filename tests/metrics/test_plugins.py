@@ -234,7 +234,8 @@ def test_a_plugin_that_fails_is_named(install: Install, make_store, source: str,
     made = make_store()
     with pytest.raises(PluginError) as error:
         made.store.query("own")
-    assert str(error.value) == f"the metric 'own' of own-metrics 1.0 {said}"
+    text = re.sub(r" \(\S*own_metrics\.py, line \d+\)$", "", str(error.value))
+    assert text == f"the metric 'own' of own-metrics 1.0 {said}"
     assert run("query", "own", "--store", made.root)[0] == 2
 
 
@@ -446,3 +447,36 @@ def test_the_control_characters_of_a_plugins_error_are_escaped(install: Install)
     shown = run("query", "--help")[1]
     assert "\\x1b]0;x\\x07" in shown
     assert "\x1b" not in shown
+
+
+def test_an_error_of_a_plugin_names_the_file_and_the_line(install: Install, make_store) -> None:
+    own(
+        install,
+        """
+        def inner(data):
+            return 1 / (data.dim - data.dim)
+
+        def failing(data):
+            return inner(data)
+
+        OWN = declared(failing)
+        """,
+    )
+    store = make_store().store
+    with pytest.raises(
+        PluginError, match=r"ZeroDivisionError: division by zero \(.*own_metrics\.py, line \d+\)"
+    ) as found:
+        store.query("own")
+    file, line = re.search(r"\((.*), line (\d+)\)", str(found.value)).groups()
+    assert Path(file).read_text().splitlines()[int(line) - 1].strip() == "return 1 / (data.dim - data.dim)"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"), [("import no_such_module", "import no_such"), ("def (", "def ("), ("1 / 0", "1 / 0")]
+)
+def test_a_plugin_that_cannot_be_loaded_names_the_file_and_the_line(install: Install, source: str, text: str) -> None:
+    install(f"\n\n{source}\n", {"own": "own_metrics:OWN"})
+    with pytest.raises(PluginError) as found:
+        get_metric("own")
+    file, line = re.search(r"\((\S*own_metrics\.py), line (\d+)\)", str(found.value)).groups()
+    assert Path(file).read_text().splitlines()[int(line) - 1].startswith(text)

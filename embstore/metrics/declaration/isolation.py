@@ -1,9 +1,12 @@
 """Run another package's code so that nothing it raises ends more than the one metric."""
 
+import importlib
 import signal
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from embstore.errors import EmbstoreError
@@ -33,14 +36,26 @@ def isolated(failure: str) -> Iterator[None]:
         except BaseException as error:
             if has_arrived():
                 raise
-            raise PluginError(f"{failure}: {described(error)}") from error
+            raise PluginError(f"{failure}: {described(error)}{_place(error)}") from error
+
+
+def _place(error: BaseException) -> str:
+    """Return the file and the line of a package's code at which an error was raised, or passed on its way."""
+    own = str(Path(__file__).parents[2])
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}, line {error.lineno})"
+    passed = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    others = (own, "<frozen", str(Path(importlib.__file__).parent))
+    theirs = [(file, line) for file, line in passed if not file.startswith(others)]
+    lines = [line for file, line in theirs if file == theirs[0][0]]
+    return f" ({theirs[0][0]}, line {lines[-1]})" if lines else ""
 
 
 def described(error: BaseException) -> str:
     """Return the type and the text of an exception; its type alone where it has no text, or cannot tell it."""
     name = type(error).__name__
     try:
-        text = str(error)
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
     except BaseException as unreadable:
         return f"{name}, whose text cannot be read ({type(unreadable).__name__})"
     return f"{name}: {text}" if text else name

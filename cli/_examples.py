@@ -1,0 +1,82 @@
+"""An example of each command, and the page of the documentation that is about it."""
+
+from typing import NamedTuple
+
+DOCS = "docs"
+"""Where the pages are: the folder in the sources from which the site is made."""
+
+
+class Example(NamedTuple):
+    """The last lines of a help text.
+
+    Attributes:
+        lines: Command lines.
+        page: Page of the documentation, within the folder.
+    """
+
+    lines: tuple[str, ...]
+    page: str
+
+
+EXAMPLES = {
+    "": Example(("embstore build words --model minilm", "embstore query anisotropy"), "index.md"),
+    "build": Example(
+        (
+            "embstore build words rg65 --model minilm --model gpt2",
+            "embstore build texts.csv --column sentence --unit sentence",
+        ),
+        "how-to/build.md",
+    ),
+    "datasets": Example(("embstore datasets", "embstore datasets fetch rg65 stsb"), "how-to/datasets.md"),
+    "datasets fetch": Example(("embstore datasets fetch rg65 stsb",), "how-to/datasets.md"),
+    "datasets add": Example(
+        ("embstore datasets add mine pairs.csv --kind pairs --columns a,b,score",), "how-to/datasets.md"
+    ),
+    "datasets missing": Example(("embstore datasets missing rg65 --model gpt2",), "how-to/datasets.md"),
+    "query": Example(
+        ("embstore query anisotropy --model gpt2 --layer 0,6,top", "embstore query similarity --dataset rg65 --csv"),
+        "how-to/query.md",
+    ),
+    "neighbours": Example(
+        ("embstore neighbours dog -k 5 --layer 0,top", 'embstore neighbours --text "the [bank] of the river"'),
+        "how-to/neighbours.md",
+    ),
+    "index": Example(("embstore index --kind hnsw --recall 0.99",), "how-to/indexes.md"),
+    "reproduce": Example(("embstore reproduce wolfe2022 --quick --model minilm",), "tutorials/wolfe-caliskan.md"),
+    "info": Example(("embstore info", "embstore info --skipped -o skipped.csv"), "how-to/maintenance.md"),
+    "verify": Example(("embstore verify --deep",), "how-to/maintenance.md"),
+    "repair": Example(("embstore repair --dry-run",), "how-to/maintenance.md"),
+    "compact": Example(("embstore compact --dry-run",), "how-to/maintenance.md"),
+    "merge": Example(("embstore merge ../other/store",), "how-to/several-machines.md"),
+    "remove": Example(("embstore remove --space gpt2.word.last",), "how-to/maintenance.md"),
+    "completion": Example(
+        ("embstore completion bash > ~/.local/share/bash-completion/completions/embstore",), "reference/cli.md"
+    ),
+}
+EXAMPLES["neighbors"] = EXAMPLES["neighbours"]
+
+_OF_METRICS = {
+    "pairs": "--dataset rg65 --layer 0,6,top",
+    "lexicon": "--lexicon bellezza --layer top",
+    "layers": "--space gpt2.word.last",
+    "contexts": "--space gpt2.occurrence.last --sample 10000",
+    "neighbours": "--space gpt2.word.last --sample 10000",
+}
+_OF_METRIC = {
+    "weat": "-x flowers.txt -y insects.txt",
+    "sc-weat": "--word rose --word wasp",
+}
+
+
+def example_of(path: str, needs: str = "") -> Example | None:
+    """Return the example of a command by its path (``datasets fetch``); None where there is none.
+
+    Args:
+        path: Names of the command and of the groups above it.
+        needs: What the metric is computed from, where the command is one.
+    """
+    group, _, metric = path.partition(" ")
+    if group != "query" or not metric:
+        return EXAMPLES.get(path)
+    options = _OF_METRIC.get(metric) or _OF_METRICS.get(needs, "--model gpt2 --layer 0,6,top")
+    return Example((f"embstore query {metric} {options}",), "reference/metrics.md")

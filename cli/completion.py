@@ -1,0 +1,22 @@
+"""``embstore completion``."""
+
+from typing import Annotated
+
+import typer
+
+from ._errors import explained
+from ._output import write
+
+
+def completion(
+    shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh, fish or powershell.")],
+) -> None:
+    """Print the script that lets a shell complete commands, options, metrics, spaces and datasets."""
+    with explained():
+        from embstore.errors import UnknownNameError
+
+        from ._completion import SHELLS, script
+
+        if shell not in SHELLS:
+            raise UnknownNameError("shell", shell, SHELLS)
+        write(f"{script(shell)}\n", None)

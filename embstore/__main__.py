@@ -1,0 +1,6 @@
+"""``python -m embstore``: the command line where the script ``embstore`` is not on the path."""
+
+from importlib import import_module
+
+if __name__ == "__main__":
+    import_module("embstore_cli.entry").run()

@@ -1,0 +1,130 @@
+"""Completion in shells: what is offered, without slow imports, and silence where nothing is known."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from embstore_cli._completion import METRICS as NAMES
+from synthetic import Synthetic
+
+from embstore.metrics import METRICS
+
+SLOW = ("numpy", "duckdb", "scipy", "torch", "pyarrow", "faiss", "rich", "pydantic", "wordfreq")
+
+
+def run(words: str, shell: str = "bash", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run what the script of a shell runs when the last of these words is to be completed."""
+    variables = {
+        "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1), "_TYPER_COMPLETE_ARGS": words,
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args", "_TYPER_COMPLETE_WORD_TO_COMPLETE": words.split(" ")[-1],
+        "_EMBSTORE_COMPLETE": f"complete_{shell}",
+    }  # fmt: skip
+    call = [sys.executable, "-m", "embstore"]
+    return subprocess.run(call, capture_output=True, text=True, env={**os.environ, **variables, **environment})
+
+
+def offered(words: str, **environment: str) -> list[str]:
+    done = run(words, **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+def test_the_names_of_metrics_are_those_that_are_declared() -> None:
+    assert sorted(NAMES) == sorted(METRICS)
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("embstore bui", ["build"]),
+        ("embstore query aniso", ["anisotropy"]),
+        ("embstore query norms --spa", ["--space"]),
+        ("embstore query norms --space ", ["other.word.last", "toy.occurrence.last", "toy.word.last"]),
+        ("embstore query norms --space toy.w", ["toy.word.last"]),
+        ("embstore neighbours dog --model ", ["other", "toy"]),
+        ("embstore query norms --format j", ["json", "jsonl"]),
+        ("embstore query overlap --against o", ["other.word.last"]),
+        ("embstore build words --model mini", ["minilm"]),
+        ("embstore build rg", ["rg65"]),
+        ("embstore datasets fetch sts", ["stsb", "stsb-wolfe2022"]),
+        ("embstore query norms --layer to", ["top"]),
+        ("embstore completion ", ["bash", "zsh", "fish", "powershell"]),
+    ],
+)
+def test_what_is_offered(made: Synthetic, words: str, wanted: list[str]) -> None:
+    found = offered(words, EMBSTORE_STORE=str(made.root))
+    assert found == wanted or (words.endswith("sts") and set(found) >= {"stsb"})
+
+
+def test_the_store_of_the_command_line_is_asked(made: Synthetic) -> None:
+    assert "toy.word.last" in offered(f"embstore query norms --store {made.root} --space ")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_every_shell_gets_the_spaces(made: Synthetic, shell: str) -> None:
+    done = run("embstore query norms --space toy", shell, EMBSTORE_STORE=str(made.root))
+    assert done.returncode == 0
+    assert {"toy.word.last", "toy.occurrence.last"} <= set(re.findall(r"toy\.\w+\.last", done.stdout))
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_silence_without_a_store(tmp_path: Path, shell: str) -> None:
+    for words in (
+        "embstore query norms --space ",
+        "embstore query nonsense --",
+        "embstore info --model ",
+        "embstore x ",
+    ):
+        done = run(words, shell, EMBSTORE_STORE=str(tmp_path / "none"))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.strip() in ("", "_files")
+
+
+def test_a_damaged_card_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "spaces").mkdir()
+    (tmp_path / "spaces" / "a.word.last.json").write_text("{")
+    (tmp_path / "spaces" / "b.word.last.json").write_text(json.dumps({"model": "b"}))
+    assert offered("embstore info --store x --model ", EMBSTORE_STORE=str(tmp_path)) == []
+    assert offered("embstore query norms --model ", EMBSTORE_STORE=str(tmp_path)) == ["b"]
+
+
+@pytest.mark.parametrize(
+    "words", ["embstore q", "embstore query a", "embstore neighbours --space ", "embstore build r"]
+)
+@pytest.mark.parametrize("shell", ["bash", "fish"])
+def test_nothing_slow_is_imported(made: Synthetic, shell: str, words: str) -> None:
+    done = run(words, shell, EMBSTORE_STORE=str(made.root), PYTHONPROFILEIMPORTTIME="1")
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert "typer" in imported
+    assert not imported & {*SLOW}
+
+
+def test_bash_completes_by_the_script(made: Synthetic) -> None:
+    commands = (
+        'eval "$(embstore completion bash)"; COMP_WORDS=(embstore query norms --space toy.w); COMP_CWORD=4; '
+        "_embstore_completion embstore; echo ${COMPREPLY[@]}"
+    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "EMBSTORE_STORE": str(made.root)}
+    done = subprocess.run(["bash", "-c", commands], capture_output=True, text=True, env=environment)
+    assert done.stdout == "toy.word.last\n", done.stderr
+
+
+def test_the_scripts(cli) -> None:
+    for shell, sign in {
+        "bash": "complete -o",
+        "zsh": "compdef",
+        "fish": "complete --command",
+        "powershell": "Register-",
+    }.items():
+        shown = cli("completion", shell)
+        assert shown.exit_code == 0
+        assert sign in shown.stdout
+        assert "_EMBSTORE_COMPLETE" in shown.stdout
+    refused = cli("completion", "bsh")
+    assert refused.exit_code == 2
+    assert "Did you mean 'bash'" in refused.stderr
