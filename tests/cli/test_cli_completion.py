@@ -75,9 +75,9 @@ def test_every_shell_gets_the_spaces(made: Synthetic, shell: str) -> None:
 def test_silence_without_a_store(tmp_path: Path, shell: str) -> None:
     for words in (
         "embstore query norms --space ",
-        "embstore query nonsense --",
+        "embstore query nonsense x",
         "embstore info --model ",
-        "embstore x ",
+        "embstore x y",
     ):
         done = run(words, shell, EMBSTORE_STORE=str(tmp_path / "none"))
         assert (done.returncode, done.stderr) == (0, "")
