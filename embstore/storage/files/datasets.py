@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from embstore import checksum, disk
 from embstore.errors import DamagedError, QueryError, nearest
 from embstore.space import Unit
+from embstore.storage.files.unpacked import check_unpacked
 from embstore.storage.sql import connections, interruptible
 
 Columns = dict[str, NDArray[Any]]
@@ -98,6 +99,7 @@ def check_dataset(file: Path) -> None:
     except FileNotFoundError as error:
         raise DamagedError(f"{file} cannot be read: {error.strerror}. {mend(file)}") from error
     checksum.check(file, data, mend(file))
+    check_unpacked([file], mend(file))
     try:
         found = pq.read_schema(pa.BufferReader(data))
     except pa.ArrowException as error:

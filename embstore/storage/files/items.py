@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from embstore import disk
 from embstore.errors import DamagedError
 from embstore.space import Unit
+from embstore.storage.files.unpacked import check_unpacked
 from embstore.storage.sql import connections
 from embstore.storage.sql.file_stats import Ranges
 from embstore.storage.sql.reader import FILES, MEND_TABLE, Reader
@@ -158,6 +159,7 @@ class PartChecks:
             return
         if file.stem != f"part-{file_hash(file)[:16]}":
             raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {MEND_TABLE}")
+        check_unpacked([file], MEND_TABLE)
         import pyarrow.parquet as pq  # which takes a while, and most questions need no table as a whole
 
         from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA

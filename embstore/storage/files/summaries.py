@@ -17,6 +17,7 @@ from embstore import checksum, disk
 from embstore.errors import DamagedError
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.unpacked import check_unpacked
 from embstore.storage.sql.reader import FILES, MEND, Reader
 from embstore.summary import Summary
 
@@ -65,6 +66,7 @@ def read_merged(reader: Reader, paths: StorePaths, card: Card) -> Merged | None:
     try:
         if not checksum.is_sound(disk.read(file)):
             return None
+        check_unpacked([file], MEND, reader.connection)
         # One statement for the names and the sums: a build may replace the file meanwhile.
         names = f"CASE WHEN layer = $first THEN shards ELSE [] END AS shards, layer, {', '.join(_NAMES)}"
         columns = reader.columns(f"SELECT {names} FROM {FILES}", [file], first=card.layers.ids[0])
@@ -84,6 +86,7 @@ def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard], to: Sums 
     files = [shard.summary_path for shard in shards]
     for file in files:
         check_summary(file)
+    check_unpacked(files, MEND, reader.connection)
     total = {layer.id: Summary.empty(card.dim) for layer in card.layers} | (to or {})
     # Without ORDER BY, which would move all sums: the files are read as they are listed.
     columns = reader.columns(f"SELECT shard, layer, {', '.join(_NAMES)} FROM {FILES}", files)

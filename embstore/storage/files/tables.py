@@ -14,6 +14,7 @@ from embstore.errors import DamagedError
 from embstore.space import Unit
 from embstore.storage.files import names
 from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.unpacked import check_unpacked
 from embstore.text import Item, escaped
 
 ITEMS_SCHEMA = pa.schema(
@@ -205,6 +206,7 @@ def read_sealed(file: Path, schema: pa.Schema | None = None, remedy: str = "Run:
     try:
         data = disk.read(file)
         checksum.check(file, data, remedy)
+        check_unpacked([file], remedy)
         table = read_table(pa.BufferReader(data))
     except (OSError, pa.ArrowException) as error:
         raise DamagedError(f"{file} cannot be read: {error}. {remedy}") from error
@@ -232,10 +234,14 @@ def read_table(source: Path | pa.NativeFile, columns: Sequence[str] | None = Non
 
     Raises:
         FileAccessError: the system does not read it.
+        DamagedError: it would unpack to far more than it is, or cannot be read.
         OSError, pa.ArrowException: it is not Parquet, or lacks a column.
     """
     try:
         with disk.opening(source) if isinstance(source, Path) else nullcontext(), pq.ParquetFile(source) as file:
+            _ = file.schema_arrow  # what is no Parquet at all is said by pyarrow
+            if isinstance(source, Path):
+                check_unpacked([source], "Run: embstore repair")
             table = file.read(columns)
     except UnicodeDecodeError as error:
         raise pa.ArrowInvalid(f"the name of a column is no Unicode: {error}") from error

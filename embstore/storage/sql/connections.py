@@ -66,6 +66,11 @@ def shared() -> Shared:
         return found
 
 
+def held() -> Shared | None:
+    """Return the DuckDB of this process if somebody holds it."""
+    return _held()
+
+
 def _leave_to_parent() -> None:
     """In a forked process: share no DuckDB that was opened before. It has no threads here."""
     global _lock, _held
@@ -85,6 +90,11 @@ def connect(root: Path) -> duckdb.DuckDBPyConnection:
         "SET enable_external_access = false; SET lock_configuration = true"
     )
     return connection
+
+
+def connect_to_check() -> duckdb.DuckDBPyConnection:
+    """Return an in-memory DuckDB for short looks into single files, of which it keeps nothing."""
+    return _open(temp_directory="", enable_external_file_cache=False)
 
 
 def connect_without_files(memory: str, files: "AbstractFileSystem") -> duckdb.DuckDBPyConnection:
