@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore import checksum, disk
+from embstore.errors import DamagedError
 from embstore.maintain.actions import Action
 from embstore.maintain.repair_log import SAME_SOURCES, Mending
+from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_part
 from embstore.storage.maintenance.file_checks import Listed, verify_parts
 from embstore.storage.maintenance.id_set import IdSet
@@ -51,8 +52,10 @@ def mend_tables(mending: Mending) -> StoredTexts:
     for one in list(verify_parts(Listed.of(paths.skipped).files, SKIPPED_SCHEMA)):
         mending.take_out(one.file, f"{one.problem}. The next build lists its texts anew")
     for path in paths.dataset_files():
-        if not checksum.is_sound(disk.read(path)):
-            mending.take_out(path, f"{checksum.ALTERED}. To have it again: embstore build {path.stem}")
+        try:
+            check_dataset(path)
+        except DamagedError as error:
+            mending.take_out(path, str(error))
     return StoredTexts(sound if mending.dry_run else Listed.of(paths.items).files, held)
 
 

@@ -7,4 +7,5 @@ shards      the vectors of some items, written; vectors: those of a layer, read
 summaries   the sums of a shard and of a space
 tables      the small tables beside the vectors; items: texts by id; datasets: rows of datasets
 answers     the answers that were given
+unpacked    what a small table may unpack to
 """

@@ -26,6 +26,7 @@ _COLUMNS = 'item_id, unit, text, context_id, start, "end"'
 
 Ids = NDArray[np.int64]
 Row = tuple[Any, ...]
+Stamp = tuple[int, int, int]
 
 
 class ItemTables:
@@ -129,7 +130,10 @@ class ItemTables:
     def _rows_of(self, ids: Collection[int], columns: str) -> list[Row]:
         listed = ", ".join(str(int(one)) for one in ids) or "NULL"  # as a list in the SQL, statistics spare row groups
         sql = f"SELECT {columns} FROM {FILES} WHERE item_id IN ({listed})"
-        return self._reader.rows(sql, self._ranges.files_of([*ids]))
+        files = self._ranges.files_of([*ids])
+        for file in files:
+            self._checks.check_size(file)
+        return self._reader.rows(sql, files)
 
     def _where(self, condition: str, **values: Any) -> dict[int, Item]:
         rows = self._reader.rows(
@@ -146,20 +150,24 @@ class PartChecks:
     """Checks of files against the SHA-256 in their names, each made once as long as the file is the same."""
 
     def __init__(self) -> None:
-        self._sound: dict[Path, tuple[int, int, int]] = {}
+        self._sound: dict[Path, Stamp] = {}
+        self._bounded: dict[Path, Stamp] = {}
+
+    def check_size(self, file: Path) -> None:
+        """Raise DamagedError if the file would unpack to more than its size allows."""
+        stamp = _stamp(file)
+        if self._bounded.get(file) != stamp:
+            check_unpacked([file], MEND_TABLE)
+            self._bounded[file] = stamp
 
     def check(self, file: Path) -> None:
         """Raise DamagedError unless the file is as it was written."""
-        try:
-            status = disk.status(file)
-        except FileNotFoundError as error:
-            raise _missing(file, error, MEND_TABLE) from error
-        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+        stamp = _stamp(file)
         if self._sound.get(file) == stamp:
             return
         if file.stem != f"part-{file_hash(file)[:16]}":
             raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {MEND_TABLE}")
-        check_unpacked([file], MEND_TABLE)
+        self.check_size(file)
         import pyarrow.parquet as pq  # which takes a while, and most questions need no table as a whole
 
         from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
@@ -169,6 +177,14 @@ class PartChecks:
         if not any(found.equals(schema) for schema in (ITEMS_SCHEMA, SKIPPED_SCHEMA)):
             raise DamagedError(f"{file} is damaged: its columns are not those of the format. {MEND_TABLE}")
         self._sound[file] = stamp
+
+
+def _stamp(file: Path) -> Stamp:
+    try:
+        status = disk.status(file)
+    except FileNotFoundError as error:
+        raise _missing(file, error, MEND_TABLE) from error
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def file_hash(file: Path, remedy: str = MEND_TABLE) -> str:

@@ -19,12 +19,11 @@ from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums
 from embstore.storage.files.tables import read_table
-from embstore.storage.files.unpacked import check_unpacked
+from embstore.storage.files.unpacked import unpacked_problem
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.id_set import IdSet
 from embstore.storage.maintenance.problems import Problem as Problem
 from embstore.storage.maintenance.problems import unread
-from embstore.storage.sql.reader import MEND_TABLE
 from embstore.storage.transaction.manifest import document_of, list_parts
 from embstore.summary import Summary
 
@@ -78,10 +77,8 @@ def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
         try:
             if path.stem != f"part-{disk.sha256(path)[:16]}":
                 yield Problem(path, "its SHA-256 is not the one in its name, so it was altered or truncated")
-            elif problem := other_schema(path, schema):
+            elif problem := other_schema(path, schema) or unpacked_problem(path):
                 yield Problem(path, problem)
-            else:
-                check_unpacked([path], MEND_TABLE)
         except DamagedError as error:
             yield Problem(path, str(error))
 
@@ -96,11 +93,8 @@ def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
     for path in paths.merged_files():
         if not checksum.is_sound(disk.read(path)):
             yield Problem(path, checksum.ALTERED)
-            continue
-        try:
-            check_unpacked([path], "It is not used, and may be deleted")
-        except DamagedError as error:
-            yield Problem(path, str(error))
+        elif problem := unpacked_problem(path):
+            yield Problem(path, f"{problem}. It is not used, and may be deleted; embstore repair makes it anew")
 
 
 def verify_answers(paths: StorePaths) -> Iterator[Problem]:
@@ -250,12 +244,9 @@ def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
         return Problem(path, f"it is missing, and its shard {shard.path} is there")
     if not checksum.is_sound(disk.read(path)):
         return Problem(path, checksum.ALTERED)
-    if problem := other_schema(path, SUMMARY_SCHEMA):
+    if problem := other_schema(path, SUMMARY_SCHEMA) or unpacked_problem(path):
         return Problem(path, problem)
-    try:
-        rows: list[dict[str, Any]] = read_table(path).to_pylist()
-    except DamagedError as error:
-        return Problem(path, str(error))
+    rows: list[dict[str, Any]] = read_table(path).to_pylist()
     if not rows or any(row["shard"] != shard.name for row in rows):
         return Problem(path, "it is not the summary of the shard of that name")
     return rows

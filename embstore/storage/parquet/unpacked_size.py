@@ -1,0 +1,149 @@
+"""What a Parquet file unpacks to, by the headers of its pages.
+
+A few kilobytes may stand for gigabytes: a codec packs zeros ten thousandfold, a run of one value takes as many bytes
+whatever its length, and a dictionary repeats a text for a bit. The sizes in the footer bound nothing, since readers
+do not hold to them. They allocate what the header of each page says, and fail where a page unpacks to more, by
+whatever codec. So the headers are added up here, without unpacking anything.
+
+Format: https://parquet.apache.org/docs/file-format/
+"""
+
+import mmap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embstore import disk
+from embstore.storage.parquet import thrift
+
+_TAIL_BYTES = 8  # the footer's length, and "PAR1"
+_MOST_FOOTER_BYTES = 4 << 20
+_MOST_HEADER_BYTES = 1 << 16
+
+# Fields of the footer, of a row group, and of the metadata of a column chunk.
+_ROW_GROUPS = 4
+_COLUMNS, _N_ROWS = 1, 3
+_CHUNK = 3
+_TYPE, _N_VALUES, _PACKED, _DATA_OFFSET, _DICTIONARY_OFFSET = 1, 5, 7, 9, 11
+_OF_TEXTS = (6, 7)  # the types of bytes of any, and of a given length
+
+# Fields of a page header: both sizes, and those of the three kinds of pages, with the number of values in each.
+_UNPACKED_SIZE, _STORED_SIZE = 2, 3
+_N_IN_PAGE = 1
+_DATA, _DICTIONARY, _DATA_V2 = 5, 7, 8
+_KINDS = {0: (_DATA, 2), 2: (_DICTIONARY, 2), 3: (_DATA_V2, 4)}  # by type: the field, and that of the encoding in it
+_ENCODINGS = (0, 2, 3, 8)  # plain, by dictionary, and runs: a value takes no more than is in its page or dictionary
+
+_VALUE_BYTES, _ROW_BYTES, _PAGE_BYTES = 8, 32, 1 << 14
+"""What any value, each column of a row, and what a reader keeps of a page may take in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackedSize:
+    """What a file unpacks to.
+
+    Attributes:
+        n_bytes: of the pages, and of their values in memory without the texts that are in a dictionary.
+        texts: bytes that these may take at most, each as long as its dictionary.
+    """
+
+    n_bytes: int
+    texts: int
+
+
+def unpacked_size(path: Path, limit: int) -> UnpackedSize:
+    """Return what a file unpacks to; of one that exceeds a limit, a part that does.
+
+    Args:
+        path: A Parquet file.
+        limit: Bytes at which to stop.
+
+    Raises:
+        ValueError: The pages are not where the footer says, are not as many, or cannot be read.
+        FileAccessError: The system does not read it.
+    """
+    with disk.reading(path) as file:
+        size = file.seek(0, 2)
+        if size < _TAIL_BYTES:
+            raise ValueError("it is cut short")
+        with mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) as data:
+            try:
+                return _sum(data, size, limit)
+            except (LookupError, TypeError, RecursionError) as error:
+                raise ValueError("its footer or the header of a page cannot be read") from error
+
+
+def _sum(data: mmap.mmap, size: int, limit: int) -> UnpackedSize:
+    n_bytes = texts = packed = 0
+    for group in _list(_footer(data, size), _ROW_GROUPS):
+        n_rows = _integer(group, _N_ROWS)
+        for column in _list(group, _COLUMNS):
+            chunk = _struct(column, _CHUNK)
+            if not n_rows and not _integer(chunk, _N_VALUES):
+                continue  # nobody reads its pages
+            packed += _integer(chunk, _PACKED)
+            if packed > size:  # else the same pages could be named many times
+                raise ValueError(f"its footer places {packed:,} bytes or more in a file of {size:,}")
+            n_values = max(_integer(chunk, _N_VALUES), n_rows)
+            in_pages, in_dictionary = _pages(data, chunk, limit - n_bytes)
+            n_bytes += n_values * _VALUE_BYTES + n_rows * _ROW_BYTES + in_pages
+            if n_bytes > limit:
+                return UnpackedSize(n_bytes, 0)
+            texts += n_values * in_dictionary if _integer(chunk, _TYPE) in _OF_TEXTS else 0
+    return UnpackedSize(n_bytes, texts)
+
+
+def _footer(data: mmap.mmap, size: int) -> thrift.Struct:
+    length = int.from_bytes(data[size - _TAIL_BYTES : size - 4], "little")
+    if not 0 < length <= min(size - _TAIL_BYTES, _MOST_FOOTER_BYTES):
+        raise ValueError(f"its footer claims {length:,} bytes")
+    return thrift.read(data[size - _TAIL_BYTES - length : size - _TAIL_BYTES])[0]
+
+
+def _pages(data: mmap.mmap, chunk: thrift.Struct, limit: int) -> tuple[int, int]:
+    """Return what the pages of a column chunk take, and its dictionary; of pages that exceed a limit, the first."""
+    left, first = _integer(chunk, _N_VALUES), _integer(chunk, _DATA_OFFSET)
+    begin = _integer(chunk, _DICTIONARY_OFFSET) if _DICTIONARY_OFFSET in chunk else first
+    at, end = begin, begin + _integer(chunk, _PACKED)
+    n_bytes = in_dictionary = 0
+    while at < end and n_bytes <= limit:
+        header, n_header = thrift.read(data[at : min(end, at + _MOST_HEADER_BYTES)])
+        field, encoding = _KINDS[_integer(header, 1)]
+        of_kind, n_unpacked = _struct(header, field), _integer(header, _UNPACKED_SIZE)
+        if _integer(of_kind, encoding) not in _ENCODINGS:
+            raise ValueError("a page has an encoding that embstore does not use")
+        n_bytes += n_unpacked + _PAGE_BYTES
+        if at == begin < first:
+            n_bytes += _integer(of_kind, _N_IN_PAGE) * _VALUE_BYTES
+            in_dictionary = n_unpacked
+        else:
+            left -= _integer(of_kind, _N_IN_PAGE)
+        if (field == _DICTIONARY) != (at < first):
+            raise ValueError("a dictionary is not where its footer says")
+        at += n_header + _integer(header, _STORED_SIZE)
+    if n_bytes <= limit and (at != end or left):
+        raise ValueError("the pages of a column are not those that its footer says")
+    return n_bytes, in_dictionary
+
+
+def _integer(struct: thrift.Struct, field: int) -> int:
+    kind, value = struct[field]
+    if kind not in (thrift.I32, thrift.I64) or value < 0:
+        raise ValueError("a number in its footer, or in the header of a page, is none")
+    return int(value)
+
+
+def _struct(struct: thrift.Struct, field: int) -> thrift.Struct:
+    kind, value = struct[field]
+    if kind != thrift.STRUCT:
+        raise TypeError(kind)
+    found: thrift.Struct = value
+    return found
+
+
+def _list(struct: thrift.Struct, field: int) -> list[Any]:
+    kind, (of, elements) = struct[field]
+    if kind != thrift.LIST or (elements and of != thrift.STRUCT):
+        raise TypeError(kind)
+    found: list[Any] = elements
+    return found
