@@ -7,7 +7,7 @@ from typing import Any
 from embstore.metrics import METRICS, Column, Metric, Parameter
 from embstore.metrics.declaration.spec import Need
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).parent / "query"
 
 _TYPES: dict[str, dict[str, Any]] = {
     "number": {"type": ["number", "null"]},
@@ -101,11 +101,11 @@ def _given(limits: dict[str, float | None]) -> dict[str, float]:
 
 def write() -> None:
     """Write the schema of every metric, and remove those of metrics that are gone."""
-    for path in FOLDER.glob("query-*.schema.json"):
-        if path.name.removeprefix("query-").removesuffix(".schema.json") not in METRICS:
+    for path in FOLDER.glob("*.schema.json"):
+        if path.name.removesuffix(".schema.json") not in METRICS:
             path.unlink()
     for metric in METRICS.values():
-        path = FOLDER / f"query-{metric.name}.schema.json"
+        path = FOLDER / f"{metric.name}.schema.json"
         path.write_text(json.dumps(query_schema(metric), indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 

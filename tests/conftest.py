@@ -13,9 +13,13 @@ clean_environment.enter(Path(HOME.name))  # before huggingface_hub and torch are
 
 import fault_figures  # noqa: E402
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 from synthetic import Synthetic, synthetic_store  # noqa: E402
 
 from embstore.storage.sql import connections  # noqa: E402
+
+settings.register_profile("untimed", deadline=None)  # the machines are shared: no test is timed
+settings.load_profile("untimed")
 
 SHARED = Path(__file__).parents[2] / "shared"
 

@@ -19,7 +19,7 @@ is never searched as if it were whole: the caller scans the vectors instead, wit
 
 from embstore.index.building import Wanted, extend_index, remove_index, write_index
 from embstore.index.card import IndexCard, sample_of, shown_parameters
-from embstore.index.opening import disagreeing, open_index, open_soon, search, stored_ids
+from embstore.index.opening import disagreeing, open_index, open_soon, stored_ids
 from embstore.index.policy import (
     AUTO,
     KINDS,
@@ -55,7 +55,6 @@ __all__ = [
     "parse_memory",
     "remove_index",
     "sample_of",
-    "search",
     "search_exact",
     "shown_memory",
     "shown_parameters",

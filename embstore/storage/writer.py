@@ -15,17 +15,14 @@ from numpy.typing import NDArray
 from embstore import disk
 from embstore.errors import FileAccessError
 from embstore.sharding import Turn
-from embstore.space import Unit
-from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.catalog import Ids
 from embstore.storage.files.card import Card, read_cards, write_card
 from embstore.storage.files.marker import check_marker, write_marker
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import SHARD_BYTES, write_shard
-from embstore.storage.files.tables import write_items
+from embstore.storage.files.shards import write_shard
 from embstore.storage.transaction.lock import SharedLock, write_lock
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.transaction.recovery import recover
-from embstore.text import Item
 
 Block = tuple[Ids, NDArray[np.float32]]
 Error = type[BaseException] | None
@@ -40,12 +37,10 @@ class StoreWriter:
     Args:
         root: the store's folder; made if it is empty or does not exist.
         turn: which of the parts of a source are written.
-        shard_bytes: how many bytes of vectors a shard of :meth:`space_writer` holds.
     """
 
-    def __init__(self, root: Path, turn: Turn | None = None, *, shard_bytes: int = SHARD_BYTES) -> None:
+    def __init__(self, root: Path, turn: Turn | None = None) -> None:
         self.paths = StorePaths(disk.resolved(root))
-        self._shard_bytes = shard_bytes
         self._shared = SharedLock(self.paths, str(turn)) if turn is not None and turn.of > 1 else None
         self._stack = ExitStack()
         self._carded: list[str] = []
@@ -129,23 +124,6 @@ class StoreWriter:
             if not committed_shards(self.paths, space):
                 disk.remove(self.paths.card(space), missing_ok=True)
 
-    def add_items(self, items: Iterable[Item]) -> None:
-        """Write the items that the store lacks, and the sentences that they stand in."""
-        held = set(Catalog(self.paths.root).item_ids().tolist())
-        write_items(
-            self.paths, {one.id: one for item in items for one in _with_context(item) if one.id not in held}.values()
-        )
-
-    def space_writer(self, card: Card, items: Mapping[int, Item]) -> "SpaceWriter":
-        """Return a writer of vectors into a space that fills one shard after the other.
-
-        Args:
-            card: of the space.
-            items: all that it will be given.
-        """
-        capacity = max(1, self._shard_bytes // (4 * card.dim * len(card.layers)))
-        return SpaceWriter(self.paths, card, lambda ids: self.add_items(items[i] for i in ids.tolist()), capacity)
-
     def part_writer(self, card: Card, write_texts: Callable[[Ids], None]) -> "SpaceWriter":
         """Return a writer of vectors into a space that makes a shard whenever it is told so.
 
@@ -161,7 +139,7 @@ class StoreWriter:
                 self.add_space(card)
                 write_texts(ids)
 
-        return SpaceWriter(self.paths, card, write, None)
+        return SpaceWriter(self.paths, card, write)
 
     def writing_texts(self) -> AbstractContextManager[None]:
         """Return a context in which no other build that shares the parts of a source writes texts."""
@@ -179,19 +157,17 @@ class SpaceWriter:
         paths: of the store.
         card: of the space.
         write_texts: called with the ids of a shard before it is written.
-        capacity: items of a full shard; None leaves it to :meth:`cut`.
 
     Attributes:
         shards: that were written.
         n_written: items in them.
     """
 
-    def __init__(self, paths: StorePaths, card: Card, write_texts: Callable[[Ids], None], capacity: int | None) -> None:
-        self._paths, self._card, self._write_texts, self._capacity = paths, card, write_texts, capacity
+    def __init__(self, paths: StorePaths, card: Card, write_texts: Callable[[Ids], None]) -> None:
+        self._paths, self._card, self._write_texts = paths, card, write_texts
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="embstore-writer")
         self._writing: list[Future[tuple[Shard, int]]] = []
         self._blocks: list[Block] = []
-        self._filled = 0
         self.shards: list[Shard] = []
         self.n_written = 0
 
@@ -225,15 +201,8 @@ class SpaceWriter:
         """
         if self._writing and self._writing[0].done():
             self._wait()
-        start = 0
-        while start < len(item_ids):
-            part = slice(start, None if self._capacity is None else start + self._capacity - self._filled)
-            self._blocks.append((item_ids[part], vectors[:, part]))
-            taken = len(item_ids[part])
-            self._filled += taken
-            start += taken
-            if self._filled == self._capacity:
-                self.cut()
+        if len(item_ids):
+            self._blocks.append((item_ids, vectors))
 
     def cut(self) -> None:
         """Let what was gathered become a shard, once the one before it is written."""
@@ -245,7 +214,7 @@ class SpaceWriter:
             ids = np.concatenate([ids for ids, _ in self._blocks])
             self._write_texts(ids)
             self._writing.append(self._pool.submit(self._write, ids, self._blocks))
-            self._blocks, self._filled = [], 0
+            self._blocks = []
 
     def _wait(self) -> None:
         while self._writing:
@@ -276,12 +245,6 @@ def _laid_out(blocks: list[Block], layer: int, places: NDArray[np.int64]) -> NDA
         vectors[places[start : start + len(ids)]] = block[layer]
         start += len(ids)
     return vectors
-
-
-def _with_context(item: Item) -> Iterable[Item]:
-    if item.context is None:
-        return (item,)
-    return (item, Item.whole(Unit.SENTENCE, item.context))
 
 
 def _make_root(paths: StorePaths) -> list[Path]:

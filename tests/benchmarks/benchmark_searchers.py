@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from benchmark_peers import DuckDB, K, key, lance_table
 from benchmark_stores import Clustered, Workspace
+from index_search import search
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -78,7 +79,7 @@ class Embstore(Searcher):
         self.how = f"{stored.kind} index" if stored else "no index"
 
     def search(self, queries: Vectors) -> Any:
-        return index.search(self._path, self._shards, queries, K)
+        return search(self._path, self._shards, queries, K)
 
     def rows(self, found: Any) -> Rows:
         return self._by_id[np.searchsorted(self._ids, found[0]).clip(max=len(self._ids) - 1)]

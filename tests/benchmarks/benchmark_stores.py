@@ -15,6 +15,7 @@ import numpy as np
 from benchmark_clusters import Clusters
 from benchmark_timing import Contender, Point, Size, timed
 from numpy.typing import NDArray
+from store_writing import space_writer
 
 import embstore
 from embstore import Store, index
@@ -214,9 +215,9 @@ def write_synthetic(
     if items is None:
         items = {number: Item(Unit.WORD, f"w{number}", None, None, number) for number in range(n)}
     seconds = 0.0
-    with StoreWriter(root, shard_bytes=shard_bytes) as store:
+    with StoreWriter(root) as store:
         store.add_space(card)
-        with store.space_writer(card, items) as writer:
+        with space_writer(store, card, items, shard_bytes) as writer:
             for ids, block in vectors:
                 began = time.perf_counter()
                 writer.add(ids, block)

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from index_search import search
 from synthetic import Synthetic
 
 from embstore.errors import DamagedError
-from embstore.index import IndexCard, remove_index, search, search_exact, stored_ids, unit_vectors, write_index
+from embstore.index import IndexCard, remove_index, search_exact, stored_ids, unit_vectors, write_index
 
 Make = Callable[..., Synthetic]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clustered import Clustered, recall
+from index_search import search
 
 from embstore.errors import DamagedError
 from embstore.index import (  # fmt: skip
@@ -15,7 +16,6 @@ from embstore.index import (  # fmt: skip
     extend_index,
     open_index,
     opening,
-    search,
     searching,
     stored_ids,
     write_index,

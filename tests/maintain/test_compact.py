@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from store_damage import flip
+from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 from tiny_checkpoint import content, texts
 
 from embstore import Store
 from embstore.errors import DamagedError, LockedError, StoreError
 from embstore.storage.files.card import read_cards
-from embstore.storage.files.tables import SkippedText, write_skipped
 from embstore.storage.maintenance.compaction import compact_shards, plan_shards
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.writer import StoreWriter
@@ -133,7 +133,7 @@ def test_an_index_of_half_a_new_shard_is_removed(make_store: Make) -> None:
 
 
 def test_an_item_of_two_tables_is_in_one_after(make_store: Make) -> None:
-    from embstore.storage.files.tables import write_items
+    from store_writing import write_items
 
     made = make_store(n=20, n_shards=2)
     write_items(made.paths, made.items[:5])

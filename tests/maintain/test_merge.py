@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import synthetic
 from store_damage import flip
+from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic
 from tiny_checkpoint import content, texts
 
@@ -22,7 +23,7 @@ from embstore.errors import (
     UsageError,
 )
 from embstore.space import Unit
-from embstore.storage.files.tables import SkippedText, write_dataset, write_skipped
+from embstore.storage.files.tables import write_dataset
 from embstore.storage.writer import StoreWriter
 from embstore.text import Item
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.errors import LockedError, StoreError, UnknownNameError, UsageError
-from embstore.storage.files.tables import SkippedText, write_skipped
 from embstore.storage.writer import StoreWriter
 
 Make = Callable[..., Synthetic]

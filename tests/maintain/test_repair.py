@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from store_damage import KINDS, damaged_bytes, flip, full_store
+from store_writing import write_items
 from synthetic import Synthetic, synthetic_store
 from tiny_checkpoint import content, texts
 
 from embstore import Store
 from embstore.errors import LockedError, StoreError
 from embstore.storage.files.shards import write_shard
-from embstore.storage.files.tables import write_items
 from embstore.storage.transaction.manifest import HIDDEN, Hidden, read_hidden, write_hidden
 from embstore.storage.writer import StoreWriter
 

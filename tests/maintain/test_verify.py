@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from store_damage import KINDS, bits, damaged, damaged_bytes, files_of, flipped, full_store
+from store_writing import write_items
 from synthetic import Synthetic
 
 from embstore import Store, checksum
@@ -17,7 +18,7 @@ from embstore.space import Unit
 from embstore.storage.files import shards as shard_files
 from embstore.storage.files.card import write_card
 from embstore.storage.files.shards import write_shard
-from embstore.storage.files.tables import write_dataset, write_items, write_table
+from embstore.storage.files.tables import write_dataset, write_table
 from embstore.storage.parquet import writer
 from embstore.storage.transaction.manifest import committed_shards
 

@@ -16,6 +16,7 @@ import pytest
 from answer_queries import QUERIES, SETS, WORDS, ask, stored
 from datasets_written import write_pairs
 from jsonschema import Draft202012Validator
+from store_writing import write_items
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store, atomic, disk
@@ -26,7 +27,6 @@ from embstore.query import metric as metric_query
 from embstore.space import Unit
 from embstore.storage.files import answers as files
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.tables import write_items
 from embstore.storage.sql.connections import changing_part
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.table import Table

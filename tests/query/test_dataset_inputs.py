@@ -28,7 +28,7 @@ def cosines(made: Synthetic, layer: int, first: Sequence[str], second: Sequence[
     return [1 - cosine_distance(at[a], at[b]) for a, b in zip(first, second, strict=True)]
 
 
-def check_schema(metric: str, rows: Sequence[object], of: str = "query-{}") -> None:
+def check_schema(metric: str, rows: Sequence[object], of: str = "query/{}") -> None:
     text = json.dumps(list(rows), allow_nan=False)
     schema = json.loads((SCHEMAS / f"{of.format(metric)}.schema.json").read_text("utf-8"))
     Draft202012Validator(schema).validate(json.loads(text))

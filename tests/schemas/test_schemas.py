@@ -9,17 +9,18 @@ import pytest
 from embstore_cli.main import app
 from embstore_schemas.generate import query_schema
 from jsonschema import Draft202012Validator
+from store_writing import SkippedText, write_skipped
 from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.metrics import METRICS, Column, Parameter
 from embstore.metrics.declaration.validation import COLUMN_TYPES
 from embstore.space import Unit
-from embstore.storage.files.tables import SkippedText, write_dataset, write_skipped
+from embstore.storage.files.tables import write_dataset
 from embstore.storage.maintenance.space_summary import write_all_merged
 
 FOLDER = Path(__file__).parents[2] / "schemas"
-SCHEMAS = sorted(path.name for path in FOLDER.glob("*.schema.json"))
+SCHEMAS = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.schema.json"))
 
 
 def schema(name: str) -> Draft202012Validator:
@@ -30,21 +31,21 @@ def schema(name: str) -> Draft202012Validator:
 def test_each_schema_is_a_schema(name: str):
     document = json.loads((FOLDER / name).read_text("utf-8"))
     Draft202012Validator.check_schema(document)
-    assert document["$id"] == f"embstore:{name.removesuffix('.schema.json')}"
+    assert document["$id"] == f"embstore:{name.removesuffix('.schema.json').replace('/', '-')}"
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
 def test_the_schema_of_a_metric_is_the_one_that_its_declaration_gives(metric):
-    stored = json.loads((FOLDER / f"query-{metric.name}.schema.json").read_text("utf-8"))
+    stored = json.loads((FOLDER / "query" / f"{metric.name}.schema.json").read_text("utf-8"))
     assert stored == query_schema(metric), "run: python -m embstore_schemas.generate"
 
 
 def test_no_schema_is_left_of_a_metric_that_is_gone():
-    assert {name for name in SCHEMAS if name.startswith("query-")} == {f"query-{name}.schema.json" for name in METRICS}
+    assert {name for name in SCHEMAS if name.startswith("query/")} == {f"query/{name}.schema.json" for name in METRICS}
 
 
 def test_a_row_that_breaks_the_schema_is_refused():
-    validator = schema("query-anisotropy")
+    validator = schema("query/anisotropy")
     row = {
         "space": "a.word.last", "model": "a", "unit": "word", "pooling": "last", "template": "{text}", "layer": 0,
         "layer_name": "0", "n": 2, "anisotropy": 0.5, "std": None, "n_zero": 0, "reason": None, "variant": "raw",
@@ -189,7 +190,7 @@ def test_what_query_prints_keeps_its_schema(asked, metric: str):
     for more in ((), ("--sample", "3", "--where", "item_id >= 0"), ("--transform", "center"), *options):
         rows = printed("query", metric, *asked(metric), *more)
         assert rows
-        schema(f"query-{metric}").validate(rows)
+        schema(f"query/{metric}").validate(rows)
 
 
 def test_what_commands_print_keeps_its_schema(make_store):

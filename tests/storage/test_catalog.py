@@ -6,13 +6,14 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_items, synthetic_store
 
 from embstore import Store
 from embstore.errors import DamagedError, EmbstoreError, NotStoredError, QueryError, StoreError, UnknownNameError
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.tables import SkippedText, write_dataset, write_skipped
+from embstore.storage.files.tables import write_dataset
 from embstore.storage.writer import StoreWriter
 
 Make = Callable[..., Synthetic]

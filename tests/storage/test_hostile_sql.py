@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from embstore_cli.main import app
+from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
 
@@ -22,7 +23,7 @@ from embstore import Store
 from embstore.errors import EmbstoreError, QueryError
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.tables import SkippedText, write_dataset, write_skipped
+from embstore.storage.files.tables import write_dataset
 from embstore.storage.sql.fence import check
 from embstore.storage.views.sandbox import Limits
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 from store_damage import bits, damaged, flipped
+from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic
 
 from embstore import Store
 from embstore.errors import DamagedError
 from embstore.space import Unit
 from embstore.storage.files import items as items_module
-from embstore.storage.files.tables import SkippedText, write_dataset, write_skipped
+from embstore.storage.files.tables import write_dataset
 
 Make = Callable[..., Synthetic]
 

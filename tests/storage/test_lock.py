@@ -223,6 +223,7 @@ def test_a_full_disk_leaves_a_sound_store_and_says_what_to_do(tmp_path: Path, si
 def test_a_writer_that_is_interrupted_keeps_what_it_was_given(tmp_path: Path) -> None:
     """Ctrl-C commits what was gathered; another error does not, since its cause may lie in it."""
     import numpy as np
+    from store_writing import space_writer
     from synthetic import synthetic_card, synthetic_items
 
     for error, kept in ((KeyboardInterrupt, [4]), (ValueError, [])):  # nor does a space without a shard stay
@@ -232,7 +233,7 @@ def test_a_writer_that_is_interrupted_keeps_what_it_was_given(tmp_path: Path) ->
         ids = np.array([item.id for item in items])
         with pytest.raises(error), StoreWriter(root) as store:  # noqa: PT012  # where it is raised is the test
             store.add_space(card)
-            with store.space_writer(card, {item.id: item for item in items}) as writer:
+            with space_writer(store, card, {item.id: item for item in items}) as writer:
                 writer.add(ids, np.ones((5, 4, 8), np.float32))
                 raise error
         assert Store(root).info()["items"] == kept

@@ -12,6 +12,7 @@ import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from store_writing import space_writer, write_items
 from synthetic import Synthetic, synthetic_card, synthetic_items, synthetic_store
 
 from embstore import Store, atomic
@@ -178,7 +179,7 @@ def test_a_crash_at_any_step_leaves_a_sound_store(tmp_path: Path, monkeypatch: p
         vectors = np.ones((5, 10, 8), np.float32)
         by_id = {item.id: item for item in items}
         try:
-            with store.space_writer(card, by_id) as writer:
+            with space_writer(store, card, by_id) as writer:
                 writer.add(np.array(list(by_id)), vectors)
             finished = True
         except Stop:
@@ -197,20 +198,20 @@ def test_a_part_becomes_a_shard_when_it_is_cut(tmp_path: Path) -> None:
     items = synthetic_items("word", [f"text{number}" for number in range(9)])
     ids = np.array([item.id for item in items])
     vectors = np.ones((len(card.layers), 9, card.dim), np.float32)
-    asked: list[list[int]] = []
-    with StoreWriter(tmp_path / "store", shard_bytes=1) as store:
+    requested: list[list[int]] = []
+    with StoreWriter(tmp_path / "store") as store:
         store.add_space(card)
 
         def write_texts(wanted: np.ndarray) -> None:
-            asked.append(wanted.tolist())
-            store.add_items([item for item in items if item.id in asked[-1]])
+            requested.append(wanted.tolist())
+            write_items(store.paths, [item for item in items if item.id in requested[-1]])
 
         with store.part_writer(card, write_texts) as writer:
             for part in (slice(0, 5), slice(5, 7)):
                 writer.add(ids[part], vectors[:, part])
             writer.cut()
             writer.add(ids[7:], vectors[:, 7:])
-    assert asked == [ids[:7].tolist(), ids[7:].tolist()]
+    assert requested == [ids[:7].tolist(), ids[7:].tolist()]
     assert len(committed_shards(StorePaths(tmp_path / "store"), card.space)) == 2
     assert writer.n_written == 9
     assert Store(tmp_path / "store").verify().ok
@@ -292,9 +293,9 @@ def test_blocks_of_any_size_make_the_same_store(tmp_path: Path) -> None:
     names = []
     for sizes in ([23], [1] * 23, [10, 0, 13], [7, 7, 9]):
         root = tmp_path / f"{sizes}"
-        with StoreWriter(root, shard_bytes=10 * 4 * 8 * 5) as store:
+        with StoreWriter(root) as store:
             store.add_space(card)
-            with store.space_writer(card, {item.id: item for item in items}) as writer:
+            with space_writer(store, card, {item.id: item for item in items}, 10 * 4 * 8 * 5) as writer:
                 for part in np.split(np.arange(23), np.cumsum(sizes)[:-1]):
                     writer.add(ids[part], vectors[:, part])
         assert writer.n_written == 23

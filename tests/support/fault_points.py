@@ -9,12 +9,13 @@ from threading import Lock
 from fault_stores import LEFT_BEHIND, TRUTH, WORDS, at_once, copy, held, naming, words, wrong_answers
 from real_builds import Whole, skipped
 from store_damage import flip
+from store_writing import SkippedText, write_items, write_skipped
 from synthetic import synthetic_items, synthetic_store
 from tiny_checkpoint import content, make_checkpoint, texts
 
 from embstore import Store, disk
 from embstore.space import Unit
-from embstore.storage.files.tables import SkippedText, write_dataset, write_items, write_skipped
+from embstore.storage.files.tables import write_dataset
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.transaction.manifest import committed_shards
 

@@ -8,13 +8,14 @@ from zlib import crc32
 
 import numpy as np
 from store_damage import flip
+from store_writing import SkippedText, write_items, write_skipped
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.errors import EmbstoreError
 from embstore.metrics.isotropy import partition  # noqa: F401  # loads what the queries load, before any fork
 from embstore.space import Unit
-from embstore.storage.files.tables import SkippedText, write_dataset, write_items, write_skipped
+from embstore.storage.files.tables import write_dataset
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.transaction.manifest import committed_shards
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from store_writing import space_writer, write_missing_items
 
 from embstore import Store
 from embstore.indexing import update_indexes
@@ -162,13 +163,13 @@ def synthetic_store(
     given = np.ascontiguousarray(vectors, np.float32)
     by_id = {item.id: item for item in items}
     shard_rows = max(1, -(-len(items) // n_shards))
-    with StoreWriter(root, shard_bytes=shard_rows * 4 * dim * len(made.layers)) as store:
+    with StoreWriter(root) as store:
         stored = store.add_space(made)
         ids = np.array([item.id for item in items], np.int64)
         lacking = ~np.isin(ids, Catalog(root).ids(stored.space)) if new_only else np.ones(len(ids), bool)
         if new_only:
-            store.add_items(items)
-        with store.space_writer(stored, by_id) as writer:
+            write_missing_items(store.paths, items, set(Catalog(root).item_ids().tolist()))
+        with space_writer(store, stored, by_id, shard_rows * 4 * dim * len(made.layers)) as writer:
             writer.add(ids[lacking], given[:, lacking])
         if index:
             index_space(root, stored)

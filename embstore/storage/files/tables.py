@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from embstore.space import Unit
 from embstore.storage.files import names
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.unpacked import check_unpacked
-from embstore.text import Item, escaped
 
 ITEMS_SCHEMA = pa.schema(
     [
@@ -53,64 +51,9 @@ DATASET_TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SkippedText:
-    """A text that got no vector, or not a whole one.
-
-    Attributes:
-        text: the text; what UTF-8 cannot hold of it is escaped.
-        outcome: ``skipped``, or ``truncated`` for a text that was cut to the context length and embedded.
-        reason: why.
-        space: the space that lacks it; None where the source itself held no text.
-        item_id: its id; None where there was no text.
-        origin: where it stands in the source ("words.txt:12").
-    """
-
-    text: str
-    outcome: str
-    reason: str
-    space: str | None = None
-    item_id: int | None = None
-    origin: str | None = None
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """The row of the table ``skipped`` that it becomes."""
-        return (self.space, self.item_id, self.stored_text, self.outcome, self.reason, self.origin)
-
-    @property
-    def stored_text(self) -> str:
-        """The text with what UTF-8 cannot hold escaped."""
-        return escaped(self.text)
-
-
-def write_items(paths: StorePaths, items: Iterable[Item]) -> Path | None:
-    """Write items, by ascending id, and return the file (None if there were none)."""
-    rows: list[dict[str, object]] = [
-        {
-            "item_id": item.id, "unit": item.unit.value, "text": item.text, "context_id": item.context_id,
-            "start": item.span and item.span.start, "end": item.span and item.span.end,
-        }
-        for item in sorted(items, key=lambda item: item.id)
-    ]  # fmt: skip
-    return write_item_rows(paths, pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA))
-
-
 def write_item_rows(paths: StorePaths, rows: pa.Table) -> Path | None:
     """Write items that are rows of :data:`ITEMS_SCHEMA`, and return the file (None if there were none)."""
     return _write_part(paths.items, rows)
-
-
-def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path | None:
-    """Write skipped texts and return the file (None if there were none)."""
-    rows: list[dict[str, object]] = [
-        {
-            "space": one.space, "item_id": one.item_id, "outcome": one.outcome, "reason": one.reason,
-            "origin": one.origin, "text": one.stored_text,
-        }
-        for one in skipped
-    ]  # fmt: skip
-    return _write_part(paths.skipped, pa.Table.from_pylist(rows, schema=SKIPPED_SCHEMA))
 
 
 def write_skipped_rows(paths: StorePaths, tables: Iterable[pa.Table]) -> None:
