@@ -2,11 +2,10 @@
 
 import csv
 from collections.abc import Sequence
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from embstore.errors import SourceError, UsageError
+from embstore.errors import SourceAccessError, SourceError, UsageError
 from embstore.sources.lines import file_lines
 
 COMMA, TAB = ",", "\t"
@@ -76,8 +75,12 @@ def find_delimiter(
 def _first_lines(path: Path, name: str) -> list[str]:
     """Return the first lines, up to one that cannot be read: that is an error of the reader that comes to it."""
     lines: list[str] = []
-    with suppress(SourceError):
+    try:
         lines.extend(islice(file_lines(path, name), _N_LINES + 1))
+    except SourceAccessError:
+        raise
+    except SourceError:
+        return lines
     return lines
 
 

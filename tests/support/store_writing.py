@@ -132,7 +132,7 @@ def write_missing_items(paths: StorePaths, items: Iterable[Item], seen: set[int]
         seen: Ids of the items in the store; grows.
     """
     missing = {item.id: item for given in items for item in _with_context(given) if item.id not in seen}
-    seen |= missing.keys()
+    seen.update(missing)
     write_items(paths, missing.values())
 
 
