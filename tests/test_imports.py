@@ -69,9 +69,9 @@ def test_faiss_is_loaded_ahead_only_where_there_is_an_index(tmp_path: Path):
 
 
 def test_every_module_has_its_place_on_the_map():
-    """CONTRIBUTING.md names the modules and packages of embstore/, and each package the files in it."""
+    """docs/architecture.md names the modules and packages of embstore/, and each package the files in it."""
     package = ROOT / "embstore"
-    shown = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    shown = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     modules = {path.stem for path in package.glob("*.py")} - {"__init__"}
     assert {name for name in modules if f"`{name}`" not in shown} == set()
     for folder in sorted(path.parent for path in package.rglob("*/__init__.py")):

@@ -41,7 +41,7 @@ def test_the_intrinsic_dimension_of_words(shared: Path, data: Path, tmp_path: Pa
 
 @pytest.mark.slow
 def test_sentences_against_sentence_transformers(shared: Path, data: Path, tmp_path: Path) -> None:
-    """The README's two numbers: there the mean is over the special tokens too."""
+    """The two numbers of docs/how-to/build.md: there the mean is over the special tokens too."""
     store = build(tmp_path, shared, {"stsb": "sts-test.csv"}, "6")
     [ours] = store.query("similarity")["spearman"]
     package = pytest.importorskip("sentence_transformers")

@@ -1,4 +1,4 @@
-"""Write the README's section on speed and its plot from the figures of a run.
+"""Write the tables of speed in the documentation and the README, and the plot, from the figures of a run.
 
 python tests/benchmarks/report.py docs/benchmarks.json        # written by run.py --json
 """
@@ -14,8 +14,32 @@ from benchmark_timing import Result
 from report_plot import Line, duration, plot
 
 ROOT = Path(__file__).parents[2]
-PLOT = "docs/growth.svg"
-BEGIN, END = "<!-- benchmarks -->", "<!-- benchmarks: end -->"
+PAGE, PLOT = Path("docs/benchmarks/results.md"), Path("docs/growth.svg")
+MARKER, SUMMARY = "benchmarks", "speed"
+_CHOSEN = {
+    "build of 8,000 words, MiniLM, 7 layers, written and indexed, to one text per call": (
+        "embed 8,000 words with MiniLM, store and index 7 layers",
+        "one text per call",
+    ),
+    "build of 8,000 words, MiniLM, 7 layers, written and indexed, to SentenceTransformer.encode, one layer": (
+        "the same",
+        "`SentenceTransformer.encode`, one layer",
+    ),
+    "anisotropy of 10,000 × 768, from the summaries, to scipy's pdist": (
+        "mean cosine over all pairs of 10,000 × 768",
+        "scipy's `pdist`",
+    ),
+    "neighbours of a word among 20,000 × 384, one process each, to gensim": (
+        "10 neighbours among 20,000 × 384, whole program",
+        "gensim",
+    ),
+    "neighbours of a word among 20,000 × 384, one process each, to LanceDB": ("the same", "LanceDB"),
+    "… p50 of one query a call, one thread, to hnswlib": (
+        "10 neighbours among 1,000,000 × 384, recall 0.99, one thread",
+        "hnswlib",
+    ),
+}
+"""The lines that the README shows: how each begins, what is measured in short, and the peer."""
 _HEADER = ("what", "embstore", "peer", "ratio", "goal", "rounds")
 _ASKED = ("neighbours, one process", "one query, one thread (p50)", "building the index")
 _OWN = {
@@ -29,13 +53,13 @@ Document = Mapping[str, Mapping[str, Any]]
 
 
 def section(document: Document) -> str:
-    """Return the part of the README between the markers: where and when, the table of ratios, and the growth."""
+    """Return the results: where and when, the table of ratios, and the growth."""
     parts = [_where(document), "", *_ratios(document)]
     if costs := points(document):
         dim = next(one["size"]["search_dim"] for one in document.values() if one["points"])
         parts += ["", f"How costs grow with the items (clustered vectors of {dim} components, one layer):", ""]
         parts += _growth(costs)
-        parts += ["", f"![How costs grow with the items]({PLOT})"]
+        parts += ["", f"![How costs grow with the items](../{PLOT.name})"]
     return "\n".join(parts)
 
 
@@ -62,13 +86,23 @@ def growth_plot(document: Document) -> str | None:
     return plot(panels, "embstore") if panels else None
 
 
-def renew(readme: str, text: str) -> str:
-    """Return the README with this text between the markers."""
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def summary(document: Document) -> str:
+    """Return the table of the README: the chosen lines, each with the time of embstore and that of its peer."""
+    rows: list[tuple[str, ...]] = [("what", "embstore", "compared with", "its time")]
+    lines = [line for one in document.values() for line in one["lines"]]
+    for begins, (what, peer) in _CHOSEN.items():
+        rows += [(what, line["ours"], peer, line["peer"]) for line in lines if line["what"].startswith(begins)]
+    return "\n".join(_table(rows))
+
+
+def renew(page: str, text: str, marker: str) -> str:
+    """Return a page with this text between ``<!-- marker -->`` and ``<!-- marker: end -->``."""
+    first, last = f"<!-- {marker} -->", f"<!-- {marker}: end -->"
+    before, begin, rest = page.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise SystemExit(f"The README needs the lines {BEGIN} and {END}.")
-    return f"{before}{BEGIN}\n{text}\n\n{END}{after}"
+        raise SystemExit(f"The page needs the lines {first} and {last}.")
+    return f"{before}{first}\n{text}\n\n{last}{after}"
 
 
 def _where(document: Document) -> str:
@@ -111,19 +145,20 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def main() -> int:
-    """Write the README and the plot."""
-    parser = argparse.ArgumentParser(description="Write the README's section on speed from a run's figures.")
+    """Write the page of results, the README's table and the plot."""
+    parser = argparse.ArgumentParser(description="Write the tables of speed and the plot from a run's figures.")
     parser.add_argument("figures", type=Path, help="what run.py --json wrote")
-    parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the folder of the README and of docs/")
     options = parser.parse_args()
     if not options.figures.is_file():
         parser.error(f"there is no {options.figures}: run.py --json {options.figures} writes it")
     document = json.loads(options.figures.read_text("utf-8"))
-    readme = options.readme
-    readme.write_text(renew(readme.read_text("utf-8"), section(document)), "utf-8")
+    texts = {PAGE: (section(document), MARKER), Path("README.md"): (summary(document), SUMMARY)}
+    for name, (text, marker) in texts.items():
+        page = options.root / name
+        page.write_text(renew(page.read_text("utf-8"), text, marker), "utf-8")
     if (drawn := growth_plot(document)) is not None:
-        (readme.parent / PLOT).parent.mkdir(exist_ok=True)
-        (readme.parent / PLOT).write_text(drawn, "utf-8")
+        (options.root / PLOT).write_text(drawn, "utf-8")
     return 0
 
 

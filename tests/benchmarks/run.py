@@ -4,7 +4,7 @@ python tests/benchmarks/run.py                               # all of them: an h
 python tests/benchmarks/run.py --quick
 python tests/benchmarks/run.py --only search --largest 20000 --without LanceDB
 python tests/benchmarks/run.py --keep FOLDER --json docs/benchmarks.json
-python tests/benchmarks/report.py docs/benchmarks.json       # the README's table and the plot
+python tests/benchmarks/report.py docs/benchmarks.json       # the tables of the documentation and the plot
 """
 
 import argparse

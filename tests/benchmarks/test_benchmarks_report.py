@@ -1,4 +1,4 @@
-"""What the README shows is what the run measured."""
+"""What the documentation and the README show is what the run measured."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 from benchmark_timing import Point, Result
-from report import BEGIN, END, PLOT, ROOT, growth_plot, points, renew, section
+from report import MARKER, PAGE, PLOT, ROOT, SUMMARY, growth_plot, points, renew, section, summary
 from report_plot import duration, plot
 
 _FIGURES = ROOT / "docs" / "benchmarks.json"
@@ -41,7 +41,7 @@ def test_the_table_has_every_line_with_its_verdict() -> None:
     assert "| e to f |  | f is not installed |  |  |  |" in text
     assert "2 cores, a processor, 24 GiB, Linux, 2026-11-25, with a load of 0.5 to 0.5" in text
     assert "numpy 2.1" in text
-    assert PLOT not in text
+    assert PLOT.name not in text
 
 
 def test_growth_is_a_table_by_size() -> None:
@@ -54,14 +54,28 @@ def test_growth_is_a_table_by_size() -> None:
     assert "| cost | of | 10 | 1,000 |" in text
     assert "| look | embstore | 250 ms | 500 ms |" in text
     assert "|  | peer |  | 2 s |" in text
-    assert PLOT in text
+    assert f"](../{PLOT.name})" in text
 
 
 def test_only_what_stands_between_the_markers_is_renewed() -> None:
-    readme = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    assert renew(readme, "new") == f"before\n{BEGIN}\nnew\n\n{END}\nafter\n"
+    page = "before\n<!-- here -->\nold\n<!-- here: end -->\nafter\n"
+    assert renew(page, "new", "here") == "before\n<!-- here -->\nnew\n\n<!-- here: end -->\nafter\n"
     with pytest.raises(SystemExit, match="needs the lines"):
-        renew("before\nafter\n", "new")
+        renew("before\nafter\n", "new", "here")
+
+
+def test_the_summary_has_the_chosen_lines_in_their_order() -> None:
+    text = summary(
+        document(
+            Result("neighbours of a word among 20,000 × 384, one process each, to gensim", "1 s", "2 s", 0.5, 0.6),
+            Result("anisotropy of 10,000 × 768, from the summaries, to scipy's pdist", "7 ms", "35 s", 5000, 100),
+            Result("something else", "1 s", "2 s", 0.5, 0.6),
+        )
+    )
+    assert text.split("\n")[2:] == [
+        "| mean cosine over all pairs of 10,000 × 768 | 7 ms | scipy's `pdist` | 35 s |",
+        "| 10 neighbours among 20,000 × 384, whole program | 1 s | gensim | 2 s |",
+    ]
 
 
 def test_the_plot_has_a_line_for_each_contender_higher_where_it_takes_longer() -> None:
@@ -103,9 +117,11 @@ def test_durations_are_short(seconds: float, shown: str) -> None:
 
 
 @pytest.mark.skipif(not _FIGURES.exists(), reason="no figures are kept yet")
-def test_the_readme_shows_the_figures_that_are_kept() -> None:
+def test_the_pages_show_the_figures_that_are_kept() -> None:
     kept = json.loads(_FIGURES.read_text("utf-8"))
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert renew(readme, section(kept)) == readme
+    for name, text, marker in ((PAGE, section(kept), MARKER), ("README.md", summary(kept), SUMMARY)):
+        page = (ROOT / name).read_text("utf-8")
+        assert renew(page, text, marker) == page
+    assert summary(kept).count("\n") == 7
     assert points(kept)
     assert Path(ROOT / PLOT).read_text("utf-8") == growth_plot(kept)

@@ -1,4 +1,4 @@
-"""A sample of the architectures: what the script finds, and what the page and the README say of them."""
+"""A sample of the architectures: what the script finds, and what the two pages say of them."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ import numpy as np
 from architectures import PAGE, Verdict, judge, page
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
-README = PAGE.parents[1] / "README.md"
+LAYERS = PAGE.parent / "concepts" / "layers.md"
 
 # One of each layout: recurrent, hybrid, looped, shared, with experts, with relative positions, padded inside.
 ACCEPTED = (
@@ -78,10 +78,10 @@ def test_the_page_counts_what_it_lists() -> None:
     assert made.endswith("## Not text models\n\nc\n")
 
 
-def test_the_readme_gives_the_number_of_the_page() -> None:
+def test_the_page_on_layers_gives_the_number_of_this_page() -> None:
     text = PAGE.read_text("utf-8")
     [n] = re.findall(r"\*\*(\d+) are accepted and equal\*\*", text)
-    assert f"transformers has, {n} are accepted and equal" in README.read_text("utf-8")
+    assert f"transformers has, {n} are accepted and equal" in LAYERS.read_text("utf-8")
     listed = text.partition("## Accepted")[2].partition("## Refused")[0]
     assert listed.count("\n| ") - 1 == int(n)
     assert "\n* 0 are accepted and different." in text

@@ -26,7 +26,7 @@ from embstore.metrics.declaration.plugins import PluginError, find_plugins
 from embstore.space import Unit
 from embstore.storage.files.tables import write_dataset
 
-README = Path(__file__).parents[2] / "README.md"
+TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorials" / "own-metric.md"
 Install = Callable[..., Path]
 
 HEAD = """
@@ -78,12 +78,12 @@ def run(*arguments: object) -> tuple[int, str, str]:
 
 
 def example() -> dict[str, str]:
-    """Return the files of the README's example by name."""
-    found = re.findall(r"<!-- plugin: (\S+) -->\n```\w+\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    """Return the files of the tutorial's example by name."""
+    found = re.findall(r"<!-- plugin: (\S+) -->\n```\w+\n(.*?)```", TUTORIAL.read_text("utf-8"), re.DOTALL)
     return dict(found)
 
 
-def test_the_example_of_the_readme_is_a_metric_like_the_others(install: Install, make_store) -> None:
+def test_the_example_of_the_tutorial_is_a_metric_like_the_others(install: Install, make_store) -> None:
     files = example()
     project = tomllib.loads(files["pyproject.toml"])
     points = project["project"]["entry-points"]["embstore.metrics"]

@@ -1,0 +1,145 @@
+"""The code blocks of a page of the documentation, as scripts whose line numbers are those of the page."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+
+_FENCE = re.compile(r"^( *)```(\w*)\s*$")
+_NOT_RUN = re.compile(r"^<!-- not run: (.+) -->$")
+_STORE = "<!-- store: start -->"
+_PRELUDE = "set -eEuo pipefail; exec 9>&2; trap 'echo \"line $LINENO: $BASH_COMMAND\" >&9' ERR; "
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced code block of a page.
+
+    Attributes:
+        line: Number of its first line of code, from 1.
+        language: The word after the fence.
+        code: Its lines.
+        not_run: The reason not to run it, from the comment above it; None to run it.
+    """
+
+    line: int
+    language: str
+    code: tuple[str, ...]
+    not_run: str | None
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a console block, and the output that the page shows after it."""
+
+    line: int
+    code: tuple[str, ...]
+    output: tuple[str, ...]
+
+
+def pages() -> list[Path]:
+    """Return every page of the documentation, and the README."""
+    return [*sorted(DOCS.rglob("*.md")), ROOT / "README.md"]
+
+
+def blocks(text: str) -> list[Block]:
+    """Return the fenced code blocks of a page in order."""
+    found: list[Block] = []
+    lines = text.split("\n")
+    number = 0
+    while number < len(lines):
+        opening = _FENCE.match(lines[number])
+        if opening is None:
+            number += 1
+            continue
+        indent = opening[1]
+        end = next(n for n in range(number + 1, len(lines)) if lines[n] == f"{indent}```")
+        above = next((line for line in reversed(lines[:number]) if line.strip()), "").strip()
+        marker = _NOT_RUN.match(above)
+        code = tuple(line.removeprefix(indent) for line in lines[number + 1 : end])
+        found.append(Block(number + 2, opening[2], code, marker[1] if marker else None))
+        number = end + 1
+    return found
+
+
+def needs_store(text: str) -> bool:
+    """Return whether the page goes on from the store that the page Start builds."""
+    return _STORE in text
+
+
+def commands(block: Block) -> list[Command]:
+    """Return the commands of a console block: lines after ``$``, continued after ``>``, and what they print."""
+    found: list[Command] = []
+    for offset, line in enumerate(block.code):
+        if line.startswith("$ "):
+            found.append(Command(block.line + offset, (line[2:],), ()))
+        elif not found:
+            raise ValueError(f"line {block.line + offset}: a console block begins with '$ '")
+        elif line.startswith("> ") and not found[-1].output:
+            found[-1] = Command(found[-1].line, (*found[-1].code, line[2:]), ())
+        else:
+            found[-1] = Command(found[-1].line, found[-1].code, (*found[-1].output, line))
+    return found
+
+
+def shell_script(text: str, outputs: Path) -> str:
+    """Return the shell blocks of a page as one script of bash, each command on its own line of the page.
+
+    Args:
+        text: The page. A comment ``<!-- setup`` … ``-->`` holds commands to run that the page does not show.
+        outputs: Folder for the output of console commands: ``<line>.out`` and ``<line>.err``.
+    """
+    script = [""] * (text.count("\n") + 2)
+    for line, code in _setups(text):
+        script[line - 1] = code
+    for block in blocks(text):
+        if block.not_run is not None:
+            continue
+        if block.language == "bash":
+            script[block.line - 1 : block.line - 1 + len(block.code)] = block.code
+        elif block.language == "console":
+            for command in commands(block):
+                first, *rest = command.code
+                code = ["{ " + first, *rest]
+                code[-1] += f"; }} > '{outputs}/{command.line}.out' 2> '{outputs}/{command.line}.err'"
+                script[command.line - 1 : command.line - 1 + len(code)] = code
+    script[0] = _PRELUDE + script[0]
+    return "\n".join(script) + "\n"
+
+
+def python_script(text: str) -> str:
+    """Return the Python blocks of a page as one script, each line on its own line of the page."""
+    script = [""] * (text.count("\n") + 2)
+    for block in blocks(text):
+        if block.language == "python" and block.not_run is None:
+            script[block.line - 1 : block.line - 1 + len(block.code)] = block.code
+    return "\n".join(script)
+
+
+def matches(shown: tuple[str, ...], printed: str) -> bool:
+    """Return whether a page shows what was printed; … stands for anything, and alone on a line for any lines."""
+    lines = list(shown)
+    while lines and not lines[-1].strip():
+        lines.pop()
+    pattern = ""
+    for line in lines:
+        if line.strip() == "…":
+            pattern += r"(?:.*\n)*?"
+        else:
+            pattern += ".*".join(re.escape(part) for part in line.rstrip().split("…")) + r"[ ]*\n"
+    return re.fullmatch(pattern, printed.rstrip() + "\n" if printed.strip() else "") is not None
+
+
+def _setups(text: str) -> list[tuple[int, str]]:
+    found: list[tuple[int, str]] = []
+    inside = False
+    for number, line in enumerate(text.split("\n"), 1):
+        if line == "<!-- setup":
+            inside = True
+        elif line == "-->":
+            inside = False
+        elif inside:
+            found.append((number, line))
+    return found
