@@ -198,5 +198,6 @@ def test_what_is_said_of_a_document_can_be_printed(cases: Mapping[str, Case]) ->
 
 
 def _written(case: Case, change: Mapping[str, Any]) -> Path:
+    case.path.parent.mkdir(parents=True, exist_ok=True)
     case.path.write_bytes(data_of(case.document | change, sealed=True) or b"")
     return case.path
