@@ -1,4 +1,4 @@
-"""The commands, each loaded when it is called: of thirteen, a call needs one."""
+"""The commands, each loaded when it is called: a call needs one of them."""
 
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ COMMANDS = {
     "neighbors": _Entry("", Command, alias_of="neighbours"),
     "index": _Entry("Bring indexes up to date, or change their kind.", Command),
     "reproduce": _Entry("Measure a paper's figures beside the published ones.", Command),
+    "cite": _Entry("Write BibTeX of what a store or a result uses.", Command),
     "info": _Entry("Show what a store holds."),
     "verify": _Entry("Check every file of a store."),
     "repair": _Entry("Mend a store, and take out what is damaged."),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from embstore.store import Store
     from embstore.table import Table
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["EmbstoreError", "Store", "Table", "__version__"]
 
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from embstore.metrics.declaration.explain import CacheState, Explanation
     from embstore.metrics.transforms import Step
     from embstore.progress import Progress
+    from embstore.query.cite import Bibliography
     from embstore.query.lookup import Embed
     from embstore.query.request import Selection
 
@@ -596,6 +597,31 @@ class Store:
         if dry_run:
             return reproduction.preview(recipe, choices)
         return reproduction.reproduce(self, recipe, choices, observe or (lambda _: None))
+
+    def cite(
+        self, names: Names = (), *, result: "str | os.PathLike[str] | Table | Sequence[Mapping[str, Any]] | None" = None
+    ) -> "Bibliography":
+        """Return the references of embstore and of the metrics, datasets and checkpoints in use, as BibTeX.
+
+        Args:
+            names: ``embstore``, metrics, datasets, spaces or checkpoints.
+            result: A result to cite the parts of: a table, its rows, or a file that ``--format json`` wrote. Without
+                names and result, what the store uses is cited: its checkpoints, datasets and stored answers.
+
+        Returns:
+            ``str`` of it is BibTeX; ``notes`` name what has no known reference.
+
+        Raises:
+            UnknownNameError: A name that is not known; says the nearest.
+        """
+        from embstore.query.cite import cite, read_result
+
+        rows = read_result(Path(result)) if isinstance(result, str | os.PathLike) else result
+        return cite(self._catalog_if_any, _names(names), None if rows is None else list(rows))
+
+    def _catalog_if_any(self) -> Catalog | None:
+        """Return what the store holds; None where no store was named and there is none at the default place."""
+        return None if self.path == Path("store") and not self.path.exists() else self.catalog
 
     def info(self) -> Table:
         """Return one row per space: its provenance, layers, items, bytes and the state of its index."""

@@ -189,6 +189,7 @@ METRICS = (
         ),
         formula="(mean_X s − mean_Y s) / std_{X∪Y} s, s(w) = mean_a cos(w, a) − mean_b cos(w, b); Σ_X s − Σ_Y s",
         citation="Caliskan, Bryson & Narayanan (2017), Science 356",
+        references=("caliskan2017",),
         needs="word sets",
         estimator="Exact over all words; cosines in float64. std over X ∪ Y with ddof 1, as in the authors' code; WEFE "
         "has ddof 0, which --ddof 0 gives. " + _TEST.format(splits="splits of X ∪ Y into sets of the sizes of X and Y"),
@@ -220,6 +221,7 @@ METRICS = (
         ),
         formula="(mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
         citation="Caliskan, Bryson & Narayanan (2017), Science 356 (WEFAT); Wolfe & Caliskan (2022), ACL",
+        references=("caliskan2017", "wolfe2022"),
         needs="word sets",
         estimator="Exact over all words; cosines in float64. std over A ∪ B with ddof 0 unless --ddof 1. A target that "
         "is an attribute word too keeps its cosine of 1 with itself. "

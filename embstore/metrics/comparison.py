@@ -37,6 +37,7 @@ METRICS = (
         ),
         formula="HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)), K = XXᵀ, L = YYᵀ",
         citation="Kornblith et al. (2019), ICML; HSIC_1 of Song et al. (2012), JMLR, as in Nguyen et al. (2021), ICLR",
+        references=("kornblith2019", "song2012", "nguyen2021"),
         needs="layers",
         estimator=f"Exact, {_ROUTES} unbiased takes HSIC_1, which needs 4 "
         "items and may make CKA negative; biased takes Kornblith's, which for n = 100 items with independent Gaussian "
@@ -60,6 +61,7 @@ METRICS = (
         ),
         formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
         citation="Kriegeskorte et al. (2008), Frontiers in Systems Neuroscience",
+        references=("kriegeskorte2008",),
         needs="layers",
         estimator=f"pearson is exact over all pairs of items, {_ROUTES} spearman (tied ranks "
         "averaged) is of pairs drawn at random without replacement, the same for all layers, or of all pairs if there "
@@ -84,6 +86,7 @@ METRICS = (
         parameters=(Parameter("k", 10, "How many nearest neighbours.", minimum=1), AGAINST),
         formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
         citation="Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the same lists",
+        references=("huh2024",),
         needs="layers",
         estimator="Neighbours are exact, an item is not its own, and ties, up to rounding, go to the lower item id. "
         "Items that are a zero vector in one of the two layers are left out of both, as items and as neighbours, and "

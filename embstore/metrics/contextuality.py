@@ -144,6 +144,7 @@ METRICS = (
         parameters=(*_WORDS, _min_contexts(2), _adjusted("the mean cosine")),
         formula="(‖Σu‖² − n) / (n (n − 1)) over the n occurrences of a word, u = x/‖x‖",
         citation=_CITATION,
+        references=("ethayarajh2019",),
         needs="contexts",
         estimator="Exact over all pairs of a word's occurrences, in float64; the paper's code draws at most 1,000 "
         "pairs. The baseline is the mean cosine over all pairs of selected occurrences, exactly: the anisotropy. "
@@ -180,6 +181,7 @@ METRICS = (
         ),
         formula="s/‖s‖ · mean u over the words of a sentence, u = x/‖x‖; s = mean x, or the sentence's vector",
         citation=_CITATION,
+        references=("ethayarajh2019",),
         needs="contexts",
         estimator="Exact, in float64. The words of a sentence are its selected occurrences: of a space that was built "
         "with --per-text, or queried with --where or --sample, not all of its words. The sentence is the mean of its "
@@ -216,6 +218,7 @@ METRICS = (
         ),
         formula="σ₁² / Σσᵢ² of the occurrences of a word",
         citation=_CITATION,
+        references=("ethayarajh2019",),
         needs="contexts",
         estimator="Exact, in float64, by the top eigenvalue of the smaller of XXᵀ and XᵀX. The baseline is the MEV of "
         "all selected occurrences, of the same variant. The paper's code mixes the two: centred for words, and for "

@@ -176,6 +176,7 @@ METRICS = (
         ),
         formula="(‖Σu‖² − n) / (n (n − 1)), u = x/‖x‖",
         citation="Ethayarajh (2019), EMNLP; Wolfe & Caliskan (2022), ACL, eq. 1",
+        references=("ethayarajh2019", "wolfe2022"),
         needs="summary",
         estimator="Exact over all n(n − 1)/2 pairs, in float64; no pair is sampled. Zero vectors are left out and "
         "counted; duplicates count as cosine 1. The standard deviation is exact too, with ddof 0 over the pairs, and 0 "
@@ -203,6 +204,7 @@ METRICS = (
         parameters=(Parameter("k", 5, "How many dimensions to return.", minimum=1),),
         formula="CC_i = ((Σu_i)² − Σu_i²) / (n (n − 1))",
         citation="Timkey & van Schijndel (2021), EMNLP",
+        references=("timkey2021",),
         needs="summary",
         estimator="Exact over all pairs, in float64. Contributions may be negative; those of all dimensions add up to "
         "the anisotropy. After a transform a dimension has the number that it has in the space, whatever was dropped; "

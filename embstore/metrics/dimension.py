@@ -78,6 +78,7 @@ METRICS = (
         ),
         formula="Σxy/Σx², x = ln(r₂/r₁), y = −ln(1 − F(x)); n/Σx",
         citation="Facco, d'Errico, Rodriguez & Laio (2017), Scientific Reports 7:12140",
+        references=("facco2017",),
         needs="neighbours",
         estimator="Exact Euclidean distances, computed by differences in float64 where points are near each other. "
         "Equal vectors (r₁ = 0) are taken once, and counted. F of the i-th smallest ratio is i/n, and least squares "

@@ -79,6 +79,7 @@ METRICS = (
         parameters=(Parameter("k", 10, "How many neighbours of each item.", minimum=1), DISTANCE),
         formula="E[(N_k − k)³] / σ³, N_k(x) = |{y ≠ x : x among the k nearest of y}|",
         citation="Radovanović, Nanopoulos & Ivanović (2010), JMLR 11",
+        references=("radovanovic2010",),
         needs="neighbours",
         estimator="Exact: all neighbours of all items, no approximate index. An item is left out of its own neighbours "
         "by its id, so that duplicates count; neighbours whose distances differ by no more than rounding are in the "

@@ -113,6 +113,7 @@ METRICS = (
         ),
         formula="(PR − 1) / (d − 1), PR = tr(S)² / ‖S‖²_F, S = (1 − ζ) C + ζ I",
         citation="Rudman et al. (2022), Findings of ACL; IsoScore*: Rudman & Eickhoff (2024), ICLR",
+        references=("rudman2022", "rudman2024"),
         estimator="Exact, from the covariance (divisor n − 1) of all vectors in float64: equal to the definition by "
         "singular values. It grows with n while n is not far above the number of dimensions (Gaussian vectors with "
         "n = d read about .5), so compare equal n. IsoScore does not depend on the vectors' scale; IsoScore* does, "
@@ -131,6 +132,7 @@ METRICS = (
         parameters=(),
         formula="min Z(c) / max Z(c), Z(c) = Σ exp(c·w), c = ± eigenvectors of WᵀW",
         citation="Mu & Viswanath (2018), ICLR; Arora et al. (2016), TACL",
+        references=("mu2018", "arora2016"),
         estimator="Exact over all vectors and both signs of each eigenvector, by log-sum-exp in float64; the "
         "eigenvectors stand for all directions, as in the paper. partition may be 0 where its logarithm is below -745. "
         "The value depends on the vectors' scale, and the approximations hold for small norms alone: with a large mean "

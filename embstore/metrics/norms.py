@@ -97,6 +97,7 @@ METRICS = (
         parameters=(Parameter("top", 5, "How many components the shares count (0: none).", minimum=0),),
         formula="mean ‖x_top‖ / mean ‖x‖",
         citation="Wolfe & Caliskan (2022), ACL",
+        references=("wolfe2022",),
         estimator="Norms come from the summaries; the shares read every vector. std has ddof 0; where it is below a "
         "hundredth of the mean, it too is computed from the vectors, and norms that differ by no more than rounding "
         "have a std of 0. The shares are ratios of means of norms, as in the paper's code, not means of ratios.",

@@ -164,6 +164,7 @@ METRICS = (
         ),
         formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",
         citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 13",
+        references=("wolfe2022", "efron1993"),
         needs="pairs",
         estimator="Exact over all pairs that have both vectors; cosines in float64, ranks of ties averaged, scores as "
         "numbers. n, total and coverage say how many pairs that is. Pairs with a zero vector are left out and "

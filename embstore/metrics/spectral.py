@@ -116,6 +116,7 @@ METRICS = (
         ),
         formula="exp(−Σ p ln p), p = σ / Σσ",
         citation="Roy & Vetterli (2007), EUSIPCO; rankme: Garrido et al. (2023), ICML",
+        references=("roy2007", "garrido2023"),
         estimator="uncentred is the original definition: singular values of the matrix as it is. centred subtracts the "
         "mean vector first; eigenvalues takes p from the covariance's eigenvalues, which are the squares of those; "
         f"rankme adds 1e-7 to each p of uncentred. The four differ: name the one you report. {_DIGITS}",
@@ -130,6 +131,7 @@ METRICS = (
         parameters=(),
         formula="(Σλ)² / Σλ² = tr(C)² / ‖C‖²_F",
         citation="Gao et al. (2017), bioRxiv 214262",
+        references=("gao2017",),
         estimator="Exact, from the covariance of all vectors in float64, without a decomposition. At most n − 1 and at "
         "most the number of dimensions; it grows with n while n is not far above the number of dimensions "
         "(Gaussian vectors: about dn / (n + d)), so compare equal n.",
@@ -161,6 +163,7 @@ METRICS = (
         ),
         formula="Σ_{i≤k} λ_i / Σ λ",
         citation="Pearson (1901); Ethayarajh (2019), EMNLP, for the first component of a word (MEV)",
+        references=("pearson1901", "ethayarajh2019"),
         estimator="centred: eigenvalues of the covariance (divisor n − 1), as in PCA. uncentred: of the mean of xxᵀ, "
         f"where the mean vector counts as a component. {_DIGITS}",
     ),

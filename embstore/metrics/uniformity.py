@@ -153,6 +153,7 @@ METRICS = (
         ),
         formula="ln mean_{i<j} exp(−t |u_i − u_j|²), u = x/‖x‖",
         citation="Wang & Isola (2020), ICML",
+        references=("wang2020",),
         needs="vectors",
         estimator="Exact over all n(n − 1)/2 pairs, in float64 by log-sum-exp, block by block. Its time grows with n², "
         "its memory does not: seconds at n = 10,000, minutes at 100,000, where --sample answers sooner. Vectors are "
@@ -190,6 +191,7 @@ METRICS = (
         ),
         formula="mean |u − v|^alpha over the pairs with a score ≥ min_score, u = x/‖x‖",
         citation="Wang & Isola (2020), ICML; positive pairs as in Gao et al. (2021), EMNLP",
+        references=("wang2020", "gao2021"),
         needs="pairs",
         estimator="Exact over all such pairs that have both vectors, from differences of unit vectors in float64. "
         "A score of 4 and more is a paraphrase on the scale of 0 to 5 of STS-B; other datasets have other scales. "

@@ -136,6 +136,7 @@ METRICS = (
         ),
         formula="Pearson(es(w), valence(w)), es(w) = (mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
         citation="Toney-Wails & Caliskan (2021), EMNLP; Wolfe & Caliskan (2022), ACL; words: Bellezza et al. (1986)",
+        references=("toney2021", "wolfe2022", "bellezza1986"),
         needs="lexicon",
         estimator="Exact over all words of the lexicon that have a vector; cosines in float64. std has ddof 0; ddof 1 "
         "would change every effect size by the same factor, and ValNorm not at all. Words of the lexicon that are "

@@ -14,5 +14,6 @@ neighbours.py          the nearest items of texts → a table
 lookup.py              the stored item that a text names in each space; embed.py: a text encoded now
 nearest.py             the nearest items, by an index or by a scan
 
+cite.py                references as BibTeX; references.bib: the publications
 info.py                what the store holds; missing.py: what a space lacks of a dataset
 """

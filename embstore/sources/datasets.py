@@ -26,6 +26,7 @@ WORDS = DatasetSpec(
     scores=(1, 10_000),
     licence="CC BY-SA 4.0",
     citation="Robyn Speer (2022). rspeer/wordfreq: v3.0. Zenodo. https://doi.org/10.5281/zenodo.7199437",
+    references=("speer2022",),
 )
 
 DATASETS: Mapping[str, DatasetSpec] = {spec.name: spec for spec in (WORDS, *PUBLISHED)}

@@ -72,6 +72,7 @@ PUBLISHED = (
     _spec(
         "rg65", WORD_PAIRS, 65, _WOLFE,
         ("rg65.csv", "42dc8a52d3d58252f4c6b9fa3d6f38232c05ea8137d37f7bc8f203f2c99cc95d"), _TRIPLE,
+        references=("rubenstein1965",),
         help="Similarity of 65 pairs of nouns, from 0 to 4.",
         scores=(0.02, 3.94),
         citation="Herbert Rubenstein, John B. Goodenough (1965). Contextual correlates of synonymy. Communications of "
@@ -80,6 +81,7 @@ PUBLISHED = (
     _spec(
         "wordsim353", WORD_PAIRS, 353, _WOLFE,
         ("wordsim353.csv", "2371c9fd185be669345f9fdabe32b2e8df77b2471773a72e24cbd9fd55b03296"), _TRIPLE,
+        references=("finkelstein2002",),
         help="Relatedness of 353 pairs of words, from 0 to 10; some with capitals, two pairs twice.",
         scores=(0.23, 10.0),
         citation="Lev Finkelstein, Evgeniy Gabrilovich, Yossi Matias, Ehud Rivlin, Zach Solan, Gadi Wolfman, Eytan "
@@ -89,6 +91,7 @@ PUBLISHED = (
     _spec(
         "simlex999", WORD_PAIRS, 999, _WOLFE,
         ("simlex999.csv", "1a87c84ca4cbb985103829b7bd7a2c0b7db08f1adaac6811ff1499aee61a3a46"), _TRIPLE,
+        references=("hill2015",),
         help="Similarity, not relatedness, of 999 pairs of words, from 0 to 10; one pair twice.",
         scores=(0.23, 9.8),
         citation="Felix Hill, Roi Reichart, Anna Korhonen (2015). SimLex-999: Evaluating semantic models with "
@@ -98,6 +101,7 @@ PUBLISHED = (
         "simverb3500", WORD_PAIRS, 3500, _WOLFE,
         ("SimVerb-3500.txt", "b58f68454cf9354b94ecd8bfd778ff2cc784a25fc7dca02bc695319ad2b4157e"), _SIMVERB_LAYOUT,
         _SIMVERB,
+        references=("gerz2016",),
         help="Similarity of 3,500 pairs of verbs, from 0 to 10, with their relation; one pair twice.",
         scores=(0.0, 9.96),
         citation="Daniela Gerz, Ivan Vulić, Felix Hill, Roi Reichart, Anna Korhonen (2016). SimVerb-3500: A "
@@ -107,6 +111,7 @@ PUBLISHED = (
         "men", WORD_PAIRS, 3000, _VECTO,
         ("men.csv", "ee7efb13c361afe12a6b1a58654833f97029e0b0540859f8db503c2f75782e44"),
         replace(_NUMBERED, pos=True), _POS,
+        references=("bruni2014",),
         help="Relatedness of 3,000 pairs of words, from 0 to 50, with their parts of speech.",
         scores=(0.0, 50.0),
         citation="Elia Bruni, Nam Khanh Tran, Marco Baroni (2014). Multimodal distributional semantics. Journal of "
@@ -115,6 +120,7 @@ PUBLISHED = (
     _spec(
         "rw", WORD_PAIRS, 2034, _VECTO,
         ("rw.csv", "b621a724cc748e4c722e97242da16f15bbb7d73bc7f9b1f6097c11051022a899"), _NUMBERED,
+        references=("luong2013",),
         help="Similarity of 2,034 pairs of words, one of each pair rare, from 0 to 10.",
         scores=(0.0, 10.0),
         citation="Minh-Thang Luong, Richard Socher, Christopher D. Manning (2013). Better word representations with "
@@ -123,6 +129,7 @@ PUBLISHED = (
     _spec(
         "mturk771", WORD_PAIRS, 771, _VECTO,
         ("mturk-771.csv", "04213b3c30625e3e9c8b88b51bbf1dc9837289f2fa3d70c119d44aa65be43b8c"), _NUMBERED,
+        references=("halawi2012",),
         help="Relatedness of 771 pairs of words, from 1 to 5.",
         scores=(1.0, 4.96),
         citation="Guy Halawi, Gideon Dror, Evgeniy Gabrilovich, Yehuda Koren (2012). Large-scale learning of word "
@@ -130,6 +137,7 @@ PUBLISHED = (
     ),
     _spec(
         "stsb", SENTENCE_PAIRS, 1379, _WOLFE, _STSB_FILE, Layout("\t", _STSB_FIELDS), _STSB,
+        references=("cer2017",),
         help="Similarity of the 1,379 pairs of sentences of the STS Benchmark's test set, from 0 to 5.",
         scores=(0.0, 5.0),
         citation=_STSB_CITATION,
@@ -137,6 +145,7 @@ PUBLISHED = (
     _spec(
         "stsb-wolfe2022", SENTENCE_PAIRS, 1273, _WOLFE, _STSB_FILE,
         Layout("\t", _STSB_FIELDS, records=wolfe2022_lines), _STSB_WOLFE,
+        references=("cer2017", "wolfe2022"),
         help="The same file as the code of Wolfe & Caliskan (2022) reads it: 106 pairs are lost, 257 altered.",
         scores=(0.0, 5.0),
         citation=_STSB_CITATION,
@@ -145,6 +154,7 @@ PUBLISHED = (
         "bellezza", LEXICON, 399, _WOLFE,
         ("Bellezza_Lexicon.csv", "730f4cf3909efbd6ba87d37fd9e1e9a1d7eb632497c8c27e24623a19ffaa84e0"), _BELLEZZA_LAYOUT,
         _BELLEZZA,
+        references=("bellezza1986",),
         help="Valence of 399 words, from 1 to 5; builds also embed the 25 + 25 attribute words of ValNorm.",
         scores=(1.22, 4.83),
         citation="Francis S. Bellezza, Anthony G. Greenwald, Mahzarin R. Banaji (1986). Words high and low in "

@@ -58,6 +58,7 @@ class DatasetSpec:
         scores: the least and the greatest value of the first column.
         licence: the terms of the data, as far as its publisher states them.
         citation: the reference to give in a paper.
+        references: Keys of its publications in ``embstore/query/references.bib``.
         extra: texts that are embedded with it, and are no rows of it.
     """
 
@@ -71,4 +72,5 @@ class DatasetSpec:
     scores: tuple[float, float] | None = None
     licence: str = ""
     citation: str = ""
+    references: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()

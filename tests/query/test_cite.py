@@ -1,0 +1,173 @@
+"""References as BibTeX: of embstore, metrics, datasets and checkpoints, parsed by bibtexparser."""
+
+import json
+import re
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import bibtexparser
+import pytest
+from embstore_schemas import generate
+from synthetic import synthetic_card, synthetic_store
+
+import embstore
+from embstore import Store
+from embstore.errors import UnknownNameError, UsageError
+from embstore.metrics import METRICS
+from embstore.query import cite as citing
+from embstore.query.cite import CHECKPOINTS, publications
+from embstore.sources.datasets import DATASETS
+
+ROOT = Path(__file__).parents[2]
+
+
+def parsed(text: Any) -> dict[str, dict[str, str]]:
+    """The fields of each entry by key; the text must be BibTeX from end to end."""
+    library = bibtexparser.parse_string(str(text))
+    assert not library.failed_blocks
+    assert len(library.blocks) == len(library.entries)
+    return {entry.key: {field.key: field.value for field in entry.fields} for entry in library.entries}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    synthetic_store(tmp_path / "store", n=20, index=False)
+    return Store(tmp_path / "store")
+
+
+def test_the_file_of_publications_is_bibtex() -> None:
+    text = (ROOT / "embstore" / "query" / "references.bib").read_text("utf-8")
+    entries = parsed(text)
+    assert list(entries) == sorted(entries) == list(publications())
+    for key, fields in entries.items():
+        assert {"author", "title", "year"} <= set(fields), key
+        surname = re.sub(r"[^a-z]", "", fields["author"].partition(",")[0].lower())
+        assert re.sub(r"\d{4}.*", "", key) in surname, key
+        assert re.search(r"\d{4}", key)[0] == fields["year"]  # type: ignore[index]
+
+
+def test_every_publication_is_used_and_every_reference_is_there() -> None:
+    used = {key for metric in METRICS.values() for key in metric.references}
+    used |= {key for spec in DATASETS.values() for key in spec.references}
+    used |= {key for keys in CHECKPOINTS.values() for key in keys}
+    assert used == set(publications())
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
+def test_the_references_of_a_metric_are_those_that_its_citation_names(metric: Any) -> None:
+    entries = parsed("\n\n".join(publications()[key] for key in metric.references))
+    years = re.findall(r"\((\d{4})\)", metric.citation)
+    assert sorted(fields["year"] for fields in entries.values()) == sorted(years)
+    for fields in entries.values():
+        surname = fields["author"].partition(",")[0].replace("{\\'c}", "ć")
+        assert surname in metric.citation
+
+
+@pytest.mark.parametrize("spec", DATASETS.values(), ids=lambda spec: spec.name)
+def test_the_first_reference_of_a_dataset_is_its_citation(spec: Any) -> None:
+    fields = parsed(publications()[spec.references[0]])[spec.references[0]]
+    title = re.sub("[{}]", "", fields["title"])
+    assert title.lower() in spec.citation.lower()
+    assert f"({fields['year']})" in spec.citation
+    assert spec.citation.endswith(fields.get("doi", fields.get("url")))
+
+
+def test_embstore_is_cited_as_its_files_say() -> None:
+    [(key, fields)] = parsed(Store("store").cite("embstore")).items()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    said = (ROOT / "CITATION.cff").read_text("utf-8")
+    assert key == "embstore"
+    assert fields["version"] == embstore.__version__ == project["version"]
+    assert f"\nversion: {project['version']}\n" in said
+    assert f'repository-code: "{project["urls"]["Repository"]}"' in said
+    assert f"\nlicense: {project['license']}\n" in said
+    assert f'- name: "{project["authors"][0]["name"]}"' in said
+    assert fields["author"] == f"{{{project['authors'][0]['name']}}}"
+    assert f'title: "{re.sub("[{}]", "", fields["title"])}"' in said
+    assert "abstract:" in said
+
+
+def test_a_store_is_cited_by_its_checkpoints_datasets_and_answers(store: Store) -> None:
+    assert list(parsed(store.cite())) == ["embstore", "checkpoint-toy-checkpoint"]
+    store.query("norms")
+    store.query("isoscore", layers="0")
+    store.refresh()
+    found = store.cite()
+    assert list(parsed(found))[:1] == ["embstore"]
+    assert {"rudman2022", "rudman2024"} <= set(parsed(found))
+    assert len(found.notes) == 1
+    assert found.notes[0].startswith("toy/checkpoint: no publication is known for this checkpoint.")
+
+
+def test_names_of_every_kind(store: Store, tmp_path: Path) -> None:
+    assert list(parsed(store.cite(["cka", "stsb"]))) == ["kornblith2019", "song2012", "nguyen2021", "cer2017"]
+    assert list(parsed(store.cite("toy.word.last"))) == list(parsed(store.cite("toy"))) == ["checkpoint-toy-checkpoint"]
+    assert list(parsed(store.cite(["gpt2", "openai-community/gpt2-large"]))) == ["radford2019"]
+    assert list(parsed(store.cite("minilm"))) == ["wang2020minilm", "reimers2019"]
+    assert list(parsed(store.cite("wolfe2022"))) == ["wolfe2022"]
+    with pytest.raises(UnknownNameError, match=r"'isoscor'.*isoscore"):
+        store.cite("isoscor")
+
+
+@pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
+def test_the_metric_of_a_result_is_told_by_its_columns(metric: Any) -> None:
+    required = generate.query_schema(metric)["items"]["required"]
+    row = dict.fromkeys(required, None) | {"space": "gpt2.word.last", "model": "gpt2"}
+    found = Store("store").cite(result=[row])
+    assert list(parsed(found)) == list(dict.fromkeys(["embstore", *metric.references, "radford2019"]))
+    assert not found.notes
+
+
+def test_a_result_is_cited_from_a_table_and_from_a_file(store: Store, tmp_path: Path) -> None:
+    result = store.query("uniformity")
+    expected = ["embstore", "wang2020", "checkpoint-toy-checkpoint"]
+    assert list(parsed(store.cite(result=result))) == expected
+    for name, text in (
+        ("r.json", json.dumps(result.to_pylist())),
+        ("r.jsonl", "".join(json.dumps(row) + "\n" for row in result.to_pylist())),
+    ):
+        (tmp_path / name).write_text(text)
+        assert list(parsed(store.cite(result=tmp_path / name))) == expected
+    (tmp_path / "r.csv").write_text("space,layer\n")
+    with pytest.raises(UsageError, match=r"r.csv is not a result: write it with"):
+        store.cite(result=tmp_path / "r.csv")
+
+
+def test_a_result_of_another_command_names_its_checkpoints(store: Store) -> None:
+    found = store.cite(result=store.neighbours("text1", layers="0"))
+    assert list(parsed(found)) == ["embstore", "checkpoint-toy-checkpoint"]
+    assert found.notes[0].startswith("the columns of the result are those of no metric")
+
+
+def test_what_is_known_of_checkpoints_is_cited() -> None:
+    card = replace(synthetic_card(), revision="abc")
+    entries = parsed("\n\n".join(citing._of_card(replace(card, checkpoint="openai/clip-vit-base-patch32"))[0]))
+    assert entries["checkpoint-openai-clip-vit-base-patch32"] == {
+        "title": "openai/clip-vit-base-patch32", "url": "https://huggingface.co/openai/clip-vit-base-patch32",
+        "note": "Revision abc",
+    }  # fmt: skip
+    assert "radford2021" in entries
+    hostile = replace(card, checkpoint="a}{_%\\end\x1b[2J", revision=None)
+    [text], [note] = citing._of_card(hostile)
+    assert parsed(citing.Bibliography((text,)))
+    assert "\x1b" not in str(citing.Bibliography((text,)))
+    assert "no publication is known" in note
+
+
+def test_a_table_of_a_users_own_has_no_reference() -> None:
+    assert citing._of_dataset("mine") == (
+        [], ["mine: no reference is known for this dataset, which is a table of a user's own."]
+    )  # fmt: skip
+
+
+def test_a_metric_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = replace(METRICS["norms"], name="mine", package="their-package 1.0", references=(), citation="Me (2020) & you")
+    monkeypatch.setattr(citing, "all_metrics", lambda: (METRICS | {"mine": own}, []))
+    found = Store("store").cite("mine")
+    assert parsed(found)["metric-mine"]["note"] == "Me (2020) \\& you"
+    assert found.notes == ("mine: their-package 1.0 gives its reference as text only: Me (2020) & you",)
+    entry = "@misc{me2020,\n  title = {Mine}\n}"
+    monkeypatch.setattr(citing, "all_metrics", lambda: ({"mine": replace(own, references=(entry,))}, []))
+    assert list(parsed(Store("store").cite("mine"))) == ["me2020"]
