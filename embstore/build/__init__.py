@@ -1,12 +1,12 @@
-"""The steps of a build, which :mod:`embstore.build.pipeline` puts together.
+"""The steps of a build; :mod:`embstore.build.pipeline` runs them in order.
 
-pipeline.py   THE page: read → plan → encode → write → index
-texts.py      read the sources, and stage what they hold
-job.py        what a build is made of: options, checkpoints, and what their spaces lack
-plan.py       which spaces, with which cards; pure
-run.py        one checkpoint: encode, write, index
-windows.py    the items that are in the model or on their way to it
+pipeline.py   the whole pipeline on one page: read → plan → encode → write → index
+texts.py      read the sources and stage their items
+job.py        options, checkpoints, and the missing items of each space
+plan.py       the spaces to build and their cards; writes nothing
+run.py        the work of one checkpoint: encode, write, index
+windows.py    the items that are being encoded
 skips.py      the texts that get no vector
-report.py     the result of a build, and the measure of its progress
-estimate.py   what it would do: ``--dry-run``
+report.py     the result of a build, and its progress
+estimate.py   the cost of a build: ``--dry-run``
 """

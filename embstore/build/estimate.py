@@ -1,4 +1,4 @@
-"""What a build would do, and how long it would take: ``--dry-run``. Nothing is written."""
+"""Estimate the size and duration of a build: ``--dry-run``. Nothing is written to the store."""
 
 import time
 from collections import Counter
@@ -20,25 +20,25 @@ from embstore.text import Passage
 
 _SAMPLE_PASSES = 8
 _SAMPLE_SECONDS = 5.0
-_ROW_BYTES = 12  # layer and item id in Parquet; in an index 8 for the id
+_ROW_BYTES = 12  # a shard's layer and item id columns; an index stores the id alone
 _ID_BYTES = 8
-_BYTES_PER_SECOND = 2e8  # written and indexed: measured on 2 cores and a disk of the cloud
+_BYTES_PER_SECOND = 2e8  # for writing and indexing; measured on 2 cores and a cloud disk
 
 
 def estimate(
     root: Path, sources: Sequence[Sources], specs: Sequence[str], options: Options, observe: Observer
 ) -> BuildReport:
-    """Report what a build would do.
+    """Estimate the tokens, forward passes, bytes and seconds of a build without running it.
 
-    Texts, tokens and forward passes are counted, bytes computed. The time of encoding is measured on passages spread
-    over the work, after some to warm up, and scaled by tokens; that of writing and indexing is a rate.
+    Texts, tokens and forward passes are counted exactly, bytes computed. Encoding time is measured on a sample of
+    passages spread over the work, after a warm-up, and scaled by tokens; for writing and indexing a fixed rate is used.
 
     Args:
-        root: the store's folder, which need not exist; nothing is written in it.
-        sources: what would be embedded, of each unit.
-        specs: the checkpoints, as :func:`embstore.encode.resolve` reads them.
-        options: how.
-        observe: told when the weights are loaded.
+        root: Folder of the store; need not exist. Nothing is written in it.
+        sources: Sources to embed, one entry per unit.
+        specs: Checkpoints, in the notation of :func:`embstore.encode.resolve`.
+        options: Options of the build.
+        observe: Callback for progress; called when the weights of a checkpoint are loaded.
     """
     began = time.perf_counter()
     models = load_models(specs, options, observe)
@@ -62,7 +62,7 @@ def estimate(
 
 @dataclass(slots=True)
 class _Count:
-    """What the part of a build takes that one checkpoint does; time without that of writing."""
+    """Cost of the work of one checkpoint; ``seconds`` is encoding time, without writing."""
 
     spaces: list[SpaceReport] = field(default_factory=list)
     n_tokens: int = 0
@@ -72,6 +72,7 @@ class _Count:
 
 
 def _count(job: Job) -> _Count:
+    """Count the tokens, passes and bytes of a job, and measure its encoding time on a sample."""
     count = _Count()
     skipped = {space.card.space: Counter(space.unfit) for space in job.spaces}
     truncated: Counter[str] = Counter()
@@ -114,6 +115,7 @@ def _count(job: Job) -> _Count:
 
 
 def _bytes_of_item(space: SpacePlan, options: Options) -> int:
+    """Return the bytes that one item takes in the shards and indexes of a space, all layers."""
     card = space.card
     in_shard = card.dim * (2 if card.dtype == "float16" else 4) + _ROW_BYTES
     in_index = 0 if options.index == "none" else card.dim * 4 + _ID_BYTES
@@ -121,6 +123,7 @@ def _bytes_of_item(space: SpacePlan, options: Options) -> int:
 
 
 def _seconds_per_token(job: Job, group: Group, n_batches: int) -> float:
+    """Measure the encoding time per token on about ``_SAMPLE_PASSES`` passes' worth of passages, after a warm-up."""
     step = max(1, n_batches // _SAMPLE_PASSES)
     passages = (passage for window in group.work.windows() for passage in job.passages(window.items))
     sample = list(islice(passages, 0, None, step))
@@ -130,6 +133,7 @@ def _seconds_per_token(job: Job, group: Group, n_batches: int) -> float:
 
 
 def _measure(job: Job, group: Group, passages: Sequence[Passage]) -> tuple[float, int]:
+    """Encode passages for at most about ``_SAMPLE_SECONDS``; return the seconds taken and the tokens encoded."""
     began = time.perf_counter()
     n_tokens = 0
     for result in job.encode([passages], group):

@@ -1,4 +1,4 @@
-"""What a build is made of: its options, its checkpoints, and for each checkpoint the spaces and what they lack."""
+"""The inputs of a build: its options, its checkpoints, and the spaces of each checkpoint with their missing items."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -23,23 +23,23 @@ LONG = ("skip", "truncate", "error")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a build makes its spaces.
+    """Options of a build.
 
     Attributes:
-        unit: what a vector stands for.
-        poolings: empty for each checkpoint's default.
-        template: the text put round an item.
-        layers: which layers, as :meth:`Layers.select` reads them.
-        dtype: ``float32`` or ``float16``, as stored.
-        device: ``cpu``, ``cuda`` …; None takes an accelerator where there is one.
-        batch_tokens: tokens of a batch; None is what suits the device.
-        long: ``skip``, ``truncate`` or ``error``: what to do with a text longer than the context.
-        index: ``auto``, ``flat``, ``hnsw``, ``ivf`` or ``none``.
-        index_memory: bytes that the indexes may take while they are built; None for half of the machine's.
-        name: of the space, if the build makes one; None gives ``model.unit.pooling``.
-        allow_pickle: load pickled weights where there are no safetensors.
-        turn: which of the parts of the sources the build takes.
-        shard_bytes: bytes of vectors in a shard, about.
+        unit: Unit of the items.
+        poolings: Poolings, each giving one space; empty for the default of each checkpoint.
+        template: Text put round an item before tokenisation.
+        layers: Selection of layers, in the notation of :meth:`Layers.select`.
+        dtype: Stored data type of the vectors: ``float32`` or ``float16``.
+        device: PyTorch device, such as ``cpu`` or ``cuda``; None uses an accelerator if there is one.
+        batch_tokens: Maximum number of tokens per batch; None for a default that suits the device.
+        long: Treatment of texts longer than the context: ``skip``, ``truncate`` or ``error``.
+        index: Kind of index: ``auto``, ``flat``, ``hnsw``, ``ivf`` or ``none``.
+        index_memory: Memory limit in bytes while indexes are built; None for half of the machine's memory.
+        name: Name of the space, if the build makes only one; None for ``model.unit.pooling``.
+        allow_pickle: Whether pickled weights may be loaded if there are no safetensors.
+        turn: Share of the work that this build does: worker i of n.
+        shard_bytes: Approximate bytes of vectors per shard.
     """
 
     unit: Unit = Unit.WORD
@@ -76,12 +76,12 @@ class Options:
 
 
 class Model:
-    """A checkpoint of a build. Its weights are loaded when they are first needed.
+    """A checkpoint whose hashes, tokenizer and weights are each loaded on first use.
 
     Args:
-        spec: the checkpoint, as :func:`embstore.encode.resolve` reads it.
-        options: of the build.
-        observe: told when the weights are loaded.
+        spec: Checkpoint, in the notation of :func:`embstore.encode.resolve`.
+        options: Options of the build.
+        observe: Callback for progress; called when the weights are loaded.
     """
 
     def __init__(self, spec: str, options: Options, observe: Observer = lambda _: None) -> None:
@@ -91,31 +91,31 @@ class Model:
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """The hashes of its files."""
+        """Hashes of the checkpoint's files."""
         return fingerprint(self.checkpoint)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The tokenizer, which is loaded much faster than the weights."""
+        """Tokenizer of the checkpoint; loads much faster than the weights."""
         return Tokenizer.load(self.checkpoint)
 
     @cached_property
     def encoder(self) -> Encoder:
-        """The loaded model."""
+        """Encoder with the weights loaded."""
         self._observe(Progress("load", self.checkpoint.name))
         return Encoder.load(self.checkpoint, device=self._options.device, allow_pickle=self._options.allow_pickle)
 
 
 @dataclass(frozen=True, slots=True)
 class SpacePlan:
-    """One space of a build.
+    """The plan for one space of a build.
 
     Attributes:
-        card: as it will be, or is, stored.
-        n_missing: items that the space lacks and the checkpoint may embed, in the parts that this build takes.
-        n_elsewhere: the same in the other parts.
-        n_present: items that it has.
-        unfit: reason → items that no build can embed, or none with the same options.
+        card: Card of the space: the stored one, or the one that will be stored.
+        n_missing: Number of items without a vector that this build will encode.
+        n_elsewhere: Number of items without a vector that are left to the other workers.
+        n_present: Number of items whose vectors are stored.
+        unfit: Number of items that cannot be embedded with these options, by reason.
     """
 
     card: Card
@@ -127,7 +127,7 @@ class SpacePlan:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The spaces of a checkpoint that the same forward passes serve, and what they lack."""
+    """Spaces of one checkpoint that share their forward passes, and their missing items."""
 
     spaces: tuple[SpacePlan, ...]
     work: Work
@@ -135,14 +135,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Job:
-    """The part of a build that one checkpoint does, in one run over its passages.
+    """The work of one checkpoint in a build.
 
     Attributes:
-        model: the checkpoint.
-        options: of the build; the unit is that of the items.
-        spaces: of the checkpoint.
-        lacking: what the store lacks of the items.
-        parts: how the items are cut into shards.
+        model: Checkpoint.
+        options: Options of the build, with the unit of the items.
+        spaces: Plans of the checkpoint's spaces.
+        lacking: Missing items, by space.
+        parts: Division of the items into shards.
     """
 
     model: Model
@@ -153,10 +153,10 @@ class Job:
 
     @cached_property
     def groups(self) -> list[Group]:
-        """The spaces that lack items, by the forward passes that serve them: one for all.
+        """Groups of spaces with missing items, one group per set of forward passes: usually a single one.
 
-        Where a text that is cut may lose the special token that the template gave it, the poolings of that token come
-        from passes of their own, so that the others have every item.
+        If a truncated text may lose a special token of the template, the poolings of that token get separate passes, so
+        that the other poolings still embed every item.
         """
         lacking = [space for space in self.spaces if space.n_missing]
         groups = [lacking]
@@ -170,12 +170,12 @@ class Job:
 
     @property
     def present(self) -> str:
-        """The SQL for the items whose vectors the store has, in the parts that this build takes."""
+        """SQL query for the items of this build whose vectors are stored."""
         return self.lacking.present([space.card.space for space in self.spaces], self.parts)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What builds that share the parts of the sources must agree on."""
+        """Description of the job; builds that share the work as workers 1 to n must have equal ones."""
         staging = self.lacking.staging
         return {
             "unit": staging.unit.value, "items": staging.n_items, "digest": staging.digest,
@@ -184,12 +184,17 @@ class Job:
         }  # fmt: skip
 
     def passages(self, items: list[Item]) -> Iterator[Passage]:
-        """Yield the passages of items."""
+        """Yield the passages of items: the items in the template, those of one sentence together."""
         bos, eos = self.model.tokenizer.template_strings(self.options.template)
         return passages_of(items, self.options.template, bos=bos, eos=eos)
 
     def encode(self, windows: Iterable[Iterable[Passage]], group: Group) -> Iterator[Encoded | Skipped]:
-        """Encode passages for a group of spaces, window by window, all poolings in one forward pass."""
+        """Encode passages, window by window, for all spaces of a group in the same forward passes.
+
+        Args:
+            windows: Passages of each window.
+            group: Spaces to encode for; must be one of :attr:`groups`.
+        """
         encoder, options = self.model.encoder, self.options
         return encoder.encode_windows(
             windows, poolings=[space.card.pooling for space in group.spaces],
@@ -197,7 +202,7 @@ class Job:
         )  # fmt: skip
 
     def count(self, passages: Iterable[Passage], group: Group) -> Plan:
-        """Count what encoding the passages of a window for a group of spaces takes."""
+        """Count the tokens and batches of encoding the passages of a window, without running the model."""
         options = self.options
         return self.model.encoder.plan(
             passages,

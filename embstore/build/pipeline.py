@@ -1,8 +1,8 @@
 """Build a store: read → plan → encode → write → index. This page is the whole pipeline.
 
-The texts are staged as they are read: what comes twice and what the store has is found in SQL. The missing items are
-cut into parts, ranges of item ids, each of about a shard's bytes. A part is encoded while the one before it is written,
-so that no more than two of them, and a window of texts, are in memory.
+Texts are staged in a temporary database as they are read; duplicates and stored items are found in SQL. The missing
+items are divided by item id into parts of about a shard's bytes. A part is encoded while the previous one is written,
+so that at most two parts and a window of texts are in memory.
 """
 
 import time
@@ -30,17 +30,17 @@ from embstore.indexing import check_memory
 def build(
     root: Path, sources: Sequence[Sources], specs: Sequence[str], options: Options, observe: Observer
 ) -> BuildReport:
-    """Embed what the store lacks of the texts, and index it.
+    """Embed the texts whose vectors are missing from the store, and index them.
 
     Args:
-        root: the store's folder; made if it is empty or does not exist.
-        sources: what to embed, of each unit.
-        specs: the checkpoints, as :func:`embstore.encode.resolve` reads them.
-        options: how; the unit is that of each part of the sources.
-        observe: told how far the build is.
+        root: Folder of the store; created if it is empty or does not exist.
+        sources: Sources to embed, one entry per unit.
+        specs: Checkpoints, in the notation of :func:`embstore.encode.resolve`.
+        options: Options of the build; the unit is taken from ``sources``.
+        observe: Callback for progress.
 
     Raises:
-        EmbstoreError: see :mod:`embstore.errors`. What was committed before stays, and a later build goes on from it.
+        EmbstoreError: See :mod:`embstore.errors`. Committed shards are kept, and the next build continues from them.
     """
     began = time.perf_counter()
     models = load_models(specs, options, observe)
@@ -59,7 +59,7 @@ def build(
                 held = Held(part.staging, store.paths)
                 with store.writing_texts():
                     for job in jobs:
-                        held.mend(job.present)  # their vectors are there: it is their texts that may be lost
+                        held.mend(job.present)  # an item with a stored vector may have lost its text
                 for rows in part.datasets:
                     write_dataset(store.paths, rows.name, rows.kind, part.unit, rows.columns)
                 skips = Skips(part, jobs, store.paths)

@@ -1,4 +1,4 @@
-"""Plan a build: which spaces, their cards, and the items that each lacks. Nothing is written here."""
+"""Plan a build: the spaces, their cards, and the items that each is missing. Nothing is written."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ from embstore.words import word_boundaries
 
 
 def load_models(specs: Sequence[str], options: Options, observe: Observer = lambda _: None) -> list[Model]:
-    """Find the checkpoints of a build; none is loaded yet.
+    """Resolve the checkpoints of a build, without loading them.
 
     Raises:
-        CheckpointError: one of them cannot be found.
-        UsageError: one name is given for several spaces.
+        CheckpointError: A checkpoint cannot be found.
+        UsageError: One space name is given for several checkpoints.
     """
     specs = list(dict.fromkeys(specs))
     if options.name is not None and len(specs) > 1:
@@ -40,10 +40,10 @@ def load_models(specs: Sequence[str], options: Options, observe: Observer = lamb
 
 
 def open_catalog(root: Path) -> Catalog | None:
-    """Return what the store at ``root`` has; None where a build would make a new one.
+    """Open the store at ``root``; return None if there is none yet.
 
     Raises:
-        StoreError: the folder holds something else.
+        StoreError: The folder contains other files.
     """
     paths = StorePaths(disk.resolved(root))
     new = not disk.exists(paths.marker)
@@ -55,17 +55,17 @@ def open_catalog(root: Path) -> Catalog | None:
 def plan_build(
     catalog: Catalog | None, texts: Sequence[Texts], models: Sequence[Model], options: Options
 ) -> list[tuple[Texts, list[Job]]]:
-    """Plan the jobs of each unit's texts: those of one unit share no space with those of another.
+    """Plan the jobs for the texts of each unit; no space has items of two units.
 
     Args:
-        catalog: what the store has; None where there is no store yet.
-        texts: what was read, each of another unit.
-        models: the checkpoints.
-        options: of the build; the unit is that of the texts.
+        catalog: Catalog of the store; None if there is no store yet.
+        texts: Staged texts, one entry per unit.
+        models: Checkpoints.
+        options: Options of the build; the unit is taken from ``texts``.
 
     Raises:
-        UsageError: one name is given for several spaces.
-        EmbstoreError: as :func:`plan_jobs`.
+        UsageError: One space name is given for several spaces.
+        EmbstoreError: See :func:`plan_jobs`.
     """
     if options.name is not None and len(texts) > 1:
         units = " and ".join(one.unit for one in texts)
@@ -77,19 +77,19 @@ def plan_build(
 
 
 def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model], options: Options) -> list[Job]:
-    """Plan the work of each checkpoint against what the store has.
+    """Plan the job of each checkpoint, given the vectors that are stored.
 
-    The weights are not loaded where the stored cards answer for them: a build of which nothing is missing stays quick.
+    The weights are loaded only if the stored cards do not suffice, so that a build with nothing missing is quick.
 
     Args:
-        catalog: what the store has; None where there is no store yet.
-        staging: the items of the sources.
-        models: the checkpoints.
-        options: of the build.
+        catalog: Catalog of the store; None if there is no store yet.
+        staging: Items of the sources.
+        models: Checkpoints.
+        options: Options of the build.
 
     Raises:
-        SpaceMismatchError: a space of that name exists and is another one.
-        CheckpointError, QueryError, UsageError: a checkpoint cannot do what is asked.
+        SpaceMismatchError: A stored space of the same name differs in its provenance.
+        CheckpointError, QueryError, UsageError: A checkpoint does not support the options.
     """
     lacking = Lacking(staging, catalog)
     jobs = []
@@ -114,11 +114,12 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
 
 
 def item_bytes(card: Card) -> int:
-    """Return the bytes of the vectors of one item in a space, all layers."""
+    """Return the bytes of one item's vectors in a space, all layers."""
     return len(card.layers) * card.dim * (2 if card.dtype == "float16" else 4)
 
 
 def _space_plan(lacking: Lacking, card: Card, model: Model, options: Options, parts: Parts) -> SpacePlan:
+    """Count the stored, missing and unfit items of a space."""
     n_present = lacking.meet(card.space)
     unfit = Counter({NOT_UNICODE: lacking.staging.n_invalid} if lacking.staging.n_invalid else {})
     for items in lacking.skipped_before(card.space):
@@ -129,9 +130,9 @@ def _space_plan(lacking: Lacking, card: Card, model: Model, options: Options, pa
 
 
 def _unfit(skipped: list[Item], model: Model, pooling: Pooling, options: Options) -> dict[int, str]:
-    """Return which items that an earlier build skipped this one would skip again: item id → reason.
+    """Return the previously skipped items that would be skipped again, as item id → reason.
 
-    It takes the tokenizer alone, so that a build of which nothing else is missing does not load the weights.
+    Only the tokenizer is used, so that a build with nothing else missing does not load the weights.
     """
     if options.long == "error":
         return {}
@@ -155,6 +156,7 @@ def _poolings(model: Model, options: Options) -> tuple[Pooling, ...]:
 
 
 def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: Card | None) -> Card:
+    """Return the card of a space, from the stored card if it is of the same files, else from the loaded model."""
     checkpoint, prints = model.checkpoint, model.fingerprint
     if stored is not None and _answers(stored, prints, pooling):
         full = _full_layers(stored.layers, pooling)
@@ -178,7 +180,7 @@ def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: C
 
 
 def _answers(stored: Card, prints: Fingerprint, pooling: Pooling) -> bool:
-    """Whether a stored card tells what the checkpoint would tell, so that it need not be loaded."""
+    """Return whether a stored card has all that the loaded checkpoint would give, so that it need not be loaded."""
     same_files = (stored.weights_sha256, stored.tokenizer_sha256, stored.config_sha256) == (
         prints.weights_sha256, prints.tokenizer_sha256, prints.config_sha256,
     )  # fmt: skip
@@ -186,6 +188,7 @@ def _answers(stored: Card, prints: Fingerprint, pooling: Pooling) -> bool:
 
 
 def _full_layers(stored: Layers, pooling: Pooling) -> Layers:
+    """Return all layers of the checkpoint of a stored space, whichever of them are stored."""
     if pooling is Pooling.PROJECTION:
         return Layers.of_projection(stored.n_blocks, stored.top_form)
     return Layers.of_model(stored.n_blocks, stored.top_form)

@@ -1,4 +1,4 @@
-"""What a build tells while it runs and when it is done."""
+"""The progress of a build, and its result."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ from embstore.text import Item
 
 
 class Meter:
-    """Tells an observer how far the encoding of some items is, with work measured by the length of the texts.
+    """Reports encoding progress to an observer; the share done is by length of text.
 
     Args:
-        observe: whom to tell.
-        subject: the checkpoint.
-        n: items to be encoded.
-        size: their work: the sum of :func:`work_of`.
+        observe: Callback for progress.
+        subject: Name of the checkpoint.
+        n: Number of items to encode.
+        size: Total work: the sum of :func:`work_of`.
     """
 
     def __init__(self, observe: Observer, subject: str, n: int, size: float) -> None:
@@ -27,7 +27,13 @@ class Meter:
         self._n_left, self._left = n, size
 
     def passed(self, n: int, size: float, n_tokens: int) -> None:
-        """Tell that ``n`` items of this size are done with, and how many tokens the model has read in all."""
+        """Report that further items are done.
+
+        Args:
+            n: Number of further items.
+            size: Work of these items.
+            n_tokens: Number of tokens read by the model since the start.
+        """
         self._n_left -= n
         self._left -= size
         share = 1 - self._left / self._size if self._n_left else 1.0
@@ -35,9 +41,9 @@ class Meter:
 
 
 def work_of(items: Sequence[Item]) -> list[float]:
-    """Return the work of each item: the characters that the model reads for it, some more for special tokens.
+    """Return the work of each item: its characters, plus a constant for special tokens.
 
-    It reads a sentence once for all words of it.
+    Occurrences in the same sentence share the work of the sentence equally, since the model reads it once.
     """
     sharing = Counter(item.context for item in items)
     return [_work(item.text) if item.context is None else _work(item.context) / sharing[item.context] for item in items]
@@ -48,7 +54,7 @@ def _work(text: str) -> int:
 
 
 def kind_of(reason: str) -> str:
-    """Return the reason of a skipped text without what differs from text to text, to count by."""
+    """Return the reason for a skipped text without the details of that text, as a key for counting."""
     if reason.startswith(MODEL_FAILS):
         return MODEL_FAILS
     return "longer than the context" if "the context of" in reason else reason
@@ -56,16 +62,16 @@ def kind_of(reason: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SpaceReport:
-    """What a build did for one space.
+    """The result of a build for one space.
 
     Attributes:
-        space: its name.
-        model: the short name of its checkpoint.
-        embedded: items that got their vectors now.
-        present: items that had them already.
-        skipped: reason → items without a vector.
-        truncated: items whose text was cut to the context length.
-        elsewhere: items that are left to the builds of the other parts.
+        space: Name of the space.
+        model: Short name of its checkpoint.
+        embedded: Number of items embedded by this build.
+        present: Number of items whose vectors were stored before.
+        skipped: Number of items without a vector, by reason.
+        truncated: Number of items whose text was cut to the context length.
+        elsewhere: Number of items left to the other workers.
     """
 
     space: str
@@ -79,21 +85,21 @@ class SpaceReport:
 
 @dataclass(frozen=True, slots=True)
 class BuildReport:
-    """What a build did, or (``dry_run``) would do.
+    """The result of a build, or its estimate (``dry_run``).
 
     Attributes:
-        store: the store's folder.
-        spaces: a report for each space.
-        n_texts: texts read from the sources, repeats included.
-        n_items: different items among them.
-        blanks: reason → rows of the sources that hold no text, or one that gives no items.
-        n_tokens: tokens read by the models.
-        n_forward_passes: forward passes.
-        n_bytes: bytes of the vectors written, indexes included.
-        encode_seconds: time in which vectors were made and written.
-        total_seconds: time of the whole build, loading included.
-        dry_run: whether nothing was written; then times are estimates.
-        notes: what else the user should know, as sentences.
+        store: Folder of the store.
+        spaces: Result for each space.
+        n_texts: Number of texts read from the sources, duplicates included.
+        n_items: Number of distinct items among them.
+        blanks: Number of source rows without a text, or whose text gives no items, by reason.
+        n_tokens: Number of tokens read by the models.
+        n_forward_passes: Number of forward passes.
+        n_bytes: Bytes of the shards and indexes written.
+        encode_seconds: Seconds spent encoding, writing and indexing.
+        total_seconds: Seconds of the whole build, loading included.
+        dry_run: Whether this is an estimate: nothing was written.
+        notes: Further information for the user, as sentences.
     """
 
     store: Path
@@ -111,21 +117,21 @@ class BuildReport:
 
     @property
     def n_skipped(self) -> int:
-        """Texts that got no vector, space by space, and rows that give no items."""
+        """Number of texts without a vector, summed over spaces, plus the rows that give no items."""
         return sum(self.blanks.values()) + sum(sum(space.skipped.values()) for space in self.spaces)
 
     @property
     def n_truncated(self) -> int:
-        """Vectors of texts that were cut to the context length."""
+        """Number of items whose text was cut to the context length, summed over spaces."""
         return sum(space.truncated for space in self.spaces)
 
     @property
     def tokens_per_second(self) -> float:
-        """Tokens read per second of encoding."""
+        """Number of tokens per second of encoding, writing and indexing."""
         return self.n_tokens / self.encode_seconds if self.encode_seconds else 0.0
 
     def to_table(self) -> Table:
-        """Return one row per space."""
+        """Return a table with one row per space."""
         rows = [
             {
                 "space": one.space, "model": one.model, "embedded": one.embedded, "present": one.present,

@@ -1,4 +1,4 @@
-"""One checkpoint's part of a build: encode what its spaces lack, write it, index it."""
+"""Run the job of one checkpoint: encode the missing items, write their shards, index them."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -22,14 +22,21 @@ from embstore.indexing import missed, update_indexes
 
 
 class Run:
-    """One checkpoint's part of a build, as it runs.
+    """Runs the job of one checkpoint.
+
+    Args:
+        store: Writer of the store.
+        job: Job to run.
+        held: Texts of the items; those that the store is missing are written with their vectors.
+        skips: List of skipped texts, extended by the run.
+        observe: Callback for progress.
 
     Attributes:
-        n_tokens: tokens that the model has read.
-        n_forward_passes: how often it ran.
-        n_bytes: bytes of the shards and indexes written.
-        notes: what the user should know of the indexes.
-        seconds: time in which vectors were made, written and indexed.
+        n_tokens: Number of tokens read by the model.
+        n_forward_passes: Number of forward passes.
+        n_bytes: Bytes of the shards and indexes written.
+        notes: Notes for the user about the indexes.
+        seconds: Seconds spent encoding, writing and indexing.
     """
 
     def __init__(self, store: StoreWriter, job: Job, held: Held, skips: Skips, observe: Observer) -> None:
@@ -40,17 +47,18 @@ class Run:
         self.notes: list[str] = []
 
     def encode(self) -> None:
-        """Encode the missing items part by part; each part is written as a shard while the next one is encoded."""
+        """Encode the missing items, part by part; a part is written as a shard while the next one is encoded."""
         for group in self._job.groups:
             self._encode(group)
 
     def _encode(self, group: Group) -> None:
+        """Encode the missing items of one group of spaces."""
         meter = Meter(self._observe, self._job.model.checkpoint.name, group.work.n_items, group.work.size)
         windows = Windows(self._job, group)
         stream = self._job.encode(windows.passages(), group)  # loads the weights
         with self._timed(), self._explained(), ExitStack() as stack:
             writers: dict[str, SpaceWriter] = {}
-            stack.callback(self._count, writers)  # after the writers have written what they hold
+            stack.callback(self._count, writers)  # runs after the writers have flushed
             for space in group.spaces:
                 writer = self._store.part_writer(space.card, self._held.write)
                 writers[space.card.space] = stack.enter_context(writer)
@@ -71,7 +79,11 @@ class Run:
                 meter.passed(done.n, done.work, self.n_tokens)
 
     def index(self) -> None:
-        """Bring the indexes of the spaces up to date."""
+        """Update the indexes of the job's spaces.
+
+        Raises:
+            UsageError: The memory limit is too small for an index.
+        """
         for space in self._job.spaces:
             with self._timed():
                 options = self._job.options
@@ -87,7 +99,7 @@ class Run:
                 self.notes += missed(space.card, done)
 
     def reports(self) -> list[SpaceReport]:
-        """Return what was done for each space."""
+        """Return the result for each space."""
         return [
             SpaceReport(
                 space.card.space, space.card.model, self._embedded.get(space.card.space, 0), space.n_present,
@@ -97,12 +109,14 @@ class Run:
         ]  # fmt: skip
 
     def _count(self, writers: Mapping[str, SpaceWriter]) -> None:
+        """Count the items and bytes that the writers of each space have written."""
         for name, writer in writers.items():
             self._embedded[name] = writer.n_written
             self.n_bytes += sum(disk.size(shard.path) for shard in writer.shards)
 
     @contextmanager
     def _timed(self) -> Iterator[None]:
+        """Add the duration of the context to :attr:`seconds`."""
         began = time.perf_counter()
         try:
             yield
@@ -111,7 +125,7 @@ class Run:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Say of a text that is too long where it stands, and of a vector that cannot be stored which text it is of."""
+        """Re-raise encoding errors as EncodeError with the text and its place in the sources."""
         staging = self._job.lacking.staging
         try:
             yield
@@ -131,7 +145,7 @@ class Run:
 
 
 def _add(result: Encoded, group: Group, lacks: NDArray[np.bool_], writers: Mapping[str, SpaceWriter]) -> None:
-    """Give each space of a group the vectors that it lacks."""
+    """Add a batch of vectors to the writers of a group's spaces, each getting its missing items only."""
     for space, keep in zip(group.spaces, lacks, strict=True):
         ids, vectors = result.item_ids, result.vectors[space.card.pooling]
         if not keep.all():

@@ -1,4 +1,4 @@
-"""The texts of a build that get no vector, or not a whole one: counted, and listed in the store."""
+"""Count the skipped and truncated texts of a build, and list them in the store."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,16 +14,16 @@ from embstore.storage.staging.skipped import SkipList
 
 
 class Skips:
-    """What a build skips and truncates.
+    """The skipped and truncated items of a build.
 
     Args:
-        texts: what the build embeds; its blank rows are skipped from the start.
-        jobs: of the build; what their spaces are known to skip is counted from the start.
-        paths: of the store.
+        texts: Texts of the build; those that are not valid Unicode are listed from the start.
+        jobs: Jobs of the build; their unfit items are counted from the start.
+        paths: Paths of the store.
 
     Attributes:
-        reasons: space → reason → items without a vector.
-        n_truncated: space → items whose text was cut to the context length.
+        reasons: Number of items without a vector, by space and reason.
+        n_truncated: Number of items whose text was cut to the context length, by space.
     """
 
     def __init__(self, texts: Texts, jobs: Sequence[Job], paths: StorePaths) -> None:
@@ -34,7 +34,12 @@ class Skips:
         self.reasons = {space.card.space: Counter(space.unfit) for job in jobs for space in job.spaces}
 
     def add(self, skipped: Skipped, spaces: Sequence[SpacePlan]) -> None:
-        """Take what the encoder says of an item, for each of the spaces that lack it."""
+        """Count and list an item that the encoder skipped or truncated.
+
+        Args:
+            skipped: Item with its outcome and reason.
+            spaces: Spaces that are missing the item.
+        """
         for space in spaces:
             name = space.card.space
             if skipped.outcome == "skipped":
@@ -45,13 +50,13 @@ class Skips:
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """List in the store what is skipped in the context, however it ends, unless it is listed already."""
+        """Write the list to the store when the context ends, even with an error. Listed texts are not listed again."""
         try:
             yield
         except BaseException as first:
             try:
                 self._list.record()
-            except EmbstoreError as second:  # must not hide the first
+            except EmbstoreError as second:  # must not replace the first error
                 first.add_note(str(second))
             raise
         self._list.record()

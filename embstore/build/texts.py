@@ -1,4 +1,4 @@
-"""Sources to items: what a build embeds, each text once. They are staged as they are read, not kept."""
+"""Read the sources of a build into distinct items. They are staged on disk as they are read, not kept in memory."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,20 +14,20 @@ from embstore.text import NO_WORD, TOO_LONG, escaped, is_too_long, is_unicode, i
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """What is to be read for one unit.
+    """The sources to read for one unit.
 
     Attributes:
-        names: files, ``-`` or names of datasets.
-        unit: what a vector stands for.
-        columns: the columns of tables that hold texts.
-        limit: stop after this many texts. Half a dataset is not kept as a dataset.
-        per_text: of occurrences, how many to draw from each sentence.
-        seed: of that draw.
-        header: whether the first line of CSV and TSV files names the columns.
-        delimiter: Character that separates their columns; None to find it.
+        names: Files, ``-`` for standard input, or names of datasets.
+        unit: Unit of the items.
+        columns: Text columns of tabular files.
+        limit: Maximum number of texts to read. A dataset cut by it is not stored as a dataset.
+        per_text: Number of occurrences to sample from each sentence; None for all.
+        seed: Random seed of that sample.
+        header: Whether the first line of CSV and TSV files names the columns.
+        delimiter: Character that separates columns; None to detect it.
 
     Raises:
-        UsageError: standard input is named twice, or an option is out of range.
+        UsageError: Standard input is named twice, or an option is out of range.
     """
 
     names: tuple[str, ...]
@@ -56,10 +56,10 @@ class DatasetRows:
     """The rows of a named dataset.
 
     Attributes:
-        name: of its file in the store.
-        kind: of the dataset.
-        columns: ``item_id``, ``text``, of pairs ``item_id_2``, ``text_2``, and the values that the dataset brings; in
-            its order.
+        name: File name in the store, without suffix.
+        kind: Kind of the dataset.
+        columns: Values by column: ``item_id``, ``text``, for pairs ``item_id_2``, ``text_2``, then the dataset's own
+            columns in their order.
     """
 
     name: str
@@ -67,7 +67,12 @@ class DatasetRows:
     columns: dict[str, list[Any]] = field(default_factory=dict)
 
     def add(self, texts: Sequence[tuple[int, str]], values: Mapping[str, Any]) -> None:
-        """Add the row of a text with its id, or of the two of a pair."""
+        """Append a row.
+
+        Args:
+            texts: Item id and text; two of them for a pair.
+            values: Values of the dataset's own columns.
+        """
         row: dict[str, Any] = {}
         for (item, text), suffix in zip(texts, ("", "_2"), strict=False):
             row |= {f"item_id{suffix}": item, f"text{suffix}": text}
@@ -77,15 +82,15 @@ class DatasetRows:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What the sources hold.
+    """The staged texts of the sources of one unit.
 
     Attributes:
-        unit: what a vector stands for.
-        staging: the items, each once.
-        n_texts: texts read, repeats included.
-        blanks: reason → rows that hold no text, or one that gives no items.
-        datasets: the rows of the named datasets among the sources.
-        notes: what the user should know of how the sources were read.
+        unit: Unit of the items.
+        staging: Distinct items.
+        n_texts: Number of texts read, duplicates included.
+        blanks: Number of rows without a text, or whose text gives no items, by reason.
+        datasets: Rows of the named datasets among the sources.
+        notes: Notes for the user about how the sources were read.
     """
 
     unit: Unit
@@ -97,7 +102,7 @@ class Texts:
 
 
 def by_unit(sources: Sequence[str], unit: Unit | None = None) -> dict[Unit, tuple[str, ...]]:
-    """Return the sources by what a vector of theirs stands for: the given unit, a dataset's own, or a word."""
+    """Group sources by unit: the given unit, else the dataset's own, else ``word``."""
     found: dict[Unit, tuple[str, ...]] = {}
     for source in sources:
         dataset = None if unit is not None else find_dataset(source)
@@ -107,15 +112,15 @@ def by_unit(sources: Sequence[str], unit: Unit | None = None) -> dict[Unit, tupl
 
 
 def read_texts(sources: Sources, staging: Staging) -> Texts:
-    """Read all sources, and stage what they hold.
+    """Read all sources, and stage their distinct items.
 
     Args:
-        sources: what to read.
-        staging: of their unit, empty.
+        sources: Sources to read.
+        staging: Empty staging database of the same unit.
 
     Raises:
-        SourceError: a source cannot be read, holds no text or changes while it is read, or two different texts have
-            one id.
+        SourceError: A source cannot be read, has no text or changes while it is read, or two different texts have the
+            same id.
     """
     reader = _Reader(sources, staging)
     opened = [
@@ -131,7 +136,7 @@ def read_texts(sources: Sources, staging: Staging) -> Texts:
 
 
 class _Reader:
-    """Reads sources one by one, and stages their texts some thousands at a time."""
+    """Reads sources one by one, and stages their texts in batches."""
 
     def __init__(self, sources: Sources, staging: Staging) -> None:
         self._unit, self._per_text, self._seed = sources.unit, sources.per_text, sources.seed
@@ -154,7 +159,7 @@ class _Reader:
                 self._leave_out(row.reason, row.origin)
                 continue
             ids = [self._add(text, row.origin) for text in row.texts if self.n_texts < self._limit]
-            # The words of a text are not what its score or value is of.
+            # The scores and values of a dataset are of its texts, not of the words in them.
             if dataset is not None and self._unit is not Unit.OCCURRENCE and len(ids) == len(row.texts):
                 rows.add(list(zip(ids, row.texts, strict=True)), row.values)
             if self.n_texts >= self._limit:
@@ -170,7 +175,7 @@ class _Reader:
             self.datasets.append(rows)
 
     def stage(self) -> None:
-        """Stage what was read."""
+        """Stage the texts read since the last call."""
         self._staging.add(self._batch)
         self._batch = Batch()
 
@@ -179,7 +184,7 @@ class _Reader:
         self._batch.blanks.append((reason, origin))
 
     def _add(self, text: str, origin: str) -> int:
-        """Take a text, and return the id of its item; of an occurrence's sentence, that of the sentence."""
+        """Add the items of a text to the batch; return the id of the item, or for occurrences that of the sentence."""
         self.n_texts += 1
         batch, valid = self._batch, is_unicode(text)
         stored = text if valid else escaped(text)

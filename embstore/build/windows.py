@@ -1,4 +1,4 @@
-"""The windows of items that are in the model or on their way to it."""
+"""Track the windows of items that are being encoded."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,14 +15,14 @@ from embstore.text import Passage
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """A window of which some items are not done.
+    """A window with items that are not encoded yet.
 
     Attributes:
-        part: the number of its shard.
-        ids: its items, ascending.
-        lacks: bool (spaces, n), in their order.
-        work: float64 (n,), in their order.
-        n_left: items that are not done.
+        part: Number of the shard that its items are written to.
+        ids: Item ids (n,), ascending.
+        lacks: bool (spaces, n); whether a space is missing the item.
+        work: float64 (n,), the work of each item.
+        n_left: Number of items that are not encoded yet.
     """
 
     part: int
@@ -37,12 +37,12 @@ class _Open:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Done:
-    """Items that came out of the model, or that it skipped.
+    """Items of one window that the model encoded, skipped or truncated.
 
     Attributes:
-        lacks: bool (spaces, n): which of them each space lacks.
-        n: how many are done with now.
-        work: what these were of the work.
+        lacks: bool (spaces, n); whether a space is missing the item.
+        n: Number of items that are finished.
+        work: Work of the finished items.
     """
 
     lacks: NDArray[np.bool_]
@@ -51,17 +51,17 @@ class Done:
 
 
 class Windows:
-    """Gives windows to the encoder, and knows what comes back of them.
+    """Gives windows of passages to the encoder, and tracks which items and shards are finished.
 
     Args:
-        job: of the checkpoint.
-        group: whose missing items they are.
+        job: Job of the checkpoint.
+        group: Spaces that are encoded together.
     """
 
     def __init__(self, job: Job, group: Group) -> None:
         self._job, self._windows = job, group.work.windows()
         self._open: list[_Open] = []
-        self._begun: list[int] = []  # parts that are not complete; of the last one there may be windows to come
+        self._begun: list[int] = []  # incomplete parts; the last one may still get windows
         self._all_read = False
 
     def passages(self) -> Iterator[Iterator[Passage]]:
@@ -74,11 +74,11 @@ class Windows:
         self._all_read = True
 
     def done(self, ids: Ids, *, settled: bool = True) -> Done:
-        """Take note of items of one window that came back, each once.
+        """Record that items of one window came back from the encoder.
 
         Args:
-            ids: theirs.
-            settled: whether they are done with; a truncated item is told of before its vector comes.
+            ids: Item ids, all from the same window.
+            settled: Whether the items are finished; False for a truncated item, whose vector is still to come.
         """
         for window in self._open:
             at = np.minimum(np.searchsorted(window.ids, ids), len(window.ids) - 1)
@@ -90,7 +90,7 @@ class Windows:
         raise AssertionError(f"items of no window came out of the model: {ids[:3]}")
 
     def completes(self) -> bool:
-        """Return whether a part is complete, and forget it: what comes now is of a later one."""
+        """Return whether the oldest unfinished part is now complete; if so, later items belong to the next parts."""
         self._open = [window for window in self._open if window.n_left]
         read = self._begun if self._all_read else self._begun[:-1]
         if not read or any(window.part == read[0] for window in self._open):
@@ -100,6 +100,7 @@ class Windows:
 
 
 def _opened(window: Window) -> _Open:
+    """Return a window with its items sorted by id, none of them finished."""
     order = np.argsort(window.ids)
     work = np.array(work_of(window.items), dtype=np.float64)
     return _Open(window.part, window.ids[order], window.lacks[:, order], work[order])
