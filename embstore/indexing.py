@@ -1,4 +1,4 @@
-"""Bring the indexes of a space up to date: each layer's covers all shards, or there is none."""
+"""Keep the indexes of a space up to date with its shards: an index covers all shards of its layer."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -19,20 +19,20 @@ from embstore.storage.files.vectors import Block, Ids, LayerVectors
 from embstore.storage.transaction.manifest import committed_shards
 
 _AT_ONCE_BYTES = 64 << 20
-"""How much the flat indexes that are built at once may take."""
+"""Memory limit in bytes for flat indexes that are built in parallel."""
 
 Did = Literal["built", "extended", "tuned", "kept"]
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which indexes are wanted.
+    """The requested kind and settings of indexes.
 
     Attributes:
-        kind: one of :data:`embstore.index.KINDS` but ``none``; None for what was asked for before, else ``auto``.
-        memory: bytes that the indexes may take while they are built; None for half of the machine's.
-        recall: what approximate indexes are tuned to reach.
-        force: build anew what is up to date.
+        kind: One of :data:`embstore.index.KINDS` except ``none``; None for the previously requested kind, or ``auto``.
+        memory: Memory limit in bytes while indexes are built; None for half of the machine's memory.
+        recall: Target recall of approximate indexes, in (0, 1]; None for the previous or default target.
+        force: Whether to rebuild indexes that are up to date.
     """
 
     kind: str | None = None
@@ -51,13 +51,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """What was done for the index of one layer.
+    """The result of updating the index of one layer.
 
     Attributes:
-        layer: the layer.
-        card: of its index, as it is now.
-        did: ``built``, ``extended`` by the vectors of new shards, ``tuned``, or ``kept`` as it was.
-        n_bytes: of the index file.
+        layer: Layer of the index.
+        card: Current card of the index.
+        did: ``built``, ``extended`` with the vectors of new shards, ``tuned`` to another recall, or ``kept`` unchanged.
+        n_bytes: Bytes of the index file.
     """
 
     layer: Layer
@@ -69,22 +69,22 @@ class Indexed:
 def update_indexes(
     paths: StorePaths, card: Card, kind: str, observe: Observer = lambda _: None, *, memory: int | None = None
 ) -> list[Indexed]:
-    """Build the index of each layer that is behind, or add to it, or remove the indexes where none are wanted.
+    """Build or extend the outdated indexes of a space; with ``kind="none"``, remove all of them.
 
-    Only the holder of the store's lock may call this.
+    The caller must hold the write lock of the store.
 
     Args:
-        paths: the store.
-        card: of the space.
-        kind: one of :data:`embstore.index.KINDS`; ``auto`` keeps to a kind that was asked for before.
-        observe: told how many layers are done.
-        memory: bytes that the indexes may take while they are built; None for half of the machine's.
+        paths: Paths of the store.
+        card: Card of the space.
+        kind: One of :data:`embstore.index.KINDS`; ``auto`` keeps the previously requested kind.
+        observe: Callback for progress, in layers.
+        memory: Memory limit in bytes while indexes are built; None for half of the machine's memory.
 
     Returns:
         The indexes that were written.
 
     Raises:
-        UsageError: the memory is too little for any index.
+        UsageError: The memory limit is too small for any index.
     """
     if kind == "none":
         for path, _ in paths.index_pairs(card.space):
@@ -95,7 +95,7 @@ def update_indexes(
 
 
 def missed(card: Card, done: Sequence[Indexed]) -> list[str]:
-    """Return a note for each of these indexes whose recall is not the one that was wanted."""
+    """Return a note for each index whose recall is below its target."""
     return [_missed(card, one) for one in done if one.card.missed]
 
 
@@ -110,14 +110,14 @@ def _missed(card: Card, done: Indexed) -> str:
 
 
 def check_memory(paths: StorePaths, card: Card, n_new: int, kind: str, memory: int | None) -> None:
-    """Raise UsageError if the memory is too little for an index of what a space has and of n new vectors.
+    """Raise UsageError if the memory limit is too small for an index of a space's stored and new vectors.
 
     Args:
-        paths: the store.
-        card: of the space.
-        n_new: vectors of a layer that are to come.
-        kind: one of :data:`embstore.index.KINDS`.
-        memory: bytes that the indexes may take while they are built; None for half of the machine's.
+        paths: Paths of the store.
+        card: Card of the space.
+        n_new: Number of new vectors per layer.
+        kind: One of :data:`embstore.index.KINDS`.
+        memory: Memory limit in bytes while indexes are built; None skips the check.
     """
     if kind == "none" or memory is None or not n_new:
         return
@@ -130,9 +130,16 @@ def check_memory(paths: StorePaths, card: Card, n_new: int, kind: str, memory: i
 def index_layers(
     paths: StorePaths, card: Card, layers: Sequence[Layer], choice: Choice, observe: Observer = lambda _: None
 ) -> list[Indexed]:
-    """Bring the indexes of some layers up to date, and return what was done for each.
+    """Update the indexes of some layers, several flat ones in parallel; return the result for each layer.
 
-    Only the holder of the store's lock may call this.
+    The caller must hold the write lock of the store.
+
+    Args:
+        paths: Paths of the store.
+        card: Card of the space.
+        layers: Layers to index.
+        choice: Requested kind and settings.
+        observe: Callback for progress, in layers.
     """
     shards = committed_shards(paths, card.space)
     if not shards:
@@ -151,7 +158,20 @@ def index_layers(
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """What is to be done for one layer."""
+    """The work on the index of one layer.
+
+    Attributes:
+        path: Path of the index file.
+        card: Card of the space.
+        layer: Layer to index.
+        shards: All shards of the space.
+        n: Number of vectors.
+        stored: Card of the existing index; None if there is none.
+        design: Kind and parameters of the index.
+        asked: Requested kind, which may be ``auto``.
+        recall: Target recall, in (0, 1].
+        did: Work to do, in the words of :class:`Indexed`.
+    """
 
     path: Path
     card: Card
@@ -166,6 +186,7 @@ class _Task:
 
     @classmethod
     def of(cls, paths: StorePaths, card: Card, layer: Layer, shards: Sequence[Shard], choice: Choice) -> "_Task":
+        """Decide how to update the index of a layer, from its existing card and the request."""
         path = paths.index(card.space, layer)
         stored = readable_card(path)
         asked = choice.kind or (stored.asked if stored is not None else AUTO)
@@ -185,15 +206,21 @@ class _Task:
         return cls(path, card, layer, shards, n, stored, design, asked, recall, did)
 
     def kept(self) -> Indexed:
+        """Keep the existing index, updating its card."""
         assert self.stored is not None
-        card = replace(self.stored, asked=self.asked)  # from now on it is fixed, or no longer
-        if card.sample_sha256 is None and disk.sha256(self.path) == card.sha256:  # an older version wrote it
+        card = replace(self.stored, asked=self.asked)  # the kind may now be fixed, or automatic again
+        if card.sample_sha256 is None and disk.sha256(self.path) == card.sha256:  # written by an older version
             card = replace(card, sample_sha256=index.sample_of(self.path))
         if card != self.stored:
             card.write(self.path)
         return Indexed(self.layer, card, "kept", disk.size(self.path))
 
     def run(self, told: Callable[[float], None]) -> Indexed:
+        """Extend the existing index, or build a new one.
+
+        Args:
+            told: Callback for progress, with the share done in [0, 1].
+        """
         wanted = Wanted(self.design, self.asked, self.recall, self.n, told)
         if self.did != "built" and self.stored is not None:
             covered = set(self.stored.shards)
@@ -203,7 +230,7 @@ class _Task:
                     self.path, self.stored, new, self._blocks(self.shards), shards=self._names, wanted=wanted,
                     gather=self._gather,
                 )  # fmt: skip
-            except DamagedError:  # of the index; if it is the shards', building it anew says so
+            except DamagedError:  # rebuild a damaged index; if a shard is damaged, the rebuild raises
                 pass
             else:
                 return Indexed(self.layer, made, self.did, disk.size(self.path))
@@ -226,7 +253,7 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:
-    """The vectors of a layer, read anew each time they are gone through."""
+    """The ids and vectors of a layer, block by block; each iteration reads them again."""
 
     vectors: LayerVectors
 
@@ -237,7 +264,7 @@ class _Blocks:
 def _needed(
     stored: IndexCard | None, design: Design, shards: set[str], recall: float, n: int, dim: int, choice: Choice
 ) -> Did:
-    """Return what is to be done for an index."""
+    """Return whether an index must be built, extended or tuned, or can be kept."""
     if stored is None or choice.force or stored.kind != design.kind or not shards.issuperset(stored.shards):
         return "built"
     if index.has_outgrown(Design(stored.kind, stored.parameters), n, dim):
@@ -249,18 +276,19 @@ def _needed(
 
 
 def _run(observe: Observer, total: int, place: int, task: _Task) -> Indexed:
+    """Run a task, reporting the progress of slow kinds."""
     def tell(share: float) -> None:
-        if task.design.kind != "flat":  # those take long, and one after the other
+        if task.design.kind != "flat":  # other kinds are slow and built one at a time
             observe(Progress("index", task.card.space, place, total, (place + share) / total))
 
     return task.run(tell)
 
 
 def _at_once(tasks: Sequence[_Task]) -> int:
-    """Return how many indexes to build side by side.
+    """Return the number of indexes to build in parallel.
 
-    Of flat ones one more than there are cores, since each waits for the disk; of others one: FAISS works on it with
-    all cores.
+    For flat indexes, one more than there are cores, as each waits for the disk, within a memory limit. For other kinds
+    one, as FAISS itself uses all cores.
     """
     if not tasks or any(task.design.kind != "flat" for task in tasks):
         return 1
@@ -269,7 +297,7 @@ def _at_once(tasks: Sequence[_Task]) -> int:
 
 
 def readable_card(path: Path) -> IndexCard | None:
-    """Return the card of the index at a path; None where there is none that can be read: the index is made anew."""
+    """Return the card of the index at a path; None if it is missing or damaged, so that the index is rebuilt."""
     try:
         return IndexCard.read(path)
     except DamagedError:
@@ -277,10 +305,10 @@ def readable_card(path: Path) -> IndexCard | None:
 
 
 def machine_memory() -> int:
-    """Return the bytes of memory of this machine, or of the container that this process is in."""
+    """Return the memory of this machine in bytes, or the memory limit of this process's container."""
     n_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 8 << 30
     try:
         limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
-    except (OSError, ValueError):  # there is none
+    except (OSError, ValueError):  # no limit
         return n_bytes
     return min(n_bytes, limit)

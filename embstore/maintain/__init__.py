@@ -1,11 +1,11 @@
-"""Keep a store whole, current and small.
+"""Commands that check, repair and reorganise an existing store.
 
 verify.py       check every file
-repair.py       repair it: repair_spaces.py, repair_tables.py; repair_log.py: what was done, or would be
-compact.py      few large files of many small ones
-merge.py        take in another store
+repair.py       repair damage: repair_spaces.py, repair_tables.py; repair_log.py: the list of actions
+compact.py      merge many small files into few large ones
+merge.py        copy the spaces of another store
 remove.py       delete spaces
-reindex.py      indexes of another kind, on request
-derived.py      what follows from the shards: indexes and sums
-actions.py      what was done, as a table
+reindex.py      rebuild, change or remove indexes
+derived.py      update what is computed from the shards: indexes and merged summaries
+actions.py      the actions of a command, as a table
 """

@@ -1,4 +1,4 @@
-"""What a command did to the files of a store, as a table."""
+"""The actions of a maintenance command, as a table."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ _SHOWN = (
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One thing that was done, or would be.
+    """One action on a file or folder, done or planned.
 
     Attributes:
-        action: a verb: ``merged``, ``removed``, ``rebuilt`` …
-        file: the file or folder that it was done to.
-        detail: why, or what it means, as a sentence without its full stop.
-        n_items: how many items, rows or texts it is about; None where it is about none.
-        n_bytes: the bytes of the files; None where that says nothing.
+        action: Verb: ``merged``, ``removed``, ``rebuilt`` …
+        file: File or folder.
+        detail: Reason or consequence, as a sentence without its full stop.
+        n_items: Number of items, rows or texts concerned; None if not applicable.
+        n_bytes: Bytes of the files; None if not applicable.
     """
 
     action: str
@@ -32,7 +32,7 @@ class Action:
 
 
 def tabulate(actions: Iterable[Action], root: Path, notes: Sequence[str] = ()) -> Table:
-    """Return one row per action; files are named as seen from the store's folder."""
+    """Return a table with one row per action; files are relative to the store's folder."""
     rows = [
         {
             "action": one.action, "file": _within(one.file, root), "items": one.n_items, "bytes": one.n_bytes,

@@ -1,4 +1,4 @@
-"""Make few large shards and tables of many small ones; answers stay what they were."""
+"""Merge small shards and tables into few large ones, without changing the results of queries."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,20 +19,20 @@ from embstore.table import Table
 def compact(
     root: Path, observe: Observer = lambda _: None, *, dry_run: bool = False, shard_bytes: int = SHARD_BYTES
 ) -> Table:
-    """Merge the small shards of every space, and the small tables of items and skipped texts.
+    """Merge the small shards of every space, and the small tables of items and of skipped texts.
 
     Args:
-        root: the store's folder.
-        observe: told how many shards are done.
-        dry_run: write nothing, and report what would be done.
-        shard_bytes: the most bytes of vectors in a merged shard.
+        root: Folder of the store.
+        observe: Callback for progress, in shards.
+        dry_run: Write nothing, and report what would be done.
+        shard_bytes: Maximum bytes of vectors in a merged shard.
 
     Returns:
-        One row for each new file.
+        One row per new file.
 
     Raises:
-        StoreError: there is no store, another process writes to it, a file was altered, or the disk is full. What was
-            merged before stays.
+        StoreError: There is no store, another process is writing to it, a file is damaged, or the disk is full. Files
+            merged before the error are kept.
     """
     paths = StorePaths(disk.resolved(root))
     if dry_run:
@@ -44,7 +44,7 @@ def compact(
             actions += _merged(compact_tables(folder), "tables")
         for card in read_cards(paths).values():
             if groups := plan_shards(paths, card, shard_bytes):
-                # An index that lacks a part of a new shard could not be told what it lacks.
+                # An index covers whole shards: it must cover all before their items are mixed with others'.
                 notes += renew_indexes(paths, card, observe)
                 actions += _merged(_compact_space(paths, card, groups, observe), "shards")
                 renew_merged(paths, card)
@@ -54,6 +54,7 @@ def compact(
 def _compact_space(
     paths: StorePaths, card: Card, groups: list[tuple[Shard, ...]], observe: Observer
 ) -> Iterator[Compacted]:
+    """Merge groups of shards of a space, reporting progress; yield each new shard."""
     done, total = 0, sum(map(len, groups))
     observe(Progress("compact", card.space, 0, total, 0.0))
     for one in compact_shards(paths, card, groups):
@@ -67,6 +68,7 @@ def _merged(parts: Iterable[Compacted], kind: str) -> list[Action]:
 
 
 def _planned(paths: StorePaths, shard_bytes: int) -> Iterator[Action]:
+    """Yield the merges that a run would do, as actions."""
     for folder in (paths.items, paths.skipped):
         for names in plan_tables(folder):
             yield _plan(folder, [PARTS.path(folder, name) for name in names], "tables")

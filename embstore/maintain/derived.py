@@ -1,4 +1,4 @@
-"""Bring what is derived from the shards of a space up to date: its indexes, each of its own kind, and its sums."""
+"""Update what is computed from the shards of a space: its indexes, keeping their kind, and its merged summary."""
 
 from embstore import disk
 from embstore.indexing import missed, readable_card, update_indexes
@@ -12,19 +12,19 @@ from embstore.storage.transaction.manifest import committed_shards
 
 
 def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:
-    """Return the kind that was asked for of a space's indexes, by the first readable card; None if there are none."""
+    """Return the requested kind of a space's indexes, from the first readable index card; None if it has no indexes."""
     stored = (readable_card(paths.index(card.space, layer)) for layer in card.layers)
     return next((one.asked for one in stored if one is not None), None)
 
 
 def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> list[str]:
-    """Bring the indexes of a space up to date, if it has any; return a note for each that misses its recall."""
+    """Update the indexes of a space, if it has any; return a note for each index below its target recall."""
     kind = kind_of_indexes(paths, card)
     return missed(card, update_indexes(paths, card, kind, observe)) if kind else []
 
 
 def renew_merged(paths: StorePaths, card: Card) -> None:
-    """Bring the merged summary of a space up to date; one that does not help any more is removed."""
+    """Update the merged summary of a space; remove it if it still does not match the shards."""
     write_merged(paths, card)
     merged = read_merged(Reader(paths.root, ()), paths, card)
     if merged is None or not merged.shards <= {shard.name for shard in committed_shards(paths, card.space)}:

@@ -1,4 +1,4 @@
-"""Take in the spaces of another store that are the same, or are not here."""
+"""Copy the spaces of another store into this one."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -43,28 +43,28 @@ Ids = NDArray[np.int64]
 def merge(
     root: Path, other: Path, spaces: Sequence[str] = (), observe: Observer = lambda _: None, *, dry_run: bool = False
 ) -> Table:
-    """Take in the items of another store that this one lacks, with their vectors, texts and datasets.
+    """Copy the items that are missing here from another store, with their vectors, texts and datasets.
 
-    The spaces must be the same ones where both stores have them. Everything is copied first, each file checked against
-    its hash, and then counts space by space, all at once. The other store is only read.
+    A space that both stores have must be the same in both. All files are copied first, each checked against its hash,
+    and then committed space by space. The other store is only read.
 
     Args:
-        root: the folder of the store that takes in.
-        other: the folder of the other store.
-        spaces: the spaces to take; none takes all.
-        observe: told how many shards are copied.
-        dry_run: write nothing, and report what would be done.
+        root: Folder of the store to copy into.
+        other: Folder of the store to copy from.
+        spaces: Names of the spaces to copy; empty for all.
+        observe: Callback for progress, in shards.
+        dry_run: Write nothing, and report what would be done.
 
     Returns:
-        One row for each space, table and dataset of which something is new.
+        One row per space, table and dataset that gets new data.
 
     Raises:
-        UsageError: the two are one store.
-        UnknownNameError: the other store has no such space.
-        SpaceMismatchError: a space of that name is another one there; says the differences.
-        StoreError: one of the two is no store, this one is being written, or the disk is full.
-        SourceError: two different texts have one item id in the two stores; says both, and nothing was taken.
-        DamagedError: a file of the other store was altered; nothing was taken.
+        UsageError: Both folders are the same store.
+        UnknownNameError: The other store has no space of that name.
+        SpaceMismatchError: A space of the same name differs in its provenance; the message lists the differences.
+        StoreError: One of the folders is not a store, this store is being written to, or the disk is full.
+        SourceError: Two different texts have the same item id; nothing was copied.
+        DamagedError: A file of the other store is damaged; nothing was copied.
     """
     ours, theirs = StorePaths(disk.resolved(root)), StorePaths(disk.resolved(other))
     if ours.root == theirs.root or disk.is_same(ours.root, theirs.root):
@@ -95,7 +95,19 @@ def merge(
 
 @dataclass
 class _Merge:
-    """The merge of one store into another; the caller holds the lock of ``ours``."""
+    """The merge of one store into another; the caller holds the write lock of ``ours``.
+
+    Attributes:
+        ours: Paths of the store to copy into.
+        source: Catalog of the store to copy from.
+        held: Catalog of the store to copy into, as it was before.
+        observe: Callback for progress.
+        actions: Actions done or planned.
+        notes: Notes for the user.
+        cards: Cards of the spaces to copy.
+        taken: Items to copy, by space and shard.
+        only: Whether the user named the spaces to copy.
+    """
 
     ours: StorePaths
     source: Catalog
@@ -120,11 +132,11 @@ class _Merge:
                 )
 
     def is_new(self, space: str) -> bool:
-        """Whether this store has nothing of a space."""
+        """Return whether this store has no shards of a space."""
         return not self.held.shards.get(space)
 
     def plan(self, cards: Sequence[Card], *, only: bool) -> None:
-        """Find out what is new in each space."""
+        """Find the items of each space that are missing here."""
         self.cards, self.only = list(cards), only
         for card in cards:
             self.source.check_texts(card.space)
@@ -143,7 +155,7 @@ class _Merge:
         return told + (", a new space" if self.is_new(card.space) else "")
 
     def copy(self, *, dry_run: bool) -> None:
-        """Copy all that is new, and then let it count."""
+        """Copy all new tables, datasets and shards to temporary files, then commit them."""
         tables = [
             (self.ours.items, "texts", self._new_items()),
             (self.ours.skipped, "skipped texts", self._new_skipped()),
@@ -161,7 +173,7 @@ class _Merge:
                 self._report(folder, kind, sum(one.n_rows for one in new))
                 staged += new
             datasets = self._datasets()
-            for table in staged:  # the texts first: no item is ever without
+            for table in staged:  # texts before vectors, so that every stored item has its text
                 table.commit()
             for dataset in datasets:
                 dataset.commit()
@@ -170,6 +182,7 @@ class _Merge:
                     commit_space(self.ours, shards[card.space], card.space, card if self.is_new(card.space) else None)
 
     def _stage_shards(self, stack: ExitStack, card: Card) -> list[StagedShard]:
+        """Write the new items of a space to temporary shards."""
         staged, total = [], len(self.taken[card.space])
         for done, one in enumerate(self.taken[card.space], 1):
             temp = stack.enter_context(atomic.temporary(self.ours.embeddings(card.space)))
@@ -178,12 +191,12 @@ class _Merge:
         return staged
 
     def check_same_items(self) -> None:
-        """Raise SourceError unless the items that both stores hold are the same ones."""
+        """Raise SourceError if an item id stands for different texts in the two stores."""
         held, theirs = self.held.checked_item_tables(), self.source.checked_item_tables()
         check_same_items(self.ours, held, self.source.paths, theirs, self._wanted())
 
     def _wanted(self) -> Ids | None:
-        """Return the ids of the items that are taken; None for all that have a text."""
+        """Return the ids of the items to copy; None for all items of the other store."""
         if not self.only:
             return None
         return np.unique(np.concatenate([self.source.ids(card.space) for card in self.cards]))
@@ -202,6 +215,7 @@ class _Merge:
             self.actions.append(Action("taken in", folder, kind, n_rows))
 
     def _datasets(self) -> list[MergedDataset]:
+        """Return the datasets merged from both stores, and report the new rows."""
         units = {card.unit.value for card in self.cards} if self.only else None
         merged = []
         for path in self.source.paths.dataset_files():
@@ -214,7 +228,7 @@ class _Merge:
         return merged
 
     def index(self) -> None:
-        """Copy the indexes of spaces that were taken whole, and bring all that is derived up to date."""
+        """Update the indexes and merged summaries; indexes of spaces copied whole are copied rather than rebuilt."""
         theirs = self.source.paths
         for card in self.cards:
             if not self.taken[card.space]:

@@ -1,4 +1,4 @@
-"""Bring the indexes of a store up to date, or change them."""
+"""Update, change or remove the indexes of a store."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,18 +23,18 @@ COLUMNS = (
 
 
 def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None, observe: Observer) -> Table:
-    """Bring the indexes of some layers up to date, and return one row for each.
+    """Update the indexes of some layers, and return a table with one row per layer.
 
     Args:
-        root: the store's folder.
-        spaces: which spaces.
-        layers: which layers, as :meth:`Layers.select` reads them.
-        choice: which indexes are wanted; None removes them.
-        observe: told how far it is.
+        root: Folder of the store.
+        spaces: Selection of spaces.
+        layers: Selection of layers, in the notation of :meth:`Layers.select`.
+        choice: Requested kind and settings of the indexes; None removes the indexes.
+        observe: Callback for progress.
 
     Raises:
-        UsageError: the memory is too little for any index.
-        LockedError: another process is writing.
+        UsageError: The memory limit is too small for any index.
+        LockedError: Another process is writing to the store.
     """
     paths = StorePaths(disk.resolved(root))
     check_marker(paths)
@@ -53,6 +53,7 @@ def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None,
 
 
 def _remove(paths: StorePaths, card: Card, layers: Sequence[Layer]) -> list[dict[str, Any]]:
+    """Remove the indexes of some layers; return a row for each that existed."""
     rows = []
     for layer in layers:
         path = paths.index(card.space, layer)

@@ -13,20 +13,20 @@ from embstore.table import Table
 
 
 def remove(root: Path, spaces: Sequence[str], *, dry_run: bool = False) -> Table:
-    """Remove spaces: from the moment that their cards are gone no reader sees them; then their files go.
+    """Remove spaces: first their cards, which hides them from readers, then their other files.
 
     Args:
-        root: the store's folder.
-        spaces: their names; a card may be damaged or missing.
-        dry_run: write nothing, and report what would be removed.
+        root: Folder of the store.
+        spaces: Names of the spaces; a space whose card is damaged or missing can be removed too.
+        dry_run: Write nothing, and report what would be removed.
 
     Returns:
-        One row for each space.
+        One row per space.
 
     Raises:
-        UsageError: no space is named.
-        UnknownNameError: there is no such space.
-        StoreError: there is no store, another process writes to it, or it cannot be written.
+        UsageError: No space is named.
+        UnknownNameError: There is no space of that name.
+        StoreError: There is no store, another process is writing to it, or it is read-only.
     """
     paths = StorePaths(disk.resolved(root))
     if not spaces:
@@ -35,7 +35,7 @@ def remove(root: Path, spaces: Sequence[str], *, dry_run: bool = False) -> Table
         check_marker(paths)
         return tabulate(_described(paths, spaces, "would remove"), paths.root)
     begun = {space for space in paths.removed_spaces() if space in spaces}
-    with maintained(paths):  # which finishes what was begun
+    with maintained(paths):  # finishes interrupted removals
         actions = [Action("removed", paths.card(space), "what an earlier removal had left") for space in sorted(begun)]
         others = [space for space in spaces if space not in begun]
         actions += _described(paths, others, "removed")
@@ -45,6 +45,7 @@ def remove(root: Path, spaces: Sequence[str], *, dry_run: bool = False) -> Table
 
 
 def _described(paths: StorePaths, spaces: Sequence[str], action: str) -> list[Action]:
+    """Return one action per space, with its files, items and bytes."""
     known = sorted({*paths.cards(), *paths.spaces_on_disk()})
     for space in spaces:
         if space not in known:

@@ -1,4 +1,4 @@
-"""Mend a store: what can be made from something else is made anew, what cannot is taken out and said."""
+"""Repair a store: rebuild derived files, and move damaged files that cannot be rebuilt out of the store."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -26,22 +26,22 @@ from embstore.table import Table
 
 
 def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = False) -> Table:
-    """Mend a store as far as its own files allow.
+    """Repair a store as far as its own files allow.
 
-    Temporary files and what else a killed process left is removed; summaries and indexes are made anew from the
-    shards; a damaged shard, or table, is moved into the folder ``damaged``, so that the next build of the same sources
-    embeds exactly its items again. What cannot be made from something else, as a card, is left and named.
+    Temporary files of killed processes are removed; summaries and indexes are rebuilt from the shards; damaged shards
+    and tables are moved into the folder ``damaged``, so that the next build of the same sources embeds exactly their
+    items again. Files that cannot be rebuilt from others, such as cards, are left in place and reported.
 
     Args:
-        root: the store's folder.
-        observe: told how many indexes are made.
-        dry_run: write nothing, and report what would be done.
+        root: Folder of the store.
+        observe: Callback for progress, in indexes.
+        dry_run: Write nothing, and report what would be done.
 
     Returns:
-        One row for each thing that was done; its action is :data:`LEFT` for what has to be mended in another way.
+        One row per action; the action is :data:`LEFT` for damage that this command cannot repair.
 
     Raises:
-        StoreError: there is no store, one of a newer format, or another process writes to it.
+        StoreError: There is no store, it has a newer format, or another process is writing to it.
     """
     paths = StorePaths(disk.resolved(root))
     marker = list(verify_marker(paths))
@@ -56,16 +56,16 @@ def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = Fa
 
 
 def remove_answers(root: Path, done: Table, altered: Sequence[tuple[Path, str]], *, dry_run: bool) -> Table:
-    """Remove stored answers that are not what their metric computes.
+    """Remove cached answers that differ from what their metric computes.
 
     Args:
-        root: The store's folder.
-        done: What a repair did before.
-        altered: The file of each answer, and what differs.
+        root: Folder of the store.
+        done: Result of the repair before.
+        altered: File of each answer, with the difference in words.
         dry_run: Write nothing, and report what would be removed.
 
     Returns:
-        What was done before, and one row for each answer.
+        The rows of ``done``, followed by one row per answer.
     """
     actions = []
     for path, difference in altered:
@@ -77,6 +77,7 @@ def remove_answers(root: Path, done: Table, altered: Sequence[tuple[Path, str]],
 
 @contextmanager
 def _locked(paths: StorePaths, dry_run: bool) -> Iterator[None]:
+    """Hold the write lock; a dry run on a read-only store goes on without it."""
     try:
         with write_lock(paths):
             yield
@@ -85,11 +86,11 @@ def _locked(paths: StorePaths, dry_run: bool) -> Iterator[None]:
     except StoreError:
         if not dry_run or os.access(paths.root, os.W_OK):
             raise
-        yield  # of a store that nobody can write
+        yield  # a read-only store needs no lock
 
 
 def _mend_documents(mending: Mending, marker: Sequence[Problem]) -> None:
-    """Write the marker, and the documents that say which parts count, anew if they are damaged."""
+    """Rewrite the store's marker, and the lists of replaced files, if they are damaged."""
     paths = mending.paths
     for problem in marker:
         mending.do(Action("rewritten", problem.file, "it was missing, or altered"), partial(write_marker, paths))
@@ -99,14 +100,14 @@ def _mend_documents(mending: Mending, marker: Sequence[Problem]) -> None:
         except NewerFormatError:
             raise
         except DamagedError:
-            # Larger than the number that cannot be read any more, for whoever has seen it.
+            # The time exceeds any earlier epoch, so that running readers notice the change.
             found = Hidden(int(time()))
             action = Action("rewritten", document_of(folder), "it was altered; what is there twice is sorted out below")
             mending.do(action, partial(write_hidden, folder, found))
 
 
 def _remove_leftovers(mending: Mending) -> None:
-    """Remove what killed processes left."""
+    """Remove temporary and orphaned files of killed processes."""
     for path in leftovers(mending.paths):
         mending.actions.append(Action("removed", path, _why_left(path), n_bytes=disk.size(path)))
     if not mending.dry_run:
@@ -114,7 +115,7 @@ def _remove_leftovers(mending: Mending) -> None:
 
 
 def _remove_answers(mending: Mending) -> None:
-    """Remove damaged answers: they are derived, and the next query of the kind computes its own."""
+    """Remove damaged cached answers; the next query computes them again."""
     for problem in verify_answers(mending.paths):
         path = problem.file
         action = Action("removed", path, "it was altered or truncated", n_bytes=disk.size(path))

@@ -1,4 +1,4 @@
-"""What a repair does, one thing after the other: done and noted, or in a dry run only noted."""
+"""The list of a repair's actions; in a dry run they are listed without being done."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,18 +11,18 @@ from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.salvage import take_out
 
 LEFT = "left"
-"""The action of what has to be mended in another way."""
+"""The action for damage that this command cannot repair."""
 SAME_SOURCES = "build the same sources again"
 
 
 @dataclass
 class Mending:
-    """The repair of one store; the caller holds its lock.
+    """The repair of one store; the caller holds its write lock.
 
     Attributes:
-        paths: of the store.
-        dry_run: whether nothing is written.
-        actions: what was done, or would be.
+        paths: Paths of the store.
+        dry_run: Whether actions are listed without being done.
+        actions: Actions done or planned.
     """
 
     paths: StorePaths
@@ -30,16 +30,33 @@ class Mending:
     actions: list[Action] = field(default_factory=list)
 
     def do(self, action: Action, work: Callable[[], object]) -> None:
-        """Note an action, and carry it out."""
+        """List an action, and do it unless this is a dry run.
+
+        Args:
+            action: Action to list.
+            work: Function that does it.
+        """
         self.actions.append(action)
         if not self.dry_run:
             work()
 
     def leave(self, path: Path, detail: str, n_items: int | None = None) -> None:
-        """Note what is left as it is."""
+        """List damage that is left as it is.
+
+        Args:
+            path: Damaged or missing file.
+            detail: Problem and remedy, in words.
+            n_items: Number of items concerned.
+        """
         self.actions.append(Action(LEFT, path, detail, n_items))
 
     def take_out(self, path: Path, detail: str, n_items: int | None = None) -> None:
-        """Move a file out of the store, into the folder ``damaged``."""
+        """Move a file out of the store, into the folder ``damaged``.
+
+        Args:
+            path: File to move.
+            detail: Problem and remedy, in words.
+            n_items: Number of items in it.
+        """
         action = Action("taken out", path, detail, n_items, disk.size(path))
         self.do(action, partial(take_out, self.paths, path))

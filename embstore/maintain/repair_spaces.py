@@ -1,4 +1,4 @@
-"""Mend the spaces of a store: their cards, shards, summaries and indexes."""
+"""Repair the spaces of a store: their cards, shards, summaries and indexes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,9 +37,9 @@ class SpacesRepair:
     """The repair of all spaces of a store.
 
     Attributes:
-        mending: does and notes what is done.
-        texts: of the store.
-        observe: told how many indexes are made.
+        mending: List of actions, with the paths and the dry-run setting.
+        texts: Stored texts.
+        observe: Callback for progress, in indexes.
     """
 
     mending: Mending
@@ -48,11 +48,11 @@ class SpacesRepair:
 
     @property
     def paths(self) -> StorePaths:
-        """The store."""
+        """Paths of the store."""
         return self.mending.paths
 
     def mend_all(self) -> None:
-        """Mend every space that has a card, and say which has none."""
+        """Repair every space that has a card, and report the spaces without one."""
         for path in self.paths.cards().values():
             try:
                 self._mend_path(path)
@@ -64,6 +64,7 @@ class SpacesRepair:
             self.mending.leave(card_path, f"it is missing, and there are shards of it. {_of_a_card(card_path)}")
 
     def _mend_path(self, path: Path) -> None:
+        """Repair a card and its space."""
         try:
             card = read_card(path)
         except DamagedError as error:
@@ -72,11 +73,12 @@ class SpacesRepair:
             self._mend_space(card)
 
     def _mend_card(self, path: Path, error: DamagedError) -> None:
+        """Restore a damaged card if a single flipped bit explains the damage; else move it out or report it."""
         data = disk.read(path)
         if isinstance(error, NewerFormatError):
             self.mending.leave(path, str(error))
         elif checksum.is_sound(data):
-            self.mending.take_out(path, str(error))  # it is another space's, or never was a card
+            self.mending.take_out(path, str(error))  # intact, but of another space or not a card
         elif (mended := checksum.with_bit_turned_back(data[:_LARGEST_CARD])) is None:
             self.mending.leave(path, f"its content was altered. {_of_a_card(path)}")
         else:
@@ -86,7 +88,8 @@ class SpacesRepair:
                 self._mend_space(read_card(path))
 
     def _mend_space(self, card: Card) -> None:
-        # Without a card that can be read it is only known that there were indexes.
+        # If no index card is readable, the kind of the indexes is unknown.
+        """Repair the shards, merged summary and indexes of a space."""
         kind = kind_of_indexes(self.paths, card) or (index.AUTO if self.paths.index_pairs(card.space) else None)
         sound = self._sound_shards(card)
         kept = self._once(card, sound)
@@ -98,7 +101,7 @@ class SpacesRepair:
             self._mend_indexes(card, [one.shard for one in kept], np.unique(ids), kind)
 
     def _sound_shards(self, card: Card) -> list[SoundShard]:
-        """Return the shards that are as they were written, each with its summary; the others are taken out."""
+        """Return the intact shards, rebuilding their summaries if necessary; move damaged shards out of the store."""
         sound = []
         for shard in self.paths.as_shards(card.space, Listed.of(self.paths.embeddings(card.space)).files):
             found = examine(shard, card)
@@ -114,6 +117,7 @@ class SpacesRepair:
         return sound
 
     def _take_out_shard(self, card: Card, shard: Shard, problem: str) -> None:
+        """Move a damaged shard out of the store, with a list of its items if their ids are readable."""
         ids = readable_ids(shard, card)
         listing = self.paths.listing_of(shard.path)
         if ids is None:
@@ -128,7 +132,7 @@ class SpacesRepair:
             disk.remove(shard.summary_path, missing_ok=True)
 
     def _once(self, card: Card, sound: Sequence[SoundShard]) -> list[SoundShard]:
-        """Leave each item in one shard, the largest that has it; return the shards that stay as they are."""
+        """Deduplicate items across shards, keeping each in the largest shard; return the shards that stay unchanged."""
         seen, kept = IdSet(), []
         for one in sorted(sound, key=lambda one: (-len(one.ids), one.shard.name)):
             new = seen.missing(one.ids)
@@ -144,10 +148,12 @@ class SpacesRepair:
         return kept
 
     def _keep(self, card: Card, shard: Shard, ids: Ids) -> None:
-        update_indexes(self.paths, card, "none")  # they have the items twice
+        """Rewrite a shard with only these items, after removing the indexes of its space."""
+        update_indexes(self.paths, card, "none")  # the indexes contain the duplicates too
         keep_items(self.paths, card, shard, ids)
 
     def _mend_merged(self, card: Card, kept: Sequence[SoundShard]) -> None:
+        """Rebuild the merged summary if it is damaged or is not the sum of the shards' summaries."""
         path = self.paths.merged(card.space)
         if not disk.exists(path):
             return
@@ -157,7 +163,7 @@ class SpacesRepair:
             self.mending.do(action, partial(_renew_merged, self.paths, card))
 
     def _mend_indexes(self, card: Card, kept: Sequence[Shard], ids: Ids, kind: str) -> None:
-        """Make the indexes anew that are damaged, or do not cover what is there now."""
+        """Rebuild the indexes that are damaged or do not cover the current shards."""
         n_behind = 0
         for layer in card.layers:
             path = self.paths.index(card.space, layer)
@@ -179,7 +185,7 @@ def _renew_merged(paths: StorePaths, card: Card) -> None:
 
 
 def _add_up(merged: Merged, shards: Sequence[SoundShard], card: Card) -> bool:
-    """Return whether a merged summary is the sum of the shards that it names, which are all there."""
+    """Return whether a merged summary is the sum of its shards' summaries, and all those shards exist."""
     named = [one for one in shards if one.shard.name in merged.shards]
     if len(named) < len(merged.shards):
         return False

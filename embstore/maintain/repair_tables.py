@@ -1,4 +1,4 @@
-"""Mend the tables of a store: of items, of skipped texts and of datasets."""
+"""Repair the tables of a store: items, skipped texts and datasets."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -21,11 +21,11 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredTexts:
-    """The texts of a store.
+    """The texts that are stored intact.
 
     Attributes:
-        files: the tables that hold them and are sound.
-        ids: of the items that have one, ascending.
+        files: Intact tables of items.
+        ids: Ids of their items (n,), ascending.
     """
 
     files: tuple[Path, ...]
@@ -33,7 +33,7 @@ class StoredTexts:
 
 
 def mend_tables(mending: Mending) -> StoredTexts:
-    """Take out damaged tables, and items that a table has beside another; return the texts that are left."""
+    """Move damaged tables out of the store, and deduplicate items across tables; return the texts that remain."""
     paths = mending.paths
     listed = Listed.of(paths.items).files
     damaged = {problem.file: problem.problem for problem in verify_parts(listed, ITEMS_SCHEMA)}
@@ -60,7 +60,7 @@ def mend_tables(mending: Mending) -> StoredTexts:
 
 
 def _mend_items(mending: Mending, path: Path, problem: str, others: StoredTexts) -> Ids:
-    """Keep what is sound of a damaged table and in no other one; return the ids of it."""
+    """Rewrite a damaged table of items with its intact rows that no other table has; return the ids of these rows."""
     rows = sound_rows(path, others.files)
     if rows is not None:
         rows = rows.filter(~np.isin(rows["item_id"].to_numpy(), others.ids))

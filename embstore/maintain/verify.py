@@ -42,10 +42,10 @@ class Verification:
     """The result of checking a store.
 
     Attributes:
-        store: its folder.
-        n_files: files checked.
-        problems: what is wrong, or could not be read; empty for a sound store.
-        answers: Which stored answers were computed anew; None if none were to be.
+        store: Folder of the store.
+        n_files: Number of files checked.
+        problems: Damaged, missing or unreadable files; empty for an intact store.
+        answers: Check of the cached answers by computing them again; None if it was not requested.
     """
 
     store: Path
@@ -55,33 +55,33 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether all was read and nothing is wrong."""
+        """Whether every file was read and no problem was found."""
         return not self.problems
 
     @property
     def is_damaged(self) -> bool:
-        """Whether something is wrong with what was read."""
+        """Whether a file that was read is damaged; an unreadable file is not counted."""
         return any(one.is_damage for one in self.problems)
 
     def to_table(self) -> Table:
-        """Return one row per problem."""
+        """Return a table with one row per problem."""
         rows = [{"file": str(one.file), "problem": one.problem} for one in self.problems]
         return table(rows, columns=("file", "problem"))
 
 
 def verify(root: Path, *, deep: bool = False) -> Verification:
-    """Check a store: hashes, row counts, finite values, summaries, the same ids in every layer, indexes against shards.
+    """Check a store: hashes, row counts, finite values, summaries, equal ids in every layer, indexes against shards.
 
-    An index that is behind or missing is a state and no damage: queries scan the vectors instead. Other processes may
-    go on writing meanwhile.
+    A missing or outdated index is no damage: queries then scan the vectors. Other processes may write to the store
+    during the check.
 
     Args:
-        root: the store's folder.
-        deep: also compute from the texts every item id, those of datasets too, and compare the vectors in the indexes
+        root: Folder of the store.
+        deep: Also recompute every item id from its text, datasets included, and compare the vectors in the indexes
             with those in the shards.
 
     Raises:
-        StoreError: there is no store.
+        StoreError: There is no store.
     """
     paths = StorePaths(disk.resolved(root))
     while True:
@@ -90,14 +90,15 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
             problems = _verify(paths, deep)
         except FileNotFoundError as error:
             problems = [Problem(Path(error.filename or paths.root), "it was removed while the store was read")]
-        if not problems or _epoch(paths) == began:  # else files have gone as they should: look again
+        if not problems or _epoch(paths) == began:  # else another process replaced files: check again
             break
     n_files = sum(1 for path in _there(paths, problems) if not path.name.startswith("."))
-    once = {problem.file: problem for problem in reversed(problems)}  # the first that was found of each file
+    once = {problem.file: problem for problem in reversed(problems)}  # the first problem of each file
     return Verification(paths.root, n_files, tuple(problem for problem in problems if once[problem.file] is problem))
 
 
 def _epoch(paths: StorePaths) -> object:
+    """Return a value that changes when files are replaced; None if it cannot be read."""
     try:
         return epoch(paths)
     except (DamagedError, FileAccessError):
@@ -120,13 +121,14 @@ def _listed(folder: Path) -> Listed:
 
 
 def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
+    """Return the problems of one pass over all files."""
     contents = paths.contents()
-    if contents.irregular and disk.exists(paths.marker):  # nothing else is read of such a store
+    if contents.irregular and disk.exists(paths.marker):  # nothing else is read then
         return [Problem(path, problem) for path, problem in contents.irregular]
     problems = [*noted(verify_marker(paths))]
     problems += [Problem(path, _FOREIGN) for path in contents.foreign]
     cards = list(_cards(paths, problems))
-    # Listed once, before the texts are read, as a reader does: a build may go on meanwhile.
+    # Listed once, before the texts are read, as readers do, since a build may be running.
     summaries = [paths.summary_files(card.space) for card in cards]
     spaces = [_listed(paths.embeddings(card.space)) for card in cards]
     items, skipped = _listed(paths.items), _listed(paths.skipped)
@@ -153,6 +155,7 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
 
 
 def _verify_space(paths: StorePaths, card: Card, listed: Listed, texts: Ids | None, deep: bool) -> Iterator[Problem]:
+    """Yield the problems of a space's shards, summaries and indexes."""
     shards = paths.as_shards(card.space, listed.files)
     found, ids = verify_space(paths, card, shards, texts)
     yield from found
@@ -163,17 +166,18 @@ def _verify_space(paths: StorePaths, card: Card, listed: Listed, texts: Ids | No
 
 
 def _verify_merged(paths: StorePaths, card: Card, shards: Sequence[Shard]) -> Iterator[Problem]:
-    """Yield what is wrong with the merged summary of a space, whose summaries are sound."""
+    """Yield a problem if the merged summary of a space is not the sum of its shards' summaries, which are intact."""
     reader = Reader(paths.root, ())
     merged = read_merged(reader, paths, card)
     if merged is None or not merged.shards <= {shard.name for shard in shards}:
-        return  # it is not used
+        return  # readers ignore such a summary
     total = add_summaries(reader, card, [shard for shard in shards if shard.name in merged.shards])
     if not all(merged.sums[layer].isclose(total[layer]) for layer in card.layers.ids):
         yield Problem(paths.merged(card.space), "it is not the sum of the summaries of its shards")
 
 
 def _cards(paths: StorePaths, problems: list[Problem]) -> Iterator[Card]:
+    """Yield the readable cards; append the others to ``problems``."""
     for path in paths.cards().values():
         try:
             yield read_card(path)
@@ -186,7 +190,16 @@ def _cards(paths: StorePaths, problems: list[Problem]) -> Iterator[Card]:
 def verify_index(
     paths: StorePaths, card: Card, layer: Layer, shards: Sequence[Shard], ids: Ids | None, deep: bool = False
 ) -> Iterator[Problem]:
-    """Yield what is wrong with the index of a layer. One without its card counts as none, and is not searched."""
+    """Yield the problems of a layer's index. An index without a card is ignored, as in searches.
+
+    Args:
+        paths: Paths of the store.
+        card: Card of the space.
+        layer: Layer of the index.
+        shards: Shards of the space.
+        ids: Item ids of these shards, ascending; None skips the comparison with the index.
+        deep: Also compare the vectors in the index with those in the shards.
+    """
     path = paths.index(card.space, layer)
     try:
         stored = index.IndexCard.read(path)
@@ -198,7 +211,7 @@ def verify_index(
             yield Problem(path, str(error))
             return
         if stored != index.IndexCard.read(path):
-            return  # a build has just replaced it
+            return  # a build replaced it in the meantime
     except DamagedError as error:
         yield Problem(paths.index_card(path), str(error))
         return
@@ -218,13 +231,15 @@ def verify_index(
 
 
 def _sha256(path: Path) -> str | None:
+    """Return the SHA-256 of a file; None if it does not exist."""
     try:
         return disk.sha256(path)
-    except FileNotFoundError:  # a build has just removed it
+    except FileNotFoundError:  # a build removed it in the meantime
         return None
 
 
 def _verify_index_ids(path: Path, stored: index.IndexCard, ids: Ids) -> Iterator[Problem]:
+    """Yield a problem if an index does not contain exactly the items of its shards."""
     try:
         found = index.stored_ids(path)
     except DamagedError as error:
@@ -235,6 +250,7 @@ def _verify_index_ids(path: Path, stored: index.IndexCard, ids: Ids) -> Iterator
 
 
 def _verify_index_vectors(path: Path, vectors: LayerVectors) -> Iterator[Problem]:
+    """Yield the first vector that differs between an index and the shards."""
     try:
         for item in index.disagreeing(path, vectors.blocks()):
             yield Problem(path, f"the vector of item {item} in it is not the one in the shard")
@@ -244,7 +260,7 @@ def _verify_index_vectors(path: Path, vectors: LayerVectors) -> Iterator[Problem
 
 
 def without_card(paths: StorePaths) -> Iterator[tuple[Path, Path]]:
-    """Yield the missing card, and the folder of shards, of each space that has shards and no card."""
+    """Yield the spaces that have shards but no card, as the path of the missing card and the folder of the shards."""
     for space, folder in paths.folders_of_shards().items():
         card = paths.card(space)
         if not (disk.exists(card) or disk.exists(paths.removal(space))) and Listed.of(folder).files:
