@@ -1,20 +1,20 @@
-"""Cosine indexes: FAISS over the unit vectors of one layer of a space, keyed by item id.
+"""Build, search and check cosine indexes: FAISS over the unit vectors of one layer of a space, keyed by item id.
 
-An index lives beside its card, which says which shards it covers. One that does not cover all of them is behind, and
-is never searched as if it were whole: the caller scans the vectors instead, with :func:`search_exact`.
+Each index file has a card beside it that lists the shards it covers. An index that does not cover all shards of its
+space is out of date and is not searched: the caller scans the vectors with :func:`search_exact` instead.
 
-    card.py         what an index covers, how it was made, and its measured recall
-    policy.py       which index a layer gets, by size and memory
-    building.py     make one, or add to one
-    hnsw_layout.py  near vectors near each other in memory
-    tuning.py       the least effort that finds enough of the exact answer
-    hnsw_holdout.py a graph as it would be without some of its vectors
-    searching.py    search
-    opening.py      open, once
-    faiss_index.py  FAISS itself
-    structure.py    read a file of FAISS that may have been made to do harm
-    points.py       distances between vectors, in float64 and roughly
-    exact_knn.py    the nearest neighbours of all vectors of a layer, without an index, for metrics
+    card.py         covered shards, parameters and measured recall of an index
+    policy.py       kind and parameters of an index, chosen by size and memory
+    building.py     build an index, or add vectors to it
+    hnsw_layout.py  store similar vectors next to each other
+    tuning.py       search effort that reaches the requested recall
+    hnsw_holdout.py temporarily unlink vectors of a graph
+    searching.py    search an index or the vectors themselves
+    opening.py      open an index, and cache it
+    faiss_index.py  calls of FAISS
+    structure.py    check an untrusted index file while it is read
+    points.py       distances between vectors, exact in float64 and approximate in float32
+    exact_knn.py    exact nearest neighbours among all vectors of a layer, without an index, for metrics
 """
 
 from embstore.index.building import Wanted, extend_index, remove_index, write_index

@@ -1,7 +1,7 @@
-"""Make an index from blocks of vectors, or add to one, and store it with its card.
+"""Build an index from blocks of vectors, or add vectors to one, and store it with its card.
 
-Vectors stream: what is held in memory is the index itself, a sample, and a batch. The old card is removed before the
-index is replaced: a crash in between leaves an index without a card, which is not searched.
+Vectors are streamed: memory holds the index itself, a sample, and one batch. The old card is removed before the index
+is replaced, so that a crash in between leaves an index without a card, which is not searched.
 """
 
 import time
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 FLAT = Design("flat")
 _BATCH_BYTES = 32 << 20
-_FLAT_BATCH_BYTES = 1 << 20  # of an index to which adding is copying
+_FLAT_BATCH_BYTES = 1 << 20  # smaller, because adding to a flat index copies the batch
 _TOLD_ADDING = 0.9
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an index is to be.
+    """Options of an index build.
 
     Attributes:
-        design: how it is made.
-        asked: the kind that was asked for, ``auto`` or that of the design.
-        recall: what its effort is tuned to reach.
-        n: how many vectors there are, for the progress that is told.
-        told: called with the share of the work that is done.
+        design: Kind and parameters of the index.
+        asked: Requested kind: ``auto``, or the kind of the design.
+        recall: Recall@10 in [0, 1] that the search effort is tuned to reach.
+        n: Total number of vectors, for the progress report.
+        told: Callback for the progress, called with the completed share in [0, 1].
     """
 
     design: Design = FLAT
@@ -64,15 +64,17 @@ def write_index(
     """Build a cosine index from blocks of vectors and store it with its card.
 
     Args:
-        path: where the index goes; its card goes beside it.
-        blocks: item ids (n,) and vectors (n, dim), block by block; gone through several times, and once for a flat
-            index.
-        space: the space's name, for the card.
-        layer: the layer's number, for the card.
-        dim: components of a vector.
-        shards: the shards that the blocks come from.
-        wanted: what the index is to be; by default flat.
-        gather: gives vectors by id, which an index of the kind ``ivf`` needs.
+        path: Index file; the card is written beside it.
+        blocks: Pairs of item ids (n,) and vectors (n, dim); iterated several times, or once for a flat index.
+        space: Name of the space, for the card.
+        layer: Number of the layer, for the card.
+        dim: Dimension of the vectors.
+        shards: Names of the shards that the blocks come from.
+        wanted: Build options; a flat index by default.
+        gather: Function that returns vectors by item id; required for ``ivf``.
+
+    Returns:
+        The card that was stored.
     """
     wanted = wanted or Wanted()
     began = time.perf_counter()
@@ -80,7 +82,7 @@ def write_index(
     trained_on = np.empty((0, dim), np.float32)
     if design.kind == "ivf":
         _, trained_on = sample(blocks, design.parameters["n_trained"], dim)
-        if len(trained_on) < design.parameters["n_lists"]:  # most are zero vectors
+        if len(trained_on) < design.parameters["n_lists"]:  # most vectors are zero
             trained_on = trained_on if len(trained_on) else np.full((1, dim), dim**-0.5, np.float32)
             design = Design("ivf", {"n_lists": len(trained_on), "n_trained": len(trained_on)})
     index = faiss_index.make(design, dim, trained_on, wanted.n)
@@ -103,19 +105,22 @@ def extend_index(
     wanted: Wanted | None = None,
     gather: Gather | None = None,
 ) -> IndexCard:
-    """Add blocks of vectors to an index, and tune it anew.
+    """Add blocks of vectors to an index and tune its search effort again.
 
     Args:
-        path: the index.
-        card: of it.
-        new: the blocks that it lacks.
-        blocks: all blocks, the new ones included.
-        shards: the shards that all blocks come from.
-        wanted: what the index is to be; its design is the card's.
-        gather: gives vectors by id (``ivf``).
+        path: Index file.
+        card: Card of the index.
+        new: Blocks that are not in the index yet.
+        blocks: All blocks, including the new ones.
+        shards: Names of the shards that all blocks come from.
+        wanted: Build options; the design is the card's.
+        gather: Function that returns vectors by item id; required for ``ivf``.
+
+    Returns:
+        The card that was stored.
 
     Raises:
-        DamagedError: the index cannot be added to.
+        DamagedError: The index cannot be read, or its SHA-256 is not the card's.
     """
     wanted = wanted or Wanted(asked=card.asked)
     began = time.perf_counter()
@@ -130,7 +135,7 @@ def extend_index(
 
 
 def _add(index: "faiss.IndexIDMap", kind: str, blocks: Blocks, wanted: Wanted) -> int:
-    """Add vectors to an index, and return how many were left out."""
+    """Add vectors to an index, and return the number of zero vectors that were skipped."""
     n_zero = 0
     n_bytes = _FLAT_BATCH_BYTES if kind == "flat" else _BATCH_BYTES
     for ids, units, n_left_out in batches(blocks, _rows(index.d, n_bytes)):
@@ -145,7 +150,7 @@ def _add(index: "faiss.IndexIDMap", kind: str, blocks: Blocks, wanted: Wanted) -
 def _tuned(
     index: "faiss.IndexIDMap", card: IndexCard, blocks: Blocks, wanted: Wanted, gather: Gather | None
 ) -> IndexCard:
-    """Return the card with the effort that is needed, and the recall that it has."""
+    """Tune the search effort, and return the card with that effort and its measured recall."""
     if card.is_exact:
         return card
     searched = Index(index, card.kind, card.dim, {})
@@ -175,17 +180,17 @@ def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, began: float)
 def _publish(temp: Path, path: Path, card: IndexCard) -> None:
     if disk.exists(card_of(path)):
         disk.remove(card_of(path))
-        disk.sync_folder(path.parent)  # else both may be there after a loss of power: the old card, and the new index
+        disk.sync_folder(path.parent)  # else a power loss could leave the old card beside the new index
     try:
         atomic.publish(temp, path)
         card.write(path)
     except BaseException:
-        disk.remove(path, missing_ok=True)  # without its card it would look like damage
+        disk.remove(path, missing_ok=True)  # an index without its card would be reported as damaged
         raise
 
 
 def remove_index(path: Path) -> None:
-    """Remove an index with its card, as far as they are there."""
+    """Delete an index and its card, where they exist."""
     disk.remove(card_of(path), missing_ok=True)
     disk.remove(path, missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""The card of an index: what it covers, how it was made, and how well it finds what an exact scan finds."""
+"""Read, write and check the card of an index: its shards, its parameters and its measured recall."""
 
 import hashlib
 from collections.abc import Iterable
@@ -16,33 +16,33 @@ ANEW = "Delete it, and an exact scan answers; embstore index makes it anew."
 
 @dataclass(frozen=True, slots=True)
 class IndexCard:
-    """What an index covers and how it was made.
+    """Metadata of an index, stored beside it as JSON.
 
     Attributes:
-        space: the space's name.
-        layer: the layer's number.
-        kind: ``flat`` (exact), ``hnsw`` (a graph over the vectors) or ``ivf`` (lists of codes by nearest centre).
+        space: Name of the space.
+        layer: Number of the layer.
+        kind: ``flat`` (exact), ``hnsw`` (a graph over the vectors) or ``ivf`` (8-bit codes in lists by nearest
+            centroid).
         metric: ``cosine``: inner products of unit vectors.
-        n: the number of vectors in it.
-        n_zero: the number of zero vectors, which have no direction and are left out.
-        dim: components of a vector.
-        shards: the names of the shards that it covers.
-        sha256: of the index file.
-        faiss: the version that wrote it.
-        created: when, in UTC (ISO 8601).
-        asked: the kind that was asked for: ``auto``, or the kind itself.
-        parameters: how it was made: of ``hnsw`` ``m`` and ``ef_construction``, of ``ivf`` ``n_lists`` and
-            ``n_trained``.
-        effort: what a search spends: of ``hnsw`` ``ef_search``, of ``ivf`` ``n_probe`` and ``n_exact``, the candidates
-            whose cosines are computed from the vectors; as tuned for 10 neighbours.
-        recall: how much of the exact answer it finds at that effort, recall@10 in [0, 1] (:mod:`.tuning`).
-        wanted_recall: what the effort was tuned to reach.
-        n_queries: how many queries the recall is the mean of; 0 for a flat index, which is exact.
-        build_seconds: how long the making, or the last adding, took.
-        crc32: of the vectors and the ids of a flat index, by which it is checked whenever it is opened; None where
-            that is not said.
-        sample_sha256: SHA-256 of the length of the index file and of blocks spread over it (:func:`sample_of`), by
-            which any index is checked whenever it is opened; None in cards of older versions.
+        n: Number of indexed vectors.
+        n_zero: Number of zero vectors, which have no direction and are not indexed.
+        dim: Dimension of the vectors.
+        shards: Names of the shards that the index covers.
+        sha256: SHA-256 of the index file.
+        faiss: Version of FAISS that wrote the file.
+        created: Time of creation in UTC (ISO 8601).
+        asked: Requested kind: ``auto``, or the kind itself.
+        parameters: Build parameters: ``m`` and ``ef_construction`` for ``hnsw``, ``n_lists`` and ``n_trained`` for
+            ``ivf``.
+        effort: Search parameters, tuned for 10 neighbours: ``ef_search`` for ``hnsw``; ``n_probe`` and ``n_exact`` for
+            ``ivf``, where ``n_exact`` candidates are ranked again by the cosines of their stored vectors.
+        recall: Recall@10 in [0, 1] at that effort (:mod:`.tuning`).
+        wanted_recall: Recall@10 in [0, 1] that the effort was tuned to reach.
+        n_queries: Number of queries over which the recall is averaged; 0 for a flat index, which is exact.
+        build_seconds: Duration of the build, or of the last addition, in seconds.
+        crc32: CRC-32 of the vectors and ids of a flat index, checked at every opening; None if not recorded.
+        sample_sha256: SHA-256 of the file's length and of sampled blocks (:func:`sample_of`), checked at every opening;
+            None in cards of older versions.
     """
 
     space: str
@@ -68,12 +68,12 @@ class IndexCard:
 
     @property
     def missed(self) -> bool:
-        """Whether it finds less of the exact answer than was wanted."""
+        """Whether the measured recall is below the requested recall."""
         return not self.is_exact and self.recall < self.wanted_recall
 
     @property
     def is_exact(self) -> bool:
-        """Whether it gives the exact answer."""
+        """Whether a search returns the exact nearest neighbours."""
         return self.kind == "flat"
 
     def covers(self, shards: Iterable[str]) -> bool:
@@ -82,15 +82,15 @@ class IndexCard:
         return self.shards == listed or set(self.shards) == set(listed)
 
     def write(self, index: Path) -> None:
-        """Store the card of the index at that path."""
+        """Write the card beside the index at this path."""
         atomic.write_document(card_of(index), {"format": INDEX_FORMAT, **asdict(self)})
 
     @classmethod
     def read(cls, index: Path) -> Self | None:
-        """Return the card of the index at that path, or None if there is no index.
+        """Return the card of the index at this path, or None if the index or its card does not exist.
 
         Raises:
-            DamagedError: it was altered, a later version wrote it, or it is of another space's or layer's index.
+            DamagedError: The card was altered, was written by a later version, or belongs to another space or layer.
         """
         path = card_of(index)
         if not disk.exists(index):
@@ -106,22 +106,22 @@ class IndexCard:
         return card
 
     def check_sample(self, index: Path) -> None:
-        """Check a few blocks of the index file: at no cost to speak of, they tell whether it is this card's.
+        """Check sampled blocks of the index file against the card; this is fast, and detects a file that was exchanged.
 
         Raises:
-            DamagedError: it is another file, as that of another layer.
+            DamagedError: The file is not the one that the card was written for.
         """
         if self.sample_sha256 is not None and sample_of(index) != self.sample_sha256:
             raise DamagedError(f"{index} is damaged: it is not the index that its card was written for. {ANEW}")
 
 
 def card_of(index: Path) -> Path:
-    """Return the path of the card of an index, which is beside it."""
+    """Return the path of an index's card, which is beside the index."""
     return index.with_suffix(".json")
 
 
 def sample_of(index: Path) -> str:
-    """Return the SHA-256 of a file's length, as decimal digits, and of 16 blocks of 4 KiB spread over it evenly."""
+    """Return the SHA-256 of a file's length, as decimal digits, and of 16 blocks of 4 KiB spaced evenly over it."""
     n_bytes = disk.size(index)
     digest = hashlib.sha256(str(n_bytes).encode())
     with disk.reading(index) as file:
@@ -132,7 +132,7 @@ def sample_of(index: Path) -> str:
 
 
 def shown_parameters(cards: Iterable[IndexCard]) -> str:
-    """Return how some indexes were made and are searched, for the eye: ``m 32, ef_search 40-65``."""
+    """Format the parameters of some indexes for display, as ranges: ``m 32, ef_search 40-65``."""
     values: dict[str, set[int]] = {}
     for card in cards:
         for name, value in (card.parameters | card.effort).items():

@@ -1,8 +1,8 @@
-"""The nearest neighbours of all vectors of a layer among themselves, exactly.
+"""Find the exact nearest neighbours of all vectors of a layer among themselves.
 
-FAISS finds candidates in float32, and their distances are computed anew in float64. Its rounding has a bound, and a row
-for which that bound leaves a doubt (near duplicates, ties) is searched once more in float64. Distances that differ by
-no more than the rounding errors of float64 are equal, and stand in the order of their positions.
+FAISS finds candidates in float32, and their distances are recomputed in float64. The rounding error of float32 is
+bounded; a row whose ranking that bound does not decide (near duplicates, ties) is searched again in float64. Distances
+that differ by no more than the rounding errors of float64 are tied, and ordered by position.
 """
 
 from dataclasses import dataclass
@@ -15,36 +15,36 @@ from embstore.errors import UnknownNameError
 from embstore.index.points import Points
 
 DISTANCES = ("cosine", "euclidean")
-# Candidates beyond k and the row itself: the gap of so many ranks is seldom within float32's rounding; and where it is,
-# of so many. Only where rounding leaves a doubt about the k first are the others' distances computed. With more than a
-# small part of the rows in doubt it is not chance, and more candidates do not help.
+# Candidates beyond k and the row itself: the gap to the 5th candidate is seldom within the rounding error of float32,
+# and in the second pass to the 48th. Distances of all candidates are computed only where the first k are undecided. If
+# more than 5 % of the rows are undecided, the data has many ties, and more candidates would not help.
 _MORE = 5
 _MANY_MORE = 48
 _FEW = 0.05
 # FAISS multiplies blocks of 4,096 queries.
 _QUERIES = 4096
-# Numbers in a block of distances.
+# Elements of a block of distances.
 _BLOCK = 1 << 22
 
 
 def neighbours_of_all(vectors: Vectors, k: int, distance: str = "cosine") -> tuple[Positions, Float64Array]:
     """Return the k nearest other rows of every row.
 
-    A row is never its own neighbour: it is left out by its position, so that a duplicate of it stays. Time O(n² dim),
+    A row is never its own neighbour: it is excluded by its position, so that its duplicates are kept. Time O(n² dim),
     memory O(n (dim + k)).
 
     Args:
-        vectors: float array of shape (n, dim), finite.
-        k: how many; n - 1 where there are fewer others.
+        vectors: Float array of shape (n, dim), finite.
+        k: Number of neighbours; n - 1 where there are fewer other rows.
         distance: ``cosine`` or ``euclidean``.
 
     Returns:
-        Positions (n, k) of the nearest first, ties (what differs by no more than rounding) by ascending position; and
-        cosines or distances (n, k), float64, best first.
+        Positions (n, k), nearest first, ties within the rounding error by ascending position; and cosines or distances
+        (n, k), float64, in the same order.
 
     Raises:
-        UnknownNameError: no such distance.
-        ValueError: a zero vector, which has no cosine. Leave it out before: :func:`embstore.arrays.has_direction`.
+        UnknownNameError: The distance is unknown.
+        ValueError: A zero vector, which has no cosine. Exclude it first with :func:`embstore.arrays.has_direction`.
     """
     if distance not in DISTANCES:
         raise UnknownNameError("distance", distance, DISTANCES)
@@ -72,13 +72,13 @@ class _Found:
 
 
 def _search(points: Points, rows: Positions | slice, width: int, found: _Found) -> Positions:
-    """Fill in the neighbours of some rows, and return the rows for which others might be as near.
+    """Store the neighbours of some rows, and return the rows whose neighbours are undecided within the float32 error.
 
     Args:
-        points: all.
-        rows: those that are searched for.
-        width: how many candidates are looked at, the row itself included.
-        found: where the neighbours go.
+        points: All points.
+        rows: Rows to search for, as positions or a slice.
+        width: Number of candidates of each row, including the row itself.
+        found: Output arrays, written in place.
     """
     import faiss
 
@@ -106,15 +106,24 @@ def _search(points: Points, rows: Positions | slice, width: int, found: _Found) 
 
 
 def _others(own: Positions, candidates: Positions, squares: Float64Array) -> tuple[Positions, Float64Array]:
-    """Return the candidates (m, width) of rows (m,) and their squares, both (m, width − 1): without the row itself."""
+    """Remove each row from its own candidates.
+
+    Args:
+        own: Rows (m,).
+        candidates: Candidates of each row (m, width).
+        squares: Squared distances of the candidates (m, width).
+
+    Returns:
+        Candidates and squared distances, both (m, width − 1).
+    """
     keep = candidates != own[:, None]
-    keep[keep.all(axis=1), -1] = False  # so many others are as near as the row itself that one can go
+    keep[keep.all(axis=1), -1] = False  # the row itself is missing: it has so many ties that any may go
     shape = len(own), candidates.shape[1] - 1
     return candidates[keep].reshape(shape), squares[keep].reshape(shape)
 
 
 def _are_clear(points: Points, own: Positions, squares: Float64Array, k: int) -> NDArray[np.bool_]:
-    """Return whether rough squares (m, width − 1) tell which are the k nearest of rows (m,)."""
+    """Return whether approximate squared distances (m, width − 1) determine the k nearest of each row (m,)."""
     if squares.shape[1] == k:
         return np.zeros(len(own), bool)
     gaps = squares[:, k] - squares[:, k - 1]
@@ -123,7 +132,7 @@ def _are_clear(points: Points, own: Positions, squares: Float64Array, k: int) ->
 
 
 def _rank(points: Points, own: Positions, others: Positions, found: _Found) -> None:
-    """Fill in the neighbours of rows (m,), the nearest of some others (m, k or more)."""
+    """Store the neighbours of rows (m,): the nearest k of their candidates (m, k or more)."""
     k = found.positions.shape[1]
     columns = np.sort(others, axis=1)
     order, distances = _ascending(*points.distances(own, columns))
@@ -132,9 +141,9 @@ def _rank(points: Points, own: Positions, others: Positions, found: _Found) -> N
 
 
 def _ascending(distances: Float64Array, errors: Float64Array) -> tuple[Positions, Float64Array]:
-    """Return the order of columns by distance, both (n, m), and the distances in it.
+    """Sort columns by distance, both (n, m), and return the order and the sorted distances.
 
-    Distances that differ by no more than their errors are equal, and equal ones keep the order of the columns.
+    Distances that differ by no more than their errors are ties, and ties keep the order of the columns.
     """
     order = np.argsort(distances, axis=1, kind="stable")
     distances, errors = (np.take_along_axis(values, order, axis=1) for values in (distances, errors))
@@ -148,13 +157,13 @@ def _ascending(distances: Float64Array, errors: Float64Array) -> tuple[Positions
 
 @dataclass(frozen=True, slots=True)
 class _Groups:
-    """Equal rows.
+    """Groups of equal rows.
 
     Attributes:
-        first: the first row of each group (m,).
-        label: the group of each row (n,).
-        members: rows (n,), group by group, ascending within each.
-        starts: where each group starts in ``members`` (m + 1,).
+        first: First row of each group (m,).
+        label: Group of each row (n,).
+        members: Rows (n,), group by group, ascending within each group.
+        starts: Offset of each group in ``members`` (m + 1,).
     """
 
     first: Positions
@@ -174,7 +183,7 @@ class _Groups:
 
 
 def _search_in_float64(points: Points, rows: Positions, found: _Found) -> None:
-    """Fill in the neighbours of some rows by products with each different vector."""
+    """Store the neighbours of some rows, searched by float64 products with each distinct vector."""
     groups = _Groups.of(points.vectors)
     wanted = np.zeros(len(points.vectors), bool)
     wanted[rows] = True
@@ -191,24 +200,24 @@ def _search_in_float64(points: Points, rows: Positions, found: _Found) -> None:
 def _fill(
     points: Points, groups: _Groups, first: np.int64, squares: Float64Array, own: Positions, found: _Found
 ) -> None:
-    """Fill in the neighbours of equal rows, ``own``, of which ``first`` is one.
+    """Store the neighbours of the equal rows ``own``.
 
     Args:
-        points: all.
-        groups: of them.
-        first: a row that equals ``own``.
-        squares: its squared distances from all groups (m,), which may be a little off.
-        own: the rows.
-        found: where they go.
+        points: All points.
+        groups: Groups of equal points.
+        first: One of the rows ``own``.
+        squares: Squared distances to all groups (m,), with rounding errors.
+        own: Rows to fill in, equal to each other.
+        found: Output arrays, written in place.
     """
     k = found.positions.shape[1]
     place, row = min(k, len(squares) - 1), np.array([first])
     last = np.sqrt(np.maximum(np.partition(squares, place)[place], 0))
-    # The square that is compared may be off, and so may be the one that it is compared with.
+    # Both the compared square and the one it is compared with have a rounding error.
     last += 2 * points.error_by_differences(last)
     near = np.flatnonzero(squares <= last**2 + 4 * points.doubt(row, last, np.float64))
     distances, errors = points.distances_by_differences(row, groups.first[near][None])
-    # More than k + 1 of a group, one of which may be the row itself, are never needed.
+    # At most k + 1 members of a group can be neighbours, one of which may be the row itself.
     members = [groups.rows(group)[: k + 1] for group in near]
     sizes = [len(part) for part in members]
     rows = np.concatenate(members)
@@ -220,6 +229,6 @@ def _fill(
 def _fill_rows(found: _Found, own: Positions, rows: Positions, distances: Float64Array) -> None:
     k = found.positions.shape[1]
     others = rows != own[:, None]
-    # k + 1 candidates with the row itself, or k + 1 others: in both cases the first k that are others.
+    # Either the k + 1 candidates include the row itself, or all are others: keep the first k others.
     order = np.argsort(~others, axis=1, kind="stable")[:, :k]
     found.positions[own], found.distances[own] = rows[order], distances[order]

@@ -1,7 +1,7 @@
-"""FAISS behind three kinds of index: made, filled, opened and searched, by position.
+"""Build, save, load and search the three kinds of FAISS index; vectors are addressed by position.
 
-Vectors are unit vectors and products of them cosines. What compresses the vectors finds candidates only: their cosines
-are computed by :class:`.searching.Index`.
+All vectors are unit vectors, so that their inner products are cosines. An index of compressed vectors only finds
+candidates, and :class:`.searching.Index` computes their cosines.
 """
 
 import errno
@@ -23,17 +23,17 @@ from embstore.index.vectors import Ids, Units
 if TYPE_CHECKING:
     import faiss
 
-_COLUMNS = 16  # floats of a vector that are moved at once: a line of the processor's cache
+_COLUMNS = 16  # components that are permuted at once: a line of the processor's cache
 
 
 def make(design: Design, dim: int, trained_on: Units, n: int = 0) -> "faiss.IndexIDMap":
     """Return an empty index.
 
     Args:
-        design: of it.
-        dim: components of a vector.
-        trained_on: unit vectors (n, dim) on which ``ivf`` is trained.
-        n: how many vectors will be added, as far as that is known.
+        design: Kind and parameters of the index.
+        dim: Dimension of the vectors.
+        trained_on: Unit vectors (n, dim) on which ``ivf`` is trained.
+        n: Expected number of vectors, or 0 if unknown.
     """
     import faiss
 
@@ -57,20 +57,20 @@ def make(design: Design, dim: int, trained_on: Units, n: int = 0) -> "faiss.Inde
 
 
 def _reserve(flat: Any, n: int) -> None:
-    """Take the memory of n vectors: else it grows by doubling, and takes up to three times what it holds meanwhile."""
+    """Reserve memory for n vectors: a buffer that grows by doubling takes up to three times its size meanwhile."""
     flat.codes.resize(n * flat.code_size)
     flat.codes.resize(0)
 
 
 def prepare(graph: Any, parameters: dict[str, int]) -> None:
-    """Set how vectors are added to a graph, which its file does not say."""
+    """Set the construction parameters of a graph, which its file does not store."""
     graph.hnsw.efConstruction = parameters["ef_construction"]
 
 
 def bring_together(index: "faiss.IndexIDMap") -> None:
-    """Lay near vectors of a graph near each other in memory, and so in its file: see :mod:`.order`.
+    """Reorder the vectors of a graph so that similar ones are adjacent in memory and on disk; see :mod:`.hnsw_layout`.
 
-    Which vectors are linked, and so what a search finds, stays the same.
+    The links between vectors, and so the results of a search, do not change.
     """
     import faiss
 
@@ -78,7 +78,7 @@ def bring_together(index: "faiss.IndexIDMap") -> None:
     units = units_of(graph)
     order = near_together(units)
     graph.hnsw.permute_entries(faiss.swig_ptr(order))
-    for start in range(0, graph.d, _COLUMNS):  # FAISS would copy all vectors
+    for start in range(0, graph.d, _COLUMNS):  # column by column, since FAISS would copy all vectors
         some = slice(start, start + _COLUMNS)
         units[:, some] = units[order, some]
     ids = faiss.rev_swig_ptr(index.id_map.data(), index.id_map.size())
@@ -89,7 +89,7 @@ def save(index: "faiss.IndexIDMap", path: Path) -> None:
     """Write an index to a file.
 
     Raises:
-        FileAccessError: the disk is full, or cannot be written.
+        FileAccessError: The disk is full, or the file cannot be written.
     """
     import faiss
 
@@ -100,7 +100,7 @@ def save(index: "faiss.IndexIDMap", path: Path) -> None:
         # FAISS raises RuntimeError for a failed write; only the words in its text tell a full disk from the rest.
         code = errno.ENOSPC if "write error" in str(error) else errno.EIO
         raise disk.quoted(str(error), path, writing=True) or FileAccessError(path, code, writing=True) from error
-    try:  # of what a full disk does not take when the file is closed FAISS only prints a line
+    try:  # read back: where a full disk makes the closing of the file fail, FAISS only prints a line
         with disk.opening(path):
             faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except (RuntimeError, MemoryError) as error:
@@ -108,15 +108,16 @@ def save(index: "faiss.IndexIDMap", path: Path) -> None:
 
 
 def load(path: Path, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDMap":
-    """Return the index in a file.
+    """Return the index stored in a file.
 
     Args:
-        path: the file.
-        card: of the index.
-        mapped: memory-mapped: what is not searched is not read. False reads all, to add to it.
+        path: Index file.
+        card: Card of the index.
+        mapped: Whether to memory-map the file, so that only the searched parts are read; False reads all of it, so that
+            vectors can be added.
 
     Raises:
-        DamagedError: FAISS cannot read it, or it is not what its card says.
+        DamagedError: FAISS cannot read the file, or it does not match the card.
     """
     try:
         with disk.opening(path):
@@ -126,7 +127,7 @@ def load(path: Path, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDM
 
 
 def crc32_of(index: "faiss.IndexIDMap") -> int:
-    """Return the CRC-32 of the vectors and ids of a flat index: of all of it that an answer depends on."""
+    """Return the CRC-32 of the vectors and ids of a flat index, which is all that its results depend on."""
     import faiss
 
     flat = inner_of(index)
@@ -136,30 +137,30 @@ def crc32_of(index: "faiss.IndexIDMap") -> int:
 
 
 def check_crc32(path: Path, index: "faiss.IndexIDMap", card: IndexCard) -> None:
-    """Raise DamagedError if a flat index is not the one of its card, as far as that says.
+    """Raise DamagedError if a flat index does not match the CRC-32 of its card, where the card has one.
 
-    It is read whole, which its first search does too: what is memory-mapped comes from the disk once.
+    This reads the whole file; the first search would read it anyway, and a memory-mapped file is read from disk once.
     """
     if card.crc32 is not None and card.is_exact and crc32_of(index) != card.crc32:
         raise structure.damage(path, "its CRC-32 is not the one in its card")
 
 
 def inner_of(index: "faiss.IndexIDMap") -> Any:
-    """Return the index that knows positions, not ids."""
+    """Return the wrapped FAISS index, which addresses vectors by position rather than by id."""
     import faiss
 
     return faiss.downcast_index(index.index)
 
 
 def inner_storage(graph: Any) -> Any:
-    """Return the flat index of the vectors that a graph links."""
+    """Return the flat index that stores the vectors of a graph."""
     import faiss
 
     return faiss.downcast_index(graph.storage)
 
 
 def units_of(graph: Any) -> Units:
-    """Return the vectors (n, dim) of a graph in memory, not a copy of them."""
+    """Return the vectors (n, dim) of a graph in memory, as a view."""
     import faiss
 
     codes = inner_storage(graph).codes
@@ -170,18 +171,18 @@ def units_of(graph: Any) -> Units:
 def find(
     inner: Any, kind: str, units: Units, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None = None
 ) -> tuple[Ids, Units]:
-    """Search by position.
+    """Search an index by position.
 
     Args:
-        inner: the index.
-        kind: of it.
-        units: unit vectors (n, dim).
-        k: how many.
-        effort: what to spend: see :class:`.card.IndexCard`.
-        members: which positions may be found (n_total,); None for all.
+        inner: FAISS index (:func:`inner_of`).
+        kind: Kind of the index.
+        units: Query unit vectors (n, dim).
+        k: Number of neighbours.
+        effort: Search parameters; see :class:`.card.IndexCard`.
+        members: Mask (n_total,) of the positions that may be returned; None for all.
 
     Returns:
-        Positions and products, each (n, k), best first; position -1 where fewer were found.
+        Positions and inner products, each (n, k), best first; position -1 where fewer were found.
     """
     parameters = None if members is None and kind == "flat" else _parameters(kind, k, effort, members)
     products, positions = inner.search(units, k, params=parameters)
@@ -203,7 +204,7 @@ def _parameters(kind: str, k: int, effort: dict[str, int], members: NDArray[np.b
 
 
 def _unread(path: Path, card: IndexCard, error: Exception) -> StoreError:
-    """Return the error for a file that FAISS does not read: it is damaged, unless memory lacks for one as written."""
+    """Return the error for a file that FAISS cannot read: damaged, or too large for memory if its SHA-256 is right."""
     if isinstance(error, MemoryError) and disk.sha256(path) == card.sha256:
         return FileAccessError(path, errno.ENOMEM)
     return structure.damage(path, "FAISS cannot read it")

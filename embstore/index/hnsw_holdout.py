@@ -1,13 +1,13 @@
-"""A graph as it would be without some of its vectors: it finds for them what it finds for texts that are not stored.
+"""Temporarily unlink vectors of an HNSW graph, to measure its recall for texts that are not stored.
 
-A stored vector leads straight to its neighbours, by its own links, and others lead to it. While it is held out, it has
-no links, and a vector that was linked to it is linked instead to that of its neighbours which is nearest to itself, if
-there is one to which it is not linked yet. That is a simpler form of the deletion of Singh, Subramanya, Krishnaswamy &
-Simhadri (2021, FreshDiskANN, arXiv:2105.09613, Algorithm 4), which exchanges links in a graph of the same kind.
+A stored vector is easy to find: it links to its neighbours, and others link to it. While it is unlinked, it has no
+links, and a vector that linked to it links instead to the unlinked vector's neighbour that is nearest to itself and to
+which it does not link yet, if there is one. This is a simpler form of the deletion of Singh, Subramanya, Krishnaswamy &
+Simhadri (2021, FreshDiskANN, arXiv:2105.09613, Algorithm 4), which replaces links in a graph of the same kind.
 
-Beside queries that a graph has never held, the recall of those that are held out was the same within its standard error
-(about .002) among words of MiniLM in layers 0, 3 and 6, and among clustered vectors. Where there are no clusters it is
-too high, near .99 by up to .007 (25,000 normally distributed vectors of 64 components).
+Compared with queries that were never in the graph, the recall of unlinked vectors was the same within its standard
+error (about .002) for words of MiniLM in layers 0, 3 and 6, and for clustered vectors. Without clusters it is too high,
+near .99 by up to .007 (25,000 normally distributed vectors of 64 dimensions).
 """
 
 from collections.abc import Iterator
@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 from embstore.index.hnsw_layout import Positions
 from embstore.index.vectors import Units
 
-_NODES = 1 << 16  # whose links are looked at at once
-_BYTES = 16 << 20  # of vectors that are compared at once
+_NODES = 1 << 16  # nodes whose links are scanned at once
+_BYTES = 16 << 20  # size of the vectors that are compared at once
 
 Links = NDArray[np.int32]
 Places = NDArray[np.int64]
 
 
 def on_ground(graph: Any) -> NDArray[np.bool_]:
-    """Return which vectors (n,) of a graph are on its ground level alone: most of them, drawn at random.
+    """Return a mask (n,) of the vectors that are in the ground level only: most of them, chosen at random by HNSW.
 
-    The one at which every search begins is not counted among them.
+    The entry point of the search is excluded.
     """
     import faiss
 
@@ -42,12 +42,12 @@ def on_ground(graph: Any) -> NDArray[np.bool_]:
 
 @contextmanager
 def held_out(graph: Any, units: Units, positions: Positions) -> Iterator[None]:
-    """Lead around some vectors of a graph, so that it does not find them; afterwards it is as it was.
+    """Temporarily unlink vectors of a graph, rerouting their incoming edges; restore the links at exit.
 
     Args:
-        graph: the links of a FAISS index in memory (``faiss.HNSW``).
-        units: its vectors (n, dim).
-        positions: of vectors that are on the ground level alone (:func:`on_ground`).
+        graph: Links of a FAISS index in memory (``faiss.HNSW``).
+        units: Vectors of the graph (n, dim).
+        positions: Positions of vectors that are in the ground level only (:func:`on_ground`).
     """
     ground = _Ground(graph)
     out = np.zeros(len(units), bool)
@@ -65,10 +65,10 @@ def held_out(graph: Any, units: Units, positions: Positions) -> Iterator[None]:
 
 
 class _Ground:
-    """The links of the ground level.
+    """Links of the ground level of a graph.
 
     Attributes:
-        links: of all levels, one after the other.
+        links: View of the links of all levels, node by node; -1 ends a list.
     """
 
     def __init__(self, graph: Any) -> None:
@@ -79,16 +79,16 @@ class _Ground:
         self._each = np.arange(graph.nb_neighbors(0))
 
     def places(self, nodes: Positions | Links) -> Places:
-        """Return where in ``links`` those of some nodes are: (n, links of each)."""
+        """Return the offsets in ``links`` of the ground-level links of some nodes: (n, links per node)."""
         starts: Places = self._starts[nodes].astype(np.int64)
         return starts[:, None] + self._each
 
     def ways_around(self, units: Units, out: NDArray[np.bool_]) -> tuple[Places, Links]:
-        """Return where links lead to what is held out, and where they lead instead.
+        """Return the offsets of the links that lead to unlinked vectors, and their replacements.
 
         Args:
-            units: the vectors (n, dim).
-            out: which are held out (n,).
+            units: Vectors of the graph (n, dim).
+            out: Mask of the vectors to unlink (n,).
         """
         into: list[Places] = []
         around: list[Links] = []
@@ -105,9 +105,16 @@ class _Ground:
         return np.concatenate([*into, np.empty(0, np.int64)]), np.concatenate([*around, np.empty(0, np.int32)])
 
     def _around(self, units: Units, out: NDArray[np.bool_], nodes: Positions, linked: Links, through: Links) -> Links:
-        """Return to what some nodes (n,) are linked instead of what was between: to themselves where nothing is left.
+        """Return the replacement of one link of each node (n,), or the node itself where no candidate is left.
 
-        A link to itself leads nowhere, as -1 would; that ends a list.
+        A link of a node to itself has no effect; -1 would end the list of its links.
+
+        Args:
+            units: Vectors of the graph (n_total, dim).
+            out: Mask of the unlinked vectors (n_total,).
+            nodes: Nodes whose link is replaced (n,).
+            linked: Current links of each node (n, links per node).
+            through: Unlinked vector that each node links to (n,).
         """
         beyond = self.links[self.places(through)]
         known = (beyond[:, :, None] == linked[:, None, :]).any(axis=2)

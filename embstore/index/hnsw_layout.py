@@ -1,8 +1,8 @@
-"""Lay near vectors near each other: a search goes from neighbour to neighbour, and finds them in the same pages.
+"""Order vectors so that similar ones are adjacent in memory: a graph search then touches fewer pages.
 
-What a graph's search waits for is memory. Among a million vectors of 384 components in the order of their ids, which is
-a random one, it takes about half as long again (Coleman, Segarra, Smola & Shrivastava, 2022, Graph Reordering for
-Cache-Efficient Near Neighbor Search, NeurIPS, compare such orders).
+A graph search is bound by memory access. Among a million vectors of 384 dimensions in the order of their ids, which is
+random, it takes about 1.5 times as long as in this order (Coleman, Segarra, Smola & Shrivastava, 2022, Graph Reordering
+for Cache-Efficient Near Neighbor Search, NeurIPS, compare such orders).
 """
 
 import math
@@ -15,20 +15,21 @@ from embstore.index.vectors import Units
 
 Positions = NDArray[np.int64]
 
-# Groups of so many vectors are not divided: they fill a few pages. A leader has at least so many followers, on average.
+# Groups of up to 64 vectors are not divided: they fill a few pages. A leader has at least 32 followers on average.
 _UNDIVIDED, _FOLLOWERS = 64, 32
-_DEPTH = 4  # of groups in groups, for vectors that cannot be divided well
-_BYTES = 8 << 20  # of vectors whose leaders are looked for at once
+_DEPTH = 4  # limit of the recursion, for vectors that cannot be divided well
+_BYTES = 8 << 20  # size of the vectors that are assigned at once
 
 
 def near_together(units: Units) -> Positions:
-    """Return positions (n,) in an order in which near vectors are near each other.
+    """Return a permutation (n,) of the vectors in which similar ones are adjacent.
 
-    Each vector goes to the nearest of √n leaders, which are vectors as well; those of a leader are ordered in the same
-    way, and the few of the last by their cosine to it. That takes n √n products.
+    Each vector is assigned to the nearest of √n leaders, which are vectors themselves; the groups are divided
+    recursively in the same way, and the members of the last groups are sorted by their cosine to the leader. Cost: n √n
+    products.
 
     Args:
-        units: unit vectors (n, dim).
+        units: Unit vectors (n, dim).
     """
     return np.concatenate([*_ordered(units, np.arange(len(units)), _DEPTH)])
 
@@ -46,7 +47,7 @@ def _ordered(units: Units, members: Positions, depth: int) -> Iterator[Positions
 
 
 def _nearest(units: Units, members: Positions, leaders: Positions) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return which of the leaders is nearest to each member (n,), and its cosine."""
+    """Return the index of the nearest leader of each member (n,), and the cosine with it."""
     import faiss
 
     leader = np.empty(len(members), np.int64)

@@ -1,4 +1,4 @@
-"""Open the index at a path, once: opened indexes are kept until their file or card is another."""
+"""Open an index and cache it until its file or card changes."""
 
 import os
 from collections import OrderedDict
@@ -15,7 +15,7 @@ from embstore.index.card import IndexCard
 from embstore.index.searching import UNIT_ERROR, Index
 from embstore.index.vectors import Blocks, Ids, unit_vectors, with_direction
 
-# So many opened indexes are kept. They are memory-mapped; what each holds is its ids and, of a graph, its levels.
+# Maximum of cached indexes. They are memory-mapped; each keeps its ids in memory, and a graph also its levels.
 _KEPT = 32
 
 _Stamp = tuple[tuple[int, int, int], ...]
@@ -25,30 +25,30 @@ _lock, _opening = Lock(), Lock()
 
 
 def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | None:
-    """Return the index at a path and its card, if it covers exactly these shards; opened ones are kept and used again.
+    """Return the card and the index at a path if the index covers exactly these shards; opened indexes are cached.
 
     Returns:
-        None where there is no index, where it covers other shards, or where a build replaces it just now.
+        None if there is no index, if it covers other shards, or if a build is replacing it.
 
     Raises:
-        DamagedError: the index or its card cannot be read, they do not belong together or are of another layer, or an
-            exact index was altered.
+        DamagedError: The index or its card cannot be read, they do not belong together, they belong to another layer,
+            or an exact index was altered.
     """
     found = _kept(path)
     if found is None:
-        with _opening:  # else what another thread is opening would be read twice
+        with _opening:  # else two threads would read the same index
             found = _kept(path) or _open(path, shards)
     return found if found is not None and found[0].covers(shards) else None
 
 
 def open_soon(wanted: Iterable[tuple[Path, Iterable[str]]]) -> None:
-    """Open the first index that there is in the background, since it will be asked for next.
+    """Open the first index that exists in a background thread, because a search will need it next.
 
-    To load FAISS, and to have it check the links of a large graph, takes about as long as to open DuckDB and to look up
-    a vector, and both leave Python to others meanwhile.
+    Loading FAISS and checking the links of a large graph take about as long as opening DuckDB and looking up a vector,
+    and both release Python's global lock.
 
     Args:
-        wanted: paths and the names of the shards that the index at each must cover.
+        wanted: Pairs of an index path and the names of the shards that the index must cover.
     """
     for path, shards in wanted:
         if disk.exists(path):
@@ -58,7 +58,7 @@ def open_soon(wanted: Iterable[tuple[Path, Iterable[str]]]) -> None:
 
 
 def _try_to_open(path: Path, shards: Iterable[str]) -> None:
-    with suppress(Exception):  # who opens the index will meet it too
+    with suppress(Exception):  # the search opens the index too, and reports the error
         open_index(path, shards)
 
 
@@ -73,7 +73,7 @@ def _kept(path: Path) -> _Opened | None:
 
 
 def _open(path: Path, shards: Iterable[str]) -> _Opened | None:
-    """Open the index at a path, and keep it; None if there is none, it covers other shards or is replaced just now."""
+    """Open the index at a path and cache it; None if there is none, if it covers other shards or is being replaced."""
     stamp = _stamp(path)
     card = None if stamp is None else IndexCard.read(path)
     if stamp is None or card is None or not card.covers(shards):
@@ -96,7 +96,7 @@ def _open(path: Path, shards: Iterable[str]) -> _Opened | None:
 
 
 def forget() -> None:
-    """Close the indexes that are kept."""
+    """Close all cached indexes."""
     with _opening, _lock:
         _opened.clear()
 
@@ -106,18 +106,18 @@ def _renew_locks() -> None:
     _lock, _opening = Lock(), Lock()
 
 
-if hasattr(os, "register_at_fork"):  # what another thread holds would stay locked in the child
+if hasattr(os, "register_at_fork"):  # a lock of another thread would stay locked in the child
     os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _stamp(path: Path) -> _Stamp | None:
-    """Return what tells an index and its card from those that replace them; None if there are not both."""
+    """Return inode, size and modification time of an index and of its card; None if one of them is missing."""
     index = os.fspath(path)
     try:
         found = (
             disk.status(index),
             disk.status(f"{index.removesuffix(path.suffix)}.json"),
-        )  # as with_suffix, in half the time
+        )  # the same as with_suffix, in half the time
     except FileNotFoundError:
         return None
     return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
@@ -127,29 +127,30 @@ def stored_ids(path: Path) -> Ids:
     """Return the item ids of an index, ascending.
 
     Raises:
-        DamagedError: it cannot be read, or is not what its card says.
+        DamagedError: The index cannot be read, or does not match its card.
+        FileNotFoundError: There is no index at this path.
     """
     card = IndexCard.read(path)
     if card is None:
         raise FileNotFoundError(path)
-    index = Index.open(path, card)  # held while its ids are copied
+    index = Index.open(path, card)  # referenced until its ids are copied: they are in mapped memory
     index.check_positions()
     ids: Ids = np.sort(index.ids)
     return ids
 
 
 def disagreeing(path: Path, blocks: Blocks, tolerance: float = UNIT_ERROR) -> Iterator[int]:
-    """Yield the items whose vector in an index is not the unit vector of the one that is given.
+    """Yield the ids of items whose vector in an index differs from the unit vector of the given one.
 
-    An index of the kind ``ivf`` has codes and no vectors: of it none is compared.
+    An ``ivf`` index stores codes rather than vectors: it yields nothing.
 
     Args:
-        path: the index file.
-        blocks: item ids (n,) and vectors (n, dim), block by block, of items that are in it; zero vectors are in none.
-        tolerance: how far a component may be off.
+        path: Index file.
+        blocks: Pairs of item ids (n,) and vectors (n, dim), for items of the index; zero vectors are skipped.
+        tolerance: Largest difference of a component that counts as equal.
 
     Raises:
-        DamagedError: it cannot be read, or is not what its card says.
+        DamagedError: The index cannot be read, or does not match its card.
     """
     card = IndexCard.read(path)
     if card is None or card.kind == "ivf":

@@ -1,4 +1,4 @@
-"""Vectors as points among which the near ones are looked for: their distances, in float64 and roughly."""
+"""Compute distances between vectors in float64 with error bounds, and float32 copies for approximate search."""
 
 from typing import Any
 
@@ -7,39 +7,39 @@ from numpy.typing import NDArray
 
 from embstore.arrays import ROWS, Float64Array, Positions, Vectors, in_threads, rounding, slices, square_norms
 
-# So many points give a point amid all.
+# Size of the sample whose mean is the centre.
 _AMID = 1000
-# Distances are computed by differences where the square by products might be off by a larger part of it.
+# Relative error of a squared distance from products above which it is recomputed from differences.
 _RELATIVE = 1e-10
-# Numbers in a chunk of vectors, which the processor's cache holds in float64.
+# Elements of a chunk of vectors, which in float64 fits the processor's cache.
 _CHUNK = 1 << 16
 
 
 class Points:
-    """Points, their distances in float64, and float32 copies with which the near ones can be found.
+    """Points with float64 distances, and float32 copies in which near points can be found.
 
-    For cosine the points are the unit vectors: the cosine is 1 − d²/2, and d still tells apart what is so nearly
-    parallel that the cosines round to the same.
+    For cosine the points are the unit vectors: the cosine is 1 − d²/2, and d still distinguishes nearly parallel
+    vectors whose cosines round to the same number.
 
     Attributes:
-        vectors: as given, (n, dim).
-        dim: components of a vector.
-        rough: the points less a point amid them, divided by ``scale``, and beside each y of these −|y|²/2, float32
-            (n, dim + 1). That changes no order, leaves float32 its digits where all points share a large part, and lets
-            no square overflow.
-        norms: of the centred points, in float64 (n,).
-        scale: the largest norm of a point.
+        vectors: Original vectors (n, dim).
+        dim: Dimension of the vectors.
+        rough: Float32 copy (n, dim + 1) for approximate search: each row is the point y minus a centre, divided by
+            ``scale``, followed by −|y|²/2. This keeps the order of distances, keeps float32's digits where all points
+            share a large component, and lets no square overflow.
+        norms: Norms of the centred and scaled points, float64 (n,).
+        scale: Largest norm of a point, or 1 if all are zero.
     """
 
     def __init__(self, vectors: Vectors, *, unit: bool) -> None:
         """Prepare n > 0 vectors (n, dim).
 
         Args:
-            vectors: finite.
-            unit: whether the points are the unit vectors.
+            vectors: Float array of shape (n, dim), finite.
+            unit: Whether to normalise the vectors to unit length.
 
         Raises:
-            ValueError: a zero vector, where unit vectors are asked for.
+            ValueError: A zero vector, if ``unit`` is set.
         """
         n, self.dim = vectors.shape
         squares = square_norms(vectors)
@@ -61,27 +61,34 @@ class Points:
             self.rough[part, :-1], self.rough[part, -1], self.norms[part] = centred, -squares / 2, np.sqrt(squares)
 
     def queries(self, rows: Positions | slice) -> NDArray[np.float32]:
-        """Return float32 (..., dim + 1) whose products with ``rough`` are x·y − |y|²/2: the larger, the nearer."""
+        """Return float32 queries (..., dim + 1) whose products with ``rough`` are x·y − |y|²/2."""
         queries = self.rough[rows].copy()
         queries[:, -1] = 1
         return queries
 
     def exact(self, rows: Positions | slice) -> Float64Array:
-        """Return points (..., dim) in float64."""
+        """Return points in float64 (..., dim)."""
         wide: Float64Array = self.vectors[rows].astype(np.float64)
         if self._lengths is not None:
             wide /= self._lengths[rows]
         return wide
 
     def centred(self, rows: Positions | slice) -> Float64Array:
-        """Return the points less the one amid them, divided by ``scale``, (..., dim) in float64."""
+        """Return points minus the centre, divided by ``scale``, in float64 (..., dim)."""
         wide = self.exact(rows)
         wide -= self._amid
         wide /= self.scale
         return wide
 
     def distances(self, rows: Positions, columns: Positions) -> tuple[Float64Array, Float64Array]:
-        """Return the distances (n, m) of rows (n,) from other rows (n, m), and bounds on their rounding errors."""
+        """Return the distances (n, m) between rows (n,) and other points (n, m), and bounds on their rounding errors.
+
+        They come from inner products, or from differences where cancellation would leave a larger relative error.
+
+        Args:
+            rows: Positions of points (n,).
+            columns: Positions of other points for each row (n, m).
+        """
         products = np.empty(columns.shape)
         size = max(1, _CHUNK // max(1, columns.shape[1] * self.dim))
         room = np.empty((size, columns.shape[1], self.dim))
@@ -99,23 +106,23 @@ class Points:
         squares[redo] = 0
         distances: Float64Array = np.sqrt(squares)
         errors = np.empty_like(distances)
-        errors[kept] = sums[kept] * bound / distances[kept]  # of the square: twice that, times the distance
+        errors[kept] = sums[kept] * bound / distances[kept]  # error of the square / (2 × distance)
         distances[redo], errors[redo] = self.distances_by_differences(rows[redo], columns[redo])
         return distances, errors
 
     def distances_by_differences(self, rows: Positions, columns: Positions) -> tuple[Float64Array, Float64Array]:
-        """Return the same in twice the time, to the precision of float64 however near; 0 between equal vectors."""
+        """Return the same as :meth:`distances`, slower but in float64 precision also for near or equal points."""
         differences = self.exact(columns)
         differences -= self.exact(rows)[:, None]
         distances: Float64Array = np.sqrt(np.vecdot(differences, differences))
         return distances, self.error_by_differences(distances)
 
     def error_by_differences(self, distances: Float64Array) -> Float64Array:
-        """Return bounds on the rounding errors of distances by differences; unit vectors have errors of their own."""
+        """Return bounds on the rounding errors of distances from differences, with those of the unit vectors."""
         return (distances + (self._lengths is not None)) * rounding(self.dim, np.float64)
 
     def square_products(self, rows: Positions, columns: Positions) -> Float64Array:
-        """Return |x|² + |y|² − 2 x·y (n, m) of rows (n,) and columns (m,), in float64, scaled as :meth:`centred` is."""
+        """Return |x|² + |y|² − 2 x·y (n, m) of rows (n,) and columns (m,), in float64, scaled as in :meth:`centred`."""
         left = self.centred(rows)
         squares = np.empty((len(rows), len(columns)))
         for part in slices(len(columns), max(1, _CHUNK * 16 // max(1, self.dim))):
@@ -127,9 +134,14 @@ class Points:
         return squares
 
     def doubt(self, rows: Positions, distances: Float64Array | float, dtype: type[np.floating[Any]]) -> Float64Array:
-        """Return how far off |x|² + |y|² − 2 x·y can be for points no farther than distances (n,) from rows (n,).
+        """Return bounds on the rounding errors of |x|² + |y|² − 2 x·y, for points y near rows x (n,).
 
-        |y| is not above |x| + |x − y|, nor above the largest norm. All is scaled as :meth:`centred` is.
+        |y| is at most |x| + |x − y|, and at most the largest norm. All values are scaled as in :meth:`centred`.
+
+        Args:
+            rows: Positions of the points x (n,).
+            distances: Upper bounds on |x − y| (n,), scaled; infinity for all points.
+            dtype: Float type in which the squares were computed.
         """
         norms = self.norms[rows]
         doubt: Float64Array = (norms + np.minimum(norms + distances, self._largest_norm)) ** 2

@@ -1,8 +1,8 @@
-"""Which index a layer gets: a function of the number of vectors, their dimension and the memory there is. Pure.
+"""Choose the kind and the parameters of a layer's index from the number of vectors, their dimension and the memory.
 
-An exact scan is one pass over the vectors at the speed of memory. Past ``FLAT_BYTES`` it takes too long, and a graph
-(HNSW) answers in a fraction of a millisecond for the memory of the vectors and their links; where that does not fit,
-lists of codes of one byte a component (IVF) do with a quarter.
+An exact scan reads all vectors at memory speed. Above ``FLAT_BYTES`` it is too slow, and a graph (HNSW) answers in a
+fraction of a millisecond, with memory for the vectors and their links; where that does not fit, inverted lists of 8-bit
+codes (IVF) take a quarter of it. All functions here are pure.
 """
 
 import math
@@ -15,25 +15,25 @@ STORED_KINDS = ("flat", "hnsw", "ivf")
 KINDS = (AUTO, *STORED_KINDS, "none")
 
 FLAT_BYTES = 250_000_000
-"""A flat index is scanned by one core at the speed of memory: 50 ms at 5 GB/s, 17 ms where 14 GB/s were measured."""
+"""A flat index is scanned by one core at memory speed: 50 ms at 5 GB/s, or 17 ms at the 14 GB/s that were measured."""
 
-# Of HNSW: up to 2 m links of each vector on the ground level, and how many candidates they are chosen from. Among
-# 100,000 x 384 in clusters, recall 0.99 takes half the time that it takes with 24 and 120 and all links used: the links
-# that the choice leaves out lead to the same places again.
+# HNSW: up to 2 m links per vector on the ground level, chosen from ef_construction candidates. For 100,000 x 384
+# clustered vectors, recall 0.99 takes half the time that it takes with 24, 120 and all links used: the links that the
+# selection drops lead to the same regions again.
 M = 16
 EF_CONSTRUCTION = 200
-# Vectors that the centres of IVF are trained on: enough for each, at most so many bytes, one in so many.
+# Training sample of the IVF centroids: 32 vectors per list, at most one vector in four, and at most 64 MiB.
 _TRAINED_PER_LIST = 32
 _TRAINED_PART = 4
 _TRAINED_BYTES = 64 << 20
-# Candidates of IVF for 10 neighbours, whose cosines are computed from the vectors; and what those of all queries may
-# take while it is tuned. They are read in parts, put together, ordered and divided by their lengths.
+# Candidates of an IVF search for 10 neighbours, ranked again by the cosines of their stored vectors; the limit of the
+# candidates' memory during tuning; and the number of copies: they are read, concatenated, ordered and normalised.
 N_EXACT = 48
 CANDIDATE_BYTES = 32 << 20
 _COPIES = 4
-# What blocks of vectors and held-out queries take while an index is built.
+# Memory for blocks of vectors and queries during a build.
 _WORK_BYTES = 128 << 20
-# Once a layer has grown to so many times the vectors that the centres were chosen for, they are chosen anew.
+# Growth since the training of the centroids above which they are trained again.
 _OUTGROWN = 4
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
@@ -41,11 +41,11 @@ _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """How an index is made.
+    """Kind and parameters of an index.
 
     Attributes:
-        kind: one of :data:`STORED_KINDS`.
-        parameters: see :class:`.card.IndexCard`.
+        kind: One of :data:`STORED_KINDS`.
+        parameters: Build parameters; see :class:`.card.IndexCard`.
     """
 
     kind: str
@@ -53,17 +53,17 @@ class Design:
 
 
 def choose(kind: str, n: int, dim: int, memory: int) -> Design:
-    """Return how to index n vectors.
+    """Choose the kind and the parameters of an index of n vectors.
 
     Args:
-        kind: one of :data:`STORED_KINDS`, or ``auto``: ``flat`` up to :data:`FLAT_BYTES`, then ``hnsw``, and ``ivf``
-            where the memory is too little for it.
-        n: vectors.
-        dim: components of each.
-        memory: bytes that the index may take while it is built.
+        kind: One of :data:`STORED_KINDS`, or ``auto``: ``flat`` up to :data:`FLAT_BYTES`, then ``hnsw``, or ``ivf``
+            where memory is too small for it.
+        n: Number of vectors.
+        dim: Dimension of the vectors.
+        memory: Memory limit of the build in bytes.
 
     Raises:
-        UsageError: no index, or none of this kind, fits into the memory; says the least that would do.
+        UsageError: The index does not fit into the memory; the message names the least that suffices.
     """
     check_kind(kind, STORED_KINDS if kind != AUTO else KINDS)
     if kind == AUTO:
@@ -74,45 +74,45 @@ def choose(kind: str, n: int, dim: int, memory: int) -> Design:
 
 
 def check_kind(kind: str, known: tuple[str, ...] = KINDS) -> None:
-    """Raise UnknownNameError unless an index of that kind can be asked for."""
+    """Raise UnknownNameError unless the kind of index is known."""
     if kind not in known:
         raise UnknownNameError("kind of index", kind, known)
 
 
 def memory_of(kind: str, n: int, dim: int) -> int:
-    """Return the bytes that an index of n vectors takes while it is built."""
+    """Return an estimate of the memory, in bytes, that building an index of n vectors takes."""
     vector = 4 * dim
     work = min(_WORK_BYTES, 3 * n * vector)
     if kind == "flat":
         return n * (vector + 8) + work
-    if kind == "hnsw":  # links grow by doubling, and are copied when near vectors are brought together
+    if kind == "hnsw":  # links grow by doubling, and are copied when the vectors are reordered
         return n * (vector + 8 + 2 * 4 * (2 * M + 2) + 16) + work
-    # Lists grow by doubling, and are on average three quarters full; a sample is held more than twice as it is drawn.
+    # Lists grow by doubling, and are on average three quarters full; drawing a sample takes more than twice its size.
     lists = 3 * n * (dim + 8) // 2 + 8 * n + n_lists(n, dim) * vector
     candidates = _COPIES * min(n * vector, max(CANDIDATE_BYTES, 100 * N_EXACT * vector))
     return lists + max(5 * n_trained(n, dim) * vector // 2, work, candidates)
 
 
 def n_lists(n: int, dim: int) -> int:
-    """Return the number of lists of an IVF index: 4 √n, as FAISS advises, where there is memory to train so many."""
+    """Return the number of lists of an IVF index: 4 √n, as FAISS advises, limited by the memory for training."""
     return max(1, min(int(4 * math.sqrt(n)), n // _TRAINED_PART // _TRAINED_PER_LIST, _TRAINED_BYTES // (4 * dim * 8)))
 
 
 def n_trained(n: int, dim: int) -> int:
-    """Return how many vectors the centres of an IVF index are trained on."""
+    """Return the size of the training sample of an IVF index, in vectors."""
     return max(1, min(n // _TRAINED_PART, n_lists(n, dim) * _TRAINED_PER_LIST, _TRAINED_BYTES // (4 * dim)))
 
 
 def has_outgrown(design: Design, n: int, dim: int) -> bool:
-    """Return whether n vectors are so many more than an index was designed for that it should be made anew."""
+    """Return whether the number of vectors has grown so much that the index should be rebuilt with more lists."""
     return design.kind == "ivf" and n_lists(n, dim) ** 2 > _OUTGROWN * design.parameters["n_lists"] ** 2
 
 
 def parse_memory(text: str) -> int:
-    """Return the bytes that ``8GB``, ``500 MB``, ``2GiB`` or a number name.
+    """Parse an amount of memory, such as ``8GB``, ``500 MB``, ``2GiB`` or a number of bytes, and return it in bytes.
 
     Raises:
-        UsageError: it names none.
+        UsageError: The text is not a positive amount of memory.
     """
     letters = text.strip().upper().removesuffix("B").rstrip()
     number = letters.rstrip("KMGTI")
@@ -126,7 +126,7 @@ def parse_memory(text: str) -> int:
 
 
 def shown_memory(n_bytes: int) -> str:
-    """Return an amount of memory, rounded up, as :func:`parse_memory` reads it: ``1.7GB``."""
+    """Format an amount of memory in bytes, rounded up, in the form that :func:`parse_memory` reads: ``1.7GB``."""
     for unit, size in (("GB", 10**9), ("MB", 10**6)):
         if n_bytes >= size:
             whole, tenths = divmod(-(-n_bytes * 10 // size), 10)

@@ -1,4 +1,4 @@
-"""Search an index, or the vectors themselves: ids and cosines, best first, ties by ascending id."""
+"""Search an index, or the vectors themselves: item ids and cosines, best first, ties by ascending id."""
 
 import math
 from collections.abc import Iterator
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     import faiss
 
 TUNED_K = 10
-UNIT_ERROR = 1e-5  # of a component of a unit vector, by rounding
-# A graph is searched by looking at some 16 vectors for each candidate that is kept: to look at all may be less.
+UNIT_ERROR = 1e-5  # tolerance for the rounding of a unit vector's component
+# A graph search computes about 16 distances per candidate; scanning all members may need fewer.
 _LOOKED_AT = 16
 
 
 @dataclass(eq=False)
 class Index:
-    """An index that can be searched.
+    """Searchable index of one layer.
 
     Attributes:
-        kind: of it.
-        dim: components of a vector.
-        effort: what a search for 10 neighbours and the item itself spends: see :class:`.card.IndexCard`.
-        path: its file; None while it is made.
+        kind: ``flat``, ``hnsw`` or ``ivf``.
+        dim: Dimension of the vectors.
+        effort: Search parameters for 10 neighbours and the item itself; see :class:`.card.IndexCard`.
+        path: Index file; None during a build.
     """
 
     _index: "faiss.IndexIDMap"
@@ -48,25 +48,25 @@ class Index:
 
     @classmethod
     def open(cls, path: Path, card: IndexCard) -> Self:
-        """Open the index with this card, memory-mapped.
+        """Open an index file, memory-mapped, and check it against its card.
 
         Raises:
-            DamagedError: it cannot be read, or is not what its card says.
+            DamagedError: The file cannot be read, or does not match the card.
         """
         return cls(faiss_index.load(path, card), card.kind, card.dim, card.effort, path)
 
     def check(self, path: Path, card: IndexCard) -> None:
-        """Raise DamagedError if an exact index is not as it was written: one altered bit can make another answer."""
+        """Raise DamagedError if an exact index was altered: a single changed bit can change its results."""
         faiss_index.check_crc32(path, self._index, card)
 
     def check_positions(self) -> None:
-        """Raise DamagedError unless the lists of an index of the kind ``ivf`` hold each of its vectors once."""
+        """Raise DamagedError unless the lists of an ``ivf`` index contain each of its vectors exactly once."""
         if self.kind == "ivf" and self.path is not None:
             check_positions(self.path, self._inner, len(self.ids))
 
     @cached_property
     def ids(self) -> Ids:
-        """The item of each position (n,)."""
+        """Item id of each position (n,)."""
         import faiss
 
         ids: Ids = faiss.rev_swig_ptr(self._index.id_map.data(), self._index.id_map.size())
@@ -78,18 +78,22 @@ class Index:
 
     @property
     def n_lists(self) -> int:
-        """The lists of an index of the kind ``ivf``."""
+        """Number of lists of an ``ivf`` index."""
         return int(self._inner.nlist)
 
     def can_hold_out(self, ids: Ids) -> NDArray[np.bool_]:
-        """Return which of these items (n,) :meth:`holding_out` can take."""
+        """Return a mask (n,) of the items that :meth:`holding_out` accepts."""
         if self.kind != "hnsw" or not len(ids):
             return np.ones(len(ids), bool)
         return on_ground(self._inner.hnsw)[self._positions(ids)]
 
     @contextmanager
     def holding_out(self, ids: Ids) -> Iterator[None]:
-        """Search as if some items were not in a graph. The index is in memory, and not opened."""
+        """Temporarily unlink items of a graph, as if they were not stored; other kinds are unchanged.
+
+        Args:
+            ids: Items to unlink (n,), accepted by :meth:`can_hold_out`. The index must be in memory, not memory-mapped.
+        """
         if self.kind != "hnsw":
             yield
             return
@@ -101,15 +105,15 @@ class Index:
         return order[np.searchsorted(ascending, ids)]
 
     def units(self, ids: Ids) -> Units:
-        """Return the unit vectors (n, dim) of items (n,) of the index, which has them unless its kind is ``ivf``."""
+        """Return the unit vectors (n, dim) of items (n,), from an index of a kind other than ``ivf``."""
         flat = self._inner if self.kind == "flat" else faiss_index.inner_storage(self._inner)
         found: Units = flat.reconstruct_batch(self._positions(ids))
         return found
 
     def agrees(self, item: int, vector: Vectors) -> bool:
-        """Return whether an item has the direction of a vector (dim,) here.
+        """Return whether the indexed vector of an item has the direction of the given vector (dim,).
 
-        An index of the kind ``ivf`` has no vectors to compare: its cosines are computed from the stored ones.
+        Always True for ``ivf``, which stores no vectors: its cosines are computed from the shards.
         """
         if self.kind == "ivf":
             return True
@@ -124,7 +128,7 @@ class Index:
         return order, self.ids[order]
 
     def members(self, only: Ids) -> NDArray[np.bool_]:
-        """Return which positions (n,) hold one of these ids."""
+        """Return a mask (n,) of the positions whose item is one of these ids."""
         order, ascending = self._by_id
         members = np.zeros(len(ascending), bool)
         at = np.minimum(np.searchsorted(ascending, only), max(0, len(ascending) - 1))
@@ -135,17 +139,21 @@ class Index:
     def search(
         self, queries: Vectors, k: int, *, members: NDArray[np.bool_] | None = None, gather: Gather | None = None
     ) -> tuple[Ids, Units]:
-        """Search the index.
+        """Return the nearest items of each query.
 
         Args:
-            queries: shape (n, dim), of any length.
-            k: how many to return.
-            members: which positions may be found (:meth:`members`); None for all. Among few of them the search is
-                exact.
-            gather: gives the vectors of candidates, where the index itself has only codes of them (``ivf``).
+            queries: Vectors (n, dim), not necessarily normalised.
+            k: Number of neighbours.
+            members: Mask of the positions that may be returned (:meth:`members`); None for all. If few are allowed, the
+                search is exact.
+            gather: Function that returns vectors by item id; required for ``ivf``, which stores only codes.
 
         Returns:
-            Ids and cosines, each of shape (n, k), or fewer columns where it holds fewer; id -1 where fewer were found.
+            Item ids and cosines, each (n, k), with fewer columns if the index has fewer items; id -1 where fewer were
+            found.
+
+        Raises:
+            DamagedError: The index is damaged, or names items that are not in its shards.
         """
         units = unit_vectors(queries)
         n = len(self.ids) if members is None else int(members.sum())
@@ -177,7 +185,7 @@ class Index:
         return faiss_index.find(faiss_index.inner_storage(self._inner), "flat", units, k, {}, members)
 
     def _effort(self, k: int, n: int) -> dict[str, int]:
-        """Return what to spend on k of n members: in proportion, since a search looks at members and others alike."""
+        """Return the search parameters for k of n allowed items: in proportion, since other items are visited too."""
         scale = max(1.0, k / (TUNED_K + 1))
         if self.kind == "hnsw":
             return {"ef_search": math.ceil(self.effort["ef_search"] * scale * len(self.ids) / max(1, n))}
@@ -191,11 +199,11 @@ class Index:
     def _search_codes(
         self, units: Units, k: int, n: int, members: NDArray[np.bool_] | None, gather: Gather | None
     ) -> tuple[Ids, Units]:
-        """Find candidates by their codes, and return the best of them by the cosines of their vectors."""
+        """Find candidates by their codes, and return the best of them by the cosines of their stored vectors."""
         if gather is None:
             raise TypeError("an index of codes needs the vectors of its candidates")
         effort = self._effort(k, n)
-        if members is not None:  # lists that hold none of them are of no use, and their number cannot be known
+        if members is not None:  # lists without an allowed item are of no use, and their number is unknown
             effort["n_probe"] = math.ceil(effort["n_probe"] * len(self.ids) / max(1, n))
         width = min(max(k, effort["n_exact"]), max(1, n))
         positions, _ = self._find(units, width, effort, members)
@@ -221,12 +229,12 @@ class Index:
 
 
 def is_few(n: int, dim: int) -> bool:
-    """Return whether n vectors are scanned exactly in about 50 ms."""
+    """Return whether n vectors are few enough for an exact scan, which then takes about 50 ms."""
     return 4 * n * dim <= FLAT_BYTES
 
 
 def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, Units]:
-    """Search vectors block by block, without an index. Queries, k and result are those of :func:`search`."""
+    """Search blocks of vectors without an index; queries, k and result are those of :meth:`Index.search`."""
     units = unit_vectors(queries)
     ids = np.empty((len(units), 0), np.int64)
     cosines = np.empty((len(units), 0), np.float32)

@@ -1,7 +1,7 @@
-"""Read the file of an index that may have been made to do harm: within its own size, and of the very structure written.
+"""Read an index file that may be malicious: limit the memory that it takes, and accept only the structures written.
 
-FAISS reads what a file says it is: any of its kinds within any other, with vectors and lists of any length. What
-embstore writes is of three structures; all others are refused before they are searched.
+FAISS reads whatever a file declares: any kind of index nested in any other, with vectors and lists of any length.
+embstore writes three structures, and all others are refused before they are searched.
 """
 
 from collections.abc import Iterator
@@ -25,23 +25,24 @@ _limits = Lock()  # FAISS has one limit for the process
 
 
 def read(path: Path, card: IndexCard, *, mapped: bool) -> "faiss.IndexIDMap":
-    """Return the index in a file, after its structure was checked.
+    """Return the index in a file after a check of its structure.
 
     Args:
-        path: the file.
-        card: of the index.
-        mapped: memory-mapped; False reads all into memory.
+        path: Index file.
+        card: Card of the index.
+        mapped: Whether to memory-map the file; False reads all of it into memory.
 
     Raises:
-        DamagedError: it is not of the structure that its card says.
-        RuntimeError: FAISS cannot read it.
+        DamagedError: The structure is not the one that the card declares.
+        RuntimeError: FAISS cannot read the file.
     """
     import faiss as untyped  # its stubs lack what its Python layer adds
 
     faiss: Any = untyped
     listed = card.kind == "ivf"
-    # Lists in another file would be opened; those of this file would be reserved before they are known to be in it. As
-    # FAISS does not know how to map lists by this reader, it refuses them in an index that should have none.
+    # The first read maps the lists: FAISS would open lists in another file, and would allocate those of this file
+    # before it knows whether the file contains them. IO_FLAG_MMAP_IFC makes FAISS refuse lists in an index that should
+    # have none.
     apart = faiss.IO_FLAG_READ_ONLY | faiss.IO_FLAG_ONDISK_SAME_DIR
     without_lists = faiss.IO_FLAG_MMAP | apart | (0 if listed else faiss.IO_FLAG_MMAP_IFC)
     with _limited_to(path, card):
@@ -55,7 +56,7 @@ def read(path: Path, card: IndexCard, *, mapped: bool) -> "faiss.IndexIDMap":
 
 @contextmanager
 def _limited_to(path: Path, card: IndexCard) -> Iterator[None]:
-    """Have FAISS take no more memory for a vector than the file has bytes, nor read more lists than it has centres."""
+    """Limit FAISS to vectors no larger than the file, and to no more lists than the file has room for centroids."""
     import faiss
 
     n_bytes = disk.size(path)
@@ -71,16 +72,16 @@ def _limited_to(path: Path, card: IndexCard) -> Iterator[None]:
 
 
 def _check(path: Path, index: Any, card: IndexCard, lists: type) -> None:
-    """Check the kind and the size of an index and of all its parts; ids and vectors are not looked at.
+    """Check the kind and the size of an index and of all its parts; ids and vectors are not checked.
 
     Args:
-        path: its file.
-        index: what FAISS read.
-        card: of the index.
-        lists: the type of the lists of codes, if its kind is ``ivf``.
+        path: Index file.
+        index: Index as FAISS read it.
+        card: Card of the index.
+        lists: Expected type of the inverted lists of an ``ivf`` index.
 
     Raises:
-        DamagedError: one is not what its card says.
+        DamagedError: A part does not match the card.
     """
     import faiss as untyped
 
@@ -133,10 +134,10 @@ def _check_lists(path: Path, inner: Any, card: IndexCard, expected: type) -> Non
 
 
 def check_positions(path: Path, inner: Any, n: int) -> None:
-    """Check that the lists of an index of the kind ``ivf`` hold each of n positions once: all of it is read.
+    """Check that the lists of an ``ivf`` index contain each of n positions exactly once; this reads the whole file.
 
     Raises:
-        DamagedError: they do not.
+        DamagedError: A position is missing or repeated.
     """
     import faiss
 
@@ -147,5 +148,10 @@ def check_positions(path: Path, inner: Any, n: int) -> None:
 
 
 def damage(path: Path, what: str) -> DamagedError:
-    """Return the error for an index that is not as it was written."""
+    """Return the error for an index file that is damaged.
+
+    Args:
+        path: Index file.
+        what: Description of the damage, as a clause.
+    """
     return DamagedError(f"{path} is damaged: {what}. {ANEW}")

@@ -1,13 +1,13 @@
-"""How much of the exact answer an index finds, and the least effort with which it finds enough.
+"""Measure the recall of an index, and find the least search effort that reaches the requested recall.
 
-The measure is recall@10. The queries are stored vectors drawn at random, and a query's own item is left out of the
-exact answer and of the found one. A graph leads around all of them meanwhile (:mod:`.held_out`), and none is in an
-exact answer: with its links a query would lead straight to its neighbours, and a text that is not stored has none. A
-hit counts if its cosine is not below the tenth of the exact answer by more than 1e-6: which of several equally near
-items comes is no fault, so that duplicates count as what they are.
+The measure is recall@10. The queries are a random sample of the stored vectors, and a query's own item is excluded from
+both the exact and the found neighbours. In a graph, all queries are unlinked meanwhile (:mod:`.hnsw_holdout`), and none
+is among the exact neighbours: with its links a query would lead straight to its neighbours, and a text that is not
+stored has no links. A found item is a hit if its cosine is at least the tenth exact cosine minus 1e-6, so that any of
+several equally near items, such as duplicates, counts.
 
-The recall is a mean over some of all queries: an effort is enough if its recall is so even at the lower end of a
-one-sided 95 % interval (normal, from the standard error).
+The recall is a mean over a sample of queries: an effort is enough if the lower end of a one-sided 95 % confidence
+interval (normal approximation, from the standard error) reaches the requested recall.
 """
 
 from bisect import bisect_left
@@ -30,13 +30,13 @@ _LEAST_EF_SEARCH, _MOST_EF_SEARCH = 16, 4096
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """Queries and the exact answer to them.
+    """Queries with their exact answers.
 
     Attributes:
-        ids: the items of the queries (n,).
-        units: their unit vectors (n, dim).
-        tenth: the cosine of the tenth of the exact answer (n,), or of the last where there are fewer.
-        n_others: how many there are in each exact answer: 10, or fewer.
+        ids: Item ids of the queries (n,).
+        units: Unit vectors of the queries (n, dim).
+        tenth: Cosine of the tenth exact neighbour (n,), or of the last where there are fewer.
+        n_others: Number of exact neighbours of each query: 10, or fewer.
     """
 
     ids: Ids
@@ -45,7 +45,7 @@ class HeldOut:
     n_others: int
 
     def recall(self, index: Index, gather: Gather | None) -> tuple[float, float]:
-        """Return the recall@10 of an index at the effort that is set in it, and its standard error."""
+        """Return the recall@10 of an index at its current effort, and the standard error."""
         if not len(self.ids) or not self.n_others:
             return 1.0, 0.0
         ids, cosines = index.search(self.units, self.n_others + 1, gather=gather)
@@ -56,21 +56,21 @@ class HeldOut:
 
 
 def n_queries(kind: str, n: int, dim: int) -> int:
-    """Return how many of n vectors the recall is measured with: 3,000, or fewer where vectors are few or long."""
-    few = max(1, n // _ONE_IN)  # a graph without many of its vectors would be another one
+    """Return the number of queries for the measurement of recall: 3,000, or fewer where vectors are few or long."""
+    few = max(1, n // _ONE_IN)  # a graph without many of its vectors would be a different graph
     query_bytes = 4 * dim * (N_EXACT if kind == "ivf" else 1)
     return min(few, _MAX_QUERIES, max(_MIN_QUERIES, CANDIDATE_BYTES // query_bytes))
 
 
 def answer_exactly(ids: Ids, units: Units, blocks: Blocks, rows: int, *, apart: bool = False) -> HeldOut:
-    """Return queries with their exact answers, by one pass over the vectors.
+    """Compute the exact neighbours of queries in one pass over the vectors.
 
     Args:
-        ids: the items of the queries.
-        units: their unit vectors (n, dim).
-        blocks: all vectors.
-        rows: how many of them are compared at once.
-        apart: no query is in the answer to another.
+        ids: Item ids of the queries (n,).
+        units: Unit vectors of the queries (n, dim).
+        blocks: All vectors, in blocks.
+        rows: Number of vectors that are compared at once.
+        apart: Whether to exclude all queries from the neighbours of each.
     """
     import faiss
 
@@ -91,13 +91,13 @@ def answer_exactly(ids: Ids, units: Units, blocks: Blocks, rows: int, *, apart: 
 
 
 def tune(index: Index, held: HeldOut, wanted: float, gather: Gather | None) -> float:
-    """Set the least effort that reaches a recall, or the best there is, and return the recall that it has.
+    """Set the least search effort that reaches a recall, or the best one tried, and return its measured recall.
 
     Args:
-        index: of which :attr:`Index.effort` is set.
-        held: queries with their exact answers.
-        wanted: the recall.
-        gather: gives the vectors of candidates (``ivf``).
+        index: Index whose :attr:`Index.effort` is set.
+        held: Queries with their exact answers.
+        wanted: Requested recall@10 in [0, 1].
+        gather: Function that returns vectors by item id; required for ``ivf``.
     """
     if index.kind == "flat":
         index.effort = {}
@@ -116,12 +116,12 @@ def tune(index: Index, held: HeldOut, wanted: float, gather: Gather | None) -> f
 
 
 def most(index: Index) -> int:
-    """Return the most effort that makes sense: an exact scan would be as fast, or all lists are read."""
+    """Return the largest effort to try: at it, a search is as slow as an exact scan or reads all lists."""
     return min(_MOST_EF_SEARCH, max(16, len(index.ids))) if index.kind == "hnsw" else index.n_lists
 
 
 def steps(first: int, last: int) -> list[int]:
-    """Return efforts to try, ascending: each a few per cent more than the one before, from the first to the last."""
+    """Return the efforts to try, ascending from the first to the last, each about 3 % above the one before."""
     return list(_steps(first, last))
 
 
@@ -133,14 +133,14 @@ def _steps(value: int, last: int) -> Iterator[int]:
 
 
 def least(measured: Callable[[int], tuple[float, bool]], values: list[int]) -> tuple[int, float]:
-    """Return the least of ascending values that is enough, and its recall; the best if none is.
+    """Return the least of some ascending values that is enough, with its recall; the one of best recall if none is.
 
-    Recall grows with effort, so that it is looked for by doubling the value, and then by halving the steps; where
-    chance makes it dip, the value that is returned is still one that was measured.
+    Recall grows with effort, so the search doubles the value and then bisects. If recall dips by chance, the returned
+    value is still one that was measured.
 
     Args:
-        measured: gives the recall of a value, and whether it is enough.
-        values: to try.
+        measured: Function that returns the recall of a value, and whether it is enough.
+        values: Values to try, ascending.
     """
     tried: dict[int, float] = {}
 

@@ -1,4 +1,4 @@
-"""What an index is made of: blocks of ids and vectors, and the unit vectors of those that have a direction."""
+"""Normalise, batch, order and sample the ids and vectors that an index is built from."""
 
 from collections.abc import Callable, Iterable, Iterator
 
@@ -12,13 +12,13 @@ Vectors = NDArray[np.floating]
 Units = NDArray[np.float32]
 Blocks = Iterable[tuple[Ids, Vectors]]
 Gather = Callable[[Ids], tuple[Ids, Vectors]]
-"""Gives the ids, ascending, and the vectors of the items with some ids."""
+"""Function that returns the ids, ascending, and the vectors of the items with the given ids."""
 
 _NO_BOUND = np.uint64(np.iinfo(np.uint64).max)
 
 
 def unit_vectors(vectors: Vectors) -> Units:
-    """Return x/‖x‖ for each row, float32 of shape (n, dim), the norm taken in float64; zero rows stay zero."""
+    """Return x/‖x‖ for each row, float32 of shape (n, dim), with norms computed in float64; zero rows stay zero."""
     units = np.empty(vectors.shape, np.float32)
     done = 0
     for wide in in_float64(vectors):
@@ -30,13 +30,13 @@ def unit_vectors(vectors: Vectors) -> Units:
 
 
 def with_direction(ids: Ids, vectors: Vectors) -> tuple[Ids, Vectors]:
-    """Leave out the zero vectors, which are near nothing."""
+    """Return ids and vectors without the zero vectors, which have no cosine."""
     keep = vectors.any(axis=1)
     return (ids, vectors) if keep.all() else (ids[keep], vectors[keep])
 
 
 def batches(blocks: Blocks, rows: int) -> Iterator[tuple[Ids, Units, int]]:
-    """Yield ids (n,), unit vectors (n, dim) and the count of zero vectors left out, for at least ``rows`` at a time."""
+    """Yield ids (n,), unit vectors (n, dim) and the number of skipped zero vectors, in batches of at least ``rows``."""
     ids: list[Ids] = []
     units: list[Units] = []
     n_zero = 0
@@ -57,7 +57,7 @@ def _together(ids: list[Ids], units: list[Units]) -> tuple[Ids, Units]:
 
 
 def ordered(ids: Ids, cosines: Units) -> tuple[Ids, Units]:
-    """Return ids and cosines (n, k), best first; ties by ascending id."""
+    """Sort ids and cosines (n, k) of each row, best first, ties by ascending id."""
     if (cosines[:, :-1] > cosines[:, 1:]).all():
         return ids, cosines
     order = np.lexsort((ids, -cosines), axis=1)
@@ -65,10 +65,10 @@ def ordered(ids: Ids, cosines: Units) -> tuple[Ids, Units]:
 
 
 def sample(blocks: Blocks, n: int, dim: int) -> tuple[Ids, Units]:
-    """Return ids (m,) and unit vectors (m, dim) of n items drawn at random, all where there are fewer.
+    """Return ids (m,) and unit vectors (m, dim) of a random sample of n items, or of all if there are fewer.
 
-    The draw is by a hash of the ids: it does not depend on how the items lie in blocks. No more than n and a quarter
-    are held, and for a moment n beside them.
+    The sample is the n items with the lowest hash of their id, so that it does not depend on the blocks. Memory: at
+    most 2.25 n vectors.
     """
     ids, units, n_held = [np.empty(0, np.int64)], [np.empty((0, dim), np.float32)], 0
     bound = _NO_BOUND
@@ -86,7 +86,7 @@ def sample(blocks: Blocks, n: int, dim: int) -> tuple[Ids, Units]:
 
 
 def _lowest(ids: list[Ids], units: list[Units], n: int) -> tuple[Ids, Units, np.uint64]:
-    """Return the n items of the lowest hashes, ascending by these, and the highest of them."""
+    """Return the n items with the lowest hashes, ascending by hash, and the largest hash among them."""
     together = np.concatenate(ids)
     mixed = _mixed(together)
     order = np.argsort(mixed)[:n]
@@ -103,7 +103,7 @@ def _lowest(ids: list[Ids], units: list[Units], n: int) -> tuple[Ids, Units, np.
 
 
 def _mixed(ids: Ids) -> NDArray[np.uint64]:
-    """Return SplitMix64 of the ids (Steele, Lea & Flood, 2014, OOPSLA)."""
+    """Return the SplitMix64 hash of each id (Steele, Lea & Flood, 2014, OOPSLA)."""
     z = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
