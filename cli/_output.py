@@ -25,7 +25,13 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def emit(
-    table: "Table", form: Format, output: Path | None = None, *, csv_safe: bool = False, ids_as_text: bool = False
+    table: "Table",
+    form: Format,
+    output: Path | None = None,
+    *,
+    csv_safe: bool = False,
+    ids_as_text: bool = False,
+    quiet: bool = False,
 ) -> None:
     """Write a table to standard output or a file, and its notes to standard error.
 
@@ -35,10 +41,11 @@ def emit(
         output: The file; None for standard output.
         csv_safe: Whether texts in CSV that a spreadsheet would take for formulas get an apostrophe.
         ids_as_text: Whether item ids are texts in JSON.
+        quiet: Whether the notes are left out.
     """
     if ids_as_text and form in (Format.JSON, Format.JSONL):
         table = _with_texts(table)
-    for note in table.notes:
+    for note in () if quiet else table.notes:
         say(note)
     for_terminal = output is None and sys.stdout.isatty()
     if form is Format.PARQUET:
@@ -49,6 +56,37 @@ def emit(
         write(_csv(table, safe=csv_safe, for_terminal=for_terminal), output)
     else:
         write(_text(table, form, _terminal_width() if for_terminal else None), output)
+
+
+def emit_actions(
+    done: "Table",
+    form: Format,
+    output: Path | None,
+    *,
+    nothing: str,
+    dry_run: bool = False,
+    quiet: bool = False,
+    csv_safe: bool = False,
+    ids_as_text: bool = False,
+) -> None:
+    """Write what a command did, or found, in a store; where that is nothing, a table for the eye is a sentence.
+
+    Args:
+        done: One row for each file or space.
+        form: Format of the table.
+        output: The file; None for standard output.
+        nothing: Sentence for a table without rows.
+        dry_run: Whether nothing was written to the store.
+        quiet: Whether only the table is written.
+        csv_safe: See :func:`emit`.
+        ids_as_text: See :func:`emit`.
+    """
+    if dry_run and not quiet:
+        say("Dry run: nothing is written.")
+    if not len(done) and not quiet:
+        say(nothing)
+    if len(done) or form is not Format.TABLE or output is not None:
+        emit(done, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)
 
 
 def write(text: str, output: Path | None) -> None:

@@ -6,7 +6,7 @@ import typer
 
 from ._errors import explained
 from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
-from ._output import emit, say
+from ._output import emit_actions
 
 
 def compact(
@@ -28,7 +28,6 @@ def compact(
 
         with show_progress(quiet) as observe:
             done = Store(store).compact(dry_run=dry_run, shard_bytes=shard_megabytes << 20, observe=observe)
-        if not len(done) and not quiet:
-            say("There is nothing to merge.")
-        if len(done) or form is not Format.TABLE:
-            emit(done, form, output, csv_safe=csv_safe)
+        emit_actions(
+            done, form, output, nothing="There is nothing to merge.", dry_run=dry_run, quiet=quiet, csv_safe=csv_safe
+        )  # fmt: skip

@@ -93,6 +93,7 @@ def missing(
     output: _options.OutputFile = None,
     csv_safe: _options.CsvSafe = False,
     ids_as_text: _options.IdsAsText = False,
+    quiet: _options.Quiet = False,
 ) -> None:
     """List the texts of datasets, or of files, that the spaces of a store lack."""
     with explained():
@@ -101,4 +102,4 @@ def missing(
         found = Store(store).missing(
             sources, models=model or (), spaces=space or (), unit=unit, pooling=pooling, template=template
         )
-        emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)
+        emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)

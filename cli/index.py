@@ -30,7 +30,7 @@ def index(
     unit: _options.UnitName = None,
     pooling: _options.PoolingName = None,
     template: _options.TemplateText = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    quiet: _options.Quiet = False,
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,
@@ -47,8 +47,8 @@ def index(
                 models=model or (), spaces=space or (), unit=unit, pooling=pooling, template=template, layers=layer,
                 kind=kind, memory=index_memory, recall=recall, force=force, observe=observe,
             )  # fmt: skip
-        if not len(done):
+        if not len(done) and not quiet:
             say("There is nothing to index: no space has a shard.")
-        emit(done, form, output, csv_safe=csv_safe)
+        emit(done, form, output, csv_safe=csv_safe, quiet=quiet)
         if any(row["recall"] is not None and row["recall"] < row["wanted_recall"] for row in done):
             raise typer.Exit(NO)

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from ._errors import explained
-from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, StoreDir
-from ._output import emit, say
+from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, Quiet, StoreDir
+from ._output import emit_actions
 
 
 def info(
@@ -15,6 +15,7 @@ def info(
     exact: Annotated[
         bool, typer.Option("--bytes", help="Show sizes in bytes, all digits (as JSON and CSV always do).")
     ] = False,
+    quiet: Quiet = False,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
     csv_safe: CsvSafe = False,
@@ -29,6 +30,8 @@ def info(
 
         opened = Store(store)
         table = opened.skipped() if skipped else opened.info()
-        if not len(table):
-            say("No text was skipped." if skipped else "The store holds no space yet. Fill it with: embstore build")
-        emit(table.exact_sizes() if exact else table, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)
+        emit_actions(
+            table.exact_sizes() if exact else table, form, output,
+            nothing="No text was skipped." if skipped else "The store holds no space yet. Fill it with: embstore build",
+            quiet=quiet, csv_safe=csv_safe, ids_as_text=ids_as_text,
+        )  # fmt: skip

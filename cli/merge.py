@@ -7,7 +7,7 @@ import typer
 
 from ._errors import explained
 from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir
-from ._output import emit, say
+from ._output import emit_actions
 
 
 def merge(
@@ -32,7 +32,7 @@ def merge(
 
         with show_progress(quiet) as observe:
             done = Store(store).merge(other, spaces=space or (), dry_run=dry_run, observe=observe)
-        if not len(done) and not quiet:
-            say("There is nothing new to take in.")
-        if len(done) or form is not Format.TABLE:
-            emit(done, form, output, csv_safe=csv_safe)
+        emit_actions(
+            done, form, output, nothing="There is nothing new to take in.", dry_run=dry_run, quiet=quiet,
+            csv_safe=csv_safe,
+        )  # fmt: skip

@@ -46,6 +46,7 @@ def neighbours(
     timeout: _options.SqlTimeout = None,
     memory: _options.SqlMemory = None,
     exact: Annotated[bool, typer.Option("--exact", help="Scan the vectors, whatever indexes there are.")] = False,
+    quiet: _options.Quiet = False,
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,
@@ -56,10 +57,13 @@ def neighbours(
     with explained():
         from embstore.store import Store
 
-        found = Store(store).neighbours(
-            texts or (), marked=marked or (), models=model or (), spaces=space or (), unit=unit, pooling=pooling,
-            template=template, layers=layer, k=k, embed=embed, download=download,
-            allow_pickle=allow_pickle, transforms=transform or (), where=where, timeout=timeout, memory=memory,
-            exact=exact,
-        )  # fmt: skip
-        emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)
+        from ._progress import show_progress
+
+        with show_progress(quiet):
+            found = Store(store).neighbours(
+                texts or (), marked=marked or (), models=model or (), spaces=space or (), unit=unit, pooling=pooling,
+                template=template, layers=layer, k=k, embed=embed, download=download,
+                allow_pickle=allow_pickle, transforms=transform or (), where=where, timeout=timeout, memory=memory,
+                exact=exact,
+            )  # fmt: skip
+        emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)

@@ -53,6 +53,7 @@ def _query(
         typer.Option("--seed", metavar="S", help="Seed of everything that is drawn (sample, bootstrap, permutations)."),
     ] = 0,
     transform: _options.Transforms = None,
+    quiet: _options.Quiet = False,
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,
@@ -84,8 +85,12 @@ def _query(
             return
         from embstore.store import Store
 
-        found = Store(store).query(metric, cache=not no_cache, **question)
-        emit(found.inline_intervals() if intervals == "inline" else found, form, output, csv_safe=csv_safe)
+        from ._progress import show_progress
+
+        with show_progress(quiet):
+            found = Store(store).query(metric, cache=not no_cache, **question)
+        shown = found.inline_intervals() if intervals == "inline" else found
+        emit(shown, form, output, csv_safe=csv_safe, quiet=quiet)
 
 
 def _check_intervals(intervals: str | None, form: _options.Format) -> None:

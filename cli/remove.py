@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._errors import NO, explained
-from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, StoreDir
-from ._output import emit, say
+from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
+from ._output import emit_actions, say
 
 if TYPE_CHECKING:
     from embstore.table import Table
@@ -19,6 +19,7 @@ def remove(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
     dry_run: DryRun = False,
+    quiet: Quiet = False,
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
@@ -36,7 +37,10 @@ def remove(
         if not dry_run and not yes and not _agreed(planned):
             say("Nothing was removed.")
             raise typer.Exit(NO)
-        emit(planned if dry_run else opened.remove(space or ()), form, output, csv_safe=csv_safe)
+        done = planned if dry_run else opened.remove(space or ())
+        emit_actions(
+            done, form, output, nothing="There is nothing to remove.", dry_run=dry_run, quiet=quiet, csv_safe=csv_safe
+        )
 
 
 def _agreed(planned: "Table") -> bool:

@@ -6,7 +6,7 @@ import typer
 
 from ._errors import NO, explained
 from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
-from ._output import emit, say
+from ._output import emit_actions
 
 
 def repair(
@@ -33,9 +33,8 @@ def repair(
 
         with show_progress(quiet) as observe:
             done = Store(store).repair(deep=deep, dry_run=dry_run, observe=observe)
-        if not len(done) and not quiet:
-            say("There is nothing to mend.")
-        if len(done) or form is not Format.TABLE:
-            emit(done, form, output, csv_safe=csv_safe)
+        emit_actions(
+            done, form, output, nothing="There is nothing to mend.", dry_run=dry_run, quiet=quiet, csv_safe=csv_safe
+        )  # fmt: skip
         if LEFT in done["action"]:
             raise typer.Exit(NO)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._errors import NO, explained
-from ._options import AllowPickle, CsvSafe, DeviceName, Format, OutputFile, OutputFormat, StoreDir
+from ._options import AllowPickle, CsvSafe, DeviceName, Format, OutputFile, OutputFormat, Quiet, StoreDir
 from ._output import emit, say
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def reproduce(
     allow_pickle: AllowPickle = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the builds and queries, and do nothing.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a published number is missed.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress, only notes and errors.")] = False,
+    quiet: Quiet = False,
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
@@ -61,20 +61,29 @@ def reproduce(
                 recipe, models=model or (), sentences=sentences, quick=quick, seed=seed, device=device,
                 allow_pickle=allow_pickle, dry_run=dry_run, observe=observe,
             )  # fmt: skip
-        _show(result, recipe, form, output, dry_run, csv_safe)
+        _show(result, recipe, form, output, dry_run=dry_run, csv_safe=csv_safe, quiet=quiet)
         if strict and not dry_run and "miss" in result["verdict"]:
             raise typer.Exit(NO)
 
 
-def _show(result: "Table", recipe: str, form: Format, output: OutputFile, dry_run: bool, csv_safe: bool) -> None:
+def _show(
+    result: "Table",
+    recipe: str,
+    form: Format,
+    output: OutputFile,
+    *,
+    dry_run: bool,
+    csv_safe: bool,
+    quiet: bool,
+) -> None:
     if form not in _FOR_THE_EYE:
-        emit(result, form, output, csv_safe=csv_safe)
+        emit(result, form, output, csv_safe=csv_safe, quiet=quiet)
         return
     from embstore.recipes.recipe_file import load_recipe
 
     from ._sections import emit_sections, plan_sections, result_sections
 
-    for note in result.notes:
+    for note in () if quiet else result.notes:
         say(note)
     helps = {measure.figure: measure.help for measure in load_recipe(recipe).measures}
     emit_sections(plan_sections(result) if dry_run else result_sections(result, helps), form, output)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ._errors import MISTAKE, NO, explained
-from ._options import CsvSafe, Format, OutputFile, OutputFormat, StoreDir
+from ._options import CsvSafe, Format, OutputFile, OutputFormat, Quiet, StoreDir
 from ._output import emit, say
 
 
@@ -24,6 +24,7 @@ def verify(
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="S", help="Seed of that sample.  [default: drawn anew]")
     ] = None,
+    quiet: Quiet = False,
     store: StoreDir = None,
     form: OutputFormat = Format.TABLE,
     output: OutputFile = None,
@@ -36,16 +37,13 @@ def verify(
     with explained():
         from embstore.store import Store
 
-        result = Store(store).verify(deep=deep, answers=answers, seed=seed)
-        if result.ok:
-            say(f"{result.store}: {result.n_files} files, all sound.")
-        else:
-            say(f"{result.store}: {len(result.problems)} problem(s) in {result.n_files} files.")
-        if (checked := result.answers) is not None and checked.n_stored:
-            say(f"{checked.n_computed} of {checked.n_stored} stored answers were computed anew (seed {checked.seed}).")
-            for reason, count in checked.skipped:
-                say(f"{count} stored answers were not: they {reason}.")
-        if not result.ok or form is not Format.TABLE:
-            emit(result.to_table(), form, output, csv_safe=csv_safe)
+        from ._progress import show_progress
+
+        with show_progress(quiet):
+            result = Store(store).verify(deep=deep, answers=answers, seed=seed)
+        for line in () if quiet else result.lines():
+            say(line)
+        if not result.ok or form is not Format.TABLE or output is not None:
+            emit(result.to_table(), form, output, csv_safe=csv_safe, quiet=quiet)
         if not result.ok:
             raise typer.Exit(NO if result.is_damaged else MISTAKE)

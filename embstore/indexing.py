@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 from embstore import disk, index
@@ -149,10 +150,10 @@ def index_layers(
     if waiting:
         observe(Progress("index", card.space, 0, len(waiting), 0.0))
     done: list[Indexed] = [task.kept() for task in tasks if task.did == "kept"]
+    shares = _Shares(observe, card.space, len(waiting))
     with ThreadPoolExecutor(_at_once(waiting)) as pool:
-        for place, made in enumerate(pool.map(partial(_run, observe, len(waiting)), range(len(waiting)), waiting), 1):
+        for made in pool.map(partial(_run, shares), range(len(waiting)), waiting):
             done.append(made)
-            observe(Progress("index", card.space, place, len(waiting), place / len(waiting)))
     return sorted(done, key=lambda one: one.layer)
 
 
@@ -275,13 +276,33 @@ def _needed(
     return "tuned" if missed else "kept"
 
 
-def _run(observe: Observer, total: int, place: int, task: _Task) -> Indexed:
-    """Run a task, reporting the progress of slow kinds."""
-    def tell(share: float) -> None:
-        if task.design.kind != "flat":  # other kinds are slow and built one at a time
-            observe(Progress("index", task.card.space, place, total, (place + share) / total))
+class _Shares:
+    """The share of each index of a space that is built, of which several may be under way in threads.
 
-    return task.run(tell)
+    Args:
+        observe: told how far they are together.
+        space: the space.
+        total: how many indexes there are.
+    """
+
+    def __init__(self, observe: Observer, space: str, total: int) -> None:
+        self._observe, self._space, self._total = observe, space, total
+        self._shares: dict[int, float] = {}
+        self._lock = Lock()
+
+    def tell(self, place: int, share: float) -> None:
+        """Note the share of an index that is built."""
+        with self._lock:
+            self._shares[place] = share
+            done = sum(each >= 1 for each in self._shares.values())
+            together = 1.0 if done == self._total else sum(self._shares.values()) / self._total
+            self._observe(Progress("index", self._space, done, self._total, together))
+
+
+def _run(shares: _Shares, place: int, task: _Task) -> Indexed:
+    made = task.run(lambda share: shares.tell(place, min(share, 0.999)))
+    shares.tell(place, 1.0)
+    return made
 
 
 def _at_once(tasks: Sequence[_Task]) -> int:

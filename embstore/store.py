@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from embstore.errors import DamagedError, UsageError
 from embstore.keywords import explain_singulars
+from embstore.progress import current_observer, ignore
 from embstore.storage.catalog import Catalog
 from embstore.storage.selection import SpaceFilter, check_layer_numbers
 from embstore.storage.views.sandbox import Limits
@@ -158,7 +159,7 @@ class Store:
         from embstore.space import Pooling, Template, Unit, parse_member
         from embstore.storage.files.shards import SHARD_BYTES
 
-        observe = observe or (lambda _: None)
+        observe = observe or current_observer() or ignore
         given = None if unit is None else parse_member(Unit, unit)
         options = Options(
             unit=given or Unit.WORD,
@@ -434,7 +435,7 @@ class Store:
         chosen = SpaceFilter(_names(models), _names(spaces), unit, pooling, template)
         wanted = None if kind == "none" else Choice(kind, _memory(memory), recall, force)
         try:
-            return reindex(self.path, chosen, _layer_spec(layers), wanted, observe or (lambda _: None))
+            return reindex(self.path, chosen, _layer_spec(layers), wanted, observe or current_observer() or ignore)
         finally:
             self.refresh()
 
@@ -523,9 +524,11 @@ class Store:
         from embstore.progress import Progress
         from embstore.sources import fetch_datasets
 
+        follow = observe or current_observer()
+
         def tell(name: str, done: int, total: int) -> None:
-            if observe is not None:
-                observe(Progress("fetch", name, done, total, done / total if total else 0.0))
+            if follow is not None:
+                follow(Progress("fetch", name, done, total, done / total if total else 0.0))
 
         return fetch_datasets(_names(names), tell)
 
@@ -596,7 +599,7 @@ class Store:
         )
         if dry_run:
             return reproduction.preview(recipe, choices)
-        return reproduction.reproduce(self, recipe, choices, observe or (lambda _: None))
+        return reproduction.reproduce(self, recipe, choices, observe or current_observer() or ignore)
 
     def cite(
         self, names: Names = (), *, result: "str | os.PathLike[str] | Table | Sequence[Mapping[str, Any]] | None" = None
@@ -675,7 +678,7 @@ class Store:
         from embstore.query.answer_checks import altered_answers
 
         try:
-            done = repair(self.path, observe or (lambda _: None), dry_run=dry_run)
+            done = repair(self.path, observe or current_observer() or ignore, dry_run=dry_run)
         finally:
             self.refresh()
         if not deep or LEFT in done["action"]:
@@ -708,7 +711,7 @@ class Store:
 
         try:
             size = SHARD_BYTES if shard_bytes is None else shard_bytes
-            return compact(self.path, observe or (lambda _: None), dry_run=dry_run, shard_bytes=size)
+            return compact(self.path, observe or current_observer() or ignore, dry_run=dry_run, shard_bytes=size)
         finally:
             self.refresh()
 
@@ -742,7 +745,7 @@ class Store:
 
         folder = other.path if isinstance(other, Store) else Path(other)
         try:
-            return merge(self.path, folder, _names(spaces), observe or (lambda _: None), dry_run=dry_run)
+            return merge(self.path, folder, _names(spaces), observe or current_observer() or ignore, dry_run=dry_run)
         finally:
             self.refresh()
 

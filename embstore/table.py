@@ -225,9 +225,8 @@ class Table:
     def __repr__(self) -> str:
         rows = self._printable_layout()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-        )
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([*lines, *(printable(note) for note in self.notes)])
 
     def _printable_layout(self) -> list[list[str]]:
         """Return the header and the rows of the layout, with control characters escaped."""
@@ -238,7 +237,8 @@ class Table:
         header, *lines = self._printable_layout()
         head = "".join(f"<th>{html.escape(cell)}</th>" for cell in header)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in line) + "</tr>" for line in lines)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        notes = "".join(f"<p>{html.escape(printable(note))}</p>" for note in self.notes)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
 
 
 def _cell(columns: tuple[str, ...], form: Callable[[object], str], cut: Callable[[str], str], row: Row) -> str:

@@ -1,14 +1,16 @@
 """The progress of a build, and its result."""
 
+import html
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from embstore.encode import MODEL_FAILS
-from embstore.progress import Observer, Progress
+from embstore.escape import printable
+from embstore.progress import Observer, Progress, duration
 from embstore.sharding import MARKS
-from embstore.table import Table, table
+from embstore.table import Table, show_size, table
 from embstore.text import Item
 
 
@@ -83,7 +85,7 @@ class SpaceReport:
     elsewhere: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class BuildReport:
     """The result of a build, or its estimate (``dry_run``).
 
@@ -140,3 +142,54 @@ class BuildReport:
             for one in self.spaces
         ]  # fmt: skip
         return table(rows, columns=("space", "model", "embedded", "present", "skipped", "truncated"))
+
+    def lines(self) -> list[str]:
+        """Return in sentences what was embedded, skipped and written, the last of them about the whole build."""
+        told = []
+        if self.dry_run:
+            told.append(f"Dry run: nothing is written. {_n(self.n_texts, 'text')}, {self.n_items:,} to hold.")
+        for space in self.spaces:
+            told.append(_space_line(space, self.dry_run))
+            told += [f"  {n:,} skipped: {reason}" for reason, n in space.skipped.most_common()]
+        told += [f"{_n(n, 'row')} of the sources skipped: {reason}" for reason, n in self.blanks.most_common()]
+        return [*told, _estimate_line(self) if self.dry_run else _work_line(self)]
+
+    def __repr__(self) -> str:
+        return printable("\n".join([*self.lines(), *self.notes]), lines=True)
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<p>{html.escape(printable(line))}</p>" for line in [*self.lines(), *self.notes])
+
+
+def _space_line(space: SpaceReport, dry_run: bool) -> str:
+    truncated = f" ({space.truncated:,} truncated)" if space.truncated else ""
+    verb = "to embed" if dry_run else "embedded"
+    elsewhere = f", {space.elsewhere:,} left to the other parts" if space.elsewhere else ""
+    return f"{space.space}: {space.embedded:,} {verb}{truncated}, {space.present:,} already there{elsewhere}"
+
+
+def _estimate_line(report: BuildReport) -> str:
+    if not report.n_tokens:
+        return f"Nothing to embed in {report.store}"
+    return (
+        f"{_n(report.n_tokens, 'token')} in {_n(report.n_forward_passes, 'forward pass', 'es')}; about "
+        f"{show_size(report.n_bytes)} on disk and {duration(report.encode_seconds)} on this machine, loading aside"
+    )
+
+
+def _work_line(report: BuildReport) -> str:
+    if report.n_tokens:
+        return (
+            f"{_n(report.n_tokens, 'token')} in {duration(report.encode_seconds)} ({report.tokens_per_second:,.0f} "
+            f"tokens/s), {duration(report.total_seconds)} with loading; {show_size(report.n_bytes)} in {report.store}"
+        )
+    indexed = f"; {show_size(report.n_bytes)} of indexes written" if report.n_bytes else ""
+    if any(space.elsewhere for space in report.spaces):
+        return f"Nothing to embed in this part of the sources{indexed}"
+    if any(space.skipped for space in report.spaces):
+        return f"Nothing else to embed in {report.store}{indexed}"
+    return f"Nothing to embed: all of it is in {report.store}{indexed}"
+
+
+def _n(n: int, noun: str, plural: str = "s") -> str:
+    return f"{n:,} {noun}{'' if n == 1 else plural}"

@@ -1,5 +1,6 @@
 """Check every file of a store."""
 
+import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 
 from embstore import disk, index
 from embstore.errors import DamagedError, FileAccessError
+from embstore.escape import printable
+from embstore.progress import pass_part, task
 from embstore.space import Layer
 from embstore.storage.files import names
 from embstore.storage.files.card import Card, read_card
@@ -37,7 +40,7 @@ Ids = NDArray[np.int64]
 _FOREIGN = "it is not of the store: embstore writes no file of that name, and never touches it. Move it elsewhere"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Verification:
     """The result of checking a store.
 
@@ -63,6 +66,25 @@ class Verification:
         """Whether a file that was read is damaged; an unreadable file is not counted."""
         return any(one.is_damage for one in self.problems)
 
+    def lines(self) -> list[str]:
+        """Return in sentences what was checked, and how much of it is sound."""
+        told = [f"{self.store}: {self.n_files} files, all sound."]
+        if not self.ok:
+            told = [f"{self.store}: {len(self.problems)} problem(s) in {self.n_files} files."]
+        if (checked := self.answers) is not None and checked.n_stored:
+            told.append(
+                f"{checked.n_computed} of {checked.n_stored} stored answers were computed anew (seed {checked.seed})."
+            )
+            told += [f"{count} stored answers were not: they {reason}." for reason, count in checked.skipped]
+        return told
+
+    def __repr__(self) -> str:
+        return printable("\n".join([*self.lines(), *([] if self.ok else [repr(self.to_table())])]), lines=True)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<p>{html.escape(printable(line))}</p>" for line in self.lines())
+        return head if self.ok else head + self.to_table()._repr_html_()
+
     def to_table(self) -> Table:
         """Return a table with one row per problem."""
         rows = [{"file": str(one.file), "problem": one.problem} for one in self.problems]
@@ -87,7 +109,8 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
     while True:
         began = _epoch(paths)
         try:
-            problems = _verify(paths, deep)
+            with task("verify", str(root), _n_files(paths)):
+                problems = _verify(paths, deep)
         except FileNotFoundError as error:
             problems = [Problem(Path(error.filename or paths.root), "it was removed while the store was read")]
         if not problems or _epoch(paths) == began:  # else another process replaced files: check again
@@ -95,6 +118,15 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
     n_files = sum(1 for path in _there(paths, problems) if not path.name.startswith("."))
     once = {problem.file: problem for problem in reversed(problems)}  # the first problem of each file
     return Verification(paths.root, n_files, tuple(problem for problem in problems if once[problem.file] is problem))
+
+
+def _n_files(paths: StorePaths) -> int:
+    """Return the number of files that are checked one by one: shards, indexes and tables."""
+    try:
+        files = paths.contents().files
+    except FileAccessError:
+        return 0
+    return sum(path.suffix in (".parquet", ".faiss") and path.parent.parent.name != "summaries" for path in files)
 
 
 def _epoch(paths: StorePaths) -> object:
@@ -201,6 +233,8 @@ def verify_index(
         deep: Also compare the vectors in the index with those in the shards.
     """
     path = paths.index(card.space, layer)
+    if disk.is_file(path):
+        pass_part()
     try:
         stored = index.IndexCard.read(path)
         if stored is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.progress import current_task
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
 from embstore.summary import Summary
@@ -60,11 +61,22 @@ class StoredLayer:
 
     def map(self, function: Callable[[Block], T]) -> Iterator[T]:
         """Yield ``function(block)`` for each block of vectors."""
-        return self._vectors(self.only).map(function)
+        return self._followed(self._vectors(self.only).map, function)
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
         """Yield ``function(item_ids, block)`` for each block of vectors."""
-        return self._vectors(self.only).map_with_ids(function)
+        return self._followed(self._vectors(self.only).map_with_ids, function)
+
+    def _followed(self, mapped: Callable[[Callable[..., T]], Iterator[T]], function: Callable[..., T]) -> Iterator[T]:
+        """Yield what a function gives for each block; whoever follows the task is told of the vectors."""
+        task = current_task()
+        known = self.known_summary.n if self.known_summary is not None else 0
+        n = known if self.only is None else len(self.only)
+        return (
+            mapped(function)
+            if task is None or not n
+            else task.follow((self.card.space, self.layer.id), n, mapped, function)
+        )
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
         """Return ids, ascending, and vectors in memory."""

@@ -10,6 +10,7 @@ import numpy as np
 from embstore.errors import QueryError, UnknownNameError
 from embstore.metrics import LayerData, Metric, NotComputable, rows_of
 from embstore.metrics.declaration.explain import Looked
+from embstore.progress import task
 from embstore.query.cache import Answers
 from embstore.query.compute import selected_layers
 from embstore.query.layer_pairs_table import SECOND_COLUMNS, tabulate
@@ -89,7 +90,9 @@ def compare(
             apart.append(_apart(catalog, side.card, other.card))
             continue
         if answer is None:
-            answer = _answer(request, side, other)
+            n_read = len(side.layers) + (0 if other.name == side.name else len(other.layers))
+            with task("compute", f"{request.metric.name} of {side.name}", n_read):
+                answer = _answer(request, side, other)
             answers.keep_matrix(side.card, side.layers, other.card, other.layers, answer)
         notes += [*answer.notes, *draw_notes(request, answer.rows)]
         notes += [note for compared in (side, other) for note in missing_shard_notes(catalog, compared.card)]

@@ -6,6 +6,7 @@ from typing import Any
 from embstore.errors import NotStoredError, QueryError
 from embstore.metrics import Metric, get_metric
 from embstore.metrics.declaration.explain import CacheState, Looked
+from embstore.progress import task
 from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
 from embstore.query.inputs.case import Case
@@ -130,9 +131,11 @@ def _find_or_compute(
             continue
         of_layers = found[card.space]
         missing = [layer for layer in layers[card.space] if layer not in of_layers]
-        for layer, answer in compute_layers(catalog, request, card, missing, inputs[card.space]):
-            answers.keep(card, layer, answer)
-            of_layers[layer] = answer
+        with task("compute", f"{request.metric.name} of {card.space}", len(missing)) as computing:
+            for layer, answer in compute_layers(catalog, request, card, missing, inputs[card.space]):
+                answers.keep(card, layer, answer)
+                of_layers[layer] = answer
+                computing.finish((card.space, layer.id))
     return found, notes
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from embstore import index
 from embstore.errors import QueryError, UsageError
+from embstore.progress import Task, task
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import Embed, Found, Query, look_up, missing_query_notes
 from embstore.query.nearest import LayerSearch
@@ -79,7 +80,9 @@ def neighbours(
     found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
     notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]
     only = None if where is None else _selected(catalog, where, limits, found)
-    rows, search_notes = _search_all(LayerSearch(catalog, k, only, exact), found, chosen, transforms)
+    asked = {space.card.space: len(chosen[space.card.space]) for space in found if space.vectors}
+    with task("search", ", ".join(asked), sum(asked.values())) as searching:
+        rows, search_notes = _search_all(LayerSearch(catalog, k, only, exact), found, chosen, transforms, searching)
     notes += search_notes
     items = catalog.items({row["item_id"] for row in rows}) if rows else {}
     name = " ".join(step.name for step in transforms)
@@ -107,7 +110,11 @@ def _selected(catalog: Catalog, where: str, limits: Limits, found: Sequence[Foun
 
 
 def _search_all(
-    search: LayerSearch, found: Sequence[Found], chosen: Mapping[str, Sequence[Layer]], transforms: "Sequence[Step]"
+    search: LayerSearch,
+    found: Sequence[Found],
+    chosen: Mapping[str, Sequence[Layer]],
+    transforms: "Sequence[Step]",
+    searching: Task,
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the hits in each space and layer, and notes on them.
 
@@ -137,6 +144,7 @@ def _search_all(
             layer_rows, layer_notes = search.rows(space, layer, transformed)
             rows += layer_rows
             notes += layer_notes
+            searching.finish((space.card.space, layer.id))
     if refused and len(refused) == n_layers:
         raise QueryError(f"{refused[0]} Give another --transform.")
     return rows, [*notes, *refused]

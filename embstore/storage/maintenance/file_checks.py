@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from embstore import atomic, checksum, disk
 from embstore.errors import DamagedError, FileAccessError, NewerFormatError
+from embstore.progress import pass_part
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
@@ -81,6 +82,7 @@ def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
                 yield Problem(path, problem)
         except DamagedError as error:
             yield Problem(path, str(error))
+        pass_part()
 
 
 def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
@@ -90,6 +92,7 @@ def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
             check_dataset(path)
         except DamagedError as error:
             yield Problem(path, str(error))
+        pass_part()
     for path in paths.merged_files():
         if not checksum.is_sound(disk.read(path)):
             yield Problem(path, checksum.ALTERED)
@@ -139,6 +142,7 @@ def verify_space(
     seen, with_text = IdSet(), None if texts is None else IdSet(texts)
     for shard in shards:
         ids = _checked(shard, card)
+        pass_part()
         if isinstance(ids, Problem):
             problems.append(ids)
             sound = False

@@ -1,0 +1,183 @@
+"""Progress of what takes long, with rate and time left; nothing where it is brief or unwanted."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+from embstore_cli import _progress
+from synthetic import Synthetic
+
+from embstore import Store, notebook
+from embstore.progress import Progress, count, observing, time_left
+
+WHERE = ["--where", "text <> 'x'"]
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (["query", "norms", "--unit", "word", *WHERE], r"computing norms of toy.word.last 5 of 5 layers"),
+        (["query", "cka", "--space", "toy.word.last"], "computing cka of toy.word.last"),
+        (["neighbours", "dog", "--space", "toy.word.last", "--exact"], "searching toy.word.last 1 of 1 layers"),
+        (["verify"], "verifying "),
+        (["verify", "--deep"], "verifying "),
+    ],
+)
+def test_a_step_that_takes_long_is_shown(
+    cli, made: Synthetic, monkeypatch: pytest.MonkeyPatch, call: list[str], said: str
+) -> None:
+    brief = cli(*call, "--store", made.root).stderr
+    monkeypatch.setattr(_progress, "_SECONDS_TO_FIRST_LINE", 0.0)
+    monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LINES", 0.0)
+    no_cache = ["--no-cache"] if call[0] == "query" else []
+    assert said in cli(*call, *no_cache, "--store", made.root).stderr
+    assert said not in brief
+
+
+def test_a_step_that_tells_nothing_is_shown_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_progress, "_SECONDS_TO_FIRST_LINE", 0.1)
+    monkeypatch.setattr(_progress, "_SECONDS_BETWEEN_LOOKS", 0.02)
+    with _progress.show_progress(quiet=False) as observe:
+        observe(Progress("compute", "hubness of gpt2.word.last", 1, 4, 0.25))
+        time.sleep(0.5)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("computing hubness of gpt2.word.last 1 of 4 layers")
+    assert lines[0].endswith(" s left")
+    assert len(lines) == 1
+
+
+def test_the_rate_and_the_time_left() -> None:
+    assert count(Progress("compute", "x", 2, 4, 0.5, n_vectors=10_000), 5) == "2 of 4 layers, 2,000 vectors/s"
+    assert count(Progress("verify", "x", 300, 400, 0.75), 2) == "300 of 400 files, 150/s"
+    assert count(Progress("merge", "x", 3, 4, 0.75), 6) == "3 of 4, 0.5/s"
+    assert count(Progress("fetch", "x", 5_000_000, 10_000_000, 0.5), 2) == "5.0 MB of 10.0 MB, 2.5 MB/s"
+    assert count(Progress("index", "x", 0, 4, 0.1), 0.5) == "0 of 4 layers"
+    assert time_left(Progress("index", "x", 1, 4, 0.25), 30) == ", 1 min 30 s left"
+    assert time_left(Progress("index", "x", 0, 4, 0.0), 30) == time_left(Progress("index", "x", 4, 4, 1.0), 30) == ""
+
+
+def told(run) -> list[Progress]:
+    found: list[Progress] = []
+    with observing(found.append):
+        run()
+    return found
+
+
+def test_a_query_tells_the_vectors_that_it_reads(make_store) -> None:
+    made = make_store(n=50)
+    found = told(lambda: made.store.query("norms", where="text <> 'x'"))
+    assert [progress.stage for progress in found] == ["compute"] * len(found)
+    assert found[-1] == Progress("compute", f"norms of {made.space}", 5, 5, 1.0, n_vectors=found[-1].n_vectors)
+    assert found[-1].n_vectors >= 5 * 50
+    shares = [progress.share for progress in found]
+    assert shares == sorted(shares)
+    assert any(0 < share % 0.2 < 0.1999 for share in shares)  # within a layer
+
+
+def test_verify_tells_each_file(make_store) -> None:
+    made = make_store(n=50)
+    last = told(made.store.verify)[-1]
+    files = [path for kind in ("faiss", "parquet") for path in made.root.rglob(f"*.{kind}")]
+    assert (last.done, last.total) == (last.total, sum("summaries" not in path.parts for path in files))
+
+
+def test_flat_indexes_tell_how_far_each_is(make_store) -> None:
+    made = make_store(n=3000, dim=64, index=False)
+    found: list[Progress] = []
+    made.store.index(kind="flat", force=True, observe=found.append)
+    shares = [progress.share for progress in found]
+    assert shares == sorted(shares)
+    assert found[-1].done == found[-1].total == 5
+    assert len(found) > 2 * 5
+
+
+QUIET = [
+    ["query", "norms", *WHERE], ["query", "cka", "--space", "toy.word.last"], ["neighbours", "dog", "--exact"],
+    ["info"],
+    ["verify", "--deep"], ["index"], ["compact"], ["repair"], ["merge", "{}"], ["datasets", "missing", "words.txt"],
+    ["remove", "--space", "toy.word.last", "--dry-run"], ["info", "--skipped"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", QUIET, ids=" ".join)
+def test_quiet_leaves_standard_error_empty(make_store, tmp_path: Path, call: list[str]) -> None:
+    made = make_store(texts=["dog", "cat", "cow"])
+    (tmp_path / "words.txt").write_text("dog\nfox\n")
+    command = [sys.executable, "-m", "embstore", *(word.format(made.root) for word in call), "--store", str(made.root)]
+    if call[0] == "merge":
+        make_store("other", texts=["sea"], model="other")
+        command[-1] = str(tmp_path / "other")
+    done = subprocess.run([*command, "--quiet"], capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_notebook_shows_what_takes_long(make_store, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    handle = SimpleNamespace(update=shown.append)
+    display = SimpleNamespace(Pretty=str, display=lambda text, display_id: shown.append(text) or handle)
+    ipython = ModuleType("IPython")
+    ipython.get_ipython = lambda: SimpleNamespace(kernel=object())
+    ipython.display = display
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    made = make_store(n=50)
+    made.store.query("norms", where="text <> 'x'")
+    assert shown == []
+    monkeypatch.setattr(notebook, "_SECONDS_TO_FIRST", 0.0)
+    monkeypatch.setattr(notebook, "_SECONDS_BETWEEN", 0.0)
+    made.store.query("norms", where="text <> 'y'")
+    assert shown[0].startswith(f"computing norms of {made.space}: 0 of 5 layers")
+    assert shown[-1] == ""
+    ipython.get_ipython = lambda: SimpleNamespace()
+    assert notebook.notebook_observer() is None
+
+
+def test_the_results_of_python_are_readable(make_store) -> None:
+    made = make_store(n=20)
+    found = made.store.query("norms", layers=0, sample=5)
+    assert f"{made.space}: n = 5, a random sample (seed 0)" in repr(found).splitlines()[-1]
+    assert f"<p>{made.space}: n = 5, a random sample (seed 0)" in found._repr_html_()
+    checked = made.store.verify()
+    assert repr(checked) == f"{checked.store}: {checked.n_files} files, all sound."
+    assert checked._repr_html_() == f"<p>{checked.store}: {checked.n_files} files, all sound.</p>"
+    made.shard_files[0].write_bytes(b"")
+    damaged = Store(made.root).verify()
+    assert "problem(s) in" in repr(damaged)
+    assert made.shard_files[0].name in repr(damaged)
+    assert f"<td>{made.shard_files[0]}</td>" in damaged._repr_html_()
+
+
+def test_the_report_of_a_build_is_readable(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("dog\n\ncat\n")
+    report = Store(tmp_path / "store").build(str(tmp_path / "words.txt"), models=str(checkpoint), index="none")
+    lines = repr(report).splitlines()
+    assert lines[0] == "tiny.word.last: 2 embedded, 0 already there"
+    assert lines[1] == "1 row of the sources skipped: empty line"
+    assert "tokens/s" in lines[-1]
+    assert report._repr_html_().startswith("<p>tiny.word.last: 2 embedded, 0 already there</p><p>1 row of")
+
+
+@pytest.mark.parametrize("call", [["compact"], ["repair"], ["merge", "{}"], ["remove", "--space", "toy.word.last"]])
+def test_dry_runs_say_so_alike(cli, make_store, tmp_path: Path, call: list[str]) -> None:
+    made = make_store(texts=["dog", "cat"])
+    before = sorted((path, path.stat().st_mtime_ns) for path in made.root.rglob("*"))
+    other = make_store("other", texts=["sea"], model="other")
+    done = cli(*(word.format(other.root) for word in call), "--dry-run", "--store", made.root)
+    assert done.exit_code == 0
+    assert done.stderr.splitlines()[0] == "Dry run: nothing is written."
+    assert sorted((path, path.stat().st_mtime_ns) for path in made.root.rglob("*")) == before
+    help_text = " ".join(cli(call[0], "--help").stdout.split())
+    assert "--dry-run Say what would be done, and write nothing." in help_text
+
+
+@pytest.mark.parametrize("call", [["info"], ["info", "--skipped"], ["verify"], ["compact"], ["repair"]])
+def test_a_file_is_written_also_where_there_is_nothing(cli, make_store, tmp_path: Path, call: list[str]) -> None:
+    made = make_store(texts=["dog", "cat"])
+    for suffix in ("csv", "json", "txt"):
+        file = tmp_path / f"{'-'.join(call)}.{suffix}"
+        assert cli(*call, "--store", made.root, "-o", file).exit_code == 0
+        assert file.exists()
