@@ -80,7 +80,10 @@ def _wrapped(message: str) -> str:
     """Return a message with lines as wide as the terminal that shows it, broken between words."""
     if not sys.stderr.isatty():
         return message
-    width = max(20, os.get_terminal_size(sys.stderr.fileno()).columns or 80)
+    try:
+        width = max(20, os.get_terminal_size(sys.stderr.fileno()).columns or 80)
+    except (OSError, ValueError):  # the stream is no file, or has gone
+        return message
     return "\n".join(line if len(line) <= width else wrapped(line, width) for line in message.split("\n"))
 
 
