@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import run_page
 from docs_pages import DOCS, Block, blocks, commands, matches, pages, shell_script
+from docs_run import run_page
 
 SHELL = ("bash", "console")
 RUN = [

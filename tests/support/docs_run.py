@@ -1,0 +1,51 @@
+"""Run the code blocks of a page of the documentation, and compare what it shows."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from docs_pages import ROOT, blocks, commands, matches, needs_store, python_script, shell_script
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    settings = {"PATH": programs, "HF_HUB_OFFLINE": "1", "EMBSTORE_DATA": str(folder / ".data"), "COLUMNS": "100"}
+    return {**os.environ, **settings}
+
+
+def run_page(page: Path, folder: Path, start: Path | None = None) -> None:
+    """Run the shell blocks and then the Python blocks of a page in a folder; fail with the page's line.
+
+    Args:
+        page: The Markdown file.
+        folder: An empty folder to run in.
+        start: Store to put there as ``store``, by hard links, if the page asks for it.
+    """
+    text = page.read_text("utf-8")
+    name = page.relative_to(ROOT) if page.is_relative_to(ROOT) else page.name
+    if start is not None and needs_store(text):
+        subprocess.run(["cp", "-al", start, folder / "store"], check=True)
+    outputs = folder / ".outputs"
+    outputs.mkdir()
+    environment = _environment(folder)
+    scripts = {"bash": ("bash", shell_script(text, outputs)), "python": (sys.executable, python_script(text))}
+    for language, (program, code) in scripts.items():
+        if not code.partition("ERR; ")[2 if language == "bash" else 0].strip():
+            continue
+        script = folder / f".{page.stem}.{language}"
+        script.write_text(code, "utf-8")
+        done = subprocess.run(
+            [program, script], cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        if done.returncode:
+            errors = "".join(file.read_text("utf-8") for file in sorted(outputs.glob("*.err")))
+            pytest.fail(f"{name}: {done.stderr[-3000:]}\n{errors[-3000:]}", pytrace=False)
+    for block in blocks(text):
+        if block.language != "console" or block.not_run is not None:
+            continue
+        for command in commands(block):
+            printed, notes = ((outputs / f"{command.line}.{kind}").read_text("utf-8") for kind in ("out", "err"))
+            if not matches(command.output, printed) and not matches(command.output, printed + notes):
+                pytest.fail(f"{name}:{command.line}: {command.code[0]} printed\n{printed}{notes}", pytrace=False)
