@@ -49,6 +49,7 @@ EXAMPLES = {
     "compact": Example(("embstore compact --dry-run",), "how-to/maintenance.md"),
     "merge": Example(("embstore merge ../other/store",), "how-to/several-machines.md"),
     "remove": Example(("embstore remove --space gpt2.word.last",), "how-to/maintenance.md"),
+    "cite": Example(("embstore cite > references.bib", "embstore cite similarity rg65"), "how-to/scripts.md"),
     "completion": Example(
         ("embstore completion bash > ~/.local/share/bash-completion/completions/embstore",), "reference/cli.md"
     ),
