@@ -56,7 +56,11 @@ def test_a_command_is_called_as_by_typer(
     (tmp_path / "hidden").mkdir(mode=0)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).is_dir() and Path(path).name != "hidden")
     given = arguments.split(" ") if arguments else []
-    assert read_by(PlainCommand, given, is_optional) == read_by(TyperCommand, given, is_optional)
+    (called, code, output), expected = (read_by(kind, given, is_optional) for kind in (PlainCommand, TyperCommand))
+    if arguments == "--help":  # an example and the address of a page follow
+        assert output.startswith(expected[2])
+        output = expected[2]
+    assert (called, code, output) == expected
 
 
 @pytest.mark.parametrize(
