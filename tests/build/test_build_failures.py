@@ -125,7 +125,7 @@ def test_what_was_written_before_a_broken_vector_stays(build, tmp_path: Path) ->
 
 def test_float16_overflow_names_the_remedy(build, tmp_path: Path) -> None:
     large = make_checkpoint(tmp_path / "large", scale=1e6)
-    with pytest.raises(EncodeError, match=r"float16 ends at 65504.*--dtype float32.*The text is 'w\d+' \(.*words\.txt"):
+    with pytest.raises(EncodeError, match=r"float16 ends at 65504.*dtype=\"float32\".*The text is 'w\d+' \(.*words\.txt"):
         build(*WORDS, models=f"tiny={large}", dtype="float16")
     assert Store(tmp_path / "store").verify().ok
     assert not len(Store(tmp_path / "store").info()), "a space without a shard is none"
@@ -230,7 +230,7 @@ def test_a_store_that_cannot_be_written_is_queried_but_not_built(build, small_di
     assert len(store.query("anisotropy")) == 4
     assert len(store.query("norms", where="text > 'w2'")) == 4
     assert len(store.neighbours("w1", k=3)) == 3
-    with pytest.raises(StoreError, match=r"disk/store cannot be written: .*Queries work on a read-only store.*--store"):
+    with pytest.raises(StoreError, match=r"disk/store cannot be written: .*Queries work on a read-only store.*path="):
         build(*WORDS, "more", store="disk/store")
 
 
@@ -350,7 +350,7 @@ class TestEmbed:
     def test_a_checkpoint_that_is_gone_is_named_with_the_remedy(self, build, tmp_path: Path, moved: Path) -> None:
         build(*WORDS, models=str(moved))
         moved.rename(tmp_path / "elsewhere")
-        with pytest.raises(CheckpointError, match=r"no such folder now\. Put it back there.*--model mine=FOLDER"):
+        with pytest.raises(CheckpointError, match=r"no such folder now\. Put it back there.*models=\"mine=FOLDER\""):
             Store(tmp_path / "store").neighbours("sea", embed=True)
         # The remedy works.
         report = build("sea", models=f"mine={tmp_path / 'elsewhere'}")
@@ -364,7 +364,7 @@ class TestEmbed:
         torch.save(load_file(moved / "model.safetensors"), moved / "pytorch_model.bin")
         (moved / "model.safetensors").unlink()
         build(*WORDS, models=str(moved), allow_pickle=True)
-        with pytest.raises(CheckpointError, match=r"only pickled weights.*--allow-pickle"):
+        with pytest.raises(CheckpointError, match=r"only pickled weights.*allow_pickle=True"):
             Store(tmp_path / "store").neighbours("sea", embed=True)
         assert len(Store(tmp_path / "store").neighbours("sea", embed=True, allow_pickle=True, k=3)) == 3
 
@@ -386,7 +386,7 @@ class TestEmbed:
             return str(checkpoint)
 
         monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-        with pytest.raises(CheckpointUnavailableError, match=r"'org/tiny' is not on this machine\..*add --download"):
+        with pytest.raises(CheckpointUnavailableError, match=r"'org/tiny' is not on this machine\..*add download=True"):
             Store(tmp_path / "store").neighbours("sea", embed=True)
         assert calls == [("org/tiny", "c0ffee", True)]
         assert len(Store(tmp_path / "store").neighbours("sea", embed=True, download=True, k=3)) == 3
@@ -395,7 +395,7 @@ class TestEmbed:
     def test_leave_without_use_is_a_mistake(self, build, tmp_path: Path) -> None:
         build("sea")
         for leave in ({"download": True}, {"allow_pickle": True}):
-            with pytest.raises(UsageError, match="add --embed"):
+            with pytest.raises(UsageError, match="add embed=True"):
                 Store(tmp_path / "store").neighbours("sea", **leave)
 
     def test_a_text_without_tokens_says_so(self, build, tmp_path: Path) -> None:

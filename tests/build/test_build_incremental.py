@@ -301,7 +301,7 @@ def test_a_dataset_keeps_its_rows_for_every_unit(build, tmp_path: Path) -> None:
 
 
 def test_a_long_text_can_be_an_error(build, source, tmp_path: Path) -> None:
-    with pytest.raises(EncodeError, match=r"'far far .*too long: \d+ tokens.*holds 64.*--long truncate.*texts\.txt:2"):
+    with pytest.raises(EncodeError, match=r"'far far .*too long: \d+ tokens.*holds 64.*long=\"truncate\".*texts\.txt:2"):
         build(source("dog", "far " * 90), unit="sentence", long="error")
     assert not (tmp_path / "store").exists(), "nothing came of it"
     build(source("dog"), unit="sentence")

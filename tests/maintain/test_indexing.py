@@ -147,7 +147,7 @@ def test_a_card_of_a_later_format_is_not_guessed_at(make_store: Make) -> None:
 
 def test_too_little_memory_says_the_least_that_would_do(make_store: Make) -> None:
     made = make_store(n=300, index=False)
-    with pytest.raises(UsageError, match=r"too little memory .* The least that would do is --index-memory \d+kB"):
+    with pytest.raises(UsageError, match=r"too little memory .* The least that would do is index_memory=\"?\d+kB"):
         made.store.index(memory="1kB")
     assert made.store.info()["index"] == ["none"]
     assert made.store.neighbours("text7", layers=2), "an exact scan answers"
@@ -168,7 +168,7 @@ def test_a_recall_that_cannot_be_reached_is_said_and_the_best_kept(
     )
     notes = made.store.neighbours("text7", layers=2).notes
     assert notes == (
-        "toy.word.last layer 2: an ivf index answered, whose recall@10 is 0.500 (wanted: 0.99). For all: --exact",
+        "toy.word.last layer 2: an ivf index answered, whose recall@10 is 0.500 (wanted: 0.99). For all: exact=True",
     )
     assert made.store.info()["index_recall"] == [0.5]
     monkeypatch.undo()

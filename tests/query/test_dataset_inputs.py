@@ -194,7 +194,7 @@ def test_missing_texts_are_named_and_counted_or_refused(make_store: Make) -> Non
         made.store.query("similarity", missing="error")
     assert "toy.word.mean lacks 2 of the 32 texts of rg65" in str(raised.value)
     assert "embstore build rg65 --model toy --pooling mean --template 'This is {text}'" in str(raised.value)
-    assert "--missing skip" in str(raised.value)
+    assert 'missing="skip"' in str(raised.value)
 
 
 def test_all_missing_texts_can_be_listed(make_store: Make, tmp_path: Path) -> None:
@@ -406,7 +406,7 @@ def test_the_column_of_a_lexicon(make_store: Make) -> None:
     one = made.store.query("valnorm", lexicon="one", **attributes)
     assert one["valnorm"] == made.store.query("valnorm", lexicon="two", value="arousal", **attributes)["valnorm"]
     assert one["valnorm"] != made.store.query("valnorm", lexicon="two", value="dominance", **attributes)["valnorm"]
-    with pytest.raises(QueryError, match=r"several columns of numbers: arousal, dominance. Say which with --value"):
+    with pytest.raises(QueryError, match=r"several columns of numbers: arousal, dominance. Say which with value="):
         made.store.query("valnorm", lexicon="two", **attributes)
     with pytest.raises(QueryError, match=r"'none' must have a column of numbers, and has none"):
         made.store.query("valnorm", lexicon="none", **attributes)
@@ -515,7 +515,7 @@ def test_word_sets_that_are_not_given_or_cannot_be_read(make_store: Make, tmp_pa
     store = make_store(n=10, index=False).store
     with pytest.raises(UsageError, match=r"weat needs target words: -x FILE and -y FILE"):
         store.query("weat", x=["text1"])
-    with pytest.raises(UsageError, match=r"sc-weat needs target words: --word WORD or --words FILE"):
+    with pytest.raises(UsageError, match=r"sc-weat needs target words: word=\"WORD\" or words=\"FILE\""):
         store.query("sc-weat")
     with pytest.raises(UsageError, match=r"words of A: there is no word"):
         store.query("sc-weat", word="text1", a=[])

@@ -156,7 +156,7 @@ def test_a_zero_vector_has_no_neighbours_and_says_so(make_store: Make) -> None:
 
 def test_a_text_that_is_not_stored_names_the_nearest_and_the_remedy(make_store: Make) -> None:
     store = make_store(texts=["house", "horse", "zebra"]).store
-    with pytest.raises(NotStoredError, match=r"'hause' is not in toy\.word\.last.*'house', 'horse'.*--embed"):
+    with pytest.raises(NotStoredError, match=r"'hause' is not in toy\.word\.last.*'house', 'horse'.*embed=True"):
         store.neighbours("hause")
 
 
@@ -191,7 +191,7 @@ def test_a_marked_word_is_found_in_its_sentence(make_store: Make) -> None:
 def test_a_word_in_one_sentence_needs_no_mark_and_one_in_several_does(make_store: Make) -> None:
     made = make_store(unit="occurrence", texts=SENTENCES)
     assert len(made.store.neighbours("money", k=3)) == 3
-    with pytest.raises(UsageError, match=r"'bank' stands in 2 sentences of toy\.occurrence\.last.*--text \"") as caught:
+    with pytest.raises(UsageError, match=r"'bank' stands in 2 sentences of toy\.occurrence\.last.*marked=\"") as caught:
         made.store.neighbours("bank")
     assert "the [bank] of the river" in str(caught.value)
     make_store(texts=["bank", "river", "money"])
@@ -208,7 +208,7 @@ def test_sentences_of_another_space_do_not_make_a_word_ambiguous(make_store: Mak
 
 def test_a_mark_needs_a_space_of_words_in_sentences(make_store: Make) -> None:
     made = make_store(texts=["bank", "river"])
-    with pytest.raises(NotStoredError, match=r"marks a word in its sentence.*--unit occurrence"):
+    with pytest.raises(NotStoredError, match=r"marks a word in its sentence.*unit=\"occurrence\""):
         made.store.neighbours(marked="the [bank] of the river")
     with pytest.raises(UsageError, match="exactly one word with brackets"):
         made.store.neighbours(marked="the bank")

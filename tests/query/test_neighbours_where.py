@@ -81,7 +81,7 @@ def test_a_graph_that_searches_many_says_that_its_recall_is_without_the_filter(
     monkeypatch.setattr(searching, "_LOOKED_AT", 0)
     found = made["hnsw"].store.neighbours("text5", layers=1, where="text LIKE '%1%'")
     assert found.notes[0].startswith("toy.word.last layer 1: an hnsw index answered, whose recall@10 is ")
-    assert found.notes[0].endswith(" without a filter. For all: --exact")
+    assert found.notes[0].endswith(" without a filter. For all: exact=True")
     assert_right(found, right(made["hnsw"], "text5", 10, lambda text: "1" in text))
 
 
@@ -135,7 +135,7 @@ def test_an_approximate_answer_says_so(made: dict[str, Synthetic], kind: str) ->
     notes = made[kind].store.neighbours("text5", layers=1).notes
     assert len(notes) == 1
     assert notes[0].startswith(f"toy.word.last layer 1: an {kind} index answered, whose recall@10 is ")
-    assert notes[0].endswith(". For all: --exact")
+    assert notes[0].endswith(". For all: exact=True")
 
 
 @pytest.mark.parametrize("kind", ["hnsw", "ivf"])

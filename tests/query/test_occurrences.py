@@ -235,7 +235,7 @@ def test_a_word_that_is_not_there_is_named_with_its_like(make_store: Make) -> No
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
     with pytest.raises(NotStoredError, match=r"'bnak' has no occurrence in toy.occurrence.last. Nearest .*'bank'"):
         made.store.query("self-similarity", word=["the", "bnak"])
-    with pytest.raises(NotStoredError, match=r"'baNk' .*--fold-case"):
+    with pytest.raises(NotStoredError, match=r"'baNk' .*fold_case=True"):
         made.store.query("mev", word="baNk")
     with pytest.raises(NotStoredError) as caught:
         made.store.query("mev", word="bnak", fold_case=True)
