@@ -1,4 +1,4 @@
-"""Messages that name options of the command line, for those who call from Python: ``--embed`` is ``embed=True`` there."""
+"""Messages that name options of the command line, in the words of Python: ``--embed`` is ``embed=True`` there."""
 
 import inspect
 import re
@@ -23,7 +23,7 @@ _NAMES = {"text": "marked", "store": "path", "memory": "memory", "timeout": "tim
 
 # An option, with its value if what follows looks like one: in quotes, a placeholder, a number or a known word.
 _VALUE = (
-    r"'[^']*'|\"[^\"]*\"|[A-Z…][A-Z0-9=…]*(?![a-z])|\d[\w./]*|word|sentence"
+    r"[\w.-]+=FOLDER|'[^']*'|\"[^\"]*\"|[A-Z…][A-Z0-9=…]*(?![a-z])|\d[\w./]*|word|sentence"
     r"|occurrence|skip|truncate|error|cpu|float32|float16|minilm|euclidean|tab"
 )
 _OPTION = re.compile(rf"(?<![\w-])--([a-z][a-z-]*)(?: ({_VALUE}))?(?![\w-])(?! \([a-z]+= in Python)")

@@ -18,7 +18,7 @@ from embstore.wording import command_line, in_python
         ("Use --long skip or --long truncate.", 'Use long="skip" or long="truncate".'),
         ("Use --device cpu.", 'Use device="cpu".'),
         ("Run: embstore remove --space a.word.last", "Run: embstore remove --space a.word.last"),
-        ("Run embstore neighbours --exact, or embstore index -f", "Run embstore neighbours --exact, or embstore index -f"),
+        ("Run embstore neighbours --exact, or", "Run embstore neighbours --exact, or"),
         ("or use another --device or a smaller model.", "or use another device= or a smaller model."),
         ("a larger limit by --memory (memory= in Python).", "a larger limit by --memory (memory= in Python)."),
         ("Rename one: --model NAME=FOLDER.", 'Rename one: models="NAME=FOLDER".'),
