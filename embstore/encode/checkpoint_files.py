@@ -1,4 +1,4 @@
-"""The files of a checkpoint: which there must be, and which decide its vectors."""
+"""List and check the files of a checkpoint: config, tokenizer and weights."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ SHORT_NAMES: Mapping[str, str] = MappingProxyType(
         "minilm": "sentence-transformers/all-MiniLM-L6-v2",
     }
 )
-"""Short names of checkpoints, and the hub ids (with a revision, where main will not do) that they stand for."""
+"""Short names of checkpoints → hub ids, with a revision where the main branch has no safetensors."""
 
 TOKENIZER_FILES = (
     "added_tokens.json",
@@ -36,43 +36,43 @@ TOKENIZER_FILES = (
     "vocab.json",
     "vocab.txt",
 )
-"""The files of a checkpoint that decide how a text becomes tokens."""
+"""Names of the files that define a tokenizer."""
 
 
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 def is_file(path: Path) -> bool:
-    """Return whether there is a file of that name, or a link to one.
+    """Return whether a path is a regular file, or a link to one.
 
     Raises:
-        CheckpointAccessError: the system does not say.
+        CheckpointAccessError: If the path cannot be inspected.
     """
     found = disk.foreign_status(path, CheckpointAccessError)
     return found is not None and S_ISREG(found.st_mode)
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file of a checkpoint in hexadecimal.
+    """Compute the SHA-256 of a checkpoint's file, in hexadecimal.
 
     Raises:
-        CheckpointAccessError: it cannot be read.
+        CheckpointAccessError: If the file cannot be read.
     """
     with disk.foreign("read", path, CheckpointAccessError), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tokenizer_files(folder: Path) -> list[Path]:
-    """Return the files in ``folder`` that decide how a text becomes tokens."""
+    """List the tokenizer files in ``folder``."""
     return [folder / name for name in TOKENIZER_FILES if is_file(folder / name)]
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the weight files that embstore loads from ``folder``: safetensors if any, else pickles.
+    """List the weight files to load from ``folder``, with their index: safetensors if any, else pickles.
 
     Raises:
-        CheckpointAccessError: the system does not say what there is.
-        CheckpointError: an index of weight files cannot be read, or names other files than weights beside it.
+        CheckpointAccessError: If the folder cannot be inspected.
+        CheckpointError: If an index of weight files is invalid, or names a file other than weights in its own folder.
     """
     for whole in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{whole}.index.json"
@@ -84,17 +84,17 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_files(folder: Path) -> list[Path]:
-    """Return the files of a checkpoint that decide its vectors, all that is read of it: config, tokenizer, weights."""
+    """List the only files that are read from a checkpoint: config, tokenizer and weights."""
     return [folder / "config.json", *tokenizer_files(folder), *weight_files(folder)]
 
 
 def has_safetensors(folder: Path) -> bool:
-    """Whether ``folder`` has weights in the safetensors format."""
+    """Return whether ``folder`` has weights in the safetensors format."""
     return any(path.suffix == ".safetensors" for path in weight_files(folder))
 
 
 def _shards(index: Path, suffix: str) -> list[str]:
-    """Return the names of the files that an index of weights names, ascending."""
+    """Read the sorted file names in an index of sharded weights."""
     with disk.foreign("read", index, CheckpointAccessError):
         data = index.read_bytes()
     try:
@@ -111,7 +111,7 @@ def _shards(index: Path, suffix: str) -> list[str]:
 
 
 def check_folder(folder: Path, spec: str, *, allow_pickle: bool) -> None:
-    """Raise CheckpointError unless ``folder`` has a config, a tokenizer and weights that may be loaded."""
+    """Check that a folder has a config, a tokenizer and weights that may be loaded; raise CheckpointError if not."""
     where = f"the checkpoint {spec!r} in {folder}"
     if not is_file(folder / "config.json"):
         raise CheckpointError(f"{where} has no config.json: give a folder written by save_pretrained().")

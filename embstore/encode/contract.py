@@ -1,4 +1,4 @@
-"""What a model's hidden states are: verified by running it on two short texts, never assumed from its name."""
+"""Verify which hidden state of a model is which layer, by running it on two short texts."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -14,23 +14,24 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LAYER_CHECK = 1
-"""Version of the check of the layers, which each card keeps."""
+"""Version of the verification of the layers; recorded in each card."""
 
 _TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What holds for a model's hidden states.
+    """How to read the layers from a model's hidden states.
 
     Attributes:
-        n_blocks: L; the layers are 0…L.
-        dim: their common width.
-        top_form: which side of the final norm ``hidden_states[L]`` is from; None without a final norm.
-        norm: the path of the final norm's module; None without one.
-        pads: whether padding leaves the real tokens unchanged (within 1e-4 of their norm).
-        entry: the path of the first block, whose input is layer 0, where ``hidden_states`` begin after that block;
-            None where they begin with its input.
+        n_blocks: Number of blocks, L; the layers are 0…L.
+        dim: Dimension of every hidden state.
+        top_form: Form of ``hidden_states[L]``: ``raw`` (before the final norm) or ``normed`` (after it); None without a
+            final norm.
+        norm: Path of the final norm's module; None if there is none.
+        pads: Whether padding leaves the states of the real tokens unchanged, to 1e-4 of their norm.
+        entry: Path of the first block if ``hidden_states`` begin with its output, so that layer 0 is captured from
+            its input; None if they begin with its input.
     """
 
     n_blocks: int
@@ -41,15 +42,15 @@ class Contract:
     entry: str | None = None
 
     def forward(self, model: Any, inputs: Mapping[str, "Tensor"]) -> tuple[list["Tensor"], "Tensor"]:
-        """Run the model.
+        """Run a forward pass and return the states of every layer.
 
         Args:
-            model: the transformers model that the contract is of.
-            inputs: its tensors (n, t).
+            model: Transformers model that the contract was verified for.
+            inputs: Input tensors, each (n, t).
 
         Returns:
-            The layers 0…L, each (n, t, dim), with the top layer's other form at the end where there is a norm; and the
-            last hidden state (n, t, dim).
+            The layers 0…L, each (n, t, dim), followed by the top layer's other form if there is a final norm; and
+            ``last_hidden_state`` (n, t, dim).
         """
         sides: list[tuple[Tensor, Tensor]] = []
         entries: list[Tensor] = []
@@ -80,22 +81,22 @@ class Contract:
 
 
 def verify(model: Any, name: str, long: Mapping[str, "Tensor"], short: Mapping[str, "Tensor"], pad_id: int) -> Contract:
-    """Find out how the model's layers are to be read.
+    """Determine how to read a model's layers, from the inputs and outputs of its blocks.
 
-    Layer 0 must be what the first block reads, layer i what the i-th block gives (or, where something stands between
-    the blocks, what the next one reads), and the top one what the last block gives (``raw``), or that after the final
-    norm (``normed``), where the final norm is the module outside the blocks that gives ``last_hidden_state``. The
-    blocks are the modules of one list, or of one class in several lists, which are called L times in all.
+    Layer 0 must be the first block's input, layer i the i-th block's output (or the next block's input, if there are
+    operations between blocks), and the top layer the last block's output (``raw``) or the final norm's (``normed``).
+    The final norm is the module outside the blocks whose output is ``last_hidden_state``. The blocks are the modules of
+    one list, or of one class in several lists, that are called L times in all.
 
     Args:
-        model: a transformers model.
-        name: the checkpoint's name, for the message.
-        long: the inputs of a text of several tokens (1, t).
-        short: the inputs of a shorter text.
-        pad_id: the token id that pads it to the longer one's length.
+        model: Transformers model.
+        name: Name of the checkpoint in messages.
+        long: Inputs of a text of several tokens, each (1, t).
+        short: Inputs of a shorter text.
+        pad_id: Token id that pads the shorter text to the length of the longer one.
 
     Raises:
-        CheckpointError: the layers are none of these.
+        CheckpointError: If the hidden states do not match the blocks' inputs and outputs.
     """
     probe = Probe.run(model, long)
     states = probe.states
@@ -128,7 +129,7 @@ def first_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _top(probe: Probe, lists: Sequence[Sequence[Call]]) -> tuple[str | None, "Tensor | None", TopForm | None]:
-    """Return the final norm's path, the top state before it, and which of its sides is ``hidden_states[L]``."""
+    """Return the path of the final norm, the top state before it, and the form of ``hidden_states[L]``."""
     top, last = probe.states[-1], probe.last
     if any(_is_any(last, blocks[-1].outputs) for blocks in lists):
         return None, (top if same(top, last) else None), None
@@ -141,7 +142,7 @@ def _top(probe: Probe, lists: Sequence[Sequence[Call]]) -> tuple[str | None, "Te
 
 
 def _are_numbered_from_0(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequence[Call]) -> bool:
-    """Whether ``hidden_states`` begin with what the first block reads."""
+    """Return whether ``hidden_states`` begin with the first block's input."""
     between = zip(states[1:-1], blocks, blocks[1:], strict=False)
     return (
         _is_any(states[0], blocks[0].inputs)
@@ -151,7 +152,7 @@ def _are_numbered_from_0(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequ
 
 
 def _are_numbered_from_1(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequence[Call]) -> bool:
-    """Whether ``hidden_states`` begin with what the first block gives, as those of recurrent models may."""
+    """Return whether ``hidden_states`` begin with the first block's output, as in some recurrent models."""
     between = zip(states[:-2], blocks, blocks[1:], strict=False)
     return (
         bool(blocks[0].inputs)

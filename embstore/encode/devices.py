@@ -1,4 +1,4 @@
-"""The device to run on, and running out of its memory."""
+"""Select the torch device, and detect out-of-memory errors."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ _CPU = re.compile(
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there is not enough memory; torch's CPU allocator says it in words only."""
+    """Return whether an error means out of memory, also a RuntimeError of torch's CPU allocator, by its message."""
     torch = need("torch")
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError) and _CPU.search(str(error)) is not None
@@ -20,7 +20,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def release(device: Any) -> None:
-    """Give cached blocks back to the device, so that a smaller batch finds room."""
+    """Free torch's cached memory of a device, so that a smaller batch may fit."""
     torch = need("torch")
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -29,10 +29,10 @@ def release(device: Any) -> None:
 
 
 def pick(name: str | None) -> Any:
-    """Return the torch device of that name; for None the first accelerator that is there, else the CPU.
+    """Return the torch device of a name; by default CUDA if available, else MPS, else the CPU.
 
     Raises:
-        UsageError: the device is unknown or not there.
+        UsageError: If the device is unknown or not available.
     """
     torch = need("torch")
     if name is None:

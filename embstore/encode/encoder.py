@@ -1,4 +1,4 @@
-"""The encoder: passages in, the vectors of every layer out."""
+"""Encode passages: load a checkpoint and compute the vectors of every layer."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
@@ -22,20 +22,20 @@ _PROBE = ("The quick brown fox jumps over the lazy dog.", "a dog")
 
 
 class Encoder:
-    """A checkpoint that is loaded and whose layers are verified.
+    """A loaded checkpoint with verified layers.
 
-    A vector is what transformers gives for that text alone, in a batch of one, unpadded, in float32: whatever the
-    batch, the order and the other texts (to within 1e-4 of its norm).
+    Each vector equals the one that transformers computes for that text alone, unpadded, in float32, to 1e-4 of its
+    norm, independent of the batch and the order of texts.
 
     Attributes:
-        checkpoint: what was loaded.
-        tokenizer: its tokenizer, which answers for templates, poolings and limits.
-        layers: the layers of all poolings but ``projection``: 0 (embeddings), 1…L, and the top's other form.
-        dim: width of a hidden state.
-        architecture: the transformers class.
-        device: where it runs: ``cpu``, ``cuda``, ``mps`` …
-        versions: of torch, transformers and tokenizers.
-        layer_check: version of the check that established the layers.
+        checkpoint: Loaded checkpoint.
+        tokenizer: Its tokenizer, with the supported templates, poolings and maximum length.
+        layers: Layers of all poolings except ``projection``: 0 (embeddings), 1…L, and the top layer's other form.
+        dim: Dimension of a hidden state.
+        architecture: Name of the transformers class.
+        device: Name of the torch device: ``cpu``, ``cuda``, ``mps`` …
+        versions: Versions of torch, transformers and tokenizers.
+        layer_check: Version of the verification of the layers.
     """
 
     layer_check = LAYER_CHECK
@@ -53,16 +53,16 @@ class Encoder:
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, *, device: str | None = None, allow_pickle: bool = False) -> Self:
-        """Load a checkpoint and verify what its layers are.
+        """Load a checkpoint and verify its layers.
 
         Args:
-            checkpoint: from ``resolve``.
-            device: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` …; by default the first accelerator that is there.
-            allow_pickle: load ``pytorch_model.bin`` where there are no safetensors.
+            checkpoint: Checkpoint returned by ``resolve``.
+            device: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` …; by default the first available accelerator, else the CPU.
+            allow_pickle: Whether to load ``pytorch_model.bin`` if there are no safetensors.
 
         Raises:
-            CheckpointError: it cannot be loaded, is no text model, or its layers cannot be verified.
-            UsageError: the device is not there.
+            CheckpointError: If it cannot be loaded, is not a text model, or its layers cannot be verified.
+            UsageError: If the device is not available.
         """
         target = pick(device)
         tokenizer = Tokenizer.load(checkpoint)
@@ -75,13 +75,13 @@ class Encoder:
         return cls(checkpoint, tokenizer, model, contract)
 
     def dim_of(self, pooling: Pooling) -> int:
-        """Return the length of a vector of this pooling."""
+        """Return the dimension of the vectors of a pooling."""
         if pooling is Pooling.PROJECTION and self.tokenizer.has_projection:
             return int(self._model.text_projection.out_features)
         return self.dim
 
     def layers_of(self, pooling: Pooling) -> Layers:
-        """Return the layers that a space of this pooling can have."""
+        """Return the layers available for a pooling."""
         if pooling is Pooling.PROJECTION:
             return Layers.of_projection(self.layers.n_blocks, self.layers.top_form)
         return self.layers
@@ -94,7 +94,7 @@ class Encoder:
         batch_tokens: int | None = None,
         long: Long = "skip",
     ) -> Plan:
-        """Count what ``encode`` would do with the same arguments."""
+        """Count the items, tokens, batches and skipped texts of ``encode`` with the same arguments; run no model."""
         budget = batch_tokens or default_batch_tokens(self.device)
         pad = self._contract.pads
         return self.tokenizer.plan(passages, poolings=poolings, batch_tokens=budget, long=long, pad=pad)
@@ -108,27 +108,27 @@ class Encoder:
         batch_tokens: int | None = None,
         long: Long = "skip",
     ) -> Iterator[Encoded | Skipped]:
-        """Embed the items of the passages: one forward pass for all items and poolings of a passage.
+        """Embed the items of passages, with one forward pass for all items and poolings of a passage.
 
-        Passages are consumed some thousands at a time, so that any number of them fits in memory. Items come in the
-        order of the batches, not of the input. Where ``bos`` or ``eos`` is among the poolings, an item without that
-        token (cut off by truncation) is skipped for all of them.
+        Passages are read in windows of some thousands, so memory use does not grow with their number. Items are yielded
+        in the order of the batches, not of the input. If ``bos`` or ``eos`` is among the poolings, an item without that
+        token (removed by truncation) is skipped for all poolings.
 
         Args:
-            passages: strings with spans.
-            poolings: at least one; ``projection`` gives its one layer, whatever ``layers`` says.
-            layers: which of ``self.layers``; None is all.
-            batch_tokens: tokens of a batch, padding counted; None is what suits the device. Halved where the memory
-                does not suffice.
-            long: what to do with texts of more than ``max_tokens``.
+            passages: Strings with the spans of their items.
+            poolings: One or more poolings; ``projection`` yields its single layer, independent of ``layers``.
+            layers: Subset of ``self.layers``; None for all.
+            batch_tokens: Maximum number of tokens per batch, with padding; None for the device's default. Halved on
+                out-of-memory errors.
+            long: Treatment of texts longer than ``max_tokens``: ``skip``, ``truncate`` or ``error``.
 
         Yields:
-            The vectors of each batch, and each text that was skipped or truncated, with its reason.
+            The vectors of each batch, and each skipped or truncated item with the reason.
 
         Raises:
-            UsageError: an argument is out of range, or the checkpoint has no projection.
-            EncodeError: a text is too long (``long="error"``), or too large for the memory even alone, or the model
-                fails at every text. One at which the model fails alone is skipped.
+            UsageError: If an argument is out of range, or the checkpoint has no projection.
+            EncodeError: If a text is too long (``long="error"``) or does not fit in memory alone, or the model fails on
+                every text. A single text that the model fails on is skipped.
         """
         return self.encode_windows([passages], poolings=poolings, layers=layers, batch_tokens=batch_tokens, long=long)
 
@@ -141,10 +141,9 @@ class Encoder:
         batch_tokens: int | None = None,
         long: Long = "skip",
     ) -> Iterator[Encoded | Skipped]:
-        """Embed passages as :meth:`encode` does, with no passages of two windows in one batch.
+        """Embed windows of passages as :meth:`encode` does; no batch mixes passages of two windows.
 
-        So it is what a window holds that decides how it is encoded, and not what comes before and after it. The model
-        does not wait between windows.
+        The batches of a window therefore depend only on its own passages. The model does not wait between windows.
         """
         if not poolings:
             raise UsageError("name at least one pooling.")
@@ -172,7 +171,7 @@ class Encoder:
 
 
 def _probe(model: Any, tokenizer: Tokenizer) -> Contract:
-    """Run the model on two short texts, and return what holds for its layers."""
+    """Verify the layers of a model on two short texts, and return the contract."""
     texts = tokenizer.texts(_PROBE)
     if (highest := max(max(text.ids) for text in texts)) >= tokenizer.vocab_size:
         raise CheckpointError(

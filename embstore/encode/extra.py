@@ -1,4 +1,4 @@
-"""The optional libraries: asked for by name, so that a missing one is a message and not a traceback."""
+"""Import the optional libraries, with an error that names the extra to install if one is missing."""
 
 import re
 import warnings
@@ -12,10 +12,10 @@ from embstore.installation import install_command
 
 
 def need(module: str) -> Any:
-    """Import ``torch``, ``transformers`` or one of their modules.
+    """Import ``torch``, ``transformers`` or one of their submodules.
 
     Raises:
-        CheckpointError: it is not installed.
+        CheckpointError: If the library cannot be imported.
     """
     try:
         return import_module(module)
@@ -27,14 +27,14 @@ def need(module: str) -> Any:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the libraries that decide the vectors."""
+    """Return the versions of torch, transformers and tokenizers, by name."""
     return {name: str(need(name).__version__) for name in ("torch", "transformers", "tokenizers")}
 
 
 def told(error: Exception) -> str:
-    """Return the first sentence of an error of these libraries: advice to their own users follows it.
+    """Return the first sentence of a library's error message, without the advice that follows it.
 
-    What it quotes of a checkpoint's files is escaped where it cannot be printed.
+    Unprintable characters, which may come from a checkpoint's files, are escaped.
     """
     words = " ".join(str(error).partition("\n\n")[0].split())
     first = re.split(r"\. |\.$", words)[0] or type(error).__name__
@@ -43,7 +43,7 @@ def told(error: Exception) -> str:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars and load reports, and put its settings back afterwards."""
+    """Silence the progress bars and load reports of transformers within a ``with`` block."""
     logging = need("transformers.utils.logging")
     hub = need("huggingface_hub.utils")
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

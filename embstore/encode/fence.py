@@ -1,4 +1,4 @@
-"""What transformers sees and may do while it reads a checkpoint: the files that embstore hashes, and no connection."""
+"""Isolate transformers while it loads a checkpoint: only the files that embstore hashes, and no network."""
 
 import os
 import shutil
@@ -16,13 +16,13 @@ from embstore.errors import CheckpointError
 
 @contextmanager
 def fenced(checkpoint: Checkpoint) -> Iterator[Path]:
-    """Give a folder with the files of a checkpoint that its fingerprint covers, and keep transformers off the network.
+    """Provide a temporary folder with only the fingerprinted files of a checkpoint, and block access to the hub.
 
-    What else lies in the checkpoint's folder (code, adapters, other weights, states of a distributed save) is not
-    there. Kernels of the hub are neither downloaded nor run.
+    Other files of the checkpoint's folder (code, adapters, other weights, distributed states) are not visible. Kernels
+    from the hub are neither downloaded nor run.
 
     Raises:
-        CheckpointError: a file is missing.
+        CheckpointError: If a file is missing.
     """
     with TemporaryDirectory(prefix="embstore-checkpoint-") as name, _offline():
         view = Path(name)
@@ -32,10 +32,10 @@ def fenced(checkpoint: Checkpoint) -> Iterator[Path]:
 
 
 def check_config(config: Any, checkpoint: Checkpoint) -> Any:
-    """Return a config without what chooses code: transformers' own implementations of attention and experts are taken.
+    """Reject a quantized config, and reset its attention and experts implementations to those of transformers.
 
     Raises:
-        CheckpointError: it is of a quantized checkpoint, whose weights only kernels from elsewhere can read.
+        CheckpointError: If the checkpoint is quantized, so that its weights need external kernels.
     """
     for part in _parts(config):
         if getattr(part, "quantization_config", None) is not None:
@@ -50,7 +50,7 @@ def check_config(config: Any, checkpoint: Checkpoint) -> Any:
 
 
 def _parts(config: Any) -> Iterator[Any]:
-    """Yield a config and those in it."""
+    """Yield a config and its nested configs."""
     base = need("transformers").PretrainedConfig
     yield config
     for value in vars(config).values():
@@ -60,7 +60,7 @@ def _parts(config: Any) -> Iterator[Any]:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Let every request to the hub fail, and no kernel of it be loaded."""
+    """Block requests to the hub and the loading of its kernels inside a ``with`` block."""
     switches: list[tuple[Any, str, Any]] = [(need("huggingface_hub.constants"), "HF_HUB_OFFLINE", True)]
     with suppress(CheckpointError):  # not every version of transformers has it there
         switches.append((need("transformers.integrations.hub_kernels"), "_kernels_enabled", False))

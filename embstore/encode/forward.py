@@ -1,4 +1,4 @@
-"""One batch through the model."""
+"""Run one batch through the model and pool its hidden states."""
 
 import copy
 import inspect
@@ -28,15 +28,16 @@ _MOST_SHOWN = 200  # characters of an error
 
 @dataclass(frozen=True)
 class Forward:
-    """One copy of the model, and what is taken from a pass through it.
+    """A copy of the model, with the poolings and layers to extract from a forward pass.
 
     Attributes:
-        model: the transformers model.
-        contract: what its hidden states are.
-        pad_id: the id that fills up a batch.
-        poolings: at least one.
-        layers: the layers to keep, for all poolings but ``projection``.
-        reference: a short text that the model has read before; it has no items.
+        model: Transformers model.
+        contract: Verified mapping from its hidden states to layers.
+        pad_id: Token id for padding.
+        poolings: One or more poolings.
+        layers: Layers to keep, for all poolings except ``projection``.
+        reference: Short text without items that the model has encoded before, to tell a failing text from a failing
+            model.
     """
 
     model: Any
@@ -47,18 +48,18 @@ class Forward:
     reference: Text
 
     def twin(self) -> "Forward":
-        """Return a copy that may run beside this one: modules and buffers of its own, the same weights."""
+        """Return a copy for another thread: separate modules and buffers, shared weights."""
         weights = {id(weight): weight for weight in self.model.parameters()}
         return replace(self, model=copy.deepcopy(self.model, weights))
 
     def __call__(self, texts: Texts) -> list[Encoded | Skipped] | None:
-        """Run a batch of texts; None where the memory does not suffice and it can be split.
+        """Encode a batch of texts; return None if it does not fit in memory and can be split.
 
-        Texts at which the model fails are skipped: the others of the batch get their vectors.
+        Texts that the model fails on are skipped; the other texts of the batch are encoded.
 
         Raises:
-            EncodeError: the memory does not suffice for one text.
-            ModelFailsError: the model fails, and then at the reference text too.
+            EncodeError: If a single text does not fit in memory.
+            ModelFailsError: If the model fails on a batch and then on the reference text too.
         """
         width = max(len(text.ids) for text in texts)
         try:
@@ -80,7 +81,7 @@ class Forward:
         return None
 
     def _apart(self, texts: Texts, reason: str) -> list[Encoded | Skipped] | None:
-        """Run the halves of a batch at which the model failed; skip a text at which it fails alone."""
+        """Encode a failed batch by halves, and skip each text that fails alone."""
         try:
             with need("torch").inference_mode():
                 self._states(tensors(self.model, [self.reference], pad_id=self.pad_id))
@@ -102,7 +103,7 @@ class Forward:
         return results
 
     def _vectors(self, texts: Texts, width: int) -> dict[Pooling, NDArray[np.float32]]:
-        """Return the vectors of one batch, float32 (layers, n, dim) for each pooling."""
+        """Compute the vectors of a batch, float32 (layers, n, dim) for each pooling."""
         torch, model = need("torch"), self.model
         n = sum(len(text.item_ids) for text in texts)
         vectors: dict[Pooling, NDArray[np.float32]] = {}
@@ -131,10 +132,10 @@ class Forward:
 
 
 class _ForwardError(Exception):
-    """A forward pass failed, and not for want of memory.
+    """A forward pass failed for a reason other than memory.
 
     Attributes:
-        reason: in a few words.
+        reason: Class and first sentence of the error.
     """
 
     def __init__(self, error: Exception) -> None:
@@ -143,13 +144,13 @@ class _ForwardError(Exception):
 
 
 def tensors(model: Any, texts: Sequence[Text], *, pad_id: int) -> dict[str, "Tensor"]:
-    """Return the arguments of a forward pass, padded on the right.
+    """Build the input tensors of a forward pass, padded on the right.
 
     Args:
-        model: a transformers model; what it does not take (``token_type_ids``) is left out.
-        texts: the rows.
-        pad_id: the id for padding, the tokenizer's own where it has one. RoBERTa and MPNet count positions by it; on
-            the right and masked, any id leaves the real tokens as they are.
+        model: Transformers model; ``token_type_ids`` is included only if it accepts them.
+        texts: Texts of the batch, one per row.
+        pad_id: Token id for padding, the tokenizer's own if it has one: RoBERTa and MPNet derive positions from it.
+            Since padding is on the right and masked, any id leaves the real tokens unchanged.
 
     Returns:
         ``input_ids``, ``attention_mask`` and possibly ``token_type_ids``, int64 (n, t) on the model's device.
@@ -166,6 +167,6 @@ def tensors(model: Any, texts: Sequence[Text], *, pad_id: int) -> dict[str, "Ten
 
 
 def halves(texts: Texts) -> list[Texts]:
-    """Split a batch of at least two texts into two."""
+    """Split a batch of two or more texts into two halves."""
     middle = (len(texts) + 1) // 2
     return [texts[:middle], texts[middle:]]

@@ -1,4 +1,4 @@
-"""The Hugging Face hub: its cache on this machine first, the network only for what is missing."""
+"""Get a checkpoint from the Hugging Face hub: from the local cache, or by download if it is missing there."""
 
 import os
 from pathlib import Path
@@ -28,18 +28,18 @@ _PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index
 
 
 def snapshot(spec: str, hub_id: str, revision: str | None, *, allow_pickle: bool, download: bool = True) -> Path:
-    """Return the snapshot folder of a hub repository; its name is the commit hash.
+    """Return the local snapshot folder of a hub repository, named by its commit hash; download it if needed.
 
     Args:
-        spec: what the user wrote, for the messages.
-        hub_id: ``org/model``, or ``model`` for the oldest ones.
-        revision: branch, tag or commit; None is the default branch.
-        allow_pickle: fetch pickled weights if there are no safetensors.
-        download: whether the hub may be asked; if not, what is in the cache is returned, whole or not.
+        spec: Checkpoint as the user wrote it, for messages.
+        hub_id: ``org/model``, or ``model`` for legacy repositories.
+        revision: Branch, tag or commit; None for the default branch.
+        allow_pickle: Whether to download pickled weights if there are no safetensors.
+        download: Whether to access the network; if not, the cached folder is returned even if it is incomplete.
 
     Raises:
-        CheckpointError: there is no such repository or revision, or huggingface_hub is not installed.
-        CheckpointUnavailableError: it is not in the cache, and cannot or may not be downloaded.
+        CheckpointError: If there is no such repository or revision, it is gated, or huggingface_hub is not installed.
+        CheckpointUnavailableError: If it is not in the cache, and the download fails or is not allowed.
     """
     folder = _cached(hub_id, revision)
     if folder is not None and _is_usable(folder, allow_pickle):
@@ -109,7 +109,7 @@ def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str])
 
 
 def _near(spec: str) -> str:
-    """Return what a user may have meant: short names, and folders beside the one that is not there."""
+    """Suggest similar short names and existing folders for an unknown checkpoint, as sentences."""
     if spec in SHORT_NAMES:
         return ""
     near = nearest(spec, SHORT_NAMES)
@@ -124,7 +124,7 @@ def _near(spec: str) -> str:
 
 
 def _folders_in(folder: Path) -> list[Path]:
-    """Return the folders in a folder, by name; none where the system does not list it."""
+    """List the subfolders of a folder, sorted; empty if it cannot be listed."""
     try:
         return sorted(path for path in folder.iterdir() if os.path.isdir(path))
     except OSError:

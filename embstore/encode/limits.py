@@ -1,4 +1,4 @@
-"""How many tokens a model reads at once, from its config and tokenizer alone."""
+"""Compute the maximum input length of a model from its config and tokenizer."""
 
 from typing import Any
 
@@ -20,17 +20,17 @@ _POSITIONS_AFTER_PAD = frozenset(
         "xmod",
     }
 )
-# What configs call the number of positions, the name that an architecture reads before those that it only carries.
-# BLOOM's seq_length and RWKV's context_length are no limits: ALiBi and recurrences read on.
+# Config attributes for the number of positions, in order of precedence.
+# BLOOM's seq_length and RWKV's context_length are no limits: ALiBi and recurrences have no maximum.
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "max_seq_length", "n_ctx")
 _SANE = 10**9  # transformers writes 1e30 where a tokenizer states no limit
 
 
 def max_tokens(hf: Any, config: Any) -> int | None:
-    """Return the longest input in tokens, special tokens counted; None where nothing limits it.
+    """Return the maximum input length in tokens, with special tokens; None if there is no limit.
 
-    The lower of the tokenizer's ``model_max_length`` and the config's positions. Encoders of the T5 family have
-    relative positions and no limit but the tokenizer's.
+    It is the minimum of the tokenizer's ``model_max_length`` and the config's number of positions. Encoders of the T5
+    family have relative positions, and only the tokenizer's limit.
     """
     limits = [int(hf.model_max_length)] if hf.model_max_length < _SANE else []
     if not config.is_encoder_decoder:

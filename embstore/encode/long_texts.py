@@ -1,7 +1,7 @@
-"""Which part of a very long text decides what the model reads of it, so that the rest is never tokenised.
+"""Find the part of a very long text that determines its truncated tokens, so that the rest is not tokenised.
 
-A tokenizer takes some 300 bytes for each character. Of a text that is far longer than the context only its beginning
-is read (with a tokenizer that truncates on the left, its end).
+A tokenizer uses about 300 bytes per character. Of a text far longer than the context, the model reads only the
+beginning (or the end, if the tokenizer truncates on the left).
 """
 
 import re
@@ -18,11 +18,11 @@ _SPACE = re.compile(r"\S\s")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a text that is longer than the context.
+    """A part of a text longer than the context.
 
     Attributes:
-        text: the part.
-        start: where in the text it begins.
+        text: Characters of the part.
+        start: Position of its first character in the text.
     """
 
     text: str
@@ -30,10 +30,10 @@ class Piece:
 
 
 class NoPieceError(Exception):
-    """The beginning of a text has fewer tokens than the context, and the text is too long to be tokenised whole.
+    """The part that may be tokenised has fewer tokens than the context, and the text is too long to tokenise whole.
 
     Attributes:
-        n_chars: how many of its characters were tokenised.
+        n_chars: Number of characters that were tokenised.
     """
 
     def __init__(self, n_chars: int) -> None:
@@ -42,22 +42,22 @@ class NoPieceError(Exception):
 
 
 def find_piece(text: str, limit: int | None, tokenise: Callable[[str], Any], *, from_end: bool) -> Piece | None:
-    """Return the part of a very long text whose truncated tokens are those of the whole text.
+    """Return a part of a very long text with the same truncated tokens as the whole text.
 
-    A part is enough if it has more tokens than the context, and a part twice as long gives the same ones for the
-    same characters: then what follows does not reach back to them. The end of a text is taken from a space on.
+    A part suffices if it has more tokens than the context and a part twice as long has the same truncated tokens at
+    the same characters. A part at the end of a text starts at whitespace.
 
     Args:
-        text: the text.
-        limit: tokens of the context, special tokens counted; None where nothing limits it.
-        tokenise: returns the ``tokenizers.Encoding`` of a string, truncated to the limit.
-        from_end: whether the tokenizer truncates on the left, so that the end of the text is read.
+        text: Whole text.
+        limit: Maximum number of tokens, with special tokens; None if there is no limit.
+        tokenise: Function from a string to its ``tokenizers.Encoding``, truncated to the limit.
+        from_end: Whether the tokenizer truncates on the left, so that the end of the text is kept.
 
     Returns:
-        The part; None where the text is short enough, or has no limit, so that it is tokenised whole.
+        The part; None if the text is to be tokenised whole, since it is short enough or there is no limit.
 
     Raises:
-        NoPieceError: there is none in as many characters as may be tokenised.
+        NoPieceError: If no part within the maximum number of characters suffices.
     """
     if limit is None or len(text) <= max(_WHOLE_CHARS, 2 * _CHARS_PER_TOKEN * limit):
         return None
@@ -78,12 +78,12 @@ def find_piece(text: str, limit: int | None, tokenise: Callable[[str], Any], *, 
 
 
 def _last_words(text: str, n_chars: int) -> Piece | None:
-    """Return the end of a text from a space on: from amid a word its tokens may be others, up to the word's end."""
+    """Return the end of a text from the first whitespace on, since a cut inside a word would change its tokens."""
     match = _SPACE.search(text, len(text) - n_chars, len(text) - n_chars // 2)
     return None if match is None else Piece(text[match.end() - 1 :], match.end() - 1)
 
 
 def _places(tokens: Any, start: int) -> list[tuple[int, int]]:
-    """Return which characters of the whole text each token is from."""
+    """Return the (start, end) characters of each token in the whole text; (0, 0) for special tokens."""
     places = zip(tokens.offsets, tokens.special_tokens_mask, strict=True)
     return [(0, 0) if mark else (start + begin, start + end) for (begin, end), mark in places]

@@ -1,4 +1,4 @@
-"""A checkpoint's folder to the transformers model that reads text, in float32, or a refusal."""
+"""Load the transformers model of a checkpoint, in float32, or raise if it is not a text model."""
 
 import re
 from typing import Any
@@ -15,10 +15,10 @@ _PROJECTION = "text_projection.weight"
 
 
 def load_config(checkpoint: Checkpoint) -> Any:
-    """Return the config of a checkpoint that embstore can read as text.
+    """Load the config of a checkpoint, and check that it is a supported text model.
 
     Raises:
-        CheckpointError: it cannot be read, needs remote code, is quantized, or is not a text model.
+        CheckpointError: If the config cannot be read, needs remote code, is quantized, or is not a text model's.
     """
     auto = need("transformers").AutoConfig
     with quiet(), fenced(checkpoint) as view:
@@ -40,13 +40,13 @@ def load_config(checkpoint: Checkpoint) -> Any:
 
 
 def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool) -> tuple[Any, bool]:
-    """Load the model on the CPU, in float32, for inference.
+    """Load a checkpoint's model on the CPU, in float32, for inference.
 
     Returns:
-        The model, and whether it has CLIP's text projection.
+        The model, and whether it has the weights of CLIP's text projection.
 
     Raises:
-        CheckpointError: it cannot be loaded, or weights are missing that would be random.
+        CheckpointError: If it cannot be loaded, or weights are missing and would be initialised at random.
     """
     torch, transformers = need("torch"), need("transformers")
     kind = _kind(config)
@@ -84,7 +84,7 @@ def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool) -> tu
 
 
 def _kind(config: Any) -> str | None:
-    """The transformers class that loads such a config; None where it is not a text model."""
+    """Return the name of the transformers class for a config; None if it is not a supported text model."""
     from transformers.models.auto import modeling_auto as auto
 
     if config.model_type in ("clip", "clip_text_model"):
@@ -108,11 +108,11 @@ def _remote_code(checkpoint: Checkpoint, error: Exception) -> str:
 
 
 def _fuse(model: Any) -> Any:
-    """Make a model faster, and return it. Its hidden states stay the same to rounding.
+    """Replace slow operations of a model in place, and return it; hidden states change by rounding errors only.
 
-    The GELU by the hyperbolic tangent (Hendrycks & Gimpel, 2016, arXiv:1606.08415), which transformers puts together
-    from eight operations in GPT-2 and its kin, becomes PyTorch's single one: on a CPU the eight take a quarter of a
-    pass. Keys and values are not copied into a cache for further tokens, of which there are none.
+    The tanh approximation of GELU (Hendrycks & Gimpel, 2016, arXiv:1606.08415), which transformers composes of eight
+    operations in GPT-2 and similar models, is replaced by PyTorch's single operation: on a CPU the eight take a quarter
+    of a pass. The cache of keys and values is disabled, since no tokens are generated.
     """
     nn, activations = need("torch").nn, need("transformers.activations")
     composed = (activations.NewGELUActivation, activations.FastGELUActivation)

@@ -1,4 +1,4 @@
-"""Hidden states to one vector an item."""
+"""Pool the hidden states of a batch into one vector per item."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Gather:
-    """Which rows of a batch's flattened hidden states make up each item's vector.
+    """Indices into a batch's flattened hidden states, to pool one vector per item.
 
     Attributes:
-        rows: int64 (m,), row · width + position of every token that is used.
-        items: int64 (m,), the item that each belongs to; None where every item has exactly one.
-        counts: float32 (n, 1), tokens of each item; None likewise.
+        rows: Flattened index of every pooled token, row · width + position, int64 (m,).
+        items: Item index of each of these tokens, int64 (m,); None if every item has exactly one token.
+        counts: Number of tokens of each item, float32 (n, 1); None if every item has exactly one token.
     """
 
     rows: "Tensor"
@@ -27,7 +27,7 @@ class Gather:
     counts: "Tensor | None" = None
 
     def __call__(self, state: "Tensor") -> "Tensor":
-        """Return the items' vectors (n, dim) out of a hidden state (batch, width, dim)."""
+        """Pool a hidden state (batch, width, dim) into the vectors of the items (n, dim)."""
         picked = state.reshape(-1, state.shape[-1]).index_select(0, self.rows)
         if self.items is None or self.counts is None:
             return picked
@@ -36,13 +36,13 @@ class Gather:
 
 
 def gather(texts: Sequence[Text], width: int, pooling: Pooling, device: Any) -> Gather:
-    """Plan the pooling of a batch.
+    """Compute the indices to pool a batch.
 
     Args:
-        texts: the rows of the batch; their items, in order, are the items of the result.
-        width: tokens of the padded batch.
-        pooling: which tokens. ``projection`` takes the same token as ``eos``.
-        device: where the indices go.
+        texts: Rows of the batch; the result has their items, in order.
+        width: Length of the padded rows, in tokens.
+        pooling: Pooling; ``projection`` uses the same token as ``eos``.
+        device: Torch device of the indices.
     """
     torch = need("torch")
     chosen = [

@@ -1,4 +1,4 @@
-"""One forward pass in which the calls of the blocks and of the final norm are watched."""
+"""Run a forward pass and record the inputs and outputs of the blocks and norms."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Call:
-    """One call of a module.
+    """One recorded call of a module.
 
     Attributes:
-        path: of the module.
-        kind: its class.
-        inputs: copies of the tensors that it was called with.
-        outputs: copies of the tensors that it gave.
+        path: Path of the module in the model.
+        kind: Class of the module.
+        inputs: Copies of its input tensors.
+        outputs: Copies of its output tensors.
     """
 
     path: str
@@ -28,13 +28,13 @@ class Call:
 
 @dataclass(frozen=True)
 class Probe:
-    """What a forward pass of one text gave.
+    """The recorded forward pass of one text.
 
     Attributes:
-        states: ``hidden_states``.
-        last: ``last_hidden_state``.
-        norms: the calls of the norms that stand in no list of modules.
-        numbered: the calls of the members of lists of modules, in their order.
+        states: ``hidden_states`` of the output, each (1, t, dim).
+        last: ``last_hidden_state`` of the output (1, t, dim).
+        norms: Calls of the norms outside lists of modules.
+        numbered: Calls of the members of lists of modules, in order.
     """
 
     states: Sequence["Tensor"]
@@ -44,7 +44,7 @@ class Probe:
 
     @classmethod
     def run(cls, model: Any, inputs: Mapping[str, "Tensor"]) -> "Probe":
-        """Run a model on one text (1, t)."""
+        """Run a model on one text, with inputs of shape (1, t), and record the calls."""
         norms: list[Call] = []
         numbered: list[Call] = []
         with ExitStack() as stack:
@@ -57,7 +57,7 @@ class Probe:
         return cls(outputs.hidden_states or (), outputs.last_hidden_state, norms, numbered)
 
     def sequences(self, n: int) -> list[Sequence[Call]]:
-        """Return what may be the calls of n blocks: those of one list of modules, or of one class in several lists."""
+        """Return the candidates for the calls of n blocks: the n calls of one list of modules, or of one class."""
         groups: dict[str | type, list[Call]] = {}
         for call in self.numbered:
             groups.setdefault(call.path.rpartition(".")[0], []).append(call)
@@ -66,14 +66,14 @@ class Probe:
 
 
 def is_norm(module: Any) -> bool:
-    """Whether a module is a norm, by the name of its class."""
+    """Return whether a module is a norm, by the name of its class."""
     return "norm" in type(module).__name__.lower()
 
 
 def same(state: "Tensor", recorded: "Tensor") -> bool:
-    """Whether a module read or gave a hidden state (1, t, dim): bit for bit, maybe padded, or with its axes in turn.
+    """Compare a hidden state (1, t, dim) with a recorded tensor bit for bit, which may be padded or transposed.
 
-    NaN counts as equal: a broken checkpoint is refused where its vectors are written, with the text.
+    NaN equals NaN here: broken checkpoints are refused when their vectors are written, with the text.
     """
     if recorded.ndim == 2:
         recorded = recorded[None]
@@ -89,7 +89,7 @@ def _equal(state: "Tensor", form: "Tensor") -> bool:
 
 
 def _watch(stack: ExitStack, module: Any, path: str, calls: list[Call]) -> None:
-    """Add the calls of a module to a list, in the order in which they begin."""
+    """Hook a module so that its calls are appended to a list, in the order of their start."""
     running: list[Call] = []
 
     def begin(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -108,6 +108,6 @@ def _members(output: Any) -> Iterable[Any]:
 
 
 def _copies(values: Iterable[Any]) -> list["Tensor"]:
-    """Return copies of the tensors that may be states (modules write over theirs)."""
+    """Copy the floating-point tensors of two or more dimensions, since modules may overwrite theirs in place."""
     tensors = [value for value in values if hasattr(value, "is_floating_point")]
     return [tensor.clone() for tensor in tensors if tensor.is_floating_point() and tensor.ndim > 1]

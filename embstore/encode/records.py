@@ -1,4 +1,4 @@
-"""What encoding yields."""
+"""Results of encoding: vectors, skipped texts, and plans."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,18 +10,18 @@ from embstore.errors import EncodeError
 from embstore.space import Pooling
 
 Long = Literal["skip", "truncate", "error"]
-"""What to do with a text that is longer than the model's context."""
+"""Treatment of a text longer than the model's context."""
 
 
 MODEL_FAILS = "the model fails at this text"
-"""How the reason of a text begins that the model cannot read; the error follows."""
+"""Prefix of the reason of a text that the model fails on; the error follows it."""
 
 
 class TooLongError(EncodeError):
-    """A text is longer than the context, and such texts are errors (``long="error"``).
+    """A text is longer than the context, with ``long="error"``.
 
     Attributes:
-        item_id: the first item of the text.
+        item_id: The first item of the text.
     """
 
     def __init__(self, message: str, item_id: int) -> None:
@@ -30,10 +30,10 @@ class TooLongError(EncodeError):
 
 
 class ModelFailsError(EncodeError):
-    """The model fails at a text, and then at one that it has read before too.
+    """The model fails on a text, and then on a text that it has encoded before.
 
     Attributes:
-        item_id: the first item of the text.
+        item_id: The first item of the text.
     """
 
     def __init__(self, message: str, item_id: int) -> None:
@@ -46,11 +46,11 @@ class Encoded:
     """The vectors of one batch.
 
     Attributes:
-        item_ids: int64 (n,), in no promised order: join by id.
-        vectors: for each pooling, float32 (layers, n, dim), C-contiguous; layers in the order of the layers that were
-            asked for (``projection``: one layer of the projection's own dimension).
-        n_passages: how many passages of the input this batch settles.
-        n_tokens: how many tokens of them the model read, padding not counted.
+        item_ids: Ids of the items, int64 (n,), in no particular order: join by id.
+        vectors: Pooling → vectors, float32 (layers, n, dim), C-contiguous, in the order of the requested layers;
+            ``projection`` has one layer, of the projection's dimension.
+        n_passages: Number of passages in the batch.
+        n_tokens: Number of tokens in the batch, without padding.
     """
 
     item_ids: NDArray[np.int64]
@@ -61,14 +61,14 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A text that was not embedded, or only in part.
+    """An item that was skipped, or embedded from a truncated text.
 
     Attributes:
-        item_id: the item.
-        reason: why, fit to be shown to a user.
-        outcome: ``skipped``: there is no vector. ``truncated``: there is one, of the text's beginning.
-        n_tokens: tokens of the whole passage, special tokens counted; None where they were not counted, for a very
-            long text, or where it could not be tokenised.
+        item_id: Id of the item.
+        reason: Reason, to be shown to the user.
+        outcome: ``skipped`` (no vector) or ``truncated`` (vector of the truncated text).
+        n_tokens: Number of tokens of the whole passage, with special tokens; None if it was too long to be tokenised
+            whole, or could not be tokenised.
     """
 
     item_id: int
@@ -79,14 +79,14 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What encoding would do, counted without a model.
+    """Counts of an encoding run, computed without running the model.
 
     Attributes:
-        n_passages: passages that the model would read.
-        n_items: vectors that would result, per layer.
-        n_tokens: tokens that it would read.
-        n_batches: forward passes.
-        skipped: what would be skipped or truncated.
+        n_passages: Number of passages to encode.
+        n_items: Number of vectors per layer.
+        n_tokens: Number of tokens, without padding.
+        n_batches: Number of forward passes.
+        skipped: Items that would be skipped or truncated.
     """
 
     n_passages: int

@@ -1,4 +1,4 @@
-"""A passage's tokens, and which of them are each span's."""
+"""Map the spans of a passage to its tokens."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Sequence
@@ -13,15 +13,15 @@ from embstore.text import Passage, Span
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A passage as the model reads it.
+    """A tokenised passage.
 
     Attributes:
-        ids: token ids (t,).
-        type_ids: token type ids (t,); None where the tokenizer gives none.
-        item_ids: the items that get a vector.
-        tokens: for each item, the positions of its span's tokens, at least one.
-        begin: position of the beginning mark, if there is one.
-        end: position of the end mark, if there is one.
+        ids: Token ids (t,).
+        type_ids: Token type ids (t,); None if the tokenizer has none.
+        item_ids: Ids of the items to embed.
+        tokens: Positions of the tokens of each item's span, one or more per item.
+        begin: Position of the beginning-of-text token; None if there is none.
+        end: Position of the end-of-text token; None if there is none.
     """
 
     ids: list[int]
@@ -35,18 +35,18 @@ class Text:
 def place(
     passage: Passage, text: Text, tokens: Any, poolings: Collection[Pooling], *, cut: str, n_tokens: int | None
 ) -> tuple[Text | None, list[Skipped]]:
-    """Put into ``text`` the items of a passage that have tokens there, and report the others.
+    """Add the items of a passage to its tokenised text, and report the items without tokens.
 
     Args:
-        passage: the string and its spans.
-        text: its ids, no items yet.
-        tokens: the ``tokenizers.Encoding`` of the ids, which has their offsets.
-        poolings: an item that lacks the special token of one of them is left out.
-        cut: why the text was truncated; empty where it was not.
-        n_tokens: tokens before it was; None where they were not counted.
+        passage: String and the spans of its items.
+        text: Tokenised passage without items; modified in place.
+        tokens: ``tokenizers.Encoding`` of the passage, with the offsets of its tokens.
+        poolings: Poolings; all items are skipped if the special token of one of them is missing.
+        cut: Reason of the truncation; empty if the text is whole.
+        n_tokens: Number of tokens before truncation; None if unknown.
 
     Returns:
-        The text, or None if no item is left; and what was skipped or truncated.
+        The text, or None if it has no items; and the skipped and truncated items.
     """
     skipped: list[Skipped] = []
     lacks = _lacks(text, poolings)
@@ -65,15 +65,15 @@ def place(
 
 
 def skip_all(passage: Passage, reason: str, n_tokens: int | None) -> list[Skipped]:
-    """Report every item of a passage as skipped."""
+    """Return every item of a passage as skipped, for one reason."""
     return [Skipped(item_id, reason, "skipped", n_tokens) for item_id in passage.item_ids]
 
 
 def _finder(offsets: Sequence[tuple[int, int]], special: Sequence[int]) -> Callable[[Span], list[int]]:
-    """Return the function that gives the positions of the tokens that a span has a character of."""
+    """Return a function from a span to the positions of the tokens that overlap it."""
     text = [position for position, is_special in enumerate(special) if not is_special]
     starts, ends = [offsets[position][0] for position in text], [offsets[position][1] for position in text]
-    # A long text has many spans and many tokens: where these are in order, as ever, not each is tried for each.
+    # Bisection instead of a comparison of every span with every token: offsets are nearly always in order.
     in_order = all(a <= b for bounds in (starts, ends) for a, b in pairwise(bounds))
 
     def find(span: Span) -> list[int]:

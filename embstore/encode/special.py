@@ -1,4 +1,4 @@
-"""Special tokens: which ones begin and end a text, who puts them there, and where they are."""
+"""Find the special tokens at the beginning and end of a text."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ _CLIP = ("clip", "clip_text_model")
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The token that begins or ends a text.
+    """The special token at the beginning or end of a text.
 
     Attributes:
-        id: its token id; None where the checkpoint has no such token.
-        text: the string that stands for it.
-        added: whether the tokenizer puts it there by itself.
+        id: Token id; None if the checkpoint has no such token.
+        text: String of the token; None if there is none.
+        added: Whether the tokenizer adds it to every text.
     """
 
     id: int | None
@@ -23,12 +23,12 @@ class Mark:
 
     @property
     def field(self) -> str | None:
-        """What a template's field stands for: nothing where the tokenizer adds the token; None where there is none."""
+        """Value of ``{bos}`` or ``{eos}`` in a template: "" if the tokenizer adds the token; None if there is none."""
         return "" if self.added else self.text
 
 
 def marks(hf: Any) -> tuple[Mark, Mark]:
-    """Return the beginning and the end mark of a Hugging Face tokenizer, as seen in what it does to a word."""
+    """Return the beginning and end tokens of a Hugging Face tokenizer, found by tokenising one word."""
     seen = hf("a", return_special_tokens_mask=True, return_attention_mask=False)
     ids, special = seen["input_ids"], seen["special_tokens_mask"]
     first = ids[0] if ids and special[0] else None
@@ -49,15 +49,15 @@ def _mark(hf: Any, added: int | None, own: Iterable[int | None], also: Iterable[
 
 
 def is_clip(config: Any) -> bool:
-    """Whether a config is CLIP's, or that of CLIP's text tower alone."""
+    """Return whether a config is of CLIP or of its text tower alone."""
     return config.model_type in _CLIP
 
 
 def is_causal(config: Any) -> bool:
-    """Whether a token sees only the tokens before it, so that only the last one has seen the whole text.
+    """Return whether a model's attention is causal, so that only the last token depends on the whole text.
 
-    True for CLIP's text tower and for the model types that transformers can load as a causal language model and not
-    as a masked one.
+    True for CLIP's text tower, and for model types that transformers can load as a causal language model but not as a
+    masked one.
     """
     from transformers.models.auto import modeling_auto as auto
 
@@ -73,19 +73,19 @@ def is_causal(config: Any) -> bool:
 
 
 def begin_position(ids: Sequence[int], begin: Mark) -> int | None:
-    """Return where the beginning mark is: 0, or None where the text does not begin with it."""
+    """Return 0 if a text begins with its beginning token, else None."""
     return 0 if ids and begin.id is not None and ids[0] == begin.id else None
 
 
 def end_position(ids: Sequence[int], end: Mark, clip_eos: int | None) -> int | None:
-    """Return where the end mark is, or None where there is none.
+    """Return the position of the end token in a text; None if it is absent.
 
     Args:
-        ids: the token ids of a text.
-        end: the end mark.
-        clip_eos: the ``eos_token_id`` in CLIP's config; None for other models. The mark is where transformers pools,
-            the first of these; with the legacy value 2, which is not the tokenizer's, the first of the highest ids
-            (transformers PR 24773).
+        ids: Token ids of the text.
+        end: End token of the tokenizer.
+        clip_eos: ``eos_token_id`` of CLIP's config; None for other models. The position is the one that transformers
+            pools: the first such id, or, for the legacy value 2, the first occurrence of the highest id (transformers
+            PR 24773).
     """
     if not ids:
         return None

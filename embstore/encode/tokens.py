@@ -1,4 +1,4 @@
-"""Passages to token ids, and to the tokens of each span. Runs no model."""
+"""Tokenise passages and map their spans to tokens, without running the model."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, Self
@@ -18,21 +18,21 @@ from embstore.space import Pooling, Template, Unit, check_pooling
 from embstore.text import NOT_UNICODE, Passage, Span, is_unicode
 
 WINDOW, WINDOW_CHARS = 16384, 16 << 20
-"""Passages, and characters, that are planned together at most: it bounds the memory."""
+"""Maximum number of passages, and of characters, per window, to bound memory use."""
 
 _TOKENISED_CHARS = 1 << 18
 
 
 class Tokenizer:
-    """A checkpoint's tokenizer: what each text becomes, and which poolings it allows.
+    """The tokenizer of a checkpoint, with its supported templates and poolings.
 
     Attributes:
-        name: the checkpoint's name.
-        max_tokens: the longest input in tokens, special tokens counted; None where nothing limits it.
-        pad_id: the id that fills up a batch.
-        vocab_size: how many tokens the model has; ids are below it.
-        causal: whether a token sees only what is before it.
-        has_projection: whether the checkpoint has the pooling ``projection``.
+        name: Name of the checkpoint.
+        max_tokens: Maximum input length in tokens, with special tokens; None if there is no limit.
+        pad_id: Token id for padding.
+        vocab_size: Number of tokens in the model's vocabulary; ids are below it.
+        causal: Whether the model's attention is causal.
+        has_projection: Whether the checkpoint supports the pooling ``projection``.
     """
 
     def __init__(self, hf: Any, config: Any, name: str) -> None:
@@ -50,10 +50,10 @@ class Tokenizer:
 
     @classmethod
     def load(cls, checkpoint: Checkpoint) -> Self:
-        """Load the tokenizer and the config, not the weights.
+        """Load the tokenizer and config of a checkpoint, without its weights.
 
         Raises:
-            CheckpointError: it cannot be read, or there is only a slow tokenizer, which has no offsets.
+            CheckpointError: If it cannot be read, or there is only a slow tokenizer, which has no offsets.
         """
         config = load_config(checkpoint)
         auto = need("transformers").AutoTokenizer
@@ -74,19 +74,19 @@ class Tokenizer:
 
     @property
     def bos(self) -> str | None:
-        """What ``{bos}`` stands for: "" where the tokenizer adds the token itself; None where there is none."""
+        """Value of ``{bos}`` in templates: "" if the tokenizer adds the token; None if there is no such token."""
         return self._begin.field
 
     @property
     def eos(self) -> str | None:
-        """What ``{eos}`` stands for: "" where the tokenizer adds the token itself; None where there is none."""
+        """Value of ``{eos}`` in templates: "" if the tokenizer adds the token; None if there is no such token."""
         return self._end.field
 
     def template_strings(self, template: Template) -> tuple[str, str]:
-        """Return what ``{bos}`` and ``{eos}`` stand for in this template.
+        """Return the values of ``{bos}`` and ``{eos}`` in a template.
 
         Raises:
-            CheckpointError: the template has a field for which the checkpoint has no token.
+            CheckpointError: If the template has a field for a token that the checkpoint does not have.
         """
         for field, value in (("bos", self.bos), ("eos", self.eos)):
             if field in template.fields and value is None:
@@ -97,7 +97,7 @@ class Tokenizer:
         return self.bos or "", self.eos or ""
 
     def poolings_of(self, unit: Unit, template: Template) -> tuple[Pooling, ...]:
-        """Return the poolings that this checkpoint has for a unit and a template."""
+        """Return the poolings that the checkpoint supports for a unit and a template."""
         spans = (Pooling.LAST, Pooling.FIRST, Pooling.MEAN)
         if unit is Unit.OCCURRENCE:
             return spans
@@ -108,22 +108,22 @@ class Tokenizer:
         return tuple(known)
 
     def default_pooling(self, unit: Unit, template: Template) -> Pooling:
-        """Return the pooling that is meant where the user names none.
+        """Return the default pooling of a unit and a template.
 
-        Words and occurrences: ``last``, the last sub-token. Sentences: ``eos`` where the model is causal (so that only
-        the end has seen the whole sentence) and the tokenizer or the template puts an end token there; else ``mean``.
+        Words and occurrences: ``last``, the last sub-token. Sentences: ``eos`` if the model is causal (only the last
+        token depends on the whole sentence) and the tokenizer or the template adds an end token; else ``mean``.
         """
         if unit is not Unit.SENTENCE:
             return Pooling.LAST
         return Pooling.EOS if self.causal and self._marked(template)[1] else Pooling.MEAN
 
     def check(self, unit: Unit, pooling: Pooling, template: Template) -> None:
-        """Raise unless this checkpoint has the pooling for the unit and the template.
+        """Check that the checkpoint supports a pooling for a unit and a template.
 
         Raises:
-            QueryError: the pooling makes no sense for the unit, whatever the checkpoint.
-            CheckpointError: the template needs a token that the checkpoint lacks.
-            UsageError: the checkpoint lacks the pooling; names the known ones and the remedy.
+            QueryError: If the pooling is not defined for the unit, with any checkpoint.
+            CheckpointError: If the template needs a token that the checkpoint does not have.
+            UsageError: If the checkpoint does not support the pooling; lists the supported ones and the remedy.
         """
         check_pooling(unit, pooling)
         known = self.poolings_of(unit, template)
@@ -151,9 +151,9 @@ class Tokenizer:
         long: Long = "skip",
         pad: bool = True,
     ) -> Plan:
-        """Count what encoding the passages would do.
+        """Count the passages, items, tokens and batches of an encoding run.
 
-        The arguments are those of ``Encoder.encode``, and whether the model's batches may be padded.
+        The arguments are those of ``Encoder.encode``; ``pad`` is whether the model's batches may be padded.
         """
         n_passages = n_items = n_tokens = n_batches = 0
         skipped: list[Skipped] = []
@@ -167,20 +167,20 @@ class Tokenizer:
         return Plan(n_passages, n_items, n_tokens, n_batches, tuple(skipped))
 
     def texts(self, strings: Sequence[str]) -> list[Text]:
-        """Return the strings as the model reads them, truncated, without items."""
+        """Tokenise strings, truncated to the maximum length, without items."""
         rows = self._tokenise(strings, truncated=True)
         return [Text(row.ids, self._type_ids(row), [], [], None, None) for row in rows]
 
     def windows(
         self, passages: Iterable[Passage], *, poolings: Collection[Pooling], long: Long
     ) -> Iterator[tuple[list[Text], list[Skipped]]]:
-        """Tokenise the passages, some thousands at a time, or fewer long ones.
+        """Tokenise passages in windows of at most 16,384 passages or about 16 million characters.
 
         Yields:
-            The texts for the model, and the items that are skipped or truncated.
+            The tokenised texts of each window, and its skipped or truncated items.
 
         Raises:
-            TooLongError: a text is too long, and ``long`` is ``error``.
+            TooLongError: If a text is too long, and ``long`` is ``error``.
         """
         window: list[Passage] = []
         n_chars = 0
@@ -214,7 +214,7 @@ class Tokenizer:
     def _group(
         self, passages: list[Passage], poolings: Collection[Pooling], long: Long
     ) -> Iterator[tuple[Text | None, list[Skipped]]]:
-        """Tokenise passages together: short ones, or one of any length, of which no more is read than is needed."""
+        """Tokenise a group of short passages, or one passage of any length; read only the necessary part of it."""
         limit, from_end = self.max_tokens, self._hf.truncation_side == "left"
         if len(passages) == 1:
             [passage] = passages
@@ -243,10 +243,10 @@ class Tokenizer:
         return self._tokenise([text], truncated=True)[0]
 
     def _tokenise(self, texts: Sequence[str], *, truncated: bool = False) -> Sequence[Any]:
-        """Return a ``tokenizers.Encoding`` of each text: its lists are made when they are asked for.
+        """Return the ``tokenizers.Encoding`` of each text, with lists created on access.
 
-        It is what transformers' tokenizer calls too, which then makes dictionaries of lists out of each encoding: for
-        short texts that takes longer than tokenising them.
+        The tokenizer of transformers calls the same backend, but converts each encoding to dictionaries of lists, which
+        takes longer than tokenising for short texts.
         """
         backend = self._hf.backend_tokenizer
         backend.no_padding()
@@ -269,7 +269,7 @@ class Tokenizer:
         poolings: Collection[Pooling],
         long: Long,
     ) -> tuple[Text | None, list[Skipped]]:
-        """Return what ``long`` makes of a passage that is too long: nothing, or what is read of a piece of it."""
+        """Skip or truncate a passage that is too long, according to ``long``; raise TooLongError for ``error``."""
         if long == "error":
             raise TooLongError(
                 f"the text {passage.text[:60]!r}… is too long: {cut}. Use --long skip or --long truncate.",
@@ -292,7 +292,7 @@ class Tokenizer:
         return place(passage, text, tokens, poolings, cut=cut, n_tokens=n_tokens)
 
     def _marked(self, template: Template) -> tuple[bool, bool]:
-        """Whether texts begin and end with their marks, as seen in a word in this template."""
+        """Return whether texts of a template begin and end with special tokens, found by tokenising one word."""
         bos, eos = self.template_strings(template)
         word, _ = template.render("a", bos=bos, eos=eos)
         ids = self._tokenise([word])[0].ids
@@ -301,7 +301,7 @@ class Tokenizer:
 
 
 def _groups(passages: Iterable[Passage]) -> Iterator[list[Passage]]:
-    """Yield the passages in groups that are tokenised together: a tokenizer takes some 300 bytes a character."""
+    """Group passages to tokenise together, to bound memory: a tokenizer uses about 300 bytes per character."""
     group: list[Passage] = []
     n_chars = 0
     for passage in passages:

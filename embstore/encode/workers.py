@@ -1,4 +1,4 @@
-"""Batches through the model, several at once where that is faster."""
+"""Run batches through the model, several in parallel on a CPU."""
 
 import ctypes
 from collections import deque
@@ -20,19 +20,19 @@ _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _LARGEST_MMAP_THRESHOLD = 32 << 20
 
 _STATES_BYTES = 4 << 30
-"""How much the hidden states of all batches that are in the model at once may take, on a CPU."""
+"""Maximum size of the hidden states of all batches that run in parallel on a CPU."""
 
 
 def run(forward: Forward, stream: Iterable[Texts | Skipped], batch_tokens: int) -> Iterator[Encoded | Skipped]:
-    """Run batches through the model, and yield their vectors in the order of the batches.
+    """Run batches through the model, and yield their vectors in order.
 
-    On a CPU every core runs batches of its own, through a twin of the model: no core then waits for the others after
-    each operation, and a busy neighbour slows one of them, not all. Elsewhere one batch is prepared while another runs.
+    On a CPU each core runs its own batches, with a copy of the model that shares the weights, so that cores do not
+    synchronise after each operation. On other devices one batch is prepared while another runs.
 
     Args:
-        forward: the model.
-        stream: batches, and what is only passed on.
-        batch_tokens: the tokens of a batch, padding counted. Halved where the memory does not suffice.
+        forward: Model with its poolings and layers.
+        stream: Batches, and skipped items, which are passed through.
+        batch_tokens: Maximum number of tokens per batch, with padding; halved on out-of-memory errors.
     """
     todo = iter(stream)
     head = _head(todo, _most_at_once(forward, batch_tokens))
@@ -55,7 +55,7 @@ def run(forward: Forward, stream: Iterable[Texts | Skipped], batch_tokens: int) 
             if (results := future.result()) is not None:
                 yield from results
                 continue
-            # Later batches are as large: what did not fit once is not tried again.
+            # Later batches are as large, so the limit stays reduced.
             limit = min(limit, _size(texts) // 2)
             called_off = [(other, pending) for other, pending in waiting if pending.cancel()]
             waiting = deque(pair for pair in waiting if pair not in called_off)
@@ -63,7 +63,7 @@ def run(forward: Forward, stream: Iterable[Texts | Skipped], batch_tokens: int) 
 
 
 def _head(stream: Iterator[Texts | Skipped], n: int) -> list[Texts | Skipped]:
-    """Take what comes until there are ``n`` batches."""
+    """Read a stream until it has yielded ``n`` batches or ends."""
     head: list[Texts | Skipped] = []
     while n and (one := next(stream, None)) is not None:
         head.append(one)
@@ -72,7 +72,7 @@ def _head(stream: Iterator[Texts | Skipped], n: int) -> list[Texts | Skipped]:
 
 
 def _most_at_once(forward: Forward, batch_tokens: int) -> int:
-    """Return how many batches may be in the model at once: on a CPU one for each core, if the memory suffices."""
+    """Return the number of parallel batches: on a CPU one per thread if their states fit in 4 GiB; elsewhere 1."""
     if forward.model.device.type != "cpu":
         return 1
     states = 4 * batch_tokens * forward.contract.dim * (forward.contract.n_blocks + 2)
@@ -83,7 +83,7 @@ def _most_at_once(forward: Forward, batch_tokens: int) -> int:
 def _workers(
     forward: Forward, n: int
 ) -> Iterator[tuple[int, Callable[[Texts], "Future[list[Encoded | Skipped] | None]"]]]:
-    """Give the number of workers, and what submits a batch to them. They share torch's threads between them."""
+    """Start worker threads that share torch's threads; give their number and a function that submits a batch."""
     torch, mine = need("torch"), local()
     _keep_freed_memory()
     n_threads = torch.get_num_threads()
@@ -103,10 +103,10 @@ def _workers(
 
 @cache
 def _keep_freed_memory() -> None:
-    """Let the process keep the memory of one pass for the next, where the C library is GNU's.
+    """Configure glibc's allocator to keep freed memory for the next forward pass.
 
-    By default glibc returns large blocks to the system when they are freed, and each pass faults the same pages in
-    again: that took 15 percent of the passes of MiniLM on 2 cores. The memory is the process's until it ends.
+    By default glibc returns large freed blocks to the system, and each pass faults the same pages in again, which took
+    15 percent of the time of MiniLM on 2 cores. The process then keeps the memory until it ends.
     """
     mallopt = getattr(_c_library(), "mallopt", None)
     if mallopt is not None:
