@@ -1,15 +1,14 @@
-"""Shards, summaries, cards and the catalog: the only package that imports duckdb.
+"""Store shards, summaries, cards and texts, and read them through the catalog: the only package that imports duckdb.
 
-files/         the kinds of files, each with its format
-parquet/       Parquet at the level of pages
+files/         the file types, each with its format
+parquet/       Parquet files page by page
 sql/           DuckDB: connections, readers, and the check of users' SQL
-transaction/   locks, which files count, recovery
-views/         what users' SQL sees
+transaction/   locks, the list of committed files, recovery
+views/         the views of users' SQL
 staging/       the texts that a build still has to encode
 maintenance/   check, salvage, rewrite, import
-
-catalog        what a store holds at one moment
-selection      spaces and layers by what a user names
+catalog        the contents of a store at one moment
+selection      spaces and layers by user input
 occurrences    words in their sentences, by SQL
 writer         shards, written in the background
 """

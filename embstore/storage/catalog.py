@@ -1,4 +1,4 @@
-"""The catalog: what a store held at the moment it was opened, and SQL over it."""
+"""List and query the contents of a store as of the moment it was opened."""
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -36,20 +36,20 @@ Ids = NDArray[np.int64]
 
 
 class Catalog:
-    """A consistent view of a store: the cards and shards that were complete when it was opened.
+    """Consistent view of a store: the cards and shards that were complete when it was opened.
 
     Args:
-        root: the store's folder.
+        root: Folder of the store.
 
     Attributes:
-        paths: of the store.
-        cards: of its spaces, by name.
-        shards: of each space.
-        skipped_files: the tables of skipped texts.
-        reader: DuckDB over its files.
+        paths: Paths of the store.
+        cards: Card of each space, by name.
+        shards: Shards of each space, by name.
+        skipped_files: Tables of skipped texts.
+        reader: DuckDB over the files.
 
     Raises:
-        StoreError: there is no store, or one of a newer format.
+        StoreError: There is no store, or its format is newer.
     """
 
     def __init__(self, root: Path) -> None:
@@ -62,7 +62,7 @@ class Catalog:
         self._shard_names = {space: tuple(shard.name for shard in shards) for space, shards in self.shards.items()}
         self._dataset_files = self.paths.dataset_files()
         self._part_checks = PartChecks()
-        self._users_sql = RLock()  # whose views are made when they are first needed
+        self._users_sql = RLock()  # guards the views of users' SQL, which are created at first use
         self._sandbox: Sandbox | None = None
         self._open()
 
@@ -75,55 +75,55 @@ class Catalog:
 
     @contextmanager
     def apart(self) -> Iterator["Catalog"]:
-        """Give the same view by a DuckDB of its own, with which the memory goes that large answers took."""
+        """Yield a copy of the catalog with its own DuckDB, whose memory is released at the end of the context."""
         other = copy(self)
         with connections.connect(self.paths.root) as connection:
             other._open(connection)
             yield other
 
     def _list(self) -> bool:
-        """List the files of the store, and return whether they are all of one moment."""
+        """List the files of the store, and return whether nothing changed meanwhile."""
         self._epoch = epoch(self.paths)
         parts = {space: list_parts(self.paths.embeddings(space)) for space in self.paths.cards()}
-        # What is hidden and has nothing in its place is a space of which not all has come yet.
+        # A space whose parts are all hidden, without replacements, is not complete yet.
         there = {space: one for space, one in parts.items() if one.files or not one.hidden.names}
         try:
             self.cards = {space: read_card(self.paths.card(space)) for space in there}
         except FileNotFoundError:
             return False
         self.shards = {space: self.paths.as_shards(space, one.files) for space, one in there.items()}
-        self._item_files = list(list_parts(self.paths.items).files)  # after the shards, whose items come before them
+        self._item_files = list(list_parts(self.paths.items).files)  # after shards: items are written first
         self.skipped_files = list(list_parts(self.paths.skipped).files)
         return epoch(self.paths) == self._epoch
 
     @property
     def is_outdated(self) -> bool:
-        """Whether files that were listed may have gone since: others took their place, or a space was removed."""
+        """Whether listed files may be gone, because they were replaced or their space was removed."""
         return epoch(self.paths) != self._epoch
 
     def summaries(self, space: str) -> dict[int, Summary]:
-        """Return the merged summaries of a space: layer id → Summary.
+        """Return the merged summaries of a space, by layer id.
 
         Raises:
-            DamagedError: a summary was altered or is missing.
+            DamagedError: A summary was altered or is missing.
         """
         return summaries_of(self.reader, self.paths, self.cards[space], self.shards[space])
 
     def count(self, space: str) -> int:
-        """Return the number of items of a space, from the summaries."""
+        """Return the number of items of a space, from its summaries."""
         files = [shard.summary_path for shard in self.shards[space]]
         first = self.cards[space].layers.members[0].id
         rows = self.reader.rows(f"SELECT sum(n) FROM {FILES} WHERE layer = $layer", files, layer=first)
         return int(rows[0][0] or 0) if rows else 0
 
     def ids(self, space: str) -> Ids:
-        """Return the ids of the items of a space, ascending."""
+        """Return the item ids of a space, ascending."""
         first = self.cards[space].layers.members[0].id
         sql = f"SELECT item_id FROM {FILES} WHERE layer = $layer"
         return np.sort(self.reader.columns(sql, self._shard_files(space), layer=first)["item_id"])
 
     def check_texts(self, space: str) -> None:
-        """Raise DamagedError if an item of a space has no text."""
+        """Raise DamagedError if the text of an item of a space is missing."""
         lacking = np.setdiff1d(self.ids(space), self.item_ids(), assume_unique=True)
         if len(lacking):
             raise self._tables.lost(int(lacking[0]))
@@ -133,8 +133,8 @@ class Catalog:
         return self._shard_names[space]
 
     def lost_shards(self, space: str) -> list[str]:
-        """Return the names of shards whose summaries are there and they are not."""
-        # Those of one moment: what has gone since, or has not come yet, is not lost.
+        """Return the names of missing shards, whose summaries still exist."""
+        # Only those listed at one moment: a shard that was replaced, or is not complete yet, is not missing.
         hidden = list_parts(self.paths.embeddings(space)).hidden.names
         there = {shard.name for shard in self.shards[space]} | hidden
         found = self.paths.summary_files(space)
@@ -148,11 +148,11 @@ class Catalog:
         return self._tables.ids()
 
     def select(self, where: str, limits: Limits = NO_LIMITS) -> Ids:
-        """Return the ids of the items for which an SQL expression over their columns is true, ascending.
+        """Return the ids of the items for which an SQL expression over the item columns is true, ascending.
 
         Args:
-            where: The expression.
-            limits: What its evaluation may take.
+            where: SQL expression.
+            limits: Limits of its evaluation.
 
         Raises:
             UnknownNameError: The expression names a column that items do not have.
@@ -169,7 +169,7 @@ class Catalog:
         return np.unique(np.asarray(found, dtype=np.int64))
 
     def ids_of_unit(self, unit: Unit) -> Ids:
-        """Return the ids of the items of a unit, ascending.
+        """Return the ids of all items of a unit, ascending.
 
         Raises:
             DamagedError: A table of items was altered.
@@ -179,7 +179,7 @@ class Catalog:
         return np.unique(self.reader.columns(sql, self._item_files, unit=unit.value)["item_id"])
 
     def create_item_view(self, connection: duckdb.DuckDBPyConnection) -> None:
-        """Make the temporary view ``items`` of all items, for embstore's own SQL on a connection."""
+        """Create the temporary view ``items`` of all items on a connection, for embstore's own SQL."""
         body = "SELECT NULL::BIGINT AS item_id, '' AS unit, '' AS text, NULL::BIGINT AS context_id WHERE false"
         if self._item_files:
             listed = ", ".join(map(connections.quote, connections.literal(self._item_files)))
@@ -187,10 +187,10 @@ class Catalog:
         connection.execute(f"CREATE OR REPLACE TEMP VIEW items AS {body}")
 
     def items(self, ids: Iterable[int]) -> dict[int, Item]:
-        """Return the stored items with these ids, an occurrence with its sentence.
+        """Return the stored items with these ids, by id; an occurrence includes its sentence.
 
         Raises:
-            DamagedError: a table of items was altered, or one of them has no text.
+            DamagedError: A table of items was altered, or the text of one of the items is missing.
         """
         return self._tables.items(ids)
 
@@ -200,30 +200,30 @@ class Catalog:
         return [found[item] for item in sorted(found)]
 
     def nearest_texts(self, text: str, spaces: Iterable[str], n: int = 5) -> list[str]:
-        """Return the texts of these spaces that are spelt most like ``text`` (Damerau-Levenshtein, Jaro-Winkler)."""
+        """Return the n texts of these spaces with the most similar spelling (Damerau-Levenshtein, Jaro-Winkler)."""
         return self._tables.nearest_texts(text, self._ids_of(spaces), n)
 
     def nearest_occurrences(self, item: Item, spaces: Iterable[str], n: int = 3) -> list[Item]:
-        """Return the occurrences in these spaces whose words, and then sentences, are spelt most like that one's."""
+        """Return the n occurrences in these spaces with the most similar spelling of word, then of sentence."""
         return self._tables.nearest_occurrences(item, self._ids_of(spaces), n)
 
     def _ids_of(self, spaces: Iterable[str]) -> Ids:
         return np.unique(np.concatenate([self.ids(space) for space in spaces]))
 
     def vectors_of(self, space: str, layers: Iterable[Layer], item: int) -> dict[int, NDArray[np.float32]]:
-        """Return the stored vectors of one item: layer id → float32 of shape (dim,). An item without any gives none."""
+        """Return the stored vectors of an item, by layer id: float32 of shape (dim,); empty if it has none."""
         listed = (
             ", ".join(str(layer.id) for layer in layers) or "NULL"
-        )  # in the SQL, so that statistics spare row groups
+        )  # in the SQL, so that DuckDB skips row groups by statistics
         sql = f"SELECT layer, vector FROM {FILES} WHERE item_id = {int(item)} AND layer IN ({listed})"
         rows = self.reader.rows(sql, self._shard_ranges[space].files_of([item]))
         return {layer: np.asarray(vector, dtype=np.float32) for layer, vector in rows}
 
     def skipped(self) -> list[tuple[Any, ...]]:
-        """Return the skipped texts: space, item_id, text, outcome, reason, origin. Since embedded ones are left out.
+        """Return the skipped texts: space, item_id, text, outcome, reason, origin; without those embedded since.
 
         Raises:
-            DamagedError: a table of them was altered.
+            DamagedError: A table of skipped texts was altered.
         """
         self._check_skipped()
         rows = self.reader.rows(
@@ -235,29 +235,29 @@ class Catalog:
         return [row for row in rows if row[3] == "truncated" or row[1] not in embedded.get(row[0], ())]
 
     def datasets(self, kinds: Collection[str] = ()) -> dict[str, str]:
-        """Return the datasets in the store: name → kind, those of the given kinds (all if there are none)."""
+        """Return the kind of each stored dataset, by name; only the given kinds, or all if none is given."""
         return stored_kinds(self.reader.connection, self._dataset_files, kinds)
 
     def dataset(self, name: str, unit: Unit) -> dict[str, NDArray[Any]]:
-        """Return the rows of a dataset for a unit, in its order, a column each (see :func:`.datasets.stored_rows`)."""
+        """Return the rows of a dataset for a unit, as ordered columns (see :func:`.datasets.stored_rows`)."""
         return stored_rows(self.reader.connection, self._dataset_files, name, unit)
 
     def dataset_hashes(self, names: Collection[str] = ()) -> dict[str, str]:
-        """Return the SHA-256 of the files of these datasets (all, if there are none), as far as they are there."""
+        """Return the SHA-256 of the files of the given datasets, or of all, by file stem; missing ones are left out."""
         wanted = {name.replace(":", "_") for name in names}
         files = [file for file in self._dataset_files if not wanted or file.stem in wanted]
         return {file.stem: file_hash(file, mend(file)) for file in files}
 
     @property
     def item_tables(self) -> list[str]:
-        """The names of the tables of items, which are hashes of what they hold."""
+        """Names of the tables of items, which are hashes of their contents."""
         return [file.stem for file in self._item_files]
 
     def checked_item_tables(self) -> list[Path]:
-        """Return the tables of items, each as it was written.
+        """Return the tables of items, after a check against their hashes.
 
         Raises:
-            DamagedError: one was altered.
+            DamagedError: A table was altered.
         """
         self._tables.check()
         return self._item_files
@@ -266,15 +266,15 @@ class Catalog:
         """Return the DuckDB relation of one SELECT over the views of the store.
 
         Views: ``items``, ``embeddings`` (space, layer, item_id, vector), ``summaries``, ``skipped``, ``spaces``, and
-        ``datasets.<name>`` for each dataset. It can read nothing else, and write nothing.
+        ``datasets.<name>`` for each dataset. The statement can read nothing else, and cannot write.
 
         Args:
-            sql: The statement.
-            limits: What each run of the relation may take.
+            sql: Statement of the user.
+            limits: Limits of each run of the relation.
 
         Raises:
-            QueryError: It is not one SELECT, does something else than read the views, or cannot be answered.
-            DamagedError: A file that it reads was altered, unless it is a shard, or cannot be read.
+            QueryError: The statement is not one SELECT, does anything other than read the views, or cannot be executed.
+            DamagedError: A file that it reads was altered (shards are not checked) or cannot be read.
         """
         with self._users_sql:
             sandbox = self.sandbox(limits)
@@ -284,7 +284,7 @@ class Catalog:
         return relation(session, checked.sql)
 
     def sandbox(self, limits: Limits) -> Sandbox:
-        """Return the DuckDB for users' SQL under these limits."""
+        """Return the DuckDB for users' SQL, created again if the memory limit differs from the last one."""
         if self._sandbox is None or self._sandbox.memory != limits.memory:
             self._sandbox = Sandbox(
                 self.reader, self.paths.root, self._files_of_views(), self._dataset_files, self.cards.values(),
@@ -301,7 +301,7 @@ class Catalog:
         }
 
     def _check_views(self, views: Collection[str]) -> None:
-        """Raise DamagedError if a file was altered that one of these views reads, unless it is a shard."""
+        """Raise DamagedError if a file of one of these views was altered; shards are not checked."""
         checks = {"items": self._tables.check, "skipped": self._check_skipped, "summaries": self._check_summaries}
         for view, check in checks.items():
             if view in views:

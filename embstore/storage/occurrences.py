@@ -1,4 +1,4 @@
-"""The occurrences of a space, grouped by word or by sentence."""
+"""Group the occurrences of a space by word or by sentence."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -14,7 +14,8 @@ from embstore.storage.sql import connections, interruptible
 GroupBy = Literal["word", "folded word", "sentence"]
 
 _KEYS: dict[GroupBy, str] = {"word": "text", "folded word": "lower(text)", "sentence": "context_id"}
-# What sorts is the names of the groups: those of all occurrences, sentences above all, would take far more memory.
+# Only the names of the groups are sorted: sorting a name for every occurrence, above all sentences, would take far more
+# memory.
 _GROUPS = """CREATE OR REPLACE TEMP TABLE groups AS
              SELECT key, name, {place} - 1 AS place
              FROM (SELECT DISTINCT {key} AS key FROM items SEMI JOIN wanted USING (item_id)) {names} {condition}"""
@@ -27,21 +28,20 @@ _PLACES = """SELECT item_id, place FROM (SELECT item_id, {key} AS key FROM items
 def group_occurrences(
     catalog: Catalog, space: str, by: GroupBy, words: Sequence[str] = ()
 ) -> tuple[Ids, NDArray[np.int64], tuple[str, ...]]:
-    """Return the occurrences of a space in groups.
+    """Group the occurrences of a space by word or by sentence.
 
     Args:
-        catalog: the store.
-        space: its name.
-        by: ``word``: those of the same text; ``folded word``: of the same text but for case, which is then lower;
-            ``sentence``: those in the same context.
-        words: keep only these words, in this order; none keeps all, by name.
+        catalog: Catalog of the store.
+        space: Name of the space.
+        by: ``word`` (equal texts), ``folded word`` (equal texts in lower case) or ``sentence`` (equal contexts).
+        words: Words to keep, in this order; if empty, all groups, sorted by name.
 
     Returns:
-        Ids (n,), ascending; the group of each, int64 (n,); and the names of the groups, which these index. A word of
-        ``words`` that the space lacks has a name and no occurrence.
+        Item ids (n,), ascending; the group of each, int64 (n,); and the names of the groups, by group. A word of
+        ``words`` without occurrences in the space has a name and an empty group.
 
     Raises:
-        DamagedError: a table of texts was altered, or an occurrence or its sentence has no text.
+        DamagedError: A table of texts was altered, or the text of an occurrence or of its sentence is missing.
     """
     catalog.check_texts(space)
     # Checks each table of items against the SHA-256 in its name.
@@ -66,6 +66,6 @@ def group_occurrences(
             f"a sentence of {space} has no text in {catalog.paths.items}: a table is lost. Build the same sources "
             "again: their texts are written anew."
         )
-    # The same item may stand in several files: builds that were cut short, stores that were copied together.
+    # An item may be in several files: after builds that were interrupted, or stores that were copied together.
     found, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
     return found, np.asarray(columns["place"], np.int64)[first], names

@@ -1,4 +1,4 @@
-"""Choose spaces and layers by what a user names."""
+"""Select spaces and layers by the names that a user gives."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from embstore.storage.files.card import Card
 
 @dataclass(frozen=True, slots=True)
 class SpaceFilter:
-    """Which spaces a question is about; what is None does not filter.
+    """Filter of spaces; None or an empty value does not restrict.
 
     Attributes:
-        models: short names or checkpoint ids.
-        spaces: names of spaces.
+        models: Short names or checkpoint ids.
+        spaces: Names of spaces.
         unit: ``word``, ``sentence`` or ``occurrence``.
-        pooling: a pooling's name.
-        template: a template, exactly.
+        pooling: Name of a pooling.
+        template: Exact template.
     """
 
     models: Sequence[str] = ()
@@ -27,11 +27,11 @@ class SpaceFilter:
     template: str | None = None
 
     def select(self, cards: Mapping[str, Card]) -> list[Card]:
-        """Return the cards that match, by name.
+        """Return the cards that match the filter, in the order given.
 
         Raises:
-            UnknownNameError: a name that no space has.
-            QueryError: the names are known but no space has them all, or the store has no space.
+            UnknownNameError: No space has one of the names.
+            QueryError: No space matches all conditions, or the store has no space.
         """
         if not cards:
             raise QueryError("the store holds no space yet. Fill it with: embstore build")
@@ -72,17 +72,17 @@ class SpaceFilter:
 
 
 def check_layer_numbers(cards: Sequence[Card], named: Sequence[str] = ()) -> tuple[list[Card], list[str]]:
-    """Leave out the spaces whose layers are shifted.
+    """Exclude the spaces whose layer numbers are shifted.
 
     Args:
-        cards: the spaces of a question.
-        named: the spaces that the user named one by one.
+        cards: Cards of the selected spaces.
+        named: Names of the spaces that the user gave explicitly.
 
     Returns:
-        The other spaces, and a note for each that was left out, and for each whose words may be cut.
+        The remaining cards, and a note for each excluded space and for each space whose words may be truncated.
 
     Raises:
-        QueryError: a named space has shifted layers, or all have.
+        QueryError: A space given explicitly has shifted layers, or all spaces have.
     """
     faults = {card.space: card.layer_fault for card in cards if card.layer_fault is not None}
     right = [card for card in cards if card.space not in faults]
@@ -93,15 +93,19 @@ def check_layer_numbers(cards: Sequence[Card], named: Sequence[str] = ()) -> tup
 
 
 def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Layer, ...]], list[str]]:
-    """Choose layers of several spaces by one specification.
+    """Select layers of several spaces by one specification.
 
-    A space takes what it has of them, since models differ in their number of layers.
+    Each space contributes the layers that it has, since models differ in their number of layers.
+
+    Args:
+        cards: Cards of the spaces.
+        spec: Comma-separated layers or ranges of layers.
 
     Returns:
-        The layers of each space that has any of them, and a note for each part of ``spec`` that a space lacks.
+        The layers of each space that has any of them, and a note for each part of ``spec`` missing in a space.
 
     Raises:
-        UnknownNameError: no space has what a part of ``spec`` names.
+        UnknownNameError: No space has the layers that a part of ``spec`` names.
     """
     chosen: dict[str, set[Layer]] = {}
     notes = []

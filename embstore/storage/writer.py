@@ -1,4 +1,4 @@
-"""Write to a store: shard by shard, in the background, with nobody writing beside who should not."""
+"""Write shards to a store in the background, under a lock that excludes other writers."""
 
 import hashlib
 import json
@@ -29,14 +29,14 @@ Error = type[BaseException] | None
 
 
 class StoreWriter:
-    """The store's one writer, or one of those that share the parts of a source.
+    """Exclusive writer of a store, or one of several that share the parts of a source.
 
-    Use it as a context: it locks the store and clears what a killed build left. A new store that comes to nothing by an
-    error is removed again.
+    As a context it locks the store and rolls back what a killed build left. A new store is removed again if an error
+    occurs before anything is written.
 
     Args:
-        root: the store's folder; made if it is empty or does not exist.
-        turn: which of the parts of a source are written.
+        root: Folder of the store; created if it is missing or empty.
+        turn: Part of a source that this writer handles: worker i of n.
     """
 
     def __init__(self, root: Path, turn: Turn | None = None) -> None:
@@ -67,7 +67,7 @@ class StoreWriter:
         self._stack.__exit__(kind, error, trace)
 
     def _begin(self, *, clear: bool) -> None:
-        """Make the store or check it, and bring it to rest if no other writer is alive."""
+        """Create or check the store; if no other writer is alive, finish or roll back interrupted writes."""
         if clear:
             recover(self.paths)
         if not disk.exists(self.paths.marker):
@@ -75,10 +75,13 @@ class StoreWriter:
         check_marker(self.paths)
 
     def agree(self, plan: Sequence[Mapping[str, Any]]) -> None:
-        """Make sure that the builds that share the parts of a source do the same; called before the first is written.
+        """Check that builds sharing a source have the same plan; called before the first shard is written.
+
+        Args:
+            plan: Sources and options of the build, serialisable as JSON.
 
         Raises:
-            LockedError: another one has other sources or options.
+            LockedError: Another build has different sources or options.
         """
         if self._shared is not None:
             digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
@@ -86,9 +89,9 @@ class StoreWriter:
                 self._shared.agree(digest, others)
 
     def is_last(self) -> bool:
-        """Return whether nobody else is writing, and keep it so until the end of the context.
+        """Return whether no other build is writing, and if so, keep others out until the end of the context.
 
-        Of builds that share the parts of a source, the one that ends last is told so; the others are done.
+        Of builds that share the parts of a source, the last to end gets True; the others release their locks.
         """
         if self._shared is None:
             return True
@@ -102,12 +105,12 @@ class StoreWriter:
         return True
 
     def add_space(self, card: Card) -> Card:
-        """Make the space of ``card``, or check that the space of that name is the same one; return the stored card.
+        """Create the space of a card, or check that the stored space is the same, and return the stored card.
 
-        A space without a shard is not held to its card: the build that made it came to nothing.
+        The card of a space without shards is replaced: the build that created it wrote nothing.
 
         Raises:
-            SpaceMismatchError: the space exists with another checkpoint, template, layer set …
+            SpaceMismatchError: The stored space has another checkpoint, template, layer set …
         """
         stored = read_cards(self.paths).get(card.space)
         if stored is not None and committed_shards(self.paths, card.space):
@@ -119,19 +122,19 @@ class StoreWriter:
         return card
 
     def _forget_unfilled(self) -> None:
-        """Remove the cards that were written for spaces that got no shard."""
+        """Remove the cards of new spaces that have no shard."""
         for space in self._carded:
             if not committed_shards(self.paths, space):
                 disk.remove(self.paths.card(space), missing_ok=True)
 
     def part_writer(self, card: Card, write_texts: Callable[[Ids], None]) -> "SpaceWriter":
-        """Return a writer of vectors into a space that makes a shard whenever it is told so.
+        """Return a writer of vectors into a space, which writes a shard at each call of ``cut``.
 
-        The space begins with its first shard: a build that ends before it leaves no card.
+        The space is created with its first shard: a build that ends before it leaves no card.
 
         Args:
-            card: of the space.
-            write_texts: writes the texts of items, unless the store has them.
+            card: Card of the space.
+            write_texts: Function that writes the texts of items that are not stored yet, given their ids.
         """
 
         def write(ids: Ids) -> None:
@@ -142,25 +145,24 @@ class StoreWriter:
         return SpaceWriter(self.paths, card, write)
 
     def writing_texts(self) -> AbstractContextManager[None]:
-        """Return a context in which no other build that shares the parts of a source writes texts."""
+        """Return a context in which no other build that shares the source writes texts."""
         return nullcontext() if self._shared is None else self._shared.texts()
 
 
 class SpaceWriter:
-    """Gathers vectors of one space and writes them as shards, one behind the encoder.
+    """Writer that collects vectors of one space and writes them as shards in a background thread.
 
-    No more than one shard is being written while the next one is gathered. On the way out of the context what was
-    gathered is written if the build ended well or was interrupted by the user; after an error it is dropped, since its
-    cause may lie in it.
+    At most one shard is written while the next is collected. At exit, the collected vectors are written if the build
+    ended normally or by Ctrl-C; after an error they are dropped, since they may be its cause.
 
     Args:
-        paths: of the store.
-        card: of the space.
-        write_texts: called with the ids of a shard before it is written.
+        paths: Paths of the store.
+        card: Card of the space.
+        write_texts: Function called with the item ids of a shard before it is written.
 
     Attributes:
-        shards: that were written.
-        n_written: items in them.
+        shards: Shards written so far.
+        n_written: Number of items in these shards.
     """
 
     def __init__(self, paths: StorePaths, card: Card, write_texts: Callable[[Ids], None]) -> None:
@@ -178,26 +180,26 @@ class SpaceWriter:
         try:
             if kind is None or issubclass(kind, KeyboardInterrupt):
                 self._finish()
-        except KeyboardInterrupt:  # while the last shard was written: it is kept as those before it
+        except KeyboardInterrupt:  # while the last shard was being written: it is kept, like those before it
             self._finish()
             raise
         finally:
             self._pool.shutdown(wait=True)
 
     def _finish(self) -> None:
-        self._submit()  # the last one beside the one before it, if that is not done
+        self._submit()  # the last shard may be written while the one before it is unfinished
         self._wait()
 
     def add(self, item_ids: Ids, vectors: NDArray[np.float32]) -> None:
-        """Take vectors of new items.
+        """Add vectors of new items.
 
         Args:
-            item_ids: shape (n,).
-            vectors: shape (layers, n, dim); they are kept, not copied, until they are written.
+            item_ids: Item ids (n,).
+            vectors: Vectors (layers, n, dim); referenced, not copied, until they are written.
 
         Raises:
-            EncodeError: a vector of an earlier shard was not finite or does not fit the dtype.
-            StoreError: an earlier shard could not be written.
+            EncodeError: A vector of an earlier shard was not finite or does not fit the dtype.
+            StoreError: An earlier shard could not be written.
         """
         if self._writing and self._writing[0].done():
             self._wait()
@@ -205,7 +207,7 @@ class SpaceWriter:
             self._blocks.append((item_ids, vectors))
 
     def cut(self) -> None:
-        """Let what was gathered become a shard, once the one before it is written."""
+        """Write the collected vectors as a shard, after waiting for the shard before it."""
         self._wait()
         self._submit()
 
@@ -230,7 +232,7 @@ class SpaceWriter:
 
 
 def _in_order(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:
-    """Return ids (n,) in ascending order, and the place in it of each."""
+    """Return ids (n,) in ascending order, and the position in that order of each original id."""
     order = np.argsort(ids)
     places = np.empty_like(order)
     places[order] = np.arange(len(ids))
@@ -238,7 +240,13 @@ def _in_order(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:
 
 
 def _laid_out(blocks: list[Block], layer: int, places: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the vectors (n, dim) of a layer, each in its place."""
+    """Return the vectors (n, dim) of one layer, each at its position.
+
+    Args:
+        blocks: Item ids (n_block,) and vectors (layers, n_block, dim) of each block.
+        layer: Index of the layer in the blocks.
+        places: Output position of each item (n,).
+    """
     vectors = np.empty((len(places), blocks[0][1].shape[2]), np.float32)
     start = 0
     for ids, block in blocks:
@@ -248,23 +256,23 @@ def _laid_out(blocks: list[Block], layer: int, places: NDArray[np.int64]) -> NDA
 
 
 def _make_root(paths: StorePaths) -> list[Path]:
-    """Make the folder of a new store, and return the folders that were made, the innermost first."""
+    """Create the folder of a new store, and return the created folders, innermost first."""
     if any(not path.name.startswith(".") for path in disk.listed(paths.root)):
-        check_marker(paths)  # a folder with other things in it
+        check_marker(paths)  # raises for a folder that contains other files
     made = [folder for folder in (paths.root, *paths.root.parents) if not disk.exists(folder)]
     disk.make_folder(paths.root)
     return made
 
 
 def _unmake(paths: StorePaths) -> None:
-    """Make a new store that holds nothing an ordinary folder again."""
+    """Remove the marker and lock of a new store that contains no other files."""
     if not any(path for path in disk.listed(paths.root) if path != paths.marker and not path.name.startswith(".")):
         disk.remove(paths.marker, missing_ok=True)
-        with suppress(FileAccessError):  # Windows removes no file that is locked
+        with suppress(FileAccessError):  # Windows does not remove a locked file
             disk.remove(paths.lock, missing_ok=True)
 
 
 def _remove_folders(folders: Iterable[Path]) -> None:
-    with suppress(FileAccessError):  # one of them is not empty
+    with suppress(FileAccessError):  # a folder is not empty
         for folder in folders:
             disk.remove_folder(folder)

@@ -1,6 +1,6 @@
-"""Read and write Parquet files at the level of pages, for what pyarrow cannot do or does more slowly.
+"""Read and write Parquet files page by page, where pyarrow cannot, or is slower.
 
 reader, writer   columns of vectors
-footer           the metadata of a file; unpacked_size: what its pages unpack to
-thrift           its encoding
+footer           the metadata of a file; unpacked_size: the decompressed size of its pages
+thrift           the encoding of the metadata
 """

@@ -1,7 +1,7 @@
-"""The footer of a shard, with its own hash in it.
+"""Check the footer of a shard against the hash stored in it.
 
-A reader checks every page against its CRC, and it is the footer that says where the pages are and what they hold. It
-is a few kilobytes at the end of the file, so that it can be checked whenever a shard is opened.
+A reader checks every page against its CRC, and the footer locates and describes the pages. It is a few kilobytes at the
+end of the file, so that it can be checked whenever a shard is opened.
 """
 
 from pathlib import Path
@@ -9,18 +9,18 @@ from typing import BinaryIO
 
 from embstore import checksum, disk
 
-_TAIL_BYTES = 8  # the footer's length, and "PAR1"
-_MOST_BYTES = 256 << 20  # a shard of 128 MiB has one of a megabyte or less
+_TAIL_BYTES = 8  # length of the footer, and "PAR1"
+_MOST_BYTES = 256 << 20  # the footer of a shard of 128 MiB takes a megabyte or less
 
 
 def is_footer_sound(path: Path) -> bool:
-    """Return whether the footer agrees with the hash in it."""
+    """Return whether the footer matches the hash in it."""
     with disk.reading(path) as file:
         return checksum.is_sound(_read(file))
 
 
 def _read(file: BinaryIO) -> bytes:
-    """Return the footer and what follows it; less where the file is cut short, none where no shard is so large."""
+    """Return the footer and the bytes after it; less if the file is truncated, none if the length is implausible."""
     size = file.seek(0, 2)
     file.seek(max(0, size - _TAIL_BYTES))
     length = int.from_bytes(file.read(4), "little") + _TAIL_BYTES

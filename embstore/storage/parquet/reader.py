@@ -1,8 +1,8 @@
-"""The values of a column chunk, straight from its pages.
+"""Read the values of a column chunk directly from its pages.
 
-Shards are written plain, uncompressed and without nulls: a page is a short header, of vectors two runs of levels that
-say only where each begins, and the values as numpy holds them. Parquet readers decode the levels value by value, which
-takes more time than all the rest. Here they are skipped; the page's CRC, which is checked, vouches for them too.
+Shards are written with plain encoding, uncompressed and without nulls: a page is a short header, for vectors two runs
+of levels that only mark where each begins, and the values as numpy stores them. Parquet readers decode the levels value
+by value, which takes longer than everything else. Here they are skipped; the page's CRC, which is checked, covers them.
 
 Format: https://parquet.apache.org/docs/file-format/data-pages/
 """
@@ -19,11 +19,11 @@ from zlib_ng.zlib_ng import crc32
 from embstore import disk
 from embstore.storage.parquet import thrift
 
-# Fields of a page header, and the values that they have in a shard.
+# Fields of a page header, and their values in a shard.
 _TYPE, _SIZE, _STORED_SIZE, _CRC, _DATA_PAGE = 1, 2, 3, 4, 5
 _COUNT, _ENCODING = 1, 2
 _V1, _PLAIN = 0, 0
-_MOST_HEADER_BYTES = 4096  # those of shards have some 40
+_MOST_HEADER_BYTES = 4096  # about 40 in shards
 
 _IDS = "INT64"
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -34,17 +34,17 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 
 
 def read_values(path: Path, column: Any) -> NDArray[Any]:
-    """Return the values of one column chunk, read-only, as they are stored.
+    """Return the values of one column chunk as a read-only array.
 
-    Of the column ``vector`` float32 or float16 of shape (n · dim,), of ``item_id`` int64 of shape (n,).
+    The column ``vector`` gives float32 or float16 of shape (n · dim,), ``item_id`` int64 of shape (n,).
 
     Args:
-        path: the shard.
-        column: the chunk's metadata, from a footer that is sound.
+        path: Shard file.
+        column: Metadata of the chunk, from a footer that was checked.
 
     Raises:
-        ValueError: a page does not agree with its CRC, or is not as shards are written.
-        FileAccessError: the file cannot be read.
+        ValueError: A page does not match its CRC, or is not in the format of shards.
+        FileAccessError: The file cannot be read.
     """
     offset, size = column.data_page_offset, column.total_compressed_size
     with disk.reading(path) as file:
@@ -68,7 +68,7 @@ def read_values(path: Path, column: Any) -> NDArray[Any]:
 
 
 def _pages(chunk: memoryview, physical_type: str) -> Iterator[NDArray[Any]]:
-    """Yield the values of each page of a chunk."""
+    """Yield the values of each page of a chunk, after its CRC is checked."""
     at = 0
     while at < len(chunk):
         (kind, size, stored_size, crc, count, encoding), n_bytes = _page_header(chunk[at : at + _MOST_HEADER_BYTES])
@@ -85,7 +85,7 @@ def _pages(chunk: memoryview, physical_type: str) -> Iterator[NDArray[Any]]:
 
 
 def _page_header(data: memoryview) -> tuple[list[int], int]:
-    """Return the fields of the page header that some bytes begin with, and how many bytes it takes."""
+    """Parse the page header at the start of some bytes, and return its fields and its length in bytes."""
     try:
         header, n_bytes = thrift.read(data)
         of_data = header[_DATA_PAGE][1]
@@ -99,6 +99,6 @@ def _page_header(data: memoryview) -> tuple[list[int], int]:
 
 
 def _levels(page: memoryview) -> int:
-    """Return how many bytes the levels take, each run with its length before it."""
+    """Return the size in bytes of both runs of levels, including the length before each."""
     repetition = 4 + int.from_bytes(page[:4], "little")
     return repetition + 4 + int.from_bytes(page[repetition : repetition + 4], "little")

@@ -1,7 +1,7 @@
-"""Structs in Thrift's compact protocol, in which Parquet keeps its footers and page headers.
+"""Read and write structs in Thrift's compact protocol, in which Parquet encodes footers and page headers.
 
-They are read without a schema: of each field its number, its type and its value, so that a struct that was read, and
-changed in places, is written as it was in all others.
+Structs are read without a schema, as number, type and value of each field, so that a struct that was read and partly
+changed is written with all other fields unchanged.
 
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """
@@ -10,21 +10,21 @@ from typing import Any
 
 TRUE, FALSE, I8, I16, I32, I64, BINARY, LIST, STRUCT = 1, 2, 3, 4, 5, 6, 8, 9, 12
 _NO_STEP, _MANY = 0, 15
-_VARINT_BITS = 70  # ten bytes, of seven bits each
+_VARINT_BITS = 70  # ten bytes of seven bits each
 
 Struct = dict[int, tuple[int, Any]]
-"""For each field's number its type and value; that of a list is the type of its elements, and these."""
+"""Type and value by field number; the value of a list is the type of its elements, and the elements."""
 
 Buffer = bytes | memoryview
 
 
 def read(data: Buffer, at: int = 0) -> tuple[Struct, int]:
-    """Return the struct that begins at a place, and where it ends.
+    """Read the struct at an offset, and return it with the offset after its end.
 
     Raises:
-        ValueError: it has a type that Parquet does not use, or a number of more than 64 bits.
-        IndexError: it is cut short.
-        RecursionError: it is nested deeply.
+        ValueError: A type is not used by Parquet, or a number has more than 64 bits.
+        IndexError: The data is truncated.
+        RecursionError: The struct is nested too deeply.
     """
     struct: Struct = {}
     number = 0
@@ -41,7 +41,7 @@ def read(data: Buffer, at: int = 0) -> tuple[Struct, int]:
 
 
 def write(struct: Struct) -> bytes:
-    """Return the bytes of a struct."""
+    """Return a struct as bytes."""
     out = bytearray()
     _write_struct(out, struct)
     return bytes(out)
@@ -69,7 +69,7 @@ def _read_list(data: Buffer, at: int) -> tuple[tuple[int, list[Any]], int]:
     at += 1
     if size == _MANY:
         size, at = _read_varint(data, at)
-    if kind in (TRUE, FALSE):  # a byte each, unlike a field's
+    if kind in (TRUE, FALSE):  # one byte each, unlike the value of a boolean field
         raise ValueError("no type of Parquet's lists: booleans")
     elements = []
     for _ in range(size):

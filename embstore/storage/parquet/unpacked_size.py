@@ -1,9 +1,9 @@
-"""What a Parquet file unpacks to, by the headers of its pages.
+"""Compute the decompressed size of a Parquet file from the headers of its pages.
 
-A few kilobytes may stand for gigabytes: a codec packs zeros ten thousandfold, a run of one value takes as many bytes
-whatever its length, and a dictionary repeats a text for a bit. The sizes in the footer bound nothing, since readers
-do not hold to them. They allocate what the header of each page says, and fail where a page unpacks to more, by
-whatever codec. So the headers are added up here, without unpacking anything.
+A few kilobytes can decompress to gigabytes: a codec compresses zeros ten thousandfold, a run of one value takes the
+same bytes at any length, and a dictionary repeats a text for one bit. The sizes in the footer are no bound, since
+readers do not rely on them: they allocate the size in each page's header, and fail if a page decompresses to more. So
+the sizes in the headers are summed here, without decompressing.
 
 Format: https://parquet.apache.org/docs/file-format/
 """
@@ -16,7 +16,7 @@ from typing import Any
 from embstore import disk
 from embstore.storage.parquet import thrift
 
-_TAIL_BYTES = 8  # the footer's length, and "PAR1"
+_TAIL_BYTES = 8  # length of the footer, and "PAR1"
 _MOST_FOOTER_BYTES = 4 << 20
 _MOST_HEADER_BYTES = 1 << 16
 
@@ -25,26 +25,26 @@ _ROW_GROUPS = 4
 _COLUMNS, _N_ROWS = 1, 3
 _CHUNK = 3
 _TYPE, _N_VALUES, _PACKED, _DATA_OFFSET, _DICTIONARY_OFFSET = 1, 5, 7, 9, 11
-_OF_TEXTS = (6, 7)  # the types of bytes of any, and of a given length
+_OF_TEXTS = (6, 7)  # BYTE_ARRAY and FIXED_LEN_BYTE_ARRAY
 
-# Fields of a page header: both sizes, and those of the three kinds of pages, with the number of values in each.
+# Fields of a page header: both sizes, and the headers of the three kinds of pages, with the number of values in each.
 _UNPACKED_SIZE, _STORED_SIZE = 2, 3
 _N_IN_PAGE = 1
 _DATA, _DICTIONARY, _DATA_V2 = 5, 7, 8
-_KINDS = {0: (_DATA, 2), 2: (_DICTIONARY, 2), 3: (_DATA_V2, 4)}  # by type: the field, and that of the encoding in it
-_ENCODINGS = (0, 2, 3, 8)  # plain, by dictionary, and runs: a value takes no more than is in its page or dictionary
+_KINDS = {0: (_DATA, 2), 2: (_DICTIONARY, 2), 3: (_DATA_V2, 4)}  # by page type: fields of header and encoding
+_ENCODINGS = (0, 2, 3, 8)  # plain, dictionary and run-length: no value is larger than its page or dictionary
 
 _VALUE_BYTES, _ROW_BYTES, _PAGE_BYTES = 8, 32, 1 << 14
-"""What any value, each column of a row, and what a reader keeps of a page may take in memory."""
+"""Memory of a value, of each column of a row, and of a reader's overhead per page, in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnpackedSize:
-    """What a file unpacks to.
+    """Decompressed size of a file.
 
     Attributes:
-        n_bytes: of the pages, and of their values in memory without the texts that are in a dictionary.
-        texts: bytes that these may take at most, each as long as its dictionary.
+        n_bytes: Size in bytes of the pages, and of their values in memory without the texts in dictionaries.
+        texts: Upper bound in bytes on these texts: each value counted with the size of its whole dictionary.
     """
 
     n_bytes: int
@@ -52,15 +52,15 @@ class UnpackedSize:
 
 
 def unpacked_size(path: Path, limit: int) -> UnpackedSize:
-    """Return what a file unpacks to; of one that exceeds a limit, a part that does.
+    """Return the decompressed size of a file; if it exceeds a limit, the size of a part that exceeds it.
 
     Args:
-        path: A Parquet file.
-        limit: Bytes at which to stop.
+        path: Parquet file.
+        limit: Size in bytes at which to stop.
 
     Raises:
-        ValueError: The pages are not where the footer says, are not as many, or cannot be read.
-        FileAccessError: The system does not read it.
+        ValueError: The pages are not where the footer says, differ from it in number, or cannot be read.
+        FileAccessError: The system cannot read the file.
     """
     with disk.reading(path) as file:
         size = file.seek(0, 2)
@@ -80,9 +80,9 @@ def _sum(data: mmap.mmap, size: int, limit: int) -> UnpackedSize:
         for column in _list(group, _COLUMNS):
             chunk = _struct(column, _CHUNK)
             if not n_rows and not _integer(chunk, _N_VALUES):
-                continue  # nobody reads its pages
+                continue  # readers skip its pages
             packed += _integer(chunk, _PACKED)
-            if packed > size:  # else the same pages could be named many times
+            if packed > size:  # else several chunks could share the same pages
                 raise ValueError(f"its footer places {packed:,} bytes or more in a file of {size:,}")
             n_values = max(_integer(chunk, _N_VALUES), n_rows)
             in_pages, in_dictionary = _pages(data, chunk, limit - n_bytes)
@@ -101,7 +101,7 @@ def _footer(data: mmap.mmap, size: int) -> thrift.Struct:
 
 
 def _pages(data: mmap.mmap, chunk: thrift.Struct, limit: int) -> tuple[int, int]:
-    """Return what the pages of a column chunk take, and its dictionary; of pages that exceed a limit, the first."""
+    """Return the memory of a chunk's pages, and the size of its dictionary, both in bytes; stop above the limit."""
     left, first = _integer(chunk, _N_VALUES), _integer(chunk, _DATA_OFFSET)
     begin = _integer(chunk, _DICTIONARY_OFFSET) if _DICTIONARY_OFFSET in chunk else first
     at, end = begin, begin + _integer(chunk, _PACKED)

@@ -1,11 +1,11 @@
-"""The Parquet file of a shard, byte for byte as pyarrow writes it, at the speed at which its values can be hashed.
+"""Write the Parquet file of a shard, byte for byte as pyarrow does, about as fast as its values can be hashed.
 
-pyarrow encodes the levels of every component anew, though in a shard they only say where each vector begins and ends:
-that takes longer than all the rest. Here it writes one row group of zeros, of which everything but the values serves
-for all row groups of as many rows, and the narrow columns beside the vectors; values, their CRCs and the offsets are
-put in.
+pyarrow encodes the levels of every component again, although in a shard they only mark where each vector begins and
+ends: that takes longer than everything else. Here pyarrow writes one row group of zeros, which serves as the template
+of all row groups with as many rows, and the columns beside the vectors; the values, their CRCs and the offsets are
+filled in.
 
-Format: https://parquet.apache.org/docs/file-format/, its structs in https://github.com/apache/parquet-format, file
+Format: https://parquet.apache.org/docs/file-format/, structs: https://github.com/apache/parquet-format, file
 ``parquet.thrift``.
 """
 
@@ -37,7 +37,7 @@ WRITER_OPTIONS = {
 }
 _MAGIC = b"PAR1"
 
-# Fields of the structs, by their numbers in parquet.thrift.
+# Field numbers of the structs in parquet.thrift.
 _N_ROWS, _ROW_GROUPS, _KEY_VALUES = 3, 4, 5  # FileMetaData
 _COLUMNS, _GROUP_BYTES, _GROUP_OFFSET, _GROUP_STORED_BYTES = 1, 2, 5, 6  # RowGroup
 _META = 3  # ColumnChunk
@@ -47,13 +47,13 @@ _PAGE_VALUES = 1  # DataPageHeader
 
 
 class ShardFile:
-    """Writes the layers of a shard, one after the other.
+    """Writer of a shard file, layer by layer.
 
     Args:
-        file: open for writing, and empty.
-        schema: of the shard: the columns layer, item_id and vector.
-        layers: the number of each layer, in the order in which they are written.
-        item_ids: int64, shape (n,), ascending: the same for every layer.
+        file: Empty file, open for writing.
+        schema: Schema of the shard: the columns layer, item_id and vector.
+        layers: Layer ids, in the order in which they are written.
+        item_ids: Item ids, int64 (n,), ascending; the same for every layer.
     """
 
     def __init__(self, file: BinaryIO, schema: pa.Schema, layers: Sequence[int], item_ids: NDArray[np.int64]) -> None:
@@ -66,7 +66,7 @@ class ShardFile:
         self._put(_MAGIC)
 
     def write(self, rows: NDArray[np.floating]) -> None:
-        """Write the vectors (n, dim) of the next layer, in the order of the ids and as they are stored."""
+        """Write the vectors (n, dim) of the next layer, in the order of the item ids and in the dtype of the schema."""
         values = np.ascontiguousarray(rows).view(np.uint8).reshape(-1).data
         row_bytes = rows.shape[1] * rows.itemsize
         for start in range(0, len(rows), ROW_GROUP_ROWS):
@@ -74,7 +74,7 @@ class ShardFile:
             self._write_group(_stamp(self._schema, n), values[start * row_bytes : (start + n) * row_bytes])
 
     def close(self) -> str:
-        """Write the footer, with its own hash in it, and return the SHA-256 of the file."""
+        """Write the footer with its hash, and return the SHA-256 of the file."""
         footer = _footer(_empty(self._schema))
         kind, _ = footer[_ROW_GROUPS][1]
         footer[_ROW_GROUPS] = thrift.LIST, (kind, self._written)
@@ -116,13 +116,13 @@ class ShardFile:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """A page of vectors without its values.
+    """Page of vectors without its values.
 
     Attributes:
-        head: its header, with some CRC.
-        levels: what stands between the header and the values.
-        crc: of the levels.
-        n_bytes: of the values.
+        head: Page header, with a placeholder as CRC.
+        levels: Bytes between the header and the values.
+        crc: CRC-32 of the levels.
+        n_bytes: Size of the values in bytes.
     """
 
     head: Struct
@@ -131,18 +131,18 @@ class _Page:
     n_bytes: int
 
     def header(self, crc: int) -> bytes:
-        """Return the header of the page whose levels and values have this CRC."""
+        """Return the encoded page header with the given CRC of levels and values."""
         signed = crc - (1 << 32) if crc >> 31 else crc
         return thrift.write({**self.head, _CRC: (I32, signed)})
 
 
 @dataclass(frozen=True, slots=True)
 class _Stamp:
-    """The column chunk of the vectors of a row group, without their values.
+    """Template of a column chunk of vectors: the chunk without its values.
 
     Attributes:
-        column: its struct in the footer, with some offset.
-        pages: its pages.
+        column: Encoded metadata of the chunk, with a placeholder as offset.
+        pages: Pages of the chunk.
     """
 
     column: bytes
@@ -151,7 +151,7 @@ class _Stamp:
 
 @lru_cache(16)
 def _stamp(schema: pa.Schema, n: int) -> _Stamp:
-    """Return what all row groups of n vectors have in common."""
+    """Return the template of the vectors' column chunk for all row groups of n rows."""
     vector = schema.field("vector").type
     dtype = vector.value_type.to_pandas_dtype()
     zeros = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(n * vector.list_size, dtype)), type=vector)
@@ -174,7 +174,7 @@ def _stamp(schema: pa.Schema, n: int) -> _Stamp:
 
 
 def _narrow_columns(schema: pa.Schema, layers: Sequence[int], item_ids: NDArray[np.int64]) -> bytes:
-    """Return a file of the columns beside the vectors, in the same row groups."""
+    """Return a Parquet file of the columns beside the vectors, with the same row groups as the shard."""
     narrow = pa.schema(list(schema)[:-1])
     parts = [item_ids[start : start + ROW_GROUP_ROWS] for start in range(0, len(item_ids), ROW_GROUP_ROWS)]
     return _written(narrow, [_narrow_batch(narrow, layer, part) for layer in layers for part in parts])
@@ -186,12 +186,12 @@ def _narrow_batch(narrow: pa.Schema, layer: int, item_ids: NDArray[np.int64]) ->
 
 @lru_cache(16)
 def _empty(schema: pa.Schema) -> bytes:
-    """Return a shard of no rows."""
+    """Return the Parquet file of a shard without rows."""
     return _written(schema, [])
 
 
 def _written(schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> bytes:
-    """Return the file that pyarrow writes, a row group for each batch."""
+    """Return the Parquet file that pyarrow writes, with one row group per batch."""
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema, **WRITER_OPTIONS) as writer:
         for batch in batches:
@@ -211,6 +211,6 @@ def _row_groups(data: bytes) -> list[Struct]:
 
 
 def _move(meta: Struct, at: int, n_bytes: int) -> None:
-    """Say where a column chunk lies, and how many bytes it takes."""
+    """Set the offset and the size of a column chunk in its metadata."""
     meta[_FIRST_PAGE] = thrift.I64, at
     meta[_CHUNK_BYTES] = meta[_CHUNK_STORED_BYTES] = thrift.I64, n_bytes

@@ -1,8 +1,8 @@
-"""DuckDB, for embstore's own SQL and for users'.
+"""Connect to DuckDB, for embstore's own SQL and for users'.
 
-connections     the one for embstore's own SQL, and those for users'
-reader          SQL over Parquet files, with their checks
-file_stats      ranges of ids by file
-interruptible   SQL that Ctrl-C and time limits end
-fence           what a user's SQL may say; readonly: the only files that it can open
+connections     connections for embstore's own SQL, and for users' SQL
+reader          SQL over Parquet files that names the damaged file
+file_stats      range of item ids of each file
+interruptible   SQL that Ctrl-C and time limits interrupt
+fence           the check of a user's SQL; readonly: the file system that it reads
 """

@@ -1,4 +1,4 @@
-"""Open DuckDB: for embstore's own SQL, for what may not fit in memory, and for users' SQL."""
+"""Open DuckDB connections: for embstore's own SQL, for data that may not fit in memory, and for users' SQL."""
 
 import os
 import re
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 VERSION: str = duckdb.__version__
 
-_STRING = re.compile(r"'[^']*'")  # a doubled quote reads as two strings side by side
+_STRING = re.compile(r"'[^']*'")  # a doubled quote matches as two adjacent strings
 _OF_DISK = re.compile(r"No space left|max_temp_directory_size", re.IGNORECASE)
 _CHANGING = re.compile(
     r"\b(?:\w*random\w*|\w*uuid\w*|\w*sample|setseed|now|today|age|local(?:time|timestamp)|\w*current\w*|"
@@ -29,17 +29,17 @@ _CHANGING = re.compile(
     re.IGNORECASE,
 )
 
-_QUIET = "SET enable_progress_bar = false"  # which DuckDB draws on stdout, where Python is interactive
+_QUIET = "SET enable_progress_bar = false"  # DuckDB draws it on stdout, if Python is interactive
 
 
-# Kept footers: of a hundred shards they take ten times as long as a lookup. DuckDB looks whether a file is another.
+# Reading the footers of a hundred shards takes ten times as long as a lookup. DuckDB checks whether a file has changed.
 _KEPT_FOOTERS = "SET GLOBAL parquet_metadata_cache = true"
 
 
 class Shared:
-    """The DuckDB of this process for embstore's own SQL, over files that it names; open while somebody holds it.
+    """Shared DuckDB instance of the process for embstore's own SQL, open while an object refers to it.
 
-    To open a DuckDB takes 20 ms, and to connect to an open one some µs. With its last holder it gives its memory back.
+    Opening an instance takes 20 ms, connecting to an open one a few µs. Its memory is released with the last reference.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Shared:
         interruptible.execute(self._connection, _KEPT_FOOTERS)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
-        """Return a connection, with temporary tables and registered names of its own."""
+        """Return a new connection, with its own temporary tables and registered names."""
         return self._connection.cursor()
 
 
@@ -56,7 +56,7 @@ _held: Callable[[], Shared | None] = lambda: None  # noqa: E731
 
 
 def shared() -> Shared:
-    """Return the DuckDB of this process, opened unless somebody holds it already."""
+    """Return the DuckDB instance of the process, and open it if there is none."""
     global _held
     with _lock:
         found = _held()
@@ -67,12 +67,12 @@ def shared() -> Shared:
 
 
 def held() -> Shared | None:
-    """Return the DuckDB of this process if somebody holds it."""
+    """Return the DuckDB instance of the process, or None if it is not open."""
     return _held()
 
 
 def _leave_to_parent() -> None:
-    """In a forked process: share no DuckDB that was opened before. It has no threads here."""
+    """Forget the DuckDB instance in a forked process, which does not have its threads."""
     global _lock, _held
     _lock, _held = Lock(), lambda: None
 
@@ -82,7 +82,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def connect(root: Path) -> duckdb.DuckDBPyConnection:
-    """Return an in-memory DuckDB for embstore's own SQL that reads below ``root`` and nothing else."""
+    """Return an in-memory DuckDB connection for embstore's own SQL that can read only files below ``root``."""
     connection = _open(temp_directory="")
     folders = ", ".join(quote(f"{folder}/") for folder in (root, *literal([root])))
     connection.execute(
@@ -93,18 +93,18 @@ def connect(root: Path) -> duckdb.DuckDBPyConnection:
 
 
 def connect_to_check() -> duckdb.DuckDBPyConnection:
-    """Return an in-memory DuckDB for short looks into single files, of which it keeps nothing."""
+    """Return an in-memory DuckDB connection for short reads of single files, without a file cache."""
     return _open(temp_directory="", enable_external_file_cache=False)
 
 
 def connect_without_files(memory: str, files: "AbstractFileSystem") -> duckdb.DuckDBPyConnection:
-    """Return an in-memory DuckDB for users' SQL, for which the operating system's files do not exist.
+    """Return an in-memory DuckDB connection for users' SQL, without access to the operating system's files.
 
     Args:
-        memory: How much it may use, as DuckDB reads it (``512MB``, ``50%``).
-        files: The only file system that it has.
+        memory: Memory limit in DuckDB's notation (``512MB``, ``50%``).
+        files: The only file system that the connection can read.
     """
-    # What is read of a foreign file system DuckDB would also keep in memory, as if it came from the network.
+    # Else DuckDB would also cache in memory what it reads from this file system, as if it came from the network.
     connection = _open(temp_directory="", memory_limit=memory, enable_external_file_cache=False)
     connection.register_filesystem(files)
     connection.execute(
@@ -116,17 +116,17 @@ def connect_without_files(memory: str, files: "AbstractFileSystem") -> duckdb.Du
 
 
 def connect_to_spill(folder: Path, memory: str) -> duckdb.DuckDBPyConnection:
-    """Return an in-memory DuckDB for embstore's own SQL, which may read files anywhere.
+    """Return an in-memory DuckDB connection for embstore's own SQL, which can read any file and spills to disk.
 
     Args:
-        folder: takes what does not fit; made when it is needed.
-        memory: how much it may use, as DuckDB reads it (``512MB``).
+        folder: Folder for the data that does not fit in memory; created when needed.
+        memory: Memory limit in DuckDB's notation (``512MB``).
     """
     return _open(
         temp_directory=str(folder),
         memory_limit=memory,
         preserve_insertion_order=False,
-        allocator_flush_threshold="1MB",  # what is dropped goes back to the system, before the model comes
+        allocator_flush_threshold="1MB",  # return freed memory to the system before the model is loaded
     )
 
 
@@ -145,7 +145,13 @@ def _open(**settings: str | bool) -> duckdb.DuckDBPyConnection:
 
 @contextmanager
 def with_ids(connection: duckdb.DuckDBPyConnection, name: str, ids: NDArray[np.int64]) -> Iterator[None]:
-    """Let SQL in the context see ids as a table of that name with the column ``item_id``; users' own never sees it."""
+    """Register item ids as a table with the column ``item_id`` within the context; users' SQL does not see it.
+
+    Args:
+        connection: Connection on which the table is visible.
+        name: Name of the table.
+        ids: Item ids (n,).
+    """
     connection.register(name, {"item_id": ids})
     try:
         yield
@@ -154,16 +160,21 @@ def with_ids(connection: duckdb.DuckDBPyConnection, name: str, ids: NDArray[np.i
 
 
 def changing_part(sql: str) -> str | None:
-    """Return a word of an expression for which it may not be the same tomorrow (``random``, ``now``); None if none is.
+    """Return the first word of an SQL expression that may change its result (``random``, ``now``), or None.
 
-    Words in strings do not count, unless the strings may be written in a way that hides where they end.
+    Words in string literals are ignored, unless a backslash or a dollar quote could hide where a literal ends.
     """
     found = _CHANGING.search(sql if "\\" in sql or "$" in sql else _STRING.sub("''", sql))
     return found and found[0]
 
 
 def explained(error: duckdb.Error, columns: Sequence[str] = ()) -> QueryError | UnknownNameError:
-    """Return the error for a user's SQL: an unknown one of known columns names the nearest, all else DuckDB's words."""
+    """Return the error for a user's SQL: an unknown column with the nearest names, or DuckDB's message.
+
+    Args:
+        error: Error of DuckDB.
+        columns: Names of the columns that the SQL can read; empty if they are not known.
+    """
     if columns and (match := re.search(r'Referenced column "([^"]+)" not found', str(error))):
         name = match[1]
         hint = f"A text stands in single quotes: '{name}', as in text = '{name}'."
@@ -172,7 +183,7 @@ def explained(error: duckdb.Error, columns: Sequence[str] = ()) -> QueryError | 
 
 
 def exhausted(error: duckdb.Error) -> StoreError | None:
-    """Return the error for a lack of memory, or of disk for what does not fit in it; None if it is another one."""
+    """Return the error if memory, or disk space for spilled data, is exhausted; None for any other error."""
     is_memory = isinstance(error, duckdb.OutOfMemoryException)
     if not is_memory and "No space left" not in str(error):
         return None
@@ -190,24 +201,24 @@ def exhausted(error: duckdb.Error) -> StoreError | None:
 
 
 def first_line(error: Exception) -> str:
-    """Return what a DuckDB error says, without its picture of the statement."""
+    """Return the message of a DuckDB error without its excerpt of the statement."""
     return re.split(r"\n\s*\n|\nLINE ", str(error))[0].replace("\n", " ")
 
 
 def literal(files: Iterable[Path]) -> list[str]:
-    """Return what DuckDB reads as these very files: it takes a name for a pattern, if that matches others.
+    """Return paths in which DuckDB's glob characters are escaped, so that each matches only its own file.
 
-    A path with a backslash, beside which DuckDB reads no other escape, is left to it as it is.
+    A path with a backslash is unchanged, since DuckDB recognises no other escape in it.
     """
     paths = map(str, files)
     return [path if "\\" in path else re.sub(r"[*?\[]", r"[\g<0>]", path) for path in paths]
 
 
 def quote(text: str) -> str:
-    """Return ``text`` as an SQL string."""
+    """Return ``text`` as an SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def quote_name(name: str) -> str:
-    """Return ``name`` as an SQL identifier."""
+    """Return ``name`` as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -1,6 +1,7 @@
-"""What a user's SQL may say: one SELECT over the views of a store, as DuckDB's own parser understands it.
+"""Check a user's SQL: a single SELECT over the views of a store, as DuckDB's own parser reads it.
 
-This is the first of two fences. The other one is that what executes the SQL has nothing to write to (:mod:`.sandbox`).
+This is the first of two barriers. The second is that the connection that executes the SQL cannot write
+(:mod:`.sandbox`).
 """
 
 import json
@@ -15,8 +16,8 @@ import duckdb
 from embstore.errors import QueryError, nearest
 from embstore.storage.sql import connections
 
-# What DuckDB's JSON of a SELECT may hold, by the names it gives. What is not listed is refused, so that a node that a
-# later DuckDB adds is refused until somebody has looked at it.
+# Node types allowed in DuckDB's JSON of a SELECT. All others are refused, so that a node type that a later DuckDB adds
+# is refused until it has been reviewed.
 _QUERIES = frozenset(("SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"))
 _SOURCES = frozenset(
     ("BASE_TABLE", "EMPTY", "EMPTY_FROM", "EXPRESSION_LIST", "JOIN", "PIVOT", "SHOW_REF", "SUBQUERY", "TABLE_FUNCTION")
@@ -28,27 +29,27 @@ _EXPRESSIONS = frozenset(
 _TABLE_FUNCTIONS = frozenset(
     ("range", "generate_series", "unnest", "repeat", "repeat_row", "json_each", "json_tree")
 )  # fmt: skip
-# Functions of values that act on, or tell about, more than these values.
+# Functions that read or change state outside their arguments.
 _REFUSED_FUNCTIONS = frozenset(
     ("write_log", "getenv", "nextval", "currval", "setval", "setseed", "current_setting", "query", "query_table")
 )  # fmt: skip
 _LONGEST = 1_000_000
-"""Characters of a statement."""
+"""Maximum length of a statement in characters."""
 _DEEPEST = 200
-"""Open parentheses at one place of a statement; many thousand exhaust the stack of DuckDB's parser."""
+"""Maximum depth of nested parentheses; several thousand exhaust the stack of DuckDB's parser."""
 _MOST = 5_000
-"""Open parentheses in all: the parser takes the square of the number of parts of a WITH."""
+"""Maximum number of opening parentheses: the parser takes time quadratic in the parts of a WITH."""
 _SHOWN = 100
-"""Characters of a statement that a message quotes."""
+"""Number of characters of a statement that an error message quotes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """A statement that the fence lets through.
+    """Statement that has passed the check.
 
     Attributes:
-        sql: The statement as a subquery, in which DuckDB refuses whatever writes.
-        tables: Names of the tables and views it reads, ``datasets.name`` for those in the schema of datasets.
+        sql: Statement as a subquery, in which DuckDB refuses any statement that writes.
+        tables: Names of the views that it reads; ``datasets.name`` for those in the schema of datasets.
         shows: Whether it lists or describes tables.
     """
 
@@ -58,15 +59,15 @@ class Select:
 
 
 def check(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[str]) -> Select:
-    """Return a user's statement, checked and wrapped.
+    """Check a user's statement, and return it as a subquery.
 
     Args:
-        connection: A connection whose parser reads the statement; nothing of it is executed.
-        sql: The statement.
-        views: Names of all the views that it may read, ``datasets.name`` for those in the schema of datasets.
+        connection: Connection whose parser reads the statement, which is not executed.
+        sql: Statement of the user.
+        views: Names of all views that it may read; ``datasets.name`` for those in the schema of datasets.
 
     Raises:
-        QueryError: It is not exactly one SELECT, or does something else than read the views.
+        QueryError: The statement is not exactly one SELECT, or does anything other than read the views.
     """
     _check_size(sql)
     _check_kind(connection, sql)
@@ -79,7 +80,7 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[str
 
 
 def check_expression(sql: str) -> None:
-    """Raise QueryError unless the text is exactly one expression."""
+    """Raise QueryError unless the text is exactly one SQL expression."""
     _check_size(sql)
     try:
         duckdb.SQLExpression(sql)
@@ -91,7 +92,7 @@ def check_expression(sql: str) -> None:
 
 
 def _check_size(sql: str) -> None:
-    """Raise QueryError for a text that DuckDB's parser should not be given."""
+    """Raise QueryError for a text that is too long, too deeply nested or not Unicode for DuckDB's parser."""
     if len(sql) > _LONGEST:
         raise QueryError(f"this SQL has {len(sql):,} characters. Give at most {_LONGEST:,}.")
     if sql.count("(") > _MOST:
@@ -122,7 +123,7 @@ def _is_select(statement: duckdb.Statement) -> bool:
 
 
 def _parse(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
-    """Return DuckDB's own reading of exactly one SELECT."""
+    """Return DuckDB's JSON syntax tree of exactly one SELECT."""
     try:
         [(text,)] = connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()
         tree: dict[str, Any] = json.loads(text)
@@ -136,7 +137,7 @@ def _parse(connection: duckdb.DuckDBPyConnection, sql: str) -> dict[str, Any]:
 
 
 def _wrapped(connection: duckdb.DuckDBPyConnection, sql: str, tree: dict[str, Any]) -> str:
-    """Return the statement as a subquery: its own text, or DuckDB's writing of it where that cannot be one."""
+    """Return the statement as a subquery: its own text, or DuckDB's rendering of it where its text cannot be nested."""
     wrapped = f"SELECT * FROM (\n{sql.rstrip().rstrip(';').rstrip()}\n)"
     try:
         statements = connection.extract_statements(wrapped)
@@ -164,7 +165,7 @@ def _dictionaries(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 class _Facts:
-    """What is found on the way through a statement's tree."""
+    """Tables and properties collected from a statement's syntax tree."""
 
     def __init__(self, views: Collection[str]) -> None:
         self.shows = False
@@ -174,11 +175,11 @@ class _Facts:
 
     @property
     def read(self) -> frozenset[str]:
-        """The names of the views that are read."""
+        """Names of the views that the statement reads."""
         return frozenset(self._views[name] for name in map(_full_name, self._named) if name in self._views)
 
     def visit(self, node: dict[str, Any]) -> None:
-        """Take note of a node, or raise QueryError if it is of a kind that is not allowed."""
+        """Record a node of the syntax tree, or raise QueryError if its kind is not allowed."""
         kind = node.get("type")
         if {"info_type", "cte_map"} & node.keys() or str(kind).endswith(("_NODE", "_STATEMENT")):
             if kind not in _QUERIES:
@@ -211,7 +212,7 @@ class _Facts:
         self.shows |= kind == "SHOW_REF" or node.get("schema_name", "").casefold() == "information_schema"
 
     def check_tables(self) -> None:
-        """Raise QueryError if the statement reads a table that is neither a view of the store nor its own."""
+        """Raise QueryError if the statement reads a table that is neither a view of the store nor defined in it."""
         for schema, table in sorted(self._named):
             name = _full_name((schema, table))
             if name in self._views or (not schema and table in self._own) or schema == "information_schema":

@@ -1,4 +1,4 @@
-"""Which files may hold some items, by the statistics in their footers."""
+"""Find the files that may contain some items, by the statistics in their footers."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from embstore.storage.sql.reader import Reader
 
 _FEW = 16
-"""Of so few files, to look up the statistics takes as long as to read them."""
+"""Number of files up to which reading the statistics takes as long as reading the files."""
 
 
 class Ranges:
-    """The ranges of item ids of some files, read when they are first needed.
+    """Minimum and maximum item id of each file, read at first use.
 
     Args:
         reader: DuckDB over the files.
@@ -25,10 +25,10 @@ class Ranges:
         self._reader, self._files = reader, files
 
     def files_of(self, ids: Sequence[int]) -> list[Path]:
-        """Return the files that may hold one of these items.
+        """Return the files that may contain at least one of these items.
 
         Raises:
-            DamagedError: a footer cannot be read.
+            DamagedError: A footer cannot be read.
         """
         if len(self._files) <= _FEW:
             return list(self._files)
@@ -39,7 +39,7 @@ class Ranges:
 
     @cached_property
     def _bounds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The least and the greatest id of each file; of one without statistics, all there are."""
+        """Minimum and maximum id of each file, both (n_files,); the full int64 range for a file without statistics."""
         limits = np.iinfo(np.int64)
         sql = """SELECT file_name, min(stats_min_value::BIGINT), max(stats_max_value::BIGINT),
                      bool_or(stats_min_value IS NULL OR stats_max_value IS NULL)
@@ -48,6 +48,6 @@ class Ranges:
             file: (int(limits.min), int(limits.max)) if unknown else (low, high)
             for file, low, high, unknown in self._reader.rows(sql, self._files)
         }
-        # A file without a row group has no ids: its least is above its greatest.
+        # A file without a row group has no ids: its minimum is above its maximum.
         bounds = [found.get(str(file), (int(limits.max), int(limits.min))) for file in self._files]
         return np.array([low for low, _ in bounds], np.int64), np.array([high for _, high in bounds], np.int64)

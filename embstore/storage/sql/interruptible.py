@@ -1,8 +1,8 @@
-"""Run SQL so that Ctrl-C ends it at once, and a time limit if there is one.
+"""Run SQL so that Ctrl-C, or a time limit, interrupts it at once.
 
-Python runs signal handlers in the main thread, between two of its own instructions. A query that DuckDB executes there
-keeps it from them: the handler comes late, its exception becomes a RuntimeError, and DuckDB may wait for its threads
-without end. So another thread executes the queries of the main thread, which waits in a way that signals break.
+Python runs signal handlers in the main thread, between two bytecode instructions. While DuckDB executes a query there,
+the handler is delayed, its exception becomes a RuntimeError, and DuckDB may wait for its threads forever. So queries of
+the main thread are executed by another thread, and the main thread waits in a way that signals interrupt.
 """
 
 import math
@@ -21,27 +21,27 @@ T = TypeVar("T")
 Connection = duckdb.DuckDBPyConnection
 
 _SECONDS_TO_END = 3.0
-"""How long an interrupted query may take to end; DuckDB needs some milliseconds."""
+"""Maximum wait for an interrupted query to end; DuckDB needs a few milliseconds."""
 _SECONDS_BETWEEN = 0.01
-_SECONDS_OF_WAIT = 0.1  # at a time: a signal that comes just before a wait begins does not break it
+_SECONDS_OF_WAIT = 0.1  # per wait: a signal that arrives just before a wait does not interrupt it
 
 
 def run(connection: Connection, query: Callable[[Connection], T], *, timeout: float | None = None) -> T:
-    """Return what a query gives; Ctrl-C or the end of the time limit interrupts it.
+    """Run a query and return its result; Ctrl-C or the time limit interrupts it.
 
-    The query runs in another thread when it has a time limit or the caller is the main thread, else in place. It should
+    The query runs in another thread if it has a time limit or the caller is the main thread, else in place. It should
     fetch its whole result: DuckDB computes some results only while they are fetched.
 
     Args:
-        connection: The connection that executes the query and that nobody else uses meanwhile.
-        query: Function of the connection; it runs SQL and returns the result.
+        connection: Connection that executes the query; not used by others meanwhile.
+        query: Function of the connection that runs SQL and returns the result.
         timeout: Time limit in seconds; None for no limit.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed, or the connection was interrupted by other means. The connection can be
-            used again; a statement outside a transaction has changed nothing.
+        KeyboardInterrupt: Ctrl-C was pressed, or the connection was interrupted by other means. The connection remains
+            usable; a statement outside a transaction has changed nothing.
         TimeoutError: The query took longer than ``timeout``.
-        duckdb.Error: DuckDB cannot execute it.
+        duckdb.Error: DuckDB cannot execute the query.
     """
     if timeout is None and threading.current_thread() is not threading.main_thread():
         try:
@@ -63,7 +63,7 @@ def run(connection: Connection, query: Callable[[Connection], T], *, timeout: fl
 
 
 def execute(connection: Connection, sql: str, values: Any = None) -> None:
-    """Run a statement whose result is of no interest; see :func:`run`."""
+    """Execute a statement and discard its result; see :func:`run`."""
     run(connection, lambda it: it.execute(sql, values))
 
 
@@ -73,13 +73,13 @@ def rows(connection: Connection, sql: str, values: Any = None) -> list[tuple[Any
 
 
 def columns(connection: Connection, sql: str, values: Any = None) -> dict[str, NDArray[Any]]:
-    """Return the columns of a query, masked where it has nulls; see :func:`run`."""
+    """Return the columns of a query by name, as masked arrays where they have nulls; see :func:`run`."""
     found = run(connection, lambda it: it.execute(sql, values).fetchnumpy())
     return cast("dict[str, NDArray[Any]]", found)
 
 
 class _Task(Generic[T]):
-    """A query, and what came of it."""
+    """Query with its result or its error."""
 
     def __init__(self, connection: Connection, query: Callable[[Connection], T]) -> None:
         self._connection, self._query = connection, query
@@ -90,7 +90,7 @@ class _Task(Generic[T]):
         self._error: BaseException | None = None
 
     def execute(self) -> None:
-        """Run the query, in the thread of a worker."""
+        """Run the query and keep its result or error; called in a worker thread."""
         try:
             if not self._is_interrupted:
                 self._result = self._query(self._connection)
@@ -98,12 +98,12 @@ class _Task(Generic[T]):
             self._error = error
 
     def end(self) -> None:
-        """Let go the thread that waits."""
+        """Mark the query as done and wake the waiting thread."""
         self.is_done = True
         self._running.release()
 
     def wait(self, timeout: float | None) -> bool:
-        """Wait for the end, and return whether it came in time."""
+        """Wait for the end of the query, and return whether it came before the timeout in seconds."""
         latest = math.inf if timeout is None else time.monotonic() + timeout
         while not self._running.acquire(timeout=max(0.0, min(_SECONDS_OF_WAIT, latest - time.monotonic()))):
             if time.monotonic() >= latest:
@@ -111,9 +111,9 @@ class _Task(Generic[T]):
         return True
 
     def interrupt(self, worker: "_Worker") -> None:
-        """End the query. DuckDB forgets an interrupt that comes before it has begun, so it gets more than one."""
+        """Interrupt the query, repeatedly: DuckDB ignores an interrupt that arrives before the query has begun."""
         self._is_interrupted = True
-        worker.submit(self)  # Ctrl-C may have come just before
+        worker.submit(self)  # Ctrl-C may have come before the task was submitted
         latest = time.monotonic() + _SECONDS_TO_END
         while not self.is_done and time.monotonic() < latest:
             self._connection.interrupt()
@@ -129,11 +129,11 @@ class _Task(Generic[T]):
                 raise self._error
             return self._result  # type: ignore[return-value]
         finally:
-            del self  # the error's traceback would keep it, with all that the query refers to
+            del self  # the error's traceback would keep the task and all that the query refers to
 
 
 class _Worker:
-    """A thread that executes queries; Python does not wait for it at its end."""
+    """Daemon thread that executes queries; Python does not wait for it at exit."""
 
     def __init__(self) -> None:
         self._tasks: SimpleQueue[_Task[Any]] = SimpleQueue()
@@ -147,19 +147,19 @@ class _Worker:
             task = self._tasks.get()
             if not task.is_done:
                 task.execute()
-                _idle.append(self)  # before the end, so that the next query finds it
+                _idle.append(self)  # before the end, so that the next query finds it idle
                 task.end()
             del task
 
 
 _idle: deque[_Worker] = deque()
-_given_up: list[_Task[Any]] = []  # interrupted, and inside a function that looks for interrupts only at its end
+_given_up: list[_Task[Any]] = []  # interrupted, but inside a function that checks for interrupts only at its end
 
 
 def is_running() -> bool:
-    """Return whether a query still runs that was interrupted: Python would wait for it when it ends."""
+    """Return whether an interrupted query still runs, for which Python would wait at exit."""
     return not all(task.is_done for task in _given_up)
 
 
-if hasattr(os, "register_at_fork"):  # threads do not go along
+if hasattr(os, "register_at_fork"):  # threads are not copied by a fork
     os.register_at_fork(after_in_child=_idle.clear)

@@ -1,4 +1,4 @@
-"""Read Parquet files of a store by SQL; what DuckDB cannot read is named."""
+"""Read the Parquet files of a store by SQL, with errors that name the file that cannot be read."""
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from embstore.storage.sql import connections, interruptible
 
 T = TypeVar("T")
 
-# Without it DuckDB would take columns from folders above the store that are called like "layer=7".
+# Else DuckDB would add columns for folders above the store with names like "layer=7".
 FILES = "read_parquet($files, hive_partitioning = false)"
 
 MEND = "To mend it, run embstore repair, and build the same sources again: exactly its items are embedded anew."
@@ -28,9 +28,9 @@ class Reader:
     """DuckDB over the files of a store.
 
     Args:
-        root: the store's folder.
-        tables: those of its files that hold texts, which are mended in another way.
-        connection: the DuckDB for all SQL, which one thread uses; by default that of the process.
+        root: Folder of the store.
+        tables: Files that contain texts, whose errors name another remedy than those of shards.
+        connection: Connection for all SQL, used by one thread; by default one per thread to the process's DuckDB.
     """
 
     def __init__(self, root: Path, tables: Sequence[Path], connection: duckdb.DuckDBPyConnection | None = None) -> None:
@@ -40,7 +40,7 @@ class Reader:
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
-        """The DuckDB connection for embstore's own SQL, of each thread its own: one answers one question at a time."""
+        """Connection for embstore's own SQL, one per thread: a connection runs one query at a time."""
         if self._given is not None:
             return self._given
         if not hasattr(self._of_thread, "connection"):
@@ -52,25 +52,43 @@ class Reader:
         return connections.shared()
 
     def columns(self, sql: str, files: Sequence[Path], **values: Any) -> dict[str, NDArray[Any]]:
-        """Return the columns of a query over files, none of which has nulls; empty int64 columns without files."""
+        """Return the columns of a query over files, none of which has nulls; empty int64 columns if there are no files.
+
+        Args:
+            sql: Query that names the files as ``$files``.
+            files: Files to read.
+            **values: Further parameters of the query.
+        """
         if not files:
             return defaultdict(lambda: np.empty(0, np.int64))
         values = {"files": connections.literal(files), **values}
         return self.guard(files, lambda q: interruptible.columns(self.connection, q, values), sql)
 
     def rows(self, sql: str, files: Sequence[Path], **values: Any) -> list[tuple[Any, ...]]:
-        """Return the rows of a query over files; none without files."""
+        """Return the rows of a query over files; an empty list if there are no files.
+
+        Args:
+            sql: Query that names the files as ``$files``.
+            files: Files to read.
+            **values: Further parameters of the query.
+        """
         if not files:
             return []
         values = {"files": connections.literal(files), **values}
         return self.guard(files, lambda q: interruptible.rows(self.connection, q, values), sql)
 
     def guard(self, files: Sequence[Path], run: Callable[[str], T], sql: str) -> T:
-        """Return what ``run`` makes of SQL over files.
+        """Run SQL over files by a function, and raise errors that name the file at fault.
+
+        Args:
+            files: Files that the SQL reads.
+            run: Function that runs the SQL and returns its result.
+            sql: SQL to run.
 
         Raises:
-            DamagedError: it fails; names the file.
-            StoreError: a file may not be read, or there is not enough memory, or disk for what does not fit in it.
+            DamagedError: A file is damaged.
+            FileAccessError: The system refuses to read a file.
+            StoreError: Memory, or disk space for spilled data, is exhausted.
         """
         for file in files:
             with disk.opening(file):
@@ -81,25 +99,25 @@ class Reader:
             raise connections.exhausted(error) or self.failure(error, files) from error
 
     def failure(self, error: duckdb.Error, files: Sequence[Path]) -> StoreError:
-        """Return the error for what DuckDB does not read: DamagedError, with its name, if a file is at fault.
+        """Return the error for a failed query: DamagedError with the file's name if a file is damaged.
 
         Raises:
-            FileAccessError: the system does not let it be read.
+            FileAccessError: The system cannot read the damaged file to its end.
         """
         if (refused := _refused(error, files)) is not None:
             return refused
         said = connections.first_line(error).rstrip(".")
         named = _named(files, said) or self._unreadable(files) or _altered(files)
-        if named is None:  # each file can be read, and is as it was written
+        if named is None:  # each file can be read and is unchanged
             folder = files[0].parent if files else self._root
-            if isinstance(error, duckdb.BinderException | duckdb.ConversionException):  # embstore's own SQL is right
+            if isinstance(error, duckdb.BinderException | duckdb.ConversionException):  # embstore's own SQL is correct
                 where = files[0] if len(files) == 1 else folder
                 return DamagedError(f"{where} is damaged: its columns are not those of the format ({said}). {MEND}")
             return StoreError(
                 f"{folder} cannot be read: {said}. Run the command again; embstore verify checks all files."
             )
         if disk.exists(named):
-            disk.sha256(named)  # reads it whole: only then it is known to be damaged
+            disk.sha256(named)  # read to the end, because a system error is not damage
         mend = MEND_TABLE if named in self._tables else MEND
         return DamagedError(f"{named} is damaged: {said}. Run: embstore verify. {mend}")
 
@@ -115,19 +133,19 @@ class Reader:
 
 
 def _named(files: Sequence[Path], said: str) -> Path | None:
-    """Return the file that an error of DuckDB names, as it is or as it was given."""
+    """Return the file that a DuckDB error names, either by its path or by its escaped path."""
     given = zip(files, connections.literal(files), strict=True)
     return next((file for file, pattern in given if str(file) in said or pattern in said), None)
 
 
 def _altered(files: Sequence[Path]) -> Path | None:
-    """Return a file that has a hash in its name, and is not what that says."""
+    """Return the first file that does not match the hash in its name, or None."""
     parts = [file for file in files if file.stem.startswith("part-")]
     return next((file for file in parts if file.stem != f"part-{disk.sha256(file)[:16]}"), None)
 
 
 def _refused(error: duckdb.Error, files: Sequence[Path]) -> FileAccessError | None:
-    """Return the error for what the system does not let DuckDB read."""
+    """Return the error for a file that the system does not let DuckDB read, or None for other errors."""
     if not isinstance(error, duckdb.IOException) or not files:
         return None
     said = str(error)

@@ -1,7 +1,7 @@
-"""The file system of users' SQL: it reads the files it is given, and has no operation that writes.
+"""Give DuckDB a file system for users' SQL that reads only the given files, and cannot write.
 
-DuckDB asks it in place of the operating system's, which is switched off there. It is a module of its own because
-fsspec takes time to import.
+It replaces the operating system's file system, which is disabled for that connection. It is a separate module because
+importing fsspec is slow.
 """
 
 import os
@@ -18,11 +18,11 @@ from embstore.errors import FileAccessError
 
 
 class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
-    """A file system of certain Parquet files, each under a name that is no path of the operating system.
+    """Read-only file system of given Parquet files, under names that are not paths of the operating system.
 
     Args:
-        root: The folder that holds the files.
-        files: The files by name, which begins with the protocol.
+        root: Folder that contains the files.
+        files: Path of each file by name; names begin with the protocol.
     """
 
     protocol = "embstore"
@@ -33,7 +33,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         self._root, self._files = root, files
         self._status: dict[str, os.stat_result] = {}
         self.failure: FileAccessError | None = None
-        """Why the operating system did not open or read a file, the last time it did not."""
+        """Last error of the operating system on opening or reading a file."""
 
     def open(self, path: str, mode: str = "rb", **_: object) -> "ReadOnlyFile":
         """Open a file for reading."""
@@ -46,7 +46,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
             raise
 
     def glob(self, path: str, **_: object) -> list[str]:
-        """Return the file of exactly this name, unless it has gone: no name is a pattern."""
+        """Return the name if its file still exists, else nothing: names are never patterns."""
         try:
             self._status[path] = disk.status(self._file(path))
         except FileNotFoundError:
@@ -63,15 +63,15 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
             raise FileNotFoundError(f"{path} is no file of this store") from None
 
     def unstrip_protocol(self, name: str) -> str:
-        """Return the name of a file that :meth:`glob` found."""
+        """Return the name of a file that :meth:`glob` found, unchanged."""
         return name
 
     def size(self, path: str) -> int:
-        """Return the size in bytes."""
+        """Return the size of a file in bytes."""
         return self._stat(path).st_size
 
     def modified(self, path: str) -> datetime:
-        """Return when the file was last changed."""
+        """Return the time of the file's last modification, in UTC."""
         return datetime.fromtimestamp(self._stat(path).st_mtime, UTC)
 
     def _stat(self, path: str) -> os.stat_result:
@@ -90,7 +90,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
     exists = isfile
 
     def ls(self, path: str, detail: bool = True, **_: object) -> list[Any]:
-        """Return nothing: there are no folders."""
+        """Return an empty list: there are no folders."""
         return []
 
     def _refuse(self, path: str, *_: object, **__: object) -> NoReturn:
@@ -100,9 +100,9 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
 
 
 class ReadOnlyFile:
-    """An open file, which several threads may read at once.
+    """Open file that several threads can read at once.
 
-    DuckDB seeks and then reads, which another thread may interrupt between the two: each thread has a place of its own.
+    DuckDB seeks and then reads, and another thread may come in between: each thread has its own position.
     """
 
     __slots__ = ("_descriptor", "_next", "_owner", "_path", "_places")
@@ -116,15 +116,15 @@ class ReadOnlyFile:
         self._next = 0
 
     def seek(self, place: int) -> None:
-        """Set the place at which this thread reads next."""
+        """Set the position of the next read of this thread, in bytes."""
         self._places[get_ident()] = place
 
     def tell(self) -> int:
-        """Return the place behind what was read last."""
+        """Return the position after the last read, in bytes."""
         return self._next
 
     def read(self, n_bytes: int) -> bytes:
-        """Return so many bytes, or fewer at the end of the file."""
+        """Return ``n_bytes`` bytes, or fewer at the end of the file."""
         place = self._places.pop(get_ident(), self._next)
         try:
             with disk.operation("read", self._path):

@@ -1,5 +1,5 @@
-"""The tables that users' SQL sees.
+"""Give users' SQL the tables of a store as views.
 
-sandbox    the views, and where SQL over them is executed
-relation   its result
+sandbox    the views, and the DuckDB that executes SQL over them
+relation   the result of a statement
 """

@@ -1,4 +1,4 @@
-"""A DuckDB relation whose work ends at the limits of users' SQL."""
+"""Wrap DuckDB relations so that the limits of users' SQL apply to each of their runs."""
 
 import io
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ _END = object()
 
 
 def relation(session: Session, sql: str) -> duckdb.DuckDBPyRelation:
-    """Return what behaves as the DuckDB relation of a statement, each run of which ends at the session's limits."""
+    """Return the DuckDB relation of a statement, wrapped so that each run ends at the session's limits."""
     return cast(
         "duckdb.DuckDBPyRelation", LimitedRelation(session, session.run(lambda connection: connection.sql(sql)))
     )
 
 
 class LimitedRelation:
-    """A DuckDB relation: all of its attributes, each of whose runs is one of its session.
+    """DuckDB relation with all of its attributes, whose runs are executed by a session with limits.
 
     Args:
-        session: What runs it.
-        relation: A relation of the session's connection.
+        session: Session that executes the runs.
+        relation: Relation of the session's connection.
     """
 
     def __init__(self, session: Session, relation: duckdb.DuckDBPyRelation) -> None:
@@ -36,7 +36,7 @@ class LimitedRelation:
         return self._limited(self._session.run(lambda _: getattr(self._relation, name)))
 
     def _limited(self, found: Any) -> Any:
-        """Return a relation, a method or an iterator whose runs are the session's; anything else as it is."""
+        """Wrap a relation, method or iterator so that its runs are the session's; return other values unchanged."""
         if isinstance(found, duckdb.DuckDBPyRelation):
             return LimitedRelation(self._session, found)
         if hasattr(found, "read_next_batch"):
@@ -66,7 +66,7 @@ class LimitedRelation:
         return printable(self._session.run(lambda _: repr(self._relation)), lines=True)
 
     def show(self, *args: Any, **options: Any) -> None:
-        """Print the first rows, as DuckDB's relations do; control characters are escaped."""
+        """Print the first rows as DuckDB does, with control characters escaped."""
         shown = io.StringIO()
         with redirect_stdout(shown):
             self._session.run(lambda _: self._relation.show(*args, **options))

@@ -1,7 +1,7 @@
-"""Where users' SQL is executed: a DuckDB that can read the Parquet files of one store, and write nothing.
+"""Execute users' SQL in a DuckDB that can read the Parquet files of one store, and cannot write.
 
-The operating system's files are switched off in it. What it has instead is :mod:`.readonly`, which knows the listed
-files and has no operation that writes. Its views are made before, and users' SQL runs in a transaction that only reads.
+The operating system's file system is disabled there. Instead it has :mod:`.readonly`, which serves the listed files and
+cannot write. The views are created beforehand, and users' SQL runs in a read-only transaction.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ BySpace = Mapping[str, Sequence[Path]]
 
 _BEGIN = "BEGIN TRANSACTION READ ONLY"
 
-# Columns of each view when no file of it exists yet.
+# Columns of each view while it has no file.
 _EMPTY = {
     "items": {"item_id": "BIGINT", "unit": "VARCHAR", "text": "VARCHAR", "context_id": "BIGINT", "start": "BIGINT",
               "end": "BIGINT"},
@@ -40,11 +40,11 @@ _EMPTY = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a user's SQL may take.
+    """Limits of a user's SQL.
 
     Attributes:
-        timeout: Seconds that each run may take; None for no limit.
-        memory: Bytes that DuckDB may use for it; None for half of what it would use by itself.
+        timeout: Time limit of each run in seconds; None for no limit.
+        memory: Memory limit in bytes; None for half of DuckDB's default.
     """
 
     timeout: float | None = None
@@ -61,15 +61,15 @@ NO_LIMITS = Limits()
 
 
 class Sandbox:
-    """A DuckDB for users' SQL over the files of a store as they were listed.
+    """DuckDB for users' SQL over the listed files of a store.
 
     Args:
-        reader: Names a damaged file of the store.
-        root: The store's folder.
-        files: Files of the views, by view and by space ("" where they are of none).
-        datasets: Files, each of which is the view ``datasets.<name>``.
-        cards: The rows of the view ``spaces``.
-        memory: Bytes that DuckDB may use.
+        reader: Reader that identifies damaged files of the store.
+        root: Folder of the store.
+        files: Files of each view, by view and by space ("" for files without a space).
+        datasets: Files of the datasets, each the view ``datasets.<name>``.
+        cards: Cards that are the rows of the view ``spaces``.
+        memory: Memory limit in bytes; None for half of DuckDB's default.
     """
 
     def __init__(
@@ -96,16 +96,22 @@ class Sandbox:
 
     @property
     def views(self) -> Collection[str]:
-        """The names of all views."""
+        """Names of all views."""
         return self._views.keys()
 
     def check(self, sql: str, limits: Limits, views: Collection[str] = ()) -> Select:
-        """Return a user's statement, checked and wrapped: it may read these views, by default all."""
-        # A run, since there are statements that DuckDB's parser takes minutes to read.
+        """Check a user's statement against the given views, or all, and return it as a subquery."""
+        # Within the limits, since some statements take DuckDB's parser minutes.
         return self._session(limits).run(lambda connection: check(connection, sql, views or self.views))
 
     def session(self, limits: Limits, views: Collection[str], columns: Sequence[str] = ()) -> "Session":
-        """Return a connection of its own for users' SQL, which sees these views."""
+        """Return a session with its own connection, in which these views exist.
+
+        Args:
+            limits: Limits of each run.
+            views: Names of the views to create.
+            columns: Names of the only columns that the SQL can read, if they are known.
+        """
         for view in views:
             if view not in self._made:
                 self._make(view)
@@ -116,7 +122,7 @@ class Sandbox:
         return Session(self, self._connection.cursor(), limits, columns)
 
     def _make(self, view: str) -> None:
-        """Make a view of files, of each space's with the space as first column where it has a name."""
+        """Create a view over its files, with the space as first column where files belong to a space."""
         by_space = self._views[view]
         parts = []
         for space, members in by_space.items():
@@ -142,12 +148,12 @@ class Sandbox:
         return f"SELECT {typed} FROM (VALUES {values or nothing}) AS given({named}){condition}"
 
     def explained(self, error: duckdb.Error, columns: Sequence[str] = (), *, view: str = "") -> EmbstoreError:
-        """Return the error for what DuckDB says of a user's SQL, or of a view that it reads.
+        """Return the error for a DuckDB error in a user's SQL, or in a view that it reads.
 
         Args:
-            error: DuckDB's error.
-            columns: Names of the only columns that the SQL could read, if they are known.
-            view: Name of the view that was being made, if one was.
+            error: Error of DuckDB.
+            columns: Names of the only columns that the SQL can read, if they are known.
+            view: Name of the view that was being created, if any.
         """
         failure, self._files.failure = self._files.failure, None
         if failure is not None:
@@ -170,11 +176,11 @@ class Sandbox:
 
 
 class Session:
-    """A connection for one user's SQL, whose runs end at their limits and at Ctrl-C.
+    """Connection for one user's SQL, whose runs end at their limits and at Ctrl-C.
 
     Args:
-        sandbox: Explains its errors.
-        connection: A connection that nothing else uses.
+        sandbox: Sandbox that translates the errors.
+        connection: Connection that is used by nothing else.
         limits: Limits of each run.
         columns: Names of the only columns that the SQL can read, if they are known.
     """
@@ -186,11 +192,12 @@ class Session:
         self._is_begun = False
 
     def run(self, query: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-        """Return what a function of the connection gives.
+        """Call a function with the connection, within the limits, and return its result.
 
         Raises:
-            QueryError: It took too long or too much memory, or DuckDB cannot answer.
-            DamagedError: A file cannot be read.
+            QueryError: A limit was exceeded, or DuckDB cannot execute the SQL.
+            DamagedError: A file is damaged or no longer exists.
+            FileAccessError: The system refuses to read a file.
             KeyboardInterrupt: Ctrl-C was pressed.
         """
         try:
@@ -207,9 +214,9 @@ class Session:
             raise
 
     def _begun(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
-        """Return the connection in a transaction that only reads; one that failed is ended first."""
+        """Return the connection in a read-only transaction; one that failed is rolled back first."""
         if not self._is_begun:
-            with suppress(duckdb.TransactionException):  # there is none
+            with suppress(duckdb.TransactionException):  # no transaction is active
                 connection.rollback()
             connection.execute(_BEGIN)
             self._is_begun = True
