@@ -277,12 +277,12 @@ def _needed(
 
 
 class _Shares:
-    """The share of each index of a space that is built, of which several may be under way in threads.
+    """Adds up the progress of indexes that are built in parallel threads.
 
     Args:
-        observe: told how far they are together.
-        space: the space.
-        total: how many indexes there are.
+        observe: Callback for the total progress.
+        space: Name of the space.
+        total: Number of indexes.
     """
 
     def __init__(self, observe: Observer, space: str, total: int) -> None:
@@ -291,7 +291,12 @@ class _Shares:
         self._lock = Lock()
 
     def tell(self, place: int, share: float) -> None:
-        """Note the share of an index that is built."""
+        """Report the share of one index that is built.
+
+        Args:
+            place: Number of the index.
+            share: Share built, in [0, 1]; 1 when it is finished.
+        """
         with self._lock:
             self._shares[place] = share
             done = sum(each >= 1 for each in self._shares.values())
@@ -300,6 +305,7 @@ class _Shares:
 
 
 def _run(shares: _Shares, place: int, task: _Task) -> Indexed:
+    """Run a task, reporting its progress."""
     made = task.run(lambda share: shares.tell(place, min(share, 0.999)))
     shares.tell(place, 1.0)
     return made

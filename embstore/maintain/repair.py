@@ -100,7 +100,7 @@ def _mend_documents(mending: Mending, marker: Sequence[Problem]) -> None:
         except NewerFormatError:
             raise
         except DamagedError:
-            # The time exceeds any earlier epoch, so that running readers notice the change.
+            # The time exceeds the unreadable generation number, so that running readers notice a change.
             found = Hidden(int(time()))
             action = Action("rewritten", document_of(folder), "it was altered; what is there twice is sorted out below")
             mending.do(action, partial(write_hidden, folder, found))

@@ -1,8 +1,8 @@
-"""What a metric declares of itself.
+"""The declaration of metrics.
 
-spec         names, columns, parameters, formula, citation
-validation   whether a declaration is complete
-plugins      metrics of other packages
-isolation    another package's code, run so that its errors end only its own metric
-explain      a declaration as a text
+spec         the declaration: names, columns, parameters, formula, citation
+validation   check that a declaration is complete
+plugins      metrics declared by other packages
+isolation    contain the errors of other packages' code
+explain      the declaration as text and as JSON
 """

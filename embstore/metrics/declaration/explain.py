@@ -1,4 +1,4 @@
-"""What a metric says of itself: formula, citation, estimator, columns with their ranges, and parameters."""
+"""Explain a metric: its formula, citation, estimator, columns with their ranges, and parameters."""
 
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -23,14 +23,14 @@ _WIDTH = 80
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """An answer that was looked for in a store.
+    """One possible answer of a query, looked up in the cache.
 
     Attributes:
-        space: which it is for.
-        space_2: the space that its layers are compared with; None for a metric of one layer.
-        layers: names of layers: one, or all that are compared.
-        is_stored: whether it is there.
-        route: in words, by which of several ways it would be computed; empty where there is one.
+        space: Name of the space.
+        space_2: Name of the space it is compared with; None for a metric of single layers.
+        layers: Names of the layers: a single one, or all that are compared.
+        is_stored: Whether the cache has the answer.
+        route: Algorithm that would compute it, in words; empty if there is only one.
     """
 
     space: str
@@ -42,12 +42,12 @@ class Looked:
 
 @dataclass(frozen=True, slots=True)
 class CacheState:
-    """Which answers to a question a store has, for the eye (``str``) and for programs (:meth:`to_dict`).
+    """The cache state of all answers of a query, as text (``str``) and as JSON (:meth:`to_dict`).
 
     Attributes:
-        looked: all answers to the question.
-        refused: why none of them can be kept; None if they can.
-        may_need_no_vectors: whether the summaries may give them, which are not kept then.
+        looked: All answers of the query.
+        refused: Reason why answers of this query are not cached; None if they are.
+        may_need_no_vectors: Whether stored summaries may suffice; such answers are not cached.
     """
 
     looked: tuple[Looked, ...]
@@ -55,7 +55,7 @@ class CacheState:
     may_need_no_vectors: bool = False
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the member ``cache`` of what ``embstore query METRIC --explain --format json`` writes."""
+        """Return the member ``cache`` of the output of ``embstore query METRIC --explain --format json``."""
         return {
             "n_answers": len(self.looked),
             "n_stored": sum(one.is_stored for one in self.looked),
@@ -84,6 +84,7 @@ class CacheState:
         return f"{n_stored} of {n} answers are stored; {n - n_stored} would be computed: {said}"
 
     def _to_compute(self) -> dict[tuple[str, str | None, str], list[str]]:
+        """Return the layers of the answers that are not cached, by space, second space and route."""
         found: dict[tuple[str, str | None, str], list[str]] = {}
         for one in self.looked:
             if not one.is_stored:
@@ -93,18 +94,18 @@ class CacheState:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The declaration of a metric, for the eye (``str``) and for programs (:meth:`to_dict`).
+    """The declaration of a metric, as text (``str``) and as JSON (:meth:`to_dict`).
 
     Attributes:
-        metric: which.
-        cache: which answers to a question a store has; why that is not known, as text; None if no store was looked at.
+        metric: Metric to explain.
+        cache: Cache state of a query; text if it cannot be determined; None if there is no store.
     """
 
     metric: Metric
     cache: CacheState | str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what ``embstore query METRIC --explain --format json`` writes."""
+        """Return the output of ``embstore query METRIC --explain --format json``."""
         metric = self.metric
         return {
             "name": metric.name,
@@ -147,7 +148,7 @@ class Explanation:
 
 
 def flag_of(parameter: Parameter) -> str:
-    """Return the option that stands for a parameter on the command line."""
+    """Return the command-line option of a parameter, such as ``--min-contexts``."""
     if len(parameter.name) == 1:
         return f"-{parameter.name}"
     name = parameter.name.replace("_", "-")
@@ -155,14 +156,14 @@ def flag_of(parameter: Parameter) -> str:
 
 
 def metavar_of(parameter: Parameter) -> str:
-    """Return what stands for the value of an option; empty for one that takes none."""
+    """Return the placeholder for an option's value in the help; empty for a flag."""
     if parameter.kind is bool:
         return ""
     return parameter.metavar or "|".join(parameter.choices) or {int: "N", float: "X"}.get(parameter.kind, "TEXT")
 
 
 def _rows(metric: Metric) -> str:
-    """Return what the rows say beside the columns: the parameters, and the seed."""
+    """Return a sentence about the extra columns of each row: parameters, and the random seed."""
     names = [parameter.name for parameter in metric.said]
     if metric.is_seeded:
         names.append("the seed of what was drawn")
@@ -209,7 +210,7 @@ def _option_line(parameter: Parameter) -> tuple[str, str]:
 
 
 def _aligned(lines: Iterable[tuple[str, str]], indent: str = "") -> Iterator[str]:
-    """Yield heads and texts in two columns; a head that is too long stands alone in its line."""
+    """Yield the lines of a two-column list; a head that is too long gets a line of its own."""
     lines = list(lines)
     widest = min(max((len(head) for head, _ in lines), default=0), 22)
     left = " " * (len(indent) + widest + 2)

@@ -1,4 +1,4 @@
-"""Run another package's code so that nothing it raises ends more than the one metric."""
+"""Contain the errors of other packages' code: they fail one metric, never the program."""
 
 import importlib
 import signal
@@ -15,18 +15,18 @@ _ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 class PluginError(EmbstoreError):
-    """A metric of another package that cannot be used; its text names the package and what is wrong."""
+    """A metric of another package cannot be used; the message names the package and the problem."""
 
 
 @contextmanager
 def isolated(failure: str) -> Iterator[None]:
-    """Turn whatever the code in the context raises into a PluginError.
+    """Convert any exception raised in the context into a PluginError.
 
-    SystemExit, KeyboardInterrupt and other exceptions beside Exception are turned too. embstore's own errors pass as
-    they are, and so does what a signal raises: a user's Ctrl-C ends the command.
+    This includes SystemExit, KeyboardInterrupt and other exceptions outside Exception. embstore's own errors pass
+    unchanged, and so do exceptions raised by a signal: Ctrl-C still ends the command.
 
     Args:
-        failure: Which metric of which package failed, and at what; the exception is added.
+        failure: Message with the metric, the package and the failed action; the exception is appended.
     """
     with _noted_signals() as has_arrived:
         try:
@@ -40,7 +40,7 @@ def isolated(failure: str) -> Iterator[None]:
 
 
 def _place(error: BaseException) -> str:
-    """Return the file and the line of a package's code at which an error was raised, or passed on its way."""
+    """Return the file and line of the package's code in the traceback of an error; empty if there is none."""
     own = str(Path(__file__).parents[2])
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}, line {error.lineno})"
@@ -52,7 +52,7 @@ def _place(error: BaseException) -> str:
 
 
 def described(error: BaseException) -> str:
-    """Return the type and the text of an exception; its type alone where it has no text, or cannot tell it."""
+    """Return the type and message of an exception; the type alone if there is no message or it cannot be read."""
     name = type(error).__name__
     try:
         text = error.msg if isinstance(error, SyntaxError) else str(error)
@@ -63,7 +63,7 @@ def described(error: BaseException) -> str:
 
 @contextmanager
 def _noted_signals() -> Iterator[Callable[[], bool]]:
-    """Give a function that tells whether a signal to end has arrived since; afterwards all handlers are as before."""
+    """Yield a function that returns whether SIGINT or SIGTERM has arrived; restore the signal handlers at the end."""
     arrived: list[int] = []
 
     def noting(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,7 +73,7 @@ def _noted_signals() -> Iterator[Callable[[], bool]]:
 
         return note
 
-    if threading.current_thread() is not threading.main_thread():  # signals are handled in the main thread alone
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals in the main thread only
         yield lambda: False
         return
     before = {number: signal.getsignal(number) for number in _ENDING}

@@ -1,10 +1,10 @@
-"""Metrics that other packages declare, under the entry point group ``embstore.metrics``.
+"""Load metrics that other packages declare in the entry point group ``embstore.metrics``.
 
 [project.entry-points."embstore.metrics"]
 median-norm = "my_metrics:MEDIAN_NORM"
 
-The name is the metric's name, and the object its :class:`~embstore.metrics.Metric`. Nothing is looked up until a metric
-is requested that is not built in, or all metrics are listed; then only that plug-in is imported, or each.
+The entry point's name is the name of the metric, its object a :class:`~embstore.metrics.Metric`. Entry points are read
+only when a metric that is not built in is requested, which imports that plug-in alone, or when all metrics are listed.
 """
 
 import functools
@@ -22,7 +22,7 @@ GROUP = "embstore.metrics"
 
 
 def find_plugins() -> dict[str, list[EntryPoint]]:
-    """Return the metrics that installed packages register, by name, and who registers each; none is imported."""
+    """Return the metrics that installed packages register, as name → entry points, without importing them."""
     found: dict[str, list[EntryPoint]] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, package_of(point))):
         found.setdefault(point.name, []).append(point)
@@ -33,12 +33,12 @@ def load_plugin(name: str, points: list[EntryPoint], built_in: Mapping[str, Metr
     """Import a metric of another package.
 
     Args:
-        name: of the metric.
-        points: who registers it.
-        built_in: the metrics that embstore has itself.
+        name: Name of the metric.
+        points: Entry points of that name.
+        built_in: Built-in metrics by name.
 
     Raises:
-        PluginError: it cannot be imported, its declaration has a mistake, or its name is taken.
+        PluginError: The metric cannot be imported, its declaration is invalid, or its name is already taken.
     """
     if name in built_in:
         raise PluginError(f"{_said(points)} is refused: embstore has a metric of that name. Rename it.")
@@ -62,7 +62,7 @@ def load_plugin(name: str, points: list[EntryPoint], built_in: Mapping[str, Metr
 
 
 def load_plugins(built_in: Mapping[str, Metric]) -> tuple[dict[str, Metric], list[str]]:
-    """Return all metrics of other packages that can be used, and for each that cannot, why."""
+    """Return the usable metrics of other packages by name, and an error message for each that is not usable."""
     metrics, refused = {}, []
     for name, points in find_plugins().items():
         try:
@@ -73,7 +73,7 @@ def load_plugins(built_in: Mapping[str, Metric]) -> tuple[dict[str, Metric], lis
 
 
 def package_of(point: EntryPoint) -> str:
-    """Return the package that registers an entry point, with its version."""
+    """Return the name and version of the package that registers an entry point."""
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
 
@@ -82,7 +82,7 @@ def _said(points: list[EntryPoint]) -> str:
 
 
 def _guarded(metric: Metric, said: str) -> Callable[..., list[Result]]:
-    """Return the metric's function with its failures named and its rows checked."""
+    """Return the metric's function, wrapped to report its failures as PluginError and to check its rows."""
 
     @functools.wraps(metric.function)
     def function(*data: Any, **inputs: Any) -> list[Result]:
@@ -97,6 +97,8 @@ def _guarded(metric: Metric, said: str) -> Callable[..., list[Result]]:
 
 
 def _guarded_text(drawn: Callable[[Mapping[str, Any]], str], said: str) -> Callable[[Mapping[str, Any]], str]:
+    """Return the metric's ``drawn`` function, wrapped to report its failures as PluginError."""
+
     @functools.wraps(drawn)
     def function(row: Mapping[str, Any]) -> str:
         with isolated(f"{said} failed"):
@@ -106,7 +108,11 @@ def _guarded_text(drawn: Callable[[Mapping[str, Any]], str], said: str) -> Calla
 
 
 def _checked(metric: Metric, row: Result, said: str) -> Result:
-    """Return a row with Python's own numbers, and what is not finite as None with a reason."""
+    """Check the columns and types of a row; convert NumPy values to Python's, non-finite ones to None with a reason.
+
+    Raises:
+        PluginError: A declared column is missing, an undeclared one is present, or a value has the wrong type.
+    """
     given = INPUT_COLUMNS.get(metric.needs, ())
     wanted = [*(column.name for column in metric.columns if column.name not in given), "n"]
     if lacking := [name for name in wanted if name not in row]:
@@ -125,11 +131,12 @@ def _checked(metric: Metric, row: Result, said: str) -> Result:
 
 
 def _plain(value: Any) -> Any:
-    """Return numpy's scalars and arrays as Python's numbers and lists."""
+    """Convert a NumPy scalar or array to a Python number or list."""
     return value.tolist() if hasattr(value, "tolist") else value
 
 
 def _has_type(kind: str, value: Any) -> bool:
+    """Return whether a value is None or of a column's JSON type."""
     if value is None:
         return True
     if kind.startswith("array of "):

@@ -1,4 +1,4 @@
-"""How a metric is declared: once, as a frozen record from which options, help and schemas are made."""
+"""Declare a metric: one frozen record from which options, help and schemas are generated."""
 
 import inspect
 import math
@@ -21,20 +21,20 @@ Block = NDArray[np.floating]
 T = TypeVar("T")
 
 Need = Literal["summary", "vectors", "neighbours", "pairs", "lexicon", "word sets", "contexts", "layers"]
-"""What a metric is computed from.
+"""The input of a metric.
 
-``summary``: the stored sums (vectors only where rows are filtered). ``vectors``: one or more passes over the vectors.
+``summary``: the stored sums (vectors only if rows are filtered). ``vectors``: one or more passes over the vectors.
 ``neighbours``: all vectors in memory, and a search. ``pairs``, ``lexicon``, ``word sets``: a dataset's rows or lists of
 words. ``contexts``: the occurrences of each word or sentence. ``layers``: all layers of one or two spaces.
 """
 
 
 class NotComputable(EmbstoreError):
-    """A value that does not exist for these vectors; its text is the reason that stands in the row.
+    """The value is undefined for these vectors; the message becomes the reason in the row.
 
     Args:
-        reason: why.
-        n: of how many vectors.
+        reason: Reason, in words.
+        n: Number of vectors.
     """
 
     def __init__(self, reason: str, n: int = 0) -> None:
@@ -43,46 +43,50 @@ class NotComputable(EmbstoreError):
 
 
 class LayerData(Protocol):
-    """The selected vectors of one layer of one space, as a metric sees them, transformed if that was asked for."""
+    """The selected vectors of one layer of a space, after the requested transforms: the input of a metric."""
 
     @property
     def dim(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
 
     @property
     def dims(self) -> NDArray[np.int64]:
-        """The number that each component has in the space, ascending, (dim,): what was dropped leaves a gap."""
+        """Numbers of the components in the space, int64 (dim,), ascending; dropped dimensions leave gaps."""
 
     @property
     def summary(self) -> Summary:
-        """The sums over the vectors; from disk when no rows are filtered and nothing is transformed."""
+        """Sums over the vectors; read from the stored summaries if no rows are filtered and nothing is transformed."""
 
     def map(self, function: Callable[[Block], T]) -> Iterator[T]:
         """Yield ``function(block)`` for blocks (float32 or float64, shape (n, dim)) that together are all the vectors.
 
-        A few threads call the function at once, and no more than a few blocks are in memory.
+        The function is called from several threads at once; only a few blocks are in memory at a time.
         """
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
-        """Yield ``function(item_ids, block)`` likewise. Ids ascend within a block, not from block to block."""
+        """Yield ``function(item_ids, block)``, as :meth:`map`. Ids ascend within a block, not from block to block."""
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
-        """Return ids (n,), ascending, and vectors (n, dim) in memory: all, or those of ``ids`` that are there."""
+        """Return ids (n,), ascending, and vectors (n, dim) in memory.
+
+        Args:
+            ids: Requested items, of which missing ones are omitted; None for all.
+        """
 
     def neighbours(
         self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-        """Return the k nearest other items of every item, exactly.
+        """Return the k nearest other items of every item, by exact search.
 
         Args:
-            k: how many; fewer where there are fewer others.
-            distance: ``cosine`` or ``euclidean``. Zero vectors have no cosine: they are left out of the ids.
-            distinct: whether of equal vectors only that of the smallest id is left.
-            only: ascending ids of the items to search for and among; None takes all.
+            k: Number of neighbours; reduced to n − 1 if there are fewer other items.
+            distance: ``cosine`` or ``euclidean``. Zero vectors have no cosine and are omitted from the ids.
+            distinct: Whether to keep only the smallest id among equal vectors.
+            only: Ids of the items to search for and among, ascending; None for all.
 
         Returns:
-            Ids (n,), ascending; positions in them (n, k) of the nearest first, an item never its own neighbour, ties
-            (what differs by no more than rounding) by ascending id; and cosines or Euclidean distances (n, k), float64.
+            Ids (n,), ascending; positions in them (n, k) of the neighbours, nearest first, without the item itself,
+            ties up to rounding by ascending id; and cosines or Euclidean distances (n, k), float64.
         """
 
 
@@ -91,17 +95,17 @@ class Parameter:
     """An option of a metric.
 
     Attributes:
-        name: its name in Python; the command line has it with hyphens.
-        default: its default, which also gives its type: int, float, str or bool. ``()`` is an option that may be
-            repeated, of strings. For an option without a default use None and ``value_type``.
-        help: one line.
-        choices: the values that a str may have.
-        minimum: the smallest value that a number may have.
-        maximum: the largest.
-        value_type: the type where the default does not give it.
-        metavar: what stands for the value in the help.
-        is_input: whether it names an input (a dataset, a file of words) rather than a setting of the function.
-        in_rows: whether each row says its value, where that does not follow from ``is_input``.
+        name: Name in Python; the command line writes it with hyphens.
+        default: Default value, which also gives the type: int, float, str or bool. ``()`` stands for a repeatable
+            option of strings. For an option without a default use None and ``value_type``.
+        help: Help text, one line.
+        choices: Valid values of a str.
+        minimum: Smallest valid number.
+        maximum: Largest valid number.
+        value_type: Type of a value, if the default does not give it.
+        metavar: Placeholder for the value in the help.
+        is_input: Whether it names an input (a dataset, a file of words) rather than a setting of the function.
+        in_rows: Whether each row has a column with its value; None for all parameters that are not inputs.
     """
 
     name: str
@@ -117,21 +121,26 @@ class Parameter:
 
     @property
     def is_in_rows(self) -> bool:
-        """Whether each row says its value: of what is no input it does, unless ``in_rows`` is given."""
+        """Whether each row has a column with its value; by default unless it is an input."""
         return not self.is_input if self.in_rows is None else self.in_rows
 
     @property
     def kind(self) -> type:
-        """The type of a value: int, float, str or bool, or tuple for an option that may be repeated."""
+        """Type of a value: int, float, str or bool, or tuple for a repeatable option."""
         return self.value_type or type(self.default)
 
     @property
     def type(self) -> str:
-        """The type of a value in the rows, named like that of a :class:`Column`, or "array of strings"."""
+        """JSON type of a value in the rows, as in :class:`Column`, or "array of strings"."""
         return {int: "integer", float: "number", bool: "boolean", tuple: "array of strings"}.get(self.kind, "string")
 
     def check(self, value: Any) -> Any:
-        """Return ``value`` if the parameter may have it, else raise UnknownNameError or UsageError."""
+        """Return a valid value in its normal form, with the default for None.
+
+        Raises:
+            UnknownNameError: The value is not one of the choices.
+            UsageError: The value has the wrong type or is out of range.
+        """
         if value is None or (value == self.default and type(value) is type(self.default)):
             return self.default
         if self.kind is tuple:
@@ -168,14 +177,14 @@ class Column:
     """A column of a metric's result.
 
     Attributes:
-        name: as in the result.
-        type: its JSON type ("number", "integer", "string", "boolean", "array of numbers", "array of integers").
-        help: what it holds.
-        minimum: the smallest value there can be.
-        maximum: the largest.
-        unit: what a value is measured in, where it is not a plain number.
-        shown: whether the table for the eye shows it.
-        is_key: whether it tells the rows of one layer apart (``word``).
+        name: Name in the result.
+        type: JSON type: "number", "integer", "string", "boolean", "array of numbers" or "array of integers".
+        help: Description of the values.
+        minimum: Smallest possible value.
+        maximum: Largest possible value.
+        unit: Unit of measurement; None for a plain number.
+        shown: Whether the table printed in a terminal has this column.
+        is_key: Whether it distinguishes the rows of one layer, as ``word`` does.
         interval: Names of the columns with the lower and the upper limit of its interval.
     """
 
@@ -191,7 +200,7 @@ class Column:
 
     @property
     def range(self) -> str:
-        """The range as text, "[-1, 1]" or "≥ 0"; empty where there is none."""
+        """Range as text, "[-1, 1]" or "≥ 0"; empty if there is none."""
         if self.minimum is not None and self.maximum is not None:
             return f"[{self.minimum:g}, {self.maximum:g}]"
         if self.minimum is not None:
@@ -201,35 +210,33 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric, declared once.
+    """The declaration of a metric.
 
     Attributes:
-        name: its name on the command line and in :meth:`Store.query`.
-        help: one line.
-        function: of a :class:`LayerData`, of what ``needs`` names beside it, and of the parameters that are no inputs,
-            by keyword. It returns the values of the columns with ``n`` and ``reason``, or a list of such rows.
-            Where ``needs`` is ``layers``, a function of ``left`` (a list of LayerData), ``right`` (another, or None to
-            compare ``left`` with itself) and ``ids`` (ascending; all of these layers hold them), whose list has a row
-            for each layer of ``left`` with each of ``right``, in this order. One that takes ``seed`` gets ``--seed``,
-            and its rows say it; where nothing was drawn, its row has None as ``seed``.
-        columns: its columns beside ``n``, ``reason``, and what says how a value was computed: see ``said``.
-        parameters: its options.
-        formula: the formula in one line.
-        citation: where it comes from.
-        needs: what it is computed from.
-        estimator: the choices behind the number: what is exact, ddof, variants, traps; whole sentences.
-        units: the units of the spaces that it makes sense for; empty for all.
-        best: the column whose highest value marks the best layer of a space, in a boolean column ``best``; None: none.
-        elsewhere: what to do with a space of another unit, as a sentence.
-        drawn: what was drawn for a row whose ``seed`` is not None, in words, from the row with the parameters.
-        route: in words, by which of several ways the function computes a pair of spaces, from the number of items, the
-            dimensions of the layers, those of the second space (None: the same layers), and the settings by keyword;
-            for a metric of layers. ``--explain`` shows it.
-        version: raised when the same input gives another number or another note: stored answers of other versions are
-            not given again. What else they depend on: :mod:`embstore.query.cache`.
-        references: Keys of the publications of ``citation`` in ``embstore/query/references.bib``; whole BibTeX entries
-            if another package declares the metric.
-        package: what declares it, with its version, where that is not embstore; filled in when a plugin is loaded.
+        name: Name on the command line and in :meth:`Store.query`.
+        help: Help text, one line.
+        function: Function of a :class:`LayerData`, of the further inputs that ``needs`` names, and of the parameters
+            that are not inputs, as keywords. It returns the values of the columns with ``n`` and ``reason``, or a list
+            of such rows. If ``needs`` is ``layers``, it takes ``left`` (a list of LayerData), ``right`` (another, or
+            None to compare ``left`` with itself) and ``ids`` (ascending; stored in all these layers), and returns a row
+            for each layer of ``left`` with each of ``right``, in this order. If it takes ``seed``, it gets ``--seed``,
+            and its rows have a ``seed``, which is None if nothing was sampled.
+        columns: Columns other than ``n``, ``reason`` and those of the parameters: see :attr:`said`.
+        parameters: Options.
+        formula: Formula, in one line.
+        citation: Source of the definition.
+        needs: Input of the function.
+        estimator: Choices that affect the number: exactness, ddof, variants, pitfalls; in whole sentences.
+        units: Units of the spaces it is defined for; empty for all.
+        best: Column whose highest value marks the best layer of a space, in a boolean column ``best``; None for none.
+        elsewhere: Advice for a space of another unit, as a sentence.
+        drawn: Function from a row whose ``seed`` is not None, with the parameters, to a description of the sample.
+        route: Function that names the algorithm for a pair of spaces, for ``--explain``; only if ``needs`` is
+            ``layers``. It takes the number of items, the dimensions of the layers, those of the second space (None for
+            the same layers), and the settings as keywords.
+        version: Version of the implementation, raised when the same input gives another number or note. Cached answers
+            of other versions are not used; see :mod:`embstore.query.cache`.
+        package: Name and version of the package that declares it, filled in on loading; None for embstore.
     """
 
     name: str
@@ -254,8 +261,8 @@ class Metric:
         """Return all parameters with their values, defaults filled in.
 
         Raises:
-            UnknownNameError: a parameter or a choice that the metric does not have.
-            UsageError: a value out of range.
+            UnknownNameError: The metric has no such parameter or choice.
+            UsageError: A value has the wrong type or is out of range.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
         for name in given:
@@ -266,17 +273,17 @@ class Metric:
 
     @property
     def said(self) -> tuple[Parameter, ...]:
-        """The parameters that stand in each row, in a column of their name: all but the inputs.
+        """Parameters that each row has in a column of the same name: all but the inputs.
 
-        A column of that name that the metric has itself goes before: ``std`` holds what the option of that name asks
-        for.
+        A column of that name that the metric declares itself takes precedence: ``std`` contains the result that the
+        option ``std`` requests.
         """
         own = {column.name for column in self.columns}
         return tuple(parameter for parameter in self.parameters if parameter.is_in_rows and parameter.name not in own)
 
     @property
     def is_seeded(self) -> bool:
-        """Whether it may draw at random: whether its function takes ``seed``."""
+        """Whether the metric may sample at random: its function takes ``seed``."""
         try:
             return "seed" in inspect.signature(self.function).parameters
         except (TypeError, ValueError):  # a function without a signature, written in C
@@ -284,12 +291,12 @@ class Metric:
 
     @property
     def types(self) -> dict[str, str]:
-        """The JSON types of the columns that a row may lack a value of: all but those of its space and n."""
+        """JSON types of the columns whose values may be null."""
         said = {parameter.name: parameter.type for parameter in self.said}
         return {column.name: column.type for column in self.columns} | said | {"reason": "string", "seed": "integer"}
 
     def empty(self, n: int, reason: str) -> Result:
-        """Return the row of a value that cannot be computed."""
+        """Return a row of nulls with the reason, for a value that cannot be computed."""
         nulls: Result = {column.name: None for column in self.columns}
         return nulls | {"n": n, "reason": reason, "seed": None}
 
@@ -298,5 +305,5 @@ N_ZERO = Column("n_zero", "integer", "zero vectors, which have no direction", mi
 
 
 def rows_of(result: Result | Sequence[Result]) -> list[Result]:
-    """Return what a metric's function gave as a list of rows."""
+    """Return the result of a metric's function as a list of rows."""
     return [result] if isinstance(result, dict) else list(result)

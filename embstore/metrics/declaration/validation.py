@@ -1,4 +1,4 @@
-"""What a declaration of a metric must satisfy, so that options, tables, help and schemas can be made from it."""
+"""Check declarations of metrics, so that options, tables, help and schemas can be generated from them."""
 
 import inspect
 import keyword
@@ -13,18 +13,18 @@ from embstore.metrics.declaration.spec import Column, Metric, Need, Parameter
 from embstore.space import Unit
 
 COLUMN_TYPES = ("number", "integer", "string", "boolean", "array of numbers", "array of integers")
-# Columns that every row has beside those of the metric, or may have.
+# Columns that rows have in addition to those of the metric.
 RESERVED_COLUMNS = frozenset(
     ("space", "model", "unit", "pooling", "template", "layer", "layer_name", "n", "reason", "where", "sample", "seed",
      "transform", "space_2", "layer_2", "layer_name_2")
 )  # fmt: skip
-# Options that every metric has on the command line, and what Store.query calls them.
+# Options of every metric on the command line, and their names in Store.query.
 RESERVED_PARAMETERS = frozenset(
     ("model", "models", "space", "spaces", "unit", "pooling", "template", "layer", "layers", "where", "timeout",
      "memory", "sample", "seed", "transform", "transforms", "store", "format", "form", "output", "o", "csv_safe",
      "explain", "cache", "no_cache", "help", "h", "metric", "self", "data")
 )  # fmt: skip
-# What the makers of inputs read of the parameters, and the columns that they fill.
+# Parameters that embstore.query.inputs reads, and columns that it fills.
 INPUT_PARAMETERS: dict[Need, tuple[str, ...]] = {
     "pairs": ("dataset", "missing"),
     "lexicon": ("lexicon", "value", "pleasant", "unpleasant", "missing"),
@@ -37,7 +37,7 @@ _KINDS = (int, float, str, bool, tuple)
 
 
 def problems(metric: object) -> list[str]:
-    """Return what is wrong with a declaration, one line each; nothing if it can be used."""
+    """Return the problems of a declaration, one line each; an empty list if it is valid."""
     if not isinstance(metric, Metric):
         return [f"it is no embstore.metrics.Metric but {_kind_of(metric)}"]
     found = list(_of_texts(metric))
@@ -154,7 +154,7 @@ def _of_default(where: str, parameter: Parameter) -> Iterator[str]:
 
 
 def _of_function(metric: Metric) -> Iterator[str]:
-    """Yield which settings the function does not take; one without a signature (written in C) is taken on trust."""
+    """Yield the settings that the function does not take; a function without a signature (in C) is not checked."""
     if not callable(metric.function):
         yield f"its function must be callable, not {_kind_of(metric.function)}"
         return

@@ -1,14 +1,14 @@
-"""Arithmetic that several metrics share.
+"""Arithmetic shared by several metrics.
 
-moments        means and covariances
+moments        mean and covariance
 affine         affine maps of vectors; fitting: fit them
-pair_sums      sums over pairs of layers, block by block
-gram           the same from Gram matrices, where they cost less
-directions     unit vectors
-groups         the vectors of each word
-ties           equal distances
+pair_sums      sums over items for pairs of layers, block by block
+gram           the same bilinear forms from Gram matrices, if these cost less
+directions     unit vectors of lists of words
+groups         sums over the vectors of each word or sentence
+ties           detection of equal distances
 correlation    Spearman and Pearson; bootstrap: their intervals
 permutation    permutation tests
-layer_grid     layers against layers
-blas_threads   one thread for small products
+layer_grid     comparisons of layers with layers
+blas_threads   single-threaded BLAS for small products
 """

@@ -1,4 +1,4 @@
-"""Affine maps of vectors, in the form in which they are cheapest to apply."""
+"""Affine maps of vectors, stored in a form that is cheap to apply."""
 
 from dataclasses import dataclass, replace
 
@@ -10,19 +10,19 @@ from embstore.summary import Float64Array
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Affine:
-    """y[columns] · scale + y · left · right + offset, where y = x − shift.
+    """The affine map x ↦ y[columns] · scale + y · left · right + offset, where y = x − shift.
 
     Attributes:
-        columns: the components of y that are kept as they are, ascending, int (dim,): also what each component of the
-            result is called, since no map here turns the axes.
-        scale: what each is multiplied with, (dim,).
-        shift: subtracted first, (components of x,).
-        offset: added last, (dim,).
-        left: (components of x, rank). The rank is 0 where each component depends on one alone.
-        right: (rank, dim); None for the identity.
-        noise: the size below which an output component is rounding, (dim,). A row that is no larger than all of them
-            together becomes exactly zero: it has no direction.
-        notes: what a reader must know.
+        columns: Components of y that enter the first term, ascending, int (dim,). They also name the components of the
+            result, since no map here rotates the axes.
+        scale: Factor of each of these components, (dim,).
+        shift: Vector subtracted first, (components of x,).
+        offset: Vector added last, (dim,).
+        left: Left factor, (components of x, rank). The rank is 0 if each output depends on one input component.
+        right: Right factor, (rank, dim); None for the identity.
+        noise: Rounding error of each output component, (dim,). A row that is no longer than this vector becomes
+            exactly zero, since it has no direction.
+        notes: Notes for the user.
     """
 
     columns: NDArray[np.int64]
@@ -36,28 +36,28 @@ class Affine:
 
     @classmethod
     def identity(cls, dim: int) -> "Affine":
-        """Return the map that changes nothing."""
+        """Return the identity map on vectors of ``dim`` components."""
         zeros = np.zeros(dim)
         return cls(np.arange(dim), np.ones(dim), zeros, zeros, np.zeros((dim, 0)), np.zeros((0, dim)), zeros)
 
     @property
     def dim(self) -> int:
-        """Components of a transformed vector."""
+        """Number of components of a transformed vector."""
         return len(self.columns)
 
     @property
     def mixes(self) -> bool:
-        """Whether a component of the result depends on several of the vector."""
+        """Whether an output component depends on several input components."""
         return bool(self.left.shape[1] > 0)
 
     @property
     def mixing(self) -> Float64Array:
-        """The part left · right of the matrix, shape (components of x, dim)."""
+        """Product left · right, shape (components of x, dim)."""
         return self.left if self.right is None else self.left @ self.right
 
     @property
     def matrix(self) -> Float64Array:
-        """The linear part A of y A, shape (components of x, dim)."""
+        """Matrix A of the linear part y A, shape (components of x, dim)."""
         result = self.mixing.copy()
         result[self.columns, np.arange(self.dim)] += self.scale
         return result
@@ -84,23 +84,27 @@ class Affine:
         return result
 
     def columns_of(self, vectors: Float64Array) -> Float64Array:
-        """Return A v for each column v of ``vectors`` (dim, m): shape (components of x, m)."""
+        """Return the product of :attr:`matrix` with ``vectors`` (dim, m), shape (components of x, m)."""
         result = self.left @ (vectors if self.right is None else self.right @ vectors)
         result[self.columns] += self.scale[:, None] * vectors
         return result
 
     def centred(self, mean: Float64Array) -> "Affine":
-        """Return the map less its value for the mean of all x, which makes the mean of the results zero."""
+        """Return the map shifted so that the mean of its results is zero.
+
+        Args:
+            mean: Mean of all x, (components of x,).
+        """
         return replace(self, shift=mean, offset=np.zeros(self.dim))
 
     def scaled(self, factors: Float64Array) -> "Affine":
-        """Return the map followed by a multiplication of each component."""
+        """Return the map followed by a multiplication of each component by its factor, (dim,)."""
         right = None if self.right is None else self.right * factors
         left = self.left * factors if self.right is None else self.left
         return replace(self, scale=self.scale * factors, offset=self.offset * factors, left=left, right=right)
 
     def kept(self, dims: NDArray[np.int64]) -> "Affine":
-        """Return the map to these components of its result alone."""
+        """Return the map restricted to some components of its result, given by their positions."""
         return replace(
             self,
             columns=self.columns[dims],
@@ -111,17 +115,17 @@ class Affine:
         )
 
     def without(self, directions: Float64Array) -> "Affine":
-        """Return the map whose linear part is followed by y − V Vᵀ y, V of shape (dim, k)."""
+        """Return the map with its linear part followed by the projection y − V Vᵀ y, V of shape (dim, k)."""
         left = np.concatenate([self.left, -self.columns_of(directions)], axis=1)
         right = np.eye(self.dim) if self.right is None else self.right
         return replace(self, left=left, right=np.concatenate([right, directions.T]))
 
     def turned(self, into: Float64Array, back: Float64Array) -> "Affine":
-        """Return the map whose linear part is followed by y · into · back, of shapes (dim, rank) and (rank, dim)."""
+        """Return the map with its linear part followed by y · into · back, of shapes (dim, rank) and (rank, dim)."""
         return replace(self, scale=np.zeros(self.dim), left=self.columns_of(into), right=back)
 
     def collapsed(self) -> "Affine":
-        """Return the same map with one matrix, where that is cheaper than two thin ones."""
+        """Return the same map with the factors multiplied into one matrix, if that is cheaper to apply."""
         if self.right is None or self.left.shape[1] * (len(self.shift) + self.dim) <= len(self.shift) * self.dim:
             return self
         return replace(self, scale=np.zeros(self.dim), left=self.matrix, right=None)

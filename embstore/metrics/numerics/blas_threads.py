@@ -1,4 +1,4 @@
-"""Matrix products in the threads that read blocks: one thread each."""
+"""Limit BLAS to one thread while several threads compute on blocks."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +12,10 @@ _limit: Any = None
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Keep BLAS from starting threads of its own, in the whole process, for as long as anyone is in this context.
+    """Limit BLAS to one thread, for the whole process, while any thread is in this context.
 
-    Blocks are worked on by as many threads as there are cores. Where each calls a BLAS with threads of its own, they
-    wait for each other: a covariance takes twice the time.
+    Blocks are processed by as many threads as there are cores. If each of them calls a multi-threaded BLAS, the threads
+    wait for each other, and a covariance takes twice as long.
     """
     global _users, _limit
     from threadpoolctl import threadpool_limits  # what reads only summaries does not need it

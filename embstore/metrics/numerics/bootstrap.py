@@ -1,4 +1,4 @@
-"""The bootstrap interval of Spearman's rho."""
+"""The bootstrap confidence interval of Spearman's rho."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +14,7 @@ Counts = NDArray[np.floating]
 
 _LEVEL = 0.95
 _BLOCK_VALUES = 1 << 22
-_KEPT_BLOCKS = 8  # of at most 34 MB: the resamples of some datasets, which all layers share
+_KEPT_BLOCKS = 8  # of at most 34 MB each; all layers use the same resamples of a dataset
 _FLOAT32_PAIRS = 1 << 18
 
 
@@ -23,20 +23,20 @@ def spearman_interval(
 ) -> tuple[float, float] | tuple[None, None]:
     """Return the 95 % percentile bootstrap interval of Spearman's rho (Efron & Tibshirani 1993, section 13.3).
 
-    Pairs are drawn with replacement, as many as there are, and each resample is ranked anew. A resample says how often
-    each pair is in it; the ranks in it are then sums of these counts in the order of the whole sample, so that nothing
-    is sorted again, and all resamples go through that order at once. Resamples in which all x or all y are equal have
-    no rho, and are left out.
+    n pairs are drawn with replacement, and each resample is ranked again. A resample is stored as the count of each
+    pair; its ranks are cumulative sums of these counts in the order of the whole sample, so that nothing is sorted
+    again, and all resamples are ranked in one pass. Resamples in which all x or all y are equal have no rho and are
+    omitted.
 
     Args:
         x: float64 (n,), not constant.
         y: float64 (n,), not constant.
-        resamples: how many.
-        seed: of the draw.
-        error: bound on the rounding error of x: see :func:`tied`.
+        resamples: Number of resamples.
+        seed: Random seed of the resamples.
+        error: Bound on the rounding error of x: see :func:`tied`.
 
     Returns:
-        The 2.5 % and 97.5 % quantiles; None where no resample has a rho.
+        The 2.5 % and 97.5 % quantiles; None if no resample has a rho.
     """
     order, starts = tied(x, error)
     size = max(1, _BLOCK_VALUES // len(y))
@@ -56,14 +56,14 @@ def spearman_interval(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """Some resamples, and what does not depend on x in them.
+    """A batch of b resamples, with the sums that do not depend on x.
 
     Attributes:
-        counts: float32 or float64 (n, b): how often each pair is in each.
-        weighted: likewise: its count times the rank of its y there.
-        spread: float64 (b,): Σ (rank of y − mean rank)² over the resample.
-        own: float64 (b,): Σ count · weighted.
-        cubes: float64 (b,): Σ count³.
+        counts: Number of times that each pair is in each resample, float32 or float64 (n, b).
+        weighted: That count times the rank of the pair's y in the resample, likewise (n, b).
+        spread: Σ (rank of y − mean rank)² over the resample, float64 (b,).
+        own: Σ count · weighted, float64 (b,).
+        cubes: Σ count³, float64 (b,).
     """
 
     counts: Counts
@@ -75,6 +75,14 @@ class _Part:
 
 @lru_cache(maxsize=_KEPT_BLOCKS)
 def _part(y: bytes, size: int, seed: int, number: int) -> _Part:
+    """Draw a batch of resamples of y; cached, since all layers use the same ones.
+
+    Args:
+        y: Values of y as the bytes of a float64 array (n,), which are hashable.
+        size: Number of resamples.
+        seed: Random seed of all resamples.
+        number: Number of the batch.
+    """
     scores = np.frombuffer(y)
     n = len(scores)
     rng = np.random.default_rng([seed, number])
@@ -90,7 +98,7 @@ def _part(y: bytes, size: int, seed: int, number: int) -> _Part:
     order, starts = tied(scores)
     for members in np.split(order, starts[1:]):
         in_group = counts[members].sum(axis=0, dtype=np.float64)
-        # The ranks that a group shares lie between those before it and those after it.
+        # Tied values share the mean of their ranks.
         weighted[members] = counts[members] * (so_far + (in_group + 1) / 2)
         so_far += in_group
         spread -= in_group * in_group * in_group / 12  # numpy's ** 3 takes ten times as long
@@ -102,15 +110,15 @@ def _part(y: bytes, size: int, seed: int, number: int) -> _Part:
 
 
 def _resampled(part: _Part, order: Places, starts: Places) -> Floats:
-    """Return rho of each resample (b,), NaN where it has none.
+    """Return rho of each resample (b,), NaN where it is undefined.
 
-    The rank of x is the counts so far less (count − 1)/2, where equal x count together, and Σ rank · weighted is
-    summed in these two parts. The spread is (n³ − Σ count³)/12.
+    The rank of x is the cumulative count less (count − 1)/2, with the counts of tied x added up, and Σ rank · weighted
+    is summed in these two parts. The spread of the ranks of x is (n³ − Σ count³)/12.
 
     Args:
-        part: the resamples.
-        order: of x, ascending.
-        starts: where in it each group of equal x starts.
+        part: Batch of resamples.
+        order: Positions of x in ascending order, (n,).
+        starts: Start of each group of tied x in ``order``.
     """
     n, size = part.counts.shape
     so_far, together, term = np.zeros((3, size))

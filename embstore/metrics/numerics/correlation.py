@@ -1,4 +1,4 @@
-"""Pearson's and Spearman's correlation."""
+"""Pearson's and Spearman's correlation coefficients."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,17 +7,17 @@ Floats = NDArray[np.float64]
 
 
 def pearson(x: Floats, y: Floats) -> float:
-    """Return Pearson's r of two arrays (n,) that are not constant, in [-1, 1]."""
+    """Return Pearson's r, in [-1, 1], of two arrays (n,) that are not constant."""
     x, y = x - x.mean(), y - y.mean()
     return float(np.clip((x / np.linalg.norm(x)) @ (y / np.linalg.norm(y)), -1, 1))
 
 
 def ranks(values: Floats, error: float = 0.0) -> Floats:
-    """Return the rank of each value from 1; values that are equal up to rounding share the mean of their ranks.
+    """Return the rank of each value, from 1; values that are equal up to rounding share the mean of their ranks.
 
     Args:
-        values: finite float64 (n,).
-        error: bound on the rounding error of a value: see :func:`tied`.
+        values: Finite values, float64 (n,).
+        error: Bound on the rounding error of a value: see :func:`tied`.
     """
     order, starts = tied(values, error)
     sizes = np.diff(starts, append=len(values))
@@ -27,12 +27,15 @@ def ranks(values: Floats, error: float = 0.0) -> Floats:
 
 
 def tied(values: Floats, error: float = 0.0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the ascending order of the values, and where in it each group of equal values starts.
+    """Sort values, and group those that are equal up to rounding.
 
     Args:
-        values: finite float64 (n,).
-        error: bound on the rounding error of a value. What lies within twice the bound is a group; where values follow
-            each other so closely that they fill more than that, each group spans no more.
+        values: Finite values, float64 (n,).
+        error: Bound on the rounding error of a value. Values within twice the bound form a group; a longer run of
+            close values is divided into groups of that width.
+
+    Returns:
+        The positions of the values in ascending order (n,), and the start of each group in it.
     """
     order = np.argsort(values, kind="stable")
     ascending = values[order]

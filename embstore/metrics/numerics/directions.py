@@ -1,4 +1,4 @@
-"""Lists of words as unit vectors, and the effect sizes of their cosines with two lists of attribute words."""
+"""Unit vectors of lists of words, and effect sizes of their cosines with two lists of attribute words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Directions:
-    """The words of a list that have a direction.
+    """The unit vectors of a list of words.
 
     Attributes:
-        units: their unit vectors, float64 (m, dim).
-        places: which of the words they are, int64 (m,).
-        n_zero: how many more are there with a zero vector.
-        lacking: the words without a vector, or with a zero one.
+        units: Unit vectors, float64 (m, dim).
+        places: Positions of their words in the list, int64 (m,).
+        n_zero: Number of further words, whose vector is zero.
+        lacking: Words whose vector is missing or zero.
     """
 
     units: Floats
@@ -30,7 +30,7 @@ class Directions:
 
 
 def unit_rows(vectors: Block) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return the rows (n, dim) as unit vectors in float64, and which of them are zero and stay so."""
+    """Normalise the rows (n, dim) to unit length in float64; also return which rows are zero (n,) and stay so."""
     wide = vectors.astype(np.float64)
     norms = np.sqrt(np.vecdot(wide, wide))
     is_zero = norms == 0
@@ -39,7 +39,7 @@ def unit_rows(vectors: Block) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def cosine_error(dim: int) -> float:
-    """Return the bound on the rounding error of a product of two of :func:`unit_rows`: (dim + 4) ε.
+    """Return the error bound (dim + 4) ε of a product of two unit vectors of :func:`unit_rows`.
 
     Higham (2002), Accuracy and Stability of Numerical Algorithms, section 3.1: the squared norms and the product have
     relative errors of up to dim ε/2, roots and quotients one more ε/2 each.
@@ -50,16 +50,19 @@ def cosine_error(dim: int) -> float:
 def gather_directions(
     data: LayerData, targets: Sequence[Words], attributes: Sequence[Words], missing: str
 ) -> tuple[list[Directions], list[Directions]]:
-    """Return the directions of words, read in one go.
+    """Return the unit vectors of several lists of words, read in one pass.
 
     Args:
-        data: the vectors of a layer.
-        targets: lists of which any part may be missing.
-        attributes: lists of which each word must be there, unless ``missing`` is ``skip``, and at least one of each.
-        missing: ``error`` or ``skip``.
+        data: Vectors of a layer.
+        targets: Lists in which any word may be missing.
+        attributes: Lists in which every word is needed, or with ``skip`` at least one per list.
+        missing: ``error`` or ``skip``, for attribute words whose vector is missing or zero.
+
+    Returns:
+        The directions of ``targets``, and those of ``attributes``.
 
     Raises:
-        NotComputable: a word of ``attributes`` is not there, or has a zero vector.
+        NotComputable: An attribute word that is needed has no vector or a zero vector.
     """
     every = [*targets, *attributes]
     ids, vectors = data.gather(np.unique(np.concatenate([words.ids for words in every])))
@@ -81,25 +84,25 @@ def gather_directions(
 
 
 def differences(values: Floats, n_first: int) -> Floats:
-    """Return the mean of the first columns of each row less that of the others."""
+    """Return the mean of the first ``n_first`` columns minus the mean of the others, for each row (rows,)."""
     difference: Floats = values[:, :n_first].mean(axis=1) - values[:, n_first:].mean(axis=1)
     return difference
 
 
 def cosines_with(targets: Directions, a: Directions, b: Directions) -> Floats:
-    """Return the cosines of targets (rows) with the words of a, then of b (columns)."""
+    """Return the cosines of the targets (rows) with the words of a, then of b (columns)."""
     cosines: Floats = targets.units @ np.concatenate([a.units, b.units]).T
     return cosines
 
 
 def effect_sizes(cosines: Floats, n_first: int, ddof: int, error: float) -> tuple[Floats, Floats]:
-    """Return how much larger the first columns of each row are than the others, in standard deviations of the row.
+    """Return the difference of the means of two groups of columns, in standard deviations of the row: Cohen's d.
 
     Args:
-        cosines: float64 (rows, n).
-        n_first: how many columns come first.
-        ddof: of the standard deviations.
-        error: bound on the rounding error of a cosine.
+        cosines: Cosines, float64 (rows, n).
+        n_first: Number of columns in the first group.
+        ddof: Delta degrees of freedom of the standard deviation over all columns.
+        error: Bound on the rounding error of a cosine.
 
     Returns:
         Effect sizes (rows,), NaN for a row of equal values, and bounds on their rounding errors (rows,).
@@ -108,7 +111,7 @@ def effect_sizes(cosines: Floats, n_first: int, ddof: int, error: float) -> tupl
     has_spread = np.ptp(cosines, axis=1) > 2 * error
     effects: Floats = np.full(len(cosines), np.nan)
     np.divide(differences(cosines, n_first), spread, out=effects, where=has_spread)
-    # The difference of two means is off by twice as much as a cosine, the standard deviation by no more than one.
+    # The error of a difference of two means is at most twice that of a cosine, that of the std at most once.
     errors: Floats = np.full(len(cosines), np.nan)
     np.divide(error * (2 + np.abs(effects)), spread, out=errors, where=has_spread)
     return effects, errors

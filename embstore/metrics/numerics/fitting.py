@@ -1,4 +1,4 @@
-"""Fit transforms one after the other, with as few passes over the vectors as their precision allows."""
+"""Fit a sequence of transforms, with as few passes over the vectors as their precision allows."""
 
 from dataclasses import replace
 
@@ -11,30 +11,33 @@ from embstore.metrics.numerics.blas_threads import one_thread
 from embstore.metrics.numerics.moments import ROUNDING, Moments, moments, significant
 from embstore.summary import Float64Array
 
-# Share of a component's size. A spread below it may be nothing but the rounding of float32, in which values are stored.
+# Share of a component's size below which its spread may be rounding: vectors are stored in float32.
 _STORED_ROUNDING = 2.0**-22
 _NAMED = 5
 
 
 class Fitting:
-    """The transform so far, and what the next step is fitted on.
+    """The composition of the transforms fitted so far, and the moments that the next one is fitted on.
 
-    What the second moments become where components are only scaled or dropped follows from what they were. After
-    ``abtt`` or ``whiten`` that would be a small difference of large numbers, so the vectors are read again.
+    If components are only scaled or dropped, the second moments of the result follow from those before. After ``abtt``
+    or ``whiten`` they would be small differences of large numbers, so the vectors are read again.
 
     Args:
-        data: the vectors.
-        is_spread: whether a step needs their second moments; the mean alone is in the summary.
+        data: Vectors of a layer.
+        is_spread: Whether a transform needs second moments; the mean alone is read from the summary.
+
+    Attributes:
+        affine: Composition of the transforms fitted so far.
 
     Raises:
-        NotComputable: there are no vectors.
+        NotComputable: There are no vectors.
     """
 
     def __init__(self, data: LayerData, *, is_spread: bool) -> None:
         self._data = data
         self._scatter: Float64Array | None = None
         self._mean: Float64Array
-        self._size: Float64Array  # root mean square of each component, or what is known of it
+        self._size: Float64Array  # root mean square of each component, or of all together
         self._is_centred = False
         self.affine = Affine.identity(data.dim)
         if is_spread:
@@ -54,7 +57,11 @@ class Fitting:
         self._set(self.affine.centred(self._mean))
 
     def standardize(self, name: str) -> None:
-        """Give each component mean 0 and standard deviation 1 (divisor n)."""
+        """Scale each component to mean 0 and standard deviation 1 (divisor n); components without variance become 0.
+
+        Raises:
+            NotComputable: No component has any variance.
+        """
         scatter = self._current_scatter()
         self.center()
         std = np.sqrt(np.diagonal(scatter) / self._n)
@@ -70,11 +77,11 @@ class Fitting:
         self._note_rounding(self.affine.columns[~is_flat & is_faint], name)
 
     def _note_rounding(self, dims: NDArray[np.int64], name: str) -> None:
-        """Note dimensions that :meth:`standardize` has lifted from the rounding of the stored values.
+        """Warn of dimensions whose variance may be the rounding of the stored values, amplified by :meth:`standardize`.
 
         Args:
-            dims: their numbers in the space.
-            name: of the step.
+            dims: Numbers of these dimensions in the space.
+            name: Name of the transform, for the note.
         """
         if not len(dims):
             return
@@ -85,12 +92,15 @@ class Fitting:
         )
 
     def remove_top(self, k: int, name: str, *, uncentred: bool = False) -> None:
-        """Subtract the mean, and the projection on the first k principal components of the vectors less their mean.
+        """Subtract the mean, and the projection on the first k principal components (all-but-the-top).
 
         Args:
-            k: how many components.
-            name: of the step.
-            uncentred: whether what is projected is the vector with its mean.
+            k: Number of components.
+            name: Name of the transform, for messages.
+            uncentred: Whether the projection is that of the vector before the mean is subtracted.
+
+        Raises:
+            NotComputable: No other component has any variance.
         """
         eigenvalues, vectors = self._eigen()
         rank = int(np.count_nonzero(eigenvalues))
@@ -104,11 +114,14 @@ class Fitting:
         self._scatter = self._scatter if k == 0 else None
 
     def drop(self, dims: NDArray[np.int64], name: str) -> None:
-        """Leave out dimensions.
+        """Drop dimensions.
 
         Args:
-            dims: their numbers in the space, ascending.
-            name: of the step.
+            dims: Numbers of the dimensions in the space, ascending.
+            name: Name of the transform, for messages.
+
+        Raises:
+            NotComputable: A dimension does not exist, or no other is left.
         """
         dim = self._data.dim
         if dims[-1] >= dim:
@@ -122,7 +135,11 @@ class Fitting:
             self._scatter = self._scatter[np.ix_(kept, kept)]
 
     def whiten(self, name: str) -> None:
-        """Make the covariance (divisor n − 1) the identity, turning the vectors no more than that needs."""
+        """Transform the covariance (divisor n − 1) to the identity by ZCA; directions without variance become 0.
+
+        Raises:
+            NotComputable: No direction has any variance.
+        """
         eigenvalues, vectors = self._eigen()
         has_variance = eigenvalues > 0
         rank = int(np.count_nonzero(has_variance))
@@ -138,11 +155,12 @@ class Fitting:
             self._note(f"{name}: {n_flat} of {len(eigenvalues)} directions have no variance and become 0")
 
     def _eigen(self) -> tuple[Float64Array, Float64Array]:
-        """Return the eigenvalues of the scatter, ascending, those that are rounding set to 0, and its eigenvectors."""
+        """Return eigenvalues, ascending, and eigenvectors of the scatter matrix; eigenvalues within rounding are 0."""
         eigenvalues, vectors = np.linalg.eigh(self._current_scatter())
         return significant(eigenvalues, self._n - 1), vectors
 
     def _current_scatter(self) -> Float64Array:
+        """Return the scatter matrix of the transformed vectors, (dim, dim), reading them if necessary."""
         if self._scatter is None:
             total = Moments.empty(self.affine.dim)
             with one_thread():
@@ -152,7 +170,7 @@ class Fitting:
         return self._scatter
 
     def _set(self, affine: Affine) -> None:
-        """Take a new transform, with the size of its rounding errors: none unless something was subtracted."""
+        """Set the transform, with the size of its rounding errors: zero unless a mean was subtracted."""
         if self._is_centred:
             own = self._size[affine.columns] * np.abs(affine.scale)
             others = self._size @ np.abs(affine.mixing)

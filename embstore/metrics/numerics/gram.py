@@ -1,13 +1,13 @@
-"""Bilinear forms of pairs of layers: from d × d sums of products, or from n × n Gram matrices, whichever costs less.
+"""Bilinear forms of pairs of layers, from d × d sums of products or from n × n Gram matrices, whichever cost less.
 
-Both routes give the same numbers up to rounding. For ``n`` items the multiply-adds are
+Both algorithms give the same numbers up to rounding. For ``n`` items the numbers of multiply-adds are
 
 * n Σ dᵢ dⱼ over the pairs of layers (half for a layer with itself), from sums of products: :mod:`.pair_sums`;
 * n² Σ dᵢ over the layers, from Gram matrices.
 
-So Gram matrices are taken where n Σ dᵢ < Σ dᵢ dⱼ, which for all pairs of L layers of d dimensions is n < L d / 2, and
-where the vectors of a layer fit 512 MiB in float64. The rows of the Gram matrices of all layers that are in memory at a
-time fit 1 GiB; where these are not all rows, each layer is read once for each block of rows.
+So Gram matrices are used if n Σ dᵢ < Σ dᵢ dⱼ, which for all pairs of L layers of d dimensions is n < L d / 2, and if
+the vectors of a layer fit in 512 MiB in float64. Blocks of rows of the Gram matrices of all layers are computed within
+1 GiB of memory; each layer is read once per block of rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,12 +26,12 @@ _ROWS_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cloud:
-    """The vectors of a layer around their mean.
+    """The centred vectors of a layer.
 
     Attributes:
-        x: Vectors less ``side.shift``, shape (n, dim).
-        squares: ‖x‖² of each, shape (n,).
-        side: Their mean before, and their sums now.
+        x: Vectors minus ``side.shift``, shape (n, dim).
+        squares: Squared norms ‖x‖², shape (n,).
+        side: Mean of the original vectors, and sums over the centred ones.
     """
 
     x: Float64Array
@@ -40,7 +40,7 @@ class Cloud:
 
     @classmethod
     def of(cls, vectors: Float64Array) -> "Cloud":
-        """Return the cloud of vectors (n, dim), which are overwritten."""
+        """Centre vectors (n, dim), in place."""
         shift = vectors.mean(axis=0)
         vectors -= shift
         squares = np.vecdot(vectors, vectors)
@@ -54,13 +54,13 @@ class Cloud:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kernel:
-    """A centred Gram matrix: the values xᵢ·xⱼ + termᵢ + termⱼ.
+    """A centred Gram matrix with the entries xᵢ·xⱼ + termᵢ + termⱼ.
 
     Attributes:
-        terms: What is added for each item, shape (n,).
-        has_diagonal: Whether the values xᵢ·xᵢ take part; else they are zero.
+        terms: Term of each item, shape (n,).
+        has_diagonal: Whether diagonal entries are kept; otherwise they are zero.
         scale: Factor of the sum of products of two such matrices.
-        floor: Form of the layer with itself, scaled, up to which it is nothing but rounding.
+        floor: Value of the scaled form of the layer with itself up to which it is rounding.
     """
 
     terms: Float64Array
@@ -69,7 +69,13 @@ class Kernel:
     floor: float
 
     def fill(self, out: Float64Array, x: Float64Array, start: int) -> None:
-        """Write the rows of the matrix from ``start`` on into ``out``, shape (rows, n)."""
+        """Write rows of the matrix into ``out``.
+
+        Args:
+            out: Output, float64 (rows, n).
+            x: Centred vectors, float64 (n, dim).
+            start: Number of the first row.
+        """
         rows = slice(start, start + len(out))
         np.matmul(x[rows], x.T, out=out)
         out += self.terms
@@ -86,15 +92,16 @@ def pair_forms(
     kernel: Callable[[Cloud], Kernel | None],
     prepare: Prepare = lambda block: block,
 ) -> dict[Pair, float]:
-    """Return a bilinear form of each pair of layers, by the route that costs less.
+    """Compute a bilinear form of each pair of layers, by the algorithm that costs less.
 
     Args:
-        layers: Layers that hold the items.
-        pairs: Places in ``layers``.
+        layers: Layers, each with all the items.
+        pairs: Pairs of positions in ``layers``.
         ids: Item ids, ascending; at least one.
-        form: The form, from the sums of a pair.
-        kernel: The centred Gram matrix of a layer whose products are the form; None where it is constant.
-        prepare: Function applied to vectors first, float64 (n, dim), before the mean is taken off.
+        form: Function from the sums of a pair to the form.
+        kernel: Function from the centred vectors of a layer to its Gram matrix, whose products give the form; it
+            returns None for a constant layer.
+        prepare: Function applied to the vectors, float64 (n, dim), before they are centred.
     """
     if prefers_gram(len(ids), [layer.dim for layer in layers], pairs):
         return gram_forms(layers, pairs, ids, kernel, prepare)
@@ -102,7 +109,7 @@ def pair_forms(
 
 
 def prefers_gram(n: int, dims: Sequence[int], pairs: Sequence[Pair]) -> bool:
-    """Return whether Gram matrices cost less than sums of products, and a layer's vectors fit in memory."""
+    """Return whether Gram matrices cost less than sums of products, and the vectors of a layer fit in memory."""
     used = {place for pair in pairs for place in pair}
     products = sum(dims[i] * dims[j] / (2 if i == j else 1) for i, j in pairs)
     fits = 8 * n * max((dims[place] for place in used), default=0) <= _VECTOR_BYTES
@@ -110,12 +117,12 @@ def prefers_gram(n: int, dims: Sequence[int], pairs: Sequence[Pair]) -> bool:
 
 
 def describe_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None) -> str:
-    """Return in words the route that :func:`pair_forms` takes for n items.
+    """Name the algorithm that :func:`pair_forms` uses for n items.
 
     Args:
         n: Number of items.
         dims: Dimensions of the layers.
-        dims_2: Dimensions of the layers they are compared with; None where these are the same layers.
+        dims_2: Dimensions of the layers they are compared with; None for the same layers.
     """
     down = range(len(dims))
     across = down if dims_2 is None else range(len(dims), len(dims) + len(dims_2))
@@ -132,7 +139,7 @@ def gram_forms(
     kernel: Callable[[Cloud], Kernel | None],
     prepare: Prepare = lambda block: block,
 ) -> dict[Pair, float]:
-    """Return a bilinear form of each pair of layers from Gram matrices. Arguments: see :func:`pair_forms`."""
+    """Compute a bilinear form of each pair of layers from Gram matrices. Arguments: see :func:`pair_forms`."""
     places = sorted({place for pair in pairs for place in pair})
     n = len(ids)
     n_blocks = -(-8 * len(places) * n * n // _ROWS_BYTES)
@@ -153,7 +160,7 @@ def gram_forms(
 
 
 def _scaled(sums: Float64Array, kernels: Sequence[Kernel | None], row: int, other: int) -> float:
-    """Return the form of two layers; zero where one is constant, or a layer's form with itself is rounding."""
+    """Return the form of two layers; zero if one is constant, or if a layer's form with itself is rounding."""
     first, second = kernels[row], kernels[other]
     if first is None or second is None:
         return 0.0

@@ -1,4 +1,4 @@
-"""Groups of vectors: the occurrences of each word or sentence, in memory that does not grow with their number."""
+"""Sums over groups of vectors, such as the occurrences of each word or sentence, in bounded memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from embstore.summary import Float64Array
 T = TypeVar("T")
 Groups = NDArray[np.int64]
 
-# What the sums of a batch of groups may take, or the vectors of one: 5,400 sums of 768 components.
+# Memory limit for the sums of a batch of groups, or for its vectors: 5,400 sums of 768 components.
 BATCH_BYTES = 1 << 25
-# Runs of up to this many rows are summed side by side, longer ones each by itself.
+# Runs of up to this many rows are summed together, longer ones one at a time.
 _SHORT_RUN = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupSums:
-    """The sums over the non-zero vectors of some groups (g), in float64.
+    """Sums over the non-zero vectors x of each of g groups, with u = x/‖x‖, in float64.
 
     Attributes:
-        n: how many vectors, (g,).
+        n: Number of vectors, int64 (g,).
         unit_total: Σu, (g, dim).
-        unit_square_total: Σ‖u‖², (g,): n up to the rounding that it cancels.
-        total: Σx, (g, dim); (g, 0) where it was not asked for.
+        unit_square_total: Σ‖u‖², (g,): equal to n up to rounding, which it cancels.
+        total: Σx, (g, dim); (g, 0) if not requested.
         norm_total: Σ‖x‖, (g,).
     """
 
@@ -40,13 +40,13 @@ class GroupSums:
 
     @classmethod
     def empty(cls, n_groups: int, dim: int, *, with_total: bool) -> Self:
-        """Return the sums of no vectors of ``dim`` components for each group."""
+        """Return zero sums for groups of vectors of ``dim`` components."""
         total = np.zeros((n_groups, dim if with_total else 0))
         n = np.zeros(n_groups, np.int64)
         return cls(n, np.zeros((n_groups, dim)), np.zeros(n_groups), total, np.zeros(n_groups))
 
     def add(self, rows: Groups, other: Self) -> None:
-        """Add the sums of some groups, each to the row of its own."""
+        """Add sums to the groups with these row numbers."""
         self.n[rows] += other.n
         self.unit_total[rows] += other.unit_total
         self.unit_square_total[rows] += other.unit_square_total
@@ -56,12 +56,12 @@ class GroupSums:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupValues:
-    """A value of each group.
+    """One value per group.
 
     Attributes:
-        value: float64 (g,); NaN where it does not exist.
-        n: the vectors of each that it is computed from, (g,).
-        n_zero: the zero vectors of each, (g,).
+        value: Value of each group, float64 (g,); NaN where it is undefined.
+        n: Number of vectors that each value is computed from, int64 (g,).
+        n_zero: Number of zero vectors in each group, int64 (g,).
     """
 
     value: Float64Array
@@ -70,14 +70,14 @@ class GroupValues:
 
     @classmethod
     def empty(cls, n_groups: int) -> Self:
-        """Return no value and no vectors for each group."""
+        """Return groups without values or vectors."""
         return cls(np.full(n_groups, np.nan), np.zeros(n_groups, np.int64), np.zeros(n_groups, np.int64))
 
 
 def read(data: LayerData, contexts: Contexts, function: Callable[[Groups, Block], T]) -> Iterator[T]:
     """Yield ``function(groups, block)`` for blocks that together are all selected vectors of the groups.
 
-    The rows of a block are in the order of their groups, int64 (n,). A block may have none.
+    ``groups``, int64 (n,), has the group of each row of ``block``, ascending. A block may be empty.
     """
     if not len(contexts.ids):
         return
@@ -89,7 +89,7 @@ def read(data: LayerData, contexts: Contexts, function: Callable[[Groups, Block]
         order = np.argsort(groups, kind="stable")
         return function(groups[order], block[rows[order]])
 
-    # A few vectors lie in a few row groups: the others need not be read.
+    # A few vectors are in a few Parquet row groups: the others need not be read.
     if 32 * data.dim * len(contexts.ids) <= BATCH_BYTES:
         yield of_block(*data.gather(contexts.ids))
     else:
@@ -104,17 +104,17 @@ def group_values(
     *,
     with_total: bool = False,
 ) -> GroupValues:
-    """Compute a value of each group from its sums.
+    """Compute one value per group from the sums over its vectors.
 
-    The vectors are read once for each batch of groups whose sums fit in ``BATCH_BYTES``; only groups that can have
-    ``minimum`` vectors are summed.
+    The vectors are read once for each batch of groups whose sums fit in ``BATCH_BYTES``; groups that cannot have
+    ``minimum`` vectors are not summed.
 
     Args:
-        data: the vectors.
-        contexts: the groups.
-        minimum: the value of a group with fewer non-zero vectors is NaN.
-        function: of the sums of some groups, and of which they are, gives the value of each.
-        with_total: whether the function needs Σx.
+        data: Vectors of a layer.
+        contexts: Groups of items.
+        minimum: Number of non-zero vectors below which the value is NaN.
+        function: Function from the sums and the numbers of some groups to their values, (g,).
+        with_total: Whether the function needs Σx.
     """
     sizes = np.bincount(contexts.groups, minlength=len(contexts.names))
     candidates = np.flatnonzero(sizes >= minimum)
@@ -131,12 +131,12 @@ def group_values(
 def _values(
     sums: GroupSums, batch: Groups, minimum: int, function: Callable[[GroupSums, Groups], Float64Array]
 ) -> Float64Array:
-    """Return the values of a batch of groups, whose sums are let go with it."""
+    """Return the values of a batch of groups; a function of its own so that the sums are freed on return."""
     return np.where(sums.n >= minimum, function(sums, batch), np.nan)
 
 
 def _sums(data: LayerData, contexts: Contexts, batch: Groups, found: GroupValues, *, with_total: bool) -> GroupSums:
-    """Return the sums of a batch of groups; count the vectors of all groups in ``found``."""
+    """Return the sums of a batch of groups, and count the vectors of all groups into ``found``."""
     place = np.full(len(contexts.names), -1)
     place[batch] = np.arange(len(batch))
     sums = GroupSums.empty(len(batch), data.dim, with_total=with_total)
@@ -152,7 +152,17 @@ def _sums(data: LayerData, contexts: Contexts, batch: Groups, found: GroupValues
 def _block_sums(
     groups: Groups, block: Block, place: Groups, with_total: bool
 ) -> tuple[Groups, Groups, Groups, GroupSums]:
-    """Return the groups of a block, how many vectors each has, and the sums of those that have a place."""
+    """Sum the vectors of a block by group.
+
+    Args:
+        groups: Group of each row, ascending.
+        block: Vectors (n, dim).
+        place: Row of each group in the batch, or -1 for groups that are not summed.
+        with_total: Whether to compute Σx.
+
+    Returns:
+        The groups in the block, their numbers of non-zero and of zero vectors, and the sums of those in the batch.
+    """
     x = block.astype(np.float64)
     square_norms = np.vecdot(x, x)
     norms = np.sqrt(square_norms)
@@ -174,7 +184,7 @@ def _block_sums(
 
 
 def _run_sums(x: Float64Array, first: Groups, size: Groups) -> Float64Array:
-    """Return the sum of each run of rows, ``x[first : first + size]``: 5 to 20 times as fast as ``np.add.reduceat``."""
+    """Return the sum of each run of rows ``x[first : first + size]``; 5 to 20 times as fast as ``np.add.reduceat``."""
     total: Float64Array = x[first]
     is_short = size <= _SHORT_RUN
     for place in range(1, _SHORT_RUN):

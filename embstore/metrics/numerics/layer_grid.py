@@ -1,4 +1,4 @@
-"""The pairs of layers that are compared: of one space with each other, or of one space with those of another."""
+"""Enumerate the pairs of layers to compare: those of one space with each other, or with those of another space."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from embstore.metrics.declaration.spec import Block, Ids, LayerData, Result
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """A bilinear form of two layers, and of each with itself.
+    """A bilinear form of two layers, with the form of each layer with itself.
 
     Attributes:
-        of_both: the form of the one with the other.
-        of_left: of the one with itself.
-        of_right: of the other with itself.
-        n: items.
-        n_zero: zero vectors that were left out.
+        of_both: Form of the left with the right layer.
+        of_left: Form of the left layer with itself.
+        of_right: Form of the right layer with itself.
+        n: Number of items.
+        n_zero: Number of items omitted because a vector is zero.
     """
 
     of_both: float
@@ -29,11 +29,16 @@ class Agreement:
 
     @property
     def flipped(self) -> "Agreement":
-        """The same with the sides exchanged."""
+        """The same with left and right exchanged."""
         return Agreement(self.of_both, self.of_right, self.of_left, self.n, self.n_zero)
 
     def normalised(self, column: str, why_zero: str) -> Result:
-        """Return the form over the geometric mean of those of each with itself; null where one of these is zero."""
+        """Return a row with the form divided by the geometric mean of the two forms with themselves, in [-1, 1].
+
+        Args:
+            column: Name of the column for the value.
+            why_zero: Reason given if the form of a layer with itself is zero; the value is then None.
+        """
         for side, own in (("layer", self.of_left), ("layer_2", self.of_right)):
             if own <= 0:
                 return {column: None, "n": self.n, "reason": f"{side}: {why_zero}"}
@@ -43,12 +48,12 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Layers down and layers across.
+    """The rows and columns of a comparison of layers.
 
     Attributes:
-        layers: all of them.
-        down: places of those down.
-        across: places of those across.
+        layers: All layers.
+        down: Positions in ``layers`` of the rows.
+        across: Positions in ``layers`` of the columns.
     """
 
     layers: tuple[LayerData, ...]
@@ -57,7 +62,7 @@ class Grid:
 
     @classmethod
     def of(cls, left: Sequence[LayerData], right: Sequence[LayerData] | None) -> "Grid":
-        """Return ``left`` down, and ``right`` across; without it ``left`` across too."""
+        """Return a grid with ``left`` as rows and ``right`` as columns; None for ``left`` as both."""
         down = range(len(left))
         if right is None:
             return cls(tuple(left), down, down)
@@ -65,16 +70,19 @@ class Grid:
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
-        """Each pair of places once, the order within it being that of the layers."""
+        """Distinct pairs of positions (i, j) with i ≤ j."""
         return list(dict.fromkeys((min(i, j), max(i, j)) for i in self.down for j in self.across))
 
     def by_items(self, ids: Ids) -> list[tuple[Ids, list[tuple[int, int]]]]:
-        """Return :attr:`pairs` in groups, each with the ids of the items that have a direction in both its layers.
+        """Group :attr:`pairs` by the items whose vectors are non-zero in both layers.
 
-        Without zero vectors, that is one group of all pairs.
+        Without zero vectors, all pairs are in one group.
 
         Args:
-            ids: of all items, ascending.
+            ids: Ids of all items, ascending.
+
+        Returns:
+            For each group the item ids, ascending, and the pairs.
         """
         zeros = [zero_ids(layer) for layer in self.layers]
         groups: dict[bytes, list[tuple[int, int]]] = {}
@@ -86,16 +94,21 @@ class Grid:
         ]
 
     def rows(self, row: Callable[[Agreement], Result], agreements: Mapping[tuple[int, int], Agreement]) -> list[Result]:
-        """Return a row for each layer down with each across, from what was found for each of :attr:`pairs`."""
+        """Return a row for each layer down with each across.
+
+        Args:
+            row: Function from an agreement to a row.
+            agreements: Agreement for each of :attr:`pairs`.
+        """
         return [row(agreements[i, j] if i <= j else agreements[j, i].flipped) for i in self.down for j in self.across]
 
     def filled(self, row: Result) -> list[Result]:
-        """Return the same row for all."""
+        """Return a copy of the same row for every cell."""
         return [dict(row) for _ in self.down for _ in self.across]
 
 
 def with_themselves(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the pairs, and those of each layer in them with itself."""
+    """Return the pairs, followed by the pair (i, i) for each layer in them, without duplicates."""
     return list(dict.fromkeys([*pairs, *((place, place) for pair in pairs for place in pair)]))
 
 
@@ -107,6 +120,6 @@ def zero_ids(layer: LayerData) -> Ids:
 
 
 def _zero_ids_in(ids: Ids, block: Block) -> Ids:
-    wide = block.astype(np.float64)  # squares of float16 and float32 have their place in it
+    wide = block.astype(np.float64)  # squares of float32 neither overflow nor underflow in it
     zero: Ids = ids[np.vecdot(wide, wide) == 0]
     return zero

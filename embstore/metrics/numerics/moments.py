@@ -1,4 +1,4 @@
-"""Mean and covariance of the vectors of a layer, in one pass and in memory that does not grow with their number."""
+"""Mean and covariance of the vectors of a layer, in one pass and in memory that does not grow with n."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -10,27 +10,27 @@ from embstore.metrics.declaration.spec import LayerData, NotComputable
 from embstore.metrics.numerics.blas_threads import one_thread
 from embstore.summary import Float64Array
 
-# A distance from the mean below this share of the vectors' size is rounding. float32 values differ by 6e-8 or more.
+# Share of the vectors' size below which a distance from the mean is rounding; float32 has a resolution of 6e-8.
 ROUNDING = 1e-12
 
 TOO_FEW = "fewer than two vectors"
 ALL_EQUAL = "all vectors are equal"
 
-# Rows of a scatter that are worked on at once: the processor's cache holds them.
+# Rows of a scatter matrix that are updated together, to stay in the processor's cache.
 _ROWS = 64
 
 
 @dataclass(slots=True)
 class Moments:
-    """The first two moments of some vectors, in float64. Those of disjoint sets merge exactly, by ``+=``.
+    """The first two moments of a set of vectors, in float64. Moments of disjoint sets are merged by ``+=``.
 
-    The second moments are taken about each block's own mean and merged by the pairwise rule of Chan, Golub & LeVeque
-    (1983): a mean that is large beside the spread, as in GPT-2's top layers, costs no digits.
+    The second moments are taken about each block's own mean and merged by the pairwise update of Chan, Golub & LeVeque
+    (1983), so that a mean that is large compared with the spread, as in GPT-2's top layers, costs no precision.
 
     Attributes:
-        n: the number of vectors, zero vectors included.
-        mean: the mean vector, shape (dim,); zeros where n = 0.
-        scatter: Σ (x − mean)(x − mean)ᵀ, shape (dim, dim), symmetric.
+        n: Number of vectors, zero vectors included.
+        mean: Mean vector, shape (dim,); zeros if n = 0.
+        scatter: Scatter matrix Σ (x − mean)(x − mean)ᵀ, shape (dim, dim).
     """
 
     n: int
@@ -39,14 +39,14 @@ class Moments:
 
     @classmethod
     def empty(cls, dim: int) -> Self:
-        """Return the moments of no vectors of ``dim`` components."""
+        """Return the moments of an empty set of vectors of ``dim`` components."""
         return cls(0, np.zeros(dim), np.zeros((dim, dim)))
 
     @classmethod
     def of(cls, block: NDArray[np.floating]) -> Self:
-        """Return the moments of a block of vectors (n, dim), n ≥ 1."""
+        """Compute the moments of a block of vectors (n, dim), n ≥ 1."""
         first = block[0].astype(np.float64)
-        x = block - first  # equal vectors are exactly zero from here on
+        x = block - first  # makes equal vectors exactly zero
         shift = x.mean(axis=0)
         x -= shift
         with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
@@ -68,7 +68,7 @@ class Moments:
 
     @property
     def covariance(self) -> Float64Array:
-        """The covariance with divisor n − 1, shape (dim, dim); n ≥ 2."""
+        """Covariance with divisor n − 1, shape (dim, dim); n ≥ 2."""
         return self.scatter / (self.n - 1)
 
     @property
@@ -88,7 +88,7 @@ class Moments:
 
 
 def moments(data: LayerData) -> Moments:
-    """Return the moments of a layer, reading its vectors once."""
+    """Compute the moments of a layer in one pass over its vectors."""
     total = Moments.empty(data.dim)
     with one_thread():
         for part in data.map(Moments.of):
@@ -97,10 +97,10 @@ def moments(data: LayerData) -> Moments:
 
 
 def spread_moments(data: LayerData) -> Moments:
-    """Return the moments of a layer whose vectors differ.
+    """Compute the moments of a layer, and check that its vectors differ.
 
     Raises:
-        NotComputable: there are fewer than two vectors, or all are equal.
+        NotComputable: There are fewer than two vectors, or all are equal.
     """
     found = moments(data)
     if found.n < 2:
@@ -111,16 +111,16 @@ def spread_moments(data: LayerData) -> Moments:
 
 
 def rank_tolerance(dim: int) -> float:
-    """Return the share of the largest eigenvalue of a (dim, dim) covariance below which one is rounding."""
+    """Return the share of the largest eigenvalue of a (dim, dim) covariance below which an eigenvalue is rounding."""
     return dim * float(np.finfo(np.float64).eps)
 
 
 def significant(eigenvalues: NDArray[np.floating], n_most: int) -> Float64Array:
-    """Return eigenvalues with those set to zero that cannot be told from rounding.
+    """Set eigenvalues that are within rounding to zero.
 
     Args:
-        eigenvalues: of a symmetric matrix without negative eigenvalues, ascending, shape (dim,).
-        n_most: how many can differ from zero: no more than there are vectors.
+        eigenvalues: Eigenvalues of a positive semidefinite matrix, ascending, shape (dim,).
+        n_most: Maximum number of non-zero eigenvalues, from the number of vectors.
     """
     kept = np.where(eigenvalues > rank_tolerance(len(eigenvalues)) * eigenvalues[-1], eigenvalues, 0.0)
     kept[: max(0, len(kept) - n_most)] = 0.0

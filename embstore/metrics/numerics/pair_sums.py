@@ -1,6 +1,6 @@
-"""Sums over the items that two layers share, for many pairs of layers at once: no n × n matrix, memory apart from n.
+"""Sums over the common items of two layers, for many pairs of layers in one pass, without n × n matrices.
 
-Names of dimensions: ``n`` items, of ``dim`` components in one layer and ``dim_2`` in the other.
+Dimensions: ``n`` items, ``dim`` components in one layer and ``dim_2`` in the other.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ T = TypeVar("T")
 Pair = tuple[int, int]
 Prepare = Callable[[Float64Array], Float64Array]
 
-# The products of 13 layers of 768 components with each other fit the first: 91 × 768² × 8 bytes.
+# Enough for the products of 13 layers of 768 components with each other: 91 × 768² × 8 bytes.
 _PRODUCT_BYTES = 1 << 29
 _BLOCK_BYTES = 1 << 27
 _MIN_ROWS, _MAX_ROWS = 256, 4096
@@ -24,10 +24,10 @@ _MIN_ROWS, _MAX_ROWS = 256, 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Side:
-    """What one layer adds up to. Its vectors x are those of the items less ``shift``.
+    """Sums over the vectors x of one layer, which are the items' vectors minus ``shift``.
 
     Attributes:
-        shift: near their mean, so that the sums lose no digits to it; shape (dim,).
+        shift: Vector near the mean, subtracted so that the sums keep their precision; shape (dim,).
         total: Σx, shape (dim,).
         square_total: Σ‖x‖².
     """
@@ -37,19 +37,19 @@ class Side:
     square_total: float
 
     def is_constant(self, n: int) -> bool:
-        """Return whether n vectors differ by no more than rounding: float32 values differ by 6e-8 or more."""
+        """Return whether the n vectors are equal up to rounding; float32 has a resolution of 6e-8."""
         spread = self.square_total - float(self.total @ self.total) / n
         return spread <= 1e-24 * (n * float(self.shift @ self.shift) + self.square_total)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairSums:
-    """What two layers of the same items add up to together, in float64.
+    """Joint sums over the vectors x and y of the same items in two layers, in float64.
 
     Attributes:
-        n: the number of items.
-        left: the vectors x of one layer.
-        right: the vectors y of the other.
+        n: Number of items.
+        left: Sums of the vectors x of one layer.
+        right: Sums of the vectors y of the other.
         product: Σ x yᵀ, shape (dim, dim_2).
         square_product: Σ ‖x‖² ‖y‖².
         left_by_right: Σ ‖y‖² x, shape (dim,).
@@ -72,17 +72,17 @@ def reduce_pairs(
     reduce: Callable[[PairSums], T],
     prepare: Prepare = lambda block: block,
 ) -> dict[Pair, T]:
-    """Return ``reduce`` of the sums of each pair of layers.
+    """Compute the sums of each pair of layers, and return a function of them.
 
-    The layers are read block by block, side by side: once if the products of all pairs fit 512 MiB, else once for each
-    batch of pairs that does. O(n dim dim_2) for a pair.
+    The layers are read together, block by block: once if the products of all pairs fit in 512 MiB, else once for each
+    batch of pairs that does. Time O(n dim dim_2) per pair.
 
     Args:
-        layers: all of them hold the items.
-        pairs: places in ``layers``.
-        ids: of the items, ascending; at least one.
-        reduce: a pair's sums, which are not kept, to what is wanted of them.
-        prepare: what is done to a block of vectors first, float64 (n, dim), before the shift.
+        layers: Layers, each with all the items.
+        pairs: Pairs of positions in ``layers``.
+        ids: Item ids, ascending; at least one.
+        reduce: Function of the sums of a pair; the sums are not kept.
+        prepare: Function applied to a block of vectors, float64 (n, dim), before the shift.
     """
     found: dict[Pair, T] = {}
     for batch in _batches(layers, pairs):
@@ -96,6 +96,7 @@ def reduce_pairs(
 
 
 def _batches(layers: Sequence[LayerData], pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
+    """Yield batches of pairs whose products fit in ``_PRODUCT_BYTES``."""
     batch: list[Pair] = []
     n_bytes = 0
     for i, j in pairs:
@@ -110,7 +111,7 @@ def _batches(layers: Sequence[LayerData], pairs: Sequence[Pair]) -> Iterator[lis
 
 
 def _blocks(layers: Sequence[LayerData], ids: Ids) -> Iterator[list[Float64Array]]:
-    """Yield the vectors of all layers for some items, the same ones in the same order, then for the next."""
+    """Yield the vectors of all layers for one range of items after the other, in the same order."""
     fit = _BLOCK_BYTES // (8 * sum(layer.dim for layer in layers))
     rows = min(max(fit, _MIN_ROWS), _MAX_ROWS)
     for start in range(0, len(ids), rows):
@@ -118,25 +119,33 @@ def _blocks(layers: Sequence[LayerData], ids: Ids) -> Iterator[list[Float64Array
 
 
 def read_vectors(layer: LayerData, ids: Ids) -> Float64Array:
-    """Return the vectors of items in float64, shape (n, dim), which may be written to."""
+    """Return a writable copy of the vectors of items, float64 (n, dim).
+
+    Raises:
+        NotComputable: An item is missing from the layer.
+    """
     found, vectors = layer.gather(ids)
     check_complete(found, ids)
     return in_float64_contiguous(vectors)
 
 
 def check_complete(found: Ids, ids: Ids) -> None:
-    """Raise NotComputable if a layer has not all the items that its space has."""
+    """Raise NotComputable unless a layer has all the requested items."""
     if not np.array_equal(found, ids):
         raise NotComputable("a layer lacks some of the items; embstore verify says which")
 
 
 def in_float64_contiguous(vectors: Block) -> Float64Array:
-    """Return a copy (n, dim) that may be written to."""
+    """Return a writable, contiguous copy in float64 (n, dim)."""
     return np.array(vectors, np.float64, order="C")
 
 
 class _Sums:
-    """The sums of some pairs of layers, block by block."""
+    """Accumulates the sums of pairs of layers, block by block.
+
+    Args:
+        pairs: Pairs of positions in the list of blocks.
+    """
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self._pairs = pairs

@@ -1,4 +1,4 @@
-"""The permutation test of a difference between two groups: exact where the splits are few, else drawn."""
+"""The permutation test of a difference between two groups: exact if there are few splits, else with random splits."""
 
 import math
 from collections.abc import Iterator
@@ -18,29 +18,30 @@ _EPSILON = float(np.finfo(np.float64).eps)
 def permutation_test(
     values: Floats, n_first: int, permutations: int, seed: int, error: float = 0.0
 ) -> tuple[Floats, int, bool]:
-    """Return how often a split of the same sizes has as large a sum, and so mean, in its first group: one-sided.
+    """Compute the one-sided p-values of a permutation test of the mean of the first group.
 
-    Sums that differ by no more than their rounding errors are equal.
+    p is the share of splits into groups of the same sizes whose first group has as large a sum. Sums that differ by no
+    more than their rounding errors are equal.
 
     Args:
-        values: float64 (rows, n); each row is tested by itself, over the same splits.
-        n_first: the first values of a row are the first group.
-        permutations: splits to draw, independently and each with the same probability, where all are more than
-            100,000 and more than these.
-        seed: of the draw.
-        error: bound on the rounding error of a value.
+        values: float64 (rows, n); each row is tested separately, with the same splits.
+        n_first: Size of the first group: the first values of a row.
+        permutations: Number of random splits, drawn independently and uniformly, if the number of all splits exceeds
+            both 100,000 and this number.
+        seed: Random seed of the splits.
+        error: Bound on the rounding error of a value.
 
     Returns:
-        p of each row (rows,), the number of splits that were looked at, and whether these are all. Of all splits, p is
-        the share whose sum is as large or larger, the observed split among them. Of m drawn ones, it is (h + 1)/(m + 1)
-        with h that are as large or larger, which counts the observed split too (Phipson & Smyth 2010). It is never 0.
+        p of each row (rows,), the number of splits used, and whether these are all splits. With all splits, p is the
+        share whose sum is as large or larger, the observed split included. With m random ones it is (h + 1)/(m + 1), h
+        of them as large or larger, which includes the observed split too (Phipson & Smyth 2010). It is never 0.
     """
     n = values.shape[1]
     n_splits = math.comb(n, n_first)
     is_exact = n_splits <= max(EXACT_SPLITS, permutations)
     splits = _all_splits(n, n_first) if is_exact else _drawn_splits(n, n_first, permutations, seed)
     centred = values - values.mean(axis=1, keepdims=True)
-    # Two sums of n terms each, and the values in which two splits of these sizes can differ.
+    # The errors of two sums of n terms, and of the values that can differ between two splits.
     rounding = (n + 1) * _EPSILON * np.abs(centred).sum(axis=1) + 2 * min(n_first, n - n_first) * error
     bars = centred[:, :n_first].sum(axis=1) - rounding
     hits = np.zeros(len(values), np.int64)
@@ -54,7 +55,7 @@ def permutation_test(
 
 
 def _all_splits(n: int, n_first: int) -> Iterator[Floats]:
-    """Yield all choices of n_first of n in blocks (b, n) of ones for what is chosen."""
+    """Yield all choices of n_first out of n, in blocks (b, n) with 1 for chosen values and 0 for others."""
     size = max(1, _BLOCK_VALUES // n)
     choices = combinations(range(n), n_first)
     while block := list(islice(choices, size)):
@@ -64,6 +65,7 @@ def _all_splits(n: int, n_first: int) -> Iterator[Floats]:
 
 
 def _drawn_splits(n: int, n_first: int, permutations: int, seed: int) -> Iterator[Floats]:
+    """Yield random choices of n_first out of n, in blocks (b, n) with 1 for chosen values and 0 for others."""
     rng = np.random.default_rng(seed)
     size = max(1, _BLOCK_VALUES // n)
     for start in range(0, permutations, size):

@@ -1,4 +1,4 @@
-"""Neighbours that only their ids tell apart."""
+"""Detect layers in which all neighbours are equally near."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,30 +6,30 @@ from numpy.typing import NDArray
 from embstore.metrics.declaration.spec import Ids, LayerData
 from embstore.metrics.numerics.directions import cosine_error
 
-_RELATIVE = 1e-9  # Euclidean distances are exact to a tenth of it
+_RELATIVE = 1e-9  # ten times the error bound of Euclidean distances
 TIED = "all items are equally near each other"
 
 
 def are_tied(
     data: LayerData, k: int, nearness: NDArray[np.float64], distance: str = "cosine", only: Ids | None = None
 ) -> bool:
-    """Return whether the k nearest of each item are as near as the next one, and alike for all items.
+    """Return whether the k + 1 nearest neighbours of all items are equally near, so that the choice of k is arbitrary.
 
     Args:
-        data: the vectors.
-        k: how many neighbours.
-        nearness: cosines or distances (n, k) of the k nearest, as :meth:`LayerData.neighbours` gives them.
+        data: Vectors of a layer.
+        k: Number of neighbours.
+        nearness: Cosines or distances (n, k) of the k nearest, from :meth:`LayerData.neighbours`.
         distance: ``cosine`` or ``euclidean``.
-        only: ascending ids of the items that were searched; None for all.
+        only: Ids of the items that were searched, ascending; None for all.
     """
     n, found = nearness.shape
     if found >= n - 1 or not _alike(nearness, data.dim, distance):
         return False
-    # One more, so that k neighbours of equal distance in a lattice are no ties.
+    # With one more neighbour: in a lattice, the k nearest may be equally near and the next farther away.
     return _alike(data.neighbours(k + 1, distance, only=only)[2], data.dim, distance)
 
 
 def _alike(nearness: NDArray[np.float64], dim: int, distance: str) -> bool:
-    """Return whether cosines or distances differ by no more than rounding."""
+    """Return whether all cosines or distances are equal up to rounding."""
     rounding = 2 * cosine_error(dim) if distance == "cosine" else _RELATIVE * float(nearness.max())
     return bool(np.ptp(nearness) <= rounding)
