@@ -1,7 +1,7 @@
-"""Which files of a store count.
+"""Lock a store, list its committed files, and recover from interrupted writes.
 
-manifest      the parts of a folder, and how some give way to others in one step
-recovery      finish or roll back what a killed writer left
-lock          who may write; folder_lock: on the folder itself
-filesystem    what the file system must do
+manifest      the parts of a folder, and their atomic replacement
+recovery      finish or roll back interrupted writes
+lock          exclusive and shared writers; folder_lock: the lock of the folder itself
+filesystem    the check that the file system can keep a store
 """

@@ -1,4 +1,4 @@
-"""What a store asks of its file system: locks that exclude, and renames that replace."""
+"""Check that a file system can keep a store: its locks exclude others, and its renames replace files."""
 
 import errno
 from pathlib import Path
@@ -10,11 +10,11 @@ from embstore.errors import FileAccessError, StoreError
 
 
 def check(root: Path, lock: Path) -> None:
-    """Raise StoreError unless the file system can keep a store; it takes less than a millisecond.
+    """Raise StoreError unless the file system can keep a store; this takes less than a millisecond.
 
     Args:
-        root: the store's folder.
-        lock: a file in it on which this process holds a lock.
+        root: Folder of the store.
+        lock: File in it on which this process has a lock.
     """
     again = FileLock(lock, fallback_to_soft=False)
     try:
@@ -38,7 +38,7 @@ def check(root: Path, lock: Path) -> None:
 
 
 def no_locks(root: Path) -> StoreError:
-    """Return the error for a file system on which a lock excludes nobody."""
+    """Return the error for a file system whose locks do not exclude others."""
     return StoreError(
         f"the file system of {root} has no locks that work: two builds could write there at once and damage the store. "
         "Build on a local disk (or NFS with its lock service) and copy the store there when it is complete."
@@ -46,7 +46,7 @@ def no_locks(root: Path) -> StoreError:
 
 
 def lock_error(error: FileAccessError, root: Path) -> StoreError:
-    """Return the error for a lock that cannot be taken."""
+    """Return the error for a lock that the system refuses."""
     code = error.errno or errno.EIO
     if code in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
         return no_locks(root)

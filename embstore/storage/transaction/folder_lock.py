@@ -1,7 +1,7 @@
-"""The lock of a store's folder itself, beside the lock files in it, which somebody may delete.
+"""Lock the folder of a store itself, in addition to the lock files in it, which can be deleted.
 
-A writer holds it exclusively; builds that share the parts of a source hold it together. Network file systems and
-Windows lock no folders: there the lock files alone must do.
+A writer takes the lock exclusively; builds that share the parts of a source share it. Network file systems and Windows
+cannot lock folders: there only the lock files protect the store.
 """
 
 import errno
@@ -16,10 +16,10 @@ _NONE = (errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOLCK, errno.ENOSYS, er
 
 
 class FolderLock:
-    """The lock of a folder; the system releases it if the process dies.
+    """Lock of a folder; the system releases it if the process dies.
 
     Args:
-        folder: The folder.
+        folder: Folder to lock.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -27,10 +27,10 @@ class FolderLock:
         self._descriptor: int | None = None
 
     def acquire(self, *, shared: bool = False) -> bool:
-        """Take the lock, and return whether nobody else holds it in a way that excludes this.
+        """Acquire the lock, and return False if another process has a conflicting one.
 
         Args:
-            shared: Whether others may hold it so too.
+            shared: Whether to allow other shared locks.
 
         Raises:
             FileAccessError: The folder cannot be opened.
@@ -52,7 +52,7 @@ class FolderLock:
         return True
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             os.close(descriptor)

@@ -1,4 +1,4 @@
-"""Who may write to a store: one writer, or several builds that share the parts of a source between them."""
+"""Lock a store for one writer, or for several builds that share the parts of a source."""
 
 import os
 import socket
@@ -18,16 +18,16 @@ from embstore.storage.transaction.folder_lock import FolderLock
 _BEGIN_SECONDS, _END_SECONDS = 5.0, 60.0
 
 Others = Sequence[Mapping[str, Any]]
-"""What other builds say of themselves: host, pid, shard, and then their plan."""
+"""Metadata of other builds: host, pid and shard, and their plan once it is known."""
 
 
 @contextmanager
 def write_lock(paths: StorePaths) -> Iterator[None]:
-    """Hold the store's write lock, with no other writer beside; the system releases it if the process dies.
+    """Lock the store exclusively within the context; the system releases the lock if the process dies.
 
     Raises:
-        LockedError: other processes write, which are named.
-        StoreError: the store cannot be written, or its file system cannot keep a store.
+        LockedError: Other processes are writing; the message names them.
+        StoreError: The store cannot be written, or its file system cannot keep a store.
     """
     with _hold(paths):
         if others := _sharing(paths):
@@ -37,14 +37,14 @@ def write_lock(paths: StorePaths) -> Iterator[None]:
 
 
 class SharedLock:
-    """The lock of one of the builds that share the parts of a source: they write side by side, and beside nobody else.
+    """Lock of one of several builds that share the parts of a source and exclude all other writers.
 
-    Each has a lock of its own. The store's write lock is their gate: who holds it knows who is writing, and that
-    nobody begins or ends meanwhile.
+    Each build has a lock of its own. The store's write lock serves as a gate: its owner sees which builds are writing,
+    and none can begin or end meanwhile.
 
     Args:
-        paths: of the store.
-        shard: which of the parts the build takes, as ``2/3``.
+        paths: Paths of the store.
+        shard: Part of the source that the build takes, as ``2/3``.
     """
 
     def __init__(self, paths: StorePaths, shard: str) -> None:
@@ -56,23 +56,23 @@ class SharedLock:
 
     @contextmanager
     def gate(self, *, begins: bool = False) -> Iterator[Others]:
-        """Hold the gate, and give what the other builds say of themselves.
+        """Lock the gate within the context, and yield the metadata of the other builds.
 
         Args:
-            begins: whether the build has done nothing yet, and had better be refused soon.
+            begins: Whether the build is just beginning, so that it waits only for a short time.
 
         Raises:
-            LockedError: the store has a writer that shares it with nobody.
-            StoreError: as :func:`write_lock`.
+            LockedError: The store has an exclusive writer.
+            StoreError: As in :func:`write_lock`.
         """
         with _hold(self._paths, _BEGIN_SECONDS if begins else _END_SECONDS):
             yield _sharing(self._paths, but=self._path)
 
     def take(self, others: Others) -> None:
-        """Begin; the gate is held.
+        """Acquire the lock of this part; the gate must be locked.
 
         Raises:
-            LockedError: another build has this part, or the others share the parts out in another way.
+            LockedError: Another build has this part, or the others use another number of parts.
         """
         n = self._shard.partition("/")[2]
         if other := next((one for one in others if str(one.get("shard")).partition("/")[2] != n), None):
@@ -91,10 +91,10 @@ class SharedLock:
         self._say({})
 
     def check(self) -> None:
-        """Check that the lock is still there; called before anything is written.
+        """Check that the lock file still exists; called before anything is written.
 
         Raises:
-            LockedError: Somebody has deleted its file, so that another build may have taken the same part.
+            LockedError: The file was deleted, so that another build may have taken the same part.
         """
         try:
             is_there = _identity(self._path) == self._identity
@@ -111,14 +111,14 @@ class SharedLock:
         atomic.write_document(StorePaths.holder(self._path), {**_me(), "shard": self._shard, **plan})
 
     def agree(self, plan: str, others: Others) -> None:
-        """Let the others know what this build does; the gate is held.
+        """Publish the plan of this build, and compare it with the others'; the gate must be locked.
 
         Args:
-            plan: a hash of it.
-            others: as :meth:`gate` gives them.
+            plan: Hash of the plan.
+            others: Metadata of the other builds, from :meth:`gate`.
 
         Raises:
-            LockedError: another build has another plan.
+            LockedError: Another build has a different plan.
         """
         if other := next((one for one in others if one.get("plan", plan) != plan), None):
             raise _refused(
@@ -130,10 +130,10 @@ class SharedLock:
 
     @contextmanager
     def texts(self) -> Iterator[None]:
-        """Keep the others from writing texts meanwhile: each looks first which are there, so that none comes twice.
+        """Exclude the other builds from writing texts within the context, so that no text is written twice.
 
         Raises:
-            LockedError: as :meth:`check`.
+            LockedError: As in :meth:`check`.
         """
         self.check()
         with disk.opening(self._paths.texts_lock, "lock"), _file_lock(self._paths.texts_lock):
@@ -141,12 +141,12 @@ class SharedLock:
 
     @contextmanager
     def named(self) -> Iterator[None]:
-        """Say who holds the gate, where that takes longer."""
+        """Record this process as the owner of the gate within the context, for a longer use of it."""
         with _signed(self._paths.lock):
             yield
 
     def release(self) -> None:
-        """End."""
+        """Release the lock and remove its metadata."""
         self._folder.release()
         if self._lock.is_locked:
             try:
@@ -176,7 +176,7 @@ def _hold(paths: StorePaths, seconds: float = 0.0) -> Iterator[None]:
 
 
 def _sharing(paths: StorePaths, but: Path | None = None) -> list[Mapping[str, Any]]:
-    """Return what the builds that share the store say of themselves; the gate is held. Dead ones' locks are removed."""
+    """Return the metadata of the builds that share the store, and remove the locks of dead ones."""
     found: list[Mapping[str, Any]] = []
     for path in paths.shard_locks():
         if path == but:
@@ -196,7 +196,7 @@ def _sharing(paths: StorePaths, but: Path | None = None) -> list[Mapping[str, An
 
 @contextmanager
 def _held_folder(paths: StorePaths) -> Iterator[None]:
-    """Lock the store's folder itself, with nobody beside."""
+    """Lock the store's folder itself exclusively."""
     folder = FolderLock(paths.root)
     if not folder.acquire():
         raise _deleted(paths)
@@ -218,7 +218,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 @contextmanager
 def _signed(lock: Path) -> Iterator[None]:
-    """Name this process as the holder of a lock."""
+    """Record this process as the owner of a lock within the context."""
     holder = StorePaths.holder(lock)
     try:
         atomic.write_document(holder, _me())
@@ -232,7 +232,7 @@ def _me() -> dict[str, Any]:
 
 
 def _read(lock: Path) -> Mapping[str, Any]:
-    """Return what the holder of a lock says of itself; nothing if it is just taking or leaving it."""
+    """Return the metadata of a lock's owner; empty if it is just acquiring or releasing it."""
     try:
         return atomic.read_document(StorePaths.holder(lock), "lock-holder")
     except (FileAccessError, DamagedError):
@@ -249,7 +249,7 @@ def _named(holders: Others) -> str:
 
 
 def _deleted(paths: StorePaths) -> LockedError:
-    """Return the error for a writer that lives though its lock file was deleted."""
+    """Return the error for a running writer whose lock file was deleted."""
     others = [found for found in map(_read, [paths.lock, *paths.shard_locks()]) if found]
     return _refused(paths, f"{_named(others or [{}])}, whose lock file was deleted. Wait for it to end")
 

@@ -28,12 +28,12 @@ _REMEDY = "Run: embstore repair"
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """Which parts of a folder do not count.
+    """Parts of a folder that are not committed, or are replaced.
 
     Attributes:
-        generation: grows with each change.
-        names: of the parts, without the suffix.
-        replaced: after a commit, new part → the old parts whose rows it has.
+        generation: Counter that grows with each change.
+        names: Names of these parts, without the suffix.
+        replaced: After a commit, the old parts that each new part replaces, by new name.
     """
 
     generation: int = 0
@@ -43,11 +43,11 @@ class Hidden:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts of a folder at one moment.
+    """Parts of a folder at one moment.
 
     Attributes:
-        files: those that count, in order of their names.
-        hidden: those that do not.
+        files: Committed parts, by name.
+        hidden: Parts that are not committed.
     """
 
     files: tuple[Path, ...]
@@ -55,15 +55,15 @@ class Parts:
 
 
 def document_of(folder: Path) -> Path:
-    """Return the path of the document of a folder."""
+    """Return the path of a folder's manifest ``hidden.json``."""
     return folder / HIDDEN
 
 
 def read_hidden(folder: Path) -> Hidden:
-    """Return which parts of a folder do not count; none where nothing was ever replaced.
+    """Return the hidden parts of a folder; none if nothing was ever replaced.
 
     Raises:
-        DamagedError: the document was altered.
+        DamagedError: The manifest was altered.
     """
     path = document_of(folder)
     try:
@@ -75,7 +75,7 @@ def read_hidden(folder: Path) -> Hidden:
 
 
 def write_hidden(folder: Path, hidden: Hidden) -> None:
-    """Replace the document of a folder."""
+    """Write the manifest of a folder."""
     document = {
         "format": HIDDEN_FORMAT,
         "generation": hidden.generation,
@@ -86,10 +86,10 @@ def write_hidden(folder: Path, hidden: Hidden) -> None:
 
 
 def list_parts(folder: Path) -> Parts:
-    """Return the parts of a folder, all of one moment.
+    """Return a consistent list of the parts of a folder.
 
     Raises:
-        DamagedError: it cannot be told which parts count.
+        DamagedError: The manifest was altered.
     """
     hidden = read_hidden(folder)
     while True:
@@ -101,18 +101,18 @@ def list_parts(folder: Path) -> Parts:
 
 
 def committed_shards(paths: StorePaths, space: str) -> tuple[Shard, ...]:
-    """Return the committed shards of a space, in order of their names.
+    """Return the committed shards of a space, by name.
 
     Raises:
-        DamagedError: it cannot be told which shards count.
+        DamagedError: The manifest was altered.
     """
     return paths.as_shards(space, list_parts(paths.embeddings(space)).files)
 
 
 def epoch(paths: StorePaths) -> tuple[object, ...]:
-    """Return a value that changes when parts give way to others, and when a space is made or removed.
+    """Return a value that changes when parts are replaced, or when a space is created or removed.
 
-    It stays when a space grows. After a file that was listed has gone, a changed value means that nothing is wrong.
+    It does not change when a space grows. If a listed file is gone and the value has changed, nothing is wrong.
     """
     folders = [paths.items, paths.skipped, *paths.folders_of_shards().values()]
     generations = ((folder.name, read_hidden(folder).generation) for folder in folders)
@@ -122,15 +122,15 @@ def epoch(paths: StorePaths) -> tuple[object, ...]:
 
 @contextmanager
 def replacing(folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iterable[str] = ()) -> Iterator[None]:
-    """Rename new parts into the folder in the context; at its end they count, and the old ones no more, all at once.
+    """Replace parts of a folder atomically: rename the new parts into it within the context, which commits at its end.
 
-    The caller removes the old ones (:func:`hidden_files`) and then calls :func:`settled`; after an error it does the
-    same, and what goes are the new ones. Only the holder of the store's lock may call this.
+    The caller then deletes the old parts (:func:`hidden_files`) and calls :func:`settled`; after an error it does the
+    same with the new ones. The caller must own the store's lock.
 
     Args:
-        folder: where the parts are.
-        replaced: name of each new part → names of the old parts whose rows it has; none for rows that are new.
-        removed: names of parts that go without another in their place.
+        folder: Folder of the parts.
+        replaced: Names of the old parts that each new part replaces, by new name; none for new rows.
+        removed: Names of parts to remove without replacement.
     """
     generation = read_hidden(folder).generation
     # A part is called by its content: one that is there already stays, and is not undone with the new ones.
@@ -143,20 +143,20 @@ def replacing(folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iter
 
 
 def hidden_files(folder: Path) -> list[Path]:
-    """Return the parts of a folder that are there and do not count."""
+    """Return the existing parts of a folder that are not committed."""
     paths = (names.PARTS.path(folder, name) for name in sorted(read_hidden(folder).names))
     return [path for path in paths if disk.exists(path)]
 
 
 def settled(folder: Path) -> None:
-    """Note that nothing is hidden any more, once what was is removed."""
+    """Clear the manifest after the hidden parts have been deleted."""
     hidden = read_hidden(folder)
     if hidden.names or hidden.replaced:
         write_hidden(folder, Hidden(hidden.generation + 1))
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Return what tells a file from one that took its name later."""
+    """Return inode and modification time, which distinguish a file from a later one of the same name."""
     try:
         found = disk.status(path)
     except FileNotFoundError:

@@ -1,6 +1,6 @@
-"""What a writer does first: it finishes or undoes what a process left that was killed.
+"""Finish or roll back interrupted writes, before a writer begins.
 
-All of this is for the holder of the store's lock, who is the only one that writes.
+All functions require the store's lock.
 """
 
 import json
@@ -30,12 +30,12 @@ from embstore.storage.transaction.manifest import (
 
 @contextmanager
 def maintained(paths: StorePaths) -> Iterator[None]:
-    """Hold the lock of a store that is there, with nothing left in it of a process that was killed.
+    """Lock an existing store within the context, after recovery from interrupted writes.
 
     Raises:
-        StoreError: there is no store, or it cannot be written.
-        LockedError: another process writes to it.
-        DamagedError: a document that says what counts was altered.
+        StoreError: There is no store, or it cannot be written.
+        LockedError: Another process is writing to it.
+        DamagedError: A manifest was altered.
     """
     check_marker(paths)
     with write_lock(paths):
@@ -44,10 +44,10 @@ def maintained(paths: StorePaths) -> Iterator[None]:
 
 
 def recover(paths: StorePaths) -> list[Path]:
-    """Bring a store to rest, and return what was removed.
+    """Finish or roll back interrupted writes, and return the removed paths.
 
     Raises:
-        DamagedError: a document that says what counts was altered.
+        DamagedError: A manifest was altered.
     """
     removed = paths.temporaries()
     for left in removed:
@@ -62,7 +62,7 @@ def recover(paths: StorePaths) -> list[Path]:
 
 
 def leftovers(paths: StorePaths) -> list[Path]:
-    """Return what :func:`recover` would remove."""
+    """Return the paths that :func:`recover` would remove."""
     left = paths.temporaries()
     removed = paths.removed_spaces()
     for space in removed:
@@ -79,9 +79,9 @@ def leftovers(paths: StorePaths) -> list[Path]:
 def replacing_shards(
     paths: StorePaths, space: str, replaced: Mapping[str, Iterable[str]], removed: Iterable[str] = ()
 ) -> Iterator[None]:
-    """Commit new shards in the context; at its end they count and the old ones are removed (see :func:`replacing`).
+    """Replace shards of a space atomically: commit new ones within the context, and delete the old ones at its end.
 
-    Indexes that cover the old ones cover the new ones then: they hold the same vectors.
+    Indexes that cover the old shards then cover the new ones, which contain the same vectors.
     """
     try:
         with replacing(paths.embeddings(space), replaced, removed):
@@ -103,7 +103,7 @@ def replacing_tables(
 
 
 def settle_shards(paths: StorePaths, space: str) -> list[Path]:
-    """Remove the shards of a space that do not count, with their summaries; return the paths."""
+    """Delete the uncommitted or replaced shards of a space with their summaries, and return their paths."""
     folder = paths.embeddings(space)
     hidden = read_hidden(folder)
     if not hidden.names and not hidden.replaced:
@@ -123,7 +123,7 @@ def settle_shards(paths: StorePaths, space: str) -> list[Path]:
 
 
 def settle_tables(folder: Path) -> list[Path]:
-    """Remove the tables of a folder that do not count; return the paths."""
+    """Delete the uncommitted or replaced tables of a folder, and return their paths."""
     removed = hidden_files(folder)
     for path in removed:
         disk.remove(path)
@@ -132,9 +132,9 @@ def settle_tables(folder: Path) -> list[Path]:
 
 
 def recard_indexes(paths: StorePaths, space: str, hidden: Hidden) -> None:
-    """Make the cards of a space's indexes name new shards for the old ones whose vectors they have.
+    """Update the cards of a space's indexes after shards were replaced.
 
-    An index that covers but a part of a new shard, or one that is gone, is removed: it could not be told what it lacks.
+    An index that covers only a part of a new shard, or a removed shard, is deleted: its missing vectors are unknown.
     """
     for index, card in paths.index_pairs(space):
         try:
@@ -153,7 +153,7 @@ def recard_indexes(paths: StorePaths, space: str, hidden: Hidden) -> None:
 
 
 def remove_space(paths: StorePaths, space: str) -> list[Path]:
-    """Remove a space; return the paths. With the first step, the renaming of its card, it is gone for every reader."""
+    """Remove a space, and return the removed paths; readers no longer see it once its card is renamed."""
     card, removal = paths.card(space), paths.removal(space)
     if disk.exists(card):
         disk.replace(card, removal)
@@ -165,7 +165,7 @@ def remove_space(paths: StorePaths, space: str) -> list[Path]:
 
 
 def count_items(paths: StorePaths, space: str) -> int | None:
-    """Return how many items a space has, whatever its card says; None where that cannot be read."""
+    """Return the number of items of a space from its summaries, or None if they cannot be read."""
     try:
         files = [shard.summary_path for shard in committed_shards(paths, space)]
         counts = [read_table(file, columns=["n"])["n"].to_pylist() for file in files]
@@ -175,7 +175,7 @@ def count_items(paths: StorePaths, space: str) -> int | None:
 
 
 def finish_removal(paths: StorePaths, space: str) -> list[Path]:
-    """Remove all that is left of a space whose card has become :meth:`StorePaths.removal`; return the paths."""
+    """Delete the remaining files of a space that is being removed, and return their paths."""
     removed = []
     for folder in paths.folders_of(space):
         removed += disk.files_below(folder)
@@ -190,7 +190,7 @@ def finish_removal(paths: StorePaths, space: str) -> list[Path]:
 
 
 def _forget_answers(paths: StorePaths, space: str) -> None:
-    """Remove the answers that queries kept about a space."""
+    """Delete the stored answers about a space."""
     named = json.dumps(space).encode()
     for path in paths.answer_files():
         with suppress(FileNotFoundError):  # a query has just removed it
@@ -199,7 +199,7 @@ def _forget_answers(paths: StorePaths, space: str) -> None:
 
 
 def _forget_skipped(paths: StorePaths, space: str) -> None:
-    """Take the rows of a space out of the tables of skipped texts."""
+    """Remove the rows of a space from the tables of skipped texts."""
     for path in list_parts(paths.skipped).files:
         table = read_part(path)
         others = table.filter(pc.fill_null(pc.not_equal(table["space"], space), True))
@@ -220,7 +220,7 @@ def _remove_orphans(paths: StorePaths, space: str) -> list[Path]:
 
 
 def _orphans(paths: StorePaths, space: str) -> list[Path]:
-    """Return what is left of pairs of files: summaries without a shard, indexes or their cards by themselves."""
+    """Return summaries without a shard, and indexes or index cards without their counterpart."""
     parts = list_parts(paths.embeddings(space))
     known = {path.stem for path in parts.files} | parts.hidden.names
     orphans = [path for path in paths.summary_files(space) if path.stem not in known]
