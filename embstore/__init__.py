@@ -1,4 +1,4 @@
-"""embstore: the vectors of every layer, computed once and queried without a model.
+"""Store the vectors of every layer of language models, computed once and queried without a model.
 
 from embstore import Store
 

@@ -1,9 +1,9 @@
-"""Papers as data, and their reproduction. Each recipe is a TOML file here, beside the JSON file of its numbers.
+"""Reproduce papers from recipes. Each recipe is a TOML file in this folder, beside a JSON file of published numbers.
 
-recipe.py        models × sources × spaces × metrics × published numbers; pure
-recipe_file.py   read one; fields.py: key by key
-protocol.py      which spaces to build, and what to ask of them; pure
-reproduce.py     build, ask, and set measured beside published
-verdicts.py      the rows of the result
-multiset.py      items that count more than once; padding.py: draws that may hit the padding
+recipe.py        data classes of a recipe: models, sources, spaces, measures, published numbers; pure
+recipe_file.py   reads a recipe's TOML and JSON; fields.py: typed access to their keys
+protocol.py      plans the builds and queries; pure
+reproduce.py     builds, queries, and compares measured with published numbers
+verdicts.py      rows of the result, with verdicts
+multiset.py      anisotropy of items with duplicates; padding.py: samples that include padding tokens
 """

@@ -1,4 +1,4 @@
-"""The keys of a table that a user wrote, read one by one: what is missing, wrong or unknown is named with its place."""
+"""Read the keys of a TOML or JSON table, with errors that name the file and key."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
@@ -13,11 +13,11 @@ _MISSING: Any = object()
 
 
 class Fields:
-    """A table of TOML or JSON.
+    """A TOML or JSON table with typed access to its keys.
 
     Args:
-        values: its keys and values.
-        place: where it stands, for messages: ``paper.toml: measures[2]``.
+        values: Keys and values of the table.
+        place: File and path of the table in messages: ``paper.toml: measures[2]``.
     """
 
     def __init__(self, values: Mapping[str, Any], place: str) -> None:
@@ -26,11 +26,11 @@ class Fields:
         self._asked: list[str] = []
 
     def has(self, key: str) -> bool:
-        """Return whether the key is there."""
+        """Return whether a key is present."""
         return key in self._values
 
     def take(self, key: str, default: Any = _MISSING) -> Any:
-        """Return the value of a key, whatever it is."""
+        """Return the value of a key, of any type; without a default, raise UsageError if it is missing."""
         self._asked.append(key)
         if key in self._values:
             return self._values[key]
@@ -39,18 +39,18 @@ class Fields:
         return default
 
     def wrong(self, key: str, wanted: str) -> UsageError:
-        """Return the error for a value that is not what is wanted."""
+        """Return the error for a value of the wrong type or range."""
         return UsageError(f"{self._place}: {key} must be {wanted}, not {self._values[key]!r}.")
 
     def text(self, key: str, default: str = _MISSING) -> str:
-        """Return a string; an empty one only as the default."""
+        """Return a non-empty string, or the default if the key is missing."""
         value = self.take(key, default)
         if key in self._values and not (isinstance(value, str) and value):
             raise self.wrong(key, "a text")
         return str(value)
 
     def texts(self, key: str, default: tuple[str, ...] = _MISSING) -> tuple[str, ...]:
-        """Return a list of strings, which is empty only as the default."""
+        """Return a non-empty list of non-empty strings, or the default if the key is missing."""
         value = self.take(key, default)
         if key not in self._values:
             return default
@@ -59,77 +59,77 @@ class Fields:
         return tuple(value)
 
     def number(self, key: str, default: float = _MISSING, *, minimum: float | None = None) -> float:
-        """Return a finite number."""
+        """Return a finite number >= ``minimum``, or the default if the key is missing."""
         value = self.take(key, default)
         if not _is_number(value) or (minimum is not None and value < minimum):
             raise self.wrong(key, "a number" if minimum is None else f"a number of at least {minimum:g}")
         return float(value)
 
     def numbers(self, key: str) -> list[float]:
-        """Return a list of finite numbers."""
+        """Return a non-empty list of finite numbers."""
         value = self.take(key)
         if not (isinstance(value, list) and value and all(map(_is_number, value))):
             raise self.wrong(key, "a list of numbers")
         return [float(one) for one in value]
 
     def count(self, key: str, minimum: int = 1) -> int | None:
-        """Return a whole number, or None where there is none."""
+        """Return an integer >= ``minimum``, or None if the key is missing."""
         value = self.take(key, None)
         if key in self._values and not (isinstance(value, int) and not isinstance(value, bool) and value >= minimum):
             raise self.wrong(key, f"a whole number of at least {minimum}")
         return value  # type: ignore[no-any-return]  # checked
 
     def flag(self, key: str) -> bool:
-        """Return a truth value; False where there is none."""
+        """Return a boolean, or False if the key is missing."""
         value = self.take(key, False)
         if not isinstance(value, bool):
             raise self.wrong(key, "true or false")
         return value
 
     def member(self, key: str, kind: type[_Member]) -> _Member:
-        """Return the member of an enumeration."""
+        """Return the member of an enumeration with the key's value."""
         value = self.take(key)
         self.known(key, [value], [member.value for member in kind])
         return kind(value)
 
     def mapping(self, key: str) -> dict[str, Any]:
-        """Return a table as it is; empty where there is none."""
+        """Return a nested table as a dictionary, empty if the key is missing."""
         value = self.take(key, {})
         if not isinstance(value, dict):
             raise self.wrong(key, "a table")
         return value
 
     def table(self, key: str) -> "Fields | None":
-        """Return a table to read on; None where there is none."""
+        """Return a nested table as Fields, or None if the key is missing."""
         return Fields(self.mapping(key), f"{self._place}: {key}") if self.has(key) else self.take(key, None)
 
     def tables(self, key: str, *, optional: bool = False) -> Iterator["Fields"]:
-        """Return the tables of a list."""
+        """Return the tables of a list as Fields."""
         value = self.take(key, [] if optional else _MISSING)
         if not (isinstance(value, list) and (value or optional) and all(isinstance(one, dict) for one in value)):
             raise self.wrong(key, "a list of tables")
         return (Fields(one, f"{self._place}: {key}[{i}]") for i, one in enumerate(value))
 
     def known(self, kind: str, names: Iterable[Any], known: Iterable[str]) -> None:
-        """Raise UnknownNameError if one of the names is not among the known ones."""
+        """Check that all names are known; raise UnknownNameError for the first unknown name."""
         known = list(known)
         for name in names:
             if name not in known:
                 raise UnknownNameError(kind, str(name), known, f"It stands in {self._place}.")
 
     def checked(self, check: Callable[..., _T], *values: Any) -> _T:
-        """Return ``check(*values)``; its error says the place too."""
+        """Return ``check(*values)``, with the place prepended to its error message."""
         try:
             return check(*values)
         except EmbstoreError as error:
             raise UsageError(f"{self._place}: {error}") from error
 
     def done(self) -> None:
-        """Raise UnknownNameError if there is a key that nobody asked for."""
+        """Check that every key of the table was read; raise UnknownNameError for an unknown key."""
         self.known("key", self._values, dict.fromkeys(self._asked))
 
     def finished(self, result: _T) -> _T:
-        """Return ``result`` if all keys were asked for, else raise UnknownNameError."""
+        """Return ``result`` if every key of the table was read, else raise UnknownNameError."""
         self.done()
         return result
 

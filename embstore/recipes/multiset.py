@@ -1,4 +1,4 @@
-"""The mean pairwise cosine of items of which some count more than once: a list with its duplicates."""
+"""Compute the mean pairwise cosine of a multiset of items."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,15 +13,15 @@ from embstore.summary import Summary
 
 
 def self_similarity(catalog: Catalog, listed: Mapping[str, Ids], layers: Sequence[Layer]) -> list[Reading]:
-    """Return the mean pairwise cosine of all items that are listed, each as often as it is, layer by layer.
+    """Compute the mean pairwise cosine of a multiset of items, layer by layer.
 
-    (‖Σu‖² − n) / (n (n − 1)): eq. 1 of Wolfe & Caliskan (2022). An item and its double are a pair of cosine 1. The list
-    is cut into sets without duplicates, whose sums add up.
+    (‖Σu‖² − n) / (n (n − 1)) over unit vectors u: eq. 1 of Wolfe & Caliskan (2022). Two copies of an item are a pair of
+    cosine 1. The multiset is split into sets without duplicates, whose sums are added.
 
     Args:
-        catalog: the store.
-        listed: space → ids of items, in any order, with duplicates. Those that the space lacks are left out.
-        layers: of all these spaces.
+        catalog: Store.
+        listed: Space → item ids, in any order, with duplicates. Ids that are not in the space are ignored.
+        layers: Layers to compute, present in all these spaces.
     """
     sets = [(space, ids) for space, some in listed.items() for ids in sets_of(some)]
     readings = []
@@ -40,7 +40,7 @@ def self_similarity(catalog: Catalog, listed: Mapping[str, Ids], layers: Sequenc
 
 
 def sets_of(ids: Ids) -> Iterator[Ids]:
-    """Yield what is listed at least once, then what is listed at least twice, and so on, each ascending."""
+    """Split a multiset of ids into sets: the ids that occur at least once, at least twice and so on, each ascending."""
     different, counts = np.unique(ids, return_counts=True)
     for times in range(1, max(counts, default=0) + 1):
         yield different[counts >= times]

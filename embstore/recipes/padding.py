@@ -1,8 +1,8 @@
-"""Draws of words that may hit the padding after a sentence, as the code of Wolfe & Caliskan (2022) makes them.
+"""Sample words, or the padding after their sentence, as the code of Wolfe & Caliskan (2022) does.
 
-It draws an index from 1 to a sentence's length, both included, in a batch that is padded on the right: the first token
-is never drawn, and the last index is one past the end. GPT-2's padding is its end-of-text token, which has the vector
-there that it has where it is appended to the sentence.
+Their code draws an index from 1 to the sentence's length, inclusive, in a batch padded on the right: it never draws the
+first token, and the last index is one past the end. GPT-2's padding is its end-of-text token, whose vector there is
+the same as at the end of the sentence.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ from embstore.text import Item, item_id, words_in
 def padded_self_similarity(
     catalog: Catalog, space: str, padding: str, layers: Sequence[Layer], *, sample: int | None, seed: int
 ) -> list[Reading]:
-    """Return the mean pairwise cosine of draws that may hit the padding, layer by layer.
+    """Compute the mean pairwise cosine of a sample of words and paddings, layer by layer.
 
     Args:
-        catalog: the store.
-        space: of occurrences, one or a few of each sentence.
-        padding: of sentences, with the vector of the token that follows them.
-        layers: of both spaces.
-        sample: how many draws are taken, at random; None takes all.
-        seed: of the draws.
+        catalog: Store.
+        space: Space of occurrences, with one or a few words of each sentence.
+        padding: Space of the sentences, with the vectors of the token that follows them.
+        layers: Layers to compute, present in both spaces.
+        sample: Number of draws to keep, at random; None for all.
+        seed: Random seed of the draws.
     """
     items = catalog.items(catalog.ids(space).tolist())
     words, paddings = draw([items[item] for item in sorted(items)], sample=sample, seed=seed)
@@ -35,18 +35,18 @@ def padded_self_similarity(
 
 
 def draw(occurrences: Sequence[Item], *, sample: int | None, seed: int) -> tuple[Ids, Ids]:
-    """Draw, for each occurrence, this word of its sentence unless it is the first, or the sentence's padding.
+    """Draw for each occurrence the word itself or the padding of its sentence.
 
-    Of w words the padding has a chance of 1/w. The word is one that was drawn when the space was built, from all w;
-    where it is the first, and the padding is not drawn, there is nothing.
+    In a sentence of w words the padding has probability 1/w. Otherwise the draw is the word, which was itself sampled
+    from all w when the space was built; a first word is dropped.
 
     Args:
-        occurrences: the words, by ascending id.
-        sample: how many draws are kept, at random; None keeps all.
-        seed: of both draws.
+        occurrences: Words in their sentences, by ascending id.
+        sample: Number of draws to keep, at random; None for all.
+        seed: Random seed of the draws and of the sample.
 
     Returns:
-        The ids of the words, and of the sentences whose padding is drawn, as often as it is, each ascending.
+        The ids of the drawn words, and of the sentences whose padding was drawn, with duplicates; each ascending.
     """
     rng = np.random.default_rng(seed)
     spans = [words_in(item.context or "") for item in occurrences]

@@ -1,4 +1,4 @@
-"""Plan a reproduction: which spaces to build and what to ask of them. Pure data; nothing is read or run here."""
+"""Plan the builds and queries of a reproduction. Pure data: no file is read and no model is run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ LEFT_OUT = "left out by quick"
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What the plan must know of a checkpoint.
+    """Properties of a checkpoint that the plan depends on.
 
     Attributes:
-        name: its short name; published numbers are those of a model of that name.
-        spec: as a build reads it.
-        bare: whether its tokenizer adds no special token itself.
-        lacking: of the spaces that it cannot have: name → why.
+        name: Short name, which published numbers refer to.
+        spec: Checkpoint as given to a build.
+        bare: Whether its tokenizer adds no special tokens.
+        lacking: Spaces that it does not support: name → reason.
     """
 
     name: str
@@ -28,11 +28,11 @@ class Traits:
 
 @dataclass(frozen=True, slots=True)
 class Sentences:
-    """A user's own file of sentences.
+    """A user's file of sentences that replaces sources of the recipe.
 
     Attributes:
-        path: the file.
-        tag: what tells the spaces made of it from others: a file that changes makes new spaces.
+        path: Path of the file.
+        tag: Part of the names of its spaces, from the file's name and hash, so that a changed file makes new spaces.
     """
 
     path: str
@@ -41,16 +41,16 @@ class Sentences:
 
 @dataclass(frozen=True, slots=True)
 class BuildStep:
-    """One build: a space of one model.
+    """A build of one space of one model.
 
     Attributes:
-        model: the checkpoint, as a build reads it.
-        space: the name of the space.
-        sources: datasets or files.
-        spec: the recipe's entry.
-        limit: how many texts are read; None reads all.
-        per_text: of occurrences, how many are drawn from each sentence.
-        seed: of that draw.
+        model: Checkpoint as given to the build.
+        space: Name of the space.
+        sources: Datasets or files to read.
+        spec: Entry of the recipe.
+        limit: Maximum number of texts to read; None for all.
+        per_text: Number of words to sample from each sentence; None for all.
+        seed: Random seed of that sample.
     """
 
     model: str
@@ -64,7 +64,7 @@ class BuildStep:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One query of one space, all layers. Measures that ask the same share the answer."""
+    """A query of one space, at all layers; measures with equal queries share the answer."""
 
     space: str
     metric: str
@@ -79,13 +79,13 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A measure of one space of one model.
+    """A measure applied to one space of one model.
 
     Attributes:
-        measure: what is measured.
-        model: the short name of the model.
-        space: the recipe's entry.
-        question: what gives the numbers, or why there are none.
+        measure: Measure of the recipe.
+        model: Short name of the model.
+        space: Entry of the recipe.
+        question: Query that computes the numbers, or the reason why there is none.
     """
 
     measure: Measure
@@ -96,14 +96,14 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What a reproduction does.
+    """The plan of a reproduction.
 
     Attributes:
-        recipe: of the paper.
-        models: the short names of the checkpoints.
-        all_published: whether the numbers of other models are shown too (as not measured).
-        builds: in order.
-        asked: in the order of the result.
+        recipe: Recipe of the paper.
+        models: Short names of the checkpoints.
+        all_published: Whether to include published numbers of other models, as not measured.
+        builds: Builds, in order.
+        asked: Measures of each space and model, in the order of the result.
     """
 
     recipe: Recipe
@@ -114,7 +114,7 @@ class Protocol:
 
     @property
     def questions(self) -> list[Question]:
-        """The different questions, in order."""
+        """The distinct queries, in order."""
         return list(dict.fromkeys(one.question for one in self.asked if isinstance(one.question, Question)))
 
 
@@ -127,15 +127,15 @@ def plan(
     seed: int = 0,
     all_published: bool = True,
 ) -> Protocol:
-    """Plan a reproduction.
+    """Plan the builds and queries of a reproduction.
 
     Args:
-        recipe: of the paper.
-        models: the checkpoints.
-        quick: use the small sets, and the first texts of the others.
-        sentences: what takes the place of the sources that may be replaced.
-        seed: of the draws of occurrences and of samples.
-        all_published: whether numbers of models that are not run are shown too.
+        recipe: Recipe of the paper.
+        models: Checkpoints to run.
+        quick: Whether to use only the small datasets, and the first texts of the others.
+        sentences: File that replaces the replaceable sources; None to keep them.
+        seed: Random seed of the samples of occurrences and of items.
+        all_published: Whether to include published numbers of models that are not run.
     """
     made = _Planner(recipe, quick, sentences, seed)
     builds = [made.build(model, space) for model in models for space in recipe.spaces.values() if _has(model, space)]
@@ -180,7 +180,7 @@ class _Planner:
         )
 
     def space_name(self, model: Traits, space: SpaceSpec) -> str:
-        """Return the name of a space: another one wherever it would hold other items."""
+        """Return the name of a space, which differs whenever its items would."""
         source = self.recipe.sources[space.source]
         parts = [self.recipe.name, model.name, space.name]
         if replaced := self._replaced(source):

@@ -1,7 +1,7 @@
-"""A recipe: a paper as data. Models × sources × spaces × metrics × the numbers that it published.
+"""Define the data classes of a recipe: models, sources, spaces, measures and published numbers of a paper.
 
-Nothing here reads a file or runs a model: :mod:`.recipe_file` reads recipes, :mod:`.protocol` plans their builds and
-questions, and :mod:`.reproduce` carries them out.
+No file is read and no model is run here: :mod:`.recipe_file` reads recipes, :mod:`.protocol` plans their builds and
+queries, and :mod:`.reproduce` runs them.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from embstore.space import Pooling, Template, Unit
 
 
 class Relation(StrEnum):
-    """How a published number and a measured one should relate."""
+    """Expected relation of a measured number to a published one, or of a trend over layers."""
 
     EQUAL = "="
     ABOUT = "~="
@@ -27,17 +27,17 @@ class Relation(StrEnum):
 
     @property
     def is_upper(self) -> bool:
-        """Whether it bounds from above."""
+        """Whether the published number is an upper bound."""
         return self in (Relation.BELOW, Relation.AT_MOST)
 
     @property
     def is_trend(self) -> bool:
-        """Whether it is about the order of the layers; there is no published number then."""
+        """Whether the relation is a trend over the layers, without a published number."""
         return self in (Relation.FALLING, Relation.RISING)
 
 
 class Verdict(StrEnum):
-    """What became of a number."""
+    """Result of the comparison of a measured number with a published one."""
 
     HIT = "hit"
     MISS = "miss"
@@ -47,17 +47,17 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Texts that spaces are made of.
+    """A source of texts for spaces.
 
     Attributes:
-        name: as spaces call it.
-        datasets: the datasets (or files) that hold the texts.
-        quick: those of them that a quick run uses.
-        quick_texts: a quick run stops after so many texts; None reads all. The spaces of a source that is cut short
-            have names of their own, and no dataset is complete in them.
-        per_text: of occurrences, how many are drawn from each sentence.
-        own_per_text: how many where a user's own file takes its place; None for ``per_text``.
-        replaceable: whether a user's own file of sentences may take its place.
+        name: Name of the source in the recipe's spaces.
+        datasets: Datasets or files of the texts.
+        quick: Subset of ``datasets`` for a quick run.
+        quick_texts: Maximum number of texts in a quick run; None for all. Spaces of a limited source have separate
+            names, and contain no dataset in full.
+        per_text: Number of words to sample from each sentence, for occurrences; None for all.
+        own_per_text: The same for a user's file that replaces the source; None for ``per_text``.
+        replaceable: Whether a user's file of sentences may replace the source.
     """
 
     name: str
@@ -71,18 +71,18 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class SpaceSpec:
-    """A space that is built for each model.
+    """A space to build for each model.
 
     Attributes:
-        name: what follows recipe and model in the space's name.
-        label: what it is called in the result.
-        source: the name of its source.
-        unit: what a vector stands for.
-        pooling: how the tokens become one vector.
-        template: the text round an item.
-        only_bare: whether it is only for models whose tokenizer adds no special tokens itself: for the others it would
-            be the same as a space without the template.
-        models: the models that it is for, by short name; empty for all.
+        name: Last part of the space's name, after recipe and model.
+        label: Name of the space in the result.
+        source: Name of its source.
+        unit: Unit of its items.
+        pooling: Pooling of tokens into one vector.
+        template: Template of the text around an item.
+        only_bare: Whether to build it only for models whose tokenizer adds no special tokens; for others it would equal
+            the space without the template.
+        models: Short names of the models to build it for; empty for all.
     """
 
     name: str
@@ -97,12 +97,12 @@ class SpaceSpec:
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """The items of a dataset, of which a space may hold more.
+    """A selection of a space's items: the items of one dataset.
 
     Attributes:
-        dataset: its name.
-        left_only: whether only the first text of each pair counts.
-        repeated: whether a text counts as often as it stands there (:mod:`.questions.multiset`), rather than once.
+        dataset: Name of the dataset.
+        left_only: Whether to use only the first text of each pair.
+        repeated: Whether a text counts as often as it occurs in the dataset (:mod:`.multiset`), instead of once.
     """
 
     dataset: str
@@ -112,25 +112,25 @@ class Population:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """A metric that gives a figure: its number for each space and layer.
+    """A figure of the paper: a metric's number for each space and layer.
 
     Attributes:
-        figure: the figure's name, as published numbers call it.
-        help: what it is, for the eye.
-        metric: the metric.
-        column: the column of the metric's result that is the number.
-        spaces: the names of the spaces that it is asked of.
-        variant: what is special about it; empty for the sound way.
-        parameters: of the metric.
-        datasets: what must be built whole for it.
-        sample: how many items are drawn; None takes all.
-        where: an SQL expression over the item columns.
-        population: the items that count; None for all of the space.
-        transforms: applied to the vectors first.
-        padding: of occurrences, the name of a space of sentences with the vectors of the padding after them, which is
-            drawn too (:mod:`embstore.recipes.padding`); empty for none.
-        band: how far from a published number the measured one may be.
-        relative_band: the same as a share of the published number.
+        figure: Name of the figure, as in the published numbers.
+        help: Description for the user.
+        metric: Name of the metric.
+        column: Column of the metric's result with the number.
+        spaces: Names of the spaces to compute it for.
+        variant: Description of a deviating way to measure it; empty for the standard way.
+        parameters: Parameters of the metric.
+        datasets: Datasets that must be embedded in full.
+        sample: Number of items to sample; None for all.
+        where: SQL expression over the item columns; None for all items.
+        population: Selection of items; None for all items of the space.
+        transforms: Transforms applied to the vectors first.
+        padding: Name of a space of sentences with the vectors of the padding after them, to include in samples of
+            occurrences (:mod:`embstore.recipes.padding`); empty for none.
+        band: Tolerance: maximum absolute difference from a published number.
+        relative_band: Further tolerance, as a fraction of the published number.
     """
 
     figure: str
@@ -155,16 +155,16 @@ BEST, ALL = "best", "all"
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A number that was published, or an order of the layers.
+    """A published number, or a published trend over the layers.
 
     Attributes:
-        model: the short name of the model.
-        figure: what was measured.
-        layers: a number; ``best`` (the highest of all layers) or ``all`` (each layer); None where it is not said.
-        relation: of the measured number to the published one.
-        value: the number; None for a trend.
-        source: where it stands, a key of :attr:`Recipe.sources_of_figures`.
-        spaces: the names of the spaces that it is about; empty for all that the figure is measured in.
+        model: Short name of the model.
+        figure: Name of the figure.
+        layers: Layer number, ``best`` (the maximum over layers) or ``all`` (every layer); None if not stated.
+        relation: Expected relation of the measured number to the published one.
+        value: Published number; None for a trend.
+        source: Place in the paper, a key of :attr:`Recipe.sources_of_figures`.
+        spaces: Names of the spaces that it applies to; empty for all spaces of the figure.
     """
 
     model: str
@@ -176,9 +176,10 @@ class Published:
     spaces: tuple[str, ...] = ()
 
     def band(self, measure: Measure) -> tuple[float | None, float | None]:
-        """Return the lowest and the highest number that hits; None where there is no limit.
+        """Return the lowest and highest measured numbers that hit; None for no limit.
 
-        Bounds are taken as they stand; only ``=`` and ``~=`` have the band of the measure round them.
+        The measure's tolerance applies only to ``=`` and ``~=``. For a trend: the number of steps in the wrong
+        direction.
         """
         if self.value is None:
             return None, 0.0  # a trend: steps in the wrong direction
@@ -190,7 +191,7 @@ class Published:
         return self.value - width, self.value + width
 
     def verdict(self, measured: float, measure: Measure) -> Verdict:
-        """Return whether a measured number hits."""
+        """Return whether a measured number hits or misses the published one."""
         low, high = self.band(measure)
         above = low is None or (measured > low if self.relation is Relation.ABOVE else measured >= low)
         below = high is None or (measured < high if self.relation is Relation.BELOW else measured <= high)
@@ -199,13 +200,13 @@ class Published:
 
 @dataclass(frozen=True, slots=True)
 class Unmeasured:
-    """Published numbers that the recipe does not measure, and why.
+    """Published numbers, or a variant, that the recipe does not measure.
 
     Attributes:
-        reason: why.
-        figures: the figures; empty for all.
-        models: the models; empty for all.
-        variant: names a way of measuring that is left out as a whole, for which nothing was published.
+        reason: Reason why they are not measured.
+        figures: Names of the figures; empty for all.
+        models: Short names of the models; empty for all.
+        variant: Name of a variant that is left out as a whole, without published numbers.
     """
 
     reason: str
@@ -216,20 +217,20 @@ class Unmeasured:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A paper as data.
+    """A paper to reproduce.
 
     Attributes:
-        name: on the command line, and the first part of its spaces' names.
-        title: the paper.
-        citation: the reference to give.
-        models: the checkpoints of the paper.
-        sources: of texts, by name.
-        spaces: by name.
-        measures: in the order of the result.
-        published: the numbers to compare with.
-        sources_of_figures: where they stand, by key.
-        unmeasured: which of them are not measured, and why.
-        notes: what a reader must know.
+        name: Name on the command line, and first part of its spaces' names.
+        title: Title of the paper.
+        citation: Reference of the paper.
+        models: Checkpoints of the paper.
+        sources: Sources of texts, by name.
+        spaces: Spaces to build, by name.
+        measures: Measures, in the order of the result.
+        published: Published numbers to compare with.
+        sources_of_figures: Places of the published numbers in the paper, by key.
+        unmeasured: Published numbers that are not measured, with reasons.
+        notes: Notes for the reader of the result.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Read a recipe: a TOML file, and beside it a JSON file of published numbers; errors name the place and the remedy."""
+"""Read a recipe from a TOML file and a JSON file of published numbers, with errors that name the place and remedy."""
 
 import json
 import re
@@ -28,7 +28,7 @@ from embstore.recipes.recipe import (
 from embstore.space import Pooling, Template, Unit, check_pooling, check_space_name
 
 SUFFIX = ".toml"
-_DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(:[0-9]+)?")  # with how many of its texts
+_DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(:[0-9]+)?")  # with an optional number of texts
 
 
 class _Named(Protocol):
@@ -41,20 +41,20 @@ _N = TypeVar("_N", bound=_Named)
 
 
 def known_recipes() -> list[str]:
-    """Return the names of the recipes that come with embstore."""
+    """List the names of the recipes included in embstore."""
     folder = resources.files("embstore") / "recipes"
     return sorted(file.name.removesuffix(SUFFIX) for file in folder.iterdir() if file.name.endswith(SUFFIX))
 
 
 def load_recipe(name: str) -> Recipe:
-    """Read a recipe.
+    """Read a recipe by name or path.
 
     Args:
-        name: of one that comes with embstore, or the path of a TOML file.
+        name: Name of an included recipe, or path of a TOML file.
 
     Raises:
-        UnknownNameError: there is none of that name, or a name in it is not known; says the nearest.
-        UsageError: the file cannot be read, lacks something or has something out of place; says where.
+        UnknownNameError: If there is no such recipe, or a name in it is unknown; lists the nearest names.
+        UsageError: If the file cannot be parsed, or a key is missing or invalid; names the place.
     """
     if name in known_recipes():
         with resources.as_file(resources.files("embstore") / "recipes") as folder:
@@ -75,10 +75,10 @@ def _load(path: Path) -> Recipe:
 
 
 def _beside(recipe: Path, name: str) -> Path:
-    """Return the path of a file that a recipe names, which must lie in the recipe's folder.
+    """Return the path of a file named in a recipe, which must be in the recipe's folder.
 
     Raises:
-        UsageError: it is another path than a plain name, or a link that leads out of the folder.
+        UsageError: If it is not a plain file name, or is a link out of the folder, or not a regular file.
     """
     path = recipe.parent / name
     if name in ("", ".", "..") or "/" in name or "\\" in name or not _is_below(path, recipe.parent):
@@ -92,7 +92,7 @@ def _beside(recipe: Path, name: str) -> Path:
 
 
 def _check_source(recipe: Path, name: str) -> None:
-    """Raise UsageError if a source is neither the name of a dataset nor a file below the recipe's folder."""
+    """Check that a source is the name of a dataset or a file below the recipe's folder; raise UsageError if not."""
     if not _DATASET.fullmatch(name) and (name == "-" or not _is_below(Path(name), recipe.parent)):
         raise UsageError(
             f"{recipe}: a source must be a dataset or a file below the recipe's folder, not {name!r}. Copy the file "
@@ -101,7 +101,7 @@ def _check_source(recipe: Path, name: str) -> None:
 
 
 def _is_below(path: Path, folder: Path) -> bool:
-    """Return whether a path is below a folder once all links are followed."""
+    """Return whether a path is below a folder, with all links resolved."""
     try:
         return path.resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError):  # links in a circle, or a null character
@@ -118,16 +118,16 @@ def _read(path: Path, parse: Callable[[str], Any]) -> Any:
 
 
 def parse_recipe(document: Mapping[str, Any], place: str, figures: Callable[[str], Any]) -> Recipe:
-    """Return the recipe that a document describes.
+    """Parse a recipe from a TOML document.
 
     Args:
-        document: as TOML gives it.
-        place: the file, for messages.
-        figures: reads the file of published numbers that the document names.
+        document: Parsed TOML.
+        place: File name in messages.
+        figures: Function that reads the file of published numbers by its name.
 
     Raises:
-        UnknownNameError: a key, or a name that nothing in the recipe has.
-        UsageError: a key is missing or has a wrong value.
+        UnknownNameError: If a key or a referenced name is unknown.
+        UsageError: If a key is missing or has a wrong value.
     """
     top = Fields(document, place)
     name, title, citation = top.checked(check_space_name, top.text("name")), top.text("title"), top.text("citation")
@@ -253,14 +253,14 @@ def _unmeasured(table: Fields) -> Unmeasured:
 def parse_figures(
     document: Any, place: str, spaces: Mapping[str, SpaceSpec]
 ) -> tuple[tuple[Published, ...], dict[str, str]]:
-    """Return the published numbers of a JSON document, and where they stand.
+    """Parse the published numbers of a JSON document, and their places in the paper by key.
 
     Each entry of ``figures`` has ``layers`` and a ``value``, or ``first_layer`` and the ``values`` of that layer and
     those above it.
 
     Raises:
-        UnknownNameError: a key, relation, source or space that is not known.
-        UsageError: a key is missing or has a wrong value.
+        UnknownNameError: If a key, relation, source or space is unknown.
+        UsageError: If a key is missing or has a wrong value.
     """
     if not isinstance(document, dict):
         raise UsageError(f"{place} must hold an object with 'sources' and 'figures'.")

@@ -1,4 +1,4 @@
-"""Reproduce a paper: build what its recipe needs, ask its metrics, and set measured beside published."""
+"""Reproduce a paper: build the spaces of its recipe, query its metrics, and compare with the published numbers."""
 
 import hashlib
 import re
@@ -29,32 +29,32 @@ PLAN_COLUMNS = ("step", "model", "space", "sources", "unit", "pooling", "templat
 
 
 class Workbench(Protocol):
-    """What a reproduction works with: a :class:`embstore.Store`."""
+    """The part of :class:`embstore.Store` that a reproduction uses."""
 
     @property
     def catalog(self) -> Catalog:
-        """What the store holds."""
+        """The catalog of the store."""
 
     @property
     def build(self) -> Callable[..., BuildReport]:
-        """The ordinary build."""
+        """The method :meth:`embstore.Store.build`."""
 
     @property
     def query(self) -> Callable[..., Table]:
-        """The ordinary query."""
+        """The method :meth:`embstore.Store.query`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """How a recipe is run.
+    """Options of a reproduction.
 
     Attributes:
-        models: checkpoints instead of the paper's own; empty for those.
-        sentences: a user's file of sentences; None for the recipe's.
-        quick: use the small sets, and the first texts of the others.
-        seed: of all draws.
-        device: ``cpu``, ``cuda`` …; None takes an accelerator where there is one.
-        allow_pickle: load pickled weights where there are no safetensors.
+        models: Checkpoints to use instead of the paper's; empty for the paper's.
+        sentences: Path of a user's file of sentences; None for the recipe's sources.
+        quick: Whether to use only the small datasets, and the first texts of the others.
+        seed: Random seed of all samples.
+        device: ``cpu``, ``cuda`` …; None for an accelerator if available.
+        allow_pickle: Whether to load pickled weights if there are no safetensors.
     """
 
     models: tuple[str, ...] = ()
@@ -66,21 +66,21 @@ class Choices:
 
 
 def reproduce(store: Workbench, name: str, choices: Choices, observe: Observer) -> Table:
-    """Run a recipe: build, ask, compare.
+    """Run a recipe: build its spaces, query its metrics, and compare with the published numbers.
 
-    What an earlier run embedded is not embedded again, so that one that was stopped goes on from there.
+    Texts that are already embedded are not embedded again, so an interrupted run can be resumed.
 
     Args:
-        store: where spaces are built and asked.
-        name: of the recipe, or the path of its file.
-        choices: how it is run.
-        observe: told how far it is: the stages of builds, then ``measure``, in queries.
+        store: Store to build and query the spaces in.
+        name: Name of the recipe, or path of its file.
+        choices: Options of the run.
+        observe: Callback for progress: the stages of builds, then ``measure``, counted in queries.
 
     Returns:
-        A row for each space and layer of each measure, and for each published number that has no measure.
+        One row per measure, space and layer, and one per published number without a measure.
 
     Raises:
-        EmbstoreError: see :mod:`embstore.errors`; what was embedded stays.
+        EmbstoreError: If a build or query fails, see :mod:`embstore.errors`; embedded texts are kept.
     """
     steps, notes = _steps(name, choices)
     for step in steps.builds:
@@ -98,7 +98,7 @@ def reproduce(store: Workbench, name: str, choices: Choices, observe: Observer) 
 
 
 def preview(name: str, choices: Choices) -> Table:
-    """Return what :func:`reproduce` would do: a row for each build and each query. Nothing is built or asked."""
+    """List the builds and queries of :func:`reproduce`, one per row, without running them."""
     steps, notes = _steps(name, choices)
     blank = dict.fromkeys(PLAN_COLUMNS)
     builds = [
@@ -148,7 +148,7 @@ def _steps(name: str, choices: Choices) -> tuple[Steps, list[str]]:
 
 
 def check_metrics(recipe: Recipe) -> None:
-    """Raise UnknownNameError or UsageError where a measure asks what its metric does not have."""
+    """Check that each measure fits its metric (parameters, column, unit); raise UnknownNameError or UsageError if not."""
     for measure in recipe.measures:
         metric = get_metric(measure.metric)
         metric.check(measure.parameters)
@@ -192,7 +192,7 @@ def _why_lacking(tokenizer: Tokenizer, space: SpaceSpec) -> str | None:
 
 
 def _build(store: Workbench, step: BuildStep, choices: Choices, observe: Observer) -> list[str]:
-    """Build a space, and return what a reader must know of it."""
+    """Build a space, and return notes on the skipped texts."""
     report = store.build(
         step.sources, models=step.model, unit=step.spec.unit.value, poolings=step.spec.pooling.value,
         template=step.spec.template.pattern, limit=step.limit, per_text=step.per_text, seed=step.seed, name=step.space,
@@ -244,7 +244,7 @@ def _where(store: Workbench, question: Question) -> str | None:
 
 
 def _ids_of(store: Workbench, space: str, population: Population) -> Ids:
-    """Return the ids of a population, as often as its dataset has them."""
+    """Return the item ids of a population, with the duplicates of its dataset."""
     rows = store.catalog.dataset(population.dataset, store.catalog.cards[space].unit)
     columns = [rows["item_id"]]
     if "item_id_2" in rows and not population.left_only:

@@ -1,4 +1,4 @@
-"""Measured beside published: the rows of a reproduction's result."""
+"""Compare measured with published numbers: the rows of a reproduction's result."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,20 +18,20 @@ TYPES = {
     **dict.fromkeys(("published", "low", "high", "measured"), "number"),
     **dict.fromkeys(("relation", "reason", "source", "space"), "string"),
 }
-"""JSON types of the columns that may have no value in any row."""
+"""JSON types of the columns that may be null in every row."""
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a query says of one layer.
+    """The result of a query at one layer.
 
     Attributes:
-        layer: its number.
-        value: None where it cannot be computed.
-        n: vectors that it comes from.
-        reason: why there is no value.
+        layer: Layer number.
+        value: Measured number; None if not computable.
+        n: Number of vectors it was computed from; None if unknown.
+        reason: Reason why there is no value; None if there is one.
     """
 
     layer: int
@@ -41,11 +41,11 @@ class Reading:
 
 
 Answers = Mapping[Question, Mapping[str, Sequence[Reading]] | str]
-"""The answer to each question: column → readings by ascending layer, or why there is none."""
+"""The answer to each query: column → readings by ascending layer, or the reason why there is none."""
 
 
 def judge(protocol: Protocol, answers: Answers) -> list[Row]:
-    """Return the rows of the result: every number that was measured or published."""
+    """Build the rows of the result: one per measured or published number, with its verdict."""
     rows: list[Row] = []
     used: set[Published] = set()
     for asked in protocol.asked:
@@ -90,9 +90,9 @@ def _measured(asked: Asked, numbers: Sequence[Published], readings: Sequence[Rea
 
 
 def _summed_up(number: Published, readings: Sequence[Reading]) -> Reading:
-    """Return the reading that a number about several layers is compared with.
+    """Aggregate readings over layers for comparison with a published number on several layers.
 
-    The highest for ``best``; for ``all`` the one furthest on the wrong side; for a trend, the steps that go wrong.
+    ``best``: the maximum. ``all``: the least favourable reading. Trend: the number of steps in the wrong direction.
     """
     if lacking := next((one for one in readings if one.value is None), None):
         return Reading(lacking.layer, None, lacking.n, f"layer {lacking.layer}: {lacking.reason}")
@@ -166,7 +166,7 @@ def _of_number(number: Published) -> Row:
 
 
 def summary_of(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return one sentence that counts the verdicts."""
+    """Count the verdicts, as one sentence."""
     rows = list(rows)
     counts = Counter(row["verdict"] for row in rows if row["relation"] is not None)
     beside = sum(row["verdict"] == Verdict.NOT_PUBLISHED for row in rows)
