@@ -1,4 +1,4 @@
-"""Compute stored answers anew: who changes one can compute its SHA-256 anew too, but not what the vectors say."""
+"""Recompute stored answers to detect altered ones; a SHA-256 does not suffice, since it can be recomputed too."""
 
 import math
 import random
@@ -34,7 +34,7 @@ _RELATIVE, _ABSOLUTE = 1e-6, 1e-8  # of numbers that other processors or librari
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """A stored answer that a query would be given now, and how it is computed."""
+    """A stored answer that a query would return now, with a function that recomputes it."""
 
     path: Path
     answer: Answer
@@ -92,7 +92,7 @@ def _all_stored(catalog: Catalog, skipped: Counter[str]) -> list[_Stored]:
 
 
 def _difference(stored: _Stored) -> str | None:
-    """Return what is wrong with a stored answer; None if it is what is computed now."""
+    """Describe the difference between a stored answer and the recomputed one; None if they agree."""
     try:
         computed = stored.compute()
     except FileAccessError:

@@ -1,4 +1,4 @@
-"""What an answer depends on, and the answers that the store has already.
+"""Find and store answers to metric requests, keyed by everything that they depend on.
 
 An answer is kept for each layer of a space, or for the layers of two spaces that are compared. It is found again where
 all that it depends on is the same: the metric, its version and package, its parameters, the selection, the transforms,

@@ -1,4 +1,4 @@
-"""Encode one text as a space's own items were encoded."""
+"""Encode one text with the checkpoint, pooling and template of a space."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ _MOST_SHOWN = 60  # characters of a text in a message
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What a user allows for the checkpoint that a card names, which may come with a store from elsewhere.
+    """Permissions for the checkpoint named in a card, which may come from an untrusted store.
 
     Attributes:
-        download: ask the hub for it, if it is not on this machine.
-        allow_pickle: load pickled weights, which can run code, if there are no others.
+        download: Whether to download it from the hub if it is not in the local cache.
+        allow_pickle: Whether to load pickled weights, which can run code, if there are no safetensors.
     """
 
     download: bool = False
@@ -31,11 +31,11 @@ class Trust:
 
 
 def embed_item(card: Card, item: Item, trust: Trust = Trust()) -> Mapping[int, NDArray[np.float32]]:
-    """Return the vectors of an item: layer id → float32 of shape (dim,).
+    """Encode an item; return layer id → vector, float32 (dim,).
 
     Raises:
-        CheckpointError: the checkpoint is not here, is not the one that made the space, or needs what is not allowed.
-        EncodeError: the text has no tokens or is longer than the context.
+        CheckpointError: If the checkpoint is missing, differs from the space's, or needs a permission.
+        EncodeError: If the text has no tokens or is longer than the context.
     """
     encoder = _load(_same_checkpoint(card, trust), trust)
     bos, eos = encoder.tokenizer.template_strings(card.template)

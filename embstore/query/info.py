@@ -1,4 +1,4 @@
-"""What a store holds, as tables."""
+"""List the spaces and the skipped texts of a store, as tables."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +47,7 @@ def info(catalog: Catalog) -> Table:
 
 
 def _lacking(catalog: Catalog, space: str) -> list[str]:
-    """Return a note for each shard of a space that is lost, or that it has none yet."""
+    """Return a note for each missing shard of a space, or one if it has no shards yet."""
     lost = [f"{space}: {shard} is missing. Run: embstore verify" for shard in catalog.lost_shards(space)]
     if lost or catalog.shards[space]:
         return lost
@@ -58,7 +58,7 @@ def _lacking(catalog: Catalog, space: str) -> list[str]:
 
 
 def skipped(catalog: Catalog) -> Table:
-    """Return one row per text that has no vector, or was truncated."""
+    """List the texts that were skipped or truncated, one per row."""
     rows = [dict(zip(SKIPPED_COLUMNS, row, strict=True)) for row in catalog.skipped()]
     return table(rows, columns=SKIPPED_COLUMNS)
 

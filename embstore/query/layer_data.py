@@ -1,4 +1,4 @@
-"""The vectors of one layer as a metric sees them: stored, or transformed."""
+"""Give metrics access to the vectors of one layer, stored or transformed."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -29,12 +29,12 @@ class StoredLayer:
     """The selected vectors of one layer of a space (the protocol ``LayerData``).
 
     Attributes:
-        catalog: the store.
-        card: of the space.
-        layer: which layer.
-        only: ascending ids of the items that are selected; None for all.
-        known_summary: the stored summary, where all items are selected.
-        was_read: whether a vector was asked for.
+        catalog: Store to read.
+        card: Card of the space.
+        layer: Layer of the space.
+        only: Ids of the selected items, ascending; None for all.
+        known_summary: Stored summary, if all items are selected; None to compute it.
+        was_read: Whether vectors were read.
     """
 
     catalog: Catalog
@@ -112,9 +112,9 @@ class TransformedLayer:
     """The vectors of a layer after a fitted transform (the protocol ``LayerData``), float64.
 
     Attributes:
-        layer: the vectors as they are.
+        layer: Vectors before the transform.
         transform: float (n, layer.dim) → float64 (n, dim).
-        dims: the number in the space of each component of a transformed vector, (dim,).
+        dims: Index in the stored vector of each component of a transformed one, int64 (dim,).
     """
 
     layer: "LayerData"

@@ -1,4 +1,4 @@
-"""What a text means in each space: its item, and the vectors of it that are stored or encoded now."""
+"""Look up query texts in each space: their items, with stored or newly encoded vectors."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A text whose neighbours are wanted.
+    """A text to find the neighbours of.
 
     Attributes:
-        shown: the text as the user gave it.
-        marked: for an occurrence, the item; None for a text by itself, whose unit is each space's own.
+        shown: Text as the user wrote it.
+        marked: Item of an occurrence; None for a plain text, whose unit is the one of each space.
     """
 
     shown: str
@@ -51,13 +51,13 @@ def parse_queries(texts: Iterable[str], marked: Iterable[str]) -> list[Query]:
 
 @dataclass(frozen=True)
 class Found:
-    """What one space has for the queries.
+    """The items and vectors of the queries in one space.
 
     Attributes:
-        card: of the space.
-        vectors: of each query that has any here: layer id → (dim,).
-        stored: the item of each query that is stored here.
-        ambiguous: the items of each query that may mean several.
+        card: Card of the space.
+        vectors: Query → layer id → vector, float32 (dim,), for the queries with vectors in this space.
+        stored: Query → item id, for the queries that are stored in this space.
+        ambiguous: Query → items, for the queries that match several items.
     """
 
     card: Card
@@ -69,14 +69,14 @@ class Found:
 def look_up(
     catalog: Catalog, card: Card, queries: Sequence[Query], layers: Sequence[Layer], embed: Embed | None
 ) -> Found:
-    """Return what a space has for the queries.
+    """Look up queries in a space.
 
     Args:
-        catalog: the store.
-        card: of the space.
-        queries: the texts.
-        layers: whose vectors are wanted.
-        embed: encodes a text that is not stored; None leaves it out.
+        catalog: Store to read.
+        card: Card of the space.
+        queries: Query texts.
+        layers: Layers to return vectors of.
+        embed: Function that encodes a text that is not stored; None to leave it out.
     """
     vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = {}
     stored: dict[Query, int] = {}
@@ -94,11 +94,11 @@ def look_up(
 
 
 def missing_query_notes(catalog: Catalog, query: Query, found: Sequence[Found]) -> list[str]:
-    """Return a note for each space that lacks a query, where others have it.
+    """Return a note for each space without a query that other spaces contain.
 
     Raises:
-        NotStoredError: all lack it; says the nearest texts and the remedy.
-        UsageError: it is a word in several sentences, and may mean any.
+        NotStoredError: If no space contains it; lists the nearest texts and the remedy.
+        UsageError: If it is a word in several sentences, so that the occurrence is ambiguous.
     """
     missing = [space for space in found if query not in space.vectors]
     ambiguous = [_ambiguous(query, space) for space in missing if query in space.ambiguous]

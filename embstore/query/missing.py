@@ -1,4 +1,4 @@
-"""The texts of datasets and of files that spaces lack."""
+"""List the texts of datasets and files that are missing from spaces."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,12 +19,12 @@ _TYPES = {"source": "string", "space": "string", "item_id": "integer", "text": "
 
 
 def missing(catalog: Catalog, sources: Sequence[str], spaces: SpaceFilter) -> Table:
-    """Return one row per text of the sources and space that lacks it.
+    """List the texts of sources that are missing from spaces, one row per text and space.
 
     Args:
-        catalog: the store.
-        sources: datasets, in the store or at hand, and files of texts.
-        spaces: which spaces: of these, those of words and sentences, and for a dataset those of its unit.
+        catalog: Store to read.
+        sources: Datasets, stored or downloaded, and files of texts.
+        spaces: Filter of the spaces; spaces of occurrences, and of other units than a dataset's, are ignored.
 
     Returns:
         ``source``, ``space``, ``item_id`` and ``text``; a note for each source and space says how many of how many.
@@ -54,7 +54,7 @@ def missing(catalog: Catalog, sources: Sequence[str], spaces: SpaceFilter) -> Ta
 
 
 def _lacking(catalog: Catalog, card: Card, source: str, sides: Sequence[Words]) -> tuple[list[dict[str, Any]], str]:
-    """Return a row for each text that a space lacks, and how many of how many these are."""
+    """Return a row for each text missing from a space, and a note with their count."""
     texts = {item: text for words in sides for item, text in zip(words.ids.tolist(), words.texts, strict=True)}
     asked = np.fromiter(texts, np.int64, len(texts))
     lacking = asked[~np.isin(asked, catalog.ids(card.space))].tolist()

@@ -1,4 +1,4 @@
-"""The nearest items of a text, over spaces and layers."""
+"""Find the nearest items of texts, in spaces and layers."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -45,11 +45,11 @@ def neighbours(
     so is one that is transformed. What an index does not find of the exact answer, a note says too.
 
     Args:
-        catalog: the store.
-        queries: the texts.
-        spaces: which spaces.
-        layers: which layers, as :meth:`Layers.select` reads them.
-        k: how many neighbours; fewer where the space has fewer.
+        catalog: Store to read.
+        queries: Query texts.
+        spaces: Filter of the spaces.
+        layers: Layers, in the syntax of :meth:`Layers.select`.
+        k: Number of neighbours; fewer if the space has fewer items.
         embed: encodes a text that is not stored; None refuses such a text.
         transforms: applied to the vectors of a layer first, fitted on those of the selected items, and to the queries'
             vectors too.

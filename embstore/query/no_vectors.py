@@ -1,4 +1,4 @@
-"""What a metric gets in the place of a layer whose vectors cannot be had."""
+"""Stand in for a layer whose vectors are not computable."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class NoVectors:
-    """A layer whose vectors cannot be had (the protocol ``LayerData``): whoever asks for them is told why.
+    """A layer without computable vectors (the protocol ``LayerData``): every access raises NotComputable.
 
     Attributes:
-        why: the reason.
+        why: Reason.
     """
 
     why: str

@@ -148,7 +148,7 @@ def _steps(name: str, choices: Choices) -> tuple[Steps, list[str]]:
 
 
 def check_metrics(recipe: Recipe) -> None:
-    """Check that each measure fits its metric (parameters, column, unit); raise UnknownNameError or UsageError if not."""
+    """Check that measures fit their metrics (parameters, column, unit); raise UnknownNameError or UsageError."""
     for measure in recipe.measures:
         metric = get_metric(measure.metric)
         metric.check(measure.parameters)

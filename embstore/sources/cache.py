@@ -22,7 +22,7 @@ def data_folder() -> Path:
 
 
 def path_of(file: DataFile) -> Path:
-    """Return where a dataset's file is, or would be."""
+    """Return the path of a dataset's file, which may not exist yet."""
     return data_folder() / file.name
 
 
@@ -45,10 +45,10 @@ def file_sha256(path: Path, name: str) -> str:
 
 
 def check_cached(spec: DatasetSpec, file: DataFile) -> Path:
-    """Return the path of a dataset's file, which is there and the one that it should be.
+    """Check that a dataset's file exists and has the right SHA-256, and return its path.
 
     Raises:
-        SourceError: it is not; says how to get it, and of an altered one both hashes.
+        SourceError: If it is missing or altered; names the remedy, and both hashes of an altered file.
     """
     path = path_of(file)
     if not is_file(path):

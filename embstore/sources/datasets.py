@@ -67,8 +67,8 @@ def fetch_dataset(name: str, told: Told = lambda done, total: None) -> Path | No
     """Download the file of a dataset, unless it is at hand and sound.
 
     Args:
-        name: of the dataset.
-        told: how many bytes have come, of how many.
+        name: Name of the dataset.
+        told: Callback for progress: bytes received, total bytes.
 
     Returns:
         The file; None if there is none to download.
@@ -96,11 +96,11 @@ def _known(name: str) -> DatasetSpec:
 
 
 def fetch_datasets(names: Sequence[str], told: Callable[[str, int, int], None]) -> dict[str, Path | None]:
-    """Download the files of datasets, each of them even where another cannot be had.
+    """Download the files of datasets, and continue with the others if one fails.
 
     Args:
         names: of the datasets.
-        told: of which how many bytes have come, of how many.
+        told: Callback for progress: name of the dataset, bytes received, total bytes.
 
     Returns:
         What :func:`fetch_dataset` gives for each.
@@ -139,7 +139,7 @@ def add_dataset(
     """Take a local copy of a published dataset, whose hash is checked, or a user's own table.
 
     Args:
-        name: of the dataset.
+        name: Name of the dataset.
         file: the copy, or the table (.csv, .tsv, .jsonl, .parquet).
         kind: of an own table: ``pairs`` or ``lexicon``.
         columns: of an own table: of pairs the two texts and the score, of a lexicon the text and its value.

@@ -9,13 +9,13 @@ from embstore.sources.cache import keep, path_of
 from embstore.sources.specs import DataFile, DatasetSpec
 
 Told = Callable[[int, int], None]
-"""Told the bytes that have come, and how many there will be (0 if that is not known)."""
+"""Callback for progress: bytes received, and total bytes (0 if unknown)."""
 
 TIMEOUT_SECONDS = 30
 
 
 def download(spec: DatasetSpec, file: DataFile, told: Told) -> None:
-    """Download the file of a dataset into the folder of the datasets, if it is the one that it should be.
+    """Download the file of a dataset, check its SHA-256, and save it in the folder of the datasets.
 
     Raises:
         SourceError: there is no network, or the file is another one. Says how to get it by hand.
@@ -43,7 +43,7 @@ def download(spec: DatasetSpec, file: DataFile, told: Told) -> None:
 
 
 class _Meter:
-    """What pooch takes for a progress bar of tqdm's."""
+    """A progress bar for pooch, with the interface of tqdm."""
 
     def __init__(self, told: Told) -> None:
         self._told = told

@@ -21,8 +21,8 @@ def open_binary(path: Path, name: str) -> "io.BufferedReader[io.FileIO]":
     """Open a file for reading.
 
     Args:
-        path: the file.
-        name: how messages call it.
+        path: Path of the file.
+        name: Name of the source in messages.
 
     Raises:
         SourceAccessError: it cannot be opened; reading from it raises this too.
@@ -45,8 +45,8 @@ def open_unpacked(path: Path, name: str) -> Iterator[IO[bytes]]:
     """Open a file for reading, and close it in the end; one whose name ends with ``.gz`` is unpacked while it is read.
 
     Args:
-        path: the file.
-        name: how messages call it.
+        path: Path of the file.
+        name: Name of the source in messages.
 
     Raises:
         SourceAccessError: it cannot be opened; reading from it raises this too.

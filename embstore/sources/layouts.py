@@ -60,7 +60,7 @@ class Layout:
 
         Args:
             columns: the names and types of the rows' values.
-            path: the file.
+            path: Path of the file.
 
         Raises:
             SourceError: the file cannot be read, or a line is not of this layout (says which).

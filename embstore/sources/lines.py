@@ -32,7 +32,7 @@ def decode_lines(stream: IO[bytes], name: str, *, newline: str = "") -> Iterator
 
     Args:
         stream: bytes in UTF-8; left open.
-        name: how messages call it.
+        name: Name of the source in messages.
         newline: ``""`` ends a line at ``\n``, ``\r\n`` and ``\r``; ``"\n"`` at ``\n`` only.
 
     Raises:

@@ -86,7 +86,7 @@ def add_own(name: str, file: Path, kind: str, columns: Sequence[str], unit: str,
     """Read a user's table to the end, and keep a copy of it as a dataset; one of that name is replaced.
 
     Args:
-        name: of the dataset.
+        name: Name of the dataset.
         file: .csv, .tsv, .jsonl or .parquet.
         kind: ``pairs`` or ``lexicon``.
         columns: of pairs the two texts and the score, of a lexicon the text and its value.

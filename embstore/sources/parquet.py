@@ -52,8 +52,8 @@ def parquet_records(
     """Yield the number of each row, from 1, and its values of some columns of any type.
 
     Args:
-        path: the file.
-        name: how messages call it.
+        path: Path of the file.
+        name: Name of the source in messages.
         columns: the columns.
         option: by which the user named them.
 
@@ -77,8 +77,8 @@ def _parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> It
     """Open a Parquet file, and close it in the end.
 
     Args:
-        path: the file.
-        name: how messages call it.
+        path: Path of the file.
+        name: Name of the source in messages.
         dictionaries: columns of which each value is held once.
     """
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
@@ -116,11 +116,11 @@ class _Chunk:
 
     Attributes:
         column: its name.
-        row_group: the number of the row group, from 1.
-        n_rows: how many rows it has.
+        row_group: Number of the row group, from 1.
+        n_rows: Number of rows.
         n_packed: bytes in the file.
         n_bytes: bytes as they are encoded, unpacked.
-        encodings: of its pages.
+        encodings: Encodings of its pages.
     """
 
     column: str

@@ -20,7 +20,7 @@ def read_records(path: Path, name: str, suffix: str, columns: Sequence[str]) -> 
 
     Args:
         path: the table.
-        name: how messages call it.
+        name: Name of the source in messages.
         suffix: its file type: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
         columns: the columns to read.
 

@@ -1,4 +1,4 @@
-"""What a source gives: rows of text, and rows that hold none."""
+"""Define the rows that a source yields: texts, blanks and remarks."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -53,7 +53,7 @@ class Blank:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What the user should know of how a source was read, as a sentence."""
+    """A note for the user on how a source was read, as a sentence."""
 
     text: str
 

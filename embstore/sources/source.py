@@ -18,10 +18,10 @@ class Source:
 
     Attributes:
         name: how messages call it: the path as the user gave it, ``standard input``, ``words:5000``.
-        reader: gives its rows from the first one on.
+        reader: Function that yields its rows from the beginning.
         dataset: the dataset that it is; None for files and standard input.
         file: the user's file that it is, as it was when it was opened.
-        remarks: once it was read, what the user should know of how, as sentences.
+        remarks: Notes on how it was read, as sentences; filled by :meth:`rows`.
     """
 
     name: str

@@ -76,8 +76,8 @@ def csv_records(path: Path, name: str, ends: LineEnds | None = None, *, delimite
     """Yield the line on which each record of a CSV file begins, and its values (none for an empty line).
 
     Args:
-        path: the file.
-        name: how messages call it.
+        path: Path of the file.
+        name: Name of the source in messages.
         ends: counts the ends of the records.
         delimiter: Character that separates the values.
 

@@ -1,9 +1,9 @@
-"""What a metric needs besides the vectors of a layer.
+"""Load the inputs of a metric other than the vectors of a layer.
 
 dispatch.py        the inputs of a metric, by what it declares
 case.py            one set of inputs: a metric may be computed for several datasets
 datasets.py        pairs of texts with scores, and lexicons
 occurrences.py     the occurrences of each word
 word_sets.py       lists of words
-missing_texts.py   texts that a space lacks
+missing_texts.py   texts missing from a space, and the command that embeds them
 """

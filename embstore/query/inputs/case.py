@@ -10,9 +10,9 @@ class Case:
     """One set of inputs of a metric for one space.
 
     Attributes:
-        inputs: what the metric's function gets, by keyword.
-        columns: what each row says of it (``dataset``): columns of the metric that are keys.
-        notes: what a reader must know.
+        inputs: Keyword arguments of the metric's function.
+        columns: Key columns of each row, such as ``dataset``.
+        notes: Notes for the reader of the result.
         sentence_space: a second space, whose vectors of the same layer the function gets as ``sentences``.
     """
 

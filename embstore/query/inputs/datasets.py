@@ -27,8 +27,8 @@ def pairs(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
 
     Args:
         metric: what is computed.
-        catalog: the store.
-        card: of the space.
+        catalog: Store to read.
+        card: Card of the space.
         values: ``dataset``, the names, of which those of the space's unit are taken (none: all of its unit);
             ``missing``, ``skip`` or ``error``.
 
@@ -47,8 +47,8 @@ def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
 
     Args:
         metric: what is computed.
-        catalog: the store.
-        card: of the space.
+        catalog: Store to read.
+        card: Card of the space.
         values: ``lexicon``, its name; ``value``, its column (None: the obvious one); ``pleasant`` and ``unpleasant``,
             files of words or lists of them (None: the paper's); ``missing``, of attribute words: ``skip`` or ``error``.
 

@@ -21,8 +21,8 @@ def cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
 
     Args:
         metric: the metric.
-        catalog: the store.
-        card: of the space.
+        catalog: Store to read.
+        card: Card of the space.
         values: the metric's parameters; those that are inputs are used here.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a space lacks of the texts of a question, and the command that embeds them."""
+"""Find the texts of a request that are missing from a space, and the command that embeds them."""
 
 import shlex
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ _MOST_IN_COMMAND = 50  # words of a remedy: the 25 + 25 of ValNorm fit
 
 
 def lacking_texts(sides: Sequence[Words], held: Ids) -> tuple[str, ...]:
-    """Return the texts that the space does not hold, each once."""
+    """Return the distinct texts that are missing from the space."""
     return tuple(
         dict.fromkeys(one.texts[place] for one in sides for place in np.flatnonzero(~np.isin(one.ids, held)).tolist())
     )
 
 
 def lacking_said(card: Card, lacking: Sequence[str], of: str, source: str | None = None) -> str:
-    """Return the sentence that says which texts a space lacks.
+    """Return a sentence that lists the texts missing from a space.
 
     Args:
-        card: of the space.
-        lacking: the texts.
-        of: how many of what they are.
+        card: Card of the space.
+        lacking: Missing texts.
+        of: Total that the missing texts are part of: ``of the 65 texts of rg65``.
         source: the dataset or the file in which they stand. Then the first are named, and how all are listed.
     """
     if source is None or len(lacking) <= _FIRST_NAMED:

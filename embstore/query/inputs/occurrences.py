@@ -25,8 +25,8 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
 
     Args:
         metric: which groups by sentence if it has the parameter ``per_sentence``, and else by word.
-        catalog: the store.
-        card: of the space.
+        catalog: Store to read.
+        card: Card of the space.
         values: of the metric's parameters, of which these are used, if the metric has them: ``word``, the words that
             are wanted; ``fold_case``, whether case makes no difference; and ``sentence_space``, the space of the
             sentences' own vectors.

@@ -44,8 +44,8 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
 
     Args:
         metric: what is computed, with the parameters ``x``, ``y``, ``a``, ``b``, or ``word``, ``words``, ``a``, ``b``.
-        catalog: the store.
-        card: of the space.
+        catalog: Store to read.
+        card: Card of the space.
         values: of these: files of words, or lists of them (``a`` and ``b`` None: the paper's attribute words); and
             ``missing``: ``skip`` or ``error``.
 
