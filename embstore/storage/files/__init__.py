@@ -1,11 +1,11 @@
-"""The kinds of files that a store has: where each lies, its format, and how it is read and written.
+"""Read and write the file types of a store: paths, formats and checks.
 
-names       the grammar of names; contents: what the folders of a store hold; paths: where each file is
-marker      what makes a folder a store
-card        a space, and all that its vectors depend on
-shards      the vectors of some items, written; vectors: those of a layer, read
+names       the grammar of names; contents: the files in a store's folders; paths: the path of each file
+marker      the file that marks a folder as a store
+card        the card of a space: all that its vectors depend on
+shards      writing of shards; vectors: reading of a layer's vectors
 summaries   the sums of a shard and of a space
 tables      the small tables beside the vectors; items: texts by id; datasets: rows of datasets
-answers     the answers that were given
-unpacked    what a small table may unpack to
+answers     cached answers of queries
+unpacked    the limit on a small table's decompressed size
 """

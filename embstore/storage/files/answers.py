@@ -25,13 +25,13 @@ Asked = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a metric gave for one layer, or for the pairs of layers of one or two spaces.
+    """Result of a metric for one layer, or for pairs of layers of one or two spaces.
 
     Attributes:
-        rows: the values of the columns; which space and layer they are of is not said.
-        notes: what a reader must know beside them.
-        across: the columns that a table for the eye has side by side.
-        from_sums: whether the summaries alone gave it, which is as quick as reading it here.
+        rows: Values of the columns, without the space and layer.
+        notes: Remarks that belong to the result.
+        across: Columns that a displayed table spreads horizontally.
+        from_sums: Whether the summaries alone gave it, which is as fast as reading it from here.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -41,7 +41,7 @@ class Answer:
 
 
 def read_answer(paths: StorePaths, asked: Asked) -> Answer | None:
-    """Return the stored answer to a question; None if there is none that can be read, or it is of another question."""
+    """Return the stored answer to a question, or None if there is none that is readable."""
     text = _canonical(asked)
     try:
         document = atomic.read_document(_path(paths, text), "answer")
@@ -53,17 +53,17 @@ def read_answer(paths: StorePaths, asked: Asked) -> Answer | None:
 
 
 def read_stored(paths: StorePaths, path: Path) -> tuple[dict[str, Any], Answer] | None:
-    """Return a question that has a stored answer, and the answer.
+    """Return the question and the answer stored in a file.
 
     Args:
-        paths: The store.
-        path: The file.
+        paths: Paths of the store.
+        path: File of the answer.
 
     Returns:
-        None where it is damaged or has gone, or has another name than its question gives it.
+        None if the file is damaged, missing, or not named by the hash of its question.
 
     Raises:
-        FileAccessError: It cannot be read.
+        FileAccessError: The file cannot be read.
     """
     try:
         document = atomic.read_document(path, "answer")
@@ -84,8 +84,8 @@ def write_answer(paths: StorePaths, asked: Asked, answer: Answer) -> None:
     """Store the answer to a question, unless it is very large.
 
     Raises:
-        StoreError: the disk is full or cannot be written.
-        ValueError: it has what JSON cannot hold.
+        StoreError: The disk is full or cannot be written.
+        ValueError: A value cannot be represented in JSON.
     """
     document = {
         "format": ANSWERS_FORMAT, "question": asked, "rows": answer.rows, "notes": answer.notes,
@@ -97,7 +97,7 @@ def write_answer(paths: StorePaths, asked: Asked, answer: Answer) -> None:
 
 
 def trim_answers(paths: StorePaths, most_bytes: int = MOST_BYTES) -> None:
-    """Remove the oldest answers until the others take no more than ``most_bytes`` on the disk."""
+    """Delete the oldest answers until the rest takes at most ``most_bytes`` on disk."""
     files = [(path, disk.status(path)) for path in paths.answer_files()]
     left = sum(on_disk(status.st_size) for _, status in files)
     for path, status in sorted(files, key=lambda file: file[1].st_mtime_ns):
@@ -108,7 +108,7 @@ def trim_answers(paths: StorePaths, most_bytes: int = MOST_BYTES) -> None:
 
 
 def on_disk(size: int) -> int:
-    """Return the bytes that a file of this size takes, in blocks as most file systems have them."""
+    """Return the disk space of a file of this size in bytes, in blocks of 4 KiB."""
     return -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
 
 

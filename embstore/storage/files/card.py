@@ -1,4 +1,4 @@
-"""The card of a space: everything that its vectors depend on."""
+"""Read, write and compare the cards of spaces: everything that their vectors depend on."""
 
 import json
 from dataclasses import asdict, dataclass, fields
@@ -27,29 +27,29 @@ _REMEDY = "Give the new space another name with --name, or build into another st
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """The provenance of a space.
+    """Provenance of a space.
 
     Attributes:
-        space: its name.
-        model: the short name of the checkpoint in this store.
-        checkpoint: the Hugging Face id, or the folder's name for a local checkpoint.
-        revision: the commit on the hub; None for a local checkpoint.
-        weights_sha256: of the weight files; with the next two, the checkpoint's fingerprint.
-        tokenizer_sha256: of the tokenizer's files.
-        config_sha256: of ``config.json``.
-        architecture: the class that was loaded.
-        unit: what a vector stands for.
-        pooling: how tokens became a vector.
-        template: the text put round an item.
-        layers: the stored layers.
-        dim: components of a vector.
-        dtype: ``float32`` or ``float16``, as stored.
-        max_tokens: the longest passage that the checkpoint reads.
-        versions: of the libraries that wrote the first shard.
-        created: when, in UTC (ISO 8601).
-        layer_check: the version of the check at load that established the layer numbers; None in cards of format 1.
-        word_boundaries: of a space of occurrences, how sentences are cut into words: the rule, the Unicode version and
-            the library; None for other units and in cards of format 1.
+        space: Name of the space.
+        model: Short name of the checkpoint in this store.
+        checkpoint: Hugging Face id, or the folder's name for a local checkpoint.
+        revision: Commit on the hub; None for a local checkpoint.
+        weights_sha256: SHA-256 of the weights; with the next two, the checkpoint's fingerprint.
+        tokenizer_sha256: SHA-256 of the tokenizer's files.
+        config_sha256: SHA-256 of ``config.json``.
+        architecture: Name of the loaded model class.
+        unit: Unit of the items.
+        pooling: Pooling of a span's tokens into one vector.
+        template: Template of the items' passages.
+        layers: Stored layers.
+        dim: Dimension of the vectors.
+        dtype: Stored dtype, ``float32`` or ``float16``.
+        max_tokens: Maximum length of a passage in tokens.
+        versions: Versions of the libraries that wrote the first shard.
+        created: Time of creation in UTC (ISO 8601).
+        layer_check: Version of the check that established the layer numbers; None in cards of format 1.
+        word_boundaries: Rule, Unicode version and library of the word segmentation, for occurrences; None for other
+            units and in cards of format 1.
     """
 
     space: str
@@ -74,7 +74,7 @@ class Card:
 
     @property
     def layer_fault(self) -> str | None:
-        """What is wrong with the space's layer numbers, with the remedy; None where they are right."""
+        """Description of wrong layer numbers, with the remedy; None if they are right."""
         if self.layer_check is not None or self.architecture not in _SHIFTED:
             return None
         return (
@@ -85,7 +85,7 @@ class Card:
 
     @property
     def word_fault(self) -> str | None:
-        """What may be wrong with the words of a space of occurrences, with the remedy; None where they are whole."""
+        """Description of possibly truncated words of occurrences, with the remedy; None if they are whole."""
         if self.unit is not Unit.OCCURRENCE or self.word_boundaries is not None:
             return None
         return (
@@ -96,16 +96,16 @@ class Card:
 
     @property
     def checkpoint_at_revision(self) -> str:
-        """The checkpoint with its revision, or with the first digits of its weights' hash."""
+        """Checkpoint with its revision, or with the first digits of its weights' hash."""
         return f"{self.checkpoint}@{(self.revision or 'sha256:' + self.weights_sha256)[:19]}"
 
     @property
     def fingerprint(self) -> tuple[str, ...]:
-        """What tells its checkpoint from others: the hashes of weights, tokenizer and configuration."""
+        """Hashes of weights, tokenizer and configuration, which identify the checkpoint."""
         return tuple(getattr(self, name) for name in _FINGERPRINT)
 
     def differences(self, other: Self) -> dict[str, tuple[Any, Any]]:
-        """Return what keeps two cards from being of one space: field → (mine, the other's)."""
+        """Return the fields in which two cards are of different spaces: field → (mine, the other's)."""
         mine, its = self.to_dict(), other.to_dict()
         different = {name: (mine[name], its[name]) for name in _IDENTITY if mine[name] != its[name]}
         if (self.layer_fault is None) != (other.layer_fault is None):
@@ -117,9 +117,9 @@ class Card:
         return different
 
     def check_same_space(self, wanted: Self) -> None:
-        """Raise SpaceMismatchError, showing each difference, unless ``wanted`` is this same space.
+        """Raise SpaceMismatchError with the differences, unless ``wanted`` describes the same space.
 
-        A space whose layers are shifted, or whose words are cut, takes nothing more.
+        A space with shifted layers or truncated words accepts no additions.
         """
         cut = None if wanted.word_fault is not None else self.word_fault
         if (fault := self.layer_fault or cut) is not None:
@@ -128,18 +128,18 @@ class Card:
             raise SpaceMismatchError(f"the space {self.space!r} exists and is another one: its {different}. {_REMEDY}")
 
     def told_apart(self, other: Self) -> str:
-        """Return :meth:`differences` in words, mine first; empty for the same space."""
+        """Return :meth:`differences` as text, mine first; empty for the same space."""
         different = self.differences(other)
         return "; ".join(f"{name} is {_short(a)}, not {_short(b)}" for name, (a, b) in different.items())
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What two builds must agree on to write into one space, and its name."""
+        """Name of the space and the fields that must agree between builds writing to it."""
         mine = self.to_dict()
         return {name: mine[name] for name in ("space", *_IDENTITY)}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the card as the JSON document that is stored."""
+        """Return the card as a JSON document."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["template"] = self.template.pattern
         values["layers"] = [asdict(layer) for layer in self.layers]
@@ -152,11 +152,11 @@ class Card:
 
     @classmethod
     def from_dict(cls, document: dict[str, Any]) -> Self:
-        """Return the card of a document that its schema allows, of any format up to this one.
+        """Create a card from a document that was checked against its schema, of any format up to this one.
 
         Raises:
-            ValueError: its layers are not those of a model, in their order.
-            EmbstoreError: its template is none.
+            ValueError: The layers are not those of a model, in ascending order.
+            EmbstoreError: The template is invalid.
         """
         values = {field.name: document[field.name] for field in fields(cls) if field.name in document}
         values |= {
@@ -183,7 +183,7 @@ def write_card(paths: StorePaths, card: Card) -> None:
 
 
 def read_cards(paths: StorePaths) -> dict[str, Card]:
-    """Return the cards of all spaces, by name, in order of their names."""
+    """Return the cards of all spaces, sorted by name."""
     return {space: read_card(path) for space, path in paths.cards().items()}
 
 
@@ -191,7 +191,7 @@ def read_card(path: Path) -> Card:
     """Return the card in a file.
 
     Raises:
-        DamagedError: the file was altered, or is not a card.
+        DamagedError: The file was altered, or is not a card.
     """
     document = atomic.read_document(path, "card")
     try:

@@ -1,4 +1,4 @@
-"""What there is in the folders of a store: files by their names, and what is no file, or not of the store."""
+"""List the entries of a store's folders, and classify them by name and type."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -34,14 +34,14 @@ _FOLDERS = {*_ENTRIES, DAMAGED}
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What there is in the folders of a store.
+    """Entries of a store's folders.
 
     Attributes:
-        files: Those that bear a name of the store's.
-        temporaries: Files and folders in the making, or left so.
-        irregular: What bears a name of the store's and is a symbolic link, or else not what should bear it; and why.
-        foreign: What bears another name, in folders of the store.
-        beside: What bears another name, beside these folders.
+        files: Regular files with valid names.
+        temporaries: Temporary files and folders.
+        irregular: Entries with valid names that are symbolic links or of the wrong type, with the reason.
+        foreign: Entries with other names, in folders of the store.
+        beside: Entries with other names, in the root folder.
     """
 
     files: list[Path] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Contents:
 
 
 def _inside(entry: disk.Entry, found: Contents) -> list[disk.Entry]:
-    """Return what is in a folder of the store."""
+    """Return the entries of a folder of the store; none if it is not a regular folder."""
     if problem := disk.irregular(entry, folder=True):
         found.irregular.append((Path(entry.path), problem))
         return []
@@ -90,10 +90,10 @@ def _sort_damaged(entry: disk.Entry, found: Contents) -> None:
 
 
 def check_folders(root: Path) -> None:
-    """Check that the folders of a store are in it: that none is a symbolic link, or a file.
+    """Check that no folder of a store is a symbolic link or a file.
 
     Raises:
-        DamagedError: One is. A file in the place of the folder of answers keeps no question from its answer.
+        DamagedError: One is. A file in place of the folder of answers is ignored.
     """
     for entry in disk.entries(root):
         is_harmless = entry.name == _ANSWERS and not entry.is_symlink()
@@ -104,7 +104,7 @@ def check_folders(root: Path) -> None:
 
 
 def list_contents(root: Path) -> Contents:
-    """List all that there is in the folders of a store; nothing is followed or opened."""
+    """List and classify all entries of a store's folders, without following links or opening files."""
     found = Contents()
     for entry in disk.entries(root):
         if entry.name == DAMAGED:

@@ -1,4 +1,4 @@
-"""The rows of datasets in a store, as queries read them: item ids, texts and scores, by DuckDB."""
+"""Read the rows of stored datasets: item ids, texts and scores."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -26,10 +26,10 @@ _ROWS = """SELECT * EXCLUDE (unit, file_row_number)
 def stored_kinds(
     connection: duckdb.DuckDBPyConnection, files: Sequence[Path], kinds: Collection[str] = ()
 ) -> dict[str, str]:
-    """Return the datasets in these files: name → kind, as far as it is one of ``kinds`` (empty keeps all).
+    """Return the kind of each dataset, by name; only the given kinds, or all if none is given.
 
     Raises:
-        DamagedError: a file cannot be read.
+        DamagedError: A file cannot be read.
     """
     found = {}
     for file in files:
@@ -39,21 +39,21 @@ def stored_kinds(
 
 
 def stored_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], name: str, unit: Unit) -> Columns:
-    """Return the rows of a dataset for a unit, in the dataset's order: a column each.
+    """Return the rows of a dataset for a unit, as columns in the dataset's order.
 
     Args:
-        connection: to DuckDB.
-        files: of the datasets of the store.
-        name: of the dataset, ``words:5000`` or ``words_5000``.
-        unit: whose items are wanted.
+        connection: DuckDB connection.
+        files: Files of the stored datasets.
+        name: Name of the dataset, ``words:5000`` or ``words_5000``.
+        unit: Unit of the items.
 
     Returns:
-        ``item_id`` int64 (n,) and ``text`` (n,), of pairs also ``item_id_2`` and ``text_2``, then the dataset's own
-        columns; strings are of dtype object. Where the file has no value, a number is NaN and a string None.
+        ``item_id`` int64 (n,) and ``text`` (n,), for pairs also ``item_id_2`` and ``text_2``, then the dataset's own
+        columns; strings have dtype object. Missing numbers are NaN and missing strings None.
 
     Raises:
-        QueryError: the store does not hold the dataset, or not for this unit.
-        DamagedError: its file was altered, or lacks an item id or a text.
+        QueryError: The dataset is not stored, or not for this unit.
+        DamagedError: Its file was altered, or an item id or a text is missing.
     """
     file = next((file for file in files if file.stem == name.replace(":", "_")), None)
     if file is None:
@@ -121,5 +121,5 @@ def _read(connection: duckdb.DuckDBPyConnection, file: Path, fetch: Any, sql: st
 
 
 def mend(file: Path) -> str:
-    """Return the sentence that says how to mend the file of a dataset."""
+    """Return the sentence that tells how to repair the file of a dataset."""
     return f"To mend it, build the dataset again: embstore build {file.stem}"

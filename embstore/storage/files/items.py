@@ -30,13 +30,13 @@ Stamp = tuple[int, int, int]
 
 
 class ItemTables:
-    """The tables of items of a store.
+    """Tables of the items of a store.
 
     Args:
         reader: DuckDB over the store.
-        files: the tables.
-        folder: which they are in.
-        checks: of files whose names say what they hold.
+        files: Parquet files of the items.
+        folder: Folder of these files.
+        checks: Checks of files against the hashes in their names.
     """
 
     def __init__(self, reader: Reader, files: Sequence[Path], folder: Path, checks: "PartChecks") -> None:
@@ -56,10 +56,10 @@ class ItemTables:
         return np.sort(self._reader.columns(f"SELECT item_id FROM {FILES}", self.files)["item_id"])
 
     def items(self, ids: Iterable[int]) -> dict[int, Item]:
-        """Return the stored items with these ids, an occurrence with its sentence.
+        """Return the stored items with these ids, by id; an occurrence includes its sentence.
 
         Raises:
-            DamagedError: a table was altered, or one of the items has no text.
+            DamagedError: A table was altered, or the text of an item is missing.
         """
         wanted = set(ids)  # np.unique would import numpy.ma, in every one-shot question for neighbours
         if len(wanted) <= _FEW:
@@ -77,12 +77,12 @@ class ItemTables:
         return found
 
     def occurrences(self, text: str) -> dict[int, Item]:
-        """Return the occurrences of a word."""
+        """Return the occurrences of a word, by id."""
         self.check()  # an altered text would be missed
         return self._where("unit = 'occurrence' AND text = $text", text=escaped(text))
 
     def nearest_texts(self, text: str, ids: Ids, n: int) -> list[str]:
-        """Return the texts of these items that are spelt most like ``text`` (Damerau-Levenshtein, Jaro-Winkler)."""
+        """Return the n texts of these items with the most similar spelling (Damerau-Levenshtein, Jaro-Winkler)."""
         self.check()
         sql = f"""SELECT text FROM (SELECT DISTINCT text FROM {FILES}
                                     WHERE item_id IN (SELECT item_id FROM wanted) AND length(text) <= {_COMPARED})
@@ -92,7 +92,7 @@ class ItemTables:
             return [row[0] for row in self._reader.rows(sql, self.files, text=escaped(text)[:_COMPARED], n=n)]
 
     def nearest_occurrences(self, item: Item, ids: Ids, n: int) -> list[Item]:
-        """Return those of these occurrences whose words, and then sentences, are spelt most like an occurrence's."""
+        """Return the n of these occurrences with the most similar spelling of word, then of sentence."""
         self.check()
         sql = f"""WITH item AS (SELECT * FROM {FILES} WHERE item_id IN (SELECT item_id FROM wanted))
                   SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
@@ -106,10 +106,10 @@ class ItemTables:
             return [*_items(self._reader.rows(sql, self.files, **texts, n=n)).values()]
 
     def lost(self, item: int) -> DamagedError:
-        """Return the error for an item without a text.
+        """Return the error for an item whose text is missing.
 
         Raises:
-            DamagedError: a table was altered, which may be why.
+            DamagedError: A table was altered, which may be the cause.
         """
         self.check()
         return DamagedError(
@@ -118,7 +118,7 @@ class ItemTables:
         )
 
     def _few(self, ids: Collection[int]) -> dict[int, Item]:
-        """Return a few items, out of the files that may hold them; it is not asked for sentences in vain."""
+        """Return a few items from the files that may contain them; sentences are read only for occurrences."""
         rows = self._rows_of(ids, _COLUMNS)
         contexts = {row[3] for row in rows if row[3] is not None}
         sentences: dict[int, str] = dict(self._rows_of(contexts, "item_id, text")) if contexts else {}
@@ -147,21 +147,21 @@ class ItemTables:
 
 
 class PartChecks:
-    """Checks of files against the SHA-256 in their names, each made once as long as the file is the same."""
+    """Cached checks of files against the SHA-256 in their names."""
 
     def __init__(self) -> None:
         self._sound: dict[Path, Stamp] = {}
         self._bounded: dict[Path, Stamp] = {}
 
     def check_size(self, file: Path) -> None:
-        """Raise DamagedError if the file would unpack to more than its size allows."""
+        """Raise DamagedError if the file would decompress to more than its size allows."""
         stamp = _stamp(file)
         if self._bounded.get(file) != stamp:
             check_unpacked([file], MEND_TABLE)
             self._bounded[file] = stamp
 
     def check(self, file: Path) -> None:
-        """Raise DamagedError unless the file is as it was written."""
+        """Raise DamagedError if the file was altered."""
         stamp = _stamp(file)
         if self._sound.get(file) == stamp:
             return
@@ -191,7 +191,7 @@ def file_hash(file: Path, remedy: str = MEND_TABLE) -> str:
     """Return the SHA-256 of a file in hexadecimal.
 
     Raises:
-        DamagedError: it is missing; says the remedy.
+        DamagedError: The file is missing; the message includes the remedy.
     """
     try:
         return disk.sha256(file)

@@ -14,13 +14,13 @@ from embstore.space import SPACE_NAME
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """One kind of names in a folder.
+    """Grammar of one type of names in a folder.
 
     Attributes:
-        grammar: Regular expression of the name by which embstore knows a file or folder.
-        prefix: What stands before it on the disk.
-        suffix: What stands behind it.
-        of_folders: Whether folders bear such names, and not files.
+        grammar: Regular expression of the name.
+        prefix: Text before the name on disk.
+        suffix: Text after the name on disk.
+        of_folders: Whether the names are of folders rather than files.
     """
 
     grammar: str
@@ -29,10 +29,10 @@ class Names:
     of_folders: bool = False
 
     def path(self, folder: Path, name: str) -> Path:
-        """Return the path in a folder.
+        """Return the path of a name in a folder.
 
         Raises:
-            StoreError: The name is not in the grammar.
+            StoreError: The name does not match the grammar.
         """
         if not re.fullmatch(self.grammar, name):
             raise StoreError(
@@ -42,17 +42,17 @@ class Names:
         return folder / f"{self.prefix}{name}{self.suffix}"
 
     def name(self, entry: str) -> str | None:
-        """Return the name by which embstore knows an entry of a folder; None if it is no name of this kind."""
+        """Return the name in a folder's entry, or None if the entry is not of this type."""
         if not (entry.startswith(self.prefix) and entry.endswith(self.suffix)):
             return None
         name = entry[len(self.prefix) : len(entry) - len(self.suffix)]
         return name if re.fullmatch(self.grammar, name) else None
 
     def listed(self, folder: Path) -> dict[str, Path]:
-        """Return the paths in a folder that bear such names, by name; none where there is no such folder.
+        """Return the paths in a folder by name, for the names of this type; empty if the folder is missing.
 
         Raises:
-            DamagedError: One is a symbolic link, or else not what should bear its name.
+            DamagedError: An entry is a symbolic link, or of the wrong type.
         """
         found = {}
         for entry in disk.entries(folder):

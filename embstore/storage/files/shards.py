@@ -25,7 +25,7 @@ from embstore.storage.parquet.writer import ShardFile
 from embstore.summary import Summary
 
 SHARD_BYTES = 128 << 20
-"""About how many bytes of vectors a shard holds."""
+"""Approximate size of a shard's vectors in bytes."""
 FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 SUMMARY_SCHEMA = pa.schema(
@@ -53,8 +53,8 @@ class NonFiniteVectorError(EncodeError):
     """A vector has a component that is NaN or infinite.
 
     Attributes:
-        item_id: the item whose vector it is.
-        layer: the name of the layer.
+        item_id: Id of the item.
+        layer: Name of the layer.
     """
 
     def __init__(self, item_id: int, layer: str) -> None:
@@ -64,7 +64,7 @@ class NonFiniteVectorError(EncodeError):
 
 
 class Float16OverflowError(EncodeError):
-    """A vector has a component that float16 cannot hold."""
+    """A vector has a component that is too large for float16."""
 
     def __init__(self, item_id: int, layer: str, largest: float) -> None:
         super().__init__(
@@ -76,7 +76,7 @@ class Float16OverflowError(EncodeError):
 
 
 def embeddings_schema(dim: int, dtype: str) -> pa.Schema:
-    """Return the Parquet schema of a shard: nothing in it is nullable."""
+    """Return the Parquet schema of a shard; no column is nullable."""
     element = pa.field("element", pa.type_for_alias(dtype), nullable=False)
     return pa.schema(
         [
@@ -98,17 +98,17 @@ def write_shard(
     """Write one shard and its summary.
 
     Args:
-        paths: the store.
-        space: the name of the space.
-        layers: the layers of ``vectors``, in their order.
-        item_ids: int64, shape (n,), no two alike; the rows are stored in ascending order of id.
-        vectors: for each layer, float32 of shape (n, dim).
-        dtype: ``float32`` or ``float16``, as stored.
+        paths: Paths of the store.
+        space: Name of the space.
+        layers: Layers of ``vectors``, in their order.
+        item_ids: Distinct item ids, int64 (n,); rows are stored by ascending id.
+        vectors: Vectors of each layer, float32 (n, dim).
+        dtype: Stored dtype, ``float32`` or ``float16``.
 
     Raises:
-        NonFiniteVectorError: a component is NaN or infinite.
-        Float16OverflowError: a component does not fit float16.
-        StoreError: the disk is full or cannot be written.
+        NonFiniteVectorError: A component is NaN or infinite.
+        Float16OverflowError: A component is too large for float16.
+        StoreError: The disk is full or cannot be written.
     """
     with atomic.temporary(paths.embeddings(space)) as temp:
         staged = stage_shard(temp, paths, space, layers, item_ids, vectors, dtype)
@@ -118,12 +118,12 @@ def write_shard(
 
 @dataclass(frozen=True, slots=True)
 class StagedShard:
-    """A shard that is whole but does not have its name yet.
+    """Complete shard that has not been renamed to its final name.
 
     Attributes:
-        temp: the file.
-        shard: as it will be.
-        summary: its rows.
+        temp: Temporary file.
+        shard: Final path, with the path of the summary.
+        summary: Rows of the summary.
     """
 
     temp: Path
@@ -171,7 +171,7 @@ def stage_shard(
 
 
 def commit_shard(staged: StagedShard) -> None:
-    """Give a shard its name, once its summary is in place."""
+    """Commit a shard: write its summary, then rename the shard to its final name."""
     shard = staged.shard
     try:
         write_table(shard.summary_path, staged.summary)

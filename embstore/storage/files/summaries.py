@@ -28,11 +28,11 @@ _NAMES = [field.name for field in fields(Summary)]
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """A merged summary.
+    """Merged summary of several shards.
 
     Attributes:
-        shards: the names of those that it covers.
-        sums: layer id → Summary.
+        shards: Names of the covered shards.
+        sums: Summary by layer id.
     """
 
     shards: frozenset[str]
@@ -61,7 +61,7 @@ def summaries_of(reader: Reader, paths: StorePaths, card: Card, shards: Sequence
 
 
 def read_merged(reader: Reader, paths: StorePaths, card: Card) -> Merged | None:
-    """Return the merged summary of a space; None if there is none that can be relied on."""
+    """Return the merged summary of a space, or None if it is missing or damaged."""
     file = paths.merged(card.space)
     try:
         if not checksum.is_sound(disk.read(file)):

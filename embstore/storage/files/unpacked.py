@@ -1,4 +1,4 @@
-"""The limit on what a small table unpacks to, checked before anything of it is held in memory."""
+"""Limit the decompressed size of small tables, before any of it is in memory."""
 
 import os
 from collections.abc import Iterable
@@ -28,15 +28,15 @@ _OTHERS = ("DOUBLE[]", "FLOAT[]", "BIGINT[]", "INTEGER[]")
 
 
 def check_unpacked(files: Iterable[Path], remedy: str, connection: duckdb.DuckDBPyConnection | None = None) -> None:
-    """Check that small tables unpack to no more than their sizes allow.
+    """Check that small tables do not decompress to more than their sizes allow.
 
     Args:
         files: Parquet files other than shards.
-        remedy: What to do if one does, as a sentence.
-        connection: DuckDB for embstore's own SQL; by default that of the process, or one that is kept for it.
+        remedy: Remedy for a damaged file, as a sentence.
+        connection: DuckDB for embstore's own SQL; by default that of the process, or a cached one.
 
     Raises:
-        DamagedError: A table would unpack to more, or cannot be read.
+        DamagedError: A table would decompress to more, or cannot be read.
         UsageError: The limit in the environment is not a number.
     """
     for file in files:

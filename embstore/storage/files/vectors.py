@@ -29,16 +29,15 @@ _THREADS = min(8, os.cpu_count() or 1)
 
 
 class LayerVectors:
-    """The vectors of one layer of a space, or those of chosen items.
+    """Vectors of one layer of a space, optionally of selected items only.
 
-    Footers are checked against the hash in them and every page that is read against its CRC, so that an altered file
-    is named and never answers.
+    Footers are checked against their hash and pages against their CRC, so that an altered file is reported, never used.
 
     Args:
-        shards: the shards of the space.
-        layer_id: the layer.
-        dim: components of a vector.
-        only: ascending ids of the items to keep; None keeps all.
+        shards: Shards of the space.
+        layer_id: Id of the layer.
+        dim: Dimension of the vectors.
+        only: Ascending ids of the items to keep; None for all.
     """
 
     def __init__(self, shards: Sequence[Shard], layer_id: int, dim: int, only: Ids | None = None) -> None:
@@ -49,7 +48,7 @@ class LayerVectors:
 
     @cached_property
     def summary(self) -> Summary:
-        """The sums over these vectors, computed by reading them once."""
+        """Sums over these vectors, computed by reading them once."""
         total = Summary.empty(self.dim)
         for part in self.map(Summary.of):
             total = total + part
@@ -80,14 +79,14 @@ class LayerVectors:
                 yield from _kept(waiting.popleft())
 
     def blocks(self) -> Iterator[tuple[Ids, Block]]:
-        """Yield the ids and vectors of each block, read as they are asked for."""
+        """Yield the item ids and vectors of each block, read lazily."""
         for task in self._groups():
             ids, block = self._read(*task)
             if len(ids):
                 yield ids, block
 
     def count(self) -> int:
-        """Return how many vectors the layer has, from the footers alone."""
+        """Return the number of vectors of the layer, from the footers alone."""
         return sum(file.metadata.row_group(group).column(_ITEM_ID).num_values for _, file, group in self._groups())
 
     def check_dim(self) -> None:
@@ -109,7 +108,7 @@ class LayerVectors:
                     raise _damage(shard, f"{expected}, and there are {n_values:,} in {disk.size(shard.path):,} bytes")
 
     def ids(self) -> Ids:
-        """Return the ids of these items, ascending, without reading their vectors."""
+        """Return the item ids, ascending, without reading the vectors."""
         parts = [np.empty(0, np.int64)]
         for shard, file, group in self._groups():
             parts.append(_values(shard, file, group, _ITEM_ID))
