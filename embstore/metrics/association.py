@@ -36,20 +36,20 @@ def weat(
     """Compute the Word Embedding Association Test of two sets of target words (Caliskan et al. 2017).
 
     Args:
-        data: the vectors of a layer.
-        x: target words X.
-        y: target words Y.
-        a: attribute words A.
-        b: attribute words B.
-        missing: ``error`` refuses the layer for a word without a direction; ``skip`` goes on without it.
-        ddof: of the standard deviation over X ∪ Y: 1 as in the authors' code, or 0.
-        permutations: splits of X ∪ Y that are drawn where all are too many; 0 leaves the p-value out.
-        seed: of the draw.
+        data: Vectors of a layer.
+        x: Target words X.
+        y: Target words Y.
+        a: Attribute words A.
+        b: Attribute words B.
+        missing: ``error`` gives no value if a word has no vector or a zero vector; ``skip`` omits such words.
+        ddof: Delta degrees of freedom of the standard deviation over X ∪ Y: 1 as in the authors' code, or 0.
+        permutations: Number of random splits of X ∪ Y, if there are too many to use all; 0 omits the p-value.
+        seed: Random seed of the splits.
 
     Returns:
-        ``effect_size`` (of two sets of one size at most 2 in size with ddof 0); ``statistic``; one-sided ``p_value``;
-        ``n_permutations`` splits looked at, and whether these are all (``exact``); ``n`` words used of ``total``;
-        ``coverage``; ``sizes`` of X, Y, A and B as used; ``reason``; ``seed``, None where no split was drawn.
+        ``effect_size`` (in [-2, 2] for two sets of equal size with ddof 0); ``statistic``; one-sided ``p_value``;
+        ``n_permutations`` splits used, and whether these are all (``exact``); ``n`` words used of ``total``;
+        ``coverage`` in [0, 1]; ``sizes`` of X, Y, A and B as used; ``reason``; ``seed``, None if no split was drawn.
     """
     sets = (x, y, a, b)
     total = sum(len(words.texts) for words in sets)
@@ -86,19 +86,21 @@ def sc_weat(
     """Compute the Single-Category WEAT of each word: WEFAT of Caliskan et al. (2017).
 
     Args:
-        data: the vectors of a layer.
-        words: the target words.
-        a: attribute words A.
-        b: attribute words B.
-        missing: ``error`` refuses the layer for an attribute word without a direction; ``skip`` goes on without it.
-        ddof: of the standard deviation over A ∪ B: 0 as in Wolfe & Caliskan (2022), 1 in the code of ValNorm and VAST.
-        permutations: splits of A ∪ B that are drawn where all are too many; 0 leaves the p-values out.
-        seed: of the draw.
+        data: Vectors of a layer.
+        words: Target words.
+        a: Attribute words A.
+        b: Attribute words B.
+        missing: ``error`` gives no value if an attribute word has no vector or a zero vector; ``skip`` omits such
+            words.
+        ddof: Delta degrees of freedom of the standard deviation over A ∪ B: 0 as in Wolfe & Caliskan (2022), 1 in the
+            code of ValNorm and VAST.
+        permutations: Number of random splits of A ∪ B, if there are too many to use all; 0 omits the p-values.
+        seed: Random seed of the splits.
 
     Returns:
-        A row for each word: ``word``; ``effect_size`` (of two sets of one size at most 2 in size with ddof 0);
-        one-sided ``p_value``; ``n_permutations`` splits looked at, and whether these are all (``exact``); ``n``
-        attribute words used of ``total``; ``coverage``; ``reason``; ``seed``, None where no split was drawn.
+        A row per word: ``word``; ``effect_size`` (in [-2, 2] for two sets of equal size with ddof 0); one-sided
+        ``p_value``; ``n_permutations`` splits used, and whether these are all (``exact``); ``n`` attribute words used
+        of ``total``; ``coverage`` in [0, 1]; ``reason``; ``seed``, None if no split was drawn.
     """
     total = len(a.texts) + len(b.texts)
     empty: Result = dict.fromkeys(("effect_size", "p_value", "n_permutations", "exact", "seed"))

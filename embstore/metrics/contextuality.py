@@ -31,15 +31,15 @@ def self_similarity(
     pairs rather than a sample.
 
     Args:
-        data: the vectors of occurrences.
-        contexts: the occurrences of each word, or of the words that were asked for.
-        word: the words that were asked for; ``contexts`` holds only these.
-        per_word: whether each word with enough contexts gets a row.
-        min_contexts: words with fewer non-zero vectors have no value; at least 2.
-        adjusted: whether the mean cosine of all selected occurrences is subtracted.
+        data: Vectors of occurrences.
+        contexts: Occurrences of each word, or of the requested words.
+        word: Requested words; ``contexts`` has only these.
+        per_word: Whether to return a row for each word with enough contexts.
+        min_contexts: Minimum number of non-zero vectors of a word, at least 2; words with fewer have no value.
+        adjusted: Whether to subtract the mean cosine of all selected occurrences.
 
     Returns:
-        One row, or one for each word: ``self_similarity`` in [-1, 1], ``baseline``, ``adjusted``, ``n_words``,
+        One row, or one per word: ``self_similarity`` in [-1, 1], ``baseline``, ``adjusted``, ``n_words``,
         ``n_words_left_out``, ``n`` occurrences of these words, ``n_zero`` and ``reason``.
     """
     found = group_values(data, contexts, min_contexts, _mean_cosines)
@@ -70,17 +70,17 @@ def mev(
     σ₁² / Σσᵢ² of the matrix of a word's occurrences: MEV of Ethayarajh (2019), section 3.3.
 
     Args:
-        data: the vectors of occurrences.
-        contexts: the occurrences of each word, or of the words that were asked for.
-        variant: ``uncentred``: singular values of the matrix as it is; ``centred``: of the matrix less its mean row.
-        word: the words that were asked for; ``contexts`` holds only these.
-        per_word: whether each word with enough contexts gets a row.
-        min_contexts: words with fewer vectors have no value; at least 1, and of one vector the MEV is 1.
-        adjusted: whether the MEV of all selected occurrences, of the same variant, is subtracted.
+        data: Vectors of occurrences.
+        contexts: Occurrences of each word, or of the requested words.
+        variant: ``uncentred`` for the singular values of the matrix; ``centred`` to subtract its mean row first.
+        word: Requested words; ``contexts`` has only these.
+        per_word: Whether to return a row for each word with enough contexts.
+        min_contexts: Minimum number of vectors of a word, at least 1; words with fewer have no value.
+        adjusted: Whether to subtract the MEV, of the same variant, of all selected occurrences.
 
     Returns:
-        One row, or one for each word: ``mev`` in (0, 1], ``baseline``, ``adjusted``, ``n_words``,
-        ``n_words_left_out``, ``n`` occurrences of these words (zero vectors too), ``n_zero`` and ``reason``.
+        One row, or one per word: ``mev`` in (0, 1], ``baseline``, ``adjusted``, ``n_words``, ``n_words_left_out``,
+        ``n`` occurrences of these words (zero vectors included), ``n_zero`` and ``reason``.
     """
     centred = variant == "centred"
     found = explained_by_group(data, contexts, min_contexts, centred=centred)

@@ -1,4 +1,4 @@
-"""The mean pairwise cosine and its parts: anisotropy and rogue dimensions. All exact, all O(n dim)."""
+"""Mean pairwise cosine: anisotropy and its contributions by dimension (rogue dimensions). Exact, in O(n dim)."""
 
 from functools import partial
 
@@ -24,9 +24,9 @@ def mean_pairwise_cosine(n: int, unit_total: Float64Array, unit_square_total: Fl
     Ethayarajh (2019, section 3.3) over all pairs rather than a sample.
 
     Args:
-        n: the number of unit vectors.
+        n: Number of unit vectors.
         unit_total: Σu, float64, shape (dim,).
-        unit_square_total: Σu² per dimension, float64, shape (dim,). Its sum is n, up to the rounding that it cancels.
+        unit_square_total: Σu² per dimension, float64, shape (dim,). Its sum is n up to rounding, which it cancels.
     """
     if n < 2:
         return None
@@ -38,13 +38,13 @@ def anisotropy(data: LayerData, *, variant: str = "raw", std: bool = False) -> d
     """Compute the mean pairwise cosine of a layer.
 
     Args:
-        data: the vectors. ``raw`` needs only their summary; ``centred`` reads them once.
-        variant: ``raw``, or ``centred``: after the mean vector has been subtracted from each.
-        std: whether to read the vectors (once more) for the standard deviation too, in O(n dim min(n, dim)).
+        data: Vectors of a layer; ``raw`` needs only their summary, ``centred`` reads them once.
+        variant: ``raw``, or ``centred`` to subtract the mean vector first.
+        std: Whether to compute the standard deviation too, by one more pass in O(n dim min(n, dim)).
 
     Returns:
         ``anisotropy`` in [-1, 1] or None with ``reason``; ``std`` of the cosines of all pairs (ddof 0), in [0, 1], None
-        unless asked for; ``n`` vectors used; ``n_zero`` zero vectors left out.
+        unless requested; ``n`` vectors used; ``n_zero`` zero vectors omitted.
     """
     summary = data.summary
     n, n_zero = summary.n - summary.n_zero, summary.n_zero
@@ -124,18 +124,18 @@ def _deviations(
 
 
 def rogue_dims(data: LayerData, *, k: int = 5) -> dict[str, Value]:
-    """Compute each dimension's contribution to the mean pairwise cosine, and return the k largest.
+    """Compute the contribution of each dimension to the mean pairwise cosine, and return the k largest.
 
     CC_i = ((Σu_i)² − Σu_i²) / (n (n − 1)): Timkey & van Schijndel (2021), section 3, over all pairs rather than a
     sample. The contributions of all dimensions add up to the anisotropy.
 
     Args:
-        data: the vectors; only their summary is used.
-        k: how many dimensions to return, by descending contribution.
+        data: Vectors of a layer; only their summary is used.
+        k: Number of dimensions to return, by descending contribution.
 
     Returns:
-        ``dims`` (the numbers that the dimensions have in the space), ``contributions`` (each in [-1, 1]), ``shares``
-        (contribution over anisotropy; None where that is zero), ``anisotropy``, ``n``, ``n_zero`` and ``reason``.
+        ``dims`` (numbers of the dimensions in the space), ``contributions`` (each in [-1, 1]), ``shares`` (contribution
+        over anisotropy; None if that is zero), ``anisotropy``, ``n``, ``n_zero`` and ``reason``.
     """
     summary = data.summary
     n = summary.n - summary.n_zero

@@ -1,4 +1,4 @@
-"""What a metric gets beside the vectors of a layer."""
+"""Inputs of metrics other than the vectors of a layer."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ class Pairs:
     """The rows of a dataset of pairs.
 
     Attributes:
-        left: item ids (n,).
-        right: item ids (n,).
-        score: human scores, float64 (n,).
-        left_texts: the texts of ``left`` (n).
-        right_texts: the texts of ``right`` (n).
-        score_texts: the scores as they stand in the dataset's file (n), empty where there is none; None where the
-            dataset does not keep them.
+        left: Item ids (n,).
+        right: Item ids (n,).
+        score: Human scores, float64 (n,).
+        left_texts: Texts of ``left`` (n).
+        right_texts: Texts of ``right`` (n).
+        score_texts: Scores as written in the dataset's file (n), empty if missing; None if the dataset does not store
+            them.
     """
 
     left: Ids
@@ -35,8 +35,8 @@ class Words:
     """A list of words.
 
     Attributes:
-        ids: item ids (n,).
-        texts: the words (n).
+        ids: Item ids (n,).
+        texts: Words (n).
     """
 
     ids: Ids
@@ -48,8 +48,8 @@ class Lexicon:
     """Words with a value each.
 
     Attributes:
-        words: the words.
-        value: float64 (n,): valence, or whatever the lexicon measures.
+        words: Words of the lexicon.
+        value: Valence or another measured value, float64 (n,).
     """
 
     words: Words
@@ -58,14 +58,14 @@ class Lexicon:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contexts:
-    """Occurrences in groups: those of a word, or those of a sentence.
+    """Occurrences, grouped by word or by sentence.
 
     Attributes:
-        ids: item ids (n,), ascending.
-        groups: int64 (n,), the group of each.
-        names: the name of each group (a word, a sentence).
-        of_groups: item ids (g,) of the groups themselves, in the order of the names, where these have vectors in
-            another space; else None.
+        ids: Item ids (n,), ascending.
+        groups: Number of the group of each item, int64 (n,).
+        names: Name of each group: the word or sentence.
+        of_groups: Item ids (g,) of the groups themselves, in the order of ``names``, if they have vectors in another
+            space; else None.
     """
 
     ids: Ids

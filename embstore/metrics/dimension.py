@@ -16,19 +16,19 @@ TOO_NEAR = "different vectors are too near each other for float64"
 
 
 def intrinsic_dimension(data: LayerData, *, discard: float = 0.1) -> Result:
-    """Compute the intrinsic dimension by TwoNN, in both its estimators.
+    """Compute the intrinsic dimension by TwoNN, with both of its estimators.
 
     Facco et al. (2017): μ = r₂/r₁, the ratio of the distances of the two nearest neighbours, has the distribution
     1 − μ^−d. Least squares: the slope through the origin of −ln(1 − F) against ln μ, F = i/n of the i-th smallest μ,
     without the largest. Maximum likelihood: n/Σ ln μ, and (n − 1)/Σ ln μ, which is unbiased.
 
     Args:
-        data: the vectors, of which all are held in memory.
-        discard: the share of the largest μ that least squares leaves out; the largest itself, of F = 1, always is.
+        data: Vectors, all of which are read into memory.
+        discard: Share of the largest μ that least squares omits, in [0, 1); the largest, with F = 1, is always omitted.
 
     Returns:
-        ``twonn_ls``, ``twonn_mle``, ``twonn_mle_unbiased``, each above 0 or None with ``reason``; ``n`` different
-        vectors, ``n_duplicates`` vectors that equal another and were left out, and ``reason``.
+        ``twonn_ls``, ``twonn_mle``, ``twonn_mle_unbiased``, each above 0 or None with ``reason``; ``n`` distinct
+        vectors, ``n_duplicates`` vectors omitted because they equal another, and ``reason``.
     """
     ids, _, distances = data.neighbours(2, "euclidean", distinct=True)
     n = len(ids)

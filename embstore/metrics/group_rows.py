@@ -13,13 +13,13 @@ from embstore.metrics.numerics.groups import GroupValues
 
 @dataclass(frozen=True, slots=True)
 class Labels:
-    """The words in which a metric speaks of its groups.
+    """The words for groups and their members in the rows of a metric.
 
     Attributes:
-        value: the column of the value.
-        group: what a group is; also the column of its name.
-        member: what its members are.
-        undefined: when a group with enough members has no value.
+        value: Name of the column of the value.
+        group: Noun for a group, also the name of its column.
+        member: Noun for a member of a group.
+        undefined: Reason why a group with enough members has no value.
     """
 
     value: str
@@ -30,7 +30,12 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """What is subtracted of each value: NaN, with the reason, where it does not exist."""
+    """A value that is subtracted from the value of each group; NaN, with the reason, if it is undefined.
+
+    Attributes:
+        value: Baseline, or NaN.
+        undefined: Reason for NaN.
+    """
 
     value: float
     undefined: str
@@ -45,14 +50,14 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupRows:
-    """Makes the rows.
+    """Makes the rows of a metric with one value per group.
 
     Attributes:
-        found: the value of each group.
-        names: the name of each group.
-        minimum: how many vectors a group must have.
-        labels: the words for it.
-        baseline: what is subtracted; None if nothing is.
+        found: Value of each group.
+        names: Name of each group.
+        minimum: Minimum number of vectors of a group.
+        labels: Words for groups and their members.
+        baseline: Value to subtract; None for none.
     """
 
     found: GroupValues

@@ -11,18 +11,18 @@ DISTANCE = Parameter("distance", "cosine", "cosine, or euclidean.", choices=("co
 def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result:
     """Compute how unevenly the items of a layer are among each other's k nearest neighbours.
 
-    N_k(x) is how often x is among the k nearest of the others; its mean is k. Radovanović et al. (2010), section 2.2:
-    its skewness, E[(N_k − k)³]/σ³. A hub has N_k ≥ 2k and an anti-hub N_k = 0, as in scikit-hubness.
+    N_k(x) is the number of items that have x among their k nearest neighbours; its mean is k. Its skewness is E[(N_k −
+    k)³]/σ³ (Radovanović et al. 2010, section 2.2). Hubs have N_k ≥ 2k, anti-hubs N_k = 0, as in scikit-hubness.
 
     Args:
-        data: the vectors, of which all are held in memory.
-        k: how many neighbours; all others where there are fewer.
-        distance: ``cosine``, for which zero vectors are left out, or ``euclidean``.
+        data: Vectors, all of which are read into memory.
+        k: Number of neighbours; reduced to n − 1 if there are fewer other items.
+        distance: ``cosine``, which omits zero vectors, or ``euclidean``.
 
     Returns:
-        ``skewness`` (population; None with ``reason`` where all N_k are equal); ``hub_share`` and ``antihub_share`` of
-        the items and ``hub_occurrence``, the share of all places among neighbours that hubs hold, each in [0, 1];
-        ``most``, the largest N_k; ``n``; ``n_zero``; ``reason``.
+        ``skewness`` (population; None with ``reason`` if all N_k are equal); ``hub_share`` and ``antihub_share`` of the
+        items, and ``hub_occurrence``, the share of hubs in all lists of neighbours, each in [0, 1]; ``most``, the
+        largest N_k; ``n``; ``n_zero``; ``reason``.
     """
     ids, positions, nearness = data.neighbours(k, distance)
     n, n_zero = len(ids), data.summary.n_zero

@@ -29,20 +29,19 @@ def intra_sentence(
     """Compute the mean cosine between the words of a sentence and its vector, and its mean over sentences.
 
     s/‖s‖ · Σu/n over the n words of a sentence, s = Σx/n: IntraSim of Ethayarajh (2019), section 3.3. Given
-    ``sentences``, s is the sentence's vector among these.
+    ``sentences``, s is the sentence's own vector.
 
     Args:
-        data: the vectors of occurrences.
-        contexts: the occurrences in each sentence; with ``sentences``, also the ids of the sentences.
-        sentences: the vectors of sentences, of the same layer and checkpoint; None takes the mean of the words'.
-        per_sentence: whether each sentence with enough words gets a row.
-        min_words: sentences with fewer non-zero vectors are left out; at least 1.
-        adjusted: whether the mean cosine of all selected occurrences is subtracted.
+        data: Vectors of occurrences.
+        contexts: Occurrences in each sentence; with ``sentences``, also the ids of the sentences.
+        sentences: Vectors of sentences, of the same layer and checkpoint; None for the mean of the words' vectors.
+        per_sentence: Whether to return a row for each sentence with enough words.
+        min_words: Minimum number of non-zero vectors of a sentence, at least 1; other sentences are omitted.
+        adjusted: Whether to subtract the mean cosine of all selected occurrences.
 
     Returns:
-        One row, or one for each sentence: ``intra_sentence_similarity`` in [-1, 1], ``baseline``, ``adjusted``,
-        ``n_sentences``, ``n_sentences_left_out``, ``n`` occurrences in these sentences, ``n_zero`` and
-        ``reason``.
+        One row, or one per sentence: ``intra_sentence_similarity`` in [-1, 1], ``baseline``, ``adjusted``,
+        ``n_sentences``, ``n_sentences_left_out``, ``n`` occurrences in these sentences, ``n_zero`` and ``reason``.
     """
     if sentences is None:
         found = group_values(data, contexts, min_words, _cosines_with_mean, with_total=True)

@@ -23,20 +23,20 @@ def participation(covariance: Float64Array) -> float:
 
 
 def isoscore(data: LayerData, *, zeta: float = 0.0) -> Result:
-    """Compute IsoScore, or IsoScore* where ``zeta`` is above 0.
+    """Compute IsoScore, or IsoScore* if ``zeta`` is above 0.
 
     The score of Rudman et al. (2022) is (PR − 1) / (dim − 1), PR = tr(C)² / ‖C‖_F²: exactly the definition by singular
     values, without any decomposition. IsoScore* (Rudman & Eickhoff, 2024) is that of (1 − ζ) C + ζ I.
 
     Args:
-        data: the vectors, read once.
-        zeta: ζ in [0, 1], the share of the identity.
+        data: Vectors of a layer, read once.
+        zeta: Share ζ of the identity, in [0, 1].
 
     Returns:
         ``isoscore`` in [0, 1], ``n`` and ``reason``.
 
     Raises:
-        NotComputable: there are fewer than two vectors, all are equal, or they have one dimension.
+        NotComputable: There are fewer than two vectors, all are equal, or they have one dimension.
     """
     if data.dim < 2:
         raise NotComputable("vectors of one dimension")

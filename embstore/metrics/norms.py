@@ -14,20 +14,20 @@ _RESOLVED = 1e-4
 
 
 def norms(data: LayerData, *, top: int = 5) -> dict[str, Value]:
-    """Compute the L2 norms of a layer, and the share of them that the largest components make.
+    """Compute the L2 norms of a layer, and the share of the largest components in them.
 
     The share is the mean norm of each vector's ``top`` largest components over the mean norm of the whole vectors: a
     ratio of means of norms, as in the code of Wolfe & Caliskan (2022). They take the largest by signed value; by
     absolute value, large negative components count too.
 
     Args:
-        data: the vectors. Norms come from the summary; the shares read the vectors once, and so does a ``std`` below a
-            hundredth of the mean.
-        top: how many components; 0 leaves the shares out.
+        data: Vectors of a layer. Norms come from the summary; the shares read the vectors once, and so does a ``std``
+            below a hundredth of the mean.
+        top: Number of components; 0 omits the shares.
 
     Returns:
-        ``mean``, ``std`` (population, ddof 0), ``min``, ``max`` of the norms, in the vectors' own
-        unit; ``top_share`` (signed) and ``top_share_abs``, each in [0, 1]; ``n``; ``n_zero``; ``reason``.
+        ``mean``, ``std`` (population, ddof 0), ``min`` and ``max`` of the norms, in the unit of the vectors;
+        ``top_share`` (signed) and ``top_share_abs``, each in [0, 1]; ``n``; ``n_zero``; ``reason``.
     """
     summary = data.summary
     empty: dict[str, Value] = dict.fromkeys(("mean", "std", "min", "max", "top_share", "top_share_abs"))

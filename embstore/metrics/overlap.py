@@ -28,16 +28,16 @@ class _Lists:
 
 
 def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 10) -> list[Result]:
-    """Compute how many of their k nearest neighbours by cosine the items share, for each pair of layers.
+    """Compute the overlap of the items' k nearest neighbours by cosine, for each pair of layers.
 
-    Both the items and their neighbours are those that have a direction in both layers. By chance, k of n − 1 others
-    drawn twice share k²/(n − 1).
+    Only items with a non-zero vector in both layers count, as items and as neighbours. Random lists of k of n − 1 items
+    have k²/(n − 1) in common.
 
     Args:
-        left: layers that hold the items.
-        right: other layers that hold them; None compares ``left`` with each other.
-        ids: of the items, ascending.
-        k: how many neighbours.
+        left: Layers, each with all the items.
+        right: Layers to compare with; None compares ``left`` with each other.
+        ids: Item ids, ascending.
+        k: Number of neighbours.
 
     Returns:
         A row for each layer of ``left`` with each of ``right``: ``jaccard`` (mean of |A∩B|/|A∪B|) and ``overlap``

@@ -34,16 +34,16 @@ def similarity(
     """Correlate the cosine of each pair with its human score.
 
     Args:
-        data: the vectors of a layer.
-        pairs: the dataset.
-        missing: ``skip`` leaves out the pairs that have no cosine; ``error`` refuses the layer for one of them.
-        ranks: of spearman and its interval: ``number``, or ``text`` for those of :func:`text_codes`.
-        resamples: resamples of the bootstrap; 0 leaves the interval out.
-        seed: of the resamples, which are the same for each layer with the same pairs.
+        data: Vectors of a layer.
+        pairs: Dataset of pairs.
+        missing: ``skip`` omits pairs without a cosine; ``error`` gives no value if there is one.
+        ranks: Order for Spearman's ranks: ``number``, or ``text`` for that of :func:`text_codes`.
+        resamples: Number of bootstrap resamples; 0 omits the interval.
+        seed: Random seed of the resamples, which are the same for all layers with the same pairs.
 
     Returns:
         ``spearman`` and ``pearson`` in [-1, 1]; ``low`` and ``high``, the 95 % interval of spearman; ``n`` pairs used
-        of ``total``; ``coverage`` in [0, 1]; ``n_zero`` pairs without a cosine since a vector is zero; ``reason``;
+        of ``total``; ``coverage`` in [0, 1]; ``n_zero`` pairs without a cosine because a vector is zero; ``reason``;
         ``seed``, None without resamples.
     """
     total = len(pairs.score)

@@ -11,16 +11,16 @@ _RANKME = 1e-7  # Garrido et al. (2023), eq. 1
 
 
 def participation_ratio(data: LayerData) -> Result:
-    """Compute the participation ratio (Σλ)² / Σλ² of the covariance's eigenvalues λ.
+    """Compute the participation ratio (Σλ)² / Σλ² of the eigenvalues λ of the covariance.
 
     Args:
-        data: the vectors, read once.
+        data: Vectors of a layer, read once.
 
     Returns:
         ``participation_ratio`` in [1, min(dim, n − 1)], ``n`` and ``reason``.
 
     Raises:
-        NotComputable: there are fewer than two vectors, or all are equal.
+        NotComputable: There are fewer than two vectors, or all are equal.
     """
     found = spread_moments(data)
     return {"participation_ratio": participation(found.scatter), "n": found.n, "reason": None}

@@ -49,9 +49,9 @@ class Step:
     """One transform.
 
     Attributes:
-        name: as the user names it: ``center``, ``abtt:3`` …
-        kind: without its argument.
-        numbers: its argument: the number of components, or the dimensions.
+        name: Name as given by the user: ``center``, ``abtt:3`` …
+        kind: Name without its argument.
+        numbers: Argument: the number of components, or the dimensions.
     """
 
     name: str

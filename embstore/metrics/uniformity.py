@@ -22,12 +22,12 @@ def uniformity(data: LayerData, *, t: float = 2.0) -> Result:
     """Compute ln mean exp(−t |uᵢ − uⱼ|²) over all pairs of unit vectors: Wang & Isola (2020), section 4.1.2.
 
     Args:
-        data: the vectors, which are read once, and once more for each 64 MiB of unit vectors.
-        t: the larger, the more the nearest pairs count.
+        data: Vectors of a layer, read once, and once more for each 64 MiB of unit vectors.
+        t: Sharpness of the Gaussian; the larger, the more near pairs count.
 
     Returns:
-        ``uniformity`` in [−4t, 0], the lower the more evenly spread, or None with ``reason``; ``n``, ``n_zero`` zero
-        vectors left out, and ``reason``.
+        ``uniformity`` in [−4t, 0], lower for more even vectors, or None with ``reason``; ``n``, ``n_zero`` zero vectors
+        omitted, and ``reason``.
     """
     parts = list(data.map_with_ids(_with_direction))
     ids = np.sort(np.concatenate([np.empty(0, np.int64), *(with_direction for with_direction, _ in parts)]))

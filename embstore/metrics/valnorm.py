@@ -20,16 +20,17 @@ def valnorm(data: LayerData, *, lexicon: Lexicon, pleasant: Words, unpleasant: W
     ValNorm (Toney-Wails & Caliskan 2021) in the form of Wolfe & Caliskan (2022).
 
     Args:
-        data: the vectors of a layer.
-        lexicon: words and their valence.
-        pleasant: attribute words A.
-        unpleasant: attribute words B.
-        missing: ``error`` refuses the layer for an attribute word without a direction; ``skip`` goes on without it.
+        data: Vectors of a layer.
+        lexicon: Words and their valence.
+        pleasant: Attribute words A.
+        unpleasant: Attribute words B.
+        missing: ``error`` gives no value if an attribute word has no vector or a zero vector; ``skip`` omits such
+            words.
 
     Returns:
         ``valnorm`` in [-1, 1], with the two-sided ``p_value`` of Pearson's r and its 95 % interval from ``low`` to
-        ``high``; ``n`` words used of ``total``; ``coverage`` in [0, 1]; ``n_excluded`` words that are there and have no
-        effect size; ``n_pleasant`` and ``n_unpleasant`` words used; ``reason``.
+        ``high``; ``n`` words used of ``total``; ``coverage`` in [0, 1]; ``n_excluded`` stored words without an effect
+        size; ``n_pleasant`` and ``n_unpleasant`` words used; ``reason``.
     """
     total = len(lexicon.value)
     columns = ("valnorm", "p_value", "low", "high", "best", "n_excluded", "n_pleasant", "n_unpleasant")
