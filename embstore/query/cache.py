@@ -161,7 +161,7 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     """Return a SHA-256 of all that a metric reads beside its vectors: datasets, lists of words, a second space.
 
     Raises:
-        UncachedError: words come from elsewhere, a value of a parameter is no plain one, or a selection by SQL may
+        UncachedError: Words come from elsewhere, a value of a parameter is no plain one, or a selection by SQL may
             not be the same another time.
     """
     metric, values, where = request.metric, request.parameters, request.selection.where
@@ -212,7 +212,7 @@ def _plain(value: Any) -> Any:
     """Return the value of a parameter as JSON has it.
 
     Raises:
-        UncachedError: it is none that can be written down.
+        UncachedError: If it is none that can be written down.
     """
     if isinstance(value, os.PathLike):
         return os.fspath(value)

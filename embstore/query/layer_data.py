@@ -113,7 +113,7 @@ class TransformedLayer:
 
     Attributes:
         layer: Vectors before the transform.
-        transform: float (n, layer.dim) → float64 (n, dim).
+        transform: Float (n, layer.dim) → float64 (n, dim).
         dims: Index in the stored vector of each component of a transformed one, int64 (dim,).
     """
 

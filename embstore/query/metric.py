@@ -1,4 +1,4 @@
-"""A metric over spaces and layers: from the summaries where they suffice, from the vectors where not."""
+"""Compute a metric over spaces and layers, from the summaries if they suffice, else from the vectors."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -178,9 +178,9 @@ def mark_best(metric: Metric, value: str, rows: Sequence[dict[str, Any]]) -> lis
     """Mark the rows of the layer in which a value is highest, of each space (and dataset), and return a note of each.
 
     Args:
-        metric: whose rows they are.
-        value: the column. Of equal values the lower layer's is the best.
-        rows: get ``best``: True, False, or None where there is no value.
+        metric: Metric of the rows.
+        value: The column. Of equal values the lower layer's is the best.
+        rows: Get ``best``: True, False, or None where there is no value.
     """
     keys = [column.name for column in metric.columns if column.is_key]
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}

@@ -30,9 +30,9 @@ def missing(catalog: Catalog, sources: Sequence[str], spaces: SpaceFilter) -> Ta
         ``source``, ``space``, ``item_id`` and ``text``; a note for each source and space says how many of how many.
 
     Raises:
-        UnknownNameError: a space or a source that does not exist.
-        SourceError: a source cannot be read.
-        QueryError: no space is of a unit that a source is of.
+        UnknownNameError: If a space or a source does not exist.
+        SourceError: If a source cannot be read.
+        QueryError: If no space is of a unit that a source is of.
     """
     cards = [card for card in spaces.select(catalog.cards) if card.unit is not Unit.OCCURRENCE]
     if not cards:
@@ -66,7 +66,7 @@ def _sides(catalog: Catalog, source: str, units: set[Unit]) -> tuple[dict[Unit, 
     """Return the texts of a source for each of the units that it has them for, and remarks on how it was read.
 
     Raises:
-        QueryError: it has them for none of these.
+        QueryError: If it has them for none of these.
     """
     if source.replace(":", "_") not in catalog.datasets():
         return _read(source, units)

@@ -50,19 +50,19 @@ def neighbours(
         spaces: Filter of the spaces.
         layers: Layers, in the syntax of :meth:`Layers.select`.
         k: Number of neighbours; fewer if the space has fewer items.
-        embed: encodes a text that is not stored; None refuses such a text.
-        transforms: applied to the vectors of a layer first, fitted on those of the selected items, and to the queries'
+        embed: Function that encodes a text that is not stored; None refuses such a text.
+        transforms: Applied to the vectors of a layer first, fitted on those of the selected items, and to the queries'
             vectors too.
-        where: an SQL expression over the item columns, which a neighbour must satisfy; None takes all.
+        where: An SQL expression over the item columns, which a neighbour must satisfy; None takes all.
         limits: What the evaluation of ``where`` may take.
-        exact: scan the vectors, whatever indexes there are.
+        exact: Scan the vectors, whatever indexes there are.
 
     Raises:
-        NotStoredError: a text is in none of the spaces and ``embed`` is None.
-        QueryError: no layer can be transformed like this, the SQL cannot be answered, or the layers of a space are
+        NotStoredError: If a text is in none of the spaces and ``embed`` is None.
+        QueryError: If no layer can be transformed like this, the SQL cannot be answered, or the layers of a space are
             shifted.
-        UsageError: a word is in no other space than one that has it in several sentences.
-        DamagedError: a file that is needed was altered.
+        UsageError: If a word is in no other space than one that has it in several sentences.
+        DamagedError: If a file that is needed was altered.
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}.")

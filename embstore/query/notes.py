@@ -1,4 +1,4 @@
-"""What a reader must know beside the numbers: why some are missing, and from how many items the others are."""
+"""Write the notes of a result: reasons of missing values, and counts of items."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -15,16 +15,16 @@ def notes_of(metric: Metric, rows: Sequence[Row], described: Sequence[str], acro
     """Return the notes of the rows of a metric.
 
     Args:
-        metric: whose rows they are.
-        rows: one for each space and layer, and for each dataset or word.
-        described: the columns that say how items were selected.
-        across: the columns beside the space that name what a table has side by side: a dataset, a lexicon.
+        metric: Metric of the rows.
+        rows: One for each space and layer, and for each dataset or word.
+        described: The columns that say how items were selected.
+        across: The columns beside the space that name what a table has side by side: a dataset, a lexicon.
     """
     return [*_reasons(metric, rows, described), *_left_out(metric, rows), *_counts(rows, described, across)]
 
 
 def _reasons(metric: Metric, rows: Sequence[Row], described: Sequence[str]) -> Iterator[str]:
-    """Yield why values are missing, each reason once for all layers that have it."""
+    """Yield the reasons of missing values, once for all layers with the same reason."""
     said = []
     for row in rows:
         if not row["reason"]:
@@ -37,7 +37,7 @@ def _reasons(metric: Metric, rows: Sequence[Row], described: Sequence[str]) -> I
 
 
 def _left_out(metric: Metric, rows: Sequence[Row]) -> Iterator[str]:
-    """Yield how many vectors, words or sentences a value is without, where the table does not show it."""
+    """Yield the counts of excluded vectors, words or sentences that the printed table does not show."""
     first = next(column.name for column in metric.columns if column.shown and not column.is_key)
     columns = [c for c in metric.columns if c.name in ("n_zero", "n_duplicates") or c.name.endswith("_left_out")]
     said = [
@@ -50,7 +50,7 @@ def _left_out(metric: Metric, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _of_layers(metric: Metric, said: Iterable[tuple[Row, str]]) -> Iterator[str]:
-    """Yield what is said of rows, once for all layers, and words or datasets, of which the same is said."""
+    """Yield notes on rows, merged over the layers, words and datasets with the same note."""
     keys = [column.name for column in metric.columns if column.is_key]
     layers: dict[tuple[str, str, str], list[str]] = {}
     for row, text in said:

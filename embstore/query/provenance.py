@@ -1,4 +1,4 @@
-"""What each row of a result says of how it was computed, and the notes on it."""
+"""Describe how each row of a result was computed, in columns and notes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

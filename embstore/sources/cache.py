@@ -35,7 +35,7 @@ def file_sha256(path: Path, name: str) -> str:
     """Return the SHA-256 of a file in hexadecimal.
 
     Raises:
-        SourceError: it cannot be read.
+        SourceError: If it cannot be read.
     """
     digest = hashlib.sha256()
     with open_binary(path, name) as file:
@@ -62,7 +62,7 @@ def damage_of(spec: DatasetSpec) -> str | None:
     """Return what is wrong with a dataset's file that is there, and how to get it anew; None if nothing is.
 
     Raises:
-        SourceAccessError: the system does not let it be read.
+        SourceAccessError: If the system does not let it be read.
     """
     if not isinstance(file := spec.content, DataFile) or not is_file(path := path_of(file)):
         return None
@@ -82,7 +82,7 @@ def keep(path: Path, data: bytes) -> None:
     """Write a file of the folder, whole or not at all.
 
     Raises:
-        SourceError: the folder cannot be written.
+        SourceError: If the folder cannot be written.
     """
     try:
         atomic.write_bytes(path, data)

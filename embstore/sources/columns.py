@@ -1,4 +1,4 @@
-"""Which columns of a table are read, and the names of their places."""
+"""Choose the columns of a table to read, and name the places of their values."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ class Columns:
     """The chosen columns of a table, in the order in which each row gives its texts.
 
     Attributes:
-        source: how messages call the table.
-        names: the columns.
+        source: Name of the table in messages.
+        names: The columns.
     """
 
     source: str
@@ -25,8 +25,8 @@ class Columns:
         """Yield the texts of one row.
 
         Args:
-            number: the line or row, from 1.
-            values: one for each of ``names``; None where it is missing.
+            number: The line or row, from 1.
+            values: One for each of ``names``; None where it is missing.
         """
         for name, value in zip(self.names, values, strict=True):
             yield row_or_blank(value, self.place(number, name))
@@ -46,20 +46,20 @@ def choose_columns(
     option: str = "--column",
     hint: str = "",
 ) -> Columns:
-    """Return the columns to read: those asked for, else the only one, else the one named ``text``.
+    """Choose the columns to read: the requested ones, else the only one, else the one named ``text``.
 
     Args:
-        source: how messages call the table.
-        known: the columns of the table.
-        asked: the columns that the user named.
-        open_ended: whether there may be columns besides the known ones, so that they cannot be checked yet.
-        option: by which the user named them.
+        source: Name of the table in messages.
+        known: The columns of the table.
+        asked: The columns that the user named.
+        open_ended: Whether there may be more columns than the known ones, so that names cannot be checked yet.
+        option: Command-line option of the column names.
         hint: what else may help where there is no obvious choice, or no such column.
 
     Raises:
-        UsageError: nothing was asked for and there is no obvious choice, or a column was asked for twice.
-        UnknownNameError: a column is not in the table.
-        SourceError: a chosen column is in the table twice.
+        UsageError: If nothing was asked for and there is no obvious choice, or a column was asked for twice.
+        UnknownNameError: If a column is not in the table.
+        SourceError: If a chosen column is in the table twice.
     """
     names = tuple(asked) or _default(source, known, hint)
     for i, name in enumerate(names):

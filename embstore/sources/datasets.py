@@ -47,8 +47,8 @@ def open_dataset(spec: str, dataset: DatasetSpec) -> Source:
     """Return the source of ``name`` or ``name:size``.
 
     Raises:
-        UsageError: the size is not a whole number above 0, or the dataset is always whole.
-        SourceError: the dataset is smaller than that, or not at hand, or its file was altered.
+        UsageError: If the size is not a whole number above 0, or the dataset is always whole.
+        SourceError: If the dataset is smaller than that, or not at hand, or its file was altered.
     """
     name, colon, given = spec.partition(":")
     if isinstance(content := dataset.content, DataFile):
@@ -74,8 +74,8 @@ def fetch_dataset(name: str, told: Told = lambda done, total: None) -> Path | No
         The file; None if there is none to download.
 
     Raises:
-        UnknownNameError: there is no such dataset.
-        SourceError: it cannot be downloaded, or is another file than it should be.
+        UnknownNameError: If there is no such dataset.
+        SourceError: If it cannot be downloaded, or is another file than it should be.
     """
     spec = _known(name)
     if not isinstance(file := spec.content, DataFile):
@@ -99,15 +99,15 @@ def fetch_datasets(names: Sequence[str], told: Callable[[str, int, int], None]) 
     """Download the files of datasets, and continue with the others if one fails.
 
     Args:
-        names: of the datasets.
+        names: Names of the datasets.
         told: Callback for progress: name of the dataset, bytes received, total bytes.
 
     Returns:
         What :func:`fetch_dataset` gives for each.
 
     Raises:
-        UnknownNameError: there is no such dataset; nothing was downloaded.
-        SourceError: some cannot be downloaded; says of each why, and how to get it by hand. The others are kept.
+        UnknownNameError: If there is no such dataset; nothing was downloaded.
+        SourceError: Some cannot be downloaded; says of each why, and how to get it by hand. The others are kept.
     """
     for name in names:
         _known(name)
@@ -140,15 +140,15 @@ def add_dataset(
 
     Args:
         name: Name of the dataset.
-        file: the copy, or the table (.csv, .tsv, .jsonl, .parquet).
+        file: The copy, or the table (.csv, .tsv, .jsonl, .parquet).
         kind: of an own table: ``pairs`` or ``lexicon``.
         columns: of an own table: of pairs the two texts and the score, of a lexicon the text and its value.
         unit: of an own table: ``word`` or ``sentence``.
 
     Raises:
         UnknownNameError, UsageError: an argument does not fit.
-        SourceError: the file cannot be read or written, is another one than it should be (says both hashes), or has a
-            text where a number should be (says the line).
+        SourceError: If the file cannot be read or written, is another one than it should be (says both hashes), or has
+            a text where a number should be (says the line).
     """
     if kind is not None:
         return add_own(name, file, kind, columns, unit, taken=tuple(DATASETS))

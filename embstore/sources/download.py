@@ -18,7 +18,7 @@ def download(spec: DatasetSpec, file: DataFile, told: Told) -> None:
     """Download the file of a dataset, check its SHA-256, and save it in the folder of the datasets.
 
     Raises:
-        SourceError: there is no network, or the file is another one. Says how to get it by hand.
+        SourceError: If there is no network, or the file is another one. Says how to get it by hand.
     """
     import pooch  # type: ignore[import-untyped, unused-ignore]
     import requests  # type: ignore[import-untyped, unused-ignore]

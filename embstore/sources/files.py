@@ -1,4 +1,4 @@
-"""The files of sources: what the system refuses is said of the source, by its name, and never taken for damage.
+"""Open and read the files of sources; system errors are reported with the source's name, never as damage.
 
 Unlike the files of a store (:mod:`embstore.disk`) they may be symbolic links. Each operation on them is seen there.
 """
@@ -25,7 +25,7 @@ def open_binary(path: Path, name: str) -> "io.BufferedReader[io.FileIO]":
         name: Name of the source in messages.
 
     Raises:
-        SourceAccessError: it cannot be opened; reading from it raises this too.
+        SourceAccessError: If it cannot be opened; reading from it raises this too.
     """
     return io.BufferedReader(_File(path, name))
 
@@ -34,7 +34,7 @@ def read_binary(path: Path) -> bytes:
     """Return the bytes of a file.
 
     Raises:
-        SourceAccessError: it cannot be read.
+        SourceAccessError: If it cannot be read.
     """
     with open_binary(path, str(path)) as file:
         return file.read()
@@ -49,7 +49,7 @@ def open_unpacked(path: Path, name: str) -> Iterator[IO[bytes]]:
         name: Name of the source in messages.
 
     Raises:
-        SourceAccessError: it cannot be opened; reading from it raises this too.
+        SourceAccessError: If it cannot be opened; reading from it raises this too.
     """
     with open_binary(path, name) as stream:
         if path.suffix.lower() != PACKED:
@@ -68,10 +68,10 @@ def file_type(path: Path) -> str:
 
 
 def status(path: Path, name: str) -> os.stat_result | None:
-    """Return what the system says of a file or folder; None if there is none.
+    """Return the status of a file or folder; None if it does not exist.
 
     Raises:
-        SourceAccessError: the system does not say.
+        SourceAccessError: If the system does not say.
     """
     return disk.foreign_status(path, SourceAccessError, name)
 
@@ -80,7 +80,7 @@ def is_file(path: Path) -> bool:
     """Return whether there is a file of that name.
 
     Raises:
-        SourceAccessError: the system does not say.
+        SourceAccessError: If the system does not say.
     """
     found = status(path, str(path))
     return found is not None and S_ISREG(found.st_mode)

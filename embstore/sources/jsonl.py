@@ -21,8 +21,8 @@ def open_jsonl(path: Path, name: str, columns: Sequence[str]) -> Rows:
     them is known when all have been read.
 
     Raises:
-        SourceError: the first object cannot be read.
-        UsageError: no column was named, and none is the obvious one.
+        SourceError: If the first object cannot be read.
+        UsageError: If no column was named, and none is the obvious one.
     """
     first = next((content for _, content in json_objects(path, name) if content), {})
     if not (first or columns):
@@ -53,7 +53,7 @@ def json_objects(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any] | 
     """Yield the number and the object of each line, None for an empty line.
 
     Raises:
-        SourceError: a line is no JSON object.
+        SourceError: If a line is no JSON object.
     """
     # Inside JSON a lone \r is white space, so only \n ends a line.
     for number, line in enumerate(file_lines(path, name, newline="\n"), 1):

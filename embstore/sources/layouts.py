@@ -41,12 +41,12 @@ class Layout:
     """How the rows stand in a file.
 
     Attributes:
-        separator: between the fields of a line.
-        fields: their names: ``text``, ``text_2``, columns of the dataset; what is empty is not read. A line may have
+        separator: Between the fields of a line.
+        fields: Their names: ``text``, ``text_2``, columns of the dataset; what is empty is not read. A line may have
             more.
-        header: whether the first line names the fields.
-        pos: whether each word ends with a mark of its part of speech (``-n``), which becomes columns.
-        records: splits the lines.
+        header: Whether the first line names the fields.
+        pos: Whether each word ends with a mark of its part of speech (``-n``), which becomes columns.
+        records: Splits the lines.
     """
 
     separator: str
@@ -59,11 +59,11 @@ class Layout:
         """Yield the rows of a file.
 
         Args:
-            columns: the names and types of the rows' values.
+            columns: The names and types of the rows' values.
             path: Path of the file.
 
         Raises:
-            SourceError: the file cannot be read, or a line is not of this layout (says which).
+            SourceError: If the file cannot be read, or a line is not of this layout (says which).
         """
         with open_binary(path, path.name) as stream:
             lines = decode_lines(stream, path.name, newline="\n")

@@ -31,12 +31,12 @@ def decode_lines(stream: IO[bytes], name: str, *, newline: str = "") -> Iterator
     r"""Yield the lines of a stream with their terminators, without a byte order mark.
 
     Args:
-        stream: bytes in UTF-8; left open.
+        stream: Bytes in UTF-8; left open.
         name: Name of the source in messages.
         newline: ``""`` ends a line at ``\n``, ``\r\n`` and ``\r``; ``"\n"`` at ``\n`` only.
 
     Raises:
-        SourceError: a byte is not valid UTF-8 (says line and byte), a line is longer than any text may be, or the
+        SourceError: If a byte is not valid UTF-8 (says line and byte), a line is longer than any text may be, or the
             stream cannot be read.
     """
     # "utf-8-sig" would lose a file that is the first two bytes of a mark, so the mark is removed by hand.
@@ -62,7 +62,7 @@ def file_lines(path: Path, name: str, *, newline: str = "") -> Iterator[str]:
     """Yield the lines of a file, as ``decode_lines`` does; one that ends with ``.gz`` is unpacked.
 
     Raises:
-        SourceError: as ``decode_lines``, or the file cannot be opened.
+        SourceError: As ``decode_lines``, or the file cannot be opened.
     """
     with open_unpacked(path, name) as stream:
         try:
@@ -89,10 +89,10 @@ class LineEnds:
     r"""How the lines of a source end: a lone ``\r`` among lines that end with ``\n`` may be part of a text.
 
     Attributes:
-        name: how messages call the source.
-        n_feeds: lines that end with ``\n``.
-        n_returns: lines that end with a lone ``\r``.
-        first_return: the number of the first of these.
+        name: Name of the source in messages.
+        n_feeds: Lines that end with ``\n``.
+        n_returns: Lines that end with a lone ``\r``.
+        first_return: The number of the first of these.
     """
 
     name: str

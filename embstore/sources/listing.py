@@ -1,4 +1,4 @@
-"""The datasets as a table."""
+"""List the datasets as a table."""
 
 from collections.abc import Collection
 from typing import Any

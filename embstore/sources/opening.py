@@ -60,16 +60,16 @@ def open_source(
     Args:
         spec: ``words`` or ``words:5000`` for a dataset; ``-`` for standard input; else a path. A dataset's
             name wins over a file of that name: ``./words`` is the file.
-        columns: the columns of a table that hold the texts. Each row gives one text for each, in this order.
+        columns: The columns of a table that hold the texts. Each row gives one text for each, in this order.
             None given: its only column, else the one named ``text``.
-        header: whether the first line of a CSV or TSV file names the columns; else they are called 1, 2, 3 …
+        header: Whether the first line of a CSV or TSV file names the columns; else they are called 1, 2, 3 …
         delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; None to find it.
         stdin: what ``-`` reads; None for the process's own.
 
     Raises:
-        UnknownNameError: there is no dataset, file type or column of that name.
-        SourceError: the file is missing, unreadable, empty or damaged, or the dataset is too small.
-        UsageError: columns or no header of something that has none, no obvious column, or a size that is no number.
+        UnknownNameError: If there is no dataset, file type or column of that name.
+        SourceError: If the file is missing, unreadable, empty or damaged, or the dataset is too small.
+        UsageError: Columns or no header of something that has none, no obvious column, or a size that is no number.
     """
     chosen = parse_delimiter(delimiter)
     if chosen and file_type(Path(spec)) not in _WITH_HEADER:

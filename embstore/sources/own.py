@@ -36,9 +36,9 @@ class Table:
     """How a user's table becomes rows.
 
     Attributes:
-        columns: those of the texts, then that of the number.
-        suffix: the file type.
-        name: how messages call the file.
+        columns: Those of the texts, then that of the number.
+        suffix: The file type.
+        name: Name of the file in messages.
     """
 
     columns: tuple[str, ...]
@@ -54,7 +54,7 @@ class Table:
         """Yield the rows of the table.
 
         Raises:
-            SourceError: a text is missing, or something else stands where a number should be; says the line.
+            SourceError: If a text is missing, or something else stands where a number should be; says the line.
         """
         *texts, number = self.columns
         for place, values in read_records(path, self.name, self.suffix, self.columns):
@@ -67,7 +67,7 @@ def own_datasets() -> dict[str, DatasetSpec]:
     """Return the user's own datasets, by name.
 
     Raises:
-        SourceError: the document of one of them is damaged.
+        SourceError: If the document of one of them is damaged.
     """
     return {path.stem: _read_spec(path) for path in sorted((data_folder() / _FOLDER).glob("*.json"))}
 
@@ -76,7 +76,7 @@ def own_dataset(name: str) -> DatasetSpec | None:
     """Return one of the user's own datasets; None if there is none of that name.
 
     Raises:
-        SourceError: its document is damaged.
+        SourceError: If its document is damaged.
     """
     path = data_folder() / _FOLDER / f"{name}.json"
     return _read_spec(path) if _NAME.fullmatch(name) and is_file(path) else None
@@ -91,11 +91,11 @@ def add_own(name: str, file: Path, kind: str, columns: Sequence[str], unit: str,
         kind: ``pairs`` or ``lexicon``.
         columns: of pairs the two texts and the score, of a lexicon the text and its value.
         unit: ``word`` or ``sentence``.
-        taken: names that it cannot have.
+        taken: Names that it cannot have.
 
     Raises:
         UsageError, UnknownNameError: an argument does not fit.
-        SourceError: the table cannot be read; says file and line.
+        SourceError: If the table cannot be read; says file and line.
     """
     _check_name(name, taken)
     if kind not in KINDS:

@@ -22,9 +22,9 @@ def open_parquet(path: Path, name: str, columns: Sequence[str]) -> Rows:
     """Return the reader of a Parquet file.
 
     Raises:
-        SourceError: the file is damaged or has no rows, or a column is not of strings.
-        UnknownNameError: a column is not in the file.
-        UsageError: no column was named, and none is the obvious one.
+        SourceError: If the file is damaged or has no rows, or a column is not of strings.
+        UnknownNameError: If a column is not in the file.
+        UsageError: If no column was named, and none is the obvious one.
     """
     with _parquet_file(path, name) as file:
         schema = file.schema_arrow
@@ -54,12 +54,12 @@ def parquet_records(
     Args:
         path: Path of the file.
         name: Name of the source in messages.
-        columns: the columns.
+        columns: The columns.
         option: by which the user named them.
 
     Raises:
-        SourceError: the file is damaged.
-        UnknownNameError: a column is not in the file.
+        SourceError: If the file is damaged.
+        UnknownNameError: If a column is not in the file.
     """
     with _parquet_file(path, name) as file:
         chosen = choose_columns(name, file.schema_arrow.names, columns, option=option)
@@ -79,7 +79,7 @@ def _parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> It
     Args:
         path: Path of the file.
         name: Name of the source in messages.
-        dictionaries: columns of which each value is held once.
+        dictionaries: Columns of which each value is held once.
     """
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
     import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
@@ -98,7 +98,7 @@ def _batches(path: Path, name: str, columns: Sequence[str]) -> Iterator[Iterator
     """Give the batches of some columns, of about as many bytes at most whatever the file packs into how few.
 
     Raises:
-        SourceError: a column unpacks to far more than the file has.
+        SourceError: If a column unpacks to far more than the file has.
     """
     with _parquet_file(path, name) as file:
         chunks = [chunk for column in columns for chunk in _chunks(file.metadata, column)]
@@ -115,11 +115,11 @@ class _Chunk:
     """A column in a row group.
 
     Attributes:
-        column: its name.
+        column: Its name.
         row_group: Number of the row group, from 1.
         n_rows: Number of rows.
-        n_packed: bytes in the file.
-        n_bytes: bytes as they are encoded, unpacked.
+        n_packed: Bytes in the file.
+        n_bytes: Bytes as they are encoded, unpacked.
         encodings: Encodings of its pages.
     """
 

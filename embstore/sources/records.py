@@ -19,14 +19,14 @@ def read_records(path: Path, name: str, suffix: str, columns: Sequence[str]) -> 
     """Yield the place of each row ("pairs.csv:12") and its values of the columns. Empty lines are left out.
 
     Args:
-        path: the table.
+        path: The table.
         name: Name of the source in messages.
-        suffix: its file type: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
-        columns: the columns to read.
+        suffix: Its file type: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
+        columns: The columns to read.
 
     Raises:
-        SourceError: the table is damaged, or has a row that is too long.
-        UnknownNameError: a column is not in the table.
+        SourceError: If the table is damaged, or has a row that is too long.
+        UnknownNameError: If a column is not in the table.
     """
     for number, values in RECORDS[suffix](path, name, columns):
         yield f"{name}:{number}", values

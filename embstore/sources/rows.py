@@ -20,10 +20,10 @@ class Row:
     """One text of a source, or a pair of them, exactly as it stands there.
 
     Attributes:
-        text: the text; never empty, never whitespace alone.
-        origin: where it stands, for messages: ``words.txt:12``, ``pairs.csv:12 (right)``.
+        text: The text; never empty, never whitespace alone.
+        origin: Place in the source, for messages: ``words.txt:12``, ``pairs.csv:12 (right)``.
         values: what else a dataset's row says, by the names in ``DatasetSpec.columns``; empty for files.
-        text_2: the second text of a pair.
+        text_2: The second text of a pair.
     """
 
     text: str
@@ -42,7 +42,7 @@ class Blank:
     """A place of a source that holds no text: reported and counted, never embedded.
 
     Attributes:
-        origin: where it stands, as in ``Row``.
+        origin: Place in the source, as in ``Row``.
         reason: ``empty line``, ``empty value`` (a cell that is empty or whitespace alone) or
             ``missing value`` (null, absent, or beyond the end of a short row).
     """
@@ -72,8 +72,8 @@ def row_or_blank(text: str | None, origin: str, empty: str = EMPTY_VALUE) -> Row
 
     Args:
         text: what stands there.
-        origin: where it stands.
-        empty: the reason of a blank that is empty.
+        origin: Place in the source.
+        empty: The reason of a blank that is empty.
     """
     if text is None:
         return Blank(origin, MISSING_VALUE)

@@ -17,10 +17,10 @@ class Source:
     """An opened source, ready to be read.
 
     Attributes:
-        name: how messages call it: the path as the user gave it, ``standard input``, ``words:5000``.
+        name: Name in messages: the path as the user gave it, ``standard input``, ``words:5000``.
         reader: Function that yields its rows from the beginning.
-        dataset: the dataset that it is; None for files and standard input.
-        file: the user's file that it is, as it was when it was opened.
+        dataset: The dataset that it is; None for files and standard input.
+        file: The user's file that it is, as it was when it was opened.
         remarks: Notes on how it was read, as sentences; filled by :meth:`rows`.
     """
 
@@ -44,9 +44,9 @@ class Source:
         """Yield the rows in order. May be called again, except on standard input.
 
         Raises:
-            SourceError: a row cannot be read; or, after the last one, none of them held a text, or the file is no
+            SourceError: If a row cannot be read; or, after the last one, none of them held a text, or the file is no
                 longer the one that was opened.
-            UnknownNameError: after the last row, a column was in none of them (JSON Lines only).
+            UnknownNameError: After the last row, a column was in none of them (JSON Lines only).
         """
         n_rows = n_blanks = 0
         self.remarks.clear()
@@ -82,10 +82,10 @@ class File:
     """A file as it is at a moment.
 
     Attributes:
-        path: where it is.
-        size: in bytes; -1 where there is none.
-        mtime_ns: when its content last changed.
-        inode: of the file.
+        path: Path of the file.
+        size: In bytes; -1 where there is none.
+        mtime_ns: When its content last changed.
+        inode: Inode number of the file.
     """
 
     path: Path
@@ -98,7 +98,7 @@ class File:
         """Return the file at a path as it is now.
 
         Raises:
-            SourceAccessError: the system does not say.
+            SourceAccessError: If the system does not say.
         """
         found = status(path, str(path))
         return cls(path) if found is None else cls(path, found.st_size, found.st_mtime_ns, found.st_ino)

@@ -47,19 +47,19 @@ class DatasetSpec:
     """One named dataset: what is in it, where it comes from, and whom to cite.
 
     Attributes:
-        name: the name on the command line.
+        name: The name on the command line.
         kind: ``word pairs``, ``sentence pairs``, ``lexicon`` or ``word list``.
         unit: Unit of its texts.
         rows: Number of rows; for generated content, the default number.
-        columns: the names and types of ``Row.values``. The first is what is evaluated: the score of a pair, the value
+        columns: The names and types of ``Row.values``. The first is what is evaluated: the score of a pair, the value
             of a lexicon's word.
-        content: the rows themselves.
-        help: one line that says what it is.
-        scores: the least and the greatest value of the first column.
-        licence: the terms of the data, as far as its publisher states them.
-        citation: the reference to give in a paper.
+        content: The rows themselves.
+        help: One line that says what it is.
+        scores: The least and the greatest value of the first column.
+        licence: The terms of the data, as far as its publisher states them.
+        citation: The reference to give in a paper.
         references: Keys of its publications in ``embstore/query/references.bib``.
-        extra: texts that are embedded with it, and are no rows of it.
+        extra: Texts that are embedded with it, and are no rows of it.
     """
 
     name: str

@@ -38,9 +38,9 @@ def open_csv(
         delimiter: Character that separates the columns; None to find it.
 
     Raises:
-        SourceError: there is no header, it cannot be read, or it is not certain what separates the columns.
-        UnknownNameError: a column is not in the header.
-        UsageError: no column was named, and none is the obvious one.
+        SourceError: If there is no header, it cannot be read, or it is not certain what separates the columns.
+        UnknownNameError: If a column is not in the header.
+        UsageError: If no column was named, and none is the obvious one.
     """
     found, is_other = (delimiter, False) if delimiter else find_delimiter(path, name, COMMA, header=header)
     remarks = [
@@ -61,9 +61,9 @@ def open_tsv(
     With another delimiter than tabs it is read as CSV is, quotes included. Arguments: see :func:`open_csv`.
 
     Raises:
-        SourceError: there is no header, it cannot be read, or tabs do not seem to separate its columns.
-        UnknownNameError: a column is not in the header.
-        UsageError: no column was named, and none is the obvious one.
+        SourceError: If there is no header, it cannot be read, or tabs do not seem to separate its columns.
+        UnknownNameError: If a column is not in the header.
+        UsageError: If no column was named, and none is the obvious one.
     """
     if delimiter not in (None, TAB):
         return open_csv(path, name, columns, header=header, delimiter=delimiter)
@@ -78,11 +78,11 @@ def csv_records(path: Path, name: str, ends: LineEnds | None = None, *, delimite
     Args:
         path: Path of the file.
         name: Name of the source in messages.
-        ends: counts the ends of the records.
+        ends: Counts the ends of the records.
         delimiter: Character that separates the values.
 
     Raises:
-        SourceError: a record is not valid CSV.
+        SourceError: If a record is not valid CSV.
     """
     # The limit is one for the whole process: it is only ever raised, so that nobody else's reader breaks.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_TEXT_CHARS))

@@ -9,7 +9,7 @@ def text_value(value: object, place: str) -> str:
     """Return a text exactly as it stands.
 
     Raises:
-        SourceError: it is missing, empty, no string, or cannot be written as UTF-8.
+        SourceError: If it is missing, empty, no string, or cannot be written as UTF-8.
     """
     if not isinstance(value, str):
         what = "missing" if value is None else f"{value!r}, which is no string"
@@ -27,7 +27,7 @@ def number_value(value: object, place: str) -> float:
     """Return a number; blanks around it are ignored.
 
     Raises:
-        SourceError: it is none, or is not finite.
+        SourceError: If it is none, or is not finite.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
         found = float(value)

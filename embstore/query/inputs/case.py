@@ -13,7 +13,7 @@ class Case:
         inputs: Keyword arguments of the metric's function.
         columns: Key columns of each row, such as ``dataset``.
         notes: Notes for the reader of the result.
-        sentence_space: a second space, whose vectors of the same layer the function gets as ``sentences``.
+        sentence_space: A second space, whose vectors of the same layer the function gets as ``sentences``.
     """
 
     inputs: Mapping[str, Any] = field(default_factory=dict)

@@ -26,15 +26,15 @@ def pairs(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
     """Return a case for each dataset of pairs.
 
     Args:
-        metric: what is computed.
+        metric: Metric to compute.
         catalog: Store to read.
         card: Card of the space.
         values: ``dataset``, the names, of which those of the space's unit are taken (none: all of its unit);
             ``missing``, ``skip`` or ``error``.
 
     Raises:
-        QueryError: the store has none of the datasets for the space's unit, or one of them is no dataset of pairs.
-        NotStoredError: the space lacks a text, and ``missing`` is ``error``.
+        QueryError: If no dataset is stored for the space's unit, or one is not a dataset of pairs.
+        NotStoredError: If the space lacks a text, and ``missing`` is ``error``.
     """
     names = tuple(dict.fromkeys(values["dataset"]))
     found = _named_pairs(catalog, card, names) if names else _stored_pairs(catalog, card)
@@ -46,17 +46,17 @@ def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     """Return the case of a lexicon and its attribute words.
 
     Args:
-        metric: what is computed.
+        metric: Metric to compute.
         catalog: Store to read.
         card: Card of the space.
         values: ``lexicon``, its name; ``value``, its column (None: the obvious one); ``pleasant`` and ``unpleasant``,
             files of words or lists of them (None: the paper's); ``missing``, of attribute words: ``skip`` or ``error``.
 
     Raises:
-        QueryError: the store lacks the lexicon for the space's unit, or it is none; or the space lacks all attribute
+        QueryError: If the store lacks the lexicon for the space's unit, or it is none; or the space lacks all attribute
             words.
-        UnknownNameError: the lexicon has no such column.
-        NotStoredError: the space lacks an attribute word, and ``missing`` is ``error``.
+        UnknownNameError: If the lexicon has no such column.
+        NotStoredError: If the space lacks an attribute word, and ``missing`` is ``error``.
     """
     name = values["lexicon"]
     columns = _lexicon(catalog, card, name)
@@ -164,7 +164,7 @@ def _pairs(columns: Columns, name: str, card: Card, held: Ids, missing: str) -> 
 
 
 def _score_texts(columns: Columns) -> tuple[str, ...] | None:
-    """Return the scores as they stand in the dataset's file, empty where there is none."""
+    """Return the scores as the strings of the dataset's file; None if the dataset does not store them."""
     texts = columns.get("score_text")
     return None if texts is None else tuple(text or "" for text in texts)
 

@@ -1,4 +1,4 @@
-"""What a metric needs beside the vectors of a layer: datasets, lists of words, the contexts of each word."""
+"""Load the inputs that a metric declares: datasets, word sets, occurrences."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,13 +20,13 @@ def cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
     """Return the cases in which a metric is computed for a space: one, or one for each dataset.
 
     Args:
-        metric: the metric.
+        metric: The metric.
         catalog: Store to read.
         card: Card of the space.
-        values: the metric's parameters; those that are inputs are used here.
+        values: Parameters of the metric; only those that are inputs are used.
 
     Raises:
-        QueryError: the store lacks a dataset or a text.
+        QueryError: If a dataset or a text is missing from the store.
     """
     make = _MAKERS.get(metric.needs)
     return [Case()] if make is None else make(metric, catalog, card, values)

@@ -28,7 +28,7 @@ def lacking_said(card: Card, lacking: Sequence[str], of: str, source: str | None
         card: Card of the space.
         lacking: Missing texts.
         of: Total that the missing texts are part of: ``of the 65 texts of rg65``.
-        source: the dataset or the file in which they stand. Then the first are named, and how all are listed.
+        source: The dataset or the file in which they stand. Then the first are named, and how all are listed.
     """
     if source is None or len(lacking) <= _FIRST_NAMED:
         return f"{card.space} lacks {len(lacking)} {of}: {listed(lacking)}."
@@ -43,7 +43,7 @@ def listed(texts: Sequence[str], most: int = _MOST_NAMED) -> str:
 
 
 def remedy(sources: Sequence[str], lacking: Sequence[str], card: Card) -> str:
-    """Return what can be done about texts that a space lacks, which stand in these sources, if they are known."""
+    """Return the remedy for texts missing from a space, with the command that embeds them from their sources."""
     return (
         f"Embed what is missing: {embed_command(sources, lacking, card)}; go on without it: --missing skip; or choose "
         "other spaces with --space."
@@ -51,7 +51,7 @@ def remedy(sources: Sequence[str], lacking: Sequence[str], card: Card) -> str:
 
 
 def embed_command(sources: Sequence[str], lacking: Sequence[str], card: Card) -> str:
-    """Return the command that embeds texts into a space, which stand in these sources, if they are known."""
+    """Return the command that embeds missing texts into a space, from their sources or else standard input."""
     if sources or len(lacking) > _MOST_IN_COMMAND:
         return build_command(sources or ["FILE"], card)
     return f"printf '%s\\n' {shlex.join(lacking)} | {build_command(['-'], card)}"

@@ -24,7 +24,7 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     """Return the case of a space of occurrences.
 
     Args:
-        metric: which groups by sentence if it has the parameter ``per_sentence``, and else by word.
+        metric: Metric; its occurrences are grouped by sentence if it has the parameter ``per_sentence``, else by word.
         catalog: Store to read.
         card: Card of the space.
         values: of the metric's parameters, of which these are used, if the metric has them: ``word``, the words that
@@ -32,10 +32,10 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
             sentences' own vectors.
 
     Raises:
-        NotStoredError: a word that is wanted has no occurrence in the space.
-        UnknownNameError: there is no such space of sentences.
-        QueryError: it is none, is of another checkpoint, or has none of the sentences.
-        DamagedError: a table of texts was altered or is lost.
+        NotStoredError: If a word that is wanted has no occurrence in the space.
+        UnknownNameError: If there is no such space of sentences.
+        QueryError: If it is none, is of another checkpoint, or has none of the sentences.
+        DamagedError: If a table of texts was altered or is lost.
     """
     by: GroupBy = "folded word" if values.get("fold_case") else "word"
     if "per_sentence" in values:

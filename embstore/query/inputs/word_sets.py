@@ -31,7 +31,7 @@ _PLEASANT, _UNPLEASANT = ("a", "pleasant"), ("b", "unpleasant")
 
 @dataclass(frozen=True, slots=True)
 class WordSet:
-    """A word set, where it is from (None: given word by word), how messages call it, and what must be said of it."""
+    """A word set, with its source (None for a list), its name in messages, and notes."""
 
     words: Words
     source: str | None
@@ -43,16 +43,16 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
     """Return the case of the word sets.
 
     Args:
-        metric: what is computed, with the parameters ``x``, ``y``, ``a``, ``b``, or ``word``, ``words``, ``a``, ``b``.
+        metric: Metric with the parameters ``x``, ``y``, ``a``, ``b``, or ``word``, ``words``, ``a``, ``b``.
         catalog: Store to read.
         card: Card of the space.
         values: of these: files of words, or lists of them (``a`` and ``b`` None: the paper's attribute words); and
             ``missing``: ``skip`` or ``error``.
 
     Raises:
-        UsageError: target words are not given.
-        NotStoredError: the space lacks a word, and ``missing`` is ``error``.
-        QueryError: it lacks all of them.
+        UsageError: If there are no target words.
+        NotStoredError: If the space lacks a word, and ``missing`` is ``error``.
+        QueryError: If it lacks all of them.
     """
     given = {key: values[key] for key in SETS if key in values}
     if single := values.get("word"):
@@ -116,7 +116,7 @@ def _opened(file: str, name: str) -> "Source":
 
 
 def check_held(card: Card, sets: Iterable[WordSet], held: Ids, missing: str) -> list[str]:
-    """Return a note for each set of which the space lacks words; or raise NotStoredError that names those of all.
+    """Check that a space contains the words of sets; return a note per incomplete set, or raise NotStoredError.
 
     A space that holds no word of any set raises QueryError: it is left out where another space has some.
     """
