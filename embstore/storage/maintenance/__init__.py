@@ -1,9 +1,9 @@
 """Check, salvage, rewrite and import the files of a store.
 
-file_checks      files against each other; item_id_checks: ids against texts; problems: what was found
+file_checks      consistency of files; item_id_checks: ids against texts; problems: results of checks
 id_set           a set of item ids
-salvage          what can be read of damaged files
-compaction       many small parts into few
-import_store     the parts of another store; id_collisions: two texts with one id
-space_summary    the sums of a whole space, written
+salvage          recovery of readable data from damaged files
+compaction       merging of many small parts into few
+import_store     import of another store's parts; id_collisions: two texts with the same id
+space_summary    the merged summary of a space
 """

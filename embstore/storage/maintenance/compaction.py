@@ -35,19 +35,19 @@ from embstore.summary import Summary
 
 TABLE_BYTES = 32 << 20
 _ROUND_BYTES = 8 << 30
-"""How much is written before the old parts of it are removed: the room on the disk that a compaction needs."""
+"""Bytes written before the replaced parts are deleted: the disk space that a compaction needs."""
 
 Ids = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """A part, for the plan.
+    """Part of a folder, for planning.
 
     Attributes:
-        name: of the part.
-        first: its smallest item id.
-        n_bytes: how much it adds to the size of what it becomes a part of.
+        name: Name of the part.
+        first: Smallest item id of the part.
+        n_bytes: Size that the part adds to a merged part, in bytes.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Sized:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """A part that took the place of others.
+    """Part that replaced several others.
 
     Attributes:
-        path: of the new part.
-        old: the names of the old ones.
-        n_items: rows (of a shard: items).
-        n_bytes: of the new part.
+        path: Path of the new part.
+        old: Names of the replaced parts.
+        n_items: Number of rows, or of items for a shard.
+        n_bytes: Size of the new part in bytes.
     """
 
     path: Path
@@ -73,9 +73,9 @@ class Compacted:
 
 
 def plan_groups(parts: Sequence[Sized], target_bytes: int) -> list[tuple[str, ...]]:
-    """Return which parts become one: runs of neighbours, by their smallest id, of at most ``target_bytes``.
+    """Group the parts to merge: runs of neighbours by smallest id, of at most ``target_bytes``.
 
-    Of the result no two neighbours fit together, so that a second compaction finds nothing to do.
+    No two adjacent groups fit together, so that a second compaction finds nothing to do.
     """
     groups: list[tuple[list[str], int]] = []
     for part in sorted(parts, key=lambda part: (part.first, part.name)):
@@ -88,10 +88,10 @@ def plan_groups(parts: Sequence[Sized], target_bytes: int) -> list[tuple[str, ..
 
 
 def plan_shards(paths: StorePaths, card: Card, target_bytes: int = SHARD_BYTES) -> list[tuple[Shard, ...]]:
-    """Return which shards of a space become one.
+    """Return the groups of a space's shards to merge.
 
     Raises:
-        DamagedError: the footer of a shard was altered.
+        DamagedError: The footer of a shard was altered.
     """
     shards = {shard.name: shard for shard in committed_shards(paths, card.space)}
     row_bytes = card.dim * np.dtype(card.dtype).itemsize
@@ -104,11 +104,11 @@ def plan_shards(paths: StorePaths, card: Card, target_bytes: int = SHARD_BYTES) 
 
 
 def compact_shards(paths: StorePaths, card: Card, groups: Sequence[Sequence[Shard]]) -> Iterator[Compacted]:
-    """Make one shard of each group, a layer at a time; the holder of the lock may.
+    """Merge each group of shards into one, layer by layer; requires the store's lock.
 
     Raises:
-        DamagedError: a shard was altered; nothing of its round is changed.
-        StoreError: the disk is full or cannot be written; likewise.
+        DamagedError: A shard was altered; its round changes nothing.
+        StoreError: The disk is full or cannot be written; likewise.
     """
     for part in _rounds(groups):
         with ExitStack() as stack:
@@ -152,7 +152,7 @@ def _stage(temp: Path, paths: StorePaths, card: Card, group: Sequence[Shard]) ->
 
 
 def check_shard_hash(shard: Shard) -> None:
-    """Raise DamagedError unless a shard's SHA-256 begins as its name says."""
+    """Raise DamagedError unless a shard's SHA-256 matches its name."""
     if shard.name != f"part-{disk.sha256(shard.path)[:16]}":
         raise DamagedError(f"{shard.path} is damaged: its SHA-256 is not the one in its name. Run: embstore repair")
 
@@ -168,7 +168,7 @@ def _gather(group: Sequence[Shard], card: Card, layer: Layer, ids: Ids) -> NDArr
 
 
 def _check_sums(staged: StagedShard, group: Sequence[Shard]) -> None:
-    """Raise DamagedError unless the old summaries add up to the new one: neither would vouch for the vectors."""
+    """Raise DamagedError unless the summaries of the old shards add up to that of the new one."""
     old = [read_summary(shard) for shard in group]
     for layer, new in summaries_in(staged.summary).items():
         total = Summary.empty(len(new.total))
@@ -197,10 +197,10 @@ def summaries_in(table: pa.Table) -> dict[int, Summary]:
 
 
 def compact_tables(folder: Path, target_bytes: int = TABLE_BYTES) -> Iterator[Compacted]:
-    """Make large tables of the small ones of a folder; of rows that are there twice, one stays.
+    """Merge the small tables of a folder into large ones, without duplicate rows.
 
     Raises:
-        DamagedError: a table was altered; nothing is changed.
+        DamagedError: A table was altered; nothing is changed.
     """
     for names in plan_tables(folder, target_bytes):
         table = merged_rows([PARTS.path(folder, name) for name in names])
@@ -214,7 +214,7 @@ def compact_tables(folder: Path, target_bytes: int = TABLE_BYTES) -> Iterator[Co
 
 
 def plan_tables(folder: Path, target_bytes: int = TABLE_BYTES) -> list[tuple[str, ...]]:
-    """Return which tables of a folder become one."""
+    """Return the groups of a folder's tables to merge, as names."""
     files = list_parts(folder).files
     return plan_groups([Sized(file.stem, _first(file), disk.size(file)) for file in files], target_bytes)
 
@@ -226,7 +226,7 @@ def _first(file: Path) -> int:
 
 
 def merged_rows(files: Sequence[Path]) -> pa.Table:
-    """Return the rows of several tables, in order of their ids and then of the rest, each once."""
+    """Return the distinct rows of several tables, sorted by item id and then by the other columns."""
     table = pa.concat_tables([read_part(file) for file in files]).combine_chunks()
     if table.schema.equals(ITEMS_SCHEMA):
         _, first = np.unique(table["item_id"].to_numpy(), return_index=True)

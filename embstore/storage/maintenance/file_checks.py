@@ -32,10 +32,10 @@ Ids = NDArray[np.int64]
 
 
 def verify_marker(paths: StorePaths) -> Iterator[Problem]:
-    """Yield what is wrong with ``store.json``.
+    """Yield the problems of ``store.json``.
 
     Raises:
-        StoreError: there is no store, or one of a newer format.
+        StoreError: There is no store, or its format is newer.
     """
     if disk.is_folder(paths.spaces) and not disk.exists(paths.marker):
         yield Problem(paths.marker, "it is missing, and the rest of a store is there")
@@ -50,12 +50,12 @@ def verify_marker(paths: StorePaths) -> Iterator[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The parts of a folder, as far as it can be told which count.
+    """Parts of a folder, listed even if its manifest is damaged.
 
     Attributes:
-        files: those that count.
-        hidden: the names of those that do not.
-        problem: why that is not known for sure.
+        files: Committed parts.
+        hidden: Names of the parts that are not committed.
+        problem: Damage of the manifest, if any.
     """
 
     files: tuple[Path, ...]
@@ -64,7 +64,7 @@ class Listed:
 
     @classmethod
     def of(cls, folder: Path) -> "Listed":
-        """List a folder; where its document is damaged, as if none were hidden."""
+        """List a folder; if its manifest is damaged, treat all parts as committed."""
         try:
             parts = list_parts(folder)
         except DamagedError as error:
@@ -73,7 +73,7 @@ class Listed:
 
 
 def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
-    """Yield what is wrong with tables of items or of skipped texts."""
+    """Yield the problems of tables of items or skipped texts."""
     for path in files:
         try:
             if path.stem != f"part-{disk.sha256(path)[:16]}":
@@ -86,7 +86,7 @@ def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
 
 
 def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
-    """Yield what is wrong with the tables of datasets, and with merged summaries."""
+    """Yield the problems of dataset tables and merged summaries."""
     for path in paths.dataset_files():
         try:
             check_dataset(path)
@@ -101,7 +101,7 @@ def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
 
 
 def verify_answers(paths: StorePaths) -> Iterator[Problem]:
-    """Yield what is wrong with the answers that queries keep, which any process may add to or trim meanwhile."""
+    """Yield the problems of stored answers, which other processes may add or delete meanwhile."""
     for path in paths.answer_files():
         try:
             atomic.read_document(path, "answer", "It is not used, and may be deleted; embstore repair removes it.")
@@ -129,13 +129,13 @@ def verify_space(
     """Check the shards and summaries of a space.
 
     Args:
-        paths: the store.
-        card: of the space.
-        shards: of the space, as they were listed before the texts were read: a build may add others meanwhile.
-        texts: the ids of the items that have a text, ascending; None if that is not known.
+        paths: Paths of the store.
+        card: Card of the space.
+        shards: Shards of the space, listed before the texts were read, since a build may add others meanwhile.
+        texts: Ids of the items with a stored text, ascending; None if unknown.
 
     Returns:
-        What is wrong, and the ids of the space's items, ascending; None if a shard cannot be relied on.
+        The problems, and the item ids of the space, ascending; None if a shard is damaged or unreadable.
     """
     problems = []
     sound = True
@@ -169,7 +169,7 @@ def _checked(shard: Shard, card: Card) -> Ids | Problem:
 
 
 def lost_shards(paths: StorePaths, card: Card, summaries: Sequence[Path]) -> Iterator[Problem]:
-    """Yield the shards that are missing though their summaries are there, now and when ``summaries`` were listed."""
+    """Yield the missing shards whose summaries exist, now and when ``summaries`` were listed."""
     for summary in summaries:
         shard = names.PARTS.path(paths.embeddings(card.space), summary.stem)
         if disk.is_file(summary) and not disk.is_file(shard):
@@ -178,7 +178,7 @@ def lost_shards(paths: StorePaths, card: Card, summaries: Sequence[Path]) -> Ite
 
 
 def verify_shard(shard: Shard, card: Card) -> Ids | Problem:
-    """Check a shard and its summary, and return the ids of its items, ascending, or what is wrong first."""
+    """Check a shard and its summary, and return its item ids, ascending, or the first problem."""
     rows = summary_rows(shard)
     if isinstance(rows, Problem):
         return rows
@@ -217,7 +217,7 @@ def _verify_layer(shard: Shard, card: Card, row: dict[str, Any]) -> Ids | Proble
 
 
 def layer_sums(shard: Shard, card: Card, layer: int) -> tuple[Ids, Summary] | Problem:
-    """Return the ids of one layer of a shard, as they are stored, and the sums of its vectors; or what is wrong."""
+    """Return the ids and the sums of one layer of a shard, or a problem."""
     data = LayerVectors([shard], layer, card.dim)
     total = Summary.empty(card.dim)
     parts = [np.empty(0, np.int64)]
@@ -236,13 +236,13 @@ def layer_sums(shard: Shard, card: Card, layer: int) -> tuple[Ids, Summary] | Pr
 
 
 def n_rows(shard: Shard) -> int:
-    """Return how many rows the footer of a shard says that it has."""
+    """Return the number of rows in the footer of a shard."""
     with disk.opening(shard.path):
         return int(pq.read_metadata(shard.path).num_rows)
 
 
 def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
-    """Return the rows of a shard's summary, or what is wrong with it."""
+    """Return the rows of a shard's summary, or its problem."""
     path = shard.summary_path
     if not disk.is_file(path):
         return Problem(path, f"it is missing, and its shard {shard.path} is there")
@@ -257,7 +257,7 @@ def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
 
 
 def other_schema(path: Path, schema: pa.Schema) -> str | None:
-    """Return what is wrong if a file is not a Parquet file of this schema, or None."""
+    """Return a description of the problem if a file is not Parquet of this schema, or None."""
     try:
         with disk.opening(path):
             found = pq.read_schema(path)

@@ -27,14 +27,14 @@ ORDER BY item_id LIMIT 1"""
 def check_same_items(
     ours: StorePaths, held: Sequence[Path], theirs: StorePaths, taken: Sequence[Path], wanted: NDArray[np.int64] | None
 ) -> None:
-    """Raise SourceError, with both texts, if an item of another store is not the one that has its id here.
+    """Raise SourceError, with both texts, if two stores have different items with the same id.
 
     Args:
-        ours: the store that takes in.
-        held: its tables of items, which are sound.
-        theirs: the other store.
-        taken: its tables of items, likewise.
-        wanted: the ids of the items that are taken, with their sentences; None for all.
+        ours: Paths of the importing store.
+        held: Sound tables of items of the importing store.
+        theirs: Paths of the other store.
+        taken: Sound tables of items of the other store.
+        wanted: Ids of the items to import, with their sentences; None for all.
     """
     if not held or not taken:
         return

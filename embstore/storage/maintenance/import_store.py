@@ -34,12 +34,12 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What is to be taken of a shard of another store.
+    """Items to import from a shard of another store.
 
     Attributes:
-        shard: of the other store.
-        ids: of the items that are new here, ascending.
-        is_whole: whether these are all of its items.
+        shard: Shard of the other store.
+        ids: Ids of the items that are new here, ascending.
+        is_whole: Whether these are all items of the shard.
     """
 
     shard: Shard
@@ -48,10 +48,15 @@ class Taken:
 
 
 def plan_merge(card: Card, shards: Sequence[Shard], held: Ids) -> list[Taken]:
-    """Return what a space lacks of the shards of another store; ``held`` are its ids, ascending.
+    """Return the shards of another store with the items that are missing here.
+
+    Args:
+        card: Card of the space.
+        shards: Shards of the other store.
+        held: Ids of the space's items here.
 
     Raises:
-        DamagedError: a shard was altered.
+        DamagedError: A shard was altered.
     """
     planned = []
     seen = IdSet(held)
@@ -65,11 +70,11 @@ def plan_merge(card: Card, shards: Sequence[Shard], held: Ids) -> list[Taken]:
 
 
 def stage_taken(temp: Path, paths: StorePaths, card: Card, taken: Taken) -> StagedShard:
-    """Copy a shard, or what is new of it, to a temporary file.
+    """Copy a shard, or its new items, to a temporary file.
 
     Raises:
-        DamagedError: the shard or its summary is not what its hash says.
-        StoreError: the disk is full or cannot be written.
+        DamagedError: The shard or its summary does not match its hash.
+        StoreError: The disk is full or cannot be written.
     """
     shard = taken.shard
     rows = summary_rows(shard)
@@ -86,7 +91,7 @@ def stage_taken(temp: Path, paths: StorePaths, card: Card, taken: Taken) -> Stag
 
 
 def copy_hashed(source: Path, target: Path) -> str:
-    """Copy a file, and return the SHA-256 of what was read."""
+    """Copy a file, and return the SHA-256 of its content."""
     digest = hashlib.sha256()
     try:
         with disk.reading(source) as reader, disk.writing(target) as writer:
@@ -99,7 +104,7 @@ def copy_hashed(source: Path, target: Path) -> str:
 
 
 def commit_space(paths: StorePaths, staged: Sequence[StagedShard], space: str, new_card: Card | None) -> None:
-    """Give staged shards their names; they count all at once, and so does the space if it is new."""
+    """Commit staged shards all at once, with the card of a new space."""
     with replacing_shards(paths, space, {one.shard.name: () for one in staged}):
         for one in staged:
             commit_shard(one)
@@ -109,28 +114,28 @@ def commit_space(paths: StorePaths, staged: Sequence[StagedShard], space: str, n
 
 @dataclass(frozen=True, slots=True)
 class StagedTable:
-    """A table of items or skipped texts that is whole but does not have its name yet."""
+    """Complete table of items or skipped texts that has not been renamed to its final name."""
 
     temp: Path
     path: Path
     n_rows: int
 
     def commit(self) -> None:
-        """Give it its name."""
+        """Rename the table to its final name."""
         if not disk.exists(self.path):
             atomic.publish(self.temp, self.path)
 
 
 def new_items(files: Sequence[Path], held: Ids, wanted: Ids | None) -> Iterator[pa.Table]:
-    """Yield the rows of each table of items that are new here, if there are any.
+    """Yield the new rows of each table of items of another store.
 
     Args:
-        files: of the other store.
-        held: the ids of the items that are here.
-        wanted: the ids of those that are taken, ascending; None takes all.
+        files: Tables of the other store.
+        held: Ids of the items here.
+        wanted: Ids of the items to import, ascending; None for all.
 
     Raises:
-        DamagedError: a table was altered.
+        DamagedError: A table was altered.
     """
     if wanted is not None:
         wanted = np.union1d(wanted, _sentences_of(files, wanted))
@@ -147,7 +152,7 @@ def new_items(files: Sequence[Path], held: Ids, wanted: Ids | None) -> Iterator[
 
 
 def _sentences_of(files: Iterable[Path], wanted: Ids) -> Ids:
-    """Return the ids of the sentences that the wanted items stand in."""
+    """Return the ids of the sentences of the requested occurrences."""
     parts = [np.empty(0, np.int64)]
     for path in files:
         table = read_part(path, ["item_id", "context_id"])
@@ -178,13 +183,13 @@ def stage_table(temp: Path, rows: pa.Table) -> StagedTable:
 
 @dataclass(frozen=True, slots=True)
 class MergedDataset:
-    """The rows of a dataset after a merge.
+    """Rows of a dataset after a merge.
 
     Attributes:
-        path: of its file here.
-        rows: what will be in it.
-        n_new: how many rows of it are new here.
-        differing: the units for which both stores have rows, and not the same; those that are here stay.
+        path: File of the dataset here.
+        rows: Merged rows.
+        n_new: Number of rows that are new here.
+        differing: Units for which both stores have different rows; those stored here are kept.
     """
 
     path: Path
@@ -193,21 +198,21 @@ class MergedDataset:
     differing: tuple[str, ...]
 
     def commit(self) -> None:
-        """Write it."""
+        """Write the merged rows, if any is new."""
         if self.n_new:
             write_table(self.path, self.rows)
 
 
 def merged_dataset(theirs: Path, ours: Path, units: Collection[str] | None) -> MergedDataset:
-    """Return a dataset with the rows of the units that it does not have here yet.
+    """Merge a dataset of another store, adding the rows of units that are missing here.
 
     Args:
-        theirs: the file of the other store.
-        ours: the file here, which need not exist.
-        units: those that are taken; None takes all.
+        theirs: File of the other store.
+        ours: File here, which need not exist.
+        units: Units to import; None for all.
 
     Raises:
-        DamagedError: one of the files was altered.
+        DamagedError: A file was altered.
     """
     table, kind = _read_dataset(theirs)
     rows = {unit: table.filter(pc.equal(table["unit"], unit)) for unit in table["unit"].unique().to_pylist()}

@@ -1,4 +1,4 @@
-"""What a check of a store finds: what is wrong with a file, or that the system does not let it be read."""
+"""Describe the problems that a check finds: damaged files, and files that the system does not let it read."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from embstore.errors import FileAccessError, MissingFileError
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that is wrong.
+    """Problem of a file.
 
     Attributes:
-        file: the file at fault.
-        problem: what is wrong with it.
-        is_damage: whether its content is wrong; else the system does not let it be read.
+        file: File at fault.
+        problem: Description of the problem.
+        is_damage: Whether the content is wrong; False if the system does not let it be read.
     """
 
     file: Path
@@ -51,10 +51,10 @@ def unread(error: FileAccessError) -> Problem:
 
 
 def noted(found: Iterable[Problem]) -> Iterator[Problem]:
-    """Yield problems; a file that the system does not let be read is the last of them.
+    """Yield problems; a file that the system does not let it read becomes the last of them.
 
     Raises:
-        MissingFileError: as :func:`unread`.
+        MissingFileError: As in :func:`unread`.
     """
     try:
         yield from found

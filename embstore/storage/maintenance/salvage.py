@@ -1,4 +1,4 @@
-"""What a repair does to single files: look at a shard by itself, take a damaged file out, give a shard its summary."""
+"""Repair single files: examine a shard without its summary, move damaged files away, rewrite summaries and tables."""
 
 import json
 from collections.abc import Sequence
@@ -29,13 +29,13 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class SoundShard:
-    """A shard that is as it was written, whatever its summary says.
+    """Undamaged shard, regardless of its summary.
 
     Attributes:
-        shard: where it is.
-        ids: of its items, ascending.
-        sha256: of the file.
-        sums: of each layer, in the order of the card's.
+        shard: Paths of the shard and its summary.
+        ids: Item ids, ascending.
+        sha256: SHA-256 of the file.
+        sums: Summary of each layer, in the order of the card.
     """
 
     shard: Shard
@@ -44,7 +44,7 @@ class SoundShard:
     sums: tuple[Summary, ...]
 
     def has_summary(self, card: Card) -> bool:
-        """Return whether the stored summary is the one of this shard."""
+        """Return whether the stored summary matches this shard."""
         rows = summary_rows(self.shard)
         if isinstance(rows, Problem) or tuple(row["layer"] for row in rows) != card.layers.ids:
             return False
@@ -54,7 +54,7 @@ class SoundShard:
         return all(stored_sums(row).isclose(sums) for row, sums in zip(rows, self.sums, strict=True))
 
     def write_summary(self, card: Card) -> None:
-        """Write its summary anew."""
+        """Rewrite the summary of this shard."""
         size = disk.size(self.shard.path)
         write_table(self.shard.summary_path, summary_table(self.shard, self.sha256, size, card.layers, self.sums))
 
@@ -85,7 +85,7 @@ def examine(shard: Shard, card: Card) -> SoundShard | Problem:
 
 
 def readable_ids(shard: Shard, card: Card) -> Ids | None:
-    """Return the ids of the items in a damaged shard, from the first layer in which they can be read."""
+    """Return the item ids of a damaged shard, from the first readable layer, or None."""
     for layer in card.layers:
         try:
             ids = LayerVectors([shard], layer.id, card.dim).ids()
@@ -153,7 +153,7 @@ def _rewrite(path: Path, rows: pa.Table) -> None:
 
 
 def take_out(paths: StorePaths, path: Path) -> Path:
-    """Move a damaged file into :attr:`StorePaths.damaged`, and return where it is then."""
+    """Move a damaged file into :attr:`StorePaths.damaged`, and return its new path."""
     target = paths.taken_out(path)
     disk.make_folder(target.parent)
     disk.replace(path, target)
@@ -172,7 +172,7 @@ def list_items(target: Path, ids: Ids, tables: Sequence[Path]) -> None:
 
 
 def keep_rows(path: Path, ids: Ids) -> None:
-    """Rewrite a table of items so that it has these alone, each once; remove it if there are none."""
+    """Rewrite a table of items with only the given ids, without duplicates; remove it if none is left."""
     table = read_part(path)
     _, first = np.unique(table["item_id"].to_numpy(), return_index=True)
     kept = table.take(first)
@@ -181,7 +181,7 @@ def keep_rows(path: Path, ids: Ids) -> None:
 
 
 def keep_items(paths: StorePaths, card: Card, shard: Shard, ids: Ids) -> None:
-    """Rewrite a sound shard so that it has these items alone; remove it if there are none."""
+    """Rewrite a sound shard with only the given items; remove it if none is left."""
     if not len(ids):
         with replacing_shards(paths, card.space, {}, [shard.name]):
             return

@@ -1,7 +1,7 @@
-"""The texts that a build still has to encode, in a DuckDB database outside the store.
+"""Collect the texts that a build still has to encode, in a DuckDB database outside the store.
 
 staging   the items of a build
-missing   those that a space lacks
-texts     those whose texts are stored
-skipped   those that get no vector
+missing   the items missing in each space
+texts     the items whose texts are stored
+skipped   the items that get no vector
 """

@@ -1,4 +1,4 @@
-"""What a store lacks of the staged items, space by space, and the windows in which it is encoded."""
+"""Find the staged items that are missing in each space, and divide them into windows for encoding."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ class Window:
     """Items that are tokenised and planned together.
 
     Attributes:
-        items: by ascending key.
-        ids: int64 (n,), theirs.
-        lacks: bool (spaces, n): which of them each space lacks.
-        part: number of the shard that they will be in, from 0.
+        items: Items by ascending key.
+        ids: Item ids, int64 (n,).
+        lacks: Mask (spaces, n) of the items missing in each space.
+        part: Number of the shard that the items will be in, from 0.
     """
 
     items: list[Item]
@@ -46,11 +46,11 @@ class Window:
 
 
 class Lacking:
-    """What a store lacks of the staged items.
+    """Staged items that are missing in a store.
 
     Args:
-        staging: the items, settled.
-        catalog: what the store has; None where there is no store yet.
+        staging: Deduplicated items.
+        catalog: Catalog of the store; None if there is no store yet.
     """
 
     def __init__(self, staging: Staging, catalog: Catalog | None) -> None:
@@ -61,10 +61,10 @@ class Lacking:
         )
 
     def meet(self, space: str) -> int:
-        """Look up which of the items a space of the store has, and return how many.
+        """Record the staged items that are present in a stored space, and return their number.
 
         Raises:
-            DamagedError: a shard cannot be read.
+            DamagedError: A shard cannot be read.
         """
         catalog = self._catalog
         if catalog is None or not (shards := catalog.shards.get(space)):
@@ -95,14 +95,14 @@ class Lacking:
             start = end
 
     def leave_out(self, space: str, ids: Ids) -> None:
-        """Take note of items that cannot be embedded in a space."""
+        """Record items that cannot be embedded in a space."""
         connection = self.staging.connection
         connection.register("left_out", {"item_id": ids})
         self.staging.rows("INSERT INTO settled SELECT $space, item_id, false FROM left_out", space=space)
         connection.unregister("left_out")
 
     def n_missing(self, space: str, parts: Parts) -> tuple[int, int]:
-        """Return how many items a space lacks: in the parts that this build takes, and in the others."""
+        """Return the number of items missing in a space: in the parts of this build, and in the others."""
         lacking = "item ANTI JOIN (SELECT item_id FROM settled WHERE space = $space) USING (item_id) WHERE valid"
         missing = self._count(lacking, space=space)
         here = missing if parts.turn.of == 1 else self._count(f"{lacking} AND {mine(parts)}", space=space)
@@ -127,17 +127,17 @@ class Lacking:
 
 
 class Work:
-    """The items that some spaces lack, in the order in which they are encoded.
+    """Items that are missing in some spaces, in the order of encoding.
 
     Args:
-        staging: the items.
-        spaces: names.
-        parts: how the keys are cut.
-        table: a name for the table that says which space lacks what.
+        staging: Staged items.
+        spaces: Names of the spaces.
+        parts: Division of the keys into parts.
+        table: Name for the table of the items missing in each space.
 
     Attributes:
-        n_items: items that any of the spaces lacks.
-        size: characters to read for them, those of a sentence once.
+        n_items: Number of items missing in any of the spaces.
+        size: Number of characters to encode for them, each sentence counted once.
     """
 
     def __init__(self, staging: Staging, spaces: Sequence[str], parts: Parts, table: str) -> None:

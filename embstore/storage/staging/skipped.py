@@ -24,11 +24,11 @@ _LISTED = f"SELECT space, item_id, text, outcome, reason, origin FROM {FILES}"
 
 
 class SkipList:
-    """The skipped and truncated items of a build.
+    """Skipped and truncated items of a build.
 
     Args:
-        staging: the items, settled; its blank rows are skipped from the start.
-        paths: of the store.
+        staging: Deduplicated items; their blank rows are skipped from the start.
+        paths: Paths of the store.
     """
 
     def __init__(self, staging: Staging, paths: StorePaths) -> None:
@@ -37,13 +37,13 @@ class SkipList:
         staging.rows("CREATE TABLE skip (space VARCHAR, item_id BIGINT, outcome VARCHAR, reason VARCHAR)")
 
     def add(self, space: str, item_id: int, outcome: str, reason: str) -> None:
-        """Take an item that a space lacks, or has only the beginning of."""
+        """Add an item that is skipped or truncated in a space."""
         self._rows.append((space, item_id, outcome, reason))
         if len(self._rows) >= _ROWS:
             self._stage()
 
     def add_invalid(self, spaces: Sequence[str], parts: Parts) -> None:
-        """Take the items of this build's parts that no model can be given."""
+        """Add the items of this build's parts that are not valid Unicode."""
         for space in spaces:
             self._staging.rows(
                 f"""INSERT INTO skip SELECT $space, item_id, 'skipped', $reason FROM item
@@ -53,7 +53,7 @@ class SkipList:
             )
 
     def record(self) -> None:
-        """List in the store what is not listed there."""
+        """Write the skipped texts that are not listed in the store yet."""
         self._stage()
         files = list(list_parts(self._paths.skipped).files)
         connection = self._staging.connection

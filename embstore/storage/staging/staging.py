@@ -1,7 +1,7 @@
-"""The items of a build on their way into the store, in a DuckDB of their own.
+"""Collect and deduplicate the items of a build in a DuckDB of their own, before they are stored.
 
-They are in memory while they are few; where they are many, DuckDB moves them to a temporary folder. Whatever is asked
-of all of them at once (which come twice, which the store has) is asked in SQL.
+Few items stay in memory; many are spilled by DuckDB to a temporary folder. Operations on all items at once, such as
+deduplication, run in SQL.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,7 +28,7 @@ _TYPES = {
     "valid": pa.bool_(),
 }  # of columns; others are of strings
 SHOWN = 300
-"""Characters of a text that a message shows."""
+"""Number of characters of a text that an error message shows."""
 
 Ids = NDArray[np.int64]
 
@@ -131,7 +131,7 @@ class Staging:
         atomic.discard(self._spill)
 
     def add(self, batch: Batch) -> None:
-        """Stage rows; an item may come again and again."""
+        """Stage a batch of rows; items may repeat."""
         if n := len(batch.ids):
             none: list[int | None] = [None] * n
             columns: dict[str, Sequence[Any]] = {
@@ -182,10 +182,10 @@ class Staging:
             return interruptible.run(self.connection, lambda it: it.sql(sql, params=values).to_arrow_table())
 
     def settle(self) -> None:
-        """Keep each item once, where it came first; called when all rows are staged.
+        """Deduplicate the items, keeping the first row of each; called once all rows are staged.
 
         Raises:
-            SourceError: two different texts have one id.
+            SourceError: Two different texts have the same id.
         """
         for table in ("raw", "raw_sentence"):
             if len(rows := self.rows(_COLLIDING.format(table=table))) > 1:
@@ -197,7 +197,7 @@ class Staging:
         self.n_items, self.n_chars, self.n_invalid, self.digest = counts[0]
 
     def find(self, item_id: int) -> tuple[Item, str]:
-        """Return a staged item, and where it stands first."""
+        """Return a staged item, and the place of its first row."""
         places = self.rows("SELECT origin FROM item WHERE item_id = $item", item=item_id)
         return self.items("item_id = $item", item=item_id)[0], places[0][0]
 
@@ -250,7 +250,7 @@ def content(unit: str, *span: str) -> str:
 
 
 def collision(one: str, other: str) -> SourceError:
-    """Return the error for two texts with one id, each shown with its place."""
+    """Return the error for two texts with the same id, each given with its place."""
     return SourceError(
         f"two different texts have the same item id: {one} and {other}. A store cannot tell them apart: leave one of "
         "them out, or build it into another store."

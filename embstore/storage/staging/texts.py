@@ -1,4 +1,4 @@
-"""Which of the staged texts a store has, and the rows of the others."""
+"""Find the staged texts that a store has, and write the missing ones."""
 
 from embstore.errors import SourceError
 from embstore.storage.files.items import PartChecks
@@ -33,15 +33,15 @@ ORDER BY item_id
 
 
 class Held:
-    """The staged texts that a store has, and the writing of those that it lacks.
+    """Staged texts that a store has, and a writer of the missing ones.
 
     Args:
-        staging: the items, settled.
-        paths: of the store.
+        staging: Deduplicated items.
+        paths: Paths of the store.
 
     Raises:
-        SourceError: another text of the store has the id of a staged one.
-        DamagedError: a table of texts cannot be read, or was altered.
+        SourceError: Another text of the store has the id of a staged one.
+        DamagedError: A table of texts cannot be read, or was altered.
     """
 
     def __init__(self, staging: Staging, paths: StorePaths) -> None:
@@ -51,18 +51,18 @@ class Held:
         self._look()
 
     def write(self, ids: Ids) -> None:
-        """Write the texts of these items, and of the sentences that they stand in, unless the store has them.
+        """Write the missing texts of these items and of their sentences.
 
-        Builds that share the parts of a source may write the same sentence; what they have written by now is seen.
+        Builds that share the parts of a source may write the same sentence; texts written meanwhile are not repeated.
         """
         self._staging.connection.register("asked", {"item_id": ids})
         self._write()
 
     def mend(self, spaces: str) -> None:
-        """Write the texts of items whose vectors the store has, and whose texts it has lost.
+        """Repair items whose vectors are stored but whose texts are missing, by writing their texts.
 
         Args:
-            spaces: an SQL query for the items (item_id).
+            spaces: SQL query for the items (item_id).
         """
         interruptible.execute(self._staging.connection, f"CREATE OR REPLACE TEMP VIEW asked AS {spaces}")
         self._write()
@@ -75,7 +75,7 @@ class Held:
             write_item_rows(self._paths, found.cast(ITEMS_SCHEMA))
 
     def _look(self) -> None:
-        """Take notice of the tables of texts that were written since."""
+        """Read the tables of texts that were written since the last call."""
         files = [file for file in list_parts(self._paths.items).files if file.name not in self._seen]
         if not files:
             return
