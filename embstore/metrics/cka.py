@@ -9,7 +9,7 @@ from embstore.metrics.numerics.gram import Cloud, Kernel, describe_route, pair_f
 from embstore.metrics.numerics.layer_grid import Agreement, Grid, with_themselves
 from embstore.metrics.numerics.pair_sums import PairSums
 
-# Below this share of the terms that it is a sum of, a form is what their rounding left.
+# Share of the summed terms below which a form is their rounding.
 _ROUNDING = 1e-13
 _FEWEST = {"unbiased": 4, "biased": 2}
 _NO_VARIANCE = "its vectors are all alike, or all equally far from each other"
@@ -21,9 +21,9 @@ def cka(
     """Compute the linear CKA of each pair of layers (Kornblith et al. 2019, section 3).
 
     Args:
-        left: layers that hold the items.
-        right: other layers that hold them; None compares ``left`` with each other.
-        ids: of the items, ascending.
+        left: Layers, each with all the items.
+        right: Layers to compare with; None compares ``left`` with each other.
+        ids: Item ids, ascending.
         variant: ``unbiased``, from HSIC_1 (Song et al. 2012, eq. 5; as in Nguyen et al. 2021), or ``biased``.
 
     Returns:
@@ -40,7 +40,7 @@ def cka(
 
 
 def describe_cka_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, variant: str) -> str:
-    """Return in words the way in which :func:`cka` computes n items of layers of these dimensions."""
+    """Name the algorithm that :func:`cka` uses for n items and layers of these dimensions."""
     return describe_route(n, dims, dims_2) if n >= _FEWEST[variant] else ""
 
 

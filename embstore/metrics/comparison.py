@@ -1,4 +1,4 @@
-"""What compares layers: of one space with each other, or with those of another space."""
+"""Metrics that compare layers: those of one space with each other, or with those of another space."""
 
 from embstore.metrics.cka import cka, describe_cka_route
 from embstore.metrics.declaration.spec import N_ZERO, Column, Metric, Parameter

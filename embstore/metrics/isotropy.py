@@ -12,10 +12,10 @@ from embstore.summary import Float64Array
 
 
 def participation(covariance: Float64Array) -> float:
-    """Return tr(C)² / ‖C‖_F², which is (Σλ)² / Σλ², in [1, dim].
+    """Return the participation ratio tr(C)² / ‖C‖_F² = (Σλ)² / Σλ², in [1, dim].
 
     Args:
-        covariance: a symmetric matrix without negative eigenvalues, shape (dim, dim), not zero; its scale is nothing.
+        covariance: Positive semidefinite matrix, not zero, shape (dim, dim); its scale does not matter.
     """
     # Row by row: for the whole, BLAS would wake threads, which then wait for more to do and take a core's time.
     square = np.vecdot(covariance, covariance).sum()
@@ -56,14 +56,14 @@ def partition(data: LayerData) -> Result:
     (2018), eq. 7, after Arora et al. (2016). First and second order: their section 2.1.
 
     Args:
-        data: the vectors, read twice.
+        data: Vectors of a layer, read twice.
 
     Returns:
         ``partition`` in [0, 1], ``log_partition`` = ln I ≤ 0, ``first_order`` and ``second_order`` in (-1, 1], ``n``
         and ``reason``.
 
     Raises:
-        NotComputable: there are fewer than two vectors.
+        NotComputable: There are fewer than two vectors.
     """
     found = moments(data)
     if found.n < 2:

@@ -13,13 +13,14 @@ from embstore.summary import Float64Array
 
 
 def explained(x: Float64Array, *, centred: bool) -> float:
-    """Return σ₁² / Σσᵢ² of vectors, in (0, 1]: of one vector 1. NaN if all are zero, or all equal and centred.
+    """Return σ₁² / Σσᵢ² of a set of vectors, in (0, 1]; NaN if all are zero, or all equal and centred.
 
-    By the top eigenvalue of the smaller of XXᵀ and XᵀX: O(n dim min(n, dim)).
+    The value is the top eigenvalue of the smaller of XXᵀ and XᵀX over its trace: O(n dim min(n, dim)). It is 1 for n =
+    1.
 
     Args:
-        x: float64 (n, dim), n ≥ 1.
-        centred: whether the mean vector is subtracted first: the share of variance that a PCA explains.
+        x: Vectors, float64 (n, dim), n ≥ 1.
+        centred: Whether to subtract the mean vector first, which gives the share of variance that a PCA explains.
     """
     if len(x) > x.shape[1]:
         return explained_by_moments(Moments.of(x), centred=centred)
@@ -31,24 +32,24 @@ def explained(x: Float64Array, *, centred: bool) -> float:
 
 
 def explained_by_moments(moments: Moments, *, centred: bool) -> float:
-    """Return :func:`explained` of vectors, from their moments."""
+    """Return the value of :func:`explained`, computed from the moments of the vectors."""
     matrix = moments.scatter if centred and moments.n > 1 else moments.uncentred
     return _share(matrix, moments.square_total)
 
 
 def explained_by_group(data: LayerData, contexts: Contexts, minimum: int, *, centred: bool) -> GroupValues:
-    """Compute :func:`explained` of each group.
+    """Compute :func:`explained` for each group.
 
-    The groups are gathered in batches of ``BATCH_BYTES``; one that is larger is read block by block.
+    Groups are read in batches of ``BATCH_BYTES``; a larger group is read block by block.
 
     Args:
-        data: the vectors.
-        contexts: the groups.
-        minimum: the value of a group with fewer vectors is NaN; at least 1.
-        centred: see :func:`explained`.
+        data: Vectors of a layer.
+        contexts: Groups of items.
+        minimum: Number of vectors below which the value is NaN, at least 1.
+        centred: Whether to subtract the mean vector first.
 
     Returns:
-        The values; ``n`` counts all vectors, zero vectors too.
+        The values; ``n`` counts all vectors, zero vectors included.
     """
     found = GroupValues.empty(len(contexts.names))
     for members, n, n_zero in read(data, contexts, _count):

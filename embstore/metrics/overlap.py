@@ -16,11 +16,11 @@ _ROWS_AT_ONCE = 16_384
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Lists:
-    """The nearest neighbours of the compared items in a layer.
+    """The nearest neighbours of the compared items in one layer.
 
     Attributes:
-        nearest: places of the k nearest of each among the compared items, ascending; (n, k).
-        are_tied: whether only ids tell the nearest from others.
+        nearest: Positions of the k nearest among the compared items, ascending, int32 (n, k).
+        are_tied: Whether all neighbours are equally near, so that ids alone decide.
     """
 
     nearest: NDArray[np.int32]

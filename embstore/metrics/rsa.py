@@ -37,12 +37,12 @@ def rsa(
     Kriegeskorte et al. (2008), with the cosine distance. Items without a direction in one of two layers are left out.
 
     Args:
-        left: layers that hold the items.
-        right: other layers that hold them; None compares ``left`` with each other.
-        ids: of the items, ascending.
-        correlation: ``pearson``, exact over all pairs of items, or ``spearman``, of a sample of them.
-        pairs: how many pairs of items ``spearman`` draws, without replacement; all where there are no more.
-        seed: of that draw.
+        left: Layers, each with all the items.
+        right: Layers to compare with; None compares ``left`` with each other.
+        ids: Item ids, ascending.
+        correlation: ``pearson``, exact over all pairs of items, or ``spearman``, over a sample of pairs.
+        pairs: Number of pairs of items that ``spearman`` samples without replacement; at most all.
+        seed: Random seed of the sample.
 
     Returns:
         A row for each layer of ``left`` with each of ``right``: ``rsa`` in [-1, 1]; ``n_pairs`` pairs of
@@ -74,7 +74,7 @@ def _row(agreement: Agreement, drawn: tuple[int, int] | None) -> Result:
 
 
 def said_of_draw(row: Mapping[str, Any]) -> str:
-    """Return in words how many pairs of items were drawn for a row of :func:`rsa`, of how many."""
+    """Describe the sample of pairs of items for a row of :func:`rsa`."""
     return f"a random sample of {row['n_pairs']:,} of {row['n'] * (row['n'] - 1) // 2:,} pairs of items"
 
 
@@ -122,7 +122,7 @@ def cosine_kernel(cloud: Cloud) -> Kernel:
 
 
 def describe_rsa_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, correlation: str, **_: Any) -> str:
-    """Return in words the way in which :func:`rsa` computes n items of layers of these dimensions."""
+    """Name the algorithm that :func:`rsa` uses for n items and layers of these dimensions."""
     return describe_route(n, dims, dims_2) if n >= _FEWEST and correlation == "pearson" else ""
 
 
@@ -162,7 +162,7 @@ def _of_ranks(
 
 
 def _cosines(layer: LayerData, ids: Ids, first: Places, second: Places) -> Float64Array:
-    """Return the cosines of pairs of items. The vectors of the items in them are in memory."""
+    """Return the cosines of pairs of items, reading the vectors of these items into memory."""
     used = np.union1d(first, second)
     found, vectors = layer.gather(ids[used])
     check_complete(found, ids[used])

@@ -30,7 +30,7 @@ def effective_rank(data: LayerData, *, variant: str = "uncentred") -> Result:
     """Compute the effective rank exp(−Σ p ln p) (Roy & Vetterli, 2007, eq. 3).
 
     Args:
-        data: the vectors, read once.
+        data: Vectors of a layer, read once.
         variant: ``uncentred``: p = σ / Σσ of the singular values σ of the matrix, as Roy & Vetterli define it;
             ``centred``: the same after the mean is subtracted; ``eigenvalues``: p = λ / Σλ of the covariance's
             eigenvalues; ``rankme``: ``uncentred`` with 1e-7 added to each p (Garrido et al., 2023).
@@ -39,7 +39,7 @@ def effective_rank(data: LayerData, *, variant: str = "uncentred") -> Result:
         ``effective_rank`` ≥ 1 (``rankme``: ≥ 1 − 1e-7), ``n`` and ``reason``.
 
     Raises:
-        NotComputable: there are fewer than two vectors, or all are equal (centred) or zero (uncentred).
+        NotComputable: There are fewer than two vectors, or all are equal (centred) or zero (uncentred).
     """
     found, eigenvalues = _eigenvalues(data, centred=variant in ("centred", "eigenvalues"))
     parts = eigenvalues if variant == "eigenvalues" else np.sqrt(eigenvalues)
@@ -57,16 +57,16 @@ def spectrum(data: LayerData, *, k: int = 10, variant: str = "centred") -> Resul
     """Compute the shares of the variance that the largest principal components explain.
 
     Args:
-        data: the vectors, read once.
-        k: how many components; fewer where there are fewer dimensions or vectors.
-        variant: ``centred``: principal components; ``uncentred``: the squared singular values of the matrix itself.
+        data: Vectors of a layer, read once.
+        k: Number of components; reduced if there are fewer dimensions or vectors.
+        variant: ``centred`` for principal components; ``uncentred`` for the squared singular values of the matrix.
 
     Returns:
         ``top_share`` in [0, 1], the share of the k components together; ``shares`` of each, largest first;
         ``variances``: the eigenvalues of the covariance (divisor n − 1; uncentred: of Σxxᵀ / n); ``n``; ``reason``.
 
     Raises:
-        NotComputable: there are fewer than two vectors, or all are equal (centred) or zero (uncentred).
+        NotComputable: There are fewer than two vectors, or all are equal (centred) or zero (uncentred).
     """
     centred = variant == "centred"
     found, eigenvalues = _eigenvalues(data, centred=centred)

@@ -37,11 +37,11 @@ METRICS: dict[str, Metric] = {metric.name: metric for family in _FAMILIES for me
 
 
 def get_metric(name: str) -> Metric:
-    """Return the metric of that name, of embstore or of an installed package.
+    """Return the metric of that name, built in or from an installed package.
 
     Raises:
-        UnknownNameError: there is none; says the nearest.
-        PluginError: an installed package declares it, and it cannot be used.
+        UnknownNameError: There is no such metric; the message lists the nearest names.
+        PluginError: An installed package declares the metric, but it cannot be used.
     """
     if name in METRICS:
         return METRICS[name]
@@ -55,7 +55,7 @@ def get_metric(name: str) -> Metric:
 
 
 def all_metrics() -> tuple[dict[str, Metric], list[str]]:
-    """Return the built-in metrics and those of installed packages, and for each of these that cannot be used, why."""
+    """Return all metrics by name, and an error message for each metric of an installed package that is not usable."""
     from embstore.metrics.declaration.plugins import load_plugins
 
     plugins, refused = load_plugins(METRICS)

@@ -60,11 +60,11 @@ class Step:
 
 
 def parse_transforms(names: Sequence[str]) -> tuple[Step, ...]:
-    """Return the steps that the names stand for.
+    """Parse the names of transforms.
 
     Raises:
-        UnknownNameError: there is no such transform.
-        UsageError: its argument is missing, or is not what it takes, or names a dimension that is dropped already.
+        UnknownNameError: There is no such transform.
+        UsageError: An argument is missing or invalid, or a dimension is dropped twice.
     """
     steps = tuple(_parse(name) for name in names)
     dropped: dict[int, str] = {}
@@ -100,17 +100,17 @@ def _parse(name: str) -> Step:
 
 
 def fit(data: LayerData, steps: Sequence[Step]) -> Affine:
-    """Fit the steps on the vectors, each on what the one before gives.
+    """Fit a sequence of transforms, each on the result of the one before.
 
     ``center`` and ``drop`` need the summary alone; the others read the vectors once, and once more after each ``abtt``
-    or ``whiten`` that another one of them follows.
+    or ``whiten`` that is followed by another of them.
 
     Args:
-        data: the vectors.
-        steps: of :func:`parse_transforms`.
+        data: Vectors of a layer.
+        steps: Transforms, from :func:`parse_transforms`.
 
     Raises:
-        NotComputable: there are no vectors, or a step would remove everything, or names a dimension that is not there.
+        NotComputable: There are no vectors, or a transform would remove everything, or drops a missing dimension.
     """
     with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
         fitting = Fitting(data, is_spread=any(step.kind in _NEEDS_SPREAD for step in steps))

@@ -102,15 +102,15 @@ def alignment(
     """Compute mean |u − v|^alpha over the pairs of unit vectors that mean the same: Wang & Isola (2020), section 4.1.1.
 
     Args:
-        data: the vectors of a layer.
-        pairs: a dataset with a score for each pair.
-        missing: ``skip`` leaves out the pairs that lack a vector; ``error`` refuses the layer for one of them.
-        alpha: the exponent.
-        min_score: pairs of this score or more are taken for the same, as Gao et al. (2021) take STS-B's of 4 and more.
+        data: Vectors of a layer.
+        pairs: Dataset with a score for each pair.
+        missing: ``skip`` omits pairs without both vectors; ``error`` gives no value if there is one.
+        alpha: Exponent of the distance.
+        min_score: Score from which pairs count as equal in meaning, as Gao et al. (2021) use 4 for STS-B.
 
     Returns:
-        ``alignment`` in [0, 2^alpha], the lower the nearer, or None with ``reason``; ``n`` pairs used, of ``total``
-        with such a score; ``coverage`` in [0, 1]; ``n_zero`` pairs left out since a vector is zero; ``reason``.
+        ``alignment`` in [0, 2^alpha], lower for nearer pairs, or None with ``reason``; ``n`` pairs used, of ``total``
+        with such a score; ``coverage`` in [0, 1]; ``n_zero`` pairs omitted because a vector is zero; ``reason``.
     """
     positive = pairs.score >= min_score
     total = int(positive.sum())
