@@ -23,7 +23,7 @@ def temporary(folder: Path) -> Iterator[Path]:
     """Give a temporary path in ``folder``, which is removed on the way out unless it was renamed.
 
     Raises:
-        FileAccessError: the disk is full or the folder cannot be written, with the remedy.
+        FileAccessError: If the disk is full or the folder cannot be written, with the remedy.
     """
     path = temporary_path(folder)
     try:
@@ -60,7 +60,7 @@ def written_behind(file: BinaryIO, path: Path) -> Iterator[Callable[[], None]]:
     It returns at once.
 
     Raises:
-        FileAccessError: what was written cannot be brought to the disk.
+        FileAccessError: If the data cannot be written to the disk.
     """
     with ThreadPoolExecutor(1, "embstore-disk") as pool:
         pending: Future[None] | None = None
@@ -91,9 +91,9 @@ def write_bytes(path: Path, data: bytes, *, derived: bool = False) -> None:
     """Replace a small file atomically.
 
     Args:
-        path: the file.
-        data: its bytes.
-        derived: whether it can be made again and is checked whenever it is read: then the disk is not waited for.
+        path: The file.
+        data: Its bytes.
+        derived: Whether it can be made again and is checked whenever it is read: then the disk is not waited for.
     """
     with temporary(path.parent) as temp:
         disk.write(temp, data)

@@ -49,8 +49,8 @@ def parse(data: bytes, kind: Kind) -> dict[str, Any]:
     Unicode.
 
     Raises:
-        InvalidDocument: they are too many, or not a JSON object.
-        NewerFormat: it has a later format than the schema.
+        InvalidDocument: They are too many, or not a JSON object.
+        NewerFormat: If it has a later format than the schema.
     """
     if len(data) > MAX_BYTES[kind]:
         raise InvalidDocument(f"it is larger than {MAX_BYTES[kind] // _KIB:,} KiB")
@@ -76,7 +76,7 @@ def check(document: dict[str, Any], kind: Kind) -> None:
     """Check a document against its schema.
 
     Raises:
-        InvalidDocument: it is not as the schema has it; says what and where.
+        InvalidDocument: If it is not as the schema has it; says what and where.
     """
     validator = _validator(kind)
     if not validator.is_valid(document):

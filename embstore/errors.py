@@ -64,10 +64,10 @@ class UnknownNameError(EmbstoreError):
     """A name that is not in a table of known names.
 
     Args:
-        kind: what is named, in the singular ("metric", "space", "layer", "column" …).
-        name: the name as the user gave it.
-        known: every name that would have been accepted.
-        hint: a remedy to add, as a sentence.
+        kind: Kind of the name, in the singular ("metric", "space", "layer", "column" …).
+        name: The name as the user gave it.
+        known: Every name that would have been accepted.
+        hint: A remedy to add, as a sentence.
     """
 
     def __init__(self, kind: str, name: str, known: Iterable[str], hint: str = "") -> None:
@@ -151,14 +151,14 @@ class FileAccessError(StoreError):
     That says nothing of what is in it: no file is damaged because the system had none to give.
 
     Args:
-        path: the file or folder.
-        code: the system's number of the error (``errno``).
-        writing: whether it was to be written, renamed or removed.
+        path: The file or folder.
+        code: The system's number of the error (``errno``).
+        writing: Whether it was to be written, renamed or removed.
 
     Attributes:
-        code: the system's number of the error.
-        reason: what happened and what to do, without the path.
-        writing: whether it was to be written.
+        code: The system's number of the error.
+        reason: Error and remedy, without the path.
+        writing: Whether it was to be written.
     """
 
     _content = " This does not mean that it is damaged."

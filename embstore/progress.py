@@ -1,4 +1,4 @@
-"""How far a long task is, for those who show it."""
+"""Report the progress of long tasks to observers."""
 
 import time
 from collections.abc import Callable, Iterator

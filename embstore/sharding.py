@@ -1,4 +1,4 @@
-"""The parts in which a build works: ranges of item ids, of about a shard's bytes each.
+"""Split a build into parts: ranges of item ids, each of about the size of a shard.
 
 Ids are hashes, so equal ranges of them hold about equally many items. The ranges depend on what the sources hold and
 never on what the store has, so that builds which share the parts between them make the shards that one would make.
@@ -34,7 +34,7 @@ class Range:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Which of the parts a build takes: each ``of``-th, from the ``number``-th on. By default all."""
+    """Worker ``number`` of ``of``, which builds every ``of``-th part; by default the only worker."""
 
     number: int = 1
     of: int = 1
@@ -44,7 +44,7 @@ class Turn:
         """Return the turn that is written as ``2/3``.
 
         Raises:
-            UsageError: it is not two whole numbers i/n with 1 ≤ i ≤ n.
+            UsageError: If it is not two whole numbers i/n with 1 ≤ i ≤ n.
         """
         match = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
@@ -63,9 +63,9 @@ class Parts:
     """How the keys are cut.
 
     Attributes:
-        n: parts, each of which becomes a shard.
-        n_windows: windows of each part, which are planned and tokenised at a time.
-        turn: which of them this build takes.
+        n: Number of parts, each of which becomes a shard.
+        n_windows: Number of windows of each part, which are planned and tokenised together.
+        turn: Worker that this build is.
     """
 
     n: int
@@ -77,11 +77,11 @@ class Parts:
         """Cut the keys so that a part is about a shard's bytes.
 
         Args:
-            n_items: items of the sources, whether the store has them or not.
-            n_chars: characters of their texts.
-            item_bytes: bytes of one item's vectors, all layers.
-            shard_bytes: bytes of vectors in a shard.
-            turn: which of the parts the build takes.
+            n_items: Items of the sources, whether the store has them or not.
+            n_chars: Characters of their texts.
+            item_bytes: Bytes of one item's vectors, all layers.
+            shard_bytes: Bytes of vectors in a shard.
+            turn: Worker that this build is.
         """
         n_bytes = n_items * item_bytes
         least = n_bytes * _LEAST_SHARE // shard_bytes
@@ -112,7 +112,7 @@ class Parts:
         as make one part: a build that adds a little to a large store writes few shards.
 
         Args:
-            counts: window → its items, and how many of them are missing; what is not there has none missing.
+            counts: Window → its items, and how many of them are missing; what is not there has none missing.
         """
         wanted = sum(n for n, _ in counts.values())
         of_part, of_window = wanted / self.n, wanted / (self.n * self.n_windows)

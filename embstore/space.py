@@ -133,9 +133,9 @@ class Layers:
     """The layers of a space, in order of their ids.
 
     Attributes:
-        members: what is stored, by ascending id.
+        members: Stored layers, by ascending id.
         n_blocks: L, the number of blocks; layer L is the top.
-        top_form: which side of the final norm layer L is from; None for a model without one.
+        top_form: Form of layer L, ``raw`` or ``normed``; None for a model without a final norm.
             The other side, if stored, is layer L+1 and bears its form as its name.
     """
 
@@ -181,7 +181,7 @@ class Layers:
                 exist.
 
         Raises:
-            UnknownNameError: a part of ``spec`` names no layer that is here.
+            UnknownNameError: If a part of ``spec`` names no layer that is here.
         """
         chosen: set[Layer] = set()
         for part in spec.split(","):

@@ -1,4 +1,4 @@
-"""What vectors add up to: the sums from which common questions are answered without reading a vector.
+"""Sum the vectors of a layer, so that common metrics can be computed without reading vectors.
 
 Names of dimensions: ``n`` vectors of ``dim`` components. A unit vector is u = x/‖x‖; zero vectors have none and are
 counted apart.
@@ -42,15 +42,15 @@ class Summary:
     """The sums of some vectors of one layer, in float64. Summaries of disjoint sets merge by addition.
 
     Attributes:
-        n: the number of vectors, zero vectors included.
-        n_zero: the number of zero vectors.
+        n: The number of vectors, zero vectors included.
+        n_zero: The number of zero vectors.
         total: Σx, shape (dim,).
         unit_total: Σu over the non-zero vectors, shape (dim,).
         unit_square_total: Σu² per dimension, shape (dim,).
         norm_total: Σ‖x‖.
         norm_square_total: Σ‖x‖².
-        norm_min: the smallest norm; infinity where n = 0.
-        norm_max: the largest norm; 0 where n = 0.
+        norm_min: The smallest norm; infinity where n = 0.
+        norm_max: The largest norm; 0 where n = 0.
     """
 
     n: int
@@ -73,7 +73,7 @@ class Summary:
         """Sum up vectors.
 
         Args:
-            vectors: float array of shape (n, dim). They are taken to float64 chunk by chunk. Values that are not finite
+            vectors: Float array of shape (n, dim). They are taken to float64 chunk by chunk. Values that are not finite
                 make :attr:`is_finite` false.
         """
         summary = cls.empty(vectors.shape[1])

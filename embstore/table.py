@@ -1,4 +1,4 @@
-"""Table: what every question to a store returns."""
+"""Define Table, the result of every query."""
 
 import html
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,16 +20,16 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Pivot:
-    """How a long table is laid out for the eye.
+    """The layout of a printed table.
 
     Attributes:
-        down: the columns that name a row of the layout.
-        across: the columns whose values stand side by side.
-        values: the columns shown for each value of ``across``; of several in a tuple, the first that is not None.
-        heads: how a row of the layout is headed: the names of ``down`` for the eye.
-        joined: whether the values share one cell; then its head names all of ``across``, else what differs.
-        order: a numeric column by which the rows of the layout are sorted; None keeps the order of the rows.
-        mark: a boolean column: where it is true, a star stands behind the first value.
+        down: The columns that name a row of the layout.
+        across: The columns whose values stand side by side.
+        values: The columns shown for each value of ``across``; of several in a tuple, the first that is not None.
+        heads: Headings of the columns ``down``.
+        joined: Whether the values share one cell; then its head names all of ``across``, else what differs.
+        order: A numeric column by which the rows of the layout are sorted; None keeps the order of the rows.
+        mark: A boolean column: where it is true, a star stands behind the first value.
     """
 
     down: tuple[str, ...]
@@ -61,10 +61,10 @@ class Table:
     """A small table of results, in long form: one row per result.
 
     Attributes:
-        columns: the names of the columns, in order.
-        rows: the rows, each with every column; a value that cannot be computed is None.
-        notes: what a reader must know beside the numbers (an exact scan was used, a space lacks a layer …).
-        pivot: how to lay the table out for the eye; None shows it as it is.
+        columns: The names of the columns, in order.
+        rows: The rows, each with every column; a value that cannot be computed is None.
+        notes: Notes for the reader of the numbers (an exact scan was used, a layer is missing …).
+        pivot: Layout of the printed table; None to print it in long form.
         types: JSON types of columns that may have no value in any row, so that tables of one question always have the
             same types in Arrow, Parquet and Polars.
         shown: Columns for the eye where there is no pivot; none shows all.

@@ -37,11 +37,11 @@ class Item:
     """One thing that gets a vector.
 
     Attributes:
-        unit: what the vector stands for.
-        text: the item's own text, exactly as the source gave it.
-        context: for an occurrence, the sentence that it stands in.
-        span: for an occurrence, where in the sentence.
-        id: a 63-bit hash of the other fields: the same on every machine.
+        unit: Unit of the item.
+        text: The item's own text, exactly as the source gave it.
+        context: Sentence of an occurrence; None for words and sentences.
+        span: Position of an occurrence in its sentence; None for words and sentences.
+        id: A 63-bit hash of the other fields: the same on every machine.
     """
 
     unit: Unit
@@ -79,9 +79,9 @@ class Passage:
     """One string given to the model, with the spans that become items.
 
     Attributes:
-        text: the string for the tokenizer, template applied.
-        spans: where in it the items are.
-        item_ids: the ids of the items, one for each span.
+        text: The string for the tokenizer, template applied.
+        spans: Positions of the items in the string.
+        item_ids: The ids of the items, one for each span.
     """
 
     text: str
@@ -174,11 +174,11 @@ def items_of(text: str, unit: Unit, *, per_text: int | None = None, seed: int = 
     """Return the items that a source's text gives.
 
     Args:
-        text: a word or a sentence.
+        text: A word or a sentence.
         unit: ``word`` and ``sentence`` give the text itself; ``occurrence`` each word of it, in its context.
-        per_text: of the occurrences, keep this many at random, drawn without replacement. The draw depends on the
+        per_text: Number of occurrences to sample, without replacement; None for all. The sample depends on the
             seed and the text alone, so that it is the same in any order, on any machine and in any later build.
-        seed: seed of the draw.
+        seed: Random seed of the sample.
     """
     if unit is not Unit.OCCURRENCE:
         return [Item.whole(unit, text)]
@@ -219,7 +219,7 @@ def parse_marked(text: str) -> Item:
     """Return the occurrence that is marked by brackets: ``the [bank] of the river``.
 
     Raises:
-        UsageError: there is not exactly one pair of brackets, or nothing in it.
+        UsageError: If there is not exactly one pair of brackets, or nothing in it.
     """
     match = re.fullmatch(r"([^\[\]]*)\[([^\[\]]+)\]([^\[\]]*)", text, re.DOTALL)
     if match is None:
