@@ -133,7 +133,7 @@ def _seconds_per_token(job: Job, group: Group, n_batches: int) -> float:
 
 
 def _measure(job: Job, group: Group, passages: Sequence[Passage]) -> tuple[float, int]:
-    """Encode passages for at most about ``_SAMPLE_SECONDS``; return the seconds taken and the tokens encoded."""
+    """Encode passages, stopping after ``_SAMPLE_SECONDS``; return the seconds taken and the tokens encoded."""
     began = time.perf_counter()
     n_tokens = 0
     for result in job.encode([passages], group):

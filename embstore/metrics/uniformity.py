@@ -46,12 +46,12 @@ def _with_direction(ids: Ids, block: Block) -> tuple[Ids, int]:
 
 
 def _log_total(data: LayerData, ids: Ids, t: float) -> float:
-    """Return ln Σ exp(2t uᵢ·uⱼ) over i < j: each part of the vectors with itself, then with those that come after it.
+    """Return ln Σ exp(2t uᵢ·uⱼ) over i < j, for one part of the vectors after the other.
 
     Args:
-        data: the vectors.
-        ids: of those with a direction, ascending.
-        t: see :func:`uniformity`.
+        data: Vectors of a layer.
+        ids: Ids of the non-zero vectors, ascending.
+        t: Sharpness of the Gaussian.
     """
     log_total = -np.inf
     size = max(1, _HELD_BYTES // (8 * data.dim))
@@ -70,7 +70,7 @@ def _with_itself(held: Float64Array, factor: float, start: int) -> float:
 
 
 def _with_later(held: Float64Array, factor: float, first: int, ids: Ids, block: Block) -> float:
-    """Return ln Σ exp(factor uᵢ·uⱼ) over the unit vectors that are held and those of a block from an id on."""
+    """Return ln Σ exp(factor uᵢ·uⱼ) over the unit vectors in memory and those of a block with ids from ``first`` on."""
     units, is_zero = unit_rows(block[ids >= first])
     units = units[~is_zero]
     units *= factor
@@ -79,7 +79,13 @@ def _with_later(held: Float64Array, factor: float, first: int, ids: Ids, block: 
 
 
 def _log_sum(rows: Float64Array, others: Float64Array, start: int | None = None) -> float:
-    """Return ln Σ exp(xᵢ·yⱼ), however small each term; where ``rows`` are the others from a place on, over i < j."""
+    """Return ln Σ exp(xᵢ·yⱼ) over all rows x and y, by log-sum-exp.
+
+    Args:
+        rows: Vectors x.
+        others: Vectors y.
+        start: Position of ``rows`` in ``others``, if they are a part of it: only pairs i < j are summed then.
+    """
     log_sum = -np.inf
     for column in range(start or 0, len(others), _COLUMNS):
         with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise it for nothing

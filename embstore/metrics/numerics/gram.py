@@ -40,7 +40,7 @@ class Cloud:
 
     @classmethod
     def of(cls, vectors: Float64Array) -> "Cloud":
-        """Centre vectors (n, dim), in place."""
+        """Return the centred vectors, and their sums, of vectors (n, dim), which are overwritten."""
         shift = vectors.mean(axis=0)
         vectors -= shift
         squares = np.vecdot(vectors, vectors)
