@@ -40,19 +40,19 @@ class Merged:
 
 
 def summaries_of(reader: Reader, paths: StorePaths, card: Card, shards: Sequence[Shard]) -> Sums:
-    """Return the sums of a space: layer id → Summary.
+    """Return the sums of a space, by layer id.
 
-    They are added up in the order of the shards' names; where a merged summary covers some of the shards, the others
-    are added to it in that order, which may change the last digits.
+    Summaries are added in the order of the shards' names; if a merged summary covers some shards, the others are added
+    to it in that order, which may change the last digits.
 
     Args:
-        reader: over the store's files.
-        paths: of the store.
-        card: of the space.
-        shards: of the space, by name.
+        reader: DuckDB over the store.
+        paths: Paths of the store.
+        card: Card of the space.
+        shards: Shards of the space.
 
     Raises:
-        DamagedError: a summary that is needed was altered or is missing.
+        DamagedError: A required summary was altered or is missing.
     """
     merged = read_merged(reader, paths, card)
     if merged is None or not merged.shards <= {shard.name for shard in shards}:
@@ -78,10 +78,10 @@ def read_merged(reader: Reader, paths: StorePaths, card: Card) -> Merged | None:
 
 
 def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard], to: Sums | None = None) -> Sums:
-    """Return the sum of the shards' summaries, added one by one to ``to`` (nothing).
+    """Return the sum of the shards' summaries and ``to``, by layer id.
 
     Raises:
-        DamagedError: a summary was altered or is missing.
+        DamagedError: A summary was altered or is missing.
     """
     files = [shard.summary_path for shard in shards]
     for file in files:

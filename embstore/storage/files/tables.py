@@ -69,14 +69,14 @@ def write_skipped_rows(paths: StorePaths, tables: Iterable[pa.Table]) -> None:
 
 
 def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write the rows of a dataset for a unit; those that are stored for other units stay.
+    """Write the rows of a dataset for a unit; rows of other units are kept.
 
     Args:
-        paths: the store.
-        name: of the dataset; its file's name.
-        kind: of the dataset, kept in the file's metadata.
-        unit: of the items.
-        columns: ``item_id`` and ``text``, of pairs also ``item_id_2`` and ``text_2``, then what else the rows say
+        paths: Paths of the store.
+        name: Name of the dataset, which is its file's name.
+        kind: Kind of the dataset, stored in the file's metadata.
+        unit: Unit of the items.
+        columns: ``item_id`` and ``text``, for pairs also ``item_id_2`` and ``text_2``, then the dataset's own columns
             (score, rank …): numbers or strings, in the dataset's order.
     """
     arrays = {"unit": pa.array([unit.value] * len(columns["item_id"]))}
@@ -120,10 +120,10 @@ def stage_part(temp: Path, table: pa.Table) -> Path:
 
 
 def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return a table of items or skipped texts.
+    """Read a table of items or skipped texts.
 
     Raises:
-        DamagedError: it is missing or was altered.
+        DamagedError: The table is missing or was altered.
     """
     try:
         if file.stem != f"part-{disk.sha256(file)[:16]}":
@@ -136,15 +136,15 @@ def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def read_sealed(file: Path, schema: pa.Schema | None = None, remedy: str = "Run: embstore repair") -> pa.Table:
-    """Return a small table that has its own hash in it, as a summary or the rows of a dataset.
+    """Read a small table that contains its own hash, such as a summary or a dataset.
 
     Args:
-        file: It.
-        schema: Its columns; None for any.
-        remedy: What to do if it is damaged, as a sentence.
+        file: Parquet file.
+        schema: Expected schema; None for any.
+        remedy: Remedy for a damaged file, as a sentence.
 
     Raises:
-        DamagedError: It is missing, was altered, or has other columns.
+        DamagedError: The file is missing, was altered, or has other columns.
     """
     try:
         data = disk.read(file)

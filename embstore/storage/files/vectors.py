@@ -90,10 +90,10 @@ class LayerVectors:
         return sum(file.metadata.row_group(group).column(_ITEM_ID).num_values for _, file, group in self._groups())
 
     def check_dim(self) -> None:
-        """Check by its footer that the first shard has as many components as the card says, before room is made.
+        """Check the dimension of the first shard against the card by its footer, before memory is allocated.
 
         Raises:
-            DamagedError: the shard, or the card, is of vectors of another length.
+            DamagedError: The shard and the card differ in dimension.
         """
         for shard in self._shards[:1]:
             file = open_shard(shard)
@@ -165,10 +165,10 @@ def _kept(future: Future[T | None]) -> Iterator[T]:
 
 
 def open_shard(shard: Shard) -> pq.ParquetFile:
-    """Return a shard's file, its footer checked against the hash in it.
+    """Open a shard, and check its footer against the hash in it.
 
     Raises:
-        DamagedError: it cannot be read, or is no shard.
+        DamagedError: The file cannot be read, or is not a shard.
     """
     try:
         if not is_footer_sound(shard.path):

@@ -23,12 +23,12 @@ _ITEMS = f"""SELECT item.item_id, item.unit, item.text, item.context_id, sentenc
 
 
 def verify_ids(paths: StorePaths, items: Sequence[Path], datasets: Sequence[Path]) -> Iterator[Problem]:
-    """Yield the tables in which an id is not the hash of its text.
+    """Yield the tables in which an id is not the hash of its item.
 
     Args:
-        paths: the store.
-        items: its tables of items, which are sound.
-        datasets: its tables of datasets, likewise.
+        paths: Paths of the store.
+        items: Sound tables of items.
+        datasets: Sound tables of datasets.
     """
     with connections.connect(paths.root) as connection:
         if items:

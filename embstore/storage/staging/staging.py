@@ -63,20 +63,20 @@ SELECT (SELECT count(*) FROM item), (SELECT coalesce(sum(length(text)), 0) FROM 
 
 @dataclass(slots=True)
 class Batch:
-    """Rows that are about to be staged, column by column.
+    """Rows that are about to be staged, as columns.
 
     Attributes:
-        ids: of the items, repeats included; the next five lists go with it.
-        texts: with what UTF-8 cannot hold escaped.
-        context_ids: of occurrences.
-        spans: of occurrences.
-        origins: where they stand.
-        valid: whether the model can be given the text, and for an occurrence its sentence.
-        sentence_ids: of the contexts.
-        sentences: their texts.
-        sentence_origins: where they stand.
-        blanks: reason and place of rows without a text.
-        n_chars: of all these texts.
+        ids: Item ids, with repeats; the next five lists have an entry for each, the first two only for occurrences.
+        texts: Texts, with what UTF-8 cannot encode escaped.
+        context_ids: Ids of the sentences of occurrences.
+        spans: Spans of occurrences.
+        origins: Places in the sources.
+        valid: Whether the text, and an occurrence's sentence, is valid Unicode.
+        sentence_ids: Ids of the sentences.
+        sentences: Texts of the sentences.
+        sentence_origins: Places of the sentences in the sources.
+        blanks: Reason and place of rows without a text.
+        n_chars: Number of characters of all these texts.
     """
 
     ids: list[int] = field(default_factory=list)
@@ -93,26 +93,26 @@ class Batch:
 
     @property
     def is_full(self) -> bool:
-        """Whether it is time to stage them."""
+        """Whether the batch is large enough to be staged."""
         return max(len(self.ids), len(self.blanks)) >= _BATCH_ROWS or self.n_chars >= _BATCH_CHARS
 
 
 class Staging:
-    """The items of the sources of one unit. Use it as a context: it leaves nothing behind.
+    """Items of the sources of one unit; a context manager that removes its temporary files.
 
     Args:
-        folder: where a temporary folder is made if memory does not suffice.
-        unit: of the items.
+        folder: Folder in which a temporary folder is created if memory does not suffice.
+        unit: Unit of the items.
 
     Attributes:
-        connection: the DuckDB. Once the items are settled it has the tables ``item`` (key, ordinal, item_id, text,
-            context_id, start, end, origin, valid, content; by ascending key and id), ``sentence`` (item_id, text), the
-            contexts of occurrences, and ``blank`` (reason, origin).
-        n_items: different items.
-        n_sentences: contexts of occurrences, repeats included.
-        n_chars: characters that the model is given for them: of a sentence once for all words of it.
-        n_invalid: items that no model can be given.
-        digest: of their ids, in any order.
+        connection: DuckDB connection. After :meth:`settle` it has the tables ``item`` (key, ordinal, item_id, text,
+            context_id, start, end, origin, valid, content; by ascending key and id), ``sentence`` (item_id, text) for
+            the contexts of occurrences, and ``blank`` (reason, origin).
+        n_items: Number of distinct items.
+        n_sentences: Number of contexts of occurrences, with repeats.
+        n_chars: Number of characters to encode, each sentence counted once.
+        n_invalid: Number of items that are not valid Unicode.
+        digest: Hash of the set of ids.
     """
 
     def __init__(self, folder: Path, unit: Unit) -> None:
@@ -155,12 +155,12 @@ class Staging:
             self.insert("blank", {"reason": reasons, "origin": origins})
 
     def insert(self, table: str, columns: Mapping[str, Sequence[Any]], more: str = "") -> None:
-        """Insert rows.
+        """Insert rows into a table.
 
         Args:
-            table: where.
-            columns: the columns of the table, in their order.
-            more: SQL for further ones.
+            table: Name of the table.
+            columns: Columns of the table, in their order.
+            more: SQL for further columns.
         """
         arrays = {name: pa.array(values, _TYPES.get(name, pa.string())) for name, values in columns.items()}
         self.connection.register("batch", pa.table(arrays))
@@ -210,11 +210,11 @@ class Staging:
         return self.made(table, self.contexts(rows, **values))
 
     def contexts(self, rows: str, **values: Any) -> dict[int | None, str]:
-        """Return the sentences that occurrences stand in, by id: each once, however many of its words there are.
+        """Return the distinct sentences of occurrences, by id.
 
         Args:
             rows: SQL for rows of ``item``.
-            values: of its parameters.
+            **values: Parameters of the SQL.
         """
         if not self.n_sentences:
             return {}
