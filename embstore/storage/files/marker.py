@@ -1,4 +1,4 @@
-"""The marker ``store.json``, which makes a folder a store and names its format."""
+"""Read and write the marker ``store.json``, which identifies a folder as a store and names its format."""
 
 from embstore import atomic, disk
 from embstore.errors import StoreError
@@ -11,8 +11,8 @@ def check_marker(paths: StorePaths) -> None:
     """Raise StoreError unless the folder is a store of a format that this version reads.
 
     Raises:
-        DamagedError: the marker was altered, or a folder of the store is a symbolic link or no folder.
-        NewerFormatError: it has a later format.
+        DamagedError: The marker was altered, or a folder of the store is a symbolic link or a file.
+        NewerFormatError: The format is newer.
     """
     if not disk.exists(paths.root):
         raise StoreError(
@@ -29,5 +29,5 @@ def check_marker(paths: StorePaths) -> None:
 
 
 def write_marker(paths: StorePaths) -> None:
-    """Make the folder a store."""
+    """Write the marker ``store.json``, which makes the folder a store."""
     atomic.write_document(paths.marker, {"format": STORE_FORMAT})

@@ -57,7 +57,7 @@ def write_item_rows(paths: StorePaths, rows: pa.Table) -> Path | None:
 
 
 def write_skipped_rows(paths: StorePaths, tables: Iterable[pa.Table]) -> None:
-    """Write skipped texts that are rows of :data:`SKIPPED_SCHEMA`, in parts that bound what is held of them."""
+    """Write skipped texts, rows of :data:`SKIPPED_SCHEMA`, in parts of bounded size."""
     held: list[pa.Table] = []
     for table in tables:
         held.append(table)
@@ -170,15 +170,14 @@ def _check_fields(
 
 
 def read_table(source: Path | pa.NativeFile, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return a Parquet file in memory, unchecked, or these columns of it.
+    """Read a Parquet file, or some of its columns, into memory, without a check of its hash.
 
-    That is ``pyarrow.parquet.read_table``, which brings pyarrow.dataset, and that pandas where it is installed: half a
-    second, for a small file.
+    ``pyarrow.parquet.read_table`` would import pyarrow.dataset, and with it pandas where installed: half a second.
 
     Raises:
-        FileAccessError: the system does not read it.
-        DamagedError: it would unpack to far more than it is, or cannot be read.
-        OSError, pa.ArrowException: it is not Parquet, or lacks a column.
+        FileAccessError: The system does not let the file be read.
+        DamagedError: The file would decompress to far more than its size, or cannot be read.
+        OSError, pa.ArrowException: The file is not Parquet, or a column is missing.
     """
     try:
         with disk.opening(source) if isinstance(source, Path) else nullcontext(), pq.ParquetFile(source) as file:

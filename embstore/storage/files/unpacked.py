@@ -45,7 +45,7 @@ def check_unpacked(files: Iterable[Path], remedy: str, connection: duckdb.DuckDB
 
 
 def unpacked_problem(file: Path, connection: duckdb.DuckDBPyConnection | None = None) -> str | None:
-    """Return what is wrong if a small table would unpack to more than its size allows, or cannot be read; or None.
+    """Return a description of the problem if a small table would decompress to too much or is unreadable, or None.
 
     Raises:
         UsageError: The limit in the environment is not a number.

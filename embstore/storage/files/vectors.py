@@ -63,7 +63,7 @@ class LayerVectors:
         return self.map_with_ids(lambda _, block: function(block))
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
-        """Yield ``function(item_ids, block)`` for every block that holds a chosen item."""
+        """Yield ``function(item_ids, block)`` for every block that contains a selected item."""
 
         def work(shard: Shard, file: pq.ParquetFile, group: int) -> T | None:
             ids, block = self._read(shard, file, group)
@@ -116,7 +116,7 @@ class LayerVectors:
         return found if self._only is None else np.intersect1d(found, self._only, assume_unique=True)
 
     def gather(self) -> tuple[Ids, Block]:
-        """Return all ids (n,) and vectors (n, dim) in memory, by ascending id."""
+        """Return all item ids (n,), ascending, and their vectors (n, dim)."""
         parts = list(self.map_with_ids(lambda ids, block: (ids, block)))
         if not parts:
             return np.empty(0, np.int64), np.empty((0, self.dim), np.float32)
@@ -188,7 +188,7 @@ def statistics(shard: Shard, file: pq.ParquetFile, group: int) -> tuple[pq.Stati
     """Return the statistics of the layer and of the item ids of a row group.
 
     Raises:
-        DamagedError: they are missing, or those of other columns.
+        DamagedError: The statistics are missing or invalid.
     """
     try:
         row_group = file.metadata.row_group(group)

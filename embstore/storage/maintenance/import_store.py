@@ -162,7 +162,7 @@ def _sentences_of(files: Iterable[Path], wanted: Ids) -> Ids:
 
 
 def new_skipped(theirs: Iterable[Path], ours: Iterable[Path], spaces: Collection[str | None]) -> pa.Table | None:
-    """Return the rows of skipped texts of some spaces that are new here; None if there are none."""
+    """Return the rows of skipped texts of some spaces that are new here, or None."""
     listed = {tuple(row.values()) for path in ours for row in read_part(path).to_pylist()}
     tables = [read_part(path) for path in theirs]
     if not tables:
@@ -177,7 +177,7 @@ def new_skipped(theirs: Iterable[Path], ours: Iterable[Path], spaces: Collection
 
 
 def stage_table(temp: Path, rows: pa.Table) -> StagedTable:
-    """Write rows as a part of the folder that a temporary file is in."""
+    """Write rows to a temporary file, as a part of its folder."""
     return StagedTable(temp, stage_part(temp, rows), len(rows))
 
 
@@ -242,7 +242,7 @@ def _read_dataset(path: Path) -> tuple[pa.Table, dict[str, str]]:
 
 
 def copy_index(theirs: StorePaths, ours: StorePaths, space: str, layer: Layer, shards: Collection[str]) -> bool:
-    """Copy the index of a layer if it covers exactly these shards; return whether it did."""
+    """Copy the index of a layer if it covers exactly these shards, and return whether it was copied."""
     source, target = theirs.index(space, layer), ours.index(space, layer)
     try:
         document = atomic.read_document(theirs.index_card(source), "index-card")

@@ -85,7 +85,7 @@ def examine(shard: Shard, card: Card) -> SoundShard | Problem:
 
 
 def readable_ids(shard: Shard, card: Card) -> Ids | None:
-    """Return the item ids of a damaged shard, from the first readable layer, or None."""
+    """Return the item ids of a damaged shard from the first readable layer, else read without checks, or None."""
     for layer in card.layers:
         try:
             ids = LayerVectors([shard], layer.id, card.dim).ids()
@@ -101,11 +101,11 @@ def readable_ids(shard: Shard, card: Card) -> Ids | None:
 
 
 def sound_rows(path: Path, tables: Sequence[Path]) -> pa.Table | None:
-    """Return the rows of a damaged table of items that are as they were written: their ids are hashes of the rest.
+    """Return the undamaged rows of a damaged table of items: their ids are hashes of the other columns.
 
     Args:
-        path: the table.
-        tables: those that are sound; they may have the sentences of its occurrences.
+        path: Damaged table.
+        tables: Sound tables, which may have the sentences of its occurrences.
     """
     try:
         table = read_table(path)
@@ -134,7 +134,7 @@ def _is_itself(row: dict[str, Any], context: str | None) -> bool:
 
 
 def replace_table(paths: StorePaths, path: Path, rows: pa.Table) -> None:
-    """Put sound rows in the place of a damaged table, of which a copy goes into :attr:`StorePaths.damaged`."""
+    """Replace a damaged table by its sound rows, after copying it into :attr:`StorePaths.damaged`."""
     target = paths.taken_out(path)
     disk.make_folder(target.parent)
     disk.copy(path, target)
@@ -161,7 +161,7 @@ def take_out(paths: StorePaths, path: Path) -> Path:
 
 
 def list_items(target: Path, ids: Ids, tables: Sequence[Path]) -> None:
-    """Write the items with these ids, one JSON object a line, as far as sound tables have their texts."""
+    """Write the items with these ids as JSON lines, with their texts where sound tables have them."""
     rows = {int(item): {"item_id": int(item)} for item in ids}
     wanted = pa.array(ids)
     for path in tables:

@@ -77,9 +77,9 @@ class Lacking:
         return self._count("settled WHERE space = $space", space=space)
 
     def skipped_before(self, space: str) -> Iterator[list[Item]]:
-        """Yield the items without a vector that an earlier build has listed as skipped, some thousands at a time.
+        """Yield the items without a vector that an earlier build skipped, some thousands at a time.
 
-        Those of one sentence come together.
+        Items of one sentence are in the same batch.
         """
         catalog = self._catalog
         if catalog is None or not catalog.skipped_files:
@@ -114,7 +114,7 @@ class Lacking:
         return Work(self.staging, spaces, parts, f"todo_{self._n_work}")
 
     def present(self, spaces: Sequence[str], parts: Parts) -> str:
-        """Return the SQL for the items (item_id) that any of the spaces has, in the parts that this build takes."""
+        """Return an SQL query for the ids of items present in any of the spaces, within the parts of this build."""
         named = ", ".join(map(connections.quote, spaces))
         return (
             f"SELECT item_id FROM item SEMI JOIN (SELECT item_id FROM settled WHERE present AND space IN ({named})) "
@@ -161,7 +161,7 @@ class Work:
         return int(found[0][0]), int(found[0][1] or 0)
 
     def windows(self) -> Iterator[Window]:
-        """Yield the items, window by window; those of one shard follow each other."""
+        """Yield the missing items window by window; the windows of a shard are consecutive."""
         for number, ranges in enumerate(self._shards()):
             for keys in ranges:
                 if len((window := self._window(keys, number)).ids):
