@@ -20,7 +20,7 @@ _FIELD = re.compile(rb"file_sha256[^0-9A-Za-z]{2,4}([0-9a-f]{64})")
 
 
 def sealed(data: bytes) -> bytes:
-    """Return the bytes of a file, in which :data:`KEY` has the value :data:`BLANK`, with the hash filled in."""
+    """Insert the SHA-256 into the bytes of a file, in place of the value :data:`BLANK` of :data:`KEY`."""
     at = _digits(data)
     if at is None:
         raise ValueError(f"no {KEY} to fill in")

@@ -204,7 +204,7 @@ def read(path: Path, most: int = MAX_BYTES) -> bytes:
 
 
 def _open_itself(path: str, flags: int) -> int:
-    """Open a file, and not what a symbolic link in its place points to."""
+    """Open a file without following a symbolic link."""
     return os.open(path, flags | _NO_FOLLOW, 0o666)
 
 
@@ -263,7 +263,7 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def writing(path: Path) -> Iterator["io.BufferedWriter[_File]"]:
-    """Open a new file, or an empty one in the place of an old one, for writing."""
+    """Open a file for writing; create it, or truncate an existing one."""
     with _Operation("create", path):
         file = io.BufferedWriter(_File(path, "w"))
     with file:

@@ -17,7 +17,7 @@ _CHUNK_BYTES = 1 << 22
 
 
 def in_float64(vectors: NDArray[np.floating]) -> Iterator[Float64Array]:
-    """Yield the rows (n, dim) as float64 copies, chunk by chunk. Each is gone once the next one is asked for."""
+    """Yield the rows (n, dim) as float64 copies in chunks; each chunk is overwritten by the next."""
     rows = max(1, _CHUNK_BYTES // (8 * max(1, vectors.shape[1])))
     copies = np.empty((min(rows, len(vectors)), vectors.shape[1]))
     for start in range(0, len(vectors), rows):

@@ -49,7 +49,7 @@ def selected_layers(
 
     Args:
         catalog: The store.
-        selection: The transforms; ``where`` says whether the texts of the space must all be there.
+        selection: Transforms to apply; with ``where``, all texts of the space must be stored.
         card: Card of the space.
         layers: Layers of the space.
         only: Ids of the selected items, ascending; None for all items of the space.

@@ -51,7 +51,7 @@ class StoredLayer:
 
     @property
     def dims(self) -> NDArray[np.int64]:
-        """The number of each component."""
+        """The index of each component in the stored vectors, int64 (dim,)."""
         return np.arange(self.dim)
 
     @cached_property

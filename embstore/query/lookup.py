@@ -29,7 +29,7 @@ class Query:
     marked: Item | None = None
 
     def items(self, catalog: Catalog, card: Card) -> list[Item]:
-        """Return the items that the query may mean in a space: several for a word in several sentences of it."""
+        """Return the items of a space that match the query: several for a word in several sentences."""
         if card.unit is not Unit.OCCURRENCE:
             return [] if self.marked else [Item.whole(card.unit, self.shown)]
         if self.marked:

@@ -142,7 +142,7 @@ class LayerSearch:
         return at < len(self.only) and int(self.only[at]) == item
 
     def _check(self, found: Found, query: Query, layer: Layer, vector: Vectors, hits: list[tuple[int, float]]) -> None:
-        """Raise DamagedError where a cosine is none, or the index disagrees with the stored vector of the item.
+        """Raise DamagedError if a cosine is out of range, or the index disagrees with the query item's stored vector.
 
         The item is among the hits with cosine 1, unless as many others have cosine 1 too, or the index missed it.
         """

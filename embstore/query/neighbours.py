@@ -116,7 +116,7 @@ def _search_all(
     transforms: "Sequence[Step]",
     searching: Task,
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the hits in each space and layer, and notes on them.
+    """Search every space and layer; return the neighbours as rows, and notes on them.
 
     Raises:
         QueryError: No layer can be transformed like this.

@@ -27,28 +27,28 @@ class NoVectors:
 
     @property
     def dim(self) -> int:
-        """Raise NotComputable, as all that follows."""
+        """Raise NotComputable."""
         raise NotComputable(self.why)
 
     @property
     def summary(self) -> Summary:
-        """Likewise."""
+        """Raise NotComputable."""
         raise NotComputable(self.why)
 
     def map(self, function: Callable[[Block], T]) -> Iterator[T]:
-        """Likewise."""
+        """Raise NotComputable."""
         raise NotComputable(self.why)
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
-        """Likewise."""
+        """Raise NotComputable."""
         raise NotComputable(self.why)
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
-        """Likewise."""
+        """Raise NotComputable."""
         raise NotComputable(self.why)
 
     def neighbours(
         self, k: int, distance: str = "cosine", *, distinct: bool = False
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-        """Likewise."""
+        """Raise NotComputable."""
         raise NotComputable(self.why)

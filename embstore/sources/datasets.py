@@ -107,7 +107,7 @@ def fetch_datasets(names: Sequence[str], told: Callable[[str, int, int], None]) 
 
     Raises:
         UnknownNameError: If there is no such dataset; nothing was downloaded.
-        SourceError: Some cannot be downloaded; says of each why, and how to get it by hand. The others are kept.
+        SourceError: If some cannot be downloaded; names the reason and remedy for each. The others are kept.
     """
     for name in names:
         _known(name)
@@ -136,14 +136,14 @@ def missing_datasets(sources: Iterable[str]) -> list[str]:
 def add_dataset(
     name: str, file: Path, *, kind: str | None = None, columns: Sequence[str] = (), unit: str = "word"
 ) -> DatasetSpec:
-    """Take a local copy of a published dataset, whose hash is checked, or a user's own table.
+    """Add a dataset: a local copy of a published one, with a checked hash, or a user's own table.
 
     Args:
         name: Name of the dataset.
         file: The copy, or the table (.csv, .tsv, .jsonl, .parquet).
-        kind: of an own table: ``pairs`` or ``lexicon``.
-        columns: of an own table: of pairs the two texts and the score, of a lexicon the text and its value.
-        unit: of an own table: ``word`` or ``sentence``.
+        kind: Kind of the user's table, ``pairs`` or ``lexicon``; None for a published dataset.
+        columns: Columns of the user's table: text, text and score of pairs, or text and value of a lexicon.
+        unit: Unit of the user's table, ``word`` or ``sentence``.
 
     Raises:
         UnknownNameError, UsageError: an argument does not fit.

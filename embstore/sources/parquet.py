@@ -79,7 +79,7 @@ def _parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> It
     Args:
         path: Path of the file.
         name: Name of the source in messages.
-        dictionaries: Columns of which each value is held once.
+        dictionaries: Columns to read as dictionary-encoded.
     """
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
     import pyarrow.parquet as pq  # type: ignore[import-untyped, unused-ignore]
@@ -141,7 +141,7 @@ class _Chunk:
         return self.n_bytes if "DELTA_BYTE_ARRAY" in self.encodings else self.n_bytes // max(1, self.n_rows)
 
     def check(self, name: str) -> None:
-        """Raise SourceError if it unpacks to far more than it is."""
+        """Raise SourceError for a decompression bomb: over 256 MiB and 200 times the compressed size."""
         if self.n_bytes > max(_BOMB_BYTES, _BOMB_RATIO * self.n_packed):
             raise SourceError(
                 f"{name}: the column {self.column!r} of row group {self.row_group} would unpack from "
