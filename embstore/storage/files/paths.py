@@ -13,7 +13,7 @@ from embstore.storage.files.contents import BY_SPACE, Contents, check_folders, l
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A committed shard and where its summary is."""
+    """Committed shard with the path of its summary."""
 
     path: Path
     summary_path: Path
@@ -32,30 +32,30 @@ class StorePaths:
 
     @property
     def marker(self) -> Path:
-        """The file that makes a folder a store."""
+        """File that marks a folder as a store."""
         return self.root / "store.json"
 
     @property
     def lock(self) -> Path:
-        """The file that a writer locks."""
+        """Lock file of a writer."""
         return self.root / ".lock"
 
     @property
     def texts_lock(self) -> Path:
-        """The file that one of several builds locks while it writes texts."""
+        """Lock file of a build, among several, that is writing texts."""
         return self.root / ".lock-texts"
 
     def shard_lock(self, shard: str) -> Path:
-        """The file that a build locks which takes a part of its sources, as ``2/3``."""
+        """Lock file of a build that takes a part of its sources, such as ``2/3``."""
         return names.SHARD_LOCKS.path(self.root, shard.replace("/", "-of-"))
 
     def shard_locks(self) -> list[Path]:
-        """The files that builds lock, or have locked, which take a part of their sources each."""
+        """Lock files of builds that take a part of their sources each, current or left over."""
         return [*names.SHARD_LOCKS.listed(self.root).values()]
 
     @staticmethod
     def holder(lock: Path) -> Path:
-        """The document about the process that holds a lock."""
+        """Metadata file of the process that owns a lock."""
         return lock.with_name(f"{lock.name}-holder.json")
 
     @property
@@ -95,7 +95,7 @@ class StorePaths:
         return names.CARDS.listed(self.spaces)
 
     def removal(self, space: str) -> Path:
-        """The card of a space that is being removed, under another name: what is left of it does not count."""
+        """Renamed card of a space that is being removed, which marks its other files as removed."""
         return names.REMOVALS.path(self.spaces, space)
 
     def removed_spaces(self) -> list[str]:
@@ -164,15 +164,15 @@ class StorePaths:
 
     @property
     def damaged(self) -> Path:
-        """The folder of the files that a repair took out."""
+        """Folder of the damaged files that a repair moved away."""
         return self.root / "damaged"
 
     def taken_out(self, path: Path) -> Path:
-        """The place of a file of the store in :attr:`damaged`."""
+        """Path in :attr:`damaged` of a file of the store that a repair moves away."""
         return self.damaged / path.relative_to(self.root)
 
     def listing_of(self, path: Path) -> Path:
-        """The list of the items of a shard that was taken out, beside it."""
+        """List of the items of a shard that was moved to :attr:`damaged`, beside it."""
         return self.taken_out(path).with_suffix(".jsonl")
 
     def as_shards(self, space: str, files: Iterable[Path]) -> tuple[Shard, ...]:
@@ -201,14 +201,14 @@ class StorePaths:
         check_folders(self.root)
 
     def check_contents(self) -> None:
-        """Check that all that bears a name of the store's is a file, or a folder, itself; a writer does so first.
+        """Check that all entries with valid names are regular files or folders; called before a writer begins.
 
         Raises:
-            DamagedError: Something is not.
+            DamagedError: An entry is a symbolic link or of the wrong type.
         """
         for path, problem in self.contents().irregular:
             raise DamagedError(f"{path} is damaged: {problem}.")
 
     def contents(self) -> Contents:
-        """List all that there is in the store's folders; nothing is followed or opened."""
+        """List and classify all entries of the store's folders, without following links or opening files."""
         return list_contents(self.root)

@@ -24,13 +24,13 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class AnswerCheck:
-    """Which of the stored answers were computed anew.
+    """Stored answers that were recomputed as a sample.
 
     Attributes:
-        n_stored: Stored answers that a query would be given now and that can be computed from the store alone.
-        n_computed: How many of them were computed anew.
-        seed: Random seed by which these were drawn.
-        skipped: Why other stored answers were not among them, each with their count.
+        n_stored: Number of current stored answers that can be computed from the store alone.
+        n_computed: Number of answers that were recomputed.
+        seed: Random seed of the sample.
+        skipped: Reasons why other stored answers were left out, each with their count.
     """
 
     n_stored: int

@@ -239,11 +239,11 @@ def _enough(folder: Path) -> Iterator[None]:
 
 
 def content(unit: str, *span: str) -> str:
-    """Return the SQL of a hash that tells items apart which have one id.
+    """Return the SQL of a content hash, which distinguishes items that share an id.
 
     Args:
-        unit: of the items; a column of that name where it is ``unit``.
-        span: SQL for the id of the context, the start and the end; by default the columns.
+        unit: Unit of the items; ``unit`` for the column of that name.
+        *span: SQL for context id, start and end; the columns by default.
     """
     context_id, start, end = span or ("context_id", "start", '"end"')
     return f"hash({unit if unit == 'unit' else connections.quote(unit)}, text, {context_id}, {start}, {end}) AS content"
