@@ -104,7 +104,7 @@ def n_trained(n: int, dim: int) -> int:
 
 
 def has_outgrown(design: Design, n: int, dim: int) -> bool:
-    """Return whether the number of vectors has grown so much that the index should be rebuilt with more lists."""
+    """Return whether an ``ivf`` index should be rebuilt with more lists for n vectors; False for other kinds."""
     return design.kind == "ivf" and n_lists(n, dim) ** 2 > _OUTGROWN * design.parameters["n_lists"] ** 2
 
 

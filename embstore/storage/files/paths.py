@@ -1,4 +1,4 @@
-"""Where each file of a store is: the one module that makes paths of names, by their grammar in :mod:`.names`."""
+"""Build the paths of a store's files from names, by their grammar in :mod:`.names`; no other module does."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
