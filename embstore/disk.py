@@ -30,7 +30,7 @@ MAX_BYTES = 1 << 30
 """Of a file that is read whole."""
 
 _MAX_HOLES = 1 << 30
-"""Bytes that a file may be said to have, and that were never written: embstore writes every byte."""
+"""Maximum size of the holes in a file, in bytes; embstore writes every byte, so larger holes are damage."""
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # a named pipe would wait for a writer
 

@@ -210,7 +210,7 @@ class RecipeAccessError(FileAccessError, UsageError):
 
 
 class SpaceMismatchError(StoreError):
-    """A space of that name exists and is not the one that was asked for."""
+    """A different space of the requested name exists."""
 
 
 class QueryError(EmbstoreError):
@@ -218,7 +218,7 @@ class QueryError(EmbstoreError):
 
 
 class NotStoredError(QueryError):
-    """A text that has no vector in the spaces that were asked."""
+    """A text has no vector in the requested spaces."""
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:

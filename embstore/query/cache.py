@@ -94,7 +94,7 @@ class Answers:
         return answer if answer is not None and _is_of(self._request.metric, answer) else None
 
     def _write(self, asked: Asked, answer: Answer) -> None:
-        """Store an answer, unless a file that it depends on has changed since the question was asked."""
+        """Store an answer, unless a file that it depends on has changed since the request."""
         if not self._can_write or not self._is_unchanged():
             return
         paths = self._catalog.paths

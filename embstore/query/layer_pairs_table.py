@@ -1,4 +1,4 @@
-"""The result of layers against layers: its table, with layers down and across, and what must be said beside it."""
+"""Tabulate a comparison of layers, with layers down and across, and notes."""
 
 from collections.abc import Iterator, Sequence
 

@@ -94,7 +94,7 @@ def neighbours(
 
 
 def _maybe_one_sentence(queries: Sequence[Query], cards: Sequence[Card], embed: Embed | None) -> list[str]:
-    """Return a note where several words are encoded one by one and spaces of sentences are asked."""
+    """Return a note if several single words are encoded in spaces of sentences, which may be one unquoted sentence."""
     words = [query.shown for query in queries if query.marked is None]
     is_doubtful = embed is not None and len(words) > 1 and not any(" " in word for word in words)
     if not is_doubtful or not any(card.unit is Unit.SENTENCE for card in cards):

@@ -51,13 +51,13 @@ def choose_columns(
     Args:
         source: Name of the table in messages.
         known: The columns of the table.
-        asked: The columns that the user named.
+        asked: Columns requested by the user.
         open_ended: Whether there may be more columns than the known ones, so that names cannot be checked yet.
         option: Command-line option of the column names.
-        hint: what else may help where there is no obvious choice, or no such column.
+        hint: Further remedy in messages on a missing or ambiguous column.
 
     Raises:
-        UsageError: If nothing was asked for and there is no obvious choice, or a column was asked for twice.
+        UsageError: If no column was requested and there is no obvious choice, or one was requested twice.
         UnknownNameError: If a column is not in the table.
         SourceError: If a chosen column is in the table twice.
     """

@@ -64,7 +64,7 @@ def open_source(
             None given: its only column, else the one named ``text``.
         header: Whether the first line of a CSV or TSV file names the columns; else they are called 1, 2, 3 …
         delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; None to find it.
-        stdin: what ``-`` reads; None for the process's own.
+        stdin: Stream to read for ``-``; None for the standard input of the process.
 
     Raises:
         UnknownNameError: If there is no dataset, file type or column of that name.

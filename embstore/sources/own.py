@@ -89,7 +89,7 @@ def add_own(name: str, file: Path, kind: str, columns: Sequence[str], unit: str,
         name: Name of the dataset.
         file: .csv, .tsv, .jsonl or .parquet.
         kind: ``pairs`` or ``lexicon``.
-        columns: of pairs the two texts and the score, of a lexicon the text and its value.
+        columns: Columns: text, text and score of pairs, or text and value of a lexicon.
         unit: ``word`` or ``sentence``.
         taken: Names that it cannot have.
 

@@ -22,7 +22,7 @@ class Row:
     Attributes:
         text: The text; never empty, never whitespace alone.
         origin: Place in the source, for messages: ``words.txt:12``, ``pairs.csv:12 (right)``.
-        values: what else a dataset's row says, by the names in ``DatasetSpec.columns``; empty for files.
+        values: Other values of a dataset's row, by the names in ``DatasetSpec.columns``; empty for files.
         text_2: The second text of a pair.
     """
 
@@ -71,7 +71,7 @@ def row_or_blank(text: str | None, origin: str, empty: str = EMPTY_VALUE) -> Row
     """Return the row of a text, or the blank of one that is missing (None), empty or whitespace alone.
 
     Args:
-        text: what stands there.
+        text: Text; None if it is missing.
         origin: Place in the source.
         empty: The reason of a blank that is empty.
     """

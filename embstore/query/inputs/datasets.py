@@ -34,7 +34,7 @@ def pairs(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
 
     Raises:
         QueryError: If no dataset is stored for the space's unit, or one is not a dataset of pairs.
-        NotStoredError: If the space lacks a text, and ``missing`` is ``error``.
+        NotStoredError: If a text is missing from the space, and ``missing`` is ``error``.
     """
     names = tuple(dict.fromkeys(values["dataset"]))
     found = _named_pairs(catalog, card, names) if names else _stored_pairs(catalog, card)
@@ -56,7 +56,7 @@ def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
         QueryError: If the store lacks the lexicon for the space's unit, or it is none; or the space lacks all attribute
             words.
         UnknownNameError: If the lexicon has no such column.
-        NotStoredError: If the space lacks an attribute word, and ``missing`` is ``error``.
+        NotStoredError: If an attribute word is missing from the space, and ``missing`` is ``error``.
     """
     name = values["lexicon"]
     columns = _lexicon(catalog, card, name)

@@ -27,7 +27,7 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
         metric: Metric; its occurrences are grouped by sentence if it has the parameter ``per_sentence``, else by word.
         catalog: Store to read.
         card: Card of the space.
-        values: of the metric's parameters, of which these are used, if the metric has them: ``word``, the words that
+        values: Parameters of the metric, of which these are used if present: ``word``, the words that
             are wanted; ``fold_case``, whether case makes no difference; and ``sentence_space``, the space of the
             sentences' own vectors.
 

@@ -46,13 +46,13 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
         metric: Metric with the parameters ``x``, ``y``, ``a``, ``b``, or ``word``, ``words``, ``a``, ``b``.
         catalog: Store to read.
         card: Card of the space.
-        values: of these: files of words, or lists of them (``a`` and ``b`` None: the paper's attribute words); and
-            ``missing``: ``skip`` or ``error``.
+        values: Values of these parameters: files or lists of words (``a`` and ``b`` None: the paper's attribute words);
+            and ``missing``: ``skip`` or ``error``.
 
     Raises:
         UsageError: If there are no target words.
-        NotStoredError: If the space lacks a word, and ``missing`` is ``error``.
-        QueryError: If it lacks all of them.
+        NotStoredError: If a word is missing from the space, and ``missing`` is ``error``.
+        QueryError: If all words are missing.
     """
     given = {key: values[key] for key in SETS if key in values}
     if single := values.get("word"):
@@ -97,7 +97,7 @@ def _texts(value: Any, key: str) -> tuple[str, ...]:
 
 
 def _opened(file: str, name: str) -> "Source":
-    """Open a file of words; what does not fit is said as of one, where a build's source has other remedies."""
+    """Open a file of words, with remedies for word lists, not build sources, in its errors."""
     from embstore.sources import open_source
 
     try:
@@ -140,7 +140,7 @@ def check_held(card: Card, sets: Iterable[WordSet], held: Ids, missing: str) -> 
 
 
 def _where(found: Sequence[tuple[WordSet, tuple[str, ...]]]) -> tuple[list[str], tuple[str, ...]]:
-    """Return the files that hold the words that a space lacks of some sets, if files hold all; and these words."""
+    """Return the files of the missing words, empty unless every set is from a file; and these words."""
     sources = [one.source for one, _ in found if one.source]
     lacking = tuple(dict.fromkeys(text for _, texts in found for text in texts))
     return sources if len(sources) == len(found) else [], lacking
