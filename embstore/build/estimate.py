@@ -12,9 +12,9 @@ from tempfile import gettempdir
 from embstore.build.job import Group, Job, Options, SpacePlan
 from embstore.build.plan import load_models, open_catalog, plan_build
 from embstore.build.report import BuildReport, SpaceReport, kind_of
-from embstore.progress import Observer
 from embstore.build.texts import Sources, read_texts
 from embstore.encode import Encoded
+from embstore.progress import Observer
 from embstore.storage.staging.staging import Staging
 from embstore.text import Passage
 

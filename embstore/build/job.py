@@ -6,15 +6,26 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from embstore.progress import Observer, Progress
-from embstore.encode import (Checkpoint, Encoded, Encoder, Fingerprint, Long, Plan, Skipped, Tokenizer, fingerprint, resolve)
+from embstore.encode import (
+    Checkpoint,
+    Encoded,
+    Encoder,
+    Fingerprint,
+    Long,
+    Plan,
+    Skipped,
+    Tokenizer,
+    fingerprint,
+    resolve,
+)
 from embstore.errors import UnknownNameError, UsageError
 from embstore.index import KINDS
+from embstore.progress import Observer, Progress
 from embstore.sharding import Parts, Turn
 from embstore.space import Pooling, Template, Unit, check_pooling, check_space_name
 from embstore.storage.files.card import Card
-from embstore.storage.staging.missing import Lacking, Work
 from embstore.storage.files.shards import SHARD_BYTES
+from embstore.storage.staging.missing import Lacking, Work
 from embstore.text import Item, Passage, passages_of
 
 DTYPES = ("float32", "float16")

@@ -14,17 +14,17 @@ from pathlib import Path
 from embstore.build.job import Options
 from embstore.build.plan import load_models, plan_build
 from embstore.build.report import BuildReport
-from embstore.progress import Observer
 from embstore.build.run import Run
 from embstore.build.skips import Skips
 from embstore.build.texts import Sources, read_texts
+from embstore.indexing import check_memory
+from embstore.progress import Observer
 from embstore.storage.catalog import Catalog
-from embstore.storage.staging.texts import Held
+from embstore.storage.files.tables import write_dataset
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.staging.staging import Staging
-from embstore.storage.files.tables import write_dataset
+from embstore.storage.staging.texts import Held
 from embstore.storage.writer import StoreWriter
-from embstore.indexing import check_memory
 
 
 def build(

@@ -11,16 +11,16 @@ import numpy as np
 from embstore import __version__, disk
 from embstore.build.job import Job, Model, Options, SpacePlan
 from embstore.build.report import kind_of
-from embstore.progress import Observer
 from embstore.build.texts import Texts
 from embstore.encode import Fingerprint
 from embstore.errors import UsageError
+from embstore.progress import Observer
 from embstore.sharding import Parts
 from embstore.space import Layers, Pooling, Unit, default_space_name
-from embstore.storage.files.card import Card
 from embstore.storage.catalog import Catalog
-from embstore.storage.staging.missing import Lacking
+from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
+from embstore.storage.staging.missing import Lacking
 from embstore.storage.staging.staging import Staging
 from embstore.text import NOT_UNICODE, Item, passages_of
 from embstore.words import word_boundaries

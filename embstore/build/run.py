@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from embstore import disk
 from embstore.build.job import Group, Job
 from embstore.build.report import Meter, SpaceReport
-from embstore.progress import Observer
 from embstore.build.skips import Skips
 from embstore.build.windows import Windows
 from embstore.encode import Encoded, ModelFailsError, TooLongError
 from embstore.errors import EncodeError, UsageError
-from embstore.storage.staging.texts import Held
-from embstore.storage.files.shards import Float16OverflowError, NonFiniteVectorError
-from embstore.storage.writer import SpaceWriter, StoreWriter
 from embstore.indexing import missed, update_indexes
+from embstore.progress import Observer
+from embstore.storage.files.shards import Float16OverflowError, NonFiniteVectorError
+from embstore.storage.staging.texts import Held
+from embstore.storage.writer import SpaceWriter, StoreWriter
 
 
 class Run:

@@ -14,8 +14,8 @@ from tiny_checkpoint import content, texts
 
 from embstore import Store
 from embstore.build.report import BuildReport
-from embstore.progress import Progress
 from embstore.errors import DamagedError, QueryError, SourceError, UsageError
+from embstore.progress import Progress
 from embstore.sources import DATASETS, add_dataset
 from embstore.sources.attributes import PLEASANT, UNPLEASANT
 from embstore.space import Unit

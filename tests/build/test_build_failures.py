@@ -18,7 +18,6 @@ from build_worker import SHARD_BYTES, SHARD_ITEMS
 from tiny_checkpoint import assert_same_content, content, make_checkpoint
 
 from embstore import Store
-from embstore.progress import Progress
 from embstore.errors import (
     CheckpointError,
     CheckpointUnavailableError,
@@ -30,6 +29,7 @@ from embstore.errors import (
     StoreError,
     UsageError,
 )
+from embstore.progress import Progress
 from embstore.space import Unit
 from embstore.storage.files.card import write_card
 from embstore.storage.writer import StoreWriter
@@ -125,7 +125,9 @@ def test_what_was_written_before_a_broken_vector_stays(build, tmp_path: Path) ->
 
 def test_float16_overflow_names_the_remedy(build, tmp_path: Path) -> None:
     large = make_checkpoint(tmp_path / "large", scale=1e6)
-    with pytest.raises(EncodeError, match=r"float16 ends at 65504.*dtype=\"float32\".*The text is 'w\d+' \(.*words\.txt"):
+    with pytest.raises(
+        EncodeError, match=r"float16 ends at 65504.*dtype=\"float32\".*The text is 'w\d+' \(.*words\.txt"
+    ):
         build(*WORDS, models=f"tiny={large}", dtype="float16")
     assert Store(tmp_path / "store").verify().ok
     assert not len(Store(tmp_path / "store").info()), "a space without a shard is none"

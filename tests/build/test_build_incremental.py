@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,10 +11,12 @@ from tiny_checkpoint import DIM, LAYERS, assert_same_content, card, content, tex
 
 from embstore import Store
 from embstore.build.report import BuildReport
-from embstore.progress import Progress
 from embstore.errors import CheckpointError, DamagedError, EncodeError, SpaceMismatchError, UsageError
 from embstore.space import Unit
 from embstore.text import Item
+
+if TYPE_CHECKING:
+    from embstore.progress import Progress
 
 WORDS = [f"{a}{b}{c}" for a in ("sea", "quick", "", "bank") for b in ("s", "shell", "The") for c in ("", "ing", "'é")]
 SENTENCES = ["The river bank flooded.", "She sells sea shells.", "The bank raised rates; the other bank did not."]
@@ -301,7 +303,9 @@ def test_a_dataset_keeps_its_rows_for_every_unit(build, tmp_path: Path) -> None:
 
 
 def test_a_long_text_can_be_an_error(build, source, tmp_path: Path) -> None:
-    with pytest.raises(EncodeError, match=r"'far far .*too long: \d+ tokens.*holds 64.*long=\"truncate\".*texts\.txt:2"):
+    with pytest.raises(
+        EncodeError, match=r"'far far .*too long: \d+ tokens.*holds 64.*long=\"truncate\".*texts\.txt:2"
+    ):
         build(source("dog", "far " * 90), unit="sentence", long="error")
     assert not (tmp_path / "store").exists(), "nothing came of it"
     build(source("dog"), unit="sentence")
