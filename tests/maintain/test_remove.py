@@ -39,7 +39,7 @@ def test_unknown_names_and_none(make_store: Make) -> None:
     with pytest.raises(UnknownNameError, match=r"unknown space 'toy.word.lst'. Did you mean 'toy.word.last'"):
         made.store.remove(["toy.word.last", "toy.word.lst"])
     assert made.store.info()["items"] == [5]
-    with pytest.raises(UsageError, match="--space"):
+    with pytest.raises(UsageError, match="spaces="):
         made.store.remove([])
 
 

@@ -62,8 +62,8 @@ def write_items(paths: StorePaths, items: Iterable[Item]) -> Path | None:
     return write_item_rows(paths, pa.Table.from_pylist(rows, schema=ITEMS_SCHEMA))
 
 
-def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path:
-    """Write skipped texts and return the file, which there must not be before."""
+def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path | None:
+    """Write skipped texts and return the file; None if there is such a file already."""
     rows: list[dict[str, object]] = [
         {
             "space": text.space, "item_id": text.item_id, "outcome": text.outcome, "reason": text.reason,
@@ -73,8 +73,7 @@ def write_skipped(paths: StorePaths, skipped: Iterable[SkippedText]) -> Path:
     ]  # fmt: skip
     before = set(paths.skipped.glob("*.parquet"))
     write_skipped_rows(paths, [pa.Table.from_pylist(rows, schema=SKIPPED_SCHEMA)])
-    [path] = set(paths.skipped.glob("*.parquet")) - before
-    return path
+    return next(iter(set(paths.skipped.glob("*.parquet")) - before), None)
 
 
 class ShardFiller:
