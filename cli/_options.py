@@ -150,6 +150,6 @@ AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Load pickled weights, which can run code, if there are no others.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Show no progress and no notes, only the result and errors.")
-]
+_QUIET = "Show no progress and no notes, only the result and errors."
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=_QUIET)]
+QuietQuery = Annotated[bool, typer.Option("--quiet", help=_QUIET)]  # -q may be a parameter of a metric

@@ -53,7 +53,7 @@ def _query(
         typer.Option("--seed", metavar="S", help="Seed of everything that is drawn (sample, bootstrap, permutations)."),
     ] = 0,
     transform: _options.Transforms = None,
-    quiet: _options.Quiet = False,
+    quiet: _options.QuietQuery = False,
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,

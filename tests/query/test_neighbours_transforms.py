@@ -148,7 +148,7 @@ def test_dimensions_without_variance_are_noted(make_store: Make) -> None:
 def test_what_is_asked_wrongly(make_store: Make) -> None:
     store = make_store(n=5).store
     with pytest.raises(UnknownNameError, match="Did you mean 'center'"):
-        store.neighbours("text1", transforms="centre")
+        store.neighbours("text1", transforms="centr")
     with pytest.raises(UsageError, match="the transform abtt needs a number of components, as in abtt:3, not 'abtt:x'"):
         store.neighbours("text1", transforms=["center", "abtt:x"])
 

@@ -240,7 +240,7 @@ def test_filters_choose_spaces(make_store: Make) -> None:
         ({"layers": "rw"}, "unknown layer 'rw'. Did you mean 'raw'"),
         ({"layers": "0,7"}, "unknown layer '7'.*Known: 0, 1, 2, 3, raw, all, top"),
         ({"where": "tekst = 'a'"}, "unknown column 'tekst'. Did you mean 'text'"),
-        ({"variant": "centered"}, "unknown variant 'centered'. Did you mean 'centred'"),
+        ({"variant": "centrd"}, "unknown variant 'centrd'. Did you mean 'centred'"),
         ({"varient": "raw"}, "unknown parameter of anisotropy 'varient'. Did you mean 'variant'"),
     ],
 )

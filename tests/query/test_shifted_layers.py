@@ -52,7 +52,7 @@ def test_questions_about_the_space_are_refused(made: Synthetic) -> None:
 
 
 def test_a_store_of_such_spaces_alone_answers_nothing(make_store: Make) -> None:
-    store = make_store(space="old", architecture="MambaModel", layer_check=None).store
+    store = make_store(space="old", architecture="MambaModel", layer_check=None, n_shards=1).store
     with pytest.raises(QueryError, match=ANEW):
         store.query("anisotropy")
 

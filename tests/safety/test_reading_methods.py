@@ -35,6 +35,7 @@ CALLS: dict[str, list[Arguments]] = {
     "build": [of("words.txt", models="tiny=tiny", dry_run=True)],
     "cache_state": [of("partition", spaces=SPACE, layers=0)],
     "catalog": [of()],
+    "cite": [of(), of("anisotropy")],
     "compact": [of(dry_run=True)],
     "info": [of()],
     "merge": [of("other", dry_run=True)],

@@ -22,7 +22,7 @@ RESERVED_COLUMNS = frozenset(
 RESERVED_PARAMETERS = frozenset(
     ("model", "models", "space", "spaces", "unit", "pooling", "template", "layer", "layers", "where", "timeout",
      "memory", "sample", "seed", "transform", "transforms", "store", "format", "form", "output", "o", "csv_safe",
-     "explain", "cache", "no_cache", "help", "h", "metric", "self", "data")
+     "explain", "cache", "no_cache", "quiet", "help", "h", "metric", "self", "data")
 )  # fmt: skip
 # Parameters that embstore.query.inputs reads, and columns that it fills.
 INPUT_PARAMETERS: dict[Need, tuple[str, ...]] = {
