@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 PYTEST = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-p", "no:cacheprovider", "-c", ROOT / "pyproject.toml"]
 SAMPLE = [
     "tests/schemas/test_schemas.py", "tests/cli/test_cli_explain.py", "tests/cli/test_cli_datasets.py",
-    "tests/sources/test_dataset_cache.py", "tests/test_info.py",
+    "tests/sources/test_dataset_cache.py", "tests/query/test_info.py",
 ]  # fmt: skip
 
 

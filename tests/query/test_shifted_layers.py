@@ -15,7 +15,7 @@ ANEW = r"the layers of old are shifted: .*MambaModel.*embstore remove --space ol
 @pytest.fixture
 def made(make_store: Make) -> Synthetic:
     """A store with a space that is right, and one with shifted layers, called ``old``."""
-    make_store(space="old", architecture="MambaModel", layer_check=None)
+    make_store(space="old", architecture="MambaModel", layer_check=None, n_shards=1)
     return make_store()
 
 

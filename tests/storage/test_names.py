@@ -124,6 +124,7 @@ _MAKERS = {
     "storage/files/names.py": "the grammar",
     "storage/files/paths.py": "the layout",
     "atomic.py": "temporary files, of numbers of its own",
+    "query/cite.py": "a file of the package",
     "index/card.py": "a card is beside its index, whose path is given",
 }
 _SUSPECT = {"glob", "rglob", "iglob", "with_suffix", "with_name", "with_stem", "joinpath", "scandir", "listdir"}
