@@ -179,7 +179,7 @@ def test_a_build_that_cannot_be_done(cli, files, checkpoint: Path, tmp_path: Pat
 def test_a_hub_that_cannot_be_reached_names_the_offline_choices(refused, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     said = refused("build", "words:9", "--model", "gtp2")
-    for part in ("'gtp2'", "Did you mean 'gpt2'?", "--model minilm", "embstore[minilm]", "--model name=folder"):
+    for part in ("'gtp2'", "Did you mean 'gpt2'?", "--model minilm", "[minilm]'", "--model name=folder"):
         assert part in said
 
 

@@ -64,7 +64,7 @@ class LayerData(Protocol):
         """
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
-        """Yield ``function(item_ids, block)``, as :meth:`map`. Ids ascend within a block, not from block to block."""
+        """Yield ``function(item_ids, block)``, as ``map`` does. Ids ascend within a block, not from block to block."""
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
         """Return ids (n,), ascending, and vectors (n, dim) in memory.
