@@ -20,3 +20,9 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path: Path) -> No
     ) as caught:
         Reader(tmp_path, []).guard([file], refused, "SELECT 1")
     assert not isinstance(caught.value, DamagedError)
+
+
+def test_ctrl_c_while_duckdb_calls_python_is_no_error_of_a_file(tmp_path: Path) -> None:
+    error = duckdb.InvalidInputException("Traceback (most recent call last):\n  File ...\nKeyboardInterrupt: ")
+    with pytest.raises(KeyboardInterrupt):
+        Reader(tmp_path, []).failure(error, [])

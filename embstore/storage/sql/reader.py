@@ -103,7 +103,10 @@ class Reader:
 
         Raises:
             FileAccessError: The system cannot read the damaged file to its end.
+            KeyboardInterrupt: Ctrl-C came while DuckDB called Python, whose exceptions it turns into errors of its own.
         """
+        if "KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from None
         if (refused := _refused(error, files)) is not None:
             return refused
         said = connections.first_line(error).rstrip(".")
