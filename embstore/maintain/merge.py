@@ -100,7 +100,7 @@ class _Merge:
     Attributes:
         ours: Paths of the store to copy into.
         source: Catalog of the store to copy from.
-        held: Catalog of the store to copy into, as it was before.
+        stored: Catalog of the store to copy into, as it was before.
         observe: Callback for progress.
         actions: Actions done or planned.
         notes: Notes for the user.
@@ -111,7 +111,7 @@ class _Merge:
 
     ours: StorePaths
     source: Catalog
-    held: Catalog
+    stored: Catalog
     observe: Observer
     actions: list[Action] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -122,7 +122,7 @@ class _Merge:
     def check_same_spaces(self, cards: Sequence[Card]) -> None:
         """Raise SpaceMismatchError unless each space is the same in both stores, or new here."""
         for card in cards:
-            mine = self.held.cards.get(card.space)
+            mine = self.stored.cards.get(card.space)
             if mine is None or self.is_new(card.space):
                 continue
             if different := mine.told_apart(card):
@@ -133,15 +133,15 @@ class _Merge:
 
     def is_new(self, space: str) -> bool:
         """Return whether this store has no shards of a space."""
-        return not self.held.shards.get(space)
+        return not self.stored.shards.get(space)
 
     def plan(self, cards: Sequence[Card], *, only: bool) -> None:
         """Find the items of each space that are missing here."""
         self.cards, self.only = list(cards), only
         for card in cards:
             self.source.check_texts(card.space)
-            held = np.empty(0, np.int64) if self.is_new(card.space) else self.held.ids(card.space)
-            taken = plan_merge(card, self.source.shards[card.space], held)
+            stored = np.empty(0, np.int64) if self.is_new(card.space) else self.stored.ids(card.space)
+            taken = plan_merge(card, self.source.shards[card.space], stored)
             self.taken[card.space] = taken
             if taken:
                 n_items = sum(len(one.ids) for one in taken)
@@ -150,9 +150,9 @@ class _Merge:
     def _described(self, card: Card) -> str:
         taken = self.taken[card.space]
         in_part = sum(not one.is_whole for one in taken)
-        told = f"{len(taken)} of {len(self.source.shards[card.space])} shards"
-        told += f", {in_part} of them in part" if in_part else ""
-        return told + (", a new space" if self.is_new(card.space) else "")
+        detail = f"{len(taken)} of {len(self.source.shards[card.space])} shards"
+        detail += f", {in_part} of them in part" if in_part else ""
+        return detail + (", a new space" if self.is_new(card.space) else "")
 
     def copy(self, *, dry_run: bool) -> None:
         """Copy all new tables, datasets and shards to temporary files, then commit them."""
@@ -192,8 +192,8 @@ class _Merge:
 
     def check_same_items(self) -> None:
         """Raise SourceError if an item id stands for different texts in the two stores."""
-        held, theirs = self.held.checked_item_tables(), self.source.checked_item_tables()
-        check_same_items(self.ours, held, self.source.paths, theirs, self._wanted())
+        stored, theirs = self.stored.checked_item_tables(), self.source.checked_item_tables()
+        check_same_items(self.ours, stored, self.source.paths, theirs, self._wanted())
 
     def _wanted(self) -> Ids | None:
         """Return the ids of the items to copy; None for all items of the other store."""
@@ -202,7 +202,7 @@ class _Merge:
         return np.unique(np.concatenate([self.source.ids(card.space) for card in self.cards]))
 
     def _new_items(self) -> Iterable[Rows]:
-        return new_items(list_parts(self.source.paths.items).files, self.held.item_ids(), self._wanted())
+        return new_items(list_parts(self.source.paths.items).files, self.stored.item_ids(), self._wanted())
 
     def _new_skipped(self) -> list[Rows]:
         spaces = {card.space for card in self.cards} | (set() if self.only else {None})

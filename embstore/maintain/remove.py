@@ -57,5 +57,5 @@ def _describe(paths: StorePaths, space: str, action: str) -> Action:
     folders = paths.folders_of(space)
     files = [path for folder in folders for path in disk.files_below(folder)]
     n_bytes = sum(disk.size(path) for path in files)
-    told = f"{len(files)} files in {', '.join(sorted(folder.parent.name for folder in folders)) or 'no folder'}"
-    return Action(action, paths.card(space), told, count_items(paths, space), n_bytes)
+    detail = f"{len(files)} files in {', '.join(sorted(folder.parent.name for folder in folders)) or 'no folder'}"
+    return Action(action, paths.card(space), detail, count_items(paths, space), n_bytes)

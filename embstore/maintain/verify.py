@@ -68,15 +68,15 @@ class Verification:
 
     def lines(self) -> list[str]:
         """Return in sentences what was checked, and how much of it is sound."""
-        told = [f"{self.store}: {self.n_files} files, all sound."]
+        lines = [f"{self.store}: {self.n_files} files, all sound."]
         if not self.ok:
-            told = [f"{self.store}: {len(self.problems)} problem(s) in {self.n_files} files."]
+            lines = [f"{self.store}: {len(self.problems)} problem(s) in {self.n_files} files."]
         if (checked := self.answers) is not None and checked.n_stored:
-            told.append(
+            lines.append(
                 f"{checked.n_computed} of {checked.n_stored} stored answers were computed anew (seed {checked.seed})."
             )
-            told += [f"{count} stored answers were not: they {reason}." for reason, count in checked.skipped]
-        return told
+            lines += [f"{count} stored answers were not: they {reason}." for reason, count in checked.skipped]
+        return lines
 
     def __repr__(self) -> str:
         return printable("\n".join([*self.lines(), *([] if self.ok else [repr(self.to_table())])]), lines=True)
