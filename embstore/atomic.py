@@ -1,4 +1,4 @@
-"""Write a file whole or not at all; write and read documents."""
+"""Write files atomically, and write and read JSON documents."""
 
 import json
 import os
@@ -20,7 +20,7 @@ _RESTORE = "Restore that file from a copy; embstore verify lists all that are da
 
 @contextmanager
 def temporary(folder: Path) -> Iterator[Path]:
-    """Give a temporary path in ``folder``, which is removed on the way out unless it was renamed.
+    """Provide a temporary path in ``folder``; remove what is there when the context ends, unless it was renamed.
 
     Raises:
         FileAccessError: If the disk is full or the folder cannot be written, with the remedy.
@@ -43,21 +43,25 @@ def temporary_path(folder: Path) -> Path:
 
 
 def is_temporary(name: str) -> bool:
-    """Return whether a file or folder is a temporary one, by its name."""
+    """Return whether a name is that of a temporary file or folder."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def discard(path: Path) -> None:
-    """Remove a temporary file or folder, if there is one; where that fails, the next writer does it."""
+    """Remove a temporary file or folder if it exists; if that fails, it is left to the next writer."""
     with suppress(FileAccessError):
         disk.remove_tree(path)
 
 
 @contextmanager
-def written_behind(file: BinaryIO, path: Path) -> Iterator[Callable[[], None]]:
-    """Give what starts to bring to the disk what was written so far, so that in the end there is less to wait for.
+def background_sync(file: BinaryIO, path: Path) -> Iterator[Callable[[], None]]:
+    """Provide a function that starts flushing the data written so far to the disk, and returns at once.
 
-    It returns at once.
+    The last sync of a large file, before it is renamed, then takes less time.
+
+    Args:
+        file: File open for writing.
+        path: Its path.
 
     Raises:
         FileAccessError: If the data cannot be written to the disk.
@@ -72,7 +76,7 @@ def written_behind(file: BinaryIO, path: Path) -> Iterator[Callable[[], None]]:
                 file.flush()
                 pending = pool.submit(disk.sync_open, file, path)
 
-        def finish() -> None:  # of an error the system tells one caller, and not who opens the file later
+        def finish() -> None:  # the system reports a write error once, so no result may be dropped
             if pending is not None:
                 pending.result()
 
@@ -81,7 +85,7 @@ def written_behind(file: BinaryIO, path: Path) -> Iterator[Callable[[], None]]:
 
 
 def publish(source: Path, target: Path) -> None:
-    """Rename a temporary file to its final name, once its bytes and then its name are on the disk."""
+    """Flush a temporary file to the disk, rename it to its final name, and flush the folder with the new name."""
     disk.sync(source)
     disk.replace(source, target)
     disk.sync_folder(target.parent)
@@ -91,9 +95,10 @@ def write_bytes(path: Path, data: bytes, *, derived: bool = False) -> None:
     """Replace a small file atomically.
 
     Args:
-        path: The file.
-        data: Its bytes.
-        derived: Whether it can be made again and is checked whenever it is read: then the disk is not waited for.
+        path: Path of the file.
+        data: New content.
+        derived: Whether the file can be made again and is checked whenever it is read, so that it need not be flushed
+            to the disk.
     """
     with temporary(path.parent) as temp:
         disk.write(temp, data)
@@ -104,29 +109,29 @@ def write_bytes(path: Path, data: bytes, *, derived: bool = False) -> None:
 
 
 def write_document(path: Path, document: dict[str, Any]) -> None:
-    """Replace a JSON document atomically; it gets its own hash as last member."""
+    """Replace a JSON document atomically, with its own SHA-256 as last member."""
     write_bytes(path, document_bytes(document))
 
 
 def document_bytes(document: dict[str, Any], indent: int | None = 2) -> bytes:
-    """Return the bytes of a JSON document with its own hash as last member."""
+    """Serialize a JSON document, with its own SHA-256 as last member."""
     blank = {**document, checksum.KEY: checksum.BLANK}
     text = json.dumps(blank, indent=indent, ensure_ascii=False, allow_nan=False)
-    return checksum.sealed((text + "\n").encode())
+    return checksum.with_checksum((text + "\n").encode())
 
 
 def read_document(path: Path, kind: documents.Kind, remedy: str = _RESTORE) -> dict[str, Any]:
-    """Return a JSON document that :func:`write_document` wrote, checked against its published schema.
+    """Read a JSON document that :func:`write_document` wrote, and check its SHA-256 and its published schema.
 
     Args:
-        path: The file.
+        path: Path of the file.
         kind: Name of its schema in :mod:`embstore_schemas`.
-        remedy: What to do if it is damaged, as a sentence.
+        remedy: Remedy for a damaged file in the message, as a sentence.
 
     Raises:
-        DamagedError: It is no JSON object, was altered, or is not as its schema has it.
+        DamagedError: It is not a JSON object, was altered, or violates its schema.
         NewerFormatError: It has a later format than this version reads.
-        MissingFileError: There is none.
+        MissingFileError: It does not exist.
     """
     data = disk.read(path, documents.MAX_BYTES[kind])
     try:

@@ -1,8 +1,8 @@
-"""Files that carry their own SHA-256, so that any change of them is found without a second file.
+"""Insert and check the SHA-256 that a file contains of itself, so that any change is detected without a second file.
 
-Shards and indexes are too large to be rewritten and have their hash beside them; items and skipped texts have theirs
-in their name. Every other file (documents, summaries, datasets) has it inside: the hash of the file as it is with the
-digits of the hash set to zeros. In a JSON document it is the last member, in a Parquet file a key of the metadata.
+Documents, summaries and datasets contain the hash of their own bytes, computed with its 64 digits set to zeros. In a
+JSON document it is the last member, in a Parquet file a key of the metadata. (Shards and indexes, too large to be
+rewritten, have their hash in another file; items and skipped texts in their name.)
 """
 
 import hashlib
@@ -19,48 +19,48 @@ ALTERED = "its content does not agree with the SHA-256 in it, so it was altered 
 _FIELD = re.compile(rb"file_sha256[^0-9A-Za-z]{2,4}([0-9a-f]{64})")
 
 
-def sealed(data: bytes) -> bytes:
-    """Insert the SHA-256 into the bytes of a file, in place of the value :data:`BLANK` of :data:`KEY`."""
-    at = _digits(data)
+def with_checksum(data: bytes) -> bytes:
+    """Return the bytes of a file with their SHA-256 in place of the zeros of ``file_sha256``."""
+    at = _find_hash(data)
     if at is None:
         raise ValueError(f"no {KEY} to fill in")
     return data[:at] + hashlib.sha256(data).hexdigest().encode() + data[at + 64 :]
 
 
-def is_sound(data: bytes) -> bool:
-    """Return whether the bytes of a file agree with the hash that they hold."""
-    at = _digits(data)
+def has_valid_checksum(data: bytes) -> bool:
+    """Return whether the bytes of a file match the SHA-256 that they contain."""
+    at = _find_hash(data)
     if at is None:
         return False
     blank = data[:at] + BLANK.encode() + data[at + 64 :]
     return hashlib.sha256(blank).hexdigest().encode() == data[at : at + 64]
 
 
-def with_bit_turned_back(data: bytes) -> bytes | None:
-    """Return the bytes as they were before one bit of them was flipped, found by trying all; None if that is not it.
+def undo_bit_flip(data: bytes) -> bytes | None:
+    """Undo a flipped bit: flip each bit in turn until the bytes match their SHA-256; return None if none does.
 
-    It takes a second for 8 KiB: it is for documents.
+    This takes a second for 8 KiB, which suffices for documents.
     """
     for bit in range(8 * len(data)):
-        tried = bytearray(data)
-        tried[bit // 8] ^= 1 << (bit % 8)
-        if is_sound(bytes(tried)):
-            return bytes(tried)
+        candidate = bytearray(data)
+        candidate[bit // 8] ^= 1 << (bit % 8)
+        if has_valid_checksum(bytes(candidate)):
+            return bytes(candidate)
     return None
 
 
 def check(path: Path, data: bytes, remedy: str) -> None:
-    """Raise DamagedError unless the bytes of the file at ``path`` agree with the hash that they hold."""
-    if not is_sound(data):
+    """Raise DamagedError unless the bytes of the file at ``path`` match the SHA-256 that they contain."""
+    if not has_valid_checksum(data):
         raise DamagedError(f"{path} is damaged: {ALTERED}. {remedy}")
 
 
-def _digits(data: bytes) -> int | None:
-    """Return where the hash begins: of the last one, since what stands before may be a user's text."""
+def _find_hash(data: bytes) -> int | None:
+    """Return the position of the last hash in the bytes (an earlier one may be part of a user's text); None if none."""
     key = KEY.encode()
     at = data.rfind(key)
     while at >= 0:
-        if found := _FIELD.match(data, at):
-            return found.start(1)
+        if match := _FIELD.match(data, at):
+            return match.start(1)
         at = data.rfind(key, 0, at)
     return None

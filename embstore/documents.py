@@ -1,4 +1,4 @@
-"""Parse JSON documents, and check them against their published schemas in :mod:`embstore_schemas`."""
+"""Parse the JSON documents of a store, and check them against their schemas in :mod:`embstore_schemas`."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -16,8 +16,8 @@ _Path = tuple[str | int | None, ...]
 
 _KIB, _MIB = 1 << 10, 1 << 20
 
-# What the largest real documents need several times over: cards of 4,096 layers, 100,000 shards in the card of an
-# index, answers of 8 MiB.
+# Several times the size of the largest real documents: cards of 4,096 layers, index cards of 100,000 shards, answers
+# of 8 MiB.
 MAX_BYTES: dict[Kind, int] = {
     "store": 64 * _KIB,
     "card": _MIB,
@@ -29,28 +29,31 @@ MAX_BYTES: dict[Kind, int] = {
 }
 
 _VALUE = "\0"  # stands for the value in the library's messages, which would hold all of it
-_SHOWN = Repr()
-_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = 60
-_SHOWN_CHARACTERS = 300
+_REPR = Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = 60
+_MAX_MESSAGE_CHARS = 300
 
 
 class InvalidDocument(ValueError):
-    """A document that is not as its schema has it; its text goes on after "it is damaged: "."""
+    """A document that violates its schema; its text completes a message that ends with "is damaged: "."""
 
 
 class NewerFormat(InvalidDocument):
-    """A document of a format that this version does not know yet; its text goes on after the name of the file."""
+    """A document of a later format than this version reads; its text completes a message that begins with the file."""
 
 
 def parse(data: bytes, kind: Kind) -> dict[str, Any]:
-    """Return the JSON object in some bytes; :func:`check` then checks it against its schema.
+    """Parse a JSON object strictly; :func:`check` then checks it against its schema.
 
-    Only what :func:`json.dumps` writes in UTF-8 is read: no NaN, no infinity, no name twice, nothing that is not
-    Unicode.
+    NaN, infinity, repeated names and text that is not valid Unicode are rejected.
+
+    Args:
+        data: JSON in UTF-8.
+        kind: Name of the schema.
 
     Raises:
-        InvalidDocument: They are too many, or not a JSON object.
-        NewerFormat: If it has a later format than the schema.
+        InvalidDocument: There are too many bytes, or they are not a JSON object.
+        NewerFormat: The document has a later format than its schema.
     """
     if len(data) > MAX_BYTES[kind]:
         raise InvalidDocument(f"it is larger than {MAX_BYTES[kind] // _KIB:,} KiB")
@@ -66,31 +69,31 @@ def parse(data: bytes, kind: Kind) -> dict[str, Any]:
         raise InvalidDocument(f"it is not JSON ({error})") from error
     if not isinstance(document, dict):
         raise InvalidDocument("it is not a JSON object")
-    found, newest = document.get("format"), _newest_format(kind)
-    if newest is not None and isinstance(found, int) and not isinstance(found, bool) and found > newest:
-        raise NewerFormat(f"has format {_SHOWN.repr(found)}, and this embstore reads up to {newest}")
+    version, newest = document.get("format"), _newest_format(kind)
+    if newest is not None and isinstance(version, int) and not isinstance(version, bool) and version > newest:
+        raise NewerFormat(f"has format {_REPR.repr(version)}, and this embstore reads up to {newest}")
     return document
 
 
 def check(document: dict[str, Any], kind: Kind) -> None:
-    """Check a document against its schema.
+    """Check a parsed document against its schema; integers must be written without a fraction.
 
     Raises:
-        InvalidDocument: If it is not as the schema has it; says what and where.
+        InvalidDocument: The document violates the schema; names the place and the fault.
     """
     validator = _validator(kind)
     if not validator.is_valid(document):
         error = next(iter(validator.iter_errors(document)))
-        raise _invalid(error.instance_path, error.message.replace(_VALUE, _SHOWN.repr(error.instance)))
-    for path in _integers(kind):
+        raise _invalid(error.instance_path, error.message.replace(_VALUE, _REPR.repr(error.instance)))
+    for path in _integer_paths(kind):
         for place, value in _values_at(document, path):
-            if isinstance(value, float):  # to JSON Schema 8.0 is an integer too
+            if isinstance(value, float):  # JSON Schema accepts 8.0 as an integer
                 raise _invalid(place, f"{value} is written with a fraction")
 
 
 def _invalid(place: Iterable[str | int | None], message: str) -> InvalidDocument:
-    named = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
-    return InvalidDocument(f"{named.removeprefix('.')}: {message}".removeprefix(": ")[:_SHOWN_CHARACTERS])
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+    return InvalidDocument(f"{path.removeprefix('.')}: {message}".removeprefix(": ")[:_MAX_MESSAGE_CHARS])
 
 
 @cache
@@ -107,24 +110,24 @@ def _validator(kind: Kind) -> "Draft202012Validator":
 
 
 @cache
-def _integers(kind: Kind) -> tuple[_Path, ...]:
-    """Return where integers stand in a document: the names on the way, and None for all members of one."""
-    return tuple(_integers_in(_schema(kind)))
+def _integer_paths(kind: Kind) -> tuple[_Path, ...]:
+    """Return the paths of a document's integers: member names from the root; None stands for every member."""
+    return tuple(_find_integers(_schema(kind)))
 
 
-def _integers_in(schema: Any, path: _Path = ()) -> Iterator[_Path]:
+def _find_integers(schema: Any, path: _Path = ()) -> Iterator[_Path]:
     if not isinstance(schema, dict):
         return
     if "integer" in schema.get("type", ()):
         yield path
     for name, part in schema.get("properties", {}).items():
-        yield from _integers_in(part, (*path, name))
+        yield from _find_integers(part, (*path, name))
     for keyword in ("additionalProperties", "items"):
-        yield from _integers_in(schema.get(keyword), (*path, None))
+        yield from _find_integers(schema.get(keyword), (*path, None))
 
 
 def _values_at(value: Any, path: _Path, place: _Path = ()) -> Iterator[tuple[_Path, Any]]:
-    """Yield the values at a path, each with its place."""
+    """Yield each value that a path of :func:`_integer_paths` matches, with its own path."""
     if not path:
         yield place, value
     elif path[0] is None and isinstance(value, dict | list):
@@ -135,15 +138,15 @@ def _values_at(value: Any, path: _Path, place: _Path = ()) -> Iterator[tuple[_Pa
 
 
 def _newest_format(kind: Kind) -> int | None:
-    described = _schema(kind)["properties"].get("format", {})
-    return described.get("const") or max(described.get("enum", []), default=None)
+    schema = _schema(kind)["properties"].get("format", {})
+    return schema.get("const") or max(schema.get("enum", []), default=None)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         raise ValueError("an object has a name twice")
-    return found
+    return members
 
 
 def _finite(text: str) -> float:

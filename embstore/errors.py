@@ -1,22 +1,22 @@
-"""Every error that embstore raises on purpose, and the one rule for their words.
+"""Define the errors of embstore.
 
-A message names the thing, the place and the remedy. The command line prints it and exits with 2.
+A message names the thing, the place and the remedy. The command line prints it and exits with 2. The tree:
 
     EmbstoreError
-    ├── UnknownNameError         a name that is not in a table: says the nearest and the known ones
+    ├── UnknownNameError         an unknown name: lists the nearest and the known ones
     ├── UsageError               options that do not fit together, or a value out of range
-    │   └── RecipeAccessError        the system does not open or read a recipe's file (a FileAccessError too)
-    ├── SourceError              a file, a line or a dataset that cannot be read
+    │   └── RecipeAccessError        the system does not open or read a recipe (a FileAccessError too)
+    ├── SourceError              a file, line or dataset that cannot be read
     │   └── SourceAccessError        the system does not open or read it (a FileAccessError too)
     ├── CheckpointError          a checkpoint that cannot be used
     │   ├── CheckpointAccessError        the system does not open or read a file of it (a FileAccessError too)
-    │   └── CheckpointUnavailableError   it is not here and cannot be downloaded
+    │   └── CheckpointUnavailableError   it is not on this machine and cannot be downloaded
     ├── EncodeError              the model ran and the result cannot be used
     ├── StoreError               a store that cannot be opened, read or written
     │   ├── LockedError          another build is writing
-    │   ├── DamagedError         a file that was read and is truncated or altered, or one that must be there and is not
+    │   ├── DamagedError         a truncated, altered or missing file
     │   │   └── NewerFormatError     a file of a format that a later version introduced
-    │   ├── FileAccessError      the system does not open, read or write a file: nothing is known of its content
+    │   ├── FileAccessError      the system does not open, read or write a file
     │   │   └── MissingFileError     there is no such file
     │   └── SpaceMismatchError   the name is taken by another space
     └── QueryError               a query that cannot be answered
@@ -31,9 +31,10 @@ from embstore.escape import printable
 
 
 class EmbstoreError(Exception):
-    """The root of embstore's own errors; its text is fit to be shown to a user.
+    """The base class of embstore's errors.
 
-    Control characters in it are escaped, since it may quote a text of a store, the name of a file or another package.
+    Its text is safe to print: control characters are escaped, since a message may quote a stored text, a file name or
+    another package.
     """
 
     def __str__(self) -> str:
@@ -57,7 +58,7 @@ _SYNONYMS: dict[tuple[str, str], str] = {
     ("format", "md"): "markdown",
     ("format", "ndjson"): "jsonl",
 }
-"""Names that other tools have for the same thing, by kind."""
+"""Other tools' names for the same thing: kind and name → embstore's name."""
 
 
 class UnknownNameError(EmbstoreError):
@@ -75,9 +76,9 @@ class UnknownNameError(EmbstoreError):
         self.name = name
         self.known = tuple(known)
         parts = [f"unknown {kind} {name!r}."]
-        meant = _SYNONYMS.get((kind, name.lower()))
-        if near := [meant] if meant in self.known else nearest(name, self.known):
-            parts.append(f"Did you mean {' or '.join(repr(n) for n in near)}?")
+        synonym = _SYNONYMS.get((kind, name.lower()))
+        if near := [synonym] if synonym in self.known else nearest(name, self.known):
+            parts.append(f"Did you mean {' or '.join(repr(match) for match in near)}?")
         parts.append(f"Known: {', '.join(self.known)}." if self.known else "There are none.")
         if hint:
             parts.append(hint)
@@ -97,7 +98,7 @@ class CheckpointUnavailableError(CheckpointError):
 
 
 class EncodeError(EmbstoreError):
-    """The model ran, and what it gave cannot be used (or it cannot run in the memory there is)."""
+    """The model failed, ran out of memory, or gave vectors that cannot be used."""
 
 
 class StoreError(EmbstoreError):
@@ -116,10 +117,10 @@ class NewerFormatError(DamagedError):
     """A file of the store has a format that a later version introduced."""
 
 
-_GOES_ON = (
+_RESUMABLE = (
     "What was written before is whole; free some space and run the same build again: it goes on where it stopped."
 )
-_ELSEWHERE = (
+_NOT_WRITABLE = (
     "Queries work on a read-only store; to build, choose another folder with --store, or change the permissions."
 )
 _REMEDIES: dict[int, tuple[str, str]] = {
@@ -127,9 +128,9 @@ _REMEDIES: dict[int, tuple[str, str]] = {
     errno.EMFILE: ("", "This process has too many files open: raise the limit, as with ulimit -n 65536."),
     errno.ENFILE: ("", "All programs together have too many files open: end some of them."),
     errno.ENOMEM: ("", "The system has no memory left: free some, or ask for less at a time."),
-    errno.EACCES: (_ELSEWHERE, "Check its permissions, and those of the folders above it."),
-    errno.EPERM: (_ELSEWHERE, "Check its permissions, and those of the folders above it."),
-    errno.EROFS: (_ELSEWHERE, "Its file system is read-only."),
+    errno.EACCES: (_NOT_WRITABLE, "Check its permissions, and those of the folders above it."),
+    errno.EPERM: (_NOT_WRITABLE, "Check its permissions, and those of the folders above it."),
+    errno.EROFS: (_NOT_WRITABLE, "Its file system is read-only."),
     errno.ESTALE: ("", "The network file system has lost it: mount that again."),
     errno.EIO: ("", "The disk or the network failed: look at the system's log, and check the device."),
     errno.ETIMEDOUT: ("", "The network file system does not answer: check the network, or mount it again."),
@@ -142,34 +143,34 @@ _REMEDIES: dict[int, tuple[str, str]] = {
     errno.EEXIST: ("", "A file stands where a folder belongs: move it away, or name another folder."),
     errno.EBUSY: ("", "Another program holds it: wait for it to end."),
 }
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class FileAccessError(StoreError):
     """The system does not open, read, write or list a file or folder.
 
-    That says nothing of what is in it: no file is damaged because the system had none to give.
+    It does not mean that the content is damaged.
 
     Args:
-        path: The file or folder.
-        code: The system's number of the error (``errno``).
-        writing: Whether it was to be written, renamed or removed.
+        path: Path of the file or folder.
+        code: Error number of the system (``errno``).
+        writing: Whether the file was to be written, renamed or removed.
 
     Attributes:
-        code: The system's number of the error.
+        code: Error number of the system.
         reason: Error and remedy, without the path.
-        writing: Whether it was to be written.
+        writing: Whether the file was to be written, renamed or removed.
     """
 
     _content = " This does not mean that it is damaged."
-    """What to think of the content of a file that cannot be read."""
+    """Sentence about the content of a file that cannot be read."""
 
     def __init__(self, path: "str | os.PathLike[str]", code: int, *, writing: bool = False) -> None:
-        name, said = os.fspath(path), os.strerror(code)
+        name, description = os.fspath(path), os.strerror(code)
         to_write, to_read = _REMEDIES.get(code, ("", f"The system calls this error {code}."))
-        self.reason = f"{said}. {(writing and to_write) or to_read}"
-        if code in _FULL:
-            message = f"no space left for {name}: {said}. {_GOES_ON}"
+        self.reason = f"{description}. {(writing and to_write) or to_read}"
+        if code in _NO_SPACE:
+            message = f"no space left for {name}: {description}. {_RESUMABLE}"
         elif writing:
             message = f"{name} cannot be written: {self.reason}"
         else:
@@ -178,7 +179,7 @@ class FileAccessError(StoreError):
         self.path, self.filename, self.writing = name, name, writing
         self.code = code
         self.errno: int | None = code
-        self.strerror: str | None = said
+        self.strerror: str | None = description
 
 
 class MissingFileError(FileAccessError, FileNotFoundError):
@@ -222,11 +223,11 @@ class NotStoredError(QueryError):
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
-    """Return up to ``n`` of the known names that look like ``name``, the most alike first."""
-    from difflib import get_close_matches  # only on the way to an error
+    """Return up to ``n`` known names that are spelt like ``name``, the most similar first; case is ignored."""
+    from difflib import get_close_matches  # needed only for errors
 
     lowered = {candidate.lower(): candidate for candidate in known}
     wanted = name.lower()
-    swapped = [candidate for candidate in lowered if len(wanted) > 2 and sorted(candidate) == sorted(wanted)]
-    alike = [*swapped, *(match for match in get_close_matches(wanted, lowered, n=n) if match not in swapped)]
-    return [lowered[match] for match in alike[:n]]
+    anagrams = [candidate for candidate in lowered if len(wanted) > 2 and sorted(candidate) == sorted(wanted)]
+    similar = [*anagrams, *(match for match in get_close_matches(wanted, lowered, n=n) if match not in anagrams)]
+    return [lowered[match] for match in similar[:n]]

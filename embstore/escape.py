@@ -1,24 +1,24 @@
-"""What a terminal must never get from a text: the one rule for all that is shown to a user."""
+"""Escape the control characters of texts before they are shown, since a terminal would obey them."""
 
 import re
 
 _CONTROLS = "\x00-\x1f\x7f-\x9f"  # C0, DEL and C1: escape sequences begin with one of them
 _LINES = "\u2028\u2029"
-_BIDI = "\u202a-\u202e\u2066-\u2069"  # they change the order in which what follows is shown
+_BIDI = "\u202a-\u202e\u2066-\u2069"  # they reorder the text that follows
 _SURROGATES = "\ud800-\udfff"  # UTF-8 has none
 _UNSAFE = f"{_CONTROLS}{_LINES}{_BIDI}{_SURROGATES}"
 _ALL, _ALL_BUT_LINE_FEEDS = re.compile(f"[{_UNSAFE}]"), re.compile(f"(?!\n)[{_UNSAFE}]")
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    r"""Return a text with its control characters escaped, as in ``\x1b``; all others stay.
+    r"""Escape the control characters of a text, as in ``\x1b``; all other characters stay.
 
-    Escaped are the C0 and C1 controls, the separators of lines and paragraphs, the embeddings, overrides and isolates
-    of bidirectional text, and lone surrogates. Joiners (ZWJ, ZWNJ) stay, since words and emoji are spelt with them.
+    Escaped are the C0 and C1 controls, line and paragraph separators, bidirectional embeddings, overrides and isolates,
+    and lone surrogates. Joiners (ZWJ, ZWNJ) stay, since words and emoji are spelt with them.
 
     Args:
-        text: A text from anywhere.
-        lines: Whether line feeds stay.
+        text: Any text.
+        lines: Whether line feeds are kept.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -26,7 +26,7 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 
 def printable_json(document: str) -> str:
-    r"""Return a JSON document of the same content, in which control characters are escaped as in ``\u009b``."""
+    r"""Escape the control characters in a JSON document as in ``\u009b``; its content stays the same."""
     return _ALL_BUT_LINE_FEEDS.sub(lambda match: f"\\u{ord(match[0]):04x}", document)
 
 

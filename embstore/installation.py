@@ -1,4 +1,4 @@
-"""Where this installation of embstore came from, for messages that say what to install."""
+"""Build the pip command that installs an extra from wherever embstore was installed from."""
 
 import json
 import shlex
@@ -7,24 +7,24 @@ from typing import Any
 
 
 def install_command(extra: str) -> str:
-    """Return the command that adds an extra to this installation.
+    """Return the pip command that installs an extra, from the place that embstore itself was installed from.
 
-    An installation from an index gets the extra from there; one from a folder, an archive or a repository gets it from
-    the same place, which is where this version is.
+    The place is a package index, a folder, an archive or a repository.
 
     Args:
         extra: Name of the extra, such as ``build``.
     """
     try:
         requirement, is_editable = _requirement(distribution("embstore"), extra)
-    except PackageNotFoundError:  # it is run from its sources
+    except PackageNotFoundError:  # run from its source tree, without an installation
         requirement, is_editable = f"embstore[{extra}]", False
     return f"pip install {'-e ' if is_editable else ''}{_quoted(requirement)}"
 
 
-def _requirement(found: Distribution, extra: str) -> tuple[str, bool]:
-    named = f"embstore[{extra}]"
-    origin: dict[str, Any] = json.loads(found.read_text("direct_url.json") or "{}")
+def _requirement(installed: Distribution, extra: str) -> tuple[str, bool]:
+    """Return the requirement for pip, and whether the installation is editable."""
+    requirement = f"embstore[{extra}]"
+    origin: dict[str, Any] = json.loads(installed.read_text("direct_url.json") or "{}")
     url = origin.get("url", "")
     if "dir_info" in origin and url.startswith("file://"):
         from urllib.parse import urlparse
@@ -33,8 +33,8 @@ def _requirement(found: Distribution, extra: str) -> tuple[str, bool]:
         folder = url2pathname(urlparse(url).path)
         return f"{folder}[{extra}]", bool(origin["dir_info"].get("editable"))
     if vcs := origin.get("vcs_info"):
-        return f"{named} @ {vcs['vcs']}+{url}@{vcs['commit_id']}", False
-    return (f"{named} @ {url}" if url else named), False
+        return f"{requirement} @ {vcs['vcs']}+{url}@{vcs['commit_id']}", False
+    return (f"{requirement} @ {url}" if url else requirement), False
 
 
 def _quoted(requirement: str) -> str:

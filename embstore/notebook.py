@@ -1,4 +1,4 @@
-"""Progress in a notebook: a line below the cell, from two seconds on, that goes when the task is done."""
+"""Show the progress of tasks that take over two seconds as a line below a notebook's cell."""
 
 import sys
 from typing import Any
@@ -11,7 +11,7 @@ _SECONDS_BETWEEN = 0.5
 
 
 def notebook_observer() -> Observer | None:
-    """Return what shows progress in the notebook that Python runs in; None elsewhere."""
+    """Return an observer that shows progress in the notebook; None if Python does not run in one."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     if ipython is None or shell is None or not hasattr(shell, "kernel"):
@@ -20,7 +20,7 @@ def notebook_observer() -> Observer | None:
 
 
 class NotebookProgress:
-    """Shows the progress of a task by IPython.
+    """Shows the progress of a task in a notebook; the line disappears when the task is done.
 
     Args:
         display: The module ``IPython.display``.
@@ -32,7 +32,7 @@ class NotebookProgress:
         self._shown_at = 0.0
 
     def __call__(self, progress: Progress) -> None:
-        """Show how far the task is."""
+        """Update the line, at most every half second."""
         seconds = self._clock.seconds(progress)
         if progress.share >= 1:
             self._show("")

@@ -1,4 +1,4 @@
-"""Report the progress of long tasks to observers."""
+"""Report the progress of long tasks to observers, and describe it in words."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,19 +12,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a task is.
+    """The progress of a task at one moment.
 
     Attributes:
-        stage: What is being done: ``fetch``, ``load``, ``encode``, ``index``, ``compute``, ``search``, ``verify``,
+        stage: Kind of work: ``fetch``, ``load``, ``encode``, ``index``, ``compute``, ``search``, ``verify``,
             ``merge``, ``compact`` or ``measure``.
-        subject: The checkpoint, the space, the store or the recipe.
-        done: Items embedded (``encode``), layers (``index``, ``compute``, ``search``), files (``verify``), shards
-            (``merge``, ``compact``), queries (``measure``) or bytes (``fetch``) so far.
-        total: Number of these in all; 0 if it is not known.
-        share: Share of the work of the stage that is done, in [0, 1]. It gives the time that is left: long texts come
-            first, and a part of a layer counts.
-        n_tokens: Tokens that the model has read.
-        n_vectors: Vectors that were read.
+        subject: Name of the checkpoint, space, store, recipe or dataset.
+        done: Number of finished items (``encode``), layers (``index``, ``compute``, ``search``), files (``verify``),
+            shards (``merge``, ``compact``), queries (``measure``) or bytes (``fetch``).
+        total: Total number of these; 0 if unknown.
+        share: Finished share of the work, in [0, 1], for the time left. Unlike done/total, it weighs texts by length
+            and counts unfinished layers in part.
+        n_tokens: Number of tokens read by the model.
+        n_vectors: Number of vectors read.
     """
 
     stage: str
@@ -44,7 +44,7 @@ _task: ContextVar["Task | None"] = ContextVar("task", default=None)
 
 @contextmanager
 def observing(observe: Observer) -> Iterator[None]:
-    """Let an observer follow all tasks that begin in the context."""
+    """Report the tasks that begin within a ``with`` block to an observer."""
     token = _observer.set(observe)
     try:
         yield
@@ -53,10 +53,9 @@ def observing(observe: Observer) -> Iterator[None]:
 
 
 def current_observer() -> Observer | None:
-    """Return the observer of the context; in a notebook, one that shows what takes longer than two seconds there."""
-    found = _observer.get()
-    if found is not None:
-        return found
+    """Return the observer set by :func:`observing`; else in a notebook one that shows progress there, else None."""
+    if (observer := _observer.get()) is not None:
+        return observer
     from embstore.notebook import notebook_observer
 
     return notebook_observer()
@@ -68,15 +67,15 @@ def ignore(_progress: Progress) -> None:
 
 @dataclass
 class Task:
-    """A task in parts, of which several may be under way.
+    """A running task of several parts (layers, files …), some of which may run at the same time.
 
     Attributes:
-        observe: Observer of the task.
-        stage: What is being done.
-        subject: What it is done to.
-        total: Number of the parts.
-        shares: Part → share of it that is done, in [0, 1].
-        n_vectors: Vectors that were read.
+        observe: Callback for progress.
+        stage: Kind of work, as in :class:`Progress`.
+        subject: Name of the checkpoint, space, store or recipe.
+        total: Number of parts.
+        shares: Part → finished share of it, in [0, 1].
+        n_vectors: Number of vectors read.
     """
 
     observe: Observer
@@ -86,26 +85,26 @@ class Task:
     shares: dict[Any, float] = field(default_factory=dict)
     n_vectors: int = 0
 
-    def tell(self) -> None:
-        """Tell the observer how far the task is."""
+    def report(self) -> None:
+        """Report the progress to the observer."""
         done = sum(share >= 1 for share in self.shares.values())
         share = min(1.0, sum(self.shares.values()) / self.total) if self.total else 1.0
         self.observe(Progress(self.stage, self.subject, done, self.total, share, n_vectors=self.n_vectors))
 
     def finish(self, part: Any) -> None:
-        """Note that a part is done."""
+        """Mark a part as done, and report the progress."""
         self.shares[part] = 1.0
-        self.tell()
+        self.report()
 
-    def follow(
-        self, part: Any, n: int, mapped: Callable[[Callable[..., T]], Iterator[T]], function: Callable[..., T]
+    def track_blocks(
+        self, part: Any, n: int, map_blocks: Callable[[Callable[..., T]], Iterator[T]], function: Callable[..., T]
     ) -> Iterator[T]:
-        """Yield what a function gives for each block of vectors, and tell how many of them it had.
+        """Apply a function to each block of vectors of a part, yield its results, and report the vectors read so far.
 
         Args:
             part: Part of the task.
-            n: Number of its vectors.
-            mapped: Calls the function with each block, perhaps in threads.
+            n: Number of vectors of the part.
+            map_blocks: Function that applies a function to each block, possibly in threads, and yields the results.
             function: Function of a block, or of ids and a block.
         """
         counts: list[int] = []
@@ -115,38 +114,44 @@ class Task:
             counts.append(len(block[-1]))
             return result
 
-        told = 0
-        for result in mapped(counted):
-            new = sum(counts) - told
-            told += new
-            self.n_vectors += new
-            self.shares[part] = max(self.shares.get(part, 0.0), min(told / n, 0.999))
-            self.tell()
+        n_reported = 0
+        for result in map_blocks(counted):
+            n_new = sum(counts) - n_reported
+            n_reported += n_new
+            self.n_vectors += n_new
+            self.shares[part] = max(self.shares.get(part, 0.0), min(n_reported / n, 0.999))
+            self.report()
             yield result
 
 
 @contextmanager
 def task(stage: str, subject: str, total: int) -> Iterator[Task]:
-    """Give a task in parts that the observer of the context follows."""
+    """Begin a task of several parts, reported to the current observer; it is the current task within the block.
+
+    Args:
+        stage: Kind of work, as in :class:`Progress`.
+        subject: Name of the checkpoint, space, store or recipe.
+        total: Number of parts.
+    """
     observe = current_observer()
-    begun = Task(observe or ignore, stage, subject, total)
-    token = _task.set(begun if observe else None)
-    begun.tell()
+    new_task = Task(observe or ignore, stage, subject, total)
+    token = _task.set(new_task if observe else None)
+    new_task.report()
     try:
-        yield begun
+        yield new_task
     finally:
         _task.reset(token)
 
 
 def current_task() -> Task | None:
-    """Return the task that is followed; None if nobody observes."""
+    """Return the current task; None if there is none or no observer."""
     return _task.get()
 
 
-def pass_part() -> None:
-    """Note that one more part of the task is done, such as a file that was checked."""
-    if (begun := _task.get()) is not None:
-        begun.finish(len(begun.shares))
+def finish_part() -> None:
+    """Mark one more part of the current task as done, such as a file that was checked; do nothing without a task."""
+    if (running := _task.get()) is not None:
+        running.finish(len(running.shares))
 
 
 _VERBS = {
@@ -155,16 +160,16 @@ _VERBS = {
 }  # fmt: skip
 _PARTS = {"index": "layers", "compute": "layers", "search": "layers", "verify": "files"}
 BRIEF = ("compute", "search", "verify")
-"""Stages that are shown only if they take long."""
+"""Stages that are usually short, and shown only if they take longer than two seconds."""
 
 
 def describe(progress: Progress) -> str:
-    """Return what is being done: ``embedding with gpt2``."""
+    """Return the work and its subject in words: ``embedding with gpt2``."""
     return f"{_VERBS[progress.stage]} {progress.subject}"
 
 
 def count(progress: Progress, seconds: float) -> str:
-    """Return how much is done, and after the first second how fast: ``512 of 2,000, 380/s``."""
+    """Return the work done in words, with its rate after the first second: ``512 of 2,000, 380/s``."""
     from embstore.table import show_size
 
     if progress.stage == "fetch":
@@ -183,14 +188,14 @@ def count(progress: Progress, seconds: float) -> str:
 
 
 def time_left(progress: Progress, seconds: float) -> str:
-    """Return the time that is left, as ``, 2 min 05 s left``; nothing where it is not known."""
+    """Return the estimated time left, as ``, 2 min 05 s left``; empty if unknown."""
     if not 0 < progress.share < 1:
         return ""
     return f", {duration(seconds * (1 - progress.share) / progress.share)} left"
 
 
 def duration(seconds: float) -> str:
-    """Return a time for the eye: ``0.4 s``, ``2 min 05 s``, ``3 h 07 min``."""
+    """Format a duration: ``0.4 s``, ``2 min 05 s``, ``3 h 07 min``."""
     if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, seconds = divmod(round(seconds), 60)
@@ -200,11 +205,15 @@ def duration(seconds: float) -> str:
 
 @dataclass
 class Clock:
-    """When the stages of a task began."""
+    """Measures the time since the first report of each stage.
+
+    Attributes:
+        began: Stage and subject → monotonic time in seconds.
+    """
 
     began: dict[tuple[str, str], float] = field(default_factory=dict)
 
     def seconds(self, progress: Progress) -> float:
-        """Return how long the stage takes already."""
+        """Return the seconds since the first report of the stage and subject."""
         now = time.monotonic()
         return now - self.began.setdefault((progress.stage, progress.subject), now)

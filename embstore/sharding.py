@@ -1,7 +1,7 @@
-"""Split a build into parts: ranges of item ids, each of about the size of a shard.
+"""Divide the items of a build into parts, ranges of item ids that each become one shard.
 
-Ids are hashes, so equal ranges of them hold about equally many items. The ranges depend on what the sources hold and
-never on what the store has, so that builds which share the parts between them make the shards that one would make.
+Ids are hashes, so equal ranges contain about equally many items. The ranges depend on the sources only, not on the
+store, so that several workers together write the same shards as a single one.
 """
 
 import re
@@ -12,141 +12,152 @@ from typing import Self
 from embstore.errors import UsageError
 
 KEYS = 1 << 63
-"""Keys are in [0, KEYS): an item's id, or for an occurrence that of its sentence, whose words stay together."""
+"""Number of possible keys. The key of an item is its id, of an occurrence the id of its sentence, in [0, KEYS)."""
 
-MARKS = 4
-"""Characters that a text's special tokens count for."""
+SPECIAL_TOKENS_CHARS = 4
+"""Characters added to the length of each text for its special tokens, when its work is estimated."""
 
-_LEAST_SHARE = 6  # a small build is cut too, into parts of at least this fraction of a shard …
-_FEW = 4  # … and so many at most: writing then goes on beside encoding, and a kill loses less
-_MANY_ITEMS = 24_576  # small vectors are cut into more parts, of so many items, and down to half as many bytes
+# A build smaller than four shards is divided too, into up to four parts of at least a sixth of a shard, so that one is
+# written while the next is encoded, and a kill loses less.
+_MIN_PART_FRACTION = 6
+_SMALL_BUILD_PARTS = 4
+_PART_ITEMS = 24_576  # parts of small vectors have about this many items, and at least a twelfth of a shard's bytes
 _WINDOW_ITEMS = 12_288
 _WINDOW_CHARS = 8 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Keys in ``[first, end)``."""
+    """A range of keys ``[first, end)``."""
 
     first: int
     end: int
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """Worker ``number`` of ``of``, which builds every ``of``-th part; by default the only worker."""
+class ShardSpec:
+    """Worker ``index`` (from 1) of ``total`` workers that share a build; by default the only worker.
 
-    number: int = 1
-    of: int = 1
+    The worker builds the parts ``index``, ``index + total``, ``index + 2 total`` …, counted from 1.
+    """
+
+    index: int = 1
+    total: int = 1
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return the turn that is written as ``2/3``.
+        """Parse ``2/3``, worker 2 of 3.
 
         Raises:
-            UsageError: If it is not two whole numbers i/n with 1 ≤ i ≤ n.
+            UsageError: The text is not two whole numbers i/n with 1 ≤ i ≤ n.
         """
         match = re.fullmatch(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             raise UsageError(
-                f"--shard {text!r} is no part of a source: write i/n with 1 ≤ i ≤ n. Three machines take 1/3, 2/3 and "
-                "3/3, each with the same sources."
+                f"--shard {text!r} is not a part of the work: write i/n with 1 ≤ i ≤ n. Three machines take 1/3, 2/3 "
+                "and 3/3, each with the same sources."
             )
         return cls(int(match[1]), int(match[2]))
 
     def __str__(self) -> str:
-        return f"{self.number}/{self.of}"
+        return f"{self.index}/{self.total}"
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """How the keys are cut.
+    """The division of the keys of a build into parts, and of parts into windows.
 
     Attributes:
         n: Number of parts, each of which becomes a shard.
-        n_windows: Number of windows of each part, which are planned and tokenised together.
-        turn: Worker that this build is.
+        n_windows: Number of windows per part; the items of a window are planned and tokenised together.
+        worker: Worker whose parts this build takes.
     """
 
     n: int
     n_windows: int
-    turn: Turn
+    worker: ShardSpec
 
     @classmethod
-    def plan(cls, n_items: int, n_chars: int, item_bytes: int, shard_bytes: int, turn: Turn) -> Self:
-        """Cut the keys so that a part is about a shard's bytes.
+    def plan(cls, n_items: int, n_chars: int, item_bytes: int, shard_bytes: int, worker: ShardSpec) -> Self:
+        """Divide the keys so that the vectors of a part take about a shard's bytes.
 
         Args:
-            n_items: Items of the sources, whether the store has them or not.
-            n_chars: Characters of their texts.
+            n_items: Number of items of the sources, stored or not.
+            n_chars: Number of characters of their texts.
             item_bytes: Bytes of one item's vectors, all layers.
-            shard_bytes: Bytes of vectors in a shard.
-            turn: Worker that this build is.
+            shard_bytes: Target bytes of vectors in a shard.
+            worker: Worker whose parts this build takes.
         """
         n_bytes = n_items * item_bytes
-        least = n_bytes * _LEAST_SHARE // shard_bytes
-        n = max(1, -(-n_bytes // shard_bytes), min(_FEW, least), min(n_items // _MANY_ITEMS, 2 * least))
-        n_windows = max(1, -(-n_items // (n * _WINDOW_ITEMS)), -(-n_chars // (n * _WINDOW_CHARS)))
-        return cls(n, n_windows, turn)
+        n_smallest = n_bytes * _MIN_PART_FRACTION // shard_bytes
+        n = max(
+            1,
+            _ceil(n_bytes, shard_bytes),
+            min(_SMALL_BUILD_PARTS, n_smallest),
+            min(n_items // _PART_ITEMS, 2 * n_smallest),
+        )
+        n_windows = max(1, _ceil(n_items, n * _WINDOW_ITEMS), _ceil(n_chars, n * _WINDOW_CHARS))
+        return cls(n, n_windows, worker)
 
     @property
-    def mine(self) -> range:
+    def own(self) -> range:
         """The numbers, from 0, of the parts that this build takes."""
-        return range(self.turn.number - 1, self.n, self.turn.of)
+        return range(self.worker.index - 1, self.n, self.worker.total)
 
     def windows(self, part: int) -> Iterator[Range]:
-        """Yield the windows of a part, ascending; together they are its range."""
+        """Yield the key ranges of a part's windows, ascending."""
         n = self.n * self.n_windows
         for window in range(part * self.n_windows, (part + 1) * self.n_windows):
             yield Range(_ceil(window * KEYS, n), _ceil((window + 1) * KEYS, n))
 
     def all(self) -> Iterator[list[Range]]:
-        """Yield the windows of each part of this build, where the store has none of its items."""
-        for part in self.mine:
+        """Yield the windows of each shard to write if no item is stored yet: one shard per part of this build."""
+        for part in self.own:
             yield list(self.windows(part))
 
     def pack(self, counts: Mapping[int, tuple[int, int]]) -> Iterator[list[Range]]:
-        """Yield the windows of each shard to be written, where the store has some of the items.
+        """Yield the windows of each shard to write if some of the items are stored.
 
-        A part that lacks all its items becomes a shard as it is. Of those that lack a few, as many are taken together
-        as make one part: a build that adds a little to a large store writes few shards.
+        A part whose items are all missing becomes a shard by itself. Parts with fewer missing items are combined into
+        shards of up to the average number of items per part: a small addition to a large store writes few shards.
 
         Args:
-            counts: Window → its items, and how many of them are missing; what is not there has none missing.
+            counts: Number of a window, from 0 over all parts → its items, and how many of them are missing; windows
+                that are left out have no missing items.
         """
-        wanted = sum(n for n, _ in counts.values())
-        of_part, of_window = wanted / self.n, wanted / (self.n * self.n_windows)
-        few: list[tuple[Range, int]] = []
-        for part in self.mine:
+        n_items = sum(n for n, _ in counts.values())
+        items_per_part, items_per_window = n_items / self.n, n_items / (self.n * self.n_windows)
+        combined: list[tuple[Range, int]] = []
+        for part in self.own:
             first = part * self.n_windows
-            found = [(counts.get(first + at, (0, 0)), window) for at, window in enumerate(self.windows(part))]
-            lacking = [(window, missing) for (_, missing), window in found if missing]
-            if not lacking:
+            windows = [(counts.get(first + i, (0, 0)), window) for i, window in enumerate(self.windows(part))]
+            incomplete = [(window, n_missing) for (_, n_missing), window in windows if n_missing]
+            if not incomplete:
                 continue
-            whole = all(missing == n for (n, missing), _ in found)
-            if few and (whole or _total(few) + _total(lacking) > of_part):
-                yield _joined(few, of_window)
-                few = []
-            if whole:
-                yield [window for window, _ in lacking]
+            all_missing = all(n_missing == n for (n, n_missing), _ in windows)
+            if combined and (all_missing or _n_missing(combined) + _n_missing(incomplete) > items_per_part):
+                yield _join(combined, items_per_window)
+                combined = []
+            if all_missing:
+                yield [window for window, _ in incomplete]
             else:
-                few += lacking
-        if few:
-            yield _joined(few, of_window)
+                combined += incomplete
+        if combined:
+            yield _join(combined, items_per_window)
 
 
-def _total(windows: Sequence[tuple[Range, int]]) -> int:
-    return sum(missing for _, missing in windows)
+def _n_missing(windows: Sequence[tuple[Range, int]]) -> int:
+    return sum(n_missing for _, n_missing in windows)
 
 
-def _joined(windows: Sequence[tuple[Range, int]], most: float) -> list[Range]:
-    """Join neighbouring windows that have no more than ``most`` missing items between them."""
+def _join(windows: Sequence[tuple[Range, int]], max_missing: float) -> list[Range]:
+    """Join consecutive windows into ranges with at most ``max_missing`` missing items each."""
     joined: list[tuple[Range, int]] = []
-    for window, missing in windows:
-        if joined and joined[-1][1] + missing <= most:
-            before, n = joined.pop()
-            window, missing = Range(before.first, window.end), n + missing
-        joined.append((window, missing))
+    for window, n_missing in windows:
+        if joined and joined[-1][1] + n_missing <= max_missing:
+            previous, n = joined.pop()
+            window, n_missing = Range(previous.first, window.end), n + n_missing
+        joined.append((window, n_missing))
     return [window for window, _ in joined]
 
 

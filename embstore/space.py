@@ -1,4 +1,4 @@
-"""The words of a space: units, poolings, templates and layers."""
+"""Define what identifies a space: units, poolings, templates and layers."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,11 +11,11 @@ from embstore.errors import QueryError, UnknownNameError, UsageError
 _Member = TypeVar("_Member", bound=StrEnum)
 
 SPACE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,239}"
-"""Grammar of the names of spaces, which are names of files and folders too."""
+"""Regular expression of the names of spaces, which are also names of files and folders."""
 
 
 class Unit(StrEnum):
-    """What one vector stands for."""
+    """What one vector represents: a word, a sentence, or an occurrence of a word in a sentence."""
 
     WORD = "word"
     SENTENCE = "sentence"
@@ -33,20 +33,20 @@ class Pooling(StrEnum):
     PROJECTION = "projection"
 
     @property
-    def of_span(self) -> bool:
-        """Whether the vector comes from the span's own tokens (else from a special token)."""
+    def uses_span(self) -> bool:
+        """Whether the vector comes from the tokens of the item's span, not from a special token of the text."""
         return self in (Pooling.LAST, Pooling.FIRST, Pooling.MEAN)
 
 
 class TopForm(StrEnum):
-    """Which side of the final norm a hidden state is from."""
+    """Whether a top-layer state is from before (``raw``) or after (``normed``) the final norm."""
 
     RAW = "raw"
     NORMED = "normed"
 
     @property
     def other(self) -> "TopForm":
-        """The other side."""
+        """The other form."""
         return TopForm.NORMED if self is TopForm.RAW else TopForm.RAW
 
 
@@ -60,7 +60,7 @@ _SPELLINGS = (
 
 
 def same_spelling(name: str, known: Iterable[str]) -> str:
-    """Return the known name that is another spelling or form of a name (``centered``: ``centred``), else the name."""
+    """Return the known name of which a name is a variant spelling (``centered``, ``centred``); else the name itself."""
     known = tuple(known)
     if name in known:
         return name
@@ -69,7 +69,7 @@ def same_spelling(name: str, known: Iterable[str]) -> str:
 
 
 def parse_member(kind: type[_Member], value: str) -> _Member:
-    """Return the member of ``kind`` with that value, or raise UnknownNameError with the known ones."""
+    """Return the member of an enumeration with that value, or raise UnknownNameError with the known values."""
     try:
         return kind(value)
     except ValueError:
@@ -77,7 +77,7 @@ def parse_member(kind: type[_Member], value: str) -> _Member:
 
 
 def check_space_name(name: str) -> str:
-    """Return ``name`` if it is fit for a file name, else raise UsageError."""
+    """Return ``name`` if it is valid for a space and its files, else raise UsageError."""
     if not re.fullmatch(SPACE_NAME, name):
         raise UsageError(
             f"{name!r} cannot name a space: use up to 240 letters, digits, '.', '_' and '-', beginning with a letter "
@@ -88,7 +88,7 @@ def check_space_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The text put round an item before it is tokenised.
+    """The text put around an item before it is tokenised.
 
     ``{text}`` stands for the item, ``{bos}`` and ``{eos}`` for the checkpoint's own special tokens.
     """
@@ -105,14 +105,19 @@ class Template:
 
     @property
     def fields(self) -> frozenset[str]:
-        """The fields that the pattern uses."""
+        """The names of the fields in the pattern: ``text``, possibly ``bos`` and ``eos``."""
         return frozenset(re.findall(r"\{(.*?)\}", self.pattern))
 
     def render(self, text: str, *, bos: str = "", eos: str = "") -> tuple[str, int]:
-        """Put ``text`` into the template.
+        """Fill in the template.
+
+        Args:
+            text: Text of the item.
+            bos: Value of ``{bos}``.
+            eos: Value of ``{eos}``.
 
         Returns:
-            The string for the tokenizer, and the character at which ``text`` begins in it.
+            The string for the tokenizer, and the position of ``text`` in it, in characters.
         """
         before, after = self.pattern.split("{text}")
         before = before.replace("{bos}", bos).replace("{eos}", eos)
@@ -134,9 +139,9 @@ class Layers:
 
     Attributes:
         members: Stored layers, by ascending id.
-        n_blocks: L, the number of blocks; layer L is the top.
-        top_form: Form of layer L, ``raw`` or ``normed``; None for a model without a final norm.
-            The other side, if stored, is layer L+1 and bears its form as its name.
+        n_blocks: Number of blocks, L; layer L is the top layer.
+        top_form: Form of layer L, ``raw`` or ``normed``; None for a model without a final norm. The other form, if
+            stored, is layer L+1, named by its form.
     """
 
     members: tuple[Layer, ...]
@@ -145,7 +150,7 @@ class Layers:
 
     @classmethod
     def of_model(cls, n_blocks: int, top_form: TopForm | None) -> Self:
-        """Return all layers of a model: 0 (embeddings), 1…L (blocks), and the top's other form."""
+        """Return all layers of a model: 0 (embeddings), 1…L (blocks), and the top layer's other form, L+1."""
         members = [Layer(i, str(i)) for i in range(n_blocks + 1)]
         if top_form is not None:
             members.append(Layer(n_blocks + 1, top_form.other.value))
@@ -173,28 +178,29 @@ class Layers:
         return tuple(layer.name for layer in self.members)
 
     def select(self, spec: str) -> Self:
-        """Return the layers that ``spec`` names.
+        """Select layers by name or number.
 
         Args:
-            spec: ``all``, ``top``, ``raw``, ``normed``, ``projection``, a number, ``-1`` for the top, ``-2`` for the
-                one below …, a range ``0-6``, or several of these with commas. A range takes the layers of it that
-                exist.
+            spec: ``all``, ``top``, ``raw``, ``normed``, ``projection``, a number, ``-1`` for the top layer, ``-2`` for
+                the one below …, a range ``0-6``, or several of these separated by commas. A range selects those of its
+                layers that exist.
 
         Raises:
-            UnknownNameError: If a part of ``spec`` names no layer that is here.
+            UnknownNameError: A part of ``spec`` selects no layer.
         """
         chosen: set[Layer] = set()
         for part in spec.split(","):
-            found = self._part(part.strip().lower())
-            if not found:
+            matching = self._matching(part.strip().lower())
+            if not matching:
                 known = [*self.names, "all", "top"]
                 if self.top_form is not None:
                     known += [form.value for form in TopForm if form.value not in known]
                 raise UnknownNameError("layer", part.strip(), known)
-            chosen.update(found)
+            chosen.update(matching)
         return type(self)(tuple(sorted(chosen)), self.n_blocks, self.top_form)
 
-    def _part(self, part: str) -> list[Layer]:
+    def _matching(self, part: str) -> list[Layer]:
+        """Return the layers that one part of a selection names; none if there are none."""
         if part == "all":
             return list(self.members)
         if part == "top":
@@ -215,14 +221,14 @@ class Layers:
 
 
 def default_space_name(model: str, unit: Unit, pooling: Pooling) -> str:
-    """Return the name that a space has unless the user gives another: ``gpt2.word.last``."""
+    """Return the default name of a space: ``gpt2.word.last``."""
     return check_space_name(f"{model}.{unit}.{pooling}")
 
 
 def check_pooling(unit: Unit, pooling: Pooling) -> None:
-    """Raise QueryError where a pooling makes no sense for a unit, whatever the checkpoint."""
-    if unit is Unit.OCCURRENCE and not pooling.of_span:
-        known = ", ".join(p for p in Pooling if p.of_span)
+    """Raise QueryError if a pooling is undefined for a unit, whatever the checkpoint."""
+    if unit is Unit.OCCURRENCE and not pooling.uses_span:
+        known = ", ".join(p for p in Pooling if p.uses_span)
         raise QueryError(
             f"pooling {pooling.value!r} is one vector for the whole sentence, so it cannot stand for an occurrence. "
             f"Known for occurrences: {known}. For whole sentences use --unit sentence."

@@ -156,7 +156,7 @@ class Store:
         from embstore.build.job import Options
         from embstore.build.pipeline import build
         from embstore.build.texts import Sources, by_unit
-        from embstore.sharding import Turn
+        from embstore.sharding import ShardSpec
         from embstore.sources import missing_datasets
         from embstore.space import Pooling, Template, Unit, parse_member
         from embstore.storage.files.shards import SHARD_BYTES
@@ -176,7 +176,7 @@ class Store:
             index_memory=_memory(index_memory),
             name=name,
             allow_pickle=allow_pickle,
-            turn=Turn() if shard is None else Turn.parse(shard),
+            worker=ShardSpec() if shard is None else ShardSpec.parse(shard),
             shard_bytes=SHARD_BYTES if shard_bytes is None else shard_bytes,
         )
         read = [

@@ -1,7 +1,7 @@
 """Sum the vectors of a layer, so that common metrics can be computed without reading vectors.
 
-Names of dimensions: ``n`` vectors of ``dim`` components. A unit vector is u = x/‖x‖; zero vectors have none and are
-counted apart.
+Dimensions: ``n`` vectors x of ``dim`` components. The unit vector of x is u = x/‖x‖; zero vectors, which have none, are
+counted separately.
 """
 
 from collections.abc import Iterator
@@ -12,26 +12,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float64Array = NDArray[np.float64]
-# Small enough for the cache that the cores share, and large enough that threads seldom wait for Python in between.
+# Fits in the shared cache of the cores, and is large enough that threads seldom wait for Python.
 _CHUNK_BYTES = 1 << 22
 
 
 def in_float64(vectors: NDArray[np.floating]) -> Iterator[Float64Array]:
-    """Yield the rows (n, dim) as float64 copies in chunks; each chunk is overwritten by the next."""
+    """Yield vectors (n, dim) in chunks, converted to float64; each chunk reuses the memory of the previous one."""
     rows = max(1, _CHUNK_BYTES // (8 * max(1, vectors.shape[1])))
-    copies = np.empty((min(rows, len(vectors)), vectors.shape[1]))
+    buffer = np.empty((min(rows, len(vectors)), vectors.shape[1]))
     for start in range(0, len(vectors), rows):
         chunk = vectors[start : start + rows]
-        copy = copies[: len(chunk)]
+        copy = buffer[: len(chunk)]
         np.copyto(copy, chunk)
         yield copy
 
 
 def weighted_sum(weights: Float64Array, x: Float64Array) -> Float64Array:
-    """Return Σ wᵢ xᵢ, shape (dim,), of weights (n,) and vectors (n, dim).
+    """Compute Σ wᵢ xᵢ (dim,) of weights (n,) and vectors (n, dim), in the calling thread alone.
 
-    It stays in the thread that asks for it, unlike ``weights @ x``: BLAS would start threads of its own, which cost
-    more than they give where other threads are at work already.
+    For ``weights @ x``, BLAS would start threads of its own, which slow down callers that already run in threads.
     """
     total: Float64Array = np.einsum("n,nd->d", weights, x)
     return total
@@ -39,18 +38,18 @@ def weighted_sum(weights: Float64Array, x: Float64Array) -> Float64Array:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The sums of some vectors of one layer, in float64. Summaries of disjoint sets merge by addition.
+    """Sums over vectors of one layer, in float64. Summaries of disjoint sets of vectors are merged by addition.
 
     Attributes:
-        n: The number of vectors, zero vectors included.
-        n_zero: The number of zero vectors.
+        n: Number of vectors, zero vectors included.
+        n_zero: Number of zero vectors.
         total: Σx, shape (dim,).
         unit_total: Σu over the non-zero vectors, shape (dim,).
-        unit_square_total: Σu² per dimension, shape (dim,).
+        unit_square_total: Σu² per component, shape (dim,).
         norm_total: Σ‖x‖.
         norm_square_total: Σ‖x‖².
-        norm_min: The smallest norm; infinity where n = 0.
-        norm_max: The largest norm; 0 where n = 0.
+        norm_min: Smallest norm; infinity if n = 0.
+        norm_max: Largest norm; 0 if n = 0.
     """
 
     n: int
@@ -70,11 +69,11 @@ class Summary:
 
     @classmethod
     def of(cls, vectors: NDArray[np.floating]) -> Self:
-        """Sum up vectors.
+        """Summarise vectors.
 
         Args:
-            vectors: Float array of shape (n, dim). They are taken to float64 chunk by chunk. Values that are not finite
-                make :attr:`is_finite` false.
+            vectors: Float array (n, dim), converted to float64 chunk by chunk. Values that are not finite make
+                :attr:`is_finite` false.
         """
         summary = cls.empty(vectors.shape[1])
         with np.errstate(invalid="ignore"):
@@ -114,18 +113,21 @@ class Summary:
 
     @property
     def mean(self) -> Float64Array:
-        """The mean vector Σx/n, shape (dim,); zeros where n = 0."""
+        """The mean vector Σx/n, shape (dim,); zeros if n = 0."""
         return self.total / max(1, self.n)
 
     @property
     def is_finite(self) -> bool:
-        """Whether every component of every vector was finite."""
+        """Whether all components of all vectors are finite."""
         return bool(np.isfinite(self.norm_square_total))
 
     def isclose(self, other: Self, *, rtol: float = 1e-9) -> bool:
-        """Return whether two summaries agree up to rounding, each sum relative to its own size.
+        """Return whether two summaries are equal up to rounding.
 
-        A sum of n unit vectors is compared with n in mind, since its parts may cancel.
+        Args:
+            other: Summary to compare with.
+            rtol: Tolerance, relative to the largest possible size of each sum: n for sums of unit vectors, whose
+                components may cancel, and Σ‖x‖ for the sum of the vectors.
         """
         if (self.n, self.n_zero) != (other.n, other.n_zero):
             return False
@@ -139,7 +141,4 @@ class Summary:
             (self.norm_min, other.norm_min, scale),
             (self.norm_max, other.norm_max, scale),
         ]
-        return all(
-            np.shape(mine) == np.shape(its) and np.allclose(mine, its, rtol=0, atol=rtol * size)
-            for mine, its, size in pairs
-        )
+        return all(np.shape(a) == np.shape(b) and np.allclose(a, b, rtol=0, atol=rtol * size) for a, b, size in pairs)

@@ -1,4 +1,4 @@
-"""Define Table, the result of every query."""
+"""Define ``Table``, the result of every query, and how it is printed."""
 
 import html
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,16 +20,17 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Pivot:
-    """The layout of a printed table.
+    """The printed layout of a table as a pivot: some columns down, some across, values in the cells.
 
     Attributes:
-        down: The columns that name a row of the layout.
-        across: The columns whose values stand side by side.
-        values: The columns shown for each value of ``across``; of several in a tuple, the first that is not None.
-        heads: Headings of the columns ``down``.
-        joined: Whether the values share one cell; then its head names all of ``across``, else what differs.
-        order: A numeric column by which the rows of the layout are sorted; None keeps the order of the rows.
-        mark: A boolean column: where it is true, a star stands behind the first value.
+        down: Columns whose values identify a printed row.
+        across: Columns whose values identify a group of printed columns.
+        values: Columns printed in each group; for a tuple of columns, the first value that is not None.
+        heads: Headings of the columns ``down``; their names by default.
+        joined: Whether the values of a group share one cell, whose heading then names all columns of ``across``; else
+            the heading names only those that differ between groups.
+        order: Numeric column to sort the printed rows by; None keeps their order.
+        mark: Boolean column; where it is true, a star follows the first value.
     """
 
     down: tuple[str, ...]
@@ -42,13 +43,13 @@ class Pivot:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A column of a table without a pivot, as it is laid out for the eye.
+class ShownColumn:
+    """A printed column of a table without a pivot.
 
     Attributes:
         column: Name of the column.
         head: Heading; the name by default.
-        kind: ``bytes`` (43.4 MB), ``count`` (10,000) or nothing.
+        kind: Format of the numbers: ``bytes`` (43.4 MB), ``count`` (10,000), or empty for the default.
     """
 
     column: str
@@ -61,14 +62,14 @@ class Table:
     """A small table of results, in long form: one row per result.
 
     Attributes:
-        columns: The names of the columns, in order.
-        rows: The rows, each with every column; a value that cannot be computed is None.
-        notes: Notes for the reader of the numbers (an exact scan was used, a layer is missing …).
+        columns: Names of the columns, in order.
+        rows: Rows, each with every column; a value that cannot be computed is None.
+        notes: Notes on the numbers (an exact scan was used, a layer is missing …).
         pivot: Layout of the printed table; None to print it in long form.
-        types: JSON types of columns that may have no value in any row, so that tables of one question always have the
-            same types in Arrow, Parquet and Polars.
-        shown: Columns for the eye where there is no pivot; none shows all.
-        intervals: Column → columns of the lower and the upper limit of its interval.
+        types: JSON types of columns that may be None in all rows, so that the types in Arrow, Parquet and Polars do
+            not depend on the values.
+        shown: Printed columns of a table without a pivot; empty for all.
+        intervals: Column → the columns of the lower and upper limit of its confidence interval.
     """
 
     columns: tuple[str, ...]
@@ -76,7 +77,7 @@ class Table:
     notes: tuple[str, ...] = ()
     pivot: Pivot | None = None
     types: Mapping[str, str] = field(default_factory=dict)
-    shown: tuple[Shown, ...] = ()
+    shown: tuple[ShownColumn, ...] = ()
     intervals: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -103,16 +104,16 @@ class Table:
         import pyarrow
 
         array = pyarrow.array(self[column])
-        unknown = array.type.value_type if pyarrow.types.is_list(array.type) else array.type
-        if not pyarrow.types.is_null(unknown) or column not in self.types:
+        value_type = array.type.value_type if pyarrow.types.is_list(array.type) else array.type
+        if not pyarrow.types.is_null(value_type) or column not in self.types:
             return array
-        kind, _, of = self.types[column].partition(" of ")
+        kind, _, members = self.types[column].partition(" of ")
         names = {"number": "float64", "integer": "int64", "string": "string", "boolean": "bool"}
-        value = pyarrow.type_for_alias(names[of.removesuffix("s") or kind])
-        return array.cast(pyarrow.list_(value) if of else value)
+        arrow_type = pyarrow.type_for_alias(names[members.removesuffix("s") or kind])
+        return array.cast(pyarrow.list_(arrow_type) if members else arrow_type)
 
     def write_parquet(self, target: "str | os.PathLike[str] | BinaryIO") -> None:
-        """Write the table, in long form, to a Parquet file or an open binary file."""
+        """Write the table in long form as Parquet, to a path or an open binary file."""
         import pyarrow.parquet
 
         pyarrow.parquet.write_table(self.to_arrow(), target)
@@ -120,7 +121,7 @@ class Table:
     def to_pandas(self) -> "pandas.DataFrame":
         """Return the table as a ``pandas.DataFrame`` (needs pandas).
 
-        Names of layers become an ordered category, so that 2 comes before 10 where they are sorted or pivoted.
+        Layer names become an ordered category, so that 2 is sorted before 10.
         """
         import pandas
 
@@ -128,28 +129,28 @@ class Table:
         for name, number in (("layer_name", "layer"), ("layer_name_2", "layer_2")):
             if {name, number} <= {*self.columns}:
                 order = sorted({(row[number], row[name]) for row in self.rows})
-                last = {layer: at for at, (_, layer) in enumerate(order)}
-                frame[name] = pandas.Categorical(frame[name], sorted(last, key=last.__getitem__), ordered=True)
+                rank = {layer: i for i, (_, layer) in enumerate(order)}
+                frame[name] = pandas.Categorical(frame[name], sorted(rank, key=rank.__getitem__), ordered=True)
         return frame
 
     def to_polars(self) -> "polars.DataFrame":
         """Return the table as a ``polars.DataFrame`` (needs polars)."""
         import polars
 
-        made = polars.from_arrow(self.to_arrow())
-        return made if isinstance(made, polars.DataFrame) else made.to_frame()
+        frame = polars.from_arrow(self.to_arrow())
+        return frame if isinstance(frame, polars.DataFrame) else frame.to_frame()
 
     def layout(self, cut: Callable[[str], str] = str) -> tuple[list[str], list[list[str]]]:
-        """Return the header and the cells as they are shown: layers down and spaces across, numbers rounded.
+        """Return the header and the cells of the printed table, with rounded numbers.
 
         Args:
-            cut: Shortens a text that stands beside numbers in one cell.
+            cut: Function that shortens a text which shares a cell with numbers.
         """
         if self.pivot is None:
-            shown = self.shown or tuple(map(Shown, self.columns))
-            forms = [_KINDS.get(one.kind) or number_format(self[one.column]) for one in shown]
-            lines = [[form(row[one.column]) for one, form in zip(shown, forms, strict=True)] for row in self.rows]
-            return [one.head or one.column for one in shown], lines
+            shown = self.shown or tuple(map(ShownColumn, self.columns))
+            formats = [(each.column, _KINDS.get(each.kind) or number_format(self[each.column])) for each in shown]
+            lines = [[write(row[column]) for column, write in formats] for row in self.rows]
+            return [each.head or each.column for each in shown], lines
         pivot = self.pivot
         heads = list(dict.fromkeys(_key(row, pivot.across) for row in self.rows))
         keys = self._keys_down(pivot)
@@ -157,11 +158,11 @@ class Table:
         header = [*(pivot.heads or pivot.down)]
         lines = [[show(part) for part in key] for key in keys]
         parts = range(len(pivot.across))
-        told = [at for at in parts if pivot.joined or len({head[at] for head in heads}) > 1] or [*parts[:1]]
+        named = [i for i in parts if pivot.joined or len({head[i] for head in heads}) > 1] or [*parts[:1]]
         cells = self._cells(pivot, cut)
         starred = self._starred(pivot)
         for head in heads:
-            header += _column_heads(pivot, " ".join(str(head[at]) for at in told), alone=len(heads) == 1)
+            header += _column_heads(pivot, " ".join(str(head[i]) for i in named), alone=len(heads) == 1)
             for key, line in zip(keys, lines, strict=True):
                 row = rows.get((key, head))
                 texts = ["" if row is None else cell(row) for cell in cells]
@@ -171,16 +172,16 @@ class Table:
         return header, lines
 
     def _cells(self, pivot: Pivot, cut: Callable[[str], str]) -> list[Callable[[Row], str]]:
-        """Return for each value of the pivot what writes its cell; a column has one format of number."""
+        """Return a function per value of the pivot that writes its cell; all numbers of a column have one format."""
         cells: list[Callable[[Row], str]] = []
         for value in pivot.values:
             columns = (value,) if isinstance(value, str) else value
-            form = number_format([row[column] for column in columns for row in self.rows])
-            cells.append(partial(_cell, columns, form, cut if pivot.joined else str))
+            write = number_format([row[column] for column in columns for row in self.rows])
+            cells.append(partial(_cell, columns, write, cut if pivot.joined else str))
         return cells
 
     def _starred(self, pivot: Pivot) -> set[int]:
-        """Return the ids of the rows with a star: the best among several layers."""
+        """Return the ``id()`` of each row that gets a star: the best one, where several layers compete."""
         if not pivot.mark:
             return set()
         rivals: dict[tuple[Any, ...], list[Row]] = {}
@@ -191,10 +192,10 @@ class Table:
         return {id(row) for rows in several for row in rows if row[pivot.mark]}
 
     def inline_intervals(self) -> "Table":
-        """Return the table with intervals beside their values for the eye: ``0.71 [0.62, 0.79]``."""
+        """Return the table with each interval printed in the cell of its value: ``0.71 [0.62, 0.79]``."""
         if not self.intervals or self.pivot is None:
             return self
-        forms = {
+        formats = {
             value: number_format([row[name] for name in (value, *limits) for row in self.rows])
             for value, limits in self.intervals.items()
         }
@@ -202,25 +203,25 @@ class Table:
         for row in self.rows:
             texts = {}
             for value, (low, high) in self.intervals.items():
-                form = forms[value]
-                limits = "" if row[low] is None else f" [{form(row[low])}, {form(row[high])}]"
-                texts[value] = None if row[value] is None else form(row[value]) + limits
+                write = formats[value]
+                limits = "" if row[low] is None else f" [{write(row[low])}, {write(row[high])}]"
+                texts[value] = None if row[value] is None else write(row[value]) + limits
             rows.append({**row, **texts})
         hidden = {limit for limits in self.intervals.values() for limit in limits}
         shown = tuple(value for value in self.pivot.values if value not in hidden)
         return replace(self, rows=tuple(rows), pivot=replace(self.pivot, values=shown), intervals={})
 
     def exact_sizes(self) -> "Table":
-        """Return the table with sizes in bytes for the eye, all digits."""
-        plain = tuple(replace(one, head="", kind="") if one.kind == "bytes" else one for one in self.shown)
-        return replace(self, shown=plain)
+        """Return the table with sizes printed in bytes, with all digits."""
+        shown = tuple(replace(each, head="", kind="") if each.kind == "bytes" else each for each in self.shown)
+        return replace(self, shown=shown)
 
     def _keys_down(self, pivot: Pivot) -> list[tuple[Any, ...]]:
         keys = list(dict.fromkeys(_key(row, pivot.down) for row in self.rows))
         if pivot.order is None:
             return keys
-        last = {key: max(row[pivot.order] for row in self.rows if _key(row, pivot.down) == key) for key in keys}
-        return sorted(keys, key=last.__getitem__)
+        rank = {key: max(row[pivot.order] for row in self.rows if _key(row, pivot.down) == key) for key in keys}
+        return sorted(keys, key=rank.__getitem__)
 
     def __repr__(self) -> str:
         rows = self._printable_layout()
@@ -229,7 +230,7 @@ class Table:
         return "\n".join([*lines, *(printable(note) for note in self.notes)])
 
     def _printable_layout(self) -> list[list[str]]:
-        """Return the header and the rows of the layout, with control characters escaped."""
+        """Return the header and rows of the printed table, with control characters escaped."""
         header, lines = self.layout()
         return [[printable(cell) for cell in row] for row in [header, *lines]]
 
@@ -241,9 +242,9 @@ class Table:
         return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}"
 
 
-def _cell(columns: tuple[str, ...], form: Callable[[object], str], cut: Callable[[str], str], row: Row) -> str:
+def _cell(columns: tuple[str, ...], write: Callable[[object], str], cut: Callable[[str], str], row: Row) -> str:
     value = next((row[column] for column in columns if row[column] is not None), None)
-    return cut(value) if isinstance(value, str) else form(value)
+    return cut(value) if isinstance(value, str) else write(value)
 
 
 def _column_heads(pivot: Pivot, head: str, *, alone: bool) -> list[str]:
@@ -258,7 +259,7 @@ def _key(row: Row, columns: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def show(value: object) -> str:
-    """Return a value as text for the eye: floats to four decimals, yes or no, a dash for what is missing."""
+    """Format a value for printing: floats with four decimals, ``yes`` or ``no``, a dash for None."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -271,10 +272,13 @@ def show(value: object) -> str:
 
 
 def number_format(values: Iterable[object]) -> Callable[[object], str]:
-    """Return what writes the values of a column for the eye, its numbers all in one format.
+    """Return a function that formats the values of a column for printing, all its numbers alike.
 
-    Floats have four decimals, up to six where some are small, or an exponent where that is not enough; whole numbers
-    among floats are written like these.
+    Floats have four decimals, six if some are below 0.001, or an exponent if that does not suffice. Integers are
+    formatted like floats if the column has any.
+
+    Args:
+        values: All values of the column.
     """
     sizes = [abs(value) for value in _numbers(values) if isinstance(value, float)]
     if not sizes:
@@ -283,12 +287,12 @@ def number_format(values: Iterable[object]) -> Callable[[object], str]:
     decimals = 4 if low >= 1e-3 else 6
     spec = f".{decimals}f" if low >= 1e-5 and high < 1e5 else ".3e"
 
-    def form(value: object) -> str:
+    def write(value: object) -> str:
         if isinstance(value, list | tuple):
-            return " ".join(map(form, value))
+            return " ".join(map(write, value))
         return format(value, spec) if isinstance(value, int | float) and not isinstance(value, bool) else show(value)
 
-    return form
+    return write
 
 
 def _numbers(values: Iterable[object]) -> Iterator[object]:
@@ -300,7 +304,7 @@ def _numbers(values: Iterable[object]) -> Iterator[object]:
 
 
 def show_size(n_bytes: object) -> str:
-    """Return a size for the eye: ``512 B``, ``43.4 MB``; a dash for None."""
+    """Format a number of bytes: ``512 B``, ``43.4 MB``; a dash for None."""
     if not isinstance(n_bytes, int | float):
         return show(n_bytes)
     for unit in ("B", "kB", "MB", "GB"):
@@ -311,7 +315,7 @@ def show_size(n_bytes: object) -> str:
 
 
 def show_count(value: object) -> str:
-    """Return a whole number for the eye: ``10,000``; a dash for None."""
+    """Format an integer: ``10,000``; a dash for None."""
     return f"{value:,}" if isinstance(value, int) else show(value)
 
 
@@ -325,9 +329,9 @@ def table(
     notes: Sequence[str] = (),
     pivot: Pivot | None = None,
     types: Mapping[str, str] | None = None,
-    shown: Sequence[Shown] = (),
+    shown: Sequence[ShownColumn] = (),
     intervals: Mapping[str, tuple[str, str]] | None = None,
 ) -> Table:
-    """Return a Table; every row must have every column."""
+    """Return a :class:`Table` of rows with the given columns; every row must have every column, and may have more."""
     complete = tuple({column: row[column] for column in columns} for row in rows)
     return Table(tuple(columns), complete, tuple(notes), pivot, types or {}, tuple(shown), intervals or {})

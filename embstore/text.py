@@ -1,7 +1,7 @@
-"""Items and passages: what gets a vector, and the strings that are given to the model.
+"""Define items, which get vectors, and passages, the strings that are given to the model.
 
-Word, sentence and occurrence differ only here. A passage is one string for the model with the spans in it that
-become items; everything after that is one code path.
+Words, sentences and occurrences differ only here. A passage is one string for the model, with the spans in it that
+become items; the code after that is the same for all units.
 """
 
 import re
@@ -14,19 +14,21 @@ from embstore.space import Template, Unit
 from embstore.words import word_spans
 
 NOT_UNICODE = "not valid Unicode (lone surrogate)"
-"""Why a text is skipped that no tokenizer can read."""
+"""Reason for skipping a text that no tokenizer can read."""
 
 TOO_LONG = "too long for the unit occurrence: cut it into sentences"
-NO_WORD = "no word in it"
-"""Why a text is skipped whose words get no ids in any bearable time."""
+"""Reason for skipping a sentence whose words would take too long to hash (:func:`is_too_long`)."""
 
-_MOST_HASHED = 8 << 30
-_MOST_WORDS = 1 << 19
+NO_WORD = "no word in it"
+"""Reason for skipping a sentence without words, with the unit occurrence."""
+
+_MAX_HASHED_BYTES = 8 << 30
+_MAX_WORDS = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of characters ``[start, end)`` of a string."""
+    """A range of characters ``[start, end)`` of a string."""
 
     start: int
     end: int
@@ -34,14 +36,14 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that gets a vector.
+    """A word, a sentence, or an occurrence of a word in a sentence, which gets a vector.
 
     Attributes:
         unit: Unit of the item.
-        text: The item's own text, exactly as the source gave it.
+        text: Text of the item, exactly as in the source.
         context: Sentence of an occurrence; None for words and sentences.
         span: Position of an occurrence in its sentence; None for words and sentences.
-        id: A 63-bit hash of the other fields: the same on every machine.
+        id: 63-bit hash of the other fields, the same on every machine.
     """
 
     unit: Unit
@@ -52,23 +54,23 @@ class Item:
 
     @classmethod
     def whole(cls, unit: Unit, text: str) -> "Item":
-        """Return the item of a word or sentence by itself."""
+        """Return the item of a word or a sentence."""
         return cls(unit, text, None, None, item_id(unit, text))
 
     @classmethod
     def occurrence(cls, context: str, span: Span) -> "Item":
-        """Return the item of the word at ``span`` in ``context``."""
+        """Return the item of the word at a span of a sentence."""
         text = context[span.start : span.end]
         return cls(Unit.OCCURRENCE, text, context, span, item_id(Unit.OCCURRENCE, text, context, span))
 
     @property
     def context_id(self) -> int | None:
-        """The id of the sentence that an occurrence stands in."""
+        """The id of an occurrence's sentence; None for words and sentences."""
         return None if self.context is None else item_id(Unit.SENTENCE, self.context)
 
     @property
     def shown(self) -> str:
-        """The text; of an occurrence, its sentence with the word in brackets, as :func:`parse_marked` reads it."""
+        """The text; for an occurrence, the sentence with the word in brackets, as :func:`parse_marked` reads it."""
         if self.context is None or self.span is None:
             return self.text
         return f"{self.context[: self.span.start]}[{self.text}]{self.context[self.span.end :]}"
@@ -79,9 +81,9 @@ class Passage:
     """One string given to the model, with the spans that become items.
 
     Attributes:
-        text: The string for the tokenizer, template applied.
+        text: String for the tokenizer, with the template applied.
         spans: Positions of the items in the string.
-        item_ids: The ids of the items, one for each span.
+        item_ids: Ids of the items, one per span.
     """
 
     text: str
@@ -90,50 +92,56 @@ class Passage:
 
 
 def item_id(unit: Unit, text: str, context: str | None = None, span: Span | None = None) -> int:
-    """Return the id of an item: the first 63 bits of BLAKE2b over its length-prefixed fields.
+    """Compute the id of an item: the first 63 bits of the BLAKE2b hash of its length-prefixed fields.
 
     Lone surrogates are hashed as they are (``surrogatepass``), so that every Python string has an id.
+
+    Args:
+        unit: Unit of the item.
+        text: Text of the item.
+        context: Sentence of an occurrence.
+        span: Position of an occurrence in its sentence.
     """
     fields = [unit.value, text]
     if context is not None and span is not None:
-        fields += [context, _place(span)]
-    return _id_of(_hashed(map(_bytes, fields)))
+        fields += [context, _span_text(span)]
+    return _first_63_bits(_hash(map(_length_prefixed, fields)))
 
 
-def _ids_in(context: str, spans: Sequence[Span]) -> list[int]:
-    """Return the ids of occurrences in one sentence: what the same words in it have in common is hashed once."""
-    sentence = _bytes(context)
-    begun: dict[str, blake2b] = {}
+def _occurrence_ids(context: str, spans: Sequence[Span]) -> list[int]:
+    """Compute the ids of occurrences in one sentence; the sentence is hashed once per distinct word."""
+    sentence = _length_prefixed(context)
+    prefixes: dict[str, blake2b] = {}
     ids = []
     for span in spans:
         text = context[span.start : span.end]
-        if text not in begun:
-            begun[text] = _hashed([_bytes(Unit.OCCURRENCE.value), _bytes(text), sentence])
-        digest = begun[text].copy()
-        digest.update(_bytes(_place(span)))
-        ids.append(_id_of(digest))
+        if text not in prefixes:
+            prefixes[text] = _hash([_length_prefixed(Unit.OCCURRENCE.value), _length_prefixed(text), sentence])
+        digest = prefixes[text].copy()
+        digest.update(_length_prefixed(_span_text(span)))
+        ids.append(_first_63_bits(digest))
     return ids
 
 
-def _hashed(fields: Iterable[bytes]) -> blake2b:
+def _hash(fields: Iterable[bytes]) -> blake2b:
     return blake2b(b"".join(fields), digest_size=8, person=b"embstore.item.1")
 
 
-def _bytes(field: str) -> bytes:
+def _length_prefixed(field: str) -> bytes:
     data = field.encode("utf-8", "surrogatepass")
     return len(data).to_bytes(8, "little") + data
 
 
-def _place(span: Span) -> str:
+def _span_text(span: Span) -> str:
     return f"{span.start}:{span.end}"
 
 
-def _id_of(digest: blake2b) -> int:
+def _first_63_bits(digest: blake2b) -> int:
     return int.from_bytes(digest.digest(), "big") >> 1
 
 
 def is_unicode(text: str) -> bool:
-    """Whether a string has no lone surrogates, which neither UTF-8 nor a tokenizer can take."""
+    """Return whether a string is free of lone surrogates, which neither UTF-8 nor tokenizers can represent."""
     if text.isascii():
         return True
     try:
@@ -144,7 +152,7 @@ def is_unicode(text: str) -> bool:
 
 
 def escaped(text: str) -> str:
-    """Return a text with what UTF-8 cannot hold escaped."""
+    r"""Escape the lone surrogates of a text, as in ``\ud800``, so that it can be encoded as UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
@@ -154,30 +162,30 @@ def words_in(sentence: str) -> list[Span]:
 
 
 def is_too_long(sentence: str) -> bool:
-    """Whether the words of a sentence take too long, or too much memory: each different word is hashed with it.
+    """Return whether hashing the words of a sentence, each distinct one with the whole sentence, would take too long.
 
-    Some 10 seconds, and half a million words, are not too much: 5,000 different words in a million characters are
-    taken, and so is every sentence of less than 2¹⁶ characters.
+    The limits are 8 GiB to hash, about 10 seconds, and half a million words. A million characters with 5,000 distinct
+    words are within them, as is every sentence of less than 2¹⁶ characters.
     """
     if len(sentence) < 1 << 16:
         return False
-    most_different = _MOST_HASHED // len(sentence.encode("utf-8", "surrogatepass"))
-    different = set()
-    for number, (start, end) in enumerate(word_spans(sentence), 1):
-        different.add(sentence[start:end])
-        if number > _MOST_WORDS or len(different) > most_different:
+    max_distinct = _MAX_HASHED_BYTES // len(sentence.encode("utf-8", "surrogatepass"))
+    distinct = set()
+    for n_words, (start, end) in enumerate(word_spans(sentence), 1):
+        distinct.add(sentence[start:end])
+        if n_words > _MAX_WORDS or len(distinct) > max_distinct:
             return True
     return False
 
 
 def items_of(text: str, unit: Unit, *, per_text: int | None = None, seed: int = 0) -> list[Item]:
-    """Return the items that a source's text gives.
+    """Return the items of a source's text: the text itself, or its words in context for the unit ``occurrence``.
 
     Args:
-        text: A word or a sentence.
-        unit: ``word`` and ``sentence`` give the text itself; ``occurrence`` each word of it, in its context.
-        per_text: Number of occurrences to sample, without replacement; None for all. The sample depends on the
-            seed and the text alone, so that it is the same in any order, on any machine and in any later build.
+        text: Word or sentence.
+        unit: Unit of the items.
+        per_text: Number of occurrences to sample without replacement; None for all. The sample depends only on the
+            seed and the text, so it is the same in any order, on any machine and in any later build.
         seed: Random seed of the sample.
     """
     if unit is not Unit.OCCURRENCE:
@@ -185,22 +193,27 @@ def items_of(text: str, unit: Unit, *, per_text: int | None = None, seed: int = 
     spans = words_in(text)
     items = [
         Item(unit, text[span.start : span.end], text, span, item)
-        for span, item in zip(spans, _ids_in(text, spans), strict=True)
+        for span, item in zip(spans, _occurrence_ids(text, spans), strict=True)
     ]
     if per_text is not None and per_text < len(items):
-        drawn = {item.id for item in sorted(items, key=lambda item: _draw(seed, item.id))[:per_text]}
-        items = [item for item in items if item.id in drawn]
+        sampled = {item.id for item in sorted(items, key=lambda item: _sort_key(seed, item.id))[:per_text]}
+        items = [item for item in items if item.id in sampled]
     return items
 
 
-def _draw(seed: int, item: int) -> bytes:
+def _sort_key(seed: int, item: int) -> bytes:
+    """Return a pseudorandom sort key of an item id; the items with the lowest keys are the sample."""
     return blake2b(f"{seed}:{item}".encode(), digest_size=8, person=b"embstore.draw.1").digest()
 
 
 def passages_of(items: list[Item], template: Template, *, bos: str = "", eos: str = "") -> Iterator[Passage]:
-    """Yield the passages that hold the items: one for each word or sentence, one for each context of occurrences.
+    """Yield the passages of items: one per word or sentence, and one per sentence of occurrences, which share it.
 
-    Occurrences of one sentence share a passage, so that the model reads the sentence once.
+    Args:
+        items: Items to embed.
+        template: Text put around each item or sentence.
+        bos: Value of ``{bos}`` in the template.
+        eos: Value of ``{eos}`` in the template.
     """
     contexts: dict[str, list[Item]] = {}
     for item in items:
@@ -216,10 +229,10 @@ def passages_of(items: list[Item], template: Template, *, bos: str = "", eos: st
 
 
 def parse_marked(text: str) -> Item:
-    """Return the occurrence that is marked by brackets: ``the [bank] of the river``.
+    """Parse an occurrence marked by brackets: ``the [bank] of the river``.
 
     Raises:
-        UsageError: If there is not exactly one pair of brackets, or nothing in it.
+        UsageError: There is not exactly one pair of brackets, or it is empty.
     """
     match = re.fullmatch(r"([^\[\]]*)\[([^\[\]]+)\]([^\[\]]*)", text, re.DOTALL)
     if match is None:

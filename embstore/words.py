@@ -1,10 +1,9 @@
-"""The words of a sentence, by Unicode's word boundaries.
+"""Find the words of a sentence by Unicode's word boundaries.
 
-They are the default word boundaries of UAX #29 (https://www.unicode.org/reports/tr29/#Word_Boundaries), as the package
-regex finds them, with two tailorings that the standard allows: hyphens join words ("well-known"), and letters and
-numbers that follow each other are never parted. So a run of a script that is written without spaces and needs a
-dictionary (Chinese, Japanese, Thai, Khmer …) is one word, and so is H₂O. What lies between two boundaries is a word if
-it has a letter or a number.
+The rule is the default of UAX #29 (https://www.unicode.org/reports/tr29/#Word_Boundaries), as the package regex
+implements it, with two tailorings that the standard permits: hyphens join words ("well-known"), and consecutive letters
+and numbers are never separated. So a run of a script without spaces (Chinese, Japanese, Thai, Khmer …) is one word, and
+so is H₂O. A segment between two boundaries is a word if it contains a letter or a number.
 """
 
 from collections.abc import Iterator
@@ -12,9 +11,9 @@ from functools import cache
 from typing import Any
 
 WORD_RULE = "UAX #29, tailored: hyphens join words, letters and numbers in a row are not parted"
-"""How sentences are cut into words. A change of the rule changes this string."""
+"""Description of the rule, recorded in cards; changes whenever the rule does."""
 
-# Sets of characters, in the syntax of regex. What joins words is, as in UAX #29, also an underscore.
+# Character sets, in the syntax of regex. As in UAX #29, an underscore (ExtendNumLet) joins words too.
 _LETTER = r"[[\p{Alphabetic}\p{N}]--\p{M}]"
 _IN_WORD = rf"[{_LETTER}\p{{WB=ALetter}}\p{{WB=Katakana}}\p{{WB=Numeric}}\p{{WB=ExtendNumLet}}]"
 _MARKS = r"[\p{WB=Extend}\p{WB=Format}\p{WB=ZWJ}]*"
@@ -22,27 +21,27 @@ _HYPHENS = "-\u2010\u2011"
 
 
 def word_spans(sentence: str) -> Iterator[tuple[int, int]]:
-    """Yield the start and the end of each word of a sentence, in characters."""
+    """Yield the start and end of each word of a sentence, in characters."""
     segments, has_letter, ends_word = _patterns()
     start = end = -1
     for segment in segments.finditer(sentence):
-        begins, ends = segment.span()
-        if not (sentence[begins].isalnum() or has_letter(sentence, begins, ends)):
+        segment_start, segment_end = segment.span()
+        if not (sentence[segment_start].isalnum() or has_letter(sentence, segment_start, segment_end)):
             continue
-        if begins == end + 1 and sentence[end] in _HYPHENS and ends_word(sentence, start, end):
-            end = ends
+        if segment_start == end + 1 and sentence[end] in _HYPHENS and ends_word(sentence, start, end):
+            end = segment_end
             continue
         if start >= 0:
             yield start, end
-        start, end = begins, ends
+        start, end = segment_start, segment_end
     if start >= 0:
         yield start, end
 
 
 @cache
 def word_boundaries() -> str:
-    """Return the rule by which sentences are cut, with the versions of Unicode and of the library."""
-    from importlib.metadata import distribution  # which takes 10 ms, and questions cut no sentences
+    """Return the rule with the versions of Unicode and of the package regex."""
+    from importlib.metadata import distribution  # takes 10 ms to load, which only builds need
 
     library = distribution("regex")
     _, _, unicode = (library.read_text("METADATA") or "").partition("supports Unicode ")
@@ -50,19 +49,19 @@ def word_boundaries() -> str:
 
 
 def word_rule(boundaries: str | None) -> str | None:
-    """Return the rule that a card names, without the versions; None for the rule of cards of format 1."""
+    """Return the rule from a string of :func:`word_boundaries`, without versions; None for None, as in old cards."""
     return boundaries and boundaries.partition(";")[0]
 
 
 @cache
 def _patterns() -> tuple[Any, Any, Any]:
-    """Return what finds the segments that may be words, whether one has a letter, and whether it ends with one."""
+    """Return three functions of regex: iterate over candidate segments; find a letter; find a letter at the end."""
     import regex  # takes 20 ms to load, which only occurrences need
 
     flags = regex.WORD | regex.DOTALL | regex.VERSION1
-    in_a_row = rf"(?<={_IN_WORD}{_MARKS})(?={_IN_WORD})"
+    between_letters = rf"(?<={_IN_WORD}{_MARKS})(?={_IN_WORD})"
     return (
-        regex.compile(rf"\b(?={_IN_WORD}).+?\b(?:{in_a_row}.+?\b)*+", flags),
+        regex.compile(rf"\b(?={_IN_WORD}).+?\b(?:{between_letters}.+?\b)*+", flags),
         regex.compile(_LETTER, flags).search,
         regex.compile(rf"(?r){_IN_WORD}{_MARKS}\Z", flags).search,
     )

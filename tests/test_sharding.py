@@ -5,20 +5,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embstore.errors import UsageError
-from embstore.sharding import KEYS, Parts, Range, Turn
+from embstore.sharding import KEYS, Parts, Range, ShardSpec
 
 sizes = st.integers(0, 10**9)
 keys = st.integers(0, KEYS - 1)
 
 
 @st.composite
-def turns(draw: st.DrawFn) -> Turn:
+def turns(draw: st.DrawFn) -> ShardSpec:
     of = draw(st.integers(1, 7))
-    return Turn(draw(st.integers(1, of)), of)
+    return ShardSpec(draw(st.integers(1, of)), of)
 
 
-def _plan(n_items: int, item_bytes: int = 40_000, turn: Turn | None = None, n_chars: int | None = None) -> Parts:
-    return Parts.plan(n_items, 8 * n_items if n_chars is None else n_chars, item_bytes, 128 << 20, turn or Turn())
+def _plan(n_items: int, item_bytes: int = 40_000, worker: ShardSpec | None = None, n_chars: int | None = None) -> Parts:
+    return Parts.plan(
+        n_items, 8 * n_items if n_chars is None else n_chars, item_bytes, 128 << 20, worker or ShardSpec()
+    )
 
 
 @settings(deadline=None, max_examples=60)
@@ -55,16 +57,16 @@ def test_long_texts_make_small_windows() -> None:
 @settings(deadline=None, max_examples=60)
 @given(st.integers(1, 10**7), st.integers(1, 9))
 def test_the_turns_take_each_part_once_and_cut_alike(n_items: int, of: int) -> None:
-    turns = [_plan(n_items, turn=Turn(number, of)) for number in range(1, of + 1)]
+    turns = [_plan(n_items, worker=ShardSpec(number, of)) for number in range(1, of + 1)]
     alone = _plan(n_items)
-    assert sorted(part for parts in turns for part in parts.mine) == list(alone.mine)
+    assert sorted(part for parts in turns for part in parts.own) == list(alone.own)
     assert {(parts.n, parts.n_windows) for parts in turns} == {(alone.n, alone.n_windows)}
 
 
 @settings(deadline=None, max_examples=60)
 @given(turns(), st.integers(1, 60), st.integers(1, 3), st.data())
-def test_packing_keeps_every_missing_item_once(turn: Turn, n: int, n_windows: int, data: st.DataObject) -> None:
-    parts = Parts(n, n_windows, turn)
+def test_packing_keeps_every_missing_item_once(worker: ShardSpec, n: int, n_windows: int, data: st.DataObject) -> None:
+    parts = Parts(n, n_windows, worker)
     counts = {}
     for window in range(n * n_windows):
         wanted = data.draw(st.integers(0, 5))
@@ -75,33 +77,33 @@ def test_packing_keeps_every_missing_item_once(turn: Turn, n: int, n_windows: in
         for at, window in enumerate(parts.windows(part)):
             missing = counts[part * n_windows + at][1]
             covering = [one for one in ranges if one.first <= window.first and window.end <= one.end]
-            if part in parts.mine and missing:
+            if part in parts.own and missing:
                 assert len(covering) == 1
             assert len(covering) <= 1
 
 
 @settings(deadline=None, max_examples=60)
 @given(turns(), st.integers(1, 60), st.integers(1, 3))
-def test_where_all_is_missing_packing_changes_nothing(turn: Turn, n: int, n_windows: int) -> None:
-    parts = Parts(n, n_windows, turn)
+def test_where_all_is_missing_packing_changes_nothing(worker: ShardSpec, n: int, n_windows: int) -> None:
+    parts = Parts(n, n_windows, worker)
     counts = dict.fromkeys(range(n * n_windows), (7, 7))
     assert list(parts.pack(counts)) == list(parts.all())
 
 
 def test_a_little_more_text_makes_one_shard() -> None:
-    parts = Parts(1000, 2, Turn())
+    parts = Parts(1000, 2, ShardSpec())
     counts = {window: (100, int(window % 50 == 0)) for window in range(2000)}
     assert [len(shard) for shard in parts.pack(counts)] == [1]
     assert list(parts.pack(dict.fromkeys(range(2000), (100, 0)))) == []
 
 
 def test_a_turn_is_written_as_a_fraction() -> None:
-    assert Turn.parse(" 2/3 ") == Turn(2, 3)
-    assert str(Turn(2, 3)) == "2/3"
+    assert ShardSpec.parse(" 2/3 ") == ShardSpec(2, 3)
+    assert str(ShardSpec(2, 3)) == "2/3"
     for text in ("5/3", "0/3", "1/0", "-1/3", "1", "1/2/3", "a/b", "", "1.0/2", "١/٢"):
         with pytest.raises(UsageError, match=r"write i/n with 1 ≤ i ≤ n"):
-            Turn.parse(text)
+            ShardSpec.parse(text)
 
 
 def test_a_range_is_half_open() -> None:
-    assert list(Parts(2, 1, Turn()).windows(0)) == [Range(0, KEYS // 2)]
+    assert list(Parts(2, 1, ShardSpec()).windows(0)) == [Range(0, KEYS // 2)]

@@ -21,7 +21,7 @@ from embstore.encode import (
 from embstore.errors import UnknownNameError, UsageError
 from embstore.index import KINDS
 from embstore.progress import Observer, Progress
-from embstore.sharding import Parts, Turn
+from embstore.sharding import Parts, ShardSpec
 from embstore.space import Pooling, Template, Unit, check_pooling, check_space_name
 from embstore.storage.files.card import Card
 from embstore.storage.files.shards import SHARD_BYTES
@@ -49,7 +49,7 @@ class Options:
         index_memory: Memory limit in bytes while indexes are built; None for half of the machine's memory.
         name: Name of the space, if the build makes only one; None for ``model.unit.pooling``.
         allow_pickle: Whether pickled weights may be loaded if there are no safetensors.
-        turn: Share of the work that this build does: worker i of n.
+        worker: Share of the work that this build does: worker i of n.
         shard_bytes: Approximate bytes of vectors per shard.
     """
 
@@ -65,7 +65,7 @@ class Options:
     index_memory: int | None = None
     name: str | None = None
     allow_pickle: bool = False
-    turn: Turn = field(default_factory=Turn)
+    worker: ShardSpec = field(default_factory=ShardSpec)
     shard_bytes: int = SHARD_BYTES
 
     def __post_init__(self) -> None:
@@ -172,7 +172,9 @@ class Job:
         lacking = [space for space in self.spaces if space.n_missing]
         groups = [lacking]
         if self.options.long == "truncate" and self.options.template.fields != {"text"}:
-            groups = [[one for one in lacking if one.card.pooling.of_span is of_span] for of_span in (True, False)]
+            groups = [
+                [one for one in lacking if one.card.pooling.uses_span is uses_span] for uses_span in (True, False)
+            ]
         return [
             Group(tuple(group), self.lacking.work([space.card.space for space in group], self.parts))
             for group in groups
@@ -190,7 +192,7 @@ class Job:
         staging = self.lacking.staging
         return {
             "unit": staging.unit.value, "items": staging.n_items, "digest": staging.digest,
-            "parts": [self.parts.n, self.parts.n_windows], "of": self.parts.turn.of,
+            "parts": [self.parts.n, self.parts.n_windows], "of": self.parts.worker.total,
             "spaces": [space.card.identity for space in self.spaces],
         }  # fmt: skip
 

@@ -45,7 +45,7 @@ def build(
     began = time.perf_counter()
     models = load_models(specs, options, observe)
     with ExitStack() as stack:
-        store = stack.enter_context(StoreWriter(root, options.turn))
+        store = stack.enter_context(StoreWriter(root, options.worker))
         staged = [stack.enter_context(Staging(store.paths.root, one.unit)) for one in sources]
         texts = [read_texts(one, staging) for one, staging in zip(sources, staged, strict=True)]
         plan = plan_build(Catalog(root), texts, models, options)

@@ -103,7 +103,7 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
                 stored.check_same_space(card)
             cards.append(stored or card)
         parts = Parts.plan(
-            staging.n_items, staging.n_chars, max(map(item_bytes, cards)), options.shard_bytes, options.turn
+            staging.n_items, staging.n_chars, max(map(item_bytes, cards)), options.shard_bytes, options.worker
         )
         spaces = tuple(_space_plan(lacking, card, model, options, parts) for card in cards)
         jobs.append(Job(model, options, spaces, lacking, parts))

@@ -9,7 +9,7 @@ from pathlib import Path
 from embstore.encode import MODEL_FAILS
 from embstore.escape import printable
 from embstore.progress import Observer, Progress, duration
-from embstore.sharding import MARKS
+from embstore.sharding import SPECIAL_TOKENS_CHARS
 from embstore.table import Table, show_size, table
 from embstore.text import Item
 
@@ -52,7 +52,7 @@ def work_of(items: Sequence[Item]) -> list[float]:
 
 
 def _work(text: str) -> int:
-    return len(text) + MARKS
+    return len(text) + SPECIAL_TOKENS_CHARS
 
 
 def kind_of(reason: str) -> str:

@@ -5,7 +5,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import ROWS, Float64Array, Positions, Vectors, in_threads, rounding, slices, square_norms
+from embstore.arrays import (
+    ROWS,
+    Float64Array,
+    Positions,
+    Vectors,
+    in_threads,
+    rounding_error_bound,
+    slices,
+    square_norms,
+)
 
 # Size of the sample whose mean is the centre.
 _AMID = 1000
@@ -100,7 +109,7 @@ class Points:
             products /= self._lengths[rows] * self._lengths[columns, 0]
         sums = self._square_norms[rows, None] + self._square_norms[columns]
         squares = sums - 2 * products
-        bound = rounding(self.dim, np.float64)
+        bound = rounding_error_bound(self.dim, np.float64)
         redo = (squares <= sums * (2 * bound / _RELATIVE)).any(axis=1)
         kept = ~redo
         squares[redo] = 0
@@ -119,7 +128,7 @@ class Points:
 
     def error_by_differences(self, distances: Float64Array) -> Float64Array:
         """Return bounds on the rounding errors of distances from differences, with those of the unit vectors."""
-        return (distances + (self._lengths is not None)) * rounding(self.dim, np.float64)
+        return (distances + (self._lengths is not None)) * rounding_error_bound(self.dim, np.float64)
 
     def square_products(self, rows: Positions, columns: Positions) -> Float64Array:
         """Return |x|² + |y|² − 2 x·y (n, m) of rows (n,) and columns (m,), in float64, scaled as in :meth:`centred`."""
@@ -145,5 +154,5 @@ class Points:
         """
         norms = self.norms[rows]
         doubt: Float64Array = (norms + np.minimum(norms + distances, self._largest_norm)) ** 2
-        doubt *= rounding(self.dim, dtype)
+        doubt *= rounding_error_bound(self.dim, dtype)
         return doubt

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embstore.table import Shown, Table, table
+from embstore.table import ShownColumn, Table, table
 
 COLUMNS = ("action", "file", "items", "bytes", "detail")
 _SHOWN = (
-    Shown("action"), Shown("file"), Shown("items", kind="count"), Shown("bytes", "size", "bytes"), Shown("detail"),
+    ShownColumn("action"), ShownColumn("file"), ShownColumn("items", kind="count"),
+    ShownColumn("bytes", "size", "bytes"), ShownColumn("detail"),
 )  # fmt: skip
 
 

@@ -77,9 +77,9 @@ class SpacesRepair:
         data = disk.read(path)
         if isinstance(error, NewerFormatError):
             self.mending.leave(path, str(error))
-        elif checksum.is_sound(data):
+        elif checksum.has_valid_checksum(data):
             self.mending.take_out(path, str(error))  # intact, but of another space or not a card
-        elif (mended := checksum.with_bit_turned_back(data[:_LARGEST_CARD])) is None:
+        elif (mended := checksum.undo_bit_flip(data[:_LARGEST_CARD])) is None:
             self.mending.leave(path, f"its content was altered. {_of_a_card(path)}")
         else:
             action = Action("rewritten", path, "one bit of it was flipped, and is turned back")

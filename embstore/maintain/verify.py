@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from embstore import disk, index
 from embstore.errors import DamagedError, FileAccessError
 from embstore.escape import printable
-from embstore.progress import pass_part, task
+from embstore.progress import finish_part, task
 from embstore.space import Layer
 from embstore.storage.files import names
 from embstore.storage.files.card import Card, read_card
@@ -234,7 +234,7 @@ def verify_index(
     """
     path = paths.index(card.space, layer)
     if disk.is_file(path):
-        pass_part()
+        finish_part()
     try:
         stored = index.IndexCard.read(path)
         if stored is None:

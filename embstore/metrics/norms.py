@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.arrays import rounding
+from embstore.arrays import rounding_error_bound
 from embstore.metrics.declaration.spec import N_ZERO, Column, LayerData, Metric, Parameter, Value
 from embstore.summary import in_float64
 
@@ -54,7 +54,7 @@ def _std(data: LayerData, mean: float) -> float:
     vectors are read, and the squares are those of ‖x‖ less the mean.
     """
     summary = data.summary
-    if summary.norm_max - summary.norm_min <= rounding(data.dim, np.float64) * summary.norm_max:
+    if summary.norm_max - summary.norm_min <= rounding_error_bound(data.dim, np.float64) * summary.norm_max:
         return 0.0
     variance = summary.norm_square_total / summary.n - mean * mean
     if variance < _RESOLVED * mean * mean:

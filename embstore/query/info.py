@@ -9,15 +9,15 @@ from embstore.errors import DamagedError
 from embstore.index import IndexCard, shown_parameters
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
-from embstore.table import Shown, Table, table
+from embstore.table import ShownColumn, Table, table
 
 INFO_COLUMNS = (
     "space", "checkpoint", "model", "unit", "pooling", "template", "dim", "dtype", "layers", "items", "shards", "bytes",
     "index", "index_recall", "index_parameters", "index_seconds",
 )  # fmt: skip
 _SHOWN = (
-    Shown("space"), Shown("layers"), Shown("dim"), Shown("items", kind="count"), Shown("bytes", "size", "bytes"),
-    Shown("index"),
+    ShownColumn("space"), ShownColumn("layers"), ShownColumn("dim"), ShownColumn("items", kind="count"),
+    ShownColumn("bytes", "size", "bytes"), ShownColumn("index"),
 )  # fmt: skip
 SKIPPED_COLUMNS = ("space", "item_id", "text", "outcome", "reason", "origin")
 

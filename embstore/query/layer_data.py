@@ -61,22 +61,22 @@ class StoredLayer:
 
     def map(self, function: Callable[[Block], T]) -> Iterator[T]:
         """Yield ``function(block)`` for each block of vectors."""
-        return self._followed(self._vectors(self.only).map, function)
+        return self._tracked(self._vectors(self.only).map, function)
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
         """Yield ``function(item_ids, block)`` for each block of vectors."""
-        return self._followed(self._vectors(self.only).map_with_ids, function)
+        return self._tracked(self._vectors(self.only).map_with_ids, function)
 
-    def _followed(self, mapped: Callable[[Callable[..., T]], Iterator[T]], function: Callable[..., T]) -> Iterator[T]:
-        """Yield what a function gives for each block; whoever follows the task is told of the vectors."""
+    def _tracked(
+        self, map_blocks: Callable[[Callable[..., T]], Iterator[T]], function: Callable[..., T]
+    ) -> Iterator[T]:
+        """Apply a function to each block, and report the vectors read to the current task, if their number is known."""
         task = current_task()
-        known = self.known_summary.n if self.known_summary is not None else 0
-        n = known if self.only is None else len(self.only)
-        return (
-            mapped(function)
-            if task is None or not n
-            else task.follow((self.card.space, self.layer.id), n, mapped, function)
-        )
+        n_known = self.known_summary.n if self.known_summary is not None else 0
+        n = n_known if self.only is None else len(self.only)
+        if task is None or not n:
+            return map_blocks(function)
+        return task.track_blocks((self.card.space, self.layer.id), n, map_blocks, function)
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
         """Return ids, ascending, and vectors in memory."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from embstore import disk
 from embstore.errors import FileAccessError
-from embstore.sharding import Turn
+from embstore.sharding import ShardSpec
 from embstore.storage.catalog import Ids
 from embstore.storage.files.card import Card, read_cards, write_card
 from embstore.storage.files.marker import check_marker, write_marker
@@ -36,12 +36,12 @@ class StoreWriter:
 
     Args:
         root: Folder of the store; created if it is missing or empty.
-        turn: Part of a source that this writer handles: worker i of n.
+        worker: Part of a source that this writer handles: worker i of n.
     """
 
-    def __init__(self, root: Path, turn: Turn | None = None) -> None:
+    def __init__(self, root: Path, worker: ShardSpec | None = None) -> None:
         self.paths = StorePaths(disk.resolved(root))
-        self._shared = SharedLock(self.paths, str(turn)) if turn is not None and turn.of > 1 else None
+        self._shared = SharedLock(self.paths, str(worker)) if worker is not None and worker.total > 1 else None
         self._stack = ExitStack()
         self._carded: list[str] = []
 

@@ -17,7 +17,7 @@ from tiny_checkpoint import DIM, LAYERS, assert_same_content, texts
 from embstore import Store
 from embstore.build.report import BuildReport
 from embstore.errors import LockedError, UsageError
-from embstore.sharding import Turn
+from embstore.sharding import ShardSpec
 from embstore.storage.writer import StoreWriter
 
 ITEM_BYTES = 4 * DIM * len(LAYERS)
@@ -109,15 +109,15 @@ def test_what_is_no_part_is_refused(build, tmp_path: Path, shard: str) -> None:
 def test_nobody_else_writes_beside_parts(build, tmp_path: Path) -> None:
     root = tmp_path / "store"
     me = f"process {os.getpid()} on {socket.gethostname()}"
-    with StoreWriter(root, Turn(1, 2)), StoreWriter(root, Turn(2, 2)):
-        for refused in (None, Turn(1, 2), Turn(1, 3)):
+    with StoreWriter(root, ShardSpec(1, 2)), StoreWriter(root, ShardSpec(2, 2)):
+        for refused in (None, ShardSpec(1, 2), ShardSpec(1, 3)):
             with pytest.raises(LockedError) as caught, StoreWriter(root, refused):
                 pass
             assert me in str(caught.value)
             assert "--shard 1/2" in str(caught.value)
-        with pytest.raises(LockedError, match="--shard 2/2"):
+        with pytest.raises(LockedError, match="shard=2/2"):
             build()
-    with StoreWriter(root), pytest.raises(LockedError, match=me), StoreWriter(root, Turn(1, 2)):
+    with StoreWriter(root), pytest.raises(LockedError, match=me), StoreWriter(root, ShardSpec(1, 2)):
         pass
     with StoreWriter(root):
         pass
@@ -126,19 +126,19 @@ def test_nobody_else_writes_beside_parts(build, tmp_path: Path) -> None:
 
 def test_parts_of_other_sources_are_refused(build, tmp_path: Path) -> None:
     """Their parts would be cut in other places, and a text could be embedded twice."""
-    with StoreWriter(tmp_path / "store", Turn(1, 2)) as store:
+    with StoreWriter(tmp_path / "store", ShardSpec(1, 2)) as store:
         store.agree([{"unit": "word"}])
-        with pytest.raises(LockedError, match=r"--shard 1/2\), from other sources or with other options"):
+        with pytest.raises(LockedError, match=r"shard=1/2\), from other sources or with other options"):
             build(shard="2/2")
 
 
 def test_what_another_part_is_writing_is_left_alone(tmp_path: Path) -> None:
     root = tmp_path / "store"
-    with StoreWriter(root, Turn(1, 2)):
+    with StoreWriter(root, ShardSpec(1, 2)):
         (root / ".1-a.tmp").touch()
-        with StoreWriter(root, Turn(2, 2)):
+        with StoreWriter(root, ShardSpec(2, 2)):
             assert (root / ".1-a.tmp").exists()
-    with StoreWriter(root, Turn(2, 2)):
+    with StoreWriter(root, ShardSpec(2, 2)):
         assert not (root / ".1-a.tmp").exists(), "nobody else is alive"
 
 
@@ -156,8 +156,8 @@ def test_texts_are_looked_up_and_written_by_one_part_at_a_time(tmp_path: Path) -
     card = synthetic_card()
     wrote: list[str] = []
     with (
-        StoreWriter(tmp_path / "store", Turn(1, 2)) as one,
-        StoreWriter(tmp_path / "store", Turn(2, 2)) as other,
+        StoreWriter(tmp_path / "store", ShardSpec(1, 2)) as one,
+        StoreWriter(tmp_path / "store", ShardSpec(2, 2)) as other,
         one.part_writer(card, lambda _: wrote.append("one")) as writer,
         ThreadPoolExecutor(1) as pool,
     ):

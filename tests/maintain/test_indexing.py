@@ -117,7 +117,7 @@ def as_format_1(path: Path) -> None:
     document = json.loads(path.read_text())
     old = ("space", "layer", "kind", "metric", "n", "n_zero", "dim", "shards", "sha256", "faiss", "created")
     text = json.dumps({"format": 1, **{name: document[name] for name in old}, checksum.KEY: checksum.BLANK}, indent=2)
-    path.write_bytes(checksum.sealed((text + "\n").encode()))
+    path.write_bytes(checksum.with_checksum((text + "\n").encode()))
 
 
 def test_cards_of_format_1_answer_and_grow(make_store: Make) -> None:
@@ -140,7 +140,7 @@ def test_a_card_of_a_later_format_is_not_guessed_at(make_store: Make) -> None:
     made = make_store(n=20)
     path = made.paths.index(made.space, made.card.layers.members[2])
     document = json.loads(path.with_suffix(".json").read_text()) | {"format": 3, checksum.KEY: checksum.BLANK}
-    path.with_suffix(".json").write_bytes(checksum.sealed((json.dumps(document, indent=2) + "\n").encode()))
+    path.with_suffix(".json").write_bytes(checksum.with_checksum((json.dumps(document, indent=2) + "\n").encode()))
     with pytest.raises(DamagedError, match=r"has format 3, and this embstore reads up to 2"):
         made.store.neighbours("text1", layers=2)
 

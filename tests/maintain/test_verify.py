@@ -228,5 +228,5 @@ def test_a_text_that_looks_like_a_hash_misleads_nobody(make_store: Make) -> None
 
 def test_what_has_no_place_for_a_hash_cannot_be_sealed() -> None:
     with pytest.raises(ValueError, match="no file_sha256"):
-        checksum.sealed(b"{}")
-    assert not checksum.is_sound(b"{}")
+        checksum.with_checksum(b"{}")
+    assert not checksum.has_valid_checksum(b"{}")

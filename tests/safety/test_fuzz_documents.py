@@ -142,7 +142,7 @@ def data_of(document: Any, *, sealed: bool) -> bytes | None:
         if sealed and isinstance(document, dict):
             blank = {key: value for key, value in document.items() if key != checksum.KEY}
             text = json.dumps({**blank, checksum.KEY: checksum.BLANK}, ensure_ascii=False, indent=2)
-            return checksum.sealed(text.encode("utf-8", "surrogatepass"))
+            return checksum.with_checksum(text.encode("utf-8", "surrogatepass"))
         return json.dumps(document).encode()
     except (ValueError, TypeError):
         return None

@@ -141,7 +141,7 @@ def sealed(data: bytes) -> bytes | None:
     if digits is None:
         return None
     blank = footer[:digits] + checksum.BLANK.encode() + footer[digits + 64 :]
-    return data[: max(0, footer_at)] + checksum.sealed(blank)
+    return data[: max(0, footer_at)] + checksum.with_checksum(blank)
 
 
 def test_footers(file: File, tally: Tallies) -> None:

@@ -11,25 +11,25 @@ from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.errors import LockedError, StoreError
-from embstore.sharding import Turn
+from embstore.sharding import ShardSpec
 from embstore.storage.transaction import lock
 from embstore.storage.writer import StoreWriter
 
 
-def refused(root: Path, turn: Turn | None = None) -> str:
-    with pytest.raises(StoreError) as caught, StoreWriter(root, turn):
+def refused(root: Path, worker: ShardSpec | None = None) -> str:
+    with pytest.raises(StoreError) as caught, StoreWriter(root, worker):
         pytest.fail("it was opened for writing")
     assert str(root) in str(caught.value)
     assert "local disk" in str(caught.value)
     return str(caught.value)
 
 
-@pytest.mark.parametrize("turn", [None, Turn(1, 2)])
-def test_locks_that_exclude_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turn: Turn | None) -> None:
+@pytest.mark.parametrize("worker", [None, ShardSpec(1, 2)])
+def test_locks_that_exclude_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worker: ShardSpec | None) -> None:
     """As on a share that accepts flock and ignores it."""
     made = synthetic_store(tmp_path / "store", n=5)
     monkeypatch.setattr(FileLock, "acquire", lambda *_, **__: None)
-    assert "no locks that work" in refused(made.root, turn)
+    assert "no locks that work" in refused(made.root, worker)
     monkeypatch.undo()
     assert Store(made.root).verify().ok
 
@@ -46,9 +46,9 @@ def test_locks_that_cannot_be_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-@pytest.mark.parametrize("turn", [None, Turn(1, 2)])
+@pytest.mark.parametrize("worker", [None, ShardSpec(1, 2)])
 def test_no_file_is_taken_for_a_lock(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, turn: Turn | None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, worker: ShardSpec | None
 ) -> None:
     """Where flock does not exist, filelock would take the existence of a file for one, which two hosts may not see."""
     fcntl = pytest.importorskip("fcntl")
@@ -57,7 +57,7 @@ def test_no_file_is_taken_for_a_lock(
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    assert "no locks that work" in refused(tmp_path / "store", turn)
+    assert "no locks that work" in refused(tmp_path / "store", worker)
 
 
 @pytest.mark.parametrize("code", [errno.EBADF, errno.EINVAL])

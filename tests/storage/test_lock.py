@@ -15,7 +15,7 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.errors import LockedError
-from embstore.sharding import Turn
+from embstore.sharding import ShardSpec
 from embstore.storage.writer import StoreWriter
 
 Make = Callable[..., Synthetic]
@@ -62,9 +62,9 @@ _HOLD_A_PART = """
 import sys
 from pathlib import Path
 from embstore.errors import LockedError
-from embstore.sharding import Turn
+from embstore.sharding import ShardSpec
 from embstore.storage.writer import StoreWriter
-with StoreWriter(Path(sys.argv[1]), Turn(1, 2)) as store:
+with StoreWriter(Path(sys.argv[1]), ShardSpec(1, 2)) as store:
     print("held", flush=True)
     sys.stdin.readline()
     try:
@@ -89,7 +89,7 @@ def test_deleting_the_lock_file_admits_no_second_writer(make_store: Make) -> Non
     with _start(_HOLD, made.root) as holder:
         (made.root / ".lock").unlink()
         said = rf"process {holder.pid} on .*lock file was deleted"
-        for turn in (None, Turn(1, 2)):
+        for turn in (None, ShardSpec(1, 2)):
             with pytest.raises(LockedError, match=said), StoreWriter(made.root, turn):
                 pytest.fail("it was opened for writing")
         holder.kill()
@@ -103,7 +103,7 @@ def test_deleting_the_lock_file_of_a_part_admits_no_second_writer(make_store: Ma
         (made.root / ".lock-shard-1-of-2").unlink()
         with pytest.raises(LockedError, match="lock file was deleted"), StoreWriter(made.root):
             pytest.fail("it was opened for writing")
-        with StoreWriter(made.root, Turn(1, 2)):  # the same part: the first one notices before it writes
+        with StoreWriter(made.root, ShardSpec(1, 2)):  # the same part: the first one notices before it writes
             said, _ = holder.communicate("go on\n", timeout=60)
     assert "was deleted while this build was at work" in said
     assert "part 1/2" in said
@@ -113,7 +113,7 @@ def test_deleting_the_lock_file_of_a_part_admits_no_second_writer(make_store: Ma
 
 def test_two_parts_are_written_side_by_side(make_store: Make) -> None:
     made = make_store(index=False)
-    with _start(_HOLD_A_PART, made.root) as holder, StoreWriter(made.root, Turn(2, 2)):
+    with _start(_HOLD_A_PART, made.root) as holder, StoreWriter(made.root, ShardSpec(2, 2)):
         said, _ = holder.communicate("go on\n", timeout=60)
     assert said == "written\n"
 

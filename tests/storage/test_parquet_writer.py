@@ -43,7 +43,7 @@ def by_pyarrow(layers: list[int], ids: np.ndarray, vectors: Vectors) -> bytes:
         writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
     data = bytes(sink.getvalue())
     footer = int.from_bytes(data[-8:-4], "little") + 8
-    return data[:-footer] + checksum.sealed(data[-footer:])
+    return data[:-footer] + checksum.with_checksum(data[-footer:])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

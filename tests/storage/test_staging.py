@@ -15,7 +15,7 @@ from synthetic import Synthetic, synthetic_items, synthetic_store
 
 from embstore import Store
 from embstore.errors import DamagedError, SourceError, StoreError
-from embstore.sharding import KEYS, Parts, Turn
+from embstore.sharding import KEYS, Parts, ShardSpec
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files import tables as tables_module
@@ -93,7 +93,7 @@ def test_what_is_missing_is_what_a_set_says(
         len(set(texts) & set(held)) for held in (in_one, in_two)
     ]
     for number in range(1, n + 1):
-        parts = Parts(5, n_windows, Turn(number, n))
+        parts = Parts(5, n_windows, ShardSpec(number, n))
         here = {item.text: lacks for item, lacks in items_of(lacking, ["one", "two"], parts)}
         assert not here.keys() & found.keys()
         found |= here
@@ -108,7 +108,7 @@ def test_what_is_missing_is_what_a_set_says(
 def test_the_words_of_a_sentence_stay_together(tmp_path: Path) -> None:
     items = list(synthetic_items("occurrence", [f"the {word} of the river" for word in ("bank", "bed", "mouth")]))
     staging = staged(tmp_path, Unit.OCCURRENCE, batch_of(items))
-    windows = list(Lacking(staging, None).work(["space"], Parts(50, 1, Turn())).windows())
+    windows = list(Lacking(staging, None).work(["space"], Parts(50, 1, ShardSpec())).windows())
     assert [[item.text for item in window.items][2:] for window in windows] == [["of", "the", "river"]] * 3
     assert {item for window in windows for item in window.items} == set(items)
     assert len({window.part for window in windows}) == 3
@@ -167,7 +167,7 @@ def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path: Path, monkeypa
             staging.add(batch)
             seen = seen or any(tmp_path.rglob("duckdb_temp*"))
         staging.settle()
-        work = Lacking(staging, None).work(["space"], Parts.plan(n, staging.n_chars, 100, 1 << 20, Turn()))
+        work = Lacking(staging, None).work(["space"], Parts.plan(n, staging.n_chars, 100, 1 << 20, ShardSpec()))
         ids = np.concatenate([window.ids for window in work.windows()])
     assert seen
     assert np.array_equal(ids, np.arange(1, n + 1) * (KEYS // n) - 1)

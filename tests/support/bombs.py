@@ -48,7 +48,9 @@ def put_part(root: Path, kind: str, table: pa.Table, codec: str, edit: Edit | No
 def put_sealed(root: Path, kind: str, table: pa.Table, codec: str, edit: Edit | None = None) -> Path:
     """Replace a table of a store that holds its own hash."""
     path = the(root, kind)
-    path.write_bytes(checksum.sealed(with_footer(written(table, codec, None, {checksum.KEY: checksum.BLANK}), edit)))
+    path.write_bytes(
+        checksum.with_checksum(with_footer(written(table, codec, None, {checksum.KEY: checksum.BLANK}), edit))
+    )
     return path
 
 

@@ -211,7 +211,7 @@ def sealed_table(kind: str, change: Callable[[pa.Table], pa.Table]) -> Callable[
                 writer.write_table(table)
                 writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
             file.seek(0)
-            path.write_bytes(checksum.sealed(file.read()))
+            path.write_bytes(checksum.with_checksum(file.read()))
         return path
 
     return tamper

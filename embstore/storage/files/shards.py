@@ -151,7 +151,7 @@ def stage_shard(
     with (
         disk.writing(temp) as file,
         ThreadPoolExecutor(1, "embstore-shard") as pool,
-        atomic.written_behind(file, temp) as to_disk,
+        atomic.background_sync(file, temp) as to_disk,
     ):
         shard_file = ShardFile(file, schema, layers.ids, item_ids)
         writing: Future[None] | None = None

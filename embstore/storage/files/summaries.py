@@ -64,7 +64,7 @@ def read_merged(reader: Reader, paths: StorePaths, card: Card) -> Merged | None:
     """Return the merged summary of a space, or None if it is missing or damaged."""
     file = paths.merged(card.space)
     try:
-        if not checksum.is_sound(disk.read(file)):
+        if not checksum.has_valid_checksum(disk.read(file)):
             return None
         check_unpacked([file], MEND, reader.connection)
         # One statement for the names and the sums: a build may replace the file meanwhile.

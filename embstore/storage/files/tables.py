@@ -84,7 +84,7 @@ def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: 
         arrays[key] = pa.array(values, DATASET_TYPES.get(key))
     table = pa.table(arrays).replace_schema_metadata({"kind": kind})
     path = paths.dataset(name)
-    if disk.exists(path) and checksum.is_sound(disk.read(path)):  # a damaged one is written anew
+    if disk.exists(path) and checksum.has_valid_checksum(disk.read(path)):  # a damaged one is written anew
         import pyarrow.compute as pc  # which takes as long as all of pyarrow, and who reads a table needs none of it
 
         stored = read_table(path)
@@ -100,7 +100,7 @@ def write_table(path: Path, table: pa.Table) -> None:
     with pq.ParquetWriter(buffer, table.schema, write_page_checksum=True) as writer:
         writer.write_table(table)
         writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
-    atomic.write_bytes(path, checksum.sealed(buffer.getvalue().to_pybytes()))
+    atomic.write_bytes(path, checksum.with_checksum(buffer.getvalue().to_pybytes()))
 
 
 def _write_part(folder: Path, rows: pa.Table) -> Path | None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from embstore import atomic, checksum, disk
 from embstore.errors import DamagedError, FileAccessError, NewerFormatError
-from embstore.progress import pass_part
+from embstore.progress import finish_part
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
@@ -82,7 +82,7 @@ def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
                 yield Problem(path, problem)
         except DamagedError as error:
             yield Problem(path, str(error))
-        pass_part()
+        finish_part()
 
 
 def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
@@ -92,9 +92,9 @@ def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
             check_dataset(path)
         except DamagedError as error:
             yield Problem(path, str(error))
-        pass_part()
+        finish_part()
     for path in paths.merged_files():
-        if not checksum.is_sound(disk.read(path)):
+        if not checksum.has_valid_checksum(disk.read(path)):
             yield Problem(path, checksum.ALTERED)
         elif problem := unpacked_problem(path):
             yield Problem(path, f"{problem}. It is not used, and may be deleted; embstore repair makes it anew")
@@ -142,7 +142,7 @@ def verify_space(
     seen, with_text = IdSet(), None if texts is None else IdSet(texts)
     for shard in shards:
         ids = _checked(shard, card)
-        pass_part()
+        finish_part()
         if isinstance(ids, Problem):
             problems.append(ids)
             sound = False
@@ -246,7 +246,7 @@ def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
     path = shard.summary_path
     if not disk.is_file(path):
         return Problem(path, f"it is missing, and its shard {shard.path} is there")
-    if not checksum.is_sound(disk.read(path)):
+    if not checksum.has_valid_checksum(disk.read(path)):
         return Problem(path, checksum.ALTERED)
     if problem := other_schema(path, SUMMARY_SCHEMA) or unpacked_problem(path):
         return Problem(path, problem)

@@ -16,7 +16,7 @@ _MOST_BYTES = 256 << 20  # the footer of a shard of 128 MiB takes a megabyte or 
 def is_footer_sound(path: Path) -> bool:
     """Return whether the footer matches the hash in it."""
     with disk.reading(path) as file:
-        return checksum.is_sound(_read(file))
+        return checksum.has_valid_checksum(_read(file))
 
 
 def _read(file: BinaryIO) -> bytes:

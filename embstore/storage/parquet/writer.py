@@ -80,7 +80,7 @@ class ShardFile:
         footer[_ROW_GROUPS] = thrift.LIST, (kind, self._written)
         footer[_N_ROWS] = thrift.I64, _footer(self._beside)[_N_ROWS][1]
         data = thrift.write(footer)
-        self._put(checksum.sealed(data + len(data).to_bytes(4, "little") + _MAGIC))
+        self._put(checksum.with_checksum(data + len(data).to_bytes(4, "little") + _MAGIC))
         return self._digest.hexdigest()
 
     def _write_group(self, stamp: "_Stamp", values: memoryview) -> None:

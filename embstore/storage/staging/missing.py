@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.sharding import KEYS, MARKS, Parts, Range
+from embstore.sharding import KEYS, SPECIAL_TOKENS_CHARS, Parts, Range
 from embstore.storage.catalog import Catalog
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
@@ -105,7 +105,7 @@ class Lacking:
         """Return the number of items missing in a space: in the parts of this build, and in the others."""
         lacking = "item ANTI JOIN (SELECT item_id FROM settled WHERE space = $space) USING (item_id) WHERE valid"
         missing = self._count(lacking, space=space)
-        here = missing if parts.turn.of == 1 else self._count(f"{lacking} AND {mine(parts)}", space=space)
+        here = missing if parts.worker.total == 1 else self._count(f"{lacking} AND {mine(parts)}", space=space)
         return here, missing - here
 
     def work(self, spaces: Sequence[str], parts: Parts) -> "Work":
@@ -153,9 +153,9 @@ class Work:
 
     def _measure(self) -> tuple[int, int]:
         rows = f"item {self._joined()} WHERE valid AND {mine(self._parts)}"
-        size = f"SELECT sum(length(text) + {MARKS}) FROM {rows}"
+        size = f"SELECT sum(length(text) + {SPECIAL_TOKENS_CHARS}) FROM {rows}"
         if self._staging.n_sentences:
-            size = f"""SELECT sum(length(text) + {MARKS}) FROM sentence
+            size = f"""SELECT sum(length(text) + {SPECIAL_TOKENS_CHARS}) FROM sentence
                        SEMI JOIN (SELECT context_id AS item_id FROM {rows}) USING (item_id)"""
         found = self._staging.rows(f"SELECT (SELECT count(*) FROM {rows}), ({size})")
         return int(found[0][0]), int(found[0][1] or 0)
@@ -194,9 +194,9 @@ class Work:
 
 def mine(parts: Parts) -> str:
     """Return the SQL condition for the keys of the parts that a build takes."""
-    if parts.turn.of == 1:
+    if parts.worker.total == 1:
         return "true"
-    return f"((key::HUGEINT * {parts.n}) // {KEYS}) % {parts.turn.of} = {parts.turn.number - 1}"
+    return f"((key::HUGEINT * {parts.n}) // {KEYS}) % {parts.worker.total} = {parts.worker.index - 1}"
 
 
 def _todo_sql(table: str, spaces: Sequence[str], parts: Parts) -> str:
