@@ -1,19 +1,19 @@
-"""Questions to a store: a metric over spaces and layers, and the nearest items of a text.
+"""Query a store: a metric over spaces and layers, and the nearest items of a text.
 
 metric.py              a metric over spaces and layers → a table
 request.py             a metric, its parameters, and the items that it is computed over
 compute.py             a metric over the layers of one space
-provenance.py          what each row says of how it was computed
+provenance.py          the columns and notes that record how each row was computed
 inputs/                what a metric needs besides vectors
-layer_data.py          the vectors of a layer, stored or transformed; no_vectors.py: where there are none
+layer_data.py          the vectors of a layer, stored or transformed; no_vectors.py: stands in for missing ones
 layer_pairs.py         layers against layers; layer_pairs_table.py: their table
-cache.py               the answers that the store has already; answer_checks.py: compute them anew
-notes.py               what a reader must know beside the numbers
+cache.py               the stored answers to metric requests; answer_checks.py: recomputes them
+notes.py               the notes of a result: reasons and counts
 
 neighbours.py          the nearest items of texts → a table
 lookup.py              the stored item that a text names in each space; embed.py: a text encoded now
 nearest.py             the nearest items, by an index or by a scan
 
 cite.py                references as BibTeX; references.bib: the publications
-info.py                what the store holds; missing.py: what a space lacks of a dataset
+info.py                the spaces and skipped texts of a store; missing.py: texts missing from a space
 """

@@ -29,7 +29,7 @@ ALL = "all"
 SAMPLE = 20
 SECONDS = 60.0
 _SQL_SECONDS = 30.0  # the SQL in an answer is not the user's own
-_RELATIVE, _ABSOLUTE = 1e-6, 1e-8  # of numbers that other processors or libraries may round otherwise
+_RELATIVE, _ABSOLUTE = 1e-6, 1e-8  # tolerances, since other processors and libraries may round differently
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +42,10 @@ class _Stored:
 
 
 def sample_size(answers: int | str) -> int | None:
-    """Return how many answers to compute anew; None for all.
+    """Return the number of answers to recompute; None for all.
 
     Raises:
-        UsageError: It is neither a whole number nor ``all``.
+        UsageError: ``answers`` is neither a whole number nor ``all``.
     """
     if answers == ALL:
         return None
@@ -55,15 +55,15 @@ def sample_size(answers: int | str) -> int | None:
 
 
 def check_answers(catalog: Catalog, answers: int | str, seed: int | None) -> tuple[AnswerCheck, tuple[Problem, ...]]:
-    """Compute a sample of the stored answers anew; of a sample no computation begins after 60 s.
+    """Recompute a random sample of the stored answers; after 60 s no further one is begun, unless all are requested.
 
     Args:
-        catalog: The store.
-        answers: How many to compute, or ``all``.
-        seed: Random seed of the sample; None draws one, so that nobody can know which answers are computed.
+        catalog: Store to check.
+        answers: Number of answers to recompute, or ``all``.
+        seed: Random seed of the sample; None for a random one, so that the sample cannot be predicted.
 
     Returns:
-        Which answers were computed, and a problem for each that differs from what is stored.
+        Counts of the stored, recomputed and skipped answers, and a problem for each answer that differs.
     """
     n_wanted = sample_size(answers)
     seed = secrets.randbits(32) if seed is None else seed
@@ -71,28 +71,29 @@ def check_answers(catalog: Catalog, answers: int | str, seed: int | None) -> tup
     stored = _all_stored(catalog, skipped)
     chosen = stored if n_wanted is None else random.Random(seed).sample(stored, min(n_wanted, len(stored)))
     problems, n_computed, began = [], 0, time.monotonic()
-    for answer in chosen:
+    for stored_answer in chosen:
         if n_wanted is not None and time.monotonic() - began > SECONDS:
             break
         n_computed += 1
-        if difference := _difference(answer):
-            problems.append(Problem(answer.path, f"{difference}. Delete it, or run: embstore repair --deep"))
+        if difference := _difference(stored_answer):
+            problems.append(Problem(stored_answer.path, f"{difference}. Delete it, or run: embstore repair --deep"))
     return AnswerCheck(len(stored), n_computed, seed, tuple(skipped.items())), tuple(problems)
 
 
 def altered_answers(catalog: Catalog) -> Iterator[tuple[Path, str]]:
-    """Compute all stored answers anew, and yield the file of each that differs, with what differs."""
+    """Recompute all stored answers; yield the file of each that differs, with a description of the difference."""
     for answer in _all_stored(catalog, Counter()):
         if difference := _difference(answer):
             yield answer.path, difference
 
 
 def _all_stored(catalog: Catalog, skipped: Counter[str]) -> list[_Stored]:
-    return [one for path in sorted(catalog.paths.answer_files()) if (one := _stored(catalog, path, skipped))]
+    answers = (_stored(catalog, path, skipped) for path in sorted(catalog.paths.answer_files()))
+    return [answer for answer in answers if answer is not None]
 
 
 def _difference(stored: _Stored) -> str | None:
-    """Describe the difference between a stored answer and the recomputed one; None if they agree."""
+    """Recompute a stored answer and describe the difference; None if they agree."""
     try:
         computed = stored.compute()
     except FileAccessError:
@@ -107,10 +108,10 @@ def _difference(stored: _Stored) -> str | None:
 def _first_difference(stored: Answer, computed: Answer) -> str | None:
     if len(stored.rows) != len(computed.rows):
         return f"it has {len(stored.rows)} rows, not {len(computed.rows)}"
-    for row, wanted in zip(stored.rows, computed.rows, strict=True):
-        for name in dict.fromkeys([*wanted, *row]):
-            if not _is_close(row.get(name), wanted.get(name)):
-                return f"{name} is {row.get(name)!r} in it, and {wanted.get(name)!r}"
+    for row, expected in zip(stored.rows, computed.rows, strict=True):
+        for name in dict.fromkeys([*expected, *row]):
+            if not _is_close(row.get(name), expected.get(name)):
+                return f"{name} is {row.get(name)!r} in it, and {expected.get(name)!r}"
     if (stored.notes, stored.across) != (computed.notes, computed.across):
         return "its notes are others"
     return None
@@ -128,48 +129,48 @@ def _is_close(stored: Any, computed: Any) -> bool:
 
 
 def _stored(catalog: Catalog, path: Path, skipped: Counter[str]) -> _Stored | None:
-    """Return an answer with its computation, or None, counted with the reason, if a query would not be given it now."""
+    """Return a stored answer with its computation; if no query would use it now, count the reason and return None."""
     read = read_stored(catalog.paths, path)
     if read is None:
-        return None  # under a name that no question has, or removed since
-    asked, answer = read
+        return None  # damaged, or removed in the meantime
+    question, answer = read
     try:
-        request = _request(asked)
+        request = _request(question)
         if _reads_files(request):
             skipped["depend on files outside the store"] += 1
             return None
         answers = Answers(catalog, request)
-        if len(asked["of"]) == 2:
-            card, layer = _layer(catalog, *asked["of"])
-            if is_same_question(answers.of_layer(card, layer), asked):
-                return _Stored(path, answer, lambda: _of_layer(catalog, request, card, layer))
+        if len(question["of"]) == 2:
+            card, layer = _layer(catalog, *question["of"])
+            if is_same_question(answers.layer_question(card, layer), question):
+                return _Stored(path, answer, lambda: _answer_of_layer(catalog, request, card, layer))
         else:
-            sides = _layers(catalog, *asked["of"])
-            if is_same_question(answers.of_layers(*sides), asked):
+            sides = _layers(catalog, *question["of"])
+            if is_same_question(answers.matrix_question(*sides), question):
                 return _Stored(path, answer, lambda: answer_of_layers(catalog, request, *sides))
     except FileAccessError:
         raise
     except (EmbstoreError, LookupError, TypeError, ValueError):
-        pass  # of a metric, space, layer or parameter that is not there now
+        pass  # its metric, space, layer or parameter no longer exists
     skipped["are of an earlier state, another version or a package that is not installed"] += 1
     return None
 
 
-def _request(asked: Mapping[str, Any]) -> MetricRequest:
-    metric, rows = get_metric(asked["metric"]["name"]), asked["rows"]
+def _request(question: Mapping[str, Any]) -> MetricRequest:
+    metric, rows = get_metric(question["metric"]["name"]), question["rows"]
     selection = Selection(
-        rows["where"], rows["sample"], asked["seed"] or 0, tuple(rows["transforms"]), Limits(timeout=_SQL_SECONDS)
+        rows["where"], rows["sample"], question["seed"] or 0, tuple(rows["transforms"]), Limits(timeout=_SQL_SECONDS)
     )
-    return MetricRequest(metric, metric.check(asked["parameters"]), selection)
+    return MetricRequest(metric, metric.check(question["parameters"]), selection)
 
 
 def _reads_files(request: MetricRequest) -> bool:
-    """Return whether a request names files of words: those of a received store's answers are not for us to read."""
+    """Return whether a request names files of words, which are never read: the store may come from somebody else."""
     is_of_words = request.metric.needs in ("lexicon", "word sets")
     return is_of_words and any(isinstance(request.parameters.get(name), str) for name in SETS)
 
 
-def _of_layer(catalog: Catalog, request: MetricRequest, card: Card, layer: Layer) -> Answer:
+def _answer_of_layer(catalog: Catalog, request: MetricRequest, card: Card, layer: Layer) -> Answer:
     inputs = cases(request.metric, catalog, card, request.parameters)
     [(_, answer)] = compute_layers(catalog, request, card, [layer], inputs)
     return answer

@@ -1,9 +1,9 @@
-"""Find and store answers to metric requests, keyed by everything that they depend on.
+"""Find and store answers to metric requests, keyed by everything that they depend on: the question.
 
-An answer is kept for each layer of a space, or for the layers of two spaces that are compared. It is found again where
-all that it depends on is the same: the metric, its version and package, its parameters, the selection, the transforms,
-the bytes of the datasets and files of words, and the shards. numpy's version is one of them, since other versions may
-draw other samples, and with ``where`` DuckDB's; those of scipy and faiss are not: they change no more than rounding.
+An answer is for one layer of a space, or for layers of a space compared with layers of the same or another space. Its
+question contains the metric with its version and package, the parameters, the selection, the transforms, hashes of the
+datasets and word files, and the shards; also the version of numpy, which determines random samples, and with ``where``
+that of DuckDB. The versions of scipy and faiss, which change rounding only, are left out.
 """
 
 import hashlib
@@ -28,82 +28,81 @@ from embstore.storage.files.card import Card
 from embstore.storage.sql.connections import VERSION as DUCKDB
 from embstore.storage.sql.connections import changing_part
 
-# Raised when what all metrics share gives other rows or notes: selection, transforms, search, the cases of a space.
+# Incremented when code that all metrics share (selection, transforms, inputs) gives other rows or notes.
 SHARED_VERSION = 3
 
-Asked = dict[str, Any]
+Question = dict[str, Any]
 
-
-# The types of the values of a column; arrays are lists.
+# Column type → Python types of its values in JSON; all other types are lists.
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "number": (int, float), "integer": int, "string": str, "boolean": bool,
 }  # fmt: skip
 
 
 class UncachedError(Exception):
-    """An answer cannot be kept, since what it depends on cannot be named; its text says what."""
+    """An answer cannot be stored, since an input cannot be identified; its text says which."""
 
 
 class Answers:
-    """The answers to one request that are in the store.
+    """The stored answers to one request.
 
     Args:
-        catalog: The store.
-        request: A metric, its parameters and its items.
-        use: Whether to look for answers and to store new ones.
+        catalog: Store to read.
+        request: Metric, its parameters and its items.
+        use: Whether to read stored answers and to store new ones.
 
     Attributes:
-        refused: Reason why no answer to this request can be stored; None if they can.
+        uncached_reason: Reason why answers to this request cannot be stored; None if they can.
     """
 
     def __init__(self, catalog: Catalog, request: MetricRequest, *, use: bool = True) -> None:
         self._catalog, self._request, self._use = catalog, request, use
         self._can_write, self._trimmed = True, False
         self._inputs: dict[str, str] = {}
-        self.refused: str | None = None
+        self.uncached_reason: str | None = None
         if use:
             try:
                 self._inputs = _inputs(catalog, request)
             except UncachedError as error:
-                self._use, self.refused = False, str(error)
+                self._use, self.uncached_reason = False, str(error)
 
     def find(self, card: Card, layers: Iterable[Layer]) -> dict[Layer, Answer]:
-        """Return the stored answers for layers of a space, as far as there are any."""
-        found = {layer: self._read(self.of_layer(card, layer)) for layer in layers} if self._use else {}
-        return {layer: answer for layer, answer in found.items() if answer is not None}
+        """Return layer → stored answer, for those layers of a space that have one."""
+        answers = {layer: self._read(self.layer_question(card, layer)) for layer in layers} if self._use else {}
+        return {layer: answer for layer, answer in answers.items() if answer is not None}
 
-    def keep(self, card: Card, layer: Layer, answer: Answer) -> None:
-        """Store the answer for a layer of a space, unless the summaries gave it."""
+    def store(self, card: Card, layer: Layer, answer: Answer) -> None:
+        """Store the answer for a layer of a space, unless it was computed from the summaries, which is as fast."""
         if self._use and not answer.from_sums:
-            self._write(self.of_layer(card, layer), answer)
+            self._write(self.layer_question(card, layer), answer)
 
     def find_matrix(self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]) -> Answer | None:
         """Return the stored answer for layers of a space compared with layers of the same or another one."""
-        answer = self._read(self.of_layers(card, layers, other, others)) if self._use else None
+        answer = self._read(self.matrix_question(card, layers, other, others)) if self._use else None
         return answer if answer is not None and len(answer.rows) == len(layers) * len(others) else None
 
-    def keep_matrix(
+    def store_matrix(
         self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer], answer: Answer
     ) -> None:
         """Store the answer for layers of a space compared with layers of the same or another one."""
         if self._use:
-            self._write(self.of_layers(card, layers, other, others), answer)
+            self._write(self.matrix_question(card, layers, other, others), answer)
 
-    def _read(self, asked: Asked) -> Answer | None:
-        answer = read_answer(self._catalog.paths, asked)
-        return answer if answer is not None and _is_of(self._request.metric, answer) else None
+    def _read(self, question: Question) -> Answer | None:
+        answer = read_answer(self._catalog.paths, question)
+        return answer if answer is not None and _has_columns(self._request.metric, answer) else None
 
-    def _write(self, asked: Asked, answer: Answer) -> None:
+    def _write(self, question: Question, answer: Answer) -> None:
         """Store an answer, unless a file that it depends on has changed since the request."""
         if not self._can_write or not self._is_unchanged():
             return
         paths = self._catalog.paths
         try:
-            write_answer(paths, asked, answer)
+            write_answer(paths, question, answer)
             if not self._trimmed:
                 trim_answers(paths)
         except (StoreError, ValueError):
-            # A store that is read-only, a full disk, a name that is no UTF-8: all that is lost is time, next time.
+            # A read-only store, a full disk or a name that is not UTF-8: the next query computes the answer again.
             self._can_write = False
         self._trimmed = True
 
@@ -113,41 +112,41 @@ class Answers:
         except UncachedError:
             return False
 
-    def of_layer(self, card: Card, layer: Layer) -> Asked:
-        """Return all that the answer for a layer of a space depends on."""
-        return {**self._asked, "of": [self._space(card), _named(layer)]}
+    def layer_question(self, card: Card, layer: Layer) -> Question:
+        """Return the question for a layer of a space: all that the answer depends on."""
+        return {**self._common, "of": [self._space(card), _layer_key(layer)]}
 
-    def of_layers(self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]) -> Asked:
-        """Return all that the answer for layers of a space compared with others depends on."""
-        named = [[_named(layer) for layer in side] for side in (layers, others)]
-        return {**self._asked, "of": [self._space(card), named[0], self._space(other), named[1]]}
+    def matrix_question(self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]) -> Question:
+        """Return the question for layers of a space compared with layers of the same or another one."""
+        names = [[_layer_key(layer) for layer in side] for side in (layers, others)]
+        return {**self._common, "of": [self._space(card), names[0], self._space(other), names[1]]}
 
     def _space(self, card: Card) -> list[str]:
         return [card.space, _shards(self._catalog, card.space)]
 
     @cached_property
-    def _asked(self) -> Asked:
-        """What the answers for all spaces and layers have in common."""
+    def _common(self) -> Question:
+        """The part of the question that all spaces and layers share."""
         request = self._request
         metric, selection = request.metric, request.selection
-        draws = selection.sample is not None or "seed" in request.arguments
-        asked = {
+        is_random = selection.sample is not None or "seed" in request.arguments
+        question = {
             "metric": {"name": metric.name, "version": [SHARED_VERSION, metric.version], "package": _package(metric)},
-            "parameters": {name: _plain(value) for name, value in request.parameters.items()},
+            "parameters": {name: _as_json(value) for name, value in request.parameters.items()},
             "rows": {
                 "where": selection.where,
                 "sample": selection.sample,
                 "transforms": list(selection.transforms),
             },
-            "seed": selection.seed if draws else None,
+            "seed": selection.seed if is_random else None,
             "inputs": self._inputs,
             "numpy": _minor(np.__version__),
         }
-        return asked if selection.where is None else {**asked, **_items(self._catalog)}
+        return question if selection.where is None else {**question, **_items(self._catalog)}
 
 
-def _is_of(metric: Metric, answer: Answer) -> bool:
-    """Return whether the rows of a stored answer have the columns of a metric: others may have written it."""
+def _has_columns(metric: Metric, answer: Answer) -> bool:
+    """Return whether a stored answer has the columns of a metric, since other programs may have written it."""
     types = {column.name: _TYPES.get(column.type, list) for column in metric.columns} | {"n": int, "reason": str}
     return {*answer.across} <= types.keys() and all(
         types.keys() <= row.keys() <= types.keys() | {"seed"}
@@ -158,49 +157,49 @@ def _is_of(metric: Metric, answer: Answer) -> bool:
 
 
 def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
-    """Return a SHA-256 of all that a metric reads beside its vectors: datasets, lists of words, a second space.
+    """Return name → SHA-256 of a metric's inputs besides its vectors: datasets, word files, a second space.
 
     Raises:
-        UncachedError: Words come from elsewhere, a value of a parameter is no plain one, or a selection by SQL may
-            not be the same another time.
+        UncachedError: Words do not come from a file or list, a parameter's value has no JSON form, or ``where`` may
+            select other items another time.
     """
     metric, values, where = request.metric, request.parameters, request.selection.where
-    if where is not None and (word := changing_part(where)):
-        raise UncachedError(f"what --where selects may change from one time to the next ({word})")
-    found: dict[str, str] = {}
+    if where is not None and (name := changing_part(where)):
+        raise UncachedError(f"what --where selects may change from one time to the next ({name})")
+    hashes: dict[str, str] = {}
     if (space := values.get("sentence_space")) in catalog.cards:
-        found["sentence space"] = _shards(catalog, space)
+        hashes["sentence space"] = _shards(catalog, space)
     if metric.needs in ("pairs", "lexicon"):
         names = values["dataset"] if metric.needs == "pairs" else [values["lexicon"]]
         try:
-            found |= {f"dataset {name}": sha for name, sha in catalog.dataset_hashes(names).items()}
+            hashes |= {f"dataset {name}": sha for name, sha in catalog.dataset_hashes(names).items()}
         except OSError as error:
             raise UncachedError(f"a dataset cannot be read: {error}") from error
     for name, value in values.items():
         if metric.needs in ("lexicon", "word sets") and name in SETS and isinstance(value, str | os.PathLike):
-            found[name] = _file_hash(value)
-        _plain(value)
-    return found
+            hashes[name] = _file_hash(value)
+        _as_json(value)  # raises if it has no JSON form
+    return hashes
 
 
 def _file_hash(file: str | os.PathLike[str]) -> str:
     path = Path(file)
     try:
-        if path.name == "-" or not path.is_file():  # standard input, a pipe, a dataset by its name, or nothing at all
-            raise UncachedError(f"words are read from {os.fspath(file)}, which is no file")
+        if path.name == "-" or not path.is_file():  # standard input, a pipe, a dataset, or missing
+            raise UncachedError(f"words are read from {os.fspath(file)}, which is not a file")
         with path.open("rb") as data:
             return hashlib.file_digest(data, "sha256").hexdigest()
     except OSError as error:
         raise UncachedError(f"{os.fspath(file)} cannot be read: {error.strerror}") from error
 
 
-def _items(catalog: Catalog) -> Asked:
-    """Return what a selection by SQL depends on: the tables of items, by the hashes in their names, and DuckDB."""
+def _items(catalog: Catalog) -> Question:
+    """Return the part of a question that ``where`` adds: a hash of the tables of items, and the version of DuckDB."""
     return {"items": _hash_of(catalog.item_tables), "duckdb": _minor(DUCKDB)}
 
 
 def _shards(catalog: Catalog, space: str) -> str:
-    """Return a hash of the shards of a space, which are called by what they hold."""
+    """Return a hash of the shards of a space, from their names, which contain hashes of their content."""
     return _hash_of(shard.name for shard in catalog.shards[space])
 
 
@@ -208,44 +207,45 @@ def _hash_of(names: Iterable[str]) -> str:
     return hashlib.sha256(",".join(names).encode()).hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    """Return the value of a parameter as JSON has it.
+def _as_json(value: Any) -> Any:
+    """Convert the value of a parameter to JSON types.
 
     Raises:
-        UncachedError: If it is none that can be written down.
+        UncachedError: It has no JSON form.
     """
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if isinstance(value, np.ndarray | np.generic):
         return value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_as_json(member) for member in value]
     if value is None or isinstance(value, str | int | float):
         return value
     raise UncachedError(f"a value is given as {type(value).__name__}")
 
 
 def _package(metric: Metric) -> list[str] | None:
-    """Return the package of a metric that is not embstore's, and a hash of its function as it was loaded.
+    """Return the package of a plug-in's metric and a hash of its function's code; None for embstore's own metrics.
 
-    Who works on a metric of their own does not raise a version at each change.
+    The hash invalidates answers while an author changes a metric without incrementing its version.
     """
     if metric.package is None:
         return None
     code = getattr(unwrap(metric.function), "__code__", None)
-    return [metric.package, "" if code is None else hashlib.sha256(_told(code).encode()).hexdigest()]
+    return [metric.package, "" if code is None else hashlib.sha256(_code_text(code).encode()).hexdigest()]
 
 
-def _told(code: CodeType) -> str:
-    inner = [_told(one) if isinstance(one, CodeType) else repr(_in_order(one)) for one in code.co_consts]
-    return repr((code.co_code, code.co_names, inner))
+def _code_text(code: CodeType) -> str:
+    """Return the bytecode, names and constants of a function as text, nested functions included."""
+    constants = [_code_text(each) if isinstance(each, CodeType) else repr(_sorted(each)) for each in code.co_consts]
+    return repr((code.co_code, code.co_names, constants))
 
 
-def _in_order(constant: Any) -> Any:
+def _sorted(constant: Any) -> Any:
     return sorted(constant, key=repr) if isinstance(constant, frozenset) else constant
 
 
-def _named(layer: Layer) -> str:
+def _layer_key(layer: Layer) -> str:
     return f"{layer.id} {layer.name}"
 
 

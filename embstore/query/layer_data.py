@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Block = NDArray[np.floating]
 T = TypeVar("T")
 
-_LARGE_DIM = 8192  # whose square takes half a gigabyte
+_LARGE_DIM = 8192  # a matrix of its square takes half a gigabyte
 
 
 @dataclass
@@ -33,8 +33,8 @@ class StoredLayer:
         card: Card of the space.
         layer: Layer of the space.
         only: Ids of the selected items, ascending; None for all.
-        known_summary: Stored summary, if all items are selected; None to compute it.
-        was_read: Whether vectors were read.
+        known_summary: Stored summary of the layer if all items are selected; None to compute it.
+        was_read: Whether any vectors were read from the shards.
     """
 
     catalog: Catalog
@@ -46,12 +46,12 @@ class StoredLayer:
 
     @property
     def dim(self) -> int:
-        """Components of a vector."""
+        """Number of components of a vector."""
         return self._checked_dim
 
     @property
     def dims(self) -> NDArray[np.int64]:
-        """The index of each component in the stored vectors, int64 (dim,)."""
+        """Index of each component in the stored vectors, int64 (dim,)."""
         return np.arange(self.dim)
 
     @cached_property
@@ -70,7 +70,7 @@ class StoredLayer:
     def _tracked(
         self, map_blocks: Callable[[Callable[..., T]], Iterator[T]], function: Callable[..., T]
     ) -> Iterator[T]:
-        """Apply a function to each block, and report the vectors read to the current task, if their number is known."""
+        """Yield the result of a function for each block, and report the vectors read to the current task."""
         task = current_task()
         n_known = self.known_summary.n if self.known_summary is not None else 0
         n = n_known if self.only is None else len(self.only)
@@ -79,7 +79,7 @@ class StoredLayer:
         return task.track_blocks((self.card.space, self.layer.id), n, map_blocks, function)
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
-        """Return ids, ascending, and vectors in memory."""
+        """Return the item ids int64 (n,), ascending, and vectors (n, dim); ``ids`` restricts the selection."""
         if ids is not None and self.only is not None:
             ids = np.intersect1d(ids, self.only)
         return self._vectors(self.only if ids is None else np.unique(ids)).gather()
@@ -87,18 +87,18 @@ class StoredLayer:
     def neighbours(
         self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-        """Return the k nearest other items of every item, exactly: see :class:`LayerData`."""
+        """Return the k nearest other items of every item, by an exact search: see :class:`LayerData`."""
         return _neighbours(self, k, distance, distinct, only)
 
     def _vectors(self, only: Ids | None) -> "LayerVectors":
-        from embstore.storage.files.vectors import LayerVectors  # brings pyarrow, which a summary does not need
+        from embstore.storage.files.vectors import LayerVectors  # loads pyarrow, which summaries do not need
 
         self.was_read = True
         return LayerVectors(self.catalog.shards[self.card.space], self.layer.id, self.card.dim, only)
 
     @cached_property
     def _checked_dim(self) -> int:
-        """The components by the card, checked against a shard where metrics would make much room for them."""
+        """Dimension from the card; checked against a shard if it is large, since metrics then allocate much memory."""
         if self.card.dim > _LARGE_DIM:
             from embstore.storage.files.vectors import LayerVectors
 
@@ -109,12 +109,12 @@ class StoredLayer:
 
 @dataclass
 class TransformedLayer:
-    """The vectors of a layer after a fitted transform (the protocol ``LayerData``), float64.
+    """The float64 vectors of a layer after a fitted transform (the protocol ``LayerData``).
 
     Attributes:
         layer: Vectors before the transform.
-        transform: Float (n, layer.dim) → float64 (n, dim).
-        dims: Index in the stored vector of each component of a transformed one, int64 (dim,).
+        transform: Function from vectors, float (n, layer.dim), to transformed vectors, float64 (n, dim).
+        dims: Index in the stored vectors of each component of the transformed ones, int64 (dim,).
     """
 
     layer: "LayerData"
@@ -123,7 +123,7 @@ class TransformedLayer:
 
     @property
     def dim(self) -> int:
-        """Components of a transformed vector."""
+        """Number of components of a transformed vector."""
         return len(self.dims)
 
     @cached_property
@@ -139,24 +139,24 @@ class TransformedLayer:
         return self.layer.map(lambda block: function(self.transform(block)))
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
-        """Yield ``function(item_ids, block)`` likewise."""
+        """Yield ``function(item_ids, block)`` for each block of transformed vectors."""
         return self.layer.map_with_ids(lambda ids, block: function(ids, self.transform(block)))
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
-        """Return ids, ascending, and transformed vectors in memory; of equal vectors, equal ones."""
+        """Return the item ids int64 (n,), ascending, and transformed vectors (n, dim); equal vectors stay equal."""
         from embstore.arrays import distinct_rows
 
-        found, vectors = self.layer.gather(ids)
-        first, label = distinct_rows(vectors)
-        if len(first) == len(found):
-            return found, self.transform(vectors)
-        # The rounding of a product depends on where in a matrix a row stands: equal ones would be a hair apart.
-        return found, self.transform(vectors[first])[label]
+        found_ids, vectors = self.layer.gather(ids)
+        first, labels = distinct_rows(vectors)
+        if len(first) == len(found_ids):
+            return found_ids, self.transform(vectors)
+        # The rounding of a matrix product depends on the position of a row: equal rows would differ slightly.
+        return found_ids, self.transform(vectors[first])[labels]
 
     def neighbours(
         self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
-        """Return the k nearest other items of every item in the transformed space, exactly."""
+        """Return the k nearest other items of every item among the transformed vectors, by an exact search."""
         return _neighbours(self, k, distance, distinct, only)
 
 

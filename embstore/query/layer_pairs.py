@@ -1,4 +1,4 @@
-"""Layers against layers, of one space or of two: which, on which items, and the metric of each pair."""
+"""Compute a metric of two layers for each pair of layers of one space or of two."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from embstore.query.cache import Answers
 from embstore.query.compute import selected_layers
 from embstore.query.layer_pairs_table import SECOND_COLUMNS, tabulate
 from embstore.query.provenance import (
-    NOTHING,
+    NOTHING_SELECTED,
     Row,
     describe,
     draw_notes,
@@ -35,7 +35,7 @@ from embstore.table import Table
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """A space, and those of its layers that are compared."""
+    """One of the two spaces of a comparison (possibly the same), with its layers that are compared."""
 
     catalog: Catalog
     card: Card
@@ -47,7 +47,7 @@ class _Side:
 
     @cached_property
     def ids(self) -> Ids:
-        """The ids of all its items, ascending."""
+        """Ids of all items of the space, ascending."""
         return stored_ids(self.catalog, self.card.space)
 
 
@@ -65,47 +65,47 @@ def compare(
     """Compute a metric of two layers for each pair of layers.
 
     Args:
-        catalog: The store.
-        request: Its parameter ``against`` names a space to compare each of ``cards`` with, instead of the layers of
-            each with each other.
+        catalog: Store to read.
+        request: Metric, its parameters and its items. The parameter ``against`` names a space to compare each space
+            with; without it, the layers of each space are compared with each other.
         cards: Cards of the spaces.
-        layers: Layers of all these spaces, as :meth:`Layers.select` reads them.
-        answers: Stored answers: one for each space or pair of spaces.
-        notes: Notes on the choice of the spaces, which come before those of the result.
+        layers: Selection of layers, in the notation of :meth:`Layers.select`.
+        answers: Stored answers, one per space or pair of spaces.
+        notes: Notes on the choice of the spaces, put before those of the result.
 
     Returns:
-        One row for each pair of layers, the second of them in the columns ``space_2``, ``layer_2``, ``layer_name_2``.
+        One row per pair of layers, with the second layer in ``space_2``, ``layer_2`` and ``layer_name_2``.
 
     Raises:
-        UnknownNameError: There is no such space or layer.
-        QueryError: Two spaces have no item in common.
+        UnknownNameError: A space or layer does not exist.
+        QueryError: No pair of spaces has items in common.
     """
     pairs, missing = _pairs(catalog, request, cards, layers)
     rows: list[Row] = []
-    apart = []
+    disjoint = []
     notes = [*notes, *missing]
     for side, other in pairs:
         answer = answers.find_matrix(side.card, side.layers, other.card, other.layers)
-        if answer is None and _are_apart(side, other):
-            apart.append(_apart(catalog, side.card, other.card))
+        if answer is None and _are_disjoint(side, other):
+            disjoint.append(_disjoint_note(catalog, side.card, other.card))
             continue
         if answer is None:
             n_read = len(side.layers) + (0 if other.name == side.name else len(other.layers))
             with task("compute", f"{request.metric.name} of {side.name}", n_read):
                 answer = _answer(request, side, other)
-            answers.keep_matrix(side.card, side.layers, other.card, other.layers, answer)
+            answers.store_matrix(side.card, side.layers, other.card, other.layers, answer)
         notes += [*answer.notes, *draw_notes(request, answer.rows)]
-        notes += [note for compared in (side, other) for note in missing_shard_notes(catalog, compared.card)]
+        notes += [note for each in (side, other) for note in missing_shard_notes(catalog, each.card)]
         rows += _described(request, side, other, answer)
-    if apart and len(apart) == len(pairs):
-        raise QueryError(" ".join([*apart, *notes]))
-    return tabulate(request, rows, [*notes, *apart])
+    if disjoint and len(disjoint) == len(pairs):
+        raise QueryError(" ".join([*disjoint, *notes]))
+    return tabulate(request, rows, [*notes, *disjoint])
 
 
 def stored_pairs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str, answers: Answers
 ) -> list[Looked]:
-    """Return the pairs of spaces that :func:`compare` would compare, and whether the answer for each is stored."""
+    """Return the pairs of spaces that :func:`compare` would compare, each with whether its answer is stored."""
     pairs, _ = _pairs(catalog, request, cards, layers)
     found = []
     for side, other in pairs:
@@ -116,8 +116,8 @@ def stored_pairs(
 
 
 def _route(request: MetricRequest, side: _Side, other: _Side) -> str:
-    """Return by which of several ways the answer would be computed; empty where there is one, or nothing to compute."""
-    if request.metric.route is None or _are_apart(side, other):
+    """Return which of a metric's algorithms would compute the answer; empty if it has one, or nothing to compute."""
+    if request.metric.route is None or _are_disjoint(side, other):
         return ""
     n_dropped = sum(len(step.numbers) for step in request.selection.steps if step.kind == "drop")
     dims, dims_2 = ([each.card.dim - n_dropped] * len(each.layers) for each in (side, other))
@@ -128,7 +128,7 @@ def _route(request: MetricRequest, side: _Side, other: _Side) -> str:
 def _pairs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str
 ) -> tuple[list[_Pair], list[str]]:
-    """Return the spaces to compare, each with itself or with that of ``against``, and notes on missing layers."""
+    """Return the pairs of spaces to compare, each space with itself or with that of ``against``; and notes."""
     against = _against(catalog, request)
     if against is not None:
         cards = [card for card in cards if card.space != against.space] or [against]
@@ -144,6 +144,7 @@ def _pairs(
 
 
 def _against(catalog: Catalog, request: MetricRequest) -> Card | None:
+    """Return the card of the space named by the parameter ``against``; None without it."""
     name = request.parameters.get("against")
     if name is None:
         return None
@@ -153,17 +154,18 @@ def _against(catalog: Catalog, request: MetricRequest) -> Card | None:
     return catalog.cards[name]
 
 
-def _are_apart(side: _Side, other: _Side) -> bool:
+def _are_disjoint(side: _Side, other: _Side) -> bool:
+    """Return whether two spaces have no item in common."""
     if side.name == other.name:
         return False
     return side.card.unit is not other.card.unit or not len(_common_ids(side, other))
 
 
-def _apart(catalog: Catalog, card: Card, other: Card) -> str:
+def _disjoint_note(catalog: Catalog, card: Card, other: Card) -> str:
     message = f"{card.space} (of {card.unit}s) and {other.space} (of {other.unit}s) have no item in common. "
     if card.unit is other.unit:
-        if lost := [*missing_shard_notes(catalog, card), *missing_shard_notes(catalog, other)]:
-            return message + "; ".join(lost)
+        if missing := [*missing_shard_notes(catalog, card), *missing_shard_notes(catalog, other)]:
+            return message + "; ".join(missing)
         return f"{message}Embed the same texts in both with: embstore build"
     return f"{message}Items of two units are never the same: choose spaces of one unit, with --space and --against."
 
@@ -185,7 +187,7 @@ def answer_of_layers(
 
 
 def _answer(request: MetricRequest, side: _Side, other: _Side) -> Answer:
-    """Return the answer for the layers of one space, with each other or with those of another space."""
+    """Compute the answer for the layers of one space, with each other or with those of another space."""
     notes = []
     n_common = len(_common_ids(side, other))
     if n_common < max(len(side.ids), len(other.ids)):
@@ -207,28 +209,28 @@ def _selected(request: MetricRequest, side: _Side, other: _Side) -> Ids:
 
 
 def _layers(request: MetricRequest, side: _Side, ids: Ids) -> tuple[list[LayerData | NotComputable], list[str]]:
-    """Return the vectors of the layers of one side, and notes on them."""
+    """Return the vectors of each layer of one side, or the reason why there are none; and notes."""
     only = None if len(ids) == len(side.ids) else ids
-    found = list(selected_layers(side.catalog, request.selection, side.card, side.layers, only))
-    return [data for data, _ in found], [note for _, notes in found for note in notes]
+    layers = list(selected_layers(side.catalog, request.selection, side.card, side.layers, only))
+    return [data for data, _ in layers], [note for _, notes in layers for note in notes]
 
 
 def _described(request: MetricRequest, side: _Side, other: _Side, answer: Answer) -> Iterator[Row]:
-    """Yield the rows with what they are of: each layer of one space with each of the other."""
+    """Yield the rows of an answer with the columns that name their two layers, and their provenance."""
     for (layer, layer_2), row in zip(product(side.layers, other.layers), answer.rows, strict=True):
         second = dict(zip(SECOND_COLUMNS, (other.name, layer_2.id, layer_2.name), strict=True))
         row = with_missing_shards(side.catalog, row, side.card, other.card)
-        row = row | {"reason": _placed(row["reason"], {"layer": (side, layer), "layer_2": (other, layer_2)})}
+        row = row | {"reason": _with_layer_name(row["reason"], {"layer": (side, layer), "layer_2": (other, layer_2)})}
         yield describe(side.card, layer) | second | row | provenance(request, row)
 
 
-def _placed(reason: str | None, sides: Mapping[str, tuple[_Side, Layer]]) -> str | None:
-    """Return a reason that is about one of two layers (``layer: …``) with the name of this layer before it."""
-    about, _, why = (reason or "").partition(": ")
-    if about not in sides:
+def _with_layer_name(reason: str | None, sides: Mapping[str, tuple[_Side, Layer]]) -> str | None:
+    """Replace ``layer: …`` or ``layer_2: …`` at the beginning of a reason by the space and layer that it is about."""
+    key, _, text = (reason or "").partition(": ")
+    if key not in sides:
         return reason
-    side, layer = sides[about]
-    return f"{side.name}, layer {layer.name}: {why}"
+    side, layer = sides[key]
+    return f"{side.name}, layer {layer.name}: {text}"
 
 
 def _matrix(
@@ -237,31 +239,34 @@ def _matrix(
     across: Sequence[LayerData | NotComputable] | None,
     ids: Ids,
 ) -> Iterator[Row]:
-    """Yield the metric's rows for each layer down and each across; a layer that cannot be transformed has nulls."""
-    metric, failed = request.metric, None if len(ids) else NOTHING
+    """Compute the metric's rows, for each layer down and each across (None: the same layers).
+
+    Layers that cannot be transformed get rows of nulls with the reason.
+    """
+    metric, failure = request.metric, None if len(ids) else NOTHING_SELECTED
     left, right = _computable(down), None if across is None else _computable(across)
     rows: Iterator[Row] = iter(())
-    if failed is None and left and right != []:
+    if failure is None and left and right != []:
         try:
-            found = rows_of(metric.function(left, right, ids, **request.arguments))
+            metric_rows = rows_of(metric.function(left, right, ids, **request.arguments))
         except NotComputable as error:
-            failed = str(error)
+            failure = str(error)
         else:
-            rows = iter(_checked(metric, found, len(left) * len(left if right is None else right)))
-    for one in down:
-        for other in down if across is None else across:
-            if failed:
-                yield metric.empty(len(ids), failed)
-            elif isinstance(one, NotComputable):
-                yield metric.empty(len(ids), f"layer: {one}")
-            elif isinstance(other, NotComputable):
-                yield metric.empty(len(ids), f"layer_2: {other}")
+            rows = iter(_checked(metric, metric_rows, len(left) * len(left if right is None else right)))
+    for first in down:
+        for second in down if across is None else across:
+            if failure:
+                yield metric.empty(len(ids), failure)
+            elif isinstance(first, NotComputable):
+                yield metric.empty(len(ids), f"layer: {first}")
+            elif isinstance(second, NotComputable):
+                yield metric.empty(len(ids), f"layer_2: {second}")
             else:
                 yield next(rows)
 
 
 def _checked(metric: Metric, rows: list[Row], n_pairs: int) -> list[Row]:
-    """Return the rows if there is one for each pair of layers: a user's own metric may give others."""
+    """Return the rows; raise QueryError unless there is one per pair of layers, since a plug-in may give others."""
     if len(rows) != n_pairs:
         raise QueryError(f"{metric.name} gave {len(rows)} rows for {n_pairs} pairs of layers: see Metric.function.")
     return rows

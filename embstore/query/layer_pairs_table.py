@@ -1,4 +1,4 @@
-"""Tabulate a comparison of layers, with layers down and across, and notes."""
+"""Tabulate a comparison of layers, with layers down and across, and its notes."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ SECOND_COLUMNS = ("space_2", "layer_2", "layer_name_2")
 
 
 def tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) -> Table:
-    """Return the rows as a table that prints with layers down and layers across."""
+    """Return the rows as a table that is printed with layers down and layers across, with notes."""
     metric = request.metric
     names = [column.name for column in metric.columns]
     shown = next(column.name for column in metric.columns if column.shown)
@@ -31,24 +31,25 @@ def tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) 
 
 
 def _reasons(rows: Sequence[Row], shown: str) -> Iterator[str]:
+    """Yield the reason of each row whose printed value is missing, with its space unless the reason names it."""
     for row in rows:
         if row["reason"] is None or row[shown] is not None:
             continue
-        is_placed = row["reason"].startswith((f"{row['space']}, layer ", f"{row['space_2']}, layer "))
-        yield f"{row['reason']}." if is_placed else f"{row['space']}: {row['reason']}."
+        names_layer = row["reason"].startswith((f"{row['space']}, layer ", f"{row['space_2']}, layer "))
+        yield f"{row['reason']}." if names_layer else f"{row['space']}: {row['reason']}."
 
 
 def _notes_on_pairs(request: MetricRequest, rows: Sequence[Row]) -> Iterator[str]:
-    """Yield for each space what holds for all its pairs of layers: n, and the columns that the table does not show."""
+    """Yield notes on what all pairs of layers of two spaces share: n, and columns that are not printed."""
     described = request.selection.columns()
     drawn = f", a random sample (seed {request.selection.seed})" if "sample" in described else ""
     after = f", after {described['transform']}" if "transform" in described else ""
     for pair in dict.fromkeys((row["space"], row["space_2"]) for row in rows):
-        of_pair = [row for row in rows if (row["space"], row["space_2"]) == pair]
-        n = sorted({row["n"] for row in of_pair})
+        pair_rows = [row for row in rows if (row["space"], row["space_2"]) == pair]
+        n = sorted({row["n"] for row in pair_rows})
         name = pair[0] if pair[0] == pair[1] else f"{pair[0]} (down) and {pair[1]} (across)"
         yield f"{name}: n = {'–'.join(map(str, dict.fromkeys((n[0], n[-1]))))}{drawn}{after}"
         for column in request.metric.columns:
-            values = {row[column.name] for row in of_pair}
+            values = {row[column.name] for row in pair_rows}
             if not column.shown and len(values) == 1 and (value := values.pop()):
                 yield f"{name}: {column.name} = {show(value)} ({column.help})"

@@ -12,16 +12,16 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.text import Item, parse_marked
 
-# Encodes one item by a space's own checkpoint: layer id → vector of shape (dim,).
 Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]
+"""Function that encodes an item with the checkpoint of a space: layer id → vector, float32 (dim,)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A text to find the neighbours of.
+    """A text whose nearest neighbours are requested.
 
     Attributes:
-        shown: Text as the user wrote it.
+        shown: Text as the user wrote it, with brackets if it is an occurrence.
         marked: Item of an occurrence; None for a plain text, whose unit is the one of each space.
     """
 
@@ -29,20 +29,20 @@ class Query:
     marked: Item | None = None
 
     def items(self, catalog: Catalog, card: Card) -> list[Item]:
-        """Return the items of a space that match the query: several for a word in several sentences."""
+        """Return the items of a space that match the query; several for a word that occurs in several sentences."""
         if card.unit is not Unit.OCCURRENCE:
             return [] if self.marked else [Item.whole(card.unit, self.shown)]
         if self.marked:
             return [self.marked]
-        found = catalog.occurrences(self.shown)
-        if len(found) < 2:
-            return found
-        here = set(catalog.ids(card.space).tolist())
-        return [item for item in found if item.id in here]
+        items = catalog.occurrences(self.shown)
+        if len(items) < 2:
+            return items
+        stored = set(catalog.ids(card.space).tolist())
+        return [item for item in items if item.id in stored]
 
 
 def parse_queries(texts: Iterable[str], marked: Iterable[str]) -> list[Query]:
-    """Return the queries of plain texts and of sentences with one word in brackets."""
+    """Return queries of plain texts, and of sentences with one word in brackets; raise UsageError if there are none."""
     queries = [Query(text) for text in texts] + [Query(text, parse_marked(text)) for text in marked]
     if not queries:
         raise UsageError("give at least one text, as in: embstore neighbours dog")
@@ -50,8 +50,8 @@ def parse_queries(texts: Iterable[str], marked: Iterable[str]) -> list[Query]:
 
 
 @dataclass(frozen=True)
-class Found:
-    """The items and vectors of the queries in one space.
+class FoundQueries:
+    """What one space has for the queries: their items and vectors.
 
     Attributes:
         card: Card of the space.
@@ -68,15 +68,15 @@ class Found:
 
 def look_up(
     catalog: Catalog, card: Card, queries: Sequence[Query], layers: Sequence[Layer], embed: Embed | None
-) -> Found:
-    """Look up queries in a space.
+) -> FoundQueries:
+    """Find the items and vectors of queries in a space.
 
     Args:
         catalog: Store to read.
         card: Card of the space.
         queries: Query texts.
         layers: Layers to return vectors of.
-        embed: Function that encodes a text that is not stored; None to leave it out.
+        embed: Function that encodes a text that is not stored; None to leave such texts out.
     """
     vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = {}
     stored: dict[Query, int] = {}
@@ -86,50 +86,54 @@ def look_up(
         if len(items) > 1:
             ambiguous[query] = items
         for item in items if len(items) == 1 else []:
-            if of_layers := catalog.vectors_of(card.space, layers, item.id):
-                vectors[query], stored[query] = of_layers, item.id
+            if layer_vectors := catalog.vectors_of(card.space, layers, item.id):
+                vectors[query], stored[query] = layer_vectors, item.id
             elif embed is not None:
                 vectors[query] = embed(card, item)
-    return Found(card, vectors, stored, ambiguous)
+    return FoundQueries(card, vectors, stored, ambiguous)
 
 
-def missing_query_notes(catalog: Catalog, query: Query, found: Sequence[Found]) -> list[str]:
-    """Return a note for each space without a query that other spaces contain.
+def missing_query_notes(catalog: Catalog, query: Query, found: Sequence[FoundQueries]) -> list[str]:
+    """Return a note for each space that has no vector of a query, if another space has one.
 
     Raises:
-        NotStoredError: If no space contains it; lists the nearest texts and the remedy.
-        UsageError: If it is a word in several sentences, so that the occurrence is ambiguous.
+        NotStoredError: No space has one; names the nearest stored texts.
+        UsageError: It is a word that occurs in several sentences, so that the occurrence is ambiguous.
     """
     missing = [space for space in found if query not in space.vectors]
     ambiguous = [_ambiguous(query, space) for space in missing if query in space.ambiguous]
     if len(missing) < len(found):
-        spaces = [space.card.space for space in missing if query not in space.ambiguous]
-        return [*ambiguous, *(f"{query.shown!r} is not in {space}." for space in spaces)]
+        names = [space.card.space for space in missing if query not in space.ambiguous]
+        return [*ambiguous, *(f"{query.shown!r} is not in {name}." for name in names)]
     if ambiguous:
         raise UsageError(ambiguous[0])
-    units = {one.card.unit for one in found}
+    raise _not_stored(catalog, query, [space.card for space in found])
+
+
+def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotStoredError:
+    """Return the error for a query that none of some spaces has, with the nearest stored texts and the remedy."""
+    units, spaces = {card.unit for card in cards}, [card.space for card in cards]
     if query.marked and Unit.OCCURRENCE not in units:
-        raise NotStoredError(
-            f"{query.shown!r} marks a word in its sentence, and {', '.join(one.card.space for one in found)} has no "
-            "words in sentences. Ask for the word by itself, or build such a space with --unit occurrence."
+        return NotStoredError(
+            f"{query.shown!r} marks a word in its sentence, and {', '.join(spaces)} has no words in sentences. Ask for "
+            "the word by itself, or build such a space with --unit occurrence."
         )
-    spaces = [one.card.space for one in found]
     if query.marked is None:
         near = catalog.nearest_texts(query.shown, spaces)
     else:
-        with_contexts = [one.card.space for one in found if one.card.unit is Unit.OCCURRENCE]
-        near = [item.shown for item in catalog.nearest_occurrences(query.marked, with_contexts)]
+        of_occurrences = [card.space for card in cards if card.unit is Unit.OCCURRENCE]
+        near = [item.shown for item in catalog.nearest_occurrences(query.marked, of_occurrences)]
     nearest = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
     if query.marked is None and units == {Unit.OCCURRENCE}:
         remedy = 'To encode it in a sentence now, mark it there: --embed --text "a [word] in its sentence"'
     else:
         remedy = "To encode it now, add --embed"
-    raise NotStoredError(
+    return NotStoredError(
         f"{query.shown!r} is not in {', '.join(spaces)}.{nearest} {remedy}; to keep it, add it with embstore build."
     )
 
 
-def _ambiguous(query: Query, found: Found) -> str:
+def _ambiguous(query: Query, found: FoundQueries) -> str:
     items = found.ambiguous[query]
     examples = "; ".join(f'--text "{item.shown}"' for item in items[:3])
     return f"{query.shown!r} stands in {len(items)} sentences of {found.card.space}. Choose one, as in {examples}."

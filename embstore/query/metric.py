@@ -1,4 +1,4 @@
-"""Compute a metric over spaces and layers, from the summaries if they suffice, else from the vectors."""
+"""Compute a metric over spaces and layers, from stored answers or summaries if possible, else from the vectors."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from embstore.progress import task
 from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
 from embstore.query.inputs.case import Case
-from embstore.query.inputs.datasets import check_all_taken
+from embstore.query.inputs.datasets import check_all_used
 from embstore.query.inputs.dispatch import cases
 from embstore.query.layer_pairs import compare, stored_pairs
 from embstore.query.notes import notes_of
@@ -32,33 +32,33 @@ from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, check_layer_numbers, select_layers
 from embstore.table import Pivot, Table, table
 
-OfLayers = dict[Layer, Answer]
+LayerAnswers = dict[Layer, Answer]
 
 
 def make_request(name: str, parameters: Mapping[str, Any], selection: Selection) -> MetricRequest:
-    """Return the request for a metric by its name.
+    """Return the request for a named metric with checked parameters.
 
     Raises:
-        UnknownNameError: There is no such metric or parameter; says the nearest.
-        UsageError: A parameter has a value that it cannot have.
+        UnknownNameError: The metric or a parameter does not exist.
+        UsageError: A parameter has an invalid value.
     """
     metric = get_metric(name)
     return MetricRequest(metric, metric.check(parameters), selection)
 
 
 def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str, *, cache: bool = True) -> Table:
-    """Compute a metric and return one row per space and layer, and per dataset or word where it has several.
+    """Compute a metric; return one row per space and layer, and per dataset or word if there are several.
 
     Args:
-        catalog: The store.
-        request: The metric, its parameters and its items.
+        catalog: Store to read.
+        request: Metric, its parameters and its items.
         spaces: Filter of the spaces.
-        layers: The layers, as :meth:`Layers.select` reads them.
-        cache: Whether to use the answers in the store, and to store new ones.
+        layers: Selection of layers, in the notation of :meth:`Layers.select`.
+        cache: Whether to use stored answers, and to store new ones.
 
     Raises:
-        UnknownNameError: A space, model, layer or column that does not exist.
-        QueryError: No space, dataset or text of that kind is in the store, or the layers of a space are shifted.
+        UnknownNameError: A space, model, layer or column does not exist.
+        QueryError: The store has no space or input that the metric needs, or the layers of a space are shifted.
     """
     metric = request.metric
     cards, notes = _suitable_spaces(catalog, metric, spaces)
@@ -87,7 +87,7 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
 
 
 def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str) -> CacheState:
-    """Return which answers to a request are stored; computes nothing. Arguments and errors: see :func:`query`."""
+    """Return which answers to a request are stored, without computing any; arguments and errors as :func:`query`."""
     cards, _ = _suitable_spaces(catalog, request.metric, spaces)
     answers = Answers(catalog, request)
     found: list[Looked] = []
@@ -98,13 +98,13 @@ def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, l
         for card in cards:
             stored = answers.find(card, chosen.get(card.space, ()))
             found += [Looked(card.space, None, (layer.name,), layer in stored) for layer in chosen.get(card.space, ())]
-    plain = request.metric.needs == "summary" and not request.selection.columns()
-    return CacheState(tuple(found), answers.refused, may_need_no_vectors=plain)
+    may_need_none = request.metric.needs == "summary" and not request.selection.columns()
+    return CacheState(tuple(found), answers.uncached_reason, may_need_no_vectors=may_need_none)
 
 
 def _suitable_spaces(catalog: Catalog, metric: Metric, spaces: SpaceFilter) -> tuple[list[Card], list[str]]:
-    """Return the cards of the spaces that a metric can be computed for, and notes on the others."""
-    cards, notes = _suitable(metric, spaces.select(catalog.cards))
+    """Return the cards of the spaces that a metric can be computed for, and notes on the spaces left out."""
+    cards, notes = _of_metric_units(metric, spaces.select(catalog.cards))
     cards, shifted = check_layer_numbers(cards, spaces.spaces)
     return cards, [*notes, *shifted]
 
@@ -115,50 +115,50 @@ def _find_or_compute(
     cards: Sequence[Card],
     layers: Mapping[str, Sequence[Layer]],
     answers: Answers,
-) -> tuple[dict[str, OfLayers], list[str]]:
-    """Return the answers of each space, stored ones and those that are computed and stored now, and notes.
+) -> tuple[dict[str, LayerAnswers], list[str]]:
+    """Return space → layer → answer, from the store or else computed and stored now; and notes.
 
-    A space without the metric's inputs is left out with a note, if not all are.
+    Spaces without the metric's inputs are left out with a note; if all are, QueryError is raised.
     """
     found = {card.space: answers.find(card, layers[card.space]) for card in cards}
     incomplete = [card for card in cards if len(found[card.space]) < len(layers[card.space])]
     inputs, notes = _inputs(catalog, request, incomplete, n_known=len(cards) - len(incomplete))
     if request.metric.needs == "pairs":
-        check_all_taken(catalog, cards, request.parameters["dataset"], _datasets(found.values(), inputs))
+        check_all_used(catalog, cards, request.parameters["dataset"], _datasets(found.values(), inputs))
     for card in incomplete:
         if card.space not in inputs:
             del found[card.space]
             continue
-        of_layers = found[card.space]
-        missing = [layer for layer in layers[card.space] if layer not in of_layers]
+        layer_answers = found[card.space]
+        missing = [layer for layer in layers[card.space] if layer not in layer_answers]
         with task("compute", f"{request.metric.name} of {card.space}", len(missing)) as computing:
             for layer, answer in compute_layers(catalog, request, card, missing, inputs[card.space]):
-                answers.keep(card, layer, answer)
-                of_layers[layer] = answer
+                answers.store(card, layer, answer)
+                layer_answers[layer] = answer
                 computing.finish((card.space, layer.id))
     return found, notes
 
 
-def _datasets(found: Iterable[OfLayers], inputs: Mapping[str, Sequence[Case]]) -> set[Any]:
-    """Return the datasets of stored answers, and of the inputs for others."""
-    answers = [answer for of_layers in found for answer in of_layers.values()]
-    of_cases = {case.columns["dataset"] for found_cases in inputs.values() for case in found_cases}
-    return of_cases | {row["dataset"] for answer in answers for row in answer.rows}
+def _datasets(found: Iterable[LayerAnswers], inputs: Mapping[str, Sequence[Case]]) -> set[Any]:
+    """Return the names of the datasets in stored answers and in the inputs of answers to compute."""
+    answers = [answer for layer_answers in found for answer in layer_answers.values()]
+    input_names = {case.columns["dataset"] for space_cases in inputs.values() for case in space_cases}
+    return input_names | {row["dataset"] for answer in answers for row in answer.rows}
 
 
 def _inputs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], n_known: int
 ) -> tuple[dict[str, list[Case]], list[str]]:
-    """Return the metric's inputs for each space, and a note for each space that has none of them.
+    """Return space → sets of inputs of the metric, and a note for each space without inputs.
 
     Args:
-        catalog: The store.
-        request: The metric and its parameters.
+        catalog: Store to read.
+        request: Metric and its parameters.
         cards: Cards of the spaces.
-        n_known: Number of other spaces that have an answer already.
+        n_known: Number of other spaces, whose answers are stored.
 
     Raises:
-        QueryError: No space has the inputs.
+        QueryError: No space has the inputs, and ``n_known`` is 0.
     """
     found, errors, notes = {}, [], []
     for card in cards:
@@ -175,12 +175,15 @@ def _inputs(
 
 
 def mark_best(metric: Metric, value: str, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Mark the rows of the layer in which a value is highest, of each space (and dataset), and return a note of each.
+    """Set the column ``best`` of each row: whether its layer has the highest value of its space (and dataset).
 
     Args:
         metric: Metric of the rows.
-        value: The column. Of equal values the lower layer's is the best.
-        rows: Get ``best``: True, False, or None where there is no value.
+        value: Column to compare; of equal values, the lowest layer's is the best.
+        rows: Rows, modified in place; ``best`` is None if there is no value.
+
+    Returns:
+        A note on the best layer of each space (and dataset) with several layers.
     """
     keys = [column.name for column in metric.columns if column.is_key]
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
@@ -197,35 +200,35 @@ def mark_best(metric: Metric, value: str, rows: Sequence[dict[str, Any]]) -> lis
     return notes
 
 
-def _suitable(metric: Metric, cards: list[Card]) -> tuple[list[Card], list[str]]:
-    """Return the spaces of a unit that the metric makes sense for, and a note for each of the others."""
+def _of_metric_units(metric: Metric, cards: list[Card]) -> tuple[list[Card], list[str]]:
+    """Return the spaces of the units that a metric is defined for, and a note for each of the others."""
     if not metric.units:
         return cards, []
-    suitable = [card for card in cards if card.unit in metric.units]
+    matching = [card for card in cards if card.unit in metric.units]
     units = " or ".join(metric.units)
-    if not suitable:
+    if not matching:
         raise QueryError(
             f"{metric.name} is about {units} spaces, and none is among {', '.join(card.space for card in cards)}. "
             f"Make one with: embstore build SOURCE --unit {metric.units[0]}. {metric.elsewhere}".rstrip()
         )
     notes = [
-        f"{card.space} is left out: {metric.name} is about {units} spaces." for card in cards if card not in suitable
+        f"{card.space} is left out: {metric.name} is about {units} spaces." for card in cards if card not in matching
     ]
-    return suitable, notes
+    return matching, notes
 
 
 def _tabulate(
     request: MetricRequest, rows: list[dict[str, Any]], across: tuple[str, ...], notes: Sequence[str]
 ) -> Table:
-    """Return the rows, for the eye with layers and words down, spaces and datasets across."""
+    """Return the rows as a table that is printed with layers and words down, spaces and datasets across."""
     metric = request.metric
     keys = tuple(column.name for column in metric.columns if column.is_key)
     names = [column.name for column in metric.columns]
-    hidden = {*keys, *(column.name for column in metric.columns if not column.shown), "best"}  # which a star marks
+    hidden = {*keys, *(column.name for column in metric.columns if not column.shown), "best"}  # printed as a star
     shown = tuple(name for name in names if name not in hidden)
     down = tuple(key for key in keys if key not in across)
-    # A column that has no value was not asked for; where nothing has one, the first says so with a dash.
-    seen = tuple(name for name in shown if name == shown[0] or any(row[name] is not None for row in rows))
+    # Columns without any value were not requested; if no column has one, the first is printed with dashes.
+    printed = tuple(name for name in shown if name == shown[0] or any(row[name] is not None for row in rows))
     own = [name for name in names if name not in keys]
     counts = notes_of(metric, rows, [*request.selection.columns()], across)
     return table(
@@ -237,7 +240,7 @@ def _tabulate(
         pivot=Pivot(
             down=("layer_name", *down),
             across=("space", *across),
-            values=seen,
+            values=printed,
             heads=("layer", *down),
             order="layer",
             mark="best" if metric.best else None,

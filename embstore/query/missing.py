@@ -1,4 +1,4 @@
-"""List the texts of datasets and files that are missing from spaces."""
+"""List the texts of datasets and files that have no vector in a space."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,16 +23,16 @@ def missing(catalog: Catalog, sources: Sequence[str], spaces: SpaceFilter) -> Ta
 
     Args:
         catalog: Store to read.
-        sources: Datasets, stored or downloaded, and files of texts.
+        sources: Datasets, stored or on this machine, and files of texts.
         spaces: Filter of the spaces; spaces of occurrences, and of other units than a dataset's, are ignored.
 
     Returns:
-        ``source``, ``space``, ``item_id`` and ``text``; a note for each source and space says how many of how many.
+        The columns ``source``, ``space``, ``item_id`` and ``text``, and a note with counts per source and space.
 
     Raises:
-        UnknownNameError: If a space or a source does not exist.
-        SourceError: If a source cannot be read.
-        QueryError: If no space is of a unit that a source is of.
+        UnknownNameError: A space or source does not exist.
+        SourceError: A source cannot be read.
+        QueryError: No space has the unit of a source.
     """
     cards = [card for card in spaces.select(catalog.cards) if card.unit is not Unit.OCCURRENCE]
     if not cards:
@@ -47,26 +47,26 @@ def missing(catalog: Catalog, sources: Sequence[str], spaces: SpaceFilter) -> Ta
         notes += remarks
         for card in cards:
             if card.unit in sides:
-                found, note = _lacking(catalog, card, source, sides[card.unit])
-                rows += found
+                missing_rows, note = _missing(catalog, card, source, sides[card.unit])
+                rows += missing_rows
                 notes.append(note)
     return table(rows, columns=COLUMNS, notes=notes, types=_TYPES)
 
 
-def _lacking(catalog: Catalog, card: Card, source: str, sides: Sequence[Words]) -> tuple[list[dict[str, Any]], str]:
+def _missing(catalog: Catalog, card: Card, source: str, sides: Sequence[Words]) -> tuple[list[dict[str, Any]], str]:
     """Return a row for each text missing from a space, and a note with their count."""
     texts = {item: text for words in sides for item, text in zip(words.ids.tolist(), words.texts, strict=True)}
-    asked = np.fromiter(texts, np.int64, len(texts))
-    lacking = asked[~np.isin(asked, catalog.ids(card.space))].tolist()
-    rows = [{"source": source, "space": card.space, "item_id": item, "text": texts[item]} for item in lacking]
-    return rows, f"{card.space} lacks {len(lacking) or 'none'} of the {len(texts)} texts of {source}."
+    ids = np.fromiter(texts, np.int64, len(texts))
+    missing_ids = ids[~np.isin(ids, catalog.ids(card.space))].tolist()
+    rows = [{"source": source, "space": card.space, "item_id": item, "text": texts[item]} for item in missing_ids]
+    return rows, f"{card.space} lacks {len(missing_ids) or 'none'} of the {len(texts)} texts of {source}."
 
 
 def _sides(catalog: Catalog, source: str, units: set[Unit]) -> tuple[dict[Unit, list[Words]], list[str]]:
-    """Return the texts of a source for each of the units that it has them for, and remarks on how it was read.
+    """Return unit → texts of a source (two lists for pairs), and remarks on how it was read.
 
     Raises:
-        QueryError: If it has them for none of these.
+        QueryError: The source has no texts of these units.
     """
     if source.replace(":", "_") not in catalog.datasets():
         return _read(source, units)
@@ -78,14 +78,15 @@ def _sides(catalog: Catalog, source: str, units: set[Unit]) -> tuple[dict[Unit, 
         except QueryError as error:
             refused.append(error)
             continue
-        sides = [suffix for suffix in ("", "_2") if f"item_id{suffix}" in columns]
-        found[unit] = [Words(columns[f"item_id{side}"], tuple(columns[f"text{side}"])) for side in sides]
+        suffixes = [suffix for suffix in ("", "_2") if f"item_id{suffix}" in columns]
+        found[unit] = [Words(columns[f"item_id{suffix}"], tuple(columns[f"text{suffix}"])) for suffix in suffixes]
     if not found:
         raise refused[0]
     return found, []
 
 
 def _read(source: str, units: set[Unit]) -> tuple[dict[Unit, list[Words]], list[str]]:
+    """Read the texts of a source that is not in the store."""
     from embstore.sources import Row, open_source
 
     opened = open_source(source)

@@ -1,4 +1,4 @@
-"""Find the nearest items of texts, in spaces and layers."""
+"""Find the nearest items of texts in spaces and layers, as a table."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from embstore import index
 from embstore.errors import QueryError, UsageError
 from embstore.progress import Task, task
 from embstore.query.layer_data import StoredLayer, TransformedLayer
-from embstore.query.lookup import Embed, Found, Query, look_up, missing_query_notes
+from embstore.query.lookup import Embed, FoundQueries, Query, look_up, missing_query_notes
 from embstore.query.nearest import LayerSearch
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
@@ -41,33 +41,31 @@ def neighbours(
 ) -> Table:
     """Find the k nearest items of each query, by cosine, in each space and layer.
 
-    The item itself is left out. A layer without an index that covers all shards is scanned exactly, and a note says so;
-    so is one that is transformed. What an index does not find of the exact answer, a note says too.
+    The query's own item is left out. Transformed layers, and layers without an index of all shards, are scanned
+    exactly. Notes say which layers were scanned, and give the recall of approximate indexes.
 
     Args:
         catalog: Store to read.
         queries: Query texts.
         spaces: Filter of the spaces.
-        layers: Layers, in the syntax of :meth:`Layers.select`.
+        layers: Selection of layers, in the notation of :meth:`Layers.select`.
         k: Number of neighbours; fewer if the space has fewer items.
-        embed: Function that encodes a text that is not stored; None refuses such a text.
-        transforms: Applied to the vectors of a layer first, fitted on those of the selected items, and to the queries'
-            vectors too.
-        where: An SQL expression over the item columns, which a neighbour must satisfy; None takes all.
-        limits: What the evaluation of ``where`` may take.
-        exact: Scan the vectors, whatever indexes there are.
+        embed: Function that encodes a text that is not stored; None to refuse such texts.
+        transforms: Transforms, fitted on the selected vectors of a layer and applied to these and the queries.
+        where: SQL expression over the item columns that a neighbour must satisfy; None for all items.
+        limits: Time and memory limits of the evaluation of ``where``.
+        exact: Whether to scan the vectors even if there is an index.
 
     Raises:
-        NotStoredError: If a text is in none of the spaces and ``embed`` is None.
-        QueryError: If no layer can be transformed like this, the SQL cannot be answered, or the layers of a space are
-            shifted.
-        UsageError: If a word is in no other space than one that has it in several sentences.
-        DamagedError: If a file that is needed was altered.
+        NotStoredError: A text is in none of the spaces, and ``embed`` is None.
+        QueryError: No layer can be transformed, the SQL fails, or the layers of a space are shifted.
+        UsageError: A word occurs in several sentences, so that the occurrence is ambiguous.
+        DamagedError: A file was altered.
     """
     if k < 1:
         raise UsageError(f"k must be at least 1, not {k}.")
     cards, shifted = check_layer_numbers(spaces.select(catalog.cards), spaces.spaces)
-    if all(query.marked for query in queries):  # only occurrences can be what is meant
+    if all(query.marked for query in queries):  # only occurrences have brackets
         cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
     chosen, notes = select_layers(cards, layers)
     notes += shifted
@@ -80,8 +78,8 @@ def neighbours(
     found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
     notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]
     only = None if where is None else _selected(catalog, where, limits, found)
-    asked = {space.card.space: len(chosen[space.card.space]) for space in found if space.vectors}
-    with task("search", ", ".join(asked), sum(asked.values())) as searching:
+    n_layers = {space.card.space: len(chosen[space.card.space]) for space in found if space.vectors}
+    with task("search", ", ".join(n_layers), sum(n_layers.values())) as searching:
         rows, search_notes = _search_all(LayerSearch(catalog, k, only, exact), found, chosen, transforms, searching)
     notes += search_notes
     items = catalog.items({row["item_id"] for row in rows}) if rows else {}
@@ -94,7 +92,7 @@ def neighbours(
 
 
 def _maybe_one_sentence(queries: Sequence[Query], cards: Sequence[Card], embed: Embed | None) -> list[str]:
-    """Return a note if several single words are encoded in spaces of sentences, which may be one unquoted sentence."""
+    """Return a note if the queries are single words for a space of sentences: possibly one sentence without quotes."""
     words = [query.shown for query in queries if query.marked is None]
     is_doubtful = embed is not None and len(words) > 1 and not any(" " in word for word in words)
     if not is_doubtful or not any(card.unit is Unit.SENTENCE for card in cards):
@@ -102,24 +100,25 @@ def _maybe_one_sentence(queries: Sequence[Query], cards: Sequence[Card], embed: 
     return [f'these are {len(words)} texts of one word each. If they are one sentence, quote it: "{" ".join(words)}".']
 
 
-def _selected(catalog: Catalog, where: str, limits: Limits, found: Sequence[Found]) -> NDArray[np.int64]:
+def _selected(catalog: Catalog, where: str, limits: Limits, found: Sequence[FoundQueries]) -> NDArray[np.int64]:
+    """Return the ids of the items that satisfy ``where``, ascending."""
     only = catalog.select(where, limits)
     for space in found:
-        catalog.check_texts(space.card.space)  # an item without a text would be left out
+        catalog.check_texts(space.card.space)  # an item without a stored text would be left out silently
     return only
 
 
 def _search_all(
     search: LayerSearch,
-    found: Sequence[Found],
+    found: Sequence[FoundQueries],
     chosen: Mapping[str, Sequence[Layer]],
     transforms: "Sequence[Step]",
     searching: Task,
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Search every space and layer; return the neighbours as rows, and notes on them.
+    """Search every space and layer; return the neighbours as rows, and notes.
 
     Raises:
-        QueryError: No layer can be transformed like this.
+        QueryError: No layer can be transformed.
     """
     from embstore.metrics import NotComputable
 
@@ -151,10 +150,10 @@ def _search_all(
 
 
 def _transformed(data: StoredLayer, steps: "Sequence[Step]") -> tuple[TransformedLayer, list[str]]:
-    """Return a layer after transforms that are fitted on its selected vectors, and notes on it.
+    """Fit transforms on the vectors of a layer; return the transformed layer, and notes.
 
     Raises:
-        NotComputable: The layer cannot be transformed like this.
+        NotComputable: The layer cannot be transformed.
     """
     from embstore.metrics.transforms import fit
 
@@ -170,10 +169,12 @@ def _text_of(items: Mapping[int, Item], row: Mapping[str, Any]) -> dict[str, Any
     return {"text": item.text, "context": None if item.context is None else item.shown}
 
 
-def _tabulate(rows: Sequence[Mapping[str, Any]], notes: Sequence[str], said: Sequence[str], *, several: bool) -> Table:
+def _tabulate(
+    rows: Sequence[Mapping[str, Any]], notes: Sequence[str], extra_columns: Sequence[str], *, several: bool
+) -> Table:
     return table(
         rows,
-        columns=[*COLUMNS, *said],
+        columns=[*COLUMNS, *extra_columns],
         notes=list(dict.fromkeys(notes)),
         types={"context": "string"},
         pivot=Pivot(

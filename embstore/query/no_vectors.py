@@ -1,4 +1,4 @@
-"""Stand in for a layer whose vectors are not computable."""
+"""Stand in for a layer whose transformed vectors cannot be computed."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,35 +20,35 @@ class NoVectors:
     """A layer without computable vectors (the protocol ``LayerData``): every access raises NotComputable.
 
     Attributes:
-        why: Reason.
+        reason: Reason, as in the rows of a result.
     """
 
-    why: str
+    reason: str
 
     @property
     def dim(self) -> int:
         """Raise NotComputable."""
-        raise NotComputable(self.why)
+        raise NotComputable(self.reason)
 
     @property
     def summary(self) -> Summary:
         """Raise NotComputable."""
-        raise NotComputable(self.why)
+        raise NotComputable(self.reason)
 
     def map(self, function: Callable[[Block], T]) -> Iterator[T]:
         """Raise NotComputable."""
-        raise NotComputable(self.why)
+        raise NotComputable(self.reason)
 
     def map_with_ids(self, function: Callable[[Ids, Block], T]) -> Iterator[T]:
         """Raise NotComputable."""
-        raise NotComputable(self.why)
+        raise NotComputable(self.reason)
 
     def gather(self, ids: Ids | None = None) -> tuple[Ids, Block]:
         """Raise NotComputable."""
-        raise NotComputable(self.why)
+        raise NotComputable(self.reason)
 
     def neighbours(
         self, k: int, distance: str = "cosine", *, distinct: bool = False
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
         """Raise NotComputable."""
-        raise NotComputable(self.why)
+        raise NotComputable(self.reason)

@@ -13,10 +13,10 @@ Row = dict[str, Any]
 
 SPACE_COLUMNS = ("space", "model", "unit", "pooling", "template", "layer", "layer_name")
 
-NOTHING = "no item is selected"
-"""Reason of a row that is computed from no vector."""
+NOTHING_SELECTED = "no item is selected"
+"""Reason of a row without vectors."""
 NONE_LEFT = "no item that is left is selected"
-"""Beginning of the reason where shards are missing, which it then names."""
+"""Beginning of the reason of a row without vectors if shards are missing; their names follow."""
 
 
 def describe(card: Card, layer: Layer) -> Row:
@@ -28,7 +28,7 @@ def describe(card: Card, layer: Layer) -> Row:
 
 
 def request_columns(request: MetricRequest) -> Row:
-    """Return the columns that are the same in all rows: parameters, the seed of what is drawn, and the selection."""
+    """Return the columns that are equal in all rows: the parameters, the random seed, and the selection."""
     values = {parameter.name: request.parameters[parameter.name] for parameter in request.metric.said}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     seed = {"seed": request.selection.seed} if request.metric.is_seeded else {}
@@ -36,7 +36,7 @@ def request_columns(request: MetricRequest) -> Row:
 
 
 def provenance(request: MetricRequest, row: Mapping[str, Any]) -> Row:
-    """Return the columns of :func:`request_columns` for a row, with a seed only where something was drawn."""
+    """Return the columns of :func:`request_columns` for a row; the seed is None if nothing was drawn at random."""
     columns = request_columns(request)
     if "seed" not in columns or request.selection.sample is not None or _is_drawn(request, row):
         return columns
@@ -44,12 +44,12 @@ def provenance(request: MetricRequest, row: Mapping[str, Any]) -> Row:
 
 
 def _is_drawn(request: MetricRequest, row: Mapping[str, Any]) -> bool:
-    """Return whether the metric drew at random for a row that its function returned."""
+    """Return whether the metric used its random seed for a row that its function returned."""
     return "seed" in request.arguments and row.get("seed", request.selection.seed) is not None
 
 
 def parameter_notes(request: MetricRequest) -> list[str]:
-    """Return a note of the parameters that differ from their defaults, which no column of a printed table shows."""
+    """Return a note with the parameters that differ from their defaults, since printed tables do not show them."""
     values = request.parameters
     changed = {p.name: values[p.name] for p in request.metric.said if values[p.name] != p.default}
     shown = [f"{name} = {value if isinstance(value, float) else show(value)}" for name, value in changed.items()]
@@ -57,7 +57,7 @@ def parameter_notes(request: MetricRequest) -> list[str]:
 
 
 def draw_notes(request: MetricRequest, rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a note of what was drawn at random for rows that the metric's function returned, with the seed."""
+    """Return notes on what the metric drew at random for some rows, with the seed."""
     drawn = request.metric.drawn
     columns = request_columns(request)
     rows = [row for row in rows if _is_drawn(request, row)]
@@ -66,7 +66,13 @@ def draw_notes(request: MetricRequest, rows: Sequence[Mapping[str, Any]]) -> lis
 
 
 def sample_notes(selection: Selection, card: Card, ids: Ids | None) -> list[str]:
-    """Return a note where a space has fewer items than the sample should have."""
+    """Return a note if a space has fewer items than the requested sample.
+
+    Args:
+        selection: Selection with the size of the sample.
+        card: Card of the space.
+        ids: Selected ids; None if all items are used.
+    """
     if ids is None or selection.sample is None or len(ids) >= selection.sample:
         return []
     return [f"{card.space}: the sample of {selection.sample} is all {len(ids)} items."]
@@ -78,7 +84,7 @@ def missing_shard_notes(catalog: Catalog, card: Card) -> list[str]:
 
 
 def with_missing_shards(catalog: Catalog, row: Row, *cards: Card) -> Row:
-    """Return a row of spaces; where it has no vector and they miss shards, its reason names these."""
+    """Return a row; if it has no vectors and shards of its spaces are missing, with a reason that names them."""
     if row["n"] or row.get("n_zero") or not row["reason"]:
         return row
     spaces = dict.fromkeys(card.space for card in cards)

@@ -1,4 +1,4 @@
-"""A request for a metric: the metric, its parameters, and the items that it is computed over."""
+"""Define a request for a metric: the metric, its parameters, and the items that it is computed over."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -42,19 +42,19 @@ class Selection:
         object.__setattr__(self, "transforms", tuple(step.name for step in self.steps))
 
     def select(self, catalog: Catalog, space: str) -> Ids | None:
-        """Return the ids to keep, ascending, or None for all; ids that the space does not have may be among them."""
+        """Return the selected ids, ascending; None for all. Without a sample, ids of other spaces may be included."""
         chosen = None if self.where is None else catalog.select(self.where, self.limits)
         return chosen if self.sample is None else self.draw(stored_ids(catalog, space, chosen))
 
     def draw(self, ids: Ids) -> Ids:
-        """Return the sample of ascending ids, ascending; all of them if no smaller sample is requested."""
+        """Draw the random sample from ascending ids, and return it ascending; all ids if they are not more."""
         if self.sample is None or self.sample >= len(ids):
             return ids
         rng = np.random.default_rng(self.seed)
         return np.sort(rng.choice(ids, self.sample, replace=False, shuffle=False))
 
     def columns(self) -> dict[str, Any]:
-        """Return the columns that say in each row what was selected: none when all items are used as stored."""
+        """Return the columns that describe the selection in each row; none for all items without transforms."""
         columns: dict[str, Any] = {} if self.where is None else {"where": self.where}
         if self.sample is not None:
             columns |= {"sample": self.sample, "seed": self.seed}
@@ -66,9 +66,9 @@ class MetricRequest:
     """A metric, its parameters, and the items that it is computed over.
 
     Attributes:
-        metric: The metric.
-        parameters: Value of each of its parameters, checked by :meth:`Metric.check`.
-        selection: The items, and the transforms of their vectors.
+        metric: Metric to compute.
+        parameters: Parameter name → value, checked by :meth:`Metric.check`.
+        selection: Items, and the transforms of their vectors.
     """
 
     metric: Metric
@@ -77,19 +77,19 @@ class MetricRequest:
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
-        """The keyword arguments of the metric's function besides its inputs, with the seed if it takes one."""
+        """Keyword arguments of the metric's function besides its inputs, with the seed if it takes one."""
         arguments = {p.name: self.parameters[p.name] for p in self.metric.parameters if not p.is_input}
         return arguments | ({"seed": self.selection.seed} if self.metric.is_seeded else {})
 
 
 def check_seed(seed: int) -> None:
-    """Raise UsageError if numpy cannot draw from this seed."""
+    """Raise UsageError if a random seed is negative."""
     if seed < 0:
         raise UsageError(f"seed must be at least 0, not {seed}.")
 
 
 def stored_ids(catalog: Catalog, space: str, only: Ids | None = None) -> Ids:
-    """Return the ids of the items of a space, ascending: all, or those that are in ``only``."""
+    """Return the ids of the items of a space, ascending; only those in ``only`` if it is given."""
     from embstore.storage.files.vectors import LayerVectors  # loads pyarrow, which summaries do not need
 
     card = catalog.cards[space]

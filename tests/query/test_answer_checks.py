@@ -93,7 +93,7 @@ def test_rounding_is_no_damage(answered: Path) -> None:
 
 def test_a_sample_is_drawn_by_its_seed(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     computed: list[Path] = []
-    monkeypatch.setattr(answer_checks, "_difference", lambda one: computed.append(one.path))
+    monkeypatch.setattr(answer_checks, "_difference", lambda stored: computed.append(stored.path))
     drawn = []
     for seed in (1, 1, 2):
         computed.clear()

@@ -282,8 +282,8 @@ def test_words_that_come_from_no_file_are_not_kept(root: Path, monkeypatch: pyte
         assert ask(root, "weat", x="-", **sets)["effect_size"] == ask(root, "weat", x=words, **sets)["effect_size"]
     assert len(stored(root)) == 2 * 4, "those of the lists"
     state = Store(root).cache_state("weat", x="-", **sets)
-    assert str(state) == "no answer to this question is kept: words are read from -, which is no file"
-    assert state.to_dict()["refused"] == "words are read from -, which is no file"
+    assert str(state) == "no answer to this question is kept: words are read from -, which is not a file"
+    assert state.to_dict()["refused"] == "words are read from -, which is not a file"
     ask(root, "weat", x=iter(WORDS[:4]), **sets, cache=False)
     ask(root, "weat", x=(word for word in WORDS[:4]), **{**sets, "layers": 1})
     assert len(stored(root)) == 2 * 4, "what can be read once is read once"

@@ -138,26 +138,26 @@ def test_a_result_is_cited_from_a_table_and_from_a_file(store: Store, tmp_path: 
 def test_a_result_of_another_command_names_its_checkpoints(store: Store) -> None:
     found = store.cite(result=store.neighbours("text1", layers="0"))
     assert list(parsed(found)) == ["embstore", "checkpoint-toy-checkpoint"]
-    assert found.notes[0].startswith("the columns of the result are those of no metric")
+    assert found.notes[0].startswith("no metric has the columns of the result")
 
 
 def test_what_is_known_of_checkpoints_is_cited() -> None:
     card = replace(synthetic_card(), revision="abc")
-    entries = parsed("\n\n".join(citing._of_card(replace(card, checkpoint="openai/clip-vit-base-patch32"))[0]))
+    entries = parsed("\n\n".join(citing._cite_card(replace(card, checkpoint="openai/clip-vit-base-patch32"))[0]))
     assert entries["checkpoint-openai-clip-vit-base-patch32"] == {
         "title": "openai/clip-vit-base-patch32", "url": "https://huggingface.co/openai/clip-vit-base-patch32",
         "note": "Revision abc",
     }  # fmt: skip
     assert "radford2021" in entries
     hostile = replace(card, checkpoint="a}{_%\\end\x1b[2J", revision=None)
-    [text], [note] = citing._of_card(hostile)
+    [text], [note] = citing._cite_card(hostile)
     assert parsed(citing.Bibliography((text,)))
     assert "\x1b" not in str(citing.Bibliography((text,)))
     assert "no publication is known" in note
 
 
 def test_a_table_of_a_users_own_has_no_reference() -> None:
-    assert citing._of_dataset("mine") == (
+    assert citing._cite_dataset("mine") == (
         [], ["mine: no reference is known for this dataset, which is a table of a user's own."]
     )  # fmt: skip
 

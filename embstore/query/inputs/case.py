@@ -11,9 +11,10 @@ class Case:
 
     Attributes:
         inputs: Keyword arguments of the metric's function.
-        columns: Key columns of each row, such as ``dataset``.
+        columns: Values of the key columns of each row, such as ``dataset``.
         notes: Notes for the reader of the result.
-        sentence_space: A second space, whose vectors of the same layer the function gets as ``sentences``.
+        sentence_space: Name of a space whose vectors of the same layer the function gets as ``sentences``; None for
+            metrics that need none.
     """
 
     inputs: Mapping[str, Any] = field(default_factory=dict)

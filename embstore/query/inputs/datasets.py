@@ -1,4 +1,4 @@
-"""Datasets of pairs and lexicons, joined with the items of a store."""
+"""Load datasets of pairs and lexicons as inputs of a metric, and report their texts that a space is missing."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -11,8 +11,8 @@ from embstore.errors import NotStoredError, QueryError, UnknownNameError
 from embstore.metrics import Metric
 from embstore.metrics.data import Ids, Lexicon, Pairs, Words
 from embstore.query.inputs.case import Case
-from embstore.query.inputs.missing_texts import build_command, lacking_said, lacking_texts, remedy
-from embstore.query.inputs.word_sets import check_held, read_words
+from embstore.query.inputs.missing_texts import build_command, find_missing, missing_note, remedy
+from embstore.query.inputs.word_sets import check_stored, read_words
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
@@ -23,40 +23,41 @@ Columns = Mapping[str, NDArray[Any]]
 
 
 def pairs(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return a case for each dataset of pairs.
+    """Return a set of inputs for each dataset of pairs.
 
     Args:
         metric: Metric to compute.
         catalog: Store to read.
         card: Card of the space.
-        values: ``dataset``, the names, of which those of the space's unit are taken (none: all of its unit);
-            ``missing``, ``skip`` or ``error``.
+        values: ``dataset``, the names, of which those of the space's unit are used (none for all of its unit);
+            and ``missing``, the treatment of missing texts: ``skip`` or ``error``.
 
     Raises:
-        QueryError: If no dataset is stored for the space's unit, or one is not a dataset of pairs.
-        NotStoredError: If a text is missing from the space, and ``missing`` is ``error``.
+        QueryError: No dataset is stored for the space's unit, or one is not a dataset of pairs.
+        NotStoredError: A text is missing from the space, and ``missing`` is ``error``.
     """
     names = tuple(dict.fromkeys(values["dataset"]))
-    found = _named_pairs(catalog, card, names) if names else _stored_pairs(catalog, card)
-    held = catalog.ids(card.space)
-    return [_pairs(columns, name, card, held, values["missing"]) for name, columns in found.items()]
+    datasets = _named_pairs(catalog, card, names) if names else _stored_pairs(catalog, card)
+    stored = catalog.ids(card.space)
+    return [_pairs(columns, name, card, stored, values["missing"]) for name, columns in datasets.items()]
 
 
 def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return the case of a lexicon and its attribute words.
+    """Return the inputs from a lexicon and attribute words.
 
     Args:
         metric: Metric to compute.
         catalog: Store to read.
         card: Card of the space.
-        values: ``lexicon``, its name; ``value``, its column (None: the obvious one); ``pleasant`` and ``unpleasant``,
-            files of words or lists of them (None: the paper's); ``missing``, of attribute words: ``skip`` or ``error``.
+        values: ``lexicon``, its name; ``value``, its column (None for the only or usual one); ``pleasant`` and
+            ``unpleasant``, word files or lists of words (None for those of the paper); and ``missing``, the treatment
+            of missing attribute words: ``skip`` or ``error``.
 
     Raises:
-        QueryError: If the store lacks the lexicon for the space's unit, or it is none; or the space lacks all attribute
-            words.
-        UnknownNameError: If the lexicon has no such column.
-        NotStoredError: If an attribute word is missing from the space, and ``missing`` is ``error``.
+        QueryError: The lexicon is not stored for the space's unit, or is a dataset of pairs; or all attribute words are
+            missing from the space.
+        UnknownNameError: The lexicon has no such column.
+        NotStoredError: An attribute word is missing from the space, and ``missing`` is ``error``.
     """
     name = values["lexicon"]
     columns = _lexicon(catalog, card, name)
@@ -64,27 +65,27 @@ def lexicons(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
         Words(columns["item_id"], tuple(columns["text"])),
         _numbers(columns, name, values["value"], ("valence",)),
     )
-    held = catalog.ids(card.space)
-    lacking = lacking_texts([lexicon.words], held)
+    stored = catalog.ids(card.space)
+    missing = find_missing([lexicon.words], stored)
     n = len(np.unique(lexicon.words.ids))
-    notes = [lacking_said(card, lacking, f"of the {n} {card.unit}s of {name}", name)] if lacking else []
+    notes = [missing_note(card, missing, f"of the {n} {card.unit}s of {name}", name)] if missing else []
     sets = {key: read_words(values[key], key, card.unit) for key in ("pleasant", "unpleasant")}
-    notes += [note for one in sets.values() for note in one.notes]
-    notes += check_held(card, sets.values(), held, values["missing"])
-    inputs = {"lexicon": lexicon} | {key: one.words for key, one in sets.items()}
+    notes += [note for word_set in sets.values() for note in word_set.notes]
+    notes += check_stored(card, sets.values(), stored, values["missing"])
+    inputs = {"lexicon": lexicon} | {key: word_set.words for key, word_set in sets.items()}
     return [Case(inputs, {"lexicon": name}, tuple(notes))]
 
 
-def check_all_taken(catalog: Catalog, cards: Sequence[Card], names: Iterable[str], taken: Collection[str]) -> None:
-    """Raise QueryError for the first dataset of these names that no space has taken, if there is one."""
+def check_all_used(catalog: Catalog, cards: Sequence[Card], names: Iterable[str], used: Collection[str]) -> None:
+    """Raise QueryError if a requested dataset was used for none of the spaces, with the reason for the first one."""
     for name in names:
-        if name not in taken:
+        if name not in used:
             for card in cards:
                 _named_pairs(catalog, card, [name])
 
 
 def _named_pairs(catalog: Catalog, card: Card, names: Sequence[str]) -> dict[str, Columns]:
-    """Return those of the named datasets that the store has for the unit of a space: at least one."""
+    """Return name → columns of the named datasets that are stored for a space's unit; raise QueryError if none is."""
     found: dict[str, Columns] = {}
     refused: list[QueryError] = []
     for name in names:
@@ -92,7 +93,7 @@ def _named_pairs(catalog: Catalog, card: Card, names: Sequence[str]) -> dict[str
             found[name] = catalog.dataset(name, card.unit)
         except QueryError as error:
             refused.append(error)
-        # What it is comes before what it is of: a lexicon for another unit would still be none of pairs.
+        # The kind is checked before the unit: a lexicon of another unit is refused as a lexicon.
         _check_pairs(name, found.get(name) or _of_any_unit(catalog, name))
     if not found:
         raise refused[0]
@@ -109,7 +110,7 @@ def _check_pairs(name: str, columns: Columns) -> None:
 
 
 def _lexicon(catalog: Catalog, card: Card, name: str) -> Columns:
-    """Return the rows of a lexicon that the store has for the unit of a space."""
+    """Return the columns of a lexicon that is stored for a space's unit."""
     try:
         columns = catalog.dataset(name, card.unit)
     except QueryError:
@@ -127,7 +128,7 @@ def _check_lexicon(name: str, columns: Columns) -> None:
 
 
 def _of_any_unit(catalog: Catalog, name: str) -> Columns:
-    """Return the rows of a dataset for a unit that the store has it for."""
+    """Return the columns of a dataset for words or else sentences, whichever it is stored for."""
     try:
         return catalog.dataset(name, Unit.WORD)
     except QueryError:
@@ -147,20 +148,22 @@ def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
     return found
 
 
-def _pairs(columns: Columns, name: str, card: Card, held: Ids, missing: str) -> Case:
-    found = Pairs(
+def _pairs(columns: Columns, name: str, card: Card, stored: Ids, if_missing: str) -> Case:
+    """Return the inputs from one dataset of pairs; ``stored`` are the item ids of the space."""
+    dataset = Pairs(
         columns["item_id"], columns["item_id_2"], _scores(columns, name),
         tuple(columns["text"]), tuple(columns["text_2"]), _score_texts(columns),
     )  # fmt: skip
-    lacking = lacking_texts([Words(found.left, found.left_texts), Words(found.right, found.right_texts)], held)
-    if not lacking:
-        return Case({"pairs": found}, {"dataset": name})
-    n = len(np.union1d(found.left, found.right))
-    said = lacking_said(card, lacking, f"of the {n} texts of {name}", name)
-    if missing == "error":
-        raise NotStoredError(f"{said} {remedy([name], lacking, card)}")
-    n_used = int((np.isin(found.left, held) & np.isin(found.right, held)).sum())
-    return Case({"pairs": found}, {"dataset": name}, (f"{said} {n_used} of {len(found.left)} pairs can be used.",))
+    left, right = Words(dataset.left, dataset.left_texts), Words(dataset.right, dataset.right_texts)
+    missing = find_missing([left, right], stored)
+    if not missing:
+        return Case({"pairs": dataset}, {"dataset": name})
+    n = len(np.union1d(left.ids, right.ids))
+    note = missing_note(card, missing, f"of the {n} texts of {name}", name)
+    if if_missing == "error":
+        raise NotStoredError(f"{note} {remedy([name], missing, card)}")
+    n_used = int((np.isin(left.ids, stored) & np.isin(right.ids, stored)).sum())
+    return Case({"pairs": dataset}, {"dataset": name}, (f"{note} {n_used} of {len(left.ids)} pairs can be used.",))
 
 
 def _score_texts(columns: Columns) -> tuple[str, ...] | None:
@@ -173,13 +176,13 @@ def _scores(columns: Columns, name: str) -> NDArray[np.float64]:
     return _numbers(columns, name, None, ("score",))
 
 
-def _numbers(columns: Columns, name: str, wanted: str | None, usual: Sequence[str]) -> NDArray[np.float64]:
-    """Return a column as float64: the wanted one, else the first usual one that is there, else the only numeric one."""
+def _numbers(columns: Columns, name: str, requested: str | None, usual: Sequence[str]) -> NDArray[np.float64]:
+    """Return a column as float64: the requested one, else the first of the usual ones, else the only numeric one."""
     numeric = [key for key, column in columns.items() if column.dtype.kind in "if" and not key.startswith("item_id")]
-    if wanted is not None and wanted not in numeric:
-        raise UnknownNameError(f"column of numbers of {name}", wanted, numeric)
-    chosen = wanted or next((key for key in usual if key in numeric), None)
+    if requested is not None and requested not in numeric:
+        raise UnknownNameError(f"column of numbers of {name}", requested, numeric)
+    chosen = requested or next((key for key in usual if key in numeric), None)
     if chosen is None and len(numeric) != 1:
-        held = f"several columns of numbers: {', '.join(numeric)}. Say which with --value" if numeric else "none"
-        raise QueryError(f"{name!r} must have a column of numbers, and has {held}.")
+        numbers = f"several columns of numbers: {', '.join(numeric)}. Say which with --value" if numeric else "none"
+        raise QueryError(f"{name!r} must have a column of numbers, and has {numbers}.")
     return columns[chosen or numeric[0]].astype(np.float64)

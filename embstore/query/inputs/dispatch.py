@@ -11,22 +11,22 @@ from embstore.query.inputs.word_sets import word_sets
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 
-Maker = Callable[[Metric, Catalog, Card, Mapping[str, Any]], list[Case]]
+Loader = Callable[[Metric, Catalog, Card, Mapping[str, Any]], list[Case]]
 
-_MAKERS: dict[str, Maker] = {"pairs": pairs, "lexicon": lexicons, "word sets": word_sets, "contexts": contexts}
+_LOADERS: dict[str, Loader] = {"pairs": pairs, "lexicon": lexicons, "word sets": word_sets, "contexts": contexts}
 
 
 def cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return the cases in which a metric is computed for a space: one, or one for each dataset.
+    """Return the sets of inputs that a metric is computed with for a space: one, or one per dataset.
 
     Args:
-        metric: The metric.
+        metric: Metric to compute.
         catalog: Store to read.
         card: Card of the space.
         values: Parameters of the metric; only those that are inputs are used.
 
     Raises:
-        QueryError: If a dataset or a text is missing from the store.
+        QueryError: A dataset or text is missing from the store.
     """
-    make = _MAKERS.get(metric.needs)
-    return [Case()] if make is None else make(metric, catalog, card, values)
+    load = _LOADERS.get(metric.needs)
+    return [Case()] if load is None else load(metric, catalog, card, values)

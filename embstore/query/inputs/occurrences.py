@@ -1,4 +1,4 @@
-"""The occurrences of each word, and those of each sentence, also beside the sentence's own vector."""
+"""Group the occurrences of a space by word or by sentence, as inputs of a metric."""
 
 import shlex
 from collections.abc import Mapping
@@ -21,21 +21,21 @@ from embstore.text import item_id
 
 
 def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return the case of a space of occurrences.
+    """Return the inputs from a space of occurrences, grouped by word or sentence.
 
     Args:
-        metric: Metric; its occurrences are grouped by sentence if it has the parameter ``per_sentence``, else by word.
+        metric: Metric to compute.
         catalog: Store to read.
         card: Card of the space.
-        values: Parameters of the metric, of which these are used if present: ``word``, the words that
-            are wanted; ``fold_case``, whether case makes no difference; and ``sentence_space``, the space of the
-            sentences' own vectors.
+        values: Parameters of the metric, of which these are used if present: ``per_sentence``, to group by sentence
+            instead of word; ``word``, the words to include; ``fold_case``, whether to ignore case; and
+            ``sentence_space``, a space with vectors of the whole sentences.
 
     Raises:
-        NotStoredError: If a word that is wanted has no occurrence in the space.
-        UnknownNameError: If there is no such space of sentences.
-        QueryError: If it is none, is of another checkpoint, or has none of the sentences.
-        DamagedError: If a table of texts was altered or is lost.
+        NotStoredError: A requested word has no occurrence in the space.
+        UnknownNameError: The space of sentences does not exist.
+        QueryError: It is not of sentences, is of another checkpoint, or has none of the sentences.
+        DamagedError: A table of texts was altered or is missing.
     """
     by: GroupBy = "folded word" if values.get("fold_case") else "word"
     if "per_sentence" in values:
@@ -43,19 +43,19 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     words = values.get("word", ())
     with catalog.apart() as apart:
         found = Contexts(*group_occurrences(apart, card.space, by, words))
-    lacking = np.flatnonzero(np.bincount(found.groups, minlength=len(found.names)) == 0)
-    if len(lacking):
-        raise _not_stored(catalog, card.space, found.names[lacking[0]], folded=by == "folded word")
+    missing = np.flatnonzero(np.bincount(found.groups, minlength=len(found.names)) == 0)
+    if len(missing):
+        raise _not_stored(catalog, card.space, found.names[missing[0]], folded=by == "folded word")
     if (name := values.get("sentence_space")) is None:
         return [Case({"contexts": found})]
     return [_with_sentences(found, catalog, card, _sentence_space(catalog, card, name))]
 
 
 def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
-    """Return the card of a space of sentences whose vectors can be compared with those of ``card``."""
+    """Return the card of a space of sentences; raise unless its vectors are comparable with those of ``card``."""
     command = f"embstore build SOURCE --unit sentence --model {shlex.quote(card.model)}"
     if name not in catalog.cards:
-        known = [one.space for one in catalog.cards.values() if one.unit is Unit.SENTENCE]
+        known = [each.space for each in catalog.cards.values() if each.unit is Unit.SENTENCE]
         raise UnknownNameError("space", name, known, f"Make one with: {command}")
     sentences = catalog.cards[name]
     if sentences.unit is not Unit.SENTENCE:
@@ -71,15 +71,15 @@ def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
 
 
 def _with_sentences(found: Contexts, catalog: Catalog, card: Card, sentences: Card) -> Case:
-    """Return the case of a space of occurrences whose sentences have vectors in another space."""
+    """Return the inputs from occurrences grouped by sentence, with the sentences' vectors of another space."""
     ids = np.array([item_id(Unit.SENTENCE, name) for name in found.names], np.int64)
-    n_lacking = int(np.count_nonzero(~np.isin(ids, catalog.ids(sentences.space))))
-    lacks = f"{sentences.space} lacks {n_lacking} of the {len(ids)} sentences of {card.space}. Embed them: "
-    lacks += build_command(["SOURCE"], sentences)
-    if n_lacking and n_lacking == len(ids):
-        raise QueryError(lacks)
-    told = f"{card.space}: the vectors of its sentences are those of {sentences.space}."
-    notes = (told, lacks) if n_lacking else (told,)
+    n_missing = int(np.count_nonzero(~np.isin(ids, catalog.ids(sentences.space))))
+    missing_note = f"{sentences.space} lacks {n_missing} of the {len(ids)} sentences of {card.space}. Embed them: "
+    missing_note += build_command(["SOURCE"], sentences)
+    if n_missing and n_missing == len(ids):
+        raise QueryError(missing_note)
+    note = f"{card.space}: the vectors of its sentences are those of {sentences.space}."
+    notes = (note, missing_note) if n_missing else (note,)
     return Case({"contexts": replace(found, of_groups=ids)}, notes=notes, sentence_space=sentences.space)
 
 

@@ -1,4 +1,4 @@
-"""Sets of words, of files or given one by one, joined with the items of a store."""
+"""Load sets of words, from files or lists, as inputs of a metric, and report the words that a space is missing."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from embstore.errors import NotStoredError, QueryError, UnknownNameError, UsageE
 from embstore.metrics import Metric
 from embstore.metrics.data import Ids, Words
 from embstore.query.inputs.case import Case
-from embstore.query.inputs.missing_texts import embed_command, lacking_said, lacking_texts, listed, remedy
+from embstore.query.inputs.missing_texts import embed_command, find_missing, missing_note, quoted_list, remedy
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
@@ -21,7 +21,7 @@ from embstore.text import item_id
 if TYPE_CHECKING:
     from embstore.sources import Source
 
-# The parameters that are lists of words, or files of them, and what messages call them.
+# Parameters that are word files or lists of words → their names in messages.
 SETS = {
     "x": "words of X", "y": "words of Y", "a": "words of A", "b": "words of B", "words": "target words",
     "pleasant": "pleasant words", "unpleasant": "unpleasant words",
@@ -31,7 +31,14 @@ _PLEASANT, _UNPLEASANT = ("a", "pleasant"), ("b", "unpleasant")
 
 @dataclass(frozen=True, slots=True)
 class WordSet:
-    """A word set, with its source (None for a list), its name in messages, and notes."""
+    """A set of words.
+
+    Attributes:
+        words: Distinct words, with their item ids.
+        source: File of the words; None for a list.
+        name: Name in messages.
+        notes: Notes on the words, as sentences.
+    """
 
     words: Words
     source: str | None
@@ -40,46 +47,52 @@ class WordSet:
 
 
 def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
-    """Return the case of the word sets.
+    """Return the inputs from word sets.
 
     Args:
         metric: Metric with the parameters ``x``, ``y``, ``a``, ``b``, or ``word``, ``words``, ``a``, ``b``.
         catalog: Store to read.
         card: Card of the space.
-        values: Values of these parameters: files or lists of words (``a`` and ``b`` None: the paper's attribute words);
-            and ``missing``: ``skip`` or ``error``.
+        values: Values of these parameters, word files or lists of words (``a`` and ``b`` None for the attribute words
+            of the paper); and ``missing``, the treatment of missing words: ``skip`` or ``error``.
 
     Raises:
-        UsageError: If there are no target words.
-        NotStoredError: If a word is missing from the space, and ``missing`` is ``error``.
-        QueryError: If all words are missing.
+        UsageError: There are no target words.
+        NotStoredError: A word is missing from the space, and ``missing`` is ``error``.
+        QueryError: All words are missing from the space.
     """
     given = {key: values[key] for key in SETS if key in values}
     if single := values.get("word"):
         given["words"] = [*single, *(_texts(given["words"], "words") if given["words"] else ())]
-    if lacking := [key for key, value in given.items() if not value and key not in _PLEASANT + _UNPLEASANT]:
+    if empty := [key for key, value in given.items() if not value and key not in _PLEASANT + _UNPLEASANT]:
         options = {"x": "-x FILE and -y FILE", "y": "-x FILE and -y FILE", "words": "--word WORD or --words FILE"}
-        raise UsageError(f"{metric.name} needs target words: {options[lacking[0]]}, one word a line.")
+        raise UsageError(f"{metric.name} needs target words: {options[empty[0]]}, one word a line.")
     sets = {key: read_words(value, key, card.unit) for key, value in given.items()}
-    notes = [note for one in sets.values() for note in one.notes]
+    notes = [note for word_set in sets.values() for note in word_set.notes]
     for first, second in (("x", "y"), ("a", "b")):
         if first in sets and (both := set(sets[first].words.texts) & set(sets[second].words.texts)):
-            notes.append(f"{listed(sorted(both))}: in both {first.upper()} and {second.upper()}.")
-    notes += check_held(card, sets.values(), catalog.ids(card.space), values["missing"])
-    return [Case({key: one.words for key, one in sets.items()}, {}, tuple(notes))]
+            notes.append(f"{quoted_list(sorted(both))}: in both {first.upper()} and {second.upper()}.")
+    notes += check_stored(card, sets.values(), catalog.ids(card.space), values["missing"])
+    return [Case({key: word_set.words for key, word_set in sets.items()}, {}, tuple(notes))]
 
 
 def read_words(value: Any, key: str, unit: Unit) -> WordSet:
-    """Return the words of a file, of a list, or the default ones, each once."""
+    """Return a set of words, each once.
+
+    Args:
+        value: Word file, list of words, or None for the default words of the parameter.
+        key: Name of the parameter.
+        unit: Unit of the items that the words are looked up as.
+    """
     source = os.fspath(value) if isinstance(value, str | os.PathLike) else None
     texts = _attribute_words(key) if value is None else _texts(value, key)
-    once = tuple(dict.fromkeys(texts))
+    distinct = tuple(dict.fromkeys(texts))
     name = SETS[key] + (f" ({source})" if source else "")
-    repeated = sorted({text for text in once if texts.count(text) > 1})
-    notes = (f"{name}: {listed(repeated)} more than once, which counts once.",) if repeated else ()
-    if not once:
+    repeated = sorted({text for text in distinct if texts.count(text) > 1})
+    notes = (f"{name}: {quoted_list(repeated)} more than once, which counts once.",) if repeated else ()
+    if not distinct:
         raise UsageError(f"{name}: there is no word. Give at least one.")
-    return WordSet(Words(np.array([item_id(unit, text) for text in once], np.int64), once), source, name, notes)
+    return WordSet(Words(np.array([item_id(unit, text) for text in distinct], np.int64), distinct), source, name, notes)
 
 
 def _attribute_words(key: str) -> tuple[str, ...]:
@@ -97,7 +110,7 @@ def _texts(value: Any, key: str) -> tuple[str, ...]:
 
 
 def _opened(file: str, name: str) -> "Source":
-    """Open a file of words, with remedies for word lists, not build sources, in its errors."""
+    """Open a file of words; its errors have the remedies for word files instead of those for builds."""
     from embstore.sources import open_source
 
     try:
@@ -115,32 +128,43 @@ def _opened(file: str, name: str) -> "Source":
         ) from None
 
 
-def check_held(card: Card, sets: Iterable[WordSet], held: Ids, missing: str) -> list[str]:
-    """Check that a space contains the words of sets; return a note per incomplete set, or raise NotStoredError.
+def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: str) -> list[str]:
+    """Return a note for each set of which a space is missing words.
 
-    A space that holds no word of any set raises QueryError: it is left out where another space has some.
+    Args:
+        card: Card of the space.
+        sets: Word sets.
+        stored: Item ids of the space, ascending.
+        if_missing: Treatment of missing words: ``skip`` or ``error``.
+
+    Raises:
+        NotStoredError: A word is missing, and ``if_missing`` is ``error``.
+        QueryError: All words of all sets are missing; a query then leaves the space out if others have some.
     """
     sets = list(sets)
-    found = [(one, lacking) for one in sets if (lacking := lacking_texts([one.words], held))]
+    incomplete = [(word_set, missing) for word_set in sets if (missing := find_missing([word_set.words], stored))]
     notes = [
-        lacking_said(
-            card, lacking, f"of the {len(one.words.texts)} {one.name}", one.source if one.source != "-" else None
+        missing_note(
+            card,
+            missing,
+            f"of the {len(word_set.words.texts)} {word_set.name}",
+            None if word_set.source == "-" else word_set.source,
         )
-        for one, lacking in found
+        for word_set, missing in incomplete
     ]
-    n_lacking = [len(lacking) for _, lacking in found]
-    if n_lacking == [len(one.words.texts) for one in sets]:
+    n_missing = [len(missing) for _, missing in incomplete]
+    if n_missing == [len(word_set.words.texts) for word_set in sets]:
         raise QueryError(
-            f"{card.space} holds none of the {sum(n_lacking)} words of the sets. Embed them: "
-            f"{embed_command(*_where(found), card)}; or choose other spaces with --space."
+            f"{card.space} holds none of the {sum(n_missing)} words of the sets. Embed them: "
+            f"{embed_command(*_sources(incomplete), card)}; or choose other spaces with --space."
         )
-    if found and missing == "error":
-        raise NotStoredError(" ".join([*notes, remedy(*_where(found), card)]))
+    if incomplete and if_missing == "error":
+        raise NotStoredError(" ".join([*notes, remedy(*_sources(incomplete), card)]))
     return notes
 
 
-def _where(found: Sequence[tuple[WordSet, tuple[str, ...]]]) -> tuple[list[str], tuple[str, ...]]:
-    """Return the files of the missing words, empty unless every set is from a file; and these words."""
-    sources = [one.source for one, _ in found if one.source]
-    lacking = tuple(dict.fromkeys(text for _, texts in found for text in texts))
-    return sources if len(sources) == len(found) else [], lacking
+def _sources(incomplete: Sequence[tuple[WordSet, tuple[str, ...]]]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the files of the sets with missing words, empty unless all are from files; and the missing words."""
+    sources = [word_set.source for word_set, _ in incomplete if word_set.source]
+    missing = tuple(dict.fromkeys(text for _, texts in incomplete for text in texts))
+    return sources if len(sources) == len(incomplete) else [], missing
