@@ -13,7 +13,6 @@ from ._reading import PlainCommand, PlainGroup
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
-    from embstore.metrics.declaration.explain import CacheState
 
 
 _Intervals = Annotated[
@@ -24,7 +23,6 @@ _Intervals = Annotated[
         help="In a table for the eye: columns of their own, or value [low, high].  [default: columns]",
     ),
 ]
-_BYPASSED = "bypassed (--no-cache): all answers would be computed, and none stored"
 
 
 def _query(
@@ -73,7 +71,7 @@ def _query(
 ) -> None:
     metric = parameters.pop("metric")
     intervals = parameters.pop("intervals", None)
-    question = {
+    options = {
         "models": model or (), "spaces": space or (), "unit": unit, "pooling": pooling, "template": template,
         "layers": layer, "where": where, "timeout": timeout, "memory": memory, "sample": sample, "seed": seed,
         "transforms": transform or (), **parameters,
@@ -81,14 +79,14 @@ def _query(
     with explained():
         _check_intervals(intervals, form)
         if explain:
-            _explain(metric, store, question, form, output, no_cache=no_cache)
+            _explain(metric, store, options, form, output, cache=not no_cache)
             return
         from embstore.store import Store
 
         from ._progress import show_progress
 
         with show_progress(quiet):
-            found = Store(store).query(metric, cache=not no_cache, **question)
+            found = Store(store).query(metric, cache=not no_cache, **options)
         shown = found.inline_intervals() if intervals == "inline" else found
         emit(shown, form, output, csv_safe=csv_safe, quiet=quiet)
 
@@ -103,41 +101,25 @@ def _check_intervals(intervals: str | None, form: _options.Format) -> None:
 
 
 def _explain(
-    name: str,
+    metric: str,
     store: Path | None,
-    question: dict[str, Any],
+    options: dict[str, Any],
     form: _options.Format,
     output: Path | None,
     *,
-    no_cache: bool,
+    cache: bool,
 ) -> None:
     from embstore.errors import UsageError
-    from embstore.metrics import get_metric
-    from embstore.metrics.declaration.explain import Explanation
-
-    metric = get_metric(name)
-    if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
-        raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
-    explanation = Explanation(metric, _BYPASSED if no_cache else _cache_state(name, store, question))
-    indent = 2 if form is _options.Format.JSON else None
-    text = str(explanation)
-    if form is not _options.Format.TABLE:
-        text = json_text(explanation.to_dict(), indent)
-    write(f"{text}\n", output)
-
-
-def _cache_state(name: str, path: Path | None, question: dict[str, Any]) -> "CacheState | str | None":
-    """Return which answers are stored; why that is not known, if a store was named; None where there is no store."""
-    from embstore.errors import EmbstoreError
     from embstore.store import Store
 
-    store = Store(path)
-    if path is None and not store.path.exists():
-        return None
-    try:
-        return store.cache_state(name, **question)
-    except EmbstoreError as error:  # a metric can be explained all the same
-        return f"not looked at: {error}"
+    if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
+        raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
+    explanation = Store(store).explain_query(metric, cache=cache, **options)
+    if form is _options.Format.TABLE:
+        text = str(explanation)
+    else:
+        text = json_text(explanation.to_dict(), indent=2 if form is _options.Format.JSON else None)
+    write(f"{text}\n", output)
 
 
 def _command(metric: "Metric") -> Any:

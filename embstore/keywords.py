@@ -1,10 +1,12 @@
-"""Arguments of methods under another number: ``layer=`` where the argument is ``layers=``."""
+"""Keyword arguments of methods: those passed on to other functions, and names that are not known."""
 
 import inspect
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import wraps
 from typing import Any, TypeVar
 
+F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T", bound=type)
 
 PLURALS = {
@@ -13,25 +15,57 @@ PLURALS = {
 }  # fmt: skip
 
 
-def explain_singulars(kind: T) -> T:
-    """Let each method of a class that is called with ``layer=`` answer that its argument is ``layers=``.
+def accepts(*functions: Callable[..., Any]) -> Callable[[F], F]:
+    """Replace ``**keywords`` in the signature of a method by the parameters of the functions that it passes them to.
 
-    Methods that pass further keyword arguments on are left to those that take them.
+    Args:
+        *functions: Functions or classes; their parameters become keyword-only. If one takes any keyword, the method
+            does too.
     """
-    for name, member in vars(kind).items():
-        if inspect.isfunction(member) and not name.startswith("_"):
-            setattr(kind, name, _explaining(member))
+
+    def decorate(method: F) -> F:
+        signature = inspect.signature(method)
+        found = {p.name: p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD}
+        rest: dict[str, inspect.Parameter] = {}
+        for parameter in (p for function in functions for p in inspect.signature(function).parameters.values()):
+            if parameter.kind is parameter.VAR_KEYWORD:
+                rest[parameter.name] = parameter
+            elif parameter.name not in found:
+                found[parameter.name] = parameter.replace(kind=parameter.KEYWORD_ONLY)
+        method.__signature__ = signature.replace(parameters=[*found.values(), *rest.values()])  # type: ignore[attr-defined]
+        return method
+
+    return decorate
+
+
+def check_keywords(kind: T) -> T:
+    """Let the public methods of a class, its inherited ones too, refuse unknown keywords with the name to use instead.
+
+    Methods that accept any keyword leave the check to the functions that they pass it to.
+    """
+    for name, member in inspect.getmembers_static(kind, inspect.isfunction):
+        if not name.startswith("_"):
+            setattr(kind, name, _checking(member, f"{kind.__name__}.{name}"))
     return kind
 
 
-def _explaining(method: Callable[..., Any]) -> Callable[..., Any]:
+def _checking(method: Callable[..., Any], qualified_name: str) -> Callable[..., Any]:
+    parameters = inspect.signature(method).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+
     @wraps(method)
     def call(*values: Any, **named: Any) -> Any:
-        for name in PLURALS.keys() & named.keys():
-            known = inspect.signature(method).parameters
-            takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
-            if name not in known and PLURALS[name] in known and not takes_any:
-                raise TypeError(f"{method.__name__}() has no argument {name!r}: use {PLURALS[name]}=")
+        if not takes_any:
+            for name in named.keys() - parameters.keys():
+                raise TypeError(f"{qualified_name}() {_unknown(name, [*parameters])}")
         return method(*values, **named)
 
+    call.__qualname__ = qualified_name
     return call
+
+
+def _unknown(name: str, known: list[str]) -> str:
+    if PLURALS.get(name) in known:
+        return f"has no argument {name!r}: use {PLURALS[name]}="
+    near = get_close_matches(name, known, 1)
+    return f"got an unexpected keyword argument {name!r}" + (f". Did you mean {near[0]}=?" if near else "")

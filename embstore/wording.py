@@ -57,8 +57,8 @@ def in_python(message: str) -> str:
 
 
 def speak_python(kind: T) -> T:
-    """Let the methods of a class name arguments instead of options in errors and notes, but on the command line."""
-    for name, member in vars(kind).items():
+    """Let the methods of a class, its inherited ones too, name arguments in errors and notes, not options."""
+    for name, member in inspect.getmembers_static(kind):
         if name.startswith("_"):
             continue
         if isinstance(member, staticmethod):

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,9 @@ def test_every_module_has_its_place_on_the_map():
         assert f"`{folder.name}/`" in shown
         listed = set(re.findall(r"\w+", (folder / "__init__.py").read_text("utf-8")))
         assert {path.stem for path in folder.glob("*.py")} - {"__init__"} <= listed, folder.name
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    folders = [path.parent.relative_to(ROOT) for path in (ROOT / "embstore").rglob("__init__.py")]
+    assert {*listed} == {".".join(folder.parts) for folder in folders} | {"embstore_cli", "embstore_schemas"}

@@ -1,11 +1,13 @@
-"""Arguments of Store under the wrong number, another name of a method, and addresses instead of folders."""
+"""Keyword arguments of Store: filters of spaces, wrong names; another name of a method, and addresses for folders."""
 
-import inspect
+import pickle
+from inspect import Parameter, getmembers, isfunction, signature
 
 import pytest
 
 from embstore import EmbstoreError, Store
 from embstore.errors import UnknownNameError
+from embstore.store.arguments import QueryOptions, SpaceFilters
 
 
 @pytest.mark.parametrize(
@@ -28,14 +30,52 @@ def test_a_question_about_one_layer_names_the_argument(make_store) -> None:
     for ask in (store.query, store.cache_state):
         with pytest.raises(UnknownNameError, match="use layers="):
             ask("norms", layer=1)
-    with pytest.raises(TypeError, match="unexpected keyword argument 'nonsense'"):
+    with pytest.raises(TypeError, match=r"^Store.neighbours\(\) got an unexpected keyword argument 'nonsense'$"):
         store.neighbours("dog", nonsense=1)
+    with pytest.raises(TypeError, match=r"'modles'\. Did you mean models="):
+        store.index(modles="toy")
+
+
+TAKING_FILTERS = [name for name, method in getmembers(Store, isfunction) if "pooling" in signature(method).parameters]
+
+
+def test_the_filters_of_spaces_are_parameters_of_every_method_that_takes_them() -> None:
+    filters = {"models": (), "spaces": (), "unit": None, "pooling": None, "template": None}
+    assert {*TAKING_FILTERS} == {
+        "cache_state", "explain_query", "index", "missing", "neighbors", "neighbours", "query",
+    }  # fmt: skip
+    for name in TAKING_FILTERS:
+        shown = signature(getattr(Store, name)).parameters
+        assert {key: shown[key].default for key in filters} == filters
+        assert {shown[key].kind for key in filters} == {Parameter.KEYWORD_ONLY}
+    assert [*SpaceFilters.__annotations__] == [*filters]
+    assert [*signature(Store.query).parameters][-1] == "parameters"
+    assert signature(Store.query).parameters["layers"].default == "all"
+    options = {*QueryOptions.__annotations__, "cache", "metric", "self", "parameters"}
+    assert options == {*signature(Store.query).parameters}
+
+
+@pytest.mark.parametrize("given", ["toy", ["toy"], ("toy",)])
+def test_a_filter_takes_one_name_or_several(make_store, given) -> None:
+    store = make_store().store
+    make_store(model="other")
+    assert {*store.query("norms", models=given)["space"]} == {"toy.word.last"}
+    assert {*store.neighbours("text3", models=given)["space"]} == {"toy.word.last"}
+    assert {*store.index(models=given)["space"]} == {"toy.word.last"}
+
+
+def test_a_store_is_pickled_by_its_public_name(make_store) -> None:
+    store = make_store().store
+    again = pickle.loads(pickle.dumps(store))
+    assert (type(again), repr(again)) == (Store, repr(store))
+    assert f"{Store.__module__}.{Store.__qualname__}" == "embstore.store.Store"
+    assert again.info().rows == store.info().rows
 
 
 def test_neighbors_is_neighbours(make_store) -> None:
     store = make_store().store
     assert store.neighbors("text3", k=2).rows == store.neighbours("text3", k=2).rows
-    assert "texts" in inspect.signature(Store.neighbours).parameters
+    assert "texts" in signature(Store.neighbours).parameters
 
 
 @pytest.mark.parametrize("address", ["https://example.org/store", "s3://bucket/store", "hf://datasets/x/y"])

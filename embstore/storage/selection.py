@@ -13,18 +13,22 @@ class SpaceFilter:
     """Filter of spaces; None or an empty value does not restrict.
 
     Attributes:
-        models: Short names or checkpoint ids.
-        spaces: Names of spaces.
+        models: Short names or checkpoint ids, several or one.
+        spaces: Names of spaces, several or one.
         unit: ``word``, ``sentence`` or ``occurrence``.
         pooling: Name of a pooling.
         template: Exact template.
     """
 
-    models: Sequence[str] = ()
-    spaces: Sequence[str] = ()
+    models: str | Sequence[str] = ()
+    spaces: str | Sequence[str] = ()
     unit: str | None = None
     pooling: str | None = None
     template: str | None = None
+
+    def __post_init__(self) -> None:
+        for field, names in (("models", self.models), ("spaces", self.spaces)):
+            object.__setattr__(self, field, (names,) if isinstance(names, str) else tuple(names))
 
     def select(self, cards: Mapping[str, Card]) -> list[Card]:
         """Return the cards that match the filter, in the order given.

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from functools import partial
-from inspect import unwrap
+from inspect import getmembers_static, unwrap
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ CALLS: dict[str, list[Arguments]] = {
     "catalog": [of()],
     "cite": [of(), of("anisotropy")],
     "compact": [of(dry_run=True)],
+    "explain_query": [of("partition", spaces=SPACE, layers=0)],
     "info": [of()],
     "merge": [of("other", dry_run=True)],
     "missing": [of("words"), of("words.txt", spaces=SPACE)],
@@ -71,7 +72,7 @@ EVERY = 1 if os.environ.get("EMBSTORE_TEST_FAULTS") == "all" else 8
 
 def test_every_public_method_is_tried() -> None:
     """A new one must be put into one of the lists."""
-    public = {name: member for name, member in vars(Store).items() if not name.startswith("_")}
+    public = {name: member for name, member in getmembers_static(Store) if not name.startswith("_")}
     assert unwrap(public.pop("neighbors")) is unwrap(public["neighbours"])
     assert {name for name, member in public.items() if isinstance(member, staticmethod)} == OF_NO_STORE
     assert set(public) == {*CALLS, *WRITING, *OF_NO_STORE}

@@ -1,0 +1,33 @@
+"""Store: the object that users and the command line work with.
+
+opened.py       the folder and its catalog
+arguments.py    arguments that several methods have in common
+building.py     build
+datasets.py     datasets, fetch_datasets, add_dataset
+metrics.py      query, cache_state, metrics, explain, explain_query
+lookup.py       neighbours, vectors, missing, info, skipped, sql
+maintenance.py  index, verify, repair, compact, merge, remove
+papers.py       reproduce, cite
+"""
+
+from embstore.keywords import check_keywords
+from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
+from embstore.store.lookup import LookupMethods
+from embstore.store.maintenance import MaintenanceMethods
+from embstore.store.papers import PaperMethods
+from embstore.wording import speak_python
+
+__all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store"]
+
+
+@speak_python
+@check_keywords
+class Store(MaintenanceMethods, LookupMethods, PaperMethods):
+    """A store of embeddings: the vectors of words, sentences and occurrences at every layer.
+
+    The store is read at the first question, and answers describe its state at that time; :meth:`refresh` reads it
+    again. Several threads may use it at once.
+
+    Args:
+        path: Folder of the store; by default ``$EMBSTORE_STORE``, else ``./store``.
+    """

@@ -1,0 +1,98 @@
+"""Arguments that several methods of Store have in common, and what they are turned into."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from embstore.progress import Observer, current_observer, ignore
+from embstore.storage.selection import SpaceFilter
+from embstore.storage.views.sandbox import Limits
+
+if TYPE_CHECKING:
+    from embstore.query.request import MetricRequest
+
+Names = str | Sequence[str]
+LayerSpec = str | int | Sequence[int]
+
+
+class SpaceFilters(TypedDict, total=False):
+    """Filters of spaces. :class:`SpaceFilter` has their defaults, and the docstring of ``query`` says what they are."""
+
+    models: Names
+    spaces: Names
+    unit: str | None
+    pooling: str | None
+    template: str | None
+
+
+class QueryOptions(SpaceFilters, total=False):
+    """Options of a query of any metric. :func:`metric_request` has their defaults, and ``query`` describes them."""
+
+    layers: LayerSpec
+    where: str | None
+    timeout: float | None
+    memory: str | int | None
+    sample: int | None
+    seed: int
+    transforms: Names
+
+
+def metric_request(
+    metric: str,
+    *,
+    layers: LayerSpec = "all",
+    where: str | None = None,
+    timeout: float | None = None,
+    memory: str | int | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+    transforms: Names = (),
+    **parameters: Any,
+) -> tuple["MetricRequest", SpaceFilter, str]:
+    """Return the request for a metric, the filter of its spaces, and its layers.
+
+    Args:
+        metric: Name of the metric.
+        layers: See ``Store.query``, as for all others.
+        where: SQL expression over the item columns.
+        timeout: Seconds for ``where``.
+        memory: Memory for ``where``.
+        sample: Number of items to draw.
+        seed: Random seed.
+        transforms: Names of transforms.
+        **parameters: Filters of spaces (:class:`SpaceFilters`), and the metric's own parameters.
+    """
+    from embstore.query.metric import make_request
+    from embstore.query.request import Selection
+
+    filters = {name: parameters.pop(name) for name in SpaceFilters.__annotations__ if name in parameters}
+    selection = Selection(where, sample, seed, as_names(transforms), as_limits(timeout, memory))
+    return make_request(metric, parameters, selection), SpaceFilter(**filters), as_layers(layers)
+
+
+def as_names(names: Names) -> tuple[str, ...]:
+    """Return several names, given as such or as a single string."""
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def as_layers(layers: LayerSpec) -> str:
+    """Return layers as they are written on the command line: ``0,6,top``."""
+    return str(layers) if isinstance(layers, str | int) else ",".join(map(str, layers))
+
+
+def as_bytes(memory: str | int | None) -> int | None:
+    """Return an amount of memory, such as ``"8GB"``, in bytes."""
+    if memory is None or isinstance(memory, int):
+        return memory
+    from embstore.index import parse_memory
+
+    return parse_memory(memory)
+
+
+def as_limits(timeout: float | None, memory: str | int | None) -> Limits:
+    """Return the limits of a user's SQL."""
+    return Limits(timeout, as_bytes(memory))
+
+
+def as_observer(observe: Observer | None) -> Observer:
+    """Return the observer of a task: the one given, else that of the context, which in a notebook shows a line."""
+    return observe or current_observer() or ignore

@@ -1,0 +1,128 @@
+"""The method of Store that embeds texts."""
+
+from typing import TYPE_CHECKING
+
+from embstore.progress import Observer
+from embstore.store.arguments import LayerSpec, Names, as_bytes, as_layers, as_names, as_observer
+from embstore.store.datasets import DatasetMethods
+from embstore.store.opened import OpenStore
+
+if TYPE_CHECKING:
+    from embstore.build.report import BuildReport
+
+DEFAULT_MODELS = ("gpt2", "clip")
+DEFAULT_SOURCES = ("words",)
+
+
+class BuildMethods(DatasetMethods, OpenStore):
+    """Embed texts, and download the datasets among them first."""
+
+    def build(
+        self,
+        sources: Names = DEFAULT_SOURCES,
+        *,
+        models: Names = DEFAULT_MODELS,
+        unit: str | None = None,
+        poolings: Names = (),
+        template: str = "{text}",
+        layers: LayerSpec = "all",
+        dtype: str = "float32",
+        columns: Names = (),
+        header: bool = True,
+        delimiter: str | None = None,
+        limit: int | None = None,
+        per_text: int | None = None,
+        seed: int = 0,
+        name: str | None = None,
+        index: str = "auto",
+        index_memory: str | int | None = None,
+        long: str = "skip",
+        device: str | None = None,
+        batch_tokens: int | None = None,
+        allow_pickle: bool = False,
+        shard: str | None = None,
+        shard_bytes: int | None = None,
+        dry_run: bool = False,
+        observe: Observer | None = None,
+    ) -> "BuildReport":
+        """Embed the texts that are not stored yet, at every layer, and index them.
+
+        Args:
+            sources: Files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), ``-`` for standard input, or names of
+                datasets (:meth:`datasets`), which are downloaded if they are not on this machine.
+            models: Short names (``gpt2``, ``clip``, ``minilm``), hub ids with optional ``@revision``, local folders, or
+                ``name=folder``.
+            unit: ``word``, ``sentence`` or ``occurrence`` (each word of each sentence, in its context). By default the
+                unit of a dataset, and ``word`` for files; each unit makes a space of its own.
+            poolings: ``last``, ``first``, ``mean``, ``bos``, ``eos``, ``projection``; all from one forward pass. By
+                default ``last``; for sentences ``eos`` if a causal model ends its input with a special token, else
+                ``mean``.
+            template: Text around an item, with ``{text}`` for the item, and ``{bos}`` and ``{eos}`` for special tokens.
+            layers: Layers to store: ``"all"``, or numbers and ranges as in ``"0,6,12"``, ``"0-12"``, ``-1``.
+            dtype: Type of the stored vectors: ``float32`` or ``float16``.
+            columns: Columns of tables that hold the texts; by default ``text``, or the only one.
+            header: Whether the first line of CSV and TSV files names the columns; else they are called 1, 2, 3 …
+            delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; by default detected from
+                their first lines.
+            limit: Maximum number of texts of each unit; None for all. A part of a dataset is not stored as a dataset.
+            per_text: Number of occurrences to draw from each sentence; None for all.
+            seed: Random seed of that draw.
+            name: Name of the space; by default ``model.unit.pooling``.
+            index: Index of each layer: ``auto`` (exact for small layers, then HNSW, or IVF where memory is scarce; a
+                kind that :meth:`index` chose stays), ``flat``, ``hnsw``, ``ivf`` or ``none``.
+            index_memory: Memory limit for building an index, in bytes or as in ``"8GB"``; by default half of the
+                machine's memory.
+            long: Treatment of texts longer than the model's context: ``skip``, ``truncate`` or ``error``.
+            device: ``cpu``, ``cuda`` …; by default an accelerator if there is one.
+            batch_tokens: Number of tokens in a batch; by default what suits the device.
+            allow_pickle: Whether to load pickled weights if there are no safetensors.
+            shard: ``i/n``: embed the i-th of n parts of the sources, divided by item id. n machines with the same
+                sources build one store together, in a shared folder or each in its own, to be merged.
+            shard_bytes: Approximate bytes of vectors in a shard; by default 128 MiB.
+            dry_run: Whether to write nothing and only estimate.
+            observe: Function that is called with the progress; by default a notebook shows it.
+
+        Returns:
+            Counts of the texts embedded, present before, and skipped with the reasons; with ``dry_run`` an estimate.
+
+        Raises:
+            EmbstoreError: See :mod:`embstore.errors`. What was committed before stays; the same call continues.
+        """
+        from embstore.build.estimate import estimate
+        from embstore.build.job import Options
+        from embstore.build.pipeline import build
+        from embstore.build.texts import Sources, by_unit
+        from embstore.sharding import ShardSpec
+        from embstore.sources import missing_datasets
+        from embstore.space import Pooling, Template, Unit, parse_member
+        from embstore.storage.files.shards import SHARD_BYTES
+
+        observer, source_names = as_observer(observe), as_names(sources)
+        given = None if unit is None else parse_member(Unit, unit)
+        options = Options(
+            unit=given or Unit.WORD,
+            poolings=tuple(parse_member(Pooling, pooling) for pooling in as_names(poolings)),
+            template=Template(template),
+            layers=as_layers(layers),
+            dtype=dtype,
+            device=device,
+            batch_tokens=batch_tokens,
+            long=long,  # type: ignore[arg-type]  # checked by Options
+            index=index,
+            index_memory=as_bytes(index_memory),
+            name=name,
+            allow_pickle=allow_pickle,
+            worker=ShardSpec() if shard is None else ShardSpec.parse(shard),
+            shard_bytes=SHARD_BYTES if shard_bytes is None else shard_bytes,
+        )
+        read = [
+            Sources(members, unit_of, as_names(columns), limit, per_text, seed, header, delimiter)
+            for unit_of, members in by_unit(source_names, given).items()
+        ]
+        self.fetch_datasets(missing_datasets(source_names), observer)
+        if dry_run:
+            return estimate(self.path, read, as_names(models), options, observer)
+        try:
+            return build(self.path, read, as_names(models), options, observer)
+        finally:
+            self.refresh()

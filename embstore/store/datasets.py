@@ -1,0 +1,77 @@
+"""Methods of Store about datasets, which need no store."""
+
+import os
+from pathlib import Path
+
+from embstore.progress import Observer, Progress, current_observer
+from embstore.store.arguments import Names, as_names
+from embstore.table import Table
+
+
+class DatasetMethods:
+    """List, download and add datasets."""
+
+    @staticmethod
+    def datasets() -> Table:
+        """Return one row per dataset: kind, unit, rows, whether it is on this machine and sound, licence, address."""
+        from embstore.sources import list_datasets
+
+        return list_datasets()
+
+    @staticmethod
+    def fetch_datasets(names: Names, observe: Observer | None = None) -> dict[str, Path | None]:
+        """Download datasets into ``$EMBSTORE_DATA``, else the platform's cache folder, unless they are there and sound.
+
+        Args:
+            names: Names of datasets.
+            observe: Function that is called with the progress of the downloads, in bytes.
+
+        Returns:
+            The file of each dataset; None for one that is generated, not downloaded.
+
+        Raises:
+            UnknownNameError: There is no such dataset.
+            SourceError: Some cannot be downloaded, or differ from their published hash; says how to get each by hand.
+                The others are kept.
+        """
+        from embstore.sources import fetch_datasets
+
+        observer = observe or current_observer()
+
+        def report(name: str, done: int, total: int) -> None:
+            if observer is not None:
+                observer(Progress("fetch", name, done, total, done / total if total else 0.0))
+
+        return fetch_datasets(as_names(names), report)
+
+    @staticmethod
+    def add_dataset(
+        name: str,
+        file: str | os.PathLike[str],
+        *,
+        kind: str | None = None,
+        columns: Names = (),
+        unit: str = "word",
+    ) -> Table:
+        """Keep a local copy of a published dataset, whose hash is checked, or a table of your own as a dataset.
+
+        Args:
+            name: Name of the dataset; for your own table, one that is not taken.
+            file: The copy or the table: .csv, .tsv, .jsonl (each also as .gz) or .parquet.
+            kind: For your own table: ``pairs`` or ``lexicon``.
+            columns: For your own table: the columns of the two texts and the score (pairs), or of the text and its
+                value (lexicon).
+            unit: For your own table: ``word`` (the default) or ``sentence``.
+
+        Returns:
+            The dataset's row of :meth:`datasets`.
+
+        Raises:
+            UnknownNameError, UsageError: An argument does not fit.
+            SourceError: The file differs from the published one (shows both hashes), or has a text where a number
+                should be (names the line).
+        """
+        from embstore.sources import add_dataset, list_datasets
+
+        added = add_dataset(name, Path(file), kind=kind, columns=as_names(columns), unit=unit)
+        return list_datasets([added])

@@ -1,0 +1,206 @@
+"""Methods of Store that read items: neighbours, vectors, SQL, and lists of what is stored, missing or skipped."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.errors import UsageError
+from embstore.keywords import accepts
+from embstore.storage.catalog import Catalog
+from embstore.storage.selection import SpaceFilter, check_layer_numbers
+from embstore.store.arguments import LayerSpec, Names, SpaceFilters, as_layers, as_limits, as_names
+from embstore.store.opened import OpenStore
+from embstore.table import Table
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from embstore.metrics.transforms import Step
+    from embstore.query.lookup import Embed
+    from embstore.query.request import Selection
+
+
+class LookupMethods(OpenStore):
+    """Look up items, their neighbours and their vectors."""
+
+    @accepts(SpaceFilter)
+    def neighbours(
+        self,
+        texts: Names = (),
+        *,
+        marked: Names = (),
+        layers: LayerSpec = "top",
+        k: int = 10,
+        embed: bool = False,
+        download: bool = False,
+        allow_pickle: bool = False,
+        transforms: Names = (),
+        where: str | None = None,
+        timeout: float | None = None,
+        memory: str | int | None = None,
+        exact: bool = False,
+        **filters: Unpack[SpaceFilters],
+    ) -> Table:
+        """Find the k nearest items of each text by cosine, without the text itself.
+
+        Args:
+            texts: Words or sentences.
+            marked: Sentences with one word in brackets (``the [bank] of the river``), for spaces of occurrences.
+            layers: Layers, as in :meth:`query`; by default ``top``.
+            k: Number of neighbours, at least 1; fewer are returned where a space has fewer items.
+            embed: Whether to encode texts that are not stored, by each space's own checkpoint, which must be on this
+                machine.
+            download: With ``embed``: whether to download a checkpoint that is not on this machine. The store names it:
+                allow this for stores whose origin you trust.
+            allow_pickle: With ``embed``: whether to load pickled weights if there are no safetensors.
+            transforms: Transforms, as in :meth:`query`; with any, vectors are scanned, whatever indexes there are.
+            where: SQL expression over the item columns that a neighbour must satisfy.
+            timeout: Time limit of ``where`` in seconds; None for no limit.
+            memory: Memory limit of ``where``, as in :meth:`query`.
+            exact: Whether to scan the vectors, whatever indexes there are.
+            models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
+
+        Returns:
+            One row per neighbour: space, model, layer, query, rank, item_id, text, context, cosine in [-1, 1]; also
+            where and transform, if given. The notes name the layers whose answer is approximate.
+
+        Raises:
+            NotStoredError: A text is in none of the spaces, and ``embed`` is false.
+            CheckpointError: A text cannot be encoded: the space's checkpoint is not on this machine, is another one, or
+                needs what is not allowed.
+            UnknownNameError: A transform is not known; lists the nearest.
+        """
+        from embstore.query.lookup import parse_queries
+        from embstore.query.neighbours import neighbours
+
+        spaces, queries = SpaceFilter(**filters), parse_queries(as_names(texts), as_names(marked))
+        if (download or allow_pickle) and not embed:
+            raise UsageError("download and allow_pickle are for texts that are encoded now: add --embed.")
+        steps, limits = _steps(as_names(transforms)), as_limits(timeout, memory)
+        embedder = _embedder(download=download, allow_pickle=allow_pickle) if embed else None
+        search = partial(neighbours, where=where, limits=limits, exact=exact)
+        return self._ask(lambda catalog: search(catalog, queries, spaces, as_layers(layers), k, embedder, steps))
+
+    neighbors = neighbours
+
+    def vectors(
+        self,
+        space: str,
+        layer: int | str,
+        where: str | None = None,
+        *,
+        timeout: float | None = None,
+        memory: str | int | None = None,
+    ) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
+        """Return the vectors of one layer.
+
+        Args:
+            space: Name of the space.
+            layer: Number of the layer, ``top``, ``raw`` or ``normed``.
+            where: SQL expression over the item columns; None for all items.
+            timeout: Time limit of ``where`` in seconds; None for no limit.
+            memory: Memory limit of ``where``, as in :meth:`query`.
+
+        Returns:
+            Item ids int64 (n,), ascending, and their texts (n) and vectors float32 (n, dim), in the same order.
+        """
+        from embstore.query.request import Selection
+
+        selection = Selection(where, limits=as_limits(timeout, memory))
+        return self._ask(lambda catalog: _vectors(catalog, space, str(layer), selection))
+
+    @accepts(SpaceFilter)
+    def missing(self, sources: Names, **filters: Unpack[SpaceFilters]) -> Table:
+        """Return the texts of datasets and files that have no vector in the spaces.
+
+        Args:
+            sources: Names of datasets, in the store or on this machine, and files, as :meth:`build` takes them.
+            models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
+
+        Returns:
+            One row per missing text and space: source, space, item_id, text. The notes say how many texts there are.
+
+        Raises:
+            UnknownNameError: A space or a source does not exist; lists the nearest.
+            SourceError: A source cannot be read.
+            QueryError: No space is of the unit of a source.
+        """
+        from embstore.query.missing import missing
+
+        return self._ask(lambda catalog: missing(catalog, as_names(sources), SpaceFilter(**filters)))
+
+    def info(self) -> Table:
+        """Return one row per space: its card, layers, numbers of items and shards, bytes and the state of its index."""
+        from embstore.query.info import info
+
+        return self._ask(info)
+
+    def skipped(self) -> Table:
+        """Return one row per text that got no vector or was truncated, with the reason."""
+        from embstore.query.info import skipped
+
+        return self._ask(skipped)
+
+    def sql(
+        self, select: str, *, timeout: float | None = None, memory: str | int | None = None
+    ) -> "duckdb.DuckDBPyRelation":
+        """Return the DuckDB relation of one SELECT over the store.
+
+        Views: ``items``, ``embeddings``, ``summaries``, ``skipped``, ``spaces`` and ``datasets.<name>``.
+
+        The SQL reads these views and nothing else: no other file, no variable, no network. It cannot write, neither in
+        the store nor elsewhere; nor can the relation's own methods, such as ``to_parquet`` (to write, use the result of
+        ``to_arrow_table()`` or ``df()``). ``timeout`` and ``memory`` limit it, and Ctrl-C ends it.
+
+        The relation reads the files whenever it is run. One that is kept until its files have been replaced (by
+        ``compact``, ``repair`` or ``remove``, here or in another process) raises DamagedError, "… has gone since the
+        store was opened": call this method again.
+
+        What it may read of ``items``, ``skipped``, ``summaries`` and datasets is checked against its hash first.
+        Vectors are not: :meth:`vectors` checks what it reads, and :meth:`verify` everything.
+
+        Args:
+            select: The statement. Table functions in it: ``range``, ``generate_series``, ``unnest``, ``repeat``,
+                ``repeat_row``, ``json_each`` and ``json_tree``.
+            timeout: Time limit of each run of the relation in seconds; None for no limit.
+            memory: Memory limit of DuckDB, in bytes or as in ``"2GB"``; by default half of the machine's memory. Values
+                returned to Python, and single values that a function makes (up to 4 GiB), come on top.
+
+        Raises:
+            QueryError: It is not one SELECT, does something else than read the views, cannot be answered, or exceeds a
+                limit. The relation raises this too.
+            DamagedError: A file that it may read was altered, unless it is a shard; names it.
+        """
+        limits = as_limits(timeout, memory)
+        return self._ask(lambda catalog: catalog.relation(select, limits))
+
+
+def _vectors(
+    catalog: Catalog, space: str, layer: str, selection: "Selection"
+) -> tuple[NDArray[np.int64], list[str], NDArray[np.float32]]:
+    from embstore.storage.files.vectors import LayerVectors
+
+    [card], _ = check_layer_numbers(SpaceFilter(spaces=[space]).select(catalog.cards))
+    layers = card.layers.select(layer).members
+    if len(layers) != 1:
+        raise UsageError(f"vectors are of one layer, and {layer!r} names {len(layers)}.")
+    only = selection.select(catalog, space)
+    ids, vectors = LayerVectors(catalog.shards[space], layers[0].id, card.dim, only).gather()
+    items = catalog.items(ids.tolist())
+    return ids, [items[item].text for item in ids.tolist()], vectors
+
+
+def _steps(names: tuple[str, ...]) -> "tuple[Step, ...]":
+    if not names:
+        return ()
+    from embstore.metrics.transforms import parse_transforms  # which most questions do not need
+
+    return parse_transforms(names)
+
+
+def _embedder(**trust: bool) -> "Embed":
+    from embstore.query.embed import Trust, embed_item  # loads a model when it is called
+
+    return partial(embed_item, trust=Trust(**trust))

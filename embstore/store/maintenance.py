@@ -1,0 +1,195 @@
+"""Methods of Store that check, repair and reorganise its files."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack
+
+from embstore.keywords import accepts
+from embstore.progress import Observer
+from embstore.storage.selection import SpaceFilter
+from embstore.store.arguments import LayerSpec, Names, SpaceFilters, as_bytes, as_layers, as_names, as_observer
+from embstore.store.opened import OpenStore
+from embstore.table import Table
+
+if TYPE_CHECKING:
+    from embstore.maintain.verify import Verification
+
+
+class MaintenanceMethods(OpenStore):
+    """Index, verify, repair, compact, merge and remove."""
+
+    @accepts(SpaceFilter)
+    def index(
+        self,
+        *,
+        layers: LayerSpec = "all",
+        kind: str | None = None,
+        memory: str | int | None = None,
+        recall: float | None = None,
+        force: bool = False,
+        observe: Observer | None = None,
+        **filters: Unpack[SpaceFilters],
+    ) -> Table:
+        """Bring indexes up to date, or change their kind.
+
+        An index without the newest shards gets their vectors; one that is complete and of the right kind stays.
+
+        Args:
+            layers: Layers, as in :meth:`query`.
+            kind: ``auto``, ``flat``, ``hnsw``, ``ivf`` or ``none``; by default the kind chosen before, else ``auto``.
+                Later builds keep to it.
+            memory: Memory limit for building an index, in bytes or as in ``"8GB"``; by default half of the machine's
+                memory.
+            recall: Recall@10 that approximate indexes are tuned to reach, in (0, 1]; by default 0.99.
+            force: Whether to rebuild indexes that are up to date.
+            observe: Function that is called with the progress; by default a notebook shows it.
+            models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
+
+        Returns:
+            One row per layer: action, and the index's kind, size, measured recall and parameters. A note names each
+            layer whose recall is not reached.
+
+        Raises:
+            UsageError: The memory is too little for any index; says the least that would do.
+            LockedError: Another process writes to the store.
+        """
+        from embstore.indexing import Choice
+        from embstore.maintain.reindex import reindex
+
+        choice = None if kind == "none" else Choice(kind, as_bytes(memory), recall, force)
+        try:
+            return reindex(self.path, SpaceFilter(**filters), as_layers(layers), choice, as_observer(observe))
+        finally:
+            self.refresh()
+
+    def verify(self, *, deep: bool = False, answers: int | str = 20, seed: int | None = None) -> "Verification":
+        """Read every file, and check hashes, rows, finite values, summaries, ids and indexes against each other.
+
+        Args:
+            deep: Whether to compute each id from its text, compare the vectors in the indexes with those in the shards,
+                and compute stored answers again.
+            answers: Number of stored answers that ``deep`` computes again, drawn at random, or ``"all"``. None is begun
+                after a minute.
+            seed: Random seed of that draw; None for a new one, which the result contains.
+
+        Returns:
+            The numbers of files and bytes read, and the problems found.
+        """
+        from embstore.maintain.verify import verify
+        from embstore.query.answer_checks import check_answers, sample_size
+
+        sample_size(answers)
+        found = verify(self.path, deep=deep)
+        if not (deep and found.ok):
+            return found
+        self.refresh()
+        checked, altered = self._ask(lambda catalog: check_answers(catalog, answers, seed))
+        return replace(found, problems=altered, answers=checked)
+
+    def repair(self, *, deep: bool = False, dry_run: bool = False, observe: Observer | None = None) -> Table:
+        """Repair what can be repaired: remove leftovers, rebuild summaries and indexes, and take out damaged shards.
+
+        What is taken out moves into the folder ``damaged`` of the store; the next build of the same sources embeds
+        exactly its items again.
+
+        Args:
+            deep: Whether to compute all stored answers again, and remove those that differ; not while something is
+                ``left``.
+            dry_run: Whether to write nothing, and only report what would be done.
+            observe: Function that is called with the progress; by default a notebook shows it.
+
+        Returns:
+            One row per action: action (``left`` where something else must be done), file, items, bytes, detail.
+        """
+        from embstore.maintain.repair import LEFT, remove_answers, repair
+        from embstore.query.answer_checks import altered_answers
+
+        try:
+            done = repair(self.path, as_observer(observe), dry_run=dry_run)
+        finally:
+            self.refresh()
+        if not deep or LEFT in done["action"]:
+            return done
+        altered = self._ask(lambda catalog: list(altered_answers(catalog)))
+        return remove_answers(self.path, done, altered, dry_run=dry_run)
+
+    def compact(
+        self, *, dry_run: bool = False, shard_bytes: int | None = None, observe: Observer | None = None
+    ) -> Table:
+        """Merge small shards, and small tables of texts, into large ones; every answer stays the same.
+
+        Args:
+            dry_run: Whether to write nothing, and only report what would be merged.
+            shard_bytes: Maximum bytes of vectors in a merged shard; by default 128 MiB.
+            observe: Function that is called with the progress; by default a notebook shows it.
+
+        Returns:
+            One row per new file: action, file, items, bytes, detail.
+
+        Raises:
+            StoreError: Another process writes to the store, a file was altered, or the disk is full.
+        """
+        from embstore.maintain.compact import compact
+        from embstore.storage.files.shards import SHARD_BYTES
+
+        try:
+            size = SHARD_BYTES if shard_bytes is None else shard_bytes
+            return compact(self.path, as_observer(observe), dry_run=dry_run, shard_bytes=size)
+        finally:
+            self.refresh()
+
+    def merge(
+        self,
+        other: str | os.PathLike[str] | OpenStore,
+        *,
+        spaces: Names = (),
+        dry_run: bool = False,
+        observe: Observer | None = None,
+    ) -> Table:
+        """Copy from another store the items that this one does not have, with vectors, texts, datasets and skips.
+
+        Each file is checked against its hash while it is copied; nothing is visible before all is copied.
+
+        Args:
+            other: The other store, or its folder; it is only read.
+            spaces: Names of spaces of the other store; by default all.
+            dry_run: Whether to write nothing, and only report what would be copied.
+            observe: Function that is called with the progress; by default a notebook shows it.
+
+        Returns:
+            One row per space, table and dataset with something new: action, file, items, bytes, detail.
+
+        Raises:
+            SpaceMismatchError: A space of the same name was made differently there; shows the differences.
+            SourceError: Two different texts have the same item id in the two stores; shows both.
+            StoreError: See :mod:`embstore.errors`. Nothing was copied.
+        """
+        from embstore.maintain.merge import merge
+
+        folder = other.path if isinstance(other, OpenStore) else Path(other)
+        try:
+            return merge(self.path, folder, as_names(spaces), as_observer(observe), dry_run=dry_run)
+        finally:
+            self.refresh()
+
+    def remove(self, spaces: Names, *, dry_run: bool = False) -> Table:
+        """Remove spaces: their vectors, summaries, indexes and cards. Texts stay, since other spaces may use them.
+
+        Args:
+            spaces: Names of the spaces.
+            dry_run: Whether to write nothing, and only report what would be removed.
+
+        Returns:
+            One row per space: action, file, items, bytes, detail.
+
+        Raises:
+            UnknownNameError: There is no such space; lists the nearest.
+            StoreError: Another process writes to the store, or it cannot be written.
+        """
+        from embstore.maintain.remove import remove
+
+        try:
+            return remove(self.path, as_names(spaces), dry_run=dry_run)
+        finally:
+            self.refresh()

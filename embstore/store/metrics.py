@@ -1,0 +1,124 @@
+"""Methods of Store that compute and explain metrics."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Unpack, overload
+
+from embstore.errors import EmbstoreError
+from embstore.keywords import accepts
+from embstore.storage.selection import SpaceFilter
+from embstore.store.arguments import QueryOptions, metric_request
+from embstore.store.opened import OpenStore
+from embstore.table import Table
+from embstore.wording import is_command_line
+
+if TYPE_CHECKING:
+    from embstore.metrics.declaration.explain import CacheState, Explanation
+
+
+class MetricMethods(OpenStore):
+    """Compute metrics, list them, and explain what a query would do."""
+
+    @overload
+    def query(self, metric: str, *, cache: bool = True, **options: Unpack[QueryOptions]) -> Table: ...
+    @overload
+    def query(self, metric: str, *, cache: bool = True, **parameters: Any) -> Table: ...
+    @accepts(SpaceFilter, metric_request)
+    def query(self, metric: str, *, cache: bool = True, **parameters: Any) -> Table:
+        """Compute a metric for each space and layer.
+
+        Answers computed from vectors are kept in the store, if it can be written, and returned again as long as nothing
+        that they depend on has changed.
+
+        Args:
+            metric: Name of the metric, such as ``anisotropy``; :meth:`metrics` lists them.
+            cache: Whether to return stored answers, and to store new ones.
+            models: Checkpoints (short names or ids) whose spaces are used; by default all.
+            spaces: Names of the spaces to use, such as ``gpt2.word.last``; by default all.
+            unit: ``word``, ``sentence`` or ``occurrence``: use only spaces of this unit.
+            pooling: ``last``, ``first``, ``mean``, ``bos``, ``eos`` or ``projection``: use only spaces of this pooling.
+            template: Template, such as ``This is {text}``: use only spaces of exactly this template.
+            layers: Layers: a number, numbers and ranges (``"0,6-12"``), ``all``, ``top``, ``raw`` or ``normed``.
+            where: SQL expression that selects items, over their columns item_id, unit, text, context_id, start, "end".
+            timeout: Time limit of ``where`` in seconds; None for no limit.
+            memory: Memory limit of ``where``, in bytes or as in ``"2GB"``; by default half of the machine's memory.
+            sample: Number of items to draw at random, without replacement; None for all.
+            seed: Random seed of the sample, and of what the metric draws; at least 0.
+            transforms: Transforms of the vectors, applied left to right, each fitted on the selected items: ``center``,
+                ``standardize``, ``abtt:K``, ``abtt-original:K``, ``drop:138,378``, ``whiten``.
+            **parameters: Parameters of the metric; :meth:`explain` lists them.
+
+        Returns:
+            One row per space and layer, with ``n`` and, for what cannot be computed, None and a ``reason``.
+
+        Raises:
+            UnknownNameError: A name is not known; lists the nearest.
+            QueryError: Nothing matches, or the SQL cannot be answered.
+        """
+        from embstore.query.metric import query
+
+        request, spaces, layers = metric_request(metric, **parameters)
+        return self._ask(lambda catalog: query(catalog, request, spaces, layers, cache=cache))
+
+    @accepts(SpaceFilter, metric_request)
+    def cache_state(self, metric: str, **options: Any) -> "CacheState":
+        """Return which answers :meth:`query` would take from the store, and which it would compute.
+
+        The arguments and errors are those of :meth:`query`. Nothing is computed.
+        """
+        from embstore.query.metric import cache_state
+
+        request, spaces, layers = metric_request(metric, **options)
+        return self._ask(lambda catalog: cache_state(catalog, request, spaces, layers))
+
+    @accepts(SpaceFilter, metric_request)
+    def explain_query(self, metric: str, *, cache: bool = True, **options: Any) -> "Explanation":
+        """Explain a metric as :meth:`explain` does, and say which answers of a query are stored. Nothing is computed.
+
+        The arguments are those of :meth:`query`. What keeps a query from being answered, such as an unknown space, is
+        named in the explanation. Where no store was named and there is none, only the metric is explained.
+
+        Raises:
+            UnknownNameError: There is no such metric; lists the nearest.
+        """
+        explained = self.explain(metric)
+        if not cache:
+            option = "--no-cache" if is_command_line() else "cache=False"
+            return replace(explained, cache=f"bypassed ({option}): all answers would be computed, and none stored")
+        if not self._is_named and not self.path.exists():
+            return explained
+        try:
+            return replace(explained, cache=self.cache_state(metric, **options))
+        except EmbstoreError as error:  # a metric can be explained all the same
+            return replace(explained, cache=f"not looked at: {error}")
+
+    @staticmethod
+    def metrics() -> Table:
+        """Return one row per metric, of embstore and of installed packages: its help, inputs, formula and citation.
+
+        Packages register metrics under the entry point group ``embstore.metrics``; the notes name those that cannot be
+        used, with the reason.
+        """
+        from embstore.metrics import all_metrics
+
+        metrics, refused = all_metrics()
+        columns = ("name", "help", "needs", "formula", "citation", "package")
+        rows = [{column: getattr(metric, column) for column in columns} for metric in metrics.values()]
+        return Table(columns, tuple(rows), tuple(refused))
+
+    @staticmethod
+    def explain(metric: str) -> "Explanation":
+        """Return the declaration of a metric: formula, citation, estimator, columns with ranges, and parameters.
+
+        Args:
+            metric: Name of the metric; :meth:`metrics` lists them.
+
+        Returns:
+            ``str`` of it is the text that ``embstore query METRIC --explain`` prints; ``to_dict()`` is for programs.
+
+        Raises:
+            UnknownNameError: There is no such metric; lists the nearest.
+        """
+        from embstore.metrics import get_metric
+        from embstore.metrics.declaration.explain import Explanation
+
+        return Explanation(get_metric(metric))

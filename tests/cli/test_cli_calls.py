@@ -1,0 +1,88 @@
+"""Each command calls one method of Store."""
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import getmembers_static, isfunction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from embstore_cli._commands import COMMANDS
+
+from embstore import Store
+
+CALLS = [
+    ("build words.txt --model mine=MODEL --dry-run", "build"),
+    ("datasets --json", "datasets"),
+    ("datasets fetch words", "fetch_datasets"),
+    ("datasets add mine pairs.csv --kind pairs --columns a,b,score", "add_dataset"),
+    ("datasets missing words.txt --unit word", "missing"),
+    ("query norms", "query"),
+    ("query norms --explain", "explain_query"),
+    ("query norms --explain --no-cache", "explain_query"),
+    ("neighbours dog --unit word", "neighbours"),
+    ("neighbors dog --unit word", "neighbours"),
+    ("index --model toy", "index"),
+    ("reproduce wolfe2022 --model gpt2=MODEL --dry-run", "reproduce"),
+    ("cite", "cite"),
+    ("info", "info"),
+    ("info --skipped", "skipped"),
+    ("verify --deep", "verify"),
+    ("repair --deep --dry-run", "repair"),
+    ("compact --dry-run", "compact"),
+    ("merge other --dry-run", "merge"),
+    ("remove --space toy.word.last --dry-run", "remove"),
+    ("remove --space toy.word.last --yes", "remove"),
+    ("completion bash", None),
+]
+WITHOUT_STORE = ("datasets fetch", "datasets add", "datasets --json", "completion")
+
+
+@pytest.fixture
+def called(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the list of the methods of Store that were called, without those that other methods called."""
+    names: list[str] = []
+    depth = [0]
+
+    def recorded(method: Callable[..., Any], name: str) -> Callable[..., Any]:
+        @wraps(method)
+        def call(*values: Any, **named: Any) -> Any:
+            names.extend([name] * (depth[0] == 0))
+            depth[0] += 1
+            try:
+                return method(*values, **named)
+            finally:
+                depth[0] -= 1
+
+        return call
+
+    for name, member in getmembers_static(Store):
+        if name.startswith("_"):
+            continue
+        if isinstance(member, staticmethod):
+            monkeypatch.setattr(Store, name, staticmethod(recorded(member.__func__, name)))
+        elif isfunction(member):
+            monkeypatch.setattr(Store, name, recorded(member, name))
+    return names
+
+
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize(("line", "method"), CALLS)
+def test_a_command_calls_one_method_of_store(
+    request: pytest.FixtureRequest, cli, make_store, tmp_path: Path, called: list[str], line: str, method: str | None
+) -> None:
+    if "MODEL" in line:
+        line = line.replace("MODEL", str(request.getfixturevalue("checkpoint")))
+    made = make_store(texts=["dog", "cat", "fox"])
+    make_store("other", model="other")
+    (tmp_path / "words.txt").write_text("dog\ncat\n")
+    (tmp_path / "pairs.csv").write_text("a,b,score\ndog,cat,1.5\ndog,fox,0.5\n")
+    called.clear()
+    store = [] if line.startswith(WITHOUT_STORE) else ["--store", made.root]
+    result = cli(*line.split(), *store)
+    assert result.exit_code == 0, result.stderr
+    assert {*called} == ({method} if method else set())
+
+
+def test_every_command_is_tried() -> None:
+    assert {line.split()[0] for line, _ in CALLS} == {*COMMANDS}
