@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from embstore.chart import Chart
 from embstore.escape import printable
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     import pandas
     import polars
     import pyarrow
+
+    from embstore.plot import Figure
 
 Row = Mapping[str, Any]
 
@@ -70,6 +73,7 @@ class Table:
             not depend on the values.
         shown: Printed columns of a table without a pivot; empty for all.
         intervals: Column → the columns of the lower and upper limit of its confidence interval.
+        chart: Chart that shows the table; None if it has none.
     """
 
     columns: tuple[str, ...]
@@ -79,6 +83,7 @@ class Table:
     types: Mapping[str, str] = field(default_factory=dict)
     shown: tuple[ShownColumn, ...] = ()
     intervals: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    chart: Chart | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -139,6 +144,35 @@ class Table:
 
         frame = polars.from_arrow(self.to_arrow())
         return frame if isinstance(frame, polars.DataFrame) else frame.to_frame()
+
+    def plot(
+        self,
+        *,
+        value: str | None = None,
+        title: str | None = None,
+        width: str | float = 640,
+        height: str | float | None = None,
+        theme: str = "paper",
+        logy: bool = False,
+    ) -> "Figure":
+        """Draw the table; the picture shows itself in a notebook, and ``save`` writes it to a file.
+
+        Args:
+            value: Column to draw, where the metric has several.
+            title: Title; by default the name of what is measured.
+            width: Width of the picture, in pixels (96 an inch) or as in ``"80mm"``.
+            height: Height of each panel, likewise; by default one that suits the width.
+            theme: ``paper``, ``screen`` or ``dark``.
+            logy: Whether the scale of the values is logarithmic.
+
+        Raises:
+            UsageError: The table has no picture, or an option does not suit it.
+            UnknownNameError: There is no such column or theme.
+        """
+        from embstore.plot import PlotOptions, draw, parse_length
+
+        size = PlotOptions(value, title, parse_length(width) or 640, parse_length(height), theme, logy)
+        return draw(self, size)
 
     def layout(self, cut: Callable[[str], str] = str) -> tuple[list[str], list[list[str]]]:
         """Return the header and the cells of the printed table, with rounded numbers.
@@ -331,7 +365,8 @@ def table(
     types: Mapping[str, str] | None = None,
     shown: Sequence[ShownColumn] = (),
     intervals: Mapping[str, tuple[str, str]] | None = None,
+    chart: Chart | None = None,
 ) -> Table:
     """Return a :class:`Table` of rows with the given columns; every row must have every column, and may have more."""
     complete = tuple({column: row[column] for column in columns} for row in rows)
-    return Table(tuple(columns), complete, tuple(notes), pivot, types or {}, tuple(shown), intervals or {})
+    return Table(tuple(columns), complete, tuple(notes), pivot, types or {}, tuple(shown), intervals or {}, chart)

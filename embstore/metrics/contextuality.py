@@ -132,6 +132,7 @@ def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
 METRICS = (
     Metric(
         name="self-similarity",
+        drawn_values=("adjusted", "self_similarity", "baseline"),
         elsewhere="Words by themselves and sentences have one vector each; the mean cosine between them: embstore "
         "query anisotropy",
         help="Mean cosine between the occurrences of a word.",
@@ -153,6 +154,7 @@ METRICS = (
     ),
     Metric(
         name="intra-sentence",
+        drawn_values=("adjusted", "intra_sentence_similarity", "baseline"),
         version=2,
         elsewhere="It compares the words of a sentence with the sentence, whose vector may be one of a space of "
         "sentences: embstore query intra-sentence --sentence-space SPACE",
@@ -196,6 +198,7 @@ METRICS = (
     ),
     Metric(
         name="mev",
+        drawn_values=("adjusted", "mev", "baseline"),
         elsewhere="Words by themselves and sentences have one vector each; what one direction explains of all of them: "
         "embstore query spectrum -k 1 --variant uncentred",
         help="Maximum explainable variance: how much of a word's occurrences one direction explains.",

@@ -185,6 +185,9 @@ METRICS = (
     ),
     Metric(
         name="rogue-dims",
+        drawn_as="bars",
+        drawn_values=("shares", "contributions"),
+        bar_names="dims",
         help="Dimensions that contribute most to the mean cosine.",
         function=rogue_dims,
         columns=(

@@ -138,6 +138,8 @@ METRICS = (
     ),
     Metric(
         name="spectrum",
+        drawn_as="bars",
+        drawn_values=("shares", "variances"),
         help="Share of the variance that the top components explain.",
         function=spectrum,
         columns=(

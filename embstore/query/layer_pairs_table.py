@@ -21,6 +21,7 @@ def tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) 
         columns=[*SPACE_COLUMNS, *SECOND_COLUMNS, "n", *names, "reason", *request_columns(request)],
         notes=list(dict.fromkeys(notes)),
         types=metric.types,
+        chart=metric.chart,
         pivot=Pivot(
             down=("layer_name",) if one_space else ("space", "layer_name"),
             across=("layer_name_2",),

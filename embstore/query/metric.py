@@ -236,6 +236,7 @@ def _tabulate(
         columns=[*SPACE_COLUMNS, *keys, "n", *own, "reason", *request_columns(request)],
         notes=list(dict.fromkeys([*notes, *counts, *parameter_notes(request)])),
         types=metric.types,
+        chart=metric.chart,
         intervals={column.name: column.interval for column in metric.columns if column.interval},
         pivot=Pivot(
             down=("layer_name", *down),

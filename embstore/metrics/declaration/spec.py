@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.chart import Chart, ChartKind
 from embstore.errors import EmbstoreError, UnknownNameError, UsageError
 from embstore.keywords import PLURALS
 from embstore.space import Unit, same_spelling
@@ -237,6 +238,12 @@ class Metric:
         version: Version of the implementation, raised when the same input gives another number or note. Cached answers
             of other versions are not used; see :mod:`embstore.query.cache`.
         package: Name and version of the package that declares it, filled in on loading; None for embstore.
+        references: Keys of its citations in the bibliography.
+        drawn_as: Type of chart: see :data:`embstore.chart.ChartKind`; None for a heat map if ``needs`` is ``layers``,
+            else curves.
+        drawn_values: Columns that a chart can draw, the default first; none for all columns of numbers, those that
+            the printed table has first.
+        bar_names: Column of arrays with the names of the bars, if it is drawn as ``bars``.
     """
 
     name: str
@@ -256,6 +263,9 @@ class Metric:
     package: str | None = None
     route: Callable[..., str] | None = None
     references: tuple[str, ...] = ()
+    drawn_as: ChartKind | None = None
+    drawn_values: tuple[str, ...] = ()
+    bar_names: str | None = None
 
     def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return all parameters with their values, defaults filled in.
@@ -295,13 +305,48 @@ class Metric:
         said = {parameter.name: parameter.type for parameter in self.said}
         return {column.name: column.type for column in self.columns} | said | {"reason": "string", "seed": "integer"}
 
+    @property
+    def chart(self) -> Chart:
+        """The chart that shows the metric's results."""
+        kind = self.drawn_as or ("heat map" if self.needs == "layers" else "curves")
+        drawable = "array of numbers" if kind == "bars" else "number"
+        limits = {limit for column in self.columns for limit in column.interval or ()}
+        candidates = [column for column in self.columns if column.type == drawable and column.name not in limits]
+        ordered = sorted(candidates, key=lambda column: not column.shown)
+        values = self.drawn_values or tuple(column.name for column in ordered)
+        keys = tuple(column.name for column in self.columns if column.is_key)
+        items = next((name for name in keys if name in ITEM_COLUMNS), None)
+        return Chart(
+            kind,
+            values,
+            title=self.name,
+            units=tuple((column.name, column.unit) for column in self.columns if column.unit),
+            ranges=tuple((column.name, _in_words(column)) for column in self.columns if column.range),
+            intervals=tuple((column.name, column.interval) for column in self.columns if column.interval),
+            facets=tuple(name for name in keys if name != items),
+            items=items,
+            bar_names=self.bar_names,
+            settings=tuple(parameter.name for parameter in self.said),
+            best="best" if self.best else None,
+        )
+
     def empty(self, n: int, reason: str) -> Result:
         """Return a row of nulls with the reason, for a value that cannot be computed."""
         nulls: Result = {column.name: None for column in self.columns}
         return nulls | {"n": n, "reason": reason, "seed": None}
 
 
+ITEM_COLUMNS = ("word", "sentence")
+"""Key columns whose values are items of the store, rather than inputs such as datasets."""
+
 N_ZERO = Column("n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False)
+
+
+def _in_words(column: Column) -> str:
+    """Return the range of a column as an axis states it: "−1 to 1" or "≥ 0"."""
+    if column.minimum is None or column.maximum is None:
+        return column.range
+    return f"{column.minimum:g} to {column.maximum:g}".replace("-", "−")
 
 
 def rows_of(result: Result | Sequence[Result]) -> list[Result]:

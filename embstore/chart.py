@@ -1,0 +1,39 @@
+"""Declare the chart that shows a table of results: a value, and what it is drawn over."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+ChartKind = Literal["curves", "heat map", "bars"]
+"""``curves``: the value over the layers, one curve a space. ``heat map``: the value of layers against layers.
+``bars``: an array for each layer, as stacked bars."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """The chart of a table of results.
+
+    Attributes:
+        kind: Type of chart.
+        values: Columns that can be drawn, the default first: of several, the first that has a value in some row.
+        title: Name of what is measured.
+        units: Column → unit of measurement, of the columns that have one.
+        ranges: Column → range as text, such as ``−1 to 1``, of the columns that have one.
+        intervals: Column → columns of the lower and the upper limit of its interval.
+        facets: Columns, such as ``dataset``, each combination of whose values gets a panel of its own.
+        items: Column, such as ``word``, whose values, if there are any, stand in a strip; None for none.
+        bar_names: Column of arrays with the name of each bar; None to number the bars from 1.
+        settings: Columns with the settings that the caption states.
+        best: Boolean column that marks the best layer; None for none.
+    """
+
+    kind: ChartKind
+    values: tuple[str, ...]
+    title: str = ""
+    units: tuple[tuple[str, str], ...] = ()
+    ranges: tuple[tuple[str, str], ...] = ()
+    intervals: tuple[tuple[str, tuple[str, str]], ...] = ()
+    facets: tuple[str, ...] = ()
+    items: str | None = None
+    bar_names: str | None = None
+    settings: tuple[str, ...] = ()
+    best: str | None = None

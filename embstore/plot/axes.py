@@ -1,0 +1,160 @@
+"""Scales and axes of the panels, with their ranges and ticks computed here so that labels can be placed."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from embstore.errors import UsageError
+from embstore.plot.results import LayerAxis
+from embstore.plot.theme import Style
+from embstore.plot.typesetting import break_lines, text_width, thin_out
+
+
+@dataclass(frozen=True)
+class ValueScale:
+    """A vertical scale of values.
+
+    Attributes:
+        low: Value at the lower end.
+        high: Value at the upper end.
+        ticks: Values with a label.
+        is_log: Whether the scale is logarithmic.
+    """
+
+    low: float
+    high: float
+    ticks: tuple[float, ...]
+    is_log: bool = False
+
+    @classmethod
+    def covering(cls, values: Sequence[float], *, log: bool = False, with_zero: bool = False) -> "ValueScale":
+        """Return a scale that covers values.
+
+        Args:
+            values: The values drawn, at least one.
+            log: Whether the scale is logarithmic.
+            with_zero: Whether zero must lie on a linear scale.
+
+        Raises:
+            UsageError: A value is not positive, and the scale is logarithmic.
+        """
+        low, high = min(values), max(values)
+        if log:
+            if low <= 0:
+                raise UsageError(f"--logy needs positive values, and the smallest is {low:g}. Leave it out.")
+            low, high = (low / 2, high * 2) if low == high else (low / 1.1, high * 1.1)
+            powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+            for steps in ((1,), (1, 2, 5), range(1, 10)):
+                ticks = [step * 10.0**power for power in powers for step in steps]
+                inside = tuple(tick for tick in ticks if low <= tick <= high)
+                if len(inside) >= 3:
+                    break
+            return cls(low, high, inside or (low, high), is_log=True)
+        if with_zero:
+            low, high = min(low, 0.0), max(high, 0.0)
+        if high - low <= 1e-12 * max(abs(low), abs(high)):
+            room = abs(high) * 0.1 or 1.0
+            low, high = low - room, high + room
+        step = _step((high - low) / 5)
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        ticks = [round(at * step, 12) for at in range(first, last + 1)]
+        return cls(ticks[0], ticks[-1], tuple(ticks))
+
+    def at(self, value: float, height: float) -> float:
+        """Return the place of a value, in pixels from the top of a panel of this height."""
+        low, high = (math.log(self.low), math.log(self.high)) if self.is_log else (self.low, self.high)
+        value = math.log(value) if self.is_log else value
+        return height * (high - value) / (high - low)
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of the ticks."""
+        return [_number(tick) for tick in self.ticks]
+
+    def label_width(self, style: Style) -> float:
+        """Return the width of the widest label, in pixels."""
+        return max((text_width(label, style.size - 1) for label in self.labels), default=0.0)
+
+    @property
+    def scale(self) -> dict[str, Any]:
+        """The Vega-Lite scale."""
+        return {"type": "log" if self.is_log else "linear", "domain": [self.low, self.high], "nice": False,
+                "zero": False}  # fmt: skip
+
+    def axis(self, title: str, height: float, style: Style) -> dict[str, Any]:
+        """Return the Vega-Lite axis, whose width is known: :func:`axis_width`."""
+        width = math.ceil(self.label_width(style)) + 1
+        return {
+            "title": break_lines(title, height, style.size), "values": list(self.ticks), "grid": True,
+            "minExtent": width + 7, "maxExtent": width + 7, "labelExpr": self._label_expression(), "domain": False,
+        }  # fmt: skip
+
+    def axis_across(self, title: str, width: float, style: Style) -> dict[str, Any]:
+        """Return the Vega-Lite axis for values along a panel of this width, with the ticks that have room."""
+        shown = thin_out(self.labels, width, style.size)
+        return {
+            "title": break_lines(title, width, style.size), "values": [self.ticks[at] for at in shown],
+            "labelExpr": self._label_expression(), "grid": False, "labelOverlap": False,
+        }  # fmt: skip
+
+    def _label_expression(self) -> str:
+        """Return the expression of a tick's label, in Vega's language."""
+        pairs = zip(self.ticks, self.labels, strict=True)
+        return " : ".join([*(f"datum.value == {tick!r} ? '{label}'" for tick, label in pairs), "''"])
+
+    def axis_width(self, title: str, height: float, style: Style) -> float:
+        """Return the width of the axis with its title, in pixels."""
+        return self.label_width(style) + 8 + 6 + 1.25 * style.size * len(break_lines(title, height, style.size))
+
+
+def _step(raw: float) -> float:
+    """Return the next of 1, 2, 2.5 and 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(raw))
+    return next((step * power for step in (1, 2, 2.5, 5) if raw <= step * power * (1 + 1e-9)), 10 * power)
+
+
+def _number(value: float) -> str:
+    text = f"{value:.6g}" if value == 0 or 1e-4 <= abs(value) < 1e6 else f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+def layer_encoding(axis: LayerAxis, width: float, style: Style, title: str = "layer") -> dict[str, Any]:
+    """Return the Vega-Lite encoding of layers along the x axis, for marks at points."""
+    names = axis.names
+    shown = [names[at] for at in thin_out(names, width, style.size - 1)]
+    named = " : ".join(f"datum.value == {axis.places[name]} ? '{name}'" for name in names if not name.isdecimal())
+    places = list(axis.places.values())
+    low, high = min(places), max(places)
+    room = 0.5 if low == high else 0.02 * (high - low)
+    made: dict[str, Any] = {"title": title, "values": [axis.places[name] for name in shown], "grid": False,
+                            "labelOverlap": False}  # fmt: skip
+    made["labelExpr"] = f"{named} : format(datum.value, 'd')" if named else "format(datum.value, 'd')"
+    scale = {"domain": [low - room, high + room], "nice": False, "zero": False}
+    return {"field": "place", "type": "quantitative", "scale": scale, "axis": made}
+
+
+def band_encoding(
+    field: str, names: Sequence[str], room: float, style: Style, title: str, *, upwards: bool = False
+) -> dict[str, Any]:
+    """Return the Vega-Lite encoding of layers as bands of equal width.
+
+    Args:
+        field: Field with the names of layers.
+        names: The names in order.
+        room: Length of the axis, in pixels.
+        style: The theme.
+        title: Title of the axis.
+        upwards: Whether it is the y axis, on which the first layer is at the bottom.
+    """
+    shown = [
+        names[at]
+        for at in thin_out(["0"] * len(names) if upwards else names, room, style.size * (1.2 if upwards else 1))
+    ]
+    axis: dict[str, Any] = {"title": title, "values": shown, "labelOverlap": False, "labelAngle": 0, "ticks": False,
+                            "domain": False}  # fmt: skip
+    if upwards:
+        width = math.ceil(max(text_width(name, style.size - 1) for name in names)) + 1
+        axis |= {"minExtent": width + 3, "maxExtent": width + 3}
+    return {"field": field, "type": "ordinal", "sort": [*reversed(names)] if upwards else [*names],
+            "scale": {"padding": 0}, "axis": axis}  # fmt: skip

@@ -1,0 +1,142 @@
+"""Curves of a value over the layers: one a space, labelled at its end, with interval bands and the best layer."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from embstore.escape import printable
+from embstore.plot.axes import ValueScale, layer_encoding
+from embstore.plot.panel import Panel, Request, column_width, n_columns
+from embstore.plot.results import LayerAxis, distinct, series_labels
+from embstore.plot.theme import DASHES
+from embstore.plot.typesetting import shorten, spread, text_width
+from embstore.table import Row, show
+
+_NARROWEST = 190.0
+_LABEL_SHARE = 0.4
+
+
+def curve_panels(request: Request) -> tuple[list[Panel], list[str]]:
+    """Return one panel for each combination of the facets, with the same scales, and notes."""
+    chart, rows = request.chart, request.table.rows
+    spaces = [space for (space,) in distinct(rows, ("space",))]
+    axis = LayerAxis.of(row["layer_name"] for row in sorted(rows, key=lambda row: row["layer"]))
+    facets = distinct(rows, chart.facets) if chart.facets else [()]
+    scale = ValueScale.covering(_drawn_values(request), log=request.options.logy)
+    labels = series_labels(spaces).values() if len(spaces) > 1 else ()
+    longest = max((text_width(label, request.style.size) for label in labels), default=0.0)
+    columns = n_columns(len(facets), request.room, _NARROWEST + longest)
+    width = column_width(columns, request.room)
+    panels = []
+    for facet in facets:
+        chosen = [row for row in rows if tuple(row[column] for column in chart.facets) == facet]
+        title = ", ".join(map(show, facet)) if len(facets) > 1 else ""
+        panels.append(_panel(request, chosen, spaces, axis, scale, width, title))
+    return panels, []
+
+
+def _drawn_values(request: Request) -> list[float]:
+    limits = dict(request.chart.intervals).get(request.value, ())
+    return [row[name] for name in (request.value, *limits) for row in request.table.rows if row[name] is not None]
+
+
+def _panel(
+    request: Request,
+    rows: Sequence[Row],
+    spaces: Sequence[str],
+    axis: LayerAxis,
+    scale: ValueScale,
+    width: float,
+    title: str,
+) -> Panel:
+    style, value = request.style, request.value
+    labels = series_labels(spaces) if len(spaces) > 1 else {}
+    room = min(max((text_width(label, style.size - 1) for label in labels.values()), default=0.0), _LABEL_SHARE * width)
+    height = request.options.height or max(130.0, min(0.6 * width, 320.0))
+    inner = width - scale.axis_width(request.value_title, height, style) - (room + 12 if labels else 4)
+    named = [printable(space) for space in spaces]
+    colours = {
+        "field": "space", "type": "nominal", "legend": None,
+        "scale": {"domain": named, "range": [style.colours[at % len(style.colours)] for at in range(len(spaces))]},
+    }  # fmt: skip
+    dashes = {
+        "field": "space", "type": "nominal", "legend": None,
+        "scale": {"domain": named, "range": [list(DASHES[at % len(DASHES)]) for at in range(len(spaces))]},
+    }  # fmt: skip
+    x = layer_encoding(axis, inner, style)
+    y = {"field": value, "type": "quantitative", "scale": scale.scale,
+         "axis": scale.axis(request.value_title, height, style)}  # fmt: skip
+    data = [_datum(request, row, axis) for row in rows]
+    numbered = {"filter": "datum.is_numbered"}
+    layers: list[dict[str, Any]] = []
+    if limits := dict(request.chart.intervals).get(value):
+        band = {"x": x, "y": {**y, "field": limits[0]}, "y2": {"field": limits[1]}, "color": colours}
+        layers.append({"mark": {"type": "area", "opacity": 0.16}, "transform": [numbered], "encoding": band})
+        layers.append({
+            "mark": {"type": "rule", "opacity": 0.4}, "transform": [{"filter": "!datum.is_numbered"}], "encoding": band,
+        })  # fmt: skip
+    curve = {"x": x, "y": y, "color": colours}
+    tooltip = [{"field": name} for name in ("space", "layer_name", value, "n")]
+    layers += [
+        {"mark": {"type": "line", "strokeWidth": 1.6}, "transform": [numbered],
+         "encoding": curve | {"strokeDash": dashes}},
+        {"mark": {"type": "point", "filled": True, "size": 22, "opacity": 1},
+         "transform": [{"filter": f"isValid(datum[{value!r}])"}], "encoding": curve | {"tooltip": tooltip}},
+    ]  # fmt: skip
+    if request.chart.best and any(row[request.chart.best] for row in rows) and len({row["layer"] for row in rows}) > 1:
+        star = {"type": "point", "shape": "diamond", "size": 110, "strokeWidth": 1.6, "filled": False, "opacity": 1}
+        layers.append({"mark": star, "transform": [{"filter": f"datum[{request.chart.best!r}]"}], "encoding": curve})
+    if labels:
+        layers.append(_end_labels(request, rows, labels, axis, scale, (inner, height, room), x, y, colours))
+    spec = {"width": inner, "height": height, "data": {"values": data}, "layer": layers}
+    if title:
+        spec["title"] = request.panel_title(title, inner)
+    return Panel(spec, width)
+
+
+def _datum(request: Request, row: Row, axis: LayerAxis) -> dict[str, Any]:
+    limits = dict(request.chart.intervals).get(request.value, ())
+    best = (request.chart.best,) if request.chart.best else ()
+    names = ("space", "layer", "layer_name", *request.chart.facets, "n", request.value, *limits, *best)
+    name = row["layer_name"]
+    return {column: _safe(row[column]) for column in names} | {
+        "place": axis.places[name],
+        "is_numbered": name.isdecimal(),
+    }
+
+
+def _safe(value: Any) -> Any:
+    return printable(value) if isinstance(value, str) else value
+
+
+def _end_labels(
+    request: Request,
+    rows: Sequence[Row],
+    labels: dict[str, str],
+    axis: LayerAxis,
+    scale: ValueScale,
+    size: tuple[float, float, float],
+    x: dict[str, Any],
+    y: dict[str, Any],
+    colours: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the layer with the label of each curve at the right, moved apart where they would overlap."""
+    inner, height, room = size
+    style, value = request.style, request.value
+    ends = {}
+    for row in sorted((row for row in rows if row[value] is not None), key=lambda row: axis.places[row["layer_name"]]):
+        ends[row["space"]] = row[value]
+    places = spread([scale.at(end, height) for end in ends.values()], 1.15 * (style.size - 1), 2, height)
+    data = [
+        {
+            "space": printable(space),
+            "text": shorten(printable(labels[space]), room + 2, style.size - 1),
+            "pixels": place,
+        }
+        for space, place in zip(ends, places, strict=True)
+    ]
+    mark = {"type": "text", "align": "left", "baseline": "middle", "dx": 6, "x": inner}
+    return {
+        "data": {"values": data}, "mark": mark,
+        "encoding": {"y": {"field": "pixels", "type": "quantitative", "scale": None}, "text": {"field": "text"},
+                     "color": colours},
+    }  # fmt: skip

@@ -1,0 +1,91 @@
+"""Read a table as the parts of a picture: panels, the series in each, and the places of layers on an axis."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from embstore.chart import Chart
+from embstore.escape import printable
+from embstore.table import Row, Table, show
+
+
+@dataclass(frozen=True)
+class LayerAxis:
+    """Places of layers on an axis: numbered layers at their numbers, those with a name after them.
+
+    Attributes:
+        places: Name of a layer → its place.
+    """
+
+    places: Mapping[str, int]
+
+    @classmethod
+    def of(cls, names: Iterable[str]) -> "LayerAxis":
+        """Return the axis for the layers of these names, in any order and repeated."""
+        distinct = list(dict.fromkeys(names))
+        numbers = sorted({int(name) for name in distinct if name.isdecimal()})
+        end = numbers[-1] + 1 if numbers else 0
+        named = [name for name in distinct if not name.isdecimal()]
+        return cls({str(n): n for n in numbers} | {name: end + at for at, name in enumerate(named)})
+
+    @property
+    def names(self) -> list[str]:
+        """The names in order of their places."""
+        return sorted(self.places, key=self.places.__getitem__)
+
+
+def series_labels(spaces: Sequence[str]) -> dict[str, str]:
+    """Return space → label: the parts of its name in which the spaces differ, ``mean`` of ``minilm.word.mean``.
+
+    Args:
+        spaces: Distinct names of spaces.
+    """
+    parts = [space.split(".") for space in spaces]
+    if len(spaces) == 1 or len({len(names) for names in parts}) > 1:
+        return {space: space for space in spaces}
+    differing = [at for at in range(len(parts[0])) if len({names[at] for names in parts}) > 1]
+    return {space: ".".join(names[at] for at in differing) for space, names in zip(spaces, parts, strict=True)}
+
+
+def distinct(rows: Iterable[Row], columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    """Return the distinct values of columns, each as a tuple, in order of appearance."""
+    return list(dict.fromkeys(tuple(row[column] for column in columns) for row in rows))
+
+
+def caption(table: Table, chart: Chart, value: str) -> list[str]:
+    """Return the parts of the caption: spaces, n, settings and rows without a value.
+
+    Args:
+        table: The results.
+        chart: Their chart.
+        value: The column drawn.
+    """
+    spaces = list(dict.fromkeys(row["space"] for row in table.rows))
+    second = list(dict.fromkeys(row["space_2"] for row in table.rows if "space_2" in table.columns))
+    parts = [printable(name) for name in spaces] if len({*spaces, *second}) == 1 else []
+    n = sorted({row["n"] for row in table.rows if row["n"] is not None})
+    if n:
+        parts.append(f"n = {n[0]:,}" if len(n) == 1 else f"n = {n[0]:,}–{n[-1]:,}")
+    low_high = dict(chart.intervals).get(value)
+    if low_high and any(row[low_high[0]] is not None for row in table.rows):
+        parts.append(f"bands: {low_high[0]} to {low_high[1]}")
+    if chart.best and any(row[chart.best] for row in table.rows) and len({row["layer"] for row in table.rows}) > 1:
+        parts.append("diamond: best layer")
+    for column in chart.settings:
+        values = {show(row[column]) for row in table.rows if row.get(column) is not None}
+        if len(values) == 1:
+            parts.append(f"{column.replace('_', ' ')}: {printable(values.pop())}")
+    lost = [row for row in table.rows if row[value] is None]
+    if lost and len(lost) < len(table.rows):
+        parts.append(f"{len(lost)} of {len(table.rows)} without a value")
+    return parts
+
+
+def reasons(table: Table, value: str) -> list[str]:
+    """Return the distinct reasons why rows have no value, most frequent first."""
+    counts: dict[str, int] = {}
+    for row in table.rows:
+        if row[value] is None:
+            why = printable(row.get("reason") or "no value")
+            counts[why] = counts.get(why, 0) + 1
+    return sorted(counts, key=lambda why: -counts[why])

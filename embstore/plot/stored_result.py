@@ -1,0 +1,71 @@
+"""Read a result that was written as JSON, so that it can be drawn."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from embstore.errors import UsageError
+from embstore.metrics import Metric, all_metrics
+from embstore.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def read_result(path: "str | Path", metric: str | None = None) -> Table:
+    """Return the table of a file that ``embstore query METRIC --format json`` (or ``jsonl``) wrote.
+
+    Args:
+        path: The file.
+        metric: Name of the metric; None to recognise it by the columns.
+
+    Raises:
+        UsageError: The file cannot be read, is no such result, or several metrics have its columns.
+    """
+    rows = _rows(Path(path))
+    known = all_metrics()[0]
+    found = [known[metric]] if metric in known else [one for one in known.values() if _has_columns(one, rows[0])]
+    if len(found) != 1:
+        names = ", ".join(one.name for one in found)
+        why = f"these metrics have its columns: {names}" if found else "no metric has its columns"
+        raise UsageError(
+            f"{path}: which metric it is of cannot be told: {why}. Name it: embstore plot METRIC --from {path}"
+        )
+    _check_numbers(path, found[0], rows)
+    return Table(tuple(rows[0]), tuple(rows), chart=found[0].chart, types=found[0].types)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}.") from error
+    try:
+        rows = json.loads(text) if text.lstrip().startswith("[") else [*map(json.loads, text.splitlines())]
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path} is not JSON: {error}. Write one: embstore query METRIC --format json -o {path}"
+        ) from error
+    if not rows or not all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows):
+        raise UsageError(f"{path} is no result of embstore query: it must be a list of rows with the same columns.")
+    missing = [name for name in ("space", "layer", "layer_name", "n", "reason") if name not in rows[0]]
+    if missing:
+        raise UsageError(f"{path} is no result of embstore query: it has no column {', '.join(missing)}.")
+    return rows
+
+
+def _has_columns(metric: Metric, row: "dict[str, Any]") -> bool:
+    own: Sequence[str] = [column.name for column in metric.columns]
+    settings = [parameter.name for parameter in metric.said]
+    of_two = metric.needs == "layers"
+    return {*own, *settings} <= row.keys() and ("layer_2" in row) == of_two
+
+
+def _check_numbers(path: "str | Path", metric: Metric, rows: "Sequence[dict[str, Any]]") -> None:
+    """Refuse values that are of another type than the metric's columns."""
+    for column in metric.columns:
+        kind = list if column.type.startswith("array") else int | float if column.type == "number" else None
+        for number, row in enumerate(rows, start=1):
+            value = row[column.name]
+            if kind is not None and value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+                raise UsageError(f"{path}: row {number}: {column.name} must be of type {column.type}, not {value!r}.")

@@ -1,0 +1,311 @@
+"""Pictures of results: what they show equals the table, no text overlaps or is cut, and files have the same bytes."""
+
+import importlib.resources
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jsonschema_rs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from picture_boxes import faults, texts
+
+from embstore.chart import Chart
+from embstore.errors import UnknownNameError, UsageError
+from embstore.plot import Figure, PlotOptions, draw, parse_length, read_result
+from embstore.table import Table, table
+
+SIZES = ("80mm", "170mm")
+CURVES = Chart("curves", ("score", "other"), "agreement", ranges=(("score", "−1 to 1"),), settings=("variant",))
+
+
+@pytest.fixture(scope="session")
+def vega_lite() -> jsonschema_rs.Draft7Validator:
+    """Return the validator of Vega-Lite's own schema, of the version that the pictures name."""
+    pytest.importorskip("altair")
+    text = (importlib.resources.files("altair") / "vegalite/v6/schema/vega-lite-schema.json").read_text()
+
+    def addressed(part: dict[str, Any]) -> dict[str, Any]:  # names there have characters that an address must not have
+        return part | ({"$ref": quote(part["$ref"], safe="#/")} if isinstance(part.get("$ref"), str) else {})
+
+    return jsonschema_rs.Draft7Validator(json.loads(text, object_hook=addressed))
+
+
+def rows_of(
+    spaces: tuple[str, ...] = ("minilm.word.last",),
+    layers: tuple[str, ...] = ("0", "1", "2", "3"),
+    **columns: Any,
+) -> list[dict[str, Any]]:
+    """Return rows of spaces and layers; a column is a value or a function of the space's and the layer's positions."""
+    return [
+        {"space": space, "layer": at, "layer_name": name, "n": 100, "reason": None, "variant": "raw", "other": None}
+        | {column: value(where, at) if callable(value) else value for column, value in columns.items()}
+        for where, space in enumerate(spaces)
+        for at, name in enumerate(layers)
+    ]
+
+
+def result(rows: list[dict[str, Any]], chart: Chart = CURVES) -> Table:
+    return table(rows, columns=list(rows[0]), chart=chart)
+
+
+def marks(spec: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield all parts of a specification that have a mark."""
+    if isinstance(spec, dict):
+        if "mark" in spec:
+            yield spec
+        for value in spec.values():
+            yield from marks(value)
+    elif isinstance(spec, list):
+        for value in spec:
+            yield from marks(value)
+
+
+def values_of(figure: Figure, column: str) -> list[Any]:
+    """Return all values of a column in the data of a picture."""
+    found: list[Any] = []
+
+    def gather(spec: Any) -> None:
+        if isinstance(spec, dict):
+            for row in spec.get("data", {}).get("values", ()):
+                found.extend([row[column]] if column in row else [])
+            for key in spec.keys() - {"data"}:
+                gather(spec[key])
+        elif isinstance(spec, list):
+            for value in spec:
+                gather(value)
+
+    gather(dict(figure.spec))
+    return found
+
+
+names = st.lists(st.text("abcdefghij-_", min_size=1, max_size=14), min_size=1, max_size=6, unique=True).map(
+    lambda models: tuple(f"{model}.word.last" for model in models)
+)
+layer_names = st.integers(1, 34).map(lambda n: (*map(str, range(n)), "raw"))
+score = st.one_of(st.none(), st.floats(-1, 1, allow_subnormal=False))
+
+
+@settings(max_examples=40)
+@given(
+    st.data(),
+    names,
+    layer_names,
+    st.sampled_from(SIZES),
+    st.sampled_from(("paper", "screen", "dark")),
+    st.integers(1, 4),
+)
+def test_curves_have_legible_texts_and_the_values_of_the_table(
+    data: st.DataObject, spaces: tuple[str, ...], layers: tuple[str, ...], width: str, theme: str, n_sets: int
+) -> None:
+    drawn = data.draw(st.lists(score, min_size=len(spaces) * len(layers), max_size=len(spaces) * len(layers)))
+    rows = [
+        row | {"score": value, "dataset": f"set {number}"}
+        for number in range(n_sets)
+        for row, value in zip(rows_of(spaces, layers), drawn, strict=True)
+    ]
+    chart = Chart("curves", ("score",), "agreement", facets=("dataset",), settings=("variant",))
+    figure = result(rows, chart).plot(width=width, theme=theme)
+    assert not faults(figure)
+    if any(value is not None for value in drawn):
+        assert sorted(map(str, values_of(figure, "score"))) == sorted(str(row["score"]) for row in rows)
+
+
+@settings(max_examples=25)
+@given(st.integers(1, 34), st.integers(1, 34), st.sampled_from(SIZES), st.booleans())
+def test_heat_maps_have_legible_texts(n_down: int, n_across: int, width: str, same: bool) -> None:
+    n_across = n_down if same else n_across
+    rows = [
+        row | {"space_2": row["space"] if same else "clip.word.eos", "layer_2": b, "layer_name_2": str(b)}
+        for row in rows_of(layers=tuple(map(str, range(n_down))), score=lambda _, a: math.cos(a / 7))
+        for b in range(n_across)
+    ]
+    figure = result(rows, Chart("heat map", ("score",), "cka")).plot(width=width)
+    assert not faults(figure)
+    assert len(values_of(figure, "score")) == n_down * n_across
+
+
+@pytest.mark.parametrize("width", SIZES)
+@pytest.mark.parametrize("n_layers", [1, 7, 34])
+@pytest.mark.parametrize("k", [1, 5, 50])
+def test_bars_stand_on_each_other_and_are_named(width: str, n_layers: int, k: int) -> None:
+    def shares(_: int, at: int) -> list[float]:
+        return [(-1) ** (rank % 5 == 4) * 0.4 / (rank + 1) for rank in range(k)]
+
+    rows = rows_of(layers=tuple(map(str, range(n_layers))), shares=shares, dims=[3 * rank for rank in range(k)])
+    figure = result(rows, Chart("bars", ("shares",), "rogue-dims", bar_names="dims")).plot(width=width)
+    assert not faults(figure)
+    data = next(iter(marks(figure.spec)))
+    stacked = figure.spec["data"]["values"]
+    assert len(stacked) == n_layers * k
+    assert data["mark"]["type"] == "bar"
+    for layer in {row["layer_name"] for row in stacked}:
+        of_layer = [row for row in stacked if row["layer_name"] == layer]
+        for sign in (1, -1):
+            part = [row["shares"] for row in of_layer if row["shares"] * sign > 0]
+            ends = [row["to"] * sign for row in of_layer if row["shares"] * sign > 0]
+            assert max(ends, default=0) == pytest.approx(abs(sum(part)), abs=1e-12)
+
+
+@pytest.mark.parametrize("n_words", [1, 12, 300])
+@pytest.mark.parametrize("width", SIZES)
+def test_words_stand_in_a_strip_highest_first(n_words: int, width: str) -> None:
+    words = [f"word{number}" * (1 + number % 4) for number in range(n_words)]
+    rows = [
+        row | {"word": word, "score": math.sin(number + row["layer"])}
+        for number, word in enumerate(words)
+        for row in rows_of()
+    ]
+    figure = result(rows, Chart("curves", ("score",), "self-similarity", items="word")).plot(width=width)
+    assert not faults(figure)
+    last = {row["word"]: row["score"] for row in rows if row["layer"] == 3}
+    drawn = {row["line"]: row["item"] for row in figure.spec["data"]["values"]}
+    order = sorted(words, key=lambda word: -last[word])
+    assert [drawn[line] for line in sorted(drawn)] == (order if n_words <= 40 else order[:20] + order[-20:])
+    assert bool(figure.notes) == (n_words > 40)
+
+
+def test_overlapping_and_cut_texts_are_found() -> None:
+    text = {"mark": {"type": "text", "text": "a label", "x": 50, "y": 20}}
+    near = {"mark": {"type": "text", "text": "another", "x": 60, "y": 22}}
+    base = {"data": {"values": [{}]}, "width": 200, "height": 60, "autosize": "none"}
+    assert not faults(Figure({**base, "layer": [text]}))
+    assert faults(Figure({**base, "layer": [text, near]})) == ["'a label' overlaps 'another'"]
+    cut = {"mark": {"type": "text", "text": "beyond the edge", "x": 190, "y": 20}}
+    assert faults(Figure({**base, "layer": [cut]})) == ["'beyond the edge' is cut"]
+
+
+def test_specifications_are_valid_and_rendered_bytes_are_stable(vega_lite: jsonschema_rs.Draft7Validator) -> None:
+    spaces = ("a.word.last", "b.word.last")
+    curves = result(rows_of(spaces, score=lambda a, b: 0.1 * a + 0.05 * b, low=0.0, high=0.9, best=lambda _, b: b == 3),
+                    Chart("curves", ("score",), "s", intervals=(("score", ("low", "high")),), best="best"))  # fmt: skip
+    for figure in (
+        curves.plot(),
+        curves.plot(logy=False, width="80mm", theme="dark"),
+        _matrix().plot(),
+        _bars().plot(),
+    ):
+        vega_lite.validate(json.loads(figure.to_json()))
+        assert figure.to_svg() == figure.to_svg()
+        assert figure.to_png() == figure.to_png()
+
+
+def _matrix() -> Table:
+    rows = [row | {"space_2": "b.word.last", "layer_2": at, "layer_name_2": str(at)} for row in rows_of(score=0.5)
+            for at in range(3)]  # fmt: skip
+    return result(rows, Chart("heat map", ("score",), "cka"))
+
+
+def _bars() -> Table:
+    return result(rows_of(shares=[0.5, -0.1]), Chart("bars", ("shares",), "spectrum"))
+
+
+def test_files_are_what_their_suffix_says(tmp_path: Path) -> None:
+    figure = result(rows_of(score=0.5)).plot(width="80mm")
+    beginnings = {".svg": b"<svg", ".png": b"\x89PNG", ".pdf": b"%PDF", ".html": b"<!DOCTYPE html>", ".vl.json": b"{"}
+    for suffix, beginning in beginnings.items():
+        figure.save(tmp_path / f"a{suffix}")
+        assert (tmp_path / f"a{suffix}").read_bytes().startswith(beginning), suffix
+    page = (tmp_path / "a.html").read_text()
+    assert not re.search(r"""(?:src|href)=["']https?:""", page)
+    assert "<text" in (tmp_path / "a.svg").read_text()
+    assert json.loads((tmp_path / "a.vl.json").read_text()) == figure.spec
+    with pytest.raises(UsageError, match=r"unknown type of picture\. Known: \.svg, \.png"):
+        figure.save(tmp_path / "a.gif")
+    with pytest.raises(UsageError, match="cannot be written: No such file"):
+        figure.save(tmp_path / "absent" / "a.svg")
+
+
+@pytest.mark.parametrize("width", SIZES)
+def test_a_picture_of_no_value_says_why(width: str) -> None:
+    rows = rows_of(score=None)
+    for row, why in zip(rows, ("needs at least 3 vectors", "a zero vector", "a zero vector", "<b>&"), strict=True):
+        row["reason"] = why
+    figure = result(rows).plot(width=width)
+    drawn = texts(figure)
+    assert {"No values to draw.", "a zero vector", "needs at least 3 vectors", "<b>&"} <= {*drawn}
+    assert not faults(figure)
+    assert "<b>" not in figure.to_svg()
+
+
+@pytest.mark.parametrize("values", [[0.5], [0.0], [1e-9, 1e-9], [-3e8, 5e8], [1.0, 1.0 + 1e-15]])
+def test_one_layer_and_equal_values_have_a_scale(values: list[float]) -> None:
+    rows = rows_of(layers=tuple(map(str, range(len(values)))), score=lambda _, at: values[at])
+    assert not faults(result(rows).plot(width="80mm"))
+
+
+def test_texts_are_shown_as_text() -> None:
+    hostile = "</script><img src=x onerror=alert(1)>\x1b[31m"
+    figure = result(rows_of((hostile,), score=0.5)).plot(title=hostile)
+    for written in (figure.to_svg(), figure.to_html().partition("const spec")[2]):
+        assert "\x1b" not in written
+        assert "<img" not in written
+    words = [row | {"word": "it's \\ 'q' </script>", "score": 0.1} for row in rows_of()]
+    strip = result(words, Chart("curves", ("score",), "s", items="word")).plot()
+    assert "it's \\ 'q' </script>" in texts(strip)
+    assert strip.to_html().count("</script") == 2
+
+
+def test_a_logarithmic_scale_needs_positive_values() -> None:
+    assert "log" in json.dumps(result(rows_of(score=lambda _, at: 10.0**at)).plot(logy=True).spec)
+    with pytest.raises(UsageError, match="logy needs positive values, and the smallest is 0"):
+        result(rows_of(score=lambda _, at: at / 1)).plot(logy=True)
+
+
+def test_options_that_do_not_exist_are_refused() -> None:
+    drawn = result(rows_of(score=0.5))
+    with pytest.raises(UnknownNameError, match="theme 'papre'"):
+        drawn.plot(theme="papre")
+    with pytest.raises(UnknownNameError, match="column to draw 'scor'"):
+        drawn.plot(value="scor")
+    with pytest.raises(UsageError, match="width must be from 200 to 4000 pixels"):
+        drawn.plot(width="1mm")
+    with pytest.raises(UsageError, match="is no length"):
+        drawn.plot(width="8 furlongs")
+    with pytest.raises(UsageError, match="has no picture"):
+        table(rows_of(), columns=["space"]).plot()
+
+
+@pytest.mark.parametrize(
+    ("text", "pixels"),
+    [("80mm", 80 / 25.4 * 96), ("8cm", 80 / 25.4 * 96), ("1in", 96.0), ("72pt", 96.0), ("640", 640.0)],
+)
+def test_lengths_are_read_in_units(text: str, pixels: float) -> None:
+    assert parse_length(text) == pytest.approx(pixels)
+
+
+def test_a_picture_is_as_wide_as_requested() -> None:
+    drawn = result(rows_of(("a.word.last", "b.word.mean"), score=lambda a, b: 0.1 * a + 0.05 * b))
+    for width in (300.0, 640.0, 1200.0):
+        svg = draw(drawn, PlotOptions(width=width)).to_svg()
+        found = re.search(r'<svg[^>]* width="([\d.]+)"', svg)
+        assert found
+        assert width * 0.94 <= float(found[1]) <= width
+
+
+def test_a_stored_result_is_recognised_by_its_columns(tmp_path: Path) -> None:
+    row = {"space": "a.word.last", "layer": 0, "layer_name": "0", "n": 5, "anisotropy": 0.25, "std": None, "n_zero": 0,
+           "reason": None, "variant": "raw"}  # fmt: skip
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps([row]))
+    assert read_result(path).chart == read_result(path, "anisotropy").chart
+    path.write_text(f"{json.dumps(row)}\n{json.dumps(row)}\n")
+    assert len(read_result(path)) == 2
+    for text, message in {
+        "{": "is not JSON", "[1]": "list of rows with the same columns", "[]": "list of rows",
+        '[{"a": 1}]': "has no column space", json.dumps([row | {"anisotropy": "x"}]): "anisotropy .* number",
+    }.items():  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(UsageError, match=message):
+            read_result(path)
+    del row["anisotropy"]
+    path.write_text(json.dumps([row]))
+    with pytest.raises(UsageError, match="no metric has its columns"):
+        read_result(path)
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        read_result(tmp_path / "absent.json")
