@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import numpy as np
@@ -63,6 +62,8 @@ def slices(stop: int, size: int, start: int = 0) -> list[slice]:
 
 def in_threads(function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:
     """Apply a function as ``map`` does, in up to eight threads; return the results in order."""
+    from concurrent.futures import ThreadPoolExecutor  # loads logging, and what comes from summaries needs no threads
+
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(function, *arguments))
 

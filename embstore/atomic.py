@@ -5,13 +5,15 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from embstore import checksum, disk, documents
 from embstore.errors import DamagedError, FileAccessError, NewerFormatError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _TEMPORARY = re.compile(r"\.[0-9]+-[0-9a-f]+\.tmp")
 
@@ -66,6 +68,8 @@ def background_sync(file: BinaryIO, path: Path) -> Iterator[Callable[[], None]]:
     Raises:
         FileAccessError: If the data cannot be written to the disk.
     """
+    from concurrent.futures import ThreadPoolExecutor  # loads logging, and most readers write nothing
+
     with ThreadPoolExecutor(1, "embstore-disk") as pool:
         pending: Future[None] | None = None
 

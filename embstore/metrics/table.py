@@ -1,39 +1,48 @@
-"""The table of metrics: each is declared in the file of its family, and gathered here."""
+"""The table of metrics: each is declared in the file of its family, which is loaded when one of its metrics is used."""
+
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from embstore.errors import UnknownNameError
-from embstore.metrics import (
-    association,
-    comparison,
-    contextuality,
-    cosine,
-    dimension,
-    hubness,
-    isotropy,
-    norms,
-    similarity,
-    spectral,
-    uniformity,
-    valnorm,
-)
 from embstore.metrics.declaration.spec import Metric
 
-# In the order in which the metrics are listed.
-_FAMILIES = (
-    cosine,
-    norms,
-    isotropy,
-    spectral,
-    dimension,
-    hubness,
-    uniformity,
-    similarity,
-    valnorm,
-    association,
-    contextuality,
-    comparison,
-)
+if TYPE_CHECKING:
+    METRICS: dict[str, Metric]
 
-METRICS: dict[str, Metric] = {metric.name: metric for family in _FAMILIES for metric in family.METRICS}
+# Names of the metrics that each file declares, in the order in which they are listed.
+_FAMILIES = {
+    "cosine": ("anisotropy", "rogue-dims"),
+    "norms": ("norms",),
+    "isotropy": ("isoscore", "partition"),
+    "spectral": ("effective-rank", "participation-ratio", "spectrum"),
+    "dimension": ("intrinsic-dimension",),
+    "hubness": ("hubness",),
+    "uniformity": ("uniformity", "alignment"),
+    "similarity": ("similarity",),
+    "valnorm": ("valnorm",),
+    "association": ("weat", "sc-weat"),
+    "contextuality": ("self-similarity", "intra-sentence", "mev"),
+    "comparison": ("cka", "rsa", "overlap"),
+}
+_FAMILY_OF = {name: family for family, names in _FAMILIES.items() for name in names}
+
+
+@cache
+def _load(family: str) -> dict[str, Metric]:
+    """Return the metrics that a file declares, by name."""
+    return {metric.name: metric for metric in import_module(f"embstore.metrics.{family}").METRICS}
+
+
+@cache
+def _load_all() -> dict[str, Metric]:
+    return {name: metric for family in _FAMILIES for name, metric in _load(family).items()}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "METRICS":
+        return _load_all()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def get_metric(name: str) -> Metric:
@@ -43,20 +52,22 @@ def get_metric(name: str) -> Metric:
         UnknownNameError: There is no such metric; the message lists the nearest names.
         PluginError: An installed package declares the metric, but it cannot be used.
     """
-    if name in METRICS:
-        return METRICS[name]
+    if name in _FAMILY_OF:
+        return _load(_FAMILY_OF[name])[name]
     # Looking for packages takes 20 ms, which a built-in metric should not cost.
     from embstore.metrics.declaration.plugins import find_plugins, load_plugin
 
     plugins = find_plugins()
     if name in plugins:
-        return load_plugin(name, plugins[name], METRICS)
-    raise UnknownNameError("metric", name, [*METRICS, *(plugin for plugin in plugins if plugin not in METRICS)])
+        return load_plugin(name, plugins[name], _load_all())
+    known = [*_FAMILY_OF, *(plugin for plugin in plugins if plugin not in _FAMILY_OF)]
+    raise UnknownNameError("metric", name, known)
 
 
 def all_metrics() -> tuple[dict[str, Metric], list[str]]:
     """Return all metrics by name, and an error message for each metric of an installed package that is not usable."""
     from embstore.metrics.declaration.plugins import load_plugins
 
-    plugins, refused = load_plugins(METRICS)
-    return METRICS | plugins, refused
+    built_in = _load_all()
+    plugins, refused = load_plugins(built_in)
+    return built_in | plugins, refused

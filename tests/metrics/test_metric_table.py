@@ -2,6 +2,7 @@
 
 import inspect
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -37,11 +38,17 @@ def test_every_default_is_one_that_the_metric_takes(metric: Metric) -> None:
             assert metric.check({parameter.name: choice})
 
 
-def test_no_two_families_have_a_metric_of_the_same_name() -> None:
-    names = [metric.name for family in table._FAMILIES for metric in family.METRICS]
+def test_the_table_names_the_metrics_that_each_family_declares() -> None:
+    declared = {family: tuple(table._load(family)) for family in table._FAMILIES}
+    assert declared == table._FAMILIES
+    names = [name for family in declared.values() for name in family]
     assert sorted(names) == sorted(set(names))
     assert list(METRICS) == names
     assert names[0] == "anisotropy"
+    files = {
+        path.stem for path in Path(table.__file__).parent.glob("*.py") if "\nMETRICS = " in path.read_text("utf-8")
+    }
+    assert files == set(table._FAMILIES)
 
 
 def test_a_metric_is_found_by_its_name() -> None:
