@@ -15,7 +15,7 @@ from embstore.errors import DamagedError, FileAccessError, NewerFormatError
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-_TEMPORARY = re.compile(r"\.[0-9]+-[0-9a-f]+\.tmp")
+_TEMPORARY = r"\.[0-9]+-[0-9a-f]+\.tmp"
 
 _RESTORE = "Restore that file from a copy; embstore verify lists all that are damaged."
 
@@ -46,7 +46,7 @@ def temporary_path(folder: Path) -> Path:
 
 def is_temporary(name: str) -> bool:
     """Return whether a name is that of a temporary file or folder."""
-    return _TEMPORARY.fullmatch(name) is not None
+    return re.fullmatch(_TEMPORARY, name) is not None
 
 
 def discard(path: Path) -> None:

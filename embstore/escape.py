@@ -7,7 +7,7 @@ _LINES = "\u2028\u2029"
 _BIDI = "\u202a-\u202e\u2066-\u2069"  # they reorder the text that follows
 _SURROGATES = "\ud800-\udfff"  # UTF-8 has none
 _UNSAFE = f"{_CONTROLS}{_LINES}{_BIDI}{_SURROGATES}"
-_ALL, _ALL_BUT_LINE_FEEDS = re.compile(f"[{_UNSAFE}]"), re.compile(f"(?!\n)[{_UNSAFE}]")
+_ALL, _ALL_BUT_LINE_FEEDS = f"[{_UNSAFE}]", f"(?!\n)[{_UNSAFE}]"  # compiled at first use: not every command needs them
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -22,12 +22,12 @@ def printable(text: str, *, lines: bool = False) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return (_ALL_BUT_LINE_FEEDS if lines else _ALL).sub(_escape, text)
+    return re.sub(_ALL_BUT_LINE_FEEDS if lines else _ALL, _escape, text)
 
 
 def printable_json(document: str) -> str:
     r"""Escape the control characters in a JSON document as in ``\u009b``; its content stays the same."""
-    return _ALL_BUT_LINE_FEEDS.sub(lambda match: f"\\u{ord(match[0]):04x}", document)
+    return re.sub(_ALL_BUT_LINE_FEEDS, lambda match: f"\\u{ord(match[0]):04x}", document)
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from embstore.errors import QueryError, UnknownNameError, UsageError
 
@@ -125,8 +125,7 @@ class Template:
         return before + text + after, len(before)
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Layer:
+class Layer(NamedTuple):
     """One layer of a space: its number on disk and its name."""
 
     id: int

@@ -4,7 +4,7 @@ import html
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 from embstore.chart import Chart
 from embstore.escape import printable
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Pivot:
+class Pivot(NamedTuple):
     """The printed layout of a table as a pivot: some columns down, some across, values in the cells.
 
     Attributes:
@@ -45,8 +44,7 @@ class Pivot:
     mark: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ShownColumn:
+class ShownColumn(NamedTuple):
     """A printed column of a table without a pivot.
 
     Attributes:
@@ -243,11 +241,11 @@ class Table:
             rows.append({**row, **texts})
         hidden = {limit for limits in self.intervals.values() for limit in limits}
         shown = tuple(value for value in self.pivot.values if value not in hidden)
-        return replace(self, rows=tuple(rows), pivot=replace(self.pivot, values=shown), intervals={})
+        return replace(self, rows=tuple(rows), pivot=self.pivot._replace(values=shown), intervals={})
 
     def exact_sizes(self) -> "Table":
         """Return the table with sizes printed in bytes, with all digits."""
-        shown = tuple(replace(each, head="", kind="") if each.kind == "bytes" else each for each in self.shown)
+        shown = tuple(each._replace(head="", kind="") if each.kind == "bytes" else each for each in self.shown)
         return replace(self, shown=shown)
 
     def _keys_down(self, pivot: Pivot) -> list[tuple[Any, ...]]:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import NamedTuple
 
 from embstore.errors import UsageError
 from embstore.space import Template, Unit
@@ -26,8 +27,7 @@ _MAX_HASHED_BYTES = 8 << 30
 _MAX_WORDS = 1 << 19
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A range of characters ``[start, end)`` of a string."""
 
     start: int
@@ -76,8 +76,7 @@ class Item:
         return f"{self.context[: self.span.start]}[{self.text}]{self.context[self.span.end :]}"
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """One string given to the model, with the spans that become items.
 
     Attributes:

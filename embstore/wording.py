@@ -26,8 +26,8 @@ _VALUE = (
     r"[\w.-]+=FOLDER|'[^']*'|\"[^\"]*\"|[A-Z…][A-Z0-9=…]*(?![a-z])|\d[\w./]*|word|sentence"
     r"|occurrence|skip|truncate|error|cpu|float32|float16|minilm|euclidean|tab"
 )
-_OPTION = re.compile(rf"(?<![\w-])--([a-z][a-z-]*)(?: ({_VALUE}))?(?![\w-])(?! \([a-z]+= in Python)")
-_COMMAND = re.compile(r"(?:embstore [a-z]+|pip install)(?:(?!\. |; |$).)*")  # what stands in a command stays
+_OPTION = rf"(?<![\w-])--([a-z][a-z-]*)(?: ({_VALUE}))?(?![\w-])(?! \([a-z]+= in Python)"
+_COMMAND = r"(?:embstore [a-z]+|pip install)(?:(?!\. |; |$).)*"  # what stands in a command stays
 
 _is_command_line: ContextVar[bool] = ContextVar("is_command_line", default=False)
 
@@ -50,10 +50,10 @@ def is_command_line() -> bool:
 def in_python(message: str) -> str:
     """Return a message with the arguments of Python in place of options; commands in it stay as they are."""
     parts, end = [], 0
-    for command in _COMMAND.finditer(message):
-        parts += [_OPTION.sub(_argument, message[end : command.start()]), command[0]]
+    for command in re.finditer(_COMMAND, message):
+        parts += [re.sub(_OPTION, _argument, message[end : command.start()]), command[0]]
         end = command.end()
-    return "".join([*parts, _OPTION.sub(_argument, message[end:])])
+    return "".join([*parts, re.sub(_OPTION, _argument, message[end:])])
 
 
 def speak_python(kind: T) -> T:

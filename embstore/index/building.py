@@ -6,10 +6,10 @@ is replaced, so that a crash in between leaves an index without a card, which is
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -25,14 +25,13 @@ from embstore.index.vectors import Blocks, Gather, batches, sample
 if TYPE_CHECKING:
     import faiss
 
-FLAT = Design("flat")
+FLAT = Design("flat", {})
 _BATCH_BYTES = 32 << 20
 _FLAT_BATCH_BYTES = 1 << 20  # smaller, because adding to a flat index copies the batch
 _TOLD_ADDING = 0.9
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """Options of an index build.
 
     Attributes:

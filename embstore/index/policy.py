@@ -6,7 +6,7 @@ codes (IVF) take a quarter of it. All functions here are pure.
 """
 
 import math
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from embstore.errors import UnknownNameError, UsageError
 
@@ -39,8 +39,7 @@ _OUTGROWN = 4
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
-@dataclass(frozen=True, slots=True)
-class Design:
+class Design(NamedTuple):
     """Kind and parameters of an index.
 
     Attributes:
@@ -49,7 +48,7 @@ class Design:
     """
 
     kind: str
-    parameters: dict[str, int] = field(default_factory=dict)
+    parameters: dict[str, int]
 
 
 def choose(kind: str, n: int, dim: int, memory: int) -> Design:

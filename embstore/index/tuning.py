@@ -12,7 +12,7 @@ interval (normal approximation, from the standard error) reaches the requested r
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,8 +28,7 @@ _RE_RANKED = {"n_exact": N_EXACT}
 _LEAST_EF_SEARCH, _MOST_EF_SEARCH = 16, 4096
 
 
-@dataclass(frozen=True, slots=True)
-class HeldOut:
+class HeldOut(NamedTuple):
     """Queries with their exact answers.
 
     Attributes:

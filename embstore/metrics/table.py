@@ -52,22 +52,24 @@ def get_metric(name: str) -> Metric:
         UnknownNameError: There is no such metric; the message lists the nearest names.
         PluginError: An installed package declares the metric, but it cannot be used.
     """
-    if name in _FAMILY_OF:
+    if name in _FAMILY_OF and not _load_all.cache_info().currsize:  # else METRICS may hold another in its place
         return _load(_FAMILY_OF[name])[name]
+    metrics = _load_all()
+    if name in metrics:
+        return metrics[name]
     # Looking for packages takes 20 ms, which a built-in metric should not cost.
     from embstore.metrics.declaration.plugins import find_plugins, load_plugin
 
     plugins = find_plugins()
     if name in plugins:
-        return load_plugin(name, plugins[name], _load_all())
-    known = [*_FAMILY_OF, *(plugin for plugin in plugins if plugin not in _FAMILY_OF)]
-    raise UnknownNameError("metric", name, known)
+        return load_plugin(name, plugins[name], metrics)
+    raise UnknownNameError("metric", name, [*metrics, *(plugin for plugin in plugins if plugin not in metrics)])
 
 
 def all_metrics() -> tuple[dict[str, Metric], list[str]]:
     """Return all metrics by name, and an error message for each metric of an installed package that is not usable."""
     from embstore.metrics.declaration.plugins import load_plugins
 
-    built_in = _load_all()
-    plugins, refused = load_plugins(built_in)
-    return built_in | plugins, refused
+    metrics = _load_all()
+    plugins, refused = load_plugins(metrics)
+    return metrics | plugins, refused

@@ -14,8 +14,8 @@ from embstore.errors import EmbstoreError, FileAccessError, UsageError
 from embstore.metrics import get_metric
 from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
+from embstore.query.inputs.case import SETS
 from embstore.query.inputs.dispatch import cases
-from embstore.query.inputs.word_sets import SETS
 from embstore.query.layer_pairs import answer_of_layers
 from embstore.query.request import MetricRequest, Selection
 from embstore.space import Layer

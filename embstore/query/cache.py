@@ -19,7 +19,7 @@ import numpy as np
 
 from embstore.errors import StoreError
 from embstore.metrics import Metric
-from embstore.query.inputs.word_sets import SETS
+from embstore.query.inputs.case import SETS
 from embstore.query.request import MetricRequest
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog

@@ -1,7 +1,7 @@
 """Look up query texts in each space: their items, with stored or newly encoded vectors."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,7 @@ Embed = Callable[[Card, Item], Mapping[int, NDArray[np.float32]]]
 """Function that encodes an item with the checkpoint of a space: layer id → vector, float32 (dim,)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class Query(NamedTuple):
     """A text whose nearest neighbours are requested.
 
     Attributes:
@@ -49,8 +48,7 @@ def parse_queries(texts: Iterable[str], marked: Iterable[str]) -> list[Query]:
     return queries
 
 
-@dataclass(frozen=True)
-class FoundQueries:
+class FoundQueries(NamedTuple):
     """What one space has for the queries: their items and vectors.
 
     Attributes:

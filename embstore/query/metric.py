@@ -1,18 +1,15 @@
 """Compute a metric over spaces and layers, from stored answers or summaries if possible, else from the vectors."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from embstore.errors import NotStoredError, QueryError
 from embstore.metrics import Metric, get_metric
-from embstore.metrics.declaration.explain import CacheState, Looked
 from embstore.progress import task
 from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
 from embstore.query.inputs.case import Case
-from embstore.query.inputs.datasets import check_all_used
 from embstore.query.inputs.dispatch import cases
-from embstore.query.layer_pairs import compare, stored_pairs
 from embstore.query.notes import notes_of
 from embstore.query.provenance import (
     SPACE_COLUMNS,
@@ -31,6 +28,9 @@ from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, check_layer_numbers, select_layers
 from embstore.table import Pivot, Table, table
+
+if TYPE_CHECKING:
+    from embstore.metrics.declaration.explain import CacheState
 
 LayerAnswers = dict[Layer, Answer]
 
@@ -64,6 +64,8 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
     cards, notes = _suitable_spaces(catalog, metric, spaces)
     answers = Answers(catalog, request, use=cache)
     if metric.needs == "layers":
+        from embstore.query.layer_pairs import compare  # which metrics of single layers do not need
+
         return compare(catalog, request, cards, layers, answers, notes)
     chosen, missing = select_layers(cards, layers)
     cards = [card for card in cards if card.space in chosen]
@@ -86,8 +88,11 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
     return _tabulate(request, rows, tuple(across), notes)
 
 
-def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str) -> CacheState:
+def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str) -> "CacheState":
     """Return which answers to a request are stored, without computing any; arguments and errors as :func:`query`."""
+    from embstore.metrics.declaration.explain import CacheState, Looked
+    from embstore.query.layer_pairs import stored_pairs
+
     cards, _ = _suitable_spaces(catalog, request.metric, spaces)
     answers = Answers(catalog, request)
     found: list[Looked] = []
@@ -124,6 +129,8 @@ def _find_or_compute(
     incomplete = [card for card in cards if len(found[card.space]) < len(layers[card.space])]
     inputs, notes = _inputs(catalog, request, incomplete, n_known=len(cards) - len(incomplete))
     if request.metric.needs == "pairs":
+        from embstore.query.inputs.datasets import check_all_used
+
         check_all_used(catalog, cards, request.parameters["dataset"], _datasets(found.values(), inputs))
     for card in incomplete:
         if card.space not in inputs:

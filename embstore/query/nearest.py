@@ -1,7 +1,6 @@
 """Search the nearest items of vectors in one layer, in its index or by an exact scan."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +23,7 @@ Vectors = NDArray[np.floating]
 Neighbours = tuple[Ids, NDArray[np.float32]]  # ids and cosines (queries, k)
 
 
-@dataclass(frozen=True)
-class LayerSearch:
+class LayerSearch(NamedTuple):
     """Parameters of a search for the nearest items of queries, which runs layer by layer.
 
     Attributes:

@@ -1,15 +1,14 @@
 """Select spaces and layers by the names that a user gives."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from embstore.errors import QueryError, UnknownNameError
 from embstore.space import Layer, Pooling, Template, Unit, parse_member
 from embstore.storage.files.card import Card
 
 
-@dataclass(frozen=True, slots=True)
-class SpaceFilter:
+class SpaceFilter(NamedTuple):
     """Filter of spaces; None or an empty value does not restrict.
 
     Attributes:

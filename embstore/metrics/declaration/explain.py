@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from embstore.escape import printable
 from embstore.metrics.declaration.spec import Column, Metric, Need, Parameter
@@ -21,8 +21,7 @@ NEEDS: dict[Need, str] = {
 _WIDTH = 80
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
+class Looked(NamedTuple):
     """One possible answer of a query, looked up in the cache.
 
     Attributes:
@@ -40,8 +39,7 @@ class Looked:
     route: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CacheState:
+class CacheState(NamedTuple):
     """The cache state of all answers of a query, as text (``str``) and as JSON (:meth:`to_dict`).
 
     Attributes:

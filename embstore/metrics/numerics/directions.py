@@ -1,13 +1,17 @@
 """Unit vectors of lists of words, and effect sizes of their cosines with two lists of attribute words."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.data import Words
 from embstore.metrics.declaration.spec import Block, LayerData, NotComputable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from embstore.metrics.data import Words
 
 Floats = NDArray[np.float64]
 
@@ -48,7 +52,7 @@ def cosine_error(dim: int) -> float:
 
 
 def gather_directions(
-    data: LayerData, targets: Sequence[Words], attributes: Sequence[Words], missing: str
+    data: LayerData, targets: "Sequence[Words]", attributes: "Sequence[Words]", missing: str
 ) -> tuple[list[Directions], list[Directions]]:
     """Return the unit vectors of several lists of words, read in one pass.
 

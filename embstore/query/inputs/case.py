@@ -1,12 +1,17 @@
 """One set of inputs of a metric."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+# Parameters that are word files or lists of words → their names in messages.
+SETS = {
+    "x": "words of X", "y": "words of Y", "a": "words of A", "b": "words of B", "words": "target words",
+    "pleasant": "pleasant words", "unpleasant": "unpleasant words",
+}  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """One set of inputs of a metric for one space.
 
     Attributes:
@@ -17,7 +22,7 @@ class Case:
             metrics that need none.
     """
 
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    columns: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = MappingProxyType({})
+    columns: Mapping[str, Any] = MappingProxyType({})
     notes: tuple[str, ...] = ()
     sentence_space: str | None = None

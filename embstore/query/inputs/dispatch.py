@@ -1,19 +1,12 @@
 """Load the inputs that a metric declares: datasets, word sets, occurrences."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from embstore.metrics import Metric
 from embstore.query.inputs.case import Case
-from embstore.query.inputs.datasets import lexicons, pairs
-from embstore.query.inputs.occurrences import contexts
-from embstore.query.inputs.word_sets import word_sets
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
-
-Loader = Callable[[Metric, Catalog, Card, Mapping[str, Any]], list[Case]]
-
-_LOADERS: dict[str, Loader] = {"pairs": pairs, "lexicon": lexicons, "word sets": word_sets, "contexts": contexts}
 
 
 def cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any]) -> list[Case]:
@@ -28,5 +21,14 @@ def cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
     Raises:
         QueryError: A dataset or text is missing from the store.
     """
-    load = _LOADERS.get(metric.needs)
-    return [Case()] if load is None else load(metric, catalog, card, values)
+    if metric.needs in ("pairs", "lexicon"):  # each loads only its own, since most metrics need none of them
+        from embstore.query.inputs.datasets import lexicons, pairs
+
+        load = pairs if metric.needs == "pairs" else lexicons
+    elif metric.needs == "word sets":
+        from embstore.query.inputs.word_sets import word_sets as load
+    elif metric.needs == "contexts":
+        from embstore.query.inputs.occurrences import contexts as load
+    else:
+        return [Case()]
+    return load(metric, catalog, card, values)

@@ -2,16 +2,15 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from embstore.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.metrics import Metric
 from embstore.metrics.data import Ids, Words
-from embstore.query.inputs.case import Case
+from embstore.query.inputs.case import SETS, Case
 from embstore.query.inputs.missing_texts import embed_command, find_missing, missing_note, quoted_list, remedy
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
@@ -21,16 +20,10 @@ from embstore.text import item_id
 if TYPE_CHECKING:
     from embstore.sources import Source
 
-# Parameters that are word files or lists of words → their names in messages.
-SETS = {
-    "x": "words of X", "y": "words of Y", "a": "words of A", "b": "words of B", "words": "target words",
-    "pleasant": "pleasant words", "unpleasant": "unpleasant words",
-}  # fmt: skip
 _PLEASANT, _UNPLEASANT = ("a", "pleasant"), ("b", "unpleasant")
 
 
-@dataclass(frozen=True, slots=True)
-class WordSet:
+class WordSet(NamedTuple):
     """A set of words.
 
     Attributes:

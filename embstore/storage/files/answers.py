@@ -7,9 +7,8 @@ written whole, and its content is checked when it is read. Any number of readers
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from embstore import atomic, disk
 from embstore.errors import DamagedError, StoreError
@@ -23,8 +22,7 @@ _BLOCK_BYTES = 4096
 Asked = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """Result of a metric for one layer, or for pairs of layers of one or two spaces.
 
     Attributes:

@@ -1,7 +1,7 @@
 """Read, write and compare the cards of spaces: everything that their vectors depend on."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -142,7 +142,7 @@ class Card:
         """Return the card as a JSON document."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["template"] = self.template.pattern
-        values["layers"] = [asdict(layer) for layer in self.layers]
+        values["layers"] = [layer._asdict() for layer in self.layers]
         return {
             "format": CARD_FORMAT,
             **values,

@@ -4,16 +4,15 @@ What bears any other name is not embstore's: it is never read, written or remove
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from embstore import disk
 from embstore.errors import DamagedError, StoreError
 from embstore.space import SPACE_NAME
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(NamedTuple):
     """Grammar of one type of names in a folder.
 
     Attributes:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from embstore import disk
 from embstore.errors import DamagedError
@@ -11,8 +12,7 @@ from embstore.storage.files import names
 from embstore.storage.files.contents import BY_SPACE, Contents, check_folders, list_contents
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(NamedTuple):
     """Committed shard with the path of its summary."""
 
     path: Path

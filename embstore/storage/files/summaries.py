@@ -6,9 +6,9 @@ lost, altered or of other shards, the summaries of the shards answer.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,7 @@ Sums = dict[int, Summary]
 _NAMES = [field.name for field in fields(Summary)]
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(NamedTuple):
     """Merged summary of several shards.
 
     Attributes:

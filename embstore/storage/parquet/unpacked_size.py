@@ -9,9 +9,8 @@ Format: https://parquet.apache.org/docs/file-format/
 """
 
 import mmap
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from embstore import disk
 from embstore.storage.parquet import thrift
@@ -38,8 +37,7 @@ _VALUE_BYTES, _ROW_BYTES, _PAGE_BYTES = 8, 32, 1 << 14
 """Memory of a value, of each column of a row, and of a reader's overhead per page, in bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class UnpackedSize:
+class UnpackedSize(NamedTuple):
     """Decompressed size of a file.
 
     Attributes:

@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 
 VERSION: str = duckdb.__version__
 
-_STRING = re.compile(r"'[^']*'")  # a doubled quote matches as two adjacent strings
-_OF_DISK = re.compile(r"No space left|max_temp_directory_size", re.IGNORECASE)
-_CHANGING = re.compile(
-    r"\b(?:\w*random\w*|\w*uuid\w*|\w*sample|setseed|now|today|age|local(?:time|timestamp)|\w*current\w*|"
-    r"transaction_timestamp|(?:next|curr|set)val|getvariable|stats|sleep_ms|write_log|error|vector_type)\b",
-    re.IGNORECASE,
+_STRING = r"'[^']*'"  # a doubled quote matches as two adjacent strings
+_OF_DISK = r"(?i)No space left|max_temp_directory_size"
+_CHANGING = (
+    r"(?i)\b(?:\w*random\w*|\w*uuid\w*|\w*sample|setseed|now|today|age|local(?:time|timestamp)|\w*current\w*|"
+    r"transaction_timestamp|(?:next|curr|set)val|getvariable|stats|sleep_ms|write_log|error|vector_type)\b"
 )
 
 _QUIET = "SET enable_progress_bar = false"  # DuckDB draws it on stdout, if Python is interactive
@@ -164,7 +163,7 @@ def changing_part(sql: str) -> str | None:
 
     Words in string literals are ignored, unless a backslash or a dollar quote could hide where a literal ends.
     """
-    found = _CHANGING.search(sql if "\\" in sql or "$" in sql else _STRING.sub("''", sql))
+    found = re.search(_CHANGING, sql if "\\" in sql or "$" in sql else re.sub(_STRING, "''", sql))
     return found and found[0]
 
 
@@ -187,7 +186,7 @@ def exhausted(error: duckdb.Error) -> StoreError | None:
     is_memory = isinstance(error, duckdb.OutOfMemoryException)
     if not is_memory and "No space left" not in str(error):
         return None
-    if is_memory and not _OF_DISK.search(str(error)):
+    if is_memory and not re.search(_OF_DISK, str(error)):
         return StoreError(
             f"too little memory for the texts on their way into the store: {first_line(error)} It is not the disk that "
             "is full: a few texts are too long to be held together. Cut or leave out the longest ones and build again; "

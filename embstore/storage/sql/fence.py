@@ -7,9 +7,8 @@ This is the first of two barriers. The second is that the connection that execut
 import json
 import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 
@@ -43,8 +42,7 @@ _SHOWN = 100
 """Number of characters of a statement that an error message quotes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Select:
+class Select(NamedTuple):
     """Statement that has passed the check.
 
     Attributes:

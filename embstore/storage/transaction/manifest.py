@@ -14,8 +14,9 @@ beside a reader that finds another one after listing the folder than before, and
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from embstore import atomic, disk
 from embstore.storage.files import names
@@ -26,8 +27,7 @@ HIDDEN = "hidden.json"
 _REMEDY = "Run: embstore repair"
 
 
-@dataclass(frozen=True, slots=True)
-class Hidden:
+class Hidden(NamedTuple):
     """Parts of a folder that are not committed, or are replaced.
 
     Attributes:
@@ -38,11 +38,10 @@ class Hidden:
 
     generation: int = 0
     names: frozenset[str] = frozenset()
-    replaced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    replaced: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
+class Parts(NamedTuple):
     """Parts of a folder at one moment.
 
     Attributes:
