@@ -36,7 +36,7 @@ def isolated(failure: str) -> Iterator[None]:
         except BaseException as error:
             if has_arrived():
                 raise
-            raise PluginError(f"{failure}: {described(error)}{_place(error)}") from error
+            raise PluginError(f"{failure}: {described(error)}{_place(error)}{_remedy(error)}") from error
 
 
 def _place(error: BaseException) -> str:
@@ -49,6 +49,14 @@ def _place(error: BaseException) -> str:
     theirs = [(file, line) for file, line in passed if not file.startswith(others)]
     lines = [line for file, line in theirs if file == theirs[0][0]]
     return f" ({theirs[0][0]}, line {lines[-1]})" if lines else ""
+
+
+def _remedy(error: BaseException) -> str:
+    """Return where to import from, if the error is the import of a private or former module of embstore."""
+    name = error.name or "" if isinstance(error, ImportError) else ""
+    if name.partition(".")[0] != "embstore" or name == "embstore.metrics":
+        return ""
+    return ". Import it from embstore.metrics: embstore's other modules may move between releases."
 
 
 def described(error: BaseException) -> str:
