@@ -24,6 +24,7 @@ def enter(home: Path) -> None:
     """
     for name in [name for name in os.environ if name.startswith(_FOREIGN) and not name.startswith(_PASSING)]:
         del os.environ[name]
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # without bytecode, each process that imports torch takes 6 s more
     os.environ.update(
         HOME=str(home),
         USERPROFILE=str(home),
