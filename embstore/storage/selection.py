@@ -1,14 +1,15 @@
 """Select spaces and layers by the names that a user gives."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from embstore.errors import QueryError, UnknownNameError
 from embstore.space import Layer, Pooling, Template, Unit, parse_member
 from embstore.storage.files.card import Card
 
 
-class SpaceFilter(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SpaceFilter:
     """Filter of spaces; None or an empty value does not restrict.
 
     Attributes:
