@@ -60,7 +60,9 @@ def query_schema(metric: Metric) -> dict[str, Any]:
     """
     identity = _IDENTITIES.get(metric.needs, _SPACE)
     columns = {column.name: _column(column) for column in metric.columns}
-    said = {parameter.name: _parameter(parameter) for parameter in metric.said} | (_SEED if metric.is_seeded else {})
+    said = {parameter.name: _parameter(parameter) for parameter in metric.row_parameters} | (
+        _SEED if metric.is_seeded else {}
+    )
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"embstore:query-{metric.name}",

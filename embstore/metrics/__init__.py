@@ -1,15 +1,15 @@
-"""Metrics: arrays to numbers. One file a family, which ends with their declarations.
+"""Metrics: functions from arrays to numbers. One file a family, which ends with the declarations of its metrics.
 
-spec         how a metric is declared (with validation); data: what it gets beside vectors
-table        all of them; plugins (validation, isolation): other packages'; explain: what each says of itself
+cosine, norms, isotropy, spectral, dimension, hubness, uniformity    of one layer
+similarity, valnorm, association                                     compared with human judgements
+contextuality (mev, intra_sentence, group_rows)                      of words in context
+comparison (cka, rsa, overlap)                                       of layers with layers
 
-cosine, norms, isotropy, spectral, dimension, hubness, uniformity       one layer
-similarity (correlation, bootstrap), valnorm, association (directions, permutation)       against people
-contextuality (groups, group_rows, mev, intra_sentence)       words in context
-comparison (grid, products, cka, rsa, overlap, ties)       layers with layers
-
-moments      mean and covariance in one pass; blas: products in the threads that read
-transforms   centred, whitened, …, before any of these (with fitting, affine)
+data           inputs other than vectors: pairs, words, lexicons, occurrences
+transforms     transforms of the vectors before any metric
+table          all metrics by name
+declaration/   the declaration of a metric, also by other packages, and its explanation
+numerics/      arithmetic shared by several metrics
 """
 
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load the table when it is asked for: who looks for neighbours needs no metric."""
+    """Import the table of metrics on first use: a search for neighbours needs no metric."""
     if name in ("METRICS", "all_metrics", "get_metric"):
         from embstore.metrics import table
 

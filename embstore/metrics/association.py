@@ -1,4 +1,4 @@
-"""Word Embedding Association Tests: WEAT of two sets of words, SC-WEAT of single words."""
+"""Compute Word Embedding Association Tests: WEAT of two sets of words, SC-WEAT of single words."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.metrics.data import Words
+from embstore.metrics.declaration.parameters import missing_words, word_file
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
 from embstore.metrics.numerics.directions import (
     cosine_error,
     cosines_with,
-    differences,
     effect_sizes,
     gather_directions,
+    mean_differences,
 )
 from embstore.metrics.numerics.permutation import permutation_test
 from embstore.space import Unit
@@ -56,20 +57,21 @@ def weat(
     result: Result = dict.fromkeys(("effect_size", "statistic", "p_value", "n_permutations", "exact", "sizes", "seed"))
     result |= {"n": 0, "total": total, "coverage": 0.0 if total else None}
     try:
-        _, found = gather_directions(data, [], sets, missing)
+        _, directions = gather_directions(data, [], sets, missing)
     except NotComputable as error:
         return result | {"reason": str(error)}
-    sizes = [len(one.units) for one in found]
+    sizes = [len(words.units) for words in directions]
     result |= {"n": sum(sizes), "coverage": sum(sizes) / total, "sizes": sizes}
     n_x, n_a = sizes[0], sizes[2]
-    s = np.concatenate([differences(cosines_with(one, found[2], found[3]), n_a) for one in found[:2]])
+    [*targets, first, second] = directions
+    s = np.concatenate([mean_differences(cosines_with(words, first, second), n_a) for words in targets])
     rounding = 2 * cosine_error(data.dim)  # of a difference of two means of cosines
     if np.ptp(s) <= 2 * rounding:
         return result | {"reason": "all target words are associated alike"}
     statistic = float(s[:n_x].sum() - s[n_x:].sum())
-    [effect] = differences(s[None], n_x) / s.std(ddof=ddof)
+    [effect] = mean_differences(s[None], n_x) / s.std(ddof=ddof)
     result |= {"effect_size": float(effect), "statistic": statistic, "reason": None}
-    return result | _tested(s[None], n_x, permutations, seed, rounding)[0]
+    return result | _test_rows(s[None], n_x, permutations, seed, rounding)[0]
 
 
 def sc_weat(
@@ -115,45 +117,53 @@ def sc_weat(
     rounding = cosine_error(data.dim)
     effects, _ = effect_sizes(cosines, len(first.units), ddof, rounding)
     usable = np.isfinite(effects)
-    tested = iter(_tested(cosines[usable], len(first.units), permutations, seed, rounding))
+    tests = iter(_test_rows(cosines[usable], len(first.units), permutations, seed, rounding))
     rows = {word: empty | {"word": word, "reason": "it has no vector, or a zero one"} for word in words.texts}
-    for place, effect in zip(targets.places.tolist(), effects.tolist(), strict=True):
-        word = words.texts[place]
+    for position, effect in zip(targets.positions.tolist(), effects.tolist(), strict=True):
+        word = words.texts[position]
         if np.isfinite(effect):
-            rows[word] |= {"effect_size": effect, "reason": None} | next(tested)
+            rows[word] |= {"effect_size": effect, "reason": None} | next(tests)
         else:
             rows[word] |= {"reason": "its cosines with the attribute words are all equal"}
     return list(rows.values())
 
 
-def _tested(values: Floats, n_first: int, permutations: int, seed: int, error: float) -> list[Result]:
+def _test_rows(values: Floats, n_first: int, permutations: int, seed: int, error: float) -> list[Result]:
+    """Return the columns of the permutation test for each row of ``values``, or the reason if none is requested.
+
+    Arguments: see :func:`permutation_test`.
+    """
     if permutations == 0 or not len(values):
         return [{"reason": "p_value: not asked for (permutations 0)"} for _ in values]
     p_values, n_splits, is_exact = permutation_test(values, n_first, permutations, seed, error)
-    tested = {"n_permutations": n_splits, "exact": is_exact, "seed": None if is_exact else seed}
-    return [{"p_value": p} | tested for p in p_values.tolist()]
+    test = {"n_permutations": n_splits, "exact": is_exact, "seed": None if is_exact else seed}
+    return [{"p_value": p} | test for p in p_values.tolist()]
 
 
-def _drawn(row: Mapping[str, Any]) -> str:
+def _describe_splits(row: Mapping[str, Any]) -> str:
+    """Describe the random splits behind the p-value of a row."""
     return f"p-values from {row['n_permutations']:,} splits drawn at random"
 
 
-def _words(name: str, help: str) -> Parameter:
-    return Parameter(name, None, help, value_type=str, metavar="FILE", is_input=True)
-
-
-_A = _words("a", "Attribute words A, one a line; by default the 25 pleasant words of ValNorm.")
-_B = _words("b", "Attribute words B, one a line; by default its 25 unpleasant words.")
-_MISSING = "Words of the sets without a vector: error, or skip (left out and named)."
+_A = word_file("a", "Attribute words A, one a line; by default the 25 pleasant words of ValNorm.")
+_B = word_file("b", "Attribute words B, one a line; by default its 25 unpleasant words.")
+_MISSING = missing_words("Words of the sets")
 _PERMUTATIONS = Parameter(
     "permutations", 10_000, "Splits that are drawn where all are more than 100,000 (0: no p-value).", minimum=0
 )
-_TESTED = (
+
+
+def _ddof(default: int, words: str) -> Parameter:
+    """Return the parameter ``ddof``, given its default and the end of its help text: the words and the sources."""
+    return Parameter("ddof", default, f"Of the standard deviation over {words}", minimum=0, maximum=1)
+
+
+_TEST_COLUMNS = (
     Column("p_value", "number", "of the permutation test, one-sided", minimum=0, maximum=1),
     Column("n_permutations", "integer", "splits that the p-value is from", minimum=1, shown=False),
     Column("exact", "boolean", "whether these are all splits", shown=False),
 )
-_TEST = (
+_P_VALUE = (
     "The p-value is exact, the share of all {splits} whose statistic is as large or larger, where these are at most "
     "100,000 or no more than --permutations. Else that many (m) are drawn at random (--seed), and of h that are as "
     "large or larger p = (h + 1)/(m + 1). Both count the observed split, so that p is never 0; the paper counts only "
@@ -169,24 +179,18 @@ METRICS = (
         columns=(
             Column("effect_size", "number", "difference of the mean associations in standard deviations"),
             Column("statistic", "number", "difference of the summed associations"),
-            *_TESTED,
+            *_TEST_COLUMNS,
             Column("total", "integer", "words in the four sets", minimum=0, shown=False),
             Column("coverage", "number", "words used over words in the sets", minimum=0, maximum=1, shown=False),
             Column("sizes", "array of integers", "words used of X, Y, A and B", minimum=0, shown=False),
         ),
         parameters=(
-            _words("x", "Target words X, one a line."),
-            _words("y", "Target words Y, one a line."),
+            word_file("x", "Target words X, one a line."),
+            word_file("y", "Target words Y, one a line."),
             _A,
             _B,
-            Parameter("missing", "error", _MISSING, choices=("error", "skip")),
-            Parameter(
-                "ddof",
-                1,
-                "Of the standard deviation over X ∪ Y: 1 as in the authors' code, or 0.",
-                minimum=0,
-                maximum=1,
-            ),
+            _MISSING,
+            _ddof(1, "X ∪ Y: 1 as in the authors' code, or 0."),
             _PERMUTATIONS,
         ),
         formula="(mean_X s − mean_Y s) / std_{X∪Y} s, s(w) = mean_a cos(w, a) − mean_b cos(w, b); Σ_X s − Σ_Y s",
@@ -194,10 +198,11 @@ METRICS = (
         references=("caliskan2017",),
         needs="word sets",
         estimator="Exact over all words; cosines in float64. std over X ∪ Y with ddof 1, as in the authors' code; WEFE "
-        "has ddof 0, which --ddof 0 gives. " + _TEST.format(splits="splits of X ∪ Y into sets of the sizes of X and Y"),
+        "has ddof 0, which --ddof 0 gives. "
+        + _P_VALUE.format(splits="splits of X ∪ Y into sets of the sizes of X and Y"),
         version=2,
         units=(Unit.WORD, Unit.SENTENCE),
-        drawn=_drawn,
+        drawn=_describe_splits,
     ),
     Metric(
         name="sc-weat",
@@ -206,19 +211,17 @@ METRICS = (
         columns=(
             Column("word", "string", "the word", is_key=True),
             Column("effect_size", "number", "difference of the mean cosines in standard deviations"),
-            *_TESTED,
+            *_TEST_COLUMNS,
             Column("total", "integer", "attribute words in the two sets", minimum=0, shown=False),
             Column("coverage", "number", "attribute words used over those in the sets", 0, 1, shown=False),
         ),
         parameters=(
             Parameter("word", (), "A target word.", metavar="WORD", is_input=True),
-            _words("words", "Target words, one a line."),
+            word_file("words", "Target words, one a line."),
             _A,
             _B,
-            Parameter("missing", "error", _MISSING, choices=("error", "skip")),
-            Parameter(
-                "ddof", 0, "Of the standard deviation over A ∪ B: 0 as in the paper, or 1.", minimum=0, maximum=1
-            ),
+            _MISSING,
+            _ddof(0, "A ∪ B: 0 as in the paper, or 1."),
             _PERMUTATIONS,
         ),
         formula="(mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
@@ -227,9 +230,9 @@ METRICS = (
         needs="word sets",
         estimator="Exact over all words; cosines in float64. std over A ∪ B with ddof 0 unless --ddof 1. A target that "
         "is an attribute word too keeps its cosine of 1 with itself. "
-        + _TEST.format(splits="splits of A ∪ B into sets of the sizes of A and B"),
+        + _P_VALUE.format(splits="splits of A ∪ B into sets of the sizes of A and B"),
         version=2,
         units=(Unit.WORD, Unit.SENTENCE),
-        drawn=_drawn,
+        drawn=_describe_splits,
     ),
 )

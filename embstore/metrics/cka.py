@@ -1,17 +1,17 @@
-"""Centred kernel alignment of two layers with linear kernels, in feature space or from Gram matrices."""
+"""Compute the centred kernel alignment of pairs of layers with linear kernels."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from embstore.metrics.declaration.spec import Ids, LayerData, Result
-from embstore.metrics.numerics.gram import Cloud, Kernel, describe_route, pair_forms
-from embstore.metrics.numerics.layer_grid import Agreement, Grid, with_themselves
+from embstore.metrics.numerics.gram import CentredVectors, GramMatrix, describe_route, pair_forms
+from embstore.metrics.numerics.layer_grid import Grid, PairForm, with_self_pairs
 from embstore.metrics.numerics.pair_sums import PairSums
 
-# Share of the summed terms below which a form is their rounding.
+# Share of the summed terms up to which their sum is rounding.
 _ROUNDING = 1e-13
-_FEWEST = {"unbiased": 4, "biased": 2}
+_MIN_ITEMS = {"unbiased": 4, "biased": 2}
 _NO_VARIANCE = "its vectors are all alike, or all equally far from each other"
 
 
@@ -30,22 +30,22 @@ def cka(
         A row for each layer of ``left`` with each of ``right``: ``cka`` in [-1, 1], biased in [0, 1]; ``n``;
         ``reason``.
     """
-    grid, n = Grid.of(left, right), len(ids)
-    if n < _FEWEST[variant]:
-        return grid.filled({"cka": None, "n": n, "reason": f"{variant} CKA needs {_FEWEST[variant]} items or more"})
-    form, kernel = (hsic1, hsic1_kernel) if variant == "unbiased" else (biased_hsic, biased_kernel)
-    found = pair_forms(grid.layers, with_themselves(grid.pairs), ids, form, kernel)
-    agreements = {(i, j): Agreement(found[i, j], found[i, i], found[j, j], n) for i, j in grid.pairs}
-    return grid.rows(lambda agreement: agreement.normalised("cka", _NO_VARIANCE), agreements)
+    grid, n, min_items = Grid.of(left, right), len(ids), _MIN_ITEMS[variant]
+    if n < min_items:
+        return grid.repeated({"cka": None, "n": n, "reason": f"{variant} CKA needs {min_items} items or more"})
+    form, gram = (hsic1, hsic1_gram) if variant == "unbiased" else (biased_hsic, biased_gram)
+    forms = pair_forms(grid.layers, with_self_pairs(grid.pairs), ids, form, gram)
+    by_pair = {(i, j): PairForm(forms[i, j], forms[i, i], forms[j, j], n) for i, j in grid.pairs}
+    return grid.rows(lambda pair: pair.normalised("cka", _NO_VARIANCE), by_pair)
 
 
 def describe_cka_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None, *, variant: str) -> str:
-    """Name the algorithm that :func:`cka` uses for n items and layers of these dimensions."""
-    return describe_route(n, dims, dims_2) if n >= _FEWEST[variant] else ""
+    """Name the algorithm of :func:`cka` for n items; arguments as of :func:`describe_route`."""
+    return describe_route(n, dims, dims_2) if n >= _MIN_ITEMS[variant] else ""
 
 
 def hsic1(sums: PairSums) -> float:
-    """Return HSIC_1 of n ≥ 4 items with linear kernels; zero where it is nothing but rounding.
+    """Return HSIC_1 of n ≥ 4 items with linear kernels K and L; zero if it is within rounding.
 
     [tr(KL) + 1ᵀK1 1ᵀL1 / ((n−1)(n−2)) − 2 1ᵀKL1 / (n−2)] / (n(n−3)) of Gram matrices with zero diagonals (Song et al.
     2012, eq. 5), which is the same for shifted vectors. In feature space tr(KL) = ‖Σxyᵀ‖² − Σ‖x‖²‖y‖²,
@@ -58,15 +58,15 @@ def hsic1(sums: PairSums) -> float:
     trace = product_square - sums.square_product
     total_left = float(left.total @ left.total) - left.square_total
     total_right = float(right.total @ right.total) - right.square_total
-    of_rows = (
+    row_products = (
         float(left.total @ sums.product @ right.total)
-        - float(left.total @ sums.left_by_right)
-        - float(right.total @ sums.right_by_left)
+        - float(left.total @ sums.left_weighted)
+        - float(right.total @ sums.right_weighted)
         + sums.square_product
     )
     totals = total_left * total_right / ((n - 1) * (n - 2))
-    form = trace + totals - 2 / (n - 2) * of_rows
-    terms = product_square + sums.square_product + abs(totals) + 2 / (n - 2) * abs(of_rows)
+    form = trace + totals - 2 / (n - 2) * row_products
+    terms = product_square + sums.square_product + abs(totals) + 2 / (n - 2) * abs(row_products)
     return form / (n * (n - 3)) if abs(form) > _ROUNDING * terms else 0.0
 
 
@@ -79,24 +79,25 @@ def biased_hsic(sums: PairSums) -> float:
     return float(np.vdot(centred, centred)) / (n - 1) ** 2
 
 
-def hsic1_kernel(cloud: Cloud) -> Kernel:
-    """Return the U-centred Gram matrix of n ≥ 4 items, whose products over n(n−3) are HSIC_1.
+def hsic1_gram(vectors: CentredVectors) -> GramMatrix:
+    """Return the U-centred Gram matrix of n ≥ 4 items; two of these, multiplied and summed, over n(n−3) are HSIC_1.
 
     Kᵢⱼ − (K1)ᵢ/(n−2) − (K1)ⱼ/(n−2) + 1ᵀK1/((n−1)(n−2)) with zero diagonals (Székely & Rizzo 2014, section 2).
     """
-    n, squares, total = len(cloud.x), cloud.squares, cloud.side.total
-    of_rows = cloud.x @ total - squares
-    of_all = float(total @ total) - cloud.side.square_total
-    terms = of_all / (2 * (n - 1) * (n - 2)) - of_rows / (n - 2)
-    # ΣKᵢⱼ² less that of the centred matrix, and the other terms that :func:`hsic1` adds up.
-    taken_off = 2 * (n - 2) * float(terms @ terms) + 2 * float(terms.sum()) ** 2
-    others = 2 * float(squares @ squares) + of_all**2 / ((n - 1) * (n - 2)) + 2 / (n - 2) * float(of_rows @ of_rows)
+    n, squares, total = len(vectors.x), vectors.squares, vectors.sums.total
+    row_sums = vectors.x @ total - squares
+    matrix_sum = float(total @ total) - vectors.sums.square_total
+    offsets = matrix_sum / (2 * (n - 1) * (n - 2)) - row_sums / (n - 2)
+    # ΣKᵢⱼ² minus that of the centred matrix, and the other terms that :func:`hsic1` adds up.
+    subtracted = 2 * (n - 2) * float(offsets @ offsets) + 2 * float(offsets.sum()) ** 2
+    added = 2 * float(squares @ squares) + matrix_sum**2 / ((n - 1) * (n - 2))
+    added += 2 / (n - 2) * float(row_sums @ row_sums)
     scale = 1 / (n * (n - 3))
-    return Kernel(terms, has_diagonal=False, scale=scale, floor=_ROUNDING * (taken_off + others) * scale)
+    return GramMatrix(offsets, has_diagonal=False, scale=scale, rounding_error=_ROUNDING * scale * (subtracted + added))
 
 
-def biased_kernel(cloud: Cloud) -> Kernel:
-    """Return the Gram matrix of the centred vectors of n ≥ 2 items, whose products over (n−1)² are the biased HSIC."""
-    n, total = len(cloud.x), cloud.side.total
-    terms = float(total @ total) / (2 * n * n) - cloud.x @ total / n
-    return Kernel(terms, has_diagonal=True, scale=1 / (n - 1) ** 2, floor=0.0)
+def biased_gram(vectors: CentredVectors) -> GramMatrix:
+    """Return the Gram matrix of the centred vectors of n ≥ 2 items, from which :func:`biased_hsic` follows."""
+    n, total = len(vectors.x), vectors.sums.total
+    offsets = float(total @ total) / (2 * n * n) - vectors.x @ total / n
+    return GramMatrix(offsets, has_diagonal=True, scale=1 / (n - 1) ** 2, rounding_error=0.0)

@@ -1,9 +1,10 @@
 """Metrics that compare layers: those of one space with each other, or with those of another space."""
 
 from embstore.metrics.cka import cka, describe_cka_route
-from embstore.metrics.declaration.spec import N_ZERO, Column, Metric, Parameter
+from embstore.metrics.declaration.parameters import N_ZERO
+from embstore.metrics.declaration.spec import Column, Metric, Parameter
 from embstore.metrics.overlap import overlap
-from embstore.metrics.rsa import describe_rsa_route, rsa, said_of_draw
+from embstore.metrics.rsa import describe_rsa_route, describe_sample, rsa
 
 AGAINST = Parameter(
     "against",
@@ -14,6 +15,7 @@ AGAINST = Parameter(
     is_input=True,
 )
 
+# The algorithms of :mod:`.numerics.gram`, for the estimators of metrics that use them.
 _ROUTES = (
     "in float64, from sums of products of dimensions or, where n Σdᵢ < Σdᵢdⱼ (dimensions d, summed over the layers and "
     "over their pairs, a layer with itself counting half; n < Ld/2 for all pairs of L layers), from Gram matrices: the "
@@ -56,7 +58,7 @@ METRICS = (
         ),
         parameters=(
             Parameter("correlation", "pearson", "pearson, or spearman.", choices=("pearson", "spearman")),
-            Parameter("pairs", 100_000, "How many pairs of items spearman draws (--seed).", minimum=2),
+            Parameter("pairs", 100_000, "Number of pairs of items that spearman samples (--seed).", minimum=2),
             AGAINST,
         ),
         formula="corr over i < j of cos(xᵢ, xⱼ) and cos(yᵢ, yⱼ)",
@@ -69,7 +71,7 @@ METRICS = (
         "a rank. Items that are a zero vector in one of the two layers are left out and counted in n_zero. Cosine "
         "distances give the same number as cosines.",
         version=2,
-        drawn=said_of_draw,
+        drawn=describe_sample,
         route=describe_rsa_route,
     ),
     Metric(
@@ -83,7 +85,7 @@ METRICS = (
             Column("overlap_expected", "number", "k/(n−1), by chance", minimum=0, maximum=1, shown=False),
             N_ZERO,
         ),
-        parameters=(Parameter("k", 10, "How many nearest neighbours.", minimum=1), AGAINST),
+        parameters=(Parameter("k", 10, "Number of nearest neighbours.", minimum=1), AGAINST),
         formula="mean over items of |A∩B| / k, A and B the k nearest in either layer by cosine",
         citation="Mutual k-nearest-neighbour alignment: Huh et al. (2024), ICML; jaccard: index of the same lists",
         references=("huh2024",),

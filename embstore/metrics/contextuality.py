@@ -1,9 +1,10 @@
-"""How much the vector of a word depends on its context: the three measures of Ethayarajh (2019), exactly."""
+"""Measure how much the vector of a word depends on its context: the three measures of Ethayarajh (2019), exactly."""
 
 import numpy as np
 
 from embstore.metrics.data import Contexts
-from embstore.metrics.declaration.spec import N_ZERO, Column, LayerData, Metric, Parameter, Result
+from embstore.metrics.declaration.parameters import N_ZERO
+from embstore.metrics.declaration.spec import Column, LayerData, Metric, Parameter, Result
 from embstore.metrics.group_rows import Baseline, GroupRows, Labels
 from embstore.metrics.intra_sentence import intra_sentence
 from embstore.metrics.mev import explained_by_group, explained_by_moments
@@ -42,13 +43,14 @@ def self_similarity(
         One row, or one per word: ``self_similarity`` in [-1, 1], ``baseline``, ``adjusted``, ``n_words``,
         ``n_words_left_out``, ``n`` occurrences of these words, ``n_zero`` and ``reason``.
     """
-    found = group_values(data, contexts, min_contexts, _mean_cosines)
+    values = group_values(data, contexts, min_contexts, _mean_cosines)
     baseline = Baseline.mean_cosine(data) if adjusted else None
-    rows = GroupRows(found, contexts.names, min_contexts, _SELF_SIMILARITY, baseline)
-    return _of_words(rows, word, per_word=per_word)
+    rows = GroupRows(values, contexts.names, min_contexts, _SELF_SIMILARITY, baseline)
+    return _rows_of_words(rows, word, per_word=per_word)
 
 
 def _mean_cosines(sums: GroupSums, _: Groups) -> Float64Array:
+    """Return the mean cosine over all pairs of vectors of each group, (g,); NaN for fewer than two vectors."""
     n_pairs = sums.n * (sums.n - 1)
     square = np.vecdot(sums.unit_total, sums.unit_total) - sums.unit_square_total
     means: Float64Array = np.divide(square, n_pairs, out=np.full(len(square), np.nan), where=n_pairs > 0)
@@ -83,13 +85,14 @@ def mev(
         ``n`` occurrences of these words (zero vectors included), ``n_zero`` and ``reason``.
     """
     centred = variant == "centred"
-    found = explained_by_group(data, contexts, min_contexts, centred=centred)
+    values = explained_by_group(data, contexts, min_contexts, centred=centred)
     baseline = Baseline(explained_by_moments(moments(data), centred=centred), _MEV.undefined) if adjusted else None
-    rows = GroupRows(found, contexts.names, min_contexts, _MEV, baseline)
-    return _of_words(rows, word, per_word=per_word)
+    rows = GroupRows(values, contexts.names, min_contexts, _MEV, baseline)
+    return _rows_of_words(rows, word, per_word=per_word)
 
 
-def _of_words(rows: GroupRows, word: tuple[str, ...], *, per_word: bool) -> list[Result]:
+def _rows_of_words(rows: GroupRows, word: tuple[str, ...], *, per_word: bool) -> list[Result]:
+    """Return a row for each requested word, else for each word with enough contexts, or the row of their mean."""
     if word:
         return rows.each()
     return rows.each_with_enough() if per_word else rows.mean()
@@ -107,15 +110,24 @@ _GROUPING = (
 )
 
 
-def _min_contexts(least: int) -> Parameter:
-    return Parameter("min_contexts", 5, "Leave out words with fewer contexts.", minimum=least)
+def _min_contexts(minimum: int) -> Parameter:
+    """Return the parameter ``min_contexts`` with its smallest valid value."""
+    return Parameter("min_contexts", 5, "Leave out words with fewer contexts.", minimum=minimum)
 
 
 def _adjusted(baseline: str) -> Parameter:
+    """Return the parameter ``adjusted``, given a noun phrase for the baseline."""
     return Parameter("adjusted", False, f"Also subtract the layer's baseline: {baseline} of all selected occurrences.")
 
 
 def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
+    """Return the columns of :class:`GroupRows`.
+
+    Args:
+        value: Column of the value, with its range.
+        group: Noun for a group, also the name of its column.
+        baseline: Noun phrase for the baseline.
+    """
     assert value.minimum is not None
     lowest = value.minimum - 1
     return (
@@ -160,12 +172,10 @@ METRICS = (
         "sentences: embstore query intra-sentence --sentence-space SPACE",
         help="Mean cosine between the words of a sentence and the sentence's vector.",
         function=intra_sentence,
-        columns=(
-            *_columns(
-                Column("intra_sentence_similarity", "number", "mean cosine of a sentence's words with it", -1, 1),
-                "sentence",
-                "the mean pairwise cosine",
-            ),
+        columns=_columns(
+            Column("intra_sentence_similarity", "number", "mean cosine of a sentence's words with it", -1, 1),
+            "sentence",
+            "the mean pairwise cosine",
         ),
         parameters=(
             Parameter(
@@ -203,10 +213,8 @@ METRICS = (
         "embstore query spectrum -k 1 --variant uncentred",
         help="Maximum explainable variance: how much of a word's occurrences one direction explains.",
         function=mev,
-        columns=(
-            *_columns(
-                Column("mev", "number", "share of the first component of a word's occurrences", 0, 1), "word", "the MEV"
-            ),
+        columns=_columns(
+            Column("mev", "number", "share of the first component of a word's occurrences", 0, 1), "word", "the MEV"
         ),
         parameters=(
             Parameter(

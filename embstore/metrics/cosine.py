@@ -1,17 +1,19 @@
-"""Mean pairwise cosine: anisotropy and its contributions by dimension (rogue dimensions). Exact, in O(n dim)."""
+"""Compute the mean pairwise cosine (anisotropy) and the contributions of dimensions to it, exactly, in O(n dim)."""
 
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.metrics.declaration.spec import N_ZERO, Column, LayerData, Metric, Parameter, Value
+from embstore.metrics.declaration.parameters import N_ZERO
+from embstore.metrics.declaration.spec import Column, LayerData, Metric, Parameter, Value
+from embstore.metrics.numerics.blas_threads import ignore_spurious_flags
 from embstore.metrics.numerics.directions import cosine_error
 from embstore.summary import Float64Array, in_float64, weighted_sum
 
-# ‖x − mean‖ below this share of the largest norm is rounding, not a direction. float32 values differ by 6e-8 or more.
+# Share of the largest norm up to which ‖x − mean‖ is rounding; float32 has a resolution of 6e-8.
 _ZERO_AFTER_CENTRING = 1e-12
-# A share of the mean cosine means nothing where that mean is rounding itself.
+# Mean cosine up to which it is rounding, and shares of it are undefined.
 _NO_ANISOTROPY = 1e-12
 
 TOO_FEW = "fewer than two non-zero vectors"
@@ -31,7 +33,7 @@ def mean_pairwise_cosine(n: int, unit_total: Float64Array, unit_square_total: Fl
     if n < 2:
         return None
     value = float((unit_total @ unit_total - unit_square_total.sum()) / (n * (n - 1)))
-    return min(1.0, max(-1.0, value))  # rounding may pass the limits by 1e-16
+    return min(1.0, max(-1.0, value))  # rounding can exceed the limits by 1e-16
 
 
 def anisotropy(data: LayerData, *, variant: str = "raw", std: bool = False) -> dict[str, Value]:
@@ -47,79 +49,89 @@ def anisotropy(data: LayerData, *, variant: str = "raw", std: bool = False) -> d
         unless requested; ``n`` vectors used; ``n_zero`` zero vectors omitted.
     """
     summary = data.summary
-    n, n_zero = summary.n - summary.n_zero, summary.n_zero
+    n = summary.n - summary.n_zero
     total, square_total = summary.unit_total, summary.unit_square_total
-    centre, smallest = np.zeros(data.dim), 0.0
+    centre, zero_norm = np.zeros(data.dim), 0.0
     if variant == "centred":
-        centre, smallest = summary.mean, _ZERO_AFTER_CENTRING * summary.norm_max
-        n, total, square_total = _centred_sums(data, centre, smallest)
-        n_zero = summary.n - n
+        centre, zero_norm = summary.mean, _ZERO_AFTER_CENTRING * summary.norm_max
+        n, total, square_total = _centred_sums(data, centre, zero_norm)
     value = mean_pairwise_cosine(n, total, square_total)
-    spread = _std_of_cosines(data, n, total / n, centre, smallest) if std and value is not None else None
-    return {"anisotropy": value, "std": spread, "n": n, "n_zero": n_zero, "reason": TOO_FEW if value is None else None}
+    spread = _std_of_cosines(data, n, total / n, centre, zero_norm) if std and value is not None else None
+    reason = TOO_FEW if value is None else None
+    return {"anisotropy": value, "std": spread, "n": n, "n_zero": summary.n - n, "reason": reason}
 
 
-def _centred_sums(data: LayerData, mean: Float64Array, smallest: float) -> tuple[int, Float64Array, Float64Array]:
+def _centred_sums(data: LayerData, mean: Float64Array, zero_norm: float) -> tuple[int, Float64Array, Float64Array]:
+    """Return the number n of centred vectors longer than ``zero_norm``, Σu and Σ‖u‖², u = (x − mean)/‖x − mean‖."""
     n, total, square_total = 0, np.zeros(data.dim), 0.0
-    for count, unit_sum, square_sum in data.map(partial(_centred_block, mean=mean, smallest=smallest)):
+    for count, unit_sum, square_sum in data.map(partial(_centred_block, mean=mean, zero_norm=zero_norm)):
         n += count
         total += unit_sum
         square_total += square_sum
     return n, total, np.array([square_total])
 
 
-def _centred_block(block: NDArray[np.float32], mean: Float64Array, smallest: float) -> tuple[int, Float64Array, float]:
+def _centred_block(block: NDArray[np.float32], mean: Float64Array, zero_norm: float) -> tuple[int, Float64Array, float]:
+    """Return the sums of :func:`_centred_sums` over a block."""
     n, total, square_total = 0, np.zeros(block.shape[1]), 0.0
     for centred in in_float64(block):
         centred -= mean
         square_norms = np.vecdot(centred, centred)
         norms = np.sqrt(square_norms)
-        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > smallest)
+        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > zero_norm)
         n += int(np.count_nonzero(inverse))
         total += weighted_sum(inverse, centred)
         square_total += float((inverse * inverse * square_norms).sum())
     return n, total, square_total
 
 
-def _std_of_cosines(data: LayerData, n: int, unit_mean: Float64Array, centre: Float64Array, smallest: float) -> float:
+def _std_of_cosines(data: LayerData, n: int, unit_mean: Float64Array, centre: Float64Array, zero_norm: float) -> float:
     """Return the standard deviation (ddof 0) of the cosines of all pairs of n unit vectors u, in one pass.
 
     With w = u − ū, a = ū·w and q = ‖w‖², a cosine differs from the mean of all by aᵢ + aⱼ + wᵢ·wⱼ + Σq / (n (n − 1)).
-    Since Σw = 0, the squares of that over all i ≠ j add up to 2 (n − 2) Σa² − 4 Σaq + ‖WᵀW‖² − Σq² − (Σq)² / (n (n −
-    1)). The plain form, ‖UᵀU‖² − n less the squared mean, loses all digits where the cosines are nearly equal. So does
-    this one for vectors at equal angles, of which there are dim + 1 at most unless all have the same direction: so few
-    are compared one with another.
+    Since Σw = 0, the squares of these differences over all i ≠ j add up to
+    2 (n − 2) Σa² − 4 Σaq + ‖WᵀW‖² − Σq² − (Σq)² / (n (n − 1)). The shorter ‖UᵀU‖² − n minus the squared mean loses all
+    digits if the cosines are nearly equal. So does this one for vectors at equal angles, of which there are at most
+    dim + 1 unless all have the same direction; the cosines of so few vectors are computed one by one.
+
+    Args:
+        data: Vectors x of a layer; u = (x − centre)/‖x − centre‖.
+        n: Number of unit vectors, at least 2.
+        unit_mean: Mean ū of the unit vectors, (dim,).
+        centre: Vector subtracted from each vector, (dim,).
+        zero_norm: Length up to which a centred vector is omitted.
     """
     if n <= data.dim + 1:
-        u = np.concatenate(list(data.map(partial(_units, centre=centre, smallest=smallest))))
-        with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
+        u = np.concatenate(list(data.map(partial(_units, centre=centre, zero_norm=zero_norm))))
+        with ignore_spurious_flags():
             spread = float((u @ u.T)[np.triu_indices(n, 1)].std())
         return spread if spread > cosine_error(data.dim) else 0.0
     sums, product = np.zeros(4), np.zeros((data.dim, data.dim))
-    for part, block_product in data.map(partial(_deviations, mean=unit_mean, centre=centre, smallest=smallest)):
-        sums += part
+    for block_sums, block_product in data.map(partial(_deviations, mean=unit_mean, centre=centre, zero_norm=zero_norm)):
+        sums += block_sums
         product += block_product
     a_square, a_q, q_square, q = sums
     if q <= n * _ZERO_AFTER_CENTRING**2:
-        return 0.0  # all have the same direction
+        return 0.0  # all vectors have the same direction
     total = 2 * (n - 2) * a_square - 4 * a_q + np.sum(product**2) - q_square - q * q / (n * (n - 1))
     return float(np.sqrt(max(0.0, total) / (n * (n - 1))))
 
 
-def _units(block: NDArray[np.floating], centre: Float64Array, smallest: float) -> Float64Array:
+def _units(block: NDArray[np.floating], centre: Float64Array, zero_norm: float) -> Float64Array:
+    """Return the unit vectors u of :func:`_std_of_cosines` of a block."""
     x = block - centre
     norms = np.sqrt(np.vecdot(x, x))
-    units: Float64Array = x[norms > smallest] / norms[norms > smallest, None]
+    units: Float64Array = x[norms > zero_norm] / norms[norms > zero_norm, None]
     return units
 
 
 def _deviations(
-    block: NDArray[np.floating], mean: Float64Array, centre: Float64Array, smallest: float
+    block: NDArray[np.floating], mean: Float64Array, centre: Float64Array, zero_norm: float
 ) -> tuple[Float64Array, Float64Array]:
-    """Return (Σa², Σaq, Σq², Σq) and WᵀW of a block."""
-    w = _units(block, centre, smallest) - mean
+    """Return (Σa², Σaq, Σq², Σq) and WᵀW of :func:`_std_of_cosines` over a block."""
+    w = _units(block, centre, zero_norm) - mean
     a, q = w @ mean, np.vecdot(w, w)
-    with np.errstate(invalid="ignore"):
+    with ignore_spurious_flags():
         return np.array([a @ a, a @ q, q @ q, q.sum()]), w.T @ w
 
 
@@ -143,16 +155,18 @@ def rogue_dims(data: LayerData, *, k: int = 5) -> dict[str, Value]:
     result: dict[str, Value] = {"anisotropy": mean_cosine, "n": n, "n_zero": summary.n_zero, "reason": None}
     if mean_cosine is None:
         return result | {"dims": None, "contributions": None, "shares": None, "reason": TOO_FEW}
-    parts = (summary.unit_total**2 - summary.unit_square_total) / (n * (n - 1))
-    dims = np.argsort(-parts, kind="stable")[:k]
-    contributions: list[float | None] = [float(part) for part in parts[dims]]
+    contributions = (summary.unit_total**2 - summary.unit_square_total) / (n * (n - 1))
+    dims = np.argsort(-contributions, kind="stable")[:k]
     shares: list[float | None] = [None] * len(dims)
     if abs(mean_cosine) < _NO_ANISOTROPY:
         result["reason"] = "shares: the anisotropy is zero"
     else:
-        shares = [float(part) / mean_cosine for part in parts[dims]]
-    found: dict[str, Value] = {"dims": data.dims[dims].tolist(), "contributions": contributions, "shares": shares}
-    return result | found
+        shares = [float(contribution) / mean_cosine for contribution in contributions[dims]]
+    return result | {
+        "dims": data.dims[dims].tolist(),
+        "contributions": contributions[dims].tolist(),
+        "shares": shares,
+    }
 
 
 METRICS = (
@@ -167,10 +181,7 @@ METRICS = (
         ),
         parameters=(
             Parameter(
-                "variant",
-                "raw",
-                "raw, or centred: after subtracting the mean vector.",
-                choices=("raw", "centred"),
+                "variant", "raw", "raw, or centred: after subtracting the mean vector.", choices=("raw", "centred")
             ),
             Parameter("std", False, "Read the vectors for the standard deviation of the cosines too."),
         ),
@@ -193,18 +204,11 @@ METRICS = (
         columns=(
             Column("anisotropy", "number", "mean pairwise cosine", minimum=-1, maximum=1),
             Column("dims", "array of integers", "their numbers in the space, by descending contribution"),
-            Column(
-                "contributions",
-                "array of numbers",
-                "their parts of the mean cosine",
-                minimum=-1,
-                maximum=1,
-                shown=False,
-            ),
+            Column("contributions", "array of numbers", "their parts of the mean cosine", -1, 1, shown=False),
             Column("shares", "array of numbers", "contribution over anisotropy; null where that is zero"),
             N_ZERO,
         ),
-        parameters=(Parameter("k", 5, "How many dimensions to return.", minimum=1),),
+        parameters=(Parameter("k", 5, "Number of dimensions to return.", minimum=1),),
         formula="CC_i = ((Σu_i)² − Σu_i²) / (n (n − 1))",
         citation="Timkey & van Schijndel (2021), EMNLP",
         references=("timkey2021",),

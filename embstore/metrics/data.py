@@ -10,7 +10,7 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """The rows of a dataset of pairs.
+    """The pairs of a dataset with human scores.
 
     Attributes:
         left: Item ids (n,).
@@ -45,11 +45,11 @@ class Words:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lexicon:
-    """Words with a value each.
+    """Words with a measured value each.
 
     Attributes:
         words: Words of the lexicon.
-        value: Valence or another measured value, float64 (n,).
+        value: Value of each word, such as its valence, float64 (n,).
     """
 
     words: Words
@@ -63,12 +63,11 @@ class Contexts:
     Attributes:
         ids: Item ids (n,), ascending.
         groups: Number of the group of each item, int64 (n,).
-        names: Name of each group: the word or sentence.
-        of_groups: Item ids (g,) of the groups themselves, in the order of ``names``, if they have vectors in another
-            space; else None.
+        names: Name of each group, the word or sentence (g).
+        group_ids: Item id of each group itself (g,), if groups have vectors in another space; else None.
     """
 
     ids: Ids
     groups: NDArray[np.int64]
     names: tuple[str, ...]
-    of_groups: Ids | None = None
+    group_ids: Ids | None = None

@@ -1,4 +1,4 @@
-"""The intrinsic dimension of a layer, from the distances of each vector's two nearest neighbours."""
+"""Compute the intrinsic dimension of a layer from the distances of each vector's two nearest neighbours."""
 
 import math
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, Parameter, Result
 
-# Of ln μ: distances are exact to a tenth of it.
+# Bound on the error of ln μ: ten times that of distances.
 _ROUNDING = 1e-9
 
 TOO_FEW = "fewer than three different vectors"
@@ -44,17 +44,22 @@ def intrinsic_dimension(data: LayerData, *, discard: float = 0.1) -> Result:
         return result | {"reason": TOO_EQUAL}
     kept = log_ratios[: min(n - 1, n - math.ceil(n * discard - 1e-9))]  # n · discard may be rounded up
     slope = _slope(kept, n)
-    why_none = TOO_EQUAL if len(kept) else f"of {n} ratios, none is left"
+    why_undefined = TOO_EQUAL if len(kept) else f"of {n} ratios, none is left"
     return result | {
         "twonn_ls": slope,
         "twonn_mle": n / total,
         "twonn_mle_unbiased": (n - 1) / total,
-        "reason": None if slope is not None else f"twonn_ls: {why_none}",
+        "reason": None if slope is not None else f"twonn_ls: {why_undefined}",
     }
 
 
 def _slope(x: NDArray[np.float64], n: int) -> float | None:
-    """Return Σxy/Σx², y = −ln(1 − i/n), i = 1, 2 …, of the smallest of n ascending x; None where these are rounding."""
+    """Return Σxy/Σx², y = −ln(1 − i/n), of the smallest xᵢ of n, i = 1, 2 …; None if all x are within rounding of 0.
+
+    Args:
+        x: Smallest ln μ, ascending, float64 (m,).
+        n: Number of all of them.
+    """
     y = -np.log1p(-np.arange(1, len(x) + 1) / n)
     square = float(x @ x)
     return float(x @ y) / square if square > len(x) * _ROUNDING**2 else None

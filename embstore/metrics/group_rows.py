@@ -1,10 +1,11 @@
-"""The rows of a result that has a value for each group of vectors: one for each group, or one with their mean."""
+"""Make the rows of a metric with a value for each group of vectors: one row per group, or one with their mean."""
 
 import math
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from embstore.metrics.cosine import TOO_FEW, mean_pairwise_cosine
 from embstore.metrics.declaration.spec import LayerData, Result
@@ -30,11 +31,11 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A value that is subtracted from the value of each group; NaN, with the reason, if it is undefined.
+    """A value to subtract from the value of each group.
 
     Attributes:
-        value: Baseline, or NaN.
-        undefined: Reason for NaN.
+        value: Baseline; NaN if it is undefined.
+        undefined: Reason why it is undefined, if it is.
     """
 
     value: float
@@ -53,14 +54,14 @@ class GroupRows:
     """Makes the rows of a metric with one value per group.
 
     Attributes:
-        found: Value of each group.
+        values: Value and numbers of vectors of each group.
         names: Name of each group.
         minimum: Minimum number of vectors of a group.
         labels: Words for groups and their members.
         baseline: Value to subtract; None for none.
     """
 
-    found: GroupValues
+    values: GroupValues
     names: tuple[str, ...]
     minimum: int
     labels: Labels
@@ -71,45 +72,49 @@ class GroupRows:
         return [self._group(group) for group in range(len(self.names))]
 
     def each_with_enough(self) -> list[Result]:
-        """Return a row for each group with enough vectors; where none has, the one row that says so."""
-        return [self._group(group) for group in np.flatnonzero(self._enough()).tolist()] or self.mean()
+        """Return a row for each group with enough vectors; if there is none, one row with the reason."""
+        return [self._group(group) for group in np.flatnonzero(self._has_enough()).tolist()] or self.mean()
 
     def mean(self) -> list[Result]:
         """Return one row: the mean over the groups that have a value, each counted once.
 
-        Its ``n`` counts their vectors; where no group has a value, those that were looked at.
+        Its ``n`` counts their vectors; if no group has a value, the vectors of all groups.
         """
-        values = self.found.value
-        used = self._enough() & ~np.isnan(values)
-        n_lost = int(np.count_nonzero(self._enough() & np.isnan(values)))
-        seen = self.found.n + self.found.n_zero > 0
-        reason = f"{_count(n_lost, self.labels.group)} left out: {self.labels.undefined}" if n_lost else None
-        value = float(values[used].mean()) if used.any() else None
-        if value is None and not n_lost:
+        values, has_enough = self.values.value, self._has_enough()
+        is_used = has_enough & ~np.isnan(values)
+        n_undefined = int(np.count_nonzero(has_enough & np.isnan(values)))
+        has_vectors = self.values.n + self.values.n_zero > 0
+        reason = f"{_count(n_undefined, self.labels.group)} left out: {self.labels.undefined}" if n_undefined else None
+        value = float(values[is_used].mean()) if is_used.any() else None
+        if value is None and not n_undefined:
             reason = self._none_has_enough()
-        n_left_out = int(np.count_nonzero(seen & ~used))
-        counts = (int(self.found.n[used if used.any() else seen].sum()), int(self.found.n_zero.sum()))
-        return [self._row(None, value, counts, (int(np.count_nonzero(used)), n_left_out), reason)]
+        n_groups = (int(np.count_nonzero(is_used)), int(np.count_nonzero(has_vectors & ~is_used)))
+        counts = (int(self.values.n[is_used if is_used.any() else has_vectors].sum()), int(self.values.n_zero.sum()))
+        return [self._row(None, value, counts, n_groups, reason)]
 
-    def _enough(self) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        return self.found.n >= self.minimum
+    def _has_enough(self) -> NDArray[np.bool_]:
+        """Return whether each group has the minimum number of vectors, (g,)."""
+        return self.values.n >= self.minimum
 
     def _group(self, group: int) -> Result:
-        n, n_zero, value = int(self.found.n[group]), int(self.found.n_zero[group]), float(self.found.value[group])
+        """Return the row of the group with this number."""
+        n, n_zero, value = int(self.values.n[group]), int(self.values.n_zero[group]), float(self.values.value[group])
         reason = None
         if n < self.minimum:
             reason = f"{_count(n, self.labels.member)}, and at least {self.minimum} are needed"
         elif math.isnan(value):
             reason = self.labels.undefined
-        used = reason is None
-        return self._row(self.names[group], value if used else None, (n, n_zero), (int(used), int(not used)), reason)
+        is_used = reason is None
+        n_groups = (int(is_used), int(not is_used))
+        return self._row(self.names[group], value if is_used else None, (n, n_zero), n_groups, reason)
 
     def _none_has_enough(self) -> str:
+        """Return the reason that no group has enough vectors, with the group that has most."""
         reason = f"no {self.labels.group} has {_count(self.minimum, self.labels.member)} or more"
-        if not self.found.n.any():
+        if not self.values.n.any():
             return reason
-        most = int(self.found.n.argmax())
-        return f"{reason}; the most has {self.names[most]!r}: {self.found.n[most]}"
+        largest = int(self.values.n.argmax())
+        return f"{reason}; the most has {self.names[largest]!r}: {self.values.n[largest]}"
 
     def _row(
         self,
@@ -119,6 +124,15 @@ class GroupRows:
         n_groups: tuple[int, int],
         reason: str | None,
     ) -> Result:
+        """Return a row.
+
+        Args:
+            name: Name of the group; None for the mean over groups.
+            value: Value, if it is defined.
+            counts: Numbers of vectors used and of zero vectors.
+            n_groups: Numbers of groups with and without a value.
+            reason: Reason if there is no value, or if groups were omitted.
+        """
         baseline = None if self.baseline is None or math.isnan(self.baseline.value) else self.baseline.value
         if self.baseline is not None and baseline is None:
             reason = "; ".join(filter(None, (reason, f"baseline: {self.baseline.undefined}")))
@@ -136,4 +150,5 @@ class GroupRows:
 
 
 def _count(n: int, noun: str) -> str:
+    """Return the number with the noun in singular or plural."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

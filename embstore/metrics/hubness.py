@@ -1,11 +1,11 @@
-"""Hubness: some items are among the nearest neighbours of many others, and some of none."""
+"""Measure hubness: some items are among the nearest neighbours of many others, and some of none."""
 
 import numpy as np
+from numpy.typing import NDArray
 
-from embstore.metrics.declaration.spec import N_ZERO, Column, LayerData, Metric, Parameter, Result
+from embstore.metrics.declaration.parameters import N_ZERO
+from embstore.metrics.declaration.spec import Column, LayerData, Metric, Parameter, Result
 from embstore.metrics.numerics.ties import TIED, are_tied
-
-DISTANCE = Parameter("distance", "cosine", "cosine, or euclidean.", choices=("cosine", "euclidean"))
 
 
 def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result:
@@ -47,8 +47,8 @@ def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result
     }
 
 
-def _skewness(deviations: np.ndarray) -> tuple[float | None, str | None]:
-    """Return the skewness of whole numbers less their mean, and why there is none."""
+def _skewness(deviations: NDArray[np.int64]) -> tuple[float | None, str | None]:
+    """Return E[d³]/E[d²]^1.5 of integer deviations d from their mean, (n,), or None with the reason."""
     wide = deviations.astype(np.float64)
     variance = float(np.mean(wide**2))
     if variance == 0:
@@ -65,18 +65,14 @@ METRICS = (
             Column("skewness", "number", "skewness of the k-occurrences"),
             Column("hub_share", "number", "share of the items that are hubs: N_k ≥ 2k", minimum=0, maximum=1),
             Column("antihub_share", "number", "share of the items that are no one's neighbour", minimum=0, maximum=1),
-            Column(
-                "hub_occurrence",
-                "number",
-                "share of all places among neighbours that hubs hold",
-                minimum=0,
-                maximum=1,
-                shown=False,
-            ),
+            Column("hub_occurrence", "number", "share of hubs in all lists of neighbours", 0, 1, shown=False),
             Column("most", "integer", "the largest k-occurrence", minimum=0, shown=False),
             N_ZERO,
         ),
-        parameters=(Parameter("k", 10, "How many neighbours of each item.", minimum=1), DISTANCE),
+        parameters=(
+            Parameter("k", 10, "Number of neighbours of each item.", minimum=1),
+            Parameter("distance", "cosine", "cosine, or euclidean.", choices=("cosine", "euclidean")),
+        ),
         formula="E[(N_k − k)³] / σ³, N_k(x) = |{y ≠ x : x among the k nearest of y}|",
         citation="Radovanović, Nanopoulos & Ivanović (2010), JMLR 11",
         references=("radovanovic2010",),

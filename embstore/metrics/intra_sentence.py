@@ -1,4 +1,4 @@
-"""Intra-sentence similarity: how near the words of a sentence are to the sentence's vector."""
+"""Compute intra-sentence similarity: the mean cosine of the words of a sentence with the sentence's vector."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from embstore.metrics.group_rows import Baseline, GroupRows, Labels
 from embstore.metrics.numerics.groups import Groups, GroupSums, group_values
 from embstore.summary import Float64Array
 
-# ‖Σx‖ below this share of Σ‖x‖ is rounding, not a direction.
+# Share of Σ‖x‖ up to which ‖Σx‖ is rounding.
 _ZERO_MEAN = 1e-12
 
 _INTRA_SENTENCE = Labels("intra_sentence_similarity", "sentence", "word", "the mean vector is zero")
@@ -44,39 +44,45 @@ def intra_sentence(
         ``n_sentences``, ``n_sentences_left_out``, ``n`` occurrences in these sentences, ``n_zero`` and ``reason``.
     """
     if sentences is None:
-        found = group_values(data, contexts, min_words, _cosines_with_mean, with_total=True)
+        values = group_values(data, contexts, min_words, _cosines_with_mean, with_total=True)
     else:
-        found = group_values(data, contexts, min_words, _cosines_with(sentences, contexts))
+        values = group_values(data, contexts, min_words, _cosines_with(sentences, contexts))
     baseline = Baseline.mean_cosine(data) if adjusted else None
     labels = _INTRA_SENTENCE if sentences is None else _WITH_SENTENCES
-    rows = GroupRows(found, contexts.names, min_words, labels, baseline)
+    rows = GroupRows(values, contexts.names, min_words, labels, baseline)
     return rows.each_with_enough() if per_sentence else rows.mean()
 
 
 def _cosines_with(sentences: LayerData, contexts: Contexts) -> Callable[[GroupSums, Groups], Float64Array]:
-    """Return the function that gives the mean cosine of each sentence's words with the sentence's own vector."""
-    assert contexts.of_groups is not None
-    of_groups = contexts.of_groups
+    """Return a function from the sums of sentences to the mean cosine of their words with their own vectors.
+
+    Args:
+        sentences: Vectors of sentences.
+        contexts: Occurrences in each sentence, and the ids of the sentences.
+    """
+    assert contexts.group_ids is not None
+    group_ids = contexts.group_ids
 
     def cosines(sums: GroupSums, members: Groups) -> Float64Array:
-        ids, block = sentences.gather(of_groups[members])
+        ids, block = sentences.gather(group_ids[members])
         x = block.astype(np.float64)
-        lengths = np.sqrt(np.vecdot(x, x))
+        norms = np.sqrt(np.vecdot(x, x))
         means = np.full(len(members), np.nan)
-        rows = np.flatnonzero(np.isin(of_groups[members], ids))
-        places = np.searchsorted(ids, of_groups[members][rows])
-        products = np.vecdot(x[places], sums.unit_total[rows])
-        exists = (lengths[places] > 0) & (sums.n[rows] > 0)
-        np.divide(products, lengths[places] * sums.n[rows], out=products, where=exists)
-        means[rows[exists]] = np.clip(products[exists], -1, 1)
+        rows = np.flatnonzero(np.isin(group_ids[members], ids))
+        positions = np.searchsorted(ids, group_ids[members][rows])
+        products = np.vecdot(x[positions], sums.unit_total[rows])
+        is_defined = (norms[positions] > 0) & (sums.n[rows] > 0)
+        np.divide(products, norms[positions] * sums.n[rows], out=products, where=is_defined)
+        means[rows[is_defined]] = np.clip(products[is_defined], -1, 1)
         return means
 
     return cosines
 
 
 def _cosines_with_mean(sums: GroupSums, _: Groups) -> Float64Array:
-    lengths = np.sqrt(np.vecdot(sums.total, sums.total))
+    """Return the mean cosine of the vectors of each group with their mean, (g,); NaN if the mean is zero."""
+    norms = np.sqrt(np.vecdot(sums.total, sums.total))
     products = np.vecdot(sums.total, sums.unit_total)
-    exists = lengths > _ZERO_MEAN * sums.norm_total
-    means: Float64Array = np.divide(products, lengths * sums.n, out=np.full(len(lengths), np.nan), where=exists)
+    is_defined = norms > _ZERO_MEAN * sums.norm_total
+    means: Float64Array = np.divide(products, norms * sums.n, out=np.full(len(norms), np.nan), where=is_defined)
     return np.clip(means, -1, 1, out=means)

@@ -1,4 +1,4 @@
-"""How evenly vectors use the directions of their space: IsoScore and the partition function."""
+"""Measure how evenly vectors use the directions of their space: IsoScore and the partition function."""
 
 from functools import partial
 
@@ -6,18 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
-from embstore.metrics.numerics.blas_threads import one_thread
-from embstore.metrics.numerics.moments import TOO_FEW, moments, spread_moments
+from embstore.metrics.numerics.blas_threads import ignore_spurious_flags, one_thread
+from embstore.metrics.numerics.moments import TOO_FEW, moments, varying_moments
 from embstore.summary import Float64Array
 
 
-def participation(covariance: Float64Array) -> float:
+def participation_of(covariance: Float64Array) -> float:
     """Return the participation ratio tr(C)² / ‖C‖_F² = (Σλ)² / Σλ², in [1, dim].
 
     Args:
         covariance: Positive semidefinite matrix, not zero, shape (dim, dim); its scale does not matter.
     """
-    # Row by row: for the whole, BLAS would wake threads, which then wait for more to do and take a core's time.
+    # Row by row: for a product of the whole matrix, BLAS would wake threads, which then spin and occupy a core.
     square = np.vecdot(covariance, covariance).sum()
     return float(np.clip(np.trace(covariance) ** 2 / square, 1, len(covariance)))
 
@@ -40,13 +40,13 @@ def isoscore(data: LayerData, *, zeta: float = 0.0) -> Result:
     """
     if data.dim < 2:
         raise NotComputable("vectors of one dimension")
-    found = spread_moments(data)
-    matrix = found.scatter
+    total = varying_moments(data)
+    matrix = total.scatter
     if zeta:
-        matrix *= (1 - zeta) / (found.n - 1)
+        matrix *= (1 - zeta) / (total.n - 1)
         matrix.flat[:: data.dim + 1] += zeta
-    score = (participation(matrix) - 1) / (data.dim - 1)
-    return {"isoscore": score, "n": found.n, "reason": None}
+    score = (participation_of(matrix) - 1) / (data.dim - 1)
+    return {"isoscore": score, "n": total.n, "reason": None}
 
 
 def partition(data: LayerData) -> Result:
@@ -65,17 +65,17 @@ def partition(data: LayerData) -> Result:
     Raises:
         NotComputable: There are fewer than two vectors.
     """
-    found = moments(data)
-    if found.n < 2:
+    total = moments(data)
+    if total.n < 2:
         raise NotComputable(TOO_FEW)
-    eigenvalues, vectors = np.linalg.eigh(found.uncentred)
+    eigenvalues, vectors = np.linalg.eigh(total.uncentred)
     low, high = max(0.0, float(eigenvalues[0])) / 2, float(eigenvalues[-1]) / 2
     log_z = np.full((2, data.dim), -np.inf)
     with one_thread():
-        for part in data.map(partial(_log_z, directions=vectors)):
-            np.logaddexp(log_z, part, out=log_z)
+        for block_log_z in data.map(partial(_log_z, directions=vectors)):
+            np.logaddexp(log_z, block_log_z, out=log_z)
     log_ratio = float(log_z.min() - log_z.max())
-    n, size = found.n, found.n * float(np.linalg.norm(found.mean))
+    n, size = total.n, total.n * float(np.linalg.norm(total.mean))
     return {
         "partition": float(np.exp(log_ratio)),
         "log_partition": log_ratio,
@@ -87,15 +87,20 @@ def partition(data: LayerData) -> Result:
 
 
 def _log_z(block: NDArray[np.floating], directions: Float64Array) -> Float64Array:
-    """Return ln Σ exp(±c·w) over a block for each direction (a column), shape (2, dim)."""
-    with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
+    """Return ln Σ exp(c·w) and ln Σ exp(−c·w) over the vectors w of a block, (2, dim).
+
+    Args:
+        block: Vectors, (n, dim).
+        directions: Directions c as columns, (dim, dim).
+    """
+    with ignore_spurious_flags():
         products = block.astype(np.float64, copy=False) @ directions
-    both = []
+    log_sums = []
     for signed in (products, -products):
         largest = signed.max(axis=0)
         signed -= largest
-        both.append(largest + np.log(np.exp(signed, out=signed).sum(axis=0)))
-    return np.stack(both)
+        log_sums.append(largest + np.log(np.exp(signed, out=signed).sum(axis=0)))
+    return np.stack(log_sums)
 
 
 METRICS = (

@@ -1,4 +1,4 @@
-"""The maximum explainable variance: the share of the first principal component."""
+"""Compute the maximum explainable variance: the share of the first principal component."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,7 +7,7 @@ import numpy as np
 from embstore.metrics.data import Contexts
 from embstore.metrics.declaration.spec import Block, LayerData
 from embstore.metrics.numerics import groups
-from embstore.metrics.numerics.groups import Groups, GroupValues, read
+from embstore.metrics.numerics.groups import Groups, GroupValues, read_groups
 from embstore.metrics.numerics.moments import ROUNDING, Moments
 from embstore.summary import Float64Array
 
@@ -15,8 +15,7 @@ from embstore.summary import Float64Array
 def explained(x: Float64Array, *, centred: bool) -> float:
     """Return σ₁² / Σσᵢ² of a set of vectors, in (0, 1]; NaN if all are zero, or all equal and centred.
 
-    The value is the top eigenvalue of the smaller of XXᵀ and XᵀX over its trace: O(n dim min(n, dim)). It is 1 for n =
-    1.
+    The top eigenvalue of the smaller of XXᵀ and XᵀX over its trace, in O(n dim min(n, dim)); 1 for n = 1.
 
     Args:
         x: Vectors, float64 (n, dim), n ≥ 1.
@@ -51,26 +50,26 @@ def explained_by_group(data: LayerData, contexts: Contexts, minimum: int, *, cen
     Returns:
         The values; ``n`` counts all vectors, zero vectors included.
     """
-    found = GroupValues.empty(len(contexts.names))
-    for members, n, n_zero in read(data, contexts, _count):
-        found.n[members] += n
-        found.n_zero[members] += n_zero
-    rows = groups.BATCH_BYTES // (8 * data.dim)
-    enough = found.n >= minimum
-    for batch in _batches(np.flatnonzero(enough & (found.n <= rows)), found.n, rows):
-        for group, x in _gathered(data, contexts, batch):
-            found.value[group] = explained(x, centred=centred)
-    for group in np.flatnonzero(enough & (found.n > rows)).tolist():
+    result = GroupValues.empty(len(contexts.names))
+    for members, n, n_zero in read_groups(data, contexts, _count):
+        result.n[members] += n
+        result.n_zero[members] += n_zero
+    max_rows = groups.BATCH_BYTES // (8 * data.dim)
+    has_enough = result.n >= minimum
+    for batch in _batches(np.flatnonzero(has_enough & (result.n <= max_rows)), result.n, max_rows):
+        for group, x in _gather_groups(data, contexts, batch):
+            result.value[group] = explained(x, centred=centred)
+    for group in np.flatnonzero(has_enough & (result.n > max_rows)).tolist():
         total = Moments.empty(data.dim)
-        for part in read(data, _only(contexts, [group]), lambda _, x: Moments.of(x) if len(x) else None):
+        for part in read_groups(data, _select(contexts, [group]), lambda _, x: Moments.of(x) if len(x) else None):
             if part is not None:
                 total += part
-        found.value[group] = explained_by_moments(total, centred=centred)
-    return found
+        result.value[group] = explained_by_moments(total, centred=centred)
+    return result
 
 
 def _share(matrix: Float64Array, square_total: float) -> float:
-    """Return the top eigenvalue of a matrix over its trace; NaN if that is nothing beside Σ‖x‖²."""
+    """Return the top eigenvalue of a matrix over its trace; NaN if the trace is within rounding of Σ‖x‖²."""
     trace = float(np.trace(matrix))
     if trace <= ROUNDING**2 * square_total:
         return float("nan")
@@ -78,36 +77,37 @@ def _share(matrix: Float64Array, square_total: float) -> float:
 
 
 def _count(members: Groups, block: Block) -> tuple[Groups, Groups, Groups]:
-    """Return the groups of a block, and how many vectors and zero vectors each has."""
+    """Return the groups in a block, and their numbers of vectors and of zero vectors, each int64 (groups,)."""
     first = np.flatnonzero(np.diff(members, prepend=-1))
     n = np.diff(first, append=len(members))
     return members[first], n, np.add.reduceat(~block.any(axis=1), first, dtype=np.int64)
 
 
-def _batches(members: Groups, n: Groups, rows: int) -> Iterator[Groups]:
-    """Yield groups so that those of a batch have no more than ``rows`` vectors together."""
-    start, held = 0, 0
+def _batches(members: Groups, n: Groups, max_rows: int) -> Iterator[Groups]:
+    """Split groups into batches with at most ``max_rows`` vectors each, given the number of vectors of every group."""
+    start, batch_rows = 0, 0
     for stop, size in enumerate(n[members].tolist()):
-        if held + size > rows:
+        if batch_rows + size > max_rows:
             yield members[start:stop]
-            start, held = stop, 0
-        held += size
+            start, batch_rows = stop, 0
+        batch_rows += size
     if len(members):
         yield members[start:]
 
 
-def _only(contexts: Contexts, batch: Groups | Sequence[int]) -> Contexts:
-    chosen = np.zeros(len(contexts.names), bool)
-    chosen[batch] = True
-    rows = chosen[contexts.groups]
+def _select(contexts: Contexts, batch: Groups | Sequence[int]) -> Contexts:
+    """Return the contexts with the items of some groups only."""
+    is_selected = np.zeros(len(contexts.names), bool)
+    is_selected[batch] = True
+    rows = is_selected[contexts.groups]
     return Contexts(contexts.ids[rows], contexts.groups[rows], contexts.names)
 
 
-def _gathered(data: LayerData, contexts: Contexts, batch: Groups) -> Iterator[tuple[int, Float64Array]]:
-    """Yield each group of a batch and its vectors, float64."""
-    chosen = _only(contexts, batch)
-    ids, block = data.gather(chosen.ids)
-    members = chosen.groups[np.searchsorted(chosen.ids, ids)]
+def _gather_groups(data: LayerData, contexts: Contexts, batch: Groups) -> Iterator[tuple[int, Float64Array]]:
+    """Yield each group of a batch and its vectors, float64 (n, dim)."""
+    selected = _select(contexts, batch)
+    ids, block = data.gather(selected.ids)
+    members = selected.groups[np.searchsorted(selected.ids, ids)]
     order = np.argsort(members, kind="stable")
     first = np.flatnonzero(np.diff(members[order], prepend=-1))
     for rows in np.split(order, first[1:]):

@@ -1,4 +1,4 @@
-"""The norms of a layer, and how few components make them."""
+"""Measure the norms of a layer, and the share of a few components in them."""
 
 from functools import partial
 
@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.arrays import rounding_error_bound
-from embstore.metrics.declaration.spec import N_ZERO, Column, LayerData, Metric, Parameter, Value
+from embstore.metrics.declaration.parameters import N_ZERO
+from embstore.metrics.declaration.spec import Column, LayerData, Metric, Parameter, Value
 from embstore.summary import in_float64
 
-# A variance that is a smaller share of the squared mean is not taken from a difference of sums.
-_RESOLVED = 1e-4
+# Share of the squared mean from which a variance is precise enough as a difference of sums.
+_MIN_RESOLVED = 1e-4
 
 
 def norms(data: LayerData, *, top: int = 5) -> dict[str, Value]:
@@ -42,22 +43,21 @@ def norms(data: LayerData, *, top: int = 5) -> dict[str, Value]:
         return result | {"reason": f"shares: {top} components of {data.dim}"}
     if mean == 0:
         return result | {"reason": "shares: all vectors are zero"}
-    parts = np.array(list(data.map(partial(_top_norms, top=top)))).sum(axis=0)
-    shares = parts / summary.norm_total
+    shares = np.array(list(data.map(partial(_top_norms, top=top)))).sum(axis=0) / summary.norm_total
     return result | {"top_share": float(shares[0]), "top_share_abs": float(shares[1])}
 
 
 def _std(data: LayerData, mean: float) -> float:
-    """Return the standard deviation (ddof 0) of the norms; 0 where they differ by no more than their rounding errors.
+    """Return the standard deviation (ddof 0) of the norms, given their mean; 0 if they differ by rounding only.
 
-    E[‖x‖²] − E[‖x‖]² of the summary is a difference of nearly equal numbers where the norms are nearly equal: then the
-    vectors are read, and the squares are those of ‖x‖ less the mean.
+    E[‖x‖²] − E[‖x‖]² of the summary is imprecise if the norms are nearly equal: then the vectors are read, and the
+    variance is computed from ‖x‖ − mean.
     """
     summary = data.summary
     if summary.norm_max - summary.norm_min <= rounding_error_bound(data.dim, np.float64) * summary.norm_max:
         return 0.0
     variance = summary.norm_square_total / summary.n - mean * mean
-    if variance < _RESOLVED * mean * mean:
+    if variance < _MIN_RESOLVED * mean * mean:
         total, square_total = np.array(list(data.map(partial(_deviations, mean=mean)))).sum(axis=0) / summary.n
         variance = square_total - total * total
     return float(variance**0.5)
@@ -65,15 +65,17 @@ def _std(data: LayerData, mean: float) -> float:
 
 def _deviations(block: NDArray[np.floating], mean: float) -> tuple[float, float]:
     """Return Σ(‖x‖ − mean) and Σ(‖x‖ − mean)² of a block."""
-    apart = np.concatenate([np.sqrt(np.vecdot(x, x)) for x in in_float64(block)]) - mean
-    return float(apart.sum()), float(apart @ apart)
+    deviations = np.concatenate([np.sqrt(np.vecdot(x, x)) for x in in_float64(block)]) - mean
+    return float(deviations.sum()), float(deviations @ deviations)
 
 
 def _top_norms(block: NDArray[np.float32], top: int) -> tuple[float, float]:
-    return _norm_total_of_largest(block, top), _norm_total_of_largest(np.abs(block), top)
+    """Return Σ‖x_top‖ of the ``top`` components largest by signed value, and of those largest by absolute value."""
+    return _top_norm_total(block, top), _top_norm_total(np.abs(block), top)
 
 
-def _norm_total_of_largest(block: NDArray[np.float32], top: int) -> float:
+def _top_norm_total(block: NDArray[np.float32], top: int) -> float:
+    """Return the sum over vectors of the norm of their ``top`` largest components by signed value."""
     largest = np.partition(block, block.shape[1] - top, axis=1)[:, -top:].astype(np.float64)
     return float(np.sqrt((largest * largest).sum(axis=1)).sum())
 
@@ -89,12 +91,10 @@ METRICS = (
             Column("min", "number", "smallest norm", minimum=0),
             Column("max", "number", "largest norm", minimum=0),
             Column("top_share", "number", "share of the largest components by signed value", minimum=0, maximum=1),
-            Column(
-                "top_share_abs", "number", "share of the largest components by absolute value", minimum=0, maximum=1
-            ),
+            Column("top_share_abs", "number", "share of the largest components by absolute value", 0, 1),
             N_ZERO,
         ),
-        parameters=(Parameter("top", 5, "How many components the shares count (0: none).", minimum=0),),
+        parameters=(Parameter("top", 5, "Number of components in the shares (0: no shares).", minimum=0),),
         formula="mean ‖x_top‖ / mean ‖x‖",
         citation="Wolfe & Caliskan (2022), ACL",
         references=("wolfe2022",),

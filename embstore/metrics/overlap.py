@@ -1,4 +1,4 @@
-"""How many nearest neighbours two layers share."""
+"""Compare the nearest neighbours of items in two layers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _ROWS_AT_ONCE = 16_384
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Lists:
+class _NeighbourLists:
     """The nearest neighbours of the compared items in one layer.
 
     Attributes:
@@ -30,8 +30,8 @@ class _Lists:
 def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: Ids, *, k: int = 10) -> list[Result]:
     """Compute the overlap of the items' k nearest neighbours by cosine, for each pair of layers.
 
-    Only items with a non-zero vector in both layers count, as items and as neighbours. Random lists of k of n − 1 items
-    have k²/(n − 1) in common.
+    Mutual k-nearest-neighbour alignment (Huh et al. 2024). Items with a zero vector in one of the layers are omitted,
+    as items and as neighbours.
 
     Args:
         left: Layers, each with all the items.
@@ -45,37 +45,47 @@ def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: I
         ``reason``.
     """
     grid = Grid.of(left, right)
-    found: dict[tuple[int, int], Result] = {}
-    for compared, pairs in grid.by_items(ids):
-        only = None if len(compared) == len(ids) else compared
-        places = sorted({place for pair in pairs for place in pair}) if _reason(len(compared), k) is None else []
-        lists = {place: _lists_of(grid.layers[place], compared, k, only) for place in places}
+    rows: dict[tuple[int, int], Result] = {}
+    for used_ids, pairs in grid.pairs_by_items(ids):
+        n = len(used_ids)
+        only = None if n == len(ids) else used_ids
+        lists: dict[int, _NeighbourLists] = {}
+        if _reason(n, k) is None:
+            positions = sorted({position for pair in pairs for position in pair})
+            lists = {position: _neighbour_lists(grid.layers[position], used_ids, k, only) for position in positions}
         for i, j in pairs:
-            row = _row(lists.get(i), lists.get(j), len(compared), k)
-            found[i, j] = {"n": len(compared), "n_zero": len(ids) - len(compared)} | row
-    return [dict(found[min(i, j), max(i, j)]) for i in grid.down for j in grid.across]
+            row = _row(lists[i], lists[j], n, k) if lists else _null_row(_reason(n, k))
+            rows[i, j] = {"n": n, "n_zero": len(ids) - n} | row
+    return [dict(rows[min(i, j), max(i, j)]) for i in grid.left for j in grid.right]
 
 
-def _lists_of(layer: LayerData, compared: Ids, k: int, only: Ids | None) -> _Lists:
+def _neighbour_lists(layer: LayerData, compared: Ids, k: int, only: Ids | None) -> _NeighbourLists:
+    """Find the k nearest neighbours of the compared items, among these.
+
+    Args:
+        layer: Vectors of a layer.
+        compared: Ids of the compared items, ascending.
+        k: Number of neighbours.
+        only: The same ids; None if these are all items of the layer.
+    """
     found, nearest, cosines = layer.neighbours(k, only=only)
     check_complete(found, compared)
-    return _Lists(np.sort(nearest.astype(np.int32), axis=1), are_tied(layer, k, cosines, only=only))
+    return _NeighbourLists(np.sort(nearest.astype(np.int32), axis=1), are_tied(layer, k, cosines, only=only))
 
 
 def _reason(n: int, k: int) -> str | None:
-    """Return why lists of k neighbours among n items cannot be compared; None where they can."""
+    """Return the reason why lists of k neighbours among n items cannot be compared; None if they can."""
     if n < 2:
         return "fewer than two items with a direction"
     return f"{k} neighbours of {n - 1} other items: take a smaller k" if k >= n else None
 
 
-def _row(one: _Lists | None, other: _Lists | None, n: int, k: int) -> Result:
-    if one is None or other is None:
-        return _nothing(_reason(n, k))
-    if one.are_tied or other.are_tied:
-        return _nothing(f"in one of the layers {TIED}")
+def _row(left: _NeighbourLists, right: _NeighbourLists, n: int, k: int) -> Result:
+    """Return the row of two layers with n compared items and lists of k neighbours."""
+    if left.are_tied or right.are_tied:
+        return _null_row(f"in one of the layers {TIED}")
     parts = [slice(start, start + _ROWS_AT_ONCE) for start in range(0, n, _ROWS_AT_ONCE)]
-    shared = np.concatenate([n_shared(one.nearest[part], other.nearest[part]) for part in parts])
+    shared = np.concatenate([_n_shared(left.nearest[part], right.nearest[part]) for part in parts])
     return {
         "jaccard": float((shared / (2 * k - shared)).mean()),
         "jaccard_expected": expected_jaccard(n, k),
@@ -85,24 +95,26 @@ def _row(one: _Lists | None, other: _Lists | None, n: int, k: int) -> Result:
     }
 
 
-def _nothing(reason: str | None) -> Result:
+def _null_row(reason: str | None) -> Result:
+    """Return a row without values, with the reason."""
     nulls: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "overlap_expected"))
     return nulls | {"reason": reason}
 
 
-def n_shared(one: NDArray[np.int32], other: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return how many numbers two lists share, row by row, of shapes (n, k); no number is twice in a list."""
-    both = np.sort(np.concatenate([one, other], axis=1), axis=1)
-    shared: NDArray[np.int64] = np.count_nonzero(both[:, 1:] == both[:, :-1], axis=1)
+def _n_shared(left: NDArray[np.int32], right: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return the number of elements that two sets share, row by row, (n,); each row (n, k) is a set."""
+    elements = np.sort(np.concatenate([left, right], axis=1), axis=1)
+    shared: NDArray[np.int64] = np.count_nonzero(elements[:, 1:] == elements[:, :-1], axis=1)
     return shared
 
 
 def expected_jaccard(n: int, k: int) -> float:
-    """Return the mean of |A∩B|/|A∪B| for A and B of k items each, drawn at random from n − 1: hypergeometric."""
+    """Return the expected |A∩B|/|A∪B| of two random sets A and B of k of n − 1 items: |A∩B| is hypergeometric."""
     others = n - 1
     shared = np.arange(max(0, 2 * k - others), k + 1, dtype=np.float64)
-    before = shared[:-1]
-    ratios = (k - before) ** 2 / ((before + 1) * (others - 2 * k + before + 1))
+    # Ratios of the probabilities of |A∩B| = s + 1 and s.
+    s = shared[:-1]
+    ratios = (k - s) ** 2 / ((s + 1) * (others - 2 * k + s + 1))
     logs = np.concatenate([[0.0], np.cumsum(np.log(ratios))])
     weights = np.exp(logs - logs.max())
     return float((weights * shared / (2 * k - shared)).sum() / weights.sum())

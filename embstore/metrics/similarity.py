@@ -1,9 +1,10 @@
-"""Human similarity scores against cosines: rank and linear correlation, with an interval from a bootstrap."""
+"""Correlate cosines with human similarity scores, by rank and linearly, with a bootstrap interval."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.metrics.data import Ids, Pairs
+from embstore.metrics.declaration.parameters import DATASET, MISSING_PAIRS
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
 from embstore.metrics.numerics.bootstrap import spearman_interval
 from embstore.metrics.numerics.correlation import pearson
@@ -13,13 +14,13 @@ from embstore.space import Unit
 
 Floats = NDArray[np.float64]
 
-# Fewer pairs have so few different resamples that the ends of the interval are those of a coarse grid.
+# With fewer pairs, so few resamples are distinct that the ends of the interval lie on a coarse grid.
 MIN_INTERVAL_PAIRS = 10
 NO_TEXTS = (
     "the stored dataset has no score_text, the scores as they stand in its file; stsb-wolfe2022 has them: "
     "embstore build stsb-wolfe2022"
 )
-_BLOCK_PAIRS = 128  # whose vectors fit the processor's cache
+_BLOCK_PAIRS = 128  # their vectors fit in the processor's cache
 
 
 def similarity(
@@ -65,7 +66,7 @@ def similarity(
     if missing == "error" and n < total:
         return result | {"reason": f"{total - n} of {total} pairs have no cosine or no score (missing: error)"}
     rounding = cosine_error(data.dim)
-    if reason := _unrelated(x, y, rounding):
+    if reason := _why_uncorrelated(x, y, rounding):
         return result | {"reason": reason}
     result |= {"pearson": pearson(x, y), "reason": None}
     if texts is not None:
@@ -79,8 +80,8 @@ def similarity(
     return result | {"low": low, "high": high, "seed": seed}
 
 
-def _unrelated(x: Floats, y: Floats, error: float) -> str | None:
-    """Return why cosines x, each within ``error``, and scores y have no correlation, or None where they have one."""
+def _why_uncorrelated(x: Floats, y: Floats, error: float) -> str | None:
+    """Return the reason why the correlation of cosines x, exact to ``error``, and scores y is undefined, else None."""
     if len(x) < 2:
         return "fewer than two pairs with a cosine and a score"
     if np.ptp(x) <= 2 * error:
@@ -91,35 +92,44 @@ def _unrelated(x: Floats, y: Floats, error: float) -> str | None:
 def text_codes(values: Floats | NDArray[np.str_]) -> Floats:
     """Return numbers in the order of the values as text: "-0.1" < "-0.2" < "0.1" < "1e-06" < "4" < "4.0".
 
-    It is what ``scipy.stats.spearmanr`` ranks when one list holds numbers and the other strings: numpy stacks both
-    into strings of 32 characters, each number as short as it is read back the same.
+    This is what ``scipy.stats.spearmanr`` ranks if one list has numbers and the other strings: numpy converts both to
+    strings of 32 characters, numbers with as few digits as needed to read them back exactly.
 
     Args:
-        values: numbers or strings (n,).
+        values: Numbers or strings (n,).
 
     Returns:
-        float64 (n,): whole numbers from 0; equal texts have equal ones.
+        Integers from 0 as float64 (n,); equal texts have equal numbers.
     """
     _, codes = np.unique(values.astype(np.str_), return_inverse=True)
     return codes.astype(np.float64)
 
 
 def pair_cosines(data: LayerData, left: Ids, right: Ids) -> tuple[Floats, int]:
-    """Return the cosine of each pair in float64, NaN where a vector is missing or zero, and how many are zero."""
+    """Compute the cosine of each pair of items.
+
+    Args:
+        data: Vectors of a layer.
+        left: Item ids (n,).
+        right: Item ids (n,).
+
+    Returns:
+        Cosines, float64 (n,), NaN if a vector is missing or zero; and the number of pairs with a zero vector.
+    """
     ids, vectors = data.gather(np.union1d(left, right))
     cosines = np.full(len(left), np.nan)
     if not len(ids):
         return cosines, 0
     units, is_zero = unit_rows(vectors)
     first, second = np.searchsorted(ids, (left, right)).clip(max=len(ids) - 1)
-    there = (ids[first] == left) & (ids[second] == right)
-    zero = there & (is_zero[first] | is_zero[second])
-    for used in np.array_split(np.flatnonzero(there & ~zero), max(1, len(left) // _BLOCK_PAIRS)):
+    has_both = (ids[first] == left) & (ids[second] == right)
+    has_zero = has_both & (is_zero[first] | is_zero[second])
+    for used in np.array_split(np.flatnonzero(has_both & ~has_zero), max(1, len(left) // _BLOCK_PAIRS)):
         cosines[used] = np.einsum("nd,nd->n", units[first[used]], units[second[used]]).clip(-1, 1)
-    # Rounding makes the cosine of equal vectors a little less than 1, now and then, and so would rank such pairs.
+    # Rounding can make the cosine of equal vectors slightly less than 1, and would so give such pairs different ranks.
     close = np.flatnonzero(cosines > 1 - cosine_error(data.dim))
     cosines[close[(vectors[first[close]] == vectors[second[close]]).all(axis=1)]] = 1
-    return cosines, int(zero.sum())
+    return cosines, int(has_zero.sum())
 
 
 METRICS = (
@@ -135,32 +145,19 @@ METRICS = (
             Column("high", "number", "97.5 % quantile of spearman over the resamples", minimum=-1, maximum=1),
             Column("total", "integer", "pairs in the dataset", minimum=0, shown=False),
             Column("coverage", "number", "pairs used over pairs in the dataset", minimum=0, maximum=1, shown=False),
-            Column(
-                "n_zero", "integer", "pairs left out since a vector is zero and has no cosine", minimum=0, shown=False
-            ),
+            Column("n_zero", "integer", "pairs left out since a vector is zero, without a cosine", 0, shown=False),
             Column("best", "boolean", "whether spearman is the highest of the space's layers that are asked for"),
         ),
         parameters=(
-            Parameter(
-                "dataset",
-                (),
-                "A dataset of pairs that is in the store; none given: all, of the space's unit.",
-                metavar="NAME",
-                is_input=True,
-            ),
-            Parameter(
-                "missing",
-                "skip",
-                "Pairs without a vector: skip (left out, counted and named) or error.",
-                choices=("skip", "error"),
-            ),
+            DATASET,
+            MISSING_PAIRS,
             Parameter(
                 "ranks",
                 "number",
                 "Rank cosines and scores as number, or as text, letter by letter, as Wolfe & Caliskan's code does.",
                 choices=("number", "text"),
             ),
-            Parameter("resamples", 1000, "Resamples of the bootstrap (0: no interval).", minimum=0),
+            Parameter("resamples", 1000, "Number of bootstrap resamples (0: no interval).", minimum=0),
         ),
         formula="ρ = Pearson(rank cos(x_i, y_i), rank score_i)",
         citation="Wolfe & Caliskan (2022), ACL; interval: Efron & Tibshirani (1993), chapter 13",

@@ -1,13 +1,13 @@
-"""How many dimensions vectors use, from the eigenvalues of their covariance."""
+"""Measure how many dimensions vectors use, from the eigenvalues of their covariance."""
 
 import numpy as np
 
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result, Value
-from embstore.metrics.isotropy import participation
-from embstore.metrics.numerics.moments import TOO_FEW, Moments, moments, significant, spread_moments
+from embstore.metrics.isotropy import participation_of
+from embstore.metrics.numerics.moments import TOO_FEW, Moments, moments, varying_moments, zero_insignificant
 from embstore.summary import Float64Array
 
-_RANKME = 1e-7  # Garrido et al. (2023), eq. 1
+_RANKME_CONSTANT = 1e-7  # Garrido et al. (2023), eq. 1
 
 
 def participation_ratio(data: LayerData) -> Result:
@@ -22,8 +22,8 @@ def participation_ratio(data: LayerData) -> Result:
     Raises:
         NotComputable: There are fewer than two vectors, or all are equal.
     """
-    found = spread_moments(data)
-    return {"participation_ratio": participation(found.scatter), "n": found.n, "reason": None}
+    total = varying_moments(data)
+    return {"participation_ratio": participation_of(total.scatter), "n": total.n, "reason": None}
 
 
 def effective_rank(data: LayerData, *, variant: str = "uncentred") -> Result:
@@ -41,16 +41,16 @@ def effective_rank(data: LayerData, *, variant: str = "uncentred") -> Result:
     Raises:
         NotComputable: There are fewer than two vectors, or all are equal (centred) or zero (uncentred).
     """
-    found, eigenvalues = _eigenvalues(data, centred=variant in ("centred", "eigenvalues"))
+    total, eigenvalues = _eigenvalues(data, centred=variant in ("centred", "eigenvalues"))
     parts = eigenvalues if variant == "eigenvalues" else np.sqrt(eigenvalues)
     shares = parts / parts.sum()
     if variant == "rankme":
-        shares = shares[: min(found.n, data.dim)] + _RANKME
+        shares = shares[: min(total.n, data.dim)] + _RANKME_CONSTANT
     shares = shares[shares > 0]  # 0 ln 0 = 0
     rank = float(np.exp(-(shares * np.log(shares)).sum()))
     if variant != "rankme":
         rank = max(1.0, rank)
-    return {"effective_rank": rank, "n": found.n, "reason": None}
+    return {"effective_rank": rank, "n": total.n, "reason": None}
 
 
 def spectrum(data: LayerData, *, k: int = 10, variant: str = "centred") -> Result:
@@ -69,31 +69,35 @@ def spectrum(data: LayerData, *, k: int = 10, variant: str = "centred") -> Resul
         NotComputable: There are fewer than two vectors, or all are equal (centred) or zero (uncentred).
     """
     centred = variant == "centred"
-    found, eigenvalues = _eigenvalues(data, centred=centred)
-    top = eigenvalues[: min(k, found.n)]
+    total, eigenvalues = _eigenvalues(data, centred=centred)
+    top = eigenvalues[: min(k, total.n)]
     shares = top / eigenvalues.sum()
     result: dict[str, Value] = {
         "top_share": min(1.0, float(shares.sum())),
         "shares": shares.tolist(),
-        "variances": (top / (found.n - 1 if centred else found.n)).tolist(),
+        "variances": (top / (total.n - 1 if centred else total.n)).tolist(),
     }
-    return result | {"n": found.n, "reason": None}
+    return result | {"n": total.n, "reason": None}
 
 
 def _eigenvalues(data: LayerData, *, centred: bool) -> tuple[Moments, Float64Array]:
-    """Return the moments, and the squared singular values of the matrix, largest first; not all of them are zero."""
+    """Return the moments of a layer, and the squared singular values of its (centred) matrix, descending, (dim,).
+
+    Raises:
+        NotComputable: There are fewer than two vectors, or all singular values are zero.
+    """
     if centred:
-        found = spread_moments(data)
-        return found, significant(np.linalg.eigvalsh(found.scatter), found.n - 1)[::-1]
-    found = moments(data)
-    if found.n < 2:
+        total = varying_moments(data)
+        return total, zero_insignificant(np.linalg.eigvalsh(total.scatter), total.n - 1)[::-1]
+    total = moments(data)
+    if total.n < 2:
         raise NotComputable(TOO_FEW)
-    if found.square_total == 0:
+    if total.square_total == 0:
         raise NotComputable("all vectors are zero")
-    return found, significant(np.linalg.eigvalsh(found.uncentred), found.n)[::-1]
+    return total, zero_insignificant(np.linalg.eigvalsh(total.uncentred), total.n)[::-1]
 
 
-_DIGITS = (
+_PRECISION = (
     "Computed from the second moments in float64: singular values below about 1e-7 of the largest cannot be told from "
     "rounding and count as zero."
 )
@@ -110,7 +114,7 @@ METRICS = (
             Parameter(
                 "variant",
                 "uncentred",
-                "Of the matrix itself, of the centred matrix, of the covariance's eigenvalues, or RankMe.",
+                "From the matrix itself, the centred matrix, the covariance's eigenvalues, or RankMe.",
                 choices=("uncentred", "centred", "eigenvalues", "rankme"),
             ),
         ),
@@ -119,7 +123,7 @@ METRICS = (
         references=("roy2007", "garrido2023"),
         estimator="uncentred is the original definition: singular values of the matrix as it is. centred subtracts the "
         "mean vector first; eigenvalues takes p from the covariance's eigenvalues, which are the squares of those; "
-        f"rankme adds 1e-7 to each p of uncentred. The four differ: name the one you report. {_DIGITS}",
+        f"rankme adds 1e-7 to each p of uncentred. The four differ: name the one you report. {_PRECISION}",
     ),
     Metric(
         name="participation-ratio",
@@ -149,17 +153,17 @@ METRICS = (
                 "variances",
                 "array of numbers",
                 "variance along each",
-                minimum=0,
+                0,
                 unit="squared units of the space",
                 shown=False,
             ),
         ),
         parameters=(
-            Parameter("k", 10, "How many components.", minimum=1),
+            Parameter("k", 10, "Number of components.", minimum=1),
             Parameter(
                 "variant",
                 "centred",
-                "Principal components, or of the uncentred matrix.",
+                "Components of the centred matrix (principal components), or of the uncentred one.",
                 choices=("centred", "uncentred"),
             ),
         ),
@@ -167,6 +171,6 @@ METRICS = (
         citation="Pearson (1901); Ethayarajh (2019), EMNLP, for the first component of a word (MEV)",
         references=("pearson1901", "ethayarajh2019"),
         estimator="centred: eigenvalues of the covariance (divisor n − 1), as in PCA. uncentred: of the mean of xxᵀ, "
-        f"where the mean vector counts as a component. {_DIGITS}",
+        f"where the mean vector counts as a component. {_PRECISION}",
     ),
 )

@@ -1,25 +1,23 @@
-"""Transforms of the vectors of a layer, fitted on them. Each is affine, and so are several one after the other.
+"""Parse and fit transforms of the vectors of a layer. Each is affine, and so is a sequence of them.
 
 ==================  ====================================================================================================
 center              x − μ
-standardize         (x − μ) / σ in each dimension, σ with divisor n (z-scores); a dimension without variance becomes 0,
-                    and one of nearly none weighs as much as any other
+standardize         (x − μ) / σ in each dimension, σ with divisor n (z-scores); a dimension without variance becomes 0
 abtt:K              y − VVᵀy, y = x − μ, V the first K principal components (all-but-the-top: Mu & Viswanath, 2018)
-abtt-original:K     y − VVᵀx: the algorithm as it was published, which projects the uncentred vector; this differs from
-                    abtt by one constant vector
+abtt-original:K     y − VVᵀx: the algorithm as published, which projects the uncentred vector; it differs from abtt by a
+                    constant vector
 drop:I,J            without the dimensions I, J …, by their numbers in the space
-whiten              V Λ^(−1/2) Vᵀ y: ZCA, the whitening that stays nearest to the vectors (Kessy, Lewin & Strimmer,
-                    2018), with the covariance's divisor n − 1; a direction without variance becomes 0. Cosines are
-                    those of PCA whitening (Su et al., 2021), which differs by a rotation. A direction with the singular
-                    value σ comes with a relative error of about 1e-16 (σ₁/σ)²
+whiten              V Λ^(−1/2) Vᵀ y: ZCA, the whitening with the smallest change (Kessy, Lewin & Strimmer, 2018), from
+                    the covariance with divisor n − 1; a direction without variance becomes 0. Cosines are those of PCA
+                    whitening (Su et al., 2021), which differs by a rotation. The relative error of a direction with the
+                    singular value σ is about 1e-16 (σ₁/σ)²
 ==================  ====================================================================================================
 
-A dimension keeps the number that it has in the space, whatever was dropped before. So it does after ``abtt`` and
-``whiten``: both mix dimensions, and neither turns the axes. What they give for dimension i is the vector's component i
-less its part of what is projected out, or its share of the whitening that stays nearest to the components as they were.
+Dimensions keep their numbers in the space after every transform: ``abtt`` and ``whiten`` mix them, but do not rotate
+the axes.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,12 +25,14 @@ import numpy as np
 from embstore.errors import UnknownNameError, UsageError
 from embstore.metrics.declaration.spec import LayerData
 from embstore.metrics.numerics.affine import Affine
+from embstore.metrics.numerics.blas_threads import ignore_spurious_flags
 from embstore.metrics.numerics.fitting import Fitting
 from embstore.space import same_spelling
 
 __all__ = ["Affine", "Step", "fit", "parse_transforms"]
 
 _COMPONENTS = "a number of components, as in {}:3"
+# The argument of each transform, for messages; None if it has none.
 _ARGUMENTS = {
     "center": None,
     "standardize": None,
@@ -41,7 +41,7 @@ _ARGUMENTS = {
     "drop": "numbers of dimensions, as in {}:138,378",
     "whiten": None,
 }
-_NEEDS_SPREAD = ("standardize", "abtt", "abtt-original", "whiten")
+_NEEDS_SCATTER = ("standardize", "abtt", "abtt-original", "whiten")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Step:
     """One transform.
 
     Attributes:
-        name: Name as given by the user: ``center``, ``abtt:3`` …
+        name: Name with its argument, as in ``abtt:3``.
         kind: Name without its argument.
         numbers: Argument: the number of components, or the dimensions.
     """
@@ -69,33 +69,30 @@ def parse_transforms(names: Sequence[str]) -> tuple[Step, ...]:
     steps = tuple(_parse(name) for name in names)
     dropped: dict[int, str] = {}
     for step in steps:
-        if step.kind == "drop":
-            _check_kept(step, dropped)
-            dropped |= dict.fromkeys(step.numbers, step.name)
+        for number in dict.fromkeys(step.numbers if step.kind == "drop" else ()):
+            if number in dropped:
+                raise UsageError(
+                    f"{step.name}: dimension {number} is already dropped, by {dropped[number]}. Dimensions keep the "
+                    "numbers that they have in the space."
+                )
+            dropped[number] = step.name
     return steps
 
 
-def _check_kept(step: Step, dropped: Mapping[int, str]) -> None:
-    if twice := [number for number in dict.fromkeys(step.numbers) if number in dropped]:
-        raise UsageError(
-            f"{step.name}: dimension {twice[0]} is already dropped, by {dropped[twice[0]]}. Dimensions keep the "
-            "numbers that they have in the space."
-        )
-
-
 def _parse(name: str) -> Step:
+    """Parse the name of one transform; raise UnknownNameError or UsageError if it is invalid."""
     kind, colon, argument = (part.strip() for part in name.partition(":"))
     kind = same_spelling(kind, _ARGUMENTS)
     if kind not in _ARGUMENTS:
         raise UnknownNameError("transform", kind, _ARGUMENTS)
-    wanted = _ARGUMENTS[kind]
-    if wanted is None:
+    expected = _ARGUMENTS[kind]
+    if expected is None:
         if colon:
             raise UsageError(f"the transform {kind} takes no argument, and {name!r} gives it one.")
         return Step(kind, kind)
     parts = [part.strip() for part in argument.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts) or (len(parts) > 1 and kind != "drop"):
-        raise UsageError(f"the transform {kind} needs {wanted.format(kind)}, not {name!r}.")
+        raise UsageError(f"the transform {kind} needs {expected.format(kind)}, not {name!r}.")
     return Step(name, kind, tuple(map(int, parts)))
 
 
@@ -110,16 +107,17 @@ def fit(data: LayerData, steps: Sequence[Step]) -> Affine:
         steps: Transforms, from :func:`parse_transforms`.
 
     Raises:
-        NotComputable: There are no vectors, or a transform would remove everything, or drops a missing dimension.
+        NotComputable: There are no vectors, a transform would remove everything, or a dropped dimension does not exist.
     """
-    with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
-        fitting = Fitting(data, is_spread=any(step.kind in _NEEDS_SPREAD for step in steps))
+    with ignore_spurious_flags():
+        fitting = Fitting(data, needs_scatter=any(step.kind in _NEEDS_SCATTER for step in steps))
         for step in steps:
-            _add(fitting, step)
+            _fit_step(fitting, step)
         return fitting.affine.collapsed()
 
 
-def _add(fitting: Fitting, step: Step) -> None:
+def _fit_step(fitting: Fitting, step: Step) -> None:
+    """Fit one transform on the result of those before, and add it to them."""
     match step.kind:
         case "center":
             fitting.center()

@@ -1,4 +1,4 @@
-"""Uniformity and alignment: how evenly directions are spread, and how near those of like meaning are."""
+"""Measure uniformity and alignment: how evenly directions are spread, and how near those of like meaning are."""
 
 from functools import partial
 
@@ -6,15 +6,16 @@ import numpy as np
 
 from embstore.arrays import in_threads
 from embstore.metrics.data import Ids, Pairs
-from embstore.metrics.declaration.spec import N_ZERO, Block, Column, LayerData, Metric, NotComputable, Parameter, Result
-from embstore.metrics.numerics.blas_threads import one_thread
+from embstore.metrics.declaration.parameters import DATASET, MISSING_PAIRS, N_ZERO
+from embstore.metrics.declaration.spec import Block, Column, LayerData, Metric, NotComputable, Parameter, Result
+from embstore.metrics.numerics.blas_threads import ignore_spurious_flags, one_thread
 from embstore.metrics.numerics.directions import unit_rows
 from embstore.space import Unit
 from embstore.summary import Float64Array, in_float64
 
-# Unit vectors that are in memory while the others pass by: 10,900 of 768 components.
-_HELD_BYTES = 1 << 26
-# Rows and columns of a block of products, which stays in a core's cache.
+# Memory for the unit vectors that are compared with all others in one pass: 10,900 of 768 components.
+_LOADED_BYTES = 1 << 26
+# Rows and columns of a block of products, which fits in a core's cache.
 _ROWS, _COLUMNS = 256, 1024
 
 
@@ -29,8 +30,8 @@ def uniformity(data: LayerData, *, t: float = 2.0) -> Result:
         ``uniformity`` in [−4t, 0], lower for more even vectors, or None with ``reason``; ``n``, ``n_zero`` zero vectors
         omitted, and ``reason``.
     """
-    parts = list(data.map_with_ids(_with_direction))
-    ids = np.sort(np.concatenate([np.empty(0, np.int64), *(with_direction for with_direction, _ in parts)]))
+    parts = list(data.map_with_ids(_nonzero_ids))
+    ids = np.sort(np.concatenate([np.empty(0, np.int64), *(nonzero for nonzero, _ in parts)]))
     n = len(ids)
     result: Result = {"n": n, "n_zero": sum(size for _, size in parts) - n}
     if n < 2:
@@ -39,14 +40,16 @@ def uniformity(data: LayerData, *, t: float = 2.0) -> Result:
     return result | {"uniformity": min(0.0, float(value)), "reason": None}
 
 
-def _with_direction(ids: Ids, block: Block) -> tuple[Ids, int]:
-    """Return the ids of the non-zero vectors of a block, and how many vectors it has."""
+def _nonzero_ids(ids: Ids, block: Block) -> tuple[Ids, int]:
+    """Return the ids of the non-zero vectors of a block, and its number of vectors."""
     squares = np.concatenate([np.vecdot(wide, wide) for wide in in_float64(block)])
     return ids[squares > 0], len(ids)
 
 
 def _log_total(data: LayerData, ids: Ids, t: float) -> float:
-    """Return ln Σ exp(2t uᵢ·uⱼ) over i < j, for one part of the vectors after the other.
+    """Return ln Σ exp(2t uᵢ·uⱼ) over all pairs i < j of unit vectors.
+
+    The vectors are loaded in batches; each batch is compared with itself, and with all vectors of larger ids.
 
     Args:
         data: Vectors of a layer.
@@ -54,27 +57,28 @@ def _log_total(data: LayerData, ids: Ids, t: float) -> float:
         t: Sharpness of the Gaussian.
     """
     log_total = -np.inf
-    size = max(1, _HELD_BYTES // (8 * data.dim))
+    size = max(1, _LOADED_BYTES // (8 * data.dim))
     with one_thread():
         for start in range(0, len(ids), size):
-            held = unit_rows(data.gather(ids[start : start + size])[1])[0]
-            parts = in_threads(partial(_with_itself, held, 2 * t), range(0, len(held), _ROWS))
+            loaded = unit_rows(data.gather(ids[start : start + size])[1])[0]
+            log_sums = in_threads(partial(_log_sum_within, loaded, 2 * t), range(0, len(loaded), _ROWS))
             if start + size < len(ids):
-                parts += data.map_with_ids(partial(_with_later, held, 2 * t, ids[start + size]))
-            log_total = float(np.logaddexp.reduce([log_total, *parts]))
+                log_sums += data.map_with_ids(partial(_log_sum_with_block, loaded, 2 * t, ids[start + size]))
+            log_total = float(np.logaddexp.reduce([log_total, *log_sums]))
     return log_total
 
 
-def _with_itself(held: Float64Array, factor: float, start: int) -> float:
-    return _log_sum(held[start : start + _ROWS] * factor, held, start)
+def _log_sum_within(loaded: Float64Array, factor: float, start: int) -> float:
+    """Return ln Σ exp(factor uᵢ·uⱼ) over i < j for the 256 rows i of ``loaded`` from ``start`` on, and all rows j."""
+    return _log_sum(loaded[start : start + _ROWS] * factor, loaded, start)
 
 
-def _with_later(held: Float64Array, factor: float, first: int, ids: Ids, block: Block) -> float:
-    """Return ln Σ exp(factor uᵢ·uⱼ) over the unit vectors in memory and those of a block with ids from ``first`` on."""
+def _log_sum_with_block(loaded: Float64Array, factor: float, first: int, ids: Ids, block: Block) -> float:
+    """Return ln Σ exp(factor uᵢ·uⱼ) over loaded unit vectors and those of a block with ids from ``first`` on."""
     units, is_zero = unit_rows(block[ids >= first])
     units = units[~is_zero]
     units *= factor
-    parts = [_log_sum(units[start : start + _ROWS], held) for start in range(0, len(units), _ROWS)]
+    parts = [_log_sum(units[start : start + _ROWS], loaded) for start in range(0, len(units), _ROWS)]
     return float(np.logaddexp.reduce(parts, initial=-np.inf))
 
 
@@ -84,17 +88,15 @@ def _log_sum(rows: Float64Array, others: Float64Array, start: int | None = None)
     Args:
         rows: Vectors x.
         others: Vectors y.
-        start: Position of ``rows`` in ``others``, if they are a part of it: only pairs i < j are summed then.
+        start: Position of ``rows`` in ``others``, to sum only pairs i < j of the latter; None to sum all pairs.
     """
     log_sum = -np.inf
     for column in range(start or 0, len(others), _COLUMNS):
-        with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise it for nothing
+        with ignore_spurious_flags():
             exponents = rows @ others[column : column + _COLUMNS].T
         if start is not None and column < start + len(rows):
-            place, other = (
-                first + np.arange(size) for first, size in zip((start, column), exponents.shape, strict=True)
-            )
-            exponents[other <= place[:, None]] = -np.inf
+            i, j = start + np.arange(len(exponents)), column + np.arange(exponents.shape[1])
+            exponents[j <= i[:, None]] = -np.inf
         largest = exponents.max()
         if largest > -np.inf:
             exponents -= largest
@@ -105,7 +107,7 @@ def _log_sum(rows: Float64Array, others: Float64Array, start: int | None = None)
 def alignment(
     data: LayerData, *, pairs: Pairs, missing: str = "skip", alpha: float = 2.0, min_score: float = 4.0
 ) -> Result:
-    """Compute mean |u − v|^alpha over the pairs of unit vectors that mean the same: Wang & Isola (2020), section 4.1.1.
+    """Compute mean |u − v|^alpha over pairs of unit vectors of equal meaning: Wang & Isola (2020), section 4.1.1.
 
     Args:
         data: Vectors of a layer.
@@ -126,8 +128,7 @@ def alignment(
     except NotComputable as error:
         return result | {"reason": str(error)}
     n = len(squares)
-    result |= {"n": n, "n_zero": n_zero}
-    result["coverage"] = n / total if total else None
+    result |= {"n": n, "n_zero": n_zero, "coverage": n / total if total else None}
     if total == 0:
         return result | {"reason": f"no pair has a score of {min_score:g} or more"}
     if missing == "error" and n < total:
@@ -138,14 +139,23 @@ def alignment(
 
 
 def _square_distances(data: LayerData, left: Ids, right: Ids) -> tuple[Float64Array, int]:
-    """Return |u − v|² of the pairs that have both, and how many lack one since a vector is zero."""
+    """Compute |u − v|² of the unit vectors of each pair of items.
+
+    Args:
+        data: Vectors of a layer.
+        left: Item ids (n,).
+        right: Item ids (n,).
+
+    Returns:
+        Squared distances of the pairs with two non-zero vectors, (at most n,); and the number of pairs with a zero one.
+    """
     ids, vectors = data.gather(np.union1d(left, right))
-    there = np.isin(left, ids) & np.isin(right, ids)
+    has_both = np.isin(left, ids) & np.isin(right, ids)
     units, is_zero = unit_rows(vectors)
-    u, v = (np.searchsorted(ids, side[there]) for side in (left, right))
-    zero = is_zero[u] | is_zero[v]
-    differences = units[u[~zero]] - units[v[~zero]]
-    return np.vecdot(differences, differences), int(zero.sum())
+    u, v = (np.searchsorted(ids, side[has_both]) for side in (left, right))
+    has_zero = is_zero[u] | is_zero[v]
+    differences = units[u[~has_zero]] - units[v[~has_zero]]
+    return np.vecdot(differences, differences), int(has_zero.sum())
 
 
 METRICS = (
@@ -179,21 +189,10 @@ METRICS = (
             Column("n_zero", "integer", "pairs left out since a vector is zero", minimum=0, shown=False),
         ),
         parameters=(
-            Parameter(
-                "dataset",
-                (),
-                "A dataset of pairs that is in the store; none given: all, of the space's unit.",
-                metavar="NAME",
-                is_input=True,
-            ),
-            Parameter(
-                "missing",
-                "skip",
-                "Pairs without a vector: skip (left out, counted and named) or error.",
-                choices=("skip", "error"),
-            ),
+            DATASET,
+            MISSING_PAIRS,
             Parameter("alpha", 2.0, "Exponent of the distance.", minimum=1e-6, maximum=1000),
-            Parameter("min_score", 4.0, "Pairs of this score or more are taken to mean the same."),
+            Parameter("min_score", 4.0, "Smallest score of pairs that count as equal in meaning."),
         ),
         formula="mean |u − v|^alpha over the pairs with a score ≥ min_score, u = x/‖x‖",
         citation="Wang & Isola (2020), ICML; positive pairs as in Gao et al. (2021), EMNLP",

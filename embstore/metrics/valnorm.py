@@ -1,10 +1,11 @@
-"""ValNorm: how well the association with pleasant and unpleasant words predicts valence."""
+"""Compute ValNorm: how well the association with pleasant and unpleasant words predicts valence."""
 
 import math
 
 import numpy as np
 
 from embstore.metrics.data import Lexicon, Words
+from embstore.metrics.declaration.parameters import missing_words, word_file
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Result
 from embstore.metrics.numerics.correlation import pearson
 from embstore.metrics.numerics.directions import cosine_error, cosines_with, effect_sizes, gather_directions
@@ -15,9 +16,10 @@ _NORMAL_QUANTILE = 1.959963984540054  # 97.5 %
 
 
 def valnorm(data: LayerData, *, lexicon: Lexicon, pleasant: Words, unpleasant: Words, missing: str = "error") -> Result:
-    """Correlate the association of words with pleasant and unpleasant words with their valence.
+    """Compute Pearson's r of the valence of words and their association with pleasant against unpleasant words.
 
-    ValNorm (Toney-Wails & Caliskan 2021) in the form of Wolfe & Caliskan (2022).
+    ValNorm (Toney-Wails & Caliskan 2021) in the form of Wolfe & Caliskan (2022); the association is the effect size of
+    :func:`effect_sizes`.
 
     Args:
         data: Vectors of a layer.
@@ -41,7 +43,7 @@ def valnorm(data: LayerData, *, lexicon: Lexicon, pleasant: Words, unpleasant: W
     except NotComputable as error:
         return result | {"reason": str(error)}
     effects, errors = effect_sizes(cosines_with(targets, a, b), len(a.units), ddof=0, error=cosine_error(data.dim))
-    value = lexicon.value[targets.places]
+    value = lexicon.value[targets.positions]
     usable = np.isfinite(effects) & np.isfinite(value)
     x, y = effects[usable], value[usable]
     result |= {
@@ -63,16 +65,16 @@ def valnorm(data: LayerData, *, lexicon: Lexicon, pleasant: Words, unpleasant: W
 
 
 def pearson_p_value(r: float, n: int) -> float:
-    """Return the two-sided p-value of Pearson's r of n ≥ 2 pairs, from its exact distribution under normality."""
+    """Return the two-sided p-value of Pearson's r of n ≥ 2 pairs of independent normal variables, which is exact."""
     if n == 2:
         return 1.0
-    from scipy.special import betainc  # 0.1 s
+    from scipy.special import betainc  # takes 0.1 s
 
     return float(2 * betainc(n / 2 - 1, n / 2 - 1, (1 - abs(r)) / 2))
 
 
 def pearson_interval(r: float, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of Pearson's r, |r| < 1, of n ≥ 4 pairs, by Fisher's z (Fisher 1921)."""
+    """Return the 95 % confidence interval of Pearson's r, |r| < 1, of n ≥ 4 pairs, by Fisher's z (Fisher 1921)."""
     z, half = math.atanh(r), _NORMAL_QUANTILE / math.sqrt(n - 3)
     return math.tanh(z - half), math.tanh(z + half)
 
@@ -112,28 +114,9 @@ METRICS = (
                 is_input=True,
                 in_rows=True,
             ),
-            Parameter(
-                "pleasant",
-                None,
-                "Pleasant words, one a line; by default the paper's 25.",
-                value_type=str,
-                metavar="FILE",
-                is_input=True,
-            ),
-            Parameter(
-                "unpleasant",
-                None,
-                "Unpleasant words, one a line; by default the paper's 25.",
-                value_type=str,
-                metavar="FILE",
-                is_input=True,
-            ),
-            Parameter(
-                "missing",
-                "error",
-                "Attribute words without a vector: error, or skip (left out and named).",
-                choices=("error", "skip"),
-            ),
+            word_file("pleasant", "Pleasant words, one a line; by default the paper's 25."),
+            word_file("unpleasant", "Unpleasant words, one a line; by default the paper's 25."),
+            missing_words("Attribute words"),
         ),
         formula="Pearson(es(w), valence(w)), es(w) = (mean_a cos(w, a) − mean_b cos(w, b)) / std_{x ∈ A∪B} cos(w, x)",
         citation="Toney-Wails & Caliskan (2021), EMNLP; Wolfe & Caliskan (2022), ACL; words: Bellezza et al. (1986)",

@@ -56,7 +56,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 def _has_columns(metric: Metric, row: "dict[str, Any]") -> bool:
     own: Sequence[str] = [column.name for column in metric.columns]
-    settings = [parameter.name for parameter in metric.said]
+    settings = [parameter.name for parameter in metric.row_parameters]
     of_two = metric.needs == "layers"
     return {*own, *settings} <= row.keys() and ("layer_2" in row) == of_two
 

@@ -183,7 +183,7 @@ def _cite_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> It
 def _matching_metrics(columns: set[str]) -> list[Metric]:
     """Return the metrics with the most columns and parameters, of those that have all theirs among the columns."""
     own = {
-        metric: {column.name for column in metric.columns} | {parameter.name for parameter in metric.said}
+        metric: {column.name for column in metric.columns} | {parameter.name for parameter in metric.row_parameters}
         for metric in all_metrics()[0].values()
     }
     matching = {metric: len(names) for metric, names in own.items() if names <= columns}

@@ -9,7 +9,7 @@ import numpy as np
 
 from embstore.errors import QueryError, UnknownNameError
 from embstore.metrics import LayerData, Metric, NotComputable, rows_of
-from embstore.metrics.declaration.explain import Looked
+from embstore.metrics.declaration.explain import CacheLookup
 from embstore.progress import task
 from embstore.query.cache import Answers
 from embstore.query.compute import selected_layers
@@ -104,14 +104,16 @@ def compare(
 
 def stored_pairs(
     catalog: Catalog, request: MetricRequest, cards: Sequence[Card], layers: str, answers: Answers
-) -> list[Looked]:
+) -> list[CacheLookup]:
     """Return the pairs of spaces that :func:`compare` would compare, each with whether its answer is stored."""
     pairs, _ = _pairs(catalog, request, cards, layers)
     found = []
     for side, other in pairs:
         is_stored = answers.find_matrix(side.card, side.layers, other.card, other.layers) is not None
         names = tuple(layer.name for layer in side.layers)
-        found.append(Looked(side.name, other.name, names, is_stored, "" if is_stored else _route(request, side, other)))
+        found.append(
+            CacheLookup(side.name, other.name, names, is_stored, "" if is_stored else _route(request, side, other))
+        )
     return found
 
 

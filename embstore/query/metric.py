@@ -90,19 +90,21 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
 
 def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers: str) -> "CacheState":
     """Return which answers to a request are stored, without computing any; arguments and errors as :func:`query`."""
-    from embstore.metrics.declaration.explain import CacheState, Looked
+    from embstore.metrics.declaration.explain import CacheLookup, CacheState
     from embstore.query.layer_pairs import stored_pairs
 
     cards, _ = _suitable_spaces(catalog, request.metric, spaces)
     answers = Answers(catalog, request)
-    found: list[Looked] = []
+    found: list[CacheLookup] = []
     if request.metric.needs == "layers":
         found += stored_pairs(catalog, request, cards, layers, answers)
     else:
         chosen, _ = select_layers(cards, layers)
         for card in cards:
             stored = answers.find(card, chosen.get(card.space, ()))
-            found += [Looked(card.space, None, (layer.name,), layer in stored) for layer in chosen.get(card.space, ())]
+            found += [
+                CacheLookup(card.space, None, (layer.name,), layer in stored) for layer in chosen.get(card.space, ())
+            ]
     may_need_none = request.metric.needs == "summary" and not request.selection.columns()
     return CacheState(tuple(found), answers.uncached_reason, may_need_no_vectors=may_need_none)
 

@@ -29,7 +29,7 @@ def describe(card: Card, layer: Layer) -> Row:
 
 def request_columns(request: MetricRequest) -> Row:
     """Return the columns that are equal in all rows: the parameters, the random seed, and the selection."""
-    values = {parameter.name: request.parameters[parameter.name] for parameter in request.metric.said}
+    values = {parameter.name: request.parameters[parameter.name] for parameter in request.metric.row_parameters}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     seed = {"seed": request.selection.seed} if request.metric.is_seeded else {}
     return plain | seed | request.selection.columns()
@@ -51,7 +51,7 @@ def _is_drawn(request: MetricRequest, row: Mapping[str, Any]) -> bool:
 def parameter_notes(request: MetricRequest) -> list[str]:
     """Return a note with the parameters that differ from their defaults, since printed tables do not show them."""
     values = request.parameters
-    changed = {p.name: values[p.name] for p in request.metric.said if values[p.name] != p.default}
+    changed = {p.name: values[p.name] for p in request.metric.row_parameters if values[p.name] != p.default}
     shown = [f"{name} = {value if isinstance(value, float) else show(value)}" for name, value in changed.items()]
     return [f"{request.metric.name}: {', '.join(shown)}"] if shown else []
 

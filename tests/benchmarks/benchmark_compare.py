@@ -9,16 +9,16 @@ from benchmark_stores import Workspace, query
 from benchmark_timing import Contender, Result, compare, interleave, timed
 
 from embstore import Store
-from embstore.metrics.cka import hsic1, hsic1_kernel
+from embstore.metrics.cka import hsic1, hsic1_gram
 from embstore.metrics.numerics.gram import gram_forms
 from embstore.metrics.numerics.layer_grid import Grid
 from embstore.metrics.numerics.pair_sums import reduce_pairs
-from embstore.metrics.rsa import cosine_kernel, covariance_of_cosines, unit
+from embstore.metrics.rsa import cosine_gram, covariance_of_cosines, normalise_rows
 from embstore.query.layer_data import StoredLayer
 
 _ROUTES: dict[str, tuple[Callable[..., Any], ...]] = {
-    "CKA": (hsic1, hsic1_kernel, lambda block: block),
-    "RSA": (covariance_of_cosines, cosine_kernel, unit),
+    "CKA": (hsic1, hsic1_gram, lambda block: block),
+    "RSA": (covariance_of_cosines, cosine_gram, normalise_rows),
 }
 _LAYERS = 13
 _SEARCHED = 3  # layers, each of which takes as long as any other

@@ -37,7 +37,7 @@ def test_explain_writes_one_object(cli) -> None:
     assert told["parameters"] == [
         {
             "name": "k", "option": "-k", "type": "int", "repeatable": False, "default": 5, "choices": [], "minimum": 1,
-            "maximum": None, "in_rows": True, "help": "How many dimensions to return.",
+            "maximum": None, "in_rows": True, "help": "Number of dimensions to return.",
         }
     ]  # fmt: skip
     assert told["columns"][0] == {

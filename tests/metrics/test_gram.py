@@ -14,12 +14,12 @@ from synthetic import synthetic_store
 
 from embstore import Store
 from embstore.metrics import LayerData
-from embstore.metrics.cka import biased_hsic, biased_kernel, cka, hsic1, hsic1_kernel
+from embstore.metrics.cka import biased_gram, biased_hsic, cka, hsic1, hsic1_gram
 from embstore.metrics.numerics import gram
 from embstore.metrics.numerics.gram import gram_forms, prefers_gram
-from embstore.metrics.numerics.layer_grid import Agreement
+from embstore.metrics.numerics.layer_grid import PairForm
 from embstore.metrics.numerics.pair_sums import Pair, reduce_pairs
-from embstore.metrics.rsa import cosine_kernel, covariance_of_cosines, rsa, unit
+from embstore.metrics.rsa import cosine_gram, covariance_of_cosines, normalise_rows, rsa
 from embstore.metrics.transforms import fit, parse_transforms
 from embstore.query.layer_data import TransformedLayer
 
@@ -31,9 +31,9 @@ def itself(block: Any) -> Any:
 
 
 FORMS: dict[str, tuple[Callable, Callable, Callable, int]] = {
-    "unbiased cka": (hsic1, hsic1_kernel, itself, 4),
-    "biased cka": (biased_hsic, biased_kernel, itself, 2),
-    "rsa": (covariance_of_cosines, cosine_kernel, unit, 3),
+    "unbiased cka": (hsic1, hsic1_gram, itself, 4),
+    "biased cka": (biased_hsic, biased_gram, itself, 2),
+    "rsa": (covariance_of_cosines, cosine_gram, normalise_rows, 3),
 }
 CASES = pytest.mark.parametrize("name", FORMS)
 
@@ -43,7 +43,7 @@ def by_both_routes(name: str, layers: list[LayerData], n: int) -> tuple[float | 
     form, kernel, prepare, _ = FORMS[name]
     ids = np.arange(n)
     found = reduce_pairs(layers, PAIR, ids, form, prepare), gram_forms(layers, PAIR, ids, kernel, prepare)
-    forms = [Agreement(each[0, 1], each[0, 0], each[1, 1], n).normalised("value", "alike") for each in found]
+    forms = [PairForm(each[0, 1], each[0, 0], each[1, 1], n).normalised("value", "alike") for each in found]
     return forms[0]["value"], forms[1]["value"]
 
 
@@ -152,7 +152,7 @@ def test_memory_is_that_of_a_block_of_rows_and_of_a_layer(monkeypatch: pytest.Mo
     layers = [Arrays(rng.normal(size=(600, 600))) for _ in range(6)]
     monkeypatch.setattr(gram, "_ROWS_BYTES", 2_000_000)
     tracemalloc.start()
-    gram_forms(layers, [(i, j) for i in range(6) for j in range(i, 6)], np.arange(600), hsic1_kernel)
+    gram_forms(layers, [(i, j) for i in range(6) for j in range(i, 6)], np.arange(600), hsic1_gram)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     layer = 8 * 600 * 600

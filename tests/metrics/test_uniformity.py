@@ -56,7 +56,7 @@ def test_uniformity_is_its_definition_in_blocks_of_any_size(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(family, "_ROWS", rows)
         patch.setattr(family, "_COLUMNS", columns)
-        patch.setattr(family, "_HELD_BYTES", 8 * x.shape[1] * held)
+        patch.setattr(family, "_LOADED_BYTES", 8 * x.shape[1] * held)
         found = uniformity(Arrays(x[:1], x[1:], ids=data.draw(st.permutations(range(len(x))))), t=t)
     assert found["uniformity"] == pytest.approx(plain_uniformity(x, t), abs=1e-9)
     assert (found["n"], found["n_zero"], found["reason"]) == (len(x), 0, None)
@@ -73,7 +73,7 @@ def test_uniformity_holds_no_more_vectors_than_it_may(
 ) -> None:
     made = make_store(n=200, dim=8, n_shards=3, n_blocks=0, top_form=None, index=False)
     wanted = made.store.query("uniformity", transforms=transforms, cache=False)["uniformity"]
-    monkeypatch.setattr(family, "_HELD_BYTES", 8 * 8 * 30)
+    monkeypatch.setattr(family, "_LOADED_BYTES", 8 * 8 * 30)
     gathered = []
     gather = StoredLayer.gather
 

@@ -282,7 +282,7 @@ def test_words_that_come_from_no_file_are_not_kept(root: Path, monkeypatch: pyte
         assert ask(root, "weat", x="-", **sets)["effect_size"] == ask(root, "weat", x=words, **sets)["effect_size"]
     assert len(stored(root)) == 2 * 4, "those of the lists"
     state = Store(root).cache_state("weat", x="-", **sets)
-    assert str(state) == "no answer to this question is kept: words are read from -, which is not a file"
+    assert str(state) == "answers of this query are not stored: words are read from -, which is not a file"
     assert state.to_dict()["refused"] == "words are read from -, which is not a file"
     ask(root, "weat", x=iter(WORDS[:4]), **sets, cache=False)
     ask(root, "weat", x=(word for word in WORDS[:4]), **{**sets, "layers": 1})
@@ -508,9 +508,7 @@ def test_which_answers_are_stored_is_told_before_they_are_asked_for(root: Path, 
     }  # fmt: skip
     assert str(store.cache_state("isoscore", unit="word", layers=1)) == "all 2 answers are stored"
     assert str(store.cache_state("isoscore", spaces="toy.word.last", layers=1)) == "the answer is stored"
-    assert str(store.cache_state("anisotropy", **question)) == (
-        "no answer is stored: those that the summaries give are not kept"
-    )
+    assert str(store.cache_state("anisotropy", **question)) == ("no answer is stored: answers from summaries are not")
     pair = {"spaces": "toy.word.last", "against": "other.word.last"}
     assert str(store.cache_state("cka", **pair)) == (
         "the answer is not stored; it would be computed: toy.word.last with other.word.last layers 0, 1, 2, raw, "

@@ -79,7 +79,7 @@ def test_rows_of_two_values_of_a_parameter_say_which(store: Store, metric: str, 
     value = another(parameter)
     plain, changed = ask(store, metric), ask(store, metric, **{parameter.name: value})
     assert set(map(str, plain[parameter.name])).isdisjoint(map(str, changed[parameter.name]))
-    if parameter in METRICS[metric].said:
+    if parameter in METRICS[metric].row_parameters:
         assert plain[parameter.name] == [parameter.default] * len(plain)
         assert changed[parameter.name] == [value] * len(changed)
         assert f"{metric}: {parameter.name} = {'yes' if value is True else value}" in changed.notes
@@ -90,7 +90,7 @@ def test_rows_of_two_values_of_a_parameter_say_which(store: Store, metric: str, 
 def test_what_rows_say_has_the_declared_types_and_the_same_from_the_cache(store: Store, metric: str) -> None:
     found = ask(store, metric)
     types = {name: ARROW[METRICS[metric].types[name]] for name in found.columns if name in ("reason", "seed")}
-    for parameter in METRICS[metric].said:
+    for parameter in METRICS[metric].row_parameters:
         types[parameter.name] = ARROW[parameter.type]
         assert all(value is None or type(value) is PYTHON[parameter.type] for value in found[parameter.name])
     assert {name: found.to_arrow().schema.field(name).type for name in types} == types

@@ -21,15 +21,15 @@ NEEDS: dict[Need, str] = {
 _WIDTH = 80
 
 
-class Looked(NamedTuple):
-    """One possible answer of a query, looked up in the cache.
+class CacheLookup(NamedTuple):
+    """The cache state of one answer of a query.
 
     Attributes:
         space: Name of the space.
         space_2: Name of the space it is compared with; None for a metric of single layers.
-        layers: Names of the layers: a single one, or all that are compared.
+        layers: Names of the layers: one, or all that are compared.
         is_stored: Whether the cache has the answer.
-        route: Algorithm that would compute it, in words; empty if there is only one.
+        route: Description of the algorithm that would compute it; empty if there is only one.
     """
 
     space: str
@@ -43,20 +43,20 @@ class CacheState(NamedTuple):
     """The cache state of all answers of a query, as text (``str``) and as JSON (:meth:`to_dict`).
 
     Attributes:
-        looked: All answers of the query.
+        lookups: Cache state of each answer of the query.
         refused: Reason why answers of this query are not cached; None if they are.
         may_need_no_vectors: Whether stored summaries may suffice; such answers are not cached.
     """
 
-    looked: tuple[Looked, ...]
+    lookups: tuple[CacheLookup, ...]
     refused: str | None = None
     may_need_no_vectors: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return the member ``cache`` of the output of ``embstore query METRIC --explain --format json``."""
         return {
-            "n_answers": len(self.looked),
-            "n_stored": sum(one.is_stored for one in self.looked),
+            "n_answers": len(self.lookups),
+            "n_stored": sum(lookup.is_stored for lookup in self.lookups),
             "refused": self.refused,
             "to_compute": [
                 {"space": space, "space_2": space_2, "layers": layers, "route": route or None}
@@ -65,29 +65,29 @@ class CacheState(NamedTuple):
         }
 
     def __str__(self) -> str:
-        n, n_stored = len(self.looked), sum(one.is_stored for one in self.looked)
+        n, n_stored = len(self.lookups), sum(lookup.is_stored for lookup in self.lookups)
         if self.refused:
-            return f"no answer to this question is kept: {self.refused}"
+            return f"answers of this query are not stored: {self.refused}"
         if n == n_stored:
             return f"{f'all {n} answers are' if n > 1 else 'the answer is'} stored"
         if n_stored == 0 and self.may_need_no_vectors:
-            return "no answer is stored: those that the summaries give are not kept"
-        said = "; ".join(
+            return "no answer is stored: answers from summaries are not"
+        missing = "; ".join(
             f"{space}{f' with {space_2}' if space_2 not in (None, space) else ''} "
             f"layer{'s' if len(layers) > 1 else ''} {', '.join(layers)}{f', from {route}' if route else ''}"
             for (space, space_2, route), layers in self._to_compute().items()
         )
         if n == 1:
-            return f"the answer is not stored; it would be computed: {said}"
-        return f"{n_stored} of {n} answers are stored; {n - n_stored} would be computed: {said}"
+            return f"the answer is not stored; it would be computed: {missing}"
+        return f"{n_stored} of {n} answers are stored; {n - n_stored} would be computed: {missing}"
 
     def _to_compute(self) -> dict[tuple[str, str | None, str], list[str]]:
         """Return the layers of the answers that are not cached, by space, second space and route."""
-        found: dict[tuple[str, str | None, str], list[str]] = {}
-        for one in self.looked:
-            if not one.is_stored:
-                found.setdefault((one.space, one.space_2, one.route), []).extend(one.layers)
-        return found
+        layers: dict[tuple[str, str | None, str], list[str]] = {}
+        for lookup in self.lookups:
+            if not lookup.is_stored:
+                layers.setdefault((lookup.space, lookup.space_2, lookup.route), []).extend(lookup.layers)
+        return layers
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,19 +123,19 @@ class Explanation:
 
     def __str__(self) -> str:
         metric = self.metric
-        said = {
+        sections = {
             "Formula": metric.formula,
             "Citation": metric.citation,
             "Estimator": metric.estimator,
             "Needs": f"{metric.needs}: {NEEDS[metric.needs]}",
             "Units": ", ".join(metric.units) or "all",
-            "Rows": _rows(metric),
+            "Rows": _extra_columns(metric),
             "Package": metric.package or "",
             "Cache": "" if self.cache is None else str(self.cache),
         }
         parts = [
             f"{metric.name}: {metric.help}",
-            "\n".join(_aligned((head, text) for head, text in said.items() if text)),
+            "\n".join(_aligned((head, text) for head, text in sections.items() if text)),
             "Columns:\n" + "\n".join(_aligned(map(_column_line, metric.columns), indent="  ")),
         ]
         if metric.parameters:
@@ -160,21 +160,22 @@ def metavar_of(parameter: Parameter) -> str:
     return parameter.metavar or "|".join(parameter.choices) or {int: "N", float: "X"}.get(parameter.kind, "TEXT")
 
 
-def _rows(metric: Metric) -> str:
-    """Return a sentence about the extra columns of each row: parameters, and the random seed."""
-    names = [parameter.name for parameter in metric.said]
+def _extra_columns(metric: Metric) -> str:
+    """List the columns of each row that are no results: parameters, and the random seed."""
+    names = [parameter.name for parameter in metric.row_parameters]
     if metric.is_seeded:
-        names.append("the seed of what was drawn")
-    last = " and ".join(names[-2:])
-    return f"each says also {', '.join([*names[:-2], last])}" if names else ""
+        names.append("seed")
+    return f"extra columns: {', '.join(names)}" if names else ""
 
 
 def _column(column: Column) -> dict[str, Any]:
+    """Return a column as JSON."""
     limits = {"minimum": column.minimum, "maximum": column.maximum, "unit": column.unit}
     return {"name": column.name, "type": column.type, **limits, "key": column.is_key, "help": column.help}
 
 
 def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:
+    """Return a parameter as JSON."""
     repeatable = parameter.kind is tuple
     return {
         "name": parameter.name,
@@ -185,30 +186,32 @@ def _parameter(metric: Metric, parameter: Parameter) -> dict[str, Any]:
         "choices": list(parameter.choices),
         "minimum": parameter.minimum,
         "maximum": parameter.maximum,
-        "in_rows": parameter in metric.said,
+        "in_rows": parameter in metric.row_parameters,
         "help": parameter.help,
     }
 
 
 def _column_line(column: Column) -> tuple[str, str]:
+    """Return the name of a column, and its type, range, unit and help as text."""
     limits = f"in {column.range}" if column.range.startswith("[") else column.range
     kind = " ".join(filter(None, (column.type, limits, f"({column.unit})" if column.unit else "")))
-    return column.name, f"{kind}: {column.help}{'; tells the rows of a layer apart' if column.is_key else ''}"
+    return column.name, f"{kind}: {column.help}{'; distinguishes the rows of a layer' if column.is_key else ''}"
 
 
 def _option_line(parameter: Parameter) -> tuple[str, str]:
+    """Return the command-line option of a parameter, and its help with its range and default."""
     notes = ["repeatable"] if parameter.kind is tuple else []
     if parameter.minimum is not None or parameter.maximum is not None:
         notes.append(Column("", "", "", parameter.minimum, parameter.maximum).range)
     if parameter.kind is not bool and parameter.default not in (None, ()):
-        given = parameter.default
-        notes.append(f"default: {', '.join(given) if isinstance(given, tuple) else given}")
-    said = f"  [{'; '.join(notes)}]" if notes else ""
-    return f"{flag_of(parameter)} {metavar_of(parameter)}".strip(), parameter.help + said
+        default = parameter.default
+        notes.append(f"default: {', '.join(default) if isinstance(default, tuple) else default}")
+    suffix = f"  [{'; '.join(notes)}]" if notes else ""
+    return f"{flag_of(parameter)} {metavar_of(parameter)}".strip(), parameter.help + suffix
 
 
 def _aligned(lines: Iterable[tuple[str, str]], indent: str = "") -> Iterator[str]:
-    """Yield the lines of a two-column list; a head that is too long gets a line of its own."""
+    """Yield the wrapped lines of a two-column list of heads and texts; a head that is too long gets its own line."""
     lines = list(lines)
     widest = min(max((len(head) for head, _ in lines), default=0), 22)
     left = " " * (len(indent) + widest + 2)

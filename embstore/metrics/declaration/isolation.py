@@ -11,7 +11,7 @@ from typing import Any
 
 from embstore.errors import EmbstoreError
 
-_ENDING = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class PluginError(EmbstoreError):
@@ -28,7 +28,7 @@ def isolated(failure: str) -> Iterator[None]:
     Args:
         failure: Message with the metric, the package and the failed action; the exception is appended.
     """
-    with _noted_signals() as has_arrived:
+    with _record_signals() as has_arrived:
         try:
             yield
         except EmbstoreError:
@@ -36,19 +36,20 @@ def isolated(failure: str) -> Iterator[None]:
         except BaseException as error:
             if has_arrived():
                 raise
-            raise PluginError(f"{failure}: {described(error)}{_place(error)}{_remedy(error)}") from error
+            raise PluginError(f"{failure}: {_describe(error)}{_source_line(error)}{_remedy(error)}") from error
 
 
-def _place(error: BaseException) -> str:
+def _source_line(error: BaseException) -> str:
     """Return the file and line of the package's code in the traceback of an error; empty if there is none."""
-    own = str(Path(__file__).parents[2])
     if isinstance(error, SyntaxError) and error.filename:
         return f" ({error.filename}, line {error.lineno})"
-    passed = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    others = (own, "<frozen", str(Path(importlib.__file__).parent))
-    theirs = [(file, line) for file, line in passed if not file.startswith(others)]
-    lines = [line for file, line in theirs if file == theirs[0][0]]
-    return f" ({theirs[0][0]}, line {lines[-1]})" if lines else ""
+    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    other_code = (str(Path(__file__).parents[2]), "<frozen", str(Path(importlib.__file__).parent))
+    package_lines = [(file, line) for file, line in lines if not file.startswith(other_code)]
+    if not package_lines:
+        return ""
+    first_file = package_lines[0][0]
+    return f" ({first_file}, line {[line for file, line in package_lines if file == first_file][-1]})"
 
 
 def _remedy(error: BaseException) -> str:
@@ -59,7 +60,7 @@ def _remedy(error: BaseException) -> str:
     return ". Import it from embstore.metrics: embstore's other modules may move between releases."
 
 
-def described(error: BaseException) -> str:
+def _describe(error: BaseException) -> str:
     """Return the type and message of an exception; the type alone if there is no message or it cannot be read."""
     name = type(error).__name__
     try:
@@ -70,27 +71,27 @@ def described(error: BaseException) -> str:
 
 
 @contextmanager
-def _noted_signals() -> Iterator[Callable[[], bool]]:
+def _record_signals() -> Iterator[Callable[[], bool]]:
     """Yield a function that returns whether SIGINT or SIGTERM has arrived; restore the signal handlers at the end."""
     arrived: list[int] = []
 
-    def noting(handler: Callable[..., Any]) -> Callable[..., Any]:
-        def note(number: int, frame: Any) -> Any:
+    def recording(handler: Callable[..., Any]) -> Callable[..., Any]:
+        def record(number: int, frame: Any) -> Any:
             arrived.append(number)
             return handler(number, frame)
 
-        return note
+        return record
 
-    if threading.current_thread() is not threading.main_thread():  # Python handles signals in the main thread only
+    if threading.current_thread() is not threading.main_thread():  # only it can set signal handlers
         yield lambda: False
         return
-    before = {number: signal.getsignal(number) for number in _ENDING}
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     try:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             if callable(handler):
-                signal.signal(number, noting(handler))
+                signal.signal(number, recording(handler))
         yield lambda: bool(arrived)
     finally:
-        for number, handler in before.items():
-            if handler is not None:  # None: not set from Python
+        for number, handler in handlers.items():
+            if handler is not None:  # None: a handler that was not set from Python
                 signal.signal(number, handler)

@@ -41,22 +41,22 @@ def load_plugin(name: str, points: list[EntryPoint], built_in: Mapping[str, Metr
         PluginError: The metric cannot be imported, its declaration is invalid, or its name is already taken.
     """
     if name in built_in:
-        raise PluginError(f"{_said(points)} is refused: embstore has a metric of that name. Rename it.")
+        raise PluginError(f"{_subject(points)} is refused: embstore has a metric of that name. Rename it.")
     if len(points) > 1:
-        raise PluginError(f"{_said(points)} is refused: the name must be that of one package. Uninstall the others.")
-    with isolated(f"{_said(points)} cannot be loaded from {points[0].value!r}"):
+        raise PluginError(f"{_subject(points)} is refused: the name must be that of one package. Uninstall the others.")
+    with isolated(f"{_subject(points)} cannot be loaded from {points[0].value!r}"):
         metric = points[0].load()
-    with isolated(f"{_said(points)} has a declaration that cannot be read"):
+    with isolated(f"{_subject(points)} has a declaration that cannot be read"):
         wrong = problems(metric)
         if not wrong and metric.name != name:
             wrong = [f"its name is {metric.name!r}, and the entry point's {name!r}"]
         if wrong:
-            raise PluginError(f"{_said(points)} is declared wrongly: {'; '.join(wrong)}.")
+            raise PluginError(f"{_subject(points)} is declared wrongly: {'; '.join(wrong)}.")
         usable: Metric = replace(
             metric,
             package=package_of(points[0]),
-            function=_guarded(metric, _said(points)),
-            drawn=None if metric.drawn is None else _guarded_text(metric.drawn, _said(points)),
+            function=_guard(metric, _subject(points)),
+            drawn=None if metric.drawn is None else _guard_text(metric.drawn, _subject(points)),
         )
     return usable
 
@@ -77,57 +77,67 @@ def package_of(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
 
-def _said(points: list[EntryPoint]) -> str:
+def _subject(points: list[EntryPoint]) -> str:
+    """Return the start of an error message: the metric and the packages that register it."""
     return f"the metric {points[0].name!r} of {' and '.join(map(package_of, points))}"
 
 
-def _guarded(metric: Metric, said: str) -> Callable[..., list[Result]]:
-    """Return the metric's function, wrapped to report its failures as PluginError and to check its rows."""
+def _guard(metric: Metric, subject: str) -> Callable[..., list[Result]]:
+    """Return the metric's function, wrapped to report its failures as PluginError and to check its rows.
+
+    Args:
+        metric: Metric of another package.
+        subject: Start of an error message.
+    """
 
     @functools.wraps(metric.function)
     def function(*data: Any, **inputs: Any) -> list[Result]:
-        with isolated(f"{said} failed"):
-            given = metric.function(*data, **inputs)
-            rows = rows_of(given) if isinstance(given, dict | list | tuple) else [given]
-            if bad := [type(row).__name__ for row in rows if not isinstance(row, dict)]:
-                raise PluginError(f"{said} must return a dict of its columns, or a list of such, not {bad[0]}.")
-            return [_checked(metric, row, said) for row in rows]
+        with isolated(f"{subject} failed"):
+            result = metric.function(*data, **inputs)
+            rows = rows_of(result) if isinstance(result, dict | list | tuple) else [result]
+            if wrong := [type(row).__name__ for row in rows if not isinstance(row, dict)]:
+                raise PluginError(f"{subject} must return a dict of its columns, or a list of such, not {wrong[0]}.")
+            return [_check_row(metric, row, subject) for row in rows]
 
     return function
 
 
-def _guarded_text(drawn: Callable[[Mapping[str, Any]], str], said: str) -> Callable[[Mapping[str, Any]], str]:
+def _guard_text(drawn: Callable[[Mapping[str, Any]], str], subject: str) -> Callable[[Mapping[str, Any]], str]:
     """Return the metric's ``drawn`` function, wrapped to report its failures as PluginError."""
 
     @functools.wraps(drawn)
     def function(row: Mapping[str, Any]) -> str:
-        with isolated(f"{said} failed"):
+        with isolated(f"{subject} failed"):
             return str(drawn(row))
 
     return function
 
 
-def _checked(metric: Metric, row: Result, said: str) -> Result:
+def _check_row(metric: Metric, row: Result, subject: str) -> Result:
     """Check the columns and types of a row; convert NumPy values to Python's, non-finite ones to None with a reason.
 
     Raises:
         PluginError: A declared column is missing, an undeclared one is present, or a value has the wrong type.
     """
-    given = INPUT_COLUMNS.get(metric.needs, ())
-    wanted = [*(column.name for column in metric.columns if column.name not in given), "n"]
-    if lacking := [name for name in wanted if name not in row]:
-        raise PluginError(f"{said} returned a row without {', '.join(map(repr, lacking))}.")
-    if more := [name for name in row if name not in (*wanted, "reason", *(["seed"] if metric.is_seeded else []))]:
-        raise PluginError(f"{said} returned {', '.join(map(repr, more))}, which it does not declare as a column.")
+    filled_later = INPUT_COLUMNS.get(metric.needs, ())
+    required = [*(column.name for column in metric.columns if column.name not in filled_later), "n"]
+    if missing := [name for name in required if name not in row]:
+        raise PluginError(f"{subject} returned a row without {', '.join(map(repr, missing))}.")
+    allowed = (*required, "reason", *(["seed"] if metric.is_seeded else []))
+    if undeclared := [name for name in row if name not in allowed]:
+        names = ", ".join(map(repr, undeclared))
+        raise PluginError(f"{subject} returned {names}, which it does not declare as a column.")
     plain = {name: _plain(value) for name, value in row.items()}
     for column in metric.columns:
         if not _has_type(column.type, plain.get(column.name)):
-            raise PluginError(f"{said} returned {plain[column.name]!r} in {column.name!r}, which is no {column.type}.")
+            raise PluginError(
+                f"{subject} returned {plain[column.name]!r} in {column.name!r}, which is no {column.type}."
+            )
     if not _has_type("integer", plain.get("seed")):
-        raise PluginError(f"{said} returned {plain['seed']!r} in 'seed', which is no integer.")
-    bad = [name for name, value in plain.items() if not _is_finite(value)]
-    reason = row.get("reason") or (f"{' and '.join(bad)}: not a finite number" if bad else None)
-    return plain | dict.fromkeys(bad) | {"reason": reason}
+        raise PluginError(f"{subject} returned {plain['seed']!r} in 'seed', which is no integer.")
+    not_finite = [name for name, value in plain.items() if not _is_finite(value)]
+    reason = row.get("reason") or (f"{' and '.join(not_finite)}: not a finite number" if not_finite else None)
+    return plain | dict.fromkeys(not_finite) | {"reason": reason}
 
 
 def _plain(value: Any) -> Any:
@@ -136,16 +146,18 @@ def _plain(value: Any) -> Any:
 
 
 def _has_type(kind: str, value: Any) -> bool:
-    """Return whether a value is None or of a column's JSON type."""
+    """Return whether a value is None or of a JSON type, given as in :class:`Column`."""
     if value is None:
         return True
     if kind.startswith("array of "):
         kind = kind.removeprefix("array of ").removesuffix("s")
-        return isinstance(value, list) and all(_has_type(kind, one) for one in value)
+        return isinstance(value, list) and all(_has_type(kind, element) for element in value)
     if kind in ("string", "boolean"):
         return isinstance(value, str if kind == "string" else bool)
     return isinstance(value, int | float if kind == "number" else int) and not isinstance(value, bool)
 
 
 def _is_finite(value: Any) -> bool:
-    return all(math.isfinite(one) for one in (value if isinstance(value, list) else [value]) if isinstance(one, float))
+    """Return whether a value, or every element of a list, is no float or a finite one."""
+    elements = value if isinstance(value, list) else [value]
+    return all(math.isfinite(element) for element in elements if isinstance(element, float))

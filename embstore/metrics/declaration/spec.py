@@ -148,9 +148,9 @@ class Parameter:
             value = (value,) if isinstance(value, str) else tuple(value)
         if isinstance(value, str):
             value = same_spelling(value, self.choices)
-        for one in value if self.kind is tuple else (value,):
-            if self.choices and one not in self.choices:
-                raise UnknownNameError(self.name, str(one), self.choices)
+        for choice in value if self.kind is tuple else (value,):
+            if self.choices and choice not in self.choices:
+                raise UnknownNameError(self.name, str(choice), self.choices)
         if self.kind is int and (not isinstance(value, int) or isinstance(value, bool)):
             raise UsageError(f"{self.name} must be a whole number, not {value!r}.")
         if self.kind is float and (not isinstance(value, int | float) or isinstance(value, bool)):
@@ -164,11 +164,8 @@ class Parameter:
                 raise UsageError(f"{self.name} must be at least {self.minimum}, not {value}.")
             if self.maximum is not None and value > self.maximum:
                 raise UsageError(f"{self.name} must be at most {self.maximum}, not {value}.")
-        return self._as_float(value) if self.kind is float else value
-
-    def _as_float(self, value: float) -> float:
         try:
-            return float(value)
+            return float(value) if self.kind is float else value
         except OverflowError as error:
             raise UsageError(f"{self.name} must be a number that a float can hold.") from error
 
@@ -219,10 +216,10 @@ class Metric:
         function: Function of a :class:`LayerData`, of the further inputs that ``needs`` names, and of the parameters
             that are not inputs, as keywords. It returns the values of the columns with ``n`` and ``reason``, or a list
             of such rows. If ``needs`` is ``layers``, it takes ``left`` (a list of LayerData), ``right`` (another, or
-            None to compare ``left`` with itself) and ``ids`` (ascending; stored in all these layers), and returns a row
-            for each layer of ``left`` with each of ``right``, in this order. If it takes ``seed``, it gets ``--seed``,
-            and its rows have a ``seed``, which is None if nothing was sampled.
-        columns: Columns other than ``n``, ``reason`` and those of the parameters: see :attr:`said`.
+            None to compare ``left`` with each other) and ``ids`` (ascending; stored in all these layers), and returns a
+            row for each layer of ``left`` with each of ``right``, in this order. If it has a parameter ``seed``, it
+            gets ``--seed``, and its rows have a ``seed``, which is None if nothing was sampled.
+        columns: Columns other than ``n``, ``reason`` and those of the parameters: see :attr:`row_parameters`.
         parameters: Options.
         formula: Formula, in one line.
         citation: Source of the definition.
@@ -238,7 +235,7 @@ class Metric:
         version: Version of the implementation, raised when the same input gives another number or note. Cached answers
             of other versions are not used; see :mod:`embstore.query.cache`.
         package: Name and version of the package that declares it, filled in on loading; None for embstore.
-        references: Keys of its citations in the bibliography.
+        references: Keys of its publications in embstore's bibliography, or BibTeX entries of another package.
         drawn_as: Type of chart: see :data:`embstore.chart.ChartKind`; None for a heat map if ``needs`` is ``layers``,
             else curves.
         drawn_values: Columns that a chart can draw, the default first; none for all columns of numbers, those that
@@ -267,29 +264,29 @@ class Metric:
     drawn_values: tuple[str, ...] = ()
     bar_names: str | None = None
 
-    def check(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return all parameters with their values, defaults filled in.
+    def check(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the values of parameters, and return the values of all parameters, with defaults for missing ones.
 
         Raises:
             UnknownNameError: The metric has no such parameter or choice.
             UsageError: A value has the wrong type or is out of range.
         """
         known = {parameter.name: parameter for parameter in self.parameters}
-        for name in given:
+        for name in values:
             if name not in known:
                 hint = f"For {PLURALS[name]} use {PLURALS[name]}=." if name in PLURALS else ""
                 raise UnknownNameError(f"parameter of {self.name}", name, known, hint)
-        return {name: known[name].check(given.get(name, known[name].default)) for name in known}
+        return {name: known[name].check(values.get(name, known[name].default)) for name in known}
 
     @property
-    def said(self) -> tuple[Parameter, ...]:
-        """Parameters that each row has in a column of the same name: all but the inputs.
+    def row_parameters(self) -> tuple[Parameter, ...]:
+        """Parameters whose value each row has in a column of the same name: all but the inputs.
 
         A column of that name that the metric declares itself takes precedence: ``std`` contains the result that the
         option ``std`` requests.
         """
-        own = {column.name for column in self.columns}
-        return tuple(parameter for parameter in self.parameters if parameter.is_in_rows and parameter.name not in own)
+        columns = {column.name for column in self.columns}
+        return tuple(param for param in self.parameters if param.is_in_rows and param.name not in columns)
 
     @property
     def is_seeded(self) -> bool:
@@ -302,8 +299,9 @@ class Metric:
     @property
     def types(self) -> dict[str, str]:
         """JSON types of the columns whose values may be null."""
-        said = {parameter.name: parameter.type for parameter in self.said}
-        return {column.name: column.type for column in self.columns} | said | {"reason": "string", "seed": "integer"}
+        columns = {column.name: column.type for column in self.columns}
+        parameters = {parameter.name: parameter.type for parameter in self.row_parameters}
+        return columns | parameters | {"reason": "string", "seed": "integer"}
 
     @property
     def chart(self) -> Chart:
@@ -326,7 +324,7 @@ class Metric:
             facets=tuple(name for name in keys if name != items),
             items=items,
             bar_names=self.bar_names,
-            settings=tuple(parameter.name for parameter in self.said),
+            settings=tuple(parameter.name for parameter in self.row_parameters),
             best="best" if self.best else None,
         )
 
@@ -338,8 +336,6 @@ class Metric:
 
 ITEM_COLUMNS = ("word", "sentence")
 """Key columns whose values are items of the store, rather than inputs such as datasets."""
-
-N_ZERO = Column("n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False)
 
 
 def _in_words(column: Column) -> str:

@@ -1,4 +1,4 @@
-"""Check declarations of metrics, so that options, tables, help and schemas can be generated from them."""
+"""Check declarations of metrics, from which options, tables, help and schemas are generated."""
 
 import inspect
 import keyword
@@ -39,21 +39,22 @@ _KINDS = (int, float, str, bool, tuple)
 def problems(metric: object) -> list[str]:
     """Return the problems of a declaration, one line each; an empty list if it is valid."""
     if not isinstance(metric, Metric):
-        return [f"it is no embstore.metrics.Metric but {_kind_of(metric)}"]
-    found = list(_of_texts(metric))
+        return [f"it is no embstore.metrics.Metric but {_type_name(metric)}"]
+    found = list(_text_problems(metric))
     try:
-        found += [*_of_columns(metric.columns), *_of_parameters(metric.parameters)]
-        found += [*_of_best(metric), *_of_inputs(metric), *_of_characters(metric)]
+        found += [*_column_problems(metric.columns), *_parameter_problems(metric.parameters)]
+        found += [*_best_problems(metric), *_input_problems(metric), *_character_problems(metric)]
     except (TypeError, AttributeError) as error:
         return [*found, f"its columns or parameters cannot be read: {error}"]
-    return found or list(_of_function(metric))
+    return found or list(_function_problems(metric))
 
 
-def _of_texts(metric: Metric) -> Iterator[str]:
+def _text_problems(metric: Metric) -> Iterator[str]:
+    """Yield the problems of the name, the texts, the references, the input and the units of a metric."""
     for field in ("name", "help", "formula", "citation", "estimator"):
         value = getattr(metric, field)
         if not isinstance(value, str) or not (value.strip() or field == "estimator"):
-            yield f"its {field} must be a text that says something, not {value!r}"
+            yield f"its {field} must be a non-empty text, not {value!r}"
         elif field != "estimator" and "\n" in value.strip():
             yield f"its {field} must be one line"
     if not isinstance(metric.references, tuple) or not all(isinstance(entry, str) for entry in metric.references):
@@ -66,66 +67,71 @@ def _of_texts(metric: Metric) -> Iterator[str]:
         yield f"its units must be of {', '.join(Unit)}, not {bad[0]!r}"
 
 
-def _of_columns(columns: Sequence[Column]) -> Iterator[str]:
+def _column_problems(columns: Sequence[Column]) -> Iterator[str]:
+    """Yield the problems of columns: names, types, help and ranges."""
     names = [column.name for column in columns]
-    yield from _repeated("column", names)
+    yield from _duplicate_problems("column", names)
     for column in columns:
-        where = f"its column {column.name!r}"
+        subject = f"its column {column.name!r}"
         if not isinstance(column.name, str) or not _IDENTIFIER.fullmatch(column.name):
-            yield f"{where} must have a name like 'top_share'"
+            yield f"{subject} must have a name like 'top_share'"
         elif column.name in RESERVED_COLUMNS:
-            yield f"{where} has the name of a column that every row has"
+            yield f"{subject} has the name of a column that every row has"
         if column.type not in COLUMN_TYPES:
-            yield f"{where} must be one of {', '.join(COLUMN_TYPES)}, not {column.type!r}"
+            yield f"{subject} must be one of {', '.join(COLUMN_TYPES)}, not {column.type!r}"
         if not column.help:
-            yield f"{where} has no help"
+            yield f"{subject} has no help"
         if None not in (column.minimum, column.maximum) and column.minimum > column.maximum:  # type: ignore[operator]
-            yield f"{where} has its minimum above its maximum"
+            yield f"{subject} has its minimum above its maximum"
     if not any(column.shown and not column.is_key for column in columns):
         yield "it has no column to show"
 
 
-def _of_characters(metric: Metric) -> Iterator[str]:
+def _character_problems(metric: Metric) -> Iterator[str]:
+    """Yield the first text with control characters, which could change a terminal."""
     texts = [metric.help, metric.formula, metric.citation, metric.estimator, metric.elsewhere]
     texts += [text for column in metric.columns for text in (column.help, column.unit) if text]
-    texts += [text for one in metric.parameters for text in (one.help, one.metavar, *one.choices) if text]
+    texts += [text for entry in metric.parameters for text in (entry.help, entry.metavar, *entry.choices) if text]
     for text in texts:
         if isinstance(text, str) and printable(text, lines=True) != text:
             yield f"it has control characters in {text!r}"
             return
 
 
-def _of_best(metric: Metric) -> Iterator[str]:
+def _best_problems(metric: Metric) -> Iterator[str]:
+    """Yield the problem of ``best``: it needs a column of numbers and a boolean column."""
     types = {column.name: column.type for column in metric.columns}
     if metric.best is not None and (types.get(metric.best), types.get("best")) != ("number", "boolean"):
         yield "its best must name a column of numbers, beside a boolean column 'best'"
 
 
-def _of_parameters(parameters: Sequence[Parameter]) -> Iterator[str]:
-    yield from _repeated("parameter", [parameter.name for parameter in parameters])
+def _parameter_problems(parameters: Sequence[Parameter]) -> Iterator[str]:
+    """Yield the problems of parameters: names, help, types, choices, ranges and defaults."""
+    yield from _duplicate_problems("parameter", [parameter.name for parameter in parameters])
     for parameter in parameters:
-        where = f"its parameter {parameter.name!r}"
+        subject = f"its parameter {parameter.name!r}"
         if not isinstance(parameter.name, str) or not _is_parameter_name(parameter.name):
-            yield f"{where} must have a name like 'min_contexts'"
+            yield f"{subject} must have a name like 'min_contexts'"
         elif parameter.name in RESERVED_PARAMETERS:
-            yield f"{where} has the name of an option that every metric has"
+            yield f"{subject} has the name of an option that every metric has"
         elif parameter.name in RESERVED_COLUMNS:
-            yield f"{where} has the name of a column that every row has"
+            yield f"{subject} has the name of a column that every row has"
         if not parameter.help:
-            yield f"{where} has no help"
+            yield f"{subject} has no help"
         if parameter.kind not in _KINDS:
-            yield f"{where} must have a default of type int, float, str, bool or tuple, or a value_type"
+            yield f"{subject} must have a default of type int, float, str, bool or tuple, or a value_type"
             continue
         if parameter.choices and parameter.kind not in (str, tuple):
-            yield f"{where} has choices, which only a str or a tuple of them can have"
+            yield f"{subject} has choices, which only a str or a tuple of them can have"
             continue
         if (parameter.minimum, parameter.maximum) != (None, None) and parameter.kind not in (int, float):
-            yield f"{where} has a range, which only a number can have"
+            yield f"{subject} has a range, which only a number can have"
             continue
-        yield from _of_default(where, parameter)
+        yield from _default_problems(subject, parameter)
 
 
-def _of_inputs(metric: Metric) -> Iterator[str]:
+def _input_problems(metric: Metric) -> Iterator[str]:
+    """Yield the parameters and key columns that a metric with this input must have, and lacks."""
     names = [parameter.name for parameter in metric.parameters]
     columns = [column.name for column in metric.columns if column.is_key]
     for name in INPUT_PARAMETERS.get(metric.needs, ()):
@@ -137,43 +143,48 @@ def _of_inputs(metric: Metric) -> Iterator[str]:
 
 
 def _is_parameter_name(name: str) -> bool:
+    """Return whether a name is in lower case and no keyword of Python."""
     return bool(_IDENTIFIER.fullmatch(name)) and not keyword.iskeyword(name)
 
 
-def _of_default(where: str, parameter: Parameter) -> Iterator[str]:
+def _default_problems(subject: str, parameter: Parameter) -> Iterator[str]:
+    """Yield the problem of a default that is not a valid value of its parameter; messages begin with ``subject``."""
     default = parameter.default
     if default is None or parameter.kind in (bool, tuple):
         return
     if not isinstance(default, int | float if parameter.kind is float else parameter.kind):
-        yield f"{where} is {parameter.kind.__name__}, and its default {default!r} is not"
+        yield f"{subject} is {parameter.kind.__name__}, and its default {default!r} is not"
         return
     try:
         replace(parameter, default=None, value_type=parameter.kind).check(default)
     except EmbstoreError as error:
-        yield f"{where} has a default that it refuses: {error}"
+        yield f"{subject} has a default that it refuses: {error}"
 
 
-def _of_function(metric: Metric) -> Iterator[str]:
-    """Yield the settings that the function does not take; a function without a signature (in C) is not checked."""
+def _function_problems(metric: Metric) -> Iterator[str]:
+    """Yield the parameters that the function does not take; a function without a signature (in C) is not checked."""
     if not callable(metric.function):
-        yield f"its function must be callable, not {_kind_of(metric.function)}"
+        yield f"its function must be callable, not {_type_name(metric.function)}"
         return
     try:
-        taken = inspect.signature(metric.function).parameters.values()
+        accepted = inspect.signature(metric.function).parameters.values()
     except (TypeError, ValueError):
         return
-    if any(one.kind is one.VAR_KEYWORD for one in taken):
+    if any(argument.kind is argument.VAR_KEYWORD for argument in accepted):
         return
-    names = {one.name for one in taken if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+    by_keyword = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names = {argument.name for argument in accepted if argument.kind in by_keyword}
     for parameter in metric.parameters:
         if not parameter.is_input and parameter.name not in names:
             yield f"its function does not take the parameter {parameter.name!r} by keyword"
 
 
-def _repeated(kind: str, names: Sequence[str]) -> Iterator[str]:
+def _duplicate_problems(kind: str, names: Sequence[str]) -> Iterator[str]:
+    """Yield a problem for each name that occurs twice, given a noun for what has the names."""
     for name in dict.fromkeys(name for name in names if names.count(name) > 1):
         yield f"it has the {kind} {name!r} twice"
 
 
-def _kind_of(value: object) -> str:
+def _type_name(value: object) -> str:
+    """Return the type of a value with an article, for messages."""
     return f"a {type(value).__name__}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.metrics.numerics.blas_threads import ignore_spurious_flags
 from embstore.summary import Float64Array
 
 
@@ -20,8 +21,8 @@ class Affine:
         offset: Vector added last, (dim,).
         left: Left factor, (components of x, rank). The rank is 0 if each output depends on one input component.
         right: Right factor, (rank, dim); None for the identity.
-        noise: Rounding error of each output component, (dim,). A row that is no longer than this vector becomes
-            exactly zero, since it has no direction.
+        rounding_error: Bound on the rounding error of each output component, (dim,). A result that is no longer than
+            this vector becomes exactly zero, since its direction is unknown.
         notes: Notes for the user.
     """
 
@@ -31,7 +32,7 @@ class Affine:
     offset: Float64Array
     left: Float64Array
     right: Float64Array | None
-    noise: Float64Array
+    rounding_error: Float64Array
     notes: tuple[str, ...] = ()
 
     @classmethod
@@ -47,50 +48,49 @@ class Affine:
 
     @property
     def mixes(self) -> bool:
-        """Whether an output component depends on several input components."""
+        """Whether any output component depends on several input components."""
         return bool(self.left.shape[1] > 0)
 
     @property
-    def mixing(self) -> Float64Array:
+    def mixing_matrix(self) -> Float64Array:
         """Product left · right, shape (components of x, dim)."""
         return self.left if self.right is None else self.left @ self.right
 
     @property
     def matrix(self) -> Float64Array:
         """Matrix A of the linear part y A, shape (components of x, dim)."""
-        result = self.mixing.copy()
+        result = self.mixing_matrix.copy()
         result[self.columns, np.arange(self.dim)] += self.scale
         return result
 
     def __call__(self, block: NDArray[np.floating]) -> Float64Array:
-        """Return the transformed vectors, float64 (n, dim), of vectors (n, components of x)."""
+        """Apply the map to vectors (n, components of x); return the transformed vectors, float64 (n, dim)."""
         y = block - self.shift
-        is_whole = len(self.columns) == len(self.shift)
-        with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
+        with ignore_spurious_flags():
             mixed = y @ self.left if self.mixes else None
             if mixed is not None and self.right is not None:
                 mixed = mixed @ self.right
         if mixed is not None and not self.scale.any():
             result = mixed
         else:
-            result = y if is_whole else np.take(y, self.columns, axis=1)
+            result = y if self.dim == len(self.shift) else np.take(y, self.columns, axis=1)
             result *= self.scale
             if mixed is not None:
                 result += mixed
         if self.offset.any():
             result += self.offset
-        if self.noise.any():
-            result[np.vecdot(result, result) <= self.noise @ self.noise] = 0.0
+        if self.rounding_error.any():
+            result[np.vecdot(result, result) <= self.rounding_error @ self.rounding_error] = 0.0
         return result
 
-    def columns_of(self, vectors: Float64Array) -> Float64Array:
+    def times(self, vectors: Float64Array) -> Float64Array:
         """Return the product of :attr:`matrix` with ``vectors`` (dim, m), shape (components of x, m)."""
         result = self.left @ (vectors if self.right is None else self.right @ vectors)
         result[self.columns] += self.scale[:, None] * vectors
         return result
 
     def centred(self, mean: Float64Array) -> "Affine":
-        """Return the map shifted so that the mean of its results is zero.
+        """Return the map with another shift and offset, so that the mean of its results is zero.
 
         Args:
             mean: Mean of all x, (components of x,).
@@ -103,8 +103,8 @@ class Affine:
         left = self.left * factors if self.right is None else self.left
         return replace(self, scale=self.scale * factors, offset=self.offset * factors, left=left, right=right)
 
-    def kept(self, dims: NDArray[np.int64]) -> "Affine":
-        """Return the map restricted to some components of its result, given by their positions."""
+    def select(self, dims: NDArray[np.int64]) -> "Affine":
+        """Return the map restricted to the components of its result at the positions ``dims``, int (m,)."""
         return replace(
             self,
             columns=self.columns[dims],
@@ -115,14 +115,14 @@ class Affine:
         )
 
     def without(self, directions: Float64Array) -> "Affine":
-        """Return the map with its linear part followed by the projection y − V Vᵀ y, V of shape (dim, k)."""
-        left = np.concatenate([self.left, -self.columns_of(directions)], axis=1)
+        """Return the map whose linear part also removes orthonormal directions V (dim, k): y − V Vᵀ y."""
+        left = np.concatenate([self.left, -self.times(directions)], axis=1)
         right = np.eye(self.dim) if self.right is None else self.right
         return replace(self, left=left, right=np.concatenate([right, directions.T]))
 
-    def turned(self, into: Float64Array, back: Float64Array) -> "Affine":
-        """Return the map with its linear part followed by y · into · back, of shapes (dim, rank) and (rank, dim)."""
-        return replace(self, scale=np.zeros(self.dim), left=self.columns_of(into), right=back)
+    def multiplied(self, left: Float64Array, right: Float64Array) -> "Affine":
+        """Return the map with its linear part times left · right, of shapes (dim, rank) and (rank, dim)."""
+        return replace(self, scale=np.zeros(self.dim), left=self.times(left), right=right)
 
     def collapsed(self) -> "Affine":
         """Return the same map with the factors multiplied into one matrix, if that is cheaper to apply."""

@@ -17,16 +17,16 @@ def ranks(values: Floats, error: float = 0.0) -> Floats:
 
     Args:
         values: Finite values, float64 (n,).
-        error: Bound on the rounding error of a value: see :func:`tied`.
+        error: Bound on the rounding error of a value: see :func:`group_ties`.
     """
-    order, starts = tied(values, error)
+    order, starts = group_ties(values, error)
     sizes = np.diff(starts, append=len(values))
-    found = np.empty(len(values))
-    found[order] = np.repeat(starts + (sizes + 1) / 2, sizes)
-    return found
+    result = np.empty(len(values))
+    result[order] = np.repeat(starts + (sizes + 1) / 2, sizes)
+    return result
 
 
-def tied(values: Floats, error: float = 0.0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def group_ties(values: Floats, error: float = 0.0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Sort values, and group those that are equal up to rounding.
 
     Args:

@@ -1,4 +1,4 @@
-"""Unit vectors of lists of words, and effect sizes of their cosines with two lists of attribute words."""
+"""Compute unit vectors of lists of words, and effect sizes of their cosines with two lists of attribute words."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,15 +22,15 @@ class Directions:
 
     Attributes:
         units: Unit vectors, float64 (m, dim).
-        places: Positions of their words in the list, int64 (m,).
-        n_zero: Number of further words, whose vector is zero.
-        lacking: Words whose vector is missing or zero.
+        positions: Positions of their words in the list, int64 (m,).
+        n_zero: Number of words omitted because their vector is zero.
+        missing: Words omitted because their vector is missing or zero.
     """
 
     units: Floats
-    places: NDArray[np.int64]
+    positions: NDArray[np.int64]
     n_zero: int
-    lacking: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 def unit_rows(vectors: Block) -> tuple[Floats, NDArray[np.bool_]]:
@@ -43,7 +43,7 @@ def unit_rows(vectors: Block) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 def cosine_error(dim: int) -> float:
-    """Return the error bound (dim + 4) ε of a product of two unit vectors of :func:`unit_rows`.
+    """Return the bound (dim + 4) ε on the rounding error of a product of two unit vectors of :func:`unit_rows`.
 
     Higham (2002), Accuracy and Stability of Numerical Algorithms, section 3.1: the squared norms and the product have
     relative errors of up to dim ε/2, roots and quotients one more ε/2 each.
@@ -68,39 +68,42 @@ def gather_directions(
     Raises:
         NotComputable: An attribute word that is needed has no vector or a zero vector.
     """
-    every = [*targets, *attributes]
-    ids, vectors = data.gather(np.unique(np.concatenate([words.ids for words in every])))
+    word_lists = [*targets, *attributes]
+    ids, vectors = data.gather(np.unique(np.concatenate([words.ids for words in word_lists])))
     units, is_zero = unit_rows(vectors)
-    found = []
-    for words in every:
-        at = np.searchsorted(ids, words.ids).clip(max=max(0, len(ids) - 1))
-        there = ids[at] == words.ids if len(ids) else np.zeros(len(words.ids), np.bool_)
-        zero = np.zeros_like(there)
-        zero[there] = is_zero[at[there]]
-        places = np.flatnonzero(there & ~zero)
-        lacking = tuple(words.texts[place] for place in np.flatnonzero(~there | zero))
-        found.append(Directions(units[at[places]], places, int(zero.sum()), lacking))
-    needed = found[len(targets) :]
-    lacking = tuple(dict.fromkeys(text for one in needed for text in one.lacking))
-    if (lacking and missing == "error") or not all(len(one.units) for one in needed):
-        raise NotComputable(f"no vector, or a zero one, of {', '.join(map(repr, lacking)) or 'any word of a set'}")
-    return found[: len(targets)], needed
+    directions = []
+    for words in word_lists:
+        rows = np.searchsorted(ids, words.ids).clip(max=max(0, len(ids) - 1))
+        is_stored = ids[rows] == words.ids if len(ids) else np.zeros(len(words.ids), np.bool_)
+        has_zero = np.zeros_like(is_stored)
+        has_zero[is_stored] = is_zero[rows[is_stored]]
+        is_used = is_stored & ~has_zero
+        positions = np.flatnonzero(is_used)
+        omitted = tuple(words.texts[position] for position in np.flatnonzero(~is_used))
+        directions.append(Directions(units[rows[positions]], positions, int(has_zero.sum()), omitted))
+    needed = directions[len(targets) :]
+    omitted = tuple(dict.fromkeys(text for attribute in needed for text in attribute.missing))
+    if (omitted and missing == "error") or not all(len(attribute.units) for attribute in needed):
+        raise NotComputable(f"no vector, or a zero one, of {', '.join(map(repr, omitted)) or 'any word of a set'}")
+    return directions[: len(targets)], needed
 
 
-def differences(values: Floats, n_first: int) -> Floats:
-    """Return the mean of the first ``n_first`` columns minus the mean of the others, for each row (rows,)."""
+def mean_differences(values: Floats, n_first: int) -> Floats:
+    """Return the mean of the first ``n_first`` columns minus the mean of the others, for each row of ``values``."""
     difference: Floats = values[:, :n_first].mean(axis=1) - values[:, n_first:].mean(axis=1)
     return difference
 
 
 def cosines_with(targets: Directions, a: Directions, b: Directions) -> Floats:
-    """Return the cosines of the targets (rows) with the words of a, then of b (columns)."""
+    """Return the cosines of the targets (rows) with the attribute words of a, then of b (columns)."""
     cosines: Floats = targets.units @ np.concatenate([a.units, b.units]).T
     return cosines
 
 
 def effect_sizes(cosines: Floats, n_first: int, ddof: int, error: float) -> tuple[Floats, Floats]:
-    """Return the difference of the means of two groups of columns, in standard deviations of the row: Cohen's d.
+    """Return, per row, the difference of the means of two groups of columns in standard deviations of the row.
+
+    The effect size d of Caliskan et al. (2017), after Cohen.
 
     Args:
         cosines: Cosines, float64 (rows, n).
@@ -114,7 +117,7 @@ def effect_sizes(cosines: Floats, n_first: int, ddof: int, error: float) -> tupl
     spread = cosines.std(axis=1, ddof=ddof)
     has_spread = np.ptp(cosines, axis=1) > 2 * error
     effects: Floats = np.full(len(cosines), np.nan)
-    np.divide(differences(cosines, n_first), spread, out=effects, where=has_spread)
+    np.divide(mean_differences(cosines, n_first), spread, out=effects, where=has_spread)
     # The error of a difference of two means is at most twice that of a cosine, that of the std at most once.
     errors: Floats = np.full(len(cosines), np.nan)
     np.divide(error * (2 + np.abs(effects)), spread, out=errors, where=has_spread)

@@ -8,23 +8,23 @@ from numpy.typing import NDArray
 from embstore.metrics.declaration.spec import LayerData, NotComputable
 from embstore.metrics.numerics.affine import Affine
 from embstore.metrics.numerics.blas_threads import one_thread
-from embstore.metrics.numerics.moments import ROUNDING, Moments, moments, significant
+from embstore.metrics.numerics.moments import ROUNDING, Moments, moments, zero_insignificant
 from embstore.summary import Float64Array
 
 # Share of a component's size below which its spread may be rounding: vectors are stored in float32.
 _STORED_ROUNDING = 2.0**-22
-_NAMED = 5
+_MAX_NAMED = 5  # dimensions in a note
 
 
 class Fitting:
-    """The composition of the transforms fitted so far, and the moments that the next one is fitted on.
+    """A composition of fitted transforms, to which each method adds one that is fitted on the result so far.
 
     If components are only scaled or dropped, the second moments of the result follow from those before. After ``abtt``
     or ``whiten`` they would be small differences of large numbers, so the vectors are read again.
 
     Args:
         data: Vectors of a layer.
-        is_spread: Whether a transform needs second moments; the mean alone is read from the summary.
+        needs_scatter: Whether a transform needs second moments; otherwise only the summary is read.
 
     Attributes:
         affine: Composition of the transforms fitted so far.
@@ -33,28 +33,28 @@ class Fitting:
         NotComputable: There are no vectors.
     """
 
-    def __init__(self, data: LayerData, *, is_spread: bool) -> None:
+    def __init__(self, data: LayerData, *, needs_scatter: bool) -> None:
         self._data = data
         self._scatter: Float64Array | None = None
         self._mean: Float64Array
-        self._size: Float64Array  # root mean square of each component, or of all together
+        self._rms: Float64Array  # root mean square of each component, or of all of them
         self._is_centred = False
         self.affine = Affine.identity(data.dim)
-        if is_spread:
-            found = moments(data)
-            self._n, self._mean, self._scatter = found.n, found.mean, found.scatter
-            self._size = np.sqrt(np.diagonal(found.scatter) / max(1, found.n) + found.mean**2)
+        if needs_scatter:
+            total = moments(data)
+            self._n, self._mean, self._scatter = total.n, total.mean, total.scatter
+            self._rms = np.sqrt(np.diagonal(total.scatter) / max(1, total.n) + total.mean**2)
         else:
             summary = data.summary
             self._n, self._mean = summary.n, summary.mean
-            self._size = np.full(data.dim, (summary.norm_square_total / max(1, summary.n) / data.dim) ** 0.5)
+            self._rms = np.full(data.dim, (summary.norm_square_total / max(1, summary.n) / data.dim) ** 0.5)
         if self._n == 0:
             raise NotComputable("no vectors")
 
     def center(self) -> None:
         """Subtract the mean."""
         self._is_centred = True
-        self._set(self.affine.centred(self._mean))
+        self._set_affine(self.affine.centred(self._mean))
 
     def standardize(self, name: str) -> None:
         """Scale each component to mean 0 and standard deviation 1 (divisor n); components without variance become 0.
@@ -65,16 +65,16 @@ class Fitting:
         scatter = self._current_scatter()
         self.center()
         std = np.sqrt(np.diagonal(scatter) / self._n)
-        is_flat = std <= self.affine.noise
-        is_faint = std <= self.affine.noise * (_STORED_ROUNDING / ROUNDING)
-        if is_flat.all():
+        is_constant = std <= self.affine.rounding_error
+        is_nearly_constant = std <= self.affine.rounding_error * (_STORED_ROUNDING / ROUNDING)
+        if is_constant.all():
             raise NotComputable(f"{name} removes everything: no dimension has any variance")
-        factors = np.divide(1.0, std, out=np.zeros_like(std), where=~is_flat)
-        self._set(self.affine.scaled(factors))
+        factors = np.divide(1.0, std, out=np.zeros_like(std), where=~is_constant)
+        self._set_affine(self.affine.scaled(factors))
         self._scatter = scatter * np.outer(factors, factors)
-        if is_flat.any():
-            self._note(f"{name}: {is_flat.sum()} of {len(std)} dimensions have no variance and become 0")
-        self._note_rounding(self.affine.columns[~is_flat & is_faint], name)
+        if is_constant.any():
+            self._add_note(f"{name}: {is_constant.sum()} of {len(std)} dimensions have no variance and become 0")
+        self._note_rounding(self.affine.columns[~is_constant & is_nearly_constant], name)
 
     def _note_rounding(self, dims: NDArray[np.int64], name: str) -> None:
         """Warn of dimensions whose variance may be the rounding of the stored values, amplified by :meth:`standardize`.
@@ -85,8 +85,8 @@ class Fitting:
         """
         if not len(dims):
             return
-        named = ", ".join(map(str, dims[:_NAMED])) + (" …" if len(dims) > _NAMED else "")
-        self._note(
+        named = ", ".join(map(str, dims[:_MAX_NAMED])) + (" …" if len(dims) > _MAX_NAMED else "")
+        self._add_note(
             f"{name}: {len(dims)} of {self.affine.dim} dimensions ({named}) vary by no more than float32 resolves, and "
             "count as much as the others now: drop:DIMS leaves them out"
         )
@@ -97,12 +97,12 @@ class Fitting:
         Args:
             k: Number of components.
             name: Name of the transform, for messages.
-            uncentred: Whether the projection is that of the vector before the mean is subtracted.
+            uncentred: Whether to project the vector before the mean is subtracted (``abtt-original``).
 
         Raises:
             NotComputable: No other component has any variance.
         """
-        eigenvalues, vectors = self._eigen()
+        eigenvalues, vectors = self._eigendecomposition()
         rank = int(np.count_nonzero(eigenvalues))
         if k >= rank:
             raise NotComputable(f"{name} removes everything: the centred vectors have rank {rank}")
@@ -110,7 +110,7 @@ class Fitting:
         mean = self.affine(self._mean[None])[0]
         self.center()
         reduced = self.affine.without(top)
-        self._set(replace(reduced, offset=-top @ (top.T @ mean)) if uncentred else reduced)
+        self._set_affine(replace(reduced, offset=-top @ (top.T @ mean)) if uncentred else reduced)
         self._scatter = self._scatter if k == 0 else None
 
     def drop(self, dims: NDArray[np.int64], name: str) -> None:
@@ -125,12 +125,12 @@ class Fitting:
         """
         dim = self._data.dim
         if dims[-1] >= dim:
-            lacking = ", ".join(map(str, dims[dims >= dim]))
-            raise NotComputable(f"{name}: there is no dimension {lacking}; those of the vectors are 0 to {dim - 1}")
+            unknown = ", ".join(map(str, dims[dims >= dim]))
+            raise NotComputable(f"{name}: there is no dimension {unknown}; those of the vectors are 0 to {dim - 1}")
         kept = np.flatnonzero(~np.isin(self.affine.columns, dims))
         if len(kept) == 0:
             raise NotComputable(f"{name} removes everything: the vectors have no other dimension")
-        self._set(self.affine.kept(kept))
+        self._set_affine(self.affine.select(kept))
         if self._scatter is not None:
             self._scatter = self._scatter[np.ix_(kept, kept)]
 
@@ -140,7 +140,7 @@ class Fitting:
         Raises:
             NotComputable: No direction has any variance.
         """
-        eigenvalues, vectors = self._eigen()
+        eigenvalues, vectors = self._eigendecomposition()
         has_variance = eigenvalues > 0
         rank = int(np.count_nonzero(has_variance))
         if rank == 0:
@@ -148,16 +148,16 @@ class Fitting:
         used = vectors[:, has_variance]
         factors = np.sqrt((self._n - 1) / eigenvalues[has_variance])
         self.center()
-        self._set(self.affine.turned(used * factors, used.T))
+        self._set_affine(self.affine.multiplied(used * factors, used.T))
         self._scatter = None
         if rank < len(eigenvalues):
-            n_flat = len(eigenvalues) - rank
-            self._note(f"{name}: {n_flat} of {len(eigenvalues)} directions have no variance and become 0")
+            n_constant = len(eigenvalues) - rank
+            self._add_note(f"{name}: {n_constant} of {len(eigenvalues)} directions have no variance and become 0")
 
-    def _eigen(self) -> tuple[Float64Array, Float64Array]:
-        """Return eigenvalues, ascending, and eigenvectors of the scatter matrix; eigenvalues within rounding are 0."""
+    def _eigendecomposition(self) -> tuple[Float64Array, Float64Array]:
+        """Return the eigenvalues, ascending, and eigenvectors (columns) of the scatter matrix; rounding counts as 0."""
         eigenvalues, vectors = np.linalg.eigh(self._current_scatter())
-        return significant(eigenvalues, self._n - 1), vectors
+        return zero_insignificant(eigenvalues, self._n - 1), vectors
 
     def _current_scatter(self) -> Float64Array:
         """Return the scatter matrix of the transformed vectors, (dim, dim), reading them if necessary."""
@@ -169,15 +169,13 @@ class Fitting:
             self._scatter = total.scatter
         return self._scatter
 
-    def _set(self, affine: Affine) -> None:
-        """Set the transform, with the size of its rounding errors: zero unless a mean was subtracted."""
+    def _set_affine(self, affine: Affine) -> None:
+        """Set the composition, with the bound on its rounding errors: zero unless a mean was subtracted."""
+        error = np.zeros(affine.dim)
         if self._is_centred:
-            own = self._size[affine.columns] * np.abs(affine.scale)
-            others = self._size @ np.abs(affine.mixing)
-            affine = replace(affine, noise=ROUNDING * (own + others))
-        else:
-            affine = replace(affine, noise=np.zeros(affine.dim))
-        self.affine = affine
+            error = self._rms[affine.columns] * np.abs(affine.scale) + self._rms @ np.abs(affine.mixing_matrix)
+        self.affine = replace(affine, rounding_error=ROUNDING * error)
 
-    def _note(self, note: str) -> None:
+    def _add_note(self, note: str) -> None:
+        """Add a note for the user."""
         self.affine = replace(self.affine, notes=(*self.affine.notes, note))

@@ -1,4 +1,6 @@
-"""Bilinear forms of pairs of layers, from d × d sums of products or from n × n Gram matrices, whichever cost less.
+"""Compute a bilinear form of pairs of layers from d × d sums of products or n × n Gram matrices, whichever cost less.
+
+A bilinear form is a sum of products of two n × n matrices, one of each layer: the numerator of CKA or RSA.
 
 Both algorithms give the same numbers up to rounding. For ``n`` items the numbers of multiply-adds are
 
@@ -16,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from embstore.metrics.declaration.spec import Ids, LayerData
-from embstore.metrics.numerics.layer_grid import Grid, with_themselves
-from embstore.metrics.numerics.pair_sums import Pair, PairSums, Prepare, Side, read_vectors, reduce_pairs
+from embstore.metrics.numerics.layer_grid import Grid, with_self_pairs
+from embstore.metrics.numerics.pair_sums import LayerSums, Pair, PairSums, Prepare, read_vectors, reduce_pairs
 from embstore.summary import Float64Array
 
 _VECTOR_BYTES = 1 << 29
@@ -25,61 +27,61 @@ _ROWS_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cloud:
+class CentredVectors:
     """The centred vectors of a layer.
 
     Attributes:
-        x: Vectors minus ``side.shift``, shape (n, dim).
-        squares: Squared norms ‖x‖², shape (n,).
-        side: Mean of the original vectors, and sums over the centred ones.
+        x: Vectors minus their mean ``sums.shift``, float64 (n, dim).
+        squares: Squared norms ‖x‖², (n,).
+        sums: Mean of the original vectors, and sums over the centred ones.
     """
 
     x: Float64Array
     squares: Float64Array
-    side: Side
+    sums: LayerSums
 
     @classmethod
-    def of(cls, vectors: Float64Array) -> "Cloud":
-        """Return the centred vectors, and their sums, of vectors (n, dim), which are overwritten."""
+    def of(cls, vectors: Float64Array) -> "CentredVectors":
+        """Centre vectors, float64 (n, dim), in place, and compute their sums."""
         shift = vectors.mean(axis=0)
         vectors -= shift
         squares = np.vecdot(vectors, vectors)
-        return cls(vectors, squares, Side(shift, vectors.sum(axis=0), float(squares.sum())))
+        return cls(vectors, squares, LayerSums(shift, vectors.sum(axis=0), float(squares.sum())))
 
     @property
     def is_constant(self) -> bool:
         """Whether the vectors differ by no more than rounding."""
-        return self.side.is_constant(len(self.x))
+        return self.sums.is_constant(len(self.x))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Kernel:
-    """A centred Gram matrix with the entries xᵢ·xⱼ + termᵢ + termⱼ.
+class GramMatrix:
+    """A centred n × n Gram matrix of one layer, with the entries xᵢ·xⱼ + offsetᵢ + offsetⱼ, computed row by row.
 
     Attributes:
-        terms: Term of each item, shape (n,).
+        offsets: Offset of each item, float64 (n,).
         has_diagonal: Whether diagonal entries are kept; otherwise they are zero.
-        scale: Factor of the sum of products of two such matrices.
-        floor: Value of the scaled form of the layer with itself up to which it is rounding.
+        scale: Factor by which the sum of products of two such matrices gives the form.
+        rounding_error: Bound on the rounding error of the form of the layer with itself; up to it, the form is zero.
     """
 
-    terms: Float64Array
+    offsets: Float64Array
     has_diagonal: bool
     scale: float
-    floor: float
+    rounding_error: float
 
     def fill(self, out: Float64Array, x: Float64Array, start: int) -> None:
-        """Write rows of the matrix into ``out``.
+        """Compute some rows of the matrix.
 
         Args:
-            out: Output, float64 (rows, n).
+            out: Array for the rows, float64 (rows, n).
             x: Centred vectors, float64 (n, dim).
             start: Number of the first row.
         """
         rows = slice(start, start + len(out))
         np.matmul(x[rows], x.T, out=out)
-        out += self.terms
-        out += self.terms[rows, None]
+        out += self.offsets
+        out += self.offsets[rows, None]
         if not self.has_diagonal:
             np.fill_diagonal(out[:, rows], 0)
 
@@ -89,7 +91,7 @@ def pair_forms(
     pairs: Sequence[Pair],
     ids: Ids,
     form: Callable[[PairSums], float],
-    kernel: Callable[[Cloud], Kernel | None],
+    gram: Callable[[CentredVectors], GramMatrix],
     prepare: Prepare = lambda block: block,
 ) -> dict[Pair, float]:
     """Compute a bilinear form of each pair of layers, by the algorithm that costs less.
@@ -99,21 +101,29 @@ def pair_forms(
         pairs: Pairs of positions in ``layers``.
         ids: Item ids, ascending; at least one.
         form: Function from the sums of a pair to the form.
-        kernel: Function from the centred vectors of a layer to its Gram matrix, whose products give the form; it
-            returns None for a constant layer.
+        gram: Function from the centred vectors of a layer to its Gram matrix, whose products give the form; it is not
+            called for a constant layer, whose forms are zero.
         prepare: Function applied to the vectors, float64 (n, dim), before they are centred.
+
+    Returns:
+        The form of each pair.
     """
     if prefers_gram(len(ids), [layer.dim for layer in layers], pairs):
-        return gram_forms(layers, pairs, ids, kernel, prepare)
+        return gram_forms(layers, pairs, ids, gram, prepare)
     return reduce_pairs(layers, pairs, ids, form, prepare)
 
 
 def prefers_gram(n: int, dims: Sequence[int], pairs: Sequence[Pair]) -> bool:
-    """Return whether Gram matrices cost less than sums of products, and the vectors of a layer fit in memory."""
-    used = {place for pair in pairs for place in pair}
+    """Return whether Gram matrices cost less than sums of products, and the vectors of a layer fit in memory.
+
+    Args:
+        n: Number of items.
+        dims: Dimensions of the layers.
+        pairs: Pairs of positions in ``dims``.
+    """
+    used_dims = [dims[position] for position in {position for pair in pairs for position in pair}]
     products = sum(dims[i] * dims[j] / (2 if i == j else 1) for i, j in pairs)
-    fits = 8 * n * max((dims[place] for place in used), default=0) <= _VECTOR_BYTES
-    return fits and n * sum(dims[place] for place in used) < products
+    return 8 * n * max(used_dims, default=0) <= _VECTOR_BYTES and n * sum(used_dims) < products
 
 
 def describe_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None) -> str:
@@ -122,11 +132,11 @@ def describe_route(n: int, dims: Sequence[int], dims_2: Sequence[int] | None) ->
     Args:
         n: Number of items.
         dims: Dimensions of the layers.
-        dims_2: Dimensions of the layers they are compared with; None for the same layers.
+        dims_2: Dimensions of the layers that they are compared with; None for the same layers.
     """
-    down = range(len(dims))
-    across = down if dims_2 is None else range(len(dims), len(dims) + len(dims_2))
-    pairs = with_themselves(Grid((), down, across).pairs)
+    left = range(len(dims))
+    right = left if dims_2 is None else range(len(dims), len(dims) + len(dims_2))
+    pairs = with_self_pairs(Grid((), left, right).pairs)
     if prefers_gram(n, [*dims, *(dims_2 or ())], pairs):
         return f"Gram matrices ({n} × {n})"
     return f"sums of products of dimensions, over {n} items"
@@ -136,33 +146,41 @@ def gram_forms(
     layers: Sequence[LayerData],
     pairs: Sequence[Pair],
     ids: Ids,
-    kernel: Callable[[Cloud], Kernel | None],
+    gram: Callable[[CentredVectors], GramMatrix],
     prepare: Prepare = lambda block: block,
 ) -> dict[Pair, float]:
     """Compute a bilinear form of each pair of layers from Gram matrices. Arguments: see :func:`pair_forms`."""
-    places = sorted({place for pair in pairs for place in pair})
-    n = len(ids)
-    n_blocks = -(-8 * len(places) * n * n // _ROWS_BYTES)
-    rows = -(-n // n_blocks)
-    kernels: list[Kernel | None] = [None] * len(places)
-    sums = np.zeros((len(places), len(places)))
-    matrices = np.zeros((len(places), rows, n))
-    for start in range(0, n, rows):
-        block = matrices[:, : n - start]
-        for row, place in enumerate(places):
-            cloud = Cloud.of(prepare(read_vectors(layers[place], ids)))
-            kernels[row] = None if cloud.is_constant else kernel(cloud)
-            if (centred := kernels[row]) is not None:
-                centred.fill(block[row], cloud.x, start)
-        flat = block.reshape(len(places), -1)
-        sums += flat @ flat.T
-    return {(i, j): _scaled(sums, kernels, places.index(i), places.index(j)) for i, j in pairs}
+    positions = sorted({position for pair in pairs for position in pair})
+    n, n_layers = len(ids), len(positions)
+    n_blocks = -(-8 * n_layers * n * n // _ROWS_BYTES)
+    block_rows = -(-n // n_blocks)
+    grams: list[GramMatrix | None] = [None] * n_layers
+    products = np.zeros((n_layers, n_layers))
+    rows = np.zeros((n_layers, block_rows, n))
+    for start in range(0, n, block_rows):
+        block = rows[:, : n - start]
+        for number, position in enumerate(positions):
+            vectors = CentredVectors.of(prepare(read_vectors(layers[position], ids)))
+            matrix = None if vectors.is_constant else gram(vectors)
+            if matrix is not None:
+                matrix.fill(block[number], vectors.x, start)
+            grams[number] = matrix
+        flat = block.reshape(n_layers, -1)
+        products += flat @ flat.T
+    return {(i, j): _scaled(products, grams, positions.index(i), positions.index(j)) for i, j in pairs}
 
 
-def _scaled(sums: Float64Array, kernels: Sequence[Kernel | None], row: int, other: int) -> float:
-    """Return the form of two layers; zero if one is constant, or if a layer's form with itself is rounding."""
-    first, second = kernels[row], kernels[other]
+def _scaled(products: Float64Array, grams: Sequence[GramMatrix | None], row: int, column: int) -> float:
+    """Return the form of two layers; zero if one is constant, or if the form of a layer with itself is rounding.
+
+    Args:
+        products: Sums of products of the Gram matrices of each two layers, (layers, layers).
+        grams: Gram matrix of each layer; None for a constant layer.
+        row: Number of one layer.
+        column: Number of the other.
+    """
+    first, second = grams[row], grams[column]
     if first is None or second is None:
         return 0.0
-    form = float(sums[row, other]) * first.scale
-    return 0.0 if row == other and form <= first.floor else form
+    form = float(products[row, column]) * first.scale
+    return 0.0 if row == column and form <= first.rounding_error else form

@@ -1,4 +1,4 @@
-"""Sums over groups of vectors, such as the occurrences of each word or sentence, in bounded memory."""
+"""Compute sums over groups of vectors, such as the occurrences of each word or sentence, in bounded memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from embstore.summary import Float64Array
 T = TypeVar("T")
 Groups = NDArray[np.int64]
 
-# Memory limit for the sums of a batch of groups, or for its vectors: 5,400 sums of 768 components.
+# Memory for the sums of a batch of groups, or for its vectors: 5,400 sums of 768 components.
 BATCH_BYTES = 1 << 25
-# Runs of up to this many rows are summed together, longer ones one at a time.
+# Runs of at most this many rows are summed together, longer ones one at a time.
 _SHORT_RUN = 4
 
 
@@ -40,13 +40,13 @@ class GroupSums:
 
     @classmethod
     def empty(cls, n_groups: int, dim: int, *, with_total: bool) -> Self:
-        """Return zero sums for groups of vectors of ``dim`` components."""
+        """Return zeros for ``n_groups`` groups of vectors of ``dim`` components."""
         total = np.zeros((n_groups, dim if with_total else 0))
         n = np.zeros(n_groups, np.int64)
         return cls(n, np.zeros((n_groups, dim)), np.zeros(n_groups), total, np.zeros(n_groups))
 
     def add(self, rows: Groups, other: Self) -> None:
-        """Add sums to the groups with these row numbers."""
+        """Add the sums of some groups, given the row of each in these sums."""
         self.n[rows] += other.n
         self.unit_total[rows] += other.unit_total
         self.unit_square_total[rows] += other.unit_square_total
@@ -74,26 +74,29 @@ class GroupValues:
         return cls(np.full(n_groups, np.nan), np.zeros(n_groups, np.int64), np.zeros(n_groups, np.int64))
 
 
-def read(data: LayerData, contexts: Contexts, function: Callable[[Groups, Block], T]) -> Iterator[T]:
-    """Yield ``function(groups, block)`` for blocks that together are all selected vectors of the groups.
+def read_groups(data: LayerData, contexts: Contexts, function: Callable[[Groups, Block], T]) -> Iterator[T]:
+    """Yield ``function(groups, block)`` for blocks that together are all vectors of the groups.
 
-    ``groups``, int64 (n,), has the group of each row of ``block``, ascending. A block may be empty.
+    Args:
+        data: Vectors of a layer.
+        contexts: Groups of items.
+        function: Function of the group of each row, int64 (n,), ascending, and the vectors (n, dim); n may be 0.
     """
     if not len(contexts.ids):
         return
 
-    def of_block(ids: Ids, block: Block) -> T:
-        places = np.minimum(np.searchsorted(contexts.ids, ids), len(contexts.ids) - 1)
-        rows = np.flatnonzero(contexts.ids[places] == ids)
-        groups = contexts.groups[places[rows]]
+    def sorted_by_group(ids: Ids, block: Block) -> T:
+        positions = np.minimum(np.searchsorted(contexts.ids, ids), len(contexts.ids) - 1)
+        rows = np.flatnonzero(contexts.ids[positions] == ids)
+        groups = contexts.groups[positions[rows]]
         order = np.argsort(groups, kind="stable")
         return function(groups[order], block[rows[order]])
 
-    # A few vectors are in a few Parquet row groups: the others need not be read.
+    # Few vectors are in few Parquet row groups: the others need not be read.
     if 32 * data.dim * len(contexts.ids) <= BATCH_BYTES:
-        yield of_block(*data.gather(contexts.ids))
+        yield sorted_by_group(*data.gather(contexts.ids))
     else:
-        yield from data.map_with_ids(of_block)
+        yield from data.map_with_ids(sorted_by_group)
 
 
 def group_values(
@@ -113,51 +116,47 @@ def group_values(
         data: Vectors of a layer.
         contexts: Groups of items.
         minimum: Number of non-zero vectors below which the value is NaN.
-        function: Function from the sums and the numbers of some groups to their values, (g,).
+        function: Function from the sums and the numbers of some groups to their values, float64 (g,).
         with_total: Whether the function needs Σx.
     """
     sizes = np.bincount(contexts.groups, minlength=len(contexts.names))
     candidates = np.flatnonzero(sizes >= minimum)
-    width = max(1, BATCH_BYTES // (8 * data.dim * (2 if with_total else 1)))
-    found = GroupValues.empty(len(contexts.names))
-    for start in range(0, max(1, len(candidates)), width):
-        batch = candidates[start : start + width]
-        found.value[batch] = _values(
-            _sums(data, contexts, batch, found, with_total=with_total), batch, minimum, function
-        )
-    return found
+    batch_size = max(1, BATCH_BYTES // (8 * data.dim * (2 if with_total else 1)))
+    result = GroupValues.empty(len(contexts.names))
+    for start in range(0, max(1, len(candidates)), batch_size):
+        batch = candidates[start : start + batch_size]
+        sums = _sum_groups(data, contexts, batch, result, with_total=with_total)
+        result.value[batch] = np.where(sums.n >= minimum, function(sums, batch), np.nan)
+        del sums  # before those of the next batch are allocated
+    return result
 
 
-def _values(
-    sums: GroupSums, batch: Groups, minimum: int, function: Callable[[GroupSums, Groups], Float64Array]
-) -> Float64Array:
-    """Return the values of a batch of groups; a function of its own so that the sums are freed on return."""
-    return np.where(sums.n >= minimum, function(sums, batch), np.nan)
-
-
-def _sums(data: LayerData, contexts: Contexts, batch: Groups, found: GroupValues, *, with_total: bool) -> GroupSums:
-    """Return the sums of a batch of groups, and count the vectors of all groups into ``found``."""
-    place = np.full(len(contexts.names), -1)
-    place[batch] = np.arange(len(batch))
+def _sum_groups(
+    data: LayerData, contexts: Contexts, batch: Groups, result: GroupValues, *, with_total: bool
+) -> GroupSums:
+    """Return the sums of a batch of groups, and set the numbers of vectors of all groups in ``result``."""
+    row_of_group = np.full(len(contexts.names), -1)
+    row_of_group[batch] = np.arange(len(batch))
     sums = GroupSums.empty(len(batch), data.dim, with_total=with_total)
-    found.n[:] = found.n_zero[:] = 0
-    for groups, n, n_zero, part in read(data, contexts, lambda g, x: _block_sums(g, x, place, with_total)):
-        found.n[groups] += n
-        found.n_zero[groups] += n_zero
-        places = place[groups]
-        sums.add(places[places >= 0], part)
+    result.n[:] = result.n_zero[:] = 0
+    parts = read_groups(data, contexts, lambda groups, x: _sum_block(groups, x, row_of_group, with_total))
+    for groups, n, n_zero, part in parts:
+        result.n[groups] += n
+        result.n_zero[groups] += n_zero
+        rows = row_of_group[groups]
+        sums.add(rows[rows >= 0], part)
     return sums
 
 
-def _block_sums(
-    groups: Groups, block: Block, place: Groups, with_total: bool
+def _sum_block(
+    groups: Groups, block: Block, row_of_group: Groups, with_total: bool
 ) -> tuple[Groups, Groups, Groups, GroupSums]:
     """Sum the vectors of a block by group.
 
     Args:
         groups: Group of each row, ascending.
         block: Vectors (n, dim).
-        place: Row of each group in the batch, or -1 for groups that are not summed.
+        row_of_group: Row of each group in the batch, or -1 for groups that are not summed.
         with_total: Whether to compute Σx.
 
     Returns:
@@ -170,7 +169,7 @@ def _block_sums(
     first = np.flatnonzero(np.diff(groups, prepend=-1))
     size = np.diff(first, append=len(groups))
     n = np.add.reduceat(norms > 0, first, dtype=np.int64)
-    kept = np.flatnonzero(place[groups[first]] >= 0)
+    kept = np.flatnonzero(row_of_group[groups[first]] >= 0)
     total = _run_sums(x, first[kept], size[kept]) if with_total else np.empty((len(kept), 0))
     x *= inverse[:, None]
     sums = GroupSums(
@@ -187,9 +186,9 @@ def _run_sums(x: Float64Array, first: Groups, size: Groups) -> Float64Array:
     """Return the sum of each run of rows ``x[first : first + size]``; 5 to 20 times as fast as ``np.add.reduceat``."""
     total: Float64Array = x[first]
     is_short = size <= _SHORT_RUN
-    for place in range(1, _SHORT_RUN):
-        runs = np.flatnonzero(is_short & (size > place))
-        total[runs] += x[first[runs] + place]
+    for offset in range(1, _SHORT_RUN):
+        runs = np.flatnonzero(is_short & (size > offset))
+        total[runs] += x[first[runs] + offset]
     for run in np.flatnonzero(~is_short).tolist():
         total[run] = x[first[run] : first[run] + size[run]].sum(axis=0)
     return total

@@ -1,4 +1,4 @@
-"""Enumerate the pairs of layers to compare: those of one space with each other, or with those of another space."""
+"""Enumerate pairs of layers to compare: those of one space with each other, or with those of another space."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,70 +10,70 @@ from embstore.metrics.declaration.spec import Block, Ids, LayerData, Result
 
 
 @dataclass(frozen=True, slots=True)
-class Agreement:
-    """A bilinear form of two layers, with the form of each layer with itself.
+class PairForm:
+    """A bilinear form of two layers, such as HSIC, and the same form of each layer with itself.
 
     Attributes:
-        of_both: Form of the left with the right layer.
-        of_left: Form of the left layer with itself.
-        of_right: Form of the right layer with itself.
+        cross: Form of the left with the right layer.
+        left: Form of the left layer with itself.
+        right: Form of the right layer with itself.
         n: Number of items.
         n_zero: Number of items omitted because a vector is zero.
     """
 
-    of_both: float
-    of_left: float
-    of_right: float
+    cross: float
+    left: float
+    right: float
     n: int
     n_zero: int = 0
 
     @property
-    def flipped(self) -> "Agreement":
+    def swapped(self) -> "PairForm":
         """The same with left and right exchanged."""
-        return Agreement(self.of_both, self.of_right, self.of_left, self.n, self.n_zero)
+        return PairForm(self.cross, self.right, self.left, self.n, self.n_zero)
 
     def normalised(self, column: str, why_zero: str) -> Result:
-        """Return a row with the form divided by the geometric mean of the two forms with themselves, in [-1, 1].
+        """Return a row with the value cross / √(left · right), in [-1, 1].
 
         Args:
             column: Name of the column for the value.
             why_zero: Reason given if the form of a layer with itself is zero; the value is then None.
         """
-        for side, own in (("layer", self.of_left), ("layer_2", self.of_right)):
-            if own <= 0:
-                return {column: None, "n": self.n, "reason": f"{side}: {why_zero}"}
-        value = self.of_both / (sqrt(self.of_left) * sqrt(self.of_right))
+        for layer, form in (("layer", self.left), ("layer_2", self.right)):
+            if form <= 0:
+                return {column: None, "n": self.n, "reason": f"{layer}: {why_zero}"}
+        value = self.cross / (sqrt(self.left) * sqrt(self.right))
         return {column: min(1.0, max(-1.0, value)), "n": self.n, "reason": None}
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The rows and columns of a comparison of layers.
+    """A comparison of each left with each right layer.
 
     Attributes:
         layers: All layers.
-        down: Positions in ``layers`` of the rows.
-        across: Positions in ``layers`` of the columns.
+        left: Positions in ``layers`` of the left layers.
+        right: Positions in ``layers`` of the right layers; the same if layers are compared with each other.
     """
 
     layers: tuple[LayerData, ...]
-    down: range
-    across: range
+    left: range
+    right: range
 
     @classmethod
     def of(cls, left: Sequence[LayerData], right: Sequence[LayerData] | None) -> "Grid":
-        """Return a grid with ``left`` as rows and ``right`` as columns; None for ``left`` as both."""
-        down = range(len(left))
+        """Return the comparison of ``left`` with ``right``; None for ``left`` with each other."""
+        n_left = len(left)
         if right is None:
-            return cls(tuple(left), down, down)
-        return cls((*left, *right), down, range(len(left), len(left) + len(right)))
+            return cls(tuple(left), range(n_left), range(n_left))
+        return cls((*left, *right), range(n_left), range(n_left, n_left + len(right)))
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
         """Distinct pairs of positions (i, j) with i ≤ j."""
-        return list(dict.fromkeys((min(i, j), max(i, j)) for i in self.down for j in self.across))
+        return list(dict.fromkeys((min(i, j), max(i, j)) for i in self.left for j in self.right))
 
-    def by_items(self, ids: Ids) -> list[tuple[Ids, list[tuple[int, int]]]]:
+    def pairs_by_items(self, ids: Ids) -> list[tuple[Ids, list[tuple[int, int]]]]:
         """Group :attr:`pairs` by the items whose vectors are non-zero in both layers.
 
         Without zero vectors, all pairs are in one group.
@@ -84,7 +84,7 @@ class Grid:
         Returns:
             For each group the item ids, ascending, and the pairs.
         """
-        zeros = [zero_ids(layer) for layer in self.layers]
+        zeros = [_zero_ids(layer) for layer in self.layers]
         groups: dict[bytes, list[tuple[int, int]]] = {}
         for i, j in self.pairs:
             groups.setdefault(np.union1d(zeros[i], zeros[j]).tobytes(), []).append((i, j))
@@ -93,33 +93,33 @@ class Grid:
             for excluded, group in groups.items()
         ]
 
-    def rows(self, row: Callable[[Agreement], Result], agreements: Mapping[tuple[int, int], Agreement]) -> list[Result]:
-        """Return a row for each layer down with each across.
+    def rows(self, row: Callable[[PairForm], Result], forms: Mapping[tuple[int, int], PairForm]) -> list[Result]:
+        """Return a row for each left layer with each right layer.
 
         Args:
-            row: Function from an agreement to a row.
-            agreements: Agreement for each of :attr:`pairs`.
+            row: Function from the form of a pair to its row.
+            forms: Form of each of :attr:`pairs`.
         """
-        return [row(agreements[i, j] if i <= j else agreements[j, i].flipped) for i in self.down for j in self.across]
+        return [row(forms[i, j] if i <= j else forms[j, i].swapped) for i in self.left for j in self.right]
 
-    def filled(self, row: Result) -> list[Result]:
-        """Return a copy of the same row for every cell."""
-        return [dict(row) for _ in self.down for _ in self.across]
-
-
-def with_themselves(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return the pairs, followed by the pair (i, i) for each layer in them, without duplicates."""
-    return list(dict.fromkeys([*pairs, *((place, place) for pair in pairs for place in pair)]))
+    def repeated(self, row: Result) -> list[Result]:
+        """Return a copy of the same row for each left layer with each right layer."""
+        return [dict(row) for _ in self.left for _ in self.right]
 
 
-def zero_ids(layer: LayerData) -> Ids:
+def with_self_pairs(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the pairs, followed by the pair (i, i) for each layer i in them, without duplicates."""
+    return list(dict.fromkeys([*pairs, *((position, position) for pair in pairs for position in pair)]))
+
+
+def _zero_ids(layer: LayerData) -> Ids:
     """Return the ids of the zero vectors, ascending; the vectors are read only if there are any."""
     if layer.summary.n_zero == 0:
         return np.empty(0, np.int64)
-    return np.sort(np.concatenate(list(layer.map_with_ids(_zero_ids_in))))
 
+    def zero_ids_of_block(ids: Ids, block: Block) -> Ids:
+        wide = block.astype(np.float64)  # the squares of float32 values neither overflow nor underflow
+        zero: Ids = ids[np.vecdot(wide, wide) == 0]
+        return zero
 
-def _zero_ids_in(ids: Ids, block: Block) -> Ids:
-    wide = block.astype(np.float64)  # squares of float32 neither overflow nor underflow in it
-    zero: Ids = ids[np.vecdot(wide, wide) == 0]
-    return zero
+    return np.sort(np.concatenate(list(layer.map_with_ids(zero_ids_of_block))))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.metrics.declaration.spec import LayerData, NotComputable
-from embstore.metrics.numerics.blas_threads import one_thread
+from embstore.metrics.numerics.blas_threads import ignore_spurious_flags, one_thread
 from embstore.summary import Float64Array
 
 # Share of the vectors' size below which a distance from the mean is rounding; float32 has a resolution of 6e-8.
@@ -16,7 +16,7 @@ ROUNDING = 1e-12
 TOO_FEW = "fewer than two vectors"
 ALL_EQUAL = "all vectors are equal"
 
-# Rows of a scatter matrix that are updated together, to stay in the processor's cache.
+# Rows of a scatter matrix that are updated together, since they fit in the processor's cache.
 _ROWS = 64
 
 
@@ -49,27 +49,22 @@ class Moments:
         x = block - first  # makes equal vectors exactly zero
         shift = x.mean(axis=0)
         x -= shift
-        with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
+        with ignore_spurious_flags():
             return cls(len(block), first + shift, x.T @ x)
 
     def __iadd__(self, other: Self) -> Self:
         n = self.n + other.n
         if other.n == 0:
             return self
-        apart = other.mean - self.mean
-        weighted = apart * (self.n * other.n / n)
-        for start in range(0, len(apart), _ROWS):
+        difference = other.mean - self.mean
+        weighted = difference * (self.n * other.n / n)
+        for start in range(0, len(difference), _ROWS):
             rows = slice(start, start + _ROWS)
             self.scatter[rows] += other.scatter[rows]
-            self.scatter[rows] += np.multiply.outer(weighted[rows], apart)
-        self.mean += apart * (other.n / n)
+            self.scatter[rows] += np.multiply.outer(weighted[rows], difference)
+        self.mean += difference * (other.n / n)
         self.n = n
         return self
-
-    @property
-    def covariance(self) -> Float64Array:
-        """Covariance with divisor n − 1, shape (dim, dim); n ≥ 2."""
-        return self.scatter / (self.n - 1)
 
     @property
     def uncentred(self) -> Float64Array:
@@ -81,11 +76,6 @@ class Moments:
         """Σ‖x‖²."""
         return float(np.trace(self.scatter) + self.n * (self.mean @ self.mean))
 
-    @property
-    def all_equal(self) -> bool:
-        """Whether the vectors differ by no more than rounding."""
-        return bool(np.trace(self.scatter) <= ROUNDING**2 * self.square_total)
-
 
 def moments(data: LayerData) -> Moments:
     """Compute the moments of a layer in one pass over its vectors."""
@@ -96,32 +86,28 @@ def moments(data: LayerData) -> Moments:
     return total
 
 
-def spread_moments(data: LayerData) -> Moments:
-    """Compute the moments of a layer, and check that its vectors differ.
+def varying_moments(data: LayerData) -> Moments:
+    """Compute the moments of a layer whose vectors are not all equal.
 
     Raises:
-        NotComputable: There are fewer than two vectors, or all are equal.
+        NotComputable: There are fewer than two vectors, or they differ by no more than rounding.
     """
-    found = moments(data)
-    if found.n < 2:
+    total = moments(data)
+    if total.n < 2:
         raise NotComputable(TOO_FEW)
-    if found.all_equal:
+    if np.trace(total.scatter) <= ROUNDING**2 * total.square_total:
         raise NotComputable(ALL_EQUAL)
-    return found
+    return total
 
 
-def rank_tolerance(dim: int) -> float:
-    """Return the share of the largest eigenvalue of a (dim, dim) covariance below which an eigenvalue is rounding."""
-    return dim * float(np.finfo(np.float64).eps)
-
-
-def significant(eigenvalues: NDArray[np.floating], n_most: int) -> Float64Array:
-    """Set eigenvalues that are within rounding to zero.
+def zero_insignificant(eigenvalues: NDArray[np.floating], max_rank: int) -> Float64Array:
+    """Return eigenvalues with those set to zero that are within rounding: up to dim · ε times the largest.
 
     Args:
         eigenvalues: Eigenvalues of a positive semidefinite matrix, ascending, shape (dim,).
-        n_most: Maximum number of non-zero eigenvalues, from the number of vectors.
+        max_rank: Maximum number of non-zero eigenvalues, from the number of vectors.
     """
-    kept = np.where(eigenvalues > rank_tolerance(len(eigenvalues)) * eigenvalues[-1], eigenvalues, 0.0)
-    kept[: max(0, len(kept) - n_most)] = 0.0
+    dim = len(eigenvalues)
+    kept = np.where(eigenvalues > dim * float(np.finfo(np.float64).eps) * eigenvalues[-1], eigenvalues, 0.0)
+    kept[: max(0, dim - max_rank)] = 0.0
     return kept

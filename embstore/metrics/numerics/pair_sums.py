@@ -1,4 +1,4 @@
-"""Sums over the common items of two layers, for many pairs of layers in one pass, without n × n matrices.
+"""Compute sums over the common items of two layers, for many pairs of layers in one pass, without n × n matrices.
 
 Dimensions: ``n`` items, ``dim`` components in one layer and ``dim_2`` in the other.
 """
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from embstore.metrics.declaration.spec import Block, Ids, LayerData, NotComputable
+from embstore.metrics.declaration.spec import Ids, LayerData, NotComputable
 from embstore.summary import Float64Array
 
 T = TypeVar("T")
@@ -23,11 +23,11 @@ _MIN_ROWS, _MAX_ROWS = 256, 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Side:
+class LayerSums:
     """Sums over the vectors x of one layer, which are the items' vectors minus ``shift``.
 
     Attributes:
-        shift: Vector near the mean, subtracted so that the sums keep their precision; shape (dim,).
+        shift: Vector near the mean, subtracted so that the sums keep their precision, shape (dim,).
         total: Σx, shape (dim,).
         square_total: Σ‖x‖².
     """
@@ -52,17 +52,17 @@ class PairSums:
         right: Sums of the vectors y of the other.
         product: Σ x yᵀ, shape (dim, dim_2).
         square_product: Σ ‖x‖² ‖y‖².
-        left_by_right: Σ ‖y‖² x, shape (dim,).
-        right_by_left: Σ ‖x‖² y, shape (dim_2,).
+        left_weighted: Σ ‖y‖² x, shape (dim,).
+        right_weighted: Σ ‖x‖² y, shape (dim_2,).
     """
 
     n: int
-    left: Side
-    right: Side
+    left: LayerSums
+    right: LayerSums
     product: Float64Array
     square_product: float
-    left_by_right: Float64Array
-    right_by_left: Float64Array
+    left_weighted: Float64Array
+    right_weighted: Float64Array
 
 
 def reduce_pairs(
@@ -72,7 +72,7 @@ def reduce_pairs(
     reduce: Callable[[PairSums], T],
     prepare: Prepare = lambda block: block,
 ) -> dict[Pair, T]:
-    """Compute the sums of each pair of layers, and return a function of them.
+    """Compute the sums of each pair of layers, and the value of a function of them.
 
     The layers are read together, block by block: once if the products of all pairs fit in 512 MiB, else once for each
     batch of pairs that does. Time O(n dim dim_2) per pair.
@@ -83,16 +83,19 @@ def reduce_pairs(
         ids: Item ids, ascending; at least one.
         reduce: Function of the sums of a pair; the sums are not kept.
         prepare: Function applied to a block of vectors, float64 (n, dim), before the shift.
+
+    Returns:
+        The value for each pair.
     """
-    found: dict[Pair, T] = {}
+    values: dict[Pair, T] = {}
     for batch in _batches(layers, pairs):
-        places = sorted({place for pair in batch for place in pair})
-        sums = _Sums([(places.index(i), places.index(j)) for i, j in batch])
-        for blocks in _blocks([layers[place] for place in places], ids):
+        positions = sorted({position for pair in batch for position in pair})
+        sums = _SumsOfPairs([(positions.index(i), positions.index(j)) for i, j in batch])
+        for blocks in _blocks([layers[position] for position in positions], ids):
             sums.add([prepare(block) for block in blocks])
-        for pair, number in zip(batch, range(len(batch)), strict=True):
-            found[pair] = reduce(sums.of_pair(number))
-    return found
+        for number, pair in enumerate(batch):
+            values[pair] = reduce(sums.of_pair(number))
+    return values
 
 
 def _batches(layers: Sequence[LayerData], pairs: Sequence[Pair]) -> Iterator[list[Pair]]:
@@ -111,7 +114,7 @@ def _batches(layers: Sequence[LayerData], pairs: Sequence[Pair]) -> Iterator[lis
 
 
 def _blocks(layers: Sequence[LayerData], ids: Ids) -> Iterator[list[Float64Array]]:
-    """Yield the vectors of all layers for one range of items after the other, in the same order."""
+    """Yield the vectors of all layers, float64 (rows, dim) each, for one range of items after the other."""
     fit = _BLOCK_BYTES // (8 * sum(layer.dim for layer in layers))
     rows = min(max(fit, _MIN_ROWS), _MAX_ROWS)
     for start in range(0, len(ids), rows):
@@ -119,14 +122,14 @@ def _blocks(layers: Sequence[LayerData], ids: Ids) -> Iterator[list[Float64Array
 
 
 def read_vectors(layer: LayerData, ids: Ids) -> Float64Array:
-    """Return a writable copy of the vectors of items, float64 (n, dim).
+    """Return a writable, contiguous copy of the vectors of items, float64 (n, dim).
 
     Raises:
         NotComputable: An item is missing from the layer.
     """
     found, vectors = layer.gather(ids)
     check_complete(found, ids)
-    return in_float64_contiguous(vectors)
+    return np.array(vectors, np.float64, order="C")
 
 
 def check_complete(found: Ids, ids: Ids) -> None:
@@ -135,12 +138,7 @@ def check_complete(found: Ids, ids: Ids) -> None:
         raise NotComputable("a layer lacks some of the items; embstore verify says which")
 
 
-def in_float64_contiguous(vectors: Block) -> Float64Array:
-    """Return a writable, contiguous copy in float64 (n, dim)."""
-    return np.array(vectors, np.float64, order="C")
-
-
-class _Sums:
+class _SumsOfPairs:
     """Accumulates the sums of pairs of layers, block by block.
 
     Args:
@@ -152,40 +150,44 @@ class _Sums:
         self._n = 0
 
     def add(self, blocks: Sequence[Float64Array]) -> None:
+        """Add the vectors (n, dim) of the same items in each layer; the blocks are overwritten."""
         if self._n == 0:
-            self._begin(blocks)
+            self._initialise(blocks)
         self._n += len(blocks[0])
         for block, shift in zip(blocks, self._shifts, strict=True):
             block -= shift
         squares = np.stack([np.vecdot(block, block) for block in blocks])
         self._square_products += squares @ squares.T
         self._square_totals += squares.sum(axis=1)
-        for place, block in enumerate(blocks):
-            self._totals[place] += block.sum(axis=0)
-            self._by_squares[place] += squares @ block
+        for layer, block in enumerate(blocks):
+            self._totals[layer] += block.sum(axis=0)
+            self._weighted_totals[layer] += squares @ block
         for (i, j), product in zip(self._pairs, self._products, strict=True):
             product += blocks[i].T @ blocks[j]
 
-    def _begin(self, blocks: Sequence[Float64Array]) -> None:
+    def _initialise(self, blocks: Sequence[Float64Array]) -> None:
+        """Set all sums to zero, and the shifts to the means of the first blocks."""
         dims = [block.shape[1] for block in blocks]
         self._shifts = [block.mean(axis=0) for block in blocks]
         self._totals = [np.zeros(dim) for dim in dims]
-        self._by_squares = [np.zeros((len(dims), dim)) for dim in dims]
+        self._weighted_totals = [np.zeros((len(dims), dim)) for dim in dims]
         self._square_totals = np.zeros(len(dims))
         self._square_products = np.zeros((len(dims), len(dims)))
         self._products = [np.zeros((dims[i], dims[j])) for i, j in self._pairs]
 
     def of_pair(self, number: int) -> PairSums:
+        """Return the sums of the pair with this number in ``pairs``."""
         i, j = self._pairs[number]
         return PairSums(
             n=self._n,
-            left=self._side(i),
-            right=self._side(j),
+            left=self._layer_sums(i),
+            right=self._layer_sums(j),
             product=self._products[number],
             square_product=float(self._square_products[i, j]),
-            left_by_right=self._by_squares[i][j],
-            right_by_left=self._by_squares[j][i],
+            left_weighted=self._weighted_totals[i][j],
+            right_weighted=self._weighted_totals[j][i],
         )
 
-    def _side(self, place: int) -> Side:
-        return Side(self._shifts[place], self._totals[place], float(self._square_totals[place]))
+    def _layer_sums(self, layer: int) -> LayerSums:
+        """Return the sums over one layer, given its position in the list of blocks."""
+        return LayerSums(self._shifts[layer], self._totals[layer], float(self._square_totals[layer]))

@@ -20,11 +20,11 @@ def permutation_test(
 ) -> tuple[Floats, int, bool]:
     """Compute the one-sided p-values of a permutation test of the mean of the first group.
 
-    p is the share of splits into groups of the same sizes whose first group has as large a sum. Sums that differ by no
-    more than their rounding errors are equal.
+    p is the share of splits into groups of the same sizes whose first group has a sum as large or larger. Sums that
+    differ by no more than their rounding errors are equal.
 
     Args:
-        values: float64 (rows, n); each row is tested separately, with the same splits.
+        values: Values, float64 (rows, n); each row is tested separately, with the same splits.
         n_first: Size of the first group: the first values of a row.
         permutations: Number of random splits, drawn independently and uniformly, if the number of all splits exceeds
             both 100,000 and this number.
@@ -32,23 +32,23 @@ def permutation_test(
         error: Bound on the rounding error of a value.
 
     Returns:
-        p of each row (rows,), the number of splits used, and whether these are all splits. With all splits, p is the
-        share whose sum is as large or larger, the observed split included. With m random ones it is (h + 1)/(m + 1), h
-        of them as large or larger, which includes the observed split too (Phipson & Smyth 2010). It is never 0.
+        p of each row (rows,), the number of splits used, and whether these are all splits. All splits include the
+        observed one. With m random splits, of which h have as large a sum, p is (h + 1)/(m + 1), which includes it too
+        (Phipson & Smyth 2010). So p is never 0.
     """
     n = values.shape[1]
     n_splits = math.comb(n, n_first)
     is_exact = n_splits <= max(EXACT_SPLITS, permutations)
-    splits = _all_splits(n, n_first) if is_exact else _drawn_splits(n, n_first, permutations, seed)
+    splits = _all_splits(n, n_first) if is_exact else _random_splits(n, n_first, permutations, seed)
     centred = values - values.mean(axis=1, keepdims=True)
     # The errors of two sums of n terms, and of the values that can differ between two splits.
     rounding = (n + 1) * _EPSILON * np.abs(centred).sum(axis=1) + 2 * min(n_first, n - n_first) * error
-    bars = centred[:, :n_first].sum(axis=1) - rounding
+    thresholds = centred[:, :n_first].sum(axis=1) - rounding
     hits = np.zeros(len(values), np.int64)
     for chosen in splits:
         for start in range(0, len(values), _BLOCK_ROWS):
             rows = slice(start, start + _BLOCK_ROWS)
-            hits[rows] += (centred[rows] @ chosen.T >= bars[rows, None]).sum(axis=1)
+            hits[rows] += (centred[rows] @ chosen.T >= thresholds[rows, None]).sum(axis=1)
     if is_exact:
         return hits / n_splits, n_splits, True
     return (hits + 1) / (permutations + 1), permutations, False
@@ -64,7 +64,7 @@ def _all_splits(n: int, n_first: int) -> Iterator[Floats]:
         yield chosen
 
 
-def _drawn_splits(n: int, n_first: int, permutations: int, seed: int) -> Iterator[Floats]:
+def _random_splits(n: int, n_first: int, permutations: int, seed: int) -> Iterator[Floats]:
     """Yield random choices of n_first out of n, in blocks (b, n) with 1 for chosen values and 0 for others."""
     rng = np.random.default_rng(seed)
     size = max(1, _BLOCK_VALUES // n)

@@ -1,4 +1,4 @@
-"""Detect layers in which all neighbours are equally near."""
+"""Detect layers in which all items are equally near each other."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +22,14 @@ def are_tied(
         distance: ``cosine`` or ``euclidean``.
         only: Ids of the items that were searched, ascending; None for all.
     """
-    n, found = nearness.shape
-    if found >= n - 1 or not _alike(nearness, data.dim, distance):
+    n, n_neighbours = nearness.shape
+    if n_neighbours >= n - 1 or not _all_equal(nearness, data.dim, distance):
         return False
     # With one more neighbour: in a lattice, the k nearest may be equally near and the next farther away.
-    return _alike(data.neighbours(k + 1, distance, only=only)[2], data.dim, distance)
+    return _all_equal(data.neighbours(k + 1, distance, only=only)[2], data.dim, distance)
 
 
-def _alike(nearness: NDArray[np.float64], dim: int, distance: str) -> bool:
+def _all_equal(nearness: NDArray[np.float64], dim: int, distance: str) -> bool:
     """Return whether all cosines or distances are equal up to rounding."""
     rounding = 2 * cosine_error(dim) if distance == "cosine" else _RELATIVE * float(nearness.max())
     return bool(np.ptp(nearness) <= rounding)

@@ -80,7 +80,7 @@ def _with_sentences(found: Contexts, catalog: Catalog, card: Card, sentences: Ca
         raise QueryError(missing_note)
     note = f"{card.space}: the vectors of its sentences are those of {sentences.space}."
     notes = (note, missing_note) if n_missing else (note,)
-    return Case({"contexts": replace(found, of_groups=ids)}, notes=notes, sentence_space=sentences.space)
+    return Case({"contexts": replace(found, group_ids=ids)}, notes=notes, sentence_space=sentences.space)
 
 
 def _not_stored(catalog: Catalog, space: str, word: str, *, folded: bool) -> NotStoredError:

@@ -1,0 +1,34 @@
+"""Parameters and columns that several metrics share."""
+
+from embstore.metrics.declaration.spec import Column, Parameter
+
+N_ZERO = Column("n_zero", "integer", "zero vectors, which have no direction", minimum=0, shown=False)
+
+DATASET = Parameter(
+    "dataset",
+    (),
+    "A dataset of pairs that is in the store; none given: all, of the space's unit.",
+    metavar="NAME",
+    is_input=True,
+)
+MISSING_PAIRS = Parameter(
+    "missing",
+    "skip",
+    "Pairs without a vector: skip (left out, counted and named) or error.",
+    choices=("skip", "error"),
+)
+
+
+def missing_words(words: str) -> Parameter:
+    """Return the parameter ``missing`` of a metric of lists of words.
+
+    Args:
+        words: Noun phrase for the words that may be missing, with a capital.
+    """
+    help = f"{words} without a vector: error, or skip (left out and named)."
+    return Parameter("missing", "error", help, choices=("error", "skip"))
+
+
+def word_file(name: str, help: str) -> Parameter:
+    """Return a parameter for a file with a word a line."""
+    return Parameter(name, None, help, value_type=str, metavar="FILE", is_input=True)
