@@ -38,35 +38,21 @@ def test_a_block_that_is_not_run_gives_a_reason(page: Path) -> None:
         assert block.not_run is None or len(block.not_run.split()) > 2, f"{_name(page)}:{block.line}"
 
 
-def test_a_failing_command_is_named_by_page_and_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("```bash\ntrue\nls no-such-file\n```", r"page.md: .*line 5: ls no-such-file"),
+        ("```console\n$ echo a\na\n$ ls no-such-file\nb\n```", r"page.md: .*line 6: ls no-such-file"),
+        ("```python\na = 1\na / 0\n```", r"page.md: .*line 5, in <module>"),
+        ("```console\n$ printf 'a\\nb\\n'\na\nc\n```", r"page.md:4: printf 'a"),
+    ],
+    ids=["bash", "console", "python", "output"],
+)
+def test_what_fails_is_named_by_page_and_line(tmp_path: Path, block: str, message: str) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# A page\n\n```bash\ntrue\nls no-such-file\n```\n", "utf-8")
+    page.write_text(f"# A page\n\n{block}\n", "utf-8")
     (folder := tmp_path / "run").mkdir()
-    with pytest.raises(pytest.fail.Exception, match=r"(?s)page.md: .*line 5: ls no-such-file"):
-        run_page(page, folder)
-
-
-def test_a_failing_command_of_a_console_block_is_named_too(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("```console\n$ echo a\na\n$ ls no-such-file\nb\n```\n", "utf-8")
-    (folder := tmp_path / "run").mkdir()
-    with pytest.raises(pytest.fail.Exception, match=r"(?s)page.md: .*line 4: ls no-such-file"):
-        run_page(page, folder)
-
-
-def test_a_failing_line_of_python_is_named_too(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("# A page\n\n```python\na = 1\na / 0\n```\n", "utf-8")
-    (folder := tmp_path / "run").mkdir()
-    with pytest.raises(pytest.fail.Exception, match=r"(?s)page.md: .*line 5, in <module>"):
-        run_page(page, folder)
-
-
-def test_output_that_differs_from_the_page_fails(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text("```console\n$ printf 'a\\nb\\n'\na\nc\n```\n", "utf-8")
-    (folder := tmp_path / "run").mkdir()
-    with pytest.raises(pytest.fail.Exception, match=r"page.md:2: printf"):
+    with pytest.raises(pytest.fail.Exception, match=f"(?s){message}"):
         run_page(page, folder)
 
 

@@ -1,13 +1,14 @@
 """Build the site with warnings as errors, and check its links and that every public name has an entry."""
 
 import inspect
+import re
 import shutil
 import subprocess
 import sys
 from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urljoin
+from urllib.parse import unquote, urldefrag, urljoin, urlsplit
 
 import pytest
 from docs_pages import ROOT
@@ -21,6 +22,10 @@ from embstore.metrics import METRICS
 
 pytest.importorskip("zensical")
 pytest.importorskip("mkdocstrings")
+
+REPOSITORY = "https://github.com/embstore/embstore"
+OUTSIDE_THE_SITE = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
+_LINK = re.compile(r"(?<!`)\[[^\]]+\]\(([^)\s]+)\)|^\[[^\]]+\]: (\S+)$", re.MULTILINE)
 
 
 class _Page(HTMLParser):
@@ -62,12 +67,17 @@ def pages(site: Path) -> dict[str, _Page]:
     }
 
 
+def _is_external(link: str) -> bool:
+    return re.match(r"[a-z]+:", link) is not None
+
+
 def _broken(site: Path, pages: dict[str, _Page]) -> list[str]:
-    """Return the internal links that lead to no file, or to no anchor of the page."""
+    """Return the internal links that lead to no file or to no anchor of the page, and malformed external ones."""
     found = []
     for name, page in pages.items():
         for link in page.links:
-            if link.startswith(("http://", "https://", "mailto:", "data:", "javascript:")):
+            if _is_external(link):
+                found += [] if _is_well_formed(link) else [f"{name}: {link}"]
                 continue
             address, anchor = urldefrag(urljoin(f"/{name}", link))
             path = unquote(address).lstrip("/")
@@ -78,20 +88,58 @@ def _broken(site: Path, pages: dict[str, _Page]) -> list[str]:
     return found
 
 
-def test_no_internal_link_is_broken(site: Path, pages: dict[str, _Page]) -> None:
+def _is_well_formed(link: str) -> bool:
+    """Return whether an external link is HTTPS with a host name; if to a file of this repository, whether it exists.
+
+    External pages are not requested: tests have no network.
+    """
+    parts = urlsplit(link)
+    if (
+        parts.scheme != "https"
+        or not re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+)+", parts.netloc)
+        or re.search(r"[\s<>…]", link)
+    ):
+        return False
+    path = re.match(rf"{REPOSITORY}/(?:blob|tree)/main/([^#?]+)", link)
+    return path is None or (ROOT / unquote(path[1])).exists()
+
+
+def test_no_link_of_the_site_is_broken(site: Path, pages: dict[str, _Page]) -> None:
     assert _broken(site, pages) == []
+
+
+@pytest.mark.parametrize("name", OUTSIDE_THE_SITE)
+def test_no_link_of_a_page_outside_the_site_is_broken(pages: dict[str, _Page], name: str) -> None:
+    links = [first or second for first, second in _LINK.findall((ROOT / name).read_text("utf-8"))]
+    assert links
+    for link in links:
+        if _is_external(link):
+            assert _is_well_formed(link), link
+            continue
+        path, anchor = urldefrag(link)
+        assert (ROOT / path).is_file(), link
+        page = path.removeprefix("docs/").removesuffix(".md").removesuffix("index")
+        assert not anchor or anchor in pages[f"{page}/index.html".lstrip("/")].anchors, link
 
 
 def test_the_link_checker_finds_what_is_broken(tmp_path: Path) -> None:
     texts = {
         "index.html": '<h1 id="top"></h1><a href="a/">a</a><a href="a/#no">b</a><a href="#top">c</a><img src="x.svg">',
-        "a/index.html": '<a href="..">up</a><a href="../b/">b</a>',
+        "a/index.html": '<a href="..">up</a><a href="../b/">b</a><a href="https://a.org/b">c</a><a href="http://a.org">d</a>'
+        f'<a href="https://a">e</a><a href="{REPOSITORY}/blob/main/no.md">f</a><a href="{REPOSITORY}/issues">g</a>',
     }
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text, "utf-8")
     found = _broken(tmp_path, {name: _Page(text) for name, text in texts.items()})
-    assert found == ["index.html: a/#no", "index.html: x.svg", "a/index.html: ../b/"]
+    assert found == [
+        "index.html: a/#no",
+        "index.html: x.svg",
+        "a/index.html: ../b/",
+        "a/index.html: http://a.org",
+        "a/index.html: https://a",
+        f"a/index.html: {REPOSITORY}/blob/main/no.md",
+    ]
 
 
 def test_every_page_of_the_sources_is_in_the_navigation(site: Path, pages: dict[str, _Page]) -> None:
