@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from embstore import disk
 from embstore.errors import DamagedError
 from embstore.space import Unit
+from embstore.storage.files.columns import ITEM_COLUMNS, SKIPPED_COLUMNS
 from embstore.storage.files.unpacked import check_unpacked
+from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql import connections
 from embstore.storage.sql.file_stats import Ranges
 from embstore.storage.sql.reader import FILES, MEND_TABLE, Reader
@@ -168,13 +170,11 @@ class PartChecks:
         if file.stem != f"part-{file_hash(file)[:16]}":
             raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {MEND_TABLE}")
         self.check_size(file)
-        import pyarrow.parquet as pq  # which takes a while, and most questions need no table as a whole
-
-        from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
-
-        with disk.opening(file):
-            found = pq.read_schema(file)
-        if not any(found.equals(schema) for schema in (ITEMS_SCHEMA, SKIPPED_SCHEMA)):
+        try:
+            found = read_columns(file)
+        except ValueError as error:
+            raise DamagedError(f"{file} is damaged: {error}. {MEND_TABLE}") from error
+        if found not in (ITEM_COLUMNS, SKIPPED_COLUMNS):
             raise DamagedError(f"{file} is damaged: its columns are not those of the format. {MEND_TABLE}")
         self._sound[file] = stamp
 

@@ -12,30 +12,19 @@ from embstore import atomic, checksum, disk
 from embstore.errors import DamagedError
 from embstore.space import Unit
 from embstore.storage.files import names
+from embstore.storage.files.columns import ITEM_COLUMNS, SKIPPED_COLUMNS
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.unpacked import check_unpacked
+from embstore.storage.parquet.footer import Column
 
-ITEMS_SCHEMA = pa.schema(
-    [
-        pa.field("item_id", pa.int64(), nullable=False),
-        pa.field("unit", pa.string(), nullable=False),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("context_id", pa.int64()),
-        pa.field("start", pa.int64()),
-        pa.field("end", pa.int64()),
-    ]
-)
+_TYPES = {"int64": pa.int64(), "string": pa.string()}
 
-SKIPPED_SCHEMA = pa.schema(
-    [
-        pa.field("space", pa.string()),
-        pa.field("item_id", pa.int64()),
-        pa.field("text", pa.string(), nullable=False),
-        pa.field("outcome", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
-        pa.field("origin", pa.string()),
-    ]
-)
+
+def _schema(columns: Iterable[Column]) -> pa.Schema:
+    return pa.schema([pa.field(c.name, _TYPES[c.kind], nullable=not c.is_required) for c in columns])
+
+
+ITEMS_SCHEMA, SKIPPED_SCHEMA = _schema(ITEM_COLUMNS), _schema(SKIPPED_COLUMNS)
 
 _OF_PARTS = (ITEMS_SCHEMA, SKIPPED_SCHEMA)
 

@@ -1,16 +1,70 @@
-"""Check the footer of a shard against the hash stored in it.
+"""Check the footer of a shard against the hash stored in it, and read the columns of a table from its footer.
 
 A reader checks every page against its CRC, and the footer locates and describes the pages. It is a few kilobytes at the
 end of the file, so that it can be checked whenever a shard is opened.
+
+Format: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 """
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from embstore import checksum, disk
+from embstore.storage.parquet import thrift
 
 _TAIL_BYTES = 8  # length of the footer, and "PAR1"
 _MOST_BYTES = 256 << 20  # the footer of a shard of 128 MiB takes a megabyte or less
+
+# Fields of the footer and of an element of its schema, and their values.
+_SCHEMA = 2
+_TYPE, _REPETITION, _NAME, _N_CHILDREN, _CONVERTED_TYPE, _LOGICAL_TYPE = 1, 3, 4, 5, 6, 10
+_INT64, _BYTE_ARRAY = 2, 6
+_REQUIRED, _OPTIONAL = 0, 1
+_UTF8, _STRING = 0, 1
+
+
+class Column(NamedTuple):
+    """A column of a table.
+
+    Attributes:
+        name: Name of the column.
+        kind: ``int64`` or ``string``.
+        is_required: Whether it has no nulls.
+    """
+
+    name: str
+    kind: str
+    is_required: bool = False
+
+
+def read_columns(path: Path) -> tuple[Column, ...]:
+    """Read the columns of a Parquet file, without loading pyarrow.
+
+    Raises:
+        ValueError: The footer cannot be read, or a column is neither of 64-bit integers nor of strings.
+        FileAccessError: The system cannot read the file.
+    """
+    with disk.reading(path) as file:
+        data = _read(file)
+    try:
+        _, (_, (root, *columns)) = thrift.read(data)[0][_SCHEMA]
+        if root[_N_CHILDREN][1] != len(columns):
+            raise ValueError("its columns are nested")
+        return tuple(map(_column, columns))
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError("its footer cannot be read") from error
+
+
+def _column(element: thrift.Struct) -> Column:
+    found: dict[int, Any] = {field: value for field, (_, value) in element.items()}
+    name, repetition = found[_NAME].decode(), found[_REPETITION]
+    annotations = found.get(_CONVERTED_TYPE), [*found.get(_LOGICAL_TYPE, ())]
+    if repetition in (_REQUIRED, _OPTIONAL) and not found.get(_N_CHILDREN):
+        if found[_TYPE] == _INT64 and annotations == (None, []):
+            return Column(name, "int64", repetition == _REQUIRED)
+        if found[_TYPE] == _BYTE_ARRAY and annotations in ((_UTF8, [_STRING]), (_UTF8, []), (None, [_STRING])):
+            return Column(name, "string", repetition == _REQUIRED)
+    raise ValueError(f"its column {name!r} has a type that is not in the format")
 
 
 def is_footer_sound(path: Path) -> bool:
