@@ -68,13 +68,21 @@ def add(
     unit: Annotated[
         str, typer.Option("--unit", metavar="word|sentence", help="Of your own table: what its texts are.")
     ] = "word",
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            "--delimiter",
+            metavar="CHAR",
+            help="Of your own CSV or TSV table: what separates its columns, as in ';' or tab.  [default: detected]",
+        ),
+    ] = None,
 ) -> None:
     """Keep a local copy of a dataset (its hash is checked), or a table of your own as a dataset."""
     with explained():
         from embstore.store import Store
 
         chosen = [column.strip() for column in columns.split(",")] if columns else []
-        [row] = Store.add_dataset(name, file, kind=kind, columns=chosen, unit=unit)
+        [row] = Store.add_dataset(name, file, kind=kind, columns=chosen, unit=unit, delimiter=delimiter)
         say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: embstore build {name}")
 
 

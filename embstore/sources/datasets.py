@@ -134,7 +134,13 @@ def missing_datasets(sources: Iterable[str]) -> list[str]:
 
 
 def add_dataset(
-    name: str, file: Path, *, kind: str | None = None, columns: Sequence[str] = (), unit: str = "word"
+    name: str,
+    file: Path,
+    *,
+    kind: str | None = None,
+    columns: Sequence[str] = (),
+    unit: str = "word",
+    delimiter: str | None = None,
 ) -> DatasetSpec:
     """Add a dataset: a local copy of a published one, with a checked hash, or a user's own table.
 
@@ -144,6 +150,7 @@ def add_dataset(
         kind: Kind of the user's table, ``pairs`` or ``lexicon``; None for a published dataset.
         columns: Columns of the user's table: text, text and score of pairs, or text and value of a lexicon.
         unit: Unit of the user's table, ``word`` or ``sentence``.
+        delimiter: Character that separates the columns of the user's CSV or TSV table, or ``tab``; None to find it.
 
     Raises:
         UnknownNameError, UsageError: an argument does not fit.
@@ -151,7 +158,7 @@ def add_dataset(
             a text where a number should be (says the line).
     """
     if kind is not None:
-        return add_own(name, file, kind, columns, unit, taken=tuple(DATASETS))
+        return add_own(name, file, kind, columns, unit, tuple(DATASETS), delimiter)
     if name not in DATASETS:
         raise UnknownNameError(
             "dataset", name, DATASETS, "For a table of your own add --kind pairs|lexicon and --columns a,b,score."
@@ -159,8 +166,9 @@ def add_dataset(
     spec = DATASETS[name]
     if not isinstance(content := spec.content, DataFile):
         raise UsageError(f"the dataset {name!r} is made by embstore: no file is needed.")
-    if columns:
-        raise UsageError(f"--columns goes with --kind: the columns of the dataset {name!r} are known.")
+    if columns or delimiter:
+        option = "--columns" if columns else "--delimiter"
+        raise UsageError(f"{option} goes with --kind: the columns of the dataset {name!r} are known.")
     found = file_sha256(file, str(file))
     if found != content.sha256:
         raise SourceError(

@@ -28,9 +28,7 @@ def parse_delimiter(given: str | None) -> str | None:
     return found
 
 
-def find_delimiter(
-    path: Path, name: str, usual: str, *, header: bool = True, remedy: str = "--delimiter"
-) -> tuple[str, bool]:
+def find_delimiter(path: Path, name: str, usual: str, *, header: bool = True) -> tuple[str, bool]:
     """Return the delimiter of a table, and whether it is another one than usual.
 
     A character separates the columns if each of the first lines has the same number of values by it, and more than
@@ -42,7 +40,6 @@ def find_delimiter(
         name: Name of the source in messages.
         usual: Delimiter of its file type.
         header: Whether the first line names the columns.
-        remedy: Option that names the delimiter; empty where there is none.
 
     Raises:
         SourceError: It is not certain which character separates the columns.
@@ -61,14 +58,10 @@ def find_delimiter(
         doubtful = fitting or ([] if usual in first else others)
     if not doubtful:
         return usual, False
-    choice = (
-        f"Say which with {remedy} {_as_argument(doubtful[0])} or {remedy} {_as_argument(usual)}"
-        if remedy
-        else (f"Write the table anew with {_shown(usual)}")
-    )
     raise SourceError(
         f"{name}:1: columns may be separated by {' or '.join(map(_shown, doubtful))} here, not by {_shown(usual)}: "
-        f"{first.strip()[:60]!r}. {choice}."
+        f"{first.strip()[:60]!r}. Say which with --delimiter {_as_argument(doubtful[0])} or --delimiter "
+        f"{_as_argument(usual)}."
     )
 
 

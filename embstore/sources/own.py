@@ -14,8 +14,9 @@ from typing import Any
 from embstore import documents
 from embstore.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources.cache import data_folder, keep
+from embstore.sources.delimiters import parse_delimiter
 from embstore.sources.files import PACKED, file_type, is_file, open_unpacked, read_binary
-from embstore.sources.records import OPTION, RECORDS, read_records
+from embstore.sources.records import DELIMITED, OPTION, RECORDS, read_records
 from embstore.sources.rows import Row
 from embstore.sources.specs import LEXICON, SENTENCE_PAIRS, WORD_PAIRS, DataFile, DatasetSpec
 from embstore.sources.values import number_value, text_value
@@ -39,11 +40,13 @@ class Table:
         columns: Those of the texts, then that of the number.
         suffix: The file type.
         name: Name of the file in messages.
+        delimiter: Character that separates the columns of CSV and TSV; None to find it.
     """
 
     columns: tuple[str, ...]
     suffix: str
     name: str
+    delimiter: str | None = None
 
     @property
     def value(self) -> str:
@@ -57,7 +60,7 @@ class Table:
             SourceError: If a text is missing, or something else stands where a number should be; says the line.
         """
         *texts, number = self.columns
-        for place, values in read_records(path, self.name, self.suffix, self.columns):
+        for place, values in read_records(path, self.name, self.suffix, self.columns, self.delimiter):
             found = [text_value(value, f"{place} ({key})") for key, value in zip(texts, values, strict=False)]
             of_row = {self.value: number_value(values[-1], f"{place} ({number})")}
             yield Row(found[0], place, of_row, *found[1:])
@@ -82,7 +85,15 @@ def own_dataset(name: str) -> DatasetSpec | None:
     return _read_spec(path) if _NAME.fullmatch(name) and is_file(path) else None
 
 
-def add_own(name: str, file: Path, kind: str, columns: Sequence[str], unit: str, taken: Sequence[str]) -> DatasetSpec:
+def add_own(
+    name: str,
+    file: Path,
+    kind: str,
+    columns: Sequence[str],
+    unit: str,
+    taken: Sequence[str],
+    delimiter: str | None = None,
+) -> DatasetSpec:
     """Read a user's table to the end, and keep a copy of it as a dataset; one of that name is replaced.
 
     Args:
@@ -92,6 +103,7 @@ def add_own(name: str, file: Path, kind: str, columns: Sequence[str], unit: str,
         columns: Columns: text, text and score of pairs, or text and value of a lexicon.
         unit: ``word`` or ``sentence``.
         taken: Names that it cannot have.
+        delimiter: Character that separates the columns of CSV and TSV, or ``tab``; None to find it.
 
     Raises:
         UsageError, UnknownNameError: an argument does not fit.
@@ -110,7 +122,10 @@ def add_own(name: str, file: Path, kind: str, columns: Sequence[str], unit: str,
         raise SourceError(f"{file}: Parquet is packed by itself. Unpack it first: gunzip {file}")
     if suffix not in RECORDS:
         raise UnknownNameError("file type", file.suffix or file.name, RECORDS, "Write the table as one of these.")
-    table = Table(tuple(columns), suffix, str(file))
+    chosen = parse_delimiter(delimiter)
+    if chosen and suffix not in DELIMITED:
+        raise UsageError(f"--delimiter does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out.")
+    table = Table(tuple(columns), suffix, str(file), chosen)
     content = _content(file)
     sha256 = hashlib.sha256(content).hexdigest()
     values = [float(row.values[table.value]) for row in table.read(file)]
@@ -119,7 +134,7 @@ def add_own(name: str, file: Path, kind: str, columns: Sequence[str], unit: str,
     document = {
         "name": name, "kind": kind, "unit": of.value, "columns": list(columns), "file": f"{name}{suffix}",
         "original": file.name, "sha256": sha256, "rows": len(values), "scores": [min(values), max(values)],
-    }  # fmt: skip
+    } | ({"delimiter": chosen} if chosen else {})  # fmt: skip
     folder = data_folder() / _FOLDER
     keep(folder / f"{name}{suffix}", content)
     keep(folder / f"{name}.json", (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
@@ -162,7 +177,7 @@ def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
     if document["name"] != name or document["file"] != f"{name}{suffix}" or suffix not in RECORDS:
         raise ValueError("it is the document of another dataset")
     unit = Unit(document["unit"])
-    table = Table(tuple(document["columns"]), suffix, document["original"])
+    table = Table(tuple(document["columns"]), suffix, document["original"], document.get("delimiter"))
     pairs = SENTENCE_PAIRS if unit is Unit.SENTENCE else WORD_PAIRS
     low, high = document["scores"]
     return DatasetSpec(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from embstore.errors import SourceError
 from embstore.sources.columns import choose_columns, unknown_column
-from embstore.sources.delimiters import COMMA, find_delimiter
+from embstore.sources.delimiters import COMMA, TAB, find_delimiter
 from embstore.sources.jsonl import json_objects
 from embstore.sources.parquet import parquet_records
 from embstore.sources.tables import csv_records, tsv_records
@@ -15,7 +15,9 @@ _Records = Iterator[tuple[int, Sequence[object]]]
 OPTION = "--columns"
 
 
-def read_records(path: Path, name: str, suffix: str, columns: Sequence[str]) -> Iterator[tuple[str, Sequence[object]]]:
+def read_records(
+    path: Path, name: str, suffix: str, columns: Sequence[str], delimiter: str | None = None
+) -> Iterator[tuple[str, Sequence[object]]]:
     """Yield the place of each row ("pairs.csv:12") and its values of the columns. Empty lines are left out.
 
     Args:
@@ -23,22 +25,26 @@ def read_records(path: Path, name: str, suffix: str, columns: Sequence[str]) -> 
         name: Name of the source in messages.
         suffix: Its file type: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
         columns: The columns to read.
+        delimiter: Character that separates the columns of CSV and TSV; None to find it.
 
     Raises:
         SourceError: If the table is damaged, or has a row that is too long.
         UnknownNameError: If a column is not in the table.
     """
-    for number, values in RECORDS[suffix](path, name, columns):
+    options = {} if delimiter is None else {"delimiter": delimiter}
+    for number, values in RECORDS[suffix](path, name, columns, **options):
         yield f"{name}:{number}", values
 
 
-def _csv(path: Path, name: str, columns: Sequence[str]) -> _Records:
-    delimiter, _ = find_delimiter(path, name, COMMA, remedy="")
+def _csv(path: Path, name: str, columns: Sequence[str], *, delimiter: str | None = None) -> _Records:
+    if delimiter is None:
+        delimiter, _ = find_delimiter(path, name, COMMA)
     yield from _delimited(csv_records(path, name, delimiter=delimiter), name, columns)
 
 
-def _tsv(path: Path, name: str, columns: Sequence[str]) -> _Records:
-    yield from _delimited(tsv_records(path, name), name, columns)
+def _tsv(path: Path, name: str, columns: Sequence[str], *, delimiter: str = TAB) -> _Records:
+    records = tsv_records(path, name) if delimiter == TAB else csv_records(path, name, delimiter=delimiter)
+    yield from _delimited(records, name, columns)
 
 
 def _delimited(records: Iterator[tuple[int, list[str]]], name: str, columns: Sequence[str]) -> _Records:
@@ -73,7 +79,9 @@ def _parquet(path: Path, name: str, columns: Sequence[str]) -> _Records:
     yield from parquet_records(path, name, columns, OPTION)
 
 
-RECORDS: dict[str, Callable[[Path, str, Sequence[str]], _Records]] = {
+DELIMITED = (".csv", ".tsv")
+
+RECORDS: dict[str, Callable[..., _Records]] = {
     ".csv": _csv,
     ".tsv": _tsv,
     ".jsonl": _jsonl,

@@ -52,6 +52,7 @@ class DatasetMethods:
         kind: str | None = None,
         columns: Names = (),
         unit: str = "word",
+        delimiter: str | None = None,
     ) -> Table:
         """Keep a local copy of a published dataset, whose hash is checked, or a table of your own as a dataset.
 
@@ -62,6 +63,8 @@ class DatasetMethods:
             columns: For your own table: the columns of the two texts and the score (pairs), or of the text and its
                 value (lexicon).
             unit: For your own table: ``word`` (the default) or ``sentence``.
+            delimiter: For your own CSV or TSV table: character that separates its columns, or ``tab``; by default
+                detected from its first lines.
 
         Returns:
             The dataset's row of :meth:`datasets`.
@@ -73,5 +76,5 @@ class DatasetMethods:
         """
         from embstore.sources import add_dataset, list_datasets
 
-        added = add_dataset(name, Path(file), kind=kind, columns=as_names(columns), unit=unit)
+        added = add_dataset(name, Path(file), kind=kind, columns=as_names(columns), unit=unit, delimiter=delimiter)
         return list_datasets([added])

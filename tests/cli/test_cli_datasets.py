@@ -146,3 +146,16 @@ def test_missing_lists_what_a_space_lacks(cli: Cli, made: Synthetic, tmp_path: P
     rows = json.loads(cli("datasets", "missing", "animals.txt", *at, "--format", "json").stdout)
     assert [row["text"] for row in rows] == ["owl"]
     assert cli("datasets", "missing", *at).exit_code == 2
+
+
+def test_the_delimiter_of_a_table_is_named(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "own.csv").write_text("w,1;v\na,b;1\n")
+    call = ["datasets", "add", "mine", "own.csv", "--kind", "lexicon", "--columns", "w,v"]
+    doubtful = cli(*call)
+    assert (doubtful.exit_code, doubtful.stdout) == (2, "")
+    assert "own.csv:1" in doubtful.stderr
+    assert "--delimiter ';'" in doubtful.stderr
+    (tmp_path / "own.csv").write_text("w|v\na,b|1\nc,d|2\n")
+    added = cli(*call, "--delimiter", "|")
+    assert (added.exit_code, added.stdout) == (0, "")
+    assert "mine: 2 rows (lexicon)" in added.stderr

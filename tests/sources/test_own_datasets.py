@@ -193,3 +193,44 @@ def test_an_unknown_dataset_names_ones_own_too(tmp_path: Path) -> None:
     add_dataset("my-pairs", write(tmp_path, ".csv", ROWS), kind="pairs", columns=COLUMNS)
     with pytest.raises(UnknownNameError, match="Did you mean 'my-pairs'"):
         open_source("my-pair")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "delimiter", "content", "columns", "text"),
+    [
+        ("csv", "|", "left,1|right;2|gold\na,b;c|d,e;f|1.5\n", ["left,1", "right;2", "gold"], "a,b;c"),
+        ("csv", "tab", 'left\tright\tgold\n"a\tb"\tc\t1.5\n', COLUMNS, "a\tb"),
+        ("tsv", ";", 'left;right;gold\n"a;b";c;1.5\n', COLUMNS, "a;b"),
+    ],
+)
+def test_a_delimiter_that_is_named_is_kept_with_the_dataset(
+    tmp_path: Path, suffix: str, delimiter: str, content: str, columns: list[str], text: str
+) -> None:
+    path = tmp_path / f"table.{suffix}"
+    path.write_text(content)
+    add_dataset("mine", path, kind="pairs", columns=columns, delimiter=delimiter)
+    path.unlink()
+    assert [(row.text, row.values["score"]) for row in read("mine")] == [(text, 1.5)]
+
+
+def test_a_delimiter_that_is_doubtful_is_asked_for(tmp_path: Path, data: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("left,1;right,2\na,1;b,2\n")
+    with pytest.raises(SourceError, match="Say which with --delimiter ';' or --delimiter ','"):
+        add_dataset("mine", path, kind="lexicon", columns=["left,1", "right,2"])
+    with pytest.raises(EmbstoreError, match="Say which with delimiter=';' or delimiter=','"):
+        Store.add_dataset("mine", path, kind="lexicon", columns=["left,1", "right,2"])
+    assert not data.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("mine", {"kind": "lexicon", "columns": ["word", "valence"]}, "--delimiter does not fit .*table.jsonl"),
+        ("rg65", {}, "--delimiter goes with --kind"),
+    ],
+)
+def test_a_delimiter_that_does_not_fit(tmp_path: Path, name: str, options: dict, message: str) -> None:
+    path = write(tmp_path, ".jsonl", [("a", 1)], ["word", "valence"])
+    with pytest.raises(UsageError, match=message):
+        add_dataset(name, path, delimiter=";", **options)
