@@ -1,15 +1,13 @@
 """Declare the chart that shows a table of results: a value, and what it is drawn over."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 ChartKind = Literal["curves", "heat map", "bars"]
 """``curves``: the value over the layers, one curve a space. ``heat map``: the value of layers against layers.
 ``bars``: an array for each layer, as stacked bars."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(NamedTuple):
     """The chart of a table of results.
 
     Attributes:

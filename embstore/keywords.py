@@ -1,9 +1,9 @@
 """Keyword arguments of methods: those passed on to other functions, and names that are not known."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -50,14 +50,15 @@ def check_keywords(kind: T) -> T:
 
 
 def _checking(method: Callable[..., Any], qualified_name: str) -> Callable[..., Any]:
-    parameters = inspect.signature(method).parameters
-    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    @cache  # read at the first call: most commands call one method
+    def parameters() -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(method).parameters
 
     @wraps(method)
     def call(*values: Any, **named: Any) -> Any:
-        if not takes_any:
-            for name in named.keys() - parameters.keys():
-                raise TypeError(f"{qualified_name}() {_unknown(name, [*parameters])}")
+        unknown = named.keys() - parameters().keys() if named else ()
+        if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters().values()):
+            raise TypeError(f"{qualified_name}() {_unknown(min(unknown), [*parameters()])}")
         return method(*values, **named)
 
     call.__qualname__ = qualified_name

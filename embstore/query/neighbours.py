@@ -120,8 +120,6 @@ def _search_all(
     Raises:
         QueryError: No layer can be transformed.
     """
-    from embstore.metrics import NotComputable
-
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     refused: list[str] = []
@@ -134,10 +132,9 @@ def _search_all(
             transformed = None
             if transforms:
                 data = StoredLayer(search.catalog, space.card, layer, search.only, known)
-                try:
-                    transformed, transform_notes = _transformed(data, transforms)
-                except NotComputable as error:
-                    refused.append(f"{space.card.space} layer {layer.name}: {error}.")
+                transformed, transform_notes = _transformed(data, transforms)
+                if transformed is None:
+                    refused += transform_notes
                     continue
                 notes += transform_notes
             layer_rows, layer_notes = search.rows(space, layer, transformed)
@@ -149,16 +146,16 @@ def _search_all(
     return rows, [*notes, *refused]
 
 
-def _transformed(data: StoredLayer, steps: "Sequence[Step]") -> tuple[TransformedLayer, list[str]]:
-    """Fit transforms on the vectors of a layer; return the transformed layer, and notes.
-
-    Raises:
-        NotComputable: The layer cannot be transformed.
-    """
+def _transformed(data: StoredLayer, steps: "Sequence[Step]") -> tuple[TransformedLayer | None, list[str]]:
+    """Fit transforms on the vectors of a layer; return the transformed layer, None if it has none, and notes."""
+    from embstore.metrics import NotComputable  # which neighbours of stored vectors do not need
     from embstore.metrics.transforms import fit
 
     space, names = data.card.space, " ".join(step.name for step in steps)
-    transform = fit(data, steps)
+    try:
+        transform = fit(data, steps)
+    except NotComputable as error:
+        return None, [f"{space} layer {data.layer.name}: {error}."]
     notes = [f"{space}: n = {data.summary.n}, after {names}: answered by an exact scan."]
     notes += [f"{space} layer {data.layer.name}: {note}." for note in transform.notes]
     return TransformedLayer(data, transform, transform.columns), notes
