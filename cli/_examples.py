@@ -37,6 +37,10 @@ EXAMPLES = {
         ("embstore query anisotropy --model gpt2 --layer 0,6,top", "embstore query similarity --dataset rg65 --csv"),
         "how-to/query.md",
     ),
+    "plot": Example(
+        ("embstore plot anisotropy --model gpt2 -o figure.svg", "embstore plot --from result.json -o a.pdf -o a.png"),
+        "how-to/plot.md",
+    ),
     "neighbours": Example(
         ("embstore neighbours dog -k 5 --layer 0,top", 'embstore neighbours --text "the [bank] of the river"'),
         "how-to/neighbours.md",

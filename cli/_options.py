@@ -23,6 +23,7 @@ class Format(StrEnum):
     JSONL = "jsonl"
     CSV = "csv"
     MARKDOWN = "markdown"
+    LATEX = "latex"
     PARQUET = "parquet"
 
 
@@ -36,7 +37,7 @@ def read_format(name: str) -> Format:
 
 _SUFFIXES = {
     ".txt": Format.TABLE, ".json": Format.JSON, ".jsonl": Format.JSONL, ".ndjson": Format.JSONL, ".csv": Format.CSV,
-    ".md": Format.MARKDOWN, ".parquet": Format.PARQUET,
+    ".md": Format.MARKDOWN, ".tex": Format.LATEX, ".parquet": Format.PARQUET,
 }  # fmt: skip
 
 
@@ -126,7 +127,7 @@ OutputFile = Annotated[
         "--output",
         "-o",
         metavar="FILE",
-        help="Write the result there; its suffix (.csv, .json, .jsonl, .md, .parquet, .txt) chooses the format.",
+        help="Write the result there; its suffix (.csv, .json, .jsonl, .md, .parquet, .tex, .txt) chooses the format.",
     ),
 ]
 IdsAsText = Annotated[

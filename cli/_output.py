@@ -110,6 +110,8 @@ def _terminal_width() -> int:
 def _text(table: "Table", form: Format, width: int | None) -> str:
     if form is Format.TABLE:
         return _aligned(table, width)
+    if form is Format.LATEX:
+        return table.to_latex()
     if form is Format.MARKDOWN:
         header, lines = table.layout()
         rows = [header, ["---"] * len(header), *lines]

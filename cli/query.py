@@ -1,6 +1,7 @@
 """``embstore query``: one command per metric, made from the table of metrics."""
 
 import inspect
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +26,7 @@ _Intervals = Annotated[
 ]
 
 
-def _query(
+def _selection(
     model: _options.Models = None,
     space: _options.Spaces = None,
     unit: _options.UnitName = None,
@@ -51,6 +52,23 @@ def _query(
         typer.Option("--seed", metavar="S", help="Seed of everything that is drawn (sample, bootstrap, permutations)."),
     ] = 0,
     transform: _options.Transforms = None,
+) -> dict[str, Any]:
+    """Return the spaces, layers and items that the options select, as arguments of :meth:`Store.query`."""
+    return {
+        "models": model or (), "spaces": space or (), "unit": unit, "pooling": pooling, "template": template,
+        "layers": layer, "where": where, "timeout": timeout, "memory": memory, "sample": sample, "seed": seed,
+        "transforms": transform or (),
+    }  # fmt: skip
+
+
+def query_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of :meth:`Store.query` for the options that select, and for a metric's own."""
+    selecting = {parameter.name for parameter in SELECTION}
+    own = {name: value for name, value in options.items() if name not in selecting}
+    return _selection(**{name: options[name] for name in selecting}) | own
+
+
+def _query(
     quiet: _options.QuietQuery = False,
     store: _options.StoreDir = None,
     form: _options.OutputFormat = _options.Format.TABLE,
@@ -67,15 +85,11 @@ def _query(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Compute all anew: take no stored answer, and store none.")
     ] = False,
-    **parameters: Any,
+    **options: Any,
 ) -> None:
-    metric = parameters.pop("metric")
-    intervals = parameters.pop("intervals", None)
-    options = {
-        "models": model or (), "spaces": space or (), "unit": unit, "pooling": pooling, "template": template,
-        "layers": layer, "where": where, "timeout": timeout, "memory": memory, "sample": sample, "seed": seed,
-        "transforms": transform or (), **parameters,
-    }  # fmt: skip
+    metric = options.pop("metric")
+    intervals = options.pop("intervals", None)
+    options = query_arguments(options)
     with explained():
         _check_intervals(intervals, form)
         if explain:
@@ -96,8 +110,10 @@ def _check_intervals(intervals: str | None, form: _options.Format) -> None:
 
     if intervals not in (None, "columns", "inline"):
         raise UnknownNameError("layout of intervals", intervals, ("columns", "inline"))
-    if intervals == "inline" and form not in (_options.Format.TABLE, _options.Format.MARKDOWN):
-        raise UsageError(f"--intervals inline is for table and markdown: {form.value} has low and high in columns.")
+    if intervals == "inline" and form not in (_options.Format.TABLE, _options.Format.MARKDOWN, _options.Format.LATEX):
+        raise UsageError(
+            f"--intervals inline is for table, markdown and latex: {form.value} has low and high in columns."
+        )
 
 
 def _explain(
@@ -122,19 +138,31 @@ def _explain(
     write(f"{text}\n", output)
 
 
-def _command(metric: "Metric") -> Any:
-    """Return the command of a metric: its own parameters first, then what all metrics have."""
+def shared_options(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Return the options that a function declares for every metric."""
+    parameters = inspect.signature(function).parameters.values()
+    return [each.replace(kind=each.KEYWORD_ONLY) for each in parameters if each.kind is not each.VAR_KEYWORD]
+
+
+SELECTION = shared_options(_selection)
+"""Options of all metrics that select spaces, layers and items."""
+
+
+def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[inspect.Parameter]) -> Any:
+    """Return the command of a metric.
+
+    Args:
+        metric: The metric, whose own parameters become the first options.
+        run: Function that the command calls with the name as ``metric`` and the options.
+        shared: Options that all metrics have, besides those that select.
+    """
 
     def command(**options: Any) -> None:
-        _query(metric=metric.name, **options)
+        run(metric=metric.name, **options)
 
-    everywhere = inspect.signature(_query).parameters.values()
-    shared = [one.replace(kind=one.KEYWORD_ONLY) for one in everywhere if one.kind is not one.VAR_KEYWORD]
-    own = [_parameter(parameter) for parameter in metric.parameters]
-    if any(column.interval for column in metric.columns):
-        own.append(inspect.Parameter("intervals", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=_Intervals))
-    command.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in [*own, *shared]}
+    everything = [*map(_parameter, metric.parameters), *SELECTION, *shared]
+    command.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in everything}
     command.__doc__ = f"{metric.help}\n\n{metric.formula}\n\n{metric.citation}"
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(metric.name, cls=PlainCommand)(command)
@@ -160,11 +188,22 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
     )
 
 
+def _query_command(metric: "Metric") -> Any:
+    shared = shared_options(_query)
+    if any(column.interval for column in metric.columns):
+        kind = inspect.Parameter.KEYWORD_ONLY
+        shared.insert(0, inspect.Parameter("intervals", kind, default=None, annotation=_Intervals))
+    return metric_command(metric, _query, shared)
+
+
 class MetricGroup(PlainGroup):
     """The group of commands that are the metrics; the table is read when a metric is asked for.
 
     Other packages are looked for only where a metric is not built in, or all are listed.
     """
+
+    make_command = staticmethod(_query_command)
+    """Function that returns the command of a metric."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of all metrics."""
@@ -203,7 +242,7 @@ class MetricGroup(PlainGroup):
         from embstore.metrics import get_metric
 
         try:
-            return _command(get_metric(cmd_name))
+            return self.make_command(get_metric(cmd_name))
         except EmbstoreError as error:
             if ctx.resilient_parsing:
                 return None

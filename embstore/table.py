@@ -172,11 +172,20 @@ class Table:
         size = PlotOptions(value, title, parse_length(width) or 640, parse_length(height), theme, logy)
         return draw(self, size)
 
-    def layout(self, cut: Callable[[str], str] = str) -> tuple[list[str], list[list[str]]]:
+    def to_latex(self) -> str:
+        """Return the printed table as a LaTeX ``tabular``, for the package booktabs; the best value is bold."""
+        from embstore.latex import to_latex
+
+        return to_latex(self)
+
+    def layout(
+        self, cut: Callable[[str], str] = str, mark: Callable[[str], str] = "{}*".format
+    ) -> tuple[list[str], list[list[str]]]:
         """Return the header and the cells of the printed table, with rounded numbers.
 
         Args:
             cut: Function that shortens a text which shares a cell with numbers.
+            mark: Function that marks the cell of the best layer.
         """
         if self.pivot is None:
             shown = self.shown or tuple(map(ShownColumn, self.columns))
@@ -199,7 +208,7 @@ class Table:
                 row = rows.get((key, head))
                 texts = ["" if row is None else cell(row) for cell in cells]
                 if row is not None and id(row) in starred:
-                    texts[0] += "*"
+                    texts[0] = mark(texts[0])
                 line += ["  ".join(texts).strip()] if pivot.joined else texts
         return header, lines
 

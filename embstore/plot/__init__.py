@@ -9,8 +9,8 @@ stored_result   a table from a JSON file
 """
 
 from embstore.plot.draw import draw
-from embstore.plot.figure import SUFFIXES, Figure
+from embstore.plot.figure import SUFFIXES, Figure, file_type
 from embstore.plot.options import THEMES, PlotOptions, parse_length
 from embstore.plot.stored_result import read_result
 
-__all__ = ["SUFFIXES", "THEMES", "Figure", "PlotOptions", "draw", "parse_length", "read_result"]
+__all__ = ["SUFFIXES", "THEMES", "Figure", "PlotOptions", "draw", "file_type", "parse_length", "read_result"]

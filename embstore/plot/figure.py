@@ -37,7 +37,7 @@ vegaEmbed("#figure", spec, {{
 </html>
 """
 SUFFIXES = (".svg", ".png", ".pdf", ".html", ".vl.json")
-"""File types that :meth:`Figure.save` writes."""
+"""File types that ``Figure.save`` writes."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,15 @@ class Figure:
         return _ID.sub(lambda found: f"{found[1]}{numbers.setdefault(found[0], str(len(numbers)))}", drawn)
 
     def to_png(self) -> bytes:
-        """Return the picture as PNG, at 300 pixels an inch of its printed size. Raises: see :meth:`to_svg`."""
+        """Return the picture as PNG, at 300 pixels an inch of its printed size. Raises: as ``to_svg``."""
         return bytes(_converter().vegalite_to_png(dict(self.spec), vl_version=_VEGA_LITE, scale=_PRINT_PPI / 96))
 
     def to_pdf(self) -> bytes:
-        """Return the picture as PDF, with text as text. Raises: see :meth:`to_svg`."""
+        """Return the picture as PDF, with text as text. Raises: as ``to_svg``."""
         return bytes(_converter().vegalite_to_pdf(dict(self.spec), vl_version=_VEGA_LITE))
 
     def to_html(self) -> str:
-        """Return an interactive page that needs no network. Raises: see :meth:`to_svg`."""
+        """Return an interactive page that needs no network. Raises: as ``to_svg``."""
         libraries = _converter().javascript_bundle(vl_version=_VEGA_LITE)
         title = html.escape(" ".join(self._title))
         return _PAGE.format(title=title, libraries=libraries, spec=self.to_json().replace("<", "\\u003c"))
@@ -86,27 +86,21 @@ class Figure:
         return [found] if isinstance(found, str) else list(found)
 
     def save(self, path: "str | Path") -> None:
-        """Write the picture to a file, whose suffix chooses the type: see :data:`SUFFIXES`.
+        """Write the picture to a file, whose suffix chooses the type: see ``SUFFIXES``.
 
         Raises:
             UsageError: The suffix is another one, the file cannot be written, or the extra ``plot`` is not installed,
                 which all types but ``.vl.json`` need.
         """
-        path = Path(path)
-        data = self._encoder(path)()
+        encoders: dict[str, Callable[[], str | bytes]] = {
+            ".svg": self.to_svg, ".png": self.to_png, ".pdf": self.to_pdf, ".html": self.to_html,
+            ".vl.json": self.to_json,
+        }  # fmt: skip
+        data = encoders[file_type(path)]()
         try:
-            path.write_bytes(data.encode() if isinstance(data, str) else data)
+            Path(path).write_bytes(data.encode() if isinstance(data, str) else data)
         except OSError as error:
             raise UsageError(f"{path} cannot be written: {error.strerror}. Name another file.") from error
-
-    def _encoder(self, path: Path) -> Callable[[], str | bytes]:
-        encoders: tuple[Callable[[], str | bytes], ...] = (
-            self.to_svg, self.to_png, self.to_pdf, self.to_html, self.to_json,
-        )  # fmt: skip
-        for suffix, encoder in zip(SUFFIXES, encoders, strict=True):
-            if path.name.lower().endswith(suffix):
-                return encoder
-        raise UsageError(f"{path}: unknown type of picture. Known: {', '.join(SUFFIXES)}.")
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         """Return the picture for a notebook: its specification, and as SVG where the extra ``plot`` is installed."""
@@ -115,6 +109,19 @@ class Figure:
 
     def __repr__(self) -> str:
         return f"<Figure {' '.join(self._title)!r}: .save('figure.svg'), .spec>"
+
+
+def file_type(path: "str | Path") -> str:
+    """Return the type of picture of a file, one of ``SUFFIXES``.
+
+    Raises:
+        UsageError: The name ends otherwise.
+    """
+    name = Path(path).name.lower()
+    for suffix in SUFFIXES:
+        if name.endswith(suffix):
+            return suffix
+    raise UsageError(f"{path}: unknown type of picture. Known: {', '.join(SUFFIXES)}.")
 
 
 def _converter() -> Any:

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from embstore.errors import UsageError
-from embstore.metrics import Metric, all_metrics
+from embstore.metrics import Metric, all_metrics, get_metric
 from embstore.table import Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 def read_result(path: "str | Path", metric: str | None = None) -> Table:
@@ -23,16 +23,24 @@ def read_result(path: "str | Path", metric: str | None = None) -> Table:
         UsageError: The file cannot be read, is no such result, or several metrics have its columns.
     """
     rows = _rows(Path(path))
-    known = all_metrics()[0]
-    found = [known[metric]] if metric in known else [one for one in known.values() if _has_columns(one, rows[0])]
-    if len(found) != 1:
-        names = ", ".join(one.name for one in found)
-        why = f"these metrics have its columns: {names}" if found else "no metric has its columns"
-        raise UsageError(
-            f"{path}: which metric it is of cannot be told: {why}. Name it: embstore plot METRIC --from {path}"
-        )
-    _check_numbers(path, found[0], rows)
-    return Table(tuple(rows[0]), tuple(rows), chart=found[0].chart, types=found[0].types)
+    declared = _metric(Path(path), rows[0], metric)
+    _check_numbers(path, declared, rows)
+    return Table(tuple(rows[0]), tuple(rows), chart=declared.chart, types=declared.types)
+
+
+def _metric(path: Path, row: "Mapping[str, Any]", name: str | None) -> Metric:
+    """Return the metric that a row is of: the one of that name, else the one that has its columns."""
+    if name is not None:
+        declared = get_metric(name)
+        if missing := _missing_columns(declared, row):
+            raise UsageError(f"{path} is no result of {name}: it has no column {', '.join(missing)}.")
+        return declared
+    found = [declared for declared in all_metrics()[0].values() if not _missing_columns(declared, row)]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(declared.name for declared in found)
+    why = f"these metrics have its columns: {names}" if found else "no metric has its columns"
+    raise UsageError(f"{path}: the metric is not known: {why}. Name it: embstore plot METRIC --from {path}")
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
@@ -54,11 +62,12 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _has_columns(metric: Metric, row: "dict[str, Any]") -> bool:
-    own: Sequence[str] = [column.name for column in metric.columns]
+def _missing_columns(metric: Metric, row: "Mapping[str, Any]") -> list[str]:
+    """Return the columns of a metric's results that a row does not have."""
+    own = [column.name for column in metric.columns]
     settings = [parameter.name for parameter in metric.row_parameters]
-    of_two = metric.needs == "layers"
-    return {*own, *settings} <= row.keys() and ("layer_2" in row) == of_two
+    second = ["space_2", "layer_2", "layer_name_2"] if metric.needs == "layers" else []
+    return [name for name in (*second, *own, *settings) if name not in row]
 
 
 def _check_numbers(path: "str | Path", metric: Metric, rows: "Sequence[dict[str, Any]]") -> None:

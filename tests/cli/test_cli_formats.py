@@ -13,12 +13,12 @@ CALL = ["query", "norms", "--space", "toy.word.last", "--layer", "0"]
 
 
 @pytest.mark.parametrize("call", [CALL, ["info"], ["neighbours", "dog", "--space", "toy.word.last"], ["datasets"]])
-@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "md", "parquet", "txt"])
+@pytest.mark.parametrize("suffix", ["csv", "json", "jsonl", "md", "parquet", "tex", "txt"])
 def test_the_suffix_of_the_output_chooses_the_format(
     cli, made: Synthetic, tmp_path: Path, call: list[str], suffix: str
 ) -> None:
     store = [] if call == ["datasets"] else ["--store", made.root]
-    form = {"md": "markdown", "txt": "table"}.get(suffix, suffix)
+    form = {"md": "markdown", "txt": "table", "tex": "latex"}.get(suffix, suffix)
     file = tmp_path / f"result.{suffix.upper()}"
     assert cli(*call, *store, "-o", file).exit_code == 0
     assert file.read_bytes() == cli(*call, *store, "--format", form).stdout_bytes
@@ -46,7 +46,10 @@ def test_an_unknown_suffix_is_refused_before_anything_is_computed(
     monkeypatch.setattr("embstore.Store.query", lambda *_, **__: pytest.fail("it was computed"))
     result = cli(*CALL, "--store", made.root, "-o", tmp_path / f"x.{suffix}")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert f"unknown file type '.{suffix}'. Known: .txt, .json, .jsonl, .ndjson, .csv, .md, .parquet" in result.stderr
+    assert (
+        f"unknown file type '.{suffix}'. Known: .txt, .json, .jsonl, .ndjson, .csv, .md, .tex, .parquet"
+        in result.stderr
+    )
     assert said in result.stderr
     assert not (tmp_path / f"x.{suffix}").exists()
 

@@ -99,7 +99,7 @@ def test_intervals_beside_their_value(cli, rated: Synthetic) -> None:
     assert cli(*call, "--intervals", "columns").stdout == cli(*call).stdout != inline
     refused = cli(*call, "--intervals", "inline", "--csv")
     assert refused.exit_code == 2
-    assert "is for table and markdown" in refused.stderr
+    assert "is for table, markdown and latex" in refused.stderr
     assert "Did you mean 'inline'?" in cli(*call, "--intervals", "inlin").stderr
 
 

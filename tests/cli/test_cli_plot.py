@@ -1,0 +1,90 @@
+"""``embstore plot``: files, options, stored results, and what is refused."""
+
+import json
+from pathlib import Path
+
+import pytest
+from synthetic import Synthetic
+
+import embstore
+from embstore.metrics import METRICS
+
+SPACE = ("--space", "toy.word.last")
+
+
+def test_a_picture_goes_where_it_is_said_or_beside(
+    cli, made: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = cli("plot", "anisotropy", *SPACE, "--store", made.root)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert "Written: anisotropy.svg" in done.stderr
+    assert (tmp_path / "anisotropy.svg").read_text().startswith("<svg")
+    files = ["a.svg", "b.png", "c.vl.json"]
+    outputs = [word for file in files for word in ("-o", file)]
+    done = cli("plot", "anisotropy", *SPACE, *outputs, "--store", made.root, "--title", "Mean <cosine>", "--quiet")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    assert json.loads((tmp_path / "c.vl.json").read_text())["title"]["text"] == ["Mean <cosine>"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.svg", "anisotropy.svg", "b.png", "c.vl.json"]
+
+
+def test_the_numbers_of_a_picture_are_those_of_the_query(cli, made: Synthetic, tmp_path: Path) -> None:
+    stored, drawn, again = (tmp_path / name for name in ("r.json", "a.vl.json", "b.vl.json"))
+    assert cli("query", "norms", *SPACE, "--store", made.root, "-o", stored).exit_code == 0
+    assert cli("plot", "norms", *SPACE, "--store", made.root, "-o", drawn).exit_code == 0
+    assert cli("plot", "--from", stored, "-o", again).exit_code == 0
+    assert json.loads(drawn.read_text()) == json.loads(again.read_text())
+    rows = json.loads(stored.read_text())
+    values = json.loads(drawn.read_text())["data"]["values"]
+    assert [(row["layer_name"], row["mean"]) for row in values] == [(row["layer_name"], row["mean"]) for row in rows]
+
+
+def test_python_draws_the_same(cli, made: Synthetic, tmp_path: Path) -> None:
+    file = tmp_path / "a.svg"
+    assert cli("plot", "cka", *SPACE, "--store", made.root, "-o", file, "--width", "80mm").exit_code == 0
+    assert (
+        embstore.Store(made.root).query("cka", spaces="toy.word.last").plot(width="80mm").to_svg() == file.read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["anisotropy", "-o", "x.gif"], "x.gif: unknown type of picture. Known: .svg, .png, .pdf, .html, .vl.json."),
+        (["anisotropy", "-o", "absent/x.svg"], "absent/x.svg cannot be written: No such file or directory"),
+        (["anisotropy", "--theme", "drak"], "unknown theme 'drak'. Did you mean 'dark'?"),
+        (["anisotropy", "--width", "3 ells"], "'3 ells' is no length"),
+        (["anisotropy", "--value", "stdd"], "unknown column to draw 'stdd'"),
+        (["anisotropyy"], "Did you mean 'anisotropy'?"),
+        (["--theme", "dark", "anisotropy"], "Options stand after the metric"),
+        (["--from", "absent.json"], "absent.json cannot be read: No such file or directory"),
+        (["-o", "a.svg"], "Name a metric, as in embstore plot anisotropy, or a stored result: --from result.json"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(
+    cli, made: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = ["--store", str(made.root)] if words[0] in METRICS else []
+    done = cli("plot", *words, *store, *(SPACE if store else ()))
+    assert done.exit_code == 2, done.stderr
+    assert message in " ".join(done.stderr.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unknown_type_of_file_is_refused_before_anything_is_computed(
+    cli, made: Synthetic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("embstore.Store.query", lambda *_, **__: pytest.fail("it was computed"))
+    assert cli("plot", "anisotropy", "--store", made.root, "-o", "x.gif").exit_code == 2
+
+
+def test_without_the_extra_the_specification_is_left(
+    cli, made: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "vl_convert", None)
+    done = cli("plot", "anisotropy", *SPACE, "--store", made.root, "-o", tmp_path / "a.svg")
+    assert done.exit_code == 2
+    assert "vl-convert-python, which is not installed: pip install" in " ".join(done.stderr.split())
+    assert "-o FIGURE.vl.json" in " ".join(done.stderr.split())
+    assert cli("plot", "anisotropy", *SPACE, "--store", made.root, "-o", tmp_path / "a.vl.json").exit_code == 0

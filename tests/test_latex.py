@@ -1,0 +1,73 @@
+"""Tables as LaTeX: rules of booktabs, intervals inline, the best in bold, special characters escaped."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from embstore.latex import escape
+from embstore.table import Pivot, Table, table
+
+ROWS = [
+    {"layer_name": name, "layer": at, "space": space, "r": value, "low": low, "high": high, "best": best}
+    for space, best_layer in (("gpt2_xl.word.last", 1), ("a&b.word.last", 0))
+    for at, (name, value, low, high) in enumerate([("0", 0.5, 0.25, 0.75), ("1", -0.125, -0.5, 0.25)])
+    for best in [at == best_layer]
+]
+PIVOT = Pivot(("layer_name",), ("space",), ("r", "low", "high"), heads=("layer",), order="layer", mark="best")
+
+
+def result(notes: tuple[str, ...] = ()) -> Table:
+    return table(ROWS, columns=list(ROWS[0]), pivot=PIVOT, intervals={"r": ("low", "high")}, notes=notes)
+
+
+def test_a_table_has_rules_intervals_and_the_best_in_bold() -> None:
+    assert result(("n = 5",)).to_latex() == (
+        "% n = 5\n"
+        "\\begin{tabular}{rrr}\n"
+        "\\toprule\n"
+        "layer & gpt2\\_xl.word.last & a\\&b.word.last \\\\\n"
+        "\\midrule\n"
+        "0 & 0.5000 [0.2500, 0.7500] & \\textbf{0.5000 [0.2500, 0.7500]} \\\\\n"
+        "1 & \\textbf{$-$0.1250 [$-$0.5000, 0.2500]} & $-$0.1250 [$-$0.5000, 0.2500] \\\\\n"
+        "\\bottomrule\n"
+        "\\end{tabular}\n"
+    )
+
+
+def test_texts_are_left_and_a_missing_value_is_a_dash() -> None:
+    rows = [{"text": "sub-word", "value": None}, {"text": "-", "value": 1e-9}]
+    lines = table(rows, columns=["text", "value"]).to_latex().splitlines()
+    assert lines[0] == "\\begin{tabular}{lr}"
+    assert lines[4:6] == ["sub-word & -- \\\\", "-- & 1.000e$-$09 \\\\"] or lines[4:6] == [
+        "sub-word & -- \\\\",
+        "-- & 1.000e-09 \\\\",
+    ]
+
+
+@pytest.mark.parametrize("text", ["100% & $5 #1 a_b {x} ~ ^ \\input{/etc/passwd}", '<a|b>"', "\x1b[31m\x07"])
+def test_special_characters_are_escaped(text: str) -> None:
+    written = escape(text)
+    assert "\x1b" not in written
+    unescaped = re.sub(r"\\[#$%&_{}]|\\text[a-z]+\{\}", "", written)
+    assert not set(unescaped) & set('\\{}$&#%_^~<>|"')
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_sets_the_table(tmp_path: Path) -> None:
+    hostile = table([{"text": '\\input{x} % & _ ^ ~ # $ {} <|> " é', "n": -1.5}], columns=["text", "n"])
+    body = result().to_latex() + hostile.to_latex()
+    (tmp_path / "t.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs}\\usepackage[T1]{fontenc}\\begin{document}\n"
+        + body
+        + "\\end{document}\n"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
