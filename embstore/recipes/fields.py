@@ -23,7 +23,7 @@ class Fields:
     def __init__(self, values: Mapping[str, Any], place: str) -> None:
         self._values = values
         self._place = place
-        self._asked: list[str] = []
+        self._read_keys: list[str] = []
 
     def has(self, key: str) -> bool:
         """Return whether a key is present."""
@@ -31,22 +31,22 @@ class Fields:
 
     def take(self, key: str, default: Any = _MISSING) -> Any:
         """Return the value of a key, of any type; without a default, raise UsageError if it is missing."""
-        self._asked.append(key)
+        self._read_keys.append(key)
         if key in self._values:
             return self._values[key]
         if default is _MISSING:
             raise UsageError(f"{self._place} has no {key!r}. Add it.")
         return default
 
-    def wrong(self, key: str, wanted: str) -> UsageError:
-        """Return the error for a value of the wrong type or range."""
-        return UsageError(f"{self._place}: {key} must be {wanted}, not {self._values[key]!r}.")
+    def invalid(self, key: str, expected: str) -> UsageError:
+        """Return the error for a value of the wrong type or range; ``expected`` says what it must be."""
+        return UsageError(f"{self._place}: {key} must be {expected}, not {self._values[key]!r}.")
 
     def text(self, key: str, default: str = _MISSING) -> str:
         """Return a non-empty string, or the default if the key is missing."""
         value = self.take(key, default)
         if key in self._values and not (isinstance(value, str) and value):
-            raise self.wrong(key, "a text")
+            raise self.invalid(key, "a text")
         return str(value)
 
     def texts(self, key: str, default: tuple[str, ...] = _MISSING) -> tuple[str, ...]:
@@ -54,49 +54,49 @@ class Fields:
         value = self.take(key, default)
         if key not in self._values:
             return default
-        if not (isinstance(value, list) and value and all(isinstance(one, str) and one for one in value)):
-            raise self.wrong(key, "a list of texts")
+        if not (isinstance(value, list) and value and all(isinstance(text, str) and text for text in value)):
+            raise self.invalid(key, "a list of texts")
         return tuple(value)
 
     def number(self, key: str, default: float = _MISSING, *, minimum: float | None = None) -> float:
         """Return a finite number >= ``minimum``, or the default if the key is missing."""
         value = self.take(key, default)
         if not _is_number(value) or (minimum is not None and value < minimum):
-            raise self.wrong(key, "a number" if minimum is None else f"a number of at least {minimum:g}")
+            raise self.invalid(key, "a number" if minimum is None else f"a number of at least {minimum:g}")
         return float(value)
 
     def numbers(self, key: str) -> list[float]:
         """Return a non-empty list of finite numbers."""
         value = self.take(key)
         if not (isinstance(value, list) and value and all(map(_is_number, value))):
-            raise self.wrong(key, "a list of numbers")
-        return [float(one) for one in value]
+            raise self.invalid(key, "a list of numbers")
+        return [float(number) for number in value]
 
     def count(self, key: str, minimum: int = 1) -> int | None:
         """Return an integer >= ``minimum``, or None if the key is missing."""
         value = self.take(key, None)
         if key in self._values and not (isinstance(value, int) and not isinstance(value, bool) and value >= minimum):
-            raise self.wrong(key, f"a whole number of at least {minimum}")
+            raise self.invalid(key, f"a whole number of at least {minimum}")
         return value  # type: ignore[no-any-return]  # checked
 
     def flag(self, key: str) -> bool:
         """Return a boolean, or False if the key is missing."""
         value = self.take(key, False)
         if not isinstance(value, bool):
-            raise self.wrong(key, "true or false")
+            raise self.invalid(key, "true or false")
         return value
 
     def member(self, key: str, kind: type[_Member]) -> _Member:
         """Return the member of an enumeration with the key's value."""
         value = self.take(key)
-        self.known(key, [value], [member.value for member in kind])
+        self.check_known(key, [value], [member.value for member in kind])
         return kind(value)
 
     def mapping(self, key: str) -> dict[str, Any]:
         """Return a nested table as a dictionary, empty if the key is missing."""
         value = self.take(key, {})
         if not isinstance(value, dict):
-            raise self.wrong(key, "a table")
+            raise self.invalid(key, "a table")
         return value
 
     def table(self, key: str) -> "Fields | None":
@@ -106,33 +106,34 @@ class Fields:
     def tables(self, key: str, *, optional: bool = False) -> Iterator["Fields"]:
         """Return the tables of a list as Fields."""
         value = self.take(key, [] if optional else _MISSING)
-        if not (isinstance(value, list) and (value or optional) and all(isinstance(one, dict) for one in value)):
-            raise self.wrong(key, "a list of tables")
-        return (Fields(one, f"{self._place}: {key}[{i}]") for i, one in enumerate(value))
+        if not (isinstance(value, list) and (value or optional) and all(isinstance(entry, dict) for entry in value)):
+            raise self.invalid(key, "a list of tables")
+        return (Fields(entry, f"{self._place}: {key}[{i}]") for i, entry in enumerate(value))
 
-    def known(self, kind: str, names: Iterable[Any], known: Iterable[str]) -> None:
-        """Check that all names are known; raise UnknownNameError for the first unknown name."""
+    def check_known(self, kind: str, names: Iterable[Any], known: Iterable[str]) -> None:
+        """Raise UnknownNameError for the first of ``names`` that is not in ``known``; ``kind`` is a noun for them."""
         known = list(known)
         for name in names:
             if name not in known:
                 raise UnknownNameError(kind, str(name), known, f"It stands in {self._place}.")
 
-    def checked(self, check: Callable[..., _T], *values: Any) -> _T:
-        """Return ``check(*values)``, with the place prepended to its error message."""
+    def located(self, check: Callable[..., _T], *values: Any) -> _T:
+        """Return ``check(*values)``; an error of it becomes a UsageError that names the place."""
         try:
             return check(*values)
         except EmbstoreError as error:
             raise UsageError(f"{self._place}: {error}") from error
 
-    def done(self) -> None:
-        """Check that every key of the table was read; raise UnknownNameError for an unknown key."""
-        self.known("key", self._values, dict.fromkeys(self._asked))
+    def check_all_read(self) -> None:
+        """Raise UnknownNameError if the table has a key that was never read, and so is unknown."""
+        self.check_known("key", self._values, dict.fromkeys(self._read_keys))
 
-    def finished(self, result: _T) -> _T:
-        """Return ``result`` if every key of the table was read, else raise UnknownNameError."""
-        self.done()
+    def complete(self, result: _T) -> _T:
+        """Return what was made of the table, after :meth:`check_all_read`."""
+        self.check_all_read()
         return result
 
 
 def _is_number(value: Any) -> bool:
+    """Return whether a value is a finite number and no boolean."""
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

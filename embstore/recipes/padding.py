@@ -1,8 +1,7 @@
 """Sample words, or the padding after their sentence, as the code of Wolfe & Caliskan (2022) does.
 
-Their code draws an index from 1 to the sentence's length, inclusive, in a batch padded on the right: it never draws the
-first token, and the last index is one past the end. GPT-2's padding is its end-of-text token, whose vector there is
-the same as at the end of the sentence.
+Their code draws an index from 1 to the sentence's length, inclusive, in a batch padded on the right: so it never draws
+the first token, and the last index is one past the end. GPT-2's padding is its end-of-text token.
 """
 
 from collections.abc import Sequence
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from embstore.recipes.multiset import self_similarity
-from embstore.recipes.verdicts import Reading
+from embstore.recipes.verdicts import LayerValue
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog, Ids
 from embstore.text import Item, item_id, words_in
@@ -18,7 +17,7 @@ from embstore.text import Item, item_id, words_in
 
 def padded_self_similarity(
     catalog: Catalog, space: str, padding: str, layers: Sequence[Layer], *, sample: int | None, seed: int
-) -> list[Reading]:
+) -> list[LayerValue]:
     """Compute the mean pairwise cosine of a sample of words and paddings, layer by layer.
 
     Args:
@@ -49,13 +48,13 @@ def draw(occurrences: Sequence[Item], *, sample: int | None, seed: int) -> tuple
         The ids of the drawn words, and of the sentences whose padding was drawn, with duplicates; each ascending.
     """
     rng = np.random.default_rng(seed)
-    spans = [words_in(item.context or "") for item in occurrences]
-    n_words = np.array([len(of) for of in spans], np.int64)
+    sentences = [words_in(item.context or "") for item in occurrences]
+    n_words = np.array([len(spans) for spans in sentences], np.int64)
     is_padding = rng.integers(1, n_words, endpoint=True) == n_words
-    is_first = np.array([item.span == of[0] for item, of in zip(occurrences, spans, strict=True)], np.bool_)
+    is_first = np.array([item.span == spans[0] for item, spans in zip(occurrences, sentences, strict=True)], np.bool_)
     kept = np.flatnonzero(is_padding | ~is_first)
     if sample is not None and sample < len(kept):
         kept = np.sort(rng.choice(kept, sample, replace=False))
-    words = [occurrences[at].id for at in kept[~is_padding[kept]].tolist()]
-    paddings = [item_id(Unit.SENTENCE, occurrences[at].context or "") for at in kept[is_padding[kept]].tolist()]
+    words = [occurrences[i].id for i in kept[~is_padding[kept]].tolist()]
+    paddings = [item_id(Unit.SENTENCE, occurrences[i].context or "") for i in kept[is_padding[kept]].tolist()]
     return np.array(words, np.int64), np.array(sorted(paddings), np.int64)

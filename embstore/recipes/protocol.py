@@ -6,24 +6,24 @@ from typing import Any
 
 from embstore.recipes.recipe import Measure, Population, Recipe, Source, SpaceSpec
 
-LEFT_OUT = "left out by quick"
+OMITTED_BY_QUICK = "left out by quick"
 
 
 @dataclass(frozen=True, slots=True)
-class Traits:
+class CheckpointTraits:
     """Properties of a checkpoint that the plan depends on.
 
     Attributes:
         name: Short name, which published numbers refer to.
         spec: Checkpoint as given to a build.
         bare: Whether its tokenizer adds no special tokens.
-        lacking: Spaces that it does not support: name → reason.
+        unsupported: Spaces that it does not support: name → reason.
     """
 
     name: str
     spec: str
     bare: bool = False
-    lacking: Mapping[str, str] = field(default_factory=dict, hash=False)
+    unsupported: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,20 @@ class BuildStep:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A query of one space, at all layers; measures with equal queries share the answer."""
+class PlannedQuery:
+    """A query of one space, at all layers; measures with equal queries share the answer.
+
+    Attributes:
+        space: Name of the space.
+        metric: Name of the metric.
+        parameters: Names and values of the metric's parameters.
+        sample: Number of items to sample; None for all.
+        seed: Random seed of the sample.
+        where: SQL expression over the item columns; None for all items.
+        population: Selection of items; None for all items of the space.
+        transforms: Transforms applied to the vectors first.
+        padding: Name of the space of the padding after sentences; None for none: see :class:`Measure`.
+    """
 
     space: str
     metric: str
@@ -78,24 +90,24 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class PlannedMeasure:
     """A measure applied to one space of one model.
 
     Attributes:
         measure: Measure of the recipe.
         model: Short name of the model.
         space: Entry of the recipe.
-        question: Query that computes the numbers, or the reason why there is none.
+        query: Query that computes the numbers, or the reason why there is none.
     """
 
     measure: Measure
     model: str
     space: SpaceSpec
-    question: Question | str
+    query: PlannedQuery | str
 
 
 @dataclass(frozen=True, slots=True)
-class Protocol:
+class Plan:
     """The plan of a reproduction.
 
     Attributes:
@@ -103,30 +115,31 @@ class Protocol:
         models: Short names of the checkpoints.
         all_published: Whether to include published numbers of other models, as not measured.
         builds: Builds, in order.
-        asked: Measures of each space and model, in the order of the result.
+        measures: Measures of each space and model, in the order of the result.
     """
 
     recipe: Recipe
     models: tuple[str, ...]
     all_published: bool
     builds: tuple[BuildStep, ...]
-    asked: tuple[Asked, ...]
+    measures: tuple[PlannedMeasure, ...]
 
     @property
-    def questions(self) -> list[Question]:
+    def queries(self) -> list[PlannedQuery]:
         """The distinct queries, in order."""
-        return list(dict.fromkeys(one.question for one in self.asked if isinstance(one.question, Question)))
+        queries = (measure.query for measure in self.measures)
+        return list(dict.fromkeys(query for query in queries if isinstance(query, PlannedQuery)))
 
 
 def plan(
     recipe: Recipe,
-    models: Sequence[Traits],
+    models: Sequence[CheckpointTraits],
     *,
     quick: bool = False,
     sentences: Sentences | None = None,
     seed: int = 0,
     all_published: bool = True,
-) -> Protocol:
+) -> Plan:
     """Plan the builds and queries of a reproduction.
 
     Args:
@@ -137,92 +150,104 @@ def plan(
         seed: Random seed of the samples of occurrences and of items.
         all_published: Whether to include published numbers of models that are not run.
     """
-    made = _Planner(recipe, quick, sentences, seed)
-    builds = [made.build(model, space) for model in models for space in recipe.spaces.values() if _has(model, space)]
-    asked = [
-        made.asked(measure, model, recipe.spaces[space])
+    planner = _Planner(recipe, quick, sentences, seed)
+    builds = [
+        planner.build(model, space)
+        for model in models
+        for space in recipe.spaces.values()
+        if space.name not in model.unsupported and _applies_to(space, model)
+    ]
+    measures = [
+        planner.measure(measure, model, recipe.spaces[space])
         for measure in recipe.measures
         for model in models
         for space in measure.spaces
-        if all(_is_for(model, recipe.spaces[name]) for name in (space, measure.padding) if name)
+        if all(_applies_to(recipe.spaces[name], model) for name in (space, measure.padding) if name)
     ]
     names = tuple(model.name for model in models)
-    return Protocol(recipe, names, all_published, tuple(builds), tuple(asked))
+    return Plan(recipe, names, all_published, tuple(builds), tuple(measures))
 
 
-def _has(model: Traits, space: SpaceSpec) -> bool:
-    return space.name not in model.lacking and _is_for(model, space)
-
-
-def _is_for(model: Traits, space: SpaceSpec) -> bool:
+def _applies_to(space: SpaceSpec, model: CheckpointTraits) -> bool:
+    """Return whether the recipe has the space for the model."""
     return (model.bare or not space.only_bare) and (not space.models or model.name in space.models)
 
 
 @dataclass(frozen=True, slots=True)
 class _Planner:
+    """Plans the steps of one run; arguments as of :func:`plan`."""
+
     recipe: Recipe
     quick: bool
     sentences: Sentences | None
     seed: int
 
-    def build(self, model: Traits, space: SpaceSpec) -> BuildStep:
+    def build(self, model: CheckpointTraits, space: SpaceSpec) -> BuildStep:
+        """Return the build of a space of a model."""
         source = self.recipe.sources[space.source]
-        replaced = self._replaced(source)
+        replacement = self._replacement(source)
         datasets = source.quick if self.quick else source.datasets
         return BuildStep(
             model=model.spec,
             space=self.space_name(model, space),
-            sources=datasets if replaced is None else (replaced.path,),
+            sources=datasets if replacement is None else (replacement.path,),
             spec=space,
             limit=source.quick_texts if self.quick else None,
-            per_text=source.per_text if replaced is None else source.own_per_text or source.per_text,
+            per_text=source.per_text if replacement is None else source.own_per_text or source.per_text,
             seed=self.seed,
         )
 
-    def space_name(self, model: Traits, space: SpaceSpec) -> str:
-        """Return the name of a space, which differs whenever its items would."""
+    def space_name(self, model: CheckpointTraits, space: SpaceSpec) -> str:
+        """Return the name of a space: runs with other items (quick, another file or seed) get other names."""
         source = self.recipe.sources[space.source]
         parts = [self.recipe.name, model.name, space.name]
-        if replaced := self._replaced(source):
-            parts.append(replaced.tag)
+        if replacement := self._replacement(source):
+            parts.append(replacement.tag)
         if source.per_text is not None and self.seed:
             parts.append(f"seed{self.seed}")
-        if self._cut(source):
+        if self._is_truncated(source):
             parts.append("quick")
         return ".".join(parts)
 
-    def asked(self, measure: Measure, model: Traits, space: SpaceSpec) -> Asked:
+    def measure(self, measure: Measure, model: CheckpointTraits, space: SpaceSpec) -> PlannedMeasure:
+        """Return a measure for a space of a model, with its query or the reason why there is none."""
         source = self.recipe.sources[space.source]
-        return Asked(measure, model.name, space, self._question(measure, model, space, source))
+        return PlannedMeasure(measure, model.name, space, self._query(measure, model, space, source))
 
-    def _question(self, measure: Measure, model: Traits, space: SpaceSpec, source: Source) -> Question | str:
+    def _query(self, measure: Measure, model: CheckpointTraits, space: SpaceSpec, source: Source) -> PlannedQuery | str:
+        """Return the query of a measure, or the reason why there is none."""
         padding = self.recipe.spaces.get(measure.padding)
-        for one in (space, padding):
-            if one is not None and one.name in model.lacking:
-                return model.lacking[one.name]
-        whole = () if self._cut(source) else source.quick
-        if self.quick and any(name not in whole for name in measure.datasets):
-            return LEFT_OUT
-        if self._cut(source) and measure.population is not None and measure.population.repeated:
-            return LEFT_OUT  # the texts that were cut off may repeat those that were not
-        return Question(
+        for needed in (space, padding):
+            if needed is not None and needed.name in model.unsupported:
+                return model.unsupported[needed.name]
+        complete_datasets = () if self._is_truncated(source) else source.quick
+        if self.quick and any(name not in complete_datasets for name in measure.datasets):
+            return OMITTED_BY_QUICK
+        if self._is_truncated(source) and measure.population is not None and measure.population.repeated:
+            return OMITTED_BY_QUICK  # the omitted texts may repeat the others
+        return PlannedQuery(
             space=self.space_name(model, space),
             metric=measure.metric,
             parameters=tuple((name, _frozen(value)) for name, value in measure.parameters.items()),
             sample=measure.sample,
             seed=self.seed,
             where=measure.where,
-            population=None if self._cut(source) else measure.population,  # a space of its own holds nothing else
+            population=None
+            if self._is_truncated(source)
+            else measure.population,  # a truncated space has only these items
             transforms=measure.transforms,
             padding=None if padding is None else self.space_name(model, padding),
         )
 
-    def _replaced(self, source: Source) -> Sentences | None:
+    def _replacement(self, source: Source) -> Sentences | None:
+        """Return the user's file that replaces a source; None if it is not replaced."""
         return self.sentences if source.replaceable else None
 
-    def _cut(self, source: Source) -> bool:
+    def _is_truncated(self, source: Source) -> bool:
+        """Return whether only the first texts of a source are read."""
         return self.quick and source.quick_texts is not None
 
 
 def _frozen(value: Any) -> Any:
+    """Return a list as a tuple, which is hashable; other values unchanged."""
     return tuple(value) if isinstance(value, list) else value

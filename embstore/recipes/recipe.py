@@ -1,4 +1,4 @@
-"""Define the data classes of a recipe: models, sources, spaces, measures and published numbers of a paper.
+"""Define the data classes of a recipe: the models, sources, spaces, measures and published numbers of a paper.
 
 No file is read and no model is run here: :mod:`.recipe_file` reads recipes, :mod:`.protocol` plans their builds and
 queries, and :mod:`.reproduce` runs them.
@@ -178,11 +178,11 @@ class Published:
     def band(self, measure: Measure) -> tuple[float | None, float | None]:
         """Return the lowest and highest measured numbers that hit; None for no limit.
 
-        The measure's tolerance applies only to ``=`` and ``~=``. For a trend: the number of steps in the wrong
-        direction.
+        The measure's tolerance applies only to ``=`` and ``~=``. For a trend, the measured number is the number of
+        steps in the wrong direction, which must be 0.
         """
         if self.value is None:
-            return None, 0.0  # a trend: steps in the wrong direction
+            return None, 0.0
         if self.relation.is_upper:
             return None, self.value
         if self.relation in (Relation.ABOVE, Relation.AT_LEAST):
@@ -193,9 +193,9 @@ class Published:
     def verdict(self, measured: float, measure: Measure) -> Verdict:
         """Return whether a measured number hits or misses the published one."""
         low, high = self.band(measure)
-        above = low is None or (measured > low if self.relation is Relation.ABOVE else measured >= low)
-        below = high is None or (measured < high if self.relation is Relation.BELOW else measured <= high)
-        return Verdict.HIT if above and below else Verdict.MISS
+        is_above = low is None or (measured > low if self.relation is Relation.ABOVE else measured >= low)
+        is_below = high is None or (measured < high if self.relation is Relation.BELOW else measured <= high)
+        return Verdict.HIT if is_above and is_below else Verdict.MISS
 
 
 @dataclass(frozen=True, slots=True)

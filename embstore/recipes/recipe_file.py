@@ -32,12 +32,15 @@ _DATASET = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*(:[0-9]+)?")  # with an optiona
 
 
 class _Named(Protocol):
+    """An entry of a recipe with a name."""
+
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the entry."""
 
 
-_KINDS: Mapping[type, str] = {Source: "sources", SpaceSpec: "spaces"}
-_N = TypeVar("_N", bound=_Named)
+_PLURALS: Mapping[type, str] = {Source: "sources", SpaceSpec: "spaces"}
+_NamedEntry = TypeVar("_NamedEntry", bound=_Named)
 
 
 def known_recipes() -> list[str]:
@@ -66,6 +69,7 @@ def load_recipe(name: str) -> Recipe:
 
 
 def _load(path: Path) -> Recipe:
+    """Read a recipe from a TOML file, and check that its sources are datasets or files below its folder."""
     document = _read(path, tomllib.loads)
     recipe = parse_recipe(document, str(path), lambda file: _read(_beside(path, file), json.loads))
     for source in recipe.sources.values():
@@ -85,8 +89,8 @@ def _beside(recipe: Path, name: str) -> Path:
         raise UsageError(
             f"{recipe}: figures must be the name of a file in the recipe's folder, not {name!r}. Copy the file there."
         )
-    found = disk.foreign_status(path, RecipeAccessError)
-    if found is not None and not S_ISREG(found.st_mode):
+    status = disk.foreign_status(path, RecipeAccessError)
+    if status is not None and not S_ISREG(status.st_mode):
         raise UsageError(f"{path} cannot be read: it is no file. Check the path.")
     return path
 
@@ -109,11 +113,12 @@ def _is_below(path: Path, folder: Path) -> bool:
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> Any:
+    """Read a text file and parse it; raise UsageError if it is no UTF-8 or cannot be parsed."""
     with disk.foreign("read", path, RecipeAccessError):
         data = path.read_bytes()
     try:
         return parse(data.decode())
-    except ValueError as error:  # of TOML, JSON and UTF-8 alike
+    except ValueError as error:  # the base of the errors of TOML, JSON and UTF-8
         raise UsageError(f"{path} cannot be read: {error}") from error
 
 
@@ -130,30 +135,30 @@ def parse_recipe(document: Mapping[str, Any], place: str, figures: Callable[[str
         UsageError: If a key is missing or has a wrong value.
     """
     top = Fields(document, place)
-    name, title, citation = top.checked(check_space_name, top.text("name")), top.text("title"), top.text("citation")
+    name, title, citation = top.located(check_space_name, top.text("name")), top.text("title"), top.text("citation")
     file = top.text("figures", "")
     models, notes = top.texts("models"), top.texts("notes", ())
-    sources = _by_name(place, (_source(one) for one in top.tables("sources")))
-    spaces = _by_name(place, (_space(one, sources) for one in top.tables("spaces")))
-    measures = tuple(_measure(one, spaces, sources) for one in top.tables("measures"))
-    unmeasured = tuple(_unmeasured(one) for one in top.tables("unmeasured", optional=True))
-    top.done()
+    sources = _by_name(place, (_parse_source(table) for table in top.tables("sources")))
+    spaces = _by_name(place, (_parse_space(table, sources) for table in top.tables("spaces")))
+    measures = tuple(_parse_measure(table, spaces, sources) for table in top.tables("measures"))
+    unmeasured = tuple(_parse_unmeasured(table) for table in top.tables("unmeasured", optional=True))
+    top.check_all_read()
     published, origins = parse_figures(figures(file), f"{place}: {file}", spaces) if file else ((), {})
-    return Recipe(
-        name, title, citation, models, sources, spaces, measures, published, origins, unmeasured, notes
-    )  # fmt: skip
+    return Recipe(name, title, citation, models, sources, spaces, measures, published, origins, unmeasured, notes)
 
 
-def _by_name(place: str, members: Iterable[_N]) -> dict[str, _N]:
-    found: dict[str, _N] = {}
-    for member in members:
-        if member.name in found:
-            raise UsageError(f"{place} has two {_KINDS[type(member)]} called {member.name!r}. Rename one.")
-        found[member.name] = member
-    return found
+def _by_name(place: str, entries: Iterable[_NamedEntry]) -> dict[str, _NamedEntry]:
+    """Return entries by name; raise UsageError, which begins with ``place``, if two have the same name."""
+    by_name: dict[str, _NamedEntry] = {}
+    for entry in entries:
+        if entry.name in by_name:
+            raise UsageError(f"{place} has two {_PLURALS[type(entry)]} called {entry.name!r}. Rename one.")
+        by_name[entry.name] = entry
+    return by_name
 
 
-def _source(table: Fields) -> Source:
+def _parse_source(table: Fields) -> Source:
+    """Parse an entry of ``sources``."""
     name, datasets = table.text("name"), table.texts("datasets")
     source = Source(
         name=name,
@@ -164,32 +169,34 @@ def _source(table: Fields) -> Source:
         own_per_text=table.count("own_per_text"),
         replaceable=table.flag("replaceable"),
     )
-    table.known("dataset", source.quick, datasets)
+    table.check_known("dataset", source.quick, datasets)
     if source.own_per_text is not None and (source.per_text is None or not source.replaceable):
-        raise table.wrong("own_per_text", "absent where nothing is drawn (per_text) or replaced (replaceable)")
-    return table.finished(source)
+        raise table.invalid("own_per_text", "absent where nothing is drawn (per_text) or replaced (replaceable)")
+    return table.complete(source)
 
 
-def _space(table: Fields, sources: Mapping[str, Source]) -> SpaceSpec:
-    name = table.checked(check_space_name, table.text("name"))
+def _parse_space(table: Fields, sources: Mapping[str, Source]) -> SpaceSpec:
+    """Parse an entry of ``spaces``, given the sources by name."""
+    name = table.located(check_space_name, table.text("name"))
     space = SpaceSpec(
         name=name,
         label=table.text("label", name),
         source=table.text("source"),
         unit=table.member("unit", Unit),
         pooling=table.member("pooling", Pooling),
-        template=table.checked(Template, table.text("template", "{text}")),
+        template=table.located(Template, table.text("template", "{text}")),
         only_bare=table.flag("only_bare"),
         models=table.texts("models", ()),
     )
-    table.known("source", [space.source], sources)
-    table.checked(check_pooling, space.unit, space.pooling)
+    table.check_known("source", [space.source], sources)
+    table.located(check_pooling, space.unit, space.pooling)
     if sources[space.source].per_text is not None and space.unit is not Unit.OCCURRENCE:
-        raise table.wrong("unit", "'occurrence', since its source draws words from sentences (per_text)")
-    return table.finished(space)
+        raise table.invalid("unit", "'occurrence', since its source draws words from sentences (per_text)")
+    return table.complete(space)
 
 
-def _measure(table: Fields, spaces: Mapping[str, SpaceSpec], sources: Mapping[str, Source]) -> Measure:
+def _parse_measure(table: Fields, spaces: Mapping[str, SpaceSpec], sources: Mapping[str, Source]) -> Measure:
+    """Parse an entry of ``measures``, given the spaces and sources by name."""
     population = table.table("population")
     measure = Measure(
         figure=table.text("figure"),
@@ -202,45 +209,49 @@ def _measure(table: Fields, spaces: Mapping[str, SpaceSpec], sources: Mapping[st
         datasets=table.texts("datasets", ()),
         sample=table.count("sample"),
         where=table.text("where", "") or None,
-        population=None if population is None else _population(population),
+        population=None if population is None else _parse_population(population),
         transforms=table.texts("transforms", ()),
         padding=table.text("padding", ""),
         band=table.number("band", 0.0, minimum=0),
         relative_band=table.number("relative_band", 0.0, minimum=0),
     )
-    table.known("space", measure.spaces, spaces)
+    table.check_known("space", measure.spaces, spaces)
     if measure.padding:
         _check_padding(table, measure, spaces)
-    held = dict.fromkeys(name for space in measure.spaces for name in sources[spaces[space].source].datasets)
-    table.known("dataset", measure.datasets, held)
-    table.known("dataset", [measure.population.dataset] if measure.population else [], held)
+    embedded = dict.fromkeys(name for space in measure.spaces for name in sources[spaces[space].source].datasets)
+    table.check_known("dataset", measure.datasets, embedded)
+    table.check_known("dataset", [measure.population.dataset] if measure.population else [], embedded)
     if measure.population is not None and measure.population.repeated:
         _check_repeated(table, measure)
-    return table.finished(measure)
+    return table.complete(measure)
 
 
 def _check_repeated(table: Fields, measure: Measure) -> None:
+    """Raise UsageError unless a measure of texts that count as often as they occur is a plain anisotropy."""
     if (measure.metric, measure.column) != ("anisotropy", "anisotropy"):
-        raise table.wrong("metric", "'anisotropy' where texts count more than once (population.repeated)")
+        raise table.invalid("metric", "'anisotropy' where texts count more than once (population.repeated)")
     for key in ("parameters", "sample", "where", "transforms", "padding"):
         if table.has(key):
-            raise table.wrong(key, "absent where texts count more than once (population.repeated)")
+            raise table.invalid(key, "absent where texts count more than once (population.repeated)")
 
 
 def _check_padding(table: Fields, measure: Measure, spaces: Mapping[str, SpaceSpec]) -> None:
-    table.known("space", [measure.padding], spaces)
+    """Raise UsageError unless a measure with padding is the anisotropy of occurrences, and its padding of sentences."""
+    table.check_known("space", [measure.padding], spaces)
     if spaces[measure.padding].unit is not Unit.SENTENCE:
-        raise table.wrong("padding", "the name of a space of sentences")
+        raise table.invalid("padding", "the name of a space of sentences")
     if measure.metric != "anisotropy" or {spaces[name].unit for name in measure.spaces} != {Unit.OCCURRENCE}:
-        raise table.wrong("metric", "'anisotropy' of occurrences, since padding is drawn too")
+        raise table.invalid("metric", "'anisotropy' of occurrences, since padding is drawn too")
 
 
-def _population(table: Fields) -> Population:
-    return table.finished(Population(table.text("dataset"), table.flag("left_only"), table.flag("repeated")))
+def _parse_population(table: Fields) -> Population:
+    """Parse the table ``population`` of a measure."""
+    return table.complete(Population(table.text("dataset"), table.flag("left_only"), table.flag("repeated")))
 
 
-def _unmeasured(table: Fields) -> Unmeasured:
-    return table.finished(
+def _parse_unmeasured(table: Fields) -> Unmeasured:
+    """Parse an entry of ``unmeasured``."""
+    return table.complete(
         Unmeasured(
             reason=table.text("reason"),
             figures=table.texts("figures", ()),
@@ -266,18 +277,19 @@ def parse_figures(
         raise UsageError(f"{place} must hold an object with 'sources' and 'figures'.")
     top = Fields(document, place)
     origins = {str(key): str(value) for key, value in top.mapping("sources").items()}
-    numbers = [number for entry in top.tables("figures") for number in _published(entry, origins, spaces)]
-    top.done()
+    numbers = [number for entry in top.tables("figures") for number in _parse_published(entry, origins, spaces)]
+    top.check_all_read()
     return tuple(numbers), origins
 
 
-def _published(
+def _parse_published(
     entry: Fields, origins: Mapping[str, str], spaces: Mapping[str, SpaceSpec]
 ) -> Iterable[Published]:  # fmt: skip
+    """Parse an entry of ``figures``: one published number, or one for each of several layers."""
     model, figure, source = entry.text("model"), entry.text("figure"), entry.text("source")
-    relation, of_spaces = entry.member("relation", Relation), entry.texts("spaces", ())
-    entry.known("source", [source], origins)
-    entry.known("space", of_spaces, spaces)
+    relation, space_names = entry.member("relation", Relation), entry.texts("spaces", ())
+    entry.check_known("source", [source], origins)
+    entry.check_known("space", space_names, spaces)
     if entry.has("values"):
         first = entry.count("first_layer", 0) or 0
         values: list[float | None] = [*entry.numbers("values")]
@@ -285,15 +297,16 @@ def _published(
     else:
         values = [None] if relation.is_trend else [entry.number("value")]
         layers = [_layers(entry)]
-    entry.done()
+    entry.check_all_read()
     return [
-        Published(model, figure, layer, relation, value, source, of_spaces)
+        Published(model, figure, layer, relation, value, source, space_names)
         for layer, value in zip(layers, values, strict=True)
     ]
 
 
 def _layers(entry: Fields) -> int | str | None:
+    """Return the layer of a published number, as in :attr:`Published.layers`."""
     value = entry.take("layers", None)
     if value is None or value in (BEST, ALL) or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value  # type: ignore[no-any-return]  # JSON's
-    raise entry.wrong("layers", f"a number, {BEST!r}, {ALL!r} or null")
+    raise entry.invalid("layers", f"a number, {BEST!r}, {ALL!r} or null")

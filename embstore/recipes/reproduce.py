@@ -17,18 +17,17 @@ from embstore.progress import Observer, Progress
 from embstore.query.request import check_seed
 from embstore.recipes.multiset import self_similarity
 from embstore.recipes.padding import padded_self_similarity
-from embstore.recipes.protocol import BuildStep, Question, Sentences, Traits, plan
-from embstore.recipes.protocol import Protocol as Steps
+from embstore.recipes.protocol import BuildStep, CheckpointTraits, Plan, PlannedQuery, Sentences, plan
 from embstore.recipes.recipe import Population, Recipe, SpaceSpec
 from embstore.recipes.recipe_file import load_recipe
-from embstore.recipes.verdicts import COLUMNS, TYPES, Reading, judge, summary_of
+from embstore.recipes.verdicts import COLUMNS, TYPES, LayerValue, judge, summary_of
 from embstore.storage.catalog import Catalog, Ids
 from embstore.table import Table, table
 
 PLAN_COLUMNS = ("step", "model", "space", "sources", "unit", "pooling", "template", "metric", "column", "figure")
 
 
-class Workbench(Protocol):
+class StoreMethods(Protocol):
     """The part of :class:`embstore.Store` that a reproduction uses."""
 
     @property
@@ -45,7 +44,7 @@ class Workbench(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class ReproduceOptions:
     """Options of a reproduction.
 
     Attributes:
@@ -65,7 +64,7 @@ class Choices:
     allow_pickle: bool = False
 
 
-def reproduce(store: Workbench, name: str, choices: Choices, observe: Observer) -> Table:
+def reproduce(store: StoreMethods, name: str, options: ReproduceOptions, observe: Observer) -> Table:
     """Run a recipe: build its spaces, query its metrics, and compare with the published numbers.
 
     Texts that are already embedded are not embedded again, so an interrupted run can be resumed.
@@ -73,7 +72,7 @@ def reproduce(store: Workbench, name: str, choices: Choices, observe: Observer) 
     Args:
         store: Store to build and query the spaces in.
         name: Name of the recipe, or path of its file.
-        choices: Options of the run.
+        options: Options of the run.
         observe: Callback for progress: the stages of builds, then ``measure``, counted in queries.
 
     Returns:
@@ -82,24 +81,24 @@ def reproduce(store: Workbench, name: str, choices: Choices, observe: Observer) 
     Raises:
         EmbstoreError: If a build or query fails, see :mod:`embstore.errors`; embedded texts are kept.
     """
-    steps, notes = _steps(name, choices)
-    for step in steps.builds:
-        notes += _build(store, step, choices, observe)
-    questions = steps.questions
-    answers: dict[Question, dict[str, list[Reading]] | str] = {}
-    for done, question in enumerate(questions):
-        observe(Progress("measure", steps.recipe.name, done, len(questions), done / len(questions)))
-        answers[question] = _answer(store, question)
-        notes += _short_samples(question, answers[question])
-    observe(Progress("measure", steps.recipe.name, len(questions), len(questions), 1.0))
-    rows = judge(steps, answers)
-    said = [*dict.fromkeys(notes), f"{steps.recipe.citation}: {summary_of(rows)}"]
-    return table(rows, columns=COLUMNS, notes=said, types=TYPES)
+    run, notes = _plan_run(name, options)
+    for step in run.builds:
+        notes += _build(store, step, options, observe)
+    queries = run.queries
+    answers: dict[PlannedQuery, dict[str, list[LayerValue]] | str] = {}
+    for n_done, query in enumerate(queries):
+        observe(Progress("measure", run.recipe.name, n_done, len(queries), n_done / len(queries)))
+        answers[query] = _answer(store, query)
+        notes += _short_samples(query, answers[query])
+    observe(Progress("measure", run.recipe.name, len(queries), len(queries), 1.0))
+    rows = judge(run, answers)
+    notes = [*dict.fromkeys(notes), f"{run.recipe.citation}: {summary_of(rows)}"]
+    return table(rows, columns=COLUMNS, notes=notes, types=TYPES)
 
 
-def preview(name: str, choices: Choices) -> Table:
+def preview(name: str, options: ReproduceOptions) -> Table:
     """List the builds and queries of :func:`reproduce`, one per row, without running them."""
-    steps, notes = _steps(name, choices)
+    run, notes = _plan_run(name, options)
     blank = dict.fromkeys(PLAN_COLUMNS)
     builds = [
         blank
@@ -108,43 +107,44 @@ def preview(name: str, choices: Choices) -> Table:
             "pooling": step.spec.pooling.value, "template": step.spec.template.pattern,
             "sources": " ".join(step.sources) + (f", the first {step.limit} texts" if step.limit else ""),
         }
-        for step in steps.builds
+        for step in run.builds
     ]  # fmt: skip
-    asks = [
+    queries = [
         blank
         | {
-            "step": "query", "model": one.model, "metric": one.measure.metric, "column": one.measure.column,
-            "figure": one.measure.figure + (f" ({one.measure.variant})" if one.measure.variant else ""),
-            "space": one.question.space,
+            "step": "query", "model": planned.model, "metric": planned.measure.metric,
+            "column": planned.measure.column, "space": planned.query.space,
+            "figure": planned.measure.figure + (f" ({planned.measure.variant})" if planned.measure.variant else ""),
         }
-        for one in steps.asked
-        if isinstance(one.question, Question)
+        for planned in run.measures
+        if isinstance(planned.query, PlannedQuery)
     ]  # fmt: skip
-    return table([*builds, *asks], columns=PLAN_COLUMNS, notes=notes)
+    return table([*builds, *queries], columns=PLAN_COLUMNS, notes=notes)
 
 
-def _steps(name: str, choices: Choices) -> tuple[Steps, list[str]]:
-    check_seed(choices.seed)
+def _plan_run(name: str, options: ReproduceOptions) -> tuple[Plan, list[str]]:
+    """Read a recipe, load the tokenizers of its models, and plan the run; return the plan with notes for the user."""
+    check_seed(options.seed)
     recipe = load_recipe(name)
     check_metrics(recipe)
-    sentences = None if choices.sentences is None else _sentences(choices.sentences)
+    sentences = None if options.sentences is None else _sentences(options.sentences)
     if sentences and not any(source.replaceable for source in recipe.sources.values()):
         raise UsageError(f"the recipe {recipe.name!r} has no source that a file of sentences may replace.")
-    models = [_traits(spec, recipe, choices) for spec in dict.fromkeys(choices.models or recipe.models)]
+    models = [_traits(spec, recipe, options) for spec in dict.fromkeys(options.models or recipe.models)]
     names = [model.name for model in models]
-    if twice := next((one for one in names if names.count(one) > 1), None):
-        raise UsageError(f"two of the models are called {twice!r}. Rename one: --model NAME=FOLDER.")
-    steps = plan(
-        recipe, models, quick=choices.quick, sentences=sentences, seed=choices.seed, all_published=not choices.models
+    if duplicate := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"two of the models are called {duplicate!r}. Rename one: --model NAME=FOLDER.")
+    run = plan(
+        recipe, models, quick=options.quick, sentences=sentences, seed=options.seed, all_published=not options.models
     )
     notes = list(recipe.notes)
     published = {number.model for number in recipe.published}
-    if strange := [one for one in names if one not in published]:
+    if unknown := [name for name in names if name not in published]:
         notes.append(
-            f"nothing is published for {', '.join(strange)}. A folder that stands in for {' or '.join(recipe.models)} "
+            f"nothing is published for {', '.join(unknown)}. A folder that stands in for {' or '.join(recipe.models)} "
             "is given as NAME=FOLDER."
         )
-    return steps, notes
+    return run, notes
 
 
 def check_metrics(recipe: Recipe) -> None:
@@ -165,6 +165,7 @@ def check_metrics(recipe: Recipe) -> None:
 
 
 def _sentences(path: str) -> Sentences:
+    """Return the user's file of sentences, with the tag from its name and hash; raise SourceError if unreadable."""
     file = Path(path)
     try:
         digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
@@ -173,16 +174,18 @@ def _sentences(path: str) -> Sentences:
     return Sentences(path, f"{re.sub(r'[^A-Za-z0-9_-]', '-', file.stem)}-{digest}")
 
 
-def _traits(spec: str, recipe: Recipe, choices: Choices) -> Traits:
-    checkpoint = resolve(spec, allow_pickle=choices.allow_pickle)
+def _traits(spec: str, recipe: Recipe, options: ReproduceOptions) -> CheckpointTraits:
+    """Load the tokenizer of a checkpoint, and check which spaces of the recipe it supports."""
+    checkpoint = resolve(spec, allow_pickle=options.allow_pickle)
     tokenizer = Tokenizer.load(checkpoint)
-    lacking = {
-        space.name: reason for space in recipe.spaces.values() if (reason := _why_lacking(tokenizer, space)) is not None
-    }
-    return Traits(checkpoint.name, spec, bare="" not in (tokenizer.bos, tokenizer.eos), lacking=lacking)
+    reasons = {space.name: _why_unsupported(tokenizer, space) for space in recipe.spaces.values()}
+    unsupported = {name: reason for name, reason in reasons.items() if reason is not None}
+    bare = "" not in (tokenizer.bos, tokenizer.eos)
+    return CheckpointTraits(checkpoint.name, spec, bare=bare, unsupported=unsupported)
 
 
-def _why_lacking(tokenizer: Tokenizer, space: SpaceSpec) -> str | None:
+def _why_unsupported(tokenizer: Tokenizer, space: SpaceSpec) -> str | None:
+    """Return the reason why a tokenizer cannot make a space; None if it can."""
     try:
         tokenizer.template_strings(space.template)
         tokenizer.check(space.unit, space.pooling, space.template)
@@ -191,59 +194,62 @@ def _why_lacking(tokenizer: Tokenizer, space: SpaceSpec) -> str | None:
     return None
 
 
-def _build(store: Workbench, step: BuildStep, choices: Choices, observe: Observer) -> list[str]:
+def _build(store: StoreMethods, step: BuildStep, options: ReproduceOptions, observe: Observer) -> list[str]:
     """Build a space, and return notes on the skipped texts."""
     report = store.build(
         step.sources, models=step.model, unit=step.spec.unit.value, poolings=step.spec.pooling.value,
         template=step.spec.template.pattern, limit=step.limit, per_text=step.per_text, seed=step.seed, name=step.space,
-        index="none", device=choices.device, allow_pickle=choices.allow_pickle, observe=observe,
+        index="none", device=options.device, allow_pickle=options.allow_pickle, observe=observe,
     )  # fmt: skip
     return [
         f"{step.space}: {count} skipped: {reason}"
-        for reason, count in sum((one.skipped for one in report.spaces), report.blanks.copy()).most_common()
+        for reason, count in sum((space.skipped for space in report.spaces), report.blanks.copy()).most_common()
     ]
 
 
-def _answer(store: Workbench, question: Question) -> dict[str, list[Reading]] | str:
-    layers = store.catalog.cards[question.space].layers
+def _answer(store: StoreMethods, query: PlannedQuery) -> dict[str, list[LayerValue]] | str:
+    """Compute the values of each numeric column at each layer, or return the reason why there are none."""
+    layers = store.catalog.cards[query.space].layers
     n_blocks = layers.n_blocks
     members = layers.select(f"0-{n_blocks}").members
-    if question.padding is not None:
-        readings = padded_self_similarity(
-            store.catalog, question.space, question.padding, members, sample=question.sample, seed=question.seed
+    if query.padding is not None:
+        values = padded_self_similarity(
+            store.catalog, query.space, query.padding, members, sample=query.sample, seed=query.seed
         )
-        return {"anisotropy": readings}
+        return {"anisotropy": values}
     try:
-        if question.population is not None and question.population.repeated:
-            ids = _ids_of(store, question.space, question.population)
-            return {"anisotropy": self_similarity(store.catalog, {question.space: ids}, members)}
+        if query.population is not None and query.population.repeated:
+            ids = _ids_of(store, query.space, query.population)
+            return {"anisotropy": self_similarity(store.catalog, {query.space: ids}, members)}
         result = store.query(
-            question.metric, spaces=question.space, layers=f"0-{n_blocks}", where=_where(store, question),
-            sample=question.sample, seed=question.seed, transforms=question.transforms, **dict(question.parameters),
+            query.metric, spaces=query.space, layers=f"0-{n_blocks}", where=_where(store, query),
+            sample=query.sample, seed=query.seed, transforms=query.transforms, **dict(query.parameters),
         )  # fmt: skip
     except QueryError as error:
         return str(error)
     if len({row["layer"] for row in result}) < len(result):
-        return f"{question.metric} gives several rows for a layer: its parameters must single one out"
+        return f"{query.metric} gives several rows for a layer: its parameters must single one out"
     columns = [column for column in result.columns if column not in ("layer", "n", "reason")]
-    return {column: [_reading(row, column) for row in result] for column in columns}
+    return {column: [_layer_value(row, column) for row in result] for column in columns}
 
 
-def _reading(row: Mapping[str, Any], column: str) -> Reading:
+def _layer_value(row: Mapping[str, Any], column: str) -> LayerValue:
+    """Return the value of a column in a row of a query's result; None with the reason if it is no number."""
     value = row[column]
     value = float(value) if isinstance(value, int | float) else None
-    return Reading(row["layer"], value, row["n"], None if value is not None else row["reason"])
+    return LayerValue(row["layer"], value, row["n"], None if value is not None else row["reason"])
 
 
-def _where(store: Workbench, question: Question) -> str | None:
-    conditions = [] if question.where is None else [f"({question.where})"]
-    if question.population is not None:
-        ids = np.unique(_ids_of(store, question.space, question.population)).tolist()
+def _where(store: StoreMethods, query: PlannedQuery) -> str | None:
+    """Return the SQL expression for the items of a query; None for all items."""
+    conditions = [] if query.where is None else [f"({query.where})"]
+    if query.population is not None:
+        ids = np.unique(_ids_of(store, query.space, query.population)).tolist()
         conditions.append(f"item_id IN ({', '.join(map(str, ids))})")
     return " AND ".join(conditions) or None
 
 
-def _ids_of(store: Workbench, space: str, population: Population) -> Ids:
+def _ids_of(store: StoreMethods, space: str, population: Population) -> Ids:
     """Return the item ids of a population, with the duplicates of its dataset."""
     rows = store.catalog.dataset(population.dataset, store.catalog.cards[space].unit)
     columns = [rows["item_id"]]
@@ -252,11 +258,12 @@ def _ids_of(store: Workbench, space: str, population: Population) -> Ids:
     return np.concatenate(columns)
 
 
-def _short_samples(question: Question, answer: Mapping[str, Sequence[Reading]] | str) -> list[str]:
-    if question.sample is None or isinstance(answer, str):
+def _short_samples(query: PlannedQuery, answer: Mapping[str, Sequence[LayerValue]] | str) -> list[str]:
+    """Return a note if a space has fewer items than the query's sample, else no notes."""
+    if query.sample is None or isinstance(answer, str):
         return []
-    counts = {reading.n for readings in answer.values() for reading in readings if reading.n is not None}
-    if not counts or max(counts) >= question.sample:
+    counts = {value.n for values in answer.values() for value in values if value.n is not None}
+    if not counts or max(counts) >= query.sample:
         return []
-    only = "" if question.where is None else f" with {question.where}"
-    return [f"{question.space}{only}: all {max(counts)} items are used, fewer than the {question.sample} of the paper."]
+    selection = "" if query.where is None else f" with {query.where}"
+    return [f"{query.space}{selection}: all {max(counts)} items are used, fewer than the {query.sample} of the paper."]

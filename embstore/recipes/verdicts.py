@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from embstore.recipes.protocol import Asked, Protocol, Question
+from embstore.recipes.protocol import Plan, PlannedMeasure, PlannedQuery
 from embstore.recipes.recipe import ALL, BEST, Published, Relation, Verdict
 
 COLUMNS = (
@@ -24,7 +24,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LayerValue:
     """The result of a query at one layer.
 
     Attributes:
@@ -40,128 +40,144 @@ class Reading:
     reason: str | None = None
 
 
-Answers = Mapping[Question, Mapping[str, Sequence[Reading]] | str]
-"""The answer to each query: column → readings by ascending layer, or the reason why there is none."""
+Answers = Mapping[PlannedQuery, Mapping[str, Sequence[LayerValue]] | str]
+"""The answer to each query: column → values by ascending layer, or the reason why there is none."""
 
 
-def judge(protocol: Protocol, answers: Answers) -> list[Row]:
+def judge(plan: Plan, answers: Answers) -> list[Row]:
     """Build the rows of the result: one per measured or published number, with its verdict."""
     rows: list[Row] = []
-    used: set[Published] = set()
-    for asked in protocol.asked:
-        numbers = _numbers_for(asked, protocol.recipe.published)
-        used.update(numbers)
-        answer = answers[asked.question] if isinstance(asked.question, Question) else asked.question
+    compared: set[Published] = set()
+    for planned in plan.measures:
+        numbers = _numbers_for(planned, plan.recipe.published)
+        compared.update(numbers)
+        answer = answers[planned.query] if isinstance(planned.query, PlannedQuery) else planned.query
         if isinstance(answer, str):
-            rows += [_row(asked, number, reason=answer) for number in (numbers or (None,))]
+            rows += [_row(planned, number, reason=answer) for number in (numbers or (None,))]
         else:
-            rows += _measured(asked, numbers, answer[asked.measure.column])
-    rows += _left_out_variants(protocol)
+            rows += _measured_rows(planned, numbers, answer[planned.measure.column])
+    rows += _variant_rows(plan)
     return rows + [
-        _unmeasured(protocol, number)
-        for number in protocol.recipe.published
-        if number not in used and (protocol.all_published or number.model in protocol.models)
+        _unmeasured_row(plan, number)
+        for number in plan.recipe.published
+        if number not in compared and (plan.all_published or number.model in plan.models)
     ]
 
 
-def _numbers_for(asked: Asked, published: Iterable[Published]) -> tuple[Published, ...]:
+def _numbers_for(planned: PlannedMeasure, published: Iterable[Published]) -> tuple[Published, ...]:
+    """Return the published numbers that a measure is compared with."""
     return tuple(
-        one
-        for one in published
-        if one.model == asked.model
-        and one.figure == asked.measure.figure
-        and (not one.spaces or asked.space.name in one.spaces)
+        number
+        for number in published
+        if number.model == planned.model
+        and number.figure == planned.measure.figure
+        and (not number.spaces or planned.space.name in number.spaces)
     )
 
 
-def _measured(asked: Asked, numbers: Sequence[Published], readings: Sequence[Reading]) -> list[Row]:
+def _measured_rows(planned: PlannedMeasure, numbers: Sequence[Published], values: Sequence[LayerValue]) -> list[Row]:
+    """Return a row for each layer, and for each published number on several layers or on a missing layer."""
     rows = []
-    for reading in readings:
-        here = [number for number in numbers if number.layers == reading.layer]
-        rows += [_row(asked, number, reading) for number in (here or (None,))]
-    known = [reading.layer for reading in readings]
+    for value in values:
+        numbers_of_layer = [number for number in numbers if number.layers == value.layer]
+        rows += [_row(planned, number, value) for number in (numbers_of_layer or (None,))]
+    layers = [value.layer for value in values]
     for number in numbers:
         if number.layers in (BEST, ALL):
-            rows.append(_row(asked, number, _summed_up(number, readings)))
-        elif number.layers not in known:
-            reason = f"{asked.model} has no other layers than {min(known)} to {max(known)}"
-            rows.append(_row(asked, number, reason=reason))
+            rows.append(_row(planned, number, _over_layers(number, values)))
+        elif number.layers not in layers:
+            reason = f"{planned.model} has no other layers than {min(layers)} to {max(layers)}"
+            rows.append(_row(planned, number, reason=reason))
     return rows
 
 
-def _summed_up(number: Published, readings: Sequence[Reading]) -> Reading:
-    """Aggregate readings over layers for comparison with a published number on several layers.
+def _over_layers(number: Published, values: Sequence[LayerValue]) -> LayerValue:
+    """Aggregate values over layers for comparison with a published number on several layers.
 
-    ``best``: the maximum. ``all``: the least favourable reading. Trend: the number of steps in the wrong direction.
+    ``best``: the maximum. ``all``: the least favourable value. Trend: the number of steps in the wrong direction.
     """
-    if lacking := next((one for one in readings if one.value is None), None):
-        return Reading(lacking.layer, None, lacking.n, f"layer {lacking.layer}: {lacking.reason}")
+    if undefined := next((value for value in values if value.value is None), None):
+        return LayerValue(undefined.layer, None, undefined.n, f"layer {undefined.layer}: {undefined.reason}")
     if number.relation.is_trend:
         sign = 1 if number.relation is Relation.FALLING else -1
-        values = [sign * (one.value or 0.0) for one in readings]
-        wrong = sum(after > before for before, after in pairwise(values))
-        return Reading(readings[-1].layer, float(wrong), readings[-1].n)
-    lowest = number.layers == ALL and not number.relation.is_upper
-    return (min if lowest else max)(readings, key=lambda one: one.value or 0.0)
+        falling = [sign * (value.value or 0.0) for value in values]
+        n_wrong = sum(after > before for before, after in pairwise(falling))
+        return LayerValue(values[-1].layer, float(n_wrong), values[-1].n)
+    takes_lowest = number.layers == ALL and not number.relation.is_upper
+    return (min if takes_lowest else max)(values, key=lambda value: value.value or 0.0)
 
 
-def _row(asked: Asked, number: Published | None, reading: Reading | None = None, *, reason: str | None = None) -> Row:
-    measured = None if reading is None else reading.value
-    if reading is not None:
-        reason = reading.reason
+def _row(
+    planned: PlannedMeasure, number: Published | None, value: LayerValue | None = None, *, reason: str | None = None
+) -> Row:
+    """Return the row of a measure.
+
+    Args:
+        planned: Measure of a space and model.
+        number: Published number to compare with, if any.
+        value: Measured number, at one layer or over several.
+        reason: Reason why there is no value, if ``value`` is None.
+    """
+    measured = None if value is None else value.value
+    if value is not None:
+        reason = value.reason
     if measured is None:
         verdict = Verdict.NOT_MEASURED
     else:
-        verdict = Verdict.NOT_PUBLISHED if number is None else number.verdict(measured, asked.measure)
-    low, high = (None, None) if number is None else number.band(asked.measure)
-    layers = None if reading is None else str(reading.layer)
-    return _blank() | {
-        "model": asked.model, "figure": asked.measure.figure,
-        "variant": ", ".join(filter(None, (asked.space.label, asked.measure.variant))),
+        verdict = Verdict.NOT_PUBLISHED if number is None else number.verdict(measured, planned.measure)
+    low, high = (None, None) if number is None else number.band(planned.measure)
+    layers = None if value is None else str(value.layer)
+    return _null_row() | {
+        "model": planned.model, "figure": planned.measure.figure,
+        "variant": ", ".join(filter(None, (planned.space.label, planned.measure.variant))),
         "layers": layers if number is None or number.layers is None else str(number.layers),
-        "layer": reading and reading.layer, "low": low, "high": high, "measured": measured, "verdict": verdict.value,
-        "reason": reason, "n": reading and reading.n, "metric": asked.measure.metric,
-        "space": asked.question.space if isinstance(asked.question, Question) else None,
-    } | ({} if number is None else _of_number(number))  # fmt: skip
+        "layer": value and value.layer, "low": low, "high": high, "measured": measured, "verdict": verdict.value,
+        "reason": reason, "n": value and value.n, "metric": planned.measure.metric,
+        "space": planned.query.space if isinstance(planned.query, PlannedQuery) else None,
+    } | ({} if number is None else _published_columns(number))  # fmt: skip
 
 
-def _unmeasured(protocol: Protocol, number: Published) -> Row:
-    entries = [one for one in protocol.recipe.unmeasured if not one.variant]
-    for entry in entries:
-        if (not entry.figures or number.figure in entry.figures) and (not entry.models or number.model in entry.models):
+def _unmeasured_row(plan: Plan, number: Published) -> Row:
+    """Return the row of a published number that nothing was compared with, with the reason."""
+    for entry in plan.recipe.unmeasured:
+        covers_figure = not entry.figures or number.figure in entry.figures
+        if not entry.variant and covers_figure and (not entry.models or number.model in entry.models):
             reason = entry.reason
             break
     else:
-        if number.model in protocol.models:
+        if number.model in plan.models:
             reason = "the recipe has no measure of it"
         else:
             reason = f"{number.model} is not among the models of this run: --model {number.model}"
-    return _blank() | _of_number(number) | {
+    return _null_row() | _published_columns(number) | {
         "model": number.model, "figure": number.figure, "reason": reason, "verdict": Verdict.NOT_MEASURED.value,
         "layers": None if number.layers is None else str(number.layers),
     }  # fmt: skip
 
 
-def _left_out_variants(protocol: Protocol) -> list[Row]:
+def _variant_rows(plan: Plan) -> list[Row]:
+    """Return a row for each variant that the recipe does not measure, for each of its figures and models."""
     return [
-        _blank()
+        _null_row()
         | {
             "model": model, "figure": figure, "variant": entry.variant, "reason": entry.reason,
             "verdict": Verdict.NOT_MEASURED.value,
         }
-        for entry in protocol.recipe.unmeasured
+        for entry in plan.recipe.unmeasured
         if entry.variant
         for figure in entry.figures
-        for model in protocol.models
+        for model in plan.models
         if not entry.models or model in entry.models
     ]  # fmt: skip
 
 
-def _blank() -> Row:
+def _null_row() -> Row:
+    """Return a row of nulls."""
     return dict.fromkeys(COLUMNS)
 
 
-def _of_number(number: Published) -> Row:
+def _published_columns(number: Published) -> Row:
+    """Return the columns of a published number."""
     return {"published": number.value, "relation": number.relation.value, "source": number.source}
 
 
@@ -169,9 +185,9 @@ def summary_of(rows: Iterable[Mapping[str, Any]]) -> str:
     """Count the verdicts, as one sentence."""
     rows = list(rows)
     counts = Counter(row["verdict"] for row in rows if row["relation"] is not None)
-    beside = sum(row["verdict"] == Verdict.NOT_PUBLISHED for row in rows)
-    hits, misses, lacking = (counts[one] for one in (Verdict.HIT, Verdict.MISS, Verdict.NOT_MEASURED))
+    n_unpublished = sum(row["verdict"] == Verdict.NOT_PUBLISHED for row in rows)
+    n_hit, n_missed, n_unmeasured = (counts[verdict] for verdict in (Verdict.HIT, Verdict.MISS, Verdict.NOT_MEASURED))
     return (
-        f"beside published numbers: {hits} hit, {misses} missed, {lacking} not measured; "
-        f"{beside} measured of which nothing is published."
+        f"beside published numbers: {n_hit} hit, {n_missed} missed, {n_unmeasured} not measured; "
+        f"{n_unpublished} measured of which nothing is published."
     )

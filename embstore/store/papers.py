@@ -53,13 +53,13 @@ class PaperMethods(MetricMethods, BuildMethods):
         Raises:
             EmbstoreError: See :mod:`embstore.errors`. What was embedded stays; the same call continues.
         """
-        from embstore.recipes.reproduce import Choices, preview, reproduce
+        from embstore.recipes.reproduce import ReproduceOptions, preview, reproduce
 
         path = None if sentences is None else os.fspath(sentences)
-        choices = Choices(as_names(models), path, quick, seed, device, allow_pickle)
+        options = ReproduceOptions(as_names(models), path, quick, seed, device, allow_pickle)
         if dry_run:
-            return preview(recipe, choices)
-        return reproduce(self, recipe, choices, as_observer(observe))
+            return preview(recipe, options)
+        return reproduce(self, recipe, options, as_observer(observe))
 
     def cite(
         self,

@@ -11,14 +11,14 @@ from scipy.spatial.distance import pdist
 from synthetic import Synthetic
 
 from embstore.metrics.cosine import TOO_FEW
-from embstore.recipes.multiset import self_similarity, sets_of
+from embstore.recipes.multiset import self_similarity, split_into_sets
 
 Make = Callable[..., Synthetic]
 
 
 @given(st.lists(st.integers(-3, 3)))
 def test_the_sets_are_the_list(ids: list[int]) -> None:
-    sets = [one.tolist() for one in sets_of(np.array(ids, np.int64))]
+    sets = [one.tolist() for one in split_into_sets(np.array(ids, np.int64))]
     assert Counter(id for one in sets for id in one) == Counter(ids)
     assert all(one == sorted(set(one)) and one for one in sets)
 

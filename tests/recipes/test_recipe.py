@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from embstore import disk
 from embstore.errors import EmbstoreError, RecipeAccessError, UnknownNameError, UsageError
-from embstore.recipes.protocol import Question, Sentences, Traits, plan
+from embstore.recipes.protocol import CheckpointTraits, PlannedQuery, Sentences, plan
 from embstore.recipes.recipe import ALL, BEST, Measure, Published, Relation, Verdict
 from embstore.recipes.recipe_file import known_recipes, load_recipe, parse_recipe
-from embstore.recipes.verdicts import COLUMNS, Reading, judge, summary_of
+from embstore.recipes.verdicts import COLUMNS, LayerValue, judge, summary_of
 
-GPT2 = Traits("gpt2", "gpt2=/there", bare=True)
-CLIP = Traits("clip", "clip")
+GPT2 = CheckpointTraits("gpt2", "gpt2=/there", bare=True)
+CLIP = CheckpointTraits("clip", "clip")
 EMPTY = Path(__file__).parent / "no such folder"
 
 DOCUMENT: dict[str, Any] = {
@@ -143,12 +143,12 @@ def test_the_paper_s_protocol_has_the_variants_of_the_authors():
     own = plan(load_recipe("wolfe2022"), [CLIP], sentences=Sentences("mine.txt", "mine-0"))
     [draws] = [step for step in own.builds if step.spec.name == "occurrence.last"]
     assert (draws.per_text, draws.sources) == (1, ("mine.txt",))
-    variants = {(one.measure.figure, one.measure.variant) for one in steps.asked}
+    variants = {(one.measure.figure, one.measure.variant) for one in steps.measures}
     assert ("stsb_test_spearman", "") in variants
     assert ("stsb_test_spearman", "authors' reader") in variants
     assert ("stsb_test_spearman", "authors' scores as text") in variants
     assert ("cwe_self_similarity", "no first token") in variants
-    [draws] = {one.question for one in steps.asked if one.measure.variant == "authors' PAD draws"}
+    [draws] = {one.query for one in steps.measures if one.measure.variant == "authors' PAD draws"}
     assert draws.space, draws.padding == ("wolfe2022.gpt2.occurrence.last", "wolfe2022.gpt2.padding.eos")
 
 
@@ -362,8 +362,8 @@ def test_a_recipe_that_is_not_there():
 
 # Planning -------------------------------------------------------------------------------------------------------------
 
-ONE = Traits("one", "one=folder", bare=True)
-TWO = Traits("two", "two")
+ONE = CheckpointTraits("one", "one=folder", bare=True)
+TWO = CheckpointTraits("two", "two")
 
 
 def spaces_of(steps) -> list[str]:
@@ -381,14 +381,14 @@ def test_a_space_may_be_for_some_models_only():
     made = recipe(changed("spaces.2", {**DOCUMENT["spaces"][2], "models": ["two"]}))
     steps = plan(made, [ONE, TWO])
     assert [step.space for step in steps.builds if step.spec.name == "occurrence.last"] == ["paper.two.occurrence.last"]
-    assert [one.model for one in steps.asked if one.measure.figure == "cosine"] == ["two"]
+    assert [one.model for one in steps.measures if one.measure.figure == "cosine"] == ["two"]
 
 
 def test_what_a_model_lacks_is_said_and_not_built():
-    lacking = Traits("one", "one", bare=True, lacking={"marked.last": "it has no such token"})
+    lacking = CheckpointTraits("one", "one", bare=True, unsupported={"marked.last": "it has no such token"})
     steps = plan(recipe(), [lacking])
     assert "paper.one.marked.last" not in spaces_of(steps)
-    assert [one.question for one in steps.asked if one.space.name == "marked.last"] == ["it has no such token"]
+    assert [one.query for one in steps.measures if one.space.name == "marked.last"] == ["it has no such token"]
 
 
 def test_quick_uses_the_small_sets_in_spaces_of_their_own_where_texts_are_cut():
@@ -396,10 +396,10 @@ def test_quick_uses_the_small_sets_in_spaces_of_their_own_where_texts_are_cut():
     builds = {step.space: step for step in steps.builds}
     assert builds["paper.one.word.last"].sources == ("rg65",)  # a whole set: the same space as in the full run
     assert builds["paper.one.occurrence.last.quick"].limit == 5
-    asked = {(one.measure.figure, one.space.name): one.question for one in steps.asked}
+    asked = {(one.measure.figure, one.space.name): one.query for one in steps.measures}
     assert asked["rho", "word.last"] == "left out by quick"
-    assert isinstance(asked["cosine", "occurrence.last"], Question)
-    assert [question.space for question in steps.questions] == ["paper.one.occurrence.last.quick"]
+    assert isinstance(asked["cosine", "occurrence.last"], PlannedQuery)
+    assert [question.space for question in steps.queries] == ["paper.one.occurrence.last.quick"]
 
 
 def test_other_draws_and_other_sentences_make_other_spaces():
@@ -416,8 +416,8 @@ def test_other_draws_and_other_sentences_make_other_spaces():
 def test_measures_that_ask_the_same_share_the_answer():
     twice = changed("measures.1", {**DOCUMENT["measures"][0], "figure": "again"})
     steps = plan(recipe(twice), [ONE])
-    assert len(steps.asked) == 2
-    assert len(steps.questions) == 1
+    assert len(steps.measures) == 2
+    assert len(steps.queries) == 1
 
 
 # Verdicts -------------------------------------------------------------------------------------------------------------
@@ -462,8 +462,8 @@ def test_hits_are_what_the_band_says(relation: Relation, value: float, measured:
 def judged(*values: float | None, models=(ONE,), **options):
     """Judge one model whose cosines are these, from layer 0 on."""
     steps = plan(recipe(changed("measures", DOCUMENT["measures"][:1])), models, **options)
-    readings = [Reading(i, value, 7, None if value is not None else "why") for i, value in enumerate(values)]
-    rows = judge(steps, {question: {"anisotropy": readings} for question in steps.questions})
+    readings = [LayerValue(i, value, 7, None if value is not None else "why") for i, value in enumerate(values)]
+    rows = judge(steps, {question: {"anisotropy": readings} for question in steps.queries})
     assert all(tuple(row) == COLUMNS for row in rows)
     return rows
 
@@ -505,8 +505,8 @@ def test_the_lowest_of_all_layers_and_the_best():
     for layers, relation, value in ((ALL, ">=", 0.2), (BEST, "=", 0.4)):
         entry = FIGURES["figures"][1] | {"layers": layers, "relation": relation, "value": value}
         steps = plan(recipe(only, changed("figures", [entry], FIGURES)), [ONE])
-        readings = [Reading(0, 0.3, 2), Reading(1, 0.1, 2), Reading(2, 0.4, 2)]
-        *_, row = judge(steps, {question: {"anisotropy": readings} for question in steps.questions})
+        readings = [LayerValue(0, 0.3, 2), LayerValue(1, 0.1, 2), LayerValue(2, 0.4, 2)]
+        *_, row = judge(steps, {question: {"anisotropy": readings} for question in steps.queries})
         assert (row["layer"], row["verdict"]) == ((1, "miss") if layers == ALL else (2, "hit"))
 
 
@@ -519,13 +519,13 @@ def test_every_published_number_is_in_the_result_of_a_full_run():
 
 
 def test_of_models_that_a_user_names_only_their_own_numbers_are_shown():
-    rows = judged(0.5, models=(Traits("mine", "mine"),), all_published=False)
+    rows = judged(0.5, models=(CheckpointTraits("mine", "mine"),), all_published=False)
     assert [(row["model"], row["verdict"]) for row in rows] == [("mine", "not published")]
 
 
 def test_a_query_that_fails_gives_its_reason_to_each_number():
     steps = plan(recipe(changed("measures", DOCUMENT["measures"][:1])), [ONE], all_published=False)
-    rows = judge(steps, dict.fromkeys(steps.questions, "no such dataset"))
+    rows = judge(steps, dict.fromkeys(steps.queries, "no such dataset"))
     compared = [row for row in rows if row["figure"] == "cosine"]
     assert [row["published"] for row in compared] == [0.5, 0.25, 0.6, None]
     assert {(row["verdict"], row["reason"]) for row in compared} == {("not measured", "no such dataset")}
@@ -534,7 +534,7 @@ def test_a_query_that_fails_gives_its_reason_to_each_number():
 def test_variants_that_are_left_out_are_named():
     document = changed("unmeasured", [{"figures": ["cosine"], "variant": "with padding", "reason": "no item"}])
     steps = plan(recipe(document), [ONE], all_published=False)
-    rows = judge(steps, dict.fromkeys(steps.questions, "x"))
+    rows = judge(steps, dict.fromkeys(steps.queries, "x"))
     assert [(row["model"], row["reason"]) for row in rows if row["variant"] == "with padding"] == [("one", "no item")]
 
 
