@@ -1,4 +1,4 @@
-"""The steps of a build; :mod:`embstore.build.pipeline` runs them in order.
+"""Build a store; :mod:`embstore.build.pipeline` runs the steps in order.
 
 pipeline.py   the whole pipeline on one page: read → plan → encode → write → index
 texts.py      read the sources and stage their items

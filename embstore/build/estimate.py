@@ -11,7 +11,7 @@ from tempfile import gettempdir
 
 from embstore.build.job import Group, Job, Options, SpacePlan
 from embstore.build.plan import load_models, open_catalog, plan_build
-from embstore.build.report import BuildReport, SpaceReport, kind_of
+from embstore.build.report import BuildReport, SpaceReport, reason_key
 from embstore.build.texts import Sources, read_texts
 from embstore.encode import Encoded
 from embstore.progress import Observer
@@ -20,9 +20,9 @@ from embstore.text import Passage
 
 _SAMPLE_PASSES = 8
 _SAMPLE_SECONDS = 5.0
-_ROW_BYTES = 12  # a shard's layer and item id columns; an index stores the id alone
-_ID_BYTES = 8
-_BYTES_PER_SECOND = 2e8  # for writing and indexing; measured on 2 cores and a cloud disk
+_ROW_BYTES = 12  # of a vector's layer and item id in a shard
+_ID_BYTES = 8  # of a vector's item id in an index
+_BYTES_PER_SECOND = 2e8  # of writing and indexing, measured on 2 cores and a cloud disk
 
 
 def estimate(
@@ -44,13 +44,13 @@ def estimate(
     models = load_models(specs, options, observe)
     catalog = open_catalog(root)
     with ExitStack() as stack:
-        staged = [stack.enter_context(Staging(Path(gettempdir()), one.unit)) for one in sources]
-        texts = [read_texts(one, staging) for one, staging in zip(sources, staged, strict=True)]
+        stagings = [stack.enter_context(Staging(Path(gettempdir()), unit_sources.unit)) for unit_sources in sources]
+        texts = [read_texts(unit_sources, staging) for unit_sources, staging in zip(sources, stagings, strict=True)]
         counts = [_count(job) for _, jobs in plan_build(catalog, texts, models, options) for job in jobs]
     n_bytes = sum(count.n_bytes for count in counts)
     return BuildReport(
         store=root.resolve(), spaces=tuple(space for count in counts for space in count.spaces),
-        n_texts=sum(part.n_texts for part in texts), n_items=sum(staging.n_items for staging in staged),
+        n_texts=sum(part.n_texts for part in texts), n_items=sum(staging.n_items for staging in stagings),
         blanks=sum((part.blanks for part in texts), start=Counter()),
         n_tokens=sum(count.n_tokens for count in counts),
         n_forward_passes=sum(count.n_forward_passes for count in counts), n_bytes=n_bytes,
@@ -62,7 +62,7 @@ def estimate(
 
 @dataclass(slots=True)
 class _Count:
-    """Cost of the work of one checkpoint; ``seconds`` is encoding time, without writing."""
+    """Cost of the job of one checkpoint; ``seconds`` is encoding time, without writing and indexing."""
 
     spaces: list[SpaceReport] = field(default_factory=list)
     n_tokens: int = 0
@@ -76,21 +76,21 @@ def _count(job: Job) -> _Count:
     count = _Count()
     skipped = {space.card.space: Counter(space.unfit) for space in job.spaces}
     truncated: Counter[str] = Counter()
-    lost: Counter[str] = Counter()
+    n_skipped: Counter[str] = Counter()
     for group in job.groups:
         n_tokens = n_batches = 0
         for window in group.work.windows():
             plan = job.count(job.passages(window.items), group)
             n_tokens += plan.n_tokens
             n_batches += plan.n_batches
-            lacks = dict(zip(window.ids.tolist(), window.lacks.T.tolist(), strict=True))
-            for one in plan.skipped:
-                for space, lacking in zip(group.spaces, lacks[one.item_id], strict=True):
+            missing_in = dict(zip(window.ids.tolist(), window.lacks.T.tolist(), strict=True))
+            for item in plan.skipped:
+                for space, is_missing in zip(group.spaces, missing_in[item.item_id], strict=True):
                     name = space.card.space
-                    if lacking and one.outcome == "skipped":
-                        skipped[name][kind_of(one.reason)] += 1
-                        lost[name] += 1
-                    elif lacking:
+                    if is_missing and item.outcome == "skipped":
+                        skipped[name][reason_key(item.reason)] += 1
+                        n_skipped[name] += 1
+                    elif is_missing:
                         truncated[name] += 1
         count.n_tokens += n_tokens
         count.n_forward_passes += n_batches
@@ -98,28 +98,22 @@ def _count(job: Job) -> _Count:
             count.seconds += n_tokens * _seconds_per_token(job, group, n_batches)
     for space in job.spaces:
         card = space.card
-        embedded = space.n_missing - lost[card.space]
+        embedded = space.n_missing - n_skipped[card.space]
         count.n_bytes += embedded * _bytes_of_item(space, job.options)
-        count.spaces.append(
-            SpaceReport(
-                card.space,
-                card.model,
-                embedded,
-                space.n_present,
-                skipped[card.space],
-                truncated[card.space],
-                space.n_elsewhere,
-            )
-        )
+        report = SpaceReport(
+            card.space, card.model, embedded, space.n_present, skipped[card.space], truncated[card.space],
+            space.n_elsewhere,
+        )  # fmt: skip
+        count.spaces.append(report)
     return count
 
 
 def _bytes_of_item(space: SpacePlan, options: Options) -> int:
-    """Return the bytes that one item takes in the shards and indexes of a space, all layers."""
+    """Return the bytes of one item in the shards and indexes of a space, all layers."""
     card = space.card
-    in_shard = card.dim * (2 if card.dtype == "float16" else 4) + _ROW_BYTES
-    in_index = 0 if options.index == "none" else card.dim * 4 + _ID_BYTES
-    return len(card.layers) * (in_shard + in_index)
+    shard_bytes = card.dim * (2 if card.dtype == "float16" else 4) + _ROW_BYTES
+    index_bytes = 0 if options.index == "none" else card.dim * 4 + _ID_BYTES
+    return len(card.layers) * (shard_bytes + index_bytes)
 
 
 def _seconds_per_token(job: Job, group: Group, n_batches: int) -> float:

@@ -1,4 +1,4 @@
-"""The inputs of a build: its options, its checkpoints, and the spaces of each checkpoint with their missing items."""
+"""Define the options of a build, its checkpoints, and the job of each checkpoint: spaces with missing items."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -39,7 +39,7 @@ class Options:
     Attributes:
         unit: Unit of the items.
         poolings: Poolings, each giving one space; empty for the default of each checkpoint.
-        template: Text put round an item before tokenisation.
+        template: Text put around an item before tokenisation.
         layers: Selection of layers, in the notation of :meth:`Layers.select`.
         dtype: Stored data type of the vectors: ``float32`` or ``float16``.
         device: PyTorch device, such as ``cpu`` or ``cuda``; None uses an accelerator if there is one.
@@ -152,14 +152,14 @@ class Job:
         model: Checkpoint.
         options: Options of the build, with the unit of the items.
         spaces: Plans of the checkpoint's spaces.
-        lacking: Missing items, by space.
+        missing: Missing items of each space.
         parts: Division of the items into shards.
     """
 
     model: Model
     options: Options
     spaces: tuple[SpacePlan, ...]
-    lacking: Lacking
+    missing: Lacking
     parts: Parts
 
     @cached_property
@@ -169,14 +169,15 @@ class Job:
         If a truncated text may lose a special token of the template, the poolings of that token get separate passes, so
         that the other poolings still embed every item.
         """
-        lacking = [space for space in self.spaces if space.n_missing]
-        groups = [lacking]
+        incomplete = [space for space in self.spaces if space.n_missing]
+        groups = [incomplete]
         if self.options.long == "truncate" and self.options.template.fields != {"text"}:
             groups = [
-                [one for one in lacking if one.card.pooling.uses_span is uses_span] for uses_span in (True, False)
+                [space for space in incomplete if space.card.pooling.uses_span is uses_span]
+                for uses_span in (True, False)
             ]
         return [
-            Group(tuple(group), self.lacking.work([space.card.space for space in group], self.parts))
+            Group(tuple(group), self.missing.work([space.card.space for space in group], self.parts))
             for group in groups
             if group
         ]
@@ -184,12 +185,12 @@ class Job:
     @property
     def present(self) -> str:
         """SQL query for the items of this build whose vectors are stored."""
-        return self.lacking.present([space.card.space for space in self.spaces], self.parts)
+        return self.missing.present([space.card.space for space in self.spaces], self.parts)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Description of the job; builds that share the work as workers 1 to n must have equal ones."""
-        staging = self.lacking.staging
+        """Description of the job, which must be equal for all workers of a shared build."""
+        staging = self.missing.staging
         return {
             "unit": staging.unit.value, "items": staging.n_items, "digest": staging.digest,
             "parts": [self.parts.n, self.parts.n_windows], "of": self.parts.worker.total,

@@ -1,6 +1,6 @@
-"""Build a store: read → plan → encode → write → index. This page is the whole pipeline.
+"""Build a store: read → plan → encode → write → index.
 
-Texts are staged in a temporary database as they are read; duplicates and stored items are found in SQL. The missing
+Texts are staged in a temporary database as they are read; duplicates and stored items are found by SQL. The missing
 items are divided by item id into parts of about a shard's bytes. A part is encoded while the previous one is written,
 so that at most two parts and a window of texts are in memory.
 """
@@ -46,25 +46,25 @@ def build(
     models = load_models(specs, options, observe)
     with ExitStack() as stack:
         store = stack.enter_context(StoreWriter(root, options.worker))
-        staged = [stack.enter_context(Staging(store.paths.root, one.unit)) for one in sources]
-        texts = [read_texts(one, staging) for one, staging in zip(sources, staged, strict=True)]
+        stagings = [stack.enter_context(Staging(store.paths.root, unit_sources.unit)) for unit_sources in sources]
+        texts = [read_texts(unit_sources, staging) for unit_sources, staging in zip(sources, stagings, strict=True)]
         plan = plan_build(Catalog(root), texts, models, options)
         store.agree([job.identity for _, jobs in plan for job in jobs])
         for job in (job for _, jobs in plan for job in jobs):
             for space in job.spaces:
                 check_memory(store.paths, space.card, space.n_missing, options.index, options.index_memory)
         runs: list[Run] = []
-        with ExitStack() as recorded:
+        with ExitStack() as skip_lists:
             for part, jobs in plan:
-                held = Held(part.staging, store.paths)
+                item_texts = Held(part.staging, store.paths)
                 with store.writing_texts():
                     for job in jobs:
-                        held.mend(job.present)  # an item with a stored vector may have lost its text
+                        item_texts.mend(job.present)  # the text of a stored vector may be missing
                 for rows in part.datasets:
                     write_dataset(store.paths, rows.name, rows.kind, part.unit, rows.columns)
                 skips = Skips(part, jobs, store.paths)
-                recorded.enter_context(skips.recorded())
-                runs += [Run(store, job, held, skips, observe) for job in jobs]
+                skip_lists.enter_context(skips.recorded())
+                runs += [Run(store, job, item_texts, skips, observe) for job in jobs]
             for run in runs:
                 run.encode()
         if store.is_last():

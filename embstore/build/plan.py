@@ -1,4 +1,4 @@
-"""Plan a build: the spaces, their cards, and the items that each is missing. Nothing is written."""
+"""Plan a build: the spaces, their cards and their missing items. Nothing is written."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import numpy as np
 
 from embstore import __version__, disk
 from embstore.build.job import Job, Model, Options, SpacePlan
-from embstore.build.report import kind_of
+from embstore.build.report import reason_key
 from embstore.build.texts import Texts
 from embstore.encode import Fingerprint
 from embstore.errors import UsageError
@@ -46,8 +46,8 @@ def open_catalog(root: Path) -> Catalog | None:
         StoreError: The folder contains other files.
     """
     paths = StorePaths(disk.resolved(root))
-    new = not disk.exists(paths.marker)
-    if new and not any(not path.name.startswith(".") for path in disk.listed(root)):
+    has_files = any(not path.name.startswith(".") for path in disk.listed(root))
+    if not has_files and not disk.exists(paths.marker):
         return None
     return Catalog(root)
 
@@ -68,12 +68,12 @@ def plan_build(
         EmbstoreError: See :func:`plan_jobs`.
     """
     if options.name is not None and len(texts) > 1:
-        units = " and ".join(one.unit for one in texts)
+        units = " and ".join(unit_texts.unit for unit_texts in texts)
         raise UsageError(
             f"--name names one space, and these sources make one of each unit, {units}. Say which with --unit, or "
             "build them one by one."
         )
-    return [(one, plan_jobs(catalog, one.staging, models, replace(options, unit=one.unit))) for one in texts]
+    return [(part, plan_jobs(catalog, part.staging, models, replace(options, unit=part.unit))) for part in texts]
 
 
 def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model], options: Options) -> list[Job]:
@@ -91,7 +91,7 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
         SpaceMismatchError: A stored space of the same name differs in its provenance.
         CheckpointError, QueryError, UsageError: A checkpoint does not support the options.
     """
-    lacking = Lacking(staging, catalog)
+    missing = Lacking(staging, catalog)
     jobs = []
     for model in models:
         cards = []
@@ -105,11 +105,11 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
         parts = Parts.plan(
             staging.n_items, staging.n_chars, max(map(item_bytes, cards)), options.shard_bytes, options.worker
         )
-        spaces = tuple(_space_plan(lacking, card, model, options, parts) for card in cards)
-        jobs.append(Job(model, options, spaces, lacking, parts))
+        spaces = tuple(_space_plan(missing, card, model, options, parts) for card in cards)
+        jobs.append(Job(model, options, spaces, missing, parts))
     names = [space.card.space for job in jobs for space in job.spaces]
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise UsageError(f"two of the models make the same space, {twice[0]!r}. Rename one: --model NAME=FOLDER.")
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise UsageError(f"two of the models make the same space, {repeated[0]!r}. Rename one: --model NAME=FOLDER.")
     return jobs
 
 
@@ -118,15 +118,15 @@ def item_bytes(card: Card) -> int:
     return len(card.layers) * card.dim * (2 if card.dtype == "float16" else 4)
 
 
-def _space_plan(lacking: Lacking, card: Card, model: Model, options: Options, parts: Parts) -> SpacePlan:
+def _space_plan(missing: Lacking, card: Card, model: Model, options: Options, parts: Parts) -> SpacePlan:
     """Count the stored, missing and unfit items of a space."""
-    n_present = lacking.meet(card.space)
-    unfit = Counter({NOT_UNICODE: lacking.staging.n_invalid} if lacking.staging.n_invalid else {})
-    for items in lacking.skipped_before(card.space):
+    n_present = missing.meet(card.space)
+    unfit = Counter({NOT_UNICODE: missing.staging.n_invalid} if missing.staging.n_invalid else {})
+    for items in missing.skipped_before(card.space):
         reasons = _unfit(items, model, card.pooling, options)
-        unfit.update(map(kind_of, reasons.values()))
-        lacking.leave_out(card.space, np.fromiter(reasons, np.int64, len(reasons)))
-    return SpacePlan(card, *lacking.n_missing(card.space, parts), n_present, unfit)
+        unfit.update(map(reason_key, reasons.values()))
+        missing.leave_out(card.space, np.fromiter(reasons, np.int64, len(reasons)))
+    return SpacePlan(card, *missing.n_missing(card.space, parts), n_present, unfit)
 
 
 def _unfit(skipped: list[Item], model: Model, pooling: Pooling, options: Options) -> dict[int, str]:
@@ -139,10 +139,11 @@ def _unfit(skipped: list[Item], model: Model, pooling: Pooling, options: Options
     bos, eos = model.tokenizer.template_strings(options.template)
     passages = passages_of(skipped, options.template, bos=bos, eos=eos)
     plan = model.tokenizer.plan(passages, poolings=[pooling], long=options.long)
-    return {one.item_id: one.reason for one in plan.skipped if one.outcome == "skipped"}
+    return {item.item_id: item.reason for item in plan.skipped if item.outcome == "skipped"}
 
 
 def _poolings(model: Model, options: Options) -> tuple[Pooling, ...]:
+    """Return the requested poolings, or the default one of the checkpoint."""
     if not options.poolings:
         if options.unit is not Unit.SENTENCE:
             return (Pooling.LAST,)
@@ -157,38 +158,38 @@ def _poolings(model: Model, options: Options) -> tuple[Pooling, ...]:
 
 def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: Card | None) -> Card:
     """Return the card of a space, from the stored card if it is of the same files, else from the loaded model."""
-    checkpoint, prints = model.checkpoint, model.fingerprint
-    if stored is not None and _answers(stored, prints, pooling):
-        full = _full_layers(stored.layers, pooling)
+    checkpoint, hashes = model.checkpoint, model.fingerprint
+    if stored is not None and _suffices(stored, hashes, pooling):
+        layers = _all_layers(stored.layers, pooling)
         dim, architecture, max_tokens = stored.dim, stored.architecture, stored.max_tokens
         versions, layer_check = stored.versions, stored.layer_check
     else:
         encoder = model.encoder
         encoder.tokenizer.check(options.unit, pooling, options.template)
-        full, dim = encoder.layers_of(pooling), encoder.dim_of(pooling)
+        layers, dim = encoder.layers_of(pooling), encoder.dim_of(pooling)
         architecture, max_tokens = encoder.architecture, encoder.tokenizer.max_tokens
         versions, layer_check = {"embstore": __version__, **encoder.versions}, encoder.layer_check
     return Card(
         space=name, model=checkpoint.name, checkpoint=checkpoint.id, revision=checkpoint.revision,
-        weights_sha256=prints.weights_sha256, tokenizer_sha256=prints.tokenizer_sha256,
-        config_sha256=prints.config_sha256, architecture=architecture, unit=options.unit, pooling=pooling,
-        template=options.template, layers=full if pooling is Pooling.PROJECTION else full.select(options.layers),
+        weights_sha256=hashes.weights_sha256, tokenizer_sha256=hashes.tokenizer_sha256,
+        config_sha256=hashes.config_sha256, architecture=architecture, unit=options.unit, pooling=pooling,
+        template=options.template, layers=layers if pooling is Pooling.PROJECTION else layers.select(options.layers),
         dim=dim, dtype=options.dtype, max_tokens=max_tokens, versions=versions,
         created=datetime.now(UTC).isoformat(timespec="seconds"), layer_check=layer_check,
         word_boundaries=word_boundaries() if options.unit is Unit.OCCURRENCE else None,
     )  # fmt: skip
 
 
-def _answers(stored: Card, prints: Fingerprint, pooling: Pooling) -> bool:
-    """Return whether a stored card has all that the loaded checkpoint would give, so that it need not be loaded."""
+def _suffices(stored: Card, hashes: Fingerprint, pooling: Pooling) -> bool:
+    """Return whether a stored card is of the same files and kind of pooling, so that the model need not be loaded."""
     same_files = (stored.weights_sha256, stored.tokenizer_sha256, stored.config_sha256) == (
-        prints.weights_sha256, prints.tokenizer_sha256, prints.config_sha256,
+        hashes.weights_sha256, hashes.tokenizer_sha256, hashes.config_sha256,
     )  # fmt: skip
     return same_files and (stored.pooling is Pooling.PROJECTION) == (pooling is Pooling.PROJECTION)
 
 
-def _full_layers(stored: Layers, pooling: Pooling) -> Layers:
-    """Return all layers of the checkpoint of a stored space, whichever of them are stored."""
+def _all_layers(stored: Layers, pooling: Pooling) -> Layers:
+    """Return all layers of a checkpoint, given the stored layers of one of its spaces."""
     if pooling is Pooling.PROJECTION:
         return Layers.of_projection(stored.n_blocks, stored.top_form)
     return Layers.of_model(stored.n_blocks, stored.top_form)

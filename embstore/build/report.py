@@ -1,4 +1,4 @@
-"""The progress of a build, and its result."""
+"""Report the progress of a build, and its result."""
 
 import html
 from collections import Counter
@@ -15,48 +15,50 @@ from embstore.text import Item
 
 
 class Meter:
-    """Reports encoding progress to an observer; the share done is by length of text.
+    """Reports encoding progress to an observer; the finished share is by the work of the items.
 
     Args:
         observe: Callback for progress.
-        subject: Name of the checkpoint.
+        checkpoint: Name of the checkpoint.
         n: Number of items to encode.
-        size: Total work: the sum of :func:`work_of`.
+        work: Their total work, the sum of :func:`work_of`.
     """
 
-    def __init__(self, observe: Observer, subject: str, n: int, size: float) -> None:
-        self._observe, self._subject, self._n, self._size = observe, subject, n, size
-        self._n_left, self._left = n, size
+    def __init__(self, observe: Observer, checkpoint: str, n: int, work: float) -> None:
+        self._observe, self._checkpoint, self._n, self._work = observe, checkpoint, n, work
+        self._n_left, self._work_left = n, work
 
-    def passed(self, n: int, size: float, n_tokens: int) -> None:
-        """Report that further items are done.
+    def advance(self, n: int, work: float, n_tokens: int) -> None:
+        """Report that further items are finished.
 
         Args:
             n: Number of further items.
-            size: Work of these items.
+            work: Work of these items.
             n_tokens: Number of tokens read by the model since the start.
         """
         self._n_left -= n
-        self._left -= size
-        share = 1 - self._left / self._size if self._n_left else 1.0
-        self._observe(Progress("encode", self._subject, self._n - self._n_left, self._n, share, n_tokens))
+        self._work_left -= work
+        share = 1 - self._work_left / self._work if self._n_left else 1.0
+        self._observe(Progress("encode", self._checkpoint, self._n - self._n_left, self._n, share, n_tokens))
 
 
 def work_of(items: Sequence[Item]) -> list[float]:
-    """Return the work of each item: its characters, plus a constant for special tokens.
+    """Estimate the work of encoding each item: its number of characters, plus a constant for special tokens.
 
     Occurrences in the same sentence share the work of the sentence equally, since the model reads it once.
     """
-    sharing = Counter(item.context for item in items)
-    return [_work(item.text) if item.context is None else _work(item.context) / sharing[item.context] for item in items]
+    n_sharing = Counter(item.context for item in items)
+    return [
+        _work(item.text) if item.context is None else _work(item.context) / n_sharing[item.context] for item in items
+    ]
 
 
 def _work(text: str) -> int:
     return len(text) + SPECIAL_TOKENS_CHARS
 
 
-def kind_of(reason: str) -> str:
-    """Return the reason for a skipped text without the details of that text, as a key for counting."""
+def reason_key(reason: str) -> str:
+    """Return the reason for skipping a text without details of that text, so that equal reasons can be counted."""
     if reason.startswith(MODEL_FAILS):
         return MODEL_FAILS
     return "longer than the context" if "the context of" in reason else reason
@@ -136,23 +138,23 @@ class BuildReport:
         """Return a table with one row per space."""
         rows = [
             {
-                "space": one.space, "model": one.model, "embedded": one.embedded, "present": one.present,
-                "skipped": sum(one.skipped.values()), "truncated": one.truncated,
+                "space": space.space, "model": space.model, "embedded": space.embedded, "present": space.present,
+                "skipped": sum(space.skipped.values()), "truncated": space.truncated,
             }
-            for one in self.spaces
+            for space in self.spaces
         ]  # fmt: skip
         return table(rows, columns=("space", "model", "embedded", "present", "skipped", "truncated"))
 
     def lines(self) -> list[str]:
-        """Return in sentences what was embedded, skipped and written, the last of them about the whole build."""
-        told = []
+        """Return the report in sentences: what was embedded and skipped, and last a summary of the whole build."""
+        lines = []
         if self.dry_run:
-            told.append(f"Dry run: nothing is written. {_n(self.n_texts, 'text')}, {self.n_items:,} to hold.")
+            lines.append(f"Dry run: nothing is written. {_count(self.n_texts, 'text')}, {self.n_items:,} to hold.")
         for space in self.spaces:
-            told.append(_space_line(space, self.dry_run))
-            told += [f"  {n:,} skipped: {reason}" for reason, n in space.skipped.most_common()]
-        told += [f"{_n(n, 'row')} of the sources skipped: {reason}" for reason, n in self.blanks.most_common()]
-        return [*told, _estimate_line(self) if self.dry_run else _work_line(self)]
+            lines.append(_space_line(space, self.dry_run))
+            lines += [f"  {n:,} skipped: {reason}" for reason, n in space.skipped.most_common()]
+        lines += [f"{_count(n, 'row')} of the sources skipped: {reason}" for reason, n in self.blanks.most_common()]
+        return [*lines, _estimate_line(self) if self.dry_run else _work_line(self)]
 
     def __repr__(self) -> str:
         return printable("\n".join([*self.lines(), *self.notes]), lines=True)
@@ -172,7 +174,7 @@ def _estimate_line(report: BuildReport) -> str:
     if not report.n_tokens:
         return f"Nothing to embed in {report.store}"
     return (
-        f"{_n(report.n_tokens, 'token')} in {_n(report.n_forward_passes, 'forward pass', 'es')}; about "
+        f"{_count(report.n_tokens, 'token')} in {_count(report.n_forward_passes, 'forward pass', 'es')}; about "
         f"{show_size(report.n_bytes)} on disk and {duration(report.encode_seconds)} on this machine, loading aside"
     )
 
@@ -180,7 +182,7 @@ def _estimate_line(report: BuildReport) -> str:
 def _work_line(report: BuildReport) -> str:
     if report.n_tokens:
         return (
-            f"{_n(report.n_tokens, 'token')} in {duration(report.encode_seconds)} ({report.tokens_per_second:,.0f} "
+            f"{_count(report.n_tokens, 'token')} in {duration(report.encode_seconds)} ({report.tokens_per_second:,.0f} "
             f"tokens/s), {duration(report.total_seconds)} with loading; {show_size(report.n_bytes)} in {report.store}"
         )
     indexed = f"; {show_size(report.n_bytes)} of indexes written" if report.n_bytes else ""
@@ -191,5 +193,5 @@ def _work_line(report: BuildReport) -> str:
     return f"Nothing to embed: all of it is in {report.store}{indexed}"
 
 
-def _n(n: int, noun: str, plural: str = "s") -> str:
+def _count(n: int, noun: str, plural: str = "s") -> str:
     return f"{n:,} {noun}{'' if n == 1 else plural}"

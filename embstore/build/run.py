@@ -27,8 +27,8 @@ class Run:
     Args:
         store: Writer of the store.
         job: Job to run.
-        held: Texts of the items; those that the store is missing are written with their vectors.
-        skips: List of skipped texts, extended by the run.
+        item_texts: Texts of the items; those missing from the store are written with the vectors.
+        skips: Skipped texts, extended by the run.
         observe: Callback for progress.
 
     Attributes:
@@ -39,8 +39,8 @@ class Run:
         seconds: Seconds spent encoding, writing and indexing.
     """
 
-    def __init__(self, store: StoreWriter, job: Job, held: Held, skips: Skips, observe: Observer) -> None:
-        self._store, self._job, self._held, self._skips, self._observe = store, job, held, skips, observe
+    def __init__(self, store: StoreWriter, job: Job, item_texts: Held, skips: Skips, observe: Observer) -> None:
+        self._store, self._job, self._item_texts, self._skips, self._observe = store, job, item_texts, skips, observe
         self._embedded: dict[str, int] = {}
         self.n_tokens = self.n_forward_passes = self.n_bytes = 0
         self.seconds = 0.0
@@ -60,7 +60,7 @@ class Run:
             writers: dict[str, SpaceWriter] = {}
             stack.callback(self._count, writers)  # runs after the writers have flushed
             for space in group.spaces:
-                writer = self._store.part_writer(space.card, self._held.write)
+                writer = self._store.part_writer(space.card, self._item_texts.write)
                 writers[space.card.space] = stack.enter_context(writer)
             for result in stream:
                 if windows.completes():
@@ -70,13 +70,12 @@ class Run:
                     done = windows.done(result.item_ids)
                     self.n_tokens += result.n_tokens
                     self.n_forward_passes += 1
-                    _add(result, group, done.lacks, writers)
+                    _add(result, group, done.is_missing, writers)
                 else:
-                    done = windows.done(np.array([result.item_id]), settled=result.outcome == "skipped")
-                    self._skips.add(
-                        result, [space for space, lack in zip(group.spaces, done.lacks, strict=True) if lack]
-                    )
-                meter.passed(done.n, done.work, self.n_tokens)
+                    done = windows.done(np.array([result.item_id]), finished=result.outcome == "skipped")
+                    missing_in = zip(group.spaces, done.is_missing, strict=True)
+                    self._skips.add(result, [space for space, is_missing in missing_in if is_missing])
+                meter.advance(done.n, done.work, self.n_tokens)
 
     def index(self) -> None:
         """Update the indexes of the job's spaces.
@@ -88,15 +87,15 @@ class Run:
             with self._timed():
                 options = self._job.options
                 try:
-                    done = update_indexes(
+                    indexes = update_indexes(
                         self._store.paths, space.card, options.index, self._observe, memory=options.index_memory
                     )
                 except UsageError as error:
                     raise UsageError(
                         f"{error} The vectors are kept. Go on with: embstore index --index-memory …"
                     ) from error
-                self.n_bytes += sum(one.n_bytes for one in done)
-                self.notes += missed(space.card, done)
+                self.n_bytes += sum(index.n_bytes for index in indexes)
+                self.notes += missed(space.card, indexes)
 
     def reports(self) -> list[SpaceReport]:
         """Return the result for each space."""
@@ -126,7 +125,7 @@ class Run:
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Re-raise encoding errors as EncodeError with the text and its place in the sources."""
-        staging = self._job.lacking.staging
+        staging = self._job.missing.staging
         try:
             yield
         except TooLongError as error:
@@ -144,9 +143,9 @@ class Run:
             ) from error
 
 
-def _add(result: Encoded, group: Group, lacks: NDArray[np.bool_], writers: Mapping[str, SpaceWriter]) -> None:
+def _add(result: Encoded, group: Group, is_missing: NDArray[np.bool_], writers: Mapping[str, SpaceWriter]) -> None:
     """Add a batch of vectors to the writers of a group's spaces, each getting its missing items only."""
-    for space, keep in zip(group.spaces, lacks, strict=True):
+    for space, keep in zip(group.spaces, is_missing, strict=True):
         ids, vectors = result.item_ids, result.vectors[space.card.pooling]
         if not keep.all():
             ids, vectors = ids[keep], vectors[:, keep]

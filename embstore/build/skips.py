@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from embstore.build.job import Job, SpacePlan
-from embstore.build.report import kind_of
+from embstore.build.report import reason_key
 from embstore.build.texts import Texts
 from embstore.encode import Skipped
 from embstore.errors import EmbstoreError
@@ -43,14 +43,14 @@ class Skips:
         for space in spaces:
             name = space.card.space
             if skipped.outcome == "skipped":
-                self.reasons[name][kind_of(skipped.reason)] += 1
+                self.reasons[name][reason_key(skipped.reason)] += 1
             else:
                 self.n_truncated[name] += 1
             self._list.add(name, skipped.item_id, skipped.outcome, skipped.reason)
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
-        """Write the list to the store when the context ends, even with an error. Listed texts are not listed again."""
+        """Write the list to the store when the context ends, even with an error."""
         try:
             yield
         except BaseException as first:

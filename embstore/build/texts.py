@@ -1,4 +1,4 @@
-"""Read the sources of a build into distinct items. They are staged on disk as they are read, not kept in memory."""
+"""Read the sources of a build, and stage their distinct items on disk."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,14 +20,14 @@ class Sources:
         names: Files, ``-`` for standard input, or names of datasets.
         unit: Unit of the items.
         columns: Text columns of tabular files.
-        limit: Maximum number of texts to read. A dataset cut by it is not stored as a dataset.
+        limit: Maximum number of texts to read; a dataset that exceeds it is not stored as a dataset.
         per_text: Number of occurrences to sample from each sentence; None for all.
         seed: Random seed of that sample.
         header: Whether the first line of CSV and TSV files names the columns.
         delimiter: Character that separates columns; None to detect it.
 
     Raises:
-        UsageError: Standard input is named twice, or an option is out of range.
+        UsageError: Standard input is named twice, or an option is invalid.
     """
 
     names: tuple[str, ...]
@@ -101,14 +101,14 @@ class Texts:
     notes: tuple[str, ...] = ()
 
 
-def by_unit(sources: Sequence[str], unit: Unit | None = None) -> dict[Unit, tuple[str, ...]]:
+def group_by_unit(sources: Sequence[str], unit: Unit | None = None) -> dict[Unit, tuple[str, ...]]:
     """Group sources by unit: the given unit, else the dataset's own, else ``word``."""
-    found: dict[Unit, tuple[str, ...]] = {}
+    groups: dict[Unit, tuple[str, ...]] = {}
     for source in sources:
         dataset = None if unit is not None else find_dataset(source)
-        of = unit or (Unit.WORD if dataset is None else dataset.unit)
-        found[of] = (*found.get(of, ()), source)
-    return found
+        source_unit = unit or (Unit.WORD if dataset is None else dataset.unit)
+        groups[source_unit] = (*groups.get(source_unit, ()), source)
+    return groups
 
 
 def read_texts(sources: Sources, staging: Staging) -> Texts:
@@ -156,10 +156,10 @@ class _Reader:
             if self._batch.is_full:
                 self.stage()
             if isinstance(row, Blank):
-                self._leave_out(row.reason, row.origin)
+                self._skip(row.reason, row.origin)
                 continue
             ids = [self._add(text, row.origin) for text in row.texts if self.n_texts < self._limit]
-            # The scores and values of a dataset are of its texts, not of the words in them.
+            # A dataset's scores are of whole texts, so they are not stored for occurrences.
             if dataset is not None and self._unit is not Unit.OCCURRENCE and len(ids) == len(row.texts):
                 rows.add(list(zip(ids, row.texts, strict=True)), row.values)
             if self.n_texts >= self._limit:
@@ -179,7 +179,8 @@ class _Reader:
         self._staging.add(self._batch)
         self._batch = Batch()
 
-    def _leave_out(self, reason: str, origin: str) -> None:
+    def _skip(self, reason: str, origin: str) -> None:
+        """Count a row without items, and stage it for the list of skipped texts."""
         self.blanks[reason] += 1
         self._batch.blanks.append((reason, origin))
 
@@ -187,25 +188,25 @@ class _Reader:
         """Add the items of a text to the batch; return the id of the item, or for occurrences that of the sentence."""
         self.n_texts += 1
         batch, valid = self._batch, is_unicode(text)
-        stored = text if valid else escaped(text)
+        storable = text if valid else escaped(text)
         batch.n_chars += len(text)
         if self._unit is not Unit.OCCURRENCE:
-            found = item_id(self._unit, text)
-            batch.ids.append(found)
-            batch.texts.append(stored)
+            new_id = item_id(self._unit, text)
+            batch.ids.append(new_id)
+            batch.texts.append(storable)
             batch.origins.append(origin)
             batch.valid.append(valid)
-            return found
+            return new_id
         context_id = item_id(Unit.SENTENCE, text)
         if is_too_long(text):
-            self._leave_out(TOO_LONG, origin)
+            self._skip(TOO_LONG, origin)
             return context_id
         items = items_of(text, self._unit, per_text=self._per_text, seed=self._seed)
         if not items:
-            self._leave_out(NO_WORD, origin)
+            self._skip(NO_WORD, origin)
             return context_id
         batch.sentence_ids.append(context_id)
-        batch.sentences.append(stored)
+        batch.sentences.append(storable)
         batch.sentence_origins.append(origin)
         for item in items:
             if item.span is None:

@@ -1,4 +1,4 @@
-"""Track the windows of items that are being encoded."""
+"""Track the windows of items that are being encoded, to know which items and shards are finished."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,20 +14,20 @@ from embstore.text import Passage
 
 
 @dataclass(slots=True, eq=False)
-class _Open:
+class _OpenWindow:
     """A window with items that are not encoded yet.
 
     Attributes:
         part: Number of the shard that its items are written to.
         ids: Item ids (n,), ascending.
-        lacks: bool (spaces, n); whether a space is missing the item.
+        is_missing: bool (spaces, n); whether a space is missing the item.
         work: float64 (n,), the work of each item.
         n_left: Number of items that are not encoded yet.
     """
 
     part: int
     ids: Ids
-    lacks: NDArray[np.bool_]
+    is_missing: NDArray[np.bool_]
     work: NDArray[np.float64]
     n_left: int = field(init=False)
 
@@ -37,15 +37,15 @@ class _Open:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Done:
-    """Items of one window that the model encoded, skipped or truncated.
+    """Items of one window that came back from the encoder.
 
     Attributes:
-        lacks: bool (spaces, n); whether a space is missing the item.
+        is_missing: bool (spaces, n); whether a space is missing the item.
         n: Number of items that are finished.
         work: Work of the finished items.
     """
 
-    lacks: NDArray[np.bool_]
+    is_missing: NDArray[np.bool_]
     n: int
     work: float
 
@@ -60,47 +60,47 @@ class Windows:
 
     def __init__(self, job: Job, group: Group) -> None:
         self._job, self._windows = job, group.work.windows()
-        self._open: list[_Open] = []
-        self._begun: list[int] = []  # incomplete parts; the last one may still get windows
+        self._open: list[_OpenWindow] = []
+        self._unfinished: list[int] = []  # numbers of parts; the last one may still get windows
         self._all_read = False
 
     def passages(self) -> Iterator[Iterator[Passage]]:
         """Yield the passages of each window."""
         for window in self._windows:
-            if window.part not in self._begun:
-                self._begun.append(window.part)
+            if window.part not in self._unfinished:
+                self._unfinished.append(window.part)
             self._open.append(_opened(window))
             yield self._job.passages(window.items)
         self._all_read = True
 
-    def done(self, ids: Ids, *, settled: bool = True) -> Done:
+    def done(self, ids: Ids, *, finished: bool = True) -> Done:
         """Record that items of one window came back from the encoder.
 
         Args:
             ids: Item ids, all from the same window.
-            settled: Whether the items are finished; False for a truncated item, whose vector is still to come.
+            finished: Whether the items are finished; False for a truncated item, whose vector is still to come.
         """
         for window in self._open:
-            at = np.minimum(np.searchsorted(window.ids, ids), len(window.ids) - 1)
-            if len(ids) and window.ids[at[0]] == ids[0]:
-                if not settled:
-                    return Done(window.lacks[:, at], 0, 0.0)
+            positions = np.minimum(np.searchsorted(window.ids, ids), len(window.ids) - 1)
+            if len(ids) and window.ids[positions[0]] == ids[0]:
+                if not finished:
+                    return Done(window.is_missing[:, positions], 0, 0.0)
                 window.n_left -= len(ids)
-                return Done(window.lacks[:, at], len(ids), float(window.work[at].sum()))
-        raise AssertionError(f"items of no window came out of the model: {ids[:3]}")
+                return Done(window.is_missing[:, positions], len(ids), float(window.work[positions].sum()))
+        raise AssertionError(f"the model returned items of no window: {ids[:3]}")
 
     def completes(self) -> bool:
-        """Return whether the oldest unfinished part is now complete; if so, later items belong to the next parts."""
+        """Return whether the oldest unfinished part is now complete, and if so, go on to the next one."""
         self._open = [window for window in self._open if window.n_left]
-        read = self._begun if self._all_read else self._begun[:-1]
-        if not read or any(window.part == read[0] for window in self._open):
+        read_parts = self._unfinished if self._all_read else self._unfinished[:-1]
+        if not read_parts or any(window.part == read_parts[0] for window in self._open):
             return False
-        self._begun.remove(read[0])
+        self._unfinished.remove(read_parts[0])
         return True
 
 
-def _opened(window: Window) -> _Open:
+def _opened(window: Window) -> _OpenWindow:
     """Return a window with its items sorted by id, none of them finished."""
     order = np.argsort(window.ids)
     work = np.array(work_of(window.items), dtype=np.float64)
-    return _Open(window.part, window.ids[order], window.lacks[:, order], work[order])
+    return _OpenWindow(window.part, window.ids[order], window.lacks[:, order], work[order])

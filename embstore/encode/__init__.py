@@ -1,11 +1,11 @@
-"""Embed passages: the vectors of every layer of a checkpoint. The only package that imports torch and transformers.
+"""Embed passages with every layer of a checkpoint. The only package that imports torch and transformers.
 
-    checkpoint   a short name, hub id or folder → a local folder and its hashes (with checkpoint_files)   no torch
-    hub          … through the Hugging Face hub and its cache
-    tokens       passages → token ids; templates, poolings (with special, spans, limits, long_texts)   runs no model
-    batches      lengths → batches                                                                    pure
+    checkpoint   a short name, hub id or folder → a local folder and its hashes, without torch (with checkpoint_files)
+    hub          downloads from the Hugging Face hub, and finds checkpoints in its cache
+    tokens       passages → token ids, without the model; templates, poolings (with special, spans, limits, long_texts)
+    batches      lengths of texts → batches
     fence        isolates transformers while it loads a checkpoint: hashed files only, no network
-    models       a folder → the transformers model that reads text, in float32, or an error
+    models       a folder → a transformers text model in float32, or an error
     contract     which hidden state is which layer, verified by running the model (with probe: records module calls)
     records      the results: vectors, skipped texts, plans
     pooling      hidden states → one vector per item

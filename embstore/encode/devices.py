@@ -3,23 +3,23 @@
 import re
 from typing import Any
 
-from embstore.encode.extra import need, told
+from embstore.encode.extra import first_sentence, need
 from embstore.errors import UsageError
 
-_CPU = re.compile(
+_OUT_OF_MEMORY = re.compile(
     r"can't allocate memory|not enough memory|cannot allocate memory|DefaultCPUAllocator|out of memory", re.I
 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error means out of memory, also a RuntimeError of torch's CPU allocator, by its message."""
+    """Return whether an error means out of memory; torch's CPU allocator raises RuntimeError, told by its message."""
     torch = need("torch")
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and _CPU.search(str(error)) is not None
+        isinstance(error, RuntimeError) and _OUT_OF_MEMORY.search(str(error)) is not None
     )
 
 
-def release(device: Any) -> None:
+def free_cached_memory(device: Any) -> None:
     """Free torch's cached memory of a device, so that a smaller batch may fit."""
     torch = need("torch")
     if device.type == "cuda":
@@ -28,11 +28,11 @@ def release(device: Any) -> None:
         torch.mps.empty_cache()
 
 
-def pick(name: str | None) -> Any:
+def choose_device(name: str | None) -> Any:
     """Return the torch device of a name; by default CUDA if available, else MPS, else the CPU.
 
     Raises:
-        UsageError: If the device is unknown or not available.
+        UsageError: The device is unknown or not available.
     """
     torch = need("torch")
     if name is None:
@@ -42,5 +42,5 @@ def pick(name: str | None) -> Any:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UsageError(f"the device {name!r} cannot be used: {told(error)}. Use --device cpu.") from error
+        raise UsageError(f"the device {name!r} cannot be used: {first_sentence(error)}. Use --device cpu.") from error
     return device

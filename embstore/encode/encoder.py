@@ -6,8 +6,8 @@ from typing import Any, Self
 from embstore.encode.batches import default_batch_tokens, plan_batches
 from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.contract import LAYER_CHECK, Contract, verify
-from embstore.encode.devices import pick
-from embstore.encode.extra import need, told, versions
+from embstore.encode.devices import choose_device
+from embstore.encode.extra import first_sentence, need, versions
 from embstore.encode.forward import Forward, tensors
 from embstore.encode.models import load_config, load_model
 from embstore.encode.records import Encoded, Long, Plan, Skipped
@@ -61,10 +61,10 @@ class Encoder:
             allow_pickle: Whether to load ``pytorch_model.bin`` if there are no safetensors.
 
         Raises:
-            CheckpointError: If it cannot be loaded, is not a text model, or its layers cannot be verified.
-            UsageError: If the device is not available.
+            CheckpointError: It cannot be loaded, is not a text model, or its layers cannot be verified.
+            UsageError: The device is not available.
         """
-        target = pick(device)
+        target = choose_device(device)
         tokenizer = Tokenizer.load(checkpoint)
         model, tokenizer.has_projection = load_model(checkpoint, load_config(checkpoint), allow_pickle=allow_pickle)
         try:
@@ -94,7 +94,7 @@ class Encoder:
         batch_tokens: int | None = None,
         long: Long = "skip",
     ) -> Plan:
-        """Count the items, tokens, batches and skipped texts of ``encode`` with the same arguments; run no model."""
+        """Count the items, tokens, batches and skipped texts of :meth:`encode`, without running the model."""
         budget = batch_tokens or default_batch_tokens(self.device)
         pad = self._contract.pads
         return self.tokenizer.plan(passages, poolings=poolings, batch_tokens=budget, long=long, pad=pad)
@@ -126,8 +126,8 @@ class Encoder:
             The vectors of each batch, and each skipped or truncated item with the reason.
 
         Raises:
-            UsageError: If an argument is out of range, or the checkpoint has no projection.
-            EncodeError: If a text is too long (``long="error"``) or does not fit in memory alone, or the model fails on
+            UsageError: An argument is out of range, or the checkpoint has no projection.
+            EncodeError: A text is too long (``long="error"``) or does not fit in memory alone, or the model fails on
                 every text. A single text that the model fails on is skipped.
         """
         return self.encode_windows([passages], poolings=poolings, layers=layers, batch_tokens=batch_tokens, long=long)
@@ -158,12 +158,13 @@ class Encoder:
         forward = Forward(
             self._model, self._contract, self.tokenizer.pad_id, list(dict.fromkeys(poolings)), chosen, self._reference
         )
-        stream = (one for window in windows for one in self._batches(window, poolings, budget, long))
+        stream = (batch for window in windows for batch in self._batches(window, poolings, budget, long))
         return run(forward, stream, budget)
 
     def _batches(
         self, passages: Iterable[Passage], poolings: Sequence[Pooling], batch_tokens: int, long: Long
     ) -> Iterator[list[Text] | Skipped]:
+        """Yield the skipped items and the batches of passages."""
         for texts, skipped in self.tokenizer.windows(passages, poolings=poolings, long=long):
             yield from skipped
             for batch in plan_batches([len(text.ids) for text in texts], batch_tokens, pad=self._contract.pads):
@@ -184,8 +185,8 @@ def _probe(model: Any, tokenizer: Tokenizer) -> Contract:
             return verify(model, tokenizer.name, long, short, tokenizer.pad_id)
     except EmbstoreError:
         raise
-    except Exception as error:  # whatever an architecture raises that wants more than the tokens of a text
+    except Exception as error:  # an architecture may raise anything, such as one that needs images
         raise CheckpointError(
             f"{tokenizer.name!r} ({type(model).__name__}) fails on a short text: {type(error).__name__}: "
-            f"{told(error)}. embstore cannot read this architecture, or the files do not belong together."
+            f"{first_sentence(error)}. embstore cannot read this architecture, or the files do not belong together."
         ) from error

@@ -12,10 +12,10 @@ from embstore.installation import install_command
 
 
 def need(module: str) -> Any:
-    """Import ``torch``, ``transformers`` or one of their submodules.
+    """Import ``torch``, ``transformers``, ``huggingface_hub`` or one of their submodules.
 
     Raises:
-        CheckpointError: If the library cannot be imported.
+        CheckpointError: The library cannot be imported.
     """
     try:
         return import_module(module)
@@ -31,7 +31,7 @@ def versions() -> dict[str, str]:
     return {name: str(need(name).__version__) for name in ("torch", "transformers", "tokenizers")}
 
 
-def told(error: Exception) -> str:
+def first_sentence(error: Exception) -> str:
     """Return the first sentence of a library's error message, without the advice that follows it.
 
     Unprintable characters, which may come from a checkpoint's files, are escaped.
@@ -49,7 +49,7 @@ def quiet() -> Iterator[None]:
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     hub_bars = not hub.are_progress_bars_disabled()
     with warnings.catch_warnings():
-        # The hub warns where an environment variable overrules its switch; then there is nothing to restore either.
+        # The hub warns if an environment variable overrules its switch; then there is nothing to restore either.
         warnings.filterwarnings("ignore", message=".*progress bars")
         logging.set_verbosity_error()
         logging.disable_progress_bar()

@@ -22,7 +22,7 @@ def fenced(checkpoint: Checkpoint) -> Iterator[Path]:
     from the hub are neither downloaded nor run.
 
     Raises:
-        CheckpointError: If a file is missing.
+        CheckpointError: A file is missing.
     """
     with TemporaryDirectory(prefix="embstore-checkpoint-") as name, _offline():
         view = Path(name)
@@ -35,7 +35,7 @@ def check_config(config: Any, checkpoint: Checkpoint) -> Any:
     """Reject a quantized config, and reset its attention and experts implementations to those of transformers.
 
     Raises:
-        CheckpointError: If the checkpoint is quantized, so that its weights need external kernels.
+        CheckpointError: The checkpoint is quantized, so that its weights need external kernels.
     """
     for part in _parts(config):
         if getattr(part, "quantization_config", None) is not None:
@@ -62,19 +62,20 @@ def _parts(config: Any) -> Iterator[Any]:
 def _offline() -> Iterator[None]:
     """Block requests to the hub and the loading of its kernels inside a ``with`` block."""
     switches: list[tuple[Any, str, Any]] = [(need("huggingface_hub.constants"), "HF_HUB_OFFLINE", True)]
-    with suppress(CheckpointError):  # not every version of transformers has it there
+    with suppress(CheckpointError):  # some versions of transformers do not have the module
         switches.append((need("transformers.integrations.hub_kernels"), "_kernels_enabled", False))
-    before = [(module, name, getattr(module, name, None)) for module, name, _ in switches]
+    previous = [(module, name, getattr(module, name, None)) for module, name, _ in switches]
     for module, name, value in switches:
         setattr(module, name, value)
     try:
         yield
     finally:
-        for module, name, value in before:
+        for module, name, value in previous:
             setattr(module, name, value)
 
 
 def _link(file: Path, link: Path) -> None:
+    """Create a symbolic link to a file, or a copy if the system permits no links."""
     try:
         os.symlink(file, link)
     except OSError:  # on Windows it takes a privilege

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.encode.contract import Contract
-from embstore.encode.devices import is_out_of_memory, release
-from embstore.encode.extra import need, told
+from embstore.encode.devices import free_cached_memory, is_out_of_memory
+from embstore.encode.extra import first_sentence, need
 from embstore.encode.pooling import gather
 from embstore.encode.records import MODEL_FAILS, Encoded, ModelFailsError, Skipped
 from embstore.encode.spans import Text
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Texts = Sequence[Text]
 
-_MOST_SHOWN = 200  # characters of an error
+_MAX_ERROR_CHARS = 200
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Forward:
     layers: Sequence[int]
     reference: Text
 
-    def twin(self) -> "Forward":
+    def thread_copy(self) -> "Forward":
         """Return a copy for another thread: separate modules and buffers, shared weights."""
         weights = {id(weight): weight for weight in self.model.parameters()}
         return replace(self, model=copy.deepcopy(self.model, weights))
@@ -58,14 +58,14 @@ class Forward:
         Texts that the model fails on are skipped; the other texts of the batch are encoded.
 
         Raises:
-            EncodeError: If a single text does not fit in memory.
-            ModelFailsError: If the model fails on a batch and then on the reference text too.
+            EncodeError: A single text does not fit in memory.
+            ModelFailsError: The model fails on a batch and then on the reference text too.
         """
         width = max(len(text.ids) for text in texts)
         try:
             vectors = self._vectors(texts, width)
         except _ForwardError as error:
-            return self._apart(texts, error.reason)
+            return self._encode_halves(texts, error.reason)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -77,29 +77,29 @@ class Forward:
         else:
             ids = np.array([item for text in texts for item in text.item_ids], dtype=np.int64)
             return [Encoded(ids, vectors, len(texts), sum(len(text.ids) for text in texts))]
-        release(self.model.device)
+        free_cached_memory(self.model.device)
         return None
 
-    def _apart(self, texts: Texts, reason: str) -> list[Encoded | Skipped] | None:
-        """Encode a failed batch by halves, and skip each text that fails alone."""
+    def _encode_halves(self, texts: Texts, reason: str) -> list[Encoded | Skipped] | None:
+        """Encode a batch that the model fails on in halves, recursively, and skip each text that fails alone."""
         try:
             with need("torch").inference_mode():
                 self._states(tensors(self.model, [self.reference], pad_id=self.pad_id))
-        except Exception as error:  # whatever it is, nothing can be read any more
+        except Exception as error:  # any error means that the model itself fails
             raise ModelFailsError(
                 f"the model fails at every text, even at one that it read when it was loaded ({reason}). Run the same "
                 "build again; if it fails again, with another --device.",
                 texts[0].item_ids[0],
             ) from error
         if len(texts) == 1:
-            why = f"{MODEL_FAILS}: {reason}"
-            return [Skipped(item, why, "skipped", len(texts[0].ids)) for item in texts[0].item_ids]
+            reason = f"{MODEL_FAILS}: {reason}"
+            return [Skipped(item, reason, "skipped", len(texts[0].ids)) for item in texts[0].item_ids]
         results: list[Encoded | Skipped] = []
         for half in halves(texts):
-            of_half = self(half)
-            if of_half is None:
+            half_results = self(half)
+            if half_results is None:
                 return None
-            results += of_half
+            results += half_results
         return results
 
     def _vectors(self, texts: Texts, width: int) -> dict[Pooling, NDArray[np.float32]]:
@@ -112,20 +112,21 @@ class Forward:
             for pooling in self.poolings:
                 pool = gather(texts, width, pooling, model.device)
                 if pooling is Pooling.PROJECTION:
-                    # As in transformers, it is the end mark's state after the final norm that is projected.
+                    # As in transformers, the end token's state after the final norm is projected.
                     vectors[pooling] = model.text_projection(pool(last)).unsqueeze(0).cpu().numpy()
                     continue
                 block = np.empty((len(self.layers), n, self.contract.dim), dtype=np.float32)
                 target = torch.from_numpy(block)
-                for place, layer in enumerate(self.layers):
-                    target[place].copy_(pool(states[layer]))
+                for i, layer in enumerate(self.layers):
+                    target[i].copy_(pool(states[layer]))
                 vectors[pooling] = block
         return vectors
 
     def _states(self, inputs: Any) -> tuple[list[Any], Any]:
+        """Run a forward pass; raise _ForwardError if it fails for a reason other than memory."""
         try:
             return self.contract.forward(self.model, inputs)
-        except Exception as error:  # whatever an architecture raises at a text that it cannot read
+        except Exception as error:  # an architecture may raise anything at a text that it cannot read
             if is_out_of_memory(error):
                 raise
             raise _ForwardError(error) from error
@@ -139,7 +140,7 @@ class _ForwardError(Exception):
     """
 
     def __init__(self, error: Exception) -> None:
-        self.reason = f"{type(error).__name__}: {told(error)[:_MOST_SHOWN]}"
+        self.reason = f"{type(error).__name__}: {first_sentence(error)[:_MAX_ERROR_CHARS]}"
         super().__init__(self.reason)
 
 

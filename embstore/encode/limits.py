@@ -2,28 +2,15 @@
 
 from typing import Any
 
-# Their position ids begin after the pad token's id (fairseq's convention), so the table has that many rows less.
-_POSITIONS_AFTER_PAD = frozenset(
-    {
-        "camembert",
-        "data2vec-text",
-        "esm",
-        "ibert",
-        "lilt",
-        "longformer",
-        "luke",
-        "mpnet",
-        "roberta",
-        "roberta-prelayernorm",
-        "xlm-roberta",
-        "xlm-roberta-xl",
-        "xmod",
-    }
-)
+# Model types whose position ids begin after the pad token's id, as in fairseq, so that the first rows are unused.
+_POSITIONS_AFTER_PAD = frozenset({
+    "camembert", "data2vec-text", "esm", "ibert", "lilt", "longformer", "luke", "mpnet", "roberta",
+    "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "xmod",
+})  # fmt: skip
 # Config attributes for the number of positions, in order of precedence.
 # BLOOM's seq_length and RWKV's context_length are no limits: ALiBi and recurrences have no maximum.
 _POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "max_seq_length", "n_ctx")
-_SANE = 10**9  # transformers writes 1e30 where a tokenizer states no limit
+_MAX_LIMIT = 10**9  # transformers writes 1e30 where a tokenizer states no limit
 
 
 def max_tokens(hf: Any, config: Any) -> int | None:
@@ -31,8 +18,12 @@ def max_tokens(hf: Any, config: Any) -> int | None:
 
     It is the minimum of the tokenizer's ``model_max_length`` and the config's number of positions. Encoders of the T5
     family have relative positions, and only the tokenizer's limit.
+
+    Args:
+        hf: Tokenizer of transformers.
+        config: Config of transformers.
     """
-    limits = [int(hf.model_max_length)] if hf.model_max_length < _SANE else []
+    limits = [int(hf.model_max_length)] if hf.model_max_length < _MAX_LIMIT else []
     if not config.is_encoder_decoder:
         text = config.get_text_config()
         stated = (getattr(text, name, None) for name in _POSITIONS)

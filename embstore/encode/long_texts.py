@@ -1,7 +1,7 @@
 """Find the part of a very long text that determines its truncated tokens, so that the rest is not tokenised.
 
-A tokenizer uses about 300 bytes per character. Of a text far longer than the context, the model reads only the
-beginning (or the end, if the tokenizer truncates on the left).
+A tokenizer uses about 300 bytes per character, and the model reads only the beginning of a text longer than its context
+(or the end, if the tokenizer truncates on the left).
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Any
 
 _WHOLE_CHARS = 1 << 18
 _FIRST_CHARS = 1 << 14
-_MOST_CHARS = 1 << 20
+_MAX_CHARS = 1 << 20
 _CHARS_PER_TOKEN = 16
 _SPACE = re.compile(r"\S\s")
 
@@ -57,24 +57,24 @@ def find_piece(text: str, limit: int | None, tokenise: Callable[[str], Any], *, 
         The part; None if the text is to be tokenised whole, since it is short enough or there is no limit.
 
     Raises:
-        NoPieceError: If no part within the maximum number of characters suffices.
+        NoPieceError: No part within the maximum number of characters suffices.
     """
     if limit is None or len(text) <= max(_WHOLE_CHARS, 2 * _CHARS_PER_TOKEN * limit):
         return None
     n_chars = max(_FIRST_CHARS, _CHARS_PER_TOKEN * limit)
-    most = max(_MOST_CHARS, 2 * n_chars)
-    before: tuple[Piece, list[int], list[tuple[int, int]]] | None = None
-    while n_chars <= min(most, len(text)):
+    max_chars = max(_MAX_CHARS, 2 * n_chars)
+    previous: tuple[Piece, list[int], list[tuple[int, int]]] | None = None
+    while n_chars <= min(max_chars, len(text)):
         piece = _last_words(text, n_chars) if from_end else Piece(text[:n_chars], 0)
         if piece is not None and (tokens := tokenise(piece.text)).overflowing:
-            found = (piece, tokens.ids, _places(tokens, piece.start))
-            if before is not None and before[1:] == found[1:]:
-                return before[0]
-            before = found
+            candidate = (piece, tokens.ids, _token_positions(tokens, piece.start))
+            if previous is not None and previous[1:] == candidate[1:]:
+                return previous[0]
+            previous = candidate
         n_chars *= 2
-    if len(text) <= most:
+    if len(text) <= max_chars:
         return None
-    raise NoPieceError(most)
+    raise NoPieceError(max_chars)
 
 
 def _last_words(text: str, n_chars: int) -> Piece | None:
@@ -83,7 +83,7 @@ def _last_words(text: str, n_chars: int) -> Piece | None:
     return None if match is None else Piece(text[match.end() - 1 :], match.end() - 1)
 
 
-def _places(tokens: Any, start: int) -> list[tuple[int, int]]:
+def _token_positions(tokens: Any, start: int) -> list[tuple[int, int]]:
     """Return the (start, end) characters of each token in the whole text; (0, 0) for special tokens."""
-    places = zip(tokens.offsets, tokens.special_tokens_mask, strict=True)
-    return [(0, 0) if mark else (start + begin, start + end) for (begin, end), mark in places]
+    offsets = zip(tokens.offsets, tokens.special_tokens_mask, strict=True)
+    return [(0, 0) if is_special else (start + begin, start + end) for (begin, end), is_special in offsets]

@@ -28,11 +28,11 @@ class Gather:
 
     def __call__(self, state: "Tensor") -> "Tensor":
         """Pool a hidden state (batch, width, dim) into the vectors of the items (n, dim)."""
-        picked = state.reshape(-1, state.shape[-1]).index_select(0, self.rows)
+        pooled_states = state.reshape(-1, state.shape[-1]).index_select(0, self.rows)
         if self.items is None or self.counts is None:
-            return picked
-        sums = picked.new_zeros(len(self.counts), picked.shape[-1])
-        return sums.index_add_(0, self.items, picked) / self.counts
+            return pooled_states
+        sums = pooled_states.new_zeros(len(self.counts), pooled_states.shape[-1])
+        return sums.index_add_(0, self.items, pooled_states) / self.counts
 
 
 def gather(texts: Sequence[Text], width: int, pooling: Pooling, device: Any) -> Gather:
@@ -59,6 +59,7 @@ def gather(texts: Sequence[Text], width: int, pooling: Pooling, device: Any) -> 
 
 
 def _positions(text: Text, tokens: list[int], pooling: Pooling) -> list[int]:
+    """Return the positions of the tokens to pool for an item, given the positions of its span's tokens."""
     match pooling:
         case Pooling.MEAN:
             return tokens
@@ -70,6 +71,6 @@ def _positions(text: Text, tokens: list[int], pooling: Pooling) -> list[int]:
             position = text.begin
         case Pooling.EOS | Pooling.PROJECTION:
             position = text.end
-    if position is None:  # the tokenizer skips such items before they come here
+    if position is None:  # the tokenizer has skipped such items
         raise ValueError(f"no position for the pooling {pooling.value!r}")
     return [position]

@@ -71,9 +71,10 @@ def is_norm(module: Any) -> bool:
 
 
 def same(state: "Tensor", recorded: "Tensor") -> bool:
-    """Compare a hidden state (1, t, dim) with a recorded tensor bit for bit, which may be padded or transposed.
+    """Return whether a hidden state (1, t, dim) equals a recorded tensor bit for bit.
 
-    NaN equals NaN here: broken checkpoints are refused when their vectors are written, with the text.
+    The recorded tensor may be padded or transposed, or lack the first dimension. NaN equals NaN here: vectors with NaN
+    are refused when they are written.
     """
     if recorded.ndim == 2:
         recorded = recorded[None]
@@ -82,8 +83,6 @@ def same(state: "Tensor", recorded: "Tensor") -> bool:
 
 
 def _equal(state: "Tensor", form: "Tensor") -> bool:
-    if state.ndim != form.ndim or state.shape[0] != form.shape[0] or state.shape[2:] != form.shape[2:]:
-        return False
     form = form[:, : state.shape[1]]
     return form.shape == state.shape and bool(((state == form) | (state.isnan() & form.isnan())).all())
 
@@ -97,14 +96,11 @@ def _watch(stack: ExitStack, module: Any, path: str, calls: list[Call]) -> None:
         calls.append(running[-1])
 
     def end(_module: Any, _args: tuple[Any, ...], output: Any) -> None:
-        running.pop().outputs = _copies(output if isinstance(output, (tuple, list)) else _members(output))
+        values = output.values() if isinstance(output, Mapping) else output
+        running.pop().outputs = _copies([values] if hasattr(values, "is_floating_point") else values)
 
     stack.callback(module.register_forward_pre_hook(begin, with_kwargs=True).remove)
     stack.callback(module.register_forward_hook(end).remove)
-
-
-def _members(output: Any) -> Iterable[Any]:
-    return output.values() if isinstance(output, Mapping) else [output]
 
 
 def _copies(values: Iterable[Any]) -> list["Tensor"]:

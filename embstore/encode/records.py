@@ -12,9 +12,8 @@ from embstore.space import Pooling
 Long = Literal["skip", "truncate", "error"]
 """Treatment of a text longer than the model's context."""
 
-
 MODEL_FAILS = "the model fails at this text"
-"""Prefix of the reason of a text that the model fails on; the error follows it."""
+"""Beginning of the reason for skipping a text that the model fails on; the error follows."""
 
 
 class TooLongError(EncodeError):

@@ -32,7 +32,7 @@ class Text:
     end: int | None
 
 
-def place(
+def add_items(
     passage: Passage, text: Text, tokens: Any, poolings: Collection[Pooling], *, cut: str, n_tokens: int | None
 ) -> tuple[Text | None, list[Skipped]]:
     """Add the items of a passage to its tokenised text, and report the items without tokens.
@@ -49,12 +49,12 @@ def place(
         The text, or None if it has no items; and the skipped and truncated items.
     """
     skipped: list[Skipped] = []
-    lacks = _lacks(text, poolings)
+    missing_token = _missing_token(text, poolings)
     tokens_of = _finder(tokens.offsets, tokens.special_tokens_mask)
     for span, item_id in zip(passage.spans, passage.item_ids, strict=True):
         positions = tokens_of(span)
-        if lacks or not positions:
-            reason = lacks or ("beyond the cut" if cut else "no tokens")
+        if missing_token or not positions:
+            reason = missing_token or ("beyond the cut" if cut else "no tokens")
             skipped.append(Skipped(item_id, f"{reason}: {cut}" if cut else reason, "skipped", n_tokens))
             continue
         if cut:
@@ -88,7 +88,8 @@ def _finder(offsets: Sequence[tuple[int, int]], special: Sequence[int]) -> Calla
     return find
 
 
-def _lacks(text: Text, poolings: Collection[Pooling]) -> str:
+def _missing_token(text: Text, poolings: Collection[Pooling]) -> str:
+    """Return the reason for skipping a text without a special token that a pooling needs; empty if it has all."""
     if Pooling.BOS in poolings and text.begin is None:
         return "no special token at the beginning"
     if text.end is None and (Pooling.EOS in poolings or Pooling.PROJECTION in poolings):

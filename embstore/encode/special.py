@@ -29,8 +29,8 @@ class Mark:
 
 def marks(hf: Any) -> tuple[Mark, Mark]:
     """Return the beginning and end tokens of a Hugging Face tokenizer, found by tokenising one word."""
-    seen = hf("a", return_special_tokens_mask=True, return_attention_mask=False)
-    ids, special = seen["input_ids"], seen["special_tokens_mask"]
+    encoding = hf("a", return_special_tokens_mask=True, return_attention_mask=False)
+    ids, special = encoding["input_ids"], encoding["special_tokens_mask"]
     first = ids[0] if ids and special[0] else None
     last = ids[-1] if ids and special[-1] else None
     # Qwen3-Embedding ends its texts with the pad token.
@@ -39,13 +39,14 @@ def marks(hf: Any) -> tuple[Mark, Mark]:
     return begin, end
 
 
-def _mark(hf: Any, added: int | None, own: Iterable[int | None], also: Iterable[int | None]) -> Mark:
-    named = [token for token in own if token is not None]
-    if added is not None and (added in named or added in also):
+def _mark(hf: Any, added: int | None, named: Iterable[int | None], others: Iterable[int | None]) -> Mark:
+    """Return the special token that the tokenizer adds, if it is a named or another possible one; else a named one."""
+    tokens = [token for token in named if token is not None]
+    if added is not None and (added in tokens or added in others):
         return Mark(added, hf.convert_ids_to_tokens(added), True)
-    if not named:
+    if not tokens:
         return Mark(None, None, False)
-    return Mark(named[0], hf.convert_ids_to_tokens(named[0]), False)
+    return Mark(tokens[0], hf.convert_ids_to_tokens(tokens[0]), False)
 
 
 def is_clip(config: Any) -> bool:
@@ -64,12 +65,12 @@ def is_causal(config: Any) -> bool:
     if is_clip(config):
         return True
     kind = config.model_type
-    reads_both_ways = (
+    is_bidirectional = (
         kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
         or config.is_encoder_decoder
         or bool(getattr(config, "use_bidirectional_attention", False))  # EmbeddingGemma
     )
-    return kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not reads_both_ways
+    return kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not is_bidirectional
 
 
 def begin_position(ids: Sequence[int], begin: Mark) -> int | None:

@@ -5,13 +5,13 @@ from typing import Any, Self
 
 from embstore.encode.batches import CPU_BATCH_TOKENS, plan_batches
 from embstore.encode.checkpoint import Checkpoint
-from embstore.encode.extra import need, quiet, told
+from embstore.encode.extra import first_sentence, need, quiet
 from embstore.encode.fence import fenced
 from embstore.encode.limits import max_tokens
 from embstore.encode.long_texts import NoPieceError, Piece, find_piece
 from embstore.encode.models import load_config
 from embstore.encode.records import Long, Plan, Skipped, TooLongError
-from embstore.encode.spans import Text, place, skip_all
+from embstore.encode.spans import Text, add_items, skip_all
 from embstore.encode.special import begin_position, end_position, is_causal, is_clip, marks
 from embstore.errors import CheckpointError, UsageError
 from embstore.space import Pooling, Template, Unit, check_pooling
@@ -20,7 +20,7 @@ from embstore.text import NOT_UNICODE, Passage, Span, is_unicode
 WINDOW, WINDOW_CHARS = 16384, 16 << 20
 """Maximum number of passages, and of characters, per window, to bound memory use."""
 
-_TOKENISED_CHARS = 1 << 18
+_TOKENISED_CHARS = 1 << 18  # of the texts that are tokenised at a time
 
 
 class Tokenizer:
@@ -53,17 +53,18 @@ class Tokenizer:
         """Load the tokenizer and config of a checkpoint, without its weights.
 
         Raises:
-            CheckpointError: If it cannot be read, or there is only a slow tokenizer, which has no offsets.
+            CheckpointError: It cannot be read, or there is only a slow tokenizer, which has no offsets.
         """
         config = load_config(checkpoint)
         auto = need("transformers").AutoTokenizer
         with quiet(), fenced(checkpoint) as view:
             try:
                 hf = auto.from_pretrained(view, trust_remote_code=False, local_files_only=True)
-            except Exception as error:  # tokenizers raises bare Exception, transformers half a dozen kinds
+            except Exception as error:  # tokenizers raises Exception, transformers half a dozen kinds
                 raise CheckpointError(
-                    f"the tokenizer of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded: {told(error)}. "
-                    "embstore needs a fast tokenizer (tokenizer.json): write it there with save_pretrained()."
+                    f"the tokenizer of {checkpoint.name!r} in {checkpoint.folder} cannot be loaded: "
+                    f"{first_sentence(error)}. embstore needs a fast tokenizer (tokenizer.json): write it there with "
+                    "save_pretrained()."
                 ) from error
         if not hf.is_fast:
             raise CheckpointError(
@@ -86,7 +87,7 @@ class Tokenizer:
         """Return the values of ``{bos}`` and ``{eos}`` in a template.
 
         Raises:
-            CheckpointError: If the template has a field for a token that the checkpoint does not have.
+            CheckpointError: The template has a field for a token that the checkpoint does not have.
         """
         for field, value in (("bos", self.bos), ("eos", self.eos)):
             if field in template.fields and value is None:
@@ -101,7 +102,7 @@ class Tokenizer:
         spans = (Pooling.LAST, Pooling.FIRST, Pooling.MEAN)
         if unit is Unit.OCCURRENCE:
             return spans
-        begins, ends = self._marked(template)
+        begins, ends = self._special_tokens(template)
         known = [*spans, *([Pooling.BOS] if begins else []), *([Pooling.EOS] if ends else [])]
         if self.has_projection and ends and unit is Unit.SENTENCE:
             known.append(Pooling.PROJECTION)
@@ -115,32 +116,29 @@ class Tokenizer:
         """
         if unit is not Unit.SENTENCE:
             return Pooling.LAST
-        return Pooling.EOS if self.causal and self._marked(template)[1] else Pooling.MEAN
+        return Pooling.EOS if self.causal and self._special_tokens(template)[1] else Pooling.MEAN
 
     def check(self, unit: Unit, pooling: Pooling, template: Template) -> None:
         """Check that the checkpoint supports a pooling for a unit and a template.
 
         Raises:
-            QueryError: If the pooling is not defined for the unit, with any checkpoint.
-            CheckpointError: If the template needs a token that the checkpoint does not have.
-            UsageError: If the checkpoint does not support the pooling; lists the supported ones and the remedy.
+            QueryError: The pooling is not defined for the unit, with any checkpoint.
+            CheckpointError: The template needs a token that the checkpoint does not have.
+            UsageError: The checkpoint does not support the pooling; lists the supported ones and the remedy.
         """
         check_pooling(unit, pooling)
         known = self.poolings_of(unit, template)
         if pooling in known:
             return
         if pooling is Pooling.PROJECTION and not self.has_projection:
-            why = f"{self.name!r} has no text projection: only CLIP has one."
+            reason = f"{self.name!r} has no text projection: only CLIP has one."
         else:
-            mark, word = (self._begin, "begins") if pooling is Pooling.BOS else (self._end, "ends")
-            why = f"no text {word} with a special token in {self.name!r} with the template {template.pattern!r}."
+            mark, verb = (self._begin, "begins") if pooling is Pooling.BOS else (self._end, "ends")
+            reason = f"no text {verb} with a special token in {self.name!r} with the template {template.pattern!r}."
             if mark.text is not None and not mark.added:
-                why += (
-                    " Put it there with --template '{bos}{text}{eos}'."
-                    if self.bos is not None
-                    else (" Put it there with --template '{text}{eos}'.")
-                )
-        raise UsageError(f"no pooling {pooling.value!r}: {why} Known for {unit.value}s: {', '.join(known)}.")
+                template_hint = "{text}{eos}" if self.bos is None else "{bos}{text}{eos}"
+                reason += f" Put it there with --template '{template_hint}'."
+        raise UsageError(f"no pooling {pooling.value!r}: {reason} Known for {unit.value}s: {', '.join(known)}.")
 
     def plan(
         self,
@@ -180,7 +178,7 @@ class Tokenizer:
             The tokenised texts of each window, and its skipped or truncated items.
 
         Raises:
-            TooLongError: If a text is too long, and ``long`` is ``error``.
+            TooLongError: A text is too long, and ``long`` is ``error``.
         """
         window: list[Passage] = []
         n_chars = 0
@@ -214,30 +212,28 @@ class Tokenizer:
     def _group(
         self, passages: list[Passage], poolings: Collection[Pooling], long: Long
     ) -> Iterator[tuple[Text | None, list[Skipped]]]:
-        """Tokenise a group of short passages, or one passage of any length; read only the necessary part of it."""
+        """Tokenise several short passages, or one of any length, of which only the necessary part is tokenised."""
         limit, from_end = self.max_tokens, self._hf.truncation_side == "left"
         if len(passages) == 1:
             [passage] = passages
             try:
                 piece = find_piece(passage.text, limit, self._truncated, from_end=from_end)
             except NoPieceError as error:
-                place = "last" if from_end else "first"
-                cut = (
-                    f"its {place} {error.n_chars:,} characters do not fill the context of {self.name!r}, {limit} tokens"
-                )
-                yield self._cut(passage, None, f"{cut}, and no more are read", None, poolings, long)
+                end = "last" if from_end else "first"
+                cut = f"its {end} {error.n_chars:,} characters do not fill the context of {self.name!r}, {limit} tokens"
+                yield self._shorten(passage, None, f"{cut}, and no more are read", None, poolings, long)
                 return
             if piece is not None:
                 cut = f"more than {limit} tokens, the context of {self.name!r} holds {limit}"
-                yield self._cut(passage, piece, cut, None, poolings, long)
+                yield self._shorten(passage, piece, cut, None, poolings, long)
                 return
         for passage, tokens in zip(passages, self._tokenise([p.text for p in passages]), strict=True):
             n_tokens = len(tokens.ids)
             if limit is None or n_tokens <= limit:
-                yield self._placed(passage, tokens, "", n_tokens, poolings)
+                yield self._with_items(passage, tokens, "", n_tokens, poolings)
             else:
                 cut = f"{n_tokens} tokens, the context of {self.name!r} holds {limit}"
-                yield self._cut(passage, Piece(passage.text, 0), cut, n_tokens, poolings, long)
+                yield self._shorten(passage, Piece(passage.text, 0), cut, n_tokens, poolings, long)
 
     def _truncated(self, text: str) -> Any:
         return self._tokenise([text], truncated=True)[0]
@@ -260,7 +256,7 @@ class Tokenizer:
     def _type_ids(self, tokens: Any) -> list[int] | None:
         return tokens.type_ids if self._has_type_ids else None
 
-    def _cut(
+    def _shorten(
         self,
         passage: Passage,
         piece: Piece | None,
@@ -279,19 +275,20 @@ class Tokenizer:
             return None, skip_all(passage, cut, n_tokens)
         spans = tuple(Span(span.start - piece.start, span.end - piece.start) for span in passage.spans)
         part = Passage(piece.text, spans, passage.item_ids)
-        return self._placed(part, self._truncated(piece.text), cut, n_tokens, poolings)
+        return self._with_items(part, self._truncated(piece.text), cut, n_tokens, poolings)
 
-    def _placed(
+    def _with_items(
         self, passage: Passage, tokens: Any, cut: str, n_tokens: int | None, poolings: Collection[Pooling]
     ) -> tuple[Text | None, list[Skipped]]:
+        """Return the text of a passage with its items, and the skipped or truncated items."""
         ids = tokens.ids
         if ids and max(ids) >= self.vocab_size:
             return None, skip_all(passage, f"the model has no token {max(ids)}, which its tokenizer gives", n_tokens)
         begin, end = begin_position(ids, self._begin), end_position(ids, self._end, self._clip_eos)
         text = Text(ids, self._type_ids(tokens), [], [], begin, end)
-        return place(passage, text, tokens, poolings, cut=cut, n_tokens=n_tokens)
+        return add_items(passage, text, tokens, poolings, cut=cut, n_tokens=n_tokens)
 
-    def _marked(self, template: Template) -> tuple[bool, bool]:
+    def _special_tokens(self, template: Template) -> tuple[bool, bool]:
         """Return whether texts of a template begin and end with special tokens, found by tokenising one word."""
         bos, eos = self.template_strings(template)
         word, _ = template.render("a", bos=bos, eos=eos)

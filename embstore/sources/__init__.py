@@ -1,16 +1,16 @@
-"""Sources: where texts come from. Files, standard input and named datasets become rows of text.
+"""Read texts from sources: files, standard input and named datasets.
 
-``open_source`` is the door; a source streams, and holds one row at a time (one batch for Parquet).
+The entry point is ``open_source``. A source is read one row at a time (one batch at a time for Parquet).
 
-    opening      from what a user wrote to a source
-    source       one that is opened; rows: what it gives
-    files        opened and read, and what the system refuses
-    lines        text files; tables: CSV and TSV (delimiters: what separates their columns); jsonl; parquet;
-                 columns: which of them are read
+    opening      a source from the file, dataset or ``-`` that the user named
+    source       an opened source; rows: the rows that it yields
+    files        opens and reads files, and reports system errors
+    lines        text files; tables: CSV and TSV (delimiters: detects the delimiter); jsonl; parquet
+    columns      chooses the columns of a table to read
     datasets     the table of datasets (with listing, specs)
-    published    the papers' own: address, hash, layout (with layouts, values); own: a user's (with records)
-    words        the most frequent words; attributes: ValNorm's
-    cache        where files of datasets are kept; download: how they come there
+    published    datasets of papers: URL, hash, layout (with layouts, values); own: a user's (with records)
+    attributes   the attribute words of ValNorm
+    cache        the folder of the files of datasets; download: downloads them
 """
 
 from embstore.sources.datasets import (

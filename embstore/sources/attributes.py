@@ -1,4 +1,4 @@
-"""The attribute words of ValNorm, as in Wolfe & Caliskan (2022): 25 pleasant and 25 unpleasant ones."""
+"""List the 25 pleasant and 25 unpleasant attribute words of ValNorm, as in Wolfe & Caliskan (2022)."""
 
 PLEASANT = (
     "caress", "freedom", "health", "love", "peace", "cheer", "friend", "heaven", "loyal", "pleasure", "diamond",

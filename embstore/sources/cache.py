@@ -1,4 +1,4 @@
-"""The folder in which the files of datasets are kept, and whether a file is the one that it should be."""
+"""Find, check and write the files of datasets in the folder where they are kept."""
 
 import hashlib
 import os
@@ -13,9 +13,9 @@ VARIABLE = "EMBSTORE_DATA"
 
 
 def data_folder() -> Path:
-    """Return the folder of the datasets: ``$EMBSTORE_DATA``, else the platform's cache folder. It need not exist."""
-    if given := os.environ.get(VARIABLE):
-        return Path(given)
+    """Return the folder of datasets, which may not exist: ``$EMBSTORE_DATA``, else in the user's cache folder."""
+    if folder := os.environ.get(VARIABLE):
+        return Path(folder)
     import platformdirs
 
     return platformdirs.user_cache_path("embstore", appauthor=False) / "datasets"
@@ -27,15 +27,15 @@ def path_of(file: DataFile) -> Path:
 
 
 def is_at_hand(spec: DatasetSpec) -> bool:
-    """Return whether a dataset can be read without a download."""
+    """Return whether a dataset is available without a download; its file is not checked."""
     return not isinstance(spec.content, DataFile) or is_file(path_of(spec.content))
 
 
 def file_sha256(path: Path, name: str) -> str:
-    """Return the SHA-256 of a file in hexadecimal.
+    """Compute the SHA-256 of a file, in hexadecimal.
 
     Raises:
-        SourceError: If it cannot be read.
+        SourceError: The file cannot be read.
     """
     digest = hashlib.sha256()
     with open_binary(path, name) as file:
@@ -48,21 +48,21 @@ def check_cached(spec: DatasetSpec, file: DataFile) -> Path:
     """Check that a dataset's file exists and has the right SHA-256, and return its path.
 
     Raises:
-        SourceError: If it is missing or altered; names the remedy, and both hashes of an altered file.
+        SourceError: The file is missing or altered.
     """
     path = path_of(file)
     if not is_file(path):
-        raise SourceError(f"the dataset {spec.name!r} is not at hand: there is no {path}. Run: {_again(spec, file)}")
-    if damage := damage_of(spec):
+        raise SourceError(f"the dataset {spec.name!r} is not at hand: there is no {path}. Run: {_command(spec, file)}")
+    if damage := describe_damage(spec):
         raise SourceError(damage)
     return path
 
 
-def damage_of(spec: DatasetSpec) -> str | None:
-    """Return what is wrong with a dataset's file that is there, and how to get it anew; None if nothing is.
+def describe_damage(spec: DatasetSpec) -> str | None:
+    """Return a message if the file of a dataset exists and does not have the right SHA-256, else None.
 
     Raises:
-        SourceAccessError: If the system does not let it be read.
+        SourceAccessError: The file cannot be read.
     """
     if not isinstance(file := spec.content, DataFile) or not is_file(path := path_of(file)):
         return None
@@ -70,19 +70,20 @@ def damage_of(spec: DatasetSpec) -> str | None:
         return None
     return (
         f"{path} is not the file of the dataset {spec.name!r}: its SHA-256 is {found}, and should be {file.sha256}. It "
-        f"was altered or is another file. Get it anew: {_again(spec, file)}"
+        f"was altered or is another file. Get it anew: {_command(spec, file)}"
     )
 
 
-def _again(spec: DatasetSpec, file: DataFile) -> str:
+def _command(spec: DatasetSpec, file: DataFile) -> str:
+    """Return the command that restores the file of a dataset."""
     return f"embstore datasets fetch {spec.name}" if file.address else f"embstore datasets add {spec.name} FILE …"
 
 
-def keep(path: Path, data: bytes) -> None:
-    """Write a file of the folder, whole or not at all.
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file of a dataset atomically.
 
     Raises:
-        SourceError: If the folder cannot be written.
+        SourceError: The folder cannot be written.
     """
     try:
         atomic.write_bytes(path, data)

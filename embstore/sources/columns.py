@@ -1,4 +1,4 @@
-"""Choose the columns of a table to read, and name the places of their values."""
+"""Choose the columns of a table to read, and yield their texts with their places."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ DEFAULT_COLUMN = "text"
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """The chosen columns of a table, in the order in which each row gives its texts.
+    """The chosen columns of a table; each row yields their texts in this order.
 
     Attributes:
         source: Name of the table in messages.
-        names: The columns.
+        names: Names of the columns.
     """
 
     source: str
@@ -25,14 +25,14 @@ class Columns:
         """Yield the texts of one row.
 
         Args:
-            number: The line or row, from 1.
-            values: One for each of ``names``; None where it is missing.
+            number: Number of the line or row, from 1.
+            values: Value of each column; None if it is missing.
         """
         for name, value in zip(self.names, values, strict=True):
             yield row_or_blank(value, self.place(number, name))
 
     def place(self, number: int, name: str) -> str:
-        """Return the place of a value: ``pairs.csv:12``, and its column where there are several."""
+        """Return the place of a value: ``pairs.csv:12``, or ``pairs.csv:12 (left)`` if several columns are read."""
         place = f"{self.source}:{number}"
         return place if len(self.names) == 1 else f"{place} ({name})"
 
@@ -40,7 +40,7 @@ class Columns:
 def choose_columns(
     source: str,
     known: Sequence[str],
-    asked: Sequence[str],
+    requested: Sequence[str],
     *,
     open_ended: bool = False,
     option: str = "--column",
@@ -50,18 +50,18 @@ def choose_columns(
 
     Args:
         source: Name of the table in messages.
-        known: The columns of the table.
-        asked: Columns requested by the user.
-        open_ended: Whether there may be more columns than the known ones, so that names cannot be checked yet.
-        option: Command-line option of the column names.
+        known: Columns of the table.
+        requested: Columns requested by the user.
+        open_ended: Whether the table may have further columns, so that names cannot be checked yet.
+        option: Command-line option that names the columns.
         hint: Further remedy in messages on a missing or ambiguous column.
 
     Raises:
-        UsageError: If no column was requested and there is no obvious choice, or one was requested twice.
-        UnknownNameError: If a column is not in the table.
-        SourceError: If a chosen column is in the table twice.
+        UsageError: No column was requested and there is no default, or one was requested twice.
+        UnknownNameError: A requested column does not exist.
+        SourceError: Two columns of the table have the name of a chosen one.
     """
-    names = tuple(asked) or _default(source, known, hint)
+    names = tuple(requested) or _default(source, known, hint)
     for i, name in enumerate(names):
         if name in names[:i]:
             raise UsageError(f"{option} {name!r} was given twice for {source}. Give each column once.")
@@ -75,7 +75,7 @@ def choose_columns(
 def unknown_column(
     source: str, name: str, known: Sequence[str], option: str = "--column", hint: str = ""
 ) -> UnknownNameError:
-    """Return the error for a column that is not in the table."""
+    """Return the error for a column that does not exist."""
     return UnknownNameError("column", name, known, f"Name a column of {source} with {option}. {hint}".rstrip())
 
 

@@ -1,19 +1,34 @@
-"""The table of named datasets: to list, fetch, add and open them."""
+"""List, fetch, add and open named datasets."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 from embstore.errors import SourceError, UnknownNameError, UsageError
-from embstore.sources.cache import check_cached, file_sha256, is_at_hand, keep, path_of
-from embstore.sources.download import Told, download
+from embstore.sources.cache import check_cached, file_sha256, is_at_hand, path_of, write_file
+from embstore.sources.download import ProgressCallback, download
 from embstore.sources.files import is_file, read_binary
 from embstore.sources.own import add_own, own_dataset, own_datasets
 from embstore.sources.published import PUBLISHED
+from embstore.sources.rows import Row
 from embstore.sources.source import Source
-from embstore.sources.specs import WORD_LIST, DataFile, DatasetSpec, Made
-from embstore.sources.words import count_words, read_words
+from embstore.sources.specs import WORD_LIST, DataFile, DatasetSpec, GeneratedContent
 from embstore.space import Unit
+
+
+def _words() -> Iterator[str]:
+    """Yield the English words of wordfreq by descending frequency, then alphabetically; letters only."""
+    import wordfreq  # loads 25 MB of word lists, for this dataset only
+
+    return (word for word in wordfreq.iter_wordlist("en") if word.isalpha())
+
+
+def _read_words(size: int) -> Iterator[Row]:
+    """Yield the ``size`` most frequent words, with their ``rank`` from 1."""
+    for rank, word in enumerate(islice(_words(), size), 1):
+        yield Row(word, f"words rank {rank}", {"rank": rank})
+
 
 WORDS = DatasetSpec(
     name="words",
@@ -21,7 +36,7 @@ WORDS = DatasetSpec(
     unit=Unit.WORD,
     rows=10_000,
     columns={"rank": int},
-    content=Made(count_words, read_words),
+    content=GeneratedContent(lambda: sum(1 for _ in _words()), _read_words),
     help="The most frequent English words, letters only; 10,000, or as many as words:N says.",
     scores=(1, 10_000),
     licence="CC BY-SA 4.0",
@@ -30,105 +45,115 @@ WORDS = DatasetSpec(
 )
 
 DATASETS: Mapping[str, DatasetSpec] = {spec.name: spec for spec in (WORDS, *PUBLISHED)}
+"""Name → dataset that embstore knows."""
 
 
 def known_datasets() -> dict[str, DatasetSpec]:
-    """Return all datasets by name: those of the table, then the user's own."""
+    """Return name → dataset: those of ``DATASETS``, then the user's own."""
     return {**DATASETS, **own_datasets()}
 
 
 def find_dataset(spec: str) -> DatasetSpec | None:
-    """Return the dataset of a name, with or without ``:size``; None if there is none."""
+    """Return the dataset named by ``name`` or ``name:size``; None if there is none."""
     name = spec.partition(":")[0]
     return DATASETS.get(name) or own_dataset(name)
 
 
 def open_dataset(spec: str, dataset: DatasetSpec) -> Source:
-    """Return the source of ``name`` or ``name:size``.
+    """Open a dataset.
+
+    Args:
+        spec: ``name`` or ``name:size``, as the user wrote it.
+        dataset: Dataset of that name.
 
     Raises:
-        UsageError: If the size is not a whole number above 0, or the dataset is always whole.
-        SourceError: If the dataset is smaller than that, or not at hand, or its file was altered.
+        UsageError: The size is not an integer above 0, or the dataset has a fixed size.
+        SourceError: The dataset is smaller than the size or not on this machine, or its file was altered.
     """
-    name, colon, given = spec.partition(":")
+    name, colon, number = spec.partition(":")
     if isinstance(content := dataset.content, DataFile):
         if colon:
             raise UsageError(f"{spec!r}: the dataset {name!r} is always whole. Write {name}, without a number.")
         return Source(name, partial(content.read, check_cached(dataset, content)), dataset)
-    size = _size(spec, given, dataset) if colon else dataset.rows
-    if colon and size > (most := content.count()):
-        raise SourceError(f"{spec}: the dataset {name!r} has {most:,} texts. Ask for at most {name}:{most}.")
-    # The default size written out is the default: else the store would hold the same rows under two names.
-    called = name if size == dataset.rows else f"{name}:{size}"
-    return Source(called, partial(content.read, size), dataset)
+    size = _parse_size(spec, number, dataset) if colon else dataset.rows
+    if colon and size > (n_available := content.count()):
+        raise SourceError(
+            f"{spec}: the dataset {name!r} has {n_available:,} texts. Ask for at most {name}:{n_available}."
+        )
+    # With its default size it has the same name as without, so that the store does not hold it under two names.
+    stored_name = name if size == dataset.rows else f"{name}:{size}"
+    return Source(stored_name, partial(content.read, size), dataset)
 
 
-def fetch_dataset(name: str, told: Told = lambda done, total: None) -> Path | None:
-    """Download the file of a dataset, unless it is at hand and sound.
+def fetch_dataset(name: str, report: ProgressCallback = lambda done, total: None) -> Path | None:
+    """Download the file of a dataset, unless it exists with the right SHA-256.
 
     Args:
         name: Name of the dataset.
-        told: Callback for progress: bytes received, total bytes.
+        report: Callback for progress: bytes received, total bytes.
 
     Returns:
-        The file; None if there is none to download.
+        Path of the file; None for a generated dataset.
 
     Raises:
-        UnknownNameError: If there is no such dataset.
-        SourceError: If it cannot be downloaded, or is another file than it should be.
+        UnknownNameError: The dataset does not exist.
+        SourceError: The file cannot be downloaded, or does not have the right SHA-256.
     """
-    spec = _known(name)
+    spec = _get_dataset(name)
     if not isinstance(file := spec.content, DataFile):
         return None
     if file.address is None:
         return check_cached(spec, file)
     path = path_of(file)
     if not (is_file(path) and file_sha256(path, str(path)) == file.sha256):
-        download(spec, file, told)
+        download(spec, file, report)
     return path
 
 
-def _known(name: str) -> DatasetSpec:
+def _get_dataset(name: str) -> DatasetSpec:
+    """Return the dataset of a name; raise UnknownNameError if there is none."""
     spec = find_dataset(name)
     if spec is None or ":" in name:
         raise UnknownNameError("dataset", name, known_datasets(), "embstore datasets lists them.")
     return spec
 
 
-def fetch_datasets(names: Sequence[str], told: Callable[[str, int, int], None]) -> dict[str, Path | None]:
-    """Download the files of datasets, and continue with the others if one fails.
+def fetch_datasets(names: Sequence[str], report: Callable[[str, int, int], None]) -> dict[str, Path | None]:
+    """Download the files of datasets; if one fails, continue with the others before raising an error.
 
     Args:
         names: Names of the datasets.
-        told: Callback for progress: name of the dataset, bytes received, total bytes.
+        report: Callback for progress: name of the dataset, bytes received, total bytes.
 
     Returns:
-        What :func:`fetch_dataset` gives for each.
+        Name → path of the file; None for a generated dataset.
 
     Raises:
-        UnknownNameError: If there is no such dataset; nothing was downloaded.
-        SourceError: If some cannot be downloaded; names the reason and remedy for each. The others are kept.
+        UnknownNameError: A dataset does not exist; nothing was downloaded.
+        SourceError: Some files cannot be downloaded; gives the reason and remedy for each.
     """
     for name in names:
-        _known(name)
-    found: dict[str, Path | None] = {}
-    refused: list[str] = []
+        _get_dataset(name)
+    paths: dict[str, Path | None] = {}
+    errors: list[str] = []
     for name in dict.fromkeys(names):
         try:
-            found[name] = fetch_dataset(name, partial(told, name))
+            paths[name] = fetch_dataset(name, partial(report, name))
         except SourceError as error:
-            refused.append(str(error))
-    if len(refused) == 1 and not found:
-        raise SourceError(refused[0])
-    if refused:
-        kept = f" ({', '.join(found)} {'are' if len(found) > 1 else 'is'} at hand)" if found else ""
-        said = "".join(f"\n  {error}" for error in refused)
-        raise SourceError(f"{len(refused)} of {len(refused) + len(found)} datasets could not be fetched{kept}:{said}")
-    return found
+            errors.append(str(error))
+    if len(errors) == 1 and not paths:
+        raise SourceError(errors[0])
+    if errors:
+        fetched = f" ({', '.join(paths)} {'are' if len(paths) > 1 else 'is'} at hand)" if paths else ""
+        reasons = "".join(f"\n  {error}" for error in errors)
+        raise SourceError(
+            f"{len(errors)} of {len(errors) + len(paths)} datasets could not be fetched{fetched}:{reasons}"
+        )
+    return paths
 
 
 def missing_datasets(sources: Iterable[str]) -> list[str]:
-    """Return the names of the published datasets among the sources that are not at hand."""
+    """Return the published datasets among some sources that must be downloaded before they can be read."""
     named = dict.fromkeys(source for source in sources if source in DATASETS)
     return [name for name in named if not is_at_hand(DATASETS[name])]
 
@@ -142,20 +167,19 @@ def add_dataset(
     unit: str = "word",
     delimiter: str | None = None,
 ) -> DatasetSpec:
-    """Add a dataset: a local copy of a published one, with a checked hash, or a user's own table.
+    """Add a dataset: a copy of a published one, whose SHA-256 is checked, or a user's own table.
 
     Args:
         name: Name of the dataset.
-        file: The copy, or the table (.csv, .tsv, .jsonl, .parquet).
+        file: Copy of the published file, or the user's table (.csv, .tsv, .jsonl, .parquet).
         kind: Kind of the user's table, ``pairs`` or ``lexicon``; None for a published dataset.
         columns: Columns of the user's table: text, text and score of pairs, or text and value of a lexicon.
         unit: Unit of the user's table, ``word`` or ``sentence``.
-        delimiter: Character that separates the columns of the user's CSV or TSV table, or ``tab``; None to find it.
+        delimiter: Character that separates the columns of the user's CSV or TSV table, or ``tab``; None to detect it.
 
     Raises:
-        UnknownNameError, UsageError: an argument does not fit.
-        SourceError: If the file cannot be read or written, is another one than it should be (says both hashes), or has
-            a text where a number should be (says the line).
+        UnknownNameError, UsageError: An argument is invalid.
+        SourceError: The file cannot be read or written, does not have the right SHA-256, or has invalid values.
     """
     if kind is not None:
         return add_own(name, file, kind, columns, unit, tuple(DATASETS), delimiter)
@@ -169,21 +193,22 @@ def add_dataset(
     if columns or delimiter:
         option = "--columns" if columns else "--delimiter"
         raise UsageError(f"{option} goes with --kind: the columns of the dataset {name!r} are known.")
-    found = file_sha256(file, str(file))
-    if found != content.sha256:
+    sha256 = file_sha256(file, str(file))
+    if sha256 != content.sha256:
         raise SourceError(
-            f"{file} is not the file of the dataset {name!r}: its SHA-256 is {found}, and should be {content.sha256}. "
+            f"{file} is not the file of the dataset {name!r}: its SHA-256 is {sha256}, and should be {content.sha256}. "
             f"Download it from {content.address}, or add yours under another name with --kind and --columns."
         )
-    keep(path_of(content), read_binary(file))
+    write_file(path_of(content), read_binary(file))
     return spec
 
 
-def _size(spec: str, given: str, dataset: DatasetSpec) -> int:
-    # int() refuses thousands of digits with an error of its own.
-    if not (given.isascii() and given.isdecimal() and len(given) < 100 and int(given) > 0):
+def _parse_size(spec: str, number: str, dataset: DatasetSpec) -> int:
+    """Parse the size of ``name:size``; raise UsageError unless it is an integer above 0."""
+    # int() fails on more than 4,300 digits.
+    if not (number.isascii() and number.isdecimal() and len(number) < 100 and int(number) > 0):
         raise UsageError(
-            f"{spec!r}: {given!r} is not a number of texts. Write a whole number above 0, as in "
+            f"{spec!r}: {number!r} is not a number of texts. Write a whole number above 0, as in "
             f"{dataset.name}:{dataset.rows // 2}, or ./{spec} for a file of that name."
         )
-    return int(given)
+    return int(number)

@@ -1,4 +1,4 @@
-"""The character that separates the columns of a CSV file: found by its first lines, or named by the user."""
+"""Detect the delimiter of a CSV or TSV file from its first lines, or parse the one that the user named."""
 
 import csv
 from collections.abc import Sequence
@@ -14,26 +14,25 @@ _N_LINES = 100
 _NAMES = {"comma": COMMA, "tab": TAB, "\\t": TAB, "semicolon": ";", "pipe": "|"}
 
 
-def parse_delimiter(given: str | None) -> str | None:
-    r"""Return the character that a user named: itself, ``tab`` or ``\t``.
+def parse_delimiter(text: str | None) -> str | None:
+    r"""Return the delimiter that the user named: the character, ``tab``, ``\t``, ``comma``, ``semicolon`` or ``pipe``.
 
     Raises:
-        UsageError: It is not one character, or one that cannot separate values.
+        UsageError: It is not a single character, or a letter, digit, quote or line end.
     """
-    if given is None:
+    if text is None:
         return None
-    found = _NAMES.get(given, given) if len(given) > 1 else given
-    if len(found) != 1 or found in '"\r\n' or found.isalnum():
-        raise UsageError(f"the delimiter {given!r} cannot separate columns. Give one character, such as ';', or tab.")
-    return found
+    delimiter = _NAMES.get(text, text) if len(text) > 1 else text
+    if len(delimiter) != 1 or delimiter in '"\r\n' or delimiter.isalnum():
+        raise UsageError(f"the delimiter {text!r} cannot separate columns. Give one character, such as ';', or tab.")
+    return delimiter
 
 
 def find_delimiter(path: Path, name: str, usual: str, *, header: bool = True) -> tuple[str, bool]:
-    """Return the delimiter of a table, and whether it is another one than usual.
+    """Detect the delimiter of a table; return it, and whether it differs from the usual one.
 
-    A character separates the columns if each of the first lines has the same number of values by it, and more than
-    one. A table is refused where several do, and where none does and the first line has one of the others alone: cells
-    that are joined are never taken for texts.
+    A character is a possible delimiter if splitting at it gives each of the first 100 records the same number of
+    values, two or more. Ambiguous tables are refused, so that joined cells are never taken for texts.
 
     Args:
         path: CSV or TSV file.
@@ -42,31 +41,31 @@ def find_delimiter(path: Path, name: str, usual: str, *, header: bool = True) ->
         header: Whether the first line names the columns.
 
     Raises:
-        SourceError: It is not certain which character separates the columns.
+        SourceError: The delimiter is ambiguous.
     """
     lines = _first_lines(path, name)
     first = lines[0] if lines else ""
-    others = [one for one in (COMMA, *_OTHERS) if one != usual and one in first]
+    others = [char for char in (COMMA, *_OTHERS) if char != usual and char in first]
     if not others or (usual == TAB and not (header and TAB not in first)):
         return usual, False
-    fitting = [one for one in others if _separates(lines, one)]
+    possible = [char for char in others if _separates(lines, char)]
     if _separates(lines, usual) or usual == TAB or not header:
-        doubtful = fitting
-    elif len(fitting) == 1:
-        return fitting[0], True
+        rivals = possible
+    elif len(possible) == 1:
+        return possible[0], True
     else:
-        doubtful = fitting or ([] if usual in first else others)
-    if not doubtful:
+        rivals = possible or ([] if usual in first else others)
+    if not rivals:
         return usual, False
     raise SourceError(
-        f"{name}:1: columns may be separated by {' or '.join(map(_shown, doubtful))} here, not by {_shown(usual)}: "
-        f"{first.strip()[:60]!r}. Say which with --delimiter {_as_argument(doubtful[0])} or --delimiter "
-        f"{_as_argument(usual)}."
+        f"{name}:1: columns may be separated by {' or '.join(map(_in_words, rivals))} here, not by {_in_words(usual)}: "
+        f"{first.strip()[:60]!r}. Say which with --delimiter {as_argument(rivals[0])} or --delimiter "
+        f"{as_argument(usual)}."
     )
 
 
 def _first_lines(path: Path, name: str) -> list[str]:
-    """Return the first lines, up to one that cannot be read: that is an error of the reader that comes to it."""
+    """Return the first lines; stop without an error at invalid content, which the actual reader will report."""
     lines: list[str] = []
     try:
         lines.extend(islice(file_lines(path, name), _N_LINES + 1))
@@ -78,25 +77,21 @@ def _first_lines(path: Path, name: str) -> list[str]:
 
 
 def _separates(lines: Sequence[str], delimiter: str) -> bool:
-    """Return whether all records but empty ones have the same number of values, and more than one."""
+    """Return whether all non-empty records have the same number of values, two or more."""
     try:
         records = [values for values in csv.reader(lines, delimiter=delimiter) if values]
     except csv.Error:
         return False
     if len(lines) > _N_LINES:
-        records.pop()  # which may go on in the lines that follow
+        records.pop()  # it may continue in the following lines
     widths = {len(values) for values in records}
     return len(widths) == 1 and widths.pop() > 1
 
 
-def shown_delimiter(delimiter: str) -> str:
-    """Return the delimiter as an argument of ``--delimiter``."""
-    return _as_argument(delimiter)
-
-
-def _shown(delimiter: str) -> str:
+def _in_words(delimiter: str) -> str:
     return {COMMA: "commas", TAB: "tabs"}.get(delimiter, repr(delimiter))
 
 
-def _as_argument(delimiter: str) -> str:
+def as_argument(delimiter: str) -> str:
+    """Return a delimiter as an argument of ``--delimiter`` in a shell."""
     return "tab" if delimiter == TAB else f"'{delimiter}'"

@@ -1,4 +1,4 @@
-"""JSON Lines files to rows: one object a line."""
+"""Read the rows of JSON Lines files, one object per line."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -15,14 +15,14 @@ _JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "an 
 
 
 def open_jsonl(path: Path, name: str, columns: Sequence[str]) -> Rows:
-    """Return the reader of a JSON Lines file.
+    """Return a function that yields the rows of a JSON Lines file.
 
-    Only the first object is read here, and later ones may have more keys: whether a column is in none of
-    them is known when all have been read.
+    The columns are chosen by the first object. Since later objects may have further keys, a requested column that no
+    object has is an error only after the last row.
 
     Raises:
-        SourceError: If the first object cannot be read.
-        UsageError: If no column was named, and none is the obvious one.
+        SourceError: The first object cannot be read.
+        UsageError: No column was requested, and there is no default.
     """
     first = next((content for _, content in json_objects(path, name) if content), {})
     if not (first or columns):
@@ -50,12 +50,12 @@ def _read(path: Path, columns: Columns) -> Iterator[Row | Blank]:
 
 
 def json_objects(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Yield the number and the object of each line, None for an empty line.
+    """Yield the number and the object of each line; None for an empty line.
 
     Raises:
-        SourceError: If a line is no JSON object.
+        SourceError: A line is not a JSON object.
     """
-    # Inside JSON a lone \r is white space, so only \n ends a line.
+    # A lone \r is whitespace in JSON, so only \n ends a line.
     for number, line in enumerate(file_lines(path, name, newline="\n"), 1):
         content = strip_terminator(line)
         yield number, _parse(content, f"{name}:{number}") if content.strip() else None
@@ -66,8 +66,7 @@ def _parse(content: str, place: str) -> dict[str, Any]:
         value = json.loads(content)
     except json.JSONDecodeError as error:
         reason = f"{error.msg} at character {error.colno}"
-    # Numbers of more than 4,300 digits, and thousands of brackets.
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # a number of over 4,300 digits, or thousands of nested brackets
         reason = str(error)
     else:
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The layouts of the published datasets' files: each line a row, split at a separator, with quotes as literal text."""
+"""Read the files of published datasets: each line is a row, split at a separator; quotes are literal text."""
 
 import csv
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ _POS_MARKS = ("-n", "-v", "-j")
 
 
 def split_lines(lines: Iterator[str], separator: str) -> _Records:
-    """Yield the number and the fields of each line. Quotes mean nothing: in STS-B they are part of the sentences."""
+    """Yield the number and fields of each line. Quotes are not special: in STS-B they are part of the sentences."""
     for number, line in enumerate(lines, 1):
         yield number, line.removesuffix("\n").removesuffix("\r").split(separator)
 
@@ -26,27 +26,26 @@ def split_lines(lines: Iterator[str], separator: str) -> _Records:
 def wolfe2022_lines(lines: Iterator[str], separator: str) -> _Records:
     """Yield the rows of STS-B as the code of Wolfe & Caliskan (2022) reads them (``sentence_evaluations.py``).
 
-    It reads the tab-separated file as CSV with commas, joins the values and splits at tabs: quotes that open a value
-    swallow the lines up to the next quote, and commas vanish.
+    The code parses the tab-separated file as comma-separated, joins the values and splits them at tabs. So a value that
+    begins with a quote extends over the lines up to the next quote, and commas are lost.
     """
     reader = csv.reader(lines)
-    began = 1
+    first_line = 1
     for values in reader:
-        yield began, "".join(values).split(separator)
-        began = reader.line_num + 1
+        yield first_line, "".join(values).split(separator)
+        first_line = reader.line_num + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the rows stand in a file.
+    """The layout of a dataset's file.
 
     Attributes:
-        separator: Between the fields of a line.
-        fields: Their names: ``text``, ``text_2``, columns of the dataset; what is empty is not read. A line may have
-            more.
+        separator: Separator of the fields of a line.
+        fields: Names of the first fields: ``text``, ``text_2``, columns of the dataset, or empty for unused fields.
         header: Whether the first line names the fields.
-        pos: Whether each word ends with a mark of its part of speech (``-n``), which becomes columns.
-        records: Splits the lines.
+        pos: Whether each word ends with its part of speech (``-n``), which becomes the columns ``pos`` and ``pos_2``.
+        records: Function that splits lines at the separator, and yields line numbers and fields.
     """
 
     separator: str
@@ -59,11 +58,11 @@ class Layout:
         """Yield the rows of a file.
 
         Args:
-            columns: The names and types of the rows' values.
+            columns: Column → type of the rows' values.
             path: Path of the file.
 
         Raises:
-            SourceError: If the file cannot be read, or a line is not of this layout (says which).
+            SourceError: The file cannot be read, or a line does not have this layout.
         """
         with open_binary(path, path.name) as stream:
             lines = decode_lines(stream, path.name, newline="\n")
@@ -76,21 +75,21 @@ class Layout:
             raise SourceError(
                 f"{place}: {len(values)} values, and there should be {len(self.fields)}. Get the file again."
             )
-        found: dict[str, str] = dict(zip(self.fields, values, strict=False))
+        fields: dict[str, str] = dict(zip(self.fields, values, strict=False))
         if self.pos:
             for key in ("text", "text_2"):
-                found[key], found[key.replace("text", "pos")] = _without_pos(found[key], place)
-        if "score" in found:
-            found["score_text"] = found["score"]
-        of_row: dict[str, Value] = {
-            key: number_value(found[key], f"{place} ({key})") if kind is float else found[key]
+                fields[key], fields[key.replace("text", "pos")] = _split_pos(fields[key], place)
+        if "score" in fields:
+            fields["score_text"] = fields["score"]
+        row_values: dict[str, Value] = {
+            key: number_value(fields[key], f"{place} ({key})") if kind is float else fields[key]
             for key, kind in columns.items()
         }
-        second = text_value(found["text_2"], place) if "text_2" in found else None
-        return Row(text_value(found["text"], place), place, of_row, second)
+        second = text_value(fields["text_2"], place) if "text_2" in fields else None
+        return Row(text_value(fields["text"], place), place, row_values, second)
 
 
-def _without_pos(word: str, place: str) -> tuple[str, str]:
+def _split_pos(word: str, place: str) -> tuple[str, str]:
     if not word.endswith(_POS_MARKS):
         raise SourceError(f"{place}: {word!r} does not end with one of {', '.join(_POS_MARKS)}. Get the file again.")
     return word[:-2], word[-1]

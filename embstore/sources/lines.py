@@ -1,7 +1,7 @@
-r"""Bytes to lines of text, and plain text files to rows.
+r"""Decode lines of text, and read the rows of plain text files.
 
-Lines end at ``\n``, ``\r\n`` or ``\r`` and nowhere else: ``str.splitlines`` would also split at ``\x0b``,
-``\x85`` or ``\u2028``, which are part of a text.
+Lines end at ``\n``, ``\r\n`` or ``\r``. ``str.splitlines`` would also split at ``\x0b``, ``\x85`` or ``\u2028``, which
+may be part of a text.
 """
 
 import re
@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import IO
 
 from embstore.errors import SourceError
-from embstore.sources.files import open_unpacked, unreadable
+from embstore.sources.files import open_decompressed, unreadable
 from embstore.sources.rows import EMPTY_LINE, Blank, Remark, Row, Rows, row_or_blank
 
 MAX_TEXT_CHARS = 1 << 28
-"""A longer line, or value of a CSV file, is an error: else one line, or an open quote, could fill the memory."""
+"""Maximum length of a line or CSV value, so that a single line or an unclosed quote does not fill the memory."""
 
 Lines = Callable[[], Iterator[str]]
 
@@ -31,15 +31,14 @@ def decode_lines(stream: IO[bytes], name: str, *, newline: str = "") -> Iterator
     r"""Yield the lines of a stream with their terminators, without a byte order mark.
 
     Args:
-        stream: Bytes in UTF-8; left open.
+        stream: Binary stream of UTF-8; left open.
         name: Name of the source in messages.
         newline: ``""`` ends a line at ``\n``, ``\r\n`` and ``\r``; ``"\n"`` at ``\n`` only.
 
     Raises:
-        SourceError: If a byte is not valid UTF-8 (says line and byte), a line is longer than any text may be, or the
-            stream cannot be read.
+        SourceError: A line is not valid UTF-8 or too long, or the stream cannot be read.
     """
-    # "utf-8-sig" would lose a file that is the first two bytes of a mark, so the mark is removed by hand.
+    # "utf-8-sig" would ignore a file of the first two bytes of a byte order mark, so the mark is removed by hand.
     wrapper = TextIOWrapper(stream, encoding="utf-8", errors="surrogateescape", newline=newline)
     try:
         for number, line in enumerate(iter(partial(wrapper.readline, MAX_TEXT_CHARS + 1), ""), 1):
@@ -53,18 +52,18 @@ def decode_lines(stream: IO[bytes], name: str, *, newline: str = "") -> Iterator
     except OSError as error:
         raise unreadable(name, error) from error
     finally:
-        # A wrapper closes its stream when it is collected; the stream belongs to the caller.
+        # The wrapper would close the caller's stream when it is garbage-collected.
         with suppress(ValueError):
             wrapper.detach()
 
 
 def file_lines(path: Path, name: str, *, newline: str = "") -> Iterator[str]:
-    """Yield the lines of a file, as ``decode_lines`` does; one that ends with ``.gz`` is unpacked.
+    """Yield the lines of a file as ``decode_lines`` does; a file named ``….gz`` is decompressed.
 
     Raises:
-        SourceError: As ``decode_lines``, or the file cannot be opened.
+        SourceError: As for ``decode_lines``, or the file cannot be opened or decompressed.
     """
-    with open_unpacked(path, name) as stream:
+    with open_decompressed(path, name) as stream:
         try:
             yield from decode_lines(stream, name, newline=newline)
         except (EOFError, zlib.error) as error:
@@ -72,7 +71,7 @@ def file_lines(path: Path, name: str, *, newline: str = "") -> Iterator[str]:
 
 
 def text_reader(lines: Lines, name: str) -> Rows:
-    """Return the reader of a text source: one text a line."""
+    """Return a function that yields the rows of a text source, one text per line."""
 
     def read() -> Iterator[Row | Blank | Remark]:
         ends = LineEnds(name)
@@ -86,13 +85,13 @@ def text_reader(lines: Lines, name: str) -> Rows:
 
 @dataclass(slots=True)
 class LineEnds:
-    r"""How the lines of a source end: a lone ``\r`` among lines that end with ``\n`` may be part of a text.
+    r"""Counts the line ends of a source: a lone ``\r`` among lines that end with ``\n`` may be part of a text.
 
     Attributes:
         name: Name of the source in messages.
-        n_feeds: Lines that end with ``\n``.
-        n_returns: Lines that end with a lone ``\r``.
-        first_return: The number of the first of these.
+        n_feeds: Number of lines that end with ``\n``.
+        n_returns: Number of lines that end with a lone ``\r``.
+        first_return: Number of the first such line.
     """
 
     name: str
@@ -101,7 +100,7 @@ class LineEnds:
     first_return: int = 0
 
     def count(self, number: int, line: str) -> None:
-        """Take note of a line with its terminator."""
+        """Count the end of a line, given with its terminator."""
         if line.endswith("\n"):
             self.n_feeds += 1
         elif line.endswith("\r"):
@@ -109,7 +108,7 @@ class LineEnds:
             self.n_returns += 1
 
     def remarks(self) -> Iterator[Remark]:
-        """Yield a remark if lines end in both ways."""
+        """Yield a remark if the source has lines of both kinds."""
         if self.n_feeds and self.n_returns:
             yield Remark(
                 f"{self.name}:{self.first_return}: a carriage return without a line feed was taken for the end of a "

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from embstore.errors import SourceAccessError
-from embstore.sources.cache import damage_of, is_at_hand, path_of
+from embstore.sources.cache import describe_damage, is_at_hand, path_of
 from embstore.sources.datasets import known_datasets
 from embstore.sources.specs import DataFile, DatasetSpec
 from embstore.table import Pivot, Table, table
@@ -16,10 +16,10 @@ COLUMNS = (
 
 
 def list_datasets(specs: Collection[DatasetSpec] | None = None) -> Table:
-    """Return one row per dataset (of all that are known); for the eye, what it is and whether it is at hand.
+    """Return a table with one row per dataset; by default of all known datasets.
 
-    One whose file is not the one that it should be is not at hand but damaged; a note says how to get it anew. One
-    whose file cannot be read is not at hand either, and a note says why.
+    A dataset is ``at_hand`` if it can be read without a download. One whose file has a wrong SHA-256 is ``damaged``
+    instead, and one whose file cannot be read neither; notes give the reasons and remedies.
     """
     if specs is None:
         specs = known_datasets().values()
@@ -31,9 +31,9 @@ def list_datasets(specs: Collection[DatasetSpec] | None = None) -> Table:
 
 
 def _state(spec: DatasetSpec) -> tuple[bool, bool, str | None]:
-    """Return whether a dataset is at hand, whether its file is damaged, and the note on a file that cannot be used."""
+    """Return whether a dataset is at hand, whether its file is damaged, and a note if it cannot be used."""
     try:
-        damage = damage_of(spec)
+        damage = describe_damage(spec)
         return is_at_hand(spec) and damage is None, damage is not None, damage
     except SourceAccessError as error:
         return False, False, str(error)

@@ -1,4 +1,4 @@
-"""From what the user wrote to a source: a dataset, standard input or a file, checked as far as it can be."""
+"""Open the source that a user named: a dataset, standard input or a file."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ from typing import BinaryIO, TextIO, cast
 from embstore.errors import SourceError, UnknownNameError, UsageError, nearest
 from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
 from embstore.sources.delimiters import parse_delimiter
-from embstore.sources.files import PACKED, file_type, open_binary, status
+from embstore.sources.files import GZIP_SUFFIX, file_type, open_binary, status
 from embstore.sources.jsonl import open_jsonl
 from embstore.sources.lines import Lines, decode_lines, file_lines, text_reader
 from embstore.sources.parquet import open_parquet
@@ -37,7 +37,7 @@ _SHEET = "Save the sheet as .csv in the spreadsheet program (File > Save As), an
 _PAGES = "Save it as plain text (.txt) with one text a line, and give that file."
 _NUMBERS = "It holds numbers, and a build makes the vectors itself: give the texts that they belong to."
 _ARCHIVE = "Unpack it first; of packed files only .txt.gz, .csv.gz, .tsv.gz and .jsonl.gz are read."
-_WAYS_OUT = {
+_REMEDIES = {
     **dict.fromkeys((".xlsx", ".xls", ".ods"), _SHEET),
     **dict.fromkeys((".docx", ".doc", ".odt", ".pdf", ".rtf", ".html"), _PAGES),
     **dict.fromkeys((".npy", ".npz", ".pt", ".safetensors", ".faiss", ".mat"), _NUMBERS),
@@ -55,24 +55,24 @@ def open_source(
     delimiter: str | None = None,
     stdin: TextIO | BinaryIO | None = None,
 ) -> Source:
-    """Open a source, and check what can be checked without reading all of it.
+    """Open a source, and check it as far as possible without reading all of it.
 
     Args:
-        spec: ``words`` or ``words:5000`` for a dataset; ``-`` for standard input; else a path. A dataset's
-            name wins over a file of that name: ``./words`` is the file.
-        columns: The columns of a table that hold the texts. Each row gives one text for each, in this order.
-            None given: its only column, else the one named ``text``.
-        header: Whether the first line of a CSV or TSV file names the columns; else they are called 1, 2, 3 …
-        delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; None to find it.
+        spec: Dataset (``words``, ``words:5000``), ``-`` for standard input, or path. The name of a dataset takes
+            precedence over a file of that name: write ``./words`` for the file.
+        columns: Columns of a table with the texts, in this order within each row; empty for its only column, else the
+            one named ``text``.
+        header: Whether the first line of a CSV or TSV file names the columns; else they are named 1, 2, 3 …
+        delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; None to detect it.
         stdin: Stream to read for ``-``; None for the standard input of the process.
 
     Raises:
-        UnknownNameError: If there is no dataset, file type or column of that name.
-        SourceError: If the file is missing, unreadable, empty or damaged, or the dataset is too small.
-        UsageError: Columns or no header of something that has none, no obvious column, or a size that is no number.
+        UnknownNameError: The dataset, file type or column does not exist.
+        SourceError: The file is missing, unreadable, empty or damaged, or the dataset is too small.
+        UsageError: An option does not apply to the source, there is no default column, or the size is not a number.
     """
-    chosen = parse_delimiter(delimiter)
-    if chosen and file_type(Path(spec)) not in _WITH_HEADER:
+    delimiter = parse_delimiter(delimiter)
+    if delimiter and file_type(Path(spec)) not in _WITH_HEADER:
         raise UsageError(
             f"--delimiter does not fit {spec!r}: it is for {' and '.join(_WITH_HEADER)}. Leave it out, or build the "
             "sources one by one."
@@ -97,39 +97,39 @@ def open_source(
         _refuse_columns(spec, columns)
         return Source(spec, text_reader(partial(file_lines, path, spec), spec), file=file)
     if suffix in _WITH_HEADER:
-        return Source(spec, _WITH_HEADER[suffix](path, spec, columns, header=header, delimiter=chosen), file=file)
+        return Source(spec, _WITH_HEADER[suffix](path, spec, columns, header=header, delimiter=delimiter), file=file)
     return Source(spec, TABLES[suffix](path, spec, columns), file=file)
 
 
 def _check_file(path: Path, spec: str) -> str:
-    """Return the file type, as a suffix, of a file that is there, is not empty and can be opened."""
-    found = status(path, spec)
-    if found is None:
+    """Check that a file exists, is not empty and can be opened; return its type as a suffix."""
+    file_status = status(path, spec)
+    if file_status is None:
         raise _missing(path, spec)
-    if S_ISDIR(found.st_mode) and (path / "config.json").is_file():
+    if S_ISDIR(file_status.st_mode) and (path / "config.json").is_file():
         raise SourceError(
-            f"{spec} is a checkpoint, and stands where a source belongs. To embed with several checkpoints, repeat "
+            f"{spec} is a checkpoint, not a source. To embed with several checkpoints, repeat "
             f"--model: --model FOLDER --model {spec}"
         )
-    if S_ISDIR(found.st_mode):
+    if S_ISDIR(file_status.st_mode):
         raise SourceError(f"{spec} is a folder. Give the files in it, such as {path / '*.txt'}.")
     suffix = file_type(path)
     known = [TEXT_SUFFIX, *TABLES]
     if suffix not in known:
-        hint = _WAYS_OUT.get(path.suffix.lower() if suffix not in _WAYS_OUT else suffix, _AS_LINES)
+        hint = _REMEDIES.get(path.suffix.lower() if suffix not in _REMEDIES else suffix, _AS_LINES)
         raise UnknownNameError("file type", path.suffix or path.name, known, hint.format(spec=spec, stem=path.stem))
-    if suffix == ".parquet" and path.suffix.lower() == PACKED:
+    if suffix == ".parquet" and path.suffix.lower() == GZIP_SUFFIX:
         raise SourceError(f"{spec}: Parquet is packed by itself. Unpack it first: gunzip {spec}")
-    if not S_ISREG(found.st_mode):
+    if not S_ISREG(file_status.st_mode):
         raise SourceError(f"{spec} is not a regular file. Give its lines through standard input: {STDIN} < {spec}")
-    if found.st_size == 0:
+    if file_status.st_size == 0:
         raise no_texts(spec)
     open_binary(path, spec).close()
     return suffix
 
 
 def _missing(path: Path, spec: str) -> UnknownNameError | SourceError:
-    """Return the error for a path at which there is nothing."""
+    """Return the error for a path that does not exist, with similar files and datasets."""
     if not path.parent.is_dir():
         return SourceError(f"{spec} does not exist: there is no folder {str(path.parent)!r}. Check the path.")
     files = nearest(path.name, _files_in(path.parent))
@@ -163,26 +163,26 @@ def _refuse_columns(what: str, columns: Sequence[str]) -> None:
         )
 
 
-def _stdin_lines(given: TextIO | BinaryIO | None) -> Lines:
-    """Return the lines of standard input, which can be read once."""
-    read = False
+def _stdin_lines(stream: TextIO | BinaryIO | None) -> Lines:
+    """Return a function that yields the lines of standard input, and can be called once."""
+    was_read = False
 
     def lines() -> Iterator[str]:
-        nonlocal read
-        if read:
+        nonlocal was_read
+        if was_read:
             raise SourceError(f"{_STDIN_NAME} can be read only once. Save it to a file, and give the file.")
-        read = True
-        yield from decode_lines(_bytes_of(sys.stdin if given is None else given), _STDIN_NAME)
+        was_read = True
+        yield from decode_lines(_binary(sys.stdin if stream is None else stream), _STDIN_NAME)
 
     return lines
 
 
-def _bytes_of(stream: TextIO | BinaryIO | None) -> BinaryIO:
+def _binary(stream: TextIO | BinaryIO | None) -> BinaryIO:
     if stream is None:
         raise SourceError(f"{_STDIN_NAME} is closed. Give a file.")
-    # The bytes beneath, so that the encoding is UTF-8 whatever the locale says, and bad bytes are found.
-    if (beneath := getattr(stream, "buffer", None)) is not None:
-        return cast("BinaryIO", beneath)
+    # The underlying bytes are decoded as UTF-8 whatever the locale, and invalid bytes are reported.
+    if (buffer := getattr(stream, "buffer", None)) is not None:
+        return cast("BinaryIO", buffer)
     if isinstance(stream, StringIO):
         return BytesIO(stream.read().encode("utf-8", "surrogatepass"))
     return cast("BinaryIO", stream)

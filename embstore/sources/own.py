@@ -1,4 +1,4 @@
-"""A user's own datasets: tables in the folder of the datasets, each with a JSON document that says how to read it."""
+"""Add and read a user's own datasets: tables in the folder of datasets, each described by a JSON document."""
 
 import gzip
 import hashlib
@@ -13,9 +13,9 @@ from typing import Any
 
 from embstore import documents
 from embstore.errors import SourceError, UnknownNameError, UsageError
-from embstore.sources.cache import data_folder, keep
+from embstore.sources.cache import data_folder, write_file
 from embstore.sources.delimiters import parse_delimiter
-from embstore.sources.files import PACKED, file_type, is_file, open_unpacked, read_binary
+from embstore.sources.files import GZIP_SUFFIX, file_type, is_file, open_decompressed, read_binary
 from embstore.sources.records import DELIMITED, OPTION, RECORDS, read_records
 from embstore.sources.rows import Row
 from embstore.sources.specs import LEXICON, SENTENCE_PAIRS, WORD_PAIRS, DataFile, DatasetSpec
@@ -33,14 +33,14 @@ _N_COLUMNS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """How a user's table becomes rows.
+class OwnTable:
+    """The layout of a user's table.
 
     Attributes:
-        columns: Those of the texts, then that of the number.
-        suffix: The file type.
+        columns: Columns of the texts, one or two, then the column of the score or value.
+        suffix: File type: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
         name: Name of the file in messages.
-        delimiter: Character that separates the columns of CSV and TSV; None to find it.
+        delimiter: Character that separates the columns of CSV and TSV files; None to detect it.
     """
 
     columns: tuple[str, ...]
@@ -50,27 +50,27 @@ class Table:
 
     @property
     def value(self) -> str:
-        """The name of the number in the store, where the table's own could be that of another column."""
+        """Name of the number's column in the store; the table's own name could be that of another column there."""
         return "score" if len(self.columns) == 3 else "value"
 
     def read(self, path: Path) -> Iterator[Row]:
         """Yield the rows of the table.
 
         Raises:
-            SourceError: If a text is missing, or something else stands where a number should be; says the line.
+            SourceError: A text is missing, or a score or value is not a number.
         """
         *texts, number = self.columns
         for place, values in read_records(path, self.name, self.suffix, self.columns, self.delimiter):
-            found = [text_value(value, f"{place} ({key})") for key, value in zip(texts, values, strict=False)]
-            of_row = {self.value: number_value(values[-1], f"{place} ({number})")}
-            yield Row(found[0], place, of_row, *found[1:])
+            row_texts = [text_value(value, f"{place} ({key})") for key, value in zip(texts, values, strict=False)]
+            row_values = {self.value: number_value(values[-1], f"{place} ({number})")}
+            yield Row(row_texts[0], place, row_values, *row_texts[1:])
 
 
 def own_datasets() -> dict[str, DatasetSpec]:
-    """Return the user's own datasets, by name.
+    """Return name → dataset of the user's own datasets.
 
     Raises:
-        SourceError: If the document of one of them is damaged.
+        SourceError: The document of a dataset is damaged.
     """
     return {path.stem: _read_spec(path) for path in sorted((data_folder() / _FOLDER).glob("*.json"))}
 
@@ -79,7 +79,7 @@ def own_dataset(name: str) -> DatasetSpec | None:
     """Return one of the user's own datasets; None if there is none of that name.
 
     Raises:
-        SourceError: If its document is damaged.
+        SourceError: Its document is damaged.
     """
     path = data_folder() / _FOLDER / f"{name}.json"
     return _read_spec(path) if _NAME.fullmatch(name) and is_file(path) else None
@@ -91,76 +91,78 @@ def add_own(
     kind: str,
     columns: Sequence[str],
     unit: str,
-    taken: Sequence[str],
+    other_names: Sequence[str],
     delimiter: str | None = None,
 ) -> DatasetSpec:
-    """Read a user's table to the end, and keep a copy of it as a dataset; one of that name is replaced.
+    """Check a user's table, and copy it to the folder of datasets; replace one of the same name.
 
     Args:
         name: Name of the dataset.
-        file: .csv, .tsv, .jsonl or .parquet.
+        file: Table: .csv, .tsv, .jsonl or .parquet.
         kind: ``pairs`` or ``lexicon``.
         columns: Columns: text, text and score of pairs, or text and value of a lexicon.
         unit: ``word`` or ``sentence``.
-        taken: Names that it cannot have.
-        delimiter: Character that separates the columns of CSV and TSV, or ``tab``; None to find it.
+        other_names: Names of other datasets.
+        delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; None to detect it.
 
     Raises:
-        UsageError, UnknownNameError: an argument does not fit.
-        SourceError: If the table cannot be read; says file and line.
+        UsageError, UnknownNameError: An argument is invalid.
+        SourceError: The table cannot be read, or has invalid values.
     """
-    _check_name(name, taken)
+    _check_name(name, other_names)
     if kind not in KINDS:
         raise UnknownNameError("kind of dataset", kind, KINDS)
     if len(columns) != (3 if kind == "pairs" else 2):
         raise UsageError(f"a dataset of the kind {kind!r} has {_N_COLUMNS[kind]}")
-    of = parse_member(Unit, unit)
-    if of is Unit.OCCURRENCE:
+    parsed_unit = parse_member(Unit, unit)
+    if parsed_unit is Unit.OCCURRENCE:
         raise UsageError("a dataset is of words or of sentences: --unit word or --unit sentence.")
     suffix = file_type(file)
-    if suffix == ".parquet" and file.suffix.lower() == PACKED:
+    if suffix == ".parquet" and file.suffix.lower() == GZIP_SUFFIX:
         raise SourceError(f"{file}: Parquet is packed by itself. Unpack it first: gunzip {file}")
     if suffix not in RECORDS:
         raise UnknownNameError("file type", file.suffix or file.name, RECORDS, "Write the table as one of these.")
-    chosen = parse_delimiter(delimiter)
-    if chosen and suffix not in DELIMITED:
+    delimiter = parse_delimiter(delimiter)
+    if delimiter and suffix not in DELIMITED:
         raise UsageError(f"--delimiter does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out.")
-    table = Table(tuple(columns), suffix, str(file), chosen)
-    content = _content(file)
+    table = OwnTable(tuple(columns), suffix, str(file), delimiter)
+    content = _read(file)
     sha256 = hashlib.sha256(content).hexdigest()
     values = [float(row.values[table.value]) for row in table.read(file)]
     if not values:
         raise SourceError(f"{file} has no rows. Give a table with at least one.")
     document = {
-        "name": name, "kind": kind, "unit": of.value, "columns": list(columns), "file": f"{name}{suffix}",
+        "name": name, "kind": kind, "unit": parsed_unit.value, "columns": list(columns), "file": f"{name}{suffix}",
         "original": file.name, "sha256": sha256, "rows": len(values), "scores": [min(values), max(values)],
-    } | ({"delimiter": chosen} if chosen else {})  # fmt: skip
+    } | ({"delimiter": delimiter} if delimiter else {})  # fmt: skip
     folder = data_folder() / _FOLDER
-    keep(folder / f"{name}{suffix}", content)
-    keep(folder / f"{name}.json", (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+    write_file(folder / f"{name}{suffix}", content)
+    write_file(folder / f"{name}.json", (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
     return _read_spec(folder / f"{name}.json")
 
 
-def _content(file: Path) -> bytes:
-    """Return the bytes of a table, unpacked."""
-    with open_unpacked(file, str(file)) as stream:
+def _read(file: Path) -> bytes:
+    """Return the bytes of a table, decompressed."""
+    with open_decompressed(file, str(file)) as stream:
         try:
             return stream.read()
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise SourceError(f"{file} is not packed by gzip, or is damaged: {error}. Copy it again.") from error
 
 
-def _check_name(name: str, taken: Sequence[str]) -> None:
+def _check_name(name: str, other_names: Sequence[str]) -> None:
+    """Raise UsageError if a name is invalid for a dataset, or taken."""
     if not _NAME.fullmatch(name):
         raise UsageError(
             f"{name!r} cannot be the name of a dataset: it takes up to 64 letters, digits, - and _, the first a letter "
             "or digit."
         )
-    if name.lower() in taken or re.fullmatch(r"words_\d+", name.lower()):
+    if name.lower() in other_names or re.fullmatch(r"words_\d+", name.lower()):
         raise UsageError(f"{name!r} is the name of another dataset. Choose another for your own table.")
 
 
 def _read_spec(path: Path) -> DatasetSpec:
+    """Read the document of a user's dataset; raise SourceError if it is damaged."""
     try:
         document = documents.parse(read_binary(path), "own-dataset")
         documents.check(document, "own-dataset")
@@ -173,11 +175,12 @@ def _read_spec(path: Path) -> DatasetSpec:
 
 
 def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
+    """Return the description of a user's dataset, from its document; raise ValueError if that is inconsistent."""
     suffix = Path(document["file"]).suffix
     if document["name"] != name or document["file"] != f"{name}{suffix}" or suffix not in RECORDS:
         raise ValueError("it is the document of another dataset")
     unit = Unit(document["unit"])
-    table = Table(tuple(document["columns"]), suffix, document["original"], document.get("delimiter"))
+    table = OwnTable(tuple(document["columns"]), suffix, document["original"], document.get("delimiter"))
     pairs = SENTENCE_PAIRS if unit is Unit.SENTENCE else WORD_PAIRS
     low, high = document["scores"]
     return DatasetSpec(
@@ -186,7 +189,7 @@ def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
         unit,
         document["rows"],
         {table.value: float},
-        DataFile(f"{_FOLDER}/{document['file']}", document["sha256"], partial(Table.read, table)),
+        DataFile(f"{_FOLDER}/{document['file']}", document["sha256"], partial(OwnTable.read, table)),
         help=f"Your own table, {document['original']}.",
         scores=(low, high),
     )

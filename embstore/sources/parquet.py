@@ -1,4 +1,4 @@
-"""Parquet files to rows, a batch at a time, of the chosen columns only."""
+"""Read the rows of Parquet files in batches, of the chosen columns only."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,17 +14,17 @@ from embstore.sources.rows import Blank, Row, Rows, no_texts
 
 _BATCH_ROWS, _BATCH_BYTES = 4096, 64 << 20
 
-# What unpacks to so much, and so many times its size, is no table of texts but a bomb.
+# A column that decompresses to more than this size and this multiple of its size is taken for a decompression bomb.
 _BOMB_BYTES, _BOMB_RATIO = 256 << 20, 200
 
 
 def open_parquet(path: Path, name: str, columns: Sequence[str]) -> Rows:
-    """Return the reader of a Parquet file.
+    """Return a function that yields the rows of a Parquet file.
 
     Raises:
-        SourceError: If the file is damaged or has no rows, or a column is not of strings.
-        UnknownNameError: If a column is not in the file.
-        UsageError: If no column was named, and none is the obvious one.
+        SourceError: The file is damaged or has no rows, or a column is not of strings.
+        UnknownNameError: A requested column does not exist.
+        UsageError: No column was requested, and there is no default.
     """
     with _parquet_file(path, name) as file:
         schema = file.schema_arrow
@@ -49,17 +49,17 @@ def _read(path: Path, columns: Columns) -> Iterator[Row | Blank]:
 def parquet_records(
     path: Path, name: str, columns: Sequence[str], option: str
 ) -> Iterator[tuple[int, Sequence[object]]]:
-    """Yield the number of each row, from 1, and its values of some columns of any type.
+    """Yield the number of each row, from 1, and its values in some columns, which may be of any type.
 
     Args:
         path: Path of the file.
         name: Name of the source in messages.
-        columns: The columns.
-        option: by which the user named them.
+        columns: Columns to read.
+        option: Command-line option that names the columns, for messages.
 
     Raises:
-        SourceError: If the file is damaged.
-        UnknownNameError: If a column is not in the file.
+        SourceError: The file is damaged.
+        UnknownNameError: A column does not exist.
     """
     with _parquet_file(path, name) as file:
         chosen = choose_columns(name, file.schema_arrow.names, columns, option=option)
@@ -74,7 +74,7 @@ def parquet_records(
 
 @contextmanager
 def _parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
-    """Open a Parquet file, and close it in the end.
+    """Open a Parquet file within a ``with`` block.
 
     Args:
         path: Path of the file.
@@ -95,72 +95,72 @@ def _parquet_file(path: Path, name: str, dictionaries: Sequence[str] = ()) -> It
 
 @contextmanager
 def _batches(path: Path, name: str, columns: Sequence[str]) -> Iterator[Iterator[Any]]:
-    """Give the batches of some columns, of about as many bytes at most whatever the file packs into how few.
+    """Provide the batches of some columns, small enough that each decompresses to about 64 MiB at most.
 
     Raises:
-        SourceError: If a column unpacks to far more than the file has.
+        SourceError: A column is a decompression bomb.
     """
     with _parquet_file(path, name) as file:
         chunks = [chunk for column in columns for chunk in _chunks(file.metadata, column)]
     for chunk in chunks:
         chunk.check(name)
-    rows = min((_BATCH_BYTES // max(1, chunk.most_bytes_per_row) for chunk in chunks), default=_BATCH_ROWS)
-    packed = list(dict.fromkeys(chunk.column for chunk in chunks if chunk.has_dictionary))
-    with _parquet_file(path, name, packed) as file:
+    rows = min((_BATCH_BYTES // max(1, chunk.max_bytes_per_row) for chunk in chunks), default=_BATCH_ROWS)
+    dictionaries = list(dict.fromkeys(chunk.column for chunk in chunks if chunk.has_dictionary))
+    with _parquet_file(path, name, dictionaries) as file:
         yield file.iter_batches(min(_BATCH_ROWS, max(1, rows)), columns=list(columns))
 
 
 @dataclass(frozen=True, slots=True)
 class _Chunk:
-    """A column in a row group.
+    """A column chunk: one column of one row group.
 
     Attributes:
-        column: Its name.
+        column: Name of the column.
         row_group: Number of the row group, from 1.
         n_rows: Number of rows.
-        n_packed: Bytes in the file.
-        n_bytes: Bytes as they are encoded, unpacked.
-        encodings: Encodings of its pages.
+        compressed_bytes: Size in the file.
+        encoded_bytes: Size of the encoded values after decompression.
+        encodings: Encodings of the pages.
     """
 
     column: str
     row_group: int
     n_rows: int
-    n_packed: int
-    n_bytes: int
+    compressed_bytes: int
+    encoded_bytes: int
     encodings: tuple[str, ...]
 
     @property
     def has_dictionary(self) -> bool:
-        """Whether rows may point to one value, which stands in the file once."""
+        """Whether the values may be dictionary-encoded, with equal ones in the file once."""
         return any("DICTIONARY" in encoding for encoding in self.encodings)
 
     @property
-    def most_bytes_per_row(self) -> int:
-        """About what a row takes; where each value is made from the one before it, what it may take."""
-        return self.n_bytes if "DELTA_BYTE_ARRAY" in self.encodings else self.n_bytes // max(1, self.n_rows)
+    def max_bytes_per_row(self) -> int:
+        """Estimated bytes per row; the maximum for delta encoding, where a value may extend the previous one."""
+        return self.encoded_bytes if "DELTA_BYTE_ARRAY" in self.encodings else self.encoded_bytes // max(1, self.n_rows)
 
     def check(self, name: str) -> None:
-        """Raise SourceError for a decompression bomb: over 256 MiB and 200 times the compressed size."""
-        if self.n_bytes > max(_BOMB_BYTES, _BOMB_RATIO * self.n_packed):
+        """Raise SourceError if the chunk decompresses to over 256 MiB and over 200 times its compressed size."""
+        if self.encoded_bytes > max(_BOMB_BYTES, _BOMB_RATIO * self.compressed_bytes):
             raise SourceError(
                 f"{name}: the column {self.column!r} of row group {self.row_group} would unpack from "
-                f"{self.n_packed:,} to {self.n_bytes:,} bytes, and is not read. If it is what you want, write the "
-                "file again in smaller row groups."
+                f"{self.compressed_bytes:,} to {self.encoded_bytes:,} bytes, and is not read. If it is what you want, "
+                "write the file again in smaller row groups."
             )
 
 
 def _chunks(metadata: Any, column: str) -> Iterator[_Chunk]:
-    """Yield what the footer says of a column in each row group; of a nested column, of all that is in it."""
+    """Yield the chunks of a column in each row group, from the footer; of a nested column, those of all its leaves."""
     if metadata.num_row_groups == 0:
         return
     first = metadata.row_group(0)
-    places = [at for at in range(first.num_columns) if first.column(at).path_in_schema.split(".")[0] == column]
+    leaves = [i for i in range(first.num_columns) if first.column(i).path_in_schema.split(".")[0] == column]
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)
-        for found in (group.column(at) for at in places):
-            sizes = (found.total_compressed_size, found.total_uncompressed_size)
-            yield _Chunk(column, number + 1, group.num_rows, *sizes, tuple(found.encodings))
+        for leaf in (group.column(i) for i in leaves):
+            sizes = (leaf.total_compressed_size, leaf.total_uncompressed_size)
+            yield _Chunk(column, number + 1, group.num_rows, *sizes, tuple(leaf.encodings))
 
 
 def _next_batch(batches: Iterator[Any], name: str) -> Any | None:
@@ -192,13 +192,20 @@ def _check_string(kind: Any, column: str, name: str) -> None:
 
 
 def _values(array: Any, columns: Columns, key: str, number: int) -> list[Any]:
-    """Return the values of a column of a batch whose first row is ``number``."""
+    """Return the values of a column of a batch.
+
+    Args:
+        array: Column of the batch.
+        columns: Chosen columns, for messages.
+        key: Name of the column.
+        number: Number of the first row of the batch.
+    """
     try:
         if (dictionary := getattr(array, "dictionary", None)) is None:
             return list(array.to_pylist())
-        encoded = array.indices.dictionary_encode()  # which of the values stand in these rows
+        encoded = array.indices.dictionary_encode()  # only the values that occur in these rows
         values = dictionary.take(encoded.dictionary).to_pylist()
-        return [None if at is None else values[at] for at in encoded.indices.to_pylist()]
+        return [None if index is None else values[index] for index in encoded.indices.to_pylist()]
     except UnicodeDecodeError:
         pass
     for row, scalar in enumerate(array, number):
@@ -210,4 +217,4 @@ def _values(array: Any, columns: Columns, key: str, number: int) -> list[Any]:
                 f"{columns.place(row, key)}: byte 0x{byte:02X} at position {error.start + 1} of the value is "
                 "not valid UTF-8. Write the file again with valid strings."
             ) from error
-    raise AssertionError("a column that cannot be decoded has a value that cannot")
+    raise AssertionError("a column that cannot be decoded has no value that cannot be decoded")

@@ -1,6 +1,6 @@
-"""The table of the published datasets: address, hash, layout and reference of each.
+"""List the published datasets: URL, SHA-256, layout and reference of each.
 
-The addresses name a commit, so that what they give never changes; the hash says whether it did.
+The URLs name a commit, so that the files cannot change.
 """
 
 from dataclasses import replace
@@ -27,7 +27,7 @@ _SCORE: dict[str, ValueType] = {"score": float}
 _POS: dict[str, ValueType] = {**_SCORE, "pos": str, "pos_2": str}
 _SIMVERB: dict[str, ValueType] = {**_SCORE, "pos": str, "relation": str}
 _STSB: dict[str, ValueType] = {**_SCORE, "genre": str, "file": str, "year": str, "id": str}
-_STSB_WOLFE: dict[str, ValueType] = {**_STSB, "score_text": str}  # which their code ranks as strings
+_STSB_WOLFE: dict[str, ValueType] = {**_STSB, "score_text": str}  # their code ranks the scores as strings
 _STSB_FILE = "sts-test.csv", "affe45928a66ee5a708531233c95b7dacbbdc57f974f002a3d32ea0180cf816a"
 _STSB_FIELDS = ("genre", "file", "year", "id", "score", "text", "text_2")
 _STSB_CITATION = (
@@ -60,12 +60,12 @@ def _spec(
     file: tuple[str, str],
     layout: Layout,
     columns: dict[str, ValueType] = _SCORE,
-    **about: Any,
+    **attributes: Any,
 ) -> DatasetSpec:
-    """Return the spec of a dataset whose file (name, SHA-256) is at ``base``."""
-    called, sha256 = file
-    content = DataFile(called, sha256, partial(layout.read, columns), base + called)
-    return DatasetSpec(name, kind, _UNITS[kind], rows, columns, content, licence=_LICENCES[base], **about)
+    """Return the spec of a dataset whose ``file`` (name, SHA-256) is in the folder with the URL ``base``."""
+    file_name, sha256 = file
+    content = DataFile(file_name, sha256, partial(layout.read, columns), base + file_name)
+    return DatasetSpec(name, kind, _UNITS[kind], rows, columns, content, licence=_LICENCES[base], **attributes)
 
 
 PUBLISHED = (

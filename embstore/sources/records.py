@@ -1,4 +1,4 @@
-"""Chosen columns of a user's table, row by row, as they stand there: CSV, TSV, JSON Lines or Parquet."""
+"""Read chosen columns of a user's table row by row, values of any type: CSV, TSV, JSON Lines or Parquet."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,18 +18,18 @@ OPTION = "--columns"
 def read_records(
     path: Path, name: str, suffix: str, columns: Sequence[str], delimiter: str | None = None
 ) -> Iterator[tuple[str, Sequence[object]]]:
-    """Yield the place of each row ("pairs.csv:12") and its values of the columns. Empty lines are left out.
+    """Yield the place of each row (``pairs.csv:12``) and its values in some columns; empty lines are left out.
 
     Args:
-        path: The table.
+        path: Path of the table.
         name: Name of the source in messages.
-        suffix: Its file type: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
-        columns: The columns to read.
-        delimiter: Character that separates the columns of CSV and TSV; None to find it.
+        suffix: File type: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
+        columns: Columns to read.
+        delimiter: Character that separates the columns of CSV and TSV files; None to detect it.
 
     Raises:
-        SourceError: If the table is damaged, or has a row that is too long.
-        UnknownNameError: If a column is not in the table.
+        SourceError: The table is damaged, or a row has too many values.
+        UnknownNameError: A column does not exist.
     """
     options = {} if delimiter is None else {"delimiter": delimiter}
     for number, values in RECORDS[suffix](path, name, columns, **options):
@@ -48,6 +48,7 @@ def _tsv(path: Path, name: str, columns: Sequence[str], *, delimiter: str = TAB)
 
 
 def _delimited(records: Iterator[tuple[int, list[str]]], name: str, columns: Sequence[str]) -> _Records:
+    """Yield the line and the values in some columns of each record, given the records with the header first."""
     _, header = next(records, (1, []))
     if not header:
         raise SourceError(f"{name}:1: the header is missing. The first line must name the columns.")
@@ -61,10 +62,11 @@ def _delimited(records: Iterator[tuple[int, list[str]]], name: str, columns: Seq
                 f"{name}:{number}: {len(values)} values, but the header names {len(header)} columns. Quote the values "
                 "that contain the separator, or name the columns."
             )
-        yield number, [values[at] if at < len(values) else None for at in chosen]
+        yield number, [values[i] if i < len(values) else None for i in chosen]
 
 
 def _jsonl(path: Path, name: str, columns: Sequence[str]) -> _Records:
+    """Yield the line and the values of some keys of each object."""
     choose_columns(name, (), columns, open_ended=True, option=OPTION)
     for number, content in json_objects(path, name):
         if content is None:

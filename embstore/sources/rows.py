@@ -17,13 +17,13 @@ _NO_VALUES: Mapping[str, Value] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One text of a source, or a pair of them, exactly as it stands there.
+    """One text of a source, or a pair of texts, exactly as in the source.
 
     Attributes:
-        text: The text; never empty, never whitespace alone.
+        text: Text; neither empty nor whitespace only.
         origin: Place in the source, for messages: ``words.txt:12``, ``pairs.csv:12 (right)``.
-        values: Other values of a dataset's row, by the names in ``DatasetSpec.columns``; empty for files.
-        text_2: The second text of a pair.
+        values: Column of ``DatasetSpec.columns`` → value in a dataset's row; empty for files.
+        text_2: Second text of a pair; None for a single text.
     """
 
     text: str
@@ -33,18 +33,18 @@ class Row:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The text, or the two of a pair."""
+        """The text, or both texts of a pair."""
         return (self.text,) if self.text_2 is None else (self.text, self.text_2)
 
 
 @dataclass(frozen=True, slots=True)
 class Blank:
-    """A place of a source that holds no text: reported and counted, never embedded.
+    """A line or cell of a source without a text, which is counted and not embedded.
 
     Attributes:
         origin: Place in the source, as in ``Row``.
-        reason: ``empty line``, ``empty value`` (a cell that is empty or whitespace alone) or
-            ``missing value`` (null, absent, or beyond the end of a short row).
+        reason: ``empty line``, ``empty value`` (an empty or whitespace-only cell) or ``missing value`` (null, absent,
+            or beyond the end of a short row).
     """
 
     origin: str
@@ -53,7 +53,7 @@ class Blank:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A note for the user on how a source was read, as a sentence."""
+    """A sentence for the user about how a source was read."""
 
     text: str
 
@@ -62,18 +62,18 @@ Rows = Callable[[], Iterator[Row | Blank | Remark]]
 
 
 def no_texts(name: str, n_blanks: int = 0) -> SourceError:
-    """Return the error for a source without a single text."""
+    """Return the error for a source without any text; ``n_blanks`` is the number of its blank rows."""
     why = f"all {n_blanks} of its rows are empty or missing" if n_blanks else "it is empty"
     return SourceError(f"{name} has no texts: {why}. Give a source with at least one text.")
 
 
 def row_or_blank(text: str | None, origin: str, empty: str = EMPTY_VALUE) -> Row | Blank:
-    """Return the row of a text, or the blank of one that is missing (None), empty or whitespace alone.
+    """Return a row for a text, or a blank if it is missing, empty or whitespace only.
 
     Args:
         text: Text; None if it is missing.
         origin: Place in the source.
-        empty: The reason of a blank that is empty.
+        empty: Reason of the blank if the text is empty or whitespace only.
     """
     if text is None:
         return Blank(origin, MISSING_VALUE)

@@ -1,4 +1,4 @@
-"""An opened source."""
+"""Define an opened source, and detect changes of its file while it is read."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ class Source:
 
     Attributes:
         name: Name in messages: the path as the user gave it, ``standard input``, ``words:5000``.
-        reader: Function that yields its rows from the beginning.
-        dataset: The dataset that it is; None for files and standard input.
-        file: The user's file that it is, as it was when it was opened.
-        remarks: Notes on how it was read, as sentences; filled by :meth:`rows`.
+        reader: Function that yields the rows from the beginning.
+        dataset: Named dataset; None for files and standard input.
+        file: State of the user's file when it was opened; None for datasets and standard input.
+        remarks: Sentences about how it was read, filled by :meth:`rows`.
     """
 
     name: str
@@ -32,21 +32,20 @@ class Source:
 
     @property
     def unit(self) -> Unit | None:
-        """The unit that a dataset brings, else None."""
+        """Unit of the dataset; None for files and standard input."""
         return None if self.dataset is None else self.dataset.unit
 
     @property
     def stored_name(self) -> str | None:
-        """The name of a dataset's file in the store (``words``, ``words_5000``), else None."""
+        """Name of the dataset in the store (``words``, ``words_5000``); None for files and standard input."""
         return None if self.dataset is None else self.name.replace(":", "_")
 
     def rows(self) -> Iterator[Row | Blank]:
-        """Yield the rows in order. May be called again, except on standard input.
+        """Yield the rows in order; may be called again, except on standard input.
 
         Raises:
-            SourceError: If a row cannot be read; or, after the last one, none of them held a text, or the file is no
-                longer the one that was opened.
-            UnknownNameError: After the last row, a column was in none of them (JSON Lines only).
+            SourceError: A row cannot be read; or, after the last row, none had a text or the file has changed.
+            UnknownNameError: After the last row, none had a requested column (JSON Lines only).
         """
         n_rows = n_blanks = 0
         self.remarks.clear()
@@ -62,14 +61,14 @@ class Source:
                 yield row
         except SourceError:
             if self.file is not None and File.at(self.file.path).size >= 0:
-                self.check_unchanged()  # half a text may be what another program is just writing
+                self.check_unchanged()  # an invalid row may be one that another program is writing
             raise
         self.check_unchanged()
         if n_rows == 0:
             raise no_texts(self.name, n_blanks)
 
     def check_unchanged(self) -> None:
-        """Raise SourceError if the file is no longer the one that was opened."""
+        """Raise SourceError if the file has changed since it was opened."""
         if self.file is not None and self.file != File.at(self.file.path):
             raise SourceError(
                 f"{self.name} changed while it was read, so that nothing was built from it. Wait until it is complete, "
@@ -79,13 +78,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as it is at a moment.
+    """The state of a file at one moment, to detect changes.
 
     Attributes:
         path: Path of the file.
-        size: In bytes; -1 where there is none.
-        mtime_ns: When its content last changed.
-        inode: Inode number of the file.
+        size: Size in bytes; -1 if the file does not exist.
+        mtime_ns: Time of the last change, in nanoseconds.
+        inode: Inode number.
     """
 
     path: Path
@@ -95,10 +94,10 @@ class File:
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """Return the file at a path as it is now.
+        """Return the present state of the file at a path.
 
         Raises:
-            SourceAccessError: If the system does not say.
+            SourceAccessError: The system denies access to it.
         """
-        found = status(path, str(path))
-        return cls(path) if found is None else cls(path, found.st_size, found.st_mtime_ns, found.st_ino)
+        now = status(path, str(path))
+        return cls(path) if now is None else cls(path, now.st_size, now.st_mtime_ns, now.st_ino)

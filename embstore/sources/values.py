@@ -1,4 +1,4 @@
-"""Checked values of a dataset: texts and numbers, each with its place when it is wrong."""
+"""Check the texts and numbers of a dataset."""
 
 import math
 
@@ -6,13 +6,17 @@ from embstore.errors import SourceError
 
 
 def text_value(value: object, place: str) -> str:
-    """Return a text exactly as it stands.
+    """Return a value if it is a non-empty string, unchanged.
+
+    Args:
+        value: Value of a cell.
+        place: Place of the cell, for messages.
 
     Raises:
-        SourceError: If it is missing, empty, no string, or cannot be written as UTF-8.
+        SourceError: It is missing, empty, not a string, or not valid Unicode.
     """
     if not isinstance(value, str):
-        what = "missing" if value is None else f"{value!r}, which is no string"
+        what = "missing" if value is None else f"{value!r}, which is not a string"
         raise SourceError(f"{place}: the text is {what}. Every row of a dataset needs its texts.")
     if not value or value.isspace():
         raise SourceError(f"{place}: the text is empty. Every row of a dataset needs its texts.")
@@ -24,26 +28,30 @@ def text_value(value: object, place: str) -> str:
 
 
 def number_value(value: object, place: str) -> float:
-    """Return a number; blanks around it are ignored.
+    """Return a value as a float; strings of a number are parsed, with spaces around it ignored.
+
+    Args:
+        value: Value of a cell.
+        place: Place of the cell, for messages.
 
     Raises:
-        SourceError: If it is none, or is not finite.
+        SourceError: It is not a finite number.
     """
     if isinstance(value, int | float) and not isinstance(value, bool):
-        found = float(value)
+        number = float(value)
     else:
         try:
-            found = _parsed(value)
+            number = _parse(value)
         except ValueError:
             raise SourceError(
                 f"{place}: {value!r} is not a number. Write a number there, or name another column."
             ) from None
-    if not math.isfinite(found):
+    if not math.isfinite(number):
         raise SourceError(f"{place}: {value!r} is not a finite number. Write a number there, or leave the row out.")
-    return found
+    return number
 
 
-def _parsed(value: object) -> float:
-    if not isinstance(value, str) or "_" in value:  # Python takes 1_000 for a number
+def _parse(value: object) -> float:
+    if not isinstance(value, str) or "_" in value:  # Python accepts 1_000 as a number
         raise ValueError
     return float(value)

@@ -91,7 +91,7 @@ class BuildMethods(DatasetMethods, OpenStore):
         from embstore.build.estimate import estimate
         from embstore.build.job import Options
         from embstore.build.pipeline import build
-        from embstore.build.texts import Sources, by_unit
+        from embstore.build.texts import Sources, group_by_unit
         from embstore.sharding import ShardSpec
         from embstore.sources import missing_datasets
         from embstore.space import Pooling, Template, Unit, parse_member
@@ -117,7 +117,7 @@ class BuildMethods(DatasetMethods, OpenStore):
         )
         read = [
             Sources(members, unit_of, as_names(columns), limit, per_text, seed, header, delimiter)
-            for unit_of, members in by_unit(source_names, given).items()
+            for unit_of, members in group_by_unit(source_names, given).items()
         ]
         self.fetch_datasets(missing_datasets(source_names), observer)
         if dry_run:

@@ -37,7 +37,7 @@ def load(tiny_folder: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) ->
     """Load a tokenizer of a short context, for which some hundred characters are a very long text."""
     monkeypatch.setattr(module, "_WHOLE_CHARS", 0)
     monkeypatch.setattr(module, "_FIRST_CHARS", 64)
-    monkeypatch.setattr(module, "_MOST_CHARS", 2048)
+    monkeypatch.setattr(module, "_MAX_CHARS", 2048)
 
     def tokenizer(name: str, side: str = "right") -> Tokenizer:
         found = Tokenizer.load(resolve(f"{name}={tiny_folder(name)}"))

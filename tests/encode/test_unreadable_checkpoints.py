@@ -9,7 +9,7 @@ import pytest
 
 from embstore import disk
 from embstore.encode import fingerprint, resolve
-from embstore.encode.hub import _near
+from embstore.encode.hub import _suggestions
 from embstore.errors import CheckpointAccessError, CheckpointError, FileAccessError
 
 CODES = (errno.EACCES, errno.EIO, errno.EMFILE, errno.ESTALE)
@@ -81,4 +81,4 @@ def test_a_folder_that_is_not_listed_gives_no_near_names(folder: Path, monkeypat
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "iterdir", refuse)
-    assert _near(f"mine={folder / 'gone'}") == f" There is no folder {str(folder / 'gone')!r} either."
+    assert _suggestions(f"mine={folder / 'gone'}") == f" There is no folder {str(folder / 'gone')!r} either."

@@ -69,7 +69,7 @@ def test_several_batches_are_in_the_model_at_once(tiny, monkeypatch) -> None:
 
 def test_a_twin_has_modules_of_its_own_and_the_same_weights(tiny) -> None:
     forward = forward_of(tiny("llama"))
-    twin = forward.twin()
+    twin = forward.thread_copy()
     assert not set(forward.model.modules()) & set(twin.model.modules())
     assert [w.data_ptr() for w in twin.model.parameters()] == [w.data_ptr() for w in forward.model.parameters()]
     assert all(

@@ -10,7 +10,7 @@ from source_rows import Write
 import embstore
 from embstore.errors import SourceError, UnknownNameError, UsageError
 from embstore.sources import DATASETS, Blank, Row, open_source
-from embstore.sources.specs import Made
+from embstore.sources.specs import GeneratedContent
 from embstore.space import Unit
 
 
@@ -66,7 +66,7 @@ def test_a_size_that_is_no_number_is_an_error(size: str) -> None:
 
 def test_more_words_than_there_are_is_an_error_that_says_how_many() -> None:
     content = DATASETS["words"].content
-    assert isinstance(content, Made)
+    assert isinstance(content, GeneratedContent)
     most = content.count()
     assert most == sum(word.isalpha() for word in wordfreq.top_n_list("en", 10**7))
     for size in ("5000000", str(most + 1), "9" * 30):

@@ -118,7 +118,7 @@ def test_a_table_that_cannot_be_read(tmp_path: Path, data: Path, content: str, m
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"left": "a", "right": 7, "gold": 1}', r":2 \(right\): the text is 7, which is no string"),
+        ('{"left": "a", "right": 7, "gold": 1}', r":2 \(right\): the text is 7, which is not a string"),
         ('{"left": "a", "right": null, "gold": 1}', r":2 \(right\): the text is missing"),
         ('{"left": "a", "gold": 1}', "unknown column 'right'"),
         ('{"left": "a", "right": "\\ud800", "gold": 1}', r":2 \(right\): .* half of a surrogate pair"),
