@@ -92,6 +92,7 @@ def check(document: dict[str, Any], kind: Kind) -> None:
 
 
 def _invalid(place: Iterable[str | int | None], message: str) -> InvalidDocument:
+    """Return the error for a value, given its path in the document."""
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
     return InvalidDocument(f"{path.removeprefix('.')}: {message}".removeprefix(": ")[:_MAX_MESSAGE_CHARS])
 
@@ -116,6 +117,7 @@ def _integer_paths(kind: Kind) -> tuple[_Path, ...]:
 
 
 def _find_integers(schema: Any, path: _Path = ()) -> Iterator[_Path]:
+    """Yield the paths of the integers in a part of a schema; ``path`` is that of the part."""
     if not isinstance(schema, dict):
         return
     if "integer" in schema.get("type", ()):
@@ -138,11 +140,13 @@ def _values_at(value: Any, path: _Path, place: _Path = ()) -> Iterator[tuple[_Pa
 
 
 def _newest_format(kind: Kind) -> int | None:
+    """Return the highest ``format`` that a schema allows; None if its documents have no format."""
     schema = _schema(kind)["properties"].get("format", {})
     return schema.get("const") or max(schema.get("enum", []), default=None)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object from its members; raise ValueError for a repeated name."""
     members = dict(pairs)
     if len(members) < len(pairs):
         raise ValueError("an object has a name twice")
@@ -150,6 +154,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _finite(text: str) -> float:
+    """Parse a float; raise ValueError for one that overflows."""
     value = float(text)
     if value in (float("inf"), float("-inf")):
         raise ValueError("a number is too large")

@@ -41,6 +41,7 @@ class NotebookProgress:
             self._show(f"{describe(progress)}: {count(progress, seconds)}{time_left(progress, seconds)}")
 
     def _show(self, line: str) -> None:
+        """Show a line below the cell, in place of the previous one; an empty line ends the task."""
         if self._handle is None and not line:
             return
         content = self._display.Pretty(printable(line))

@@ -83,6 +83,7 @@ class Summary:
 
     @classmethod
     def _of_chunk(cls, x: Float64Array) -> Self:
+        """Summarise float64 vectors (n, dim)."""
         norm_squares = np.vecdot(x, x)
         norms = np.sqrt(norm_squares)
         inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)

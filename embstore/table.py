@@ -104,6 +104,7 @@ class Table:
         return pyarrow.table({column: self._to_array(column) for column in self.columns})
 
     def _to_array(self, column: str) -> "pyarrow.Array":
+        """Return a column as an Arrow array, of the declared type if all its values are None."""
         import pyarrow
 
         array = pyarrow.array(self[column])
@@ -258,6 +259,7 @@ class Table:
         return replace(self, shown=shown)
 
     def _keys_down(self, pivot: Pivot) -> list[tuple[Any, ...]]:
+        """Return the distinct values of the columns ``down``, in the order of the printed rows."""
         keys = list(dict.fromkeys(_key(row, pivot.down) for row in self.rows))
         if pivot.order is None:
             return keys
@@ -284,11 +286,13 @@ class Table:
 
 
 def _cell(columns: tuple[str, ...], write: Callable[[object], str], cut: Callable[[str], str], row: Row) -> str:
+    """Format the first value of some columns that is not None."""
     value = next((row[column] for column in columns if row[column] is not None), None)
     return cut(value) if isinstance(value, str) else write(value)
 
 
 def _column_heads(pivot: Pivot, head: str, *, alone: bool) -> list[str]:
+    """Return the headings of one group of printed columns."""
     if pivot.joined or len(pivot.values) == 1:
         return [head]
     names = [value if isinstance(value, str) else value[-1] for value in pivot.values]
@@ -337,6 +341,7 @@ def number_format(values: Iterable[object]) -> Callable[[object], str]:
 
 
 def _numbers(values: Iterable[object]) -> Iterator[object]:
+    """Yield the values of a column, and the members of those that are lists."""
     for value in values:
         if isinstance(value, list | tuple):
             yield from _numbers(value)

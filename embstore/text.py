@@ -127,6 +127,7 @@ def _hash(fields: Iterable[bytes]) -> blake2b:
 
 
 def _length_prefixed(field: str) -> bytes:
+    """Encode a string as its length in bytes (8 bytes, little-endian) and its UTF-8."""
     data = field.encode("utf-8", "surrogatepass")
     return len(data).to_bytes(8, "little") + data
 

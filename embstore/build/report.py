@@ -164,6 +164,7 @@ class BuildReport:
 
 
 def _space_line(space: SpaceReport, dry_run: bool) -> str:
+    """Return the line of a report on one space."""
     truncated = f" ({space.truncated:,} truncated)" if space.truncated else ""
     verb = "to embed" if dry_run else "embedded"
     elsewhere = f", {space.elsewhere:,} left to the other parts" if space.elsewhere else ""
@@ -171,6 +172,7 @@ def _space_line(space: SpaceReport, dry_run: bool) -> str:
 
 
 def _estimate_line(report: BuildReport) -> str:
+    """Return the last line of the report of a dry run."""
     if not report.n_tokens:
         return f"Nothing to embed in {report.store}"
     return (
@@ -180,6 +182,7 @@ def _estimate_line(report: BuildReport) -> str:
 
 
 def _work_line(report: BuildReport) -> str:
+    """Return the last line of the report of a build."""
     if report.n_tokens:
         return (
             f"{_count(report.n_tokens, 'token')} in {duration(report.encode_seconds)} ({report.tokens_per_second:,.0f} "
@@ -194,4 +197,5 @@ def _work_line(report: BuildReport) -> str:
 
 
 def _count(n: int, noun: str, plural: str = "s") -> str:
+    """Return a number with its noun: ``1 row``, ``2 rows``."""
     return f"{n:,} {noun}{'' if n == 1 else plural}"

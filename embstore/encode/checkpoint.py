@@ -111,6 +111,7 @@ def _split_alias(spec: str) -> tuple[str | None, str]:
 
 
 def _safe_name(name: str, spec: str) -> str:
+    """Turn the last part of a path or hub id into a name that is valid for spaces."""
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")
     if not safe:
         raise CheckpointError(f"{spec!r} gives no name for a space: name it, as in 'mine={spec}'.")
@@ -138,6 +139,7 @@ def _packaged(folder: Path) -> Checkpoint:
 
 
 def _hash_files(paths: list[Path]) -> str:
+    """Return the hash of one file, or of the sorted lines ``name sha256`` of several files."""
     hashes = {path.name: sha256(path) for path in paths}
     if len(hashes) == 1:
         return next(iter(hashes.values()))

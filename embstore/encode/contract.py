@@ -185,6 +185,7 @@ def _pads(
 
 
 def _error(model: Any, name: str, reason: str) -> CheckpointError:
+    """Return the error for a model whose layers cannot be verified."""
     return CheckpointError(
         f"embstore cannot verify the layers of {name!r} ({type(model).__name__}): {reason}. "
         "The architecture is not supported."

@@ -44,6 +44,7 @@ def snapshot(spec: str, hub_id: str, revision: str | None, *, allow_pickle: bool
 
 
 def _is_usable(folder: Path, allow_pickle: bool) -> bool:
+    """Return whether a folder has config, tokenizer and weights that may be loaded."""
     weights = checkpoint_files.weight_files(folder)
     is_complete = bool(weights) and all(map(is_file, [folder / "config.json", *weights]))
     has_tokenizer = bool(checkpoint_files.tokenizer_files(folder))
@@ -51,6 +52,7 @@ def _is_usable(folder: Path, allow_pickle: bool) -> bool:
 
 
 def _cached(hub_id: str, revision: str | None) -> Path | None:
+    """Return the snapshot folder in the local cache, possibly incomplete; None if there is none."""
     try:
         return Path(need("huggingface_hub").snapshot_download(hub_id, revision=revision, local_files_only=True))
     except (OSError, ValueError):

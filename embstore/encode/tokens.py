@@ -194,6 +194,7 @@ class Tokenizer:
     def _window(
         self, passages: list[Passage], poolings: Collection[Pooling], long: Long
     ) -> tuple[list[Text], list[Skipped]]:
+        """Tokenise one window; return its texts, and its skipped or truncated items."""
         skipped: list[Skipped] = []
         valid = []
         for passage in passages:

@@ -106,6 +106,7 @@ def _difference(stored: _Stored) -> str | None:
 
 
 def _first_difference(stored: Answer, computed: Answer) -> str | None:
+    """Describe the first difference between two answers; None if they agree."""
     if len(stored.rows) != len(computed.rows):
         return f"it has {len(stored.rows)} rows, not {len(computed.rows)}"
     for row, expected in zip(stored.rows, computed.rows, strict=True):
@@ -157,6 +158,7 @@ def _stored(catalog: Catalog, path: Path, skipped: Counter[str]) -> _Stored | No
 
 
 def _request(question: Mapping[str, Any]) -> MetricRequest:
+    """Return the request of a stored question."""
     metric, rows = get_metric(question["metric"]["name"]), question["rows"]
     selection = Selection(
         rows["where"], rows["sample"], question["seed"] or 0, tuple(rows["transforms"]), Limits(timeout=_SQL_SECONDS)
@@ -171,12 +173,14 @@ def _reads_files(request: MetricRequest) -> bool:
 
 
 def _answer_of_layer(catalog: Catalog, request: MetricRequest, card: Card, layer: Layer) -> Answer:
+    """Compute the answer for one layer of a space."""
     inputs = cases(request.metric, catalog, card, request.parameters)
     [(_, answer)] = compute_layers(catalog, request, card, [layer], inputs)
     return answer
 
 
 def _layer(catalog: Catalog, space: list[str], layer: str) -> tuple[Card, Layer]:
+    """Return the card and layer that a question names."""
     card, [found] = _side(catalog, space, [layer])
     return card, found
 
@@ -184,10 +188,12 @@ def _layer(catalog: Catalog, space: list[str], layer: str) -> tuple[Card, Layer]
 def _layers(
     catalog: Catalog, space: list[str], layers: list[str], other: list[str], others: list[str]
 ) -> tuple[Card, tuple[Layer, ...], Card, tuple[Layer, ...]]:
+    """Return the cards and layers of the two sides that a question names."""
     return *_side(catalog, space, layers), *_side(catalog, other, others)
 
 
 def _side(catalog: Catalog, space: list[str], layers: list[str]) -> tuple[Card, tuple[Layer, ...]]:
+    """Return the card and layers of one side of a question; ``space`` is its name and the hash of its shards."""
     card = catalog.cards[space[0]]
     by_name = {f"{layer.id} {layer.name}": layer for layer in card.layers}
     return card, tuple(by_name[name] for name in layers)

@@ -107,6 +107,7 @@ class Answers:
         self._trimmed = True
 
     def _is_unchanged(self) -> bool:
+        """Return whether the inputs are still those that were hashed when the request was made."""
         try:
             return self._inputs == _inputs(self._catalog, self._request)
         except UncachedError:
@@ -122,6 +123,7 @@ class Answers:
         return {**self._common, "of": [self._space(card), names[0], self._space(other), names[1]]}
 
     def _space(self, card: Card) -> list[str]:
+        """Return the part of a question that identifies the vectors of a space: its name and a hash of its shards."""
         return [card.space, _shards(self._catalog, card.space)]
 
     @cached_property
@@ -183,6 +185,7 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
 
 
 def _file_hash(file: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a word file; raise UncachedError if it is not a regular file."""
     path = Path(file)
     try:
         if path.name == "-" or not path.is_file():  # standard input, a pipe, a dataset, or missing
@@ -250,4 +253,5 @@ def _layer_key(layer: Layer) -> str:
 
 
 def _minor(version: str) -> str:
+    """Return the major and minor version: ``2.1`` of ``2.1.3``."""
     return ".".join(version.split(".")[:2])

@@ -113,6 +113,7 @@ def publications() -> dict[str, str]:
 
 
 def _software() -> str:
+    """Return the entry of embstore itself."""
     fields = {
         "author": "{embstore developers}",
         "title": "{embstore}: a precomputed embedding store with a query command line",
@@ -132,6 +133,7 @@ def _address() -> str | None:
 
 
 def _cite_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
+    """Return the references of a metric, dataset, publication, space or checkpoint by its name."""
     if name == SOFTWARE:
         return [_software()], []
     if name in METRICS or name in (metrics := all_metrics()[0]):
@@ -152,6 +154,7 @@ def _cite_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
 
 
 def _cite_store(catalog: Catalog) -> Iterator[_References]:
+    """Yield the references of the checkpoints, datasets and stored answers of a store."""
     yield from (_cite_card(card) for card in catalog.cards.values())
     yield from (_cite_dataset(name) for name in catalog.datasets())
     answers = [read_stored(catalog.paths, path) for path in sorted(catalog.paths.answer_files())]
@@ -191,6 +194,7 @@ def _matching_metrics(columns: set[str]) -> list[Metric]:
 
 
 def _cite_metric(metric: Metric) -> _References:
+    """Return the references of a metric; of a plug-in's without any, an entry with its citation as text."""
     if metric.package is None:
         return [publications()[key] for key in metric.references], []
     if metric.references:
@@ -201,6 +205,7 @@ def _cite_metric(metric: Metric) -> _References:
 
 
 def _cite_dataset(name: str) -> _References:
+    """Return the references of a dataset, or a note if it is a user's own."""
     spec = DATASETS.get(name) or known_datasets().get(name)
     if spec is None or not spec.references:
         return [], [f"{name}: no reference is known for this dataset, which is a table of a user's own."]
@@ -208,6 +213,7 @@ def _cite_dataset(name: str) -> _References:
 
 
 def _cite_card(card: Card) -> _References:
+    """Return the publications of a space's checkpoint, and an entry for the exact revision or weights."""
     keys = _publication_keys(card.checkpoint)
     fields = {"title": card.checkpoint}
     if card.checkpoint.startswith("pypi:"):
@@ -232,10 +238,12 @@ def _no_publication(checkpoint: str) -> str:
 
 
 def _publication_keys(checkpoint: str) -> tuple[str, ...]:
+    """Return the keys of a checkpoint's publications, by the first pattern that matches its name."""
     return next((keys for pattern, keys in CHECKPOINTS.items() if fnmatchcase(checkpoint, pattern)), ())
 
 
 def _entry(kind: str, key: str, fields: Mapping[str, str]) -> str:
+    """Format a BibTeX entry."""
     lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
     return f"@{kind}{{{re.sub('[^A-Za-z0-9.-]+', '-', key)},\n{lines}\n}}"
 

@@ -60,6 +60,7 @@ def selected_layers(
 
 
 def _transformed(data: StoredLayer, selection: Selection) -> tuple[LayerData | NotComputable, list[str]]:
+    """Fit and apply the selected transforms to a layer; return its vectors, or the reason why not, and notes."""
     if not selection.steps:
         return data, []
     try:

@@ -56,6 +56,7 @@ def _short(text: str) -> str:
 
 @lru_cache(maxsize=4)
 def _load(checkpoint: Checkpoint, trust: Trust) -> Encoder:
+    """Load a checkpoint; the last four stay in memory."""
     return Encoder.load(checkpoint, allow_pickle=trust.allow_pickle)
 
 

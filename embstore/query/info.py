@@ -72,6 +72,7 @@ def _ranges(card: Card) -> str:
 
 
 def _size(catalog: Catalog, card: Card) -> int:
+    """Return the bytes of the shards, summaries and indexes of a space."""
     paths = catalog.paths
     folders = (paths.embeddings(card.space), paths.summaries(card.space), paths.indexes(card.space))
     return sum(disk.size(path) for folder in folders for path in disk.listed(folder) if disk.is_file(path))
@@ -100,6 +101,7 @@ def _state(layers: Sequence[IndexCard | str], shards: tuple[str, ...]) -> str:
 
 
 def _read(path: Path) -> IndexCard | str:
+    """Return the card of an index, ``none`` if there is no index, or ``damaged``."""
     try:
         return IndexCard.read(path) or "none"
     except DamagedError:

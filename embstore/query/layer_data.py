@@ -91,6 +91,7 @@ class StoredLayer:
         return _neighbours(self, k, distance, distinct, only)
 
     def _vectors(self, only: Ids | None) -> "LayerVectors":
+        """Open the vectors of some items of the layer; None for all."""
         from embstore.storage.files.vectors import LayerVectors  # loads pyarrow, which summaries do not need
 
         self.was_read = True
@@ -163,6 +164,7 @@ class TransformedLayer:
 def _neighbours(
     data: "LayerData", k: int, distance: str, distinct: bool, only: Ids | None
 ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+    """Search the k nearest other items among vectors in memory: see :class:`LayerData`."""
     from embstore.arrays import distinct_rows, has_direction
     from embstore.index.exact_knn import neighbours_of_all
 

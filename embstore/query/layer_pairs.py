@@ -164,6 +164,7 @@ def _are_disjoint(side: _Side, other: _Side) -> bool:
 
 
 def _disjoint_note(catalog: Catalog, card: Card, other: Card) -> str:
+    """Return a note on two spaces without common items, with the likely cause and the remedy."""
     message = f"{card.space} (of {card.unit}s) and {other.space} (of {other.unit}s) have no item in common. "
     if card.unit is other.unit:
         if missing := [*missing_shard_notes(catalog, card), *missing_shard_notes(catalog, other)]:

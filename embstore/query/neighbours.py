@@ -162,6 +162,7 @@ def _transformed(data: StoredLayer, steps: "Sequence[Step]") -> tuple[Transforme
 
 
 def _text_of(items: Mapping[int, Item], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns with the text of a neighbour, and for an occurrence its sentence."""
     item = items[row["item_id"]]
     return {"text": item.text, "context": None if item.context is None else item.shown}
 
@@ -169,6 +170,7 @@ def _text_of(items: Mapping[int, Item], row: Mapping[str, Any]) -> dict[str, Any
 def _tabulate(
     rows: Sequence[Mapping[str, Any]], notes: Sequence[str], extra_columns: Sequence[str], *, several: bool
 ) -> Table:
+    """Return the neighbours as a table that is printed with ranks down, spaces and layers across."""
     return table(
         rows,
         columns=[*COLUMNS, *extra_columns],

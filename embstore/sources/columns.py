@@ -80,6 +80,7 @@ def unknown_column(
 
 
 def _default(source: str, known: Sequence[str], hint: str) -> tuple[str, ...]:
+    """Return the only column, else the one named ``text``; raise UsageError if there is neither."""
     if len(known) == 1:
         return tuple(known)
     if DEFAULT_COLUMN in known:

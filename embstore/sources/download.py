@@ -51,6 +51,7 @@ class _ProgressBar:
         self._done = self._last = 0
 
     def update(self, n_bytes: int) -> None:
+        """Count received bytes, and report the total so far."""
         self._done += n_bytes
         # pooch counts whole chunks, so the last one too much, and at the end all bytes once more.
         now = min(self._done, self.total) if self.total else self._done

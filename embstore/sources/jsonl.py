@@ -31,6 +31,7 @@ def open_jsonl(path: Path, name: str, columns: Sequence[str]) -> Rows:
 
 
 def _read(path: Path, columns: Columns) -> Iterator[Row | Blank]:
+    """Yield the rows of a file."""
     unseen = set(columns.names)
     keys: dict[str, None] = {}
     n_objects = 0
@@ -62,6 +63,7 @@ def json_objects(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any] | 
 
 
 def _parse(content: str, place: str) -> dict[str, Any]:
+    """Parse one line; raise SourceError unless it is a JSON object."""
     try:
         value = json.loads(content)
     except json.JSONDecodeError as error:
@@ -78,6 +80,7 @@ def _parse(content: str, place: str) -> dict[str, Any]:
 
 
 def _text(value: object, key: str, place: str) -> str | None:
+    """Return a value that is a string or null; raise SourceError for other types."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -86,6 +89,7 @@ def _text(value: object, key: str, place: str) -> str | None:
 
 
 def _type_name(value: object) -> str:
+    """Return the JSON type of a value, with its article, for messages."""
     if value is None:
         return "null"
     return _JSON_TYPES.get(type(value), "a string")

@@ -71,6 +71,7 @@ class Layout:
                     yield self._row(columns, values, f"{path.name}:{number}")
 
     def _row(self, columns: dict[str, ValueType], values: list[str], place: str) -> Row:
+        """Return the row of one line's fields; raise SourceError if fields are missing or invalid."""
         if len(values) < len(self.fields):
             raise SourceError(
                 f"{place}: {len(values)} values, and there should be {len(self.fields)}. Get the file again."
@@ -90,6 +91,7 @@ class Layout:
 
 
 def _split_pos(word: str, place: str) -> tuple[str, str]:
+    """Split ``word-n`` into the word and its part of speech."""
     if not word.endswith(_POS_MARKS):
         raise SourceError(f"{place}: {word!r} does not end with one of {', '.join(_POS_MARKS)}. Get the file again.")
     return word[:-2], word[-1]

@@ -123,6 +123,7 @@ def strip_terminator(line: str) -> str:
 
 
 def _check_utf8(line: str, place: str) -> None:
+    """Raise SourceError if a line has bytes that are not valid UTF-8; names the first one."""
     if match := _ESCAPED_BYTE.search(line):
         position = len(line[: match.start()].encode("utf-8")) + 1
         byte = ord(match[0]) - 0xDC00

@@ -40,6 +40,7 @@ def _state(spec: DatasetSpec) -> tuple[bool, bool, str | None]:
 
 
 def _row(spec: DatasetSpec, at_hand: bool, damaged: bool) -> dict[str, Any]:
+    """Return the row of one dataset."""
     low, high = spec.scores or (None, None)
     file = spec.content if isinstance(spec.content, DataFile) else None
     return {

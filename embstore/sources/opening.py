@@ -145,6 +145,7 @@ def _missing(path: Path, spec: str) -> UnknownNameError | SourceError:
 
 
 def _files_in(folder: Path) -> list[str]:
+    """Return the names of the files in a folder; none if it cannot be listed."""
     try:
         return [entry.name for entry in folder.iterdir() if entry.is_file()]
     except OSError:
@@ -156,6 +157,7 @@ def _datasets() -> str:
 
 
 def _refuse_columns(what: str, columns: Sequence[str]) -> None:
+    """Raise UsageError if columns were requested from a source that has none."""
     if columns:
         raise UsageError(
             f"--column {columns[0]!r} does not fit {what}, which has no columns. "
@@ -178,6 +180,7 @@ def _stdin_lines(stream: TextIO | BinaryIO | None) -> Lines:
 
 
 def _binary(stream: TextIO | BinaryIO | None) -> BinaryIO:
+    """Return the binary stream of standard input, or of a stream given in its place."""
     if stream is None:
         raise SourceError(f"{_STDIN_NAME} is closed. Give a file.")
     # The underlying bytes are decoded as UTF-8 whatever the locale, and invalid bytes are reported.

@@ -37,6 +37,7 @@ def open_parquet(path: Path, name: str, columns: Sequence[str]) -> Rows:
 
 
 def _read(path: Path, columns: Columns) -> Iterator[Row | Blank]:
+    """Yield the rows of a file."""
     with _batches(path, columns.source, columns.names) as batches:
         number = 1
         while (batch := _next_batch(batches, columns.source)) is not None:
@@ -164,6 +165,7 @@ def _chunks(metadata: Any, column: str) -> Iterator[_Chunk]:
 
 
 def _next_batch(batches: Iterator[Any], name: str) -> Any | None:
+    """Return the next batch, None at the end; raise SourceError if it cannot be read."""
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
     try:
@@ -173,6 +175,7 @@ def _next_batch(batches: Iterator[Any], name: str) -> Any | None:
 
 
 def _damaged(name: str, error: Exception) -> SourceError:
+    """Return the SourceError for an error of pyarrow."""
     if isinstance(error, OSError) and error.errno is not None:
         return unreadable(name, error)
     if isinstance(error, MemoryError):
@@ -182,6 +185,7 @@ def _damaged(name: str, error: Exception) -> SourceError:
 
 
 def _check_string(kind: Any, column: str, name: str) -> None:
+    """Raise SourceError unless the type of a column is string, possibly dictionary-encoded."""
     import pyarrow as pa  # type: ignore[import-untyped, unused-ignore]
 
     value = kind.value_type if pa.types.is_dictionary(kind) else kind

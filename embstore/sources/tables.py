@@ -123,6 +123,7 @@ def _open_table(
     has_header: bool,
     remarks: Sequence[str] = (),
 ) -> Rows:
+    """Read the header of a table, and return a function that yields its rows in the chosen columns."""
     if not has_header:
         width = len(next((values for _, values in records() if values), []))
         names = [str(number) for number in range(1, width + 1)] or ["1"]
@@ -144,6 +145,7 @@ def _read(
     header_is_doubtful: bool = False,
     remarks: Sequence[str] = (),
 ) -> Iterator[Row | Blank | Remark]:
+    """Yield the rows of a table, and remarks on its delimiter, header and line ends."""
     chosen = [header.index(name) for name in columns.names]
     ends = LineEnds(columns.source)
     body = records(ends)

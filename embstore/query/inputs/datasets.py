@@ -101,6 +101,7 @@ def _named_pairs(catalog: Catalog, card: Card, names: Sequence[str]) -> dict[str
 
 
 def _check_pairs(name: str, columns: Columns) -> None:
+    """Raise QueryError unless a dataset has pairs with scores."""
     if "item_id_2" not in columns:
         raise QueryError(
             f"{name!r} is not a dataset of pairs. Those have two texts and a score in each row. For a lexicon: "
@@ -121,6 +122,7 @@ def _lexicon(catalog: Catalog, card: Card, name: str) -> Columns:
 
 
 def _check_lexicon(name: str, columns: Columns) -> None:
+    """Raise QueryError if a dataset has pairs."""
     if "item_id_2" in columns:
         raise QueryError(
             f"{name!r} is a dataset of pairs, not a lexicon. For pairs: embstore query similarity --dataset {name}"
@@ -136,6 +138,7 @@ def _of_any_unit(catalog: Catalog, name: str) -> Columns:
 
 
 def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
+    """Return name → columns of all datasets of pairs that are stored for a space's unit; QueryError if none."""
     found: dict[str, Columns] = {}
     for name in catalog.datasets(PAIR_KINDS):
         with suppress(QueryError):  # it is stored for another unit

@@ -84,6 +84,7 @@ def _with_sentences(found: Contexts, catalog: Catalog, card: Card, sentences: Ca
 
 
 def _not_stored(catalog: Catalog, space: str, word: str, *, folded: bool) -> NotStoredError:
+    """Return the error for a word without occurrences, with the nearest stored words."""
     near = catalog.nearest_texts(word, [space])
     nearest = f" Nearest stored words: {', '.join(map(repr, near))}." if near else ""
     case = "" if folded else " To take words that differ only in case for one: --fold-case."

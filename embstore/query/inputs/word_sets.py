@@ -89,12 +89,14 @@ def read_words(value: Any, key: str, unit: Unit) -> WordSet:
 
 
 def _attribute_words(key: str) -> tuple[str, ...]:
+    """Return the attribute words of ValNorm for a parameter."""
     from embstore.sources.attributes import PLEASANT, UNPLEASANT
 
     return PLEASANT if key in _PLEASANT else UNPLEASANT
 
 
 def _texts(value: Any, key: str) -> tuple[str, ...]:
+    """Return the words of a file, or of a list; ``key`` is the name of the parameter."""
     if not isinstance(value, str | os.PathLike):
         return tuple(value)
     from embstore.sources import Row
