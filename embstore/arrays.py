@@ -57,7 +57,7 @@ def distinct_rows(vectors: Vectors) -> tuple[Positions, Positions]:
 
 def slices(stop: int, size: int, start: int = 0) -> list[slice]:
     """Cut the range from ``start`` to ``stop`` into slices of ``size``; the last one may be shorter."""
-    return [slice(at, min(stop, at + size)) for at in range(start, stop, size)]
+    return [slice(first, min(stop, first + size)) for first in range(start, stop, size)]
 
 
 def in_threads(function: Callable[..., T], *arguments: Iterable[Any]) -> list[T]:

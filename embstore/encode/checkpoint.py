@@ -3,7 +3,7 @@
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
@@ -66,10 +66,10 @@ def resolve(spec: str, *, allow_pickle: bool = False, download: bool = True) -> 
     packaged = _packaged_folder() if target == "minilm" else None
     local = Path(target).expanduser()
     if packaged is not None:
-        found = _packaged(packaged)
+        checkpoint = _packaged(packaged)
     elif target and target not in SHORT_NAMES and os.path.isdir(local):  # False for strings that cannot be paths
         path = local.resolve()
-        found = Checkpoint(_safe_name(path.name, spec), str(path), None, path)
+        checkpoint = Checkpoint(_safe_name(path.name, spec), str(path), None, path)
     elif target in SHORT_NAMES or _HUB_ID.fullmatch(target):
         if target == "minilm" and find_spec("huggingface_hub") is None:
             raise CheckpointError(f"the checkpoint 'minilm' is not installed: {install_command('minilm')}")
@@ -78,14 +78,14 @@ def resolve(spec: str, *, allow_pickle: bool = False, download: bool = True) -> 
         hub_id, _, revision = SHORT_NAMES.get(target, target).partition("@")
         folder = snapshot(spec, hub_id, revision or None, allow_pickle=allow_pickle, download=download)
         name = target if target in SHORT_NAMES else _safe_name(hub_id.rpartition("/")[2], spec)
-        found = Checkpoint(name, hub_id, folder.name, folder)
+        checkpoint = Checkpoint(name, hub_id, folder.name, folder)
     else:
         raise CheckpointError(
             f"no checkpoint {spec!r}: there is no such folder, and it is neither a hub id (org/model@revision) nor a "
             f"short name ({', '.join(SHORT_NAMES)})."
         )
-    check_folder(found.folder, spec, allow_pickle=allow_pickle)
-    return Checkpoint(alias or found.name, found.id, found.revision, found.folder)
+    check_folder(checkpoint.folder, spec, allow_pickle=allow_pickle)
+    return replace(checkpoint, name=alias or checkpoint.name)
 
 
 def fingerprint(checkpoint: Checkpoint) -> Fingerprint:

@@ -181,8 +181,8 @@ def _answer_of_layer(catalog: Catalog, request: MetricRequest, card: Card, layer
 
 def _layer(catalog: Catalog, space: list[str], layer: str) -> tuple[Card, Layer]:
     """Return the card and layer that a question names."""
-    card, [found] = _side(catalog, space, [layer])
-    return card, found
+    card, layers = _side(catalog, space, [layer])
+    return card, layers[0]
 
 
 def _layers(

@@ -77,15 +77,15 @@ def cite(
     Raises:
         UnknownNameError: A name is none of these.
     """
-    found: list[_References] = [([_software()], [])] if rows is not None or not names else []
+    references: list[_References] = [([_software()], [])] if rows is not None or not names else []
     if names:
-        found += [_cite_name(name, catalog) for name in names]
+        references += [_cite_name(name, catalog) for name in names]
     if rows is not None:
-        found += _cite_rows(rows, catalog())
+        references += _cite_rows(rows, catalog())
     elif not names and (opened := catalog()) is not None:
-        found += _cite_store(opened)
-    entries = [entry for part, _ in found for entry in part]
-    notes = [note for _, part in found for note in part]
+        references += _cite_store(opened)
+    entries = [entry for part, _ in references for entry in part]
+    notes = [note for _, part in references for note in part]
     return Bibliography(tuple(dict.fromkeys(entries)), tuple(dict.fromkeys(notes)))
 
 

@@ -107,14 +107,14 @@ def stored_pairs(
 ) -> list[CacheLookup]:
     """Return the pairs of spaces that :func:`compare` would compare, each with whether its answer is stored."""
     pairs, _ = _pairs(catalog, request, cards, layers)
-    found = []
+    states = []
     for side, other in pairs:
         is_stored = answers.find_matrix(side.card, side.layers, other.card, other.layers) is not None
         names = tuple(layer.name for layer in side.layers)
-        found.append(
+        states.append(
             CacheLookup(side.name, other.name, names, is_stored, "" if is_stored else _route(request, side, other))
         )
-    return found
+    return states
 
 
 def _route(request: MetricRequest, side: _Side, other: _Side) -> str:

@@ -69,14 +69,14 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
         return compare(catalog, request, cards, layers, answers, notes)
     chosen, missing = select_layers(cards, layers)
     cards = [card for card in cards if card.space in chosen]
-    found, left_out = _find_or_compute(catalog, request, cards, chosen, answers)
+    space_answers, left_out = _find_or_compute(catalog, request, cards, chosen, answers)
     notes += [*missing, *left_out]
     rows = []
     across: dict[str, None] = {}
-    for card in (card for card in cards if card.space in found):
+    for card in (card for card in cards if card.space in space_answers):
         notes += missing_shard_notes(catalog, card)
         for layer in chosen[card.space]:
-            answer = found[card.space][layer]
+            answer = space_answers[card.space][layer]
             notes += [*answer.notes, *draw_notes(request, answer.rows)]
             across |= dict.fromkeys(answer.across)
             rows += [
@@ -95,18 +95,16 @@ def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, l
 
     cards, _ = _suitable_spaces(catalog, request.metric, spaces)
     answers = Answers(catalog, request)
-    found: list[CacheLookup] = []
+    states: list[CacheLookup] = []
     if request.metric.needs == "layers":
-        found += stored_pairs(catalog, request, cards, layers, answers)
+        states += stored_pairs(catalog, request, cards, layers, answers)
     else:
         chosen, _ = select_layers(cards, layers)
         for card in cards:
             stored = answers.find(card, chosen.get(card.space, ()))
-            found += [
-                CacheLookup(card.space, None, (layer.name,), layer in stored) for layer in chosen.get(card.space, ())
-            ]
+            states += [CacheLookup(card.space, None, (layer.name,), layer in stored) for layer in chosen.get(card.space, ())]
     may_need_none = request.metric.needs == "summary" and not request.selection.columns()
-    return CacheState(tuple(found), answers.uncached_reason, may_need_no_vectors=may_need_none)
+    return CacheState(tuple(states), answers.uncached_reason, may_need_no_vectors=may_need_none)
 
 
 def _suitable_spaces(catalog: Catalog, metric: Metric, spaces: SpaceFilter) -> tuple[list[Card], list[str]]:
@@ -127,30 +125,30 @@ def _find_or_compute(
 
     Spaces without the metric's inputs are left out with a note; if all are, QueryError is raised.
     """
-    found = {card.space: answers.find(card, layers[card.space]) for card in cards}
-    incomplete = [card for card in cards if len(found[card.space]) < len(layers[card.space])]
+    space_answers = {card.space: answers.find(card, layers[card.space]) for card in cards}
+    incomplete = [card for card in cards if len(space_answers[card.space]) < len(layers[card.space])]
     inputs, notes = _inputs(catalog, request, incomplete, n_known=len(cards) - len(incomplete))
     if request.metric.needs == "pairs":
         from embstore.query.inputs.datasets import check_all_used
 
-        check_all_used(catalog, cards, request.parameters["dataset"], _datasets(found.values(), inputs))
+        check_all_used(catalog, cards, request.parameters["dataset"], _datasets(space_answers.values(), inputs))
     for card in incomplete:
         if card.space not in inputs:
-            del found[card.space]
+            del space_answers[card.space]
             continue
-        layer_answers = found[card.space]
+        layer_answers = space_answers[card.space]
         missing = [layer for layer in layers[card.space] if layer not in layer_answers]
         with task("compute", f"{request.metric.name} of {card.space}", len(missing)) as computing:
             for layer, answer in compute_layers(catalog, request, card, missing, inputs[card.space]):
                 answers.store(card, layer, answer)
                 layer_answers[layer] = answer
                 computing.finish((card.space, layer.id))
-    return found, notes
+    return space_answers, notes
 
 
-def _datasets(found: Iterable[LayerAnswers], inputs: Mapping[str, Sequence[Case]]) -> set[Any]:
+def _datasets(space_answers: Iterable[LayerAnswers], inputs: Mapping[str, Sequence[Case]]) -> set[Any]:
     """Return the names of the datasets in stored answers and in the inputs of answers to compute."""
-    answers = [answer for layer_answers in found for answer in layer_answers.values()]
+    answers = [answer for layer_answers in space_answers for answer in layer_answers.values()]
     input_names = {case.columns["dataset"] for space_cases in inputs.values() for case in space_cases}
     return input_names | {row["dataset"] for answer in answers for row in answer.rows}
 
@@ -169,18 +167,18 @@ def _inputs(
     Raises:
         QueryError: No space has the inputs, and ``n_known`` is 0.
     """
-    found, errors, notes = {}, [], []
+    inputs, errors, notes = {}, [], []
     for card in cards:
         try:
-            found[card.space] = cases(request.metric, catalog, card, request.parameters)
+            inputs[card.space] = cases(request.metric, catalog, card, request.parameters)
         except NotStoredError:
             raise
         except QueryError as error:
             errors.append(error)
             notes.append(f"{card.space} is left out: {error}")
-    if errors and not found and not n_known:
+    if errors and not inputs and not n_known:
         raise errors[0]
-    return found, notes
+    return inputs, notes
 
 
 def mark_best(metric: Metric, value: str, rows: Sequence[dict[str, Any]]) -> list[str]:

@@ -70,7 +70,7 @@ def _sides(catalog: Catalog, source: str, units: set[Unit]) -> tuple[dict[Unit, 
     """
     if source.replace(":", "_") not in catalog.datasets():
         return _read(source, units)
-    found: dict[Unit, list[Words]] = {}
+    unit_texts: dict[Unit, list[Words]] = {}
     refused: list[QueryError] = []
     for unit in sorted(units):
         try:
@@ -79,10 +79,10 @@ def _sides(catalog: Catalog, source: str, units: set[Unit]) -> tuple[dict[Unit, 
             refused.append(error)
             continue
         suffixes = [suffix for suffix in ("", "_2") if f"item_id{suffix}" in columns]
-        found[unit] = [Words(columns[f"item_id{suffix}"], tuple(columns[f"text{suffix}"])) for suffix in suffixes]
-    if not found:
+        unit_texts[unit] = [Words(columns[f"item_id{suffix}"], tuple(columns[f"text{suffix}"])) for suffix in suffixes]
+    if not unit_texts:
         raise refused[0]
-    return found, []
+    return unit_texts, []
 
 
 def _read(source: str, units: set[Unit]) -> tuple[dict[Unit, list[Words]], list[str]]:

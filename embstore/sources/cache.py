@@ -66,11 +66,11 @@ def describe_damage(spec: DatasetSpec) -> str | None:
     """
     if not isinstance(file := spec.content, DataFile) or not is_file(path := path_of(file)):
         return None
-    if (found := file_sha256(path, str(path))) == file.sha256:
+    if (sha256 := file_sha256(path, str(path))) == file.sha256:
         return None
     return (
-        f"{path} is not the file of the dataset {spec.name!r}: its SHA-256 is {found}, and should be {file.sha256}. It "
-        f"was altered or is another file. Get it anew: {_command(spec, file)}"
+        f"{path} is not the file of the dataset {spec.name!r}: its SHA-256 is {sha256}, and should be {file.sha256}. "
+        f"It was altered or is another file. Get it anew: {_command(spec, file)}"
     )
 
 

@@ -82,8 +82,8 @@ def is_file(path: Path) -> bool:
     Raises:
         SourceAccessError: The system denies access to it.
     """
-    found = status(path, str(path))
-    return found is not None and S_ISREG(found.st_mode)
+    file_status = status(path, str(path))
+    return file_status is not None and S_ISREG(file_status.st_mode)
 
 
 def unreadable(name: str, error: OSError) -> SourceError:

@@ -42,14 +42,14 @@ def open_csv(
         UnknownNameError: A requested column does not exist.
         UsageError: No column was requested, and there is no default.
     """
-    found, is_other = (delimiter, False) if delimiter else find_delimiter(path, name, COMMA, header=header)
+    used, is_unusual = (delimiter, False) if delimiter else find_delimiter(path, name, COMMA, header=header)
     remarks = [
-        f"{name}: its columns are separated by {as_argument(found)}, which its first lines show. Say so with "
-        f"--delimiter {as_argument(found)}"
+        f"{name}: its columns are separated by {as_argument(used)}, which its first lines show. Say so with "
+        f"--delimiter {as_argument(used)}"
     ]
     return _open_table(
-        partial(csv_records, path, name, delimiter=found), name, columns, has_header=header,
-        remarks=remarks if is_other else (),
+        partial(csv_records, path, name, delimiter=used), name, columns, has_header=header,
+        remarks=remarks if is_unusual else (),
     )  # fmt: skip
 
 

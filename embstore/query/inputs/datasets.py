@@ -86,18 +86,18 @@ def check_all_used(catalog: Catalog, cards: Sequence[Card], names: Iterable[str]
 
 def _named_pairs(catalog: Catalog, card: Card, names: Sequence[str]) -> dict[str, Columns]:
     """Return name → columns of the named datasets that are stored for a space's unit; raise QueryError if none is."""
-    found: dict[str, Columns] = {}
+    datasets: dict[str, Columns] = {}
     refused: list[QueryError] = []
     for name in names:
         try:
-            found[name] = catalog.dataset(name, card.unit)
+            datasets[name] = catalog.dataset(name, card.unit)
         except QueryError as error:
             refused.append(error)
         # The kind is checked before the unit: a lexicon of another unit is refused as a lexicon.
-        _check_pairs(name, found.get(name) or _of_any_unit(catalog, name))
-    if not found:
+        _check_pairs(name, datasets.get(name) or _of_any_unit(catalog, name))
+    if not datasets:
         raise refused[0]
-    return found
+    return datasets
 
 
 def _check_pairs(name: str, columns: Columns) -> None:
@@ -139,16 +139,16 @@ def _of_any_unit(catalog: Catalog, name: str) -> Columns:
 
 def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
     """Return name → columns of all datasets of pairs that are stored for a space's unit; QueryError if none."""
-    found: dict[str, Columns] = {}
+    datasets: dict[str, Columns] = {}
     for name in catalog.datasets(PAIR_KINDS):
         with suppress(QueryError):  # it is stored for another unit
-            found[name] = catalog.dataset(name, card.unit)
-    if not found:
+            datasets[name] = catalog.dataset(name, card.unit)
+    if not datasets:
         raise QueryError(
             f"the store holds no dataset of pairs for the unit {card.unit.value}. Embed one with: "
             f"{build_command(['stsb' if card.unit is Unit.SENTENCE else 'rg65'], card)}"
         )
-    return found
+    return datasets
 
 
 def _pairs(columns: Columns, name: str, card: Card, stored: Ids, if_missing: str) -> Case:

@@ -41,14 +41,14 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     if "per_sentence" in values:
         by = "sentence"
     words = values.get("word", ())
-    with catalog.apart() as apart:
-        found = Contexts(*group_occurrences(apart, card.space, by, words))
-    missing = np.flatnonzero(np.bincount(found.groups, minlength=len(found.names)) == 0)
+    with catalog.apart() as snapshot:
+        occurrences = Contexts(*group_occurrences(snapshot, card.space, by, words))
+    missing = np.flatnonzero(np.bincount(occurrences.groups, minlength=len(occurrences.names)) == 0)
     if len(missing):
-        raise _not_stored(catalog, card.space, found.names[missing[0]], folded=by == "folded word")
+        raise _not_stored(catalog, card.space, occurrences.names[missing[0]], folded=by == "folded word")
     if (name := values.get("sentence_space")) is None:
-        return [Case({"contexts": found})]
-    return [_with_sentences(found, catalog, card, _sentence_space(catalog, card, name))]
+        return [Case({"contexts": occurrences})]
+    return [_with_sentences(occurrences, catalog, card, _sentence_space(catalog, card, name))]
 
 
 def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
@@ -70,9 +70,9 @@ def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
     return sentences
 
 
-def _with_sentences(found: Contexts, catalog: Catalog, card: Card, sentences: Card) -> Case:
+def _with_sentences(occurrences: Contexts, catalog: Catalog, card: Card, sentences: Card) -> Case:
     """Return the inputs from occurrences grouped by sentence, with the sentences' vectors of another space."""
-    ids = np.array([item_id(Unit.SENTENCE, name) for name in found.names], np.int64)
+    ids = np.array([item_id(Unit.SENTENCE, name) for name in occurrences.names], np.int64)
     n_missing = int(np.count_nonzero(~np.isin(ids, catalog.ids(sentences.space))))
     missing_note = f"{sentences.space} lacks {n_missing} of the {len(ids)} sentences of {card.space}. Embed them: "
     missing_note += build_command(["SOURCE"], sentences)
@@ -80,7 +80,7 @@ def _with_sentences(found: Contexts, catalog: Catalog, card: Card, sentences: Ca
         raise QueryError(missing_note)
     note = f"{card.space}: the vectors of its sentences are those of {sentences.space}."
     notes = (note, missing_note) if n_missing else (note,)
-    return Case({"contexts": replace(found, group_ids=ids)}, notes=notes, sentence_space=sentences.space)
+    return Case({"contexts": replace(occurrences, group_ids=ids)}, notes=notes, sentence_space=sentences.space)
 
 
 def _not_stored(catalog: Catalog, space: str, word: str, *, folded: bool) -> NotStoredError:

@@ -54,13 +54,13 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
         NotStoredError: A word is missing from the space, and ``missing`` is ``error``.
         QueryError: All words are missing from the space.
     """
-    given = {key: values[key] for key in SETS if key in values}
+    set_values = {key: values[key] for key in SETS if key in values}
     if single := values.get("word"):
-        given["words"] = [*single, *(_texts(given["words"], "words") if given["words"] else ())]
-    if empty := [key for key, value in given.items() if not value and key not in _PLEASANT + _UNPLEASANT]:
+        set_values["words"] = [*single, *(_texts(set_values["words"], "words") if set_values["words"] else ())]
+    if empty := [key for key, value in set_values.items() if not value and key not in _PLEASANT + _UNPLEASANT]:
         options = {"x": "-x FILE and -y FILE", "y": "-x FILE and -y FILE", "words": "--word WORD or --words FILE"}
         raise UsageError(f"{metric.name} needs target words: {options[empty[0]]}, one word a line.")
-    sets = {key: read_words(value, key, card.unit) for key, value in given.items()}
+    sets = {key: read_words(value, key, card.unit) for key, value in set_values.items()}
     notes = [note for word_set in sets.values() for note in word_set.notes]
     for first, second in (("x", "y"), ("a", "b")):
         if first in sets and (both := set(sets[first].words.texts) & set(sets[second].words.texts)):
