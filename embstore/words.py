@@ -40,7 +40,7 @@ def word_spans(sentence: str) -> Iterator[tuple[int, int]]:
 
 @cache
 def word_boundaries() -> str:
-    """Return the rule with the versions of Unicode and of the package regex."""
+    """Return the rule for splitting sentences into words, with the versions of Unicode and of the package regex."""
     from importlib.metadata import distribution  # takes 10 ms to load, which only builds need
 
     library = distribution("regex")

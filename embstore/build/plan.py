@@ -119,7 +119,7 @@ def item_bytes(card: Card) -> int:
 
 
 def _space_plan(missing: Lacking, card: Card, model: Model, options: Options, parts: Parts) -> SpacePlan:
-    """Count the stored, missing and unfit items of a space."""
+    """Count the items of a space that are stored, missing, or cannot be embedded with these options."""
     n_present = missing.meet(card.space)
     unfit = Counter({NOT_UNICODE: missing.staging.n_invalid} if missing.staging.n_invalid else {})
     for items in missing.skipped_before(card.space):

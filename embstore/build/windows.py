@@ -65,7 +65,7 @@ class Windows:
         self._all_read = False
 
     def passages(self) -> Iterator[Iterator[Passage]]:
-        """Yield the passages of each window."""
+        """Yield the passages of each window, for the encoder to read."""
         for window in self._windows:
             if window.part not in self._unfinished:
                 self._unfinished.append(window.part)

@@ -53,10 +53,9 @@ def weight_files(folder: Path) -> list[Path]:
         CheckpointError: An index of weight files is invalid, or names a file other than weights in its own folder.
     """
     for whole in ("model.safetensors", "pytorch_model.bin"):
-        index = folder / f"{whole}.index.json"
         if is_file(folder / whole):
             return [folder / whole]
-        if is_file(index):
+        if is_file(index := folder / f"{whole}.index.json"):
             return [index, *(folder / shard for shard in _shards(index, Path(whole).suffix))]
     return []
 

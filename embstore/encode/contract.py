@@ -127,7 +127,10 @@ def first_argument(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _top(probe: Probe, lists: Sequence[Sequence[Call]]) -> tuple[str | None, "Tensor | None", TopForm | None]:
-    """Return the path of the final norm, the top state before it, and the form of ``hidden_states[L]``."""
+    """Return the path of the final norm, the top layer's state before it, and the form of ``hidden_states[L]``.
+
+    The path is None without a final norm; the state is None if the top hidden state matches no block or norm.
+    """
     top, last = probe.states[-1], probe.last
     if any(_is_any(last, blocks[-1].outputs) for blocks in lists):
         return None, (top if same(top, last) else None), None

@@ -1,6 +1,7 @@
 """Get a checkpoint of the Hugging Face hub from the local cache, or download it if it is missing there."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from embstore.encode import checkpoint_files
@@ -60,6 +61,7 @@ def _cached(hub_id: str, revision: str | None) -> Path | None:
 
 
 def _download(spec: str, hub_id: str, revision: str | None, patterns: list[str]) -> Path:
+    """Download the files that match some patterns, and return the snapshot folder."""
     hub = need("huggingface_hub")
     at = f" at revision {revision!r}" if revision else ""
     try:
@@ -97,15 +99,9 @@ def _suggestions(spec: str) -> str:
     path = Path(spec.partition("=")[2] or spec)
     if path.parent == Path() or not os.path.isdir(path.parent):
         return short_names
-    existing = [str(folder) for folder in _folders_in(path.parent)]
+    existing: list[str] = []
+    with suppress(OSError):  # a folder that cannot be listed
+        existing = sorted(str(folder) for folder in path.parent.iterdir() if os.path.isdir(folder))
     similar = nearest(str(path), existing) or existing[:3]
     folders = f"; there is {', '.join(map(repr, similar))}" if similar else ""
     return f" There is no folder {str(path)!r} either{folders}.{short_names}"
-
-
-def _folders_in(folder: Path) -> list[Path]:
-    """List the subfolders of a folder, sorted; empty if it cannot be listed."""
-    try:
-        return sorted(path for path in folder.iterdir() if os.path.isdir(path))
-    except OSError:
-        return []

@@ -74,7 +74,7 @@ def _transformed(data: StoredLayer, selection: Selection) -> tuple[LayerData | N
 def _compute(
     catalog: Catalog, request: MetricRequest, data: LayerData | NotComputable, case: Case, layer: Layer
 ) -> list[Row]:
-    """Compute a metric of one layer with one set of inputs; return its rows, one with the reason if not computable."""
+    """Compute a metric for one layer and one set of inputs; if that is impossible, return a row with the reason."""
     if isinstance(data, NotComputable):
         return _without_vectors(request, data, case)
     try:

@@ -66,7 +66,7 @@ def _merged(metric: Metric, row_notes: Iterable[tuple[Row, str]]) -> Iterator[st
 
 
 def _counts(rows: Sequence[Row], described: Sequence[str], across: Sequence[str]) -> Iterator[str]:
-    """Yield n of each space, and of each dataset that is used in part, with the total."""
+    """Yield the number of items used in each space, and in each dataset that is used in part, with its total."""
     counts: dict[tuple[str, str], list[int]] = {}
     for row in rows:
         total = row.get("total")

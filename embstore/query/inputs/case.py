@@ -1,4 +1,4 @@
-"""One set of inputs of a metric."""
+"""Define one set of inputs of a metric, and the parameters that are word sets."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
