@@ -102,7 +102,9 @@ def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, l
         chosen, _ = select_layers(cards, layers)
         for card in cards:
             stored = answers.find(card, chosen.get(card.space, ()))
-            states += [CacheLookup(card.space, None, (layer.name,), layer in stored) for layer in chosen.get(card.space, ())]
+            states += [
+                CacheLookup(card.space, None, (layer.name,), layer in stored) for layer in chosen.get(card.space, ())
+            ]
     may_need_none = request.metric.needs == "summary" and not request.selection.columns()
     return CacheState(tuple(states), answers.uncached_reason, may_need_no_vectors=may_need_none)
 
