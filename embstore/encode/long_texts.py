@@ -13,7 +13,8 @@ _WHOLE_CHARS = 1 << 18
 _FIRST_CHARS = 1 << 14
 _MAX_CHARS = 1 << 20
 _CHARS_PER_TOKEN = 16
-_SPACE = re.compile(r"\S\s")
+# Whitespace, without the control characters that BERT's normaliser deletes, which therefore do not end a word.
+_SPACE = re.compile(r"\S[^\S\x0b\x0c\x1c-\x1f\x85]")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("transformers")
@@ -23,8 +23,8 @@ NAMES = ("gpt2", "clip", "bert", "llama", "roberta", "t5")
 _FRAGMENTS = st.sampled_from(
     [
         "the quick brown fox ", "a", " ", "  \n\t", "seashells", "a" * 120, "1,234.5", "日本語", "नमस्ते ", "e\u0301",
-        "👩\u200d👧", "\ufb01", "İstanbul ", "x" * 300, "xy" * 50, "!?… ", "<|endoftext|>", "</s>", "[SEP] ", "<s>",
-        " " * 90, "\u200b", "don't ", "ΑΣ ",
+        "👩\u200d👧", "\ufb01", "İstanbul ", "x" * 300, "xy" * 50, "!?… ", "AAA\x0c", "<|endoftext|>", "</s>", "[SEP] ",
+        "<s>", " " * 90, "\u200b", "don't ", "ΑΣ ",
     ]
 )  # fmt: skip
 _TEXTS = st.lists(st.tuples(_FRAGMENTS | st.text(max_size=8), st.integers(1, 40)), min_size=1, max_size=6).map(
@@ -55,6 +55,7 @@ def test_the_tokens_are_those_of_the_whole_text(load: Callable[..., Tokenizer], 
 
     @settings(deadline=None, max_examples=30)
     @given(_TEXTS)
+    @example("the quick brown fox " + "a" * 120 + "AAA\x0c" * 34)  # BERT deletes form feeds
     def check(text: str) -> None:
         whole = tokenizer._truncated(text)
         try:
