@@ -61,14 +61,13 @@ def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool) -> tu
         except Exception as error:  # transformers, safetensors and pickle raise their own kinds
             raise _load_error(checkpoint, "weights", error, "Copy or download the checkpoint again.") from error
     absent = sorted(name for name in info["missing_keys"] if not _UNUSED.search(name))
-    has_projection = kind == "CLIPTextModelWithProjection" and _PROJECTION not in absent
     if missing := [name for name in absent if name != _PROJECTION]:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise CheckpointError(
             f"the weights of {checkpoint.name!r} in {checkpoint.folder} lack {shown}, which would be random: this is "
             f"not a complete {type(model).__name__} checkpoint."
         )
-    return _fuse(model.eval()), has_projection
+    return _fuse(model.eval()), kind == "CLIPTextModelWithProjection" and _PROJECTION not in absent
 
 
 def _kind(config: Any) -> str | None:
@@ -88,10 +87,8 @@ def _kind(config: Any) -> str | None:
 def _load_error(checkpoint: Checkpoint, part: str, error: Exception, remedy: str) -> CheckpointError:
     """Return the error for a config or weights that transformers does not load."""
     if "trust_remote_code" in str(error):
-        return CheckpointError(
-            f"{checkpoint.name!r} needs Python code from its own repository, which embstore never runs: use a "
-            "checkpoint of an architecture that transformers itself has."
-        )
+        needs = "needs Python code from its own repository, which embstore never runs"
+        return CheckpointError(f"{checkpoint.name!r} {needs}: use an architecture that transformers itself has.")
     place = f"the {part} of {checkpoint.name!r} in {checkpoint.folder}"
     return CheckpointError(f"{place} cannot be loaded: {first_sentence(error)}. {remedy}")
 

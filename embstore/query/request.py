@@ -54,7 +54,7 @@ class Selection:
         return np.sort(rng.choice(ids, self.sample, replace=False, shuffle=False))
 
     def columns(self) -> dict[str, Any]:
-        """Return the columns that describe the selection in each row; none for all items without transforms."""
+        """Return the columns that describe the selection in each row; none if all items are used untransformed."""
         columns: dict[str, Any] = {} if self.where is None else {"where": self.where}
         if self.sample is not None:
             columns |= {"sample": self.sample, "seed": self.seed}
