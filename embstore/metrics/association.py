@@ -159,8 +159,8 @@ def _ddof(default: int, words: str) -> Parameter:
 
 
 _TEST_COLUMNS = (
-    Column("p_value", "number", "of the permutation test, one-sided", minimum=0, maximum=1),
-    Column("n_permutations", "integer", "splits that the p-value is from", minimum=1, shown=False),
+    Column("p_value", "number", "one-sided p-value of the permutation test", minimum=0, maximum=1),
+    Column("n_permutations", "integer", "splits used for the p-value", minimum=1, shown=False),
     Column("exact", "boolean", "whether these are all splits", shown=False),
 )
 _P_VALUE = (

@@ -176,7 +176,7 @@ METRICS = (
         function=anisotropy,
         columns=(
             Column("anisotropy", "number", "mean pairwise cosine", minimum=-1, maximum=1),
-            Column("std", "number", "standard deviation of the cosines; null unless asked for", minimum=0, maximum=1),
+            Column("std", "number", "standard deviation of the cosines; null unless requested", minimum=0, maximum=1),
             N_ZERO,
         ),
         parameters=(

@@ -39,16 +39,14 @@ def explained_by_moments(moments: Moments, *, centred: bool) -> float:
 def explained_by_group(data: LayerData, contexts: Contexts, minimum: int, *, centred: bool) -> GroupValues:
     """Compute :func:`explained` for each group.
 
-    Groups are read in batches of ``BATCH_BYTES``; a larger group is read block by block.
+    Groups are read in batches of ``BATCH_BYTES``; a larger group is read block by block. The result's ``n`` includes
+    zero vectors.
 
     Args:
         data: Vectors of a layer.
         contexts: Groups of items.
         minimum: Number of vectors below which the value is NaN, at least 1.
         centred: Whether to subtract the mean vector first.
-
-    Returns:
-        The values; ``n`` counts all vectors, zero vectors included.
     """
     result = GroupValues.empty(len(contexts.names))
     for members, n, n_zero in read_groups(data, contexts, _count):
@@ -61,9 +59,9 @@ def explained_by_group(data: LayerData, contexts: Contexts, minimum: int, *, cen
             result.value[group] = explained(x, centred=centred)
     for group in np.flatnonzero(has_enough & (result.n > max_rows)).tolist():
         total = Moments.empty(data.dim)
-        for part in read_groups(data, _select(contexts, [group]), lambda _, x: Moments.of(x) if len(x) else None):
-            if part is not None:
-                total += part
+        parts = read_groups(data, _select(contexts, [group]), lambda _, x: Moments.of(x) if len(x) else None)
+        for part in filter(None, parts):
+            total += part
         result.value[group] = explained_by_moments(total, centred=centred)
     return result
 
@@ -97,9 +95,7 @@ def _batches(members: Groups, n: Groups, max_rows: int) -> Iterator[Groups]:
 
 def _select(contexts: Contexts, batch: Groups | Sequence[int]) -> Contexts:
     """Return the contexts with the items of some groups only."""
-    is_selected = np.zeros(len(contexts.names), bool)
-    is_selected[batch] = True
-    rows = is_selected[contexts.groups]
+    rows = np.isin(contexts.groups, batch)
     return Contexts(contexts.ids[rows], contexts.groups[rows], contexts.names)
 
 

@@ -12,6 +12,7 @@ from embstore.metrics.numerics.pair_sums import check_complete
 from embstore.metrics.numerics.ties import TIED, are_tied
 
 _ROWS_AT_ONCE = 16_384
+_NULLS: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "overlap_expected"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,20 +55,13 @@ def overlap(left: Sequence[LayerData], right: Sequence[LayerData] | None, ids: I
             positions = sorted({position for pair in pairs for position in pair})
             lists = {position: _neighbour_lists(grid.layers[position], used_ids, k, only) for position in positions}
         for i, j in pairs:
-            row = _row(lists[i], lists[j], n, k) if lists else _null_row(_reason(n, k))
-            rows[i, j] = {"n": n, "n_zero": len(ids) - n} | row
+            values = _values(lists[i], lists[j], n, k) if lists else {"reason": _reason(n, k)}
+            rows[i, j] = {**_NULLS, "n": n, "n_zero": len(ids) - n, **values}
     return [dict(rows[min(i, j), max(i, j)]) for i in grid.left for j in grid.right]
 
 
 def _neighbour_lists(layer: LayerData, compared: Ids, k: int, only: Ids | None) -> _NeighbourLists:
-    """Find the k nearest neighbours of the compared items, among these.
-
-    Args:
-        layer: Vectors of a layer.
-        compared: Ids of the compared items, ascending.
-        k: Number of neighbours.
-        only: The same ids; None if these are all items of the layer.
-    """
+    """Find the k nearest neighbours of the compared items among these; ``only`` is None if these are all items."""
     found, nearest, cosines = layer.neighbours(k, only=only)
     check_complete(found, compared)
     return _NeighbourLists(np.sort(nearest.astype(np.int32), axis=1), are_tied(layer, k, cosines, only=only))
@@ -80,10 +74,10 @@ def _reason(n: int, k: int) -> str | None:
     return f"{k} neighbours of {n - 1} other items: take a smaller k" if k >= n else None
 
 
-def _row(left: _NeighbourLists, right: _NeighbourLists, n: int, k: int) -> Result:
-    """Return the row of two layers with n compared items and lists of k neighbours."""
+def _values(left: _NeighbourLists, right: _NeighbourLists, n: int, k: int) -> Result:
+    """Return the values of two layers with n compared items and lists of k neighbours, or the reason for none."""
     if left.are_tied or right.are_tied:
-        return _null_row(f"in one of the layers {TIED}")
+        return {"reason": f"in one of the layers {TIED}"}
     parts = [slice(start, start + _ROWS_AT_ONCE) for start in range(0, n, _ROWS_AT_ONCE)]
     shared = np.concatenate([_n_shared(left.nearest[part], right.nearest[part]) for part in parts])
     return {
@@ -95,17 +89,10 @@ def _row(left: _NeighbourLists, right: _NeighbourLists, n: int, k: int) -> Resul
     }
 
 
-def _null_row(reason: str | None) -> Result:
-    """Return a row without values, with the reason."""
-    nulls: Result = dict.fromkeys(("jaccard", "jaccard_expected", "overlap", "overlap_expected"))
-    return nulls | {"reason": reason}
-
-
 def _n_shared(left: NDArray[np.int32], right: NDArray[np.int32]) -> NDArray[np.int64]:
     """Return the number of elements that two sets share, row by row, (n,); each row (n, k) is a set."""
     elements = np.sort(np.concatenate([left, right], axis=1), axis=1)
-    shared: NDArray[np.int64] = np.count_nonzero(elements[:, 1:] == elements[:, :-1], axis=1)
-    return shared
+    return np.asarray(np.count_nonzero(elements[:, 1:] == elements[:, :-1], axis=1))
 
 
 def expected_jaccard(n: int, k: int) -> float:

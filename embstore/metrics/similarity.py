@@ -146,7 +146,7 @@ METRICS = (
             Column("total", "integer", "pairs in the dataset", minimum=0, shown=False),
             Column("coverage", "number", "pairs used over pairs in the dataset", minimum=0, maximum=1, shown=False),
             Column("n_zero", "integer", "pairs left out since a vector is zero, without a cosine", 0, shown=False),
-            Column("best", "boolean", "whether spearman is the highest of the space's layers that are asked for"),
+            Column("best", "boolean", "whether spearman is the highest of the requested layers of the space"),
         ),
         parameters=(
             DATASET,

@@ -87,7 +87,7 @@ METRICS = (
         columns=(
             Column("lexicon", "string", "the lexicon", is_key=True),
             Column("valnorm", "number", "Pearson's r of effect size and valence", minimum=-1, maximum=1),
-            Column("p_value", "number", "of r, two-sided", minimum=0, maximum=1),
+            Column("p_value", "number", "two-sided p-value of r", minimum=0, maximum=1),
             Column("low", "number", "lower end of the 95 % interval of r", minimum=-1, maximum=1),
             Column("high", "number", "upper end of the 95 % interval of r", minimum=-1, maximum=1),
             Column("total", "integer", "words in the lexicon", minimum=0, shown=False),
@@ -101,7 +101,7 @@ METRICS = (
             ),
             Column("n_pleasant", "integer", "pleasant words used", minimum=0, shown=False),
             Column("n_unpleasant", "integer", "unpleasant words used", minimum=0, shown=False),
-            Column("best", "boolean", "whether valnorm is the highest of the space's layers that are asked for"),
+            Column("best", "boolean", "whether valnorm is the highest of the requested layers of the space"),
         ),
         parameters=(
             Parameter("lexicon", "bellezza", "A lexicon that is in the store.", metavar="NAME", is_input=True),

@@ -13,11 +13,10 @@ from embstore.summary import Float64Array
 # Share of the vectors' size below which a distance from the mean is rounding; float32 has a resolution of 6e-8.
 ROUNDING = 1e-12
 
-TOO_FEW = "fewer than two vectors"
-ALL_EQUAL = "all vectors are equal"
-
 # Rows of a scatter matrix that are updated together, since they fit in the processor's cache.
 _ROWS = 64
+
+TOO_FEW, ALL_EQUAL = "fewer than two vectors", "all vectors are equal"
 
 
 @dataclass(slots=True)
@@ -93,10 +92,8 @@ def varying_moments(data: LayerData) -> Moments:
         NotComputable: There are fewer than two vectors, or they differ by no more than rounding.
     """
     total = moments(data)
-    if total.n < 2:
-        raise NotComputable(TOO_FEW)
-    if np.trace(total.scatter) <= ROUNDING**2 * total.square_total:
-        raise NotComputable(ALL_EQUAL)
+    if total.n < 2 or np.trace(total.scatter) <= ROUNDING**2 * total.square_total:
+        raise NotComputable(TOO_FEW if total.n < 2 else ALL_EQUAL)
     return total
 
 
