@@ -28,7 +28,8 @@ def mean_pairwise_cosine(n: int, unit_total: Float64Array, unit_square_total: Fl
     Args:
         n: Number of unit vectors.
         unit_total: Σu, float64, shape (dim,).
-        unit_square_total: Σu² per dimension, float64, shape (dim,). Its sum is n up to rounding, which it cancels.
+        unit_square_total: Σu² per dimension, float64, shape (dim,). Its sum is n up to rounding, and is subtracted
+            instead of n because it contains the rounding errors of the unit vectors, which then cancel.
     """
     if n < 2:
         return None
@@ -62,7 +63,7 @@ def anisotropy(data: LayerData, *, variant: str = "raw", std: bool = False) -> d
 
 
 def _centred_sums(data: LayerData, mean: Float64Array, zero_norm: float) -> tuple[int, Float64Array, Float64Array]:
-    """Return the number n of centred vectors longer than ``zero_norm``, Σu and Σ‖u‖², u = (x − mean)/‖x − mean‖."""
+    """Return n, Σu and Σ‖u‖², in an array, over the vectors x with ‖x − mean‖ > ``zero_norm``, u = (x − mean)/‖x − mean‖."""
     n, total, square_total = 0, np.zeros(data.dim), 0.0
     for count, unit_sum, square_sum in data.map(partial(_centred_block, mean=mean, zero_norm=zero_norm)):
         n += count
@@ -72,7 +73,7 @@ def _centred_sums(data: LayerData, mean: Float64Array, zero_norm: float) -> tupl
 
 
 def _centred_block(block: NDArray[np.float32], mean: Float64Array, zero_norm: float) -> tuple[int, Float64Array, float]:
-    """Return the sums of :func:`_centred_sums` over a block."""
+    """Return n, Σu and Σ‖u‖² over the vectors x of a block with ‖x − mean‖ > ``zero_norm``, u = (x − mean)/‖x − mean‖."""
     n, total, square_total = 0, np.zeros(block.shape[1]), 0.0
     for centred in in_float64(block):
         centred -= mean
@@ -118,7 +119,7 @@ def _std_of_cosines(data: LayerData, n: int, unit_mean: Float64Array, centre: Fl
 
 
 def _units(block: NDArray[np.floating], centre: Float64Array, zero_norm: float) -> Float64Array:
-    """Return the unit vectors u of :func:`_std_of_cosines` of a block."""
+    """Return (x − centre)/‖x − centre‖ of the vectors x of a block for which that norm exceeds ``zero_norm``."""
     x = block - centre
     norms = np.sqrt(np.vecdot(x, x))
     units: Float64Array = x[norms > zero_norm] / norms[norms > zero_norm, None]
@@ -128,7 +129,7 @@ def _units(block: NDArray[np.floating], centre: Float64Array, zero_norm: float) 
 def _deviations(
     block: NDArray[np.floating], mean: Float64Array, centre: Float64Array, zero_norm: float
 ) -> tuple[Float64Array, Float64Array]:
-    """Return (Σa², Σaq, Σq², Σq) and WᵀW of :func:`_std_of_cosines` over a block."""
+    """Return (Σa², Σaq, Σq², Σq) and Σwwᵀ over the unit vectors u of a block: w = u − mean, a = mean·w, q = ‖w‖²."""
     w = _units(block, centre, zero_norm) - mean
     a, q = w @ mean, np.vecdot(w, w)
     with ignore_spurious_flags():

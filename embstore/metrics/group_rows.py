@@ -124,7 +124,7 @@ class GroupRows:
         n_groups: tuple[int, int],
         reason: str | None,
     ) -> Result:
-        """Return a row.
+        """Return a row with the value, the baseline and their difference, and the numbers of groups and vectors.
 
         Args:
             name: Name of the group; None for the mean over groups.
@@ -150,5 +150,5 @@ class GroupRows:
 
 
 def _count(n: int, noun: str) -> str:
-    """Return the number with the noun in singular or plural."""
+    """Return a number with its noun, as in "1 word" and "2 words"."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -13,7 +13,7 @@ _MISSING: Any = object()
 
 
 class Fields:
-    """A TOML or JSON table with typed access to its keys.
+    """A TOML or JSON table with typed access to its keys. Methods raise UsageError for a missing or invalid value.
 
     Args:
         values: Keys and values of the table.
@@ -43,14 +43,14 @@ class Fields:
         return UsageError(f"{self._place}: {key} must be {expected}, not {self._values[key]!r}.")
 
     def text(self, key: str, default: str = _MISSING) -> str:
-        """Return a non-empty string, or the default if the key is missing."""
+        """Return the value of a key, a non-empty string; the default if the key is missing."""
         value = self.take(key, default)
         if key in self._values and not (isinstance(value, str) and value):
             raise self.invalid(key, "a text")
         return str(value)
 
     def texts(self, key: str, default: tuple[str, ...] = _MISSING) -> tuple[str, ...]:
-        """Return a non-empty list of non-empty strings, or the default if the key is missing."""
+        """Return the value of a key, a list of at least one non-empty string; the default if the key is missing."""
         value = self.take(key, default)
         if key not in self._values:
             return default
@@ -59,52 +59,52 @@ class Fields:
         return tuple(value)
 
     def number(self, key: str, default: float = _MISSING, *, minimum: float | None = None) -> float:
-        """Return a finite number >= ``minimum``, or the default if the key is missing."""
+        """Return the value of a key, a finite number ≥ ``minimum``; the default if the key is missing."""
         value = self.take(key, default)
         if not _is_number(value) or (minimum is not None and value < minimum):
             raise self.invalid(key, "a number" if minimum is None else f"a number of at least {minimum:g}")
         return float(value)
 
     def numbers(self, key: str) -> list[float]:
-        """Return a non-empty list of finite numbers."""
+        """Return the value of a key, a list of at least one finite number."""
         value = self.take(key)
         if not (isinstance(value, list) and value and all(map(_is_number, value))):
             raise self.invalid(key, "a list of numbers")
         return [float(number) for number in value]
 
     def count(self, key: str, minimum: int = 1) -> int | None:
-        """Return an integer >= ``minimum``, or None if the key is missing."""
+        """Return the value of a key, an integer ≥ ``minimum``; None if the key is missing."""
         value = self.take(key, None)
         if key in self._values and not (isinstance(value, int) and not isinstance(value, bool) and value >= minimum):
             raise self.invalid(key, f"a whole number of at least {minimum}")
         return value  # type: ignore[no-any-return]  # checked
 
     def flag(self, key: str) -> bool:
-        """Return a boolean, or False if the key is missing."""
+        """Return the value of a key, a boolean; False if the key is missing."""
         value = self.take(key, False)
         if not isinstance(value, bool):
             raise self.invalid(key, "true or false")
         return value
 
     def member(self, key: str, kind: type[_Member]) -> _Member:
-        """Return the member of an enumeration with the key's value."""
+        """Return the value of a key as a member of an enumeration; raise UnknownNameError if it has no such member."""
         value = self.take(key)
         self.check_known(key, [value], [member.value for member in kind])
         return kind(value)
 
     def mapping(self, key: str) -> dict[str, Any]:
-        """Return a nested table as a dictionary, empty if the key is missing."""
+        """Return the value of a key, a table, as a dictionary; an empty one if the key is missing."""
         value = self.take(key, {})
         if not isinstance(value, dict):
             raise self.invalid(key, "a table")
         return value
 
     def table(self, key: str) -> "Fields | None":
-        """Return a nested table as Fields, or None if the key is missing."""
+        """Return the value of a key, a table, as Fields; None if the key is missing."""
         return Fields(self.mapping(key), f"{self._place}: {key}") if self.has(key) else self.take(key, None)
 
     def tables(self, key: str, *, optional: bool = False) -> Iterator["Fields"]:
-        """Return the tables of a list as Fields."""
+        """Return the value of a key, a list of tables, as Fields; an empty list is valid only if it is optional."""
         value = self.take(key, [] if optional else _MISSING)
         if not (isinstance(value, list) and (value or optional) and all(isinstance(entry, dict) for entry in value)):
             raise self.invalid(key, "a list of tables")
@@ -118,7 +118,7 @@ class Fields:
                 raise UnknownNameError(kind, str(name), known, f"It stands in {self._place}.")
 
     def located(self, check: Callable[..., _T], *values: Any) -> _T:
-        """Return ``check(*values)``; an error of it becomes a UsageError that names the place."""
+        """Return ``check(*values)``; convert its errors to a UsageError that names the place of the table."""
         try:
             return check(*values)
         except EmbstoreError as error:
@@ -129,7 +129,7 @@ class Fields:
         self.check_known("key", self._values, dict.fromkeys(self._read_keys))
 
     def complete(self, result: _T) -> _T:
-        """Return what was made of the table, after :meth:`check_all_read`."""
+        """Return ``result``, which was made of the table; raise UnknownNameError if a key was not read."""
         self.check_all_read()
         return result
 

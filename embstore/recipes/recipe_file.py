@@ -285,7 +285,13 @@ def parse_figures(
 def _parse_published(
     entry: Fields, origins: Mapping[str, str], spaces: Mapping[str, SpaceSpec]
 ) -> Iterable[Published]:  # fmt: skip
-    """Parse an entry of ``figures``: one published number, or one for each of several layers."""
+    """Parse an entry of ``figures``: one published number, or one for each of several layers.
+
+    Args:
+        entry: Entry of the JSON file.
+        origins: Places in the paper by key, to check the entry's source.
+        spaces: Spaces of the recipe by name, to check the entry's spaces.
+    """
     model, figure, source = entry.text("model"), entry.text("figure"), entry.text("source")
     relation, space_names = entry.member("relation", Relation), entry.texts("spaces", ())
     entry.check_known("source", [source], origins)
@@ -305,7 +311,7 @@ def _parse_published(
 
 
 def _layers(entry: Fields) -> int | str | None:
-    """Return the layer of a published number, as in :attr:`Published.layers`."""
+    """Return the layers of a published number: a layer number, ``best``, ``all`` or None."""
     value = entry.take("layers", None)
     if value is None or value in (BEST, ALL) or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
         return value  # type: ignore[no-any-return]  # JSON's

@@ -28,7 +28,7 @@ PLAN_COLUMNS = ("step", "model", "space", "sources", "unit", "pooling", "templat
 
 
 class StoreMethods(Protocol):
-    """The part of :class:`embstore.Store` that a reproduction uses."""
+    """The members of :class:`embstore.Store` that a reproduction uses."""
 
     @property
     def catalog(self) -> Catalog:
@@ -208,7 +208,7 @@ def _build(store: StoreMethods, step: BuildStep, options: ReproduceOptions, obse
 
 
 def _answer(store: StoreMethods, query: PlannedQuery) -> dict[str, list[LayerValue]] | str:
-    """Compute the values of each numeric column at each layer, or return the reason why there are none."""
+    """Run a query: return the values of each column of its result at each layer, or the reason why there are none."""
     layers = store.catalog.cards[query.space].layers
     n_blocks = layers.n_blocks
     members = layers.select(f"0-{n_blocks}").members

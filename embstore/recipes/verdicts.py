@@ -156,7 +156,7 @@ def _unmeasured_row(plan: Plan, number: Published) -> Row:
 
 
 def _variant_rows(plan: Plan) -> list[Row]:
-    """Return a row for each variant that the recipe does not measure, for each of its figures and models."""
+    """Return a row without a number for each variant that the recipe omits, for each of its figures and models."""
     return [
         _null_row()
         | {

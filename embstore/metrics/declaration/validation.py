@@ -88,7 +88,7 @@ def _column_problems(columns: Sequence[Column]) -> Iterator[str]:
 
 
 def _character_problems(metric: Metric) -> Iterator[str]:
-    """Yield the first text with control characters, which could change a terminal."""
+    """Yield a problem for the first text with control characters, which could change what a terminal shows."""
     texts = [metric.help, metric.formula, metric.citation, metric.estimator, metric.elsewhere]
     texts += [text for column in metric.columns for text in (column.help, column.unit) if text]
     texts += [text for entry in metric.parameters for text in (entry.help, entry.metavar, *entry.choices) if text]

@@ -95,7 +95,7 @@ def mean_differences(values: Floats, n_first: int) -> Floats:
 
 
 def cosines_with(targets: Directions, a: Directions, b: Directions) -> Floats:
-    """Return the cosines of the targets (rows) with the attribute words of a, then of b (columns)."""
+    """Return the cosines of the target words (rows) with the words of ``a`` and then those of ``b`` (columns)."""
     cosines: Floats = targets.units @ np.concatenate([a.units, b.units]).T
     return cosines
 

@@ -42,7 +42,7 @@ class CentredVectors:
 
     @classmethod
     def of(cls, vectors: Float64Array) -> "CentredVectors":
-        """Centre vectors, float64 (n, dim), in place, and compute their sums."""
+        """Subtract the mean from vectors, float64 (n, dim), in place, and compute their sums."""
         shift = vectors.mean(axis=0)
         vectors -= shift
         squares = np.vecdot(vectors, vectors)

@@ -27,7 +27,7 @@ class GroupSums:
     Attributes:
         n: Number of vectors, int64 (g,).
         unit_total: Σu, (g, dim).
-        unit_square_total: Σ‖u‖², (g,): equal to n up to rounding, which it cancels.
+        unit_square_total: Σ‖u‖², (g,): n up to rounding; subtracted instead of n, it cancels rounding errors.
         total: Σx, (g, dim); (g, 0) if not requested.
         norm_total: Σ‖x‖, (g,).
     """
