@@ -63,7 +63,7 @@ def anisotropy(data: LayerData, *, variant: str = "raw", std: bool = False) -> d
 
 
 def _centred_sums(data: LayerData, mean: Float64Array, zero_norm: float) -> tuple[int, Float64Array, Float64Array]:
-    """Return n, Σu and Σ‖u‖², in an array, over the vectors x with ‖x − mean‖ > ``zero_norm``, u = (x − mean)/‖x − mean‖."""
+    """Return n, Σu and Σ‖u‖² of all u = (x − mean)/‖x − mean‖ for which that norm exceeds ``zero_norm``."""
     n, total, square_total = 0, np.zeros(data.dim), 0.0
     for count, unit_sum, square_sum in data.map(partial(_centred_block, mean=mean, zero_norm=zero_norm)):
         n += count
@@ -73,7 +73,7 @@ def _centred_sums(data: LayerData, mean: Float64Array, zero_norm: float) -> tupl
 
 
 def _centred_block(block: NDArray[np.float32], mean: Float64Array, zero_norm: float) -> tuple[int, Float64Array, float]:
-    """Return n, Σu and Σ‖u‖² over the vectors x of a block with ‖x − mean‖ > ``zero_norm``, u = (x − mean)/‖x − mean‖."""
+    """Return n, Σu and Σ‖u‖² of the u = (x − mean)/‖x − mean‖ of a block for which that norm exceeds ``zero_norm``."""
     n, total, square_total = 0, np.zeros(block.shape[1]), 0.0
     for centred in in_float64(block):
         centred -= mean

@@ -198,7 +198,7 @@ class _Planner:
         )
 
     def space_name(self, model: CheckpointTraits, space: SpaceSpec) -> str:
-        """Return the name of a space of a model; runs with other items (quick, another file or seed) get other names."""
+        """Return the name of a model's space; runs with other items (quick, another file or seed) get other names."""
         source = self.recipe.sources[space.source]
         parts = [self.recipe.name, model.name, space.name]
         if replacement := self._replacement(source):
