@@ -59,7 +59,8 @@ def test_a_metric_is_found_by_its_name() -> None:
 
 def test_the_reserved_options_are_those_that_all_metrics_have() -> None:
     flags: set[str] = set()
-    for parameter in inspect.signature(command_line._query).parameters.values():
+    options = inspect.signature(command_line._query).parameters.values()
+    for parameter in (*command_line.SELECTION, *options):
         if parameter.kind is not parameter.VAR_KEYWORD:
             flags |= {parameter.name, *_declared(parameter.annotation)}
     python = set(inspect.signature(Store.query).parameters) - {"parameters"}
