@@ -106,6 +106,11 @@ class Commands(PlainGroup):
         """Return the names of the commands."""
         return [*COMMANDS]
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the name and the help of each command; none is loaded."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items() if entry.alias_of is None])
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of that name, if there is one."""
         for name in [cmd_name] if cmd_name in COMMANDS else COMMANDS:
