@@ -32,6 +32,8 @@ from embstore.text import Item
 
 ITEM_COLUMNS = ("item_id", "unit", "text", "context_id", "start", "end")
 
+_COPIED_BYTES = 1 << 20  # of tables that users' SQL gets as a copy; they may unpack to 200 times as much
+
 Ids = NDArray[np.int64]
 
 
@@ -64,6 +66,7 @@ class Catalog:
         self._part_checks = PartChecks()
         self._users_sql = RLock()  # guards the views of users' SQL, which are created at first use
         self._sandbox: Sandbox | None = None
+        self._copied: Sandbox | None = None
         self._open()
 
     def _open(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
@@ -162,7 +165,7 @@ class Catalog:
         self._tables.check()
         check_expression(where)
         with self._users_sql:
-            sandbox = self.sandbox(limits)
+            sandbox = self._items_sandbox(limits)
             checked = sandbox.check(f"SELECT item_id FROM items WHERE (\n{where}\n)", limits, ["items"])
             session = sandbox.session(limits, ["items"], ITEM_COLUMNS)
         found = session.run(lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"])
@@ -291,6 +294,15 @@ class Catalog:
                 limits.memory,
             )  # fmt: skip
         return self._sandbox
+
+    def _items_sandbox(self, limits: Limits) -> Sandbox:
+        """Return the DuckDB for SQL over the items alone: a copy of them if they are few."""
+        if sum(map(disk.size, self._item_files)) > _COPIED_BYTES:
+            return self.sandbox(limits)
+        if self._copied is None or self._copied.memory != limits.memory:
+            views = {"items": {"": self._item_files}}
+            self._copied = Sandbox(self.reader, self.paths.root, views, (), (), limits.memory, copied=True)
+        return self._copied
 
     def _files_of_views(self) -> dict[str, BySpace]:
         return {

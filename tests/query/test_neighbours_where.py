@@ -1,5 +1,7 @@
 """Neighbours among the items that a filter keeps, from indexes of every kind, and --exact, against brute force."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -10,8 +12,10 @@ from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store
-from embstore.errors import DamagedError, QueryError, UnknownNameError
+from embstore.errors import DamagedError, EmbstoreError, QueryError, UnknownNameError
 from embstore.index import Index, opening, searching
+from embstore.storage import catalog as catalog_module
+from embstore.storage.catalog import Catalog
 from embstore.table import Table
 
 Make = Callable[..., Synthetic]
@@ -172,3 +176,37 @@ def test_a_store_that_is_asked_often_opens_its_index_once(
         store.neighbours(f"text{number}", layers=1)
     Store(made["hnsw"].root).neighbours("text9", layers=1)
     assert len(opened) == 1
+
+
+def test_few_items_are_filtered_as_many_are(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy in memory and a file system of its own give the same: answers, and errors too."""
+    made = make_store(n=30)
+    conditions = ["length(text) > 4", "item_id % 2 = 0", "text IN (SELECT max(text) FROM items)", "unit = 'sentence'"]
+    wrong = ["rowid < 3", "txt = 'a'", "item_id IN (FROM copied.t0)", "text = (FROM spaces)", "error('x')"]
+
+    def ask() -> tuple[list[list[int]], list[str]]:
+        found = [Catalog(made.root).select(condition).tolist() for condition in conditions]
+        errors = []
+        for condition in wrong:
+            with pytest.raises(EmbstoreError) as error:
+                Catalog(made.root).select(condition)
+            errors.append(str(error.value))
+        return found, errors
+
+    copied = ask()
+    monkeypatch.setattr(catalog_module, "_COPIED_BYTES", 0)
+    assert ask() == copied
+    assert [len(ids) for ids in copied[0]][2:] == [1, 0]
+    assert len(set(copied[1])) == len(wrong)
+
+
+def test_a_filter_of_few_items_loads_no_file_system(make_store: Make) -> None:
+    made = make_store(n=30)
+    code = (
+        "import sys; from embstore import Store; Store(sys.argv[1]).neighbours(sys.argv[2], where='length(text) > 0'); "
+        "print([name for name in ('fsspec', 'pyarrow', 'torch') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(made.root), made.texts[0]], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

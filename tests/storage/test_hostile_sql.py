@@ -25,7 +25,7 @@ from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.tables import write_dataset
 from embstore.storage.sql.fence import check
-from embstore.storage.views.sandbox import Limits
+from embstore.storage.views.sandbox import Limits, Sandbox
 
 SECRET = "canary-7f3a91"
 LIMITS = {"timeout": 0.2, "memory": "64MB"}
@@ -153,15 +153,25 @@ def test_where_is_fenced_wherever_it_is_taken(attacked: Attacked, store: Store, 
         attacked.check(said, sql)
 
 
+@pytest.mark.parametrize("copied", [False, True], ids=["files", "copies"])
 @pytest.mark.parametrize("group", sorted(GROUPS))
-def test_the_connection_alone_can_write_nothing(attacked: Attacked, group: str) -> None:
+def test_the_connection_alone_can_write_nothing(attacked: Attacked, group: str, copied: bool) -> None:
     """Whatever the parser lets through: each statement is run as it is."""
     catalog = Catalog(attacked.made.root)
     limits = Limits(LIMITS["timeout"], 64_000_000)
+    sandbox = catalog.sandbox(limits)
+    if copied:
+        views, datasets = catalog._files_of_views(), catalog._dataset_files
+        cards = catalog.cards.values()
+        sandbox = Sandbox(catalog.reader, catalog.paths.root, views, datasets, cards, limits.memory, copied=True)
+        for view, n_rows in ROWS.items():
+            session = sandbox.session(limits, [view])
+            sql = f"SELECT count(*) FROM {view}"
+            assert session.run(lambda it, sql=sql: it.execute(sql).fetchall()) == [(n_rows,)]
     secret_variable = {"a": [SECRET]}  # noqa: F841
     for sql in attacked.statements(group):
         run = f"SELECT * FROM items WHERE {sql}" if group == "expressions" else sql
-        session = catalog.sandbox(limits).session(limits, ROWS)
+        session = sandbox.session(limits, ROWS)
         said = answer(lambda run=run, session=session: session.run(lambda it: it.execute(run) and it.fetchmany(1000)))
         attacked.check(said, sql)
 

@@ -34,6 +34,10 @@ _QUIET = "SET enable_progress_bar = false"  # DuckDB draws it on stdout, if Pyth
 # Reading the footers of a hundred shards takes ten times as long as a lookup. DuckDB checks whether a file has changed.
 _KEPT_FOOTERS = "SET GLOBAL parquet_metadata_cache = true"
 
+_LOCKED = (
+    "SET enable_external_access = false; SET allow_extension_repositories = 'forbidden'; SET lock_configuration = true"
+)
+
 
 class Shared:
     """Shared DuckDB instance of the process for embstore's own SQL, open while an object refers to it.
@@ -108,10 +112,23 @@ def connect_without_files(memory: str, files: "AbstractFileSystem") -> duckdb.Du
     connection.register_filesystem(files)
     connection.execute(
         f"{_KEPT_FOOTERS}; SET allowed_directories = ['{files.protocol}://']; "
-        "SET disabled_filesystems = 'LocalFileSystem'; SET enable_external_access = false; "
-        "SET allow_extension_repositories = 'forbidden'; SET lock_configuration = true"
+        f"SET disabled_filesystems = 'LocalFileSystem'; {_LOCKED}"
     )
     return connection
+
+
+def connect_to_copy(memory: str) -> duckdb.DuckDBPyConnection:
+    """Return an in-memory DuckDB connection that copies tables into memory for users' SQL; see :func:`close_files`.
+
+    Args:
+        memory: Memory limit in DuckDB's notation (``512MB``, ``50%``).
+    """
+    return _open(temp_directory="", memory_limit=memory, enable_external_file_cache=False)
+
+
+def close_files(connection: duckdb.DuckDBPyConnection) -> None:
+    """Let a connection read and write no file from here on, before users' SQL runs on it."""
+    connection.execute(f"SET disabled_filesystems = 'LocalFileSystem'; {_LOCKED}")
 
 
 def connect_to_spill(folder: Path, memory: str) -> duckdb.DuckDBPyConnection:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
@@ -18,6 +18,9 @@ from embstore.storage.files.card import Card
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.fence import Select, check
 from embstore.storage.sql.reader import Reader
+
+if TYPE_CHECKING:
+    from embstore.storage.sql.readonly import ReadOnlyFiles as _Files
 
 T = TypeVar("T")
 PREFIX = "embstore://"
@@ -70,6 +73,8 @@ class Sandbox:
         datasets: Files of the datasets, each the view ``datasets.<name>``.
         cards: Cards that are the rows of the view ``spaces``.
         memory: Memory limit in bytes; None for half of DuckDB's default.
+        copied: Whether to copy the tables into memory and to open no file afterwards: for small ones that is quicker
+            than to load fsspec.
     """
 
     def __init__(
@@ -80,19 +85,29 @@ class Sandbox:
         datasets: Sequence[Path],
         cards: Iterable[Card],
         memory: int | None = None,
+        *,
+        copied: bool = False,
     ) -> None:
-        from embstore.storage.sql.readonly import ReadOnlyFiles
-
         self.memory = memory
         self._reader, self._root, self._cards = reader, root, list(cards)
         self._views = {**files, "spaces": {}, **{f"datasets.{file.stem}": {"": [file]} for file in datasets}}
         self._made: set[str] = set()
-        every = (file for by_space in self._views.values() for members in by_space.values() for file in members)
-        self._names = {file: f"{PREFIX}{file.relative_to(root)}" for file in every}
-        self._files = ReadOnlyFiles(root, {name: file for file, name in self._names.items()})
-        self._connection = connections.connect_without_files("50%" if memory is None else f"{memory}B", self._files)
+        every = [file for by_space in self._views.values() for members in by_space.values() for file in members]
+        limit = "50%" if memory is None else f"{memory}B"
+        self._files: _Files | None = None
+        if copied:
+            self._names = dict(zip(every, connections.literal(every), strict=True))
+            self._connection = connections.connect_to_copy(limit)
+        else:
+            from embstore.storage.sql.readonly import ReadOnlyFiles
+
+            self._names = {file: f"{PREFIX}{file.relative_to(root)}" for file in every}
+            self._files = ReadOnlyFiles(root, {name: file for file, name in self._names.items()})
+            self._connection = connections.connect_without_files(limit, self._files)
         [(self._limit,)] = self._connection.execute("SELECT current_setting('memory_limit')").fetchall()
         self._connection.execute("CREATE SCHEMA datasets")
+        if copied:
+            self._copy_all()
 
     @property
     def views(self) -> Collection[str]:
@@ -121,7 +136,15 @@ class Sandbox:
     def _session(self, limits: Limits, columns: Sequence[str] = ()) -> "Session":
         return Session(self, self._connection.cursor(), limits, columns)
 
-    def _make(self, view: str) -> None:
+    def _copy_all(self) -> None:
+        """Create each view over a copy of its rows; none of them has the pseudo-columns of a table."""
+        self._connection.execute("CREATE SCHEMA copied")
+        for number, view in enumerate(self._views):
+            self._make(view, f"copied.t{number}")
+        self._made |= self._views.keys()
+        connections.close_files(self._connection)
+
+    def _make(self, view: str, copy: str | None = None) -> None:
         """Create a view over its files, with the space as first column where files belong to a space."""
         by_space = self._views[view]
         parts = []
@@ -133,6 +156,12 @@ class Sandbox:
         body = " UNION ALL ".join(parts) or self._without_files(view)
         name = ".".join(map(connections.quote_name, view.split(".", 1)))
         try:
+            if copy is not None:
+                for file in (file for members in by_space.values() for file in members):
+                    with disk.opening(file):
+                        pass
+                interruptible.execute(self._connection, f"CREATE TABLE {copy} AS {body}")
+                body = f"SELECT * FROM {copy}"
             self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {body}")
         except duckdb.Error as error:
             raise self.explained(error, view=view) from error
@@ -155,8 +184,8 @@ class Sandbox:
             columns: Names of the only columns that the SQL can read, if they are known.
             view: Name of the view that was being created, if any.
         """
-        failure, self._files.failure = self._files.failure, None
-        if failure is not None:
+        if self._files is not None and self._files.failure is not None:
+            failure, self._files.failure = self._files.failure, None
             return failure
         if isinstance(error, duckdb.OutOfMemoryException):
             return QueryError(
