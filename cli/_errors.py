@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import NoReturn, TextIO
 
 import typer
+from typer._click.exceptions import ClickException
 
 from embstore.errors import EmbstoreError
 from embstore.escape import printable
@@ -22,6 +23,7 @@ from ._debug import show_failure
 from ._interrupts import INTERRUPTED, received, told
 
 OK, NO, MISTAKE = 0, 1, 2
+_ERROR = "Error: "  # what Typer writes before the message of a ClickException
 
 
 @contextmanager
@@ -45,6 +47,10 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
         raise typer.Exit(INTERRUPTED) from None
     except EmbstoreError as error:
         refuse(error)
+    except ClickException as error:
+        message = _wrapped(f"{_ERROR}{error.format_message()}").removeprefix(_ERROR)
+        error.format_message = lambda: message  # type: ignore[method-assign]
+        raise
     except MemoryError as error:
         say(
             f"embstore: there is not enough memory{f' ({error})' if str(error) else ''}. End other programs, or ask "

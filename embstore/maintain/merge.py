@@ -184,6 +184,8 @@ class _Merge:
     def _stage_shards(self, stack: ExitStack, card: Card) -> list[StagedShard]:
         """Write the new items of a space to temporary shards."""
         staged, total = [], len(self.taken[card.space])
+        if total:
+            self.observe(Progress("merge", card.space, 0, total, 0.0))
         for done, one in enumerate(self.taken[card.space], 1):
             temp = stack.enter_context(atomic.temporary(self.ours.embeddings(card.space)))
             staged.append(stage_taken(temp, self.ours, card, one))

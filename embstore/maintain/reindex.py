@@ -14,11 +14,16 @@ from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.selection import SpaceFilter, select_layers
 from embstore.storage.transaction.recovery import maintained
-from embstore.table import Table, table
+from embstore.table import ShownColumn, Table, table
 
 COLUMNS = (
     "space", "model", "layer", "layer_name", "did", "index", "n", "bytes", "recall", "wanted_recall", "parameters",
     "seconds",
+)  # fmt: skip
+_SHOWN = (
+    ShownColumn("space"), ShownColumn("layer_name", "layer"), ShownColumn("did"), ShownColumn("index"),
+    ShownColumn("n", kind="count"), ShownColumn("bytes", "size", "bytes"), ShownColumn("recall"),
+    ShownColumn("parameters"),
 )  # fmt: skip
 
 
@@ -49,7 +54,7 @@ def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None,
             done = index_layers(paths, card, chosen[card.space], choice, observe)
             rows += [_row(card, one) for one in done]
             notes += missed(card, done)
-    return table(rows, columns=COLUMNS, notes=notes)
+    return table(rows, columns=COLUMNS, notes=notes, shown=_SHOWN)
 
 
 def _remove(paths: StorePaths, card: Card, layers: Sequence[Layer]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -103,15 +104,50 @@ def test_nothing_slow_is_imported(made: Synthetic, shell: str, words: str) -> No
     assert not imported & {*SLOW}
 
 
-def test_bash_completes_by_the_script(made: Synthetic) -> None:
-    commands = (
-        'eval "$(embstore completion bash)"; COMP_WORDS=(embstore query norms --space toy.w); COMP_CWORD=4; '
-        "_embstore_completion embstore; echo ${COMPREPLY[@]}"
-    )
+# Each prints what its shell makes of a line that ends in the first argument.
+_BASH = """
+eval "$(embstore completion bash)"
+COMP_WORDS=(embstore $1)
+COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_embstore_completion embstore
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+_FISH = "embstore completion fish | source; complete -C 'embstore '$argv[1]"
+_ZSH = r"""
+zmodload zsh/zpty
+zpty shell zsh -f -i
+zpty -w shell 'autoload -Uz compinit; compinit -u -D; eval "$(embstore completion zsh)"; print REA""DY'
+zpty -r -m shell shown '*READY*'
+zpty -w -n shell "embstore $1"$'\t'
+zpty -r -m shell shown "*$2 *"
+print -r -- $2
+zpty -d shell
+"""
+_SHELLS = {
+    "bash": ["bash", "-c", _BASH, "bash"],
+    "fish": ["fish", "-N", "-c", _FISH],
+    "zsh": ["zsh", "-f", "-c", _ZSH, "-"],
+}
+
+
+@pytest.mark.parametrize("shell", _SHELLS)
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("query norms --space toy.w", "toy.word.last"),
+        ("build words --model mini", "minilm"),
+        ("neighbou", "neighbours"),
+    ],
+)
+def test_a_shell_completes_by_its_script(made: Synthetic, tmp_path: Path, shell: str, line: str, word: str) -> None:
+    """zsh waits for the word that it is to show, and so is stopped if it does not come."""
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "EMBSTORE_STORE": str(made.root)}
-    done = subprocess.run(["bash", "-c", commands], capture_output=True, text=True, env=environment)
-    assert done.stdout == "toy.word.last\n", done.stderr
+    environment = {**os.environ, "PATH": path, "EMBSTORE_STORE": str(made.root), "HOME": str(tmp_path), "TERM": "dumb"}
+    call = [*_SHELLS[shell], line, word]
+    done = subprocess.run(call, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.stdout.split() == [word], done.stderr
 
 
 def test_the_scripts(cli) -> None:

@@ -86,6 +86,30 @@ def test_verify_tells_each_file(make_store) -> None:
     assert (last.done, last.total) == (last.total, sum("summaries" not in path.parts for path in files))
 
 
+def test_a_merge_tells_each_shard_of_each_space(make_store) -> None:
+    ours = make_store(texts=["dog"])
+    for model, n_shards in (("a", 3), ("b", 2)):
+        theirs = make_store("other", n=30, model=model, n_shards=n_shards)
+    found: list[Progress] = []
+    ours.store.merge(theirs.root, observe=found.append)
+    told = [(progress.subject, progress.done, progress.total) for progress in found if progress.stage == "merge"]
+    assert told == [
+        (f"{model}.word.last", done, total) for model, total in (("a", 3), ("b", 2)) for done in range(total + 1)
+    ]
+    assert [progress.share for progress in found[:4]] == [0, 1 / 3, 2 / 3, 1]
+
+
+def test_a_compaction_tells_the_shards_that_it_has_merged(make_store) -> None:
+    made = make_store(n=90, n_shards=9, index=False)
+    found: list[Progress] = []
+    size = 30 * 4 * made.card.dim * len(made.card.layers)  # the vectors of three shards
+    done = made.store.compact(shard_bytes=size, observe=found.append)
+    assert "from 3 shards" in done["detail"]
+    told = [(progress.stage, progress.done, progress.total) for progress in found]
+    assert told == [("compact", n, 9) for n in (0, 3, 6, 9)]
+    assert [progress.share for progress in found] == [0, 1 / 3, 2 / 3, 1]
+
+
 def test_flat_indexes_tell_how_far_each_is(make_store) -> None:
     made = make_store(n=3000, dim=64, index=False)
     found: list[Progress] = []

@@ -125,15 +125,19 @@ def test_layers_sort_by_number_in_pandas(make_store) -> None:
     assert list(pairs["layer_name_2"].cat.categories) == ["2", "10"]
 
 
-def test_messages_are_not_broken_within_words_on_a_terminal(tmp_path: Path) -> None:
-    call = [*EMBSTORE, "query", "anisotropi", "--store", "x"]
+@pytest.mark.parametrize(
+    ("arguments", "begin"), [(["query", "anisotropi", "--store", "x"], "embstore: "), (["sql"], "Error: ")]
+)
+def test_messages_are_not_broken_within_words_on_a_terminal(tmp_path: Path, arguments: list[str], begin: str) -> None:
+    call = [*EMBSTORE, *arguments]
     code, shown, _ = on_terminal(call, 60, stdout=subprocess.PIPE, cwd=tmp_path)
     piped = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path).stderr
     assert code == 2
-    assert len(piped.splitlines()) == 1
-    assert len(shown.splitlines()) > 3
-    assert max(map(len, shown.splitlines())) <= 60
     assert shown.split() == piped.split()
+    assert piped.splitlines()[-1].startswith(begin)
+    message = shown[shown.index(begin) :].splitlines()
+    assert len(message) > 2
+    assert max(map(len, message)) <= 60
 
 
 def test_overlap_shows_mutual_nearest_neighbour_alignment(cli, made: Synthetic) -> None:
@@ -143,3 +147,20 @@ def test_overlap_shows_mutual_nearest_neighbour_alignment(cli, made: Synthetic) 
     assert cells == [[f"{rows[down, across]:.4f}" for across in (0, 1)] for down in (0, 1)]
     explained = cli("query", "overlap", "--explain").stdout
     assert "Huh et al. (2024)" in explained
+
+
+def test_rows_of_a_query_stay_together(cli, make_store) -> None:
+    make_store(texts=["dog", "cat"], model="small")
+    made = make_store(texts=["dog", "cat", "cow", "fox"])
+    shown = cli("neighbours", "dog", "cat", "--store", made.root, "--layer", "0").stdout
+    lines = [line.split()[:2] for line in shown.splitlines()[1:]]
+    assert lines == [["dog", "1"], ["dog", "2"], ["dog", "3"], ["cat", "1"], ["cat", "2"], ["cat", "3"]]
+
+
+def test_the_table_of_indexes_fits_80_columns(cli, made: Synthetic) -> None:
+    shown = cli("index", "--model", "toy", "--store", made.root).stdout.splitlines()
+    assert shown[0].split() == ["space", "layer", "did", "index", "n", "size", "recall", "parameters"]
+    assert max(map(len, shown)) <= 80
+    assert {line.split()[1] for line in shown[1:]} == {"0", "1", "2", "3", "raw", "normed"} & {
+        row["layer_name"] for row in json.loads(cli("index", "--model", "toy", "--json", "--store", made.root).stdout)
+    }

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import pytest
 import typer
 from typer import core
+from typer._click.exceptions import ClickException
 
 PROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
 
@@ -27,6 +28,7 @@ PARTS: list[tuple[Any, str, tuple[str, ...], str]] = [
     (core.TyperOption, "add_to_parser", ("parser", "ctx"), "_PlainOption registers other spellings and shortcuts"),
     (core.TyperOption, "consume_value", ("ctx", "opts"), "_PlainOption refuses two values for an option of one"),
     (core.TyperArgument, "process_value", ("ctx", "value"), "_PlainArgument converts plain values itself"),
+    (ClickException, "format_message", (), "cli/_errors.py breaks messages between words"),
 ]
 
 

@@ -124,7 +124,8 @@ def test_again_it_embeds_nothing_and_says_the_same(store: Store, paper: Path, ch
     assert again.rows == first.rows
     assert {path: path.stat().st_mtime_ns for path in store.path.rglob("*.parquet")} == files
     assert {progress.stage for progress in told} == {"measure"}
-    assert (told[-1].done, told[-1].share) == (told[-1].total, 1.0)
+    assert [progress.done for progress in told] == [*range(told[0].total + 1)]  # each query
+    assert [progress.share for progress in told] == [done / told[0].total for done in range(told[0].total + 1)]
 
 
 def test_another_name_has_nothing_published(store: Store, paper: Path, checkpoint: Path):
