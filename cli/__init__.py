@@ -1,1 +1,1 @@
-"""The command line: parse, call one function of Store, print."""
+"""The command line: parse, call one method of Store, print."""

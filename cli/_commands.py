@@ -14,9 +14,9 @@ class _Entry(NamedTuple):
     """A command in the list.
 
     Attributes:
-        help: said of it there.
-        kind: of command; None for a group of commands.
-        alias_of: the command that it is another name of, which is not shown.
+        help: Text beside the name in the list.
+        kind: Class of the command; None for a group of commands.
+        alias_of: Command that this is another name of; it is not listed.
     """
 
     help: str
@@ -24,7 +24,7 @@ class _Entry(NamedTuple):
     alias_of: str | None = None
 
 
-# In the order in which one comes to need them.
+# In the order in which users need them.
 COMMANDS = {
     "build": _Entry("Embed texts, every layer, and index them.", Command),
     "datasets": _Entry("List, fetch and add datasets.", None),
@@ -37,9 +37,9 @@ COMMANDS = {
     "cite": _Entry("Write BibTeX of what a store or a result uses.", Command),
     "info": _Entry("Show what a store holds."),
     "verify": _Entry("Check every file of a store."),
-    "repair": _Entry("Mend a store, and take out what is damaged."),
+    "repair": _Entry("Repair a store, and take out what is damaged."),
     "compact": _Entry("Merge small shards into large ones."),
-    "merge": _Entry("Take in what another store has.", Command),
+    "merge": _Entry("Copy what is missing here from another store.", Command),
     "remove": _Entry("Remove a space."),
     "completion": _Entry("Print a script that completes commands in a shell.", Command),
 }
@@ -65,7 +65,7 @@ _ELSEWHERE = {
     "help": "Did you mean 'embstore --help'?",
     "version": "Did you mean 'embstore --version'?",
 }
-"""What does the task of a command that other programs have."""
+"""Suggestions for the names that other programs give to a task."""
 
 
 class Commands(PlainGroup):
@@ -86,7 +86,7 @@ class Commands(PlainGroup):
             return super().invoke(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command of a call; of an unknown name say what does its task here."""
+        """Return the command of a call; for an unknown name, suggest what to run instead."""
         name = args[0]
         is_unknown = name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing
         if is_unknown and (hint := _hint(name)):
@@ -120,7 +120,7 @@ class Commands(PlainGroup):
 
 
 def _hint(name: str) -> str | None:
-    """Return what to run instead of a command that there is not; None where a command has nearly that name."""
+    """Return what to run instead of an unknown command; None if a command has a similar name."""
     from embstore.errors import nearest
 
     lowered = name.lower()

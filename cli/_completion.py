@@ -1,7 +1,7 @@
 """Completion of a command line by the shell: commands, options, metrics, spaces, checkpoints and datasets.
 
 What is completed is read without the libraries that answer questions, so that a key press takes no longer than
-``embstore --version``. Where something is missing or damaged there is nothing to complete, and nothing is said.
+``embstore --version``. Where something is missing or damaged nothing is offered, without a message.
 """
 
 import json
@@ -33,7 +33,7 @@ def script(shell: str) -> str:
 
 
 def answer(command: Any, instruction: str) -> None:
-    """Print what may follow the command line that a shell gives in its variables; nothing where that is not known."""
+    """Print the completions of the command line that a shell gives in its variables; nothing if there are none."""
     from typer._click.shell_completion import get_completion_class
     from typer._completion_classes import completion_init
 
@@ -56,7 +56,7 @@ def _without_help(item: Any) -> Any:
 
 
 def values_of(parameter: Any, context: Any) -> Iterable[str]:
-    """Return what an option or argument may be, as far as it is known."""
+    """Return the known values of an option or argument."""
     flags, metavar = [*parameter.opts], parameter.metavar or ""
     for names, values in _VALUES:
         if {*flags, metavar} & names:

@@ -1,4 +1,4 @@
-"""From exceptions to what the user sees: one line and an exit code.
+"""Turn exceptions into what the user sees: one line and an exit code.
 
 0    done
 1    the answer is no: ``verify`` found damage, ``--strict`` and something was skipped
@@ -20,7 +20,7 @@ from embstore.escape import printable
 from embstore.wording import command_line
 
 from ._debug import show_failure
-from ._interrupts import INTERRUPTED, received, told
+from ._interrupts import INTERRUPTED, mark_reported, received
 
 OK, NO, MISTAKE = 0, 1, 2
 _ERROR = "Error: "  # what Typer writes before the message of a ClickException
@@ -39,11 +39,11 @@ def explained(interrupted: str = "Interrupted.") -> Iterator[None]:
                 raise
             if isinstance(error, EmbstoreError):
                 say(f"embstore: {error}")
-                interrupted = "Interrupted."  # what it usually means may not hold
+                interrupted = "Interrupted."  # what the usual text promises may not hold
             raise KeyboardInterrupt from error  # what fails after an interrupt fails by it
     except KeyboardInterrupt:
         say(f"\n{interrupted}")
-        told()
+        mark_reported()
         raise typer.Exit(INTERRUPTED) from None
     except EmbstoreError as error:
         refuse(error)

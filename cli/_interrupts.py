@@ -16,13 +16,13 @@ from typing import Any
 
 INTERRUPTED = 130
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the second is a batch scheduler's way to say Ctrl-C
-_SECONDS_OF_ONE = 0.2  # ``timeout``, and a shell with its process group, may send one signal twice
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the second is what batch schedulers send
+_SECONDS_OF_DUPLICATES = 0.2  # ``timeout``, and a shell with its process group, may send one signal twice
 _AGAIN = 0  # to the watching thread: raise KeyboardInterrupt again
 _SECONDS_TO_AGAIN = 0.005
 
 _raises = False
-_is_told = False
+_is_reported = False
 _received: float | None = None
 _is_lost = False
 _to_watcher = -1
@@ -56,16 +56,16 @@ def received() -> bool:
     return _received is not None
 
 
-def told() -> None:
-    """Take note that the user has been told that the command was interrupted."""
-    global _is_told
-    _is_told = True
+def mark_reported() -> None:
+    """Note that the user has seen that the command was interrupted."""
+    global _is_reported
+    _is_reported = True
 
 
 def stop() -> None:
-    """Tell the user, if nobody has, and end the process at once."""
+    """Say that the command was interrupted, unless the user has seen it, and end the process at once."""
     try:
-        if not _is_told:
+        if not _is_reported:
             os.write(2, b"\nInterrupted.\n")
     finally:
         os._exit(INTERRUPTED)
@@ -80,7 +80,7 @@ def _handle(*_: object) -> None:
     if _received is None and _raises:
         _received = now
         raise KeyboardInterrupt
-    if _received is None or now - _received > _SECONDS_OF_ONE:
+    if _received is None or now - _received > _SECONDS_OF_DUPLICATES:
         stop()
 
 
@@ -123,5 +123,5 @@ def _watch(reading: int, main_thread: int) -> None:
                 n_own -= 1
             elif first is None:
                 first = now
-            elif now - first > _SECONDS_OF_ONE:
+            elif now - first > _SECONDS_OF_DUPLICATES:
                 stop()

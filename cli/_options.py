@@ -96,12 +96,12 @@ Transforms = Annotated[
 ]
 SqlTimeout = Annotated[
     float | None,
-    typer.Option("--timeout", metavar="SECONDS", help="How long --where may take.  [default: no limit]"),
+    typer.Option("--timeout", metavar="SECONDS", help="Time limit of --where.  [default: no limit]"),
 ]
 SqlMemory = Annotated[
     str | None,
     typer.Option(
-        "--memory", metavar="SIZE", help="What --where may take, as in 2GB.  [default: half of the machine's memory]"
+        "--memory", metavar="SIZE", help="Memory limit of --where, as in 2GB.  [default: half of the machine's memory]"
     ),
 ]
 OutputFormat = Annotated[
@@ -118,7 +118,7 @@ IndexMemory = Annotated[
     typer.Option(
         "--index-memory",
         metavar="SIZE",
-        help="What an index may take while it is built, as in 8GB.  [default: half of the machine's memory]",
+        help="Memory limit for building an index, as in 8GB.  [default: half of the machine's memory]",
     ),
 ]
 OutputFile = Annotated[

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from embstore.errors import UsageError
 from embstore.escape import printable, printable_json
 
-from ._errors import say as say  # what commands say besides their data
+from ._errors import say as say  # for commands, which write nothing else to standard error
 from ._options import Format
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _aligned(table: "Table", width: int | None) -> str:
     heads = [""] * len(header)
     widths = _widths([header, *lines])
     if width is not None and together > 1 and _total(widths, range(len(header))) > width:
-        # What the columns of a space have in common goes above them: a terminal has no room to say it of each.
+        # What the columns of a space have in common goes above them: a terminal has no room to repeat it.
         above = [name.rpartition(" ")[::2] for name in header[fixed:]]
         heads[fixed:], header[fixed:] = [head for head, _ in above], [name for _, name in above]
         widths = _widths([header, *lines])

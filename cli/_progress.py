@@ -1,4 +1,4 @@
-"""What a build shows on standard error: a bar on a terminal, a line now and then elsewhere, and a summary."""
+"""Show progress on standard error: a bar on a terminal, a line now and then elsewhere, and the summary of a build."""
 
 import os
 import sys
@@ -35,7 +35,7 @@ _Stage = tuple[str, str]
 
 @contextmanager
 def show_progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
-    """Give the function that a task tells its progress to; tasks that begin in the context tell it too."""
+    """Yield the observer that shows the progress of a task, and of all tasks that begin in the context."""
     if quiet:
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # the hub's own, which it shows for downloads
         with observing(ignore):
@@ -47,7 +47,7 @@ def show_progress(quiet: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 class _Shown:
-    """Shows stages as they are told, and those that take long also while nothing is told."""
+    """Shows the stages of a task; long ones are shown anew even while no progress is reported."""
 
     def __init__(self) -> None:
         self._clock, self._lock = Clock(), Lock()
@@ -161,11 +161,11 @@ def _has_ended(progress: Progress) -> bool:
 
 
 def summarise(report: "BuildReport", store: Path | None) -> None:
-    """Say what a build did, or would do.
+    """Write the summary of a build to standard error.
 
     Args:
-        report: of the build.
-        store: as the user named it, for the commands that the summary proposes.
+        report: Result of the build.
+        store: Folder as the user named it, for the commands that the summary proposes.
     """
     *lines, last = report.lines()
     for line in lines:

@@ -56,7 +56,7 @@ class PlainCommand(TyperCommand):
         _write_example(self, ctx, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments; of those that are too many, say how an option is given several values."""
+        """Read the arguments; for unexpected ones, say how to give an option several values."""
         if ctx.allow_extra_args:
             return super().parse_args(ctx, args)
         args = _without_verbose(args)
@@ -117,7 +117,7 @@ class _PlainOption(TyperOption):
     plain_type: Any
 
     def add_to_parser(self, parser: Any, ctx: Any) -> None:
-        """Register the flags of the option, its other spelling and its shortcuts; all values given are kept."""
+        """Register the flags of the option, its other spelling and its shortcuts; keep all values."""
         if self.is_flag or self.count:
             super().add_to_parser(parser, ctx)
             return
@@ -133,7 +133,7 @@ class _PlainOption(TyperOption):
         return _completed(self, ctx, incomplete)
 
     def consume_value(self, ctx: Any, opts: Any) -> Any:
-        """Return the value and its source; of an option that takes one value, two different ones are refused."""
+        """Return the value and its source; refuse two different values of an option that takes a single value."""
         given = opts.get(self.name)
         if not self.multiple and isinstance(given, list):
             opts = {**opts, self.name: self._single(given, ctx.resilient_parsing)}
@@ -166,7 +166,7 @@ class _PlainArgument(TyperArgument):
 
 
 def _without_verbose(args: Sequence[str]) -> list[str]:
-    """Return the arguments of a command without ``--verbose``, which stands before it but is understood here too."""
+    """Return the arguments without ``--verbose``, which belongs before a command but is accepted after it too."""
     end = args.index("--") if "--" in args else len(args)
     options = [word for word in args[:end] if word != "--verbose"]
     if len(options) < end:
@@ -183,14 +183,16 @@ def _completed(parameter: Any, ctx: Any, incomplete: str) -> list[Any]:
 
 
 def _repeated(parameters: Sequence[Any], given: Sequence[str], extra: str) -> str:
-    """Return how an option is given several values, if an argument that is too many seems to be one of them."""
-    flags = {flag for one in parameters if getattr(one, "multiple", False) for flag in one.opts}
+    """Return how to give an option several values, if an unexpected argument seems to be one of them."""
+    flags = {flag for parameter in parameters if getattr(parameter, "multiple", False) for flag in parameter.opts}
     for place, word in enumerate(given):
         flag, is_joined, value = word.partition("=")
-        after = takewhile(lambda one: not one.startswith("-"), given[place + 1 :])
+        after = takewhile(lambda following: not following.startswith("-"), given[place + 1 :])
         values = [*([value] if is_joined else []), *after]
         if flag in flags and extra in values[1:]:
-            return f" To give several values, repeat the option: {' '.join(f'{flag} {quote(one)}' for one in values)}"
+            return (
+                f" To give several values, repeat the option: {' '.join(f'{flag} {quote(value)}' for value in values)}"
+            )
     return ""
 
 
@@ -205,7 +207,7 @@ def _plain_help(option: Any) -> Any:
 
 
 def _plain(parameter: Any, its_type: Any) -> Any:
-    """Return the same parameter, as one that reads plain values itself."""
+    """Return a copy of the parameter that reads plain values itself."""
     kind = _PlainArgument if isinstance(parameter, TyperArgument) else _PlainOption
     plain = kind.__new__(kind)
     vars(plain).update(vars(parameter), plain_type=its_type)
@@ -217,7 +219,7 @@ def _called(parameter: Any, ctx: Any, value: Any) -> Any:
 
 
 def _read(value: Any, its_type: Any, required: bool) -> Any:
-    """Return what Typer would make of a value; of one that is not plain, :data:`_NOT_PLAIN`."""
+    """Return what Typer would make of a plain value; :data:`_NOT_PLAIN` for others."""
     if value is None or value == ():
         return _NOT_PLAIN if required else value
     if its_type in (list[str], list[str] | None):

@@ -18,7 +18,7 @@ _NOT_MEASURED = "not measured"
 
 
 def emit_sections(sections: Sequence[Section], form: Format, output: Path | None = None) -> None:
-    """Write several tables for the eye, each under its heading; one too wide for a terminal, a variant at a time."""
+    """Write several tables, each under its heading; a table too wide for a terminal is divided by variant."""
     width = _terminal_width() if output is None and sys.stdout.isatty() and form is Format.TABLE else None
     if width is not None:
         sections = [part for section in sections for part in _that_fit(section, width)]
@@ -28,7 +28,7 @@ def emit_sections(sections: Sequence[Section], form: Format, output: Path | None
 
 
 def _that_fit(section: Section, width: int) -> list[Section]:
-    """Return the section, or if it is too wide one for each of its variants, which then stand in the headings."""
+    """Return the section; if it is too wide, a section per variant, named in its heading."""
     from embstore.table import Table
 
     head, whole = section
@@ -37,16 +37,16 @@ def _that_fit(section: Section, width: int) -> list[Section]:
         return [section]
     columns = tuple(column for column in whole.columns if column != "variant")
     variants = dict.fromkeys(whole["variant"])
-    parts = {one: tuple(row for row in whole if row["variant"] == one) for one in variants}
-    return [(f"{head}; {one}" if one else head, Table(columns, rows)) for one, rows in parts.items()]
+    parts = {variant: tuple(row for row in whole if row["variant"] == variant) for variant in variants}
+    return [(f"{head}; {variant}" if variant else head, Table(columns, rows)) for variant, rows in parts.items()]
 
 
 def result_sections(result: "Table", helps: Mapping[str, str]) -> list[Section]:
     """Return a heading and a table for each figure, and at the end for each reason what was not measured.
 
     Args:
-        result: of the reproduction.
-        helps: figure → what it is.
+        result: Result of a reproduction.
+        helps: Description of each figure, by its name.
     """
     sections: list[Section] = []
     for figure in dict.fromkeys(result["figure"]):
@@ -55,9 +55,9 @@ def result_sections(result: "Table", helps: Mapping[str, str]) -> list[Section]:
             sections.append((_heading(figure, helps, "beside what is published"), _compared(compared)))
         if others := [row for row in rows if row["relation"] is None]:
             sections.append((_heading(figure, helps, "nothing published"), _measured(others)))
-    lacking = [row for row in result if row["verdict"] == _NOT_MEASURED]
-    for reason in dict.fromkeys(row["reason"] for row in lacking):  # a column of reasons would be too wide
-        sections.append((f"not measured: {reason}", _lacking(row for row in lacking if row["reason"] == reason)))
+    missing = [row for row in result if row["verdict"] == _NOT_MEASURED]
+    for reason in dict.fromkeys(row["reason"] for row in missing):  # a column of reasons would be too wide
+        sections.append((f"not measured: {reason}", _unmeasured(row for row in missing if row["reason"] == reason)))
     return sections
 
 
@@ -92,7 +92,7 @@ def _compared(rows: Sequence[Row]) -> "Table":
 
 
 def _layer(row: Row) -> str:
-    """Return the layer; of a number about several, also the one that it was measured in: ``best 8``."""
+    """Return the layer of a row; for a number about several layers, with the measured layer: ``best 8``."""
     layers = str(row["layers"])
     return layers if layers.isdigit() or row["published"] is None else f"{layers} {row['layer']}"
 
@@ -136,7 +136,7 @@ def _measured(rows: Sequence[Row]) -> "Table":
     return table(rows, columns=tuple(rows[0]), pivot=pivot)
 
 
-def _lacking(rows: Iterable[Row]) -> "Table":
+def _unmeasured(rows: Iterable[Row]) -> "Table":
     """Return one row for all numbers of a figure that were not measured, with the count of those published."""
     from embstore.table import table
 

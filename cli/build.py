@@ -52,12 +52,12 @@ def build(
         typer.Option(
             "--template",
             metavar="TEXT",
-            help="The text put round an item, as in 'This is {text}'; {bos} and {eos} are special tokens.",
+            help="Text around an item, as in 'This is {text}'; {bos} and {eos} are special tokens.",
         ),
     ] = "{text}",
     layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help="all, or as in 0,6,12, 0-6, -1.")] = "all",
     dtype: Annotated[
-        str, typer.Option("--dtype", metavar="float32|float16", help="Of the stored vectors.")
+        str, typer.Option("--dtype", metavar="float32|float16", help="Type of the stored vectors.")
     ] = "float32",
     column: Annotated[
         list[str] | None,
@@ -76,8 +76,7 @@ def build(
         typer.Option(
             "--delimiter",
             metavar="CHAR",
-            help="What separates the columns of CSV and TSV files, as in ';' or tab.  [default: found by their first "
-            "lines]",
+            help="Character between the columns of CSV and TSV files, as in ';' or tab.  [default: detected]",
         ),
     ] = None,
     limit: Annotated[
@@ -85,9 +84,9 @@ def build(
         typer.Option("--limit", metavar="N", help="Stop after N texts; half a dataset is not kept as a dataset."),
     ] = None,
     per_text: Annotated[
-        int | None, typer.Option("--per-text", metavar="N", help="Of occurrences, draw N from each sentence.")
+        int | None, typer.Option("--per-text", metavar="N", help="Draw N occurrences from each sentence.")
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of that draw.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Random seed of --per-text.")] = 0,
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Name of the space.  [default: model.unit.pooling]")
     ] = None,
@@ -107,7 +106,9 @@ def build(
     device: DeviceName = None,
     batch_tokens: Annotated[
         int | None,
-        typer.Option("--batch-tokens", metavar="N", help="Tokens of a batch.  [default: what suits the device]"),
+        typer.Option(
+            "--batch-tokens", metavar="N", help="Number of tokens in a batch.  [default: what suits the device]"
+        ),
     ] = None,
     allow_pickle: AllowPickle = False,
     shard: Annotated[
@@ -124,7 +125,7 @@ def build(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary, only errors.")] = False,
     store: StoreDir = None,
 ) -> None:
-    """Embed what the store lacks of some texts, every layer, and index it."""
+    """Embed the texts that are not stored yet, at every layer, and index them."""
     with explained(_STOPPED if dry_run else _INTERRUPTED):
         from embstore.store import DEFAULT_MODELS, DEFAULT_SOURCES, Store
 

@@ -1,4 +1,4 @@
-"""``embstore datasets``: list the datasets, download them, add local copies and tables of one's own."""
+"""``embstore datasets``: list the datasets, download them, add local copies and your own tables."""
 
 from pathlib import Path
 from typing import Annotated
@@ -55,25 +55,25 @@ def add(
         Path, typer.Argument(metavar="FILE", help="Its file, or your table: .csv, .tsv, .jsonl (also .gz), .parquet.")
     ],
     kind: Annotated[
-        str | None, typer.Option("--kind", metavar="pairs|lexicon", help="Of your own table: what its rows are.")
+        str | None, typer.Option("--kind", metavar="pairs|lexicon", help="For your own table: what its rows are.")
     ] = None,
     columns: Annotated[
         str | None,
         typer.Option(
             "--columns",
             metavar="A,B,...",
-            help="Of your own table: the two texts and the score of pairs, or the text and the value of a lexicon.",
+            help="For your own table: the two texts and the score of pairs, or the text and the value of a lexicon.",
         ),
     ] = None,
     unit: Annotated[
-        str, typer.Option("--unit", metavar="word|sentence", help="Of your own table: what its texts are.")
+        str, typer.Option("--unit", metavar="word|sentence", help="For your own table: what its texts are.")
     ] = "word",
     delimiter: Annotated[
         str | None,
         typer.Option(
             "--delimiter",
             metavar="CHAR",
-            help="Of your own CSV or TSV table: what separates its columns, as in ';' or tab.  [default: detected]",
+            help="For your own CSV or TSV table: character between its columns, as in ';' or tab.  [default: detected]",
         ),
     ] = None,
 ) -> None:
@@ -103,7 +103,7 @@ def missing(
     ids_as_text: _options.IdsAsText = False,
     quiet: _options.Quiet = False,
 ) -> None:
-    """List the texts of datasets, or of files, that the spaces of a store lack."""
+    """List the texts of datasets and files that are missing in the spaces of a store."""
     with explained():
         from embstore.store import Store
 

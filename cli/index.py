@@ -15,7 +15,7 @@ def index(
         typer.Option(
             "--kind",
             metavar="auto|flat|hnsw|ivf|none",
-            help="Of index; later builds keep to it.  [default: what was chosen before, else auto]",
+            help="Kind of index; later builds keep to it.  [default: the kind chosen before, else auto]",
         ),
     ] = None,
     index_memory: _options.IndexMemory = None,
@@ -23,7 +23,7 @@ def index(
         float | None,
         typer.Option("--recall", metavar="R", help="Recall@10 to tune for, if not exact.  [default: 0.99]"),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Build anew also what is up to date.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Rebuild indexes that are up to date, too.")] = False,
     layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
     model: _options.Models = None,
     space: _options.Spaces = None,

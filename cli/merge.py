@@ -20,10 +20,10 @@ def merge(
     output: OutputFile = None,
     csv_safe: CsvSafe = False,
 ) -> None:
-    """Take in what another store has and this one lacks: whole spaces, and items of the same spaces.
+    """Copy from another store what is missing in this one: whole spaces, and items of the same spaces.
 
     Each file is checked against its hash while it is copied, and nothing counts before all of it is here. A space
-    that is another one there, by its checkpoint, template or layers, is refused, and the difference shown.
+    of the same name with another checkpoint, template or layers is refused, and the difference shown.
     """
     with explained("Interrupted. What was not taken in whole is undone; run the same command again."):
         from embstore.store import Store

@@ -18,15 +18,13 @@ def neighbours(
         ),
     ] = None,
     layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "top",
-    k: Annotated[int, typer.Option("-k", metavar="N", help="How many neighbours.")] = 10,
+    k: Annotated[int, typer.Option("-k", metavar="N", help="Number of neighbours.")] = 10,
     embed: Annotated[
         bool, typer.Option("--embed", help="Encode a text that is not stored, by each space's own checkpoint.")
     ] = False,
     download: Annotated[
         bool,
-        typer.Option(
-            "--download", help="With --embed: download a checkpoint that the store names and this machine lacks."
-        ),
+        typer.Option("--download", help="With --embed: download checkpoints that are not on this machine."),
     ] = False,
     allow_pickle: _options.AllowPickle = False,
     model: _options.Models = None,

@@ -75,7 +75,7 @@ def _plot(
     quiet: _options.QuietQuery = False,
     store: _options.StoreDir = None,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Compute all anew: take no stored answer, and store none.")
+        bool, typer.Option("--no-cache", help="Compute all answers again: use no stored ones, and store none.")
     ] = False,
     **options: Any,
 ) -> None:

@@ -83,7 +83,7 @@ def _query(
         ),
     ] = False,
     no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Compute all anew: take no stored answer, and store none.")
+        bool, typer.Option("--no-cache", help="Compute all answers again: use no stored ones, and store none.")
     ] = False,
     **options: Any,
 ) -> None:
@@ -176,10 +176,10 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
     from embstore.metrics.declaration.explain import flag_of, metavar_of
 
     is_repeatable = parameter.kind is tuple
-    told = parameter.help
-    if is_repeatable and "repeat" not in told:
-        told = f"{told.rstrip('.')} (repeatable)."
-    option = typer.Option(flag_of(parameter), help=told, metavar=metavar_of(parameter) or None)
+    shown = parameter.help
+    if is_repeatable and "repeat" not in shown:
+        shown = f"{shown.rstrip('.')} (repeatable)."
+    option = typer.Option(flag_of(parameter), help=shown, metavar=metavar_of(parameter) or None)
     kind: Any = list[str] if is_repeatable else parameter.kind
     default: Any = list(parameter.default) or None if isinstance(parameter.default, tuple) else parameter.default
     kind = kind if default is not None else kind | None
@@ -197,7 +197,7 @@ def _query_command(metric: "Metric") -> Any:
 
 
 class MetricGroup(PlainGroup):
-    """The group of commands that are the metrics; the table is read when a metric is asked for.
+    """The group of commands that are the metrics; the table is read when a metric is called.
 
     Other packages are looked for only where a metric is not built in, or all are listed.
     """
@@ -237,7 +237,7 @@ class MetricGroup(PlainGroup):
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command of a metric, or end with a message that says why there is none, and names the nearest."""
+        """Return the command of a metric, or end with a message that gives the reason and the nearest name."""
         from embstore.errors import EmbstoreError
         from embstore.metrics import get_metric
 

@@ -11,7 +11,7 @@ from ._output import emit_actions
 
 def repair(
     deep: Annotated[
-        bool, typer.Option("--deep", help="Also compute all stored answers anew, and remove those that differ.")
+        bool, typer.Option("--deep", help="Also compute all stored answers again, and remove those that differ.")
     ] = False,
     dry_run: DryRun = False,
     quiet: Quiet = False,
@@ -20,12 +20,12 @@ def repair(
     output: OutputFile = None,
     csv_safe: CsvSafe = False,
 ) -> None:
-    """Mend a store: remove leftovers, make summaries and indexes anew, take out what is damaged.
+    """Repair a store: remove leftovers, rebuild summaries and indexes, take out what is damaged.
 
     A damaged shard is moved into the folder "damaged" of the store, and the next build of the same sources embeds
-    exactly its items again. Exit 1 if something is left that must be mended in another way.
+    exactly its items again. Exit 1 if something is left that must be repaired in another way.
     """
-    with explained("Interrupted. What was mended stays; run the same command again."):
+    with explained("Interrupted. What was repaired stays; run the same command again."):
         from embstore.maintain.repair import LEFT
         from embstore.store import Store
 
@@ -34,7 +34,7 @@ def repair(
         with show_progress(quiet) as observe:
             done = Store(store).repair(deep=deep, dry_run=dry_run, observe=observe)
         emit_actions(
-            done, form, output, nothing="There is nothing to mend.", dry_run=dry_run, quiet=quiet, csv_safe=csv_safe
+            done, form, output, nothing="There is nothing to repair.", dry_run=dry_run, quiet=quiet, csv_safe=csv_safe
         )  # fmt: skip
         if LEFT in done["action"]:
             raise typer.Exit(NO)

@@ -19,10 +19,10 @@ def verify(
         ),
     ] = False,
     answers: Annotated[
-        str, typer.Option("--answers", metavar="N|all", help="How many stored answers --deep computes anew.")
+        str, typer.Option("--answers", metavar="N|all", help="Number of stored answers that --deep computes again.")
     ] = "20",
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="S", help="Seed of that sample.  [default: drawn anew]")
+        int | None, typer.Option("--seed", metavar="S", help="Random seed of that sample.  [default: a new one]")
     ] = None,
     quiet: Quiet = False,
     store: StoreDir = None,

@@ -73,7 +73,7 @@ def test_compact(cli, store: Synthetic) -> None:
 
 def test_repair(cli, store: Synthetic) -> None:
     nothing = cli("repair")
-    assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", "There is nothing to mend.\n")
+    assert (nothing.exit_code, nothing.stdout, nothing.stderr) == (0, "", "There is nothing to repair.\n")
     flip(store.shard_files[0])
     assert cli("verify").exit_code == 1
     planned = cli("repair", "--dry-run")
