@@ -115,7 +115,7 @@ def test_names_of_every_kind(store: Store, tmp_path: Path) -> None:
 def test_the_metric_of_a_result_is_told_by_its_columns(metric: Any) -> None:
     required = generate.query_schema(metric)["items"]["required"]
     row = dict.fromkeys(required, None) | {"space": "gpt2.word.last", "model": "gpt2"}
-    found = Store("store").cite(result=[row])
+    found = Store().cite(result=[row])
     assert list(parsed(found)) == list(dict.fromkeys(["embstore", *metric.references, "radford2019"]))
     assert not found.notes
 
