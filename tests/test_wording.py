@@ -22,6 +22,10 @@ from embstore.wording import command_line, in_python
         ("or use another --device or a smaller model.", "or use another device= or a smaller model."),
         ("a larger limit by --memory (memory= in Python).", "a larger limit by --memory (memory= in Python)."),
         ("Rename one: --model NAME=FOLDER.", 'Rename one: models="NAME=FOLDER".'),
+        ("add --kind pairs|lexicon, and name its --columns.", 'add kind="pairs|lexicon", and name its columns=.'),
+        ("or a local folder: --model gpt2=folder. Short", 'or a local folder: models="gpt2=folder". Short'),
+        ("Make one with: embstore build --store x. Or name another with --store.",
+         "Make one with: embstore build --store x. Or name another with path=."),
         ("It is --fold-case or --allow-pickle.", "It is fold_case=True or allow_pickle=True."),
     ],
 )  # fmt: skip

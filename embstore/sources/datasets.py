@@ -185,7 +185,7 @@ def add_dataset(
         return add_own(name, file, kind, columns, unit, tuple(DATASETS), delimiter)
     if name not in DATASETS:
         raise UnknownNameError(
-            "dataset", name, DATASETS, "For a table of your own add --kind pairs|lexicon and --columns a,b,score."
+            "dataset", name, DATASETS, "For a table of your own add --kind pairs|lexicon, and name its --columns."
         )
     spec = DATASETS[name]
     if not isinstance(content := spec.content, DataFile):

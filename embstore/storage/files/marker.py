@@ -16,7 +16,7 @@ def check_marker(paths: StorePaths) -> None:
     """
     if not disk.exists(paths.root):
         raise StoreError(
-            f"there is no store at {paths.root}. Make one with: embstore build --store {paths.root}, or name another "
+            f"there is no store at {paths.root}. Make one with: embstore build --store {paths.root}. Or name another "
             "with --store or EMBSTORE_STORE."
         )
     if not disk.exists(paths.marker):
