@@ -34,7 +34,7 @@ def temporary(folder: Path) -> Iterator[Path]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise disk.explained(error, folder, writing=True) from error
+        raise disk.access_error(error, folder, writing=True) from error
     finally:
         discard(path)
 

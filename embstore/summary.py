@@ -4,7 +4,7 @@ Dimensions: ``n`` vectors x of ``dim`` components. The unit vector of x is u = x
 counted separately.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -66,6 +66,11 @@ class Summary:
     def empty(cls, dim: int) -> Self:
         """Return the summary of no vectors of ``dim`` components."""
         return cls(0, 0, np.zeros(dim), np.zeros(dim), np.zeros(dim), 0.0, 0.0, float("inf"), 0.0)
+
+    @classmethod
+    def sum_of(cls, parts: Iterable[Self], dim: int) -> Self:
+        """Return the sum of summaries of disjoint sets of vectors of ``dim`` components, added in the order given."""
+        return sum(parts, start=cls.empty(dim))
 
     @classmethod
     def of(cls, vectors: NDArray[np.floating]) -> Self:

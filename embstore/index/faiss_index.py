@@ -99,12 +99,12 @@ def save(index: "faiss.IndexIDMap", path: Path) -> None:
     except RuntimeError as error:
         # FAISS raises RuntimeError for a failed write; only the words in its text tell a full disk from the rest.
         code = errno.ENOSPC if "write error" in str(error) else errno.EIO
-        raise disk.quoted(str(error), path, writing=True) or FileAccessError(path, code, writing=True) from error
+        raise disk.quoted_error(str(error), path, writing=True) or FileAccessError(path, code, writing=True) from error
     try:  # read back: where a full disk makes the closing of the file fail, FAISS only prints a line
         with disk.opening(path):
             faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except (RuntimeError, MemoryError) as error:
-        raise disk.quoted(str(error), path) or FileAccessError(path, errno.ENOSPC, writing=True) from error
+        raise disk.quoted_error(str(error), path) or FileAccessError(path, errno.ENOSPC, writing=True) from error
 
 
 def load(path: Path, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDMap":
@@ -123,7 +123,7 @@ def load(path: Path, card: IndexCard, *, mapped: bool = True) -> "faiss.IndexIDM
         with disk.opening(path):
             return structure.read(path, card, mapped=mapped)
     except (RuntimeError, MemoryError) as error:
-        raise disk.quoted(str(error), path) or _unread(path, card, error) from error
+        raise disk.quoted_error(str(error), path) or _unread(path, card, error) from error
 
 
 def crc32_of(index: "faiss.IndexIDMap") -> int:

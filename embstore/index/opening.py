@@ -95,12 +95,6 @@ def _open(path: Path, shards: Iterable[str]) -> _Opened | None:
     return card, opened
 
 
-def forget() -> None:
-    """Close all cached indexes."""
-    with _opening, _lock:
-        _opened.clear()
-
-
 def _renew_locks() -> None:
     global _lock, _opening
     _lock, _opening = Lock(), Lock()

@@ -179,7 +179,7 @@ class Index:
         except RuntimeError as error:
             if self.path is None:
                 raise
-            raise disk.quoted(str(error), self.path) or damage(self.path, "FAISS cannot search it") from error
+            raise disk.quoted_error(str(error), self.path) or damage(self.path, "FAISS cannot search it") from error
 
     def _scan(self, units: Units, k: int, members: NDArray[np.bool_]) -> tuple[Ids, Units]:
         return faiss_index.find(faiss_index.inner_storage(self._inner), "flat", units, k, {}, members)

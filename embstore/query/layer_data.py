@@ -130,10 +130,7 @@ class TransformedLayer:
     @cached_property
     def summary(self) -> Summary:
         """The sums over the transformed vectors."""
-        total = Summary.empty(self.dim)
-        for part in self.map(Summary.of):
-            total = total + part
-        return total
+        return Summary.sum_of(self.map(Summary.of), self.dim)
 
     def map(self, function: Callable[[Block], T]) -> Iterator[T]:
         """Yield ``function(block)`` for each block of transformed vectors."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from index_cache import close_cached_indexes
 from synthetic import Synthetic
 
 from embstore import Store, atomic
@@ -23,7 +24,7 @@ N, DIM = 300, 8
 def made(request: pytest.FixtureRequest, make_store: Make) -> Synthetic:
     store = make_store(n=N, dim=DIM, n_blocks=2, top_form=None)
     store.store.index(kind=request.param)
-    opening.forget()
+    close_cached_indexes()
     return store
 
 
@@ -47,7 +48,7 @@ def brute_force(made: Synthetic, layer: int, place: int, k: int = 5) -> list[str
 
 def check_each_answer(made: Synthetic, *, refused: bool) -> None:
     """Each answer is the right one, or the index is refused by name."""
-    opening.forget()
+    close_cached_indexes()
     for layer in (1, 2):
         for place in (0, 7, 150):
             call = {"layers": layer, "k": 5}
@@ -87,14 +88,14 @@ def test_the_index_of_another_space_or_of_an_older_state(made: Synthetic, make_s
     other.store.index(kind="flat")
     for mine, its in zip(paths(made, 1), paths(other, 1), strict=True):
         shutil.copy(its, mine)
-    opening.forget()
+    close_cached_indexes()
     found = Store(made.root).neighbours(made.texts[0], layers=1, k=5)
     assert found["text"] == brute_force(made, 1, 0), "it covers other shards, so that a scan answers"
     assert "is behind" in found.notes[0]
 
     shutil.copytree(kept, made.paths.indexes(made.space), dirs_exist_ok=True)
     more = make_store(texts=["new", "newer"], dim=DIM, n_blocks=2, top_form=None, seed=5, index=False)
-    opening.forget()
+    close_cached_indexes()
     [nearest] = Store(made.root).neighbours("new", layers=1, k=1)["text"]
     vectors = np.concatenate([made.layer(1), more.layer(1)[1:]])
     cosines = vectors @ more.layer(1)[0] / np.linalg.norm(vectors, axis=1)
@@ -124,7 +125,7 @@ def test_an_older_card_over_the_index_of_another_layer_is_refused_by_the_texts_o
     for layer in range(3):
         reseal(paths(made, layer)[1], sample_sha256="absent", crc32="absent")
     exchange(paths(made, 1)[0], paths(made, 2)[0])
-    opening.forget()
+    close_cached_indexes()
     for place in (0, 7, 150):
         with pytest.raises(DamagedError, match=r"layer=01\.faiss disagree about layer 1"):
             Store(made.root).neighbours(made.texts[place], layers=1, k=5)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from index_cache import close_cached_indexes
 from store_damage import flipped
 from synthetic import Synthetic
 
@@ -42,10 +43,10 @@ def test_a_flipped_bit_in_a_flat_index(make_store: Make) -> None:
 
 
 def test_it_is_checked_once_while_it_is_open(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from embstore.index import faiss_index, opening
+    from embstore.index import faiss_index
 
     made = make_store(n=50)
-    opening.forget()
+    close_cached_indexes()
     checked: list[Path] = []
     check = faiss_index.check_crc32
     monkeypatch.setattr(faiss_index, "check_crc32", lambda path, *rest: checked.append(path) or check(path, *rest))

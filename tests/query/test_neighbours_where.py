@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from index_cache import close_cached_indexes
 from store_damage import flip
 from synthetic import Synthetic
 
 from embstore import Store
 from embstore.errors import DamagedError, EmbstoreError, QueryError, UnknownNameError
-from embstore.index import Index, opening, searching
+from embstore.index import Index, searching
 from embstore.storage import catalog as catalog_module
 from embstore.storage.catalog import Catalog
 from embstore.table import Table
@@ -167,7 +168,7 @@ def test_a_store_that_is_asked_often_opens_its_index_once(
 ) -> None:
     import faiss
 
-    opening.forget()
+    close_cached_indexes()
     opened: list[str] = []
     read = faiss.read_index
     monkeypatch.setattr(faiss, "read_index", lambda path, flags: opened.append(path) or read(path, flags))

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from fault_figures import Tally
 from fuzzing import refusal
+from index_cache import close_cached_indexes
 from received_stores import limit, outside
 from tampered_stores import NONE, SPACE, TAMPERINGS
 
 from embstore import Store
 from embstore.errors import EmbstoreError
-from embstore.index.opening import forget
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 
@@ -102,7 +102,7 @@ def folder(template: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest
         shutil.copytree(template, folder)
         (folder / "tiny").symlink_to(checkpoint)
         monkeypatch.chdir(folder)
-        forget()
+        close_cached_indexes()
         return folder
 
     return anew

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 from fault_figures import Tally
+from index_cache import close_cached_indexes
 from received_stores import limit, outside
 from tampered_stores import ALL, MENDED, NONE, SPACE, TAMPERINGS, WRITERS, Tampering
 from typer.testing import CliRunner, Result
-
-from embstore.index.opening import forget
 
 
 def commands(folder: Path, checkpoint: Path) -> dict[str, Sequence[str | Path]]:
@@ -64,7 +63,7 @@ def test_no_command_is_led_outside(
             shutil.copytree(template, folder)
             path = case.tamper(folder / "store")
         before = outside(folder)
-        forget()
+        close_cached_indexes()
         counts["faults"] += 1
         result = run(arguments)
         said = f"{name}: {result.exit_code}, {result.output}"

@@ -115,7 +115,7 @@ def _read(connection: duckdb.DuckDBPyConnection, file: Path, fetch: Any, sql: st
         with disk.opening(file):
             return fetch(connection, sql, {"file": connections.literal([file]), **values})
     except duckdb.Error as error:
-        if (refused := disk.quoted(str(error), file)) is not None:
+        if (refused := disk.quoted_error(str(error), file)) is not None:
             raise refused from error
         raise DamagedError(f"{file} is damaged: {connections.first_line(error)} {mend(file)}") from error
 

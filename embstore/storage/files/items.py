@@ -30,6 +30,8 @@ Ids = NDArray[np.int64]
 Row = tuple[Any, ...]
 Stamp = tuple[int, int, int]
 
+_ROW_TYPES = (int, str, str, str | None, int | None, int | None)
+
 
 class ItemTables:
     """Tables of the items of a store.
@@ -125,7 +127,7 @@ class ItemTables:
         contexts = {row[3] for row in rows if row[3] is not None}
         sentences: dict[int, str] = dict(self._rows_of(contexts, "item_id, text")) if contexts else {}
         whole = [(*row[:3], sentences.get(row[3]), *row[4:]) for row in rows]
-        if not all(map(_is_itself, whole)):
+        if not all(map(has_its_id, whole)):
             self.check()  # what was written like this is what the store holds
         return _items(whole)
 
@@ -203,11 +205,15 @@ def _missing(file: Path, error: FileNotFoundError, remedy: str) -> DamagedError:
     return DamagedError(f"{file} cannot be read: {error.strerror}. {remedy}")
 
 
-def _is_itself(row: Row) -> bool:
-    """Return whether the id of an item is the hash of its unit, text, sentence and span."""
+def has_its_id(row: Row) -> bool:
+    """Return whether the id of an item is the hash of its other columns.
+
+    Args:
+        row: ``item_id``, ``unit``, ``text``, text of the sentence, ``start`` and ``end``; the last three are None for
+            items other than occurrences.
+    """
     item, unit, text, context, start, end = row
-    types = ((item, int), (unit, str), (text, str), (context, str | None), (start, int | None), (end, int | None))
-    if not all(isinstance(value, kind) for value, kind in types) or unit not in set(Unit):
+    if not all(map(isinstance, row, _ROW_TYPES)) or unit not in set(Unit):
         return False
     span = None if start is None or end is None else Span(start, end)
     return (context is None) == (span is None) and item_id(Unit(unit), text, context, span) == item

@@ -59,7 +59,7 @@ def unpacked_problem(file: Path, connection: duckdb.DuckDBPyConnection | None = 
     except ValueError as error:
         return str(error)
     except duckdb.Error as error:
-        if refused := disk.quoted(str(error), file) or connections.exhausted(error):
+        if refused := disk.quoted_error(str(error), file) or connections.exhausted(error):
             raise refused from error
         return connections.first_line(error).rstrip(".")
     if unpacked <= limit:

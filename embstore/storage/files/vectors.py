@@ -12,11 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore import disk
+from embstore import checksum, disk
 from embstore.errors import DamagedError
 from embstore.storage.files.paths import Shard
-from embstore.storage.parquet.footer import is_footer_sound
-from embstore.storage.parquet.reader import read_values
+from embstore.storage.parquet.reader import footer, read_values
 from embstore.summary import Summary
 
 Ids = NDArray[np.int64]
@@ -49,10 +48,7 @@ class LayerVectors:
     @cached_property
     def summary(self) -> Summary:
         """Sums over these vectors, computed by reading them once."""
-        total = Summary.empty(self.dim)
-        for part in self.map(Summary.of):
-            total = total + part
-        return total
+        return Summary.sum_of(self.map(Summary.of), self.dim)
 
     def map(self, function: Callable[[Block], T]) -> Iterator[T]:
         """Yield ``function(block)`` for every block, in the order on disk.
@@ -171,7 +167,9 @@ def open_shard(shard: Shard) -> pq.ParquetFile:
         DamagedError: The file cannot be read, or is not a shard.
     """
     try:
-        if not is_footer_sound(shard.path):
+        with disk.reading(shard.path) as stream:
+            is_sound = checksum.is_sound(footer(stream))
+        if not is_sound:
             raise _damage(shard, "its footer does not agree with the SHA-256 in it")
         with disk.opening(shard.path):
             # A file that buffers ahead keeps what it buffered last: the threads that share it take it from each other.

@@ -7,11 +7,10 @@ from typing import Any
 import duckdb
 
 from embstore import disk
-from embstore.space import Unit
+from embstore.storage.files.items import Row, has_its_id
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.file_checks import Problem
 from embstore.storage.sql import connections, interruptible
-from embstore.text import Span, item_id
 
 _ROWS = 8192
 _FILES = "read_parquet($files, hive_partitioning = false)"
@@ -51,19 +50,17 @@ def _in_items(row: tuple[Any, ...]) -> str | None:
     item, unit, text, context_id, context, start, end = row
     if context_id is not None and context is None:
         return f"item {item} stands in a sentence that has no text. Build the same sources again to mend it"
-    span = None if start is None else Span(start, end)
-    return _other_id(item, unit, text, context, span)
+    return _id_problem((item, unit, text, context, start, end))
 
 
 def _in_dataset(row: tuple[Any, ...]) -> str | None:
     unit, item, text = row
-    return "a row has no text" if text is None else _other_id(item, unit, text)
+    return "a row has no text" if text is None else _id_problem((item, unit, text, None, None, None))
 
 
-def _other_id(item: int, unit: str, text: str, context: str | None = None, span: Span | None = None) -> str | None:
-    if unit in set(Unit) and item_id(Unit(unit), text, context, span) == item:
-        return None
-    return f"item {item} is not the hash of its unit and text ({unit} {text[:40]!r})"
+def _id_problem(row: Row) -> str | None:
+    item, unit, text = row[:3]
+    return None if has_its_id(row) else f"item {item} is not the hash of its unit and text ({unit} {text[:40]!r})"
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, file: Path) -> Iterator[tuple[Any, ...]]:

@@ -15,6 +15,7 @@ from embstore import atomic, disk
 from embstore.errors import DamagedError
 from embstore.space import Unit
 from embstore.storage.files.card import Card
+from embstore.storage.files.items import has_its_id
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import commit_shard, embeddings_schema, stage_shard, stored_sums, summary_table
 from embstore.storage.files.tables import ITEMS_SCHEMA, read_part, read_table, stage_part, write_table
@@ -22,7 +23,7 @@ from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.file_checks import Problem, layer_sums, n_rows, other_schema, summary_rows
 from embstore.storage.transaction.recovery import replacing_shards, replacing_tables
 from embstore.summary import Summary
-from embstore.text import Span, item_id
+from embstore.text import item_id
 
 Ids = NDArray[np.int64]
 
@@ -120,17 +121,15 @@ def sound_rows(path: Path, tables: Sequence[Path]) -> pa.Table | None:
         found = read_part(other, ["item_id", "text"])
         found = found.filter(pc.is_in(found["item_id"], wanted))
         sentences |= dict(zip(found["item_id"].to_pylist(), found["text"].to_pylist(), strict=True))
-    return table.filter(pa.array([_is_itself(row, sentences.get(row["context_id"])) for row in rows], pa.bool_()))
+    sentences = {item: text for item, text in sentences.items() if item_id(Unit.SENTENCE, text) == item}
+    return table.filter(pa.array([_is_sound(row, sentences.get(row["context_id"])) for row in rows], pa.bool_()))
 
 
-def _is_itself(row: dict[str, Any], context: str | None) -> bool:
-    if row["unit"] not in set(Unit):
+def _is_sound(row: dict[str, Any], context: str | None) -> bool:
+    """Return whether the id of an item is the hash of its other columns, given the text of its sentence."""
+    if (context is None) != (row["context_id"] is None):
         return False
-    if row["context_id"] is None:
-        return bool(item_id(Unit(row["unit"]), row["text"]) == row["item_id"])
-    if context is None or item_id(Unit.SENTENCE, context) != row["context_id"]:
-        return False
-    return bool(item_id(Unit(row["unit"]), row["text"], context, Span(row["start"], row["end"])) == row["item_id"])
+    return has_its_id((row["item_id"], row["unit"], row["text"], context, row["start"], row["end"]))
 
 
 def replace_table(paths: StorePaths, path: Path, rows: pa.Table) -> None:

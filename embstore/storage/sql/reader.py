@@ -152,4 +152,4 @@ def _refused(error: duckdb.Error, files: Sequence[Path]) -> FileAccessError | No
     if not isinstance(error, duckdb.IOException) or not files:
         return None
     said = str(error)
-    return disk.quoted(said, _named(files, said) or files[0].parent)
+    return disk.quoted_error(said, _named(files, said) or files[0].parent)

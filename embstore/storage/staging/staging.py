@@ -235,7 +235,7 @@ def _enough(folder: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise connections.exhausted(error) or disk.quoted(str(error), folder, writing=True) or error from error
+        raise connections.exhausted(error) or disk.quoted_error(str(error), folder, writing=True) or error from error
 
 
 def content(unit: str, *span: str) -> str:

@@ -1,0 +1,51 @@
+"""The operations on the files of a store, in one place.
+
+Nothing else in embstore opens, lists, renames or removes a file of a store. A library that does so itself (DuckDB,
+pyarrow, FAISS, filelock) is announced by :func:`opening`. So tests can observe each operation before it happens, count
+it, let it fail, or end the process there (:func:`watched`); and an error of the operating system is a
+:class:`~embstore.errors.FileAccessError` everywhere, which names the remedy. It is never taken for damage.
+
+A store may come from others: no operation follows a symbolic link, and only regular files are opened whose bytes were
+written: the SHA-256 of a file of terabytes that occupies no disk space would take hours.
+
+operations   observers, and the translation of system errors
+regular      the check that an entry is a regular file or folder
+files        reading and writing; folders: listing, creation and removal; status: types and sizes
+foreign      files outside a store: sources, checkpoints, recipes
+"""
+
+from embstore.disk.files import (
+    MAX_BYTES,
+    copy,
+    opening,
+    read,
+    reading,
+    remove,
+    replace,
+    sha256,
+    sync,
+    sync_open,
+    write,
+    writing,
+)
+from embstore.disk.folders import (
+    entries,
+    entries_below,
+    files_below,
+    listed,
+    make_folder,
+    remove_folder,
+    remove_tree,
+    sync_folder,
+)
+from embstore.disk.foreign import foreign, foreign_status
+from embstore.disk.operations import access_error, operation, quoted_error, watched
+from embstore.disk.regular import Entry, irregular
+from embstore.disk.status import exists, is_file, is_folder, is_same, resolved, size, status
+
+__all__ = [
+    "MAX_BYTES", "Entry", "access_error", "copy", "entries", "entries_below", "exists", "files_below", "foreign",
+    "foreign_status", "irregular", "is_file", "is_folder", "is_same", "listed", "make_folder", "opening", "operation",
+    "quoted_error", "read", "reading", "remove", "remove_folder", "remove_tree", "replace", "resolved", "sha256",
+    "size", "status", "sync", "sync_folder", "sync_open", "watched", "write", "writing",
+]  # fmt: skip

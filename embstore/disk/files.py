@@ -1,0 +1,141 @@
+"""Open, read, write, rename and remove the files of a store."""
+
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from embstore.disk.operations import Operation, access_error
+from embstore.disk.regular import check_file, open_without_following
+from embstore.errors import DamagedError, MissingFileError
+
+MAX_BYTES = 1 << 30
+"""Maximum size in bytes of a file that is read whole."""
+
+
+@contextmanager
+def opening(path: Path, operation: str = "open") -> Iterator[None]:
+    """Announce that a library opens, reads or writes a file within the context, and check that it is a regular file.
+
+    Args:
+        path: File.
+        operation: ``open``, ``create`` if the library writes the file, or ``lock``.
+
+    Raises:
+        DamagedError: The path is not a regular file, but for example a symbolic link or a folder.
+    """
+    with Operation(operation, path):
+        with suppress(FileNotFoundError):
+            check_file(path)
+        yield
+
+
+class _File(io.FileIO):
+    """Open file whose reads and writes are observed."""
+
+    def __init__(self, path: Path, mode: str) -> None:
+        super().__init__(path, mode, opener=open_without_following)
+        self._path = path
+
+    def readinto(self, buffer: Any, /) -> int:
+        with Operation("read", self._path):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with Operation("read", self._path):
+            return super().readall()
+
+    def write(self, data: Any, /) -> int:
+        with Operation("write", self._path):
+            return super().write(data)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError as error:  # a network file system may report only now that it is full
+            raise access_error(error, self._path, writing=True) from error
+
+
+@contextmanager
+def reading(path: Path) -> Iterator["io.BufferedReader[_File]"]:
+    """Open a file for reading.
+
+    Raises:
+        DamagedError: The path is not a regular file, but for example a symbolic link or a folder.
+    """
+    with Operation("open", path):
+        check_file(path)
+        file = io.BufferedReader(_File(path, "r"))
+    with file, Operation("read", path):
+        yield file
+
+
+def read(path: Path, max_bytes: int = MAX_BYTES) -> bytes:
+    """Return the content of a file.
+
+    Raises:
+        DamagedError: The file is larger than ``max_bytes``, or is not a regular file.
+    """
+    with reading(path) as file:
+        if os.fstat(file.fileno()).st_size > max_bytes:
+            raise DamagedError(f"{path} is damaged: it is larger than {max_bytes >> 10:,} KiB.")
+        return file.read()
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with reading(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator["io.BufferedWriter[_File]"]:
+    """Open a file for writing; create it, or truncate an existing one."""
+    with Operation("create", path):
+        file = io.BufferedWriter(_File(path, "w"))
+    with file:
+        yield file
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file, not atomically; :mod:`embstore.atomic` does."""
+    with writing(path) as file:
+        file.write(data)
+
+
+def sync(path: Path) -> None:
+    """Flush the content of a file from the system's cache to the disk."""
+    with Operation("sync", path), open(path, "rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_open(file: BinaryIO, path: Path) -> None:
+    """Flush what was written so far to an open file from the system's cache to the disk."""
+    with Operation("sync", path):
+        os.fsync(file.fileno())
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename a file atomically, replacing any file at the target path."""
+    with Operation("replace", target, source):
+        os.replace(source, target)
+
+
+def remove(path: Path, *, missing_ok: bool = False) -> None:
+    """Remove a file."""
+    try:
+        with Operation("remove", path):
+            os.unlink(path)
+    except MissingFileError:
+        if not missing_ok:
+            raise
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy the content of a file."""
+    with reading(source) as old, writing(target) as new:
+        shutil.copyfileobj(old, new)
