@@ -11,7 +11,7 @@ from typing import Literal
 
 from embstore import disk, index
 from embstore.errors import DamagedError, UsageError
-from embstore.index import AUTO, WANTED_RECALL, Design, IndexCard, Wanted
+from embstore.index import AUTO, TARGET_RECALL, Design, IndexCard, IndexOptions
 from embstore.progress import Observer, Progress
 from embstore.space import Layer
 from embstore.storage.files.card import Card
@@ -19,10 +19,10 @@ from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.vectors import Block, Ids, LayerVectors
 from embstore.storage.transaction.manifest import committed_shards
 
-_AT_ONCE_BYTES = 64 << 20
+_PARALLEL_BYTES = 64 << 20
 """Memory limit in bytes for flat indexes that are built in parallel."""
 
-Did = Literal["built", "extended", "tuned", "kept"]
+Action = Literal["built", "extended", "tuned", "kept"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,13 @@ class Indexed:
     Attributes:
         layer: Layer of the index.
         card: Current card of the index.
-        did: ``built``, ``extended`` with the vectors of new shards, ``tuned`` to another recall, or ``kept`` unchanged.
+        action: ``built``, ``extended`` by new shards, ``tuned`` to another recall, or ``kept`` unchanged.
         n_bytes: Bytes of the index file.
     """
 
     layer: Layer
     card: IndexCard
-    did: Did
+    action: Action
     n_bytes: int
 
 
@@ -92,21 +92,22 @@ def update_indexes(
             index.remove_index(path)
         return []
     choice = Choice(None if kind == AUTO else kind, memory)
-    return [one for one in index_layers(paths, card, card.layers.members, choice, observe) if one.did != "kept"]
+    results = index_layers(paths, card, card.layers.members, choice, observe)
+    return [result for result in results if result.action != "kept"]
 
 
-def missed(card: Card, done: Sequence[Indexed]) -> list[str]:
+def recall_notes(card: Card, results: Sequence[Indexed]) -> list[str]:
     """Return a note for each index whose recall is below its target."""
-    return [_missed(card, one) for one in done if one.card.missed]
+    return [_recall_note(card, result) for result in results if result.card.is_below_target]
 
 
-def _missed(card: Card, done: Indexed) -> str:
-    made = done.card
-    effort = ", ".join(f"{name} {value}" for name, value in made.effort.items())
+def _recall_note(card: Card, result: Indexed) -> str:
+    stored = result.card
+    effort = ", ".join(f"{name} {value}" for name, value in stored.effort.items())
     return (
-        f"{card.space} layer {done.layer.name}: the best {made.kind} index ({effort}) has recall@10 {made.recall:.4f}; "
-        f"{made.wanted_recall:g} was wanted. It is kept. For exact answers: embstore neighbours --exact, or embstore "
-        "index --kind flat."
+        f"{card.space} layer {result.layer.name}: the best {stored.kind} index ({effort}) has recall@10 "
+        f"{stored.recall:.4f}; {stored.wanted_recall:g} was wanted. It is kept. For exact answers: embstore neighbours "
+        "--exact, or embstore index --kind flat."
     )
 
 
@@ -146,15 +147,15 @@ def index_layers(
     if not shards:
         return []
     tasks = [_Task.of(paths, card, layer, shards, choice) for layer in layers]
-    waiting = [task for task in tasks if task.did != "kept"]
-    if waiting:
-        observe(Progress("index", card.space, 0, len(waiting), 0.0))
-    done: list[Indexed] = [task.kept() for task in tasks if task.did == "kept"]
-    shares = _Shares(observe, card.space, len(waiting))
-    with ThreadPoolExecutor(_at_once(waiting)) as pool:
-        for made in pool.map(partial(_run, shares), range(len(waiting)), waiting):
-            done.append(made)
-    return sorted(done, key=lambda one: one.layer)
+    pending = [task for task in tasks if task.action != "kept"]
+    if pending:
+        observe(Progress("index", card.space, 0, len(pending), 0.0))
+    results: list[Indexed] = [task.kept() for task in tasks if task.action == "kept"]
+    total_progress = _TotalProgress(observe, card.space, len(pending))
+    with ThreadPoolExecutor(_n_parallel(pending)) as pool:
+        for result in pool.map(partial(_run, total_progress), range(len(pending)), pending):
+            results.append(result)
+    return sorted(results, key=lambda result: result.layer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +170,9 @@ class _Task:
         n: Number of vectors.
         stored: Card of the existing index; None if there is none.
         design: Kind and parameters of the index.
-        asked: Requested kind, which may be ``auto``.
+        requested_kind: Requested kind, which may be ``auto``.
         recall: Target recall, in (0, 1].
-        did: Work to do, in the words of :class:`Indexed`.
+        action: Work to do; see :class:`Indexed`.
     """
 
     path: Path
@@ -181,65 +182,65 @@ class _Task:
     n: int
     stored: IndexCard | None
     design: Design
-    asked: str
+    requested_kind: str
     recall: float
-    did: Did
+    action: Action
 
     @classmethod
     def of(cls, paths: StorePaths, card: Card, layer: Layer, shards: Sequence[Shard], choice: Choice) -> "_Task":
         """Decide how to update the index of a layer, from its existing card and the request."""
         path = paths.index(card.space, layer)
         stored = readable_card(path)
-        asked = choice.kind or (stored.asked if stored is not None else AUTO)
+        requested_kind = choice.kind or (stored.asked if stored is not None else AUTO)
         recall = choice.recall or (
-            stored.wanted_recall if stored is not None and not stored.is_exact else WANTED_RECALL
+            stored.wanted_recall if stored is not None and not stored.is_exact else TARGET_RECALL
         )
         names = {shard.name for shard in shards}
         covered = stored is not None and stored.covers(names)
-        keeps = covered and choice.kind is None and not choice.force
-        n = stored.n if keeps and stored is not None else LayerVectors(shards, layer.id, card.dim).count()
+        is_kept = covered and choice.kind is None and not choice.force
+        n = stored.n if is_kept and stored is not None else LayerVectors(shards, layer.id, card.dim).count()
         design = (
             Design(stored.kind, stored.parameters)
-            if keeps and stored is not None
-            else index.choose(asked if n else "flat", n, card.dim, choice.memory or machine_memory() // 2)
+            if is_kept and stored is not None
+            else index.choose(requested_kind if n else "flat", n, card.dim, choice.memory or machine_memory() // 2)
         )
-        did = _needed(stored, design, names, recall, n, card.dim, choice)
-        return cls(path, card, layer, shards, n, stored, design, asked, recall, did)
+        action = _needed(stored, design, names, recall, n, card.dim, choice)
+        return cls(path, card, layer, shards, n, stored, design, requested_kind, recall, action)
 
     def kept(self) -> Indexed:
         """Keep the existing index, updating its card."""
         assert self.stored is not None
-        card = replace(self.stored, asked=self.asked)  # the kind may now be fixed, or automatic again
+        card = replace(self.stored, asked=self.requested_kind)  # the kind may now be fixed, or automatic again
         if card.sample_sha256 is None and disk.sha256(self.path) == card.sha256:  # written by an older version
-            card = replace(card, sample_sha256=index.sample_of(self.path))
+            card = replace(card, sample_sha256=index.sample_hash(self.path))
         if card != self.stored:
             card.write(self.path)
         return Indexed(self.layer, card, "kept", disk.size(self.path))
 
-    def run(self, told: Callable[[float], None]) -> Indexed:
+    def run(self, progress: Callable[[float], None]) -> Indexed:
         """Extend the existing index, or build a new one.
 
         Args:
-            told: Callback for progress, with the share done in [0, 1].
+            progress: Callback for progress, with the share done in [0, 1].
         """
-        wanted = Wanted(self.design, self.asked, self.recall, self.n, told)
-        if self.did != "built" and self.stored is not None:
+        options = IndexOptions(self.design, self.requested_kind, self.recall, self.n, progress)
+        if self.action != "built" and self.stored is not None:
             covered = set(self.stored.shards)
             new = self._blocks([shard for shard in self.shards if shard.name not in covered])
             try:
-                made = index.extend_index(
-                    self.path, self.stored, new, self._blocks(self.shards), shards=self._names, wanted=wanted,
+                result = index.extend_index(
+                    self.path, self.stored, new, self._blocks(self.shards), shards=self._names, options=options,
                     gather=self._gather,
                 )  # fmt: skip
             except DamagedError:  # rebuild a damaged index; if a shard is damaged, the rebuild raises
                 pass
             else:
-                return Indexed(self.layer, made, self.did, disk.size(self.path))
-        made = index.write_index(
+                return Indexed(self.layer, result, self.action, disk.size(self.path))
+        result = index.write_index(
             self.path, self._blocks(self.shards), space=self.card.space, layer=self.layer.id, dim=self.card.dim,
-            shards=self._names, wanted=wanted, gather=self._gather,
+            shards=self._names, options=options, gather=self._gather,
         )  # fmt: skip
-        return Indexed(self.layer, made, "built", disk.size(self.path))
+        return Indexed(self.layer, result, "built", disk.size(self.path))
 
     @property
     def _names(self) -> list[str]:
@@ -264,7 +265,7 @@ class _Blocks:
 
 def _needed(
     stored: IndexCard | None, design: Design, shards: set[str], recall: float, n: int, dim: int, choice: Choice
-) -> Did:
+) -> Action:
     """Return whether an index must be built, extended or tuned, or can be kept."""
     if stored is None or choice.force or stored.kind != design.kind or not shards.issuperset(stored.shards):
         return "built"
@@ -272,11 +273,11 @@ def _needed(
         return "built"
     if not stored.covers(shards):
         return "extended"
-    missed = not stored.is_exact and stored.recall < recall and stored.wanted_recall != recall
-    return "tuned" if missed else "kept"
+    needs_tuning = not stored.is_exact and stored.recall < recall and stored.wanted_recall != recall
+    return "tuned" if needs_tuning else "kept"
 
 
-class _Shares:
+class _TotalProgress:
     """Adds up the progress of indexes that are built in parallel threads.
 
     Args:
@@ -290,28 +291,28 @@ class _Shares:
         self._shares: dict[int, float] = {}
         self._lock = Lock()
 
-    def tell(self, place: int, share: float) -> None:
+    def report(self, number: int, share: float) -> None:
         """Report the share of one index that is built.
 
         Args:
-            place: Number of the index.
+            number: Number of the index.
             share: Share built, in [0, 1]; 1 when it is finished.
         """
         with self._lock:
-            self._shares[place] = share
-            done = sum(each >= 1 for each in self._shares.values())
-            together = 1.0 if done == self._total else sum(self._shares.values()) / self._total
-            self._observe(Progress("index", self._space, done, self._total, together))
+            self._shares[number] = share
+            n_done = sum(done >= 1 for done in self._shares.values())
+            mean_share = 1.0 if n_done == self._total else sum(self._shares.values()) / self._total
+            self._observe(Progress("index", self._space, n_done, self._total, mean_share))
 
 
-def _run(shares: _Shares, place: int, task: _Task) -> Indexed:
+def _run(total_progress: _TotalProgress, number: int, task: _Task) -> Indexed:
     """Run a task, reporting its progress."""
-    made = task.run(lambda share: shares.tell(place, min(share, 0.999)))
-    shares.tell(place, 1.0)
-    return made
+    result = task.run(lambda share: total_progress.report(number, min(share, 0.999)))
+    total_progress.report(number, 1.0)
+    return result
 
 
-def _at_once(tasks: Sequence[_Task]) -> int:
+def _n_parallel(tasks: Sequence[_Task]) -> int:
     """Return the number of indexes to build in parallel.
 
     For flat indexes, one more than there are cores, as each waits for the disk, within a memory limit. For other kinds
@@ -320,7 +321,7 @@ def _at_once(tasks: Sequence[_Task]) -> int:
     if not tasks or any(task.design.kind != "flat" for task in tasks):
         return 1
     n_bytes = max(4 * task.n * task.card.dim for task in tasks)
-    return max(1, min((os.cpu_count() or 1) + 1, _AT_ONCE_BYTES // max(1, n_bytes)))
+    return max(1, min((os.cpu_count() or 1) + 1, _PARALLEL_BYTES // max(1, n_bytes)))
 
 
 def readable_card(path: Path) -> IndexCard | None:

@@ -62,7 +62,7 @@ def test_faiss_is_loaded_ahead_only_where_there_is_an_index(tmp_path: Path):
     write_index(tmp_path / "space=toy" / "layer=00.faiss", [], space="toy", layer=0, dim=3, shards=["part-" + "a" * 16])
     statement = (
         "import threading; from pathlib import Path; from embstore import index\n"
-        "index.open_soon([(Path({!r}), ['part-' + 'a' * 16])])\n"
+        "index.open_in_background([(Path({!r}), ['part-' + 'a' * 16])])\n"
         "for thread in threading.enumerate()[1:]: thread.join()"
     )
     assert "faiss" not in loaded_by(statement.format(str(tmp_path / "none" / "layer=00.faiss")))

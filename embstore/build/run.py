@@ -14,7 +14,7 @@ from embstore.build.skips import Skips
 from embstore.build.windows import Windows
 from embstore.encode import Encoded, ModelFailsError, TooLongError
 from embstore.errors import EncodeError, UsageError
-from embstore.indexing import missed, update_indexes
+from embstore.indexing import recall_notes, update_indexes
 from embstore.progress import Observer
 from embstore.storage.files.shards import Float16OverflowError, NonFiniteVectorError
 from embstore.storage.staging.texts import Held
@@ -95,7 +95,7 @@ class Run:
                         f"{error} The vectors are kept. Go on with: embstore index --index-memory …"
                     ) from error
                 self.n_bytes += sum(index.n_bytes for index in indexes)
-                self.notes += missed(space.card, indexes)
+                self.notes += recall_notes(space.card, indexes)
 
     def reports(self) -> list[SpaceReport]:
         """Return the result for each space."""

@@ -17,9 +17,9 @@ space is out of date and is not searched: the caller scans the vectors with :fun
     exact_knn.py    exact nearest neighbours among all vectors of a layer, without an index, for metrics
 """
 
-from embstore.index.building import Wanted, extend_index, remove_index, write_index
-from embstore.index.card import IndexCard, sample_of, shown_parameters
-from embstore.index.opening import disagreeing, open_index, open_soon, stored_ids
+from embstore.index.building import IndexOptions, extend_index, remove_index, write_index
+from embstore.index.card import IndexCard, sample_hash, shown_parameters
+from embstore.index.opening import differing_items, open_in_background, open_index, stored_ids
 from embstore.index.policy import (
     AUTO,
     KINDS,
@@ -32,29 +32,29 @@ from embstore.index.policy import (
     shown_memory,
 )
 from embstore.index.searching import Index, is_few, search_exact
-from embstore.index.tuning import WANTED_RECALL
+from embstore.index.tuning import TARGET_RECALL
 from embstore.index.vectors import unit_vectors
 
 __all__ = [
     "AUTO",
     "KINDS",
-    "WANTED_RECALL",
+    "TARGET_RECALL",
     "Design",
     "Index",
     "IndexCard",
-    "Wanted",
+    "IndexOptions",
     "check_kind",
     "choose",
-    "disagreeing",
+    "differing_items",
     "extend_index",
     "has_outgrown",
     "is_few",
     "memory_of",
+    "open_in_background",
     "open_index",
-    "open_soon",
     "parse_memory",
     "remove_index",
-    "sample_of",
+    "sample_hash",
     "search_exact",
     "shown_memory",
     "shown_parameters",

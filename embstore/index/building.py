@@ -16,10 +16,10 @@ import numpy as np
 from embstore import atomic, disk
 from embstore.errors import DamagedError
 from embstore.index import faiss_index
-from embstore.index.card import ANEW, IndexCard, card_of, sample_of
+from embstore.index.card import REMEDY, IndexCard, card_path, sample_hash
 from embstore.index.policy import Design
 from embstore.index.searching import Index
-from embstore.index.tuning import WANTED_RECALL, answer_exactly, n_queries, tune
+from embstore.index.tuning import TARGET_RECALL, n_queries, recall_queries, tune
 from embstore.index.vectors import Blocks, Gather, batches, sample
 
 if TYPE_CHECKING:
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
 FLAT = Design("flat", {})
 _BATCH_BYTES = 32 << 20
 _FLAT_BATCH_BYTES = 1 << 20  # smaller, because adding to a flat index copies the batch
-_TOLD_ADDING = 0.9
+_ADDING_SHARE = 0.9
 
 
-class Wanted(NamedTuple):
+class IndexOptions(NamedTuple):
     """Options of an index build.
 
     Attributes:
         design: Kind and parameters of the index.
-        asked: Requested kind: ``auto``, or the kind of the design.
+        requested_kind: ``auto``, or the kind of the design.
         recall: Recall@10 in [0, 1] that the search effort is tuned to reach.
         n: Total number of vectors, for the progress report.
-        told: Callback for the progress, called with the completed share in [0, 1].
+        progress: Callback called with the completed share in [0, 1].
     """
 
     design: Design = FLAT
-    asked: str = "flat"
-    recall: float = WANTED_RECALL
+    requested_kind: str = "flat"
+    recall: float = TARGET_RECALL
     n: int = 0
-    told: Callable[[float], None] = lambda _: None
+    progress: Callable[[float], None] = lambda _: None
 
 
 def write_index(
@@ -57,7 +57,7 @@ def write_index(
     layer: int,
     dim: int,
     shards: Iterable[str],
-    wanted: Wanted | None = None,
+    options: IndexOptions | None = None,
     gather: Gather | None = None,
 ) -> IndexCard:
     """Build a cosine index from blocks of vectors and store it with its card.
@@ -69,29 +69,29 @@ def write_index(
         layer: Number of the layer, for the card.
         dim: Dimension of the vectors.
         shards: Names of the shards that the blocks come from.
-        wanted: Build options; a flat index by default.
+        options: Build options; a flat index by default.
         gather: Function that returns vectors by item id; required for ``ivf``.
 
     Returns:
         The card that was stored.
     """
-    wanted = wanted or Wanted()
-    began = time.perf_counter()
-    design = wanted.design
-    trained_on = np.empty((0, dim), np.float32)
+    options = options or IndexOptions()
+    start_time = time.perf_counter()
+    design = options.design
+    training = np.empty((0, dim), np.float32)
     if design.kind == "ivf":
-        _, trained_on = sample(blocks, design.parameters["n_trained"], dim)
-        if len(trained_on) < design.parameters["n_lists"]:  # most vectors are zero
-            trained_on = trained_on if len(trained_on) else np.full((1, dim), dim**-0.5, np.float32)
-            design = Design("ivf", {"n_lists": len(trained_on), "n_trained": len(trained_on)})
-    index = faiss_index.make(design, dim, trained_on, wanted.n)
-    n_zero = _add(index, design.kind, blocks, wanted)
+        _, training = sample(blocks, design.parameters["n_trained"], dim)
+        if len(training) < design.parameters["n_lists"]:  # most vectors are zero
+            training = training if len(training) else np.full((1, dim), dim**-0.5, np.float32)
+            design = Design("ivf", {"n_lists": len(training), "n_trained": len(training)})
+    index = faiss_index.make(design, dim, training, options.n)
+    n_zero = _add(index, design.kind, blocks, options)
     card = IndexCard(
         space=space, layer=layer, kind=design.kind, metric="cosine", n=index.ntotal, n_zero=n_zero, dim=dim,
-        shards=tuple(sorted(shards)), sha256="", faiss="", created="", asked=wanted.asked,
+        shards=tuple(sorted(shards)), sha256="", faiss="", created="", asked=options.requested_kind,
         parameters=design.parameters,
     )  # fmt: skip
-    return _store(path, index, _tuned(index, card, blocks, wanted, gather), began)
+    return _store(path, index, _tuned(index, card, blocks, options, gather), start_time)
 
 
 def extend_index(
@@ -101,7 +101,7 @@ def extend_index(
     blocks: Blocks,
     *,
     shards: Iterable[str],
-    wanted: Wanted | None = None,
+    options: IndexOptions | None = None,
     gather: Gather | None = None,
 ) -> IndexCard:
     """Add blocks of vectors to an index and tune its search effort again.
@@ -112,7 +112,7 @@ def extend_index(
         new: Blocks that are not in the index yet.
         blocks: All blocks, including the new ones.
         shards: Names of the shards that all blocks come from.
-        wanted: Build options; the design is the card's.
+        options: Build options; the design is the card's.
         gather: Function that returns vectors by item id; required for ``ivf``.
 
     Returns:
@@ -121,47 +121,50 @@ def extend_index(
     Raises:
         DamagedError: The index cannot be read, or its SHA-256 is not the card's.
     """
-    wanted = wanted or Wanted(asked=card.asked)
-    began = time.perf_counter()
+    options = options or IndexOptions(requested_kind=card.asked)
+    start_time = time.perf_counter()
     if disk.sha256(path) != card.sha256:
-        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in its card. {ANEW}")
+        raise DamagedError(f"{path} is damaged: its SHA-256 is not the one in its card. {REMEDY}")
     index = faiss_index.load(path, card, mapped=False)
     if card.kind == "hnsw":
         faiss_index.prepare(faiss_index.inner_of(index), card.parameters)
-    n_zero = card.n_zero + _add(index, card.kind, new, wanted)
-    grown = replace(card, n=index.ntotal, n_zero=n_zero, shards=tuple(sorted(shards)), asked=wanted.asked)
-    return _store(path, index, _tuned(index, grown, blocks, wanted, gather), began)
+    n_zero = card.n_zero + _add(index, card.kind, new, options)
+    shard_names = tuple(sorted(shards))
+    grown = replace(card, n=index.ntotal, n_zero=n_zero, shards=shard_names, asked=options.requested_kind)
+    return _store(path, index, _tuned(index, grown, blocks, options, gather), start_time)
 
 
-def _add(index: "faiss.IndexIDMap", kind: str, blocks: Blocks, wanted: Wanted) -> int:
+def _add(index: "faiss.IndexIDMap", kind: str, blocks: Blocks, options: IndexOptions) -> int:
     """Add vectors to an index, and return the number of zero vectors that were skipped."""
     n_zero = 0
     n_bytes = _FLAT_BATCH_BYTES if kind == "flat" else _BATCH_BYTES
-    for ids, units, n_left_out in batches(blocks, _rows(index.d, n_bytes)):
+    for ids, units, n_skipped in batches(blocks, _batch_rows(index.d, n_bytes)):
         index.add_with_ids(units, ids)
-        n_zero += n_left_out
-        wanted.told(_TOLD_ADDING * index.ntotal / max(1, wanted.n, index.ntotal))
+        n_zero += n_skipped
+        options.progress(_ADDING_SHARE * index.ntotal / max(1, options.n, index.ntotal))
     if kind == "hnsw":
-        faiss_index.bring_together(index)
+        faiss_index.reorder(index)
     return n_zero
 
 
 def _tuned(
-    index: "faiss.IndexIDMap", card: IndexCard, blocks: Blocks, wanted: Wanted, gather: Gather | None
+    index: "faiss.IndexIDMap", card: IndexCard, blocks: Blocks, options: IndexOptions, gather: Gather | None
 ) -> IndexCard:
-    """Tune the search effort, and return the card with that effort and its measured recall."""
+    """Tune the search effort of an index, and return the card with that effort and its measured recall."""
     if card.is_exact:
         return card
     searched = Index(index, card.kind, card.dim, {})
     ids, units = sample(blocks, n_queries(card.kind, card.n, card.dim), card.dim)
-    fit = searched.can_hold_out(ids)
-    held = answer_exactly(ids[fit], units[fit], blocks, _rows(card.dim), apart=card.kind == "hnsw")
-    recall = tune(searched, held, wanted.recall, gather)
-    wanted.told(1.0)
-    return replace(card, effort=searched.effort, recall=recall, wanted_recall=wanted.recall, n_queries=len(held.ids))
+    usable = searched.can_unlink(ids)
+    ids, units = ids[usable], units[usable]
+    queries = recall_queries(ids, units, blocks, _batch_rows(card.dim), exclude_queries=card.kind == "hnsw")
+    recall = tune(searched, queries, options.recall, gather)
+    options.progress(1.0)
+    return replace(card, effort=searched.effort, recall=recall, wanted_recall=options.recall, n_queries=len(ids))
 
 
-def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, began: float) -> IndexCard:
+def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, start_time: float) -> IndexCard:
+    """Write an index and its card, completed with hashes, versions and times; return the completed card."""
     import faiss
 
     with atomic.temporary(path.parent) as temp:
@@ -169,16 +172,17 @@ def _store(path: Path, index: "faiss.IndexIDMap", card: IndexCard, began: float)
         stored = replace(
             card, sha256=disk.sha256(temp), faiss=faiss.__version__,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            build_seconds=round(time.perf_counter() - began, 3),
-            crc32=faiss_index.crc32_of(index) if card.is_exact else None, sample_sha256=sample_of(temp),
+            build_seconds=round(time.perf_counter() - start_time, 3),
+            crc32=faiss_index.crc32_of(index) if card.is_exact else None, sample_sha256=sample_hash(temp),
         )  # fmt: skip
         _publish(temp, path, stored)
     return stored
 
 
 def _publish(temp: Path, path: Path, card: IndexCard) -> None:
-    if disk.exists(card_of(path)):
-        disk.remove(card_of(path))
+    """Rename a temporary index file to its final path, and write its card."""
+    if disk.exists(card_path(path)):
+        disk.remove(card_path(path))
         disk.sync_folder(path.parent)  # else a power loss could leave the old card beside the new index
     try:
         atomic.publish(temp, path)
@@ -190,9 +194,10 @@ def _publish(temp: Path, path: Path, card: IndexCard) -> None:
 
 def remove_index(path: Path) -> None:
     """Delete an index and its card, where they exist."""
-    disk.remove(card_of(path), missing_ok=True)
+    disk.remove(card_path(path), missing_ok=True)
     disk.remove(path, missing_ok=True)
 
 
-def _rows(dim: int, n_bytes: int = _BATCH_BYTES) -> int:
+def _batch_rows(dim: int, n_bytes: int = _BATCH_BYTES) -> int:
+    """Return the number of float32 vectors that fit in some bytes, at least 256."""
     return max(256, n_bytes // (4 * dim))

@@ -11,7 +11,7 @@ from embstore.errors import DamagedError
 
 INDEX_FORMAT = 2
 _SAMPLE_BLOCKS, _BLOCK_BYTES = 16, 4096
-ANEW = "Delete it, and an exact scan answers; embstore index makes it anew."
+REMEDY = "Delete it, and an exact scan answers; embstore index makes it anew."
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class IndexCard:
         sha256: SHA-256 of the index file.
         faiss: Version of FAISS that wrote the file.
         created: Time of creation in UTC (ISO 8601).
-        asked: Requested kind: ``auto``, or the kind itself.
+        asked: Requested kind: ``auto``, or the same as ``kind``.
         parameters: Build parameters: ``m`` and ``ef_construction`` for ``hnsw``, ``n_lists`` and ``n_trained`` for
             ``ivf``.
         effort: Search parameters, tuned for 10 neighbours: ``ef_search`` for ``hnsw``; ``n_probe`` and ``n_exact`` for
@@ -41,7 +41,7 @@ class IndexCard:
         n_queries: Number of queries over which the recall is averaged; 0 for a flat index, which is exact.
         build_seconds: Duration of the build, or of the last addition, in seconds.
         crc32: CRC-32 of the vectors and ids of a flat index, checked at every opening; None if not recorded.
-        sample_sha256: SHA-256 of the file's length and of sampled blocks (:func:`sample_of`), checked at every opening;
+        sample_sha256: SHA-256 of the file's length and sampled blocks (:func:`sample_hash`), checked at every opening;
             None in cards of older versions.
     """
 
@@ -67,7 +67,7 @@ class IndexCard:
     sample_sha256: str | None = None
 
     @property
-    def missed(self) -> bool:
+    def is_below_target(self) -> bool:
         """Whether the measured recall is below the requested recall."""
         return not self.is_exact and self.recall < self.wanted_recall
 
@@ -83,7 +83,7 @@ class IndexCard:
 
     def write(self, index: Path) -> None:
         """Write the card beside the index at this path."""
-        atomic.write_document(card_of(index), {"format": INDEX_FORMAT, **asdict(self)})
+        atomic.write_document(card_path(index), {"format": INDEX_FORMAT, **asdict(self)})
 
     @classmethod
     def read(cls, index: Path) -> Self | None:
@@ -92,17 +92,17 @@ class IndexCard:
         Raises:
             DamagedError: The card was altered, was written by a later version, or belongs to another space or layer.
         """
-        path = card_of(index)
+        path = card_path(index)
         if not disk.exists(index):
             return None
         try:
-            document = atomic.read_document(path, "index-card", ANEW)
+            document = atomic.read_document(path, "index-card", REMEDY)
         except FileNotFoundError:
             return None
-        values = {name: document[name] for name in document.keys() & {one.name for one in fields(cls)}}
+        values = {name: document[name] for name in document.keys() & {field.name for field in fields(cls)}}
         card = cls(**{**values, "shards": tuple(values["shards"])})
         if (index.parent.name, index.stem) != (f"space={card.space}", f"layer={card.layer:02d}"):
-            raise DamagedError(f"{path} is damaged: it is of the index of {card.space} layer {card.layer}. {ANEW}")
+            raise DamagedError(f"{path} is damaged: it is of the index of {card.space} layer {card.layer}. {REMEDY}")
         return card
 
     def check_sample(self, index: Path) -> None:
@@ -111,16 +111,16 @@ class IndexCard:
         Raises:
             DamagedError: The file is not the one that the card was written for.
         """
-        if self.sample_sha256 is not None and sample_of(index) != self.sample_sha256:
-            raise DamagedError(f"{index} is damaged: it is not the index that its card was written for. {ANEW}")
+        if self.sample_sha256 is not None and sample_hash(index) != self.sample_sha256:
+            raise DamagedError(f"{index} is damaged: it is not the index that its card was written for. {REMEDY}")
 
 
-def card_of(index: Path) -> Path:
+def card_path(index: Path) -> Path:
     """Return the path of an index's card, which is beside the index."""
     return index.with_suffix(".json")
 
 
-def sample_of(index: Path) -> str:
+def sample_hash(index: Path) -> str:
     """Return the SHA-256 of a file's length, as decimal digits, and of 16 blocks of 4 KiB spaced evenly over it."""
     n_bytes = disk.size(index)
     digest = hashlib.sha256(str(n_bytes).encode())
@@ -138,5 +138,5 @@ def shown_parameters(cards: Iterable[IndexCard]) -> str:
         for name, value in (card.parameters | card.effort).items():
             values.setdefault(name, set()).add(value)
     return ", ".join(
-        f"{name} {min(found)}" + (f"-{max(found)}" if len(found) > 1 else "") for name, found in values.items()
+        f"{name} {min(used)}" + (f"-{max(used)}" if len(used) > 1 else "") for name, used in values.items()
     )

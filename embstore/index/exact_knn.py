@@ -53,11 +53,11 @@ def neighbours_of_all(vectors: Vectors, k: int, distance: str = "cosine") -> tup
     found = _Found(np.empty((n, k), np.int64), np.empty((n, k)))
     if k:
         points = Points(np.ascontiguousarray(vectors), unit=distance == "cosine")
-        doubtful = np.concatenate([_search(points, rows, k + 1 + _MORE, found) for rows in slices(n, _QUERIES)])
-        if 0 < len(doubtful) <= n * _FEW:
-            doubtful = _search(points, doubtful, k + 1 + _MANY_MORE, found)
-        if len(doubtful):
-            _search_in_float64(points, doubtful, found)
+        undecided = np.concatenate([_search(points, rows, k + 1 + _MORE, found) for rows in slices(n, _QUERIES)])
+        if 0 < len(undecided) <= n * _FEW:
+            undecided = _search(points, undecided, k + 1 + _MANY_MORE, found)
+        if len(undecided):
+            _search_in_float64(points, undecided, found)
     if distance == "cosine":
         return found.positions, np.maximum(-1, 1 - found.distances**2 / 2)
     return found.positions, found.distances
@@ -84,60 +84,60 @@ def _search(points: Points, rows: Positions | slice, width: int, found: _Found) 
 
     n, k = found.positions.shape
     queries = points.queries(rows)
-    products, candidates = faiss.knn(queries, points.rough, min(n, width), faiss.METRIC_INNER_PRODUCT)
+    products, candidates = faiss.knn(queries, points.approx, min(n, width), faiss.METRIC_INNER_PRODUCT)
     searched = np.arange(n)[rows]
 
     def rank(part: slice) -> Positions:
-        own = searched[part]
-        squares = points.norms[own, None] ** 2 - 2 * products[part].astype(np.float64)
-        others, squares = _others(own, candidates[part], squares)
-        is_clear = _are_clear(points, own, squares, k)
-        _rank(points, own[is_clear], others[is_clear, :k], found)
-        own, others, farthest = own[~is_clear], others[~is_clear], squares[~is_clear, -1]
-        _rank(points, own, others, found)
+        queried = searched[part]
+        squares = points.norms[queried, None] ** 2 - 2 * products[part].astype(np.float64)
+        neighbours, squares = _others(queried, candidates[part], squares)
+        is_clear = _are_clear(points, queried, squares, k)
+        _rank(points, queried[is_clear], neighbours[is_clear, :k], found)
+        queried, neighbours, farthest = queried[~is_clear], neighbours[~is_clear], squares[~is_clear, -1]
+        _rank(points, queried, neighbours, found)
         if width >= n:
-            return own[:0]
-        last = found.distances[own, -1] / points.scale
+            return queried[:0]
+        last = found.distances[queried, -1] / points.scale
         last += 2 * points.error_by_differences(last)
-        doubtful: Positions = own[farthest <= last**2 + points.doubt(own, last, np.float32)]
-        return doubtful
+        undecided: Positions = queried[farthest <= last**2 + points.rounding_error_bound(queried, last, np.float32)]
+        return undecided
 
     return np.concatenate(in_threads(rank, slices(len(searched), ROWS)))
 
 
-def _others(own: Positions, candidates: Positions, squares: Float64Array) -> tuple[Positions, Float64Array]:
+def _others(queried: Positions, candidates: Positions, squares: Float64Array) -> tuple[Positions, Float64Array]:
     """Remove each row from its own candidates.
 
     Args:
-        own: Rows (m,).
+        queried: Rows (m,).
         candidates: Candidates of each row (m, width).
         squares: Squared distances of the candidates (m, width).
 
     Returns:
         Candidates and squared distances, both (m, width − 1).
     """
-    keep = candidates != own[:, None]
+    keep = candidates != queried[:, None]
     keep[keep.all(axis=1), -1] = False  # the row itself is missing: it has so many ties that any may go
-    shape = len(own), candidates.shape[1] - 1
+    shape = len(queried), candidates.shape[1] - 1
     return candidates[keep].reshape(shape), squares[keep].reshape(shape)
 
 
-def _are_clear(points: Points, own: Positions, squares: Float64Array, k: int) -> NDArray[np.bool_]:
+def _are_clear(points: Points, queried: Positions, squares: Float64Array, k: int) -> NDArray[np.bool_]:
     """Return whether approximate squared distances (m, width − 1) determine the k nearest of each row (m,)."""
     if squares.shape[1] == k:
-        return np.zeros(len(own), bool)
+        return np.zeros(len(queried), bool)
     gaps = squares[:, k] - squares[:, k - 1]
-    clear: NDArray[np.bool_] = gaps > 2 * points.doubt(own, np.inf, np.float32)
+    clear: NDArray[np.bool_] = gaps > 2 * points.rounding_error_bound(queried, np.inf, np.float32)
     return clear
 
 
-def _rank(points: Points, own: Positions, others: Positions, found: _Found) -> None:
+def _rank(points: Points, queried: Positions, neighbours: Positions, found: _Found) -> None:
     """Store the neighbours of rows (m,): the nearest k of their candidates (m, k or more)."""
     k = found.positions.shape[1]
-    columns = np.sort(others, axis=1)
-    order, distances = _ascending(*points.distances(own, columns))
-    found.positions[own] = np.take_along_axis(columns, order[:, :k], axis=1)
-    found.distances[own] = distances[:, :k]
+    columns = np.sort(neighbours, axis=1)
+    order, distances = _ascending(*points.distances(queried, columns))
+    found.positions[queried] = np.take_along_axis(columns, order[:, :k], axis=1)
+    found.distances[queried] = distances[:, :k]
 
 
 def _ascending(distances: Float64Array, errors: Float64Array) -> tuple[Positions, Float64Array]:
@@ -147,10 +147,10 @@ def _ascending(distances: Float64Array, errors: Float64Array) -> tuple[Positions
     """
     order = np.argsort(distances, axis=1, kind="stable")
     distances, errors = (np.take_along_axis(values, order, axis=1) for values in (distances, errors))
-    is_apart = distances[:, 1:] - distances[:, :-1] > errors[:, 1:] + errors[:, :-1]
-    tied = ~is_apart.all(axis=1)
+    is_distinct = distances[:, 1:] - distances[:, :-1] > errors[:, 1:] + errors[:, :-1]
+    tied = ~is_distinct.all(axis=1)
     if tied.any():
-        groups = np.cumsum(np.pad(is_apart[tied], ((0, 0), (1, 0))), axis=1)
+        groups = np.cumsum(np.pad(is_distinct[tied], ((0, 0), (1, 0))), axis=1)
         order[tied] = np.take_along_axis(order[tied], np.lexsort((order[tied], groups), axis=1), axis=1)
     return order, distances
 
@@ -185,29 +185,29 @@ class _Groups:
 def _search_in_float64(points: Points, rows: Positions, found: _Found) -> None:
     """Store the neighbours of some rows, searched by float64 products with each distinct vector."""
     groups = _Groups.of(points.vectors)
-    wanted = np.zeros(len(points.vectors), bool)
-    wanted[rows] = True
+    is_requested = np.zeros(len(points.vectors), bool)
+    is_requested[rows] = True
     labels = np.unique(groups.label[rows])
 
     def fill(label: int, squares: Float64Array) -> None:
-        own = groups.rows(label)
-        _fill(points, groups, groups.first[label], squares, own[wanted[own]], found)
+        queried = groups.rows(label)
+        _fill(points, groups, groups.first[label], squares, queried[is_requested[queried]], found)
 
     for part in slices(len(labels), max(1, _BLOCK // len(groups.first))):
         in_threads(fill, labels[part], points.square_products(groups.first[labels[part]], groups.first))
 
 
 def _fill(
-    points: Points, groups: _Groups, first: np.int64, squares: Float64Array, own: Positions, found: _Found
+    points: Points, groups: _Groups, first: np.int64, squares: Float64Array, queried: Positions, found: _Found
 ) -> None:
-    """Store the neighbours of the equal rows ``own``.
+    """Store the neighbours of the equal rows ``queried``.
 
     Args:
         points: All points.
         groups: Groups of equal points.
-        first: One of the rows ``own``.
+        first: One of the rows ``queried``.
         squares: Squared distances to all groups (m,), with rounding errors.
-        own: Rows to fill in, equal to each other.
+        queried: Rows to fill in, equal to each other.
         found: Output arrays, written in place.
     """
     k = found.positions.shape[1]
@@ -215,7 +215,7 @@ def _fill(
     last = np.sqrt(np.maximum(np.partition(squares, place)[place], 0))
     # Both the compared square and the one it is compared with have a rounding error.
     last += 2 * points.error_by_differences(last)
-    near = np.flatnonzero(squares <= last**2 + 4 * points.doubt(row, last, np.float64))
+    near = np.flatnonzero(squares <= last**2 + 4 * points.rounding_error_bound(row, last, np.float64))
     distances, errors = points.distances_by_differences(row, groups.first[near][None])
     # At most k + 1 members of a group can be neighbours, one of which may be the row itself.
     members = [groups.rows(group)[: k + 1] for group in near]
@@ -223,12 +223,12 @@ def _fill(
     rows = np.concatenate(members)
     by_row = np.argsort(rows)
     order, ascending = _ascending(*(np.repeat(values[0], sizes)[None, by_row] for values in (distances, errors)))
-    _fill_rows(found, own, rows[by_row][order[0, : k + 1]], ascending[0, : k + 1])
+    _fill_rows(found, queried, rows[by_row][order[0, : k + 1]], ascending[0, : k + 1])
 
 
-def _fill_rows(found: _Found, own: Positions, rows: Positions, distances: Float64Array) -> None:
+def _fill_rows(found: _Found, queried: Positions, rows: Positions, distances: Float64Array) -> None:
     k = found.positions.shape[1]
-    others = rows != own[:, None]
+    neighbours = rows != queried[:, None]
     # Either the k + 1 candidates include the row itself, or all are others: keep the first k others.
-    order = np.argsort(~others, axis=1, kind="stable")[:, :k]
-    found.positions[own], found.distances[own] = rows[order], distances[order]
+    order = np.argsort(~neighbours, axis=1, kind="stable")[:, :k]
+    found.positions[queried], found.distances[queried] = rows[order], distances[order]

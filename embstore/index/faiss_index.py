@@ -16,7 +16,7 @@ from embstore import disk
 from embstore.errors import FileAccessError, StoreError
 from embstore.index import structure
 from embstore.index.card import IndexCard
-from embstore.index.hnsw_layout import near_together
+from embstore.index.hnsw_layout import similarity_order
 from embstore.index.policy import Design
 from embstore.index.vectors import Ids, Units
 
@@ -67,7 +67,7 @@ def prepare(graph: Any, parameters: dict[str, int]) -> None:
     graph.hnsw.efConstruction = parameters["ef_construction"]
 
 
-def bring_together(index: "faiss.IndexIDMap") -> None:
+def reorder(index: "faiss.IndexIDMap") -> None:
     """Reorder the vectors of a graph so that similar ones are adjacent in memory and on disk; see :mod:`.hnsw_layout`.
 
     The links between vectors, and so the results of a search, do not change.
@@ -76,11 +76,11 @@ def bring_together(index: "faiss.IndexIDMap") -> None:
 
     graph = inner_of(index)
     units = units_of(graph)
-    order = near_together(units)
+    order = similarity_order(units)
     graph.hnsw.permute_entries(faiss.swig_ptr(order))
     for start in range(0, graph.d, _COLUMNS):  # column by column, since FAISS would copy all vectors
-        some = slice(start, start + _COLUMNS)
-        units[:, some] = units[order, some]
+        columns = slice(start, start + _COLUMNS)
+        units[:, columns] = units[order, columns]
     ids = faiss.rev_swig_ptr(index.id_map.data(), index.id_map.size())
     ids[:] = ids[order]
 

@@ -21,7 +21,7 @@ _DEPTH = 4  # limit of the recursion, for vectors that cannot be divided well
 _BYTES = 8 << 20  # size of the vectors that are assigned at once
 
 
-def near_together(units: Units) -> Positions:
+def similarity_order(units: Units) -> Positions:
     """Return a permutation (n,) of the vectors in which similar ones are adjacent.
 
     Each vector is assigned to the nearest of √n leaders, which are vectors themselves; the groups are divided
@@ -54,7 +54,7 @@ def _nearest(units: Units, members: Positions, leaders: Positions) -> tuple[NDAr
     cosine = np.empty(len(members), np.float32)
     rows = max(256, _BYTES // (4 * units.shape[1]))
     for start in range(0, len(members), rows):
-        some = slice(start, start + rows)
-        found = faiss.knn(units[members[some]], units[leaders], 1, faiss.METRIC_INNER_PRODUCT)
-        cosine[some], leader[some] = found[0][:, 0], found[1][:, 0]
+        part = slice(start, start + rows)
+        found = faiss.knn(units[members[part]], units[leaders], 1, faiss.METRIC_INNER_PRODUCT)
+        cosine[part], leader[part] = found[0][:, 0], found[1][:, 0]
     return leader, cosine

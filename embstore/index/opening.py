@@ -15,8 +15,8 @@ from embstore.index.card import IndexCard
 from embstore.index.searching import UNIT_ERROR, Index
 from embstore.index.vectors import Blocks, Ids, unit_vectors, with_direction
 
-# Maximum of cached indexes. They are memory-mapped; each keeps its ids in memory, and a graph also its levels.
-_KEPT = 32
+# Maximum number of cached indexes. They are memory-mapped; each has its ids in memory, and a graph also its levels.
+_MAX_CACHED = 32
 
 _Stamp = tuple[tuple[int, int, int], ...]
 _Opened = tuple[IndexCard, Index]
@@ -34,25 +34,25 @@ def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | N
         DamagedError: The index or its card cannot be read, they do not belong together, they belong to another layer,
             or an exact index was altered.
     """
-    found = _kept(path)
+    found = _cached(path)
     if found is None:
         with _opening:  # else two threads would read the same index
-            found = _kept(path) or _open(path, shards)
+            found = _cached(path) or _open(path, shards)
     return found if found is not None and found[0].covers(shards) else None
 
 
-def open_soon(wanted: Iterable[tuple[Path, Iterable[str]]]) -> None:
+def open_in_background(candidates: Iterable[tuple[Path, Iterable[str]]]) -> None:
     """Open the first index that exists in a background thread, because a search will need it next.
 
     Loading FAISS and checking the links of a large graph take about as long as opening DuckDB and looking up a vector,
     and both release Python's global lock.
 
     Args:
-        wanted: Pairs of an index path and the names of the shards that the index must cover.
+        candidates: Pairs of an index path and the names of the shards that the index must cover.
     """
-    for path, shards in wanted:
+    for path, shards in candidates:
         if disk.exists(path):
-            if _kept(path) is None:
+            if _cached(path) is None:
                 Thread(target=_try_to_open, args=(path, shards), name="open an index").start()
             return
 
@@ -62,14 +62,15 @@ def _try_to_open(path: Path, shards: Iterable[str]) -> None:
         open_index(path, shards)
 
 
-def _kept(path: Path) -> _Opened | None:
+def _cached(path: Path) -> _Opened | None:
+    """Return the cached card and index of a path, if the files are unchanged since."""
     stamp = _stamp(path)
     with _lock:
-        kept = _opened.get(path)
-        if kept is None or kept[0] != stamp:
+        cached = _opened.get(path)
+        if cached is None or cached[0] != stamp:
             return None
         _opened.move_to_end(path)
-        return kept[1:]
+        return cached[1:]
 
 
 def _open(path: Path, shards: Iterable[str]) -> _Opened | None:
@@ -90,7 +91,7 @@ def _open(path: Path, shards: Iterable[str]) -> _Opened | None:
         return None
     with _lock:
         _opened[path] = stamp, card, opened
-        while len(_opened) > _KEPT:
+        while len(_opened) > _MAX_CACHED:
             _opened.popitem(last=False)
     return card, opened
 
@@ -108,13 +109,13 @@ def _stamp(path: Path) -> _Stamp | None:
     """Return inode, size and modification time of an index and of its card; None if one of them is missing."""
     index = os.fspath(path)
     try:
-        found = (
+        stats = (
             disk.status(index),
             disk.status(f"{index.removesuffix(path.suffix)}.json"),
         )  # the same as with_suffix, in half the time
     except FileNotFoundError:
         return None
-    return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
+    return tuple((status.st_ino, status.st_size, status.st_mtime_ns) for status in stats)
 
 
 def stored_ids(path: Path) -> Ids:
@@ -133,7 +134,7 @@ def stored_ids(path: Path) -> Ids:
     return ids
 
 
-def disagreeing(path: Path, blocks: Blocks, tolerance: float = UNIT_ERROR) -> Iterator[int]:
+def differing_items(path: Path, blocks: Blocks, tolerance: float = UNIT_ERROR) -> Iterator[int]:
     """Yield the ids of items whose vector in an index differs from the unit vector of the given one.
 
     An ``ivf`` index stores codes rather than vectors: it yields nothing.

@@ -17,7 +17,7 @@ from embstore.arrays import (
 )
 
 # Size of the sample whose mean is the centre.
-_AMID = 1000
+_CENTRE_SAMPLE = 1000
 # Relative error of a squared distance from products above which it is recomputed from differences.
 _RELATIVE = 1e-10
 # Elements of a chunk of vectors, which in float64 fits the processor's cache.
@@ -33,7 +33,7 @@ class Points:
     Attributes:
         vectors: Original vectors (n, dim).
         dim: Dimension of the vectors.
-        rough: Float32 copy (n, dim + 1) for approximate search: each row is the point y minus a centre, divided by
+        approx: Float32 copy (n, dim + 1) for approximate search: each row is the point y minus a centre, divided by
             ``scale``, followed by −|y|²/2. This keeps the order of distances, keeps float32's digits where all points
             share a large component, and lets no square overflow.
         norms: Norms of the centred and scaled points, float64 (n,).
@@ -58,36 +58,37 @@ class Points:
         self._lengths = np.sqrt(squares)[:, None] if unit else None
         self._square_norms = np.ones(n) if unit else squares
         self.scale = float(np.sqrt(self._square_norms.max())) or 1.0
-        self._amid = self.exact(slice(0, n, max(1, n // _AMID))).mean(axis=0)
-        self.rough, self.norms = np.empty((n, self.dim + 1), np.float32), np.empty(n)
+        self._centre = self.exact(slice(0, n, max(1, n // _CENTRE_SAMPLE))).mean(axis=0)
+        self.approx, self.norms = np.empty((n, self.dim + 1), np.float32), np.empty(n)
         in_threads(self._round, slices(n, ROWS))
         self._largest_norm = float(self.norms.max())
 
     def _round(self, rows: slice) -> None:
+        """Fill ``approx`` and ``norms`` for some rows."""
         for part in slices(rows.stop, max(1, _CHUNK // max(1, self.dim)), rows.start):
             centred = self.centred(part)
             squares = np.vecdot(centred, centred)
-            self.rough[part, :-1], self.rough[part, -1], self.norms[part] = centred, -squares / 2, np.sqrt(squares)
+            self.approx[part, :-1], self.approx[part, -1], self.norms[part] = centred, -squares / 2, np.sqrt(squares)
 
     def queries(self, rows: Positions | slice) -> NDArray[np.float32]:
-        """Return float32 queries (..., dim + 1) whose products with ``rough`` are x·y − |y|²/2."""
-        queries = self.rough[rows].copy()
+        """Return float32 queries (..., dim + 1) whose products with ``approx`` are x·y − |y|²/2."""
+        queries = self.approx[rows].copy()
         queries[:, -1] = 1
         return queries
 
     def exact(self, rows: Positions | slice) -> Float64Array:
         """Return points in float64 (..., dim)."""
-        wide: Float64Array = self.vectors[rows].astype(np.float64)
+        points: Float64Array = self.vectors[rows].astype(np.float64)
         if self._lengths is not None:
-            wide /= self._lengths[rows]
-        return wide
+            points /= self._lengths[rows]
+        return points
 
     def centred(self, rows: Positions | slice) -> Float64Array:
         """Return points minus the centre, divided by ``scale``, in float64 (..., dim)."""
-        wide = self.exact(rows)
-        wide -= self._amid
-        wide /= self.scale
-        return wide
+        points = self.exact(rows)
+        points -= self._centre
+        points /= self.scale
+        return points
 
     def distances(self, rows: Positions, columns: Positions) -> tuple[Float64Array, Float64Array]:
         """Return the distances (n, m) between rows (n,) and other points (n, m), and bounds on their rounding errors.
@@ -100,9 +101,9 @@ class Points:
         """
         products = np.empty(columns.shape)
         size = max(1, _CHUNK // max(1, columns.shape[1] * self.dim))
-        room = np.empty((size, columns.shape[1], self.dim))
+        buffer = np.empty((size, columns.shape[1], self.dim))
         for part in slices(len(rows), size):
-            right = room[: part.stop - part.start]
+            right = buffer[: part.stop - part.start]
             right[...] = np.take(self.vectors, columns[part], axis=0)
             np.vecdot(right, self.vectors[rows[part]].astype(np.float64)[:, None], out=products[part])
         if self._lengths is not None:
@@ -110,13 +111,13 @@ class Points:
         sums = self._square_norms[rows, None] + self._square_norms[columns]
         squares = sums - 2 * products
         bound = rounding_error_bound(self.dim, np.float64)
-        redo = (squares <= sums * (2 * bound / _RELATIVE)).any(axis=1)
-        kept = ~redo
-        squares[redo] = 0
+        inexact = (squares <= sums * (2 * bound / _RELATIVE)).any(axis=1)
+        exact_rows = ~inexact
+        squares[inexact] = 0
         distances: Float64Array = np.sqrt(squares)
         errors = np.empty_like(distances)
-        errors[kept] = sums[kept] * bound / distances[kept]  # error of the square / (2 × distance)
-        distances[redo], errors[redo] = self.distances_by_differences(rows[redo], columns[redo])
+        errors[exact_rows] = sums[exact_rows] * bound / distances[exact_rows]  # error of the square / (2 × distance)
+        distances[inexact], errors[inexact] = self.distances_by_differences(rows[inexact], columns[inexact])
         return distances, errors
 
     def distances_by_differences(self, rows: Positions, columns: Positions) -> tuple[Float64Array, Float64Array]:
@@ -142,7 +143,9 @@ class Points:
         squares += np.vecdot(left, left)[:, None]
         return squares
 
-    def doubt(self, rows: Positions, distances: Float64Array | float, dtype: type[np.floating[Any]]) -> Float64Array:
+    def rounding_error_bound(
+        self, rows: Positions, distances: Float64Array | float, dtype: type[np.floating[Any]]
+    ) -> Float64Array:
         """Return bounds on the rounding errors of |x|² + |y|² − 2 x·y, for points y near rows x (n,).
 
         |y| is at most |x| + |x − y|, and at most the largest norm. All values are scaled as in :meth:`centred`.
@@ -153,6 +156,6 @@ class Points:
             dtype: Float type in which the squares were computed.
         """
         norms = self.norms[rows]
-        doubt: Float64Array = (norms + np.minimum(norms + distances, self._largest_norm)) ** 2
-        doubt *= rounding_error_bound(self.dim, dtype)
-        return doubt
+        bound: Float64Array = (norms + np.minimum(norms + distances, self._largest_norm)) ** 2
+        bound *= rounding_error_bound(self.dim, dtype)
+        return bound

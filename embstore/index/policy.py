@@ -68,7 +68,7 @@ def choose(kind: str, n: int, dim: int, memory: int) -> Design:
     if kind == AUTO:
         kind = _suitable(n, dim, memory)
     if memory_of(kind, n, dim) > memory:
-        raise UsageError(_too_little(kind, n, dim, memory))
+        raise UsageError(_memory_message(kind, n, dim, memory))
     return Design(kind, _parameters(kind, n, dim))
 
 
@@ -134,6 +134,7 @@ def shown_memory(n_bytes: int) -> str:
 
 
 def _suitable(n: int, dim: int, memory: int) -> str:
+    """Return the kind of index that ``auto`` stands for."""
     if 4 * n * dim <= FLAT_BYTES and memory_of("flat", n, dim) <= memory:
         return "flat"
     if 4 * n * dim > FLAT_BYTES and memory_of("hnsw", n, dim) <= memory:
@@ -149,17 +150,17 @@ def _parameters(kind: str, n: int, dim: int) -> dict[str, int]:
     return {}
 
 
-def _too_little(kind: str, n: int, dim: int, memory: int) -> str:
-    needs = {one: memory_of(one, n, dim) for one in STORED_KINDS}
-    fitting = [one for one in STORED_KINDS if needs[one] <= memory]
-    said = f"{shown_memory(memory)} is too little memory for an index of {n:,} vectors of {dim} components"
+def _memory_message(kind: str, n: int, dim: int, memory: int) -> str:
+    needs = {name: memory_of(name, n, dim) for name in STORED_KINDS}
+    fitting = [name for name in STORED_KINDS if needs[name] <= memory]
+    problem = f"{shown_memory(memory)} is too little memory for an index of {n:,} vectors of {dim} components"
     if fitting:
         return (
-            f"{said} of the kind {kind!r}, which takes {shown_memory(needs[kind])}. Give --index-memory "
+            f"{problem} of the kind {kind!r}, which takes {shown_memory(needs[kind])}. Give --index-memory "
             f"{shown_memory(needs[kind])}, or a kind that fits: {' or '.join(fitting)}."
         )
-    least = min(needs, key=lambda one: needs[one])
+    smallest = min(needs, key=lambda name: needs[name])
     return (
-        f"{said}. The least that would do is --index-memory {shown_memory(needs[least])} ({least}); without an index "
-        "(none) an exact scan answers."
+        f"{problem}. The least that would do is --index-memory {shown_memory(needs[smallest])} ({smallest}); without "
+        "an index (none) an exact scan answers."
     )

@@ -15,7 +15,7 @@ from embstore import disk
 from embstore.errors import DamagedError
 from embstore.index import faiss_index
 from embstore.index.card import IndexCard
-from embstore.index.hnsw_holdout import held_out, on_ground
+from embstore.index.hnsw_holdout import is_on_ground_level, unlinked
 from embstore.index.policy import FLAT_BYTES
 from embstore.index.structure import check_positions, damage
 from embstore.index.vectors import Blocks, Gather, Ids, Units, Vectors, ordered, unit_vectors, with_direction
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 TUNED_K = 10
 UNIT_ERROR = 1e-5  # tolerance for the rounding of a unit vector's component
 # A graph search computes about 16 distances per candidate; scanning all members may need fewer.
-_LOOKED_AT = 16
+_DISTANCES_PER_CANDIDATE = 16
 
 
 @dataclass(eq=False)
@@ -81,34 +81,35 @@ class Index:
         """Number of lists of an ``ivf`` index."""
         return int(self._inner.nlist)
 
-    def can_hold_out(self, ids: Ids) -> NDArray[np.bool_]:
-        """Return a mask (n,) of the items that :meth:`holding_out` accepts."""
+    def can_unlink(self, ids: Ids) -> NDArray[np.bool_]:
+        """Return a mask (n,) of the items that :meth:`unlinking` accepts."""
         if self.kind != "hnsw" or not len(ids):
             return np.ones(len(ids), bool)
-        return on_ground(self._inner.hnsw)[self._positions(ids)]
+        return is_on_ground_level(self._inner.hnsw)[self._positions(ids)]
 
     @contextmanager
-    def holding_out(self, ids: Ids) -> Iterator[None]:
+    def unlinking(self, ids: Ids) -> Iterator[None]:
         """Temporarily unlink items of a graph, as if they were not stored; other kinds are unchanged.
 
         Args:
-            ids: Items to unlink (n,), accepted by :meth:`can_hold_out`. The index must be in memory, not memory-mapped.
+            ids: Items to unlink (n,), accepted by :meth:`can_unlink`. The index must be in memory, not memory-mapped.
         """
         if self.kind != "hnsw":
             yield
             return
-        with held_out(self._inner.hnsw, faiss_index.units_of(self._inner), self._positions(ids)):
+        with unlinked(self._inner.hnsw, faiss_index.units_of(self._inner), self._positions(ids)):
             yield
 
     def _positions(self, ids: Ids) -> Ids:
+        """Return the positions (n,) of items (n,) that the index contains."""
         order, ascending = self._by_id
         return order[np.searchsorted(ascending, ids)]
 
     def units(self, ids: Ids) -> Units:
         """Return the unit vectors (n, dim) of items (n,), from an index of a kind other than ``ivf``."""
         flat = self._inner if self.kind == "flat" else faiss_index.inner_storage(self._inner)
-        found: Units = flat.reconstruct_batch(self._positions(ids))
-        return found
+        units: Units = flat.reconstruct_batch(self._positions(ids))
+        return units
 
     def agrees(self, item: int, vector: Vectors) -> bool:
         """Return whether the indexed vector of an item has the direction of the given vector (dim,).
@@ -124,6 +125,7 @@ class Index:
 
     @cached_property
     def _by_id(self) -> tuple[NDArray[np.int64], Ids]:
+        """Positions (n,) sorted by item id, and the sorted ids (n,)."""
         order = np.argsort(self.ids)
         return order, self.ids[order]
 
@@ -131,9 +133,9 @@ class Index:
         """Return a mask (n,) of the positions whose item is one of these ids."""
         order, ascending = self._by_id
         members = np.zeros(len(ascending), bool)
-        at = np.minimum(np.searchsorted(ascending, only), max(0, len(ascending) - 1))
+        ranks = np.minimum(np.searchsorted(ascending, only), max(0, len(ascending) - 1))
         if len(ascending):
-            members[order[at[ascending[at] == only]]] = True
+            members[order[ranks[ascending[ranks] == only]]] = True
         return members
 
     def search(
@@ -163,12 +165,12 @@ class Index:
         effort = self._effort(k, n)
         if members is None or self.kind == "flat":
             positions, cosines = self._find(units, k, effort, members)
-        elif is_few(n, self.dim) or n <= _LOOKED_AT * effort["ef_search"]:
+        elif is_few(n, self.dim) or n <= _DISTANCES_PER_CANDIDATE * effort["ef_search"]:
             positions, cosines = self._scan(units, k, members)
         else:
             positions, cosines = self._find(units, k, effort, members)
-            if (short := (positions < 0).any(axis=1)).any():
-                positions[short], cosines[short] = self._scan(units[short], k, members)
+            if (incomplete := (positions < 0).any(axis=1)).any():
+                positions[incomplete], cosines[incomplete] = self._scan(units[incomplete], k, members)
         return ordered(self._ids_at(positions), cosines)
 
     def _find(
@@ -209,18 +211,19 @@ class Index:
         positions, _ = self._find(units, width, effort, members)
         candidates = self._ids_at(positions)
         ids, vectors = gather(np.unique(candidates[candidates >= 0]))
-        found = unit_vectors(vectors)
+        stored_units = unit_vectors(vectors)
         cosines = np.full(candidates.shape, -np.inf, np.float32)
         for row, unit in enumerate(units):
-            there = candidates[row] >= 0
-            at = np.searchsorted(ids, candidates[row, there])
-            if not np.array_equal(ids[np.minimum(at, len(ids) - 1)], candidates[row, there]):
+            is_found = candidates[row] >= 0
+            rows = np.searchsorted(ids, candidates[row, is_found])
+            if not np.array_equal(ids[np.minimum(rows, len(ids) - 1)], candidates[row, is_found]):
                 raise DamagedError("an index names items that its shards do not hold. Run: embstore verify")
-            cosines[row, there] = found[at] @ unit
+            cosines[row, is_found] = stored_units[rows] @ unit
         candidates, cosines = ordered(candidates, cosines)
         return candidates[:, :k], cosines[:, :k]
 
     def _ids_at(self, positions: Ids) -> Ids:
+        """Return the item ids at positions of any shape; -1 where the position is -1."""
         if not len(self.ids):
             return np.full_like(positions, -1)
         if positions.max(initial=-1) >= len(self.ids) or positions.min(initial=-1) < -1:
@@ -241,9 +244,9 @@ def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, Units]:
     for all_ids, block in blocks:
         block_ids, vectors = with_direction(all_ids, block)
         with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
-            found = units @ unit_vectors(vectors).T
-        ids = np.concatenate([ids, np.broadcast_to(block_ids, found.shape)], axis=1)
-        cosines = np.concatenate([cosines, found], axis=1)
+            block_cosines = units @ unit_vectors(vectors).T
+        ids = np.concatenate([ids, np.broadcast_to(block_ids, block_cosines.shape)], axis=1)
+        cosines = np.concatenate([cosines, block_cosines], axis=1)
         ids, cosines = ordered(ids, cosines)
         ids, cosines = ids[:, :k], cosines[:, :k]
     return ids, cosines

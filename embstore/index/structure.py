@@ -14,7 +14,7 @@ import numpy as np
 
 from embstore import disk
 from embstore.errors import DamagedError
-from embstore.index.card import ANEW, IndexCard
+from embstore.index.card import REMEDY, IndexCard
 
 if TYPE_CHECKING:
     import faiss
@@ -154,4 +154,4 @@ def damage(path: Path, what: str) -> DamagedError:
         path: Index file.
         what: Description of the damage, as a clause.
     """
-    return DamagedError(f"{path} is damaged: {what}. {ANEW}")
+    return DamagedError(f"{path} is damaged: {what}. {REMEDY}")

@@ -20,27 +20,27 @@ from embstore.index.policy import CANDIDATE_BYTES, N_EXACT
 from embstore.index.searching import TUNED_K, Index
 from embstore.index.vectors import Blocks, Gather, Ids, Units, batches
 
-WANTED_RECALL = 0.99
+TARGET_RECALL = 0.99
 _TIE = 1e-6
-_SURE = 1.645  # standard errors: the 95th percentile of the normal distribution
+_Z_95 = 1.645  # standard errors: the 95th percentile of the normal distribution
 _MAX_QUERIES, _MIN_QUERIES, _ONE_IN = 3000, 100, 50
 _RE_RANKED = {"n_exact": N_EXACT}
-_LEAST_EF_SEARCH, _MOST_EF_SEARCH = 16, 4096
+_MIN_EF_SEARCH, _MAX_EF_SEARCH = 16, 4096
 
 
-class HeldOut(NamedTuple):
+class RecallQueries(NamedTuple):
     """Queries with their exact answers.
 
     Attributes:
         ids: Item ids of the queries (n,).
         units: Unit vectors of the queries (n, dim).
-        tenth: Cosine of the tenth exact neighbour (n,), or of the last where there are fewer.
+        tenth_cosine: Cosine of the tenth exact neighbour (n,), or of the last where there are fewer.
         n_others: Number of exact neighbours of each query: 10, or fewer.
     """
 
     ids: Ids
     units: Units
-    tenth: Units
+    tenth_cosine: Units
     n_others: int
 
     def recall(self, index: Index, gather: Gather | None) -> tuple[float, float]:
@@ -48,36 +48,38 @@ class HeldOut(NamedTuple):
         if not len(self.ids) or not self.n_others:
             return 1.0, 0.0
         ids, cosines = index.search(self.units, self.n_others + 1, gather=gather)
-        others = (ids >= 0) & (ids != self.ids[:, None])
-        near = others & (cosines >= self.tenth[:, None] - _TIE)
-        recalls = np.minimum(near.sum(axis=1), self.n_others) / self.n_others
+        is_other = (ids >= 0) & (ids != self.ids[:, None])
+        hits = is_other & (cosines >= self.tenth_cosine[:, None] - _TIE)
+        recalls = np.minimum(hits.sum(axis=1), self.n_others) / self.n_others
         return float(recalls.mean()), float(recalls.std() / np.sqrt(len(recalls)))
 
 
 def n_queries(kind: str, n: int, dim: int) -> int:
-    """Return the number of queries for the measurement of recall: 3,000, or fewer where vectors are few or long."""
-    few = max(1, n // _ONE_IN)  # a graph without many of its vectors would be a different graph
+    """Return the number of queries to measure recall with: 3,000, or fewer if there are few vectors or long ones."""
+    max_queries = max(1, n // _ONE_IN)  # a graph without many of its vectors would be a different graph
     query_bytes = 4 * dim * (N_EXACT if kind == "ivf" else 1)
-    return min(few, _MAX_QUERIES, max(_MIN_QUERIES, CANDIDATE_BYTES // query_bytes))
+    return min(max_queries, _MAX_QUERIES, max(_MIN_QUERIES, CANDIDATE_BYTES // query_bytes))
 
 
-def answer_exactly(ids: Ids, units: Units, blocks: Blocks, rows: int, *, apart: bool = False) -> HeldOut:
-    """Compute the exact neighbours of queries in one pass over the vectors.
+def recall_queries(
+    ids: Ids, units: Units, blocks: Blocks, rows: int, *, exclude_queries: bool = False
+) -> RecallQueries:
+    """Compute the exact neighbours of queries in one pass over the vectors, to measure recall against.
 
     Args:
         ids: Item ids of the queries (n,).
         units: Unit vectors of the queries (n, dim).
         blocks: All vectors, in blocks.
         rows: Number of vectors that are compared at once.
-        apart: Whether to exclude all queries from the neighbours of each.
+        exclude_queries: Whether to exclude all queries from the neighbours of each.
     """
     import faiss
 
     best = np.empty((len(ids), 0), np.float32)
     for block_ids, block, _ in batches(blocks, rows):
-        if apart:
-            others = ~np.isin(block_ids, ids)
-            block_ids, block = block_ids[others], block[others]
+        if exclude_queries:
+            is_other = ~np.isin(block_ids, ids)
+            block_ids, block = block_ids[is_other], block[is_other]
         if not len(block_ids):
             continue
         k = min(TUNED_K + 1, len(block_ids))
@@ -85,78 +87,78 @@ def answer_exactly(ids: Ids, units: Units, blocks: Blocks, rows: int, *, apart: 
         cosines[block_ids[places] == ids[:, None]] = -np.inf
         best = -np.sort(-np.concatenate([best, cosines], axis=1), axis=1)[:, :TUNED_K]
     n_others = int(np.isfinite(best).sum(axis=1).min(initial=TUNED_K)) if len(ids) else 0
-    tenth = best[:, n_others - 1] if n_others else np.zeros(len(ids), np.float32)
-    return HeldOut(ids, units, tenth, n_others)
+    tenth_cosine = best[:, n_others - 1] if n_others else np.zeros(len(ids), np.float32)
+    return RecallQueries(ids, units, tenth_cosine, n_others)
 
 
-def tune(index: Index, held: HeldOut, wanted: float, gather: Gather | None) -> float:
+def tune(index: Index, queries: RecallQueries, target_recall: float, gather: Gather | None) -> float:
     """Set the least search effort that reaches a recall, or the best one tried, and return its measured recall.
 
     Args:
         index: Index whose :attr:`Index.effort` is set.
-        held: Queries with their exact answers.
-        wanted: Requested recall@10 in [0, 1].
+        queries: Queries with their exact answers.
+        target_recall: Requested recall@10 in [0, 1].
         gather: Function that returns vectors by item id; required for ``ivf``.
     """
     if index.kind == "flat":
         index.effort = {}
         return 1.0
-    name, first, fixed = ("ef_search", _LEAST_EF_SEARCH, {}) if index.kind == "hnsw" else ("n_probe", 1, _RE_RANKED)
+    name, first, fixed = ("ef_search", _MIN_EF_SEARCH, {}) if index.kind == "hnsw" else ("n_probe", 1, _RE_RANKED)
 
-    def measured(value: int) -> tuple[float, bool]:
+    def measure(value: int) -> tuple[float, bool]:
         index.effort = {name: value, **fixed}
-        recall, error = held.recall(index, gather)
-        return recall, recall - _SURE * error >= wanted
+        recall, error = queries.recall(index, gather)
+        return recall, recall - _Z_95 * error >= target_recall
 
-    with index.holding_out(held.ids):
-        value, recall = least(measured, steps(first, most(index)))
+    with index.unlinking(queries.ids):
+        value, recall = least_sufficient(measure, effort_steps(first, max_effort(index)))
     index.effort = {name: value, **fixed}
     return recall
 
 
-def most(index: Index) -> int:
+def max_effort(index: Index) -> int:
     """Return the largest effort to try: at it, a search is as slow as an exact scan or reads all lists."""
-    return min(_MOST_EF_SEARCH, max(16, len(index.ids))) if index.kind == "hnsw" else index.n_lists
+    return min(_MAX_EF_SEARCH, max(16, len(index.ids))) if index.kind == "hnsw" else index.n_lists
 
 
-def steps(first: int, last: int) -> list[int]:
+def effort_steps(first: int, last: int) -> list[int]:
     """Return the efforts to try, ascending from the first to the last, each about 3 % above the one before."""
-    return list(_steps(first, last))
+    return list(_effort_steps(first, last))
 
 
-def _steps(value: int, last: int) -> Iterator[int]:
+def _effort_steps(value: int, last: int) -> Iterator[int]:
     while value < last:
         yield value
         value += max(1, value // 32)
     yield last
 
 
-def least(measured: Callable[[int], tuple[float, bool]], values: list[int]) -> tuple[int, float]:
-    """Return the least of some ascending values that is enough, with its recall; the one of best recall if none is.
+def least_sufficient(measure: Callable[[int], tuple[float, bool]], values: list[int]) -> tuple[int, float]:
+    """Return the smallest value with a sufficient recall, and that recall; if none is, the value of the best recall.
 
     Recall grows with effort, so the search doubles the value and then bisects. If recall dips by chance, the returned
     value is still one that was measured.
 
     Args:
-        measured: Function that returns the recall of a value, and whether it is enough.
+        measure: Function that returns the recall at a value, and whether it is sufficient.
         values: Values to try, ascending.
     """
     tried: dict[int, float] = {}
 
-    def enough(place: int) -> bool:
-        tried[place], is_enough = measured(values[place])
+    def try_value(index: int) -> bool:
+        tried[index], is_enough = measure(values[index])
         return is_enough
 
-    low, place = -1, 0
-    while not enough(place):
-        if place == len(values) - 1:
-            best = max(tried, key=lambda one: (tried[one], -one))
+    low, index = -1, 0
+    while not try_value(index):
+        if index == len(values) - 1:
+            best = max(tried, key=lambda i: (tried[i], -i))
             return values[best], tried[best]
-        low, place = place, min(len(values) - 1, bisect_left(values, 2 * values[place]))
-    while place - low > 1:
-        middle = (low + place) // 2
-        if enough(middle):
-            place = middle
+        low, index = index, min(len(values) - 1, bisect_left(values, 2 * values[index]))
+    while index - low > 1:
+        middle = (low + index) // 2
+        if try_value(middle):
+            index = middle
         else:
             low = middle
-    return values[place], tried[place]
+    return values[index], tried[index]

@@ -20,12 +20,12 @@ _NO_BOUND = np.uint64(np.iinfo(np.uint64).max)
 def unit_vectors(vectors: Vectors) -> Units:
     """Return x/‖x‖ for each row, float32 of shape (n, dim), with norms computed in float64; zero rows stay zero."""
     units = np.empty(vectors.shape, np.float32)
-    done = 0
+    n_done = 0
     for wide in in_float64(vectors):
         norms = np.sqrt(np.vecdot(wide, wide))
         inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-        np.multiply(wide, inverse[:, None], out=units[done : done + len(wide)], casting="same_kind")
-        done += len(wide)
+        np.multiply(wide, inverse[:, None], out=units[n_done : n_done + len(wide)], casting="same_kind")
+        n_done += len(wide)
     return units
 
 
@@ -41,18 +41,18 @@ def batches(blocks: Blocks, rows: int) -> Iterator[tuple[Ids, Units, int]]:
     units: list[Units] = []
     n_zero = 0
     for all_ids, all_vectors in blocks:
-        some, vectors = with_direction(all_ids, all_vectors)
-        n_zero += len(all_ids) - len(some)
-        ids.append(some)
+        kept_ids, vectors = with_direction(all_ids, all_vectors)
+        n_zero += len(all_ids) - len(kept_ids)
+        ids.append(kept_ids)
         units.append(unit_vectors(vectors))
         if sum(map(len, ids)) >= rows:
-            yield *_together(ids, units), n_zero
+            yield *_concatenated(ids, units), n_zero
             ids, units, n_zero = [], [], 0
     if ids:
-        yield *_together(ids, units), n_zero
+        yield *_concatenated(ids, units), n_zero
 
 
-def _together(ids: list[Ids], units: list[Units]) -> tuple[Ids, Units]:
+def _concatenated(ids: list[Ids], units: list[Units]) -> tuple[Ids, Units]:
     return (ids[0], units[0]) if len(ids) == 1 else (np.concatenate(ids), np.concatenate(units))
 
 
@@ -70,42 +70,41 @@ def sample(blocks: Blocks, n: int, dim: int) -> tuple[Ids, Units]:
     The sample is the n items with the lowest hash of their id, so that it does not depend on the blocks. Memory: at
     most 2.25 n vectors.
     """
-    ids, units, n_held = [np.empty(0, np.int64)], [np.empty((0, dim), np.float32)], 0
+    ids, units, n_kept = [np.empty(0, np.int64)], [np.empty((0, dim), np.float32)], 0
     bound = _NO_BOUND
     for all_ids, all_vectors in blocks:
-        few = _mixed(all_ids) <= bound
-        some, vectors = with_direction(all_ids[few], all_vectors[few])
-        ids.append(some)
+        is_candidate = _hashes(all_ids) <= bound
+        kept_ids, vectors = with_direction(all_ids[is_candidate], all_vectors[is_candidate])
+        ids.append(kept_ids)
         units.append(unit_vectors(vectors))
-        n_held += len(some)
-        if n_held > n + max(1024, n // 4):
-            found, its_units, bound = _lowest(ids, units, n)
-            ids, units, n_held = [found], [its_units], n
-    found, its_units, _ = _lowest(ids, units, n)
-    return found, its_units
+        n_kept += len(kept_ids)
+        if n_kept > n + max(1024, n // 4):
+            kept_ids, kept_units, bound = _lowest(ids, units, n)
+            ids, units, n_kept = [kept_ids], [kept_units], n
+    kept_ids, kept_units, _ = _lowest(ids, units, n)
+    return kept_ids, kept_units
 
 
 def _lowest(ids: list[Ids], units: list[Units], n: int) -> tuple[Ids, Units, np.uint64]:
     """Return the n items with the lowest hashes, ascending by hash, and the largest hash among them."""
-    together = np.concatenate(ids)
-    mixed = _mixed(together)
-    order = np.argsort(mixed)[:n]
+    all_ids = np.concatenate(ids)
+    hashes = _hashes(all_ids)
+    order = np.argsort(hashes)[:n]
     kept = np.empty((len(order), units[0].shape[1]), np.float32)
-    place = np.empty(len(together), np.int64)
-    place.fill(-1)
-    place[order] = np.arange(len(order))
+    target_row = np.full(len(all_ids), -1)
+    target_row[order] = np.arange(len(order))
     start = 0
     for part in units:
-        to = place[start : start + len(part)]
-        kept[to[to >= 0]] = part[to >= 0]
+        target = target_row[start : start + len(part)]
+        kept[target[target >= 0]] = part[target >= 0]
         start += len(part)
-    return together[order], kept, np.uint64(mixed[order[-1]]) if len(order) else _NO_BOUND
+    return all_ids[order], kept, np.uint64(hashes[order[-1]]) if len(order) else _NO_BOUND
 
 
-def _mixed(ids: Ids) -> NDArray[np.uint64]:
+def _hashes(ids: Ids) -> NDArray[np.uint64]:
     """Return the SplitMix64 hash of each id (Steele, Lea & Flood, 2014, OOPSLA)."""
     z = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
-    return mixed
+    hashes: NDArray[np.uint64] = z ^ (z >> np.uint64(31))
+    return hashes

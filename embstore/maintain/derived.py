@@ -1,7 +1,7 @@
 """Update what is computed from the shards of a space: its indexes, keeping their kind, and its merged summary."""
 
 from embstore import disk
-from embstore.indexing import missed, readable_card, update_indexes
+from embstore.indexing import readable_card, recall_notes, update_indexes
 from embstore.progress import Observer
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
@@ -20,7 +20,7 @@ def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:
 def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> list[str]:
     """Update the indexes of a space, if it has any; return a note for each index below its target recall."""
     kind = kind_of_indexes(paths, card)
-    return missed(card, update_indexes(paths, card, kind, observe)) if kind else []
+    return recall_notes(card, update_indexes(paths, card, kind, observe)) if kind else []
 
 
 def renew_merged(paths: StorePaths, card: Card) -> None:

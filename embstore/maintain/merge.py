@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from embstore import atomic, disk
 from embstore.errors import DamagedError, SpaceMismatchError, StoreError, UsageError
-from embstore.indexing import missed, update_indexes
+from embstore.indexing import recall_notes, update_indexes
 from embstore.maintain.actions import Action, tabulate
 from embstore.maintain.derived import kind_of_indexes, renew_merged
 from embstore.progress import Observer, Progress
@@ -248,6 +248,6 @@ class _Merge:
                 detail = f"the indexes of {n_copied} layers"
                 self.actions.append(Action("taken in", self.ours.indexes(card.space), detail))
             if n_copied < len(card.layers):
-                self.notes += missed(card, update_indexes(self.ours, card, kind, self.observe))
+                self.notes += recall_notes(card, update_indexes(self.ours, card, kind, self.observe))
                 detail = f"the indexes of {len(card.layers) - n_copied} layers"
                 self.actions.append(Action("rebuilt", self.ours.indexes(card.space), detail))

@@ -6,7 +6,7 @@ from typing import Any
 
 from embstore import disk
 from embstore.index import remove_index, shown_parameters
-from embstore.indexing import Choice, Indexed, index_layers, missed
+from embstore.indexing import Choice, Indexed, index_layers, recall_notes
 from embstore.progress import Observer
 from embstore.space import Layer
 from embstore.storage.files.card import Card, read_cards
@@ -53,7 +53,7 @@ def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None,
                 continue
             done = index_layers(paths, card, chosen[card.space], choice, observe)
             rows += [_row(card, one) for one in done]
-            notes += missed(card, done)
+            notes += recall_notes(card, done)
     return table(rows, columns=COLUMNS, notes=notes, shown=_SHOWN)
 
 
@@ -72,7 +72,7 @@ def _remove(paths: StorePaths, card: Card, layers: Sequence[Layer]) -> list[dict
 def _row(card: Card, done: Indexed) -> dict[str, Any]:
     made = done.card
     return {
-        **_head(card, done.layer), "did": done.did, "index": made.kind, "n": made.n, "bytes": done.n_bytes,
+        **_head(card, done.layer), "did": done.action, "index": made.kind, "n": made.n, "bytes": done.n_bytes,
         "recall": made.recall, "wanted_recall": made.wanted_recall,
         "parameters": shown_parameters([made]) or None, "seconds": made.build_seconds,
     }  # fmt: skip

@@ -286,7 +286,7 @@ def _verify_index_ids(path: Path, stored: index.IndexCard, ids: Ids) -> Iterator
 def _verify_index_vectors(path: Path, vectors: LayerVectors) -> Iterator[Problem]:
     """Yield the first vector that differs between an index and the shards."""
     try:
-        for item in index.disagreeing(path, vectors.blocks()):
+        for item in index.differing_items(path, vectors.blocks()):
             yield Problem(path, f"the vector of item {item} in it is not the one in the shard")
             return
     except DamagedError as error:

@@ -194,6 +194,6 @@ def _gather(data: StoredLayer, ids: Ids) -> tuple[Ids, Vectors]:
 def _approximate(card: IndexCard, *, filtered: bool) -> str:
     """Return a note that an approximate index was used, with its recall."""
     note = f"an {card.kind} index answered, whose recall@10 is {card.recall:.3f}"
-    if card.missed:
+    if card.is_below_target:
         note += f" (wanted: {card.wanted_recall:g})"
     return f"{note}{' without a filter' if filtered else ''}. For all: --exact"

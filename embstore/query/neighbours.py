@@ -70,7 +70,7 @@ def neighbours(
     chosen, notes = select_layers(cards, layers)
     notes += shifted
     if not exact and not transforms:
-        index.open_soon(
+        index.open_in_background(
             (catalog.paths.index(space, layer), catalog.shard_names(space))
             for space in chosen for layer in chosen[space]
         )  # fmt: skip

@@ -159,11 +159,11 @@ def test_distances_of_near_duplicates_keep_their_digits() -> None:
 def searches(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[int]]:
     """Record how many rows each of the two searches gets."""
     counts: dict[str, list[int]] = {"rough": [], "thorough": []}
-    rough, thorough = exact_knn._search, exact_knn._search_in_float64
+    approx, thorough = exact_knn._search, exact_knn._search_in_float64
 
     def search_roughly(points: Points, rows: np.ndarray | slice, *rest: object) -> np.ndarray:
         counts["rough"].append(len(points.vectors[rows]))
-        return rough(points, rows, *rest)
+        return approx(points, rows, *rest)
 
     def search_thoroughly(points: Points, rows: np.ndarray, found: object) -> None:
         counts["thorough"].append(len(rows))

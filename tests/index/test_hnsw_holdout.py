@@ -6,7 +6,7 @@ import pytest
 from clustered import Clustered, recall
 
 from embstore.index import choose, faiss_index
-from embstore.index.hnsw_holdout import held_out, on_ground
+from embstore.index.hnsw_holdout import is_on_ground_level, unlinked
 from embstore.index.vectors import Ids, unit_vectors
 
 N, DIM, N_OUT = 12_000, 48, 240
@@ -31,7 +31,7 @@ def graph(data: Clustered) -> faiss.IndexIDMap:
 @pytest.fixture(scope="module")
 def out(graph: faiss.IndexIDMap) -> Ids:
     """Positions, which are rows of the data too, since they were added in this order."""
-    fit = np.flatnonzero(on_ground(faiss_index.inner_of(graph).hnsw))
+    fit = np.flatnonzero(is_on_ground_level(faiss_index.inner_of(graph).hnsw))
     return np.random.default_rng(5).choice(fit, N_OUT, replace=False)
 
 
@@ -41,12 +41,12 @@ def links(graph: faiss.IndexIDMap) -> np.ndarray:
 
 def leading_around(graph: faiss.IndexIDMap, out: Ids) -> object:
     inner = faiss_index.inner_of(graph)
-    return held_out(inner.hnsw, faiss_index.units_of(inner), out)
+    return unlinked(inner.hnsw, faiss_index.units_of(inner), out)
 
 
 def test_most_vectors_are_on_the_ground_alone_and_not_the_first(graph: faiss.IndexIDMap) -> None:
     hnsw = faiss_index.inner_of(graph).hnsw
-    alone = on_ground(hnsw)
+    alone = is_on_ground_level(hnsw)
     assert 0.9 < alone.mean() < 1
     assert not alone[hnsw.entry_point]
 

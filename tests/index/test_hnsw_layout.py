@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from peak_memory import peak
 
-from embstore.index import Wanted, choose, extend_index, faiss_index, write_index
-from embstore.index.hnsw_layout import Positions, near_together
+from embstore.index import IndexOptions, choose, extend_index, faiss_index, write_index
+from embstore.index.hnsw_layout import Positions, similarity_order
 from embstore.index.vectors import Units, unit_vectors
 
 SHARDS = [f"part-{letter * 16}" for letter in "ab"]
@@ -22,7 +22,7 @@ _PAGE = 16  # vectors
 
 @given(arrays(np.float32, st.tuples(st.integers(0, 400), st.integers(1, 3)), elements=st.integers(-2, 2).map(float)))
 def test_every_position_is_there_once(vectors: Units) -> None:
-    assert sorted(near_together(unit_vectors(vectors)).tolist()) == list(range(len(vectors)))
+    assert sorted(similarity_order(unit_vectors(vectors)).tolist()) == list(range(len(vectors)))
 
 
 def pages_of_neighbours(units: Units) -> float:
@@ -34,7 +34,7 @@ def pages_of_neighbours(units: Units) -> float:
 def test_neighbours_lie_in_few_pages() -> None:
     units = unit_vectors(Clustered(6_000, 32).vectors)
     assert pages_of_neighbours(units) > 0.95 * _NEAREST
-    assert pages_of_neighbours(units[near_together(units)]) < 0.6 * _NEAREST
+    assert pages_of_neighbours(units[similarity_order(units)]) < 0.6 * _NEAREST
 
 
 @pytest.mark.parametrize("n_different", [1, 2, 300])
@@ -50,7 +50,7 @@ def test_vectors_that_cannot_be_divided_take_few_products(n_different: int, monk
     monkeypatch.setattr(faiss, "knn", counted)
     different = unit_vectors(np.random.default_rng(0).normal(size=(n_different, 8)))
     units = different[np.sort(np.random.default_rng(1).integers(n_different, size=n))]
-    order = near_together(units)
+    order = similarity_order(units)
     assert products <= 3 * n * n**0.5
     runs = 1 + np.count_nonzero((units[order][1:] != units[order][:-1]).any(axis=1))
     assert runs == n_different
@@ -68,7 +68,7 @@ def test_a_graph_finds_the_same_in_any_order(graph: faiss.IndexIDMap) -> None:
     queries = unit_vectors(Clustered(3_000, 24).queries)
     cosines, ids = graph.search(queries, _NEAREST)
     before = graph_ids(graph)
-    faiss_index.bring_together(graph)
+    faiss_index.reorder(graph)
     again, same = graph.search(queries, _NEAREST)
     assert (again == cosines).all()
     assert (same == ids).mean() > 0.999, "but for those that are equally near"
@@ -78,13 +78,13 @@ def test_a_graph_finds_the_same_in_any_order(graph: faiss.IndexIDMap) -> None:
 
 def test_a_graph_is_written_in_this_order_also_after_it_has_grown(tmp_path: Path) -> None:
     data, path = Clustered(4_000, 24), tmp_path / "space=toy" / "layer=00.faiss"
-    wanted = Wanted(choose("hnsw", 4_000, 24, 1 << 40), "hnsw", n=4_000)
-    card = write_index(path, data.blocks(0, 2_000), space="toy", layer=0, dim=24, shards=SHARDS[:1], wanted=wanted)
+    options = IndexOptions(choose("hnsw", 4_000, 24, 1 << 40), "hnsw", n=4_000)
+    card = write_index(path, data.blocks(0, 2_000), space="toy", layer=0, dim=24, shards=SHARDS[:1], options=options)
     for _ in range(2):
         index = faiss_index.load(path, card, mapped=False)
         assert pages_of_neighbours(faiss_index.units_of(faiss_index.inner_of(index))) < 0.6 * _NEAREST
         if card.n == 2_000:
-            card = extend_index(path, card, data.blocks(2_000), data.blocks(), shards=SHARDS, wanted=wanted)
+            card = extend_index(path, card, data.blocks(2_000), data.blocks(), shards=SHARDS, options=options)
     assert card.n == 4_000
 
 
@@ -105,4 +105,4 @@ for start in range(0, {n}, 1000):
     index.add_with_ids(units / np.linalg.norm(units, axis=1, keepdims=True), np.arange(start, start + 1000))
 """
     vectors = 4 * n * dim
-    assert peak("faiss_index.bring_together(index)", prepare)[1] * 1e3 < 0.2 * vectors
+    assert peak("faiss_index.reorder(index)", prepare)[1] * 1e3 < 0.2 * vectors

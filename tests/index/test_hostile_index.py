@@ -16,7 +16,7 @@ from synthetic import Synthetic
 
 from embstore import Store, atomic, checksum
 from embstore.errors import DamagedError
-from embstore.index import opening, sample_of
+from embstore.index import opening, sample_hash
 
 Make = Callable[..., Synthetic]
 D, N, LISTS = 16, 50, 2
@@ -162,7 +162,11 @@ def put(made: Synthetic, kind: str, make: Callable[[Parts], bytes]) -> Path:
     ids = faiss.vector_to_array(flat.id_map)
     path.write_bytes(make((ids, faiss.downcast_index(flat.index).reconstruct_n(0, N), [])))
     card = json.loads(path.with_suffix(".json").read_bytes())
-    hashes = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "sample_sha256": sample_of(path), "crc32": None}
+    hashes = {
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sample_sha256": sample_hash(path),
+        "crc32": None,
+    }
     card = {name: value for name, value in card.items() if name != checksum.KEY} | hashes | {"kind": kind}
     path.with_suffix(".json").write_bytes(atomic.document_bytes(card | CARDS[kind]))
     opening.forget()

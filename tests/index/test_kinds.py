@@ -11,7 +11,7 @@ from index_search import search
 from embstore.errors import DamagedError
 from embstore.index import (  # fmt: skip
     IndexCard,
-    Wanted,
+    IndexOptions,
     choose,
     extend_index,
     open_index,
@@ -36,10 +36,10 @@ class Made:
 
 def write(path: Path, data: Clustered, kind: str, *, stop: int | None = None, wanted_recall: float = 0.99) -> IndexCard:
     n = len(data.ids) if stop is None else stop
-    wanted = Wanted(choose(kind, n, data.dim, 1 << 40), kind, wanted_recall, n)
+    options = IndexOptions(choose(kind, n, data.dim, 1 << 40), kind, wanted_recall, n)
     return write_index(
         path, data.blocks(0, stop), space="toy", layer=3, dim=data.dim, shards=SHARDS[: 2 if stop is None else 1],
-        wanted=wanted, gather=data.gather,
+        options=options, gather=data.gather,
     )  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def made(data: Clustered, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 def test_the_card_says_how_it_was_made_and_what_it_finds(made: dict[str, Made], kind: str) -> None:
     card = made[kind].card
     assert IndexCard.read(made[kind].path) == card
-    assert (card.kind, card.asked, card.n, card.dim, card.n_zero) == (kind, kind, N, DIM, 0)
+    assert (card.kind, card.requested_kind, card.n, card.dim, card.n_zero) == (kind, kind, N, DIM, 0)
     assert card.build_seconds is not None
     assert card.build_seconds > 0
     names = {"flat": ([], []), "hnsw": (["m", "ef_construction"], ["ef_search"]),
@@ -134,7 +134,7 @@ def test_adding_is_as_good_as_making_anew(made: dict[str, Made], tmp_path: Path,
     assert search(path, SHARDS, data.queries, 5, gather=data.gather) is None, "it is behind"
     card = extend_index(
         path, old, data.blocks(15_000), data.blocks(), shards=SHARDS, gather=data.gather,
-        wanted=Wanted(asked=kind, n=N),
+        options=IndexOptions(requested_kind=kind, n=N),
     )  # fmt: skip
     assert (card.n, card.shards, card.parameters) == (N, SHARDS, old.parameters)
     assert stored_ids(path).tolist() == stored_ids(made[kind].path).tolist()
@@ -143,9 +143,9 @@ def test_adding_is_as_good_as_making_anew(made: dict[str, Made], tmp_path: Path,
     found = search(path, SHARDS, new, 10, gather=data.gather)
     assert found is not None
     assert (found[0][:, 0] == data.ids[15_000:15_200]).mean() >= 0.995
-    asked = search(path, SHARDS, data.queries, 10, gather=data.gather)
-    assert asked is not None
-    assert recall(asked[0], list(data.exact(data.queries, 10))) >= 0.98
+    requested_kind = search(path, SHARDS, data.queries, 10, gather=data.gather)
+    assert requested_kind is not None
+    assert recall(requested_kind[0], list(data.exact(data.queries, 10))) >= 0.98
 
 
 def test_a_graph_has_all_its_links_after_tuning(made: dict[str, Made]) -> None:
@@ -191,7 +191,7 @@ def test_a_replaced_index_is_opened_anew(tmp_path: Path) -> None:
 def test_small_layers_of_any_kind(tmp_path: Path, kind: str, n: int) -> None:
     data = Clustered(n, 5, n_queries=3)
     card = write(tmp_path / "space=toy" / "layer=03.faiss", data, kind)
-    assert not card.missed
+    assert not card.is_below_target
     found = search(tmp_path / "space=toy" / "layer=03.faiss", SHARDS, data.queries, 1000, gather=data.gather)
     assert found is not None
     assert found[0].shape == (3, n)
@@ -206,7 +206,7 @@ def test_duplicates_count_as_what_they_are(tmp_path: Path, kind: str) -> None:
     found = search(tmp_path / "space=toy" / "layer=03.faiss", SHARDS, data.vectors[:50], 10, gather=data.gather)
     assert found is not None
     if kind != "hnsw":
-        assert not card.missed
+        assert not card.is_below_target
         np.testing.assert_allclose(found[1], 1, atol=1e-5)
 
 

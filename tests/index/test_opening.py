@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from embstore.errors import DamagedError
-from embstore.index import open_index, open_soon, opening, write_index
+from embstore.index import open_in_background, open_index, opening, write_index
 
 SHARDS = ["part-" + "a" * 16]
 
@@ -37,7 +37,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
 
 
 def test_what_is_being_opened_is_waited_for(path: Path, reads: list[threading.Thread]) -> None:
-    open_soon([(path.with_name("none"), SHARDS), (path, SHARDS)])
+    open_in_background([(path.with_name("none"), SHARDS), (path, SHARDS)])
     until = time.monotonic() + 10
     while not reads and time.monotonic() < until:
         time.sleep(0.01)
@@ -52,9 +52,9 @@ def test_what_is_being_opened_is_waited_for(path: Path, reads: list[threading.Th
 def test_what_is_open_is_not_opened_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_index(path, SHARDS) is not None
     monkeypatch.setattr(opening, "Thread", None)
-    open_soon([(path, SHARDS)])
-    open_soon([(path.with_name("none"), SHARDS)])
-    open_soon([])
+    open_in_background([(path, SHARDS)])
+    open_in_background([(path.with_name("none"), SHARDS)])
+    open_in_background([])
 
 
 def test_what_covers_other_shards_is_not_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +65,6 @@ def test_what_covers_other_shards_is_not_opened(path: Path, monkeypatch: pytest.
 
 def test_damage_that_the_background_meets_is_told_to_who_asks(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:40])
-    open_soon([(path, SHARDS)])
+    open_in_background([(path, SHARDS)])
     with pytest.raises(DamagedError, match=r"layer=00\.faiss is damaged"):
         open_index(path, SHARDS)

@@ -8,8 +8,8 @@ from clustered import Clustered
 from hypothesis import given
 from hypothesis import strategies as st
 
-from embstore.index import Wanted, choose, write_index
-from embstore.index.tuning import answer_exactly, least, n_queries, steps
+from embstore.index import IndexOptions, choose, write_index
+from embstore.index.tuning import least, n_queries, recall_queries, steps
 from embstore.index.vectors import batches, sample, unit_vectors
 
 
@@ -41,7 +41,7 @@ def test_where_none_is_enough_the_best_is_taken_and_of_equals_the_cheapest() -> 
 def test_the_exact_answer_leaves_the_query_itself_out(rows: int) -> None:
     data = Clustered(700, 12)
     ids, units = sample(data.blocks(), 40, 12)
-    held = answer_exactly(ids, units, data.blocks(), rows)
+    held = recall_queries(ids, units, data.blocks(), rows)
     assert held.n_others == 10
     for item, tenth in zip(ids.tolist(), held.tenth.tolist(), strict=True):
         own = data.vectors[data.ids == item]
@@ -87,7 +87,7 @@ def test_more_recall_costs_more_effort(tmp_path: Path, kind: str, effort: str) -
         card = write_index(
             path, data.blocks(), space="toy", layer=0, dim=32, shards=["part-" + "a" * 16],
             gather=data.gather,
-            wanted=Wanted(choose(kind, 6000, 32, 1 << 40), kind, wanted, 6000),
+            options=IndexOptions(choose(kind, 6000, 32, 1 << 40), kind, wanted, 6000),
         )  # fmt: skip
         assert card.wanted_recall == wanted
         assert card.recall >= wanted
