@@ -83,7 +83,7 @@ def _count(job: Job) -> _Count:
             plan = job.count(job.passages(window.items), group)
             n_tokens += plan.n_tokens
             n_batches += plan.n_batches
-            missing_in = dict(zip(window.ids.tolist(), window.lacks.T.tolist(), strict=True))
+            missing_in = dict(zip(window.ids.tolist(), window.is_missing.T.tolist(), strict=True))
             for item in plan.skipped:
                 for space, is_missing in zip(group.spaces, missing_in[item.item_id], strict=True):
                     name = space.card.space

@@ -25,7 +25,7 @@ from embstore.sharding import Parts, ShardSpec
 from embstore.space import Pooling, Template, Unit, check_pooling, check_space_name
 from embstore.storage.files.card import Card
 from embstore.storage.files.shards import SHARD_BYTES
-from embstore.storage.staging.missing import Lacking, Work
+from embstore.storage.staging.missing import MissingItems, Work
 from embstore.text import Item, Passage, passages_of
 
 DTYPES = ("float32", "float16")
@@ -159,7 +159,7 @@ class Job:
     model: Model
     options: Options
     spaces: tuple[SpacePlan, ...]
-    missing: Lacking
+    missing: MissingItems
     parts: Parts
 
     @cached_property

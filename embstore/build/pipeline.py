@@ -23,7 +23,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files.tables import write_dataset
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.staging.staging import Staging
-from embstore.storage.staging.texts import Held
+from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.writer import StoreWriter
 
 
@@ -56,10 +56,10 @@ def build(
         runs: list[Run] = []
         with ExitStack() as skip_lists:
             for part, jobs in plan:
-                item_texts = Held(part.staging, store.paths)
+                item_texts = StoredTexts(part.staging, store.paths)
                 with store.writing_texts():
                     for job in jobs:
-                        item_texts.mend(job.present)  # the text of a stored vector may be missing
+                        item_texts.write_missing_texts(job.present)  # the text of a stored vector may be missing
                 for rows in part.datasets:
                     write_dataset(store.paths, rows.name, rows.kind, part.unit, rows.columns)
                 skips = Skips(part, jobs, store.paths)

@@ -20,7 +20,7 @@ from embstore.space import Layers, Pooling, Unit, default_space_name
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.staging.missing import Lacking
+from embstore.storage.staging.missing import MissingItems
 from embstore.storage.staging.staging import Staging
 from embstore.text import NOT_UNICODE, Item, passages_of
 from embstore.words import word_boundaries
@@ -91,7 +91,7 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
         SpaceMismatchError: A stored space of the same name differs in its provenance.
         CheckpointError, QueryError, UsageError: A checkpoint does not support the options.
     """
-    missing = Lacking(staging, catalog)
+    missing = MissingItems(staging, catalog)
     jobs = []
     for model in models:
         cards = []
@@ -118,14 +118,14 @@ def item_bytes(card: Card) -> int:
     return len(card.layers) * card.dim * (2 if card.dtype == "float16" else 4)
 
 
-def _space_plan(missing: Lacking, card: Card, model: Model, options: Options, parts: Parts) -> SpacePlan:
+def _space_plan(missing: MissingItems, card: Card, model: Model, options: Options, parts: Parts) -> SpacePlan:
     """Count the items of a space that are stored, missing, or cannot be embedded with these options."""
-    n_present = missing.meet(card.space)
+    n_present = missing.load_present(card.space)
     unfit = Counter({NOT_UNICODE: missing.staging.n_invalid} if missing.staging.n_invalid else {})
-    for items in missing.skipped_before(card.space):
+    for items in missing.previously_skipped(card.space):
         reasons = _unfit(items, model, card.pooling, options)
         unfit.update(map(reason_key, reasons.values()))
-        missing.leave_out(card.space, np.fromiter(reasons, np.int64, len(reasons)))
+        missing.exclude(card.space, np.fromiter(reasons, np.int64, len(reasons)))
     return SpacePlan(card, *missing.n_missing(card.space, parts), n_present, unfit)
 
 

@@ -17,7 +17,7 @@ from embstore.errors import EncodeError, UsageError
 from embstore.indexing import recall_notes, update_indexes
 from embstore.progress import Observer
 from embstore.storage.files.shards import Float16OverflowError, NonFiniteVectorError
-from embstore.storage.staging.texts import Held
+from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.writer import SpaceWriter, StoreWriter
 
 
@@ -39,7 +39,7 @@ class Run:
         seconds: Seconds spent encoding, writing and indexing.
     """
 
-    def __init__(self, store: StoreWriter, job: Job, item_texts: Held, skips: Skips, observe: Observer) -> None:
+    def __init__(self, store: StoreWriter, job: Job, item_texts: StoredTexts, skips: Skips, observe: Observer) -> None:
         self._store, self._job, self._item_texts, self._skips, self._observe = store, job, item_texts, skips, observe
         self._embedded: dict[str, int] = {}
         self.n_tokens = self.n_forward_passes = self.n_bytes = 0

@@ -130,7 +130,7 @@ def read_texts(sources: Sources, staging: Staging) -> Texts:
     for source in opened:
         reader.read(source)
     reader.stage()
-    staging.settle()
+    staging.deduplicate()
     notes = tuple(remark for source in opened for remark in source.remarks)
     return Texts(sources.unit, staging, reader.n_texts, reader.blanks, tuple(reader.datasets), notes)
 

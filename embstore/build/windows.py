@@ -103,4 +103,4 @@ def _opened(window: Window) -> _OpenWindow:
     """Return a window with its items sorted by id, none of them finished."""
     order = np.argsort(window.ids)
     work = np.array(work_of(window.items), dtype=np.float64)
-    return _OpenWindow(window.part, window.ids[order], window.lacks[:, order], work[order])
+    return _OpenWindow(window.part, window.ids[order], window.is_missing[:, order], work[order])

@@ -125,7 +125,7 @@ class _Merge:
             mine = self.stored.cards.get(card.space)
             if mine is None or self.is_new(card.space):
                 continue
-            if different := mine.told_apart(card):
+            if different := mine.describe_differences(card):
                 raise SpaceMismatchError(
                     f"the space {card.space!r} is another one in {self.source.paths.root}: here its {different} "
                     "there. Nothing was taken. To take other spaces, name them with --space."

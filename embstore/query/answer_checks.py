@@ -20,7 +20,7 @@ from embstore.query.layer_pairs import answer_of_layers
 from embstore.query.request import MetricRequest, Selection
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.answers import Answer, is_same_question, read_stored
+from embstore.storage.files.answers import Answer, is_same_question, read_answer_file
 from embstore.storage.files.card import Card
 from embstore.storage.maintenance.problems import AnswerCheck, Problem
 from embstore.storage.views.sandbox import Limits
@@ -131,7 +131,7 @@ def _is_close(stored: Any, computed: Any) -> bool:
 
 def _stored(catalog: Catalog, path: Path, skipped: Counter[str]) -> _Stored | None:
     """Return a stored answer with its computation; if no query would use it now, count the reason and return None."""
-    read = read_stored(catalog.paths, path)
+    read = read_answer_file(catalog.paths, path)
     if read is None:
         return None  # damaged, or removed in the meantime
     question, answer = read

@@ -15,7 +15,7 @@ from embstore import disk
 from embstore.space import Layer, Unit
 from embstore.storage.files import names
 from embstore.storage.files.card import Card, read_card
-from embstore.storage.files.datasets import check_dataset, mend, stored_kinds, stored_rows
+from embstore.storage.files.datasets import check_dataset, rebuild_remedy, stored_kinds, stored_rows
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import Shard, StorePaths
@@ -129,7 +129,7 @@ class Catalog:
         """Raise DamagedError if the text of an item of a space is missing."""
         lacking = np.setdiff1d(self.ids(space), self.item_ids(), assume_unique=True)
         if len(lacking):
-            raise self._tables.lost(int(lacking[0]))
+            raise self._tables.missing_text_error(int(lacking[0]))
 
     def shard_names(self, space: str) -> tuple[str, ...]:
         """Return the names of the shards of a space, ascending."""
@@ -249,7 +249,7 @@ class Catalog:
         """Return the SHA-256 of the files of the given datasets, or of all, by file stem; missing ones are left out."""
         wanted = {name.replace(":", "_") for name in names}
         files = [file for file in self._dataset_files if not wanted or file.stem in wanted]
-        return {file.stem: file_hash(file, mend(file)) for file in files}
+        return {file.stem: file_hash(file, rebuild_remedy(file)) for file in files}
 
     @property
     def item_tables(self) -> list[str]:

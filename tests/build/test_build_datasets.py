@@ -238,7 +238,7 @@ def test_a_damaged_dataset_is_named_and_a_build_mends_it(make_store: Callable[..
     whole = path.read_bytes()
     for damage in (whole[:-1], whole[: len(whole) // 2], b"", whole[:200] + bytes([whole[200] ^ 1]) + whole[201:]):
         path.write_bytes(damage)
-        with pytest.raises(DamagedError, match=rf"{path}.*To mend it, build the dataset again: embstore build mine"):
+        with pytest.raises(DamagedError, match=rf"{path}.*To repair it, build the dataset again: embstore build mine"):
             made.store.catalog.dataset("mine", Unit.WORD)
     write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
     assert path.read_bytes() == whole
@@ -261,7 +261,7 @@ def test_what_is_missing_in_a_foreign_file_is_nan_none_or_damage(make_store: Cal
     assert (columns["year"].dtype, columns["item_id"].dtype) == (np.int64, np.int64)
     for key in ("item_id", "text", "item_id_2", "text_2"):
         write_dataset(made.paths, "mine", "word pairs", Unit.WORD, whole | {key: [*whole[key][:2], None]})
-        with pytest.raises(DamagedError, match=rf"mine\.parquet is damaged: {key} is missing in row 3\. To mend it"):
+        with pytest.raises(DamagedError, match=rf"mine\.parquet is damaged: {key} is missing in row 3\. To repair it"):
             made.store.catalog.dataset("mine", Unit.WORD)
 
 

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 from synthetic import synthetic_store
 
-from embstore.index.tuning import HeldOut
+from embstore.index.tuning import RecallQueries
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_layers_spaces_and_models_are_chosen(cli, store: Path) -> None:
 
 
 def test_a_recall_that_is_not_reached_exits_with_1(cli, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(HeldOut, "recall", lambda *_: (0.625, 0.0))
+    monkeypatch.setattr(RecallQueries, "recall", lambda *_: (0.625, 0.0))
     result = cli("index", "--kind", "hnsw", "--layer", "1")
     assert result.exit_code == 1
     assert "has recall@10 0.6250; 0.99 was wanted. It is kept. For exact answers: embstore neighbours" in result.stderr
@@ -120,7 +120,7 @@ def test_a_build_with_too_little_memory_is_refused_before_it_embeds(cli, checkpo
 def test_a_build_says_that_the_recall_of_its_index_was_not_reached(
     cli, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(HeldOut, "recall", lambda self, searched, gather: (0.5, 0.0))
+    monkeypatch.setattr(RecallQueries, "recall", lambda self, searched, gather: (0.5, 0.0))
     result = cli("build", "words:60", "--model", f"tiny={checkpoint}", "--index", "hnsw", "--store", "new")
     assert result.exit_code == 0
     assert "tiny.word.last layer 0: the best hnsw index (ef_search 16) has recall@10 0.5000; 0.99" in result.stderr

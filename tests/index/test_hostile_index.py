@@ -12,11 +12,12 @@ from typing import Any
 import faiss
 import numpy as np
 import pytest
+from index_cache import close_cached_indexes
 from synthetic import Synthetic
 
 from embstore import Store, atomic, checksum
 from embstore.errors import DamagedError
-from embstore.index import opening, sample_hash
+from embstore.index import sample_hash
 
 Make = Callable[..., Synthetic]
 D, N, LISTS = 16, 50, 2
@@ -169,7 +170,7 @@ def put(made: Synthetic, kind: str, make: Callable[[Parts], bytes]) -> Path:
     }
     card = {name: value for name, value in card.items() if name != checksum.KEY} | hashes | {"kind": kind}
     path.with_suffix(".json").write_bytes(atomic.document_bytes(card | CARDS[kind]))
-    opening.forget()
+    close_cached_indexes()
     return path
 
 
@@ -224,6 +225,6 @@ def test_its_lengths_take_no_memory(make_store: Make, name: str) -> None:
 def test_the_limits_of_others_stay(make_store: Make) -> None:
     before = faiss.get_deserialization_vector_byte_limit(), faiss.get_deserialization_loop_limit()
     made = make_store(n=N, dim=D)
-    opening.forget()
+    close_cached_indexes()
     made.store.neighbours("text3", layers=1)
     assert (faiss.get_deserialization_vector_byte_limit(), faiss.get_deserialization_loop_limit()) == before

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clustered import Clustered, recall
+from index_cache import close_cached_indexes
 from index_search import search
 
 from embstore.errors import DamagedError
@@ -15,7 +16,6 @@ from embstore.index import (  # fmt: skip
     choose,
     extend_index,
     open_index,
-    opening,
     searching,
     stored_ids,
     write_index,
@@ -58,7 +58,7 @@ def made(data: Clustered, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 def test_the_card_says_how_it_was_made_and_what_it_finds(made: dict[str, Made], kind: str) -> None:
     card = made[kind].card
     assert IndexCard.read(made[kind].path) == card
-    assert (card.kind, card.requested_kind, card.n, card.dim, card.n_zero) == (kind, kind, N, DIM, 0)
+    assert (card.kind, card.asked, card.n, card.dim, card.n_zero) == (kind, kind, N, DIM, 0)
     assert card.build_seconds is not None
     assert card.build_seconds > 0
     names = {"flat": ([], []), "hnsw": (["m", "ef_construction"], ["ef_search"]),
@@ -165,7 +165,7 @@ def test_an_index_is_opened_memory_mapped_and_once(
 ) -> None:
     import faiss
 
-    opening.forget()
+    close_cached_indexes()
     flags = []
     read = faiss.read_index
     monkeypatch.setattr(faiss, "read_index", lambda path, flag: flags.append(flag) or read(path, flag))

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embstore.index import IndexOptions, choose, write_index
-from embstore.index.tuning import least, n_queries, recall_queries, steps
+from embstore.index.tuning import effort_steps, least_sufficient, n_queries, recall_queries
 from embstore.index.vectors import batches, sample, unit_vectors
 
 
 @given(first=st.integers(1, 50), more=st.integers(0, 5000), at=st.floats(0, 1), worst=st.floats(0, 0.5))
 def test_of_recalls_that_grow_the_least_enough_is_found(first: int, more: int, at: float, worst: float) -> None:
-    values = steps(first, first + more)
+    values = effort_steps(first, first + more)
     assert values == sorted(set(values))
     assert (values[0], values[-1]) == (first, first + more)
     needed = first + at * more
@@ -25,7 +25,7 @@ def test_of_recalls_that_grow_the_least_enough_is_found(first: int, more: int, a
         measured.append(value)
         return worst + (1 - worst) * min(1.0, value / needed), value >= needed
 
-    value, recall = least(measure, values)
+    value, recall = least_sufficient(measure, values)
     assert value == min(one for one in values if one >= needed)
     assert recall == 1
     assert len(measured) == len(set(measured)) <= np.log2(values[-1] / values[0]) + 8
@@ -34,7 +34,7 @@ def test_of_recalls_that_grow_the_least_enough_is_found(first: int, more: int, a
 
 def test_where_none_is_enough_the_best_is_taken_and_of_equals_the_cheapest() -> None:
     recalls = {1: 0.2, 2: 0.8, 3: 0.5, 4: 0.8}
-    assert least(lambda value: (recalls[value], False), [1, 2, 3, 4]) == (2, 0.8)
+    assert least_sufficient(lambda value: (recalls[value], False), [1, 2, 3, 4]) == (2, 0.8)
 
 
 @pytest.mark.parametrize("rows", [64, 1000])
@@ -43,7 +43,7 @@ def test_the_exact_answer_leaves_the_query_itself_out(rows: int) -> None:
     ids, units = sample(data.blocks(), 40, 12)
     held = recall_queries(ids, units, data.blocks(), rows)
     assert held.n_others == 10
-    for item, tenth in zip(ids.tolist(), held.tenth.tolist(), strict=True):
+    for item, tenth in zip(ids.tolist(), held.tenth_cosine.tolist(), strict=True):
         own = data.vectors[data.ids == item]
         others = [cosine for other, cosine in next(data.exact(own, 11)) if other != item]
         assert tenth == pytest.approx(others[9], abs=2e-6)

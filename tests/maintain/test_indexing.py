@@ -13,7 +13,7 @@ from synthetic import Synthetic, index_space
 from embstore import Store, checksum, index
 from embstore.errors import DamagedError, LockedError, QueryError, StoreError, UnknownNameError, UsageError
 from embstore.index import IndexCard, policy
-from embstore.index.tuning import HeldOut
+from embstore.index.tuning import RecallQueries
 from embstore.indexing import update_indexes
 from embstore.storage.transaction.lock import write_lock
 
@@ -158,7 +158,7 @@ def test_too_little_memory_says_the_least_that_would_do(make_store: Make) -> Non
 def test_a_recall_that_cannot_be_reached_is_said_and_the_best_kept(
     make_store: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(HeldOut, "recall", lambda self, searched, gather: (0.5, 0.0))
+    monkeypatch.setattr(RecallQueries, "recall", lambda self, searched, gather: (0.5, 0.0))
     made = make_store(n=300, index=False)
     table = made.store.index(kind="ivf", layers=2)
     assert (table["recall"], table["wanted_recall"]) == ([0.5], [0.99])

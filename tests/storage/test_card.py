@@ -148,7 +148,7 @@ def test_a_space_with_shifted_layers_takes_nothing_more() -> None:
         shifted.check_same_space(right)
     with pytest.raises(SpaceMismatchError, match=r"its layer_check is 1, not null"):
         right.check_same_space(shifted)
-    assert shifted.told_apart(shifted) == ""
+    assert shifted.describe_differences(shifted) == ""
 
 
 def test_checkpoint_at_revision() -> None:

@@ -12,7 +12,7 @@ from embstore.storage.sql import connections
 
 
 def test_connections_have_temporary_tables_of_their_own() -> None:
-    shared = connections.shared()
+    shared = connections.open_shared()
     first, second = shared.connect(), shared.connect()
     first.execute("CREATE TEMP TABLE own AS SELECT 1 AS n")
     second.execute("CREATE TEMP TABLE own AS SELECT 2 AS n")
@@ -24,32 +24,32 @@ def test_connections_have_temporary_tables_of_their_own() -> None:
 
 def test_it_is_shared_while_somebody_holds_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "_held", lambda: None)  # as in a process that has no store open
-    first = connections.shared()
-    assert connections.shared() is first
+    first = connections.open_shared()
+    assert connections.open_shared() is first
     first.connect().execute("CREATE TABLE kept AS SELECT 1 AS n")
-    assert connections.shared().connect().execute("SELECT n FROM kept").fetchall() == [(1,)]
+    assert connections.open_shared().connect().execute("SELECT n FROM kept").fetchall() == [(1,)]
     del first
     gc.collect()
     with pytest.raises(duckdb.CatalogException):
-        connections.shared().connect().execute("SELECT n FROM kept")
+        connections.open_shared().connect().execute("SELECT n FROM kept")
 
 
 def test_all_connections_keep_footers_and_are_quiet() -> None:
     settings = "SELECT current_setting('parquet_metadata_cache'), current_setting('enable_progress_bar')"
-    assert connections.shared().connect().execute(settings).fetchall() == [(True, False)]
+    assert connections.open_shared().connect().execute(settings).fetchall() == [(True, False)]
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_forked_process_shares_none_of_before() -> None:
-    held = connections.shared()
+    held = connections.open_shared()
     child = os.fork()
     if child == 0:
         signal.alarm(60)  # one that waits for threads of its parent would wait for ever
-        other = connections.shared()
+        other = connections.open_shared()
         found = other.connect().execute("SELECT sum(range) FROM range(1000000)").fetchall()
         os._exit(0 if other is not held and found == [(499999500000,)] else 1)
     assert os.waitpid(child, 0) == (child, 0)
-    assert connections.shared() is held
+    assert connections.open_shared() is held
 
 
 def test_embstores_own_sql_below_a_folder_reads_nothing_outside_it(tmp_path: Path) -> None:
@@ -74,10 +74,10 @@ def test_a_path_is_no_pattern(tmp_path: Path, name: str, matches: str) -> None:
         pq.write_table(pa.table({"n": [number]}), tmp_path / folder / "a.parquet")
     files = connections.literal([tmp_path / name / "a.parquet"])
     sql = "SELECT n FROM read_parquet($files)"
-    for connection in (connections.shared().connect(), connections.connect(tmp_path / name)):
+    for connection in (connections.open_shared().connect(), connections.connect(tmp_path / name)):
         assert connection.execute(sql, {"files": files}).fetchall() == [(0,)]
     named = "SELECT DISTINCT file_name FROM parquet_metadata($files)"
-    assert connections.shared().connect().execute(named, {"files": files}).fetchall() == [
+    assert connections.open_shared().connect().execute(named, {"files": files}).fetchall() == [
         (str(tmp_path / name / "a.parquet"),)
     ]
 
@@ -88,6 +88,9 @@ def test_a_path_with_a_backslash_is_read(tmp_path: Path) -> None:
         pq.write_table(pa.table({"n": [1]}), tmp_path / name / "a.parquet")
         files = connections.literal([tmp_path / name / "a.parquet"])
         found = (
-            connections.shared().connect().execute("SELECT n FROM read_parquet($files)", {"files": files}).fetchall()
+            connections.open_shared()
+            .connect()
+            .execute("SELECT n FROM read_parquet($files)", {"files": files})
+            .fetchall()
         )
         assert found == [(1,)], name

@@ -22,10 +22,10 @@ from embstore.storage.files import tables as tables_module
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import read_part
 from embstore.storage.staging import staging as staging_module
-from embstore.storage.staging.missing import Lacking
+from embstore.storage.staging.missing import MissingItems
 from embstore.storage.staging.skipped import SkipList
 from embstore.storage.staging.staging import Batch, Staging
-from embstore.storage.staging.texts import Held
+from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.transaction.manifest import list_parts
 from embstore.text import Item
 
@@ -53,13 +53,13 @@ def staged(folder: Path, unit: Unit, *batches: Batch) -> Staging:
     staging.__enter__()
     for batch in batches:
         staging.add(batch)
-    staging.settle()
+    staging.deduplicate()
     return staging
 
 
-def items_of(lacking: Lacking, spaces: list[str], parts: Parts) -> Iterator[tuple[Item, tuple[bool, ...]]]:
+def items_of(lacking: MissingItems, spaces: list[str], parts: Parts) -> Iterator[tuple[Item, tuple[bool, ...]]]:
     for window in lacking.work(spaces, parts).windows():
-        yield from zip(window.items, map(tuple, window.lacks.T.tolist()), strict=True)
+        yield from zip(window.items, map(tuple, window.is_missing.T.tolist()), strict=True)
 
 
 def test_an_item_is_kept_where_it_came_first(tmp_path: Path) -> None:
@@ -88,8 +88,8 @@ def test_what_is_missing_is_what_a_set_says(
     missing = {text: lacks for text, lacks in wanted.items() if any(lacks)}
     found: dict[str, tuple[bool, ...]] = {}
     staging = staged(tmp_path, Unit.WORD, batch_of(list(synthetic_items("word", texts))))
-    lacking = Lacking(staging, catalog)
-    assert [lacking.meet(space) for space in ("one", "two")] == [
+    lacking = MissingItems(staging, catalog)
+    assert [lacking.load_present(space) for space in ("one", "two")] == [
         len(set(texts) & set(held)) for held in (in_one, in_two)
     ]
     for number in range(1, n + 1):
@@ -108,7 +108,7 @@ def test_what_is_missing_is_what_a_set_says(
 def test_the_words_of_a_sentence_stay_together(tmp_path: Path) -> None:
     items = list(synthetic_items("occurrence", [f"the {word} of the river" for word in ("bank", "bed", "mouth")]))
     staging = staged(tmp_path, Unit.OCCURRENCE, batch_of(items))
-    windows = list(Lacking(staging, None).work(["space"], Parts(50, 1, ShardSpec())).windows())
+    windows = list(MissingItems(staging, None).work(["space"], Parts(50, 1, ShardSpec())).windows())
     assert [[item.text for item in window.items][2:] for window in windows] == [["of", "the", "river"]] * 3
     assert {item for window in windows for item in window.items} == set(items)
     assert len({window.part for window in windows}) == 3
@@ -120,11 +120,11 @@ def test_texts_are_written_once_with_their_sentences(tmp_path: Path) -> None:
     made = synthetic_store(tmp_path / "store", unit="occurrence", texts=["a bank"], index=False)
     with Staging(tmp_path, Unit.OCCURRENCE) as staging:
         staging.add(batch_of(items))
-        staging.settle()
-        held = Held(staging, made.paths)
+        staging.deduplicate()
+        held = StoredTexts(staging, made.paths)
         for _ in range(2):
             held.write(np.array([item.id for item in items if item.text != "of"]))
-        Held(staged(tmp_path, Unit.OCCURRENCE, batch_of(items)), made.paths).write(np.array([items[0].id]))
+        StoredTexts(staged(tmp_path, Unit.OCCURRENCE, batch_of(items)), made.paths).write(np.array([items[0].id]))
     rows = Store(made.root).sql("SELECT unit, text FROM items ORDER BY ALL").fetchall()
     assert rows == sorted(
         [("occurrence", item.text) for item in items if item.text != "of"]
@@ -144,7 +144,7 @@ def test_two_texts_with_one_id_are_refused(tmp_path: Path, monkeypatch: pytest.M
     with Staging(tmp_path, Unit(unit)) as staging:
         staging.add(batch_of(items))
         with pytest.raises(SourceError, match=r"two different texts have the same item id: '.*' \(a.*\) and '.*' \(a"):
-            staging.settle()
+            staging.deduplicate()
 
 
 def test_a_stored_text_with_the_id_of_another_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +152,7 @@ def test_a_stored_text_with_the_id_of_another_is_refused(tmp_path: Path, monkeyp
     made = synthetic_store(tmp_path / "store", texts=["dog", "sheep"], index=False)
     staging = staged(tmp_path, Unit.WORD, batch_of(list(synthetic_items("word", ["cow", "sheep"]))))
     with pytest.raises(SourceError, match=r"'cow' \(a\.txt:1\) and 'dog' \(stored in .*store\)"):
-        Held(staging, made.paths)
+        StoredTexts(staging, made.paths)
     staging.__exit__()
 
 
@@ -166,8 +166,8 @@ def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path: Path, monkeypa
             batch.valid = [True] * len(ids)
             staging.add(batch)
             seen = seen or any(tmp_path.rglob("duckdb_temp*"))
-        staging.settle()
-        work = Lacking(staging, None).work(["space"], Parts.plan(n, staging.n_chars, 100, 1 << 20, ShardSpec()))
+        staging.deduplicate()
+        work = MissingItems(staging, None).work(["space"], Parts.plan(n, staging.n_chars, 100, 1 << 20, ShardSpec()))
         ids = np.concatenate([window.ids for window in work.windows()])
     assert seen
     assert np.array_equal(ids, np.arange(1, n + 1) * (KEYS // n) - 1)
@@ -180,7 +180,7 @@ def test_skipped_rows_are_listed_once_and_in_parts(tmp_path: Path, monkeypatch: 
     for more in (0, 1):
         with Staging(tmp_path, Unit.WORD) as staging:
             staging.add(Batch(blanks=[("no text", f"a.txt:{number}") for number in range(n + more)]))
-            staging.settle()
+            staging.deduplicate()
             SkipList(staging, paths).record()
     tables = [read_part(file) for file in list_parts(paths.skipped).files]
     assert sorted(map(len, tables))[0] == 1
@@ -214,8 +214,8 @@ def test_a_damaged_table_is_named(make_store: Make, tmp_path: Path) -> None:
     table = next(made.paths.items.glob("*.parquet"))
     table.write_bytes(b"PAR1 nonsense")
     with pytest.raises(DamagedError, match=table.name):
-        Held(staging, made.paths)
+        StoredTexts(staging, made.paths)
     made.shard_files[0].write_bytes(b"PAR1 nonsense")
     with pytest.raises(DamagedError, match=made.shard_files[0].name):
-        Lacking(staging, Catalog(made.root)).meet(made.space)
+        MissingItems(staging, Catalog(made.root)).load_present(made.space)
     staging.__exit__()

@@ -61,7 +61,7 @@ def test_all_vectors_of_a_layer_and_none_of_a_layer_that_is_not_there(many: Synt
 
 def test_row_groups_without_a_chosen_item_are_not_read(many: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
     n_read = 0
-    real = LayerVectors._read
+    real = LayerVectors._read_group
 
     def read(*arguments: object) -> object:
         nonlocal n_read

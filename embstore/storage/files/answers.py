@@ -1,7 +1,7 @@
-"""The answers that queries keep in the store: a document each, under a hash of the question.
+"""Cache the answers of queries in the store, one file each, named by a hash of the question.
 
-They are derived and may be deleted at any time. No lock is needed: the name says what the question was, the file is
-written whole, and its content is checked when it is read. Any number of readers may write them, and a build may go on.
+Answers are derived and may be deleted at any time. No lock is needed: a file is written atomically, and checked when it
+is read.
 """
 
 import hashlib
@@ -15,11 +15,11 @@ from embstore.errors import DamagedError, StoreError
 from embstore.storage.files.paths import StorePaths
 
 ANSWERS_FORMAT = 1
-MOST_BYTES = 64 << 20  # of all answers; then the oldest go
-LARGEST_BYTES = 8 << 20  # of one: a row for each of a hundred thousand words is not worth a third of the others
+MAX_TOTAL_BYTES = 64 << 20
+MAX_ANSWER_BYTES = 8 << 20  # larger answers, such as a row per word, would displace too many others
 _BLOCK_BYTES = 4096
 
-Asked = Mapping[str, Any]
+Question = Mapping[str, Any]
 
 
 class Answer(NamedTuple):
@@ -29,7 +29,7 @@ class Answer(NamedTuple):
         rows: Values of the columns, without the space and layer.
         notes: Remarks that belong to the result.
         across: Columns that a displayed table spreads horizontally.
-        from_sums: Whether the summaries alone gave it, which is as fast as reading it from here.
+        from_sums: Whether it was computed from summaries alone, which is as fast as reading a stored answer.
     """
 
     rows: tuple[dict[str, Any], ...]
@@ -38,47 +38,43 @@ class Answer(NamedTuple):
     from_sums: bool = False
 
 
-def read_answer(paths: StorePaths, asked: Asked) -> Answer | None:
-    """Return the stored answer to a question, or None if there is none that is readable."""
-    text = _canonical(asked)
+def read_answer(paths: StorePaths, question: Question) -> Answer | None:
+    """Return the stored answer to a question, or None if it is missing or unreadable."""
     try:
-        document = atomic.read_document(_path(paths, text), "answer")
+        stored, answer = _read(_path(paths, question))
     except StoreError:
         return None
-    if _canonical(document["question"]) != text:
-        return None
-    return Answer(tuple(document["rows"]), tuple(document["notes"]), tuple(document["across"]))
+    return answer if is_same_question(stored, question) else None
 
 
-def read_stored(paths: StorePaths, path: Path) -> tuple[dict[str, Any], Answer] | None:
+def read_answer_file(paths: StorePaths, path: Path) -> tuple[dict[str, Any], Answer] | None:
     """Return the question and the answer stored in a file.
-
-    Args:
-        paths: Paths of the store.
-        path: File of the answer.
 
     Returns:
         None if the file is damaged, missing, or not named by the hash of its question.
 
     Raises:
-        FileAccessError: The file cannot be read.
+        FileAccessError: The system refuses to read the file.
     """
     try:
-        document = atomic.read_document(path, "answer")
+        question, answer = _read(path)
     except (DamagedError, FileNotFoundError):
         return None
-    asked: dict[str, Any] = document["question"]
-    if _path(paths, _canonical(asked)) != path:
-        return None
-    return asked, Answer(tuple(document["rows"]), tuple(document["notes"]), tuple(document["across"]))
+    return (question, answer) if _path(paths, question) == path else None
 
 
-def is_same_question(asked: Asked, other: Asked) -> bool:
-    """Return whether two questions have the same answer."""
-    return _canonical(asked) == _canonical(other)
+def _read(path: Path) -> tuple[dict[str, Any], Answer]:
+    document = atomic.read_document(path, "answer")
+    rows, notes, across = (tuple(document[key]) for key in ("rows", "notes", "across"))
+    return document["question"], Answer(rows, notes, across)
 
 
-def write_answer(paths: StorePaths, asked: Asked, answer: Answer) -> None:
+def is_same_question(question: Question, other: Question) -> bool:
+    """Return whether two questions are equal, and so have the same answer."""
+    return _canonical(question) == _canonical(other)
+
+
+def write_answer(paths: StorePaths, question: Question, answer: Answer) -> None:
     """Store the answer to a question, unless it is very large.
 
     Raises:
@@ -86,33 +82,33 @@ def write_answer(paths: StorePaths, asked: Asked, answer: Answer) -> None:
         ValueError: A value cannot be represented in JSON.
     """
     document = {
-        "format": ANSWERS_FORMAT, "question": asked, "rows": answer.rows, "notes": answer.notes,
+        "format": ANSWERS_FORMAT, "question": question, "rows": answer.rows, "notes": answer.notes,
         "across": answer.across,
     }  # fmt: skip
     data = atomic.document_bytes(document, indent=None)
-    if len(data) <= LARGEST_BYTES:
-        atomic.write_bytes(_path(paths, _canonical(asked)), data, derived=True)
+    if len(data) <= MAX_ANSWER_BYTES:
+        atomic.write_bytes(_path(paths, question), data, derived=True)
 
 
-def trim_answers(paths: StorePaths, most_bytes: int = MOST_BYTES) -> None:
-    """Delete the oldest answers until the rest takes at most ``most_bytes`` on disk."""
+def trim_answers(paths: StorePaths, max_bytes: int = MAX_TOTAL_BYTES) -> None:
+    """Delete the oldest answers until the others take at most ``max_bytes`` on disk."""
     files = [(path, disk.status(path)) for path in paths.answer_files()]
-    left = sum(on_disk(status.st_size) for _, status in files)
+    total = sum(disk_space(status.st_size) for _, status in files)
     for path, status in sorted(files, key=lambda file: file[1].st_mtime_ns):
-        if left <= most_bytes:
+        if total <= max_bytes:
             break
         disk.remove(path, missing_ok=True)
-        left -= on_disk(status.st_size)
+        total -= disk_space(status.st_size)
 
 
-def on_disk(size: int) -> int:
-    """Return the disk space of a file of this size in bytes, in blocks of 4 KiB."""
+def disk_space(size: int) -> int:
+    """Return the disk space, in bytes, that a file of ``size`` bytes takes in blocks of 4 KiB."""
     return -(-size // _BLOCK_BYTES) * _BLOCK_BYTES
 
 
-def _path(paths: StorePaths, text: str) -> Path:
-    return paths.answer(hashlib.blake2b(text.encode(), digest_size=16).hexdigest())
+def _path(paths: StorePaths, question: Question) -> Path:
+    return paths.answer(hashlib.blake2b(_canonical(question).encode(), digest_size=16).hexdigest())
 
 
-def _canonical(asked: Asked) -> str:
-    return json.dumps(asked, sort_keys=True, allow_nan=False)
+def _canonical(question: Question) -> str:
+    return json.dumps(question, sort_keys=True, allow_nan=False)

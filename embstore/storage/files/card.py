@@ -1,4 +1,4 @@
-"""Read, write and compare the cards of spaces: everything that their vectors depend on."""
+"""Read, write and compare the cards of spaces, which record everything that their vectors depend on."""
 
 import json
 from dataclasses import dataclass, fields
@@ -13,15 +13,14 @@ from embstore.words import word_rule
 
 CARD_FORMAT = 2
 
-# transformers' hidden_states of these begin after the first block, and builds before the check of every layer took
-# them as they come.
+# The hidden_states of these architectures begin after the first block; builds before the check of layers ignored that.
 _SHIFTED = frozenset({"FalconMambaModel", "Mamba2Model", "MambaModel", "RwkvModel"})
 
-# What two builds must agree on to write into one space. Versions of libraries and dates may differ, and so may the
-# place of a checkpoint whose files are the same.
+# Fields that must agree between builds that write into one space. Versions of libraries and dates may differ, and so
+# may the location of a checkpoint with the same files.
 _FINGERPRINT = ("weights_sha256", "tokenizer_sha256", "config_sha256")
 _IDENTITY = ("revision", *_FINGERPRINT, "unit", "pooling", "template", "layers", "dim", "dtype")
-_SHOWN = 300  # characters of what is wrong with a card, which may hold any text
+_MAX_MESSAGE_CHARS = 300  # an error of a damaged card may quote any text in it
 _REMEDY = "Give the new space another name with --name, or build into another store."
 
 
@@ -105,38 +104,38 @@ class Card:
         return tuple(getattr(self, name) for name in _FINGERPRINT)
 
     def differences(self, other: Self) -> dict[str, tuple[Any, Any]]:
-        """Return the fields in which two cards are of different spaces: field → (mine, the other's)."""
-        mine, its = self.to_dict(), other.to_dict()
-        different = {name: (mine[name], its[name]) for name in _IDENTITY if mine[name] != its[name]}
+        """Return the fields that differ and must agree for one space: field → (own value, value of the other)."""
+        own, others = self.to_dict(), other.to_dict()
+        different = {name: (own[name], others[name]) for name in _IDENTITY if own[name] != others[name]}
         if (self.layer_fault is None) != (other.layer_fault is None):
-            different["layer_check"] = (mine["layer_check"], its["layer_check"])
+            different["layer_check"] = (own["layer_check"], others["layer_check"])
         if word_rule(self.word_boundaries) != word_rule(other.word_boundaries):
-            different["word_boundaries"] = (mine["word_boundaries"], its["word_boundaries"])
-        if mine["checkpoint"] != its["checkpoint"] and different.keys() & {*_FINGERPRINT}:
-            return {"checkpoint": (mine["checkpoint"], its["checkpoint"])} | different
+            different["word_boundaries"] = (own["word_boundaries"], others["word_boundaries"])
+        if own["checkpoint"] != others["checkpoint"] and different.keys() & {*_FINGERPRINT}:
+            return {"checkpoint": (own["checkpoint"], others["checkpoint"])} | different
         return different
 
-    def check_same_space(self, wanted: Self) -> None:
-        """Raise SpaceMismatchError with the differences, unless ``wanted`` describes the same space.
+    def check_same_space(self, card: Self) -> None:
+        """Raise SpaceMismatchError, with the differences, unless another card describes the same space.
 
-        A space with shifted layers or truncated words accepts no additions.
+        A space with shifted layers accepts no additions, and one with truncated words none with whole words.
         """
-        cut = None if wanted.word_fault is not None else self.word_fault
-        if (fault := self.layer_fault or cut) is not None:
+        new_word_fault = self.word_fault if card.word_fault is None else None
+        if (fault := self.layer_fault or new_word_fault) is not None:
             raise SpaceMismatchError(f"nothing can be added to {self.space!r}: {fault}")
-        if different := self.told_apart(wanted):
+        if different := self.describe_differences(card):
             raise SpaceMismatchError(f"the space {self.space!r} exists and is another one: its {different}. {_REMEDY}")
 
-    def told_apart(self, other: Self) -> str:
-        """Return :meth:`differences` as text, mine first; empty for the same space."""
+    def describe_differences(self, other: Self) -> str:
+        """Return :meth:`differences` as text, such as ``dim is 384, not 768``; empty for the same space."""
         different = self.differences(other)
         return "; ".join(f"{name} is {_short(a)}, not {_short(b)}" for name, (a, b) in different.items())
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Name of the space and the fields that must agree between builds writing to it."""
-        mine = self.to_dict()
-        return {name: mine[name] for name in ("space", *_IDENTITY)}
+        """The name of the space and the fields that must agree between builds that write into it."""
+        own = self.to_dict()
+        return {name: own[name] for name in ("space", *_IDENTITY)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as a JSON document."""
@@ -197,7 +196,7 @@ def read_card(path: Path) -> Card:
     try:
         card = Card.from_dict(document)
     except (ValueError, EmbstoreError) as error:
-        raise DamagedError(f"{path} is damaged: {str(error)[:_SHOWN]} Run: embstore verify") from error
+        raise DamagedError(f"{path} is damaged: {str(error)[:_MAX_MESSAGE_CHARS]} Run: embstore verify") from error
     if card.space != path.stem:
         raise DamagedError(f"{path} is the card of another space, {card.space!r}: it was copied or renamed. Remove it.")
     return card

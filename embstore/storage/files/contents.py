@@ -9,15 +9,15 @@ from embstore.errors import DamagedError
 from embstore.storage.files import names
 
 BY_SPACE = ("embeddings", "summaries", "indexes")
-"""The folders with a folder for each space."""
+"""Folders that contain a folder per space."""
 
 DAMAGED = "damaged"
-"""The folder of what a repair took out."""
+"""Folder into which a repair moves damaged files."""
 
 _ANSWERS = "answers"
 _ROOT_FILES = {"store.json", ".lock", ".lock-holder.json", ".lock-texts"}
 
-# What may be in each folder; in those of BY_SPACE, in the folder of each space.
+# Kinds of names in each folder; for BY_SPACE, in the folder of each space.
 _ENTRIES = {
     "items": (names.PARTS, names.HIDDEN),
     "skipped": (names.PARTS, names.HIDDEN),
@@ -51,42 +51,38 @@ class Contents:
     beside: list[Path] = field(default_factory=list)
 
 
-def _inside(entry: disk.Entry, found: Contents) -> list[disk.Entry]:
-    """Return the entries of a folder of the store; none if it is not a regular folder."""
+def _entries(entry: disk.Entry, contents: Contents) -> list[disk.Entry]:
+    """Return the entries of a folder of the store; empty, with the problem recorded, if it is not a regular folder."""
     if problem := disk.irregular(entry, folder=True):
-        found.irregular.append((Path(entry.path), problem))
+        contents.irregular.append((Path(entry.path), problem))
         return []
     return disk.entries(Path(entry.path))
 
 
-def _sort_all(entries: Iterable[disk.Entry], allowed: tuple[names.Names, ...], found: Contents) -> None:
-    for entry in entries:
-        _sort_entry(entry, allowed, found)
-
-
-def _sort_entry(entry: disk.Entry, allowed: tuple[names.Names, ...], found: Contents) -> None:
+def _add(entry: disk.Entry, kinds: Iterable[names.Names], contents: Contents) -> None:
+    """Classify an entry of a folder whose files have names of the given kinds."""
     if atomic.is_temporary(entry.name):
-        found.temporaries.append(Path(entry.path))
-    elif any(kind.name(entry.name) is not None for kind in allowed):
-        _sort_file(entry, found)
-    elif not entry.name.startswith("."):  # what file managers and network file systems leave
-        found.foreign.append(Path(entry.path))
+        contents.temporaries.append(Path(entry.path))
+    elif any(kind.name(entry.name) is not None for kind in kinds):
+        _add_file(entry, contents)
+    elif not entry.name.startswith("."):  # file managers and network file systems leave hidden files
+        contents.foreign.append(Path(entry.path))
 
 
-def _sort_file(entry: disk.Entry, found: Contents) -> None:
+def _add_file(entry: disk.Entry, contents: Contents) -> None:
     if problem := disk.irregular(entry, folder=False):
-        found.irregular.append((Path(entry.path), problem))
+        contents.irregular.append((Path(entry.path), problem))
     else:
-        found.files.append(Path(entry.path))
+        contents.files.append(Path(entry.path))
 
 
-def _sort_damaged(entry: disk.Entry, found: Contents) -> None:
-    """Look for links among what a repair took out: the next one puts files beside it."""
-    for top in _inside(entry, found):
+def _add_damaged(entry: disk.Entry, contents: Contents) -> None:
+    """Record symbolic links in the folder ``damaged``, into which the next repair moves files."""
+    for top in _entries(entry, contents):
         below = disk.entries_below(Path(top.path)) if top.is_dir(follow_symlinks=False) else ()
         for inside in (top, *below):
             if not inside.is_dir(follow_symlinks=False) and (problem := disk.irregular(inside, folder=False)):
-                found.irregular.append((Path(inside.path), problem))
+                contents.irregular.append((Path(inside.path), problem))
 
 
 def check_folders(root: Path) -> None:
@@ -105,22 +101,25 @@ def check_folders(root: Path) -> None:
 
 def list_contents(root: Path) -> Contents:
     """List and classify all entries of a store's folders, without following links or opening files."""
-    found = Contents()
+    contents = Contents()
     for entry in disk.entries(root):
+        kinds = _ENTRIES.get(entry.name, ())
         if entry.name == DAMAGED:
-            _sort_damaged(entry, found)
+            _add_damaged(entry, contents)
         elif entry.name in BY_SPACE:
-            for inside in _inside(entry, found):
+            for inside in _entries(entry, contents):
                 if names.SPACES.name(inside.name) is None:
-                    _sort_entry(inside, (), found)
-                else:
-                    _sort_all(_inside(inside, found), _ENTRIES[entry.name], found)
-        elif entry.name in _ENTRIES:
-            _sort_all(_inside(entry, found), _ENTRIES[entry.name], found)
+                    _add(inside, (), contents)
+                    continue
+                for file in _entries(inside, contents):
+                    _add(file, kinds, contents)
+        elif kinds:
+            for file in _entries(entry, contents):
+                _add(file, kinds, contents)
         elif entry.name in _ROOT_FILES or names.SHARD_LOCKS.name(entry.name.removesuffix("-holder.json")):
-            _sort_file(entry, found)
+            _add_file(entry, contents)
         elif atomic.is_temporary(entry.name):
-            found.temporaries.append(Path(entry.path))
+            contents.temporaries.append(Path(entry.path))
         else:
-            found.beside.append(Path(entry.path))
-    return found
+            contents.beside.append(Path(entry.path))
+    return contents

@@ -16,7 +16,7 @@ from embstore.storage.sql import connections, interruptible
 
 Columns = dict[str, NDArray[Any]]
 
-_JOINED = ("item_id", "text", "item_id_2", "text_2")
+_JOIN_COLUMNS = ("item_id", "text", "item_id_2", "text_2")
 _KIND = "SELECT decode(value) FROM parquet_kv_metadata($file) WHERE decode(key) = 'kind'"
 _ROWS = """SELECT * EXCLUDE (unit, file_row_number)
            FROM read_parquet($file, hive_partitioning = false, file_row_number = true)
@@ -57,31 +57,31 @@ def stored_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], na
     """
     file = next((file for file in files if file.stem == name.replace(":", "_")), None)
     if file is None:
-        held = [file.stem for file in files]
-        near = "".join(f"Did you mean {one!r}? " for one in nearest(name, held, n=1))
+        stored = [file.stem for file in files]
+        suggestion = "".join(f"Did you mean {near!r}? " for near in nearest(name, stored, n=1))
         raise QueryError(
-            f"the dataset {name!r} is not in the store, which holds {', '.join(held) or 'none'}. {near}"
-            f"{'If not, e' if near else 'E'}mbed it with: embstore build {name}"
+            f"the dataset {name!r} is not in the store, which holds {', '.join(stored) or 'none'}. {suggestion}"
+            f"{'If not, e' if suggestion else 'E'}mbed it with: embstore build {name}"
         )
     check_dataset(file)
     columns: Columns = _read(connection, file, interruptible.columns, _ROWS, unit=unit.value)
     if not len(columns["item_id"]):
         [units] = _read(connection, file, interruptible.rows, "SELECT list(DISTINCT unit) FROM read_parquet($file)")
         raise QueryError(
-            f"the store holds the dataset {name!r} for the unit {' and '.join(sorted(units[0]))}, not for "
-            f"{unit.value}. Ask spaces of that unit, or embed it for this one: "
+            f"the store has the dataset {name!r} for the unit {' and '.join(sorted(units[0]))}, not for "
+            f"{unit.value}. Query spaces of that unit, or embed it for this one: "
             f"embstore build {name} --unit {unit.value}"
         )
-    return {key: _filled(column, key, file) for key, column in columns.items()}
+    return {key: _without_mask(column, key, file) for key, column in columns.items()}
 
 
-def _filled(column: NDArray[Any], key: str, file: Path) -> NDArray[Any]:
-    """Return a column without DuckDB's mask, under which a missing score would read as 0."""
+def _without_mask(column: NDArray[Any], key: str, file: Path) -> NDArray[Any]:
+    """Return a column in which NaN or None replaces DuckDB's mask, under which a missing score would read as 0."""
     missing = np.ma.getmaskarray(column)
     if not missing.any():
         return np.asarray(column)
-    if key in _JOINED:
-        raise DamagedError(f"{file} is damaged: {key} is missing in row {int(missing.argmax()) + 1}. {mend(file)}")
+    if key in _JOIN_COLUMNS:
+        raise _damage(file, f"{key} is missing in row {int(missing.argmax()) + 1}.")
     values = np.ma.getdata(column).astype(np.float64 if column.dtype.kind in "iuf" else object)
     values[missing] = np.nan if values.dtype.kind == "f" else None
     return values
@@ -89,7 +89,7 @@ def _filled(column: NDArray[Any], key: str, file: Path) -> NDArray[Any]:
 
 def check_dataset(file: Path) -> None:
     """Raise DamagedError if the file of a dataset was altered or cannot be read."""
-    import pyarrow as pa  # which takes a while, and most questions need no dataset
+    import pyarrow as pa  # slow, and most queries need no dataset
     import pyarrow.parquet as pq
 
     from embstore.storage.files.tables import DATASET_TYPES
@@ -97,17 +97,17 @@ def check_dataset(file: Path) -> None:
     try:
         data = disk.read(file)
     except FileNotFoundError as error:
-        raise DamagedError(f"{file} cannot be read: {error.strerror}. {mend(file)}") from error
-    checksum.check(file, data, mend(file))
-    check_unpacked([file], mend(file))
+        raise DamagedError(f"{file} cannot be read: {error.strerror}. {rebuild_remedy(file)}") from error
+    checksum.check(file, data, rebuild_remedy(file))
+    check_unpacked([file], rebuild_remedy(file))
     try:
         found = pq.read_schema(pa.BufferReader(data))
     except pa.ArrowException as error:
-        raise DamagedError(f"{file} is damaged: {str(error).splitlines()[0]} {mend(file)}") from error
+        raise _damage(file, str(error).splitlines()[0]) from error
     types = dict(zip(found.names, found.types, strict=True))
-    required = {"unit", "item_id", "text"}
-    if not required <= types.keys() or any(types.get(name, kind) != kind for name, kind in DATASET_TYPES.items()):
-        raise DamagedError(f"{file} is damaged: its columns are not those of a dataset. {mend(file)}")
+    is_complete = {"unit", "item_id", "text"} <= types.keys()
+    if not is_complete or any(types.get(name, kind) != kind for name, kind in DATASET_TYPES.items()):
+        raise _damage(file, "its columns are not those of a dataset.")
 
 
 def _read(connection: duckdb.DuckDBPyConnection, file: Path, fetch: Any, sql: str, **values: Any) -> Any:
@@ -117,9 +117,13 @@ def _read(connection: duckdb.DuckDBPyConnection, file: Path, fetch: Any, sql: st
     except duckdb.Error as error:
         if (refused := disk.quoted_error(str(error), file)) is not None:
             raise refused from error
-        raise DamagedError(f"{file} is damaged: {connections.first_line(error)} {mend(file)}") from error
+        raise _damage(file, connections.first_line(error)) from error
 
 
-def mend(file: Path) -> str:
-    """Return the sentence that tells how to repair the file of a dataset."""
-    return f"To mend it, build the dataset again: embstore build {file.stem}"
+def _damage(file: Path, problem: str) -> DamagedError:
+    return DamagedError(f"{file} is damaged: {problem} {rebuild_remedy(file)}")
+
+
+def rebuild_remedy(file: Path) -> str:
+    """Return the remedy for a damaged dataset, as a sentence."""
+    return f"To repair it, build the dataset again: embstore build {file.stem}"

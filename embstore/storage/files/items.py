@@ -1,7 +1,7 @@
-"""The tables of items: which text an id stands for.
+"""Look up the texts of items by their ids.
 
-A few items are looked up in the files that may hold them, and vouched for by their ids, which are hashes of the rest.
-What reads a table in bulk checks it against the SHA-256 in its name first, once as long as the file is the same.
+A few items are read from the files that may contain them, and checked by their ids, which are hashes of the other
+columns. Before a table is read in bulk, it is checked against the SHA-256 in its name, once until the file changes.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -19,11 +19,11 @@ from embstore.storage.files.unpacked import check_unpacked
 from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql import connections
 from embstore.storage.sql.file_stats import Ranges
-from embstore.storage.sql.reader import FILES, MEND_TABLE, Reader
+from embstore.storage.sql.reader import FILES, TABLE_REMEDY, Reader
 from embstore.text import Item, Span, escaped, item_id
 
-_FEW = 1000  # items, each of which is named in the SQL
-_COMPARED = 1000  # characters of a text that may be meant by another spelling: the distance takes memory for each
+_MAX_LISTED = 1000  # number of items up to which their ids are listed in the SQL
+_MAX_CHARS = 1000  # maximum length of a text in a search by spelling, whose memory grows with it
 _COLUMNS = 'item_id, unit, text, context_id, start, "end"'
 
 Ids = NDArray[np.int64]
@@ -65,35 +65,36 @@ class ItemTables:
         Raises:
             DamagedError: A table was altered, or the text of an item is missing.
         """
-        wanted = set(ids)  # np.unique would import numpy.ma, in every one-shot question for neighbours
-        if len(wanted) <= _FEW:
+        requested = set(ids)  # not np.unique, which would import numpy.ma
+        if len(requested) <= _MAX_LISTED:
             try:
-                found = self._few(wanted)
+                found = self._listed_items(requested)
             except (DamagedError, UnicodeDecodeError):
-                self.check()  # which names the table that is at fault
+                self.check()  # names the damaged table
                 raise
         else:
             self.check()
-            with connections.with_ids(self._reader.connection, "wanted", np.fromiter(wanted, np.int64, len(wanted))):
-                found = self._where("item_id IN (SELECT item_id FROM wanted)")
-        if lacking := sorted(wanted - found.keys()):
-            raise self.lost(lacking[0])
+            array = np.fromiter(requested, np.int64, len(requested))
+            with connections.with_ids(self._reader.connection, "wanted", array):
+                found = self._items_where("item_id IN (SELECT item_id FROM wanted)")
+        if missing := sorted(requested - found.keys()):
+            raise self.missing_text_error(missing[0])
         return found
 
     def occurrences(self, text: str) -> dict[int, Item]:
         """Return the occurrences of a word, by id."""
-        self.check()  # an altered text would be missed
-        return self._where("unit = 'occurrence' AND text = $text", text=escaped(text))
+        self.check()  # an altered text would not be found
+        return self._items_where("unit = 'occurrence' AND text = $text", text=escaped(text))
 
     def nearest_texts(self, text: str, ids: Ids, n: int) -> list[str]:
         """Return the n texts of these items with the most similar spelling (Damerau-Levenshtein, Jaro-Winkler)."""
         self.check()
         sql = f"""SELECT text FROM (SELECT DISTINCT text FROM {FILES}
-                                    WHERE item_id IN (SELECT item_id FROM wanted) AND length(text) <= {_COMPARED})
+                                    WHERE item_id IN (SELECT item_id FROM wanted) AND length(text) <= {_MAX_CHARS})
                   ORDER BY damerau_levenshtein(lower(text), lower($text)),
                            jaro_winkler_similarity(lower(text), lower($text)) DESC, text LIMIT $n"""
         with connections.with_ids(self._reader.connection, "wanted", ids):
-            return [row[0] for row in self._reader.rows(sql, self.files, text=escaped(text)[:_COMPARED], n=n)]
+            return [row[0] for row in self._reader.rows(sql, self.files, text=escaped(text)[:_MAX_CHARS], n=n)]
 
     def nearest_occurrences(self, item: Item, ids: Ids, n: int) -> list[Item]:
         """Return the n of these occurrences with the most similar spelling of word, then of sentence."""
@@ -101,16 +102,16 @@ class ItemTables:
         sql = f"""WITH item AS (SELECT * FROM {FILES} WHERE item_id IN (SELECT item_id FROM wanted))
                   SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
                   FROM item JOIN {FILES} AS context ON context.item_id = item.context_id
-                  WHERE length(item.text) <= {_COMPARED} AND length(context.text) <= {_COMPARED}
+                  WHERE length(item.text) <= {_MAX_CHARS} AND length(context.text) <= {_MAX_CHARS}
                   ORDER BY damerau_levenshtein(lower(item.text), lower($text)),
                            jaro_winkler_similarity(lower(context.text), lower($context)) DESC, context.text, item.start
                   LIMIT $n"""
         with connections.with_ids(self._reader.connection, "wanted", ids):
-            texts = {"text": escaped(item.text)[:_COMPARED], "context": escaped(item.context or "")[:_COMPARED]}
+            texts = {"text": escaped(item.text)[:_MAX_CHARS], "context": escaped(item.context or "")[:_MAX_CHARS]}
             return [*_items(self._reader.rows(sql, self.files, **texts, n=n)).values()]
 
-    def lost(self, item: int) -> DamagedError:
-        """Return the error for an item whose text is missing.
+    def missing_text_error(self, item: int) -> DamagedError:
+        """Return the error for an item without a stored text.
 
         Raises:
             DamagedError: A table was altered, which may be the cause.
@@ -121,25 +122,26 @@ class ItemTables:
             "texts are written anew."
         )
 
-    def _few(self, ids: Collection[int]) -> dict[int, Item]:
+    def _listed_items(self, ids: Collection[int]) -> dict[int, Item]:
         """Return a few items from the files that may contain them; sentences are read only for occurrences."""
         rows = self._rows_of(ids, _COLUMNS)
         contexts = {row[3] for row in rows if row[3] is not None}
         sentences: dict[int, str] = dict(self._rows_of(contexts, "item_id, text")) if contexts else {}
-        whole = [(*row[:3], sentences.get(row[3]), *row[4:]) for row in rows]
-        if not all(map(has_its_id, whole)):
-            self.check()  # what was written like this is what the store holds
-        return _items(whole)
+        complete = [(*row[:3], sentences.get(row[3]), *row[4:]) for row in rows]
+        if not all(map(has_its_id, complete)):
+            self.check()  # raises if a table was altered; else the rows were written like this
+        return _items(complete)
 
     def _rows_of(self, ids: Collection[int], columns: str) -> list[Row]:
-        listed = ", ".join(str(int(one)) for one in ids) or "NULL"  # as a list in the SQL, statistics spare row groups
+        # A list in the SQL lets DuckDB skip row groups by their statistics.
+        listed = ", ".join(str(int(item)) for item in ids) or "NULL"
         sql = f"SELECT {columns} FROM {FILES} WHERE item_id IN ({listed})"
         files = self._ranges.files_of([*ids])
         for file in files:
             self._checks.check_size(file)
         return self._reader.rows(sql, files)
 
-    def _where(self, condition: str, **values: Any) -> dict[int, Item]:
+    def _items_where(self, condition: str, **values: Any) -> dict[int, Item]:
         rows = self._reader.rows(
             f"""WITH item AS (SELECT * FROM {FILES} WHERE {condition})
                 SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
@@ -154,42 +156,42 @@ class PartChecks:
     """Cached checks of files against the SHA-256 in their names."""
 
     def __init__(self) -> None:
-        self._sound: dict[Path, Stamp] = {}
-        self._bounded: dict[Path, Stamp] = {}
+        self._checked: dict[Path, Stamp] = {}
+        self._size_checked: dict[Path, Stamp] = {}
 
     def check_size(self, file: Path) -> None:
         """Raise DamagedError if the file would decompress to more than its size allows."""
         stamp = _stamp(file)
-        if self._bounded.get(file) != stamp:
-            check_unpacked([file], MEND_TABLE)
-            self._bounded[file] = stamp
+        if self._size_checked.get(file) != stamp:
+            check_unpacked([file], TABLE_REMEDY)
+            self._size_checked[file] = stamp
 
     def check(self, file: Path) -> None:
         """Raise DamagedError if the file was altered."""
         stamp = _stamp(file)
-        if self._sound.get(file) == stamp:
+        if self._checked.get(file) == stamp:
             return
         if file.stem != f"part-{file_hash(file)[:16]}":
-            raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {MEND_TABLE}")
+            raise DamagedError(f"{file} is damaged: its SHA-256 is not the one in its name. {TABLE_REMEDY}")
         self.check_size(file)
         try:
             found = read_columns(file)
         except ValueError as error:
-            raise DamagedError(f"{file} is damaged: {error}. {MEND_TABLE}") from error
+            raise DamagedError(f"{file} is damaged: {error}. {TABLE_REMEDY}") from error
         if found not in (ITEM_COLUMNS, SKIPPED_COLUMNS):
-            raise DamagedError(f"{file} is damaged: its columns are not those of the format. {MEND_TABLE}")
-        self._sound[file] = stamp
+            raise DamagedError(f"{file} is damaged: its columns are not those of the format. {TABLE_REMEDY}")
+        self._checked[file] = stamp
 
 
 def _stamp(file: Path) -> Stamp:
     try:
         status = disk.status(file)
     except FileNotFoundError as error:
-        raise _missing(file, error, MEND_TABLE) from error
+        raise _missing_file(file, error, TABLE_REMEDY) from error
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def file_hash(file: Path, remedy: str = MEND_TABLE) -> str:
+def file_hash(file: Path, remedy: str = TABLE_REMEDY) -> str:
     """Return the SHA-256 of a file in hexadecimal.
 
     Raises:
@@ -198,10 +200,10 @@ def file_hash(file: Path, remedy: str = MEND_TABLE) -> str:
     try:
         return disk.sha256(file)
     except FileNotFoundError as error:
-        raise _missing(file, error, remedy) from error
+        raise _missing_file(file, error, remedy) from error
 
 
-def _missing(file: Path, error: FileNotFoundError, remedy: str) -> DamagedError:
+def _missing_file(file: Path, error: FileNotFoundError, remedy: str) -> DamagedError:
     return DamagedError(f"{file} cannot be read: {error.strerror}. {remedy}")
 
 

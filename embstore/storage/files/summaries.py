@@ -1,8 +1,8 @@
-"""The sums of a space, from its merged summary where that helps and else from the summary of each shard.
+"""Read the sums of a space, from its merged summary if possible, else from the summary of each shard.
 
-The merged summary (see :mod:`embstore.storage.maintenance.space_summary`) names the shards that it covers. Their names
-are hashes of their content, so it is right wherever all of them are there, whatever else is. It is derived: where it is
-lost, altered or of other shards, the summaries of the shards answer.
+The merged summary (:mod:`embstore.storage.maintenance.space_summary`) names the shards that it covers. Their names are
+hashes of their contents, so it is valid as long as all of them exist. If it is missing, altered or of other shards, the
+summaries of the shards are read instead.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from embstore.errors import DamagedError
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.unpacked import check_unpacked
-from embstore.storage.sql.reader import FILES, MEND, Reader
+from embstore.storage.sql.reader import FILES, REMEDY, Reader
 from embstore.summary import Summary
 
 Sums = dict[int, Summary]
@@ -65,8 +65,8 @@ def read_merged(reader: Reader, paths: StorePaths, card: Card) -> Merged | None:
     try:
         if not checksum.has_valid_checksum(disk.read(file)):
             return None
-        check_unpacked([file], MEND, reader.connection)
-        # One statement for the names and the sums: a build may replace the file meanwhile.
+        check_unpacked([file], REMEDY, reader.connection)
+        # One statement for names and sums, since a build may replace the file meanwhile.
         names = f"CASE WHEN layer = $first THEN shards ELSE [] END AS shards, layer, {', '.join(_NAMES)}"
         columns = reader.columns(f"SELECT {names} FROM {FILES}", [file], first=card.layers.ids[0])
         sums = dict(_rows(columns, card))
@@ -76,8 +76,14 @@ def read_merged(reader: Reader, paths: StorePaths, card: Card) -> Merged | None:
     return Merged(shards, sums) if set(sums) == {*card.layers.ids} else None
 
 
-def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard], to: Sums | None = None) -> Sums:
-    """Return the sum of the shards' summaries and ``to``, by layer id.
+def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard], start_sums: Sums | None = None) -> Sums:
+    """Return the sum of the shards' summaries, by layer id.
+
+    Args:
+        reader: DuckDB over the store.
+        card: Card of the space.
+        shards: Shards to add, by their summaries.
+        start_sums: Sums to which they are added; by default zero.
 
     Raises:
         DamagedError: A summary was altered or is missing.
@@ -85,18 +91,18 @@ def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard], to: Sums 
     files = [shard.summary_path for shard in shards]
     for file in files:
         check_summary(file)
-    check_unpacked(files, MEND, reader.connection)
-    total = {layer.id: Summary.empty(card.dim) for layer in card.layers} | (to or {})
-    # Without ORDER BY, which would move all sums: the files are read as they are listed.
+    check_unpacked(files, REMEDY, reader.connection)
+    total = {layer.id: Summary.empty(card.dim) for layer in card.layers} | (start_sums or {})
+    # Without ORDER BY, which would copy all sums; they are added in order below.
     columns = reader.columns(f"SELECT shard, layer, {', '.join(_NAMES)} FROM {FILES}", files)
     try:
         rows = list(_rows(columns, card))
     except (ValueError, TypeError) as error:
         raise DamagedError(
-            f"{files[0].parent} is damaged: a summary there is not one of {card.space} ({error}). {MEND}"
+            f"{files[0].parent} is damaged: a summary there is not one of {card.space} ({error}). {REMEDY}"
         ) from error
-    for place in sorted(range(len(rows)), key=columns["shard"].__getitem__):
-        layer, summary = rows[place]
+    for row in sorted(range(len(rows)), key=columns["shard"].__getitem__):
+        layer, summary = rows[row]
         total[layer] += summary
     return total
 
@@ -105,10 +111,10 @@ def _rows(columns: Mapping[str, NDArray[Any]], card: Card) -> Iterator[tuple[int
     """Yield the layer and the sums of each row.
 
     Raises:
-        ValueError, TypeError: a row is not of the card's layers and dimensions.
+        ValueError, TypeError: A row has another layer or dimension than the card.
     """
     for layer, *sums in zip(*(columns[name] for name in ("layer", *_NAMES)), strict=True):
-        if int(layer) not in card.layers.ids or any(np.shape(one) != (card.dim,) for one in sums[2:5]):
+        if int(layer) not in card.layers.ids or any(np.shape(vector) != (card.dim,) for vector in sums[2:5]):
             raise ValueError(f"layer {layer} has other dimensions")
         yield int(layer), Summary(int(sums[0]), int(sums[1]), *sums[2:5], *map(float, sums[5:]))
 
@@ -118,5 +124,5 @@ def check_summary(summary: Path) -> None:
     try:
         data = disk.read(summary)
     except FileNotFoundError as error:
-        raise DamagedError(f"{summary} is missing. {MEND}") from error
-    checksum.check(summary, data, MEND)
+        raise DamagedError(f"{summary} is missing. {REMEDY}") from error
+    checksum.check(summary, data, REMEDY)

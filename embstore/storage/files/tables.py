@@ -26,7 +26,7 @@ def _schema(columns: Iterable[Column]) -> pa.Schema:
 
 ITEMS_SCHEMA, SKIPPED_SCHEMA = _schema(ITEM_COLUMNS), _schema(SKIPPED_COLUMNS)
 
-_OF_PARTS = (ITEMS_SCHEMA, SKIPPED_SCHEMA)
+_PART_SCHEMAS = (ITEMS_SCHEMA, SKIPPED_SCHEMA)
 
 _ROW_GROUP_ROWS = 1 << 16
 _PART_ROWS, _PART_BYTES = 1 << 18, 64 << 20
@@ -41,20 +41,20 @@ DATASET_TYPES = {
 
 
 def write_item_rows(paths: StorePaths, rows: pa.Table) -> Path | None:
-    """Write items that are rows of :data:`ITEMS_SCHEMA`, and return the file (None if there were none)."""
+    """Write rows of :data:`ITEMS_SCHEMA` as a new table of items, and return its file; None if there are no rows."""
     return _write_part(paths.items, rows)
 
 
 def write_skipped_rows(paths: StorePaths, tables: Iterable[pa.Table]) -> None:
-    """Write skipped texts, rows of :data:`SKIPPED_SCHEMA`, in parts of bounded size."""
-    held: list[pa.Table] = []
+    """Write rows of :data:`SKIPPED_SCHEMA` as new tables of skipped texts, each of bounded size."""
+    pending: list[pa.Table] = []
     for table in tables:
-        held.append(table)
-        if sum(map(len, held)) >= _PART_ROWS or sum(one.nbytes for one in held) >= _PART_BYTES:
-            _write_part(paths.skipped, pa.concat_tables(held))
-            held = []
-    if held:
-        _write_part(paths.skipped, pa.concat_tables(held))
+        pending.append(table)
+        if sum(map(len, pending)) >= _PART_ROWS or sum(part.nbytes for part in pending) >= _PART_BYTES:
+            _write_part(paths.skipped, pa.concat_tables(pending))
+            pending = []
+    if pending:
+        _write_part(paths.skipped, pa.concat_tables(pending))
 
 
 def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -74,7 +74,7 @@ def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: 
     table = pa.table(arrays).replace_schema_metadata({"kind": kind})
     path = paths.dataset(name)
     if disk.exists(path) and checksum.has_valid_checksum(disk.read(path)):  # a damaged one is written anew
-        import pyarrow.compute as pc  # which takes as long as all of pyarrow, and who reads a table needs none of it
+        import pyarrow.compute as pc  # as slow as the rest of pyarrow, and not needed to read tables
 
         stored = read_table(path)
         if stored.schema.equals(table.schema):
@@ -102,7 +102,7 @@ def _write_part(folder: Path, rows: pa.Table) -> Path | None:
 
 
 def stage_part(temp: Path, table: pa.Table) -> Path:
-    """Write a part of a folder to a temporary file in it, and return the path that it will have."""
+    """Write a table to a temporary file, and return the path to rename it to, whose name contains its hash."""
     with disk.writing(temp) as file:
         pq.write_table(table, file, row_group_size=_ROW_GROUP_ROWS, write_page_checksum=True)
     return names.PARTS.path(temp.parent, f"part-{disk.sha256(temp)[:16]}")
@@ -120,7 +120,7 @@ def read_part(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
         table = read_table(file, columns)
     except (OSError, pa.ArrowException) as error:
         raise DamagedError(f"{file} cannot be read: {error}. Run: embstore repair") from error
-    _check_fields(file, table, [schema if columns is None else _part_of(schema, columns) for schema in _OF_PARTS])
+    _check_fields(file, table, [_selected_fields(schema, columns) for schema in _PART_SCHEMAS])
     return table
 
 
@@ -147,8 +147,8 @@ def read_sealed(file: Path, schema: pa.Schema | None = None, remedy: str = "Run:
     return table
 
 
-def _part_of(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
-    return pa.schema([schema.field(name) for name in columns if name in schema.names])
+def _selected_fields(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Schema:
+    return schema if columns is None else pa.schema([schema.field(name) for name in columns if name in schema.names])
 
 
 def _check_fields(
@@ -170,12 +170,12 @@ def read_table(source: Path | pa.NativeFile, columns: Sequence[str] | None = Non
     """
     try:
         with disk.opening(source) if isinstance(source, Path) else nullcontext(), pq.ParquetFile(source) as file:
-            _ = file.schema_arrow  # what is no Parquet at all is said by pyarrow
+            _ = file.schema_arrow  # pyarrow raises if the file is not Parquet
             if isinstance(source, Path):
                 check_unpacked([source], "Run: embstore repair")
             table = file.read(columns)
     except UnicodeDecodeError as error:
         raise pa.ArrowInvalid(f"the name of a column is no Unicode: {error}") from error
-    if lacking := {*(columns or ())} - {*table.column_names}:
-        raise pa.ArrowInvalid(f"there is no column {min(lacking)}")
+    if missing := {*(columns or ())} - {*table.column_names}:
+        raise pa.ArrowInvalid(f"there is no column {min(missing)}")
     return table

@@ -71,25 +71,25 @@ def unpacked_problem(file: Path, connection: duckdb.DuckDBPyConnection | None = 
 
 
 def _limit() -> int:
-    given = os.environ.get(VARIABLE) or str(_DEFAULT_MIB)
-    if not given.isascii() or not given.isdigit():
-        raise UsageError(f"{VARIABLE} is {given!r}: give a number of MiB, as {_DEFAULT_MIB}.")
-    return int(given) << 20
+    value = os.environ.get(VARIABLE) or str(_DEFAULT_MIB)
+    if not value.isascii() or not value.isdigit():
+        raise UsageError(f"{VARIABLE} is {value!r}: give a number of MiB, as {_DEFAULT_MIB}.")
+    return int(value) << 20
 
 
 def _connection() -> duckdb.DuckDBPyConnection:
-    shared = connections.held()
-    return _kept().cursor() if shared is None else shared.connect()
+    shared = connections.current()
+    return _cached_connection().cursor() if shared is None else shared.connect()
 
 
 @cache
-def _kept() -> duckdb.DuckDBPyConnection:
+def _cached_connection() -> duckdb.DuckDBPyConnection:
     """Return a DuckDB that stays open: many files are checked one by one."""
     return connections.connect_to_check()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_kept.cache_clear)
+    os.register_at_fork(after_in_child=_cached_connection.cache_clear)
 
 
 def _n_characters(connection: duckdb.DuckDBPyConnection, file: Path) -> int:

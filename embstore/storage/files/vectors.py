@@ -62,22 +62,22 @@ class LayerVectors:
         """Yield ``function(item_ids, block)`` for every block that contains a selected item."""
 
         def work(shard: Shard, file: pq.ParquetFile, group: int) -> T | None:
-            ids, block = self._read(shard, file, group)
+            ids, block = self._read_group(shard, file, group)
             return function(ids, block) if len(ids) else None
 
         with ThreadPoolExecutor(_THREADS) as pool:
-            waiting: deque[Future[T | None]] = deque()
+            pending: deque[Future[T | None]] = deque()
             for task in self._groups():
-                waiting.append(pool.submit(work, *task))
-                if len(waiting) >= 2 * _THREADS:
-                    yield from _kept(waiting.popleft())
-            while waiting:
-                yield from _kept(waiting.popleft())
+                pending.append(pool.submit(work, *task))
+                if len(pending) >= 2 * _THREADS:
+                    yield from _result(pending.popleft())
+            while pending:
+                yield from _result(pending.popleft())
 
     def blocks(self) -> Iterator[tuple[Ids, Block]]:
         """Yield the item ids and vectors of each block, read lazily."""
         for task in self._groups():
-            ids, block = self._read(*task)
+            ids, block = self._read_group(*task)
             if len(ids):
                 yield ids, block
 
@@ -96,7 +96,7 @@ class LayerVectors:
             for group in range(min(1, file.num_row_groups)):
                 try:
                     chunks = file.metadata.row_group(group)
-                    n, n_values = (chunks.column(place).num_values for place in (_ITEM_ID, _VECTOR))
+                    n, n_values = (chunks.column(column).num_values for column in (_ITEM_ID, _VECTOR))
                 except (LookupError, pa.ArrowException) as error:
                     raise _damage(shard, error) from error
                 if n_values != n * self.dim or n_values > disk.size(shard.path):
@@ -107,7 +107,7 @@ class LayerVectors:
         """Return the item ids, ascending, without reading the vectors."""
         parts = [np.empty(0, np.int64)]
         for shard, file, group in self._groups():
-            parts.append(_values(shard, file, group, _ITEM_ID))
+            parts.append(_column_values(shard, file, group, _ITEM_ID))
         found = np.sort(np.concatenate(parts))
         return found if self._only is None else np.intersect1d(found, self._only, assume_unique=True)
 
@@ -126,13 +126,13 @@ class LayerVectors:
             file = open_shard(shard)
             for group in range(file.num_row_groups):
                 try:
-                    is_wanted = self._wanted(shard, file, group)
+                    is_selected = self._is_selected(shard, file, group)
                 except (LookupError, TypeError, ValueError, pa.ArrowException) as error:
                     raise _damage(shard, f"row group {group} is not as shards are written ({error})") from error
-                if is_wanted:
+                if is_selected:
                     yield shard, file, group
 
-    def _wanted(self, shard: Shard, file: pq.ParquetFile, group: int) -> bool:
+    def _is_selected(self, shard: Shard, file: pq.ParquetFile, group: int) -> bool:
         layer, item = statistics(shard, file, group)
         if layer.min != layer.max:
             raise _damage(shard, f"row group {group} mixes layers")
@@ -141,20 +141,21 @@ class LayerVectors:
         first = np.searchsorted(self._only, item.min)
         return bool(first < len(self._only) and self._only[first] <= item.max)
 
-    def _read(self, shard: Shard, file: pq.ParquetFile, group: int) -> tuple[Ids, Block]:
-        ids: Ids = _values(shard, file, group, _ITEM_ID)
-        values = _values(shard, file, group, _VECTOR)
+    def _read_group(self, shard: Shard, file: pq.ParquetFile, group: int) -> tuple[Ids, Block]:
+        ids: Ids = _column_values(shard, file, group, _ITEM_ID)
+        values = _column_values(shard, file, group, _VECTOR)
         if len(values) != len(ids) * self.dim:
             raise _damage(shard, f"row group {group} has {len(values)} components for {len(ids)} vectors")
         block = values.reshape(len(ids), self.dim).astype(np.float32, copy=False)
         if self._only is None:
             return ids, block
-        at = np.searchsorted(self._only, ids)
-        keep = self._only[np.minimum(at, len(self._only) - 1)] == ids if len(self._only) else np.zeros(len(ids), bool)
-        return (ids, block) if keep.all() else (ids[keep], block[keep])
+        positions = np.searchsorted(self._only, ids)
+        positions = np.minimum(positions, len(self._only) - 1)
+        is_kept = self._only[positions] == ids if len(self._only) else np.zeros(len(ids), bool)
+        return (ids, block) if is_kept.all() else (ids[is_kept], block[is_kept])
 
 
-def _kept(future: Future[T | None]) -> Iterator[T]:
+def _result(future: Future[T | None]) -> Iterator[T]:
     result = future.result()
     if result is not None:
         yield result
@@ -174,7 +175,7 @@ def open_shard(shard: Shard) -> pq.ParquetFile:
         with disk.opening(shard.path):
             # A file that buffers ahead keeps what it buffered last: the threads that share it take it from each other.
             file = pq.ParquetFile(shard.path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
-        types = [file.schema.column(place).physical_type for place in range(len(file.schema))]
+        types = [file.schema.column(column).physical_type for column in range(len(file.schema))]
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         raise _damage(shard, error) from error
     if types[:_VECTOR] != _NARROW_TYPES or types[_VECTOR:] not in _VECTOR_TYPES:
@@ -190,7 +191,7 @@ def statistics(shard: Shard, file: pq.ParquetFile, group: int) -> tuple[pq.Stati
     """
     try:
         row_group = file.metadata.row_group(group)
-        chunks = [row_group.column(place) for place in (_LAYER, _ITEM_ID)]
+        chunks = [row_group.column(column) for column in (_LAYER, _ITEM_ID)]
         if [chunk.physical_type for chunk in chunks] != _NARROW_TYPES:  # their statistics would end the process
             raise _damage(shard, f"the columns of row group {group} are not those of a shard")
         layer, item = (chunk.statistics for chunk in chunks)
@@ -201,7 +202,7 @@ def statistics(shard: Shard, file: pq.ParquetFile, group: int) -> tuple[pq.Stati
     return layer, item
 
 
-def _values(shard: Shard, file: pq.ParquetFile, group: int, column: int) -> NDArray[Any]:
+def _column_values(shard: Shard, file: pq.ParquetFile, group: int, column: int) -> NDArray[Any]:
     try:
         return read_values(shard.path, file.metadata.row_group(group).column(column))
     except (FileNotFoundError, ValueError) as error:
@@ -210,6 +211,6 @@ def _values(shard: Shard, file: pq.ParquetFile, group: int, column: int) -> NDAr
 
 def _damage(shard: Shard, cause: object) -> DamagedError:
     return DamagedError(
-        f"{shard.path} is damaged: {cause}. Run: embstore verify. To mend it, run embstore repair, and build the "
+        f"{shard.path} is damaged: {cause}. Run: embstore verify. To repair it, run embstore repair, and build the "
         "same sources again: exactly its items are embedded anew."
     )

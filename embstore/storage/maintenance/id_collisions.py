@@ -46,7 +46,7 @@ def check_same_items(
         sql = _DIFFERING.format(taken=_TAKEN if wanted is None else _OF_WANTED)
         files = {"ours": connections.literal(held), "theirs": connections.literal(taken)}
         reader = Reader(ours.root, [*held, *taken], connection)
-        found = reader.guard([*held, *taken], lambda q: interruptible.rows(connection, q, files), sql)
+        found = reader.run_over([*held, *taken], lambda q: interruptible.rows(connection, q, files), sql)
     finally:
         connection.close()
         atomic.discard(spill)

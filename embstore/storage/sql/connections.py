@@ -55,33 +55,33 @@ class Shared:
 
 
 _lock = Lock()
-_held: Callable[[], Shared | None] = lambda: None  # noqa: E731
+_current: Callable[[], Shared | None] = lambda: None  # noqa: E731
 
 
-def shared() -> Shared:
+def open_shared() -> Shared:
     """Return the DuckDB instance of the process, and open it if there is none."""
-    global _held
+    global _current
     with _lock:
-        found = _held()
+        found = _current()
         if found is None:
             found = Shared()
-            _held = ref(found)
+            _current = ref(found)
         return found
 
 
-def held() -> Shared | None:
+def current() -> Shared | None:
     """Return the DuckDB instance of the process, or None if it is not open."""
-    return _held()
+    return _current()
 
 
-def _leave_to_parent() -> None:
+def _forget_in_child() -> None:
     """Forget the DuckDB instance in a forked process, which does not have its threads."""
-    global _lock, _held
-    _lock, _held = Lock(), lambda: None
+    global _lock, _current
+    _lock, _current = Lock(), lambda: None
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
+    os.register_at_fork(after_in_child=_forget_in_child)
 
 
 def connect(root: Path) -> duckdb.DuckDBPyConnection:

@@ -20,8 +20,8 @@ T = TypeVar("T")
 # Else DuckDB would add columns for folders above the store with names like "layer=7".
 FILES = "read_parquet($files, hive_partitioning = false)"
 
-MEND = "To mend it, run embstore repair, and build the same sources again: exactly its items are embedded anew."
-MEND_TABLE = "To mend it, run embstore repair, and build the same sources again: its texts are written anew."
+REMEDY = "To repair it, run embstore repair, and build the same sources again: exactly its items are embedded anew."
+TABLE_REMEDY = "To repair it, run embstore repair, and build the same sources again: its texts are written anew."
 
 
 class Reader:
@@ -36,20 +36,20 @@ class Reader:
     def __init__(self, root: Path, tables: Sequence[Path], connection: duckdb.DuckDBPyConnection | None = None) -> None:
         self._root, self._tables = root, tables
         self._of_thread = local()
-        self._given = connection
+        self._own_connection = connection
 
     @property
     def connection(self) -> duckdb.DuckDBPyConnection:
         """Connection for embstore's own SQL, one per thread: a connection runs one query at a time."""
-        if self._given is not None:
-            return self._given
+        if self._own_connection is not None:
+            return self._own_connection
         if not hasattr(self._of_thread, "connection"):
             self._of_thread.connection = self._shared.connect()
         return cast("duckdb.DuckDBPyConnection", self._of_thread.connection)
 
     @cached_property
     def _shared(self) -> connections.Shared:
-        return connections.shared()
+        return connections.open_shared()
 
     def columns(self, sql: str, files: Sequence[Path], **values: Any) -> dict[str, NDArray[Any]]:
         """Return the columns of a query over files, none of which has nulls; empty int64 columns if there are no files.
@@ -62,7 +62,7 @@ class Reader:
         if not files:
             return defaultdict(lambda: np.empty(0, np.int64))
         values = {"files": connections.literal(files), **values}
-        return self.guard(files, lambda q: interruptible.columns(self.connection, q, values), sql)
+        return self.run_over(files, lambda q: interruptible.columns(self.connection, q, values), sql)
 
     def rows(self, sql: str, files: Sequence[Path], **values: Any) -> list[tuple[Any, ...]]:
         """Return the rows of a query over files; an empty list if there are no files.
@@ -75,10 +75,10 @@ class Reader:
         if not files:
             return []
         values = {"files": connections.literal(files), **values}
-        return self.guard(files, lambda q: interruptible.rows(self.connection, q, values), sql)
+        return self.run_over(files, lambda q: interruptible.rows(self.connection, q, values), sql)
 
-    def guard(self, files: Sequence[Path], run: Callable[[str], T], sql: str) -> T:
-        """Run SQL over files by a function, and raise errors that name the file at fault.
+    def run_over(self, files: Sequence[Path], run: Callable[[str], T], sql: str) -> T:
+        """Run SQL over files, and raise errors that name the file at fault.
 
         Args:
             files: Files that the SQL reads.
@@ -96,9 +96,9 @@ class Reader:
         try:
             return run(sql)
         except duckdb.Error as error:
-            raise connections.exhausted(error) or self.failure(error, files) from error
+            raise connections.exhausted(error) or self.query_error(error, files) from error
 
-    def failure(self, error: duckdb.Error, files: Sequence[Path]) -> StoreError:
+    def query_error(self, error: duckdb.Error, files: Sequence[Path]) -> StoreError:
         """Return the error for a failed query: DamagedError with the file's name if a file is damaged.
 
         Raises:
@@ -109,22 +109,25 @@ class Reader:
             raise KeyboardInterrupt from None
         if (refused := _refused(error, files)) is not None:
             return refused
-        said = connections.first_line(error).rstrip(".")
-        named = _named(files, said) or self._unreadable(files) or _altered(files)
-        if named is None:  # each file can be read and is unchanged
+        message = connections.first_line(error).rstrip(".")
+        damaged = _named_file(files, message) or self._unreadable(files) or _altered(files)
+        if damaged is None:  # each file can be read and is unchanged
             folder = files[0].parent if files else self._root
             if isinstance(error, duckdb.BinderException | duckdb.ConversionException):  # embstore's own SQL is correct
                 where = files[0] if len(files) == 1 else folder
-                return DamagedError(f"{where} is damaged: its columns are not those of the format ({said}). {MEND}")
+                return DamagedError(
+                    f"{where} is damaged: its columns are not those of the format ({message}). {REMEDY}"
+                )
             return StoreError(
-                f"{folder} cannot be read: {said}. Run the command again; embstore verify checks all files."
+                f"{folder} cannot be read: {message}. Run the command again; embstore verify checks all files."
             )
-        if disk.exists(named):
-            disk.sha256(named)  # read to the end, because a system error is not damage
-        mend = MEND_TABLE if named in self._tables else MEND
-        return DamagedError(f"{named} is damaged: {said}. Run: embstore verify. {mend}")
+        if disk.exists(damaged):
+            disk.sha256(damaged)  # read to the end, because a system error is not damage
+        remedy = TABLE_REMEDY if damaged in self._tables else REMEDY
+        return DamagedError(f"{damaged} is damaged: {message}. Run: embstore verify. {remedy}")
 
     def _unreadable(self, files: Sequence[Path]) -> Path | None:
+        """Return the first file that DuckDB cannot read, or None."""
         for file in files:
             try:
                 interruptible.rows(
@@ -135,10 +138,10 @@ class Reader:
         return None
 
 
-def _named(files: Sequence[Path], said: str) -> Path | None:
+def _named_file(files: Sequence[Path], message: str) -> Path | None:
     """Return the file that a DuckDB error names, either by its path or by its escaped path."""
-    given = zip(files, connections.literal(files), strict=True)
-    return next((file for file, pattern in given if str(file) in said or pattern in said), None)
+    pairs = zip(files, connections.literal(files), strict=True)
+    return next((file for file, pattern in pairs if str(file) in message or pattern in message), None)
 
 
 def _altered(files: Sequence[Path]) -> Path | None:
@@ -151,5 +154,5 @@ def _refused(error: duckdb.Error, files: Sequence[Path]) -> FileAccessError | No
     """Return the error for a file that the system does not let DuckDB read, or None for other errors."""
     if not isinstance(error, duckdb.IOException) or not files:
         return None
-    said = str(error)
-    return disk.quoted_error(said, _named(files, said) or files[0].parent)
+    message = str(error)
+    return disk.quoted_error(message, _named_file(files, message) or files[0].parent)

@@ -32,7 +32,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         super().__init__()
         self._root, self._files = root, files
         self._status: dict[str, os.stat_result] = {}
-        self.failure: FileAccessError | None = None
+        self.last_error: FileAccessError | None = None
         """Last error of the operating system on opening or reading a file."""
 
     def open(self, path: str, mode: str = "rb", **_: object) -> "ReadOnlyFile":
@@ -42,7 +42,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         try:
             return ReadOnlyFile(self, self._file(path))
         except FileAccessError as error:
-            self.failure = error
+            self.last_error = error
             raise
 
     def glob(self, path: str, **_: object) -> list[str]:
@@ -52,7 +52,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         except FileNotFoundError:
             return []
         except FileAccessError as error:
-            self.failure = error
+            self.last_error = error
             raise
         return [path]
 
@@ -130,7 +130,7 @@ class ReadOnlyFile:
             with disk.operation("read", self._path):
                 data = os.pread(self._descriptor, n_bytes, place)
         except FileAccessError as error:
-            self._owner.failure = error
+            self._owner.last_error = error
             raise
         self._next = place + len(data)
         return data

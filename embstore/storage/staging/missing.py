@@ -15,17 +15,19 @@ from embstore.text import Item
 
 _CHUNK = 10_000
 
-# ``settled``: items that a space has (present), or that the build cannot embed there.
+# Table ``resolved``: items that a space has (present), or that the build cannot embed there.
 _PRESENT = f"""
-INSERT INTO settled SELECT DISTINCT $space, item_id, true FROM
+INSERT INTO resolved SELECT DISTINCT $space, item_id, true FROM
 (SELECT item_id FROM {FILES} WHERE layer = $layer) AS stored SEMI JOIN item USING (item_id)
 """
-_LISTED = f"""
+_PREVIOUSLY_SKIPPED = f"""
 SELECT item_id, key FROM item
 SEMI JOIN (SELECT item_id FROM {FILES} WHERE space = $space AND outcome = 'skipped') AS listed USING (item_id)
-ANTI JOIN (SELECT item_id FROM settled WHERE space = $space) USING (item_id) WHERE valid ORDER BY key, item_id
+ANTI JOIN (SELECT item_id FROM resolved WHERE space = $space) USING (item_id) WHERE valid ORDER BY key, item_id
 """
-_WINDOW = 'SELECT item.item_id, text, context_id, start, "end", {lacks} FROM {rows} ORDER BY key, start, item.item_id'
+_WINDOW = (
+    'SELECT item.item_id, text, context_id, start, "end", {is_missing} FROM {rows} ORDER BY key, start, item.item_id'
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,17 +37,17 @@ class Window:
     Attributes:
         items: Items by ascending key.
         ids: Item ids, int64 (n,).
-        lacks: Mask (spaces, n) of the items missing in each space.
+        is_missing: Mask (spaces, n) of the items missing in each space.
         part: Number of the shard that the items will be in, from 0.
     """
 
     items: list[Item]
     ids: Ids
-    lacks: NDArray[np.bool_]
+    is_missing: NDArray[np.bool_]
     part: int
 
 
-class Lacking:
+class MissingItems:
     """Staged items that are missing in a store.
 
     Args:
@@ -57,10 +59,10 @@ class Lacking:
         self.staging, self._catalog = staging, catalog
         self._n_work = 0
         interruptible.execute(
-            staging.connection, "CREATE TABLE settled (space VARCHAR, item_id BIGINT, present BOOLEAN)"
+            staging.connection, "CREATE TABLE resolved (space VARCHAR, item_id BIGINT, present BOOLEAN)"
         )
 
-    def meet(self, space: str) -> int:
+    def load_present(self, space: str) -> int:
         """Record the staged items that are present in a stored space, and return their number.
 
         Raises:
@@ -73,11 +75,11 @@ class Lacking:
         values = {"files": connections.literal(files), "space": space, "layer": catalog.cards[space].layers.ids[0]}
         connection = self.staging.connection
         reader = Reader(catalog.paths.root, (), connection)
-        reader.guard(files, lambda sql: interruptible.execute(connection, sql, values), _PRESENT)
-        return self._count("settled WHERE space = $space", space=space)
+        reader.run_over(files, lambda sql: interruptible.execute(connection, sql, values), _PRESENT)
+        return self._count("resolved WHERE space = $space", space=space)
 
-    def skipped_before(self, space: str) -> Iterator[list[Item]]:
-        """Yield the items without a vector that an earlier build skipped, some thousands at a time.
+    def previously_skipped(self, space: str) -> Iterator[list[Item]]:
+        """Yield the items without a vector in a space that an earlier build skipped, some thousands at a time.
 
         Items of one sentence are in the same batch.
         """
@@ -85,7 +87,7 @@ class Lacking:
         if catalog is None or not catalog.skipped_files:
             return
         reader = Reader(catalog.paths.root, catalog.skipped_files, self.staging.connection)
-        listed = reader.columns(_LISTED, catalog.skipped_files, space=space)
+        listed = reader.columns(_PREVIOUSLY_SKIPPED, catalog.skipped_files, space=space)
         ids, keys = listed["item_id"], listed["key"]
         start = 0
         while start < len(ids):
@@ -94,36 +96,36 @@ class Lacking:
                 yield self.staging.items("item_id IN (SELECT item_id FROM chosen)")
             start = end
 
-    def leave_out(self, space: str, ids: Ids) -> None:
-        """Record items that cannot be embedded in a space."""
+    def exclude(self, space: str, ids: Ids) -> None:
+        """Exclude items that cannot be embedded in a space from its missing items."""
         connection = self.staging.connection
-        connection.register("left_out", {"item_id": ids})
-        self.staging.rows("INSERT INTO settled SELECT $space, item_id, false FROM left_out", space=space)
-        connection.unregister("left_out")
+        connection.register("excluded", {"item_id": ids})
+        self.staging.rows("INSERT INTO resolved SELECT $space, item_id, false FROM excluded", space=space)
+        connection.unregister("excluded")
 
     def n_missing(self, space: str, parts: Parts) -> tuple[int, int]:
-        """Return the number of items missing in a space: in the parts of this build, and in the others."""
-        lacking = "item ANTI JOIN (SELECT item_id FROM settled WHERE space = $space) USING (item_id) WHERE valid"
-        missing = self._count(lacking, space=space)
-        here = missing if parts.worker.total == 1 else self._count(f"{lacking} AND {mine(parts)}", space=space)
+        """Return two numbers of items missing in a space: in the parts of this build, and in those of other builds."""
+        rows = "item ANTI JOIN (SELECT item_id FROM resolved WHERE space = $space) USING (item_id) WHERE valid"
+        missing = self._count(rows, space=space)
+        here = missing if parts.worker.total == 1 else self._count(f"{rows} AND {parts_condition(parts)}", space=space)
         return here, missing - here
 
     def work(self, spaces: Sequence[str], parts: Parts) -> "Work":
-        """Return the work of the parts that this build takes, for spaces that are encoded together."""
+        """Return the missing items of spaces that are encoded together, within the parts of this build."""
         self._n_work += 1
         return Work(self.staging, spaces, parts, f"todo_{self._n_work}")
 
     def present(self, spaces: Sequence[str], parts: Parts) -> str:
         """Return an SQL query for the ids of items present in any of the spaces, within the parts of this build."""
-        named = ", ".join(map(connections.quote, spaces))
+        quoted_spaces = ", ".join(map(connections.quote, spaces))
         return (
-            f"SELECT item_id FROM item SEMI JOIN (SELECT item_id FROM settled WHERE present AND space IN ({named})) "
-            f"USING (item_id) WHERE {mine(parts)}"
+            "SELECT item_id FROM item SEMI JOIN (SELECT item_id FROM resolved WHERE present AND space IN "
+            f"({quoted_spaces})) USING (item_id) WHERE {parts_condition(parts)}"
         )
 
     def _count(self, rows: str, **values: str) -> int:
-        found = self.staging.rows(f"SELECT count(*) FROM {rows}", **values)
-        return int(found[0][0])
+        counts = self.staging.rows(f"SELECT count(*) FROM {rows}", **values)
+        return int(counts[0][0])
 
 
 class Work:
@@ -142,23 +144,24 @@ class Work:
 
     def __init__(self, staging: Staging, spaces: Sequence[str], parts: Parts, table: str) -> None:
         self._staging, self._parts = staging, parts
-        self._lacks = [f"lacks_{number}" for number in range(len(spaces))]
-        named = ", ".join(map(connections.quote, spaces))
-        # Where the spaces have nothing, all items are missing, and the table would say nothing.
-        has = staging.rows(f"SELECT 1 FROM settled WHERE space IN ({named}) LIMIT 1")
-        self._todo = table if has else None
-        if has:
-            staging.rows(_todo_sql(table, spaces, parts))
+        self._missing_columns = [f"missing_{number}" for number in range(len(spaces))]
+        quoted_spaces = ", ".join(map(connections.quote, spaces))
+        # No table if the spaces are empty: all items are missing.
+        is_present = staging.rows(f"SELECT 1 FROM resolved WHERE space IN ({quoted_spaces}) LIMIT 1")
+        self._missing_table = table if is_present else None
+        if is_present:
+            staging.rows(_missing_table_sql(table, spaces, parts))
         self.n_items, self.size = self._measure()
 
     def _measure(self) -> tuple[int, int]:
-        rows = f"item {self._joined()} WHERE valid AND {mine(self._parts)}"
+        """Return the number of items and of characters to encode."""
+        rows = f"item {self._joined()} WHERE valid AND {parts_condition(self._parts)}"
         size = f"SELECT sum(length(text) + {SPECIAL_TOKENS_CHARS}) FROM {rows}"
         if self._staging.n_sentences:
             size = f"""SELECT sum(length(text) + {SPECIAL_TOKENS_CHARS}) FROM sentence
                        SEMI JOIN (SELECT context_id AS item_id FROM {rows}) USING (item_id)"""
-        found = self._staging.rows(f"SELECT (SELECT count(*) FROM {rows}), ({size})")
-        return int(found[0][0]), int(found[0][1] or 0)
+        counts = self._staging.rows(f"SELECT (SELECT count(*) FROM {rows}), ({size})")
+        return int(counts[0][0]), int(counts[0][1] or 0)
 
     def windows(self) -> Iterator[Window]:
         """Yield the missing items window by window; the windows of a shard are consecutive."""
@@ -168,46 +171,48 @@ class Work:
                     yield window
 
     def _shards(self) -> Iterator[list[Range]]:
-        if self._todo is None:
+        """Yield for each shard the key ranges of its windows."""
+        if self._missing_table is None:
             yield from self._parts.all()
             return
         n = self._parts.n * self._parts.n_windows
         rows = self._staging.rows(
-            f"""SELECT (key::HUGEINT * {n}) // {KEYS} AS number, count(*), count({self._todo}.item_id)
-                FROM item LEFT JOIN {self._todo} USING (item_id) WHERE valid GROUP BY number"""
+            f"""SELECT (key::HUGEINT * {n}) // {KEYS} AS number, count(*), count({self._missing_table}.item_id)
+                FROM item LEFT JOIN {self._missing_table} USING (item_id) WHERE valid GROUP BY number"""
         )
         yield from self._parts.pack({int(number): (wanted, missing) for number, wanted, missing in rows})
 
     def _window(self, keys: Range, number: int) -> Window:
-        lacks = ", ".join(self._lacks if self._todo else [f"true AS {name}" for name in self._lacks])
-        chosen = f"key >= {keys.first} AND key < {keys.end} AND valid AND {mine(self._parts)}"
+        columns = self._missing_columns
+        is_missing = ", ".join(columns if self._missing_table else [f"true AS {name}" for name in columns])
+        chosen = f"key >= {keys.first} AND key < {keys.end} AND valid AND {parts_condition(self._parts)}"
         rows = f"(SELECT * FROM item WHERE {chosen}) AS item {self._joined()}"
-        table = self._staging.table(_WINDOW.format(lacks=lacks, rows=rows))
+        table = self._staging.table(_WINDOW.format(is_missing=is_missing, rows=rows))
         ids = table["item_id"].to_numpy()
-        items = self._staging.made(table, self._staging.contexts(rows))
-        found = np.array([table[name].to_numpy() for name in self._lacks], dtype=np.bool_)
-        return Window(items, ids, found.reshape(len(self._lacks), len(ids)), number)
+        items = self._staging.to_items(table, self._staging.contexts(rows))
+        mask = np.array([table[name].to_numpy() for name in columns], dtype=np.bool_)
+        return Window(items, ids, mask.reshape(len(columns), len(ids)), number)
 
     def _joined(self) -> str:
-        return f"JOIN {self._todo} USING (item_id)" if self._todo else ""
+        return f"JOIN {self._missing_table} USING (item_id)" if self._missing_table else ""
 
 
-def mine(parts: Parts) -> str:
-    """Return the SQL condition for the keys of the parts that a build takes."""
+def parts_condition(parts: Parts) -> str:
+    """Return the SQL condition on ``key`` for the parts that a build processes."""
     if parts.worker.total == 1:
         return "true"
     return f"((key::HUGEINT * {parts.n}) // {KEYS}) % {parts.worker.total} = {parts.worker.index - 1}"
 
 
-def _todo_sql(table: str, spaces: Sequence[str], parts: Parts) -> str:
-    """Return the SQL that makes the table of missing items: item_id, and of each space whether it lacks it."""
-    joins, lacks = [], []
+def _missing_table_sql(table: str, spaces: Sequence[str], parts: Parts) -> str:
+    """Return the SQL that creates the table of missing items: item_id, and a boolean column per space."""
+    joins, is_missing = [], []
     for number, space in enumerate(spaces):
-        has = f"SELECT DISTINCT item_id FROM settled WHERE space = {connections.quote(space)}"
-        joins.append(f"LEFT JOIN ({has}) AS has_{number} ON has_{number}.item_id = item.item_id")
-        lacks.append(f"has_{number}.item_id IS NULL")
-    columns = ", ".join(f"{lack} AS lacks_{number}" for number, lack in enumerate(lacks))
+        is_present = f"SELECT DISTINCT item_id FROM resolved WHERE space = {connections.quote(space)}"
+        joins.append(f"LEFT JOIN ({is_present}) AS present_{number} ON present_{number}.item_id = item.item_id")
+        is_missing.append(f"present_{number}.item_id IS NULL")
+    columns = ", ".join(f"{condition} AS missing_{number}" for number, condition in enumerate(is_missing))
     return (
         f"CREATE TABLE {table} AS SELECT item.item_id, {columns} FROM item {' '.join(joins)} "
-        f"WHERE valid AND {mine(parts)} AND ({' OR '.join(lacks)}) ORDER BY item.key, item.item_id"
+        f"WHERE valid AND {parts_condition(parts)} AND ({' OR '.join(is_missing)}) ORDER BY item.key, item.item_id"
     )

@@ -1,4 +1,4 @@
-"""The staged texts that get no vector, or not a whole one: gathered, and listed in the store once."""
+"""Collect the skipped and truncated texts of a build, and list them once in the store."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,13 +9,13 @@ from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import SKIPPED_SCHEMA, write_skipped_rows
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
-from embstore.storage.staging.missing import mine
+from embstore.storage.staging.missing import parts_condition
 from embstore.storage.staging.staging import Staging
 from embstore.storage.transaction.manifest import list_parts
 from embstore.text import NOT_UNICODE
 
 _ROWS = 10_000
-_BATCH_ROWS = 2048  # what DuckDB gives at a time: texts may be long
+_BATCH_ROWS = 2048  # few, since texts may be long
 _FOUND = """
 SELECT skip.space, item_id, text, outcome, reason, origin FROM skip JOIN item USING (item_id)
 UNION ALL SELECT NULL, NULL, '', 'skipped', reason, origin FROM blank
@@ -43,11 +43,11 @@ class SkipList:
             self._stage()
 
     def add_invalid(self, spaces: Sequence[str], parts: Parts) -> None:
-        """Add the items of this build's parts that are not valid Unicode."""
+        """Add the items that are not valid Unicode, within the parts of this build, as skipped in the given spaces."""
         for space in spaces:
             self._staging.rows(
                 f"""INSERT INTO skip SELECT $space, item_id, 'skipped', $reason FROM item
-                    WHERE NOT valid AND {mine(parts)}""",
+                    WHERE NOT valid AND {parts_condition(parts)}""",
                 space=space,
                 reason=NOT_UNICODE,
             )
@@ -60,8 +60,9 @@ class SkipList:
         values = {"files": connections.literal(files)} if files else {}
         sql = f"{_FOUND} EXCEPT {_LISTED}" if files else f"SELECT DISTINCT * FROM ({_FOUND})"
         reader = Reader(self._paths.root, files, connection)
-        # A table of DuckDB's own first: it moves to the disk what does not fit, and what is damaged shows here.
-        reader.guard(files, lambda sql: self._staging.rows(sql, **values), f"CREATE OR REPLACE TABLE unlisted AS {sql}")
+        # Through a DuckDB table, which spills to disk, and during whose creation a damaged file is found.
+        sql = f"CREATE OR REPLACE TABLE unlisted AS {sql}"
+        reader.run_over(files, lambda sql: self._staging.rows(sql, **values), sql)
         write_skipped_rows(self._paths, self._unlisted())
         interruptible.execute(connection, "DROP TABLE unlisted")
 

@@ -26,7 +26,8 @@ _BATCH_ROWS, _BATCH_CHARS = 20_000, 16 << 20
 _TYPES = {
     **dict.fromkeys(("ordinal", "item_id", "context_id", "start", "end"), pa.int64()),
     "valid": pa.bool_(),
-}  # of columns; others are of strings
+}
+"""Types of columns; all others are strings."""
 SHOWN = 300
 """Number of characters of a text that an error message shows."""
 
@@ -38,8 +39,8 @@ CREATE TABLE raw (ordinal BIGINT, item_id BIGINT, text VARCHAR, context_id BIGIN
 CREATE TABLE raw_sentence (ordinal BIGINT, item_id BIGINT, text VARCHAR, origin VARCHAR, content UBIGINT);
 CREATE TABLE blank (reason VARCHAR, origin VARCHAR);
 """
-# The first of the rows with one id stays. An item's key is its id, an occurrence's that of its sentence.
-_SETTLE = """
+# The first row of each id is kept. The key of an item is its id; of an occurrence, the id of its sentence.
+_DEDUPLICATE = """
 CREATE TABLE item AS
 SELECT {key} AS key, * FROM raw SEMI JOIN (SELECT min(ordinal) AS ordinal FROM raw GROUP BY item_id) USING (ordinal)
 ORDER BY key, item_id;
@@ -66,16 +67,17 @@ class Batch:
     """Rows that are about to be staged, as columns.
 
     Attributes:
-        ids: Item ids, with repeats; the next five lists have an entry for each, the first two only for occurrences.
-        texts: Texts, with what UTF-8 cannot encode escaped.
+        ids: Item ids, with repeats; ``texts``, ``origins`` and ``valid`` have as many entries, and for occurrences
+            ``context_ids`` and ``spans``.
+        texts: Texts, in which lone surrogates are escaped.
         context_ids: Ids of the sentences of occurrences.
         spans: Spans of occurrences.
-        origins: Places in the sources.
+        origins: Files and lines of the items.
         valid: Whether the text, and an occurrence's sentence, is valid Unicode.
         sentence_ids: Ids of the sentences.
         sentences: Texts of the sentences.
-        sentence_origins: Places of the sentences in the sources.
-        blanks: Reason and place of rows without a text.
+        sentence_origins: Files and lines of the sentences.
+        blanks: Reason and origin of rows without a text.
         n_chars: Number of characters of all these texts.
     """
 
@@ -105,7 +107,7 @@ class Staging:
         unit: Unit of the items.
 
     Attributes:
-        connection: DuckDB connection. After :meth:`settle` it has the tables ``item`` (key, ordinal, item_id, text,
+        connection: DuckDB connection. After :meth:`deduplicate` its tables are ``item`` (key, ordinal, item_id, text,
             context_id, start, end, origin, valid, content; by ascending key and id), ``sentence`` (item_id, text) for
             the contexts of occurrences, and ``blank`` (reason, origin).
         n_items: Number of distinct items.
@@ -154,34 +156,34 @@ class Staging:
             reasons, origins = zip(*batch.blanks, strict=True)
             self.insert("blank", {"reason": reasons, "origin": origins})
 
-    def insert(self, table: str, columns: Mapping[str, Sequence[Any]], more: str = "") -> None:
+    def insert(self, table: str, columns: Mapping[str, Sequence[Any]], extra_columns: str = "") -> None:
         """Insert rows into a table.
 
         Args:
             table: Name of the table.
             columns: Columns of the table, in their order.
-            more: SQL for further columns.
+            extra_columns: SQL for further columns.
         """
         arrays = {name: pa.array(values, _TYPES.get(name, pa.string())) for name, values in columns.items()}
         self.connection.register("batch", pa.table(arrays))
-        self.rows(f"INSERT INTO {table} SELECT *{more} FROM batch")
+        self.rows(f"INSERT INTO {table} SELECT *{extra_columns} FROM batch")
         self.connection.unregister("batch")
 
     def rows(self, sql: str, **values: Any) -> list[tuple[Any, ...]]:
-        """Return the rows of an answer; of what is no question, none that matter.
+        """Execute a statement, and return its rows.
 
         Raises:
-            StoreError: there is not enough memory, or disk for what does not fit in it.
+            StoreError: Memory, or disk space for spilled data, is exhausted.
         """
-        with _enough(self._spill.parent):
+        with _storage_errors(self._spill.parent):
             return interruptible.rows(self.connection, sql, values)
 
     def table(self, sql: str, **values: Any) -> pa.Table:
-        """Return the answer to a query; as :meth:`rows`."""
-        with _enough(self._spill.parent):
+        """Execute a query, and return its result as a table; see :meth:`rows`."""
+        with _storage_errors(self._spill.parent):
             return interruptible.run(self.connection, lambda it: it.sql(sql, params=values).to_arrow_table())
 
-    def settle(self) -> None:
+    def deduplicate(self) -> None:
         """Deduplicate the items, keeping the first row of each; called once all rows are staged.
 
         Raises:
@@ -189,15 +191,15 @@ class Staging:
         """
         for table in ("raw", "raw_sentence"):
             if len(rows := self.rows(_COLLIDING.format(table=table))) > 1:
-                (one, place), (other, elsewhere) = rows[0], next(row for row in rows if row[0] != rows[0][0])
-                raise collision(f"{one[:SHOWN]!r} ({place})", f"{other[:SHOWN]!r} ({elsewhere})")
+                (text, origin), (other, other_origin) = rows[0], next(row for row in rows if row[0] != rows[0][0])
+                raise collision(f"{text[:SHOWN]!r} ({origin})", f"{other[:SHOWN]!r} ({other_origin})")
         occurrences = self.unit is Unit.OCCURRENCE
-        self.rows(_SETTLE.format(key="context_id" if occurrences else "item_id"))
+        self.rows(_DEDUPLICATE.format(key="context_id" if occurrences else "item_id"))
         counts = self.rows(_COUNTS.format(texts="sentence" if occurrences else "item"))
         self.n_items, self.n_chars, self.n_invalid, self.digest = counts[0]
 
     def find(self, item_id: int) -> tuple[Item, str]:
-        """Return a staged item, and the place of its first row."""
+        """Return a staged item, and the origin of its first row: file and line."""
         places = self.rows("SELECT origin FROM item WHERE item_id = $item", item=item_id)
         return self.items("item_id = $item", item=item_id)[0], places[0][0]
 
@@ -207,7 +209,7 @@ class Staging:
         table = self.table(
             f'SELECT item_id, text, context_id, start, "end" FROM {rows} ORDER BY key, item_id', **values
         )
-        return self.made(table, self.contexts(rows, **values))
+        return self.to_items(table, self.contexts(rows, **values))
 
     def contexts(self, rows: str, **values: Any) -> dict[int | None, str]:
         """Return the distinct sentences of occurrences, by id.
@@ -221,7 +223,7 @@ class Staging:
         chosen = f"(SELECT context_id AS item_id FROM {rows}) AS chosen"
         return dict(self.rows(f"SELECT item_id, text FROM sentence SEMI JOIN {chosen} USING (item_id)", **values))
 
-    def made(self, rows: pa.Table, contexts: Mapping[int | None, str]) -> list[Item]:
+    def to_items(self, rows: pa.Table, contexts: Mapping[int | None, str]) -> list[Item]:
         """Return the items of rows with the columns item_id, text, context_id, start and end."""
         names = ("item_id", "text", "context_id", "start", "end")
         return [
@@ -231,7 +233,8 @@ class Staging:
 
 
 @contextmanager
-def _enough(folder: Path) -> Iterator[None]:
+def _storage_errors(folder: Path) -> Iterator[None]:
+    """Raise DuckDB's errors about memory, disk space and file access as errors of embstore."""
     try:
         yield
     except duckdb.Error as error:
@@ -249,9 +252,9 @@ def content(unit: str, *span: str) -> str:
     return f"hash({unit if unit == 'unit' else connections.quote(unit)}, text, {context_id}, {start}, {end}) AS content"
 
 
-def collision(one: str, other: str) -> SourceError:
-    """Return the error for two texts with the same id, each given with its place."""
+def collision(text: str, other: str) -> SourceError:
+    """Return the error for two texts with the same id, each given as its repr with its origin."""
     return SourceError(
-        f"two different texts have the same item id: {one} and {other}. A store cannot tell them apart: leave one of "
+        f"two different texts have the same item id: {text} and {other}. A store cannot tell them apart: leave one of "
         "them out, or build it into another store."
     )

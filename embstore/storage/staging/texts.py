@@ -11,83 +11,83 @@ from embstore.storage.transaction.manifest import list_parts
 
 _TEXTS = """(SELECT item_id, text, origin, content FROM item UNION ALL
              SELECT item_id, text, origin, content FROM sentence) AS staged"""
-_HOLD = f"""
-INSERT INTO held SELECT DISTINCT item_id, {content("unit")} FROM {FILES} AS stored
+_LOAD = f"""
+INSERT INTO stored_text SELECT DISTINCT item_id, {content("unit")} FROM {FILES} AS stored
 SEMI JOIN {_TEXTS} USING (item_id)
 """
 _COLLIDING = f"""
-SELECT item_id, staged.text, staged.origin FROM {_TEXTS} JOIN held USING (item_id)
-WHERE held.content <> staged.content LIMIT 1
+SELECT item_id, staged.text, staged.origin FROM {_TEXTS} JOIN stored_text USING (item_id)
+WHERE stored_text.content <> staged.content LIMIT 1
 """
 _STORED = f"SELECT text FROM {FILES} WHERE item_id = $item"
-# ``asked`` (item_id): the items whose texts must be there.
-_LACKING = """
+# Table ``requested`` (item_id): items whose texts must be stored.
+_MISSING = """
 SELECT item_id, $unit AS unit, text, context_id, start, "end" FROM item
-SEMI JOIN asked USING (item_id) ANTI JOIN held USING (item_id)
+SEMI JOIN requested USING (item_id) ANTI JOIN stored_text USING (item_id)
 UNION ALL
 SELECT item_id, 'sentence', text, NULL, NULL, NULL FROM sentence
-SEMI JOIN (SELECT context_id AS item_id FROM item SEMI JOIN asked USING (item_id)) USING (item_id)
-ANTI JOIN held USING (item_id)
+SEMI JOIN (SELECT context_id AS item_id FROM item SEMI JOIN requested USING (item_id)) USING (item_id)
+ANTI JOIN stored_text USING (item_id)
 ORDER BY item_id
 """
 
 
-class Held:
-    """Staged texts that a store has, and a writer of the missing ones.
+class StoredTexts:
+    """Staged texts that a store has; writes the missing ones.
 
     Args:
         staging: Deduplicated items.
         paths: Paths of the store.
 
     Raises:
-        SourceError: Another text of the store has the id of a staged one.
+        SourceError: A stored text differs from a staged text with the same id.
         DamagedError: A table of texts cannot be read, or was altered.
     """
 
     def __init__(self, staging: Staging, paths: StorePaths) -> None:
         self._staging, self._paths = staging, paths
-        self._seen: set[str] = set()
-        interruptible.execute(staging.connection, "CREATE TABLE held (item_id BIGINT, content UBIGINT)")
-        self._look()
+        self._loaded_files: set[str] = set()
+        interruptible.execute(staging.connection, "CREATE TABLE stored_text (item_id BIGINT, content UBIGINT)")
+        self._load_new_tables()
 
     def write(self, ids: Ids) -> None:
         """Write the missing texts of these items and of their sentences.
 
-        Builds that share the parts of a source may write the same sentence; texts written meanwhile are not repeated.
+        Texts that another build of the same source has written meanwhile are not repeated.
         """
-        self._staging.connection.register("asked", {"item_id": ids})
+        self._staging.connection.register("requested", {"item_id": ids})
         self._write()
 
-    def mend(self, spaces: str) -> None:
-        """Repair items whose vectors are stored but whose texts are missing, by writing their texts.
+    def write_missing_texts(self, items: str) -> None:
+        """Write the missing texts of items whose vectors are stored.
 
         Args:
-            spaces: SQL query for the items (item_id).
+            items: SQL query for the ids of the items (item_id).
         """
-        interruptible.execute(self._staging.connection, f"CREATE OR REPLACE TEMP VIEW asked AS {spaces}")
+        interruptible.execute(self._staging.connection, f"CREATE OR REPLACE TEMP VIEW requested AS {items}")
         self._write()
-        interruptible.execute(self._staging.connection, "DROP VIEW asked")
+        interruptible.execute(self._staging.connection, "DROP VIEW requested")
 
     def _write(self) -> None:
-        self._look()
-        found = self._staging.table(_LACKING, unit=self._staging.unit.value)
-        if found.num_rows:
-            write_item_rows(self._paths, found.cast(ITEMS_SCHEMA))
+        self._load_new_tables()
+        missing = self._staging.table(_MISSING, unit=self._staging.unit.value)
+        if missing.num_rows:
+            write_item_rows(self._paths, missing.cast(ITEMS_SCHEMA))
 
-    def _look(self) -> None:
+    def _load_new_tables(self) -> None:
         """Read the tables of texts that were written since the last call."""
-        files = [file for file in list_parts(self._paths.items).files if file.name not in self._seen]
+        files = [file for file in list_parts(self._paths.items).files if file.name not in self._loaded_files]
         if not files:
             return
         connection = self._staging.connection
         reader = Reader(self._paths.root, files, connection)
-        reader.guard(
-            files, lambda sql: interruptible.execute(connection, sql, {"files": connections.literal(files)}), _HOLD
+        reader.run_over(
+            files, lambda sql: interruptible.execute(connection, sql, {"files": connections.literal(files)}), _LOAD
         )
-        self._seen.update(file.name for file in files)
+        self._loaded_files.update(file.name for file in files)
         for item, text, origin in self._staging.rows(_COLLIDING):
             for file in files:
-                PartChecks().check(file)  # an altered text has the id of the one that it was
+                PartChecks().check(file)  # raises DamagedError if the stored text was altered
             stored = next(row[0] for row in reader.rows(_STORED, files, item=item))
             raise _collision(text, origin, stored, self._paths)
 

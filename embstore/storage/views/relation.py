@@ -48,8 +48,8 @@ class LimitedRelation:
     def _method(self, method: Any) -> Any:
         @wraps(method)
         def limited(*args: Any, **options: Any) -> Any:
-            given = [arg._relation if isinstance(arg, LimitedRelation) else arg for arg in args]
-            return self._limited(self._session.run(lambda _: method(*given, **options)))
+            arguments = [arg._relation if isinstance(arg, LimitedRelation) else arg for arg in args]
+            return self._limited(self._session.run(lambda _: method(*arguments, **options)))
 
         return limited
 

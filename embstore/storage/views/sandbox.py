@@ -172,9 +172,9 @@ class Sandbox:
         rows = map(_row, self._cards) if view == "spaces" else ()
         values = ", ".join(f"({', '.join(map(_literal, row))})" for row in rows)
         nothing = f"({', '.join('NULL' for _ in columns)})"
-        named = ", ".join(columns)
+        column_list = ", ".join(columns)
         condition = "" if values else " WHERE false"
-        return f"SELECT {typed} FROM (VALUES {values or nothing}) AS given({named}){condition}"
+        return f"SELECT {typed} FROM (VALUES {values or nothing}) AS given({column_list}){condition}"
 
     def explained(self, error: duckdb.Error, columns: Sequence[str] = (), *, view: str = "") -> EmbstoreError:
         """Return the error for a DuckDB error in a user's SQL, or in a view that it reads.
@@ -184,23 +184,23 @@ class Sandbox:
             columns: Names of the only columns that the SQL can read, if they are known.
             view: Name of the view that was being created, if any.
         """
-        if self._files is not None and self._files.failure is not None:
-            failure, self._files.failure = self._files.failure, None
-            return failure
+        if self._files is not None and self._files.last_error is not None:
+            access_error, self._files.last_error = self._files.last_error, None
+            return access_error
         if isinstance(error, duckdb.OutOfMemoryException):
             return QueryError(
                 f"this SQL needs more memory than its limit of {self._limit}: {connections.first_line(error)} Select "
                 "less, or give a larger limit by --memory (memory= in Python)."
             )
         error = type(error)(str(error).replace(PREFIX, f"{self._root}/"))
-        named = [file for file in self._names if str(file) in str(error)]
-        if gone := next((file for file in named if not disk.exists(file)), None):
+        files = [file for file in self._names if str(file) in str(error)]
+        if gone := next((file for file in files if not disk.exists(file)), None):
             return DamagedError(
                 f"{gone} has gone since the store was opened: its rows stand in other files now, or its space was "
                 "removed. Ask again; if it is still missed, run embstore verify."
             )
-        if named and (view or isinstance(error, duckdb.IOException)):
-            return self._reader.failure(error, named)
+        if files and (view or isinstance(error, duckdb.IOException)):
+            return self._reader.query_error(error, files)
         return connections.explained(error, columns)
 
 
