@@ -453,10 +453,10 @@ def test_the_oldest_answers_go(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_very_large_answer_is_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LARGEST_BYTES", 10)
+    monkeypatch.setattr(files, "MAX_ANSWER_BYTES", 10)
     ask(root, "norms")
     assert not (root / "answers").exists()
-    monkeypatch.setattr(files, "LARGEST_BYTES", 2000)
+    monkeypatch.setattr(files, "MAX_ANSWER_BYTES", 2000)
     question = {"unit": "occurrence", "layers": 0}
     ask(root, "self-similarity", **question)
     assert len(stored(root)) == 1

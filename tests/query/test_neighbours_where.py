@@ -83,7 +83,7 @@ def test_a_graph_that_searches_many_says_that_its_recall_is_without_the_filter(
 
     for module in (index, searching):
         monkeypatch.setattr(module, "is_few", lambda *_: False)
-    monkeypatch.setattr(searching, "_LOOKED_AT", 0)
+    monkeypatch.setattr(searching, "_DISTANCES_PER_CANDIDATE", 0)
     found = made["hnsw"].store.neighbours("text5", layers=1, where="text LIKE '%1%'")
     assert found.notes[0].startswith("toy.word.last layer 1: an hnsw index answered, whose recall@10 is ")
     assert found.notes[0].endswith(" without a filter. For all: exact=True")

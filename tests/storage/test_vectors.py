@@ -68,7 +68,7 @@ def test_row_groups_without_a_chosen_item_are_not_read(many: Synthetic, monkeypa
         n_read += 1
         return real(*arguments)
 
-    monkeypatch.setattr(LayerVectors, "_read", read)
+    monkeypatch.setattr(LayerVectors, "_read_group", read)
     reader(many, 1, np.sort(many.ids[:1])).gather()
     assert n_read < 6
 
