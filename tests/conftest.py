@@ -75,7 +75,7 @@ def still_empty_folder(empty_folder: Path) -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def one_duckdb() -> Iterator[None]:
     """Hold the DuckDB that stores share: to open one anew for each store takes longer than most tests do."""
-    held = connections.shared()
+    held = connections.open_shared()
     yield
     del held
 

@@ -169,7 +169,7 @@ def open_shard(shard: Shard) -> pq.ParquetFile:
     """
     try:
         with disk.reading(shard.path) as stream:
-            is_sound = checksum.is_sound(footer(stream))
+            is_sound = checksum.has_valid_checksum(footer(stream))
         if not is_sound:
             raise _damage(shard, "its footer does not agree with the SHA-256 in it")
         with disk.opening(shard.path):
