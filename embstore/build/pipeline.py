@@ -49,7 +49,7 @@ def build(
         stagings = [stack.enter_context(Staging(store.paths.root, unit_sources.unit)) for unit_sources in sources]
         texts = [read_texts(unit_sources, staging) for unit_sources, staging in zip(sources, stagings, strict=True)]
         plan = plan_build(Catalog(root), texts, models, options)
-        store.agree([job.identity for _, jobs in plan for job in jobs])
+        store.compare_plan([job.identity for _, jobs in plan for job in jobs])
         for job in (job for _, jobs in plan for job in jobs):
             for space in job.spaces:
                 check_memory(store.paths, space.card, space.n_missing, options.index, options.index_memory)

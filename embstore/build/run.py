@@ -60,7 +60,7 @@ class Run:
             writers: dict[str, SpaceWriter] = {}
             stack.callback(self._count, writers)  # runs after the writers have flushed
             for space in group.spaces:
-                writer = self._store.part_writer(space.card, self._item_texts.write)
+                writer = self._store.space_writer(space.card, self._item_texts.write)
                 writers[space.card.space] = stack.enter_context(writer)
             for result in stream:
                 if windows.completes():

@@ -12,7 +12,7 @@ from embstore.storage.files.names import PARTS
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import SHARD_BYTES
 from embstore.storage.maintenance.compaction import Compacted, compact_shards, compact_tables, plan_shards, plan_tables
-from embstore.storage.transaction.recovery import maintained
+from embstore.storage.transaction.recovery import maintenance_lock
 from embstore.table import Table
 
 
@@ -37,7 +37,7 @@ def compact(
     paths = StorePaths(disk.resolved(root))
     if dry_run:
         return tabulate(_planned(paths, shard_bytes), paths.root)
-    with maintained(paths):
+    with maintenance_lock(paths):
         actions: list[Action] = []
         notes: list[str] = []
         for folder in (paths.items, paths.skipped):

@@ -34,7 +34,7 @@ from embstore.storage.maintenance.import_store import (
 )
 from embstore.storage.selection import SpaceFilter
 from embstore.storage.transaction.manifest import committed_shards, list_parts
-from embstore.storage.transaction.recovery import maintained
+from embstore.storage.transaction.recovery import maintenance_lock
 from embstore.table import Table
 
 Ids = NDArray[np.int64]
@@ -69,7 +69,7 @@ def merge(
     ours, theirs = StorePaths(disk.resolved(root)), StorePaths(disk.resolved(other))
     if ours.root == theirs.root or disk.is_same(ours.root, theirs.root):
         raise UsageError(f"{theirs.root} is the store itself: name another one to take in.")
-    with maintained(ours):
+    with maintenance_lock(ours):
         source = Catalog(theirs.root)
         theirs.check_contents()
         work = _Merge(ours, source, Catalog(ours.root), observe)

@@ -13,7 +13,7 @@ from embstore.storage.files.card import Card, read_cards
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.selection import SpaceFilter, select_layers
-from embstore.storage.transaction.recovery import maintained
+from embstore.storage.transaction.recovery import maintenance_lock
 from embstore.table import ShownColumn, Table, table
 
 COLUMNS = (
@@ -46,7 +46,7 @@ def reindex(root: Path, spaces: SpaceFilter, layers: str, choice: Choice | None,
     cards = spaces.select(read_cards(paths))
     chosen, notes = select_layers(cards, layers)
     rows = []
-    with maintained(paths):
+    with maintenance_lock(paths):
         for card in (card for card in cards if card.space in chosen):
             if choice is None:
                 rows += _remove(paths, card, chosen[card.space])

@@ -8,7 +8,7 @@ from embstore.errors import UnknownNameError, UsageError
 from embstore.maintain.actions import Action, tabulate
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.transaction.recovery import count_items, maintained, remove_space
+from embstore.storage.transaction.recovery import count_items, maintenance_lock, remove_space
 from embstore.table import Table
 
 
@@ -35,7 +35,7 @@ def remove(root: Path, spaces: Sequence[str], *, dry_run: bool = False) -> Table
         check_marker(paths)
         return tabulate(_described(paths, spaces, "would remove"), paths.root)
     begun = {space for space in paths.removed_spaces() if space in spaces}
-    with maintained(paths):  # finishes interrupted removals
+    with maintenance_lock(paths):  # finishes interrupted removals
         actions = [Action("removed", paths.card(space), "what an earlier removal had left") for space in sorted(begun)]
         others = [space for space in spaces if space not in begun]
         actions += _described(paths, others, "removed")

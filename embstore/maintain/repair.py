@@ -20,8 +20,8 @@ from embstore.storage.files.marker import write_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.file_checks import Problem, verify_answers, verify_marker
 from embstore.storage.transaction.lock import write_lock
-from embstore.storage.transaction.manifest import Hidden, document_of, read_hidden, write_hidden
-from embstore.storage.transaction.recovery import leftovers, recover
+from embstore.storage.transaction.manifest import Hidden, manifest_path, read_hidden, write_hidden
+from embstore.storage.transaction.recovery import list_leftovers, recover
 from embstore.table import Table
 
 
@@ -102,13 +102,15 @@ def _mend_documents(mending: Mending, marker: Sequence[Problem]) -> None:
         except DamagedError:
             # The time exceeds the unreadable generation number, so that running readers notice a change.
             found = Hidden(int(time()))
-            action = Action("rewritten", document_of(folder), "it was altered; what is there twice is sorted out below")
+            action = Action(
+                "rewritten", manifest_path(folder), "it was altered; what is there twice is sorted out below"
+            )
             mending.do(action, partial(write_hidden, folder, found))
 
 
 def _remove_leftovers(mending: Mending) -> None:
     """Remove temporary and orphaned files of killed processes."""
-    for path in leftovers(mending.paths):
+    for path in list_leftovers(mending.paths):
         mending.actions.append(Action("removed", path, _why_left(path), n_bytes=disk.size(path)))
     if not mending.dry_run:
         recover(mending.paths)

@@ -47,7 +47,7 @@ def info(catalog: Catalog) -> Table:
 
 def _missing_shards(catalog: Catalog, space: str) -> list[str]:
     """Return a note for each missing shard of a space; one note if it has no shards yet."""
-    missing = [f"{space}: {shard} is missing. Run: embstore verify" for shard in catalog.lost_shards(space)]
+    missing = [f"{space}: {shard} is missing. Run: embstore verify" for shard in catalog.missing_shards(space)]
     if missing or catalog.shards[space]:
         return missing
     return [

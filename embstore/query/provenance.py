@@ -80,7 +80,7 @@ def sample_notes(selection: Selection, card: Card, ids: Ids | None) -> list[str]
 
 def missing_shard_notes(catalog: Catalog, card: Card) -> list[str]:
     """Return a note for each shard of a space that is missing."""
-    return [f"{card.space}: {shard} is missing. Run: embstore verify" for shard in catalog.lost_shards(card.space)]
+    return [f"{card.space}: {shard} is missing. Run: embstore verify" for shard in catalog.missing_shards(card.space)]
 
 
 def with_missing_shards(catalog: Catalog, row: Row, *cards: Card) -> Row:
@@ -88,7 +88,7 @@ def with_missing_shards(catalog: Catalog, row: Row, *cards: Card) -> Row:
     if row["n"] or row.get("n_zero") or not row["reason"]:
         return row
     spaces = dict.fromkeys(card.space for card in cards)
-    missing = [shard for space in spaces for shard in catalog.lost_shards(space)]
+    missing = [shard for space in spaces for shard in catalog.missing_shards(space)]
     if not missing:
         return row
     return row | {"reason": f"{NONE_LEFT}: {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing"}

@@ -70,6 +70,7 @@ class Catalog:
         self._open()
 
     def _open(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
+        """Create the readers of the listed files, over a connection or the DuckDB of the process."""
         self.reader = Reader(self.paths.root, self._item_files, connection)
         self._tables = ItemTables(self.reader, self._item_files, self.paths.items, self._part_checks)
         self._shard_ranges = {
@@ -77,7 +78,7 @@ class Catalog:
         }
 
     @contextmanager
-    def apart(self) -> Iterator["Catalog"]:
+    def with_own_connection(self) -> Iterator["Catalog"]:
         """Yield a copy of the catalog with its own DuckDB, whose memory is released at the end of the context."""
         other = copy(self)
         with connections.connect(self.paths.root) as connection:
@@ -89,12 +90,12 @@ class Catalog:
         self._epoch = epoch(self.paths)
         parts = {space: list_parts(self.paths.embeddings(space)) for space in self.paths.cards()}
         # A space whose parts are all hidden, without replacements, is not complete yet.
-        there = {space: one for space, one in parts.items() if one.files or not one.hidden.names}
+        present = {space: listed for space, listed in parts.items() if listed.files or not listed.hidden.names}
         try:
-            self.cards = {space: read_card(self.paths.card(space)) for space in there}
+            self.cards = {space: read_card(self.paths.card(space)) for space in present}
         except FileNotFoundError:
             return False
-        self.shards = {space: self.paths.as_shards(space, one.files) for space, one in there.items()}
+        self.shards = {space: self.paths.as_shards(space, listed.files) for space, listed in present.items()}
         self._item_files = list(list_parts(self.paths.items).files)  # after shards: items are written first
         self.skipped_files = list(list_parts(self.paths.skipped).files)
         return epoch(self.paths) == self._epoch
@@ -127,23 +128,23 @@ class Catalog:
 
     def check_texts(self, space: str) -> None:
         """Raise DamagedError if the text of an item of a space is missing."""
-        lacking = np.setdiff1d(self.ids(space), self.item_ids(), assume_unique=True)
-        if len(lacking):
-            raise self._tables.missing_text_error(int(lacking[0]))
+        missing = np.setdiff1d(self.ids(space), self.item_ids(), assume_unique=True)
+        if len(missing):
+            raise self._tables.missing_text_error(int(missing[0]))
 
     def shard_names(self, space: str) -> tuple[str, ...]:
         """Return the names of the shards of a space, ascending."""
         return self._shard_names[space]
 
-    def lost_shards(self, space: str) -> list[str]:
+    def missing_shards(self, space: str) -> list[str]:
         """Return the names of missing shards, whose summaries still exist."""
-        # Only those listed at one moment: a shard that was replaced, or is not complete yet, is not missing.
+        # A shard that was replaced, or is not committed yet, is not missing.
         hidden = list_parts(self.paths.embeddings(space)).hidden.names
-        there = {shard.name for shard in self.shards[space]} | hidden
+        present = {shard.name for shard in self.shards[space]} | hidden
         found = self.paths.summary_files(space)
-        return [path.stem for path in found if path.stem not in there and self._is_lost(space, path)]
+        return [path.stem for path in found if path.stem not in present and self._is_missing(space, path)]
 
-    def _is_lost(self, space: str, summary: Path) -> bool:
+    def _is_missing(self, space: str, summary: Path) -> bool:
         return disk.exists(summary) and not disk.exists(names.PARTS.path(self.paths.embeddings(space), summary.stem))
 
     def item_ids(self) -> Ids:
@@ -215,9 +216,8 @@ class Catalog:
 
     def vectors_of(self, space: str, layers: Iterable[Layer], item: int) -> dict[int, NDArray[np.float32]]:
         """Return the stored vectors of an item, by layer id: float32 of shape (dim,); empty if it has none."""
-        listed = (
-            ", ".join(str(layer.id) for layer in layers) or "NULL"
-        )  # in the SQL, so that DuckDB skips row groups by statistics
+        # A list in the SQL lets DuckDB skip row groups by their statistics.
+        listed = ", ".join(str(layer.id) for layer in layers) or "NULL"
         sql = f"SELECT layer, vector FROM {FILES} WHERE item_id = {int(item)} AND layer IN ({listed})"
         rows = self.reader.rows(sql, self._shard_ranges[space].files_of([item]))
         return {layer: np.asarray(vector, dtype=np.float32) for layer, vector in rows}
@@ -242,13 +242,13 @@ class Catalog:
         return stored_kinds(self.reader.connection, self._dataset_files, kinds)
 
     def dataset(self, name: str, unit: Unit) -> dict[str, NDArray[Any]]:
-        """Return the rows of a dataset for a unit, as ordered columns (see :func:`.datasets.stored_rows`)."""
+        """Return the rows of a dataset for a unit, as columns; see :func:`.datasets.stored_rows`."""
         return stored_rows(self.reader.connection, self._dataset_files, name, unit)
 
     def dataset_hashes(self, names: Collection[str] = ()) -> dict[str, str]:
         """Return the SHA-256 of the files of the given datasets, or of all, by file stem; missing ones are left out."""
-        wanted = {name.replace(":", "_") for name in names}
-        files = [file for file in self._dataset_files if not wanted or file.stem in wanted]
+        stems = {name.replace(":", "_") for name in names}
+        files = [file for file in self._dataset_files if not stems or file.stem in stems]
         return {file.stem: file_hash(file, rebuild_remedy(file)) for file in files}
 
     @property

@@ -89,11 +89,11 @@ def check_layer_numbers(cards: Sequence[Card], named: Sequence[str] = ()) -> tup
         QueryError: A space given explicitly has shifted layers, or all spaces have.
     """
     faults = {card.space: card.layer_fault for card in cards if card.layer_fault is not None}
-    right = [card for card in cards if card.space not in faults]
-    if refused := [fault for space, fault in faults.items() if space in named or not right]:
+    sound = [card for card in cards if card.space not in faults]
+    if refused := [fault for space, fault in faults.items() if space in named or not sound]:
         raise QueryError(refused[0])
-    cut = [card.word_fault for card in right if card.word_fault is not None]
-    return right, [*(f"left out: {fault}" for fault in faults.values()), *cut]
+    word_faults = [card.word_fault for card in sound if card.word_fault is not None]
+    return sound, [*(f"left out: {fault}" for fault in faults.values()), *word_faults]
 
 
 def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Layer, ...]], list[str]]:
@@ -114,13 +114,13 @@ def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Lay
     chosen: dict[str, set[Layer]] = {}
     notes = []
     for part in spec.split(","):
-        lacking: list[UnknownNameError] = []
+        missing: list[UnknownNameError] = []
         for card in cards:
             try:
                 chosen.setdefault(card.space, set()).update(card.layers.select(part))
             except UnknownNameError as error:
-                lacking.append(error)
+                missing.append(error)
                 notes.append(f"{card.space} has no layer {error.name!r} (it has {', '.join(card.layers.names)}).")
-        if len(lacking) == len(cards):
-            raise lacking[0]
+        if len(missing) == len(cards):
+            raise missing[0]
     return {space: tuple(sorted(layers)) for space, layers in chosen.items() if layers}, notes

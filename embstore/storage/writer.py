@@ -43,21 +43,21 @@ class StoreWriter:
         self.paths = StorePaths(disk.resolved(root))
         self._shared = SharedLock(self.paths, str(worker)) if worker is not None and worker.total > 1 else None
         self._stack = ExitStack()
-        self._carded: list[str] = []
+        self._new_spaces: list[str] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             is_new = not disk.exists(self.paths.marker)
-            made = _make_root(self.paths) if is_new else []
-            stack.push(lambda kind, *_: _remove_folders(made) if kind else None)
+            created = _make_root(self.paths) if is_new else []
+            stack.push(lambda kind, *_: _remove_folders(created) if kind else None)
             if self._shared is None:
                 stack.enter_context(write_lock(self.paths))
                 self._begin(clear=True)
-                stack.push(lambda kind, *_: _unmake(self.paths) if kind and is_new else None)
-                stack.push(lambda kind, *_: self._forget_unfilled() if kind else None)
+                stack.push(lambda kind, *_: _remove_new_store(self.paths) if kind and is_new else None)
+                stack.push(lambda kind, *_: self._remove_empty_spaces() if kind else None)
             else:
-                with self._shared.gate(begins=True) as others:
-                    self._shared.take(others)
+                with self._shared.gate(is_starting=True) as others:
+                    self._shared.acquire(others)
                     stack.callback(self._shared.release)
                     self._begin(clear=not others)
             self._stack = stack.pop_all()
@@ -74,7 +74,7 @@ class StoreWriter:
             write_marker(self.paths)
         check_marker(self.paths)
 
-    def agree(self, plan: Sequence[Mapping[str, Any]]) -> None:
+    def compare_plan(self, plan: Sequence[Mapping[str, Any]]) -> None:
         """Check that builds sharing a source have the same plan; called before the first shard is written.
 
         Args:
@@ -86,12 +86,12 @@ class StoreWriter:
         if self._shared is not None:
             digest = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
             with self._shared.gate() as others:
-                self._shared.agree(digest, others)
+                self._shared.compare_plan(digest, others)
 
     def is_last(self) -> bool:
-        """Return whether no other build is writing, and if so, keep others out until the end of the context.
+        """Return whether this is the last of the builds that share a source; if so, keep others out until the end.
 
-        Of builds that share the parts of a source, the last to end gets True; the others release their locks.
+        A build that is not the last one releases its lock.
         """
         if self._shared is None:
             return True
@@ -100,7 +100,7 @@ class StoreWriter:
             if others:
                 self._shared.release()
                 return False
-            gate.enter_context(self._shared.named())
+            gate.enter_context(self._shared.owner_recorded())
             self._stack.push(gate.pop_all())
         return True
 
@@ -118,16 +118,16 @@ class StoreWriter:
             return stored
         if self._shared is None or stored is None or stored.differences(card):
             write_card(self.paths, card)
-            self._carded.append(card.space)
+            self._new_spaces.append(card.space)
         return card
 
-    def _forget_unfilled(self) -> None:
+    def _remove_empty_spaces(self) -> None:
         """Remove the cards of new spaces that have no shard."""
-        for space in self._carded:
+        for space in self._new_spaces:
             if not committed_shards(self.paths, space):
                 disk.remove(self.paths.card(space), missing_ok=True)
 
-    def part_writer(self, card: Card, write_texts: Callable[[Ids], None]) -> "SpaceWriter":
+    def space_writer(self, card: Card, write_texts: Callable[[Ids], None]) -> "SpaceWriter":
         """Return a writer of vectors into a space, which writes a shard at each call of ``cut``.
 
         The space is created with its first shard: a build that ends before it leaves no card.
@@ -227,7 +227,7 @@ class SpaceWriter:
     def _write(self, ids: Ids, blocks: list[Block]) -> tuple[Shard, int]:
         card = self._card
         ids, places = _in_order(ids)
-        vectors = (_laid_out(blocks, layer, places) for layer in range(len(card.layers)))
+        vectors = (_gathered(blocks, layer, places) for layer in range(len(card.layers)))
         return write_shard(self._paths, card.space, card.layers, ids, vectors, card.dtype), len(ids)
 
 
@@ -239,7 +239,7 @@ def _in_order(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:
     return ids[order], places
 
 
-def _laid_out(blocks: list[Block], layer: int, places: NDArray[np.int64]) -> NDArray[np.float32]:
+def _gathered(blocks: list[Block], layer: int, places: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return the vectors (n, dim) of one layer, each at its position.
 
     Args:
@@ -259,12 +259,12 @@ def _make_root(paths: StorePaths) -> list[Path]:
     """Create the folder of a new store, and return the created folders, innermost first."""
     if any(not path.name.startswith(".") for path in disk.listed(paths.root)):
         check_marker(paths)  # raises for a folder that contains other files
-    made = [folder for folder in (paths.root, *paths.root.parents) if not disk.exists(folder)]
+    created = [folder for folder in (paths.root, *paths.root.parents) if not disk.exists(folder)]
     disk.make_folder(paths.root)
-    return made
+    return created
 
 
-def _unmake(paths: StorePaths) -> None:
+def _remove_new_store(paths: StorePaths) -> None:
     """Remove the marker and lock of a new store that contains no other files."""
     if not any(path for path in disk.listed(paths.root) if path != paths.marker and not path.name.startswith(".")):
         disk.remove(paths.marker, missing_ok=True)

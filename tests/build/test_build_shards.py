@@ -127,7 +127,7 @@ def test_nobody_else_writes_beside_parts(build, tmp_path: Path) -> None:
 def test_parts_of_other_sources_are_refused(build, tmp_path: Path) -> None:
     """Their parts would be cut in other places, and a text could be embedded twice."""
     with StoreWriter(tmp_path / "store", ShardSpec(1, 2)) as store:
-        store.agree([{"unit": "word"}])
+        store.compare_plan([{"unit": "word"}])
         with pytest.raises(LockedError, match=r"shard=1/2\), from other sources or with other options"):
             build(shard="2/2")
 
@@ -158,7 +158,7 @@ def test_texts_are_looked_up_and_written_by_one_part_at_a_time(tmp_path: Path) -
     with (
         StoreWriter(tmp_path / "store", ShardSpec(1, 2)) as one,
         StoreWriter(tmp_path / "store", ShardSpec(2, 2)) as other,
-        one.part_writer(card, lambda _: wrote.append("one")) as writer,
+        one.space_writer(card, lambda _: wrote.append("one")) as writer,
         ThreadPoolExecutor(1) as pool,
     ):
         writer.add(np.array([7]), np.ones((len(card.layers), 1, card.dim), np.float32))

@@ -221,11 +221,11 @@ def test_a_rough_search_that_errs_within_its_bound_changes_nothing(
         return np.take_along_axis(products, order, axis=1).astype(np.float32), order
 
     right = point_distances.rounding_error_bound
-    monkeypatch.setattr(
-        point_distances,
-        "rounding_error_bound",
-        lambda dim, dtype: rounding if dtype == np.float32 else right(dim, dtype),
-    )
+
+    def bound(dim: int, dtype: type) -> float:
+        return rounding if dtype == np.float32 else right(dim, dtype)
+
+    monkeypatch.setattr(point_distances, "rounding_error_bound", bound)
     monkeypatch.setattr(faiss, "knn", knn)
     positions, values = neighbours_of_all(x, 10, distance)
     assert (positions == wanted[0]).all()

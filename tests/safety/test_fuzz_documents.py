@@ -22,7 +22,7 @@ from embstore.storage.files.answers import Answer, read_answer, write_answer
 from embstore.storage.files.card import read_card
 from embstore.storage.files.marker import check_marker, write_marker
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.transaction.lock import _read as read_holder
+from embstore.storage.transaction.lock import _read_metadata as read_holder
 from embstore.storage.transaction.manifest import Hidden, read_hidden, write_hidden
 from embstore.text import escaped
 

@@ -264,11 +264,11 @@ def test_a_view_apart_answers_alike_and_ends_by_itself(make_store: Make) -> None
     made = make_store(unit="occurrence", texts=["the bank of the river", "a bank"])
     catalog = Catalog(made.root)
     relation = catalog.relation("SELECT count(*) FROM items")
-    with catalog.apart() as apart:
-        assert apart.ids(made.space).tolist() == catalog.ids(made.space).tolist()
-        assert apart.reader.connection is not catalog.reader.connection
+    with catalog.with_own_connection() as own_catalog:
+        assert own_catalog.ids(made.space).tolist() == catalog.ids(made.space).tolist()
+        assert own_catalog.reader.connection is not catalog.reader.connection
     with pytest.raises(duckdb.ConnectionException):
-        apart.reader.connection.execute("SELECT 1")
+        own_catalog.reader.connection.execute("SELECT 1")
     assert relation.fetchall()[0][0] > 0
 
 

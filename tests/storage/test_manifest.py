@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from embstore.errors import DamagedError
 from embstore.storage.files.names import Names
 from embstore.storage.maintenance.compaction import Sized, plan_groups
-from embstore.storage.transaction.manifest import HIDDEN, hidden_files, list_parts, read_hidden, replacing, settled
+from embstore.storage.transaction.manifest import HIDDEN, clear_hidden, hidden_files, list_parts, read_hidden, replacing
 
 A, B, C, D, AB = (f"part-{letters * (16 // len(letters))}" for letters in ("a", "b", "c", "d", "ab"))
 
@@ -36,10 +36,10 @@ def test_one_set_of_parts_or_the_other(tmp_path: Path) -> None:
     assert [file.stem for file in hidden_files(folder)] == [A, B]
     for file in hidden_files(folder):
         file.unlink()
-    settled(folder)
+    clear_hidden(folder)
     assert listed(folder) == [AB, C, D]
     assert read_hidden(folder).generation == 3
-    settled(folder)
+    clear_hidden(folder)
     assert read_hidden(folder).generation == 3
 
 

@@ -206,7 +206,7 @@ def test_a_part_becomes_a_shard_when_it_is_cut(tmp_path: Path) -> None:
             requested.append(wanted.tolist())
             write_items(store.paths, [item for item in items if item.id in requested[-1]])
 
-        with store.part_writer(card, write_texts) as writer:
+        with store.space_writer(card, write_texts) as writer:
             for part in (slice(0, 5), slice(5, 7)):
                 writer.add(ids[part], vectors[:, part])
             writer.cut()
@@ -223,7 +223,7 @@ def test_an_error_of_the_writer_stops_the_next_block(tmp_path: Path, monkeypatch
     monkeypatch.setattr(writer_module, "write_shard", _full)
     with StoreWriter(tmp_path / "store") as store:
         store.add_space(card)
-        writer = store.part_writer(card, lambda ids: None)
+        writer = store.space_writer(card, lambda ids: None)
         with pytest.raises(StoreError, match="no space left"), writer:  # noqa: PT012  # where it is raised is the test
             writer.add(np.array([1]), np.ones((5, 1, 8), np.float32))
             writer.cut()
@@ -239,7 +239,7 @@ def test_a_space_whose_first_shard_cannot_be_written_leaves_no_card(
     monkeypatch.setattr(writer_module, "write_shard", _full)
 
     def write() -> None:
-        with StoreWriter(tmp_path / "store") as store, store.part_writer(card, lambda ids: None) as writer:
+        with StoreWriter(tmp_path / "store") as store, store.space_writer(card, lambda ids: None) as writer:
             assert not StorePaths(tmp_path / "store").card(card.space).exists()
             writer.add(np.array([1]), np.ones((5, 1, 8), np.float32))
             writer.cut()

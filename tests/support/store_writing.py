@@ -118,7 +118,7 @@ def space_writer(
         write_missing_items(store.paths, (items[item] for item in ids.tolist()), seen)
 
     n_items = max(1, shard_bytes // (4 * card.dim * len(card.layers)))
-    with store.part_writer(card, write_texts) as writer:
+    with store.space_writer(card, write_texts) as writer:
         yield ShardFiller(writer, n_items)
 
 

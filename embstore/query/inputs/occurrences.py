@@ -41,7 +41,7 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
     if "per_sentence" in values:
         by = "sentence"
     words = values.get("word", ())
-    with catalog.apart() as snapshot:
+    with catalog.with_own_connection() as snapshot:
         occurrences = Contexts(*group_occurrences(snapshot, card.space, by, words))
     missing = np.flatnonzero(np.bincount(occurrences.groups, minlength=len(occurrences.names)) == 0)
     if len(missing):

@@ -25,7 +25,7 @@ from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.id_set import IdSet
 from embstore.storage.maintenance.problems import Problem as Problem
 from embstore.storage.maintenance.problems import unread
-from embstore.storage.transaction.manifest import document_of, list_parts
+from embstore.storage.transaction.manifest import list_parts, manifest_path
 from embstore.summary import Summary
 
 Ids = NDArray[np.int64]
@@ -68,7 +68,7 @@ class Listed:
         try:
             parts = list_parts(folder)
         except DamagedError as error:
-            return cls(tuple(names.PARTS.listed(folder).values()), problem=Problem(document_of(folder), str(error)))
+            return cls(tuple(names.PARTS.listed(folder).values()), problem=Problem(manifest_path(folder), str(error)))
         return cls(parts.files, parts.hidden.names)
 
 

@@ -184,7 +184,7 @@ def changing_part(sql: str) -> str | None:
     return found and found[0]
 
 
-def explained(error: duckdb.Error, columns: Sequence[str] = ()) -> QueryError | UnknownNameError:
+def user_error(error: duckdb.Error, columns: Sequence[str] = ()) -> QueryError | UnknownNameError:
     """Return the error for a user's SQL: an unknown column with the nearest names, or DuckDB's message.
 
     Args:

@@ -11,8 +11,8 @@ from pathlib import Path
 from embstore import disk
 from embstore.errors import FileAccessError
 
-_HELD = (errno.EAGAIN, errno.EWOULDBLOCK)
-_NONE = (errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+_LOCKED = (errno.EAGAIN, errno.EWOULDBLOCK)
+_UNSUPPORTED = (errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 class FolderLock:
@@ -45,9 +45,9 @@ class FolderLock:
                 fcntl.flock(self._descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except FileAccessError as error:
             self.release()
-            if error.errno in _HELD:
+            if error.errno in _LOCKED:
                 return False
-            if error.errno not in _NONE:
+            if error.errno not in _UNSUPPORTED:
                 raise
         return True
 

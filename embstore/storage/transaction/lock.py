@@ -15,10 +15,10 @@ from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction import filesystem
 from embstore.storage.transaction.folder_lock import FolderLock
 
-_BEGIN_SECONDS, _END_SECONDS = 5.0, 60.0
+_START_SECONDS, _END_SECONDS = 5.0, 60.0
 
 Others = Sequence[Mapping[str, Any]]
-"""Metadata of other builds: host, pid and shard, and their plan once it is known."""
+"""Metadata of other builds: ``host``, ``pid``, ``shard``, and ``plan`` once it is known."""
 
 
 @contextmanager
@@ -29,10 +29,10 @@ def write_lock(paths: StorePaths) -> Iterator[None]:
         LockedError: Other processes are writing; the message names them.
         StoreError: The store cannot be written, or its file system cannot keep a store.
     """
-    with _hold(paths):
-        if others := _sharing(paths):
-            raise _refused(paths, f"{_named(others)}. Wait for them to end")
-        with _held_folder(paths), _signed(paths.lock):
+    with _gate(paths):
+        if others := _live_builds(paths):
+            raise _locked_error(paths, f"{_describe(others)}. Wait for them to end")
+        with _locked_folder(paths), _owner_recorded(paths.lock):
             yield
 
 
@@ -55,40 +55,40 @@ class SharedLock:
         self._identity = (0, 0)
 
     @contextmanager
-    def gate(self, *, begins: bool = False) -> Iterator[Others]:
+    def gate(self, *, is_starting: bool = False) -> Iterator[Others]:
         """Lock the gate within the context, and yield the metadata of the other builds.
 
         Args:
-            begins: Whether the build is just beginning, so that it waits only for a short time.
+            is_starting: Whether the build is just beginning, so that it waits only for a short time.
 
         Raises:
             LockedError: The store has an exclusive writer.
             StoreError: As in :func:`write_lock`.
         """
-        with _hold(self._paths, _BEGIN_SECONDS if begins else _END_SECONDS):
-            yield _sharing(self._paths, but=self._path)
+        with _gate(self._paths, _START_SECONDS if is_starting else _END_SECONDS):
+            yield _live_builds(self._paths, excluded=self._path)
 
-    def take(self, others: Others) -> None:
+    def acquire(self, others: Others) -> None:
         """Acquire the lock of this part; the gate must be locked.
 
         Raises:
             LockedError: Another build has this part, or the others use another number of parts.
         """
         n = self._shard.partition("/")[2]
-        if other := next((one for one in others if str(one.get("shard")).partition("/")[2] != n), None):
-            raise _refused(
-                self._paths, f"{_named([other])}, which makes no sense beside {self._shard}. Wait for it to end"
+        if other := next((owner for owner in others if str(owner.get("shard")).partition("/")[2] != n), None):
+            raise _locked_error(
+                self._paths, f"{_describe([other])}, which makes no sense beside {self._shard}. Wait for it to end"
             )
         try:
             with disk.opening(self._path, "lock"):
                 self._lock.acquire(blocking=False)
         except Timeout:
-            raise _refused(self._paths, f"{_named([_read(self._path)])}. Wait for it to end") from None
+            raise _locked_error(self._paths, f"{_describe([_read_metadata(self._path)])}. Wait for it to end") from None
         if not self._folder.acquire(shared=True):
             self._lock.release()
-            raise _deleted(self._paths)
+            raise _deleted_lock_error(self._paths)
         self._identity = _identity(self._path)
-        self._say({})
+        self._write_metadata({})
 
     def check(self) -> None:
         """Check that the lock file still exists; called before anything is written.
@@ -107,10 +107,11 @@ class SharedLock:
                 "the same command again."
             )
 
-    def _say(self, plan: Mapping[str, Any]) -> None:
-        atomic.write_document(StorePaths.holder(self._path), {**_me(), "shard": self._shard, **plan})
+    def _write_metadata(self, plan: Mapping[str, Any]) -> None:
+        """Write the metadata of this build, with further fields, for other builds to read."""
+        atomic.write_document(StorePaths.holder(self._path), {**_own_metadata(), "shard": self._shard, **plan})
 
-    def agree(self, plan: str, others: Others) -> None:
+    def compare_plan(self, plan: str, others: Others) -> None:
         """Publish the plan of this build, and compare it with the others'; the gate must be locked.
 
         Args:
@@ -120,13 +121,13 @@ class SharedLock:
         Raises:
             LockedError: Another build has a different plan.
         """
-        if other := next((one for one in others if one.get("plan", plan) != plan), None):
-            raise _refused(
+        if other := next((owner for owner in others if owner.get("plan", plan) != plan), None):
+            raise _locked_error(
                 self._paths,
-                f"{_named([other])}, from other sources or with other options. Give all parts the same, one after the "
-                "other if need be",
+                f"{_describe([other])}, from other sources or with other options. Give all parts the same, one after "
+                "the other if need be",
             )
-        self._say({"plan": plan})
+        self._write_metadata({"plan": plan})
 
     @contextmanager
     def texts(self) -> Iterator[None]:
@@ -140,9 +141,9 @@ class SharedLock:
             yield
 
     @contextmanager
-    def named(self) -> Iterator[None]:
-        """Record this process as the owner of the gate within the context, for a longer use of it."""
-        with _signed(self._paths.lock):
+    def owner_recorded(self) -> Iterator[None]:
+        """Record this process as the owner of the gate within the context, for messages of other processes."""
+        with _owner_recorded(self._paths.lock):
             yield
 
     def release(self) -> None:
@@ -156,14 +157,21 @@ class SharedLock:
 
 
 @contextmanager
-def _hold(paths: StorePaths, seconds: float = 0.0) -> Iterator[None]:
+def _gate(paths: StorePaths, seconds: float = 0.0) -> Iterator[None]:
+    """Lock the store's lock file within the context, waiting up to some seconds, and check the file system.
+
+    Raises:
+        LockedError: Another process has the lock.
+        StoreError: As in :func:`write_lock`.
+        DamagedError: An entry of the store is a symbolic link or of the wrong type.
+    """
     paths.check_contents()
     lock = _file_lock(paths.lock)
     try:
         with disk.opening(paths.lock, "lock"):
             lock.acquire(timeout=seconds, poll_interval=0.01)
     except Timeout:
-        raise _refused(paths, f"{_named([_read(paths.lock)])}. Wait for it to end") from None
+        raise _locked_error(paths, f"{_describe([_read_metadata(paths.lock)])}. Wait for it to end") from None
     except NotImplementedError as error:
         raise filesystem.no_locks(paths.root) from error
     except FileAccessError as error:
@@ -175,18 +183,18 @@ def _hold(paths: StorePaths, seconds: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-def _sharing(paths: StorePaths, but: Path | None = None) -> list[Mapping[str, Any]]:
+def _live_builds(paths: StorePaths, excluded: Path | None = None) -> list[Mapping[str, Any]]:
     """Return the metadata of the builds that share the store, and remove the locks of dead ones."""
     found: list[Mapping[str, Any]] = []
     for path in paths.shard_locks():
-        if path == but:
+        if path == excluded:
             continue
         lock = _file_lock(path)
         try:
             with disk.opening(path, "lock"):
                 lock.acquire(blocking=False)
         except Timeout:
-            found.append(_read(path))
+            found.append(_read_metadata(path))
             continue
         disk.remove(StorePaths.holder(path), missing_ok=True)
         disk.remove(path, missing_ok=True)
@@ -195,11 +203,11 @@ def _sharing(paths: StorePaths, but: Path | None = None) -> list[Mapping[str, An
 
 
 @contextmanager
-def _held_folder(paths: StorePaths) -> Iterator[None]:
+def _locked_folder(paths: StorePaths) -> Iterator[None]:
     """Lock the store's folder itself exclusively."""
     folder = FolderLock(paths.root)
     if not folder.acquire():
-        raise _deleted(paths)
+        raise _deleted_lock_error(paths)
     try:
         yield
     finally:
@@ -212,26 +220,27 @@ def _file_lock(path: Path) -> FileLock:
 
 
 def _identity(path: Path) -> tuple[int, int]:
+    """Return device and inode of a file, which distinguish it from a later file of the same name."""
     found = disk.status(path)
     return (found.st_dev, found.st_ino)
 
 
 @contextmanager
-def _signed(lock: Path) -> Iterator[None]:
+def _owner_recorded(lock: Path) -> Iterator[None]:
     """Record this process as the owner of a lock within the context."""
     holder = StorePaths.holder(lock)
     try:
-        atomic.write_document(holder, _me())
+        atomic.write_document(holder, _own_metadata())
         yield
     finally:
         disk.remove(holder, missing_ok=True)
 
 
-def _me() -> dict[str, Any]:
+def _own_metadata() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid()}
 
 
-def _read(lock: Path) -> Mapping[str, Any]:
+def _read_metadata(lock: Path) -> Mapping[str, Any]:
     """Return the metadata of a lock's owner; empty if it is just acquiring or releasing it."""
     try:
         return atomic.read_document(StorePaths.holder(lock), "lock-holder")
@@ -239,20 +248,21 @@ def _read(lock: Path) -> Mapping[str, Any]:
         return {}
 
 
-def _named(holders: Others) -> str:
+def _describe(holders: Others) -> str:
+    """Return the owners of locks in words: ``process 12 on host (--shard 2/3)``."""
     return ", ".join(
-        f"process {one['pid']} on {one['host']}" + (f" (--shard {one['shard']})" if "shard" in one else "")
-        if one
+        f"process {owner['pid']} on {owner['host']}" + (f" (--shard {owner['shard']})" if "shard" in owner else "")
+        if owner
         else "another process"
-        for one in holders
+        for owner in holders
     )
 
 
-def _deleted(paths: StorePaths) -> LockedError:
+def _deleted_lock_error(paths: StorePaths) -> LockedError:
     """Return the error for a running writer whose lock file was deleted."""
-    others = [found for found in map(_read, [paths.lock, *paths.shard_locks()]) if found]
-    return _refused(paths, f"{_named(others or [{}])}, whose lock file was deleted. Wait for it to end")
+    others = [found for found in map(_read_metadata, [paths.lock, *paths.shard_locks()]) if found]
+    return _locked_error(paths, f"{_describe(others or [{}])}, whose lock file was deleted. Wait for it to end")
 
 
-def _refused(paths: StorePaths, by: str) -> LockedError:
+def _locked_error(paths: StorePaths, by: str) -> LockedError:
     return LockedError(f"{paths.root} is being written by {by}, or build into another store.")

@@ -1,15 +1,15 @@
-"""The parts of a folder, and how some of them give way to others in one step.
+"""List the parts of a folder, and replace several of them atomically.
 
-Parts are immutable Parquet files, ``part-<hash>.parquet``. A document beside them, ``hidden.json``, names those that do
-not count. It is by writing it that many parts come and go at once:
+Parts are immutable Parquet files, ``part-<hash>.parquet``. The manifest beside them, ``hidden.json``, names the parts
+that are not committed. A replacement has three steps:
 
-1. it names the new parts, which are then renamed into the folder;
-2. it names the old parts instead: that is the commit;
-3. the old parts are removed, and it names none.
+1. the manifest names the new parts, which are then renamed into the folder;
+2. the manifest names the old parts instead: this is the commit;
+3. the old parts are deleted, and the manifest names none.
 
-A process that dies in between leaves parts that do not count. The next writer removes them, which undoes what did not
-reach its commit, and finishes what did. The document's generation grows with each change: files may have come and gone
-beside a reader that finds another one after listing the folder than before, and it lists the folder once more.
+A process that dies in between leaves uncommitted parts. The next writer deletes them, which rolls back before the
+commit, and finishes after it. The manifest's generation grows with each change: a reader that finds different
+generations before and after listing the folder lists it again.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -53,7 +53,7 @@ class Parts(NamedTuple):
     hidden: Hidden
 
 
-def document_of(folder: Path) -> Path:
+def manifest_path(folder: Path) -> Path:
     """Return the path of a folder's manifest ``hidden.json``."""
     return folder / HIDDEN
 
@@ -64,7 +64,7 @@ def read_hidden(folder: Path) -> Hidden:
     Raises:
         DamagedError: The manifest was altered.
     """
-    path = document_of(folder)
+    path = manifest_path(folder)
     try:
         document = atomic.read_document(path, "hidden", _REMEDY)
     except (FileNotFoundError, NotADirectoryError):
@@ -81,7 +81,7 @@ def write_hidden(folder: Path, hidden: Hidden) -> None:
         "hidden": sorted(hidden.names),
         "replaced": {new: sorted(old) for new, old in sorted(hidden.replaced.items())},
     }
-    atomic.write_document(document_of(folder), document)
+    atomic.write_document(manifest_path(folder), document)
 
 
 def list_parts(folder: Path) -> Parts:
@@ -123,8 +123,8 @@ def epoch(paths: StorePaths) -> tuple[object, ...]:
 def replacing(folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iterable[str] = ()) -> Iterator[None]:
     """Replace parts of a folder atomically: rename the new parts into it within the context, which commits at its end.
 
-    The caller then deletes the old parts (:func:`hidden_files`) and calls :func:`settled`; after an error it does the
-    same with the new ones. The caller must own the store's lock.
+    The caller then deletes the old parts (:func:`hidden_files`) and calls :func:`clear_hidden`; after an error it does
+    the same with the new ones. The caller must own the store's lock.
 
     Args:
         folder: Folder of the parts.
@@ -132,7 +132,7 @@ def replacing(folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iter
         removed: Names of parts to remove without replacement.
     """
     generation = read_hidden(folder).generation
-    # A part is called by its content: one that is there already stays, and is not undone with the new ones.
+    # The name of a part is its hash: an existing part of this name is identical, and must survive a rollback.
     new = frozenset(name for name in replaced if not disk.exists(names.PARTS.path(folder, name)))
     if new:
         write_hidden(folder, Hidden(generation + 1, new))
@@ -147,7 +147,7 @@ def hidden_files(folder: Path) -> list[Path]:
     return [path for path in paths if disk.exists(path)]
 
 
-def settled(folder: Path) -> None:
+def clear_hidden(folder: Path) -> None:
     """Clear the manifest after the hidden parts have been deleted."""
     hidden = read_hidden(folder)
     if hidden.names or hidden.replaced:
@@ -160,4 +160,4 @@ def _identity(path: Path) -> tuple[int, int]:
         found = disk.status(path)
     except FileNotFoundError:
         return (0, 0)
-    return (found.st_ino, found.st_mtime_ns)  # the number alone may be given again
+    return (found.st_ino, found.st_mtime_ns)  # inodes are reused

@@ -19,17 +19,17 @@ from embstore.storage.files.tables import read_part, read_table, stage_part
 from embstore.storage.transaction.lock import write_lock
 from embstore.storage.transaction.manifest import (
     Hidden,
+    clear_hidden,
     committed_shards,
     hidden_files,
     list_parts,
     read_hidden,
     replacing,
-    settled,
 )
 
 
 @contextmanager
-def maintained(paths: StorePaths) -> Iterator[None]:
+def maintenance_lock(paths: StorePaths) -> Iterator[None]:
     """Lock an existing store within the context, after recovery from interrupted writes.
 
     Raises:
@@ -50,29 +50,29 @@ def recover(paths: StorePaths) -> list[Path]:
         DamagedError: A manifest was altered.
     """
     removed = paths.temporaries()
-    for left in removed:
-        disk.remove_tree(left)
+    for path in removed:
+        disk.remove_tree(path)
     for space in paths.removed_spaces():
         removed += finish_removal(paths, space)
     for folder in (paths.items, paths.skipped):
-        removed += settle_tables(folder)
+        removed += delete_hidden_tables(folder)
     for space in paths.spaces_on_disk():
-        removed += settle_shards(paths, space) + _remove_orphans(paths, space)
+        removed += delete_hidden_shards(paths, space) + _remove_orphans(paths, space)
     return removed
 
 
-def leftovers(paths: StorePaths) -> list[Path]:
+def list_leftovers(paths: StorePaths) -> list[Path]:
     """Return the paths that :func:`recover` would remove."""
-    left = paths.temporaries()
+    found = paths.temporaries()
     removed = paths.removed_spaces()
     for space in removed:
-        left += [path for folder in paths.folders_of(space) for path in disk.files_below(folder)]
+        found += [path for folder in paths.folders_of(space) for path in disk.files_below(folder)]
     for folder in (paths.items, paths.skipped):
-        left += hidden_files(folder)
+        found += hidden_files(folder)
     for space in paths.spaces_on_disk():
         if space not in removed:
-            left += hidden_files(paths.embeddings(space)) + _orphans(paths, space)
-    return left
+            found += hidden_files(paths.embeddings(space)) + _orphans(paths, space)
+    return found
 
 
 @contextmanager
@@ -87,51 +87,51 @@ def replacing_shards(
         with replacing(paths.embeddings(space), replaced, removed):
             yield
     finally:
-        settle_shards(paths, space)
+        delete_hidden_shards(paths, space)
 
 
 @contextmanager
 def replacing_tables(
     folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iterable[str] = ()
 ) -> Iterator[None]:
-    """Rename new tables into a folder in the context; at its end they count and the old ones are removed."""
+    """Replace tables of a folder atomically: rename new ones into it within the context, delete the old at its end."""
     try:
         with replacing(folder, replaced, removed):
             yield
     finally:
-        settle_tables(folder)
+        delete_hidden_tables(folder)
 
 
-def settle_shards(paths: StorePaths, space: str) -> list[Path]:
+def delete_hidden_shards(paths: StorePaths, space: str) -> list[Path]:
     """Delete the uncommitted or replaced shards of a space with their summaries, and return their paths."""
     folder = paths.embeddings(space)
     hidden = read_hidden(folder)
     if not hidden.names and not hidden.replaced:
         return []
-    recard_indexes(paths, space, hidden)
+    update_index_cards(paths, space, hidden)
     removed = hidden_files(folder)
     for path in removed:
         disk.remove(path)
     for name in hidden.names:
         disk.remove(paths.summary(space, name), missing_ok=True)
     if disk.is_folder(summaries := paths.summaries(space)):
-        disk.sync_folder(summaries)  # before the document does not name them any more
-    if not list_parts(folder).files:  # it was to be a new space, and came to nothing
+        disk.sync_folder(summaries)  # before the manifest is cleared
+    if not list_parts(folder).files:  # a new space that was never committed
         disk.remove(paths.card(space), missing_ok=True)
-    settled(folder)
+    clear_hidden(folder)
     return removed
 
 
-def settle_tables(folder: Path) -> list[Path]:
+def delete_hidden_tables(folder: Path) -> list[Path]:
     """Delete the uncommitted or replaced tables of a folder, and return their paths."""
     removed = hidden_files(folder)
     for path in removed:
         disk.remove(path)
-    settled(folder)
+    clear_hidden(folder)
     return removed
 
 
-def recard_indexes(paths: StorePaths, space: str, hidden: Hidden) -> None:
+def update_index_cards(paths: StorePaths, space: str, hidden: Hidden) -> None:
     """Update the cards of a space's indexes after shards were replaced.
 
     An index that covers only a part of a new shard, or a removed shard, is deleted: its missing vectors are unknown.
@@ -139,7 +139,7 @@ def recard_indexes(paths: StorePaths, space: str, hidden: Hidden) -> None:
     for index, card in paths.index_pairs(space):
         try:
             document = atomic.read_document(card, "index-card")
-        except (DamagedError, FileNotFoundError):  # it is not searched, and made anew by a build or a repair
+        except (DamagedError, FileNotFoundError):  # not searched, and rebuilt by a build or a repair
             continue
         covered = set(document["shards"])
         for new, old in hidden.replaced.items():
@@ -182,23 +182,23 @@ def finish_removal(paths: StorePaths, space: str) -> list[Path]:
         disk.remove_tree(folder)
         disk.sync_folder(folder.parent)
     disk.remove(paths.merged(space), missing_ok=True)
-    _forget_answers(paths, space)
-    _forget_skipped(paths, space)
+    _delete_answers(paths, space)
+    _delete_skipped_rows(paths, space)
     disk.remove(paths.removal(space), missing_ok=True)
     disk.sync_folder(paths.spaces)
     return removed
 
 
-def _forget_answers(paths: StorePaths, space: str) -> None:
+def _delete_answers(paths: StorePaths, space: str) -> None:
     """Delete the stored answers about a space."""
     named = json.dumps(space).encode()
     for path in paths.answer_files():
-        with suppress(FileNotFoundError):  # a query has just removed it
+        with suppress(FileNotFoundError):  # a query removed it meanwhile
             if named in disk.read(path):
                 disk.remove(path)
 
 
-def _forget_skipped(paths: StorePaths, space: str) -> None:
+def _delete_skipped_rows(paths: StorePaths, space: str) -> None:
     """Remove the rows of a space from the tables of skipped texts."""
     for path in list_parts(paths.skipped).files:
         table = read_part(path)
@@ -225,6 +225,6 @@ def _orphans(paths: StorePaths, space: str) -> list[Path]:
     known = {path.stem for path in parts.files} | parts.hidden.names
     orphans = [path for path in paths.summary_files(space) if path.stem not in known]
     for pair in paths.index_pairs(space):
-        there = [path for path in pair if disk.exists(path)]
-        orphans += there if len(there) < len(pair) else []
+        existing = [path for path in pair if disk.exists(path)]
+        orphans += existing if len(existing) < len(pair) else []
     return orphans

@@ -91,17 +91,17 @@ class Sandbox:
         self.memory = memory
         self._reader, self._root, self._cards = reader, root, list(cards)
         self._views = {**files, "spaces": {}, **{f"datasets.{file.stem}": {"": [file]} for file in datasets}}
-        self._made: set[str] = set()
-        every = [file for by_space in self._views.values() for members in by_space.values() for file in members]
+        self._created: set[str] = set()
+        all_files = [file for by_space in self._views.values() for members in by_space.values() for file in members]
         limit = "50%" if memory is None else f"{memory}B"
         self._files: _Files | None = None
         if copied:
-            self._names = dict(zip(every, connections.literal(every), strict=True))
+            self._names = dict(zip(all_files, connections.literal(all_files), strict=True))
             self._connection = connections.connect_to_copy(limit)
         else:
             from embstore.storage.sql.readonly import ReadOnlyFiles
 
-            self._names = {file: f"{PREFIX}{file.relative_to(root)}" for file in every}
+            self._names = {file: f"{PREFIX}{file.relative_to(root)}" for file in all_files}
             self._files = ReadOnlyFiles(root, {name: file for file, name in self._names.items()})
             self._connection = connections.connect_without_files(limit, self._files)
         [(self._limit,)] = self._connection.execute("SELECT current_setting('memory_limit')").fetchall()
@@ -128,9 +128,9 @@ class Sandbox:
             columns: Names of the only columns that the SQL can read, if they are known.
         """
         for view in views:
-            if view not in self._made:
-                self._make(view)
-                self._made.add(view)
+            if view not in self._created:
+                self._create(view)
+                self._created.add(view)
         return self._session(limits, columns)
 
     def _session(self, limits: Limits, columns: Sequence[str] = ()) -> "Session":
@@ -140,11 +140,11 @@ class Sandbox:
         """Create each view over a copy of its rows; none of them has the pseudo-columns of a table."""
         self._connection.execute("CREATE SCHEMA copied")
         for number, view in enumerate(self._views):
-            self._make(view, f"copied.t{number}")
-        self._made |= self._views.keys()
+            self._create(view, f"copied.t{number}")
+        self._created |= self._views.keys()
         connections.close_files(self._connection)
 
-    def _make(self, view: str, copy: str | None = None) -> None:
+    def _create(self, view: str, copy: str | None = None) -> None:
         """Create a view over its files, with the space as first column where files belong to a space."""
         by_space = self._views[view]
         parts = []
@@ -164,7 +164,7 @@ class Sandbox:
                 body = f"SELECT * FROM {copy}"
             self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {body}")
         except duckdb.Error as error:
-            raise self.explained(error, view=view) from error
+            raise self.user_error(error, view=view) from error
 
     def _without_files(self, view: str) -> str:
         columns = {connections.quote_name(name): kind for name, kind in _EMPTY[view].items()}
@@ -176,7 +176,7 @@ class Sandbox:
         condition = "" if values else " WHERE false"
         return f"SELECT {typed} FROM (VALUES {values or nothing}) AS given({column_list}){condition}"
 
-    def explained(self, error: duckdb.Error, columns: Sequence[str] = (), *, view: str = "") -> EmbstoreError:
+    def user_error(self, error: duckdb.Error, columns: Sequence[str] = (), *, view: str = "") -> EmbstoreError:
         """Return the error for a DuckDB error in a user's SQL, or in a view that it reads.
 
         Args:
@@ -196,12 +196,12 @@ class Sandbox:
         files = [file for file in self._names if str(file) in str(error)]
         if gone := next((file for file in files if not disk.exists(file)), None):
             return DamagedError(
-                f"{gone} has gone since the store was opened: its rows stand in other files now, or its space was "
-                "removed. Ask again; if it is still missed, run embstore verify."
+                f"{gone} has gone since the store was opened: its rows are in other files now, or its space was "
+                "removed. Run the query again; if it is still missing, run embstore verify."
             )
         if files and (view or isinstance(error, duckdb.IOException)):
             return self._reader.query_error(error, files)
-        return connections.explained(error, columns)
+        return connections.user_error(error, columns)
 
 
 class Session:
@@ -218,7 +218,7 @@ class Session:
         self, sandbox: Sandbox, connection: duckdb.DuckDBPyConnection, limits: Limits, columns: Sequence[str] = ()
     ) -> None:
         self._sandbox, self._connection, self._limits, self._columns = sandbox, connection, limits, columns
-        self._is_begun = False
+        self._has_transaction = False
 
     def run(self, query: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
         """Call a function with the connection, within the limits, and return its result.
@@ -230,25 +230,27 @@ class Session:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
         try:
-            return interruptible.run(self._connection, lambda it: query(self._begun(it)), timeout=self._limits.timeout)
+            return interruptible.run(
+                self._connection, lambda it: query(self._in_transaction(it)), timeout=self._limits.timeout
+            )
         except BaseException as error:
-            self._is_begun = False
+            self._has_transaction = False
             if isinstance(error, TimeoutError):
                 raise QueryError(
                     f"this SQL took longer than its limit of {self._limits.timeout:g} s. Select less, or give a larger "
                     "limit by --timeout (timeout= in Python)."
                 ) from error
             if isinstance(error, duckdb.Error):
-                raise self._sandbox.explained(error, self._columns) from error
+                raise self._sandbox.user_error(error, self._columns) from error
             raise
 
-    def _begun(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    def _in_transaction(self, connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
         """Return the connection in a read-only transaction; one that failed is rolled back first."""
-        if not self._is_begun:
+        if not self._has_transaction:
             with suppress(duckdb.TransactionException):  # no transaction is active
                 connection.rollback()
             connection.execute(_BEGIN)
-            self._is_begun = True
+            self._has_transaction = True
         return connection
 
 
