@@ -35,12 +35,11 @@ class Action:
 def tabulate(actions: Iterable[Action], root: Path, notes: Sequence[str] = ()) -> Table:
     """Return a table with one row per action; files are relative to the store's folder."""
     rows = [
-        {
-            "action": one.action, "file": _within(one.file, root), "items": one.n_items, "bytes": one.n_bytes,
-            "detail": one.detail,
-        }
-        for one in actions
-    ]  # fmt: skip
+        dict(
+            zip(COLUMNS, (each.action, _within(each.file, root), each.n_items, each.n_bytes, each.detail), strict=True)
+        )
+        for each in actions
+    ]
     return table(rows, columns=COLUMNS, notes=notes, shown=_SHOWN)
 
 

@@ -57,14 +57,16 @@ def _compact_space(
     """Merge groups of shards of a space, reporting progress; yield each new shard."""
     done, total = 0, sum(map(len, groups))
     observe(Progress("compact", card.space, 0, total, 0.0))
-    for one in compact_shards(paths, card, groups):
-        done += len(one.old)
+    for shard in compact_shards(paths, card, groups):
+        done += len(shard.old)
         observe(Progress("compact", card.space, done, total, done / total))
-        yield one
+        yield shard
 
 
 def _merged(parts: Iterable[Compacted], kind: str) -> list[Action]:
-    return [Action("merged", one.path, f"from {len(one.old)} {kind}", one.n_items, one.n_bytes) for one in parts]
+    return [
+        Action("merged", shard.path, f"from {len(shard.old)} {kind}", shard.n_items, shard.n_bytes) for shard in parts
+    ]
 
 
 def _planned(paths: StorePaths, shard_bytes: int) -> Iterator[Action]:

@@ -22,15 +22,15 @@ from embstore.storage.maintenance.id_collisions import check_same_items
 from embstore.storage.maintenance.import_store import (
     MergedDataset,
     Rows,
-    Taken,
+    ShardImport,
     commit_space,
     copy_index,
     merged_dataset,
     new_items,
     new_skipped,
-    plan_merge,
+    plan_imports,
+    stage_import,
     stage_table,
-    stage_taken,
 )
 from embstore.storage.selection import SpaceFilter
 from embstore.storage.transaction.manifest import committed_shards, list_parts
@@ -105,7 +105,7 @@ class _Merge:
         actions: Actions done or planned.
         notes: Notes for the user.
         cards: Cards of the spaces to copy.
-        taken: Items to copy, by space and shard.
+        imports: Items to copy, by space and shard.
         only: Whether the user named the spaces to copy.
     """
 
@@ -116,7 +116,7 @@ class _Merge:
     actions: list[Action] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     cards: list[Card] = field(default_factory=list)
-    taken: dict[str, list[Taken]] = field(default_factory=dict)
+    imports: dict[str, list[ShardImport]] = field(default_factory=dict)
     only: bool = False
 
     def check_same_spaces(self, cards: Sequence[Card]) -> None:
@@ -141,16 +141,16 @@ class _Merge:
         for card in cards:
             self.source.check_texts(card.space)
             stored = np.empty(0, np.int64) if self.is_new(card.space) else self.stored.ids(card.space)
-            taken = plan_merge(card, self.source.shards[card.space], stored)
-            self.taken[card.space] = taken
-            if taken:
-                n_items = sum(len(one.ids) for one in taken)
+            imports = plan_imports(card, self.source.shards[card.space], stored)
+            self.imports[card.space] = imports
+            if imports:
+                n_items = sum(len(one.ids) for one in imports)
                 self._report(self.ours.embeddings(card.space), self._described(card), n_items)
 
     def _described(self, card: Card) -> str:
-        taken = self.taken[card.space]
-        in_part = sum(not one.is_whole for one in taken)
-        detail = f"{len(taken)} of {len(self.source.shards[card.space])} shards"
+        imports = self.imports[card.space]
+        in_part = sum(not one.is_whole for one in imports)
+        detail = f"{len(imports)} of {len(self.source.shards[card.space])} shards"
         detail += f", {in_part} of them in part" if in_part else ""
         return detail + (", a new space" if self.is_new(card.space) else "")
 
@@ -183,12 +183,12 @@ class _Merge:
 
     def _stage_shards(self, stack: ExitStack, card: Card) -> list[StagedShard]:
         """Write the new items of a space to temporary shards."""
-        staged, total = [], len(self.taken[card.space])
+        staged, total = [], len(self.imports[card.space])
         if total:
             self.observe(Progress("merge", card.space, 0, total, 0.0))
-        for done, one in enumerate(self.taken[card.space], 1):
+        for done, one in enumerate(self.imports[card.space], 1):
             temp = stack.enter_context(atomic.temporary(self.ours.embeddings(card.space)))
-            staged.append(stage_taken(temp, self.ours, card, one))
+            staged.append(stage_import(temp, self.ours, card, one))
             self.observe(Progress("merge", card.space, done, total, done / total))
         return staged
 
@@ -233,7 +233,7 @@ class _Merge:
         """Update the indexes and merged summaries; indexes of spaces copied whole are copied rather than rebuilt."""
         theirs = self.source.paths
         for card in self.cards:
-            if not self.taken[card.space]:
+            if not self.imports[card.space]:
                 continue
             renew_merged(self.ours, card)
             kind = kind_of_indexes(self.ours, card) or kind_of_indexes(theirs, card)

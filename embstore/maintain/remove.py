@@ -34,10 +34,12 @@ def remove(root: Path, spaces: Sequence[str], *, dry_run: bool = False) -> Table
     if dry_run:
         check_marker(paths)
         return tabulate(_described(paths, spaces, "would remove"), paths.root)
-    begun = {space for space in paths.removed_spaces() if space in spaces}
+    resumed = {space for space in paths.removed_spaces() if space in spaces}
     with maintenance_lock(paths):  # finishes interrupted removals
-        actions = [Action("removed", paths.card(space), "what an earlier removal had left") for space in sorted(begun)]
-        others = [space for space in spaces if space not in begun]
+        actions = [
+            Action("removed", paths.card(space), "what an earlier removal had left") for space in sorted(resumed)
+        ]
+        others = [space for space in spaces if space not in resumed]
         actions += _described(paths, others, "removed")
         for space in dict.fromkeys(others):
             remove_space(paths, space)

@@ -12,9 +12,9 @@ from embstore import disk
 from embstore.errors import DamagedError, LockedError, NewerFormatError, StoreError
 from embstore.maintain.actions import Action, tabulate
 from embstore.maintain.repair_log import LEFT as LEFT
-from embstore.maintain.repair_log import SAME_SOURCES, Mending
+from embstore.maintain.repair_log import SAME_SOURCES, RepairLog
 from embstore.maintain.repair_spaces import SpacesRepair
-from embstore.maintain.repair_tables import mend_tables
+from embstore.maintain.repair_tables import repair_tables
 from embstore.progress import Observer
 from embstore.storage.files.marker import write_marker
 from embstore.storage.files.paths import StorePaths
@@ -46,13 +46,13 @@ def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = Fa
     paths = StorePaths(disk.resolved(root))
     marker = list(verify_marker(paths))
     with _locked(paths, dry_run):
-        mending = Mending(paths, dry_run)
-        _mend_documents(mending, marker)
-        texts = mend_tables(mending)
-        _remove_leftovers(mending)
-        _remove_answers(mending)
-        SpacesRepair(mending, texts, observe).mend_all()
-        return tabulate(mending.actions, paths.root)
+        log = RepairLog(paths, dry_run)
+        _repair_documents(log, marker)
+        texts = repair_tables(log)
+        _remove_leftovers(log)
+        _remove_answers(log)
+        SpacesRepair(log, texts, observe).repair_all()
+        return tabulate(log.actions, paths.root)
 
 
 def remove_answers(root: Path, done: Table, altered: Sequence[tuple[Path, str]], *, dry_run: bool) -> Table:
@@ -89,11 +89,11 @@ def _locked(paths: StorePaths, dry_run: bool) -> Iterator[None]:
         yield  # a read-only store needs no lock
 
 
-def _mend_documents(mending: Mending, marker: Sequence[Problem]) -> None:
+def _repair_documents(log: RepairLog, marker: Sequence[Problem]) -> None:
     """Rewrite the store's marker, and the lists of replaced files, if they are damaged."""
-    paths = mending.paths
+    paths = log.paths
     for problem in marker:
-        mending.do(Action("rewritten", problem.file, "it was missing, or altered"), partial(write_marker, paths))
+        log.do(Action("rewritten", problem.file, "it was missing, or altered"), partial(write_marker, paths))
     for folder in [paths.items, paths.skipped, *paths.folders_of_shards().values()]:
         try:
             read_hidden(folder)
@@ -105,23 +105,23 @@ def _mend_documents(mending: Mending, marker: Sequence[Problem]) -> None:
             action = Action(
                 "rewritten", manifest_path(folder), "it was altered; what is there twice is sorted out below"
             )
-            mending.do(action, partial(write_hidden, folder, found))
+            log.do(action, partial(write_hidden, folder, found))
 
 
-def _remove_leftovers(mending: Mending) -> None:
+def _remove_leftovers(log: RepairLog) -> None:
     """Remove temporary and orphaned files of killed processes."""
-    for path in list_leftovers(mending.paths):
-        mending.actions.append(Action("removed", path, _why_left(path), n_bytes=disk.size(path)))
-    if not mending.dry_run:
-        recover(mending.paths)
+    for path in list_leftovers(log.paths):
+        log.actions.append(Action("removed", path, _why_left(path), n_bytes=disk.size(path)))
+    if not log.dry_run:
+        recover(log.paths)
 
 
-def _remove_answers(mending: Mending) -> None:
+def _remove_answers(log: RepairLog) -> None:
     """Remove damaged cached answers; the next query computes them again."""
-    for problem in verify_answers(mending.paths):
+    for problem in verify_answers(log.paths):
         path = problem.file
         action = Action("removed", path, "it was altered or truncated", n_bytes=disk.size(path))
-        mending.do(action, partial(disk.remove, path, missing_ok=True))
+        log.do(action, partial(disk.remove, path, missing_ok=True))
 
 
 def _why_left(path: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from embstore import disk
 from embstore.maintain.actions import Action
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.maintenance.salvage import take_out
+from embstore.storage.maintenance.salvage import move_out
 
 LEFT = "left"
 """The action for damage that this command cannot repair."""
@@ -16,7 +16,7 @@ SAME_SOURCES = "build the same sources again"
 
 
 @dataclass
-class Mending:
+class RepairLog:
     """The repair of one store; the caller holds its write lock.
 
     Attributes:
@@ -50,7 +50,7 @@ class Mending:
         """
         self.actions.append(Action(LEFT, path, detail, n_items))
 
-    def take_out(self, path: Path, detail: str, n_items: int | None = None) -> None:
+    def move_out(self, path: Path, detail: str, n_items: int | None = None) -> None:
         """Move a file out of the store, into the folder ``damaged``.
 
         Args:
@@ -59,4 +59,4 @@ class Mending:
             n_items: Number of items in it.
         """
         action = Action("taken out", path, detail, n_items, disk.size(path))
-        self.do(action, partial(take_out, self.paths, path))
+        self.do(action, partial(move_out, self.paths, path))

@@ -13,7 +13,7 @@ from embstore.errors import DamagedError, FileAccessError, NewerFormatError
 from embstore.indexing import readable_card, update_indexes
 from embstore.maintain.actions import Action
 from embstore.maintain.derived import kind_of_indexes, renew_merged
-from embstore.maintain.repair_log import SAME_SOURCES, Mending
+from embstore.maintain.repair_log import SAME_SOURCES, RepairLog
 from embstore.maintain.repair_tables import StoredTexts
 from embstore.maintain.verify import verify_index, without_card
 from embstore.progress import Observer
@@ -22,7 +22,7 @@ from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.summaries import Merged, read_merged
 from embstore.storage.maintenance.file_checks import Listed, Problem
 from embstore.storage.maintenance.id_set import IdSet
-from embstore.storage.maintenance.salvage import SoundShard, examine, keep_items, list_items, readable_ids
+from embstore.storage.maintenance.salvage import SoundShard, check_shard, keep_items, list_items, readable_ids
 from embstore.storage.sql.reader import Reader
 from embstore.summary import Summary
 
@@ -37,74 +37,74 @@ class SpacesRepair:
     """The repair of all spaces of a store.
 
     Attributes:
-        mending: List of actions, with the paths and the dry-run setting.
+        log: List of actions, with the paths and the dry-run setting.
         texts: Stored texts.
         observe: Callback for progress, in indexes.
     """
 
-    mending: Mending
+    log: RepairLog
     texts: StoredTexts
     observe: Observer
 
     @property
     def paths(self) -> StorePaths:
         """Paths of the store."""
-        return self.mending.paths
+        return self.log.paths
 
-    def mend_all(self) -> None:
+    def repair_all(self) -> None:
         """Repair every space that has a card, and report the spaces without one."""
         for path in self.paths.cards().values():
             try:
-                self._mend_path(path)
+                self._repair_path(path)
             except FileAccessError as error:
                 if error.writing:
                     raise
-                self.mending.leave(Path(error.path), f"it could not be read: {error.reason}")
+                self.log.leave(Path(error.path), f"it could not be read: {error.reason}")
         for card_path, _ in without_card(self.paths):
-            self.mending.leave(card_path, f"it is missing, and there are shards of it. {_of_a_card(card_path)}")
+            self.log.leave(card_path, f"it is missing, and there are shards of it. {_of_a_card(card_path)}")
 
-    def _mend_path(self, path: Path) -> None:
+    def _repair_path(self, path: Path) -> None:
         """Repair a card and its space."""
         try:
             card = read_card(path)
         except DamagedError as error:
-            self._mend_card(path, error)
+            self._repair_card(path, error)
         else:
-            self._mend_space(card)
+            self._repair_space(card)
 
-    def _mend_card(self, path: Path, error: DamagedError) -> None:
+    def _repair_card(self, path: Path, error: DamagedError) -> None:
         """Restore a damaged card if a single flipped bit explains the damage; else move it out or report it."""
         data = disk.read(path)
         if isinstance(error, NewerFormatError):
-            self.mending.leave(path, str(error))
+            self.log.leave(path, str(error))
         elif checksum.has_valid_checksum(data):
-            self.mending.take_out(path, str(error))  # intact, but of another space or not a card
-        elif (mended := checksum.undo_bit_flip(data[:_LARGEST_CARD])) is None:
-            self.mending.leave(path, f"its content was altered. {_of_a_card(path)}")
+            self.log.move_out(path, str(error))  # intact, but of another space or not a card
+        elif (restored := checksum.undo_bit_flip(data[:_LARGEST_CARD])) is None:
+            self.log.leave(path, f"its content was altered. {_of_a_card(path)}")
         else:
             action = Action("rewritten", path, "one bit of it was flipped, and is turned back")
-            self.mending.do(action, partial(atomic.write_bytes, path, mended))
-            if not self.mending.dry_run:
-                self._mend_space(read_card(path))
+            self.log.do(action, partial(atomic.write_bytes, path, restored))
+            if not self.log.dry_run:
+                self._repair_space(read_card(path))
 
-    def _mend_space(self, card: Card) -> None:
-        # If no index card is readable, the kind of the indexes is unknown.
+    def _repair_space(self, card: Card) -> None:
         """Repair the shards, merged summary and indexes of a space."""
+        # If no index card is readable, the kind of the indexes is unknown.
         kind = kind_of_indexes(self.paths, card) or (index.AUTO if self.paths.index_pairs(card.space) else None)
         sound = self._sound_shards(card)
-        kept = self._once(card, sound)
-        ids = np.concatenate([_NONE, *(one.ids for one in sound)])
-        if n_lacking := len(np.setdiff1d(ids, self.texts.ids)):
-            self.mending.leave(self.paths.items, f"items of {card.space} have no text here; {SAME_SOURCES}", n_lacking)
-        self._mend_merged(card, kept)
+        kept = self._deduplicate(card, sound)
+        ids = np.concatenate([_NONE, *(sound_shard.ids for sound_shard in sound)])
+        if n_missing := len(np.setdiff1d(ids, self.texts.ids)):
+            self.log.leave(self.paths.items, f"items of {card.space} have no text here; {SAME_SOURCES}", n_missing)
+        self._repair_merged(card, kept)
         if kind:
-            self._mend_indexes(card, [one.shard for one in kept], np.unique(ids), kind)
+            self._repair_indexes(card, [sound_shard.shard for sound_shard in kept], np.unique(ids), kind)
 
     def _sound_shards(self, card: Card) -> list[SoundShard]:
         """Return the intact shards, rebuilding their summaries if necessary; move damaged shards out of the store."""
         sound = []
         for shard in self.paths.as_shards(card.space, Listed.of(self.paths.embeddings(card.space)).files):
-            found = examine(shard, card)
+            found = check_shard(shard, card)
             if isinstance(found, Problem):
                 self._take_out_shard(card, shard, found.problem)
                 continue
@@ -113,37 +113,37 @@ class SpacesRepair:
                 action = Action(
                     "rebuilt", shard.summary_path, "it was missing, or not that of its shard", len(found.ids)
                 )
-                self.mending.do(action, partial(found.write_summary, card))
+                self.log.do(action, partial(found.write_summary, card))
         return sound
 
     def _take_out_shard(self, card: Card, shard: Shard, problem: str) -> None:
         """Move a damaged shard out of the store, with a list of its items if their ids are readable."""
         ids = readable_ids(shard, card)
-        listing = self.paths.listing_of(shard.path)
+        listing = self.paths.item_list(shard.path)
         if ids is None:
-            held = "Which items it held cannot be read"
+            content = "Its item ids cannot be read"
         else:
-            held = "Its items are listed beside it, in damaged/"
-            if not self.mending.dry_run:
+            content = "Its items are listed beside it, in damaged/"
+            if not self.log.dry_run:
                 list_items(listing, ids, self.texts.files)
-        detail = f"{problem}. {held}; {SAME_SOURCES}"
-        self.mending.take_out(shard.path, detail, None if ids is None else len(ids))
-        if not self.mending.dry_run:
+        detail = f"{problem}. {content}; {SAME_SOURCES}"
+        self.log.move_out(shard.path, detail, None if ids is None else len(ids))
+        if not self.log.dry_run:
             disk.remove(shard.summary_path, missing_ok=True)
 
-    def _once(self, card: Card, sound: Sequence[SoundShard]) -> list[SoundShard]:
+    def _deduplicate(self, card: Card, sound: Sequence[SoundShard]) -> list[SoundShard]:
         """Deduplicate items across shards, keeping each in the largest shard; return the shards that stay unchanged."""
         seen, kept = IdSet(), []
-        for one in sorted(sound, key=lambda one: (-len(one.ids), one.shard.name)):
-            new = seen.missing(one.ids)
-            if len(new) == len(one.ids):
-                kept.append(one)
+        for sound_shard in sorted(sound, key=lambda sound_shard: (-len(sound_shard.ids), sound_shard.shard.name)):
+            new = seen.missing(sound_shard.ids)
+            if len(new) == len(sound_shard.ids):
+                kept.append(sound_shard)
             else:
                 action = Action(
-                    "rewritten" if len(new) else "removed", one.shard.path, "another shard has items of it too",
-                    len(one.ids) - len(new),
+                    "rewritten" if len(new) else "removed", sound_shard.shard.path, "another shard has items of it too",
+                    len(sound_shard.ids) - len(new),
                 )  # fmt: skip
-                self.mending.do(action, partial(self._keep, card, one.shard, new))
+                self.log.do(action, partial(self._keep, card, sound_shard.shard, new))
             seen.add(new)
         return kept
 
@@ -152,31 +152,31 @@ class SpacesRepair:
         update_indexes(self.paths, card, "none")  # the indexes contain the duplicates too
         keep_items(self.paths, card, shard, ids)
 
-    def _mend_merged(self, card: Card, kept: Sequence[SoundShard]) -> None:
+    def _repair_merged(self, card: Card, kept: Sequence[SoundShard]) -> None:
         """Rebuild the merged summary if it is damaged or is not the sum of the shards' summaries."""
         path = self.paths.merged(card.space)
         if not disk.exists(path):
             return
         merged = read_merged(Reader(self.paths.root, ()), self.paths, card)
-        if merged is None or not _add_up(merged, kept, card):
+        if merged is None or not _is_sum(merged, kept, card):
             action = Action("rebuilt", path, "it was altered, or not the sum of its shards")
-            self.mending.do(action, partial(_renew_merged, self.paths, card))
+            self.log.do(action, partial(_renew_merged, self.paths, card))
 
-    def _mend_indexes(self, card: Card, kept: Sequence[Shard], ids: Ids, kind: str) -> None:
+    def _repair_indexes(self, card: Card, kept: Sequence[Shard], ids: Ids, kind: str) -> None:
         """Rebuild the indexes that are damaged or do not cover the current shards."""
         n_behind = 0
         for layer in card.layers:
             path = self.paths.index(card.space, layer)
             problems = list(verify_index(self.paths, card, layer, kept, ids))
-            if any(one.file.stem == path.stem for one in problems):
+            if any(sound_shard.file.stem == path.stem for sound_shard in problems):
                 action = Action("removed", path, "it, or its card, was altered or is that of other vectors")
-                self.mending.do(action, partial(index.remove_index, path))
+                self.log.do(action, partial(index.remove_index, path))
                 n_behind += 1
             elif problems or (stored := readable_card(path)) is None or not stored.covers(shard.name for shard in kept):
                 n_behind += 1
         if n_behind and len(ids):
             action = Action("rebuilt", self.paths.indexes(card.space), f"the indexes of {n_behind} layers", len(ids))
-            self.mending.do(action, partial(update_indexes, self.paths, card, kind, self.observe))
+            self.log.do(action, partial(update_indexes, self.paths, card, kind, self.observe))
 
 
 def _renew_merged(paths: StorePaths, card: Card) -> None:
@@ -184,18 +184,13 @@ def _renew_merged(paths: StorePaths, card: Card) -> None:
     renew_merged(paths, card)
 
 
-def _add_up(merged: Merged, shards: Sequence[SoundShard], card: Card) -> bool:
+def _is_sum(merged: Merged, shards: Sequence[SoundShard], card: Card) -> bool:
     """Return whether a merged summary is the sum of its shards' summaries, and all those shards exist."""
-    named = [one for one in shards if one.shard.name in merged.shards]
+    named = [shard for shard in shards if shard.shard.name in merged.shards]
     if len(named) < len(merged.shards):
         return False
-    for place, layer in enumerate(card.layers.ids):
-        total = Summary.empty(card.dim)
-        for one in named:
-            total = total + one.sums[place]
-        if not merged.sums[layer].isclose(total):
-            return False
-    return True
+    sums = (Summary.sum_of((shard.sums[i] for shard in named), card.dim) for i in range(len(card.layers)))
+    return all(merged.sums[layer].isclose(total) for layer, total in zip(card.layers.ids, sums, strict=True))
 
 
 def _of_a_card(path: Path) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embstore.errors import DamagedError
 from embstore.maintain.actions import Action
-from embstore.maintain.repair_log import SAME_SOURCES, Mending
+from embstore.maintain.repair_log import SAME_SOURCES, RepairLog
 from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_part
 from embstore.storage.maintenance.file_checks import Listed, verify_parts
@@ -32,9 +32,9 @@ class StoredTexts:
     ids: Ids
 
 
-def mend_tables(mending: Mending) -> StoredTexts:
+def repair_tables(log: RepairLog) -> StoredTexts:
     """Move damaged tables out of the store, and deduplicate items across tables; return the texts that remain."""
-    paths = mending.paths
+    paths = log.paths
     listed = Listed.of(paths.items).files
     damaged = {problem.file: problem.problem for problem in verify_parts(listed, ITEMS_SCHEMA)}
     sound = tuple(path for path in listed if path not in damaged)
@@ -44,29 +44,29 @@ def mend_tables(mending: Mending) -> StoredTexts:
         new = np.unique(seen.missing(ids))
         if len(new) < len(ids):
             action = Action("rewritten", path, "another table has items of it too", len(ids) - len(new))
-            mending.do(action, partial(keep_rows, path, new))
+            log.do(action, partial(keep_rows, path, new))
         seen.add(new)
-    held = seen.ids()
+    stored_ids = seen.ids()
     for path, problem in damaged.items():
-        held = np.union1d(held, _mend_items(mending, path, problem, StoredTexts(sound, held)))
-    for one in list(verify_parts(Listed.of(paths.skipped).files, SKIPPED_SCHEMA)):
-        mending.take_out(one.file, f"{one.problem}. The next build lists its texts anew")
+        stored_ids = np.union1d(stored_ids, _repair_items(log, path, problem, StoredTexts(sound, stored_ids)))
+    for found in list(verify_parts(Listed.of(paths.skipped).files, SKIPPED_SCHEMA)):
+        log.move_out(found.file, f"{found.problem}. The next build lists its texts anew")
     for path in paths.dataset_files():
         try:
             check_dataset(path)
         except DamagedError as error:
-            mending.take_out(path, str(error))
-    return StoredTexts(sound if mending.dry_run else Listed.of(paths.items).files, held)
+            log.move_out(path, str(error))
+    return StoredTexts(sound if log.dry_run else Listed.of(paths.items).files, stored_ids)
 
 
-def _mend_items(mending: Mending, path: Path, problem: str, others: StoredTexts) -> Ids:
+def _repair_items(log: RepairLog, path: Path, problem: str, others: StoredTexts) -> Ids:
     """Rewrite a damaged table of items with its intact rows that no other table has; return the ids of these rows."""
     rows = sound_rows(path, others.files)
     if rows is not None:
         rows = rows.filter(~np.isin(rows["item_id"].to_numpy(), others.ids))
     if rows is None or not len(rows):
-        mending.take_out(path, f"{problem}. To have its texts again, {SAME_SOURCES}")
+        log.move_out(path, f"{problem}. To have its texts again, {SAME_SOURCES}")
         return np.empty(0, np.int64)
     detail = f"{problem}. The items whose ids still agree with their texts are kept"
-    mending.do(Action("rewritten", path, detail, len(rows)), partial(replace_table, mending.paths, path, rows))
+    log.do(Action("rewritten", path, detail, len(rows)), partial(replace_table, log.paths, path, rows))
     return np.asarray(rows["item_id"].to_numpy(), np.int64)

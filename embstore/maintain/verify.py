@@ -21,7 +21,7 @@ from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.file_checks import (
     Listed,
-    lost_shards,
+    missing_shards,
     stored_texts,
     verify_answers,
     verify_datasets,
@@ -30,7 +30,7 @@ from embstore.storage.maintenance.file_checks import (
     verify_space,
 )
 from embstore.storage.maintenance.item_id_checks import verify_ids
-from embstore.storage.maintenance.problems import AnswerCheck, Problem, noted, noted_each, unread
+from embstore.storage.maintenance.problems import AnswerCheck, Problem, catch_unreadable, check_each, read_problem
 from embstore.storage.sql.reader import Reader
 from embstore.storage.transaction.manifest import epoch
 from embstore.table import Table, table
@@ -115,7 +115,7 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
             problems = [Problem(Path(error.filename or paths.root), "it was removed while the store was read")]
         if not problems or _epoch(paths) == began:  # else another process replaced files: check again
             break
-    n_files = sum(1 for path in _there(paths, problems) if not path.name.startswith("."))
+    n_files = sum(1 for path in _files(paths, problems) if not path.name.startswith("."))
     once = {problem.file: problem for problem in reversed(problems)}  # the first problem of each file
     return Verification(paths.root, n_files, tuple(problem for problem in problems if once[problem.file] is problem))
 
@@ -137,19 +137,21 @@ def _epoch(paths: StorePaths) -> object:
         return None
 
 
-def _there(paths: StorePaths, problems: list[Problem]) -> list[Path]:
+def _files(paths: StorePaths, problems: list[Problem]) -> list[Path]:
+    """Return the files of the store; append to ``problems`` if a folder cannot be read."""
     try:
         return list(paths.contents().files)
     except FileAccessError as error:
-        problems.append(unread(error))
+        problems.append(read_problem(error))
         return []
 
 
 def _listed(folder: Path) -> Listed:
+    """Return the parts of a folder; none, with a problem, if it cannot be read."""
     try:
         return Listed.of(folder)
     except FileAccessError as error:
-        return Listed((), problem=unread(error))
+        return Listed((), problem=read_problem(error))
 
 
 def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
@@ -157,7 +159,7 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
     contents = paths.contents()
     if contents.irregular and disk.exists(paths.marker):  # nothing else is read then
         return [Problem(path, problem) for path, problem in contents.irregular]
-    problems = [*noted(verify_marker(paths))]
+    problems = [*catch_unreadable(verify_marker(paths))]
     problems += [Problem(path, _FOREIGN) for path in contents.foreign]
     cards = list(_cards(paths, problems))
     # Listed once, before the texts are read, as readers do, since a build may be running.
@@ -165,24 +167,26 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
     spaces = [_listed(paths.embeddings(card.space)) for card in cards]
     items, skipped = _listed(paths.items), _listed(paths.skipped)
     problems += [listed.problem for listed in (items, skipped, *spaces) if listed.problem]
-    damaged = [*noted_each(items.files, lambda files: verify_parts(files, ITEMS_SCHEMA))]
-    datasets = [*noted(verify_datasets(paths))]
-    problems += [*damaged, *noted_each(skipped.files, lambda files: verify_parts(files, SKIPPED_SCHEMA)), *datasets]
-    problems += noted(verify_answers(paths))
+    damaged = [*check_each(items.files, lambda files: verify_parts(files, ITEMS_SCHEMA))]
+    datasets = [*catch_unreadable(verify_datasets(paths))]
+    problems += [*damaged, *check_each(skipped.files, lambda files: verify_parts(files, SKIPPED_SCHEMA)), *datasets]
+    problems += catch_unreadable(verify_answers(paths))
     texts = None
     if not damaged and items.problem is None:
         texts, repeated = stored_texts(items.files)
         problems += repeated
         if deep:
             sound = set(paths.dataset_files()).difference(problem.file for problem in datasets)
-            problems += noted(verify_ids(paths, items.files, sorted(sound)))
+            problems += catch_unreadable(verify_ids(paths, items.files, sorted(sound)))
     for card, listed in zip(cards, spaces, strict=True):
         problems += _verify_space(paths, card, listed, texts, deep)
     for card, listed, its_summaries in zip(cards, spaces, summaries, strict=True):
         shown = [one for one in its_summaries if one.stem not in listed.hidden]
-        problems += noted(lost_shards(paths, card, shown))
-    lost = without_card(paths)
-    problems += noted(Problem(card, f"it is missing, and there are shards in {folder}") for card, folder in lost)
+        problems += catch_unreadable(missing_shards(paths, card, shown))
+    orphans = without_card(paths)
+    problems += catch_unreadable(
+        Problem(card, f"it is missing, and there are shards in {folder}") for card, folder in orphans
+    )
     return problems
 
 
@@ -192,9 +196,9 @@ def _verify_space(paths: StorePaths, card: Card, listed: Listed, texts: Ids | No
     found, ids = verify_space(paths, card, shards, texts)
     yield from found
     for layer in card.layers:
-        yield from noted(verify_index(paths, card, layer, shards, ids, deep))
+        yield from catch_unreadable(verify_index(paths, card, layer, shards, ids, deep))
     if deep and ids is not None:
-        yield from noted(_verify_merged(paths, card, shards))
+        yield from catch_unreadable(_verify_merged(paths, card, shards))
 
 
 def _verify_merged(paths: StorePaths, card: Card, shards: Sequence[Shard]) -> Iterator[Problem]:
@@ -216,7 +220,7 @@ def _cards(paths: StorePaths, problems: list[Problem]) -> Iterator[Card]:
         except DamagedError as error:
             problems.append(Problem(path, str(error)))
         except FileAccessError as error:
-            problems.append(unread(error))
+            problems.append(read_problem(error))
 
 
 def verify_index(
@@ -258,10 +262,10 @@ def verify_index(
         yield from others
         if deep and not others:
             yield from _verify_index_vectors(path, LayerVectors(shards, layer.id, card.dim))
-    for lost in sorted(set(stored.shards)):
-        shard = names.PARTS.path(paths.embeddings(card.space), lost)
+    for name in sorted(set(stored.shards)):
+        shard = names.PARTS.path(paths.embeddings(card.space), name)
         if not disk.is_file(shard):
-            yield Problem(shard, f"it is missing, and {path} covers it. Build the same sources again to mend it")
+            yield Problem(shard, f"it is missing, and {path} covers it. To repair it, build the same sources again")
 
 
 def _sha256(path: Path) -> str | None:

@@ -107,7 +107,7 @@ def test_items_without_a_text(make_store: Make) -> None:
     made = make_store()
     rewrite(made, np.array([5]), np.ones((5, 1, 8), np.float32))
     assert "1 items of" in problems(made)
-    assert "have no text here, as 5. Build the same sources again to mend it" in problems(made)
+    assert "have no text here, as 5. To repair it, build the same sources again" in problems(made)
 
 
 def test_an_item_in_two_tables(make_store: Make) -> None:

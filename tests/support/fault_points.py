@@ -188,7 +188,7 @@ class Case:
         self.operations = self._operations()
         self.whole = Whole(folder / "whole", content(self.root), texts(self.root), skipped(self.root), is_exact=True)
         self.root.rename(self.whole.root)
-        self.taken_out = _below(self.whole.root / "damaged")
+        self.damaged_path = _below(self.whole.root / "damaged")
 
     def _operations(self) -> list[tuple[str, Path]]:
         found: list[tuple[str, Path]] = []
@@ -211,7 +211,7 @@ class Case:
         lost = 0 if self.is_repair else sum(len(ids - after.get(space, set())) for space, ids in kept.items())
         if self.command.is_real:
             return lost, self.whole.wrong_answers(self.root, len(after) % 4)
-        moved = sorted(_below(self.root / "damaged") - self.taken_out)
+        moved = sorted(_below(self.root / "damaged") - self.damaged_path)
         return lost, [*wrong_answers(Store(self.root), allowed), *(f"{path} was moved" for path in moved)]
 
     def _removes(self, space: str) -> bool:

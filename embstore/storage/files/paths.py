@@ -167,13 +167,13 @@ class StorePaths:
         """Folder of the damaged files that a repair moved away."""
         return self.root / "damaged"
 
-    def taken_out(self, path: Path) -> Path:
+    def damaged_path(self, path: Path) -> Path:
         """Path in :attr:`damaged` of a file of the store that a repair moves away."""
         return self.damaged / path.relative_to(self.root)
 
-    def listing_of(self, path: Path) -> Path:
+    def item_list(self, path: Path) -> Path:
         """List of the items of a shard that was moved to :attr:`damaged`, beside it."""
-        return self.taken_out(path).with_suffix(".jsonl")
+        return self.damaged_path(path).with_suffix(".jsonl")
 
     def as_shards(self, space: str, files: Iterable[Path]) -> tuple[Shard, ...]:
         """Files of a space's folder of shards, with the summaries that belong to them."""

@@ -1,7 +1,7 @@
-"""Make few large parts of many small ones: neighbours by their smallest id, up to a size.
+"""Merge many small parts into few large ones: neighbours by their smallest id, up to a size.
 
-The rows stay bit for bit what they were, and so do the answers. All new parts are whole before any of them counts, and
-the old ones are removed last (see :mod:`embstore.storage.transaction.manifest`).
+Rows are copied bit for bit, so results do not change. All new parts are complete before any is committed, and the old
+ones are deleted last (:mod:`embstore.storage.transaction.manifest`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -78,12 +78,12 @@ def plan_groups(parts: Sequence[Sized], target_bytes: int) -> list[tuple[str, ..
     No two adjacent groups fit together, so that a second compaction finds nothing to do.
     """
     groups: list[tuple[list[str], int]] = []
-    for part in sorted(parts, key=lambda part: (part.first, part.name)):
-        if groups and groups[-1][1] + part.n_bytes <= target_bytes:
+    for round_ in sorted(parts, key=lambda round_: (round_.first, round_.name)):
+        if groups and groups[-1][1] + round_.n_bytes <= target_bytes:
             names, n_bytes = groups[-1]
-            groups[-1] = ([*names, part.name], n_bytes + part.n_bytes)
+            groups[-1] = ([*names, round_.name], n_bytes + round_.n_bytes)
         else:
-            groups.append(([part.name], part.n_bytes))
+            groups.append(([round_.name], round_.n_bytes))
     return [tuple(names) for names, _ in groups if len(names) > 1]
 
 
@@ -98,8 +98,8 @@ def plan_shards(paths: StorePaths, card: Card, target_bytes: int = SHARD_BYTES) 
     sized = []
     for shard in shards.values():
         file = open_shard(shard)
-        firsts = [statistics(shard, file, group)[1].min for group in range(file.num_row_groups)]
-        sized.append(Sized(shard.name, min(firsts, default=0), file.metadata.num_rows * row_bytes))
+        first_ids = [statistics(shard, file, group)[1].min for group in range(file.num_row_groups)]
+        sized.append(Sized(shard.name, min(first_ids, default=0), file.metadata.num_rows * row_bytes))
     return [tuple(shards[name] for name in names) for names in plan_groups(sized, target_bytes)]
 
 
@@ -110,41 +110,43 @@ def compact_shards(paths: StorePaths, card: Card, groups: Sequence[Sequence[Shar
         DamagedError: A shard was altered; its round changes nothing.
         StoreError: The disk is full or cannot be written; likewise.
     """
-    for part in _rounds(groups):
+    for round_ in _rounds(groups):
         with ExitStack() as stack:
-            made: dict[str, tuple[StagedShard, Sequence[Shard]]] = {}
-            for group in part:
+            new_shards: dict[str, tuple[StagedShard, Sequence[Shard]]] = {}
+            for group in round_:
                 temp = stack.enter_context(atomic.temporary(paths.embeddings(card.space)))
                 staged = _stage(temp, paths, card, group)
-                made[staged.shard.name] = (staged, group)
-            replaced = {name: [shard.name for shard in group] for name, (_, group) in made.items()}
+                new_shards[staged.shard.name] = (staged, group)
+            replaced = {name: [shard.name for shard in group] for name, (_, group) in new_shards.items()}
             with replacing_shards(paths, card.space, replaced):
-                for staged, _ in made.values():
+                for staged, _ in new_shards.values():
                     commit_shard(staged)
-        for staged, group in made.values():
+        for staged, group in new_shards.values():
             n_items, n_bytes = (staged.summary[column][0].as_py() for column in ("n", "bytes"))
             yield Compacted(staged.shard.path, tuple(shard.name for shard in group), n_items, n_bytes)
 
 
 def _rounds(groups: Sequence[Sequence[Shard]]) -> Iterator[list[Sequence[Shard]]]:
-    part: list[Sequence[Shard]] = []
+    """Divide groups of shards into rounds of about :data:`_ROUND_BYTES` each."""
+    round_: list[Sequence[Shard]] = []
     n_bytes = 0
     for group in groups:
-        part.append(group)
+        round_.append(group)
         n_bytes += sum(disk.size(shard.path) for shard in group)
         if n_bytes >= _ROUND_BYTES:
-            yield part
-            part, n_bytes = [], 0
-    if part:
-        yield part
+            yield round_
+            round_, n_bytes = [], 0
+    if round_:
+        yield round_
 
 
 def _stage(temp: Path, paths: StorePaths, card: Card, group: Sequence[Shard]) -> StagedShard:
+    """Write the merged shard of a group to a temporary file, after checking the old shards."""
     for shard in group:
         check_shard_hash(shard)
     ids = LayerVectors(group, card.layers.ids[0], card.dim).ids()
-    if len(twice := ids[1:][ids[1:] == ids[:-1]]):
-        raise DamagedError(f"item {twice[0]} is twice in {paths.embeddings(card.space)}. Run: embstore repair")
+    if len(duplicates := ids[1:][ids[1:] == ids[:-1]]):
+        raise DamagedError(f"item {duplicates[0]} is twice in {paths.embeddings(card.space)}. Run: embstore repair")
     vectors = (_gather(group, card, layer, ids) for layer in card.layers)
     staged = stage_shard(temp, paths, card.space, card.layers, ids, vectors, card.dtype)
     _check_sums(staged, group)
@@ -158,6 +160,7 @@ def check_shard_hash(shard: Shard) -> None:
 
 
 def _gather(group: Sequence[Shard], card: Card, layer: Layer, ids: Ids) -> NDArray[np.float32]:
+    """Return the vectors (n, dim) of a layer from a group of shards, in the order of the item ids (n,)."""
     found, vectors = LayerVectors(group, layer.id, card.dim).gather()
     if not np.array_equal(found, ids):
         raise DamagedError(
@@ -172,8 +175,8 @@ def _check_sums(staged: StagedShard, group: Sequence[Shard]) -> None:
     old = [read_summary(shard) for shard in group]
     for layer, new in summaries_in(staged.summary).items():
         total = Summary.empty(len(new.total))
-        for one in old:
-            other = one.get(layer, Summary.empty(len(new.total)))
+        for sums in old:
+            other = sums.get(layer, Summary.empty(len(new.total)))
             total = total + other if len(other.total) == len(new.total) else total
         if not new.isclose(total):
             raise DamagedError(
@@ -186,13 +189,13 @@ def read_summary(shard: Shard) -> dict[int, Summary]:
     """Return the summary of a shard: layer id → Summary.
 
     Raises:
-        DamagedError: it is missing, was altered, or is no summary.
+        DamagedError: The file is missing, was altered, or is not a summary.
     """
     return summaries_in(read_sealed(shard.summary_path, SUMMARY_SCHEMA))
 
 
 def summaries_in(table: pa.Table) -> dict[int, Summary]:
-    """Return the rows of a shard's summary: layer id → Summary."""
+    """Return the sums in a shard's summary, read as a table: layer id → Summary."""
     return {row["layer"]: stored_sums(row) for row in table.to_pylist()}
 
 

@@ -24,7 +24,7 @@ from embstore.storage.files.unpacked import unpacked_problem
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.id_set import IdSet
 from embstore.storage.maintenance.problems import Problem as Problem
-from embstore.storage.maintenance.problems import unread
+from embstore.storage.maintenance.problems import read_problem
 from embstore.storage.transaction.manifest import list_parts, manifest_path
 from embstore.summary import Summary
 
@@ -78,7 +78,7 @@ def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
         try:
             if path.stem != f"part-{disk.sha256(path)[:16]}":
                 yield Problem(path, "its SHA-256 is not the one in its name, so it was altered or truncated")
-            elif problem := other_schema(path, schema) or unpacked_problem(path):
+            elif problem := schema_problem(path, schema) or unpacked_problem(path):
                 yield Problem(path, problem)
         except DamagedError as error:
             yield Problem(path, str(error))
@@ -97,7 +97,7 @@ def verify_datasets(paths: StorePaths) -> Iterator[Problem]:
         if not checksum.has_valid_checksum(disk.read(path)):
             yield Problem(path, checksum.ALTERED)
         elif problem := unpacked_problem(path):
-            yield Problem(path, f"{problem}. It is not used, and may be deleted; embstore repair makes it anew")
+            yield Problem(path, f"{problem}. It is not used, and may be deleted; embstore repair rebuilds it")
 
 
 def verify_answers(paths: StorePaths) -> Iterator[Problem]:
@@ -112,7 +112,11 @@ def verify_answers(paths: StorePaths) -> Iterator[Problem]:
 
 
 def stored_texts(files: Iterable[Path]) -> tuple[Ids, list[Problem]]:
-    """Return the ids of all items, ascending, from tables that are sound, and the tables that repeat another's item."""
+    """Return the ids of all items, ascending, and a problem for each table that repeats an item.
+
+    Args:
+        files: Tables of items, which were checked against their hashes.
+    """
     seen = IdSet()
     problems = []
     for path in files:
@@ -139,41 +143,39 @@ def verify_space(
     """
     problems = []
     sound = True
-    seen, with_text = IdSet(), None if texts is None else IdSet(texts)
+    seen, ids_with_text = IdSet(), None if texts is None else IdSet(texts)
     for shard in shards:
-        ids = _checked(shard, card)
+        ids = _checked_ids(shard, card)
         finish_part()
         if isinstance(ids, Problem):
             problems.append(ids)
             sound = False
             continue
         if len(new := seen.missing(ids)) != len(ids):
-            twice = np.setdiff1d(ids, new)[0]
-            problems.append(Problem(shard.path, f"item {twice} is in another shard of the space too"))
-        if with_text is not None and len(lacking := with_text.missing(ids)):
-            lost = (
-                f"{len(lacking)} items of {shard.path} have no text here, as {lacking[0]}. Build the same sources again"
-            )
-            problems.append(Problem(paths.items, f"{lost} to mend it"))
+            duplicate = np.setdiff1d(ids, new)[0]
+            problems.append(Problem(shard.path, f"item {duplicate} is in another shard of the space too"))
+        if ids_with_text is not None and len(missing := ids_with_text.missing(ids)):
+            detail = f"{len(missing)} items of {shard.path} have no text here, as {missing[0]}"
+            problems.append(Problem(paths.items, f"{detail}. To repair it, build the same sources again"))
         seen.add(ids)
     return problems, seen.ids() if sound else None
 
 
-def _checked(shard: Shard, card: Card) -> Ids | Problem:
+def _checked_ids(shard: Shard, card: Card) -> Ids | Problem:
     try:
         return verify_shard(shard, card)
     except DamagedError as error:
         return Problem(shard.path, str(error))
     except FileAccessError as error:
-        return unread(error)
+        return read_problem(error)
 
 
-def lost_shards(paths: StorePaths, card: Card, summaries: Sequence[Path]) -> Iterator[Problem]:
+def missing_shards(paths: StorePaths, card: Card, summaries: Sequence[Path]) -> Iterator[Problem]:
     """Yield the missing shards whose summaries exist, now and when ``summaries`` were listed."""
     for summary in summaries:
         shard = names.PARTS.path(paths.embeddings(card.space), summary.stem)
         if disk.is_file(summary) and not disk.is_file(shard):
-            problem = f"it is missing, and its summary {summary} is there. Build the same sources again to mend it"
+            problem = f"it is missing, and its summary {summary} is there. To repair it, build the same sources again"
             yield Problem(shard, problem)
 
 
@@ -185,7 +187,7 @@ def verify_shard(shard: Shard, card: Card) -> Ids | Problem:
     digest = disk.sha256(shard.path)
     if digest != rows[0]["sha256"] or shard.name != f"part-{digest[:16]}":
         return Problem(shard.path, "its SHA-256 is not the one in its summary, so it was altered or truncated")
-    if problem := other_schema(shard.path, embeddings_schema(card.dim, card.dtype)):
+    if problem := schema_problem(shard.path, embeddings_schema(card.dim, card.dtype)):
         return Problem(shard.path, problem)
     if tuple(row["layer"] for row in rows) != card.layers.ids:
         return Problem(shard.summary_path, f"its layers are not those of the card, {card.layers.ids}")
@@ -248,7 +250,7 @@ def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
         return Problem(path, f"it is missing, and its shard {shard.path} is there")
     if not checksum.has_valid_checksum(disk.read(path)):
         return Problem(path, checksum.ALTERED)
-    if problem := other_schema(path, SUMMARY_SCHEMA) or unpacked_problem(path):
+    if problem := schema_problem(path, SUMMARY_SCHEMA) or unpacked_problem(path):
         return Problem(path, problem)
     rows: list[dict[str, Any]] = read_table(path).to_pylist()
     if not rows or any(row["shard"] != shard.name for row in rows):
@@ -256,7 +258,7 @@ def summary_rows(shard: Shard) -> list[dict[str, Any]] | Problem:
     return rows
 
 
-def other_schema(path: Path, schema: pa.Schema) -> str | None:
+def schema_problem(path: Path, schema: pa.Schema) -> str | None:
     """Return a description of the problem if a file is not Parquet of this schema, or None."""
     try:
         with disk.opening(path):

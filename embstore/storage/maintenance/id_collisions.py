@@ -1,4 +1,4 @@
-"""Find two items of two stores that have one id: an id is a hash, and a store could not tell them apart."""
+"""Find different items of two stores that have the same id, which one store could not distinguish."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,52 +7,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import atomic
-from embstore.errors import SourceError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import Reader
 from embstore.storage.staging.staging import SHOWN, collision
 
 _MEMORY = "1GB"
-_TAKEN = """SELECT * FROM read_parquet($theirs, hive_partitioning = false)"""
-_OF_WANTED = f"""{_TAKEN} SEMI JOIN (SELECT item_id FROM wanted UNION ALL
-                 SELECT context_id AS item_id FROM ({_TAKEN}) SEMI JOIN wanted USING (item_id)) USING (item_id)"""
+_SOURCE = "SELECT * FROM read_parquet($theirs, hive_partitioning = false)"
+_REQUESTED = f"""{_SOURCE} SEMI JOIN (SELECT item_id FROM requested UNION ALL
+                 SELECT context_id AS item_id FROM ({_SOURCE}) SEMI JOIN requested USING (item_id)) USING (item_id)"""
 _DIFFERING = """SELECT item_id, ours.text, theirs.text
-FROM read_parquet($ours, hive_partitioning = false) AS ours JOIN ({taken}) AS theirs USING (item_id)
+FROM read_parquet($ours, hive_partitioning = false) AS ours JOIN ({source}) AS theirs USING (item_id)
 WHERE ours.unit <> theirs.unit OR ours.text <> theirs.text OR ours.context_id IS DISTINCT FROM theirs.context_id
    OR ours.start IS DISTINCT FROM theirs.start OR ours."end" IS DISTINCT FROM theirs."end"
 ORDER BY item_id LIMIT 1"""
 
 
 def check_same_items(
-    ours: StorePaths, held: Sequence[Path], theirs: StorePaths, taken: Sequence[Path], wanted: NDArray[np.int64] | None
+    paths: StorePaths,
+    stored_tables: Sequence[Path],
+    source_paths: StorePaths,
+    source_tables: Sequence[Path],
+    requested: NDArray[np.int64] | None,
 ) -> None:
     """Raise SourceError, with both texts, if two stores have different items with the same id.
 
     Args:
-        ours: Paths of the importing store.
-        held: Sound tables of items of the importing store.
-        theirs: Paths of the other store.
-        taken: Sound tables of items of the other store.
-        wanted: Ids of the items to import, with their sentences; None for all.
+        paths: Paths of the importing store.
+        stored_tables: Sound tables of items of the importing store.
+        source_paths: Paths of the other store.
+        source_tables: Sound tables of items of the other store.
+        requested: Ids of the items to import, with their sentences; None for all.
     """
-    if not held or not taken:
+    if not stored_tables or not source_tables:
         return
-    spill = atomic.temporary_path(ours.root)
+    spill = atomic.temporary_path(paths.root)
     connection = connections.connect_to_spill(spill, _MEMORY)
     try:
-        if wanted is not None:
-            connection.register("wanted", {"item_id": wanted})
-        sql = _DIFFERING.format(taken=_TAKEN if wanted is None else _OF_WANTED)
-        files = {"ours": connections.literal(held), "theirs": connections.literal(taken)}
-        reader = Reader(ours.root, [*held, *taken], connection)
-        found = reader.run_over([*held, *taken], lambda q: interruptible.rows(connection, q, files), sql)
+        if requested is not None:
+            connection.register("requested", {"item_id": requested})
+        sql = _DIFFERING.format(source=_SOURCE if requested is None else _REQUESTED)
+        files = {"ours": connections.literal(stored_tables), "theirs": connections.literal(source_tables)}
+        tables = [*stored_tables, *source_tables]
+        reader = Reader(paths.root, tables, connection)
+        found = reader.run_over(tables, lambda sql: interruptible.rows(connection, sql, files), sql)
     finally:
         connection.close()
         atomic.discard(spill)
-    for _, mine, other in found:
-        raise _collision(mine, ours, other, theirs)
-
-
-def _collision(mine: str, ours: StorePaths, other: str, theirs: StorePaths) -> SourceError:
-    return collision(f"{mine[:SHOWN]!r} (in {ours.root})", f"{other[:SHOWN]!r} (in {theirs.root}, nothing was taken)")
+    for _, text, other in found:
+        raise collision(
+            f"{text[:SHOWN]!r} (in {paths.root})", f"{other[:SHOWN]!r} (in {source_paths.root}, nothing was taken)"
+        )

@@ -1,6 +1,6 @@
-"""Take in files of another store: as they are where nothing in them is here already, else what is new of them.
+"""Import the files of another store: unchanged if all their items are new to this store, else only the new items.
 
-Everything is staged in temporary files, each checked against its hash while it is copied, before any of it counts.
+All files are first copied to temporary ones, and checked against their hashes, before any is committed.
 """
 
 import hashlib
@@ -33,12 +33,12 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ShardImport:
     """Items to import from a shard of another store.
 
     Attributes:
         shard: Shard of the other store.
-        ids: Ids of the items that are new here, ascending.
+        ids: Ids of the items that are new to this store, ascending.
         is_whole: Whether these are all items of the shard.
     """
 
@@ -47,29 +47,29 @@ class Taken:
     is_whole: bool
 
 
-def plan_merge(card: Card, shards: Sequence[Shard], held: Ids) -> list[Taken]:
-    """Return the shards of another store with the items that are missing here.
+def plan_imports(card: Card, shards: Sequence[Shard], stored_ids: Ids) -> list[ShardImport]:
+    """Return the shards of another store that have items missing in this store, with the ids of these items.
 
     Args:
         card: Card of the space.
         shards: Shards of the other store.
-        held: Ids of the space's items here.
+        stored_ids: Ids of the space's items in this store.
 
     Raises:
         DamagedError: A shard was altered.
     """
     planned = []
-    seen = IdSet(held)
+    seen = IdSet(stored_ids)
     for shard in shards:
         ids = LayerVectors([shard], card.layers.ids[0], card.dim).ids()
         new = seen.missing(ids)
         if len(new):
-            planned.append(Taken(shard, new, len(new) == len(ids)))
+            planned.append(ShardImport(shard, new, len(new) == len(ids)))
             seen.add(new)
     return planned
 
 
-def stage_taken(temp: Path, paths: StorePaths, card: Card, taken: Taken) -> StagedShard:
+def stage_import(temp: Path, paths: StorePaths, card: Card, taken: ShardImport) -> StagedShard:
     """Copy a shard, or its new items, to a temporary file.
 
     Raises:
@@ -79,10 +79,10 @@ def stage_taken(temp: Path, paths: StorePaths, card: Card, taken: Taken) -> Stag
     shard = taken.shard
     rows = summary_rows(shard)
     if isinstance(rows, Problem):
-        raise DamagedError(f"{rows.file} is damaged: {rows.problem}. {_mend(shard.path)}")
+        raise DamagedError(f"{rows.file} is damaged: {rows.problem}. {_remedy(shard.path)}")
     digest = copy_hashed(shard.path, temp)
     if digest != rows[0]["sha256"] or shard.name != f"part-{digest[:16]}":
-        raise DamagedError(f"{shard.path} is damaged: its SHA-256 is not the one in its summary. {_mend(shard.path)}")
+        raise DamagedError(f"{shard.path} is damaged: its SHA-256 is not the one in its summary. {_remedy(shard.path)}")
     if taken.is_whole:
         [target] = paths.as_shards(card.space, [names.PARTS.path(paths.embeddings(card.space), shard.name)])
         return StagedShard(temp, target, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA))
@@ -99,15 +99,15 @@ def copy_hashed(source: Path, target: Path) -> str:
                 digest.update(data)
                 writer.write(data)
     except FileNotFoundError as error:
-        raise DamagedError(f"{source} cannot be read: {error.strerror}. {_mend(source)}") from error
+        raise DamagedError(f"{source} cannot be read: {error.strerror}. {_remedy(source)}") from error
     return digest.hexdigest()
 
 
 def commit_space(paths: StorePaths, staged: Sequence[StagedShard], space: str, new_card: Card | None) -> None:
     """Commit staged shards all at once, with the card of a new space."""
-    with replacing_shards(paths, space, {one.shard.name: () for one in staged}):
-        for one in staged:
-            commit_shard(one)
+    with replacing_shards(paths, space, {part.shard.name: () for part in staged}):
+        for part in staged:
+            commit_shard(part)
         if new_card is not None:
             write_card(paths, new_card)
 
@@ -126,45 +126,53 @@ class StagedTable:
             atomic.publish(self.temp, self.path)
 
 
-def new_items(files: Sequence[Path], held: Ids, wanted: Ids | None) -> Iterator[pa.Table]:
-    """Yield the new rows of each table of items of another store.
+def new_items(files: Sequence[Path], stored_ids: Ids, requested: Ids | None) -> Iterator[pa.Table]:
+    """Yield, for each table of items of another store, the rows that are new to this store.
 
     Args:
         files: Tables of the other store.
-        held: Ids of the items here.
-        wanted: Ids of the items to import, ascending; None for all.
+        stored_ids: Ids of the items in this store.
+        requested: Ids of the items to import, ascending; None for all.
 
     Raises:
         DamagedError: A table was altered.
     """
-    if wanted is not None:
-        wanted = np.union1d(wanted, _sentences_of(files, wanted))
-    seen = IdSet(held)
+    if requested is not None:
+        requested = np.union1d(requested, _sentences_of(files, requested))
+    seen = IdSet(stored_ids)
     for path in files:
         table = read_part(path)
         ids = table["item_id"].to_numpy()
         new = np.isin(ids, seen.missing(ids))
-        if wanted is not None:
-            new &= np.isin(ids, wanted)
+        if requested is not None:
+            new &= np.isin(ids, requested)
         if new.any():
             yield table.filter(pa.array(new))
             seen.add(ids[new])
 
 
-def _sentences_of(files: Iterable[Path], wanted: Ids) -> Ids:
+def _sentences_of(files: Iterable[Path], requested: Ids) -> Ids:
     """Return the ids of the sentences of the requested occurrences."""
     parts = [np.empty(0, np.int64)]
     for path in files:
         table = read_part(path, ["item_id", "context_id"])
-        of_wanted = table.filter(pa.array(np.isin(table["item_id"].to_numpy(), wanted)))
+        of_wanted = table.filter(pa.array(np.isin(table["item_id"].to_numpy(), requested)))
         parts.append(of_wanted["context_id"].drop_null().to_numpy())
     return np.unique(np.concatenate(parts))
 
 
-def new_skipped(theirs: Iterable[Path], ours: Iterable[Path], spaces: Collection[str | None]) -> pa.Table | None:
-    """Return the rows of skipped texts of some spaces that are new here, or None."""
-    listed = {tuple(row.values()) for path in ours for row in read_part(path).to_pylist()}
-    tables = [read_part(path) for path in theirs]
+def new_skipped(
+    source_files: Iterable[Path], target_files: Iterable[Path], spaces: Collection[str | None]
+) -> pa.Table | None:
+    """Return the rows of skipped texts of some spaces that are new to this store, or None if there are none.
+
+    Args:
+        source_files: Tables of the other store.
+        target_files: Tables of this store.
+        spaces: Names of the spaces; None for texts that belong to no space.
+    """
+    listed = {tuple(row.values()) for path in target_files for row in read_part(path).to_pylist()}
+    tables = [read_part(path) for path in source_files]
     if not tables:
         return None
     table = pa.concat_tables(tables)
@@ -186,10 +194,10 @@ class MergedDataset:
     """Rows of a dataset after a merge.
 
     Attributes:
-        path: File of the dataset here.
+        path: File of the dataset in this store.
         rows: Merged rows.
-        n_new: Number of rows that are new here.
-        differing: Units for which both stores have different rows; those stored here are kept.
+        n_new: Number of rows that are new to this store.
+        differing: Units for which both stores have different rows; those of this store are kept.
     """
 
     path: Path
@@ -203,64 +211,66 @@ class MergedDataset:
             write_table(self.path, self.rows)
 
 
-def merged_dataset(theirs: Path, ours: Path, units: Collection[str] | None) -> MergedDataset:
-    """Merge a dataset of another store, adding the rows of units that are missing here.
+def merged_dataset(source: Path, target: Path, units: Collection[str] | None) -> MergedDataset:
+    """Merge a dataset of another store into that of this store, adding the rows of missing units.
 
     Args:
-        theirs: File of the other store.
-        ours: File here, which need not exist.
+        source: File of the other store.
+        target: File in this store, which need not exist.
         units: Units to import; None for all.
 
     Raises:
         DamagedError: A file was altered.
     """
-    table, kind = _read_dataset(theirs)
+    table, kind = _read_dataset(source)
     rows = {unit: table.filter(pc.equal(table["unit"], unit)) for unit in table["unit"].unique().to_pylist()}
     rows = {unit: part for unit, part in rows.items() if units is None or unit in units}
     parts, differing = [], []
-    if disk.exists(ours):
-        held, kind = _read_dataset(ours)
-        parts.append(held)
+    if disk.exists(target):
+        stored, kind = _read_dataset(target)
+        parts.append(stored)
         for unit in list(rows):
-            here = held.filter(pc.equal(held["unit"], unit))
-            if len(here) or not held.schema.equals(rows[unit].schema):
-                if not here.equals(rows[unit]):
+            stored_rows = stored.filter(pc.equal(stored["unit"], unit))
+            if len(stored_rows) or not stored.schema.equals(rows[unit].schema):
+                if not stored_rows.equals(rows[unit]):
                     differing.append(unit)
                 del rows[unit]
     parts += rows.values()
     whole = pa.concat_tables(parts) if parts else table.slice(0, 0)
     n_new = sum(map(len, rows.values()))
-    return MergedDataset(ours, whole.replace_schema_metadata(kind), n_new, tuple(differing))
+    return MergedDataset(target, whole.replace_schema_metadata(kind), n_new, tuple(differing))
 
 
 def _read_dataset(path: Path) -> tuple[pa.Table, dict[str, str]]:
-    table = read_sealed(path, remedy=_mend(path))
+    table = read_sealed(path, remedy=_remedy(path))
     if not {"unit", "item_id", "text"} <= {*table.column_names}:
-        raise DamagedError(f"{path} is damaged: its columns are not those of a dataset. {_mend(path)}")
+        raise DamagedError(f"{path} is damaged: its columns are not those of a dataset. {_remedy(path)}")
     kind = (table.schema.metadata or {}).get(b"kind", b"").decode()
     return table.replace_schema_metadata(None), {"kind": kind}
 
 
-def copy_index(theirs: StorePaths, ours: StorePaths, space: str, layer: Layer, shards: Collection[str]) -> bool:
+def copy_index(
+    source_paths: StorePaths, target_paths: StorePaths, space: str, layer: Layer, shards: Collection[str]
+) -> bool:
     """Copy the index of a layer if it covers exactly these shards, and return whether it was copied."""
-    source, target = theirs.index(space, layer), ours.index(space, layer)
+    source, target = source_paths.index(space, layer), target_paths.index(space, layer)
     try:
-        document = atomic.read_document(theirs.index_card(source), "index-card")
+        document = atomic.read_document(source_paths.index_card(source), "index-card")
         if set(document["shards"]) != set(shards):
             return False
         with atomic.temporary(target.parent) as temp:
             if copy_hashed(source, temp) != document["sha256"]:
                 return False
-            disk.remove(ours.index_card(target), missing_ok=True)
+            disk.remove(target_paths.index_card(target), missing_ok=True)
             atomic.publish(temp, target)
-        atomic.write_document(ours.index_card(target), document)
-    except (DamagedError, FileNotFoundError):  # it is made anew here
+        atomic.write_document(target_paths.index_card(target), document)
+    except (DamagedError, FileNotFoundError):  # it is rebuilt instead
         return False
     return True
 
 
-def _mend(path: Path) -> str:
-    return f"Nothing was taken. Mend that store first: embstore repair --store {_root_of(path)}"
+def _remedy(path: Path) -> str:
+    return f"Nothing was taken. Repair that store first: embstore repair --store {_root_of(path)}"
 
 
 def _root_of(path: Path) -> Path:

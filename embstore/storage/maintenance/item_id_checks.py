@@ -1,4 +1,4 @@
-"""Recompute the ids in a store from what they stand for: an id is a hash of its item's unit, text, context and span."""
+"""Recompute the item ids in a store: an id is a hash of the item's unit, text, context and span."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,27 +33,29 @@ def verify_ids(paths: StorePaths, items: Sequence[Path], datasets: Sequence[Path
         if items:
             interruptible.execute(connection, _SENTENCES, {"files": connections.literal(items)})
             for file in items:
-                yield from _wrong(file, map(_in_items, _rows(connection, _ITEMS, file)))
+                yield from _first_problem(file, map(_in_items, _rows(connection, _ITEMS, file)))
         for file in datasets:
             for suffix in _suffixes(connection, file):
                 sql = f"SELECT unit, item_id{suffix}, text{suffix} FROM {_FILE}"
-                yield from _wrong(file, map(_in_dataset, _rows(connection, sql, file)))
+                yield from _first_problem(file, map(_in_dataset, _rows(connection, sql, file)))
 
 
-def _wrong(file: Path, found: Iterator[str | None]) -> Iterator[Problem]:
-    """Yield the first thing that is wrong with a file."""
-    if problem := next((one for one in found if one), None):
+def _first_problem(file: Path, problems: Iterator[str | None]) -> Iterator[Problem]:
+    """Yield the first problem of a file, if any; None stands for a row without a problem."""
+    if problem := next(filter(None, problems), None):
         yield Problem(file, problem)
 
 
 def _in_items(row: tuple[Any, ...]) -> str | None:
+    """Return the problem of a row of items joined with its sentence, or None."""
     item, unit, text, context_id, context, start, end = row
     if context_id is not None and context is None:
-        return f"item {item} stands in a sentence that has no text. Build the same sources again to mend it"
+        return f"item {item} is in a sentence that has no text. To repair it, build the same sources again"
     return _id_problem((item, unit, text, context, start, end))
 
 
 def _in_dataset(row: tuple[Any, ...]) -> str | None:
+    """Return the problem of a row's unit, id and text, or None."""
     unit, item, text = row
     return "a row has no text" if text is None else _id_problem((item, unit, text, None, None, None))
 
@@ -71,6 +73,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, sql: str, file: Path) -> Iterat
 
 
 def _suffixes(connection: duckdb.DuckDBPyConnection, file: Path) -> list[str]:
+    """Return the suffixes of a dataset's columns item_id and text: "", and "_2" for pairs."""
     with disk.opening(file):
         names = {
             *interruptible.columns(connection, f"SELECT * FROM {_FILE} LIMIT 0", {"file": connections.literal([file])})

@@ -39,30 +39,35 @@ class AnswerCheck:
     skipped: tuple[tuple[str, int], ...] = ()
 
 
-def unread(error: FileAccessError) -> Problem:
-    """Return the problem of a file that could not be read.
+def read_problem(error: FileAccessError) -> Problem:
+    """Return the problem of a file that the system does not let embstore read.
 
     Raises:
-        MissingFileError: there is none: one that was listed may have been removed since, as it should be.
+        MissingFileError: The file does not exist: another process may have removed it since it was listed.
     """
     if isinstance(error, MissingFileError):
         raise error
     return Problem(Path(error.path), f"it could not be read: {error.reason}", is_damage=False)
 
 
-def noted(found: Iterable[Problem]) -> Iterator[Problem]:
-    """Yield problems; a file that the system does not let it read becomes the last of them.
+def catch_unreadable(found: Iterable[Problem]) -> Iterator[Problem]:
+    """Yield the problems that a check finds; if it fails to read a file, yield that as the last problem.
 
     Raises:
-        MissingFileError: As in :func:`unread`.
+        MissingFileError: As in :func:`read_problem`.
     """
     try:
         yield from found
     except FileAccessError as error:
-        yield unread(error)
+        yield read_problem(error)
 
 
-def noted_each(paths: Iterable[Path], check: Callable[[list[Path]], Iterable[Problem]]) -> Iterator[Problem]:
-    """Yield the problems of files that are checked one by one, as :func:`noted`."""
+def check_each(paths: Iterable[Path], check: Callable[[list[Path]], Iterable[Problem]]) -> Iterator[Problem]:
+    """Yield the problems of files that are checked one by one, including the unreadable ones.
+
+    Args:
+        paths: Files to check.
+        check: Function that returns the problems of a list of one file.
+    """
     for path in paths:
-        yield from noted(check([path]))
+        yield from catch_unreadable(check([path]))

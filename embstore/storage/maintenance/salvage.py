@@ -20,7 +20,7 @@ from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import commit_shard, embeddings_schema, stage_shard, stored_sums, summary_table
 from embstore.storage.files.tables import ITEMS_SCHEMA, read_part, read_table, stage_part, write_table
 from embstore.storage.files.vectors import LayerVectors
-from embstore.storage.maintenance.file_checks import Problem, layer_sums, n_rows, other_schema, summary_rows
+from embstore.storage.maintenance.file_checks import Problem, layer_sums, n_rows, schema_problem, summary_rows
 from embstore.storage.transaction.recovery import replacing_shards, replacing_tables
 from embstore.summary import Summary
 from embstore.text import item_id
@@ -60,7 +60,7 @@ class SoundShard:
         write_table(self.shard.summary_path, summary_table(self.shard, self.sha256, size, card.layers, self.sums))
 
 
-def examine(shard: Shard, card: Card) -> SoundShard | Problem:
+def check_shard(shard: Shard, card: Card) -> SoundShard | Problem:
     """Check a shard by itself, without its summary: the hash in its name, its columns, layers, ids and values."""
     try:
         digest = disk.sha256(shard.path)
@@ -68,7 +68,7 @@ def examine(shard: Shard, card: Card) -> SoundShard | Problem:
         return Problem(shard.path, str(error))
     if shard.name != f"part-{digest[:16]}":
         return Problem(shard.path, "its SHA-256 is not the one in its name, so it was altered or truncated")
-    if problem := other_schema(shard.path, embeddings_schema(card.dim, card.dtype)):
+    if problem := schema_problem(shard.path, embeddings_schema(card.dim, card.dtype)):
         return Problem(shard.path, problem)
     sums: list[Summary] = []
     first: Ids | None = None
@@ -94,7 +94,7 @@ def readable_ids(shard: Shard, card: Card) -> Ids | None:
             continue
         if len(ids):
             return ids
-    try:  # without the checks: a wrong id would be of no item
+    try:  # unchecked: a wrong id belongs to no item
         ids = read_table(shard.path, columns=["item_id"])["item_id"].to_numpy()
     except (DamagedError, OSError, pa.ArrowException):
         return None
@@ -116,10 +116,10 @@ def sound_rows(path: Path, tables: Sequence[Path]) -> pa.Table | None:
     except (DamagedError, OSError, pa.ArrowException, UnicodeDecodeError):
         return None
     sentences = {row["item_id"]: row["text"] for row in rows if row["unit"] == Unit.SENTENCE}
-    wanted = pa.array({row["context_id"] for row in rows if row["context_id"] is not None}, pa.int64())
+    context_ids = pa.array({row["context_id"] for row in rows if row["context_id"] is not None}, pa.int64())
     for other in tables:
         found = read_part(other, ["item_id", "text"])
-        found = found.filter(pc.is_in(found["item_id"], wanted))
+        found = found.filter(pc.is_in(found["item_id"], context_ids))
         sentences |= dict(zip(found["item_id"].to_pylist(), found["text"].to_pylist(), strict=True))
     sentences = {item: text for item, text in sentences.items() if item_id(Unit.SENTENCE, text) == item}
     return table.filter(pa.array([_is_sound(row, sentences.get(row["context_id"])) for row in rows], pa.bool_()))
@@ -134,16 +134,17 @@ def _is_sound(row: dict[str, Any], context: str | None) -> bool:
 
 def replace_table(paths: StorePaths, path: Path, rows: pa.Table) -> None:
     """Replace a damaged table by its sound rows, after copying it into :attr:`StorePaths.damaged`."""
-    target = paths.taken_out(path)
+    target = paths.damaged_path(path)
     disk.make_folder(target.parent)
     disk.copy(path, target)
     _rewrite(path, rows)
 
 
 def _rewrite(path: Path, rows: pa.Table) -> None:
+    """Replace a table by a new one with these rows; remove it if there are none."""
     with atomic.temporary(path.parent) as temp:
         target = stage_part(temp, rows)
-        if target == path:  # the rows are as they were, and it was something else in the file
+        if target == path:  # all rows were intact; other bytes of the file were altered
             atomic.publish(temp, target)
             return
         with replacing_tables(path.parent, {target.stem: [path.stem]} if len(rows) else {}, [path.stem]):
@@ -151,9 +152,9 @@ def _rewrite(path: Path, rows: pa.Table) -> None:
                 atomic.publish(temp, target)
 
 
-def take_out(paths: StorePaths, path: Path) -> Path:
+def move_out(paths: StorePaths, path: Path) -> Path:
     """Move a damaged file into :attr:`StorePaths.damaged`, and return its new path."""
-    target = paths.taken_out(path)
+    target = paths.damaged_path(path)
     disk.make_folder(target.parent)
     disk.replace(path, target)
     return target
@@ -162,10 +163,10 @@ def take_out(paths: StorePaths, path: Path) -> Path:
 def list_items(target: Path, ids: Ids, tables: Sequence[Path]) -> None:
     """Write the items with these ids as JSON lines, with their texts where sound tables have them."""
     rows = {int(item): {"item_id": int(item)} for item in ids}
-    wanted = pa.array(ids)
+    context_ids = pa.array(ids)
     for path in tables:
         table = read_part(path)
-        for row in table.filter(pc.is_in(table["item_id"], wanted)).to_pylist():
+        for row in table.filter(pc.is_in(table["item_id"], context_ids)).to_pylist():
             rows[row["item_id"]] = {key: value for key, value in row.items() if value is not None}
     atomic.write_bytes(target, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values()).encode())
 

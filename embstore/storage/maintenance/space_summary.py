@@ -1,8 +1,8 @@
-"""Write the merged summary of a space: what all its shards add up to, in one small file.
+"""Write the merged summary of a space: the sum of its shards' summaries, in one small file.
 
-A store of a million items has hundreds of summaries, and reading them all takes longer than any question that they
-answer. Who changes the shards of a space, and holds the lock, calls :func:`write_merged` afterwards; if it is not
-called, or killed before, questions are answered from the summaries as before.
+A store of a million items has hundreds of summaries, and reading them all takes longer than any query that they answer.
+A writer that changes the shards of a space calls :func:`write_merged` afterwards; until then, queries read the
+summaries of the other shards too.
 """
 
 import pyarrow as pa
@@ -25,19 +25,19 @@ MERGED_SCHEMA = pa.schema(
 
 
 def write_all_merged(paths: StorePaths) -> None:
-    """Write the merged summaries of all spaces, as far as they are not up to date: see :func:`write_merged`."""
+    """Write the merged summaries of all spaces that are not up to date; see :func:`write_merged`."""
     for card in read_cards(paths).values():
         write_merged(paths, card)
 
 
 def write_merged(paths: StorePaths, card: Card) -> None:
-    """Write the merged summary of a space, unless it covers exactly the shards that are there, or there is only one.
+    """Write the merged summary of a space, unless it is up to date or there is only one shard.
 
-    The sums are those of adding the summaries in the order of the shards' names, whatever was merged before. Where a
-    summary is damaged nothing is written: a question that needs it will name it.
+    Summaries are added in the order of the shards' names, whatever was merged before. If a summary is damaged, nothing
+    is written; a query that needs the summary reports it.
 
     Raises:
-        StoreError: the disk is full or cannot be written.
+        StoreError: The disk is full or cannot be written.
     """
     shards = committed_shards(paths, card.space)
     names = [shard.name for shard in shards]
