@@ -102,6 +102,7 @@ def recall_notes(card: Card, results: Sequence[Indexed]) -> list[str]:
 
 
 def _recall_note(card: Card, result: Indexed) -> str:
+    """Return the note for an index whose recall is below its target."""
     stored = result.card
     effort = ", ".join(f"{name} {value}" for name, value in stored.effort.items())
     return (

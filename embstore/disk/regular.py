@@ -44,6 +44,7 @@ def irregular(entry: Entry, *, folder: bool) -> str | None:
 
 
 def _problem(mode: int, *, folder: bool) -> str | None:
+    """Return what an entry of this mode is, and should be instead; None if it is a folder or file as expected."""
     expected = "folder" if folder else "file"
     if stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode):
         return None

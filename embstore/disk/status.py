@@ -50,6 +50,7 @@ def is_folder(path: Path) -> bool:
 
 
 def _mode(path: Path) -> int | None:
+    """Return the type and permissions of a path, or None if it does not exist."""
     try:
         return status(path).st_mode
     except MissingFileError:

@@ -227,6 +227,7 @@ def _fill(
 
 
 def _fill_rows(found: _Found, queried: Positions, rows: Positions, distances: Float64Array) -> None:
+    """Store, for each queried row, the first k candidates other than itself."""
     k = found.positions.shape[1]
     neighbours = rows != queried[:, None]
     # Either the k + 1 candidates include the row itself, or all are others: keep the first k others.

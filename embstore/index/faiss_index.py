@@ -190,6 +190,7 @@ def find(
 
 
 def _parameters(kind: str, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None) -> Any:
+    """Return FAISS's search parameters for an effort, restricted to the members if given."""
     import faiss as untyped  # its stubs lack what its Python layer adds
 
     faiss: Any = untyped

@@ -35,6 +35,7 @@ def similarity_order(units: Units) -> Positions:
 
 
 def _ordered(units: Units, members: Positions, depth: int) -> Iterator[Positions]:
+    """Yield groups of similar members, divided recursively down to a depth."""
     leaders = members[:: max(_FOLLOWERS, math.isqrt(len(members)))]
     leader, cosine = _nearest(units, members, leaders)
     order = np.lexsort((-cosine, leader))

@@ -143,6 +143,7 @@ def _suitable(n: int, dim: int, memory: int) -> str:
 
 
 def _parameters(kind: str, n: int, dim: int) -> dict[str, int]:
+    """Return the build parameters of a kind of index for n vectors."""
     if kind == "hnsw":
         return {"m": M, "ef_construction": EF_CONSTRUCTION}
     if kind == "ivf":
@@ -151,6 +152,7 @@ def _parameters(kind: str, n: int, dim: int) -> dict[str, int]:
 
 
 def _memory_message(kind: str, n: int, dim: int, memory: int) -> str:
+    """Return the error message for an index that does not fit into the memory, with what would fit."""
     needs = {name: memory_of(name, n, dim) for name in STORED_KINDS}
     fitting = [name for name in STORED_KINDS if needs[name] <= memory]
     problem = f"{shown_memory(memory)} is too little memory for an index of {n:,} vectors of {dim} components"

@@ -176,6 +176,7 @@ class Index:
     def _find(
         self, units: Units, k: int, effort: dict[str, int], members: NDArray[np.bool_] | None
     ) -> tuple[Ids, Units]:
+        """Search by position as in :func:`.faiss_index.find`; an error of FAISS means that the file is damaged."""
         try:
             return faiss_index.find(self._inner, self.kind, units, k, effort, members)
         except RuntimeError as error:

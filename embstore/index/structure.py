@@ -43,13 +43,13 @@ def read(path: Path, card: IndexCard, *, mapped: bool) -> "faiss.IndexIDMap":
     # The first read maps the lists: FAISS would open lists in another file, and would allocate those of this file
     # before it knows whether the file contains them. IO_FLAG_MMAP_IFC makes FAISS refuse lists in an index that should
     # have none.
-    apart = faiss.IO_FLAG_READ_ONLY | faiss.IO_FLAG_ONDISK_SAME_DIR
-    without_lists = faiss.IO_FLAG_MMAP | apart | (0 if listed else faiss.IO_FLAG_MMAP_IFC)
+    read_only = faiss.IO_FLAG_READ_ONLY | faiss.IO_FLAG_ONDISK_SAME_DIR
+    without_lists = faiss.IO_FLAG_MMAP | read_only | (0 if listed else faiss.IO_FLAG_MMAP_IFC)
     with _limited_to(path, card):
         index: untyped.IndexIDMap = faiss.read_index(str(path), without_lists)
         _check(path, index, card, faiss.OnDiskInvertedLists)
         if listed or not mapped:
-            index = faiss.read_index(str(path), (faiss.IO_FLAG_MMAP_IFC if mapped else 0) | apart)
+            index = faiss.read_index(str(path), (faiss.IO_FLAG_MMAP_IFC if mapped else 0) | read_only)
             _check(path, index, card, faiss.ArrayInvertedLists)
     return index
 
@@ -105,6 +105,7 @@ def _check(path: Path, index: Any, card: IndexCard, lists: type) -> None:
 
 
 def _check_flat(path: Path, flat: Any, n: int, dim: int) -> None:
+    """Raise DamagedError unless a part is a flat index of n float32 vectors."""
     import faiss
 
     if type(flat) is not faiss.IndexFlatIP or flat.metric_type != faiss.METRIC_INNER_PRODUCT:
@@ -114,6 +115,7 @@ def _check_flat(path: Path, flat: Any, n: int, dim: int) -> None:
 
 
 def _check_lists(path: Path, inner: Any, card: IndexCard, expected: type) -> None:
+    """Raise DamagedError unless the inverted lists and codes have the expected types and sizes."""
     import faiss as untyped
 
     faiss: Any = untyped

@@ -64,6 +64,7 @@ def _compact_space(
 
 
 def _merged(parts: Iterable[Compacted], kind: str) -> list[Action]:
+    """Return the actions for merged parts."""
     return [
         Action("merged", shard.path, f"from {len(shard.old)} {kind}", shard.n_items, shard.n_bytes) for shard in parts
     ]

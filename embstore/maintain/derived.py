@@ -14,7 +14,7 @@ from embstore.storage.transaction.manifest import committed_shards
 def kind_of_indexes(paths: StorePaths, card: Card) -> str | None:
     """Return the requested kind of a space's indexes, from the first readable index card; None if it has no indexes."""
     stored = (readable_card(paths.index(card.space, layer)) for layer in card.layers)
-    return next((one.asked for one in stored if one is not None), None)
+    return next((index_card.asked for index_card in stored if index_card is not None), None)
 
 
 def renew_indexes(paths: StorePaths, card: Card, observe: Observer) -> list[str]:

@@ -66,16 +66,16 @@ def merge(
         SourceError: Two different texts have the same item id; nothing was copied.
         DamagedError: A file of the other store is damaged; nothing was copied.
     """
-    ours, theirs = StorePaths(disk.resolved(root)), StorePaths(disk.resolved(other))
-    if ours.root == theirs.root or disk.is_same(ours.root, theirs.root):
-        raise UsageError(f"{theirs.root} is the store itself: name another one to take in.")
-    with maintenance_lock(ours):
-        source = Catalog(theirs.root)
-        theirs.check_contents()
-        work = _Merge(ours, source, Catalog(ours.root), observe)
+    paths, source_paths = StorePaths(disk.resolved(root)), StorePaths(disk.resolved(other))
+    if paths.root == source_paths.root or disk.is_same(paths.root, source_paths.root):
+        raise UsageError(f"{source_paths.root} is the store itself: name another one to take in.")
+    with maintenance_lock(paths):
+        source = Catalog(source_paths.root)
+        source_paths.check_contents()
+        work = _Merge(paths, source, Catalog(paths.root), observe)
         try:
             if not source.cards:
-                raise StoreError(f"{theirs.root} holds no space: there is nothing to take in.")
+                raise StoreError(f"{source_paths.root} holds no space: there is nothing to take in.")
             cards = [card for card in SpaceFilter(spaces=spaces).select(source.cards) if source.shards[card.space]]
             work.check_same_spaces(cards)
             work.plan(cards, only=bool(spaces))
@@ -84,21 +84,21 @@ def merge(
         except DamagedError as error:
             if source.is_outdated:
                 raise StoreError(
-                    f"{theirs.root} was changed while it was read: another process writes to it. Nothing was taken; "
-                    "run the same command again."
+                    f"{source_paths.root} was changed while it was read: another process writes to it. Nothing was "
+                    "taken; run the same command again."
                 ) from error
             raise
         if not dry_run:
             work.index()
-        return tabulate(work.actions, ours.root, work.notes)
+        return tabulate(work.actions, paths.root, work.notes)
 
 
 @dataclass
 class _Merge:
-    """The merge of one store into another; the caller holds the write lock of ``ours``.
+    """The merge of one store into another; the caller holds the write lock of ``paths``.
 
     Attributes:
-        ours: Paths of the store to copy into.
+        paths: Paths of the store to copy into.
         source: Catalog of the store to copy from.
         stored: Catalog of the store to copy into, as it was before.
         observe: Callback for progress.
@@ -109,7 +109,7 @@ class _Merge:
         only: Whether the user named the spaces to copy.
     """
 
-    ours: StorePaths
+    paths: StorePaths
     source: Catalog
     stored: Catalog
     observe: Observer
@@ -122,10 +122,10 @@ class _Merge:
     def check_same_spaces(self, cards: Sequence[Card]) -> None:
         """Raise SpaceMismatchError unless each space is the same in both stores, or new here."""
         for card in cards:
-            mine = self.stored.cards.get(card.space)
-            if mine is None or self.is_new(card.space):
+            stored_card = self.stored.cards.get(card.space)
+            if stored_card is None or self.is_new(card.space):
                 continue
-            if different := mine.describe_differences(card):
+            if different := stored_card.describe_differences(card):
                 raise SpaceMismatchError(
                     f"the space {card.space!r} is another one in {self.source.paths.root}: here its {different} "
                     "there. Nothing was taken. To take other spaces, name them with --space."
@@ -144,21 +144,22 @@ class _Merge:
             imports = plan_imports(card, self.source.shards[card.space], stored)
             self.imports[card.space] = imports
             if imports:
-                n_items = sum(len(one.ids) for one in imports)
-                self._report(self.ours.embeddings(card.space), self._described(card), n_items)
+                n_items = sum(len(shard.ids) for shard in imports)
+                self._report(self.paths.embeddings(card.space), self._described(card), n_items)
 
     def _described(self, card: Card) -> str:
+        """Return how many shards of a space are copied, in words."""
         imports = self.imports[card.space]
-        in_part = sum(not one.is_whole for one in imports)
+        n_partial = sum(not shard.is_whole for shard in imports)
         detail = f"{len(imports)} of {len(self.source.shards[card.space])} shards"
-        detail += f", {in_part} of them in part" if in_part else ""
+        detail += f", {n_partial} of them in part" if n_partial else ""
         return detail + (", a new space" if self.is_new(card.space) else "")
 
     def copy(self, *, dry_run: bool) -> None:
         """Copy all new tables, datasets and shards to temporary files, then commit them."""
         tables = [
-            (self.ours.items, "texts", self._new_items()),
-            (self.ours.skipped, "skipped texts", self._new_skipped()),
+            (self.paths.items, "texts", self._new_items()),
+            (self.paths.skipped, "skipped texts", self._new_skipped()),
         ]
         if dry_run:
             for folder, kind, parts in tables:
@@ -170,7 +171,7 @@ class _Merge:
             staged = []
             for folder, kind, parts in tables:
                 new = [stage_table(stack.enter_context(atomic.temporary(folder)), rows) for rows in parts]
-                self._report(folder, kind, sum(one.n_rows for one in new))
+                self._report(folder, kind, sum(table.n_rows for table in new))
                 staged += new
             datasets = self._datasets()
             for table in staged:  # texts before vectors, so that every stored item has its text
@@ -179,37 +180,38 @@ class _Merge:
                 dataset.commit()
             for card in self.cards:
                 if shards[card.space]:
-                    commit_space(self.ours, shards[card.space], card.space, card if self.is_new(card.space) else None)
+                    commit_space(self.paths, shards[card.space], card.space, card if self.is_new(card.space) else None)
 
     def _stage_shards(self, stack: ExitStack, card: Card) -> list[StagedShard]:
         """Write the new items of a space to temporary shards."""
         staged, total = [], len(self.imports[card.space])
         if total:
             self.observe(Progress("merge", card.space, 0, total, 0.0))
-        for done, one in enumerate(self.imports[card.space], 1):
-            temp = stack.enter_context(atomic.temporary(self.ours.embeddings(card.space)))
-            staged.append(stage_import(temp, self.ours, card, one))
+        for done, shard in enumerate(self.imports[card.space], 1):
+            temp = stack.enter_context(atomic.temporary(self.paths.embeddings(card.space)))
+            staged.append(stage_import(temp, self.paths, card, shard))
             self.observe(Progress("merge", card.space, done, total, done / total))
         return staged
 
     def check_same_items(self) -> None:
         """Raise SourceError if an item id stands for different texts in the two stores."""
-        stored, theirs = self.stored.checked_item_tables(), self.source.checked_item_tables()
-        check_same_items(self.ours, stored, self.source.paths, theirs, self._wanted())
+        stored, tables = self.stored.checked_item_tables(), self.source.checked_item_tables()
+        check_same_items(self.paths, stored, self.source.paths, tables, self._requested_ids())
 
-    def _wanted(self) -> Ids | None:
+    def _requested_ids(self) -> Ids | None:
         """Return the ids of the items to copy; None for all items of the other store."""
         if not self.only:
             return None
         return np.unique(np.concatenate([self.source.ids(card.space) for card in self.cards]))
 
     def _new_items(self) -> Iterable[Rows]:
-        return new_items(list_parts(self.source.paths.items).files, self.stored.item_ids(), self._wanted())
+        return new_items(list_parts(self.source.paths.items).files, self.stored.item_ids(), self._requested_ids())
 
     def _new_skipped(self) -> list[Rows]:
+        """Return the rows of skipped texts to copy, as a list of at most one table."""
         spaces = {card.space for card in self.cards} | (set() if self.only else {None})
-        theirs, ours = (list_parts(paths.skipped).files for paths in (self.source.paths, self.ours))
-        rows = new_skipped(theirs, ours, spaces)
+        source_files, files = (list_parts(paths.skipped).files for paths in (self.source.paths, self.paths))
+        rows = new_skipped(source_files, files, spaces)
         return [] if rows is None else [rows]
 
     def _report(self, folder: Path, kind: str, n_rows: int) -> None:
@@ -221,33 +223,33 @@ class _Merge:
         units = {card.unit.value for card in self.cards} if self.only else None
         merged = []
         for path in self.source.paths.dataset_files():
-            one = merged_dataset(path, self.ours.dataset(path.stem), units)
-            merged.append(one)
-            if one.n_new:
-                self.actions.append(Action("taken in", one.path, "rows of the dataset", one.n_new))
-            for unit in one.differing:
-                self.actions.append(Action("kept", one.path, f"the rows of {unit} items are others there", None))
+            dataset = merged_dataset(path, self.paths.dataset(path.stem), units)
+            merged.append(dataset)
+            if dataset.n_new:
+                self.actions.append(Action("taken in", dataset.path, "rows of the dataset", dataset.n_new))
+            for unit in dataset.differing:
+                self.actions.append(Action("kept", dataset.path, f"the rows of {unit} items are others there", None))
         return merged
 
     def index(self) -> None:
         """Update the indexes and merged summaries; indexes of spaces copied whole are copied rather than rebuilt."""
-        theirs = self.source.paths
+        source_paths = self.source.paths
         for card in self.cards:
             if not self.imports[card.space]:
                 continue
-            renew_merged(self.ours, card)
-            kind = kind_of_indexes(self.ours, card) or kind_of_indexes(theirs, card)
+            renew_merged(self.paths, card)
+            kind = kind_of_indexes(self.paths, card) or kind_of_indexes(source_paths, card)
             if kind is None:
                 continue
-            names = [shard.name for shard in committed_shards(self.ours, card.space)]
+            names = [shard.name for shard in committed_shards(self.paths, card.space)]
             n_copied = sum(
-                self.is_new(card.space) and copy_index(theirs, self.ours, card.space, layer, names)
+                self.is_new(card.space) and copy_index(source_paths, self.paths, card.space, layer, names)
                 for layer in card.layers
             )
             if n_copied:
                 detail = f"the indexes of {n_copied} layers"
-                self.actions.append(Action("taken in", self.ours.indexes(card.space), detail))
+                self.actions.append(Action("taken in", self.paths.indexes(card.space), detail))
             if n_copied < len(card.layers):
-                self.notes += recall_notes(card, update_indexes(self.ours, card, kind, self.observe))
+                self.notes += recall_notes(card, update_indexes(self.paths, card, kind, self.observe))
                 detail = f"the indexes of {len(card.layers) - n_copied} layers"
-                self.actions.append(Action("rebuilt", self.ours.indexes(card.space), detail))
+                self.actions.append(Action("rebuilt", self.paths.indexes(card.space), detail))

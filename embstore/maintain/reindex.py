@@ -62,19 +62,20 @@ def _remove(paths: StorePaths, card: Card, layers: Sequence[Layer]) -> list[dict
     rows = []
     for layer in layers:
         path = paths.index(card.space, layer)
-        there = disk.exists(path)
+        existed = disk.exists(path)
         remove_index(path)
-        if there:
+        if existed:
             rows.append({**_head(card, layer), "did": "removed", "index": "none"})
     return [{column: row.get(column) for column in COLUMNS} for row in rows]
 
 
 def _row(card: Card, done: Indexed) -> dict[str, Any]:
-    made = done.card
+    """Return the row of the result for an updated index."""
+    stored = done.card
     return {
-        **_head(card, done.layer), "did": done.action, "index": made.kind, "n": made.n, "bytes": done.n_bytes,
-        "recall": made.recall, "wanted_recall": made.wanted_recall,
-        "parameters": shown_parameters([made]) or None, "seconds": made.build_seconds,
+        **_head(card, done.layer), "did": done.action, "index": stored.kind, "n": stored.n, "bytes": done.n_bytes,
+        "recall": stored.recall, "wanted_recall": stored.wanted_recall,
+        "parameters": shown_parameters([stored]) or None, "seconds": stored.build_seconds,
     }  # fmt: skip
 
 

@@ -56,6 +56,7 @@ def _described(paths: StorePaths, spaces: Sequence[str], action: str) -> list[Ac
 
 
 def _describe(paths: StorePaths, space: str, action: str) -> Action:
+    """Return the action for the removal of a space, with its number of files, items and bytes."""
     folders = paths.folders_of(space)
     files = [path for folder in folders for path in disk.files_below(folder)]
     n_bytes = sum(disk.size(path) for path in files)

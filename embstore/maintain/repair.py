@@ -125,6 +125,7 @@ def _remove_answers(log: RepairLog) -> None:
 
 
 def _why_left(path: Path) -> str:
+    """Return why a file was left behind, in words."""
     if path.parent.parent.name == "summaries" and not path.name.startswith("."):
         return f"its shard is not there; if it was lost, {SAME_SOURCES}"
     return "a process that was killed left it"

@@ -64,7 +64,7 @@ class Verification:
     @property
     def is_damaged(self) -> bool:
         """Whether a file that was read is damaged; an unreadable file is not counted."""
-        return any(one.is_damage for one in self.problems)
+        return any(problem.is_damage for problem in self.problems)
 
     def lines(self) -> list[str]:
         """Return in sentences what was checked, and how much of it is sound."""
@@ -87,7 +87,7 @@ class Verification:
 
     def to_table(self) -> Table:
         """Return a table with one row per problem."""
-        rows = [{"file": str(one.file), "problem": one.problem} for one in self.problems]
+        rows = [{"file": str(problem.file), "problem": problem.problem} for problem in self.problems]
         return table(rows, columns=("file", "problem"))
 
 
@@ -181,7 +181,7 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
     for card, listed in zip(cards, spaces, strict=True):
         problems += _verify_space(paths, card, listed, texts, deep)
     for card, listed, its_summaries in zip(cards, spaces, summaries, strict=True):
-        shown = [one for one in its_summaries if one.stem not in listed.hidden]
+        shown = [path for path in its_summaries if path.stem not in listed.hidden]
         problems += catch_unreadable(missing_shards(paths, card, shown))
     orphans = without_card(paths)
     problems += catch_unreadable(

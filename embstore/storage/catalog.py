@@ -305,6 +305,7 @@ class Catalog:
         return self._copied
 
     def _files_of_views(self) -> dict[str, BySpace]:
+        """Return the files of each view, by view and by space."""
         return {
             "items": {"": self._item_files},
             "skipped": {"": self.skipped_files},

@@ -58,6 +58,7 @@ class SpaceFilter:
         return found
 
     def _check_names(self, cards: Mapping[str, Card]) -> None:
+        """Raise UnknownNameError if a space or model of the filter does not exist."""
         for space in self.spaces:
             if space not in cards:
                 raise UnknownNameError("space", space, cards)
@@ -68,6 +69,7 @@ class SpaceFilter:
                 raise UnknownNameError("model", model, dict.fromkeys(card.model for card in cards.values()), hint)
 
     def _described(self) -> str:
+        """Return the conditions of the filter in words."""
         parts = {
             "model": ",".join(self.models), "space": ",".join(self.spaces), "unit": self.unit,
             "pooling": self.pooling, "template": self.template,

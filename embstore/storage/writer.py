@@ -212,6 +212,7 @@ class SpaceWriter:
         self._submit()
 
     def _submit(self) -> None:
+        """Start writing the collected vectors as a shard in the background, after their texts."""
         if self._blocks:
             ids = np.concatenate([ids for ids, _ in self._blocks])
             self._write_texts(ids)
@@ -219,12 +220,14 @@ class SpaceWriter:
             self._blocks = []
 
     def _wait(self) -> None:
+        """Wait until the shards in the background are written; raise the error of one that failed."""
         while self._writing:
             shard, n = self._writing.pop(0).result()
             self.shards.append(shard)
             self.n_written += n
 
     def _write(self, ids: Ids, blocks: list[Block]) -> tuple[Shard, int]:
+        """Write blocks of vectors as one shard, and return it with its number of items."""
         card = self._card
         ids, places = _in_order(ids)
         vectors = (_gathered(blocks, layer, places) for layer in range(len(card.layers)))
@@ -273,6 +276,7 @@ def _remove_new_store(paths: StorePaths) -> None:
 
 
 def _remove_folders(folders: Iterable[Path]) -> None:
+    """Remove folders, as long as they are empty."""
     with suppress(FileAccessError):  # a folder is not empty
         for folder in folders:
             disk.remove_folder(folder)

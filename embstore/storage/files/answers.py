@@ -64,6 +64,7 @@ def read_answer_file(paths: StorePaths, path: Path) -> tuple[dict[str, Any], Ans
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Answer]:
+    """Return the question and the answer in a file."""
     document = atomic.read_document(path, "answer")
     rows, notes, across = (tuple(document[key]) for key in ("rows", "notes", "across"))
     return document["question"], Answer(rows, notes, across)

@@ -168,6 +168,7 @@ class Card:
 
 
 def _layers(document: dict[str, Any]) -> Layers:
+    """Return the layers in a card, after checking them against the numbers of blocks."""
     n_blocks, top_form = document["n_blocks"], document["top_form"] and TopForm(document["top_form"])
     members = tuple(Layer(**layer) for layer in document["layers"])
     of_model = {*Layers.of_model(n_blocks, top_form), *Layers.of_projection(n_blocks, top_form)}
@@ -203,6 +204,7 @@ def read_card(path: Path) -> Card:
 
 
 def _short(value: Any) -> str:
+    """Return a value of a card as text of at most 64 characters."""
     text = json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
         text = ",".join(layer["name"] for layer in value)

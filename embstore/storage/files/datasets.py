@@ -111,6 +111,7 @@ def check_dataset(file: Path) -> None:
 
 
 def _read(connection: duckdb.DuckDBPyConnection, file: Path, fetch: Any, sql: str, **values: Any) -> Any:
+    """Run SQL over the file ``$file``; raise DamagedError if DuckDB cannot read it."""
     try:
         with disk.opening(file):
             return fetch(connection, sql, {"file": connections.literal([file]), **values})

@@ -133,6 +133,7 @@ class ItemTables:
         return _items(complete)
 
     def _rows_of(self, ids: Collection[int], columns: str) -> list[Row]:
+        """Return columns of the rows with these ids, reading only files that may contain them."""
         # A list in the SQL lets DuckDB skip row groups by their statistics.
         listed = ", ".join(str(int(item)) for item in ids) or "NULL"
         sql = f"SELECT {columns} FROM {FILES} WHERE item_id IN ({listed})"
@@ -142,6 +143,7 @@ class ItemTables:
         return self._reader.rows(sql, files)
 
     def _items_where(self, condition: str, **values: Any) -> dict[int, Item]:
+        """Return the items for which an SQL condition over the columns of items is true, with their sentences."""
         rows = self._reader.rows(
             f"""WITH item AS (SELECT * FROM {FILES} WHERE {condition})
                 SELECT item.item_id, item.unit, item.text, context.text, item.start, item."end"
@@ -184,6 +186,7 @@ class PartChecks:
 
 
 def _stamp(file: Path) -> Stamp:
+    """Return inode, size and modification time of a file, which change when it is replaced."""
     try:
         status = disk.status(file)
     except FileNotFoundError as error:
@@ -222,6 +225,7 @@ def has_its_id(row: Row) -> bool:
 
 
 def _items(rows: Iterable[Row]) -> dict[int, Item]:
+    """Return items by id, from rows of id, unit, text, text of the sentence, start and end."""
     return {
         item: Item(Unit(unit), text, context, None if start is None else Span(start, end), item)
         for item, unit, text, context, start, end in rows

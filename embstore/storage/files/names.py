@@ -1,6 +1,6 @@
-"""The names of files and folders in a store: a name is checked against its grammar before it becomes a path.
+"""Check names against their grammar before they become paths in a store.
 
-What bears any other name is not embstore's: it is never read, written or removed, and verify lists it.
+Files with other names are not embstore's: they are never read, written or removed, and verify lists them.
 """
 
 import re

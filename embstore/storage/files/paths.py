@@ -20,7 +20,7 @@ class Shard(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name that indexes and summaries know it by."""
+        """Name of the shard in indexes and summaries: ``part-<hash>``."""
         return self.path.stem
 
 
@@ -46,11 +46,11 @@ class StorePaths:
         return self.root / ".lock-texts"
 
     def shard_lock(self, shard: str) -> Path:
-        """Lock file of a build that takes a part of its sources, such as ``2/3``."""
+        """Lock file of the build of one shard of the sources, such as ``2/3``."""
         return names.SHARD_LOCKS.path(self.root, shard.replace("/", "-of-"))
 
     def shard_locks(self) -> list[Path]:
-        """Lock files of builds that take a part of their sources each, current or left over."""
+        """Lock files of builds of shards of the sources, running or killed."""
         return [*names.SHARD_LOCKS.listed(self.root).values()]
 
     @staticmethod
@@ -123,24 +123,24 @@ class StorePaths:
         return [*names.PARTS.listed(self.summaries(space)).values()]
 
     def merged(self, space: str) -> Path:
-        """The sum of a space's summaries."""
+        """The merged summary of a space."""
         return names.MERGED.path(self.root / "merged", space)
 
     def merged_files(self) -> list[Path]:
-        """The sums of all spaces that have one."""
+        """The merged summaries of all spaces that have one."""
         return [*names.MERGED.listed(self.root / "merged").values()]
 
     @property
     def answers(self) -> Path:
-        """The folder of the answers that queries keep."""
+        """The folder of the cached answers of queries."""
         return self.root / "answers"
 
     def answer(self, digest: str) -> Path:
-        """The answer to the question with this hash."""
+        """The file of the answer to the question with this hash."""
         return names.ANSWERS.path(self.answers, digest)
 
     def answer_files(self) -> list[Path]:
-        """The answers that are kept."""
+        """The files of all cached answers."""
         return [*names.ANSWERS.listed(self.answers).values()]
 
     def indexes(self, space: str) -> Path:
@@ -160,7 +160,7 @@ class StorePaths:
         """The indexes of a space, each with its card; one of the two may be missing."""
         folder = self.indexes(space)
         found = names.INDEXES.listed(folder).keys() | names.INDEX_CARDS.listed(folder).keys()
-        return [(names.INDEXES.path(folder, one), names.INDEX_CARDS.path(folder, one)) for one in sorted(found)]
+        return [(names.INDEXES.path(folder, name), names.INDEX_CARDS.path(folder, name)) for name in sorted(found)]
 
     @property
     def damaged(self) -> Path:
@@ -180,24 +180,20 @@ class StorePaths:
         return tuple(Shard(file, self.summary(space, file.stem)) for file in files)
 
     def spaces_on_disk(self) -> list[str]:
-        """The names of all spaces of which there is a folder, whether or not there is a card."""
+        """The names of all spaces that have a folder, with or without a card."""
         return sorted({space for kind in BY_SPACE for space in names.SPACES.listed(self.root / kind)})
 
     def folders_of(self, space: str) -> list[Path]:
-        """The folders in which there are files of a space."""
+        """The existing folders of a space: shards, summaries and indexes."""
         folders = (names.SPACES.path(self.root / kind, space) for kind in BY_SPACE)
         return [folder for folder in folders if disk.is_folder(folder)]
 
     def temporaries(self) -> list[Path]:
-        """The temporary files and folders of the store, of a build that was killed or one that is at work."""
+        """The temporary files and folders in the store, of killed or running processes."""
         return self.contents().temporaries
 
     def check_folders(self) -> None:
-        """Check that the folders of the store are in it, and none is a symbolic link.
-
-        Raises:
-            DamagedError: One is not.
-        """
+        """Raise DamagedError if a folder of the store is a symbolic link or a file."""
         check_folders(self.root)
 
     def check_contents(self) -> None:

@@ -1,7 +1,7 @@
-"""Shards: immutable Parquet files with all layers of some items, each with its summary.
+"""Write shards, immutable Parquet files with all layers of some items, and their summaries.
 
-A shard is committed by the rename that gives it its name; its summary is in place before that. What a crash leaves is
-temporary files and at most a summary without a shard, and the next build removes both.
+A shard is committed by renaming it to its final name; its summary is written before that. A crash leaves temporary
+files and at most a summary without a shard, which the next build removes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -183,6 +183,7 @@ def commit_shard(staged: StagedShard) -> None:
 
 
 def _as_stored(rows: NDArray[np.float32], item_ids: NDArray[np.int64], layer: str, dtype: str) -> NDArray[np.floating]:
+    """Return vectors (n, dim) in the stored dtype; raise an error that names the item if a component does not fit."""
     if dtype == "float32":
         return rows
     largest = np.abs(rows).max(axis=1)
@@ -200,13 +201,14 @@ def _as_stored(rows: NDArray[np.float32], item_ids: NDArray[np.int64], layer: st
 
 
 def _check_finite(summary: Summary, rows: NDArray[np.floating], item_ids: NDArray[np.int64], layer: str) -> None:
+    """Raise NonFiniteVectorError if a component of the vectors (n, dim) is NaN or infinite."""
     if not summary.is_finite:
         bad = np.flatnonzero(~np.isfinite(rows).all(axis=1))
         raise NonFiniteVectorError(int(item_ids[bad[0]]), layer)
 
 
 def summary_table(shard: Shard, digest: str, n_bytes: int, layers: Layers, summaries: Sequence[Summary]) -> pa.Table:
-    """Return the summary of a shard as it is stored: a row for each layer."""
+    """Return the summary of a shard as a table in :data:`SUMMARY_SCHEMA`, with a row per layer."""
     rows = [
         {"shard": shard.name, "sha256": digest, "bytes": n_bytes, **summary_row(layer.id, summary)}
         for layer, summary in zip(layers, summaries, strict=True)
@@ -215,7 +217,7 @@ def summary_table(shard: Shard, digest: str, n_bytes: int, layers: Layers, summa
 
 
 def summary_row(layer_id: int, summary: Summary) -> dict[str, object]:
-    """Return the columns of :data:`SUMMARY_SCHEMA` from ``layer`` on."""
+    """Return the columns of a summary's row that follow the shard's name, hash and size."""
     return {"layer": layer_id, **{name: _plain(getattr(summary, name)) for name in _SUMS}}
 
 

@@ -93,6 +93,7 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def _write_part(folder: Path, rows: pa.Table) -> Path | None:
+    """Write rows as a new part of a folder, and return its path; None if there are no rows."""
     if not rows.num_rows:
         return None
     with atomic.temporary(folder) as temp:
@@ -154,6 +155,7 @@ def _selected_fields(schema: pa.Schema, columns: Sequence[str] | None) -> pa.Sch
 def _check_fields(
     file: Path, table: pa.Table, schemas: Sequence[pa.Schema], remedy: str = "Run: embstore repair"
 ) -> None:
+    """Raise DamagedError unless a table has one of the schemas."""
     if not any(table.schema.equals(schema) for schema in schemas):
         raise DamagedError(f"{file} is damaged: its columns are not those of the format. {remedy}")
 

@@ -71,6 +71,7 @@ def unpacked_problem(file: Path, connection: duckdb.DuckDBPyConnection | None = 
 
 
 def _limit() -> int:
+    """Return the limit from the environment, in bytes."""
     value = os.environ.get(VARIABLE) or str(_DEFAULT_MIB)
     if not value.isascii() or not value.isdigit():
         raise UsageError(f"{VARIABLE} is {value!r}: give a number of MiB, as {_DEFAULT_MIB}.")

@@ -122,6 +122,7 @@ class LayerVectors:
         return ids[order], vectors[order]
 
     def _groups(self) -> Iterator[tuple[Shard, pq.ParquetFile, int]]:
+        """Yield the row groups that contain selected vectors of the layer: shard, open file and number of the group."""
         for shard in self._shards:
             file = open_shard(shard)
             for group in range(file.num_row_groups):
@@ -133,6 +134,7 @@ class LayerVectors:
                     yield shard, file, group
 
     def _is_selected(self, shard: Shard, file: pq.ParquetFile, group: int) -> bool:
+        """Return whether a row group is of the layer, and may contain a selected item by its statistics."""
         layer, item = statistics(shard, file, group)
         if layer.min != layer.max:
             raise _damage(shard, f"row group {group} mixes layers")
@@ -142,6 +144,7 @@ class LayerVectors:
         return bool(first < len(self._only) and self._only[first] <= item.max)
 
     def _read_group(self, shard: Shard, file: pq.ParquetFile, group: int) -> tuple[Ids, Block]:
+        """Return the ids (n,) and vectors (n, dim) of the selected items in a row group."""
         ids: Ids = _column_values(shard, file, group, _ITEM_ID)
         values = _column_values(shard, file, group, _VECTOR)
         if len(values) != len(ids) * self.dim:
@@ -203,6 +206,7 @@ def statistics(shard: Shard, file: pq.ParquetFile, group: int) -> tuple[pq.Stati
 
 
 def _column_values(shard: Shard, file: pq.ParquetFile, group: int, column: int) -> NDArray[Any]:
+    """Return the values of a column in a row group; raise DamagedError if a page is damaged."""
     try:
         return read_values(shard.path, file.metadata.row_group(group).column(column))
     except (FileNotFoundError, ValueError) as error:

@@ -162,6 +162,7 @@ def verify_space(
 
 
 def _checked_ids(shard: Shard, card: Card) -> Ids | Problem:
+    """Return the item ids of a shard, or its problem, including that the system does not let it be read."""
     try:
         return verify_shard(shard, card)
     except DamagedError as error:
@@ -205,6 +206,7 @@ def verify_shard(shard: Shard, card: Card) -> Ids | Problem:
 
 
 def _verify_layer(shard: Shard, card: Card, row: dict[str, Any]) -> Ids | Problem:
+    """Return the item ids of a layer, or a problem if its vectors do not match the summary's row."""
     layer = row["layer"]
     found = layer_sums(shard, card, layer)
     if isinstance(found, Problem):

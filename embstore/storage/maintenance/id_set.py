@@ -31,11 +31,11 @@ class IdSet:
 
     def missing(self, ids: Ids) -> Ids:
         """Return those of some ids (n,) that are not in the set, in the order given."""
-        there = np.zeros(len(ids), bool)
+        is_member = np.zeros(len(ids), bool)
         for run in self._runs:
             at = np.minimum(np.searchsorted(run, ids), len(run) - 1)
-            there |= run[at] == ids
-        return ids[~there]
+            is_member |= run[at] == ids
+        return ids[~is_member]
 
     def ids(self) -> Ids:
         """Return all ids of the set, ascending."""

@@ -69,25 +69,25 @@ def plan_imports(card: Card, shards: Sequence[Shard], stored_ids: Ids) -> list[S
     return planned
 
 
-def stage_import(temp: Path, paths: StorePaths, card: Card, taken: ShardImport) -> StagedShard:
+def stage_import(temp: Path, paths: StorePaths, card: Card, shard_import: ShardImport) -> StagedShard:
     """Copy a shard, or its new items, to a temporary file.
 
     Raises:
         DamagedError: The shard or its summary does not match its hash.
         StoreError: The disk is full or cannot be written.
     """
-    shard = taken.shard
+    shard = shard_import.shard
     rows = summary_rows(shard)
     if isinstance(rows, Problem):
         raise DamagedError(f"{rows.file} is damaged: {rows.problem}. {_remedy(shard.path)}")
     digest = copy_hashed(shard.path, temp)
     if digest != rows[0]["sha256"] or shard.name != f"part-{digest[:16]}":
         raise DamagedError(f"{shard.path} is damaged: its SHA-256 is not the one in its summary. {_remedy(shard.path)}")
-    if taken.is_whole:
+    if shard_import.is_whole:
         [target] = paths.as_shards(card.space, [names.PARTS.path(paths.embeddings(card.space), shard.name)])
         return StagedShard(temp, target, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA))
-    vectors = (LayerVectors([shard], layer.id, card.dim, taken.ids).gather()[1] for layer in card.layers)
-    return stage_shard(temp, paths, card.space, card.layers, taken.ids, vectors, card.dtype)
+    vectors = (LayerVectors([shard], layer.id, card.dim, shard_import.ids).gather()[1] for layer in card.layers)
+    return stage_shard(temp, paths, card.space, card.layers, shard_import.ids, vectors, card.dtype)
 
 
 def copy_hashed(source: Path, target: Path) -> str:
@@ -242,6 +242,7 @@ def merged_dataset(source: Path, target: Path, units: Collection[str] | None) ->
 
 
 def _read_dataset(path: Path) -> tuple[pa.Table, dict[str, str]]:
+    """Return the rows of a dataset without metadata, and its kind as new metadata."""
     table = read_sealed(path, remedy=_remedy(path))
     if not {"unit", "item_id", "text"} <= {*table.column_names}:
         raise DamagedError(f"{path} is damaged: its columns are not those of a dataset. {_remedy(path)}")

@@ -66,6 +66,7 @@ def _id_problem(row: Row) -> str | None:
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, sql: str, file: Path) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a query over the file ``$file``, some thousands at a time."""
     with disk.opening(file):
         interruptible.execute(connection, sql, {"file": connections.literal([file])})
     while rows := interruptible.run(connection, lambda it: it.fetchmany(_ROWS)):

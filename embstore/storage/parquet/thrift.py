@@ -18,7 +18,7 @@ Struct = dict[int, tuple[int, Any]]
 Buffer = bytes | memoryview
 
 
-def read(data: Buffer, at: int = 0) -> tuple[Struct, int]:
+def read(data: Buffer, offset: int = 0) -> tuple[Struct, int]:
     """Read the struct at an offset, and return it with the offset after its end.
 
     Raises:
@@ -28,113 +28,118 @@ def read(data: Buffer, at: int = 0) -> tuple[Struct, int]:
     """
     struct: Struct = {}
     number = 0
-    while head := data[at]:
-        at += 1
+    while head := data[offset]:
+        offset += 1
         step, kind = head >> 4, head & 0xF
         if step == _NO_STEP:
-            number, at = _read_integer(data, at)
+            number, offset = _read_integer(data, offset)
         else:
             number += step
-        value, at = _read_value(data, at, kind)
+        value, offset = _read_value(data, offset, kind)
         struct[number] = kind, value
-    return struct, at + 1
+    return struct, offset + 1
 
 
 def write(struct: Struct) -> bytes:
     """Return a struct as bytes."""
-    out = bytearray()
-    _write_struct(out, struct)
-    return bytes(out)
+    output = bytearray()
+    _write_struct(output, struct)
+    return bytes(output)
 
 
-def _read_value(data: Buffer, at: int, kind: int) -> tuple[Any, int]:
+def _read_value(data: Buffer, offset: int, kind: int) -> tuple[Any, int]:
+    """Return the value of a type at an offset, and the offset after it."""
     if kind in (TRUE, FALSE):
-        return kind == TRUE, at
+        return kind == TRUE, offset
     if kind == I8:
-        return data[at], at + 1
+        return data[offset], offset + 1
     if kind in (I16, I32, I64):
-        return _read_integer(data, at)
+        return _read_integer(data, offset)
     if kind == BINARY:
-        size, at = _read_varint(data, at)
-        return bytes(data[at : at + size]), at + size
+        size, offset = _read_varint(data, offset)
+        return bytes(data[offset : offset + size]), offset + size
     if kind == LIST:
-        return _read_list(data, at)
+        return _read_list(data, offset)
     if kind == STRUCT:
-        return read(data, at)
+        return read(data, offset)
     raise ValueError(f"no type of Parquet's structs: {kind}")
 
 
-def _read_list(data: Buffer, at: int) -> tuple[tuple[int, list[Any]], int]:
-    size, kind = data[at] >> 4, data[at] & 0xF
-    at += 1
+def _read_list(data: Buffer, offset: int) -> tuple[tuple[int, list[Any]], int]:
+    """Return the element type and the elements of a list at an offset, and the offset after it."""
+    size, kind = data[offset] >> 4, data[offset] & 0xF
+    offset += 1
     if size == _MANY:
-        size, at = _read_varint(data, at)
+        size, offset = _read_varint(data, offset)
     if kind in (TRUE, FALSE):  # one byte each, unlike the value of a boolean field
         raise ValueError("no type of Parquet's lists: booleans")
     elements = []
     for _ in range(size):
-        element, at = _read_value(data, at, kind)
+        element, offset = _read_value(data, offset, kind)
         elements.append(element)
-    return (kind, elements), at
+    return (kind, elements), offset
 
 
-def _read_integer(data: Buffer, at: int) -> tuple[int, int]:
-    zigzag, at = _read_varint(data, at)
-    return (zigzag >> 1) ^ -(zigzag & 1), at
+def _read_integer(data: Buffer, offset: int) -> tuple[int, int]:
+    zigzag, offset = _read_varint(data, offset)
+    return (zigzag >> 1) ^ -(zigzag & 1), offset
 
 
-def _read_varint(data: Buffer, at: int) -> tuple[int, int]:
+def _read_varint(data: Buffer, offset: int) -> tuple[int, int]:
+    """Return the variable-length unsigned integer at an offset, and the offset after it."""
     value = 0
     for shift in range(0, _VARINT_BITS, 7):
-        byte = data[at]
-        at += 1
+        byte = data[offset]
+        offset += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return value, at
+            return value, offset
     raise ValueError("a number of more than 64 bits")
 
 
-def _write_struct(out: bytearray, struct: Struct) -> None:
+def _write_struct(output: bytearray, struct: Struct) -> None:
+    """Append a struct to the output."""
     last = 0
     for number, (kind, value) in sorted(struct.items()):
         if kind in (TRUE, FALSE):
             kind = TRUE if value else FALSE
         if 0 < number - last < _MANY + 1:
-            out.append((number - last) << 4 | kind)
+            output.append((number - last) << 4 | kind)
         else:
-            out.append(kind)
-            _write_integer(out, number)
-        _write_value(out, kind, value)
+            output.append(kind)
+            _write_integer(output, number)
+        _write_value(output, kind, value)
         last = number
-    out.append(0)
+    output.append(0)
 
 
-def _write_value(out: bytearray, kind: int, value: Any) -> None:
+def _write_value(output: bytearray, kind: int, value: Any) -> None:
+    """Append a value of a type to the output."""
     if kind == I8:
-        out.append(value)
+        output.append(value)
     elif kind in (I16, I32, I64):
-        _write_integer(out, value)
+        _write_integer(output, value)
     elif kind == BINARY:
-        _write_varint(out, len(value))
-        out += value
+        _write_varint(output, len(value))
+        output += value
     elif kind == LIST:
-        element, elements = value
+        element_kind, elements = value
         short = len(elements) < _MANY
-        out.append((len(elements) if short else _MANY) << 4 | element)
+        output.append((len(elements) if short else _MANY) << 4 | element_kind)
         if not short:
-            _write_varint(out, len(elements))
-        for one in elements:
-            _write_value(out, element, one)
+            _write_varint(output, len(elements))
+        for element in elements:
+            _write_value(output, element_kind, element)
     elif kind == STRUCT:
-        _write_struct(out, value)
+        _write_struct(output, value)
 
 
-def _write_integer(out: bytearray, value: int) -> None:
-    _write_varint(out, value << 1 if value >= 0 else (-value << 1) - 1)
+def _write_integer(output: bytearray, value: int) -> None:
+    _write_varint(output, value << 1 if value >= 0 else (-value << 1) - 1)
 
 
-def _write_varint(out: bytearray, value: int) -> None:
+def _write_varint(output: bytearray, value: int) -> None:
     while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
+        output.append(value & 0x7F | 0x80)
         value >>= 7
-    out.append(value)
+    output.append(value)

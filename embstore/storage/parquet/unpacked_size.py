@@ -72,6 +72,7 @@ def unpacked_size(path: Path, limit: int) -> UnpackedSize:
 
 
 def _sum(data: mmap.mmap, size: int, limit: int) -> UnpackedSize:
+    """Return the decompressed size of a mapped file of ``size`` bytes; stop above the limit."""
     n_bytes = texts = packed = 0
     for group in _list(_footer(data, size), _ROW_GROUPS):
         n_rows = _integer(group, _N_ROWS)
@@ -92,6 +93,7 @@ def _sum(data: mmap.mmap, size: int, limit: int) -> UnpackedSize:
 
 
 def _footer(data: mmap.mmap, size: int) -> thrift.Struct:
+    """Return the decoded footer of a mapped file."""
     length = int.from_bytes(data[size - _TAIL_BYTES : size - 4], "little")
     if not 0 < length <= min(size - _TAIL_BYTES, _MOST_FOOTER_BYTES):
         raise ValueError(f"its footer claims {length:,} bytes")
@@ -100,7 +102,7 @@ def _footer(data: mmap.mmap, size: int) -> thrift.Struct:
 
 def _pages(data: mmap.mmap, chunk: thrift.Struct, limit: int) -> tuple[int, int]:
     """Return the memory of a chunk's pages, and the size of its dictionary, both in bytes; stop above the limit."""
-    left, first = _integer(chunk, _N_VALUES), _integer(chunk, _DATA_OFFSET)
+    n_remaining, first = _integer(chunk, _N_VALUES), _integer(chunk, _DATA_OFFSET)
     begin = _integer(chunk, _DICTIONARY_OFFSET) if _DICTIONARY_OFFSET in chunk else first
     at, end = begin, begin + _integer(chunk, _PACKED)
     n_bytes = in_dictionary = 0
@@ -115,16 +117,17 @@ def _pages(data: mmap.mmap, chunk: thrift.Struct, limit: int) -> tuple[int, int]
             n_bytes += _integer(of_kind, _N_IN_PAGE) * _VALUE_BYTES
             in_dictionary = n_unpacked
         else:
-            left -= _integer(of_kind, _N_IN_PAGE)
+            n_remaining -= _integer(of_kind, _N_IN_PAGE)
         if (field == _DICTIONARY) != (at < first):
             raise ValueError("a dictionary is not where its footer says")
         at += n_header + _integer(header, _STORED_SIZE)
-    if n_bytes <= limit and (at != end or left):
+    if n_bytes <= limit and (at != end or n_remaining):
         raise ValueError("the pages of a column are not those that its footer says")
     return n_bytes, in_dictionary
 
 
 def _integer(struct: thrift.Struct, field: int) -> int:
+    """Return a non-negative integer field; raise ValueError for any other value."""
     kind, value = struct[field]
     if kind not in (thrift.I32, thrift.I64) or value < 0:
         raise ValueError("a number in its footer, or in the header of a page, is none")
@@ -132,6 +135,7 @@ def _integer(struct: thrift.Struct, field: int) -> int:
 
 
 def _struct(struct: thrift.Struct, field: int) -> thrift.Struct:
+    """Return a struct field; raise TypeError for another type."""
     kind, value = struct[field]
     if kind != thrift.STRUCT:
         raise TypeError(kind)
@@ -140,8 +144,9 @@ def _struct(struct: thrift.Struct, field: int) -> thrift.Struct:
 
 
 def _list(struct: thrift.Struct, field: int) -> list[Any]:
-    kind, (of, elements) = struct[field]
-    if kind != thrift.LIST or (elements and of != thrift.STRUCT):
+    """Return a field that is a list of structs; raise TypeError for another type."""
+    kind, (element_kind, elements) = struct[field]
+    if kind != thrift.LIST or (elements and element_kind != thrift.STRUCT):
         raise TypeError(kind)
     found: list[Any] = elements
     return found

@@ -84,6 +84,7 @@ class ShardFile:
         return self._digest.hexdigest()
 
     def _write_group(self, stamp: "_Stamp", values: memoryview) -> None:
+        """Write a row group: the columns layer and item_id, then the vectors, given as bytes."""
         group = next(self._groups)
         narrow = group[_COLUMNS][1][1]
         began = self._at
@@ -201,6 +202,7 @@ def _written(schema: pa.Schema, batches: Sequence[pa.RecordBatch]) -> bytes:
 
 
 def _footer(data: bytes) -> Struct:
+    """Return the decoded footer of a Parquet file."""
     size = int.from_bytes(data[-8:-4], "little")
     return thrift.read(data, len(data) - 8 - size)[0]
 

@@ -147,6 +147,7 @@ def connect_to_spill(folder: Path, memory: str) -> duckdb.DuckDBPyConnection:
 
 
 def _open(**settings: str | bool) -> duckdb.DuckDBPyConnection:
+    """Return a DuckDB connection with these settings, without extensions or access to Python's variables."""
     connection = duckdb.connect(
         config={
             "autoinstall_known_extensions": False,

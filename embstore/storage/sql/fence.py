@@ -105,6 +105,7 @@ def _check_size(sql: str) -> None:
 
 
 def _check_kind(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Raise QueryError unless the text is exactly one SELECT statement."""
     try:
         statements = connection.extract_statements(sql)
     except duckdb.Error as error:
@@ -189,12 +190,14 @@ class _Facts:
             self._visit_source(node)
 
     def _visit_expression(self, node: dict[str, Any]) -> None:
+        """Raise QueryError if a kind of expression or a function is not allowed."""
         if node["class"] not in _EXPRESSIONS:
             raise QueryError(f"this SQL has a part that is not allowed: {node['class'].lower()}.")
         if node["class"] == "FUNCTION" and (name := node["function_name"].casefold()) in _REFUSED_FUNCTIONS:
             raise QueryError(f"the function {name} is not allowed in users' SQL.")
 
     def _visit_source(self, node: dict[str, Any]) -> None:
+        """Record the table of a FROM clause; raise QueryError if its kind or function is not allowed."""
         kind = node["type"]
         if kind not in _SOURCES:
             raise QueryError(f"this SQL reads from something that is not allowed: {str(kind).lower()}.")

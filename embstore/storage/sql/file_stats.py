@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +35,8 @@ class Ranges:
             return list(self._files)
         ascending = np.sort(np.asarray(ids, np.int64))
         lows, highs = self._bounds
-        may = np.searchsorted(ascending, lows, "left") < np.searchsorted(ascending, highs, "right")
-        return [file for file, one in zip(self._files, may.tolist(), strict=True) if one]
+        is_candidate = np.searchsorted(ascending, lows, "left") < np.searchsorted(ascending, highs, "right")
+        return list(compress(self._files, is_candidate.tolist()))
 
     @cached_property
     def _bounds(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

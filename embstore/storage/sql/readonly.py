@@ -57,6 +57,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         return [path]
 
     def _file(self, path: str) -> Path:
+        """Return the path of a name; raise FileNotFoundError if there is none."""
         try:
             return self._files[path]
         except KeyError:
@@ -115,9 +116,9 @@ class ReadOnlyFile:
         self._places: dict[int, int] = {}
         self._next = 0
 
-    def seek(self, place: int) -> None:
+    def seek(self, position: int) -> None:
         """Set the position of the next read of this thread, in bytes."""
-        self._places[get_ident()] = place
+        self._places[get_ident()] = position
 
     def tell(self) -> int:
         """Return the position after the last read, in bytes."""
@@ -125,14 +126,14 @@ class ReadOnlyFile:
 
     def read(self, n_bytes: int) -> bytes:
         """Return ``n_bytes`` bytes, or fewer at the end of the file."""
-        place = self._places.pop(get_ident(), self._next)
+        position = self._places.pop(get_ident(), self._next)
         try:
             with disk.operation("read", self._path):
-                data = os.pread(self._descriptor, n_bytes, place)
+                data = os.pread(self._descriptor, n_bytes, position)
         except FileAccessError as error:
             self._owner.last_error = error
             raise
-        self._next = place + len(data)
+        self._next = position + len(data)
         return data
 
     def close(self) -> None:

@@ -180,9 +180,10 @@ class Work:
             f"""SELECT (key::HUGEINT * {n}) // {KEYS} AS number, count(*), count({self._missing_table}.item_id)
                 FROM item LEFT JOIN {self._missing_table} USING (item_id) WHERE valid GROUP BY number"""
         )
-        yield from self._parts.pack({int(number): (wanted, missing) for number, wanted, missing in rows})
+        yield from self._parts.pack({int(number): (n_items, missing) for number, n_items, missing in rows})
 
     def _window(self, keys: Range, number: int) -> Window:
+        """Return the window of missing items whose keys are in a range, as part of shard ``number``."""
         columns = self._missing_columns
         is_missing = ", ".join(columns if self._missing_table else [f"true AS {name}" for name in columns])
         chosen = f"key >= {keys.first} AND key < {keys.end} AND valid AND {parts_condition(self._parts)}"

@@ -67,12 +67,14 @@ class SkipList:
         interruptible.execute(connection, "DROP TABLE unlisted")
 
     def _unlisted(self) -> Iterator[pa.Table]:
+        """Yield the rows of the table ``unlisted``, in the schema of skipped texts."""
         connection = self._staging.connection
         reader = interruptible.run(connection, lambda it: it.sql("FROM unlisted").to_arrow_reader(_BATCH_ROWS))
         while (batch := interruptible.run(connection, lambda _: next(reader, None))) is not None:
             yield pa.Table.from_batches([batch]).cast(SKIPPED_SCHEMA)
 
     def _stage(self) -> None:
+        """Move the collected rows into the table ``skip``."""
         if self._rows:
             self._staging.insert(
                 "skip", dict(zip(("space", "item_id", "outcome", "reason"), zip(*self._rows, strict=True), strict=True))

@@ -69,6 +69,7 @@ class StoredTexts:
         interruptible.execute(self._staging.connection, "DROP VIEW requested")
 
     def _write(self) -> None:
+        """Write the missing texts of the items in ``requested``, and of their sentences."""
         self._load_new_tables()
         missing = self._staging.table(_MISSING, unit=self._staging.unit.value)
         if missing.num_rows:

@@ -213,6 +213,7 @@ def _delete_skipped_rows(paths: StorePaths, space: str) -> None:
 
 
 def _remove_orphans(paths: StorePaths, space: str) -> list[Path]:
+    """Delete the orphans of a space, and return their paths."""
     orphans = _orphans(paths, space)
     for path in orphans:
         disk.remove(path)
