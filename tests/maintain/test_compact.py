@@ -212,7 +212,7 @@ def test_an_interrupted_round_is_undone_and_a_committed_one_finished(make_store:
     card = read_cards(made.paths)[made.space]
     from embstore.storage.transaction import recovery
 
-    for stop in ("settle_shards", "recard_indexes"):
+    for stop in ("delete_hidden_shards", "update_index_cards"):
         made = synthetic_store(made.root.with_name(stop), n=40, n_shards=4)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(recovery, stop, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
