@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from embstore import checksum, disk
+from embstore import disk
 from embstore.errors import DamagedError
 from embstore.storage.files.paths import Shard
-from embstore.storage.parquet.reader import footer, read_values
+from embstore.storage.parquet.footer import is_footer_sound
+from embstore.storage.parquet.reader import read_values
 from embstore.summary import Summary
 
 Ids = NDArray[np.int64]
@@ -171,9 +172,7 @@ def open_shard(shard: Shard) -> pq.ParquetFile:
         DamagedError: The file cannot be read, or is not a shard.
     """
     try:
-        with disk.reading(shard.path) as stream:
-            is_sound = checksum.has_valid_checksum(footer(stream))
-        if not is_sound:
+        if not is_footer_sound(shard.path):
             raise _damage(shard, "its footer does not agree with the SHA-256 in it")
         with disk.opening(shard.path):
             # A file that buffers ahead keeps what it buffered last: the threads that share it take it from each other.

@@ -1,6 +1,6 @@
 """Read and write Parquet files page by page, where pyarrow cannot, or is slower.
 
-reader, writer   columns of vectors, and the footer
-unpacked_size    the decompressed size of the pages
+reader, writer   columns of vectors
+footer           the metadata of a file; unpacked_size: the decompressed size of its pages
 thrift           the encoding of the metadata
 """

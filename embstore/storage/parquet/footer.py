@@ -13,7 +13,7 @@ from embstore import checksum, disk
 from embstore.storage.parquet import thrift
 
 _TAIL_BYTES = 8  # length of the footer, and "PAR1"
-_MOST_BYTES = 256 << 20  # the footer of a shard of 128 MiB takes a megabyte or less
+_MAX_BYTES = 256 << 20  # the footer of a shard of 128 MiB takes a megabyte or less
 
 # Fields of the footer and of an element of its schema, and their values.
 _SCHEMA = 2
@@ -56,13 +56,14 @@ def read_columns(path: Path) -> tuple[Column, ...]:
 
 
 def _column(element: thrift.Struct) -> Column:
-    found: dict[int, Any] = {field: value for field, (_, value) in element.items()}
-    name, repetition = found[_NAME].decode(), found[_REPETITION]
-    annotations = found.get(_CONVERTED_TYPE), [*found.get(_LOGICAL_TYPE, ())]
-    if repetition in (_REQUIRED, _OPTIONAL) and not found.get(_N_CHILDREN):
-        if found[_TYPE] == _INT64 and annotations == (None, []):
+    """Return the column that an element of the footer's schema describes."""
+    values: dict[int, Any] = {field: value for field, (_, value) in element.items()}
+    name, repetition = values[_NAME].decode(), values[_REPETITION]
+    annotations = values.get(_CONVERTED_TYPE), [*values.get(_LOGICAL_TYPE, ())]
+    if repetition in (_REQUIRED, _OPTIONAL) and not values.get(_N_CHILDREN):
+        if values[_TYPE] == _INT64 and annotations == (None, []):
             return Column(name, "int64", repetition == _REQUIRED)
-        if found[_TYPE] == _BYTE_ARRAY and annotations in ((_UTF8, [_STRING]), (_UTF8, []), (None, [_STRING])):
+        if values[_TYPE] == _BYTE_ARRAY and annotations in ((_UTF8, [_STRING]), (_UTF8, []), (None, [_STRING])):
             return Column(name, "string", repetition == _REQUIRED)
     raise ValueError(f"its column {name!r} has a type that is not in the format")
 
@@ -78,7 +79,7 @@ def _read(file: BinaryIO) -> bytes:
     size = file.seek(0, 2)
     file.seek(max(0, size - _TAIL_BYTES))
     length = int.from_bytes(file.read(4), "little") + _TAIL_BYTES
-    if length > _MOST_BYTES:
+    if length > _MAX_BYTES:
         return b""
     file.seek(max(0, size - length))
     return file.read()

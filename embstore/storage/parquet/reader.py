@@ -1,4 +1,4 @@
-"""Read the footer of a shard, and the values of its column chunks directly from their pages.
+"""Read the values of a column chunk directly from its pages.
 
 Shards are written with plain encoding, uncompressed and without nulls: a page is a short header, for vectors two runs
 of levels that only mark where each begins, and the values as numpy stores them. Parquet readers decode the levels value
@@ -10,7 +10,7 @@ Format: https://parquet.apache.org/docs/file-format/data-pages/
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +24,6 @@ _TYPE, _SIZE, _STORED_SIZE, _CRC, _DATA_PAGE = 1, 2, 3, 4, 5
 _COUNT, _ENCODING = 1, 2
 _V1, _PLAIN = 0, 0
 _MAX_HEADER_BYTES = 4096  # about 40 in shards
-_TAIL_BYTES = 8  # length of the footer, and "PAR1"
-_MAX_FOOTER_BYTES = 256 << 20  # the footer of a shard of 128 MiB takes a megabyte or less
 
 _IDS = "INT64"
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -33,22 +31,6 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "FIXED_LEN_BYTE_ARRAY": np.dtype("<f2"),
     _IDS: np.dtype("<i8"),
 }
-
-
-def footer(file: BinaryIO) -> bytes:
-    """Return the footer of a Parquet file and the bytes after it, which contain its hash (:mod:`embstore.checksum`).
-
-    Pages are checked against their CRCs; the footer locates and describes them. It is a few kilobytes at the end of the
-    file, so that it can be checked whenever a shard is opened. Fewer bytes are returned if the file is truncated, none
-    if the stored length is implausible.
-    """
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - _TAIL_BYTES))
-    length = int.from_bytes(file.read(4), "little") + _TAIL_BYTES
-    if length > _MAX_FOOTER_BYTES:
-        return b""
-    file.seek(max(0, size - length))
-    return file.read()
 
 
 def read_values(path: Path, column: Any) -> NDArray[Any]:
