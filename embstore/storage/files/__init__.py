@@ -5,7 +5,8 @@ marker      the file that marks a folder as a store
 card        the card of a space: all that its vectors depend on
 shards      writing of shards; vectors: reading of a layer's vectors
 summaries   the sums of a shard and of a space
-tables      the small tables beside the vectors; columns: theirs; items: texts by id; datasets: rows of datasets
+columns     the columns of the small tables
+tables      the small tables beside the vectors; items: texts by id; datasets: rows of datasets
 answers     cached answers of queries
 unpacked    the limit on a small table's decompressed size
 """
