@@ -32,6 +32,7 @@ COMMANDS = {
     "plot": _Entry("Draw a metric, or a stored result.", None),
     "neighbours": _Entry("Show the nearest items of a text (also: neighbors).", Command),
     "neighbors": _Entry("", Command, alias_of="neighbours"),
+    "sql": _Entry("Run one SELECT over the store."),
     "index": _Entry("Bring indexes up to date, or change their kind.", Command),
     "reproduce": _Entry("Measure a paper's figures beside the published ones.", Command),
     "cite": _Entry("Write BibTeX of what a store or a result uses.", Command),
@@ -50,8 +51,6 @@ _BUILD = "Did you mean 'embstore build SOURCE'?"
 _INFO = "Did you mean 'embstore info'?"
 _METRICS = "'embstore query --help' lists the metrics."
 _ELSEWHERE = {
-    "sql": 'SQL over a store is run from Python: embstore.Store().sql("SELECT …"). To filter the items of a metric: '
-    "embstore query METRIC --where SQL",
     **dict.fromkeys(("search", "similar", "nearest", "knn", "nn"), _NEIGHBOURS),
     **dict.fromkeys(("embed", "encode", "add", "create", "init"), _BUILD),
     **dict.fromkeys(("list", "ls", "show", "status", "spaces", "stats"), _INFO),
@@ -143,5 +142,6 @@ def _load(name: str) -> Any:
         app.add_typer(module.app, name=name, short_help=entry.help)
     else:
         hidden = entry.alias_of is not None
-        app.command(name, cls=entry.kind, short_help=entry.help, hidden=hidden)(getattr(module, own_name))
+        kind = getattr(module, "COMMAND", entry.kind)
+        app.command(name, cls=kind, short_help=entry.help, hidden=hidden)(getattr(module, own_name))
     return typer.main.get_group(app).commands[name]

@@ -45,6 +45,13 @@ EXAMPLES = {
         ("embstore neighbours dog -k 5 --layer 0,top", 'embstore neighbours --text "the [bank] of the river"'),
         "how-to/neighbours.md",
     ),
+    "sql": Example(
+        (
+            'embstore sql "SELECT unit, count(*) AS n FROM items GROUP BY unit"',
+            "embstore sql 'SELECT * FROM neighbours($space, 12, $word)' -p space gpt2.word.last -p word dog",
+        ),
+        "how-to/sql.md",
+    ),
     "index": Example(("embstore index --kind hnsw --recall 0.99",), "how-to/indexes.md"),
     "reproduce": Example(("embstore reproduce wolfe2022 --quick --model minilm",), "tutorials/wolfe-caliskan.md"),
     "info": Example(("embstore info", "embstore info --skipped -o skipped.csv"), "how-to/maintenance.md"),

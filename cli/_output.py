@@ -5,11 +5,12 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from embstore.errors import UsageError
 from embstore.escape import printable, printable_json
@@ -127,19 +128,64 @@ def json_text(value: Any, indent: int | None = None) -> str:
     return printable_json(json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent))
 
 
-def _csv(table: "Table", *, safe: bool = False, for_terminal: bool = False) -> str:
-    lines = []
-    for row in (table.columns, *([row[column] for column in table.columns] for row in table)):
+def csv_lines(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, safe: bool = False, for_terminal: bool = False
+) -> Iterator[str]:
+    """Yield the lines of a CSV file, the names of the columns first.
+
+    Args:
+        columns: Names of the columns.
+        rows: Values of each row, in this order.
+        safe: Whether texts that a spreadsheet would take for formulas get an apostrophe.
+        for_terminal: Whether control characters are escaped.
+    """
+    for row in chain([columns], rows):
         line = io.StringIO()
         writer = csv.writer(line, lineterminator="\r\n")  # only what is in it is quoted, and a lone \r must be
         writer.writerow(_csv_cell(value, safe=safe, for_terminal=for_terminal) for value in row)
-        lines.append(line.getvalue().removesuffix("\r\n") + "\n")
-    return "".join(lines)
+        yield line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def json_lines(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, ids_as_text: bool = False) -> Iterator[str]:
+    """Yield one line of JSON for each row.
+
+    Args:
+        columns: Names of the columns.
+        rows: Values of each row, in this order.
+        ids_as_text: Whether item ids are texts.
+    """
+    ids = {name for name in columns if ids_as_text and name.startswith("item_id")}
+    for row in rows:
+        named = zip(columns, row, strict=True)
+        values = {name: str(value) if name in ids and value is not None else value for name, value in named}
+        yield f"{json_text(values)}\n"
+
+
+@contextmanager
+def open_output(output: Path | None) -> Iterator[BinaryIO]:
+    """Open a file, or standard output, for bytes within a context.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+    if output is None:
+        yield sys.stdout.buffer
+        return
+    try:
+        with output.open("wb") as sink:
+            yield sink
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}. Name another file with --output.") from error
+
+
+def _csv(table: "Table", *, safe: bool = False, for_terminal: bool = False) -> str:
+    rows = ([row[column] for column in table.columns] for row in table)
+    return "".join(csv_lines(table.columns, rows, safe=safe, for_terminal=for_terminal))
 
 
 def _csv_cell(value: object, *, safe: bool, for_terminal: bool) -> object:
     """Return what is written for a value: texts as they are, unless for a spreadsheet or a terminal."""
-    if isinstance(value, list):
+    if isinstance(value, list | dict):
         value = json.dumps(value)
     if not isinstance(value, str):
         return value
@@ -267,10 +313,8 @@ def _write_bytes(data: bytes, output: Path | None) -> None:
     if output is None:
         sys.stdout.buffer.write(data)
         return
-    try:
-        output.write_bytes(data)
-    except OSError as error:
-        raise UsageError(f"{output} cannot be written: {error.strerror}. Name another file with --output.") from error
+    with open_output(output) as sink:
+        sink.write(data)
 
 
 def _parquet(table: "Table") -> bytes:

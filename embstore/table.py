@@ -383,3 +383,12 @@ def table(
     """Return a :class:`Table` of rows with the given columns; every row must have every column, and may have more."""
     complete = tuple({column: row[column] for column in columns} for row in rows)
     return Table(tuple(columns), complete, tuple(notes), pivot, types or {}, tuple(shown), intervals or {}, chart)
+
+
+def write_batches(reader: "pyarrow.RecordBatchReader", target: BinaryIO) -> None:
+    """Write the batches of a reader to an open Parquet file, one after the other."""
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetWriter(target, reader.schema) as writer:
+        for batch in reader:
+            writer.write_batch(batch)

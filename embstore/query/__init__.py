@@ -15,5 +15,6 @@ lookup.py              the stored item that a text names in each space; embed.py
 nearest.py             the nearest items, by an index or by a scan
 
 cite.py                references as BibTeX; references.bib: the publications
-info.py                the spaces and skipped texts of a store; missing.py: texts missing from a space
+info.py                the spaces and skipped texts of a store; missing.py: texts missing from a space;
+                       sql_views.py: the views and macros of SQL
 """

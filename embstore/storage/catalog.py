@@ -1,6 +1,7 @@
 """List and query the contents of a store as of the moment it was opened."""
 
-from collections.abc import Collection, Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -265,7 +266,9 @@ class Catalog:
         self._tables.check()
         return self._item_files
 
-    def relation(self, sql: str, limits: Limits = NO_LIMITS) -> duckdb.DuckDBPyRelation:
+    def relation(
+        self, sql: str, limits: Limits = NO_LIMITS, parameters: Mapping[str, Any] | None = None
+    ) -> duckdb.DuckDBPyRelation:
         """Return the DuckDB relation of one SELECT over the views of the store.
 
         Views: ``items``, ``embeddings`` (space, layer, item_id, vector), ``summaries``, ``skipped``, ``spaces``, and
@@ -274,6 +277,7 @@ class Catalog:
         Args:
             sql: Statement of the user.
             limits: Limits of each run of the relation.
+            parameters: Values of its parameters ``$name``.
 
         Raises:
             QueryError: The statement is not one SELECT, does anything other than read the views, or cannot be executed.
@@ -281,10 +285,12 @@ class Catalog:
         """
         with self._users_sql:
             sandbox = self.sandbox(limits)
-            checked = sandbox.check(sql, limits)
+            explaining, select = _split_explain(sql)
+            checked = sandbox.check(select, limits, has_parameters=bool(parameters))
             self._check_views(checked.tables)
-            session = sandbox.session(limits, sandbox.views if checked.shows else checked.tables)
-        return relation(session, checked.sql)
+            views = sandbox.views if checked.shows else checked.tables
+            session = sandbox.session(limits, views, macros=checked.macros)
+        return relation(session, explaining + checked.sql, parameters)
 
     def sandbox(self, limits: Limits) -> Sandbox:
         """Return the DuckDB for users' SQL, created again if the memory limit differs from the last one."""
@@ -334,3 +340,9 @@ class Catalog:
 
     def _shard_files(self, space: str) -> list[Path]:
         return [shard.path for shard in self.shards[space]]
+
+
+def _split_explain(sql: str) -> tuple[str, str]:
+    """Return ``EXPLAIN``, with ``ANALYZE`` if it follows, and the rest of a statement; empty if it has none."""
+    match = re.match(r"\s*EXPLAIN\s+(ANALYZE\s+)?", sql, re.IGNORECASE)
+    return (f"EXPLAIN {match[1] or ''}", sql[match.end() :]) if match else ("", sql)

@@ -1,7 +1,7 @@
 """Methods of Store that read items: neighbours, vectors, SQL, and lists of what is stored, missing or skipped."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from embstore.store.opened import OpenStore
 from embstore.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import duckdb
 
     from embstore.metrics.transforms import Step
@@ -144,11 +146,18 @@ class LookupMethods(OpenStore):
         return self._ask(skipped)
 
     def sql(
-        self, select: str, *, timeout: float | None = None, memory: str | int | None = None
+        self,
+        select: str,
+        parameters: "Mapping[str, Any] | None" = None,
+        *,
+        timeout: float | None = None,
+        memory: str | int | None = None,
     ) -> "duckdb.DuckDBPyRelation":
-        """Return the DuckDB relation of one SELECT over the store.
+        """Return the DuckDB relation of one SELECT over the store, or of its EXPLAIN.
 
-        Views: ``items``, ``embeddings``, ``summaries``, ``skipped``, ``spaces`` and ``datasets.<name>``.
+        Views: ``items``, ``embeddings``, ``summaries``, ``skipped``, ``spaces`` and ``datasets.<name>``; see
+        :meth:`sql_views`. Macros: ``vec(space, layer, text)``, ``cosine(a, b)`` and the table
+        ``neighbours(space, layer, text, k := 10)``.
 
         The SQL reads these views and nothing else: no other file, no variable, no network. It cannot write, neither in
         the store nor elsewhere; nor can the relation's own methods, such as ``to_parquet`` (to write, use the result of
@@ -163,7 +172,8 @@ class LookupMethods(OpenStore):
 
         Args:
             select: The statement. Table functions in it: ``range``, ``generate_series``, ``unnest``, ``repeat``,
-                ``repeat_row``, ``json_each`` and ``json_tree``.
+                ``repeat_row``, ``json_each``, ``json_tree`` and ``neighbours``.
+            parameters: Values of parameters that the statement names as ``$name``; it is then run at once.
             timeout: Time limit of each run of the relation in seconds; None for no limit.
             memory: Memory limit of DuckDB, in bytes or as in ``"2GB"``; by default half of the machine's memory. Values
                 returned to Python, and single values that a function makes (up to 4 GiB), come on top.
@@ -174,7 +184,13 @@ class LookupMethods(OpenStore):
             DamagedError: A file that it may read was altered, unless it is a shard; names it.
         """
         limits = as_limits(timeout, memory)
-        return self._ask(lambda catalog: catalog.relation(select, limits))
+        return self._ask(lambda catalog: catalog.relation(select, limits, parameters))
+
+    def sql_views(self) -> Table:
+        """Return what :meth:`sql` can read: one row per view, and per macro, with columns and types or its result."""
+        from embstore.query.sql_views import sql_views
+
+        return self._ask(sql_views)
 
 
 def _vectors(

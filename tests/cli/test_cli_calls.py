@@ -21,6 +21,7 @@ CALLS = [
     ("query norms --explain", "explain_query"),
     ("query norms --explain --no-cache", "explain_query"),
     ("plot norms --output norms.vl.json", "query"),
+    ("sql --tables", "sql_views"),
     ("neighbours dog --unit word", "neighbours"),
     ("neighbors dog --unit word", "neighbours"),
     ("index --model toy", "index"),

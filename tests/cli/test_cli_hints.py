@@ -15,7 +15,6 @@ from synthetic import Synthetic
         (["query", "norms", "--format", "md"], "Did you mean 'markdown'?"),
         (["query", "norms", "--where", "text = dog"], "A text stands in single quotes: 'dog', as in text = 'dog'."),
         (["neighbours", "dog", "--where", "text = cat"], "as in text = 'cat'."),
-        (["sql", "SELECT 1"], "SQL over a store is run from Python"),
         (["anisotropy"], "Did you mean 'embstore query anisotropy'?"),
         (["anisotropi"], "Did you mean 'embstore query anisotropy'?"),
         (["search", "dog"], "Did you mean 'embstore neighbours TEXT'?"),

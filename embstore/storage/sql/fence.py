@@ -6,8 +6,9 @@ This is the first of two barriers. The second is that the connection that execut
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from itertools import accumulate
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import duckdb
@@ -49,20 +50,43 @@ class Select(NamedTuple):
         sql: Statement as a subquery, in which DuckDB refuses any statement that writes.
         tables: Names of the views that it reads; ``datasets.name`` for those in the schema of datasets.
         shows: Whether it lists or describes tables.
+        macros: Names of the macros that it calls.
     """
 
     sql: str
     tables: frozenset[str]
     shows: bool
+    macros: frozenset[str] = frozenset()
 
 
-def check(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[str]) -> Select:
+class MacroUse(NamedTuple):
+    """Macro that users' SQL may call.
+
+    Attributes:
+        views: Names of the views that it reads.
+        is_table: Whether it is called in place of a table.
+    """
+
+    views: frozenset[str]
+    is_table: bool
+
+
+def check(
+    connection: duckdb.DuckDBPyConnection,
+    sql: str,
+    views: Collection[str],
+    macros: Mapping[str, MacroUse] = MappingProxyType({}),
+    *,
+    has_parameters: bool = False,
+) -> Select:
     """Check a user's statement, and return it as a subquery.
 
     Args:
         connection: Connection whose parser reads the statement, which is not executed.
         sql: Statement of the user.
         views: Names of all views that it may read; ``datasets.name`` for those in the schema of datasets.
+        macros: Macros that it may call, by name.
+        has_parameters: Whether values are given for parameters (``$name``), which are refused otherwise.
 
     Raises:
         QueryError: The statement is not exactly one SELECT, or does anything other than read the views.
@@ -70,11 +94,11 @@ def check(connection: duckdb.DuckDBPyConnection, sql: str, views: Collection[str
     _check_size(sql)
     _check_kind(connection, sql)
     tree = _parse(connection, sql)
-    facts = _Facts(views)
+    facts = _Facts(views, macros, _EXPRESSIONS | {"PARAMETER"} if has_parameters else _EXPRESSIONS)
     for node in _dictionaries(tree):
         facts.visit(node)
     facts.check_tables()
-    return Select(_wrapped(connection, sql, tree), facts.read, facts.shows)
+    return Select(_wrapped(connection, sql, tree), facts.read, facts.shows, frozenset(facts.called))
 
 
 def check_expression(sql: str) -> None:
@@ -164,10 +188,12 @@ def _dictionaries(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 class _Facts:
-    """Tables and properties collected from a statement's syntax tree."""
+    """Tables, macros and properties collected from a statement's syntax tree."""
 
-    def __init__(self, views: Collection[str]) -> None:
+    def __init__(self, views: Collection[str], macros: Mapping[str, MacroUse], expressions: Collection[str]) -> None:
         self.shows = False
+        self.called: set[str] = set()
+        self._macros, self._expressions = macros, expressions
         self._views = {view.casefold(): view for view in views}
         self._named: set[tuple[str, str]] = set()  # schema, table
         self._own: set[str] = set()
@@ -175,7 +201,8 @@ class _Facts:
     @property
     def read(self) -> frozenset[str]:
         """Names of the views that the statement reads."""
-        return frozenset(self._views[name] for name in map(_full_name, self._named) if name in self._views)
+        named = frozenset(self._views[name] for name in map(_full_name, self._named) if name in self._views)
+        return named.union(*(self._macros[name].views for name in self.called))
 
     def visit(self, node: dict[str, Any]) -> None:
         """Record a node of the syntax tree, or raise QueryError if its kind is not allowed."""
@@ -190,11 +217,16 @@ class _Facts:
             self._visit_source(node)
 
     def _visit_expression(self, node: dict[str, Any]) -> None:
-        """Raise QueryError if a kind of expression or a function is not allowed."""
-        if node["class"] not in _EXPRESSIONS:
+        """Raise QueryError if a kind of expression or a function is not allowed; record the macros."""
+        if node["class"] == "PARAMETER" and "PARAMETER" not in self._expressions:
+            name = node.get("identifier", "")
+            raise QueryError(f"no value is given for the parameter ${name}: -p {name} VALUE (parameters= in Python).")
+        if node["class"] not in self._expressions:
             raise QueryError(f"this SQL has a part that is not allowed: {node['class'].lower()}.")
         if node["class"] == "FUNCTION" and (name := node["function_name"].casefold()) in _REFUSED_FUNCTIONS:
             raise QueryError(f"the function {name} is not allowed in users' SQL.")
+        if node["class"] == "FUNCTION" and name in self._macros and not node["schema"]:
+            self.called.add(name)
 
     def _visit_source(self, node: dict[str, Any]) -> None:
         """Record the table of a FROM clause; raise QueryError if its kind or function is not allowed."""
@@ -203,14 +235,23 @@ class _Facts:
             raise QueryError(f"this SQL reads from something that is not allowed: {str(kind).lower()}.")
         if kind == "TABLE_FUNCTION":
             name = node["function"].get("function_name", "").casefold()
-            if name not in _TABLE_FUNCTIONS:
-                allowed = ", ".join(sorted(_TABLE_FUNCTIONS))
+            tables = {macro for macro, about in self._macros.items() if about.is_table}
+            if name in tables:
+                self._check_constants(name, node["function"])
+            elif name not in _TABLE_FUNCTIONS:
+                allowed = ", ".join(sorted(_TABLE_FUNCTIONS | tables))
                 raise QueryError(f"the table function {name} is not allowed in users' SQL. Allowed: {allowed}.")
         elif kind == "BASE_TABLE":
             if (catalog := node["catalog_name"].casefold()) not in ("", "memory"):
                 raise QueryError(f"this SQL reads from another database: {catalog}.")
             self._named.add((node["schema_name"].casefold(), node["table_name"].casefold()))
         self.shows |= kind == "SHOW_REF" or node.get("schema_name", "").casefold() == "information_schema"
+
+    def _check_constants(self, name: str, function: dict[str, Any]) -> None:
+        """Raise QueryError if an argument of a table macro names a column, for each of whose rows it would be run."""
+        self.called.add(name)
+        if any(node.get("class") == "COLUMN_REF" for node in _dictionaries(function["arguments"])):
+            raise QueryError(f"the arguments of {name} are constants or parameters, not columns: call it for one text.")
 
     def check_tables(self) -> None:
         """Raise QueryError if the statement reads a table that is neither a view of the store nor defined in it."""

@@ -1,5 +1,6 @@
 """Give users' SQL the tables of a store as views.
 
 sandbox    the views, and the DuckDB that executes SQL over them
+macros     functions for users' SQL: vectors, cosines, neighbours
 relation   the result of a statement
 """

@@ -1,7 +1,7 @@
 """Wrap DuckDB relations so that the limits of users' SQL apply to each of their runs."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from functools import wraps
 from typing import Any, cast
@@ -14,11 +14,19 @@ from embstore.storage.views.sandbox import Session
 _END = object()
 
 
-def relation(session: Session, sql: str) -> duckdb.DuckDBPyRelation:
-    """Return the DuckDB relation of a statement, wrapped so that each run ends at the session's limits."""
-    return cast(
-        "duckdb.DuckDBPyRelation", LimitedRelation(session, session.run(lambda connection: connection.sql(sql)))
-    )
+def relation(session: Session, sql: str, parameters: Mapping[str, Any] | None = None) -> duckdb.DuckDBPyRelation:
+    """Return the DuckDB relation of a statement, wrapped so that each run ends at the session's limits.
+
+    Args:
+        session: Session that executes the runs.
+        sql: The statement.
+        parameters: Values of its parameters ``$name``; DuckDB then runs it at once.
+    """
+
+    def prepare(connection: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyRelation:
+        return connection.sql(sql, params=dict(parameters)) if parameters else connection.sql(sql)
+
+    return cast("duckdb.DuckDBPyRelation", LimitedRelation(session, session.run(prepare)))
 
 
 class LimitedRelation:

@@ -16,8 +16,9 @@ from embstore import disk
 from embstore.errors import DamagedError, EmbstoreError, QueryError, UsageError
 from embstore.storage.files.card import Card
 from embstore.storage.sql import connections, interruptible
-from embstore.storage.sql.fence import Select, check
+from embstore.storage.sql.fence import MacroUse, Select, check
 from embstore.storage.sql.reader import Reader
+from embstore.storage.views.macros import MACROS, in_order
 
 if TYPE_CHECKING:
     from embstore.storage.sql.readonly import ReadOnlyFiles as _Files
@@ -114,23 +115,37 @@ class Sandbox:
         """Names of all views."""
         return self._views.keys()
 
-    def check(self, sql: str, limits: Limits, views: Collection[str] = ()) -> Select:
-        """Check a user's statement against the given views, or all, and return it as a subquery."""
+    def check(self, sql: str, limits: Limits, views: Collection[str] = (), *, has_parameters: bool = False) -> Select:
+        """Check a user's statement against the given views, or all with the macros, and return it as a subquery."""
+        macros = {} if views else {name: MacroUse(macro.views, macro.is_table) for name, macro in MACROS.items()}
         # Within the limits, since some statements take DuckDB's parser minutes.
-        return self._session(limits).run(lambda connection: check(connection, sql, views or self.views))
+        return self._session(limits).run(
+            lambda connection: check(connection, sql, views or self.views, macros, has_parameters=has_parameters)
+        )
 
-    def session(self, limits: Limits, views: Collection[str], columns: Sequence[str] = ()) -> "Session":
-        """Return a session with its own connection, in which these views exist.
+    def session(
+        self,
+        limits: Limits,
+        views: Collection[str],
+        columns: Sequence[str] = (),
+        macros: frozenset[str] = frozenset(),
+    ) -> "Session":
+        """Return a session with its own connection, in which these views and macros exist.
 
         Args:
             limits: Limits of each run.
             views: Names of the views to create.
             columns: Names of the only columns that the SQL can read, if they are known.
+            macros: Names of the macros to create.
         """
         for view in views:
             if view not in self._created:
                 self._create(view)
                 self._created.add(view)
+        for macro in in_order(macros):
+            if macro not in self._created:
+                self._connection.execute(MACROS[macro].statement)
+                self._created.add(macro)
         return self._session(limits, columns)
 
     def _session(self, limits: Limits, columns: Sequence[str] = ()) -> "Session":

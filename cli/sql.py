@@ -1,0 +1,219 @@
+"""``embstore sql``: one SELECT over the store."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import _options
+from ._errors import explained
+from ._help import Command
+from ._output import csv_lines, emit, json_lines, open_output, write
+
+_ROWS = 10_000
+"""Number of rows that are in memory at a time where a format is written row by row."""
+
+
+class SqlCommand(Command):
+    """The command ``sql``, whose option ``-p`` takes two words; Typer knows no repeatable option of two."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments, with the words of ``-p NAME VALUE`` joined to ``NAME=VALUE``."""
+        words = iter(args)
+        joined = []
+        for word in words:
+            joined.append(word)
+            if word in ("-p", "--parameter") and (name := next(words, None)) is not None:
+                value = None if "=" in name else next(words, None)
+                if value is None or value.startswith("--"):
+                    joined += [name] if value is None else [name, value]
+                else:
+                    joined.append(f"{name}={value}")
+        return super().parse_args(ctx, joined)
+
+
+def sql(
+    query: Annotated[
+        str | None, typer.Argument(metavar="[QUERY]", help="One SELECT; - or nothing reads standard input.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option("--file", "-f", metavar="FILE", help="Read the query there.")] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--parameter",
+            "-p",
+            metavar="NAME VALUE",
+            help="Value of a parameter, $NAME in the query (repeatable); digits are numbers, all else is text.",
+        ),
+    ] = None,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Write the first value of the first row, and nothing else.")
+    ] = False,
+    tables: Annotated[
+        bool, typer.Option("--tables", help="List the views with their columns and types, and the macros.")
+    ] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Show DuckDB's plan of the query; do not run it.")] = False,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="How long it may take.  [default: no limit]")
+    ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            "--memory", metavar="SIZE", help="What it may take, as in 2GB.  [default: half of the machine's memory]"
+        ),
+    ] = None,
+    store: _options.StoreDir = None,
+    form: _options.OutputFormat = _options.Format.TABLE,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    ids_as_text: _options.IdsAsText = False,
+) -> None:
+    """Run one SELECT over the store, in DuckDB's SQL; it reads the store and nothing else, and cannot write.
+
+    Views: items, embeddings, summaries, skipped, spaces and datasets.NAME (--tables). Macros: vec(space, layer, text),
+    cosine(a, b), and the table neighbours(space, layer, text, k := 10).
+    """  # fmt: skip
+    with explained():
+        from embstore.store import Store
+
+        opened = Store(store)
+        if tables:
+            emit(opened.sql_views(), form, output, csv_safe=csv_safe)
+            return
+        select = _text(query, file)
+        if explain:
+            _write_plan(opened.sql(f"EXPLAIN {select}", _values(parameter), timeout=timeout, memory=memory), output)
+            return
+        found = opened.sql(select, _values(parameter), timeout=timeout, memory=memory)
+        if raw:
+            _write_first(found, output)
+        elif form in (_options.Format.CSV, _options.Format.JSONL, _options.Format.PARQUET):
+            _stream(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)
+        else:
+            from embstore.table import table
+
+            columns = found.columns
+            rows = [dict(zip(columns, map(_plain, values), strict=True)) for values in found.fetchall()]
+            emit(table(rows, columns=columns), form, output, csv_safe=csv_safe, ids_as_text=ids_as_text)
+
+
+def _text(query: str | None, file: Path | None) -> str:
+    """Return the statement: the argument, a file's content, or standard input."""
+    from embstore.errors import UsageError
+
+    if query is not None and query != "-":
+        if file is not None:
+            raise UsageError("A query was given, and --file too. Give one of them.")
+        return query
+    if file is not None:
+        try:
+            return file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(
+                f"{file} cannot be read: {getattr(error, 'strerror', None) or 'it is not text'}."
+            ) from error
+    if query is None and sys.stdin.isatty():
+        raise UsageError('Give a query, as in embstore sql "SELECT count(*) FROM items"; --tables lists the views.')
+    return sys.stdin.read()
+
+
+def _values(given: Sequence[str] | None) -> dict[str, Any]:
+    """Return the values of parameters by name; each is given as ``NAME=VALUE``."""
+    from embstore.errors import UsageError
+
+    values = {}
+    for text in given or ():
+        name, separator, value = text.partition("=")
+        if not separator:
+            raise UsageError(f"-p takes a name and a value: -p {name} VALUE.")
+        values[name.removeprefix("$")] = _value(value)
+    return values
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text) if "_" not in text and text.strip() == text else text
+        except ValueError:
+            continue
+    return text
+
+
+def _rows(found: Any) -> Iterator[list[Any]]:
+    """Yield the rows, a few thousand in memory at a time, with values as JSON has them."""
+    for batch in found.to_arrow_reader(_ROWS):
+        for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+            yield [_plain(value) for value in row]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: numbers, texts, lists and objects; all else as text; None if it is not finite."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, bytes | bytearray):
+        return bytes(value).hex()
+    return float(value) if type(value).__name__ == "Decimal" else str(value)
+
+
+def _write_plan(found: Any, output: Path | None) -> None:
+    from embstore.escape import printable
+
+    write("".join(printable(str(row[-1]), lines=True) for row in found.fetchall()), output)
+
+
+def _write_first(found: Any, output: Path | None) -> None:
+    """Write the first value alone; bytes as they are."""
+    from embstore.errors import UsageError
+    from embstore.escape import printable
+
+    rows = found.limit(1).fetchall()
+    if not rows:
+        raise UsageError("--raw writes the first value, and the query gives no row.")
+    [row] = rows
+    if isinstance(row[0], bytes | bytearray) and not (output is None and sys.stdout.isatty()):
+        with open_output(output) as sink:
+            sink.write(bytes(row[0]))
+        return
+    text = str(_plain(row[0])) if row[0] is not None else ""
+    write(f"{printable(text, lines=True) if output is None and sys.stdout.isatty() else text}\n", output)
+
+
+def _stream(
+    found: Any,
+    form: _options.Format,
+    output: Path | None,
+    *,
+    csv_safe: bool,
+    ids_as_text: bool,
+) -> None:
+    """Write rows as they come, in memory for a few thousand at a time."""
+    from embstore.errors import UsageError
+
+    for_terminal = output is None and sys.stdout.isatty()
+    if form is _options.Format.PARQUET:
+        from embstore.table import write_batches
+
+        if for_terminal:
+            raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
+        with open_output(output) as sink:
+            write_batches(found.to_arrow_reader(_ROWS), sink)
+        return
+    columns = found.columns
+    if form is _options.Format.CSV:
+        lines = csv_lines(columns, _rows(found), safe=csv_safe, for_terminal=for_terminal)
+    else:
+        lines = json_lines(columns, _rows(found), ids_as_text=ids_as_text)
+    with open_output(output) as sink:
+        for line in lines:
+            sink.write(line.encode())
+
+
+COMMAND = SqlCommand

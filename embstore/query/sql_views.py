@@ -1,0 +1,20 @@
+"""List the views and macros that users' SQL can read."""
+
+from embstore.storage.catalog import Catalog
+from embstore.storage.views.macros import MACROS
+from embstore.table import Table, table
+
+_COLUMNS = """
+SELECT CASE table_schema WHEN 'main' THEN table_name ELSE table_schema || '.' || table_name END AS name,
+    string_agg(column_name || ' ' || data_type, ', ' ORDER BY ordinal_position) AS columns
+FROM information_schema.columns GROUP BY table_schema, table_name ORDER BY table_schema <> 'main', table_name
+"""
+
+
+def sql_views(catalog: Catalog) -> Table:
+    """Return one row per view and per macro: its name, kind, and columns with types, or its result."""
+    views = [
+        {"name": name, "kind": "view", "content": columns} for name, columns in catalog.relation(_COLUMNS).fetchall()
+    ]
+    macros = [{"name": macro.signature, "kind": "macro", "content": macro.help} for macro in MACROS.values()]
+    return table([*views, *macros], columns=["name", "kind", "content"])

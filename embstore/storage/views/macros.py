@@ -1,0 +1,72 @@
+"""Macros for users' SQL over a store: the vector of a text, cosines, and nearest neighbours.
+
+DuckDB puts the arguments of a macro into its body as they are written, so a body must not have a column that an
+argument could name: the columns inside begin with a hyphen, and the parameters with an underscore.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class Macro(NamedTuple):
+    """A macro.
+
+    Attributes:
+        signature: How it is called.
+        help: Its result, in one line.
+        views: Views that its body reads.
+        statement: Statement that creates it.
+        needs: Macros that its body calls.
+        is_table: Whether it is called in place of a table; its arguments are then constants.
+    """
+
+    signature: str
+    help: str
+    views: frozenset[str]
+    statement: str
+    needs: tuple[str, ...] = ()
+    is_table: bool = False
+
+
+_VECTORS = """(SELECT space AS "-space", layer AS "-layer", item_id AS "-item", vector AS "-vector" FROM embeddings)"""
+_ITEMS = """(SELECT item_id AS "-id", text AS "-text", unit AS "-unit" FROM items)"""
+
+MACROS: Mapping[str, Macro] = {
+    "cosine": Macro(
+        "cosine(a, b)",
+        "Cosine of two vectors, computed in float64.",
+        frozenset(),
+        "CREATE MACRO cosine(_a, _b) AS list_cosine_similarity(_a::DOUBLE[], _b::DOUBLE[])",
+    ),
+    "vec": Macro(
+        "vec(space, layer, text)",
+        "Vector of a text in a layer (its number); NULL if it is not stored.",
+        frozenset(("embeddings", "items", "spaces")),
+        f"""CREATE MACRO vec(_space, _layer, _text) AS (
+            SELECT "-vector" FROM {_VECTORS}, {_ITEMS}, (SELECT space AS "-name", unit AS "-its" FROM spaces)
+            WHERE "-item" = "-id" AND "-space" = _space AND "-name" = _space AND "-layer" = _layer
+            AND "-text" = _text AND "-unit" = "-its")""",
+    ),
+    "neighbours": Macro(
+        "neighbours(space, layer, text, k := 10)",
+        "Table of the k nearest other items by cosine: rank, item_id, text, cosine.",
+        frozenset(("embeddings", "items", "spaces")),
+        f"""CREATE MACRO neighbours(_space, _layer, _text, k := 10) AS TABLE
+            WITH "-query" AS MATERIALIZED (SELECT vec(_space, _layer, _text)::DOUBLE[] AS "-given")
+            SELECT row_number() OVER (ORDER BY cosine DESC, item_id) AS rank, item_id, text, cosine FROM (
+                SELECT "-item" AS item_id, "-text" AS text,
+                    list_cosine_similarity("-vector"::DOUBLE[], "-given") AS cosine
+                FROM {_VECTORS}, {_ITEMS}, "-query"
+                WHERE "-item" = "-id" AND "-space" = _space AND "-layer" = _layer AND "-text" <> _text)
+            ORDER BY cosine DESC, item_id LIMIT k""",
+        needs=("vec",),
+        is_table=True,
+    ),
+}
+"""Macros by name."""
+
+
+def in_order(names: frozenset[str]) -> list[str]:
+    """Return macros with those that their bodies call, each after these."""
+    needed = {*names, *(other for name in names for other in MACROS[name].needs)}
+    return [name for name in MACROS if name in needed]

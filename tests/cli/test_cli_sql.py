@@ -1,0 +1,150 @@
+"""``embstore sql``: where the query comes from, parameters, macros, formats, and what is refused."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from embstore_cli.sql import _plain, _value
+from hypothesis import given
+from hypothesis import strategies as st
+from synthetic import Synthetic
+
+from embstore import Store
+
+COUNT = "SELECT unit, count(*) AS n FROM items GROUP BY unit ORDER BY unit"
+
+
+def test_a_query_is_an_argument_a_file_or_standard_input(cli, made: Synthetic, tmp_path: Path) -> None:
+    expected = cli("sql", COUNT, "--store", made.root, "--json")
+    assert expected.exit_code == 0, expected.stderr
+    assert json.loads(expected.stdout) == [{"unit": unit, "n": n} for unit, n in Store(made.root).sql(COUNT).fetchall()]
+    (tmp_path / "q.sql").write_text(COUNT)
+    assert cli("sql", "-f", tmp_path / "q.sql", "--store", made.root, "--json").stdout == expected.stdout
+    assert cli("sql", "--store", made.root, "--json", input=COUNT).stdout == expected.stdout
+    assert cli("sql", "-", "--store", made.root, "--json", input=COUNT).stdout == expected.stdout
+
+
+def test_parameters_are_numbers_or_texts(cli, made: Synthetic) -> None:
+    done = cli("sql", "SELECT $a AS a, $b AS b, $c AS c", "-p", "a", "1", "-p", "b", "x=y", "-p", "c=1.5",
+               "--store", made.root, "--json")  # fmt: skip
+    assert json.loads(done.stdout) == [{"a": 1, "b": "x=y", "c": 1.5}]
+    hostile = "'; DROP VIEW items; --"
+    done = cli("sql", "SELECT $a AS a", "-p", "a", hostile, "--store", made.root, "--json")
+    assert json.loads(done.stdout) == [{"a": hostile}]
+
+
+@given(st.one_of(st.integers(), st.floats(allow_nan=False), st.text(st.characters(exclude_categories=["Cs"]))))
+def test_a_value_is_a_number_if_it_is_written_as_one(value: int | float | str) -> None:
+    read = _value(str(value))
+    assert read == value or (isinstance(value, str) and str(read) != value and float(value) == read)
+
+
+@pytest.mark.parametrize("form", ["table", "json", "jsonl", "csv", "markdown", "latex", "parquet"])
+def test_every_format_has_all_rows(cli, made: Synthetic, tmp_path: Path, form: str) -> None:
+    file = tmp_path / "out"
+    select = "SELECT item_id, text, [1.5, 2] AS list FROM items ORDER BY item_id"
+    done = cli("sql", select, "--store", made.root, "--format", form, "-o", file)
+    assert (done.exit_code, done.stdout) == (0, "")
+    rows = Store(made.root).sql(select).fetchall()
+    if form == "parquet":
+        assert pq.read_table(file).column("item_id").to_pylist() == [row[0] for row in rows]
+    elif form == "csv":
+        found = list(csv.reader(io.StringIO(file.read_text())))
+        assert [row[:2] for row in found[1:]] == [[str(row[0]), row[1]] for row in rows]
+    elif form in ("json", "jsonl"):
+        text = file.read_text()
+        found = json.loads(text) if form == "json" else [*map(json.loads, text.splitlines())]
+        assert found == [{"item_id": row[0], "text": row[1], "list": [1.5, 2.0]} for row in rows]
+    else:
+        lines = file.read_text().splitlines()
+        assert len(lines) == len(rows) + {"table": 1, "markdown": 2, "latex": 6}[form]
+
+
+def test_more_rows_than_are_in_memory_at_a_time_are_written(cli, made: Synthetic) -> None:
+    done = cli("sql", "SELECT range AS n FROM range(25000)", "--store", made.root, "--csv")
+    assert done.stdout.split() == ["n", *map(str, range(25000))]
+
+
+def test_values_that_json_lacks_are_written_as_text_or_null(cli, made: Synthetic) -> None:
+    select = ("SELECT date '2020-01-02' AS d, 1.5::DECIMAL(3, 1) AS x, 'NaN'::DOUBLE AS nan, 'ab'::BLOB AS b, "
+              "{'k': [1, NULL]} AS s, true AS t")  # fmt: skip
+    [row] = json.loads(cli("sql", select, "--store", made.root, "--json").stdout)
+    assert row == {"d": "2020-01-02", "x": 1.5, "nan": None, "b": "6162", "s": {"k": [1, None]}, "t": True}
+    assert json.loads(cli("sql", select, "--store", made.root, "--format", "jsonl").stdout) == row
+    assert _plain(float("-inf")) is None
+
+
+def test_raw_is_the_first_value_alone(cli, made: Synthetic) -> None:
+    n = Store(made.root).sql("SELECT count(*) FROM items").fetchall()[0][0]
+    assert cli("sql", "--raw", "SELECT count(*) FROM items", "--store", made.root).stdout == f"{n}\n"
+    assert cli("sql", "--raw", "SELECT '\\xAA\\x00b'::BLOB", "--store", made.root).stdout_bytes == b"\xaa\x00b"
+    done = cli("sql", "--raw", "SELECT 1 WHERE false", "--store", made.root)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "gives no row" in done.stderr
+
+
+def test_the_views_and_macros_are_listed_a_line_each(cli, made: Synthetic) -> None:
+    lines = cli("sql", "--tables", "--store", made.root).stdout.splitlines()
+    by_name = {line.split()[0]: line for line in lines}
+    assert {"items", "embeddings", "spaces", "summaries", "skipped", "vec(space,", "cosine(a,"} <= by_name.keys()
+    assert "item_id BIGINT, unit VARCHAR, text VARCHAR" in by_name["items"]
+    for name in ("items", "embeddings", "spaces", "summaries", "skipped"):
+        [described] = [line.partition("view")[2].strip() for line in lines if line.startswith(f"{name} ")]
+        columns = Store(made.root).sql(f"DESCRIBE {name}").fetchall()
+        assert described == ", ".join(f"{row[0]} {row[1]}" for row in columns)
+
+
+@pytest.mark.parametrize("call", [["--explain", COUNT], [f"EXPLAIN {COUNT}", "--raw"], [f"  explain analyze {COUNT}"]])
+def test_a_plan_is_shown(cli, made: Synthetic, call: list[str]) -> None:
+    done = cli("sql", *call, "--store", made.root)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.strip()
+
+
+def test_macros_give_what_the_store_gives(made: Synthetic) -> None:
+    store = Store(made.root)
+    space = "toy.word.last"
+    ids, texts, vectors = store.vectors(space, 1)
+    [(vector,)] = store.sql("SELECT vec($s, 1, $t)", {"s": space, "t": texts[3]}).fetchall()
+    assert np.array_equal(np.array(vector, np.float32), vectors[3])
+    unit = vectors.astype(np.float64) / np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+    cosines = unit @ unit[3]
+    select = (
+        "SELECT text, cosine(vec('toy.word.last', 1, text), vec('toy.word.last', 1, $t)) FROM items WHERE unit = 'word'"
+    )
+    found = {text: cosine for text, cosine in store.sql(select, {"t": texts[3]}).fetchall() if text in set(texts)}
+    assert found == pytest.approx(dict(zip(texts, cosines, strict=True)), abs=1e-12)
+    rows = store.sql("SELECT * FROM neighbours($s, 1, $t, k := 4)", {"s": space, "t": texts[3]}).fetchall()
+    order = sorted((row for row in range(len(ids)) if row != 3), key=lambda row: (-cosines[row], ids[row]))[:4]
+    assert [(row[0], row[2]) for row in rows] == [(rank + 1, texts[row]) for rank, row in enumerate(order)]
+    assert [row[3] for row in rows] == pytest.approx([cosines[row] for row in order], abs=1e-12)
+    named = store.neighbours(texts[3], spaces=space, layers=1, k=4, exact=True)
+    assert named["text"] == [row[2] for row in rows]
+    assert store.sql("SELECT vec('toy.word.last', 1, 'never stored')").fetchall() == [(None,)]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["COPY items TO 'x'"], "a store is only read: give one SELECT statement"),
+        (["EXPLAIN COPY items TO 'x'"], "a store is only read: give one SELECT statement"),
+        (["SELECT 1; SELECT 2"], "give one SELECT statement"),
+        (["SELECT $a"], "no value is given for the parameter $a: -p a VALUE"),
+        (["SELECT $a", "-p", "a"], "-p takes a name and a value: -p a VALUE"),
+        (["SELECT * FROM item"], "no view 'item', and SQL reads nothing else. Did you mean items?"),
+        (["SELECT n.text FROM items i, neighbours('toy.word.last', 1, i.text) n"], "neighbours are constants"),
+        (["SELECT 1", "-f", "x"], "A query was given, and --file too"),
+        (["-f", "absent.sql"], "absent.sql cannot be read: No such file or directory"),
+        (["SELECT count(*) FROM range(100000000) a, range(1000000)", "--timeout", "0.2"], "longer than its limit of"),
+        (["SELECT list(range) FROM range(1000000000)", "--memory", "20MB"], "memory"),
+        (["SELECT 1", "--timeout", "-1"], "timeout must be a number of seconds above 0"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_answered_is_said(cli, made: Synthetic, words: list[str], message: str) -> None:
+    done = cli("sql", *words, "--store", made.root)
+    assert (done.exit_code, done.stdout) == (2, ""), done.stderr
+    assert message in " ".join(done.stderr.split())
