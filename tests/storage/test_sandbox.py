@@ -252,7 +252,7 @@ interruptible._SECONDS_TO_END = 0.2
 atexit.register(print, "waited")
 
 def command():
-    connection = duck.shared().connect()
+    connection = duck.open_shared().connect()
     connection.create_function("pause", lambda seconds: time.sleep(seconds), ["DOUBLE"], "DOUBLE")
     try:
         interruptible.run(connection, lambda it: it.execute("SELECT pause(600.0)"), timeout=1)
