@@ -56,6 +56,15 @@ def test_what_fails_is_named_by_page_and_line(tmp_path: Path, block: str, messag
         run_page(page, folder)
 
 
+def test_progress_is_not_compared(tmp_path: Path) -> None:
+    """Whether a step takes two seconds depends on the machine."""
+    page = tmp_path / "page.md"
+    command = 'printf "computing cka of a.word.last 1 of 2 layers, 0.4/s\\na note\\n" >&2'
+    page.write_text(f"```console\n$ {command}\na note\n```\n", "utf-8")
+    (folder := tmp_path / "run").mkdir()
+    run_page(page, folder)
+
+
 @pytest.mark.parametrize(
     ("shown", "printed", "same"),
     [

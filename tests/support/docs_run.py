@@ -1,6 +1,7 @@
 """Run the code blocks of a page of the documentation, and compare what it shows."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,13 @@ from pathlib import Path
 import pytest
 from docs_pages import ROOT, blocks, commands, matches, needs_store, python_script, shell_script
 
+_PROGRESS = re.compile(r"^[a-z]+ing .* \d[\d,]* of \d.*\n", re.MULTILINE)
+"""Lines of steps that take over two seconds, which depends on the machine."""
+
 
 def _environment(folder: Path) -> dict[str, str]:
-    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    settings = {"PATH": programs, "HF_HUB_OFFLINE": "1", "EMBSTORE_DATA": str(folder / ".data"), "COLUMNS": "100"}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    settings = {"PATH": path, "HF_HUB_OFFLINE": "1", "EMBSTORE_DATA": str(folder / ".data"), "COLUMNS": "100"}
     return {**os.environ, **settings}
 
 
@@ -46,6 +50,7 @@ def run_page(page: Path, folder: Path, start: Path | None = None) -> None:
         if block.language != "console" or block.not_run is not None:
             continue
         for command in commands(block):
-            printed, notes = ((outputs / f"{command.line}.{kind}").read_text("utf-8") for kind in ("out", "err"))
+            printed, errors = ((outputs / f"{command.line}.{kind}").read_text("utf-8") for kind in ("out", "err"))
+            notes = _PROGRESS.sub("", errors)
             if not matches(command.output, printed) and not matches(command.output, printed + notes):
                 pytest.fail(f"{name}:{command.line}: {command.code[0]} printed\n{printed}{notes}", pytrace=False)
