@@ -33,6 +33,7 @@ COMMANDS = {
     "neighbours": _Entry("Show the nearest items of a text (also: neighbors).", Command),
     "neighbors": _Entry("", Command, alias_of="neighbours"),
     "sql": _Entry("Run one SELECT over the store."),
+    "explore": _Entry("Explore a store in a browser: maps of every layer, neighbours, metrics.", Command),
     "index": _Entry("Bring indexes up to date, or change their kind.", Command),
     "reproduce": _Entry("Measure a paper's figures beside the published ones.", Command),
     "cite": _Entry("Write BibTeX of what a store or a result uses.", Command),

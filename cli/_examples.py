@@ -52,6 +52,7 @@ EXAMPLES = {
         ),
         "how-to/sql.md",
     ),
+    "explore": Example(("embstore explore", "embstore explore --port 9000 --no-open"), "how-to/explore.md"),
     "index": Example(("embstore index --kind hnsw --recall 0.99",), "how-to/indexes.md"),
     "reproduce": Example(("embstore reproduce wolfe2022 --quick --model minilm",), "tutorials/wolfe-caliskan.md"),
     "info": Example(("embstore info", "embstore info --skipped -o skipped.csv"), "how-to/maintenance.md"),

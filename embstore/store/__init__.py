@@ -8,12 +8,13 @@ metrics.py      query, cache_state, metrics, explain, explain_query
 lookup.py       neighbours, vectors, missing, info, skipped, sql
 maintenance.py  index, verify, repair, compact, merge, remove
 papers.py       reproduce, cite
+pages.py        explore
 """
 
 from embstore.keywords import check_keywords
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
-from embstore.store.lookup import LookupMethods
 from embstore.store.maintenance import MaintenanceMethods
+from embstore.store.pages import PageMethods
 from embstore.store.papers import PaperMethods
 from embstore.wording import speak_python
 
@@ -22,7 +23,7 @@ __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store"]
 
 @speak_python
 @check_keywords
-class Store(MaintenanceMethods, LookupMethods, PaperMethods):
+class Store(MaintenanceMethods, PaperMethods, PageMethods):
     """A store of embeddings: the vectors of words, sentences and occurrences at every layer.
 
     The store is read at the first question, and answers describe its state at that time; :meth:`refresh` reads it

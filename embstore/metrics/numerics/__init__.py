@@ -9,6 +9,6 @@ groups         sums over the vectors of each word or sentence
 ties           detection of equal distances
 correlation    Spearman and Pearson; bootstrap: their intervals
 permutation    permutation tests
-layer_grid     comparisons of layers with layers
+layer_grid     comparisons of layers with layers; clusters: k-means of directions
 blas_threads   single-threaded BLAS for small products
 """

@@ -1,0 +1,35 @@
+"""``embstore explore``: the web page over a store."""
+
+from typing import Annotated
+
+import typer
+
+from . import _options
+from ._errors import explained
+from ._output import say
+
+
+def explore(
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", help="Port of the server; the next free one if it is in use.")
+    ] = 8765,
+    host: Annotated[
+        str,
+        typer.Option("--host", metavar="ADDRESS", help="Address to listen on; 0.0.0.0 for all of this machine."),
+    ] = "127.0.0.1",
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
+    store: _options.StoreDir = None,
+) -> None:
+    """Explore a store in a browser: maps of every layer, neighbours, metrics and SQL.
+
+    The page is served from this machine until Ctrl-C, and only reads. It needs the extra explore.
+    """
+    with explained(interrupted="The explorer has ended."):
+        from embstore.store import Store
+
+        with Store(store).explore(host=host, port=port, open=browser, report=say) as server:
+            for note in server.notes:
+                say(note)
+            typer.echo(server.url)
+            say("Ctrl-C ends the explorer.")
+            server.wait()

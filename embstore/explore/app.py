@@ -1,0 +1,225 @@
+"""The routes of the explorer: the page, its files, and questions about the store as JSON."""
+
+import inspect
+import json
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from embstore.errors import EmbstoreError, UsageError
+from embstore.explore import colours, maps, overview, packing, questions, residuals
+from embstore.explore.guard import Door, Guard, Refusal, refusal_response, report_line
+from embstore.explore.items import SpaceItems, read_items
+from embstore.explore.jsons import to_json
+from embstore.explore.overview import Reading
+from embstore.explore.workers import Cancelled, Workers
+
+_TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_KEPT = 16
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+def make_app(store: Reading, door: Door, report: Callable[[str], None]) -> Guard:
+    """Return the application.
+
+    Args:
+        store: Store to read.
+        door: Address and token.
+        report: Function that is called with a line for each refused or failed request.
+    """
+    explorer = Explorer(store, door)
+
+    @asynccontextmanager
+    async def life(_app: Starlette) -> Any:
+        yield
+        await explorer.workers.close()
+
+    routes = [Route(path, _answering(answer, report), methods=[method]) for method, path, answer in explorer.routes()]
+    return Guard(Starlette(routes=routes, lifespan=life), door, report)
+
+
+class Explorer:
+    """What the server keeps: the store, processes that compute, and the last maps and answers.
+
+    Args:
+        store: Store to read.
+        door: Address and token.
+    """
+
+    def __init__(self, store: Reading, door: Door) -> None:
+        self.store, self.door, self.workers = store, door, Workers(store)
+        self._files = {
+            file.name: file.read_bytes()
+            for file in files("embstore.explore").joinpath("static").iterdir()
+            if file.name.rpartition(".")[2] in _TYPES
+        }
+        self._kept: OrderedDict[str, Any] = OrderedDict()
+        self._fingerprint: str | None = None
+
+    def routes(self) -> list[tuple[str, str, Answer]]:
+        """Return method, path and function of each route."""
+        return [
+            ("GET", "/", self.page),
+            ("GET", "/static/{name}", self.file),
+            ("GET", "/api/store", self.overview),
+            ("GET", "/api/fingerprint", self.fingerprint),
+            ("GET", "/api/inventory", self.inventory),
+            ("GET", "/api/metric", self.metric_form),
+            ("GET", "/api/suggest", self.suggest),
+            ("GET", "/api/map", self.map),
+            ("POST", "/api/colours", self.colours),
+            ("POST", "/api/neighbours", self.neighbours),
+            ("POST", "/api/metric", partial(self._compute, questions.metric)),
+            ("POST", "/api/sql", partial(self._compute, questions.sql)),
+            ("POST", "/api/residuals", partial(self._compute, residuals.residuals)),
+        ]
+
+    async def page(self, request: Request) -> Response:
+        """Return the page; at the address with the token, keep that in a cookie and leave it out of the address."""
+        if "token" not in request.query_params:
+            return self._static("index.html")
+        response = RedirectResponse("/", 303)
+        response.set_cookie(self.door.cookie, self.door.token, httponly=True, samesite="strict")
+        return response
+
+    async def file(self, request: Request) -> Response:
+        """Return a file of the page."""
+        return self._static(request.path_params["name"])
+
+    def _static(self, name: str) -> Response:
+        if name not in self._files:
+            return Response("there is no such file\n", 404, media_type="text/plain")
+        return Response(self._files[name], media_type=_TYPES[name.rpartition(".")[2]])
+
+    async def overview(self, _request: Request) -> Response:
+        """Return spaces, layers, datasets and metrics."""
+        found = await run_in_threadpool(overview.overview, self.store)
+        if self._fingerprint != found["fingerprint"]:
+            self._fingerprint = found["fingerprint"]
+            self._kept.clear()
+            await self.workers.reset()
+        return _json(found)
+
+    async def fingerprint(self, _request: Request) -> Response:
+        """Return a hash of the state of the store, read anew."""
+        found = await run_in_threadpool(overview.current_fingerprint, self.store)
+        return _json({"fingerprint": found})
+
+    async def inventory(self, _request: Request) -> Response:
+        """Return the cards and the skipped texts."""
+        return _json(await run_in_threadpool(overview.inventory, self.store))
+
+    async def metric_form(self, request: Request) -> Response:
+        """Return the declaration of a metric."""
+        name = request.query_params.get("name", "")
+        return _json(await run_in_threadpool(overview.metric_form, self.store, name))
+
+    async def suggest(self, request: Request) -> Response:
+        """Return texts of a space for what is being typed."""
+        space, typed = (request.query_params.get(name, "") for name in ("space", "typed"))
+        items: SpaceItems = await self._keep(
+            f"items {space}", partial(run_in_threadpool, read_items, self.store, space)
+        )
+        return _json({"texts": items.suggest(typed)})
+
+    async def map(self, request: Request) -> Response:
+        """Return a map as bytes."""
+        space = request.query_params.get("space", "")
+        is_cancelled = request.is_disconnected
+        data: bytes = await self._keep(f"map {space}", partial(self.workers.run, packed_map, is_cancelled, space=space))
+        return Response(data, media_type="application/octet-stream")
+
+    async def colours(self, request: Request) -> Response:
+        """Return a value of each item of a space."""
+        given = await _body(request)
+        given["text"] = int(given["text"]) if given.get("text") else None
+        return await self._answer(request, colours.colours, given)
+
+    async def neighbours(self, request: Request) -> Response:
+        """Return the nearest items of a text. A text that is encoded now takes a process of its own, with the model."""
+        given = await _body(request)
+        if given.get("embed"):
+            return await self._answer(request, questions.neighbours, given)
+        _check_arguments(questions.neighbours, given)
+        return _json(await run_in_threadpool(partial(questions.neighbours, self.store, **given)))
+
+    async def _compute(self, function: Callable[..., Any], request: Request) -> Response:
+        return await self._answer(request, function, await _body(request))
+
+    async def _answer(self, request: Request, function: Callable[..., Any], given: dict[str, Any]) -> Response:
+        """Return the result of a function of the store, computed in another process, or kept from the last time."""
+        _check_arguments(function, given)
+        key = f"{function.__name__} {json.dumps(given, sort_keys=True)}"
+        run = partial(self.workers.run, function, request.is_disconnected, **given)
+        return _json(await self._keep(key, run))
+
+    async def _keep(self, key: str, make: Callable[[], Awaitable[Any]]) -> Any:
+        """Return a value that was kept under a key, else make and keep it; the least used ones are forgotten."""
+        kept = self._kept
+        if key not in kept:
+            made = await make()
+            kept[key] = made
+            while len(kept) > _KEPT:
+                kept.popitem(last=False)
+        kept.move_to_end(key)
+        return kept[key]
+
+
+def packed_map(store: Reading, space: str) -> bytes:
+    """Return the packed map of a space."""
+    return packing.pack(maps.pca_map(store, space))
+
+
+def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:
+    """Return a route's function with errors as JSON."""
+
+    async def answering(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except EmbstoreError as error:
+            return _json({"error": str(error), "kind": type(error).__name__}, 422)
+        except Refusal as refusal:
+            report(report_line(request.scope, refusal))
+            status, headers, body = refusal_response(refusal)
+            return Response(body, status, {name.decode(): value.decode() for name, value in headers})
+        except Cancelled:
+            return Response(status_code=499)
+        except Exception as error:
+            report(f"failed {request.method} {request.url.path}: {type(error).__name__}: {error}")
+            return _json({"error": f"this could not be answered: {type(error).__name__}: {error}", "kind": ""}, 500)
+
+    return answering
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise UsageError("the body must be JSON, with the content type application/json.")
+    try:
+        given = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the body is not JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise UsageError("the body must be a JSON object.")
+    return given
+
+
+def _check_arguments(function: Callable[..., Any], given: dict[str, Any]) -> None:
+    """Raise UsageError if a request has an argument that its function does not take, or lacks one."""
+    try:
+        inspect.signature(function).bind(None, **given)
+    except TypeError as error:
+        raise UsageError(f"the request does not fit: {error}.") from error
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(to_json(value), status, media_type="application/json")

@@ -1,0 +1,103 @@
+"""Compute a value of each item to colour it by: norm, cosine with a text, change between layers, cluster, or SQL."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from embstore.errors import QueryError, UnknownNameError, UsageError
+from embstore.explore.items import SpaceItems, layer_names, read_items
+from embstore.explore.maps import item_vectors, unit_vectors
+from embstore.explore.overview import Reading
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+KINDS = ("norm", "cosine", "change", "cluster", "length", "sentence", "column")
+_CLUSTERS = 8
+_SECONDS = 10.0
+
+
+def colours(
+    store: Reading, space: str, kind: str, layer: str = "top", text: int | None = None, column: str | None = None
+) -> dict[str, Any]:
+    """Return a value of each item of a space.
+
+    Args:
+        store: Store to read.
+        space: Name of the space.
+        kind: What the value is: one of :data:`KINDS`.
+        layer: Name of the layer, for values that depend on it.
+        text: Id of the item that ``cosine`` compares with.
+        column: SQL expression over the item columns, for ``column``.
+
+    Returns:
+        ``label``; ``values`` (n); and for categories ``categories``, of which the values are positions.
+    """
+    items = read_items(store, space)
+    if kind == "length":
+        return _numbers("characters", [len(text) for text in items.texts])
+    if kind == "sentence":
+        return _categories("sentence", [items.contexts[at] for at in items.context_of] or items.texts)
+    if kind == "column":
+        return _column(store, space, items, column or "")
+    if kind == "norm":
+        return _numbers(f"norm, layer {layer}", np.linalg.norm(item_vectors(store, space, layer, items), axis=1))
+    if kind == "cluster":
+        from embstore.metrics.numerics.clusters import spherical_clusters
+
+        found = spherical_clusters(unit_vectors(store, space, layer, items), _CLUSTERS)
+        return _categories(f"cluster, layer {layer}", [f"cluster {number + 1}" for number in found])
+    if kind == "cosine":
+        return _cosines(store, space, layer, items, text)
+    if kind == "change":
+        return _change(store, space, layer, items)
+    raise UnknownNameError("colour", kind, KINDS)
+
+
+def _cosines(store: Reading, space: str, layer: str, items: SpaceItems, text: int | None) -> dict[str, Any]:
+    at = int(np.searchsorted(items.ids, text)) if text is not None else len(items.ids)
+    if at >= len(items.ids) or items.ids[at] != text:
+        raise UsageError("colour by cosine needs a text of this space: search one first.")
+    vectors = unit_vectors(store, space, layer, items)
+    return _numbers(f"cosine with {items.texts[at]}, layer {layer}", vectors @ vectors[at])
+
+
+def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> dict[str, Any]:
+    names = layer_names(store, space)
+    at = names.index(layer) if layer in names else len(names) - 1
+    if at == 0:
+        raise UsageError("colour by change compares a layer with the one below: choose a layer above the first.")
+    pair = [unit_vectors(store, space, name, items) for name in (names[at - 1], names[at])]
+    return _numbers(f"1 − cosine of layers {names[at - 1]} and {names[at]}", 1 - np.einsum("ij,ij->i", *pair))
+
+
+def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[str, Any]:
+    if not column.strip():
+        raise UsageError("give an SQL expression over the item columns, as in: length(text)")
+    unit = store.catalog.cards[space].unit.value
+    rows = store.sql(f"SELECT item_id, (\n{column}\n) AS value FROM items WHERE unit = '{unit}'", timeout=_SECONDS)
+    values = dict(rows.fetchall())
+    if not values:
+        raise QueryError(f"{column} has no value for any item.")
+    found = [values.get(item) for item in items.ids.tolist()]
+    if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in found):
+        return _numbers(column, found)
+    try:
+        if not any(isinstance(value, str | bool) for value in found):
+            return _numbers(column, [None if value is None else float(value) for value in found])
+    except (TypeError, ValueError):
+        pass  # dates, lists and the like are categories
+    return _categories(column, ["none" if value is None else str(value) for value in found])
+
+
+def _numbers(label: str, values: "NDArray[Any] | list[Any]") -> dict[str, Any]:
+    return {"label": label, "values": list(values)}
+
+
+def _categories(label: str, values: list[str]) -> dict[str, Any]:
+    """Return categories, the most frequent first; equal counts in alphabetical order."""
+    names, places, counts = np.unique(np.array(values, dtype=object), return_inverse=True, return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return {"label": label, "values": rank[places].tolist(), "categories": [str(names[at])[:200] for at in order]}

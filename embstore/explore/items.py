@@ -1,0 +1,98 @@
+"""Read the items of a space: ids, texts and contexts, or a sample of them where there are too many for a page."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.explore.overview import Reading
+from embstore.space import Unit
+
+MOST = 100_000
+"""Items that a page shows at most."""
+
+
+@dataclass(frozen=True)
+class SpaceItems:
+    """The items of a space that a page shows, by ascending id.
+
+    Attributes:
+        ids: Item ids, int64 (n,).
+        texts: Texts (n).
+        n_stored: Number of items of the space.
+        where: SQL expression that selects the sample; None for all items.
+        contexts: Distinct sentences of occurrences; empty for words and sentences.
+        context_of: Position of each item's sentence in ``contexts``, int64 (n,).
+        spans: Start and end of each occurrence in its sentence, int64 (n, 2).
+    """
+
+    ids: NDArray[np.int64]
+    texts: list[str]
+    n_stored: int
+    where: str | None = None
+    contexts: list[str] = field(default_factory=list)
+    context_of: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    spans: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+
+    @cached_property
+    def lowered(self) -> list[str]:
+        """Texts in lower case, to search in."""
+        return [text.lower() for text in self.texts]
+
+    def suggest(self, typed: str, n: int = 12) -> list[str]:
+        """Return texts for what is being typed: those that begin with it, then that contain it."""
+        typed = typed.strip().lower()
+        if not typed:
+            return []
+        found = {text for text, lowered in zip(self.texts, self.lowered, strict=True) if typed in lowered}
+        rank = {text: (text.lower() != typed, not text.lower().startswith(typed), len(text), text) for text in found}
+        return sorted(found, key=rank.__getitem__)[:n]
+
+
+def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
+    """Return the items of a space; a sample by their ids, which are hashes of the texts, where there are more.
+
+    Args:
+        store: Store to read.
+        space: Name of the space.
+        most: Number of items above which a sample is taken.
+
+    Raises:
+        UnknownNameError: There is no such space.
+    """
+    card = _card(store, space)
+    n_stored = store.catalog.count(space)
+    step = -(-n_stored // most)
+    where = f"item_id % {step} = 0" if step > 1 else None
+    quoted = space.replace("'", "''")
+    rows = store.sql(
+        f"""SELECT item_id, text, context_id, start, "end" FROM items
+        WHERE item_id IN (SELECT item_id FROM embeddings WHERE space = '{quoted}' AND layer = {card.layers.ids[0]})
+        AND {where or "true"} ORDER BY item_id"""
+    ).fetchnumpy()
+    ids = np.asarray(rows["item_id"], np.int64)
+    texts = [str(text) for text in rows["text"]]
+    if card.unit is not Unit.OCCURRENCE:
+        return SpaceItems(ids, texts, n_stored, where)
+    context_ids, context_of = np.unique(np.asarray(rows["context_id"], np.int64), return_inverse=True)
+    spans = np.column_stack([np.asarray(rows["start"], np.int64), np.asarray(rows["end"], np.int64)])
+    return SpaceItems(ids, texts, n_stored, where, _texts_of(store, context_ids), context_of, spans)
+
+
+def _card(store: Reading, space: str) -> Any:
+    from embstore.storage.selection import SpaceFilter
+
+    [card] = SpaceFilter(spaces=[space]).select(store.catalog.cards)
+    return card
+
+
+def layer_names(store: Reading, space: str) -> list[str]:
+    """Return the names of the layers of a space, in order; raise UnknownNameError if there is no such space."""
+    return list(_card(store, space).layers.names)
+
+
+def _texts_of(store: Reading, ids: NDArray[np.int64]) -> list[str]:
+    items = store.catalog.items(ids.tolist())
+    return [items[item].text for item in ids.tolist()]

@@ -1,0 +1,126 @@
+"""Answer the page's questions: neighbours, metrics and SQL, each with the command that gives the same answer."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from embstore.errors import EmbstoreError, UsageError
+from embstore.explore.commands import command, python
+from embstore.explore.jsons import shortened
+from embstore.explore.overview import Reading
+from embstore.query.inputs.word_sets import SETS
+from embstore.table import Table
+
+SQL_SECONDS = 10.0
+SQL_ROWS = 1_000
+_SQL_MEMORY = "2GB"
+_SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms")
+
+
+def neighbours(
+    store: Reading,
+    *,
+    text: str = "",
+    marked: str = "",
+    spaces: list[str],
+    layers: str = "all",
+    k: int = 10,
+    embed: bool = False,
+    where: str | None = None,
+    exact: bool = False,
+) -> dict[str, Any]:
+    """Return the nearest items of a text in spaces and layers, as :meth:`Store.neighbours` finds them."""
+    arguments: dict[str, Any] = {
+        "marked": [marked] if marked else [], "spaces": spaces, "layers": layers, "k": k, "embed": embed,
+        "where": where or None, "exact": exact,
+    }  # fmt: skip
+    texts = [text] if text else []
+    found = store.neighbours(texts, **arguments)
+    return table_json(found) | {
+        "command": command("neighbours", store.path, arguments, tuple(texts)),
+        "python": python("neighbours", store.path, arguments, *texts),
+    }
+
+
+def metric(
+    store: Reading,
+    *,
+    name: str,
+    options: Mapping[str, Any],
+    parameters: Mapping[str, Any],
+    theme: str = "screen",
+    width: float = 640,
+) -> dict[str, Any]:
+    """Return a metric of spaces and layers, with its picture where it can be drawn.
+
+    Stored answers are used where they suffice; new ones are not stored, since the explorer only reads.
+
+    Args:
+        store: Store to read.
+        name: Name of the metric.
+        options: Spaces, layers, where, sample, seed and transforms.
+        parameters: Parameters of the metric; words of a set in a list or separated by commas.
+        theme: ``screen`` or ``dark``.
+        width: Width of the picture in pixels.
+    """
+    for option in options:
+        if option not in _SHARED:
+            raise UsageError(f"unknown option {option!r}. Known: {', '.join(_SHARED)}.")
+    shared = {key: value for key, value in options.items() if value not in (None, "", [])}
+    own = _parameters(store, name, parameters)
+    if overlap := shared.keys() & own.keys():
+        raise UsageError(f"{', '.join(sorted(overlap))} is an option of every metric.")
+    state = store.cache_state(name, **shared, **own).to_dict()
+    is_stored = not state["refused"] and state["n_answers"] == state["n_stored"]
+    found = store.query(name, cache=is_stored, **shared, **own)
+    return table_json(found) | _picture(found, theme, width) | {
+        "command": command(f"query {name}", store.path, shared | own),
+        "python": python("query", store.path, shared | own, name),
+    }  # fmt: skip
+
+
+def _parameters(store: Reading, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a metric that were given; word sets as lists, never as the path of a file."""
+    declared = {each["name"]: each for each in store.explain(name).to_dict()["parameters"]}
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        if value in (None, "", []):
+            continue
+        if key in SETS or (key in declared and declared[key]["repeatable"]):
+            parts = value if isinstance(value, list) else str(value).replace("\n", ",").split(",")
+            value = [str(part).strip() for part in parts if str(part).strip()]
+        found[key] = value
+    return found
+
+
+def _picture(found: Table, theme: str, width: float) -> dict[str, Any]:
+    """Return the picture of a result as SVG, or the reason why there is none."""
+    try:
+        return {"svg": found.plot(theme=theme, width=width).to_svg(), "no_picture": None}
+    except EmbstoreError as error:
+        return {"svg": None, "no_picture": str(error)}
+
+
+def sql(store: Reading, *, select: str) -> dict[str, Any]:
+    """Return the first rows of a SELECT over the views of the store; it may take 10 seconds."""
+    relation = store.sql(select, timeout=SQL_SECONDS, memory=_SQL_MEMORY)
+    columns = list(relation.columns)
+    rows = relation.limit(SQL_ROWS + 1).fetchall()
+    shown = [{str(i): shortened(value) for i, value in enumerate(row)} for row in rows[:SQL_ROWS]]
+    return {
+        "columns": columns, "types": [str(kind) for kind in relation.types], "rows": shown,
+        "is_cut": len(rows) > SQL_ROWS, "limit": SQL_ROWS,
+        "python": python("sql", store.path, {}, select),
+    }  # fmt: skip
+
+
+def table_json(found: Table) -> dict[str, Any]:
+    """Return a table as JSON: columns, rows in long form, notes, and what is printed; item ids as strings."""
+    ids = [column for column in found.columns if column.startswith("item_id")]
+    rows = [{**row, **{name: None if row[name] is None else str(row[name]) for name in ids}} for row in found.rows]
+    shown = [each.column for each in found.shown] or list(found.columns)
+    header, lines = (replace(found, pivot=None) if not found.rows else found).layout()
+    return {
+        "columns": list(found.columns), "rows": rows, "notes": list(found.notes), "shown": shown,
+        "printed": {"header": header, "lines": lines},
+    }  # fmt: skip

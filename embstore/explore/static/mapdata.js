@@ -1,0 +1,70 @@
+// The map of a space, unpacked from the server's bytes, and the values that colour its items.
+
+import { getBytes } from "./api.js";
+
+const loaded = new Map();
+
+export function loadMap(space, signal) {
+  if (!loaded.has(space)) {
+    const loading = getBytes("/api/map", { space }, signal).then(unpack);
+    loaded.set(space, loading);
+    loading.catch(() => loaded.delete(space));
+  }
+  return loaded.get(space);
+}
+
+function unpack(buffer) {
+  const length = new DataView(buffer).getUint32(0, true);
+  const map = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
+  map.ids = new BigInt64Array(buffer, 4 + length, map.n);
+  const places = new Uint16Array(buffer, 4 + length + 8 * map.n, 2 * map.n * map.layers.length);
+  map.places = map.layers.map((_, layer) => places.subarray(2 * map.n * layer, 2 * map.n * (layer + 1)));
+  map.span = [map.high[0] - map.low[0], map.high[1] - map.low[1]];
+  map.positionOf = new Map(Array.from(map.ids, (id, at) => [String(id), at]));
+  const byText = new Map();
+  map.texts.forEach((text, at) => { if (!byText.has(text)) byText.set(text, []); byText.get(text).push(at); });
+  map.find = (text) => byText.get(text) || [];
+  map.isOccurrence = map.contexts.length > 0;
+  return map;
+}
+
+// The sentence of an occurrence in three parts: before the word, the word, after it. Spans count code points.
+export function context(map, at) {
+  const letters = Array.from(map.contexts[map.context_of[at]]);
+  const [start, end] = map.spans[at];
+  return [letters.slice(0, start).join(""), letters.slice(start, end).join(""), letters.slice(end).join("")];
+}
+
+// An occurrence as embstore neighbours --text takes it: the word of the sentence in brackets.
+export function marked(map, at) {
+  const [before, word, after] = context(map, at);
+  return `${before}[${word}]${after}`;
+}
+
+// Place between two layers: `depth` is a position in the list of layers, such as 2.4; coordinates of the map, unscaled.
+export function placeAt(map, at, depth) {
+  const low = Math.max(0, Math.min(map.layers.length - 1, Math.floor(depth)));
+  const high = Math.min(map.layers.length - 1, low + 1);
+  const t = depth - low;
+  const a = map.places[low], b = map.places[high];
+  const x = a[2 * at] + (b[2 * at] - a[2 * at]) * t, y = a[2 * at + 1] + (b[2 * at + 1] - a[2 * at + 1]) * t;
+  return [x / 65535 * map.span[0], y / 65535 * map.span[1]];
+}
+
+// The view that shows nearly all items of all layers: centre, and units of the map per half of the shorter side.
+export function fitted(map) {
+  const xs = [], ys = [];
+  const step = Math.max(1, Math.floor(map.n / 1500));
+  for (let layer = 0; layer < map.layers.length; layer++) {
+    for (let at = 0; at < map.n; at += step) {
+      const [x, y] = placeAt(map, at, layer);
+      xs.push(x); ys.push(y);
+    }
+  }
+  if (!xs.length) return { x: 0, y: 0, half: 1 };
+  xs.sort((a, b) => a - b); ys.sort((a, b) => a - b);
+  const ends = (sorted) => [sorted[Math.floor(sorted.length * 0.004)], sorted[Math.ceil(sorted.length * 0.996) - 1]];
+  const [left, right] = ends(xs), [bottom, top] = ends(ys);
+  const half = Math.max(right - left, top - bottom) / 2 * 1.12 || Math.max(...map.span) / 2 || 1;
+  return { x: (left + right) / 2, y: (bottom + top) / 2, half };
+}

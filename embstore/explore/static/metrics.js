@@ -1,0 +1,74 @@
+// The view Metrics: any metric of spaces and layers, its picture, its numbers, and the command for them.
+
+import { get, post } from "./api.js";
+import { field, fill, h, select } from "./dom.js";
+import { job } from "./job.js";
+import { isDark } from "./palette.js";
+import { metricResult } from "./result.js";
+import { set, state } from "./state.js";
+
+export function show(main, store) {
+  const spaces = store.spaces.filter((space) => space.items);
+  const names = store.metrics.map((metric) => metric.name);
+  const metric = select(names, names.includes(state.metric) ? state.metric : names[0], (value) => { set({ metric: value, parameters: "{}" }); declare(); });
+  const given = new Set(state.space ? state.space.split(",") : []);
+  const boxes = spaces.map((space) => h("input", { type: "checkbox", value: space.space, checked: given.has(space.space), onchange: () => set({ space: boxes.filter((box) => box.checked).map((box) => box.value).join(",") }) }));
+  const text = (key, placeholder) => { const input = h("input", { type: "text", value: state[key], placeholder, onchange: () => set({ [key]: input.value }) }); return input; };
+  const layers = text("layers", "all"), where = text("where", "length(text) > 3"), sample = text("sample", "all"), seed = text("seed", "0"), transforms = text("transforms", "center, abtt:2");
+  const about = h("div", {}), own = h("div", {}), result = h("div", {});
+  const run = h("button", {}, "Compute");
+  let inputs = {};
+
+  async function declare() {
+    fill(result, h("p", { class: "muted" }, "Compute it to see its picture and its numbers."));
+    try {
+      const declared = await get("/api/metric", { name: metric.value });
+      if (declared.name !== metric.value) return;
+      const set_ = JSON.parse(state.parameters || "{}");
+      inputs = Object.fromEntries(declared.parameters.map((each) => [each.name, control(each, set_[each.name])]));
+      fill(own, declared.parameters.map((each) => field(each.name.replaceAll("_", " "), inputs[each.name], each.help)));
+      fill(about, h("p", { class: "lead" }, declared.help), h("pre", { tabindex: "0", "aria-label": "Formula" }, declared.formula),
+        h("details", {}, h("summary", {}, "How it is estimated"), h("p", {}, declared.estimator), h("p", { class: "muted" }, declared.citation)));
+    } catch (error) {
+      fill(about, h("p", { class: "error", role: "alert" }, error.message));
+    }
+  }
+
+  function control(each, value) {
+    if (each.choices.length) return select(each.choices, value ?? each.default);
+    if (each.type === "bool") return h("input", { type: "checkbox", checked: value ?? each.default });
+    return h("input", { type: "text", value: value ?? "", placeholder: [].concat(each.default ?? "").join(", ") });
+  }
+
+  function parameters() {
+    const found = {};
+    for (const [name, input] of Object.entries(inputs)) {
+      if (input.type === "checkbox") { if (input.checked) found[name] = true; continue; }
+      if (input.value === "" || (input.tagName === "SELECT" && input.value === [...input.options].find((option) => option.defaultSelected)?.value && !JSON.parse(state.parameters || "{}")[name])) continue;
+      const number = Number(input.value);
+      found[name] = input.tagName !== "SELECT" && Number.isFinite(number) ? number : input.value;
+    }
+    return found;
+  }
+
+  function compute() {
+    const values = parameters();
+    set({ parameters: JSON.stringify(values) });
+    const body = {
+      name: metric.value, parameters: values, theme: isDark() ? "dark" : "screen", width: Math.max(300, Math.min(760, result.clientWidth || 640)),
+      options: {
+        spaces: boxes.filter((box) => box.checked).map((box) => box.value), layers: layers.value || "all", where: where.value, sample: sample.value ? Number(sample.value) : null,
+        seed: Number(seed.value) || 0, transforms: transforms.value.split(",").map((part) => part.trim()).filter(Boolean),
+      },
+    };
+    return job(result, `Computing ${metric.value}`, (signal) => post("/api/metric", body, signal), (found) => metricResult(found, metric.value));
+  }
+
+  fill(main, h("section", { class: "page" }, h("h1", {}, "Metrics"), h("div", { class: "columns" },
+    h("form", { onsubmit: (event) => { event.preventDefault(); compute(); } }, field("Metric", metric),
+      h("fieldset", { class: "plain" }, h("legend", {}, "Spaces (none: all)"), boxes.map((box) => h("label", { class: "inline" }, box, box.value))),
+      field("Layers", layers), own, h("details", {}, h("summary", {}, "Which items"), field("Where", where, "SQL over the item columns"), field("Sample", sample, "Items drawn at random"),
+        field("Seed", seed), field("Transforms", transforms, "center, standardize, abtt:K, drop:1,2, whiten")), run),
+    h("div", {}, about, result))));
+  declare().then(() => { if (location.hash.includes("parameters=") || location.hash.includes("metric=")) compute(); });
+}

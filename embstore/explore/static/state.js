@@ -1,0 +1,49 @@
+// The state of the page, kept in the address, so that a link reproduces a view.
+
+const DEFAULTS = {
+  tab: "map", panels: "", layer: "", q: "", marked: "", k: "10", colour: "none", column: "", view: "", lasso: "",
+  where: "", metric: "anisotropy", space: "", layers: "all", sample: "", seed: "0", transforms: "", parameters: "{}",
+  against: "", dataset: "", sql: "", embed: "",
+};
+
+export const state = { ...DEFAULTS };
+const listeners = new Set();
+
+export function onChange(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+export function set(changes) {
+  const keys = Object.keys(changes).filter((key) => state[key] !== String(changes[key] ?? ""));
+  if (!keys.length) return;
+  for (const key of keys) state[key] = String(changes[key] ?? "");
+  write(keys.includes("tab"));
+  tell(keys);
+}
+
+let timer = 0;
+function write(isNewView) {
+  clearTimeout(timer);
+  if (isNewView) history.pushState(null, "", address());
+  else timer = setTimeout(() => history.replaceState(null, "", address()), 150);
+}
+
+export function address() {
+  const given = Object.entries(state).filter(([key, value]) => value !== DEFAULTS[key]);
+  return given.length ? `#${new URLSearchParams(given)}` : location.pathname;
+}
+
+export function read() {
+  const given = new URLSearchParams(location.hash.slice(1));
+  const changed = Object.keys(DEFAULTS).filter((key) => state[key] !== (given.get(key) ?? DEFAULTS[key]));
+  for (const key of changed) state[key] = given.get(key) ?? DEFAULTS[key];
+  if (changed.length) tell(changed);
+}
+
+function tell(keys) {
+  for (const listener of [...listeners]) listener(new Set(keys));
+}
+
+addEventListener("hashchange", read);
+addEventListener("popstate", read);

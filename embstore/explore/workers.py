@@ -1,0 +1,117 @@
+"""Compute in processes of their own, so that a request that is cancelled stops computing at once."""
+
+import asyncio
+import pickle
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from embstore.errors import EmbstoreError, QueryError
+from embstore.explore.worker import LENGTH_BYTES
+
+_SECONDS_BETWEEN_LOOKS = 0.1
+
+
+class Cancelled(Exception):
+    """The client no longer waits for the answer."""
+
+
+class Workers:
+    """Processes that compute, started when they are needed.
+
+    Args:
+        store: The store, which is pickled.
+        most: Number of processes that compute at the same time; further calls wait.
+    """
+
+    def __init__(self, store: Any, most: int = 2) -> None:
+        self._store = pickle.dumps(store)
+        self._free = asyncio.Semaphore(most)
+        self._idle: list[Process] = []
+        self._n_resets = 0
+
+    async def run(
+        self, function: Callable[..., Any], is_cancelled: Callable[[], Awaitable[bool]], **arguments: Any
+    ) -> Any:
+        """Return ``function(store, **arguments)``, computed in another process.
+
+        Args:
+            function: Function of a module.
+            is_cancelled: Function that returns whether nobody waits for the result any more.
+            **arguments: Its arguments besides the store.
+
+        Raises:
+            EmbstoreError: The function raised one, with this text.
+            Cancelled: The process was killed.
+        """
+        async with self._free:
+            n_resets = self._n_resets
+            process = self._idle.pop() if self._idle else await self._start()
+            answer = asyncio.ensure_future(_call(process, pickle.dumps((function, arguments))))
+            try:
+                while not (await asyncio.wait([answer], timeout=_SECONDS_BETWEEN_LOOKS))[0]:
+                    if await is_cancelled():
+                        raise Cancelled
+                is_done, value = answer.result()
+            except asyncio.IncompleteReadError as error:
+                await _kill(process)
+                raise QueryError(
+                    "the process that computed this has ended, perhaps for want of memory. Ask for less at a time: "
+                    "fewer layers or items, or a sample."
+                ) from error
+            except BaseException:
+                answer.cancel()
+                await _kill(process)
+                raise
+            if n_resets == self._n_resets:
+                self._idle.append(process)
+            else:
+                await _kill(process)
+        if not is_done:
+            raise EmbstoreError(value)
+        return value
+
+    async def warm(self) -> None:
+        """Start a process ahead of the first call."""
+        async with self._free:
+            self._idle.append(await self._start())
+
+    async def _start(self) -> Process:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "embstore.explore.worker", stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=2**20
+        )
+        await _send(process, self._store)
+        return process
+
+    async def reset(self) -> None:
+        """Let further calls see what the store holds now: end the processes, those at work after their call."""
+        self._n_resets += 1
+        await self.close()
+
+    async def close(self) -> None:
+        """End the processes that wait for a call."""
+        while self._idle:
+            await _kill(self._idle.pop())
+
+
+async def _send(process: Process, data: bytes) -> None:
+    assert process.stdin is not None
+    process.stdin.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
+    with suppress(ConnectionError):  # a process that has ended is found out by what it does not answer
+        await process.stdin.drain()
+
+
+async def _call(process: Process, data: bytes) -> tuple[bool, Any]:
+    await _send(process, data)
+    assert process.stdout is not None
+    n_bytes = int.from_bytes(await process.stdout.readexactly(LENGTH_BYTES), "big")
+    answer: tuple[bool, Any] = pickle.loads(await process.stdout.readexactly(n_bytes))
+    return answer
+
+
+async def _kill(process: Process) -> None:
+    with suppress(ProcessLookupError):
+        process.kill()
+    await process.wait()

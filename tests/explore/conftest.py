@@ -1,0 +1,122 @@
+"""A small store, and an explorer of it."""
+
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from datasets_written import write_lexicon, write_pairs
+from synthetic import Synthetic, synthetic_store
+
+pytest.importorskip("starlette", reason="the explorer needs starlette (extra explore)")
+pytest.importorskip("uvicorn", reason="the explorer needs uvicorn (extra explore)")
+
+HOSTILE = (
+    "<img src=x onerror=alert(1)>",
+    "</script><script>alert(2)</script>",
+    "\x1b[31mred\x1b[0m",
+    "\u202eevil",
+    "a\nb",
+    "'; DROP",
+    '"quoted" & <b>bold</b>',
+)
+WORDS = ("dog", "dogs", "cat", "cats", "doge", *HOSTILE, *(f"word{i:02d}" for i in range(50)))
+SENTENCES = ("the bank of the river", "the bank lends <b>money</b>", "a river of money")
+
+
+@pytest.fixture(scope="session")
+def explored(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+    """A store of words, occurrences and sentences with datasets of pairs and of valence; nothing may change it."""
+    root = tmp_path_factory.mktemp("explored") / "<b>store"
+    synthetic_store(root, texts=SENTENCES, unit="occurrence", n_blocks=2)
+    synthetic_store(root, texts=SENTENCES, unit="sentence", pooling="mean", n_blocks=2)
+    made = synthetic_store(root, texts=WORDS, n_blocks=3)
+    write_pairs(made, "pairs", texts=[*WORDS, "nowhere"])
+    write_lexicon(made, list(WORDS[:20]))
+    return made
+
+
+@dataclass
+class Client:
+    """A client without a browser. It sends exactly the headers that it is given.
+
+    Attributes:
+        url: Address of the page with its token.
+        reports: What the server reported.
+    """
+
+    url: str
+    reports: list[str] = field(default_factory=list)
+    cookie: str = ""
+
+    @property
+    def host(self) -> str:
+        return self.url.split("/")[2]
+
+    @property
+    def token(self) -> str:
+        return self.url.partition("token=")[2]
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body of the answer; a header given as an empty string is not sent."""
+        sent = {"Host": self.host, "Cookie": self.cookie} | {name.replace("_", "-"): v for name, v in headers.items()}
+        address, _, port = self.host.rpartition(":")
+        connection = http.client.HTTPConnection(address, int(port), timeout=120)
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        if body is not None:
+            sent.setdefault("Content-Length", str(len(body)))
+        for name, value in sent.items():
+            if value:
+                connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = connection.getresponse()
+        try:
+            return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
+        finally:
+            connection.close()
+
+    def enter(self) -> "Client":
+        """Open the page, and keep its cookie."""
+        status, headers, _ = self.request("GET", f"/?token={self.token}")
+        assert status == 303
+        self.cookie = headers["set-cookie"].partition(";")[0]
+        return self
+
+    def get(self, path: str) -> Any:
+        status, _, body = self.request("GET", path)
+        assert status == 200, body
+        return json.loads(body)
+
+    def post(self, path: str, *, status: int = 200, **body: Any) -> Any:
+        found, _, answer = self.request("POST", path, json.dumps(body).encode(), Content_Type="application/json")
+        assert found == status, answer
+        return json.loads(answer)
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Client]]:
+    """Start explorers of stores; they end with the tests."""
+    from embstore import Store
+
+    servers = []
+
+    def start(root: Path) -> Client:
+        reports: list[str] = []
+        server = Store(root).explore(port=0, report=reports.append)
+        servers.append(server)
+        return Client(server.url, reports)
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def client(explored: Synthetic, serve: Callable[[Path], Client]) -> Client:
+    """A client of an explorer, with its cookie."""
+    return serve(explored.root).enter()

@@ -1,0 +1,183 @@
+"""What the server refuses: everything that the page itself does not ask for."""
+
+import json
+import socket
+
+import pytest
+
+
+def test_the_page_opens_with_the_token_and_keeps_it_in_a_cookie(client):
+    status, headers, _ = client.request("GET", f"/?token={client.token}", Cookie="")
+    assert (status, headers["location"]) == (303, "/")
+    assert "httponly" in headers["set-cookie"].lower()
+    assert "samesite=strict" in headers["set-cookie"].lower()
+    status, headers, body = client.request("GET", "/")
+    assert status == 200
+    assert body.startswith(b"<!DOCTYPE html>")
+    assert client.token.encode() not in body
+
+
+@pytest.mark.parametrize("path", ["/", "/?token=", "/?token=wrong", "/?Token={token}", "/static/main.js", "/api/store"])
+def test_nothing_is_shown_without_the_token(client, path):
+    status, _, body = client.request("GET", path, Cookie="")
+    assert status == 403
+    assert b"Open the URL" in body
+
+
+def test_the_token_of_the_url_opens_the_page_alone(client):
+    assert client.request("GET", f"/api/store?token={client.token}", Cookie="")[0] == 403
+
+
+@pytest.mark.parametrize("token", ["", "x" * 32, "é", "a;b"])
+def test_a_wrong_cookie_is_refused(client, token):
+    name = client.cookie.partition("=")[0]
+    assert client.request("GET", "/api/store", Cookie=f"{name}={token}".encode().decode("latin-1"))[0] == 403
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example:{port}",
+        "evil.example",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "localhost.evil:{port}",
+        "[::2]:{port}",
+        ":{port}",
+        "127.0.0.1:{port}:{port}",
+        "127.0.0.1:x",
+    ],
+)
+def test_a_foreign_host_is_refused(client, host):
+    port = client.host.rpartition(":")[2]
+    status, headers, _ = client.request("GET", "/", Host=host.format(port=port))
+    assert status == 421
+    assert "default-src 'none'" in headers["content-security-policy"]
+
+
+@pytest.mark.parametrize("host", ["localhost:{port}", "LOCALHOST:{port}", "[::1]:{port}"])
+def test_this_machine_has_several_names(client, host):
+    assert client.request("GET", "/", Host=host.format(port=client.host.rpartition(":")[2]))[0] == 200
+
+
+def test_two_hosts_are_refused(client):
+    address, _, port = client.host.rpartition(":")
+    with socket.create_connection((address, int(port)), 10) as connection:
+        connection.sendall(
+            f"GET / HTTP/1.1\r\nHost: {client.host}\r\nHost: evil.example\r\nCookie: {client.cookie}\r\n\r\n".encode()
+        )
+        assert connection.recv(100).split()[1] == b"400"
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://{host}", "http://localhost:1"])
+def test_a_foreign_origin_is_refused(client, origin):
+    for method, path in (("GET", "/api/store"), ("POST", "/api/sql"), ("GET", "/")):
+        assert client.request(method, path, b"{}", Origin=origin.format(host=client.host))[0] == 403
+
+
+def test_the_own_origin_is_not_refused(client):
+    assert client.request("GET", "/api/store", Origin=f"http://{client.host}")[0] == 200
+
+
+def test_what_another_page_loads_is_refused(client):
+    assert client.request("GET", "/static/main.js", Sec_Fetch_Site="cross-site")[0] == 403
+    assert client.request("GET", "/api/store", Sec_Fetch_Site="same-site")[0] == 403
+    assert client.request("GET", f"/?token={client.token}", Sec_Fetch_Site="cross-site")[0] == 303  # a link to it
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/static/../app.py",
+        "/static/%2e%2e/app.py",
+        "/static/..%2fapp.py",
+        "/static//etc/passwd",
+        "/static/%2fetc%2fpasswd",
+        "/../../etc/passwd",
+        "/static/..\\app.py",
+        "/static/main.js%00",
+        "/static/__init__.py",
+        "/static/",
+    ],
+)
+def test_only_the_files_of_the_page_are_served(client, path):
+    status, _, body = client.request("GET", path)
+    assert status == 404
+    assert b"root:" not in body
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+def test_other_methods_are_refused(client, method):
+    assert client.request(method, "/api/sql", b"{}")[0] == 405
+
+
+def test_a_body_of_100_megabytes_is_refused_before_it_is_read(client):
+    status, headers, body = client.request(
+        "POST", "/api/sql", b"", Content_Length="100000000", Content_Type="application/json"
+    )
+    assert status == 413
+    assert headers["connection"] == "close"
+    assert b"2,000,000 bytes" in body
+
+
+def test_a_large_body_without_a_length_is_refused(client):
+    address, _, port = client.host.rpartition(":")
+    with socket.create_connection((address, int(port)), 30) as connection:
+        head = f"POST /api/sql HTTP/1.1\r\nHost: {client.host}\r\nCookie: {client.cookie}\r\n"
+        kind = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.sendall((head + kind).encode())
+        chunk = b"%x\r\n%s\r\n" % (65_536, b"x" * 65_536)
+        sent = 0
+        try:
+            for _ in range(1_600):
+                connection.sendall(chunk)
+                sent += len(chunk)
+        except OSError:  # the server has closed it
+            pass
+        assert connection.recv(100).split()[1] == b"413"
+    assert sent < 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"{}", "text/plain"),
+        (b"not json", "application/json"),
+        (b"[1]", "application/json"),
+        (b"[" * 100_000, "application/json"),
+        (b"\xff", "application/json"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(client, body, kind):
+    status, _, answer = client.request("POST", "/api/sql", body, Content_Type=kind)
+    assert status == 422
+    assert "JSON" in json.loads(answer)["error"]
+
+
+def test_unknown_arguments_are_refused(client):
+    assert "does not fit" in client.post("/api/sql", status=422, select="SELECT 1", file="/etc")["error"]
+    assert "does not fit" in client.post("/api/sql", status=422)["error"]
+    assert (
+        "unknown option"
+        in client.post("/api/metric", status=422, name="norms", options={"cache": True}, parameters={})["error"]
+    )
+
+
+def test_every_answer_has_the_security_headers(client):
+    for path in ("/", "/static/main.js", "/static/none.js", "/api/store", "/api/map?space=nowhere", "/nowhere"):
+        headers = client.request("GET", path)[1]
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["x-frame-options"] == "DENY"
+        assert "server" not in headers
+
+
+def test_refusals_are_reported_without_the_token(client):
+    client.reports.clear()
+    client.request("GET", f"/static/main.js?token={client.token}", Cookie="")
+    [line] = client.reports
+    assert line.startswith("refused GET /static/main.js: the token is missing or wrong.")
+    assert client.token not in line

@@ -1,0 +1,285 @@
+"""What the server answers: the numbers of Store, and the command that gives them."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata
+from typer.testing import CliRunner
+
+from embstore import Store
+
+SPACE = "toy.word.last"
+
+
+def unpacked(data: bytes) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """Return header, ids and positions of a packed map."""
+    end = 4 + int.from_bytes(data[:4], "little")
+    header = json.loads(data[4:end])
+    ids = np.frombuffer(data, "<i8", header["n"], end)
+    places = np.frombuffer(data, "<u2", -1, end + 8 * header["n"]).reshape(len(header["layers"]), header["n"], 2)
+    low, high = np.array(header["low"]), np.array(header["high"])
+    return header, ids, low + places / 65_535 * (high - low)
+
+
+def run(command: str) -> Any:
+    from embstore_cli.main import app
+
+    words = shlex.split(command)
+    assert words[0] == "embstore"
+    result = CliRunner().invoke(app, [*words[1:], "--format", "json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def test_the_overview_is_that_of_the_store(client, explored):
+    found = client.get("/api/store")
+    assert {space["space"]: space["items"] for space in found["spaces"]} == {
+        row["space"]: row["items"] for row in explored.store.info()
+    }
+    assert {space["space"]: space["layer_names"] for space in found["spaces"]}[SPACE] == list(
+        explored.card.layers.names
+    )
+    assert found["datasets"] == explored.store.catalog.datasets()
+    assert found["name"] == "<b>store"
+    assert [each["name"] for each in found["metrics"]] == explored.store.metrics()["name"]
+
+
+def test_a_map_is_the_principal_components_of_centred_directions(client, explored):
+    header, ids, positions = unpacked(client.request("GET", f"/api/map?space={SPACE}")[2])
+    assert header["layers"] == list(explored.card.layers.names)
+    order = np.argsort(explored.ids)
+    np.testing.assert_array_equal(ids, explored.ids[order])
+    assert header["texts"] == [explored.texts[at] for at in order]
+    centred = []
+    for layer in explored.card.layers.ids:
+        vectors = explored.layer(layer)[order].astype(np.float64)
+        directions = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        centred.append(directions - directions.mean(axis=0))
+    _, _, axes = np.linalg.svd(np.concatenate(centred), full_matrices=False)
+    for found, vectors in zip(positions, centred, strict=True):
+        expected = vectors @ axes[:2].T
+        expected /= np.sqrt((expected**2).sum(axis=1).mean())
+        np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=2e-4)
+
+
+def test_the_share_of_neighbours_that_a_map_keeps(client, explored):
+    header, _, positions = unpacked(client.request("GET", f"/api/map?space={SPACE}")[2])
+    order = np.argsort(explored.ids)
+    for at, layer in enumerate(explored.card.layers.ids):
+        vectors = explored.layer(layer)[order].astype(np.float64)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors -= vectors.mean(axis=0)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        cosines = vectors @ vectors.T
+        distances = ((positions[at][:, None] - positions[at][None]) ** 2).sum(axis=2)
+        np.fill_diagonal(cosines, -9)
+        np.fill_diagonal(distances, np.inf)
+        near, near_on_map = np.argsort(-cosines)[:, :10], np.argsort(distances)[:, :10]
+        share = np.mean([len({*a} & {*b}) / 10 for a, b in zip(near.tolist(), near_on_map.tolist(), strict=True)])
+        assert abs(header["kept"][at] - share) < 0.01  # positions have 16 bits
+
+
+def test_an_unknown_space_names_the_nearest(client):
+    status, _, body = client.request("GET", "/api/map?space=toy.word.lost")
+    assert status == 422
+    assert "Did you mean 'toy.word.last'" in json.loads(body)["error"]
+
+
+def test_a_map_of_occurrences_has_their_sentences(client):
+    header, ids, _ = unpacked(client.request("GET", "/api/map?space=toy.occurrence.last")[2])
+    assert sorted(header["contexts"]) == sorted(
+        ("the bank of the river", "the bank lends <b>money</b>", "a river of money")
+    )
+    for at in range(len(ids)):
+        start, end = header["spans"][at]
+        assert header["contexts"][header["context_of"][at]][start:end] == header["texts"][at]
+
+
+def test_the_items_of_a_large_space_are_a_sample(explored, monkeypatch):
+    from embstore.explore import items
+
+    found = items.read_items(explored.store, SPACE, most=20)
+    step = -(-len(explored.ids) // 20)
+    assert found.where == f"item_id % {step} = 0"
+    assert found.ids.tolist() == sorted(int(item) for item in explored.ids if item % step == 0)
+    assert found.n_stored == len(explored.ids)
+
+
+def test_suggestions_begin_with_what_is_typed(client):
+    assert client.get(f"/api/suggest?space={SPACE}&typed=DOG")["texts"][:3] == ["dog", "doge", "dogs"]
+    assert client.get(f"/api/suggest?space={SPACE}&typed=at")["texts"] == ["cat", "cats"]
+    assert client.get(f"/api/suggest?space={SPACE}&typed=")["texts"] == []
+
+
+@pytest.mark.parametrize("text", ["dog", "'; DROP", '"quoted" & <b>bold</b>', "a\nb"])
+def test_neighbours_are_those_of_their_command_to_the_last_digit(client, text):
+    found = client.post("/api/neighbours", text=text, spaces=[SPACE], layers="0,top", k=5)
+    told = run(found["command"])
+    assert [(row["item_id"], row["layer_name"], row["cosine"]) for row in found["rows"]] == [
+        (str(row["item_id"]), row["layer_name"], row["cosine"]) for row in told
+    ]
+    assert len(told) == 10
+    python = eval(found["python"], {"embstore": __import__("embstore")})
+    assert python["cosine"] == [row["cosine"] for row in found["rows"]]
+
+
+def test_neighbours_of_an_occurrence(client):
+    found = client.post(
+        "/api/neighbours", marked="the [bank] of the river", spaces=["toy.occurrence.last"], layers="top", k=3
+    )
+    assert [row["cosine"] for row in found["rows"]] == [row["cosine"] for row in run(found["command"])]
+    assert found["rows"][0]["context"].count("[") == 1
+
+
+def test_a_text_that_is_not_stored_names_the_nearest(client):
+    assert (
+        "Nearest stored texts: 'dog'" in client.post("/api/neighbours", status=422, text="dox", spaces=[SPACE])["error"]
+    )
+
+
+def test_a_metric_of_a_selection_is_that_of_its_command(client, explored):
+    where = f"item_id IN ({', '.join(map(str, explored.ids[:20].tolist()))})"
+    found = client.post(
+        "/api/metric", name="norms", options={"spaces": [SPACE], "layers": "all", "where": where}, parameters={}
+    )
+    told = run(found["command"])
+    assert [row["mean"] for row in found["rows"]] == [row["mean"] for row in told]
+    assert {row["n"] for row in found["rows"]} == {20}
+    expected = np.linalg.norm(explored.layer(0)[:20].astype(np.float64), axis=1).mean()
+    assert abs(found["rows"][0]["mean"] - expected) < 1e-9
+
+
+def test_metrics_take_words_in_lists_and_never_read_a_file(client, tmp_path: Path):
+    words = tmp_path / "words.txt"
+    words.write_text("dog\n")
+    sets = {"x": "dog, dogs", "y": ["cat", "cats"], "a": "word01,word02,word03", "b": "word04\nword05\nword06"}
+    found = client.post("/api/metric", name="weat", options={"spaces": [SPACE]}, parameters=sets)
+    expected = Store(client.get("/api/store")["path"]).query(
+        "weat",
+        spaces=SPACE,
+        x=["dog", "dogs"],
+        y=["cat", "cats"],
+        a=["word01", "word02", "word03"],
+        b=["word04", "word05", "word06"],
+    )
+    assert [row["effect_size"] for row in found["rows"]] == expected["effect_size"]
+    error = client.post(
+        "/api/metric", status=422, name="weat", options={"spaces": [SPACE]}, parameters=sets | {"x": str(words)}
+    )
+    assert str(words) in error["error"]  # taken for a word
+
+
+def test_a_metric_has_a_picture_that_is_safe_to_show(client):
+    pytest.importorskip("vl_convert", reason="pictures need vl-convert-python (extra plot)")
+    found = client.post("/api/metric", name="anisotropy", options={"spaces": [SPACE]}, parameters={})
+    assert found["svg"].startswith("<svg")
+    assert "<script" not in found["svg"]
+
+
+def test_colours(client, explored):
+    order = np.argsort(explored.ids)
+    top = explored.card.layers.ids[1]
+    vectors = explored.layer(top)[order].astype(np.float64)
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def values(**given: Any) -> Any:
+        return client.post("/api/colours", space=SPACE, layer=str(top), **given)["values"]
+
+    np.testing.assert_allclose(values(kind="norm"), np.linalg.norm(vectors, axis=1), rtol=1e-6)
+    dog = int(explored.ids[explored.texts.index("dog")])
+    np.testing.assert_allclose(
+        values(kind="cosine", text=str(dog)), units @ units[np.flatnonzero(np.sort(explored.ids) == dog)[0]], atol=1e-6
+    )
+    below = explored.layer(0)[order].astype(np.float64)
+    below /= np.linalg.norm(below, axis=1, keepdims=True)
+    np.testing.assert_allclose(values(kind="change"), 1 - (below * units).sum(axis=1), atol=1e-6)
+    assert values(kind="length") == [len(explored.texts[at]) for at in order]
+    assert values(kind="column", column="length(text)") == [len(explored.texts[at]) for at in order]
+    found = client.post("/api/colours", space=SPACE, kind="column", column="text LIKE 'dog%'")
+    assert [found["categories"][value] == "True" for value in found["values"]] == [
+        explored.texts[at].startswith("dog") for at in order
+    ]
+
+
+def test_clusters_are_numbered_by_size(client):
+    found = client.post("/api/colours", space=SPACE, kind="cluster", layer="1")
+    counts = np.bincount(found["values"])
+    assert len(counts) == 8
+    assert sorted(counts, reverse=True) == counts.tolist()
+    assert found["categories"][0].startswith("cluster ")
+
+
+def test_a_colour_that_cannot_be_computed_says_why(client):
+    assert "search one first" in client.post("/api/colours", status=422, space=SPACE, kind="cosine")["error"]
+    assert "above the first" in client.post("/api/colours", status=422, space=SPACE, kind="change", layer="0")["error"]
+    assert "Known: norm" in client.post("/api/colours", status=422, space=SPACE, kind="taste")["error"]
+    assert "nowhere" in client.post("/api/colours", status=422, space=SPACE, kind="column", column="nowhere")["error"]
+
+
+def test_pairs_are_listed_by_the_difference_of_ranks(client, explored):
+    found = client.post("/api/residuals", dataset="pairs", space=SPACE, layer="0")
+    rows = explored.store.sql("SELECT text, text_2, score FROM datasets.pairs").fetchall()
+    at = {text: place for place, text in enumerate(explored.texts)}
+    kept = [(a, b, score) for a, b, score in rows if a in at and b in at]
+    vectors = explored.layer(0).astype(np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = np.array([vectors[at[a]] @ vectors[at[b]] for a, b, _ in kept])
+    ranks = [(rankdata(values) - 1) / (len(kept) - 1) for values in (cosines, [score for *_, score in kept])]
+    expected = dict(zip(kept, ranks[0] - ranks[1], strict=True))
+    assert found["n"] == len(kept)
+    assert found["total"] == len(rows)
+    for row in found["rows"]:
+        assert row["residual"] == pytest.approx(expected[row["text"], row["text_2"], row["score"]], abs=1e-9)
+    sizes = [abs(row["residual"]) for row in found["rows"]]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_sql_says_when_rows_are_cut(client):
+    found = client.post("/api/sql", select="SELECT * FROM range(1001)")
+    assert found["is_cut"]
+    assert len(found["rows"]) == found["limit"] == 1_000
+    found = client.post("/api/sql", select="SELECT item_id, text FROM items WHERE text = 'dog'")
+    assert not found["is_cut"]
+    assert found["rows"][0]["1"] == "dog"
+    assert isinstance(found["rows"][0]["0"], str)  # JavaScript would round it
+
+
+@pytest.mark.parametrize(
+    "select",
+    ["DELETE FROM items", "COPY items TO 'x.csv'", "ATTACH 'x.db'", "SELECT 1; SELECT 2", "SELECT * FROM '/etc/passwd'",
+     "SELECT * FROM read_text('/etc/passwd')", "INSTALL httpfs", "PRAGMA version", "SELECT getenv('HOME')"],
+)  # fmt: skip
+def test_sql_writes_nothing_and_reads_the_store_only(client, select):
+    assert client.post("/api/sql", status=422, select=select)["error"]
+
+
+def test_sql_that_never_ends_is_ended(client, monkeypatch):
+    from embstore.explore import questions
+
+    monkeypatch.setattr(questions, "SQL_SECONDS", 0.2)
+    with pytest.raises(Exception, match=r"0\.2"):
+        questions.sql(Store(client.get("/api/store")["path"]), select="SELECT count(*) FROM range(10000000000) a")
+
+
+def test_cells_are_cut_to_what_a_page_can_show(client):
+    found = client.post(
+        "/api/sql", select="SELECT repeat('x', 5000) AS long, 'NaN'::DOUBLE AS nan, '\\xff'::BLOB AS bytes"
+    )
+    assert found["rows"][0]["0"] == "x" * 2_000 + "…"
+    assert found["rows"][0]["1"] is None
+    assert found["rows"][0]["2"] == "ff"
+
+
+def test_the_explorer_changes_nothing_in_the_store(client, explored):
+    before = {path: path.stat().st_mtime_ns for path in explored.root.rglob("*")}
+    client.request("GET", f"/api/map?space={SPACE}")
+    client.post("/api/metric", name="isoscore", options={"spaces": [SPACE]}, parameters={})
+    client.post("/api/metric", name="cka", options={"spaces": [SPACE]}, parameters={})
+    client.post("/api/neighbours", text="dog", spaces=[SPACE], layers="all", exact=True)
+    client.post("/api/sql", select="SELECT 1")
+    client.get("/api/inventory")
+    assert {path: path.stat().st_mtime_ns for path in explored.root.rglob("*")} == before

@@ -1,0 +1,153 @@
+"""The server itself: its address, ports in use, its end, and stores that are not there."""
+
+import http.client
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from embstore import Store
+from embstore.errors import StoreError, UsageError
+
+
+def status_of(url: str) -> int:
+    host, _, path = url.removeprefix("http://").partition("/")
+    connection = http.client.HTTPConnection(host, timeout=30)
+    try:
+        connection.request("GET", f"/{path}")
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_the_next_free_port_is_used(explored):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with Store(explored.root).explore(port=port) as server:
+            found = int(server.url.split("/")[2].rpartition(":")[2])
+            assert port < found < port + 50
+            assert server.notes == (f"Port {port} is in use: {found} is used instead.",)
+            assert status_of(server.url) == 303
+
+
+def test_another_host_is_said_aloud(explored):
+    with Store(explored.root).explore(host="0.0.0.0", port=0) as server:
+        assert "whoever reaches this machine" in server.notes[0]
+        assert status_of(server.url) == 303
+
+
+@pytest.mark.parametrize(
+    ("host", "port"), [("127.0.0.1", -1), ("127.0.0.1", 65_536), ("203.0.113.7", 0), ("no such host", 0)]
+)
+def test_what_cannot_be_listened_on_is_refused(explored, host, port):
+    with pytest.raises(UsageError, match=r"port must be|cannot listen"):
+        Store(explored.root).explore(host=host, port=port)
+
+
+def test_each_server_has_its_own_token(explored):
+    with Store(explored.root).explore(port=0) as one, Store(explored.root).explore(port=0) as other:
+        tokens = [server.url.partition("token=")[2] for server in (one, other)]
+        assert tokens[0] != tokens[1]
+        assert all(len(token) >= 32 for token in tokens)
+        assert status_of(one.url.replace(tokens[0], tokens[1])) == 403
+
+
+def test_it_ends(explored):
+    server = Store(explored.root).explore(port=0)
+    host, _, port = server.url.split("/")[2].rpartition(":")
+    server.stop()
+    with pytest.raises(OSError, match=r"refused|reset"):
+        socket.create_connection((host, int(port)), 5).close()
+
+
+def test_a_folder_without_a_store_is_refused(tmp_path: Path):
+    with pytest.raises(StoreError):
+        Store(tmp_path / "nowhere").explore(port=0)
+
+
+def test_without_the_extra_it_says_what_to_install(explored, monkeypatch):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(UsageError, match=r"needs uvicorn.*pip install.*\[explore\]"):
+        Store(explored.root).explore(port=0)
+
+
+def test_a_store_that_changes_and_vanishes(explored, serve, tmp_path: Path):
+    from synthetic import synthetic_store
+
+    root = tmp_path / "store"
+    synthetic_store(root, n=10)
+    client = serve(root).enter()
+    first = client.get("/api/store")
+    assert client.get("/api/fingerprint")["fingerprint"] == first["fingerprint"]
+    client.post("/api/sql", select="SELECT count(*) FROM items")
+    synthetic_store(root, texts=["new"])
+    assert client.get("/api/fingerprint")["fingerprint"] != first["fingerprint"]
+    assert client.get("/api/store")["spaces"][0]["items"] == 11
+    assert client.post("/api/sql", select="SELECT count(*) FROM items")["rows"][0]["0"] == 11
+    root.rename(tmp_path / "away")
+    status, _, body = client.request("GET", "/api/fingerprint")
+    assert status == 422
+    assert b"store" in body
+
+
+def test_an_empty_store_is_explored(serve, tmp_path: Path):
+    from synthetic import synthetic_store
+
+    made = synthetic_store(tmp_path / "store", n=3)
+    made.store.remove(made.space)
+    found = serve(made.root).enter().get("/api/store")
+    assert found["spaces"] == []
+
+
+def test_a_request_that_is_cancelled_stops_computing(client, explored):
+    endless = b'{"select": "SELECT count(*) FROM range(100000000000) a"}'
+    host, _, port = client.host.rpartition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    headers = {"Cookie": client.cookie, "Content-Type": "application/json", "Host": client.host}
+    started = time.monotonic()
+    connection.request("POST", "/api/sql", endless, headers)
+    time.sleep(1)
+    connection.close()
+    for _ in range(3):  # more than the processes there are: they are free again before the 10 seconds of the limit
+        assert client.post("/api/sql", select=f"SELECT {time.monotonic_ns()}")["rows"]
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX's")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_prints_its_address_and_ends_on_a_signal(explored, number, tmp_path: Path):
+    command = [
+        sys.executable,
+        "-m",
+        "embstore_cli",
+        "explore",
+        "--no-open",
+        "--port",
+        "0",
+        "--store",
+        str(explored.root),
+    ]
+    with subprocess.Popen(
+        command, cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert select.select([process.stdout], [], [], 120)[0]
+        url = process.stdout.readline().strip()
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]{32,}", url)
+        assert status_of(url) == 303
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert "The explorer has ended." in err
+    assert "Traceback" not in err
