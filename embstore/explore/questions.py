@@ -8,7 +8,7 @@ from embstore.errors import EmbstoreError, UsageError
 from embstore.explore.commands import command, python
 from embstore.explore.jsons import shortened
 from embstore.explore.overview import Reading
-from embstore.query.inputs.word_sets import SETS
+from embstore.query.inputs.case import SETS
 from embstore.table import Table
 
 SQL_SECONDS = 10.0
