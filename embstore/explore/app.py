@@ -134,15 +134,14 @@ class Explorer:
 
     async def map(self, request: Request) -> Response:
         """Return a map as bytes."""
-        space = request.query_params.get("space", "")
-        is_cancelled = request.is_disconnected
-        data: bytes = await self._keep(f"map {space}", partial(self.workers.run, packed_map, is_cancelled, space=space))
+        space, name = (request.query_params.get(key, "") for key in ("space", "map"))
+        run = partial(self.workers.run, packed_map, request.is_disconnected, space=space, name=name)
+        data: bytes = await self._keep(f"map {space} {name}", run)
         return Response(data, media_type="application/octet-stream")
 
     async def colours(self, request: Request) -> Response:
         """Return a value of each item of a space."""
         given = await _body(request)
-        given["text"] = int(given["text"]) if given.get("text") else None
         return await self._answer(request, colours.colours, given)
 
     async def neighbours(self, request: Request) -> Response:
@@ -175,9 +174,9 @@ class Explorer:
         return kept[key]
 
 
-def packed_map(store: Reading, space: str) -> bytes:
+def packed_map(store: Reading, space: str, name: str) -> bytes:
     """Return the packed map of a space."""
-    return packing.pack(maps.pca_map(store, space))
+    return packing.pack(maps.find_map(store, space, name))
 
 
 def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:

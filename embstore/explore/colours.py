@@ -18,7 +18,7 @@ _SECONDS = 10.0
 
 
 def colours(
-    store: Reading, space: str, kind: str, layer: str = "top", text: int | None = None, column: str | None = None
+    store: Reading, space: str, kind: str, layer: str = "top", text: str | None = None, column: str | None = None
 ) -> dict[str, Any]:
     """Return a value of each item of a space.
 
@@ -54,9 +54,9 @@ def colours(
     raise UnknownNameError("colour", kind, KINDS)
 
 
-def _cosines(store: Reading, space: str, layer: str, items: SpaceItems, text: int | None) -> dict[str, Any]:
-    at = int(np.searchsorted(items.ids, text)) if text is not None else len(items.ids)
-    if at >= len(items.ids) or items.ids[at] != text:
+def _cosines(store: Reading, space: str, layer: str, items: SpaceItems, text: str | None) -> dict[str, Any]:
+    place = {str(item): at for at, item in enumerate(items.ids.tolist())}
+    if text is None or (at := place.get(text)) is None:
         raise UsageError("colour by cosine needs a text of this space: search one first.")
     vectors = unit_vectors(store, space, layer, items)
     return _numbers(f"cosine with {items.texts[at]}, layer {layer}", vectors @ vectors[at])

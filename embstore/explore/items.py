@@ -1,6 +1,6 @@
 """Read the items of a space: ids, texts and contexts, or a sample of them where there are too many for a page."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -35,6 +35,14 @@ class SpaceItems:
     contexts: list[str] = field(default_factory=list)
     context_of: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     spans: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 2), np.int64))
+
+    def only(self, kept: NDArray[np.bool_]) -> "SpaceItems":
+        """Return the items for which a mask, bool (n,), is true."""
+        if kept.all():
+            return self
+        texts = [text for text, is_kept in zip(self.texts, kept.tolist(), strict=True) if is_kept]
+        context_of, spans = (each[kept] if self.contexts else each for each in (self.context_of, self.spans))
+        return replace(self, ids=self.ids[kept], texts=texts, context_of=context_of, spans=spans)
 
     @cached_property
     def lowered(self) -> list[str]:

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.errors import UnknownNameError
 from embstore.explore.items import SpaceItems, layer_names, read_items
 from embstore.explore.overview import Reading
+from embstore.table import Row
 
 _K = 10
 _QUERIES = 300
@@ -37,6 +40,51 @@ class SpaceMap:
     method: str
     kept: list[float]
     n_queries: int
+
+
+def find_map(store: Reading, space: str, name: str = "") -> SpaceMap:
+    """Return a map of a space: the stored one of this name, or principal components computed now.
+
+    Args:
+        store: Store to read.
+        space: Name of the space.
+        name: Name of a stored map (see :func:`stored_maps`); by default the first, and ``pca`` for one computed now.
+
+    Raises:
+        UnknownNameError: There is no such space or map.
+    """
+    stored = stored_maps(store).get(space, {})
+    if name in stored or (not name and stored):
+        return _stored_map(store, space, stored[name or next(iter(stored))])
+    if name not in ("", "pca"):
+        raise UnknownNameError("map", name, ["pca", *stored])
+    return pca_map(store, space)
+
+
+def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:
+    """Return space → name → rows of :meth:`Store.maps`, one for each layer, of current maps, t-SNE before others."""
+    found: dict[str, dict[str, list[Row]]] = {}
+    listed = store.maps() if hasattr(store, "maps") else []
+    rows = [row for row in listed if row["state"] == "current"]
+    for row in sorted(rows, key=lambda row: (row["method"] != "tsne", row["sample"] or 0, row["seed"], row["layer"])):
+        name = " ".join([row["method"], *(f"{key} {row[key]}" for key in ("where", "sample", "seed") if row[key])])
+        found.setdefault(row["space"], {}).setdefault(name if name != "pca" else "pca stored", []).append(row)
+    return found
+
+
+def _stored_map(store: Reading, space: str, rows: list[Row]) -> SpaceMap:
+    """Read the layers of a stored map. Items without a place in one of them are left out."""
+    items = read_items(store, space)
+    options = {name: rows[0][name] for name in ("method", "where", "sample", "seed")}
+    together = ",".join(rows[-1]["fitted_on"])
+    points_of: Any = store.map_points  # type: ignore[attr-defined]
+    points = [points_of(space, row["layer_name"], layers=together, **options) for row in rows]
+    kept = np.logical_and.reduce([np.isin(items.ids, ids, assume_unique=True) for ids, _ in points])
+    items = items.only(kept)
+    places = [positions[np.searchsorted(ids, items.ids)] for ids, positions in points]
+    shares = [row["kept"] or 0.0 for row in rows]
+    names = [row["layer_name"] for row in rows]
+    return SpaceMap(space, items, names, np.stack(places), rows[0]["method"], shares, rows[0]["n_kept"] or 0)
 
 
 def pca_map(store: Reading, space: str) -> SpaceMap:

@@ -89,4 +89,4 @@ def test_a_command_calls_one_method_of_store(
 
 
 def test_every_command_is_tried() -> None:
-    assert {line.split()[0] for line, _ in CALLS} == {*COMMANDS}
+    assert {line.split()[0] for line, _ in CALLS} == {*COMMANDS} - {"explore"}  # serves until Ctrl-C: tests/explore
