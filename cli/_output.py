@@ -70,7 +70,9 @@ def emit_actions(
     csv_safe: bool = False,
     ids_as_text: bool = False,
 ) -> None:
-    """Write what a command did, or found, in a store; where that is nothing, a table for the eye is a sentence.
+    """Write a table of what a command did, or found, in a store; if it has no rows, a sentence on standard error.
+
+    An empty table is written only to a file, or in another format than the printed one.
 
     Args:
         done: One row for each file or space.

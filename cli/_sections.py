@@ -1,4 +1,4 @@
-"""A reproduction's result for the eye: a short table for each figure, within 80 columns where names allow it."""
+"""Print a reproduction's result: a short table for each figure, within 80 columns where names allow it."""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -92,7 +92,11 @@ def _compared(rows: Sequence[Row]) -> "Table":
 
 
 def _layer(row: Row) -> str:
-    """Return the layer of a row; for a number about several layers, with the measured layer: ``best 8``."""
+    """Return the layer of a row, as text.
+
+    A published number may be about several layers (``best``, ``all``): the layer of the measured value then follows, as
+    in ``best 8``.
+    """
     layers = str(row["layers"])
     return layers if layers.isdigit() or row["published"] is None else f"{layers} {row['layer']}"
 

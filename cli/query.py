@@ -21,7 +21,7 @@ _Intervals = Annotated[
     typer.Option(
         "--intervals",
         metavar="columns|inline",
-        help="In a table for the eye: columns of their own, or value [low, high].  [default: columns]",
+        help="In a printed table: columns of their own, or value [low, high].  [default: columns]",
     ),
 ]
 

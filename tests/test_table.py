@@ -1,4 +1,4 @@
-"""Conversions of a table, and how it is laid out for the eye."""
+"""Conversions of a table, and how it is printed."""
 
 import pytest
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from embstore.build.job import Group, Job, Options, SpacePlan
-from embstore.build.plan import load_models, open_catalog, plan_build
+from embstore.build.plan import open_catalog, plan_build, resolve_models
 from embstore.build.report import BuildReport, SpaceReport, reason_key
 from embstore.build.texts import Sources, read_texts
 from embstore.encode import Encoded
@@ -41,7 +41,7 @@ def estimate(
         observe: Callback for progress; called when the weights of a checkpoint are loaded.
     """
     began = time.perf_counter()
-    models = load_models(specs, options, observe)
+    models = resolve_models(specs, options, observe)
     catalog = open_catalog(root)
     with ExitStack() as stack:
         stagings = [stack.enter_context(Staging(Path(gettempdir()), unit_sources.unit)) for unit_sources in sources]
@@ -80,7 +80,7 @@ def _count(job: Job) -> _Count:
     for group in job.groups:
         n_tokens = n_batches = 0
         for window in group.work.windows():
-            plan = job.count(job.passages(window.items), group)
+            plan = job.plan(job.passages(window.items), group)
             n_tokens += plan.n_tokens
             n_batches += plan.n_batches
             missing_in = dict(zip(window.ids.tolist(), window.is_missing.T.tolist(), strict=True))

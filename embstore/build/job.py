@@ -206,7 +206,7 @@ class Job:
         """Encode passages, window by window, for all spaces of a group in the same forward passes.
 
         Args:
-            windows: Passages of each window.
+            windows: Passages of each window (items that are tokenised together).
             group: Spaces to encode for; must be one of :attr:`groups`.
         """
         encoder, options = self.model.encoder, self.options
@@ -215,8 +215,13 @@ class Job:
             layers=encoder.layers.select(options.layers), batch_tokens=options.batch_tokens, long=options.long,
         )  # fmt: skip
 
-    def count(self, passages: Iterable[Passage], group: Group) -> Plan:
-        """Count the tokens and batches of encoding the passages of a window, without running the model."""
+    def plan(self, passages: Iterable[Passage], group: Group) -> Plan:
+        """Count the tokens and batches that encoding takes, and the items it would skip, without running the model.
+
+        Args:
+            passages: Passages of one window (items that are tokenised together).
+            group: Spaces that are encoded in the same forward passes; must be one of :attr:`groups`.
+        """
         options = self.options
         return self.model.encoder.plan(
             passages,

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from embstore.build.job import Options
-from embstore.build.plan import load_models, plan_build
+from embstore.build.plan import plan_build, resolve_models
 from embstore.build.report import BuildReport
 from embstore.build.run import Run
 from embstore.build.skips import Skips
@@ -43,7 +43,7 @@ def build(
         EmbstoreError: See :mod:`embstore.errors`. Committed shards are kept, and the next build continues from them.
     """
     began = time.perf_counter()
-    models = load_models(specs, options, observe)
+    models = resolve_models(specs, options, observe)
     with ExitStack() as stack:
         store = stack.enter_context(StoreWriter(root, options.worker))
         stagings = [stack.enter_context(Staging(store.paths.root, unit_sources.unit)) for unit_sources in sources]

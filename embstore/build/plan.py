@@ -26,8 +26,8 @@ from embstore.text import NOT_UNICODE, Item, passages_of
 from embstore.words import word_boundaries
 
 
-def load_models(specs: Sequence[str], options: Options, observe: Observer = lambda _: None) -> list[Model]:
-    """Resolve the checkpoints of a build, without loading them.
+def resolve_models(specs: Sequence[str], options: Options, observe: Observer = lambda _: None) -> list[Model]:
+    """Find the files of the checkpoints of a build, without loading tokenizers or weights; repeated ones count once.
 
     Raises:
         CheckpointError: A checkpoint cannot be found.
@@ -143,7 +143,11 @@ def _unfit(skipped: list[Item], model: Model, pooling: Pooling, options: Options
 
 
 def _poolings(model: Model, options: Options) -> tuple[Pooling, ...]:
-    """Return the requested poolings, or the default one of the checkpoint."""
+    """Return the requested poolings; by default the checkpoint's own for sentences, and ``last`` for other units.
+
+    Raises:
+        UsageError: One space name is given for several poolings.
+    """
     if not options.poolings:
         if options.unit is not Unit.SENTENCE:
             return (Pooling.LAST,)

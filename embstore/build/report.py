@@ -58,7 +58,11 @@ def _work(text: str) -> int:
 
 
 def reason_key(reason: str) -> str:
-    """Return the reason for skipping a text without details of that text, so that equal reasons can be counted."""
+    """Return the category of a reason for skipping a text, under which skipped texts are counted.
+
+    A text that the model fails on, or that is longer than the context, has details of its own in its reason; they are
+    left out. Any other reason is returned as it is.
+    """
     if reason.startswith(MODEL_FAILS):
         return MODEL_FAILS
     return "longer than the context" if "the context of" in reason else reason

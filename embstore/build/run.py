@@ -108,7 +108,11 @@ class Run:
         ]  # fmt: skip
 
     def _count(self, writers: Mapping[str, SpaceWriter]) -> None:
-        """Count the items and bytes that the writers of each space have written."""
+        """Record the number of items written to each space, and add the bytes of the new shards to :attr:`n_bytes`.
+
+        Args:
+            writers: Space name → its writer, after the last shard was written.
+        """
         for name, writer in writers.items():
             self._embedded[name] = writer.n_written
             self.n_bytes += sum(disk.size(shard.path) for shard in writer.shards)

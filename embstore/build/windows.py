@@ -18,14 +18,14 @@ class _OpenWindow:
     """A window with items that are not encoded yet.
 
     Attributes:
-        part: Number of the shard that its items are written to.
+        shard_number: Number of the shard that its items are written to, from 0.
         ids: Item ids (n,), ascending.
         is_missing: bool (spaces, n); whether a space is missing the item.
         work: float64 (n,), the work of each item.
         n_left: Number of items that are not encoded yet.
     """
 
-    part: int
+    shard_number: int
     ids: Ids
     is_missing: NDArray[np.bool_]
     work: NDArray[np.float64]
@@ -61,14 +61,14 @@ class Windows:
     def __init__(self, job: Job, group: Group) -> None:
         self._job, self._windows = job, group.work.windows()
         self._open: list[_OpenWindow] = []
-        self._unfinished: list[int] = []  # numbers of parts; the last one may still get windows
+        self._unfinished: list[int] = []  # numbers of shards; the last one may still get windows
         self._all_read = False
 
     def passages(self) -> Iterator[Iterator[Passage]]:
         """Yield the passages of each window, for the encoder to read."""
         for window in self._windows:
-            if window.part not in self._unfinished:
-                self._unfinished.append(window.part)
+            if window.shard_number not in self._unfinished:
+                self._unfinished.append(window.shard_number)
             self._open.append(_opened(window))
             yield self._job.passages(window.items)
         self._all_read = True
@@ -90,12 +90,12 @@ class Windows:
         raise AssertionError(f"the model returned items of no window: {ids[:3]}")
 
     def completes(self) -> bool:
-        """Return whether the oldest unfinished part is now complete, and if so, go on to the next one."""
+        """Return whether the oldest unfinished shard has all its items encoded; if so, go on to the next shard."""
         self._open = [window for window in self._open if window.n_left]
-        read_parts = self._unfinished if self._all_read else self._unfinished[:-1]
-        if not read_parts or any(window.part == read_parts[0] for window in self._open):
+        read_shards = self._unfinished if self._all_read else self._unfinished[:-1]
+        if not read_shards or any(window.shard_number == read_shards[0] for window in self._open):
             return False
-        self._unfinished.remove(read_parts[0])
+        self._unfinished.remove(read_shards[0])
         return True
 
 
@@ -103,4 +103,4 @@ def _opened(window: Window) -> _OpenWindow:
     """Return a window with its items sorted by id, none of them finished."""
     order = np.argsort(window.ids)
     work = np.array(work_of(window.items), dtype=np.float64)
-    return _OpenWindow(window.part, window.ids[order], window.is_missing[:, order], work[order])
+    return _OpenWindow(window.shard_number, window.ids[order], window.is_missing[:, order], work[order])

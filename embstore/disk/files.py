@@ -126,7 +126,12 @@ def replace(source: Path, target: Path) -> None:
 
 
 def remove(path: Path, *, missing_ok: bool = False) -> None:
-    """Remove a file."""
+    """Remove a file.
+
+    Raises:
+        MissingFileError: It does not exist, and ``missing_ok`` is False.
+        FileAccessError: The system cannot remove it.
+    """
     try:
         with Operation("remove", path):
             os.unlink(path)

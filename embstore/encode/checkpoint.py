@@ -111,7 +111,15 @@ def _split_alias(spec: str) -> tuple[str | None, str]:
 
 
 def _safe_name(name: str, spec: str) -> str:
-    """Turn the last part of a path or hub id into a name that is valid for spaces."""
+    """Turn the last part of a path or hub id into a name that is valid for spaces.
+
+    Args:
+        name: Folder name, or hub id without its owner.
+        spec: The whole path or hub id, for the error message.
+
+    Raises:
+        CheckpointError: No valid character is left.
+    """
     safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")
     if not safe:
         raise CheckpointError(f"{spec!r} gives no name for a space: name it, as in 'mine={spec}'.")

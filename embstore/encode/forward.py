@@ -103,7 +103,7 @@ class Forward:
         return results
 
     def _vectors(self, texts: Texts, width: int) -> dict[Pooling, NDArray[np.float32]]:
-        """Compute the vectors of a batch, float32 (layers, n, dim) for each pooling."""
+        """Compute the vectors of a batch for each pooling, float32 (layers, n, dim); (1, n, dim) for ``projection``."""
         torch, model = need("torch"), self.model
         n = sum(len(text.item_ids) for text in texts)
         vectors: dict[Pooling, NDArray[np.float32]] = {}

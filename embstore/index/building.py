@@ -112,7 +112,7 @@ def extend_index(
         new: Blocks that are not in the index yet.
         blocks: All blocks, including the new ones.
         shards: Names of the shards that all blocks come from.
-        options: Build options; the design is the card's.
+        options: Build options; their ``design`` is ignored, since the kind and parameters of the index stay.
         gather: Function that returns vectors by item id; required for ``ivf``.
 
     Returns:

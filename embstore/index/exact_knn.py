@@ -194,7 +194,7 @@ def _search_in_float64(points: Points, rows: Positions, found: _Found) -> None:
         _fill(points, groups, groups.first[label], squares, queried[is_requested[queried]], found)
 
     for part in slices(len(labels), max(1, _BLOCK // len(groups.first))):
-        in_threads(fill, labels[part], points.square_products(groups.first[labels[part]], groups.first))
+        in_threads(fill, labels[part], points.squared_distances(groups.first[labels[part]], groups.first))
 
 
 def _fill(

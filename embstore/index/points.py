@@ -131,8 +131,12 @@ class Points:
         """Return bounds on the rounding errors of distances from differences, with those of the unit vectors."""
         return (distances + (self._lengths is not None)) * rounding_error_bound(self.dim, np.float64)
 
-    def square_products(self, rows: Positions, columns: Positions) -> Float64Array:
-        """Return |x|² + |y|² − 2 x·y (n, m) of rows (n,) and columns (m,), in float64, scaled as in :meth:`centred`."""
+    def squared_distances(self, rows: Positions, columns: Positions) -> Float64Array:
+        """Return the squared distances (n, m) between rows (n,) and columns (m,), in float64, from inner products.
+
+        They are |x|² + |y|² − 2 x·y of the points of :meth:`centred`: squared distances divided by ``scale`` squared.
+        Rounding may make those of equal points slightly negative.
+        """
         left = self.centred(rows)
         squares = np.empty((len(rows), len(columns)))
         for part in slices(len(columns), max(1, _CHUNK * 16 // max(1, self.dim))):

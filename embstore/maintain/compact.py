@@ -41,12 +41,12 @@ def compact(
         actions: list[Action] = []
         notes: list[str] = []
         for folder in (paths.items, paths.skipped):
-            actions += _merged(compact_tables(folder), "tables")
+            actions += _merge_actions(compact_tables(folder), "tables")
         for card in read_cards(paths).values():
             if groups := plan_shards(paths, card, shard_bytes):
                 # An index covers whole shards: it must cover all before their items are mixed with others'.
                 notes += renew_indexes(paths, card, observe)
-                actions += _merged(_compact_space(paths, card, groups, observe), "shards")
+                actions += _merge_actions(_compact_space(paths, card, groups, observe), "shards")
                 renew_merged(paths, card)
     return tabulate(actions, paths.root, notes)
 
@@ -63,10 +63,15 @@ def _compact_space(
         yield shard
 
 
-def _merged(parts: Iterable[Compacted], kind: str) -> list[Action]:
-    """Return the actions for merged parts."""
+def _merge_actions(merged: Iterable[Compacted], kind: str) -> list[Action]:
+    """Return an action for each new file that replaced several.
+
+    Args:
+        merged: New files; if this is an iterator, consuming it merges them.
+        kind: Plural noun for the replaced files, such as ``shards``.
+    """
     return [
-        Action("merged", shard.path, f"from {len(shard.old)} {kind}", shard.n_items, shard.n_bytes) for shard in parts
+        Action("merged", shard.path, f"from {len(shard.old)} {kind}", shard.n_items, shard.n_bytes) for shard in merged
     ]
 
 

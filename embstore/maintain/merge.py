@@ -46,7 +46,7 @@ def merge(
     """Copy the items that are missing here from another store, with their vectors, texts and datasets.
 
     A space that both stores have must be the same in both. All files are copied first, each checked against its hash,
-    and then committed space by space. The other store is only read.
+    and then committed space by space; then the indexes and merged summaries are updated. The other store is only read.
 
     Args:
         root: Folder of the store to copy into.
@@ -62,7 +62,8 @@ def merge(
         UsageError: Both folders are the same store.
         UnknownNameError: The other store has no space of that name.
         SpaceMismatchError: A space of the same name differs in its provenance; the message lists the differences.
-        StoreError: One of the folders is not a store, this store is being written to, or the disk is full.
+        StoreError: One of the folders is not a store, the other store has no space or was changed meanwhile, this store
+            is being written to, or the disk is full.
         SourceError: Two different texts have the same item id; nothing was copied.
         DamagedError: A file of the other store is damaged; nothing was copied.
     """

@@ -44,10 +44,10 @@ def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = Fa
         StoreError: There is no store, it has a newer format, or another process is writing to it.
     """
     paths = StorePaths(disk.resolved(root))
-    marker = list(verify_marker(paths))
+    marker_problems = list(verify_marker(paths))
     with _locked(paths, dry_run):
         log = RepairLog(paths, dry_run)
-        _repair_documents(log, marker)
+        _repair_documents(log, marker_problems)
         texts = repair_tables(log)
         _remove_leftovers(log)
         _remove_answers(log)
@@ -89,10 +89,17 @@ def _locked(paths: StorePaths, dry_run: bool) -> Iterator[None]:
         yield  # a read-only store needs no lock
 
 
-def _repair_documents(log: RepairLog, marker: Sequence[Problem]) -> None:
-    """Rewrite the store's marker, and the lists of replaced files, if they are damaged."""
+def _repair_documents(log: RepairLog, marker_problems: Sequence[Problem]) -> None:
+    """Rewrite ``store.json`` if it has problems, and each damaged manifest ``hidden.json``.
+
+    A new manifest lists no file as uncommitted or replaced, so that items may be stored twice until they are
+    deduplicated.
+
+    Raises:
+        NewerFormatError: A manifest has a later format than this version reads.
+    """
     paths = log.paths
-    for problem in marker:
+    for problem in marker_problems:
         log.do(Action("rewritten", problem.file, "it was missing, or altered"), partial(write_marker, paths))
     for folder in [paths.items, paths.skipped, *paths.folders_of_shards().values()]:
         try:

@@ -64,7 +64,7 @@ class SpacesRepair:
             self.log.leave(card_path, f"it is missing, and there are shards of it. {_of_a_card(card_path)}")
 
     def _repair_path(self, path: Path) -> None:
-        """Repair a card and its space."""
+        """Repair a space, given the path of its card; if the card cannot be restored, report it and leave the space."""
         try:
             card = read_card(path)
         except DamagedError as error:
@@ -153,7 +153,7 @@ class SpacesRepair:
         keep_items(self.paths, card, shard, ids)
 
     def _repair_merged(self, card: Card, kept: Sequence[SoundShard]) -> None:
-        """Rebuild the merged summary if it is damaged or is not the sum of the shards' summaries."""
+        """Rebuild the merged summary, if there is one, unless it is the sum of the summaries of the kept shards."""
         path = self.paths.merged(card.space)
         if not disk.exists(path):
             return

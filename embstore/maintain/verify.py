@@ -121,7 +121,7 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
 
 
 def _n_files(paths: StorePaths) -> int:
-    """Return the number of files that are checked one by one: shards, indexes and tables."""
+    """Return the number of shards, indexes and tables, for the progress display; 0 if a folder cannot be listed."""
     try:
         files = paths.contents().files
     except FileAccessError:
@@ -147,7 +147,7 @@ def _files(paths: StorePaths, problems: list[Problem]) -> list[Path]:
 
 
 def _listed(folder: Path) -> Listed:
-    """Return the parts of a folder; none, with a problem, if it cannot be read."""
+    """Return the part files of a folder; none, with a problem, if it cannot be read."""
     try:
         return Listed.of(folder)
     except FileAccessError as error:
@@ -191,7 +191,15 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
 
 
 def _verify_space(paths: StorePaths, card: Card, listed: Listed, texts: Ids | None, deep: bool) -> Iterator[Problem]:
-    """Yield the problems of a space's shards, summaries and indexes."""
+    """Yield the problems of a space's shards, summaries and indexes.
+
+    Args:
+        paths: Paths of the store.
+        card: Card of the space.
+        listed: Shards of the space, listed before the texts were read.
+        texts: Ids of all items that have a text; None if the tables of texts are damaged.
+        deep: Also compare the vectors in the indexes, and the merged summary, with the shards.
+    """
     shards = paths.as_shards(card.space, listed.files)
     found, ids = verify_space(paths, card, shards, texts)
     yield from found

@@ -121,7 +121,7 @@ def _adjusted(baseline: str) -> Parameter:
 
 
 def _columns(value: Column, group: str, baseline: str) -> tuple[Column, ...]:
-    """Return the columns of :class:`GroupRows`.
+    """Declare the result columns of a metric with one row per group (a word or a sentence): see :class:`GroupRows`.
 
     Args:
         value: Column of the value, with its range.

@@ -147,7 +147,7 @@ def _stored(catalog: Catalog, path: Path, skipped: Counter[str]) -> _Stored | No
                 return _Stored(path, answer, lambda: _answer_of_layer(catalog, request, card, layer))
         else:
             sides = _layers(catalog, *question["of"])
-            if is_same_question(answers.matrix_question(*sides), question):
+            if is_same_question(answers.layer_pairs_question(*sides), question):
                 return _Stored(path, answer, lambda: answer_of_layers(catalog, request, *sides))
     except FileAccessError:
         raise
@@ -158,7 +158,7 @@ def _stored(catalog: Catalog, path: Path, skipped: Counter[str]) -> _Stored | No
 
 
 def _request(question: Mapping[str, Any]) -> MetricRequest:
-    """Return the request of a stored question."""
+    """Return the request of a stored question: the key of an answer in the cache."""
     metric, rows = get_metric(question["metric"]["name"]), question["rows"]
     selection = Selection(
         rows["where"], rows["sample"], question["seed"] or 0, tuple(rows["transforms"]), Limits(timeout=_SQL_SECONDS)
@@ -193,7 +193,16 @@ def _layers(
 
 
 def _side(catalog: Catalog, space: list[str], layers: list[str]) -> tuple[Card, tuple[Layer, ...]]:
-    """Return the card and layers of one side of a question; ``space`` is its name and the hash of its shards."""
+    """Return the card and layers that one side of a question names.
+
+    Args:
+        catalog: Catalog of the store.
+        space: Name of the space, and the hash of its shards, which is not used here.
+        layers: Id and name of each layer: ``8 8``, ``13 raw``.
+
+    Raises:
+        KeyError: The space or a layer does not exist.
+    """
     card = catalog.cards[space[0]]
     by_name = {f"{layer.id} {layer.name}": layer for layer in card.layers}
     return card, tuple(by_name[name] for name in layers)

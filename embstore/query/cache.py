@@ -1,4 +1,4 @@
-"""Find and store answers to metric requests, keyed by everything that they depend on: the question.
+"""Find and store answers to metric requests, keyed by everything that they depend on, the *question*.
 
 An answer is for one layer of a space, or for layers of a space compared with layers of the same or another space. Its
 question contains the metric with its version and package, the parameters, the selection, the transforms, hashes of the
@@ -76,17 +76,22 @@ class Answers:
         if self._use and not answer.from_sums:
             self._write(self.layer_question(card, layer), answer)
 
-    def find_matrix(self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]) -> Answer | None:
-        """Return the stored answer for layers of a space compared with layers of the same or another one."""
-        answer = self._read(self.matrix_question(card, layers, other, others)) if self._use else None
+    def find_layer_pairs(
+        self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]
+    ) -> Answer | None:
+        """Return the stored answer for layers of a space compared with layers of another one; None if incomplete."""
+        answer = self._read(self.layer_pairs_question(card, layers, other, others)) if self._use else None
         return answer if answer is not None and len(answer.rows) == len(layers) * len(others) else None
 
-    def store_matrix(
+    def store_layer_pairs(
         self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer], answer: Answer
     ) -> None:
-        """Store the answer for layers of a space compared with layers of the same or another one."""
+        """Store the answer for each layer of a space compared with each layer of the same or another space.
+
+        Nothing is stored if the cache is off, or if a file that the answer depends on has changed.
+        """
         if self._use:
-            self._write(self.matrix_question(card, layers, other, others), answer)
+            self._write(self.layer_pairs_question(card, layers, other, others), answer)
 
     def _read(self, question: Question) -> Answer | None:
         answer = read_answer(self._catalog.paths, question)
@@ -117,7 +122,9 @@ class Answers:
         """Return the question for a layer of a space: all that the answer depends on."""
         return {**self._common, "of": [self._space(card), _layer_key(layer)]}
 
-    def matrix_question(self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]) -> Question:
+    def layer_pairs_question(
+        self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]
+    ) -> Question:
         """Return the question for layers of a space compared with layers of the same or another one."""
         names = [[_layer_key(layer) for layer in side] for side in (layers, others)]
         return {**self._common, "of": [self._space(card), names[0], self._space(other), names[1]]}

@@ -85,7 +85,7 @@ def compare(
     disjoint = []
     notes = [*notes, *missing]
     for side, other in pairs:
-        answer = answers.find_matrix(side.card, side.layers, other.card, other.layers)
+        answer = answers.find_layer_pairs(side.card, side.layers, other.card, other.layers)
         if answer is None and _are_disjoint(side, other):
             disjoint.append(_disjoint_note(catalog, side.card, other.card))
             continue
@@ -93,7 +93,7 @@ def compare(
             n_read = len(side.layers) + (0 if other.name == side.name else len(other.layers))
             with task("compute", f"{request.metric.name} of {side.name}", n_read):
                 answer = _answer(request, side, other)
-            answers.store_matrix(side.card, side.layers, other.card, other.layers, answer)
+            answers.store_layer_pairs(side.card, side.layers, other.card, other.layers, answer)
         notes += [*answer.notes, *draw_notes(request, answer.rows)]
         notes += [note for each in (side, other) for note in missing_shard_notes(catalog, each.card)]
         rows += _described(request, side, other, answer)
@@ -109,7 +109,7 @@ def stored_pairs(
     pairs, _ = _pairs(catalog, request, cards, layers)
     states = []
     for side, other in pairs:
-        is_stored = answers.find_matrix(side.card, side.layers, other.card, other.layers) is not None
+        is_stored = answers.find_layer_pairs(side.card, side.layers, other.card, other.layers) is not None
         names = tuple(layer.name for layer in side.layers)
         states.append(
             CacheLookup(side.name, other.name, names, is_stored, "" if is_stored else _route(request, side, other))

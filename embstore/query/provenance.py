@@ -36,7 +36,7 @@ def request_columns(request: MetricRequest) -> Row:
 
 
 def provenance(request: MetricRequest, row: Mapping[str, Any]) -> Row:
-    """Return the columns of :func:`request_columns` for a row; the seed is None if nothing was drawn at random."""
+    """Return the parameters, seed and selection that a row was computed with; seed is None if nothing was drawn."""
     columns = request_columns(request)
     if "seed" not in columns or request.selection.sample is not None or _is_drawn(request, row):
         return columns

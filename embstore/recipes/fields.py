@@ -43,14 +43,22 @@ class Fields:
         return UsageError(f"{self._place}: {key} must be {expected}, not {self._values[key]!r}.")
 
     def text(self, key: str, default: str = _MISSING) -> str:
-        """Return the value of a key, a non-empty string; the default if the key is missing."""
+        """Return the value of a key, a non-empty string; the default if the key is missing.
+
+        Raises:
+            UsageError: The value is something else, or the key is missing and has no default.
+        """
         value = self.take(key, default)
         if key in self._values and not (isinstance(value, str) and value):
             raise self.invalid(key, "a text")
         return str(value)
 
     def texts(self, key: str, default: tuple[str, ...] = _MISSING) -> tuple[str, ...]:
-        """Return the value of a key, a list of at least one non-empty string; the default if the key is missing."""
+        """Return the value of a key, a list of at least one non-empty string; the default if the key is missing.
+
+        Raises:
+            UsageError: The value is something else, or the key is missing and has no default.
+        """
         value = self.take(key, default)
         if key not in self._values:
             return default
@@ -59,28 +67,44 @@ class Fields:
         return tuple(value)
 
     def number(self, key: str, default: float = _MISSING, *, minimum: float | None = None) -> float:
-        """Return the value of a key, a finite number ≥ ``minimum``; the default if the key is missing."""
+        """Return the value of a key, a finite number ≥ ``minimum``; the default if the key is missing.
+
+        Raises:
+            UsageError: The value is something else, or the key is missing and has no default.
+        """
         value = self.take(key, default)
         if not _is_number(value) or (minimum is not None and value < minimum):
             raise self.invalid(key, "a number" if minimum is None else f"a number of at least {minimum:g}")
         return float(value)
 
     def numbers(self, key: str) -> list[float]:
-        """Return the value of a key, a list of at least one finite number."""
+        """Return the value of a key, a list of at least one finite number.
+
+        Raises:
+            UsageError: The value is something else, or the key is missing.
+        """
         value = self.take(key)
         if not (isinstance(value, list) and value and all(map(_is_number, value))):
             raise self.invalid(key, "a list of numbers")
         return [float(number) for number in value]
 
     def count(self, key: str, minimum: int = 1) -> int | None:
-        """Return the value of a key, an integer ≥ ``minimum``; None if the key is missing."""
+        """Return the value of a key, an integer ≥ ``minimum``; None if the key is missing.
+
+        Raises:
+            UsageError: The value is something else.
+        """
         value = self.take(key, None)
         if key in self._values and not (isinstance(value, int) and not isinstance(value, bool) and value >= minimum):
             raise self.invalid(key, f"a whole number of at least {minimum}")
         return value  # type: ignore[no-any-return]  # checked
 
     def flag(self, key: str) -> bool:
-        """Return the value of a key, a boolean; False if the key is missing."""
+        """Return the value of a key, a boolean; False if the key is missing.
+
+        Raises:
+            UsageError: The value is something else.
+        """
         value = self.take(key, False)
         if not isinstance(value, bool):
             raise self.invalid(key, "true or false")
@@ -93,18 +117,30 @@ class Fields:
         return kind(value)
 
     def mapping(self, key: str) -> dict[str, Any]:
-        """Return the value of a key, a table, as a dictionary; an empty one if the key is missing."""
+        """Return the value of a key, a table, as a dictionary; an empty one if the key is missing.
+
+        Raises:
+            UsageError: The value is something else.
+        """
         value = self.take(key, {})
         if not isinstance(value, dict):
             raise self.invalid(key, "a table")
         return value
 
     def table(self, key: str) -> "Fields | None":
-        """Return the value of a key, a table, as Fields; None if the key is missing."""
+        """Return the value of a key, a table, as Fields; None if the key is missing.
+
+        Raises:
+            UsageError: The value is something else.
+        """
         return Fields(self.mapping(key), f"{self._place}: {key}") if self.has(key) else self.take(key, None)
 
     def tables(self, key: str, *, optional: bool = False) -> Iterator["Fields"]:
-        """Return the value of a key, a list of tables, as Fields; an empty list is valid only if it is optional."""
+        """Return the value of a key, a list of tables, as Fields; empty if the key is missing and ``optional``.
+
+        Raises:
+            UsageError: The value is something else, or is empty or missing although it is not ``optional``.
+        """
         value = self.take(key, [] if optional else _MISSING)
         if not (isinstance(value, list) and (value or optional) and all(isinstance(entry, dict) for entry in value)):
             raise self.invalid(key, "a list of tables")

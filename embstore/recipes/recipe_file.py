@@ -227,7 +227,12 @@ def _parse_measure(table: Fields, spaces: Mapping[str, SpaceSpec], sources: Mapp
 
 
 def _check_repeated(table: Fields, measure: Measure) -> None:
-    """Raise UsageError unless a measure of texts that count as often as they occur is a plain anisotropy."""
+    """Check a measure whose population has ``repeated`` (each text counts as often as it occurs).
+
+    Raises:
+        UsageError: It measures something else than anisotropy, or has parameters, a sample, a condition, transforms or
+            a padding space.
+    """
     if (measure.metric, measure.column) != ("anisotropy", "anisotropy"):
         raise table.invalid("metric", "'anisotropy' where texts count more than once (population.repeated)")
     for key in ("parameters", "sample", "where", "transforms", "padding"):

@@ -111,7 +111,7 @@ def fetch_dataset(name: str, report: ProgressCallback = lambda done, total: None
 
 
 def _get_dataset(name: str) -> DatasetSpec:
-    """Return the dataset of a name; raise UnknownNameError if there is none."""
+    """Return the dataset of a name; raise UnknownNameError if there is none, or if a size follows (``words:5000``)."""
     spec = find_dataset(name)
     if spec is None or ":" in name:
         raise UnknownNameError("dataset", name, known_datasets(), "embstore datasets lists them.")

@@ -48,7 +48,17 @@ def _tsv(path: Path, name: str, columns: Sequence[str], *, delimiter: str = TAB)
 
 
 def _delimited(records: Iterator[tuple[int, list[str]]], name: str, columns: Sequence[str]) -> _Records:
-    """Yield the line and the values in some columns of each record, given the records with the header first."""
+    """Yield the line number and the values in some columns of each record; None for values beyond the end of a record.
+
+    Args:
+        records: Line number and values of each record, the header first; blank lines have no values.
+        name: Name of the source in messages.
+        columns: Columns to yield.
+
+    Raises:
+        SourceError: The header is missing, or a record has more values than the header.
+        UnknownNameError: A column does not exist.
+    """
     _, header = next(records, (1, []))
     if not header:
         raise SourceError(f"{name}:1: the header is missing. The first line must name the columns.")

@@ -29,14 +29,14 @@ Error = type[BaseException] | None
 
 
 class StoreWriter:
-    """Exclusive writer of a store, or one of several that share the parts of a source.
+    """Exclusive writer of a store, or one of several that divide a source among them.
 
     As a context it locks the store and rolls back what a killed build left. A new store is removed again if an error
     occurs before anything is written.
 
     Args:
         root: Folder of the store; created if it is missing or empty.
-        worker: Part of a source that this writer handles: worker i of n.
+        worker: Share of a source that this writer handles: worker i of n.
     """
 
     def __init__(self, root: Path, worker: ShardSpec | None = None) -> None:

@@ -26,7 +26,7 @@ __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store"]
 class Store(MaintenanceMethods, PaperMethods, PageMethods):
     """A store of embeddings: the vectors of words, sentences and occurrences at every layer.
 
-    The store is read at the first question, and answers describe its state at that time; :meth:`refresh` reads it
+    The store is read at the first query, and answers describe its state at that time; :meth:`refresh` reads it
     again. Several threads may use it at once.
 
     Args:

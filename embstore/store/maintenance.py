@@ -68,7 +68,7 @@ class MaintenanceMethods(OpenStore):
 
         Args:
             deep: Whether to compute each id from its text, compare the vectors in the indexes with those in the shards,
-                and compute stored answers again.
+                and, if no problem was found, compute stored answers again.
             answers: Number of stored answers that ``deep`` computes again, drawn at random, or ``"all"``. None is begun
                 after a minute.
             seed: Random seed of that draw; None for a new one, which the result contains.

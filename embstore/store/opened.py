@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class OpenStore:
-    """A folder with a store, and its catalog, which is read at the first question.
+    """A folder with a store, and its catalog, which is read at the first query.
 
     Args:
         path: Folder of the store; by default ``$EMBSTORE_STORE``, else ``./store``.
@@ -33,15 +33,15 @@ class OpenStore:
         return Catalog(self.path)
 
     def refresh(self) -> None:
-        """Forget what was read of the store, so that the next question sees what was written since."""
+        """Forget what was read of the store, so that the next query sees what was written since."""
         self.__dict__.pop("catalog", None)
 
-    def _ask(self, question: Callable[[Catalog], T]) -> T:
-        """Return the answer to a question; ask again if files were replaced since the store was opened."""
+    def _ask(self, query: Callable[[Catalog], T]) -> T:
+        """Return the result of a query of the catalog; read the store and run it again if files were replaced since."""
         while True:
             catalog = self.catalog
             try:
-                return question(catalog)
+                return query(catalog)
             except (DamagedError, FileNotFoundError):
                 if not catalog.is_outdated:
                     raise

@@ -1,4 +1,4 @@
-"""Tables for the eye: sizes, numbers, long texts, stars, intervals, ids."""
+"""Printed tables: sizes, numbers, long texts, stars, intervals, ids."""
 
 import json
 import re

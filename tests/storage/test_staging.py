@@ -111,7 +111,7 @@ def test_the_words_of_a_sentence_stay_together(tmp_path: Path) -> None:
     windows = list(MissingItems(staging, None).work(["space"], Parts(50, 1, ShardSpec())).windows())
     assert [[item.text for item in window.items][2:] for window in windows] == [["of", "the", "river"]] * 3
     assert {item for window in windows for item in window.items} == set(items)
-    assert len({window.part for window in windows}) == 3
+    assert len({window.shard_number for window in windows}) == 3
     staging.__exit__()
 
 

@@ -170,7 +170,10 @@ class Fitting:
         return self._scatter
 
     def _set_affine(self, affine: Affine) -> None:
-        """Set the composition, with the bound on its rounding errors: zero unless a mean was subtracted."""
+        """Set the map of all transforms so far to ``affine``, with the bound on the rounding errors of its results.
+
+        The bound is zero unless a mean was subtracted, which may cancel all but rounding errors.
+        """
         error = np.zeros(affine.dim)
         if self._is_centred:
             error = self._rms[affine.columns] * np.abs(affine.scale) + self._rms @ np.abs(affine.mixing_matrix)

@@ -13,7 +13,10 @@ TIED = "all items are equally near each other"
 def are_tied(
     data: LayerData, k: int, nearness: NDArray[np.float64], distance: str = "cosine", only: Ids | None = None
 ) -> bool:
-    """Return whether the k + 1 nearest neighbours of all items are equally near, so that the choice of k is arbitrary.
+    """Return whether all neighbours are at one distance, so that the choice of the k nearest is arbitrary.
+
+    These are the k + 1 nearest neighbours of every item: all of their cosines or distances, over all items, are equal
+    up to rounding. False if k neighbours are all there are.
 
     Args:
         data: Vectors of a layer.

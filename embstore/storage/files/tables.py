@@ -93,7 +93,7 @@ def write_table(path: Path, table: pa.Table) -> None:
 
 
 def _write_part(folder: Path, rows: pa.Table) -> Path | None:
-    """Write rows as a new part of a folder, and return its path; None if there are no rows."""
+    """Write rows as a new part file of a folder, and return its path; None if there are no rows."""
     if not rows.num_rows:
         return None
     with atomic.temporary(folder) as temp:

@@ -1,6 +1,6 @@
-"""Merge many small parts into few large ones: neighbours by their smallest id, up to a size.
+"""Merge many small part files into few large ones: neighbours by their smallest id, up to a size.
 
-Rows are copied bit for bit, so results do not change. All new parts are complete before any is committed, and the old
+Rows are copied bit for bit, so results do not change. All new files are complete before any is committed, and the old
 ones are deleted last (:mod:`embstore.storage.transaction.manifest`).
 """
 
@@ -42,12 +42,12 @@ Ids = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """Part of a folder, for planning.
+    """A part file that may be merged with others.
 
     Attributes:
-        name: Name of the part.
-        first: Smallest item id of the part.
-        n_bytes: Size that the part adds to a merged part, in bytes.
+        name: Name of the file.
+        first: Smallest item id in the file.
+        n_bytes: Size that the file adds to a merged file, in bytes.
     """
 
     name: str
@@ -57,13 +57,13 @@ class Sized:
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """Part that replaced several others.
+    """A part file that replaced several others.
 
     Attributes:
-        path: Path of the new part.
-        old: Names of the replaced parts.
+        path: Path of the new file.
+        old: Names of the replaced files.
         n_items: Number of rows, or of items for a shard.
-        n_bytes: Size of the new part in bytes.
+        n_bytes: Size of the new file in bytes.
     """
 
     path: Path
@@ -73,17 +73,17 @@ class Compacted:
 
 
 def plan_groups(parts: Sequence[Sized], target_bytes: int) -> list[tuple[str, ...]]:
-    """Group the parts to merge: runs of neighbours by smallest id, of at most ``target_bytes``.
+    """Group the part files to merge: runs of neighbours by smallest id, of at most ``target_bytes``.
 
     No two adjacent groups fit together, so that a second compaction finds nothing to do.
     """
     groups: list[tuple[list[str], int]] = []
-    for round_ in sorted(parts, key=lambda round_: (round_.first, round_.name)):
-        if groups and groups[-1][1] + round_.n_bytes <= target_bytes:
+    for part in sorted(parts, key=lambda part: (part.first, part.name)):
+        if groups and groups[-1][1] + part.n_bytes <= target_bytes:
             names, n_bytes = groups[-1]
-            groups[-1] = ([*names, round_.name], n_bytes + round_.n_bytes)
+            groups[-1] = ([*names, part.name], n_bytes + part.n_bytes)
         else:
-            groups.append(([round_.name], round_.n_bytes))
+            groups.append(([part.name], part.n_bytes))
     return [tuple(names) for names, _ in groups if len(names) > 1]
 
 
@@ -104,10 +104,13 @@ def plan_shards(paths: StorePaths, card: Card, target_bytes: int = SHARD_BYTES) 
 
 
 def compact_shards(paths: StorePaths, card: Card, groups: Sequence[Sequence[Shard]]) -> Iterator[Compacted]:
-    """Merge each group of shards into one, layer by layer; requires the store's lock.
+    """Merge each group of shards into one, layer by layer; yield each new shard. Requires the store's lock.
+
+    Several groups, of :data:`_ROUND_BYTES` together, are committed at once; their old shards are deleted before the
+    next groups are merged, which limits the disk space needed.
 
     Raises:
-        DamagedError: A shard was altered; its round changes nothing.
+        DamagedError: A shard was altered; the groups committed with it stay as they were.
         StoreError: The disk is full or cannot be written; likewise.
     """
     for round_ in _rounds(groups):
@@ -127,7 +130,7 @@ def compact_shards(paths: StorePaths, card: Card, groups: Sequence[Sequence[Shar
 
 
 def _rounds(groups: Sequence[Sequence[Shard]]) -> Iterator[list[Sequence[Shard]]]:
-    """Divide groups of shards into rounds of about :data:`_ROUND_BYTES` each."""
+    """Divide groups of shards into rounds of about :data:`_ROUND_BYTES` each, to be committed one after the other."""
     round_: list[Sequence[Shard]] = []
     n_bytes = 0
     for group in groups:

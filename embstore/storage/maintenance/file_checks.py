@@ -50,11 +50,11 @@ def verify_marker(paths: StorePaths) -> Iterator[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Parts of a folder, listed even if its manifest is damaged.
+    """Part files of a folder, listed even if its manifest is damaged.
 
     Attributes:
-        files: Committed parts.
-        hidden: Names of the parts that are not committed.
+        files: Committed part files.
+        hidden: Names of the part files that are not committed, or replaced.
         problem: Damage of the manifest, if any.
     """
 
@@ -64,7 +64,7 @@ class Listed:
 
     @classmethod
     def of(cls, folder: Path) -> "Listed":
-        """List a folder; if its manifest is damaged, treat all parts as committed."""
+        """List a folder; if its manifest is damaged, treat all part files as committed."""
         try:
             parts = list_parts(folder)
         except DamagedError as error:

@@ -185,7 +185,7 @@ def new_skipped(
 
 
 def stage_table(temp: Path, rows: pa.Table) -> StagedTable:
-    """Write rows to a temporary file, as a part of its folder."""
+    """Write rows to a temporary file, as a part file of its folder."""
     return StagedTable(temp, stage_part(temp, rows), len(rows))
 
 

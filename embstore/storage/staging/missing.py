@@ -38,13 +38,13 @@ class Window:
         items: Items by ascending key.
         ids: Item ids, int64 (n,).
         is_missing: Mask (spaces, n) of the items missing in each space.
-        part: Number of the shard that the items will be in, from 0.
+        shard_number: Number of the shard that the items will be in, from 0.
     """
 
     items: list[Item]
     ids: Ids
     is_missing: NDArray[np.bool_]
-    part: int
+    shard_number: int
 
 
 class MissingItems:
@@ -183,7 +183,7 @@ class Work:
         yield from self._parts.pack({int(number): (n_items, missing) for number, n_items, missing in rows})
 
     def _window(self, keys: Range, number: int) -> Window:
-        """Return the window of missing items whose keys are in a range, as part of shard ``number``."""
+        """Return the window of missing items whose keys are in a range, to be written to shard ``number``."""
         columns = self._missing_columns
         is_missing = ", ".join(columns if self._missing_table else [f"true AS {name}" for name in columns])
         chosen = f"key >= {keys.first} AND key < {keys.end} AND valid AND {parts_condition(self._parts)}"

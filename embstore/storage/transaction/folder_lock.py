@@ -1,6 +1,6 @@
 """Lock the folder of a store itself, in addition to the lock files in it, which can be deleted.
 
-A writer takes the lock exclusively; builds that share the parts of a source share it. Network file systems and Windows
+A writer takes the lock exclusively; builds that divide a source among them share it. Network file systems and Windows
 cannot lock folders: there only the lock files protect the store.
 """
 

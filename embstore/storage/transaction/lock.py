@@ -1,4 +1,4 @@
-"""Lock a store for one writer, or for several builds that share the parts of a source."""
+"""Lock a store for one writer, or for several builds that divide a source among them."""
 
 import os
 import socket
@@ -37,14 +37,14 @@ def write_lock(paths: StorePaths) -> Iterator[None]:
 
 
 class SharedLock:
-    """Lock of one of several builds that share the parts of a source and exclude all other writers.
+    """Lock of one of several builds that divide a source among them and exclude all other writers.
 
     Each build has a lock of its own. The store's write lock serves as a gate: its owner sees which builds are writing,
     and none can begin or end meanwhile.
 
     Args:
         paths: Paths of the store.
-        shard: Part of the source that the build takes, as ``2/3``.
+        shard: Share of the source that the build takes, as ``2/3``.
     """
 
     def __init__(self, paths: StorePaths, shard: str) -> None:
@@ -69,10 +69,10 @@ class SharedLock:
             yield _live_builds(self._paths, excluded=self._path)
 
     def acquire(self, others: Others) -> None:
-        """Acquire the lock of this part; the gate must be locked.
+        """Acquire the lock of this build's share of the source; the gate must be locked.
 
         Raises:
-            LockedError: Another build has this part, or the others use another number of parts.
+            LockedError: Another build has this share, or the others divide the source into another number of shares.
         """
         n = self._shard.partition("/")[2]
         if other := next((owner for owner in others if str(owner.get("shard")).partition("/")[2] != n), None):
@@ -94,7 +94,7 @@ class SharedLock:
         """Check that the lock file still exists; called before anything is written.
 
         Raises:
-            LockedError: The file was deleted, so that another build may have taken the same part.
+            LockedError: The file was deleted, so that another build may have taken the same share.
         """
         try:
             is_there = _identity(self._path) == self._identity

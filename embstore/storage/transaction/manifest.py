@@ -1,13 +1,14 @@
-"""List the parts of a folder, and replace several of them atomically.
+"""List the part files of a folder, and replace several of them atomically.
 
-Parts are immutable Parquet files, ``part-<hash>.parquet``. The manifest beside them, ``hidden.json``, names the parts
-that are not committed. A replacement has three steps:
+Part files are immutable Parquet files, ``part-<hash>.parquet``: shards, or tables of texts. The manifest beside them,
+``hidden.json``, names the *hidden* ones, which readers leave out: those not committed yet, and those replaced by
+others. A replacement has three steps:
 
-1. the manifest names the new parts, which are then renamed into the folder;
-2. the manifest names the old parts instead: this is the commit;
-3. the old parts are deleted, and the manifest names none.
+1. the manifest names the new part files, which are then renamed into the folder;
+2. the manifest names the old part files instead: this is the commit;
+3. the old part files are deleted, and the manifest names none.
 
-A process that dies in between leaves uncommitted parts. The next writer deletes them, which rolls back before the
+A process that dies in between leaves hidden part files. The next writer deletes them, which rolls back before the
 commit, and finishes after it. The manifest's generation grows with each change: a reader that finds different
 generations before and after listing the folder lists it again.
 """
@@ -28,12 +29,12 @@ _REMEDY = "Run: embstore repair"
 
 
 class Hidden(NamedTuple):
-    """Parts of a folder that are not committed, or are replaced.
+    """The hidden part files of a folder: those not committed yet, or replaced by others.
 
     Attributes:
         generation: Counter that grows with each change.
-        names: Names of these parts, without the suffix.
-        replaced: After a commit, the old parts that each new part replaces, by new name.
+        names: Names of these files, without the suffix.
+        replaced: After a commit, the names of the old files that each new file replaces, by its name.
     """
 
     generation: int = 0
@@ -41,12 +42,12 @@ class Hidden(NamedTuple):
     replaced: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
-class Parts(NamedTuple):
-    """Parts of a folder at one moment.
+class PartFiles(NamedTuple):
+    """Part files of a folder at one moment.
 
     Attributes:
-        files: Committed parts, by name.
-        hidden: Parts that are not committed.
+        files: Committed part files, sorted by name.
+        hidden: Part files that are not committed, or replaced.
     """
 
     files: tuple[Path, ...]
@@ -59,7 +60,7 @@ def manifest_path(folder: Path) -> Path:
 
 
 def read_hidden(folder: Path) -> Hidden:
-    """Return the hidden parts of a folder; none if nothing was ever replaced.
+    """Read which part files of a folder are hidden (not committed yet, or replaced); none if there is no manifest.
 
     Raises:
         DamagedError: The manifest was altered.
@@ -84,8 +85,8 @@ def write_hidden(folder: Path, hidden: Hidden) -> None:
     atomic.write_document(manifest_path(folder), document)
 
 
-def list_parts(folder: Path) -> Parts:
-    """Return a consistent list of the parts of a folder.
+def list_parts(folder: Path) -> PartFiles:
+    """List the part files of a folder, with committed and hidden ones as they were at one moment.
 
     Raises:
         DamagedError: The manifest was altered.
@@ -95,7 +96,7 @@ def list_parts(folder: Path) -> Parts:
         files = names.PARTS.listed(folder)
         again = read_hidden(folder)
         if again.generation == hidden.generation:
-            return Parts(tuple(path for name, path in files.items() if name not in hidden.names), hidden)
+            return PartFiles(tuple(path for name, path in files.items() if name not in hidden.names), hidden)
         hidden = again
 
 
@@ -109,7 +110,7 @@ def committed_shards(paths: StorePaths, space: str) -> tuple[Shard, ...]:
 
 
 def epoch(paths: StorePaths) -> tuple[object, ...]:
-    """Return a value that changes when parts are replaced, or when a space is created or removed.
+    """Return a value that changes when part files are replaced, or when a space is created or removed.
 
     It does not change when a space grows. If a listed file is gone and the value has changed, nothing is wrong.
     """
@@ -121,18 +122,18 @@ def epoch(paths: StorePaths) -> tuple[object, ...]:
 
 @contextmanager
 def replacing(folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iterable[str] = ()) -> Iterator[None]:
-    """Replace parts of a folder atomically: rename the new parts into it within the context, which commits at its end.
+    """Replace part files of a folder atomically: rename new ones into it within the context, which commits at its end.
 
-    The caller then deletes the old parts (:func:`hidden_files`) and calls :func:`clear_hidden`; after an error it does
+    The caller then deletes the old files (:func:`hidden_files`) and calls :func:`clear_hidden`; after an error it does
     the same with the new ones. The caller must own the store's lock.
 
     Args:
-        folder: Folder of the parts.
-        replaced: Names of the old parts that each new part replaces, by new name; none for new rows.
-        removed: Names of parts to remove without replacement.
+        folder: Folder of the part files.
+        replaced: Name of each new file → names of the old files that it replaces; none for new rows.
+        removed: Names of files to remove without replacement.
     """
     generation = read_hidden(folder).generation
-    # The name of a part is its hash: an existing part of this name is identical, and must survive a rollback.
+    # The name of a part file is its hash: an existing file of this name is identical, and must survive a rollback.
     new = frozenset(name for name in replaced if not disk.exists(names.PARTS.path(folder, name)))
     if new:
         write_hidden(folder, Hidden(generation + 1, new))
@@ -142,13 +143,13 @@ def replacing(folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iter
 
 
 def hidden_files(folder: Path) -> list[Path]:
-    """Return the existing parts of a folder that are not committed."""
+    """Return the paths of the hidden part files that exist in a folder: not committed yet, or replaced."""
     paths = (names.PARTS.path(folder, name) for name in sorted(read_hidden(folder).names))
     return [path for path in paths if disk.exists(path)]
 
 
 def clear_hidden(folder: Path) -> None:
-    """Clear the manifest after the hidden parts have been deleted."""
+    """Clear the manifest after the hidden part files have been deleted."""
     hidden = read_hidden(folder)
     if hidden.names or hidden.replaced:
         write_hidden(folder, Hidden(hidden.generation + 1))

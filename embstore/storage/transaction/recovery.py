@@ -103,7 +103,11 @@ def replacing_tables(
 
 
 def delete_hidden_shards(paths: StorePaths, space: str) -> list[Path]:
-    """Delete the uncommitted or replaced shards of a space with their summaries, and return their paths."""
+    """Delete the uncommitted or replaced shards of a space with their summaries, and return the paths of the shards.
+
+    This finishes or rolls back an interrupted replacement: the index cards are updated to the shards that are left, the
+    card of a space without any shard is deleted, and the manifest is cleared.
+    """
     folder = paths.embeddings(space)
     hidden = read_hidden(folder)
     if not hidden.names and not hidden.replaced:

@@ -182,7 +182,7 @@ class Sandbox:
             raise self.user_error(error, view=view) from error
 
     def _without_files(self, view: str) -> str:
-        """Return the SQL of a view without files: the cards for ``spaces``, else no rows."""
+        """Return a SELECT for a view that reads no files: one row per card for ``spaces``, no rows for other views."""
         columns = {connections.quote_name(name): kind for name, kind in _EMPTY[view].items()}
         typed = ", ".join(f"{name}::{kind} AS {name}" for name, kind in columns.items())
         rows = map(_row, self._cards) if view == "spaces" else ()
