@@ -4,6 +4,7 @@ serving.py    the server in a thread of its own: port, address, end
 app.py        the routes, and errors as JSON
 guard.py      what a request must have: token, Host, Origin, a small body; the headers of each response
 workers.py    processes that compute, and are killed when their request is cancelled; worker.py: such a process
+reading.py    the methods of Store that are used
 overview.py   spaces, layers, datasets and metrics of a store, as JSON
 items.py      the items of a space: ids, texts, contexts; suggestions for what is being typed
 maps.py       the maps of a space: stored ones, or principal components; packing.py: a map as bytes

@@ -20,7 +20,7 @@ from embstore.explore import colours, maps, overview, packing, questions, residu
 from embstore.explore.guard import Door, Guard, Refusal, refusal_response, report_line
 from embstore.explore.items import SpaceItems, read_items
 from embstore.explore.jsons import to_json
-from embstore.explore.overview import Reading
+from embstore.explore.reading import Reading
 from embstore.explore.workers import Cancelled, Workers
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}

@@ -7,7 +7,7 @@ import numpy as np
 from embstore.errors import QueryError, UnknownNameError, UsageError
 from embstore.explore.items import SpaceItems, layer_names, read_items
 from embstore.explore.maps import item_vectors, unit_vectors
-from embstore.explore.overview import Reading
+from embstore.explore.reading import Reading
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

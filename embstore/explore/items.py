@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.explore.overview import Reading
+from embstore.explore.reading import Reading
 from embstore.space import Unit
 
 MOST = 100_000

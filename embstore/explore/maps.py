@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from embstore.errors import UnknownNameError
 from embstore.explore.items import SpaceItems, layer_names, read_items
-from embstore.explore.overview import Reading
+from embstore.explore.reading import Reading
 from embstore.table import Row
 
 _K = 10

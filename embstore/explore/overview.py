@@ -2,65 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from embstore.storage.catalog import Catalog
-from embstore.table import Table
+from embstore.explore.maps import stored_maps
+from embstore.explore.reading import Reading
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-class Reading(Protocol):
-    """The part of :class:`embstore.Store` that the explorer uses: it only reads."""
-
-    @property
-    def path(self) -> Path:
-        """The folder of the store."""
-
-    @property
-    def catalog(self) -> Catalog:
-        """The catalog of the store."""
-
-    @property
-    def info(self) -> Callable[..., Table]:
-        """The method :meth:`embstore.Store.info`."""
-
-    @property
-    def skipped(self) -> Callable[..., Table]:
-        """The method :meth:`embstore.Store.skipped`."""
-
-    @property
-    def query(self) -> Callable[..., Table]:
-        """The method :meth:`embstore.Store.query`."""
-
-    @property
-    def cache_state(self) -> Callable[..., Any]:
-        """The method :meth:`embstore.Store.cache_state`."""
-
-    @property
-    def neighbours(self) -> Callable[..., Table]:
-        """The method :meth:`embstore.Store.neighbours`."""
-
-    @property
-    def vectors(self) -> Callable[..., Any]:
-        """The method :meth:`embstore.Store.vectors`."""
-
-    @property
-    def sql(self) -> Callable[..., Any]:
-        """The method :meth:`embstore.Store.sql`."""
-
-    @property
-    def metrics(self) -> Callable[..., Table]:
-        """The method :meth:`embstore.Store.metrics`."""
-
-    @property
-    def explain(self) -> Callable[..., Any]:
-        """The method :meth:`embstore.Store.explain`."""
-
-    @property
-    def refresh(self) -> Callable[..., None]:
-        """The method :meth:`embstore.Store.refresh`."""
+    from embstore.storage.catalog import Catalog
+    from embstore.table import Table
 
 
 def overview(store: Reading) -> dict[str, Any]:
@@ -83,13 +36,14 @@ def overview(store: Reading) -> dict[str, Any]:
         "fingerprint": fingerprint(info),
         "spaces": spaces,
         "datasets": catalog.datasets(),
+        "maps": {space: list(named) for space, named in stored_maps(store).items()},
         "metrics": [{name: row[name] for name in ("name", "help", "needs")} for row in metrics],
         "notes": [*info.notes, *metrics.notes],
         "can_plot": find_spec("vl_convert") is not None,
     }
 
 
-def fingerprint(info: Table) -> str:
+def fingerprint(info: "Table") -> str:
     """Return a hash of the rows of ``Store.info``, which differs when a store has changed."""
     return hashlib.sha256(json.dumps(info.to_pylist(), default=str).encode()).hexdigest()[:16]
 

@@ -7,7 +7,7 @@ from typing import Any
 from embstore.errors import EmbstoreError, UsageError
 from embstore.explore.commands import command, python
 from embstore.explore.jsons import shortened
-from embstore.explore.overview import Reading
+from embstore.explore.reading import Reading
 from embstore.query.inputs.case import SETS
 from embstore.table import Table
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from embstore.errors import QueryError, UnknownNameError
 from embstore.explore.items import layer_names
-from embstore.explore.overview import Reading
+from embstore.explore.reading import Reading
 
 _SHOWN = 100
 

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from embstore.errors import UsageError
 from embstore.explore.guard import Door
-from embstore.explore.overview import Reading
+from embstore.explore.reading import Reading
 from embstore.installation import install_command
 
 PORT = 8765

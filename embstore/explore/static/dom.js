@@ -6,6 +6,7 @@ export function h(tag, properties = {}, ...children) {
     if (value === null || value === undefined || value === false) continue;
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (["value", "checked", "disabled", "hidden", "selected", "required"].includes(name)) element[name] = value;
+    else if (["title", "aria-label", "alt"].includes(name)) element.setAttribute(name, shown(String(value)));
     else element.setAttribute(name, value === true ? "" : value);
   }
   append(element, children);

@@ -27,7 +27,7 @@ export function show(main, store) {
   makePanels(view, place);
   const stop = onChange((keys) => {
     if (state.tab !== "map") return;
-    if (keys.has("panels")) makePanels(view, place);
+    if (keys.has("panels") || keys.has("map")) makePanels(view, place);
     if (keys.has("layer") && !view.isWriting) view.setDepth(depthOf(view, state.layer));
     if (["q", "marked", "k", "embed"].some((key) => keys.has(key))) view.search.update();
     if (["colour", "column", "lasso", "where"].some((key) => keys.has(key))) view.selection.update(keys);
@@ -69,6 +69,7 @@ function makePanels(view, place) {
   const list = specs(view);
   view.panels = list.map((spec, number) => new Panel({
     spaces: view.spaces, spec,
+    maps: view.store.maps[spec.space] || [], map: state.map, onmap: (name) => set({ map: name, lasso: "", view: "" }),
     onspace: (space) => writeSpecs(list.map((each, i) => (i === number ? { space, layer: "" } : each))),
     onlayer: (layer) => writeSpecs(list.map((each, i) => (i === number ? { ...each, layer } : each))),
     onclose: list.length > 1 ? () => writeSpecs(list.filter((_, i) => i !== number)) : null,
@@ -86,11 +87,12 @@ function makePanels(view, place) {
 
 async function load(view, panel) {
   const space = view.spaces.find((each) => each.space === panel.host.spec.space);
+  const names = ["pca", ...(view.store.maps[space.space] || [])];
   const note = h("div", { class: "no-map" });
   panel.plot.after(note);
   panel.plot.hidden = true;
   const ask = () => job(note, `Mapping ${space.items.toLocaleString("en")} items in ${space.layer_names.length} layers`,
-    (signal) => loadMap(space.space, signal), (map) => {
+    (signal) => loadMap(space.space, names.includes(state.map) ? state.map : "", signal), (map) => {
       queueMicrotask(() => { note.remove(); panel.plot.hidden = false; panel.setMap(map); ready(view, panel); });
       return null;
     });

@@ -4,13 +4,14 @@ import { getBytes } from "./api.js";
 
 const loaded = new Map();
 
-export function loadMap(space, signal) {
-  if (!loaded.has(space)) {
-    const loading = getBytes("/api/map", { space }, signal).then(unpack);
-    loaded.set(space, loading);
-    loading.catch(() => loaded.delete(space));
+export function loadMap(space, name, signal) {
+  const key = `${space} ${name}`;
+  if (!loaded.has(key)) {
+    const loading = getBytes("/api/map", { space, map: name }, signal).then(unpack);
+    loaded.set(key, loading);
+    loading.catch(() => loaded.delete(key));
   }
-  return loaded.get(space);
+  return loaded.get(key);
 }
 
 function unpack(buffer) {

@@ -16,9 +16,10 @@ export function drawOverlay(panel) {
   if (!map) return;
   const colours = { accent: ink("accent"), ink: ink("ink"), bg: ink("bg"), muted: ink("muted") };
   const at = (item) => panel.toScreen(placeAt(map, item, depth));
-  if (panel.query.length) drawTrail(context, panel, colours);
+  if (panel.query.length === 1) drawTrail(context, panel, colours);
   for (const item of panel.near) dot(context, at(item), 4, colours.accent, colours.bg);
-  for (const item of panel.query) dot(context, at(item), 5.5, colours.accent, colours.ink);
+  const isOne = panel.query.length === 1;
+  for (const item of panel.query) dot(context, at(item), isOne ? 5.5 : 4, colours.accent, isOne ? colours.ink : colours.bg);
   if (panel.hovered !== null) ring(context, at(panel.hovered), 7, colours.ink);
   drawLabels(context, panel, width, height, at, colours);
   if (panel.lasso) drawLasso(context, panel, colours);

@@ -22,8 +22,10 @@ export class Panel {
     this.spaceSelect = select(host.spaces.map((space) => [space.space, space.space]), host.spec.space, host.onspace);
     this.spaceSelect.setAttribute("aria-label", "Space of this panel");
     this.layerSelect = h("select", { "aria-label": "Layer of this panel", onchange: (event) => host.onlayer(event.target.value) });
+    const maps = host.maps.length ? select([["", host.maps[0]], ...host.maps.slice(1).map((name) => [name, name]), ["pca", "pca, now"]], host.map, host.onmap) : null;
+    maps?.setAttribute("aria-label", "Map of this panel");
     this.element = h("section", { class: "panel", "aria-label": `Map of ${host.spec.space}` },
-      h("div", { class: "panel-head" }, this.spaceSelect, this.layerSelect,
+      h("div", { class: "panel-head" }, this.spaceSelect, this.layerSelect, maps,
         host.onclose && h("button", { type: "button", class: "quiet", "aria-label": "Close this panel", onclick: host.onclose }, "×")), this.plot);
     this.listen();
   }

@@ -4,14 +4,18 @@ import { commands } from "./command.js";
 import { h } from "./dom.js";
 import { notes, table } from "./table.js";
 
-const SHARED = new Set(["model", "unit", "pooling", "template", "where", "sample", "seed", "transform", "layer"]);
+const HIDDEN = new Set(["model", "unit", "pooling", "template", "layer", "layer_2", "model_2", "where"]);
+const IN_NOTES = new Set(["seed"]);
 
 export function metricResult(found, name) {
   const varies = (column) => new Set(found.rows.map((row) => JSON.stringify(row[column]))).size > 1;
-  const columns = found.columns.filter((column) => found.rows.some((row) => row[column] !== null) && (!SHARED.has(column) || (column !== "layer" && varies(column))));
+  const filled = found.columns.filter((column) => found.rows.some((row) => row[column] !== null) && !HIDDEN.has(column));
+  const columns = found.rows.length > 1 ? filled.filter((column) => varies(column)) : filled;
+  const same = filled.filter((column) => !columns.includes(column) && !IN_NOTES.has(column));
   return [
     found.svg ? figure(found.svg, name) : found.no_picture && h("p", { class: "hint" }, `No picture: ${found.no_picture}`),
     notes(found.notes),
+    same.length > 0 && h("p", { class: "muted" }, `In every row: ${same.map((column) => `${column} ${found.rows[0][column]}`).join(" · ")}`),
     found.rows.length ? table(columns, found.rows, { caption: `Result of ${name}` }) : h("p", { class: "muted" }, "No row."),
     commands(found),
   ];

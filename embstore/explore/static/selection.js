@@ -45,7 +45,7 @@ export function selectionSection(view) {
   async function colour(panel) {
     if (!panel.map) return;
     const key = JSON.stringify([panel.map.space, state.colour, ["norm", "cosine", "change", "cluster"].includes(state.colour) && layerOf(panel), state.colour === "cosine" && state.q, state.colour === "column" && state.column]);
-    if (panel.colourKey === key && panel.found) return;
+    if (panel.colourKey === key) return;
     panel.colourKey = key;
     if (state.colour === "none" || (state.colour === "cosine" && !panel.query.length) || (state.colour === "column" && !state.column)) {
       panel.colour(null);
@@ -65,7 +65,8 @@ export function selectionSection(view) {
       colours.set(panel, found);
       legend();
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (error.name === "AbortError" || panel.colourKey !== key) return;
+      panel.colourKey = null;
       panel.colour(null);
       colours.delete(panel);
       fill(legendPlace, h("p", { class: "error", role: "alert" }, error.message));

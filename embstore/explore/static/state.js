@@ -1,7 +1,7 @@
 // The state of the page, kept in the address, so that a link reproduces a view.
 
 const DEFAULTS = {
-  tab: "map", panels: "", layer: "", q: "", marked: "", k: "10", colour: "none", column: "", view: "", lasso: "",
+  tab: "map", panels: "", layer: "", q: "", marked: "", k: "10", colour: "none", column: "", view: "", lasso: "", map: "",
   where: "", metric: "anisotropy", space: "", layers: "all", sample: "", seed: "0", transforms: "", parameters: "{}",
   against: "", dataset: "", sql: "", embed: "",
 };

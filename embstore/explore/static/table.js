@@ -11,7 +11,7 @@ export function table(columns, rows, { caption, keys = columns } = {}) {
 
 function cell(value, isNumber) {
   const text = Array.isArray(value) || (value !== null && typeof value === "object") ? JSON.stringify(value, null, 0) : number(value);
-  return h("td", { class: isNumber && "n", title: typeof value === "number" ? String(value) : null }, text.length > 400 ? `${text.slice(0, 400)}…` : text);
+  return h("td", { class: isNumber ? "n" : text.length > 40 ? "long" : null, title: typeof value === "number" ? String(value) : null }, text.length > 400 ? `${text.slice(0, 400)}…` : text);
 }
 
 export function notes(list) {

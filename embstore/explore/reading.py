@@ -1,0 +1,60 @@
+"""What the explorer uses of a store: methods that only read."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from embstore.storage.catalog import Catalog
+from embstore.table import Table
+
+
+class Reading(Protocol):
+    """The part of :class:`embstore.Store` that the explorer uses: it only reads."""
+
+    @property
+    def path(self) -> Path:
+        """The folder of the store."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """The catalog of the store."""
+
+    @property
+    def info(self) -> Callable[..., Table]:
+        """The method :meth:`embstore.Store.info`."""
+
+    @property
+    def skipped(self) -> Callable[..., Table]:
+        """The method :meth:`embstore.Store.skipped`."""
+
+    @property
+    def query(self) -> Callable[..., Table]:
+        """The method :meth:`embstore.Store.query`."""
+
+    @property
+    def cache_state(self) -> Callable[..., Any]:
+        """The method :meth:`embstore.Store.cache_state`."""
+
+    @property
+    def neighbours(self) -> Callable[..., Table]:
+        """The method :meth:`embstore.Store.neighbours`."""
+
+    @property
+    def vectors(self) -> Callable[..., Any]:
+        """The method :meth:`embstore.Store.vectors`."""
+
+    @property
+    def sql(self) -> Callable[..., Any]:
+        """The method :meth:`embstore.Store.sql`."""
+
+    @property
+    def metrics(self) -> Callable[..., Table]:
+        """The method :meth:`embstore.Store.metrics`."""
+
+    @property
+    def explain(self) -> Callable[..., Any]:
+        """The method :meth:`embstore.Store.explain`."""
+
+    @property
+    def refresh(self) -> Callable[..., None]:
+        """The method :meth:`embstore.Store.refresh`."""

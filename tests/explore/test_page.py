@@ -1,0 +1,374 @@
+"""The page in a real browser: what it shows, what it asks for, and its use without a mouse."""
+
+import json
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from explorer_page import CHROMIUM, Visit, launch, pixels, until, wait_for_map
+from synthetic import synthetic_store
+from typer.testing import CliRunner
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright (extra dev)")
+if CHROMIUM is None:
+    pytest.skip("there is no chromium: apt-get install chromium", allow_module_level=True)
+
+SPACE = "toy.word.last"
+HOSTILE = "<img src=x onerror=alert(1)>"
+VIEWS = ("map", "neighbours", "metrics", "layers", "datasets", "sql", "store")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Any, client: Any) -> Iterator[Visit]:
+    """A visit to the page; in the end nothing may have gone wrong there."""
+    visit = Visit(browser, client.url)
+    yield visit
+    visit.close()
+    assert visit.problems == []
+
+
+def run(command: str) -> Any:
+    from embstore_cli.main import app
+
+    result = CliRunner().invoke(app, [*shlex.split(command)[1:], "--format", "json"])
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def copied(page: Any, button: str) -> str:
+    page.get_by_role("button", name=button).first.click()
+    return str(page.evaluate("navigator.clipboard.readText()"))
+
+
+def near(page: Any) -> list[tuple[str, float]]:
+    found = page.locator(".near-block").first.locator("li").all()
+    return [
+        (each.locator(".word").inner_text(), float(each.locator(".cosine").get_attribute("data-value")))
+        for each in found
+    ]
+
+
+def test_the_slider_moves_the_items(visit):
+    page = visit.open()
+    wait_for_map(page)
+    first = pixels(page)
+    page.get_by_role("slider", name="Layer").focus()
+    page.keyboard.press("Home")
+    until(page, "explorer.depth === 0")
+    page.wait_for_timeout(400)
+    at_first_layer = pixels(page)
+    assert at_first_layer != first
+    page.evaluate("explorer.setDepth(0.5, false)")
+    page.wait_for_timeout(600)
+    assert pixels(page) not in (first, at_first_layer)  # between the layers
+    page.keyboard.press("End")
+    until(page, "explorer.depth === 4")
+    page.wait_for_timeout(400)
+    assert pixels(page) == first
+
+
+def test_play_visits_all_layers(visit):
+    page = visit.open(layer="0")
+    wait_for_map(page)
+    page.evaluate("window.seen = new Set(); setInterval(() => seen.add(Math.round(explorer.depth)), 5)")
+    page.get_by_role("button", name="Play the layers").click()
+    until(page, "explorer.depth === 4 && seen.size === 5")
+    page.get_by_role("button", name="Play the layers").wait_for()
+
+
+def test_a_typed_word_has_the_neighbours_of_the_command_to_the_last_digit(visit):
+    page = visit.open()
+    wait_for_map(page)
+    page.keyboard.press("/")
+    page.keyboard.type("dog")
+    page.locator(".combo li").first.wait_for()
+    assert page.locator(".combo li").all_inner_texts()[:3] == ["dog", "doge", "dogs"]
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.locator(".near-block li").first.wait_for()
+    command = copied(page, "Copy the command")
+    rows = [row for row in run(command) if row["layer_name"] == "normed" or row["layer_name"] == "raw"]
+    assert [cosine for _, cosine in near(page)] == [row["cosine"] for row in rows]
+    page.keyboard.press("Escape")
+    page.get_by_role("heading", name="Selection").click()
+    for _ in range(2):
+        page.keyboard.press("[")
+        page.wait_for_timeout(300)
+    until(page, "document.querySelector('.near-block')?.dataset.layer === '2'")
+    assert [cosine for _, cosine in near(page)] == [row["cosine"] for row in run(command) if row["layer_name"] == "2"]
+    assert page.evaluate("explorer.panels[0].near.length") == 10
+
+
+def test_a_click_on_an_item_searches_it_and_hovering_names_it(visit):
+    page = visit.open()
+    wait_for_map(page)
+    place = page.evaluate(
+        """() => {
+          const panel = explorer.panels[0], item = panel.map.find("dog")[0], places = panel.map.places.at(-1);
+          const [x, y] = panel.toScreen([0, 1].map((i) => places[2 * item + i] / 65535 * panel.map.span[i]));
+          const box = panel.plot.getBoundingClientRect();
+          return [x + box.left, y + box.top];
+        }"""
+    )
+    page.mouse.move(*place)
+    page.locator(".tip:not([hidden])").wait_for()
+    named = page.locator(".tip").inner_text()
+    page.mouse.click(*place)
+    until(page, "document.querySelector('[data-search]').value !== ''")
+    assert page.locator("[data-search]").input_value() == named
+
+
+def test_a_metric_of_a_lasso_is_that_of_the_copied_command(visit):
+    page = visit.open()
+    wait_for_map(page)
+    box = page.locator(".plot").bounding_box()
+    page.get_by_role("button", name="Lasso").click()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    corners = [(-160, -150), (160, -150), (170, 160), (-160, 150), (-160, -140)]
+    page.mouse.move(middle[0] + corners[0][0], middle[1] + corners[0][1])
+    page.mouse.down()
+    for x, y in corners[1:]:
+        page.mouse.move(middle[0] + x, middle[1] + y, steps=5)
+    page.mouse.up()
+    until(page, "explorer.panels[0].selected?.size > 0")
+    n = page.evaluate("explorer.panels[0].selected.size")
+    assert 0 < n < page.evaluate("explorer.panels[0].map.n")
+    page.get_by_label("Metric of the selection").select_option("norms")
+    page.get_by_role("button", name="Compute").click()
+    page.locator("td.n").first.wait_for()
+    rows = run(copied(page, "Copy the command"))
+    assert {row["n"] for row in rows} == {n}
+    heads = page.locator(".explorer table:not(.across) th").all_inner_texts()
+    shown = page.locator(f".explorer table:not(.across) tbody tr td:nth-child({heads.index('mean') + 1})").all()
+    assert [float(cell.get_attribute("title")) for cell in shown] == [row["mean"] for row in rows]
+    python = copied(page, "Copy the line of Python")
+    assert eval(python, {"embstore": __import__("embstore")})["mean"] == [row["mean"] for row in rows]
+
+
+def test_a_link_reproduces_the_view(visit):
+    state = {
+        "q": "dog", "layer": "1", "colour": "norm", "where": "length(text) > 4", "k": "5", "view": "2.1,2.2,1.1",
+        "panels": f"{SPACE};{SPACE}@0;toy.sentence.mean",
+    }  # fmt: skip
+    page = visit.open(**state)
+    wait_for_map(page, 3)
+    page.locator(".near-block li").first.wait_for()
+    until(page, "explorer.panels[0].found && explorer.panels[0].selected")
+    page.wait_for_timeout(1_000)
+    other = Visit(visit.browser, f"{visit.url}{page.evaluate('location.hash')}", visit.problems)
+    twin = other.open()
+    wait_for_map(twin, 3)
+    twin.locator(".near-block li").first.wait_for()
+    until(twin, "explorer.panels[0].found && explorer.panels[0].selected")
+    twin.wait_for_timeout(1_000)
+    assert pixels(twin) == pixels(page)
+    assert near(twin) == near(page)
+    assert twin.evaluate(
+        "explorer.panels.map((p) => [p.map.space, p.depth, p.selected.size, p.view])"
+    ) == page.evaluate("explorer.panels.map((p) => [p.map.space, p.depth, p.selected.size, p.view])")
+    other.close()
+
+
+def test_panels_are_linked(visit):
+    page = visit.open()
+    wait_for_map(page)
+    for n in (2, 3, 4):
+        page.get_by_role("button", name="Add a panel").click()
+        wait_for_map(page, n)
+    assert not page.get_by_role("button", name="Add a panel").is_visible()
+    page.locator(".plot").nth(1).focus()
+    page.keyboard.press("+")
+    page.wait_for_timeout(200)
+    halves = page.evaluate("explorer.panels.map((p) => p.view.half)")
+    assert len(set(halves)) == 1
+    page.get_by_label("Space of this panel").nth(2).select_option("toy.sentence.mean")
+    wait_for_map(page, 4)
+    assert page.evaluate("explorer.panels[2].map.space") == "toy.sentence.mean"
+    page.get_by_role("button", name="Close this panel").first.click()
+    wait_for_map(page, 3)
+
+
+def test_labels_do_not_collide(visit):
+    page = visit.open(q="dog")
+    page.locator(".near-block li").first.wait_for()
+    wait_for_map(page)
+    boxes = page.evaluate("explorer.panels[0].labels")
+    assert len(boxes) > 10
+    others = boxes[1:]  # the first, of the searched text, is always there
+    for i, a in enumerate(others):
+        for b in others[i + 1 :]:
+            assert a[2] < b[0] or a[0] > b[2] or a[3] < b[1] or a[1] > b[3]
+
+
+def test_the_occurrences_of_a_word_are_listed_with_their_sentences(visit):
+    page = visit.open(panels="toy.occurrence.last", q="bank", colour="sentence")
+    wait_for_map(page)
+    listed = page.locator(".contexts button")
+    listed.first.wait_for()
+    assert sorted(listed.all_inner_texts()) == ["the bank lends <b>money</b>", "the bank of the river"]
+    assert page.evaluate("explorer.panels[0].query.length") == 2
+    listed.filter(has_text="river").click()
+    page.locator(".near-block li").first.wait_for()
+    command = copied(page, "Copy the command")
+    assert "--text 'the [bank] of the river'" in command
+    assert [cosine for _, cosine in near(page)] == [
+        row["cosine"] for row in run(command) if row["layer_name"] in ("raw", "normed")
+    ]
+
+
+def test_a_cell_of_the_heat_map_opens_its_two_layers(visit):
+    page = visit.open(tab="layers", metric="cka", space=SPACE)
+    cell = page.locator("table.heat tbody tr").nth(1).locator("td button").nth(3)
+    cell.wait_for()
+    expected = {(row["layer_name"], row["layer_name_2"]): row["cka"] for row in run(copied(page, "Copy the command"))}
+    assert float(cell.get_attribute("data-value")) == expected["1", "3"]
+    cell.click()
+    wait_for_map(page, 2)
+    assert page.evaluate("explorer.panels.map((p) => p.depth)") == [1, 3]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_hostile_texts_are_shown_as_text(visit, view):
+    select = "SELECT DISTINCT text, '<b>x</b>' AS \"<i>y</i>\" FROM items"
+    words = {"q": HOSTILE, "dataset": "pairs", "sql": select, "where": "text LIKE '%<%'", "space": SPACE}
+    page = visit.open(tab=view, colour="column", column="text", metric="norms", **words)
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(1_500)
+    made = "main img:not([src^='blob:']), main script, main b, main i:not([aria-hidden]), header b"
+    assert page.locator(made).count() == 0
+    assert "\u202e" not in page.content()
+    assert "\x1b" not in page.locator("main").inner_text()
+    assert "<b>store" in page.locator("header").inner_text()
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_window_of_400_pixels_suffices(visit, view):
+    page = visit.open(
+        400, 800, tab=view, q="dog", dataset="pairs", sql="SELECT * FROM items", metric="cka", space=SPACE
+    )
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 400
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("view", VIEWS)
+def test_axe_finds_no_serious_violation(visit, view, scheme):
+    reason = "axe-core comes with axe-playwright-python (extra dev)"
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=reason)
+    page = visit.open(
+        tab=view,
+        scheme=scheme,
+        q="dog",
+        dataset="pairs",
+        sql="SELECT * FROM items",
+        metric="cka",
+        space=SPACE,
+        colour="cluster",
+    )
+    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(500)
+    found = axe.Axe().run(page).response["violations"]
+    serious = [each for each in found if each["impact"] in ("serious", "critical")]
+    nodes = [(each["id"], node["html"][:200], node.get("failureSummary")) for each in serious for node in each["nodes"]]
+    assert nodes == []
+
+
+def test_the_keyboard_alone_suffices(visit):
+    page = visit.open()
+    wait_for_map(page)
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "skip"
+    reached: list[str] = []
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.ariaLabel || document.activeElement.textContent.trim()"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert outline != "none" or page.evaluate("document.activeElement === document.body"), reached[-1]
+    for name in (
+        "Metrics",
+        "Space of this panel",
+        "Layer of this panel",
+        "Add a panel",
+        "Play the layers",
+        "Layer",
+        "Lasso",
+        "Compute",
+    ):
+        assert name in reached
+    page.locator("nav button", has_text="Neighbours").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("heading", name="Neighbours").wait_for()
+    page.keyboard.press("/")
+    page.keyboard.type("dog")
+    page.keyboard.press("Enter")
+    page.locator("table.layers td").first.wait_for()
+    page.go_back()
+    page.get_by_role("heading", name="Map", exact=True).wait_for(state="attached")
+    wait_for_map(page)
+    before = page.evaluate("explorer.panels[0].view.x")
+    page.locator(".plot").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("explorer.panels[0].view.x") > before
+
+
+def test_a_slow_query_is_cancelled(visit):
+    page = visit.open(tab="sql", sql="SELECT count(*) FROM range(100000000000) a")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancelled.").wait_for()
+    page.get_by_label("Statement").fill("SELECT 7 AS seven")
+    page.get_by_role("button", name="Run").click()
+    page.get_by_role("cell", name="7", exact=True).wait_for()
+
+
+def test_rows_are_cut_and_the_page_says_so(visit):
+    page = visit.open(tab="sql", sql="SELECT * FROM range(5000)")
+    page.get_by_text("The first 1,000 rows; there are more.").wait_for()
+
+
+def test_an_empty_store_says_how_to_fill_it(browser: Any, serve: Callable[[Path], Any], tmp_path: Path):
+    made = synthetic_store(tmp_path / "store", n=3)
+    made.store.remove(made.space)
+    visit = Visit(browser, serve(made.root).url)
+    page = visit.open()
+    page.get_by_role("heading", name="This store holds no items yet").wait_for()
+    visit.close()
+    assert visit.problems == []
+
+
+@pytest.mark.parametrize(("texts", "n_blocks"), [(["one"], 2), (["one", "two"], 0), (["a", "b", "c"], 1)])
+def test_few_items_and_few_layers(browser: Any, serve: Callable[[Path], Any], tmp_path: Path, texts, n_blocks):
+    made = synthetic_store(tmp_path / "store", texts=texts, n_blocks=n_blocks, top_form=None)
+    visit = Visit(browser, serve(made.root).url)
+    page = visit.open(colour="cluster", q=texts[0])
+    wait_for_map(page)
+    assert page.evaluate("explorer.panels[0].view.half") > 0
+    visit.close()
+    assert visit.problems == []
+
+
+def test_a_store_that_changes_and_vanishes_is_said(browser: Any, serve: Callable[[Path], Any], tmp_path: Path):
+    made = synthetic_store(tmp_path / "store", n=5)
+    visit = Visit(browser, serve(made.root).url)
+    page = visit.open(tab="store")
+    page.locator("table").first.wait_for()
+    synthetic_store(made.root, texts=["new"])
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    page.get_by_text("The store has changed since this page was loaded.").wait_for()
+    made.root.rename(tmp_path / "away")
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    until(page, "document.getElementById('banner').textContent.includes('store')")
+    page.reload()
+    page.get_by_role("heading", name="The store cannot be read").wait_for()
+    visit.close()
+    assert all("422" in problem for problem in visit.problems)  # chromium notes the answers that say so

@@ -1,0 +1,85 @@
+"""A page of the explorer in chromium, which may ask for nothing but its own server."""
+
+import shutil
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+WAIT = 120_000
+"""Milliseconds that a slow machine may take; a test fails sooner where something else is seen."""
+
+
+def launch(playwright: Any) -> Any:
+    """Start chromium with WebGL2 in software."""
+    flags = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+
+
+@dataclass
+class Visit:
+    """A visit to the page.
+
+    Attributes:
+        browser: Browser.
+        url: Address of the page with its token.
+        problems: Errors of the page, and requests to other hosts, which were not let out.
+    """
+
+    browser: Any
+    url: str
+    problems: list[str] = field(default_factory=list)
+    contexts: list[Any] = field(default_factory=list)
+
+    def open(self, width: int = 1200, height: int = 800, scheme: str = "light", **state: str) -> Any:
+        """Open the page in a new window, with a state in its address."""
+        context = self.browser.new_context(
+            viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce",
+            permissions=["clipboard-read", "clipboard-write"],
+        )  # fmt: skip
+        self.contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        page.route("**/*", self._let_out)
+        page.on("console", lambda message: message.type in ("error", "warning") and self._note(message))
+        page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (self.problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.goto(f"{self.url}#{urlencode(state)}" if state else self.url)
+        return page
+
+    def _note(self, message: Any) -> None:
+        if "GPU stall due to ReadPixels" not in message.text:  # chromium about screenshots of WebGL
+            self.problems.append(f"{message.type}: {message.text}")
+
+    def _let_out(self, route: Any) -> None:
+        url = route.request.url
+        if url.startswith((f"http://{self.url.split('/')[2]}/", "blob:", "data:")):
+            route.continue_()
+        else:
+            self.problems.append(f"asked for {url}")
+            route.abort()
+
+    def close(self) -> None:
+        """Close the windows."""
+        for context in self.contexts:
+            context.close()
+
+
+def until(page: Any, expression: str) -> None:
+    """Wait until an expression is true. Playwright's own way to wait evaluates text, which the page forbids."""
+    deadline = time.monotonic() + WAIT / 1000
+    while not page.evaluate(f"!!({expression})"):
+        assert time.monotonic() < deadline, f"never: {expression}"
+        page.wait_for_timeout(30)
+
+
+def wait_for_map(page: Any, n_panels: int = 1) -> None:
+    """Wait until the maps of all panels are drawn."""
+    drawn = "explorer.panels.every((panel) => panel.map && panel.frameMilliseconds)"
+    until(page, f"window.explorer?.panels.length === {n_panels} && {drawn}")
+
+
+def pixels(page: Any) -> bytes:
+    """Return a picture of the first panel's items, without labels and text."""
+    return bytes(page.evaluate("Array.from(explorer.panels[0].canvas.toDataURL(), (c) => c.charCodeAt(0))"))
