@@ -52,6 +52,9 @@ EXAMPLES = {
         ),
         "how-to/sql.md",
     ),
+    "map": Example(
+        ("embstore map --model minilm", "embstore map --method tsne --sample 4000 --layer 0-6"), "how-to/maps.md"
+    ),
     "explore": Example(("embstore explore", "embstore explore --port 9000 --no-open"), "how-to/explore.md"),
     "index": Example(("embstore index --kind hnsw --recall 0.99",), "how-to/indexes.md"),
     "reproduce": Example(("embstore reproduce wolfe2022 --quick --model minilm",), "tutorials/wolfe-caliskan.md"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
 
-Kind = Literal["store", "card", "hidden", "index-card", "answer", "lock-holder", "own-dataset"]
+Kind = Literal["store", "card", "hidden", "index-card", "answer", "lock-holder", "own-dataset", "map-header"]
 
 _Path = tuple[str | int | None, ...]
 
@@ -26,6 +26,7 @@ MAX_BYTES: dict[Kind, int] = {
     "answer": 16 * _MIB,
     "lock-holder": 64 * _KIB,
     "own-dataset": 64 * _KIB,
+    "map-header": 32 * _MIB,
 }
 
 _VALUE = "\0"  # stands for the value in the library's messages, which would hold all of it

@@ -15,10 +15,10 @@ class Progress(NamedTuple):
 
     Attributes:
         stage: Kind of work: ``fetch``, ``load``, ``encode``, ``index``, ``compute``, ``search``, ``verify``,
-            ``merge``, ``compact`` or ``measure``.
+            ``map``, ``merge``, ``compact`` or ``measure``.
         subject: Name of the checkpoint, space, store, recipe or dataset.
-        done: Number of finished items (``encode``), layers (``index``, ``compute``, ``search``), files (``verify``),
-            shards (``merge``, ``compact``), queries (``measure``) or bytes (``fetch``).
+        done: Number of finished items (``encode``), layers (``index``, ``compute``, ``search``, ``map``), files
+            (``verify``), shards (``merge``, ``compact``), queries (``measure``) or bytes (``fetch``).
         total: Total number of these; 0 if unknown.
         share: Finished share of the work, in [0, 1], for the time left. Unlike done/total, it weighs texts by length
             and counts unfinished layers in part.
@@ -147,6 +147,16 @@ def current_task() -> Task | None:
     return _task.get()
 
 
+@contextmanager
+def untracked() -> Iterator[None]:
+    """Leave what is read within a ``with`` block out of the progress of the current task."""
+    token = _task.set(None)
+    try:
+        yield
+    finally:
+        _task.reset(token)
+
+
 def finish_part() -> None:
     """Mark one more part of the current task as done, such as a file that was checked; do nothing without a task."""
     if (running := _task.get()) is not None:
@@ -156,9 +166,10 @@ def finish_part() -> None:
 _VERBS = {
     "fetch": "downloading", "load": "loading", "encode": "embedding with", "index": "indexing", "measure": "measuring",
     "compact": "compacting", "merge": "merging", "compute": "computing", "search": "searching", "verify": "verifying",
+    "map": "mapping",
 }  # fmt: skip
-_PARTS = {"index": "layers", "compute": "layers", "search": "layers", "verify": "files"}
-BRIEF = ("compute", "search", "verify")
+_PARTS = {"index": "layers", "compute": "layers", "search": "layers", "map": "layers", "verify": "files"}
+BRIEF = ("compute", "search", "map", "verify")
 """Stages that are usually short, and shown only if they take longer than two seconds."""
 
 

@@ -46,21 +46,40 @@ def neighbours_of_all(vectors: Vectors, k: int, distance: str = "cosine") -> tup
         UnknownNameError: The distance is unknown.
         ValueError: A zero vector, which has no cosine. Exclude it first with :func:`embstore.arrays.has_direction`.
     """
+    return neighbours_of_rows(vectors, np.arange(len(vectors)), k, distance)
+
+
+def neighbours_of_rows(
+    vectors: Vectors, rows: Positions, k: int, distance: str = "cosine"
+) -> tuple[Positions, Float64Array]:
+    """Return the k nearest other rows of some rows: see :func:`neighbours_of_all`. Time O(m n dim).
+
+    Args:
+        vectors: Float array of shape (n, dim), finite.
+        rows: Positions of the rows whose neighbours are requested (m,).
+        k: Number of neighbours; n - 1 where there are fewer other rows.
+        distance: ``cosine`` or ``euclidean``.
+
+    Returns:
+        Positions (m, k) and cosines or distances (m, k).
+    """
     if distance not in DISTANCES:
         raise UnknownNameError("distance", distance, DISTANCES)
     n = len(vectors)
     k = max(0, min(k, n - 1))
     found = _Found(np.empty((n, k), np.int64), np.empty((n, k)))
-    if k:
+    if k and len(rows):
         points = Points(np.ascontiguousarray(vectors), unit=distance == "cosine")
-        undecided = np.concatenate([_search(points, rows, k + 1 + _MORE, found) for rows in slices(n, _QUERIES)])
-        if 0 < len(undecided) <= n * _FEW:
+        parts = [rows[part] for part in slices(len(rows), _QUERIES)]
+        undecided = np.concatenate([_search(points, part, k + 1 + _MORE, found) for part in parts])
+        if 0 < len(undecided) <= len(rows) * _FEW:
             undecided = _search(points, undecided, k + 1 + _MANY_MORE, found)
         if len(undecided):
             _search_in_float64(points, undecided, found)
+    positions, distances = found.positions[rows], found.distances[rows]
     if distance == "cosine":
-        return found.positions, np.maximum(-1, 1 - found.distances**2 / 2)
-    return found.positions, found.distances
+        return positions, np.maximum(-1, 1 - distances**2 / 2)
+    return positions, distances
 
 
 @dataclass(frozen=True, slots=True)

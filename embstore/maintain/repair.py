@@ -18,7 +18,7 @@ from embstore.maintain.repair_tables import repair_tables
 from embstore.progress import Observer
 from embstore.storage.files.marker import write_marker
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.maintenance.file_checks import Problem, verify_answers, verify_marker
+from embstore.storage.maintenance.file_checks import Problem, verify_answers, verify_maps, verify_marker
 from embstore.storage.transaction.lock import write_lock
 from embstore.storage.transaction.manifest import Hidden, manifest_path, read_hidden, write_hidden
 from embstore.storage.transaction.recovery import list_leftovers, recover
@@ -51,6 +51,7 @@ def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = Fa
         texts = repair_tables(log)
         _remove_leftovers(log)
         _remove_answers(log)
+        _remove_maps(log)
         SpacesRepair(log, texts, observe).repair_all()
         return tabulate(log.actions, paths.root)
 
@@ -128,6 +129,15 @@ def _remove_answers(log: RepairLog) -> None:
     for problem in verify_answers(log.paths):
         path = problem.file
         action = Action("removed", path, "it was altered or truncated", n_bytes=disk.size(path))
+        log.do(action, partial(disk.remove, path, missing_ok=True))
+
+
+def _remove_maps(log: RepairLog) -> None:
+    """Remove damaged maps, which can be made again."""
+    for problem in verify_maps(log.paths):
+        path = problem.file
+        detail = "it was altered or truncated; make it again with embstore map"
+        action = Action("removed", path, detail, n_bytes=disk.size(path))
         log.do(action, partial(disk.remove, path, missing_ok=True))
 
 

@@ -25,6 +25,7 @@ from embstore.storage.maintenance.file_checks import (
     stored_texts,
     verify_answers,
     verify_datasets,
+    verify_maps,
     verify_marker,
     verify_parts,
     verify_space,
@@ -170,7 +171,7 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
     damaged = [*check_each(items.files, lambda files: verify_parts(files, ITEMS_SCHEMA))]
     datasets = [*catch_unreadable(verify_datasets(paths))]
     problems += [*damaged, *check_each(skipped.files, lambda files: verify_parts(files, SKIPPED_SCHEMA)), *datasets]
-    problems += catch_unreadable(verify_answers(paths))
+    problems += [*catch_unreadable(verify_answers(paths)), *catch_unreadable(verify_maps(paths))]
     texts = None
     if not damaged and items.problem is None:
         texts, repeated = stored_texts(items.files)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from embstore.metrics.declaration.spec import Ids, LayerData, Result
 from embstore.metrics.numerics.layer_grid import Grid
+from embstore.metrics.numerics.neighbour_lists import n_shared
 from embstore.metrics.numerics.pair_sums import check_complete
 from embstore.metrics.numerics.ties import TIED, are_tied
 
@@ -79,7 +80,7 @@ def _values(left: _NeighbourLists, right: _NeighbourLists, n: int, k: int) -> Re
     if left.are_tied or right.are_tied:
         return {"reason": f"in one of the layers {TIED}"}
     parts = [slice(start, start + _ROWS_AT_ONCE) for start in range(0, n, _ROWS_AT_ONCE)]
-    shared = np.concatenate([_n_shared(left.nearest[part], right.nearest[part]) for part in parts])
+    shared = np.concatenate([n_shared(left.nearest[part], right.nearest[part]) for part in parts])
     return {
         "jaccard": float((shared / (2 * k - shared)).mean()),
         "jaccard_expected": expected_jaccard(n, k),
@@ -87,12 +88,6 @@ def _values(left: _NeighbourLists, right: _NeighbourLists, n: int, k: int) -> Re
         "overlap_expected": k / (n - 1),
         "reason": None,
     }
-
-
-def _n_shared(left: NDArray[np.int32], right: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Return the number of elements that two sets share, row by row, (n,); each row (n, k) is a set."""
-    elements = np.sort(np.concatenate([left, right], axis=1), axis=1)
-    return np.asarray(np.count_nonzero(elements[:, 1:] == elements[:, :-1], axis=1))
 
 
 def expected_jaccard(n: int, k: int) -> float:

@@ -171,3 +171,27 @@ def _neighbours(
     if distinct and len(first := distinct_rows(vectors)[0]) < len(ids):
         ids, vectors = ids[first], vectors[first]
     return ids, *neighbours_of_all(vectors, k, distance)
+
+
+def neighbours_of(
+    data: "LayerData", items: Ids, k: int
+) -> tuple[Ids, NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the k nearest other items by cosine of some items, by an exact search.
+
+    Args:
+        data: Vectors of a layer.
+        items: Ids of the items, ascending; those without a direction are omitted.
+        k: Number of neighbours; reduced to n − 1 if there are fewer other items.
+
+    Returns:
+        Ids of all n items with a direction, ascending; positions in them of the requested items (m,), and of their
+        neighbours (m, k), nearest first, ties by ascending id; and cosines (m, k).
+    """
+    from embstore.arrays import has_direction
+    from embstore.index.exact_knn import neighbours_of_rows
+
+    ids, vectors = data.gather()
+    if not (keep := has_direction(vectors)).all():
+        ids, vectors = ids[keep], vectors[keep]
+    rows = np.flatnonzero(np.isin(ids, items, assume_unique=True))
+    return ids, rows, *neighbours_of_rows(vectors, rows, k)

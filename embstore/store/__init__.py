@@ -6,6 +6,7 @@ building.py     build
 datasets.py     datasets, fetch_datasets, add_dataset
 metrics.py      query, cache_state, metrics, explain, explain_query
 lookup.py       neighbours, vectors, missing, info, skipped, sql
+mapping.py      map, map_points, maps
 maintenance.py  index, verify, repair, compact, merge, remove
 papers.py       reproduce, cite
 pages.py        explore
@@ -14,6 +15,7 @@ pages.py        explore
 from embstore.keywords import check_keywords
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
 from embstore.store.maintenance import MaintenanceMethods
+from embstore.store.mapping import MapMethods
 from embstore.store.pages import PageMethods
 from embstore.store.papers import PaperMethods
 from embstore.wording import speak_python
@@ -23,7 +25,7 @@ __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store"]
 
 @speak_python
 @check_keywords
-class Store(MaintenanceMethods, PaperMethods, PageMethods):
+class Store(MaintenanceMethods, MapMethods, PaperMethods, PageMethods):
     """A store of embeddings: the vectors of words, sentences and occurrences at every layer.
 
     The store is read at the first query, and answers describe its state at that time; :meth:`refresh` reads it

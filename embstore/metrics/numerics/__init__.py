@@ -7,6 +7,7 @@ gram           the same bilinear forms from Gram matrices, if these cost less
 directions     unit vectors of lists of words
 groups         sums over the vectors of each word or sentence
 ties           detection of equal distances
+neighbour_lists   elements that lists of neighbours share; plane: nearest points in the plane
 correlation    Spearman and Pearson; bootstrap: their intervals
 permutation    permutation tests
 layer_grid     comparisons of layers with layers; clusters: k-means of directions

@@ -8,5 +8,6 @@ summaries   the sums of a shard and of a space
 columns     the columns of the small tables
 tables      the small tables beside the vectors; items: texts by id; datasets: rows of datasets
 answers     cached answers of queries
+maps        positions of items in the plane
 unpacked    the limit on a small table's decompressed size
 """

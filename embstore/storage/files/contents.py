@@ -8,7 +8,7 @@ from embstore import atomic, disk
 from embstore.errors import DamagedError
 from embstore.storage.files import names
 
-BY_SPACE = ("embeddings", "summaries", "indexes")
+BY_SPACE = ("embeddings", "summaries", "indexes", "maps")
 """Folders that contain a folder per space."""
 
 DAMAGED = "damaged"
@@ -28,6 +28,7 @@ _ENTRIES = {
     "embeddings": (names.PARTS, names.HIDDEN),
     "summaries": (names.PARTS,),
     "indexes": (names.INDEXES, names.INDEX_CARDS),
+    "maps": (names.MAPS,),
 }
 _FOLDERS = {*_ENTRIES, DAMAGED}
 

@@ -143,6 +143,18 @@ class StorePaths:
         """The files of all cached answers."""
         return [*names.ANSWERS.listed(self.answers).values()]
 
+    def maps(self, space: str) -> Path:
+        """The folder of a space's maps."""
+        return names.SPACES.path(self.root / "maps", space)
+
+    def map(self, space: str, layer: int, method: str, digest: str) -> Path:
+        """The map of a layer by a method, for the request with this hash."""
+        return names.MAPS.path(self.maps(space), f"layer={layer:02d}-{method}-{digest}")
+
+    def map_files(self, space: str) -> list[Path]:
+        """The maps of a space."""
+        return [*names.MAPS.listed(self.maps(space)).values()]
+
     def indexes(self, space: str) -> Path:
         """The folder of a space's indexes."""
         return names.SPACES.path(self.root / "indexes", space)

@@ -16,6 +16,7 @@ from embstore.progress import finish_part
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
+from embstore.storage.files.maps import read_map
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums
@@ -109,6 +110,17 @@ def verify_answers(paths: StorePaths) -> Iterator[Problem]:
             continue
         except DamagedError as error:
             yield Problem(path, str(error))
+
+
+def verify_maps(paths: StorePaths) -> Iterator[Problem]:
+    """Yield the problems of maps, which other processes may replace meanwhile; one of other shards is no problem."""
+    for path in (path for space in paths.spaces_on_disk() for path in paths.map_files(space)):
+        try:
+            read_map(paths, path)
+        except DamagedError as error:
+            if disk.exists(path):
+                yield Problem(path, str(error))
+        finish_part()
 
 
 def stored_texts(files: Iterable[Path]) -> tuple[Ids, list[Problem]]:

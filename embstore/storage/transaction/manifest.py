@@ -41,6 +41,14 @@ class Hidden(NamedTuple):
     names: frozenset[str] = frozenset()
     replaced: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
+    def successors(self, parts: Iterable[str]) -> set[str]:
+        """Return the names of parts after the commit: a new part instead of all the old ones that it replaces."""
+        found = set(parts)
+        for new, old in self.replaced.items():
+            if old and found.issuperset(old):
+                found = found.difference(old) | {new}
+        return found
+
 
 class PartFiles(NamedTuple):
     """Part files of a folder at one moment.

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from embstore import atomic, disk
 from embstore.errors import DamagedError, StoreError
+from embstore.storage.files.maps import read_map, write_map
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import read_part, read_table, stage_part
@@ -113,6 +114,7 @@ def delete_hidden_shards(paths: StorePaths, space: str) -> list[Path]:
     if not hidden.names and not hidden.replaced:
         return []
     update_index_cards(paths, space, hidden)
+    update_map_headers(paths, space, hidden)
     removed = hidden_files(folder)
     for path in removed:
         disk.remove(path)
@@ -145,15 +147,26 @@ def update_index_cards(paths: StorePaths, space: str, hidden: Hidden) -> None:
             document = atomic.read_document(card, "index-card")
         except (DamagedError, FileNotFoundError):  # not searched, and rebuilt by a build or a repair
             continue
-        covered = set(document["shards"])
-        for new, old in hidden.replaced.items():
-            if old and covered.issuperset(old):
-                covered = covered.difference(old) | {new}
+        covered = hidden.successors(document["shards"])
         if covered & hidden.names:
             disk.remove(card)
             disk.remove(index, missing_ok=True)
         elif covered != set(document["shards"]):
             atomic.write_document(card, {**document, "shards": sorted(covered)})
+
+
+def update_map_headers(paths: StorePaths, space: str, hidden: Hidden) -> None:
+    """Update the headers of a space's maps after shards were replaced; delete the maps of removed shards."""
+    for path in paths.map_files(space):
+        try:
+            found = read_map(paths, path)
+        except DamagedError:  # not used, and removed by a repair
+            continue
+        shards = hidden.successors(found.shards)
+        if shards & hidden.names:
+            disk.remove(path, missing_ok=True)
+        elif shards != set(found.shards):
+            write_map(paths, found.of_shards(shards))
 
 
 def remove_space(paths: StorePaths, space: str) -> list[Path]:

@@ -1,0 +1,68 @@
+"""``embstore map``."""
+
+from typing import Annotated
+
+import typer
+
+from . import _options
+from ._errors import explained
+from ._output import emit, emit_actions
+
+
+def map(
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            metavar="pca|tsne",
+            help="pca: principal components, with axes that all layers share; instant. tsne: t-SNE on exact nearest "
+            "neighbours, each layer starting from the one below; keeps more of them.",
+        ),
+    ] = "pca",
+    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
+    model: _options.Models = None,
+    space: _options.Spaces = None,
+    unit: _options.UnitName = None,
+    pooling: _options.PoolingName = None,
+    template: _options.TemplateText = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", metavar="SQL", help="Map the items for which this holds: --where \"text LIKE 'a%'\"."),
+    ] = None,
+    timeout: _options.SqlTimeout = None,
+    memory: _options.SqlMemory = None,
+    sample: Annotated[
+        int | None, typer.Option("--sample", metavar="N", help="Draw N items at random, without replacement.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the sample, and of the method.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Make maps again that are stored.")] = False,
+    stored: Annotated[bool, typer.Option("--list", help="List the stored maps, and make none.")] = False,
+    quiet: _options.Quiet = False,
+    store: _options.StoreDir = None,
+    form: _options.OutputFormat = _options.Format.TABLE,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+) -> None:
+    """Map the items of each layer into the plane. The maps are stored, as tables of item_id, x and y.
+
+    The layers of one call are mapped together, so that a point moves where its neighbours change.
+    """
+    with explained("Interrupted. The layers that were done are stored; the same command goes on after them."):
+        from embstore.store import Store
+
+        from ._progress import show_progress
+
+        opened = Store(store)
+        if stored:
+            emit_actions(
+                opened.maps(), form, output, nothing="No map is stored. Make one with: embstore map", quiet=quiet,
+                csv_safe=csv_safe,
+            )  # fmt: skip
+            return
+        with show_progress(quiet) as observe:
+            done = opened.map(
+                method=method, layers=layer, models=model or (), spaces=space or (), unit=unit, pooling=pooling,
+                template=template, where=where, timeout=timeout, memory=memory, sample=sample, seed=seed, force=force,
+                observe=observe,
+            )  # fmt: skip
+        emit(done, form, output, csv_safe=csv_safe, quiet=quiet)

@@ -1,0 +1,101 @@
+"""Tabulate maps: those that a request made or found, and all that are stored."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from embstore import disk
+from embstore.errors import DamagedError
+from embstore.maps.request import is_of_this_version
+from embstore.query.request import Selection
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.maps import LayerMap, read_map
+from embstore.storage.files.paths import StorePaths
+from embstore.table import ShownColumn, Table, table
+
+Row = dict[str, Any]
+
+_OF_MAP = ("n", "n_zero", "kept", "n_kept", "reason")
+COLUMNS = ("space", "model", "layer", "layer_name", "method", "did", *_OF_MAP, "file")
+LISTED_COLUMNS = (
+    "space", "layer", "layer_name", "method", "fitted_on", "where", "sample", "seed", *_OF_MAP, "state", "bytes",
+    "file",
+)  # fmt: skip
+_LAYER = (ShownColumn("space"), ShownColumn("layer_name", "layer"), ShownColumn("method"))
+_NUMBERS = (ShownColumn("n", kind="count"), ShownColumn("kept"))
+_SHOWN = (*_LAYER, ShownColumn("did"), *_NUMBERS, ShownColumn("file"))
+_LISTED_SHOWN = (
+    *_LAYER, ShownColumn("where"), ShownColumn("sample"), ShownColumn("seed"), *_NUMBERS, ShownColumn("state"),
+    ShownColumn("bytes", "size", "bytes"),
+)  # fmt: skip
+_TYPES = {"kept": "number", "reason": "string", "where": "string", "sample": "integer"}
+_KEPT = "kept: share of the ten nearest neighbours by cosine that are among the ten nearest on the map"
+
+
+def tabulate(rows: Sequence[Row], notes: Sequence[str], selection: Selection) -> Table:
+    """Return the rows of maps, from :func:`row_of`, as a table.
+
+    Args:
+        rows: Rows, each with ``model`` and ``did`` too.
+        notes: Notes on the choice of spaces and layers, and on the maps (:func:`notes_on`).
+        selection: Items that were mapped.
+    """
+    columns = selection.columns()
+    return table(
+        [row | columns for row in rows], columns=[*COLUMNS, *columns], notes=list(dict.fromkeys([*notes, _KEPT])),
+        shown=_SHOWN, types=_TYPES,
+    )  # fmt: skip
+
+
+def stored_maps(catalog: Catalog) -> Table:
+    """Return one row per stored map of a space; notes name those that are damaged.
+
+    ``state`` is ``current``, or ``behind`` if items were added since or another version would make the map.
+    """
+    rows, notes = [], []
+    for space in catalog.cards:
+        for path in catalog.paths.map_files(space):
+            try:
+                found = read_map(catalog.paths, path)
+                size = disk.size(path)
+            except DamagedError as error:
+                notes.append(str(error))
+                continue
+            except FileNotFoundError:
+                continue
+            key = found.key
+            rows.append(
+                {
+                    "fitted_on": list(key.fitted_on), "where": key.where, "sample": key.sample, "seed": key.seed,
+                    "state": _state(catalog, found), "bytes": size, **row_of(catalog.paths, found),
+                }
+            )  # fmt: skip
+    return table(rows, columns=LISTED_COLUMNS, notes=notes, shown=_LISTED_SHOWN, types=_TYPES)
+
+
+def _state(catalog: Catalog, found: LayerMap) -> str:
+    is_current = found.shards == tuple(sorted(catalog.shard_names(found.key.space)))
+    return "current" if is_current and is_of_this_version(found.key) else "behind"
+
+
+def row_of(paths: StorePaths, found: LayerMap) -> Row:
+    """Return the columns that describe a map."""
+    key = found.key
+    return {
+        "space": key.space, "layer": key.layer, "layer_name": key.layer_name, "method": key.method, "n": len(found.ids),
+        "n_zero": found.n_zero, "kept": found.kept, "n_kept": found.n_kept, "reason": found.reason,
+        "file": key.path(paths).relative_to(paths.root).as_posix(),
+    }  # fmt: skip
+
+
+def notes_on(found: LayerMap) -> Iterator[str]:
+    """Yield notes on a map: a small sample, items without a place, and how its share of kept neighbours is measured."""
+    key, n = found.key, len(found.ids)
+    where = f"{key.space} layer {key.layer_name}"
+    if key.sample is not None and n + found.n_zero < key.sample:
+        yield f"{key.space}: the sample of {key.sample} is all {n + found.n_zero} items."
+    if found.n_zero:
+        yield f"{where}: n_zero = {found.n_zero} (items whose vector is zero: they have no place on the map)."
+    if found.reason:
+        yield f"{where}: kept: {found.reason}."
+    elif found.n_kept < n:
+        yield f"{key.space}: kept is measured over {found.n_kept} items, a random sample (seed {key.seed})"

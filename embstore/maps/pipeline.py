@@ -1,0 +1,169 @@
+"""Map the layers of spaces: from stored maps if they are current, else computed and stored, layer by layer."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from embstore import disk
+from embstore.errors import StoreError, UsageError
+from embstore.maps.listing import notes_on, row_of, tabulate
+from embstore.maps.methods import Components, Method, Neighbourhoods
+from embstore.maps.request import MapRequest
+from embstore.metrics import LayerData
+from embstore.progress import Task, task
+from embstore.query.layer_data import StoredLayer
+from embstore.query.provenance import missing_shard_notes
+from embstore.query.request import Selection, stored_ids
+from embstore.space import Layer
+from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files.maps import LayerMap, Positions, find_map, write_map
+from embstore.storage.selection import SpaceFilter, check_layer_numbers, select_layers
+from embstore.table import Table
+
+MADE, FOUND = "made", "found"
+
+_METHODS: dict[str, Callable[[Sequence[LayerData], int], Method]] = {"pca": Components, "tsne": Neighbourhoods}
+
+
+def map_spaces(
+    catalog: Catalog, spaces: SpaceFilter, layers: str, method: str, selection: Selection, *, force: bool = False
+) -> Table:
+    """Map the layers of spaces, and store the maps; return one row per space and layer.
+
+    Args:
+        catalog: Store to read.
+        spaces: Filter of the spaces.
+        layers: Selection of layers, in the notation of :meth:`Layers.select`; those of a space are mapped together.
+        method: ``pca`` or ``tsne``.
+        selection: Items to map, with the random seed; no transforms.
+        force: Whether to make maps again that are stored.
+
+    Raises:
+        UnknownNameError: A space, layer or method does not exist.
+        UsageError: openTSNE is not installed, or ``where`` may select other items another time.
+        QueryError: The layers of a space are shifted, or the SQL fails.
+        StoreError: A map cannot be written. Those before it are stored.
+    """
+    cards, notes = check_layer_numbers(spaces.select(catalog.cards), spaces.spaces)
+    chosen, missing = select_layers(cards, layers)
+    cards = [card for card in cards if card.space in chosen]
+    requests = [MapRequest(card.space, chosen[card.space], method, selection) for card in cards]
+    for request in requests:  # before hours of work, if the store is read-only
+        disk.make_folder(catalog.paths.maps(request.space))
+    notes += [*missing, *(note for card in cards for note in missing_shard_notes(catalog, card))]
+    rows = []
+    for request, card in zip(requests, cards, strict=True):
+        for found, did in _maps(catalog, request, store=True, force=force):
+            rows.append({"model": card.model, "did": did, **row_of(catalog.paths, found)})
+            notes += notes_on(found)
+    return tabulate(rows, notes, selection)
+
+
+def map_points(
+    catalog: Catalog, space: str, layer: str, layers: str, method: str, selection: Selection
+) -> tuple[Ids, Positions]:
+    """Return the map of one layer; if it is not stored, compute it, and store it where the store can be written.
+
+    Args:
+        catalog: Store to read.
+        space: Name of the space.
+        layer: One layer, in the notation of :meth:`Layers.select`.
+        layers: Layers that are mapped together, among them ``layer``.
+        method: ``pca`` or ``tsne``.
+        selection: Items to map, with the random seed; no transforms.
+
+    Returns:
+        Ids of the items that have a direction, int64 (n,), ascending, and positions, float32 (n, 2).
+
+    Raises:
+        UsageError: ``layer`` is not one of ``layers``; or as :func:`map_spaces`.
+    """
+    [card], _ = check_layer_numbers(SpaceFilter(spaces=[space]).select(catalog.cards))
+    members, together = card.layers.select(layer).members, card.layers.select(layers).members
+    if len(members) != 1 or members[0] not in together:
+        raise UsageError(f"a map is of one of the layers {layers!r} of {space}, and {layer!r} is not one of these.")
+    request = MapRequest(space, together, method, selection)
+    *_, (found, _) = _maps(catalog, request, store=False, until=members[0])
+    return found.ids, found.positions
+
+
+def _maps(
+    catalog: Catalog, request: MapRequest, *, store: bool, force: bool = False, until: Layer | None = None
+) -> Iterator[tuple[LayerMap, str]]:
+    """Yield the map of each layer, and whether it was made or found.
+
+    Args:
+        catalog: Store to read.
+        request: Maps to return.
+        store: Whether a map that cannot be stored is an error.
+        force: Whether to make maps again that are stored.
+        until: Layer to end with, of whose maps below only those are made that it depends on; None for all layers.
+    """
+    if until is not None and (stored := _stored(catalog, request, until)) is not None:
+        yield stored, FOUND
+        return
+    needed = [layer for layer in request.layers if until is None or layer == until or _is_below(request, layer, until)]
+    below: LayerMap | None = None
+    method: Method | None = None
+    selected: Ids | None = None
+    with task("map", request.space, len(needed)) as mapping:
+        for layer in needed:
+            found, did = None if force else _stored(catalog, request, layer), FOUND
+            if found is None:
+                if method is None or selected is None:
+                    selected = _selected(catalog, request)
+                    method = _METHODS[request.method](_vectors(catalog, request, selected), request.selection.seed)
+                found, did = _make(catalog, request, layer, method, below, len(selected), mapping), MADE
+                _write(catalog, found, store=store)
+            mapping.finish((request.space, layer.id))
+            below = found
+            yield found, did
+
+
+def _stored(catalog: Catalog, request: MapRequest, layer: Layer) -> LayerMap | None:
+    return find_map(catalog.paths, request.key(layer), catalog.shard_names(request.space))
+
+
+def _is_below(request: MapRequest, layer: Layer, until: Layer) -> bool:
+    """Return whether the map of a layer needs the one of another, as those of t-SNE need the map below."""
+    return request.method == "tsne" and layer.id < until.id
+
+
+def _selected(catalog: Catalog, request: MapRequest) -> Ids:
+    """Return the ids of the selected items of the space, ascending."""
+    if request.selection.where is not None:
+        catalog.check_texts(request.space)  # an item without a stored text would be left out silently
+    return stored_ids(catalog, request.space, request.selection.select(catalog, request.space))
+
+
+def _vectors(catalog: Catalog, request: MapRequest, selected: Ids) -> list[LayerData]:
+    card = catalog.cards[request.space]
+    only = selected if request.selection.columns() else None
+    summaries = catalog.summaries(request.space) if only is None else {}
+    return [StoredLayer(catalog, card, layer, only, summaries.get(layer.id)) for layer in request.layers]
+
+
+def _make(
+    catalog: Catalog, request: MapRequest, layer: Layer, method: Method, below: LayerMap | None, n: int, mapping: Task
+) -> LayerMap:
+    """Map a layer of which n items are selected."""
+    placed = method.place(request.layers.index(layer), below, _reporter(mapping, (request.space, layer.id)))
+    return LayerMap(
+        request.key(layer), tuple(sorted(catalog.shard_names(request.space))), placed.ids, placed.positions,
+        n - len(placed.ids), placed.kept.share, placed.kept.n, placed.kept.reason, method.versions(),
+    )  # fmt: skip
+
+
+def _write(catalog: Catalog, made: LayerMap, *, store: bool) -> None:
+    try:
+        write_map(catalog.paths, made)
+    except StoreError:
+        if store:
+            raise  # else a read-only store, or a full disk: the next request computes the map again
+
+
+def _reporter(mapping: Task, part: Any) -> Callable[[float], None]:
+    def report(share: float) -> None:
+        mapping.shares[part] = min(share, 0.999)
+        mapping.report()
+
+    return report

@@ -1,0 +1,170 @@
+"""Read and write maps: the positions in the plane of the items of one layer, in a Parquet table with a header.
+
+The header, in the table's metadata, holds all that the positions depend on and the names of the shards with the
+vectors. A map is used only if it is the requested one, of the current shards: one in the place of another, or of shards
+that have changed since, is as good as missing. Maps are derived and may be deleted at any time. They need no lock,
+since a file is written whole and its content is checked when it is read.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embstore import documents
+from embstore.errors import DamagedError, NewerFormatError
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.tables import read_sealed, write_table
+
+MAPS_FORMAT = 1
+REMEDY = "It is not used, and may be deleted; embstore repair removes it."
+
+MAP_SCHEMA = pa.schema(
+    [
+        pa.field("item_id", pa.int64(), nullable=False),
+        pa.field("x", pa.float32(), nullable=False),
+        pa.field("y", pa.float32(), nullable=False),
+    ]
+)
+_HEADER = b"embstore_map"
+
+Ids = NDArray[np.int64]
+Positions = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class MapKey:
+    """What a map shows and how it is made: all that it depends on besides the vectors.
+
+    Attributes:
+        space: Name of the space.
+        layer: Id of the layer.
+        layer_name: Name of the layer.
+        method: ``pca`` or ``tsne``.
+        version: Version of the method.
+        fitted_on: Names of the layers that the positions depend on, by ascending id.
+        where: SQL expression that selects the items; None for all.
+        sample: Number of items drawn at random; None for all.
+        seed: Random seed.
+        numpy: Version of numpy, which determines the drawn items; None without ``sample``.
+        duckdb: Version of DuckDB, which evaluates ``where``; None without it.
+    """
+
+    space: str
+    layer: int
+    layer_name: str
+    method: str
+    version: int
+    fitted_on: tuple[str, ...]
+    where: str | None = None
+    sample: int | None = None
+    seed: int = 0
+    numpy: str | None = None
+    duckdb: str | None = None
+
+    def path(self, paths: StorePaths) -> Path:
+        """Return the path of the map, whose name has a hash of what was requested; versions are not part of it."""
+        request = [list(self.fitted_on), self.where, self.sample, self.seed]
+        digest = hashlib.blake2b(json.dumps(request).encode(), digest_size=8).hexdigest()
+        return paths.map(self.space, self.layer, self.method, digest)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerMap:
+    """A map of one layer.
+
+    Attributes:
+        key: What it shows and how it is made.
+        shards: Names of the shards with the vectors, ascending.
+        ids: Item ids, int64 (n,), ascending.
+        positions: Positions of the items, float32 (n, 2).
+        n_zero: Number of selected items without a position, since their vector is zero.
+        kept: Share of the ten nearest neighbours in the layer that are among the ten nearest on the map, in [0, 1];
+            None if not computable.
+        n_kept: Number of items that ``kept`` is the mean of.
+        reason: Reason why ``kept`` is None.
+        made_with: Versions of the libraries that made it, by name.
+    """
+
+    key: MapKey
+    shards: tuple[str, ...]
+    ids: Ids
+    positions: Positions
+    n_zero: int
+    kept: float | None
+    n_kept: int
+    reason: str | None
+    made_with: dict[str, str]
+
+    def header(self) -> dict[str, Any]:
+        """Return the header as a JSON object."""
+        return {
+            "format": MAPS_FORMAT, **asdict(self.key), "shards": self.shards, "n": len(self.ids), "n_zero": self.n_zero,
+            "kept": self.kept, "n_kept": self.n_kept, "reason": self.reason, "made_with": self.made_with,
+        }  # fmt: skip
+
+    def of_shards(self, shards: Iterable[str]) -> Self:
+        """Return the same map for other shards with the same vectors."""
+        return replace(self, shards=tuple(sorted(shards)))
+
+
+def write_map(paths: StorePaths, made: LayerMap) -> Path:
+    """Write a map, and return its path.
+
+    Raises:
+        FileAccessError: The disk is full or cannot be written.
+    """
+    path = made.key.path(paths)
+    columns = [made.ids, made.positions[:, 0], made.positions[:, 1]]
+    table = pa.table([pa.array(np.ascontiguousarray(column)) for column in columns], schema=MAP_SCHEMA)
+    header = json.dumps(made.header(), ensure_ascii=False, allow_nan=False)
+    write_table(path, table.replace_schema_metadata({_HEADER: header.encode()}))
+    return path
+
+
+def find_map(paths: StorePaths, key: MapKey, shards: Iterable[str]) -> LayerMap | None:
+    """Return the stored map of some shards; None if it is missing, damaged, or of another request or other shards."""
+    try:
+        found = read_map(paths, key.path(paths))
+    except DamagedError:
+        return None
+    return found if found.key == key and found.shards == tuple(sorted(shards)) else None
+
+
+def read_map(paths: StorePaths, path: Path) -> LayerMap:
+    """Read the map in a file.
+
+    Raises:
+        DamagedError: The file is missing or was altered, or is not the map that its path names.
+        NewerFormatError: It has a later format than this version reads.
+        FileAccessError: The file cannot be read.
+    """
+    table = read_sealed(path, MAP_SCHEMA, REMEDY)
+    try:
+        header = _parse_header((table.schema.metadata or {}).get(_HEADER, b""))
+    except documents.NewerFormat as error:
+        raise NewerFormatError(f"{path} {error}. Upgrade: pip install --upgrade embstore.") from error
+    except documents.InvalidDocument as error:
+        raise DamagedError(f"{path} is damaged: its header: {error}. {REMEDY}") from error
+    values = {field.name: header[field.name] for field in fields(MapKey)}
+    key = MapKey(**{**values, "fitted_on": tuple(header["fitted_on"])})
+    if key.path(paths) != path:
+        raise DamagedError(f"{path} is damaged: it is the map that belongs in {key.path(paths).name}. {REMEDY}")
+    ids = table["item_id"].to_numpy()
+    positions = np.stack([table[axis].to_numpy() for axis in ("x", "y")], axis=1)
+    if len(ids) != header["n"] or (np.diff(ids) <= 0).any() or not np.isfinite(positions).all():
+        raise DamagedError(f"{path} is damaged: its rows are not those that its header describes. {REMEDY}")
+    others = ("n_zero", "kept", "n_kept", "reason", "made_with")
+    return LayerMap(key, tuple(header["shards"]), ids, positions, **{name: header[name] for name in others})
+
+
+def _parse_header(data: bytes) -> dict[str, Any]:
+    header = documents.parse(data, "map-header")
+    documents.check(header, "map-header")
+    return header

@@ -1,0 +1,125 @@
+"""Methods of Store that map items into the plane."""
+
+from typing import TYPE_CHECKING, Unpack
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.keywords import accepts
+from embstore.progress import Observer, observing
+from embstore.storage.selection import SpaceFilter
+from embstore.store.arguments import LayerSpec, SpaceFilters, as_layers, as_limits, as_observer
+from embstore.store.opened import OpenStore
+from embstore.table import Table
+
+if TYPE_CHECKING:
+    from embstore.query.request import Selection
+
+
+class MapMethods(OpenStore):
+    """Map the items of each layer into the plane."""
+
+    @accepts(SpaceFilter)
+    def map(
+        self,
+        *,
+        method: str = "pca",
+        layers: LayerSpec = "all",
+        where: str | None = None,
+        timeout: float | None = None,
+        memory: str | int | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+        force: bool = False,
+        observe: Observer | None = None,
+        **filters: Unpack[SpaceFilters],
+    ) -> Table:
+        """Map the items of each layer into the plane, and store the maps.
+
+        Maps that are stored and current are found, not made again: a call that was interrupted goes on after the last
+        layer that it finished. The same store, versions and seed give the same bytes.
+
+        Args:
+            method: ``pca`` (principal components, with axes that the layers of a space share; instant) or ``tsne``
+                (t-SNE on exact nearest neighbours, each layer starting from the map of the one below; needs the extra
+                ``map``).
+            layers: Layers that are mapped together, as in :meth:`query`. The axes of ``pca`` are fitted on all of them.
+            where: SQL expression that selects items, as in :meth:`query`.
+            timeout: Time limit of ``where`` in seconds; None for no limit.
+            memory: Memory limit of ``where``, as in :meth:`query`.
+            sample: Number of items to draw at random, without replacement; None for all.
+            seed: Random seed of the sample, and of what the method draws; at least 0.
+            force: Whether to make maps again that are stored and current.
+            observe: Callback for progress.
+            models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
+
+        Returns:
+            One row per space and layer: ``did`` (``made`` or ``found``), ``n``, ``kept`` (share of the ten nearest
+            neighbours by cosine that are among the ten nearest on the map), ``n_kept`` (number of items that it is the
+            mean of), ``file`` within the store …
+
+        Raises:
+            UsageError: openTSNE is not installed, or ``where`` may select other items another time.
+            StoreError: A map cannot be written. The layers before it are stored.
+        """
+        from embstore.maps.pipeline import map_spaces
+
+        spaces, selection = SpaceFilter(**filters), _selection(where, timeout, memory, sample, seed)
+        with observing(as_observer(observe)):
+            return self._ask(
+                lambda catalog: map_spaces(catalog, spaces, as_layers(layers), method, selection, force=force)
+            )
+
+    def map_points(
+        self,
+        space: str,
+        layer: int | str,
+        *,
+        method: str = "pca",
+        layers: LayerSpec = "all",
+        where: str | None = None,
+        timeout: float | None = None,
+        memory: str | int | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the map of one layer, from the store if it is there, else computed now.
+
+        A map that is computed is stored, if the store can be written; with ``tsne`` the layers below too.
+
+        Args:
+            space: Name of the space.
+            layer: Number of the layer, ``top``, ``raw`` or ``normed``.
+            method: ``pca`` or ``tsne``, as in :meth:`map`.
+            layers: Layers that are mapped together, as in :meth:`map`.
+            where: SQL expression that selects items, as in :meth:`query`.
+            timeout: Time limit of ``where`` in seconds; None for no limit.
+            memory: Memory limit of ``where``, as in :meth:`query`.
+            sample: Number of items to draw at random, as in :meth:`map`.
+            seed: Random seed, as in :meth:`map`.
+
+        Returns:
+            Item ids int64 (n,), ascending, and positions float32 (n, 2), in the same order. Items whose vector is zero
+            are left out.
+        """
+        from embstore.maps.pipeline import map_points
+
+        selection, together = _selection(where, timeout, memory, sample, seed), as_layers(layers)
+        return self._ask(lambda catalog: map_points(catalog, space, str(layer), together, method, selection))
+
+    def maps(self) -> Table:
+        """Return one row per stored map: space, layer, method, items, the share of neighbours that it keeps, and state.
+
+        ``state`` is ``current``, or ``behind`` if items were added since, or if a later version would make another map.
+        """
+        from embstore.maps.listing import stored_maps
+
+        return self._ask(stored_maps)
+
+
+def _selection(
+    where: str | None, timeout: float | None, memory: str | int | None, sample: int | None, seed: int
+) -> "Selection":
+    from embstore.query.request import Selection
+
+    return Selection(where, sample, seed, limits=as_limits(timeout, memory))

@@ -1,0 +1,79 @@
+"""``embstore map``."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from embstore_schemas.generate import FOLDER
+from jsonschema import Draft202012Validator
+from synthetic import synthetic_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return synthetic_store(tmp_path / "store", n=30, n_blocks=1, top_form=None, index=False).root
+
+
+def check(name: str, rows: list[dict[str, object]]) -> None:
+    Draft202012Validator(json.loads((FOLDER.parent / f"{name}.schema.json").read_text("utf-8"))).validate(rows)
+
+
+def test_it_writes_tables_of_positions_and_says_where(cli, store: Path) -> None:
+    result = cli("map", "--method", "tsne")
+    assert result.exit_code == 0, result.output
+    header, first, second = result.stdout.splitlines()
+    assert header.split() == ["space", "layer", "method", "did", "n", "kept", "file"]
+    assert "kept: share of the ten nearest neighbours by cosine" in result.stderr
+    for line, layer in ((first, "0"), (second, "1")):
+        cells = line.split()
+        assert cells[:5] == ["toy.word.last", layer, "tsne", "made", "30"]
+        table = pq.read_table(store / cells[-1])
+        assert (table.column_names, len(table)) == (["item_id", "x", "y"], 30)
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_every_format_has_the_same_rows(cli, store: Path, method: str) -> None:
+    rows = json.loads(cli("map", "--method", method, "--sample", "20", "--where", "item_id >= 0", "--json").stdout)
+    check("map", rows)
+    assert [(row["layer"], row["n"], row["did"]) for row in rows] == [(0, 20, "made"), (1, 20, "made")]
+    again = cli("map", "--method", method, "--sample", "20", "--where", "item_id >= 0", "--format", "jsonl")
+    lines = [json.loads(line) for line in again.stdout.splitlines()]
+    assert lines == [row | {"did": "found"} for row in rows]
+    for form in ("csv", "markdown", "latex"):
+        assert cli("map", "--method", method, "--format", form).exit_code == 0
+    assert cli("map", "--method", method, "-o", "maps.parquet").exit_code == 0
+    assert pq.read_table("maps.parquet")["kept"].to_pylist() == [
+        row["kept"] for row in json.loads(cli("map", "--method", method, "--json").stdout)
+    ]
+
+
+def test_stored_maps_are_listed(cli, store: Path) -> None:
+    assert "No map is stored. Make one with: embstore map" in cli("map", "--list").stderr
+    cli("map", "--where", "text LIKE '%1%'", "--seed", "2")
+    cli("map")
+    rows = json.loads(cli("map", "--list", "--json").stdout)
+    check("maps", rows)
+    assert {(row["layer"], row["where"], row["seed"], row["state"]) for row in rows} == {
+        (layer, where, seed, "current") for layer in (0, 1) for where, seed in ((None, 0), ("text LIKE '%1%'", 2))
+    }
+    assert all(row["bytes"] == (store / row["file"]).stat().st_size for row in rows)
+    assert cli("map", "--list").stdout.splitlines()[0].split()[-2:] == ["state", "size"]
+
+
+def test_mistakes_end_with_2_and_the_remedy(cli, store: Path) -> None:
+    for arguments, text in (
+        (("--method", "umap"), "pca"),
+        (("--sample", "0"), "sample must be at least 1"),
+        (("--seed", "-1"), "seed must be at least 0"),
+        (("--where", "random() > 0.5"), "To map items drawn at random, use --sample."),
+        (("--where", "txt = 'a'"), "text"),
+        (("--layer", "9"), "9"),
+        (("--space", "toy.word.first"), "toy.word.last"),
+    ):
+        result = cli("map", *arguments)
+        assert result.exit_code == 2, arguments
+        assert text in result.stderr
+    assert not list(store.rglob("maps/*/*.parquet"))
+    assert cli("map", "--store", "nowhere").exit_code == 2
+    assert "Did you mean 'embstore map" in cli("umap").stderr

@@ -1,0 +1,196 @@
+"""Stored maps: damage, maps in another's place, and maps of shards that have changed."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from synthetic import Synthetic, synthetic_store
+
+from embstore import Store, checksum
+from embstore.storage.files.maps import MAP_SCHEMA, read_map, write_map
+
+Make = Callable[..., Synthetic]
+
+
+@pytest.fixture
+def made(make_store: Make) -> Synthetic:
+    """A store with PCA maps of its three layers."""
+    made = make_store(n=40, n_blocks=2, top_form=None, index=False)
+    made.store.map()
+    return made
+
+
+def files_of(root: Path) -> list[Path]:
+    return sorted((root / "maps").rglob("*.parquet"))
+
+
+def states(store: Store) -> list[str]:
+    return store.maps()["state"]
+
+
+def reseal(path: Path, table: pa.Table) -> None:
+    """Write a map's table with the right SHA-256, as somebody who forges a map would."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, table.schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
+    path.write_bytes(checksum.with_checksum(sink.getvalue().to_pybytes()))
+
+
+def check_damaged(made: Synthetic, path: Path) -> None:
+    """It is named by verify and in the list, is never used, and a repair removes it."""
+    expected = made.store.map_points(made.space, "top")[1]
+    found = made.store.verify()
+    assert [problem.file for problem in found.problems] == [path]
+    assert "embstore repair removes it" in found.problems[0].problem
+    assert str(path) in " ".join(made.store.maps().notes)
+    assert len(made.store.maps()) == 2
+    [planned] = made.store.repair(dry_run=True)
+    assert (planned["action"], made.root / planned["file"]) == ("removed", path)
+    assert path.exists()
+    made.store.repair()
+    assert made.store.verify().ok
+    assert not path.exists()
+    layer = read_map(made.paths, files_of(made.root)[0]).key.layer
+    assert made.store.map()["did"].count("made") == 1, layer
+    np.testing.assert_array_equal(made.store.map_points(made.space, "top")[1], expected)
+
+
+def test_every_altered_byte_is_found(made: Synthetic) -> None:
+    path = files_of(made.root)[1]
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 97):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 4]) + whole[at + 1 :])
+        assert len(made.store.maps()) == 2, at
+    check_damaged(made, path)
+
+
+@pytest.mark.parametrize("left", [0, 10, 500])
+def test_a_truncated_map_is_found(made: Synthetic, left: int) -> None:
+    path = files_of(made.root)[1]
+    path.write_bytes(path.read_bytes()[:left])
+    check_damaged(made, path)
+
+
+def test_a_damaged_map_is_made_again(made: Synthetic) -> None:
+    path = files_of(made.root)[1]
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    made.store.map_points(made.space, 1)
+    assert path.read_bytes() == whole
+
+
+def test_a_map_in_the_place_of_another_is_found(made: Synthetic) -> None:
+    first, second, _ = files_of(made.root)
+    shutil.copy(first, second)
+    check_damaged(made, second)
+
+
+@pytest.mark.parametrize("fault", ["nan", "order", "rows", "columns", "no header", "format", "no json", "extra"])
+def test_a_forged_map_is_found(made: Synthetic, fault: str) -> None:
+    path = files_of(made.root)[1]
+    table = pq.read_table(path)
+    table = table.replace_schema_metadata({b"embstore_map": pq.read_metadata(path).metadata[b"embstore_map"]})
+    header = table.schema.metadata[b"embstore_map"]
+    if fault == "nan":
+        x = table["x"].to_numpy().copy()
+        x[3] = np.nan
+        columns = [table["item_id"].combine_chunks(), pa.array(x), table["y"].combine_chunks()]
+        table = pa.table(columns, schema=MAP_SCHEMA.with_metadata(table.schema.metadata))
+    elif fault == "order":
+        table = table.take(np.arange(39, -1, -1))
+    elif fault == "rows":
+        table = table.slice(1)
+    elif fault == "columns":
+        table = table.append_column("z", table["y"])
+    else:
+        metadata = {
+            "no header": {},
+            "format": {b"embstore_map": header.replace(b'"format": 1', b'"format": 2')},
+            "no json": {b"embstore_map": header[:-1]},
+            "extra": {b"embstore_map": header[:-1] + b', "more": 1}'},
+        }[fault]
+        table = table.replace_schema_metadata(metadata)
+    reseal(path, table)
+    problems = made.store.verify().problems
+    assert [problem.file for problem in problems] == [path]
+    assert ("Upgrade" in problems[0].problem) == (fault == "format")
+    assert len(made.store.maps()) == 2
+
+
+def test_new_items_leave_a_map_behind(made: Synthetic) -> None:
+    synthetic_store(
+        made.root, texts=["one", "more"], n_blocks=2, top_form=None, index=False, new_only=True, seed=1
+    )  # fmt: skip
+    store = Store(made.root)
+    assert states(store) == ["behind"] * 3
+    assert store.verify().ok, "what is behind is not damaged"
+    table = store.map()
+    assert (table["did"], table["n"]) == (["made"] * 3, [42] * 3)
+    assert states(store) == ["current"] * 3, "in the place of those that were behind"
+
+
+def test_a_map_of_another_version_is_behind(made: Synthetic) -> None:
+    from dataclasses import replace
+
+    path = files_of(made.root)[1]
+    found = read_map(made.paths, path)
+    write_map(made.paths, replace(found, key=replace(found.key, version=99)))
+    assert states(made.store) == ["current", "behind", "current"]
+    assert made.store.map()["did"] == ["found", "made", "found"]
+
+
+def test_maps_stay_when_shards_are_compacted(made: Synthetic) -> None:
+    before = made.store.map_points(made.space, 1)
+    assert len(made.shard_files) == 2
+    made.store.compact()
+    assert len(made.shard_files) == 1
+    assert states(made.store) == ["current"] * 3
+    assert made.store.map()["did"] == ["found"] * 3
+    for one, other in zip(before, made.store.map_points(made.space, 1), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert made.store.verify().ok
+
+
+def test_a_merge_takes_no_maps_and_leaves_those_of_grown_spaces_behind(made: Synthetic, make_store: Make) -> None:
+    other = make_store("other", texts=["one", "more"], n_blocks=2, top_form=None, index=False, seed=1)
+    other.store.map()
+    made.store.merge(other.root)
+    assert states(made.store) == ["behind"] * 3
+    empty = make_store("empty", n=3, model="other", n_blocks=2, top_form=None, index=False)
+    empty.store.merge(made.root)
+    assert len(empty.store.maps()) == 0
+    assert empty.store.verify().ok
+
+
+def test_a_removed_space_leaves_no_map(made: Synthetic) -> None:
+    other = synthetic_store(made.root, n=5, model="other", n_blocks=2, top_form=None, index=False)
+    Store(made.root).map(spaces=other.space)
+    assert len(files_of(made.root)) == 6
+    [row] = made.store.remove(made.space)
+    assert "maps" in row["detail"]
+    assert [path.parent.name for path in files_of(made.root)] == [f"space={other.space}"] * 3
+    assert Store(made.root).verify().ok
+
+
+def test_lost_shards_leave_their_maps_behind(made: Synthetic) -> None:
+    made.shard_files[0].unlink()
+    assert states(made.store) == ["behind"] * 3
+    table = made.store.map()
+    assert table["did"] == ["made"] * 3
+    assert "is missing. Run: embstore verify" in " ".join(table.notes)
+
+
+def test_a_link_in_the_place_of_a_map_is_damage(made: Synthetic, tmp_path: Path) -> None:
+    path = files_of(made.root)[1]
+    target = path.rename(tmp_path / "elsewhere.parquet")
+    path.symlink_to(target)
+    assert [problem.file for problem in made.store.verify().problems] == [path]
+    assert "symbolic link" in made.store.verify().problems[0].problem
+    path.unlink()
+    (path.parent / "own.parquet").write_text("")
+    assert "it is not of the store" in made.store.verify().problems[0].problem

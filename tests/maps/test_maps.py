@@ -1,0 +1,336 @@
+"""Maps of layers: their positions, the neighbours that they keep, and which stored maps are used."""
+
+import errno
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from synthetic import Synthetic, synthetic_store
+
+from embstore import disk
+from embstore.errors import FileAccessError, QueryError, UnknownNameError, UsageError
+from embstore.maps import kept as kept_neighbours
+from embstore.maps import tsne
+from embstore.metrics.numerics.plane import nearest_in_plane
+from embstore.progress import Progress, observing
+
+Make = Callable[..., Synthetic]
+METHODS = ("pca", "tsne")
+
+
+def clusters(n: int = 60, layers: int = 3, dim: int = 8, seed: int = 0) -> np.ndarray:
+    """Vectors in five clusters, which move a little from layer to layer: float32 (layers, n, dim)."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(5, dim))[np.arange(n) % 5]
+    base = centres + 0.3 * rng.normal(size=(n, dim))
+    return np.stack([base + 0.1 * at * rng.normal(size=(n, dim)) for at in range(layers)]).astype(np.float32)
+
+
+@pytest.fixture
+def made(make_store: Make) -> Synthetic:
+    return make_store(n=60, n_blocks=2, top_form=None, vectors=clusters())
+
+
+def in_id_order(made: Synthetic, layer: int) -> tuple[np.ndarray, np.ndarray]:
+    order = np.argsort(made.ids)
+    return made.ids[order], made.layer(layer)[order].astype(np.float64)
+
+
+def nearest(scores: np.ndarray, k: int = 10) -> np.ndarray:
+    """Positions of the k largest scores of each row, ties by position, without the row itself."""
+    scores = scores.copy()
+    np.fill_diagonal(scores, -np.inf)
+    return np.argsort(-scores, axis=1, kind="stable")[:, :k]
+
+
+def brute_kept(vectors: np.ndarray, positions: np.ndarray, k: int = 10) -> np.ndarray:
+    """Share of the k nearest by cosine that are among the k nearest positions, per item."""
+    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    wide = positions.astype(np.float64)
+    apart = np.sqrt(((wide[:, None] - wide[None]) ** 2).sum(axis=2))
+    pairs = zip(nearest(units @ units.T, k), nearest(-apart, k), strict=True)
+    return np.array([len({*true} & {*found}) / k for true, found in pairs])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_kept_is_the_share_of_brute_force(made: Synthetic, method: str) -> None:
+    table = made.store.map(method=method)
+    assert [(row["layer"], row["n"], row["n_kept"], row["did"]) for row in table] == [
+        (layer, 60, 60, "made") for layer in (0, 1, 2)
+    ]
+    for row in table:
+        ids, vectors = in_id_order(made, row["layer"])
+        found, positions = made.store.map_points(made.space, row["layer"], method=method)
+        assert (positions.dtype, positions.shape) == (np.float32, (60, 2))
+        np.testing.assert_array_equal(found, ids)
+        assert row["kept"] == pytest.approx(brute_kept(vectors, positions).mean(), abs=1e-12)
+        assert (made.root / row["file"]).is_file()
+
+
+def test_tsne_keeps_more_than_chance_and_than_pca(make_store: Make) -> None:
+    made = make_store(n=200, dim=20, n_blocks=1, top_form=None, vectors=clusters(200, 2, 20))
+    pca, found = (np.array(made.store.map(method=method)["kept"]) for method in METHODS)
+    assert (found > pca).all()
+    assert (found > 5 * 10 / 199).all(), "random lists share 10 of 199"
+
+
+def test_of_many_items_the_share_is_measured_over_some(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_neighbours, "SAMPLE", 25)
+    table = made.store.map(seed=3)
+    assert "kept is measured over 25 items, a random sample (seed 3)" in " ".join(table.notes)
+    for row in table:
+        ids, vectors = in_id_order(made, row["layer"])
+        _, positions = made.store.map_points(made.space, row["layer"], seed=3)
+        drawn = np.isin(ids, np.random.default_rng(3).choice(ids, 25, replace=False, shuffle=False))
+        assert row["n_kept"] == 25
+        assert row["kept"] == pytest.approx(brute_kept(vectors, positions)[drawn].mean(), abs=1e-12)
+
+
+def test_pca_has_axes_that_all_layers_share(made: Synthetic) -> None:
+    """Against the definition, with dense matrices."""
+    centred = []
+    for layer in range(3):
+        vectors = in_id_order(made, layer)[1]
+        units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        units -= units.mean(axis=0)
+        centred.append(units / np.sqrt((units**2).sum(axis=1).mean()))
+    axes = np.linalg.svd(np.concatenate(centred))[2][:2].T
+    axes *= np.sign(axes[np.abs(axes).argmax(axis=0), range(2)])
+    for layer in range(3):
+        _, positions = made.store.map_points(made.space, layer)
+        np.testing.assert_allclose(positions, centred[layer] @ axes, atol=1e-5)
+    _, alone = made.store.map_points(made.space, 1, layers=1)
+    _, with_0 = made.store.map_points(made.space, 1, layers="0-1")
+    assert not np.allclose(alone, with_0, atol=1e-3), "the axes are those of the layers that are mapped together"
+
+
+def test_pca_ignores_lengths_and_rotations(make_store: Make) -> None:
+    vectors = clusters()
+    rotation = np.linalg.qr(np.random.default_rng(1).normal(size=(8, 8)))[0]
+    lengths = np.random.default_rng(2).uniform(0.1, 10, size=(60, 1))
+    arguments = {"n": 60, "n_blocks": 2, "top_form": None}
+    plain = make_store("plain", vectors=vectors, **arguments).store
+    turned = make_store("turned", vectors=vectors @ rotation * lengths, **arguments).store
+    for layer in range(3):
+        one, other = (store.map_points("toy.word.last", layer)[1] for store in (plain, turned))
+        np.testing.assert_allclose(np.abs(one), np.abs(other), atol=1e-4)  # signs are those of the components
+
+
+def test_a_layer_of_tsne_starts_from_the_one_below(made: Synthetic, make_store: Make) -> None:
+    """Where all layers are equal, nothing moves much; mapped by itself, a layer lies elsewhere."""
+    same = make_store("same", n=60, n_blocks=1, top_form=None, vectors=clusters(layers=1).repeat(2, axis=0))
+    (_, below), (_, above) = (same.store.map_points(same.space, layer, method="tsne") for layer in (0, 1))
+    spread = below.std()
+    assert np.abs(above - below).mean() < 0.2 * spread
+    chained = made.store.map_points(made.space, 2, method="tsne")[1]
+    alone = made.store.map_points(made.space, 2, method="tsne", layers=2)[1]
+    assert not np.allclose(chained, alone, atol=spread)
+
+
+def map_in_process(root: Path, *options: str) -> None:
+    command = [sys.executable, "-m", "embstore_cli", "map", "--store", str(root), "--quiet", *options]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def files_of(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((root / "maps").rglob("*.parquet"))}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_store_gives_the_same_bytes_in_every_process(make_store: Make, method: str) -> None:
+    arguments = {"n": 60, "n_blocks": 2, "top_form": None, "vectors": clusters()}
+    roots = [make_store(name, **arguments).root for name in ("one", "two")]
+    for root in roots:
+        map_in_process(root, "--method", method, "--sample", "50", "--seed", "1")
+    first, second = map(files_of, roots)
+    assert len(first) == 3
+    assert first == second
+
+
+def test_the_number_of_threads_does_not_change_a_map(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    made.store.map(method="tsne", layers="0-1")
+    found = files_of(made.root)
+    monkeypatch.setattr(tsne, "_N_THREADS", 3)
+    made.store.map(method="tsne", layers="0-1", force=True)
+    assert files_of(made.root) == found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_interrupted_call_goes_on_after_the_last_layer(made: Synthetic, tmp_path: Path, method: str) -> None:
+    def interrupt(operation: str, path: Path, _source: Path | None) -> None:
+        if operation == "replace" and path.name.startswith("layer=02-"):
+            raise KeyboardInterrupt
+
+    with disk.watched(interrupt), pytest.raises(KeyboardInterrupt):
+        made.store.map(method=method)
+    assert [name[:8] for name in files_of(made.root)] == ["layer=00", "layer=01"]
+    assert not list((made.root / "maps").rglob(".*.tmp"))
+    assert made.store.map(method=method)["did"] == ["found", "found", "made"]
+    whole = synthetic_store(tmp_path / "whole", n=60, n_blocks=2, top_form=None, vectors=clusters())
+    whole.store.map(method=method)
+    assert files_of(made.root) == files_of(whole.root)
+
+
+def test_with_tsne_further_layers_go_on_from_those_below(made: Synthetic) -> None:
+    made.store.map(method="tsne", layers="0-1")
+    assert made.store.map(method="tsne")["did"] == ["found", "found", "made"]
+    assert made.store.map(method="tsne", layers=1)["did"] == ["made"], "by itself it starts from its own components"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_only_the_selected_items_are_on_a_map(made: Synthetic, method: str) -> None:
+    where = "text LIKE '%1%' OR text LIKE '%2%'"
+    table = made.store.map(method=method, where=where, sample=15, seed=4, layers=1)
+    [row] = table
+    assert {name: row[name] for name in ("n", "where", "sample", "seed")} == {
+        "n": 15, "where": where, "sample": 15, "seed": 4
+    }  # fmt: skip
+    ids, positions = made.store.map_points(
+        made.space, 1, method=method, layers=1, where=where, sample=15, seed=4
+    )  # fmt: skip
+    texts = dict(zip(made.ids.tolist(), made.texts, strict=True))
+    assert all("1" in texts[item] or "2" in texts[item] for item in ids.tolist())
+    rows = np.isin(in_id_order(made, 1)[0], ids)
+    assert row["kept"] == pytest.approx(brute_kept(in_id_order(made, 1)[1][rows], positions).mean(), abs=1e-12)
+    other = made.store.map(method=method, where=where, sample=15, seed=5, layers=1)
+    assert other["file"] != table["file"]
+    assert "the sample of 500 is all 60 items." in " ".join(made.store.map(sample=500).notes)
+
+
+def test_what_selects_other_items_each_time_is_refused(made: Synthetic) -> None:
+    with pytest.raises(UsageError, match=r"may change \(random\).*sample="):
+        made.store.map(where="random() < 0.5")
+
+
+def test_without_openTSNE_the_error_says_what_to_install(  # noqa: N802
+    made: Synthetic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.store.map(method="tsne", layers="0-1")
+    monkeypatch.setitem(sys.modules, "openTSNE", None)
+    with pytest.raises(UsageError, match=r"t-SNE needs openTSNE.*pip install.*\[map\].*pca"):
+        made.store.map(method="tsne")
+    assert made.store.map(method="tsne", layers="0-1")["did"] == ["found", "found"], "stored maps need nothing"
+    assert len(made.store.map()) == 3
+
+
+def test_unknown_names_say_the_nearest(made: Synthetic) -> None:
+    with pytest.raises(UnknownNameError, match="tsne"):
+        made.store.map(method="t-sne")
+    with pytest.raises(UnknownNameError, match="toy"):
+        made.store.map(spaces="toy.word.lst")
+    with pytest.raises(UsageError, match="is not one of these"):
+        made.store.map_points(made.space, 2, layers="0-1")
+    with pytest.raises(UsageError, match="is not one of these"):
+        made.store.map_points(made.space, "all")
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 11, 12])
+def test_few_items(make_store: Make, method: str, n: int) -> None:
+    made = make_store(n=n, n_blocks=1, top_form=None, vectors=clusters(n, 2))
+    for row in made.store.map(method=method):
+        _, positions = made.store.map_points(made.space, row["layer"], method=method)
+        assert positions.shape == (n, 2)
+        assert np.isfinite(positions).all()
+        assert (row["kept"] is None) == (n <= 11)
+        assert (row["reason"] is None) == (n > 11)
+    assert made.store.verify().ok
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_items(made: Synthetic, method: str) -> None:
+    table = made.store.map(method=method, where="text = 'nothing'")
+    assert [(row["n"], row["kept"], row["reason"]) for row in table] == [
+        (0, None, "no item is selected that has a direction")
+    ] * 3
+    ids, positions = made.store.map_points(made.space, 0, method=method, where="text = 'nothing'")
+    assert (ids.shape, positions.shape) == ((0,), (0, 2))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_equal_items(make_store: Make, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = np.random.default_rng(0).normal(size=(2, 1, 8)).repeat(40, axis=1)
+    vectors *= np.random.default_rng(1).uniform(0.1, 10, size=(1, 40, 1))  # of different lengths
+    made = make_store(n=40, n_blocks=1, top_form=None, vectors=vectors)
+    table = made.store.map(method=method)
+    assert [(row["n"], row["kept"], row["reason"]) for row in table] == [
+        (40, None, "all items are equally near each other")
+    ] * 2
+    _, positions = made.store.map_points(made.space, 0, method=method)
+    assert np.isfinite(positions).all()
+    if method == "pca":
+        assert not positions.any()
+        monkeypatch.setattr(kept_neighbours, "SAMPLE", 20)
+        assert made.store.map(force=True)["reason"] == ["all items are equally near each other"] * 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_zero_vectors_have_no_place(make_store: Make, method: str) -> None:
+    """Items 0 to 2 are zero in layer 0 alone, and start in layer 1 amid their neighbours; item 3 is zero in both."""
+    vectors = clusters(40, 2)
+    vectors[0, :4] = 0
+    vectors[1, 3] = 0
+    made = make_store(n=40, n_blocks=1, top_form=None, vectors=vectors)
+    table = made.store.map(method=method)
+    assert [(row["n"], row["n_zero"]) for row in table] == [(36, 4), (39, 1)]
+    assert "layer 0: n_zero = 4" in " ".join(table.notes)
+    for row, zero in zip(table, (4, 1), strict=True):
+        ids, found = in_id_order(made, row["layer"])
+        placed, positions = made.store.map_points(made.space, row["layer"], method=method)
+        keep = found.any(axis=1)
+        assert (~keep).sum() == zero
+        np.testing.assert_array_equal(placed, ids[keep])
+        assert row["kept"] == pytest.approx(brute_kept(found[keep], positions).mean(), abs=1e-12)
+
+
+def test_points_that_coincide_are_neighbours_by_position() -> None:
+    points = np.array([[0, 0], [1, 0], [0, 0], [3, 4], [0, 0], [1, 0]], float)
+    rows = np.arange(6)
+    expected = nearest(-np.sqrt(((points[:, None] - points[None]) ** 2).sum(axis=2)), 2)
+    np.testing.assert_array_equal(nearest_in_plane(points, 2, rows), expected)
+    lattice = np.stack(np.meshgrid(range(12), range(12)), axis=-1).reshape(-1, 2).astype(float)
+    expected = nearest(-np.sqrt(((lattice[:, None] - lattice[None]) ** 2).sum(axis=2)), 3)
+    np.testing.assert_array_equal(nearest_in_plane(lattice, 3, np.arange(144)), expected)
+    same = np.zeros((30, 2))
+    np.testing.assert_array_equal(nearest_in_plane(same, 2, np.array([0, 29])), [[1, 2], [0, 1]])
+
+
+def test_where_the_store_cannot_be_written(made: Synthetic) -> None:
+    """``map`` says so before it computes anything; points are computed all the same."""
+
+    def refuse(operation: str, path: Path, _source: Path | None) -> None:
+        if operation not in ("open", "read", "list", "status"):
+            raise OSError(errno.EROFS, "read-only", str(path))
+
+    with disk.watched(refuse):
+        with pytest.raises(FileAccessError, match="maps"):
+            made.store.map(method="tsne")
+        ids, _ = made.store.map_points(made.space, "top")
+    assert len(ids) == 60
+    assert not (made.root / "maps").exists()
+
+
+def test_positions_that_are_not_finite_are_refused(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    import openTSNE
+
+    monkeypatch.setattr(openTSNE.TSNEEmbedding, "optimize", lambda self, *_, **__: self.fill(np.nan))
+    with pytest.raises(QueryError, match=r"not finite.*pca"):
+        made.store.map(method="tsne")
+    assert not files_of(made.root)
+
+
+def test_progress_is_told_within_a_layer(made: Synthetic) -> None:
+    seen: list[Progress] = []
+    made.store.map(method="tsne", observe=seen.append)
+    assert {each.stage for each in seen} == {"map"}
+    assert seen[-1].done == seen[-1].total == 3
+    shares = [each.share for each in seen]
+    assert shares == sorted(shares)
+    assert len({share for share in shares if share < 1 / 3}) > 10
+    again: list[Progress] = []
+    with observing(again.append):
+        made.store.map_points(made.space, 2, method="tsne", seed=1)
+    assert again[-1].done == 3
