@@ -1,0 +1,108 @@
+"""Draw the pictures of the gallery: python docs/_gallery.py [FOLDER], with the extras minilm and plot.
+
+The datasets are taken from $EMBSTORE_DATA, else downloaded. The page docs/gallery.md is made from PICTURES by cog.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+
+class Picture(NamedTuple):
+    """A picture of the gallery.
+
+    Attributes:
+        options: Options of ``embstore plot``, after the metric.
+        caption: What it shows, in a sentence.
+    """
+
+    options: str
+    caption: str
+
+
+WORDS = "--space minilm.word.last"
+OCCURRENCES = "--space minilm.occurrence.last"
+
+SETUP = (
+    "embstore build words rg65 wordsim353 simlex999 bellezza --model minilm",
+    "embstore build words rg65 wordsim353 simlex999 --model minilm --pooling mean",
+    "embstore build stsb --unit sentence --model minilm",
+    "embstore sql \"SELECT text FROM datasets.stsb WHERE genre = 'main-captions' ORDER BY text LIMIT 300\" \\\n"
+    "  -o captions.csv",
+    "embstore build captions.csv --unit occurrence --model minilm",
+    r"printf '%s\n' aster clover hyacinth marigold poppy azalea daisy iris orchid rose lily tulip violet > flowers.txt",
+    r"printf '%s\n' ant flea spider bedbug fly tarantula bee cockroach gnat mosquito wasp termite beetle > insects.txt",
+    "cat flowers.txt insects.txt | embstore build - --model minilm",
+)
+"""Commands that build the store, with the packaged MiniLM."""
+
+PICTURES = {
+    "anisotropy": Picture("", "The mean cosine of all pairs, for each space."),
+    "rogue-dims": Picture(WORDS, "The dimensions that make the mean cosine, by number."),
+    "norms": Picture("--unit word --value max", "The longest vector of each layer; `--value` chooses the column."),
+    "isoscore": Picture("--unit word", "How evenly the variance fills the dimensions."),
+    "partition": Picture("--unit word", "Isotropy of the partition function."),
+    "effective-rank": Picture("--unit word", "Effective rank, in dimensions."),
+    "participation-ratio": Picture("--unit word", "Participation ratio, in dimensions."),
+    "spectrum": Picture(WORDS, "Shares of the variance of the first ten components."),
+    "intrinsic-dimension": Picture(f"{WORDS} --sample 2000", "TwoNN on a sample of 2,000 words."),
+    "hubness": Picture(f"{WORDS} --sample 2000", "Skewness of the k-occurrence on a sample."),
+    "uniformity": Picture(f"{WORDS} --sample 2000", "Uniformity on the unit sphere."),
+    "alignment": Picture(f"{WORDS} --dataset rg65 --min-score 3", "Distance of pairs of like meaning."),
+    "similarity": Picture(
+        "--unit word --dataset rg65 --dataset wordsim353 --dataset simlex999",
+        "Agreement with human judgements, a panel a dataset, with bootstrap intervals and the best layer.",
+    ),
+    "valnorm": Picture(WORDS, "Correlation of association with valence."),
+    "weat": Picture(f"{WORDS} -x flowers.txt -y insects.txt", "Flowers and insects, pleasant and unpleasant."),
+    "sc-weat": Picture(
+        f"{WORDS} --word rose --word lily --word daisy --word wasp --word flea --word mosquito",
+        "The association of single words, one line each, layers as colours.",
+    ),
+    "self-similarity": Picture(f"{OCCURRENCES} --per-word", "Words whose contexts change them most and least."),
+    "intra-sentence": Picture(f"{OCCURRENCES} --adjusted", "Words and their sentence, above the baseline."),
+    "mev": Picture(OCCURRENCES, "Maximum explainable variance."),
+    "cka": Picture(
+        "--space minilm.word.last --against minilm.word.mean", "Layers of two spaces; equal depth is outlined."
+    ),
+    "rsa": Picture(f"{WORDS} --sample 500", "Whether two layers find the same pairs similar."),
+    "overlap": Picture(f"{WORDS} --sample 1000", "Shared nearest neighbours of two layers."),
+}
+"""One picture of each metric."""
+
+
+def command(metric: str) -> str:
+    """Return the command that draws the picture of a metric."""
+    return " ".join(f"embstore plot {metric} {PICTURES[metric].options} -o {metric}.svg --width 170mm".split())
+
+
+def page() -> str:
+    """Return the generated part of the page, in Markdown."""
+    setup = "\n".join(SETUP)
+    parts = [f"```bash\n{setup}\n```\n"]
+    for metric, picture in PICTURES.items():
+        parts.append(f"## {metric}\n\n{picture.caption}\n")
+        parts.append(f"![{metric}](gallery/{metric}.svg)\n\n```bash\n{command(metric)}\n```\n")
+    return "\n".join(parts)
+
+
+def draw(folder: Path) -> None:
+    """Build the store in a temporary folder, and write all pictures to ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with tempfile.TemporaryDirectory() as work:
+        for line in (*SETUP, *map(command, PICTURES)):
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", line], cwd=work, env=environment, capture_output=True, text=True
+            )
+            if done.returncode:
+                raise SystemExit(f"{line}\n{done.stderr}")
+        for metric in PICTURES:
+            (folder / f"{metric}.svg").write_bytes((Path(work) / f"{metric}.svg").read_bytes())
+
+
+if __name__ == "__main__":
+    draw(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "gallery")
