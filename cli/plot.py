@@ -26,8 +26,8 @@ _Result = Annotated[
     Path | None,
     typer.Option("--from", metavar="FILE", help="Draw a result that query wrote with --format json; read no store."),
 ]
-_Value = Annotated[
-    str | None, typer.Option("--value", metavar="COLUMN", help="Column to draw, where the metric has several.")
+_Column = Annotated[
+    str | None, typer.Option("--column", metavar="COLUMN", help="Column to draw, where the metric has several.")
 ]
 _Title = Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Title.  [default: the metric's name]")]
 _Width = Annotated[
@@ -45,7 +45,7 @@ def _draw(
     table: "Table",
     name: str,
     output: list[str] | None,
-    value: str | None,
+    column: str | None,
     title: str | None,
     width: str,
     height: str | None,
@@ -54,7 +54,7 @@ def _draw(
     quiet: bool,
 ) -> None:
     """Draw a table into files; say where, unless they were named."""
-    picture = table.plot(value=value, title=title, width=width, height=height, theme=theme, logy=logy)
+    picture = table.plot(column=column, title=title, width=width, height=height, theme=theme, logy=logy)
     for note in () if quiet else (*table.notes, *picture.notes):
         say(note)
     for file in output or [f"{name}.svg"]:
@@ -66,7 +66,7 @@ def _draw(
 def _plot(
     output: _Outputs = None,
     result: _Result = None,
-    value: _Value = None,
+    column: _Column = None,
     title: _Title = None,
     width: _Width = "640",
     height: _Height = None,
@@ -91,7 +91,7 @@ def _plot(
 
             with show_progress(quiet):
                 table = Store(store).query(metric, cache=not no_cache, **query_arguments(options))
-        _draw(table, metric, output, value, title, width, height, theme, logy, quiet)
+        _draw(table, metric, output, column, title, width, height, theme, logy, quiet)
 
 
 def _check_types(files: list[str] | None) -> None:
@@ -127,7 +127,7 @@ def plot(
     context: typer.Context,
     output: _Outputs = None,
     result: _Result = None,
-    value: _Value = None,
+    column: _Column = None,
     title: _Title = None,
     width: _Width = "640",
     height: _Height = None,
@@ -146,7 +146,7 @@ def plot(
         are_given = any(source is not None and source.name != "DEFAULT" for source in sources)
         if context.invoked_subcommand is None and result is not None:
             _check_types(output)
-            _draw(_read(result), result.stem, output, value, title, width, height, theme, logy, quiet)
+            _draw(_read(result), result.stem, output, column, title, width, height, theme, logy, quiet)
         elif context.invoked_subcommand is None:
             raise UsageError("Name a metric, as in embstore plot anisotropy, or a stored result: --from result.json")
         elif are_given:

@@ -4,9 +4,11 @@ The datasets are taken from $EMBSTORE_DATA, else downloaded. The page docs/galle
 """
 
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
+from contextlib import chdir
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +44,7 @@ SETUP = (
 PICTURES = {
     "anisotropy": Picture("", "The mean cosine of all pairs, for each space."),
     "rogue-dims": Picture(WORDS, "The dimensions that make the mean cosine, by number."),
-    "norms": Picture("--unit word --value max", "The longest vector of each layer; `--value` chooses the column."),
+    "norms": Picture("--unit word --column max", "The longest vector of each layer; `--column` chooses."),
     "isoscore": Picture("--unit word", "How evenly the variance fills the dimensions."),
     "partition": Picture("--unit word", "Isotropy of the partition function."),
     "effective-rank": Picture("--unit word", "Effective rank, in dimensions."),
@@ -74,6 +76,9 @@ PICTURES = {
 """One picture of each metric."""
 
 
+_NOT_RUN = "<!-- not run: docs/_gallery.py runs it -->"
+
+
 def command(metric: str) -> str:
     """Return the command that draws the picture of a metric."""
     return " ".join(f"embstore plot {metric} {PICTURES[metric].options} -o {metric}.svg --width 170mm".split())
@@ -82,26 +87,29 @@ def command(metric: str) -> str:
 def page() -> str:
     """Return the generated part of the page, in Markdown."""
     setup = "\n".join(SETUP)
-    parts = [f"```bash\n{setup}\n```\n"]
+    parts = [f"{_NOT_RUN}\n```bash\n{setup}\n```\n"]
     for metric, picture in PICTURES.items():
         parts.append(f"## {metric}\n\n{picture.caption}\n")
-        parts.append(f"![{metric}](gallery/{metric}.svg)\n\n```bash\n{command(metric)}\n```\n")
+        parts.append(f"![{metric}](gallery/{metric}.svg)\n\n{_NOT_RUN}\n```bash\n{command(metric)}\n```\n")
     return "\n".join(parts)
 
 
 def draw(folder: Path) -> None:
     """Build the store in a temporary folder, and write all pictures to ``folder``."""
+    from embstore_cli.main import app
+
+    folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
-    with tempfile.TemporaryDirectory() as work:
-        for line in (*SETUP, *map(command, PICTURES)):
-            done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", line], cwd=work, env=environment, capture_output=True, text=True
-            )
+    with tempfile.TemporaryDirectory() as work, chdir(work):
+        for line in SETUP:
+            call = ["bash", "-euo", "pipefail", "-c", line]
+            done = subprocess.run(call, env=environment, capture_output=True, text=True)
             if done.returncode:
                 raise SystemExit(f"{line}\n{done.stderr}")
-        for metric in PICTURES:
-            (folder / f"{metric}.svg").write_bytes((Path(work) / f"{metric}.svg").read_bytes())
+        for metric in PICTURES:  # in this process: to load the renderer takes longer than to draw
+            app([*shlex.split(command(metric))[1:], "--quiet"], standalone_mode=False)
+            (folder / f"{metric}.svg").write_bytes(Path(f"{metric}.svg").read_bytes())
 
 
 if __name__ == "__main__":

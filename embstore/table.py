@@ -147,7 +147,7 @@ class Table:
     def plot(
         self,
         *,
-        value: str | None = None,
+        column: str | None = None,
         title: str | None = None,
         width: str | float = 640,
         height: str | float | None = None,
@@ -157,7 +157,7 @@ class Table:
         """Draw the table; the picture shows itself in a notebook, and ``save`` writes it to a file.
 
         Args:
-            value: Column to draw, where the metric has several.
+            column: Column to draw, where the metric has several.
             title: Title; by default the name of what is measured.
             width: Width of the picture, in pixels (96 an inch) or as in ``"80mm"``.
             height: Height of each panel, likewise; by default one that suits the width.
@@ -170,7 +170,7 @@ class Table:
         """
         from embstore.plot import PlotOptions, draw, parse_length
 
-        size = PlotOptions(value, title, parse_length(width) or 640, parse_length(height), theme, logy)
+        size = PlotOptions(column, title, parse_length(width) or 640, parse_length(height), theme, logy)
         return draw(self, size)
 
     def to_latex(self) -> str:

@@ -86,7 +86,7 @@ METRICS = (
         function=valnorm,
         columns=(
             Column("lexicon", "string", "the lexicon", is_key=True),
-            Column("valnorm", "number", "Pearson's r of effect size and valence", minimum=-1, maximum=1),
+            Column("valnorm", "number", "Pearson's r of effect size and valence", -1, 1, interval=("low", "high")),
             Column("p_value", "number", "two-sided p-value of r", minimum=0, maximum=1),
             Column("low", "number", "lower end of the 95 % interval of r", minimum=-1, maximum=1),
             Column("high", "number", "upper end of the 95 % interval of r", minimum=-1, maximum=1),

@@ -52,10 +52,10 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
 
 def _value(table: Table, chart: Chart, options: PlotOptions) -> str:
     """Return the column to draw: the requested one, or the first of the chart's that has a value."""
-    if options.value is not None:
-        if options.value not in chart.values:
-            raise UnknownNameError("column to draw", options.value, chart.values)
-        return options.value
+    if options.column is not None:
+        if options.column not in chart.values:
+            raise UnknownNameError("column to draw", options.column, chart.values)
+        return options.column
     filled = (column for column in chart.values if any(row[column] is not None for row in table.rows))
     return next(filled, chart.values[0])
 

@@ -18,7 +18,7 @@ class PlotOptions:
     """Options of a picture.
 
     Attributes:
-        value: Column to draw; None for the chart's own.
+        column: Column to draw; None for the chart's own.
         title: Title; None for the name of what is measured.
         width: Width of the whole picture, in CSS pixels (96 an inch).
         height: Height of each panel, in CSS pixels; None for a height that suits the width.
@@ -26,7 +26,7 @@ class PlotOptions:
         logy: Whether the scale of the values is logarithmic.
     """
 
-    value: str | None = None
+    column: str | None = None
     title: str | None = None
     width: float = 640.0
     height: float | None = None

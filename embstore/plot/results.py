@@ -72,13 +72,20 @@ def caption(table: Table, chart: Chart, value: str) -> list[str]:
     if chart.best and any(row[chart.best] for row in table.rows) and len({row["layer"] for row in table.rows}) > 1:
         parts.append("diamond: best layer")
     for column in chart.settings:
-        values = {show(row[column]) for row in table.rows if row.get(column) is not None}
+        values = {_setting(row[column]) for row in table.rows if row.get(column) is not None}
         if len(values) == 1:
             parts.append(f"{column.replace('_', ' ')}: {printable(values.pop())}")
     lost = [row for row in table.rows if row[value] is None]
     if lost and len(lost) < len(table.rows):
         parts.append(f"{len(lost)} of {len(table.rows)} without a value")
     return parts
+
+
+def _setting(value: Any) -> str:
+    """Return the value of a setting as the caption has it: 0.1 and 100,000."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return show(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
 def reasons(table: Table, value: str) -> list[str]:

@@ -54,7 +54,7 @@ def test_python_draws_the_same(cli, made: Synthetic, tmp_path: Path) -> None:
         (["anisotropy", "-o", "absent/x.svg"], "absent/x.svg cannot be written: No such file or directory"),
         (["anisotropy", "--theme", "drak"], "unknown theme 'drak'. Did you mean 'dark'?"),
         (["anisotropy", "--width", "3 ells"], "'3 ells' is no length"),
-        (["anisotropy", "--value", "stdd"], "unknown column to draw 'stdd'"),
+        (["anisotropy", "--column", "stdd"], "unknown column to draw 'stdd'"),
         (["anisotropyy"], "Did you mean 'anisotropy'?"),
         (["--theme", "dark", "anisotropy"], "Options stand after the metric"),
         (["--from", "absent.json"], "absent.json cannot be read: No such file or directory"),

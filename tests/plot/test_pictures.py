@@ -262,7 +262,7 @@ def test_options_that_do_not_exist_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="theme 'papre'"):
         drawn.plot(theme="papre")
     with pytest.raises(UnknownNameError, match="column to draw 'scor'"):
-        drawn.plot(value="scor")
+        drawn.plot(column="scor")
     with pytest.raises(UsageError, match="width must be from 200 to 4000 pixels"):
         drawn.plot(width="1mm")
     with pytest.raises(UsageError, match="is no length"):
