@@ -48,7 +48,7 @@ EXAMPLES = {
     "sql": Example(
         (
             'embstore sql "SELECT unit, count(*) AS n FROM items GROUP BY unit"',
-            "embstore sql 'SELECT * FROM neighbours($space, 12, $word)' -p space gpt2.word.last -p word dog",
+            "embstore sql -f query.sql -p word dog --csv -o result.csv",
         ),
         "how-to/sql.md",
     ),

