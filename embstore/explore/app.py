@@ -77,6 +77,7 @@ class Explorer:
             ("GET", "/api/metric", self.metric_form),
             ("GET", "/api/suggest", self.suggest),
             ("GET", "/api/map", self.map),
+            ("GET", "/api/kept", self.kept),
             ("POST", "/api/colours", self.colours),
             ("POST", "/api/neighbours", self.neighbours),
             ("POST", "/api/metric", partial(self._compute, questions.metric)),
@@ -139,6 +140,12 @@ class Explorer:
         data: bytes = await self._keep(f"map {space} {name}", run)
         return Response(data, media_type="application/octet-stream")
 
+    async def kept(self, request: Request) -> Response:
+        """Return the shares of neighbours that the map by principal components keeps."""
+        space = request.query_params.get("space", "")
+        run = partial(self.workers.run, maps.kept_now, request.is_disconnected, space=space)
+        return _json({"kept": await self._keep(f"kept {space}", run)})
+
     async def colours(self, request: Request) -> Response:
         """Return a value of each item of a space."""
         given = await _body(request)
@@ -156,11 +163,14 @@ class Explorer:
         return await self._answer(request, function, await _body(request))
 
     async def _answer(self, request: Request, function: Callable[..., Any], given: dict[str, Any]) -> Response:
-        """Return the result of a function of the store, computed in another process, or kept from the last time."""
+        """Return the result of a function of the store, computed in another process, or kept from the last time.
+
+        Results of SQL are not kept, since it may name the time or chance.
+        """
         _check_arguments(function, given)
         key = f"{function.__name__} {json.dumps(given, sort_keys=True)}"
         run = partial(self.workers.run, function, request.is_disconnected, **given)
-        return _json(await self._keep(key, run))
+        return _json(await (run() if function is questions.sql else self._keep(key, run)))
 
     async def _keep(self, key: str, make: Callable[[], Awaitable[Any]]) -> Any:
         """Return a value that was kept under a key, else make and keep it; the least used ones are forgotten."""

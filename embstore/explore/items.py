@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore.explore.reading import Reading
 from embstore.space import Unit
+from embstore.storage.files.card import Card
 
 MOST = 100_000
 """Items that a page shows at most."""
@@ -70,7 +70,7 @@ def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
     Raises:
         UnknownNameError: There is no such space.
     """
-    card = _card(store, space)
+    card = card_of(store, space)
     n_stored = store.catalog.count(space)
     step = -(-n_stored // most)
     where = f"item_id % {step} = 0" if step > 1 else None
@@ -89,7 +89,8 @@ def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
     return SpaceItems(ids, texts, n_stored, where, _texts_of(store, context_ids), context_of, spans)
 
 
-def _card(store: Reading, space: str) -> Any:
+def card_of(store: Reading, space: str) -> Card:
+    """Return the card of a space; raise UnknownNameError if there is no such space."""
     from embstore.storage.selection import SpaceFilter
 
     [card] = SpaceFilter(spaces=[space]).select(store.catalog.cards)
@@ -98,7 +99,7 @@ def _card(store: Reading, space: str) -> Any:
 
 def layer_names(store: Reading, space: str) -> list[str]:
     """Return the names of the layers of a space, in order; raise UnknownNameError if there is no such space."""
-    return list(_card(store, space).layers.names)
+    return list(card_of(store, space).layers.names)
 
 
 def _texts_of(store: Reading, ids: NDArray[np.int64]) -> list[str]:

@@ -23,7 +23,7 @@ def pack(found: SpaceMap) -> bytes:
     places = np.round((positions - low) / span * _LARGEST).astype("<u2")
     header = {
         "space": found.space, "method": found.method, "layers": found.layers, "kept": found.kept,
-        "n_queries": found.n_queries, "n": len(items.ids), "n_stored": items.n_stored, "where": items.where,
+        "n": len(items.ids), "n_stored": items.n_stored, "where": items.where,
         "low": low.tolist(), "high": (low + span).tolist(), "texts": items.texts, "contexts": items.contexts,
         "context_of": items.context_of.tolist(), "spans": items.spans.tolist(),
     }  # fmt: skip

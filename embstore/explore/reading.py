@@ -48,6 +48,14 @@ class Reading(Protocol):
         """The method :meth:`embstore.Store.sql`."""
 
     @property
+    def maps(self) -> Callable[..., Table]:
+        """The method :meth:`embstore.Store.maps`."""
+
+    @property
+    def map_points(self) -> Callable[..., Any]:
+        """The method :meth:`embstore.Store.map_points`."""
+
+    @property
     def metrics(self) -> Callable[..., Table]:
         """The method :meth:`embstore.Store.metrics`."""
 

@@ -15,7 +15,6 @@ pages.py        explore
 from embstore.keywords import check_keywords
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
 from embstore.store.maintenance import MaintenanceMethods
-from embstore.store.mapping import MapMethods
 from embstore.store.pages import PageMethods
 from embstore.store.papers import PaperMethods
 from embstore.wording import speak_python
@@ -25,7 +24,7 @@ __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store"]
 
 @speak_python
 @check_keywords
-class Store(MaintenanceMethods, MapMethods, PaperMethods, PageMethods):
+class Store(MaintenanceMethods, PaperMethods, PageMethods):
     """A store of embeddings: the vectors of words, sentences and occurrences at every layer.
 
     The store is read at the first query, and answers describe its state at that time; :meth:`refresh` reads it

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from embstore.store.lookup import LookupMethods
+from embstore.store.mapping import MapMethods
 from embstore.store.metrics import MetricMethods
 
 if TYPE_CHECKING:
     from embstore.explore.serving import Server
 
 
-class PageMethods(MetricMethods, LookupMethods):
+class PageMethods(MapMethods, MetricMethods, LookupMethods):
     """Show a store in a browser."""
 
     def explore(

@@ -1,5 +1,6 @@
 // The view Map: panels, the slider of layers, and what stands beside them.
 
+import { get } from "./api.js";
 import { announce, fill, h } from "./dom.js";
 import { job } from "./job.js";
 import { fitted, loadMap, marked } from "./mapdata.js";
@@ -113,6 +114,10 @@ function ready(view, panel) {
     view.setDepth(depthOf(view, state.layer));
   } else panel.setDepth(depthFor(view, panel));
   panel.redraw();
+  if (!map.kept) {
+    map.keeping ||= get("/api/kept", { space: map.space }).then((found) => { map.kept = found.kept; });
+    map.keeping.then(() => panel.redraw(), (error) => announce(error.message));
+  }
   view.search.apply(panel);
   view.selection.apply(panel);
 }

@@ -38,12 +38,13 @@ export class Panel {
     this.colour(null);
     fill(this.layerSelect, h("option", { value: "" }, "follows the slider"), map.layers.map((name) =>
       h("option", { value: name, selected: name === this.host.spec.layer }, `layer ${name}`)));
-    const kept = () => `${(100 * map.kept[Math.round(this.depth)]).toFixed(1)} %`;
+    const kept = (layer) => { const share = map.kept?.[Math.round(this.depth)] ?? null; return share === null ? `layer ${layer}` : `layer ${layer} keeps ${(100 * share).toFixed(1)} % of the true ten nearest`; };
+    const name = { pca: "PCA", tsne: "t-SNE" }[map.method] || map.method;
     const sample = map.n < map.n_stored ? ` · a sample of ${map.n.toLocaleString("en")} of ${map.n_stored.toLocaleString("en")} items (${map.where})` : "";
     this.describe = () => {
       const layer = map.layers[Math.round(this.depth)];
       this.layerName.textContent = layer;
-      fill(this.caption, h("span", {}, `${map.method.toUpperCase()} · layer ${layer} keeps ${kept()} of the true ten nearest${sample}`));
+      fill(this.caption, h("span", {}, `${name} · ${kept(layer)}${sample}`));
       this.plot.setAttribute("aria-label", `Map of ${map.n} items of ${map.space}, layer ${layer}. Arrow keys move, plus and minus zoom, 0 shows all, the square brackets change the layer.`);
     };
     this.resize();
