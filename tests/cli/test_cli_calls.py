@@ -22,6 +22,7 @@ CALLS = [
     ("query norms --explain --no-cache", "explain_query"),
     ("plot norms --output norms.vl.json", "query"),
     ("sql --tables", "sql_views"),
+    ("map --space toy.word.last", "map"),
     ("neighbours dog --unit word", "neighbours"),
     ("neighbors dog --unit word", "neighbours"),
     ("index --model toy", "index"),
