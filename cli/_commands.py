@@ -33,6 +33,7 @@ COMMANDS = {
     "neighbours": _Entry("Show the nearest items of a text (also: neighbors).", Command),
     "neighbors": _Entry("", Command, alias_of="neighbours"),
     "sql": _Entry("Run one SELECT over the store."),
+    "drift": _Entry("Show how the neighbourhoods of items change over layers.", Command),
     "map": _Entry("Map items into the plane, layer by layer.", Command),
     "explore": _Entry("Explore a store in a browser: maps of every layer, neighbours, metrics.", Command),
     "index": _Entry("Bring indexes up to date, or change their kind.", Command),

@@ -52,6 +52,10 @@ EXAMPLES = {
         ),
         "how-to/sql.md",
     ),
+    "drift": Example(
+        ("embstore drift bank river --space gpt2.word.last --layer 0,6,top", "embstore drift --most 20 --model minilm"),
+        "how-to/maps.md",
+    ),
     "map": Example(
         ("embstore map --model minilm", "embstore map --method tsne --sample 4000 --layer 0-6"), "how-to/maps.md"
     ),

@@ -41,6 +41,8 @@ CHECKPOINTS = {
     "google-t5/*": ("raffel2020",),
     "t5-*": ("raffel2020",),
 }
+# Commands and methods beside the metrics → the keys of their publications.
+COMMANDS = {"drift": ("gonen2020", "hamilton2016"), "tsne": ("vandermaaten2008", "policar2024")}
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "{": r"\{", "}": r"\}"}
 _ENTRY = re.compile(r"@\w+\{([^,]+),\n.*?\n\}\n", re.DOTALL)
 
@@ -136,6 +138,8 @@ def _cite_name(name: str, catalog: Callable[[], Catalog | None]) -> _References:
     """Return the references of a metric, dataset, publication, space or checkpoint by its name."""
     if name == SOFTWARE:
         return [_software()], []
+    if name in COMMANDS:
+        return _cite_command(name)
     if name in METRICS or name in (metrics := all_metrics()[0]):
         return _cite_metric(METRICS.get(name) or metrics[name])
     if name in DATASETS or name in known_datasets():
@@ -161,17 +165,23 @@ def _cite_store(catalog: Catalog) -> Iterator[_References]:
     names = sorted({answer[0]["metric"]["name"] for answer in answers if answer is not None})
     metrics = all_metrics()[0] if set(names) - set(METRICS) else METRICS
     for name in names:
-        yield _cite_metric(metrics[name]) if name in metrics else (
-            [], [f"{name}: the package that declares this metric is not installed, so its reference is not known."]
-        )  # fmt: skip
+        if name in COMMANDS:
+            yield _cite_command(name)
+        elif name in metrics:
+            yield _cite_metric(metrics[name])
+        else:
+            note = f"{name}: the package that declares this metric is not installed, so its reference is not known."
+            yield [], [note]
 
 
 def _cite_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> Iterator[_References]:
     """Yield the references of a result: its metric, found by its columns, and the spaces and datasets in its rows."""
     columns = {column for row in rows for column in row}
-    metrics = _matching_metrics(columns)
-    yield from map(_cite_metric, metrics)
-    if not metrics:
+    commands, metrics = _matching_commands(columns, rows), _matching_metrics(columns)
+    if commands is None:
+        yield from map(_cite_metric, metrics)
+    yield from map(_cite_command, commands or ())
+    if not metrics and commands is None:
         yield [], ["no metric has the columns of the result: name it, as in: embstore cite cka"]
     cards = {} if catalog is None else catalog.cards
     for row in rows:
@@ -181,6 +191,19 @@ def _cite_rows(rows: Sequence[Mapping[str, Any]], catalog: Catalog | None) -> It
             elif isinstance(space, str):
                 yield _cite_checkpoint(str(row["model"]) if space == row.get("space") and row.get("model") else space)
         yield from (_cite_dataset(row[column]) for column in ("dataset", "lexicon") if isinstance(row.get(column), str))
+
+
+def _matching_commands(columns: set[str], rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
+    """Return the members of :data:`COMMANDS` that a result is of; None if it is not of such a command."""
+    if {"turnover", "lost", "gained"} <= columns:
+        return ["drift"]
+    if {"method", "kept", "n_kept"} <= columns:
+        return ["tsne"] if any(row["method"] == "tsne" for row in rows) else []
+    return None
+
+
+def _cite_command(name: str) -> _References:
+    return [publications()[key] for key in COMMANDS[name]], []
 
 
 def _matching_metrics(columns: set[str]) -> list[Metric]:

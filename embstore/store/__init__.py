@@ -6,7 +6,7 @@ building.py     build
 datasets.py     datasets, fetch_datasets, add_dataset
 metrics.py      query, cache_state, metrics, explain, explain_query
 lookup.py       neighbours, vectors, missing, info, skipped, sql
-mapping.py      map, map_points, maps
+mapping.py      map, map_points, maps, drift
 maintenance.py  index, verify, repair, compact, merge, remove
 papers.py       reproduce, cite
 pages.py        explore

@@ -1,4 +1,4 @@
-"""Methods of Store that map items into the plane."""
+"""Methods of Store that show how items move from layer to layer: maps and drift."""
 
 from typing import TYPE_CHECKING, Unpack
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from embstore.keywords import accepts
 from embstore.progress import Observer, observing
 from embstore.storage.selection import SpaceFilter
-from embstore.store.arguments import LayerSpec, SpaceFilters, as_layers, as_limits, as_observer
+from embstore.store.arguments import LayerSpec, Names, SpaceFilters, as_layers, as_limits, as_names, as_observer
 from embstore.store.opened import OpenStore
 from embstore.table import Table
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class MapMethods(OpenStore):
-    """Map the items of each layer into the plane."""
+    """Map the items of each layer into the plane, and measure how their neighbourhoods change."""
 
     @accepts(SpaceFilter)
     def map(
@@ -115,6 +115,71 @@ class MapMethods(OpenStore):
         from embstore.maps.listing import stored_maps
 
         return self._ask(stored_maps)
+
+    @accepts(SpaceFilter)
+    def drift(
+        self,
+        words: Names = (),
+        *,
+        marked: Names = (),
+        most: int | None = None,
+        k: int = 10,
+        pairs: str = "adjacent",
+        against: str | None = None,
+        layers: LayerSpec = "all",
+        where: str | None = None,
+        timeout: float | None = None,
+        memory: str | int | None = None,
+        sample: int | None = None,
+        seed: int = 0,
+        cache: bool = True,
+        **filters: Unpack[SpaceFilters],
+    ) -> Table:
+        """Measure how the neighbourhoods of items change over layers, or between two spaces.
+
+        With A and B the k nearest neighbours of an item by cosine in two layers: ``overlap`` is |A ∩ B| / k (Gonen et
+        al., 2020); ``turnover`` is 1 − cos(s, t), s and t the item's cosines with all items of A ∪ B in either layer
+        (Hamilton, Leskovec & Jurafsky, 2016: the local neighbourhood measure). Both are exact.
+
+        Args:
+            words: Words or sentences; by default the items that change most and least.
+            marked: Sentences with one word in brackets (``the [bank] of the river``), for spaces of occurrences.
+            most: Number of items that change most, and of those that change least, by their mean overlap over the
+                pairs of layers; items that are equal by their mean turnover, then by id. By default 10.
+            k: Number of neighbours, at least 1.
+            pairs: ``adjacent``: each chosen layer with the next; ``all``: all with all.
+            against: Space to compare with, over the items that both have: its first chosen layer with the first, and so
+                on, or with ``pairs="all"`` all with all.
+            layers: Layers, as in :meth:`query`.
+            where: SQL expression that selects the items to compare, which are also the only neighbours.
+            timeout: Time limit of ``where`` in seconds; None for no limit.
+            memory: Memory limit of ``where``, as in :meth:`query`.
+            sample: Number of items to draw at random, without replacement; None for all.
+            seed: Random seed of the sample; at least 0.
+            cache: Whether to return stored answers, and to store new ones.
+            models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
+
+        Returns:
+            One row per space, item and pair of layers: overlap in [0, 1], turnover in [0, 2], their means over the
+            pairs, the neighbours ``lost`` and ``gained``, nearest first, and ``n``, the number of items compared. With
+            ``most``: ``change`` (``most`` or ``least``) and ``rank``.
+
+        Raises:
+            NotStoredError: A word is in none of the spaces; names the nearest.
+            UsageError: The layers make no pairs, or a word occurs in several sentences.
+            QueryError: There are fewer than k other items, or two spaces have no item in common.
+        """
+        from embstore.drift.pipeline import drift
+        from embstore.drift.request import DriftRequest
+        from embstore.query.lookup import parse_queries
+
+        texts, sentences = as_names(words), as_names(marked)
+        queries = tuple(parse_queries(texts, sentences)) if texts or sentences else ()
+        request = DriftRequest(
+            queries, most, k, pairs, against, _selection(where, timeout, memory, sample, seed)
+        )  # fmt: skip
+        spaces = SpaceFilter(**filters)
+        return self._ask(lambda catalog: drift(catalog, request, spaces, as_layers(layers), cache=cache))
 
 
 def _selection(

@@ -17,7 +17,7 @@ from embstore import Store
 from embstore.errors import UnknownNameError, UsageError
 from embstore.metrics import METRICS
 from embstore.query import cite as citing
-from embstore.query.cite import CHECKPOINTS, publications
+from embstore.query.cite import CHECKPOINTS, COMMANDS, publications
 from embstore.sources.datasets import DATASETS
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ def test_the_file_of_publications_is_bibtex() -> None:
     assert list(entries) == sorted(entries) == list(publications())
     for key, fields in entries.items():
         assert {"author", "title", "year"} <= set(fields), key
-        surname = re.sub(r"[^a-z]", "", fields["author"].partition(",")[0].lower())
+        surname = re.sub(r"\\[a-z]|[^a-z]", "", fields["author"].partition(",")[0].lower())
         assert re.sub(r"\d{4}.*", "", key) in surname, key
         assert re.search(r"\d{4}", key)[0] == fields["year"]  # type: ignore[index]
 
@@ -51,7 +51,7 @@ def test_the_file_of_publications_is_bibtex() -> None:
 def test_every_publication_is_used_and_every_reference_is_there() -> None:
     used = {key for metric in METRICS.values() for key in metric.references}
     used |= {key for spec in DATASETS.values() for key in spec.references}
-    used |= {key for keys in CHECKPOINTS.values() for key in keys}
+    used |= {key for known in (CHECKPOINTS, COMMANDS) for keys in known.values() for key in keys}
     assert used == set(publications())
 
 

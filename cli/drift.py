@@ -1,0 +1,81 @@
+"""``embstore drift``."""
+
+from typing import Annotated
+
+import typer
+
+from . import _options
+from ._errors import explained
+from ._output import emit
+
+
+def drift(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="WORD", help="Words or sentences.  [default: those that change most and least]"),
+    ] = None,
+    marked: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--text", metavar="TEXT", help='A word in its context (repeatable): --text "the [bank] of the river".'
+        ),
+    ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option("--most", metavar="N", help="The N items that change most, and the N that change least.  [10]"),
+    ] = None,
+    k: Annotated[int, typer.Option("-k", metavar="N", help="Number of neighbours.")] = 10,
+    pairs: Annotated[
+        str,
+        typer.Option("--pairs", metavar="adjacent|all", help="Compare each layer with the next, or all with all."),
+    ] = "adjacent",
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="SPACE",
+            help="Compare with the layers of this space, the first with the first, and so on.",
+        ),
+    ] = None,
+    layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
+    model: _options.Models = None,
+    space: _options.Spaces = None,
+    unit: _options.UnitName = None,
+    pooling: _options.PoolingName = None,
+    template: _options.TemplateText = None,
+    where: Annotated[
+        str | None,
+        typer.Option("--where", metavar="SQL", help="Only items for which this holds are compared, and neighbours."),
+    ] = None,
+    timeout: _options.SqlTimeout = None,
+    memory: _options.SqlMemory = None,
+    sample: Annotated[
+        int | None, typer.Option("--sample", metavar="N", help="Draw N items at random, without replacement.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the sample.")] = 0,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Compute all anew: take no stored answer, and store none.")
+    ] = False,
+    quiet: _options.Quiet = False,
+    store: _options.StoreDir = None,
+    form: _options.OutputFormat = _options.Format.TABLE,
+    output: _options.OutputFile = None,
+    csv_safe: _options.CsvSafe = False,
+    ids_as_text: _options.IdsAsText = False,
+) -> None:
+    """Show how the neighbourhoods of items change over layers, or between two spaces.
+
+    overlap: share of the k nearest that an item keeps. turnover: 1 − cosine of its cosines with all its neighbours.
+    """
+    with explained():
+        from embstore.store import Store
+
+        from ._progress import show_progress
+
+        with show_progress(quiet):
+            found = Store(store).drift(
+                words or (), marked=marked or (), most=most, k=k, pairs=pairs, against=against, layers=layer,
+                models=model or (), spaces=space or (), unit=unit, pooling=pooling, template=template, where=where,
+                timeout=timeout, memory=memory, sample=sample, seed=seed, cache=not no_cache,
+            )  # fmt: skip
+        emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)

@@ -1,0 +1,189 @@
+"""Measure the drift of words, or find the items that change most and least.
+
+All items are compared to find these; the neighbours of words alone are searched for words. A layer's vectors are in
+memory one pair of layers at a time.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.arrays import Float64Array, Positions
+from embstore.drift.changes import Neighbourhoods, overlaps, turnovers
+from embstore.drift.request import DriftRequest
+from embstore.drift.sides import Place, Sides
+from embstore.errors import QueryError
+from embstore.metrics.numerics.ties import TIED
+from embstore.progress import task
+from embstore.query.layer_data import neighbours_of
+from embstore.storage.catalog import Ids
+
+MOST, LEAST = "most", "least"
+Rank = tuple[str | None, int | None]
+"""Whether an item changes most or least, and its place among these; None for a word."""
+
+_EQUAL = 1e-9  # range of cosines within which all neighbours are equally near
+_NO_COSINES = "all cosines of a layer are zero, so that turnover has no value"
+
+
+class Measured(NamedTuple):
+    """The drift of some items.
+
+    Attributes:
+        values: Values of each item and pair of layers, item by item, without texts and names.
+        notes: Notes on the items.
+    """
+
+    values: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+
+
+def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Measured:
+    """Measure the drift of words, or find the items that change most and least.
+
+    Args:
+        sides: Layers and spaces to compare.
+        request: Neighbourhoods and items.
+        words: Ids of the items; empty for those that change most and least.
+
+    Raises:
+        QueryError: There are too few items, or two spaces have none in common.
+    """
+    ids, notes = _compared_ids(sides, request, words)
+    items = np.array(sorted({*words} & {*ids.tolist()}), np.int64) if words else ids
+    places = sides.places
+    with task("compute", f"drift of {sides.name}", len(places) + len(sides.pairs)) as computing:
+        near: dict[Place, Neighbourhoods] = {}
+        for place in places:
+            near[place] = _neighbourhoods(sides, place, ids, items, request.k)
+            computing.finish(place)
+        rows = np.searchsorted(ids, items)
+        changes = []
+        for pair in sides.pairs:
+            changes.append(_change(sides, pair, ids, near, rows))
+            computing.finish(pair)
+    chosen = _ranked(changes, items, request.n_most) if request.n_most else _of_words(items, words)
+    values = [
+        row for place, rank in chosen for row in _values(sides, place, rank, ids, items, near, changes)
+    ]  # fmt: skip
+    return Measured(tuple(values), tuple(notes))
+
+
+class _Change(NamedTuple):
+    """Overlap and turnover of all items between two layers, float64 (m,) each; None with the reason."""
+
+    overlap: Float64Array | None
+    turnover: Float64Array | None
+    reason: str | None = None
+
+
+def _compared_ids(sides: Sides, request: DriftRequest, words: Sequence[int]) -> tuple[Ids, list[str]]:
+    """Return the ids of the items that may be neighbours, ascending, with those of the words; and notes."""
+    every = sides.ids
+    if not len(every):
+        raise QueryError(f"{sides.name} have no item in common. Embed the same texts in both with: embstore build")
+    selected, selection, notes = every, request.selection, []
+    if selection.where is not None:
+        for card in sides.cards:
+            sides.catalog.check_texts(card.space)  # an item without a stored text would be left out silently
+        selected = np.intersect1d(every, sides.catalog.select(selection.where, selection.limits), assume_unique=True)
+    selected = selection.draw(selected)
+    added = np.setdiff1d(np.intersect1d(every, np.array(words, np.int64)), selected)
+    if len(added):
+        notes.append(
+            f"{sides.name}: {len(added)} of the words are not among the selected items, and are added to them."
+        )
+    ids = np.union1d(selected, added)
+    zero = np.intersect1d(ids, sides.zero_ids(), assume_unique=True)
+    if len(zero):
+        notes.append(f"{sides.name}: n_zero = {len(zero)} (items left out, since their vector is zero in some layer)")
+    ids = np.setdiff1d(ids, zero, assume_unique=True)
+    if request.k >= len(ids):
+        raise QueryError(
+            f"{sides.name}: {request.k} neighbours of {max(0, len(ids) - 1)} other items: take a smaller k with -k."
+        )
+    return ids, notes
+
+
+def _neighbourhoods(sides: Sides, place: Place, ids: Ids, items: Ids, k: int) -> Neighbourhoods:
+    """Return the k nearest neighbours of items in a layer, with whether all items are equally near each other."""
+    # One neighbour more shows whether the choice of k is arbitrary.
+    _, _, found, cosines = neighbours_of(sides.data(place, ids), items, k + 1)
+    are_tied = found.shape[1] > k and len(items) > 0 and float(np.ptp(cosines)) <= _EQUAL
+    return Neighbourhoods(found[:, :k], cosines[:, :k], are_tied)
+
+
+def _change(
+    sides: Sides,
+    pair: tuple[Place, Place],
+    ids: Ids,
+    near: dict[Place, Neighbourhoods],
+    rows: Positions,
+) -> _Change:
+    first, second = (near[place] for place in pair)
+    if first.are_tied or second.are_tied:
+        return _Change(None, None, f"in one of the layers {TIED}")
+    vectors = (sides.data(pair[0], ids).gather()[1], sides.data(pair[1], ids).gather()[1])
+    return _Change(overlaps(first, second), turnovers(first, second, vectors, rows))
+
+
+def _of_words(items: Ids, words: Sequence[int]) -> list[tuple[int, Rank]]:
+    """Return the place of each word among the items, in the order of the words."""
+    there = [word for word in dict.fromkeys(words) if word in items]
+    return [(int(np.searchsorted(items, word)), (None, None)) for word in there]
+
+
+def _ranked(changes: Sequence[_Change], items: Ids, n_most: int) -> list[tuple[int, Rank]]:
+    """Return the places of the items that change most, then of those that change least, each with its rank."""
+    of_overlap = [change.overlap for change in changes if change.overlap is not None]
+    of_turnover = [np.nan_to_num(change.turnover) for change in changes if change.turnover is not None]
+    if not of_overlap:
+        return []
+    overlap, turnover = np.mean(of_overlap, axis=0), np.mean(of_turnover, axis=0)
+    order = np.lexsort((items, -turnover, overlap)).tolist()
+    n_first = min(n_most, (len(order) + 1) // 2)
+    most, least = order[:n_first], order[::-1][: min(n_most, len(order) - n_first)]
+    return [
+        (place, (kind, rank)) for kind, part in ((MOST, most), (LEAST, least)) for rank, place in enumerate(part, 1)
+    ]
+
+
+def _values(
+    sides: Sides,
+    place: int,
+    rank: Rank,
+    ids: Ids,
+    items: Ids,
+    near: dict[Place, Neighbourhoods],
+    changes: Sequence[_Change],
+) -> list[dict[str, Any]]:
+    """Return the values of an item, one row per pair of layers."""
+    kind, number = rank
+    means = [_mean([getattr(change, name) for change in changes], place) for name in ("overlap", "turnover")]
+    rows = []
+    for at, (pair, change) in enumerate(zip(sides.pairs, changes, strict=True)):
+        lists = [ids[near[end].near[place]].tolist() for end in pair]
+        overlap, turnover = (_value(values, place) for values in (change.overlap, change.turnover))
+        reason = change.reason or (_NO_COSINES if turnover is None else None)
+        rows.append(
+            {
+                "pair": at, "change": kind, "rank": number, "item_id": int(items[place]), "n": len(ids),
+                "overlap": overlap, "turnover": turnover, "mean_overlap": means[0], "mean_turnover": means[1],
+                "lost": [item for item in lists[0] if item not in lists[1]],
+                "gained": [item for item in lists[1] if item not in lists[0]], "reason": reason,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _value(values: NDArray[np.float64] | None, place: int) -> float | None:
+    return None if values is None or np.isnan(values[place]) else float(values[place])
+
+
+def _mean(values: Sequence[NDArray[np.float64] | None], place: int) -> float | None:
+    """Return the mean of an item's values over the pairs of layers; None if one has none."""
+    found = [_value(each, place) for each in values]
+    known = [value for value in found if value is not None]
+    return sum(known) / len(known) if len(known) == len(found) else None

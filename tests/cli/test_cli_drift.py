@@ -1,0 +1,74 @@
+"""``embstore drift``."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from embstore_schemas.generate import FOLDER
+from jsonschema import Draft202012Validator
+from synthetic import synthetic_store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return synthetic_store(tmp_path / "store", n=30, n_blocks=2, top_form=None, index=False).root
+
+
+def check(rows: list[dict[str, object]]) -> None:
+    schema = json.loads((FOLDER.parent / "drift.schema.json").read_text("utf-8"))
+    Draft202012Validator(schema).validate(rows)
+
+
+def test_words_are_shown_pair_by_pair(cli, store: Path) -> None:
+    result = cli("drift", "text3", "text7", "-k", "3")
+    assert result.exit_code == 0, result.output
+    header, *lines = [line.split() for line in result.stdout.splitlines()]
+    assert header == ["item", "layer", "layer_2", "overlap", "turnover", "lost", "gained"]
+    assert [line[:3] for line in lines] == [
+        ["text3", "0", "1"], ["text3", "1", "2"], ["text7", "0", "1"], ["text7", "1", "2"]
+    ]  # fmt: skip
+    assert "n = 30; lists of 3 drawn at random overlap by 0.1" in result.stderr
+
+
+def test_items_that_change_most_and_least_are_shown_with_their_means(cli, store: Path) -> None:
+    result = cli("drift", "--most", "2", "-k", "3")
+    header, *lines = [line.split() for line in result.stdout.splitlines()]
+    assert header == ["change", "rank", "item", "mean_overlap", "mean_turnover"]
+    assert [line[:2] for line in lines] == [["most", "1"], ["most", "2"], ["least", "1"], ["least", "2"]]
+    rows = json.loads(cli("drift", "--most", "2", "-k", "3", "--json").stdout)
+    assert [f"{row['mean_overlap']:.4f}" for row in rows[::2]] == [line[3] for line in lines]
+    assert "ordered by the mean overlap" in result.stderr
+
+
+def test_every_format_has_the_same_rows(cli, store: Path) -> None:
+    synthetic_store(store, n=30, model="other", n_blocks=2, top_form=None, index=False, seed=1)
+    arguments = ("drift", "text3", "-k", "2", "--pairs", "all", "--space", "toy.word.last")
+    for more in ((), ("--against", "other.word.last"), ("--where", "item_id >= 0", "--sample", "20", "--seed", "1")):
+        rows = json.loads(cli(*arguments, *more, "--json").stdout)
+        check(rows)
+        assert len(rows) == (9 if "--against" in more else 3)
+        lines = cli(*arguments, *more, "--format", "jsonl").stdout.splitlines()
+        assert [json.loads(line) for line in lines] == rows
+        assert cli(*arguments, *more, "-o", "drift.parquet").exit_code == 0
+        assert pq.read_table("drift.parquet").to_pylist() == rows
+        for form in ("csv", "markdown", "latex"):
+            assert cli(*arguments, *more, "--format", form).exit_code == 0
+    check(json.loads(cli("drift", "--most", "3", "-k", "2", "--json").stdout))
+    as_text = json.loads(cli(*arguments, "--json", "--ids-as-text").stdout)
+    assert as_text[0]["item_id"] == str(rows[0]["item_id"])
+
+
+def test_mistakes_end_with_2_and_the_remedy(cli, store: Path) -> None:
+    for arguments, text in (
+        (("text",), "Nearest stored texts: 'text0'"),
+        (("text3", "--most", "2"), "not both"),
+        (("-k", "30"), "take a smaller k with -k"),
+        (("text3", "--layer", "top"), "choose at least two of toy.word.last, with --layer"),
+        (("--pairs", "adjacnt"), "adjacent"),
+        (("--against", "toy.word.first"), "toy.word.last"),
+        (("--text", "a bank"), "bracket"),
+    ):
+        result = cli("drift", *arguments)
+        assert result.exit_code == 2, arguments
+        assert text in result.stderr
