@@ -26,6 +26,7 @@ sys.path.append(str(Path(__file__).parents[1] / "support"))  # what the tests us
 from benchmark_building import building, memory
 from benchmark_compare import comparison
 from benchmark_encoding import encoding
+from benchmark_explorer import explorer
 from benchmark_geometry import geometry
 from benchmark_growth import growth, oneshot
 from benchmark_neighbours import nearest
@@ -43,6 +44,7 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Result]]] = {
     "building": building,
     "memory": memory,
     "start": start,
+    "explorer": explorer,
     "scale": scale,
     "centred": centred,
     "writing": writing,

@@ -24,10 +24,12 @@ def spherical_clusters(unit_vectors: NDArray[np.float32], k: int, seed: int = 0)
     if n <= k:
         return np.arange(n)
     sample = unit_vectors if n <= _FITTED else unit_vectors[rng.choice(n, _FITTED, replace=False)]
-    centres, _ = kmeans2(sample.astype(np.float64), k, minit="++", missing="warn", rng=rng)
+    centres = np.unique(sample.astype(np.float64), axis=0)
+    if len(centres) > k:  # k-means++ needs as many different vectors as clusters
+        centres, _ = kmeans2(sample.astype(np.float64), k, minit="++", missing="warn", rng=rng)
     labels, _ = vq(unit_vectors.astype(np.float64), centres)
-    sizes = np.bincount(labels, minlength=k)
-    rank = np.empty(k, np.int64)
-    rank[np.argsort(-sizes, kind="stable")] = np.arange(k)
+    sizes = np.bincount(labels, minlength=len(centres))
+    rank = np.empty(len(centres), np.int64)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(centres))
     numbers: NDArray[np.int64] = rank[labels]
     return numbers
