@@ -23,6 +23,7 @@ CALLS = [
     ("plot norms --output norms.vl.json", "query"),
     ("sql --tables", "sql_views"),
     ("map --space toy.word.last", "map"),
+    ("drift -k 1 --space toy.word.last", "drift"),
     ("neighbours dog --unit word", "neighbours"),
     ("neighbors dog --unit word", "neighbours"),
     ("index --model toy", "index"),
