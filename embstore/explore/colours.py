@@ -1,5 +1,6 @@
 """Compute a value of each item to colour it by: norm, cosine with a text, change between layers, cluster, or SQL."""
 
+import base64
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,9 +32,17 @@ def colours(
         column: SQL expression over the item columns, for ``column``.
 
     Returns:
-        ``label``; ``values`` (n); and for categories ``categories``, of which the values are positions.
+        ``ids``, int64 little-endian in base64, since a map may have fewer items; ``label``; ``values`` (n); and for
+        categories ``categories``, of which the values are positions.
     """
     items = read_items(store, space)
+    ids = base64.b64encode(items.ids.astype("<i8").tobytes()).decode()
+    return {"ids": ids} | _values(store, space, items, kind, layer, text, column)
+
+
+def _values(
+    store: Reading, space: str, items: SpaceItems, kind: str, layer: str, text: str | None, column: str | None
+) -> dict[str, Any]:
     if kind == "length":
         return _numbers("characters", [len(text) for text in items.texts])
     if kind == "sentence":

@@ -198,6 +198,23 @@ def test_panels_are_linked(visit):
     wait_for_map(page, 3)
 
 
+def test_colours_and_selections_are_of_the_items_of_a_sampled_map(browser, serve, tmp_path: Path):
+    made = synthetic_store(tmp_path / "store", texts=["x" * i for i in range(1, 60)], n_blocks=1, top_form=None)
+    made.store.map(sample=20, seed=2)
+    visit = Visit(browser, serve(made.root).url)
+    page = visit.open(colour="length", where="length(text) > 30")
+    wait_for_map(page)
+    until(page, "explorer.panels[0].found && explorer.panels[0].selected")
+    assert page.evaluate("explorer.panels[0].map.n") == 20
+    lengths = [len(text) for text in page.evaluate("explorer.panels[0].map.texts")]
+    assert page.evaluate("explorer.panels[0].found.values") == lengths
+    selected = page.evaluate("[...explorer.panels[0].selected]")
+    assert selected == [item for item, length in enumerate(lengths) if length > 30]
+    page.get_by_text("a sample of 20 of 59 items").wait_for()
+    visit.close()
+    assert visit.problems == []
+
+
 def test_labels_do_not_collide(visit):
     page = visit.open(q="dog")
     page.locator(".near-block li").first.wait_for()

@@ -29,6 +29,19 @@ function unpack(buffer) {
   return map;
 }
 
+// Values of the items of a space, in the order of the items of a map, which may lack some.
+export function aligned(map, found) {
+  const bytes = Uint8Array.from(atob(found.ids), (letter) => letter.charCodeAt(0));
+  const ids = new BigInt64Array(bytes.buffer);
+  if (ids.length === map.n && ids[0] === map.ids[0] && ids.at(-1) === map.ids.at(-1)) return found;
+  const values = new Array(map.n).fill(null);
+  ids.forEach((id, i) => {
+    const item = map.positionOf.get(String(id));
+    if (item !== undefined) values[item] = found.values[i];
+  });
+  return { ...found, values };
+}
+
 // The sentence of an occurrence in three parts: before the word, the word, after it. Spans count code points.
 export function context(map, at) {
   const letters = Array.from(map.contexts[map.context_of[at]]);

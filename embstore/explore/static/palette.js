@@ -47,7 +47,8 @@ export function paint(n, found, selected) {
     const isIn = !selected || selected.has(at);
     if (selected && isIn && !found) colour = rgb(ink("accent"));
     colours.set(colour, 4 * at);
-    colours[4 * at + 3] = isIn ? (found || selected ? 225 : 165) : 45;
+    const isFaint = found && typeof found.values[at] !== "number";
+    colours[4 * at + 3] = isIn && isFaint ? 70 : isIn ? (found || selected ? 225 : 165) : 45;
   }
   return colours;
 }

@@ -40,7 +40,7 @@ export class Panel {
       h("option", { value: name, selected: name === this.host.spec.layer }, `layer ${name}`)));
     const kept = (layer) => { const share = map.kept?.[Math.round(this.depth)] ?? null; return share === null ? `layer ${layer}` : `layer ${layer} keeps ${(100 * share).toFixed(1)} % of the true ten nearest`; };
     const name = { pca: "PCA", tsne: "t-SNE" }[map.method] || map.method;
-    const sample = map.n < map.n_stored ? ` · a sample of ${map.n.toLocaleString("en")} of ${map.n_stored.toLocaleString("en")} items (${map.where})` : "";
+    const sample = map.n < map.n_stored ? ` · a sample of ${map.n.toLocaleString("en")} of ${map.n_stored.toLocaleString("en")} items${map.where ? ` (${map.where})` : ""}` : "";
     this.describe = () => {
       const layer = map.layers[Math.round(this.depth)];
       this.layerName.textContent = layer;

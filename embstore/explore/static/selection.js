@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { field, fill, h, number, select } from "./dom.js";
 import { job } from "./job.js";
-import { placeAt } from "./mapdata.js";
+import { aligned, placeAt } from "./mapdata.js";
 import { metricResult } from "./result.js";
 import { categoryColour, isDark, limits, N_CATEGORIES, ramp } from "./palette.js";
 import { set, state } from "./state.js";
@@ -59,7 +59,7 @@ export function selectionSection(view) {
     panel.colouring?.abort();
     panel.colouring = new AbortController();
     try {
-      const found = await post("/api/colours", body, panel.colouring.signal);
+      const found = aligned(panel.map, await post("/api/colours", body, panel.colouring.signal));
       if (panel.colourKey !== key) return;
       panel.colour(found);
       colours.set(panel, found);
@@ -135,7 +135,7 @@ export function selectionSection(view) {
   async function chooseWhere() {
     for (const panel of view.panels.filter((each) => each.map)) {
       try {
-        const found = await post("/api/colours", { space: panel.map.space, kind: "column", column: `(${state.where}\n) IS TRUE` });
+        const found = aligned(panel.map, await post("/api/colours", { space: panel.map.space, kind: "column", column: `(${state.where}\n) IS TRUE` }));
         const place = found.categories.indexOf("True");
         panel.selected = new Set(found.values.map((value, item) => (value === place ? item : -1)).filter((item) => item >= 0));
       } catch (error) {
