@@ -90,7 +90,9 @@ class Explorer:
         if "token" not in request.query_params:
             return self._static("index.html")
         response = RedirectResponse("/", 303)
-        response.set_cookie(self.door.cookie, self.door.token, httponly=True, samesite="strict")
+        # Not strict, which a browser withholds where a link on another page, as of a notebook, leads here. What changes
+        # something would be a POST, and the guard refuses those of other pages by their Origin.
+        response.set_cookie(self.door.cookie, self.door.token, httponly=True, samesite="lax")
         return response
 
     async def file(self, request: Request) -> Response:

@@ -2,8 +2,10 @@
 
 import errno
 import html
+import os
 import secrets
 import socket
+import sys
 import time
 import webbrowser
 from collections.abc import Callable
@@ -65,8 +67,9 @@ class Server:
             time.sleep(0.005)
 
     def open(self) -> None:
-        """Open the page in the browser of this machine, if it has one."""
-        webbrowser.open(self.url)
+        """Open the page in the browser of this machine, if it has a screen: others would open one in the terminal."""
+        if sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+            webbrowser.open(self.url)
 
     def wait(self) -> None:
         """Wait until the server ends; Ctrl-C ends it."""

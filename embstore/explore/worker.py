@@ -34,7 +34,3 @@ def main() -> None:
 def _receive(stream: BinaryIO) -> Any:
     head = stream.read(LENGTH_BYTES)
     return pickle.loads(stream.read(int.from_bytes(head, "big"))) if len(head) == LENGTH_BYTES else None
-
-
-if __name__ == "__main__":
-    main()

@@ -12,6 +12,8 @@ from embstore.errors import EmbstoreError, QueryError
 from embstore.explore.worker import LENGTH_BYTES
 
 _SECONDS_BETWEEN_LOOKS = 0.1
+# Modules are found where this process finds them, and never in the folder in which the command happens to run.
+_PROGRAM = "import sys; sys.path[:] = {path!r}; from embstore.explore.worker import main; main()"
 
 
 class Cancelled(Exception):
@@ -80,7 +82,7 @@ class Workers:
 
     async def _start(self) -> Process:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "embstore.explore.worker", stdin=PIPE, stdout=PIPE, stderr=DEVNULL, limit=2**20
+            sys.executable, "-P", "-c", _PROGRAM.format(path=sys.path), stdin=PIPE, stdout=PIPE, stderr=DEVNULL
         )
         await _send(process, self._store)
         return process

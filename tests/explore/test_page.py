@@ -3,7 +3,9 @@
 import json
 import shlex
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -337,6 +339,26 @@ def test_the_keyboard_alone_suffices(visit):
     page.locator(".plot").focus()
     page.keyboard.press("ArrowRight")
     assert page.evaluate("explorer.panels[0].view.x") > before
+
+
+def test_a_link_on_another_page_leads_here(visit):
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f'<a href="{visit.url}">explorer</a>'.encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Page) as other:
+        Thread(target=other.serve_forever, daemon=True).start()
+        page = visit.browser.new_context().new_page()
+        page.goto(f"http://localhost:{other.server_port}/")
+        page.get_by_role("link").click()
+        page.get_by_role("heading", name="Map", exact=True).wait_for(state="attached")
+        page.context.close()
+        other.shutdown()
 
 
 def test_a_slow_query_is_cancelled(visit):

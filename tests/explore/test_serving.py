@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import webbrowser
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,27 @@ def test_without_the_extra_it_says_what_to_install(explored, monkeypatch):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(UsageError, match=r"needs uvicorn.*pip install.*\[explore\]"):
         Store(explored.root).explore(port=0)
+
+
+@pytest.mark.parametrize(("display", "opened"), [(":0", 1), (None, 0)])
+def test_a_browser_is_opened_only_where_there_is_a_screen(explored, monkeypatch, display, opened):
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    if display:
+        monkeypatch.setenv("DISPLAY", display)
+    urls: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", urls.append)
+    with Store(explored.root).explore(port=0, open=True) as server:
+        assert urls == [server.url] * opened
+
+
+def test_modules_in_the_working_directory_are_not_run(explored, serve, tmp_path: Path, monkeypatch):
+    (tmp_path / "pickle.py").write_text("raise SystemExit")
+    (tmp_path / "numpy.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
+    client = serve(explored.root).enter()
+    assert client.post("/api/sql", select="SELECT 7")["rows"] == [{"0": 7}]
 
 
 def test_a_store_that_changes_and_vanishes(explored, serve, tmp_path: Path):
