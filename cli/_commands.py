@@ -36,6 +36,7 @@ COMMANDS = {
     "drift": _Entry("Show how the neighbourhoods of items change over layers.", Command),
     "map": _Entry("Map items into the plane, layer by layer.", Command),
     "explore": _Entry("Explore a store in a browser: maps of every layer, neighbours, metrics.", Command),
+    "report": _Entry("Write a report on a store, as one HTML file."),
     "index": _Entry("Bring indexes up to date, or change their kind.", Command),
     "reproduce": _Entry("Measure a paper's figures beside the published ones.", Command),
     "cite": _Entry("Write BibTeX of what a store or a result uses.", Command),

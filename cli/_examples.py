@@ -60,6 +60,7 @@ EXAMPLES = {
         ("embstore map --model minilm", "embstore map --method tsne --sample 4000 --layer 0-6"), "how-to/maps.md"
     ),
     "explore": Example(("embstore explore", "embstore explore --port 9000 --no-open"), "how-to/explore.md"),
+    "report": Example(("embstore report", "embstore report --recipe wolfe2022 -o wolfe2022.html"), "how-to/report.md"),
     "index": Example(("embstore index --kind hnsw --recall 0.99",), "how-to/indexes.md"),
     "reproduce": Example(("embstore reproduce wolfe2022 --quick --model minilm",), "tutorials/wolfe-caliskan.md"),
     "info": Example(("embstore info", "embstore info --skipped -o skipped.csv"), "how-to/maintenance.md"),

@@ -166,9 +166,9 @@ def finish_part() -> None:
 _VERBS = {
     "fetch": "downloading", "load": "loading", "encode": "embedding with", "index": "indexing", "measure": "measuring",
     "compact": "compacting", "merge": "merging", "compute": "computing", "search": "searching", "verify": "verifying",
-    "map": "mapping",
+    "map": "mapping", "report": "reporting on",
 }  # fmt: skip
-_PARTS = {"index": "layers", "compute": "layers", "search": "layers", "map": "layers", "verify": "files"}
+_PARTS = {"index": "layers", "compute": "layers", "search": "layers", "map": "layers", "verify": "files", "report": "metrics"}
 BRIEF = ("compute", "search", "map", "verify")
 """Stages that are usually short, and shown only if they take longer than two seconds."""
 

@@ -16,7 +16,6 @@ from embstore.keywords import check_keywords
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
 from embstore.store.maintenance import MaintenanceMethods
 from embstore.store.pages import PageMethods
-from embstore.store.papers import PaperMethods
 from embstore.wording import speak_python
 
 __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store"]
@@ -24,7 +23,7 @@ __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store"]
 
 @speak_python
 @check_keywords
-class Store(MaintenanceMethods, PaperMethods, PageMethods):
+class Store(MaintenanceMethods, PageMethods):
     """A store of embeddings: the vectors of words, sentences and occurrences at every layer.
 
     The store is read at the first query, and answers describe its state at that time; :meth:`refresh` reads it

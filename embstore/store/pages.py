@@ -1,17 +1,17 @@
-"""Methods of Store that show it in a browser: explore."""
+"""Methods of Store that show it in a browser: explore and report."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from embstore.store.lookup import LookupMethods
 from embstore.store.mapping import MapMethods
-from embstore.store.metrics import MetricMethods
+from embstore.store.papers import PaperMethods
 
 if TYPE_CHECKING:
     from embstore.explore.serving import Server
 
 
-class PageMethods(MapMethods, MetricMethods, LookupMethods):
+class PageMethods(PaperMethods, MapMethods, LookupMethods):
     """Show a store in a browser."""
 
     def explore(
@@ -47,6 +47,24 @@ class PageMethods(MapMethods, MetricMethods, LookupMethods):
         if open:
             server.open()
         return server
+
+    def report(self, *, recipe: str | None = None, quick: bool = False) -> str:
+        """Return a report on the store as HTML: contents, metrics as pictures and tables, and an interactive map.
+
+        The file opens without a network. The same store and versions give the same bytes. It needs the extra ``plot``.
+
+        Args:
+            recipe: Name or file of a recipe whose reproduction the report begins with, as in :meth:`reproduce`.
+            quick: Whether the reproduction uses only the small datasets.
+
+        Raises:
+            QueryError: The store has no space.
+            UsageError: The extra is not installed.
+        """
+        from embstore.explore.report import report
+
+        reproduction = self.reproduce(recipe, quick=quick) if recipe is not None else None
+        return report(self, reproduction)
 
 
 def _ignore(_line: str) -> None:

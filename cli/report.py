@@ -1,0 +1,40 @@
+"""``embstore report``: one HTML file about a store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import _options
+from ._errors import explained
+from ._output import say, write
+
+
+def report(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write; - for standard output.")
+    ] = Path("report.html"),
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe", metavar="NAME", help="Begin with the reproduction of this paper, as embstore reproduce."
+        ),
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="With --recipe: the small datasets only.")] = False,
+    quiet: _options.Quiet = False,
+    store: _options.StoreDir = None,
+) -> None:
+    """Write a report on a store: what it holds, its metrics as pictures and tables, and an interactive map.
+
+    The file opens without a network, in any browser. It needs the extra plot.
+    """
+    with explained():
+        from embstore.store import Store
+
+        from ._progress import show_progress
+
+        with show_progress(quiet):
+            page = Store(store).report(recipe=recipe, quick=quick)
+        write(page, None if str(output) == "-" else output)
+        if not quiet and str(output) != "-":
+            say(f"Written: {output}")

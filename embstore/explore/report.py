@@ -1,0 +1,95 @@
+"""Report on a store: what it holds, its metrics as pictures and tables, and an interactive map, in one HTML file."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from embstore.errors import QueryError, UsageError
+from embstore.escape import printable
+from embstore.explore.commands import command
+from embstore.explore.maps import find_map
+from embstore.explore.packing import pack
+from embstore.explore.reading import Reading
+from embstore.explore.report_page import Section, page
+from embstore.metrics import Metric, all_metrics
+from embstore.progress import task
+from embstore.table import Table, table
+
+_MOST_ITEMS = 20_000
+"""Number of items of a space above which metrics are computed on a sample, and the map shows a sample."""
+_CARD = ("space", "checkpoint", "revision", "sha256", "layers", "dim", "items", "dtype", "skipped")
+
+
+class Pictured(NamedTuple):
+    """A metric of the report.
+
+    Attributes:
+        metric: The metric.
+        options: Arguments of the query.
+        result: Its result, or the reason why there is none.
+    """
+
+    metric: Metric
+    options: dict[str, Any]
+    result: Table | str
+
+
+def report(store: Reading, reproduction: Table | None = None) -> str:
+    """Return the HTML of a report, which opens without a network.
+
+    The same store, the same versions and the same number of threads give the same bytes.
+
+    Args:
+        store: Store to report on.
+        reproduction: Result of :meth:`Store.reproduce` that the report begins with; None for none.
+
+    Raises:
+        QueryError: The store has no space.
+        UsageError: The extra ``plot`` is not installed.
+    """
+    info = store.info()
+    if not len(info):
+        raise QueryError("the store has no space to report on. Fill it with: embstore build")
+    name = printable(store.path.name)
+    sections = [_contents(store, info)]
+    if reproduction is not None:
+        sections.insert(0, Section("reproduction", "Reproduction", [reproduction], intro="Measured beside published."))
+    metrics = list(all_metrics()[0].values())
+    with task("report", name, len(metrics)) as computing:
+        for metric in metrics:
+            sections += [_section(store, name, pictured) for pictured in _pictured(store, metric, info)]
+            computing.finish(metric.name)
+    maps = [pack(find_map(store, space)) for space in info["space"]]
+    return page(name, sections, maps)
+
+
+def _contents(store: Reading, info: Table) -> Section:
+    rows = [{column: row.get(column) for column in info.columns} for row in info]
+    spaces = table(rows, columns=[column for column in info.columns if any(row[column] is not None for row in rows)])
+    skipped = store.skipped()
+    tables = [spaces, *([skipped] if len(skipped) else [])]
+    return Section(
+        "store", "The store", tables, commands=[command("info", store.path.relative_to(store.path.parent), {})]
+    )
+
+
+def _pictured(store: Reading, metric: Metric, info: Table) -> Iterator[Pictured]:
+    """Yield the results of a metric that needs no words or files; none where it suits no space."""
+    if metric.needs == "word sets":
+        return
+    options: dict[str, Any] = {"sample": _MOST_ITEMS} if max(info["items"]) > _MOST_ITEMS else {}
+    try:
+        yield Pictured(metric, options, store.query(metric.name, **options))
+    except (QueryError, UsageError) as error:
+        if metric.needs not in ("pairs", "lexicon", "contexts"):
+            yield Pictured(metric, options, str(error))
+
+
+def _section(store: Reading, name: str, pictured: Pictured) -> Section:
+    metric, options, result = pictured
+    intro = f"{metric.help} {metric.citation}."
+    commands = [command(f"{verb} {metric.name}", store.path.relative_to(store.path.parent), options)
+                for verb in ("query", "plot")]  # fmt: skip
+    if isinstance(result, str):
+        return Section(metric.name, metric.name, [], intro=intro, commands=commands, problem=result)
+    return Section(metric.name, metric.name, [result], intro=intro, commands=commands,
+                   picture=result.plot(width=720, theme="screen").to_svg())  # fmt: skip

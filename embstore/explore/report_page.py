@@ -1,0 +1,152 @@
+"""Write the HTML of a report: one file with styles, scripts, pictures, tables and maps inside."""
+
+import csv
+import hashlib
+import html
+import io
+import json
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
+from importlib import resources
+from typing import NamedTuple
+
+from embstore import __version__
+from embstore.escape import printable
+from embstore.table import Table
+
+_SCRIPTS = ("mapdata.js", "scatter.js", "report.js")
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; script-src {script_hash}; style-src {style_hash}; img-src data:">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<a class="skip" href="#main">Skip to the contents</a>
+<header><div class="brand"><span class="wordmark">embstore</span> <span>report on {name}</span></div></header>
+<div class="report">
+<nav aria-label="Sections"><ul>{links}</ul></nav>
+<main id="main" tabindex="-1">
+<h1>{title}</h1>
+<p class="lead">Made by embstore {version}. Every table is in this file as CSV; the commands repeat it.</p>
+{sections}
+</main>
+</div>
+{maps}
+<script>{script}</script>
+</body>
+</html>
+"""
+_MAP = """<section id="map"><h2>Map</h2>
+<p>The items of a space in the plane, layer by layer. Distances in the plane are not distances in the space: the line
+below says which share of the ten nearest neighbours it keeps.</p>
+<div class="row"><label for="space">Space</label><select id="space"></select>
+<label for="find">Find</label><input id="find" type="search" list="found" autocomplete="off">
+<datalist id="found"></datalist></div>
+<div class="row"><button id="play" type="button">Play</button><label for="layer">Layer</label>
+<input id="layer" type="range" min="0" step="0.01" value="0"><output id="depth" for="layer"></output></div>
+<div class="stage"><canvas id="plane" tabindex="0" role="img" aria-label="Map of the items"></canvas>
+<canvas id="marks" aria-hidden="true"></canvas></div>
+<p class="hint" id="kept"></p><p class="hint" id="place" aria-live="polite"></p></section>"""
+
+
+class Section(NamedTuple):
+    """A section of the report.
+
+    Attributes:
+        anchor: Its anchor in the page.
+        title: Its heading.
+        tables: Its tables.
+        intro: Text below the heading.
+        commands: Commands that give the same.
+        picture: Its picture as SVG; empty for none.
+        problem: Reason why there is no result; empty if there is one.
+    """
+
+    anchor: str
+    title: str
+    tables: list[Table]
+    intro: str = ""
+    commands: Sequence[str] = ()
+    picture: str = ""
+    problem: str = ""
+
+
+def page(name: str, sections: Sequence[Section], maps: Iterable[bytes]) -> str:
+    """Return the page.
+
+    Args:
+        name: Name of the store.
+        sections: Sections, in order.
+        maps: Packed map of each space; see :func:`embstore.explore.packing.pack`.
+    """
+    style = f"{_static('style.css')}\n{_static('report.css')}"
+    script = "\n".join(map(_classic, _SCRIPTS))
+    blocks = [f'<script type="text/plain" class="map">{b64encode(packed).decode()}</script>' for packed in maps]
+    body = [_section(section) for section in sections]
+    body.insert(1, _MAP)
+    entries = [(section.anchor, section.title) for section in sections]
+    entries.insert(1, ("map", "Map"))
+    return _PAGE.format(
+        title=f"Report on {_text(name)}", name=_text(name), version=__version__, style=style, script=script,
+        style_hash=_hash(style), script_hash=_hash(script), maps="\n".join(blocks), sections="\n".join(body),
+        links="".join(f'<li><a href="#{anchor}">{_text(title)}</a></li>' for anchor, title in entries),
+    )  # fmt: skip
+
+
+def _section(section: Section) -> str:
+    parts = [f'<section id="{section.anchor}"><h2>{_text(section.title)}</h2>']
+    if section.intro:
+        parts.append(f"<p>{_text(section.intro)}</p>")
+    if section.problem:
+        parts.append(f'<p class="error">{_text(section.problem)}</p>')
+    if section.picture:
+        source = b64encode(section.picture.encode()).decode()
+        parts.append(
+            f'<figure><img alt="Picture of {_text(section.title)}" src="data:image/svg+xml;base64,{source}"></figure>'
+        )
+    for number, each in enumerate(section.tables, start=1):
+        name = section.anchor if number == 1 else f"{section.anchor}-{number}"
+        parts.append(_table(each, name, is_open=not section.picture))
+    if section.commands:
+        parts.append(f"<pre>{_text(chr(10).join(section.commands))}</pre>")
+    return "\n".join([*parts, "</section>"])
+
+
+def _table(found: Table, name: str, *, is_open: bool) -> str:
+    data = b64encode(_csv(found).encode()).decode()
+    link = f'<a download="{name}.csv" href="data:text/csv;base64,{data}">{name}.csv</a>'
+    shown = f'<div class="scroll" tabindex="0" role="region" aria-label="Table of {name}">{found._repr_html_()}</div>'
+    return f"<details{' open' if is_open else ''}><summary>Table</summary>{shown}<p>{link}</p></details>"
+
+
+def _csv(found: Table) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(found.columns)
+    for row in found:
+        values = (row[column] for column in found.columns)
+        writer.writerow(json.dumps(value) if isinstance(value, list | dict) else value for value in values)
+    return text.getvalue()
+
+
+def _static(name: str) -> str:
+    return (resources.files("embstore.explore") / "static" / name).read_text("utf-8")
+
+
+def _classic(name: str) -> str:
+    """Return a module of the page as part of a script: without imports, and exports as plain declarations."""
+    lines = [line for line in _static(name).splitlines() if not line.startswith("import ")]
+    return "\n".join(line.removeprefix("export ") for line in lines)
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _text(text: str) -> str:
+    return html.escape(printable(text, lines=True))
