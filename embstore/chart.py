@@ -22,6 +22,9 @@ class Chart(NamedTuple):
         bar_names: Column of arrays with the name of each bar; None to number the bars from 1.
         settings: Columns with the settings that the caption states.
         best: Boolean column that marks the best layer; None for none.
+        series: Column whose values have a curve each.
+        layer: Column with the numbers of the layers, along the x axis of curves.
+        layer_name: Column with their names.
     """
 
     kind: ChartKind
@@ -35,3 +38,20 @@ class Chart(NamedTuple):
     bar_names: str | None = None
     settings: tuple[str, ...] = ()
     best: str | None = None
+    series: str = "space"
+    layer: str = "layer"
+    layer_name: str = "layer_name"
+
+
+DRIFT = Chart(
+    "curves",
+    ("overlap", "turnover"),
+    title="drift",
+    ranges=(("overlap", "0 to 1"), ("turnover", "0 to 2")),
+    facets=("space",),
+    settings=("k",),
+    series="text",
+    layer="layer_2",
+    layer_name="layer_name_2",
+)
+"""The chart of the drift of items between adjacent layers: a curve for each item."""

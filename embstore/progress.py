@@ -168,7 +168,14 @@ _VERBS = {
     "compact": "compacting", "merge": "merging", "compute": "computing", "search": "searching", "verify": "verifying",
     "map": "mapping", "report": "reporting on",
 }  # fmt: skip
-_PARTS = {"index": "layers", "compute": "layers", "search": "layers", "map": "layers", "verify": "files", "report": "metrics"}
+_PARTS = {
+    "index": "layers",
+    "compute": "layers",
+    "search": "layers",
+    "map": "layers",
+    "verify": "files",
+    "report": "metrics",
+}
 BRIEF = ("compute", "search", "map", "verify")
 """Stages that are usually short, and shown only if they take longer than two seconds."""
 

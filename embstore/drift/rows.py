@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from embstore.chart import DRIFT
 from embstore.drift.measure import Measured
 from embstore.drift.request import DriftRequest
 from embstore.drift.sides import Sides
@@ -49,6 +50,7 @@ def tabulate(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) -
     return table(
         [row | columns for row in rows], columns=[*COLUMNS, *columns], notes=list(dict.fromkeys(all_notes)),
         types=_TYPES, pivot=_one_line_an_item(rows) if request.n_most else None, shown=_one_line_a_pair(rows),
+        chart=DRIFT if request.pairs == "adjacent" else None,
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Explore a store in a browser: a local web server over Store, and its page.
+"""Explore a store in a browser: a local web server over Store and its page, and a report in one file.
 
 serving.py    the server in a thread of its own: port, address, end
 app.py        the routes, and errors as JSON
@@ -12,5 +12,6 @@ colours.py    values to colour the items by
 questions.py  neighbours, metrics and SQL, as JSON; residuals.py: the pairs of a dataset that fit worst
 commands.py   the command and the line of Python that give the same result
 jsons.py      values as JSON that JavaScript reads without loss
-static/       the page: HTML, CSS and ES modules
+report.py     a report on a store as one HTML file; report_page.py: its HTML
+static/       the pages: HTML, CSS and ES modules
 """

@@ -48,6 +48,10 @@ class Reading(Protocol):
         """The method :meth:`embstore.Store.sql`."""
 
     @property
+    def drift(self) -> Callable[..., Table]:
+        """The method :meth:`embstore.Store.drift`."""
+
+    @property
     def maps(self) -> Callable[..., Table]:
         """The method :meth:`embstore.Store.maps`."""
 

@@ -1,12 +1,14 @@
 """Report on a store: what it holds, its metrics as pictures and tables, and an interactive map, in one HTML file."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from embstore.errors import QueryError, UsageError
 from embstore.escape import printable
 from embstore.explore.commands import command
-from embstore.explore.maps import find_map
+from embstore.explore.maps import find_map, kept_now
 from embstore.explore.packing import pack
 from embstore.explore.reading import Reading
 from embstore.explore.report_page import Section, page
@@ -15,8 +17,9 @@ from embstore.progress import task
 from embstore.table import Table, table
 
 _MOST_ITEMS = 20_000
-"""Number of items of a space above which metrics are computed on a sample, and the map shows a sample."""
-_CARD = ("space", "checkpoint", "revision", "sha256", "layers", "dim", "items", "dtype", "skipped")
+"""Number of items of a space above which metrics are computed on a sample of as many."""
+_N_CHANGED = 5
+_HASHES = ("weights_sha256", "tokenizer_sha256", "config_sha256")
 
 
 class Pictured(NamedTuple):
@@ -58,18 +61,49 @@ def report(store: Reading, reproduction: Table | None = None) -> str:
         for metric in metrics:
             sections += [_section(store, name, pictured) for pictured in _pictured(store, metric, info)]
             computing.finish(metric.name)
-    maps = [pack(find_map(store, space)) for space in info["space"]]
-    return page(name, sections, maps)
+    sections += _drift(store, info)
+    return page(name, sections, [_map(store, space) for space in info["space"]])
+
+
+def _map(store: Reading, space: str) -> bytes:
+    """Return the packed map of a space: a stored one, or principal components, with the shares that it keeps."""
+    found = find_map(store, space)
+    return pack(found if found.kept is not None else replace(found, kept=kept_now(store, space)))
+
+
+def _drift(store: Reading, info: Table) -> Iterator[Section]:
+    """Yield the section of the items that change most and least over the layers of a space."""
+    options: dict[str, Any] = {"most": _N_CHANGED}
+    if max(info["items"]) > _MOST_ITEMS:
+        options["sample"] = _MOST_ITEMS
+    try:
+        found = store.drift(**options)
+    except (QueryError, UsageError) as error:
+        yield Section("drift", "drift", [], problem=str(error))
+        return
+    intro = "The items whose nearest neighbours change most and least from layer to layer."
+    yield Section("drift", "drift", [found], intro=intro, commands=[command("drift", _folder(store), options)],
+                  picture=found.plot(width=720, theme="screen").to_svg() if found.chart else "")  # fmt: skip
+
+
+def _folder(store: Reading) -> Path:
+    """Return the store's folder as the commands name it, so that a report does not depend on where the store lies."""
+    return Path(store.path.name)
 
 
 def _contents(store: Reading, info: Table) -> Section:
     rows = [{column: row.get(column) for column in info.columns} for row in info]
     spaces = table(rows, columns=[column for column in info.columns if any(row[column] is not None for row in rows)])
     skipped = store.skipped()
-    tables = [spaces, *([skipped] if len(skipped) else [])]
-    return Section(
-        "store", "The store", tables, commands=[command("info", store.path.relative_to(store.path.parent), {})]
-    )
+    cards = store.catalog.cards
+    hashes = table(
+        [{"space": space, **{name: getattr(cards[space], name) for name in _HASHES},
+          "versions": " ".join(f"{name} {version}" for name, version in sorted(cards[space].versions.items()))}
+         for space in info["space"]],
+        columns=["space", *_HASHES, "versions"],
+    )  # fmt: skip
+    tables = [spaces, hashes, *([skipped] if len(skipped) else [])]
+    return Section("store", "The store", tables, commands=[command("info", _folder(store), {})])
 
 
 def _pictured(store: Reading, metric: Metric, info: Table) -> Iterator[Pictured]:
@@ -87,7 +121,7 @@ def _pictured(store: Reading, metric: Metric, info: Table) -> Iterator[Pictured]
 def _section(store: Reading, name: str, pictured: Pictured) -> Section:
     metric, options, result = pictured
     intro = f"{metric.help} {metric.citation}."
-    commands = [command(f"{verb} {metric.name}", store.path.relative_to(store.path.parent), options)
+    commands = [command(f"{verb} {metric.name}", _folder(store), options)
                 for verb in ("query", "plot")]  # fmt: skip
     if isinstance(result, str):
         return Section(metric.name, metric.name, [], intro=intro, commands=commands, problem=result)

@@ -18,11 +18,11 @@ _LABEL_SHARE = 0.4
 def curve_panels(request: Request) -> tuple[list[Panel], list[str]]:
     """Return one panel for each combination of the facets, with the same scales, and notes."""
     chart, rows = request.chart, request.table.rows
-    spaces = [space for (space,) in distinct(rows, ("space",))]
-    axis = LayerAxis.of(row["layer_name"] for row in sorted(rows, key=lambda row: row["layer"]))
+    spaces = [space for (space,) in distinct(rows, (chart.series,))]
+    axis = LayerAxis.of(row[chart.layer_name] for row in sorted(rows, key=lambda row: row[chart.layer]))
     facets = distinct(rows, chart.facets) if chart.facets else [()]
     scale = ValueScale.covering(_drawn_values(request), log=request.options.logy)
-    labels = series_labels(spaces).values() if len(spaces) > 1 else ()
+    labels = _labels(request, spaces).values()
     longest = max((text_width(label, request.style.size) for label in labels), default=0.0)
     columns = n_columns(len(facets), request.room, _NARROWEST + longest)
     width = column_width(columns, request.room)
@@ -32,6 +32,13 @@ def curve_panels(request: Request) -> tuple[list[Panel], list[str]]:
         title = ", ".join(map(show, facet)) if len(facets) > 1 else ""
         panels.append(_panel(request, chosen, spaces, axis, scale, width, title))
     return panels, []
+
+
+def _labels(request: Request, series: Sequence[str]) -> dict[str, str]:
+    """Return the label of each curve, short where the curves are spaces; none for a single curve."""
+    if len(series) == 1 and request.chart.series == "space":
+        return {}
+    return series_labels(series) if request.chart.series == "space" else {name: name for name in series}
 
 
 def _drawn_values(request: Request) -> list[float]:
@@ -48,18 +55,18 @@ def _panel(
     width: float,
     title: str,
 ) -> Panel:
-    style, value = request.style, request.value
-    labels = series_labels(spaces) if len(spaces) > 1 else {}
+    style, value, chart = request.style, request.value, request.chart
+    labels = _labels(request, spaces)
     room = min(max((text_width(label, style.size - 1) for label in labels.values()), default=0.0), _LABEL_SHARE * width)
     height = request.options.height or max(130.0, min(0.6 * width, 320.0))
     inner = width - scale.axis_width(request.value_title, height, style) - (room + 12 if labels else 4)
     named = [printable(space) for space in spaces]
     colours = {
-        "field": "space", "type": "nominal", "legend": None,
+        "field": chart.series, "type": "nominal", "legend": None,
         "scale": {"domain": named, "range": [style.colours[at % len(style.colours)] for at in range(len(spaces))]},
     }  # fmt: skip
     dashes = {
-        "field": "space", "type": "nominal", "legend": None,
+        "field": chart.series, "type": "nominal", "legend": None,
         "scale": {"domain": named, "range": [list(DASHES[at % len(DASHES)]) for at in range(len(spaces))]},
     }  # fmt: skip
     x = layer_encoding(axis, inner, style)
@@ -75,14 +82,18 @@ def _panel(
             "mark": {"type": "rule", "opacity": 0.4}, "transform": [{"filter": "!datum.is_numbered"}], "encoding": band,
         })  # fmt: skip
     curve = {"x": x, "y": y, "color": colours}
-    tooltip = [{"field": name} for name in ("space", "layer_name", value, "n")]
+    tooltip = [{"field": name} for name in (chart.series, chart.layer_name, value, "n")]
     layers += [
         {"mark": {"type": "line", "strokeWidth": 1.6}, "transform": [numbered],
          "encoding": curve | {"strokeDash": dashes}},
         {"mark": {"type": "point", "filled": True, "size": 22, "opacity": 1},
          "transform": [{"filter": f"isValid(datum[{value!r}])"}], "encoding": curve | {"tooltip": tooltip}},
     ]  # fmt: skip
-    if request.chart.best and any(row[request.chart.best] for row in rows) and len({row["layer"] for row in rows}) > 1:
+    if (
+        request.chart.best
+        and any(row[request.chart.best] for row in rows)
+        and len({row[chart.layer] for row in rows}) > 1
+    ):
         star = {"type": "point", "shape": "diamond", "size": 110, "strokeWidth": 1.6, "filled": False, "opacity": 1}
         layers.append({"mark": star, "transform": [{"filter": f"datum[{request.chart.best!r}]"}], "encoding": curve})
     if labels:
@@ -96,8 +107,9 @@ def _panel(
 def _datum(request: Request, row: Row, axis: LayerAxis) -> dict[str, Any]:
     limits = dict(request.chart.intervals).get(request.value, ())
     best = (request.chart.best,) if request.chart.best else ()
-    names = ("space", "layer", "layer_name", *request.chart.facets, "n", request.value, *limits, *best)
-    name = row["layer_name"]
+    chart = request.chart
+    names = (chart.series, chart.layer, chart.layer_name, *chart.facets, "n", request.value, *limits, *best)
+    name = row[chart.layer_name]
     return {column: _safe(row[column]) for column in names} | {
         "place": axis.places[name],
         "is_numbered": name.isdecimal(),
@@ -123,13 +135,15 @@ def _end_labels(
     inner, height, room = size
     style, value = request.style, request.value
     ends = {}
-    for row in sorted((row for row in rows if row[value] is not None), key=lambda row: axis.places[row["layer_name"]]):
-        ends[row["space"]] = row[value]
+    for row in sorted(
+        (row for row in rows if row[value] is not None), key=lambda row: axis.places[row[request.chart.layer_name]]
+    ):
+        ends[row[request.chart.series]] = row[value]
     places = spread([scale.at(end, height) for end in ends.values()], 1.15 * (style.size - 1), 2, height)
     data = [
         {
             "space": printable(space),
-            "text": shorten(printable(labels[space]), room + 2, style.size - 1),
+            "label": shorten(printable(labels[space]), room + 2, style.size - 1),
             "pixels": place,
         }
         for space, place in zip(ends, places, strict=True)
@@ -137,6 +151,6 @@ def _end_labels(
     mark = {"type": "text", "align": "left", "baseline": "middle", "dx": 6, "x": inner}
     return {
         "data": {"values": data}, "mark": mark,
-        "encoding": {"y": {"field": "pixels", "type": "quantitative", "scale": None}, "text": {"field": "text"},
+        "encoding": {"y": {"field": "pixels", "type": "quantitative", "scale": None}, "text": {"field": "label"},
                      "color": colours},
     }  # fmt: skip

@@ -69,7 +69,7 @@ def caption(table: Table, chart: Chart, value: str) -> list[str]:
     low_high = dict(chart.intervals).get(value)
     if low_high and any(row[low_high[0]] is not None for row in table.rows):
         parts.append(f"bands: {low_high[0]} to {low_high[1]}")
-    if chart.best and any(row[chart.best] for row in table.rows) and len({row["layer"] for row in table.rows}) > 1:
+    if chart.best and any(row[chart.best] for row in table.rows) and len({row[chart.layer] for row in table.rows}) > 1:
         parts.append("diamond: best layer")
     for column in chart.settings:
         values = {_setting(row[column]) for row in table.rows if row.get(column) is not None}

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from embstore.chart import DRIFT
 from embstore.errors import UsageError
 from embstore.metrics import Metric, all_metrics, get_metric
 from embstore.table import Table
@@ -23,6 +24,8 @@ def read_result(path: "str | Path", metric: str | None = None) -> Table:
         UsageError: The file cannot be read, is no such result, or several metrics have its columns.
     """
     rows = _rows(Path(path))
+    if metric is None and {*DRIFT.values, "mean_overlap", DRIFT.series} <= rows[0].keys():
+        return Table(tuple(rows[0]), tuple(rows), chart=DRIFT)
     declared = _metric(Path(path), rows[0], metric)
     _check_numbers(path, declared, rows)
     return Table(tuple(rows[0]), tuple(rows), chart=declared.chart, types=declared.types)

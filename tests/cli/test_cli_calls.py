@@ -22,6 +22,7 @@ CALLS = [
     ("query norms --explain --no-cache", "explain_query"),
     ("plot norms --output norms.vl.json", "query"),
     ("sql --tables", "sql_views"),
+    ("report --output report.html", "report"),
     ("map --space toy.word.last", "map"),
     ("drift -k 1 --space toy.word.last", "drift"),
     ("neighbours dog --unit word", "neighbours"),

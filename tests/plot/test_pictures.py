@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from picture_boxes import faults, texts
 
-from embstore.chart import Chart
+from embstore.chart import DRIFT, Chart
 from embstore.errors import UnknownNameError, UsageError
 from embstore.plot import Figure, PlotOptions, draw, parse_length, read_result
 from embstore.table import Table, table
@@ -168,6 +168,20 @@ def test_words_stand_in_a_strip_highest_first(n_words: int, width: str) -> None:
     order = sorted(words, key=lambda word: -last[word])
     assert [drawn[line] for line in sorted(drawn)] == (order if n_words <= 40 else order[:20] + order[-20:])
     assert bool(figure.notes) == (n_words > 40)
+
+
+@pytest.mark.parametrize("width", SIZES)
+def test_drift_has_a_curve_for_each_item(width: str) -> None:
+    rows = [
+        row | {"layer_2": row["layer"], "layer_name_2": row["layer_name"], "text": text, "overlap": number / 10,
+               "k": 10, "turnover": 0.1}
+        for number, text in enumerate(["dog", "bank", "light"]) for row in rows_of()
+    ]  # fmt: skip
+    figure = result(rows, DRIFT).plot(width=width)
+    assert not faults(figure)
+    assert {"dog", "bank", "light"} <= {*texts(figure)}
+    assert values_of(figure, "overlap") == [row["overlap"] for row in rows]
+    assert "turnover (0 to 2)" in texts(result(rows, DRIFT).plot(width=width, column="turnover"))
 
 
 def test_overlapping_and_cut_texts_are_found() -> None:

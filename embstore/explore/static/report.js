@@ -67,7 +67,11 @@ function drawMarks(ratio) {
   pen.stroke();
   pen.font = `${13 * ratio}px system-ui, sans-serif`;
   pen.textAlign = x > marks.width * 0.8 ? "right" : "left";
-  pen.fillText(map.texts[chosen], x + (pen.textAlign === "left" ? 9 : -9) * ratio, y + 4 * ratio);
+  const place = [x + (pen.textAlign === "left" ? 9 : -9) * ratio, y + 4 * ratio];
+  pen.strokeStyle = colourOf("--panel");
+  pen.lineWidth = 4 * ratio;
+  pen.strokeText(map.texts[chosen], ...place);
+  pen.fillText(map.texts[chosen], ...place);
 }
 
 function choose(at) {
