@@ -1,43 +1,50 @@
 """Write the command, and the line of Python, that give the result that the page shows."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 _OPTIONS = {"models": "model", "spaces": "space", "layers": "layer", "transforms": "transform", "marked": "text"}
-_SHORT = {"k": "-k"}
 
 
-def command(verb: str, path: Path, arguments: Mapping[str, Any], texts: tuple[str, ...] = ()) -> str:
-    """Return a command for a shell.
+def command(
+    verb: str, path: Path, arguments: Mapping[str, Any], texts: tuple[str, ...] = (), files: Collection[str] = ()
+) -> str:
+    """Return a command for a shell; before it, commands that write the files that it reads.
 
     Args:
         verb: Command with its subcommand, such as ``query norms``.
         path: Folder of the store.
-        arguments: Arguments of the method of Store; those that are None, empty or False are left out.
+        arguments: Arguments of the method of Store; those that are None or empty are left out.
         texts: Positional arguments.
+        files: Arguments that are lists in Python, and on the command line files with one word a line.
     """
+    lines = [
+        shlex.join(["printf", r"%s\n", *arguments[name]]) + f" > {name}.txt" for name in files if arguments.get(name)
+    ]
+    arguments = {name: f"{name}.txt" if name in files and value else value for name, value in arguments.items()}
     parts = ["embstore", *verb.split(), "--store", str(path)]
     for name, value in arguments.items():
-        flag = _SHORT.get(name, f"--{_OPTIONS.get(name, name).replace('_', '-')}")
-        if value is True:
-            parts.append(flag)
-        elif value is not None and value is not False:
+        option = _OPTIONS.get(name, name).replace("_", "-")
+        flag = f"-{option}" if len(option) == 1 else f"--{option}"
+        if isinstance(value, bool):
+            parts.append(flag if value else f"--no-{option}")
+        elif value is not None:
             for member in value if isinstance(value, list | tuple) else [value]:
                 text = str(member)
                 parts += [f"{flag}={text}"] if text.startswith("-") and flag.startswith("--") else [flag, text]
     if any(text.startswith("-") for text in texts):
         parts.append("--")
-    return shlex.join([*parts, *texts])
+    return "\n".join([*lines, shlex.join([*parts, *texts])])
 
 
 def python(method: str, path: Path, arguments: Mapping[str, Any], *positional: Any) -> str:
-    """Return a line of Python that calls a method of Store; arguments that are None, empty or False are left out."""
+    """Return a line of Python that calls a method of Store; arguments that are None or empty are left out."""
     given = [repr(value) for value in positional]
     given += [
         f"{name}={list(value) if isinstance(value, tuple) else value!r}"
         for name, value in arguments.items()
-        if value is not None and value is not False and value != () and value != []
+        if value is not None and value != () and value != []
     ]
     return f"embstore.Store({str(path)!r}).{method}({', '.join(given)})"

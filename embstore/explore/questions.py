@@ -31,11 +31,11 @@ def neighbours(
 ) -> dict[str, Any]:
     """Return the nearest items of a text in spaces and layers, as :meth:`Store.neighbours` finds them."""
     arguments: dict[str, Any] = {
-        "marked": [marked] if marked else [], "spaces": spaces, "layers": layers, "k": k, "embed": embed,
-        "where": where or None, "exact": exact,
+        "marked": [marked] if marked else [], "spaces": spaces, "layers": layers, "k": k,
+        "embed": embed or None, "where": where or None, "exact": exact or None,
     }  # fmt: skip
     texts = [text] if text else []
-    found = store.neighbours(texts, **arguments)
+    found = store.neighbours(texts, **{name: value for name, value in arguments.items() if value is not None})
     return table_json(found) | {
         "command": command("neighbours", store.path, arguments, tuple(texts)),
         "python": python("neighbours", store.path, arguments, *texts),
@@ -74,7 +74,7 @@ def metric(
     is_stored = not state["refused"] and state["n_answers"] == state["n_stored"]
     found = store.query(name, cache=is_stored, **shared, **own)
     return table_json(found) | _picture(found, theme, width) | {
-        "command": command(f"query {name}", store.path, shared | own),
+        "command": command(f"query {name}", store.path, shared | own, files=SETS.keys() & own.keys()),
         "python": python("query", store.path, shared | own, name),
     }  # fmt: skip
 

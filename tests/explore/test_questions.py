@@ -1,7 +1,10 @@
 """What the server answers: the numbers of Store, and the command that gives them."""
 
 import json
+import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +190,10 @@ def test_metrics_take_words_in_lists_and_never_read_a_file(client, tmp_path: Pat
         b=["word04", "word05", "word06"],
     )
     assert [row["effect_size"] for row in found["rows"]] == expected["effect_size"]
+    run_in_shell = ["bash", "-ec", f"{found['command']} --format json"]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(run_in_shell, cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, check=True)
+    assert [row["effect_size"] for row in json.loads(done.stdout)] == expected["effect_size"]
     error = client.post(
         "/api/metric", status=422, name="weat", options={"spaces": [SPACE]}, parameters=sets | {"x": str(words)}
     )
@@ -198,6 +205,17 @@ def test_a_metric_has_a_picture_that_is_safe_to_show(client):
     found = client.post("/api/metric", name="anisotropy", options={"spaces": [SPACE]}, parameters={})
     assert found["svg"].startswith("<svg")
     assert "<script" not in found["svg"]
+
+
+def test_a_switch_that_is_off_is_in_the_command():
+    from embstore.explore.commands import command, python
+
+    assert command("query mev", Path("s t"), {"adjusted": True, "fold_case": False, "k": 3, "where": None}) == (
+        "embstore query mev --store 's t' --adjusted --no-fold-case -k 3"
+    )
+    assert python("query", Path("s"), {"fold_case": False, "where": None}, "mev") == (
+        "embstore.Store('s').query('mev', fold_case=False)"
+    )
 
 
 def test_colours(client, explored):

@@ -17,7 +17,7 @@ export function show(main, store) {
   const layers = text("layers", "all"), where = text("where", "length(text) > 3"), sample = text("sample", "all"), seed = text("seed", "0"), transforms = text("transforms", "center, abtt:2");
   const about = h("div", {}), own = h("div", {}), result = h("div", {});
   const run = h("button", {}, "Compute");
-  let inputs = {};
+  let inputs = {}, defaults = {};
 
   async function declare() {
     fill(result, h("p", { class: "muted" }, "Compute it to see its picture and its numbers."));
@@ -25,6 +25,7 @@ export function show(main, store) {
       const declared = await get("/api/metric", { name: metric.value });
       if (declared.name !== metric.value) return;
       const set_ = JSON.parse(state.parameters || "{}");
+      defaults = Object.fromEntries(declared.parameters.map((each) => [each.name, each.default]));
       inputs = Object.fromEntries(declared.parameters.map((each) => [each.name, control(each, set_[each.name])]));
       fill(own, declared.parameters.map((each) => field(each.name.replaceAll("_", " "), inputs[each.name], each.help)));
       fill(about, h("p", { class: "lead" }, declared.help), h("pre", { tabindex: "0", "aria-label": "Formula" }, declared.formula),
@@ -43,7 +44,7 @@ export function show(main, store) {
   function parameters() {
     const found = {};
     for (const [name, input] of Object.entries(inputs)) {
-      if (input.type === "checkbox") { if (input.checked) found[name] = true; continue; }
+      if (input.type === "checkbox") { if (input.checked !== defaults[name]) found[name] = input.checked; continue; }
       if (input.value === "" || (input.tagName === "SELECT" && input.value === [...input.options].find((option) => option.defaultSelected)?.value && !JSON.parse(state.parameters || "{}")[name])) continue;
       const number = Number(input.value);
       found[name] = input.tagName !== "SELECT" && Number.isFinite(number) ? number : input.value;
