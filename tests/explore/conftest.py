@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from datasets_written import write_lexicon, write_pairs
+from explorer_page import CHROMIUM, Visit, launch
 from synthetic import Synthetic, synthetic_store
 
 pytest.importorskip("starlette", reason="the explorer needs starlette (extra explore)")
@@ -96,6 +97,27 @@ class Client:
         found, _, answer = self.request("POST", path, json.dumps(body).encode(), Content_Type="application/json")
         assert found == status, answer
         return json.loads(answer)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium; playwright runs once in a process, so that all tests of pages share it."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright (extra dev)")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser: Any, client: Client) -> Iterator[Visit]:
+    """A visit to the page; in the end nothing may have gone wrong there."""
+    visit = Visit(browser, client.url)
+    yield visit
+    visit.close()
+    assert visit.problems == []
 
 
 @pytest.fixture(scope="session")

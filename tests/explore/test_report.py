@@ -4,12 +4,10 @@ import base64
 import csv
 import io
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from explorer_page import CHROMIUM, launch
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
@@ -64,17 +62,6 @@ def test_an_empty_store_has_no_report(tmp_path: Path) -> None:
     made.store.remove(made.store.info()["space"])
     with pytest.raises(QueryError, match="no space to report on"):
         Store(made.root).report()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="the browser is driven by playwright (extra dev)")
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (400, "dark")])
