@@ -77,8 +77,8 @@ export function fitted(map) {
   }
   if (!xs.length) return { x: 0, y: 0, half: 1 };
   xs.sort((a, b) => a - b); ys.sort((a, b) => a - b);
-  const ends = (sorted) => [sorted[Math.floor(sorted.length * 0.004)], sorted[Math.ceil(sorted.length * 0.996) - 1]];
+  const ends = (sorted) => [sorted[Math.floor(sorted.length * 0.015)], sorted[Math.ceil(sorted.length * 0.985) - 1]];
   const [left, right] = ends(xs), [bottom, top] = ends(ys);
-  const half = Math.max(right - left, top - bottom) / 2 * 1.12 || Math.max(...map.span) / 2 || 1;
+  const half = Math.max(right - left, top - bottom) / 2 * 1.2 || Math.max(...map.span) / 2 || 1;
   return { x: (left + right) / 2, y: (bottom + top) / 2, half };
 }
