@@ -30,6 +30,7 @@ QUESTIONS: Mapping[str, Callable[[Store], object]] = {
     "vectors": lambda store: store.vectors(SPACE, LAYER)[2].tolist(),
     "neighbours": lambda store: _cosines(store, TEXTS[::7]),
     "partition": lambda store: store.query("partition", spaces=SPACE).rows,
+    "map": lambda store: store.map_points(SPACE, LAYER, layers=LAYER)[1].tolist(),
     "items": lambda store: sorted(store.sql("SELECT * FROM items").fetchall(), key=str),
 }
 
@@ -42,6 +43,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = words(root, MORE)
     write_all_merged(made.paths)
     Store(root).query("partition", spaces=SPACE)
+    Store(root).map(spaces=SPACE, layers=LAYER)
     assert TRUTH.texts
     return root
 

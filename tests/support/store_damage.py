@@ -28,6 +28,7 @@ def kinds(space: str = "*") -> dict[str, str]:
         "index": f"indexes/space={space}/*.faiss",
         "index card": f"indexes/space={space}/*.json",
         "answer": "answers/*.json",
+        "map": f"maps/space={space}/*.parquet",
     }
 
 
@@ -45,6 +46,7 @@ def full_store(root: Path) -> Synthetic:
     write_skipped(made.paths, [SkippedText("", "skipped", "no tokens", made.space, 7, "words.txt:3")])
     write_all_merged(made.paths)
     made.store.query("partition", spaces=made.space, layers=0)
+    made.store.map(spaces=made.space, layers=0)
     return made
 
 
