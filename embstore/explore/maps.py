@@ -1,6 +1,6 @@
 """Return the map of a space: a stored one, or principal components computed now and kept in memory only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,10 +67,32 @@ def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:
     """Return space → name → rows of :meth:`Store.maps`, one for each layer, of current maps, t-SNE before others."""
     found: dict[str, dict[str, list[Row]]] = {}
     rows = [row for row in store.maps() if row["state"] == "current"]
-    for row in sorted(rows, key=lambda row: (row["method"] != "tsne", row["sample"] or 0, row["seed"], row["layer"])):
+    for row in sorted(rows, key=_order):
         settings = [f"{key} {row[key]}" for key in ("where", "sample", "seed") if row[key]]
-        found.setdefault(row["space"], {}).setdefault(", ".join([f"stored {row['method']}", *settings]), []).append(row)
+        for together in _mapped_together(row, rows):
+            layers = [] if len(together) == len(layer_names(store, row["space"])) else [f"layers {','.join(together)}"]
+            name = ", ".join([f"stored {row['method']}", *layers, *settings])
+            found.setdefault(row["space"], {}).setdefault(name, []).append(row)
     return found
+
+
+def _order(row: Row) -> tuple[bool, int, int, int, int]:
+    n_together = len(row["fitted_on"]) if row["method"] == "pca" else 0
+    return row["method"] != "tsne", row["sample"] or 0, row["seed"], -n_together, row["layer"]
+
+
+def _mapped_together(row: Row, rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """Return the sets of layers that a map belongs to: of ``tsne`` all chains that begin with the layers below it."""
+    settings = ("space", "method", "where", "sample", "seed")
+    alike = [each for each in rows if all(each[name] == row[name] for name in settings)]
+    chains = {tuple(each["fitted_on"]) for each in alike}
+    own = tuple(row["fitted_on"])
+    if row["method"] != "tsne":
+        return [own]
+    longest = [
+        chain for chain in chains if not any(other != chain and other[: len(chain)] == chain for other in chains)
+    ]
+    return sorted((chain for chain in longest if chain[: len(own)] == own), key=lambda chain: (-len(chain), chain))
 
 
 def _stored_map(store: Reading, space: str, rows: list[Row]) -> SpaceMap:

@@ -106,6 +106,26 @@ def test_stored_maps_come_first(serve, tmp_path: Path):
     assert "unknown map" in json.loads(body)["error"]
 
 
+def test_maps_of_other_layers_have_names_of_their_own(serve, tmp_path: Path):
+    from synthetic import synthetic_store
+
+    made = synthetic_store(tmp_path / "store", n=30, n_blocks=2, top_form=None)
+    made.store.map(layers="0,2")
+    made.store.map()
+    for layers in ("0-1", "0,2"):
+        made.store.map(method="tsne", layers=layers)
+    client = serve(made.root).enter()
+    names = client.get("/api/store")["maps"][made.space]
+    assert names == ["stored tsne, layers 0,1", "stored tsne, layers 0,2", "stored pca", "stored pca, layers 0,2"]
+    for name, method, layers in zip(names, ("tsne", "tsne", "pca", "pca"), ("0,1", "0,2", "0,1,2", "0,2"), strict=True):
+        query = name.replace(" ", "%20")
+        header, _, positions = unpacked(client.request("GET", f"/api/map?space={made.space}&map={query}")[2])
+        assert ",".join(header["layers"]) == layers
+        for at, layer in enumerate(header["layers"]):
+            _, expected = made.store.map_points(made.space, layer, method=method, layers=layers)
+            np.testing.assert_allclose(positions[at], expected, atol=1e-4 * np.abs(expected).max() + 2e-4)
+
+
 def test_an_unknown_space_names_the_nearest(client):
     status, _, body = client.request("GET", "/api/map?space=toy.word.lost")
     assert status == 422
