@@ -89,10 +89,9 @@ def _mapped_together(row: Row, rows: Sequence[Row]) -> list[tuple[str, ...]]:
     own = tuple(row["fitted_on"])
     if row["method"] != "tsne":
         return [own]
-    longest = [
-        chain for chain in chains if not any(other != chain and other[: len(chain)] == chain for other in chains)
-    ]
-    return sorted((chain for chain in longest if chain[: len(own)] == own), key=lambda chain: (-len(chain), chain))
+    shorter = {chain[:length] for chain in chains for length in range(len(chain))}
+    found = (chain for chain in chains - shorter if chain[: len(own)] == own)
+    return sorted(found, key=lambda chain: (-len(chain), chain))
 
 
 def _stored_map(store: Reading, space: str, rows: list[Row]) -> SpaceMap:

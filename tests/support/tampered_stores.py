@@ -295,7 +295,8 @@ TAMPERINGS: list[Tampering] = [
         Tampering(f"{name}: elsewhere", folder_elsewhere(name), ALL)
         for name in (
             "items", "skipped", "datasets", "spaces", "merged", "answers", "embeddings", "summaries", "indexes", "maps",
-            "damaged", f"maps/space={SPACE}", f"embeddings/space={SPACE}", f"summaries/space={SPACE}", f"indexes/space={SPACE}",
+            "damaged", f"maps/space={SPACE}",
+            f"embeddings/space={SPACE}", f"summaries/space={SPACE}", f"indexes/space={SPACE}",
         )
     ),
     Tampering("damaged/items: elsewhere", folder_elsewhere("damaged/items"), WRITERS),
