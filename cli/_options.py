@@ -94,6 +94,9 @@ Transforms = Annotated[
         "standardize, abtt:K, abtt-original:K, drop:138,378 or whiten.",
     ),
 ]
+Sample = Annotated[
+    int | None, typer.Option("--sample", metavar="N", help="Draw N items at random, without replacement.")
+]
 SqlTimeout = Annotated[
     float | None,
     typer.Option("--timeout", metavar="SECONDS", help="Time limit of --where.  [default: no limit]"),

@@ -49,9 +49,7 @@ def drift(
     ] = None,
     timeout: _options.SqlTimeout = None,
     memory: _options.SqlMemory = None,
-    sample: Annotated[
-        int | None, typer.Option("--sample", metavar="N", help="Draw N items at random, without replacement.")
-    ] = None,
+    sample: _options.Sample = None,
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the sample.")] = 0,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Compute all anew: take no stored answer, and store none.")

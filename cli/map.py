@@ -31,9 +31,7 @@ def map(
     ] = None,
     timeout: _options.SqlTimeout = None,
     memory: _options.SqlMemory = None,
-    sample: Annotated[
-        int | None, typer.Option("--sample", metavar="N", help="Draw N items at random, without replacement.")
-    ] = None,
+    sample: _options.Sample = None,
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the sample, and of the method.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Make maps again that are stored.")] = False,
     stored: Annotated[bool, typer.Option("--list", help="List the stored maps, and make none.")] = False,

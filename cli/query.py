@@ -44,9 +44,7 @@ def _selection(
     ] = None,
     timeout: _options.SqlTimeout = None,
     memory: _options.SqlMemory = None,
-    sample: Annotated[
-        int | None, typer.Option("--sample", metavar="N", help="Draw N items at random, without replacement.")
-    ] = None,
+    sample: _options.Sample = None,
     seed: Annotated[
         int,
         typer.Option("--seed", metavar="S", help="Seed of everything that is drawn (sample, bootstrap, permutations)."),

@@ -41,7 +41,7 @@ class Method(Protocol):
         Args:
             at: Position of the layer among the layers that are mapped together.
             below: Map of the layer before; None for the first.
-            report: Function that is told the finished share.
+            report: Function that receives the finished share.
         """
 
 

@@ -18,7 +18,7 @@ from embstore.storage.files.maps import Positions
 Near = NDArray[np.int64]
 Cosines = NDArray[np.float64]
 Report = Callable[[float], None]
-"""Function that is told the finished share of a layer, in [0, 1]."""
+"""Function that receives the finished share of a layer, in [0, 1]."""
 
 PERPLEXITY = 30
 N_NEIGHBOURS = 3 * PERPLEXITY
@@ -57,7 +57,7 @@ def place(near: Near, cosines: Cosines, initial: Positions, *, below: bool, seed
         initial: Initial positions (n, 2).
         below: Whether these are those of the layer below rather than principal components.
         seed: Random seed of the jitter that parts items with the same principal components.
-        report: Function that is told the finished share.
+        report: Function that receives the finished share.
 
     Returns:
         Positions, float32 (n, 2).
