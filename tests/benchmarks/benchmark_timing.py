@@ -228,7 +228,7 @@ def machine() -> str:
     """Return what the figures depend on: the computer, and the versions of what is installed of libraries and peers."""
     names = (
         "torch", "transformers", "sentence-transformers", "numpy", "scipy", "duckdb", "faiss-cpu", "pyarrow", "typer",
-        "gensim", "lancedb", "usearch", "hnswlib", "llm", "scikit-learn",
+        "openTSNE", "gensim", "lancedb", "usearch", "hnswlib", "llm", "scikit-learn",
     )  # fmt: skip
     versions = ", ".join(f"{name} {version}" for name in names if (version := installed(name)))
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())

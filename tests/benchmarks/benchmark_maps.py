@@ -1,0 +1,69 @@
+"""Maps by t-SNE: what embstore adds to openTSNE on the same neighbours, and the share of neighbours that they keep."""
+
+from pathlib import Path
+
+import numpy as np
+from benchmark_stores import Workspace
+from benchmark_timing import Result, compare, interleave, timed
+from openTSNE import TSNEEmbedding
+from openTSNE.affinity import PerplexityBasedNN
+from openTSNE.nearest_neighbors import PrecomputedNeighbors
+
+from embstore import Store
+from embstore.maps import tsne
+from embstore.maps.pca import SharedBasis
+from embstore.query.layer_data import StoredLayer
+
+_LAYERS = (0, 1, 2)
+_KEPT = 0.4
+_OVERHEAD = 1.2
+
+
+def maps(space: Workspace) -> list[Result]:
+    """Map three layers by t-SNE, which includes the search for neighbours, and by principal components."""
+    path = space.words()
+    store = Store(path)
+    seconds = interleave(
+        {
+            "embstore": timed(lambda: store.map(method="tsne", layers=_LAYERS, force=True)),
+            "openTSNE": timed(_OpenTsne(path)),
+        },
+        1,
+        warmups=0,
+    )
+    kept = min(share or 0.0 for share in store.map(method="tsne", layers=_LAYERS)["kept"])
+    components = interleave({"pca": timed(lambda: store.map(layers=_LAYERS, force=True))}, space.size.reads)["pca"]
+    n = space.size.words
+    return [
+        compare(
+            f"map --method tsne, 3 layers of {n:,} words, to openTSNE on the same neighbours", seconds["embstore"],
+            seconds["openTSNE"], goal=_OVERHEAD,
+        ),
+        Result(f"map --method tsne, {n:,} words: least share of the ten nearest kept", f"{kept:.3f}", "", kept,
+               _KEPT if n >= 8_000 else None, at_least=True),
+        Result(f"map --method pca, 3 layers of {n:,} words", f"{min(components):.2f} s", "", rounds=len(components)),
+    ]  # fmt: skip
+
+
+class _OpenTsne:
+    """openTSNE with embstore's settings, from neighbours that were searched before."""
+
+    def __init__(self, path: Path) -> None:
+        catalog = Store(path).catalog
+        [card] = catalog.cards.values()
+        layers = [StoredLayer(catalog, card, card.layers.members[layer]) for layer in _LAYERS]
+        self._near = [layer.neighbours(tsne.N_NEIGHBOURS)[1:] for layer in layers]
+        components = SharedBasis.of(layers[:1]).project(0)[1].astype(np.float64)
+        self._start = components * 1e-4 / components[:, 0].std()
+
+    def __call__(self) -> None:
+        positions = self._start
+        for place, (near, cosines) in enumerate(self._near):
+            neighbours = PrecomputedNeighbors(near, np.sqrt(np.maximum(0, 2 - 2 * cosines)))
+            affinities = PerplexityBasedNN(
+                perplexity=min(tsne.PERPLEXITY, near.shape[1] / 3), knn_index=neighbours, n_jobs=2
+            )
+            found = TSNEEmbedding(positions, affinities, negative_gradient_method="bh", n_jobs=2)
+            for n_iterations, exaggeration in ((250, 12), (500, 1)) if place == 0 else ((250, 1),):
+                found.optimize(n_iterations, exaggeration=exaggeration, momentum=0.8, inplace=True)
+            positions = np.asarray(found)
