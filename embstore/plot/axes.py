@@ -10,6 +10,9 @@ from embstore.plot.results import LayerAxis
 from embstore.plot.theme import Style
 from embstore.plot.typesetting import break_lines, text_width, thin_out
 
+_SMALLEST = 1e-100
+"""Values no further apart are drawn as equal: steps between them would be lost to underflow."""
+
 
 @dataclass(frozen=True)
 class ValueScale:
@@ -53,12 +56,12 @@ class ValueScale:
             return cls(low, high, inside or (low, high), is_log=True)
         if with_zero:
             low, high = min(low, 0.0), max(high, 0.0)
-        if high - low <= 1e-12 * max(abs(low), abs(high)):
-            room = abs(high) * 0.1 or 1.0
+        if high - low <= max(1e-12 * max(abs(low), abs(high)), _SMALLEST):
+            room = abs(high) * 0.1 if abs(high) > _SMALLEST else 1.0
             low, high = low - room, high + room
         step = _step((high - low) / 5)
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-        ticks = [round(at * step, 12) for at in range(first, last + 1)]
+        ticks = [float(f"{at * step:.12g}") for at in range(first, last + 1)]
         return cls(ticks[0], ticks[-1], tuple(ticks))
 
     def at(self, value: float, height: float) -> float:

@@ -17,6 +17,8 @@ from embstore.plot.theme import STYLES, Style
 from embstore.plot.typesetting import break_lines
 from embstore.table import Table
 
+_SURE = 0.93
+"""Part of the requested width that a picture always has: its texts may be narrower than they were estimated."""
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
 
@@ -42,8 +44,9 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
         return Figure(_empty(table, value, options, style, title))
     request = Request(table, table.chart, value, options, style)
     panels, notes = _panels(request)
+    title_lines = break_lines(printable(title), _SURE * options.width - 10, style.size + 2.5)
     spec = _composed(panels, options, style) | {
-        "$schema": _SCHEMA, "title": {"text": break_lines(printable(title), options.width - 10, style.size + 2.5),
+        "$schema": _SCHEMA, "title": {"text": title_lines,
                                       "subtitle": lines},
         "config": style.config,
     }  # fmt: skip
@@ -79,7 +82,7 @@ def _panels(request: Request) -> tuple[list[Panel], list[str]]:
 def _caption_lines(parts: list[str], width: float, style: Style) -> list[str]:
     """Return the caption in lines, broken between its parts where possible."""
     joined = " · ".join(part.replace(" ", "\u00a0") for part in parts)
-    lines = break_lines(joined, width - 10, style.size - 1)
+    lines = break_lines(joined, _SURE * width - 10, style.size - 1)
     return [line.strip("· ").replace("\u00a0", " ") for line in lines]
 
 

@@ -126,7 +126,7 @@ def test_layers_sort_by_number_in_pandas(make_store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "begin"), [(["query", "anisotropi", "--store", "x"], "embstore: "), (["search"], "Error: ")]
+    ("arguments", "begin"), [(["query", "anisotropi", "--store", "x"], "embstore: "), (["export"], "Error: ")]
 )
 def test_messages_are_not_broken_within_words_on_a_terminal(tmp_path: Path, arguments: list[str], begin: str) -> None:
     call = [*EMBSTORE, *arguments]

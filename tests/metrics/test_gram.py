@@ -53,6 +53,8 @@ def conditioning(name: str, x: np.ndarray) -> float:
     if name == "rsa":
         wide = wide / np.linalg.norm(wide, axis=1, keepdims=True)
         pairs = (wide @ wide.T)[np.triu_indices(n, 1)]
+        if pairs.std() < 1e-12:  # rounding of equal cosines
+            return math.inf
         return float(np.linalg.norm(wide - wide.mean(axis=0), axis=1).max() / max(pairs.std(), 1e-150)) ** 2
     wide = wide - wide.mean(axis=0)
     own = gram_forms([Arrays(x)], [(0, 0)], np.arange(n), FORMS[name][1])[0, 0]

@@ -132,7 +132,7 @@ def test_a_space_without_the_dataset_is_left_out_and_said(make_store: Make) -> N
     notes = "\n".join(table.notes)
     assert "toy.occurrence.last is left out: similarity is about word or sentence spaces." in notes
     assert (
-        "toy.sentence.last is left out: the store holds the dataset 'rg65' for the unit word, not for sentence" in notes
+        "toy.sentence.last is left out: the store has the dataset 'rg65' for the unit word, not for sentence" in notes
     )
     with pytest.raises(QueryError, match=r"embstore build rg65 --unit sentence"):
         made.store.query("similarity", dataset="rg65", unit="sentence")
@@ -162,14 +162,14 @@ def test_each_space_takes_the_named_datasets_of_its_unit(make_store: Make) -> No
         assert not [note for note in table.notes if "left out" in note]
         for name, unit in (("stsb", "sentence"), ("rg65", "word")):
             other = "word" if unit == "sentence" else "sentence"
-            refused = rf"'{name}' for the unit {unit}, not for {other}\. Ask spaces of that unit"
+            refused = rf"'{name}' for the unit {unit}, not for {other}\. Query spaces of that unit"
             with pytest.raises(QueryError, match=refused):
                 store.query("similarity", dataset=["rg65", "stsb"], layers="0", unit=other)
     with pytest.raises(QueryError, match=r"the dataset 'simlex999' is not in the store"):
         store.query("similarity", dataset=["rg65", "stsb", "simlex999"])
     words = store.query("similarity", dataset=["rg65", "wordsim353"], layers="0")
     assert words["dataset"] == ["rg65", "wordsim353"]
-    assert "toy.sentence.last is left out: the store holds the dataset 'rg65' for the unit word" in words.notes[0]
+    assert "toy.sentence.last is left out: the store has the dataset 'rg65' for the unit word" in words.notes[0]
     assert store.query("alignment", dataset=["rg65", "stsb"], layers="0")["dataset"] == ["stsb", "rg65"]
 
 
@@ -365,7 +365,7 @@ def test_valnorm_of_a_lexicon_of_sentences(make_store: Make) -> None:
     write_dataset(made.paths, "own", "lexicon", Unit.SENTENCE, {**lexicon, "value": valence.tolist()})
     table = made.store.query("valnorm", lexicon="own")
     assert set(table["space"]) == {"toy.sentence.last"}
-    assert "toy.word.last is left out: the store holds the dataset 'own' for the unit sentence" in table.notes[0]
+    assert "toy.word.last is left out: the store has the dataset 'own' for the unit sentence" in table.notes[0]
     assert "toy.sentence.last lacks 1 of the 21 sentences of own: 'gone'." in table.notes
     for row in table:
         effects = []

@@ -137,7 +137,7 @@ def sealed(data: bytes) -> bytes | None:
     """The bytes of a file whose footer has its own hash, as far as there is room for it."""
     footer_at = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
     footer = data[max(0, footer_at) :]
-    digits = checksum._digits(footer)
+    digits = checksum._find_hash(footer)
     if digits is None:
         return None
     blank = footer[:digits] + checksum.BLANK.encode() + footer[digits + 64 :]

@@ -37,8 +37,12 @@ CALLS: dict[str, list[Arguments]] = {
     "catalog": [of()],
     "cite": [of(), of("anisotropy")],
     "compact": [of(dry_run=True)],
+    "drift": [of("text1", spaces=SPACE), of(spaces=SPACE, most=2, k=3, layers="0,1")],
     "explain_query": [of("partition", spaces=SPACE, layers=0)],
     "info": [of()],
+    "map": [of(spaces=SPACE, layers="0,1")],
+    "map_points": [of(SPACE, 0)],
+    "maps": [of()],
     "merge": [of("other", dry_run=True)],
     "missing": [of("words"), of("words.txt", spaces=SPACE)],
     "neighbours": [
@@ -57,15 +61,19 @@ CALLS: dict[str, list[Arguments]] = {
     "refresh": [of()],
     "remove": [of(SPACE, dry_run=True)],
     "repair": [of(dry_run=True), of(deep=True, dry_run=True)],
+    "report": [of()],
     "skipped": [of()],
     "sql": [
         *(of(f"FROM {view}") for view in ("items", "embeddings", "summaries", "skipped", "spaces", "datasets.words")),
         of("SHOW TABLES"),
+        of(f"FROM neighbours('{SPACE}', 0, 'text1')"),
     ],
+    "sql_views": [of()],
     "vectors": [of(SPACE, 0), of("toy.occurrence.last", "top", "length(text) > 3")],
     "verify": [of(), of(deep=True, answers="all")],
 }
 WRITING = {"index", "reproduce"}
+SERVING = {"explore"}
 OF_NO_STORE = {"add_dataset", "datasets", "explain", "fetch_datasets", "metrics"}
 EVERY = 1 if os.environ.get("EMBSTORE_TEST_FAULTS") == "all" else 8
 
@@ -75,7 +83,7 @@ def test_every_public_method_is_tried() -> None:
     public = {name: member for name, member in getmembers_static(Store) if not name.startswith("_")}
     assert unwrap(public.pop("neighbors")) is unwrap(public["neighbours"])
     assert {name for name, member in public.items() if isinstance(member, staticmethod)} == OF_NO_STORE
-    assert set(public) == {*CALLS, *WRITING, *OF_NO_STORE}
+    assert set(public) == {*CALLS, *WRITING, *SERVING, *OF_NO_STORE}
 
 
 def read(store: Store, name: str, arguments: Arguments) -> None:
