@@ -1,7 +1,9 @@
 """``embstore sql``: one SELECT over the store."""
 
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -133,17 +135,28 @@ def _values(given: Sequence[str] | None) -> dict[str, Any]:
 
 
 def _value(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text) if "_" not in text and text.strip() == text else text
-        except ValueError:
-            continue
+    """Return a number for what is written as one in digits, else the text: ``nan`` and ``infinity`` are words."""
+    if re.fullmatch(r"[+-]?[0-9]{1,18}", text):
+        return int(text)
+    if re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", text):
+        return float(text)
     return text
 
 
-def _rows(found: Any) -> Iterator[list[Any]]:
-    """Yield the rows, a few thousand in memory at a time, with values as JSON has them."""
-    for batch in found.to_arrow_reader(_ROWS):
+def _begin(found: Any) -> tuple[Any, Iterator[Any]]:
+    """Run the query up to its first record batch; return the reader, and an iterator over all batches.
+
+    A query that fails before its first rows then leaves the output file as it was.
+    """
+    reader = found.to_arrow_reader(_ROWS)
+    batches = iter(reader)
+    first = next(batches, None)
+    return reader, batches if first is None else chain([first], batches)
+
+
+def _rows(batches: Iterable[Any]) -> Iterator[list[Any]]:
+    """Yield the rows of record batches, with values as JSON has them."""
+    for batch in batches:
         for row in zip(*(column.to_pylist() for column in batch.columns), strict=True):
             yield [_plain(value) for value in row]
 
@@ -203,14 +216,16 @@ def _stream(
 
         if for_terminal:
             raise UsageError("Parquet is not for a terminal: add --output FILE, or pipe it.")
+        reader, batches = _begin(found)
         with open_output(output) as sink:
-            write_batches(found.to_arrow_reader(_ROWS), sink)
+            write_batches(reader.schema, batches, sink)
         return
     columns = found.columns
+    _, batches = _begin(found)
     if form is _options.Format.CSV:
-        lines = csv_lines(columns, _rows(found), safe=csv_safe, for_terminal=for_terminal)
+        lines = csv_lines(columns, _rows(batches), safe=csv_safe, for_terminal=for_terminal)
     else:
-        lines = json_lines(columns, _rows(found), ids_as_text=ids_as_text)
+        lines = json_lines(columns, _rows(batches), ids_as_text=ids_as_text)
     with open_output(output) as sink:
         for line in lines:
             sink.write(line.encode())

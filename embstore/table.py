@@ -170,7 +170,7 @@ class Table:
         """
         from embstore.plot import PlotOptions, draw, parse_length
 
-        size = PlotOptions(column, title, parse_length(width) or 640, parse_length(height), theme, logy)
+        size = PlotOptions(column, title, parse_length(width), parse_length(height), theme, logy)
         return draw(self, size)
 
     def to_latex(self) -> str:
@@ -385,10 +385,10 @@ def table(
     return Table(tuple(columns), complete, tuple(notes), pivot, types or {}, tuple(shown), intervals or {}, chart)
 
 
-def write_batches(reader: "pyarrow.RecordBatchReader", target: BinaryIO) -> None:
-    """Write the batches of a reader to an open Parquet file, one after the other."""
+def write_batches(schema: "pyarrow.Schema", batches: "Iterable[pyarrow.RecordBatch]", target: BinaryIO) -> None:
+    """Write record batches to an open Parquet file, one after the other."""
     import pyarrow.parquet
 
-    with pyarrow.parquet.ParquetWriter(target, reader.schema) as writer:
-        for batch in reader:
+    with pyarrow.parquet.ParquetWriter(target, schema) as writer:
+        for batch in batches:
             writer.write_batch(batch)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from embstore.errors import UsageError
+from embstore.escape import printable
 from embstore.plot.results import LayerAxis
 from embstore.plot.theme import Style
 from embstore.plot.typesetting import break_lines, text_width, thin_out
@@ -126,7 +127,9 @@ def layer_encoding(axis: LayerAxis, width: float, style: Style, title: str = "la
     """Return the Vega-Lite encoding of layers along the x axis, for marks at points."""
     names = axis.names
     shown = [names[at] for at in thin_out(names, width, style.size - 1)]
-    named = " : ".join(f"datum.value == {axis.places[name]} ? '{name}'" for name in names if not name.isdecimal())
+    named = " : ".join(
+        f"datum.value == {axis.places[name]} ? {quoted(printable(name))}" for name in names if not name.isdecimal()
+    )
     places = list(axis.places.values())
     low, high = min(places), max(places)
     room = 0.5 if low == high else 0.02 * (high - low)
@@ -161,3 +164,9 @@ def band_encoding(
         axis |= {"minExtent": width + 3, "maxExtent": width + 3}
     return {"field": field, "type": "ordinal", "sort": [*reversed(names)] if upwards else [*names],
             "scale": {"padding": 0}, "axis": axis}  # fmt: skip
+
+
+def quoted(text: str) -> str:
+    """Return a text as a string of Vega's expression language."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, get_args, overload
 
 from embstore.errors import UnknownNameError, UsageError
 
@@ -41,6 +41,10 @@ class PlotOptions:
                 raise UsageError(f"{name} must be from {least:g} to {_WIDEST:g} pixels (96 an inch), not {length:g}.")
 
 
+@overload
+def parse_length(text: str | float) -> float: ...
+@overload
+def parse_length(text: str | float | None) -> float | None: ...
 def parse_length(text: str | float | None) -> float | None:
     """Return a length such as ``80mm``, ``3.3in``, ``12cm``, ``240pt`` or ``640`` in CSS pixels; None for None.
 

@@ -62,6 +62,12 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     missing = [name for name in ("space", "layer", "layer_name", "n", "reason") if name not in rows[0]]
     if missing:
         raise UsageError(f"{path} is no result of embstore query: it has no column {', '.join(missing)}.")
+    for number, row in enumerate(rows, start=1):
+        for name, kind in (("space", str), ("layer", int), ("layer_name", str), ("n", int)):
+            for column in (name, f"{name}_2"):
+                if column in row and (not isinstance(row[column], kind) or isinstance(row[column], bool)):
+                    expected = "text" if kind is str else "a whole number"
+                    raise UsageError(f"{path}: row {number}: {column} must be {expected}, not {row[column]!r}.")
     return rows
 
 

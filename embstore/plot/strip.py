@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from embstore.escape import printable
-from embstore.plot.axes import ValueScale
+from embstore.plot.axes import ValueScale, quoted
 from embstore.plot.panel import Panel, Request, column_width, n_columns
 from embstore.plot.results import LayerAxis, distinct
 from embstore.plot.typesetting import shorten, text_width
@@ -67,7 +67,7 @@ def _panel(
          value: row[value], "n": row["n"]}
         for row in rows if row[column] in at and row[value] is not None
     ]  # fmt: skip
-    names = " : ".join(f"datum.value == {line} ? {_quoted(labels[item])}" for item, line in at.items())
+    names = " : ".join(f"datum.value == {line} ? {quoted(labels[item])}" for item, line in at.items())
     lines: dict[str, Any] = {
         "field": "line", "type": "quantitative",
         "scale": {"domain": [len(items) - 0.5, -0.5], "nice": False, "zero": False},
@@ -88,9 +88,3 @@ def _panel(
     if title:
         spec["title"] = request.panel_title(title, inner)
     return Panel(spec, width)
-
-
-def _quoted(text: str) -> str:
-    """Return a text as a string of Vega's expression language."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

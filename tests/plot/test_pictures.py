@@ -279,6 +279,8 @@ def test_options_that_do_not_exist_are_refused() -> None:
         drawn.plot(column="scor")
     with pytest.raises(UsageError, match="width must be from 200 to 4000 pixels"):
         drawn.plot(width="1mm")
+    with pytest.raises(UsageError, match="width must be from 200 to 4000 pixels"):
+        drawn.plot(width="0")
     with pytest.raises(UsageError, match="is no length"):
         drawn.plot(width="8 furlongs")
     with pytest.raises(UsageError, match="has no picture"):
@@ -312,6 +314,8 @@ def test_a_stored_result_is_recognised_by_its_columns(tmp_path: Path) -> None:
     assert len(read_result(path)) == 2
     for text, message in {
         "{": "is not JSON", "[1]": "list of rows with the same columns", "[]": "list of rows",
+        json.dumps([row | {"layer": "x"}]): "row 1: layer must be a whole number, not 'x'",
+        json.dumps([row | {"layer_name": None}]): "row 1: layer_name must be text",
         '[{"a": 1}]': "has no column space", json.dumps([row | {"anisotropy": "x"}]): "anisotropy .* number",
     }.items():  # fmt: skip
         path.write_text(text)
@@ -323,3 +327,9 @@ def test_a_stored_result_is_recognised_by_its_columns(tmp_path: Path) -> None:
         read_result(path)
     with pytest.raises(UsageError, match="cannot be read: No such file"):
         read_result(tmp_path / "absent.json")
+
+
+def test_a_name_of_a_layer_in_a_stored_result_is_text() -> None:
+    hostile = "it's' + datum.space + '\\"
+    figure = result(rows_of(layers=("0", hostile), score=0.5)).plot()
+    assert hostile in texts(figure)
