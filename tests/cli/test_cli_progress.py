@@ -61,7 +61,7 @@ def test_the_rate_and_the_time_left() -> None:
     assert time_left(Progress("index", "x", 0, 4, 0.0), 30) == time_left(Progress("index", "x", 4, 4, 1.0), 30) == ""
 
 
-def told(run) -> list[Progress]:
+def reported(run) -> list[Progress]:
     found: list[Progress] = []
     with observing(found.append):
         run()
@@ -70,7 +70,7 @@ def told(run) -> list[Progress]:
 
 def test_a_query_tells_the_vectors_that_it_reads(make_store) -> None:
     made = make_store(n=50)
-    found = told(lambda: made.store.query("norms", where="text <> 'x'"))
+    found = reported(lambda: made.store.query("norms", where="text <> 'x'"))
     assert [progress.stage for progress in found] == ["compute"] * len(found)
     assert found[-1] == Progress("compute", f"norms of {made.space}", 5, 5, 1.0, n_vectors=found[-1].n_vectors)
     assert found[-1].n_vectors >= 5 * 50
@@ -81,7 +81,7 @@ def test_a_query_tells_the_vectors_that_it_reads(make_store) -> None:
 
 def test_verify_tells_each_file(make_store) -> None:
     made = make_store(n=50)
-    last = told(made.store.verify)[-1]
+    last = reported(made.store.verify)[-1]
     files = [path for kind in ("faiss", "parquet") for path in made.root.rglob(f"*.{kind}")]
     assert (last.done, last.total) == (last.total, sum("summaries" not in path.parts for path in files))
 
@@ -92,8 +92,8 @@ def test_a_merge_tells_each_shard_of_each_space(make_store) -> None:
         theirs = make_store("other", n=30, model=model, n_shards=n_shards)
     found: list[Progress] = []
     ours.store.merge(theirs.root, observe=found.append)
-    told = [(progress.subject, progress.done, progress.total) for progress in found if progress.stage == "merge"]
-    assert told == [
+    reported = [(progress.subject, progress.done, progress.total) for progress in found if progress.stage == "merge"]
+    assert reported == [
         (f"{model}.word.last", done, total) for model, total in (("a", 3), ("b", 2)) for done in range(total + 1)
     ]
     assert [progress.share for progress in found[:4]] == [0, 1 / 3, 2 / 3, 1]
@@ -105,8 +105,8 @@ def test_a_compaction_tells_the_shards_that_it_has_merged(make_store) -> None:
     size = 30 * 4 * made.card.dim * len(made.card.layers)  # the vectors of three shards
     done = made.store.compact(shard_bytes=size, observe=found.append)
     assert "from 3 shards" in done["detail"]
-    told = [(progress.stage, progress.done, progress.total) for progress in found]
-    assert told == [("compact", n, 9) for n in (0, 3, 6, 9)]
+    reported = [(progress.stage, progress.done, progress.total) for progress in found]
+    assert reported == [("compact", n, 9) for n in (0, 3, 6, 9)]
     assert [progress.share for progress in found] == [0, 1 / 3, 2 / 3, 1]
 
 

@@ -54,16 +54,16 @@ def test_a_command_has_the_state_that_is_read() -> None:
     ) -> None: ...
 
     built = typer.main.get_command(app)
-    told = f"Typer {typer.__version__} builds commands of other parts; cli/_reading.py copies and reads these."
-    assert isinstance(built, core.TyperCommand), told
-    assert {type(parameter) for parameter in built.params} == {core.TyperArgument, core.TyperOption}, told
+    advice = f"Typer {typer.__version__} builds commands of other parts; cli/_reading.py copies and reads these."
+    assert isinstance(built, core.TyperCommand), advice
+    assert {type(parameter) for parameter in built.params} == {core.TyperArgument, core.TyperOption}, advice
     for parameter in built.params:
         for attribute in ("name", "opts", "required", "callback", "multiple", "nargs"):
             missing = attribute not in vars(parameter) and not (attribute == "multiple" and parameter.name == "words")
-            assert not missing, f"{told} {type(parameter).__name__} has no {attribute!r} of its own any more."
+            assert not missing, f"{advice} {type(parameter).__name__} has no {attribute!r} of its own any more."
     context = built.make_context("command", ["a"])
     for attribute in ("allow_extra_args", "resilient_parsing", "params", "get_parameter_source"):
-        assert hasattr(context, attribute), f"{told} The context has no {attribute!r} any more."
+        assert hasattr(context, attribute), f"{advice} The context has no {attribute!r} any more."
 
 
 def test_the_installed_typer_is_within_the_bound() -> None:

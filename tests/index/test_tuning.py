@@ -41,9 +41,9 @@ def test_where_none_is_enough_the_best_is_taken_and_of_equals_the_cheapest() -> 
 def test_the_exact_answer_leaves_the_query_itself_out(rows: int) -> None:
     data = Clustered(700, 12)
     ids, units = sample(data.blocks(), 40, 12)
-    held = recall_queries(ids, units, data.blocks(), rows)
-    assert held.n_others == 10
-    for item, tenth in zip(ids.tolist(), held.tenth_cosine.tolist(), strict=True):
+    held_out = recall_queries(ids, units, data.blocks(), rows)
+    assert held_out.n_others == 10
+    for item, tenth in zip(ids.tolist(), held_out.tenth_cosine.tolist(), strict=True):
         own = data.vectors[data.ids == item]
         others = [cosine for other, cosine in next(data.exact(own, 11)) if other != item]
         assert tenth == pytest.approx(others[9], abs=2e-6)

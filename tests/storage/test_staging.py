@@ -57,8 +57,8 @@ def staged(folder: Path, unit: Unit, *batches: Batch) -> Staging:
     return staging
 
 
-def items_of(lacking: MissingItems, spaces: list[str], parts: Parts) -> Iterator[tuple[Item, tuple[bool, ...]]]:
-    for window in lacking.work(spaces, parts).windows():
+def items_of(missing_items: MissingItems, spaces: list[str], parts: Parts) -> Iterator[tuple[Item, tuple[bool, ...]]]:
+    for window in missing_items.work(spaces, parts).windows():
         yield from zip(window.items, map(tuple, window.is_missing.T.tolist()), strict=True)
 
 
@@ -80,27 +80,30 @@ def test_what_is_missing_is_what_a_set_says(
 ) -> None:
     """Of two spaces, against plain Python; the turns have each missing item once."""
     root = tmp_path / f"store-{len(os.listdir(tmp_path))}"
-    for space, held in (("one", in_one), ("two", in_two)):
-        if held:
-            synthetic_store(root, texts=sorted(set(held)), space=space, n_blocks=1, index=False)
+    for space, stored_texts in (("one", in_one), ("two", in_two)):
+        if stored_texts:
+            synthetic_store(root, texts=sorted(set(stored_texts)), space=space, n_blocks=1, index=False)
     catalog = Catalog(root) if root.exists() else None
     wanted = {text: (text not in in_one, text not in in_two) for text in texts}
     missing = {text: lacks for text, lacks in wanted.items() if any(lacks)}
     found: dict[str, tuple[bool, ...]] = {}
     staging = staged(tmp_path, Unit.WORD, batch_of(list(synthetic_items("word", texts))))
-    lacking = MissingItems(staging, catalog)
-    assert [lacking.load_present(space) for space in ("one", "two")] == [
-        len(set(texts) & set(held)) for held in (in_one, in_two)
+    missing_items = MissingItems(staging, catalog)
+    assert [missing_items.load_present(space) for space in ("one", "two")] == [
+        len(set(texts) & set(stored_texts)) for stored_texts in (in_one, in_two)
     ]
     for number in range(1, n + 1):
         parts = Parts(5, n_windows, ShardSpec(number, n))
-        here = {item.text: lacks for item, lacks in items_of(lacking, ["one", "two"], parts)}
+        here = {item.text: lacks for item, lacks in items_of(missing_items, ["one", "two"], parts)}
         assert not here.keys() & found.keys()
         found |= here
-        assert lacking.work(["one", "two"], parts).n_items == len(here)
+        assert missing_items.work(["one", "two"], parts).n_items == len(here)
         for place, space in enumerate(("one", "two")):
             mine = sum(lacks[place] for lacks in here.values())
-            assert lacking.n_missing(space, parts) == (mine, sum(lacks[place] for lacks in wanted.values()) - mine)
+            assert missing_items.n_missing(space, parts) == (
+                mine,
+                sum(lacks[place] for lacks in wanted.values()) - mine,
+            )
     assert found == missing
     staging.__exit__()
 
@@ -121,9 +124,9 @@ def test_texts_are_written_once_with_their_sentences(tmp_path: Path) -> None:
     with Staging(tmp_path, Unit.OCCURRENCE) as staging:
         staging.add(batch_of(items))
         staging.deduplicate()
-        held = StoredTexts(staging, made.paths)
+        stored_texts = StoredTexts(staging, made.paths)
         for _ in range(2):
-            held.write(np.array([item.id for item in items if item.text != "of"]))
+            stored_texts.write(np.array([item.id for item in items if item.text != "of"]))
         StoredTexts(staged(tmp_path, Unit.OCCURRENCE, batch_of(items)), made.paths).write(np.array([items[0].id]))
     rows = Store(made.root).sql("SELECT unit, text FROM items ORDER BY ALL").fetchall()
     assert rows == sorted(
