@@ -8,6 +8,7 @@ reading.py    the methods of Store that are used
 overview.py   spaces, layers, datasets and metrics of a store, as JSON
 items.py      the items of a space: ids, texts, contexts; suggestions for what is being typed
 maps.py       the maps of a space: stored ones, or principal components; packing.py: a map as bytes
+placing.py    the place of a text that is not on a map
 colours.py    values to colour the items by
 questions.py  neighbours, metrics and SQL, as JSON; residuals.py: the pairs of a dataset that fit worst
 commands.py   the command and the line of Python that give the same result

@@ -16,7 +16,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from embstore.errors import EmbstoreError, UsageError
-from embstore.explore import colours, maps, overview, packing, questions, residuals
+from embstore.explore import colours, maps, overview, packing, placing, questions, residuals
 from embstore.explore.guard import Door, Guard, Refusal, refusal_response, report_line
 from embstore.explore.items import SpaceItems, read_items
 from embstore.explore.jsons import to_json
@@ -82,6 +82,7 @@ class Explorer:
             ("POST", "/api/neighbours", self.neighbours),
             ("POST", "/api/metric", partial(self._compute, questions.metric)),
             ("POST", "/api/sql", partial(self._compute, questions.sql)),
+            ("POST", "/api/place", partial(self._compute, placing.place)),
             ("POST", "/api/residuals", partial(self._compute, residuals.residuals)),
         ]
 

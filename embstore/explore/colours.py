@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 KINDS = ("norm", "cosine", "change", "cluster", "length", "sentence", "column")
 _CLUSTERS = 8
+_NAMED_BY = 3
 _SECONDS = 10.0
 
 
@@ -54,13 +55,22 @@ def _values(
     if kind == "cluster":
         from embstore.metrics.numerics.clusters import spherical_clusters
 
-        found = spherical_clusters(unit_vectors(store, space, layer, items), _CLUSTERS)
-        return _categories(f"cluster, layer {layer}", [f"cluster {number + 1}" for number in found])
+        vectors = unit_vectors(store, space, layer, items)
+        found = spherical_clusters(vectors, _CLUSTERS)
+        names = [f"{number + 1}: {_central(vectors, items, found == number)}" for number in range(found.max() + 1)]
+        return _categories(f"cluster, layer {layer}", [names[number] for number in found])
     if kind == "cosine":
         return _cosines(store, space, layer, items, text)
     if kind == "change":
         return _change(store, space, layer, items)
     raise UnknownNameError("colour", kind, KINDS)
+
+
+def _central(units: "NDArray[np.float32]", items: SpaceItems, members: "NDArray[np.bool_]") -> str:
+    """Return the texts of the members of a cluster that are nearest to its mean direction."""
+    at = np.flatnonzero(members)
+    order = at[np.argsort(-(units[at] @ units[at].sum(axis=0)), kind="stable")[: 10 * _NAMED_BY]]
+    return ", ".join(list(dict.fromkeys(items.texts[each] for each in order))[:_NAMED_BY])
 
 
 def _cosines(store: Reading, space: str, layer: str, items: SpaceItems, text: str | None) -> dict[str, Any]:

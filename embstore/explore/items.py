@@ -72,8 +72,7 @@ def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
     """
     card = card_of(store, space)
     n_stored = store.catalog.count(space)
-    step = -(-n_stored // most)
-    where = f"item_id % {step} = 0" if step > 1 else None
+    where = sample_where(n_stored, most)
     quoted = space.replace("'", "''")
     rows = store.sql(
         f"""SELECT item_id, text, context_id, start, "end" FROM items
@@ -87,6 +86,12 @@ def read_items(store: Reading, space: str, most: int = MOST) -> SpaceItems:
     context_ids, context_of = np.unique(np.asarray(rows["context_id"], np.int64), return_inverse=True)
     spans = np.column_stack([np.asarray(rows["start"], np.int64), np.asarray(rows["end"], np.int64)])
     return SpaceItems(ids, texts, n_stored, where, _texts_of(store, context_ids), context_of, spans)
+
+
+def sample_where(n: int, most: int = MOST) -> str | None:
+    """Return the SQL expression that selects the sample of n items; None for all items."""
+    step = -(-n // most)
+    return f"item_id % {step} = 0" if step > 1 else None
 
 
 def card_of(store: Reading, space: str) -> Card:

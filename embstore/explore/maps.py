@@ -55,12 +55,18 @@ def find_map(store: Reading, space: str, name: str = "") -> SpaceMap:
     Raises:
         UnknownNameError: There is no such space or map.
     """
+    rows = map_rows(store, space, name)
+    return pca_now(store, space) if rows is None else _stored_map(store, space, rows)
+
+
+def map_rows(store: Reading, space: str, name: str = "") -> list[Row] | None:
+    """Return the rows of :meth:`Store.maps` of the map that :func:`find_map` returns; None for one computed now."""
     stored = stored_maps(store).get(space, {})
     if name in stored or (not name and stored):
-        return _stored_map(store, space, stored[name or next(iter(stored))])
+        return stored[name or next(iter(stored))]
     if name not in ("", NOW):
         raise UnknownNameError("map", name, [NOW, *stored])
-    return pca_now(store, space)
+    return None
 
 
 def stored_maps(store: Reading) -> dict[str, dict[str, list[Row]]]:
@@ -96,11 +102,16 @@ def _mapped_together(row: Row, rows: Sequence[Row]) -> list[tuple[str, ...]]:
 
 def _stored_map(store: Reading, space: str, rows: list[Row]) -> SpaceMap:
     """Read the layers of a stored map."""
-    options = {name: rows[0][name] for name in ("method", "where", "sample", "seed")}
-    together = ",".join(rows[-1]["fitted_on"])
-    points = [store.map_points(space, row["layer_name"], layers=together, **options) for row in rows]
+    points = stored_points(store, space, rows)
     names, kept = ([row[name] for row in rows] for name in ("layer_name", "kept"))
     return _assemble(space, read_items(store, space), names, points, rows[0]["method"], kept)
+
+
+def stored_points(store: Reading, space: str, rows: list[Row]) -> list[Points]:
+    """Return the ids and positions of each layer of a stored map."""
+    options = {name: rows[0][name] for name in ("method", "where", "sample", "seed")}
+    together = ",".join(rows[-1]["fitted_on"])
+    return [store.map_points(space, row["layer_name"], layers=together, **options) for row in rows]
 
 
 def pca_now(store: Reading, space: str) -> SpaceMap:

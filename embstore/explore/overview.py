@@ -5,6 +5,7 @@ import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from embstore.explore.commands import command
 from embstore.explore.maps import stored_maps
 from embstore.explore.reading import Reading
 
@@ -36,6 +37,9 @@ def overview(store: Reading) -> dict[str, Any]:
         "fingerprint": fingerprint(info),
         "spaces": spaces,
         "datasets": catalog.datasets(),
+        "map_commands": {
+            space: command("map", store.path, {"method": "tsne", "spaces": [space]}) for space in catalog.cards
+        },
         "maps": {space: list(named) for space, named in stored_maps(store).items()},
         "metrics": [{name: row[name] for name in ("name", "help", "needs")} for row in metrics],
         "notes": [*info.notes, *metrics.notes],

@@ -87,6 +87,21 @@ class SharedBasis:
         order = np.argsort(ids)
         return ids[order], positions[order].astype(np.float32)
 
+    def position(self, place: int, vector: Block) -> Positions | None:
+        """Return the position, float32 (2,), of a vector (dim,) that need not be one of the layer's; None for zero.
+
+        Args:
+            place: Position of the layer in ``layers``.
+            vector: Vector of that layer.
+        """
+        centre = self.centres[place]
+        [unit] = unit_vectors(vector[None])
+        if not unit.any():
+            return None
+        scale = 1 / centre.spread if centre.spread else 0.0
+        found: Positions = (((unit - centre.mean) @ self.axes) * scale).astype(np.float32)
+        return found
+
 
 def _moments_of_units(block: Block) -> Moments:
     units = unit_vectors(block)

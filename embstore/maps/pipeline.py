@@ -7,6 +7,7 @@ from embstore import disk
 from embstore.errors import StoreError, UsageError
 from embstore.maps.listing import notes_on, row_of, tabulate
 from embstore.maps.methods import Components, Method, Neighbourhoods
+from embstore.maps.pca import SharedBasis
 from embstore.maps.request import MapRequest
 from embstore.metrics import LayerData
 from embstore.progress import Task, task
@@ -84,6 +85,20 @@ def map_points(
     request = MapRequest(space, together, method, selection)
     *_, (found, _) = _maps(catalog, request, store=False, until=members[0])
     return found.ids, found.positions
+
+
+def shared_basis(catalog: Catalog, space: str, layers: str, selection: Selection) -> SharedBasis:
+    """Return the axes and centres of the maps by principal components of some layers, as :func:`map_points` has them.
+
+    Args:
+        catalog: Store to read.
+        space: Name of the space.
+        layers: Layers that are mapped together, in the notation of :meth:`Layers.select`.
+        selection: Mapped items; no transforms.
+    """
+    members = catalog.cards[space].layers.select(layers).members
+    request = MapRequest(space, members, "pca", selection)
+    return SharedBasis.of(_vectors(catalog, request, _selected(catalog, request)))
 
 
 def _maps(

@@ -195,6 +195,8 @@ def test_the_occurrences_of_a_word_are_listed_with_their_sentences(visit):
     listed.first.wait_for()
     assert sorted(listed.all_inner_texts()) == ["the bank lends <b>money</b>", "the bank of the river"]
     assert page.evaluate("explorer.panels[0].query.length") == 2
+    until(page, "explorer.panels[0].found")
+    assert page.locator(".legend li").all_inner_texts() == ["the bank lends <b>money</b>", "the bank of the river"]
     listed.filter(has_text="river").click()
     page.locator(".near-block li").first.wait_for()
     command = copied(page, "Copy the command")

@@ -1,12 +1,16 @@
 """The page in a real browser over stores that are empty, small, sampled or changing."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from explorer_page import Visit, until, wait_for_map
 from synthetic import synthetic_store
+
+from embstore.explore.placing import place
 
 
 def test_an_empty_store_says_how_to_fill_it(browser: Any, serve: Callable[[Path], Any], tmp_path: Path):
@@ -62,3 +66,90 @@ def test_colours_and_selections_are_of_the_items_of_a_sampled_map(browser, serve
     page.get_by_text("a sample of 20 of 59 items").wait_for()
     visit.close()
     assert visit.problems == []
+
+
+def test_a_space_without_a_map_offers_to_make_one(browser: Any, serve: Callable[[Path], Any], tmp_path: Path):
+    made = synthetic_store(tmp_path / "it's a store", n=30, n_blocks=1, top_form=None)
+    visit = Visit(browser, serve(made.root).url)
+    page = visit.open(make="", q="text3")
+    page.get_by_role("heading", name=f"{made.space} has no map yet").wait_for()
+    page.locator(".near-block li").first.wait_for()  # neighbours need no map
+    page.get_by_role("button", name="Copy the command").first.click()
+    command = page.evaluate("navigator.clipboard.readText()")
+    assert shlex.split(command)[1:] == ["map", "--store", str(made.root), "--method", "tsne", "--space", made.space]
+    assert page.evaluate("explorer.panels[0].map") is None
+    page.get_by_role("button", name="Make the PCA map now").click()
+    wait_for_map(page)
+    assert "make=1" in page.evaluate("location.hash")  # a link shows the map at once
+    visit.close()
+    assert visit.problems == []
+
+
+def test_a_map_that_takes_long_is_cancelled(browser, serve, tmp_path: Path):
+    made = synthetic_store(tmp_path / "store", n=30, n_blocks=1, top_form=None)
+    visit = Visit(browser, serve(made.root).url)
+    page = visit.open(make="")
+    offer = page.get_by_role("button", name="Make the PCA map now")
+    offer.wait_for()
+    page.route("**/api/map*", lambda _route: None)  # no answer
+    offer.click()
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancelled.").wait_for()
+    page.unroute("**/api/map*")
+    page.get_by_role("button", name="Try again").click()
+    wait_for_map(page)
+    visit.close()
+    assert visit.problems == []
+
+
+def test_a_text_that_is_not_on_a_map_is_placed_there(browser, serve, tmp_path: Path):
+    pytest.importorskip("openTSNE", reason="t-SNE is openTSNE's (extra map)")
+    made = synthetic_store(tmp_path / "store", n=60, n_blocks=2, top_form=None)
+    made.store.map(sample=25, seed=3)
+    made.store.map(method="tsne", sample=25, seed=3)
+    shown = set(made.store.map_points(made.space, 0, sample=25, seed=3)[0].tolist())
+    text = next(text for text, item in zip(made.texts, made.ids.tolist(), strict=True) if item not in shown)
+    visit = Visit(browser, serve(made.root).url)
+    for method, standing in (
+        ("pca", "Its place is exact."),
+        ("tsne", "Its place is approximate: amid its five nearest."),
+    ):
+        name = f"stored {method}, sample 25, seed 3"
+        page = visit.open(map=name, q=text, layer="1")
+        wait_for_map(page)
+        page.get_by_text(f"“{text}” is not on this map. {standing}").wait_for()
+        low = page.evaluate("explorer.panels[0].map.low")
+        places = page.evaluate("explorer.panels[0].placed.places")
+        expected = place(made.store, space=made.space, name=name, text=text)["places"]
+        np.testing.assert_allclose(np.add(places, low), expected, rtol=1e-9)
+        page.wait_for_timeout(300)
+        before = page.locator(".plot").screenshot()
+        page.evaluate("explorer.panels[0].placed = null; explorer.panels[0].redraw()")
+        page.wait_for_timeout(300)
+        assert page.locator(".plot").screenshot() != before
+        page.get_by_label("Find a text").fill(made.texts[0])
+        page.keyboard.press("Enter")
+        until(page, "explorer.panels[0].placed === null")
+        page.context.close()
+    visit.close()
+    assert visit.problems == []
+
+
+def test_what_is_asked_of_a_store_that_has_vanished_is_answered_in_words(browser, serve, tmp_path: Path):
+    made = synthetic_store(tmp_path / "store", n=30, n_blocks=1, top_form=None)
+    visit = Visit(browser, serve(made.root).url)
+    page = visit.open()
+    wait_for_map(page)
+    made.root.rename(tmp_path / "away")
+    page.get_by_label("Find a text").fill("text3")
+    page.keyboard.press("Enter")
+    page.locator(".side .error").first.wait_for()
+    page.get_by_role("button", name="Metrics").click()
+    page.get_by_role("button", name="Compute").click()
+    page.locator("main .error").first.wait_for()
+    (tmp_path / "away").rename(made.root)
+    page.reload()
+    page.get_by_role("button", name="Compute").click()
+    page.locator("td.n").first.wait_for()
+    visit.close()
+    assert all("422" in problem for problem in visit.problems)

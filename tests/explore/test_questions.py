@@ -263,12 +263,18 @@ def test_colours(client, explored):
     ]
 
 
-def test_clusters_are_numbered_by_size(client):
+def test_clusters_are_numbered_by_size_and_named_by_their_central_texts(client, explored):
     found = client.post("/api/colours", space=SPACE, kind="cluster", layer="1")
     counts = np.bincount(found["values"])
     assert len(counts) == 8
     assert sorted(counts, reverse=True) == counts.tolist()
-    assert found["categories"][0].startswith("cluster ")
+    order = np.argsort(explored.ids)
+    units = explored.layer(1)[order] / np.linalg.norm(explored.layer(1)[order], axis=1, keepdims=True)
+    for number, name in enumerate(found["categories"]):
+        members = np.flatnonzero(np.array(found["values"]) == number)
+        nearest = members[np.argsort(-(units[members] @ units[members].mean(axis=0)))][:3]
+        assert name.partition(": ")[2] == ", ".join(explored.texts[order[at]] for at in nearest)
+    assert sorted(int(name.partition(":")[0]) for name in found["categories"]) == list(range(1, 9))
 
 
 def test_a_colour_that_cannot_be_computed_says_why(client):

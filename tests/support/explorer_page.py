@@ -33,7 +33,8 @@ class Visit:
     contexts: list[Any] = field(default_factory=list)
 
     def open(self, width: int = 1200, height: int = 800, scheme: str = "light", **state: str) -> Any:
-        """Open the page in a new window, with a state in its address."""
+        """Open the page in a new window, with a state in its address; by default it makes the maps that are missing."""
+        address = self.url if "#" in self.url else f"{self.url}#{urlencode({'make': '1', **state})}"
         context = self.browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce",
             permissions=["clipboard-read", "clipboard-write"],
@@ -45,7 +46,7 @@ class Visit:
         page.on("console", lambda message: message.type in ("error", "warning") and self._note(message))
         page.on("pageerror", lambda error: self.problems.append(f"error: {error}"))
         page.on("dialog", lambda dialog: (self.problems.append(f"dialog: {dialog.message}"), dialog.dismiss()))
-        page.goto(f"{self.url}#{urlencode(state)}" if state else self.url)
+        page.goto(address)
         return page
 
     def _note(self, message: Any) -> None:

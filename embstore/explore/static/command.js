@@ -7,7 +7,7 @@ export function commands(result) {
     result.command && copyable("Command", result.command), result.python && copyable("Python", result.python));
 }
 
-function copyable(label, text) {
+export function copyable(label, text) {
   const code = h("pre", { tabindex: "0", "aria-label": label }, text);
   const button = h("button", { type: "button", class: "quiet", "aria-label": `Copy the ${label === "Python" ? "line of Python" : "command"}` }, "Copy");
   button.addEventListener("click", async () => {

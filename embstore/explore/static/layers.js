@@ -35,7 +35,7 @@ export function show(main, store) {
     const cell = (row) => {
       if (!row || row[value] === null) return h("td", { title: row?.reason || "not computed" }, "–");
       const colour = ramp(Math.max(0, Math.min(1, row[value]))), isDarkCell = colour[0] * 0.3 + colour[1] * 0.59 + colour[2] * 0.11 < 118;
-      const button = h("button", { type: "button", title: `${row[value]}; n = ${row.n}`, "data-value": String(row[value]), onclick: () => set({ tab: "map", panels: `${space.value}@${row.layer_name};${second}@${row.layer_name_2}` }) }, row[value].toFixed(2));
+      const button = h("button", { type: "button", title: `${row[value]}; n = ${row.n}`, "data-value": String(row[value]), onclick: () => set({ tab: "map", make: "1", panels: `${space.value}@${row.layer_name};${second}@${row.layer_name_2}` }) }, row[value].toFixed(2));
       const element = h("td", {}, button);
       element.style.background = `rgb(${colour})`;
       button.style.color = isDarkCell ? "#ffffff" : "#101314";

@@ -1,6 +1,7 @@
 // The view Map: panels, the slider of layers, and what stands beside them.
 
 import { get } from "./api.js";
+import { copyable } from "./command.js";
 import { announce, fill, h } from "./dom.js";
 import { job } from "./job.js";
 import { fitted, loadMap, marked } from "./mapdata.js";
@@ -28,10 +29,10 @@ export function show(main, store) {
   makePanels(view, place);
   const stop = onChange((keys) => {
     if (state.tab !== "map") return;
-    if (keys.has("panels") || keys.has("map")) makePanels(view, place);
+    if (keys.has("panels") || keys.has("map") || keys.has("make")) makePanels(view, place);
     if (keys.has("layer") && !view.isWriting) view.setDepth(depthOf(view, state.layer));
     if (["q", "marked", "k", "embed"].some((key) => keys.has(key))) view.search.update();
-    if (["colour", "column", "lasso", "where"].some((key) => keys.has(key))) view.selection.update(keys);
+    if (["colour", "column", "lasso", "where", "q", "marked"].some((key) => keys.has(key))) view.selection.update(keys);
   });
   addEventListener("keydown", keys);
   addEventListener("themechange", repaint);
@@ -82,23 +83,38 @@ function makePanels(view, place) {
   place.dataset.n = list.length;
   const add = h("button", { type: "button", class: "quiet", "aria-label": "Add a panel", onclick: () => writeSpecs([...list, { ...list.at(-1), layer: "" }]) }, "+");
   fill(place, view.panels.map((panel) => panel.element));
-  if (list.length < MOST_PANELS) view.panels[0].element.querySelector(".panel-head").append(add);
+  if (list.length < MOST_PANELS) {
+    const head = view.panels[0].element.querySelector(".panel-head");
+    head.insertBefore(add, head.querySelector(".quiet"));
+  }
   for (const panel of view.panels) load(view, panel);
 }
 
 async function load(view, panel) {
   const space = view.spaces.find((each) => each.space === panel.host.spec.space);
-  const names = ["pca", ...(view.store.maps[space.space] || [])];
+  const stored = view.store.maps[space.space] || [];
+  const name = ["pca", ...stored].includes(state.map) ? state.map : "";
   const note = h("div", { class: "no-map" });
   panel.plot.after(note);
   panel.plot.hidden = true;
-  const ask = () => job(note, `Mapping ${space.items.toLocaleString("en")} items in ${space.layer_names.length} layers`,
-    (signal) => loadMap(space.space, names.includes(state.map) ? state.map : "", signal), (map) => {
-      queueMicrotask(() => { note.remove(); panel.plot.hidden = false; panel.setMap(map); ready(view, panel); });
-      return null;
-    });
-  await ask();
-  if (note.isConnected && note.textContent) note.append(h("p", {}, h("button", { type: "button", onclick: ask }, "Make the map")));
+  if (!stored.length && name !== "pca" && !state.make) return fill(note, offer(view, space));
+  const make = async () => {
+    await job(note, `Mapping ${space.items.toLocaleString("en")} items in ${space.layer_names.length} layers`,
+      (signal) => loadMap(space.space, name, signal), (map) => {
+        queueMicrotask(() => { note.remove(); panel.plot.hidden = false; panel.setMap(map); ready(view, panel); });
+        return null;
+      });
+    if (note.isConnected && note.textContent) note.append(h("p", {}, h("button", { type: "button", onclick: make }, "Try again")));
+  };
+  return make();
+}
+
+function offer(view, space) {
+  return [h("h2", {}, `${space.space} has no map yet`),
+    h("p", {}, `Its ${space.items.toLocaleString("en")} items can be placed by the two principal components that all ${space.layer_names.length} layers share. That takes seconds, and is kept in memory only.`),
+    h("p", {}, h("button", { type: "button", onclick: () => set({ make: "1" }) }, "Make the PCA map now")),
+    h("p", { class: "muted" }, "Principal components keep about one in a hundred of the true nearest neighbours. t-SNE keeps about four in ten. It takes minutes, and is stored by this command:"),
+    copyable("Command", view.store.map_commands[space.space])];
 }
 
 function ready(view, panel) {
@@ -164,9 +180,9 @@ export function pick(map, item) {
 }
 
 function makeTimeline(view) {
-  const input = h("input", { type: "range", min: "0", max: "0", step: "any", "aria-label": "Layer" });
+  const input = h("input", { type: "range", min: "0", max: "0", step: "any", "aria-label": "Layer", disabled: true });
   const ticks = h("div", { class: "ticks", "aria-hidden": "true" });
-  const button = h("button", { type: "button", class: "quiet", "aria-label": "Play the layers", onclick: () => play() }, "▶");
+  const button = h("button", { type: "button", class: "quiet", "aria-label": "Play the layers", disabled: true, onclick: () => play() }, "▶");
   let frame = 0, names = [];
 
   view.setDepth = (depth, isFinal = true) => {

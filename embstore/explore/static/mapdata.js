@@ -7,7 +7,7 @@ const loaded = new Map();
 export function loadMap(space, name, signal) {
   const key = `${space} ${name}`;
   if (!loaded.has(key)) {
-    const loading = getBytes("/api/map", { space, map: name }, signal).then(unpack);
+    const loading = getBytes("/api/map", { space, map: name }, signal).then((bytes) => Object.assign(unpack(bytes), { name }));
     loaded.set(key, loading);
     loading.catch(() => loaded.delete(key));
   }
@@ -42,6 +42,17 @@ export function aligned(map, found) {
   return { ...found, values };
 }
 
+// Categories of some items alone, the most frequent first; the others have none.
+export function among(found, items) {
+  const counts = new Map();
+  for (const item of items) counts.set(found.values[item], (counts.get(found.values[item]) || 0) + 1);
+  const order = [...counts.keys()].sort((a, b) => counts.get(b) - counts.get(a) || a - b);
+  const rank = new Map(order.map((value, place) => [value, place]));
+  const values = new Array(found.values.length).fill(null);
+  for (const item of items) values[item] = rank.get(found.values[item]);
+  return { ...found, values, categories: order.map((value) => found.categories[value]) };
+}
+
 // The sentence of an occurrence in three parts: before the word, the word, after it. Spans count code points.
 export function context(map, at) {
   const letters = Array.from(map.contexts[map.context_of[at]]);
@@ -65,20 +76,21 @@ export function placeAt(map, at, depth) {
   return [x / 65535 * map.span[0], y / 65535 * map.span[1]];
 }
 
-// The view that shows nearly all items of all layers: centre, and units of the map per half of the shorter side.
+// The view that shows nearly all items of each layer: centre, and units of the map per half of the shorter side.
 export function fitted(map) {
-  const xs = [], ys = [];
+  if (!map.n) return { x: 0, y: 0, half: 1 };
   const step = Math.max(1, Math.floor(map.n / 1500));
+  let left = Infinity, right = -Infinity, bottom = Infinity, top = -Infinity;
   for (let layer = 0; layer < map.layers.length; layer++) {
+    const xs = [], ys = [];
     for (let at = 0; at < map.n; at += step) {
       const [x, y] = placeAt(map, at, layer);
       xs.push(x); ys.push(y);
     }
+    const ends = (values) => { values.sort((a, b) => a - b); return [values[Math.floor(values.length * 0.015)], values[Math.ceil(values.length * 0.985) - 1]]; };
+    const [low, high] = ends(xs), [under, over] = ends(ys);
+    left = Math.min(left, low); right = Math.max(right, high); bottom = Math.min(bottom, under); top = Math.max(top, over);
   }
-  if (!xs.length) return { x: 0, y: 0, half: 1 };
-  xs.sort((a, b) => a - b); ys.sort((a, b) => a - b);
-  const ends = (sorted) => [sorted[Math.floor(sorted.length * 0.015)], sorted[Math.ceil(sorted.length * 0.985) - 1]];
-  const [left, right] = ends(xs), [bottom, top] = ends(ys);
   const half = Math.max(right - left, top - bottom) / 2 * 1.2 || Math.max(...map.span) / 2 || 1;
   return { x: (left + right) / 2, y: (bottom + top) / 2, half };
 }

@@ -5,6 +5,7 @@ import { commands } from "./command.js";
 import { fill, h, number, select, shown } from "./dom.js";
 import { job } from "./job.js";
 import { context, marked } from "./mapdata.js";
+import { forgetText, placeText } from "./newtext.js";
 import { searchField } from "./search.js";
 import { set, state } from "./state.js";
 import { notes } from "./table.js";
@@ -17,7 +18,7 @@ export const mustScan = (space) => !["flat", "none", "behind"].includes(space.in
 
 export function nearSection(view) {
   const first = () => view.panels[0]?.host.spec.space ?? view.spaces[0].space;
-  const search = searchField({ label: "Find a text", value: state.q, space: first, onpick: (text) => set({ q: text, marked: "" }) });
+  const search = searchField({ label: "Find a text", value: state.q, space: first, onpick: (text) => set(asOccurrence(text) || { q: text, marked: "" }) });
   const embed = h("input", { type: "checkbox", checked: state.embed === "1", onchange: () => set({ embed: embed.checked ? "1" : "" }) });
   const k = select(["5", "10", "20", "50"], state.k, (value) => set({ k: value }));
   k.setAttribute("aria-label", "Number of neighbours");
@@ -25,6 +26,12 @@ export function nearSection(view) {
   const element = h("section", { "aria-label": "Neighbours" }, search.element,
     h("div", { class: "row" }, h("label", { class: "inline" }, embed, "encode a new text"), h("label", { class: "inline" }, "k", k)), contexts, list, across);
   let result = null;
+
+  // A sentence with one word in brackets, where a panel has occurrences.
+  function asOccurrence(text) {
+    const word = text.match(/\[([^[\]]+)\]/);
+    return word && spaces().some((space) => space.unit === "occurrence") ? { q: word[1], marked: text } : null;
+  }
 
   const spaces = () => [...new Map(view.panels.map((panel) => [panel.host.spec.space, view.spaces.find((each) => each.space === panel.host.spec.space)])).values()];
 
@@ -65,7 +72,7 @@ export function nearSection(view) {
       found.length > SHOWN_CONTEXTS && h("p", { class: "hint" }, `The first ${SHOWN_CONTEXTS} are listed; all are marked on the map.`));
   }
 
-  const layerOf = (panel) => panel.map.layers[Math.round(panel.depth)];
+  const layerOf = (panel) => (panel.map ? panel.map.layers[Math.round(panel.depth)] : view.spaces.find((each) => each.space === panel.host.spec.space).layer_names.at(-1));
   const rowsOf = (space, layer) => (result ? result.rows.filter((row) => row.space === space && row.layer_name === layer) : []);
 
   function apply(panel) {
@@ -73,7 +80,10 @@ export function nearSection(view) {
     const { map } = panel;
     const own = state.marked && map.isOccurrence ? map.find(state.q).filter((item) => marked(map, item) === state.marked) : [];
     const same = state.q ? map.find(state.q) : [];
-    panel.query = own.length ? own : same;
+    const isStored = state.marked && map.isOccurrence ? own.length > 0 : same.length > 0;
+    panel.query = own.length ? own : state.marked && map.isOccurrence ? [] : same;
+    if (!isStored && result?.rows.some((row) => row.space === map.space)) placeText(panel);
+    else forgetText(panel);
     panel.near = rowsOf(map.space, layerOf(panel)).map((row) => map.positionOf.get(row.item_id)).filter((item) => item !== undefined);
     panel.redraw();
     if (map.isOccurrence && !contexts.childNodes.length) showContexts();
@@ -83,8 +93,8 @@ export function nearSection(view) {
     for (const panel of view.panels) apply(panel);
     if (!result) return;
     const seen = new Set();
-    const blocks = view.panels.filter((panel) => panel.map).map((panel) => {
-      const { space } = panel.map, layer = layerOf(panel);
+    const blocks = view.panels.map((panel) => {
+      const { space } = panel.host.spec, layer = layerOf(panel);
       if (seen.has(`${space} ${layer}`)) return null;
       seen.add(`${space} ${layer}`);
       const rows = rowsOf(space, layer);
@@ -99,7 +109,7 @@ export function nearSection(view) {
   function entry(panel, row) {
     const bar = h("span", { class: "bar", "aria-hidden": "true" });
     bar.style.width = `${Math.max(0, row.cosine) * 100}%`;
-    const item = panel.map.positionOf.get(row.item_id);
+    const item = panel.map?.positionOf.get(row.item_id);
     const hover = (at) => () => { if (item !== undefined) panel.hover(at); };
     return h("li", {}, h("button", {
       type: "button", title: row.context || row.text, onclick: () => set(row.context ? { q: row.text, marked: row.context } : { q: row.text, marked: "" }),

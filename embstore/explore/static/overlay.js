@@ -2,7 +2,8 @@
 
 import { shown } from "./dom.js";
 import { placeAt } from "./mapdata.js";
-import { ink } from "./palette.js";
+import { placedAt } from "./newtext.js";
+import { ink, shades } from "./palette.js";
 
 const CHECKED = 1500;
 
@@ -16,12 +17,17 @@ export function drawOverlay(panel) {
   if (!map) return;
   const colours = { accent: ink("accent"), ink: ink("ink"), bg: ink("bg"), muted: ink("muted") };
   const at = (item) => panel.toScreen(placeAt(map, item, depth));
-  if (panel.query.length === 1) drawTrail(context, panel, colours);
+  const trail = panel.query.length === 1 ? map.layers.map((_, layer) => placeAt(map, panel.query[0], layer)) : panel.placed?.places;
+  if (trail) drawTrail(context, trail.filter(Boolean).map((place) => panel.toScreen(place)), colours);
   for (const item of panel.near) dot(context, at(item), 4, colours.accent, colours.bg);
   const isOne = panel.query.length === 1;
-  for (const item of panel.query) dot(context, at(item), isOne ? 5.5 : 4, colours.accent, isOne ? colours.ink : colours.bg);
+  const shade = panel.found && !isOne ? shades(panel.found) : null; // of several occurrences, those of a colour go together
+  const drawn = shade && panel.found.categories ? [...panel.query].sort((a, b) => (panel.found.values[b] ?? Infinity) - (panel.found.values[a] ?? Infinity)) : panel.query;
+  for (const item of drawn) dot(context, at(item), isOne ? 5.5 : 4, shade ? `rgb(${shade(item)})` : colours.accent, isOne ? colours.ink : colours.bg);
+  const placed = panel.placed && placedAt(panel.placed, depth);
+  if (placed) drawPlaced(context, panel.toScreen(placed), panel.placed.isExact, colours);
   if (panel.hovered !== null) ring(context, at(panel.hovered), 7, colours.ink);
-  drawLabels(context, panel, width, height, at, colours);
+  drawLabels(context, panel, width, height, at, placed && panel.toScreen(placed), colours);
   if (panel.lasso) drawLasso(context, panel, colours);
 }
 
@@ -44,9 +50,7 @@ function ring(context, [x, y], radius, stroke) {
 }
 
 // The way of the searched text through the layers, its start marked by a small ring.
-function drawTrail(context, panel, colours) {
-  const item = panel.query[0];
-  const places = panel.map.layers.map((_, layer) => panel.toScreen(placeAt(panel.map, item, layer)));
+function drawTrail(context, places, colours) {
   context.beginPath();
   places.forEach(([x, y], i) => (i ? context.lineTo(x, y) : context.moveTo(x, y)));
   context.strokeStyle = colours.accent;
@@ -55,6 +59,24 @@ function drawTrail(context, panel, colours) {
   context.stroke();
   context.globalAlpha = 1;
   for (const place of places) dot(context, place, 2, colours.bg, colours.accent);
+}
+
+// A text that is not stored: a diamond at its exact place, or a dashed ring about an approximate one.
+function drawPlaced(context, [x, y], isExact, colours) {
+  context.beginPath();
+  if (isExact) for (const [dx, dy] of [[0, -7], [7, 0], [0, 7], [-7, 0]]) context.lineTo(x + dx, y + dy);
+  else context.arc(x, y, 10, 0, 2 * Math.PI);
+  context.closePath();
+  context.lineWidth = 1.8;
+  context.fillStyle = colours.bg;
+  context.globalAlpha = isExact ? 1 : 0.6;
+  context.fill();
+  context.globalAlpha = 1;
+  context.strokeStyle = colours.accent;
+  context.setLineDash(isExact ? [] : [3, 3]);
+  context.stroke();
+  context.setLineDash([]);
+  if (!isExact) dot(context, [x, y], 2, colours.accent, colours.accent);
 }
 
 function drawLasso(context, panel, colours) {
@@ -75,14 +97,13 @@ function drawLasso(context, panel, colours) {
   context.setLineDash([]);
 }
 
-function drawLabels(context, panel, width, height, at, colours) {
+function drawLabels(context, panel, width, height, at, placed, colours) {
   const taken = [];
   const isFree = (box) => taken.every((other) => box[2] < other[0] || box[0] > other[2] || box[3] < other[1] || box[1] > other[3]);
-  const label = (item, font, colour, isForced) => {
-    const [x, y] = at(item);
+  const label = ([x, y], name, font, colour, isForced) => {
     if (x < 0 || y < 34 || x > width || y > height - 26) return false;
     context.font = font;
-    const text = shortened(shown(panel.map.texts[item]));
+    const text = shortened(shown(name));
     const wide = context.measureText(text).width;
     for (const left of [x + 8, x - 8 - wide]) {
       const box = [left - 3, y - 9, left + wide + 3, y + 9];
@@ -101,14 +122,16 @@ function drawLabels(context, panel, width, height, at, colours) {
   context.textBaseline = "middle";
   const family = getComputedStyle(document.body).fontFamily;
   const drawn = new Set();
-  for (const item of panel.query.slice(0, 1)) if (label(item, `600 14px ${family}`, colours.accent, true)) drawn.add(item);
-  for (const item of panel.near) if (!drawn.has(item) && label(item, `500 12.5px ${family}`, colours.ink)) drawn.add(item);
+  const name = (item, font, colour, isForced) => !drawn.has(item) && label(at(item), panel.map.texts[item], font, colour, isForced) && drawn.add(item);
+  if (placed) label(placed, `${panel.placed.isExact ? "" : "≈ "}${panel.placed.text}`, `600 14px ${family}`, colours.accent, true);
+  for (const item of panel.query.slice(0, 1)) name(item, `600 14px ${family}`, colours.accent, true);
+  for (const item of panel.near) name(item, `500 12.5px ${family}`, colours.ink);
   const most = Math.round(width * height / 14000);
   const order = panel.selected ? [...panel.selected] : null;
   const n = order ? order.length : panel.map.n;
   for (let i = 0, free = most; i < Math.min(n, CHECKED) && free > 0; i++) {
     const item = order ? order[i] : i;
-    if (!drawn.has(item) && label(item, `12px ${family}`, colours.muted)) free--;
+    if (name(item, `12px ${family}`, colours.muted)) free--;
   }
   panel.labels = taken; // for the tests: no two overlap
 }

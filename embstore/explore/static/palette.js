@@ -30,20 +30,28 @@ export function limits(values) {
   return [at(0.01), at(0.99)];
 }
 
+// The colour of each item by its value, as a function of its place.
+export function shades(found) {
+  if (!found) { const plain = rgb(ink("dot")); return () => plain; }
+  const other = rgb(OTHER);
+  if (found.categories) {
+    const colours = found.categories.map((_, place) => rgb(categoryColour(place)));
+    return (at) => colours[found.values[at]] ?? other;
+  }
+  const [low, high] = limits(found.values);
+  const numbers = Array.from({ length: 256 }, (_, i) => ramp(i / 255));
+  return (at) => {
+    const value = found.values[at];
+    return typeof value === "number" ? numbers[Math.max(0, Math.min(255, Math.round((value - low) / (high - low || 1) * 255)))] : other;
+  };
+}
+
 // RGBA of each item, premultiplied by nothing: uint8 (n × 4). What is not selected is faint.
 export function paint(n, found, selected) {
   const colours = new Uint8Array(4 * n);
-  const plain = rgb(ink("dot"));
-  const [low, high] = found && !found.categories ? limits(found.values) : [0, 1];
-  const numbers = Array.from({ length: 256 }, (_, i) => ramp(i / 255));
+  const shade = shades(found);
   for (let at = 0; at < n; at++) {
-    let colour = plain;
-    if (found) {
-      const value = found.values[at];
-      if (typeof value !== "number") colour = rgb(OTHER);
-      else if (found.categories) colour = rgb(categoryColour(value));
-      else colour = numbers[Math.max(0, Math.min(255, Math.round((value - low) / (high - low || 1) * 255)))];
-    }
+    let colour = shade(at);
     const isIn = !selected || selected.has(at);
     if (selected && isIn && !found) colour = rgb(ink("accent"));
     colours.set(colour, 4 * at);

@@ -2,6 +2,7 @@
 
 import { fill, h, select, shown } from "./dom.js";
 import { context, fitted, placeAt } from "./mapdata.js";
+import { standing } from "./newtext.js";
 import { drawOverlay } from "./overlay.js";
 import { paint } from "./palette.js";
 import { Scatter } from "./scatter.js";
@@ -11,7 +12,7 @@ const NEAR_PIXELS = 12;
 export class Panel {
   // host: {spaces, spec: {space, layer}, onspace, onlayer, onclose, onhover, onpick, onlasso, onview}
   constructor(host) {
-    Object.assign(this, { host, map: null, depth: 0, view: null, query: [], near: [], hovered: null, selected: null, lasso: null, isLasso: false, labels: [] });
+    Object.assign(this, { host, map: null, depth: 0, view: null, query: [], near: [], hovered: null, selected: null, placed: null, lasso: null, isLasso: false, labels: [] });
     this.canvas = h("canvas", { "aria-hidden": "true" });
     this.overlay = h("canvas", { "aria-hidden": "true" });
     this.tip = h("div", { class: "tip", hidden: true });
@@ -21,7 +22,7 @@ export class Panel {
     this.body = h("div", { class: "plot-place" });
     this.spaceSelect = select(host.spaces.map((space) => [space.space, space.space]), host.spec.space, host.onspace);
     this.spaceSelect.setAttribute("aria-label", "Space of this panel");
-    this.layerSelect = h("select", { "aria-label": "Layer of this panel", onchange: (event) => host.onlayer(event.target.value) });
+    this.layerSelect = h("select", { "aria-label": "Layer of this panel", hidden: true, onchange: (event) => host.onlayer(event.target.value) });
     const maps = host.maps.length ? select([["", host.maps[0]], ...host.maps.slice(1).map((name) => [name, name]), ["pca", "pca, now"]], host.map, host.onmap) : null;
     maps?.setAttribute("aria-label", "Map of this panel");
     this.element = h("section", { class: "panel", "aria-label": `Map of ${host.spec.space}` },
@@ -36,6 +37,7 @@ export class Panel {
     this.scatter.setMap(map);
     this.view ||= fitted(map);
     this.colour(null);
+    this.layerSelect.hidden = false;
     fill(this.layerSelect, h("option", { value: "" }, "follows the slider"), map.layers.map((name) =>
       h("option", { value: name, selected: name === this.host.spec.layer }, `layer ${name}`)));
     const kept = (layer) => { const share = map.kept?.[Math.round(this.depth)] ?? null; return share === null ? `layer ${layer}` : `layer ${layer} keeps ${(100 * share).toFixed(1)} % of the true ten nearest`; };
@@ -44,7 +46,8 @@ export class Panel {
     this.describe = () => {
       const layer = map.layers[Math.round(this.depth)];
       this.layerName.textContent = layer;
-      fill(this.caption, h("span", {}, `${name} · ${kept(layer)}${sample}`));
+      const placed = this.placed ? ` · “${this.placed.text}” is not on this map. ${standing(this.placed)}.` : "";
+      fill(this.caption, h("span", {}, `${name} · ${kept(layer)}${sample}${placed}`));
       this.plot.setAttribute("aria-label", `Map of ${map.n} items of ${map.space}, layer ${layer}. Arrow keys move, plus and minus zoom, 0 shows all, the square brackets change the layer.`);
     };
     this.resize();

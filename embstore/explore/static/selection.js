@@ -3,7 +3,7 @@
 import { post } from "./api.js";
 import { field, fill, h, number, select } from "./dom.js";
 import { job } from "./job.js";
-import { aligned, placeAt } from "./mapdata.js";
+import { aligned, among, placeAt } from "./mapdata.js";
 import { metricResult } from "./result.js";
 import { categoryColour, isDark, limits, N_CATEGORIES, ramp } from "./palette.js";
 import { set, state } from "./state.js";
@@ -44,10 +44,11 @@ export function selectionSection(view) {
 
   async function colour(panel) {
     if (!panel.map) return;
-    const key = JSON.stringify([panel.map.space, state.colour, ["norm", "cosine", "change", "cluster"].includes(state.colour) && layerOf(panel), state.colour === "cosine" && state.q, state.colour === "column" && state.column]);
+    const key = JSON.stringify([panel.map.space, state.colour, ["norm", "cosine", "change", "cluster"].includes(state.colour) && layerOf(panel), state.colour === "cosine" && [state.q, panel.query[0]], state.colour === "sentence" && state.q, state.colour === "column" && state.column]);
     if (panel.colourKey === key) return;
     panel.colourKey = key;
     if (state.colour === "none" || (state.colour === "cosine" && !panel.query.length) || (state.colour === "column" && !state.column)) {
+      panel.colouring?.abort();
       panel.colour(null);
       colours.delete(panel);
       legend();
@@ -58,9 +59,13 @@ export function selectionSection(view) {
     if (state.colour === "column") body.column = state.column;
     panel.colouring?.abort();
     panel.colouring = new AbortController();
+    const slow = setTimeout(() => fill(legendPlace, h("p", { class: "busy" }, h("span", { class: "dot", "aria-hidden": "true" }), "Colouring ",
+      h("button", { type: "button", class: "quiet", onclick: () => set({ colour: "none" }) }, "Cancel"))), 400);
     try {
-      const found = aligned(panel.map, await post("/api/colours", body, panel.colouring.signal));
+      let found = aligned(panel.map, await post("/api/colours", body, panel.colouring.signal));
       if (panel.colourKey !== key) return;
+      const occurrences = state.colour === "sentence" && panel.map.isOccurrence ? panel.map.find(state.q) : [];
+      if (occurrences.length) found = among(found, occurrences);
       panel.colour(found);
       colours.set(panel, found);
       legend();
@@ -70,6 +75,8 @@ export function selectionSection(view) {
       panel.colour(null);
       colours.delete(panel);
       fill(legendPlace, h("p", { class: "error", role: "alert" }, error.message));
+    } finally {
+      clearTimeout(slow);
     }
   }
 
@@ -77,7 +84,7 @@ export function selectionSection(view) {
     fill(legendPlace, [...colours.entries()].filter(([panel]) => view.panels.includes(panel)).slice(0, 1).map(([, found]) => {
       if (found.categories) {
         const shown = found.categories.slice(0, N_CATEGORIES);
-        return h("div", {}, found.label, h("ul", {}, [...shown, ...(found.categories.length > N_CATEGORIES ? [`${found.categories.length - N_CATEGORIES} others`] : [])].map((name, i) => {
+        return h("div", {}, found.label, h("ul", { class: shown.some((name) => name.length > 18) && "long" }, [...shown, ...(found.categories.length > N_CATEGORIES ? [`${found.categories.length - N_CATEGORIES} others`] : [])].map((name, i) => {
           const swatch = h("i", { "aria-hidden": "true" });
           swatch.style.background = categoryColour(i);
           return h("li", { title: name }, swatch, name);
@@ -164,7 +171,7 @@ export function selectionSection(view) {
     kind.value = state.colour;
     column.value = state.column;
     columnField.hidden = state.colour !== "column";
-    if (keys.has("colour") || keys.has("column")) for (const panel of view.panels) colour(panel);
+    if (["colour", "column", "q", "marked"].some((key) => keys.has(key))) for (const panel of view.panels) colour(panel);
     if (keys.has("lasso") || keys.has("where")) choose();
   }
 

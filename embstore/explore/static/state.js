@@ -3,7 +3,7 @@
 const DEFAULTS = {
   tab: "map", panels: "", layer: "", q: "", marked: "", k: "10", colour: "none", column: "", view: "", lasso: "", map: "",
   where: "", metric: "anisotropy", space: "", layers: "all", sample: "", seed: "0", transforms: "", parameters: "{}",
-  against: "", dataset: "", sql: "", embed: "",
+  against: "", dataset: "", sql: "", embed: "", make: "",
 };
 
 export const state = { ...DEFAULTS };

@@ -10,11 +10,11 @@ const bytes = (n) => { const units = ["B", "kB", "MB", "GB", "TB"]; let i = 0; w
 
 export function show(main, store) {
   const more = h("div", {});
-  const rows = store.spaces.map((space) => ({ ...space, items: space.items.toLocaleString("en"), size: bytes(space.bytes), index_recall: space.index_recall === null ? "–" : String(space.index_recall) }));
+  const rows = store.spaces.map((space) => ({ ...space, items: space.items.toLocaleString("en"), size: bytes(space.bytes) }));
   fill(main, h("section", { class: "page" }, h("h1", {}, store.name), h("p", { class: "muted" }, store.path), notes(store.notes),
-    rows.length ? table(["space", "layers", "dim", "items", "size", "index", "recall of the index"], rows, { keys: ["space", "layers", "dim", "items", "size", "index", "index_recall"], caption: "Spaces" })
+    rows.length ? table(["space", "layers", "dim", "items", "size", "index", "recall of the index"], rows, { keys: ["space", "layers", "dim", "items", "size", "index", "index_recall"], caption: "Spaces", right: ["items", "size"] })
       : h("p", {}, "It holds no space yet. Fill it with: embstore build"),
-    h("p", { class: "row spaced" }, store.spaces.filter((space) => space.items).map((space) => h("button", { type: "button", class: "quiet", onclick: () => set({ tab: "map", panels: space.space }) }, `Map of ${space.space}`))), more));
+    h("p", { class: "row spaced" }, store.spaces.filter((space) => space.items).map((space) => h("button", { type: "button", class: "quiet", onclick: () => set({ tab: "map", make: "1", panels: space.space }) }, `Map of ${space.space}`))), more));
   job(more, "Reading", (signal) => get("/api/inventory", {}, signal), (found) => [
     h("h2", { class: "spaced" }, "Cards"),
     Object.entries(found.cards).map(([name, card]) => h("details", {}, h("summary", {}, name), h("dl", { class: "card" },

@@ -2,8 +2,8 @@
 
 import { h, number } from "./dom.js";
 
-export function table(columns, rows, { caption, keys = columns } = {}) {
-  const isNumber = keys.map((key) => rows.some((row) => typeof row[key] === "number"));
+export function table(columns, rows, { caption, keys = columns, right = [] } = {}) {
+  const isNumber = keys.map((key) => right.includes(key) || rows.some((row) => typeof row[key] === "number"));
   return h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption || "Result" }, h("table", {},
     h("thead", {}, h("tr", {}, columns.map((name, i) => h("th", { scope: "col", class: isNumber[i] && "n" }, name)))),
     h("tbody", {}, rows.map((row) => h("tr", {}, keys.map((key, i) => cell(row[key], isNumber[i])))))));
