@@ -195,3 +195,12 @@ def test_damaged_files_are_not_part_of_the_store(make_store: Make) -> None:
     assert made.store.info()["items"] == [20]
     synthetic_store(made.root, texts=["new"])
     assert made.store.info()["items"] == [21]
+
+
+def test_temporary_files_of_a_killed_repair_are_removed(make_store: Make) -> None:
+    made = make_store(n=10)
+    left = made.paths.damaged / "embeddings" / f"space={made.space}" / ".1-1ef7.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"left")
+    assert [row["file"] for row in made.store.repair().to_pylist()] == [left.relative_to(made.root).as_posix()]
+    assert not left.exists()

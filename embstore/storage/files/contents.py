@@ -78,12 +78,16 @@ def _add_file(entry: disk.Entry, contents: Contents) -> None:
 
 
 def _add_damaged(entry: disk.Entry, contents: Contents) -> None:
-    """Record symbolic links in the folder ``damaged``, into which the next repair moves files."""
+    """Record temporary files and symbolic links in the folder ``damaged``, into which a repair moves files."""
     for top in _entries(entry, contents):
         below = disk.entries_below(Path(top.path)) if top.is_dir(follow_symlinks=False) else ()
         for inside in (top, *below):
-            if not inside.is_dir(follow_symlinks=False) and (problem := disk.irregular(inside, folder=False)):
+            if inside.is_dir(follow_symlinks=False):
+                continue
+            if problem := disk.irregular(inside, folder=False):
                 contents.irregular.append((Path(inside.path), problem))
+            elif atomic.is_temporary(inside.name):  # of a repair that was killed
+                contents.temporaries.append(Path(inside.path))
 
 
 def check_folders(root: Path) -> None:
