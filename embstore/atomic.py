@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -41,7 +40,7 @@ def temporary(folder: Path) -> Iterator[Path]:
 
 def temporary_path(folder: Path) -> Path:
     """Return the path of a new temporary file or folder."""
-    return folder / f".{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    return folder / f".{os.getpid()}-{os.urandom(4).hex()}.tmp"
 
 
 def is_temporary(name: str) -> bool:

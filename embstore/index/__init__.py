@@ -9,7 +9,10 @@ space is out of date and is not searched: the caller scans the vectors with :fun
     hnsw_layout.py  store similar vectors next to each other
     tuning.py       search effort that reaches the requested recall
     hnsw_holdout.py temporarily unlink vectors of a graph
-    searching.py    search an index or the vectors themselves
+    base.py         what every index can do
+    flat.py         search an exact index, without FAISS
+    searching.py    search a graph or an index of codes
+    exact_search.py search vectors exactly, without an index
     opening.py      open an index, and cache it
     faiss_index.py  calls of FAISS
     structure.py    check an untrusted index file while it is read
@@ -17,8 +20,10 @@ space is out of date and is not searched: the caller scans the vectors with :fun
     exact_knn.py    exact nearest neighbours among all vectors of a layer, without an index, for metrics
 """
 
+from embstore.index.base import Index
 from embstore.index.building import IndexOptions, extend_index, remove_index, write_index
 from embstore.index.card import IndexCard, sample_hash, shown_parameters
+from embstore.index.exact_search import search_exact
 from embstore.index.opening import differing_items, open_in_background, open_index, stored_ids
 from embstore.index.policy import (
     AUTO,
@@ -31,7 +36,7 @@ from embstore.index.policy import (
     parse_memory,
     shown_memory,
 )
-from embstore.index.searching import Index, is_few, search_exact
+from embstore.index.searching import is_few
 from embstore.index.tuning import TARGET_RECALL
 from embstore.index.vectors import unit_vectors
 

@@ -18,7 +18,7 @@ from embstore.errors import DamagedError
 from embstore.index import faiss_index
 from embstore.index.card import REMEDY, IndexCard, card_path, sample_hash
 from embstore.index.policy import Design
-from embstore.index.searching import Index
+from embstore.index.searching import FaissIndex
 from embstore.index.tuning import TARGET_RECALL, n_queries, recall_queries, tune
 from embstore.index.vectors import Blocks, Gather, batches, sample
 
@@ -153,7 +153,7 @@ def _tuned(
     """Tune the search effort of an index, and return the card with that effort and its measured recall."""
     if card.is_exact:
         return card
-    searched = Index(index, card.kind, card.dim, {})
+    searched = FaissIndex(index, card.kind, card.dim, {})
     ids, units = sample(blocks, n_queries(card.kind, card.n, card.dim), card.dim)
     usable = searched.can_unlink(ids)
     ids, units = ids[usable], units[usable]

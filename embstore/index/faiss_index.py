@@ -136,15 +136,6 @@ def crc32_of(index: "faiss.IndexIDMap") -> int:
     return int(crc32(ids.view(np.uint8), crc32(codes)))
 
 
-def check_crc32(path: Path, index: "faiss.IndexIDMap", card: IndexCard) -> None:
-    """Raise DamagedError if a flat index does not match the CRC-32 of its card, where the card has one.
-
-    This reads the whole file; the first search would read it anyway, and a memory-mapped file is read from disk once.
-    """
-    if card.crc32 is not None and card.is_exact and crc32_of(index) != card.crc32:
-        raise structure.damage(path, "its CRC-32 is not the one in its card")
-
-
 def inner_of(index: "faiss.IndexIDMap") -> Any:
     """Return the wrapped FAISS index, which addresses vectors by position rather than by id."""
     import faiss
@@ -166,6 +157,24 @@ def units_of(graph: Any) -> Units:
     codes = inner_storage(graph).codes
     units: Units = faiss.rev_swig_ptr(codes.data(), codes.size()).view(np.float32).reshape(graph.ntotal, graph.d)
     return units
+
+
+def inner_products(codes: NDArray[np.uint8], queries: Units, products: Units) -> None:
+    """Compute the inner products of vectors, as the bytes of a flat index, with some queries.
+
+    Args:
+        codes: Float32 vectors (n, dim) as bytes, not necessarily aligned.
+        queries: Unit vectors (q, dim).
+        products: Result (q, n).
+    """
+    import faiss as untyped  # its stubs lack what its Python layer adds
+
+    faiss: Any = untyped
+    for query, row in zip(queries, products, strict=True):
+        faiss.fvec_inner_products_ny(
+            faiss.swig_ptr(row), faiss.swig_ptr(query), faiss.cast_integer_to_float_ptr(codes.ctypes.data),
+            len(query), len(row),
+        )  # fmt: skip
 
 
 def find(

@@ -11,8 +11,10 @@ import numpy as np
 
 from embstore import disk
 from embstore.errors import DamagedError
+from embstore.index.base import UNIT_ERROR, Index
 from embstore.index.card import IndexCard
-from embstore.index.searching import UNIT_ERROR, Index
+from embstore.index.flat import FlatIndex
+from embstore.index.searching import FaissIndex
 from embstore.index.vectors import Blocks, Ids, unit_vectors, with_direction
 
 # Maximum number of cached indexes. They are memory-mapped; each has its ids in memory, and a graph also its levels.
@@ -39,6 +41,15 @@ def open_index(path: Path, shards: Iterable[str]) -> tuple[IndexCard, Index] | N
         with _opening:  # else two threads would read the same index
             found = _cached(path) or _open(path, shards)
     return found if found is not None and found[0].covers(shards) else None
+
+
+def open_file(path: Path, card: IndexCard) -> Index:
+    """Open an index file, memory-mapped, and check its structure against its card.
+
+    Raises:
+        DamagedError: The file cannot be read, or does not match the card.
+    """
+    return FlatIndex.open(path, card) if card.is_exact else FaissIndex.open(path, card)
 
 
 def open_in_background(candidates: Iterable[tuple[Path, Iterable[str]]]) -> None:
@@ -81,8 +92,8 @@ def _open(path: Path, shards: Iterable[str]) -> _Opened | None:
         return None
     try:
         card.check_sample(path)
-        opened = Index.open(path, card)
-        opened.check(path, card)
+        opened = open_file(path, card)
+        opened.check(card)
     except (DamagedError, FileNotFoundError):
         if _stamp(path) != stamp:
             return None
@@ -128,7 +139,7 @@ def stored_ids(path: Path) -> Ids:
     card = IndexCard.read(path)
     if card is None:
         raise FileNotFoundError(path)
-    index = Index.open(path, card)  # referenced until its ids are copied: they are in mapped memory
+    index = open_file(path, card)  # referenced until its ids are copied: they are in mapped memory
     index.check_positions()
     ids: Ids = np.sort(index.ids)
     return ids
@@ -150,7 +161,7 @@ def differing_items(path: Path, blocks: Blocks, tolerance: float = UNIT_ERROR) -
     card = IndexCard.read(path)
     if card is None or card.kind == "ivf":
         return
-    index = Index.open(path, card)
+    index = open_file(path, card)
     for all_ids, block in blocks:
         ids, vectors = with_direction(all_ids, block)
         with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""Search an index, or the vectors themselves: item ids and cosines, best first, ties by ascending id."""
+"""Search a graph or an index of codes with FAISS: item ids and cosines, best first, ties by ascending id."""
 
 import math
 from collections.abc import Iterator
@@ -14,27 +14,27 @@ from numpy.typing import NDArray
 from embstore import disk
 from embstore.errors import DamagedError
 from embstore.index import faiss_index
+from embstore.index.base import Index
 from embstore.index.card import IndexCard
 from embstore.index.hnsw_holdout import is_on_ground_level, unlinked
 from embstore.index.policy import FLAT_BYTES
 from embstore.index.structure import check_positions, damage
-from embstore.index.vectors import Blocks, Gather, Ids, Units, Vectors, ordered, unit_vectors, with_direction
+from embstore.index.vectors import Gather, Ids, Units, Vectors, ordered, unit_vectors
 
 if TYPE_CHECKING:
     import faiss
 
 TUNED_K = 10
-UNIT_ERROR = 1e-5  # tolerance for the rounding of a unit vector's component
 # A graph search computes about 16 distances per candidate; scanning all members may need fewer.
 _DISTANCES_PER_CANDIDATE = 16
 
 
 @dataclass(eq=False)
-class Index:
-    """Searchable index of one layer.
+class FaissIndex(Index):
+    """Searchable index of one layer, approximate: a graph, or codes in lists.
 
     Attributes:
-        kind: ``flat``, ``hnsw`` or ``ivf``.
+        kind: ``hnsw`` or ``ivf``.
         dim: Dimension of the vectors.
         effort: Search parameters for 10 neighbours and the item itself; see :class:`.card.IndexCard`.
         path: Index file; None during a build.
@@ -55,9 +55,8 @@ class Index:
         """
         return cls(faiss_index.load(path, card), card.kind, card.dim, card.effort, path)
 
-    def check(self, path: Path, card: IndexCard) -> None:
-        """Raise DamagedError if an exact index was altered: a single changed bit can change its results."""
-        faiss_index.check_crc32(path, self._index, card)
+    def check(self, card: IndexCard) -> None:
+        """Do nothing: only the cards of exact indexes have a CRC-32, since their results depend on each bit."""
 
     def check_positions(self) -> None:
         """Raise DamagedError unless the lists of an ``ivf`` index contain each of its vectors exactly once."""
@@ -100,15 +99,9 @@ class Index:
         with unlinked(self._inner.hnsw, faiss_index.units_of(self._inner), self._positions(ids)):
             yield
 
-    def _positions(self, ids: Ids) -> Ids:
-        """Return the positions (n,) of items (n,) that the index contains."""
-        order, ascending = self._by_id
-        return order[np.searchsorted(ascending, ids)]
-
     def units(self, ids: Ids) -> Units:
-        """Return the unit vectors (n, dim) of items (n,), from an index of a kind other than ``ivf``."""
-        flat = self._inner if self.kind == "flat" else faiss_index.inner_storage(self._inner)
-        units: Units = flat.reconstruct_batch(self._positions(ids))
+        """Return the unit vectors (n, dim) of items (n,) of a graph."""
+        units: Units = faiss_index.inner_storage(self._inner).reconstruct_batch(self._positions(ids))
         return units
 
     def agrees(self, item: int, vector: Vectors) -> bool:
@@ -116,54 +109,19 @@ class Index:
 
         Always True for ``ivf``, which stores no vectors: its cosines are computed from the shards.
         """
-        if self.kind == "ivf":
-            return True
-        if not self.members(np.array([item])).any():
-            return False
-        difference = self.units(np.array([item]))[0] - unit_vectors(vector[None])[0]
-        return bool(np.abs(difference).max(initial=0.0) <= UNIT_ERROR)
-
-    @cached_property
-    def _by_id(self) -> tuple[NDArray[np.int64], Ids]:
-        """Positions (n,) sorted by item id, and the sorted ids (n,)."""
-        order = np.argsort(self.ids)
-        return order, self.ids[order]
-
-    def members(self, only: Ids) -> NDArray[np.bool_]:
-        """Return a mask (n,) of the positions whose item is one of these ids."""
-        order, ascending = self._by_id
-        members = np.zeros(len(ascending), bool)
-        ranks = np.minimum(np.searchsorted(ascending, only), max(0, len(ascending) - 1))
-        if len(ascending):
-            members[order[ranks[ascending[ranks] == only]]] = True
-        return members
+        return self.kind == "ivf" or super().agrees(item, vector)
 
     def search(
         self, queries: Vectors, k: int, *, members: NDArray[np.bool_] | None = None, gather: Gather | None = None
     ) -> tuple[Ids, Units]:
-        """Return the nearest items of each query.
-
-        Args:
-            queries: Vectors (n, dim), not necessarily normalised.
-            k: Number of neighbours.
-            members: Mask of the positions that may be returned (:meth:`members`); None for all. If few are allowed, the
-                search is exact.
-            gather: Function that returns vectors by item id; required for ``ivf``, which stores only codes.
-
-        Returns:
-            Item ids and cosines, each (n, k), with fewer columns if the index has fewer items; id -1 where fewer were
-            found.
-
-        Raises:
-            DamagedError: The index is damaged, or names items that are not in its shards.
-        """
+        """Return the nearest items of each query; see :meth:`.base.Index.search`."""
         units = unit_vectors(queries)
         n = len(self.ids) if members is None else int(members.sum())
         k = min(k, max(1, n))
         if self.kind == "ivf":
             return self._search_codes(units, k, n, members, gather)
         effort = self._effort(k, n)
-        if members is None or self.kind == "flat":
+        if members is None:
             positions, cosines = self._find(units, k, effort, members)
         elif is_few(n, self.dim) or n <= _DISTANCES_PER_CANDIDATE * effort["ef_search"]:
             positions, cosines = self._scan(units, k, members)
@@ -192,12 +150,10 @@ class Index:
         scale = max(1.0, k / (TUNED_K + 1))
         if self.kind == "hnsw":
             return {"ef_search": math.ceil(self.effort["ef_search"] * scale * len(self.ids) / max(1, n))}
-        if self.kind == "ivf":
-            return {
-                "n_probe": math.ceil(self.effort["n_probe"] * scale),
-                "n_exact": math.ceil(self.effort["n_exact"] * scale),
-            }
-        return {}
+        return {
+            "n_probe": math.ceil(self.effort["n_probe"] * scale),
+            "n_exact": math.ceil(self.effort["n_exact"] * scale),
+        }
 
     def _search_codes(
         self, units: Units, k: int, n: int, members: NDArray[np.bool_] | None, gather: Gather | None
@@ -235,19 +191,3 @@ class Index:
 def is_few(n: int, dim: int) -> bool:
     """Return whether n vectors are few enough for an exact scan, which then takes about 50 ms."""
     return 4 * n * dim <= FLAT_BYTES
-
-
-def search_exact(blocks: Blocks, queries: Vectors, k: int) -> tuple[Ids, Units]:
-    """Search blocks of vectors without an index; queries, k and result are those of :meth:`Index.search`."""
-    units = unit_vectors(queries)
-    ids = np.empty((len(units), 0), np.int64)
-    cosines = np.empty((len(units), 0), np.float32)
-    for all_ids, block in blocks:
-        block_ids, vectors = with_direction(all_ids, block)
-        with np.errstate(invalid="ignore"):  # some BLAS kernels read past a small matrix and raise the flag for nothing
-            block_cosines = units @ unit_vectors(vectors).T
-        ids = np.concatenate([ids, np.broadcast_to(block_ids, block_cosines.shape)], axis=1)
-        cosines = np.concatenate([cosines, block_cosines], axis=1)
-        ids, cosines = ordered(ids, cosines)
-        ids, cosines = ids[:, :k], cosines[:, :k]
-    return ids, cosines

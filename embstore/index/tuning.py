@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from embstore.index.policy import CANDIDATE_BYTES, N_EXACT
-from embstore.index.searching import TUNED_K, Index
+from embstore.index.searching import TUNED_K, FaissIndex
 from embstore.index.vectors import Blocks, Gather, Ids, Units, batches
 
 TARGET_RECALL = 0.99
@@ -43,7 +43,7 @@ class RecallQueries(NamedTuple):
     tenth_cosine: Units
     n_others: int
 
-    def recall(self, index: Index, gather: Gather | None) -> tuple[float, float]:
+    def recall(self, index: FaissIndex, gather: Gather | None) -> tuple[float, float]:
         """Return the recall@10 of an index at its current effort, and the standard error."""
         if not len(self.ids) or not self.n_others:
             return 1.0, 0.0
@@ -91,18 +91,15 @@ def recall_queries(
     return RecallQueries(ids, units, tenth_cosine, n_others)
 
 
-def tune(index: Index, queries: RecallQueries, target_recall: float, gather: Gather | None) -> float:
+def tune(index: FaissIndex, queries: RecallQueries, target_recall: float, gather: Gather | None) -> float:
     """Set the least search effort that reaches a recall, or the best one tried, and return its measured recall.
 
     Args:
-        index: Index whose :attr:`Index.effort` is set.
+        index: FaissIndex whose :attr:`FaissIndex.effort` is set.
         queries: Queries with their exact answers.
         target_recall: Requested recall@10 in [0, 1].
         gather: Function that returns vectors by item id; required for ``ivf``.
     """
-    if index.kind == "flat":
-        index.effort = {}
-        return 1.0
     name, first, fixed = ("ef_search", _MIN_EF_SEARCH, {}) if index.kind == "hnsw" else ("n_probe", 1, _RE_RANKED)
 
     def measure(value: int) -> tuple[float, bool]:
@@ -116,7 +113,7 @@ def tune(index: Index, queries: RecallQueries, target_recall: float, gather: Gat
     return recall
 
 
-def max_effort(index: Index) -> int:
+def max_effort(index: FaissIndex) -> int:
     """Return the largest effort to try: at it, a search is as slow as an exact scan or reads all lists."""
     return min(_MAX_EF_SEARCH, max(16, len(index.ids))) if index.kind == "hnsw" else index.n_lists
 

@@ -43,13 +43,13 @@ def test_a_flipped_bit_in_a_flat_index(make_store: Make) -> None:
 
 
 def test_it_is_checked_once_while_it_is_open(make_store: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from embstore.index import faiss_index
+    from embstore.index.flat import FlatIndex
 
     made = make_store(n=50)
     close_cached_indexes()
     checked: list[Path] = []
-    check = faiss_index.check_crc32
-    monkeypatch.setattr(faiss_index, "check_crc32", lambda path, *rest: checked.append(path) or check(path, *rest))
+    check = FlatIndex.check
+    monkeypatch.setattr(FlatIndex, "check", lambda index, card: checked.append(index.path) or check(index, card))
     for text in made.texts[:5]:
         made.store.neighbours(text, layers=1)
     assert len(checked) == 1

@@ -203,12 +203,13 @@ import resource, sys
 import faiss
 from pathlib import Path
 from embstore.errors import DamagedError
-from embstore.index import IndexCard, Index
+from embstore.index import IndexCard
+from embstore.index.opening import open_file
 path = Path(sys.argv[1])
 card = IndexCard.read(path)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
-    Index.open(path, card)
+    open_file(path, card)
 except DamagedError:
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """

@@ -166,11 +166,17 @@ def test_an_index_is_opened_memory_mapped_and_once(
     import faiss
 
     close_cached_indexes()
-    flags = []
-    read = faiss.read_index
+    flags, modes = [], []
+    read, memmap = faiss.read_index, np.memmap
     monkeypatch.setattr(faiss, "read_index", lambda path, flag: flags.append(flag) or read(path, flag))
+    monkeypatch.setattr(
+        np, "memmap", lambda *arguments, **shape: modes.append(arguments[2]) or memmap(*arguments, **shape)
+    )
     for _ in range(3):
         assert search(made[kind].path, SHARDS, made[kind].data.queries[:2], 3, gather=made[kind].data.gather)
+    if kind == "flat":
+        assert (modes, flags) == (["r"], [])
+        return
     assert len(flags) == (2 if kind == "ivf" else 1)  # of lists the lengths are checked before they are reserved
     assert flags[-1] & faiss.IO_FLAG_MMAP_IFC
 

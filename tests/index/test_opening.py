@@ -4,7 +4,6 @@ import threading
 import time
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 
@@ -25,14 +24,14 @@ def path(tmp_path: Path) -> Path:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
     """The threads that have begun to read an index, which takes a while."""
     begun: list[threading.Thread] = []
-    read = faiss.read_index
+    read = opening.open_file
 
     def slowly(*arguments: object) -> object:
         begun.append(threading.current_thread())
         time.sleep(0.3)
         return read(*arguments)
 
-    monkeypatch.setattr(faiss, "read_index", slowly)
+    monkeypatch.setattr(opening, "open_file", slowly)
     return begun
 
 
@@ -58,7 +57,7 @@ def test_what_is_open_is_not_opened_again(path: Path, monkeypatch: pytest.Monkey
 
 
 def test_what_covers_other_shards_is_not_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faiss, "read_index", None)
+    monkeypatch.setattr(opening, "open_file", None)
     assert open_index(path, ["part-" + "b" * 16]) is None
     assert open_index(path.with_name("none"), SHARDS) is None
 
