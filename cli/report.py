@@ -20,6 +20,16 @@ def report(
             "--recipe", metavar="NAME", help="Begin with the reproduction of this paper, as embstore reproduce."
         ),
     ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", metavar="NAME", help="With --recipe: checkpoint, as in embstore reproduce (repeatable)."
+        ),
+    ] = None,
+    sentences: Annotated[
+        str | None,
+        typer.Option("--sentences", metavar="FILE", help="With --recipe: draw occurrences from these sentences."),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="With --recipe: the small datasets only.")] = False,
     quiet: _options.Quiet = False,
     store: _options.StoreDir = None,
@@ -34,7 +44,7 @@ def report(
         from ._progress import show_progress
 
         with show_progress(quiet):
-            page = Store(store).report(recipe=recipe, quick=quick)
+            page = Store(store).report(recipe=recipe, models=model or (), sentences=sentences, quick=quick)
         write(page, None if str(output) == "-" else output)
         if not quiet and str(output) != "-":
             say(f"Written: {output}")

@@ -1,6 +1,6 @@
 """Report on a store: what it holds, its metrics as pictures and tables, and an interactive map, in one HTML file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,6 @@ from embstore.table import Table, table
 _MOST_ITEMS = 20_000
 """Number of items of a space above which metrics are computed on a sample of as many."""
 _N_CHANGED = 5
-_HASHES = ("weights_sha256", "tokenizer_sha256", "config_sha256")
 
 
 class Pictured(NamedTuple):
@@ -36,7 +35,9 @@ class Pictured(NamedTuple):
     result: Table | str
 
 
-def report(store: Reading, reproduction: Table | None = None) -> str:
+def report(
+    store: Reading, reproduction: Table | None = None, recipe: str = "", options: Mapping[str, Any] | None = None
+) -> str:
     """Return the HTML of a report, which opens without a network.
 
     The same store, the same versions and the same number of threads give the same bytes.
@@ -44,6 +45,8 @@ def report(store: Reading, reproduction: Table | None = None) -> str:
     Args:
         store: Store to report on.
         reproduction: Result of :meth:`Store.reproduce` that the report begins with; None for none.
+        recipe: Name of its recipe.
+        options: Its options.
 
     Raises:
         QueryError: The store has no space.
@@ -55,7 +58,7 @@ def report(store: Reading, reproduction: Table | None = None) -> str:
     name = printable(store.path.name)
     sections = [_contents(store, info)]
     if reproduction is not None:
-        sections.insert(0, Section("reproduction", "Reproduction", [reproduction], intro="Measured beside published."))
+        sections.insert(0, _reproduction(reproduction, recipe, store, options or {}))
     metrics = list(all_metrics()[0].values())
     with task("report", name, len(metrics)) as computing:
         for metric in metrics:
@@ -79,10 +82,10 @@ def _drift(store: Reading, info: Table) -> Iterator[Section]:
     try:
         found = store.drift(**options)
     except (QueryError, UsageError) as error:
-        yield Section("drift", "drift", [], problem=str(error))
+        yield Section("drift", "drift", {}, problem=str(error))
         return
     intro = "The items whose nearest neighbours change most and least from layer to layer."
-    yield Section("drift", "drift", [found], intro=intro, commands=[command("drift", _folder(store), options)],
+    yield Section("drift", "drift", {"drift": found}, intro=intro, commands=[command("drift", _folder(store), options)],
                   picture=found.plot(width=720, theme="screen").to_svg() if found.chart else "")  # fmt: skip
 
 
@@ -92,18 +95,24 @@ def _folder(store: Reading) -> Path:
 
 
 def _contents(store: Reading, info: Table) -> Section:
-    rows = [{column: row.get(column) for column in info.columns} for row in info]
-    spaces = table(rows, columns=[column for column in info.columns if any(row[column] is not None for row in rows)])
+    cards = {space: card.to_dict() for space, card in sorted(store.catalog.cards.items())}
+    columns = list(dict.fromkeys(name for fields in cards.values() for name in fields))
+    rows = [{name: fields.get(name) for name in columns} for fields in cards.values()]
     skipped = store.skipped()
-    cards = store.catalog.cards
-    hashes = table(
-        [{"space": space, **{name: getattr(cards[space], name) for name in _HASHES},
-          "versions": " ".join(f"{name} {version}" for name, version in sorted(cards[space].versions.items()))}
-         for space in info["space"]],
-        columns=["space", *_HASHES, "versions"],
+    tables = {"spaces": info, "cards": table(rows, columns=columns)} | ({"skipped": skipped} if len(skipped) else {})
+    return Section("store", "The store", tables, cards, commands=[command("info", _folder(store), {})])
+
+
+def _reproduction(found: Table, name: str, store: Reading, options: Mapping[str, Any]) -> Section:
+    """Return the section of the numbers of a paper: first what was measured, with its verdict."""
+    first = ("figure", "variant", "model", "layer", "published", "measured", "verdict", "reason")
+    columns = [*first, *(column for column in found.columns if column not in first)]
+    order = {"miss": 0, "hit": 1, "not published": 2}
+    rows = sorted(found.rows, key=lambda row: order.get(row["verdict"], len(order)))
+    return Section(
+        "reproduction", f"Reproduction of {name}", {"reproduction": table(rows, columns=columns)},
+        intro="\n".join(found.notes), commands=[command("reproduce", _folder(store), options, (name,))],
     )  # fmt: skip
-    tables = [spaces, hashes, *([skipped] if len(skipped) else [])]
-    return Section("store", "The store", tables, commands=[command("info", _folder(store), {})])
 
 
 def _pictured(store: Reading, metric: Metric, info: Table) -> Iterator[Pictured]:
@@ -124,6 +133,6 @@ def _section(store: Reading, name: str, pictured: Pictured) -> Section:
     commands = [command(f"{verb} {metric.name}", _folder(store), options)
                 for verb in ("query", "plot")]  # fmt: skip
     if isinstance(result, str):
-        return Section(metric.name, metric.name, [], intro=intro, commands=commands, problem=result)
-    return Section(metric.name, metric.name, [result], intro=intro, commands=commands,
+        return Section(metric.name, metric.name, {}, intro=intro, commands=commands, problem=result)
+    return Section(metric.name, metric.name, {metric.name: result}, intro=intro, commands=commands,
                    picture=result.plot(width=720, theme="screen").to_svg())  # fmt: skip

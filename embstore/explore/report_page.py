@@ -6,15 +6,15 @@ import html
 import io
 import json
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from embstore import __version__
 from embstore.escape import printable
 from embstore.table import Table
 
-_SCRIPTS = ("mapdata.js", "scatter.js", "report.js")
+_SCRIPTS = ("dom.js", "mapdata.js", "palette.js", "newtext.js", "overlay.js", "scatter.js", "report.js")
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -43,9 +43,9 @@ _PAGE = """<!DOCTYPE html>
 """
 _MAP = """<section id="map"><h2>Map</h2>
 <p>The items of a space in the plane, layer by layer. Distances in the plane are not distances in the space: the line
-below says which share of the ten nearest neighbours it keeps.</p>
-<div class="row"><label for="space">Space</label><select id="space"></select>
-<label for="find">Find</label><input id="find" type="search" list="found" autocomplete="off">
+below says which share of the ten nearest neighbours the map keeps.</p>
+<div class="row"><span class="pair"><label for="space">Space</label><select id="space"></select></span>
+<span class="pair"><label for="find">Find</label><input id="find" type="search" list="found" autocomplete="off"></span>
 <datalist id="found"></datalist></div>
 <div class="row"><button id="play" type="button">Play</button><label for="layer">Layer</label>
 <input id="layer" type="range" min="0" step="0.01" value="0"><output id="depth" for="layer"></output></div>
@@ -60,7 +60,8 @@ class Section(NamedTuple):
     Attributes:
         anchor: Its anchor in the page.
         title: Its heading.
-        tables: Its tables.
+        tables: Its tables, by their names.
+        cards: Name → fields, to be folded out.
         intro: Text below the heading.
         commands: Commands that give the same.
         picture: Its picture as SVG; empty for none.
@@ -69,7 +70,8 @@ class Section(NamedTuple):
 
     anchor: str
     title: str
-    tables: list[Table]
+    tables: Mapping[str, Table]
+    cards: Mapping[str, Mapping[str, Any]] = {}
     intro: str = ""
     commands: Sequence[str] = ()
     picture: str = ""
@@ -88,9 +90,10 @@ def page(name: str, sections: Sequence[Section], maps: Iterable[bytes]) -> str:
     script = "\n".join(map(_classic, _SCRIPTS))
     blocks = [f'<script type="text/plain" class="map">{b64encode(packed).decode()}</script>' for packed in maps]
     body = [_section(section) for section in sections]
-    body.insert(1, _MAP)
     entries = [(section.anchor, section.title) for section in sections]
-    entries.insert(1, ("map", "Map"))
+    place = [section.anchor for section in sections].index("store") + 1
+    body.insert(place, _MAP)
+    entries.insert(place, ("map", "Map"))
     return _PAGE.format(
         title=f"Report on {_text(name)}", name=_text(name), version=__version__, style=style, script=script,
         style_hash=_hash(style), script_hash=_hash(script), maps="\n".join(blocks), sections="\n".join(body),
@@ -101,17 +104,19 @@ def page(name: str, sections: Sequence[Section], maps: Iterable[bytes]) -> str:
 def _section(section: Section) -> str:
     parts = [f'<section id="{section.anchor}"><h2>{_text(section.title)}</h2>']
     if section.intro:
-        parts.append(f"<p>{_text(section.intro)}</p>")
+        parts += [f"<p>{_text(line)}</p>" for line in section.intro.splitlines()]
     if section.problem:
         parts.append(f'<p class="error">{_text(section.problem)}</p>')
     if section.picture:
         source = b64encode(section.picture.encode()).decode()
         parts.append(
-            f'<figure><img alt="Picture of {_text(section.title)}" src="data:image/svg+xml;base64,{source}"></figure>'
+            f'<figure tabindex="0"><img alt="Picture of {_text(section.title)}" '
+            f'src="data:image/svg+xml;base64,{source}"></figure>'
         )
-    for number, each in enumerate(section.tables, start=1):
-        name = section.anchor if number == 1 else f"{section.anchor}-{number}"
-        parts.append(_table(each, name, is_open=not section.picture))
+    parts += [
+        _table(each, name, is_open=not section.picture and name != "cards") for name, each in section.tables.items()
+    ]
+    parts += [_card(name, fields) for name, fields in section.cards.items()]
     if section.commands:
         parts.append(f"<pre>{_text(chr(10).join(section.commands))}</pre>")
     return "\n".join([*parts, "</section>"])
@@ -121,7 +126,16 @@ def _table(found: Table, name: str, *, is_open: bool) -> str:
     data = b64encode(_csv(found).encode()).decode()
     link = f'<a download="{name}.csv" href="data:text/csv;base64,{data}">{name}.csv</a>'
     shown = f'<div class="scroll" tabindex="0" role="region" aria-label="Table of {name}">{found._repr_html_()}</div>'
-    return f"<details{' open' if is_open else ''}><summary>Table</summary>{shown}<p>{link}</p></details>"
+    title = f"Table of {name.replace('-', ' ')}"
+    return f"<details{' open' if is_open else ''}><summary>{_text(title)}</summary>{shown}<p>{link}</p></details>"
+
+
+def _card(name: str, fields: Mapping[str, Any]) -> str:
+    rows = "".join(
+        f"<dt>{_text(key)}</dt><dd>{_text(value if isinstance(value, str) else json.dumps(value))}</dd>"
+        for key, value in fields.items()
+    )
+    return f'<details><summary>Card of {_text(name)}</summary><dl class="card">{rows}</dl></details>'
 
 
 def _csv(found: Table) -> str:

@@ -142,7 +142,7 @@ def _end_labels(
     places = spread([scale.at(end, height) for end in ends.values()], 1.15 * (style.size - 1), 2, height)
     data = [
         {
-            "space": printable(space),
+            request.chart.series: printable(space),
             "label": shorten(printable(labels[space]), room + 2, style.size - 1),
             "pixels": place,
         }

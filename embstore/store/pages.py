@@ -1,8 +1,11 @@
 """Methods of Store that show it in a browser: explore and report."""
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from embstore.errors import UsageError
+from embstore.store.arguments import Names, as_names
 from embstore.store.lookup import LookupMethods
 from embstore.store.mapping import MapMethods
 from embstore.store.papers import PaperMethods
@@ -48,23 +51,37 @@ class PageMethods(PaperMethods, MapMethods, LookupMethods):
             server.open()
         return server
 
-    def report(self, *, recipe: str | None = None, quick: bool = False) -> str:
+    def report(
+        self,
+        *,
+        recipe: str | None = None,
+        models: Names = (),
+        sentences: str | os.PathLike[str] | None = None,
+        quick: bool = False,
+    ) -> str:
         """Return a report on the store as HTML: contents, metrics as pictures and tables, and an interactive map.
 
         The file opens without a network. The same store and versions give the same bytes. It needs the extra ``plot``.
 
         Args:
             recipe: Name or file of a recipe whose reproduction the report begins with, as in :meth:`reproduce`.
+            models: Checkpoints of the reproduction, as in :meth:`reproduce`.
+            sentences: File of sentences of the reproduction, as in :meth:`reproduce`.
             quick: Whether the reproduction uses only the small datasets.
 
         Raises:
             QueryError: The store has no space.
-            UsageError: The extra is not installed.
+            UsageError: The extra is not installed, or an option of a reproduction is given without a recipe.
         """
         from embstore.explore.report import report
 
-        reproduction = self.reproduce(recipe, quick=quick) if recipe is not None else None
-        return report(self, reproduction)
+        if recipe is None:
+            if models or sentences is not None or quick:
+                raise UsageError("models, sentences and quick are for the reproduction of a recipe: give --recipe.")
+            return report(self)
+        reproduction = self.reproduce(recipe, models=models, sentences=sentences, quick=quick)
+        options = {"models": as_names(models), "sentences": sentences, "quick": quick or None}
+        return report(self, reproduction, recipe, options)
 
 
 def _ignore(_line: str) -> None:

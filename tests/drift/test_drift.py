@@ -1,5 +1,6 @@
 """Drift: overlap and turnover of neighbourhoods, against brute force, and what does not change them."""
 
+import re
 from collections.abc import Callable
 from itertools import combinations, pairwise
 
@@ -281,3 +282,11 @@ def test_progress_and_memory(made: Synthetic) -> None:
         made.store.drift(most=2)
     assert {each.stage for each in seen} == {"compute"}
     assert (seen[-1].done, seen[-1].total) == (5, 5), "three layers and two pairs"
+
+
+def test_each_curve_is_labelled_with_its_item(made: Synthetic) -> None:
+    pytest.importorskip("vl_convert", reason="pictures need vl-convert-python (extra plot)")
+    figure = made.store.drift(["text3", "text11"], k=5).plot(theme="paper")
+    drawn = re.findall(r'<text[^>]*fill="([^"]+)"[^>]*>(text\d+)</text>', figure.to_svg())
+    assert {text for _, text in drawn} == {"text3", "text11"}
+    assert len({colour for colour, _ in drawn}) == 2

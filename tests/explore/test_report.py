@@ -3,7 +3,9 @@
 import base64
 import csv
 import io
+import json
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
 from embstore.errors import QueryError
+from embstore.sources import Row, open_source
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -40,9 +43,17 @@ def test_its_tables_are_those_of_the_store(store: Synthetic, page: str) -> None:
         assert header == list(found.columns)
         assert rows == [["" if row[name] is None else str(row[name]) for name in header] for row in found]
         assert f"embstore plot {metric} --store" in page
-    assert csv_of(page, "store")[1][0] == opened.info()["space"][0]
-    card = opened.catalog.cards[opened.info()["space"][0]]
-    assert csv_of(page, "store-2")[1][1] == card.weights_sha256
+    assert csv_of(page, "spaces")[1][0] == opened.info()["space"][0]
+    card = opened.catalog.cards[opened.info()["space"][0]].to_dict()
+    header, row = csv_of(page, "cards")
+    assert header == list(card)
+    assert row == [
+        "" if value is None else json.dumps(value) if isinstance(value, dict | list) else str(value)
+        for value in card.values()
+    ]
+    shown = page.partition("Card of ")[2].partition("</dl>")[0]
+    assert re.findall("<dt>([^<]+)</dt>", shown) == header
+    assert card["weights_sha256"] in shown
     assert csv_of(page, "drift")[0] == list(opened.drift(most=5).columns)
     assert page.count("data:image/svg+xml;base64,") >= 10
 
@@ -55,6 +66,33 @@ def test_texts_are_text(page: str) -> None:
     assert "<img src=x" not in page
     assert "toy &amp; co" in page
     assert page.count("<script") == page.count("</script>")
+
+
+def test_ten_thousand_words_in_seven_layers_take_less_than_six_megabytes(tmp_path: Path) -> None:
+    texts = [row.text for row in islice(open_source("words").rows(), 10_000) if isinstance(row, Row)]
+    assert len(texts) == 10_000
+    made = synthetic_store(tmp_path / "s", texts=texts, n_blocks=6, top_form=None, dim=16)
+    page = made.store.report()
+    assert 500_000 < len(page.encode()) < 6_000_000
+    packed = base64.b64decode(re.findall(r'class="map">([^<]+)<', page)[0])
+    header = json.loads(packed[4 : 4 + int.from_bytes(packed[:4], "little")])
+    assert (header["n"], len(header["layers"])) == (10_000, 7)
+
+
+def test_axe_finds_no_serious_violation(browser: Any, page: str, tmp_path: Path) -> None:
+    reason = "axe-core comes with axe-playwright-python (extra dev)"
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason=reason)
+    file = tmp_path / "report.html"
+    file.write_text(page, "utf-8")
+    for scheme in ("light", "dark"):
+        context = browser.new_context(color_scheme=scheme, bypass_csp=True)
+        shown = context.new_page()
+        shown.goto(file.as_uri())
+        shown.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        found = axe.Axe().run(shown).response["violations"]
+        serious = [each for each in found if each["impact"] in ("serious", "critical")]
+        assert [(each["id"], node["html"][:200]) for each in serious for node in each["nodes"]] == []
+        context.close()
 
 
 def test_an_empty_store_has_no_report(tmp_path: Path) -> None:

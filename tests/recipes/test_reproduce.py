@@ -1,5 +1,10 @@
 """A recipe carried out: a real, tiny checkpoint, datasets of a few rows, and the numbers checked by hand."""
 
+import base64
+import csv
+import html
+import io
+import re
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -114,6 +119,23 @@ def test_measured_beside_published(store: Store, paper: Path, checkpoint: Path):
     assert "a note" in result.notes
     assert "tiny.tiny.occurrence.last: all 5 items are used, fewer than the 100 of the paper." in result.notes
     assert result.notes[-1].startswith("Someone (2026): beside published numbers: 2 hit, 1 missed, 0 not measured; ")
+
+
+def test_a_report_begins_with_a_reproduction(store: Store, paper: Path, checkpoint: Path):
+    page = store.report(recipe=str(paper), models=str(checkpoint))
+    measured = store.reproduce(str(paper), models=str(checkpoint))
+    sections = re.findall(r'<section id="([^"]+)">', page)
+    assert sections[:3] == ["reproduction", "store", "map"]
+    [data] = re.findall(r'download="reproduction.csv" href="data:text/csv;base64,([^"]+)"', page)
+    rows = list(csv.DictReader(io.StringIO(base64.b64decode(data).decode())))
+    assert [row["verdict"] for row in rows] == sorted(measured["verdict"], key=["miss", "hit", "not published"].index)
+    assert {(row["figure"], row["variant"], row["layers"], row["measured"]) for row in rows} == {
+        (row["figure"], row["variant"], row["layers"], str(row["measured"])) for row in measured
+    }
+    assert html.escape(measured.notes[-1]) in page
+    assert f"embstore reproduce --store store --model {checkpoint} {paper}" in page
+    with pytest.raises(UsageError, match="for the reproduction of a recipe"):
+        store.report(quick=True)
 
 
 def test_again_it_embeds_nothing_and_says_the_same(store: Store, paper: Path, checkpoint: Path):

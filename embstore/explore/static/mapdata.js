@@ -14,7 +14,7 @@ export function loadMap(space, name, signal) {
   return loaded.get(key);
 }
 
-function unpack(buffer) {
+export function unpack(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const map = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
   map.ids = new BigInt64Array(buffer, 4 + length, map.n);
