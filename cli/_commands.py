@@ -29,7 +29,7 @@ COMMANDS = {
     "build": _Entry("Embed texts, every layer, and index them.", Command),
     "datasets": _Entry("List, fetch and add datasets.", None),
     "query": _Entry("Compute a metric for each space and layer.", None),
-    "plot": _Entry("Draw a metric, or a stored result.", None),
+    "plot": _Entry("Draw a metric, drift, or a stored result.", None),
     "neighbours": _Entry("Show the nearest items of a text (also: neighbors).", Command),
     "neighbors": _Entry("", Command, alias_of="neighbours"),
     "sql": _Entry("Run one SELECT over the store."),

@@ -41,6 +41,13 @@ EXAMPLES = {
         ("embstore plot anisotropy --model gpt2 -o figure.svg", "embstore plot --from result.json -o a.pdf -o a.png"),
         "how-to/plot.md",
     ),
+    "plot drift": Example(
+        (
+            "embstore plot drift bank river -o drift.svg",
+            "embstore plot drift --most 3 --column turnover -o most.pdf",
+        ),
+        "how-to/maps.md",
+    ),
     "neighbours": Example(
         ("embstore neighbours dog -k 5 --layer 0,top", 'embstore neighbours --text "the [bank] of the river"'),
         "how-to/neighbours.md",

@@ -1,15 +1,16 @@
 """``embstore drift``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from . import _options
 from ._errors import explained
+from ._groups import with_options
 from ._output import emit
 
 
-def drift(
+def arguments(
     words: Annotated[
         list[str] | None,
         typer.Argument(metavar="WORD", help="Words or sentences.  [default: those that change most and least]"),
@@ -51,6 +52,17 @@ def drift(
     memory: _options.SqlMemory = None,
     sample: _options.Sample = None,
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="Seed of the sample.")] = 0,
+) -> dict[str, Any]:
+    """Return the arguments of :meth:`Store.drift` that the options give."""
+    return {
+        "words": words or (), "marked": marked or (), "most": most, "k": k, "pairs": pairs, "against": against,
+        "layers": layer, "models": model or (), "spaces": space or (), "unit": unit, "pooling": pooling,
+        "template": template, "where": where, "timeout": timeout, "memory": memory, "sample": sample, "seed": seed,
+    }  # fmt: skip
+
+
+@with_options(arguments)
+def drift(
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Compute all anew: take no stored answer, and store none.")
     ] = False,
@@ -60,6 +72,7 @@ def drift(
     output: _options.OutputFile = None,
     csv_safe: _options.CsvSafe = False,
     ids_as_text: _options.IdsAsText = False,
+    **options: Any,
 ) -> None:
     """Show how the neighbourhoods of items change over layers, or between two spaces.
 
@@ -71,9 +84,5 @@ def drift(
         from ._progress import show_progress
 
         with show_progress(quiet):
-            found = Store(store).drift(
-                words or (), marked=marked or (), most=most, k=k, pairs=pairs, against=against, layers=layer,
-                models=model or (), spaces=space or (), unit=unit, pooling=pooling, template=template, where=where,
-                timeout=timeout, memory=memory, sample=sample, seed=seed, cache=not no_cache,
-            )  # fmt: skip
+            found = Store(store).drift(**arguments(**options), cache=not no_cache)
         emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)

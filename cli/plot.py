@@ -1,120 +1,154 @@
-"""``embstore plot``: a picture of a metric, or of a stored result."""
+"""``embstore plot``: a picture of a metric, of drift, or of a stored result."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import _options
+from . import _options, drift
 from ._errors import explained, say
-from .query import MetricGroup, metric_command, query_arguments, shared_options
+from ._groups import parameters_of, with_options
+from ._help import Command
+from .query import MetricGroup, metric_command, query_arguments
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric
     from embstore.table import Table
 
-_Outputs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--output",
-        "-o",
-        metavar="FILE",
-        help="Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.  [default: METRIC.svg]",
-    ),
+_NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Compute all answers again: use no stored ones, and store none.")
 ]
-_Result = Annotated[
-    Path | None,
-    typer.Option("--from", metavar="FILE", help="Draw a result that query wrote with --format json; read no store."),
-]
-_Column = Annotated[
-    str | None, typer.Option("--column", metavar="COLUMN", help="Column to draw, where the metric has several.")
-]
-_Title = Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Title.  [default: the metric's name]")]
-_Width = Annotated[
-    str, typer.Option("--width", metavar="LENGTH", help="Width of the picture: 80mm, 3.3in or pixels (96 an inch).")
-]
-_Height = Annotated[
-    str | None,
-    typer.Option("--height", metavar="LENGTH", help="Height of each panel.  [default: one that suits the width]"),
-]
-_Theme = Annotated[str, typer.Option("--theme", metavar="paper|screen|dark", help="Colours and size of type.")]
-_LogScale = Annotated[bool, typer.Option("--logy", help="Make the scale of the values logarithmic.")]
 
 
-def _draw(
-    table: "Table",
-    name: str,
-    output: list[str] | None,
-    column: str | None,
-    title: str | None,
-    width: str,
-    height: str | None,
-    theme: str,
-    logy: bool,
-    quiet: bool,
-) -> None:
-    """Draw a table into files; say where, unless they were named."""
-    picture = table.plot(column=column, title=title, width=width, height=height, theme=theme, logy=logy)
-    for note in () if quiet else (*table.notes, *picture.notes):
-        say(note)
-    for file in output or [f"{name}.svg"]:
-        picture.save(file)
-        if not output and not quiet:
-            say(f"Written: {file}")
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """What is drawn besides results to compute, how and where: the options of ``plot`` and of each of its commands."""
 
+    output: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write the picture there (repeatable): .svg, .png, .pdf, .html or .vl.json.  [default: METRIC.svg]",
+        ),
+    ] = None
+    result: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="FILE", help="Draw a result that query wrote with --format json; read no store."
+        ),
+    ] = None
+    column: Annotated[
+        str | None, typer.Option("--column", metavar="COLUMN", help="Column to draw, where the metric has several.")
+    ] = None
+    title: Annotated[
+        str | None, typer.Option("--title", metavar="TEXT", help="Title.  [default: the metric's name]")
+    ] = None
+    width: Annotated[
+        str,
+        typer.Option("--width", metavar="LENGTH", help="Width of the picture: 80mm, 3.3in or pixels (96 an inch)."),
+    ] = "640"
+    height: Annotated[
+        str | None,
+        typer.Option("--height", metavar="LENGTH", help="Height of each panel.  [default: one that suits the width]"),
+    ] = None
+    theme: Annotated[str, typer.Option("--theme", metavar="paper|screen|dark", help="Colours and size of type.")] = (
+        "paper"
+    )
+    logy: Annotated[bool, typer.Option("--logy", help="Make the scale of the values logarithmic.")] = False
+    quiet: _options.QuietQuery = False
 
-def _plot(
-    output: _Outputs = None,
-    result: _Result = None,
-    column: _Column = None,
-    title: _Title = None,
-    width: _Width = "640",
-    height: _Height = None,
-    theme: _Theme = "paper",
-    logy: _LogScale = False,
-    quiet: _options.QuietQuery = False,
-    store: _options.StoreDir = None,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Compute all answers again: use no stored ones, and store none.")
-    ] = False,
-    **options: Any,
-) -> None:
-    metric = options.pop("metric")
-    with explained():
-        _check_types(output)
-        if result is not None:
-            table = _read(result, metric)
-        else:
-            from embstore.store import Store
+    @classmethod
+    def taken_from(cls, options: dict[str, Any]) -> "_Drawing":
+        """Remove these options from all options of a command, and return them."""
+        return cls(**{field.name: options.pop(field.name) for field in fields(cls)})
 
+    def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None) -> None:
+        """Draw a result into files; say where, unless they were named.
+
+        Args:
+            name: Name of the metric or command; None to recognise the stored result by its columns.
+            compute: Function that returns the result, if none is stored.
+        """
+        from embstore.plot import file_type, read_result
+
+        for file in self.output or ():
+            file_type(file)
+        if self.result is not None:
+            table = read_result(self.result, name)
+        elif compute is not None:
             from ._progress import show_progress
 
-            with show_progress(quiet):
-                table = Store(store).query(metric, cache=not no_cache, **query_arguments(options))
-        _draw(table, metric, output, column, title, width, height, theme, logy, quiet)
+            with show_progress(self.quiet):
+                table = compute()
+        picture = table.plot(
+            column=self.column, title=self.title, width=self.width, height=self.height, theme=self.theme, logy=self.logy
+        )
+        for note in () if self.quiet else (*table.notes, *picture.notes):
+            say(note)
+        for file in self.output or [f"{name or (self.result and self.result.stem)}.svg"]:
+            picture.save(file)
+            if not self.output and not self.quiet:
+                say(f"Written: {file}")
 
 
-def _check_types(files: list[str] | None) -> None:
-    from embstore.plot import file_type
+def _plot_metric(store: _options.StoreDir = None, no_cache: _NoCache = False, **options: Any) -> None:
+    metric, drawing = options.pop("metric"), _Drawing.taken_from(options)
 
-    for file in files or ():
-        file_type(file)
+    def compute() -> "Table":
+        from embstore.store import Store
+
+        return Store(store).query(metric, cache=not no_cache, **query_arguments(options))
+
+    with explained():
+        drawing.draw(metric, compute)
 
 
-def _read(path: Path, metric: str | None = None) -> "Table":
-    from embstore.plot import read_result
+@with_options(drift.arguments, _Drawing)
+def _plot_drift(store: _options.StoreDir = None, no_cache: _NoCache = False, **options: Any) -> None:
+    """Draw how the neighbourhoods of items change over layers, or between two spaces: a curve for each item."""
+    drawing = _Drawing.taken_from(options)
 
-    return read_result(path, metric)
+    def compute() -> "Table":
+        from embstore.errors import UsageError
+        from embstore.store import Store
+
+        if options["pairs"] == "all":
+            raise UsageError("a picture of drift is of adjacent layers: leave out --pairs all.")
+        return Store(store).drift(**drift.arguments(**options), cache=not no_cache)
+
+    with explained():
+        drawing.draw("drift", compute)
 
 
-def _plot_command(metric: "Metric") -> Any:
-    return metric_command(metric, _plot, shared_options(_plot))
+def _metric_command(metric: "Metric") -> Any:
+    return metric_command(metric, _plot_metric, [*parameters_of(_Drawing), *parameters_of(_plot_metric)])
+
+
+def _drift_command() -> Any:
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command("drift", cls=Command)(_plot_drift)
+    return typer.main.get_command(app)
 
 
 class PlotGroup(MetricGroup):
-    """The group of commands that draw a metric."""
+    """The group of commands that draw a metric, and of the one that draws drift."""
 
-    make_command = staticmethod(_plot_command)
+    make_command = staticmethod(_metric_command)
+    others = ("drift",)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the name and the help of each metric, and of drift."""
+        super().format_commands(ctx, formatter)
+        with formatter.section("Other results"):
+            formatter.write_dl([("drift", "How the neighbourhoods of items change over layers.")])
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of a metric or of drift, or end with a message that gives the reason."""
+        return _drift_command() if cmd_name == "drift" else super().get_command(ctx, cmd_name)
 
 
 app = typer.Typer(
@@ -123,30 +157,20 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def plot(
-    context: typer.Context,
-    output: _Outputs = None,
-    result: _Result = None,
-    column: _Column = None,
-    title: _Title = None,
-    width: _Width = "640",
-    height: _Height = None,
-    theme: _Theme = "paper",
-    logy: _LogScale = False,
-    quiet: _options.QuietQuery = False,
-) -> None:
-    """Draw a metric, or a stored result (--from), as SVG, PNG, PDF, HTML or a Vega-Lite specification.
+@with_options(_Drawing)
+def plot(context: typer.Context, **options: Any) -> None:
+    """Draw a metric, drift, or a stored result (--from), as SVG, PNG, PDF, HTML or a Vega-Lite specification.
 
-    The options of a metric: embstore plot METRIC --help.
+    The options of a metric: embstore plot METRIC --help. Those of drift: embstore plot drift --help.
     """
     with explained():
         from embstore.errors import UsageError
 
+        drawing = _Drawing.taken_from(options)
         sources = map(context.get_parameter_source, context.params)
         are_given = any(source is not None and source.name != "DEFAULT" for source in sources)
-        if context.invoked_subcommand is None and result is not None:
-            _check_types(output)
-            _draw(_read(result), result.stem, output, column, title, width, height, theme, logy, quiet)
+        if context.invoked_subcommand is None and drawing.result is not None:
+            drawing.draw(None)
         elif context.invoked_subcommand is None:
             raise UsageError("Name a metric, as in embstore plot anisotropy, or a stored result: --from result.json")
         elif are_given:

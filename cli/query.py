@@ -9,6 +9,7 @@ import typer
 
 from . import _options
 from ._errors import explained, refuse, wrapped
+from ._groups import parameters_of, set_parameters
 from ._output import emit, json_text, write
 from ._reading import PlainCommand, PlainGroup
 
@@ -136,13 +137,7 @@ def _explain(
     write(f"{text}\n", output)
 
 
-def shared_options(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """Return the options that a function declares for every metric."""
-    parameters = inspect.signature(function).parameters.values()
-    return [each.replace(kind=each.KEYWORD_ONLY) for each in parameters if each.kind is not each.VAR_KEYWORD]
-
-
-SELECTION = shared_options(_selection)
+SELECTION = parameters_of(_selection)
 """Options of all metrics that select spaces, layers and items."""
 
 
@@ -159,8 +154,7 @@ def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[
         run(metric=metric.name, **options)
 
     everything = [*map(_parameter, metric.parameters), *SELECTION, *shared]
-    command.__signature__ = inspect.Signature(everything)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in everything}
+    set_parameters(command, everything)
     command.__doc__ = f"{metric.help}\n\n{metric.formula}\n\n{metric.citation}"
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     app.command(metric.name, cls=PlainCommand)(command)
@@ -187,7 +181,7 @@ def _parameter(parameter: "Parameter") -> inspect.Parameter:
 
 
 def _query_command(metric: "Metric") -> Any:
-    shared = shared_options(_query)
+    shared = parameters_of(_query)
     if any(column.interval for column in metric.columns):
         kind = inspect.Parameter.KEYWORD_ONLY
         shared.insert(0, inspect.Parameter("intervals", kind, default=None, annotation=_Intervals))
@@ -202,12 +196,14 @@ class MetricGroup(PlainGroup):
 
     make_command = staticmethod(_query_command)
     """Function that returns the command of a metric."""
+    others: tuple[str, ...] = ()
+    """Names of the commands that are no metrics."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of all metrics."""
+        """Return the names of all metrics, and of the other commands."""
         from embstore.metrics import all_metrics
 
-        return list(all_metrics()[0])
+        return [*self.others, *all_metrics()[0]]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the name and the help of each metric, and what is wrong with those that cannot be used."""
@@ -231,7 +227,9 @@ class MetricGroup(PlainGroup):
 
         if incomplete.startswith("-"):
             return super().shell_complete(ctx, incomplete)
-        names = dict.fromkeys([*METRICS, *(point.name for point in entry_points(group="embstore.metrics"))])
+        names = dict.fromkeys(
+            [*self.others, *METRICS, *(point.name for point in entry_points(group="embstore.metrics"))]
+        )
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:

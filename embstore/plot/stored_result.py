@@ -18,13 +18,13 @@ def read_result(path: "str | Path", metric: str | None = None) -> Table:
 
     Args:
         path: The file.
-        metric: Name of the metric; None to recognise it by the columns.
+        metric: Name of the metric, or ``drift``; None to recognise it by the columns.
 
     Raises:
         UsageError: The file cannot be read, is no such result, or several metrics have its columns.
     """
     rows = _rows(Path(path))
-    if metric is None and {*DRIFT.values, "mean_overlap", DRIFT.series} <= rows[0].keys():
+    if metric in (None, DRIFT.title) and {*DRIFT.values, "mean_overlap", DRIFT.series} <= rows[0].keys():
         return Table(tuple(rows[0]), tuple(rows), chart=DRIFT)
     declared = _metric(Path(path), rows[0], metric)
     _check_numbers(path, declared, rows)
@@ -33,6 +33,8 @@ def read_result(path: "str | Path", metric: str | None = None) -> Table:
 
 def _metric(path: Path, row: "Mapping[str, Any]", name: str | None) -> Metric:
     """Return the metric that a row is of: the one of that name, else the one that has its columns."""
+    if name == DRIFT.title:
+        raise UsageError(f"{path} is no result of embstore drift.")
     if name is not None:
         declared = get_metric(name)
         if missing := _missing_columns(declared, row):

@@ -10,6 +10,7 @@ import embstore
 from embstore.metrics import METRICS
 
 SPACE = ("--space", "toy.word.last")
+WORDS = ("text3", "text7")
 
 
 def test_a_picture_goes_where_it_is_said_or_beside(
@@ -45,6 +46,48 @@ def test_python_draws_the_same(cli, made: Synthetic, tmp_path: Path) -> None:
     assert (
         embstore.Store(made.root).query("cka", spaces="toy.word.last").plot(width="80mm").to_svg() == file.read_text()
     )
+
+
+def test_drift_is_drawn_as_its_stored_result_is(cli, made: Synthetic, tmp_path: Path) -> None:
+    request = ("drift", *WORDS, "-k", "3", *SPACE, "--store", made.root)
+    stored, drawn, again, named = (tmp_path / name for name in ("r.json", "a.vl.json", "b.vl.json", "c.vl.json"))
+    assert cli(*request, "-o", stored).exit_code == 0
+    done = cli("plot", *request, "-o", drawn, "--column", "turnover")
+    assert (done.exit_code, done.stdout) == (0, ""), done.stderr
+    assert "lists of 3 drawn at random overlap by" in done.stderr
+    assert cli("plot", "--from", stored, "-o", again, "--column", "turnover").exit_code == 0
+    assert cli("plot", "drift", "--from", stored, "-o", named, "--column", "turnover").exit_code == 0
+    drawing = json.loads(drawn.read_text())
+    assert json.loads(named.read_text()) == json.loads(again.read_text()) == drawing
+    rows = json.loads(stored.read_text())
+    assert len(rows) > 2
+    assert [(row["text"], row["layer_name_2"], row["turnover"]) for row in drawing["data"]["values"]] == [
+        (row["text"], row["layer_name_2"], row["turnover"]) for row in rows
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--pairs", "all", *WORDS], "a picture of drift is of adjacent layers: leave out --pairs all."),
+        (["--from", "metric.json"], "metric.json is no result of embstore drift."),
+        (["absent"], "'absent'"),
+    ],
+)
+def test_mistakes_about_drift_are_named(
+    cli, made: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli("query", "anisotropy", *SPACE, "--store", made.root, "-o", "metric.json").exit_code == 0
+    done = cli("plot", "drift", *words, "-k", "2", *SPACE, "--store", made.root)
+    assert done.exit_code in (1, 2), done.stderr
+    assert message in " ".join(done.stderr.split())
+    assert not (tmp_path / "drift.svg").exists()
+
+
+def test_drift_is_among_what_can_be_drawn(cli) -> None:
+    assert "drift  How the neighbourhoods of items change over layers." in cli("plot", "--help").stdout
+    assert "embstore plot drift bank river -o drift.svg" in cli("plot", "drift", "--help").stdout
 
 
 @pytest.mark.parametrize(
