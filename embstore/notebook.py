@@ -1,6 +1,8 @@
-"""Show the progress of tasks that take over two seconds as a line below a notebook's cell."""
+"""Show the progress of tasks that take over two seconds as a bar below a notebook's cell."""
 
+import html
 import sys
+from dataclasses import dataclass
 from typing import Any
 
 from embstore.escape import printable
@@ -19,8 +21,29 @@ def notebook_observer() -> Observer | None:
     return NotebookProgress(ipython.display)
 
 
+@dataclass(frozen=True)
+class Bar:
+    """A progress bar with a line of text; empty when the task is done.
+
+    Attributes:
+        line: Text.
+        share: Finished share, in [0, 1].
+    """
+
+    line: str = ""
+    share: float = 1.0
+
+    def __repr__(self) -> str:
+        return printable(self.line)
+
+    def _repr_html_(self) -> str:
+        if not self.line:
+            return ""
+        return f'<progress max="1" value="{self.share:.3f}"></progress> {html.escape(printable(self.line))}'
+
+
 class NotebookProgress:
-    """Shows the progress of a task in a notebook; the line disappears when the task is done.
+    """Shows the progress of a task in a notebook; the bar disappears when the task is done.
 
     Args:
         display: The module ``IPython.display``.
@@ -32,22 +55,22 @@ class NotebookProgress:
         self._shown_at = 0.0
 
     def __call__(self, progress: Progress) -> None:
-        """Update the line, at most every half second."""
+        """Update the bar, at most every half second."""
         seconds = self._clock.seconds(progress)
         if progress.share >= 1:
-            self._show("")
+            self._show(Bar())
         elif seconds >= _SECONDS_TO_FIRST and seconds - self._shown_at >= _SECONDS_BETWEEN:
             self._shown_at = seconds
-            self._show(f"{describe(progress)}: {count(progress, seconds)}{time_left(progress, seconds)}")
+            line = f"{describe(progress)}: {count(progress, seconds)}{time_left(progress, seconds)}"
+            self._show(Bar(line, progress.share))
 
-    def _show(self, line: str) -> None:
-        """Show a line below the cell, in place of the previous one; an empty line ends the task."""
-        if self._handle is None and not line:
+    def _show(self, bar: Bar) -> None:
+        """Show a bar below the cell, in place of the previous one; an empty bar ends the task."""
+        if self._handle is None and not bar.line:
             return
-        content = self._display.Pretty(printable(line))
         if self._handle is None:
-            self._handle = self._display.display(content, display_id=True)
+            self._handle = self._display.display(bar, display_id=True)
         else:
-            self._handle.update(content)
-        if not line:
+            self._handle.update(bar)
+        if not bar.line:
             self._handle, self._shown_at = None, 0.0

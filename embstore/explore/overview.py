@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from embstore.explore.commands import command
+from embstore.explore.items import MOST
 from embstore.explore.maps import stored_maps
 from embstore.explore.reading import Reading
 
@@ -37,14 +38,19 @@ def overview(store: Reading) -> dict[str, Any]:
         "fingerprint": fingerprint(info),
         "spaces": spaces,
         "datasets": catalog.datasets(),
-        "map_commands": {
-            space: command("map", store.path, {"method": "tsne", "spaces": [space]}) for space in catalog.cards
-        },
+        "most_items": MOST,
+        "map_commands": {space: _map_command(store, space) for space in catalog.cards},
         "maps": {space: list(named) for space, named in stored_maps(store).items()},
         "metrics": [{name: row[name] for name in ("name", "help", "needs")} for row in metrics],
         "notes": [*info.notes, *metrics.notes],
         "can_plot": find_spec("vl_convert") is not None,
     }
+
+
+def _map_command(store: Reading, space: str) -> str:
+    """Return the command that stores a map of a space that keeps more neighbours than principal components do."""
+    sample = MOST if store.catalog.count(space) > MOST else None
+    return command("map", store.path, {"method": "tsne", "spaces": [space], "sample": sample})
 
 
 def fingerprint(info: "Table") -> str:

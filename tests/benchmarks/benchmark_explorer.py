@@ -1,24 +1,70 @@
-"""The web explorer: what its server adds to a call of Store, and how long the first page takes."""
+"""The web explorer and the report: times to a page, to neighbours and to a frame; size of a report."""
 
 import http.client
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import benchmark_frames
 from benchmark_start import _environment, embstore_command
 from benchmark_stores import Workspace
 from benchmark_timing import Result, compare, interleave, timed
+from explorer_page import CHROMIUM
 
 from embstore import Store
 
 _LAYERS = "0,3,6"
 _K = 10
+_PAGE_SECONDS = 2.0
+_NEIGHBOURS_SECONDS = 0.150
+_REPORT_BYTES = 6_000_000
+# Frames: 30 a second look fluid, and 10 a second follow the hand.
+_FRAMES = {10_000: 1 / 30, 100_000: 1 / 10}
+_MAP_LAYERS, _MAP_DIM = 7, 32
 
 
 def explorer(space: Workspace) -> list[Result]:
-    """Ask the server of the explorer for neighbours, and start it."""
+    """Ask the explorer for neighbours, start it, draw its map, and write a report."""
     path = space.words()
+    seconds = _neighbours(space, path)
+    starts = interleave(
+        {
+            "page": timed(lambda: _first_page(path, space.root)),
+            "imports": timed(
+                lambda: subprocess.run(
+                    (sys.executable, "-c", "import typer, duckdb, starlette.applications, uvicorn"),
+                    check=True, env=_environment(space.root),
+                )
+            ),
+        },
+        space.size.starts,
+    )  # fmt: skip
+    return [
+        compare(
+            "explorer: neighbours in 3 layers, to Store.neighbours", seconds["explorer"], seconds["store"], goal=1.5
+        ),
+        _within("explorer: neighbours of a word in 3 layers, warm", seconds["explorer"], _NEIGHBOURS_SECONDS),
+        compare('explorer: first page, to python -c "import …" of its libraries', starts["page"], starts["imports"]),
+        _within("explorer: from the command to the first page", starts["page"], _PAGE_SECONDS),
+        *_frames(space),
+        *_report(space),
+    ]
+
+
+def _within(what: str, seconds: Sequence[float], limit: float) -> Result:
+    """Return the line of a best time beside a limit."""
+    best = min(seconds)
+    return Result(what, _shown(best), f"limit {_shown(limit)}", best / limit, 1.0, rounds=len(seconds))
+
+
+def _shown(seconds: float) -> str:
+    return f"{1000 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
+
+
+def _neighbours(space: Workspace, path: Path) -> Mapping[str, list[float]]:
+    """Return the seconds of the server, and of the store by itself, taking turns."""
     store = Store(path)
     text = "dog" if space.size.words >= 2_000 else "the"
     with Store(path).explore(port=0) as server:
@@ -38,25 +84,46 @@ def explorer(space: Workspace) -> list[Result]:
             "explorer": timed(ask),
             "store": timed(lambda: store.neighbours(text, layers=_LAYERS, k=_K)),
         }
-        seconds = interleave(contenders, space.size.reads, warmups=2)
-    starts = interleave(
-        {
-            "page": timed(lambda: _first_page(path, space.root)),
-            "imports": timed(
-                lambda: subprocess.run(
-                    (sys.executable, "-c", "import typer, duckdb, starlette.applications, uvicorn"),
-                    check=True, env=_environment(space.root),
-                )
-            ),
-        },
-        space.size.starts,
-    )  # fmt: skip
+        return interleave(contenders, space.size.reads, warmups=2)
+
+
+def _frames(space: Workspace) -> list[Result]:
+    """Draw maps in chromium with WebGL2 in software, and return the median times of a frame."""
+    if CHROMIUM is None:
+        return []
+    lines: list[Result] = []
+    for most, limit in _FRAMES.items():
+        n = most if space.size.words >= 8_000 else min(most, space.size.many)
+        with Store(space.synthetic(n, _MAP_LAYERS, _MAP_DIM)).explore(port=0) as server:
+            drawn = subprocess.run(
+                [sys.executable, benchmark_frames.__file__, server.url], capture_output=True, check=True
+            )
+        frame = json.loads(drawn.stdout)
+        morph, whole, rounds = frame["morph"], frame["whole"], frame["rounds"]
+        what = f"explorer: frame of {n:,} items, WebGL2 in software"
+        moving = f"{what}, while layers morph" + (" (20,000 drawn)" if n > 20_000 else "")
+        lines += [
+            Result(moving, _shown(morph), f"limit {_shown(limit)}", morph / limit, 1.0, rounds=rounds),
+            Result(f"{what}, at rest (all drawn)", _shown(whole), ""),
+        ]
+    return lines
+
+
+def _report(space: Workspace) -> list[Result]:
+    """Write the report on words twice: when nothing is computed yet, and from stored answers."""
+    n = 10_000 if space.size.words >= 8_000 else space.size.words
+    path = space.new("reported")
+    Store(path).build(f"words:{n}", models="minilm")
+    pages: list[str] = []
+    write = timed(lambda: pages.append(Store(path).report()))
+    first, again = write(), write()
+    n_bytes = len(pages[0].encode())
+    size, limit = f"{n_bytes / 1e6:.2f} MB", f"limit {_REPORT_BYTES / 1e6:g} MB"
     return [
-        compare(
-            "explorer: neighbours in 3 layers, to Store.neighbours", seconds["explorer"], seconds["store"], goal=1.5
-        ),
-        compare('explorer: first page, to python -c "import …" of its libraries', starts["page"], starts["imports"]),
-    ]
+        Result(f"report on {n:,} words × 7 layers: size", size, limit, n_bytes / _REPORT_BYTES, 1.0),
+        Result(f"report on {n:,} words × 7 layers: all metrics computed", _shown(first), ""),
+        Result(f"report on {n:,} words × 7 layers: metrics from stored answers", _shown(again), ""),
+    ]  # fmt: skip
 
 
 def _enter(url: str) -> tuple[str, str]:

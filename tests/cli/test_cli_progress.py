@@ -141,9 +141,9 @@ def test_quiet_leaves_standard_error_empty(make_store, tmp_path: Path, call: lis
 
 
 def test_a_notebook_shows_what_takes_long(make_store, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown: list[str] = []
+    shown: list[notebook.Bar] = []
     handle = SimpleNamespace(update=shown.append)
-    display = SimpleNamespace(Pretty=str, display=lambda text, display_id: shown.append(text) or handle)
+    display = SimpleNamespace(display=lambda bar, display_id: shown.append(bar) or handle)
     ipython = ModuleType("IPython")
     ipython.get_ipython = lambda: SimpleNamespace(kernel=object())
     ipython.display = display
@@ -154,10 +154,34 @@ def test_a_notebook_shows_what_takes_long(make_store, monkeypatch: pytest.Monkey
     monkeypatch.setattr(notebook, "_SECONDS_TO_FIRST", 0.0)
     monkeypatch.setattr(notebook, "_SECONDS_BETWEEN", 0.0)
     made.store.query("norms", where="text <> 'y'")
-    assert shown[0].startswith(f"computing norms of {made.space}: 0 of 5 layers")
-    assert shown[-1] == ""
+    assert repr(shown[0]).startswith(f"computing norms of {made.space}: 0 of 5 layers")
+    assert shown[0]._repr_html_().startswith(f'<progress max="1" value="0.000"></progress> {shown[0]!r}')
+    assert [bar.share for bar in shown] == sorted(bar.share for bar in shown)
+    assert (repr(shown[-1]), shown[-1]._repr_html_()) == ("", "")
+    assert "&lt;b&gt;" in notebook.Bar("<b>", 0.5)._repr_html_()
     ipython.get_ipython = lambda: SimpleNamespace()
     assert notebook.notebook_observer() is None
+
+
+def test_a_notebook_without_ipywidgets_can_read_a_store(make_store) -> None:
+    """DuckDB takes the program for a notebook, and refuses to have its progress bar switched off there."""
+    made = make_store(n=5)
+    program = """
+import sys
+from types import ModuleType, SimpleNamespace
+sys.modules["IPython"] = ModuleType("IPython")
+sys.modules["IPython"].get_ipython = lambda: SimpleNamespace(config={"IPKernelApp": {}})
+sys.modules["ipywidgets"] = None
+import duckdb
+try:
+    duckdb.connect().execute("SET enable_progress_bar = false")
+except duckdb.InvalidInputException:
+    print("refused")
+from embstore import Store
+print(Store(sys.argv[1]).sql("SELECT count(*) FROM items").fetchall()[0][0])
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(made.root)], capture_output=True, text=True)
+    assert done.stdout.split() == ["refused", "5"], done.stderr
 
 
 def test_the_results_of_python_are_readable(make_store) -> None:

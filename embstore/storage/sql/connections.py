@@ -28,8 +28,6 @@ _CHANGING = (
     r"transaction_timestamp|(?:next|curr|set)val|getvariable|stats|sleep_ms|write_log|error|vector_type)\b"
 )
 
-_QUIET = "SET enable_progress_bar = false"  # DuckDB draws it on stdout, if Python is interactive
-
 
 # Reading the footers of a hundred shards takes ten times as long as a lookup. DuckDB checks whether a file has changed.
 _KEPT_FOOTERS = "SET GLOBAL parquet_metadata_cache = true"
@@ -156,8 +154,17 @@ def _open(**settings: str | bool) -> duckdb.DuckDBPyConnection:
             **settings,
         }
     )
-    interruptible.execute(connection, _QUIET)
+    interruptible.run(connection, _switch_progress_bar_off)
     return connection
+
+
+def _switch_progress_bar_off(connection: duckdb.DuckDBPyConnection) -> None:
+    """Switch off the progress bar, which DuckDB draws on standard output where Python is interactive.
+
+    In a notebook without ipywidgets DuckDB has none, and refuses to have it switched off.
+    """
+    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (True,):
+        connection.execute("SET enable_progress_bar = false")
 
 
 @contextmanager
