@@ -75,6 +75,7 @@ class Task:
         total: Number of parts.
         shares: Part → finished share of it, in [0, 1].
         n_vectors: Number of vectors read.
+        weight: Share of each part that what is now reported amounts to.
     """
 
     observe: Observer
@@ -83,12 +84,18 @@ class Task:
     total: int
     shares: dict[Any, float] = field(default_factory=dict)
     n_vectors: int = 0
+    weight: float = 1.0
 
     def report(self) -> None:
         """Report the progress to the observer."""
         done = sum(share >= 1 for share in self.shares.values())
         share = min(1.0, sum(self.shares.values()) / self.total) if self.total else 1.0
         self.observe(Progress(self.stage, self.subject, done, self.total, share, n_vectors=self.n_vectors))
+
+    def advance(self, part: Any, share: float) -> None:
+        """Raise the finished share of a part that is not done, and report the progress."""
+        self.shares[part] = max(self.shares.get(part, 0.0), min(share * self.weight, 0.999))
+        self.report()
 
     def finish(self, part: Any) -> None:
         """Mark a part as done, and report the progress."""
@@ -118,8 +125,7 @@ class Task:
             n_new = sum(counts) - n_reported
             n_reported += n_new
             self.n_vectors += n_new
-            self.shares[part] = max(self.shares.get(part, 0.0), min(n_reported / n, 0.999))
-            self.report()
+            self.advance(part, n_reported / n)
             yield result
 
 
@@ -155,6 +161,17 @@ def untracked() -> Iterator[None]:
         yield
     finally:
         _task.reset(token)
+
+
+@contextmanager
+def counting_as(weight: float) -> Iterator[None]:
+    """Count what is reported within a ``with`` block as this share of a part of the current task."""
+    running = _task.get() or Task(ignore, "", "", 0)
+    before, running.weight = running.weight, weight
+    try:
+        yield
+    finally:
+        running.weight = before
 
 
 def finish_part() -> None:

@@ -53,12 +53,12 @@ def measure(sides: Sides, request: DriftRequest, words: Sequence[int]) -> Measur
     """
     ids, notes = _compared_ids(sides, request, words)
     items = np.array(sorted({*words} & {*ids.tolist()}), np.int64) if words else ids
-    places = sides.places
-    with task("compute", f"drift of {sides.name}", len(places) + len(sides.pairs)) as computing:
+    parts = {place: (sides.cards[place[0]].space, place[1].id) for place in sides.places}
+    with task("compute", f"drift of {sides.name}", len({*parts.values()}) + len(sides.pairs)) as computing:
         near: dict[Place, Neighbourhoods] = {}
-        for place in places:
+        for place, part in parts.items():
             near[place] = _neighbourhoods(sides, place, ids, items, request.k)
-            computing.finish(place)
+            computing.finish(part)
         rows = np.searchsorted(ids, items)
         changes = []
         for pair in sides.pairs:

@@ -5,6 +5,7 @@ bounded; a row whose ranking that bound does not decide (near duplicates, ties) 
 that differ by no more than the rounding errors of float64 are tied, and ordered by position.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +27,12 @@ _QUERIES = 4096
 # Elements of a block of distances.
 _BLOCK = 1 << 22
 
+Report = Callable[[float], None]
 
-def neighbours_of_all(vectors: Vectors, k: int, distance: str = "cosine") -> tuple[Positions, Float64Array]:
+
+def neighbours_of_all(
+    vectors: Vectors, k: int, distance: str = "cosine", report: Report | None = None
+) -> tuple[Positions, Float64Array]:
     """Return the k nearest other rows of every row.
 
     A row is never its own neighbour: it is excluded by its position, so that its duplicates are kept. Time O(n² dim),
@@ -37,6 +42,7 @@ def neighbours_of_all(vectors: Vectors, k: int, distance: str = "cosine") -> tup
         vectors: Float array of shape (n, dim), finite.
         k: Number of neighbours; n - 1 where there are fewer other rows.
         distance: ``cosine`` or ``euclidean``.
+        report: Function that receives the finished share, in [0, 1].
 
     Returns:
         Positions (n, k), nearest first, ties within the rounding error by ascending position; and cosines or distances
@@ -46,11 +52,11 @@ def neighbours_of_all(vectors: Vectors, k: int, distance: str = "cosine") -> tup
         UnknownNameError: The distance is unknown.
         ValueError: A zero vector, which has no cosine. Exclude it first with :func:`embstore.arrays.has_direction`.
     """
-    return neighbours_of_rows(vectors, np.arange(len(vectors)), k, distance)
+    return neighbours_of_rows(vectors, np.arange(len(vectors)), k, distance, report)
 
 
 def neighbours_of_rows(
-    vectors: Vectors, rows: Positions, k: int, distance: str = "cosine"
+    vectors: Vectors, rows: Positions, k: int, distance: str = "cosine", report: Report | None = None
 ) -> tuple[Positions, Float64Array]:
     """Return the k nearest other rows of some rows: see :func:`neighbours_of_all`. Time O(m n dim).
 
@@ -59,6 +65,7 @@ def neighbours_of_rows(
         rows: Positions of the rows whose neighbours are requested (m,).
         k: Number of neighbours; n - 1 where there are fewer other rows.
         distance: ``cosine`` or ``euclidean``.
+        report: Function that receives the finished share, in [0, 1].
 
     Returns:
         Positions (m, k) and cosines or distances (m, k).
@@ -70,8 +77,12 @@ def neighbours_of_rows(
     found = _Found(np.empty((n, k), np.int64), np.empty((n, k)))
     if k and len(rows):
         points = Points(np.ascontiguousarray(vectors), unit=distance == "cosine")
-        parts = [rows[part] for part in slices(len(rows), _QUERIES)]
-        undecided = np.concatenate([_search(points, part, k + 1 + _MORE, found) for part in parts])
+        parts = []
+        for part in slices(len(rows), _QUERIES):
+            parts.append(_search(points, rows[part], k + 1 + _MORE, found))
+            if report is not None:
+                report(part.stop / len(rows))
+        undecided = np.concatenate(parts)
         if 0 < len(undecided) <= len(rows) * _FEW:
             undecided = _search(points, undecided, k + 1 + _MANY_MORE, found)
         if len(undecided):

@@ -10,8 +10,11 @@ from embstore.maps import tsne
 from embstore.maps.kept import Kept, kept_of_all, kept_of_some
 from embstore.maps.pca import SharedBasis
 from embstore.metrics import LayerData
-from embstore.progress import untracked
+from embstore.progress import counting_as, untracked
 from embstore.storage.files.maps import Ids, LayerMap, Positions
+
+_SEARCH = 0.3
+"""Share of the time of a layer that the search for neighbours takes: less for few items, more for many."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +95,8 @@ class Neighbourhoods:
     def place(self, at: int, below: LayerMap | None, report: tsne.Report) -> Placed:
         """Map a layer, from the map of the layer below or else from its own principal components."""
         data = self._layers[at]
-        ids, near, cosines = data.neighbours(tsne.N_NEIGHBOURS)
+        with counting_as(_SEARCH):
+            ids, near, cosines = data.neighbours(tsne.N_NEIGHBOURS)
         if below is None or len(ids) < tsne.LEAST_ITEMS:
             with untracked():
                 initial = SharedBasis.of([data]).project(0)[1]
@@ -101,7 +105,14 @@ class Neighbourhoods:
         positions = initial
         if len(ids) >= tsne.LEAST_ITEMS:
             is_chained = below is not None
-            positions = tsne.place(near, cosines, initial, below=is_chained, seed=self._seed, report=report)
+            positions = tsne.place(
+                near,
+                cosines,
+                initial,
+                below=is_chained,
+                seed=self._seed,
+                report=lambda share: report(_SEARCH + (1 - _SEARCH) * share),
+            )
         return Placed(ids, positions, kept_of_all(data, near, cosines, positions))
 
 

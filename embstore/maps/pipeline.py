@@ -177,8 +177,4 @@ def _write(catalog: Catalog, made: LayerMap, *, store: bool) -> None:
 
 
 def _reporter(mapping: Task, part: Any) -> Callable[[float], None]:
-    def report(share: float) -> None:
-        mapping.shares[part] = min(share, 0.999)
-        mapping.report()
-
-    return report
+    return lambda share: mapping.advance(part, share)

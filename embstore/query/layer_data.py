@@ -170,7 +170,18 @@ def _neighbours(
         ids, vectors = ids[keep], vectors[keep]
     if distinct and len(first := distinct_rows(vectors)[0]) < len(ids):
         ids, vectors = ids[first], vectors[first]
-    return ids, *neighbours_of_all(vectors, k, distance)
+    return ids, *neighbours_of_all(vectors, k, distance, _reporter(data))
+
+
+def _reporter(data: "LayerData") -> Callable[[float], None] | None:
+    """Return a function that reports the finished share of a search in a layer to the current task, if there is one."""
+    task = current_task()
+    while isinstance(data, TransformedLayer):
+        data = data.layer
+    if task is None or not isinstance(data, StoredLayer):
+        return None
+    part = (data.card.space, data.layer.id)
+    return lambda share: task.advance(part, share)
 
 
 def neighbours_of(
@@ -194,4 +205,4 @@ def neighbours_of(
     if not (keep := has_direction(vectors)).all():
         ids, vectors = ids[keep], vectors[keep]
     rows = np.flatnonzero(np.isin(ids, items, assume_unique=True))
-    return ids, rows, *neighbours_of_rows(vectors, rows, k)
+    return ids, rows, *neighbours_of_rows(vectors, rows, k, report=_reporter(data))

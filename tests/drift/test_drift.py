@@ -13,6 +13,7 @@ from synthetic import Synthetic, synthetic_store
 from embstore import Store
 from embstore.drift.changes import Neighbourhoods, overlaps, turnovers
 from embstore.errors import NotStoredError, QueryError, UnknownNameError, UsageError
+from embstore.index import exact_knn
 from embstore.index.exact_knn import neighbours_of_rows
 from embstore.progress import Progress, observing
 from embstore.table import Table
@@ -276,10 +277,14 @@ def test_rotation_scale_and_order_change_nothing(seed: int, n: int, dim: int, k:
     assert ((turnover >= 0) & (turnover <= 2)).all()
 
 
-def test_progress_and_memory(made: Synthetic) -> None:
+def test_progress_and_memory(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact_knn, "_QUERIES", -(-len(made.ids) // 2))
     seen: list[Progress] = []
     with observing(seen.append):
         made.store.drift(most=2)
+    shares = [each.share for each in seen]
+    assert shares == sorted(shares)
+    assert shares[1] == pytest.approx(0.5 / 5), "half of the search in the first layer"
     assert {each.stage for each in seen} == {"compute"}
     assert (seen[-1].done, seen[-1].total) == (5, 5), "three layers and two pairs"
 

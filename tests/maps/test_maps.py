@@ -1,6 +1,7 @@
 """Maps of layers: their positions, the neighbours that they keep, and which stored maps are used."""
 
 import errno
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from synthetic import Synthetic, synthetic_store
 
 from embstore import disk
 from embstore.errors import FileAccessError, QueryError, UnknownNameError, UsageError
+from embstore.index import exact_knn
 from embstore.maps import kept as kept_neighbours
 from embstore.maps import tsne
 from embstore.metrics.numerics.plane import nearest_in_plane
@@ -174,6 +176,42 @@ def test_an_interrupted_call_goes_on_after_the_last_layer(made: Synthetic, tmp_p
     assert files_of(made.root) == files_of(whole.root)
 
 
+_KILLED = """
+import os, signal, sys
+from embstore import Store, disk
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def observe(progress):
+    if moment == "iterations" and progress.done == 1 and progress.share > 1.4 / 3:
+        kill()
+
+def watch(operation, path, _source):
+    if moment == "rename" and operation == "replace" and path.name.startswith("layer=01-"):
+        kill()
+
+root, method, moment = sys.argv[1:]
+with disk.watched(watch):
+    Store(root).map(method=method, observe=observe)
+"""
+
+
+@pytest.mark.parametrize(("method", "moment"), [("tsne", "iterations"), ("tsne", "rename"), ("pca", "rename")])
+def test_a_killed_call_loses_no_finished_layer(made: Synthetic, tmp_path: Path, method: str, moment: str) -> None:
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(made.root), method, moment], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    whole = synthetic_store(tmp_path / "whole", n=60, n_blocks=2, top_form=None, vectors=clusters())
+    whole.store.map(method=method)
+    expected = files_of(whole.root)
+    assert files_of(made.root) == {name: data for name, data in expected.items() if name.startswith("layer=00")}
+    assert made.store.map(method=method)["did"] == ["found", "made", "made"]
+    assert files_of(made.root) == expected
+    assert made.store.verify().ok
+    made.store.repair()
+    assert {path.name for path in (made.root / "maps").rglob("*") if path.is_file()} == {*expected}
+
+
 def test_with_tsne_further_layers_go_on_from_those_below(made: Synthetic) -> None:
     made.store.map(method="tsne", layers="0-1")
     assert made.store.map(method="tsne")["did"] == ["found", "found", "made"]
@@ -322,13 +360,15 @@ def test_positions_that_are_not_finite_are_refused(made: Synthetic, monkeypatch:
     assert not files_of(made.root)
 
 
-def test_progress_is_told_within_a_layer(made: Synthetic) -> None:
+def test_progress_is_told_within_a_layer(made: Synthetic, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact_knn, "_QUERIES", 20)
     seen: list[Progress] = []
     made.store.map(method="tsne", observe=seen.append)
     assert {each.stage for each in seen} == {"map"}
     assert seen[-1].done == seen[-1].total == 3
     shares = [each.share for each in seen]
     assert shares == sorted(shares)
+    assert shares[1:4] == pytest.approx([0.1 / 3, 0.2 / 3, 0.3 / 3]), "of the search for neighbours"
     assert len({share for share in shares if share < 1 / 3}) > 10
     again: list[Progress] = []
     with observing(again.append):
