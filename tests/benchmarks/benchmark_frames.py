@@ -1,4 +1,4 @@
-"""Measure the frames of the explorer's map in chromium: python benchmark_frames.py URL prints their medians as JSON.
+"""Measure the frames of the explorer's map in chromium: benchmark_frames.py '{"name": "URL", …}'.
 
 A program of its own, since playwright's synchronous interface runs once in a process.
 """
@@ -12,17 +12,19 @@ sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 from explorer_page import Visit, launch, wait_for_map
 
+ROUNDS = 5
+
 _MORPH = """async () => {
   const seconds = [];
-  for (let at = 0; at < 40; at++) {
+  for (let at = 0; at < 30; at++) {
     const began = performance.now();
-    explorer.setDepth(at / 40 * (explorer.panels[0].map.layers.length - 1), false);
+    explorer.setDepth(at / 30 * (explorer.panels[0].map.layers.length - 1), false);
     await new Promise((done) => requestAnimationFrame(done));
     seconds.push((performance.now() - began) / 1000);
   }
-  return seconds.slice(10);
+  return seconds.slice(5);
 }"""
-_WHOLE = """async () => {
+_REST = """async () => {
   const panel = explorer.panels[0], { gl } = panel.scatter, pixel = new Uint8Array(4), seconds = [];
   for (let at = 0; at < 12; at++) {
     const began = performance.now();
@@ -36,21 +38,28 @@ _WHOLE = """async () => {
 }"""
 
 
-def main(url: str) -> None:
-    """Print the median seconds of a frame while layers morph, and of one with all items drawn."""
+def main(urls: dict[str, str]) -> None:
+    """Print, for each named explorer, the best median of the seconds of a frame while layers morph, and at rest."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = launch(playwright)
-        visit = Visit(browser, url)
-        page = visit.open(1280, 800)
-        wait_for_map(page)
-        page.wait_for_timeout(1_000)
-        morph, whole = page.evaluate(f"({_MORPH})()"), page.evaluate(f"({_WHOLE})()")
-        visit.close()
+        visits = {name: Visit(browser, url) for name, url in urls.items()}
+        pages = {name: visit.open(1280, 800) for name, visit in visits.items()}
+        for page in pages.values():
+            wait_for_map(page)
+            page.wait_for_timeout(1_000)
+        found: dict[str, dict[str, list[float]]] = {name: {"morph": [], "rest": []} for name in pages}
+        for _ in range(ROUNDS):
+            for name, page in pages.items():
+                page.bring_to_front()
+                for what, script in (("morph", _MORPH), ("rest", _REST)):
+                    found[name][what].append(median(page.evaluate(f"({script})()")))
+        for visit in visits.values():
+            visit.close()
         browser.close()
-    print(json.dumps({"morph": median(morph), "whole": median(whole), "rounds": len(morph)}))
+    print(json.dumps({name: {what: min(medians) for what, medians in each.items()} for name, each in found.items()}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(json.loads(sys.argv[1]))

@@ -8,6 +8,7 @@ import { paint } from "./palette.js";
 import { Scatter } from "./scatter.js";
 
 const NEAR_PIXELS = 12;
+const METHODS = { pca: "PCA", tsne: "t-SNE" };
 
 export class Panel {
   // host: {spaces, spec: {space, layer}, onspace, onlayer, onclose, onhover, onpick, onlasso, onview}
@@ -23,7 +24,8 @@ export class Panel {
     this.spaceSelect = select(host.spaces.map((space) => [space.space, space.space]), host.spec.space, host.onspace);
     this.spaceSelect.setAttribute("aria-label", "Space of this panel");
     this.layerSelect = h("select", { "aria-label": "Layer of this panel", hidden: true, onchange: (event) => host.onlayer(event.target.value) });
-    const maps = host.maps.length ? select([["", host.maps[0]], ...host.maps.slice(1).map((name) => [name, name]), ["pca", "pca, now"]], host.map, host.onmap) : null;
+    const shownName = (name) => name.replace(/^stored (pca|tsne)/, (_, method) => METHODS[method]);
+    const maps = host.maps.length ? select([...host.maps.map((name, at) => [at ? name : "", shownName(name)]), ["pca", "PCA, made now"]], host.map, host.onmap) : null;
     maps?.setAttribute("aria-label", "Map of this panel");
     this.element = h("section", { class: "panel", "aria-label": `Map of ${host.spec.space}` },
       h("div", { class: "panel-head" }, this.spaceSelect, this.layerSelect, maps,
@@ -41,7 +43,7 @@ export class Panel {
     fill(this.layerSelect, h("option", { value: "" }, "follows the slider"), map.layers.map((name) =>
       h("option", { value: name, selected: name === this.host.spec.layer }, `layer ${name}`)));
     const kept = (layer) => { const share = map.kept?.[Math.round(this.depth)] ?? null; return share === null ? `layer ${layer}` : `layer ${layer} keeps ${(100 * share).toFixed(1)} % of the true ten nearest`; };
-    const name = { pca: "PCA", tsne: "t-SNE" }[map.method] || map.method;
+    const name = METHODS[map.method] || map.method;
     const sample = map.n < map.n_stored ? ` · a sample of ${map.n.toLocaleString("en")} of ${map.n_stored.toLocaleString("en")} items${map.where ? ` (${map.where})` : ""}` : "";
     this.describe = () => {
       const layer = map.layers[Math.round(this.depth)];
