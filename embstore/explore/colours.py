@@ -9,11 +9,13 @@ from embstore.errors import QueryError, UnknownNameError, UsageError
 from embstore.explore.items import SpaceItems, layer_names, read_items
 from embstore.explore.maps import item_vectors, unit_vectors
 from embstore.explore.reading import Reading
+from embstore.storage.sql.fence import check_expression
+from embstore.storage.views.sandbox import Limits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KINDS = ("norm", "cosine", "change", "cluster", "length", "sentence", "column")
+KINDS = ("norm", "cosine", "change", "cluster", "length", "sentence", "column", "where")
 _CLUSTERS = 8
 _NAMED_BY = 3
 _SECONDS = 10.0
@@ -30,7 +32,7 @@ def colours(
         kind: What the value is: one of :data:`KINDS`.
         layer: Name of the layer, for values that depend on it.
         text: Id of the item that ``cosine`` compares with.
-        column: SQL expression over the item columns, for ``column``.
+        column: SQL expression over the item columns, for ``column`` and ``where``, whose value is whether it is true.
 
     Returns:
         ``ids``, int64 little-endian in base64, since a map may have fewer items; ``label``; ``values`` (n); and for
@@ -50,6 +52,9 @@ def _values(
         return _categories("sentence", [items.contexts[at] for at in items.context_of] or items.texts)
     if kind == "column":
         return _column(store, space, items, column or "")
+    if kind == "where":
+        chosen = np.isin(items.ids, store.catalog.select(column or "", Limits(_SECONDS)))
+        return _categories(column or "", ["True" if is_chosen else "False" for is_chosen in chosen.tolist()])
     if kind == "norm":
         return _numbers(f"norm, layer {layer}", np.linalg.norm(item_vectors(store, space, layer, items), axis=1))
     if kind == "cluster":
@@ -93,6 +98,7 @@ def _change(store: Reading, space: str, layer: str, items: SpaceItems) -> dict[s
 def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[str, Any]:
     if not column.strip():
         raise UsageError("give an SQL expression over the item columns, as in: length(text)")
+    check_expression(column)  # else an error would be about the statement that it is part of
     unit = store.catalog.cards[space].unit.value
     rows = store.sql(f"SELECT item_id, (\n{column}\n) AS value FROM items WHERE unit = '{unit}'", timeout=_SECONDS)
     values = dict(rows.fetchall())

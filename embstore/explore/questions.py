@@ -1,10 +1,11 @@
 """Answer the page's questions: neighbours, metrics and SQL, each with the command that gives the same answer."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from embstore.errors import EmbstoreError, UsageError
+from embstore.errors import EmbstoreError, NotStoredError, UsageError
 from embstore.explore.commands import command, python
 from embstore.explore.jsons import shortened
 from embstore.explore.reading import Reading
@@ -35,7 +36,10 @@ def neighbours(
         "embed": embed or None, "where": where or None, "exact": exact or None,
     }  # fmt: skip
     texts = [text] if text else []
-    found = store.neighbours(texts, **{name: value for name, value in arguments.items() if value is not None})
+    try:
+        found = store.neighbours(texts, **{name: value for name, value in arguments.items() if value is not None})
+    except NotStoredError as error:  # the page has a box in the place of the argument
+        raise NotStoredError(re.sub(r"add (--embed|embed=True)", "tick the box below the text", str(error))) from error
     return table_json(found) | {
         "command": command("neighbours", store.path, arguments, tuple(texts)),
         "python": python("neighbours", store.path, arguments, *texts),

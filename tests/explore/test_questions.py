@@ -1,5 +1,6 @@
 """What the server answers: the numbers of Store, and the command that gives them."""
 
+import base64
 import json
 import os
 import shlex
@@ -179,9 +180,9 @@ def test_neighbours_of_an_occurrence(client):
 
 
 def test_a_text_that_is_not_stored_names_the_nearest(client):
-    assert (
-        "Nearest stored texts: 'dog'" in client.post("/api/neighbours", status=422, text="dox", spaces=[SPACE])["error"]
-    )
+    error = client.post("/api/neighbours", status=422, text="dox", spaces=[SPACE])["error"]
+    assert "Nearest stored texts: 'dog'" in error
+    assert "To encode it now, tick the box below the text; to keep it" in error
 
 
 def test_a_metric_of_a_selection_is_that_of_its_command(client, explored):
@@ -261,6 +262,23 @@ def test_colours(client, explored):
     assert [found["categories"][value] == "True" for value in found["values"]] == [
         explored.texts[at].startswith("dog") for at in order
     ]
+
+
+def test_a_condition_selects_what_a_command_selects(client, explored):
+    found = client.post("/api/colours", space=SPACE, kind="where", column="length(text) > 4")
+    place = found["categories"].index("True")
+    ids = np.frombuffer(base64.b64decode(found["ids"]), "<i8")
+    chosen = ids[np.array(found["values"]) == place]
+    assert sorted(chosen) == sorted(
+        item for item, text in zip(explored.ids, explored.texts, strict=True) if len(text) > 4
+    )
+
+
+@pytest.mark.parametrize("kind", ["where", "column"])
+@pytest.mark.parametrize("expression", ["length(text) >", "text = 'a') OR (1 = 1"])
+def test_an_error_of_an_expression_is_about_what_was_written(client, kind, expression):
+    error = client.post("/api/colours", status=422, space=SPACE, kind=kind, column=expression)["error"]
+    assert error.startswith(f"{expression!r} is not one SQL expression over the item columns")
 
 
 def test_clusters_are_numbered_by_size_and_named_by_their_central_texts(client, explored):

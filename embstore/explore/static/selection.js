@@ -52,6 +52,7 @@ export function selectionSection(view) {
       panel.colour(null);
       colours.delete(panel);
       legend();
+      if (state.colour === "cosine") fill(legendPlace, "Find a text first: items are coloured by their cosine with it.");
       return;
     }
     const body = { space: panel.map.space, kind: state.colour, layer: layerOf(panel) };
@@ -142,7 +143,7 @@ export function selectionSection(view) {
   async function chooseWhere() {
     for (const panel of view.panels.filter((each) => each.map)) {
       try {
-        const found = aligned(panel.map, await post("/api/colours", { space: panel.map.space, kind: "column", column: `(${state.where}\n) IS TRUE` }));
+        const found = aligned(panel.map, await post("/api/colours", { space: panel.map.space, kind: "where", column: state.where }));
         const place = found.categories.indexOf("True");
         panel.selected = new Set(found.values.map((value, item) => (value === place ? item : -1)).filter((item) => item >= 0));
       } catch (error) {
