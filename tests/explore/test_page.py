@@ -157,6 +157,24 @@ def test_a_link_reproduces_the_view(visit):
     other.close()
 
 
+def test_a_map_comes_back_when_the_graphics_card_has_lost_it(visit):
+    page = visit.open(colour="norm")
+    wait_for_map(page)
+    until(page, "explorer.panels[0].found")
+    page.wait_for_timeout(500)
+    before = pixels(page)
+    page.evaluate("window.card = explorer.panels[0].scatter.gl.getExtension('WEBGL_lose_context'); card.loseContext()")
+    until(page, "explorer.panels[0].scatter.gl.isContextLost()")
+    page.evaluate("explorer.setDepth(1)")
+    page.wait_for_timeout(300)
+    page.evaluate("card.restoreContext()")
+    until(page, "!explorer.panels[0].scatter.gl.isContextLost()")
+    page.evaluate("explorer.setDepth(4)")
+    page.wait_for_timeout(500)
+    assert pixels(page) == before
+    visit.problems[:] = [problem for problem in visit.problems if "context" not in problem.lower()]
+
+
 def test_panels_are_linked(visit):
     page = visit.open()
     wait_for_map(page)

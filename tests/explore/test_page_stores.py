@@ -85,6 +85,24 @@ def test_a_space_without_a_map_offers_to_make_one(browser: Any, serve: Callable[
     assert visit.problems == []
 
 
+def test_a_browser_without_webgl_says_so(browser, serve, tmp_path: Path):
+    made = synthetic_store(tmp_path / "store", n=30, n_blocks=1, top_form=None)
+    visit = Visit(browser, serve(made.root).url)
+    page = visit.open(make="", q="text3")
+    page.add_init_script(
+        """const own = HTMLCanvasElement.prototype.getContext;
+        HTMLCanvasElement.prototype.getContext = function (kind, ...more) {
+          return kind === "webgl2" ? null : own.call(this, kind, ...more);
+        };"""
+    )
+    page.reload()
+    page.get_by_role("button", name="Make the PCA map now").click()
+    page.get_by_text("This browser has no WebGL2, which draws the map.").wait_for()
+    page.locator(".near-block li").first.wait_for()
+    visit.close()
+    assert visit.problems == []
+
+
 def test_a_map_that_takes_long_is_cancelled(browser, serve, tmp_path: Path):
     made = synthetic_store(tmp_path / "store", n=30, n_blocks=1, top_form=None)
     visit = Visit(browser, serve(made.root).url)

@@ -101,12 +101,26 @@ async function load(view, panel) {
   const make = async () => {
     await job(note, `Mapping ${space.items.toLocaleString("en")} items in ${space.layer_names.length} layers`,
       (signal) => loadMap(space.space, name, signal), (map) => {
-        queueMicrotask(() => { note.remove(); panel.plot.hidden = false; panel.setMap(map); ready(view, panel); });
+        queueMicrotask(() => draw(view, panel, note, map));
         return null;
       });
     if (note.isConnected && note.textContent) note.append(h("p", {}, h("button", { type: "button", onclick: make }, "Try again")));
   };
   return make();
+}
+
+function draw(view, panel, note, map) {
+  panel.plot.hidden = false;
+  try {
+    panel.setMap(map);
+  } catch (error) { // no WebGL2
+    panel.plot.hidden = true;
+    panel.map = null;
+    fill(note, h("p", { class: "error", role: "alert" }, error.message));
+    return;
+  }
+  note.remove();
+  ready(view, panel);
 }
 
 function offer(view, space) {

@@ -35,7 +35,7 @@ export class Panel {
 
   setMap(map) {
     this.map = map;
-    this.scatter ||= new Scatter(this.canvas);
+    this.scatter ||= new Scatter(this.canvas, () => this.redraw());
     this.scatter.setMap(map);
     this.view ||= fitted(map);
     this.colour(null);

@@ -125,7 +125,7 @@ function drag() {
 
 function begin() {
   if (!maps.some((each) => each.n)) { element("map").hidden = true; return; }
-  try { scatter = new Scatter(canvas); } catch (error) { element("place").textContent = error.message; }
+  try { scatter = new Scatter(canvas, redraw); } catch (error) { element("place").textContent = error.message; }
   element("space").replaceChildren(...maps.map((each, at) => Object.assign(document.createElement("option"), { value: String(at), textContent: each.space })));
   element("space").addEventListener("change", (event) => showMap(Number(event.target.value)));
   element("layer").addEventListener("input", (event) => { pause(); step(Number(event.target.value)); });

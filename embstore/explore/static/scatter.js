@@ -26,17 +26,25 @@ void main() {
 const N_MOVING = 20000; // items drawn while the map moves: ids are hashes, so that the first ones are a random sample
 
 export class Scatter {
-  constructor(canvas) {
+  // onrestore: called when the graphics card has lost everything, and it is there again
+  constructor(canvas, onrestore = () => {}) {
     this.canvas = canvas;
     this.gl = canvas.getContext("webgl2", { antialias: false, alpha: true, premultipliedAlpha: true, preserveDrawingBuffer: true });
     if (!this.gl) throw new Error("This browser has no WebGL2, which draws the map. The other views work without it.");
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
-    canvas.addEventListener("webglcontextrestored", () => { this.setUp(); if (this.map) this.setMap(this.map); });
+    canvas.addEventListener("webglcontextrestored", () => {
+      this.setUp();
+      if (this.map) this.setMap(this.map);
+      if (this.painted) this.setColours(this.painted);
+      onrestore();
+    });
+    this.layers = [];
     this.setUp();
   }
 
   setUp() {
     const gl = this.gl;
+    if (gl.isContextLost()) return;
     const program = gl.createProgram();
     for (const [kind, source] of [[gl.VERTEX_SHADER, VERTEX], [gl.FRAGMENT_SHADER, FRAGMENT]]) {
       const shader = gl.createShader(kind);
@@ -68,6 +76,7 @@ export class Scatter {
   }
 
   setColours(colours) {
+    this.painted = colours;
     this.gl.bindBuffer(this.gl.ARRAY_BUFFER, this.colours);
     this.gl.bufferData(this.gl.ARRAY_BUFFER, colours, this.gl.DYNAMIC_DRAW);
   }
@@ -75,6 +84,7 @@ export class Scatter {
   // view: centre and half of the shorter side, in units of the map; size: diameter of an item in pixels of the screen
   draw(depth, view, size, isMoving) {
     const { gl, map, canvas } = this;
+    if (gl.isContextLost()) return;
     gl.viewport(0, 0, canvas.width, canvas.height);
     gl.clearColor(0, 0, 0, 0);
     gl.clear(gl.COLOR_BUFFER_BIT);
