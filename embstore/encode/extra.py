@@ -18,7 +18,10 @@ def need(module: str) -> Any:
         CheckpointError: The library cannot be imported.
     """
     try:
-        return import_module(module)
+        with warnings.catch_warnings():
+            # tqdm, about its bars in notebooks without ipywidgets: embstore shows its own.
+            warnings.filterwarnings("ignore", message="IProgress not found")
+            return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
         raise CheckpointError(

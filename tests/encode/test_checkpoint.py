@@ -292,3 +292,17 @@ def test_what_cannot_be_had_from_the_hub_says_what_there_is(tmp_path: Path, monk
 def test_what_can_be_no_path_is_no_checkpoint(spec: str) -> None:
     with pytest.raises(CheckpointError, match="no checkpoint"):
         resolve(spec)
+
+
+def test_a_notebook_without_ipywidgets_shows_no_warning() -> None:
+    program = """
+import sys
+from types import ModuleType, SimpleNamespace
+sys.modules["IPython"] = ModuleType("IPython")
+sys.modules["IPython"].get_ipython = lambda: SimpleNamespace(config={"IPKernelApp": {}})
+sys.modules["IPython.display"] = sys.modules["ipywidgets"] = None
+from embstore.encode.extra import need
+need("huggingface_hub.utils")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
