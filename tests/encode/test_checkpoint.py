@@ -294,15 +294,20 @@ def test_what_can_be_no_path_is_no_checkpoint(spec: str) -> None:
         resolve(spec)
 
 
-def test_a_notebook_without_ipywidgets_shows_no_warning() -> None:
+@pytest.mark.parametrize("module", ["tqdm.auto", "transformers", "huggingface_hub.utils"])
+def test_a_notebook_without_ipywidgets_shows_no_warning(module: str) -> None:
+    pytest.importorskip(module)
     program = """
 import sys
-from types import ModuleType, SimpleNamespace
-sys.modules["IPython"] = ModuleType("IPython")
-sys.modules["IPython"].get_ipython = lambda: SimpleNamespace(config={"IPKernelApp": {}})
+from types import ModuleType
+sys.modules["IPython"] = sys.modules["ipykernel.zmqshell"] = ModuleType("IPython")
+sys.modules["IPython"].get_ipython = object
 sys.modules["IPython.display"] = sys.modules["ipywidgets"] = None
-from embstore.encode.extra import need
-need("huggingface_hub.utils")
+if sys.argv[1] == "tqdm.auto":
+    import tqdm.auto
+else:
+    from embstore.encode.extra import need
+    need(sys.argv[1])
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stderr == ""
+    done = subprocess.run([sys.executable, "-c", program, module], capture_output=True, text=True, check=True)
+    assert ("IProgress not found" in done.stderr) == (module == "tqdm.auto")  # which shows that there would be one
