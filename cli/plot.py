@@ -1,6 +1,7 @@
 """``embstore plot``: a picture of a metric, of drift, or of a stored result."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -73,10 +74,15 @@ class _Drawing:
             name: Name of the metric or command; None to recognise the stored result by its columns.
             compute: Function that returns the result, if none is stored.
         """
-        from embstore.plot import file_type, read_result
+        from embstore.plot import file_type, starting_early
 
-        for file in self.output or ():
-            file_type(file)
+        types = {file_type(file) for file in self.output or (f"{name}.svg",)}
+        with nullcontext() if types == {".vl.json"} else starting_early():
+            self._draw(name, compute)
+
+    def _draw(self, name: str | None, compute: Callable[[], "Table"] | None) -> None:
+        from embstore.plot import read_result
+
         if self.result is not None:
             table = read_result(self.result, name)
         elif compute is not None:

@@ -11,7 +11,7 @@ from embstore.storage.files.maps import MapKey
 from embstore.storage.sql.connections import VERSION as DUCKDB
 from embstore.storage.sql.connections import changing_part
 
-METHODS = {"pca": 1, "tsne": 1}
+METHODS = {"pca": 1, "tsne": 2}
 """Method → version, incremented when it gives other positions."""
 
 

@@ -26,11 +26,17 @@ N_NEIGHBOURS = 3 * PERPLEXITY
 LEAST_ITEMS = 4
 """With fewer items the perplexity would be below 1."""
 
-# Iterations and exaggeration of each phase: as openTSNE's default, and without early exaggeration, which would undo the
-# initial positions.
-_FROM_COMPONENTS = ((250, 12), (500, 1))
-_FROM_LAYER_BELOW = ((250, 1),)
-_MOMENTUM = 0.8
+FROM_COMPONENTS = ((250, 12), (125, 6), (125, 3), (125, 2), (250, 1))
+"""Iterations and exaggeration of each phase of the lowest layer.
+
+Exaggeration that ends in steps keeps more neighbours than openTSNE's default, ((250, 12), (500, 1)).
+"""
+FROM_LAYER_BELOW = ((50, 4), (250, 1))
+"""Iterations and exaggeration of each phase of the other layers.
+
+A little exaggeration lets items cross over to new neighbours; more would move items whose neighbours stay the same.
+"""
+MOMENTUM = 0.8
 _INITIAL_SPREAD = 1e-4
 _JITTER = 0.01  # relative to the spread; items in one place would otherwise never part
 _BARNES_HUT_ITEMS = 50_000  # below, its tree costs less than openTSNE's grid once the map is spread out
@@ -71,7 +77,7 @@ def place(near: Near, cosines: Cosines, initial: Positions, *, below: bool, seed
     affinities = import_module("openTSNE.affinity").PerplexityBasedNN(
         perplexity=min(PERPLEXITY, near.shape[1] / 3), knn_index=neighbours(near, distances), n_jobs=_N_THREADS
     )
-    phases = _FROM_LAYER_BELOW if below else _FROM_COMPONENTS
+    phases = FROM_LAYER_BELOW if below else FROM_COMPONENTS
     start = initial.astype(np.float64) if below else _spread(initial, seed)
     repulsion = "bh" if len(near) < _BARNES_HUT_ITEMS else "fft"
     found = tsne.TSNEEmbedding(
@@ -80,7 +86,7 @@ def place(near: Near, cosines: Cosines, initial: Positions, *, below: bool, seed
     n_done, n_total = 0, sum(n for n, _ in phases)
     for n, exaggeration in phases:
         found.optimize(
-            n, exaggeration=exaggeration, momentum=_MOMENTUM, inplace=True, propagate_exception=True,
+            n, exaggeration=exaggeration, momentum=MOMENTUM, inplace=True, propagate_exception=True,
             callbacks=_reporter(report, n_done, n_total), callbacks_every_iters=_REPORT_ITERATIONS,
         )  # fmt: skip
         n_done += n

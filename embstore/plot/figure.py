@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from embstore.errors import UsageError
-from embstore.installation import install_command
+from embstore.plot.conversion import convert
 
-_VEGA_LITE = "6.1"
 _PRINT_PPI = 300
 _ID = re.compile(r"\b(gradient_|clip)(\d+)\b")
 _PAGE = """<!DOCTYPE html>
@@ -62,21 +61,21 @@ class Figure:
         Raises:
             UsageError: The extra ``plot`` is not installed.
         """
-        drawn = str(_converter().vegalite_to_svg(dict(self.spec), vl_version=_VEGA_LITE))
+        drawn = str(convert("vegalite_to_svg", vl_spec=dict(self.spec)))
         numbers: dict[str, str] = {}  # the ids of gradients and clips count on from picture to picture of a process
         return _ID.sub(lambda found: f"{found[1]}{numbers.setdefault(found[0], str(len(numbers)))}", drawn)
 
     def to_png(self) -> bytes:
         """Return the picture as PNG, at 300 pixels an inch of its printed size. Raises: as ``to_svg``."""
-        return bytes(_converter().vegalite_to_png(dict(self.spec), vl_version=_VEGA_LITE, scale=_PRINT_PPI / 96))
+        return bytes(convert("vegalite_to_png", vl_spec=dict(self.spec), scale=_PRINT_PPI / 96))
 
     def to_pdf(self) -> bytes:
         """Return the picture as PDF, with text as text. Raises: as ``to_svg``."""
-        return bytes(_converter().vegalite_to_pdf(dict(self.spec), vl_version=_VEGA_LITE))
+        return bytes(convert("vegalite_to_pdf", vl_spec=dict(self.spec)))
 
     def to_html(self) -> str:
         """Return an interactive page that needs no network. Raises: as ``to_svg``."""
-        libraries = _converter().javascript_bundle(vl_version=_VEGA_LITE)
+        libraries = convert("javascript_bundle")
         title = html.escape(" ".join(self._title))
         return _PAGE.format(title=title, libraries=libraries, spec=self.to_json().replace("<", "\\u003c"))
 
@@ -122,14 +121,3 @@ def file_type(path: "str | Path") -> str:
         if name.endswith(suffix):
             return suffix
     raise UsageError(f"{path}: unknown type of picture. Known: {', '.join(SUFFIXES)}.")
-
-
-def _converter() -> Any:
-    try:
-        import vl_convert
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"pictures are drawn by vl-convert-python, which is not installed: {install_command('plot')}; or write "
-            "the Vega-Lite specification, which needs nothing: -o FIGURE.vl.json"
-        ) from error
-    return vl_convert

@@ -32,6 +32,7 @@ from benchmark_growth import growth, oneshot
 from benchmark_maps import maps
 from benchmark_neighbours import nearest
 from benchmark_people import people
+from benchmark_pictures import pictures
 from benchmark_reading import centred, scale
 from benchmark_search import search
 from benchmark_searchers import SEARCHERS
@@ -47,6 +48,7 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Result]]] = {
     "start": start,
     "explorer": explorer,
     "maps": maps,
+    "pictures": pictures,
     "scale": scale,
     "centred": centred,
     "writing": writing,

@@ -1,0 +1,23 @@
+"""Pictures: what drawing a metric whose answer is stored adds to the query, one process each."""
+
+from benchmark_start import process
+from benchmark_stores import Workspace
+from benchmark_timing import Result, compare, interleave
+
+_METRIC = "anisotropy"
+_LONGER = 2.5
+
+
+def pictures(space: Workspace) -> list[Result]:
+    """Run ``query`` and ``plot`` in fresh processes."""
+    store = ("--store", str(space.words()))
+    contenders = {"query": ("query", _METRIC, *store)}
+    for suffix in ("svg", "vl.json"):
+        contenders[suffix] = ("plot", _METRIC, *store, "-o", str(space.root / f"picture.{suffix}"))
+    seconds = interleave(
+        {name: process(arguments, space.root) for name, arguments in contenders.items()}, space.size.starts
+    )
+    return [
+        compare(f"plot {_METRIC} -o FILE.svg, to the query", seconds["svg"], seconds["query"], goal=_LONGER),
+        compare(f"plot {_METRIC} -o FILE.vl.json, to the query", seconds["vl.json"], seconds["query"]),
+    ]
