@@ -5,7 +5,7 @@ texts.py      read the sources and stage their items
 job.py        options, checkpoints, and the missing items of each space
 plan.py       the spaces to build and their cards; writes nothing
 run.py        the work of one checkpoint: encode, write, index
-windows.py    the items that are being encoded
+ranges.py     the unit of work: a range of item ids, in this process or in a worker
 skips.py      the texts that get no vector
 report.py     the result of a build, and its progress
 estimate.py   the cost of a build: ``--dry-run``

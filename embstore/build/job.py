@@ -143,6 +143,11 @@ class Group:
     spaces: tuple[SpacePlan, ...]
     work: Work
 
+    @property
+    def cards(self) -> tuple[Card, ...]:
+        """Cards of the spaces."""
+        return tuple(space.card for space in self.spaces)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -199,8 +204,7 @@ class Job:
 
     def passages(self, items: list[Item]) -> Iterator[Passage]:
         """Yield the passages of items: the items in the template, those of one sentence together."""
-        bos, eos = self.model.tokenizer.template_strings(self.options.template)
-        return passages_of(items, self.options.template, bos=bos, eos=eos)
+        return item_passages(items, self.model.tokenizer, self.options)
 
     def encode(self, windows: Iterable[Iterable[Passage]], group: Group) -> Iterator[Encoded | Skipped]:
         """Encode passages, window by window, for all spaces of a group in the same forward passes.
@@ -209,11 +213,7 @@ class Job:
             windows: Passages of each window (items that are tokenised together).
             group: Spaces to encode for; must be one of :attr:`groups`.
         """
-        encoder, options = self.model.encoder, self.options
-        return encoder.encode_windows(
-            windows, poolings=[space.card.pooling for space in group.spaces],
-            layers=encoder.layers.select(options.layers), batch_tokens=options.batch_tokens, long=options.long,
-        )  # fmt: skip
+        return encode_windows(self.model.encoder, windows, group.cards, self.options)
 
     def plan(self, passages: Iterable[Passage], group: Group) -> Plan:
         """Count the tokens and batches that encoding takes, and the items it would skip, without running the model.
@@ -229,3 +229,26 @@ class Job:
             batch_tokens=options.batch_tokens,
             long=options.long,
         )
+
+
+def item_passages(items: list[Item], tokenizer: Tokenizer, options: Options) -> Iterator[Passage]:
+    """Yield the passages of items: the items in the template of the options, those of one sentence together."""
+    bos, eos = tokenizer.template_strings(options.template)
+    return passages_of(items, options.template, bos=bos, eos=eos)
+
+
+def encode_windows(
+    encoder: Encoder, windows: Iterable[Iterable[Passage]], cards: Iterable[Card], options: Options
+) -> Iterator[Encoded | Skipped]:
+    """Encode passages, window by window, for spaces that share their forward passes.
+
+    Args:
+        encoder: Encoder of the checkpoint.
+        windows: Passages of each window (items that are tokenised together).
+        cards: Cards of the spaces.
+        options: Options of the build.
+    """
+    return encoder.encode_windows(
+        windows, poolings=[card.pooling for card in cards], layers=encoder.layers.select(options.layers),
+        batch_tokens=options.batch_tokens, long=options.long,
+    )  # fmt: skip

@@ -4,15 +4,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
-import numpy as np
-from numpy.typing import NDArray
-
 from embstore import disk
 from embstore.build.job import Group, Job
+from embstore.build.ranges import Step, range_tasks
 from embstore.build.report import Meter, SpaceReport
 from embstore.build.skips import Skips
-from embstore.build.windows import Windows
-from embstore.encode import Encoded, ModelFailsError, TooLongError
+from embstore.encode import ModelFailsError, TooLongError
 from embstore.errors import EncodeError, UsageError
 from embstore.indexing import recall_notes, update_indexes
 from embstore.progress import Observer
@@ -54,28 +51,23 @@ class Run:
     def _encode(self, group: Group) -> None:
         """Encode the missing items of one group of spaces."""
         meter = Meter(self._observe, self._job.model.checkpoint.name, group.work.n_items, group.work.size)
-        windows = Windows(self._job, group)
-        stream = self._job.encode(windows.passages(), group)  # loads the weights
+        encoder = self._job.model.encoder  # loads the weights
         with self._timed(), self._explained(), ExitStack() as stack:
             writers: dict[str, SpaceWriter] = {}
             stack.callback(self._count, writers)  # runs after the writers have flushed
-            for space in group.spaces:
-                writer = self._store.space_writer(space.card, self._item_texts.write)
-                writers[space.card.space] = stack.enter_context(writer)
-            for result in stream:
-                if windows.completes():
-                    for writer in writers.values():
-                        writer.cut()
-                if isinstance(result, Encoded):
-                    done = windows.done(result.item_ids)
-                    self.n_tokens += result.n_tokens
-                    self.n_forward_passes += 1
-                    _add(result, group, done.is_missing, writers)
-                else:
-                    done = windows.done(np.array([result.item_id]), finished=result.outcome == "skipped")
-                    missing_in = zip(group.spaces, done.is_missing, strict=True)
-                    self._skips.add(result, [space for space, is_missing in missing_in if is_missing])
-                meter.advance(done.n, done.work, self.n_tokens)
+            for card in group.cards:
+                writers[card.space] = stack.enter_context(self._store.space_writer(card, self._item_texts.write))
+            for task in range_tasks(group, self._job.options):
+                for step in task.encode(encoder, [*writers.values()]):
+                    self._record(step, meter)
+
+    def _record(self, step: Step, meter: Meter) -> None:
+        """Count what became of some items, and report it."""
+        self.n_tokens += step.n_tokens
+        self.n_forward_passes += step.n_forward_passes
+        if step.skipped is not None:
+            self._skips.add(step.skipped, step.spaces)
+        meter.advance(step.n, step.work, self.n_tokens)
 
     def index(self) -> None:
         """Update the indexes of the job's spaces.
@@ -145,12 +137,3 @@ class Run:
                 f"{error} The text is {item.shown[:200]!r} ({place}), the checkpoint "
                 f"{checkpoint.name!r} ({checkpoint.folder}). What was written before is whole."
             ) from error
-
-
-def _add(result: Encoded, group: Group, is_missing: NDArray[np.bool_], writers: Mapping[str, SpaceWriter]) -> None:
-    """Add a batch of vectors to the writers of a group's spaces, each getting its missing items only."""
-    for space, keep in zip(group.spaces, is_missing, strict=True):
-        ids, vectors = result.item_ids, result.vectors[space.card.pooling]
-        if not keep.all():
-            ids, vectors = ids[keep], vectors[:, keep]
-        writers[space.card.space].add(ids, vectors)

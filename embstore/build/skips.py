@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from embstore.build.job import Job, SpacePlan
+from embstore.build.job import Job
 from embstore.build.report import reason_key
 from embstore.build.texts import Texts
 from embstore.encode import Skipped
@@ -33,15 +33,14 @@ class Skips:
         self.n_truncated: Counter[str] = Counter()
         self.reasons = {space.card.space: Counter(space.unfit) for job in jobs for space in job.spaces}
 
-    def add(self, skipped: Skipped, spaces: Sequence[SpacePlan]) -> None:
+    def add(self, skipped: Skipped, spaces: Sequence[str]) -> None:
         """Count and list an item that the encoder skipped or truncated.
 
         Args:
             skipped: Item with its outcome and reason.
-            spaces: Spaces that are missing the item.
+            spaces: Names of the spaces that are missing the item.
         """
-        for space in spaces:
-            name = space.card.space
+        for name in spaces:
             if skipped.outcome == "skipped":
                 self.reasons[name][reason_key(skipped.reason)] += 1
             else:
