@@ -120,6 +120,34 @@ def build(
             "shared folder or each in its own, to be merged.",
         ),
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", metavar="ray", help="Encode on a Ray cluster whose nodes share the store's folder."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", metavar="N", help="Number of workers on Ray.  [default: as many as fit]"),
+    ] = None,
+    worker_gpus: Annotated[
+        float | None,
+        typer.Option("--worker-gpus", metavar="G", help="GPUs of each worker.  [default: 1 if the cluster has any]"),
+    ] = None,
+    worker_cpus: Annotated[
+        int | None,
+        typer.Option(
+            "--worker-cpus",
+            metavar="C",
+            help="CPU cores of each worker.  [default: 1 beside a GPU, else all of the smallest node]",
+        ),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="HOST:PORT",
+            help="Address of the Ray cluster.  [default: $RAY_ADDRESS; without, Ray is started for this build]",
+        ),
+    ] = None,
     dry_run: DryRun = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if any text was skipped.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary, only errors.")] = False,
@@ -137,7 +165,9 @@ def build(
                 template=template, layers=layer, dtype=dtype, columns=column or (), header=not no_header,
                 delimiter=delimiter, limit=limit, per_text=per_text,
                 seed=seed, name=name, index=index, index_memory=index_memory, long=long, device=device,
-                batch_tokens=batch_tokens, allow_pickle=allow_pickle, shard=shard, dry_run=dry_run, observe=observe,
+                batch_tokens=batch_tokens, allow_pickle=allow_pickle, shard=shard, on=on, workers=workers,
+                worker_gpus=worker_gpus, worker_cpus=worker_cpus, ray_address=ray_address, dry_run=dry_run,
+                observe=observe,
             )  # fmt: skip
         if not quiet:
             summarise(report, store)

@@ -38,9 +38,14 @@ def temporary(folder: Path) -> Iterator[Path]:
         discard(path)
 
 
-def temporary_path(folder: Path) -> Path:
-    """Return the path of a new temporary file or folder."""
-    return folder / f".{os.getpid()}-{os.urandom(4).hex()}.tmp"
+def temporary_path(folder: Path, owner: str = "") -> Path:
+    """Return the path of a new temporary file or folder.
+
+    Args:
+        folder: Folder of the path.
+        owner: Hexadecimal identifier to include in the name, where the process id does not suffice.
+    """
+    return folder / f".{os.getpid()}-{owner}{os.urandom(4).hex()}.tmp"
 
 
 def is_temporary(name: str) -> bool:

@@ -12,6 +12,7 @@ A message names the thing, the place and the remedy. The command line prints it 
     │   ├── CheckpointAccessError        the system does not open or read a file of it (a FileAccessError too)
     │   └── CheckpointUnavailableError   it is not on this machine and cannot be downloaded
     ├── EncodeError              the model ran and the result cannot be used
+    ├── ClusterError             a cluster that cannot be used, or a worker of it
     ├── StoreError               a store that cannot be opened, read or written
     │   ├── LockedError          another build is writing
     │   ├── DamagedError         a truncated, altered or missing file
@@ -26,6 +27,7 @@ A message names the thing, the place and the remedy. The command line prints it 
 import errno
 import os
 from collections.abc import Iterable
+from typing import Any
 
 from embstore.escape import printable
 
@@ -39,6 +41,17 @@ class EmbstoreError(Exception):
 
     def __str__(self) -> str:
         return printable(super().__str__(), lines=True)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By default an exception is pickled as its class and its message, which not every class takes as arguments.
+        return _restored, (type(self), self.args, vars(self))
+
+
+def _restored(kind: type[EmbstoreError], arguments: tuple[Any, ...], attributes: dict[str, Any]) -> EmbstoreError:
+    """Return a pickled error."""
+    error = kind.__new__(kind, *arguments)
+    vars(error).update(attributes)
+    return error
 
 
 class UsageError(EmbstoreError):
@@ -99,6 +112,10 @@ class CheckpointUnavailableError(CheckpointError):
 
 class EncodeError(EmbstoreError):
     """The model failed, ran out of memory, or gave vectors that cannot be used."""
+
+
+class ClusterError(EmbstoreError):
+    """A cluster that cannot be used, or a worker of it that differs from the others."""
 
 
 class StoreError(EmbstoreError):

@@ -7,9 +7,10 @@ so that at most two parts and a window of texts are in memory.
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from embstore.build.job import Options
 from embstore.build.plan import plan_build, resolve_models
@@ -26,9 +27,17 @@ from embstore.storage.staging.staging import Staging
 from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.writer import StoreWriter
 
+if TYPE_CHECKING:
+    from embstore.build.on_ray import Cluster
+
 
 def build(
-    root: Path, sources: Sequence[Sources], specs: Sequence[str], options: Options, observe: Observer
+    root: Path,
+    sources: Sequence[Sources],
+    specs: Sequence[str],
+    options: Options,
+    observe: Observer,
+    connect: Callable[[Path], "Cluster"] | None = None,
 ) -> BuildReport:
     """Embed the texts whose vectors are missing from the store, and index them.
 
@@ -38,6 +47,8 @@ def build(
         specs: Checkpoints, in the notation of :func:`embstore.encode.resolve`.
         options: Options of the build; the unit is taken from ``sources``.
         observe: Callback for progress.
+        connect: Function that connects to the cluster that encodes the texts, given the folder of the store; None to
+            encode them in this process.
 
     Raises:
         EmbstoreError: See :mod:`embstore.errors`. Committed shards are kept, and the next build continues from them.
@@ -45,6 +56,7 @@ def build(
     began = time.perf_counter()
     models = resolve_models(specs, options, observe)
     with ExitStack() as stack:
+        cluster = None if connect is None else stack.enter_context(connect(root))
         store = stack.enter_context(StoreWriter(root, options.worker))
         stagings = [stack.enter_context(Staging(store.paths.root, unit_sources.unit)) for unit_sources in sources]
         texts = [read_texts(unit_sources, staging) for unit_sources, staging in zip(sources, stagings, strict=True)]
@@ -66,11 +78,13 @@ def build(
                 skip_lists.enter_context(skips.recorded())
                 runs += [Run(store, job, item_texts, skips, observe) for job in jobs]
             for run in runs:
-                run.encode()
+                run.encode(cluster)
         if store.is_last():
             write_all_merged(store.paths)
             for run in runs:
                 run.index()
+        for run in runs:
+            run.check_lost()
     return BuildReport(
         store=store.paths.root,
         spaces=tuple(report for run in runs for report in run.reports()),

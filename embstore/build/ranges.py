@@ -6,7 +6,7 @@ Nothing is committed here: the vectors go to writers, and what becomes of their 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,15 @@ from numpy.typing import NDArray
 from embstore.build.job import Group, Options, encode_windows, item_passages
 from embstore.build.report import work_of
 from embstore.encode import Encoded, Encoder, Skipped, Tokenizer
+from embstore.errors import ClusterError
 from embstore.storage.files.card import Card
 from embstore.storage.staging.missing import Window
 from embstore.storage.staging.staging import Ids
 from embstore.storage.writer import SpaceWriter
 from embstore.text import Passage
+
+N_TRIES = 3
+"""Number of workers that may die over a range."""
 
 
 class Step(NamedTuple):
@@ -59,7 +63,7 @@ class RangeTask:
     options: Options
     windows: Iterable[Window]
 
-    def encode(self, encoder: Encoder, writers: Sequence[SpaceWriter]) -> Iterator[Step]:
+    def encode(self, encoder: Encoder, writers: Sequence[SpaceWriter[Any]]) -> Iterator[Step]:
         """Encode the items and give their vectors to the writers, which then begin to write them as shards.
 
         Args:
@@ -86,13 +90,33 @@ class RangeTask:
         for writer in writers:
             writer.cut()
 
-    def _add(self, result: Encoded, is_missing: NDArray[np.bool_], writers: Sequence[SpaceWriter]) -> None:
+    def embedded(self, steps: Iterable[Step]) -> list[Ids]:
+        """Return the ids of the items that got a vector in each space, given what became of the items."""
+        skipped = {step.skipped.item_id for step in steps if step.skipped and step.skipped.outcome == "skipped"}
+        excluded = np.fromiter(skipped, np.int64, len(skipped))
+        ids = np.concatenate([window.ids for window in self.windows])
+        is_missing = np.concatenate([window.is_missing for window in self.windows], axis=1)
+        return [ids[missing & ~np.isin(ids, excluded)] for missing in is_missing]
+
+    def _add(self, result: Encoded, is_missing: NDArray[np.bool_], writers: Sequence[SpaceWriter[Any]]) -> None:
         """Add a batch of vectors to the writers, each getting the items missing in its space only."""
         for card, keep, writer in zip(self.cards, is_missing, writers, strict=True):
             ids, vectors = result.item_ids, result.vectors[card.pooling]
             if not keep.all():
                 ids, vectors = ids[keep], vectors[:, keep]
             writer.add(ids, vectors)
+
+
+class LostRangesError(ClusterError):
+    """Workers died again and again over some ranges.
+
+    Attributes:
+        tasks: Tasks of these ranges.
+    """
+
+    def __init__(self, tasks: Iterable[RangeTask]) -> None:
+        self.tasks = list(tasks)
+        super().__init__(f"{len(self.tasks)} ranges of texts cannot be encoded.")
 
 
 def range_tasks(group: Group, options: Options) -> Iterator[RangeTask]:

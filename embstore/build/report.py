@@ -153,11 +153,11 @@ class BuildReport:
         """Return the report in sentences: what was embedded and skipped, and last a summary of the whole build."""
         lines = []
         if self.dry_run:
-            lines.append(f"Dry run: nothing is written. {_count(self.n_texts, 'text')}, {self.n_items:,} to hold.")
+            lines.append(f"Dry run: nothing is written. {count(self.n_texts, 'text')}, {self.n_items:,} to hold.")
         for space in self.spaces:
             lines.append(_space_line(space, self.dry_run))
             lines += [f"  {n:,} skipped: {reason}" for reason, n in space.skipped.most_common()]
-        lines += [f"{_count(n, 'row')} of the sources skipped: {reason}" for reason, n in self.blanks.most_common()]
+        lines += [f"{count(n, 'row')} of the sources skipped: {reason}" for reason, n in self.blanks.most_common()]
         return [*lines, _estimate_line(self) if self.dry_run else _work_line(self)]
 
     def __repr__(self) -> str:
@@ -180,7 +180,7 @@ def _estimate_line(report: BuildReport) -> str:
     if not report.n_tokens:
         return f"Nothing to embed in {report.store}"
     return (
-        f"{_count(report.n_tokens, 'token')} in {_count(report.n_forward_passes, 'forward pass', 'es')}; about "
+        f"{count(report.n_tokens, 'token')} in {count(report.n_forward_passes, 'forward pass', 'es')}; about "
         f"{show_size(report.n_bytes)} on disk and {duration(report.encode_seconds)} on this machine, loading aside"
     )
 
@@ -189,7 +189,7 @@ def _work_line(report: BuildReport) -> str:
     """Return the last line of the report of a build."""
     if report.n_tokens:
         return (
-            f"{_count(report.n_tokens, 'token')} in {duration(report.encode_seconds)} ({report.tokens_per_second:,.0f} "
+            f"{count(report.n_tokens, 'token')} in {duration(report.encode_seconds)} ({report.tokens_per_second:,.0f} "
             f"tokens/s), {duration(report.total_seconds)} with loading; {show_size(report.n_bytes)} in {report.store}"
         )
     indexed = f"; {show_size(report.n_bytes)} of indexes written" if report.n_bytes else ""
@@ -200,6 +200,6 @@ def _work_line(report: BuildReport) -> str:
     return f"Nothing to embed: all of it is in {report.store}{indexed}"
 
 
-def _count(n: int, noun: str, plural: str = "s") -> str:
+def count(n: int, noun: str, plural: str = "s") -> str:
     """Return a number with its noun: ``1 row``, ``2 rows``."""
     return f"{n:,} {noun}{'' if n == 1 else plural}"

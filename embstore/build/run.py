@@ -3,19 +3,27 @@
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from embstore import disk
 from embstore.build.job import Group, Job
-from embstore.build.ranges import Step, range_tasks
-from embstore.build.report import Meter, SpaceReport
+from embstore.build.ranges import N_TRIES, LostRangesError, RangeTask, Step, range_tasks
+from embstore.build.report import Meter, SpaceReport, count
 from embstore.build.skips import Skips
 from embstore.encode import ModelFailsError, TooLongError
 from embstore.errors import EncodeError, UsageError
 from embstore.indexing import recall_notes, update_indexes
-from embstore.progress import Observer
+from embstore.progress import Observer, Progress
+from embstore.storage.files.paths import Shard
 from embstore.storage.files.shards import Float16OverflowError, NonFiniteVectorError
 from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.writer import SpaceWriter, StoreWriter
+
+if TYPE_CHECKING:
+    from embstore.build.on_ray import Cluster
+
+N_LISTED = 5
+"""Number of texts that the message about lost ranges shows."""
 
 
 class Run:
@@ -33,6 +41,7 @@ class Run:
         n_forward_passes: Number of forward passes.
         n_bytes: Bytes of the shards and indexes written.
         notes: Notes for the user about the indexes.
+        lost: Ranges over which workers died again and again.
         seconds: Seconds spent encoding, writing and indexing.
     """
 
@@ -42,24 +51,64 @@ class Run:
         self.n_tokens = self.n_forward_passes = self.n_bytes = 0
         self.seconds = 0.0
         self.notes: list[str] = []
+        self.lost: list[RangeTask] = []
 
-    def encode(self) -> None:
-        """Encode the missing items, part by part; a part is written as a shard while the next one is encoded."""
+    def encode(self, cluster: "Cluster | None" = None) -> None:
+        """Encode the missing items, range by range; a range is written as shards while the next one is encoded.
+
+        Args:
+            cluster: Cluster that encodes them; None for this process.
+        """
         for group in self._job.groups:
-            self._encode(group)
+            with self._timed(), self._explained():
+                if cluster is None:
+                    self._encode(group)
+                else:
+                    self._encode_on(cluster, group)
 
     def _encode(self, group: Group) -> None:
-        """Encode the missing items of one group of spaces."""
+        """Encode the missing items of one group of spaces in this process."""
         meter = Meter(self._observe, self._job.model.checkpoint.name, group.work.n_items, group.work.size)
         encoder = self._job.model.encoder  # loads the weights
-        with self._timed(), self._explained(), ExitStack() as stack:
-            writers: dict[str, SpaceWriter] = {}
+        with ExitStack() as stack:
+            writers: dict[str, SpaceWriter[Shard]] = {}
             stack.callback(self._count, writers)  # runs after the writers have flushed
             for card in group.cards:
                 writers[card.space] = stack.enter_context(self._store.space_writer(card, self._item_texts.write))
             for task in range_tasks(group, self._job.options):
                 for step in task.encode(encoder, [*writers.values()]):
                     self._record(step, meter)
+
+    def _encode_on(self, cluster: "Cluster", group: Group) -> None:
+        """Encode the missing items of one group of spaces on a cluster, and commit the shards of its workers."""
+        name = f"{self._job.model.checkpoint.name} on {count(cluster.n_workers, 'worker')}"
+        meter = Meter(self._observe, name, group.work.n_items, group.work.size)
+        self._observe(Progress("load", name))
+        try:
+            for task, result in cluster.encode(self._job.model, range_tasks(group, self._job.options)):
+                for card, ids, shard in zip(group.cards, task.embedded(result.steps), result.shards, strict=True):
+                    if shard is not None:
+                        self._store.commit(card, ids, self._item_texts.write, shard)
+                        self._embedded[card.space] = self._embedded.get(card.space, 0) + len(ids)
+                        self.n_bytes += disk.size(shard.shard.path)
+                for step in result.steps:
+                    self._record(step, meter)
+        except LostRangesError as error:
+            self.lost += error.tasks
+
+    def check_lost(self) -> None:
+        """Raise EncodeError if workers died again and again over some texts, with these texts."""
+        if not self.lost:
+            return
+        items = [item for task in self.lost for window in task.windows for item in window.items]
+        places = [self._job.missing.staging.find(item.id) for item in items[:N_LISTED]]
+        listed = "; ".join(f"{item.shown[:100]!r} ({place})" for item, place in places)
+        more = f"; and {len(items) - N_LISTED:,} more" if len(items) > N_LISTED else ""
+        raise EncodeError(
+            f"{N_TRIES} workers died over each of {count(len(self.lost), 'range')} of texts, with the checkpoint "
+            f"{self._job.model.checkpoint.name!r}: {listed}{more}. All others are embedded. If memory is short, lower "
+            "--batch-tokens; else leave out the text that ends the process, and run the same command again."
+        )
 
     def _record(self, step: Step, meter: Meter) -> None:
         """Count what became of some items, and report it."""
@@ -99,7 +148,7 @@ class Run:
             for space in self._job.spaces
         ]  # fmt: skip
 
-    def _count(self, writers: Mapping[str, SpaceWriter]) -> None:
+    def _count(self, writers: Mapping[str, SpaceWriter[Shard]]) -> None:
         """Record the number of items written to each space, and add the bytes of the new shards to :attr:`n_bytes`.
 
         Args:

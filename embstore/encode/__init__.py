@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from embstore.encode.batches import default_batch_tokens, plan_batches
 from embstore.encode.checkpoint import Checkpoint, Fingerprint, fingerprint, resolve
 from embstore.encode.checkpoint_files import SHORT_NAMES
+from embstore.encode.extra import installed_versions
 from embstore.encode.records import MODEL_FAILS, Encoded, Long, ModelFailsError, Plan, Skipped, TooLongError
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ __all__ = [
     "TooLongError",
     "default_batch_tokens",
     "fingerprint",
+    "installed_versions",
     "plan_batches",
     "resolve",
 ]

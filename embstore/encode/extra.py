@@ -4,7 +4,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib import import_module
+from importlib import import_module, metadata
 from typing import Any
 
 from embstore.errors import CheckpointError
@@ -32,6 +32,20 @@ def need(module: str) -> Any:
 def versions() -> dict[str, str]:
     """Return the versions of torch, transformers and tokenizers, by name."""
     return {name: str(need(name).__version__) for name in ("torch", "transformers", "tokenizers")}
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of embstore and of the libraries that vectors depend on; empty for one that is missing.
+
+    Nothing is imported. Labels of a build, as in ``2.9.0+cu128``, are left out.
+    """
+    found = {}
+    for name in ("embstore", "torch", "transformers", "tokenizers"):
+        try:
+            found[name] = metadata.version(name).partition("+")[0]
+        except metadata.PackageNotFoundError:
+            found[name] = ""
+    return found
 
 
 def first_sentence(error: Exception) -> str:

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,13 +19,14 @@ from embstore.storage.catalog import Ids
 from embstore.storage.files.card import Card, read_cards, write_card
 from embstore.storage.files.marker import check_marker, write_marker
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import write_shard
+from embstore.storage.files.shards import StagedShard, commit_shard, write_shard
 from embstore.storage.transaction.lock import SharedLock, write_lock
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.transaction.recovery import recover
 
 Block = tuple[Ids, NDArray[np.float32]]
 Error = type[BaseException] | None
+T = TypeVar("T")
 
 
 class StoreWriter:
@@ -127,7 +128,22 @@ class StoreWriter:
             if not committed_shards(self.paths, space):
                 disk.remove(self.paths.card(space), missing_ok=True)
 
-    def space_writer(self, card: Card, write_texts: Callable[[Ids], None]) -> "SpaceWriter":
+    def commit(self, card: Card, ids: Ids, write_texts: Callable[[Ids], None], staged: StagedShard) -> None:
+        """Commit a shard that another process has written: first the card of its space and its texts, then the shard.
+
+        Args:
+            card: Card of the space.
+            ids: Item ids of the shard.
+            write_texts: As in :meth:`space_writer`.
+            staged: Complete shard under a temporary name, flushed to the disk.
+        """
+        with self.writing_texts():
+            self.add_space(card)
+            write_texts(ids)
+        disk.make_folder(staged.shard.path.parent)
+        commit_shard(staged)
+
+    def space_writer(self, card: Card, write_texts: Callable[[Ids], None]) -> "SpaceWriter[Shard]":
         """Return a writer of vectors into a space, which writes a shard at each call of ``cut``.
 
         The space is created with its first shard: a build that ends before it leaves no card.
@@ -142,14 +158,14 @@ class StoreWriter:
                 self.add_space(card)
                 write_texts(ids)
 
-        return SpaceWriter(self.paths, card, write)
+        return SpaceWriter(self.paths, card, write, lambda *shard: write_shard(*shard))
 
     def writing_texts(self) -> AbstractContextManager[None]:
         """Return a context in which no other build that shares the source writes texts."""
         return nullcontext() if self._shared is None else self._shared.texts()
 
 
-class SpaceWriter:
+class SpaceWriter(Generic[T]):
     """Writer that collects vectors of one space and writes them as shards in a background thread.
 
     At most one shard is written while the next is collected. At exit, the collected vectors are written if the build
@@ -159,18 +175,21 @@ class SpaceWriter:
         paths: Paths of the store.
         card: Card of the space.
         write_texts: Function called with the item ids of a shard before it is written.
+        write_shard: Function that writes a shard, with the arguments of :func:`~.shards.write_shard`.
 
     Attributes:
-        shards: Shards written so far.
+        shards: Results of ``write_shard`` so far.
         n_written: Number of items in these shards.
     """
 
-    def __init__(self, paths: StorePaths, card: Card, write_texts: Callable[[Ids], None]) -> None:
-        self._paths, self._card, self._write_texts = paths, card, write_texts
+    def __init__(
+        self, paths: StorePaths, card: Card, write_texts: Callable[[Ids], None], write_shard: Callable[..., T]
+    ) -> None:
+        self._paths, self._card, self._write_texts, self._write_shard = paths, card, write_texts, write_shard
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="embstore-writer")
-        self._writing: list[Future[tuple[Shard, int]]] = []
+        self._writing: list[Future[tuple[T, int]]] = []
         self._blocks: list[Block] = []
-        self.shards: list[Shard] = []
+        self.shards: list[T] = []
         self.n_written = 0
 
     def __enter__(self) -> Self:
@@ -226,12 +245,12 @@ class SpaceWriter:
             self.shards.append(shard)
             self.n_written += n
 
-    def _write(self, ids: Ids, blocks: list[Block]) -> tuple[Shard, int]:
+    def _write(self, ids: Ids, blocks: list[Block]) -> tuple[T, int]:
         """Write blocks of vectors as one shard, and return it with its number of items."""
         card = self._card
         ids, places = _in_order(ids)
         vectors = (_gathered(blocks, layer, places) for layer in range(len(card.layers)))
-        return write_shard(self._paths, card.space, card.layers, ids, vectors, card.dtype), len(ids)
+        return self._write_shard(self._paths, card.space, card.layers, ids, vectors, card.dtype), len(ids)
 
 
 def _in_order(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:

@@ -2,12 +2,17 @@
 
 from typing import TYPE_CHECKING
 
+from embstore.errors import UnknownNameError, UsageError
 from embstore.progress import Observer
 from embstore.store.arguments import LayerSpec, Names, as_bytes, as_layers, as_names, as_observer
 from embstore.store.datasets import DatasetMethods
 from embstore.store.opened import OpenStore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from embstore.build.on_ray import Cluster
     from embstore.build.report import BuildReport
 
 DEFAULT_MODELS = ("gpt2", "clip")
@@ -42,6 +47,11 @@ class BuildMethods(DatasetMethods, OpenStore):
         allow_pickle: bool = False,
         shard: str | None = None,
         shard_bytes: int | None = None,
+        on: str | None = None,
+        workers: int | None = None,
+        worker_gpus: float | None = None,
+        worker_cpus: int | None = None,
+        ray_address: str | None = None,
         dry_run: bool = False,
         observe: Observer | None = None,
     ) -> "BuildReport":
@@ -79,6 +89,12 @@ class BuildMethods(DatasetMethods, OpenStore):
             shard: ``i/n``: embed the i-th of n parts of the sources, divided by item id. n machines with the same
                 sources build one store together, in a shared folder or each in its own, to be merged.
             shard_bytes: Approximate bytes of vectors in a shard; by default 128 MiB.
+            on: ``"ray"`` to encode on a Ray cluster whose nodes share the store's folder; by default in this process.
+            workers: Number of workers on Ray; by default as many as fit.
+            worker_gpus: GPUs of each worker; by default one if the cluster has any.
+            worker_cpus: CPU cores of each worker; by default one beside a GPU, else all of the smallest node.
+            ray_address: Address of the cluster, as ``host:port``; by default that in ``RAY_ADDRESS``, else Ray is
+                started on this machine for the build.
             dry_run: Whether to write nothing and only estimate.
             observe: Function that is called with the progress; by default a notebook shows it.
 
@@ -120,9 +136,32 @@ class BuildMethods(DatasetMethods, OpenStore):
             for unit_of, members in group_by_unit(source_names, given).items()
         ]
         self.fetch_datasets(missing_datasets(source_names), observer)
+        cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
         if dry_run:
             return estimate(self.path, read, as_names(models), options, observer)
         try:
-            return build(self.path, read, as_names(models), options, observer)
+            return build(self.path, read, as_names(models), options, observer, cluster)
         finally:
             self.refresh()
+
+
+def _cluster(
+    on: str | None, workers: int | None, worker_gpus: float | None, worker_cpus: int | None, address: str | None
+) -> "Callable[[Path], Cluster] | None":
+    """Return the function that connects to the cluster of a build, given the folder of the store; None for none.
+
+    Raises:
+        UnknownNameError: ``on`` is not ``ray``.
+        UsageError: An option of a cluster is given without ``on``, or is out of range.
+    """
+    given = {"workers": workers, "worker_gpus": worker_gpus, "worker_cpus": worker_cpus, "ray_address": address}
+    if on is None:
+        if names := [name for name, value in given.items() if value is not None]:
+            raise UsageError(f"{names[0]} is of a build on a cluster: add --on ray (in Python, on='ray').")
+        return None
+    if on != "ray":
+        raise UnknownNameError("cluster", on, ("ray",))
+    from embstore.build.on_ray import Cluster, ClusterOptions
+
+    options = ClusterOptions(workers, worker_gpus, worker_cpus, address)
+    return lambda root: Cluster(options, root)

