@@ -238,7 +238,12 @@ def item_passages(items: list[Item], tokenizer: Tokenizer, options: Options) -> 
 
 
 def encode_windows(
-    encoder: Encoder, windows: Iterable[Iterable[Passage]], cards: Iterable[Card], options: Options
+    encoder: Encoder,
+    windows: Iterable[Iterable[Passage]],
+    cards: Iterable[Card],
+    options: Options,
+    *,
+    steady: bool = False,
 ) -> Iterator[Encoded | Skipped]:
     """Encode passages, window by window, for spaces that share their forward passes.
 
@@ -247,8 +252,9 @@ def encode_windows(
         windows: Passages of each window (items that are tokenised together).
         cards: Cards of the spaces.
         options: Options of the build.
+        steady: As in :meth:`Encoder.encode_windows`.
     """
     return encoder.encode_windows(
         windows, poolings=[card.pooling for card in cards], layers=encoder.layers.select(options.layers),
-        batch_tokens=options.batch_tokens, long=options.long,
+        batch_tokens=options.batch_tokens, long=options.long, steady=steady,
     )  # fmt: skip

@@ -159,10 +159,13 @@ def _connected(address: str | None) -> Iterator[Any]:
             f"the Ray cluster at {address} cannot be used: {last_line(error)}. Run the command on a node of the "
             "cluster, with the same versions of Python and Ray."
         ) from error
+    # Ray prints there what befalls workers, in lines of its own between those of the progress.
+    ray._private.worker._worker_logs_enabled = False
     try:
         yield ray
     finally:
         ray.shutdown()
+        ray._private.worker._worker_logs_enabled = True
 
 
 def _check_address(address: str) -> None:

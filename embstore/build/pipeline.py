@@ -2,13 +2,15 @@
 
 Texts are staged in a temporary database as they are read; duplicates and stored items are found by SQL. The missing
 items are divided by item id into parts of about a shard's bytes. A part is encoded while the previous one is written,
-so that at most two parts and a window of texts are in memory.
+so that at most two parts and a window of texts are in memory. On a cluster, its workers do so with the parts that they
+are given, and this process commits what they have written.
 """
 
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +56,8 @@ def build(
         EmbstoreError: See :mod:`embstore.errors`. Committed shards are kept, and the next build continues from them.
     """
     began = time.perf_counter()
-    models = resolve_models(specs, options, observe)
+    # The workers have the accelerators, and this process needs the model for the cards only.
+    models = resolve_models(specs, options if connect is None else replace(options, device="cpu"), observe)
     with ExitStack() as stack:
         cluster = None if connect is None else stack.enter_context(connect(root))
         store = stack.enter_context(StoreWriter(root, options.worker))

@@ -5,7 +5,7 @@ Nothing is committed here: the vectors go to writers, and what becomes of their 
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,33 +63,6 @@ class RangeTask:
     options: Options
     windows: Iterable[Window]
 
-    def encode(self, encoder: Encoder, writers: Sequence[SpaceWriter[Any]]) -> Iterator[Step]:
-        """Encode the items and give their vectors to the writers, which then begin to write them as shards.
-
-        Args:
-            encoder: Encoder of the checkpoint.
-            writers: Writer of each space, in the order of the cards.
-
-        Yields:
-            Each batch of vectors, and each skipped or truncated item.
-        """
-        reading = _Windows(self.windows)
-        passages = reading.passages(encoder.tokenizer, self.options)
-        for result in encode_windows(encoder, passages, self.cards, self.options):
-            if isinstance(result, Encoded):
-                done = reading.done(result.item_ids)
-                self._add(result, done.is_missing, writers)
-                yield Step(done.n, done.work, result.n_tokens, 1)
-            else:
-                done = reading.done(np.array([result.item_id]), finished=result.outcome == "skipped")
-                pairs = zip(self.cards, done.is_missing, strict=True)
-                yield Step(
-                    done.n, done.work, skipped=result,
-                    spaces=tuple(card.space for card, is_missing in pairs if is_missing),
-                )  # fmt: skip
-        for writer in writers:
-            writer.cut()
-
     def embedded(self, steps: Iterable[Step]) -> list[Ids]:
         """Return the ids of the items that got a vector in each space, given what became of the items."""
         skipped = {step.skipped.item_id for step in steps if step.skipped and step.skipped.outcome == "skipped"}
@@ -98,13 +71,54 @@ class RangeTask:
         is_missing = np.concatenate([window.is_missing for window in self.windows], axis=1)
         return [ids[missing & ~np.isin(ids, excluded)] for missing in is_missing]
 
-    def _add(self, result: Encoded, is_missing: NDArray[np.bool_], writers: Sequence[SpaceWriter[Any]]) -> None:
-        """Add a batch of vectors to the writers, each getting the items missing in its space only."""
-        for card, keep, writer in zip(self.cards, is_missing, writers, strict=True):
-            ids, vectors = result.item_ids, result.vectors[card.pooling]
-            if not keep.all():
-                ids, vectors = ids[keep], vectors[:, keep]
-            writer.add(ids, vectors)
+
+def encode_ranges(
+    tasks: Iterable[RangeTask], encoder: Encoder, writers: Sequence[SpaceWriter[Any]], *, steady: bool = False
+) -> Iterator[Step]:
+    """Encode the ranges of a group of spaces and give their vectors to writers, which write a shard of each range.
+
+    A range is written while the next one is encoded, and the model does not wait between them. When all are encoded,
+    the writers still have to write the last one.
+
+    Args:
+        tasks: Ranges with the same cards and options.
+        encoder: Encoder of the checkpoint.
+        writers: Writer of each space, in the order of the cards.
+        steady: As in :meth:`Encoder.encode_windows`.
+
+    Yields:
+        Each batch of vectors, and each skipped or truncated item.
+    """
+    ranges = iter(tasks)
+    if (first := next(ranges, None)) is None:
+        return
+    cards, options = first.cards, first.options
+    windows = _Windows(chain([first], ranges))
+    passages = windows.passages(encoder.tokenizer, options)
+    for result in encode_windows(encoder, passages, cards, options, steady=steady):
+        if windows.completes():
+            for writer in writers:
+                writer.cut()
+        if isinstance(result, Encoded):
+            done = windows.done(result.item_ids)
+            _add(result, cards, done.is_missing, writers)
+            yield Step(done.n, done.work, result.n_tokens, 1)
+        else:
+            done = windows.done(np.array([result.item_id]), finished=result.outcome == "skipped")
+            pairs = zip(cards, done.is_missing, strict=True)
+            spaces = tuple(card.space for card, is_missing in pairs if is_missing)
+            yield Step(done.n, done.work, skipped=result, spaces=spaces)
+
+
+def _add(
+    result: Encoded, cards: Iterable[Card], is_missing: NDArray[np.bool_], writers: Iterable[SpaceWriter[Any]]
+) -> None:
+    """Add a batch of vectors to the writers of spaces, each getting the items missing in its space only."""
+    for card, keep, writer in zip(cards, is_missing, writers, strict=True):
+        ids, vectors = result.item_ids, result.vectors[card.pooling]
+        if not keep.all():
+            ids, vectors = ids[keep], vectors[:, keep]
+        writer.add(ids, vectors)
 
 
 class LostRangesError(ClusterError):
@@ -130,12 +144,14 @@ class _OpenWindow:
     """A window with items that are not encoded yet.
 
     Attributes:
+        range_number: Number of its range.
         ids: Item ids (n,), ascending.
         is_missing: bool (spaces, n); whether a space is missing the item.
         work: float64 (n,), the work of each item.
         n_left: Number of items that are not encoded yet.
     """
 
+    range_number: int
     ids: Ids
     is_missing: NDArray[np.bool_]
     work: NDArray[np.float64]
@@ -161,21 +177,36 @@ class _Done:
 
 
 class _Windows:
-    """Gives windows of passages to the encoder, and finds the items that come back.
+    """Gives windows of passages to the encoder, and tracks which items and ranges are finished.
 
     Args:
-        windows: Windows of items.
+        tasks: Ranges.
     """
 
-    def __init__(self, windows: Iterable[Window]) -> None:
-        self._windows = windows
+    def __init__(self, tasks: Iterable[RangeTask]) -> None:
+        self._tasks = tasks
         self._open: list[_OpenWindow] = []
+        self._unfinished: list[int] = []  # numbers of ranges; the last one may still get windows
+        self._all_read = False
 
     def passages(self, tokenizer: Tokenizer, options: Options) -> Iterator[Iterator[Passage]]:
         """Yield the passages of each window, for the encoder to read."""
-        for window in self._windows:
-            self._open = [*(other for other in self._open if other.n_left), _opened(window)]
-            yield item_passages(window.items, tokenizer, options)
+        for task in self._tasks:
+            for window in task.windows:
+                if task.number not in self._unfinished:
+                    self._unfinished.append(task.number)
+                self._open.append(_opened(window, task.number))
+                yield item_passages(window.items, tokenizer, options)
+        self._all_read = True
+
+    def completes(self) -> bool:
+        """Return whether the oldest unfinished range has all its items encoded; if so, go on to the next range."""
+        self._open = [window for window in self._open if window.n_left]
+        read = self._unfinished if self._all_read else self._unfinished[:-1]
+        if not read or any(window.range_number == read[0] for window in self._open):
+            return False
+        self._unfinished.remove(read[0])
+        return True
 
     def done(self, ids: Ids, *, finished: bool = True) -> _Done:
         """Record that items of one window came back from the encoder.
@@ -194,8 +225,8 @@ class _Windows:
         raise AssertionError(f"the model returned items of no window: {ids[:3]}")
 
 
-def _opened(window: Window) -> _OpenWindow:
+def _opened(window: Window, range_number: int) -> _OpenWindow:
     """Return a window with its items sorted by id, none of them finished."""
     order = np.argsort(window.ids)
     work = np.array(work_of(window.items), dtype=np.float64)
-    return _OpenWindow(window.ids[order], window.is_missing[:, order], work[order])
+    return _OpenWindow(range_number, window.ids[order], window.is_missing[:, order], work[order])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from embstore import disk
 from embstore.build.job import Group, Job
-from embstore.build.ranges import N_TRIES, LostRangesError, RangeTask, Step, range_tasks
+from embstore.build.ranges import N_TRIES, LostRangesError, RangeTask, Step, encode_ranges, range_tasks
 from embstore.build.report import Meter, SpaceReport, count
 from embstore.build.skips import Skips
 from embstore.encode import ModelFailsError, TooLongError
@@ -75,9 +75,8 @@ class Run:
             stack.callback(self._count, writers)  # runs after the writers have flushed
             for card in group.cards:
                 writers[card.space] = stack.enter_context(self._store.space_writer(card, self._item_texts.write))
-            for task in range_tasks(group, self._job.options):
-                for step in task.encode(encoder, [*writers.values()]):
-                    self._record(step, meter)
+            for step in encode_ranges(range_tasks(group, self._job.options), encoder, [*writers.values()]):
+                self._record(step, meter)
 
     def _encode_on(self, cluster: "Cluster", group: Group) -> None:
         """Encode the missing items of one group of spaces on a cluster, and commit the shards of its workers."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from embstore import atomic, disk
 from embstore.build.job import Model, Options
-from embstore.build.ranges import RangeTask, Step
+from embstore.build.ranges import RangeTask, Step, encode_ranges
 from embstore.encode import Checkpoint, Encoder, Fingerprint, fingerprint, installed_versions, resolve
 from embstore.errors import ClusterError, EmbstoreError
 from embstore.space import Layers
@@ -112,7 +112,10 @@ class RangeWorker:
                     stack.enter_context(SpaceWriter(paths, card, _no_texts, stage)) for card in task.cards
                 ]
                 with self._encoding:
-                    steps = _summed(task.encode(self._encoder(requirement, task.options), writers))
+                    encoder = self._encoder(requirement, task.options)
+                    steps = _summed(encode_ranges([task], encoder, writers, steady=True))
+                    for writer in writers:
+                        writer.cut()  # it is written while the next range is encoded
             return RangeResult(tuple(next(iter(writer.shards), None) for writer in writers), steps)
         except EmbstoreError as error:
             return error

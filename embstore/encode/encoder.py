@@ -140,10 +140,20 @@ class Encoder:
         layers: Layers | None = None,
         batch_tokens: int | None = None,
         long: Long = "skip",
+        steady: bool = False,
     ) -> Iterator[Encoded | Skipped]:
         """Embed windows of passages as :meth:`encode` does; no batch mixes passages of two windows.
 
         The batches of a window therefore depend only on its own passages. The model does not wait between windows.
+
+        Args:
+            windows: Passages of each window.
+            poolings: As in :meth:`encode`, like the other arguments.
+            layers: Subset of ``self.layers``.
+            batch_tokens: Maximum number of tokens per batch.
+            long: Treatment of texts longer than ``max_tokens``.
+            steady: Whether a batch gets as few threads of a CPU as if many followed, even if only a few do. The last
+                bits of vectors depend on the number of threads.
         """
         if not poolings:
             raise UsageError("name at least one pooling.")
@@ -159,7 +169,7 @@ class Encoder:
             self._model, self._contract, self.tokenizer.pad_id, list(dict.fromkeys(poolings)), chosen, self._reference
         )
         stream = (batch for window in windows for batch in self._batches(window, poolings, budget, long))
-        return run(forward, stream, budget)
+        return run(forward, stream, budget, steady=steady)
 
     def _batches(
         self, passages: Iterable[Passage], poolings: Sequence[Pooling], batch_tokens: int, long: Long

@@ -23,7 +23,9 @@ _STATES_BYTES = 4 << 30
 """Maximum size of the hidden states of all batches that run in parallel on a CPU."""
 
 
-def run(forward: Forward, stream: Iterable[Texts | Skipped], batch_tokens: int) -> Iterator[Encoded | Skipped]:
+def run(
+    forward: Forward, stream: Iterable[Texts | Skipped], batch_tokens: int, *, steady: bool = False
+) -> Iterator[Encoded | Skipped]:
     """Run batches through the model, and yield their vectors in order.
 
     On a CPU each core runs its own batches, with a copy of the model that shares the weights, so that cores do not
@@ -33,14 +35,17 @@ def run(forward: Forward, stream: Iterable[Texts | Skipped], batch_tokens: int) 
         forward: Model with its poolings and layers.
         stream: Batches, and skipped items, which are passed through.
         batch_tokens: Maximum number of tokens per batch, with padding; halved on out-of-memory errors.
+        steady: Whether a batch gets as few threads as if many followed, even if only a few do.
     """
     unread = iter(stream)
-    first = _read_batches(unread, _max_parallel(forward, batch_tokens))
+    most = _max_parallel(forward, batch_tokens)
+    first = _read_batches(unread, most)
     unread = chain(first, unread)
     limit = batch_tokens
     repeated: list[Texts] = []  # batches to run again, the next one last
     running: deque[tuple[Texts, _Pending]] = deque()
-    with _workers(forward, max(1, sum(not isinstance(batch, Skipped) for batch in first))) as (n, submit):
+    n_first = max(1, sum(not isinstance(batch, Skipped) for batch in first))
+    with _workers(forward, n_first, most if steady else n_first) as (n, submit):
         while True:
             while len(running) < 2 * n and (batch := repeated.pop() if repeated else next(unread, None)) is not None:
                 if isinstance(batch, Skipped):
@@ -80,8 +85,14 @@ def _max_parallel(forward: Forward, batch_tokens: int) -> int:
 
 
 @contextmanager
-def _workers(forward: Forward, n: int) -> Iterator[tuple[int, Callable[[Texts], _Pending]]]:
-    """Start worker threads that share torch's threads; give their number and a function that submits a batch."""
+def _workers(forward: Forward, n: int, n_shares: int) -> Iterator[tuple[int, Callable[[Texts], _Pending]]]:
+    """Start worker threads; give their number and a function that submits a batch.
+
+    Args:
+        forward: Model with its poolings and layers.
+        n: Number of worker threads.
+        n_shares: Number of equal shares of torch's threads, of which each worker thread gets one.
+    """
     torch, thread = need("torch"), local()
     _keep_freed_memory()
     n_threads = torch.get_num_threads()
@@ -89,7 +100,7 @@ def _workers(forward: Forward, n: int) -> Iterator[tuple[int, Callable[[Texts], 
 
     def begin() -> None:
         thread.forward = copies.pop()
-        torch.set_num_threads(max(1, n_threads // n))
+        torch.set_num_threads(max(1, n_threads // n_shares))
 
     pool = ThreadPoolExecutor(n, "embstore-encoder", begin)
     try:

@@ -1,0 +1,115 @@
+"""What a build on a cluster refuses, without a cluster: addresses, options, and workers that differ."""
+
+import pickle
+import socket
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from embstore import Store
+from embstore.build.job import Model, Options
+from embstore.build.worker import RangeWorker, Requirement
+from embstore.encode import TooLongError
+from embstore.errors import ClusterError, EmbstoreError, MissingFileError, UnknownNameError, UsageError
+
+
+@pytest.fixture
+def requirement(checkpoint: Path, tmp_path: Path) -> Requirement:
+    """What this process has itself."""
+    sign = tmp_path / "sign"
+    sign.write_bytes(b"of this build")
+    return Requirement.of(Model(str(checkpoint), Options()), tmp_path, "0" * 16, (sign, b"of this build"))
+
+
+def test_a_worker_that_has_everything_takes_part(requirement: Requirement) -> None:
+    assert RangeWorker().problem(requirement) is None
+
+
+def test_a_worker_with_other_versions_is_refused(requirement: Requirement) -> None:
+    versions = {**requirement.versions, "torch": "1.0"}
+    problem = RangeWorker().problem(replace(requirement, versions=versions))
+    assert problem is not None
+    assert f"has torch {requirement.versions['torch']} and not 1.0: install the same versions" in problem
+
+
+def test_a_worker_that_does_not_see_the_store_is_refused(requirement: Requirement, tmp_path: Path) -> None:
+    for sign in ((tmp_path / "elsewhere", b"of this build"), (tmp_path / "sign", b"of another one")):
+        problem = RangeWorker().problem(replace(requirement, sign=sign))
+        assert problem is not None
+        assert f"does not see the store {tmp_path}: put it in a folder that all nodes share" in problem
+
+
+def test_a_worker_without_the_checkpoint_or_with_other_files_of_it_is_refused(
+    requirement: Requirement, tmp_path: Path
+) -> None:
+    worker = RangeWorker()
+    problem = worker.problem(replace(requirement, checkpoint=f"tiny={tmp_path / 'gone'}"))
+    assert problem is not None
+    assert "does not have the checkpoint: no checkpoint" in problem
+    found = replace(requirement.fingerprint, weights_sha256="f" * 64)
+    problem = worker.problem(replace(requirement, fingerprint=found))
+    assert problem is not None
+    assert "has other files of the checkpoint 'tiny'" in problem
+    assert "not ffffffffffff). Copy the same ones to every node" in problem
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        EmbstoreError("plain"), UnknownNameError("metric", "cosin", ["cosine"]), TooLongError("too long", 7),
+        MissingFileError("/data/part"),
+    ],
+)  # fmt: skip
+def test_errors_of_a_worker_arrive_as_they_are(error: EmbstoreError) -> None:
+    arrived = pickle.loads(pickle.dumps(error))
+    assert type(arrived) is type(error)
+    assert str(arrived) == str(error)
+    assert getattr(arrived, "item_id", None) == getattr(error, "item_id", None)
+
+
+def _build(tmp_path: Path, **options: object) -> None:
+    (tmp_path / "words.txt").write_text("dog\n")
+    Store(tmp_path / "store").build(str(tmp_path / "words.txt"), models="minilm", **options)
+
+
+def test_an_address_where_nothing_listens_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    with pytest.raises(ClusterError, match=rf"there is no Ray cluster at 127\.0\.0\.1:{port}: .*refused.* ray status"):
+        _build(tmp_path, on="ray", ray_address=f"127.0.0.1:{port}")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_server_other_than_ray_is_refused_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(ClusterError, match=rf"there is no Ray cluster at {address}: timed out"):
+            _build(tmp_path, on="ray")
+
+
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:10001", "127.0.0.1", ":6379", "127.0.0.1:port"])
+def test_what_is_not_an_address_is_refused(address: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    with pytest.raises(UsageError, match="write host:port"):
+        _build(tmp_path, on="ray", ray_address=address)
+
+
+def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UsageError, match=r"--on ray needs Ray, which cannot be imported .*\[ray\]'"):
+        _build(tmp_path, on="ray")
+
+
+def test_options_of_a_cluster_need_one_and_have_a_range(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="workers is of a build on a cluster: add --on ray"):
+        _build(tmp_path, workers=2)
+    with pytest.raises(UnknownNameError, match="unknown cluster 'rya'"):
+        _build(tmp_path, on="rya")
+    for options in ({"workers": 0}, {"worker_gpus": -1}, {"worker_cpus": 0}):
+        with pytest.raises(UsageError, match="must be at least"):
+            _build(tmp_path, on="ray", **options)

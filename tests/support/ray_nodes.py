@@ -1,0 +1,63 @@
+"""A Ray cluster of several nodes on this machine."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HOOKS = Path(__file__).parent / "ray_faults"
+# The loopback address 127.0.0.1 itself hangs: Ray replaces it by that of a network card.
+HEAD, *NODES = (f"127.0.0.{number}" for number in (2, 3, 4))
+MEMORY = 80 << 20
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """A cluster whose head encodes nothing, and whose nodes have one core each."""
+
+    address: str
+    faults: Path
+
+    def order(self, fault: str) -> None:
+        """Let the next worker that comes to it fail so."""
+        (self.faults / fault).touch()
+
+
+@contextmanager
+def started_cluster(faults: Path) -> Iterator[RayCluster]:
+    """Start a cluster, and stop it at the end of the context.
+
+    Args:
+        faults: Empty folder, in which faults of the workers are ordered (see :mod:`sitecustomize`).
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_TEST_FAULTS", str(faults))
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HOOKS), os.environ.get("PYTHONPATH")])))
+        nodes = _started()
+    try:
+        yield RayCluster(nodes.address, faults)
+    finally:
+        nodes.shutdown()
+
+
+def _started() -> Any:
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(
+        initialize_head=True,
+        head_node_args={
+            "node_ip_address": HEAD, "num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY,
+            # A node that does not answer for some seconds is dead, not only after half a minute.
+            "_system_config": {
+                "health_check_period_ms": 1000, "health_check_timeout_ms": 1000, "health_check_failure_threshold": 8,
+            },
+        },
+    )  # fmt: skip
+    for address in NODES:
+        nodes.add_node(node_ip_address=address, num_cpus=1, object_store_memory=MEMORY)
+    return nodes
