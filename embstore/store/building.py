@@ -157,7 +157,8 @@ def _cluster(
     given = {"workers": workers, "worker_gpus": worker_gpus, "worker_cpus": worker_cpus, "ray_address": address}
     if on is None:
         if names := [name for name, value in given.items() if value is not None]:
-            raise UsageError(f"{names[0]} is of a build on a cluster: add --on ray (in Python, on='ray').")
+            option = f"--{names[0].replace('_', '-')}"
+            raise UsageError(f"{option} is an option of builds on a cluster: add --on ray.")
         return None
     if on != "ray":
         raise UnknownNameError("cluster", on, ("ray",))

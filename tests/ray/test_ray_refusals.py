@@ -78,7 +78,7 @@ def test_an_address_where_nothing_listens_is_refused_before_anything_is_read(tmp
     pytest.importorskip("ray", reason="Ray is not installed")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    with pytest.raises(ClusterError, match=rf"there is no Ray cluster at 127\.0\.0\.1:{port}: .*refused.* ray status"):
+    with pytest.raises(ClusterError, match=rf"there is no Ray cluster at 127\.0\.0\.1:{port}: .*refused.*ray status"):
         _build(tmp_path, on="ray", ray_address=f"127.0.0.1:{port}")
     assert not (tmp_path / "store").exists()
 
@@ -101,12 +101,12 @@ def test_what_is_not_an_address_is_refused(address: str, tmp_path: Path) -> None
 
 def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UsageError, match=r"--on ray needs Ray, which cannot be imported .*\[ray\]'"):
+    with pytest.raises(UsageError, match=r'on="ray" needs Ray, which cannot be imported .*: pip install .*\[ray\]'):
         _build(tmp_path, on="ray")
 
 
 def test_options_of_a_cluster_need_one_and_have_a_range(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="workers is of a build on a cluster: add --on ray"):
+    with pytest.raises(UsageError, match='workers= is an option of builds on a cluster: add on="ray"'):
         _build(tmp_path, workers=2)
     with pytest.raises(UnknownNameError, match="unknown cluster 'rya'"):
         _build(tmp_path, on="rya")

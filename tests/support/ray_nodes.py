@@ -21,10 +21,17 @@ class RayCluster:
 
     address: str
     faults: Path
+    nodes: Any
 
     def order(self, fault: str) -> None:
         """Let the next worker that comes to it fail so."""
         (self.faults / fault).touch()
+
+    def replace_node(self) -> None:
+        """Kill a node with its worker, and add another one."""
+        node = min(self.nodes.worker_nodes, key=lambda node: node.unique_id)
+        self.nodes.remove_node(node, allow_graceful=False)
+        self.nodes.add_node(node_ip_address=node.node_ip_address, num_cpus=1, object_store_memory=MEMORY)
 
 
 @contextmanager
@@ -39,10 +46,10 @@ def started_cluster(faults: Path) -> Iterator[RayCluster]:
         patch.setenv("RAY_TEST_FAULTS", str(faults))
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(HOOKS), os.environ.get("PYTHONPATH")])))
         nodes = _started()
-    try:
-        yield RayCluster(nodes.address, faults)
-    finally:
-        nodes.shutdown()
+        try:
+            yield RayCluster(nodes.address, faults, nodes)
+        finally:
+            nodes.shutdown()
 
 
 def _started() -> Any:
