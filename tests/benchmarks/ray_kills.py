@@ -27,7 +27,7 @@ from tiny_checkpoint import make_checkpoint
 from embstore import Store
 
 N_WORDS = 300
-FAULTS = {"kill a worker": 5, "kill a worker after its write": 4, "kill a node": 1, "kill the driver": 2}
+FAULTS = {"kill a worker": 6, "kill a worker after its write": 6, "kill a node": 1, "kill the driver": 1}
 """Faults, with their relative frequency."""
 
 
@@ -47,7 +47,7 @@ class Trial:
     def run(self, counts: Counter[str], n_faults: int) -> None:
         """Let faults befall the build, and run it again until it has succeeded."""
         for _ in range(n_faults):
-            time.sleep(self.rng.uniform(0.5, 4.0))
+            time.sleep(self.rng.uniform(0.2, 2.0))
             self._continue()
             fault = self.rng.choices([*FAULTS], [*FAULTS.values()])[0]
             counts[fault] += self._inflict(fault)
@@ -81,8 +81,7 @@ class Trial:
         if fault == "kill a node":
             self.cluster.replace_node()
             return 1
-        workers = list(_workers(self.cluster.faults))
-        if workers:
+        if workers := _workers(self.cluster.faults):
             with suppress(ProcessLookupError):
                 os.kill(self.rng.choice(workers), signal.SIGKILL)
                 return 1
@@ -125,7 +124,7 @@ def main() -> None:
             while counts.total() < options.faults:
                 (folder / str(n_trials)).mkdir()
                 trial = Trial(cluster, folder / str(n_trials), checkpoint, rng)
-                trial.run(counts, 12)
+                trial.run(counts, 20)
                 n_lost, n_twice, is_sound = trial.check()
                 totals = [totals[0] + n_lost, totals[1] + n_twice, totals[2] + (not is_sound)]
                 n_trials, n_runs = n_trials + 1, n_runs + trial.n_runs

@@ -13,7 +13,7 @@ pytestmark = [
 GROWTH = 1.2
 _BUILD = """
 from embstore import Store
-from embstore.storage.staging.staging import staging
+from embstore.storage.staging import staging
 staging._MEMORY = "64MB"  # of DuckDB, which may fill it: what is held beside must not grow
 report = Store({store!r}).build({source!r}, models={model!r}, index="none")
 assert report.spaces[0].embedded == {n}
