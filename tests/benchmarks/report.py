@@ -51,6 +51,10 @@ CHOSEN = {
         "10 items",
     ),
     "explorer: frame of 100,000 items while layers morph": ("a frame of 100,000 items", "10 items"),
+    "plot anisotropy -o FILE.svg, to the query": (
+        "`embstore plot` of a metric that is stored, as SVG",
+        "the same `query`",
+    ),
     "report on 10,000 words × 7 layers: size": ("`embstore report` on 10,000 words × 7 layers", "the limit"),
 }
 """The lines that the README shows: how each begins, what is measured in short, and the peer."""
