@@ -1,5 +1,6 @@
 """Write files atomically, and write and read JSON documents."""
 
+import errno
 import json
 import os
 import re
@@ -97,6 +98,27 @@ def publish(source: Path, target: Path) -> None:
     disk.sync(source)
     disk.replace(source, target)
     disk.sync_folder(target.parent)
+
+
+def create(path: Path, data: bytes) -> bool:
+    """Create a small file, whole or not at all; return False, and change nothing, if there is one of this name.
+
+    Raises:
+        FileAccessError: The disk is full or cannot be written, or the file system has no hard links.
+    """
+    with temporary(path.parent) as temp:
+        disk.write(temp, data)
+        disk.sync(temp)
+        try:
+            disk.link(temp, path)
+        except FileAccessError as error:
+            # A network file system may repeat a request whose reply was lost: then the file is this one.
+            if error.code != errno.EEXIST or disk.read(path) != data:
+                if error.code == errno.EEXIST:
+                    return False
+                raise
+        disk.sync_folder(path.parent)
+    return True
 
 
 def write_bytes(path: Path, data: bytes, *, derived: bool = False) -> None:

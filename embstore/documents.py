@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
 
-Kind = Literal["store", "card", "hidden", "index-card", "answer", "lock-holder", "own-dataset", "map-header"]
+Kind = Literal[
+    "store", "manifest", "card", "hidden", "index-card", "answer", "lock-holder", "own-dataset", "map-header"
+]
 
 _Path = tuple[str | int | None, ...]
 
@@ -20,6 +22,7 @@ _KIB, _MIB = 1 << 10, 1 << 20
 # of 8 MiB.
 MAX_BYTES: dict[Kind, int] = {
     "store": 64 * _KIB,
+    "manifest": 64 * _MIB,
     "card": _MIB,
     "hidden": 32 * _MIB,
     "index-card": 32 * _MIB,

@@ -120,7 +120,8 @@ def _example(schema: dict[str, Any]) -> Any:
     if "enum" in schema or "const" in schema:
         return schema.get("const", schema.get("enum", [None])[0])
     kind = schema["type"] if isinstance(schema["type"], str) else schema["type"][0]
-    return {"string": "a", "integer": schema.get("minimum", 1), "number": 1, "array": [], "object": {}}[kind]
+    numbers = {"integer": schema.get("minimum", 1), "number": 1}
+    return {"string": "a", "array": [], "object": {}, "boolean": True, **numbers}[kind]
 
 
 def test_every_kind_has_a_limit_and_a_schema() -> None:

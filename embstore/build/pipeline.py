@@ -23,10 +23,10 @@ from embstore.build.texts import Sources, read_texts
 from embstore.indexing import check_memory
 from embstore.progress import Observer
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.tables import write_dataset
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.staging.staging import Staging
 from embstore.storage.staging.texts import StoredTexts
+from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.writer import StoreWriter
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ def build(
             for space in job.spaces:
                 check_memory(store.paths, space.card, space.n_missing, options.index, options.index_memory)
         runs: list[Run] = []
+        lost: list[str] = []
         with ExitStack() as skip_lists:
             for part, jobs in plan:
                 item_texts = StoredTexts(part.staging, store.paths)
@@ -83,6 +84,7 @@ def build(
             for run in runs:
                 run.encode(cluster)
         if store.is_last():
+            lost = store.forget_missing_shards(run_space for run in runs for run_space in run.spaces)
             write_all_merged(store.paths)
             for run in runs:
                 run.index()
@@ -99,5 +101,5 @@ def build(
         n_bytes=sum(run.n_bytes for run in runs),
         encode_seconds=sum(run.seconds for run in runs),
         total_seconds=time.perf_counter() - began,
-        notes=(*(note for part in texts for note in part.notes), *(note for run in runs for note in run.notes)),
+        notes=(*(note for part in texts for note in part.notes), *(note for run in runs for note in run.notes), *lost),
     )

@@ -53,6 +53,11 @@ class Run:
         self.notes: list[str] = []
         self.lost: list[RangeTask] = []
 
+    @property
+    def spaces(self) -> list[str]:
+        """Names of the job's spaces."""
+        return [space.card.space for space in self._job.spaces]
+
     def encode(self, cluster: "Cluster | None" = None) -> None:
         """Encode the missing items, range by range; a range is written as shards while the next one is encoded.
 

@@ -17,6 +17,7 @@ foreign      files outside a store: sources, checkpoints, recipes
 from embstore.disk.files import (
     MAX_BYTES,
     copy,
+    link,
     opening,
     read,
     reading,
@@ -45,7 +46,7 @@ from embstore.disk.status import exists, is_file, is_folder, is_same, resolved, 
 
 __all__ = [
     "MAX_BYTES", "Entry", "access_error", "copy", "entries", "entries_below", "exists", "files_below", "foreign",
-    "foreign_status", "irregular", "is_file", "is_folder", "is_same", "listed", "make_folder", "opening", "operation",
-    "quoted_error", "read", "reading", "remove", "remove_folder", "remove_tree", "replace", "resolved", "sha256",
-    "size", "status", "sync", "sync_folder", "sync_open", "watched", "write", "writing",
+    "foreign_status", "irregular", "is_file", "is_folder", "is_same", "link", "listed", "make_folder", "opening",
+    "operation", "quoted_error", "read", "reading", "remove", "remove_folder", "remove_tree", "replace", "resolved",
+    "sha256", "size", "status", "sync", "sync_folder", "sync_open", "watched", "write", "writing",
 ]  # fmt: skip

@@ -125,6 +125,12 @@ def replace(source: Path, target: Path) -> None:
         os.replace(source, target)
 
 
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name, atomically, unless there is a file of that name: FileAccessError (EEXIST)."""
+    with Operation("link", target, source):
+        os.link(source, target)
+
+
 def remove(path: Path, *, missing_ok: bool = False) -> None:
     """Remove a file.
 

@@ -7,11 +7,12 @@ from embstore import disk
 from embstore.maintain.actions import Action, tabulate
 from embstore.maintain.derived import renew_indexes, renew_merged
 from embstore.progress import Observer, Progress
-from embstore.storage.files.card import Card, read_cards
+from embstore.storage.files.card import Card
 from embstore.storage.files.names import PARTS
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import SHARD_BYTES
 from embstore.storage.maintenance.compaction import Compacted, compact_shards, compact_tables, plan_shards, plan_tables
+from embstore.storage.transaction.manifest import read_cards
 from embstore.storage.transaction.recovery import maintenance_lock
 from embstore.table import Table
 
@@ -41,7 +42,7 @@ def compact(
         actions: list[Action] = []
         notes: list[str] = []
         for folder in (paths.items, paths.skipped):
-            actions += _merge_actions(compact_tables(folder), "tables")
+            actions += _merge_actions(compact_tables(paths, folder), "tables")
         for card in read_cards(paths).values():
             if groups := plan_shards(paths, card, shard_bytes):
                 # An index covers whole shards: it must cover all before their items are mixed with others'.
@@ -78,7 +79,7 @@ def _merge_actions(merged: Iterable[Compacted], kind: str) -> list[Action]:
 def _planned(paths: StorePaths, shard_bytes: int) -> Iterator[Action]:
     """Yield the merges that a run would do, as actions."""
     for folder in (paths.items, paths.skipped):
-        for names in plan_tables(folder):
+        for names in plan_tables(paths, folder):
             yield _plan(folder, [PARTS.path(folder, name) for name in names], "tables")
     for card in read_cards(paths).values():
         for group in plan_shards(paths, card, shard_bytes):

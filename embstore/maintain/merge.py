@@ -15,15 +15,14 @@ from embstore.maintain.actions import Action, tabulate
 from embstore.maintain.derived import kind_of_indexes, renew_merged
 from embstore.progress import Observer, Progress
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import Card
+from embstore.storage.files.card import Card, store_card
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.shards import StagedShard
+from embstore.storage.files.shards import StagedShard, publish_shard
 from embstore.storage.maintenance.id_collisions import check_same_items
 from embstore.storage.maintenance.import_store import (
     MergedDataset,
     Rows,
     ShardImport,
-    commit_space,
     copy_index,
     merged_dataset,
     new_items,
@@ -33,7 +32,8 @@ from embstore.storage.maintenance.import_store import (
     stage_table,
 )
 from embstore.storage.selection import SpaceFilter
-from embstore.storage.transaction.manifest import committed_shards, list_parts
+from embstore.storage.transaction.commit import Change, committing
+from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.transaction.recovery import maintenance_lock
 from embstore.table import Table
 
@@ -46,7 +46,7 @@ def merge(
     """Copy the items that are missing here from another store, with their vectors, texts and datasets.
 
     A space that both stores have must be the same in both. All files are copied first, each checked against its hash,
-    and then committed space by space; then the indexes and merged summaries are updated. The other store is only read.
+    and then committed at once; then the indexes and merged summaries are updated. The other store is only read.
 
     Args:
         root: Folder of the store to copy into.
@@ -175,13 +175,19 @@ class _Merge:
                 self._report(folder, kind, sum(table.n_rows for table in new))
                 staged += new
             datasets = self._datasets()
-            for table in staged:  # texts before vectors, so that every stored item has its text
-                table.commit()
-            for dataset in datasets:
-                dataset.commit()
-            for card in self.cards:
-                if shards[card.space]:
-                    commit_space(self.paths, shards[card.space], card.space, card if self.is_new(card.space) else None)
+            new_shards = [part for parts in shards.values() for part in parts]
+            new_cards = [card for card in self.cards if shards[card.space] and self.is_new(card.space)]
+            added = [table.path for table in staged] + [dataset.path for dataset in datasets if dataset.n_new]
+            added += [self.paths.card(card.space) for card in new_cards] + [part.shard.path for part in new_shards]
+            with committing(self.paths, Change(tuple(added))):
+                for table in staged:
+                    table.publish()
+                for dataset in datasets:
+                    dataset.publish()
+                for card in new_cards:
+                    store_card(self.paths, card)
+                for part in new_shards:
+                    publish_shard(part)
 
     def _stage_shards(self, stack: ExitStack, card: Card) -> list[StagedShard]:
         """Write the new items of a space to temporary shards."""
@@ -206,13 +212,12 @@ class _Merge:
         return np.unique(np.concatenate([self.source.ids(card.space) for card in self.cards]))
 
     def _new_items(self) -> Iterable[Rows]:
-        return new_items(list_parts(self.source.paths.items).files, self.stored.item_ids(), self._requested_ids())
+        return new_items(self.source.item_files, self.stored.item_ids(), self._requested_ids())
 
     def _new_skipped(self) -> list[Rows]:
         """Return the rows of skipped texts to copy, as a list of at most one table."""
         spaces = {card.space for card in self.cards} | (set() if self.only else {None})
-        source_files, files = (list_parts(paths.skipped).files for paths in (self.source.paths, self.paths))
-        rows = new_skipped(source_files, files, spaces)
+        rows = new_skipped(self.source.skipped_files, self.stored.skipped_files, spaces)
         return [] if rows is None else [rows]
 
     def _report(self, folder: Path, kind: str, n_rows: int) -> None:

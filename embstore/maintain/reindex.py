@@ -9,10 +9,11 @@ from embstore.index import remove_index, shown_parameters
 from embstore.indexing import Choice, Indexed, index_layers, recall_notes
 from embstore.progress import Observer
 from embstore.space import Layer
-from embstore.storage.files.card import Card, read_cards
+from embstore.storage.files.card import Card
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.selection import SpaceFilter, select_layers
+from embstore.storage.transaction.manifest import read_cards
 from embstore.storage.transaction.recovery import maintenance_lock
 from embstore.table import ShownColumn, Table, table
 

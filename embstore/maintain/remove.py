@@ -8,12 +8,13 @@ from embstore.errors import UnknownNameError, UsageError
 from embstore.maintain.actions import Action, tabulate
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.transaction.recovery import count_items, maintenance_lock, remove_space
+from embstore.storage.transaction.manifest import read_snapshot
+from embstore.storage.transaction.recovery import count_items, leftover_spaces, maintenance_lock, remove_space
 from embstore.table import Table
 
 
 def remove(root: Path, spaces: Sequence[str], *, dry_run: bool = False) -> Table:
-    """Remove spaces: first their cards, which hides them from readers, then their other files.
+    """Remove spaces: first from the manifest, which hides them from readers, then their files.
 
     Args:
         root: Folder of the store.
@@ -31,10 +32,10 @@ def remove(root: Path, spaces: Sequence[str], *, dry_run: bool = False) -> Table
     paths = StorePaths(disk.resolved(root))
     if not spaces:
         raise UsageError("name the space to remove with --space.")
+    check_marker(paths)
     if dry_run:
-        check_marker(paths)
         return tabulate(_described(paths, spaces, "would remove"), paths.root)
-    resumed = {space for space in paths.removed_spaces() if space in spaces}
+    resumed = {space for space in leftover_spaces(paths, read_snapshot(paths)) if space in spaces}
     with maintenance_lock(paths):  # finishes interrupted removals
         actions = [
             Action("removed", paths.card(space), "what an earlier removal had left") for space in sorted(resumed)
@@ -48,7 +49,8 @@ def remove(root: Path, spaces: Sequence[str], *, dry_run: bool = False) -> Table
 
 def _described(paths: StorePaths, spaces: Sequence[str], action: str) -> list[Action]:
     """Return one action per space, with its files, items and bytes."""
-    known = sorted({*paths.cards(), *paths.spaces_on_disk()})
+    snapshot = read_snapshot(paths)
+    known = sorted({*snapshot.spaces, *snapshot.spaces_with_shards, *leftover_spaces(paths, snapshot)})
     for space in spaces:
         if space not in known:
             raise UnknownNameError("space", space, known)

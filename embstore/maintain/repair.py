@@ -6,22 +6,28 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from time import time
 
 from embstore import disk
-from embstore.errors import DamagedError, LockedError, NewerFormatError, StoreError
+from embstore.errors import DamagedError, LockedError, StoreError
 from embstore.maintain.actions import Action, tabulate
 from embstore.maintain.repair_log import LEFT as LEFT
 from embstore.maintain.repair_log import SAME_SOURCES, RepairLog
 from embstore.maintain.repair_spaces import SpacesRepair
 from embstore.maintain.repair_tables import repair_tables
 from embstore.progress import Observer
-from embstore.storage.files.marker import write_marker
+from embstore.storage.files.marker import STORE_FORMAT, read_format, write_marker
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.maintenance.file_checks import Problem, verify_answers, verify_maps, verify_marker
+from embstore.storage.maintenance.file_checks import (
+    Problem,
+    verify_answers,
+    verify_manifests,
+    verify_maps,
+    verify_marker,
+)
+from embstore.storage.transaction.commit import Change, commit, create_complete
 from embstore.storage.transaction.lock import write_lock
-from embstore.storage.transaction.manifest import Hidden, manifest_path, read_hidden, write_hidden
-from embstore.storage.transaction.recovery import list_leftovers, recover
+from embstore.storage.transaction.manifest import Snapshot, read_snapshot
+from embstore.storage.transaction.recovery import finish_replacements, list_leftovers, recover, upgrade
 from embstore.table import Table
 
 
@@ -47,12 +53,13 @@ def repair(root: Path, observe: Observer = lambda _: None, *, dry_run: bool = Fa
     marker_problems = list(verify_marker(paths))
     with _locked(paths, dry_run):
         log = RepairLog(paths, dry_run)
-        _repair_documents(log, marker_problems)
-        texts = repair_tables(log)
-        _remove_leftovers(log)
+        snapshot = _repair_documents(log, marker_problems)
+        _forget_missing(log, snapshot)
+        texts = repair_tables(log, snapshot)
+        _remove_leftovers(log, snapshot)
         _remove_answers(log)
         _remove_maps(log)
-        SpacesRepair(log, texts, observe).repair_all()
+        SpacesRepair(log, snapshot, texts, observe).repair_all()
         return tabulate(log.actions, paths.root)
 
 
@@ -90,36 +97,53 @@ def _locked(paths: StorePaths, dry_run: bool) -> Iterator[None]:
         yield  # a read-only store needs no lock
 
 
-def _repair_documents(log: RepairLog, marker_problems: Sequence[Problem]) -> None:
-    """Rewrite ``store.json`` if it has problems, and each damaged manifest ``hidden.json``.
+def _repair_documents(log: RepairLog, marker_problems: Sequence[Problem]) -> Snapshot:
+    """Rewrite ``store.json`` and the manifest if they have problems, and return the files of the store.
 
-    A new manifest lists no file as uncommitted or replaced, so that items may be stored twice until they are
-    deduplicated.
+    If the manifest is damaged, the new one names all files that are there, so that items may be stored twice until they
+    are deduplicated.
 
     Raises:
         NewerFormatError: A manifest has a later format than this version reads.
     """
     paths = log.paths
     for problem in marker_problems:
-        log.do(Action("rewritten", problem.file, "it was missing, or altered"), partial(write_marker, paths))
-    for folder in [paths.items, paths.skipped, *paths.folders_of_shards().values()]:
-        try:
-            read_hidden(folder)
-        except NewerFormatError:
-            raise
-        except DamagedError:
-            # The time exceeds the unreadable generation number, so that running readers notice a change.
-            found = Hidden(int(time()))
-            action = Action(
-                "rewritten", manifest_path(folder), "it was altered; what is there twice is sorted out below"
-            )
-            log.do(action, partial(write_hidden, folder, found))
+        store_format = STORE_FORMAT if paths.manifest_numbers() else 1
+        action = Action("rewritten", problem.file, "it was missing, or altered")
+        log.do(action, partial(write_marker, paths, store_format))
+    snapshot, problems = verify_manifests(paths)
+    needed = not snapshot.number
+    for problem in problems:
+        detail = "it was altered; what is there twice is sorted out below" if needed else "it was altered, and is old"
+        log.actions.append(Action("rewritten" if needed else "removed", problem.file, detail))
+    if not log.dry_run:
+        if problems and needed and read_format(paths) > 1:
+            create_complete(paths, snapshot.files)
+        for path in (problem.file for problem in problems if problem.file != paths.manifests):
+            disk.remove(path)
+        upgrade(paths)
+        finish_replacements(paths)  # before the next commit, after which it is not known what was replaced
+    return snapshot
 
 
-def _remove_leftovers(log: RepairLog) -> None:
+def _forget_missing(log: RepairLog, snapshot: Snapshot) -> None:
+    """Remove the names of missing files from the manifest; those of cards stay, as their spaces need them."""
+    paths = log.paths
+    missing = [path for path in snapshot.missing(paths) if path.parent != paths.spaces]
+    for path in missing:
+        log.actions.append(Action("removed", path, f"it is missing; to have what was in it again, {SAME_SOURCES}"))
+    if missing and not log.dry_run:
+        commit(paths, Change(removed=tuple(missing)))
+
+
+def _remove_leftovers(log: RepairLog, snapshot: Snapshot) -> None:
     """Remove temporary and orphaned files of killed processes."""
-    for path in list_leftovers(log.paths):
-        log.actions.append(Action("removed", path, _why_left(path), n_bytes=disk.size(path)))
+    if not log.dry_run:
+        snapshot = read_snapshot(log.paths)
+    listed = {action.file for action in log.actions}
+    for path in list_leftovers(log.paths, snapshot):
+        if path not in listed and not disk.is_folder(path):
+            log.actions.append(Action("removed", path, "a process that was killed left it", n_bytes=disk.size(path)))
     if not log.dry_run:
         recover(log.paths)
 
@@ -139,10 +163,3 @@ def _remove_maps(log: RepairLog) -> None:
         detail = "it was altered or truncated; make it again with embstore map"
         action = Action("removed", path, detail, n_bytes=disk.size(path))
         log.do(action, partial(disk.remove, path, missing_ok=True))
-
-
-def _why_left(path: Path) -> str:
-    """Return why a file was left behind, in words."""
-    if path.parent.parent.name == "summaries" and not path.name.startswith("."):
-        return f"its shard is not there; if it was lost, {SAME_SOURCES}"
-    return "a process that was killed left it"

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import atomic, checksum, disk, index
-from embstore.errors import DamagedError, FileAccessError, NewerFormatError
+from embstore.errors import DamagedError, FileAccessError, MissingFileError, NewerFormatError
 from embstore.indexing import readable_card, update_indexes
 from embstore.maintain.actions import Action
 from embstore.maintain.derived import kind_of_indexes, renew_merged
@@ -20,10 +20,11 @@ from embstore.progress import Observer
 from embstore.storage.files.card import Card, read_card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.summaries import Merged, read_merged
-from embstore.storage.maintenance.file_checks import Listed, Problem
+from embstore.storage.maintenance.file_checks import Problem
 from embstore.storage.maintenance.id_set import IdSet
 from embstore.storage.maintenance.salvage import SoundShard, check_shard, keep_items, list_items, readable_ids
 from embstore.storage.sql.reader import Reader
+from embstore.storage.transaction.manifest import Snapshot, of_a_card
 from embstore.summary import Summary
 
 Ids = NDArray[np.int64]
@@ -38,11 +39,13 @@ class SpacesRepair:
 
     Attributes:
         log: List of actions, with the paths and the dry-run setting.
+        snapshot: Files of the store.
         texts: Stored texts.
         observe: Callback for progress, in indexes.
     """
 
     log: RepairLog
+    snapshot: Snapshot
     texts: StoredTexts
     observe: Observer
 
@@ -53,15 +56,18 @@ class SpacesRepair:
 
     def repair_all(self) -> None:
         """Repair every space that has a card, and report the spaces without one."""
-        for path in self.paths.cards().values():
+        for path in map(self.paths.card, self.snapshot.spaces):
             try:
                 self._repair_path(path)
             except FileAccessError as error:
                 if error.writing:
                     raise
-                self.log.leave(Path(error.path), f"it could not be read: {error.reason}")
-        for card_path, _ in without_card(self.paths):
-            self.log.leave(card_path, f"it is missing, and there are shards of it. {_of_a_card(card_path)}")
+                reason = f"it could not be read: {error.reason}"
+                if isinstance(error, MissingFileError) and Path(error.path) == path:
+                    reason = f"it is missing. {of_a_card(path)}"
+                self.log.leave(Path(error.path), reason)
+        for path in map(self.paths.card, without_card(self.snapshot)):
+            self.log.leave(path, f"it is missing, and there are shards of it. {of_a_card(path)}")
 
     def _repair_path(self, path: Path) -> None:
         """Repair a space, given the path of its card; if the card cannot be restored, report it and leave the space."""
@@ -79,8 +85,10 @@ class SpacesRepair:
             self.log.leave(path, str(error))
         elif checksum.has_valid_checksum(data):
             self.log.move_out(path, str(error))  # intact, but of another space or not a card
+            if path.stem in self.snapshot.spaces_with_shards:
+                self.log.leave(path, f"it is missing, and there are shards of it. {of_a_card(path)}")
         elif (restored := checksum.undo_bit_flip(data[:_LARGEST_CARD])) is None:
-            self.log.leave(path, f"its content was altered. {_of_a_card(path)}")
+            self.log.leave(path, f"its content was altered. {of_a_card(path)}")
         else:
             action = Action("rewritten", path, "one bit of it was flipped, and is turned back")
             self.log.do(action, partial(atomic.write_bytes, path, restored))
@@ -103,7 +111,7 @@ class SpacesRepair:
     def _sound_shards(self, card: Card) -> list[SoundShard]:
         """Return the intact shards, rebuilding their summaries if necessary; move damaged shards out of the store."""
         sound = []
-        for shard in self.paths.as_shards(card.space, Listed.of(self.paths.embeddings(card.space)).files):
+        for shard in self.snapshot.shards(self.paths, card.space):
             found = check_shard(shard, card)
             if isinstance(found, Problem):
                 self._take_out_shard(card, shard, found.problem)
@@ -191,7 +199,3 @@ def _is_sum(merged: Merged, shards: Sequence[SoundShard], card: Card) -> bool:
         return False
     sums = (Summary.sum_of((shard.sums[i] for shard in named), card.dim) for i in range(len(card.layers)))
     return all(merged.sums[layer].isclose(total) for layer, total in zip(card.layers.ids, sums, strict=True))
-
-
-def _of_a_card(path: Path) -> str:
-    return f"Restore it from a copy; or give the space up and build it anew: embstore remove --space {path.stem}"

@@ -12,9 +12,10 @@ from embstore.maintain.actions import Action
 from embstore.maintain.repair_log import SAME_SOURCES, RepairLog
 from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_part
-from embstore.storage.maintenance.file_checks import Listed, verify_parts
+from embstore.storage.maintenance.file_checks import verify_parts
 from embstore.storage.maintenance.id_set import IdSet
 from embstore.storage.maintenance.salvage import keep_rows, replace_table, sound_rows
+from embstore.storage.transaction.manifest import Snapshot, list_parts
 
 Ids = NDArray[np.int64]
 
@@ -32,10 +33,10 @@ class StoredTexts:
     ids: Ids
 
 
-def repair_tables(log: RepairLog) -> StoredTexts:
+def repair_tables(log: RepairLog, snapshot: Snapshot) -> StoredTexts:
     """Move damaged tables out of the store, and deduplicate items across tables; return the texts that remain."""
     paths = log.paths
-    listed = Listed.of(paths.items).files
+    listed = snapshot.parts(paths, paths.items).files
     damaged = {problem.file: problem.problem for problem in verify_parts(listed, ITEMS_SCHEMA)}
     sound = tuple(path for path in listed if path not in damaged)
     seen = IdSet()
@@ -44,19 +45,19 @@ def repair_tables(log: RepairLog) -> StoredTexts:
         new = np.unique(seen.missing(ids))
         if len(new) < len(ids):
             action = Action("rewritten", path, "another table has items of it too", len(ids) - len(new))
-            log.do(action, partial(keep_rows, path, new))
+            log.do(action, partial(keep_rows, paths, path, new))
         seen.add(new)
     stored_ids = seen.ids()
     for path, problem in damaged.items():
         stored_ids = np.union1d(stored_ids, _repair_items(log, path, problem, StoredTexts(sound, stored_ids)))
-    for found in list(verify_parts(Listed.of(paths.skipped).files, SKIPPED_SCHEMA)):
+    for found in list(verify_parts(snapshot.parts(paths, paths.skipped).files, SKIPPED_SCHEMA)):
         log.move_out(found.file, f"{found.problem}. The next build lists its texts anew")
     for path in paths.dataset_files():
         try:
             check_dataset(path)
         except DamagedError as error:
             log.move_out(path, str(error))
-    return StoredTexts(sound if log.dry_run else Listed.of(paths.items).files, stored_ids)
+    return StoredTexts(sound if log.dry_run else list_parts(paths, paths.items).files, stored_ids)
 
 
 def _repair_items(log: RepairLog, path: Path, problem: str, others: StoredTexts) -> Ids:

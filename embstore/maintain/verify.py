@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import disk, index
-from embstore.errors import DamagedError, FileAccessError
+from embstore.errors import DamagedError, FileAccessError, MissingFileError
 from embstore.escape import printable
+from embstore.indexing import readable_card
 from embstore.progress import finish_part, task
 from embstore.space import Layer
 from embstore.storage.files import names
@@ -20,11 +21,11 @@ from embstore.storage.files.summaries import add_summaries, read_merged
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.file_checks import (
-    Listed,
-    missing_shards,
+    missing_files,
     stored_texts,
     verify_answers,
     verify_datasets,
+    verify_manifests,
     verify_maps,
     verify_marker,
     verify_parts,
@@ -33,7 +34,7 @@ from embstore.storage.maintenance.file_checks import (
 from embstore.storage.maintenance.item_id_checks import verify_ids
 from embstore.storage.maintenance.problems import AnswerCheck, Problem, catch_unreadable, check_each, read_problem
 from embstore.storage.sql.reader import Reader
-from embstore.storage.transaction.manifest import epoch
+from embstore.storage.transaction.manifest import Snapshot, is_outdated, read_snapshot
 from embstore.table import Table, table
 
 Ids = NDArray[np.int64]
@@ -108,13 +109,13 @@ def verify(root: Path, *, deep: bool = False) -> Verification:
     """
     paths = StorePaths(disk.resolved(root))
     while True:
-        began = _epoch(paths)
+        before = _snapshot(paths)
         try:
             with task("verify", str(root), _n_files(paths)):
                 problems = _verify(paths, deep)
         except FileNotFoundError as error:
             problems = [Problem(Path(error.filename or paths.root), "it was removed while the store was read")]
-        if not problems or _epoch(paths) == began:  # else another process replaced files: check again
+        if not problems or not _is_outdated(paths, before):  # else another process replaced files: check again
             break
     n_files = sum(1 for path in _files(paths, problems) if not path.name.startswith("."))
     once = {problem.file: problem for problem in reversed(problems)}  # the first problem of each file
@@ -130,12 +131,20 @@ def _n_files(paths: StorePaths) -> int:
     return sum(path.suffix in (".parquet", ".faiss") and path.parent.parent.name != "summaries" for path in files)
 
 
-def _epoch(paths: StorePaths) -> object:
-    """Return a value that changes when files are replaced; None if it cannot be read."""
+def _snapshot(paths: StorePaths) -> Snapshot | None:
+    """Return the files that make up the store; None if that cannot be read."""
     try:
-        return epoch(paths)
+        return read_snapshot(paths)
     except (DamagedError, FileAccessError):
         return None
+
+
+def _is_outdated(paths: StorePaths, snapshot: Snapshot | None) -> bool:
+    """Return whether files of a snapshot were removed since it was read; False if that cannot be found out."""
+    try:
+        return snapshot is not None and is_outdated(paths, snapshot)
+    except (DamagedError, FileAccessError):
+        return False
 
 
 def _files(paths: StorePaths, problems: list[Problem]) -> list[Path]:
@@ -147,12 +156,13 @@ def _files(paths: StorePaths, problems: list[Problem]) -> list[Path]:
         return []
 
 
-def _listed(folder: Path) -> Listed:
-    """Return the part files of a folder; none, with a problem, if it cannot be read."""
+def _listed(paths: StorePaths, snapshot: Snapshot, folder: Path, problems: list[Problem]) -> tuple[Path, ...]:
+    """Return the part files of a folder that exist; append to ``problems`` if it cannot be read."""
     try:
-        return Listed.of(folder)
+        return snapshot.parts(paths, folder).files
     except FileAccessError as error:
-        return Listed((), problem=read_problem(error))
+        problems.append(read_problem(error))
+        return ()
 
 
 def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
@@ -162,46 +172,51 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
         return [Problem(path, problem) for path, problem in contents.irregular]
     problems = [*catch_unreadable(verify_marker(paths))]
     problems += [Problem(path, _FOREIGN) for path in contents.foreign]
-    cards = list(_cards(paths, problems))
+    try:
+        snapshot, damaged_manifests = verify_manifests(paths)
+    except FileAccessError as error:
+        return [*problems, read_problem(error)]
+    problems += damaged_manifests
+    cards = list(_cards(paths, snapshot, problems))
     # Listed once, before the texts are read, as readers do, since a build may be running.
-    summaries = [paths.summary_files(card.space) for card in cards]
-    spaces = [_listed(paths.embeddings(card.space)) for card in cards]
-    items, skipped = _listed(paths.items), _listed(paths.skipped)
-    problems += [listed.problem for listed in (items, skipped, *spaces) if listed.problem]
-    damaged = [*check_each(items.files, lambda files: verify_parts(files, ITEMS_SCHEMA))]
+    spaces = [_listed(paths, snapshot, paths.embeddings(card.space), problems) for card in cards]
+    items, skipped = (_listed(paths, snapshot, folder, problems) for folder in (paths.items, paths.skipped))
+    problems += catch_unreadable(missing_files(paths, snapshot))
+    damaged = [*check_each(items, lambda files: verify_parts(files, ITEMS_SCHEMA))]
     datasets = [*catch_unreadable(verify_datasets(paths))]
-    problems += [*damaged, *check_each(skipped.files, lambda files: verify_parts(files, SKIPPED_SCHEMA)), *datasets]
+    problems += [*damaged, *check_each(skipped, lambda files: verify_parts(files, SKIPPED_SCHEMA)), *datasets]
     problems += [*catch_unreadable(verify_answers(paths)), *catch_unreadable(verify_maps(paths))]
     texts = None
-    if not damaged and items.problem is None:
-        texts, repeated = stored_texts(items.files)
+    if not damaged:
+        texts, repeated = stored_texts(items)
         problems += repeated
         if deep:
             sound = set(paths.dataset_files()).difference(problem.file for problem in datasets)
-            problems += catch_unreadable(verify_ids(paths, items.files, sorted(sound)))
-    for card, listed in zip(cards, spaces, strict=True):
-        problems += _verify_space(paths, card, listed, texts, deep)
-    for card, listed, its_summaries in zip(cards, spaces, summaries, strict=True):
-        shown = [path for path in its_summaries if path.stem not in listed.hidden]
-        problems += catch_unreadable(missing_shards(paths, card, shown))
-    orphans = without_card(paths)
-    problems += catch_unreadable(
-        Problem(card, f"it is missing, and there are shards in {folder}") for card, folder in orphans
-    )
+            problems += catch_unreadable(verify_ids(paths, items, sorted(sound)))
+    for card, shards in zip(cards, spaces, strict=True):
+        problems += _verify_space(paths, card, shards, texts, deep)
+        for layer in card.layers if not snapshot.number else ():
+            problems += catch_unreadable(_missing_by_index(paths, card, layer))
+    problems += [
+        Problem(paths.card(space), f"it is missing, and there are shards in {paths.embeddings(space)}")
+        for space in without_card(snapshot)
+    ]
     return problems
 
 
-def _verify_space(paths: StorePaths, card: Card, listed: Listed, texts: Ids | None, deep: bool) -> Iterator[Problem]:
+def _verify_space(
+    paths: StorePaths, card: Card, files: Sequence[Path], texts: Ids | None, deep: bool
+) -> Iterator[Problem]:
     """Yield the problems of a space's shards, summaries and indexes.
 
     Args:
         paths: Paths of the store.
         card: Card of the space.
-        listed: Shards of the space, listed before the texts were read.
+        files: Shards of the space, listed before the texts were read.
         texts: Ids of all items that have a text; None if the tables of texts are damaged.
         deep: Also compare the vectors in the indexes, and the merged summary, with the shards.
     """
-    shards = paths.as_shards(card.space, listed.files)
+    shards = paths.as_shards(card.space, files)
     found, ids = verify_space(paths, card, shards, texts)
     yield from found
     for layer in card.layers:
@@ -221,11 +236,13 @@ def _verify_merged(paths: StorePaths, card: Card, shards: Sequence[Shard]) -> It
         yield Problem(paths.merged(card.space), "it is not the sum of the summaries of its shards")
 
 
-def _cards(paths: StorePaths, problems: list[Problem]) -> Iterator[Card]:
-    """Yield the readable cards; append the others to ``problems``."""
-    for path in paths.cards().values():
+def _cards(paths: StorePaths, snapshot: Snapshot, problems: list[Problem]) -> Iterator[Card]:
+    """Yield the readable cards; append the others to ``problems``, but for missing ones."""
+    for path in map(paths.card, snapshot.spaces):
         try:
             yield read_card(path)
+        except MissingFileError:
+            continue
         except DamagedError as error:
             problems.append(Problem(path, str(error)))
         except FileAccessError as error:
@@ -271,7 +288,13 @@ def verify_index(
         yield from others
         if deep and not others:
             yield from _verify_index_vectors(path, LayerVectors(shards, layer.id, card.dim))
-    for name in sorted(set(stored.shards)):
+
+
+def _missing_by_index(paths: StorePaths, card: Card, layer: Layer) -> Iterator[Problem]:
+    """Yield the missing shards that an index covers; in stores of format 1, no manifest tells of them."""
+    path = paths.index(card.space, layer)
+    stored = readable_card(path)
+    for name in sorted(set(stored.shards)) if stored is not None else ():
         shard = names.PARTS.path(paths.embeddings(card.space), name)
         if not disk.is_file(shard):
             yield Problem(shard, f"it is missing, and {path} covers it. To repair it, build the same sources again")
@@ -306,9 +329,6 @@ def _verify_index_vectors(path: Path, vectors: LayerVectors) -> Iterator[Problem
         yield Problem(path, str(error))
 
 
-def without_card(paths: StorePaths) -> Iterator[tuple[Path, Path]]:
-    """Yield the spaces that have shards but no card, as the path of the missing card and the folder of the shards."""
-    for space, folder in paths.folders_of_shards().items():
-        card = paths.card(space)
-        if not (disk.exists(card) or disk.exists(paths.removal(space))) and Listed.of(folder).files:
-            yield card, folder
+def without_card(snapshot: Snapshot) -> list[str]:
+    """Return the names of the spaces that have shards but no card."""
+    return sorted({*snapshot.spaces_with_shards} - {*snapshot.spaces})

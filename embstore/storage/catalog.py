@@ -6,16 +6,15 @@ from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import numpy as np
 from numpy.typing import NDArray
 
 from embstore import disk
+from embstore.errors import DamagedError
 from embstore.space import Layer, Unit
-from embstore.storage.files import names
-from embstore.storage.files.card import Card, read_card
 from embstore.storage.files.datasets import check_dataset, rebuild_remedy, stored_kinds, stored_rows
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
 from embstore.storage.files.marker import check_marker
@@ -25,11 +24,14 @@ from embstore.storage.sql import connections
 from embstore.storage.sql.fence import check_expression
 from embstore.storage.sql.file_stats import Ranges
 from embstore.storage.sql.reader import FILES, Reader
-from embstore.storage.transaction.manifest import epoch, list_parts
+from embstore.storage.transaction.manifest import is_outdated, read_named_card, read_snapshot
 from embstore.storage.views.relation import relation
 from embstore.storage.views.sandbox import NO_LIMITS, BySpace, Limits, Sandbox
 from embstore.summary import Summary
 from embstore.text import Item
+
+if TYPE_CHECKING:
+    from embstore.storage.files.card import Card
 
 ITEM_COLUMNS = ("item_id", "unit", "text", "context_id", "start", "end")
 
@@ -48,6 +50,7 @@ class Catalog:
         paths: Paths of the store.
         cards: Card of each space, by name.
         shards: Shards of each space, by name.
+        item_files: Tables of items.
         skipped_files: Tables of skipped texts.
         reader: DuckDB over the files.
 
@@ -72,8 +75,8 @@ class Catalog:
 
     def _open(self, connection: duckdb.DuckDBPyConnection | None = None) -> None:
         """Create the readers of the listed files, over a connection or the DuckDB of the process."""
-        self.reader = Reader(self.paths.root, self._item_files, connection)
-        self._tables = ItemTables(self.reader, self._item_files, self.paths.items, self._part_checks)
+        self.reader = Reader(self.paths.root, self.item_files, connection)
+        self._tables = ItemTables(self.reader, self.item_files, self.paths.items, self._part_checks)
         self._shard_ranges = {
             space: Ranges(self.reader, [shard.path for shard in shards]) for space, shards in self.shards.items()
         }
@@ -87,24 +90,28 @@ class Catalog:
             yield other
 
     def _list(self) -> bool:
-        """List the files of the store, and return whether nothing changed meanwhile."""
-        self._epoch = epoch(self.paths)
-        parts = {space: list_parts(self.paths.embeddings(space)) for space in self.paths.cards()}
-        # A space whose parts are all hidden, without replacements, is not complete yet.
-        present = {space: listed for space, listed in parts.items() if listed.files or not listed.hidden.names}
+        """List the files of the store; return False if one is missing since another process has removed it."""
+        paths = self.paths
+        self._snapshot = snapshot = read_snapshot(paths)
         try:
-            self.cards = {space: read_card(self.paths.card(space)) for space in present}
-        except FileNotFoundError:
-            return False
-        self.shards = {space: self.paths.as_shards(space, listed.files) for space, listed in present.items()}
-        self._item_files = list(list_parts(self.paths.items).files)  # after shards: items are written first
-        self.skipped_files = list(list_parts(self.paths.skipped).files)
-        return epoch(self.paths) == self._epoch
+            self.cards = {space: read_named_card(paths, space) for space in snapshot.spaces}
+        except DamagedError:
+            if is_outdated(paths, snapshot):
+                return False
+            raise
+        parts = {space: snapshot.parts(paths, paths.embeddings(space)) for space in self.cards}
+        items, skipped = snapshot.parts(paths, paths.items), snapshot.parts(paths, paths.skipped)
+        self.shards = {space: paths.as_shards(space, listed.files) for space, listed in parts.items()}
+        self._missing = {space: [path.stem for path in listed.missing] for space, listed in parts.items()}
+        self.item_files = sorted([*items.files, *items.missing])  # what reads a missing one names it
+        self.skipped_files = sorted([*skipped.files, *skipped.missing])
+        some_missing = any(listed.missing for listed in (items, skipped, *parts.values()))
+        return not (some_missing and is_outdated(paths, snapshot))
 
     @property
     def is_outdated(self) -> bool:
         """Whether listed files may be gone, because they were replaced or their space was removed."""
-        return epoch(self.paths) != self._epoch
+        return is_outdated(self.paths, self._snapshot)
 
     def summaries(self, space: str) -> dict[int, Summary]:
         """Return the merged summaries of a space, by layer id.
@@ -138,15 +145,8 @@ class Catalog:
         return self._shard_names[space]
 
     def missing_shards(self, space: str) -> list[str]:
-        """Return the names of missing shards, whose summaries still exist."""
-        # A shard that was replaced, or is not committed yet, is not missing.
-        hidden = list_parts(self.paths.embeddings(space)).hidden.names
-        present = {shard.name for shard in self.shards[space]} | hidden
-        found = self.paths.summary_files(space)
-        return [path.stem for path in found if path.stem not in present and self._is_missing(space, path)]
-
-    def _is_missing(self, space: str, summary: Path) -> bool:
-        return disk.exists(summary) and not disk.exists(names.PARTS.path(self.paths.embeddings(space), summary.stem))
+        """Return the names of the shards of a space that were missing when the store was opened."""
+        return self._missing[space]
 
     def item_ids(self) -> Ids:
         """Return the ids of all items, ascending."""
@@ -181,13 +181,13 @@ class Catalog:
         """
         self._tables.check()
         sql = f"SELECT item_id FROM {FILES} WHERE unit = $unit"
-        return np.unique(self.reader.columns(sql, self._item_files, unit=unit.value)["item_id"])
+        return np.unique(self.reader.columns(sql, self.item_files, unit=unit.value)["item_id"])
 
     def create_item_view(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Create the temporary view ``items`` of all items on a connection, for embstore's own SQL."""
         body = "SELECT NULL::BIGINT AS item_id, '' AS unit, '' AS text, NULL::BIGINT AS context_id WHERE false"
-        if self._item_files:
-            listed = ", ".join(map(connections.quote, connections.literal(self._item_files)))
+        if self.item_files:
+            listed = ", ".join(map(connections.quote, connections.literal(self.item_files)))
             body = f"SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
         connection.execute(f"CREATE OR REPLACE TEMP VIEW items AS {body}")
 
@@ -255,7 +255,7 @@ class Catalog:
     @property
     def item_tables(self) -> list[str]:
         """Names of the tables of items, which are hashes of their contents."""
-        return [file.stem for file in self._item_files]
+        return [file.stem for file in self.item_files]
 
     def checked_item_tables(self) -> list[Path]:
         """Return the tables of items, after a check against their hashes.
@@ -264,7 +264,7 @@ class Catalog:
             DamagedError: A table was altered.
         """
         self._tables.check()
-        return self._item_files
+        return self.item_files
 
     def relation(
         self, sql: str, limits: Limits = NO_LIMITS, parameters: Mapping[str, Any] | None = None
@@ -303,17 +303,17 @@ class Catalog:
 
     def _items_sandbox(self, limits: Limits) -> Sandbox:
         """Return the DuckDB for SQL over the items alone: a copy of them if they are few."""
-        if sum(map(disk.size, self._item_files)) > _COPIED_BYTES:
+        if sum(map(disk.size, self.item_files)) > _COPIED_BYTES:
             return self.sandbox(limits)
         if self._copied is None or self._copied.memory != limits.memory:
-            views = {"items": {"": self._item_files}}
+            views = {"items": {"": self.item_files}}
             self._copied = Sandbox(self.reader, self.paths.root, views, (), (), limits.memory, copied=True)
         return self._copied
 
     def _files_of_views(self) -> dict[str, BySpace]:
         """Return the files of each view, by view and by space."""
         return {
-            "items": {"": self._item_files},
+            "items": {"": self.item_files},
             "skipped": {"": self.skipped_files},
             "embeddings": {space: [shard.path for shard in shards] for space, shards in self.shards.items()},
             "summaries": {space: [shard.summary_path for shard in shards] for space, shards in self.shards.items()},

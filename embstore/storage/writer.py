@@ -16,13 +16,15 @@ from embstore import disk
 from embstore.errors import FileAccessError
 from embstore.sharding import ShardSpec
 from embstore.storage.catalog import Ids
-from embstore.storage.files.card import Card, read_cards, write_card
-from embstore.storage.files.marker import check_marker, write_marker
+from embstore.storage.files.card import Card
+from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import StagedShard, commit_shard, write_shard
+from embstore.storage.files.shards import StagedShard, publish_shard
+from embstore.storage.transaction.additions import write_card, write_shard
+from embstore.storage.transaction.commit import Change, commit, committing, create_store
 from embstore.storage.transaction.lock import SharedLock, write_lock
-from embstore.storage.transaction.manifest import committed_shards
-from embstore.storage.transaction.recovery import recover
+from embstore.storage.transaction.manifest import committed_shards, read_cards
+from embstore.storage.transaction.recovery import forget_missing, recover
 
 Block = tuple[Ids, NDArray[np.float32]]
 Error = type[BaseException] | None
@@ -72,8 +74,10 @@ class StoreWriter:
         if clear:
             recover(self.paths)
         if not disk.exists(self.paths.marker):
-            write_marker(self.paths)
+            create_store(self.paths)
         check_marker(self.paths)
+        if clear:  # their texts are written anew, where they are in the sources
+            forget_missing(self.paths, [self.paths.items, self.paths.skipped])
 
     def compare_plan(self, plan: Sequence[Mapping[str, Any]]) -> None:
         """Check that builds sharing a source have the same plan; called before the first shard is written.
@@ -126,7 +130,20 @@ class StoreWriter:
         """Remove the cards of new spaces that have no shard."""
         for space in self._new_spaces:
             if not committed_shards(self.paths, space):
+                commit(self.paths, Change(removed=(self.paths.card(space),)))
                 disk.remove(self.paths.card(space), missing_ok=True)
+
+    def forget_missing_shards(self, spaces: Iterable[str]) -> list[str]:
+        """Commit that missing shards of some spaces are not of the store any more; called at the end of their build.
+
+        Returns:
+            A note for each shard.
+        """
+        folders = {self.paths.embeddings(space): space for space in spaces}
+        return [
+            f"{folders[path.parent]}: {path.stem} was missing; its items in these sources are embedded again."
+            for path in forget_missing(self.paths, folders)
+        ]
 
     def commit(self, card: Card, ids: Ids, write_texts: Callable[[Ids], None], staged: StagedShard) -> None:
         """Commit a shard that another process has written: first the card of its space and its texts, then the shard.
@@ -141,7 +158,8 @@ class StoreWriter:
             self.add_space(card)
             write_texts(ids)
         disk.make_folder(staged.shard.path.parent)
-        commit_shard(staged)
+        with committing(self.paths, Change(added=(staged.shard.path,))):
+            publish_shard(staged)
 
     def space_writer(self, card: Card, write_texts: Callable[[Ids], None]) -> "SpaceWriter[Shard]":
         """Return a writer of vectors into a space, which writes a shard at each call of ``cut``.
@@ -279,7 +297,7 @@ def _gathered(blocks: list[Block], layer: int, places: NDArray[np.int64]) -> NDA
 
 def _make_root(paths: StorePaths) -> list[Path]:
     """Create the folder of a new store, and return the created folders, innermost first."""
-    if any(not path.name.startswith(".") for path in disk.listed(paths.root)):
+    if any(not path.name.startswith(".") and path != paths.manifests for path in disk.listed(paths.root)):
         check_marker(paths)  # raises for a folder that contains other files
     created = [folder for folder in (paths.root, *paths.root.parents) if not disk.exists(folder)]
     disk.make_folder(paths.root)
@@ -287,9 +305,11 @@ def _make_root(paths: StorePaths) -> list[Path]:
 
 
 def _remove_new_store(paths: StorePaths) -> None:
-    """Remove the marker and lock of a new store that contains no other files."""
-    if not any(path for path in disk.listed(paths.root) if path != paths.marker and not path.name.startswith(".")):
+    """Remove the marker, manifests and lock of a new store that contains no other files."""
+    own = (paths.marker, paths.manifests)
+    if not any(path for path in disk.listed(paths.root) if path not in own and not path.name.startswith(".")):
         disk.remove(paths.marker, missing_ok=True)
+        disk.remove_tree(paths.manifests)
         with suppress(FileAccessError):  # Windows does not remove a locked file
             disk.remove(paths.lock, missing_ok=True)
 

@@ -19,7 +19,7 @@ from embstore.progress import Progress
 from embstore.sources import DATASETS, add_dataset
 from embstore.sources.attributes import PLEASANT, UNPLEASANT
 from embstore.space import Unit
-from embstore.storage.files.tables import write_dataset
+from embstore.storage.transaction.additions import write_dataset
 from embstore.text import Item
 
 Build = Callable[..., BuildReport]

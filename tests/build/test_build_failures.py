@@ -31,7 +31,7 @@ from embstore.errors import (
 )
 from embstore.progress import Progress
 from embstore.space import Unit
-from embstore.storage.files.card import write_card
+from embstore.storage.transaction.additions import write_card
 from embstore.storage.writer import StoreWriter
 from embstore.text import Item
 

@@ -1,5 +1,6 @@
 """What a build writes: the same whatever the order, the pieces and the number of builds."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -249,14 +250,29 @@ def test_poolings_that_lack_different_items_write_each_text_once(build, source, 
     assert store.sql(joined).fetchall() == [(ids,)]
 
 
+def test_a_lost_shard_is_named_until_its_sources_are_built_again(build, source, tmp_path: Path) -> None:
+    texts = source(*WORDS)
+    build(texts, index="none")
+    root = tmp_path / "store"
+    [lost] = (root / "embeddings").rglob("*.parquet")
+    lost.unlink()
+    shutil.rmtree(root / "summaries")
+    build(source("a sentence of words", name="sentences.txt"), unit="sentence", index="none")
+    assert [problem.file for problem in Store(root).verify().problems] == [lost.resolve()]
+    done = build(texts, index="none")
+    assert _done(done) == {"tiny.word.last": (len(WORDS), 0)}
+    assert Store(root).verify().ok
+    assert lost.exists() or f"tiny.word.last: {lost.stem} was missing" in " ".join(done.notes)
+
+
 def test_a_lost_table_of_texts_is_mended_by_the_next_build(build, source, tmp_path: Path) -> None:
     texts = source(*WORDS)
     build(texts, index="none")
     for table in (tmp_path / "store" / "items").glob("*.parquet"):
         table.unlink()
     store = Store(tmp_path / "store")
-    assert "have no text" in store.verify().problems[0].problem
-    with pytest.raises(DamagedError, match="Build the same sources again"):
+    assert "it is missing, and the manifest names it" in store.verify().problems[0].problem
+    with pytest.raises(DamagedError, match="build the same sources again"):
         store.vectors("tiny.word.last", 0)
     assert _done(build(texts, index="none")) == {"tiny.word.last": (0, len(WORDS))}
     assert Store(tmp_path / "store").verify().ok

@@ -8,6 +8,7 @@ from store_damage import flip
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
+from embstore.storage.transaction.commit import Change, commit
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.storage.writer import StoreWriter
 
@@ -21,7 +22,7 @@ def test_deep_finds_what_the_files_alone_do_not_tell(cli, store: Synthetic) -> N
     """Tables and an index that are sound files, and say what is not so."""
     from embstore.index import write_index
     from embstore.space import Unit
-    from embstore.storage.files.tables import write_dataset
+    from embstore.storage.transaction.additions import write_dataset
 
     ids = store.ids.tolist()
     write_dataset(store.paths, "words", "word list", Unit.WORD, {"item_id": [*ids[1:], ids[0]], "text": store.texts})
@@ -50,7 +51,8 @@ def test_a_text_that_is_not_its_items(cli, store: Synthetic) -> None:
     texts = ["other", *rows["text"].to_pylist()[1:]]
     at = rows.schema.get_field_index("text")
     pq.write_table(rows.set_column(at, rows.schema.field(at), pa.array(texts)), path)
-    path.rename(path.with_name(f"part-{disk.sha256(path)[:16]}.parquet"))
+    renamed = path.rename(path.with_name(f"part-{disk.sha256(path)[:16]}.parquet"))
+    commit(store.paths, Change((store.paths.items / renamed.name,), (store.paths.items / path.name,)))
     assert cli("verify").exit_code == 0
     found = cli("verify", "--deep")
     assert found.exit_code == 1

@@ -19,7 +19,7 @@ from terminal import on_terminal
 
 from embstore.errors import UsageError
 from embstore.progress import Progress
-from embstore.storage.files.card import write_card
+from embstore.storage.transaction.additions import write_card
 from embstore.table import table
 
 EVIL = "evil\x1b]0;title\x07\x1b[2J\x9b31m\r\x7f\u202etxt\u2028[red]"

@@ -23,7 +23,7 @@ from embstore.errors import (
     UsageError,
 )
 from embstore.space import Unit
-from embstore.storage.files.tables import write_dataset
+from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.writer import StoreWriter
 from embstore.text import Item
 

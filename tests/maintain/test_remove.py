@@ -7,7 +7,7 @@ import pytest
 from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 
-from embstore import Store
+from embstore import Store, disk
 from embstore.errors import LockedError, StoreError, UnknownNameError, UsageError
 from embstore.storage.writer import StoreWriter
 
@@ -53,16 +53,30 @@ def test_a_space_with_a_damaged_card_or_without_one_can_go(make_store: Make) -> 
         assert made.store.info()["space"] == []
 
 
-def test_what_is_left_of_a_killed_removal_does_not_count(make_store: Make) -> None:
+@pytest.mark.parametrize("step", [1, 4, 12])
+def test_what_is_left_of_a_killed_removal_does_not_count(make_store: Make, step: int) -> None:
     make_store(n=9, space="other")
     made = make_store(n=20)
-    made.paths.card(made.space).replace(made.paths.removal(made.space))
-    made.shard_files[0].unlink()
+
+    def die(operation: str, *_: object) -> None:
+        nonlocal step
+        step -= operation == "remove" and committed
+        if step == 0:
+            raise KeyboardInterrupt
+
+    committed = False
+
+    def watch(operation: str, path: Path, source: Path | None) -> None:
+        nonlocal committed
+        die(operation)
+        committed |= operation == "sync folder" and path == made.paths.manifests
+
+    with pytest.raises(KeyboardInterrupt), disk.watched(watch):
+        made.store.remove(made.space)
     assert made.store.verify(deep=True).problems == ()
     assert made.store.info()["space"] == ["other"]
     assert {row["action"] for row in made.store.repair(dry_run=True)} == {"removed"}
-    with StoreWriter(made.root):
-        pass
+    assert made.store.remove(made.space)["detail"] == ["what an earlier removal had left"]
     assert not [path for path in made.root.rglob("*") if made.space in str(path.relative_to(made.root))]
 
 

@@ -13,8 +13,8 @@ from tiny_checkpoint import content, texts
 
 from embstore import Store
 from embstore.errors import LockedError, StoreError
-from embstore.storage.files.shards import write_shard
-from embstore.storage.transaction.manifest import HIDDEN, Hidden, read_hidden, write_hidden
+from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.transaction.additions import write_shard
 from embstore.storage.writer import StoreWriter
 
 Make = Callable[..., Synthetic]
@@ -107,29 +107,77 @@ def test_what_killed_processes_left(make_store: Make) -> None:
     left.append(made.paths.indexes(made.space) / "layer=17.faiss")
     for path in left:
         path.touch()
-    hidden = made.paths.embeddings(made.space) / "part-00000000feedface.parquet"
-    hidden.touch()
-    write_hidden(hidden.parent, Hidden(3, frozenset([hidden.stem])))
-    assert made.store.verify().problems[0].problem.startswith("it is missing, and its summary")
+    unnamed = made.paths.embeddings(made.space) / "part-00000000feedface.parquet"
+    unnamed.touch()
+    assert made.store.verify().ok
     rows = made.store.repair().to_pylist()
     assert {row["action"] for row in rows} == {"removed"}
-    assert {row["file"] for row in rows} == {path.relative_to(made.root).as_posix() for path in [*left, hidden]}
-    assert not [path for path in [*left, hidden] if path.exists()]
+    assert {row["file"] for row in rows} == {path.relative_to(made.root).as_posix() for path in [*left, unnamed]}
+    assert not [path for path in [*left, unnamed] if path.exists()]
     assert made.store.verify().ok
 
 
-def test_a_document_of_hidden_parts_that_was_altered(make_store: Make) -> None:
+def test_what_is_lost_with_all_that_tells_of_it(make_store: Make) -> None:
+    """A shard with its summary, its indexes and the merged sums: only the manifest knows that there was one."""
     made = make_store(n=20, n_shards=2)
-    made.store.compact()
-    folder = made.paths.embeddings(made.space)
-    before = read_hidden(folder).generation
-    (folder / HIDDEN).write_text("{")
-    assert [problem.file for problem in made.store.verify().problems] == [folder / HIDDEN]
-    with pytest.raises(StoreError, match=rf"{HIDDEN} is damaged.*embstore repair"):
-        made.store.query("anisotropy")
-    assert actions(made.root) == ["rewritten"]
-    assert read_hidden(folder).generation > before
+    write_all_merged(made.paths)
+    lost = made.shard_files[0]
+    _lose(made, lost)
+    [problem] = made.store.verify().problems
+    assert problem.file == lost
+    assert problem.problem.startswith("it is missing, and the manifest names it. To repair it, build the same sources")
+    note = f"{made.space}: {lost.stem} is missing. Run: embstore verify"
+    assert note in made.store.query("anisotropy", layers=0, cache=False).notes
+    assert note in made.store.info().notes
+    planned = made.store.repair(dry_run=True).to_pylist()
+    rows = made.store.repair().to_pylist()
+    assert planned == rows
+    assert [(row["action"], row["file"]) for row in rows] == [("removed", made.paths.key(lost))]
+    assert "build the same sources again" in rows[0]["detail"]
     assert made.store.verify().ok
+    assert made.store.info()["items"] == [10]
+    again = make_store(n=20, n_shards=2, new_only=True)
+    assert again.store.info()["items"] == [20]
+
+
+def test_a_compaction_does_not_forget_what_is_lost(make_store: Make) -> None:
+    made = make_store(n=30, n_shards=3)
+    lost = made.shard_files[0]
+    _lose(made, lost)
+    made.store.compact()
+    assert [problem.file for problem in made.store.verify().problems] == [lost]
+
+
+def _lose(made: Synthetic, shard: Path) -> None:
+    shard.unlink()
+    made.paths.summary_of(shard).unlink()
+    shutil.rmtree(made.paths.indexes(made.space))
+    made.paths.merged(made.space).unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("damage", [b"{", b"", None])
+def test_a_damaged_manifest_is_written_anew(make_store: Make, damage: bytes | None) -> None:
+    """Of all that is there: what a compaction had replaced is sorted out by its items."""
+    made = make_store(n=20, n_shards=2)
+    answer = made.store.query("norms", cache=False).to_pylist()
+    before = made.paths.manifest_numbers()
+    path = made.paths.manifest(before[-1])
+    if damage is None:
+        shutil.rmtree(made.paths.manifests)
+        path = made.paths.manifests
+    else:
+        path.write_bytes(damage)
+    assert [problem.file for problem in made.store.verify().problems] == [path]
+    with pytest.raises(StoreError, match=rf"{path.name} is (damaged|missing).*embstore repair"):
+        made.store.query("anisotropy")
+    with pytest.raises(StoreError, match=rf"{path.name} is (damaged|missing).*embstore repair"):
+        made.store.compact()
+    assert actions(made.root, dry_run=True) == ["rewritten"]
+    assert actions(made.root) == ["rewritten"]
+    assert actions(made.root) == []
+    assert made.store.verify().ok
+    assert damage is None or made.paths.manifest_numbers()[-1] > before[-1]
+    assert made.store.query("norms", cache=False).to_pylist() == answer
 
 
 def test_items_that_are_there_twice(make_store: Make) -> None:
@@ -159,9 +207,11 @@ def test_shards_without_a_card_are_named(make_store: Make) -> None:
 
 
 def test_the_card_of_another_space_is_taken_out(make_store: Make) -> None:
+    make_store(n=5, space="other")
     made = make_store(n=20)
     shutil.copy(made.paths.card(made.space), made.paths.card("other"))
-    assert actions(made.root) == ["taken out"]
+    assert actions(made.root) == ["taken out", "left"]
+    assert made.store.remove("other")["action"] == ["removed"]
     assert made.store.verify().ok
 
 

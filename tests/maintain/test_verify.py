@@ -16,10 +16,9 @@ from embstore import Store, checksum
 from embstore.errors import StoreError
 from embstore.space import Unit
 from embstore.storage.files import shards as shard_files
-from embstore.storage.files.card import write_card
-from embstore.storage.files.shards import write_shard
-from embstore.storage.files.tables import write_dataset, write_table
+from embstore.storage.files.tables import write_table
 from embstore.storage.parquet import writer
+from embstore.storage.transaction.additions import write_card, write_dataset, write_shard
 from embstore.storage.transaction.manifest import committed_shards
 
 Make = Callable[..., Synthetic]
@@ -61,7 +60,7 @@ def test_a_truncated_or_extended_file_is_found(full: Synthetic, kind: str, chang
         assert found(full) == [path.resolve()]
 
 
-@pytest.mark.parametrize("kind", ["marker", "card", "shard", "summary"])
+@pytest.mark.parametrize("kind", ["marker", "card", "shard", "summary", "items", "skipped", "dataset"])
 def test_a_missing_file_is_named(full: Synthetic, kind: str) -> None:
     for path in full.root.glob(KINDS[kind]):
         with damaged(path, None):
@@ -127,6 +126,7 @@ def test_an_index_in_the_place_of_another(make_store: Make) -> None:
 
 
 def test_a_card_under_the_name_of_another(make_store: Make) -> None:
+    make_store(space="other")
     made = make_store()
     path = made.paths.card("other")
     path.write_bytes(made.paths.card(made.space).read_bytes())

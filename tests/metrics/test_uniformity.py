@@ -18,7 +18,7 @@ from embstore.metrics.data import Pairs
 from embstore.metrics.uniformity import alignment, uniformity
 from embstore.query.layer_data import StoredLayer
 from embstore.space import Unit
-from embstore.storage.files.tables import write_dataset
+from embstore.storage.transaction.additions import write_dataset
 from embstore.text import item_id
 
 Make = Callable[..., Synthetic]

@@ -10,8 +10,9 @@ from synthetic import Synthetic
 
 from embstore import Store, atomic
 from embstore.errors import SpaceMismatchError
-from embstore.storage.files.card import read_card, write_card
+from embstore.storage.files.card import read_card
 from embstore.storage.files.paths import StorePaths
+from embstore.storage.transaction.additions import write_card
 from embstore.words import WORD_RULE, word_boundaries
 
 Make = Callable[..., Synthetic]

@@ -17,7 +17,7 @@ from embstore.errors import NotStoredError, QueryError, SourceError, UnknownName
 from embstore.metrics import METRICS
 from embstore.sources.attributes import PLEASANT, UNPLEASANT
 from embstore.space import Unit
-from embstore.storage.files.tables import write_dataset
+from embstore.storage.transaction.additions import write_dataset
 
 Make = Callable[..., Synthetic]
 SCHEMAS = Path(__file__).parents[2] / "schemas"

@@ -16,8 +16,8 @@ from embstore import Store
 from embstore.metrics import METRICS, Column, Parameter
 from embstore.metrics.declaration.validation import COLUMN_TYPES
 from embstore.space import Unit
-from embstore.storage.files.tables import write_dataset
 from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.transaction.additions import write_dataset
 
 FOLDER = Path(__file__).parents[2] / "schemas"
 SCHEMAS = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.schema.json"))
@@ -225,10 +225,10 @@ def test_what_the_commands_of_maintenance_print_keeps_its_schema(make_store):
         rows = printed(*command, *at)
         assert rows, command
         schema("actions").validate(rows)
-    documents = sorted(made.root.rglob("hidden.json"))
+    documents = sorted(made.root.glob("manifests/*.json"))
     assert len(documents) == 2
     for document in documents:
-        schema("hidden").validate(read(document))
+        schema("manifest").validate(read(document))
 
 
 def columns_of(path: Path) -> dict[str, str]:

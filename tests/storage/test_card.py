@@ -11,8 +11,11 @@ from synthetic import Synthetic, synthetic_card
 from embstore import atomic
 from embstore.errors import DamagedError, NewerFormatError, SpaceMismatchError
 from embstore.space import Layers, Template, TopForm
-from embstore.storage.files.card import CARD_FORMAT, Card, read_card, read_cards, write_card
+from embstore.storage.files.card import CARD_FORMAT, Card, read_card
 from embstore.storage.files.paths import StorePaths
+from embstore.storage.transaction.additions import write_card
+from embstore.storage.transaction.commit import create_store
+from embstore.storage.transaction.manifest import read_cards
 
 Make = Callable[..., Synthetic]
 
@@ -28,12 +31,14 @@ Make = Callable[..., Synthetic]
 )
 def test_a_card_comes_back_as_it_was(tmp_path: Path, card: Card) -> None:
     paths = StorePaths(tmp_path)
+    create_store(paths)
     write_card(paths, card)
     assert read_cards(paths) == {card.space: card}
     assert next(iter(json.loads(paths.card(card.space).read_text("utf-8")))) == "format"
 
 
 def test_cards_are_in_order_of_their_names(tmp_path: Path) -> None:
+    create_store(StorePaths(tmp_path))
     for name in ("b", "a", "c"):
         write_card(StorePaths(tmp_path), synthetic_card(name))
     assert list(read_cards(StorePaths(tmp_path))) == ["a", "b", "c"]

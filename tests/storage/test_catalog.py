@@ -13,7 +13,7 @@ from embstore import Store
 from embstore.errors import DamagedError, EmbstoreError, NotStoredError, QueryError, StoreError, UnknownNameError
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.tables import write_dataset
+from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.writer import StoreWriter
 
 Make = Callable[..., Synthetic]
@@ -302,7 +302,7 @@ def test_skipped_texts_are_listed_until_they_are_embedded(make_store: Make) -> N
 
 
 @pytest.mark.parametrize(
-    ("found", "match"), [(2, "has format 2, and this embstore reads up to 1. Upgrade"), (99, "99")]
+    ("found", "match"), [(3, "has format 3, and this embstore reads up to 2. Upgrade"), (99, "99")]
 )
 def test_a_newer_format_is_refused(make_store: Make, found: int, match: str) -> None:
     made = make_store(index=False)

@@ -92,7 +92,12 @@ def test_renames_that_do_not_replace(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "does not replace a file" in refused(tmp_path / "two")
 
 
+def test_links_that_replace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "link", lambda source, target: Path(target).write_bytes(Path(source).read_bytes()))
+    assert "replaces one by a link" in refused(tmp_path / "store")
+
+
 def test_a_sound_file_system_is_left_as_it_was(tmp_path: Path) -> None:
     with StoreWriter(tmp_path / "store"):
         pass
-    assert sorted(os.listdir(tmp_path / "store")) == [".lock", "store.json"]
+    assert sorted(os.listdir(tmp_path / "store")) == [".lock", "manifests", "store.json"]

@@ -23,8 +23,8 @@ from embstore import Store
 from embstore.errors import EmbstoreError, QueryError
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.tables import write_dataset
 from embstore.storage.sql.fence import check
+from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.views.sandbox import Limits, Sandbox
 
 SECRET = "canary-7f3a91"

@@ -12,7 +12,7 @@ from embstore import Store
 from embstore.errors import DamagedError
 from embstore.space import Unit
 from embstore.storage.files import items as items_module
-from embstore.storage.files.tables import write_dataset
+from embstore.storage.transaction.additions import write_dataset
 
 Make = Callable[..., Synthetic]
 

@@ -1,92 +1,298 @@
-"""Parts that give way to others: a reader sees the old ones or the new ones, whenever it looks."""
+"""Manifests: what they name is the store, a commit is the creation of the next one, and two writers lose nothing."""
 
+import errno
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from embstore.errors import DamagedError
-from embstore.storage.files.names import Names
+from embstore import atomic, checksum, disk
+from embstore.errors import DamagedError, FileAccessError, StoreError
+from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.compaction import Sized, plan_groups
-from embstore.storage.transaction.manifest import HIDDEN, clear_hidden, hidden_files, list_parts, read_hidden, replacing
-
-A, B, C, D, AB = (f"part-{letters * (16 // len(letters))}" for letters in ("a", "b", "c", "d", "ab"))
-
-
-def make(folder: Path, *names: str) -> None:
-    folder.mkdir(exist_ok=True)
-    for name in names:
-        (folder / f"{name}.parquet").touch()
+from embstore.storage.transaction import commit as commits
+from embstore.storage.transaction import manifest as manifests
+from embstore.storage.transaction.commit import Change, commit, committing, create_store
+from embstore.storage.transaction.manifest import is_outdated, read_snapshot
 
 
-def listed(folder: Path) -> list[str]:
-    return [file.stem for file in list_parts(folder).files]
+@pytest.fixture
+def paths(tmp_path: Path) -> StorePaths:
+    paths = StorePaths(tmp_path.resolve() / "store")
+    paths.root.mkdir()
+    create_store(paths)
+    return paths
 
 
-def test_one_set_of_parts_or_the_other(tmp_path: Path) -> None:
-    folder = tmp_path / "parts"
-    make(folder, A, B, C)
-    with replacing(folder, {AB: [A, B], D: []}):
-        make(folder, AB)
-        assert listed(folder) == [A, B, C]
-        make(folder, D)
-        assert listed(folder) == [A, B, C]
-    assert listed(folder) == [AB, C, D]
-    assert [file.stem for file in hidden_files(folder)] == [A, B]
-    for file in hidden_files(folder):
-        file.unlink()
-    clear_hidden(folder)
-    assert listed(folder) == [AB, C, D]
-    assert read_hidden(folder).generation == 3
-    clear_hidden(folder)
-    assert read_hidden(folder).generation == 3
+def part(paths: StorePaths, number: int) -> Path:
+    """A part file of items; only its name and size matter here."""
+    path = paths.items / f"part-{number:016x}.parquet"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x" * number)
+    return path
 
 
-def test_an_error_hides_the_new_parts(tmp_path: Path) -> None:
-    make(tmp_path, A, B)
-    with pytest.raises(ZeroDivisionError), replacing(tmp_path, {AB: [A, B]}):  # noqa: PT012
-        make(tmp_path, AB)
-        raise ZeroDivisionError
-    assert listed(tmp_path) == [A, B]
-    assert [file.stem for file in hidden_files(tmp_path)] == [AB]
+def numbers(paths: StorePaths) -> set[int]:
+    return {int(key[-24:-8], 16) for key in read_snapshot(paths).files}
 
 
-def test_a_part_that_is_there_already_is_not_undone(tmp_path: Path) -> None:
-    """Parts are called by their content: what takes the place of two may be one of them."""
-    make(tmp_path, A, B)
-    with replacing(tmp_path, {A: [A, B]}):
-        assert listed(tmp_path) == [A, B]
-    assert listed(tmp_path) == [A]
+def forget_what_was_read() -> None:
+    manifests._newest.clear()
 
 
-def test_a_reader_that_lists_while_parts_give_way_lists_once_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def chain_limits(patch: pytest.MonkeyPatch, few: int = 0, changes: int = 3) -> None:
+    patch.setattr(commits, "_FEW_FILES", few)
+    patch.setattr(commits, "_MAX_CHANGES", changes)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sets(st.integers(0, 9)), st.sets(st.integers(0, 9))), max_size=12), st.integers(0, 5))
+def test_a_store_is_what_its_commits_make_it(
+    tmp_path_factory: pytest.TempPathFactory, turns: list[tuple[set[int], set[int]]], changes: int
 ) -> None:
-    """The files that it finds first are those of no moment: the new part is not there yet, an old one no more."""
-    make(tmp_path, A, B)
-    real = Names.listed
-    turns = []
+    """However many manifests are changes of others, and whether or not those were read before."""
+    paths = StorePaths(tmp_path_factory.mktemp("chain").resolve() / "store")
+    paths.root.mkdir()
+    create_store(paths)
+    expected: set[int] = set()
+    with pytest.MonkeyPatch.context() as patch:
+        chain_limits(patch, changes=changes)
+        for added, removed in turns:
+            old = read_snapshot(paths)
+            change = Change(tuple(part(paths, n) for n in added), tuple(part(paths, n) for n in removed))
+            commit(paths, change)
+            before, expected = expected, (expected - removed) | added
+            assert numbers(paths) == expected
+            assert is_outdated(paths, old) == bool(before - expected)
+            forget_what_was_read()
+            assert numbers(paths) == expected
+            assert read_snapshot(paths).n_changes <= changes
+            assert all(
+                properties == {"bytes": int(key[-24:-8], 16)} for key, properties in read_snapshot(paths).files.items()
+            )
+    n_manifests = len(paths.manifest_numbers())
+    assert n_manifests <= 2 * changes + 2
 
-    def list_folder(kind: Names, folder: Path) -> dict[str, Path]:
-        turns.append(folder)
-        if len(turns) > 1:
-            return real(kind, folder)
-        with replacing(tmp_path, {AB: [A, B]}):
-            make(tmp_path, AB)
-        (tmp_path / f"{A}.parquet").unlink()
-        return {B: tmp_path / f"{B}.parquet"}
 
-    monkeypatch.setattr(Names, "listed", list_folder)
-    assert listed(tmp_path) == [AB]
-    assert len(turns) == 2
+def test_a_small_store_is_one_manifest_and_a_commit_to_a_large_one_is_small(
+    paths: StorePaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    for number in range(60):
+        commit(paths, Change((part(paths, number),)))
+    forget_what_was_read()
+    with disk.watched(lambda operation, path, _: read.append(path) if operation == "open" else None):
+        assert len(numbers(paths)) == 60
+    assert [path.parent.name for path in read] == [paths.root.name, "manifests"]
+    monkeypatch.setattr(commits, "_MAX_CHANGES", 8)
+    commit(paths, Change(tuple(part(paths, number) for number in range(1000, 2000))))
+    sizes = []
+    for number in range(2000, 2016):
+        commit(paths, Change((part(paths, number),)))
+        sizes.append(paths.manifest(paths.manifest_numbers()[-1]).stat().st_size)
+    assert sorted(sizes)[-2] < 1000, "a change"
+    assert [size > 50_000 for size in sizes].index(True) == 7, "a complete one"
+    forget_what_was_read()
+    assert len(numbers(paths)) == 60 + 1000 + 16
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"generation": 1, "hidden": 3}'])
-def test_a_document_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / HIDDEN).write_text(text)
-    with pytest.raises(DamagedError, match=rf"{HIDDEN} is .*Run: embstore repair"):
-        list_parts(tmp_path)
+def test_nothing_is_written_where_nothing_changes(paths: StorePaths) -> None:
+    commit(paths, Change((part(paths, 1),)))
+    before = paths.manifest_numbers()
+    commit(paths, Change((part(paths, 1),), (part(paths, 2),)))
+    assert paths.manifest_numbers() == before
+
+
+def test_rivals_lose_nothing(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes a number of its own, and changes what those before it made."""
+    chain_limits(monkeypatch)
+
+    def add(writer: int) -> None:
+        for turn in range(10):
+            commit(paths, Change((part(paths, 100 * writer + turn),)))
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(add, range(1, 13)))
+    expected = {100 * writer + turn for writer in range(1, 13) for turn in range(10)}
+    assert numbers(paths) == expected
+    assert read_snapshot(paths).number == 121
+    forget_what_was_read()
+    assert numbers(paths) == expected
+
+
+def test_a_writer_that_slept_while_others_committed(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The number that it meant to take is free again, as old manifests are deleted."""
+    real, slept = atomic.create, []
+
+    def create(path: Path, data: bytes) -> bool:
+        if not slept:
+            slept.append(path)
+            for number in range(10, 20):
+                commit(paths, Change((part(paths, number),)))
+            assert not path.exists()
+        return real(path, data)
+
+    monkeypatch.setattr(atomic, "create", create)
+    commit(paths, Change((part(paths, 1),)))
+    assert numbers(paths) == {1, *range(10, 20)}
+    forget_what_was_read()
+    assert numbers(paths) == {1, *range(10, 20)}
+
+
+def test_what_another_writer_has_replaced_is_not_replaced_twice(paths: StorePaths) -> None:
+    one, two, three, four = (part(paths, number) for number in range(1, 5))
+    commit(paths, Change((one, two)))
+    commit(paths, Change(replaced={three: (one, two)}))
+    with (
+        pytest.raises(StoreError, match="replaced or removed by another process"),
+        committing(paths, Change(replaced={four: (one, two)})),
+    ):
+        pass
+    assert numbers(paths) == {3}
+    assert not four.exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"\xff", None])
+def test_a_damaged_manifest_is_never_an_older_store(paths: StorePaths, damage: bytes | None) -> None:
+    for number in (1, 2, 3):
+        commit(paths, Change((part(paths, number),)))
+    newest = paths.manifest(paths.manifest_numbers()[-1])
+    data = newest.read_bytes()
+    newest.write_bytes(data[:-30] if damage is None else damage)
+    with pytest.raises(DamagedError, match=rf"{newest.name} is damaged.*Run: embstore repair"):
+        read_snapshot(paths)
+    with pytest.raises(DamagedError, match=newest.name):
+        commit(paths, Change((part(paths, 4),)))
+    newest.write_bytes(data)
+    assert numbers(paths) == {1, 2, 3}
+
+
+def test_one_that_is_not_needed_is_skipped(paths: StorePaths) -> None:
+    for number in (1, 2, 3):
+        commit(paths, Change((part(paths, number),)))
+    paths.manifest(paths.manifest_numbers()[0]).write_bytes(b"torn")
+    forget_what_was_read()
+    assert numbers(paths) == {1, 2, 3}
+
+
+def test_a_change_of_another_manifest_is_damage(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain_limits(monkeypatch, changes=9)
+    for number in (1, 2, 3):
+        commit(paths, Change((part(paths, number),)))
+    forget_what_was_read()
+    *_, before, newest = paths.manifest_numbers()
+    other = {"removed": [f"items/part-{0:016x}.parquet"]}
+    seal(paths.manifest(before), json.loads(paths.manifest(before).read_bytes()) | other)
+    with pytest.raises(DamagedError, match=f"it is not the manifest that {newest:020d}.json is a change of"):
+        read_snapshot(paths)
+    paths.manifest(before).unlink()
+    with pytest.raises(DamagedError, match=f"{before:020d}.json is missing"):
+        read_snapshot(paths)
+
+
+EVIL = [
+    "../victim", "/etc/passwd", "items/../../x", "items/part-0.parquet", "items/part-0123456789abcdef.parquet/",
+    "items",
+    "embeddings/part-0123456789abcdef.parquet", "embeddings/space=../part-0123456789abcdef.parquet", "spaces/.json",
+    "embeddings/space=a/../part-0123456789abcdef.parquet", "answers/" + "0" * 32 + ".json", "spaces/a\n.json",
+    "store.json",
+    "items\\part-0123456789abcdef.parquet", "", "manifests/00000000000000000001.json", "datasets/..parquet",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("key", EVIL)
+@pytest.mark.parametrize("place", ["added", "removed", "replaced", "replaced old"])
+def test_no_other_name_becomes_a_path(paths: StorePaths, key: str, place: str) -> None:
+    path = paths.manifest(1)
+    document = json.loads(path.read_bytes())
+    good = "items/part-0123456789abcdef.parquet"
+    document |= {
+        "added": {"added": {key: {}}}, "removed": {"removed": [key]}, "replaced": {"replaced": {key: []}},
+        "replaced old": {"replaced": {good: [key]}},
+    }[place]  # fmt: skip
+    seal(path, document)
+    forget_what_was_read()
+    with pytest.raises(DamagedError, match="is no file of a store"):
+        read_snapshot(paths)
+
+
+@pytest.mark.parametrize(
+    "change", [{"number": 2}, {"parent": {"number": 1, "sha256": "0" * 64}}, {"complete": False}, {"number": 1.5}]
+)
+def test_a_manifest_that_contradicts_itself_is_damage(paths: StorePaths, change: dict[str, object]) -> None:
+    path = paths.manifest(1)
+    seal(path, json.loads(path.read_bytes()) | change)
+    forget_what_was_read()
+    with pytest.raises(DamagedError, match=path.name):
+        read_snapshot(paths)
+
+
+def seal(path: Path, document: dict[str, object]) -> None:
+    path.write_bytes(atomic.document_bytes({key: one for key, one in document.items() if key != checksum.KEY}))
+
+
+def test_a_file_system_without_hard_links(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda number: commit(paths, Change((part(paths, number),))), range(20)))
+    assert numbers(paths) == {*range(20)}
+    assert not list(paths.manifests.glob("*.tmp"))
+
+
+def test_a_commit_whose_reply_was_lost_is_done_once(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a network file system that repeats a request: the link exists, and is this commit's own."""
+    real = os.link
+
+    def twice(source: Path, target: Path) -> None:
+        real(source, target)
+        real(source, target)
+
+    monkeypatch.setattr(os, "link", twice)
+    commit(paths, Change((part(paths, 1),)))
+    assert numbers(paths) == {1}
+    assert read_snapshot(paths).number == 2
+
+
+def test_files_of_a_commit_that_is_there_are_kept(paths: StorePaths) -> None:
+    """The folder cannot be flushed after the manifest was created: readers may have seen it."""
+
+    def fail(operation: str, path: Path, _: Path | None) -> None:
+        if operation == "sync folder" and path == paths.manifests:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    new = part(paths, 1)
+    with (
+        pytest.raises(FileAccessError, match=os.strerror(errno.EIO)),
+        disk.watched(fail),
+        committing(paths, Change((new,))),
+    ):
+        pass
+    assert new.exists()
+    assert numbers(paths) == {1}
+
+
+def test_new_files_are_deleted_if_they_cannot_be_committed(paths: StorePaths) -> None:
+    def full(operation: str, path: Path, _: Path | None) -> None:
+        if operation == "write" and path.parent == paths.manifests:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    old, new = part(paths, 1), part(paths, 2)
+    commit(paths, Change((old,)))
+    with (
+        pytest.raises(FileAccessError, match="no space left"),
+        disk.watched(full),
+        committing(paths, Change((old, new))),
+    ):
+        pass
+    assert (old.exists(), new.exists()) == (True, False)
+    assert numbers(paths) == {1}
 
 
 SIZES = st.lists(st.tuples(st.integers(0, 50), st.integers(1, 120)), max_size=30)

@@ -18,9 +18,9 @@ from synthetic import Synthetic
 from embstore.errors import DamagedError, QueryError, StoreError, UsageError
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.tables import write_dataset
 from embstore.storage.sql import connections
 from embstore.storage.sql.readonly import ReadOnlyFiles
+from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.views.sandbox import Limits
 
 Make = Callable[..., Synthetic]

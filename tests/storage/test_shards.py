@@ -1,6 +1,7 @@
 """What a shard is on disk, and what is refused."""
 
 import os
+import shutil
 from collections.abc import Callable
 from concurrent.futures import wait
 from pathlib import Path
@@ -271,17 +272,19 @@ def test_a_shard_is_committed_by_the_last_rename(tmp_path: Path, monkeypatch: py
 
 def test_the_next_writer_removes_what_a_killed_one_left(make_store: Make) -> None:
     made = make_store(n_shards=2)
-    lost = made.shard_files[0]
-    lost.unlink()  # as if it had been killed between the summary and the shard
     temp = made.paths.embeddings(made.space) / ".1234-abcd.tmp"
     temp.write_bytes(b"half a shard")
-    orphan = made.paths.summaries(made.space) / lost.name
-    assert orphan.exists()
+    orphan = made.paths.summaries(made.space) / "part-00000000deadbeef.parquet"
+    shard = made.paths.embeddings(made.space) / orphan.name  # whole, and not committed
+    for path in (orphan, shard):
+        shutil.copy(made.paths.summaries(made.space) / made.shard_files[0].name, path)
+    assert made.store.verify().ok
     with StoreWriter(made.root):
         pass
     assert not orphan.exists()
+    assert not shard.exists()
     assert not temp.exists()
-    assert made.store.info()["items"] == [20]
+    assert made.store.info()["items"] == [40]
 
 
 def test_blocks_of_any_size_make_the_same_store(tmp_path: Path) -> None:

@@ -14,12 +14,11 @@ from synthetic import Synthetic, synthetic_card, synthetic_store
 
 from embstore.errors import DamagedError
 from embstore.storage.catalog import Catalog
-from embstore.storage.files.card import write_card
-from embstore.storage.files.marker import write_marker
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import write_shard
 from embstore.storage.files.summaries import read_merged
 from embstore.storage.maintenance.space_summary import write_all_merged, write_merged
+from embstore.storage.transaction.additions import write_card, write_shard
+from embstore.storage.transaction.commit import create_store
 from embstore.storage.transaction.manifest import committed_shards
 from embstore.summary import Summary
 
@@ -55,7 +54,7 @@ def test_the_sums_are_those_of_all_vectors_however_they_are_split_and_merged(
 ) -> None:
     root = tmp_path_factory.mktemp("split")
     paths = StorePaths(root)
-    write_marker(paths)
+    create_store(paths)
     write_card(paths, CARD)
     vectors = (np.random.default_rng(seed).normal(size=(2, sum(sizes), 3)) * scale).astype(np.float32)
     parts: dict[str, tuple[Shard, slice]] = {}

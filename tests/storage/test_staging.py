@@ -26,6 +26,7 @@ from embstore.storage.staging.missing import MissingItems
 from embstore.storage.staging.skipped import SkipList
 from embstore.storage.staging.staging import Batch, Staging
 from embstore.storage.staging.texts import StoredTexts
+from embstore.storage.transaction.commit import create_store
 from embstore.storage.transaction.manifest import list_parts
 from embstore.text import Item
 
@@ -180,12 +181,13 @@ def test_what_does_not_fit_in_memory_goes_to_the_folder(tmp_path: Path, monkeypa
 def test_skipped_rows_are_listed_once_and_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables_module, "_PART_ROWS", 4096)
     paths, n = StorePaths(tmp_path / "store"), 10_000
+    create_store(paths)
     for more in (0, 1):
         with Staging(tmp_path, Unit.WORD) as staging:
             staging.add(Batch(blanks=[("no text", f"a.txt:{number}") for number in range(n + more)]))
             staging.deduplicate()
             SkipList(staging, paths).record()
-    tables = [read_part(file) for file in list_parts(paths.skipped).files]
+    tables = [read_part(file) for file in list_parts(paths, paths.skipped).files]
     assert sorted(map(len, tables))[0] == 1
     assert max(map(len, tables)) < 7000
     origins = [origin for table in tables for origin in table["origin"].to_pylist()]

@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 from tampered_stores import the
 
 from embstore import checksum
+from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.parquet import thrift
+from embstore.storage.transaction.commit import Change, commit
 
 Edit = Callable[[dict[str, Any]], None]
 
@@ -42,6 +44,7 @@ def put_part(root: Path, kind: str, table: pa.Table, codec: str, edit: Edit | No
     data = with_footer(written(table, codec, schema), edit)
     path = root / kind / f"part-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
     path.write_bytes(data)
+    commit(StorePaths(root.resolve()), Change((path.resolve(),)))
     return path
 
 

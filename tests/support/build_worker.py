@@ -36,7 +36,7 @@ def start_build(
 
 
 def count_steps(build: Callable[[], object], at_step: int = 0) -> tuple[int, int | None]:
-    """Run a build that dies as a kill -9 does just before the n-th rename or removal of a file.
+    """Run a build that dies as a kill -9 does just before the n-th rename, link or removal of a file.
 
     Returns:
         How many of these steps it came to, and its exit code.
@@ -50,7 +50,7 @@ def count_steps(build: Callable[[], object], at_step: int = 0) -> tuple[int, int
 
 def _dying(build: Callable[[], object], at_step: int, steps: Synchronized) -> None:
     def count(operation: str, *_: object) -> None:
-        if operation in ("replace", "remove"):
+        if operation in ("replace", "link", "remove"):
             steps.value += 1
             if steps.value == at_step:
                 os._exit(9)

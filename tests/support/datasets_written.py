@@ -6,7 +6,7 @@ import numpy as np
 from synthetic import Synthetic
 
 from embstore.space import Unit
-from embstore.storage.files.tables import write_dataset
+from embstore.storage.transaction.additions import write_dataset
 from embstore.text import item_id
 
 

@@ -1,12 +1,14 @@
 """The commands at each of whose operations on files a fault is tried, and what each must have made in the end."""
 
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
 from fault_stores import LEFT_BEHIND, TRUTH, WORDS, at_once, copy, held, naming, words, wrong_answers
+from old_format import as_format_1, hide
 from real_builds import Whole, skipped
 from store_damage import flip
 from store_writing import SkippedText, write_items, write_skipped
@@ -15,8 +17,8 @@ from tiny_checkpoint import content, make_checkpoint, texts
 
 from embstore import Store, disk
 from embstore.space import Unit
-from embstore.storage.files.tables import write_dataset
 from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.transaction.manifest import committed_shards
 
 SMALL, OTHER, FEW = WORDS[:6], WORDS[4:9], WORDS[:9]
@@ -50,6 +52,18 @@ def make_damaged(root: Path) -> None:
     (root / "store.json").write_text("{}")
 
 
+def make_old(root: Path) -> None:
+    """Write the small store as earlier versions did, with what a killed compaction and a killed removal left."""
+    make_small(root)
+    old = synthetic_store(root, texts=["gone"], dim=4, n_blocks=1, n_shards=1, space="gone")
+    kept = committed_shards(old.paths, SPACE)[0]
+    paths = as_format_1(root)
+    left = paths.embeddings(SPACE) / "part-00000000deadbeef.parquet"
+    shutil.copy(kept.path, left)
+    hide(paths, left.parent, [left.stem])
+    paths.card("gone").rename(paths.removal("gone"))
+
+
 def make_stores(folder: Path) -> None:
     """Make what the commands begin with, and what they read."""
     make_checkpoint(folder / "tiny")
@@ -57,6 +71,7 @@ def make_stores(folder: Path) -> None:
     (folder / "more.txt").write_text("\n".join([*FEW, "", "far " * 90]))
     (folder / "nothing").mkdir()
     make_small(folder / "small")
+    make_old(folder / "old")
     words(folder / "other", OTHER, n_shards=2)
     make_damaged(folder / "damaged")
     build_few(folder / "few")
@@ -160,6 +175,7 @@ COMMANDS = {
     "build --shard": Command(build_shards, "few", is_real=True),
     "index": Command(index),
     "compact": Command(compact),
+    "upgrade": Command(compact, "old"),
     "merge": Command(merge),
     "remove": Command(remove),
     "repair": Command(repair, "damaged"),

@@ -15,8 +15,8 @@ from embstore import Store
 from embstore.errors import EmbstoreError
 from embstore.metrics.isotropy import partition  # noqa: F401  # loads what the queries load, before any fork
 from embstore.space import Unit
-from embstore.storage.files.tables import write_dataset
 from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.transaction.manifest import committed_shards
 
 DIM, N_BLOCKS, TOP = 4, 1, "1"

@@ -26,7 +26,7 @@ CONTEXT.set_forkserver_preload(_MODULES.split())  # what a command imports, load
 Command = Callable[[Path], None]
 
 # Before any of these, a process may be killed; and before it opens a file to write.
-_STEPS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
+_STEPS = {"os.rename", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 _NEVER = 1 << 30
 
 

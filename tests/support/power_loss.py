@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-CHANGING = ("create", "write", "sync", "sync folder", "replace", "remove", "make folder", "remove folder")
+CHANGING = ("create", "write", "sync", "sync folder", "replace", "link", "remove", "make folder", "remove folder")
 KILLED = "kill -9"
 VARIANTS = (KILLED, "nothing unsynced", "names and no bytes", "some of each", "others of each")
 
@@ -134,6 +134,10 @@ class Recorder:
             if file.data is None:
                 file.data = source.read_bytes()
             self._names[path] = file
+        elif operation == "link" and source is not None and path not in self._names:
+            file = self._names[path] = self._names[source]
+            if file.data is None:
+                file.data = source.read_bytes()
         elif operation in ("remove", "remove folder"):
             self._names.pop(path, None)
 

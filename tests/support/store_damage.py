@@ -10,14 +10,15 @@ from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic, synthetic_store
 
 from embstore.space import Unit
-from embstore.storage.files.tables import write_dataset
 from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.transaction.additions import write_dataset
 
 
 def kinds(space: str = "*") -> dict[str, str]:
     """The kinds of files of a store, and where those of a space are."""
     return {
         "marker": "store.json",
+        "manifest": "manifests/*.json",
         "items": "items/*.parquet",
         "skipped": "skipped/*.parquet",
         "dataset": "datasets/*.parquet",

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from old_format import as_format_1
 from store_damage import KINDS, full_store
 
 from embstore import atomic, checksum
@@ -49,10 +50,8 @@ class Tampering:
 
 
 def make_template(root: Path) -> None:
-    """A store with a file of every kind, hidden.json and locks too."""
-    made = full_store(root)
-    for folder in (made.paths.embeddings(made.space), made.paths.items, made.paths.skipped):
-        seal(folder / "hidden.json", {"format": 1, "generation": 1, "hidden": [], "replaced": {}})
+    """A store with a file of every kind, and locks too."""
+    full_store(root)
     (root / "damaged" / "items").mkdir(parents=True)
 
 
@@ -79,8 +78,26 @@ def changed(kind: str, /, **change: Any) -> Callable[[Path], Path]:
     return tamper
 
 
-def hidden(folder: str, /, **change: Any) -> Callable[[Path], Path]:
+def manifest(root: Path, number: int = -1) -> Path:
+    """The newest manifest."""
+    return sorted(root.glob(KINDS["manifest"]))[number]
+
+
+def naming(**change: Any) -> Callable[[Path], Path]:
+    """The newest manifest with other members, sealed again."""
+
     def tamper(root: Path) -> Path:
+        path = manifest(root)
+        return seal(path, json.loads(path.read_bytes()) | change)
+
+    return tamper
+
+
+def hidden(folder: str, /, **change: Any) -> Callable[[Path], Path]:
+    """A document of hidden part files in a store of format 1."""
+
+    def tamper(root: Path) -> Path:
+        as_format_1(root)
         document = {"format": 1, "generation": 7, "hidden": [], "replaced": {}}
         return seal(root / folder / "hidden.json", document | change)
 
@@ -94,6 +111,11 @@ def written(kind: str, data: bytes) -> Callable[[Path], Path]:
         return path
 
     return tamper
+
+
+def _written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
 
 
 def victim_of(path: Path) -> Path:
@@ -238,6 +260,8 @@ def holes(path_of: Callable[[Path], Path]) -> Callable[[Path], Path]:
     return tamper
 
 
+_PART = f"part-{'0' * 16}.parquet"
+_ITEMS = f"items/{_PART}"
 _EVIL = ["part-../../victim/precious", "../../victim/precious", "part-0123456789abcdef/../../victim", "/victim", "*"]
 _CARD_CHANGES: dict[str, dict[str, Any]] = {
     "dim -32": {"dim": -32}, "dim text": {"dim": "32"}, "dim null": {"dim": None}, "dim float": {"dim": 6.0},
@@ -256,6 +280,24 @@ TAMPERINGS: list[Tampering] = [
     Tampering("marker: format text", changed("marker", format="1")),
     Tampering("marker: other member", changed("marker", more=1)),
     Tampering("marker: nested", written("marker", b"[" * 100_000)),
+    *(
+        Tampering(f"manifest: {place} {name!r}", naming(**{place: value}))
+        for name in (
+            *(f"items/{name}" for name in _EVIL), *_EVIL, "store.json", f"embeddings/space=../{_PART}", f"{_ITEMS}/",
+        )
+        for place, value in (("added", {name: {}}), ("removed", [name]), ("replaced", {_ITEMS: [name]}))
+    ),
+    *(
+        Tampering(f"manifest: {name}", naming(**change))
+        for name, change in {
+            "number": {"number": 1 << 52}, "huge": {"number": 1 << 60}, "added": {"added": []}, "more": {"more": 1},
+            "no parent": {"parent": None, "complete": False}, "bytes": {"added": {f"items/{_PART}": {"bytes": -1}}},
+            "its own parent": {"parent": {"number": 1 << 52, "sha256": "0" * 64}}, "format 99": {"format": 99},
+            "complete": {"complete": 1},
+        }.items()
+    ),
+    Tampering("manifest: nested", lambda root: _written(manifest(root), b"[" * 100_000)),
+    Tampering("manifest: not JSON", lambda root: _written(manifest(root), b"\xff\xfe")),
     *(
         Tampering(f"{where}: hidden {name!r}", hidden(where, hidden=[name]))
         for name in _EVIL
@@ -277,7 +319,7 @@ TAMPERINGS: list[Tampering] = [
     *(
         Tampering(f"{kind}: {put.__name__}", in_place_of(lambda root, kind=kind: the(root, kind), put), refused)
         for kind, refused in {
-            "marker": ALL, "card": ALL, "items": ALL, "skipped": ALL, "dataset": ALL, "shard": ALL,
+            "marker": ALL, "manifest": ALL, "card": ALL, "items": ALL, "skipped": ALL, "dataset": ALL, "shard": ALL,
             "summary": WRITERS, "merged summary": WRITERS, "index": WRITERS, "index card": WRITERS, "answer": WRITERS,
         }.items()
         for put in (*PLACES, *((link_to_victim, unix_socket) if kind == "card" else ()))
@@ -285,7 +327,7 @@ TAMPERINGS: list[Tampering] = [
     *(
         Tampering(f"{name}: {put.__name__}", in_place_of(lambda root, name=name: root / name, put), refused)
         for name, refused in {
-            "items/hidden.json": ALL, f"embeddings/space={SPACE}/hidden.json": ALL, ".lock": WRITERS,
+            "items/hidden.json": WRITERS, f"embeddings/space={SPACE}/hidden.json": WRITERS, ".lock": WRITERS,
             ".lock-texts": WRITERS, ".lock-holder.json": WRITERS, ".lock-shard-1-of-2": WRITERS,
             ".lock-shard-1-of-2-holder.json": WRITERS, "spaces/y.removing": WRITERS,
         }.items()
@@ -294,13 +336,13 @@ TAMPERINGS: list[Tampering] = [
     *(
         Tampering(f"{name}: elsewhere", folder_elsewhere(name), ALL)
         for name in (
-            "items", "skipped", "datasets", "spaces", "merged", "answers", "embeddings", "summaries", "indexes", "maps",
-            "damaged", f"maps/space={SPACE}",
+            "manifests", "items", "skipped", "datasets", "spaces", "merged", "answers", "embeddings", "summaries",
+            "indexes", "maps", "damaged", f"maps/space={SPACE}",
             f"embeddings/space={SPACE}", f"summaries/space={SPACE}", f"indexes/space={SPACE}",
         )
     ),
     Tampering("damaged/items: elsewhere", folder_elsewhere("damaged/items"), WRITERS),
-    Tampering("holes: items", holes(lambda root: root / "items" / "part-00000000000000aa.parquet"), NONE),
+    Tampering("holes: items", holes(lambda root: the(root, "items")), NONE),
     Tampering("holes: shard", holes(lambda root: the(root, "shard")), NONE),
     Tampering("holes: index", holes(lambda root: the(root, "index")), NONE),
     *(Tampering(f"removing {name!r}", removing(name), NONE) for name in ("*", "[a-z]", "?oy", "a b")),

@@ -177,14 +177,9 @@ def _layers(document: dict[str, Any]) -> Layers:
     return Layers(members, n_blocks, top_form)
 
 
-def write_card(paths: StorePaths, card: Card) -> None:
-    """Store a card."""
+def store_card(paths: StorePaths, card: Card) -> None:
+    """Write the file of a card."""
     atomic.write_document(paths.card(card.space), card.to_dict())
-
-
-def read_cards(paths: StorePaths) -> dict[str, Card]:
-    """Return the cards of all spaces, sorted by name."""
-    return {space: read_card(path) for space, path in paths.cards().items()}
 
 
 def read_card(path: Path) -> Card:

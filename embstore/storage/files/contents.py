@@ -15,10 +15,11 @@ DAMAGED = "damaged"
 """Folder into which a repair moves damaged files."""
 
 _ANSWERS = "answers"
-_ROOT_FILES = {"store.json", ".lock", ".lock-holder.json", ".lock-texts"}
+_ROOT_FILES = {"store.json", ".lock", ".lock-holder.json", ".lock-texts", ".lock-commit"}
 
 # Kinds of names in each folder; for BY_SPACE, in the folder of each space.
 _ENTRIES = {
+    "manifests": (names.MANIFESTS,),
     "items": (names.PARTS, names.HIDDEN),
     "skipped": (names.PARTS, names.HIDDEN),
     "datasets": (names.DATASETS,),

@@ -1,10 +1,10 @@
 """Read and write the marker ``store.json``, which identifies a folder as a store and names its format."""
 
 from embstore import atomic, disk
-from embstore.errors import StoreError
+from embstore.errors import DamagedError, MissingFileError, StoreError
 from embstore.storage.files.paths import StorePaths
 
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 
 
 def check_marker(paths: StorePaths) -> None:
@@ -28,6 +28,19 @@ def check_marker(paths: StorePaths) -> None:
     paths.check_folders()
 
 
-def write_marker(paths: StorePaths) -> None:
+def read_format(paths: StorePaths) -> int:
+    """Return the format of a store.
+
+    Raises:
+        DamagedError: The marker was altered or is missing.
+        NewerFormatError: The format is newer.
+    """
+    try:
+        return int(atomic.read_document(paths.marker, "store")["format"])
+    except MissingFileError as error:
+        raise DamagedError(f"{paths.marker} is missing. Run: embstore repair") from error
+
+
+def write_marker(paths: StorePaths, store_format: int = STORE_FORMAT) -> None:
     """Write the marker ``store.json``, which makes the folder a store."""
-    atomic.write_document(paths.marker, {"format": STORE_FORMAT})
+    atomic.write_document(paths.marker, {"format": store_format})

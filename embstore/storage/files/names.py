@@ -62,6 +62,7 @@ class Names(NamedTuple):
         return found
 
 
+MANIFESTS = Names(r"[0-9]{20}", suffix=".json")
 PARTS = Names(r"part-[0-9a-f]{16}", suffix=".parquet")
 HIDDEN = Names("hidden", suffix=".json")
 CARDS = Names(SPACE_NAME, suffix=".json")
@@ -74,3 +75,16 @@ INDEX_CARDS = Names(r"layer=[0-9]{2,5}", suffix=".json")
 ANSWERS = Names(r"[0-9a-f]{32}", suffix=".json")
 MAPS = Names(r"layer=[0-9]{2,5}-(pca|tsne)-[0-9a-f]{16}", suffix=".parquet")
 SHARD_LOCKS = Names(r"[0-9]{1,9}-of-[0-9]{1,9}", prefix=".lock-shard-")
+
+_IN_FOLDERS = {"items": PARTS, "skipped": PARTS, "spaces": CARDS, "datasets": DATASETS}
+
+
+def is_file_key(key: str) -> bool:
+    """Return whether a text is the path, below a store's folder, of a file that a manifest may name."""
+    folder, _, entry = key.rpartition("/")
+    kind = _IN_FOLDERS.get(folder)
+    if kind is None:
+        if not folder.startswith("embeddings/") or SPACES.name(folder.removeprefix("embeddings/")) is None:
+            return False
+        kind = PARTS
+    return kind.name(entry) is not None

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from embstore import disk
-from embstore.errors import DamagedError
+from embstore.errors import DamagedError, StoreError
 from embstore.space import Layer
 from embstore.storage.files import names
 from embstore.storage.files.contents import BY_SPACE, Contents, check_folders, list_contents
@@ -57,6 +57,38 @@ class StorePaths:
     def holder(lock: Path) -> Path:
         """Metadata file of the process that owns a lock."""
         return lock.with_name(f"{lock.name}-holder.json")
+
+    @property
+    def commit_lock(self) -> Path:
+        """Lock file of commits, where the file system has no hard links."""
+        return self.root / ".lock-commit"
+
+    @property
+    def manifests(self) -> Path:
+        """The folder of the manifests."""
+        return self.root / "manifests"
+
+    def manifest(self, number: int) -> Path:
+        """The manifest of a number."""
+        return names.MANIFESTS.path(self.manifests, f"{number:020d}")
+
+    def manifest_numbers(self) -> list[int]:
+        """The numbers of the manifests, ascending."""
+        return [int(name) for name in names.MANIFESTS.listed(self.manifests)]
+
+    def key(self, path: Path) -> str:
+        """The path of a file or folder below the store's folder, with slashes, as in manifests."""
+        return path.relative_to(self.root).as_posix()
+
+    def file(self, key: str) -> Path:
+        """The path of a file that a manifest names, given its path below the store's folder, with slashes."""
+        if not names.is_file_key(key):
+            raise StoreError(f"{key[:300]!r} is no file of a store. Run: embstore verify")
+        return self.root / key
+
+    def hidden(self, folder: Path) -> Path:
+        """The document of the part files of a folder that do not count, in stores of format 1."""
+        return names.HIDDEN.path(folder, "hidden")
 
     @property
     def items(self) -> Path:
@@ -117,6 +149,10 @@ class StorePaths:
     def summary(self, space: str, shard: str) -> Path:
         """The summary of a shard."""
         return names.PARTS.path(self.summaries(space), shard)
+
+    def summary_of(self, shard: Path) -> Path:
+        """The summary of the shard in a file."""
+        return self.root / "summaries" / shard.relative_to(self.root / "embeddings")
 
     def summary_files(self, space: str) -> list[Path]:
         """The summaries of a space."""

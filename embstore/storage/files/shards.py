@@ -1,7 +1,7 @@
 """Write shards, immutable Parquet files with all layers of some items, and their summaries.
 
-A shard is committed by renaming it to its final name; its summary is written before that. A crash leaves temporary
-files and at most a summary without a shard, which the next build removes.
+A shard is renamed to its final name after its summary was written, and counts once a manifest names it
+(:mod:`embstore.storage.transaction.commit`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -87,35 +87,6 @@ def embeddings_schema(dim: int, dtype: str) -> pa.Schema:
     )
 
 
-def write_shard(
-    paths: StorePaths,
-    space: str,
-    layers: Layers,
-    item_ids: NDArray[np.int64],
-    vectors: Iterable[NDArray[np.float32]],
-    dtype: str = "float32",
-) -> Shard:
-    """Write one shard and its summary.
-
-    Args:
-        paths: Paths of the store.
-        space: Name of the space.
-        layers: Layers of ``vectors``, in their order.
-        item_ids: Distinct item ids, int64 (n,); rows are stored by ascending id.
-        vectors: Vectors of each layer, float32 (n, dim).
-        dtype: Stored dtype, ``float32`` or ``float16``.
-
-    Raises:
-        NonFiniteVectorError: A component is NaN or infinite.
-        Float16OverflowError: A component is too large for float16.
-        StoreError: The disk is full or cannot be written.
-    """
-    with atomic.temporary(paths.embeddings(space)) as temp:
-        staged = stage_shard(temp, paths, space, layers, item_ids, vectors, dtype)
-        commit_shard(staged)
-    return staged.shard
-
-
 @dataclass(frozen=True, slots=True)
 class StagedShard:
     """Complete shard that has not been renamed to its final name.
@@ -140,7 +111,22 @@ def stage_shard(
     vectors: Iterable[NDArray[np.float32]],
     dtype: str,
 ) -> StagedShard:
-    """Write a shard to a temporary file; the arguments and errors are those of :func:`write_shard`."""
+    """Write a shard to a temporary file.
+
+    Args:
+        temp: Path of the temporary file.
+        paths: Paths of the store.
+        space: Name of the space.
+        layers: Layers of ``vectors``, in their order.
+        item_ids: Distinct item ids, int64 (n,); rows are stored by ascending id.
+        vectors: Vectors of each layer, float32 (n, dim).
+        dtype: Stored dtype, ``float32`` or ``float16``.
+
+    Raises:
+        NonFiniteVectorError: A component is NaN or infinite.
+        Float16OverflowError: A component is too large for float16.
+        StoreError: The disk is full or cannot be written.
+    """
     order = np.argsort(item_ids)
     in_order = bool((order[1:] > order[:-1]).all())
     item_ids = item_ids[order]
@@ -170,8 +156,8 @@ def stage_shard(
     return StagedShard(temp, shard, summary_table(shard, digest, disk.size(temp), layers, summaries))
 
 
-def commit_shard(staged: StagedShard) -> None:
-    """Commit a shard: write its summary, then rename the shard to its final name."""
+def publish_shard(staged: StagedShard) -> None:
+    """Write the summary of a shard, then rename the shard to its final name; a commit then makes it count."""
     shard = staged.shard
     try:
         write_table(shard.summary_path, staged.summary)

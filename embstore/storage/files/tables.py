@@ -1,6 +1,6 @@
 """The small Parquet tables beside the vectors: items, datasets and skipped texts."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -40,25 +40,20 @@ DATASET_TYPES = {
 }
 
 
-def write_item_rows(paths: StorePaths, rows: pa.Table) -> Path | None:
-    """Write rows of :data:`ITEMS_SCHEMA` as a new table of items, and return its file; None if there are no rows."""
-    return _write_part(paths.items, rows)
-
-
-def write_skipped_rows(paths: StorePaths, tables: Iterable[pa.Table]) -> None:
-    """Write rows of :data:`SKIPPED_SCHEMA` as new tables of skipped texts, each of bounded size."""
+def bounded(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Yield the rows of several tables as tables of bounded size."""
     pending: list[pa.Table] = []
     for table in tables:
         pending.append(table)
         if sum(map(len, pending)) >= _PART_ROWS or sum(part.nbytes for part in pending) >= _PART_BYTES:
-            _write_part(paths.skipped, pa.concat_tables(pending))
+            yield pa.concat_tables(pending)
             pending = []
     if pending:
-        _write_part(paths.skipped, pa.concat_tables(pending))
+        yield pa.concat_tables(pending)
 
 
-def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
-    """Write the rows of a dataset for a unit; rows of other units are kept.
+def store_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write the rows of a dataset for a unit to its file; rows of other units are kept.
 
     Args:
         paths: Paths of the store.
@@ -90,16 +85,6 @@ def write_table(path: Path, table: pa.Table) -> None:
         writer.write_table(table)
         writer.add_key_value_metadata({checksum.KEY: checksum.BLANK})
     atomic.write_bytes(path, checksum.with_checksum(buffer.getvalue().to_pybytes()))
-
-
-def _write_part(folder: Path, rows: pa.Table) -> Path | None:
-    """Write rows as a new part file of a folder, and return its path; None if there are no rows."""
-    if not rows.num_rows:
-        return None
-    with atomic.temporary(folder) as temp:
-        target = stage_part(temp, rows)
-        atomic.publish(temp, target)
-    return target
 
 
 def stage_part(temp: Path, table: pa.Table) -> Path:

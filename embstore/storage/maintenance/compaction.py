@@ -1,7 +1,7 @@
 """Merge many small part files into few large ones: neighbours by their smallest id, up to a size.
 
 Rows are copied bit for bit, so results do not change. All new files are complete before any is committed, and the old
-ones are deleted last (:mod:`embstore.storage.transaction.manifest`).
+ones are deleted last (:mod:`embstore.storage.transaction.commit`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,14 +23,14 @@ from embstore.storage.files.shards import (
     SHARD_BYTES,
     SUMMARY_SCHEMA,
     StagedShard,
-    commit_shard,
+    publish_shard,
     stage_shard,
     stored_sums,
 )
 from embstore.storage.files.tables import ITEMS_SCHEMA, read_part, read_sealed, stage_part
 from embstore.storage.files.vectors import LayerVectors, open_shard, statistics
 from embstore.storage.transaction.manifest import committed_shards, list_parts
-from embstore.storage.transaction.recovery import replacing_shards, replacing_tables
+from embstore.storage.transaction.recovery import replacing
 from embstore.summary import Summary
 
 TABLE_BYTES = 32 << 20
@@ -121,9 +121,9 @@ def compact_shards(paths: StorePaths, card: Card, groups: Sequence[Sequence[Shar
                 staged = _stage(temp, paths, card, group)
                 new_shards[staged.shard.name] = (staged, group)
             replaced = {name: [shard.name for shard in group] for name, (_, group) in new_shards.items()}
-            with replacing_shards(paths, card.space, replaced):
+            with replacing(paths, paths.embeddings(card.space), replaced):
                 for staged, _ in new_shards.values():
-                    commit_shard(staged)
+                    publish_shard(staged)
         for staged, group in new_shards.values():
             n_items, n_bytes = (staged.summary[column][0].as_py() for column in ("n", "bytes"))
             yield Compacted(staged.shard.path, tuple(shard.name for shard in group), n_items, n_bytes)
@@ -202,26 +202,26 @@ def summaries_in(table: pa.Table) -> dict[int, Summary]:
     return {row["layer"]: stored_sums(row) for row in table.to_pylist()}
 
 
-def compact_tables(folder: Path, target_bytes: int = TABLE_BYTES) -> Iterator[Compacted]:
+def compact_tables(paths: StorePaths, folder: Path, target_bytes: int = TABLE_BYTES) -> Iterator[Compacted]:
     """Merge the small tables of a folder into large ones, without duplicate rows.
 
     Raises:
         DamagedError: A table was altered; nothing is changed.
     """
-    for names in plan_tables(folder, target_bytes):
+    for names in plan_tables(paths, folder, target_bytes):
         table = merged_rows([PARTS.path(folder, name) for name in names])
         with atomic.temporary(folder) as temp:
             target = stage_part(temp, table)
             n_bytes = disk.size(temp)
-            with replacing_tables(folder, {target.stem: names}):
+            with replacing(paths, folder, {target.stem: names}):
                 if not disk.exists(target):
                     atomic.publish(temp, target)
         yield Compacted(target, names, len(table), n_bytes)
 
 
-def plan_tables(folder: Path, target_bytes: int = TABLE_BYTES) -> list[tuple[str, ...]]:
+def plan_tables(paths: StorePaths, folder: Path, target_bytes: int = TABLE_BYTES) -> list[tuple[str, ...]]:
     """Return the groups of a folder's tables to merge, as names."""
-    files = list_parts(folder).files
+    files = list_parts(paths, folder).files
     return plan_groups([Sized(file.stem, _first(file), disk.size(file)) for file in files], target_bytes)
 
 

@@ -1,7 +1,7 @@
 """Check a store's files against each other: hashes, rows, finite values, summaries, and the same ids in every layer."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore import atomic, checksum, disk
-from embstore.errors import DamagedError, FileAccessError, NewerFormatError
+from embstore.errors import DamagedError, FileAccessError, MissingFileError, NewerFormatError
 from embstore.progress import finish_part
-from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.maps import read_map
-from embstore.storage.files.marker import check_marker
+from embstore.storage.files.marker import check_marker, read_format
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import SUMMARY_SCHEMA, embeddings_schema, stored_sums
 from embstore.storage.files.tables import read_table
@@ -26,7 +25,8 @@ from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.id_set import IdSet
 from embstore.storage.maintenance.problems import Problem as Problem
 from embstore.storage.maintenance.problems import read_problem
-from embstore.storage.transaction.manifest import list_parts, manifest_path
+from embstore.storage.transaction import legacy
+from embstore.storage.transaction.manifest import Snapshot, of_a_card, read_manifest, read_newest
 from embstore.summary import Summary
 
 Ids = NDArray[np.int64]
@@ -49,28 +49,47 @@ def verify_marker(paths: StorePaths) -> Iterator[Problem]:
         yield Problem(paths.marker, str(error))
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """Part files of a folder, listed even if its manifest is damaged.
+def verify_manifests(paths: StorePaths) -> tuple[Snapshot, list[Problem]]:
+    """Check the manifests, and return the files of the store with the problems.
 
-    Attributes:
-        files: Committed part files.
-        hidden: Names of the part files that are not committed, or replaced.
-        problem: Damage of the manifest, if any.
+    If the newest manifest is damaged, or one that it depends on, all files that are there count; the number of the
+    snapshot is 0 then.
+
+    Raises:
+        NewerFormatError: A manifest has a later format than this version reads.
     """
+    numbers = paths.manifest_numbers()
+    try:
+        is_old = read_format(paths) == 1
+    except NewerFormatError:
+        raise
+    except DamagedError:  # a problem of its own
+        is_old = not numbers
+    checks: list[tuple[Path, Callable[[], object]]]
+    if is_old:
+        checks = [
+            (paths.hidden(folder), partial(legacy.read_hidden, paths, folder)) for folder in legacy.folders(paths)
+        ]
+    else:
+        checks = [(path, partial(read_manifest, path)) for path in map(paths.manifest, numbers)]
+    problems = [problem for path, read in checks if (problem := _document_problem(path, read)) is not None]
+    try:
+        return Snapshot(0, "", legacy.list_files(paths)) if is_old else read_newest(paths), problems
+    except DamagedError as error:
+        problems = problems or [Problem(paths.manifests, str(error))]
+        return Snapshot(0, "", legacy.list_all(paths)), problems
 
-    files: tuple[Path, ...]
-    hidden: frozenset[str] = frozenset()
-    problem: Problem | None = None
 
-    @classmethod
-    def of(cls, folder: Path) -> "Listed":
-        """List a folder; if its manifest is damaged, treat all part files as committed."""
-        try:
-            parts = list_parts(folder)
-        except DamagedError as error:
-            return cls(tuple(names.PARTS.listed(folder).values()), problem=Problem(manifest_path(folder), str(error)))
-        return cls(parts.files, parts.hidden.names)
+def _document_problem(path: Path, read: Callable[[], object]) -> Problem | None:
+    """Return the problem of a document, or None; a writer may remove it meanwhile."""
+    try:
+        read()
+    except (NewerFormatError, MissingFileError) as error:
+        if isinstance(error, NewerFormatError):
+            raise
+    except DamagedError as error:
+        return Problem(path, str(error))
+    return None
 
 
 def verify_parts(files: Iterable[Path], schema: pa.Schema) -> Iterator[Problem]:
@@ -183,13 +202,11 @@ def _checked_ids(shard: Shard, card: Card) -> Ids | Problem:
         return read_problem(error)
 
 
-def missing_shards(paths: StorePaths, card: Card, summaries: Sequence[Path]) -> Iterator[Problem]:
-    """Yield the missing shards whose summaries exist, now and when ``summaries`` were listed."""
-    for summary in summaries:
-        shard = names.PARTS.path(paths.embeddings(card.space), summary.stem)
-        if disk.is_file(summary) and not disk.is_file(shard):
-            problem = f"it is missing, and its summary {summary} is there. To repair it, build the same sources again"
-            yield Problem(shard, problem)
+def missing_files(paths: StorePaths, snapshot: Snapshot) -> Iterator[Problem]:
+    """Yield the files of a snapshot that are missing; spaces whose cards are missing are named by these."""
+    for path in snapshot.missing(paths):
+        remedy = of_a_card(path) if path.parent == paths.spaces else "To repair it, build the same sources again"
+        yield Problem(path, f"it is missing, and the manifest names it. {remedy}")
 
 
 def verify_shard(shard: Shard, card: Card) -> Ids | Problem:

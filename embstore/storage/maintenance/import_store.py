@@ -18,14 +18,13 @@ from embstore import atomic, disk
 from embstore.errors import DamagedError
 from embstore.space import Layer
 from embstore.storage.files import names
-from embstore.storage.files.card import Card, write_card
+from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import SUMMARY_SCHEMA, StagedShard, commit_shard, stage_shard
+from embstore.storage.files.shards import SUMMARY_SCHEMA, StagedShard, stage_shard
 from embstore.storage.files.tables import read_part, read_sealed, stage_part, write_table
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.file_checks import Problem, summary_rows
 from embstore.storage.maintenance.id_set import IdSet
-from embstore.storage.transaction.recovery import replacing_shards
 
 Ids = NDArray[np.int64]
 Rows: TypeAlias = pa.Table
@@ -103,15 +102,6 @@ def copy_hashed(source: Path, target: Path) -> str:
     return digest.hexdigest()
 
 
-def commit_space(paths: StorePaths, staged: Sequence[StagedShard], space: str, new_card: Card | None) -> None:
-    """Commit staged shards all at once, with the card of a new space."""
-    with replacing_shards(paths, space, {part.shard.name: () for part in staged}):
-        for part in staged:
-            commit_shard(part)
-        if new_card is not None:
-            write_card(paths, new_card)
-
-
 @dataclass(frozen=True, slots=True)
 class StagedTable:
     """Complete table of items or skipped texts that has not been renamed to its final name."""
@@ -120,8 +110,8 @@ class StagedTable:
     path: Path
     n_rows: int
 
-    def commit(self) -> None:
-        """Rename the table to its final name."""
+    def publish(self) -> None:
+        """Rename the table to its final name; a commit then makes it count."""
         if not disk.exists(self.path):
             atomic.publish(self.temp, self.path)
 
@@ -205,8 +195,8 @@ class MergedDataset:
     n_new: int
     differing: tuple[str, ...]
 
-    def commit(self) -> None:
-        """Write the merged rows, if any is new."""
+    def publish(self) -> None:
+        """Write the merged rows, if any is new; a commit then makes a new dataset count."""
         if self.n_new:
             write_table(self.path, self.rows)
 

@@ -17,11 +17,12 @@ from embstore.space import Unit
 from embstore.storage.files.card import Card
 from embstore.storage.files.items import has_its_id
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import commit_shard, embeddings_schema, stage_shard, stored_sums, summary_table
+from embstore.storage.files.shards import embeddings_schema, publish_shard, stage_shard, stored_sums, summary_table
 from embstore.storage.files.tables import ITEMS_SCHEMA, read_part, read_table, stage_part, write_table
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.file_checks import Problem, layer_sums, n_rows, schema_problem, summary_rows
-from embstore.storage.transaction.recovery import replacing_shards, replacing_tables
+from embstore.storage.transaction.commit import Change, commit
+from embstore.storage.transaction.recovery import replacing
 from embstore.summary import Summary
 from embstore.text import item_id
 
@@ -137,26 +138,27 @@ def replace_table(paths: StorePaths, path: Path, rows: pa.Table) -> None:
     target = paths.damaged_path(path)
     disk.make_folder(target.parent)
     disk.copy(path, target)
-    _rewrite(path, rows)
+    _rewrite(paths, path, rows)
 
 
-def _rewrite(path: Path, rows: pa.Table) -> None:
+def _rewrite(paths: StorePaths, path: Path, rows: pa.Table) -> None:
     """Replace a table by a new one with these rows; remove it if there are none."""
     with atomic.temporary(path.parent) as temp:
         target = stage_part(temp, rows)
         if target == path:  # all rows were intact; other bytes of the file were altered
             atomic.publish(temp, target)
             return
-        with replacing_tables(path.parent, {target.stem: [path.stem]} if len(rows) else {}, [path.stem]):
+        with replacing(paths, path.parent, {target.stem: [path.stem]} if len(rows) else {}, [path.stem]):
             if len(rows) and not disk.exists(target):
                 atomic.publish(temp, target)
 
 
 def move_out(paths: StorePaths, path: Path) -> Path:
-    """Move a damaged file into :attr:`StorePaths.damaged`, and return its new path."""
+    """Move a damaged file into :attr:`StorePaths.damaged`, commit that it is not of the store, return its new path."""
     target = paths.damaged_path(path)
     disk.make_folder(target.parent)
-    disk.replace(path, target)
+    disk.replace(path, target)  # before the commit, after which a file that no manifest names would be deleted
+    commit(paths, Change(removed=(path,)))
     return target
 
 
@@ -171,22 +173,22 @@ def list_items(target: Path, ids: Ids, tables: Sequence[Path]) -> None:
     atomic.write_bytes(target, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows.values()).encode())
 
 
-def keep_rows(path: Path, ids: Ids) -> None:
+def keep_rows(paths: StorePaths, path: Path, ids: Ids) -> None:
     """Rewrite a table of items with only the given ids, without duplicates; remove it if none is left."""
     table = read_part(path)
     _, first = np.unique(table["item_id"].to_numpy(), return_index=True)
     kept = table.take(first)
     kept = kept.filter(pc.is_in(kept["item_id"], pa.array(ids)))
-    _rewrite(path, kept)
+    _rewrite(paths, path, kept)
 
 
 def keep_items(paths: StorePaths, card: Card, shard: Shard, ids: Ids) -> None:
     """Rewrite a sound shard with only the given items; remove it if none is left."""
     if not len(ids):
-        with replacing_shards(paths, card.space, {}, [shard.name]):
+        with replacing(paths, paths.embeddings(card.space), {}, [shard.name]):
             return
     vectors = (LayerVectors([shard], layer.id, card.dim, ids).gather()[1] for layer in card.layers)
     with atomic.temporary(paths.embeddings(card.space)) as temp:
         staged = stage_shard(temp, paths, card.space, card.layers, ids, vectors, card.dtype)
-        with replacing_shards(paths, card.space, {staged.shard.name: [shard.name]}):
-            commit_shard(staged)
+        with replacing(paths, paths.embeddings(card.space), {staged.shard.name: [shard.name]}):
+            publish_shard(staged)

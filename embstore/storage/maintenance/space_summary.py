@@ -8,13 +8,13 @@ summaries of the other shards too.
 import pyarrow as pa
 
 from embstore.errors import DamagedError
-from embstore.storage.files.card import Card, read_cards
+from embstore.storage.files.card import Card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import SUMMARY_SCHEMA, summary_row
 from embstore.storage.files.summaries import add_summaries, read_merged
 from embstore.storage.files.tables import write_table
 from embstore.storage.sql.reader import Reader
-from embstore.storage.transaction.manifest import committed_shards
+from embstore.storage.transaction.manifest import committed_shards, read_cards
 
 MERGED_SCHEMA = pa.schema(
     [

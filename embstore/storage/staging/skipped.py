@@ -6,11 +6,12 @@ import pyarrow as pa
 
 from embstore.sharding import Parts
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.tables import SKIPPED_SCHEMA, write_skipped_rows
+from embstore.storage.files.tables import SKIPPED_SCHEMA
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.staging.missing import parts_condition
 from embstore.storage.staging.staging import Staging
+from embstore.storage.transaction.additions import write_skipped_rows
 from embstore.storage.transaction.manifest import list_parts
 from embstore.text import NOT_UNICODE
 
@@ -55,7 +56,7 @@ class SkipList:
     def record(self) -> None:
         """Write the skipped texts that are not listed in the store yet."""
         self._stage()
-        files = list(list_parts(self._paths.skipped).files)
+        files = list(list_parts(self._paths, self._paths.skipped).files)
         connection = self._staging.connection
         values = {"files": connections.literal(files)} if files else {}
         sql = f"{_FOUND} EXCEPT {_LISTED}" if files else f"SELECT DISTINCT * FROM ({_FOUND})"

@@ -3,10 +3,11 @@
 from embstore.errors import SourceError
 from embstore.storage.files.items import PartChecks
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.tables import ITEMS_SCHEMA, write_item_rows
+from embstore.storage.files.tables import ITEMS_SCHEMA
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.staging.staging import SHOWN, Ids, Staging, collision, content
+from embstore.storage.transaction.additions import write_item_rows
 from embstore.storage.transaction.manifest import list_parts
 
 _TEXTS = """(SELECT item_id, text, origin, content FROM item UNION ALL
@@ -77,7 +78,9 @@ class StoredTexts:
 
     def _load_new_tables(self) -> None:
         """Read the tables of texts that were written since the last call."""
-        files = [file for file in list_parts(self._paths.items).files if file.name not in self._loaded_files]
+        files = [
+            file for file in list_parts(self._paths, self._paths.items).files if file.name not in self._loaded_files
+        ]
         if not files:
             return
         connection = self._staging.connection

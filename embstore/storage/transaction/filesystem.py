@@ -35,6 +35,18 @@ def check(root: Path, lock: Path) -> None:
             raise _no_rename(root) from error
         if not replaced:
             raise _no_rename(root)
+        disk.write(new, b"new")
+        if _links_replace(new, old):
+            raise _no_rename(root)
+
+
+def _links_replace(new: Path, old: Path) -> bool:
+    """Return whether a hard link takes the place of an existing file, as a manifest never may."""
+    try:
+        disk.link(new, old)
+    except FileAccessError:  # there is one already, or there are no links
+        return False
+    return True
 
 
 def no_locks(root: Path) -> StoreError:
@@ -55,6 +67,6 @@ def lock_error(error: FileAccessError, root: Path) -> StoreError:
 
 def _no_rename(root: Path) -> StoreError:
     return StoreError(
-        f"the file system of {root} does not replace a file by renaming another: a build that dies would leave half a "
-        "store. Build on a local disk and copy the store there when it is complete."
+        f"the file system of {root} does not replace a file by renaming another, or replaces one by a link: a build "
+        "that dies would leave half a store. Build on a local disk and copy the store there when it is complete."
     )

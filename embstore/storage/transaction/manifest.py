@@ -1,172 +1,269 @@
-"""List the part files of a folder, and replace several of them atomically.
+"""Read the manifests of a store: the numbered documents that name the files which make it up.
 
-Part files are immutable Parquet files, ``part-<hash>.parquet``: shards, or tables of texts. The manifest beside them,
-``hidden.json``, names the *hidden* ones, which readers leave out: those not committed yet, and those replaced by
-others. A replacement has three steps:
-
-1. the manifest names the new part files, which are then renamed into the folder;
-2. the manifest names the old part files instead: this is the commit;
-3. the old part files are deleted, and the manifest names none.
-
-A process that dies in between leaves hidden part files. The next writer deletes them, which rolls back before the
-commit, and finishes after it. The manifest's generation grows with each change: a reader that finds different
-generations before and after listing the folder lists it again.
+``manifests/<number>.json`` names the cards, shards, texts, skipped texts and datasets, completely or as a change of
+the manifest before it, whose hash it contains. A manifest is never replaced. The newest one is the store; what it does
+not name does not count. Summaries belong to the shard of the same name. What is derived (indexes, merged summaries,
+maps, answers) is not named: it contains its hash and the names of the shards that it was computed from, and may be
+deleted.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from embstore import atomic, disk
+from embstore import atomic, checksum, disk
+from embstore.errors import DamagedError, MissingFileError
 from embstore.storage.files import names
+from embstore.storage.files.card import Card, read_card
+from embstore.storage.files.marker import read_format
 from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.transaction import legacy
 
-HIDDEN_FORMAT = 1
-HIDDEN = "hidden.json"
-_REMEDY = "Run: embstore repair"
+MANIFEST_FORMAT = 1
+REMEDY = "Run: embstore repair"
 
-
-class Hidden(NamedTuple):
-    """The hidden part files of a folder: those not committed yet, or replaced by others.
-
-    Attributes:
-        generation: Counter that grows with each change.
-        names: Names of these files, without the suffix.
-        replaced: After a commit, the names of the old files that each new file replaces, by its name.
-    """
-
-    generation: int = 0
-    names: frozenset[str] = frozenset()
-    replaced: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-
-    def successors(self, parts: Iterable[str]) -> set[str]:
-        """Return the names of parts after the commit: a new part instead of all the old ones that it replaces."""
-        found = set(parts)
-        for new, old in self.replaced.items():
-            if old and found.issuperset(old):
-                found = found.difference(old) | {new}
-        return found
+Stamp = tuple[int, int, int]
+Files = Mapping[str, Mapping[str, Any]]
+"""Files of a store: path below its folder, with slashes → properties; ``bytes`` of immutable files."""
 
 
 class PartFiles(NamedTuple):
-    """Part files of a folder at one moment.
+    """The part files of a folder that a manifest names.
 
     Attributes:
-        files: Committed part files, sorted by name.
-        hidden: Part files that are not committed, or replaced.
+        files: Existing files, sorted by name.
+        missing: Files that do not exist, sorted by name.
     """
 
     files: tuple[Path, ...]
-    hidden: Hidden
+    missing: tuple[Path, ...]
 
 
-def manifest_path(folder: Path) -> Path:
-    """Return the path of a folder's manifest ``hidden.json``."""
-    return folder / HIDDEN
+class Snapshot:
+    """The files of a store at one moment.
+
+    Args:
+        number: Number of the manifest; 0 for a store without manifests.
+        sha256: Hash of the manifest, as in the document.
+        files: Files that make up the store.
+        n_changes: Number of manifests that were read after the last complete one.
+        replaced: Replacements of the manifest: path of each new part file → paths of the old ones.
+        stamp: Inode, size and modification time of the manifest.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        sha256: str,
+        files: Files,
+        n_changes: int = 0,
+        replaced: Mapping[str, Sequence[str]] = MappingProxyType({}),
+        stamp: Stamp | None = None,
+    ) -> None:
+        self.number, self.sha256, self.files, self.n_changes = number, sha256, files, n_changes
+        self.replaced, self.stamp = replaced, stamp
+
+    @cached_property
+    def _by_folder(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for path in sorted(self.files):
+            folder, _, name = path.rpartition("/")
+            found.setdefault(folder, []).append(name)
+        return found
+
+    @property
+    def spaces(self) -> list[str]:
+        """Names of the spaces that have a card, ascending."""
+        return sorted(name for entry in self._by_folder.get("spaces", ()) if (name := names.CARDS.name(entry)))
+
+    @property
+    def spaces_with_shards(self) -> list[str]:
+        """Names of the spaces that have shards, with or without a card, ascending."""
+        folders = (folder.partition("/") for folder in self._by_folder)
+        return sorted(name for kind, _, entry in folders if kind == "embeddings" and (name := names.SPACES.name(entry)))
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of the datasets, ascending."""
+        return [name for entry in self._by_folder.get("datasets", ()) if (name := names.DATASETS.name(entry))]
+
+    def parts(self, paths: StorePaths, folder: Path) -> PartFiles:
+        """Return the part files of a folder.
+
+        Raises:
+            DamagedError: An entry of the folder is a symbolic link or of the wrong type.
+        """
+        named = [entry.removesuffix(".parquet") for entry in self._by_folder.get(paths.key(folder), ())]
+        if not named:
+            return PartFiles((), ())
+        found = names.PARTS.listed(folder)
+        missing = tuple(names.PARTS.path(folder, name) for name in named if name not in found)
+        return PartFiles(tuple(found[name] for name in named if name in found), missing)
+
+    def shards(self, paths: StorePaths, space: str) -> tuple[Shard, ...]:
+        """Return the existing shards of a space, by name."""
+        return paths.as_shards(space, self.parts(paths, paths.embeddings(space)).files)
+
+    def missing(self, paths: StorePaths) -> Iterator[Path]:
+        """Yield the files that do not exist."""
+        for folder, entries in self._by_folder.items():
+            files = [paths.file(f"{folder}/{entry}") for entry in entries]
+            if folder in ("spaces", "datasets"):
+                yield from (path for path in files if not disk.exists(path))
+            else:
+                yield from self.parts(paths, files[0].parent).missing
+
+    def is_named(self, paths: StorePaths, path: Path) -> bool:
+        """Return whether a file makes up the store, or is the summary of a shard that does."""
+        key = paths.key(path)
+        if key.startswith("summaries/"):
+            key = "embeddings/" + key.removeprefix("summaries/")
+        return key in self.files
 
 
-def read_hidden(folder: Path) -> Hidden:
-    """Read which part files of a folder are hidden (not committed yet, or replaced); none if there is no manifest.
+def read_snapshot(paths: StorePaths) -> Snapshot:
+    """Return the files of a store as of now.
 
     Raises:
-        DamagedError: The manifest was altered.
+        StoreError: There is no store.
+        DamagedError: The newest manifest, or one that it depends on, was altered or is missing.
     """
-    path = manifest_path(folder)
-    try:
-        document = atomic.read_document(path, "hidden", _REMEDY)
-    except (FileNotFoundError, NotADirectoryError):
-        return Hidden()
-    replaced = {new: tuple(old) for new, old in document["replaced"].items()}
-    return Hidden(document["generation"], frozenset(document["hidden"]), replaced)
-
-
-def write_hidden(folder: Path, hidden: Hidden) -> None:
-    """Write the manifest of a folder."""
-    document = {
-        "format": HIDDEN_FORMAT,
-        "generation": hidden.generation,
-        "hidden": sorted(hidden.names),
-        "replaced": {new: sorted(old) for new, old in sorted(hidden.replaced.items())},
-    }
-    atomic.write_document(manifest_path(folder), document)
-
-
-def list_parts(folder: Path) -> PartFiles:
-    """List the part files of a folder, with committed and hidden ones as they were at one moment.
-
-    Raises:
-        DamagedError: The manifest was altered.
-    """
-    hidden = read_hidden(folder)
-    while True:
-        files = names.PARTS.listed(folder)
-        again = read_hidden(folder)
-        if again.generation == hidden.generation:
-            return PartFiles(tuple(path for name, path in files.items() if name not in hidden.names), hidden)
-        hidden = again
+    while read_format(paths) == 1:
+        found = legacy.list_files(paths)
+        if read_format(paths) == 1:  # else it was upgraded meanwhile
+            return Snapshot(0, "", found)
+    return read_newest(paths)
 
 
 def committed_shards(paths: StorePaths, space: str) -> tuple[Shard, ...]:
-    """Return the committed shards of a space, by name.
+    """Return the committed shards of a space that exist, by name.
 
     Raises:
-        DamagedError: The manifest was altered.
+        DamagedError: A manifest was altered.
     """
-    return paths.as_shards(space, list_parts(paths.embeddings(space)).files)
+    return read_snapshot(paths).shards(paths, space)
 
 
-def epoch(paths: StorePaths) -> tuple[object, ...]:
-    """Return a value that changes when part files are replaced, or when a space is created or removed.
+def read_cards(paths: StorePaths) -> dict[str, Card]:
+    """Return the cards of all spaces, sorted by name.
 
-    It does not change when a space grows. If a listed file is gone and the value has changed, nothing is wrong.
+    Raises:
+        DamagedError: A manifest or a card was altered, or a card is missing.
     """
-    folders = [paths.items, paths.skipped, *paths.folders_of_shards().values()]
-    generations = ((folder.name, read_hidden(folder).generation) for folder in folders)
-    cards = [(space, *_identity(path)) for space, path in paths.cards().items()]
-    return (tuple(pair for pair in generations if pair[1]), tuple(cards))
+    return {space: read_named_card(paths, space) for space in read_snapshot(paths).spaces}
 
 
-@contextmanager
-def replacing(folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iterable[str] = ()) -> Iterator[None]:
-    """Replace part files of a folder atomically: rename new ones into it within the context, which commits at its end.
-
-    The caller then deletes the old files (:func:`hidden_files`) and calls :func:`clear_hidden`; after an error it does
-    the same with the new ones. The caller must own the store's lock.
-
-    Args:
-        folder: Folder of the part files.
-        replaced: Name of each new file → names of the old files that it replaces; none for new rows.
-        removed: Names of files to remove without replacement.
-    """
-    generation = read_hidden(folder).generation
-    # The name of a part file is its hash: an existing file of this name is identical, and must survive a rollback.
-    new = frozenset(name for name in replaced if not disk.exists(names.PARTS.path(folder, name)))
-    if new:
-        write_hidden(folder, Hidden(generation + 1, new))
-    yield
-    old = frozenset(name for names in replaced.values() for name in names).union(removed).difference(replaced)
-    write_hidden(folder, Hidden(generation + 2, old, {name: tuple(names) for name, names in replaced.items()}))
-
-
-def hidden_files(folder: Path) -> list[Path]:
-    """Return the paths of the hidden part files that exist in a folder: not committed yet, or replaced."""
-    paths = (names.PARTS.path(folder, name) for name in sorted(read_hidden(folder).names))
-    return [path for path in paths if disk.exists(path)]
-
-
-def clear_hidden(folder: Path) -> None:
-    """Clear the manifest after the hidden part files have been deleted."""
-    hidden = read_hidden(folder)
-    if hidden.names or hidden.replaced:
-        write_hidden(folder, Hidden(hidden.generation + 1))
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """Return inode and modification time, which distinguish a file from a later one of the same name."""
+def read_named_card(paths: StorePaths, space: str) -> Card:
+    """Return the card of a space that a snapshot names; errors: :func:`.read_card`."""
+    path = paths.card(space)
     try:
-        found = disk.status(path)
-    except FileNotFoundError:
-        return (0, 0)
-    return (found.st_ino, found.st_mtime_ns)  # inodes are reused
+        return read_card(path)
+    except MissingFileError as error:
+        raise DamagedError(f"{path} is missing. {of_a_card(path)}") from error
+
+
+def of_a_card(path: Path) -> str:
+    """Return the remedy for a card that is missing or was altered, as sentences."""
+    return f"Restore it from a copy; or give the space up and build it anew: embstore remove --space {path.stem}"
+
+
+def list_parts(paths: StorePaths, folder: Path) -> PartFiles:
+    """Return the committed part files of a folder.
+
+    Raises:
+        DamagedError: A manifest was altered.
+    """
+    return read_snapshot(paths).parts(paths, folder)
+
+
+def is_outdated(paths: StorePaths, snapshot: Snapshot) -> bool:
+    """Return whether files of a snapshot do not make up the store any more, so that they may be gone."""
+    newest = read_snapshot(paths)
+    return newest.files is not snapshot.files and not newest.files.keys() >= snapshot.files.keys()
+
+
+_newest: dict[Path, Snapshot] = {}
+"""The last snapshot of each store: a commit reads only the manifests after it."""
+
+
+def read_newest(paths: StorePaths) -> Snapshot:
+    """Return the snapshot of the newest manifest, whatever the marker says; errors: :func:`read_snapshot`."""
+    while True:
+        numbers = paths.manifest_numbers()
+        if not numbers:
+            raise DamagedError(f"{paths.manifests} is damaged: it has no manifest. {REMEDY}")
+        try:
+            return _read_number(paths, numbers[-1])
+        except MissingFileError as error:
+            if paths.manifest_numbers() == numbers:
+                raise DamagedError(f"{error.path} is missing. {REMEDY}") from error
+
+
+def _read_number(paths: StorePaths, number: int) -> Snapshot:
+    """Return the snapshot of a manifest, from those that it depends on, or from the last one that was read."""
+    path = paths.manifest(number)
+    stamp = stamp_of(path)
+    before = _newest.get(paths.root)
+    if before is not None and stamp is not None and before.stamp == stamp:
+        return before
+    newest = read_manifest(path)
+    changes = [newest]
+    start: Snapshot | None = None
+    while not changes[-1]["complete"]:
+        parent = changes[-1]["parent"]
+        if before is not None and parent == {"number": before.number, "sha256": before.sha256}:
+            start = before
+            break
+        changes.append(_read_parent(paths, changes[-1]))
+    files: dict[str, Mapping[str, Any]] = dict(start.files) if start else {}
+    for change in reversed(changes):
+        for key in change["removed"]:
+            files.pop(key, None)
+        files.update(change["added"])
+    n_changes = len(changes) + start.n_changes if start else len(changes) - 1
+    snapshot = Snapshot(number, newest[checksum.KEY], files, n_changes, newest["replaced"], stamp)
+    _newest[paths.root] = snapshot
+    return snapshot
+
+
+def stamp_of(path: Path) -> Stamp | None:
+    """Return inode, size and modification time of a manifest; None if it does not exist."""
+    try:
+        status = disk.status(path)
+    except MissingFileError:
+        return None
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _read_parent(paths: StorePaths, child: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the manifest that another one is a change of."""
+    parent = child["parent"]
+    path = paths.manifest(parent["number"])
+    found = read_manifest(path)
+    if found[checksum.KEY] != parent["sha256"]:
+        name = paths.manifest(child["number"]).name
+        raise DamagedError(f"{path} is damaged: it is not the manifest that {name} is a change of. {REMEDY}")
+    return found
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read a manifest by itself.
+
+    Raises:
+        DamagedError: It was altered, or names a file that cannot be one of a store.
+        MissingFileError: It does not exist.
+    """
+    document = atomic.read_document(path, "manifest", REMEDY)
+    parent = document["parent"]
+    if f"{document['number']:020d}" != path.stem or (parent and parent["number"] >= document["number"]):
+        raise DamagedError(f"{path} is damaged: it is not the manifest of this number. {REMEDY}")
+    if not document["complete"] and parent is None:
+        raise DamagedError(f"{path} is damaged: it is a change of no other. {REMEDY}")
+    replaced = document["replaced"]
+    for key in (*document["added"], *document["removed"], *replaced, *chain.from_iterable(replaced.values())):
+        if not names.is_file_key(key):
+            raise DamagedError(f"{path} is damaged: {key[:300]!r} is no file of a store. {REMEDY}")
+    return document

@@ -1,11 +1,11 @@
-"""Finish or roll back interrupted writes, before a writer begins.
+"""Finish or roll back interrupted writes, before a writer begins: delete the files that no manifest names.
 
 All functions require the store's lock.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,20 +13,18 @@ import pyarrow.compute as pc
 
 from embstore import atomic, disk
 from embstore.errors import DamagedError, StoreError
+from embstore.storage.files import names
 from embstore.storage.files.maps import read_map, write_map
-from embstore.storage.files.marker import check_marker
+from embstore.storage.files.marker import check_marker, read_format, write_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.tables import read_part, read_table, stage_part
+from embstore.storage.transaction import legacy
+from embstore.storage.transaction.commit import Change, commit, committing, create_complete
 from embstore.storage.transaction.lock import write_lock
-from embstore.storage.transaction.manifest import (
-    Hidden,
-    clear_hidden,
-    committed_shards,
-    hidden_files,
-    list_parts,
-    read_hidden,
-    replacing,
-)
+from embstore.storage.transaction.manifest import Snapshot, committed_shards, read_snapshot
+
+Replaced = Mapping[str, Iterable[str]]
+"""Name of each new part file → names of the old ones whose rows it has."""
 
 
 @contextmanager
@@ -45,140 +43,105 @@ def maintenance_lock(paths: StorePaths) -> Iterator[None]:
 
 
 def recover(paths: StorePaths) -> list[Path]:
-    """Finish or roll back interrupted writes, and return the removed paths.
+    """Finish or roll back interrupted writes, upgrade a store of format 1, and return the removed paths.
+
+    Of a new store without a marker yet, only temporary files are removed.
 
     Raises:
         DamagedError: A manifest was altered.
     """
-    removed = paths.temporaries()
-    for path in removed:
-        disk.remove_tree(path)
-    for space in paths.removed_spaces():
-        removed += finish_removal(paths, space)
-    for folder in (paths.items, paths.skipped):
-        removed += delete_hidden_tables(folder)
-    for space in paths.spaces_on_disk():
-        removed += delete_hidden_shards(paths, space) + _remove_orphans(paths, space)
-    return removed
+    if not disk.exists(paths.marker):
+        return _remove(paths.temporaries())
+    upgrade(paths)
+    finish_replacements(paths)
+    removed = [path for space in paths.removed_spaces() for path in remove_space(paths, space)]
+    return removed + _remove(list_leftovers(paths, read_snapshot(paths)))
 
 
-def list_leftovers(paths: StorePaths) -> list[Path]:
-    """Return the paths that :func:`recover` would remove."""
-    found = paths.temporaries()
-    removed = paths.removed_spaces()
-    for space in removed:
-        found += [path for folder in paths.folders_of(space) for path in disk.files_below(folder)]
-    for folder in (paths.items, paths.skipped):
-        found += hidden_files(folder)
-    for space in paths.spaces_on_disk():
-        if space not in removed:
-            found += hidden_files(paths.embeddings(space)) + _orphans(paths, space)
-    return found
+def list_leftovers(paths: StorePaths, snapshot: Snapshot) -> list[Path]:
+    """Return the files that :func:`recover` would remove, given those that make up the store."""
+    spaces = leftover_spaces(paths, snapshot)
+    folders = [folder for space in spaces for folder in paths.folders_of(space)]  # removed if nothing else is in them
+    return [*paths.temporaries(), *_unnamed(paths, snapshot, spaces), *_hiding(paths), *folders]
+
+
+def forget_missing(paths: StorePaths, folders: Iterable[Path]) -> list[Path]:
+    """Commit that the missing files of some folders are not of the store any more, and return their paths."""
+    snapshot = read_snapshot(paths)
+    missing = [path for folder in folders for path in snapshot.parts(paths, folder).missing]
+    commit(paths, Change(removed=tuple(missing)))
+    return missing
 
 
 @contextmanager
-def replacing_shards(
-    paths: StorePaths, space: str, replaced: Mapping[str, Iterable[str]], removed: Iterable[str] = ()
+def replacing(
+    paths: StorePaths, folder: Path, replaced: Replaced, removed: Iterable[str] = (), added: Iterable[Path] = ()
 ) -> Iterator[None]:
-    """Replace shards of a space atomically: commit new ones within the context, and delete the old ones at its end.
+    """Replace part files of a folder atomically: write new ones within the context, delete the old ones at its end.
 
-    Indexes that cover the old shards then cover the new ones, which contain the same vectors.
+    Indexes and maps that cover old shards then cover the new ones, which contain the same vectors.
+
+    Args:
+        paths: Paths of the store.
+        folder: Folder of the part files.
+        replaced: Names of the new files with those of the old ones; none for new rows.
+        removed: Names of files to remove without replacement.
+        added: Further files to commit, such as the card of a new space.
     """
-    try:
-        with replacing(paths.embeddings(space), replaced, removed):
-            yield
-    finally:
-        delete_hidden_shards(paths, space)
+
+    def path(name: str) -> Path:
+        return names.PARTS.path(folder, name)
+
+    change = Change(
+        tuple(added), tuple(map(path, removed)), {path(new): tuple(map(path, old)) for new, old in replaced.items()}
+    )
+    with committing(paths, change):
+        yield
+    finish_replacements(paths)
+    _remove(_with_summaries(paths, change.all_removed))
 
 
-@contextmanager
-def replacing_tables(
-    folder: Path, replaced: Mapping[str, Iterable[str]], removed: Iterable[str] = ()
-) -> Iterator[None]:
-    """Replace tables of a folder atomically: rename new ones into it within the context, delete the old at its end."""
-    try:
-        with replacing(folder, replaced, removed):
-            yield
-    finally:
-        delete_hidden_tables(folder)
-
-
-def delete_hidden_shards(paths: StorePaths, space: str) -> list[Path]:
-    """Delete the uncommitted or replaced shards of a space with their summaries, and return the paths of the shards.
-
-    This finishes or rolls back an interrupted replacement: the index cards are updated to the shards that are left, the
-    card of a space without any shard is deleted, and the manifest is cleared.
-    """
-    folder = paths.embeddings(space)
-    hidden = read_hidden(folder)
-    if not hidden.names and not hidden.replaced:
-        return []
-    update_index_cards(paths, space, hidden)
-    update_map_headers(paths, space, hidden)
-    removed = hidden_files(folder)
-    for path in removed:
-        disk.remove(path)
-    for name in hidden.names:
-        disk.remove(paths.summary(space, name), missing_ok=True)
-    if disk.is_folder(summaries := paths.summaries(space)):
-        disk.sync_folder(summaries)  # before the manifest is cleared
-    if not list_parts(folder).files:  # a new space that was never committed
-        disk.remove(paths.card(space), missing_ok=True)
-    clear_hidden(folder)
-    return removed
-
-
-def delete_hidden_tables(folder: Path) -> list[Path]:
-    """Delete the uncommitted or replaced tables of a folder, and return their paths."""
-    removed = hidden_files(folder)
-    for path in removed:
-        disk.remove(path)
-    clear_hidden(folder)
-    return removed
-
-
-def update_index_cards(paths: StorePaths, space: str, hidden: Hidden) -> None:
-    """Update the cards of a space's indexes after shards were replaced.
-
-    An index that covers only a part of a new shard, or a removed shard, is deleted: its missing vectors are unknown.
-    """
-    for index, card in paths.index_pairs(space):
-        try:
-            document = atomic.read_document(card, "index-card")
-        except (DamagedError, FileNotFoundError):  # not searched, and rebuilt by a build or a repair
-            continue
-        covered = hidden.successors(document["shards"])
-        if covered & hidden.names:
-            disk.remove(card)
-            disk.remove(index, missing_ok=True)
-        elif covered != set(document["shards"]):
-            atomic.write_document(card, {**document, "shards": sorted(covered)})
-
-
-def update_map_headers(paths: StorePaths, space: str, hidden: Hidden) -> None:
-    """Update the headers of a space's maps after shards were replaced; delete the maps of removed shards."""
-    for path in paths.map_files(space):
-        try:
-            found = read_map(paths, path)
-        except DamagedError:  # not used, and removed by a repair
-            continue
-        shards = hidden.successors(found.shards)
-        if shards & hidden.names:
-            disk.remove(path, missing_ok=True)
-        elif shards != set(found.shards):
-            write_map(paths, found.of_shards(shards))
+def finish_replacements(paths: StorePaths) -> None:
+    """Update what covers the shards that the newest manifest replaced: index cards and maps."""
+    of_spaces: dict[str, dict[str, list[str]]] = {}
+    for new, old in read_snapshot(paths).replaced.items():
+        folder = paths.file(new).parent
+        if (space := names.SPACES.name(folder.name)) is not None and old:
+            of_spaces.setdefault(space, {})[Path(new).stem] = [Path(name).stem for name in old]
+    for space, replaced in of_spaces.items():
+        _cover(paths, space, replaced)
 
 
 def remove_space(paths: StorePaths, space: str) -> list[Path]:
-    """Remove a space, and return the removed paths; readers no longer see it once its card is renamed."""
-    card, removal = paths.card(space), paths.removal(space)
-    if disk.exists(card):
-        disk.replace(card, removal)
-    else:
-        disk.make_folder(paths.spaces)
-        disk.write(removal, b"")
-    disk.sync_folder(paths.spaces)
-    return finish_removal(paths, space)
+    """Remove a space with its skipped texts at once, then delete its files, and return their paths."""
+    _delete_answers(paths, space)
+    snapshot = read_snapshot(paths)
+    folder = paths.embeddings(space)
+    key = f"{paths.key(folder)}/"
+    removed = [paths.file(name) for name in snapshot.files if name.startswith(key)]
+    removed += [paths.card(space)]
+    with ExitStack() as stack:
+        staged: dict[Path, Path] = {}
+        for path in snapshot.parts(paths, paths.skipped).files:
+            table = read_part(path)
+            others = table.filter(pc.fill_null(pc.not_equal(table["space"], space), True))
+            if len(others) == len(table):
+                continue
+            removed.append(path)
+            if len(others):
+                temp = stack.enter_context(atomic.temporary(paths.skipped))
+                staged[stage_part(temp, others)] = temp
+        change = Change(added=tuple(staged), removed=tuple(removed))
+        with committing(paths, change):
+            for target, temp in staged.items():
+                if not disk.exists(target):
+                    atomic.publish(temp, target)
+    folders = paths.folders_of(space)
+    files = [path for folder in folders for path in disk.files_below(folder)]
+    removed = _remove([*(path for path in change.all_removed if path.parent == paths.skipped), *files])
+    for folder in folders:
+        disk.remove_tree(folder)
+    return removed + _remove(_single_files(paths, space))
 
 
 def count_items(paths: StorePaths, space: str) -> int | None:
@@ -191,18 +154,108 @@ def count_items(paths: StorePaths, space: str) -> int | None:
     return int(sum(max(of_layers, default=0) for of_layers in counts))
 
 
-def finish_removal(paths: StorePaths, space: str) -> list[Path]:
-    """Delete the remaining files of a space that is being removed, and return their paths."""
+def leftover_spaces(paths: StorePaths, snapshot: Snapshot) -> list[str]:
+    """Return the names of the spaces that are not of the store and have files."""
+    stored = {*snapshot.spaces, *snapshot.spaces_with_shards}
+    merged = (path.stem for path in paths.merged_files())
+    return sorted({*paths.spaces_on_disk(), *paths.cards(), *merged, *paths.removed_spaces()} - stored)
+
+
+def upgrade(paths: StorePaths) -> None:
+    """Give a store of format 1, if it is one, its first manifest, and then the marker of the present format."""
+    if read_format(paths) != 1:
+        return
+    create_complete(paths, legacy.list_files(paths, with_lost=False))
+    for space, folder in paths.folders_of_shards().items():
+        _cover(paths, space, legacy.read_hidden(paths, folder).replaced)
+    write_marker(paths)
+
+
+def _cover(paths: StorePaths, space: str, replaced: Replaced) -> None:
+    """Let the indexes and maps of a space cover the new shards instead of the old ones.
+
+    One that covers only some of the old shards of a new one, or a shard that was removed, is not used any more.
+    """
+    for _, card in paths.index_pairs(space) if replaced else ():
+        try:
+            document = atomic.read_document(card, "index-card")
+        except (DamagedError, FileNotFoundError):  # not searched, and rebuilt by a build or a repair
+            continue
+        covered = _successors(document["shards"], replaced)
+        if covered != set(document["shards"]):
+            atomic.write_document(card, {**document, "shards": sorted(covered)})
+    for path in paths.map_files(space) if replaced else ():
+        try:
+            found = read_map(paths, path)
+        except DamagedError:  # not used, and removed by a repair
+            continue
+        shards = _successors(found.shards, replaced)
+        if shards != set(found.shards):
+            write_map(paths, found.of_shards(shards))
+
+
+def _successors(shards: Iterable[str], replaced: Replaced) -> set[str]:
+    """Return the names of shards with a new one instead of all the old ones that it replaces."""
+    found = set(shards)
+    for new, old in replaced.items():
+        if (names_of_old := set(old)) and found >= names_of_old:
+            found = found - names_of_old | {new}
+    return found
+
+
+def _unnamed(paths: StorePaths, snapshot: Snapshot, gone: Collection[str]) -> list[Path]:
+    """Return the files of embstore that the snapshot does not name, and those without their counterpart.
+
+    Args:
+        paths: Paths of the store.
+        snapshot: Files that make up the store.
+        gone: Names of spaces that are not of the store.
+    """
+    found = []
+    for folder in (paths.items, paths.skipped):
+        found += [path for path in names.PARTS.listed(folder).values() if not snapshot.is_named(paths, path)]
+    for space in sorted({*paths.spaces_on_disk(), *gone}):
+        shards = names.PARTS.listed(paths.embeddings(space)).values()
+        found += [path for path in (*shards, *paths.summary_files(space)) if not snapshot.is_named(paths, path)]
+        for pair in paths.index_pairs(space):
+            existing = [path for path in pair if disk.exists(path)]
+            found += existing if space in gone or len(existing) < len(pair) else []
+        if space in gone:
+            found += [*paths.map_files(space), *_single_files(paths, space)]
+    return found
+
+
+def _single_files(paths: StorePaths, space: str) -> list[Path]:
+    """Return the existing files of a space that are not in folders of its own."""
+    return [path for path in (paths.card(space), paths.merged(space), paths.removal(space)) if disk.exists(path)]
+
+
+def _hiding(paths: StorePaths) -> list[Path]:
+    """Return the documents of hidden part files that a store of format 1 had; last, as its readers need them."""
+    return [path for folder in legacy.folders(paths) if disk.exists(path := paths.hidden(folder))]
+
+
+def _with_summaries(paths: StorePaths, files: Iterable[Path]) -> list[Path]:
+    """Return the existing ones of some files, and of the summaries of the shards among them."""
+    found = []
+    for path in files:
+        found.append(path)
+        if paths.key(path).startswith("embeddings/"):
+            found.append(paths.summary_of(path))
+    return [path for path in found if disk.exists(path)]
+
+
+def _remove(found: Iterable[Path]) -> list[Path]:
+    """Remove files, temporary folders and empty folders; return the paths of the files."""
     removed = []
-    for folder in paths.folders_of(space):
-        removed += disk.files_below(folder)
-        disk.remove_tree(folder)
-        disk.sync_folder(folder.parent)
-    disk.remove(paths.merged(space), missing_ok=True)
-    _delete_answers(paths, space)
-    _delete_skipped_rows(paths, space)
-    disk.remove(paths.removal(space), missing_ok=True)
-    disk.sync_folder(paths.spaces)
+    for path in found:
+        if not disk.is_folder(path):
+            removed.append(path)
+            disk.remove(path, missing_ok=True)
+        elif atomic.is_temporary(path.name):
+            disk.remove_tree(path)
+        elif not disk.entries(path):
+            disk.remove_folder(path)
     return removed
 
 
@@ -213,36 +266,3 @@ def _delete_answers(paths: StorePaths, space: str) -> None:
         with suppress(FileNotFoundError):  # a query removed it meanwhile
             if named in disk.read(path):
                 disk.remove(path)
-
-
-def _delete_skipped_rows(paths: StorePaths, space: str) -> None:
-    """Remove the rows of a space from the tables of skipped texts."""
-    for path in list_parts(paths.skipped).files:
-        table = read_part(path)
-        others = table.filter(pc.fill_null(pc.not_equal(table["space"], space), True))
-        if len(others) == len(table):
-            continue
-        with atomic.temporary(paths.skipped) as temp:
-            target = stage_part(temp, others)
-            with replacing_tables(paths.skipped, {target.stem: [path.stem]} if len(others) else {}, [path.stem]):
-                if len(others) and not disk.exists(target):
-                    atomic.publish(temp, target)
-
-
-def _remove_orphans(paths: StorePaths, space: str) -> list[Path]:
-    """Delete the orphans of a space, and return their paths."""
-    orphans = _orphans(paths, space)
-    for path in orphans:
-        disk.remove(path)
-    return orphans
-
-
-def _orphans(paths: StorePaths, space: str) -> list[Path]:
-    """Return summaries without a shard, and indexes or index cards without their counterpart."""
-    parts = list_parts(paths.embeddings(space))
-    known = {path.stem for path in parts.files} | parts.hidden.names
-    orphans = [path for path in paths.summary_files(space) if path.stem not in known]
-    for pair in paths.index_pairs(space):
-        existing = [path for path in pair if disk.exists(path)]
-        orphans += existing if len(existing) < len(pair) else []
-    return orphans

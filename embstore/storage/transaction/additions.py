@@ -1,0 +1,81 @@
+"""Write files that add to a store, and commit them: texts, skipped texts, datasets, cards and single shards."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embstore import atomic
+from embstore.space import Layers, Unit
+from embstore.storage.files import tables
+from embstore.storage.files.card import Card, store_card
+from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.shards import publish_shard, stage_shard
+from embstore.storage.transaction.commit import Change, committing
+
+
+def write_shard(
+    paths: StorePaths,
+    space: str,
+    layers: Layers,
+    item_ids: NDArray[np.int64],
+    vectors: Iterable[NDArray[np.float32]],
+    dtype: str = "float32",
+) -> Shard:
+    """Write one shard and its summary, and commit it.
+
+    Args:
+        paths: Paths of the store.
+        space: Name of the space.
+        layers: Layers of ``vectors``, in their order.
+        item_ids: Distinct item ids, int64 (n,); rows are stored by ascending id.
+        vectors: Vectors of each layer, float32 (n, dim).
+        dtype: Stored dtype, ``float32`` or ``float16``.
+
+    Raises:
+        NonFiniteVectorError: A component is NaN or infinite.
+        Float16OverflowError: A component is too large for float16.
+        StoreError: The disk is full or cannot be written.
+    """
+    with atomic.temporary(paths.embeddings(space)) as temp:
+        staged = stage_shard(temp, paths, space, layers, item_ids, vectors, dtype)
+        with committing(paths, Change(added=(staged.shard.path,))):
+            publish_shard(staged)
+    return staged.shard
+
+
+def write_card(paths: StorePaths, card: Card) -> None:
+    """Store the card of a space, and commit the space."""
+    with committing(paths, Change(added=(paths.card(card.space),))):
+        store_card(paths, card)
+
+
+def write_item_rows(paths: StorePaths, rows: pa.Table) -> Path | None:
+    """Write rows of items as a new table, and return its file; None if there are no rows."""
+    return _write_part(paths, paths.items, rows)
+
+
+def write_skipped_rows(paths: StorePaths, parts: Iterable[pa.Table]) -> None:
+    """Write rows of skipped texts as new tables, each of bounded size."""
+    for rows in tables.bounded(parts):
+        _write_part(paths, paths.skipped, rows)
+
+
+def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write the rows of a dataset for a unit; see :func:`.tables.store_dataset` for the arguments."""
+    with committing(paths, Change(added=(paths.dataset(name),))):
+        tables.store_dataset(paths, name, kind, unit, columns)
+
+
+def _write_part(paths: StorePaths, folder: Path, rows: pa.Table) -> Path | None:
+    """Write rows as a new part file of a folder, and return its path; None if there are no rows."""
+    if not rows.num_rows:
+        return None
+    with atomic.temporary(folder) as temp:
+        target = tables.stage_part(temp, rows)
+        with committing(paths, Change(added=(target,))):
+            atomic.publish(temp, target)
+    return target
