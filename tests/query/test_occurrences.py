@@ -17,6 +17,7 @@ from embstore_cli.main import app
 from embstore_schemas.generate import query_schema
 from jsonschema import Draft202012Validator
 from scipy.spatial.distance import cdist, pdist
+from store_damage import flip
 from synthetic import Synthetic
 from typer.testing import CliRunner, Result
 
@@ -24,6 +25,7 @@ from embstore.errors import DamagedError, NotStoredError, QueryError, UnknownNam
 from embstore.metrics import METRICS
 from embstore.metrics.numerics import groups as group_module
 from embstore.storage.occurrences import group_occurrences
+from embstore.storage.transaction.commit import Change, commit
 
 Make = Callable[..., Synthetic]
 
@@ -299,10 +301,13 @@ def item_tables(made: Synthetic) -> list[Path]:
 
 
 def write_items(made: Synthetic, keep: Callable[[pa.Table], pa.Table]) -> Path:
-    """Write a table of the items of all tables, as ``keep`` gives them, under the name that it must have."""
-    path = made.paths.items / "written.parquet"
-    pq.write_table(keep(pa.concat_tables([pq.read_table(part) for part in item_tables(made)])), path)
-    return path.rename(made.paths.items / f"part-{hashlib.sha256(path.read_bytes()).hexdigest()[:16]}.parquet")
+    """Commit a table of the items of all tables, as ``keep`` gives them, under the name that it must have."""
+    written = made.paths.items / "written.parquet"
+    pq.write_table(keep(pa.concat_tables([pq.read_table(part) for part in item_tables(made)])), written)
+    path = made.paths.items / f"part-{hashlib.sha256(written.read_bytes()).hexdigest()[:16]}.parquet"
+    written.rename(path)
+    commit(made.paths, Change(added=(path,)))
+    return path
 
 
 def test_items_that_stand_in_several_tables_count_once(make_store: Make) -> None:
@@ -320,10 +325,13 @@ def test_items_that_stand_in_several_tables_count_once(make_store: Make) -> None
 def test_an_altered_or_lost_table_of_texts_never_answers(make_store: Make, metric: str) -> None:
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
     part = item_tables(made)[0]
-    altered = part.rename(part.with_name("part-0000000000000000.parquet"))
-    with pytest.raises(DamagedError, match=r"part-0000000000000000\.parquet is damaged"):
+    flip(part, bits=1)
+    with pytest.raises(DamagedError, match=rf"{part.name} is damaged"):
         made.store.query(metric)
-    altered.unlink()
+    part.unlink()
+    with pytest.raises(DamagedError, match=rf"{part.name} cannot be read: No such file"):
+        made.store.query(metric)
+    commit(made.paths, Change(removed=(part,)))
     with pytest.raises(DamagedError, match="a table is lost"):
         made.store.query(metric)
 
@@ -332,8 +340,7 @@ def test_lost_sentences_are_missed_by_what_asks_for_them(make_store: Make) -> No
     made = make_store(unit="occurrence", index=False, texts=SENTENCES)
     parts = item_tables(made)
     write_items(made, lambda items: items.filter(pc.equal(items["unit"], "occurrence")))
-    for part in parts:
-        part.unlink()
+    commit(made.paths, Change(removed=tuple(parts)))
     assert made.store.query("self-similarity", min_contexts=2).rows[0]["self_similarity"] is not None
     with pytest.raises(DamagedError, match=r"a sentence of toy\.occurrence\.last has no text"):
         made.store.query("intra-sentence")

@@ -190,6 +190,7 @@ def test_skipped_rows_are_listed_once_and_in_parts(tmp_path: Path, monkeypatch: 
     tables = [read_part(file) for file in list_parts(paths, paths.skipped).files]
     assert sorted(map(len, tables))[0] == 1
     assert max(map(len, tables)) < 7000
+    assert all(table["origin"].to_pylist() == sorted(table["origin"].to_pylist()) for table in tables)
     origins = [origin for table in tables for origin in table["origin"].to_pylist()]
     assert sorted(origins) == sorted(f"a.txt:{number}" for number in range(n + 1))
 

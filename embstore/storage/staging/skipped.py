@@ -70,7 +70,9 @@ class SkipList:
     def _unlisted(self) -> Iterator[pa.Table]:
         """Yield the rows of the table ``unlisted``, in the schema of skipped texts."""
         connection = self._staging.connection
-        reader = interruptible.run(connection, lambda it: it.sql("FROM unlisted").to_arrow_reader(_BATCH_ROWS))
+        reader = interruptible.run(
+            connection, lambda it: it.sql("FROM unlisted ORDER BY ALL").to_arrow_reader(_BATCH_ROWS)
+        )
         while (batch := interruptible.run(connection, lambda _: next(reader, None))) is not None:
             yield pa.Table.from_batches([batch]).cast(SKIPPED_SCHEMA)
 
