@@ -55,6 +55,10 @@ CHOSEN = {
         "`embstore plot` of a metric that is stored, as SVG",
         "the same `query`",
     ),
+    "map --method tsne, 2 layers of 8,000 words, to openTSNE": (
+        "`embstore map --method tsne`, 2 layers of 8,000 words",
+        "openTSNE, neighbours given",
+    ),
     "report on 10,000 words × 7 layers: size": ("`embstore report` on 10,000 words × 7 layers", "the limit"),
 }
 """The lines that the README shows: how each begins, what is measured in short, and the peer."""
