@@ -41,7 +41,7 @@ class FlatIndex(Index):
 
     def __init__(self, path: Path, card: IndexCard, data: NDArray[np.uint8]) -> None:
         """Wrap the bytes of a file whose structure was checked."""
-        self.path, self.dim, self._data, self._n_searches = path, card.dim, data, 0
+        self.path, self.dim, self._n_searches = path, card.dim, 0
         ids_at = _VECTORS_AT + 4 * card.n * card.dim + _COUNT.size
         self._codes, self._id_bytes = data[_VECTORS_AT : ids_at - _COUNT.size], data[ids_at:]
         self._vectors = self._codes.view("<f4").reshape(card.n, card.dim)

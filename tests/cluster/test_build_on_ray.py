@@ -138,14 +138,14 @@ def test_a_worker_with_another_version_is_refused(
 
 
 def test_more_gpus_than_there_are_are_refused_at_once(cluster: RayCluster, words: Path, tmp_path: Path) -> None:
-    said = "its 3 nodes have 2 cores and 0 GPUs. Ask for less with --workers, --worker-gpus or --worker-cpus"
+    reason = "its 3 nodes have 2 cores and 0 GPUs. Ask for less with --workers, --worker-gpus or --worker-cpus"
     command = [sys.executable, "-m", "embstore_cli", "build", str(words), "--model", "minilm", "--on", "ray"]
     options = ["--worker-gpus", "1", "--store", str(tmp_path / "store")]
     found = subprocess.run(
         [*command, *options], env={**os.environ, "RAY_ADDRESS": cluster.address}, capture_output=True, text=True
     )
     assert (found.returncode, found.stdout) == (2, "")
-    assert said in " ".join(found.stderr.split())
+    assert reason in " ".join(found.stderr.split())
     assert "Traceback" not in found.stderr
     for option in ({"workers": 3}, {"worker_cpus": 2}):
         with pytest.raises(ClusterError, match=r"its 3 nodes have 2 cores and 0 GPUs\. Ask for less"):
