@@ -19,6 +19,8 @@ A message names the thing, the place and the remedy. The command line prints it 
     │   │   └── NewerFormatError     a file of a format that a later version introduced
     │   ├── FileAccessError      the system does not open, read or write a file
     │   │   └── MissingFileError     there is no such file
+    │   ├── RemoteError          a store at a URL that cannot be reached, read or written
+    │   │   └── MissingObjectError   there is no such object
     │   └── SpaceMismatchError   the name is taken by another space
     └── QueryError               a query that cannot be answered
         └── NotStoredError       a text that has no vector in the space
@@ -207,6 +209,14 @@ class MissingFileError(FileAccessError, FileNotFoundError):
 
     def __str__(self) -> str:
         return f"{self.path} is missing. Run: embstore verify"
+
+
+class RemoteError(StoreError):
+    """A store at a URL cannot be reached, read or written; it does not mean that it is damaged."""
+
+
+class MissingObjectError(RemoteError):
+    """There is no such object in a bucket."""
 
 
 class SourceAccessError(FileAccessError, SourceError):

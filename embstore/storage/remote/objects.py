@@ -1,0 +1,267 @@
+"""Read and write the objects of a bucket below a URL; alone imports obstore.
+
+What is read from a server may be lost on the way, and so may the reply to what was written. Reads are tried again by
+obstore. A commit is one object that must not be replaced: see :meth:`ObjectStore.put_new`.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from embstore.errors import MissingObjectError, RemoteError, UsageError
+from embstore.installation import install_command
+
+Range = tuple[int, int]
+"""Bytes of an object: offset of the first, and offset after the last."""
+
+SCHEMES = ("s3", "gs", "az")
+
+_CLIENT_OPTIONS = (
+    "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only", "pool_idle_timeout",
+    "proxy_ca_certificate", "proxy_excludes", "proxy_url", "timeout", "user_agent",
+)  # fmt: skip
+_MAX_RETRIES = 5
+_RETRY_SECONDS = 60
+_IS_SECRET = r"(?i)key|secret|token|sas|signature|password|credential"
+_FROM_SERVER = r"<(Code|Message)>([^<]*)</"
+
+
+class ObjectInfo(NamedTuple):
+    """An object of a bucket.
+
+    Attributes:
+        key: Path below the URL, with slashes.
+        size: Size in bytes.
+        modified: Time of its last change, by the server's clock.
+    """
+
+    key: str
+    size: int
+    modified: datetime
+
+
+class ObjectReader(Protocol):
+    """What a store that is only read needs of a bucket, a dataset repository or a web server.
+
+    Attributes:
+        url: URL without credentials, for messages.
+        has_ranges: Whether parts of objects can be read; else :meth:`get_ranges` reads whole objects.
+    """
+
+    url: str
+    has_ranges: bool
+
+    def get(self, key: str) -> bytes:
+        """Return the content of an object.
+
+        Raises:
+            MissingObjectError: There is none of this key.
+            RemoteError: The server cannot be reached, or refuses.
+        """
+
+    def get_ranges(self, key: str, ranges: Sequence[Range]) -> list[bytes]:
+        """Return parts of an object, each of exactly the requested size; errors: :meth:`get`."""
+
+
+class ObjectStore:
+    """The objects below a URL ``s3://bucket/prefix``, ``gs://…`` or ``az://…``.
+
+    Args:
+        url: URL.
+        options: Options of the client: those of obstore, such as ``endpoint``, ``region`` or ``skip_signature``.
+            What is missing comes from the environment.
+
+    Attributes:
+        url: URL without credentials and without a slash at its end.
+        has_ranges: True.
+
+    Raises:
+        UsageError: The URL or an option is unknown.
+        RemoteError: obstore is not installed.
+    """
+
+    has_ranges = True
+
+    def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
+        try:
+            import obstore
+        except ImportError as error:
+            raise RemoteError(f"stores at URLs need obstore. Run: {install_command('remote')}") from error
+        self._obstore = obstore
+        self.url = check_url(url)
+        options = dict(options or {})
+        self._secrets = [value for name, value in options.items() if re.search(_IS_SECRET, name) and value]
+        if options.get("endpoint", "").startswith("http://"):
+            options.setdefault("allow_http", "true")
+        client = {name: options.pop(name) for name in _CLIENT_OPTIONS if name in options}
+        retries = {"max_retries": _MAX_RETRIES, "retry_timeout": timedelta(seconds=_RETRY_SECONDS)}
+        try:
+            self._store = obstore.store.from_url(
+                self.url, config=options or None, client_options=client or None, retry_config=retries,
+                credential_provider=_credentials(self.url, options),
+            )  # fmt: skip
+        except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
+            raise UsageError(f"{self.url} cannot be opened: {self._first_line(error)} Check --store-option.") from error
+
+    def get(self, key: str) -> bytes:
+        """Return the content of an object; see :class:`ObjectReader`."""
+        with self._errors("read", key):
+            return bytes(self._obstore.get(self._store, key).bytes())
+
+    def get_ranges(self, key: str, ranges: Sequence[Range]) -> list[bytes]:
+        """Return parts of an object, each of exactly the requested size; see :class:`ObjectReader`."""
+        if not ranges:
+            return []
+        starts, ends = zip(*ranges, strict=True)
+        with self._errors("read", key):
+            parts = self._obstore.get_ranges(self._store, key, starts=starts, ends=ends)
+        found = [bytes(part) for part in parts]
+        for (start, end), part in zip(ranges, found, strict=True):
+            if len(part) != end - start:
+                raise RemoteError(
+                    f"{self.url}/{key} is shorter than its manifest says: {len(part):,} of {end - start:,} bytes at "
+                    f"{start:,}. Run: embstore verify"
+                )
+        return found
+
+    def head(self, key: str) -> ObjectInfo:
+        """Return size and time of an object; errors: :meth:`ObjectReader.get`."""
+        with self._errors("read", key):
+            return _info(self._obstore.head(self._store, key))
+
+    def list(self, prefix: str = "", after: str = "") -> Iterator[ObjectInfo]:
+        """Yield the objects below a folder, by ascending key.
+
+        Args:
+            prefix: Folder, without a slash at its end; all objects by default.
+            after: Key; only later ones are listed.
+        """
+        with self._errors("listed", prefix):
+            for chunk in self._obstore.list(self._store, prefix or None, offset=after or None):
+                yield from map(_info, chunk)
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        """Write an object whose key has a hash of its content, so that it does not matter who wrote it.
+
+        Args:
+            key: Key.
+            content: Content, or the file that has it.
+
+        Raises:
+            RemoteError: The server cannot be reached, refuses, or has kept another number of bytes.
+        """
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        with self._errors("written", key):
+            self._obstore.put(self._store, key, content)
+        if (stored := self.head(key).size) != size:
+            raise RemoteError(f"{self.url}/{key} was cut on its way: {stored:,} of {size:,} bytes. Run the same again.")
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """Create an object that must not be replaced, in one request; return False if there is another of this key.
+
+        The server's answer is not trusted: "it exists" may be about the own request, whose first reply was lost. So
+        after any error the object is read back, and counts as written only if it has exactly these bytes.
+
+        Raises:
+            RemoteError: The server cannot be reached, or refuses.
+        """
+        try:
+            with self._errors("written", key):
+                self._obstore.put(self._store, key, data, mode="create", use_multipart=False)
+        except RemoteError as error:
+            try:
+                return self.get(key) == data
+            except MissingObjectError:
+                raise error from None
+        return True
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; missing ones do not matter."""
+        if keys:
+            with self._errors("deleted", keys[0]):
+                self._obstore.delete(self._store, list(keys))
+
+    @contextmanager
+    def _errors(self, done: str, key: str) -> Iterator[None]:
+        """Raise the errors of obstore within the context as embstore's, without credentials."""
+        exceptions = self._obstore.exceptions
+        try:
+            yield
+        except FileNotFoundError as error:
+            if "NoSuchBucket" in str(error):
+                raise self._no_bucket() from None
+            raise MissingObjectError(f"{self.url}/{key} does not exist. Check the URL.") from None
+        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
+            raise RemoteError(
+                f"{self.url} cannot be {done}: the server refuses ({self._reason(error)}). Check the credentials of "
+                "this account and its permissions for the bucket."
+            ) from None
+        except (exceptions.BaseError, OSError) as error:
+            if "NoSuchBucket" in str(error):
+                raise self._no_bucket() from None
+            raise RemoteError(
+                f"{self.url}/{key} cannot be {done}: {self._reason(error)}. Check the network and the endpoint, and "
+                "run the same command again."
+            ) from None
+
+    def _no_bucket(self) -> RemoteError:
+        return RemoteError(f"{self.url}: there is no such bucket. Create it first, or check the URL and the endpoint.")
+
+    def _reason(self, error: Exception) -> str:
+        """Return the server's own code and message if it gave any, else the first line of the error."""
+        given = dict(re.findall(_FROM_SERVER, str(error)))
+        text = ": ".join(given[name] for name in ("Code", "Message") if given.get(name))
+        return self._without_secrets(text).rstrip(".") if text else self._first_line(error).rstrip(".")
+
+    def _first_line(self, error: Exception) -> str:
+        return self._without_secrets(str(error).partition("\n")[0])
+
+    def _without_secrets(self, text: str) -> str:
+        """Return a message without the values of secret options and variables, and without queries of URLs."""
+        of_environment = [value for name, value in os.environ.items() if re.search(_IS_SECRET, name) and len(value) > 3]
+        for value in sorted({*self._secrets, *of_environment}, key=len, reverse=True):
+            text = text.replace(value, "…")
+        return re.sub(r"(https?://[^\s?]*)\?\S*", r"\1", text)
+
+
+def check_url(url: str) -> str:
+    """Return the URL of a store in a bucket without a slash at its end.
+
+    Raises:
+        UsageError: Its scheme is unknown, it names no bucket, or it has credentials or a query.
+    """
+    match = re.fullmatch(r"([a-z0-9]+)://([^/@?#]+)((?:/[^?#]*)?)", url)
+    if match is None or match[1] not in SCHEMES:
+        shown = re.sub(r"//[^/]*@|\?.*", "//…@" if "@" in url else "", url)
+        raise UsageError(
+            f"{shown} is no URL of a bucket, such as s3://bucket/prefix, gs://bucket/prefix or az://container/prefix. "
+            "Credentials come from the environment or from --store-option, never from the URL."
+        )
+    return url.rstrip("/")
+
+
+def _info(found: Mapping[str, Any]) -> ObjectInfo:
+    return ObjectInfo(found["path"], found["size"], found["last_modified"])
+
+
+def _credentials(url: str, options: Mapping[str, str]) -> Any:
+    """Return boto3's credentials, which include profiles and single sign-on, if it is installed and none are given.
+
+    obstore itself reads the environment and asks the metadata services of clouds.
+    """
+    given = {*options, *(name.lower().removeprefix("aws_") for name in os.environ)}
+    if not url.startswith("s3://") or given & {"access_key_id", "aws_access_key_id", "skip_signature"}:
+        return None
+    try:
+        import boto3
+    except ImportError:
+        return None
+    if boto3.Session().get_credentials() is None:
+        return None
+    from obstore.auth.boto3 import Boto3CredentialProvider
+
+    return Boto3CredentialProvider()

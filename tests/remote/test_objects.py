@@ -1,0 +1,75 @@
+"""Objects of a bucket: what is read and written, and how errors are worded."""
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+from buckets import SECRET
+
+from embstore.errors import MissingObjectError, RemoteError, UsageError
+from embstore.storage.remote.objects import ObjectStore, check_url
+
+
+def test_objects_are_written_listed_read_and_deleted(bucket, tmp_path):
+    objects = bucket.objects()
+    data = bytes(range(256)) * 50_000  # more than the part of a multipart upload
+    (tmp_path / "file").write_bytes(data)
+    objects.put("folder/a", b"0123456789")
+    objects.put("folder/b", tmp_path / "file")
+    objects.put("other", b"x")
+    assert [(found.key, found.size) for found in objects.list("folder")] == [("folder/a", 10), ("folder/b", len(data))]
+    assert [found.key for found in objects.list()] == ["folder/a", "folder/b", "other"]
+    assert [found.key for found in objects.list("folder", after="folder/a")] == ["folder/b"]
+    assert objects.get_ranges("folder/a", [(0, 3), (8, 10)]) == [b"012", b"89"]
+    assert hashlib.sha256(objects.get("folder/b")).digest() == hashlib.sha256(data).digest()
+    stored = bucket.client().head_object(Bucket=bucket.name, Key="some/prefix/folder/a")  # a second client
+    assert (stored["ContentLength"], stored["LastModified"]) == (10, objects.head("folder/a").modified)
+    objects.delete(["folder/a", "folder/missing"])
+    assert [found.key for found in objects.list()] == ["folder/b", "other"]
+    with pytest.raises(MissingObjectError, match="folder/a"):
+        objects.get("folder/a")
+
+
+def test_an_object_is_created_once(bucket):
+    objects = bucket.objects()
+    assert objects.put_new("manifest", b"first")
+    assert objects.put_new("manifest", b"first"), "the same bytes are the own ones, whose reply was lost"
+    assert not objects.put_new("manifest", b"second")
+    assert objects.get("manifest") == b"first"
+
+
+def test_a_range_beyond_the_end_is_no_part_of_an_object(bucket):
+    objects = bucket.objects()
+    objects.put("key", b"0123456789")
+    with pytest.raises(RemoteError, match="shorter than its manifest says: 2 of 8 bytes"):
+        objects.get_ranges("key", [(8, 16)])
+
+
+def test_a_missing_bucket_is_named(bucket):
+    objects = replace(bucket, name="no-such-bucket").objects()
+    for call in (
+        lambda: objects.get("key"), lambda: [*objects.list()], lambda: objects.put_new("key", b""),
+        lambda: objects.put("key", b""),
+    ):  # fmt: skip
+        with pytest.raises(RemoteError, match="s3://no-such-bucket/some/prefix: there is no such bucket"):
+            call()
+
+
+def test_a_server_that_cannot_be_reached_is_named_without_secrets(bucket):
+    objects = ObjectStore(bucket.url, {**bucket.options, "endpoint": "http://127.0.0.1:9"})
+    with pytest.raises(RemoteError, match="cannot be read") as caught:
+        objects.get("key")
+    assert SECRET not in str(caught.value)
+    assert "127.0.0.1:9" in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["s4://bucket", "s3://", "s3://key:secret@bucket/x", "s3://bucket?sig=secret", "s3:/b"])
+def test_other_urls_are_refused_without_their_credentials(url):
+    with pytest.raises(UsageError, match="is no URL of a bucket") as caught:
+        check_url(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_an_unknown_option_is_named():
+    with pytest.raises(UsageError, match="endpoin"):
+        ObjectStore("s3://bucket", {"endpoin": "x"})

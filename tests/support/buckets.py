@@ -1,0 +1,36 @@
+"""Buckets of a server of the S3 interface."""
+
+from dataclasses import dataclass
+
+import boto3
+
+from embstore.storage.remote.objects import ObjectStore
+
+KEY, SECRET = "AKIAEXAMPLE", "wJalrXUtnFEMIexample"
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket of a server: its URL, and the options that reach it."""
+
+    name: str
+    endpoint: str
+
+    @property
+    def url(self) -> str:
+        return f"s3://{self.name}/some/prefix"
+
+    @property
+    def options(self) -> dict[str, str]:
+        return {
+            "endpoint": self.endpoint, "access_key_id": KEY, "secret_access_key": SECRET, "region": "us-east-1",
+        }  # fmt: skip
+
+    def objects(self) -> ObjectStore:
+        return ObjectStore(self.url, self.options)
+
+    def client(self):
+        return boto3.client(
+            "s3", endpoint_url=self.endpoint, aws_access_key_id=KEY, aws_secret_access_key=SECRET,
+            region_name="us-east-1",
+        )  # fmt: skip
