@@ -1,11 +1,11 @@
-"""A server of the S3 interface, and a bucket of its own for each test."""
+"""Servers of the S3 interface, and a bucket of its own for each test."""
 
-import secrets
 from collections.abc import Iterator
 
 import pytest
 from buckets import Bucket
 from moto.server import ThreadedMotoServer
+from object_servers import new_bucket, rclone, seaweedfs
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +21,24 @@ def moto() -> Iterator[str]:
 @pytest.fixture
 def bucket(moto: str) -> Bucket:
     """Return a new bucket."""
-    found = Bucket(f"bucket-{secrets.token_hex(6)}", moto)
-    found.client().create_bucket(Bucket=found.name)
-    return found
+    return new_bucket(moto)
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[str]:
+    """Address of a SeaweedFS server."""
+    with seaweedfs() as address:
+        yield address
+
+
+@pytest.fixture
+def seaweed_bucket(seaweed: str) -> Bucket:
+    """Return a new bucket of SeaweedFS."""
+    return new_bucket(seaweed)
+
+
+@pytest.fixture
+def rclone_bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    """Return a new bucket of rclone's server."""
+    with rclone(tmp_path_factory.mktemp("rclone")) as address:
+        yield new_bucket(address)

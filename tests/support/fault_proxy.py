@@ -1,0 +1,105 @@
+"""A proxy before a server of the S3 interface, which fails as networks and servers do: at random, by a seed."""
+
+import random
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from threading import Lock, Thread
+
+from object_servers import host_and_port
+
+FAULTS = ("busy", "lost request", "lost reply", "cut upload", "cut reply")
+_BUSY = b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class FaultProxy(ThreadingTCPServer):
+    """A proxy of one server; every request comes on a connection of its own.
+
+    Args:
+        endpoint: address of the server.
+        rates: share of the requests that each of the faults befalls.
+        seed: of the faults.
+        latency: seconds before each request is passed on.
+
+    Attributes:
+        counts: number of requests by what befell them, "" for nothing.
+        n_bytes: bytes of the replies that were passed on.
+    """
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def __init__(self, endpoint: str, rates: Mapping[str, float], seed: int = 0, latency: float = 0.0) -> None:
+        super().__init__(("127.0.0.1", 0), _Passing)
+        self.upstream, self.rates, self.latency = host_and_port(endpoint), dict(rates), latency
+        self.counts: Counter[str] = Counter()
+        self.n_bytes = 0
+        self._random, self._lock = random.Random(seed), Lock()
+
+    @property
+    def endpoint(self) -> str:
+        """Address of the proxy."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def draw(self) -> str:
+        """Return what befalls the next request."""
+        with self._lock:
+            [fault] = self._random.choices([*self.rates, ""], [*self.rates.values(), 1 - sum(self.rates.values())])
+            self.counts[fault] += 1
+            return fault
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of connections that clients close."""
+
+
+class _Passing(StreamRequestHandler):
+    server: FaultProxy
+
+    def handle(self) -> None:
+        lines = []
+        while (line := self.rfile.readline()) not in (b"\r\n", b""):
+            lines.append(line)
+        if not lines:
+            return
+        headers = [line for line in lines[1:] if not line.lower().startswith(b"connection:")]
+        lengths = [int(line.split(b":")[1]) for line in headers if line.lower().startswith(b"content-length:")]
+        body = self.rfile.read(sum(lengths))
+        fault = self.server.draw()
+        time.sleep(self.server.latency)
+        if fault == "busy":
+            self.wfile.write(_BUSY)
+        elif fault != "lost request":
+            reply = self._pass_on(b"".join([lines[0], b"Connection: close\r\n", *headers, b"\r\n"]), body, fault)
+            self.server.n_bytes += len(reply)
+            self.wfile.write(reply)
+
+    def _pass_on(self, head: bytes, body: bytes, fault: str) -> bytes:
+        """Return what the client gets of the server's reply."""
+        with socket.create_connection(self.server.upstream) as server:
+            server.sendall(head)
+            if fault == "cut upload":
+                server.sendall(body[: len(body) // 2])
+                return b""
+            server.sendall(body)
+            reply = b""
+            with suppress(ConnectionResetError):
+                while part := server.recv(1 << 16):
+                    reply += part
+        return {"lost reply": b"", "cut reply": reply[: len(reply) // 2]}.get(fault, reply)
+
+
+@contextmanager
+def fault_proxy(endpoint: str, rates: Mapping[str, float], seed: int = 0, latency: float = 0.0) -> Iterator[FaultProxy]:
+    """Start a proxy, and stop it at the end of the context; see :class:`FaultProxy` for the arguments."""
+    with FaultProxy(endpoint, rates, seed, latency) as proxy:
+        thread = Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield proxy
+        finally:
+            proxy.shutdown()
+            thread.join()

