@@ -1,7 +1,9 @@
 """Where the command line begins, before anything is loaded: from here on Ctrl-C ends it with a line and 130."""
 
+import atexit
 import os
 import sys
+import threading
 from contextlib import suppress
 
 from . import _interrupts
@@ -28,17 +30,32 @@ def _run() -> None:
         raise
     finally:
         _interrupts.stop_from_now_on()
-        _leave_queries()
+        _end_early()
 
 
-def _leave_queries() -> None:
-    """End the process if a query goes on that exceeded its time limit: Python would wait for it."""
-    queries = sys.modules.get("embstore.storage.sql.interruptible")
+def _end_early() -> None:
+    """End the process without what Python's own end only loses time with.
+
+    It would wait for a query that exceeded its time limit, and it takes apart all modules: a thirtieth of a short
+    command. With PyTorch loaded, Python ends as usual: Triton reports what is not taken apart as leaked.
+    """
     error = sys.exception()
-    if queries is None or not queries.is_running() or not isinstance(error, SystemExit):
+    if not isinstance(error, SystemExit) or not isinstance(error.code, int | None):
         return
-    _flush()
-    os._exit(error.code if isinstance(error.code, int) else 0)
+    queries = sys.modules.get("embstore.storage.sql.interruptible")
+    if queries is not None and queries.is_running():
+        _flush()
+    elif "torch" in sys.modules:
+        return
+    else:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            return  # Python reports what it cannot write
+    os._exit(error.code or 0)
 
 
 def _flush() -> None:

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import sys
 
 # Imports allocate much that stays. Collecting while they run finds nothing, and takes a tenth of a short command.
 gc.set_threshold(200_000)
@@ -45,13 +44,9 @@ def embstore(
 def run() -> None:
     """Run the command line."""
     escape_terminals()
-    try:
-        if instruction := os.environ.get("_EMBSTORE_COMPLETE"):
-            from ._completion import answer
+    if instruction := os.environ.get("_EMBSTORE_COMPLETE"):
+        from ._completion import answer
 
-            answer(typer.main.get_command(app), instruction)
-            return
-        app()
-    finally:
-        if "torch" not in sys.modules:  # whose Triton reports what Python does not go through at the end as leaked
-            gc.freeze()  # what is left ends with the process: Python would go through all of it once more
+        answer(typer.main.get_command(app), instruction)
+        return
+    app()

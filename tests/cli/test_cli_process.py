@@ -160,23 +160,44 @@ def test_an_interrupt_while_the_program_starts_exits_with_130(made: Synthetic, t
         assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "\nInterrupted.\n"), moment
 
 
-_FROZEN = """
-import gc, sys, types
-from embstore_cli.main import run
+_ENDS = """
+import atexit, sys, threading, time, types
+from embstore_cli.entry import run
+
+class Module(types.ModuleType):
+    def __del__(self):  # called only where Python takes modules apart
+        print("taken apart")
+
 if {torch}:
     sys.modules["torch"] = types.ModuleType("torch")
-sys.argv = ["embstore", "--version"]
-before = gc.get_freeze_count()
-try:
-    run()
-finally:
-    print(gc.get_freeze_count() > before)
+sys.modules["marker"] = Module("marker")
+atexit.register(print, "atexit")
+threading.Thread(target=lambda: (time.sleep(0.2), print("thread"))).start()
+sys.argv = ["embstore", *{arguments}]
+run()
 """
 
 
 @pytest.mark.parametrize("torch", [False, True])
-def test_what_torch_loads_is_freed_at_the_end(torch: bool) -> None:
+def test_only_with_torch_python_takes_all_apart_at_the_end(torch: bool) -> None:
     """Triton prints hundreds of lines of what is left (nanobind: leaked …); for all else the end is to be quick."""
-    command = [sys.executable, "-c", _FROZEN.format(torch=torch)]
+    command = [sys.executable, "-c", _ENDS.format(torch=torch, arguments=["--version"])]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == str(not torch)
+    assert done.stdout.splitlines()[1:] == ["thread", "atexit", *(["taken apart"] if torch else [])]
+
+
+def test_a_quick_end_keeps_the_exit_status() -> None:
+    command = [sys.executable, "-c", _ENDS.format(torch=False, arguments=["query", "anisotropy", "--no-such-option"])]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stdout.splitlines() == ["thread", "atexit"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_quick_end_reports_what_cannot_be_written() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "embstore_cli", "--help"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode != 0
+    assert "No space left" in done.stderr
