@@ -54,6 +54,9 @@ class ValueScale:
                 inside = tuple(tick for tick in ticks if low <= tick <= high)
                 if len(inside) >= 3:
                     break
+            else:  # less than a digit apart
+                step = _step((high - low) / 5)
+                inside = tuple(float(f"{at * step:.12g}") for at in range(math.ceil(low / step), int(high / step) + 1))
             return cls(low, high, inside or (low, high), is_log=True)
         if with_zero:
             low, high = min(low, 0.0), max(high, 0.0)

@@ -67,19 +67,20 @@ def _panel(
     }  # fmt: skip
     dashes = {
         "field": chart.series, "type": "nominal", "legend": None,
-        "scale": {"domain": named, "range": [list(DASHES[at % len(DASHES)]) for at in range(len(spaces))]},
+        "scale": {"domain": named, "range": [list(_dashes(at, len(style.colours))) for at in range(len(spaces))]},
     }  # fmt: skip
     x = layer_encoding(axis, inner, style)
     y = {"field": value, "type": "quantitative", "scale": scale.scale,
          "axis": scale.axis(request.value_title, height, style)}  # fmt: skip
     data = [_datum(request, row, axis) for row in rows]
     numbered = {"filter": "datum.is_numbered"}
+    alone = {"filter": "!datum.is_numbered" if sum(map(str.isdecimal, axis.places)) > 1 else "true"}
     layers: list[dict[str, Any]] = []
     if limits := dict(request.chart.intervals).get(value):
         band = {"x": x, "y": {**y, "field": limits[0]}, "y2": {"field": limits[1]}, "color": colours}
         layers.append({"mark": {"type": "area", "opacity": 0.16}, "transform": [numbered], "encoding": band})
         layers.append({
-            "mark": {"type": "rule", "opacity": 0.4}, "transform": [{"filter": "!datum.is_numbered"}], "encoding": band,
+            "mark": {"type": "rule", "opacity": 0.4}, "transform": [alone], "encoding": band,
         })  # fmt: skip
     curve = {"x": x, "y": y, "color": colours}
     tooltip = [{"field": name} for name in (chart.series, chart.layer_name, value, "n")]
@@ -102,6 +103,11 @@ def _panel(
     if title:
         spec["title"] = request.panel_title(title, inner)
     return Panel(spec, width)
+
+
+def _dashes(at: int, n_colours: int) -> tuple[int, ...]:
+    """Return the dashes of a curve: others each time that its colour comes again."""
+    return DASHES[(at + at // n_colours) % len(DASHES)]
 
 
 def _datum(request: Request, row: Row, axis: LayerAxis) -> dict[str, Any]:

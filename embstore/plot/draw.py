@@ -14,7 +14,7 @@ from embstore.plot.panel import GAP, Panel, Request
 from embstore.plot.results import caption, reasons
 from embstore.plot.strip import strip_panels
 from embstore.plot.theme import STYLES, Style
-from embstore.plot.typesetting import break_lines
+from embstore.plot.typesetting import break_lines, shorten, text_width
 from embstore.table import Table
 
 _SURE = 0.93
@@ -81,9 +81,10 @@ def _panels(request: Request) -> tuple[list[Panel], list[str]]:
 
 def _caption_lines(parts: list[str], width: float, style: Style) -> list[str]:
     """Return the caption in lines, broken between its parts where possible."""
-    joined = " · ".join(part.replace(" ", "\u00a0") for part in parts)
-    lines = break_lines(joined, _SURE * width - 10, style.size - 1)
-    return [line.strip("· ").replace("\u00a0", " ") for line in lines]
+    room, size = _SURE * width - 10, style.size - 1
+    joined = " · ".join(part if text_width(part, size) > room else part.replace(" ", "\u00a0") for part in parts)
+    lines = [line.strip("· ").replace("\u00a0", " ") for line in break_lines(joined, room, size)]
+    return [shorten(line, room, size) for line in lines]
 
 
 def _composed(panels: list[Panel], options: PlotOptions, style: Style) -> dict[str, Any]:

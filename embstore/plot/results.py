@@ -8,6 +8,9 @@ from embstore.chart import Chart
 from embstore.escape import printable
 from embstore.table import Row, Table, show
 
+_SELECTION = ("transform", "where", "sample")
+"""Columns of the selection of items, and of the transforms of their vectors, which results have if there are any."""
+
 
 @dataclass(frozen=True)
 class LayerAxis:
@@ -53,7 +56,7 @@ def distinct(rows: Iterable[Row], columns: Sequence[str]) -> list[tuple[Any, ...
 
 
 def caption(table: Table, chart: Chart, value: str) -> list[str]:
-    """Return the parts of the caption: spaces, n, settings and rows without a value.
+    """Return the parts of the caption: spaces, inputs such as the dataset, selected items, settings, missing values.
 
     Args:
         table: The results.
@@ -63,15 +66,19 @@ def caption(table: Table, chart: Chart, value: str) -> list[str]:
     spaces = list(dict.fromkeys(row["space"] for row in table.rows))
     second = list(dict.fromkeys(row["space_2"] for row in table.rows if "space_2" in table.columns))
     parts = [printable(name) for name in spaces] if len({*spaces, *second}) == 1 else []
+    for column in chart.facets:
+        inputs = {row[column] for row in table.rows}
+        if len(inputs) == 1 and column != "space" and None not in inputs:
+            parts.append(f"{column.replace('_', ' ')}: {printable(show(inputs.pop()))}")
     n = sorted({row["n"] for row in table.rows if row["n"] is not None})
     if n:
         parts.append(f"n = {n[0]:,}" if len(n) == 1 else f"n = {n[0]:,}–{n[-1]:,}")
     low_high = dict(chart.intervals).get(value)
     if low_high and any(row[low_high[0]] is not None for row in table.rows):
-        parts.append(f"bands: {low_high[0]} to {low_high[1]}")
+        parts.append("95 % intervals")
     if chart.best and any(row[chart.best] for row in table.rows) and len({row[chart.layer] for row in table.rows}) > 1:
         parts.append("diamond: best layer")
-    for column in chart.settings:
+    for column in (*_SELECTION, *chart.settings, "seed"):
         values = {_setting(row[column]) for row in table.rows if row.get(column) is not None}
         if len(values) == 1:
             parts.append(f"{column.replace('_', ' ')}: {printable(values.pop())}")

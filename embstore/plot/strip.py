@@ -55,7 +55,7 @@ def _panel(
     style, value, column = request.style, request.value, request.chart.items or ""
     most = _LABEL_SHARE * width
     labels = {item: shorten(printable(item), most, style.size - 1) for item in items}
-    left = max(text_width(label, style.size - 1) for label in labels.values()) + 8
+    left = max(text_width(label, style.size - 1) for label in labels.values()) + 12
     layers = LayerAxis.of(row["layer_name"] for row in sorted(rows, key=lambda row: row["layer"])).names
     legend = 66 if len(layers) > 1 else 8
     inner = width - left - legend
@@ -72,7 +72,7 @@ def _panel(
         "field": "line", "type": "quantitative",
         "scale": {"domain": [len(items) - 0.5, -0.5], "nice": False, "zero": False},
         "axis": {"title": None, "values": [*at.values()], "labelExpr": f"{names} : ''", "grid": True, "domain": False,
-                 "ticks": False, "labelLimit": 0, "minExtent": left - 4, "maxExtent": left - 4},
+                 "ticks": False, "labelLimit": 0, "labelPadding": 7, "minExtent": left - 4, "maxExtent": left - 4},
     }  # fmt: skip
     x = {"field": value, "type": "quantitative", "scale": scale.scale,
          "axis": scale.axis_across(request.value_title, inner, style)}  # fmt: skip

@@ -333,3 +333,52 @@ def test_a_name_of_a_layer_in_a_stored_result_is_text() -> None:
     hostile = "it's' + datum.space + '\\"
     figure = result(rows_of(layers=("0", hostile), score=0.5)).plot()
     assert hostile in texts(figure)
+
+
+@pytest.mark.parametrize("width", SIZES)
+def test_a_caption_states_the_dataset_and_the_selected_and_transformed_items(width: str) -> None:
+    where = " OR ".join(f"text LIKE '{letter}%'" for letter in "abcdefghijklmnopq")
+    selected = {"dataset": "rg65", "where": where, "sample": 500, "seed": 7, "transform": "center abtt:2"}
+    chart = Chart("curves", ("score",), "agreement", facets=("dataset",), settings=("variant",))
+    figure = result(rows_of(score=0.5, **selected), chart).plot(width=width)
+    caption = " ".join(figure.spec["title"]["subtitle"])
+    for part in ("dataset: rg65", "transform: center abtt:2", f"where: {where}", "sample: 500", "seed: 7"):
+        assert part in caption
+    assert not faults(figure)
+    several = [*rows_of(score=0.5, dataset="rg65"), *rows_of(score=0.4, dataset="stsb")]
+    assert "dataset" not in " ".join(result(several, chart).plot(width=width).spec["title"]["subtitle"])
+
+
+@pytest.mark.parametrize("width", SIZES)
+def test_a_caption_that_cannot_be_broken_is_shortened(width: str) -> None:
+    figure = result(rows_of(("x" * 300,), score=0.5)).plot(width=width)
+    assert any(line.startswith("xxx") and line.endswith("…") for line in figure.spec["title"]["subtitle"])
+    assert not faults(figure)
+
+
+@pytest.mark.parametrize(("layers", "n_bars"), [(("6",), 1), (("raw",), 1), (("0", "1", "raw"), 1), (("0", "1"), 0)])
+def test_the_interval_of_a_layer_that_stands_alone_is_a_bar(layers: tuple[str, ...], n_bars: int) -> None:
+    chart = Chart("curves", ("score",), "s", intervals=(("score", ("low", "high")),))
+    figure = result(rows_of(layers=layers, score=0.5, low=0.25, high=0.75), chart).plot()
+    svg = figure.to_svg()
+    bars = re.findall(r'<line[^>]*aria-label="[^"]*low[^"]*"', svg)
+    assert len(bars) == n_bars
+    assert "95 % intervals" in " ".join(figure.spec["title"]["subtitle"])
+
+
+def test_curves_differ_in_colour_or_dashes() -> None:
+    spaces = tuple(f"{letter}.word.last" for letter in "abcdefghijklmnopqrst")
+    svg = result(rows_of(spaces, score=lambda where, at: where + at)).plot().to_svg()
+    looks = re.findall(
+        r'<path aria-label="[^>]*line mark[^>]* stroke="([^"]+)"[^>]*?(?:stroke-dasharray="([^"]+)")?/?>', svg
+    )
+    assert len(looks) == len(set(looks)) == len(spaces)
+
+
+@pytest.mark.parametrize(("low", "high"), [(220.0, 340.0), (0.91, 0.97), (1.0, 9.0), (1e-9, 1e9)])
+def test_a_logarithmic_scale_has_several_ticks(low: float, high: float) -> None:
+    figure = result(rows_of(layers=("0", "1"), score=lambda _, at: (low, high)[at])).plot(logy=True, width="80mm")
+    ticks = next(marks(figure.spec))["encoding"]["y"]["axis"]["values"]
+    assert len(ticks) >= 3
+    assert all(low / 1.1 <= tick <= high * 1.1 for tick in ticks)
+    assert not faults(figure)

@@ -183,7 +183,7 @@ class Column:
         unit: Unit of measurement; None for a plain number.
         shown: Whether the table printed in a terminal has this column.
         is_key: Whether it distinguishes the rows of one layer, as ``word`` does.
-        interval: Names of the columns with the lower and the upper limit of its interval.
+        interval: Names of the columns with the lower and the upper limit of its 95 % interval.
     """
 
     name: str
