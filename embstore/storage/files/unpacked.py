@@ -9,6 +9,7 @@ import duckdb
 
 from embstore import disk
 from embstore.errors import DamagedError, UsageError
+from embstore.storage.parquet.footer import read_columns
 from embstore.storage.parquet.unpacked_size import unpacked_size
 from embstore.storage.sql import connections, interruptible
 
@@ -103,10 +104,20 @@ def _n_characters(connection: duckdb.DuckDBPyConnection, file: Path) -> int:
     source = "read_parquet($file, hive_partitioning = false)"
     values = {"file": connections.literal([file])}
     lengths = []
-    for name, kind, *_ in interruptible.rows(connection, f"DESCRIBE SELECT * FROM {source}", values):
+    for name, kind in _columns(connection, file, f"DESCRIBE SELECT * FROM {source}", values):
         if kind in _LENGTHS:
             lengths.append(f"coalesce(sum({_LENGTHS[kind].format(connections.quote_name(name))}), 0)")
         elif kind.endswith(("]", ")")) and kind not in _OTHERS:
             raise ValueError("its columns are not those of the format")
     [(found,)] = interruptible.rows(connection, f"SELECT ({' + '.join(lengths) or '0'})::HUGEINT FROM {source}", values)
     return int(found)
+
+
+def _columns(
+    connection: duckdb.DuckDBPyConnection, file: Path, describe: str, values: dict[str, list[str]]
+) -> list[tuple[str, str]]:
+    """Return the name and DuckDB type of each column; of integers and strings the footer says them without a query."""
+    try:
+        return [(name, "VARCHAR" if kind == "string" else "BIGINT") for name, kind, _ in read_columns(file)]
+    except ValueError:
+        return [(name, kind) for name, kind, *_ in interruptible.rows(connection, describe, values)]
