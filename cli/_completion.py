@@ -77,10 +77,19 @@ def _spaces(context: Any) -> list[str]:
 
 def _models(context: Any) -> list[str]:
     names = {"gpt2", "clip", "minilm"} if context.info_name in ("build", "reproduce") else set()
+    return sorted(names | _values_in_cards(context, "model"))
+
+
+def _revisions(context: Any) -> list[str]:
+    return sorted(_values_in_cards(context, "revision_name"))
+
+
+def _values_in_cards(context: Any, key: str) -> set[str]:
+    found = set()
     for path in (_folder(context) / "spaces").glob("*.json"):
         with suppress(OSError, ValueError, KeyError, TypeError):
-            names.add(str(json.loads(path.read_bytes())["model"]))
-    return sorted(names)
+            found.add(str(json.loads(path.read_bytes())[key]))
+    return found
 
 
 def _datasets(context: Any) -> list[str]:
@@ -98,6 +107,7 @@ def _fixed(*values: str) -> Callable[[Any], Iterable[str]]:
 _VALUES: tuple[tuple[set[str], Callable[[Any], Iterable[str]]], ...] = (
     ({"--space", "--against", "--sentence-space", "SPACE"}, _spaces),
     ({"--model"}, _models),
+    ({"--revision"}, _revisions),
     ({"--dataset", "--lexicon", "SOURCE", "SOURCE...", "NAME..."}, _datasets),
     ({"--layer"}, _fixed(*_LAYERS)),
     ({"--transform"}, _fixed(*_TRANSFORMS)),

@@ -24,6 +24,7 @@ EXAMPLES = {
         (
             "embstore build words rg65 --model minilm --model gpt2",
             "embstore build texts.csv --column sentence --unit sentence",
+            "embstore build --model EleutherAI/pythia-70m --revision step0,step1000",
         ),
         "how-to/build.md",
     ),

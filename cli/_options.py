@@ -77,6 +77,14 @@ Models = Annotated[
     typer.Option("--model", help="Keep the spaces of this checkpoint (repeatable).", metavar="NAME"),
 ]
 Spaces = Annotated[list[str] | None, typer.Option("--space", help="Keep this space (repeatable).", metavar="NAME")]
+Revisions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--revision",
+        metavar="NAMES",
+        help="Keep the spaces of these revisions, as in step0,step1000 (repeatable).",
+    ),
+]
 UnitName = Annotated[str | None, typer.Option("--unit", metavar=UNITS, help="Keep the spaces of this unit.")]
 PoolingName = Annotated[
     str | None, typer.Option("--pooling", metavar=POOLINGS, help="Keep the spaces of this pooling.")

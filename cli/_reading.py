@@ -28,8 +28,8 @@ _SHORTCUTS: Mapping[str, Mapping[str, str]] = {"--format": {"--json": "json", "-
 
 # Other spellings of options, which the help does not show.
 _SPELLINGS = {
-    "--layer": "--layers", "--model": "--models", "--space": "--spaces", "--pooling": "--poolings",
-    "--transform": "--transforms", "--column": "--columns", "--columns": "--column",
+    "--layer": "--layers", "--model": "--models", "--revision": "--revisions", "--space": "--spaces",
+    "--pooling": "--poolings", "--transform": "--transforms", "--column": "--columns", "--columns": "--column",
 }  # fmt: skip
 
 # Options whose values are joined with commas where they are repeated.

@@ -29,6 +29,15 @@ def build(
             "[default: gpt2, clip]",
         ),
     ] = None,
+    revision: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--revision",
+            metavar="NAMES",
+            help="Revisions of each checkpoint on the hub, or subfolders of its folder, as in step0,step1000 "
+            "(repeatable); each makes a space of its own.",
+        ),
+    ] = None,
     unit: Annotated[
         str | None,
         typer.Option(
@@ -161,13 +170,12 @@ def build(
 
         with show_progress(quiet) as observe:
             report = Store(store).build(
-                sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, unit=unit, poolings=pooling or (),
-                template=template, layers=layer, dtype=dtype, columns=column or (), header=not no_header,
-                delimiter=delimiter, limit=limit, per_text=per_text,
-                seed=seed, name=name, index=index, index_memory=index_memory, long=long, device=device,
-                batch_tokens=batch_tokens, allow_pickle=allow_pickle, shard=shard, on=on, workers=workers,
-                worker_gpus=worker_gpus, worker_cpus=worker_cpus, ray_address=ray_address, dry_run=dry_run,
-                observe=observe,
+                sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, revisions=revision or (), unit=unit,
+                poolings=pooling or (), template=template, layers=layer, dtype=dtype, columns=column or (),
+                header=not no_header, delimiter=delimiter, limit=limit, per_text=per_text, seed=seed, name=name,
+                index=index, index_memory=index_memory, long=long, device=device, batch_tokens=batch_tokens,
+                allow_pickle=allow_pickle, shard=shard, on=on, workers=workers, worker_gpus=worker_gpus,
+                worker_cpus=worker_cpus, ray_address=ray_address, dry_run=dry_run, observe=observe,
             )  # fmt: skip
         if not quiet:
             summarise(report, store)

@@ -92,6 +92,7 @@ def missing(
         list[str], typer.Argument(metavar="SOURCE...", help="Datasets, in the store or at hand, and files of texts.")
     ],
     model: _options.Models = None,
+    revision: _options.Revisions = None,
     space: _options.Spaces = None,
     unit: _options.UnitName = None,
     pooling: _options.PoolingName = None,
@@ -108,6 +109,12 @@ def missing(
         from embstore.store import Store
 
         found = Store(store).missing(
-            sources, models=model or (), spaces=space or (), unit=unit, pooling=pooling, template=template
+            sources,
+            models=model or (),
+            revisions=revision or (),
+            spaces=space or (),
+            unit=unit,
+            pooling=pooling,
+            template=template,
         )
         emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)

@@ -40,6 +40,7 @@ def arguments(
     ] = None,
     layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
     model: _options.Models = None,
+    revision: _options.Revisions = None,
     space: _options.Spaces = None,
     unit: _options.UnitName = None,
     pooling: _options.PoolingName = None,
@@ -56,8 +57,9 @@ def arguments(
     """Return the arguments of :meth:`Store.drift` that the options give."""
     return {
         "words": words or (), "marked": marked or (), "most": most, "k": k, "pairs": pairs, "against": against,
-        "layers": layer, "models": model or (), "spaces": space or (), "unit": unit, "pooling": pooling,
-        "template": template, "where": where, "timeout": timeout, "memory": memory, "sample": sample, "seed": seed,
+        "layers": layer, "models": model or (), "revisions": revision or (), "spaces": space or (), "unit": unit,
+        "pooling": pooling, "template": template, "where": where, "timeout": timeout, "memory": memory,
+        "sample": sample, "seed": seed,
     }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ def index(
     force: Annotated[bool, typer.Option("--force", help="Rebuild indexes that are up to date, too.")] = False,
     layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
     model: _options.Models = None,
+    revision: _options.Revisions = None,
     space: _options.Spaces = None,
     unit: _options.UnitName = None,
     pooling: _options.PoolingName = None,
@@ -44,8 +45,9 @@ def index(
 
         with show_progress(quiet) as observe:
             done = Store(store).index(
-                models=model or (), spaces=space or (), unit=unit, pooling=pooling, template=template, layers=layer,
-                kind=kind, memory=index_memory, recall=recall, force=force, observe=observe,
+                models=model or (), revisions=revision or (), spaces=space or (), unit=unit, pooling=pooling,
+                template=template, layers=layer, kind=kind, memory=index_memory, recall=recall, force=force,
+                observe=observe,
             )  # fmt: skip
         if not len(done) and not quiet:
             say("There is nothing to index: no space has a shard.")

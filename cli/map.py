@@ -21,6 +21,7 @@ def map(
     ] = "pca",
     layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "all",
     model: _options.Models = None,
+    revision: _options.Revisions = None,
     space: _options.Spaces = None,
     unit: _options.UnitName = None,
     pooling: _options.PoolingName = None,
@@ -59,8 +60,8 @@ def map(
             return
         with show_progress(quiet) as observe:
             done = opened.map(
-                method=method, layers=layer, models=model or (), spaces=space or (), unit=unit, pooling=pooling,
-                template=template, where=where, timeout=timeout, memory=memory, sample=sample, seed=seed, force=force,
-                observe=observe,
+                method=method, layers=layer, models=model or (), revisions=revision or (), spaces=space or (),
+                unit=unit, pooling=pooling, template=template, where=where, timeout=timeout, memory=memory,
+                sample=sample, seed=seed, force=force, observe=observe,
             )  # fmt: skip
         emit(done, form, output, csv_safe=csv_safe, quiet=quiet)

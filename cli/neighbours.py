@@ -28,6 +28,7 @@ def neighbours(
     ] = False,
     allow_pickle: _options.AllowPickle = False,
     model: _options.Models = None,
+    revision: _options.Revisions = None,
     space: _options.Spaces = None,
     unit: _options.UnitName = None,
     pooling: _options.PoolingName = None,
@@ -59,9 +60,9 @@ def neighbours(
 
         with show_progress(quiet):
             found = Store(store).neighbours(
-                texts or (), marked=marked or (), models=model or (), spaces=space or (), unit=unit, pooling=pooling,
-                template=template, layers=layer, k=k, embed=embed, download=download,
-                allow_pickle=allow_pickle, transforms=transform or (), where=where, timeout=timeout, memory=memory,
-                exact=exact,
+                texts or (), marked=marked or (), models=model or (), revisions=revision or (),
+                spaces=space or (), unit=unit, pooling=pooling, template=template, layers=layer, k=k, embed=embed,
+                download=download, allow_pickle=allow_pickle, transforms=transform or (), where=where, timeout=timeout,
+                memory=memory, exact=exact,
             )  # fmt: skip
         emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)

@@ -29,6 +29,7 @@ _Intervals = Annotated[
 
 def _selection(
     model: _options.Models = None,
+    revision: _options.Revisions = None,
     space: _options.Spaces = None,
     unit: _options.UnitName = None,
     pooling: _options.PoolingName = None,
@@ -54,7 +55,8 @@ def _selection(
 ) -> dict[str, Any]:
     """Return the spaces, layers and items that the options select, as arguments of :meth:`Store.query`."""
     return {
-        "models": model or (), "spaces": space or (), "unit": unit, "pooling": pooling, "template": template,
+        "models": model or (), "revisions": revision or (), "spaces": space or (), "unit": unit, "pooling": pooling,
+        "template": template,
         "layers": layer, "where": where, "timeout": timeout, "memory": memory, "sample": sample, "seed": seed,
         "transforms": transform or (),
     }  # fmt: skip

@@ -10,8 +10,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T", bound=type)
 
 PLURALS = {
-    "column": "columns", "layer": "layers", "model": "models", "pooling": "poolings", "source": "sources",
-    "space": "spaces", "text": "texts", "transform": "transforms",
+    "column": "columns", "layer": "layers", "model": "models", "pooling": "poolings", "revision": "revisions",
+    "source": "sources", "space": "spaces", "text": "texts", "transform": "transforms",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import NamedTuple, Self, TypeVar
 
 from embstore.errors import QueryError, UnknownNameError, UsageError
+from embstore.revisions import as_name
 
 _Member = TypeVar("_Member", bound=StrEnum)
 
@@ -219,9 +220,10 @@ class Layers:
         return [layer for layer in self if layer.id == number and number <= self.n_blocks]
 
 
-def default_space_name(model: str, unit: Unit, pooling: Pooling) -> str:
-    """Return the default name of a space: ``gpt2.word.last``."""
-    return check_space_name(f"{model}.{unit}.{pooling}")
+def default_space_name(model: str, unit: Unit, pooling: Pooling, revision: str | None = None) -> str:
+    """Return the default name of a space: ``gpt2.word.last``, or ``pythia.step1000.word.last`` with a revision."""
+    part = "" if revision is None else f"{as_name(revision)}."
+    return check_space_name(f"{model}.{part}{unit}.{pooling}")
 
 
 def check_pooling(unit: Unit, pooling: Pooling) -> None:

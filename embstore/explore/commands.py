@@ -5,7 +5,14 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-_OPTIONS = {"models": "model", "spaces": "space", "layers": "layer", "transforms": "transform", "marked": "text"}
+_OPTIONS = {
+    "models": "model",
+    "revisions": "revision",
+    "spaces": "space",
+    "layers": "layer",
+    "transforms": "transform",
+    "marked": "text",
+}
 
 
 def command(

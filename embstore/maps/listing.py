@@ -7,6 +7,7 @@ from embstore import disk
 from embstore.errors import DamagedError
 from embstore.maps.request import is_of_this_version
 from embstore.query.request import Selection
+from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.maps import LayerMap, read_map
 from embstore.storage.files.paths import StorePaths
@@ -15,7 +16,7 @@ from embstore.table import ShownColumn, Table, table
 Row = dict[str, Any]
 
 _OF_MAP = ("n", "n_zero", "kept", "n_kept", "reason")
-COLUMNS = ("space", "model", "layer", "layer_name", "method", "did", *_OF_MAP, "file")
+COLUMNS = ("space", "model", *REVISION_COLUMNS, "layer", "layer_name", "method", "did", *_OF_MAP, "file")
 LISTED_COLUMNS = (
     "space", "layer", "layer_name", "method", "fitted_on", "where", "sample", "seed", *_OF_MAP, "state", "bytes",
     "file",
@@ -27,7 +28,7 @@ _LISTED_SHOWN = (
     *_LAYER, ShownColumn("where"), ShownColumn("sample"), ShownColumn("seed"), *_NUMBERS, ShownColumn("state"),
     ShownColumn("bytes", "size", "bytes"),
 )  # fmt: skip
-_TYPES = {"kept": "number", "reason": "string", "where": "string", "sample": "integer"}
+_TYPES = {**REVISION_TYPES, "kept": "number", "reason": "string", "where": "string", "sample": "integer"}
 _KEPT = "kept: share of the ten nearest neighbours by cosine that are among the ten nearest on the map"
 
 
@@ -35,14 +36,14 @@ def tabulate(rows: Sequence[Row], notes: Sequence[str], selection: Selection) ->
     """Return the rows of maps, from :func:`row_of`, as a table.
 
     Args:
-        rows: Rows, each with ``model`` and ``did`` too.
+        rows: Rows, each with ``model``, ``did`` and the columns about the revision too.
         notes: Notes on the choice of spaces and layers, and on the maps (:func:`notes_on`).
         selection: Items that were mapped.
     """
     columns = selection.columns()
     return table(
-        [row | columns for row in rows], columns=[*COLUMNS, *columns], notes=list(dict.fromkeys([*notes, _KEPT])),
-        shown=_SHOWN, types=_TYPES,
+        [row | columns for row in rows], columns=[*columns_with_values(COLUMNS, rows), *columns],
+        notes=list(dict.fromkeys([*notes, _KEPT])), shown=_SHOWN, types=_TYPES,
     )  # fmt: skip
 
 

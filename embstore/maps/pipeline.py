@@ -14,6 +14,7 @@ from embstore.progress import Task, task
 from embstore.query.layer_data import StoredLayer
 from embstore.query.provenance import missing_shard_notes
 from embstore.query.request import Selection, stored_ids
+from embstore.query.revision_columns import revision_of
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.maps import LayerMap, Positions, find_map, write_map
@@ -54,7 +55,7 @@ def map_spaces(
     rows = []
     for request, card in zip(requests, cards, strict=True):
         for found, did in _maps(catalog, request, store=True, force=force):
-            rows.append({"model": card.model, "did": did, **row_of(catalog.paths, found)})
+            rows.append({"model": card.model, "did": did, **revision_of(card), **row_of(catalog.paths, found)})
             notes += notes_on(found)
     return tabulate(rows, notes, selection)
 

@@ -3,7 +3,7 @@
 metric.py              a metric over spaces and layers → a table
 request.py             a metric, its parameters, and the items that it is computed over
 compute.py             a metric over the layers of one space
-provenance.py          the columns and notes that record how each row was computed
+provenance.py          the columns and notes that record how each row was computed; revision_columns.py: of revisions
 inputs/                what a metric needs besides vectors
 layer_data.py          the vectors of a layer, stored or transformed; no_vectors.py: stands in for missing ones
 layer_pairs.py         layers against layers; layer_pairs_table.py: their table

@@ -7,13 +7,14 @@ from typing import Any
 from embstore import disk
 from embstore.errors import DamagedError
 from embstore.index import IndexCard, shown_parameters
+from embstore.query.revision_columns import REVISION_COLUMNS, columns_with_values, revision_of
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.table import ShownColumn, Table, table
 
 INFO_COLUMNS = (
-    "space", "checkpoint", "model", "unit", "pooling", "template", "dim", "dtype", "layers", "items", "shards", "bytes",
-    "index", "index_recall", "index_parameters", "index_seconds",
+    "space", "checkpoint", "model", *REVISION_COLUMNS, "unit", "pooling", "template", "dim", "dtype", "layers", "items",
+    "shards", "bytes", "index", "index_recall", "index_parameters", "index_seconds",
 )  # fmt: skip
 _SHOWN = (
     ShownColumn("space"), ShownColumn("layers"), ShownColumn("dim"), ShownColumn("items", kind="count"),
@@ -32,7 +33,8 @@ def info(catalog: Catalog) -> Table:
     rows = [
         {
             "space": card.space, "checkpoint": card.checkpoint_at_revision, "model": card.model,
-            "unit": card.unit.value, "pooling": card.pooling.value, "template": card.template.pattern, "dim": card.dim,
+            **revision_of(card), "unit": card.unit.value, "pooling": card.pooling.value,
+            "template": card.template.pattern, "dim": card.dim,
             "dtype": card.dtype, "layers": _ranges(card), "items": catalog.count(card.space),
             "shards": len(catalog.shards[card.space]), "bytes": _size(catalog, card),
             **_index(catalog, card),
@@ -42,7 +44,7 @@ def info(catalog: Catalog) -> Table:
     notes = [note for space in catalog.cards for note in _missing_shards(catalog, space)]
     faults = [fault for card in catalog.cards.values() for fault in (card.layer_fault, card.word_fault)]
     notes += [fault for fault in faults if fault is not None]
-    return table(rows, columns=INFO_COLUMNS, notes=notes, shown=_SHOWN)
+    return table(rows, columns=columns_with_values(INFO_COLUMNS, rows), notes=notes, shown=_SHOWN)
 
 
 def _missing_shards(catalog: Catalog, space: str) -> list[str]:

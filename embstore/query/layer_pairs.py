@@ -25,6 +25,7 @@ from embstore.query.provenance import (
     with_missing_shards,
 )
 from embstore.query.request import MetricRequest, stored_ids
+from embstore.query.revision_columns import revision_of
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.answers import Answer
@@ -220,8 +221,9 @@ def _layers(request: MetricRequest, side: _Side, ids: Ids) -> tuple[list[LayerDa
 
 def _described(request: MetricRequest, side: _Side, other: _Side, answer: Answer) -> Iterator[Row]:
     """Yield the rows of an answer with the columns that name their two layers, and their provenance."""
+    revision = revision_of(other.card).values()
     for (layer, layer_2), row in zip(product(side.layers, other.layers), answer.rows, strict=True):
-        second = dict(zip(SECOND_COLUMNS, (other.name, layer_2.id, layer_2.name), strict=True))
+        second = dict(zip(SECOND_COLUMNS, (other.name, *revision, layer_2.id, layer_2.name), strict=True))
         row = with_missing_shards(side.catalog, row, side.card, other.card)
         row = row | {"reason": _with_layer_name(row["reason"], {"layer": (side, layer), "layer_2": (other, layer_2)})}
         yield describe(side.card, layer) | second | row | provenance(request, row)

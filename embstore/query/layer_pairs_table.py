@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 from embstore.query.provenance import SPACE_COLUMNS, Row, parameter_notes, request_columns
 from embstore.query.request import MetricRequest
+from embstore.query.revision_columns import REVISION_TYPES, columns_with_values
 from embstore.table import Pivot, Table, show, table
 
-SECOND_COLUMNS = ("space_2", "layer_2", "layer_name_2")
+SECOND_COLUMNS = ("space_2", "revision_2", "step_2", "layer_2", "layer_name_2")
 
 
 def tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) -> Table:
@@ -18,9 +19,15 @@ def tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) 
     one_space = len({row["space"] for row in rows}) == 1
     return table(
         rows,
-        columns=[*SPACE_COLUMNS, *SECOND_COLUMNS, "n", *names, "reason", *request_columns(request)],
+        columns=[
+            *columns_with_values([*SPACE_COLUMNS, *SECOND_COLUMNS], rows),
+            "n",
+            *names,
+            "reason",
+            *request_columns(request),
+        ],
         notes=list(dict.fromkeys(notes)),
-        types=metric.types,
+        types={**REVISION_TYPES, **metric.types},
         chart=metric.chart,
         pivot=Pivot(
             down=("layer_name",) if one_space else ("space", "layer_name"),

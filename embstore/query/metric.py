@@ -22,6 +22,7 @@ from embstore.query.provenance import (
     with_missing_shards,
 )
 from embstore.query.request import MetricRequest, Selection
+from embstore.query.revision_columns import REVISION_TYPES, columns_with_values
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer
@@ -242,9 +243,9 @@ def _tabulate(
     counts = notes_of(metric, rows, [*request.selection.columns()], across)
     return table(
         rows,
-        columns=[*SPACE_COLUMNS, *keys, "n", *own, "reason", *request_columns(request)],
+        columns=[*columns_with_values(SPACE_COLUMNS, rows), *keys, "n", *own, "reason", *request_columns(request)],
         notes=list(dict.fromkeys([*notes, *counts, *parameter_notes(request)])),
-        types=metric.types,
+        types={**REVISION_TYPES, **metric.types},
         chart=metric.chart,
         intervals={column.name: column.interval for column in metric.columns if column.interval},
         pivot=Pivot(

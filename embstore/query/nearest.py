@@ -10,6 +10,7 @@ from embstore.errors import DamagedError
 from embstore.index import IndexCard
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import FoundQueries, Query
+from embstore.query.revision_columns import revision_of
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
@@ -66,7 +67,7 @@ class LayerSearch(NamedTuple):
             rows += [
                 {
                     "space": found.card.space, "model": found.card.model, "layer": layer.id, "layer_name": layer.name,
-                    "query": query.shown, "rank": rank, "item_id": item, "cosine": cosine,
+                    "query": query.shown, "rank": rank, "item_id": item, "cosine": cosine, **revision_of(found.card),
                 }
                 for rank, (item, cosine) in enumerate(others, 1)
             ]  # fmt: skip

@@ -12,6 +12,7 @@ from embstore.progress import Task, task
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up, missing_query_notes
 from embstore.query.nearest import LayerSearch
+from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
@@ -23,7 +24,9 @@ from embstore.text import Item
 if TYPE_CHECKING:
     from embstore.metrics.transforms import Step
 
-COLUMNS = ("space", "model", "layer", "layer_name", "query", "rank", "item_id", "text", "context", "cosine")
+COLUMNS = (
+    "space", "model", *REVISION_COLUMNS, "layer", "layer_name", "query", "rank", "item_id", "text", "context", "cosine",
+)  # fmt: skip
 
 
 def neighbours(
@@ -173,9 +176,9 @@ def _tabulate(
     """Return the neighbours as a table that is printed with ranks down, spaces and layers across."""
     return table(
         rows,
-        columns=[*COLUMNS, *extra_columns],
+        columns=[*columns_with_values(COLUMNS, rows), *extra_columns],
         notes=list(dict.fromkeys(notes)),
-        types={"context": "string"},
+        types={**REVISION_TYPES, "context": "string"},
         pivot=Pivot(
             down=("query", "rank") if several else ("rank",),
             across=("space", "layer_name"),

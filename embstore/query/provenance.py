@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from embstore.query.request import MetricRequest, Selection
+from embstore.query.revision_columns import REVISION_COLUMNS, revision_of
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
@@ -11,7 +12,7 @@ from embstore.table import show
 
 Row = dict[str, Any]
 
-SPACE_COLUMNS = ("space", "model", "unit", "pooling", "template", "layer", "layer_name")
+SPACE_COLUMNS = ("space", "model", *REVISION_COLUMNS, "unit", "pooling", "template", "layer", "layer_name")
 
 NOTHING_SELECTED = "no item is selected"
 """Reason of a row without vectors."""
@@ -23,7 +24,7 @@ def describe(card: Card, layer: Layer) -> Row:
     """Return the columns that name the space and the layer of a row."""
     return {
         "space": card.space, "model": card.model, "unit": card.unit.value, "pooling": card.pooling.value,
-        "template": card.template.pattern, "layer": layer.id, "layer_name": layer.name,
+        "template": card.template.pattern, "layer": layer.id, "layer_name": layer.name, **revision_of(card),
     }  # fmt: skip
 
 

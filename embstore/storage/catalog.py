@@ -94,11 +94,12 @@ class Catalog:
         paths = self.paths
         self._snapshot = snapshot = read_snapshot(paths)
         try:
-            self.cards = {space: read_named_card(paths, space) for space in snapshot.spaces}
+            cards = [read_named_card(paths, space) for space in snapshot.spaces]
         except DamagedError:
             if is_outdated(paths, snapshot):
                 return False
             raise
+        self.cards = {card.space: card for card in sorted(cards, key=lambda card: card.order)}
         parts = {space: snapshot.parts(paths, paths.embeddings(space)) for space in self.cards}
         items, skipped = snapshot.parts(paths, paths.items), snapshot.parts(paths, paths.skipped)
         self.shards = {space: paths.as_shards(space, listed.files) for space, listed in parts.items()}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from embstore.errors import QueryError, UnknownNameError
+from embstore.revisions import parse_revisions
 from embstore.space import Layer, Pooling, Template, Unit, parse_member
 from embstore.storage.files.card import Card
 
@@ -18,6 +19,8 @@ class SpaceFilter:
         unit: ``word``, ``sentence`` or ``occurrence``.
         pooling: Name of a pooling.
         template: Exact template.
+        revisions: Branches, tags, commits or folders that the checkpoints' revisions are named by, several or one, also
+            with commas.
     """
 
     models: str | Sequence[str] = ()
@@ -25,10 +28,12 @@ class SpaceFilter:
     unit: str | None = None
     pooling: str | None = None
     template: str | None = None
+    revisions: str | Sequence[str] = ()
 
     def __post_init__(self) -> None:
         for field, names in (("models", self.models), ("spaces", self.spaces)):
             object.__setattr__(self, field, (names,) if isinstance(names, str) else tuple(names))
+        object.__setattr__(self, "revisions", parse_revisions(self.revisions))
 
     def select(self, cards: Mapping[str, Card]) -> list[Card]:
         """Return the cards that match the filter, in the order given.
@@ -52,13 +57,14 @@ class SpaceFilter:
             and unit in (None, card.unit)
             and pooling in (None, card.pooling)
             and self.template in (None, card.template.pattern)
+            and (not self.revisions or {card.revision_name, card.revision} & set(self.revisions))
         ]
         if not found:
             raise QueryError(f"no space matches {self._described()}. The store holds: {', '.join(cards)}.")
         return found
 
     def _check_names(self, cards: Mapping[str, Card]) -> None:
-        """Raise UnknownNameError if a space or model of the filter does not exist."""
+        """Raise UnknownNameError if a space, model or revision of the filter does not exist."""
         for space in self.spaces:
             if space not in cards:
                 raise UnknownNameError("space", space, cards)
@@ -68,11 +74,17 @@ class SpaceFilter:
                 hint = f"To add it to the store: embstore build --model {model}"
                 raise UnknownNameError("model", model, dict.fromkeys(card.model for card in cards.values()), hint)
 
+        named = dict.fromkeys(card.revision_name for card in cards.values() if card.revision_name is not None)
+        commits = {card.revision for card in cards.values()}
+        for revision in self.revisions:
+            if revision not in named and revision not in commits:
+                raise UnknownNameError("revision", revision, named)
+
     def _described(self) -> str:
         """Return the conditions of the filter in words."""
         parts = {
             "model": ",".join(self.models), "space": ",".join(self.spaces), "unit": self.unit,
-            "pooling": self.pooling, "template": self.template,
+            "pooling": self.pooling, "template": self.template, "revision": ",".join(self.revisions),
         }  # fmt: skip
         return ", ".join(f"{name} {value!r}" for name, value in parts.items() if value)
 

@@ -22,6 +22,7 @@ class SpaceFilters(TypedDict, total=False):
     unit: str | None
     pooling: str | None
     template: str | None
+    revisions: Names
 
 
 class QueryOptions(SpaceFilters, total=False):

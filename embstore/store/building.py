@@ -27,6 +27,7 @@ class BuildMethods(DatasetMethods, OpenStore):
         sources: Names = DEFAULT_SOURCES,
         *,
         models: Names = DEFAULT_MODELS,
+        revisions: Names = (),
         unit: str | None = None,
         poolings: Names = (),
         template: str = "{text}",
@@ -62,6 +63,8 @@ class BuildMethods(DatasetMethods, OpenStore):
                 datasets (:meth:`datasets`), which are downloaded if they are not on this machine.
             models: Short names (``gpt2``, ``clip``, ``minilm``), hub ids with optional ``@revision``, local folders, or
                 ``name=folder``.
+            revisions: Revisions of each checkpoint on the hub (branches, tags, commits), or subfolders of its folder,
+                such as ``step1000`` or ``checkpoint-1000``; each makes a space of its own, named by it.
             unit: ``word``, ``sentence`` or ``occurrence`` (each word of each sentence, in its context). By default the
                 unit of a dataset, and ``word`` for files; each unit makes a space of its own.
             poolings: ``last``, ``first``, ``mean``, ``bos``, ``eos``, ``projection``; all from one forward pass. By
@@ -108,6 +111,7 @@ class BuildMethods(DatasetMethods, OpenStore):
         from embstore.build.job import Options
         from embstore.build.pipeline import build
         from embstore.build.texts import Sources, group_by_unit
+        from embstore.revisions import parse_revisions
         from embstore.sharding import ShardSpec
         from embstore.sources import missing_datasets
         from embstore.space import Pooling, Template, Unit, parse_member
@@ -126,6 +130,7 @@ class BuildMethods(DatasetMethods, OpenStore):
             long=long,  # type: ignore[arg-type]  # checked by Options
             index=index,
             index_memory=as_bytes(index_memory),
+            revisions=parse_revisions(revisions),
             name=name,
             allow_pickle=allow_pickle,
             worker=ShardSpec() if shard is None else ShardSpec.parse(shard),

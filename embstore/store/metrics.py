@@ -37,6 +37,7 @@ class MetricMethods(OpenStore):
             unit: ``word``, ``sentence`` or ``occurrence``: use only spaces of this unit.
             pooling: ``last``, ``first``, ``mean``, ``bos``, ``eos`` or ``projection``: use only spaces of this pooling.
             template: Template, such as ``This is {text}``: use only spaces of exactly this template.
+            revisions: Revisions of checkpoints, such as ``step1000``, whose spaces are used; by default all.
             layers: Layers: a number, numbers and ranges (``"0,6-12"``), ``all``, ``top``, ``raw`` or ``normed``.
             where: SQL expression that selects items, over their columns item_id, unit, text, context_id, start, "end".
             timeout: Time limit of ``where`` in seconds; None for no limit.

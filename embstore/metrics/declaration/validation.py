@@ -16,13 +16,13 @@ COLUMN_TYPES = ("number", "integer", "string", "boolean", "array of numbers", "a
 # Columns that rows have in addition to those of the metric.
 RESERVED_COLUMNS = frozenset(
     ("space", "model", "unit", "pooling", "template", "layer", "layer_name", "n", "reason", "where", "sample", "seed",
-     "transform", "space_2", "layer_2", "layer_name_2")
+     "transform", "space_2", "layer_2", "layer_name_2", "revision", "step", "revision_2", "step_2")
 )  # fmt: skip
 # Options of every metric on the command line, and their names in Store.query.
 RESERVED_PARAMETERS = frozenset(
-    ("model", "models", "space", "spaces", "unit", "pooling", "template", "layer", "layers", "where", "timeout",
-     "memory", "sample", "seed", "transform", "transforms", "store", "format", "form", "output", "o", "csv_safe",
-     "explain", "cache", "no_cache", "quiet", "help", "h", "metric", "self", "data")
+    ("model", "models", "space", "spaces", "unit", "pooling", "template", "revision", "revisions", "layer",
+     "layers", "where", "timeout", "memory", "sample", "seed", "transform", "transforms", "store", "format",
+     "form", "output", "o", "csv_safe", "explain", "cache", "no_cache", "quiet", "help", "h", "metric", "self", "data")
 )  # fmt: skip
 # Parameters that embstore.query.inputs reads, and columns that it fills.
 INPUT_PARAMETERS: dict[Need, tuple[str, ...]] = {

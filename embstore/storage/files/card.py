@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from embstore import atomic
 from embstore.errors import DamagedError, EmbstoreError, SpaceMismatchError
+from embstore.revisions import step_of, without_revision
 from embstore.space import Layer, Layers, Pooling, Template, TopForm, Unit
 from embstore.storage.files.paths import StorePaths
 from embstore.words import word_rule
@@ -20,6 +21,7 @@ _SHIFTED = frozenset({"FalconMambaModel", "Mamba2Model", "MambaModel", "RwkvMode
 # may the location of a checkpoint with the same files.
 _FINGERPRINT = ("weights_sha256", "tokenizer_sha256", "config_sha256")
 _IDENTITY = ("revision", *_FINGERPRINT, "unit", "pooling", "template", "layers", "dim", "dtype")
+_COMMIT_CHARS = 7  # of the shortest abbreviation of a commit
 _MAX_MESSAGE_CHARS = 300  # an error of a damaged card may quote any text in it
 _REMEDY = "Give the new space another name with --name, or build into another store."
 
@@ -49,6 +51,8 @@ class Card:
         layer_check: Version of the check that established the layer numbers; None in cards of format 1.
         word_boundaries: Rule, Unicode version and library of the word segmentation, for occurrences; None for other
             units and in cards of format 1.
+        revision_name: Branch, tag or commit that was asked for, or name of a local folder with the checkpoint of a
+            training step; None if no revision was named.
     """
 
     space: str
@@ -70,6 +74,20 @@ class Card:
     created: str
     layer_check: int | None = None
     word_boundaries: str | None = None
+    revision_name: str | None = None
+
+    @property
+    def step(self) -> int | None:
+        """Training step that the revision is named by; None if it is not named by one."""
+        name = self.revision_name
+        if name is None or (len(name) >= _COMMIT_CHARS and (self.revision or "").startswith(name)):
+            return None
+        return step_of(name)
+
+    @property
+    def order(self) -> tuple[str, int, str]:
+        """Sort key of spaces: by name, those of several revisions together and by step."""
+        return (without_revision(self.space, self.revision_name), -1 if self.step is None else self.step, self.space)
 
     @property
     def layer_fault(self) -> str | None:
@@ -140,6 +158,8 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         """Return the card as a JSON document."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.revision_name is None:
+            del values["revision_name"]  # as in the cards of earlier versions
         values["template"] = self.template.pattern
         values["layers"] = [layer._asdict() for layer in self.layers]
         return {

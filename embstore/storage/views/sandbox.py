@@ -38,7 +38,7 @@ _EMPTY = {
     "embeddings": {"space": "VARCHAR", "layer": "SMALLINT", "item_id": "BIGINT", "vector": "FLOAT[]"},
     "summaries": {"space": "VARCHAR", "shard": "VARCHAR", "layer": "SMALLINT", "n": "BIGINT"},
     "spaces": {"space": "VARCHAR", "model": "VARCHAR", "checkpoint": "VARCHAR", "unit": "VARCHAR", "pooling": "VARCHAR",
-               "template": "VARCHAR", "dim": "INTEGER"},
+               "template": "VARCHAR", "dim": "INTEGER", "revision": "VARCHAR", "step": "BIGINT"},
 }  # fmt: skip
 
 
@@ -270,10 +270,15 @@ class Session:
         return connection
 
 
-def _row(card: Card) -> tuple[str | int, ...]:
+def _row(card: Card) -> tuple[str | int | None, ...]:
     pattern = card.template.pattern
-    return (card.space, card.model, card.checkpoint, card.unit.value, card.pooling.value, pattern, card.dim)
+    return (
+        card.space, card.model, card.checkpoint, card.unit.value, card.pooling.value, pattern, card.dim,
+        card.revision_name, card.step,
+    )  # fmt: skip
 
 
-def _literal(value: str | int) -> str:
+def _literal(value: str | int | None) -> str:
+    if value is None:
+        return "NULL"
     return str(value) if isinstance(value, int) else connections.quote(value)

@@ -1,0 +1,218 @@
+"""Builds of several checkpoints of one training run: a space for each revision, with its step in every result."""
+
+import gc
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from weakref import WeakSet
+
+import huggingface_hub.constants
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+from sweep import COMMITS, HUB_ID, STEPS, WORDS, hidden_states, write_hub_cache, write_run
+
+from embstore import Store
+from embstore.encode import Encoder
+from embstore.errors import CheckpointError, CheckpointUnavailableError, QueryError, UnknownNameError, UsageError
+from embstore.space import Unit
+from embstore.table import Table
+from embstore.text import item_id
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+IN_ORDER = ["step0", "step2", "step16"]
+SPACES = [f"tiny-neox.{name}.word.last" for name in IN_ORDER]
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Iterator[Path]:
+    """A local cache of the hub; nothing else of the hub can be reached."""
+    cache = write_hub_cache(tmp_path_factory.mktemp("hub"), checkpoint)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(cache))
+        yield cache
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_run(tmp_path_factory.mktemp("training") / "run")
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("texts") / "words.txt"
+    file.write_text("\n".join(WORDS), "utf-8")
+    return file
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory, hub: Path, words: Path) -> Store:
+    """A store with a space of each revision; nothing may change it but its answers."""
+    store = Store(tmp_path_factory.mktemp("swept") / "store")
+    store.build(str(words), models=HUB_ID, revisions=["step0,step16", "step2"])
+    return store
+
+
+def check_schema(name: str, found: Table) -> None:
+    document = json.loads((SCHEMAS / f"{name}.schema.json").read_text("utf-8"))
+    assert not list(Draft202012Validator(document).iter_errors(found.to_pylist()))
+
+
+def vectors(store: Store, space: str, layer: int) -> dict[int, np.ndarray]:
+    rows = store.sql(f"SELECT item_id, vector FROM embeddings WHERE space = '{space}' AND layer = {layer}").fetchall()
+    return {item: np.array(vector) for item, vector in rows}
+
+
+def test_each_revision_is_a_space_with_the_vectors_of_transformers(swept: Store, hub: Path) -> None:
+    assert list(swept.catalog.cards) == SPACES
+    for name, space in zip(IN_ORDER, SPACES, strict=True):
+        card = swept.catalog.cards[space]
+        assert (card.model, card.checkpoint, card.revision) == ("tiny-neox", HUB_ID, COMMITS[name])
+        assert (card.revision_name, card.step) == (name, int(name.removeprefix("step")))
+        folder = hub / f"models--{HUB_ID.replace('/', '--')}" / "snapshots" / COMMITS[name]
+        for layer, expected in enumerate(hidden_states(folder, "river")):
+            found = vectors(swept, space, layer)[item_id(Unit.WORD, "river")]
+            assert np.linalg.norm(found - expected) <= 1e-4 * np.linalg.norm(expected)
+
+
+def test_revisions_are_named_with_the_models_too(swept: Store, words: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    report = store.build(str(words), models=[f"{HUB_ID}@step0", f"{HUB_ID}@step16", f"{HUB_ID}@step2"])
+    assert [space.space for space in report.spaces] == [SPACES[0], SPACES[2], SPACES[1]]
+    assert {space: card.identity for space, card in store.catalog.cards.items()} == {
+        space: card.identity for space, card in swept.catalog.cards.items()
+    }
+    again = store.build(str(words), models=HUB_ID, revisions=list(COMMITS))
+    assert [(space.embedded, space.present) for space in again.spaces] == [(0, len(WORDS))] * 3
+
+
+def test_a_single_revision_named_with_the_model_keeps_its_space(hub: Path, words: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    store.build(str(words), models=f"{HUB_ID}@step16", layers="0", index="none")
+    assert list(store.catalog.cards) == ["tiny-neox.word.last"]
+    assert store.query("anisotropy")["step"] == [16]
+
+
+def test_folders_of_a_training_run(run: Path, words: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    names = [f"checkpoint-{step}" for step in STEPS]
+    store.build(str(words), models=str(run), revisions=names, layers="0", index="none")
+    assert list(store.catalog.cards) == [f"run.{name}.word.last" for name in names]
+    found = store.query("anisotropy", models="run")
+    assert (found["revision"], found["step"]) == (names, list(STEPS))
+
+    store.build(str(words), models=[str(run), str(run / names[0])], layers="0", index="none")
+    other = store.query("anisotropy", spaces=["run.word.last", f"{names[0]}.word.last"])
+    assert (other["revision"], other["step"]) == ([None, names[0]], [None, STEPS[0]])
+
+
+def test_the_weights_of_one_checkpoint_are_loaded_at_a_time(
+    hub: Path, words: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: WeakSet[Encoder] = WeakSet()
+    alive: list[int] = []
+    load = Encoder.load
+
+    def counted(*arguments: Any, **options: Any) -> Encoder:
+        gc.collect()
+        alive.append(len(loaded))
+        encoder = load(*arguments, **options)
+        loaded.add(encoder)
+        return encoder
+
+    monkeypatch.setattr(Encoder, "load", counted)
+    Store(tmp_path / "store").build(str(words), models=HUB_ID, revisions=list(COMMITS), layers="0", index="none")
+    assert alive == [0] * 2 * len(COMMITS)  # once to plan, once to encode
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"revisions": "step2"}, ["step2"]),
+        ({"revisions": "step16,step0"}, ["step0", "step16"]),
+        ({"revisions": [COMMITS["step2"]]}, ["step2"]),
+        ({"models": "tiny-neox", "revisions": ("step0",)}, ["step0"]),
+        ({"models": HUB_ID}, IN_ORDER),
+    ],
+)
+def test_queries_choose_revisions(swept: Store, options: dict[str, object], expected: list[str]) -> None:
+    assert swept.query("anisotropy", layers="0", **options)["revision"] == expected
+
+
+def test_unknown_revisions_name_the_nearest(swept: Store) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown revision 'step1'.*Known: step0, step2, step16"):
+        swept.query("anisotropy", revisions="step1")
+    with pytest.raises(QueryError, match="no space matches unit 'sentence', revision 'step0'"):
+        swept.neighbours("dog", revisions="step0", unit="sentence")
+
+
+def test_every_result_has_the_revision_and_the_step(swept: Store) -> None:
+    last = SPACES[-1]
+    for name, schema, found in (
+        ("query", "query/anisotropy", swept.query("anisotropy", layers="1")),
+        ("pairs", "query/cka", swept.query("cka", layers="1", against=last)),
+        ("neighbours", "neighbours", swept.neighbours("dog", k=2)),
+        ("drift", "drift", swept.drift("dog", against=last, k=3)),
+        ("map", "map", swept.map(layers="1")),
+        ("info", "info", swept.info()),
+        ("sql", "", None),
+    ):
+        if found is None:
+            rows = swept.sql("SELECT revision, step FROM spaces ORDER BY step").fetchall()
+            assert rows == [(f"step{step}", step) for step in (0, 2, 16)]
+            continue
+        steps = {(row["space"], row["revision"], row["step"]) for row in found}
+        compared = SPACES[:2] if name in ("pairs", "drift") else SPACES
+        assert steps == {
+            (space, f"step{step}", step) for space, step in zip(SPACES, (0, 2, 16), strict=True) if space in compared
+        }
+        if name in ("pairs", "drift"):
+            assert {(row["revision_2"], row["step_2"]) for row in found} == {("step16", 16)}
+        check_schema(schema, found)
+
+
+def test_drift_between_two_revisions_has_the_values_of_brute_force(swept: Store) -> None:
+    first, last, k = SPACES[0], SPACES[-1], 3
+    found = swept.drift(["dog", "river"], spaces=first, against=last, k=k, cache=False)
+    assert len(found) == 2 * len(swept.catalog.cards[first].layers)
+    for row in found:
+        lists, cosines = [], []
+        for space, layer in ((first, row["layer"]), (last, row["layer_2"])):
+            stored = vectors(swept, space, layer)
+            own = stored[row["item_id"]]
+            near = {
+                item: float(vector @ own / np.linalg.norm(vector) / np.linalg.norm(own))
+                for item, vector in stored.items()
+                if item != row["item_id"]
+            }
+            lists.append(sorted(near, key=lambda item: -near[item])[:k])
+            cosines.append(near)
+        union = sorted({*lists[0]} | {*lists[1]})
+        s, t = (np.array([near[item] for item in union]) for near in cosines)
+        assert row["overlap"] == len({*lists[0]} & {*lists[1]}) / k
+        turnover = 1 - float(s @ t) / float(np.linalg.norm(s) * np.linalg.norm(t))
+        assert row["turnover"] == pytest.approx(turnover, abs=1e-6)
+
+
+def test_stores_without_revisions_have_no_such_columns(make_store: Callable[..., object], tmp_path: Path) -> None:
+    make_store(n=20)
+    store = Store(tmp_path / "store")
+    tables = [store.query("anisotropy"), store.query("cka"), store.neighbours("text3"), store.info(), store.map()]
+    assert not {"revision", "step", "revision_2", "step_2"} & {column for found in tables for column in found.columns}
+    assert "revision_name" not in json.loads(next((store.path / "spaces").glob("*.json")).read_text("utf-8"))
+
+
+def test_refusals(hub: Path, run: Path, words: Path, tmp_path: Path) -> None:
+    store = Store(tmp_path / "store")
+    with pytest.raises(
+        CheckpointUnavailableError, match=r"org/tiny-neox.* at revision 'step4'.* is not on this machine"
+    ):
+        store.build(str(words), models=HUB_ID, revisions="step4")
+    with pytest.raises(CheckpointError, match=r"no revision 'checkpoint-900'.*There is checkpoint-500"):
+        store.build(str(words), models=str(run), revisions="checkpoint-900")
+    with pytest.raises(UsageError, match="names a revision, and revisions= step0 another"):
+        store.build(str(words), models=f"{HUB_ID}@step2", revisions="step0")
+    with pytest.raises(UsageError, match="name= names one space, and 2 models make 2"):
+        store.build(str(words), models=HUB_ID, revisions="step0,step2", name="both")
+    assert not (tmp_path / "store").exists()
