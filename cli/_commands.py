@@ -45,6 +45,8 @@ COMMANDS = {
     "repair": _Entry("Repair a store, and take out what is damaged."),
     "compact": _Entry("Merge small shards into large ones."),
     "merge": _Entry("Copy what is missing here from another store.", Command),
+    "push": _Entry("Copy the store to another place.", Command),
+    "pull": _Entry("Copy a store from another place.", Command),
     "remove": _Entry("Remove a space."),
     "completion": _Entry("Print a script that completes commands in a shell.", Command),
 }
@@ -62,6 +64,8 @@ _ELSEWHERE = {
     **dict.fromkeys(("pca", "tsne", "t-sne", "umap", "project"), "Did you mean 'embstore map --method tsne'?"),
     **dict.fromkeys(("download", "fetch"), "Did you mean 'embstore datasets fetch NAME'?"),
     **dict.fromkeys(("delete", "rm", "drop"), "Did you mean 'embstore remove --space NAME'?"),
+    **dict.fromkeys(("upload", "publish", "share"), "Did you mean 'embstore push DEST'?"),
+    **dict.fromkeys(("clone", "sync"), "Did you mean 'embstore pull SOURCE'?"),
     **dict.fromkeys(("check", "validate", "fsck"), "Did you mean 'embstore verify'?"),
     **dict.fromkeys(("fix", "clean"), "Did you mean 'embstore repair'?"),
     "export": "Results are written by --output FILE; vectors are read from Python: "

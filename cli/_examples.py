@@ -76,6 +76,14 @@ EXAMPLES = {
     "repair": Example(("embstore repair --dry-run",), "how-to/maintenance.md"),
     "compact": Example(("embstore compact --dry-run",), "how-to/maintenance.md"),
     "merge": Example(("embstore merge ../other/store",), "how-to/several-machines.md"),
+    "push": Example(
+        ("embstore push /mnt/group/store", "embstore push ../small --space gpt2.word.last --layer 0,6,top"),
+        "how-to/share-a-store.md",
+    ),
+    "pull": Example(
+        ("embstore pull /mnt/group/store", "embstore pull ../other/store --space gpt2.word.last --dry-run"),
+        "how-to/share-a-store.md",
+    ),
     "remove": Example(("embstore remove --space gpt2.word.last",), "how-to/maintenance.md"),
     "cite": Example(("embstore cite > references.bib", "embstore cite similarity rg65"), "how-to/scripts.md"),
     "completion": Example(

@@ -15,10 +15,11 @@ class Progress(NamedTuple):
 
     Attributes:
         stage: Kind of work: ``fetch``, ``load``, ``encode``, ``index``, ``compute``, ``search``, ``verify``,
-            ``map``, ``merge``, ``compact`` or ``measure``.
+            ``map``, ``merge``, ``compact``, ``push``, ``pull`` or ``measure``.
         subject: Name of the checkpoint, space, store, recipe or dataset.
         done: Number of finished items (``encode``), layers (``index``, ``compute``, ``search``, ``map``), files
-            (``verify``), shards (``merge``, ``compact``), queries (``measure``) or bytes (``fetch``).
+            (``verify``, ``push``, ``pull``), shards (``merge``, ``compact``), queries (``measure``) or bytes
+            (``fetch``).
         total: Total number of these; 0 if unknown.
         share: Finished share of the work, in [0, 1], for the time left. Unlike done/total, it weighs texts by length
             and counts unfinished layers in part.
@@ -183,7 +184,7 @@ def finish_part() -> None:
 _VERBS = {
     "fetch": "downloading", "load": "loading", "encode": "embedding with", "index": "indexing", "measure": "measuring",
     "compact": "compacting", "merge": "merging", "compute": "computing", "search": "searching", "verify": "verifying",
-    "map": "mapping", "report": "reporting on",
+    "map": "mapping", "report": "reporting on", "push": "pushing to", "pull": "pulling into",
 }  # fmt: skip
 _PARTS = {
     "index": "layers",
@@ -191,6 +192,8 @@ _PARTS = {
     "search": "layers",
     "map": "layers",
     "verify": "files",
+    "push": "files",
+    "pull": "files",
     "report": "metrics",
 }
 BRIEF = ("compute", "search", "map", "verify")

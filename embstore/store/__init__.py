@@ -8,6 +8,7 @@ metrics.py      query, cache_state, metrics, explain, explain_query
 lookup.py       neighbours, vectors, missing, info, skipped, sql
 mapping.py      map, map_points, maps, drift
 maintenance.py  index, verify, repair, compact, merge, remove
+sharing.py      push, pull
 papers.py       reproduce, cite
 pages.py        explore
 """
@@ -16,6 +17,7 @@ from embstore.keywords import check_keywords
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
 from embstore.store.maintenance import MaintenanceMethods
 from embstore.store.pages import PageMethods
+from embstore.store.sharing import SharingMethods
 from embstore.wording import speak_python
 
 __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store"]
@@ -23,7 +25,7 @@ __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store"]
 
 @speak_python
 @check_keywords
-class Store(MaintenanceMethods, PageMethods):
+class Store(MaintenanceMethods, SharingMethods, PageMethods):
     """A store of embeddings: the vectors of words, sentences and occurrences at every layer.
 
     The store is read at the first query, and answers describe its state at that time; :meth:`refresh` reads it

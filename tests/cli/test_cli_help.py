@@ -22,6 +22,8 @@ COMMANDS = [
     ("repair",),
     ("compact",),
     ("merge",),
+    ("push",),
+    ("pull",),
     ("remove",),
 ]
 
@@ -37,7 +39,20 @@ def test_help_fits_80_columns_and_shows_no_python_types(cli, command: tuple[str,
 
 def test_commands_come_in_the_order_of_use(cli) -> None:
     listed = re.findall(r"^  (\w+)  ", cli("--help").stdout.partition("Commands:")[2], re.MULTILINE)
-    order = ["build", "query", "neighbours", "index", "info", "verify", "repair", "compact", "merge", "remove"]
+    order = [
+        "build",
+        "query",
+        "neighbours",
+        "index",
+        "info",
+        "verify",
+        "repair",
+        "compact",
+        "merge",
+        "push",
+        "pull",
+        "remove",
+    ]
     assert [name for name in listed if name in order] == order
 
 

@@ -1,0 +1,39 @@
+"""``embstore pull``."""
+
+from typing import Annotated
+
+import typer
+
+from ._errors import explained
+from ._options import LAYER_HELP, CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir
+from ._output import emit_actions
+
+
+def pull(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The folder of the other store; it is only read.")],
+    space: Spaces = None,
+    layer: Annotated[str, typer.Option("--layer", "--layers", metavar="LAYERS", help=LAYER_HELP)] = "all",
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    store: StoreDir = None,
+    form: OutputFormat = Format.TABLE,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+) -> None:
+    """Copy another store, or some of its spaces and layers, into this one.
+
+    This one is missing, empty, or an earlier copy, of which only what is missing travels; with --space, its other
+    spaces stay. Other content is refused. Each file is checked against its hash, and the same command goes on after
+    an interruption.
+    """
+    with explained("Interrupted. Nothing was committed; the same command goes on with what is missing."):
+        from embstore.store import Store
+
+        from ._progress import show_progress
+
+        with show_progress(quiet) as observe:
+            done = Store(store).pull(source, spaces=space or (), layers=layer, dry_run=dry_run, observe=observe)
+        emit_actions(
+            done, form, output, nothing="There is nothing new to copy.", dry_run=dry_run, quiet=quiet,
+            csv_safe=csv_safe,
+        )  # fmt: skip

@@ -1,0 +1,41 @@
+"""``embstore push``."""
+
+from typing import Annotated
+
+import typer
+
+from ._errors import explained
+from ._options import LAYER_HELP, CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir
+from ._output import emit_actions
+
+
+def push(
+    dest: Annotated[
+        str, typer.Argument(metavar="DEST", help="Folder: missing, empty, or with an earlier copy of the store.")
+    ],
+    space: Spaces = None,
+    layer: Annotated[str, typer.Option("--layer", "--layers", metavar="LAYERS", help=LAYER_HELP)] = "all",
+    dry_run: DryRun = False,
+    quiet: Quiet = False,
+    store: StoreDir = None,
+    form: OutputFormat = Format.TABLE,
+    output: OutputFile = None,
+    csv_safe: CsvSafe = False,
+) -> None:
+    """Copy the store, or some of its spaces and layers, to another place.
+
+    Only what is missing there travels. The files come first and the manifest last, so that the copy is complete or
+    not to be seen, and each is checked against its hash. The same command goes on after an interruption. A place
+    with other content is refused; with --space, its other spaces stay.
+    """
+    with explained("Interrupted. Nothing was committed; the same command goes on with what is missing."):
+        from embstore.store import Store
+
+        from ._progress import show_progress
+
+        with show_progress(quiet) as observe:
+            done = Store(store).push(dest, spaces=space or (), layers=layer, dry_run=dry_run, observe=observe)
+        emit_actions(
+            done, form, output, nothing="There is nothing new to copy.", dry_run=dry_run, quiet=quiet,
+            csv_safe=csv_safe,
+        )  # fmt: skip

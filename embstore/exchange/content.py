@@ -1,0 +1,81 @@
+"""Check that a place has nothing that a copy of a store would remove or contradict."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from embstore import disk
+from embstore.errors import SpaceMismatchError, StoreError
+from embstore.exchange.part import Part
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.tables import read_part
+from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.maintenance.import_store import merged_dataset, new_skipped
+
+
+def check_content(part: Part, source: Catalog, stored: Catalog, place: str) -> None:
+    """Check that all that a place has is part of what is copied there.
+
+    Args:
+        part: The files that are copied.
+        source: Catalog of their store.
+        stored: Catalog of the place.
+        place: Name of the place, for messages.
+
+    Raises:
+        SpaceMismatchError: A space of the same name is another one.
+        StoreError: The place has a space, items, skipped texts or a dataset that would be lost.
+    """
+    for space, card in part.cards.items():
+        if space not in stored.cards:
+            continue
+        if different := stored.cards[space].describe_differences(card):
+            raise SpaceMismatchError(
+                f"{place} has another space of the name {space!r}: its {different}. Nothing was copied. Copy other "
+                "spaces with --space, or name another place."
+            )
+        _check_items(part, source, stored, space, place)
+    if part.is_whole:
+        if others := sorted({*stored.cards} - {*part.cards}):
+            raise _other(place, f"the space {others[0]}" if len(others) == 1 else f"the spaces {', '.join(others)}")
+        _check_tables(source, stored, place)
+
+
+def _check_items(part: Part, source: Catalog, stored: Catalog, space: str, place: str) -> None:
+    card = stored.cards[space]
+    known = {key.rpartition("/")[2] for key in part.files if key.startswith(f"embeddings/space={space}/")}
+    others = [shard for shard in stored.shards[space] if shard.path.name not in known]
+    if others:
+        ids = LayerVectors(others, card.layers.ids[0], card.dim).ids()
+        if n := len(np.setdiff1d(ids, source.ids(space))):
+            raise _other(place, f"{n:,} items of {space}")
+
+
+def _check_tables(source: Catalog, stored: Catalog, place: str) -> None:
+    files = _others(stored.item_files, source.item_files)
+    ids = [read_part(path, ["item_id"])["item_id"].to_numpy() for path in files]
+    if ids and (n := len(np.setdiff1d(np.concatenate(ids), source.item_ids()))):
+        raise _other(place, f"{n:,} texts")
+    spaces = {*source.cards, *stored.cards, None}
+    files = _others(stored.skipped_files, source.skipped_files)
+    if files and (rows := new_skipped(files, source.skipped_files, spaces)) is not None:
+        raise _other(place, f"{len(rows):,} skipped texts")
+    for path in stored.paths.dataset_files():
+        own = source.paths.dataset(path.stem)
+        if not disk.exists(own):
+            raise _other(place, f"the dataset {path.stem}")
+        if (merged := merged_dataset(path, own, None)).n_new or merged.differing:
+            raise _other(place, f"other rows of the dataset {path.stem}")
+
+
+def _others(files: Sequence[Path], known: Sequence[Path]) -> list[Path]:
+    names = {path.name for path in known}
+    return [path for path in files if path.name not in names]
+
+
+def _other(place: str, what: str) -> StoreError:
+    return StoreError(
+        f"{place} has other content, which a copy would remove: {what}. Nothing was copied. To keep both, copy single "
+        "spaces with --space, or unite the stores with embstore merge; else name another place."
+    )

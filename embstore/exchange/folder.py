@@ -1,0 +1,161 @@
+"""Copy files into the folder of a store: each whole and checked, and all committed at once.
+
+They come into the folder ``.incoming`` first, where a copy that was interrupted finds them again. No reader sees them
+there, and no other writer deletes them.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from embstore import atomic, checksum, disk
+from embstore.errors import DamagedError
+from embstore.exchange.part import Content
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.shards import SUMMARY_SCHEMA
+from embstore.storage.files.tables import read_sealed
+from embstore.storage.maintenance.import_store import copy_hashed
+from embstore.storage.transaction.commit import Change, commit
+from embstore.storage.transaction.recovery import recover
+
+INCOMING = ".incoming"
+_ORDER = ("summaries/", "indexes/", "items/", "skipped/", "embeddings/", "merged/", "maps/", "datasets/", "spaces/")
+
+
+class Incoming:
+    """The files that are on their way into a store.
+
+    Args:
+        paths: Paths of the store, which is locked.
+    """
+
+    def __init__(self, paths: StorePaths) -> None:
+        self._store = paths
+        self.paths = StorePaths(paths.root / INCOMING)
+        self._check()
+
+    def _check(self) -> None:
+        """Raise DamagedError if a received store has a link in place of a folder here."""
+        for entry in disk.entries(self._store.root):
+            if entry.name == INCOMING and (problem := disk.irregular(entry, folder=True)):
+                raise DamagedError(f"{entry.path} is damaged: {problem}.")
+        for entry in disk.entries_below(self.paths.root):
+            is_folder = entry.is_dir(follow_symlinks=False)
+            if problem := disk.irregular(entry, folder=is_folder):
+                raise DamagedError(f"{entry.path} is damaged: {problem}.")
+
+    def receive(self, key: str, source: Path) -> bool:
+        """Copy a file, and check it against its hash; return False if it was there from an interrupted copy.
+
+        Raises:
+            DamagedError: The content does not match its hash.
+            StoreError: The disk is full or cannot be written.
+        """
+        target = self.paths.root / key
+        if disk.exists(target):
+            if disk.size(target) == disk.size(source) and not self._problem(key, target, disk.sha256(target)):
+                return False
+            disk.remove(target)
+        with atomic.temporary(target.parent) as temp:
+            if problem := self._problem(key, temp, copy_hashed(source, temp)):
+                raise DamagedError(f"{source} is damaged: {problem}. Run: embstore verify")
+            atomic.publish(temp, target)
+        return True
+
+    def _problem(self, key: str, path: Path, sha256: str) -> str | None:
+        """Return the problem of a file that does not match its hash, or None.
+
+        Args:
+            key: Its path in a store.
+            path: The file.
+            sha256: Hash of its content.
+        """
+        folder = key.partition("/")[0]
+        if folder in ("items", "skipped"):
+            expected = Path(key).stem.removeprefix("part-")
+        elif folder == "embeddings":
+            expected = self._shard_hash(key)
+        elif key.endswith(".faiss"):
+            expected = self._index_hash(key)
+        else:
+            return None if checksum.has_valid_checksum(disk.read(path)) else checksum.ALTERED
+        return None if sha256.startswith(expected) else "its content does not have the SHA-256 that it should have"
+
+    def _shard_hash(self, key: str) -> str:
+        """Return the hash of a shard from its summary, which comes first."""
+        summary = self.find(f"summaries/{key.removeprefix('embeddings/')}")
+        digest = str(read_sealed(summary, SUMMARY_SCHEMA)["sha256"][0].as_py())
+        return digest if Path(key).stem == f"part-{digest[:16]}" else "another"
+
+    def _index_hash(self, key: str) -> str:
+        """Return the hash of an index from its card, which comes first."""
+        card = self.find(str(Path(key).with_suffix(".json")))
+        return str(atomic.read_document(card, "index-card")["sha256"])
+
+    def find(self, key: str) -> Path:
+        """Return a file that is on its way, or is in the store."""
+        path = self.paths.root / key
+        return path if disk.exists(path) else self._store.root / key
+
+    def publish(self, keys: Iterable[str], change: Change) -> None:
+        """Move files to their places in the store, commit the change, and remove what is replaced.
+
+        Args:
+            keys: Paths of the files in a store; all of them were received.
+            change: Change of the store.
+        """
+        folders = set()
+        for key in sorted(keys, key=_place):
+            target = self._store.root / key
+            if key.endswith(".faiss"):  # its old card must not be taken for that of the new one
+                disk.remove(target.with_suffix(".json"), missing_ok=True)
+            disk.make_folder(target.parent)
+            disk.replace(self.paths.root / key, target)
+            folders.add(target.parent)
+        for folder in sorted(folders):
+            disk.sync_folder(folder)
+        commit(self._store, change)
+        recover(self._store)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove what is on its way."""
+        disk.remove_tree(self.paths.root)
+
+
+def in_order(files: Iterable[str]) -> list[str]:
+    """Return files in the order in which they can be checked: those with the hashes of others before these."""
+    return sorted(files, key=lambda key: (_rank(key), not key.endswith(".json"), key))
+
+
+def _place(key: str) -> tuple[int, bool, str]:
+    """Return the place of a file in the order in which they are published: an index before its card."""
+    return (_rank(key), key.endswith(".json"), key)
+
+
+def _rank(key: str) -> int:
+    return next(rank for rank, prefix in enumerate(_ORDER) if key.startswith(prefix))
+
+
+def missing_files(content: Content, stored: Mapping[str, object], paths: StorePaths) -> list[str]:
+    """Return the paths of the files that a store does not have, or has with another content.
+
+    Args:
+        content: Files that the store is to have.
+        stored: Files that its manifest names.
+        paths: Paths of the store.
+    """
+    return [key for key in content if not _is_stored(key, content, stored, paths)]
+
+
+def _is_stored(key: str, content: Content, stored: Mapping[str, object], paths: StorePaths) -> bool:
+    target = paths.root / key
+    if not disk.exists(target):
+        return False
+    if key.startswith(("items/", "skipped/", "embeddings/", "spaces/")):  # by hash, or checked to be the same space
+        return key in stored
+    if key.startswith("summaries/"):
+        return f"embeddings/{key.removeprefix('summaries/')}" in stored
+    if key.endswith(".faiss"):  # large, and its card has its hash
+        key = str(Path(key).with_suffix(".json"))
+        target = paths.root / key
+    return disk.exists(target) and disk.sha256(target) == disk.sha256(content[key])

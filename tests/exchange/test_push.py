@@ -1,0 +1,234 @@
+"""push and pull between folders: the copy answers as the store does, or is not to be seen."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from store_damage import flip
+from store_writing import SkippedText, write_skipped
+from synthetic import Synthetic
+
+from embstore import Store, disk
+from embstore.errors import DamagedError, SpaceMismatchError, StoreError, UnknownNameError, UsageError
+from embstore.space import Unit
+from embstore.storage.transaction.additions import write_dataset
+
+Make = Callable[..., Synthetic]
+
+
+def _committed(root: Path) -> dict[str, bytes]:
+    """Return the content of the files that make up a store, without locks, manifests and answers."""
+    own = {path: path.relative_to(root).parts for path in root.rglob("*") if path.is_file()}
+    return {
+        "/".join(parts): path.read_bytes()
+        for path, parts in own.items()
+        if parts[0] not in ("manifests", "answers") and not parts[0].startswith(".")
+    }
+
+
+def _operations(work: Callable[[], object]) -> list[str]:
+    """Return the names of the files that were created while something was done."""
+    created: list[str] = []
+
+    def note(operation: str, path: Path, *_: object) -> None:
+        if operation == "replace" and ".incoming" in path.parts:
+            created.append(path.name)
+
+    with disk.watched(note):
+        work()
+    return created
+
+
+@pytest.fixture
+def made(make_store: Make) -> Synthetic:
+    """A store of two spaces with indexes, a dataset and a skipped text."""
+    made = make_store(n=60, n_shards=3)
+    make_store(unit="sentence", texts=["a river bank", "the bank of the river"])
+    columns = {"item_id": made.ids[:3], "text": list(made.texts[:3]), "score": np.arange(3.0)}
+    write_dataset(made.paths, "scores", "lexicon", Unit.WORD, columns)
+    write_skipped(made.paths, [SkippedText("long", "skipped", "too long", made.space, 7, "words.txt:1")])
+    made.store.query("anisotropy")
+    return made
+
+
+def test_a_pushed_store_has_the_same_files_and_answers(made: Synthetic, tmp_path: Path) -> None:
+    copy = tmp_path / "folder" / "copy"
+    done = made.store.push(copy)
+    assert _committed(copy) == _committed(made.root)
+    assert {row["action"] for row in done} == {"pushed"}
+    assert sum(row["bytes"] for row in done) == sum(
+        len(data) for name, data in _committed(made.root).items() if name != "store.json"
+    )
+    assert Store(copy).verify(deep=True).ok
+    assert Store(copy).query("anisotropy").rows == made.store.query("anisotropy").rows
+    assert not (copy / ".incoming").exists()
+
+
+def test_only_what_is_missing_travels(made: Synthetic, make_store: Make, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    made.store.push(copy)
+    assert _operations(lambda: made.store.push(copy)) == []
+    assert not len(made.store.push(copy))
+    before = {*_committed(made.root)}
+    make_store(texts=["new"])
+    new = {name for name in _committed(made.root) if name not in before}
+    travelled = _operations(lambda: made.store.push(copy))
+    assert {name.rpartition("/")[2] for name in new} <= {*travelled}
+    assert len([name for name in travelled if name.startswith("part-")]) == 3, "a shard, its summary and a text"
+    assert _committed(copy) == _committed(made.root)
+
+
+def test_a_compacted_store_replaces_its_earlier_copy(made: Synthetic, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    made.store.push(copy)
+    made.store.compact()
+    made.store.push(copy)
+    assert _committed(copy) == _committed(made.root)
+    assert Store(copy).verify(deep=True).ok
+
+
+def test_a_store_is_pulled(made: Synthetic, tmp_path: Path) -> None:
+    here = Store(tmp_path / "here")
+    assert {row["action"] for row in here.pull(made.root)} == {"pulled"}
+    assert _committed(here.path) == _committed(made.root)
+    assert here.query("anisotropy").rows == made.store.query("anisotropy").rows
+
+
+def test_a_space_is_pushed_with_its_texts_beside_other_spaces(made: Synthetic, make_store: Make) -> None:
+    other = make_store("other", unit="sentence", texts=["a river bank", "nothing else"], space="mine")
+    made.store.push(other.root, spaces=made.space)
+    store = Store(other.root)
+    assert store.verify(deep=True).ok
+    assert [row["space"] for row in store.info()] == sorted(["mine", made.space])
+    here, there = (each.query("anisotropy", spaces=made.space).rows for each in (made.store, store))
+    assert here == there
+    assert store.sql("SELECT count(*) FROM items").fetchall() == [(62,)]
+    assert [row["text"] for row in store.skipped()] == ["long"]
+    assert not len(made.store.push(other.root, spaces=made.space))
+
+
+def test_some_layers_are_pushed_with_their_indexes(made: Synthetic, tmp_path: Path) -> None:
+    copy = Store(tmp_path / "copy")
+    made.store.push(copy.path, spaces=made.space, layers="0,top")
+    assert copy.verify(deep=True).ok
+    layers = [made.card.layers.ids[0], made.card.layers.select("top").ids[0]]
+    assert [row["layer"] for row in copy.query("anisotropy")] == [
+        row["layer"] for row in made.store.query("anisotropy", spaces=made.space, layers="0,top")
+    ]
+    for place, layer in enumerate(layers):
+        ids, _, vectors = copy.vectors(made.space, layer if place == 0 else "top")
+        stored, _, expected = made.store.vectors(made.space, layer if place == 0 else "top")
+        np.testing.assert_array_equal(ids, stored)
+        np.testing.assert_array_equal(vectors, expected)
+    found = copy.neighbours(made.texts[0], k=3, layers="0,top")
+    assert found.rows == made.store.neighbours(made.texts[0], k=3, spaces=made.space, layers="0,top").rows
+    assert not len(made.store.push(copy.path, spaces=made.space, layers="0,top"))
+    with pytest.raises(SpaceMismatchError, match="layers"):
+        made.store.push(copy.path)
+
+
+def test_a_dry_run_writes_nothing(made: Synthetic, tmp_path: Path) -> None:
+    planned = made.store.push(tmp_path / "copy", dry_run=True)
+    assert not (tmp_path / "copy").exists()
+    done = made.store.push(tmp_path / "copy")
+    assert [{**row, "action": "pushed"} for row in planned] == [*done]
+
+
+def test_a_damaged_store_is_not_pushed(made: Synthetic, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shard = next((made.root / "embeddings").rglob("*.parquet"))
+    flip(shard)
+    with pytest.raises(DamagedError, match=shard.name):
+        made.store.push(copy)
+    assert not (copy / "store.json").exists()
+    shard.unlink()
+    with pytest.raises(DamagedError, match=f"{shard.name} is missing"):
+        made.store.push(copy)
+
+
+@pytest.mark.parametrize("kind", ["items", "skipped", "datasets", "summaries", "indexes", "spaces"])
+def test_no_damaged_file_is_pushed(made: Synthetic, tmp_path: Path, kind: str) -> None:
+    for path in (made.root / kind).rglob("*"):
+        if path.is_file() and path.suffix != ".json":
+            flip(path)
+    if kind == "spaces":
+        flip(made.paths.card(made.space))
+    with pytest.raises(DamagedError):
+        made.store.push(tmp_path / "copy")
+    assert not (tmp_path / "copy" / "store.json").exists()
+
+
+def test_other_content_is_refused(made: Synthetic, make_store: Make, tmp_path: Path) -> None:
+    other = make_store("other", space="mine", n=3)
+    with pytest.raises(StoreError, match=r"other has other content.*the space mine"):
+        made.store.push(other.root)
+    before = _committed(other.root)
+    with pytest.raises(StoreError, match=r"other has other content"):
+        other.store.pull(made.root)
+    assert _committed(other.root) == before
+    more = make_store("more", n=61, n_shards=2)
+    with pytest.raises(StoreError, match=f"1 items of {made.space}"):
+        made.store.push(more.root)
+    wider = make_store("wider", dim=16)
+    with pytest.raises(SpaceMismatchError, match="dim is 16, not"):
+        made.store.push(wider.root, spaces=made.space)
+    made.store.push(tmp_path / "copy")
+    columns = {"item_id": made.ids[:1], "text": list(made.texts[:1]), "score": np.ones(1)}
+    write_dataset(Synthetic(tmp_path / "copy", made.card, (), made.vectors).paths, "own", "lexicon", Unit.WORD, columns)
+    with pytest.raises(StoreError, match="the dataset own"):
+        made.store.push(tmp_path / "copy")
+
+
+def test_places_that_are_no_place_are_refused(made: Synthetic, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the store itself"):
+        made.store.push(made.root)
+    with pytest.raises(UnknownNameError, match="unknown space"):
+        made.store.push(tmp_path / "copy", spaces="mine")
+    with pytest.raises(UnknownNameError, match="unknown layer"):
+        made.store.push(tmp_path / "copy", layers="77")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    with pytest.raises(StoreError, match="is not a store"):
+        made.store.push(tmp_path / "full")
+    with pytest.raises(StoreError, match="there is no store"):
+        Store(tmp_path / "here").pull(tmp_path / "nowhere")
+    assert not (tmp_path / "here").exists()
+
+
+def test_links_among_incoming_files_are_not_followed(made: Synthetic, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    made.store.push(copy)
+    (copy / ".incoming").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (copy / ".incoming" / "embeddings").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DamagedError, match="symbolic link"):
+        made.store.push(copy)
+    assert not [*(tmp_path / "elsewhere").iterdir()]
+
+
+def test_an_interrupted_push_goes_on(made: Synthetic, tmp_path: Path) -> None:
+    """At each file that arrives the push is stopped; the next one copies only the others."""
+    copy = tmp_path / "copy"
+
+    class Stopped(BaseException):
+        pass
+
+    def stop(operation: str, path: Path, *_: object) -> None:
+        if operation == "replace" and ".incoming" in path.parts:
+            arrived.append(path)
+            if len(arrived) == 3:
+                raise Stopped
+
+    n_files, n_runs, is_complete = len(_committed(made.root)) - 1, 0, False
+    while not is_complete:
+        arrived: list[Path] = []
+        n_runs += 1
+        try:
+            with disk.watched(stop):
+                made.store.push(copy)
+            is_complete = True
+        except Stopped:
+            assert len(arrived) == 3
+    assert n_runs == -(-n_files // 2), "two files arrive before each stop, and none twice"
+    assert _committed(copy) == _committed(made.root)
