@@ -7,6 +7,7 @@ and what is wrong, is left to Typer, whose messages say why.
 A value that is plain does not reach ``parser`` of an option, which is of use only for the others.
 """
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -197,7 +198,9 @@ def _repeated(parameters: Sequence[Any], given: Sequence[str], extra: str) -> st
 
 
 def _all_plain(command: PlainCommand | PlainGroup) -> list[Any]:
-    types = get_type_hints(command.callback)
+    # From 3.14 on, functools.wraps does not copy annotations that were set, as those of a metric's command are.
+    callback: Any = command.callback
+    types = get_type_hints(inspect.unwrap(callback))
     return [_plain(parameter, types[parameter.name]) for parameter in command.params]
 
 
