@@ -152,6 +152,14 @@ class PlotGroup(MetricGroup):
         with formatter.section("Other results"):
             formatter.write_dl([("drift", "How the neighbourhoods of items change over layers.")])
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command of a metric or of drift; while it is looked for and computes, vl-convert starts."""
+        if not any(arg in ctx.help_option_names or arg.endswith(".vl.json") for arg in args):
+            from embstore.plot import starting_early
+
+            ctx.with_resource(starting_early())
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command of a metric or of drift, or end with a message that gives the reason."""
         return _drift_command() if cmd_name == "drift" else super().get_command(ctx, cmd_name)

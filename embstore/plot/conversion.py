@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from embstore.errors import UsageError
@@ -19,7 +20,9 @@ from embstore.installation import install_command
 VEGA_LITE = "6.1"
 
 _WORKER = """
-import json, sys, vl_convert
+import sys
+sys.path.append(sys.argv[2])
+import json, vl_convert
 
 vl_convert.vegalite_to_vega({"data": {"values": []}, "mark": "point"}, vl_version=sys.argv[1])
 for line in sys.stdin.buffer:
@@ -53,10 +56,14 @@ def convert(name: str, **arguments: Any) -> Any:
 
 @contextmanager
 def starting_early() -> Iterator[None]:
-    """Start vl-convert in another process, for the conversions within a ``with`` block, unless it runs in this one."""
-    worker = None
-    if "vl_convert" not in sys.modules and find_spec("vl_convert") is not None:
-        command = [sys.executable, "-P", "-c", _WORKER, VEGA_LITE]
+    """Start vl-convert in another process, for the conversions within a ``with`` block, unless it runs already."""
+    worker = _worker.get()
+    if worker is not None or "vl_convert" in sys.modules:
+        yield
+        return
+    if (found := find_spec("vl_convert")) is not None and found.origin is not None:
+        # Without the module site, which takes a third of Python's start.
+        command = [sys.executable, "-P", "-S", "-c", _WORKER, VEGA_LITE, str(Path(found.origin).parents[1])]
         with suppress(OSError):  # no more processes are allowed
             worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     token = _worker.set(worker)
