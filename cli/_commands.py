@@ -1,6 +1,7 @@
 """The commands, each loaded when it is called: a call needs one of them."""
 
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any, NamedTuple
 
 import typer
@@ -27,6 +28,7 @@ class _Entry(NamedTuple):
 # In the order in which users need them.
 COMMANDS = {
     "build": _Entry("Embed texts, every layer, and index them.", Command),
+    "import": _Entry("Import vectors that were made elsewhere.", Command),
     "datasets": _Entry("List, fetch and add datasets.", None),
     "query": _Entry("Compute a metric for each space and layer.", None),
     "plot": _Entry("Draw a metric, drift, or a stored result.", None),
@@ -37,6 +39,7 @@ COMMANDS = {
     "map": _Entry("Map items into the plane, layer by layer.", Command),
     "explore": _Entry("Explore a store in a browser: maps of every layer, neighbours, metrics.", Command),
     "report": _Entry("Write a report on a store, as one HTML file."),
+    "export": _Entry("Write vectors in the format of another program.", Command),
     "index": _Entry("Bring indexes up to date, or change their kind.", Command),
     "reproduce": _Entry("Measure a paper's figures beside the published ones.", Command),
     "cite": _Entry("Write BibTeX of what a store or a result uses.", Command),
@@ -68,8 +71,10 @@ _ELSEWHERE = {
     **dict.fromkeys(("clone", "sync"), "Did you mean 'embstore pull SOURCE'?"),
     **dict.fromkeys(("check", "validate", "fsck"), "Did you mean 'embstore verify'?"),
     **dict.fromkeys(("fix", "clean"), "Did you mean 'embstore repair'?"),
-    "export": "Results are written by --output FILE; vectors are read from Python: "
-    "embstore.Store().vectors(space, layer)",
+    **dict.fromkeys(("load", "bring"), "Did you mean 'embstore import FILE --name NAME'?"),
+    **dict.fromkeys(
+        ("save", "dump", "convert", "write"), "Did you mean 'embstore export DEST --space NAME --layer N'?"
+    ),
     "help": "Did you mean 'embstore --help'?",
     "version": "Did you mean 'embstore --version'?",
 }
@@ -145,6 +150,8 @@ def _hint(name: str) -> str | None:
 def _load(name: str) -> Any:
     entry = COMMANDS[name]
     own_name = entry.alias_of or name
+    if iskeyword(own_name):  # import
+        own_name += "_"
     module = import_module(f".{own_name}", __package__)
     app = typer.Typer(add_completion=False, rich_markup_mode=None)
     if entry.kind is None:

@@ -28,6 +28,20 @@ EXAMPLES = {
         ),
         "how-to/build.md",
     ),
+    "import": Example(
+        (
+            "embstore import glove.6B.300d.txt --name glove",
+            "embstore import layers.npy --texts words.txt --name mine --layer 0-12",
+        ),
+        "how-to/bring-vectors.md",
+    ),
+    "export": Example(
+        (
+            "embstore export vectors.parquet --space gpt2.word.last --layer 0,6,top",
+            "embstore export gpt2.vec --space gpt2.word.last --layer top --transform center",
+        ),
+        "how-to/take-vectors.md",
+    ),
     "datasets": Example(("embstore datasets", "embstore datasets fetch rg65 stsb"), "how-to/datasets.md"),
     "datasets fetch": Example(("embstore datasets fetch rg65 stsb",), "how-to/datasets.md"),
     "datasets add": Example(

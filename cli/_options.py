@@ -87,7 +87,7 @@ Revisions = Annotated[
 ]
 UnitName = Annotated[str | None, typer.Option("--unit", metavar=UNITS, help="Keep the spaces of this unit.")]
 PoolingName = Annotated[
-    str | None, typer.Option("--pooling", metavar=POOLINGS, help="Keep the spaces of this pooling.")
+    str | None, typer.Option("--pooling", metavar=f"{POOLINGS}|imported", help="Keep the spaces of this pooling.")
 ]
 TemplateText = Annotated[
     str | None,

@@ -15,11 +15,11 @@ class Progress(NamedTuple):
 
     Attributes:
         stage: Kind of work: ``fetch``, ``load``, ``encode``, ``index``, ``compute``, ``search``, ``verify``,
-            ``map``, ``merge``, ``compact``, ``push``, ``pull`` or ``measure``.
-        subject: Name of the checkpoint, space, store, recipe or dataset.
-        done: Number of finished items (``encode``), layers (``index``, ``compute``, ``search``, ``map``), files
-            (``verify``, ``push``, ``pull``), shards (``merge``, ``compact``), queries (``measure``) or bytes
-            (``fetch``).
+            ``map``, ``merge``, ``compact``, ``push``, ``pull``, ``measure``, ``hash``, ``read`` or ``write``.
+        subject: Name of the checkpoint, space, store, recipe, dataset or file.
+        done: Number of finished items (``encode``, ``read``, ``write``), layers (``index``, ``compute``, ``search``,
+            ``map``), files (``verify``, ``push``, ``pull``), shards (``merge``, ``compact``), queries (``measure``) or
+            bytes (``fetch``).
         total: Total number of these; 0 if unknown.
         share: Finished share of the work, in [0, 1], for the time left. Unlike done/total, it weighs texts by length
             and counts unfinished layers in part.
@@ -184,7 +184,8 @@ def finish_part() -> None:
 _VERBS = {
     "fetch": "downloading", "load": "loading", "encode": "embedding with", "index": "indexing", "measure": "measuring",
     "compact": "compacting", "merge": "merging", "compute": "computing", "search": "searching", "verify": "verifying",
-    "map": "mapping", "report": "reporting on", "push": "pushing to", "pull": "pulling into",
+    "map": "mapping", "report": "reporting on", "push": "pushing to", "pull": "pulling into", "hash": "hashing",
+    "read": "reading", "write": "writing",
 }  # fmt: skip
 _PARTS = {
     "index": "layers",
@@ -196,7 +197,7 @@ _PARTS = {
     "pull": "files",
     "report": "metrics",
 }
-BRIEF = ("compute", "search", "map", "verify")
+BRIEF = ("compute", "search", "map", "verify", "hash", "read", "write")
 """Stages that are usually short, and shown only if they take longer than two seconds."""
 
 

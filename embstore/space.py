@@ -24,7 +24,7 @@ class Unit(StrEnum):
 
 
 class Pooling(StrEnum):
-    """How the tokens of a span become one vector."""
+    """How the tokens of a span become one vector; ``imported`` of vectors that were made elsewhere."""
 
     LAST = "last"
     FIRST = "first"
@@ -32,6 +32,7 @@ class Pooling(StrEnum):
     BOS = "bos"
     EOS = "eos"
     PROJECTION = "projection"
+    IMPORTED = "imported"
 
     @property
     def uses_span(self) -> bool:
@@ -228,6 +229,11 @@ def default_space_name(model: str, unit: Unit, pooling: Pooling, revision: str |
 
 def check_pooling(unit: Unit, pooling: Pooling) -> None:
     """Raise QueryError if a pooling is undefined for a unit, whatever the checkpoint."""
+    if pooling is Pooling.IMPORTED:
+        known = ", ".join(p for p in Pooling if p is not Pooling.IMPORTED)
+        raise QueryError(
+            f"pooling 'imported' is of vectors that were made elsewhere: embstore import. A checkpoint has: {known}."
+        )
     if unit is Unit.OCCURRENCE and not pooling.uses_span:
         known = ", ".join(p for p in Pooling if p.uses_span)
         raise QueryError(

@@ -19,12 +19,12 @@ _FLAGS = {
     "embed": "embed=True", "exact": "exact=True", "force": "force=True", "no-cache": "cache=False",
     "no-header": "header=False", "quick": "quick=True", "adjusted": "adjusted=True", "fold-case": "fold_case=True",
 }  # fmt: skip
-_NAMES = {"text": "marked", "store": "path", "memory": "memory", "timeout": "timeout"}
+_NAMES = {"text": "marked", "store": "path", "memory": "memory", "timeout": "timeout", "as": "format"}
 
 # An option, with its value if what follows looks like one: in quotes, a placeholder, a number or a known word.
 _VALUE = (
     r"[\w.-]+=(?i:folder)|pairs\|lexicon|'[^']*'|\"[^\"]*\"|[A-Z…][A-Z0-9=…]*(?![a-z])|\d[\w./]*|word|sentence"
-    r"|occurrence|skip|truncate|error|cpu|float32|float16|minilm|euclidean|tab|all|ray"
+    r"|occurrence|skip|truncate|error|cpu|float32|float16|minilm|euclidean|tab|all|ray|glove|parquet"
 )
 _OPTION = rf"(?<![\w-])--([a-z][a-z-]*)(?: ({_VALUE}))?(?![\w-])(?! \([a-z]+= in Python)"
 _COMMAND = r"(?:embstore [a-z]+|pip install)(?:(?!\. |; |$).)*"  # what stands in a command stays

@@ -34,7 +34,7 @@ _SPACE: dict[str, Any] = {
     "model": {"type": "string", "description": "Short name of the checkpoint."},
     **_REVISION,
     "unit": {"enum": ["word", "sentence", "occurrence"]},
-    "pooling": {"enum": ["last", "first", "mean", "bos", "eos", "projection"]},
+    "pooling": {"enum": ["last", "first", "mean", "bos", "eos", "projection", "imported"]},
     "template": {"type": "string"},
     "layer": {"type": "integer", "minimum": 0},
     "layer_name": {"type": "string", "description": "The number, or raw, normed or projection."},

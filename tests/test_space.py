@@ -148,7 +148,10 @@ def test_poolings_that_make_no_sense_for_a_unit() -> None:
         check_pooling(Unit.OCCURRENCE, Pooling.EOS)
     with pytest.raises(QueryError, match="--unit sentence"):
         check_pooling(Unit.WORD, Pooling.PROJECTION)
-    for unit, pooling in [(Unit.SENTENCE, p) for p in Pooling] + [(Unit.OCCURRENCE, Pooling.MEAN)]:
+    with pytest.raises(QueryError, match="embstore import"):
+        check_pooling(Unit.WORD, Pooling.IMPORTED)
+    of_checkpoints = [pooling for pooling in Pooling if pooling is not Pooling.IMPORTED]
+    for unit, pooling in [(Unit.SENTENCE, p) for p in of_checkpoints] + [(Unit.OCCURRENCE, Pooling.MEAN)]:
         check_pooling(unit, pooling)
 
 

@@ -237,6 +237,8 @@ def _cite_dataset(name: str) -> _References:
 
 def _cite_card(card: Card) -> _References:
     """Return the publications of a space's checkpoint, and an entry for the exact revision or weights."""
+    if card.imported is not None:
+        return _cite_imported(card, card.imported)
     keys = _publication_keys(card.checkpoint)
     fields = {"title": card.checkpoint}
     if card.checkpoint.startswith("pypi:"):
@@ -248,6 +250,19 @@ def _cite_card(card: Card) -> _References:
         fields |= {"note": f"Local checkpoint; SHA-256 of its weights: {card.weights_sha256}"}
     entry = _entry("misc", f"checkpoint-{card.checkpoint}", _escaped(fields))
     return [*(publications()[key] for key in keys), entry], [] if keys else [_no_publication(card.checkpoint)]
+
+
+def _cite_imported(card: Card, imported: Mapping[str, Any]) -> _References:
+    """Return an entry for imported vectors, with the publications of the checkpoint that they were exported from."""
+    origin = imported["origin"] or {}
+    made_by = str(origin.get("checkpoint") or "")
+    keys = _publication_keys(made_by) if made_by else ()
+    note = f"Imported vectors ({imported['format']}); SHA-256: {card.weights_sha256}"
+    if made_by:
+        note += f"; exported from {origin.get('space')} of {made_by}"
+    entry = _entry("misc", f"vectors-{card.space}", _escaped({"title": card.checkpoint, "note": note}))
+    unknown = f"{card.space}: its vectors were imported. Their authors say what to cite; the store knows the file only."
+    return [*(publications()[key] for key in keys), entry], [] if keys else [unknown]
 
 
 def _cite_checkpoint(name: str) -> _References:

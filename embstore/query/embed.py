@@ -37,6 +37,12 @@ def embed_item(card: Card, item: Item, trust: Trust = Trust()) -> Mapping[int, N
         CheckpointError: If the checkpoint is missing, differs from the space's, or needs a permission.
         EncodeError: If the text has no tokens or is longer than the context.
     """
+    if card.imported is not None:
+        raise CheckpointError(
+            f"{_short(item.shown)} cannot be encoded for {card.space}: its vectors were imported "
+            f"({card.imported['format']}), and no checkpoint that makes them is known. Leave the space out: name the "
+            "others with --space."
+        )
     encoder = _load(_same_checkpoint(card, trust), trust)
     bos, eos = encoder.tokenizer.template_strings(card.template)
     passages = passages_of([item], card.template, bos=bos, eos=eos)

@@ -5,6 +5,7 @@ arguments.py    arguments that several methods have in common
 building.py     build
 datasets.py     datasets, fetch_datasets, add_dataset
 metrics.py      query, cache_state, metrics, explain, explain_query
+interop.py      import_vectors, add_vectors, export
 lookup.py       neighbours, vectors, missing, info, skipped, sql
 mapping.py      map, map_points, maps, drift
 maintenance.py  index, verify, repair, compact, merge, remove
@@ -15,6 +16,7 @@ pages.py        explore
 
 from embstore.keywords import check_keywords
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
+from embstore.store.interop import InteropMethods
 from embstore.store.maintenance import MaintenanceMethods
 from embstore.store.pages import PageMethods
 from embstore.store.sharing import SharingMethods
@@ -25,7 +27,7 @@ __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store"]
 
 @speak_python
 @check_keywords
-class Store(MaintenanceMethods, SharingMethods, PageMethods):
+class Store(MaintenanceMethods, InteropMethods, SharingMethods, PageMethods):
     """A store of embeddings: the vectors of words, sentences and occurrences at every layer.
 
     The store is read at the first query, and answers describe its state at that time; :meth:`refresh` reads it

@@ -11,6 +11,8 @@ from embstore.metrics.declaration.explain import flag_of
 COMMANDS = [
     (),
     ("build",),
+    ("import",),
+    ("export",),
     ("query",),
     *(("query", metric) for metric in METRICS),
     ("neighbours",),

@@ -43,6 +43,11 @@ def quoted_list(texts: Sequence[str], max_named: int = _MAX_NAMED) -> str:
 
 def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
     """Return the remedy for texts missing from a space, with the command that embeds them from their sources."""
+    if card.imported is not None:
+        return (
+            f"The vectors of {card.space} were imported, so that none can be added: go on without what is missing, "
+            "--missing skip; or choose other spaces with --space."
+        )
     return (
         f"Embed what is missing: {embed_command(sources, missing, card)}; go on without it: --missing skip; or choose "
         "other spaces with --space."

@@ -33,9 +33,9 @@ class Card:
     Attributes:
         space: Name of the space.
         model: Short name of the checkpoint in this store.
-        checkpoint: Hugging Face id, or the folder's name for a local checkpoint.
+        checkpoint: Hugging Face id, or the folder's name for a local checkpoint; the file's name of imported vectors.
         revision: Commit on the hub; None for a local checkpoint.
-        weights_sha256: SHA-256 of the weights; with the next two, the checkpoint's fingerprint.
+        weights_sha256: SHA-256 of the weights, or of imported files; with the next two, the checkpoint's fingerprint.
         tokenizer_sha256: SHA-256 of the tokenizer's files.
         config_sha256: SHA-256 of ``config.json``.
         architecture: Name of the loaded model class.
@@ -53,6 +53,9 @@ class Card:
             units and in cards of format 1.
         revision_name: Branch, tag or commit that was asked for, or name of a local folder with the checkpoint of a
             training step; None if no revision was named.
+        imported: Of vectors that were made elsewhere: ``format``, ``files`` (name, SHA-256 and bytes of each), and
+            ``origin`` (the card of the space that they were exported from, if known). None for vectors of a checkpoint,
+            which alone have hashes of a tokenizer and a configuration.
     """
 
     space: str
@@ -60,8 +63,8 @@ class Card:
     checkpoint: str
     revision: str | None
     weights_sha256: str
-    tokenizer_sha256: str
-    config_sha256: str
+    tokenizer_sha256: str | None
+    config_sha256: str | None
     architecture: str
     unit: Unit
     pooling: Pooling
@@ -75,6 +78,7 @@ class Card:
     layer_check: int | None = None
     word_boundaries: str | None = None
     revision_name: str | None = None
+    imported: dict[str, Any] | None = None
 
     @property
     def step(self) -> int | None:
@@ -103,7 +107,7 @@ class Card:
     @property
     def word_fault(self) -> str | None:
         """Description of possibly truncated words of occurrences, with the remedy; None if they are whole."""
-        if self.unit is not Unit.OCCURRENCE or self.word_boundaries is not None:
+        if self.unit is not Unit.OCCURRENCE or self.word_boundaries is not None or self.imported is not None:
             return None
         return (
             f"words with combining marks, and numbers such as 1,000, are cut in {self.space}, which an earlier version "
@@ -117,7 +121,7 @@ class Card:
         return f"{self.checkpoint}@{(self.revision or 'sha256:' + self.weights_sha256)[:19]}"
 
     @property
-    def fingerprint(self) -> tuple[str, ...]:
+    def fingerprint(self) -> tuple[str | None, ...]:
         """Hashes of weights, tokenizer and configuration, which identify the checkpoint."""
         return tuple(getattr(self, name) for name in _FINGERPRINT)
 
@@ -158,8 +162,9 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         """Return the card as a JSON document."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        if self.revision_name is None:
-            del values["revision_name"]  # as in the cards of earlier versions
+        for name in ("revision_name", "imported"):
+            if values[name] is None:
+                del values[name]  # as in the cards of earlier versions
         values["template"] = self.template.pattern
         values["layers"] = [layer._asdict() for layer in self.layers]
         return {

@@ -198,6 +198,19 @@ class Staging:
         counts = self.rows(_COUNTS.format(texts="sentence" if occurrences else "item"))
         self.n_items, self.n_chars, self.n_invalid, self.digest = counts[0]
 
+    def first_duplicate(self) -> tuple[str, str, str] | None:
+        """Return the text of the first item that is staged twice, and the origins of both; called before it is dropped.
+
+        None if no item is staged twice.
+        """
+        rows = self.rows(
+            """SELECT text, origin FROM raw WHERE item_id =
+                   (SELECT item_id FROM raw GROUP BY item_id HAVING count(*) > 1
+                    ORDER BY list_sort(list(ordinal))[2] LIMIT 1)
+               ORDER BY ordinal LIMIT 2"""
+        )
+        return (rows[0][0], rows[0][1], rows[1][1]) if rows else None
+
     def find(self, item_id: int) -> tuple[Item, str]:
         """Return a staged item, and the origin of its first row: file and line."""
         places = self.rows("SELECT origin FROM item WHERE item_id = $item", item=item_id)

@@ -1,0 +1,58 @@
+"""``embstore export``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from . import _options
+from ._errors import explained
+
+
+def export(
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="File or folder to write.")],
+    space: Annotated[str, typer.Option("--space", metavar="NAME", help="Space to export.")],
+    form: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="FORMAT",
+            help="Format, such as parquet, npy or word2vec.  [default: found by the suffix of DEST]",
+        ),
+    ] = None,
+    layer: Annotated[
+        str | None,
+        typer.Option(
+            "--layer",
+            metavar="LAYERS",
+            help=f"{_options.LAYER_HELP}  [default: all, or top if the format has room for one]",
+        ),
+    ] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where", metavar="SQL", help="Export the items for which this holds: --where \"text LIKE 'a%'\"."
+        ),
+    ] = None,
+    timeout: _options.SqlTimeout = None,
+    memory: _options.SqlMemory = None,
+    transform: _options.Transforms = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is at DEST.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary, only errors.")] = False,
+    store: _options.StoreDir = None,
+) -> None:
+    """Write the vectors of a space to a file or folder in the format of another program."""
+    with explained("Interrupted. Nothing was written."):
+        from embstore.store import Store
+
+        from ._output import say
+        from ._progress import show_progress
+
+        with show_progress(quiet) as observe:
+            report = Store(store).export(
+                dest, space, format=form, layers=layer, where=where, timeout=timeout, memory=memory,
+                transforms=transform or (), force=force, observe=observe,
+            )  # fmt: skip
+        if not quiet:
+            for line in [*report.notes, *report.lines()]:
+                say(line)

@@ -1,0 +1,161 @@
+"""List the formats of vectors that embstore reads and writes, and find that of a file."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from embstore.errors import SourceError, UnknownNameError
+from embstore.interop.files import check_regular, is_folder, open_stream
+from embstore.interop.vector_file import ReadOptions, VectorFile
+from embstore.sources.files import file_type
+
+
+class Reader(NamedTuple):
+    """A format that can be imported.
+
+    Attributes:
+        module: Module in :mod:`embstore.interop.readers`.
+        function: Function in it that opens a file.
+        suffixes: Suffixes of its files.
+        help: What it is, for the reference.
+    """
+
+    module: str
+    function: str
+    suffixes: tuple[str, ...]
+    help: str
+
+    def open(self, path: Path, options: ReadOptions) -> VectorFile:
+        """Open a file; the module is imported only now, since a call needs one format."""
+        module = import_module(f"embstore.interop.readers.{self.module}")
+        function: Callable[[Path, ReadOptions], VectorFile] = getattr(module, self.function)
+        return function(path, options)
+
+
+READERS = {
+    "npy": Reader("npy", "open_npy", (".npy",), "NumPy array (n, dim) or (layers, n, dim); the texts by --texts"),
+    "npz": Reader("npz", "open_npz", (".npz",), "NumPy archive with such an array, and texts as an array of strings"),
+    "npy-folder": Reader("npy_folder", "open_npy_folder", (), "folder that embstore export --as npy wrote"),
+    "parquet": Reader(
+        "parquet", "open_parquet", (".parquet",), "Parquet with a column of texts, and of vectors as lists"
+    ),
+    "word2vec": Reader("word2vec", "open_word2vec", (".vec",), "word2vec's text format, fastText's .vec; also .gz"),
+    "glove": Reader("word2vec", "open_glove", (), "GloVe's text format, without a header; also .gz"),
+}
+"""The formats that can be imported, by name."""
+
+
+def _by_content(path: Path) -> str | None:
+    """Return the format that the first bytes of a file belong to; None if they are of no such format."""
+    with open_stream(path) as stream:
+        first = stream.read(8)
+    if first.startswith(_FASTTEXT_MODEL):
+        raise SourceError(
+            f"{path} is a model of fastText, not vectors. Give the .vec beside it, or write one with fasttext's "
+            "get_words "
+            "and get_word_vector."
+        )
+    return next((name for magic, name in _FIRST_BYTES.items() if first.startswith(magic)), None)
+
+
+class Writer(NamedTuple):
+    """A format that can be exported.
+
+    Attributes:
+        module: Module in :mod:`embstore.interop.writers`.
+        function: Function in it that writes a file or folder.
+        suffixes: Suffixes that choose it.
+        help: What it is, for the reference.
+        several_layers: Whether it has room for several layers.
+        is_folder: Whether it is a folder.
+        card_beside: Whether the record of the export is in a file beside it, since it has no room for one.
+    """
+
+    module: str
+    function: str
+    suffixes: tuple[str, ...]
+    help: str
+    several_layers: bool = True
+    is_folder: bool = False
+    card_beside: bool = False
+
+    def load(self) -> Callable[..., Any]:
+        """Return the function; its module is imported only now."""
+        function: Callable[..., Any] = getattr(import_module(f"embstore.interop.writers.{self.module}"), self.function)
+        return function
+
+
+WRITERS = {
+    "npy": Writer("npy", "write_npy", (), "folder of vectors.npy, ids.npy, texts.jsonl and card.json", is_folder=True),
+    "parquet": Writer("parquet", "write_parquet", (".parquet",), "Parquet, a row for each item and layer"),
+    "parquet-wide": Writer("parquet", "write_parquet_wide", (), "Parquet, a row for each item, layers as columns"),
+    "word2vec": Writer(
+        "word2vec", "write_word2vec", (".txt", ".vec"), "word2vec's text format", several_layers=False, card_beside=True
+    ),
+    "word2vec-binary": Writer(
+        "word2vec", "write_word2vec_binary", (".bin",), "word2vec's binary format", several_layers=False,
+        card_beside=True,
+    ),
+}  # fmt: skip
+"""The formats that can be exported, by name."""
+
+
+def find_writer(dest: Path, format_name: str | None) -> str:
+    """Return the name of the format of an export: the one given, else by the suffix of its place.
+
+    Raises:
+        UnknownNameError: There is no such format, or none has the suffix.
+    """
+    if format_name is not None:
+        if format_name not in WRITERS:
+            raise UnknownNameError("format", format_name, WRITERS)
+        return format_name
+    by_suffix = {suffix: name for name, writer in WRITERS.items() for suffix in writer.suffixes}
+    if dest.suffix.lower() not in by_suffix:
+        raise UnknownNameError("file type", dest.suffix or dest.name, by_suffix, "Name the format with --as.")
+    return by_suffix[dest.suffix.lower()]
+
+
+_TEXT_SUFFIXES = (".txt", ".vec", ".w2v", "")
+_FASTTEXT_MODEL = b"\xba\x16\x4f\x2f"
+_FIRST_BYTES = {b"\x93NUMPY": "npy", b"PAR1": "parquet"}
+
+
+def open_vectors(path: Path, format_name: str | None, options: ReadOptions) -> VectorFile:
+    """Open a file of vectors.
+
+    Args:
+        path: File or folder.
+        format_name: Name of its format; None to find it by suffix and content.
+        options: Options of reading.
+
+    Raises:
+        UnknownNameError: There is no such format, or none can be found.
+        SourceError: The file cannot be read, or is not of its format.
+    """
+    if format_name is not None and format_name not in READERS:
+        raise UnknownNameError("format", format_name, READERS)
+    return READERS[format_name or find_format(path)].open(path, options)
+
+
+def find_format(path: Path) -> str:
+    """Return the name of the format of a file, by its suffix and its first bytes."""
+    if is_folder(path):
+        if (path / "vectors.npy").is_file():
+            return "npy-folder"
+        raise SourceError(f"{path} is a folder without vectors.npy. Give a file in it.")
+    check_regular(path)
+    suffix = file_type(path)
+    if (found := _by_content(path)) is not None:
+        return found
+    by_suffix = {known: name for name, reader in READERS.items() for known in reader.suffixes if known != ".vec"}
+    if suffix in by_suffix:
+        return by_suffix[suffix]
+    if suffix in _TEXT_SUFFIXES:
+        from embstore.interop.readers.word2vec import has_header
+
+        return "word2vec" if has_header(path) else "glove"
+    raise UnknownNameError(
+        "file type", path.suffix or path.name, dict.fromkeys(by_suffix), "Name the format with --as."
+    )

@@ -1,0 +1,171 @@
+"""Import vectors that were made elsewhere: read → stage → write → index.
+
+The texts are staged as those of a build are, and the vectors are kept on disk in the order of the shards. The shards
+are those that a build of the same texts would write, each committed when it is whole: an import that was interrupted
+goes on after the last one.
+"""
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+
+from embstore import disk
+from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.index import KINDS
+from embstore.indexing import check_memory, recall_notes, update_indexes
+from embstore.interop.cards import choose_layers, imported_card
+from embstore.interop.report import ImportReport
+from embstore.interop.spool import Ids, Spool
+from embstore.interop.staged import Stager
+from embstore.interop.vector_file import VectorFile
+from embstore.progress import Observer, Progress
+from embstore.sharding import Parts, ShardSpec
+from embstore.space import Unit, check_space_name
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.card import Card
+from embstore.storage.files.shards import SHARD_BYTES
+from embstore.storage.maintenance.space_summary import write_all_merged
+from embstore.storage.staging.missing import MissingItems, Window
+from embstore.storage.staging.staging import Staging
+from embstore.storage.staging.texts import StoredTexts
+from embstore.storage.writer import StoreWriter
+
+DTYPES = ("float32", "float16")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """Options of an import.
+
+    Attributes:
+        name: Name of the space.
+        unit: Unit of the items; None for ``occurrence`` if the file has sentences and spans, else ``word``.
+        layers: Numbers of the layers; None for those that the file names, else 0, 1, 2 …
+        dtype: Stored dtype, ``float32`` or ``float16``; None for float16 if all vectors are of it, else float32.
+        index: Kind of index, as of a build.
+        index_memory: Memory limit in bytes while indexes are built; None for half of the machine's memory.
+        shard_bytes: Approximate bytes of vectors per shard.
+    """
+
+    name: str
+    unit: Unit = Unit.WORD
+    layers: str | None = None
+    dtype: str | None = None
+    index: str = "auto"
+    index_memory: int | None = None
+    shard_bytes: int = SHARD_BYTES
+
+    def __post_init__(self) -> None:
+        check_space_name(self.name)
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise UnknownNameError("dtype", self.dtype, DTYPES)
+        if self.index not in KINDS:
+            raise UnknownNameError("kind of index", self.index, KINDS)
+        if self.shard_bytes < 1:
+            raise UsageError(f"shard_bytes must be at least 1, not {self.shard_bytes}.")
+
+
+def import_vectors(
+    root: Path, files: Sequence[VectorFile], options: ImportOptions, observe: Observer, digest: str | None = None
+) -> ImportReport:
+    """Import the vectors of some files into one space, and index them.
+
+    Args:
+        root: Folder of the store; created if it is empty or does not exist.
+        files: Files of vectors; all of one dimension and with the same number of layers.
+        options: Options of the import.
+        observe: Callback for progress.
+        digest: SHA-256 of vectors and texts that are in no file; None if they are in files.
+
+    Raises:
+        SourceError: A file cannot be read, or a row is not a text with a finite vector; names the row.
+        SpaceMismatchError: There is another space of this name.
+        EmbstoreError: See :mod:`embstore.errors`. Committed shards are kept, and the same import continues from them.
+    """
+    began = time.perf_counter()
+    _check_alike(files)
+    observe(Progress("hash", files[0].name))
+    card = imported_card(
+        options.name, options.unit, options.dtype or _default_dtype(files), choose_layers(files, options.layers), files,
+        digest,
+    )  # fmt: skip
+    with ExitStack() as stack:
+        store = stack.enter_context(StoreWriter(root))
+        catalog = Catalog(root)
+        if (stored := catalog.cards.get(card.space)) is not None and catalog.shards[card.space]:
+            stored.check_same_space(card)
+            card = stored
+        staging = stack.enter_context(Staging(store.paths.root, options.unit))
+        spool = stack.enter_context(Spool(store.paths.root, len(card.layers), card.dim))
+        present = catalog.ids(card.space) if catalog.shards.get(card.space) else np.empty(0, np.int64)
+        stager = Stager(staging, spool, present, card, observe)
+        for file in files:
+            stager.read(file)
+        stager.finish()
+        missing = MissingItems(staging, catalog)
+        n_present = missing.load_present(card.space)
+        item_bytes = len(card.layers) * card.dim * (2 if card.dtype == "float16" else 4)
+        parts = Parts.plan(staging.n_items, staging.n_chars, item_bytes, options.shard_bytes, ShardSpec())
+        check_memory(store.paths, card, staging.n_items - n_present, options.index, options.index_memory)
+        texts = StoredTexts(staging, store.paths)
+        texts.write_missing_texts(missing.present([card.space], parts))
+        n_bytes = _write(store, card, texts, missing, parts, spool, observe)
+        notes = store.forget_missing_shards([card.space])
+        write_all_merged(store.paths)
+        indexes = update_indexes(store.paths, card, options.index, observe, memory=options.index_memory)
+    return ImportReport(
+        store.paths.root, card.space, files[0].format, staging.n_items - n_present, n_present, len(card.layers),
+        card.dim,
+        n_bytes + sum(index.n_bytes for index in indexes), time.perf_counter() - began,
+        (*stager.notes, *notes, *recall_notes(card, indexes)),
+    )  # fmt: skip
+
+
+def _write(
+    store: StoreWriter, card: Card, texts: StoredTexts, missing: MissingItems, parts: Parts, spool: Spool,
+    observe: Observer,
+) -> int:  # fmt: skip
+    """Write the missing items shard by shard, each while the next one is read, and return the bytes written."""
+    work = missing.work([card.space], parts)
+    n_done = 0
+    with store.space_writer(card, texts.write) as writer:
+        for _, windows in groupby(work.windows(), key=lambda window: window.shard_number):
+            for window in windows:
+                writer.add(window.ids, spool.take(_keys(window), window.ids))
+                n_done += len(window.ids)
+                observe(Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items)))
+            writer.cut()
+    return sum(disk.size(shard.path) for shard in writer.shards)
+
+
+def _keys(window: Window) -> Ids:
+    """Return the keys of the items of a window: their ids, or the ids of their sentences."""
+    contexts = [item.context_id for item in window.items]
+    return np.array(
+        [item if context is None else context for item, context in zip(window.ids.tolist(), contexts, strict=True)],
+        dtype=np.int64,
+    )
+
+
+def _check_alike(files: Sequence[VectorFile]) -> None:
+    """Raise SourceError unless all files have one dimension and one number of layers."""
+    if not files:
+        raise UsageError("no file is given. Give at least one: embstore import vectors.txt --name NAME")
+    first = files[0]
+    for file in files[1:]:
+        for what, a, b in (("dimension", first.dim, file.dim), ("number of layers", first.n_layers, file.n_layers)):
+            if a != b:
+                raise SourceError(
+                    f"{file.name} has the {what} {b}, and {first.name} has {a}. Files of one import are of one space: "
+                    "import them one by one, each with its --name."
+                )
+
+
+def _default_dtype(files: Sequence[VectorFile]) -> str:
+    """Return float16 if the numbers of all files are of it, else float32."""
+    return "float16" if all(file.dtype.lstrip("<>=|") in ("f2", "float16") for file in files) else "float32"

@@ -1,0 +1,254 @@
+"""Read tables with a column of texts and one or more columns of vectors: Parquet, Arrow, folders of datasets.
+
+A table with one column of vectors has one layer, unless it has a column ``layer`` too: then it has a row for each item
+and layer. One with several columns of vectors has a layer in each.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.interop.provenance import METADATA_KEY
+from embstore.interop.readers.recorded import recorded_layers, recorded_origin
+from embstore.interop.vector_file import Block, ReadOptions, VectorFile, rows_per_block
+from embstore.text import Span
+
+TEXT_COLUMNS = ("text", "word", "token", "key", "sentence")
+_SPAN_COLUMNS = ("context", "start", "end")
+_LAYER = "layer"
+_FIRST_ROWS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TableSource:
+    """A table that can be read several times.
+
+    Attributes:
+        name: Name in messages.
+        format: Name of its format.
+        schema: Arrow schema.
+        batches: Function of columns and a number of rows that yields the rows from the beginning, in record batches.
+        files: Files that it consists of.
+    """
+
+    name: str
+    format: str
+    schema: pa.Schema
+    batches: Callable[[list[str], int], Iterator[pa.RecordBatch]]
+    files: tuple[Path, ...]
+
+
+def open_table(source: TableSource, options: ReadOptions) -> VectorFile:
+    """Return a table as a file of vectors.
+
+    Raises:
+        UnknownNameError: A requested column does not exist.
+        UsageError: There is no column of vectors or texts, or several where one was requested.
+        SourceError: The table has no rows, or a vector is null.
+    """
+    text = _text_column(source, options.column)
+    vectors = _vector_columns(source, options.vector_column)
+    spans = list(_SPAN_COLUMNS) if set(_SPAN_COLUMNS) <= {*source.schema.names} else []
+    record = _record(source)
+    dim = _dim(source, vectors[0])
+    types = {source.schema.field(column).type.value_type for column in vectors}
+    if len(types) > 1:
+        raise SourceError(f"{source.name}: its columns of vectors are of several types, {', '.join(map(str, types))}.")
+    dtype = np.dtype(types.pop().to_pandas_dtype()).str
+    ids = _layer_ids(source) if len(vectors) == 1 and _LAYER in source.schema.names else []
+    n_layers = len(ids) or len(vectors)
+    rows = rows_per_block(n_layers, dim)
+    columns = [text, *spans]
+
+    def blocks() -> Iterator[Block]:
+        if not ids:
+            yield from _wide_blocks(source, columns, vectors, dim, rows)
+        else:
+            yield from _long_blocks(source, columns, vectors[0], dim, rows, ids)
+
+    layers = recorded_layers(record, n_layers)
+    return VectorFile(
+        source.name, source.format, n_layers, dim, dtype, blocks, layers=layers, origin=recorded_origin(record),
+        hashed=source.files,
+    )  # fmt: skip
+
+
+def _record(source: TableSource) -> Any:
+    """Return the record of an export in the metadata of a table; None if there is none."""
+    text = (source.schema.metadata or {}).get(METADATA_KEY.encode())
+    try:
+        return None if text is None else json.loads(text)
+    except ValueError:
+        return None
+
+
+def _text_column(source: TableSource, requested: str | None) -> str:
+    """Return the column with the texts."""
+    names = source.schema.names
+    if requested is not None:
+        if requested not in names:
+            raise UnknownNameError("column", requested, names)
+        return requested
+    strings = [field.name for field in source.schema if _is_string(field.type)]
+    found = next((name for name in TEXT_COLUMNS if name in strings), strings[0] if len(strings) == 1 else None)
+    if found is None:
+        raise UsageError(
+            f"{source.name} has the columns {', '.join(names)}. Name the one with the texts: --column NAME"
+        )
+    return found
+
+
+def _vector_columns(source: TableSource, requested: str | None) -> list[str]:
+    """Return the columns with vectors, one for each layer."""
+    lists = [field.name for field in source.schema if _is_vector(field.type)]
+    if requested is not None:
+        if requested not in source.schema.names:
+            raise UnknownNameError("column", requested, source.schema.names)
+        if requested not in lists:
+            kind = source.schema.field(requested).type
+            raise UsageError(
+                f"the column {requested!r} of {source.name} is of {kind}, and vectors are lists of numbers."
+            )
+        return [requested]
+    if not lists:
+        raise UsageError(
+            f"{source.name} has no column of vectors, which are lists of numbers. It has "
+            f"{', '.join(f'{field.name} ({field.type})' for field in source.schema)}."
+        )
+    named = [name for name in lists if name.startswith("layer_")]
+    if len(lists) > 1 and len(named) < len(lists):
+        raise UsageError(
+            f"{source.name} has several columns of vectors, {', '.join(lists)}. Name one: --vector-column NAME"
+        )
+    return lists
+
+
+def _is_string(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind))
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return bool(is_list and (pa.types.is_floating(kind.value_type) or pa.types.is_integer(kind.value_type)))
+
+
+def _dim(source: TableSource, column: str) -> int:
+    """Return the dimension of the vectors of a column, from its type or its first row."""
+    kind = source.schema.field(column).type
+    if pa.types.is_fixed_size_list(kind):
+        return int(kind.list_size)
+    for batch in source.batches([column], _FIRST_ROWS):
+        if batch.num_rows:
+            first = batch.column(0)[0]
+            if not first.is_valid or not len(first):
+                raise SourceError(f"{source.name}:1: the vector is null or empty. Remove the row.")
+            return len(first)
+    raise SourceError(f"{source.name} has no rows. Give a table with at least one vector.")
+
+
+def _layer_ids(source: TableSource) -> list[int]:
+    """Return the distinct numbers in the column ``layer``, ascending."""
+    if not pa.types.is_integer(source.schema.field(_LAYER).type):
+        return []
+    found: set[int] = set()
+    for batch in source.batches([_LAYER], 1 << 16):
+        if batch.column(0).null_count:
+            raise SourceError(f"{source.name}: a row has no layer. Give each its number.")
+        found.update(np.unique(batch.column(0).to_numpy(zero_copy_only=False)).tolist())
+    return sorted(found)
+
+
+def _wide_blocks(source: TableSource, columns: list[str], vectors: list[str], dim: int, rows: int) -> Iterator[Block]:
+    """Yield the rows of a table with a column of vectors for each layer."""
+    first = 1
+    for batch in source.batches([*columns, *vectors], rows):
+        if batch.num_rows:
+            stacked = np.stack([_values(batch.column(name), dim, source.name, first) for name in vectors])
+            yield _block(batch, columns, stacked, source.name, first)
+            first += batch.num_rows
+
+
+def _long_blocks(
+    source: TableSource, columns: list[str], vector: str, dim: int, rows: int, ids: Sequence[int]
+) -> Iterator[Block]:
+    """Yield the rows of a table with a row for each item and layer; the items of all layers must be in one order."""
+    readers = [_of_layer(source, [*columns, vector], rows, layer) for layer in ids]
+    first = 1
+    while True:
+        batches = [next(reader, None) for reader in readers]
+        if all(batch is None for batch in batches):
+            return
+        present = [batch for batch in batches if batch is not None]
+        same = len(present) == len(batches) and all(
+            batch.select(columns).equals(present[0].select(columns)) for batch in present
+        )
+        if not same:
+            raise SourceError(
+                f"{source.name}: its layers do not have the same items in the same order, from item {first:,} of each "
+                "layer on. Sort the table by layer and text, and leave out items that a layer lacks."
+            )
+        stacked = np.stack([_values(batch.column(vector), dim, source.name, first) for batch in present])
+        yield _block(present[0], columns, stacked, source.name, first)
+        first += present[0].num_rows
+
+
+def _of_layer(source: TableSource, columns: list[str], rows: int, layer: int) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of one layer, ``rows`` at a time."""
+    kept: list[pa.RecordBatch] = []
+    n = 0
+    for batch in source.batches([*columns, _LAYER], rows):
+        mask = pa.array(batch.column(_LAYER).to_numpy(zero_copy_only=False) == layer)
+        found = batch.select(columns).filter(mask)
+        kept.append(found)
+        n += found.num_rows
+        while n >= rows:
+            table = pa.Table.from_batches(kept).combine_chunks()
+            yield table.slice(0, rows).to_batches()[0]
+            rest = table.slice(rows)
+            kept, n = rest.to_batches(), rest.num_rows
+    if n:
+        yield pa.Table.from_batches(kept).combine_chunks().to_batches()[0]
+
+
+def _values(column: Any, dim: int, name: str, first: int) -> NDArray[Any]:
+    """Return a column of vectors as an array (n, dim)."""
+    n = len(column)
+    if column.null_count:
+        row = next(number for number in range(n) if not column[number].is_valid)
+        raise SourceError(f"{name}:{first + row}: the vector is null. Remove the row.")
+    if not pa.types.is_fixed_size_list(column.type):
+        lengths = np.diff(column.offsets.to_numpy())
+        if len(wrong := np.flatnonzero(lengths != dim)):
+            row = int(wrong[0])
+            raise SourceError(
+                f"{name}:{first + row}: a vector of {lengths[row]} numbers, where the first has {dim}. All must have "
+                "one "
+                "dimension."
+            )
+    flat = column.flatten()
+    if flat.null_count:
+        row = next(number for number in range(len(flat)) if not flat[number].is_valid) // dim
+        raise SourceError(f"{name}:{first + row}: a component of the vector is null. Remove the row.")
+    found: NDArray[Any] = flat.to_numpy(zero_copy_only=False).reshape(n, dim)
+    return found
+
+
+def _block(batch: pa.RecordBatch, columns: list[str], vectors: NDArray[Any], name: str, first: int) -> Block:
+    """Return a block of the texts of a batch and some vectors (layers, n, dim)."""
+    texts, *spans = (batch.column(column).to_pylist() for column in columns)
+    for values, column in zip((texts, *spans), columns, strict=True):
+        if None in values:
+            raise SourceError(f"{name}:{first + values.index(None)}: {column} is null, and each vector needs its text.")
+    if not all(isinstance(text, str) for text in texts):
+        raise SourceError(f"{name}: the column {columns[0]!r} is not of texts. Name another: --column NAME")
+    if not spans:
+        return Block(texts, vectors, first)
+    contexts, starts, ends = spans
+    return Block(texts, vectors, first, contexts, [Span(*span) for span in zip(starts, ends, strict=True)])

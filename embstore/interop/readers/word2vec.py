@@ -1,0 +1,207 @@
+"""Read word2vec's text format, GloVe's, and fastText's .vec: a key and its numbers on each line.
+
+word2vec and fastText begin with a line of two numbers, the vectors and their dimension; GloVe does not.
+"""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.errors import SourceError
+from embstore.interop.files import check_regular, open_stream
+from embstore.interop.vector_file import BLOCK_BYTES, Block, ReadOptions, VectorFile
+
+_MAX_DIM = 1 << 20
+_SHOWN = 60
+
+
+def open_word2vec(path: Path, _: ReadOptions) -> VectorFile:
+    """Open a file of word2vec's text format, or fastText's .vec."""
+    check_regular(path)
+    with open_stream(path) as stream:
+        first = _line(stream, path)
+    if (header := parse_header(first)) is None:
+        raise SourceError(
+            f"{path}:1: {_shown(first)} is not the header of word2vec's text format, which is two whole numbers: "
+            "vectors "
+            "and dimension. A file without one is GloVe's: --as glove"
+        )
+    n, dim = header
+    return VectorFile(str(path), "word2vec", 1, dim, "text", lambda: _blocks(path, dim, n), "line", hashed=(path,))
+
+
+def open_glove(path: Path, _: ReadOptions) -> VectorFile:
+    """Open a file of GloVe's format: lines of word2vec's, without a header."""
+    check_regular(path)
+    with open_stream(path) as stream:
+        first = _line(stream, path)
+    dim = len(first.split(b" ")) - 1
+    if dim < 1:
+        raise SourceError(
+            f"{path}:1: {_shown(first)} has no numbers after its key. Give lines of a key and its numbers."
+        )
+    return VectorFile(str(path), "glove", 1, dim, "text", lambda: _blocks(path, dim, None), "line", hashed=(path,))
+
+
+def has_header(path: Path) -> bool:
+    """Return whether a file begins with two whole numbers."""
+    with open_stream(path) as stream:
+        return parse_header(_line(stream, path)) is not None
+
+
+def parse_header(line: bytes) -> tuple[int, int] | None:
+    """Return the numbers of vectors and of dimensions in a header; None if the line is not one."""
+    parts = line.split()
+    if len(parts) != 2 or not all(part.isdigit() and len(part) < 19 for part in parts):
+        return None
+    return int(parts[0]), int(parts[1])
+
+
+def _line(stream: IO[bytes], path: Path) -> bytes:
+    """Return the first line of a stream, without its end and a byte order mark."""
+    line = stream.readline(BLOCK_BYTES + 1)
+    if len(line) > BLOCK_BYTES:
+        raise SourceError(f"{path}:1: the line has more than {BLOCK_BYTES:,} bytes, and is none of vectors.")
+    return line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n ")
+
+
+def _blocks(path: Path, dim: int, n: int | None) -> Iterator[Block]:
+    """Yield the rows of a file.
+
+    Args:
+        path: File.
+        dim: Number of components of a vector.
+        n: Number of vectors by its header; None without a header.
+    """
+    if not 0 < dim <= _MAX_DIM or n == 0:
+        raise SourceError(f"{path}:1: the header has no vectors, or none of a possible dimension: {n} of {dim}.")
+    number = 1 if n is None else 2
+    first = number
+    with open_stream(path) as stream:
+        if n is not None:
+            stream.readline()
+        for lines in _line_blocks(stream, path):
+            if number == 1:
+                lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
+            yield _parsed(lines, dim, path, number)
+            number += len(lines)
+    if n is not None and number - first != n:
+        raise SourceError(
+            f"{path}: its header says {n:,} vectors, and it has {number - first:,}. It was cut, or its header is "
+            "wrong: "
+            "copy it again, or correct the first line."
+        )
+
+
+def _line_blocks(stream: IO[bytes], path: Path) -> Iterator[list[bytes]]:
+    """Yield the lines of a stream, some megabytes at a time."""
+    rest = b""
+    while data := stream.read(BLOCK_BYTES):
+        whole, newline, tail = (rest + data).rpartition(b"\n")
+        if not newline:
+            if len(tail) > 4 * BLOCK_BYTES:
+                raise SourceError(f"{path}: a line has more than {4 * BLOCK_BYTES:,} bytes, and is none of vectors.")
+            rest = tail
+            continue
+        rest = tail
+        yield whole.split(b"\n")
+    if rest:
+        yield [rest]
+
+
+def _parsed(lines: list[bytes], dim: int, path: Path, first: int) -> Block:
+    """Parse lines of a key and ``dim`` numbers."""
+    keys, numbers = [], []
+    for offset, line in enumerate(lines):
+        key, _, values = line.rstrip(b"\r \t").partition(b" ")
+        if values.count(b" ") != dim - 1 or not values or not key:
+            raise _wrong_line(line, dim, f"{path}:{first + offset}")
+        keys.append(key)
+        numbers.append(values)
+    vectors = _parse_numbers(b" ".join(numbers), len(lines) * dim)
+    if vectors is None:
+        raise _first_wrong(numbers, dim, path, first)
+    try:
+        texts = [key.decode() for key in keys]
+    except UnicodeDecodeError:
+        raise _not_utf8(keys, path, first) from None
+    return Block(texts, vectors.reshape(1, len(lines), dim), first)
+
+
+def _parse_numbers(values: bytes, n: int) -> NDArray[np.float64] | None:
+    """Parse numbers separated by spaces; None unless there are n.
+
+    They are read as float64, and rounded to float32 later, as gensim and NumPy do.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    read = csv.ReadOptions(column_names=["value"], block_size=1 << 20)
+    parse = csv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False)
+    convert = csv.ConvertOptions(column_types={"value": pa.float64()}, null_values=[])
+    try:
+        found = csv.read_csv(io.BytesIO(values.replace(b" ", b"\n")), read, parse, convert).column(0)
+    except pa.ArrowInvalid:
+        return None
+    return found.to_numpy() if len(found) == n and not found.null_count else None
+
+
+def _wrong_line(line: bytes, dim: int, place: str) -> SourceError:
+    """Return the error for a line without a key or with another number of values."""
+    if not line.strip():
+        return SourceError(f"{place}: the line is empty, and has neither a key nor a vector. Remove it.")
+    if line.startswith(b" "):
+        return SourceError(f"{place}: the key is empty: the line begins with a space. Give it a key, or remove it.")
+    parts = line.split()
+    n = len(parts) - 1
+    if n > dim and not _is_number(parts[n - dim]):
+        key = b" ".join(parts[: n - dim + 1]).decode(errors="replace")
+        return SourceError(
+            f"{place}: the key {key[:_SHOWN]!r} has a space, which separates the numbers in this format. Replace it, "
+            "as "
+            "by _, or give the vectors in another format, such as Parquet."
+        )
+    return SourceError(
+        f"{place}: {n} numbers after the key, where there must be {dim}: {_shown(line)}. Correct the line."
+    )
+
+
+def _first_wrong(numbers: list[bytes], dim: int, path: Path, first: int) -> SourceError:
+    """Return the error for the first line with a value that is not a number."""
+    for offset, values in enumerate(numbers):
+        if _parse_numbers(values, dim) is None:
+            wrong = next((part for part in values.split(b" ") if not _is_number(part)), values)
+            return SourceError(f"{path}:{first + offset}: {_shown(wrong)} is not a number. Correct the line.")
+    raise AssertionError("every line can be parsed alone, and not all together")
+
+
+def _is_number(part: bytes) -> bool:
+    try:
+        float(part)
+    except ValueError:
+        return False
+    return b"_" not in part
+
+
+def _not_utf8(keys: list[bytes], path: Path, first: int) -> SourceError:
+    """Return the error for the first key that is not valid UTF-8."""
+    for offset, key in enumerate(keys):
+        try:
+            key.decode()
+        except UnicodeDecodeError as error:
+            return SourceError(
+                f"{path}:{first + offset}: the key {_shown(key)} is not valid UTF-8 ({error.reason}). Convert the file "
+                "to "
+                "UTF-8 first, for instance with iconv."
+            )
+    raise AssertionError("every key is UTF-8")
+
+
+def _shown(line: bytes) -> str:
+    """Return the beginning of a line for messages."""
+    text = line[:_SHOWN].decode(errors="replace")
+    return repr(text) + ("…" if len(line) > _SHOWN else "")

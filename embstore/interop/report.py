@@ -1,0 +1,97 @@
+"""Report the result of an import or export."""
+
+import html
+from dataclasses import dataclass
+from pathlib import Path
+
+from embstore.escape import printable
+from embstore.progress import duration
+from embstore.table import show_size
+
+
+class _Lines:
+    """Shows a report as its sentences."""
+
+    notes: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """Return the report in sentences."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return printable("\n".join([*self.lines(), *self.notes]), lines=True)
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<p>{html.escape(printable(line))}</p>" for line in [*self.lines(), *self.notes])
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ImportReport(_Lines):
+    """The result of an import.
+
+    Attributes:
+        store: Folder of the store.
+        space: Name of the space.
+        format: Name of the format that was read.
+        imported: Number of items whose vectors were written.
+        present: Number of items whose vectors were stored before.
+        n_layers: Number of layers.
+        dim: Number of components of a vector.
+        n_bytes: Bytes of the shards and indexes written.
+        seconds: Seconds of the whole import.
+        notes: Further information for the user, as sentences.
+    """
+
+    store: Path
+    space: str
+    format: str
+    imported: int
+    present: int
+    n_layers: int
+    dim: int
+    n_bytes: int
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return the report in sentences."""
+        layers = "1 layer" if self.n_layers == 1 else f"{self.n_layers} layers"
+        counts = f"{self.space}: {self.imported:,} imported ({self.format}, {layers}, dimension {self.dim:,})"
+        return [
+            f"{counts}, {self.present:,} already there",
+            f"{show_size(self.n_bytes)} written to {self.store} in {duration(self.seconds)}",
+        ]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class ExportReport(_Lines):
+    """The result of an export.
+
+    Attributes:
+        files: Files that were written.
+        space: Name of the space.
+        format: Name of the format that was written.
+        layers: Names of the layers.
+        n: Number of items.
+        dim: Number of components of a vector.
+        n_bytes: Bytes of the files.
+        notes: Further information for the user, as sentences.
+    """
+
+    files: tuple[Path, ...]
+    space: str
+    format: str
+    layers: tuple[str, ...]
+    n: int
+    dim: int
+    n_bytes: int
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """Return the report in sentences."""
+        layers = f"layer {self.layers[0]}" if len(self.layers) == 1 else f"layers {', '.join(self.layers)}"
+        names = ", ".join(map(str, self.files[:6])) + (" …" if len(self.files) > 6 else "")
+        return [
+            f"{self.space}, {layers}: {self.n:,} items, dimension {self.dim:,} ({self.format}, "
+            f"{show_size(self.n_bytes)}) in {names}"
+        ]

@@ -1,0 +1,126 @@
+"""Read the selected vectors of a space shard by shard, all layers of some items at a time."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.errors import QueryError
+from embstore.metrics import NotComputable
+from embstore.metrics.transforms import Step, fit
+from embstore.query.layer_data import StoredLayer
+from embstore.space import Layer
+from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files.card import Card
+from embstore.storage.files.paths import Shard
+from embstore.storage.files.vectors import LayerVectors
+from embstore.text import Item
+
+_BLOCK_ITEMS = 8192
+
+Transform = Callable[[NDArray[np.floating]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Some items of an export.
+
+    Attributes:
+        start: Number of items before them, from 0.
+        items: Items (n).
+        vectors: Vectors (layers, n, dim), in the type of the export.
+    """
+
+    start: int
+    items: Sequence[Item]
+    vectors: NDArray[np.floating]
+
+
+class Selected:
+    """The selected items of a space, and the layers to export.
+
+    Args:
+        catalog: Store.
+        card: Card of the space.
+        layers: Layers to export.
+        only: Ids of the selected items, ascending, among others; None for all.
+        steps: Transforms, each fitted on the selected vectors of a layer.
+
+    Attributes:
+        card: Card of the space.
+        layers: Layers to export.
+        notes: Notes for the user about the transforms.
+
+    Raises:
+        QueryError: No item is selected, or a transform cannot be fitted.
+    """
+
+    def __init__(
+        self, catalog: Catalog, card: Card, layers: Sequence[Layer], only: Ids | None, steps: Sequence[Step]
+    ) -> None:
+        self._catalog, self.card, self.layers, self._only = catalog, card, tuple(layers), only
+        self._shards = self._in_order()
+        if not self.n:
+            raise QueryError(f"no item of {card.space} is selected. Leave --where out, or select others.")
+        self.notes: list[str] = []
+        self._transforms: list[Transform] = []
+        self._columns = np.arange(card.dim)
+        if steps:
+            for layer in layers:
+                self._fit(layer, steps)
+
+    def _fit(self, layer: Layer, steps: Sequence[Step]) -> None:
+        """Fit the transforms of a layer on its selected vectors."""
+        try:
+            transform = fit(StoredLayer(self._catalog, self.card, layer, self._only), steps)
+        except NotComputable as error:
+            raise QueryError(f"layer {layer.name} of {self.card.space} cannot be transformed: {error}.") from error
+        self._transforms.append(transform)
+        self._columns = transform.columns
+        self.notes += [f"layer {layer.name}: {note}" for note in transform.notes]
+
+    @cached_property
+    def n(self) -> int:
+        """Number of items."""
+        return sum(len(ids) for _, ids in self._shards)
+
+    @property
+    def dim(self) -> int:
+        """Number of components of an exported vector."""
+        return len(self._columns)
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        """Type of the exported numbers: that of the store, or float32 after a transform."""
+        return np.dtype(np.float32 if self._transforms else self.card.dtype)
+
+    def rows(self) -> Iterator[Rows]:
+        """Yield the items with all their layers, in blocks that belong to one shard each."""
+        start = 0
+        for shard, ids in self._shards:
+            gathered = [LayerVectors([shard], layer.id, self.card.dim, ids).gather() for layer in self.layers]
+            for first in range(0, len(ids), _BLOCK_ITEMS):
+                part = ids[first : first + _BLOCK_ITEMS]
+                vectors = np.stack([found[first : first + _BLOCK_ITEMS] for _, found in gathered])
+                items = self._catalog.items(part.tolist())
+                yield Rows(start, [items[item] for item in part.tolist()], self._exported(vectors))
+                start += len(part)
+
+    def _exported(self, vectors: NDArray[np.float32]) -> NDArray[np.floating]:
+        """Return vectors (layers, n, dim) transformed, and in the type of the export."""
+        if not self._transforms:
+            return vectors.astype(self.dtype, copy=False)
+        layers = [transform(block) for transform, block in zip(self._transforms, vectors, strict=True)]
+        return np.stack(layers).astype(np.float32)
+
+    def _in_order(self) -> list[tuple[Shard, Ids]]:
+        """Return the shards that contain selected items, with these, by their first id."""
+        first = self.card.layers.ids[0]
+        found = []
+        for shard in self._catalog.shards[self.card.space]:
+            ids = LayerVectors([shard], first, self.card.dim, self._only).ids()
+            if len(ids):
+                found.append((shard, ids))
+        return sorted(found, key=lambda pair: int(pair[1][0]))

@@ -1,0 +1,201 @@
+"""Check the rows of files, and stage their texts and vectors."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.errors import SourceError
+from embstore.interop.spool import Ids, Spool
+from embstore.interop.vector_file import Block, VectorFile
+from embstore.progress import Observer, Progress
+from embstore.space import Unit
+from embstore.storage.files.card import Card
+from embstore.storage.files.shards import FLOAT16_MAX
+from embstore.storage.staging.staging import Batch, Staging
+from embstore.text import Span, is_unicode, item_id
+
+_SHOWN = 80
+_EXACT_INTEGERS = 1 << 24  # every whole number up to it is a float32
+
+
+class Stager:
+    """Stages the rows of files.
+
+    Args:
+        staging: Texts of the items.
+        spool: Vectors of the items.
+        present: Ids of the items whose vectors are stored, ascending; their vectors are checked but not kept.
+        card: Card of the space.
+        observe: Callback for progress.
+
+    Attributes:
+        notes: Notes for the user about what was converted.
+    """
+
+    def __init__(self, staging: Staging, spool: Spool, present: Ids, card: Card, observe: Observer) -> None:
+        self._staging, self._spool, self._present, self._card = staging, spool, present, card
+        self._observe = observe
+        self._batch = Batch()
+        self._n = 0
+        self.notes: list[str] = []
+
+    def read(self, file: VectorFile) -> None:
+        """Read a file to its end.
+
+        Raises:
+            SourceError: A row cannot be read, has no text, or has a vector that is not finite.
+        """
+        self.notes += [*file.notes, *_conversions(file)]
+        n_rounded = 0
+        for block in file.blocks():
+            vectors = self._checked(block, file)
+            n_rounded += _n_rounded(block.vectors, vectors) if np.dtype(block.vectors.dtype).kind in "iu" else 0
+            ids, keys = self._stage(block, file)
+            if len(self._present):
+                new = ~np.isin(ids, self._present)
+                ids, keys, vectors = ids[new], keys[new], vectors[:, new]
+            if len(ids):
+                self._spool.add(keys, ids, vectors)
+            self._observe(Progress("read", file.name, self._n))
+        if n_rounded:
+            self.notes.append(f"{file.name}: {n_rounded:,} whole numbers are too large for float32, and were rounded.")
+
+    def finish(self) -> None:
+        """Stage the last rows.
+
+        Raises:
+            SourceError: No file has a row, or a text is there twice.
+        """
+        self._staging.add(self._batch)
+        self._spool.finish()
+        if not self._n:
+            raise SourceError("there is no vector in the files. Give files with at least one.")
+        if (found := self._staging.first_duplicate()) is not None:
+            text, first, second = found
+            raise SourceError(
+                f"{second}: {text[:_SHOWN]!r} is there twice, first at {first}, and an item has one vector. Remove one "
+                "of "
+                "them."
+            )
+        self._staging.deduplicate()
+
+    def _checked(self, block: Block, file: VectorFile) -> NDArray[np.float32]:
+        """Return the vectors of a block as float32."""
+        found = block.vectors
+        if found.shape != (file.n_layers, len(block.texts), file.dim):
+            raise SourceError(
+                f"{file.place(block.first)}: vectors of the shape {found.shape[2:]} where {file.name} begins with "
+                f"({file.dim},). All must have one dimension."
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            vectors = found.astype(np.float32)
+        self._check_values(vectors, found, block, file)
+        return vectors
+
+    def _check_values(self, vectors: NDArray[np.float32], found: NDArray[Any], block: Block, file: VectorFile) -> None:
+        """Raise SourceError for the first vector that is not finite, or does not fit the stored dtype."""
+        limit = FLOAT16_MAX if self._card.dtype == "float16" else np.inf
+        with np.errstate(invalid="ignore"):
+            bad = np.flatnonzero(~np.isfinite(vectors).all(axis=(0, 2)) | (np.abs(vectors) > limit).any(axis=(0, 2)))
+        if not len(bad):
+            return
+        row = int(bad[0])
+        place = f"{file.place(block.first + row)}: the vector of {block.texts[row][:_SHOWN]!r}"
+        if not np.isfinite(found[:, row].astype(np.float64)).all():
+            raise SourceError(f"{place} is not finite (NaN or infinite). Remove the row, or correct it.")
+        largest = float(np.abs(found[:, row].astype(np.float64)).max())
+        raise SourceError(
+            f"{place} has a component of size {largest:.6g}, which {self._card.dtype} cannot represent. "
+            + ("Import it with --dtype float32." if self._card.dtype == "float16" else "Scale the vectors.")
+        )
+
+    def _stage(self, block: Block, file: VectorFile) -> tuple[Ids, Ids]:
+        """Stage the texts of a block, and return their ids and keys (n)."""
+        unit = self._card.unit
+        if (unit is Unit.OCCURRENCE) != (block.contexts is not None):
+            raise _wrong_unit(unit, file)
+        keys = []
+        start = len(self._batch.ids)
+        for offset, text in enumerate(block.texts):
+            if not text or text.isspace():
+                raise SourceError(
+                    f"{file.place(block.first + offset)}: the key is empty, and each vector needs its text. Remove the "
+                    "row, or give it a text."
+                )
+            if not is_unicode(text):
+                raise SourceError(
+                    f"{file.place(block.first + offset)}: the key {text[:_SHOWN]!r} is not valid Unicode."
+                )
+            self._add(text, file.place(block.first + offset))
+            if block.contexts is not None and block.spans is not None:
+                keys.append(self._add_span(text, block.contexts[offset], block.spans[offset]))
+            else:
+                self._batch.ids.append(item_id(unit, text))
+        self._n += len(block.texts)
+        ids = np.array(self._batch.ids[start:], np.int64)
+        if self._batch.is_full:
+            self._staging.add(self._batch)
+            self._batch = Batch()
+        return ids, np.array(keys, np.int64) if keys else ids
+
+    def _add(self, text: str, origin: str) -> None:
+        """Add a text to the batch, without its id."""
+        batch = self._batch
+        batch.texts.append(text)
+        batch.origins.append(origin)
+        batch.valid.append(True)
+        batch.n_chars += len(text)
+
+    def _add_span(self, text: str, context: str, span: Span) -> int:
+        """Add the span and the sentence of an occurrence to the batch, and return the id of the sentence."""
+        batch = self._batch
+        origin = batch.origins[-1]
+        if not 0 <= span.start < span.end <= len(context) or context[span.start : span.end] != text:
+            raise SourceError(
+                f"{origin}: the characters {span.start} to {span.end} of its context are not {text[:_SHOWN]!r}. "
+                "Positions "
+                "are counted from 0, in characters, without the last one."
+            )
+        if not is_unicode(context):
+            raise SourceError(f"{origin}: its context is not valid Unicode.")
+        sentence = item_id(Unit.SENTENCE, context)
+        batch.ids.append(item_id(Unit.OCCURRENCE, text, context, span))
+        batch.context_ids.append(sentence)
+        batch.spans.append(span)
+        batch.sentence_ids.append(sentence)
+        batch.sentences.append(context)
+        batch.sentence_origins.append(origin)
+        batch.n_chars += len(context)
+        return sentence
+
+
+def _wrong_unit(unit: Unit, file: VectorFile) -> SourceError:
+    if unit is Unit.OCCURRENCE:
+        return SourceError(
+            f"{file.name} has no sentences of its words, and an occurrence is a word in its sentence: columns context, "
+            "start and end. Give them, or import words: --unit word"
+        )
+    return SourceError(
+        f"{file.name} has words in their sentences (columns context, start and end), which are not of the unit "
+        f"{unit.value}. Import them with --unit occurrence."
+    )
+
+
+def _conversions(file: VectorFile) -> list[str]:
+    """Return a note if the numbers of a file are converted."""
+    if file.dtype == "text":
+        return []
+    dtype = np.dtype(file.dtype) if file.dtype != "bfloat16" else None
+    name = "bfloat16" if dtype is None else dtype.newbyteorder("=").name
+    changed = [] if name in ("float32", "float16") else [f"{name} became float32"]
+    if dtype is not None and dtype.byteorder == ">":
+        changed.append("big-endian numbers became little-endian")
+    return [f"{file.name}: {' and '.join(changed)}."] if changed else []
+
+
+def _n_rounded(found: NDArray[Any], vectors: NDArray[np.float32]) -> int:
+    """Return the number of whole numbers that float32 does not represent."""
+    return int(
+        (np.abs(found.astype(np.float64)) > _EXACT_INTEGERS).sum() and (vectors.astype(np.float64) != found).sum()
+    )

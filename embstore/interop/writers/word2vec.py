@@ -1,0 +1,66 @@
+"""Write word2vec's text and binary formats, with the record of the export beside them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore import disk
+from embstore.errors import QueryError
+from embstore.interop.selection import Selected
+from embstore.text import Item
+
+_SHOWN = 80
+
+
+def write_word2vec(file: Path, selected: Selected, _: dict[str, Any], report: Callable[[int], None]) -> None:
+    """Write a line of two numbers, the vectors and their dimension, and a line of a key and its numbers for each."""
+    with disk.writing(file) as stream:
+        stream.write(f"{selected.n} {selected.dim}\n".encode())
+        for rows in selected.rows():
+            check_keys(rows.items, selected.card.space)
+            for item, numbers in zip(rows.items, digits(rows.vectors[0]), strict=True):
+                stream.write(f"{item.text} {numbers}\n".encode())
+            report(rows.start + len(rows.items))
+
+
+def write_word2vec_binary(file: Path, selected: Selected, _: dict[str, Any], report: Callable[[int], None]) -> None:
+    """Write the same line, and for each vector its key, a space and its float32 numbers."""
+    with disk.writing(file) as stream:
+        stream.write(f"{selected.n} {selected.dim}\n".encode())
+        for rows in selected.rows():
+            check_keys(rows.items, selected.card.space)
+            for item, vector in zip(rows.items, rows.vectors[0].astype("<f4"), strict=True):
+                stream.write(item.text.encode() + b" " + vector.tobytes() + b"\n")
+            report(rows.start + len(rows.items))
+
+
+def digits(vectors: NDArray[np.floating]) -> list[str]:
+    """Return each vector (n, dim) as its numbers in the fewest digits that give the same float32, with spaces."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    values = pc.cast(pa.array(vectors.astype(np.float32).ravel()), pa.string())
+    n, dim = vectors.shape
+    offsets = pa.array(np.arange(0, n * dim + 1, dim, dtype=np.int32))
+    found: list[str] = pc.binary_join(pa.ListArray.from_arrays(offsets, values), " ").to_pylist()
+    return found
+
+
+def check_keys(items: Sequence[Item], space: str) -> None:
+    """Raise QueryError for the first text that is no key: one with a space, or an occurrence."""
+    for item in items:
+        if item.context is not None:
+            raise QueryError(
+                f"{space} is of occurrences, and word2vec's formats have words alone: a word would have several "
+                "vectors. "
+                "Choose another format, such as --as parquet."
+            )
+        if any(char.isspace() for char in item.text):
+            raise QueryError(
+                f"the text {item.text[:_SHOWN]!r} has a space, which ends a key in word2vec's formats. Leave such "
+                "texts "
+                "out (--where \"NOT regexp_matches(text, '\\s')\"), or choose another format, such as --as parquet."
+            )

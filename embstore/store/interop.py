@@ -1,0 +1,195 @@
+"""Methods of Store that import and export vectors."""
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from embstore.progress import Observer
+from embstore.store.arguments import LayerSpec, Names, as_bytes, as_layers, as_limits, as_names, as_observer
+from embstore.store.opened import OpenStore
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from embstore.interop.importing import ImportOptions
+    from embstore.interop.report import ExportReport, ImportReport
+
+
+class InteropMethods(OpenStore):
+    """Import vectors that were made elsewhere, and export vectors to other formats."""
+
+    def import_vectors(
+        self,
+        files: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]",
+        name: str,
+        *,
+        format: str | None = None,
+        unit: str | None = None,
+        layers: "str | int | Sequence[int] | None" = None,
+        texts: str | os.PathLike[str] | None = None,
+        column: str | None = None,
+        vector_column: str | None = None,
+        dtype: str | None = None,
+        index: str = "auto",
+        index_memory: str | int | None = None,
+        allow_pickle: bool = False,
+        observe: Observer | None = None,
+    ) -> "ImportReport":
+        """Import vectors from files into a space of their own, and index them.
+
+        Memory does not grow with the files. An import that was interrupted goes on when it is called again; one that is
+        complete writes nothing.
+
+        Args:
+            files: One file, or several that become one space.
+            name: Name of the space.
+            format: Name of the format; by default found by suffix and content. See the how-to "Bring vectors".
+            unit: ``word``, ``sentence`` or ``occurrence`` (a word with its sentence, in the columns ``context``,
+                ``start`` and ``end``); by default ``word``.
+            layers: Numbers of the layers, as in ``6`` or ``"0-12"``; by default those that the file names, else 0, 1 …
+            texts: File with the texts of an array, in the order of its rows: .txt with one a line, .jsonl, .csv …
+            column: Column with the texts; by default ``text``, ``word``, ``token`` or ``key``.
+            vector_column: Column or array with the vectors; by default the only one that fits.
+            dtype: Type of the stored vectors: ``float32`` or ``float16``; by default float16 for vectors of this type.
+            index: Index of each layer, as in :meth:`build`.
+            index_memory: Memory limit for building an index, as in :meth:`build`.
+            allow_pickle: Whether to load pickles, which can run code.
+            observe: Function that is called with the progress; by default a notebook shows it.
+
+        Returns:
+            Counts of the items imported, and of those that were there before; the notes say what was converted.
+
+        Raises:
+            SourceError: A file cannot be read, or a row has no text, a text that another has, or a vector that is not
+                finite; names the row.
+            SpaceMismatchError: There is another space of this name; names the differences.
+        """
+        from pathlib import Path
+
+        from embstore.interop.formats import open_vectors
+        from embstore.interop.importing import import_vectors
+        from embstore.interop.vector_file import ReadOptions
+
+        options = _options(name, unit, layers, dtype, index, index_memory)
+        paths = [Path(files)] if isinstance(files, str | os.PathLike) else [Path(file) for file in files]
+        read = ReadOptions(None if texts is None else Path(texts), column, vector_column, allow_pickle)
+        opened = [open_vectors(path, format, read) for path in paths]
+        try:
+            return import_vectors(self.path, opened, options, as_observer(observe))
+        finally:
+            self.refresh()
+
+    def add_vectors(
+        self,
+        name: str,
+        texts: "Sequence[str]",
+        array: ArrayLike,
+        *,
+        unit: str = "word",
+        layers: "str | int | Sequence[int] | None" = None,
+        dtype: str | None = None,
+        index: str = "auto",
+        index_memory: str | int | None = None,
+        observe: Observer | None = None,
+    ) -> "ImportReport":
+        """Store an array of vectors as a space of its own, and index it.
+
+        The same call again writes nothing; other vectors under the same name are refused.
+
+        Args:
+            name: Name of the space.
+            texts: Words or sentences (n); for occurrences sentences with one word in brackets.
+            array: Vectors of one layer (n, dim), or of all (layers, n, dim).
+            unit: ``word``, ``sentence`` or ``occurrence``.
+            layers: Numbers of the layers; by default 0, 1, 2 …
+            dtype: Type of the stored vectors: ``float32`` or ``float16``; by default float16 for an array of this type.
+            index: Index of each layer, as in :meth:`build`.
+            index_memory: Memory limit for building an index, as in :meth:`build`.
+            observe: Function that is called with the progress; by default a notebook shows it.
+
+        Returns:
+            Counts of the items imported, and of those that were there before; the notes say what was converted.
+
+        Raises:
+            SourceError: There are more or fewer texts than vectors, or a row has no text, a text that another has, or a
+                vector that is not finite; names the row.
+            SpaceMismatchError: There is another space of this name.
+        """
+        from embstore.interop.array import array_digest, array_file
+        from embstore.interop.importing import import_vectors
+
+        options = _options(name, unit, layers, dtype, index, index_memory)
+        values = np.asarray(array)
+        file = array_file(texts, values, options.unit)
+        try:
+            return import_vectors(self.path, [file], options, as_observer(observe), array_digest(texts, values))
+        finally:
+            self.refresh()
+
+    def export(
+        self,
+        dest: str | os.PathLike[str],
+        space: str,
+        *,
+        format: str | None = None,
+        layers: "LayerSpec | None" = None,
+        where: str | None = None,
+        timeout: float | None = None,
+        memory: str | int | None = None,
+        transforms: Names = (),
+        force: bool = False,
+        observe: Observer | None = None,
+    ) -> "ExportReport":
+        """Write the vectors of a space to a file or folder in the format of another program.
+
+        Memory does not grow with the space, and what is written appears whole or not at all, with the card of the space
+        in it or beside it.
+
+        Args:
+            dest: File or folder to write.
+            space: Name of the space.
+            format: Name of the format; by default found by the suffix of ``dest``. See the how-to "Take vectors
+                elsewhere".
+            layers: Layers, as in :meth:`query`; by default all, or ``top`` if the format has room for one.
+            where: SQL expression over the item columns; None for all items.
+            timeout: Time limit of ``where`` in seconds; None for no limit.
+            memory: Memory limit of ``where``, as in :meth:`query`.
+            transforms: Transforms, as in :meth:`query`, fitted on the selected items of each layer.
+            force: Whether to replace what is there.
+            observe: Function that is called with the progress; by default a notebook shows it.
+
+        Returns:
+            The files that were written, with their layers, items and bytes.
+
+        Raises:
+            UsageError: There is something at the place, or the format has room for one layer, and several are selected.
+            QueryError: No item is selected, or a text does not fit the format; names it.
+        """
+        from functools import partial
+        from pathlib import Path
+
+        from embstore.interop.exporting import ExportRequest, export
+        from embstore.query.request import Selection
+
+        selection = Selection(where, transforms=as_names(transforms), limits=as_limits(timeout, memory))
+        chosen = None if layers is None else as_layers(layers)
+        request = ExportRequest(Path(dest), space, chosen, format, selection, force)
+        return self._ask(partial(export, request=request, observe=as_observer(observe)))
+
+
+def _options(
+    name: str,
+    unit: str | None,
+    layers: "str | int | Sequence[int] | None",
+    dtype: str | None,
+    index: str,
+    memory: str | int | None,
+) -> "ImportOptions":
+    """Return the options of an import."""
+    from embstore.interop.importing import ImportOptions
+    from embstore.space import Unit, parse_member
+
+    chosen = None if layers is None else as_layers(layers)
+    return ImportOptions(name, parse_member(Unit, unit or "word"), chosen, dtype, index, as_bytes(memory))

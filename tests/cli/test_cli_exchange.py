@@ -1,0 +1,77 @@
+"""``embstore import`` and ``embstore export``."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    (tmp_path / "vectors.txt").write_text("3 2\ndog 1 0\ncat 1 1\nsun 0 1\n")
+    return tmp_path / "vectors.txt"
+
+
+def test_vectors_come_in_are_asked_and_go_out(cli, vectors: Path) -> None:
+    result = cli("import", vectors, "--name", "mine")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "mine: 3 imported (word2vec, 1 layer, dimension 2), 0 already there" in result.stderr
+    assert cli("query", "anisotropy", "--csv").exit_code == 0
+    assert "cat" in cli("neighbours", "dog", "-k", "1").stdout
+    assert "@misc{vectors-mine" in cli("cite", "mine").stdout
+    assert cli("query", "anisotropy", "--pooling", "imported").exit_code == 0
+    result = cli("export", "out.vec", "--space", "mine")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "mine, layer 0: 3 items, dimension 2 (word2vec" in result.stderr
+    assert Path("out.vec.card.json").is_file()
+    assert sorted(Path("out.vec").read_text().splitlines()) == ["3 2", "cat 1 1", "dog 1 0", "sun 0 1"]
+    again = cli("import", vectors, "--name", "mine")
+    assert "mine: 0 imported (word2vec, 1 layer, dimension 2), 3 already there" in again.stderr
+    assert cli("import", vectors, "--name", "mine", "--quiet").stderr == ""
+
+
+def test_mistakes_are_refused_with_the_place_and_the_remedy(cli, vectors: Path) -> None:
+    cli("import", vectors, "--name", "mine")
+    Path("spaced.txt").write_text("1 2\nnew york 1 0\n")
+    calls = {
+        ("import", vectors): "Missing option '--name'",
+        ("import", "spaced.txt", "--name", "b"): "spaced.txt:2: the key 'new york' has a space",
+        ("import", vectors, "--name", "b", "--as", "wordvec"): "Did you mean 'word2vec'",
+        ("import", vectors, "--name", "mine", "--layer", "3"): "layers is 0, not 3",
+        ("import", "missing.txt", "--name", "b"): "missing.txt does not exist",
+        ("neighbours", "fish", "--embed"): "its vectors were imported",
+        ("export", "out.xyz", "--space", "mine"): "unknown file type '.xyz'",
+        ("export", "out.vec", "--space", "mina"): "unknown space 'mina'",
+        ("export", vectors, "--space", "mine"): "exists. Name another place, or replace it with --force",
+        ("export", "out.vec", "--space", "mine", "--where", "text = 'fish'"): "no item of mine is selected",
+        ("export", "out.vec", "--space", "mine", "--layer", "7"): "unknown layer '7'",
+        ("export", "no/such/out.vec", "--space", "mine", "--transform", "centre:3"): "takes no argument",
+    }
+    for call, message in calls.items():
+        result = cli(*call)
+        assert (result.exit_code, result.stdout) == (2, ""), call
+        assert message in " ".join(result.stderr.split()), call
+    assert not list(Path().glob("out*"))
+    assert vectors.read_text().startswith("3 2\n")
+
+
+def test_an_export_replaces_only_what_an_export_wrote(cli, vectors: Path) -> None:
+    cli("import", vectors, "--name", "mine")
+    assert cli("export", "out", "--space", "mine", "--as", "npy").exit_code == 0
+    assert cli("export", "out", "--space", "mine", "--as", "npy").exit_code == 2
+    assert cli("export", "out", "--space", "mine", "--as", "npy", "--force").exit_code == 0
+    Path("own").mkdir()
+    Path("own/thesis.txt").write_text("mine")
+    refused = cli("export", "own", "--space", "mine", "--as", "npy", "--force")
+    assert "a folder that no export wrote" in refused.stderr
+    assert Path("own/thesis.txt").read_text() == "mine"
+
+
+def test_word2vec_has_no_room_for_texts_with_spaces_or_several_layers(cli) -> None:
+    Path("texts.txt").write_text("a dog\na cat\n")
+    import numpy as np
+
+    np.save("a.npy", np.ones((2, 2, 3)))
+    assert cli("import", "a.npy", "--texts", "texts.txt", "--name", "s", "--unit", "sentence").exit_code == 0
+    assert "has a space, which ends a key" in cli("export", "out.vec", "--space", "s").stderr
+    assert "has room for one layer" in cli("export", "out.vec", "--space", "s", "--layer", "all").stderr
+    assert not list(Path().glob("out*"))

@@ -1,0 +1,205 @@
+"""What cannot be imported is refused: with the place, and without a trace in the store."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from embstore import Store
+from embstore.errors import EmbstoreError
+
+TEXT = {
+    "empty key": (b"2 2\n 1 2\nb 3 4\n", r"a.txt:2: the key is empty"),
+    "empty line": (b"2 2\na 1 2\n\n", r"a.txt:3: the line is empty"),
+    "duplicate": (b"3 2\na 1 2\nb 3 4\na 5 6\n", r"a.txt:4: 'a' is there twice, first at .*a.txt:2"),
+    "space in a key": (b"2 2\na 1 2\nnew york 3 4\n", r"a.txt:3: the key 'new york' has a space"),
+    "ragged, fewer": (b"2 2\na 1 2\nb 3\n", r"a.txt:3: 1 numbers after the key, where there must be 2"),
+    "ragged, more": (b"2 2\na 1 2\nb 3 4 5\n", r"a.txt:3: 3 numbers after the key, where there must be 2"),
+    "two ragged lines": (b"2 2\na 1 2 3\nb 4\n", r"a.txt:2: 3 numbers after the key"),
+    "NaN": (b"2 2\na 1 2\nb nan 4\n", r"a.txt:3: the vector of 'b' is not finite"),
+    "infinite": (b"2 2\na 1 inf\nb 1 4\n", r"a.txt:2: the vector of 'a' is not finite"),
+    "too large": (b"2 2\na 1 1e39\nb 1 4\n", r"a.txt:2: the vector of 'a' has a component of size 1e\+39"),
+    "no number": (b"2 2\na 1 2\nb x 4\n", r"a.txt:3: 'x' is not a number"),
+    "cut": (b"3 2\na 1 2\nb 3 4\n", r"its header says 3 vectors, and it has 2"),
+    "longer than said": (b"1 2\na 1 2\nb 3 4\n", r"its header says 1 vectors, and it has 2"),
+    "invalid UTF-8": (b"2 2\na 1 2\n\xff\xfe 3 4\n", r"a.txt:3: the key .* is not valid UTF-8"),
+    "no vectors": (b"0 2\n", r"a.txt:1: the header has no vectors"),
+    "huge dimension": (b"2 99999999\na 1\n", r"a.txt:1: .* of a possible dimension"),
+    "no numbers": (b"just some prose\nof two lines\n", r"a.txt:1: 'some' is not a number"),
+    "empty file": (b"", r"a.txt is empty"),
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.mark.parametrize(("data", "message"), TEXT.values(), ids=TEXT)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_wrong_line_is_named(store: Store, tmp_path: Path, data: bytes, message: str, packed: bool) -> None:
+    file = tmp_path / ("a.txt.gz" if packed else "a.txt")
+    file.write_bytes(gzip.compress(data) if packed and data else data)
+    with pytest.raises(EmbstoreError, match=message.replace("a.txt", file.name)):
+        store.import_vectors(file, "mine")
+    assert not store.path.exists(), "a store that was begun is removed"
+
+
+def test_a_header_is_needed_where_the_format_has_one(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a 1 2\n")
+    with pytest.raises(EmbstoreError, match=r"a.txt:1: 'a 1 2' is not the header .*format=.glove"):
+        store.import_vectors(tmp_path / "a.txt", "mine", format="word2vec")
+
+
+def _arrays(folder: Path, array: np.ndarray, texts: str = "a\nb\n") -> tuple[Path, Path]:
+    np.save(folder / "a.npy", array, allow_pickle=True)
+    (folder / "texts.txt").write_text(texts)
+    return folder / "a.npy", folder / "texts.txt"
+
+
+ARRAYS = {
+    "fewer texts": (np.ones((3, 2)), "a\nb\n", r"has 3 vectors, and there are 2 texts"),
+    "more texts": (np.ones((1, 2)), "a\nb\n", r"has 1 vectors, and there are more texts"),
+    "one axis": (np.ones(2), "a\nb\n", r"has 1 axes, \(2,\)"),
+    "no rows": (np.ones((0, 2)), "a\nb\n", r"no vectors: its shape is \(0, 2\)"),
+    "complex": (np.ones((2, 2), complex), "a\nb\n", r"complex128, and vectors are real numbers"),
+    "NaN in a layer": (np.array([[[1, 2], [3, 4]], [[1, 2], [np.nan, 4]]]), "a\nb\n", r"a.npy:2: .* not finite"),
+    "empty text": (np.ones((2, 2)), "a\n\n", r"a.npy:2: the key is empty"),
+    "a text twice": (np.ones((2, 2)), "a\na\n", r"a.npy:2: 'a' is there twice, first at .*a.npy:1"),
+    "pickled": (np.array([[1, 2], [3]], dtype=object), "a\nb\n", r"holds pickled objects, which can run code"),
+}
+
+
+@pytest.mark.parametrize(("array", "texts", "message"), ARRAYS.values(), ids=ARRAYS)
+def test_a_wrong_array_is_refused(store: Store, tmp_path: Path, array: np.ndarray, texts: str, message: str) -> None:
+    file, names = _arrays(tmp_path, array, texts)
+    with pytest.raises(EmbstoreError, match=message):
+        store.import_vectors(file, "mine", texts=names)
+    assert not store.path.exists()
+
+
+def test_pickles_are_loaded_if_that_is_allowed(store: Store, tmp_path: Path) -> None:
+    rows = np.empty(2, object)
+    rows[:] = [[1.0, 2.0], [3.0, 4.0]]
+    file, names = _arrays(tmp_path, rows)
+    report = store.import_vectors(file, "mine", texts=names, allow_pickle=True)
+    assert any("unpickled" in note for note in report.notes)
+    assert sorted(store.vectors("mine", 0)[2].tolist()) == [[1, 2], [3, 4]]
+    rows[1] = [3.0]
+    np.save(file, rows, allow_pickle=True)
+    with pytest.raises(EmbstoreError, match="not vectors of one length"):
+        store.import_vectors(file, "ragged", texts=names, allow_pickle=True)
+
+
+def test_a_cut_array_is_refused(store: Store, tmp_path: Path) -> None:
+    file, names = _arrays(tmp_path, np.ones((2, 2)))
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(EmbstoreError, match="ends too early"):
+        store.import_vectors(file, "mine", texts=names)
+
+
+def test_texts_are_needed(store: Store, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((2, 2)))
+    with pytest.raises(EmbstoreError, match="texts="):
+        store.import_vectors(tmp_path / "a.npy", "mine")
+
+
+def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_refused(store: Store, tmp_path: Path) -> None:
+    line = b"a " + b"0" * (1 << 20) + b"\n"
+    file = tmp_path / "a.txt.gz"
+    with gzip.open(file, "wb") as packed:
+        for _ in range(200):
+            packed.write(line)
+    assert file.stat().st_size * 500 < 200 << 20
+    with pytest.raises(EmbstoreError, match="unpacks to more than 200 times"):
+        store.import_vectors(file, "mine")
+
+
+def test_a_damaged_gzip_is_refused(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "a.txt.gz"
+    file.write_bytes(gzip.compress(b"1 2\na 1 2\n" * 1000)[:-20])
+    with pytest.raises(EmbstoreError, match=r"ends too early|is damaged"):
+        store.import_vectors(file, "mine")
+
+
+def _table(**columns: object) -> pa.Table:
+    return pa.table(columns)
+
+
+TABLES = {
+    "ragged": (_table(text=["a", "b"], v=pa.array([[1.0, 2.0], [3.0]])), r"a.parquet:2: a vector of 1 numbers, where"),
+    "null": (_table(text=["a", "b"], v=pa.array([[1.0], None])), r"a.parquet:2: the vector is null"),
+    "null component": (_table(text=["a", "b"], v=pa.array([[1.0], [None]])), r"a.parquet:2: a component .* is null"),
+    "null text": (_table(text=["a", None], v=pa.array([[1.0], [2.0]])), r"a.parquet:2: text is null"),
+    "no vectors": (_table(text=["a"], v=["b"]), r"no column of vectors"),
+    "several": (_table(text=["a"], v=pa.array([[1.0]]), w=pa.array([[1.0]])), r"several columns of vectors, v, w"),
+    "no texts": (_table(v=pa.array([[1.0]])), r"Name the one with the texts"),
+    "no rows": (_table(text=pa.array([], pa.string()), v=pa.array([], pa.list_(pa.float32()))), r"has no rows"),
+    "layers of other items": (
+        _table(text=["a", "b"], layer=[0, 1], v=pa.array([[1.0], [2.0]])),
+        r"do not have the same items in the same order",
+    ),
+    "a layer that lacks an item": (
+        _table(text=["a", "b", "a"], layer=[0, 0, 1], v=pa.array([[1.0], [2.0], [3.0]])),
+        r"do not have the same items in the same order",
+    ),
+}
+
+
+@pytest.mark.parametrize(("table", "message"), TABLES.values(), ids=TABLES)
+def test_a_wrong_table_is_refused(store: Store, tmp_path: Path, table: pa.Table, message: str) -> None:
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(EmbstoreError, match=message):
+        store.import_vectors(tmp_path / "a.parquet", "mine")
+    assert not store.path.exists()
+
+
+def test_files_of_other_dimensions_are_refused(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("1 2\na 1 2\n")
+    (tmp_path / "b.txt").write_text("1 3\nb 1 2 3\n")
+    with pytest.raises(EmbstoreError, match=r"has the dimension 3, and .* has 2"):
+        store.import_vectors([tmp_path / "a.txt", tmp_path / "b.txt"], "mine")
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"name": "a/b"}, "cannot name a space"),
+        ({"format": "word2vek"}, "unknown format 'word2vek'. Did you mean 'word2vec'"),
+        ({"unit": "words"}, "unknown unit"),
+        ({"dtype": "float8"}, "unknown dtype"),
+        ({"index": "tree"}, "unknown kind of index"),
+        ({"layers": "x"}, "not a list of layers"),
+        ({"layers": "3,2"}, "ascending"),
+        ({"unit": "occurrence"}, "has no sentences of its words"),
+    ],
+)
+def test_a_wrong_option_is_refused(store: Store, tmp_path: Path, call: dict[str, str], message: str) -> None:
+    (tmp_path / "a.txt").write_text("1 2\na 1 2\n")
+    with pytest.raises(EmbstoreError, match=message):
+        store.import_vectors(tmp_path / "a.txt", **{"name": "mine", **call})
+    assert not store.path.exists()
+
+
+def test_a_missing_file_a_folder_and_an_unknown_type_are_refused(store: Store, tmp_path: Path) -> None:
+    for path, message in (("none.txt", "does not exist"), (".", "is a folder"), ("a.xyz", "unknown file type '.xyz'")):
+        (tmp_path / "a.xyz").write_text("a")
+        with pytest.raises(EmbstoreError, match=message):
+            store.import_vectors(tmp_path / path, "mine")
+
+
+def test_a_vector_beyond_float16_is_refused_with_the_remedy(store: Store) -> None:
+    with pytest.raises(EmbstoreError, match=r"component of size 70000, which float16 cannot represent. .*float32"):
+        store.add_vectors("mine", ["a", "b"], np.array([[1.0], [70000.0]]), dtype="float16")
+
+
+def test_spans_that_are_not_the_word_are_refused(store: Store, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((1, 2), np.float32))
+    (tmp_path / "a.jsonl").write_text('{"text": "bank", "context": "the bank", "start": 3, "end": 7}\n')
+    with pytest.raises(EmbstoreError, match="the characters 3 to 7 of its context are not 'bank'"):
+        store.import_vectors(tmp_path / "a.npy", "mine", texts=tmp_path / "a.jsonl", unit="occurrence")
+    with pytest.raises(EmbstoreError, match='Import them with unit="occurrence"'):
+        store.import_vectors(tmp_path / "a.npy", "mine", texts=tmp_path / "a.jsonl")

@@ -1,0 +1,173 @@
+"""Imported vectors are a space like any other."""
+
+import json
+import shutil
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exchanged import assert_same_layer, write_word2vec
+
+from embstore import Store
+from embstore.errors import CheckpointError, QueryError, SpaceMismatchError, UsageError
+from embstore.metrics import METRICS
+
+RNG = np.random.default_rng(0)
+WORDS = ["dog", "cat", "sun", "sea", "tree", "naïve", "日本"]
+OF_ONE_LAYER = [name for name, metric in METRICS.items() if metric.needs in ("summary", "vectors", "neighbours")]
+VECTORS = RNG.standard_normal((len(WORDS), 6)).astype(np.float32)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def _array_files(folder: Path, vectors: np.ndarray) -> tuple[Path, Path]:
+    np.save(folder / "a.npy", vectors)
+    (folder / "words.txt").write_text("".join(f"{word}\n" for word in WORDS), "utf-8")
+    return folder / "a.npy", folder / "words.txt"
+
+
+def test_the_card_says_where_the_vectors_come_from(store: Store, tmp_path: Path) -> None:
+    array, texts = _array_files(tmp_path, VECTORS)
+    report = store.import_vectors(array, "mine", texts=texts, layers=6)
+    assert (report.imported, report.present, report.n_layers, report.dim) == (7, 0, 1, 6)
+    document = json.loads((store.path / "spaces" / "mine.json").read_text("utf-8"))
+    assert document["pooling"] == "imported"
+    assert document["layers"] == [{"id": 6, "name": "6"}]
+    assert document["tokenizer_sha256"] is None
+    assert document["imported"] == {
+        "format": "npy",
+        "files": [
+            {"name": path.name, "sha256": sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+            for path in (array, texts)
+        ],
+        "origin": None,
+    }
+    assert "SHA-256" in str(store.cite("mine"))
+    _, found, vectors = store.vectors("mine", 6)
+    assert dict(zip(found, vectors.tolist(), strict=True)) == dict(zip(WORDS, VECTORS.tolist(), strict=True))
+
+
+def test_every_kind_of_array_gives_the_same_space(store: Store, tmp_path: Path) -> None:
+    array, texts = _array_files(tmp_path, VECTORS)
+    store.add_vectors("array", WORDS, VECTORS)
+    store.import_vectors(array, "npy", texts=texts)
+    np.savez(tmp_path / "plain.npz", vectors=VECTORS, words=np.array(WORDS))
+    np.savez_compressed(tmp_path / "packed.npz", vectors=VECTORS, words=np.array(WORDS))
+    np.save(tmp_path / "words.npy", np.array(WORDS))
+    np.save(tmp_path / "fortran.npy", np.asfortranarray(VECTORS))
+    (tmp_path / "words.jsonl").write_text("".join(json.dumps({"text": word}) + "\n" for word in WORDS))
+    (tmp_path / "words.csv").write_text("word,n\n" + "".join(f"{word},1\n" for word in WORDS), "utf-8")
+    store.import_vectors(tmp_path / "plain.npz", "plain")
+    store.import_vectors(tmp_path / "packed.npz", "packed")
+    store.import_vectors(tmp_path / "fortran.npy", "fortran", texts=tmp_path / "words.npy")
+    store.import_vectors(array, "jsonl", texts=tmp_path / "words.jsonl")
+    store.import_vectors(array, "csv", texts=tmp_path / "words.csv", column="word")
+    store.import_vectors(write_word2vec(tmp_path / "a.txt", WORDS, VECTORS), "word2vec")
+    store.import_vectors(write_word2vec(tmp_path / "g.txt", WORDS, VECTORS, header=False), "glove")
+    for space in store.info()["space"]:
+        assert_same_layer(store, "array", "0", space, "0")
+    assert store.verify(deep=True).ok
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_several_files_become_one_space(store: Store, tmp_path: Path, packed: bool) -> None:
+    import gzip
+
+    files = [write_word2vec(tmp_path / f"{n}.vec", WORDS[n::2], VECTORS[n::2]) for n in (0, 1)]
+    if packed:
+        for file in files:
+            file.with_suffix(".vec.gz").write_bytes(gzip.compress(file.read_bytes()))
+        files = [file.with_suffix(".vec.gz") for file in files]
+    assert store.import_vectors(files, "both").imported == len(WORDS)
+    store.add_vectors("whole", WORDS, VECTORS)
+    assert_same_layer(store, "both", "0", "whole", "0")
+
+
+@pytest.mark.parametrize(
+    ("array", "note"),
+    [
+        (VECTORS.astype(">f4"), "big-endian numbers became little-endian"),
+        (VECTORS.astype(np.float64), "float64 became float32"),
+        (VECTORS.astype(">f8"), "float64 became float32 and big-endian numbers became little-endian"),
+        ((VECTORS * 100).astype(np.int8), "int8 became float32"),
+    ],
+    ids=["big-endian", "float64", "both", "int8"],
+)
+def test_conversions_are_said(store: Store, tmp_path: Path, array: np.ndarray, note: str) -> None:
+    file, texts = _array_files(tmp_path, array)
+    report = store.import_vectors(file, "mine", texts=texts)
+    assert any(note in line for line in report.notes)
+    found = store.vectors("mine", 0)
+    order = [WORDS.index(text) for text in found[1]]
+    assert (found[2] == array.astype(np.float32)[order]).all()
+
+
+def test_float16_stays(store: Store) -> None:
+    report = store.add_vectors("half", WORDS, VECTORS.astype(np.float16))
+    assert not report.notes
+    assert store.catalog.cards["half"].dtype == "float16"
+
+
+def test_the_same_again_writes_nothing(store: Store, tmp_path: Path) -> None:
+    file = write_word2vec(tmp_path / "a.txt", WORDS, VECTORS)
+    store.import_vectors(file, "mine")
+    before = {path: path.stat().st_mtime_ns for path in store.path.rglob("*") if path.is_file()}
+    shutil.copy(file, tmp_path / "copy.txt")  # the name of a file is not part of what it is
+    report = store.import_vectors(tmp_path / "copy.txt", "mine")
+    assert (report.imported, report.present) == (0, 7)
+    assert {path: path.stat().st_mtime_ns for path in store.path.rglob("*") if path.is_file()} == before
+    store.add_vectors("array", WORDS, VECTORS)
+    assert store.add_vectors("array", WORDS, VECTORS).imported == 0
+
+
+def test_other_vectors_of_that_name_are_refused_with_the_difference(store: Store) -> None:
+    store.add_vectors("mine", WORDS, VECTORS)
+    with pytest.raises(SpaceMismatchError, match="weights_sha256 is"):
+        store.add_vectors("mine", WORDS, VECTORS * 2)
+    with pytest.raises(SpaceMismatchError, match="dim is 6, not 3"):
+        store.add_vectors("mine", WORDS, VECTORS[:, :3])
+    with pytest.raises(SpaceMismatchError, match="layers is 0, not 4"):
+        store.add_vectors("mine", WORDS, VECTORS, layers=4)
+    assert store.vectors("mine", 0)[2].shape == (7, 6)
+
+
+def test_a_text_cannot_be_encoded(store: Store) -> None:
+    store.add_vectors("mine", WORDS, VECTORS)
+    with pytest.raises(CheckpointError, match="its vectors were imported"):
+        store.neighbours("fish", embed=True)
+    with pytest.raises(QueryError, match="embstore import"):
+        store.build("words:5", models="minilm", poolings="imported")
+
+
+def test_layers_are_checked_against_the_file(store: Store) -> None:
+    with pytest.raises(UsageError, match="has 3 layers"):
+        store.add_vectors("mine", WORDS, np.stack([VECTORS] * 3), layers="0,1")
+    store.add_vectors("mine", WORDS, np.stack([VECTORS] * 3), layers="0,6,12")
+    assert store.catalog.cards["mine"].layers.names == ("0", "6", "12")
+
+
+@pytest.mark.parametrize("name", OF_ONE_LAYER)
+def test_metrics_see_it_as_any_space(store: Store, name: str) -> None:
+    store.add_vectors("mine", [f"w{i}" for i in range(60)], RNG.standard_normal((2, 60, 5)))
+    rows = store.query(name)
+    assert len(rows) >= 2
+    assert set(rows["space"]) == {"mine"}
+
+
+def test_maintenance_treats_it_as_any_space(store: Store, tmp_path: Path) -> None:
+    store.add_vectors("mine", WORDS, VECTORS)
+    other = Store(tmp_path / "other")
+    other.add_vectors("theirs", WORDS, VECTORS * 2)
+    store.merge(other.path)
+    store.compact()
+    store.index(kind="flat", force=True)
+    assert store.repair(dry_run=True).to_pylist() == []
+    assert store.verify(deep=True).ok
+    assert store.neighbours("dog", spaces="mine", k=1)["text"] == store.neighbours("dog", spaces="theirs", k=1)["text"]
+    store.remove("mine")
+    assert store.info()["space"] == ["theirs"]
+    assert store.verify(deep=True).ok
