@@ -53,7 +53,11 @@ EXAMPLES = {
         "how-to/query.md",
     ),
     "plot": Example(
-        ("embstore plot anisotropy --model gpt2 -o figure.svg", "embstore plot --from result.json -o a.pdf -o a.png"),
+        (
+            "embstore plot anisotropy --model gpt2 -o figure.svg",
+            "embstore plot --from result.json -o a.pdf -o a.png",
+            "embstore plot anisotropy --model pythia-70m --x step --logx",
+        ),
         "how-to/plot.md",
     ),
     "plot drift": Example(

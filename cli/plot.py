@@ -60,6 +60,11 @@ class _Drawing:
         "paper"
     )
     logy: Annotated[bool, typer.Option("--logy", help="Make the scale of the values logarithmic.")] = False
+    x: Annotated[
+        str,
+        typer.Option("--x", metavar="layer|step", help="What the x axis shows: layers, or training steps."),
+    ] = "layer"
+    logx: Annotated[bool, typer.Option("--logx", help="With --x step: make its scale logarithmic.")] = False
     quiet: _options.QuietQuery = False
 
     @classmethod
@@ -91,8 +96,9 @@ class _Drawing:
             with show_progress(self.quiet):
                 table = compute()
         picture = table.plot(
-            column=self.column, title=self.title, width=self.width, height=self.height, theme=self.theme, logy=self.logy
-        )
+            column=self.column, title=self.title, width=self.width, height=self.height, theme=self.theme,
+            logy=self.logy, x=self.x, logx=self.logx,
+        )  # fmt: skip
         for note in () if self.quiet else (*table.notes, *picture.notes):
             say(note)
         for file in self.output or [f"{name or (self.result and self.result.stem)}.svg"]:

@@ -25,6 +25,8 @@ class Chart(NamedTuple):
         series: Column whose values have a curve each.
         layer: Column with the numbers of the layers, along the x axis of curves.
         layer_name: Column with their names.
+        x_title: Title of the x axis of curves.
+        is_ordered: Whether the curves have an order, which their colours show.
     """
 
     kind: ChartKind
@@ -41,6 +43,8 @@ class Chart(NamedTuple):
     series: str = "space"
     layer: str = "layer"
     layer_name: str = "layer_name"
+    x_title: str = "layer"
+    is_ordered: bool = False
 
 
 DRIFT = Chart(

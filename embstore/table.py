@@ -153,6 +153,8 @@ class Table:
         height: str | float | None = None,
         theme: str = "paper",
         logy: bool = False,
+        x: str = "layer",
+        logx: bool = False,
     ) -> "Figure":
         """Draw the table; the picture shows itself in a notebook, and ``save`` writes it to a file.
 
@@ -163,6 +165,8 @@ class Table:
             height: Height of each panel, likewise; by default one that suits the width.
             theme: ``paper``, ``screen`` or ``dark``.
             logy: Whether the scale of the values is logarithmic.
+            x: What the x axis shows: ``layer``, or ``step`` for the training steps of several revisions.
+            logx: Whether the scale of the training steps is logarithmic; it has room for step 0.
 
         Raises:
             UsageError: The table has no picture, or an option does not suit it.
@@ -170,7 +174,7 @@ class Table:
         """
         from embstore.plot import PlotOptions, draw, parse_length
 
-        size = PlotOptions(column, title, parse_length(width), parse_length(height), theme, logy)
+        size = PlotOptions(column, title, parse_length(width), parse_length(height), theme, logy, x, logx)
         return draw(self, size)
 
     def to_latex(self) -> str:

@@ -4,6 +4,7 @@ drawing         a table → its chart, with title and caption
 curves, heat_map, bars, strip       the types of charts, each a list of panels (panel)
 results, axes   what of a table is drawn, and along which scales; typesetting: how wide texts are
 theme, options  colours and type; size, title, scale
+steps           results of several revisions as curves over training steps
 figure          a specification, and its renderings; conversion: vl-convert, also in a process of its own
 stored_result   a table from a JSON file
 """

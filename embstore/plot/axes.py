@@ -143,6 +143,32 @@ def layer_encoding(axis: LayerAxis, width: float, style: Style, title: str = "la
     return {"field": "place", "type": "quantitative", "scale": scale, "axis": made}
 
 
+def step_encoding(steps: Sequence[int], width: float, style: Style, title: str, *, log: bool) -> dict[str, Any]:
+    """Return the Vega-Lite encoding of training steps along the x axis.
+
+    Args:
+        steps: The steps that are drawn.
+        width: Length of the axis, in pixels.
+        style: The theme.
+        title: Title of the axis.
+        log: Whether the scale is logarithmic, in 1 + step.
+    """
+    low, high = min(steps), max(steps)
+    ticks = _powers(high) if log else ValueScale.covering([low, high]).ticks
+    ticks = [int(tick) for tick in ticks if low <= tick <= high and tick == int(tick)] or [low]
+    ticks = [ticks[at] for at in thin_out([f"{tick:,}" for tick in ticks], width, style.size)]
+    room = 0.5 if low == high else 0.02 * (high - low)
+    domain = [low, high] if log and low < high else [low - room, high + room]
+    scale = {"type": "symlog" if log else "linear", "domain": domain, "nice": False, "zero": False}
+    axis = {"title": title, "values": ticks, "grid": False, "labelOverlap": False, "format": ",d"}
+    return {"field": "place", "type": "quantitative", "scale": scale, "axis": axis}
+
+
+def _powers(high: float) -> list[float]:
+    """Return 0 and the powers of ten up to a number."""
+    return [0.0, *(10.0**power for power in range(math.floor(math.log10(max(high, 1))) + 1))]
+
+
 def band_encoding(
     field: str, names: Sequence[str], room: float, style: Style, title: str, *, upwards: bool = False
 ) -> dict[str, Any]:

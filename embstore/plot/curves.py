@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from embstore.escape import printable
-from embstore.plot.axes import ValueScale, layer_encoding
+from embstore.plot.axes import ValueScale, layer_encoding, step_encoding
 from embstore.plot.panel import Panel, Request, column_width, n_columns
 from embstore.plot.results import LayerAxis, distinct, series_labels
+from embstore.plot.steps import CURVE
 from embstore.plot.theme import DASHES
 from embstore.plot.typesetting import shorten, spread, text_width
 from embstore.table import Row, show
@@ -35,8 +36,8 @@ def curve_panels(request: Request) -> tuple[list[Panel], list[str]]:
 
 
 def _labels(request: Request, series: Sequence[str]) -> dict[str, str]:
-    """Return the label of each curve, short where the curves are spaces; none for a single curve."""
-    if len(series) == 1 and request.chart.series == "space":
+    """Return the label of each curve, short where the curves are spaces; none for a single curve of a space."""
+    if len(series) == 1 and request.chart.series in ("space", CURVE):
         return {}
     return series_labels(series) if request.chart.series == "space" else {name: name for name in series}
 
@@ -61,15 +62,11 @@ def _panel(
     height = request.options.height or max(130.0, min(0.6 * width, 320.0))
     inner = width - scale.axis_width(request.value_title, height, style) - (room + 12 if labels else 4)
     named = [printable(space) for space in spaces]
-    colours = {
-        "field": chart.series, "type": "nominal", "legend": None,
-        "scale": {"domain": named, "range": [style.colours[at % len(style.colours)] for at in range(len(spaces))]},
-    }  # fmt: skip
-    dashes = {
-        "field": chart.series, "type": "nominal", "legend": None,
-        "scale": {"domain": named, "range": [list(_dashes(at, len(style.colours))) for at in range(len(spaces))]},
-    }  # fmt: skip
-    x = layer_encoding(axis, inner, style)
+    colours, dashes = _colours(request, named), _dash_patterns(request, named)
+    if request.options.x == "step":
+        x = step_encoding([*axis.places.values()], inner, style, chart.x_title, log=request.options.logx)
+    else:
+        x = layer_encoding(axis, inner, style, chart.x_title)
     y = {"field": value, "type": "quantitative", "scale": scale.scale,
          "axis": scale.axis(request.value_title, height, style)}  # fmt: skip
     data = [_datum(request, row, axis) for row in rows]
@@ -103,6 +100,24 @@ def _panel(
     if title:
         spec["title"] = request.panel_title(title, inner)
     return Panel(spec, width)
+
+
+def _colours(request: Request, series: Sequence[str]) -> dict[str, Any]:
+    """Return the encoding of the colours of curves, which show the order of ordered ones."""
+    colours = request.style.colours
+    if request.chart.is_ordered and len(series) > 2:
+        extent = [0, 0.88] if request.options.theme != "dark" else [0.2, 1]
+        scale = {"domain": list(series), "scheme": {"name": request.style.sequence, "extent": extent}}
+        return {"field": request.chart.series, "type": "ordinal", "legend": None, "sort": None, "scale": scale}
+    scale = {"domain": list(series), "range": [colours[at % len(colours)] for at in range(len(series))]}
+    return {"field": request.chart.series, "type": "nominal", "legend": None, "scale": scale}
+
+
+def _dash_patterns(request: Request, series: Sequence[str]) -> dict[str, Any]:
+    """Return the encoding of the dashes of curves."""
+    patterns = [list(_dashes(at, len(request.style.colours))) for at in range(len(series))]
+    scale = {"domain": list(series), "range": patterns}
+    return {"field": request.chart.series, "type": "nominal", "legend": None, "scale": scale}
 
 
 def _dashes(at: int, n_colours: int) -> tuple[int, ...]:

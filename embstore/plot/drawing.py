@@ -12,6 +12,7 @@ from embstore.plot.heat_map import heat_map_panels
 from embstore.plot.options import PlotOptions
 from embstore.plot.panel import GAP, Panel, Request
 from embstore.plot.results import caption, reasons
+from embstore.plot.steps import over_steps
 from embstore.plot.strip import strip_panels
 from embstore.plot.theme import STYLES, Style
 from embstore.plot.typesetting import break_lines, shorten, text_width
@@ -36,21 +37,25 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
     options = options or PlotOptions()
     if table.chart is None:
         raise UsageError("this table has no picture: only the results of metrics, drift and maps have.")
+    notes: list[str] = []
+    if options.x == "step":
+        table, notes = over_steps(table)
+    assert table.chart is not None
     value = _value(table, table.chart, options)
     style = STYLES[options.theme]
     title = options.title if options.title is not None else _title(table.chart, value)
     lines = _caption_lines(caption(table, table.chart, value), options.width, style)
     if all(row[value] is None for row in table.rows):
-        return Figure(_empty(table, value, options, style, title))
+        return Figure(_empty(table, value, options, style, title), tuple(notes))
     request = Request(table, table.chart, value, options, style)
-    panels, notes = _panels(request)
+    panels, panel_notes = _panels(request)
     title_lines = break_lines(printable(title), _SURE * options.width - 10, style.size + 2.5)
     spec = _composed(panels, options, style) | {
         "$schema": _SCHEMA, "title": {"text": title_lines,
                                       "subtitle": lines},
         "config": style.config,
     }  # fmt: skip
-    return Figure(spec, tuple(notes))
+    return Figure(spec, (*notes, *panel_notes))
 
 
 def _value(table: Table, chart: Chart, options: PlotOptions) -> str:

@@ -8,6 +8,7 @@ from embstore.errors import UnknownNameError, UsageError
 
 Theme = Literal["paper", "screen", "dark"]
 THEMES: tuple[str, ...] = get_args(Theme)
+X_AXES = ("layer", "step")
 
 _PIXELS = {"": 1.0, "px": 1.0, "pt": 96 / 72, "mm": 96 / 25.4, "cm": 96 / 2.54, "in": 96.0}
 _NARROWEST, _WIDEST = 200.0, 4000.0
@@ -24,6 +25,8 @@ class PlotOptions:
         height: Height of each panel, in CSS pixels; None for a height that suits the width.
         theme: ``paper`` (white, small type), ``screen`` (white, larger type) or ``dark``.
         logy: Whether the scale of the values is logarithmic.
+        x: What the x axis shows: ``layer``, or ``step`` for the training steps of revisions.
+        logx: Whether the scale of the training steps is logarithmic; it has room for step 0.
     """
 
     column: str | None = None
@@ -32,10 +35,16 @@ class PlotOptions:
     height: float | None = None
     theme: str = "paper"
     logy: bool = False
+    x: str = "layer"
+    logx: bool = False
 
     def __post_init__(self) -> None:
         if self.theme not in THEMES:
             raise UnknownNameError("theme", self.theme, THEMES)
+        if self.x not in X_AXES:
+            raise UnknownNameError("x axis", self.x, X_AXES)
+        if self.logx and self.x != "step":
+            raise UsageError("--logx is about training steps: add --x step.")
         for name, length, least in (("width", self.width, _NARROWEST), ("height", self.height, 60.0)):
             if length is not None and not least <= length <= _WIDEST:
                 raise UsageError(f"{name} must be from {least:g} to {_WIDEST:g} pixels (96 an inch), not {length:g}.")

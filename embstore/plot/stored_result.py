@@ -70,6 +70,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
                 if column in row and (not isinstance(row[column], kind) or isinstance(row[column], bool)):
                     expected = "text" if kind is str else "a whole number"
                     raise UsageError(f"{path}: row {number}: {column} must be {expected}, not {row[column]!r}.")
+        for column in ("step", "step_2"):
+            if not (row.get(column) is None or (isinstance(row[column], int) and row[column] >= 0)):
+                raise UsageError(f"{path}: row {number}: {column} must be a whole number, not {row[column]!r}.")
     return rows
 
 

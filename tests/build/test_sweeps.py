@@ -10,8 +10,10 @@ from weakref import WeakSet
 import huggingface_hub.constants
 import numpy as np
 import pytest
+from embstore_cli.main import app
 from jsonschema import Draft202012Validator
 from sweep import COMMITS, HUB_ID, STEPS, WORDS, hidden_states, write_hub_cache, write_run
+from typer.testing import CliRunner
 
 from embstore import Store
 from embstore.encode import Encoder
@@ -170,6 +172,25 @@ def test_every_result_has_the_revision_and_the_step(swept: Store) -> None:
         if name in ("pairs", "drift"):
             assert {(row["revision_2"], row["step_2"]) for row in found} == {("step16", 16)}
         check_schema(schema, found)
+
+
+def test_the_command_line_follows_training(hub: Path, words: Path, tmp_path: Path) -> None:
+    def run(*arguments: str | Path) -> str:
+        result = CliRunner().invoke(app, [*map(str, arguments), "--store", str(tmp_path / "store")])
+        assert result.exit_code == 0, result.stderr
+        return result.stdout
+
+    run("build", words, "--model", HUB_ID, "--revision", "step0,step2", "--revision", "step16")
+    rows = json.loads(run("query", "anisotropy", "--revision", "step2,step16", "--layer", "top", "--json"))
+    assert [row["step"] for row in rows] == [2, 16]
+    assert [row["space"] for row in json.loads(run("info", "--json"))] == SPACES
+    picture = tmp_path / "cka.vl.json"
+    run("plot", "cka", "--against", SPACES[-1], "--x", "step", "-o", picture)
+    drawn = json.loads(picture.read_text("utf-8"))["data"]["values"]
+    stored = json.loads(run("query", "cka", "--against", SPACES[-1], "--json"))
+    expected = {(row["step"], row["cka"]) for row in stored if row["layer_name"] == row["layer_name_2"]}
+    assert {(row["place"], row["cka"]) for row in drawn} == expected
+    assert {step for step, _ in expected} == {0, 2}
 
 
 def test_drift_between_two_revisions_has_the_values_of_brute_force(swept: Store) -> None:
