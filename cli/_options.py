@@ -69,8 +69,12 @@ def _format_of(output: Path) -> Format:
 
 
 StoreDir = Annotated[
-    Path | None,
-    typer.Option("--store", metavar="DIR", help="The store's folder.  [default: $EMBSTORE_STORE, else ./store]"),
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="DIR",
+        help="The store's folder, or its URL: s3://, gs:// or az://.  [default: $EMBSTORE_STORE, else ./store]",
+    ),
 ]
 Models = Annotated[
     list[str] | None,

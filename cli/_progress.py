@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING, Any, Self
 
@@ -160,12 +159,12 @@ def _has_ended(progress: Progress) -> bool:
     return progress.done == progress.total
 
 
-def summarise(report: "BuildReport", store: Path | None) -> None:
+def summarise(report: "BuildReport", store: str | None) -> None:
     """Write the summary of a build to standard error.
 
     Args:
         report: Result of the build.
-        store: Folder as the user named it, for the commands that the summary proposes.
+        store: Folder or URL as the user named it, for the commands that the summary proposes.
     """
     *lines, last = report.lines()
     for line in lines:

@@ -23,6 +23,7 @@ from embstore.errors import UsageError
 
 from ._debug import begin_verbose
 from ._options import follow_suffix
+from ._store import read_store_options
 
 # Flags that stand for an option with a value.
 _SHORTCUTS: Mapping[str, Mapping[str, str]] = {"--format": {"--json": "json", "--csv": "csv"}}
@@ -38,6 +39,7 @@ _JOINED = ("--layer",)
 
 _MOST_DIGITS = 18  # of a number that is read here
 _NOT_PLAIN = object()
+_STORE_OPTION = "store_option"
 
 
 class PlainCommand(TyperCommand):
@@ -45,7 +47,7 @@ class PlainCommand(TyperCommand):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.params = _all_plain(self)
+        self.params = _with_store_option(_all_plain(self))
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option ``--help``."""
@@ -58,6 +60,11 @@ class PlainCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; for unexpected ones, say how to give an option several values."""
+        rest = self._parsed(ctx, args)
+        read_store_options(ctx.params.pop(_STORE_OPTION, None) or ())
+        return rest
+
+    def _parsed(self, ctx: Any, args: list[str]) -> list[str]:
         if ctx.allow_extra_args:
             return super().parse_args(ctx, args)
         args = _without_verbose(args)
@@ -202,6 +209,21 @@ def _all_plain(command: PlainCommand | PlainGroup) -> list[Any]:
     callback: Any = command.callback
     types = get_type_hints(inspect.unwrap(callback))
     return [_plain(parameter, types[parameter.name]) for parameter in command.params]
+
+
+def _with_store_option(parameters: list[Any]) -> list[Any]:
+    """Return the parameters of a command, with ``--store-option`` after ``--store`` if it has that."""
+    found = []
+    for parameter in parameters:
+        found.append(parameter)
+        if parameter.name == "store":
+            option = _plain(parameter, list[str] | None)
+            vars(option).update(
+                name=_STORE_OPTION, opts=["--store-option"], multiple=True, metavar="KEY=VALUE",
+                help="Option for a store at a URL, such as endpoint or region (repeatable).",
+            )  # fmt: skip
+            found.append(option)
+    return found
 
 
 @cache  # Typer sorts parameters by their identity

@@ -6,6 +6,7 @@ import typer
 
 from ._errors import NO, explained
 from ._options import POOLINGS, UNITS, AllowPickle, DeviceName, DryRun, IndexMemory, StoreDir
+from ._store import open_store
 
 _STOPPED = "Interrupted."
 _INTERRUPTED = "Interrupted. What was embedded is kept: run the same command again and it goes on from there."
@@ -164,12 +165,12 @@ def build(
 ) -> None:
     """Embed the texts that are not stored yet, at every layer, and index them."""
     with explained(_STOPPED if dry_run else _INTERRUPTED):
-        from embstore.store import DEFAULT_MODELS, DEFAULT_SOURCES, Store
+        from embstore.store import DEFAULT_MODELS, DEFAULT_SOURCES
 
         from ._progress import show_progress, summarise
 
         with show_progress(quiet) as observe:
-            report = Store(store).build(
+            report = open_store(store).build(
                 sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, revisions=revision or (), unit=unit,
                 poolings=pooling or (), template=template, layers=layer, dtype=dtype, columns=column or (),
                 header=not no_header, delimiter=delimiter, limit=limit, per_text=per_text, seed=seed, name=name,

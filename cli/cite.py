@@ -8,6 +8,7 @@ import typer
 from . import _options
 from ._errors import explained
 from ._output import say, write
+from ._store import open_store
 
 
 def cite(
@@ -30,9 +31,7 @@ def cite(
     embstore cite cka stsb > references.bib
     """
     with explained():
-        from embstore.store import Store
-
-        found = Store(store).cite(names or (), result=result)
+        found = open_store(store).cite(names or (), result=result)
         for note in found.notes:
             say(note)
         write(str(found), output)

@@ -7,6 +7,7 @@ import typer
 from ._errors import explained
 from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
 from ._output import emit_actions
+from ._store import open_store
 
 
 def compact(
@@ -22,12 +23,10 @@ def compact(
 ) -> None:
     """Merge small shards into large ones, and small tables of texts; every answer stays what it was."""
     with explained("Interrupted. The store is as it was, but for what was merged already."):
-        from embstore.store import Store
-
         from ._progress import show_progress
 
         with show_progress(quiet) as observe:
-            done = Store(store).compact(dry_run=dry_run, shard_bytes=shard_megabytes << 20, observe=observe)
+            done = open_store(store).compact(dry_run=dry_run, shard_bytes=shard_megabytes << 20, observe=observe)
         emit_actions(
             done, form, output, nothing="There is nothing to merge.", dry_run=dry_run, quiet=quiet, csv_safe=csv_safe
         )  # fmt: skip

@@ -10,6 +10,7 @@ from ._errors import explained
 from ._help import Command
 from ._output import emit, say
 from ._reading import PlainGroup
+from ._store import open_store
 
 app = typer.Typer(cls=PlainGroup, rich_markup_mode=None)
 
@@ -106,9 +107,7 @@ def missing(
 ) -> None:
     """List the texts of datasets and files that are missing in the spaces of a store."""
     with explained():
-        from embstore.store import Store
-
-        found = Store(store).missing(
+        found = open_store(store).missing(
             sources,
             models=model or (),
             revisions=revision or (),

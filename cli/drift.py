@@ -8,6 +8,7 @@ from . import _options
 from ._errors import explained
 from ._groups import with_options
 from ._output import emit
+from ._store import open_store
 
 
 def arguments(
@@ -81,10 +82,8 @@ def drift(
     overlap: share of the k nearest that an item keeps. turnover: 1 − cosine of its cosines with all its neighbours.
     """
     with explained():
-        from embstore.store import Store
-
         from ._progress import show_progress
 
         with show_progress(quiet):
-            found = Store(store).drift(**arguments(**options), cache=not no_cache)
+            found = open_store(store).drift(**arguments(**options), cache=not no_cache)
         emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)

@@ -7,6 +7,7 @@ import typer
 from . import _options
 from ._errors import explained
 from ._output import say
+from ._store import open_store
 
 
 def explore(
@@ -24,12 +25,12 @@ def explore(
 
     The page is served from this machine until Ctrl-C, and only reads. It needs the extra explore.
     """
-    with explained(interrupted="The explorer has ended."):
-        from embstore.store import Store
-
-        with Store(store).explore(host=host, port=port, open=browser, report=say) as server:
-            for note in server.notes:
-                say(note)
-            typer.echo(server.url)
-            say("Ctrl-C ends the explorer.")
-            server.wait()
+    with (
+        explained(interrupted="The explorer has ended."),
+        open_store(store).explore(host=host, port=port, open=browser, report=say) as server,
+    ):
+        for note in server.notes:
+            say(note)
+        typer.echo(server.url)
+        say("Ctrl-C ends the explorer.")
+        server.wait()

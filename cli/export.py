@@ -7,6 +7,7 @@ import typer
 
 from . import _options
 from ._errors import explained
+from ._store import open_store
 
 
 def export(
@@ -43,13 +44,11 @@ def export(
 ) -> None:
     """Write the vectors of a space to a file or folder in the format of another program."""
     with explained("Interrupted. Nothing was written."):
-        from embstore.store import Store
-
         from ._output import say
         from ._progress import show_progress
 
         with show_progress(quiet) as observe:
-            report = Store(store).export(
+            report = open_store(store).export(
                 dest, space, format=form, layers=layer, where=where, timeout=timeout, memory=memory,
                 transforms=transform or (), force=force, observe=observe,
             )  # fmt: skip

@@ -7,6 +7,7 @@ import typer
 
 from ._errors import explained
 from ._options import UNITS, IndexMemory, StoreDir
+from ._store import open_store
 
 
 def import_(
@@ -80,13 +81,11 @@ def import_(
 ) -> None:
     """Import vectors that were made elsewhere into a space of their own, and index them."""
     with explained("Interrupted. What was imported is kept: run the same command again and it goes on from there."):
-        from embstore.store import Store
-
         from ._output import say
         from ._progress import show_progress
 
         with show_progress(quiet) as observe:
-            report = Store(store).import_vectors(
+            report = open_store(store).import_vectors(
                 files, name, format=form, unit=unit, layers=layer, texts=texts, column=column,
                 vector_column=vector_column, dtype=dtype, index=index, index_memory=index_memory,
                 allow_pickle=allow_pickle, observe=observe,

@@ -7,6 +7,7 @@ import typer
 from . import _options
 from ._errors import NO, explained
 from ._output import emit, say
+from ._store import open_store
 
 
 def index(
@@ -39,12 +40,10 @@ def index(
 ) -> None:
     """Bring the indexes for neighbours up to date, or change their kind. Exit 1 if a recall is not reached."""
     with explained("Interrupted. The indexes that were done are kept; the others are as they were."):
-        from embstore.store import Store
-
         from ._progress import show_progress
 
         with show_progress(quiet) as observe:
-            done = Store(store).index(
+            done = open_store(store).index(
                 models=model or (), revisions=revision or (), spaces=space or (), unit=unit, pooling=pooling,
                 template=template, layers=layer, kind=kind, memory=index_memory, recall=recall, force=force,
                 observe=observe,

@@ -7,6 +7,7 @@ import typer
 from ._errors import explained
 from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, Quiet, StoreDir
 from ._output import emit_actions
+from ._store import open_store
 
 
 def info(
@@ -26,9 +27,7 @@ def info(
     --json and --csv have more: checkpoint, unit, pooling, template, dtype, shards, and how the indexes were made.
     """
     with explained():
-        from embstore.store import Store
-
-        opened = Store(store)
+        opened = open_store(store)
         table = opened.skipped() if skipped else opened.info()
         emit_actions(
             table.exact_sizes() if exact else table, form, output,

@@ -7,6 +7,7 @@ import typer
 from . import _options
 from ._errors import explained
 from ._output import emit, emit_actions
+from ._store import open_store
 
 
 def map(
@@ -47,11 +48,9 @@ def map(
     The layers of one call are mapped together, so that a point moves where its neighbours change.
     """
     with explained("Interrupted. The layers that were done are stored; the same command goes on after them."):
-        from embstore.store import Store
-
         from ._progress import show_progress
 
-        opened = Store(store)
+        opened = open_store(store)
         if stored:
             emit_actions(
                 opened.maps(), form, output, nothing="No map is stored. Make one with: embstore map", quiet=quiet,

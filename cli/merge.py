@@ -8,6 +8,7 @@ import typer
 from ._errors import explained
 from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir
 from ._output import emit_actions
+from ._store import open_store
 
 
 def merge(
@@ -26,12 +27,10 @@ def merge(
     of the same name with another checkpoint, template or layers is refused, and the difference shown.
     """
     with explained("Interrupted. What was not taken in whole is undone; run the same command again."):
-        from embstore.store import Store
-
         from ._progress import show_progress
 
         with show_progress(quiet) as observe:
-            done = Store(store).merge(other, spaces=space or (), dry_run=dry_run, observe=observe)
+            done = open_store(store).merge(other, spaces=space or (), dry_run=dry_run, observe=observe)
         emit_actions(
             done, form, output, nothing="There is nothing new to take in.", dry_run=dry_run, quiet=quiet,
             csv_safe=csv_safe,

@@ -7,6 +7,7 @@ import typer
 from . import _options
 from ._errors import explained
 from ._output import emit
+from ._store import open_store
 
 
 def neighbours(
@@ -54,12 +55,10 @@ def neighbours(
 ) -> None:
     """Show the nearest stored items of a text, by cosine, layers and models side by side."""
     with explained():
-        from embstore.store import Store
-
         from ._progress import show_progress
 
         with show_progress(quiet):
-            found = Store(store).neighbours(
+            found = open_store(store).neighbours(
                 texts or (), marked=marked or (), models=model or (), revisions=revision or (),
                 spaces=space or (), unit=unit, pooling=pooling, template=template, layers=layer, k=k, embed=embed,
                 download=download, allow_pickle=allow_pickle, transforms=transform or (), where=where, timeout=timeout,

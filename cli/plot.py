@@ -12,6 +12,7 @@ from . import _options, drift
 from ._errors import explained, say
 from ._groups import parameters_of, with_options
 from ._help import Command
+from ._store import open_store
 from .query import MetricGroup, metric_command, query_arguments
 
 if TYPE_CHECKING:
@@ -111,9 +112,8 @@ def _plot_metric(store: _options.StoreDir = None, no_cache: _NoCache = False, **
     metric, drawing = options.pop("metric"), _Drawing.taken_from(options)
 
     def compute() -> "Table":
-        from embstore.store import Store
 
-        return Store(store).query(metric, cache=not no_cache, **query_arguments(options))
+        return open_store(store).query(metric, cache=not no_cache, **query_arguments(options))
 
     with explained():
         drawing.draw(metric, compute)
@@ -126,11 +126,10 @@ def _plot_drift(store: _options.StoreDir = None, no_cache: _NoCache = False, **o
 
     def compute() -> "Table":
         from embstore.errors import UsageError
-        from embstore.store import Store
 
         if options["pairs"] == "all":
             raise UsageError("a picture of drift is of adjacent layers: leave out --pairs all.")
-        return Store(store).drift(**drift.arguments(**options), cache=not no_cache)
+        return open_store(store).drift(**drift.arguments(**options), cache=not no_cache)
 
     with explained():
         drawing.draw("drift", compute)

@@ -7,6 +7,7 @@ import typer
 from ._errors import explained
 from ._options import LAYER_HELP, CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir
 from ._output import emit_actions
+from ._store import open_store
 
 
 def push(
@@ -29,12 +30,10 @@ def push(
     with other content is refused; with --space, its other spaces stay.
     """
     with explained("Interrupted. Nothing was committed; the same command goes on with what is missing."):
-        from embstore.store import Store
-
         from ._progress import show_progress
 
         with show_progress(quiet) as observe:
-            done = Store(store).push(dest, spaces=space or (), layers=layer, dry_run=dry_run, observe=observe)
+            done = open_store(store).push(dest, spaces=space or (), layers=layer, dry_run=dry_run, observe=observe)
         emit_actions(
             done, form, output, nothing="There is nothing new to copy.", dry_run=dry_run, quiet=quiet,
             csv_safe=csv_safe,

@@ -12,6 +12,7 @@ from ._errors import explained, refuse, wrapped
 from ._groups import parameters_of, set_parameters
 from ._output import emit, json_text, write
 from ._reading import PlainCommand, PlainGroup
+from ._store import open_store
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
@@ -96,12 +97,11 @@ def _query(
         if explain:
             _explain(metric, store, options, form, output, cache=not no_cache)
             return
-        from embstore.store import Store
 
         from ._progress import show_progress
 
         with show_progress(quiet):
-            found = Store(store).query(metric, cache=not no_cache, **options)
+            found = open_store(store).query(metric, cache=not no_cache, **options)
         shown = found.inline_intervals() if intervals == "inline" else found
         emit(shown, form, output, csv_safe=csv_safe, quiet=quiet)
 
@@ -119,7 +119,7 @@ def _check_intervals(intervals: str | None, form: _options.Format) -> None:
 
 def _explain(
     metric: str,
-    store: Path | None,
+    store: str | None,
     options: dict[str, Any],
     form: _options.Format,
     output: Path | None,
@@ -127,11 +127,10 @@ def _explain(
     cache: bool,
 ) -> None:
     from embstore.errors import UsageError
-    from embstore.store import Store
 
     if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
         raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
-    explanation = Store(store).explain_query(metric, cache=cache, **options)
+    explanation = open_store(store).explain_query(metric, cache=cache, **options)
     if form is _options.Format.TABLE:
         text = str(explanation)
     else:

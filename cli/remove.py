@@ -8,6 +8,7 @@ import typer
 from ._errors import NO, explained
 from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
 from ._output import emit_actions, say
+from ._store import open_store
 
 if TYPE_CHECKING:
     from embstore.table import Table
@@ -30,9 +31,7 @@ def remove(
     Texts and datasets stay, since other spaces may have them too.
     """
     with explained("Interrupted. The next command that writes finishes what was begun."):
-        from embstore.store import Store
-
-        opened = Store(store)
+        opened = open_store(store)
         planned = opened.remove(space or (), dry_run=True)
         if not dry_run and not yes and not _agreed(planned):
             say("Nothing was removed.")

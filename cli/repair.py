@@ -7,6 +7,7 @@ import typer
 from ._errors import NO, explained
 from ._options import CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, StoreDir
 from ._output import emit_actions
+from ._store import open_store
 
 
 def repair(
@@ -27,12 +28,11 @@ def repair(
     """
     with explained("Interrupted. What was repaired stays; run the same command again."):
         from embstore.maintain.repair import LEFT
-        from embstore.store import Store
 
         from ._progress import show_progress
 
         with show_progress(quiet) as observe:
-            done = Store(store).repair(deep=deep, dry_run=dry_run, observe=observe)
+            done = open_store(store).repair(deep=deep, dry_run=dry_run, observe=observe)
         emit_actions(
             done, form, output, nothing="There is nothing to repair.", dry_run=dry_run, quiet=quiet, csv_safe=csv_safe
         )  # fmt: skip

@@ -8,6 +8,7 @@ import typer
 from . import _options
 from ._errors import explained
 from ._output import say, write
+from ._store import open_store
 
 
 def report(
@@ -39,12 +40,10 @@ def report(
     The file opens without a network, in any browser. It needs the extra plot.
     """
     with explained():
-        from embstore.store import Store
-
         from ._progress import show_progress
 
         with show_progress(quiet):
-            page = Store(store).report(recipe=recipe, models=model or (), sentences=sentences, quick=quick)
+            page = open_store(store).report(recipe=recipe, models=model or (), sentences=sentences, quick=quick)
         write(page, None if str(output) == "-" else output)
         if not quiet and str(output) != "-":
             say(f"Written: {output}")

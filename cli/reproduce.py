@@ -7,6 +7,7 @@ import typer
 from ._errors import NO, explained
 from ._options import AllowPickle, CsvSafe, DeviceName, Format, OutputFile, OutputFormat, Quiet, StoreDir
 from ._output import emit, say
+from ._store import open_store
 
 if TYPE_CHECKING:
     from embstore.table import Table
@@ -52,12 +53,10 @@ def reproduce(
 ) -> None:
     """Reproduce a paper: build what it needs, measure, and show measured beside published."""
     with explained(_STOPPED):
-        from embstore.store import Store
-
         from ._progress import show_progress
 
         with show_progress(quiet) as observe:
-            result = Store(store).reproduce(
+            result = open_store(store).reproduce(
                 recipe, models=model or (), sentences=sentences, quick=quick, seed=seed, device=device,
                 allow_pickle=allow_pickle, dry_run=dry_run, observe=observe,
             )  # fmt: skip

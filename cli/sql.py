@@ -13,6 +13,7 @@ from . import _options
 from ._errors import explained
 from ._help import Command
 from ._output import csv_lines, emit, json_lines, open_output, write
+from ._store import open_store
 
 _ROWS = 10_000
 """Number of rows that are in memory at a time where a format is written row by row."""
@@ -78,9 +79,7 @@ def sql(
     cosine(a, b), and the table neighbours(space, layer, text, k := 10).
     """  # fmt: skip
     with explained():
-        from embstore.store import Store
-
-        opened = Store(store)
+        opened = open_store(store)
         if tables:
             emit(opened.sql_views(), form, output, csv_safe=csv_safe)
             return

@@ -7,6 +7,7 @@ import typer
 from ._errors import MISTAKE, NO, explained
 from ._options import CsvSafe, Format, OutputFile, OutputFormat, Quiet, StoreDir
 from ._output import emit, say
+from ._store import open_store
 
 
 def verify(
@@ -35,12 +36,10 @@ def verify(
     Exit 1 if something is wrong, 2 if nothing is but something could not be read.
     """
     with explained():
-        from embstore.store import Store
-
         from ._progress import show_progress
 
         with show_progress(quiet):
-            result = Store(store).verify(deep=deep, answers=answers, seed=seed)
+            result = open_store(store).verify(deep=deep, answers=answers, seed=seed)
         for line in () if quiet else result.lines():
             say(line)
         if not result.ok or form is not Format.TABLE or output is not None:

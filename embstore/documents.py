@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from jsonschema_rs import Draft202012Validator
 
 Kind = Literal[
-    "store", "manifest", "card", "hidden", "index-card", "answer", "lock-holder", "own-dataset", "map-header"
+    "store",
+    "manifest",
+    "remote-manifest",
+    "card",
+    "hidden",
+    "index-card",
+    "answer",
+    "lock-holder",
+    "own-dataset",
+    "map-header",
 ]
 
 _Path = tuple[str | int | None, ...]
@@ -23,6 +32,7 @@ _KIB, _MIB = 1 << 10, 1 << 20
 MAX_BYTES: dict[Kind, int] = {
     "store": 64 * _KIB,
     "manifest": 64 * _MIB,
+    "remote-manifest": 256 * _MIB,
     "card": _MIB,
     "hidden": 32 * _MIB,
     "index-card": 32 * _MIB,

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from embstore.disk import supply
 from embstore.disk.operations import Operation, access_error
 from embstore.disk.regular import check_file, open_without_following
 from embstore.errors import DamagedError, MissingFileError
@@ -18,16 +19,19 @@ MAX_BYTES = 1 << 30
 
 
 @contextmanager
-def opening(path: Path, operation: str = "open") -> Iterator[None]:
+def opening(path: Path, operation: str = "open", *, whole: bool = True) -> Iterator[None]:
     """Announce that a library opens, reads or writes a file within the context, and check that it is a regular file.
 
     Args:
         path: File.
         operation: ``open``, ``create`` if the library writes the file, or ``lock``.
+        whole: Whether the library may read any part; else the caller has fetched those that it reads.
 
     Raises:
         DamagedError: The path is not a regular file, but for example a symbolic link or a folder.
     """
+    if whole and operation == "open":
+        supply.fetch(path)
     with Operation(operation, path):
         with suppress(FileNotFoundError):
             check_file(path)
@@ -37,15 +41,20 @@ def opening(path: Path, operation: str = "open") -> Iterator[None]:
 class _File(io.FileIO):
     """Open file whose reads and writes are observed."""
 
-    def __init__(self, path: Path, mode: str) -> None:
+    def __init__(self, path: Path, mode: str, *, is_partial: bool = False) -> None:
         super().__init__(path, mode, opener=open_without_following)
-        self._path = path
+        self._path, self._is_partial = path, is_partial
 
     def readinto(self, buffer: Any, /) -> int:
+        if self._is_partial:
+            start = self.tell()
+            supply.fetch(self._path, [(start, start + len(buffer))])
         with Operation("read", self._path):
             return super().readinto(buffer)
 
     def readall(self) -> bytes:
+        if self._is_partial:
+            supply.fetch(self._path, [(self.tell(), os.fstat(self.fileno()).st_size)])
         with Operation("read", self._path):
             return super().readall()
 
@@ -61,15 +70,21 @@ class _File(io.FileIO):
 
 
 @contextmanager
-def reading(path: Path) -> Iterator["io.BufferedReader[_File]"]:
+def reading(path: Path, *, whole: bool = True) -> Iterator["io.BufferedReader[_File]"]:
     """Open a file for reading.
+
+    Args:
+        path: File.
+        whole: Whether all of it will be read; else what is read is fetched then, and what is mapped by the caller.
 
     Raises:
         DamagedError: The path is not a regular file, but for example a symbolic link or a folder.
     """
+    if whole:
+        supply.fetch(path)
     with Operation("open", path):
         check_file(path)
-        file = io.BufferedReader(_File(path, "r"))
+        file = io.BufferedReader(_File(path, "r", is_partial=not whole and supply.supplier_of(path) is not None))
     with file, Operation("read", path):
         yield file
 
@@ -121,8 +136,10 @@ def sync_open(file: BinaryIO, path: Path) -> None:
 
 def replace(source: Path, target: Path) -> None:
     """Rename a file atomically, replacing any file at the target path."""
+    supply.fetch(source)
     with Operation("replace", target, source):
         os.replace(source, target)
+    supply.forget(target)
 
 
 def link(source: Path, target: Path) -> None:
@@ -141,6 +158,7 @@ def remove(path: Path, *, missing_ok: bool = False) -> None:
     try:
         with Operation("remove", path):
             os.unlink(path)
+        supply.forget(path)
     except MissingFileError:
         if not missing_ok:
             raise

@@ -5,6 +5,7 @@ import os
 import stat
 from pathlib import Path
 
+from embstore.disk.supply import supplier_of
 from embstore.errors import DamagedError
 
 Entry = os.DirEntry[str]
@@ -30,7 +31,7 @@ def check_file(path: Path) -> None:
     status = os.lstat(path)
     if problem := _problem(status.st_mode, folder=False):
         raise DamagedError(f"{path} is damaged: {problem}.")
-    if status.st_size > _MAX_HOLES and _has_large_holes(path, status.st_size):
+    if status.st_size > _MAX_HOLES and supplier_of(path) is None and _has_large_holes(path, status.st_size):
         raise DamagedError(
             f"{path} is damaged: of its {status.st_size:,} bytes most were never written. Run: embstore repair"
         )

@@ -83,6 +83,7 @@ def _size(catalog: Catalog, card: Card) -> int:
 def _index(catalog: Catalog, card: Card) -> dict[str, Any]:
     """Return the columns on the indexes of a space."""
     shards = catalog.shard_names(card.space)
+    disk.fetch_all({path: None for _, path in catalog.paths.index_pairs(card.space)})
     layers = [_read(catalog.paths.index(card.space, layer)) for layer in card.layers]
     cards = [index for index in layers if isinstance(index, IndexCard)]
     seconds = [index.build_seconds for index in cards if index.build_seconds is not None]

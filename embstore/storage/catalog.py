@@ -1,7 +1,7 @@
 """List and query the contents of a store as of the moment it was opened."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -60,6 +60,7 @@ class Catalog:
 
     def __init__(self, root: Path) -> None:
         self.paths = StorePaths(disk.resolved(root))
+        self._is_mirror = disk.supplier_of(self.paths.root) is not None
         check_marker(self.paths)
         self.cards: dict[str, Card] = {}
         self.shards: dict[str, tuple[Shard, ...]] = {}
@@ -126,12 +127,18 @@ class Catalog:
         """Return the number of items of a space, from its summaries."""
         files = [shard.summary_path for shard in self.shards[space]]
         first = self.cards[space].layers.members[0].id
+        if self._is_mirror and files:  # the merged summary is here
+            return self.summaries(space)[first].n
         rows = self.reader.rows(f"SELECT sum(n) FROM {FILES} WHERE layer = $layer", files, layer=first)
         return int(rows[0][0] or 0) if rows else 0
 
     def ids(self, space: str) -> Ids:
         """Return the item ids of a space, ascending."""
         first = self.cards[space].layers.members[0].id
+        if self._is_mirror:  # DuckDB does not say which parts of a file it will read
+            from embstore.storage.files.vectors import LayerVectors  # loads pyarrow
+
+            return LayerVectors(self.shards[space], first, self.cards[space].dim).ids()
         sql = f"SELECT item_id FROM {FILES} WHERE layer = $layer"
         return np.sort(self.reader.columns(sql, self._shard_files(space), layer=first)["item_id"])
 
@@ -218,11 +225,25 @@ class Catalog:
 
     def vectors_of(self, space: str, layers: Iterable[Layer], item: int) -> dict[int, NDArray[np.float32]]:
         """Return the stored vectors of an item, by layer id: float32 of shape (dim,); empty if it has none."""
+        if self._is_mirror:
+            return self._fetched_vectors(space, [layer.id for layer in layers], item)
         # A list in the SQL lets DuckDB skip row groups by their statistics.
         listed = ", ".join(str(layer.id) for layer in layers) or "NULL"
         sql = f"SELECT layer, vector FROM {FILES} WHERE item_id = {int(item)} AND layer IN ({listed})"
         rows = self.reader.rows(sql, self._shard_ranges[space].files_of([item]))
         return {layer: np.asarray(vector, dtype=np.float32) for layer, vector in rows}
+
+    def _fetched_vectors(self, space: str, layers: Sequence[int], item: int) -> dict[int, NDArray[np.float32]]:
+        """Return the vectors of an item from shards of which only parts are on this machine."""
+        from embstore.storage.files.vectors import LayerVectors  # loads pyarrow
+
+        dim, only = self.cards[space].dim, np.array([item], np.int64)
+        found = {}
+        shards = LayerVectors(self.shards[space], layers[0], dim, only).shards_of() if layers else ()
+        for layer in layers:
+            for _, rows in LayerVectors(shards, layer, dim, only).blocks():
+                found[layer] = rows[0]
+        return found
 
     def skipped(self) -> list[tuple[Any, ...]]:
         """Return the skipped texts: space, item_id, text, outcome, reason, origin; without those embedded since.

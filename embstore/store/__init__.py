@@ -34,5 +34,8 @@ class Store(MaintenanceMethods, InteropMethods, SharingMethods, PageMethods):
     again. Several threads may use it at once.
 
     Args:
-        path: Folder of the store; by default ``$EMBSTORE_STORE``, else ``./store``.
+        path: Folder of the store, or its URL (``s3://bucket/prefix``, ``gs://…``, ``az://…``); by default
+            ``$EMBSTORE_STORE``, else ``./store``.
+        options: Options of the client for a store at a URL, such as ``{"endpoint": "https://…", "region": "…"}``;
+            credentials come from the environment.
     """

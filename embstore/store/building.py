@@ -143,11 +143,9 @@ class BuildMethods(DatasetMethods, OpenStore):
         self.fetch_datasets(missing_datasets(source_names), observer)
         cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
         if dry_run:
-            return estimate(self.path, read, as_names(models), options, observer)
-        try:
-            return build(self.path, read, as_names(models), options, observer, cluster)
-        finally:
-            self.refresh()
+            return estimate(self._existing(), read, as_names(models), options, observer)
+        with self._writing(is_new=True) as folder:
+            return build(folder, read, as_names(models), options, observer, cluster)
 
 
 def _cluster(

@@ -76,10 +76,8 @@ class InteropMethods(OpenStore):
         paths = [Path(files)] if isinstance(files, str | os.PathLike) else [Path(file) for file in files]
         read = ReadOptions(None if texts is None else Path(texts), column, vector_column, allow_pickle)
         opened = [open_vectors(path, format, read) for path in paths]
-        try:
-            return import_vectors(self.path, opened, options, as_observer(observe))
-        finally:
-            self.refresh()
+        with self._writing(is_new=True) as folder:
+            return import_vectors(folder, opened, options, as_observer(observe))
 
     def add_vectors(
         self,
@@ -123,10 +121,8 @@ class InteropMethods(OpenStore):
         options = _options(name, unit, layers, dtype, index, index_memory)
         values = np.asarray(array)
         file = array_file(texts, values, options.unit)
-        try:
-            return import_vectors(self.path, [file], options, as_observer(observe), array_digest(texts, values))
-        finally:
-            self.refresh()
+        with self._writing(is_new=True) as folder:
+            return import_vectors(folder, [file], options, as_observer(observe), array_digest(texts, values))
 
     def export(
         self,

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from embstore.keywords import accepts
@@ -58,10 +57,8 @@ class MaintenanceMethods(OpenStore):
         from embstore.maintain.reindex import reindex
 
         choice = None if kind == "none" else Choice(kind, as_bytes(memory), recall, force)
-        try:
-            return reindex(self.path, SpaceFilter(**filters), as_layers(layers), choice, as_observer(observe))
-        finally:
-            self.refresh()
+        with self._writing() as folder:
+            return reindex(folder, SpaceFilter(**filters), as_layers(layers), choice, as_observer(observe))
 
     def verify(self, *, deep: bool = False, answers: int | str = 20, seed: int | None = None) -> "Verification":
         """Read every file, and check hashes, rows, finite values, summaries, ids and indexes against each other.
@@ -80,7 +77,8 @@ class MaintenanceMethods(OpenStore):
         from embstore.query.answer_checks import check_answers, sample_size
 
         sample_size(answers)
-        found = verify(self.path, deep=deep)
+        with self._checking() as folder:
+            found = verify(folder, deep=deep)
         if not (deep and found.ok):
             return found
         self.refresh()
@@ -105,10 +103,8 @@ class MaintenanceMethods(OpenStore):
         from embstore.maintain.repair import LEFT, remove_answers, repair
         from embstore.query.answer_checks import altered_answers
 
-        try:
-            done = repair(self.path, as_observer(observe), dry_run=dry_run)
-        finally:
-            self.refresh()
+        with self._writing(dry_run=dry_run, is_repair=True) as folder:
+            done = repair(folder, as_observer(observe), dry_run=dry_run)
         if not deep or LEFT in done["action"]:
             return done
         altered = self._ask(lambda catalog: list(altered_answers(catalog)))
@@ -133,11 +129,9 @@ class MaintenanceMethods(OpenStore):
         from embstore.maintain.compact import compact
         from embstore.storage.files.shards import SHARD_BYTES
 
-        try:
-            size = SHARD_BYTES if shard_bytes is None else shard_bytes
-            return compact(self.path, as_observer(observe), dry_run=dry_run, shard_bytes=size)
-        finally:
-            self.refresh()
+        size = SHARD_BYTES if shard_bytes is None else shard_bytes
+        with self._writing(dry_run=dry_run) as folder:
+            return compact(folder, as_observer(observe), dry_run=dry_run, shard_bytes=size)
 
     def merge(
         self,
@@ -152,7 +146,7 @@ class MaintenanceMethods(OpenStore):
         Each file is checked against its hash while it is copied; nothing is visible before all is copied.
 
         Args:
-            other: The other store, or its folder; it is only read.
+            other: The other store, or its folder or URL; it is only read.
             spaces: Names of spaces of the other store; by default all.
             dry_run: Whether to write nothing, and only report what would be copied.
             observe: Function that is called with the progress; by default a notebook shows it.
@@ -167,11 +161,9 @@ class MaintenanceMethods(OpenStore):
         """
         from embstore.maintain.merge import merge
 
-        folder = other.path if isinstance(other, OpenStore) else Path(other)
-        try:
-            return merge(self.path, folder, as_names(spaces), as_observer(observe), dry_run=dry_run)
-        finally:
-            self.refresh()
+        source = (other if isinstance(other, OpenStore) else OpenStore(other)).folder()
+        with self._writing(dry_run=dry_run) as folder:
+            return merge(folder, source, as_names(spaces), as_observer(observe), dry_run=dry_run)
 
     def remove(self, spaces: Names, *, dry_run: bool = False) -> Table:
         """Remove spaces: their vectors, summaries, indexes and cards. Texts stay, since other spaces may use them.
@@ -189,7 +181,5 @@ class MaintenanceMethods(OpenStore):
         """
         from embstore.maintain.remove import remove
 
-        try:
-            return remove(self.path, as_names(spaces), dry_run=dry_run)
-        finally:
-            self.refresh()
+        with self._writing(dry_run=dry_run) as folder:
+            return remove(folder, as_names(spaces), dry_run=dry_run)

@@ -2,39 +2,89 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from embstore.errors import DamagedError, UsageError
+from embstore.errors import DamagedError, MissingObjectError, UsageError
 from embstore.storage.catalog import Catalog
+
+if TYPE_CHECKING:
+    from embstore.storage.remote.store import RemoteStore
 
 T = TypeVar("T")
 
 
 class OpenStore:
-    """A folder with a store, and its catalog, which is read at the first query.
+    """A folder with a store, or a store at a URL, and its catalog, which is read at the first query.
 
     Args:
-        path: Folder of the store; by default ``$EMBSTORE_STORE``, else ``./store``.
+        path: Folder or URL of the store; by default ``$EMBSTORE_STORE``, else ``./store``.
+        options: Options of the client of a store at a URL.
+
+    Attributes:
+        path: Folder of the store; of a store at a URL, the folder of its mirror in the cache.
+        url: URL of the store; None for a folder.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        named = path or os.environ.get("EMBSTORE_STORE")
-        self.path, self._is_named = _folder(named or "store"), bool(named)
+    def __init__(self, path: str | os.PathLike[str] | None = None, options: Mapping[str, str] | None = None) -> None:
+        named = os.fspath(path or os.environ.get("EMBSTORE_STORE") or "")
+        self._is_named = bool(named)
+        self._remote = _remote(named or "store", options)
+        self.path = self._remote.root if self._remote else Path(named or "store")
+        self.url = self._remote.url if self._remote else None
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({str(self.path)!r})"
+        return f"{type(self).__name__}({self.url or str(self.path)!r})"
 
     @cached_property
     def catalog(self) -> Catalog:
         """The cards, shards and tables of the store at the time it was opened."""
-        return Catalog(self.path)
+        return Catalog(self.folder())
+
+    def folder(self) -> Path:
+        """Return the folder of the store, brought up to date if it mirrors one at a URL."""
+        return self._remote.synchronise() if self._remote else self.path
+
+    def _existing(self) -> Path:
+        """Return the folder of the store, which may not exist."""
+        return self.path if self._remote is None or not self._remote.exists() else self.folder()
 
     def refresh(self) -> None:
         """Forget what was read of the store, so that the next query sees what was written since."""
         self.__dict__.pop("catalog", None)
+
+    @contextmanager
+    def _writing(self, *, dry_run: bool = False, is_new: bool = False, is_repair: bool = False) -> Iterator[Path]:
+        """Yield the folder to change within the context, and forget at its end what was read of the store.
+
+        Args:
+            dry_run: Whether it is only read.
+            is_new: Whether there may be no store yet.
+            is_repair: Whether to look for damage in it.
+        """
+        try:
+            if self._remote is None:
+                yield self.path
+            elif dry_run:
+                with self._checking() if is_repair else nullcontext(self.folder()) as folder:
+                    yield folder
+            else:
+                with self._remote.writing(is_new=is_new, is_repair=is_repair) as folder:
+                    yield folder
+        finally:
+            self.refresh()
+
+    @contextmanager
+    def _checking(self) -> Iterator[Path]:
+        """Yield the folder to look for damage in within the context."""
+        if self._remote is None:
+            yield self.path
+        else:
+            with self._remote.fresh() as folder:
+                yield folder
 
     def _ask(self, query: Callable[[Catalog], T]) -> T:
         """Return the result of a query of the catalog; read the store and run it again if files were replaced since."""
@@ -42,18 +92,22 @@ class OpenStore:
             catalog = self.catalog
             try:
                 return query(catalog)
-            except (DamagedError, FileNotFoundError):
-                if not catalog.is_outdated:
+            except (DamagedError, FileNotFoundError, MissingObjectError):
+                if not (catalog.is_outdated or (self._remote is not None and self._remote.is_outdated())):
                     raise
                 self.refresh()
 
 
-def _folder(path: str | os.PathLike[str]) -> Path:
-    found = os.fspath(path)  # a Path has one slash where an address has two
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", found) and not os.path.isdir(found):
-        raise UsageError(
-            f"{re.sub(':/+', '://', found, count=1)} is an address, and a store is a folder of this machine: a path "
-            "such as ./store, or a network folder that is mounted. Copy the store here first; remote stores are not "
-            "supported yet."
-        )
-    return Path(found)
+def _remote(path: str, options: Mapping[str, str] | None) -> "RemoteStore | None":
+    """Return the store at a URL; None if the path is of a folder.
+
+    Raises:
+        UsageError: The URL is of a kind that embstore cannot open, or a folder has options.
+    """
+    if not re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", path) or os.path.isdir(path):
+        if options:
+            raise UsageError(f"{path} is a folder, and options are for stores at URLs. Leave out --store-option.")
+        return None
+    from embstore.storage.remote.store import RemoteStore
+
+    return RemoteStore(path, options)

@@ -45,7 +45,7 @@ class SharingMethods(OpenStore):
         from embstore.exchange.transfer import Selection, copy_store
 
         selection = Selection(as_names(spaces), as_layers(layers))
-        return copy_store(self.path, Path(dest), selection, as_observer(observe), dry_run=dry_run)
+        return copy_store(self.folder(), Path(dest), selection, as_observer(observe), dry_run=dry_run)
 
     def pull(
         self,
@@ -71,7 +71,5 @@ class SharingMethods(OpenStore):
         from embstore.exchange.transfer import Selection, copy_store
 
         selection = Selection(as_names(spaces), as_layers(layers))
-        try:
-            return copy_store(Path(source), self.path, selection, as_observer(observe), "pull", dry_run=dry_run)
-        finally:
-            self.refresh()
+        with self._writing(dry_run=dry_run, is_new=True) as folder:
+            return copy_store(Path(source), folder, selection, as_observer(observe), "pull", dry_run=dry_run)

@@ -47,7 +47,7 @@ def test_forgotten_quotes_round_a_sentence(cli, make_store, monkeypatch: pytest.
 def test_an_address_is_no_store(cli) -> None:
     result = cli("info", "--store", "https://example.org/store")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "a store is a folder of this machine" in result.stderr
+    assert "is no URL of a bucket, such as s3://bucket/prefix" in result.stderr
 
 
 def test_checkpoints_that_a_shell_made_of_a_pattern(cli, checkpoint: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import pytest
 import typer
-from embstore_cli._options import Format, OutputFormat, StoreDir
+from embstore_cli._options import Format, OutputFormat
 from embstore_cli._reading import PlainCommand
 from synthetic import Synthetic
 from typer.core import TyperCommand
@@ -26,10 +26,10 @@ def read_by(kind: type[TyperCommand], arguments: list[str], is_optional: bool) -
         sample: Annotated[int | None, typer.Option("--sample")] = None,
         share: Annotated[float, typer.Option("--share")] = 1,
         embed: Annotated[bool, typer.Option("--embed")] = False,
-        store: StoreDir = None,
+        folder: Annotated[Path | None, typer.Option("--store")] = None,
         form: OutputFormat = Format.TABLE,
     ) -> None:
-        values = (words, marked, name, k, sample, share, embed, store, form)
+        values = (words, marked, name, k, sample, share, embed, folder, form)
         called.append([(type(value), value) for value in values])
 
     app.command(cls=kind)(command)

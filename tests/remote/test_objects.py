@@ -55,7 +55,8 @@ def test_a_missing_bucket_is_named(bucket):
             call()
 
 
-def test_a_server_that_cannot_be_reached_is_named_without_secrets(bucket):
+def test_a_server_that_cannot_be_reached_is_named_without_secrets(bucket, monkeypatch):
+    monkeypatch.setattr("embstore.storage.remote.objects._MAX_RETRIES", 1)
     objects = ObjectStore(bucket.url, {**bucket.options, "endpoint": "http://127.0.0.1:9"})
     with pytest.raises(RemoteError, match="cannot be read") as caught:
         objects.get("key")

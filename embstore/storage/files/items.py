@@ -51,6 +51,7 @@ class ItemTables:
 
     def check(self) -> None:
         """Raise DamagedError if a table was altered."""
+        disk.fetch_all(dict.fromkeys(self.files))
         for file in self.files:
             self._checks.check(file)
 

@@ -88,3 +88,15 @@ def is_file_key(key: str) -> bool:
             return False
         kind = PARTS
     return kind.name(entry) is not None
+
+
+_DERIVED = {"summaries": (PARTS,), "indexes": (INDEXES, INDEX_CARDS), "maps": (MAPS,)}
+
+
+def is_derived_key(key: str) -> bool:
+    """Return whether a text is the path, below a store's folder, of a summary, an index, its card or a map."""
+    folder, _, entry = key.rpartition("/")
+    if folder == "merged":
+        return MERGED.name(entry) is not None
+    kind, _, space = folder.partition("/")
+    return SPACES.name(space) is not None and any(names.name(entry) for names in _DERIVED.get(kind, ()))

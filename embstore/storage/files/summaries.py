@@ -89,6 +89,7 @@ def add_summaries(reader: Reader, card: Card, shards: Sequence[Shard], start_sum
         DamagedError: A summary was altered or is missing.
     """
     files = [shard.summary_path for shard in shards]
+    disk.fetch_all(dict.fromkeys(files))
     for file in files:
         check_summary(file)
     check_unpacked(files, REMEDY, reader.connection)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,9 @@ from embstore.storage.parquet.footer import is_footer_sound
 from embstore.storage.parquet.reader import read_values
 from embstore.summary import Summary
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 Ids = NDArray[np.int64]
 Block = NDArray[np.float32]
 T = TypeVar("T")
@@ -26,6 +29,7 @@ T = TypeVar("T")
 _LAYER, _ITEM_ID, _VECTOR = range(3)  # columns of a shard
 _NARROW_TYPES, _VECTOR_TYPES = ["INT32", "INT64"], (["FLOAT"], ["FIXED_LEN_BYTE_ARRAY"])
 _THREADS = min(8, os.cpu_count() or 1)
+_FOOTER_BYTES = 64 << 10  # of a shard of 128 MiB about half of it
 
 
 class LayerVectors:
@@ -84,7 +88,8 @@ class LayerVectors:
 
     def count(self) -> int:
         """Return the number of vectors of the layer, from the footers alone."""
-        return sum(file.metadata.row_group(group).column(_ITEM_ID).num_values for _, file, group in self._groups())
+        groups = self._groups([])
+        return sum(file.metadata.row_group(group).column(_ITEM_ID).num_values for _, file, group in groups)
 
     def check_dim(self) -> None:
         """Check the dimension of the first shard against the card by its footer, before memory is allocated.
@@ -107,7 +112,7 @@ class LayerVectors:
     def ids(self) -> Ids:
         """Return the item ids, ascending, without reading the vectors."""
         parts = [np.empty(0, np.int64)]
-        for shard, file, group in self._groups():
+        for shard, file, group in self._groups([_ITEM_ID]):
             parts.append(_column_values(shard, file, group, _ITEM_ID))
         found = np.sort(np.concatenate(parts))
         return found if self._only is None else np.intersect1d(found, self._only, assume_unique=True)
@@ -122,8 +127,39 @@ class LayerVectors:
         order = np.argsort(ids)
         return ids[order], vectors[order]
 
-    def _groups(self) -> Iterator[tuple[Shard, pq.ParquetFile, int]]:
+    def shards_of(self) -> list[Shard]:
+        """Return the shards that have a selected item, without reading the vectors."""
+        found = {}
+        for shard, file, group in self._groups([_ITEM_ID]):
+            ids = _column_values(shard, file, group, _ITEM_ID)
+            if self._only is None or np.isin(self._only, ids).any():
+                found[shard] = True
+        return [*found]
+
+    def fetch(self, columns: Sequence[int] = (_ITEM_ID, _VECTOR)) -> None:
+        """Fetch what will be read of shards that are only partly on this machine, from all of them at the same time.
+
+        Args:
+            columns: Columns that will be read.
+        """
+        if not self._shards or disk.supplier_of(self._shards[0].path) is None:
+            return
+        ends = {shard.path: disk.size(shard.path) for shard in self._shards}
+        disk.fetch_all({path: [(max(0, end - _FOOTER_BYTES), end)] for path, end in ends.items()})
+        parts: dict[Path, list[disk.Range]] = {}
+        for shard, file, group in self._listed_groups():
+            for column in columns:
+                chunk = file.metadata.row_group(group).column(column)
+                start = chunk.data_page_offset
+                parts.setdefault(shard.path, []).append((start, start + chunk.total_compressed_size))
+        disk.fetch_all(parts)
+
+    def _groups(self, columns: Sequence[int] = (_ITEM_ID, _VECTOR)) -> Iterator[tuple[Shard, pq.ParquetFile, int]]:
         """Yield the row groups that contain selected vectors of the layer: shard, open file and number of the group."""
+        self.fetch(columns)
+        yield from self._listed_groups()
+
+    def _listed_groups(self) -> Iterator[tuple[Shard, pq.ParquetFile, int]]:
         for shard in self._shards:
             file = open_shard(shard)
             for group in range(file.num_row_groups):
@@ -174,7 +210,7 @@ def open_shard(shard: Shard) -> pq.ParquetFile:
     try:
         if not is_footer_sound(shard.path):
             raise _damage(shard, "its footer does not agree with the SHA-256 in it")
-        with disk.opening(shard.path):
+        with disk.opening(shard.path, whole=False):  # of the footer, which was read above
             # A file that buffers ahead keeps what it buffered last: the threads that share it take it from each other.
             file = pq.ParquetFile(shard.path, memory_map=True, pre_buffer=False, page_checksum_verification=True)
         types = [file.schema.column(column).physical_type for column in range(len(file.schema))]

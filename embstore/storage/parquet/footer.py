@@ -70,7 +70,7 @@ def _column(element: thrift.Struct) -> Column:
 
 def is_footer_sound(path: Path) -> bool:
     """Return whether the footer matches the hash in it."""
-    with disk.reading(path) as file:
+    with disk.reading(path, whole=False) as file:
         return checksum.has_valid_checksum(_read(file))
 
 

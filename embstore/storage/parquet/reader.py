@@ -47,7 +47,8 @@ def read_values(path: Path, column: Any) -> NDArray[Any]:
         FileAccessError: The file cannot be read.
     """
     offset, size = column.data_page_offset, column.total_compressed_size
-    with disk.reading(path) as file:
+    disk.fetch(path, [(offset, offset + size)])
+    with disk.reading(path, whole=False) as file:
         if not 0 <= offset <= offset + size <= file.seek(0, os.SEEK_END):
             raise ValueError("a column is not inside the file")
         chunk = np.memmap(file, np.uint8, "r", offset=offset, shape=(size,)).data if size else memoryview(b"")

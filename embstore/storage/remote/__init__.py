@@ -1,4 +1,10 @@
 """Read and write stores at URLs: S3, Google Cloud Storage, Azure, and servers with the same interfaces.
 
-objects   the objects of a bucket: the only importer of obstore
+store      a store at a URL, opened as a folder: for reading, for writing, or to look for damage
+objects    the objects of a bucket: the only importer of obstore
+manifest   the numbered objects that name the objects of the store; commits
+mirror     a local store whose content is fetched when it is read
+writing    the only writer: its lease, uploads and commits
+cache      the folder of the mirrors, and its size limit
+ranges     arithmetic on ranges of bytes
 """

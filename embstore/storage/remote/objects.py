@@ -24,9 +24,10 @@ _CLIENT_OPTIONS = (
     "allow_http", "allow_invalid_certificates", "connect_timeout", "http1_only", "http2_only", "pool_idle_timeout",
     "proxy_ca_certificate", "proxy_excludes", "proxy_url", "timeout", "user_agent",
 )  # fmt: skip
-_MAX_RETRIES = 5
+_MAX_RETRIES = 7
 _RETRY_SECONDS = 60
 _IS_SECRET = r"(?i)key|secret|token|sas|signature|password|credential"
+_IS_REFUSED = r"status code: 40[13]\b"
 _FROM_SERVER = r"<(Code|Message)>([^<]*)</"
 
 
@@ -37,11 +38,13 @@ class ObjectInfo(NamedTuple):
         key: Path below the URL, with slashes.
         size: Size in bytes.
         modified: Time of its last change, by the server's clock.
+        tag: Text that changes with its content; empty if the server has none.
     """
 
     key: str
     size: int
     modified: datetime
+    tag: str
 
 
 class ObjectReader(Protocol):
@@ -195,14 +198,15 @@ class ObjectStore:
             if "NoSuchBucket" in str(error):
                 raise self._no_bucket() from None
             raise MissingObjectError(f"{self.url}/{key} does not exist. Check the URL.") from None
-        except (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError) as error:
-            raise RemoteError(
-                f"{self.url} cannot be {done}: the server refuses ({self._reason(error)}). Check the credentials of "
-                "this account and its permissions for the bucket."
-            ) from None
         except (exceptions.BaseError, OSError) as error:
             if "NoSuchBucket" in str(error):
                 raise self._no_bucket() from None
+            refused = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError)
+            if isinstance(error, refused) or re.search(_IS_REFUSED, str(error)):
+                raise RemoteError(
+                    f"{self.url} cannot be {done}: the server refuses ({self._reason(error)}). Check the credentials "
+                    "and their permissions for the bucket."
+                ) from None
             raise RemoteError(
                 f"{self.url}/{key} cannot be {done}: {self._reason(error)}. Check the network and the endpoint, and "
                 "run the same command again."
@@ -245,7 +249,7 @@ def check_url(url: str) -> str:
 
 
 def _info(found: Mapping[str, Any]) -> ObjectInfo:
-    return ObjectInfo(found["path"], found["size"], found["last_modified"])
+    return ObjectInfo(found["path"], found["size"], found["last_modified"], found["e_tag"] or "")
 
 
 def _credentials(url: str, options: Mapping[str, str]) -> Any:

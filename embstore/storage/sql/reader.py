@@ -90,6 +90,7 @@ class Reader:
             FileAccessError: The system refuses to read a file.
             StoreError: Memory, or disk space for spilled data, is exhausted.
         """
+        disk.fetch_all(dict.fromkeys(files))
         for file in files:
             with disk.opening(file):
                 pass

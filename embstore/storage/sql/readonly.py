@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from fsspec import AbstractFileSystem
 
 from embstore import disk
-from embstore.errors import FileAccessError
+from embstore.errors import FileAccessError, RemoteError
 
 
 class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
@@ -32,7 +32,7 @@ class ReadOnlyFiles(AbstractFileSystem):  # type: ignore[misc]
         super().__init__()
         self._root, self._files = root, files
         self._status: dict[str, os.stat_result] = {}
-        self.last_error: FileAccessError | None = None
+        self.last_error: FileAccessError | RemoteError | None = None
         """Last error of the operating system on opening or reading a file."""
 
     def open(self, path: str, mode: str = "rb", **_: object) -> "ReadOnlyFile":
@@ -110,7 +110,7 @@ class ReadOnlyFile:
 
     def __init__(self, owner: ReadOnlyFiles, file: Path) -> None:
         self._descriptor = -1
-        with disk.opening(file):
+        with disk.opening(file, whole=False):
             self._descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         self._owner, self._path = owner, file
         self._places: dict[int, int] = {}
@@ -128,9 +128,10 @@ class ReadOnlyFile:
         """Return ``n_bytes`` bytes, or fewer at the end of the file."""
         position = self._places.pop(get_ident(), self._next)
         try:
+            disk.fetch(self._path, [(position, position + n_bytes)])
             with disk.operation("read", self._path):
                 data = os.pread(self._descriptor, n_bytes, position)
-        except FileAccessError as error:
+        except (FileAccessError, RemoteError) as error:
             self._owner.last_error = error
             raise
         self._next = position + len(data)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore import disk
 from embstore.sharding import KEYS, SPECIAL_TOKENS_CHARS, Parts, Range
 from embstore.storage.catalog import Catalog
 from embstore.storage.sql import connections, interruptible
@@ -16,9 +17,8 @@ from embstore.text import Item
 _CHUNK = 10_000
 
 # Table ``resolved``: items that a space has (present), or that the build cannot embed there.
-_PRESENT = f"""
-INSERT INTO resolved SELECT DISTINCT $space, item_id, true FROM
-(SELECT item_id FROM {FILES} WHERE layer = $layer) AS stored SEMI JOIN item USING (item_id)
+_PRESENT = """
+INSERT INTO resolved SELECT DISTINCT $space, item_id, true FROM {stored} AS stored SEMI JOIN item USING (item_id)
 """
 _PREVIOUSLY_SKIPPED = f"""
 SELECT item_id, key FROM item
@@ -71,11 +71,16 @@ class MissingItems:
         catalog = self._catalog
         if catalog is None or not (shards := catalog.shards.get(space)):
             return 0
+        if disk.supplier_of(catalog.paths.root) is not None:  # only parts of the shards are on this machine
+            with connections.with_ids(self.staging.connection, "stored_ids", catalog.ids(space)):
+                self.staging.rows(_PRESENT.format(stored="stored_ids"), space=space)
+            return self._count("resolved WHERE space = $space", space=space)
         files = [shard.path for shard in shards]
         values = {"files": connections.literal(files), "space": space, "layer": catalog.cards[space].layers.ids[0]}
         connection = self.staging.connection
         reader = Reader(catalog.paths.root, (), connection)
-        reader.run_over(files, lambda sql: interruptible.execute(connection, sql, values), _PRESENT)
+        sql = _PRESENT.format(stored=f"(SELECT item_id FROM {FILES} WHERE layer = $layer)")
+        reader.run_over(files, lambda sql: interruptible.execute(connection, sql, values), sql)
         return self._count("resolved WHERE space = $space", space=space)
 
     def previously_skipped(self, space: str) -> Iterator[list[Item]]:

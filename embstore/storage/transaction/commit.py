@@ -86,6 +86,7 @@ def commit(paths: StorePaths, change: Change) -> None:
         if not new and not gone:
             return
         if _create(paths, base, new, gone, replaced) and stamp_of(paths.manifest(base.number)) == base.stamp:
+            disk.committed(paths.root)
             return
         # Without its parent, the number may have been free only since rivals' manifests of it and before were deleted.
 

@@ -1,0 +1,271 @@
+"""Read and create the manifests of a store at a URL: the numbered objects that name the objects which make it up.
+
+``manifests/<number>.json`` contains its own hash, and its files completely or as a change of the manifest before. The
+newest one that is whole is the store. A commit creates a later number, only if there is none of it. One that was torn
+on its way is skipped by all. Another writer's whole manifest in the way means that this writer was displaced.
+"""
+
+import os
+import re
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from embstore import atomic, checksum, documents
+from embstore.errors import DamagedError, LockedError, MissingObjectError, NewerFormatError, StoreError
+from embstore.storage.files import names
+from embstore.storage.remote.objects import ObjectInfo, ObjectReader, ObjectStore
+
+FOLDER = "manifests"
+MANIFEST_FORMAT = 1
+_MAX_CHANGES = 16
+_FEW_FILES = 64
+_KEY = r"(?!.*(?:^|/)\.+(?:/|$))[A-Za-z0-9._=-]+(?:/[A-Za-z0-9._=-]+)*"
+
+
+class RemoteFile(NamedTuple):
+    """A file of a store at a URL.
+
+    Attributes:
+        key: Key of its object below the URL.
+        size: Size in bytes.
+        sha256: SHA-256 in hexadecimal.
+    """
+
+    key: str
+    size: int
+    sha256: str
+
+
+class Writer(NamedTuple):
+    """A process that writes to a store at a URL.
+
+    Attributes:
+        id: Random number, 32 hexadecimal digits.
+        host: Name of its machine.
+        pid: Number of the process there.
+    """
+
+    id: str
+    host: str
+    pid: int
+
+    @classmethod
+    def this_process(cls) -> "Writer":
+        """Return this process, with a new random number."""
+        return cls(secrets.token_hex(16), socket.gethostname()[:255], os.getpid())
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteState:
+    """A store at a URL as of one manifest.
+
+    Attributes:
+        number: Number of the manifest.
+        sha256: Hash of the manifest, as in the document.
+        store: Random number of the store.
+        files: Files by their paths in a store.
+        writer: Process that wrote the manifest.
+        lease_seconds: How long after ``created`` no other process writes; 0 if the writer has ended.
+        n_changes: Number of manifests since the last complete one.
+        created: Time at which the manifest was created, by the server's clock; None if it was not read from a bucket.
+        tag: The server's tag of the manifest.
+    """
+
+    number: int
+    sha256: str
+    store: str
+    files: Mapping[str, RemoteFile] = field(repr=False)
+    writer: Writer
+    lease_seconds: int = 0
+    n_changes: int = 0
+    created: datetime | None = None
+    tag: str = ""
+
+
+def key_of(number: int) -> str:
+    """Return the key of the manifest of a number."""
+    return f"{FOLDER}/{number:020d}.json"
+
+
+def read_newest(objects: ObjectStore, known: RemoteState | None = None) -> RemoteState | None:
+    """Return the store as of its newest whole manifest; None if it has none.
+
+    Args:
+        objects: Objects of the store.
+        known: A state that was read before; only later manifests are looked for.
+
+    Raises:
+        DamagedError: A manifest that the newest one is a change of is missing or was altered.
+        RemoteError: The server cannot be reached, or refuses.
+    """
+    listed = list_numbers(objects, known.number - 1 if known else 0)
+    if known is not None and (known.number not in listed or listed[known.number].tag != known.tag):
+        known, listed = None, list_numbers(objects)  # another store, or one that went on for longer than a day
+    for number in sorted(listed, reverse=True):
+        if known is not None and number == known.number:
+            return known
+        if (document := _whole(objects, number)) is not None:
+            return _resolved(objects, document, known, listed[number])
+    return None
+
+
+def list_numbers(objects: ObjectStore, after: int = 0) -> dict[int, ObjectInfo]:
+    """Return the manifests after a number, whole or torn, by number."""
+    found = objects.list(FOLDER, after=key_of(after) if after > 0 else "")
+    prefix = len(FOLDER) + 1
+    return {int(name): info for info in found if (name := names.MANIFESTS.name(info.key[prefix:]))}
+
+
+def _whole(objects: ObjectReader, number: int) -> dict[str, Any] | None:
+    """Return the manifest of a number; None if it was torn, or is gone."""
+    try:
+        return parse(objects.get(key_of(number)), f"{objects.url}/{key_of(number)}", number)
+    except (DamagedError, MissingObjectError) as error:
+        if isinstance(error, NewerFormatError):
+            raise
+        return None
+
+
+def parse(data: bytes, place: str, number: int | None = None) -> dict[str, Any]:
+    """Return the document of a manifest.
+
+    Args:
+        data: Content of the object.
+        place: URL of the object, for messages.
+        number: Number that it must have, if it is known.
+
+    Raises:
+        DamagedError: It was torn or altered, or names what cannot be a file of a store.
+        NewerFormatError: It has a later format than this version reads.
+    """
+    try:
+        document = documents.parse(data, "remote-manifest")
+        if not checksum.has_valid_checksum(data):
+            raise documents.InvalidDocument(checksum.ALTERED)
+        documents.check(document, "remote-manifest")
+    except documents.NewerFormat as error:
+        raise NewerFormatError(f"{place} {error}. Upgrade: pip install --upgrade embstore.") from error
+    except documents.InvalidDocument as error:
+        raise DamagedError(f"{place} is damaged: {error}.") from error
+    if number is not None and document["number"] != number:
+        raise DamagedError(f"{place} is damaged: it is the manifest of another number.")
+    for path in (*document["files"], *document["removed"]):
+        if not (names.is_file_key(path) or names.is_derived_key(path)):
+            raise DamagedError(f"{place} is damaged: {path[:300]!r} is no file of a store.")
+    for entry in document["files"].values():
+        if not re.fullmatch(_KEY, entry.get("key", "x")):
+            raise DamagedError(f"{place} is damaged: {entry['key'][:300]!r} is no key of a store.")
+    return document
+
+
+def state_of(document: Mapping[str, Any], base: RemoteState | None = None) -> RemoteState:
+    """Return the state of a parsed manifest: complete, or a change of a base."""
+    files = {} if document["complete"] or base is None else dict(base.files)
+    for path in document["removed"]:
+        files.pop(path, None)
+    for path, entry in document["files"].items():
+        files[path] = RemoteFile(entry.get("key", path), entry["bytes"], entry["sha256"])
+    n_changes = 0 if document["complete"] or base is None else base.n_changes + 1
+    return RemoteState(
+        document["number"], document[checksum.KEY], document["store"], files, Writer(**document["writer"]),
+        document["lease_seconds"], n_changes,
+    )  # fmt: skip
+
+
+def _resolved(
+    objects: ObjectStore, document: dict[str, Any], known: RemoteState | None, info: ObjectInfo
+) -> RemoteState:
+    """Return the state of a manifest, from those that it depends on, or from a known one."""
+    changes = [document]
+    base: RemoteState | None = None
+    while not changes[-1]["complete"]:
+        parent = changes[-1]["parent"]
+        if known is not None and parent == {"number": known.number, "sha256": known.sha256}:
+            base = known
+            break
+        found = _whole(objects, parent["number"]) if parent else None
+        if found is None or found[checksum.KEY] != parent["sha256"]:
+            raise DamagedError(
+                f"{objects.url}/{key_of(document['number'])} is damaged: a manifest that it is a change of is missing "
+                "or was altered. Restore that object from a copy or an older version of it."
+            )
+        changes.append(found)
+    for change in reversed(changes):
+        base = state_of(change, base)
+    assert base is not None
+    return replace(base, created=info.modified, tag=info.tag)
+
+
+def document_of(
+    base: RemoteState | None, number: int, files: Mapping[str, RemoteFile], writer: Writer, lease_seconds: int
+) -> dict[str, Any]:
+    """Return the document of the manifest that follows a base, without its hash."""
+    old = base.files if base else {}
+    is_complete = base is None or len(files) <= _FEW_FILES or base.n_changes >= _MAX_CHANGES
+    changed = files if is_complete else {path: file for path, file in files.items() if old.get(path) != file}
+    return {
+        "format": MANIFEST_FORMAT, "number": number, "store": base.store if base else secrets.token_hex(16),
+        "parent": {"number": base.number, "sha256": base.sha256} if base else None,
+        "writer": writer._asdict(), "lease_seconds": lease_seconds, "complete": is_complete,
+        "files": {path: _entry(path, file) for path, file in sorted(changed.items())},
+        "removed": [] if is_complete else sorted(old.keys() - files.keys()),
+    }  # fmt: skip
+
+
+def _entry(path: str, file: RemoteFile) -> dict[str, Any]:
+    key = {} if file.key == path else {"key": file.key}
+    return {**key, "bytes": file.size, "sha256": file.sha256}
+
+
+def commit(
+    objects: ObjectStore, base: RemoteState | None, files: Mapping[str, RemoteFile], writer: Writer, lease_seconds: int
+) -> RemoteState:
+    """Create the manifest that follows a base, and return its state; its objects exist.
+
+    Raises:
+        LockedError: Another process has created it first: this one was displaced, and nothing was committed.
+        RemoteError: The server cannot be reached, or refuses.
+    """
+    after = base.number if base else 0
+    while True:
+        taken = list_numbers(objects, after)
+        _check_rivals(objects, taken)
+        number = max(taken, default=after) + 1  # those in between were torn
+        data = atomic.document_bytes(document_of(base, number, files, writer, lease_seconds), indent=None)
+        if objects.put_new(key_of(number), data):
+            break
+    later = list_numbers(objects, after)
+    # A number may have been free only since a rival's manifests were deleted while this process slept.
+    _check_rivals(objects, later.keys() - {number})
+    state = state_of(parse(data, key_of(number), number), base)
+    info = later.get(number)
+    return replace(state, created=info.modified, tag=info.tag) if info else state
+
+
+def _check_rivals(objects: ObjectStore, numbers: Iterable[int]) -> None:
+    """Raise LockedError if one of these manifests is whole."""
+    for number in sorted(numbers):
+        if (found := _whole(objects, number)) is not None:
+            raise displaced(objects.url, Writer(**found["writer"]))
+
+
+def displaced(url: str, writer: Writer) -> LockedError:
+    """Return the error for a writer in whose place another one has committed."""
+    return LockedError(
+        f"{url} was written meanwhile by {writer}, since this process had not renewed its lease in time. What this "
+        "process committed before stays. Run the same command again once the other one has ended."
+    )
+
+
+def no_store(url: str) -> StoreError:
+    """Return the error for a URL without a store."""
+    return StoreError(
+        f"there is no store at {url}. Make one with: embstore build --store {url}. Or check the URL and the endpoint."
+    )

@@ -1,0 +1,395 @@
+"""Keep a local store whose files have their sizes, and whose content is fetched when it is needed.
+
+A mirror is a folder of the cache::
+
+    store/                  a store of embstore, which all other code reads
+    state.json              the files of the remote store that it mirrors
+    fetched/<path>          the parts of a sparse file that were fetched, one per line; removed once it is whole
+    fetched/TOKEN           identifies the folder: without it the mirror is made anew
+
+What was fetched is written down after it is on the disk, and never guessed: a file without a record is whole. A record
+names the inode of its sparse file, so that it is not taken for one of a later file at the same path.
+"""
+
+import json
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from hashlib import file_digest, sha256
+from pathlib import Path
+from threading import RLock
+from typing import Any, NamedTuple
+
+from embstore import atomic, disk
+from embstore.disk import Parts, Range
+from embstore.errors import DamagedError, FileAccessError, RemoteError
+from embstore.storage.files import names
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.remote import cache, ranges
+from embstore.storage.remote.manifest import RemoteFile, RemoteState, Writer
+from embstore.storage.remote.objects import ObjectReader
+from embstore.storage.transaction.commit import Change, commit, create_store
+from embstore.storage.transaction.manifest import read_newest
+
+Stamp = tuple[int, ...]
+"""Inode, size and modification time of a file."""
+
+
+class Sparse(NamedTuple):
+    """A sparse file.
+
+    Attributes:
+        inode: Its inode.
+        time: Its modification time in nanoseconds, which it keeps: its content is the same whatever was fetched.
+        size: Its size in bytes.
+        present: Parts of it that were fetched.
+    """
+
+    inode: int
+    time: int
+    size: int
+    present: list[Range]
+
+
+_THREADS = 16
+_PIECE_BYTES = 8 << 20
+_GAP_BYTES = 64 << 10  # a request for the bytes between two ranges costs more than these bytes
+_TOKEN = "TOKEN"
+
+
+class Mirror:
+    """Local mirror of a store at a URL.
+
+    Args:
+        folder: Folder of the mirror, in the cache.
+        objects: Objects of the remote store.
+        is_checked: Whether whole files are compared with their SHA-256 when they arrive; not where damage is looked
+            for.
+
+    Attributes:
+        root: Folder of the local store.
+        state: State of the remote store that it mirrors; None before the first synchronisation.
+        on_commit: Function that is called after each commit to the local store.
+    """
+
+    def __init__(self, folder: Path, objects: ObjectReader, *, is_checked: bool = True) -> None:
+        self._folder, self._objects, self._is_checked = folder, objects, is_checked
+        self.root, self._fetched = folder / "store", folder / "fetched"
+        self._paths = StorePaths(self.root)
+        self._lock = RLock()
+        self._stamps: dict[str, Stamp] = {}
+        self.state: RemoteState | None = None
+        self.on_commit: Callable[[], None] | None = None
+        cache.make_folder(folder)
+        self._use = cache.in_use(folder)
+
+    def close(self) -> None:
+        """Let other processes delete the mirror."""
+        self._use.release()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Exclude other processes from changing the mirror within the context."""
+        try:
+            with cache.lock_of(self._folder):
+                yield
+        except FileAccessError as error:
+            if str(self._folder) not in str(error.path):
+                raise
+            raise cache.refused(error) from error
+        except PermissionError as error:
+            raise cache.refused(error) from error
+
+    def load(self) -> RemoteState | None:
+        """Return the state that the mirror has on the disk; None if there is none that can be used."""
+        try:
+            document = json.loads(disk.read(self._folder / "state.json"))
+            token = disk.read(self._fetched / _TOKEN).decode()
+            if document["token"] != token or not disk.exists(self._paths.marker):
+                return None
+            files = {path: RemoteFile(*entry) for path, entry in document["files"].items()}
+            self._stamps = {path: tuple(stamp) for path, stamp in document["stamps"].items()}
+            self.state = RemoteState(
+                document["number"], document["sha256"], document["store"], files, Writer(*document["writer"]),
+                document["lease_seconds"], document["n_changes"], tag=document["tag"],
+            )  # fmt: skip
+        except (FileNotFoundError, ValueError, LookupError, TypeError):
+            return None
+        return self.state
+
+    def save(self, state: RemoteState) -> None:
+        """Write the state that the mirror has to the disk."""
+        document = {
+            "token": disk.read(self._fetched / _TOKEN).decode(), "url": self._objects.url, "number": state.number,
+            "sha256": state.sha256, "store": state.store, "writer": list(state.writer),
+            "lease_seconds": state.lease_seconds, "n_changes": state.n_changes,
+            "tag": state.tag,
+            "files": {path: list(file) for path, file in state.files.items()},
+            "stamps": {path: stamp for path, stamp in self._stamps.items() if path in state.files},
+        }  # fmt: skip
+        atomic.write_bytes(self._folder / "state.json", json.dumps(document).encode())
+        self.state = state
+
+    def synchronise(self, state: RemoteState, sizes: Mapping[str, int] | None = None) -> None:
+        """Make the mirror that of a state of the remote store; the caller has locked it.
+
+        Files that are not of the remote store and have names of their own (answers, maps) stay.
+
+        Args:
+            state: State of the remote store.
+            sizes: Sizes in bytes of the objects that exist, by key, to show damage as it is; None if all are as the
+                manifest says.
+
+        Raises:
+            RemoteError: Content cannot be fetched, or the cache cannot be written.
+        """
+        old = self.load()
+        if old is None or old.store != state.store:
+            self.reset()
+            old = None
+        self.state = state
+        self._purge_records()
+        before: Mapping[str, RemoteFile] = old.files if old else {}
+        if old is not None and old.sha256 == state.sha256 and self._is_complete(state):
+            return
+        new = {path: file for path, file in state.files.items() if self._differs(path, file, before)}
+        if sizes is not None:
+            new = {path: file._replace(size=sizes.get(file.key, 0)) for path, file in new.items()}
+        small = {path: file for path, file in new.items() if _is_small(path) and file.key in (sizes or {file.key})}
+        self._in_parallel(lambda path: self._place(path, self._content(small[path])), small)
+        for path, file in new.items():
+            if path not in small:
+                self._make_sparse(path, file)
+        self._commit(state, {path for path in new if names.is_file_key(path)})
+        for path in before.keys() - state.files.keys():
+            disk.remove(self.root / path, missing_ok=True)
+        if sizes is not None:
+            for path in (path for path, file in state.files.items() if file.key not in sizes):
+                disk.remove(self.root / path, missing_ok=True)
+        self.save(state)
+
+    def reset(self) -> None:
+        """Delete what the mirror has."""
+        for name in ("state.json", "store", "fetched"):
+            disk.remove_tree(self._folder / name)
+        disk.make_folder(self._fetched)
+        disk.write(self._fetched / _TOKEN, secrets.token_hex(16).encode())
+        self.state, self._stamps = None, {}
+
+    def start(self) -> None:
+        """Make the mirror that of a new store without files."""
+        self.reset()
+        create_store(self._paths)
+
+    def writers(self) -> list[str]:
+        """Return the random numbers of the last writers of the mirror."""
+        try:
+            return disk.read(self._folder / "writers").decode().split()
+        except FileNotFoundError:
+            return []
+
+    def note_writer(self, writer: Writer) -> None:
+        """Note a writer of the mirror, before it commits anything."""
+        atomic.write_bytes(self._folder / "writers", " ".join([writer.id, *self.writers()[:9]]).encode())
+
+    def stamp_of(self, path: str) -> Stamp | None:
+        """Return what changes when a file is replaced, and not when its content is fetched; None if it is missing."""
+        try:
+            status = disk.status(self.root / path)
+        except FileNotFoundError:
+            return None
+        return (status.st_ino, status.st_size, status.st_mtime_ns)
+
+    def is_unchanged(self, path: str) -> bool:
+        """Return whether a file is still the one that was fetched or uploaded."""
+        return self._stamps.get(path, ()) == self.stamp_of(path)
+
+    def note_unchanged(self, path: str, stamp: Stamp | None) -> None:
+        """Note that a file of this stamp is that of the remote store."""
+        if stamp is not None:
+            self._stamps[path] = stamp
+
+    def _commit(self, state: RemoteState, new: Iterable[str]) -> None:
+        """Let the local manifest name the files of a state."""
+        named = {path for path in state.files if names.is_file_key(path)}
+        if not disk.exists(self._paths.marker):
+            create_store(self._paths)
+        gone = read_newest(self._paths).files.keys() - named
+        added = tuple(self.root / path for path in named & {*new, *named - read_newest(self._paths).files.keys()})
+        commit(self._paths, Change(added, tuple(self.root / path for path in gone)))
+
+    def _differs(self, path: str, file: RemoteFile, before: Mapping[str, RemoteFile]) -> bool:
+        """Return whether the mirror does not have a file of a state."""
+        return before.get(path) != file or not disk.exists(self.root / path)
+
+    def _is_complete(self, state: RemoteState) -> bool:
+        """Return whether all files are there: somebody may have deleted some."""
+        return all(disk.exists(self.root / path) for path in state.files)
+
+    def _content(self, file: RemoteFile) -> bytes:
+        """Return the whole content of an object, checked."""
+        data = self._objects.get(file.key)
+        if self._is_checked and (len(data) != file.size or sha256(data).hexdigest() != file.sha256):
+            raise self._damaged(file)
+        return data
+
+    def _damaged(self, file: RemoteFile) -> DamagedError:
+        return DamagedError(
+            f"{self._objects.url}/{file.key} is damaged: its content is not that which its manifest names. Run: "
+            "embstore verify"
+        )
+
+    def _place(self, path: str, data: bytes) -> None:
+        atomic.write_bytes(self.root / path, data)
+        self.note_unchanged(path, self.stamp_of(path))
+
+    def _make_sparse(self, path: str, file: RemoteFile) -> None:
+        """Create a file of the right size without content, whose record is there before it."""
+        target = self.root / path
+        with atomic.temporary(target.parent) as temp:
+            with disk.writing(temp) as opened:
+                opened.truncate(file.size)
+            record = self._record(path)
+            disk.make_folder(record.parent)
+            status = disk.status(temp)
+            atomic.write_bytes(record, f"{status.st_ino} {status.st_mtime_ns}\n".encode(), derived=True)
+            os.replace(temp, target)
+        self.note_unchanged(path, self.stamp_of(path))
+
+    def _record(self, path: str) -> Path:
+        return self._fetched / path
+
+    def _read_record(self, path: str) -> Sparse | None:
+        """Return inode and fetched parts of a sparse file; None if it is whole, or is another one by now.
+
+        Raises:
+            RemoteError: The folder of records was deleted: nothing is known of any file.
+        """
+        try:
+            text = disk.read(self._record(path)).decode()
+        except FileNotFoundError:
+            if not disk.exists(self._fetched / _TOKEN):
+                raise RemoteError(
+                    f"the mirror {self._folder} was deleted while it was in use. Run the same command again."
+                ) from None
+            return None
+        lines = [line.split() for line in text.split("\n")[:-1]]  # one that was cut does not count
+        (inode, time), *present = [(int(first), int(second)) for first, second in lines]
+        try:
+            status = disk.status(self.root / path)
+        except FileNotFoundError:
+            return None
+        return Sparse(inode, time, status.st_size, present) if status.st_ino == inode else None
+
+    def _purge_records(self) -> None:
+        """Remove the records of files that are gone or were replaced, after a process was killed."""
+        for record in disk.files_below(self._fetched):
+            path = record.relative_to(self._fetched).as_posix()
+            if path != _TOKEN and self._read_record(path) is None:
+                disk.remove(record, missing_ok=True)
+
+    def forget(self, path: Path) -> None:
+        """Note that a file was removed, or replaced by one that is whole."""
+        key = path.relative_to(self.root).as_posix()
+        with self._lock, suppress(FileNotFoundError):
+            found = self._read_record(key)
+            if found is None:
+                disk.remove(self._record(key), missing_ok=True)
+
+    def committed(self) -> None:
+        """Commit to the remote store what was committed to the mirror, if it is one that is written to."""
+        if self.on_commit is not None:
+            self.on_commit()
+
+    def fetch(self, parts: Parts) -> None:
+        """Fetch parts of files that are not on this machine yet, several at the same time.
+
+        Raises:
+            RemoteError: They cannot be fetched, do not fit into the cache, or it cannot be written.
+        """
+        jobs: list[tuple[str, RemoteFile, Sparse, Range]] = []
+        wanted: dict[str, list[Range]] = {}
+        for file, of_file in parts.items():
+            path = file.relative_to(self.root).as_posix()
+            remote = self.state.files.get(path) if self.state else None
+            sparse = self._read_record(path) if remote is not None else None
+            if remote is None or sparse is None:
+                continue
+            everything = [(0, sparse.size)]
+            ask = everything if of_file is None else [(max(0, a), min(b, sparse.size)) for a, b in of_file]
+            needed = ranges.merged(ranges.missing(ask, sparse.present), _GAP_BYTES)
+            wanted[path] = needed
+            jobs += [(path, remote, sparse, piece) for piece in ranges.pieces(needed, _PIECE_BYTES)]
+        if not jobs:
+            return self._finish(wanted)
+        n_bytes = sum(end - start for *_, (start, end) in jobs)
+        try:
+            cache.make_room(n_bytes, self._folder)
+            self._in_parallel(lambda job: self._fetch_piece(*job), jobs)
+            self._finish(wanted)
+        except FileAccessError as error:
+            raise cache.refused(error) from error
+        return None
+
+    def _fetch_piece(self, path: str, file: RemoteFile, sparse: Sparse, piece: Range) -> None:
+        """Fetch a range of an object into its sparse file, flush it, and write down that it is there."""
+        [data] = self._objects.get_ranges(file.key, [piece])
+        target = self.root / path
+        with disk.operation("write", target):
+            descriptor = os.open(target, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                if os.fstat(descriptor).st_ino != sparse.inode:  # it was replaced meanwhile
+                    return
+                os.pwrite(descriptor, data, piece[0])
+                os.fsync(descriptor)
+                os.utime(descriptor, ns=(sparse.time, sparse.time))
+            finally:
+                os.close(descriptor)
+        with disk.operation("write", self._record(path)), suppress(FileNotFoundError):  # it is whole by now
+            descriptor = os.open(self._record(path), os.O_WRONLY | os.O_APPEND)
+            try:
+                os.write(descriptor, f"{piece[0]} {piece[1]}\n".encode())
+            finally:
+                os.close(descriptor)
+
+    def _finish(self, wanted: Mapping[str, Sequence[Range]]) -> None:
+        """Check the files that are whole by now, and remove their records."""
+        for path in wanted:
+            file = self.state.files[path] if self.state else None
+            sparse = self._read_record(path)
+            if file is None or sparse is None or ranges.missing([(0, sparse.size)], sparse.present):
+                continue
+            with self._lock:
+                if self._is_checked and _sha256(self.root / path) != file.sha256:
+                    self._make_sparse(path, file)  # what was fetched is not used again
+                    raise self._damaged(file)
+                disk.remove(self._record(path), missing_ok=True)
+
+    def _in_parallel(self, work: Callable[[Any], None], jobs: Iterable[Any]) -> None:
+        """Do work for each job in several threads, and raise the first error."""
+        jobs = list(jobs)
+        if len(jobs) < 2:
+            for job in jobs:
+                work(job)
+            return
+        with ThreadPoolExecutor(_THREADS, "embstore-fetch") as pool:
+            futures = [pool.submit(work, job) for job in jobs]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def _sha256(path: Path) -> str:
+    """Return the SHA-256 of a file of the mirror, without fetching anything."""
+    with disk.operation("read", path), open(path, "rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
+def _is_small(path: str) -> bool:
+    """Return whether a file is fetched when the store is opened: cards, and the merged sums of a space."""
+    return path.startswith(("spaces/", "merged/"))

@@ -1,0 +1,125 @@
+"""Open a store at a URL as a folder: for reading, for writing, or with all its content fetched anew."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from filelock import Timeout
+
+from embstore import disk
+from embstore.errors import LockedError
+from embstore.storage.remote import cache
+from embstore.storage.remote.manifest import RemoteState, no_store, read_newest
+from embstore.storage.remote.mirror import Mirror
+from embstore.storage.remote.objects import ObjectStore, check_url
+from embstore.storage.remote.writing import RemoteWriter, stored_sizes
+
+
+class RemoteStore:
+    """A store at a URL.
+
+    Args:
+        url: URL, such as ``s3://bucket/prefix``.
+        options: Options of the client; see :class:`.ObjectStore`.
+
+    Raises:
+        UsageError: The URL or an option is unknown.
+    """
+
+    def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
+        self.url, self._options = check_url(url), dict(options or {})
+        self._folder = cache.mirror_folder(self.url, self._options.get("endpoint", ""))
+        self._objects: ObjectStore | None = None
+        self._mirror: Mirror | None = None
+
+    @property
+    def objects(self) -> ObjectStore:
+        """Objects of the store."""
+        if self._objects is None:
+            self._objects = ObjectStore(self.url, self._options)
+        return self._objects
+
+    @property
+    def root(self) -> Path:
+        """Folder of the mirror for reading, which exists after :meth:`synchronise`."""
+        return self._folder / "reading" / "store"
+
+    def synchronise(self) -> Path:
+        """Bring the mirror for reading up to date, and return its folder; its content is fetched when it is read.
+
+        Raises:
+            StoreError: There is no store.
+            RemoteError: The server cannot be reached, or the cache cannot be written.
+        """
+        if self._mirror is None:
+            self._mirror = Mirror(self._folder / "reading", self.objects)
+            disk.add_supplier(self._mirror.root, self._mirror)
+        with self._mirror.locked():
+            self._mirror.synchronise(self._newest(self._mirror.load()))
+        return self._mirror.root
+
+    def exists(self) -> bool:
+        """Return whether there is a store at the URL."""
+        return read_newest(self.objects) is not None
+
+    def is_outdated(self) -> bool:
+        """Return whether the remote store has changed since :meth:`synchronise`, so that objects may be gone."""
+        state = self._mirror.state if self._mirror else None
+        return state is None or self._newest(state).files != state.files
+
+    def _newest(self, known: RemoteState | None = None) -> RemoteState:
+        newest = read_newest(self.objects, known)
+        if newest is None:
+            raise no_store(self.url)
+        return newest
+
+    @contextmanager
+    def writing(self, *, is_new: bool = False, is_repair: bool = False) -> Iterator[Path]:
+        """Yield the folder of a mirror to write to within the context; its changes are committed to the remote store.
+
+        Args:
+            is_new: Whether to begin a store if there is none.
+            is_repair: Whether to fetch all content anew and unchecked, to find and repair damage.
+
+        Raises:
+            StoreError: There is no store, another process writes to it, or the server has no conditional writes.
+        """
+        if not is_new:
+            self._newest()
+        mirror = Mirror(self._folder / "writing", self.objects, is_checked=not is_repair)
+        writer = RemoteWriter(mirror, self.objects, is_repair=is_repair)
+        try:
+            with self._alone(), disk.supplied(mirror.root, mirror), writer.lease():
+                yield mirror.root
+        finally:
+            mirror.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Be the only process of this machine that writes to the store within the context."""
+        try:
+            with cache.lock_of(self._folder / "writing").acquire(timeout=0):
+                yield
+        except Timeout:
+            newest = read_newest(self.objects)
+            by = newest.writer if newest and newest.lease_seconds else "another process of this machine"
+            raise LockedError(f"{self.url} is being written by {by}. Wait for it to end.") from None
+
+    @contextmanager
+    def fresh(self) -> Iterator[Path]:
+        """Yield the folder of a new mirror within the context, whose content is fetched unchecked, to look for damage.
+
+        Raises:
+            StoreError: There is no store.
+            RemoteError: The server cannot be reached, or the cache cannot be written.
+        """
+        cache.make_folder(self._folder)
+        with TemporaryDirectory(prefix="verifying-", dir=self._folder) as folder:
+            mirror = Mirror(Path(folder), self.objects, is_checked=False)
+            try:
+                mirror.synchronise(self._newest(), stored_sizes(self.objects))
+                with disk.supplied(mirror.root, mirror):
+                    yield mirror.root
+            finally:
+                mirror.close()

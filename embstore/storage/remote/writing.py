@@ -1,0 +1,235 @@
+"""Write to a store at a URL: change its mirror, upload what is new, and commit it, as the only writer.
+
+Each change that today's code commits to the mirror becomes a commit of the remote store: first the new objects, then
+one manifest. The manifest also says until when no other process writes (a lease), by the server's clock. What a killed
+or displaced writer has uploaded is named by no manifest.
+"""
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from threading import Event, RLock, Thread
+from typing import TYPE_CHECKING
+
+from embstore import disk
+from embstore.errors import LockedError, RemoteError, StoreError
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.remote import manifest
+from embstore.storage.remote.manifest import RemoteFile, RemoteState, Writer
+from embstore.storage.remote.mirror import Mirror
+from embstore.storage.remote.objects import ObjectStore
+from embstore.storage.transaction.manifest import Snapshot, read_newest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LEASE_SECONDS, RENEWAL_SECONDS = 120, 30
+_PAUSE_SECONDS = 10
+"""Time between the commits of a long build; what it commits in between is uploaded with the next."""
+_PROBES = "probes"
+
+
+def stored_files(paths: StorePaths, snapshot: Snapshot) -> Iterator[str]:
+    """Yield the paths of the files that make up a store, with those that are derived from them and shared with it."""
+    yield from snapshot.files
+    for space in snapshot.spaces:
+        summaries = (paths.summary_of(shard.path) for shard in snapshot.shards(paths, space))
+        pairs = (path for pair in paths.index_pairs(space) if all(map(disk.exists, pair)) for path in pair)
+        found = [*summaries, *pairs, *paths.map_files(space), paths.merged(space)]
+        yield from (paths.key(path) for path in found if disk.exists(path))
+
+
+def object_key(path: str, sha256: str) -> str:
+    """Return the key of the object of a file: its path, with a hash unless the name of the file is one already."""
+    if path.startswith(("items/", "skipped/", "embeddings/")):
+        return path
+    stem, _, suffix = path.rpartition(".")
+    return f"{stem}.{sha256[:16]}.{suffix}"
+
+
+def stored_sizes(objects: ObjectStore) -> dict[str, int]:
+    """Return the sizes in bytes of all objects, by key."""
+    return {found.key: found.size for found in objects.list()}
+
+
+def probe(objects: ObjectStore) -> datetime:
+    """Check that the server refuses to replace an object that must be new, and return the time by its clock.
+
+    Raises:
+        StoreError: It replaces the object: two writers would overwrite each other's commits.
+        RemoteError: The server cannot be reached, or refuses to write.
+    """
+    key = f"{_PROBES}/{secrets.token_hex(16)}"
+    try:
+        objects.put_new(key, b"first")
+        if objects.put_new(key, b"second") or objects.get(key) != b"first":
+            raise StoreError(
+                f"{objects.url} cannot be written safely: its server replaces objects where it is told not to "
+                "(it ignores If-None-Match: *), so two writers could overwrite each other's changes. Use a server that "
+                "has conditional writes, or build in a folder and copy it."
+            )
+        return objects.head(key).modified
+    finally:
+        with suppress(RemoteError):
+            objects.delete([key])
+
+
+class RemoteWriter:
+    """The only writer of a store at a URL.
+
+    Args:
+        mirror: Mirror that is written to; the caller has locked it.
+        objects: Objects of the store.
+        is_repair: Whether to mirror the objects anew, as they are.
+    """
+
+    def __init__(self, mirror: Mirror, objects: ObjectStore, *, is_repair: bool = False) -> None:
+        self._mirror, self._objects, self._is_repair = mirror, objects, is_repair
+        self._writer = Writer.this_process()
+        self._lock = RLock()
+        self._error: StoreError | None = None
+        self._paths = StorePaths(mirror.root)
+        self._published = 0.0
+
+    @contextmanager
+    def lease(self) -> Iterator[None]:
+        """Be the only writer within the context, and commit what the mirror has at its end.
+
+        Raises:
+            LockedError: Another process writes to the store, or has displaced this one.
+            StoreError: The server has no conditional writes.
+            RemoteError: The server cannot be reached, or refuses.
+        """
+        now = probe(self._objects)
+        newest = manifest.read_newest(self._objects)
+        if newest is not None and newest.writer.id not in self._mirror.writers():  # who locked it before is dead
+            self._check_free(newest, now)
+        self._mirror.note_writer(self._writer)
+        self._prepare(newest)
+        ended = Event()
+        renewal = Thread(target=self._renew, args=(ended,), name="embstore-lease", daemon=True)
+        renewal.start()
+        self._mirror.on_commit = self._committed
+        self._published = time.monotonic()
+        try:
+            yield
+        except BaseException:
+            with suppress(StoreError):  # the first error is raised
+                self._publish(0)
+            raise
+        else:
+            self._publish(0)
+        finally:
+            self._mirror.on_commit = None
+            ended.set()
+            renewal.join()
+
+    def _check_free(self, newest: RemoteState, now: datetime) -> None:
+        """Raise LockedError if the lease of another process has not expired."""
+        if not newest.lease_seconds or newest.created is None:
+            return
+        left = newest.lease_seconds - (now - newest.created).total_seconds() + 1  # times are of whole seconds
+        if left > 0:
+            raise LockedError(
+                f"{self._objects.url} is being written by {newest.writer}. Wait for it to end; if it was killed, its "
+                f"lease ends in {left:.0f} s, and the same command then goes on."
+            )
+
+    def _prepare(self, newest: RemoteState | None) -> None:
+        """Bring the mirror up to date, and take the lease."""
+        base = self._mirror.load()
+        if newest is None:
+            self._mirror.start()
+            self._commit({}, LEASE_SECONDS)
+            return
+        if base is not None and self._has_changes(base):
+            if base.store == newest.store and base.files == newest.files:
+                self._mirror.save(newest)  # an interrupted command goes on where it stopped
+            else:
+                self._mirror.reset()
+        if self._is_repair:
+            self._mirror.reset()
+        if self._mirror.state is not newest:
+            self._mirror.synchronise(newest, stored_sizes(self._objects) if self._is_repair else None)
+        self._commit(newest.files, LEASE_SECONDS)
+
+    def _has_changes(self, base: RemoteState) -> bool:
+        """Return whether the mirror has changes that were not committed to the remote store."""
+        local = set(self._local_files())
+        return local != set(base.files) or not all(map(self._mirror.is_unchanged, local))
+
+    def _renew(self, ended: Event) -> None:
+        """Renew the lease until the writer ends or is displaced."""
+        while not ended.wait(RENEWAL_SECONDS):
+            with self._lock:
+                if ended.is_set() or self._mirror.state is None:
+                    return
+                try:
+                    self._commit(self._mirror.state.files, LEASE_SECONDS)
+                except LockedError as error:
+                    self._error = error
+                    return
+                except RemoteError:  # tried again before the lease ends; the next commit reports it
+                    continue
+
+    def _committed(self) -> None:
+        """Commit to the remote store what was committed to the mirror.
+
+        Raises:
+            LockedError: Another process has displaced this one.
+            RemoteError: The server cannot be reached, or refuses.
+        """
+        if self._error is not None:
+            raise self._error
+        if time.monotonic() - self._published > _PAUSE_SECONDS:
+            self._publish(LEASE_SECONDS)
+            self._published = time.monotonic()
+
+    def _publish(self, lease_seconds: int) -> None:
+        """Upload what is new in the mirror, and commit it."""
+        with self._lock:
+            if self._error is not None:
+                raise self._error
+            try:
+                self._commit(self._uploaded(), lease_seconds)
+            except LockedError as error:
+                self._error = error
+                raise
+
+    def _commit(self, files: Mapping[str, RemoteFile], lease_seconds: int) -> None:
+        with self._lock:
+            state = manifest.commit(self._objects, self._mirror.state, files, self._writer, lease_seconds)
+            self._mirror.save(state)
+
+    def _local_files(self) -> Iterable[str]:
+        return stored_files(self._paths, read_newest(self._paths)) if disk.exists(self._paths.marker) else ()
+
+    def _uploaded(self) -> dict[str, RemoteFile]:
+        """Upload the new and changed files of the mirror, and return all its files."""
+        old = self._mirror.state.files if self._mirror.state else {}
+        found = {}
+        for path in self._local_files():
+            before = old.get(path)
+            if before is not None and self._mirror.is_unchanged(path):
+                found[path] = before
+            else:
+                found[path] = self._upload(path, before)
+        return found
+
+    def _upload(self, path: str, before: RemoteFile | None) -> RemoteFile:
+        """Upload a file unless the store has it, and return its entry."""
+        place = self._mirror.root / path
+        stamp = self._mirror.stamp_of(path)
+        content: bytes | Path = place
+        if not path.startswith("embeddings/") and not path.startswith("indexes/"):
+            content = disk.read(place)  # what is hashed is what is uploaded, whoever replaces the file meanwhile
+        digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else disk.sha256(place)
+        size = len(content) if isinstance(content, bytes) else disk.size(place)
+        file = RemoteFile(object_key(path, digest), size, digest)
+        if file != before:
+            self._objects.put(file.key, content)
+        self._mirror.note_unchanged(path, stamp)
+        return file
