@@ -26,7 +26,7 @@ _VALUE = (
     r"[\w.-]+=(?i:folder)|pairs\|lexicon|'[^']*'|\"[^\"]*\"|[A-Z…][A-Z0-9=…]*(?![a-z])|\d[\w./]*|word|sentence"
     r"|occurrence|skip|truncate|error|cpu|float32|float16|minilm|euclidean|tab|all|ray|glove|parquet"
 )
-_OPTION = rf"(?<![\w-])--([a-z][a-z-]*)(?: ({_VALUE}))?(?![\w-])(?! \([a-z]+= in Python)"
+_OPTION = rf"(?<![\w-])-(?:-([a-z][a-z-]*)|([xy]))(?: ({_VALUE}))?(?![\w-])(?! \([a-z]+= in Python)"
 _COMMAND = r"(?:embstore [a-z]+|pip install)(?:(?!\. |; |$).)*"  # what stands in a command stays
 
 _is_command_line: ContextVar[bool] = ContextVar("is_command_line", default=False)
@@ -49,11 +49,16 @@ def is_command_line() -> bool:
 
 def in_python(message: str) -> str:
     """Return a message with the arguments of Python in place of options; commands in it stay as they are."""
+    return outside_commands(message, lambda prose: re.sub(_OPTION, _argument, prose))
+
+
+def outside_commands(message: str, change: Callable[[str], str]) -> str:
+    """Return a message with its prose changed; commands in it stay as they are."""
     parts, end = [], 0
     for command in re.finditer(_COMMAND, message):
-        parts += [re.sub(_OPTION, _argument, message[end : command.start()]), command[0]]
+        parts += [change(message[end : command.start()]), command[0]]
         end = command.end()
-    return "".join([*parts, re.sub(_OPTION, _argument, message[end:])])
+    return "".join([*parts, change(message[end:])])
 
 
 def speak_python(kind: T) -> T:
@@ -89,7 +94,7 @@ def _speaking(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _argument(option: re.Match[str]) -> str:
-    name, value = option[1], option[2]
+    name, value = option[1] or option[2], option[3]
     if name in _FLAGS:
         return _FLAGS[name] + (f" {value}" if value else "")
     found = _NAMES.get(name) or PLURALS.get(name) or name.replace("-", "_")

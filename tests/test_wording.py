@@ -26,6 +26,7 @@ from embstore.wording import command_line, in_python
         ("or a local folder: --model gpt2=folder. Short", 'or a local folder: models="gpt2=folder". Short'),
         ("Make one with: embstore build --store x. Or name another with --store.",
          "Make one with: embstore build --store x. Or name another with path=."),
+        ("Words: -x FILE and -y FILE, not -o FILE.", 'Words: x="FILE" and y="FILE", not -o FILE.'),
         ("It is --fold-case or --allow-pickle.", "It is fold_case=True or allow_pickle=True."),
     ],
 )  # fmt: skip

@@ -21,6 +21,7 @@ from embstore.explore.guard import Door, Guard, Refusal, refusal_response, repor
 from embstore.explore.items import SpaceItems, read_items
 from embstore.explore.jsons import to_json
 from embstore.explore.reading import Reading
+from embstore.explore.wording import on_page
 from embstore.explore.workers import Cancelled, Workers
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -199,7 +200,7 @@ def _answering(answer: Answer, report: Callable[[str], None]) -> Answer:
         try:
             return await answer(request)
         except EmbstoreError as error:
-            return _json({"error": str(error), "kind": type(error).__name__}, 422)
+            return _json({"error": on_page(str(error)), "kind": type(error).__name__}, 422)
         except Refusal as refusal:
             report(report_line(request.scope, refusal))
             status, headers, body = refusal_response(refusal)

@@ -9,6 +9,7 @@ from embstore.explore.commands import command
 from embstore.explore.items import MOST
 from embstore.explore.maps import stored_maps
 from embstore.explore.reading import Reading
+from embstore.explore.wording import on_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,9 +60,15 @@ def fingerprint(info: "Table") -> str:
 
 
 def metric_form(store: Reading, name: str) -> dict[str, Any]:
-    """Return the declaration of a metric: formula, citation, estimator, columns and parameters."""
+    """Return the declaration of a metric in the words of the page: formula, estimator, columns, parameters."""
     declared: Mapping[str, Any] = store.explain(name).to_dict()
-    return dict(declared)
+    parameters = [{**each, "help": _field_help(each)} for each in declared["parameters"]]
+    return {**declared, "estimator": on_page(declared["estimator"]), "parameters": parameters}
+
+
+def _field_help(parameter: "Mapping[str, Any]") -> str:
+    text = on_page(parameter["help"])
+    return f"{text} Several: with commas." if parameter["repeatable"] and "commas" not in text else text
 
 
 def inventory(store: Reading) -> dict[str, Any]:

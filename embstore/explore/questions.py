@@ -1,14 +1,14 @@
 """Answer the page's questions: neighbours, metrics and SQL, each with the command that gives the same answer."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from embstore.errors import EmbstoreError, NotStoredError, UsageError
+from embstore.errors import EmbstoreError, UsageError
 from embstore.explore.commands import command, python
 from embstore.explore.jsons import shortened
 from embstore.explore.reading import Reading
+from embstore.explore.wording import on_page
 from embstore.query.inputs.case import SETS
 from embstore.table import Table
 
@@ -36,10 +36,7 @@ def neighbours(
         "embed": embed or None, "where": where or None, "exact": exact or None,
     }  # fmt: skip
     texts = [text] if text else []
-    try:
-        found = store.neighbours(texts, **{name: value for name, value in arguments.items() if value is not None})
-    except NotStoredError as error:  # the page has a box in the place of the argument
-        raise NotStoredError(re.sub(r"add (--embed|embed=True)", "tick the box below the text", str(error))) from error
+    found = store.neighbours(texts, **{name: value for name, value in arguments.items() if value is not None})
     return table_json(found) | {
         "command": command("neighbours", store.path, arguments, tuple(texts)),
         "python": python("neighbours", store.path, arguments, *texts),
@@ -102,7 +99,7 @@ def _picture(found: Table, theme: str, width: float) -> dict[str, Any]:
     try:
         return {"svg": found.plot(theme=theme, width=width).to_svg(), "no_picture": None}
     except EmbstoreError as error:
-        return {"svg": None, "no_picture": str(error)}
+        return {"svg": None, "no_picture": on_page(str(error))}
 
 
 def sql(store: Reading, *, select: str) -> dict[str, Any]:
@@ -125,6 +122,6 @@ def table_json(found: Table) -> dict[str, Any]:
     shown = [each.column for each in found.shown] or list(found.columns)
     header, lines = (replace(found, pivot=None) if not found.rows else found).layout()
     return {
-        "columns": list(found.columns), "rows": rows, "notes": list(found.notes), "shown": shown,
+        "columns": list(found.columns), "rows": rows, "notes": [on_page(note) for note in found.notes], "shown": shown,
         "printed": {"header": header, "lines": lines},
     }  # fmt: skip

@@ -182,16 +182,59 @@ def test_panels_are_linked(visit):
         page.get_by_role("button", name="Add a panel").click()
         wait_for_map(page, n)
     assert not page.get_by_role("button", name="Add a panel").is_visible()
+    before = page.evaluate("explorer.panels.map((panel) => panel.view.half)")
     page.locator(".plot").nth(1).focus()
     page.keyboard.press("+")
-    page.wait_for_timeout(200)
-    halves = page.evaluate("explorer.panels.map((p) => p.view.half)")
-    assert len(set(halves)) == 1
+    until(page, f"explorer.panels.every((panel) => Math.abs(panel.view.half - {0.8 * before[0]!r}) < 1e-9)")
+    assert len(set(before)) == 1
     page.get_by_label("Space of this panel").nth(2).select_option("toy.sentence.mean")
     wait_for_map(page, 4)
     assert page.evaluate("explorer.panels[2].map.space") == "toy.sentence.mean"
     page.get_by_role("button", name="Close this panel").first.click()
     wait_for_map(page, 3)
+
+
+def test_panels_that_are_closed_while_their_maps_are_loaded_leave_nothing_behind(visit):
+    page = visit.open()
+    page.get_by_role("button", name="Add a panel").wait_for()
+    page.evaluate("""() => {
+        window.former = [...explorer.panels];
+        for (let n = 1; n < 4; n++) {
+            document.querySelector("[aria-label='Add a panel']").click();
+            former.push(...explorer.panels);
+        }
+    }""")
+    wait_for_map(page, 4)
+    closed = "former.filter((panel) => !explorer.panels.includes(panel))"
+    assert page.evaluate(f"{closed}.length") == 1 + 2 + 3
+    assert page.evaluate(f"{closed}.every((panel) => !panel.scatter || panel.scatter.gl.isContextLost())")
+
+
+def test_the_way_back_leads_to_the_view_as_it_was_left(visit):
+    page = visit.open(q="dog")
+    wait_for_map(page)
+    page.evaluate("document.querySelector('[data-search]').focus()")
+    page.get_by_label("Find a text").fill("cat")
+    page.keyboard.press("Enter")
+    page.get_by_role("navigation").get_by_role("button", name="SQL").click()
+    page.get_by_label("Statement").wait_for()
+    page.go_back()
+    until(page, "document.querySelector('[data-search]')?.value === 'cat'")
+
+
+def test_a_metric_takes_transforms_with_several_numbers_and_names_its_fields(visit):
+    page = visit.open(tab="metrics", metric="norms", space=SPACE, transforms="drop:1,2, center")
+    page.locator("figure, .hint").first.wait_for()
+    command = copied(page, "Copy the command")
+    assert "--transform drop:1,2 --transform center" in command
+    assert "--metric" not in command
+    link = page.evaluate("location.href")
+    assert "parameters=%7B%7D" in link  # a link reproduces what was computed
+    page.get_by_role("combobox", name="Metric").select_option("weat")
+    page.get_by_label("x", exact=True).wait_for()
+    page.get_by_role("button", name="Compute").click()
+    page.get_by_role("alert").filter(has_text="weat needs target words: “x” and “y”, separated by commas.").wait_for()
+    visit.problems[:] = [problem for problem in visit.problems if "422" not in problem]
 
 
 def test_labels_do_not_collide(visit):

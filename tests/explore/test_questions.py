@@ -15,6 +15,7 @@ from scipy.stats import rankdata
 from typer.testing import CliRunner
 
 from embstore import Store
+from embstore.explore.wording import on_page
 
 SPACE = "toy.word.last"
 
@@ -183,6 +184,34 @@ def test_a_text_that_is_not_stored_names_the_nearest(client):
     error = client.post("/api/neighbours", status=422, text="dox", spaces=[SPACE])["error"]
     assert "Nearest stored texts: 'dog'" in error
     assert "To encode it now, tick the box below the text; to keep it" in error
+
+
+def test_messages_and_helps_name_the_fields_of_the_page(client):
+    sets = {"x": "dog, nowhere", "y": "cat", "a": "word01, word02", "b": "word03, word04"}
+    for name, parameters, message in (
+        ("weat", {}, "weat needs target words: “x” and “y”, separated by commas."),
+        ("sc-weat", {}, "sc-weat needs target words: “word” or “words”, separated by commas."),
+        ("weat", sets, "go on without it: “missing”: skip; or choose other spaces with “Spaces”."),
+    ):
+        options = {"spaces": [SPACE]}
+        error = client.post("/api/metric", status=422, name=name, options=options, parameters=parameters)["error"]
+        assert message in error
+    error = client.post("/api/neighbours", status=422, text="bank", spaces=["toy.occurrence.last"])["error"]
+    assert "Choose one, as in “the [bank] lends <b>money</b>”; “the [bank] of the river”." in error
+    declared = client.get("/api/metric?name=weat")
+    helps = {each["name"]: each["help"] for each in declared["parameters"]}
+    assert helps["x"] == "Target words X, separated by commas."
+    assert "no more than “permutations”. Else" in declared["estimator"]
+    helps = {each["name"]: each["help"] for each in client.get("/api/metric?name=similarity")["parameters"]}
+    assert helps["dataset"].endswith("Several: with commas.")
+
+
+def test_what_looks_like_an_argument_in_a_command_or_a_condition_stays():
+    prose = "“fold case” takes text='cat' and k = 3. Go on: embstore query weat --missing skip; or set "
+    message, shown = f'{prose}missing="skip".', f"{prose}“missing”: skip."
+    assert on_page(message) == shown
+    assert on_page("take words that differ only in case for one: fold_case=True.").endswith("one: tick “fold case”.")
+    assert on_page("--layer all and sample=10, seed=") == "“Layers”: all and “Sample”: 10, “Seed”"
 
 
 def test_a_metric_of_a_selection_is_that_of_its_command(client, explored):

@@ -20,6 +20,7 @@ export function show(main, store) {
   const result = h("div", {}, h("p", { class: "muted" }, "A cell is the similarity of two layers over the same items. Choose one to see the two maps side by side."));
 
   function compute() {
+    set({ metric: metric.value, space: space.value });
     const body = {
       name: metric.value, parameters: against.value && against.value !== space.value ? { against: against.value } : {},
       options: { spaces: [space.value], layers: "all", where: where.value, sample: sample.value ? Number(sample.value) : null },

@@ -13,6 +13,7 @@ const main = document.getElementById("main");
 const banner = document.getElementById("banner");
 let store = null;
 let leave = null;
+let views_shown = 0;
 
 function theme() {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
@@ -39,8 +40,9 @@ async function show() {
   if (!store.spaces.some((space) => space.items) && entry[0] !== "store" && entry[0] !== "sql") {
     return fill(main, empty());
   }
+  const turn = views_shown += 1;
   const module = await import(entry[2]);
-  if (state.tab === entry[0] || entry === VIEWS[0]) leave = module.show(main, store) || null;
+  if (turn === views_shown) leave = module.show(main, store) || null; // else another view was chosen meanwhile
 }
 
 function empty() {

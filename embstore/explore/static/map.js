@@ -4,7 +4,7 @@ import { get } from "./api.js";
 import { copyable } from "./command.js";
 import { announce, count, fill, h } from "./dom.js";
 import { job } from "./job.js";
-import { fitted, loadMap, marked } from "./mapdata.js";
+import { loadMap, marked } from "./mapdata.js";
 import { Panel } from "./panel.js";
 import { nearSection } from "./near.js";
 import { selectionSection } from "./selection.js";
@@ -48,7 +48,7 @@ export function show(main, store) {
     timeline.stop();
     removeEventListener("keydown", keys);
     removeEventListener("themechange", repaint);
-    for (const panel of view.panels) panel.release();
+    for (const panel of view.panels.splice(0)) panel.release();
   };
 }
 
@@ -110,6 +110,7 @@ async function load(view, panel) {
 }
 
 function draw(view, panel, note, map) {
+  if (!view.panels.includes(panel)) return; // closed while its map was loaded
   panel.plot.hidden = false;
   try {
     panel.setMap(map);
@@ -173,7 +174,7 @@ function share(view, source) {
     if (panel !== source && panel.map === source.map) { panel.view = { ...source.view }; panel.moving(); }
   }
   if (source === view.panels[0]) {
-    const { x, y, half } = source.view, whole = fitted(source.map);
+    const { x, y, half } = source.view, { whole } = source;
     const isWhole = Math.abs(x - whole.x) + Math.abs(y - whole.y) + Math.abs(half - whole.half) < 1e-9;
     set({ view: isWhole ? "" : [x, y, half].map((value) => Number(value.toPrecision(6))).join(",") });
   }

@@ -10,24 +10,23 @@ import { set, state } from "./state.js";
 export function show(main, store) {
   const spaces = store.spaces.filter((space) => space.items);
   const names = store.metrics.map((metric) => metric.name);
-  const metric = select(names, names.includes(state.metric) ? state.metric : names[0], (value) => { set({ metric: value, parameters: "{}" }); declare(); });
-  const given = new Set(state.space ? state.space.split(",") : []);
-  const boxes = spaces.map((space) => h("input", { type: "checkbox", value: space.space, checked: given.has(space.space), onchange: () => set({ space: boxes.filter((box) => box.checked).map((box) => box.value).join(",") }) }));
+  const metric = select(names, names.includes(state.metric) ? state.metric : names[0], (value) => { set({ metric: value, parameters: "" }); declare(); });
+  const ticked = new Set(state.space ? state.space.split(",") : []);
+  const boxes = spaces.map((space) => h("input", { type: "checkbox", value: space.space, checked: ticked.has(space.space), onchange: () => set({ space: boxes.filter((box) => box.checked).map((box) => box.value).join(",") }) }));
   const text = (key, placeholder) => { const input = h("input", { type: "text", value: state[key], placeholder, onchange: () => set({ [key]: input.value }) }); return input; };
   const layers = text("layers", "all"), where = text("where", "length(text) > 3"), sample = text("sample", "all"), seed = text("seed", "0"), transforms = text("transforms", "center, abtt:2");
   const about = h("div", {}), own = h("div", {}), result = h("div", {});
   const run = h("button", {}, "Compute");
-  let inputs = {}, defaults = {};
+  let fields = {}; // name of a parameter → its declaration and its input
 
   async function declare() {
     fill(result, h("p", { class: "muted" }, "Compute it to see its picture and its numbers."));
     try {
       const declared = await get("/api/metric", { name: metric.value });
       if (declared.name !== metric.value) return;
-      const set_ = JSON.parse(state.parameters || "{}");
-      defaults = Object.fromEntries(declared.parameters.map((each) => [each.name, each.default]));
-      inputs = Object.fromEntries(declared.parameters.map((each) => [each.name, control(each, set_[each.name])]));
-      fill(own, declared.parameters.map((each) => field(each.name.replaceAll("_", " "), inputs[each.name], each.help)));
+      const given = givenParameters();
+      fields = Object.fromEntries(declared.parameters.map((each) => [each.name, { declared: each, input: control(each, given[each.name]) }]));
+      fill(own, declared.parameters.map((each) => field(each.name.replaceAll("_", " "), fields[each.name].input, each.help)));
       fill(about, h("p", { class: "lead" }, declared.help), h("pre", { tabindex: "0", "aria-label": "Formula" }, declared.formula),
         h("details", {}, h("summary", {}, "How it is estimated"), h("p", {}, declared.estimator), h("p", { class: "muted" }, declared.citation)));
     } catch (error) {
@@ -41,13 +40,18 @@ export function show(main, store) {
     return h("input", { type: "text", value: value ?? "", placeholder: [].concat(each.default ?? "").join(", ") });
   }
 
+  function givenParameters() {
+    return JSON.parse(state.parameters || "{}");
+  }
+
+  // The parameters that differ from their defaults.
   function parameters() {
     const found = {};
-    for (const [name, input] of Object.entries(inputs)) {
-      if (input.type === "checkbox") { if (input.checked !== defaults[name]) found[name] = input.checked; continue; }
-      if (input.value === "" || (input.tagName === "SELECT" && input.value === [...input.options].find((option) => option.defaultSelected)?.value && !JSON.parse(state.parameters || "{}")[name])) continue;
-      const number = Number(input.value);
-      found[name] = input.tagName !== "SELECT" && Number.isFinite(number) ? number : input.value;
+    for (const [name, { declared, input }] of Object.entries(fields)) {
+      const text = input.value.trim(), number = Number(text);
+      if (input.type === "checkbox") found[name] = input.checked;
+      else if (text !== "") found[name] = ["int", "float"].includes(declared.type) && Number.isFinite(number) ? number : text;
+      if (found[name] === declared.default) delete found[name];
     }
     return found;
   }
@@ -59,7 +63,7 @@ export function show(main, store) {
       name: metric.value, parameters: values, theme: isDark() ? "dark" : "screen", width: Math.max(300, Math.min(760, result.clientWidth || 640)),
       options: {
         spaces: boxes.filter((box) => box.checked).map((box) => box.value), layers: layers.value || "all", where: where.value, sample: sample.value ? Number(sample.value) : null,
-        seed: Number(seed.value) || 0, transforms: transforms.value.split(",").map((part) => part.trim()).filter(Boolean),
+        seed: Number(seed.value) || 0, transforms: transforms.value.split(/,(?!\s*\d)/).map((part) => part.trim()).filter(Boolean), // drop:1,2 is one
       },
     };
     return job(result, `Computing ${metric.value}`, (signal) => post("/api/metric", body, signal), (found) => metricResult(found, metric.value));
@@ -71,5 +75,5 @@ export function show(main, store) {
       field("Layers", layers), own, h("details", {}, h("summary", {}, "Which items"), field("Where", where, "SQL over the item columns"), field("Sample", sample, "Items drawn at random"),
         field("Seed", seed), field("Transforms", transforms, "center, standardize, abtt:K, drop:1,2, whiten")), run),
     h("div", {}, about, result))));
-  declare().then(() => { if (location.hash.includes("parameters=") || location.hash.includes("metric=")) compute(); });
+  declare().then(() => { if (state.parameters || location.hash.includes("metric=")) compute(); });
 }

@@ -44,13 +44,13 @@ export function nearSection(view) {
     for (const panel of view.panels) apply(panel);
     const text = state.q.trim();
     if (!text) return fill(list, h("p", { class: "muted" }, "Type a text, or choose an item on the map: its nearest neighbours by cosine stand here, layer by layer."));
-    const asked = spaces().filter((space) => (state.marked !== "") === (space.unit === "occurrence"));
-    if (!asked.length) {
+    const searched = spaces().filter((space) => (state.marked !== "") === (space.unit === "occurrence"));
+    if (!searched.length) {
       return fill(list, h("p", { class: "muted" }, spaces().some((space) => space.unit === "occurrence") ? "Choose one occurrence." : "The panels have no space for it."));
     }
     const body = {
-      ...(state.marked ? { marked: state.marked } : { text }), spaces: asked.map((space) => space.space), layers: "all",
-      k: Number(state.k) || 10, embed: state.embed === "1", exact: asked.some(mustScan),
+      ...(state.marked ? { marked: state.marked } : { text }), spaces: searched.map((space) => space.space), layers: "all",
+      k: Number(state.k) || 10, embed: state.embed === "1", exact: searched.some(mustScan),
     };
     return job(list, "Searching", (signal) => post("/api/neighbours", body, signal), (found) => {
       result = found;

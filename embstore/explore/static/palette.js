@@ -46,7 +46,7 @@ export function shades(found) {
   };
 }
 
-// RGBA of each item, premultiplied by nothing: uint8 (n × 4). What is not selected is faint.
+// RGBA of each item, not premultiplied: uint8 (n × 4). What is not selected is faint.
 export function paint(n, found, selected) {
   const colours = new Uint8Array(4 * n);
   const shade = shades(found);

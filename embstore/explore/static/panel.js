@@ -37,7 +37,8 @@ export class Panel {
     this.map = map;
     this.scatter ||= new Scatter(this.canvas, () => this.redraw());
     this.scatter.setMap(map);
-    this.view ||= fitted(map);
+    this.whole = fitted(map);
+    this.view ||= { ...this.whole };
     this.colour(null);
     this.layerSelect.hidden = false;
     fill(this.layerSelect, h("option", { value: "" }, "follows the slider"), map.layers.map((name) =>
@@ -85,7 +86,7 @@ export class Panel {
     if (!this.map || !this.width) return;
     const started = performance.now();
     const scale = devicePixelRatio || 1;
-    const size = Math.max(2.2, Math.min(9, 260 / Math.sqrt(this.map.n) * Math.sqrt(fitted_half(this) / this.view.half))) * scale;
+    const size = Math.max(2.2, Math.min(9, 260 / Math.sqrt(this.map.n) * Math.sqrt(this.whole.half / this.view.half))) * scale;
     this.scatter.draw(this.depth, this.view, size, this.isMoving);
     drawOverlay(this);
     this.describe();
@@ -125,7 +126,7 @@ export class Panel {
   }
 
   fit() {
-    this.view = fitted(this.map);
+    this.view = { ...this.whole };
     this.host.onview(this);
     this.redraw();
   }
@@ -216,11 +217,6 @@ export class Panel {
     cancelAnimationFrame(this.pending);
     this.scatter?.release();
   }
-}
-
-function fitted_half(panel) {
-  panel.fitHalf ||= fitted(panel.map).half;
-  return panel.fitHalf;
 }
 
 function sentence(map, item) {

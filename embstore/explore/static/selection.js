@@ -25,15 +25,16 @@ export function selectionSection(view) {
   const lassoButton = h("button", { type: "button", class: "quiet", "aria-pressed": "false", onclick: () => setLasso(lassoButton.getAttribute("aria-pressed") !== "true") }, "Lasso");
   const clear = h("button", { type: "button", class: "quiet", onclick: () => set({ lasso: "", where: "" }) }, "Clear");
   const where = h("input", { type: "text", value: state.where, placeholder: "text LIKE 'a%'", onchange: () => set({ where: where.value, lasso: "" }) });
-  const told = h("p", { class: "muted", role: "status" });
+  const status = h("p", { class: "muted", role: "status" });
   const metrics = view.store.metrics.filter((metric) => ["summary", "vectors", "neighbours", "contexts", "layers"].includes(metric.needs));
   const metric = select(metrics.map((each) => each.name), metrics.some((each) => each.name === state.metric) ? state.metric : "anisotropy", (value) => set({ metric: value }));
   const run = h("button", { type: "button", onclick: compute }, "Compute");
   const result = h("div", {});
   const element = h("section", { "aria-label": "Colour and selection" }, field("Colour by", kind), columnField, examples, legendPlace,
-    h("h2", {}, "Selection"), h("div", { class: "row" }, lassoButton, clear), field("or where", where), told,
+    h("h2", {}, "Selection"), h("div", { class: "row" }, lassoButton, clear), field("or where", where), status,
     h("div", { class: "row" }, h("div", {}, field("Metric of the selection", metric)), run), result);
-  let colours = new Map();
+  const colours = new Map();
+  let lastChoice = null;
 
   function setLasso(isOn) {
     lassoButton.setAttribute("aria-pressed", String(isOn));
@@ -117,6 +118,7 @@ export function selectionSection(view) {
   }
 
   async function choose() {
+    const choice = lastChoice = {};
     where.value = state.where;
     for (const panel of view.panels) {
       panel.lasso = null;
@@ -134,22 +136,26 @@ export function selectionSection(view) {
       const ids = new Set([...source.selected].map((item) => String(source.map.ids[item])));
       for (const panel of view.panels) if (panel.map && !panel.selected) panel.selected = new Set([...ids].map((id) => panel.map.positionOf.get(id)).filter((item) => item !== undefined));
     }
-    if (state.where) await chooseWhere();
+    if (state.where && !await chooseWhere(choice)) return;
     for (const panel of view.panels) if (panel.map) panel.colour(panel.found ?? null);
     const n = view.panels[0]?.selected?.size;
-    told.textContent = n === undefined ? "Everything is selected. Draw a lasso (or hold Shift and drag), or give an SQL condition." : `${n.toLocaleString("en")} of ${view.panels[0].map.n.toLocaleString("en")} items are selected.`;
+    status.textContent = n === undefined ? "Everything is selected. Draw a lasso (or hold Shift and drag), or give an SQL condition." : `${n.toLocaleString("en")} of ${view.panels[0].map.n.toLocaleString("en")} items are selected.`;
   }
 
-  async function chooseWhere() {
+  // Returns whether the items were found, and no other choice was made meanwhile.
+  async function chooseWhere(choice) {
     for (const panel of view.panels.filter((each) => each.map)) {
       try {
         const found = aligned(panel.map, await post("/api/colours", { space: panel.map.space, kind: "where", column: state.where }));
+        if (choice !== lastChoice) return false;
         const place = found.categories.indexOf("True");
         panel.selected = new Set(found.values.map((value, item) => (value === place ? item : -1)).filter((item) => item >= 0));
       } catch (error) {
-        fill(result, h("p", { class: "error", role: "alert" }, error.message));
+        if (choice === lastChoice) fill(status, h("span", { class: "error" }, error.message));
+        return false;
       }
     }
+    return true;
   }
 
   function selectedWhere() {

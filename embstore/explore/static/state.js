@@ -2,7 +2,7 @@
 
 const DEFAULTS = {
   tab: "map", panels: "", layer: "", q: "", marked: "", k: "10", colour: "none", column: "", view: "", lasso: "", map: "",
-  where: "", metric: "anisotropy", space: "", layers: "all", sample: "", seed: "0", transforms: "", parameters: "{}",
+  where: "", metric: "anisotropy", space: "", layers: "all", sample: "", seed: "0", transforms: "", parameters: "",
   against: "", dataset: "", sql: "", embed: "", make: "",
 };
 
@@ -17,16 +17,22 @@ export function onChange(listener) {
 export function set(changes) {
   const keys = Object.keys(changes).filter((key) => state[key] !== String(changes[key] ?? ""));
   if (!keys.length) return;
+  if (keys.includes("tab")) writeNow(); // so that the way back leads to the view as it was left
   for (const key of keys) state[key] = String(changes[key] ?? "");
-  write(keys.includes("tab"));
+  if (keys.includes("tab")) history.pushState(null, "", address());
+  else writeSoon();
   tell(keys);
 }
 
 let timer = 0;
-function write(isNewView) {
+function writeSoon() {
   clearTimeout(timer);
-  if (isNewView) history.pushState(null, "", address());
-  else timer = setTimeout(() => history.replaceState(null, "", address()), 150);
+  timer = setTimeout(writeNow, 150);
+}
+
+function writeNow() {
+  clearTimeout(timer);
+  history.replaceState(null, "", address());
 }
 
 export function address() {
