@@ -27,7 +27,7 @@ _VALUE = (
     r"|occurrence|skip|truncate|error|cpu|float32|float16|minilm|euclidean|tab|all|ray|glove|parquet"
 )
 _OPTION = rf"(?<![\w-])-(?:-([a-z][a-z-]*)|([xy]))(?: ({_VALUE}))?(?![\w-])(?! \([a-z]+= in Python)"
-_COMMAND = r"(?:embstore [a-z]+|pip install)(?:(?!\. |; |$).)*"  # what stands in a command stays
+_COMMAND = r"(?:embstore [a-z]+|embedding-atlas|pip install)(?:(?!\. |; |$).)*"  # what stands in a command stays
 
 _is_command_line: ContextVar[bool] = ContextVar("is_command_line", default=False)
 

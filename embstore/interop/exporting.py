@@ -65,9 +65,7 @@ def export(catalog: Catalog, request: ExportRequest, observe: Observer) -> Expor
             f"format with room for several: {several}."
         )
     _check_free(request.dest, request.force)
-    selected = Selected(
-        catalog, card, layers.members, request.selection.select(catalog, card.space), request.selection.steps
-    )
+    selected = Selected(catalog, card, layers.members, request.selection)
     provenance = _provenance(selected, request.selection)
 
     def report(n_done: int) -> None:

@@ -40,8 +40,16 @@ READERS = {
     "parquet": Reader(
         "parquet", "open_parquet", (".parquet",), "Parquet with a column of texts, and of vectors as lists"
     ),
-    "word2vec": Reader("word2vec", "open_word2vec", (".vec",), "word2vec's text format, fastText's .vec; also .gz"),
-    "glove": Reader("word2vec", "open_glove", (), "GloVe's text format, without a header; also .gz"),
+    "word2vec": Reader("word2vec", "open_word2vec", (".vec",), "word2vec's text format, fastText's .vec, also .gz"),
+    "word2vec-binary": Reader(
+        "word2vec_binary", "open_word2vec_binary", (".bin",), "word2vec's binary format, also .gz"
+    ),
+    "glove": Reader("word2vec", "open_glove", (), "GloVe's text format, without a header, also .gz"),
+    "safetensors": Reader("safetensors", "open_safetensors", (".safetensors",), "a tensor, or one for each layer"),
+    "arrow": Reader("arrow", "open_arrow", (".arrow", ".feather"), "Arrow IPC with such columns"),
+    "datasets": Reader("arrow", "open_datasets", (), "folder of the library datasets: save_to_disk, or Parquet files"),
+    "gensim": Reader("gensim", "open_gensim", (".kv", ".model"), "gensim's own format (a pickle): --allow-pickle"),
+    "anndata": Reader("anndata", "open_anndata", (".h5ad",), "AnnData, if its package is installed: X, obsm or layers"),
 }
 """The formats that can be imported, by name."""
 
@@ -90,6 +98,16 @@ WRITERS = {
     "npy": Writer("npy", "write_npy", (), "folder of vectors.npy, ids.npy, texts.jsonl and card.json", is_folder=True),
     "parquet": Writer("parquet", "write_parquet", (".parquet",), "Parquet, a row for each item and layer"),
     "parquet-wide": Writer("parquet", "write_parquet_wide", (), "Parquet, a row for each item, layers as columns"),
+    "safetensors": Writer("safetensors", "write_safetensors", (".safetensors",), "tensors of layers, ids and texts"),
+    "datasets": Writer(
+        "datasets", "write_datasets", (), "folder that the library datasets loads, with README.md", is_folder=True
+    ),
+    "arrow": Writer("arrow", "write_arrow", (".arrow", ".feather"), "Arrow IPC, a row for each item and layer"),
+    "csv": Writer("csv", "write_csv", (".csv",), "CSV, a row for each item and layer", card_beside=True),
+    "projector": Writer("projector", "write_projector", (), "folder for TensorBoard's projector", is_folder=True),
+    "embedding-atlas": Writer(
+        "atlas", "write_atlas", (), "folder for embedding-atlas: maps and neighbours of layers", is_folder=True
+    ),
     "word2vec": Writer(
         "word2vec", "write_word2vec", (".txt", ".vec"), "word2vec's text format", several_layers=False, card_beside=True
     ),
@@ -119,7 +137,7 @@ def find_writer(dest: Path, format_name: str | None) -> str:
 
 _TEXT_SUFFIXES = (".txt", ".vec", ".w2v", "")
 _FASTTEXT_MODEL = b"\xba\x16\x4f\x2f"
-_FIRST_BYTES = {b"\x93NUMPY": "npy", b"PAR1": "parquet"}
+_FIRST_BYTES = {b"\x93NUMPY": "npy", b"PAR1": "parquet", b"ARROW1": "arrow", b"\x89HDF": "anndata"}
 
 
 def open_vectors(path: Path, format_name: str | None, options: ReadOptions) -> VectorFile:
@@ -142,9 +160,7 @@ def open_vectors(path: Path, format_name: str | None, options: ReadOptions) -> V
 def find_format(path: Path) -> str:
     """Return the name of the format of a file, by its suffix and its first bytes."""
     if is_folder(path):
-        if (path / "vectors.npy").is_file():
-            return "npy-folder"
-        raise SourceError(f"{path} is a folder without vectors.npy. Give a file in it.")
+        return "npy-folder" if (path / "vectors.npy").is_file() else "datasets"
     check_regular(path)
     suffix = file_type(path)
     if (found := _by_content(path)) is not None:

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore.errors import QueryError
-from embstore.metrics import NotComputable
+from embstore.metrics import LayerData, NotComputable
 from embstore.metrics.transforms import Step, fit
-from embstore.query.layer_data import StoredLayer
+from embstore.query.layer_data import StoredLayer, TransformedLayer
+from embstore.query.request import Selection
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
@@ -45,8 +46,7 @@ class Selected:
         catalog: Store.
         card: Card of the space.
         layers: Layers to export.
-        only: Ids of the selected items, ascending, among others; None for all.
-        steps: Transforms, each fitted on the selected vectors of a layer.
+        selection: Items, and transforms that are fitted on the selected vectors of each layer.
 
     Attributes:
         card: Card of the space.
@@ -57,19 +57,18 @@ class Selected:
         QueryError: No item is selected, or a transform cannot be fitted.
     """
 
-    def __init__(
-        self, catalog: Catalog, card: Card, layers: Sequence[Layer], only: Ids | None, steps: Sequence[Step]
-    ) -> None:
-        self._catalog, self.card, self.layers, self._only = catalog, card, tuple(layers), only
+    def __init__(self, catalog: Catalog, card: Card, layers: Sequence[Layer], selection: Selection) -> None:
+        self._catalog, self.card, self.layers, self._selection = catalog, card, tuple(layers), selection
+        self._only = selection.select(catalog, card.space)
         self._shards = self._in_order()
         if not self.n:
             raise QueryError(f"no item of {card.space} is selected. Leave --where out, or select others.")
         self.notes: list[str] = []
         self._transforms: list[Transform] = []
         self._columns = np.arange(card.dim)
-        if steps:
+        if selection.steps:
             for layer in layers:
-                self._fit(layer, steps)
+                self._fit(layer, selection.steps)
 
     def _fit(self, layer: Layer, steps: Sequence[Step]) -> None:
         """Fit the transforms of a layer on its selected vectors."""
@@ -107,6 +106,42 @@ class Selected:
                 items = self._catalog.items(part.tolist())
                 yield Rows(start, [items[item] for item in part.tolist()], self._exported(vectors))
                 start += len(part)
+
+    def neighbours(self, layer: Layer, k: int) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
+        """Return the k nearest other items of every item of a layer by cosine, by an exact search in memory.
+
+        Returns:
+            Ids of the items with a direction (n,), positions of the neighbours in them (n, k), and cosines (n, k).
+        """
+        data: LayerData = StoredLayer(self._catalog, self.card, layer, self._only)
+        if self._transforms:
+            data = TransformedLayer(data, self._transforms[self.layers.index(layer)], self._columns)
+        return data.neighbours(k)
+
+    def positions(self, layer: Layer) -> tuple[Ids, NDArray[np.float32]]:
+        """Return the ids of the items on the map of a layer, ascending, and their positions (n, 2).
+
+        The maps are those of t-SNE if they are stored, else principal components.
+        """
+        from embstore.maps.pipeline import map_points
+
+        together = ",".join(each.name for each in self.layers)
+        return map_points(self._catalog, self.card.space, layer.name, together, self.map_method, self._selection)
+
+    @cached_property
+    def map_method(self) -> str:
+        """``tsne`` if current maps by t-SNE of these layers and items are stored, else ``pca``."""
+        from embstore.maps.listing import stored_maps
+
+        names = [layer.name for layer in self.layers]
+        wanted = {(layer.id, tuple(names[: place + 1])) for place, layer in enumerate(self.layers)}
+        found = {
+            (row["layer"], tuple(row["fitted_on"]))
+            for row in stored_maps(self._catalog)
+            if (row["space"], row["method"], row["state"]) == (self.card.space, "tsne", "current")
+            and (row["where"], row["sample"], row["seed"]) == (self._selection.where, None, 0)
+        }
+        return "tsne" if wanted <= found else "pca"
 
     def _exported(self, vectors: NDArray[np.float32]) -> NDArray[np.floating]:
         """Return vectors (layers, n, dim) transformed, and in the type of the export."""

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from embstore.errors import SourceError
 from embstore.interop.files import check_regular, open_stream
-from embstore.interop.vector_file import BLOCK_BYTES, Block, ReadOptions, VectorFile
+from embstore.interop.vector_file import Block, ReadOptions, VectorFile
 
 _MAX_DIM = 1 << 20
+_BLOCK_BYTES = 2 << 20
+_MAX_LINE_BYTES = 32 << 20
 _SHOWN = 60
 
 
@@ -23,7 +25,7 @@ def open_word2vec(path: Path, _: ReadOptions) -> VectorFile:
     """Open a file of word2vec's text format, or fastText's .vec."""
     check_regular(path)
     with open_stream(path) as stream:
-        first = _line(stream, path)
+        first = first_line(stream, path)
     if (header := parse_header(first)) is None:
         raise SourceError(
             f"{path}:1: {_shown(first)} is not the header of word2vec's text format, which is two whole numbers: "
@@ -38,7 +40,7 @@ def open_glove(path: Path, _: ReadOptions) -> VectorFile:
     """Open a file of GloVe's format: lines of word2vec's, without a header."""
     check_regular(path)
     with open_stream(path) as stream:
-        first = _line(stream, path)
+        first = first_line(stream, path)
     dim = len(first.split(b" ")) - 1
     if dim < 1:
         raise SourceError(
@@ -50,7 +52,7 @@ def open_glove(path: Path, _: ReadOptions) -> VectorFile:
 def has_header(path: Path) -> bool:
     """Return whether a file begins with two whole numbers."""
     with open_stream(path) as stream:
-        return parse_header(_line(stream, path)) is not None
+        return parse_header(first_line(stream, path)) is not None
 
 
 def parse_header(line: bytes) -> tuple[int, int] | None:
@@ -61,11 +63,11 @@ def parse_header(line: bytes) -> tuple[int, int] | None:
     return int(parts[0]), int(parts[1])
 
 
-def _line(stream: IO[bytes], path: Path) -> bytes:
+def first_line(stream: IO[bytes], path: Path) -> bytes:
     """Return the first line of a stream, without its end and a byte order mark."""
-    line = stream.readline(BLOCK_BYTES + 1)
-    if len(line) > BLOCK_BYTES:
-        raise SourceError(f"{path}:1: the line has more than {BLOCK_BYTES:,} bytes, and is none of vectors.")
+    line = stream.readline(_MAX_LINE_BYTES + 1)
+    if len(line) > _MAX_LINE_BYTES:
+        raise SourceError(f"{path}:1: the line has more than {_MAX_LINE_BYTES:,} bytes, and is none of vectors.")
     return line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n ")
 
 
@@ -100,11 +102,11 @@ def _blocks(path: Path, dim: int, n: int | None) -> Iterator[Block]:
 def _line_blocks(stream: IO[bytes], path: Path) -> Iterator[list[bytes]]:
     """Yield the lines of a stream, some megabytes at a time."""
     rest = b""
-    while data := stream.read(BLOCK_BYTES):
+    while data := stream.read(_BLOCK_BYTES):
         whole, newline, tail = (rest + data).rpartition(b"\n")
         if not newline:
-            if len(tail) > 4 * BLOCK_BYTES:
-                raise SourceError(f"{path}: a line has more than {4 * BLOCK_BYTES:,} bytes, and is none of vectors.")
+            if len(tail) > _MAX_LINE_BYTES:
+                raise SourceError(f"{path}: a line has more than {_MAX_LINE_BYTES:,} bytes, and is none of vectors.")
             rest = tail
             continue
         rest = tail
@@ -128,7 +130,7 @@ def _parsed(lines: list[bytes], dim: int, path: Path, first: int) -> Block:
     try:
         texts = [key.decode() for key in keys]
     except UnicodeDecodeError:
-        raise _not_utf8(keys, path, first) from None
+        raise not_utf8(keys, path, first) from None
     return Block(texts, vectors.reshape(1, len(lines), dim), first)
 
 
@@ -187,7 +189,7 @@ def _is_number(part: bytes) -> bool:
     return b"_" not in part
 
 
-def _not_utf8(keys: list[bytes], path: Path, first: int) -> SourceError:
+def not_utf8(keys: list[bytes], path: Path, first: int) -> SourceError:
     """Return the error for the first key that is not valid UTF-8."""
     for offset, key in enumerate(keys):
         try:

@@ -40,13 +40,13 @@ def write_parquet_wide(
 def long_schema(selected: Selected, provenance: dict[str, Any]) -> pa.Schema:
     """Return the schema of the long form."""
     layer = [pa.field("layer", pa.int16()), pa.field("layer_name", pa.string())]
-    return _schema([*layer, *_item_fields(selected), pa.field("vector", _vector_type(selected))], provenance)
+    return _schema([*layer, *item_fields(selected), pa.field("vector", _vector_type(selected))], provenance)
 
 
 def wide_schema(selected: Selected, provenance: dict[str, Any]) -> pa.Schema:
     """Return the schema of the wide form."""
     layers = [pa.field(f"layer_{layer.name}", _vector_type(selected)) for layer in selected.layers]
-    return _schema([*_item_fields(selected), *layers], provenance)
+    return _schema([*item_fields(selected), *layers], provenance)
 
 
 def long_table(rows: Rows, selected: Selected, number: int, schema: pa.Schema) -> pa.Table:
@@ -54,13 +54,13 @@ def long_table(rows: Rows, selected: Selected, number: int, schema: pa.Schema) -
     layer, n = selected.layers[number], len(rows.items)
     own = [pa.array(np.full(n, layer.id, np.int16)), pa.array([layer.name] * n)]
     return pa.Table.from_arrays(
-        [*own, *_item_columns(rows.items, selected), vector_column(rows.vectors[number])], schema=schema
+        [*own, *item_columns(rows.items, selected), vector_column(rows.vectors[number])], schema=schema
     )
 
 
 def wide_table(rows: Rows, selected: Selected, schema: pa.Schema) -> pa.Table:
     """Return rows in the wide form."""
-    columns = [*_item_columns(rows.items, selected), *map(vector_column, rows.vectors)]
+    columns = [*item_columns(rows.items, selected), *map(vector_column, rows.vectors)]
     return pa.Table.from_arrays(columns, schema=schema)
 
 
@@ -77,14 +77,16 @@ def _schema(fields: Sequence[pa.Field], provenance: dict[str, Any]) -> pa.Schema
     return pa.schema(list(fields), metadata={METADATA_KEY: provenance_text(provenance)})
 
 
-def _item_fields(selected: Selected) -> list[pa.Field]:
+def item_fields(selected: Selected) -> list[pa.Field]:
+    """Return the fields of an item: item_id and text, of occurrences also context, start and end."""
     fields = [pa.field("item_id", pa.int64()), pa.field("text", pa.string())]
     if selected.card.unit is Unit.OCCURRENCE:
         fields += [pa.field("context", pa.string()), pa.field("start", pa.int64()), pa.field("end", pa.int64())]
     return fields
 
 
-def _item_columns(items: Sequence[Item], selected: Selected) -> list[pa.Array]:
+def item_columns(items: Sequence[Item], selected: Selected) -> list[pa.Array]:
+    """Return the columns of :func:`item_fields`."""
     columns = [pa.array([item.id for item in items], pa.int64()), pa.array([item.text for item in items], pa.string())]
     if selected.card.unit is Unit.OCCURRENCE:
         columns.append(pa.array([item.context for item in items], pa.string()))

@@ -37,15 +37,15 @@ def write_word2vec_binary(file: Path, selected: Selected, _: dict[str, Any], rep
             report(rows.start + len(rows.items))
 
 
-def digits(vectors: NDArray[np.floating]) -> list[str]:
-    """Return each vector (n, dim) as its numbers in the fewest digits that give the same float32, with spaces."""
+def digits(vectors: NDArray[np.floating], separator: str = " ") -> list[str]:
+    """Return each vector (n, dim) as its numbers in the fewest digits that give the same float32."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     values = pc.cast(pa.array(vectors.astype(np.float32).ravel()), pa.string())
     n, dim = vectors.shape
     offsets = pa.array(np.arange(0, n * dim + 1, dim, dtype=np.int32))
-    found: list[str] = pc.binary_join(pa.ListArray.from_arrays(offsets, values), " ").to_pylist()
+    found: list[str] = pc.binary_join(pa.ListArray.from_arrays(offsets, values), separator).to_pylist()
     return found
 
 

@@ -1,0 +1,157 @@
+"""Read safetensors: a tensor (n, dim) or (layers, n, dim), or one for each layer.
+
+The format is 8 bytes with the length of a JSON header, the header, and the bytes of the tensors. It is read here, not
+by its library, since that one knows no bfloat16 in NumPy and loads whole tensors.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.interop.files import check_regular
+from embstore.interop.provenance import METADATA_KEY
+from embstore.interop.readers.npy import NO_TEXTS
+from embstore.interop.readers.raw_array import RawArray, check_vectors
+from embstore.interop.readers.recorded import recorded_layers, recorded_origin
+from embstore.interop.readers.stored_texts import stored_text_blocks
+from embstore.interop.texts import text_blocks
+from embstore.interop.vector_file import Block, ReadOptions, VectorFile, rows_per_block
+from embstore.sources.files import open_binary
+
+_MAX_HEADER = 100 << 20  # as the library has it
+_DTYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
+}  # fmt: skip
+_NOT_VECTORS = ("item_ids", "texts", "text_offsets", "contexts", "context_offsets", "starts", "ends")
+
+
+class Tensor(NamedTuple):
+    """A tensor of a file."""
+
+    array: RawArray
+    is_bfloat16: bool
+
+    @property
+    def dtype(self) -> str:
+        """Name of its type."""
+        return "bfloat16" if self.is_bfloat16 else self.array.dtype.str
+
+    def rows(self, start: int, end: int) -> NDArray[Any]:
+        """Return the vectors of some rows (layers, end - start, dim)."""
+        found = self.array.rows(start, end)
+        return (found.astype(np.uint32) << 16).view(np.float32) if self.is_bfloat16 else found
+
+
+def open_safetensors(path: Path, options: ReadOptions) -> VectorFile:
+    """Open a safetensors file, whose texts are its own or in the file of ``--texts``."""
+    size = check_regular(path)
+    tensors, metadata = _read_header(path, size)
+    chosen = _vectors(path, tensors, options.vector_column)
+    first = chosen[0]
+    for tensor in chosen:
+        check_vectors(str(path), tensor.array.shape, np.dtype(np.float32) if tensor.is_bfloat16 else tensor.array.dtype)
+        if (tensor.array.shape, tensor.dtype) != (first.array.shape, first.dtype):
+            raise SourceError(f"{path}: its layers differ in shape or type: {first.array.shape}, {tensor.array.shape}.")
+    n_layers = sum(tensor.array.n_layers for tensor in chosen)
+    n, dim = first.array.n, first.array.dim
+    rows = rows_per_block(n_layers, dim, first.array.dtype.itemsize)
+    own_texts = {name: tensors[name].array for name in _NOT_VECTORS if name in tensors}
+
+    def blocks() -> Iterator[Block]:
+        if options.texts is not None:
+            texts = text_blocks(options.texts, options.column, rows)
+        elif "texts" in own_texts:
+            texts = stored_text_blocks(own_texts, str(path), rows)
+        else:
+            raise UsageError(f"{path}: {NO_TEXTS}")
+        yield from _with_texts(path, chosen, n, texts)
+
+    if options.texts is None and "texts" not in own_texts:
+        raise UsageError(f"{path}: {NO_TEXTS}")
+    record = _record(metadata)
+    return VectorFile(
+        str(path), "safetensors", n_layers, dim, first.dtype, blocks, layers=recorded_layers(record, n_layers),
+        origin=recorded_origin(record), hashed=(path,) if options.texts is None else (path, options.texts),
+    )  # fmt: skip
+
+
+def _with_texts(path: Path, tensors: list[Tensor], n: int, texts: Iterator[Block]) -> Iterator[Block]:
+    """Yield the rows of tensors, the layers one after the other, with their texts."""
+    start = 0
+    for block in texts:
+        end = start + len(block.texts)
+        if end > n:
+            raise SourceError(f"{path} has {n:,} vectors, and there are more texts. Give one for each vector.")
+        vectors = np.concatenate([tensor.rows(start, end) for tensor in tensors])
+        yield Block(block.texts, vectors, start + 1, block.contexts, block.spans)
+        start = end
+    if start < n:
+        raise SourceError(f"{path} has {n:,} vectors, and there are {start:,} texts. Give one for each vector.")
+
+
+def _read_header(path: Path, size: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of a file by name, and its metadata; every tensor lies within the file."""
+    with open_binary(path, str(path)) as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= min(_MAX_HEADER, size - 8):
+            raise SourceError(f"{path} is not safetensors: its header would have {length:,} bytes. Copy it again.")
+        try:
+            header = json.loads(file.read(length))
+            metadata = header.pop("__metadata__", {})
+            tensors = {name: _tensor(path, entry, 8 + length, size) for name, entry in header.items()}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise SourceError(f"{path} is not safetensors: its header is damaged ({error}). Copy it again.") from error
+    return tensors, metadata
+
+
+def _tensor(path: Path, entry: dict[str, Any], begin: int, size: int) -> Tensor:
+    """Return the tensor of an entry of the header, after checking that it lies within the file."""
+    shape, (start, end) = tuple(map(int, entry["shape"])), map(int, entry["data_offsets"])
+    name = entry["dtype"]
+    dtype = np.dtype(_DTYPES.get(name, "V1"))
+    n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if not 0 <= start <= end <= size - begin or min(shape, default=0) < 0:
+        raise ValueError(f"a tensor at {start} to {end} of {size - begin} bytes")
+    if name in _DTYPES and end - start != n_bytes:
+        raise ValueError(f"{end - start} bytes for the shape {shape}")
+    return Tensor(RawArray(path, str(path), shape, dtype, begin + start), name == "BF16")
+
+
+def _vectors(path: Path, tensors: dict[str, Tensor], requested: str | None) -> list[Tensor]:
+    """Return the tensors of vectors: the one requested, else one for each layer, else the only one that fits."""
+    if requested is not None:
+        if requested not in tensors:
+            raise UnknownNameError("tensor", requested, tensors)
+        return [tensors[requested]]
+    layers = [name for name in tensors if re.fullmatch(r"layer_(\d+|raw|normed|projection)", name)]
+    if layers:
+        return [tensors[name] for name in sorted(layers, key=_position)]
+    found = [name for name, it in tensors.items() if name not in _NOT_VECTORS and len(it.array.shape) in (2, 3)]
+    if len(found) != 1:
+        raise UsageError(
+            f"{path} has {len(tensors)} tensors: {', '.join(list(tensors)[:20])}. Name that of the vectors: "
+            "--vector-column NAME"
+        )
+    return [tensors[found[0]]]
+
+
+def _position(name: str) -> tuple[bool, int]:
+    """Return the sort key of a tensor of a layer: numbers first, then the other form of the top layer."""
+    layer = name.removeprefix("layer_")
+    return (not layer.isdigit(), int(layer) if layer.isdigit() else 0)
+
+
+def _record(metadata: Any) -> Any:
+    """Return the record of an export in the metadata; None if there is none."""
+    text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+    try:
+        return json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        return None

@@ -1,0 +1,95 @@
+"""Write a folder for embedding-atlas: Parquet with the map and the neighbours of each layer, and a state file.
+
+``embedding-atlas data.parquet --x x_0 --y y_0 --text text --state state.json`` shows a chart for each layer. The names
+of charts and layouts in the state are those of embedding-atlas 0.26.
+"""
+
+import json
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from embstore import disk
+from embstore.errors import UsageError
+from embstore.interop.provenance import METADATA_KEY, provenance_text, write_card_file
+from embstore.interop.selection import Selected
+from embstore.interop.writers.parquet import item_columns, item_fields
+from embstore.space import Layer
+from embstore.storage.catalog import Ids
+
+if TYPE_CHECKING:
+    from embstore.text import Item
+
+N_NEIGHBOURS = 15
+"""Number of neighbours of an item, as embedding-atlas itself computes them."""
+DATA, STATE = "data.parquet", "state.json"
+_VERSION = "0.26.0"
+
+
+def write_atlas(
+    folder: Path, selected: Selected, provenance: dict[str, Any], report: Callable[[int], None]
+) -> Sequence[str]:
+    """Write data.parquet, state.json and card.json."""
+    if "transform" in provenance:
+        raise UsageError("maps are of vectors as they are stored: leave --transform out.")
+    items: list[Item] = []
+    for rows in selected.rows():
+        items += rows.items
+        report(rows.start + len(rows.items))
+    ids = np.array([item.id for item in items], np.int64)
+    places = np.argsort(ids)
+    fields, columns = item_fields(selected), item_columns(items, selected)
+    for layer in selected.layers:
+        found = {**_positions(selected, layer, ids, places), "neighbors": _neighbours(selected, layer, ids, places)}
+        for name, column in found.items():
+            fields.append(pa.field(f"{name}_{layer.name}", column.type))
+            columns.append(column)
+    schema = pa.schema(fields, metadata={METADATA_KEY: provenance_text(provenance)})
+    with disk.writing(folder / DATA) as stream:
+        pq.write_table(pa.Table.from_arrays(columns, schema=schema), stream, compression="zstd")
+    disk.write(folder / STATE, (json.dumps(_state(selected), indent=2, ensure_ascii=False) + "\n").encode())
+    write_card_file(folder, provenance)
+    first = selected.layers[0].name
+    options = ["--x", f"x_{first}", "--y", f"y_{first}", "--neighbors", f"neighbors_{first}", "--text", "text"]
+    command = shlex.join(["embedding-atlas", DATA, *options, "--state", STATE])
+    return [f"The maps are of the method {selected.map_method}. In the folder: {command}"]
+
+
+def _positions(selected: Selected, layer: Layer, ids: Ids, places: NDArray[np.intp]) -> dict[str, pa.Array]:
+    """Return the columns x and y of a layer; null for items whose vector is zero."""
+    on_map, positions = selected.positions(layer)
+    coordinates = np.full((len(ids), 2), np.nan, np.float32)
+    coordinates[places[np.searchsorted(ids[places], on_map)]] = positions
+    return {name: pa.array(coordinates[:, axis], from_pandas=True) for axis, name in enumerate(("x", "y"))}
+
+
+def _neighbours(selected: Selected, layer: Layer, ids: Ids, places: NDArray[np.intp]) -> pa.Array:
+    """Return the column of nearest neighbours of a layer: row numbers from 0, and cosine distances."""
+    found, nearest, cosines = selected.neighbours(layer, min(N_NEIGHBOURS, len(ids) - 1))
+    rows = places[np.searchsorted(ids[places], found)]
+    values: list[dict[str, list[float]] | None] = [None] * len(ids)
+    for row, others, similar in zip(rows.tolist(), nearest, cosines, strict=True):
+        values[row] = {"ids": rows[others].tolist(), "distances": (1 - similar).tolist()}
+    kind = pa.struct([pa.field("ids", pa.list_(pa.int64())), pa.field("distances", pa.list_(pa.float64()))])
+    return pa.array(values, kind)
+
+
+def _state(selected: Selected) -> dict[str, Any]:
+    """Return the state: a chart for each layer, and the table of items, in one list."""
+    charts: dict[str, Any] = {}
+    for layer in selected.layers:
+        data = {axis: f"{axis}_{layer.name}" for axis in ("x", "y", "neighbors")} | {"text": "text"}
+        charts[f"layer_{layer.name}"] = {
+            "type": "embedding", "title": f"{selected.card.space}, layer {layer.name}", "data": data,
+        }  # fmt: skip
+    layout = {"type": "list", "name": "Layers", "chartIds": [*charts]}
+    return {
+        "version": _VERSION, "charts": charts, "chartStates": {}, "layouts": {"layers": layout},
+        "layoutOrder": ["layers"], "currentLayout": "layers", "columnStyles": {},
+    }  # fmt: skip
