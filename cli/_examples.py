@@ -95,11 +95,14 @@ EXAMPLES = {
     "compact": Example(("embstore compact --dry-run",), "how-to/maintenance.md"),
     "merge": Example(("embstore merge ../other/store",), "how-to/several-machines.md"),
     "push": Example(
-        ("embstore push /mnt/group/store", "embstore push ../small --space gpt2.word.last --layer 0,6,top"),
+        (
+            "embstore push hf://datasets/group/gpt2-words",
+            "embstore push ../small --space gpt2.word.last --layer 0,6,top",
+        ),
         "how-to/share-a-store.md",
     ),
     "pull": Example(
-        ("embstore pull /mnt/group/store", "embstore pull ../other/store --space gpt2.word.last --dry-run"),
+        ("embstore pull s3://group/gpt2-words", "embstore pull ../other/store --space gpt2.word.last --dry-run"),
         "how-to/share-a-store.md",
     ),
     "remove": Example(("embstore remove --space gpt2.word.last",), "how-to/maintenance.md"),

@@ -73,7 +73,8 @@ StoreDir = Annotated[
     typer.Option(
         "--store",
         metavar="DIR",
-        help="The store's folder, or its URL: s3://, gs:// or az://.  [default: $EMBSTORE_STORE, else ./store]",
+        help="The store's folder, or its URL: s3://, gs://, az://, hf:// or https://.  [default: $EMBSTORE_STORE, else "
+        "./store]",
     ),
 ]
 Models = Annotated[

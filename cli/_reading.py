@@ -61,7 +61,7 @@ class PlainCommand(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments; for unexpected ones, say how to give an option several values."""
         rest = self._parsed(ctx, args)
-        read_store_options(ctx.params.pop(_STORE_OPTION, None) or ())
+        read_store_options(ctx.params.pop(_STORE_OPTION, None) or (), quiet=bool(ctx.params.get("quiet")))
         return rest
 
     def _parsed(self, ctx: Any, args: list[str]) -> list[str]:

@@ -1,22 +1,30 @@
 """Open the store that a command names, with the options of its URL."""
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from embstore.errors import UsageError
 
+from ._errors import say
+
 if TYPE_CHECKING:
     from embstore.store import Store
 
+_BUCKETS = ("s3://", "gs://", "az://")
+
 _options: dict[str, str] = {}
+_is_quiet = False
 
 
-def read_store_options(values: Sequence[str]) -> None:
-    """Keep the values ``key=value`` of ``--store-option`` for the store that the command opens.
+def read_store_options(values: Sequence[str], *, quiet: bool = False) -> None:
+    """Keep the values ``key=value`` of ``--store-option``, and ``--quiet``, for the store that the command opens.
 
     Raises:
         UsageError: A value has no key.
     """
+    global _is_quiet
+    _is_quiet = quiet
     _options.clear()
     for value in values:
         key, is_there, given = value.partition("=")
@@ -29,4 +37,24 @@ def open_store(store: str | None) -> "Store":
     """Return the store of this folder or URL; by default ``$EMBSTORE_STORE``, else ``./store``."""
     from embstore.store import Store
 
-    return Store(store, options=_options or None)
+    return _noted(Store(store, options=_options or None))
+
+
+def open_both(store: str | None, other: str) -> "tuple[Store, dict[str, str] | None]":
+    """Return the store, and the options of the other place that a command copies to or from.
+
+    ``--store-option`` is for each of the two that is in a bucket.
+    """
+    from embstore.store import Store
+
+    own = store or os.environ.get("EMBSTORE_STORE") or ""
+    for_own, for_other = own.startswith(_BUCKETS), other.startswith(_BUCKETS)
+    is_for_own = for_own or not for_other  # without any bucket, the store refuses them
+    return _noted(Store(store, options=(_options if is_for_own else None) or None)), _options if for_other else None
+
+
+def _noted(store: "Store") -> "Store":
+    """Say that a web server sends only whole files, unless the command is quiet; return the store."""
+    if store.url is not None and store.url.startswith("http") and not _is_quiet and not store.has_ranges:
+        say(f"{store.url}: the server does not send parts of files, so each file that is needed is fetched whole.")
+    return store

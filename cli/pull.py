@@ -7,11 +7,17 @@ import typer
 from ._errors import explained
 from ._options import LAYER_HELP, CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir
 from ._output import emit_actions
-from ._store import open_store
+from ._store import open_both
 
 
 def pull(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="The folder of the other store; it is only read.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Folder, s3://, gs://, az://, hf://datasets/OWNER/NAME[@REVISION] or https://; only read.",
+        ),
+    ],
     space: Spaces = None,
     layer: Annotated[str, typer.Option("--layer", "--layers", metavar="LAYERS", help=LAYER_HELP)] = "all",
     dry_run: DryRun = False,
@@ -31,7 +37,10 @@ def pull(
         from ._progress import show_progress
 
         with show_progress(quiet) as observe:
-            done = open_store(store).pull(source, spaces=space or (), layers=layer, dry_run=dry_run, observe=observe)
+            here, options = open_both(store, source)
+            done = here.pull(
+                source, spaces=space or (), layers=layer, options=options, dry_run=dry_run, observe=observe
+            )
         emit_actions(
             done, form, output, nothing="There is nothing new to copy.", dry_run=dry_run, quiet=quiet,
             csv_safe=csv_safe,

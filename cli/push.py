@@ -7,12 +7,16 @@ import typer
 from ._errors import explained
 from ._options import LAYER_HELP, CsvSafe, DryRun, Format, OutputFile, OutputFormat, Quiet, Spaces, StoreDir
 from ._output import emit_actions
-from ._store import open_store
+from ._store import open_both
 
 
 def push(
     dest: Annotated[
-        str, typer.Argument(metavar="DEST", help="Folder: missing, empty, or with an earlier copy of the store.")
+        str,
+        typer.Argument(
+            metavar="DEST",
+            help="Folder, s3://, gs://, az:// or hf://datasets/OWNER/NAME: empty, or with an earlier copy.",
+        ),
     ],
     space: Spaces = None,
     layer: Annotated[str, typer.Option("--layer", "--layers", metavar="LAYERS", help=LAYER_HELP)] = "all",
@@ -33,7 +37,8 @@ def push(
         from ._progress import show_progress
 
         with show_progress(quiet) as observe:
-            done = open_store(store).push(dest, spaces=space or (), layers=layer, dry_run=dry_run, observe=observe)
+            here, options = open_both(store, dest)
+            done = here.push(dest, spaces=space or (), layers=layer, options=options, dry_run=dry_run, observe=observe)
         emit_actions(
             done, form, output, nothing="There is nothing new to copy.", dry_run=dry_run, quiet=quiet,
             csv_safe=csv_safe,

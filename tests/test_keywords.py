@@ -78,7 +78,7 @@ def test_neighbors_is_neighbours(make_store) -> None:
     assert "texts" in signature(Store.neighbours).parameters
 
 
-@pytest.mark.parametrize("address", ["https://example.org/store", "s3://bucket/store", "hf://datasets/x/y"])
-def test_an_address_is_no_store(address: str) -> None:
-    with pytest.raises(EmbstoreError, match="a store is a folder of this machine"):
+@pytest.mark.parametrize("address", ["ftp://example.org/store", "hf://models/x/y", "https://"])
+def test_an_address_of_another_kind_is_no_store(address: str) -> None:
+    with pytest.raises(EmbstoreError, match=r"is no (URL of a bucket|dataset repository|address of a store)"):
         Store(address)

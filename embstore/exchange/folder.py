@@ -5,19 +5,26 @@ there, and no other writer deletes them.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from embstore import atomic, checksum, disk
-from embstore.errors import DamagedError
+from embstore import atomic, disk
+from embstore.errors import DamagedError, MissingFileError
+from embstore.exchange.checking import problem_of
 from embstore.exchange.part import Content
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import SUMMARY_SCHEMA
 from embstore.storage.files.tables import read_sealed
 from embstore.storage.maintenance.import_store import copy_hashed
+from embstore.storage.remote import published
+from embstore.storage.remote.manifest import RemoteFile
+from embstore.storage.remote.writing import stored_files
 from embstore.storage.transaction.commit import Change, commit
+from embstore.storage.transaction.manifest import read_snapshot
 from embstore.storage.transaction.recovery import recover
 
 INCOMING = ".incoming"
+_BY_HASH = ("items/", "skipped/", "embeddings/")
 _ORDER = ("summaries/", "indexes/", "items/", "skipped/", "embeddings/", "merged/", "maps/", "datasets/", "spaces/")
 
 
@@ -52,44 +59,14 @@ class Incoming:
         """
         target = self.paths.root / key
         if disk.exists(target):
-            if disk.size(target) == disk.size(source) and not self._problem(key, target, disk.sha256(target)):
+            if disk.size(target) == disk.size(source) and not problem_of(key, target, disk.sha256(target), self.find):
                 return False
             disk.remove(target)
         with atomic.temporary(target.parent) as temp:
-            if problem := self._problem(key, temp, copy_hashed(source, temp)):
+            if problem := problem_of(key, temp, copy_hashed(source, temp), self.find):
                 raise DamagedError(f"{source} is damaged: {problem}. Run: embstore verify")
             atomic.publish(temp, target)
         return True
-
-    def _problem(self, key: str, path: Path, sha256: str) -> str | None:
-        """Return the problem of a file that does not match its hash, or None.
-
-        Args:
-            key: Its path in a store.
-            path: The file.
-            sha256: Hash of its content.
-        """
-        folder = key.partition("/")[0]
-        if folder in ("items", "skipped"):
-            expected = Path(key).stem.removeprefix("part-")
-        elif folder == "embeddings":
-            expected = self._shard_hash(key)
-        elif key.endswith(".faiss"):
-            expected = self._index_hash(key)
-        else:
-            return None if checksum.has_valid_checksum(disk.read(path)) else checksum.ALTERED
-        return None if sha256.startswith(expected) else "its content does not have the SHA-256 that it should have"
-
-    def _shard_hash(self, key: str) -> str:
-        """Return the hash of a shard from its summary, which comes first."""
-        summary = self.find(f"summaries/{key.removeprefix('embeddings/')}")
-        digest = str(read_sealed(summary, SUMMARY_SCHEMA)["sha256"][0].as_py())
-        return digest if Path(key).stem == f"part-{digest[:16]}" else "another"
-
-    def _index_hash(self, key: str) -> str:
-        """Return the hash of an index from its card, which comes first."""
-        card = self.find(str(Path(key).with_suffix(".json")))
-        return str(atomic.read_document(card, "index-card")["sha256"])
 
     def find(self, key: str) -> Path:
         """Return a file that is on its way, or is in the store."""
@@ -151,7 +128,7 @@ def _is_stored(key: str, content: Content, stored: Mapping[str, object], paths: 
     target = paths.root / key
     if not disk.exists(target):
         return False
-    if key.startswith(("items/", "skipped/", "embeddings/", "spaces/")):  # by hash, or checked to be the same space
+    if key.startswith((*_BY_HASH, "spaces/")):  # it was checked to be the same space
         return key in stored
     if key.startswith("summaries/"):
         return f"embeddings/{key.removeprefix('summaries/')}" in stored
@@ -159,3 +136,25 @@ def _is_stored(key: str, content: Content, stored: Mapping[str, object], paths: 
         key = str(Path(key).with_suffix(".json"))
         target = paths.root / key
     return disk.exists(target) and disk.sha256(target) == disk.sha256(content[key])
+
+
+def write_published(paths: StorePaths) -> None:
+    """Write ``manifest.json``, which names the files of a folder for readers through a web server."""
+    path, before = paths.root / published.NAME, None
+    with suppress(MissingFileError, DamagedError):
+        before = published.parse_published(disk.read(path), str(path))
+    old = before.files if before is not None else {}
+    files = {key: _entry(paths, key, old.get(key)) for key in stored_files(paths, read_snapshot(paths))}
+    if files != old:
+        atomic.write_bytes(path, published.published_bytes(files, before))
+
+
+def _entry(paths: StorePaths, key: str, before: RemoteFile | None) -> RemoteFile:
+    """Return size and hash of a file; its name, or the summary of a shard, has the hash of what is never replaced."""
+    size = disk.size(paths.root / key)
+    if before is not None and before.size == size and key.startswith(_BY_HASH):
+        return before
+    if key.startswith("embeddings/"):
+        table = read_sealed(paths.summary_of(paths.root / key), SUMMARY_SCHEMA)
+        return RemoteFile(key, size, str(table["sha256"][0].as_py()))
+    return RemoteFile(key, size, disk.sha256(paths.root / key))

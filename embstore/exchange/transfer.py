@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from embstore import disk
 from embstore.errors import DamagedError, StoreError, UsageError
 from embstore.exchange.content import check_content
-from embstore.exchange.folder import Incoming, in_order, missing_files
+from embstore.exchange.folder import Incoming, in_order, missing_files, write_published
 from embstore.exchange.part import Part, of_spaces, whole
 from embstore.maintain.actions import Action, tabulate
 from embstore.progress import Observer, Progress
@@ -47,6 +47,7 @@ def copy_store(
     selection: Selection,
     observe: Observer,
     verb: str = "push",
+    name: str = "",
     *,
     dry_run: bool = False,
 ) -> Table:
@@ -60,6 +61,7 @@ def copy_store(
         selection: What is copied.
         observe: Callback for progress, in files.
         verb: Stage of the progress: ``push`` or ``pull``.
+        name: Folder or URL of the target for messages; of a mirror, the URL.
         dry_run: Write nothing, and report what would be copied.
 
     Returns:
@@ -75,17 +77,14 @@ def copy_store(
     paths, target_paths = StorePaths(disk.resolved(root)), StorePaths(disk.resolved(target))
     if paths.root == target_paths.root or (disk.exists(target) and disk.is_same(paths.root, target_paths.root)):
         raise UsageError(f"{paths.root} is the store itself: name another place.")
-    source = Catalog(paths.root)
-    paths.check_contents()
-    if not source.cards:
-        raise StoreError(f"{paths.root} holds no space: there is nothing to copy.")
+    source = open_source(root)
     with TemporaryDirectory(prefix="embstore-") as temporary:
         try:
             if dry_run:
                 stored = _stored(target_paths)
-                return _Copy(source, stored, target_paths, selection, Path(temporary)).planned(verb)
+                return _Copy(source, stored, target_paths, name, selection, Path(temporary)).planned(verb)
             with StoreWriter(target) as writer:
-                copy = _Copy(source, _stored(writer.paths), writer.paths, selection, Path(temporary))
+                copy = _Copy(source, _stored(writer.paths), writer.paths, name, selection, Path(temporary))
                 return copy.run(observe, verb)
         except DamagedError as error:
             if source.is_outdated:
@@ -94,6 +93,20 @@ def copy_store(
                     "committed; run the same command again."
                 ) from error
             raise
+
+
+def open_source(root: Path) -> Catalog:
+    """Return the catalog of a store that is copied.
+
+    Raises:
+        StoreError: There is no store, or it has no space.
+        DamagedError: An entry of it is a symbolic link or of the wrong type.
+    """
+    source = Catalog(disk.resolved(root))
+    source.paths.check_contents()
+    if not source.cards:
+        raise StoreError(f"{root} holds no space: there is nothing to copy.")
+    return source
 
 
 def _stored(paths: StorePaths) -> Catalog | None:
@@ -112,17 +125,24 @@ class _Copy:
         source: Catalog of the store.
         stored: Catalog of the target; None if it has no store.
         paths: Paths of the target.
+        name: Folder or URL of the target for messages.
         selection: What is copied.
         temporary: Empty folder.
     """
 
     def __init__(
-        self, source: Catalog, stored: Catalog | None, paths: StorePaths, selection: Selection, temporary: Path
+        self,
+        source: Catalog,
+        stored: Catalog | None,
+        paths: StorePaths,
+        name: str,
+        selection: Selection,
+        temporary: Path,
     ) -> None:
-        self._source, self._paths = source, paths
+        self._source, self._paths, self._name = source, paths, name or str(paths.root)
         self._part = make_part(source, stored, selection, temporary)
         if stored is not None:
-            check_content(self._part, source, stored, str(paths.root))
+            check_content(self._part, source, stored, self._name)
         snapshot = Snapshot(0, "", {}) if stored is None else read_snapshot(paths)
         self._named = snapshot.files
         self._missing = missing_files(self._part.files, self._named, paths)
@@ -136,13 +156,15 @@ class _Copy:
         incoming = Incoming(self._paths)
         total = len(self._missing)
         for done, key in enumerate(in_order(self._missing)):
-            observe(Progress(verb, self._paths.root.name, done, total, done / total))
+            observe(Progress(verb, self._name, done, total, done / total))
             incoming.receive(key, self._part.files[key])
         named = [key for key in self._part.files if key in self._source_names() and key in self._missing]
         removed = [key for key in self._named if key not in self._part.files] if self._part.is_whole else []
         file = self._paths.file
         incoming.publish(self._missing, Change(tuple(map(file, named)), tuple(map(file, removed))))
-        observe(Progress(verb, self._paths.root.name, total, total, 1.0))
+        if verb == "push" and "://" not in self._name:
+            write_published(self._paths)
+        observe(Progress(verb, self._name, total, total, 1.0))
         return tabulate(actions(f"{verb}ed", self._part, self._missing, self._paths), self._paths.root)
 
     def _source_names(self) -> set[str]:

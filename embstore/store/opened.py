@@ -39,6 +39,11 @@ class OpenStore:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.url or str(self.path)!r})"
 
+    @property
+    def has_ranges(self) -> bool:
+        """Whether parts of files can be fetched; some web servers send only whole files."""
+        return self._remote is None or self._remote.has_ranges
+
     @cached_property
     def catalog(self) -> Catalog:
         """The cards, shards and tables of the store at the time it was opened."""

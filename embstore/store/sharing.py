@@ -1,8 +1,9 @@
 """Methods of Store that copy it to other places and back: push and pull."""
 
 import os
-from pathlib import Path
+from collections.abc import Mapping
 
+from embstore.errors import UsageError
 from embstore.progress import Observer
 from embstore.store.arguments import LayerSpec, Names, as_layers, as_names, as_observer
 from embstore.store.opened import OpenStore
@@ -18,6 +19,7 @@ class SharingMethods(OpenStore):
         *,
         spaces: Names = (),
         layers: LayerSpec = "all",
+        options: Mapping[str, str] | None = None,
         dry_run: bool = False,
         observe: Observer | None = None,
     ) -> Table:
@@ -27,9 +29,12 @@ class SharingMethods(OpenStore):
         against its hash. The same call goes on after an interruption.
 
         Args:
-            dest: Folder: missing, empty, or with an earlier copy; with ``spaces`` also with other spaces.
+            dest: Folder, URL of a bucket (``s3://bucket/prefix``, ``gs://…``, ``az://…``) or of a dataset repository
+                on the Hugging Face hub (``hf://datasets/owner/name``, with ``@branch`` or without; created, private, if
+                it does not exist). It has nothing, or an earlier copy; with ``spaces`` also other spaces.
             spaces: Names of the spaces to copy, with their texts; by default the whole store.
             layers: Layers to copy, as in :meth:`query`.
+            options: Options of the client of a bucket.
             dry_run: Whether to write nothing, and only report what would be copied.
             observe: Function that is called with the progress; by default a notebook shows it.
 
@@ -44,8 +49,17 @@ class SharingMethods(OpenStore):
         """
         from embstore.exchange.transfer import Selection, copy_store
 
-        selection = Selection(as_names(spaces), as_layers(layers))
-        return copy_store(self.folder(), Path(dest), selection, as_observer(observe), dry_run=dry_run)
+        selection, place = Selection(as_names(spaces), as_layers(layers)), os.fspath(dest)
+        if place.startswith("hf://"):
+            from embstore.exchange.hub import push_to_hub
+
+            return push_to_hub(self.folder(), place, selection, as_observer(observe), dry_run=dry_run)
+        if place.startswith(("http://", "https://")):
+            raise UsageError(f"{place} takes no changes. Push into a folder that the web server serves.")
+        other = OpenStore(dest, options)
+        with other._writing(dry_run=dry_run, is_new=True) as folder:
+            name = other.url or str(other.path)
+            return copy_store(self.folder(), folder, selection, as_observer(observe), name=name, dry_run=dry_run)
 
     def pull(
         self,
@@ -53,15 +67,18 @@ class SharingMethods(OpenStore):
         *,
         spaces: Names = (),
         layers: LayerSpec = "all",
+        options: Mapping[str, str] | None = None,
         dry_run: bool = False,
         observe: Observer | None = None,
     ) -> Table:
         """Copy another store, or a part of it, into this one, which is missing, empty or an earlier copy.
 
         Args:
-            source: Folder of the other store; it is only read.
+            source: Folder or URL of the other store, as ``dest`` of :meth:`push`, or ``https://host/path``; it is only
+                read. ``@revision`` of a dataset repository may be a branch, a tag or a commit.
             spaces: Names of the spaces to copy, as in :meth:`push`.
             layers: Layers to copy, as in :meth:`query`.
+            options: Options of the client of a bucket.
             dry_run: Whether to write nothing, and only report what would be copied.
             observe: Function that is called with the progress; by default a notebook shows it.
 
@@ -70,6 +87,7 @@ class SharingMethods(OpenStore):
         """
         from embstore.exchange.transfer import Selection, copy_store
 
-        selection = Selection(as_names(spaces), as_layers(layers))
+        selection, other = Selection(as_names(spaces), as_layers(layers)), OpenStore(source, options)
         with self._writing(dry_run=dry_run, is_new=True) as folder:
-            return copy_store(Path(source), folder, selection, as_observer(observe), "pull", dry_run=dry_run)
+            name = self.url or str(self.path)
+            return copy_store(other.folder(), folder, selection, as_observer(observe), "pull", name, dry_run=dry_run)

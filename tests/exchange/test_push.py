@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from store_damage import flip
-from store_writing import SkippedText, write_skipped
 from synthetic import Synthetic
 
 from embstore import Store, disk
@@ -23,7 +22,7 @@ def _committed(root: Path) -> dict[str, bytes]:
     return {
         "/".join(parts): path.read_bytes()
         for path, parts in own.items()
-        if parts[0] not in ("manifests", "answers") and not parts[0].startswith(".")
+        if parts[0] not in ("manifests", "answers", "manifest.json") and not parts[0].startswith(".")
     }
 
 
@@ -38,18 +37,6 @@ def _operations(work: Callable[[], object]) -> list[str]:
     with disk.watched(note):
         work()
     return created
-
-
-@pytest.fixture
-def made(make_store: Make) -> Synthetic:
-    """A store of two spaces with indexes, a dataset and a skipped text."""
-    made = make_store(n=60, n_shards=3)
-    make_store(unit="sentence", texts=["a river bank", "the bank of the river"])
-    columns = {"item_id": made.ids[:3], "text": list(made.texts[:3]), "score": np.arange(3.0)}
-    write_dataset(made.paths, "scores", "lexicon", Unit.WORD, columns)
-    write_skipped(made.paths, [SkippedText("long", "skipped", "too long", made.space, 7, "words.txt:1")])
-    made.store.query("anisotropy")
-    return made
 
 
 def test_a_pushed_store_has_the_same_files_and_answers(made: Synthetic, tmp_path: Path) -> None:

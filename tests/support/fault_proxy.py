@@ -26,6 +26,7 @@ class FaultProxy(ThreadingTCPServer):
 
     Attributes:
         counts: number of requests by what befell them, "" for nothing.
+        requests: method and path of each request.
         n_bytes: bytes of the replies that were passed on.
     """
 
@@ -37,6 +38,7 @@ class FaultProxy(ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _Passing)
         self.upstream, self.rates, self.latency = host_and_port(endpoint), dict(rates), latency
         self.counts: Counter[str] = Counter()
+        self.requests: list[tuple[str, str]] = []
         self.n_bytes = 0
         self._random, self._lock = random.Random(seed), Lock()
 
@@ -68,6 +70,7 @@ class _Passing(StreamRequestHandler):
         headers = [line for line in lines[1:] if not line.lower().startswith(b"connection:")]
         lengths = [int(line.split(b":")[1]) for line in headers if line.lower().startswith(b"content-length:")]
         body = self.rfile.read(sum(lengths))
+        self.server.requests.append(tuple(lines[0].decode().split()[:2]))
         fault = self.server.draw()
         time.sleep(self.server.latency)
         if fault == "busy":

@@ -5,6 +5,8 @@ objects    the objects of a bucket: the only importer of obstore
 manifest   the numbered objects that name the objects of the store; commits
 mirror     a local store whose content is fetched when it is read
 writing    the only writer: its lease, uploads and commits
+published  manifest.json, which names the files where they cannot be listed: on the hub, and on web servers
+hub        dataset repositories on the Hugging Face hub: reading and committing; web: reading from web servers
 cache      the folder of the mirrors, and its size limit
 ranges     arithmetic on ranges of bytes
 """

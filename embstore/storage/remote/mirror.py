@@ -14,6 +14,7 @@ names the inode of its sparse file, so that it is not taken for one of a later f
 import json
 import os
 import secrets
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -311,6 +312,7 @@ class Mirror:
         """
         jobs: list[tuple[str, RemoteFile, Sparse, Range]] = []
         wanted: dict[str, list[Range]] = {}
+        piece_bytes = _PIECE_BYTES if self._objects.has_ranges else sys.maxsize
         for file, of_file in parts.items():
             path = file.relative_to(self.root).as_posix()
             remote = self.state.files.get(path) if self.state else None
@@ -318,10 +320,11 @@ class Mirror:
             if remote is None or sparse is None:
                 continue
             everything = [(0, sparse.size)]
-            ask = everything if of_file is None else [(max(0, a), min(b, sparse.size)) for a, b in of_file]
+            is_whole = of_file is None or not self._objects.has_ranges
+            ask = everything if is_whole else [(max(0, a), min(b, sparse.size)) for a, b in of_file or ()]
             needed = ranges.merged(ranges.missing(ask, sparse.present), _GAP_BYTES)
             wanted[path] = needed
-            jobs += [(path, remote, sparse, piece) for piece in ranges.pieces(needed, _PIECE_BYTES)]
+            jobs += [(path, remote, sparse, piece) for piece in ranges.pieces(needed, piece_bytes)]
         if not jobs:
             return self._finish(wanted)
         n_bytes = sum(end - start for *_, (start, end) in jobs)

@@ -52,11 +52,13 @@ class ObjectReader(Protocol):
 
     Attributes:
         url: URL without credentials, for messages.
-        has_ranges: Whether parts of objects can be read; else :meth:`get_ranges` reads whole objects.
     """
 
     url: str
-    has_ranges: bool
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether parts of objects can be read; else :meth:`get_ranges` reads whole objects."""
 
     def get(self, key: str) -> bytes:
         """Return the content of an object.

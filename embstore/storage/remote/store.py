@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from filelock import Timeout
 
 from embstore import disk
-from embstore.errors import LockedError
-from embstore.storage.remote import cache
+from embstore.errors import LockedError, StoreError, UsageError
+from embstore.storage.remote import cache, published
 from embstore.storage.remote.manifest import RemoteState, no_store, read_newest
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectStore, check_url
@@ -28,17 +28,33 @@ class RemoteStore:
     """
 
     def __init__(self, url: str, options: Mapping[str, str] | None = None) -> None:
-        self.url, self._options = check_url(url), dict(options or {})
+        self._published = published.open_published(url) if published.is_published(url) else None
+        if self._published is not None and options:
+            raise UsageError(f"{self._published.url} takes no options. Leave out --store-option.")
+        self.url, self._options = self._published.url if self._published else check_url(url), dict(options or {})
         self._folder = cache.mirror_folder(self.url, self._options.get("endpoint", ""))
         self._objects: ObjectStore | None = None
         self._mirror: Mirror | None = None
 
     @property
     def objects(self) -> ObjectStore:
-        """Objects of the store."""
+        """Objects of the store.
+
+        Raises:
+            StoreError: It is of a kind that is only read.
+        """
+        if self._published is not None:
+            raise StoreError(
+                f"{self.url} is only read: its server takes no changes. Change a copy of it: embstore pull {self.url}"
+            )
         if self._objects is None:
             self._objects = ObjectStore(self.url, self._options)
         return self._objects
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether the server sends parts of files; else each file that is needed is fetched whole."""
+        return self._published.has_ranges if self._published else True
 
     @property
     def root(self) -> Path:
@@ -53,7 +69,7 @@ class RemoteStore:
             RemoteError: The server cannot be reached, or the cache cannot be written.
         """
         if self._mirror is None:
-            self._mirror = Mirror(self._folder / "reading", self.objects)
+            self._mirror = Mirror(self._folder / "reading", self._published or self.objects)
             disk.add_supplier(self._mirror.root, self._mirror)
         with self._mirror.locked():
             self._mirror.synchronise(self._newest(self._mirror.load()))
@@ -61,7 +77,7 @@ class RemoteStore:
 
     def exists(self) -> bool:
         """Return whether there is a store at the URL."""
-        return read_newest(self.objects) is not None
+        return self._latest() is not None
 
     def is_outdated(self) -> bool:
         """Return whether the remote store has changed since :meth:`synchronise`, so that objects may be gone."""
@@ -69,10 +85,15 @@ class RemoteStore:
         return state is None or self._newest(state).files != state.files
 
     def _newest(self, known: RemoteState | None = None) -> RemoteState:
-        newest = read_newest(self.objects, known)
+        newest = self._latest(known)
         if newest is None:
             raise no_store(self.url)
         return newest
+
+    def _latest(self, known: RemoteState | None = None) -> RemoteState | None:
+        if self._published is not None:
+            return published.read_latest(self._published)
+        return read_newest(self.objects, known)
 
     @contextmanager
     def writing(self, *, is_new: bool = False, is_repair: bool = False) -> Iterator[Path]:
@@ -116,9 +137,9 @@ class RemoteStore:
         """
         cache.make_folder(self._folder)
         with TemporaryDirectory(prefix="verifying-", dir=self._folder) as folder:
-            mirror = Mirror(Path(folder), self.objects, is_checked=False)
+            mirror = Mirror(Path(folder), self._published or self.objects, is_checked=False)
             try:
-                mirror.synchronise(self._newest(), stored_sizes(self.objects))
+                mirror.synchronise(self._newest(), None if self._published else stored_sizes(self.objects))
                 with disk.supplied(mirror.root, mirror):
                     yield mirror.root
             finally:

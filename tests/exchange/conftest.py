@@ -1,0 +1,44 @@
+"""A store to push, and a fake hub."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_hub import TOKEN, FakeHub, running_hub
+from store_writing import SkippedText, write_skipped
+from synthetic import Synthetic
+
+from embstore.space import Unit
+from embstore.storage.transaction.additions import write_dataset
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of the mirrors of stores at URLs."""
+    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def made(make_store: Callable[..., Synthetic]) -> Synthetic:
+    """A store of two spaces with indexes, a dataset, a skipped text and an answer."""
+    made = make_store(n=60, n_shards=3)
+    make_store(unit="sentence", texts=["a river bank", "the bank of the river"])
+    columns = {"item_id": made.ids[:3], "text": list(made.texts[:3]), "score": np.arange(3.0)}
+    write_dataset(made.paths, "scores", "lexicon", Unit.WORD, columns)
+    write_skipped(made.paths, [SkippedText("long", "skipped", "too long", made.space, 7, "words.txt:1")])
+    made.store.query("anisotropy")
+    return made
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    """A fake of the hub, which huggingface_hub's own client talks to; the hub itself could not be reached."""
+    constants = pytest.importorskip("huggingface_hub.constants")
+    with running_hub() as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # the fake stores large files as LFS
+        yield hub

@@ -1,0 +1,200 @@
+"""push to a dataset repository, through huggingface_hub's own client, against a fake of the hub's HTTP API.
+
+The hub itself could not be reached when these tests were written.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fake_hub import FakeHub, Repository
+from store_damage import flip
+from synthetic import Synthetic
+
+from embstore.errors import DamagedError, RemoteError, StoreError, UsageError
+
+# huggingface_hub gives the content of large files to its HTTP library as that library advises against.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+URL, REPO = "hf://datasets/group/store", "group/store"
+
+
+def _tree(hub: FakeHub, branch: str = "main") -> dict[str, bytes]:
+    return hub.repositories[REPO].commits[hub.repositories[REPO].branches[branch]]
+
+
+def _committed(root: Path) -> dict[str, bytes]:
+    """Return the content of the files that make up a store, without locks, manifests, answers and the marker."""
+    own = {path: path.relative_to(root).parts for path in root.rglob("*") if path.is_file()}
+    left_out = ("manifests", "answers", "store.json")
+    return {
+        "/".join(parts): path.read_bytes()
+        for path, parts in own.items()
+        if parts[0] not in left_out and not parts[0].startswith(".")
+    }
+
+
+def test_all_files_come_in_one_commit_with_the_manifest(made: Synthetic, hub: FakeHub) -> None:
+    done = made.store.push(URL)
+    assert {row["action"] for row in done} == {"pushed"}
+    repository, expected = hub.repositories[REPO], _committed(made.root)
+    assert repository.private
+    assert len(repository.commits) == 2, "that of the new repository, and this one"
+    tree = _tree(hub)
+    assert {path: data for path, data in tree.items() if path in expected} == expected
+    assert {*tree} - {*expected} == {"manifest.json", "README.md", ".gitattributes"}
+    files = json.loads(tree["manifest.json"])["files"]
+    assert {path: entry["sha256"] for path, entry in files.items()} == {
+        path: hashlib.sha256(data).hexdigest() for path, data in expected.items()
+    }
+
+
+def test_only_what_is_missing_travels(made: Synthetic, make_store: Callable[..., Synthetic], hub: FakeHub) -> None:
+    made.store.push(URL)
+    n_commits, n_uploads = len(hub.repositories[REPO].commits), len(hub.uploaded)
+    assert not len(made.store.push(URL))
+    assert (len(hub.repositories[REPO].commits), len(hub.uploaded)) == (n_commits, n_uploads)
+    before = _committed(made.root)
+    make_store(texts=["new"])
+    made.store.push(URL)
+    new = [data for path, data in _committed(made.root).items() if before.get(path) != data and path[-5:] != ".json"]
+    assert sorted(hub.uploaded[n_uploads:]) == sorted(hashlib.sha256(data).hexdigest() for data in new)
+    made.store.compact()
+    made.store.push(URL)
+    assert {path for path in _tree(hub) if "/" in path} == {*_committed(made.root)}, "what was merged is gone"
+
+
+def test_an_interrupted_push_uploads_nothing_twice(made: Synthetic, hub: FakeHub) -> None:
+    class Stopped(BaseException):
+        pass
+
+    def stop(_: object) -> None:
+        if len(hub.uploaded) and not stopped:
+            stopped.append(True)
+            raise Stopped
+
+    stopped: list[bool] = []
+    uploads = 0
+    while True:
+        try:
+            made.store.push(URL, observe=stop)
+            break
+        except Stopped:
+            uploads = len(hub.uploaded)
+    assert len(hub.uploaded) == len({*hub.uploaded})
+    assert uploads or not stopped
+    assert {path for path in _tree(hub) if "/" in path} == {*_committed(made.root)}
+
+
+def test_a_repository_that_moved_is_refused_with_both_commits(
+    made: Synthetic, make_store: Callable[..., Synthetic], hub: FakeHub
+) -> None:
+    made.store.push(URL)
+    make_store(texts=["new"])
+    repository = hub.repositories[REPO]
+    parent, before = repository.branches["main"], _tree(hub)
+
+    def rival(found: Repository) -> None:
+        hub.before_commit = None
+        found.commit("main", {**before, "notes.txt": b"by another"})
+
+    hub.before_commit = rival
+    with pytest.raises(StoreError) as caught:
+        made.store.push(URL)
+    assert parent in str(caught.value)
+    assert repository.branches["main"] in str(caught.value)
+    assert _tree(hub) == {**before, "notes.txt": b"by another"}
+    made.store.push(URL)
+    assert {*_tree(hub)} >= {*_committed(made.root), "notes.txt"}
+
+
+def test_a_branch_and_some_layers(made: Synthetic, hub: FakeHub) -> None:
+    made.store.push(URL)
+    main = _tree(hub)
+    made.store.push(f"{URL}-small@layers", spaces=made.space, layers="top")
+    small = hub.repositories[f"{REPO}-small"]
+    tree = small.commits[small.branches["layers"]]
+    assert "manifest.json" not in small.commits[small.branches["main"]]
+    assert len([path for path in tree if path.startswith("embeddings/")]) == 3
+    assert {path.partition("/")[0] for path in tree if "sentence" in path} == set()
+    assert _tree(hub) == main
+
+
+def test_other_content_is_refused(made: Synthetic, make_store: Callable[..., Synthetic], hub: FakeHub) -> None:
+    made.store.push(URL)
+    before = _tree(hub)
+    other = make_store("other", space="mine", n=3)
+    with pytest.raises(StoreError, match=r"hf://datasets/group/store has other content.*the spaces"):
+        other.store.push(URL)
+    assert _tree(hub) == before
+    other.store.push(URL, spaces="mine")
+    assert {*_tree(hub)} > {*before}
+    files = json.loads(_tree(hub)["manifest.json"])["files"]
+    assert {path for path in files if path.startswith("spaces/")} >= {"spaces/mine.json", f"spaces/{made.space}.json"}
+
+
+def test_a_damaged_store_is_not_pushed(made: Synthetic, hub: FakeHub) -> None:
+    flip(next((made.root / "embeddings").rglob("*.parquet")))
+    with pytest.raises(DamagedError, match="SHA-256"):
+        made.store.push(URL)
+    assert "manifest.json" not in _tree(hub)
+
+
+def test_a_readme_of_the_user_stays(made: Synthetic, make_store: Callable[..., Synthetic], hub: FakeHub) -> None:
+    made.store.push(URL)
+    readme = _tree(hub)["README.md"].decode()
+    for text in (made.space, made.card.checkpoint, made.card.weights_sha256, f"--store {URL}", "licence"):
+        assert text in readme
+    make_store(texts=["new"])
+    made.store.push(URL)
+    assert "| 61 |" in _tree(hub)["README.md"].decode()
+    own = {**_tree(hub), "README.md": b"---\ntags: []\n---\nmy own"}
+    hub.repositories[REPO].commit("main", own)
+    make_store(texts=["newer"])
+    made.store.push(URL)
+    assert _tree(hub)["README.md"] == own["README.md"]
+
+
+def test_the_dataset_is_loaded_by_datasets(
+    made: Synthetic, hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a copy of the repository's files, as ``datasets`` reads them from the hub."""
+    made.store.push(URL)
+    for path, data in _tree(hub).items():
+        (tmp_path / "clone" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "clone" / path).write_bytes(data)
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "datasets"))
+
+    def load(name: str):
+        return datasets.load_dataset(str(tmp_path / "clone"), name, split="train", cache_dir=str(tmp_path / "datasets"))
+
+    vectors = load(made.space)
+    assert len(vectors) == 60 * len(made.card.layers)
+    rows = {(row["layer"], row["item_id"]): row["vector"] for row in vectors}
+    place = made.card.layers.ids.index(2)
+    assert rows[2, int(made.ids[5])] == pytest.approx(made.vectors[place, 5].tolist())
+    assert {*load("items")["text"]} >= {*made.texts}
+    assert load("dataset.scores")["score"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("url", ["hf://models/a/b", "hf://datasets/a", "hf://datasets/a/b@", "hf://datasets/../b"])
+def test_other_urls_are_refused(made: Synthetic, hub: FakeHub, url: str) -> None:
+    with pytest.raises(UsageError, match="is no dataset repository"):
+        made.store.push(url)
+    assert not hub.requests
+
+
+def test_wrong_credentials_are_refused_without_them(
+    made: Synthetic, hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_wrongsecret")
+    with pytest.raises(RemoteError) as caught:
+        made.store.push(URL)
+    assert "hf_wrongsecret" not in str(caught.value)
+    assert "token" in str(caught.value)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(RemoteError, match="Check the network"):
+        made.store.push(URL)

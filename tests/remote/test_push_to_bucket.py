@@ -1,0 +1,110 @@
+"""push to a bucket and pull from one: the copy answers as the store does, through a network that fails too."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from buckets import Bucket
+from fault_proxy import FAULTS, fault_proxy
+from store_damage import flip
+from synthetic import Synthetic
+
+from embstore import Store
+from embstore.errors import DamagedError, SpaceMismatchError, StoreError
+
+Make = Callable[..., Synthetic]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of the mirrors."""
+    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def made(make_store: Make) -> Synthetic:
+    """A store of two spaces."""
+    make_store(unit="sentence", texts=["a river bank", "the bank of the river"])
+    return make_store(n=60, n_shards=3)
+
+
+def _remote(bucket: Bucket) -> Store:
+    return Store(bucket.url, options=bucket.options)
+
+
+def test_a_store_is_pushed_and_pulled(made: Synthetic, bucket: Bucket, tmp_path: Path) -> None:
+    done = made.store.push(bucket.url, options=bucket.options)
+    assert {row["action"] for row in done} == {"pushed"}
+    assert _remote(bucket).query("anisotropy").rows == made.store.query("anisotropy").rows
+    assert _remote(bucket).verify(deep=True).ok
+    here = Store(tmp_path / "here")
+    here.pull(bucket.url, options=bucket.options)
+    assert here.query("anisotropy").rows == made.store.query("anisotropy").rows
+    assert here.verify(deep=True).ok
+    assert not len(here.pull(bucket.url, options=bucket.options))
+
+
+def test_only_what_is_missing_travels(made: Synthetic, make_store: Make, bucket: Bucket) -> None:
+    made.store.push(bucket.url, options=bucket.options)
+    make_store(texts=["new"])
+    with fault_proxy(bucket.endpoint, {}) as proxy:
+        through = replace(bucket, endpoint=proxy.endpoint)
+        made.store.push(bucket.url, options=through.options)
+        sent = [path for method, path in proxy.requests if method == "PUT" and "/embeddings/" in path]
+        assert len(sent) == 1
+        n_requests = len(proxy.requests)
+        assert not len(made.store.push(bucket.url, options=through.options))
+        again = [path for method, path in proxy.requests[n_requests:] if method == "PUT"]
+        assert not [path for path in again if "/manifests/" not in path and "/probes/" not in path]
+    made.store.compact()
+    made.store.push(bucket.url, options=bucket.options)
+    assert _remote(bucket).query("anisotropy").rows == made.store.query("anisotropy").rows
+
+
+def test_a_part_is_pushed_and_other_content_refused(made: Synthetic, make_store: Make, bucket: Bucket) -> None:
+    made.store.push(bucket.url, options=bucket.options, spaces=made.space, layers="0,top")
+    remote = _remote(bucket)
+    assert [row["space"] for row in remote.info()] == [made.space]
+    assert remote.verify(deep=True).ok
+    with pytest.raises(SpaceMismatchError, match=r"s3://.*layers"):
+        made.store.push(bucket.url, options=bucket.options)
+    other = make_store("other", space="mine", n=3)
+    with pytest.raises(StoreError, match=r"s3://.* has other content"):
+        other.store.push(bucket.url, options=bucket.options)
+    flip(next((other.root / "embeddings").rglob("*.parquet")))
+    with pytest.raises(DamagedError):
+        other.store.push(bucket.url, options=bucket.options, spaces="mine")
+    assert [row["space"] for row in _remote(bucket).info()] == [made.space]
+
+
+def test_a_push_through_a_network_that_fails(made: Synthetic, bucket: Bucket) -> None:
+    with fault_proxy(bucket.endpoint, dict.fromkeys(FAULTS, 0.03), seed=3) as proxy:
+        made.store.push(bucket.url, options=replace(bucket, endpoint=proxy.endpoint).options)
+    assert sum(proxy.counts[fault] for fault in FAULTS) >= 3, proxy.counts
+    assert _remote(bucket).verify(deep=True).ok
+    assert _remote(bucket).query("anisotropy").rows == made.store.query("anisotropy").rows
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only POSIX systems kill so")
+def test_a_killed_push_goes_on(made: Synthetic, bucket: Bucket, tmp_path: Path) -> None:
+    """It is killed among its uploads: there is no store yet, or the whole one, and the next push makes it whole."""
+    command = [sys.executable, "-m", "embstore", "push", bucket.url, "--store", str(made.root), "--quiet"]
+    with fault_proxy(bucket.endpoint, {}, latency=0.03) as proxy:
+        options = replace(bucket, endpoint=proxy.endpoint).options
+        arguments = [part for name, value in options.items() for part in ("--store-option", f"{name}={value}")]
+        with subprocess.Popen([*command, *arguments]) as process:
+            while process.poll() is None and sum(method == "PUT" for method, _ in proxy.requests) < 8:
+                time.sleep(0.005)
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+        assert not len(_remote(bucket).info())
+        made.store.push(bucket.url, options=options)
+    assert _remote(bucket).verify(deep=True).ok
+    assert _remote(bucket).query("anisotropy").rows == made.store.query("anisotropy").rows
