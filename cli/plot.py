@@ -61,7 +61,7 @@ class _Drawing:
         "paper"
     )
     logy: Annotated[bool, typer.Option("--logy", help="Make the scale of the values logarithmic.")] = False
-    x: Annotated[
+    x_axis: Annotated[
         str,
         typer.Option("--x", metavar="layer|step", help="What the x axis shows: layers, or training steps."),
     ] = "layer"
@@ -98,7 +98,7 @@ class _Drawing:
                 table = compute()
         picture = table.plot(
             column=self.column, title=self.title, width=self.width, height=self.height, theme=self.theme,
-            logy=self.logy, x=self.x, logx=self.logx,
+            logy=self.logy, x=self.x_axis, logx=self.logx,
         )  # fmt: skip
         for note in () if self.quiet else (*table.notes, *picture.notes):
             say(note)

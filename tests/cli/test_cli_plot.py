@@ -168,3 +168,11 @@ def test_the_renderer_starts_once_where_it_is_needed_and_before_the_metrics_are_
     command = [sys.executable, "-c", _STARTS, *map(str, arguments)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stderr.split() == started
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_the_options_of_each_metric_and_of_pictures_have_different_names(cli, metric: str) -> None:
+    done = cli("plot", metric, "--help")
+    assert done.exit_code == 0, done.output
+    for option in ("--x layer|step", "--width LENGTH", "--layer LAYERS"):
+        assert option in done.stdout
