@@ -29,15 +29,14 @@ WORDS = "--space minilm.word.last"
 OCCURRENCES = "--space minilm.occurrence.last"
 
 SETUP = (
-    "embstore build words rg65 wordsim353 simlex999 bellezza --model minilm",
-    "embstore build words rg65 wordsim353 simlex999 --model minilm --pooling mean",
+    r"printf '%s\n' aster clover hyacinth marigold poppy azalea daisy iris orchid rose lily tulip violet > flowers.txt",
+    r"printf '%s\n' ant flea spider bedbug fly tarantula bee cockroach gnat mosquito wasp termite beetle > insects.txt",
+    "embstore build words rg65 wordsim353 simlex999 bellezza flowers.txt insects.txt \\\n"
+    "  --model minilm --pooling last --pooling mean",
     "embstore build stsb --unit sentence --model minilm",
     "embstore sql \"SELECT text FROM datasets.stsb WHERE genre = 'main-captions' ORDER BY text LIMIT 300\" \\\n"
     "  -o captions.csv",
     "embstore build captions.csv --unit occurrence --model minilm",
-    r"printf '%s\n' aster clover hyacinth marigold poppy azalea daisy iris orchid rose lily tulip violet > flowers.txt",
-    r"printf '%s\n' ant flea spider bedbug fly tarantula bee cockroach gnat mosquito wasp termite beetle > insects.txt",
-    "cat flowers.txt insects.txt | embstore build - --model minilm",
 )
 """Commands that build the store, with the packaged MiniLM."""
 
@@ -96,6 +95,7 @@ def page() -> str:
 
 def draw(folder: Path) -> None:
     """Build the store in a temporary folder, and write all pictures to ``folder``."""
+    import vl_convert  # noqa: F401 - loaded, it draws all pictures in this process and starts once
     from embstore_cli.main import app
 
     folder = folder.resolve()

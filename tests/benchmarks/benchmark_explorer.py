@@ -101,7 +101,9 @@ def _frames(space: Workspace) -> list[Result]:
             for n in sizes
         }
         drawn = subprocess.run(
-            [sys.executable, benchmark_frames.__file__, json.dumps(urls)], stdout=subprocess.PIPE, check=True
+            [sys.executable, benchmark_frames.__file__, json.dumps(urls), str(space.size.reads)],
+            stdout=subprocess.PIPE,
+            check=True,
         )
     frames = json.loads(drawn.stdout)
     lines = []
@@ -110,8 +112,7 @@ def _frames(space: Workspace) -> list[Result]:
             thinned = " (20,000 drawn)" if of == "morph" and n > 20_000 else ""
             name = f"explorer: frame of {n:,} items {what}{thinned}, without a graphics card, to one of {_FEW} items"
             ours, peer = frames[str(n)][of], frames[str(_FEW)][of]
-            rounds = benchmark_frames.ROUNDS
-            lines.append(Result(name, _shown(ours), _shown(peer), ours / peer, rounds=rounds))
+            lines.append(Result(name, _shown(ours), _shown(peer), ours / peer, rounds=space.size.reads))
     return lines
 
 

@@ -1,4 +1,4 @@
-"""Measure the frames of the explorer's map in chromium: benchmark_frames.py '{"name": "URL", …}'.
+"""Measure the frames of the explorer's map in chromium: benchmark_frames.py '{"name": "URL", …}' ROUNDS.
 
 A program of its own, since playwright's synchronous interface runs once in a process.
 """
@@ -11,8 +11,6 @@ from statistics import median
 sys.path.append(str(Path(__file__).parents[1] / "support"))
 
 from explorer_page import Visit, launch, wait_for_map
-
-ROUNDS = 5
 
 _MORPH = """async () => {
   const seconds = [];
@@ -38,7 +36,7 @@ _REST = """async () => {
 }"""
 
 
-def main(urls: dict[str, str]) -> None:
+def main(urls: dict[str, str], n_rounds: int) -> None:
     """Print, for each named explorer, the best median of the seconds of a frame while layers morph, and at rest."""
     from playwright.sync_api import sync_playwright
 
@@ -50,7 +48,7 @@ def main(urls: dict[str, str]) -> None:
             wait_for_map(page)
             page.wait_for_timeout(1_000)
         found: dict[str, dict[str, list[float]]] = {name: {"morph": [], "rest": []} for name in pages}
-        for _ in range(ROUNDS):
+        for _ in range(n_rounds):
             for name, page in pages.items():
                 page.bring_to_front()
                 for what, script in (("morph", _MORPH), ("rest", _REST)):
@@ -62,4 +60,4 @@ def main(urls: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+    main(json.loads(sys.argv[1]), int(sys.argv[2]))

@@ -16,7 +16,7 @@ export function metricResult(found, name) {
     found.svg ? figure(found.svg, name) : found.no_picture && h("p", { class: "hint" }, `No picture: ${found.no_picture}`),
     notes(found.notes),
     same.length > 0 && h("p", { class: "muted" }, `In every row: ${same.map((column) => `${column} ${found.rows[0][column]}`).join(" · ")}`),
-    found.rows.length ? table(columns, found.rows, { caption: `Result of ${name}` }) : h("p", { class: "muted" }, "No row."),
+    found.rows.length ? table(columns.map((column) => column.replace("layer_name", "layer")), found.rows, { keys: columns, caption: `Result of ${name}` }) : h("p", { class: "muted" }, "No row."),
     commands(found),
   ];
 }
