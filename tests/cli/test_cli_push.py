@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import pytest
 from store_damage import flip
+from web_server import serving
 
 
 def test_push_and_pull(cli, make_store, tmp_path: Path) -> None:
@@ -18,3 +20,20 @@ def test_push_and_pull(cli, make_store, tmp_path: Path) -> None:
     refused = cli("push", str(tmp_path / "other"), "--store", str(made.root))
     assert refused.exit_code == 2
     assert "is damaged" in refused.stderr
+
+
+@pytest.mark.parametrize("with_ranges", [True, False])
+def test_a_server_of_whole_files_is_named(
+    cli, make_store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_ranges: bool
+) -> None:
+    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
+    assert cli("push", tmp_path / "served", "--store", make_store().root, "--quiet").exit_code == 0
+    with serving(tmp_path / "served", with_ranges=with_ranges) as server:
+        shown = cli("info", "--store", server.url)
+        assert shown.exit_code == 0
+        assert ("does not send parts of files" in shown.stderr) is not with_ranges
+        quiet = cli("push", tmp_path / "copy", "--store", server.url, "--quiet")
+        assert (quiet.exit_code, quiet.stderr) == (0, "")
+    refused = cli("push", tmp_path / "other", "--store", tmp_path / "copy", "--store-option", "region=x")
+    assert refused.exit_code == 2
+    assert "options are for stores at URLs" in refused.stderr

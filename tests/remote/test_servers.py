@@ -30,7 +30,7 @@ def server(request: pytest.FixtureRequest) -> Iterator[Bucket]:
 
 
 def test_of_rivals_one_wins_although_replies_are_lost(server: Bucket) -> None:
-    keys = [f"manifest-{number}" for number in range(6)]
+    keys = [f"manifest-{number}" for number in range(4)]
     with fault_proxy(server.endpoint, dict.fromkeys(("busy", "lost reply", "lost request"), 0.08), seed=1) as proxy:
         found = _winners(replace(server, endpoint=proxy.endpoint), keys)
     assert all(proxy.counts[fault] for fault in ("busy", "lost reply", "lost request")), proxy.counts

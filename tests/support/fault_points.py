@@ -73,6 +73,8 @@ def make_stores(folder: Path) -> None:
     make_small(folder / "small")
     make_old(folder / "old")
     words(folder / "other", OTHER, n_shards=2)
+    make_small(folder / "wide")
+    words(folder / "wide", OTHER, n_shards=1)
     make_damaged(folder / "damaged")
     build_few(folder / "few")
 
@@ -107,6 +109,10 @@ def compact(root: Path) -> None:
 
 def merge(root: Path) -> None:
     Store(root).merge(root.parent / "other")
+
+
+def pull(root: Path) -> None:
+    Store(root).pull(root.parent / "wide")
 
 
 def remove(root: Path) -> None:
@@ -177,6 +183,7 @@ COMMANDS = {
     "compact": Command(compact),
     "upgrade": Command(compact, "old"),
     "merge": Command(merge),
+    "pull": Command(pull),
     "remove": Command(remove),
     "repair": Command(repair, "damaged"),
     "query": Command(query, writes=False),
@@ -198,7 +205,7 @@ class Case:
         self.command = COMMANDS[name]
         self.begin, self.root = stores / self.command.begin, folder / "store"
         self.is_repair = name == "repair"
-        for beside in ("tiny", "few.txt", "more.txt", "other"):
+        for beside in ("tiny", "few.txt", "more.txt", "other", "wide"):
             (folder / beside).symlink_to(stores / beside)
         self.before = naming(lambda: held(self.begin)) or {}
         self.operations = self._operations()

@@ -28,7 +28,7 @@ def seaweedfs() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="weed-") as name:
         folder = Path(name)
         names = ["master", "volume", "filer", "s3"]
-        *ports, iceberg = free_ports(2 * len(names) + 1)
+        *ports, iceberg, lance = free_ports(2 * len(names) + 2)
         numbers = dict(zip((f"{name}.port{kind}" for kind in ("", ".grpc") for name in names), ports, strict=True))
         credentials = [{"accessKey": KEY, "secretKey": SECRET}]
         actions = ["Admin", "Read", "Write", "List", "Tagging"]
@@ -37,11 +37,17 @@ def seaweedfs() -> Iterator[str]:
         command = [
             program, "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-filer", "-s3",
             *(f"-{option}={port}" for option, port in numbers.items()), f"-s3.port.iceberg={iceberg}",
+            f"-s3.port.lance={lance}", f"-s3.localSocket={folder}/s3",
             f"-filer.localSocket={folder}/filer", f"-s3.config={folder}/s3.json", "-s3.iam=false",
             "-master.telemetry=false", "-master.volumeSizeLimitMB=64", "-master.electionTimeout=1s", "-volume.max=0",
         ]  # fmt: skip
-        with _running(command, numbers["s3.port"], folder / "log") as address:
-            yield address
+        try:
+            with _running(command, numbers["s3.port"], folder / "log") as address:
+                yield address
+        finally:
+            for port in numbers.values():  # it leaves sockets there
+                for path in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                    path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -88,7 +94,9 @@ def _program(name: str, package: str) -> str:
 @contextmanager
 def _running(command: Sequence[str], port: int, log: Path) -> Iterator[str]:
     """Run a server until the context ends, and give its address once it listens."""
-    shell = ["sh", "-c", '"$@" & read _; kill -9 $!', "sh", *command]  # reads until this process closes its end
+    # The shell waits for the server, and kills it once this process has closed its end of the pipe.
+    script = 'exec 3<&0; "$@" & server=$!; { read _ <&3; kill -9 $server; } & wait $server'
+    shell = ["sh", "-c", script, "sh", *command]
     with log.open("wb") as out, subprocess.Popen(shell, stdin=subprocess.PIPE, stdout=out, stderr=out) as process:
         try:
             _await(process, port, log)
