@@ -15,7 +15,8 @@ class Progress(NamedTuple):
 
     Attributes:
         stage: Kind of work: ``fetch``, ``load``, ``encode``, ``index``, ``compute``, ``search``, ``verify``,
-            ``map``, ``merge``, ``compact``, ``push``, ``pull``, ``measure``, ``hash``, ``read`` or ``write``.
+            ``map``, ``merge``, ``compact``, ``push``, ``pull``, ``measure``, ``hash``, ``read``, ``write``, ``wait``
+            or ``finish``.
         subject: Name of the checkpoint, space, store, recipe, dataset or file.
         done: Number of finished items (``encode``, ``read``, ``write``), layers (``index``, ``compute``, ``search``,
             ``map``), files (``verify``, ``push``, ``pull``), shards (``merge``, ``compact``), queries (``measure``) or
@@ -186,6 +187,7 @@ _VERBS = {
     "compact": "compacting", "merge": "merging", "compute": "computing", "search": "searching", "verify": "verifying",
     "map": "mapping", "report": "reporting on", "push": "pushing to", "pull": "pulling into", "hash": "hashing",
     "read": "reading", "write": "writing",
+    "wait": "waiting for", "finish": "finishing",
 }  # fmt: skip
 _PARTS = {
     "index": "layers",

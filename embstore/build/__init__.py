@@ -8,8 +8,9 @@ run.py        the work of one checkpoint: encode, write, index
 ranges.py     the unit of work: a range of item ids, in this process or in a worker
 skips.py      the texts that get no vector
 report.py     the result of a build, and its progress
+cluster_runs.py  the work of all checkpoints on a cluster, side by side
 on_ray.py     workers on a Ray cluster
-range_queue.py  the ranges that they are given, and given again where one dies
+range_queue.py  the ranges that they are given, and given again where one dies or stops
 worker.py     a worker: encodes ranges and commits nothing
 estimate.py   the cost of a build: ``--dry-run``
 """

@@ -6,19 +6,28 @@ once: a worker that seemed dead may finish its range later. Nothing comes of tha
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 from embstore import atomic, disk
 from embstore.build.job import Model
-from embstore.build.range_queue import IN_FLIGHT, ClusterWorker, RangeQueue, last_line
+from embstore.build.range_queue import (
+    IN_FLIGHT,
+    ClusterWorker,
+    Patience,
+    RangeJob,
+    RangeOutcome,
+    RangeQueue,
+    last_line,
+)
 from embstore.build.ranges import RangeTask
-from embstore.build.worker import RangeResult, RangeWorker, Requirement
+from embstore.build.worker import RangeWorker, Requirement
 from embstore.errors import ClusterError, UsageError
 from embstore.installation import install_command
+from embstore.progress import Observer
 from embstore.storage.files.paths import StorePaths
 
 _CONNECT_SECONDS = 4.0
@@ -38,12 +47,14 @@ class ClusterOptions:
         worker_cpus: CPU cores of each worker; None for one beside a GPU, else for all cores of the smallest node.
         address: Address of the cluster as ``host:port`` or ``auto``; None for that in ``RAY_ADDRESS``, else for a local
             instance.
+        patience: How long to wait for workers.
     """
 
     workers: int | None = None
     worker_gpus: float | None = None
     worker_cpus: int | None = None
     address: str | None = None
+    patience: Patience = field(default_factory=Patience)
 
     def __post_init__(self) -> None:
         for name, value, least in (
@@ -64,6 +75,7 @@ class Cluster:
 
     Attributes:
         n_workers: Number of workers.
+        notes: Notes on workers that did not answer.
     """
 
     def __init__(self, options: ClusterOptions, root: Path) -> None:
@@ -72,6 +84,7 @@ class Cluster:
         self._workers: list[ClusterWorker] = []
         self._stack = ExitStack()
         self.n_workers = 0
+        self.notes: list[str] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -84,25 +97,34 @@ class Cluster:
     def __exit__(self, *error: Any) -> None:
         self._stack.__exit__(*error)
 
-    def encode(self, model: Model, tasks: Iterator[RangeTask]) -> Iterator[tuple[RangeTask, RangeResult]]:
-        """Encode ranges on the workers, and yield each with its result, in any order.
+    def encode(
+        self, jobs: Sequence[tuple[Model, Iterator[RangeTask]]], observe: Observer = lambda _: None
+    ) -> Generator[RangeOutcome]:
+        """Encode ranges on the workers, and yield what becomes of each, in any order.
 
         Args:
-            model: Checkpoint.
-            tasks: Ranges; read as workers become free.
+            jobs: Checkpoints, each with its ranges; these are read as workers become free.
+            observe: Callback for progress, which is told what is waited for.
 
         Raises:
-            ClusterError: A worker cannot take part.
-            LostRangesError: Some ranges have no result; raised after all others were yielded.
-            EmbstoreError: A range cannot be encoded.
+            ClusterError: A worker cannot take part, or none answers.
         """
         with atomic.temporary(self._paths.root) as sign:
             content = os.urandom(16)
             disk.write(sign, content)
-            requirement = Requirement.of(model, self._paths.root, self._build, (sign, content))
-            if self._options.worker_gpus == 0 or not self._resources["num_gpus"]:
-                tasks = (_without_gpu(task) for task in tasks)
-            yield from RangeQueue(self._ray, self._started(), requirement, tasks).results()
+            has_gpu = bool(self._options.worker_gpus != 0 and self._resources["num_gpus"])
+            queued = [
+                RangeJob(
+                    Requirement.of(model, self._paths.root, self._build, (sign, content)),
+                    tasks if has_gpu else map(_without_gpu, tasks),
+                )
+                for model, tasks in jobs
+            ]
+            queue = RangeQueue(self._ray, self._started(), queued, observe, self._options.patience)
+            try:
+                yield from queue.outcomes()
+            finally:
+                self.notes += queue.notes
 
     def remove_leftovers(self) -> None:
         """Remove what workers that died have left in the store."""
@@ -114,7 +136,7 @@ class Cluster:
         """Return the workers; the first call starts them."""
         if not self._workers:
             kind = self._ray.remote(RangeWorker).options(
-                **self._resources, max_restarts=-1, max_task_retries=0, max_concurrency=IN_FLIGHT,
+                **self._resources, max_restarts=-1, max_task_retries=0, max_concurrency=IN_FLIGHT + 1,
                 scheduling_strategy="SPREAD",
             )  # fmt: skip
             self._workers = [ClusterWorker(kind.remote()) for _ in range(self.n_workers)]

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from embstore.build.cluster_runs import encode_on_cluster
 from embstore.build.job import Options
 from embstore.build.plan import plan_build, resolve_models
 from embstore.build.report import BuildReport
@@ -69,7 +70,7 @@ def build(
             for space in job.spaces:
                 check_memory(store.paths, space.card, space.n_missing, options.index, options.index_memory)
         runs: list[Run] = []
-        lost: list[str] = []
+        notes: list[str] = []
         with ExitStack() as skip_lists:
             for part, jobs in plan:
                 item_texts = StoredTexts(part.staging, store.paths)
@@ -82,12 +83,15 @@ def build(
                 skip_lists.enter_context(skips.recorded())
                 runs += [Run(store, job, item_texts, skips, observe) for job in jobs]
             for model in models:  # so that its weights are loaded once for all units
-                for run in runs:
-                    if run.model is model:
-                        run.encode(cluster)
+                if cluster is None:
+                    for run in runs:
+                        if run.model is model:
+                            run.encode()
                 model.release()
+            if cluster is not None:
+                notes += encode_on_cluster(cluster, runs, observe)
         if store.is_last():
-            lost = store.forget_missing_shards(run_space for run in runs for run_space in run.spaces)
+            notes += store.forget_missing_shards(run_space for run in runs for run_space in run.spaces)
             write_all_merged(store.paths)
             for run in runs:
                 run.index()
@@ -104,5 +108,5 @@ def build(
         n_bytes=sum(run.n_bytes for run in runs),
         encode_seconds=sum(run.seconds for run in runs),
         total_seconds=time.perf_counter() - began,
-        notes=(*(note for part in texts for note in part.notes), *(note for run in runs for note in run.notes), *lost),
+        notes=(*(note for part in texts for note in part.notes), *(note for run in runs for note in run.notes), *notes),
     )

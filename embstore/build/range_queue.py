@@ -1,16 +1,60 @@
-"""Hand out the ranges of a build to the workers of a cluster, and take them back from workers that die."""
+"""Hand out the ranges of a build to the workers of a cluster, and take them back from workers that die or stop."""
 
+import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from embstore.build.ranges import N_TRIES, LostRangesError, RangeTask
+from embstore.build.ranges import RangeTask
+from embstore.build.report import count
 from embstore.build.worker import RangeResult, Requirement
 from embstore.errors import ClusterError, EmbstoreError
+from embstore.progress import Observer, Progress
 
 IN_FLIGHT = 2
 """Number of ranges that a worker has at a time: one is encoded, the other one written or waiting."""
+N_TRIES = 3
+"""Number of workers that may die over a range before it is divided."""
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long the queue waits.
+
+    Attributes:
+        answer_seconds: Time in which a worker must answer; then its ranges are given to another one.
+        silence_seconds: Time in which one of the workers must answer; then the build ends.
+        start_seconds: Time until it is said that no worker has started.
+        interrupt_seconds: Time after Ctrl-C for the ranges that are being encoded.
+    """
+
+    answer_seconds: float = 120.0
+    silence_seconds: float = 300.0
+    start_seconds: float = 15.0
+    interrupt_seconds: float = 30.0
+
+
+class RangeJob(NamedTuple):
+    """Ranges of one checkpoint: what their workers must have, and the ranges, read as workers become free."""
+
+    requirement: Requirement
+    tasks: Iterator[RangeTask]
+
+
+class RangeOutcome(NamedTuple):
+    """What became of a range.
+
+    Attributes:
+        job: Position of its job.
+        task: The range, or a part of it.
+        result: Its result, the error that ends the build, or None if workers died again and again over its only item.
+    """
+
+    job: int
+    task: RangeTask
+    result: RangeResult | EmbstoreError | None
 
 
 @dataclass(eq=False)
@@ -20,12 +64,16 @@ class ClusterWorker:
     Attributes:
         actor: Handle of its actor.
         running: Ranges that it was given.
-        is_ready: Whether it has answered since it was started.
+        is_ready: Whether it can be given ranges: it has answered since it was started, and still answers.
+        ping: Call that it has not answered yet; None if it has.
+        answered: Monotonic time of its last answer, in seconds.
     """
 
     actor: Any
     running: "list[_Attempt]" = field(default_factory=list)
     is_ready: bool = False
+    ping: Any = None
+    answered: float = field(default_factory=time.monotonic)
 
     def accepts(self, attempt: "_Attempt") -> bool:
         """Return whether to give it a range now: one over which a worker died gets a worker of its own."""
@@ -36,56 +84,103 @@ class ClusterWorker:
 
 @dataclass(eq=False)
 class _Attempt:
-    """A range that is to be encoded, and the number of workers that died while they had it."""
+    """A range that is to be encoded, the position of its job, and the number of workers that died while they had it."""
 
+    job: int
     task: RangeTask
     n_deaths: int = 0
 
+    def parts(self) -> "list[_Attempt]":
+        """Return both halves, each to be tried once, or a single item twice, since another fault may kill a worker."""
+        return [
+            _Attempt(self.job, half, N_TRIES - (2 if half.n_items == 1 else 1)) for half in self.task.halves()
+        ]  # fmt: skip
+
 
 class RangeQueue:
-    """Hands out ranges to workers.
+    """Hands out ranges to workers, those of the next job as soon as all of the one before are given.
 
     Args:
         ray: The library.
         workers: Workers.
-        requirement: What the workers must have.
-        tasks: Ranges.
+        jobs: Ranges of each checkpoint.
+        observe: Callback for progress, which is told what is waited for.
+        patience: How long to wait.
     """
 
     def __init__(
-        self, ray: Any, workers: list[ClusterWorker], requirement: Requirement, tasks: Iterator[RangeTask]
+        self,
+        ray: Any,
+        workers: list[ClusterWorker],
+        jobs: Sequence[RangeJob],
+        observe: Observer,
+        patience: Patience | None = None,
     ) -> None:
-        self._ray, self._workers, self._tasks = ray, workers, tasks
-        self._requirement = ray.put(requirement)
+        self._ray, self._workers, self._observe = ray, workers, observe
+        self._patience = patience or Patience()
+        self._requirements = [ray.put(job.requirement) for job in jobs]
+        self._new = (_Attempt(at, task) for at, job in enumerate(jobs) for task in job.tasks)
         self._again: deque[_Attempt] = deque()
         self._next: _Attempt | None = None
         self._calls: dict[Any, tuple[ClusterWorker, _Attempt | None]] = {}
-        self._lost: list[RangeTask] = []
+        self.notes: list[str] = []
 
-    def results(self) -> Iterator[tuple[RangeTask, RangeResult]]:
-        """Yield each range with its result."""
+    def outcomes(self) -> Iterator[RangeOutcome]:
+        """Yield what becomes of each range, in any order.
+
+        After Ctrl-C no range is handed out any more, and those that end soon are yielded before KeyboardInterrupt.
+
+        Raises:
+            ClusterError: A worker cannot take part, or no worker answers any more.
+        """
+        began = time.monotonic()
         for worker in self._workers:
             self._check(worker)
-        while self._hand_out():
-            done, _ = self._ray.wait([*self._calls], timeout=1.0)
-            for call in done:
-                worker, attempt = self._calls.pop(call)
-                if attempt is not None:
-                    worker.running.remove(attempt)
-                outcome = self._outcome(call, worker, attempt)
+        try:
+            while self._hand_out():
+                yield from self._finished()
+                self._check_answers()
+                began = self._say_that_none_has_started(began)
+        except KeyboardInterrupt:
+            yield from self._finish_soon()
+            raise
+
+    def _finish_soon(self) -> Iterator[RangeOutcome]:
+        """Yield the ranges that end within the time after Ctrl-C."""
+        seconds = self._patience.interrupt_seconds
+        ends, n_before = time.monotonic() + seconds, 0
+        while (n := sum(len(worker.running) for worker in self._workers)) and time.monotonic() < ends:
+            if n != n_before:
+                what = f"{count(n, 'range')} of texts, for up to {seconds:g} s (Ctrl-C again ends at once)"
+                self._observe(Progress("finish", what))
+            n_before = n
+            yield from self._finished()
+
+    def _finished(self) -> Iterator[RangeOutcome]:
+        """Wait a moment for calls to end; yield the ranges that have."""
+        if not self._calls:  # no worker answers
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            return
+        done, _ = self._ray.wait([*self._calls], timeout=_SECONDS_BETWEEN_LOOKS)
+        for call in done:
+            worker, attempt = self._calls.pop(call)
+            if attempt is not None:
+                worker.running.remove(attempt)
+            outcome = self._outcome(call, worker, attempt)
+            if attempt is None:
                 if isinstance(outcome, EmbstoreError):
                     raise outcome
-                if attempt is not None and isinstance(outcome, RangeResult):
-                    yield attempt.task, outcome
-        if self._lost:
-            raise LostRangesError(self._lost)
+            elif outcome is None:
+                yield from self._after_death(attempt)
+            else:
+                yield RangeOutcome(attempt.job, attempt.task, outcome)
 
     def _hand_out(self) -> bool:
         """Give ranges to the workers that accept them; return whether any is still to be waited for."""
         for worker in self._workers:
             while (attempt := self._first()) is not None and worker.accepts(attempt):
                 self._take()
-                call = worker.actor.encode.remote(attempt.task, self._requirement)
+                call = worker.actor.encode.remote(attempt.task, self._requirements[attempt.job])
                 worker.running.append(attempt)
                 self._calls[call] = (worker, attempt)
         return self._first() is not None or any(worker.running for worker in self._workers)
@@ -94,9 +189,9 @@ class RangeQueue:
         """Return the range to hand out next; None if there is none left."""
         if self._again:
             return self._again[0]
-        while self._next is None and (task := next(self._tasks, None)) is not None:
-            if windows := tuple(task.windows):
-                self._next = _Attempt(replace(task, windows=windows))
+        while self._next is None and (attempt := next(self._new, None)) is not None:
+            if windows := tuple(attempt.task.windows):
+                self._next = _Attempt(attempt.job, replace(attempt.task, windows=windows))
         return self._next
 
     def _take(self) -> None:
@@ -115,35 +210,96 @@ class RangeQueue:
         except errors.ActorDiedError as error:
             if attempt is None:  # it is not started again
                 return ClusterError(f"a worker of the cluster cannot be started: {last_line(error)}.")
-            self._died(worker, attempt)
+            self._died(worker)
         except (errors.RayActorError, errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError):
-            self._died(worker, attempt)
+            self._died(worker)
         except errors.RayError as error:
             return ClusterError(f"a worker of the cluster failed: {last_line(error)}.")
         else:
+            worker.answered = time.monotonic()
             if attempt is not None:
                 return result  # type: ignore[no-any-return]
             worker.is_ready = True
             return None if result is None else ClusterError(result)
         return None
 
-    def _died(self, worker: ClusterWorker, attempt: _Attempt | None) -> None:
-        """Wait for a worker to be started again, and put its range back, or give it up."""
-        if worker.is_ready or attempt is None:
-            worker.is_ready = False
+    def _died(self, worker: ClusterWorker) -> None:
+        """Wait for a worker to be started again, unless it is waited for already."""
+        if not any(other is worker and attempt is None for other, attempt in self._calls.values()):
+            worker.is_ready, worker.ping = False, None
             self._check(worker)
-        if attempt is None:
-            return
+
+    def _after_death(self, attempt: _Attempt) -> Iterator[RangeOutcome]:
+        """Put back a range over which a worker died, in halves after some tries, or give up its only item."""
         attempt.n_deaths += 1
         if attempt.n_deaths < N_TRIES:
             self._again.append(attempt)
+        elif attempt.task.n_items > 1:
+            self._again.extend(attempt.parts())
         else:
-            self._lost.append(attempt.task)
+            yield RangeOutcome(attempt.job, attempt.task, None)
 
     def _check(self, worker: ClusterWorker) -> None:
         """Ask a worker whether it can take part; Ray repeats the question while the worker is being started."""
-        call = worker.actor.problem.options(max_task_retries=-1).remote(self._requirement)
+        call = worker.actor.problem.options(max_task_retries=-1).remote(self._requirements[0])
         self._calls[call] = (worker, None)
+
+    def _check_answers(self) -> None:
+        """Ask the workers whether they still run; take the ranges of one that does not answer.
+
+        Raises:
+            ClusterError: No worker answers.
+        """
+        now, limit = time.monotonic(), self._patience.answer_seconds
+        for worker in self._workers:
+            if worker.ping is not None and self._ray.wait([worker.ping], timeout=0)[0]:
+                self._answered(worker, now)
+            if not worker.is_ready:
+                continue
+            if worker.ping is None and now - worker.answered > limit / 10:
+                worker.ping = worker.actor.answer.remote()
+            elif now - worker.answered > limit:
+                self._abandon(worker)
+        silent = [worker for worker in self._workers if worker.ping is not None and not worker.is_ready]
+        if len(silent) == len(self._workers) and all(
+            now - worker.answered > self._patience.silence_seconds for worker in silent
+        ):
+            raise ClusterError(
+                f"no worker of the cluster has answered for {self._patience.silence_seconds:g} s. See `ray status` on "
+                "its head, and run the same command again: what was embedded is kept."
+            )
+
+    def _answered(self, worker: ClusterWorker, now: float) -> None:
+        """Take the answer of a worker; one that was silent for long can be given ranges again."""
+        ping, worker.ping = worker.ping, None
+        try:
+            self._ray.get(ping)
+        except self._ray.exceptions.RayError:
+            self._died(worker)
+            return
+        worker.answered = now
+        worker.is_ready = True
+
+    def _abandon(self, worker: ClusterWorker) -> None:
+        """Take the ranges of a worker that does not answer; nothing that it makes of them is looked at later."""
+        self.notes.append(
+            f"a worker did not answer for {self._patience.answer_seconds:g} s: {count(len(worker.running), 'range')} "
+            "of texts that it had went to others."
+        )
+        self._calls = {call: pair for call, pair in self._calls.items() if pair[0] is not worker}
+        self._again.extendleft(reversed(worker.running))
+        worker.running.clear()
+        worker.is_ready = False
+
+    def _say_that_none_has_started(self, began: float) -> float:
+        """Say what is waited for while no worker has started; return the time from which that is counted on."""
+        now = time.monotonic()
+        if any(worker.is_ready for worker in self._workers):
+            return now
+        if now - began > self._patience.start_seconds:
+            self._observe(Progress("wait", f"{count(len(self._workers), 'worker')}: see `ray status` for what is free"))
+            return now
+        return began
 
 
 def last_line(error: Exception) -> str:

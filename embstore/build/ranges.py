@@ -4,7 +4,7 @@ Nothing is committed here: the vectors go to writers, and what becomes of their 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, groupby
 from typing import Any, NamedTuple
 
@@ -14,15 +14,11 @@ from numpy.typing import NDArray
 from embstore.build.job import Group, Options, encode_windows, item_passages
 from embstore.build.report import work_of
 from embstore.encode import Encoded, Encoder, Skipped, Tokenizer
-from embstore.errors import ClusterError
 from embstore.storage.files.card import Card
 from embstore.storage.staging.missing import Window
 from embstore.storage.staging.staging import Ids
 from embstore.storage.writer import SpaceWriter
 from embstore.text import Passage
-
-N_TRIES = 3
-"""Number of workers that may die over a range."""
 
 
 class Step(NamedTuple):
@@ -62,6 +58,23 @@ class RangeTask:
     cards: tuple[Card, ...]
     options: Options
     windows: Iterable[Window]
+
+    @property
+    def n_items(self) -> int:
+        """Number of items, if ``windows`` is a sequence."""
+        return sum(len(window.items) for window in self.windows)
+
+    def halves(self) -> "tuple[RangeTask, RangeTask]":
+        """Return two tasks with about half of the items each, in order, if ``windows`` is a sequence."""
+        left: list[Window] = []
+        right: list[Window] = []
+        n_left = self.n_items // 2
+        for window in self.windows:
+            cut = min(len(window.items), max(0, n_left))
+            n_left -= cut
+            left += [window.part(slice(0, cut))] if cut else []
+            right += [window.part(slice(cut, None))] if cut < len(window.items) else []
+        return replace(self, windows=tuple(left)), replace(self, windows=tuple(right))
 
     def embedded(self, steps: Iterable[Step]) -> list[Ids]:
         """Return the ids of the items that got a vector in each space, given what became of the items."""
@@ -119,18 +132,6 @@ def _add(
         if not keep.all():
             ids, vectors = ids[keep], vectors[:, keep]
         writer.add(ids, vectors)
-
-
-class LostRangesError(ClusterError):
-    """Workers died again and again over some ranges.
-
-    Attributes:
-        tasks: Tasks of these ranges.
-    """
-
-    def __init__(self, tasks: Iterable[RangeTask]) -> None:
-        self.tasks = list(tasks)
-        super().__init__(f"{len(self.tasks)} ranges of texts cannot be encoded.")
 
 
 def range_tasks(group: Group, options: Options) -> Iterator[RangeTask]:

@@ -26,7 +26,7 @@ class Meter:
 
     def __init__(self, observe: Observer, checkpoint: str, n: int, work: float) -> None:
         self._observe, self._checkpoint, self._n, self._work = observe, checkpoint, n, work
-        self._n_left, self._work_left = n, work
+        self._n_left, self._work_left, self._n_tokens = n, work, 0
 
     def advance(self, n: int, work: float, n_tokens: int) -> None:
         """Report that further items are finished.
@@ -34,12 +34,13 @@ class Meter:
         Args:
             n: Number of further items.
             work: Work of these items.
-            n_tokens: Number of tokens read by the model since the start.
+            n_tokens: Number of tokens read by the model for them.
         """
+        self._n_tokens += n_tokens
         self._n_left -= n
         self._work_left -= work
         share = 1 - self._work_left / self._work if self._n_left else 1.0
-        self._observe(Progress("encode", self._checkpoint, self._n - self._n_left, self._n, share, n_tokens))
+        self._observe(Progress("encode", self._checkpoint, self._n - self._n_left, self._n, share, self._n_tokens))
 
 
 def work_of(items: Sequence[Item]) -> list[float]:

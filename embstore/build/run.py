@@ -7,23 +7,24 @@ from typing import TYPE_CHECKING
 
 from embstore import disk
 from embstore.build.job import Group, Job, Model
-from embstore.build.ranges import N_TRIES, LostRangesError, RangeTask, Step, encode_ranges, range_tasks
+from embstore.build.range_queue import RangeOutcome
+from embstore.build.ranges import Step, encode_ranges, range_tasks
 from embstore.build.report import Meter, SpaceReport, count
 from embstore.build.skips import Skips
 from embstore.encode import ModelFailsError, TooLongError
-from embstore.errors import EncodeError, UsageError
+from embstore.errors import EmbstoreError, EncodeError, UsageError
 from embstore.indexing import recall_notes, update_indexes
-from embstore.progress import Observer, Progress
+from embstore.progress import Observer
 from embstore.storage.files.paths import Shard
 from embstore.storage.files.shards import Float16OverflowError, NonFiniteVectorError
 from embstore.storage.staging.texts import StoredTexts
 from embstore.storage.writer import SpaceWriter, StoreWriter
 
 if TYPE_CHECKING:
-    from embstore.build.on_ray import Cluster
+    from embstore.text import Item
 
 N_LISTED = 5
-"""Number of texts that the message about lost ranges shows."""
+"""Number of texts that the message about lost ones shows."""
 
 
 class Run:
@@ -41,82 +42,83 @@ class Run:
         n_forward_passes: Number of forward passes.
         n_bytes: Bytes of the shards and indexes written.
         notes: Notes for the user about the indexes.
-        lost: Ranges over which workers died again and again.
+        job: The job.
+        lost: Items over which workers of a cluster died again and again.
         seconds: Seconds spent encoding, writing and indexing.
     """
 
     def __init__(self, store: StoreWriter, job: Job, item_texts: StoredTexts, skips: Skips, observe: Observer) -> None:
-        self._store, self._job, self._item_texts, self._skips, self._observe = store, job, item_texts, skips, observe
+        self._store, self.job, self._item_texts, self._skips, self._observe = store, job, item_texts, skips, observe
         self._embedded: dict[str, int] = {}
         self.n_tokens = self.n_forward_passes = self.n_bytes = 0
         self.seconds = 0.0
         self.notes: list[str] = []
-        self.lost: list[RangeTask] = []
+        self.lost: list[Item] = []
 
     @property
     def model(self) -> Model:
         """Checkpoint of the job."""
-        return self._job.model
+        return self.job.model
 
     @property
     def spaces(self) -> list[str]:
         """Names of the job's spaces."""
-        return [space.card.space for space in self._job.spaces]
+        return [space.card.space for space in self.job.spaces]
 
-    def encode(self, cluster: "Cluster | None" = None) -> None:
-        """Encode the missing items, range by range; a range is written as shards while the next one is encoded.
-
-        Args:
-            cluster: Cluster that encodes them; None for this process.
-        """
-        for group in self._job.groups:
-            with self._timed(), self._explained():
-                if cluster is None:
-                    self._encode(group)
-                else:
-                    self._encode_on(cluster, group)
+    def encode(self) -> None:
+        """Encode the missing items in this process; a range is written as shards while the next one is encoded."""
+        for group in self.job.groups:
+            with self.timed(), self.explained():
+                self._encode(group)
 
     def _encode(self, group: Group) -> None:
-        """Encode the missing items of one group of spaces in this process."""
-        meter = Meter(self._observe, self._job.model.label, group.work.n_items, group.work.size)
-        encoder = self._job.model.encoder  # loads the weights
+        """Encode the missing items of one group of spaces."""
+        meter = Meter(self._observe, self.model.label, group.work.n_items, group.work.size)
+        encoder = self.model.encoder  # loads the weights
         with ExitStack() as stack:
             writers: dict[str, SpaceWriter[Shard]] = {}
             stack.callback(self._count, writers)  # runs after the writers have flushed
             for card in group.cards:
                 writers[card.space] = stack.enter_context(self._store.space_writer(card, self._item_texts.write))
-            for step in encode_ranges(range_tasks(group, self._job.options), encoder, [*writers.values()]):
+            for step in encode_ranges(range_tasks(group, self.job.options), encoder, [*writers.values()]):
                 self._record(step, meter)
 
-    def _encode_on(self, cluster: "Cluster", group: Group) -> None:
-        """Encode the missing items of one group of spaces on a cluster, and commit the shards of its workers."""
-        name = f"{self._job.model.label} on {count(cluster.n_workers, 'worker')}"
-        meter = Meter(self._observe, name, group.work.n_items, group.work.size)
-        self._observe(Progress("load", name))
-        try:
-            for task, result in cluster.encode(self._job.model, range_tasks(group, self._job.options)):
-                for card, ids, shard in zip(group.cards, task.embedded(result.steps), result.shards, strict=True):
-                    if shard is not None:
-                        self._store.commit(card, ids, self._item_texts.write, shard)
-                        self._embedded[card.space] = self._embedded.get(card.space, 0) + len(ids)
-                        self.n_bytes += disk.size(shard.shard.path)
-                for step in result.steps:
-                    self._record(step, meter)
-        except LostRangesError as error:
-            self.lost += error.tasks
+    def take(self, group: Group, outcome: RangeOutcome, meter: Meter) -> None:
+        """Commit the shards of a range that a worker of a cluster has encoded, and count what became of its items.
+
+        Args:
+            group: Spaces of the range.
+            outcome: What became of it; without a result, its items are listed by :meth:`check_lost`.
+            meter: Meter of the whole encoding.
+
+        Raises:
+            EmbstoreError: The worker could not encode it.
+        """
+        task, result = outcome.task, outcome.result
+        if isinstance(result, EmbstoreError):
+            raise result
+        if result is None:
+            self.lost += [item for window in task.windows for item in window.items]
+            return
+        for card, ids, shard in zip(group.cards, task.embedded(result.steps), result.shards, strict=True):
+            if shard is not None:
+                self._store.commit(card, ids, self._item_texts.write, shard)
+                self._embedded[card.space] = self._embedded.get(card.space, 0) + len(ids)
+                self.n_bytes += disk.size(shard.shard.path)
+        for step in result.steps:
+            self._record(step, meter)
 
     def check_lost(self) -> None:
-        """Raise EncodeError if workers died again and again over some texts, with these texts."""
+        """Raise EncodeError, with the texts, if workers died again and again over some."""
         if not self.lost:
             return
-        items = [item for task in self.lost for window in task.windows for item in window.items]
-        places = [self._job.missing.staging.find(item.id) for item in items[:N_LISTED]]
-        listed = "; ".join(f"{item.shown[:100]!r} ({place})" for item, place in places)
-        more = f"; and {len(items) - N_LISTED:,} more" if len(items) > N_LISTED else ""
+        places = [self.job.missing.staging.find(item.id)[1] for item in self.lost[:N_LISTED]]
+        listed = "; ".join(f"{item.shown[:100]!r} ({place})" for item, place in zip(self.lost, places, strict=False))
+        more = f"; and {len(self.lost) - N_LISTED:,} more" if len(self.lost) > N_LISTED else ""
         raise EncodeError(
-            f"{N_TRIES} workers died over each of {count(len(self.lost), 'range')} of texts, with the checkpoint "
-            f"{self._job.model.label!r}: {listed}{more}. All others are embedded. If memory is short, lower "
-            "--batch-tokens; else leave out the text that ends the process, and run the same command again."
+            f"every worker died that encoded {count(len(self.lost), 'text')} with the checkpoint {self.model.label!r}: "
+            f"{listed}{more}. All others are embedded. If memory is short, lower --batch-tokens; else leave out what "
+            "ends the process, and run the same command again."
         )
 
     def _record(self, step: Step, meter: Meter) -> None:
@@ -125,7 +127,7 @@ class Run:
         self.n_forward_passes += step.n_forward_passes
         if step.skipped is not None:
             self._skips.add(step.skipped, step.spaces)
-        meter.advance(step.n, step.work, self.n_tokens)
+        meter.advance(step.n, step.work, step.n_tokens)
 
     def index(self) -> None:
         """Update the indexes of the job's spaces.
@@ -133,9 +135,9 @@ class Run:
         Raises:
             UsageError: The memory limit is too small for an index.
         """
-        for space in self._job.spaces:
-            with self._timed():
-                options = self._job.options
+        for space in self.job.spaces:
+            with self.timed():
+                options = self.job.options
                 try:
                     indexes = update_indexes(
                         self._store.paths, space.card, options.index, self._observe, memory=options.index_memory
@@ -154,7 +156,7 @@ class Run:
                 space.card.space, space.card.model, self._embedded.get(space.card.space, 0), space.n_present,
                 self._skips.reasons[space.card.space], self._skips.n_truncated[space.card.space], space.n_elsewhere,
             )
-            for space in self._job.spaces
+            for space in self.job.spaces
         ]  # fmt: skip
 
     def _count(self, writers: Mapping[str, SpaceWriter[Shard]]) -> None:
@@ -168,7 +170,7 @@ class Run:
             self.n_bytes += sum(disk.size(shard.path) for shard in writer.shards)
 
     @contextmanager
-    def _timed(self) -> Iterator[None]:
+    def timed(self) -> Iterator[None]:
         """Add the duration of the context to :attr:`seconds`."""
         began = time.perf_counter()
         try:
@@ -177,9 +179,9 @@ class Run:
             self.seconds += time.perf_counter() - began
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def explained(self) -> Iterator[None]:
         """Re-raise encoding errors as EncodeError with the text and its place in the sources."""
-        staging = self._job.missing.staging
+        staging = self.job.missing.staging
         try:
             yield
         except TooLongError as error:
@@ -190,8 +192,8 @@ class Run:
             raise EncodeError(f"{error} The first is {item.shown[:200]!r} ({place}).") from error
         except (NonFiniteVectorError, Float16OverflowError) as error:
             item, place = staging.find(error.item_id)
-            checkpoint = self._job.model.checkpoint
+            checkpoint = self.model.checkpoint
             raise EncodeError(
                 f"{error} The text is {item.shown[:200]!r} ({place}), the checkpoint "
-                f"{self._job.model.label!r} ({checkpoint.folder}). What was written before is whole."
+                f"{self.model.label!r} ({checkpoint.folder}). What was written before is whole."
             ) from error

@@ -102,6 +102,9 @@ class RangeWorker:
             )
         return None
 
+    def answer(self) -> None:
+        """Return: this process runs."""
+
     def encode(self, task: RangeTask, requirement: Requirement) -> RangeResult | EmbstoreError:
         """Encode a range and write its shards under temporary names; an error of embstore is returned, not raised."""
         paths = StorePaths(requirement.root)

@@ -1,9 +1,11 @@
 """Builds on a Ray cluster of two nodes: the same store as a local build makes, whatever dies."""
 
+import _thread
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -11,12 +13,14 @@ from pathlib import Path
 
 import pytest
 from ray_nodes import RayCluster, started_cluster
+from sweep import STEPS, write_run
 
 from embstore import Store
 from embstore.build import worker
 from embstore.build.job import Options
 from embstore.build.on_ray import Cluster, ClusterOptions
 from embstore.build.pipeline import build
+from embstore.build.range_queue import Patience
 from embstore.build.texts import Sources
 from embstore.errors import ClusterError, EncodeError
 from embstore.progress import Progress
@@ -38,6 +42,13 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayCluster]:
     pytest.importorskip("ray", reason="Ray is not installed")
     with started_cluster(tmp_path_factory.mktemp("faults")) as cluster:
         yield cluster
+
+
+@pytest.fixture(autouse=True)
+def no_faults(cluster: RayCluster) -> None:
+    """Forget the faults of the test before."""
+    for path in cluster.faults.iterdir():
+        path.unlink()
 
 
 def _files(root: Path) -> dict[str, bytes]:
@@ -75,7 +86,7 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster:
     seen.clear()
     cluster.order("kill after the write")
     build_in(tmp_path / "ray", lambda root: Cluster(ClusterOptions(address=cluster.address), root))
-    assert not [*cluster.faults.iterdir()], "a worker was killed"
+    assert not (cluster.faults / "kill after the write").exists(), "a worker was killed"
     assert _files(tmp_path / "ray") == _files(tmp_path / "local")
     assert len([name for name in _files(tmp_path / "ray") if name.startswith("embeddings/")]) >= 4
     assert not _temporaries(tmp_path / "ray")
@@ -86,24 +97,63 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster:
     assert 0 < encoded[0].share < 1
 
 
-def test_a_text_that_ends_the_process_is_named_and_the_rest_is_built(
+def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(
     cluster: RayCluster, words: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
-    words.write_text(words.read_text() + "poison\n")
+    words.write_text("\n".join(["poison", *(f"w{number}" for number in range(19))]))
     store = Store(tmp_path / "store")
     with pytest.raises(EncodeError) as caught:
         store.build(
-            str(words), models=str(checkpoint), shard_bytes=3000, on="ray", workers=1, ray_address=cluster.address
+            str(words), models=str(checkpoint), shard_bytes=1200, on="ray", workers=1, ray_address=cluster.address
         )
-    assert "3 workers died over each of 1 range" in str(caught.value)
-    assert f"'poison' ({words}:121)" in str(caught.value)
-    n_lost = 121 - store.info()["items"][0]
-    assert 1 <= n_lost <= 20
+    assert "every worker died that encoded 1 text with the checkpoint 'tiny': 'poison'" in str(caught.value)
+    assert f"({words}:1)" in str(caught.value)
+    assert store.info()["items"] == [19]
     assert store.info()["index"] == ["flat"]
     words.write_text(words.read_text().replace("poison\n", ""))
-    report = store.build(str(words), models=str(checkpoint), shard_bytes=3000)
-    assert (report.spaces[0].embedded, report.spaces[0].present) == (n_lost - 1, 121 - n_lost)
+    report = store.build(str(words), models=str(checkpoint))
+    assert (report.spaces[0].embedded, report.spaces[0].present) == (0, 19)
     assert store.verify(deep=True).ok
+
+
+def test_a_build_waits_for_capacity_and_keeps_what_ends_soon_after_ctrl_c(
+    cluster: RayCluster, words: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    import ray
+
+    root = tmp_path / "store"
+    seen: list[Progress] = []
+    ray.init(address=cluster.address, configure_logging=False, log_to_driver=False)
+    try:
+        others = [ray.remote(threading.Event).options(num_cpus=1).remote() for _ in range(2)]
+        ray.get([other.is_set.remote() for other in others])
+
+        def observe(progress: Progress) -> None:
+            seen.append(progress)
+            if progress.stage == "wait":
+                while others:
+                    ray.kill(others.pop())
+            elif progress.stage == "encode" and not any(each.stage == "finish" for each in seen):
+                threading.Timer(0.1, _thread.interrupt_main).start()
+
+        cluster.order("slow")
+        options = ClusterOptions(address=cluster.address, workers=1, patience=Patience(start_seconds=1))
+        with pytest.raises(KeyboardInterrupt):
+            build(
+                root, [Sources((str(words),))], [str(checkpoint)], Options(shard_bytes=3000), observe,
+                lambda root: Cluster(options, root),
+            )  # fmt: skip
+    finally:
+        (cluster.faults / "slow").unlink(missing_ok=True)
+        ray.shutdown()
+    waited_for = {each.subject for each in seen if each.stage == "wait"}
+    assert waited_for == {"1 worker: see `ray status` for what is free"}
+    assert any("for up to 30 s (Ctrl-C again ends at once)" in each.subject for each in seen)
+    n_encoded = sum(n for _, n in _encoded(cluster))
+    assert 0 < Store(root).info()["items"][0] == n_encoded < 120
+    assert Store(root).verify(deep=True).ok
+    report = Store(root).build(str(words), models=str(checkpoint), shard_bytes=3000)
+    assert (report.spaces[0].embedded, report.spaces[0].present) == (120 - n_encoded, n_encoded)
 
 
 def test_after_the_driver_is_killed_the_same_build_goes_on(
@@ -132,7 +182,9 @@ def test_a_worker_with_another_version_is_refused(
 ) -> None:
     monkeypatch.setattr(worker, "installed_versions", lambda: {"torch": "99.0"})
     with pytest.raises(ClusterError, match=r"the worker on .* has torch .* and not 99\.0: install") as caught:
-        Store(tmp_path / "store").build(str(words), models=str(checkpoint), on="ray", ray_address=cluster.address)
+        Store(tmp_path / "store").build(
+            str(words), models=str(checkpoint), on="ray", workers=1, ray_address=cluster.address
+        )
     assert "Traceback" not in str(caught.value)
     assert not (tmp_path / "store").exists()
 
@@ -155,36 +207,51 @@ def test_more_gpus_than_there_are_are_refused_at_once(cluster: RayCluster, words
     assert not (tmp_path / "store").exists()
 
 
-def test_a_zombie_commits_nothing(cluster: RayCluster, words: Path, checkpoint: Path, tmp_path: Path) -> None:
-    """A node that is stopped and replaced, and wakes up when its range has been encoded by another one."""
+def test_a_sweep_is_built_side_by_side_although_a_worker_stops_and_wakes_up_later(
+    cluster: RayCluster, words: Path, tmp_path: Path
+) -> None:
+    """A worker that is stopped and replaced, while its raylet lives, commits nothing when it goes on."""
+    run = write_run(tmp_path / "run")
+    revisions = tuple(f"checkpoint-{step}" for step in STEPS)
     local, root = tmp_path / "local", tmp_path / "store"
-    options = {"models": str(checkpoint), "shard_bytes": 3000, "index": "none"}
-    Store(local).build(str(words), **options)
+    sources, options = [Sources((str(words),))], Options(shard_bytes=10_000, index="none", revisions=revisions)
+    build(local, sources, [str(run)], options, lambda _: None)
+    seen: list[Progress] = []
 
     def wake_at_the_end(progress: Progress) -> None:
+        seen.append(progress)
         if progress.stage == "encode" and progress.done == progress.total:
-            for pid in _stopped(cluster):
-                os.kill(pid, signal.SIGCONT)
+            os.kill(_stopped(cluster), signal.SIGCONT)
             _wait_for(cluster.faults / "woken")
 
     cluster.order("stop after the write")
+    patience = Patience(answer_seconds=3, silence_seconds=600)
     try:
-        Store(root).build(str(words), **options, on="ray", ray_address=cluster.address, observe=wake_at_the_end)
+        report = build(
+            root, sources, [str(run)], options, wake_at_the_end,
+            lambda root: Cluster(ClusterOptions(address=cluster.address, patience=patience), root),
+        )  # fmt: skip
     finally:
-        for pid in _stopped(cluster):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-    assert (cluster.faults / "woken").exists()
+        with suppress(ProcessLookupError):
+            os.kill(_stopped(cluster), signal.SIGKILL)
+    assert any(note.startswith("a worker did not answer for 3 s: ") for note in report.notes)
+    assert {each.subject for each in seen if each.stage == "encode"} == {"2 checkpoints on 2 workers"}
+    assert len({pid for pid, _ in _encoded(cluster)}) == 2
+    assert [space.embedded for space in report.spaces] == [120, 120]
     assert _files(root) == _files(local)
     assert not _temporaries(root)
     assert Store(root).verify(deep=True).ok
-    report = Store(root).build(str(words), **options)
-    assert (report.spaces[0].embedded, report.spaces[0].present) == (0, 120)
 
 
-def _stopped(cluster: RayCluster) -> list[int]:
-    """Return the ids of the processes that were stopped: a raylet and its worker."""
-    return [int(pid) for pid in (cluster.faults / "stopped").read_text().split()]
+def _stopped(cluster: RayCluster) -> int:
+    """Return the id of the worker that was stopped."""
+    return int((cluster.faults / "stopped").read_text())
+
+
+def _encoded(cluster: RayCluster) -> list[tuple[int, int]]:
+    """Return the process and the number of items of each range that was encoded."""
+    lines = (cluster.faults / "encoded").read_text().splitlines()
+    return [(int(pid), int(n)) for pid, n in map(str.split, lines)]
 
 
 def _wait_for(path: Path) -> None:

@@ -46,6 +46,10 @@ class Window:
     is_missing: NDArray[np.bool_]
     shard_number: int
 
+    def part(self, of: slice) -> "Window":
+        """Return a window with some of the items."""
+        return Window(self.items[of], self.ids[of], self.is_missing[:, of], self.shard_number)
+
 
 class MissingItems:
     """Staged items that are missing in a store.

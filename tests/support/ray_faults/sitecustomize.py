@@ -49,11 +49,12 @@ def _change(worker: Any) -> None:
         if any(item.text == "poison" for window in task.windows for item in window.items):
             os.kill(os.getpid(), signal.SIGKILL)
         result = real(self, task, requirement)
+        with Path(FOLDER, "encoded").open("a") as log:
+            log.write(f"{os.getpid()} {task.n_items}\n")
         if _take("kill after the write"):
             os.kill(os.getpid(), signal.SIGKILL)
         if _take("stop after the write"):
-            Path(FOLDER, "stopped").write_text(f"{os.getppid()} {os.getpid()}")
-            os.kill(os.getppid(), signal.SIGSTOP)  # the raylet, which would tell that its worker does not answer
+            Path(FOLDER, "stopped").write_text(f"{os.getpid()}")
             os.kill(os.getpid(), signal.SIGSTOP)
             Path(FOLDER, "woken").touch()
         return result

@@ -1,0 +1,58 @@
+"""Encode the jobs of a build on the workers of a cluster, side by side, and commit what they have written."""
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from embstore.build.range_queue import RangeOutcome
+from embstore.build.ranges import range_tasks
+from embstore.build.report import Meter, count
+from embstore.build.run import Run
+from embstore.progress import Observer, Progress
+
+if TYPE_CHECKING:
+    from embstore.build.on_ray import Cluster
+
+
+def encode_on_cluster(cluster: "Cluster", runs: Sequence[Run], observe: Observer) -> list[str]:
+    """Encode the missing items of all jobs, and commit their shards in this process; return notes.
+
+    Args:
+        cluster: Cluster that encodes them.
+        runs: Jobs.
+        observe: Callback for progress.
+    """
+    pairs = [(run, group) for run in runs for group in run.job.groups]
+    if not pairs:
+        return []
+    labels = list(dict.fromkeys(run.model.label for run, _ in pairs))
+    what = labels[0] if len(labels) == 1 else count(len(labels), "checkpoint")
+    name = f"{what} on {count(cluster.n_workers, 'worker')}"
+    works = [group.work for _, group in pairs]
+    meter = Meter(observe, name, sum(work.n_items for work in works), sum(work.size for work in works))
+    observe(Progress("load", name))
+    jobs = [(run.model, range_tasks(group, run.job.options)) for run, group in pairs]
+    outcomes = cluster.encode(jobs, observe)
+
+    def take(outcome: RangeOutcome) -> None:
+        run, group = pairs[outcome.job]
+        with run.explained():
+            run.take(group, outcome, meter)
+
+    with pairs[0][0].timed():
+        try:
+            for outcome in outcomes:
+                take(outcome)
+        except KeyboardInterrupt:
+            for outcome in _finished_soon(outcomes):
+                take(outcome)
+            raise
+    return cluster.notes
+
+
+def _finished_soon(outcomes: Generator[RangeOutcome]) -> Iterator[RangeOutcome]:
+    """Yield the outcomes that a generator still yields after an interrupt."""
+    try:
+        yield outcomes.throw(KeyboardInterrupt())
+        yield from outcomes
+    except KeyboardInterrupt:
+        return  # there are no others

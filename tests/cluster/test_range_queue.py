@@ -1,0 +1,222 @@
+"""How ranges are handed out, and taken back from workers that die or stop: with workers that run in this process."""
+
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embstore.build.job import Options
+from embstore.build.range_queue import ClusterWorker, Patience, RangeJob, RangeOutcome, RangeQueue
+from embstore.build.ranges import RangeTask
+from embstore.build.worker import RangeResult
+from embstore.errors import ClusterError
+from embstore.progress import Progress
+from embstore.space import Unit
+from embstore.storage.staging.missing import Window
+from embstore.text import Item
+
+PATIENT = Patience(answer_seconds=60, interrupt_seconds=60)
+
+
+class Died(Exception):
+    """A worker died."""
+
+
+class Local:
+    """Stands in for the library: a call runs when it is waited for, one after the other."""
+
+    exceptions = SimpleNamespace(
+        ActorDiedError=type("ActorDiedError", (Exception,), {}), RayActorError=Died, WorkerCrashedError=Died,
+        NodeDiedError=Died, OutOfMemoryError=Died, RayError=Died,
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.results: dict[Any, Any] = {}
+
+    def put(self, value: Any) -> Any:
+        return value
+
+    def wait(self, calls: list[Any], timeout: float) -> tuple[list[Any], list[Any]]:
+        for call in calls:
+            found = self.results[call] if call in self.results else call.run()
+            if found is not Silent:
+                self.results[call] = found
+                return [call], [other for other in calls if other is not call]
+        time.sleep(0.01)
+        return [], calls
+
+    def get(self, call: Any) -> Any:
+        found = self.results.pop(call)
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+
+class Silent:
+    """What a call gives whose worker does not answer."""
+
+
+class Call:
+    def __init__(self, run: Callable[[], Any]) -> None:
+        self.run = run
+
+
+class Worker:
+    """A worker whose encoding is a function of its range; it records what it is given."""
+
+    def __init__(self, encode: Callable[[RangeTask], Any] = lambda _: RangeResult((), ())) -> None:
+        self.given: list[tuple[Any, tuple[str, ...]]] = []
+        self.is_silent = False
+        self._encode = encode
+        self.problem = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda _: self._call(lambda: None)))
+        self.answer = SimpleNamespace(remote=lambda: self._call(lambda: None))
+        self.encode = SimpleNamespace(remote=self._encoded)
+
+    def _call(self, run: Callable[[], Any]) -> Call:
+        return Call(lambda: Silent if self.is_silent else run())
+
+    def _encoded(self, task: RangeTask, requirement: Any) -> Call:
+        self.given.append((requirement, texts(task)))
+        return self._call(lambda: self._encode(task))
+
+
+def texts(task: RangeTask) -> tuple[str, ...]:
+    return tuple(item.text for window in task.windows for item in window.items)
+
+
+def tasks(*ranges: str) -> Iterator[RangeTask]:
+    """Yield ranges of words, each written with spaces, in windows of at most three."""
+    for number, words in enumerate(ranges):
+        items = [Item.whole(Unit.WORD, word) for word in words.split()]
+        windows = [
+            Window(part, np.array([item.id for item in part]), np.ones((1, len(part)), bool), number)
+            for part in (items[at : at + 3] for at in range(0, len(items), 3))
+        ]
+        yield RangeTask(number, (), Options(), windows)
+
+
+def queue_of(
+    workers: list[Worker], *jobs: Iterator[RangeTask], seen: list[Progress] | None = None, patience: Patience = PATIENT
+) -> RangeQueue:
+    listed = [RangeJob(f"requirement {at}", each) for at, each in enumerate(jobs)]  # type: ignore[arg-type]
+    observe = (lambda _: None) if seen is None else seen.append
+    return RangeQueue(Local(), [ClusterWorker(worker) for worker in workers], listed, observe, patience)
+
+
+def done(outcomes: list[RangeOutcome]) -> list[tuple[int, tuple[str, ...]]]:
+    return sorted((each.job, texts(each.task)) for each in outcomes if isinstance(each.result, RangeResult))
+
+
+def test_the_ranges_of_several_checkpoints_are_encoded_side_by_side() -> None:
+    first, second = Worker(), Worker()
+    outcomes = [*queue_of([first, second], tasks("a b"), tasks("a b"), tasks("a b")).outcomes()]
+    assert done(outcomes) == [(job, ("a", "b")) for job in range(3)]
+    assert first.given
+    assert second.given
+    assert {requirement for requirement, _ in (*first.given, *second.given)} == {f"requirement {n}" for n in range(3)}
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 16])
+@pytest.mark.parametrize("poison", ["first", "last", "both"])
+def test_exactly_the_texts_that_end_the_process_are_given_up(n: int, poison: str) -> None:
+    words = [f"w{number}" for number in range(n)]
+    deadly = {words[0]} if poison == "first" else {words[-1]} if poison == "last" else {words[0], words[-1]}
+    n_deaths = 0
+
+    def encode(task: RangeTask) -> Any:
+        nonlocal n_deaths
+        if deadly & {*texts(task)}:
+            n_deaths += 1
+            return Died()
+        return RangeResult((), ())
+
+    outcomes = [*queue_of([Worker(encode), Worker(encode)], tasks(" ".join(words), "x y")).outcomes()]
+    lost = sorted(word for each in outcomes if each.result is None for word in texts(each.task))
+    assert lost == sorted(deadly)
+    embedded = sorted(word for _, found in done(outcomes) for word in found)
+    assert embedded == sorted({*words, "x", "y"} - deadly)
+    assert n_deaths <= 3 + len(deadly) * (2 + int(np.ceil(np.log2(n))))
+
+
+def test_a_range_over_which_a_worker_died_by_chance_stays_whole() -> None:
+    n_deaths = 0
+
+    def encode(task: RangeTask) -> Any:
+        nonlocal n_deaths
+        n_deaths += 1
+        return Died() if n_deaths < 3 else RangeResult((), ())
+
+    assert done([*queue_of([Worker(encode)], tasks("a b c d e")).outcomes()]) == [(0, ("a", "b", "c", "d", "e"))]
+
+
+def test_the_ranges_of_a_silent_worker_go_to_another_one_and_its_own_results_are_not_taken() -> None:
+    first, second = Worker(), Worker()
+    queue = queue_of([first, second], tasks("a", "b", "c", "d"), patience=Patience(answer_seconds=0.3))
+    outcomes = []
+    for outcome in queue.outcomes():
+        outcomes.append(outcome)
+        first.is_silent = not queue.notes  # it wakes up when its ranges have gone to the other one
+    assert done(outcomes) == [(0, (word,)) for word in "abcd"]
+    assert [note for note in queue.notes if "a worker did not answer for 0.3 s: " in note] == queue.notes != []
+
+
+def test_a_cluster_that_answers_no_more_ends_the_build() -> None:
+    worker = Worker()
+    queue = queue_of([worker], tasks("a", "b", "c", "d"), patience=Patience(0.3, 0.6))
+    outcomes = queue.outcomes()
+    next(outcomes)
+    worker.is_silent = True
+    with pytest.raises(ClusterError, match=r"no worker of the cluster has answered for 0\.6 s.*what was embedded is"):
+        next(outcomes)
+
+
+def test_after_an_interrupt_the_ranges_that_end_soon_are_yielded() -> None:
+    pressed = False
+
+    def encode(task: RangeTask) -> Any:
+        nonlocal pressed
+        if not pressed:
+            pressed = True
+            raise KeyboardInterrupt
+        return RangeResult((), ())
+
+    seen: list[Progress] = []
+    worker = Worker(encode)
+    outcomes = queue_of([worker], tasks("a", "b", "c", "d"), seen=seen).outcomes()
+    found = []
+    with pytest.raises(KeyboardInterrupt):
+        found.extend(outcomes)
+    assert [words for _, words in worker.given] == [("a",), ("b",)]
+    assert "finish" in [progress.stage for progress in seen]
+    assert "2 ranges of texts, for up to 60 s (Ctrl-C again ends at once)" in [progress.subject for progress in seen]
+
+
+def test_the_time_after_an_interrupt_is_limited() -> None:
+    worker = Worker()
+
+    def encode(task: RangeTask) -> Any:
+        worker.is_silent = True
+        raise KeyboardInterrupt
+
+    worker._encode = encode
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        [*queue_of([worker], tasks("a"), patience=Patience(interrupt_seconds=0.2)).outcomes()]
+    assert time.monotonic() - began >= 0.2
+
+
+def test_what_is_waited_for_is_said() -> None:
+    worker, seen = Worker(), []
+    worker.is_silent = True
+
+    def observe(progress: Progress) -> None:
+        seen.append(progress)
+        worker.is_silent = False
+
+    queue = queue_of([worker], tasks("a"), patience=Patience(start_seconds=0.1))
+    queue._observe = observe
+    assert done([*queue.outcomes()]) == [(0, ("a",))]
+    assert [(each.stage, each.subject) for each in seen] == [("wait", "1 worker: see `ray status` for what is free")]
