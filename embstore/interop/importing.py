@@ -100,7 +100,7 @@ def import_vectors(
         if (stored := catalog.cards.get(card.space)) is not None and catalog.shards[card.space]:
             stored.check_same_space(card)
             card = stored
-        staging = stack.enter_context(Staging(store.paths.root, options.unit))
+        staging = stack.enter_context(Staging(store.paths.root, options.unit, _staging_memory(files)))
         spool = stack.enter_context(Spool(store.paths.root, len(card.layers), card.dim))
         present = catalog.ids(card.space) if catalog.shards.get(card.space) else np.empty(0, np.int64)
         stager = Stager(staging, spool, present, card, observe)
@@ -140,7 +140,14 @@ def _write(
                 n_done += len(window.ids)
                 observe(Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items)))
             writer.cut()
+            writer.cut()  # waits: the next part is read from the disk in no time, and two would take twice the memory
     return sum(disk.size(shard.path) for shard in writer.shards)
+
+
+def _staging_memory(files: Sequence[VectorFile]) -> int:
+    """Return the memory for the texts in bytes: a part of what the vectors take, from 64 MB to a gigabyte."""
+    n_bytes = sum(path.stat().st_size for file in files for path in file.hashed)
+    return min(max(n_bytes // 32, 64_000_000), 1_000_000_000)
 
 
 def _keys(window: Window) -> Ids:

@@ -29,6 +29,7 @@ from benchmark_encoding import encoding
 from benchmark_explorer import explorer
 from benchmark_geometry import geometry
 from benchmark_growth import growth, oneshot
+from benchmark_importing import importing
 from benchmark_maps import maps
 from benchmark_neighbours import nearest
 from benchmark_people import people
@@ -45,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Result]]] = {
     "encoding": encoding,
     "building": building,
     "memory": memory,
+    "importing": importing,
     "start": start,
     "explorer": explorer,
     "maps": maps,

@@ -16,7 +16,7 @@ from embstore.interop.files import check_regular, open_stream
 from embstore.interop.vector_file import Block, ReadOptions, VectorFile
 
 _MAX_DIM = 1 << 20
-_BLOCK_BYTES = 2 << 20
+_BLOCK_BYTES = 1 << 20
 _MAX_LINE_BYTES = 32 << 20
 _SHOWN = 60
 

@@ -105,6 +105,7 @@ class Staging:
     Args:
         folder: Folder in which a temporary folder is created if memory does not suffice.
         unit: Unit of the items.
+        memory: Memory limit of DuckDB in bytes; None for a gigabyte. What exceeds it is spilled.
 
     Attributes:
         connection: DuckDB connection. After :meth:`deduplicate` its tables are ``item`` (key, ordinal, item_id, text,
@@ -117,14 +118,15 @@ class Staging:
         digest: Hash of the set of ids.
     """
 
-    def __init__(self, folder: Path, unit: Unit) -> None:
+    def __init__(self, folder: Path, unit: Unit, memory: int | None = None) -> None:
         self._spill = atomic.temporary_path(folder)
+        self._memory = _MEMORY if memory is None else f"{memory}B"
         self._n_rows = 0
         self.unit = unit
         self.n_items = self.n_sentences = self.n_chars = self.n_invalid = self.digest = 0
 
     def __enter__(self) -> Self:
-        self.connection = connections.connect_to_spill(self._spill, _MEMORY)
+        self.connection = connections.connect_to_spill(self._spill, self._memory)
         interruptible.execute(self.connection, _TABLES)
         return self
 
