@@ -77,7 +77,7 @@ class OpenStore:
                 with self._checking() if is_repair else nullcontext(self.folder()) as folder:
                     yield folder
             else:
-                with self._remote.writing(is_new=is_new, is_repair=is_repair) as folder:
+                with self._remote.writing(is_new=is_new, is_repair=is_repair, collects=not is_new) as folder:
                     yield folder
         finally:
             self.refresh()

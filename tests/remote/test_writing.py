@@ -4,6 +4,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from synthetic import synthetic_store
 from embstore import Store
 from embstore.errors import DamagedError, LockedError, RemoteError, StoreError
 from embstore.storage.remote import writing
+from embstore.storage.remote.garbage import collect
 from embstore.storage.remote.manifest import key_of, list_numbers, read_newest
 from embstore.storage.remote.objects import ObjectStore
 from embstore.storage.remote.store import RemoteStore
@@ -251,3 +253,23 @@ def test_damage_in_the_bucket_is_found_and_repaired(bucket, caches):
     add(bucket, "a", 40)
     assert opened(bucket).verify(deep=True).problems == ()
     assert len(words(bucket)) == 40
+
+
+def test_what_nothing_names_any_more_is_deleted_after_a_day(bucket, caches, monkeypatch):
+    add(bucket, "a", 8)
+    add(bucket, "b", 8)
+    objects = bucket.objects()
+    objects.put("items/part-0123456789abcdef.parquet", b"of a killed writer")
+    objects.put("elsewhere/own", b"of somebody else")
+    opened(bucket).compact()
+    before = {found.key for found in objects.list()}
+    newest = {file.key for file in read_newest(objects).files.values()}
+    assert before - newest, "readers of the manifests before go on for a day"
+    now = max(found.modified for found in objects.list())
+    assert collect(objects, now + timedelta(hours=23)) == []
+    collect(objects, now + timedelta(days=2))
+    left = {found.key for found in objects.list() if not found.key.startswith("manifests/")}
+    assert left == newest | {"elsewhere/own"}
+    caches("elsewhere")
+    assert len(words(bucket)) == 16
+    assert opened(bucket).verify(deep=True).problems == ()

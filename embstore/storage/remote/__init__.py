@@ -7,6 +7,7 @@ mirror     a local store whose content is fetched when it is read
 writing    the only writer: its lease, uploads and commits
 published  manifest.json, which names the files where they cannot be listed: on the hub, and on web servers
 hub        dataset repositories on the Hugging Face hub: reading and committing; web: reading from web servers
+garbage    the objects that nothing refers to any more
 cache      the folder of the mirrors, and its size limit
 ranges     arithmetic on ranges of bytes
 """

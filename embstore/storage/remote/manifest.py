@@ -111,7 +111,7 @@ def read_newest(objects: ObjectStore, known: RemoteState | None = None) -> Remot
     for number in sorted(listed, reverse=True):
         if known is not None and number == known.number:
             return known
-        if (document := _whole(objects, number)) is not None:
+        if (document := whole(objects, number)) is not None:
             return _resolved(objects, document, known, listed[number])
     return None
 
@@ -123,7 +123,7 @@ def list_numbers(objects: ObjectStore, after: int = 0) -> dict[int, ObjectInfo]:
     return {int(name): info for info in found if (name := names.MANIFESTS.name(info.key[prefix:]))}
 
 
-def _whole(objects: ObjectReader, number: int) -> dict[str, Any] | None:
+def whole(objects: ObjectReader, number: int) -> dict[str, Any] | None:
     """Return the manifest of a number; None if it was torn, or is gone."""
     try:
         return parse(objects.get(key_of(number)), f"{objects.url}/{key_of(number)}", number)
@@ -190,7 +190,7 @@ def _resolved(
         if known is not None and parent == {"number": known.number, "sha256": known.sha256}:
             base = known
             break
-        found = _whole(objects, parent["number"]) if parent else None
+        found = whole(objects, parent["number"]) if parent else None
         if found is None or found[checksum.KEY] != parent["sha256"]:
             raise DamagedError(
                 f"{objects.url}/{key_of(document['number'])} is damaged: a manifest that it is a change of is missing "
@@ -252,7 +252,7 @@ def commit(
 def _check_rivals(objects: ObjectStore, numbers: Iterable[int]) -> None:
     """Raise LockedError if one of these manifests is whole."""
     for number in sorted(numbers):
-        if (found := _whole(objects, number)) is not None:
+        if (found := whole(objects, number)) is not None:
             raise displaced(objects.url, Writer(**found["writer"]))
 
 

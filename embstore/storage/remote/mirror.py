@@ -276,8 +276,9 @@ class Mirror:
                     f"the mirror {self._folder} was deleted while it was in use. Run the same command again."
                 ) from None
             return None
-        lines = [line.split() for line in text.split("\n")[:-1]]  # one that was cut does not count
-        (inode, time), *present = [(int(first), int(second)) for first, second in lines]
+        # A line that was cut counts only as far as it goes, which is less than was fetched.
+        lines = [line.split() for line in text.split("\n")[:-1]]
+        (inode, time), *present = [(int(line[0]), int(line[1])) for line in lines if len(line) == 2]
         try:
             status = disk.status(self.root / path)
         except FileNotFoundError:
@@ -294,7 +295,7 @@ class Mirror:
     def forget(self, path: Path) -> None:
         """Note that a file was removed, or replaced by one that is whole."""
         key = path.relative_to(self.root).as_posix()
-        with self._lock, suppress(FileNotFoundError):
+        with self._lock, suppress(FileNotFoundError, RemoteError):
             found = self._read_record(key)
             if found is None:
                 disk.remove(self._record(key), missing_ok=True)
@@ -353,7 +354,7 @@ class Mirror:
         with disk.operation("write", self._record(path)), suppress(FileNotFoundError):  # it is whole by now
             descriptor = os.open(self._record(path), os.O_WRONLY | os.O_APPEND)
             try:
-                os.write(descriptor, f"{piece[0]} {piece[1]}\n".encode())
+                os.write(descriptor, f"\n{piece[0]} {piece[1]}\n".encode())
             finally:
                 os.close(descriptor)
 

@@ -96,12 +96,13 @@ class RemoteStore:
         return read_newest(self.objects, known)
 
     @contextmanager
-    def writing(self, *, is_new: bool = False, is_repair: bool = False) -> Iterator[Path]:
+    def writing(self, *, is_new: bool = False, is_repair: bool = False, collects: bool = False) -> Iterator[Path]:
         """Yield the folder of a mirror to write to within the context; its changes are committed to the remote store.
 
         Args:
             is_new: Whether to begin a store if there is none.
             is_repair: Whether to fetch all content anew and unchecked, to find and repair damage.
+            collects: Whether to delete at the end what no manifest of the last day names.
 
         Raises:
             StoreError: There is no store, another process writes to it, or the server has no conditional writes.
@@ -109,7 +110,7 @@ class RemoteStore:
         if not is_new:
             self._newest()
         mirror = Mirror(self._folder / "writing", self.objects, is_checked=not is_repair)
-        writer = RemoteWriter(mirror, self.objects, is_repair=is_repair)
+        writer = RemoteWriter(mirror, self.objects, is_repair=is_repair, collects=collects)
         try:
             with self._alone(), disk.supplied(mirror.root, mirror), writer.lease():
                 yield mirror.root

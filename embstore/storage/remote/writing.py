@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from embstore import disk
 from embstore.errors import LockedError, RemoteError, StoreError
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.remote import manifest
+from embstore.storage.remote import garbage, manifest
 from embstore.storage.remote.manifest import RemoteFile, RemoteState, Writer
 from embstore.storage.remote.mirror import Mirror
 from embstore.storage.remote.objects import ObjectStore
@@ -84,10 +84,13 @@ class RemoteWriter:
         mirror: Mirror that is written to; the caller has locked it.
         objects: Objects of the store.
         is_repair: Whether to mirror the objects anew, as they are.
+        collects: Whether to delete at the end what no manifest of the last day names.
     """
 
-    def __init__(self, mirror: Mirror, objects: ObjectStore, *, is_repair: bool = False) -> None:
-        self._mirror, self._objects, self._is_repair = mirror, objects, is_repair
+    def __init__(
+        self, mirror: Mirror, objects: ObjectStore, *, is_repair: bool = False, collects: bool = False
+    ) -> None:
+        self._mirror, self._objects, self._is_repair, self._collects = mirror, objects, is_repair, collects
         self._writer = Writer.this_process()
         self._lock = RLock()
         self._error: StoreError | None = None
@@ -121,6 +124,9 @@ class RemoteWriter:
                 self._publish(0)
             raise
         else:
+            if self._collects:
+                self._publish(LEASE_SECONDS)
+                garbage.collect(self._objects, now)
             self._publish(0)
         finally:
             self._mirror.on_commit = None

@@ -1,0 +1,218 @@
+"""The mirror of a store at a URL: what it has it knows, and what it lacks it fetches or says so."""
+
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from buckets import SECRET, Bucket
+from embstore_cli.main import app
+from object_servers import new_bucket
+from synthetic import synthetic_store
+from typer.testing import CliRunner
+
+from embstore import Store
+from embstore.disk import fetch, supplied
+from embstore.errors import DamagedError, RemoteError, UsageError
+from embstore.storage.remote import ranges
+from embstore.storage.remote.objects import ObjectStore
+from embstore.storage.remote.store import RemoteStore
+
+QUESTIONS: list[Callable[[Store], object]] = [
+    lambda store: store.info().rows,
+    lambda store: store.query("isoscore", layers="all", cache=False).rows,
+    lambda store: store.neighbours("word7", k=5).rows,
+    lambda store: store.sql("SELECT layer, sum(list_sum(vector)) FROM embeddings GROUP BY 1 ORDER BY 1").fetchall(),
+]
+
+
+@pytest.fixture(scope="module")
+def bucket(moto, tmp_path_factory) -> Bucket:
+    """A bucket with a store of 600 words."""
+    found = new_bucket(moto)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EMBSTORE_CACHE", str(tmp_path_factory.mktemp("making")))
+        with RemoteStore(found.url, found.options).writing(is_new=True) as folder:
+            synthetic_store(folder, dim=32, n_shards=3, texts=[f"word{n}" for n in range(600)])
+    return found
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folder of the mirrors."""
+    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def opened(bucket: Bucket) -> Store:
+    return Store(bucket.url, options=bucket.options)
+
+
+def break_network(monkeypatch: pytest.MonkeyPatch, after: int) -> list[int]:
+    """Let the network be gone after a number of requests; return a list with their number so far."""
+    count = [0]
+    for name in ("get", "get_ranges", "list", "head"):
+        own = getattr(ObjectStore, name)
+
+        def request(self, *arguments, own=own, **options):
+            count[0] += 1
+            if count[0] > after:
+                raise RemoteError("the network is gone")
+            return own(self, *arguments, **options)
+
+        monkeypatch.setattr(ObjectStore, name, request)
+    return count
+
+
+@pytest.mark.parametrize("ask", QUESTIONS)
+def test_a_network_that_is_gone_gives_an_error_and_never_another_answer(bucket, cache, ask, monkeypatch):
+    expected = ask(opened(bucket))
+    n_requests, answered = 0, False
+    while not answered:
+        shutil.rmtree(cache)
+        store = opened(bucket)
+        with monkeypatch.context() as patch:
+            break_network(patch, n_requests)
+            with suppress(RemoteError):
+                assert ask(store) == expected
+                answered = True
+        if not answered:
+            assert ask(opened(bucket)) == expected, "what was fetched is whole, and the rest is fetched now"
+        n_requests = n_requests * 2 + 1
+    assert n_requests > 3
+
+
+def test_what_was_fetched_is_not_fetched_again(bucket, monkeypatch):
+    expected = [ask(opened(bucket)) for ask in QUESTIONS]
+    with monkeypatch.context() as patch:
+        count = break_network(patch, 1)
+        assert [ask(store) for store in [opened(bucket)] for ask in QUESTIONS] == expected
+    assert count == [1], "the list of manifests"
+
+
+def test_a_deleted_cache_is_fetched_again(bucket, cache):
+    store = opened(bucket)
+    expected = QUESTIONS[1](store)
+    shutil.rmtree(cache)
+    with pytest.raises((RemoteError, DamagedError, FileNotFoundError)):
+        QUESTIONS[2](store)
+    assert QUESTIONS[1](opened(bucket)) == expected
+
+
+@pytest.mark.parametrize("lost", ["state.json", "fetched", "store/store.json", "store/embeddings", "store/spaces"])
+def test_a_mirror_that_lost_a_part_is_made_anew(bucket, cache, lost):
+    expected = [ask(opened(bucket)) for ask in QUESTIONS[:2]]
+    [path] = cache.glob(f"*/reading/{lost}")
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert [ask(opened(bucket)) for ask in QUESTIONS[:2]] == expected
+
+
+def test_a_record_that_was_cut_does_not_count(bucket, cache):
+    store = opened(bucket)
+    expected = QUESTIONS[1](store)
+    for record in cache.glob("*/reading/fetched/embeddings/*/*"):
+        record.write_text(record.read_text()[:-2])  # a process was killed while it wrote
+    assert QUESTIONS[1](opened(bucket)) == expected
+
+
+def test_a_record_of_another_file_does_not_count(bucket, cache):
+    """A file of the mirror that something replaced is whole: nothing is fetched into it."""
+    store = opened(bucket)
+    store.info()
+    [shard, *_] = cache.glob("*/reading/store/embeddings/*/*")
+    own = shard.with_name("own")
+    own.write_bytes(b"own content")
+    own.replace(shard)
+    fetch(shard)
+    assert shard.read_bytes() == b"own content"
+
+
+def test_a_full_cache_is_named_with_the_remedy(bucket, cache, monkeypatch):
+    opened(bucket).info()
+    monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "0.0001")
+    with pytest.raises(RemoteError, match=r"the cache .* is full: .* Set EMBSTORE_CACHE_SIZE"):
+        QUESTIONS[1](opened(bucket))
+    monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "much")
+    with pytest.raises(UsageError, match="EMBSTORE_CACHE_SIZE is 'much'"):
+        QUESTIONS[1](opened(bucket))
+
+
+def test_mirrors_that_nothing_uses_make_room(bucket, cache, monkeypatch):
+    QUESTIONS[1](opened(bucket))
+    [used] = cache.glob("*/reading")
+    other = cache / "s3-other-0123456789abcdef" / "reading"
+    (other / "store").mkdir(parents=True)
+    (other / "store" / "large").write_bytes(bytes(4 << 20))
+    monkeypatch.setenv("EMBSTORE_CACHE_SIZE", "0.004")
+    QUESTIONS[2](opened(bucket))
+    assert (used.exists(), other.exists()) == (True, False)
+
+
+def test_a_cache_that_cannot_be_written_is_named(bucket, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(RemoteError, match=r"the cache .*file/cache, .* cannot be written: .* set EMBSTORE_CACHE"):
+        opened(bucket).info()
+
+
+def test_a_full_disk_is_named_with_the_remedy(bucket, monkeypatch):
+    from embstore.disk import watched
+
+    store = opened(bucket)
+    store.info()
+
+    def full(operation: str, path: Path, source: Path | None) -> None:
+        if operation == "write" and "embeddings" in str(path):
+            raise OSError(28, "No space left on device")
+
+    with watched(full), pytest.raises(RemoteError, match=r"cannot be written: No space left .* set EMBSTORE_CACHE"):
+        QUESTIONS[1](store)
+
+
+def test_an_object_with_other_content_is_damage(bucket, cache):
+    objects = bucket.objects()
+    key, *_ = [found.key for found in objects.list("items")]
+    data = objects.get(key)
+    try:
+        objects.put(key, data[:-1] + b"x")
+        with pytest.raises(DamagedError, match=rf"{key} is damaged: its content is not that which its manifest names"):
+            QUESTIONS[2](opened(bucket))
+    finally:
+        objects.put(key, data)
+    assert QUESTIONS[2](opened(bucket))
+
+
+def test_the_command_line_reads_it_with_options(bucket):
+    options = [word for name, value in bucket.options.items() for word in ("--store-option", f"{name}={value}")]
+    ran = CliRunner().invoke(app, ["query", "anisotropy", "--store", bucket.url, "--json", *options])
+    assert ran.exit_code == 0, ran.output
+    assert [row["anisotropy"] for row in json.loads(ran.stdout)] == opened(bucket).query("anisotropy")["anisotropy"]
+    unknown = CliRunner().invoke(app, ["info", "--store", bucket.url, "--store-option", f"secret={SECRET}"])
+    assert unknown.exit_code == 2
+    assert "'secret'" in unknown.output
+    assert SECRET not in unknown.output
+    folder = CliRunner().invoke(app, ["info", "--store", "folder", "--store-option", "region=x"])
+    assert "options are for stores at URLs" in folder.output
+
+
+def test_a_folder_has_no_supplier(tmp_path):
+    with supplied(tmp_path / "one", None):  # type: ignore[arg-type]
+        fetch(tmp_path / "one-more" / "file")
+        fetch(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "present", "missing"),
+    [
+        ([(0, 10)], [], [(0, 10)]),
+        ([(0, 10)], [(0, 10)], []),
+        ([(0, 10)], [(2, 3), (5, 6)], [(0, 2), (3, 5), (6, 10)]),
+        ([(5, 10), (0, 6)], [(4, 8)], [(0, 4), (8, 10)]),
+        ([(0, 2), (8, 9)], [(0, 20)], []),
+        ([(3, 3)], [], []),
+    ],
+)
+def test_missing_ranges(wanted, present, missing):
+    assert ranges.missing(wanted, present) == missing
