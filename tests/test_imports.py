@@ -75,6 +75,13 @@ def test_faiss_is_loaded_ahead_only_where_there_is_a_graph(tmp_path: Path):
     assert "faiss" in loaded_by(statement.format(str(tmp_path / "space=toy" / "layer=01.faiss")))
 
 
+def test_a_store_in_a_folder_loads_nothing_for_those_at_urls(tmp_path: Path):
+    statement = f"from embstore import Store; Store({str(tmp_path / 'none')!r})"
+    assert not loaded_by(statement) & {"obstore", "boto3", "platformdirs"}
+    run = f"{statement}\nassert not [name for name in sys.modules if name.startswith('embstore.storage.remote')]"
+    assert "embstore" in loaded_by(run)
+
+
 def test_every_module_has_its_place_on_the_map():
     """docs/architecture.md names the modules and packages of embstore/, and each package the files in it."""
     package = ROOT / "embstore"

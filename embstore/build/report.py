@@ -97,7 +97,7 @@ class BuildReport:
     """The result of a build, or its estimate (``dry_run``).
 
     Attributes:
-        store: Folder of the store.
+        store: Folder or URL of the store.
         spaces: Result for each space.
         n_texts: Number of texts read from the sources, duplicates included.
         n_items: Number of distinct items among them.
@@ -111,7 +111,7 @@ class BuildReport:
         notes: Further information for the user, as sentences.
     """
 
-    store: Path
+    store: Path | str
     spaces: tuple[SpaceReport, ...]
     n_texts: int
     n_items: int

@@ -47,13 +47,13 @@ class Verification:
     """The result of checking a store.
 
     Attributes:
-        store: Folder of the store.
+        store: Folder or URL of the store.
         n_files: Number of files checked.
         problems: Damaged, missing or unreadable files; empty for an intact store.
         answers: Check of the cached answers by computing them again; None if it was not requested.
     """
 
-    store: Path
+    store: Path | str
     n_files: int
     problems: tuple[Problem, ...]
     answers: AnswerCheck | None = None

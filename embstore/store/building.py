@@ -1,5 +1,6 @@
 """The method of Store that embeds texts."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from embstore.errors import UnknownNameError, UsageError
@@ -145,7 +146,8 @@ class BuildMethods(DatasetMethods, OpenStore):
         if dry_run:
             return estimate(self._existing(), read, as_names(models), options, observer)
         with self._writing(is_new=True) as folder:
-            return build(folder, read, as_names(models), options, observer, cluster)
+            report = build(folder, read, as_names(models), options, observer, cluster)
+        return report if self.url is None else replace(report, store=self.url)
 
 
 def _cluster(

@@ -79,6 +79,15 @@ class MaintenanceMethods(OpenStore):
         sample_size(answers)
         with self._checking() as folder:
             found = verify(folder, deep=deep)
+        if self.url is not None:
+            problems = (
+                replace(
+                    each, file=each.file.relative_to(folder) if each.file.is_relative_to(folder) else each.file,
+                    problem=self._by_url(folder, each.problem),
+                )
+                for each in found.problems
+            )  # fmt: skip
+            found = replace(found, store=self.url, problems=tuple(problems))
         if not (deep and found.ok):
             return found
         self.refresh()

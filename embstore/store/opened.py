@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from embstore.errors import DamagedError, MissingObjectError, UsageError
+from embstore.errors import DamagedError, EmbstoreError, MissingFileError, MissingObjectError, UsageError
 from embstore.storage.catalog import Catalog
 
 if TYPE_CHECKING:
@@ -77,7 +77,10 @@ class OpenStore:
                 with self._checking() if is_repair else nullcontext(self.folder()) as folder:
                     yield folder
             else:
-                with self._remote.writing(is_new=is_new, is_repair=is_repair, collects=not is_new) as folder:
+                with (
+                    self._remote.writing(is_new=is_new, is_repair=is_repair, collects=not is_new) as folder,
+                    self._named_by_url(folder),
+                ):
                     yield folder
         finally:
             self.refresh()
@@ -88,15 +91,31 @@ class OpenStore:
         if self._remote is None:
             yield self.path
         else:
-            with self._remote.fresh() as folder:
+            with self._remote.fresh() as folder, self._named_by_url(folder):
                 yield folder
+
+    @contextmanager
+    def _named_by_url(self, folder: Path) -> Iterator[None]:
+        """Name the URL instead of the folder of its mirror in errors within the context."""
+        try:
+            yield
+        except EmbstoreError as error:
+            error.args = tuple(self._by_url(folder, part) if isinstance(part, str) else part for part in error.args)
+            if isinstance(error, MissingFileError):
+                error.path = self._by_url(folder, error.path)
+            raise
+
+    def _by_url(self, folder: Path, text: str) -> str:
+        """Return a text with the URL instead of the folder of its mirror."""
+        return text.replace(str(folder), self.url) if self.url else text
 
     def _ask(self, query: Callable[[Catalog], T]) -> T:
         """Return the result of a query of the catalog; read the store and run it again if files were replaced since."""
         while True:
             catalog = self.catalog
             try:
-                return query(catalog)
+                with self._named_by_url(catalog.paths.root):
+                    return query(catalog)
             except (DamagedError, FileNotFoundError, MissingObjectError):
                 if not (catalog.is_outdated or (self._remote is not None and self._remote.is_outdated())):
                     raise

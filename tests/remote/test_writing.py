@@ -244,9 +244,13 @@ def test_damage_in_the_bucket_is_found_and_repaired(bucket, caches):
     objects.put(shards[0], bytes(data))
     objects.delete([shards[1]])
     store = opened(bucket)
-    assert not store.verify().ok
-    with pytest.raises((DamagedError, RemoteError)):
+    found = store.verify()
+    assert {key for key in shards[:2] if any(str(problem.file) == key for problem in found.problems)} == {*shards[:2]}
+    assert bucket.url in str(found)
+    assert "cache-here" not in repr(found)
+    with pytest.raises((DamagedError, RemoteError), match=f"{bucket.url}/embeddings") as caught:
         store.query("isoscore", layers="all")
+    assert "cache-here" not in str(caught.value)
     caches("elsewhere")
     done = opened(bucket).repair()
     assert len(done)

@@ -1,0 +1,81 @@
+"""A build into a bucket is the build into a folder: the same shards, committed as they are made."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from buckets import Bucket
+from embstore_cli.main import app
+from fault_proxy import FAULTS, fault_proxy
+from tiny_checkpoint import assert_same_content, make_checkpoint
+from typer.testing import CliRunner, Result
+
+from embstore import Store
+from embstore.disk import fetch_all
+from embstore.storage.remote.store import RemoteStore
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep mirrors in a folder of the test."""
+    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory) -> Path:
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+def run(bucket: Bucket, *words: str | Path) -> Result:
+    options = [word for name, value in bucket.options.items() for word in ("--store-option", f"{name}={value}")]
+    return CliRunner().invoke(app, [*map(str, words), "--store", bucket.url, *options])
+
+
+def downloaded(bucket: Bucket, target: Path) -> Path:
+    """Copy the store of a bucket to a folder."""
+    with RemoteStore(bucket.url, bucket.options).fresh() as folder:
+        fetch_all({path: None for path in folder.rglob("*") if path.is_file()})
+        shutil.copytree(folder, target)
+    return target
+
+
+def test_a_build_makes_the_shards_of_a_local_one(bucket, tmp_path, checkpoint):
+    source = tmp_path / "words.txt"
+    source.write_text("".join(f"word{number}\n" for number in range(40)))
+    estimate = run(bucket, "build", source, "--model", checkpoint, "--dry-run")
+    assert estimate.exit_code == 0, estimate.output
+    assert not [*bucket.objects().list()], "a dry run writes nothing"
+    built = run(bucket, "build", source, "--model", checkpoint)
+    assert built.exit_code == 0, built.output
+    again = run(bucket, "build", source, "--model", checkpoint)
+    assert again.exit_code == 0, again.output
+    assert f"Nothing to embed: all of it is in {bucket.url}" in again.output
+    Store(tmp_path / "local").build([str(source)], models=[str(checkpoint)])
+    assert_same_content(downloaded(bucket, tmp_path / "downloaded"), tmp_path / "local")
+    info = json.loads(run(bucket, "info", "--json").stdout)
+    [row] = Store(tmp_path / "local").info().rows
+    own = ("index_seconds", "bytes")
+    assert [{name: value for name, value in each.items() if name not in own} for each in info] == [
+        {name: value for name, value in row.items() if name not in own}
+    ]
+
+
+def test_builds_and_queries_through_a_failing_network(bucket, tmp_path, checkpoint):
+    """Errors are said, and the same command goes on; what is answered is right."""
+    source = tmp_path / "words.txt"
+    source.write_text("".join(f"word{number}\n" for number in range(40)))
+    Store(tmp_path / "local").build([str(source)], models=[str(checkpoint)])
+    with fault_proxy(bucket.endpoint, dict.fromkeys(FAULTS, 0.05), seed=3) as proxy:
+        failing = replace(bucket, endpoint=proxy.endpoint)
+        for _ in range(20):
+            if (built := run(failing, "build", source, "--model", checkpoint)).exit_code == 0:
+                break
+            assert "Traceback" not in built.output
+        assert built.exit_code == 0, built.output
+        asked = run(failing, "query", "isoscore", "--layer", "all", "--json")
+    assert sum(proxy.counts[fault] for fault in FAULTS) > 3
+    assert_same_content(downloaded(bucket, tmp_path / "downloaded"), tmp_path / "local")
+    expected = Store(tmp_path / "local").query("isoscore", layers="all")["isoscore"]
+    assert asked.exit_code != 0 or [row["isoscore"] for row in json.loads(asked.stdout)] == expected
