@@ -198,6 +198,13 @@ def actions(verb: str, part: Part, files: Iterable[str], paths: StorePaths) -> l
     return found
 
 
+def rest_of_copy(n_files: int, n_bytes: int) -> Table:
+    """Return the report on a copy into a bucket that was interrupted after its mirror had all files."""
+    return tabulate(
+        [Action("pushed", Path(), f"{n_files} files, the rest of an interrupted copy", None, n_bytes)], Path()
+    )
+
+
 _KINDS = {"embeddings": "shards", "items": "tables", "skipped": "tables", "maps": "maps"}
 
 

@@ -47,7 +47,7 @@ class SharingMethods(OpenStore):
             StoreError: The place has other content, or cannot be written. Nothing was committed.
             DamagedError: A file of this store is damaged. Nothing was committed.
         """
-        from embstore.exchange.transfer import Selection, copy_store
+        from embstore.exchange.transfer import Selection, copy_store, rest_of_copy
 
         selection, place = Selection(as_names(spaces), as_layers(layers)), os.fspath(dest)
         if place.startswith("hf://"):
@@ -59,7 +59,10 @@ class SharingMethods(OpenStore):
         other = OpenStore(dest, options)
         with other._writing(dry_run=dry_run, is_new=True) as folder:
             name = other.url or str(other.path)
-            return copy_store(self.folder(), folder, selection, as_observer(observe), name=name, dry_run=dry_run)
+            done = copy_store(self.folder(), folder, selection, as_observer(observe), name=name, dry_run=dry_run)
+        if not len(done) and other._remote is not None and other._remote.n_uploaded:
+            return rest_of_copy(other._remote.n_uploaded, other._remote.uploaded_bytes)
+        return done
 
     def pull(
         self,

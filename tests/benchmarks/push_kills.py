@@ -54,15 +54,13 @@ def kill_pushes(root: Path, place: Place, n_kills: int, rng: random.Random) -> s
     counts, n_items, n_store = Counter[str](), 0, 40
     arguments = [part for name, value in place.options.items() for part in ("--store-option", f"{name}={value}")]
     command = [sys.executable, "-m", "embstore", "push", place.name, "--store", str(root), "--quiet", *arguments]
-    began, longest = time.monotonic(), 3.0
+    began, usual = time.monotonic(), 3.0  # seconds that a push takes
     synthetic_store(root, n=n_store, n_shards=4)
     while counts["killed"] < n_kills:
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-            started = time.monotonic()
             try:
-                _, errors = process.communicate(timeout=rng.uniform(0.4, longest))
+                _, errors = process.communicate(timeout=usual * rng.uniform(0.4, 1.1))
                 assert process.returncode == 0, errors.decode()
-                longest = max(1.0, time.monotonic() - started)
                 counts["too late to kill"] += 1
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
@@ -71,7 +69,9 @@ def kill_pushes(root: Path, place: Place, n_kills: int, rng: random.Random) -> s
         found = _count(place.open())
         assert found in (n_items, n_store), f"{found} items of {n_items} before and {n_store} after the push"
         counts["committed" if found == n_store else "not committed"] += 1
+        started = time.monotonic()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        usual = (usual + time.monotonic() - started) / 2
         assert _count(place.open()) == n_store
         n_items, n_store = n_store, n_store + 20
         synthetic_store(root, texts=[f"new{number}" for number in range(n_items, n_store)], n_shards=2, seed=n_store)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +106,8 @@ def test_a_killed_push_goes_on(made: Synthetic, bucket: Bucket, tmp_path: Path) 
             process.send_signal(signal.SIGKILL)
         assert process.returncode == -signal.SIGKILL
         assert not len(_remote(bucket).info())
-        made.store.push(bucket.url, options=options)
+        assert len(made.store.push(bucket.url, options=options)), "it says what it has done"
+        sent = Counter(path for method, path in proxy.requests if method == "PUT" and path.endswith("parquet"))
+        assert sum(sent.values()) <= len(sent) + 1, "only what was on its way is sent again"
     assert _remote(bucket).verify(deep=True).ok
     assert _remote(bucket).query("anisotropy").rows == made.store.query("anisotropy").rows

@@ -68,6 +68,9 @@ class FakeHub(ThreadingHTTPServer):
         """Address."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of connections that clients close."""
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: FakeHub

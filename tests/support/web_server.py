@@ -34,6 +34,9 @@ class StaticServer(ThreadingHTTPServer):
         """Address."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of connections that clients close."""
+
 
 class _Handler(SimpleHTTPRequestHandler):
     server: StaticServer

@@ -23,6 +23,11 @@ class RemoteStore:
         url: URL, such as ``s3://bucket/prefix``.
         options: Options of the client; see :class:`.ObjectStore`.
 
+    Attributes:
+        url: URL without a slash at its end.
+        n_uploaded: Number of files that are new in the store since the last :meth:`writing`.
+        uploaded_bytes: Bytes of these files.
+
     Raises:
         UsageError: The URL or an option is unknown.
     """
@@ -35,6 +40,7 @@ class RemoteStore:
         self._folder = cache.mirror_folder(self.url, self._options.get("endpoint", ""))
         self._objects: ObjectStore | None = None
         self._mirror: Mirror | None = None
+        self.n_uploaded = self.uploaded_bytes = 0
 
     @property
     def objects(self) -> ObjectStore:
@@ -115,6 +121,7 @@ class RemoteStore:
             with self._alone(), disk.supplied(mirror.root, mirror), writer.lease():
                 yield mirror.root
         finally:
+            self.n_uploaded, self.uploaded_bytes = writer.n_uploaded, writer.uploaded_bytes
             mirror.close()
 
     @contextmanager

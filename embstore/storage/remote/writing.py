@@ -15,7 +15,7 @@ from threading import Event, RLock, Thread
 from typing import TYPE_CHECKING
 
 from embstore import disk
-from embstore.errors import LockedError, RemoteError, StoreError
+from embstore.errors import LockedError, MissingObjectError, RemoteError, StoreError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.remote import garbage, manifest
 from embstore.storage.remote.manifest import RemoteFile, RemoteState, Writer
@@ -85,6 +85,10 @@ class RemoteWriter:
         objects: Objects of the store.
         is_repair: Whether to mirror the objects anew, as they are.
         collects: Whether to delete at the end what no manifest of the last day names.
+
+    Attributes:
+        n_uploaded: Number of files that are new in the store, also those that an interrupted command had uploaded.
+        uploaded_bytes: Bytes of these files.
     """
 
     def __init__(
@@ -96,6 +100,8 @@ class RemoteWriter:
         self._error: StoreError | None = None
         self._paths = StorePaths(mirror.root)
         self._published = 0.0
+        self._is_resumed = False
+        self.n_uploaded = self.uploaded_bytes = 0
 
     @contextmanager
     def lease(self) -> Iterator[None]:
@@ -154,6 +160,7 @@ class RemoteWriter:
         if base is not None and self._has_changes(base):
             if base.store == newest.store and base.files == newest.files:
                 self._mirror.save(newest)  # an interrupted command goes on where it stopped
+                self._is_resumed = not self._is_repair
             else:
                 self._mirror.reset()
         if self._is_repair:
@@ -235,7 +242,17 @@ class RemoteWriter:
         digest = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else disk.sha256(place)
         size = len(content) if isinstance(content, bytes) else disk.size(place)
         file = RemoteFile(object_key(path, digest), size, digest)
-        if file != before:
+        if file != before and not (self._is_resumed and self._is_there(file)):
             self._objects.put(file.key, content)
+        if file != before:
+            self.n_uploaded += 1
+            self.uploaded_bytes += size
         self._mirror.note_unchanged(path, stamp)
         return file
+
+    def _is_there(self, file: RemoteFile) -> bool:
+        """Return whether an interrupted command has uploaded a file: its key has a hash of the content."""
+        try:
+            return self._objects.head(file.key).size == file.size
+        except MissingObjectError:
+            return False
