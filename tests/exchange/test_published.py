@@ -83,6 +83,23 @@ def test_a_manifest_names_nothing_outside_the_store(server: StaticServer, tmp_pa
             Store(server.url).info()
 
 
+def test_a_redirection_without_encryption_is_not_followed(server: StaticServer, tmp_path: Path) -> None:
+    with serving(tmp_path / "served") as other:
+        server.redirect = other.url
+        assert len(Store(server.url).info()) == 2, "another port of this machine"
+    server.redirect = "http://192.0.2.1/secret?token=x"
+    with pytest.raises(RemoteError, match=r"redirects to http://192\.0\.2\.1/secret, which is not encrypted"):
+        Store(server.url).info()
+
+
+def test_a_content_that_is_too_long_is_refused(server: StaticServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    from embstore.storage.remote import web
+
+    monkeypatch.setattr(web, "_MAX_BYTES", 1000)
+    with pytest.raises(RemoteError, match="sent something else than it was asked for"):
+        Store(server.url).info()
+
+
 def test_a_store_that_is_only_read_is_not_written(server: StaticServer, make_store: Callable[..., Synthetic]) -> None:
     store, other = Store(server.url), make_store("other", space="mine")
     for change in (

@@ -16,6 +16,7 @@ class StaticServer(ThreadingHTTPServer):
     Attributes:
         with_ranges: whether it sends parts of files.
         fail_next: status of the answers to the next requests, in order.
+        redirect: address to which requests are redirected, "" for none.
         requests: path and range of every request, "" for whole files.
         n_bytes: bytes of the files that were sent.
     """
@@ -26,6 +27,7 @@ class StaticServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
         self.with_ranges = with_ranges
         self.fail_next: list[int] = []
+        self.redirect = ""
         self.requests: list[tuple[str, str]] = []
         self.n_bytes = 0
 
@@ -50,6 +52,8 @@ class _Handler(SimpleHTTPRequestHandler):
         self.server.requests.append((self.path, wanted))
         if self.server.fail_next:
             return self._send(self.server.fail_next.pop(0), b"")
+        if self.server.redirect:
+            return self._send(302, b"", location=self.server.redirect + self.path)
         path = Path(self.translate_path(self.path))
         if not path.is_file():
             return self._send(404, b"")
@@ -60,8 +64,10 @@ class _Handler(SimpleHTTPRequestHandler):
         start, end = int(match[1]), min(int(match[2]), len(data) - 1)
         return self._send(206, data[start : end + 1], f"bytes {start}-{end}/{len(data)}")
 
-    def _send(self, code: int, data: bytes, content_range: str = "") -> None:
+    def _send(self, code: int, data: bytes, content_range: str = "", location: str = "") -> None:
         self.send_response(code)
+        if location:
+            self.send_header("Location", location)
         self.send_header("Content-Length", str(len(data)))
         if content_range:
             self.send_header("Content-Range", content_range)

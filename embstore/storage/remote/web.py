@@ -5,18 +5,40 @@ import time
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from threading import local
-from typing import Any
-from urllib.parse import quote
+from typing import Any, NamedTuple
+from urllib.parse import quote, urljoin
 
 from embstore.errors import MissingObjectError, RemoteError, UsageError
 from embstore.storage.remote.objects import Range
 
 SCHEMES = ("https", "http")
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _SECONDS = 60
+_MAX_BYTES = 1 << 30
+"""Maximum size in bytes of what is read whole, unless the manifest names a larger file."""
 _PAUSES = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Seconds between attempts."""
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+
+
+class _Answer(NamedTuple):
+    """The answer of a server.
+
+    Attributes:
+        code: Status code.
+        content_range: Header that says which part it is.
+        data: Content.
+        limit: Number of bytes that the content may have; one block more was read at most.
+    """
+
+    code: int
+    content_range: str
+    data: bytes
+    limit: int
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is the part that was requested."""
+        return self.code == HTTPStatus.PARTIAL_CONTENT
 
 
 class WebObjects:
@@ -45,26 +67,21 @@ class WebObjects:
         """Whether the server sends parts of files."""
         if self._has_ranges is None:
             try:
-                answer = self._answer("manifest.json", {"Range": "bytes=0-0"})
+                self._has_ranges = self._answer("manifest.json", (0, 1)).is_part
             except MissingObjectError:  # what reads the store says so
                 return True
-            self._has_ranges = answer.status_code == HTTPStatus.PARTIAL_CONTENT
         return self._has_ranges
 
     def get(self, key: str) -> bytes:
         """Return the content of a file; see :class:`.ObjectReader`."""
-        return bytes(self._answer(key, {}).content)
+        return self._answer(key).data
 
     def get_ranges(self, key: str, ranges: Sequence[Range]) -> list[bytes]:
         """Return parts of a file, each of exactly the requested size; see :class:`.ObjectReader`."""
         found: list[bytes] = []
         for start, end in ranges:
-            answer = self._answer(key, {"Range": f"bytes={start}-{end - 1}"})
-            data = bytes(answer.content)
-            if answer.status_code != HTTPStatus.PARTIAL_CONTENT:
-                data = data[start:end]
-            elif not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-{start + len(data) - 1}/"):
-                raise RemoteError(f"{self.url}/{key}: the server sent another part than it was asked for. Try again.")
+            answer = self._answer(key, (start, end))
+            data = answer.data if answer.is_part else answer.data[start:end]
             if len(data) != end - start:
                 raise RemoteError(
                     f"{self.url}/{key} is shorter than its manifest says: {len(data):,} of {end - start:,} bytes at "
@@ -73,20 +90,21 @@ class WebObjects:
             found.append(data)
         return found
 
-    def _answer(self, key: str, headers: Mapping[str, str]) -> Any:
-        """Return the answer to a request, tried again after errors that pass."""
+    def _answer(self, key: str, part: Range | None = None) -> _Answer:
+        """Return the answer to a request for a file or a part of it, tried again after errors that pass."""
         import requests
 
         reason = ""
         for pause in (*_PAUSES, None):
             try:
-                headers = {**self._headers, **headers, "Accept-Encoding": "identity"}
-                answer = self._session().get(f"{self._address}/{quote(key)}", headers=headers, timeout=_SECONDS)
-                reason = f"{answer.status_code} {answer.reason}"
-            except requests.RequestException as error:
-                answer, reason = None, type(error).__name__
-            if answer is not None and answer.status_code not in _TRANSIENT:
-                return self._checked(answer, key, reason)
+                found = self._request(key, part)
+                if found.code not in _TRANSIENT:
+                    return self._checked(found, key, part)
+                reason = f"the server answers {found.code}"
+            except (requests.RequestException, OSError) as error:
+                if isinstance(error, RemoteError):
+                    raise
+                reason = type(error).__name__
             if pause is not None:
                 time.sleep(pause)
         raise RemoteError(
@@ -94,24 +112,65 @@ class WebObjects:
             "again."
         )
 
-    def _checked(self, answer: Any, key: str, reason: str) -> Any:
-        """Return the answer if it has content; else raise the error that it means."""
-        if answer.status_code in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
-            return answer
-        if answer.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+    def _request(self, key: str, part: Range | None) -> _Answer:
+        """Send a request, and return the answer; of a content that is too long only the beginning."""
+        headers = {**self._headers, "Accept-Encoding": "identity"}
+        if part is not None:
+            headers["Range"] = f"bytes={part[0]}-{part[1] - 1}"
+        address = f"{self._address}/{quote(key)}"
+        with self._session().get(address, headers=headers, timeout=_SECONDS, stream=True) as answer:
+            is_part = answer.status_code == HTTPStatus.PARTIAL_CONTENT
+            limit = part[1] - part[0] if part is not None and is_part else max(_MAX_BYTES, part[1] if part else 0)
+            data = bytearray()
+            if answer.ok:
+                for block in answer.iter_content(1 << 20):
+                    data += block
+                    if len(data) > limit:
+                        break
+            return _Answer(answer.status_code, answer.headers.get("Content-Range", ""), bytes(data), limit)
+
+    def _checked(self, answer: _Answer, key: str, part: Range | None) -> _Answer:
+        """Return the answer if it has the content; else raise the error that it means."""
+        if answer.code in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
             raise MissingObjectError(f"{self.url}/{key} does not exist. Check the URL.")
-        remedy = "Check the address."
-        if answer.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            remedy = "Check whether you may read it."
-        raise RemoteError(f"{self.url}/{key} cannot be read: the server answers {reason}. {remedy}")
+        if answer.code not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+            is_refused = answer.code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+            remedy = "Check whether you may read it." if is_refused else "Check the address."
+            raise RemoteError(f"{self.url}/{key} cannot be read: the server answers {answer.code}. {remedy}")
+        starts = f"bytes {part[0]}-" if part is not None else ""
+        if len(answer.data) > answer.limit or (answer.is_part and not answer.content_range.startswith(starts)):
+            raise RemoteError(f"{self.url}/{key}: the server sent something else than it was asked for. Check the URL.")
+        return answer
 
     def _session(self) -> Any:
         """Return the connections of this thread."""
-        import requests
-
         if not hasattr(self._sessions, "session"):
-            self._sessions.session = requests.Session()
+            self._sessions.session = _session_of(self.url, self._address)
         return self._sessions.session
+
+
+def _session_of(url: str, address: str) -> Any:
+    """Return connections that follow redirections only where what comes cannot be altered on its way.
+
+    Args:
+        url: URL of the store, for messages.
+        address: Its address: one of this machine without encryption may redirect to others of this machine.
+    """
+    import requests
+
+    class Session(requests.Session):  # type: ignore[misc]
+        def get_redirect_target(self, resp: Any) -> str | None:
+            target: str | None = super().get_redirect_target(resp)
+            to = urljoin(resp.url, target) if target is not None else "https://"
+            if not to.startswith("https://") and not (address.startswith("http://") and _is_local(to)):
+                raise RemoteError(f"{url} redirects to {to.partition('?')[0]}, which is not encrypted. Check the URL.")
+            return target
+
+    return Session()
+
+
+def _is_local(address: str) -> bool:
+    return re.match(r"http://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?(/|$)", address) is not None
 
 
 def check_web_url(url: str) -> str:
@@ -124,7 +183,6 @@ def check_web_url(url: str) -> str:
     if match is None:
         shown = re.sub(r"//[^/]*@|\?.*", "//…@" if "@" in url else "", url)
         raise UsageError(f"{shown} is no address of a store, such as https://host/path, without a user and a query.")
-    host = re.sub(r":[0-9]+$", "", match[2])
-    if match[1] == "http" and host not in _LOOPBACK:
+    if match[1] == "http" and not _is_local(url):
         raise UsageError(f"{url} is not encrypted: what comes from there could be altered on its way. Give https://")
     return url.rstrip("/")
