@@ -20,6 +20,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the second is what batch scheduler
 _SECONDS_OF_DUPLICATES = 0.2  # ``timeout``, and a shell with its process group, may send one signal twice
 _AGAIN = 0  # to the watching thread: raise KeyboardInterrupt again
 _SECONDS_TO_AGAIN = 0.005
+_SECONDS_TO_WAKE = (0.01, 0.05, 0.1)  # after the first signal, if the main thread has not seen it
 
 _raises = False
 _is_reported = False
@@ -123,5 +124,19 @@ def _watch(reading: int, main_thread: int) -> None:
                 n_own -= 1
             elif first is None:
                 first = now
+                n_own += _wake(main_thread)
             elif now - first > _SECONDS_OF_DUPLICATES:
                 stop()
+
+
+def _wake(main_thread: int) -> int:
+    """Break what the main thread waits for until it has seen the first signal; return the number of signals sent.
+
+    A signal that comes just before it begins to wait, or that another thread gets, does not wake it.
+    """
+    for n_sent, seconds in enumerate(_SECONDS_TO_WAKE):
+        time.sleep(seconds)
+        if received():
+            return n_sent
+        signal.pthread_kill(main_thread, signal.SIGTERM)
+    return len(_SECONDS_TO_WAKE)

@@ -61,6 +61,12 @@ def test_the_second_signal_ends_what_c_code_keeps_from_python(start: Start) -> N
     assert _ended(start(hangs), signal.SIGINT, signal.SIGTERM) == (130, "\nInterrupted.\n")
 
 
+def test_a_signal_that_does_not_wake_the_main_thread_ends_what_it_waits_for(start: Start) -> None:
+    """As one that comes just before it begins to wait: here another thread gets it."""
+    blocked = f"import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT]); {_READY}; time.sleep(9)"
+    assert _ended(start(blocked), signal.SIGINT) == (130, "\nInterrupted.\n")
+
+
 def test_the_second_signal_ends_what_will_not_end(start: Start) -> None:
     endless = f"""
     {_READY}
