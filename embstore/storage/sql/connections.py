@@ -163,7 +163,8 @@ def _switch_progress_bar_off(connection: duckdb.DuckDBPyConnection) -> None:
 
     In a notebook without ipywidgets DuckDB has none, and refuses to have it switched off.
     """
-    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (True,):
+    # All rows are fetched: an unfinished result would keep the connection from registering tables.
+    if connection.execute("SELECT current_setting('enable_progress_bar')").fetchall() == [(True,)]:
         connection.execute("SET enable_progress_bar = false")
 
 
