@@ -122,6 +122,12 @@ def _not_stored(catalog: Catalog, query: Query, cards: Sequence[Card]) -> NotSto
         of_occurrences = [card.space for card in cards if card.unit is Unit.OCCURRENCE]
         near = [item.shown for item in catalog.nearest_occurrences(query.marked, of_occurrences)]
     nearest = f" Nearest stored texts: {', '.join(map(repr, near))}." if near else ""
+    if all(card.imported is not None for card in cards):
+        return NotStoredError(
+            f"{query.shown!r} is not in {', '.join(spaces)}.{nearest} Their vectors were imported, so that no text can "
+            "be "
+            "encoded for them."
+        )
     if query.marked is None and units == {Unit.OCCURRENCE}:
         remedy = 'To encode it in a sentence now, mark it there: --embed --text "a [word] in its sentence"'
     else:

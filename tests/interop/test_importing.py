@@ -139,6 +139,12 @@ def test_a_text_cannot_be_encoded(store: Store) -> None:
     store.add_vectors("mine", WORDS, VECTORS)
     with pytest.raises(CheckpointError, match="its vectors were imported"):
         store.neighbours("fish", embed=True)
+    with pytest.raises(QueryError, match="Their vectors were imported, so that no text can be encoded"):
+        store.neighbours("fish")
+    with pytest.raises(QueryError, match="embstore build rg65 --model minilm"):
+        store.query("similarity")
+    with pytest.raises(QueryError, match=r"holds none of the 4 words of the sets. Embed them: embstore import FILE"):
+        store.query("weat", x=["fish"], y=["fowl"], a=["x1"], b=["y1"])
     with pytest.raises(QueryError, match="embstore import"):
         store.build("words:5", models="minilm", poolings="imported")
 

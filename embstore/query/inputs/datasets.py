@@ -144,9 +144,10 @@ def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
         with suppress(QueryError):  # it is stored for another unit
             datasets[name] = catalog.dataset(name, card.unit)
     if not datasets:
+        name = "stsb" if card.unit is Unit.SENTENCE else "rg65"
+        command = build_command([name], card) if card.imported is None else f"embstore build {name} --model minilm"
         raise QueryError(
-            f"the store holds no dataset of pairs for the unit {card.unit.value}. Embed one with: "
-            f"{build_command(['stsb' if card.unit is Unit.SENTENCE else 'rg65'], card)}"
+            f"the store holds no dataset of pairs for the unit {card.unit.value}. Embed one with: {command}"
         )
     return datasets
 

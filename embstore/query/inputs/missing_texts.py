@@ -56,13 +56,15 @@ def remedy(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
 
 def embed_command(sources: Sequence[str], missing: Sequence[str], card: Card) -> str:
     """Return the command that embeds missing texts into a space, from their sources or else from standard input."""
-    if sources or len(missing) > _MAX_IN_COMMAND:
+    if sources or len(missing) > _MAX_IN_COMMAND or card.imported is not None:
         return build_command(sources or ["FILE"], card)
     return f"printf '%s\\n' {shlex.join(missing)} | {build_command(['-'], card)}"
 
 
 def build_command(sources: Sequence[str], card: Card) -> str:
-    """Return the command that embeds sources into a space."""
+    """Return the command that embeds sources into a space; one of imported vectors takes no more."""
+    if card.imported is not None:
+        return "embstore import FILE --name OTHER"
     parts = ["embstore", "build", *sources, "--model", card.model]
     if card.unit is not Unit.WORD:
         parts += ["--unit", card.unit.value]
