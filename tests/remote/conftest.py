@@ -4,13 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 from buckets import Bucket
-from moto.server import ThreadedMotoServer
 from object_servers import new_bucket, rclone, seaweedfs
 
 
 @pytest.fixture(scope="session")
 def moto() -> Iterator[str]:
     """Address of a moto server."""
+    pytest.importorskip("obstore")
+    pytest.importorskip("moto")
+    from moto.server import ThreadedMotoServer  # slow to import, and other tests are collected with these
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -27,6 +30,7 @@ def bucket(moto: str) -> Bucket:
 @pytest.fixture(scope="session")
 def seaweed() -> Iterator[str]:
     """Address of a SeaweedFS server."""
+    pytest.importorskip("obstore")
     with seaweedfs() as address:
         yield address
 

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import boto3
-
 from embstore.storage.remote.objects import ObjectStore
 
 KEY, SECRET = "AKIAEXAMPLE", "wJalrXUtnFEMIexample"
@@ -30,6 +28,8 @@ class Bucket:
         return ObjectStore(self.url, self.options)
 
     def client(self):
+        import boto3
+
         return boto3.client(
             "s3", endpoint_url=self.endpoint, aws_access_key_id=KEY, aws_secret_access_key=SECRET,
             region_name="us-east-1",
