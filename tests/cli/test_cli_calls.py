@@ -29,6 +29,10 @@ CALLS = [
     ("neighbors dog --unit word", "neighbours"),
     ("index --model toy", "index"),
     ("reproduce wolfe2022 --model gpt2=MODEL --dry-run", "reproduce"),
+    ("import word.vec --name other", "import_vectors"),
+    ("export out.vec --space toy.word.last --layer 1", "export"),
+    ("push copy", "push"),
+    ("pull other --dry-run --store empty", "pull"),
     ("cite", "cite"),
     ("info", "info"),
     ("info --skipped", "skipped"),
@@ -40,7 +44,7 @@ CALLS = [
     ("remove --space toy.word.last --yes", "remove"),
     ("completion bash", None),
 ]
-WITHOUT_STORE = ("datasets fetch", "datasets add", "datasets --json", "completion")
+WITHOUT_STORE = ("datasets fetch", "datasets add", "datasets --json", "completion", "pull")
 
 
 @pytest.fixture
@@ -83,6 +87,7 @@ def test_a_command_calls_one_method_of_store(
     made = make_store(texts=["dog", "cat", "fox"])
     make_store("other", model="other")
     (tmp_path / "words.txt").write_text("dog\ncat\n")
+    (tmp_path / "word.vec").write_text("1 2\ndog 0.5 1\n")
     (tmp_path / "pairs.csv").write_text("a,b,score\ndog,cat,1.5\ndog,fox,0.5\n")
     called.clear()
     store = [] if line.startswith(WITHOUT_STORE) else ["--store", made.root]
