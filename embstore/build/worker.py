@@ -21,9 +21,8 @@ from embstore.build.job import Model, Options
 from embstore.build.ranges import RangeTask, Step, encode_ranges
 from embstore.encode import Checkpoint, Encoder, Fingerprint, fingerprint, installed_versions, resolve
 from embstore.errors import ClusterError, EmbstoreError
-from embstore.space import Layers
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.shards import StagedShard, stage_shard
+from embstore.storage.files.shards import ShardContent, StagedShard, stage_shard
 from embstore.storage.writer import SpaceWriter
 
 
@@ -157,23 +156,14 @@ def _summed(steps: Iterable[Step]) -> tuple[Step, ...]:
     return (total, *others)
 
 
-def _stage(
-    paths: StorePaths,
-    space: str,
-    layers: Layers,
-    item_ids: NDArray[np.int64],
-    vectors: Iterable[NDArray[np.float32]],
-    dtype: str,
-    *,
-    owner: str,
-) -> StagedShard:
-    """Write a shard to a temporary file that stays, in the store's own folder; the other arguments are stage_shard's.
+def _stage(paths: StorePaths, content: ShardContent, *, owner: str) -> StagedShard:
+    """Write a shard to a temporary file that stays, in the store's own folder.
 
     The name contains the build's and the host's identifier, since process ids are distinct only on one machine.
     """
     temp = atomic.temporary_path(paths.root, owner)
     try:
-        staged = stage_shard(temp, paths, space, layers, item_ids, vectors, dtype)
+        staged = stage_shard(temp, paths, content)
         disk.sync(temp)  # the machine that commits it cannot flush what is in this one's memory
     except BaseException:
         atomic.discard(temp)

@@ -15,7 +15,7 @@ from embstore.space import Layers
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, store_card
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.shards import publish_shard, stage_shard
+from embstore.storage.files.shards import ShardContent, publish_shard, stage_shard
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.import_store import merged_dataset, new_items, new_skipped, stage_table
 from embstore.storage.transaction.manifest import Snapshot, read_snapshot
@@ -107,7 +107,7 @@ def _rewritten(source: Catalog, card: Card, own: StorePaths) -> Content:
         ids = LayerVectors([shard], card.layers.ids[0], card.dim).ids()
         vectors = (LayerVectors([shard], layer.id, card.dim, ids).gather()[1] for layer in card.layers)
         with atomic.temporary(own.embeddings(card.space)) as temp:
-            staged = stage_shard(temp, own, card.space, card.layers, ids, vectors, card.dtype)
+            staged = stage_shard(temp, own, ShardContent(card, ids, vectors))
             publish_shard(staged)
         new_names[shard.name] = staged.shard.name
         files += staged.shard

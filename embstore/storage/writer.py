@@ -19,7 +19,7 @@ from embstore.storage.catalog import Ids
 from embstore.storage.files.card import Card
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import StagedShard, publish_shard
+from embstore.storage.files.shards import ShardContent, StagedShard, publish_shard
 from embstore.storage.transaction.additions import write_card, write_shard
 from embstore.storage.transaction.commit import Change, commit, committing, create_store
 from embstore.storage.transaction.lock import SharedLock, write_lock
@@ -193,7 +193,7 @@ class SpaceWriter(Generic[T]):
         paths: Paths of the store.
         card: Card of the space.
         write_texts: Function called with the item ids of a shard before it is written.
-        write_shard: Function that writes a shard, with the arguments of :func:`~.shards.write_shard`.
+        write_shard: Function that writes a shard, given the paths of the store and the shard's content.
 
     Attributes:
         shards: Results of ``write_shard`` so far.
@@ -201,7 +201,11 @@ class SpaceWriter(Generic[T]):
     """
 
     def __init__(
-        self, paths: StorePaths, card: Card, write_texts: Callable[[Ids], None], write_shard: Callable[..., T]
+        self,
+        paths: StorePaths,
+        card: Card,
+        write_texts: Callable[[Ids], None],
+        write_shard: Callable[[StorePaths, ShardContent], T],
     ) -> None:
         self._paths, self._card, self._write_texts, self._write_shard = paths, card, write_texts, write_shard
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="embstore-writer")
@@ -265,10 +269,9 @@ class SpaceWriter(Generic[T]):
 
     def _write(self, ids: Ids, blocks: list[Block]) -> tuple[T, int]:
         """Write blocks of vectors as one shard, and return it with its number of items."""
-        card = self._card
         ids, places = _in_order(ids)
-        vectors = (_gathered(blocks, layer, places) for layer in range(len(card.layers)))
-        return self._write_shard(self._paths, card.space, card.layers, ids, vectors, card.dtype), len(ids)
+        vectors = (_gathered(blocks, layer, places) for layer in range(len(self._card.layers)))
+        return self._write_shard(self._paths, ShardContent(self._card, ids, vectors)), len(ids)
 
 
 def _in_order(ids: Ids) -> tuple[Ids, NDArray[np.int64]]:

@@ -83,10 +83,11 @@ def test_ranges_of_ids_stay_apart(make_store: Make) -> None:
     made = make_store(n=80, n_shards=1)
     ids, order = np.sort(made.ids), np.argsort(made.ids)
     made.shard_files[0].unlink()
+    from embstore.storage.files.shards import ShardContent
     from embstore.storage.transaction.additions import write_shard
 
     for part in np.split(np.arange(80), 8):
-        write_shard(made.paths, made.space, made.card.layers, ids[part], made.vectors[:, order[part]])
+        write_shard(made.paths, ShardContent(made.card, ids[part], made.vectors[:, order[part]]))
     row_bytes = 4 * made.card.dim * len(made.card.layers)
     made.store.compact(shard_bytes=30 * row_bytes)
     shards = [np.sort(list(store_ids)) for store_ids in ids_of_shards(made)]

@@ -13,6 +13,7 @@ from tiny_checkpoint import content, texts
 
 from embstore import Store
 from embstore.errors import LockedError, StoreError
+from embstore.storage.files.shards import ShardContent
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.transaction.additions import write_shard
 from embstore.storage.writer import StoreWriter
@@ -184,9 +185,9 @@ def test_items_that_are_there_twice(make_store: Make) -> None:
     made = make_store(n=20, n_shards=1)
     write_items(made.paths, made.items[:3])
     for part in (slice(0, 4), slice(0, 1)):
-        write_shard(made.paths, made.space, made.card.layers, made.ids[part], made.vectors[:, part])
+        write_shard(made.paths, ShardContent(made.card, made.ids[part], made.vectors[:, part]))
     extra = np.append(made.ids[5:7], [7])
-    write_shard(made.paths, made.space, made.card.layers, extra, np.ones((5, 3, 8), np.float32))
+    write_shard(made.paths, ShardContent(made.card, extra, np.ones((5, 3, 8), np.float32)))
     done = made.store.repair().to_pylist()
     assert sorted(row["action"] for row in done) == ["left", "rebuilt", "removed", "removed", "rewritten", "rewritten"]
     [left] = [row for row in done if row["action"] == "left"]

@@ -16,6 +16,7 @@ from embstore import Store, checksum
 from embstore.errors import StoreError
 from embstore.space import Unit
 from embstore.storage.files import shards as shard_files
+from embstore.storage.files.shards import ShardContent
 from embstore.storage.files.tables import write_table
 from embstore.storage.parquet import writer
 from embstore.storage.transaction.additions import write_card, write_dataset, write_shard
@@ -95,7 +96,7 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
 
 def rewrite(made: Synthetic, ids: np.ndarray, vectors: np.ndarray) -> None:
     """Write another shard with its own right summary, as a faulty program would."""
-    write_shard(made.paths, made.space, made.card.layers, ids, vectors)
+    write_shard(made.paths, ShardContent(made.card, ids, vectors))
 
 
 def problems(made: Synthetic) -> str:

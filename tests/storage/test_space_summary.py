@@ -15,6 +15,7 @@ from synthetic import Synthetic, synthetic_card, synthetic_store
 from embstore.errors import DamagedError
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.paths import Shard, StorePaths
+from embstore.storage.files.shards import ShardContent
 from embstore.storage.files.summaries import read_merged
 from embstore.storage.maintenance.space_summary import write_all_merged, write_merged
 from embstore.storage.transaction.additions import write_card, write_shard
@@ -63,7 +64,7 @@ def test_the_sums_are_those_of_all_vectors_however_they_are_split_and_merged(
             write_merged(paths, CARD)
         begin = sum(sizes[:place])
         part = slice(begin, begin + size)
-        shard = write_shard(paths, CARD.space, CARD.layers, np.arange(begin, begin + size), vectors[:, part])
+        shard = write_shard(paths, ShardContent(CARD, np.arange(begin, begin + size), vectors[:, part]))
         parts[shard.name] = (shard, part)
     found = sums(root)
     for layer in (0, 1):

@@ -19,6 +19,7 @@ from embstore import atomic, disk
 from embstore.errors import EncodeError
 from embstore.space import Layers
 from embstore.storage.files import names
+from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.tables import write_table
 from embstore.storage.parquet.writer import ShardFile
@@ -102,36 +103,40 @@ class StagedShard:
     summary: pa.Table
 
 
-def stage_shard(
-    temp: Path,
-    paths: StorePaths,
-    space: str,
-    layers: Layers,
-    item_ids: NDArray[np.int64],
-    vectors: Iterable[NDArray[np.float32]],
-    dtype: str,
-) -> StagedShard:
+@dataclass(frozen=True, slots=True, eq=False)
+class ShardContent:
+    """Vectors of some items of a space, which make a shard.
+
+    Attributes:
+        card: Card of the space, with its layers and the stored dtype.
+        item_ids: Distinct item ids, int64 (n,); rows are stored by ascending id.
+        vectors: Vectors of each layer of the card, float32 (n, dim); read once.
+    """
+
+    card: Card
+    item_ids: NDArray[np.int64]
+    vectors: Iterable[NDArray[np.float32]]
+
+
+def stage_shard(temp: Path, paths: StorePaths, content: ShardContent) -> StagedShard:
     """Write a shard to a temporary file.
 
     Args:
         temp: Path of the temporary file.
         paths: Paths of the store.
-        space: Name of the space.
-        layers: Layers of ``vectors``, in their order.
-        item_ids: Distinct item ids, int64 (n,); rows are stored by ascending id.
-        vectors: Vectors of each layer, float32 (n, dim).
-        dtype: Stored dtype, ``float32`` or ``float16``.
+        content: Vectors, with the card of their space.
 
     Raises:
         NonFiniteVectorError: A component is NaN or infinite.
         Float16OverflowError: A component is too large for float16.
         StoreError: The disk is full or cannot be written.
     """
-    order = np.argsort(item_ids)
+    card, layers, dtype = content.card, content.card.layers, content.card.dtype
+    order = np.argsort(content.item_ids)
     in_order = bool((order[1:] > order[:-1]).all())
-    item_ids = item_ids[order]
+    item_ids = content.item_ids[order]
     summaries = []
-    of_layers = iter(vectors)
+    of_layers = iter(content.vectors)
     first = next(of_layers)
     schema = embeddings_schema(first.shape[1], dtype)
     with (
@@ -152,7 +157,7 @@ def stage_shard(
         if writing is not None:
             writing.result()
         digest = shard_file.close()
-    [shard] = paths.as_shards(space, [names.PARTS.path(paths.embeddings(space), f"part-{digest[:16]}")])
+    [shard] = paths.as_shards(card.space, [names.PARTS.path(paths.embeddings(card.space), f"part-{digest[:16]}")])
     return StagedShard(temp, shard, summary_table(shard, digest, disk.size(temp), layers, summaries))
 
 

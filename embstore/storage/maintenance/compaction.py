@@ -22,6 +22,7 @@ from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.shards import (
     SHARD_BYTES,
     SUMMARY_SCHEMA,
+    ShardContent,
     StagedShard,
     publish_shard,
     stage_shard,
@@ -151,7 +152,7 @@ def _stage(temp: Path, paths: StorePaths, card: Card, group: Sequence[Shard]) ->
     if len(duplicates := ids[1:][ids[1:] == ids[:-1]]):
         raise DamagedError(f"item {duplicates[0]} is twice in {paths.embeddings(card.space)}. Run: embstore repair")
     vectors = (_gather(group, card, layer, ids) for layer in card.layers)
-    staged = stage_shard(temp, paths, card.space, card.layers, ids, vectors, card.dtype)
+    staged = stage_shard(temp, paths, ShardContent(card, ids, vectors))
     _check_sums(staged, group)
     return staged
 

@@ -20,7 +20,7 @@ from embstore.space import Layer
 from embstore.storage.files import names
 from embstore.storage.files.card import Card
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import SUMMARY_SCHEMA, StagedShard, stage_shard
+from embstore.storage.files.shards import SUMMARY_SCHEMA, ShardContent, StagedShard, stage_shard
 from embstore.storage.files.tables import read_part, read_sealed, stage_part, write_table
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.file_checks import Problem, summary_rows
@@ -86,7 +86,7 @@ def stage_import(temp: Path, paths: StorePaths, card: Card, shard_import: ShardI
         [target] = paths.as_shards(card.space, [names.PARTS.path(paths.embeddings(card.space), shard.name)])
         return StagedShard(temp, target, pa.Table.from_pylist(rows, schema=SUMMARY_SCHEMA))
     vectors = (LayerVectors([shard], layer.id, card.dim, shard_import.ids).gather()[1] for layer in card.layers)
-    return stage_shard(temp, paths, card.space, card.layers, shard_import.ids, vectors, card.dtype)
+    return stage_shard(temp, paths, ShardContent(card, shard_import.ids, vectors))
 
 
 def copy_hashed(source: Path, target: Path) -> str:

@@ -17,7 +17,14 @@ from embstore.space import Unit
 from embstore.storage.files.card import Card
 from embstore.storage.files.items import has_its_id
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import embeddings_schema, publish_shard, stage_shard, stored_sums, summary_table
+from embstore.storage.files.shards import (
+    ShardContent,
+    embeddings_schema,
+    publish_shard,
+    stage_shard,
+    stored_sums,
+    summary_table,
+)
 from embstore.storage.files.tables import ITEMS_SCHEMA, read_part, read_table, stage_part, write_table
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.file_checks import Problem, layer_sums, n_rows, schema_problem, summary_rows
@@ -189,6 +196,6 @@ def keep_items(paths: StorePaths, card: Card, shard: Shard, ids: Ids) -> None:
             return
     vectors = (LayerVectors([shard], layer.id, card.dim, ids).gather()[1] for layer in card.layers)
     with atomic.temporary(paths.embeddings(card.space)) as temp:
-        staged = stage_shard(temp, paths, card.space, card.layers, ids, vectors, card.dtype)
+        staged = stage_shard(temp, paths, ShardContent(card, ids, vectors))
         with replacing(paths, paths.embeddings(card.space), {staged.shard.name: [shard.name]}):
             publish_shard(staged)

@@ -4,44 +4,31 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from embstore import atomic
-from embstore.space import Layers, Unit
+from embstore.space import Unit
 from embstore.storage.files import tables
 from embstore.storage.files.card import Card, store_card
 from embstore.storage.files.paths import Shard, StorePaths
-from embstore.storage.files.shards import publish_shard, stage_shard
+from embstore.storage.files.shards import ShardContent, publish_shard, stage_shard
 from embstore.storage.transaction.commit import Change, committing
 
 
-def write_shard(
-    paths: StorePaths,
-    space: str,
-    layers: Layers,
-    item_ids: NDArray[np.int64],
-    vectors: Iterable[NDArray[np.float32]],
-    dtype: str = "float32",
-) -> Shard:
+def write_shard(paths: StorePaths, content: ShardContent) -> Shard:
     """Write one shard and its summary, and commit it.
 
     Args:
         paths: Paths of the store.
-        space: Name of the space.
-        layers: Layers of ``vectors``, in their order.
-        item_ids: Distinct item ids, int64 (n,); rows are stored by ascending id.
-        vectors: Vectors of each layer, float32 (n, dim).
-        dtype: Stored dtype, ``float32`` or ``float16``.
+        content: Vectors, with the card of their space.
 
     Raises:
         NonFiniteVectorError: A component is NaN or infinite.
         Float16OverflowError: A component is too large for float16.
         StoreError: The disk is full or cannot be written.
     """
-    with atomic.temporary(paths.embeddings(space)) as temp:
-        staged = stage_shard(temp, paths, space, layers, item_ids, vectors, dtype)
+    with atomic.temporary(paths.embeddings(content.card.space)) as temp:
+        staged = stage_shard(temp, paths, content)
         with committing(paths, Change(added=(staged.shard.path,))):
             publish_shard(staged)
     return staged.shard
