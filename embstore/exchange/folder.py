@@ -4,7 +4,7 @@ They come into the folder ``.incoming`` first, where a copy that was interrupted
 there, and no other writer deletes them.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -80,19 +80,29 @@ class Incoming:
             keys: Paths of the files in a store; all of them were received.
             change: Change of the store.
         """
-        folders = set()
-        for key in sorted(keys, key=_place):
-            target = self._store.root / key
-            if key.endswith(".faiss"):  # its old card must not be taken for that of the new one
-                disk.remove(target.with_suffix(".json"), missing_ok=True)
-            disk.make_folder(target.parent)
-            disk.replace(self.paths.root / key, target)
-            folders.add(target.parent)
-        for folder in sorted(folders):
+        ordered = sorted(keys, key=_rank)
+        # No card may be taken for that of another index, even after a loss of power: the old ones go first, and the
+        # new ones come last.
+        last = {f"{key.removesuffix('faiss')}json" for key in ordered if key.endswith(".faiss")}.intersection(ordered)
+        cards = [self._store.root / key for key in last]
+        for card in cards:
+            disk.remove(card, missing_ok=True)
+        for folder in sorted({card.parent for card in cards if disk.exists(card.parent)}):
             disk.sync_folder(folder)
+        self._move([key for key in ordered if key not in last])
+        self._move([key for key in ordered if key in last])
         commit(self._store, change)
         recover(self._store)
         self.discard()
+
+    def _move(self, keys: Sequence[str]) -> None:
+        """Move files to their places in the store, and flush their names to the disk."""
+        for key in keys:
+            target = self._store.root / key
+            disk.make_folder(target.parent)
+            disk.replace(self.paths.root / key, target)
+        for folder in sorted({(self._store.root / key).parent for key in keys}):
+            disk.sync_folder(folder)
 
     def discard(self) -> None:
         """Remove what is on its way."""
@@ -102,11 +112,6 @@ class Incoming:
 def in_order(files: Iterable[str]) -> list[str]:
     """Return files in the order in which they can be checked: those with the hashes of others before these."""
     return sorted(files, key=lambda key: (_rank(key), not key.endswith(".json"), key))
-
-
-def _place(key: str) -> tuple[int, bool, str]:
-    """Return the place of a file in the order in which they are published: an index before its card."""
-    return (_rank(key), key.endswith(".json"), key)
 
 
 def _rank(key: str) -> int:
