@@ -121,6 +121,9 @@ def test_nested_stores_leave_each_other_alone(make_store: Make) -> None:
 
 # Modules in which names become paths, each with the reason.
 _MAKERS = {
+    "storage/remote/cache.py": "fixed names in the cache's folder, outside any store",
+    "storage/remote/mirror.py": "fixed names, and paths that remote/manifest has checked by the grammar",
+    "storage/remote/store.py": "fixed names in the cache's folder, outside any store",
     "storage/files/names.py": "the grammar",
     "storage/files/paths.py": "the layout",
     "atomic.py": "temporary files, of numbers of its own",
