@@ -112,11 +112,15 @@ def create(path: Path, data: bytes) -> bool:
         try:
             disk.link(temp, path)
         except FileAccessError as error:
-            # A network file system may repeat a request whose reply was lost: then the file is this one.
-            if error.code != errno.EEXIST or disk.read(path) != data:
-                if error.code == errno.EEXIST:
-                    return False
+            if error.code != errno.EEXIST:
                 raise
+            # A network file system may repeat a request whose reply was lost: then the file is this one.
+            try:
+                is_own = disk.read(path) == data
+            except FileNotFoundError:  # the other one was deleted since
+                is_own = False
+            if not is_own:
+                return False
         disk.sync_folder(path.parent)
     return True
 

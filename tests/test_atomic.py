@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from embstore import atomic, documents
-from embstore.errors import DamagedError, StoreError
+from embstore import atomic, disk, documents
+from embstore.errors import DamagedError, FileAccessError, StoreError
 
 
 def test_an_exception_leaves_the_old_file_and_no_temporary_one(tmp_path: Path) -> None:
@@ -66,3 +66,14 @@ def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder").write_text("a file")
     with pytest.raises(StoreError, match=r"folder cannot be written: File exists.*move it away"):
         atomic.write_bytes(tmp_path / "folder" / "file", b"new")
+
+
+def test_a_rival_file_that_is_deleted_at_once_is_a_rival(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old manifests are deleted; one may be gone between the system's refusal and the look at its content."""
+
+    def refuse(source: Path, target: Path) -> None:
+        raise FileAccessError(target, errno.EEXIST, writing=True)
+
+    monkeypatch.setattr(disk, "link", refuse)
+    assert not atomic.create(tmp_path / "1.json", b"{}")
+    assert [*tmp_path.iterdir()] == []

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from embstore import atomic, checksum, disk
+from embstore.errors import DamagedError
 from embstore.storage.files.shards import SUMMARY_SCHEMA
 from embstore.storage.files.tables import read_sealed
+from embstore.storage.sql.reader import REMEDY
 
 _MISMATCH = "its content does not have the SHA-256 that it should have"
 
@@ -29,7 +31,7 @@ def problem_of(key: str, path: Path, sha256: str, find: Callable[[str], Path]) -
         expected = Path(key).stem.removeprefix("part-")
     elif folder == "embeddings":
         summary = find(f"summaries/{key.removeprefix('embeddings/')}")
-        expected = str(read_sealed(summary, SUMMARY_SCHEMA)["sha256"][0].as_py())
+        expected = shard_hash(summary)
         if Path(key).stem != f"part-{expected[:16]}":
             return _MISMATCH
     elif key.endswith(".faiss"):
@@ -37,3 +39,15 @@ def problem_of(key: str, path: Path, sha256: str, find: Callable[[str], Path]) -
     else:
         return None if checksum.has_valid_checksum(disk.read(path)) else checksum.ALTERED
     return None if sha256.startswith(expected) else _MISMATCH
+
+
+def shard_hash(summary: Path) -> str:
+    """Return the SHA-256 of a shard in hexadecimal, which each row of its summary has.
+
+    Raises:
+        DamagedError: The summary was altered, or does not name one shard.
+    """
+    hashes = set(read_sealed(summary, SUMMARY_SCHEMA)["sha256"].to_pylist())
+    if len(hashes) != 1:
+        raise DamagedError(f"{summary} is damaged: its rows do not name one shard. {REMEDY}")
+    return str(hashes.pop())

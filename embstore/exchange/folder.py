@@ -10,11 +10,9 @@ from pathlib import Path
 
 from embstore import atomic, disk
 from embstore.errors import DamagedError, MissingFileError
-from embstore.exchange.checking import problem_of
+from embstore.exchange.checking import problem_of, shard_hash
 from embstore.exchange.part import Content
 from embstore.storage.files.paths import StorePaths
-from embstore.storage.files.shards import SUMMARY_SCHEMA
-from embstore.storage.files.tables import read_sealed
 from embstore.storage.maintenance.import_store import copy_hashed
 from embstore.storage.remote import published
 from embstore.storage.remote.manifest import RemoteFile
@@ -160,6 +158,5 @@ def _entry(paths: StorePaths, key: str, before: RemoteFile | None) -> RemoteFile
     if before is not None and before.size == size and key.startswith(_BY_HASH):
         return before
     if key.startswith("embeddings/"):
-        table = read_sealed(paths.summary_of(paths.root / key), SUMMARY_SCHEMA)
-        return RemoteFile(key, size, str(table["sha256"][0].as_py()))
+        return RemoteFile(key, size, shard_hash(paths.summary_of(paths.root / key)))
     return RemoteFile(key, size, disk.sha256(paths.root / key))

@@ -45,7 +45,7 @@ def test_forgotten_quotes_round_a_sentence(cli, make_store, monkeypatch: pytest.
 
 
 def test_an_address_is_no_store(cli) -> None:
-    result = cli("info", "--store", "https://example.org/store")
+    result = cli("info", "--store", "ftp://example.org/store")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "is no URL of a bucket, such as s3://bucket/prefix" in result.stderr
 

@@ -126,7 +126,7 @@ def test_layers_sort_by_number_in_pandas(make_store) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "begin"), [(["query", "anisotropi", "--store", "x"], "embstore: "), (["export"], "Error: ")]
+    ("arguments", "begin"), [(["query", "anisotropi", "--store", "x"], "embstore: "), (["save"], "Error: ")]
 )
 def test_messages_are_not_broken_within_words_on_a_terminal(tmp_path: Path, arguments: list[str], begin: str) -> None:
     call = [*EMBSTORE, *arguments]
@@ -136,7 +136,7 @@ def test_messages_are_not_broken_within_words_on_a_terminal(tmp_path: Path, argu
     assert shown.split() == piped.split()
     assert piped.splitlines()[-1].startswith(begin)
     message = shown[shown.index(begin) :].splitlines()
-    assert len(message) > 2
+    assert len(message) > 1
     assert max(map(len, message)) <= 60
 
 

@@ -39,6 +39,8 @@ CALLS: dict[str, list[Arguments]] = {
     "compact": [of(dry_run=True)],
     "drift": [of("text1", spaces=SPACE), of(spaces=SPACE, most=2, k=3, layers="0,1")],
     "explain_query": [of("partition", spaces=SPACE, layers=0)],
+    "folder": [of()],
+    "has_ranges": [of()],
     "info": [of()],
     "map": [of(spaces=SPACE, layers="0,1")],
     "map_points": [of(SPACE, 0)],
@@ -51,6 +53,7 @@ CALLS: dict[str, list[Arguments]] = {
         of("text1", spaces=SPACE, where="length(text) > 4", transforms="center"),
         of("not stored", spaces=SPACE, embed=True),
     ],
+    "push": [of("copy", dry_run=True)],
     "query": [
         of("anisotropy"),
         of("partition", spaces=SPACE, layers=0),
@@ -72,7 +75,7 @@ CALLS: dict[str, list[Arguments]] = {
     "vectors": [of(SPACE, 0), of("toy.occurrence.last", "top", "length(text) > 3")],
     "verify": [of(), of(deep=True, answers="all")],
 }
-WRITING = {"index", "reproduce"}
+WRITING = {"add_vectors", "export", "import_vectors", "index", "pull", "reproduce"}
 SERVING = {"explore"}
 OF_NO_STORE = {"add_dataset", "datasets", "explain", "fetch_datasets", "metrics"}
 EVERY = 1 if os.environ.get("EMBSTORE_TEST_FAULTS") == "all" else 8

@@ -43,12 +43,12 @@ def make_folder(folder: Path) -> None:
     (folder / "words.txt").write_text("text1\nriver\n")
 
 
-def outside(folder: Path, but: str = "") -> dict[str, tuple[int, str]]:
-    """What is beside the store, and beside another folder: of each file and link its kind and its content."""
+def outside(folder: Path) -> dict[str, tuple[int, str]]:
+    """What is beside the store: of each file and link its kind and its content."""
     found = {}
     for parent, folders, files in os.walk(folder):
         if Path(parent) == folder:
-            folders[:] = [name for name in folders if name not in ("store", but)]
+            folders[:] = [name for name in folders if name != "store"]
         for name in (*folders, *files):
             path = Path(parent) / name
             mode = path.lstat().st_mode
