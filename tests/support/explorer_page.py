@@ -75,10 +75,19 @@ def until(page: Any, expression: str) -> None:
         page.wait_for_timeout(30)
 
 
+_PANELS = """() => (window.explorer?.panels || []).map((panel) => ({
+    map: Boolean(panel.map), frame: panel.frameMilliseconds, width: panel.width, hidden: panel.plot.hidden,
+    isLost: panel.scatter?.gl.isContextLost(), text: panel.element.innerText,
+}))"""
+
+
 def wait_for_map(page: Any, n_panels: int = 1) -> None:
     """Wait until the maps of all panels are drawn."""
     drawn = "explorer.panels.every((panel) => panel.map && panel.frameMilliseconds)"
-    until(page, f"window.explorer?.panels.length === {n_panels} && {drawn}")
+    try:
+        until(page, f"window.explorer?.panels.length === {n_panels} && {drawn}")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; panels: {page.evaluate(_PANELS)}") from error
 
 
 def pixels(page: Any) -> bytes:
