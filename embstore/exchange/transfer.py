@@ -158,7 +158,7 @@ class _Copy:
         for done, key in enumerate(in_order(self._missing)):
             observe(Progress(verb, self._name, done, total, done / total))
             incoming.receive(key, self._part.files[key])
-        named = [key for key in self._part.files if key in self._source_names() and key in self._missing]
+        named = [key for key in self._part.files if key.startswith(_NAMED) and key in self._missing]
         removed = [key for key in self._named if key not in self._part.files] if self._part.is_whole else []
         file = self._paths.file
         incoming.publish(self._missing, Change(tuple(map(file, named)), tuple(map(file, removed))))
@@ -166,9 +166,6 @@ class _Copy:
             write_published(self._paths)
         observe(Progress(verb, self._name, total, total, 1.0))
         return tabulate(actions(f"{verb}ed", self._part, self._missing, self._paths), self._paths.root)
-
-    def _source_names(self) -> set[str]:
-        return {key for key in self._part.files if key.startswith(_NAMED)}
 
 
 _NAMED = ("items/", "skipped/", "embeddings/", "datasets/", "spaces/")
