@@ -10,7 +10,7 @@ from embstore.explore.items import SpaceItems, layer_names, read_items
 from embstore.explore.maps import item_vectors, unit_vectors
 from embstore.explore.reading import Reading
 from embstore.storage.sql.fence import check_expression
-from embstore.storage.views.sandbox import Limits
+from embstore.storage.sql.limits import Limits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -23,7 +23,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files.answers import Answer, is_same_question, read_answer_file
 from embstore.storage.files.card import Card
 from embstore.storage.maintenance.problems import AnswerCheck, Problem
-from embstore.storage.views.sandbox import Limits
+from embstore.storage.sql.limits import Limits
 
 ALL = "all"
 SAMPLE = 20

@@ -17,7 +17,7 @@ from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, check_layer_numbers, select_layers
-from embstore.storage.views.sandbox import NO_LIMITS, Limits
+from embstore.storage.sql.limits import NO_LIMITS, Limits
 from embstore.table import Pivot, Table, table
 from embstore.text import Item
 

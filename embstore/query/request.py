@@ -11,7 +11,7 @@ from embstore.errors import UsageError
 from embstore.metrics import Metric
 from embstore.metrics.transforms import Step, parse_transforms
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.views.sandbox import NO_LIMITS, Limits
+from embstore.storage.sql.limits import NO_LIMITS, Limits
 
 
 @dataclass(frozen=True, slots=True)

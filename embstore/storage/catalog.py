@@ -21,17 +21,16 @@ from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.summaries import check_summary, summaries_of
 from embstore.storage.sql import connections
-from embstore.storage.sql.fence import check_expression
 from embstore.storage.sql.file_stats import Ranges
+from embstore.storage.sql.limits import NO_LIMITS, Limits
 from embstore.storage.sql.reader import FILES, Reader
 from embstore.storage.transaction.manifest import is_outdated, read_named_card, read_snapshot
-from embstore.storage.views.relation import relation
-from embstore.storage.views.sandbox import NO_LIMITS, BySpace, Limits, Sandbox
 from embstore.summary import Summary
 from embstore.text import Item
 
 if TYPE_CHECKING:
     from embstore.storage.files.card import Card
+    from embstore.storage.views.sandbox import BySpace, Sandbox
 
 ITEM_COLUMNS = ("item_id", "unit", "text", "context_id", "start", "end")
 
@@ -172,6 +171,8 @@ class Catalog:
             QueryError: It is not one expression, cannot be evaluated, or exceeds a limit.
             DamagedError: A table of items was altered.
         """
+        from embstore.storage.sql.fence import check_expression
+
         self._tables.check()
         check_expression(where)
         with self._users_sql:
@@ -305,6 +306,8 @@ class Catalog:
             QueryError: The statement is not one SELECT, does anything other than read the views, or cannot be executed.
             DamagedError: A file that it reads was altered (shards are not checked) or cannot be read.
         """
+        from embstore.storage.views.relation import relation
+
         with self._users_sql:
             sandbox = self.sandbox(limits)
             explaining, select = _split_explain(sql)
@@ -314,8 +317,10 @@ class Catalog:
             session = sandbox.session(limits, views, macros=checked.macros)
         return relation(session, explaining + checked.sql, parameters)
 
-    def sandbox(self, limits: Limits) -> Sandbox:
+    def sandbox(self, limits: Limits) -> "Sandbox":
         """Return the DuckDB for users' SQL, created again if the memory limit differs from the last one."""
+        from embstore.storage.views.sandbox import Sandbox
+
         if self._sandbox is None or self._sandbox.memory != limits.memory:
             self._sandbox = Sandbox(
                 self.reader, self.paths.root, self._files_of_views(), self._dataset_files, self.cards.values(),
@@ -323,16 +328,18 @@ class Catalog:
             )  # fmt: skip
         return self._sandbox
 
-    def _items_sandbox(self, limits: Limits) -> Sandbox:
+    def _items_sandbox(self, limits: Limits) -> "Sandbox":
         """Return the DuckDB for SQL over the items alone: a copy of them if they are few."""
         if sum(map(disk.size, self.item_files)) > _COPIED_BYTES:
             return self.sandbox(limits)
         if self._copied is None or self._copied.memory != limits.memory:
+            from embstore.storage.views.sandbox import Sandbox
+
             views = {"items": {"": self.item_files}}
             self._copied = Sandbox(self.reader, self.paths.root, views, (), (), limits.memory, copied=True)
         return self._copied
 
-    def _files_of_views(self) -> dict[str, BySpace]:
+    def _files_of_views(self) -> dict[str, "BySpace"]:
         """Return the files of each view, by view and by space."""
         return {
             "items": {"": self.item_files},

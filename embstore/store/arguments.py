@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from embstore.progress import Observer, current_observer, ignore
 from embstore.storage.selection import SpaceFilter
-from embstore.storage.views.sandbox import Limits
+from embstore.storage.sql.limits import Limits
 
 if TYPE_CHECKING:
     from embstore.query.request import MetricRequest

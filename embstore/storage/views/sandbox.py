@@ -6,17 +6,17 @@ cannot write. The views are created beforehand, and users' SQL runs in a read-on
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import duckdb
 
 from embstore import disk
-from embstore.errors import DamagedError, EmbstoreError, QueryError, UsageError
+from embstore.errors import DamagedError, EmbstoreError, QueryError
 from embstore.storage.files.card import Card
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.fence import MacroUse, Select, check
+from embstore.storage.sql.limits import Limits
 from embstore.storage.sql.reader import Reader
 from embstore.storage.views.macros import MACROS, in_order
 
@@ -40,28 +40,6 @@ _EMPTY = {
     "spaces": {"space": "VARCHAR", "model": "VARCHAR", "checkpoint": "VARCHAR", "unit": "VARCHAR", "pooling": "VARCHAR",
                "template": "VARCHAR", "dim": "INTEGER", "revision": "VARCHAR", "step": "BIGINT"},
 }  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Limits of a user's SQL.
-
-    Attributes:
-        timeout: Time limit of each run in seconds; None for no limit.
-        memory: Memory limit in bytes; None for half of DuckDB's default.
-    """
-
-    timeout: float | None = None
-    memory: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.timeout is not None and not 0 < self.timeout < 1e9:
-            raise UsageError(f"timeout must be a number of seconds above 0, not {self.timeout}.")
-        if self.memory is not None and self.memory < 1:
-            raise UsageError(f"memory must be at least 1 byte, not {self.memory}.")
-
-
-NO_LIMITS = Limits()
 
 
 class Sandbox:

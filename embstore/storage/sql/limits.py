@@ -1,0 +1,27 @@
+"""Limits of a user's SQL, in a module of its own: every query has them, and few have SQL."""
+
+from dataclasses import dataclass
+
+from embstore.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of a user's SQL.
+
+    Attributes:
+        timeout: Time limit of each run in seconds; None for no limit.
+        memory: Memory limit in bytes; None for half of DuckDB's default.
+    """
+
+    timeout: float | None = None
+    memory: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.timeout is not None and not 0 < self.timeout < 1e9:
+            raise UsageError(f"timeout must be a number of seconds above 0, not {self.timeout}.")
+        if self.memory is not None and self.memory < 1:
+            raise UsageError(f"memory must be at least 1 byte, not {self.memory}.")
+
+
+NO_LIMITS = Limits()
