@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.arrays import distinct
 from embstore.progress import current_task
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
@@ -82,7 +83,7 @@ class StoredLayer:
         """Return the item ids int64 (n,), ascending, and vectors (n, dim); ``ids`` restricts the selection."""
         if ids is not None and self.only is not None:
             ids = np.intersect1d(ids, self.only)
-        return self._vectors(self.only if ids is None else np.unique(ids)).gather()
+        return self._vectors(self.only if ids is None else distinct(ids)).gather()
 
     def neighbours(
         self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from embstore import disk
+from embstore.arrays import distinct
 from embstore.errors import DamagedError
 from embstore.space import Layer, Unit
 from embstore.storage.files.datasets import check_dataset, rebuild_remedy, stored_kinds, stored_rows
@@ -180,7 +181,7 @@ class Catalog:
             checked = sandbox.check(f"SELECT item_id FROM items WHERE (\n{where}\n)", limits, ["items"])
             session = sandbox.session(limits, ["items"], ITEM_COLUMNS)
         found = session.run(lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"])
-        return np.unique(np.asarray(found, dtype=np.int64))
+        return distinct(np.asarray(found, dtype=np.int64))
 
     def ids_of_unit(self, unit: Unit) -> Ids:
         """Return the ids of all items of a unit, ascending.
@@ -190,7 +191,7 @@ class Catalog:
         """
         self._tables.check()
         sql = f"SELECT item_id FROM {FILES} WHERE unit = $unit"
-        return np.unique(self.reader.columns(sql, self.item_files, unit=unit.value)["item_id"])
+        return distinct(self.reader.columns(sql, self.item_files, unit=unit.value)["item_id"])
 
     def create_item_view(self, connection: duckdb.DuckDBPyConnection) -> None:
         """Create the temporary view ``items`` of all items on a connection, for embstore's own SQL."""
@@ -222,7 +223,7 @@ class Catalog:
         return self._tables.nearest_occurrences(item, self._ids_of(spaces), n)
 
     def _ids_of(self, spaces: Iterable[str]) -> Ids:
-        return np.unique(np.concatenate([self.ids(space) for space in spaces]))
+        return distinct(np.concatenate([self.ids(space) for space in spaces]))
 
     def vectors_of(self, space: str, layers: Iterable[Layer], item: int) -> dict[int, NDArray[np.float32]]:
         """Return the stored vectors of an item, by layer id: float32 of shape (dim,); empty if it has none."""
