@@ -17,6 +17,7 @@ from embstore.arrays import distinct
 from embstore.errors import DamagedError
 from embstore.space import Layer, Unit
 from embstore.storage.files.datasets import check_dataset, rebuild_remedy, stored_kinds, stored_rows
+from embstore.storage.files.item_columns import ColumnTables
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import Shard, StorePaths
@@ -51,7 +52,9 @@ class Catalog:
         cards: Card of each space, by name.
         shards: Shards of each space, by name.
         item_files: Tables of items.
+        column_files: Tables of the items' columns.
         skipped_files: Tables of skipped texts.
+        columns: The columns in these tables.
         reader: DuckDB over the files.
 
     Raises:
@@ -78,6 +81,7 @@ class Catalog:
         """Create the readers of the listed files, over a connection or the DuckDB of the process."""
         self.reader = Reader(self.paths.root, self.item_files, connection)
         self._tables = ItemTables(self.reader, self.item_files, self.paths.items, self._part_checks)
+        self.columns = ColumnTables(self.reader, self.column_files, self._part_checks)
         self._shard_ranges = {
             space: Ranges(self.reader, [shard.path for shard in shards]) for space, shards in self.shards.items()
         }
@@ -102,12 +106,15 @@ class Catalog:
             raise
         self.cards = {card.space: card for card in sorted(cards, key=lambda card: card.order)}
         parts = {space: snapshot.parts(paths, paths.embeddings(space)) for space in self.cards}
-        items, skipped = snapshot.parts(paths, paths.items), snapshot.parts(paths, paths.skipped)
+        items, columns, skipped = (
+            snapshot.parts(paths, folder) for folder in (paths.items, paths.columns, paths.skipped)
+        )
         self.shards = {space: paths.as_shards(space, listed.files) for space, listed in parts.items()}
         self._missing = {space: [path.stem for path in listed.missing] for space, listed in parts.items()}
         self.item_files = sorted([*items.files, *items.missing])  # what reads a missing one names it
+        self.column_files = sorted([*columns.files, *columns.missing])
         self.skipped_files = sorted([*skipped.files, *skipped.missing])
-        some_missing = any(listed.missing for listed in (items, skipped, *parts.values()))
+        some_missing = any(listed.missing for listed in (items, columns, skipped, *parts.values()))
         return not (some_missing and is_outdated(paths, snapshot))
 
     @property

@@ -302,7 +302,7 @@ def test_skipped_texts_are_listed_until_they_are_embedded(make_store: Make) -> N
 
 
 @pytest.mark.parametrize(
-    ("found", "match"), [(3, "has format 3, and this embstore reads up to 2. Upgrade"), (99, "99")]
+    ("found", "match"), [(4, "has format 4, and this embstore reads up to 3. Upgrade"), (99, "99")]
 )
 def test_a_newer_format_is_refused(make_store: Make, found: int, match: str) -> None:
     made = make_store(index=False)

@@ -17,8 +17,8 @@ from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.parquet.footer import Column, read_columns
 
 _OTHER_TYPES = [
-    pa.int32(), pa.uint64(), pa.timestamp("us"), pa.float64(), pa.binary(), pa.binary(4), pa.decimal128(9, 2),
-    pa.list_(pa.int64()), pa.struct({"x": pa.int64()}), pa.bool_(), pa.date32(),
+    pa.int32(), pa.uint64(), pa.timestamp("us"), pa.float32(), pa.binary(), pa.binary(4), pa.decimal128(9, 2),
+    pa.list_(pa.int64()), pa.struct({"x": pa.int64()}), pa.date32(),
 ]  # fmt: skip
 
 
@@ -33,6 +33,13 @@ def test_the_columns_of_a_table(tmp_path: Path, schema: pa.Schema, columns: tupl
     types = {"int64": pa.int64(), "string": pa.string()}
     read = pq.read_schema(path)
     assert [(f.name, f.type, f.nullable) for f in read] == [(c.name, types[c.kind], not c.is_required) for c in columns]
+
+
+def test_the_types_of_columns_of_items(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    types = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
+    pq.write_table(pa.schema([pa.field(f"a {name}", kind) for name, kind in types.items()]).empty_table(), path)
+    assert read_columns(path) == tuple(Column(f"a {name}", name) for name in types)
 
 
 @pytest.mark.parametrize("kind", _OTHER_TYPES, ids=str)

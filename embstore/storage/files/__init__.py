@@ -5,7 +5,7 @@ marker      the file that marks a folder as a store
 card        the card of a space: all that its vectors depend on
 shards      writing of shards; vectors: reading of a layer's vectors
 summaries   the sums of a shard and of a space
-columns     the columns of the small tables
+columns     the columns of the small tables; item_columns: the columns of items
 tables      the small tables beside the vectors; items: texts by id; datasets: rows of datasets
 answers     cached answers of queries
 maps        positions of items in the plane

@@ -21,6 +21,7 @@ _ROOT_FILES = {"store.json", ".lock", ".lock-holder.json", ".lock-texts", ".lock
 _ENTRIES = {
     "manifests": (names.MANIFESTS,),
     "items": (names.PARTS, names.HIDDEN),
+    "columns": (names.PARTS,),
     "skipped": (names.PARTS, names.HIDDEN),
     "datasets": (names.DATASETS,),
     "spaces": (names.CARDS, names.REMOVALS),

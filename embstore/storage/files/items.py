@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from embstore import disk
 from embstore.errors import DamagedError
 from embstore.space import Unit
-from embstore.storage.files.columns import ITEM_COLUMNS, SKIPPED_COLUMNS
+from embstore.storage.files.columns import ITEM_COLUMNS, SKIPPED_COLUMNS, is_column_table
 from embstore.storage.files.unpacked import check_unpacked
 from embstore.storage.parquet.footer import read_columns
 from embstore.storage.sql import connections
@@ -181,7 +181,7 @@ class PartChecks:
             found = read_columns(file)
         except ValueError as error:
             raise DamagedError(f"{file} is damaged: {error}. {TABLE_REMEDY}") from error
-        if found not in (ITEM_COLUMNS, SKIPPED_COLUMNS):
+        if found not in (ITEM_COLUMNS, SKIPPED_COLUMNS) and not is_column_table(found):
             raise DamagedError(f"{file} is damaged: its columns are not those of the format. {TABLE_REMEDY}")
         self._checked[file] = stamp
 

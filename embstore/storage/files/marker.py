@@ -5,6 +5,10 @@ from embstore.errors import DamagedError, MissingFileError, StoreError
 from embstore.storage.files.paths import StorePaths
 
 STORE_FORMAT = 2
+"""Format of a new store."""
+
+COLUMNS_FORMAT = 3
+"""Format of a store with columns of items: the repair of a program for format 2 would lose them."""
 
 
 def check_marker(paths: StorePaths) -> None:
@@ -39,6 +43,12 @@ def read_format(paths: StorePaths) -> int:
         return int(atomic.read_document(paths.marker, "store")["format"])
     except MissingFileError as error:
         raise DamagedError(f"{paths.marker} is missing. Run: embstore repair") from error
+
+
+def require_format(paths: StorePaths, store_format: int) -> None:
+    """Raise the format of a store, if it is lower."""
+    if read_format(paths) < store_format:
+        write_marker(paths, store_format)
 
 
 def write_marker(paths: StorePaths, store_format: int = STORE_FORMAT) -> None:

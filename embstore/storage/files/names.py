@@ -76,7 +76,7 @@ ANSWERS = Names(r"[0-9a-f]{32}", suffix=".json")
 MAPS = Names(r"layer=[0-9]{2,5}-(pca|tsne)-[0-9a-f]{16}", suffix=".parquet")
 SHARD_LOCKS = Names(r"[0-9]{1,9}-of-[0-9]{1,9}", prefix=".lock-shard-")
 
-_IN_FOLDERS = {"items": PARTS, "skipped": PARTS, "spaces": CARDS, "datasets": DATASETS}
+_IN_FOLDERS = {"items": PARTS, "columns": PARTS, "skipped": PARTS, "spaces": CARDS, "datasets": DATASETS}
 
 
 def is_file_key(key: str) -> bool:

@@ -96,6 +96,11 @@ class StorePaths:
         return self.root / "items"
 
     @property
+    def columns(self) -> Path:
+        """The folder of the Parquet files of the items' columns."""
+        return self.root / "columns"
+
+    @property
     def datasets(self) -> Path:
         """The folder of the datasets' Parquet files."""
         return self.root / "datasets"

@@ -18,7 +18,8 @@ _MAX_BYTES = 256 << 20  # the footer of a shard of 128 MiB takes a megabyte or l
 # Fields of the footer and of an element of its schema, and their values.
 _SCHEMA = 2
 _TYPE, _REPETITION, _NAME, _N_CHILDREN, _CONVERTED_TYPE, _LOGICAL_TYPE = 1, 3, 4, 5, 6, 10
-_INT64, _BYTE_ARRAY = 2, 6
+_BOOLEAN, _INT64, _DOUBLE, _BYTE_ARRAY = 0, 2, 5, 6
+_PLAIN_KINDS = {_BOOLEAN: "bool", _INT64: "int64", _DOUBLE: "float64"}
 _REQUIRED, _OPTIONAL = 0, 1
 _UTF8, _STRING = 0, 1
 
@@ -28,7 +29,7 @@ class Column(NamedTuple):
 
     Attributes:
         name: Name of the column.
-        kind: ``int64`` or ``string``.
+        kind: ``int64``, ``float64``, ``bool`` or ``string``.
         is_required: Whether it has no nulls.
     """
 
@@ -41,7 +42,7 @@ def read_columns(path: Path) -> tuple[Column, ...]:
     """Read the columns of a Parquet file, without loading pyarrow.
 
     Raises:
-        ValueError: The footer cannot be read, or a column is neither of 64-bit integers nor of strings.
+        ValueError: The footer cannot be read, or a column is neither of 64-bit numbers, booleans nor strings.
         FileAccessError: The system cannot read the file.
     """
     with disk.reading(path) as file:
@@ -61,8 +62,8 @@ def _column(element: thrift.Struct) -> Column:
     name, repetition = values[_NAME].decode(), values[_REPETITION]
     annotations = values.get(_CONVERTED_TYPE), [*values.get(_LOGICAL_TYPE, ())]
     if repetition in (_REQUIRED, _OPTIONAL) and not values.get(_N_CHILDREN):
-        if values[_TYPE] == _INT64 and annotations == (None, []):
-            return Column(name, "int64", repetition == _REQUIRED)
+        if values[_TYPE] in _PLAIN_KINDS and annotations == (None, []):
+            return Column(name, _PLAIN_KINDS[values[_TYPE]], repetition == _REQUIRED)
         if values[_TYPE] == _BYTE_ARRAY and annotations in ((_UTF8, [_STRING]), (_UTF8, []), (None, [_STRING])):
             return Column(name, "string", repetition == _REQUIRED)
     raise ValueError(f"its column {name!r} has a type that is not in the format")

@@ -51,6 +51,16 @@ def write_skipped_rows(paths: StorePaths, parts: Iterable[pa.Table]) -> None:
         _write_part(paths, paths.skipped, rows)
 
 
+def write_column_rows(paths: StorePaths, parts: Iterable[pa.Table]) -> list[Path]:
+    """Write values of items' columns as new tables, each of bounded size, and return their files.
+
+    Args:
+        paths: Paths of the store.
+        parts: Tables of one schema: ``item_id``, then columns of int64, float64, bool or string.
+    """
+    return [path for rows in tables.bounded(parts) if (path := _write_part(paths, paths.columns, rows)) is not None]
+
+
 def write_dataset(paths: StorePaths, name: str, kind: str, unit: Unit, columns: Mapping[str, Sequence[Any]]) -> None:
     """Write the rows of a dataset for a unit; see :func:`.tables.store_dataset` for the arguments."""
     with committing(paths, Change(added=(paths.dataset(name),))):

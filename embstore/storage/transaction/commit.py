@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from embstore import atomic, disk
 from embstore.errors import DamagedError, FileAccessError, StoreError
-from embstore.storage.files.marker import write_marker
+from embstore.storage.files.marker import COLUMNS_FORMAT, require_format, write_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.transaction.manifest import MANIFEST_FORMAT, Snapshot, read_snapshot, stamp_of
 
@@ -85,6 +85,8 @@ def commit(paths: StorePaths, change: Change) -> None:
         gone = [key for key in removed if key in base.files]
         if not new and not gone:
             return
+        if any(key.startswith("columns/") for key in new):
+            require_format(paths, COLUMNS_FORMAT)  # before the manifest, which older programs take for damaged
         if _create(paths, base, new, gone, replaced) and stamp_of(paths.manifest(base.number)) == base.stamp:
             disk.committed(paths.root)
             return

@@ -212,7 +212,7 @@ def _unnamed(paths: StorePaths, snapshot: Snapshot, gone: Collection[str]) -> li
         gone: Names of spaces that are not of the store.
     """
     found = []
-    for folder in (paths.items, paths.skipped):
+    for folder in (paths.items, paths.columns, paths.skipped):
         found += [path for path in names.PARTS.listed(folder).values() if not snapshot.is_named(paths, path)]
     for space in sorted({*paths.spaces_on_disk(), *gone}):
         shards = names.PARTS.listed(paths.embeddings(space)).values()

@@ -1,0 +1,198 @@
+"""Columns of items: the names and types that are allowed, and their values, stored and built-in.
+
+A table of columns has the item's id and any number of columns, which are null where the item has no value. Several
+tables may have the same column for different items; an item has at most one value of a column.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.errors import DamagedError
+from embstore.space import Unit
+from embstore.storage.files.columns import is_column_table
+from embstore.storage.files.items import PartChecks
+from embstore.storage.parquet.footer import read_columns
+from embstore.storage.sql import connections
+from embstore.storage.sql.reader import Reader
+from embstore.text import Item
+from embstore.words import word_spans
+
+Ids = NDArray[np.int64]
+
+DTYPES: Mapping[str, Any] = {"int64": np.int64, "float64": np.float64, "bool": np.bool_, "string": np.object_}
+"""dtype of the values of each type of columns."""
+
+REMEDY = "To repair it, run embstore repair, and build the same sources again with the same --keep."
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ColumnValues:
+    """The values of a column for some items.
+
+    Attributes:
+        name: Name of the column.
+        kind: ``int64``, ``float64``, ``bool`` or ``string``.
+        values: Values (n,) of dtype int64, float64, bool or object (str); undefined where ``is_null``.
+        is_null: Mask (n,) of the items without a value.
+    """
+
+    name: str
+    kind: str
+    values: NDArray[Any]
+    is_null: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, name: str, kind: str, values: Sequence[Any]) -> "ColumnValues":
+        """Return the values of a column from a sequence in which None is null."""
+        is_null = np.array([value is None for value in values], np.bool_)
+        filler = "" if kind == "string" else 0
+        filled = np.array([filler if value is None else value for value in values], DTYPES[kind])
+        return cls(name, kind, filled, is_null)
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """A column that is computed from the items when it is used, and stored nowhere.
+
+    Attributes:
+        kind: Type of its values.
+        units: Units of the items that have a value.
+        compute: Function from an item to its value.
+        meaning: Meaning of a value, as a phrase.
+    """
+
+    kind: str
+    units: tuple[Unit, ...]
+    compute: Callable[[Item], float]
+    meaning: str
+
+
+def _position(item: Item) -> int:
+    """Return the number of words that begin before an occurrence in its sentence."""
+    assert item.context is not None
+    assert item.span is not None
+    return bisect_left(_word_starts(item.context), item.span.start)
+
+
+@lru_cache(maxsize=256)  # the occurrences of a sentence follow each other
+def _word_starts(sentence: str) -> tuple[int, ...]:
+    return tuple(start for start, _ in word_spans(sentence))
+
+
+def _zipf_frequency(item: Item) -> float:
+    from wordfreq import zipf_frequency  # loads word lists, for this column only
+
+    return float(zipf_frequency(item.text, "en"))
+
+
+BUILT_IN: Mapping[str, BuiltIn] = {
+    "position": BuiltIn(
+        "int64", (Unit.OCCURRENCE,), _position, "number of words before an occurrence in its sentence"
+    ),
+    "zipf_frequency": BuiltIn(
+        "float64", (Unit.WORD, Unit.OCCURRENCE), _zipf_frequency,
+        "log10 of a word's frequency per billion words of English by the package wordfreq; 0 for an unknown word",
+    ),
+}  # fmt: skip
+"""Built-in columns, by name."""
+
+
+def computed(name: str, items: Sequence[Item]) -> ColumnValues:
+    """Return the values of a built-in column for some items; null for items of other units."""
+    column = BUILT_IN[name]
+    values = [column.compute(item) if item.unit in column.units else None for item in items]
+    return ColumnValues.of(name, column.kind, values)
+
+
+class ColumnTables:
+    """Tables of the columns of a store's items.
+
+    Args:
+        reader: DuckDB over the store.
+        files: Parquet files of the tables.
+        checks: Checks of files against the hashes in their names.
+    """
+
+    def __init__(self, reader: Reader, files: Sequence[Path], checks: PartChecks) -> None:
+        self.files = files
+        self._reader, self._checks = reader, checks
+
+    def check(self) -> None:
+        """Raise DamagedError if a table was altered."""
+        for file in self.files:
+            self._checks.check(file)
+            if not is_column_table(read_columns(file)):
+                raise DamagedError(f"{file} is damaged: it is not a table of columns. {REMEDY}")
+
+    @cached_property
+    def types(self) -> dict[str, str]:
+        """Type of each stored column, by name, sorted.
+
+        Raises:
+            DamagedError: A table was altered, or two tables have a column of different types.
+        """
+        self.check()
+        found: dict[str, tuple[str, Path]] = {}
+        for file in self.files:
+            for column in read_columns(file)[1:]:
+                kind, other = found.setdefault(column.name, (column.kind, file))
+                if kind != column.kind:
+                    raise DamagedError(
+                        f"{file} is damaged: its column {column.name!r} is of type {column.kind}, and of type {kind} "
+                        f"in {other}. {REMEDY}"
+                    )
+        return {name: found[name][0] for name in sorted(found)}
+
+    def values(self, names: Sequence[str], ids: Ids) -> dict[str, ColumnValues]:
+        """Return the values of stored columns for some items, by name.
+
+        Args:
+            names: Names of stored columns.
+            ids: Item ids (n,), in any order.
+        """
+        if not names:
+            return {}
+        kinds = [self.types[name] for name in names]
+        quoted = ", ".join(
+            f"any_value({connections.quote_name(name)}) AS c{number}" for number, name in enumerate(names)
+        )
+        sql = f"""SELECT item_id, {quoted} FROM {COLUMN_FILES} SEMI JOIN wanted USING (item_id) GROUP BY item_id"""
+        with connections.with_ids(self._reader.connection, "wanted", np.unique(ids)):
+            found = self._reader.columns(sql, self.files)
+        return {
+            name: _aligned(name, kind, ids, found["item_id"], found[f"c{number}"])
+            for number, (name, kind) in enumerate(zip(names, kinds, strict=True))
+        }
+
+
+COLUMN_FILES = "read_parquet($files, hive_partitioning = false, union_by_name = true)"
+"""SQL for tables that may have different columns, with the files as a parameter."""
+
+
+def _aligned(name: str, kind: str, ids: Ids, found_ids: Ids, found: NDArray[Any]) -> ColumnValues:
+    """Return the values of a column for ids (n,), from the values found for some ids, both (n_found,).
+
+    Values may be masked where they are null, as DuckDB returns them.
+    """
+    is_null = np.ones(len(ids), np.bool_)
+    values = np.full(len(ids), "" if kind == "string" else 0, DTYPES[kind])
+    if len(found_ids):
+        order = np.argsort(found_ids)
+        places = np.searchsorted(found_ids, ids, sorter=order).clip(max=len(found_ids) - 1)
+        chosen = order[places]
+        mask = np.broadcast_to(getattr(found, "mask", False), found.shape)
+        is_null = (np.asarray(found_ids)[chosen] != ids) | mask[chosen]
+        values[~is_null] = np.asarray(getattr(found, "data", found))[chosen[~is_null]]
+    return ColumnValues(name, kind, values, is_null)
+
+
+def names_of(columns: Iterable[str]) -> str:
+    """Return the names of columns as a list in words."""
+    return ", ".join(repr(name) for name in columns)

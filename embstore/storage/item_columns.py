@@ -1,0 +1,52 @@
+"""Read the columns of a space's items: those that builds stored with ``--keep``, and the built-in ones."""
+
+from collections.abc import Iterable
+
+from embstore.errors import UnknownNameError
+from embstore.storage.catalog import Catalog, Ids
+from embstore.storage.files.item_columns import BUILT_IN, ColumnValues, computed
+
+_HOW_TO_KEEP = "To store columns of a source: embstore build FILE --column text --keep NAME"
+
+
+def column_types(catalog: Catalog, space: str) -> dict[str, str]:
+    """Return the type of each column of a space's items, by name: the stored ones, then the built-in ones of its unit.
+
+    Types are ``int64``, ``float64``, ``bool`` and ``string``.
+
+    Raises:
+        DamagedError: A table of columns was altered.
+    """
+    unit = catalog.cards[space].unit
+    built_in = {name: column.kind for name, column in BUILT_IN.items() if unit in column.units}
+    return catalog.columns.types | built_in
+
+
+def column_values(catalog: Catalog, space: str, names: Iterable[str], ids: Ids) -> dict[str, ColumnValues]:
+    """Return the values of columns for some items of a space, by name.
+
+    Args:
+        catalog: Catalog of the store.
+        space: Name of the space.
+        names: Names of columns.
+        ids: Item ids (n,), in any order.
+
+    Returns:
+        For each name the values of the items, in the order of ``ids``.
+
+    Raises:
+        UnknownNameError: A column does not exist.
+        DamagedError: A table of columns or of items was altered, or the text of an item is missing.
+    """
+    known = column_types(catalog, space)
+    requested = tuple(dict.fromkeys(names))
+    for name in requested:
+        if name not in known:
+            raise UnknownNameError("column", name, known, _HOW_TO_KEEP)
+    built_in = [name for name in requested if name in BUILT_IN]
+    found = catalog.columns.values([name for name in requested if name not in BUILT_IN], ids)
+    if built_in:
+        items = catalog.items(ids.tolist())
+        ordered = [items[item] for item in ids.tolist()]
+        found |= {name: computed(name, ordered) for name in built_in}
+    return {name: found[name] for name in requested}

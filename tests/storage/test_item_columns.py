@@ -1,0 +1,107 @@
+"""Columns of items: stored values beside those that pandas holds, built-in ones beside their definition."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from synthetic import Synthetic, synthetic_store
+from wordfreq import zipf_frequency
+
+from embstore.errors import DamagedError, UnknownNameError
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.item_columns import ColumnValues
+from embstore.storage.files.marker import read_format
+from embstore.storage.files.tables import stage_part
+from embstore.storage.item_columns import column_types, column_values
+from embstore.storage.transaction.additions import write_column_rows
+
+Make = Callable[..., Synthetic]
+TYPES = {"freq": "int64", "length": "float64", "pos": "string", "rare": "bool"}
+
+
+def in_pandas(column: ColumnValues) -> pd.Series:
+    """A column's values, None where they are null."""
+    return pd.Series(
+        [None if null else value for value, null in zip(column.values, column.is_null, strict=True)], dtype=object
+    )
+
+
+@pytest.fixture
+def made(make_store: Make) -> tuple[Synthetic, pd.DataFrame]:
+    """A store of 40 items with four columns in two tables, and the same columns in pandas."""
+    made = make_store(n=40, index=False)
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({
+        "item_id": made.ids, "freq": rng.integers(-9, 9, 40), "length": rng.normal(size=40),
+        "pos": rng.choice(["NOUN", "VERB", "naïve \"x\""], 40), "rare": rng.random(40) < 0.5,
+    }).astype({"freq": object, "length": object, "pos": object, "rare": object})  # fmt: skip
+    frame.loc[::7, "pos"] = None
+    frame.loc[3:5, ["freq", "rare", "length"]] = None
+    schema = pa.schema([pa.field("item_id", pa.int64(), nullable=False), ("freq", pa.int64()), ("pos", pa.string())])
+    other = pa.schema([schema.field(0), ("rare", pa.bool_()), ("length", pa.float64())])
+    for part in (schema, other):
+        table = pa.Table.from_pylist(frame[part.names].to_dict("records"), part)
+        write_column_rows(made.paths, [table.slice(0, 11), table.slice(11)])
+        write_column_rows(made.paths, [table.slice(30)])  # twice the same values
+    return made, frame
+
+
+def test_stored_columns_are_those_of_pandas(made: tuple[Synthetic, pd.DataFrame]) -> None:
+    store, frame = made
+    catalog = Catalog(store.root)
+    assert column_types(catalog, store.space) == TYPES | {"zipf_frequency": "float64"}
+    rng = np.random.default_rng(0)
+    ids = rng.permutation(np.append(store.ids, 17))  # one that is no item's
+    found = column_values(catalog, store.space, TYPES, ids)
+    expected = frame.set_index("item_id").reindex(ids)
+    for name, kind in TYPES.items():
+        assert found[name].kind == kind
+        series = expected[name].where(expected[name].notna(), None).reset_index(drop=True)
+        pd.testing.assert_series_equal(in_pandas(found[name]), series, check_names=False)
+    assert read_format(store.paths) == 3
+
+
+def test_zipf_frequency_is_that_of_wordfreq(tmp_path: Path) -> None:
+    words = ["dog", "the", "xqzzv", "Paris"]
+    made = synthetic_store(tmp_path / "store", texts=words)
+    [column] = column_values(Catalog(made.root), made.space, ["zipf_frequency"], made.ids).values()
+    assert column.values.tolist() == [zipf_frequency(word, "en") for word in words]
+    assert read_format(made.paths) == 2
+
+
+def test_position_counts_the_words_before(tmp_path: Path) -> None:
+    sentences = ["the bank of the river", "a bank"]
+    made = synthetic_store(tmp_path / "store", texts=sentences, unit="occurrence")
+    catalog = Catalog(made.root)
+    [column] = column_values(catalog, made.space, ["position"], made.ids).values()
+    expected = [len(item.context[: item.span.start].split()) for item in made.items if item.context and item.span]
+    assert column.values.tolist() == expected == [0, 1, 2, 3, 4, 0, 1]
+    assert column_types(catalog, made.space) == {"position": "int64", "zipf_frequency": "float64"}
+
+
+def test_a_column_that_does_not_exist_names_the_nearest(made: tuple[Synthetic, pd.DataFrame]) -> None:
+    store, _ = made
+    with pytest.raises(UnknownNameError, match=r"unknown column 'frek'\. Did you mean 'freq'.*--keep"):
+        column_values(Catalog(store.root), store.space, ["frek"], store.ids)
+
+
+def test_tables_that_contradict_each_other_are_damaged(made: tuple[Synthetic, pd.DataFrame]) -> None:
+    store, _ = made
+    table = pa.table({"item_id": store.ids, "freq": ["many"] * 40})
+    write_column_rows(
+        store.paths, [table.cast(pa.schema([pa.field("item_id", pa.int64(), nullable=False), ("freq", pa.string())]))]
+    )
+    with pytest.raises(DamagedError, match=r"column 'freq' is of type"):
+        column_types(Catalog(store.root), store.space)
+
+
+def test_an_altered_table_is_damaged(made: tuple[Synthetic, pd.DataFrame], tmp_path: Path) -> None:
+    store, _ = made
+    file = Catalog(store.root).column_files[0]
+    stage_part(tmp_path / "other", pa.table({"item_id": [1]}))
+    file.write_bytes((tmp_path / "other").read_bytes())
+    with pytest.raises(DamagedError, match="SHA-256"):
+        column_values(Catalog(store.root), store.space, ["freq"], store.ids)
