@@ -110,6 +110,17 @@ Transforms = Annotated[
 Sample = Annotated[
     int | None, typer.Option("--sample", metavar="N", help="Draw N items at random, without replacement.")
 ]
+WordFile = Annotated[
+    str | None,
+    typer.Option(
+        "--words",
+        metavar="FILE|WORDS",
+        help="Keep the items of these words: a file with a word a line, or words with commas: rose,tulip.",
+    ),
+]
+SingleWords = Annotated[
+    list[str] | None, typer.Option("--word", metavar="WORD", help="Keep the items of this word too (repeatable).")
+]
 SqlTimeout = Annotated[
     float | None,
     typer.Option("--timeout", metavar="SECONDS", help="Time limit of --where.  [default: no limit]"),

@@ -43,6 +43,8 @@ def neighbours(
             help="Only items for which this is true, as in \"text LIKE 'a%'\" (in the search).",
         ),
     ] = None,
+    words: _options.WordFile = None,
+    word: _options.SingleWords = None,
     timeout: _options.SqlTimeout = None,
     memory: _options.SqlMemory = None,
     exact: Annotated[bool, typer.Option("--exact", help="Scan the vectors, whatever indexes there are.")] = False,
@@ -61,7 +63,7 @@ def neighbours(
             found = open_store(store).neighbours(
                 texts or (), marked=marked or (), models=model or (), revisions=revision or (),
                 spaces=space or (), unit=unit, pooling=pooling, template=template, layers=layer, k=k, embed=embed,
-                download=download, allow_pickle=allow_pickle, transforms=transform or (), where=where, timeout=timeout,
-                memory=memory, exact=exact,
+                download=download, allow_pickle=allow_pickle, transforms=transform or (), where=where, words=words,
+                word=word or (), timeout=timeout, memory=memory, exact=exact,
             )  # fmt: skip
         emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)

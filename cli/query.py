@@ -45,6 +45,8 @@ def _selection(
             '--where "length(text) > 3".',
         ),
     ] = None,
+    words: _options.WordFile = None,
+    word: _options.SingleWords = None,
     timeout: _options.SqlTimeout = None,
     memory: _options.SqlMemory = None,
     sample: _options.Sample = None,
@@ -58,8 +60,8 @@ def _selection(
     return {
         "models": model or (), "revisions": revision or (), "spaces": space or (), "unit": unit, "pooling": pooling,
         "template": template,
-        "layers": layer, "where": where, "timeout": timeout, "memory": memory, "sample": sample, "seed": seed,
-        "transforms": transform or (),
+        "layers": layer, "where": where, "words": words, "word": word or (), "timeout": timeout, "memory": memory,
+        "sample": sample, "seed": seed, "transforms": transform or (),
     }  # fmt: skip
 
 
@@ -67,7 +69,7 @@ def query_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of :meth:`Store.query` for the options that select, and for a metric's own."""
     selecting = {parameter.name for parameter in SELECTION}
     own = {name: value for name, value in options.items() if name not in selecting}
-    return _selection(**{name: options[name] for name in selecting}) | own
+    return _selection(**{name: options[name] for name in selecting if name in options}) | own
 
 
 def _query(
@@ -154,7 +156,9 @@ def metric_command(metric: "Metric", run: Callable[..., None], shared: Sequence[
     def command(**options: Any) -> None:
         run(metric=metric.name, **options)
 
-    everything = [*map(_parameter, metric.parameters), *SELECTION, *shared]
+    own = {parameter.name for parameter in metric.parameters}
+    selecting = [parameter for parameter in SELECTION if parameter.name not in own]
+    everything = [*map(_parameter, metric.parameters), *selecting, *shared]
     set_parameters(command, everything)
     command.__doc__ = f"{metric.help}\n\n{metric.formula}\n\n{metric.citation}"
     app = typer.Typer(add_completion=False, rich_markup_mode=None)

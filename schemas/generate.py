@@ -51,6 +51,12 @@ _TWO_LAYERS: dict[str, Any] = {
 _ROWS: dict[str, Any] = {
     "reason": {"type": ["string", "null"], "description": "Why a value is null."},
     "where": {"type": "string", "description": "Present if the items were filtered: the SQL."},
+    "words": {"type": "string", "description": "Present if the items are those of a list of words: its file or words."},
+    "words_missing": {
+        "type": "integer",
+        "minimum": 0,
+        "description": "Present with words: how many of the list the space has no item of.",
+    },
     "sample": {"type": "integer", "minimum": 1, "description": "Present if the items were drawn: how many."},
     "seed": {"type": "integer", "description": "Present with sample: the seed of the draw."},
     "transform": {"type": "string", "description": "Present if the vectors were transformed first: how."},

@@ -145,8 +145,8 @@ def _describe_splits(row: Mapping[str, Any]) -> str:
     return f"p-values from {row['n_permutations']:,} splits drawn at random"
 
 
-_A = word_file("a", "Attribute words A, one a line; by default the 25 pleasant words of ValNorm.")
-_B = word_file("b", "Attribute words B, one a line; by default its 25 unpleasant words.")
+_A = word_file("a", "Attribute words A, one a line or with commas; by default the 25 pleasant words of ValNorm.")
+_B = word_file("b", "Attribute words B, one a line or with commas; by default its 25 unpleasant words.")
 _MISSING = missing_words("Words of the sets")
 _PERMUTATIONS = Parameter(
     "permutations", 10_000, "Splits that are drawn where all are more than 100,000 (0: no p-value).", minimum=0
@@ -185,8 +185,8 @@ METRICS = (
             Column("sizes", "array of integers", "words used of X, Y, A and B", minimum=0, shown=False),
         ),
         parameters=(
-            word_file("x", "Target words X, one a line."),
-            word_file("y", "Target words Y, one a line."),
+            word_file("x", "Target words X: a file with one a line, or words with commas: rose,tulip."),
+            word_file("y", "Target words Y, one a line or with commas."),
             _A,
             _B,
             _MISSING,
@@ -217,7 +217,7 @@ METRICS = (
         ),
         parameters=(
             Parameter("word", (), "A target word.", metavar="WORD", is_input=True),
-            word_file("words", "Target words, one a line."),
+            word_file("words", "Target words, one a line or with commas."),
             _A,
             _B,
             _MISSING,

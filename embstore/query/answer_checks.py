@@ -16,6 +16,7 @@ from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
 from embstore.query.inputs.case import SETS
 from embstore.query.inputs.dispatch import cases
+from embstore.query.inputs.word_files import is_file
 from embstore.query.layer_pairs import answer_of_layers
 from embstore.query.request import MetricRequest, Selection
 from embstore.space import Layer
@@ -137,7 +138,7 @@ def _stored(catalog: Catalog, path: Path, skipped: Counter[str]) -> _Stored | No
     question, answer = read
     try:
         request = _request(question)
-        if _reads_files(request):
+        if _reads_files(request) or "selected words" in question["inputs"]:  # of a list that only its hash is left of
             skipped["depend on files outside the store"] += 1
             return None
         answers = Answers(catalog, request)
@@ -169,7 +170,7 @@ def _request(question: Mapping[str, Any]) -> MetricRequest:
 def _reads_files(request: MetricRequest) -> bool:
     """Return whether a request names files of words, which are never read: the store may come from somebody else."""
     is_of_words = request.metric.needs in ("lexicon", "word sets")
-    return is_of_words and any(isinstance(request.parameters.get(name), str) for name in SETS)
+    return is_of_words and any(is_file(request.parameters.get(name)) for name in SETS)
 
 
 def _answer_of_layer(catalog: Catalog, request: MetricRequest, card: Card, layer: Layer) -> Answer:

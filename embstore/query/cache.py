@@ -2,8 +2,8 @@
 
 An answer is for one layer of a space, or for layers of a space compared with layers of the same or another space. Its
 question contains the metric with its version and package, the parameters, the selection, the transforms, hashes of the
-datasets and word files, and the shards; also the version of numpy, which determines random samples, and with ``where``
-that of DuckDB. The versions of scipy and faiss, which change rounding only, are left out.
+datasets and word files, and the shards; also the version of numpy, which determines random samples, and where items are
+selected by their texts that of DuckDB. The versions of scipy and faiss, which change rounding only, are left out.
 """
 
 import hashlib
@@ -20,6 +20,7 @@ import numpy as np
 from embstore.errors import StoreError
 from embstore.metrics import Metric
 from embstore.query.inputs.case import SETS
+from embstore.query.inputs.word_files import is_file
 from embstore.query.request import MetricRequest
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog
@@ -151,7 +152,8 @@ class Answers:
             "inputs": self._inputs,
             "numpy": _minor(np.__version__),
         }
-        return question if selection.where is None else {**question, **_items(self._catalog)}
+        is_by_text = selection.where is not None or selection.words is not None
+        return {**question, **_items(self._catalog)} if is_by_text else question
 
 
 def _has_columns(metric: Metric, answer: Answer) -> bool:
@@ -175,7 +177,8 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     metric, values, where = request.metric, request.parameters, request.selection.where
     if where is not None and (name := changing_part(where)):
         raise UncachedError(f"what --where selects may change from one time to the next ({name})")
-    hashes: dict[str, str] = {}
+    words = request.selection.words
+    hashes: dict[str, str] = {} if words is None else {"selected words": words.sha256}
     if (space := values.get("sentence_space")) in catalog.cards:
         hashes["sentence space"] = _shards(catalog, space)
     if metric.needs in ("pairs", "lexicon"):
@@ -185,7 +188,7 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
         except OSError as error:
             raise UncachedError(f"a dataset cannot be read: {error}") from error
     for name, value in values.items():
-        if metric.needs in ("lexicon", "word sets") and name in SETS and isinstance(value, str | os.PathLike):
+        if metric.needs in ("lexicon", "word sets") and name in SETS and is_file(value):
             hashes[name] = _file_hash(value)
         _as_json(value)  # raises if it has no JSON form
     return hashes
@@ -204,7 +207,7 @@ def _file_hash(file: str | os.PathLike[str]) -> str:
 
 
 def _items(catalog: Catalog) -> Question:
-    """Return the part of a question that ``where`` adds: a hash of the tables of items, and the version of DuckDB."""
+    """Return what a filter of items adds to a question: a hash of the tables of items, and the version of DuckDB."""
     return {"items": _hash_of(catalog.item_tables), "duckdb": _minor(DUCKDB)}
 
 

@@ -47,13 +47,12 @@ def selected_layers(
 
     Args:
         catalog: Store to read.
-        selection: Transforms to apply; with ``where``, all texts of the space must be stored.
+        selection: Transforms to apply; if it reads texts, all texts of the space must be stored.
         card: Card of the space.
         layers: Layers of the space.
         only: Ids of the selected items, ascending; None for all items of the space.
     """
-    if selection.where is not None:
-        catalog.check_texts(card.space)
+    selection.items.check_texts(catalog, card)
     summaries = catalog.summaries(card.space) if only is None else {}
     for layer in layers:
         yield _transformed(StoredLayer(catalog, card, layer, only, summaries.get(layer.id)), selection)

@@ -13,6 +13,7 @@ from embstore.metrics.declaration.explain import CacheLookup
 from embstore.progress import task
 from embstore.query.cache import Answers
 from embstore.query.compute import selected_layers
+from embstore.query.item_filter import missing_words
 from embstore.query.layer_pairs_table import SECOND_COLUMNS, tabulate
 from embstore.query.provenance import (
     NOTHING_SELECTED,
@@ -97,7 +98,9 @@ def compare(
             answers.store_layer_pairs(side.card, side.layers, other.card, other.layers, answer)
         notes += [*answer.notes, *draw_notes(request, answer.rows)]
         notes += [note for each in (side, other) for note in missing_shard_notes(catalog, each.card)]
-        rows += _described(request, side, other, answer)
+        word_columns, word_notes = missing_words(catalog, request.selection.words, side.card, other.card)
+        notes += word_notes
+        rows += [row | word_columns for row in _described(request, side, other, answer)]
     if disjoint and len(disjoint) == len(pairs):
         raise QueryError(" ".join([*disjoint, *notes]))
     return tabulate(request, rows, [*notes, *disjoint])
@@ -207,8 +210,9 @@ def _answer(request: MetricRequest, side: _Side, other: _Side) -> Answer:
 def _selected(request: MetricRequest, side: _Side, other: _Side) -> Ids:
     """Return the ids of the selected items that both spaces have, ascending."""
     selection, ids = request.selection, _common_ids(side, other)
-    if selection.where is not None:
-        ids = np.intersect1d(ids, side.catalog.select(selection.where, selection.limits), assume_unique=True)
+    kept = selection.items.ids(side.catalog, [side.card.unit])
+    if kept is not None:
+        ids = np.intersect1d(ids, kept, assume_unique=True)
     return selection.draw(ids)
 
 

@@ -10,6 +10,7 @@ from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
 from embstore.query.inputs.case import Case
 from embstore.query.inputs.dispatch import cases
+from embstore.query.item_filter import missing_words
 from embstore.query.notes import notes_of
 from embstore.query.provenance import (
     SPACE_COLUMNS,
@@ -76,12 +77,17 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
     across: dict[str, None] = {}
     for card in (card for card in cards if card.space in space_answers):
         notes += missing_shard_notes(catalog, card)
+        word_columns, word_notes = missing_words(catalog, request.selection.words, card)
+        notes += word_notes
         for layer in chosen[card.space]:
             answer = space_answers[card.space][layer]
             notes += [*answer.notes, *draw_notes(request, answer.rows)]
             across |= dict.fromkeys(answer.across)
             rows += [
-                describe(card, layer) | with_missing_shards(catalog, row, card) | provenance(request, row)
+                describe(card, layer)
+                | with_missing_shards(catalog, row, card)
+                | provenance(request, row)
+                | word_columns
                 for row in answer.rows
             ]
     if metric.best:

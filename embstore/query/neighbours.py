@@ -3,12 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from embstore import index
 from embstore.errors import QueryError, UsageError
 from embstore.progress import Task, task
+from embstore.query.item_filter import ALL_ITEMS, ItemFilter, missing_words
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up, missing_query_notes
 from embstore.query.nearest import LayerSearch
@@ -17,7 +15,6 @@ from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter, check_layer_numbers, select_layers
-from embstore.storage.sql.limits import NO_LIMITS, Limits
 from embstore.table import Pivot, Table, table
 from embstore.text import Item
 
@@ -38,8 +35,7 @@ def neighbours(
     embed: Embed | None = None,
     transforms: "Sequence[Step]" = (),
     *,
-    where: str | None = None,
-    limits: Limits = NO_LIMITS,
+    candidates: ItemFilter = ALL_ITEMS,
     exact: bool = False,
 ) -> Table:
     """Find the k nearest items of each query, by cosine, in each space and layer.
@@ -55,8 +51,7 @@ def neighbours(
         k: Number of neighbours; fewer if the space has fewer items.
         embed: Function that encodes a text that is not stored; None to refuse such texts.
         transforms: Transforms, fitted on the selected vectors of a layer and applied to these and the queries.
-        where: SQL expression over the item columns that a neighbour must satisfy; None for all items.
-        limits: Time and memory limits of the evaluation of ``where``.
+        candidates: Filter of the items that may be neighbours; a query need not be among them.
         exact: Whether to scan the vectors even if there is an index.
 
     Raises:
@@ -80,18 +75,22 @@ def neighbours(
     notes += _maybe_one_sentence(queries, cards, embed)
     found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
     notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]
-    only = None if where is None else _selected(catalog, where, limits, found)
+    only = candidates.ids(catalog, [space.card.unit for space in found])
+    missing: dict[str, dict[str, Any]] = {}
+    for space in found:
+        candidates.check_texts(catalog, space.card)
+        missing[space.card.space], word_notes = missing_words(catalog, candidates.words, space.card)
+        notes += word_notes
     n_layers = {space.card.space: len(chosen[space.card.space]) for space in found if space.vectors}
     with task("search", ", ".join(n_layers), sum(n_layers.values())) as searching:
         rows, search_notes = _search_all(LayerSearch(catalog, k, only, exact), found, chosen, transforms, searching)
     notes += search_notes
     items = catalog.items({row["item_id"] for row in rows}) if rows else {}
     name = " ".join(step.name for step in transforms)
-    columns = {"where": where} if where is not None else {}
+    columns = candidates.columns() | ({} if candidates.words is None else {"words_missing": None})
     columns |= {"transform": name} if name else {}
-    return _tabulate(
-        [row | _text_of(items, row) | columns for row in rows], notes, [*columns], several=len(queries) > 1
-    )
+    rows = [row | _text_of(items, row) | columns | missing[row["space"]] for row in rows]
+    return _tabulate(rows, notes, [*columns], several=len(queries) > 1)
 
 
 def _maybe_one_sentence(queries: Sequence[Query], cards: Sequence[Card], embed: Embed | None) -> list[str]:
@@ -101,14 +100,6 @@ def _maybe_one_sentence(queries: Sequence[Query], cards: Sequence[Card], embed: 
     if not is_doubtful or not any(card.unit is Unit.SENTENCE for card in cards):
         return []
     return [f'these are {len(words)} texts of one word each. If they are one sentence, quote it: "{" ".join(words)}".']
-
-
-def _selected(catalog: Catalog, where: str, limits: Limits, found: Sequence[FoundQueries]) -> NDArray[np.int64]:
-    """Return the ids of the items that satisfy ``where``, ascending."""
-    only = catalog.select(where, limits)
-    for space in found:
-        catalog.check_texts(space.card.space)  # an item without a stored text would be left out silently
-    return only
 
 
 def _search_all(

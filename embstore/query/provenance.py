@@ -29,11 +29,15 @@ def describe(card: Card, layer: Layer) -> Row:
 
 
 def request_columns(request: MetricRequest) -> Row:
-    """Return the columns that are equal in all rows: the parameters, the random seed, and the selection."""
+    """Return the columns that are equal in all rows: the parameters, the random seed, and the selection.
+
+    ``words_missing`` is among them, if there is a list of words, as None: see :func:`.item_filter.missing_words`.
+    """
     values = {parameter.name: request.parameters[parameter.name] for parameter in request.metric.row_parameters}
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
     seed = {"seed": request.selection.seed} if request.metric.is_seeded else {}
-    return plain | seed | request.selection.columns()
+    missing = {} if request.selection.words is None else {"words_missing": None}
+    return plain | seed | request.selection.columns() | missing
 
 
 def provenance(request: MetricRequest, row: Mapping[str, Any]) -> Row:

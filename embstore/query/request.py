@@ -10,6 +10,7 @@ import numpy as np
 from embstore.errors import UsageError
 from embstore.metrics import Metric
 from embstore.metrics.transforms import Step, parse_transforms
+from embstore.query.item_filter import ItemFilter, WordList
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.sql.limits import NO_LIMITS, Limits
 
@@ -24,6 +25,7 @@ class Selection:
         seed: Random seed of the sample, and of what the metric draws.
         transforms: Names of transforms, applied left to right, each fitted on the selected items.
         limits: Time and memory limits of the evaluation of ``where``.
+        words: Words whose items the metric is computed over; None for all.
         steps: The transforms, parsed.
     """
 
@@ -32,6 +34,7 @@ class Selection:
     seed: int = 0
     transforms: tuple[str, ...] = ()
     limits: Limits = NO_LIMITS
+    words: WordList | None = None
     steps: tuple[Step, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
@@ -41,9 +44,14 @@ class Selection:
         object.__setattr__(self, "steps", parse_transforms(self.transforms))
         object.__setattr__(self, "transforms", tuple(step.name for step in self.steps))
 
+    @property
+    def items(self) -> ItemFilter:
+        """The filter of the items, before a sample is drawn from them."""
+        return ItemFilter(self.where, self.words, self.limits)
+
     def select(self, catalog: Catalog, space: str) -> Ids | None:
         """Return the selected ids, ascending; None for all. Without a sample, ids of other spaces may be included."""
-        chosen = None if self.where is None else catalog.select(self.where, self.limits)
+        chosen = self.items.ids(catalog, [catalog.cards[space].unit])
         return chosen if self.sample is None else self.draw(stored_ids(catalog, space, chosen))
 
     def draw(self, ids: Ids) -> Ids:
@@ -55,7 +63,7 @@ class Selection:
 
     def columns(self) -> dict[str, Any]:
         """Return the columns that describe the selection in each row; none if all items are used untransformed."""
-        columns: dict[str, Any] = {} if self.where is None else {"where": self.where}
+        columns: dict[str, Any] = {**self.items.columns()}
         if self.sample is not None:
             columns |= {"sample": self.sample, "seed": self.seed}
         return columns | ({"transform": " ".join(self.transforms)} if self.transforms else {})

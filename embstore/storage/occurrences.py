@@ -10,6 +10,7 @@ from embstore.errors import DamagedError
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.sql import connections, interruptible
+from embstore.text import escaped
 
 GroupBy = Literal["word", "folded word", "sentence"]
 
@@ -23,6 +24,33 @@ _SENTENCES = """LEFT JOIN (SELECT item_id AS key, any_value(text) AS name FROM i
                            WHERE unit = 'sentence' GROUP BY item_id) USING (key)"""
 _PLACES = """SELECT item_id, place FROM (SELECT item_id, {key} AS key FROM items SEMI JOIN wanted USING (item_id))
              JOIN groups USING (key)"""
+
+
+_OF_WORDS = """SELECT item_id, list_position($words, text) - 1 AS place FROM items
+               WHERE unit = 'occurrence' AND text IN (SELECT unnest($words))"""
+
+
+def occurrences_of_words(catalog: Catalog, words: Sequence[str]) -> tuple[Ids, NDArray[np.int64]]:
+    """Find the occurrences of words in all spaces.
+
+    Args:
+        catalog: Catalog of the store.
+        words: Distinct words.
+
+    Returns:
+        Item ids (n,), ascending, and the position in ``words`` of the word of each, int64 (n,).
+
+    Raises:
+        DamagedError: A table of texts was altered.
+    """
+    catalog.checked_item_tables()
+    connection = catalog.reader.connection
+    catalog.create_item_view(connection)
+    values = {"words": [escaped(word) for word in words]}
+    columns = interruptible.columns(connection, _OF_WORDS, values)
+    interruptible.execute(connection, "DROP VIEW items")
+    found, first = np.unique(np.asarray(columns["item_id"], np.int64), return_index=True)
+    return found, np.asarray(columns["place"], np.int64)[first]
 
 
 def group_occurrences(

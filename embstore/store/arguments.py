@@ -8,6 +8,7 @@ from embstore.storage.selection import SpaceFilter
 from embstore.storage.sql.limits import Limits
 
 if TYPE_CHECKING:
+    from embstore.query.inputs.word_files import WordSource
     from embstore.query.request import MetricRequest
 
 Names = str | Sequence[str]
@@ -30,6 +31,8 @@ class QueryOptions(SpaceFilters, total=False):
 
     layers: LayerSpec
     where: str | None
+    words: "WordSource | None"
+    word: Names
     timeout: float | None
     memory: str | int | None
     sample: int | None
@@ -42,6 +45,8 @@ def metric_request(
     *,
     layers: LayerSpec = "all",
     where: str | None = None,
+    words: "WordSource | None" = None,
+    word: Names = (),
     timeout: float | None = None,
     memory: str | int | None = None,
     sample: int | None = None,
@@ -55,6 +60,8 @@ def metric_request(
         metric: Name of the metric.
         layers: See ``Store.query``, as for all others.
         where: SQL expression over the item columns.
+        words: Words to restrict the request to; target words of a metric that has the parameter ``words``.
+        word: Further such words; words of a metric that has the parameter ``word``.
         timeout: Seconds for ``where``.
         memory: Memory for ``where``.
         sample: Number of items to draw.
@@ -62,11 +69,17 @@ def metric_request(
         transforms: Names of transforms.
         **parameters: Filters of spaces (:class:`SpaceFilters`), and the metric's own parameters.
     """
+    from embstore.metrics import get_metric
+    from embstore.query.item_filter import word_list
     from embstore.query.metric import make_request
     from embstore.query.request import Selection
 
     filters = {name: parameters.pop(name) for name in SpaceFilters.__annotations__ if name in parameters}
-    selection = Selection(where, sample, seed, as_names(transforms), as_limits(timeout, memory))
+    # Where a metric has a parameter of its own for words, that is meant.
+    own = {parameter.name for parameter in get_metric(metric).parameters}
+    parameters |= {name: value for name, value in (("words", words), ("word", word)) if name in own and value}
+    listed = word_list(None if "words" in own else words, () if "word" in own else word)
+    selection = Selection(where, sample, seed, as_names(transforms), as_limits(timeout, memory), listed)
     return make_request(metric, parameters, selection), SpaceFilter(**filters), as_layers(layers)
 
 

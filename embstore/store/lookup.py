@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from embstore.metrics.transforms import Step
+    from embstore.query.inputs.word_files import WordSource
     from embstore.query.lookup import Embed
     from embstore.query.request import Selection
 
@@ -40,6 +41,8 @@ class LookupMethods(OpenStore):
         allow_pickle: bool = False,
         transforms: Names = (),
         where: str | None = None,
+        words: "WordSource | None" = None,
+        word: Names = (),
         timeout: float | None = None,
         memory: str | int | None = None,
         exact: bool = False,
@@ -59,6 +62,8 @@ class LookupMethods(OpenStore):
             allow_pickle: With ``embed``: whether to load pickled weights if there are no safetensors.
             transforms: Transforms, as in :meth:`query`; with any, vectors are scanned, whatever indexes there are.
             where: SQL expression over the item columns that a neighbour must satisfy.
+            words: Words to search among, as in :meth:`query`; the texts themselves need not be in the list.
+            word: Further words to search among.
             timeout: Time limit of ``where`` in seconds; None for no limit.
             memory: Memory limit of ``where``, as in :meth:`query`.
             exact: Whether to scan the vectors, whatever indexes there are.
@@ -66,7 +71,8 @@ class LookupMethods(OpenStore):
 
         Returns:
             One row per neighbour: space, model, layer, query, rank, item_id, text, context, cosine in [-1, 1]; also
-            where and transform, if given. The notes name the layers whose answer is approximate.
+            where, words with words_missing (their number that the space has not) and transform, if given. The notes
+            name the layers whose answer is approximate.
 
         Raises:
             NotStoredError: A text is in none of the spaces, and ``embed`` is false.
@@ -74,15 +80,17 @@ class LookupMethods(OpenStore):
                 needs what is not allowed.
             UnknownNameError: A transform is not known; lists the nearest.
         """
+        from embstore.query.item_filter import ItemFilter, word_list
         from embstore.query.lookup import parse_queries
         from embstore.query.neighbours import neighbours
 
         spaces, queries = SpaceFilter(**filters), parse_queries(as_names(texts), as_names(marked))
         if (download or allow_pickle) and not embed:
             raise UsageError("download and allow_pickle are for texts that are encoded now: add --embed.")
-        steps, limits = _steps(as_names(transforms)), as_limits(timeout, memory)
+        steps = _steps(as_names(transforms))
+        candidates = ItemFilter(where, word_list(words, word), as_limits(timeout, memory))
         embedder = _embedder(download=download, allow_pickle=allow_pickle) if embed else None
-        search = partial(neighbours, where=where, limits=limits, exact=exact)
+        search = partial(neighbours, candidates=candidates, exact=exact)
         return self._ask(lambda catalog: search(catalog, queries, spaces, as_layers(layers), k, embedder, steps))
 
     neighbors = neighbours

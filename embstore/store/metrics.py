@@ -40,6 +40,10 @@ class MetricMethods(OpenStore):
             revisions: Revisions of checkpoints, such as ``step1000``, whose spaces are used; by default all.
             layers: Layers: a number, numbers and ranges (``"0,6-12"``), ``all``, ``top``, ``raw`` or ``normed``.
             where: SQL expression that selects items, over their columns item_id, unit, text, context_id, start, "end".
+            words: Words to restrict the metric to: a file with a word a line, a sequence, or a string with commas
+                (``"rose,tulip"``). Of spaces of occurrences, all occurrences of the words; of sentences, those whose
+                text is in the list. A metric with a parameter ``words`` of its own (sc-weat) takes it as that.
+            word: Further such words; a metric with a parameter ``word`` of its own takes them as that.
             timeout: Time limit of ``where`` in seconds; None for no limit.
             memory: Memory limit of ``where``, in bytes or as in ``"2GB"``; by default half of the machine's memory.
             sample: Number of items to draw at random, without replacement; None for all.

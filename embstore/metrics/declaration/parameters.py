@@ -30,5 +30,5 @@ def missing_words(words: str) -> Parameter:
 
 
 def word_file(name: str, help: str) -> Parameter:
-    """Return a parameter for a file with a word a line."""
-    return Parameter(name, None, help, value_type=str, metavar="FILE", is_input=True)
+    """Return a parameter for a file with a word a line, or for words with commas between them."""
+    return Parameter(name, None, help, value_type=str, metavar="FILE|WORDS", is_input=True)

@@ -5,5 +5,6 @@ case.py            one set of inputs: a metric may be computed for several datas
 datasets.py        pairs of texts with scores, and lexicons
 occurrences.py     the occurrences of each word
 word_sets.py       lists of words
+word_files.py      reads such lists: files, words with commas between them, sequences
 missing_texts.py   texts missing from a space, and the command that embeds them
 """

@@ -2,23 +2,20 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from embstore.errors import NotStoredError, QueryError, UnknownNameError, UsageError
+from embstore.errors import NotStoredError, QueryError, UsageError
 from embstore.metrics import Metric
 from embstore.metrics.data import Ids, Words
 from embstore.query.inputs.case import SETS, Case
 from embstore.query.inputs.missing_texts import embed_command, find_missing, missing_note, quoted_list, remedy
+from embstore.query.inputs.word_files import is_file, read_texts
 from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.text import item_id
-
-if TYPE_CHECKING:
-    from embstore.sources import Source
 
 _PLEASANT, _UNPLEASANT = ("a", "pleasant"), ("b", "unpleasant")
 
@@ -46,8 +43,8 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
         metric: Metric with the parameters ``x``, ``y``, ``a``, ``b``, or ``word``, ``words``, ``a``, ``b``.
         catalog: Store to read.
         card: Card of the space.
-        values: Values of these parameters, word files or lists of words (``a`` and ``b`` None for the attribute words
-            of the paper); and ``missing``, the treatment of missing words: ``skip`` or ``error``.
+        values: Values of these parameters, words as :func:`read_texts` takes them (``a`` and ``b`` None for the
+            attribute words of the paper); and ``missing``, the treatment of missing words: ``skip`` or ``error``.
 
     Raises:
         UsageError: There are no target words.
@@ -56,10 +53,13 @@ def word_sets(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
     """
     set_values = {key: values[key] for key in SETS if key in values}
     if single := values.get("word"):
-        set_values["words"] = [*single, *(_texts(set_values["words"], "words") if set_values["words"] else ())]
+        set_values["words"] = [*single, *(read_texts(given, SETS["words"]) if (given := set_values["words"]) else ())]
     if empty := [key for key, value in set_values.items() if not value and key not in _PLEASANT + _UNPLEASANT]:
         options = {"x": "-x FILE and -y FILE", "y": "-x FILE and -y FILE", "words": "--word WORD or --words FILE"}
-        raise UsageError(f"{metric.name} needs target words: {options[empty[0]]}, one word a line.")
+        raise UsageError(
+            f"{metric.name} needs target words: {options[empty[0]]}, one word a line, or instead of a file the words "
+            "with commas between them, as in rose,tulip."
+        )
     sets = {key: read_words(value, key, card.unit) for key, value in set_values.items()}
     notes = [note for word_set in sets.values() for note in word_set.notes]
     for first, second in (("x", "y"), ("a", "b")):
@@ -73,12 +73,12 @@ def read_words(value: Any, key: str, unit: Unit) -> WordSet:
     """Return a set of words, each once.
 
     Args:
-        value: Word file, list of words, or None for the default words of the parameter.
+        value: Words as :func:`read_texts` takes them, or None for the default words of the parameter.
         key: Name of the parameter.
         unit: Unit of the items that the words are looked up as.
     """
-    source = os.fspath(value) if isinstance(value, str | os.PathLike) else None
-    texts = _attribute_words(key) if value is None else _texts(value, key)
+    source = os.fspath(value) if is_file(value) else None
+    texts = _attribute_words(key) if value is None else read_texts(value, SETS[key])
     distinct = tuple(dict.fromkeys(texts))
     name = SETS[key] + (f" ({source})" if source else "")
     repeated = sorted({text for text in distinct if texts.count(text) > 1})
@@ -93,34 +93,6 @@ def _attribute_words(key: str) -> tuple[str, ...]:
     from embstore.sources.attributes import PLEASANT, UNPLEASANT
 
     return PLEASANT if key in _PLEASANT else UNPLEASANT
-
-
-def _texts(value: Any, key: str) -> tuple[str, ...]:
-    """Return the words of a file, or of a list; ``key`` is the name of the parameter."""
-    if not isinstance(value, str | os.PathLike):
-        return tuple(value)
-    from embstore.sources import Row
-
-    return tuple(row.text for row in _opened(os.fspath(value), SETS[key]).rows() if isinstance(row, Row))
-
-
-def _opened(file: str, name: str) -> "Source":
-    """Open a file of words; its errors have the remedies for word files instead of those for builds."""
-    from embstore.sources import open_source
-
-    try:
-        return open_source(file)
-    except UnknownNameError as error:
-        if error.kind != "file type":
-            raise
-        hint = f"If {file} holds {name}, one a line, rename it to {file}.txt."
-        raise UnknownNameError(error.kind, error.name, error.known, hint) from None
-    except UsageError:
-        if not Path(file).is_file():
-            raise
-        raise UsageError(
-            f"{file} has several columns, and none is called text. Keep only that of the {name}, or call it text."
-        ) from None
 
 
 def check_stored(card: Card, sets: Iterable[WordSet], stored: Ids, if_missing: str) -> list[str]:

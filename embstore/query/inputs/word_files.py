@@ -1,0 +1,65 @@
+"""Read lists of words that a user gives: a file, words with commas between them, or a sequence."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard, cast
+
+from embstore.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from embstore.sources import Source
+
+WordSource = str | os.PathLike[str] | Iterable[str]
+"""A file of words, words with commas between them, or the words themselves."""
+
+
+def is_file(words: WordSource | None) -> TypeGuard[str | os.PathLike[str]]:
+    """Return whether words are given as a file or dataset: as a path, or a string without commas."""
+    if isinstance(words, str):
+        return "," not in words or Path(words).is_file()
+    return isinstance(words, os.PathLike)
+
+
+def read_texts(words: WordSource, name: str) -> tuple[str, ...]:
+    """Return words in their order, with repetitions.
+
+    Args:
+        words: File with a word a line (or a table with the column ``text``, a dataset, ``-`` for standard input); words
+            with commas between them, as in ``rose,tulip``; or a sequence of words.
+        name: Noun phrase for the words, in messages.
+
+    Raises:
+        UnknownNameError: The type of the file is not known, or there is no such dataset.
+        SourceError: The file cannot be read.
+        UsageError: The file is a table without the column ``text``.
+    """
+    if is_file(words):
+        from embstore.sources import Row
+
+        return tuple(row.text for row in _opened(os.fspath(words), name).rows() if isinstance(row, Row))
+    if isinstance(words, str):
+        return tuple(text.strip() for text in words.split(",") if text.strip())
+    return tuple(cast("Iterable[str]", words))
+
+
+def _opened(file: str, name: str) -> "Source":
+    """Open a file of words; its errors have the remedies for word files instead of those for builds."""
+    from embstore.sources import open_source
+
+    try:
+        return open_source(file)
+    except UnknownNameError as error:
+        if error.kind == "file type":
+            hint = f"If {file} holds {name}, one a line, rename it to {file}.txt."
+        elif Path(file).suffix or os.sep in file:
+            raise
+        else:
+            hint = f"For {name} instead of a file, put commas between them; after a single one too: {file},"
+        raise UnknownNameError(error.kind, error.name, error.known, hint) from None
+    except UsageError:
+        if not Path(file).is_file():
+            raise
+        raise UsageError(
+            f"{file} has several columns, and none is called text. Keep only that of the {name}, or call it text."
+        ) from None
