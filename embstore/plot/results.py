@@ -8,7 +8,7 @@ from embstore.chart import Chart
 from embstore.escape import printable
 from embstore.table import Row, Table, show
 
-_SELECTION = ("transform", "where", "sample")
+_SELECTION = ("transform", "where", "words", "sample")
 """Columns of the selection of items, and of the transforms of their vectors, which results have if there are any."""
 
 

@@ -1,0 +1,186 @@
+"""Metrics and neighbours restricted to a list of words, against stores that have only these words, and brute force."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from answer_queries import SENTENCES, WORDS, prepare, stored
+from datasets_written import write_lexicon, write_pairs
+from embstore_cli.main import app
+from synthetic import Synthetic, synthetic_store
+from typer.testing import CliRunner
+
+from embstore import Store
+from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.metrics import METRICS
+
+Make = Callable[..., Synthetic]
+LISTED = [*WORDS[3:25:2], WORDS[4]]
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "anisotropy": {"std": True},
+    "valnorm": {"missing": "skip", "pleasant": WORDS[3:8], "unpleasant": WORDS[8:14]},
+    "weat": {"missing": "skip", "x": WORDS[:8], "y": WORDS[8:16], "a": WORDS[16:20], "b": WORDS[20:26]},
+}
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
+    """A store of words with a dataset and a lexicon, and one that has only the listed words of it."""
+    folder = tmp_path_factory.mktemp("words")
+    whole = synthetic_store(folder / "whole", texts=WORDS, n_blocks=1, index=False)
+    kept = [whole.texts.index(word) for word in LISTED]
+    part = synthetic_store(folder / "part", texts=LISTED, vectors=whole.vectors[:, kept], n_blocks=1, index=False)
+    for made in (whole, part):
+        write_pairs(made, "pairs", texts=WORDS)
+        write_lexicon(made, WORDS)
+    return whole.store, part.store
+
+
+@pytest.mark.parametrize(
+    "metric", [name for name, metric in METRICS.items() if name != "sc-weat" and "word" in (metric.units or ["word"])]
+)
+@pytest.mark.parametrize("options", [{}, {"transforms": "center"}], ids=["plain", "centred"])
+def test_a_metric_of_listed_words_is_that_of_a_store_of_them(
+    words: tuple[Store, Store], metric: str, options: dict[str, Any]
+) -> None:
+    whole, part = words
+    options = PARAMETERS.get(metric, {}) | options
+    found = whole.query(metric, words=[*LISTED, "nowhere", "nobody"], **options)
+    right = part.query(metric, **options)
+    assert {*found["words_missing"]} == {2}
+    assert any("lacks 2 of the 14 words of the list: 'nowhere', 'nobody'." in note for note in found.notes)
+    for row, expected in zip(found, right, strict=True):
+        for name, value in expected.items():
+            assert row[name] == (pytest.approx(value, abs=1e-9) if isinstance(value, float | list) else value), name
+
+
+@pytest.mark.parametrize("metric", ["self-similarity", "mev", "anisotropy", "norms"])
+def test_listed_words_select_all_their_occurrences(make_store: Make, metric: str) -> None:
+    whole = make_store("whole", texts=SENTENCES, unit="occurrence", n_blocks=1, index=False)
+    kept = [place for place, item in enumerate(whole.items) if item.text in ("the", "bank", "river")]
+    found = whole.store.query(metric, words=["the", "bank", "river", "lake"], cache=False)
+    where = f"item_id IN ({','.join(str(whole.items[place].id) for place in kept)})"
+    right = whole.store.query(metric, where=where, cache=False)
+    assert found["n"] == right["n"]
+    assert {*found["words_missing"]} == {1}
+    value = next(column.name for column in METRICS[metric].columns if column.type == "number")
+    assert found[value] == right[value]
+
+
+def test_a_metric_of_its_own_words_takes_the_list_as_these(words: tuple[Store, Store]) -> None:
+    sets = {"a": WORDS[8:12], "b": WORDS[12:16]}
+    found = words[0].query("sc-weat", words=WORDS[:2], word=WORDS[2], layers=0, **sets)
+    assert sorted(found["word"]) == sorted(WORDS[:3])
+    assert "words_missing" not in found.columns
+
+
+@pytest.mark.parametrize("kind", ["flat", "hnsw", "ivf", "none"])
+def test_neighbours_among_listed_words_are_those_of_brute_force(make_store: Make, kind: str) -> None:
+    made = make_store(n=240, n_blocks=1, index=False)
+    if kind != "none":
+        made.store.index(kind=kind)
+    listed = [f"text{number}" for number in range(3, 240, 7)]
+    x = made.layer(1).astype(np.float64)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    for query in ("text5", "text10"):  # the second is in the list
+        cosines = {text: float(x[made.texts.index(text)] @ x[made.texts.index(query)]) for text in listed}
+        cosines.pop(query, None)
+        right = sorted(cosines.items(), key=lambda hit: -hit[1])[:6]
+        found = made.store.neighbours(query, layers=1, k=6, words=[*listed, "nowhere"])
+        assert found["text"] == [text for text, _ in right]
+        assert found["cosine"] == pytest.approx([cosine for _, cosine in right], abs=2e-6)
+        assert {*found["words_missing"]} == {1}
+        assert any(f"lacks 1 of the {len(listed) + 1} words of the list: 'nowhere'." in note for note in found.notes)
+    both = made.store.neighbours("text5", layers=1, words=listed, where="text LIKE '%3'")
+    assert {*both["text"]} == {text for text in listed if text.endswith("3")}
+
+
+def test_layers_of_two_spaces_count_what_either_lacks(make_store: Make) -> None:
+    make_store(texts=WORDS, index=False)
+    made = make_store(texts=WORDS[5:], model="other", seed=1, index=False)
+    found = made.store.query("cka", spaces="toy.word.last", against="other.word.last", words=[*WORDS[:12], "nowhere"])
+    assert {*found["words_missing"]} == {6}
+    assert {*found["n"]} == {7}
+
+
+def test_answers_of_a_list_are_stored_and_follow_its_file(tmp_path: Path) -> None:
+    root = prepare(tmp_path / "store")
+    file = tmp_path / "list.txt"
+    file.write_text("word1\nword2\nword3\nword2\nnowhere\n")
+    ask = {"words": file, "spaces": "toy.word.last", "layers": 1}
+    first = Store(root).query("isoscore", **ask)
+    assert len(stored(root)) == 1
+    assert Store(root).cache_state("isoscore", **ask).lookups[0].is_stored
+    again = Store(root).query("isoscore", **ask)
+    assert (again.to_pylist(), again.notes) == (first.to_pylist(), first.notes)
+    assert first["words"] == [str(file)]
+    assert "'word2': more than once in the list of words, which counts once." in first.notes
+    file.write_text("word1\nword2\nword4\n")
+    assert Store(root).query("isoscore", **ask)["words_missing"] == [0]
+    assert len(stored(root)) == 2
+    checked = Store(root).verify(deep=True)  # which does not compute anew what depends on a list outside the store
+    assert not checked.problems
+    assert dict(checked.answers.skipped) == {"depend on files outside the store": 2}
+
+
+def test_lists_that_are_missing_or_empty(make_store: Make, tmp_path: Path) -> None:
+    store = make_store(n=5, index=False).store
+    none = store.query("norms", words=["nowhere"], layers=0)
+    assert (none["n"], none["mean"], none["words_missing"]) == ([0], [None], [1])
+    assert "toy.word.last: no item is selected." in none.notes
+    with pytest.raises(UsageError, match=r"there is no word in the list \(words=\)"):
+        store.query("norms", words=[])
+    with pytest.raises(SourceError, match=r"gone\.txt does not exist"):
+        store.query("norms", words=tmp_path / "gone.txt")
+    with pytest.raises(UnknownNameError, match=r"after a single one too: text1,"):
+        store.query("norms", words="text1")
+
+
+@pytest.fixture
+def shown(make_store: Make) -> Callable[..., Any]:
+    made = make_store(n=20, index=False)
+
+    def run(*arguments: str, stdin: str | None = None) -> Any:
+        done = CliRunner().invoke(app, [*arguments, "--store", str(made.root), "--format", "json"], input=stdin)
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout), done.stderr
+
+    return run
+
+
+def test_lists_on_the_command_line(shown: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("text1\ntext2\ntext3\n")
+    for options, stdin in {
+        ("--words", str(tmp_path / "list.txt")): None,
+        ("--words", "text1, text2,text3"): None,
+        ("--word", "text1", "--word", "text2", "--word", "text3"): None,
+        ("--words", "-"): "text1\ntext2\ntext3\n",
+        ("--words", "text3,", "--word", "text2", "--word", "text1"): None,
+    }.items():
+        rows, _ = shown("query", "norms", "--layer", "0", *options, stdin=stdin)
+        assert [(row["n"], row["words_missing"]) for row in rows] == [(3, 0)]
+        rows, _ = shown("neighbours", "text9", *options, stdin=stdin)
+        assert {row["text"] for row in rows} == {"text1", "text2", "text3"}
+    _, said = shown("query", "norms", "--layer", "0", "--word", "text1", "--word", "txt1")
+    assert "lacks 1 of the 2 words of the list: 'txt1'." in said
+
+
+@pytest.mark.parametrize("metric", ["weat", "sc-weat"])
+def test_association_tests_take_lists_on_the_command_line(
+    shown: Callable[..., Any], tmp_path: Path, metric: str
+) -> None:
+    sets = {"-x": "text1,text2", "-y": "text3,text4", "-a": "text5,text6", "-b": "text7, text8"}
+    if metric == "sc-weat":
+        sets = {"--words": "text1,text2", "-a": sets["-a"], "-b": sets["-b"]}
+    given: dict[str, list[str]] = {"lists": [], "files": []}
+    for number, (option, words) in enumerate(sets.items()):
+        file = tmp_path / f"{number}.txt"
+        file.write_text("\n".join(word.strip() for word in words.split(",")))
+        given["lists"] += [option, words]
+        given["files"] += [option, str(file)]
+    lists, files = (shown("query", metric, *options)[0] for options in given.values())
+    assert lists == files
+    assert all(row["reason"] is None for row in lists)
