@@ -89,6 +89,24 @@ def build(
             help="Character between the columns of CSV and TSV files, as in ';' or tab.  [default: detected]",
         ),
     ] = None,
+    span: Annotated[
+        str | None,
+        typer.Option(
+            "--span",
+            metavar="START,END",
+            help="Columns with the start and end of a target in each sentence, in characters as in Python's "
+            "text[start:end], or a column with both (4:8): embed these occurrences only.",
+        ),
+    ] = None,
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            "--targets",
+            metavar="brackets|COLUMN",
+            help="Embed only the target of each sentence: in brackets, as in 'the [bank] of the river', or named by a "
+            "column and once in the text.",
+        ),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option("--limit", metavar="N", help="Stop after N texts; half a dataset is not kept as a dataset."),
@@ -173,7 +191,8 @@ def build(
             report = open_store(store).build(
                 sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, revisions=revision or (), unit=unit,
                 poolings=pooling or (), template=template, layers=layer, dtype=dtype, columns=column or (),
-                header=not no_header, delimiter=delimiter, limit=limit, per_text=per_text, seed=seed, name=name,
+                header=not no_header, delimiter=delimiter, span=span or (),
+                targets=targets, limit=limit, per_text=per_text, seed=seed, name=name,
                 index=index, index_memory=index_memory, long=long, device=device, batch_tokens=batch_tokens,
                 allow_pickle=allow_pickle, shard=shard, on=on, workers=workers, worker_gpus=worker_gpus,
                 worker_cpus=worker_cpus, ray_address=ray_address, dry_run=dry_run, observe=observe,

@@ -234,8 +234,18 @@ def parse_marked(text: str) -> Item:
     Raises:
         UsageError: There is not exactly one pair of brackets, or it is empty.
     """
+    if (found := split_marked(text)) is None:
+        raise UsageError(f'mark exactly one word with brackets, as in "the [bank] of the river": {text!r}.')
+    return Item.occurrence(*found)
+
+
+def split_marked(text: str) -> tuple[str, Span] | None:
+    """Return a text without its only pair of brackets, and the span of what they enclose.
+
+    None if there is not exactly one pair, or it is empty.
+    """
     match = re.fullmatch(r"([^\[\]]*)\[([^\[\]]+)\]([^\[\]]*)", text, re.DOTALL)
     if match is None:
-        raise UsageError(f'mark exactly one word with brackets, as in "the [bank] of the river": {text!r}.')
+        return None
     before, word, after = match.groups()
-    return Item.occurrence(before + word + after, Span(len(before), len(before) + len(word)))
+    return before + word + after, Span(len(before), len(before) + len(word))

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 from embstore.errors import UsageError
-from embstore.sources import STDIN, Blank, Source, find_dataset, open_source
+from embstore.sources import STDIN, Blank, Source, Targets, find_dataset, open_source
 from embstore.space import Unit
 from embstore.storage.staging.staging import Batch, Staging
-from embstore.text import NO_WORD, TOO_LONG, escaped, is_too_long, is_unicode, item_id, items_of
+from embstore.text import NO_WORD, TOO_LONG, Item, Span, escaped, is_too_long, is_unicode, item_id, items_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Sources:
         seed: Random seed of that sample.
         header: Whether the first line of CSV and TSV files names the columns.
         delimiter: Character that separates columns; None to detect it.
+        targets: Where the target of each sentence is given, which is then the only item of it; None for all items.
 
     Raises:
         UsageError: Standard input is named twice, or an option is invalid.
@@ -38,6 +40,7 @@ class Sources:
     seed: int = 0
     header: bool = True
     delimiter: str | None = None
+    targets: Targets | None = None
 
     def __post_init__(self) -> None:
         if self.names.count(STDIN) > 1:
@@ -49,6 +52,13 @@ class Sources:
             raise UsageError(
                 f"per_text draws words from sentences: it needs the unit 'occurrence', not {self.unit.value!r}."
             )
+        if self.targets is not None and self.unit is not Unit.OCCURRENCE:
+            raise UsageError(
+                f"targets in sentences are occurrences, not {self.unit.value}s: give --span and --targets with --unit "
+                "occurrence, or neither."
+            )
+        if self.targets is not None and self.per_text is not None:
+            raise UsageError("--per-text draws from all words of a sentence: leave it out with --span and --targets.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +111,14 @@ class Texts:
     notes: tuple[str, ...] = ()
 
 
-def group_by_unit(sources: Sequence[str], unit: Unit | None = None) -> dict[Unit, tuple[str, ...]]:
-    """Group sources by unit: the given unit, else the dataset's own, else ``word``."""
+def group_by_unit(
+    sources: Sequence[str], unit: Unit | None = None, files: Unit = Unit.WORD
+) -> dict[Unit, tuple[str, ...]]:
+    """Group sources by unit: the given unit, else the dataset's own, else that of ``files``."""
     groups: dict[Unit, tuple[str, ...]] = {}
     for source in sources:
         dataset = None if unit is not None else find_dataset(source)
-        source_unit = unit or (Unit.WORD if dataset is None else dataset.unit)
+        source_unit = unit or (files if dataset is None else dataset.unit)
         groups[source_unit] = (*groups.get(source_unit, ()), source)
     return groups
 
@@ -124,7 +136,9 @@ def read_texts(sources: Sources, staging: Staging) -> Texts:
     """
     reader = _Reader(sources, staging)
     opened = [
-        open_source(name, columns=sources.columns, header=sources.header, delimiter=sources.delimiter)
+        open_source(
+            name, columns=sources.columns, header=sources.header, delimiter=sources.delimiter, targets=sources.targets
+        )
         for name in sources.names
     ]
     for source in opened:
@@ -158,10 +172,14 @@ class _Reader:
             if isinstance(row, Blank):
                 self._skip(row.reason, row.origin)
                 continue
-            ids = [self._add(text, row.origin) for text in row.texts if self.n_texts < self._limit]
-            # A dataset's scores are of whole texts, so they are not stored for occurrences.
-            if dataset is not None and self._unit is not Unit.OCCURRENCE and len(ids) == len(row.texts):
-                rows.add(list(zip(ids, row.texts, strict=True)), row.values)
+            members = [
+                self._add(text, row.origin, span)
+                for text, span in zip(row.texts, row.spans or repeat(None), strict=False)
+                if self.n_texts < self._limit
+            ]
+            # The scores of whole texts are not stored for the occurrences in them.
+            if dataset is not None and all(member is not None for member in members) and len(members) == len(row.texts):
+                rows.add([member for member in members if member is not None], row.values)
             if self.n_texts >= self._limit:
                 source.check_unchanged()
                 return
@@ -184,27 +202,46 @@ class _Reader:
         self.blanks[reason] += 1
         self._batch.blanks.append((reason, origin))
 
-    def _add(self, text: str, origin: str) -> int:
-        """Add the items of a text to the batch; return the id of the item, or for occurrences that of the sentence."""
+    def _add(self, text: str, origin: str, span: Span | None = None) -> tuple[int, str] | None:
+        """Add the items of a text to the batch.
+
+        Args:
+            text: Word or sentence.
+            origin: Place in the source.
+            span: Only occurrence to add; None for all words of a sentence.
+
+        Returns:
+            Id and text of the item, an occurrence as ``the [bank] of the river``; None for all words of a sentence.
+        """
         self.n_texts += 1
-        batch, valid = self._batch, is_unicode(text)
-        storable = text if valid else escaped(text)
-        batch.n_chars += len(text)
+        self._batch.n_chars += len(text)
         if self._unit is not Unit.OCCURRENCE:
-            new_id = item_id(self._unit, text)
-            batch.ids.append(new_id)
-            batch.texts.append(storable)
-            batch.origins.append(origin)
-            batch.valid.append(valid)
-            return new_id
-        context_id = item_id(Unit.SENTENCE, text)
+            return self._add_whole(text, origin)
+        if span is not None:
+            item = Item.occurrence(text, span)
+            self._add_occurrences(text, [item], origin)
+            return item.id, item.shown
         if is_too_long(text):
             self._skip(TOO_LONG, origin)
-            return context_id
-        items = items_of(text, self._unit, per_text=self._per_text, seed=self._seed)
-        if not items:
+        elif items := items_of(text, self._unit, per_text=self._per_text, seed=self._seed):
+            self._add_occurrences(text, items, origin)
+        else:
             self._skip(NO_WORD, origin)
-            return context_id
+        return None
+
+    def _add_whole(self, text: str, origin: str) -> tuple[int, str]:
+        """Add a word or a sentence to the batch; return its id and text."""
+        batch, valid, new_id = self._batch, is_unicode(text), item_id(self._unit, text)
+        batch.ids.append(new_id)
+        batch.texts.append(text if valid else escaped(text))
+        batch.origins.append(origin)
+        batch.valid.append(valid)
+        return new_id, text
+
+    def _add_occurrences(self, text: str, items: Sequence[Item], origin: str) -> None:
+        """Add some occurrences in a sentence to the batch."""
+        batch, valid = self._batch, is_unicode(text)
+        storable, context_id = text if valid else escaped(text), item_id(Unit.SENTENCE, text)
         batch.sentence_ids.append(context_id)
         batch.sentences.append(storable)
         batch.sentence_origins.append(origin)
@@ -217,4 +254,3 @@ class _Reader:
             batch.spans.append(item.span)
             batch.origins.append(origin)
             batch.valid.append(valid)
-        return context_id

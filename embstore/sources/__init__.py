@@ -7,6 +7,7 @@ The entry point is ``open_source``. A source is read one row at a time (one batc
     files        opens and reads files, and reports system errors
     lines        text files; tables: CSV and TSV (delimiters: detects the delimiter); jsonl; parquet
     columns      chooses the columns of a table to read
+    targets      the targets of sentences: in brackets, or given by columns
     datasets     the table of datasets (with listing, specs)
     published    datasets of papers: URL, hash, layout (with layouts, values); own: a user's (with records)
     attributes   the attribute words of ValNorm
@@ -26,6 +27,7 @@ from embstore.sources.opening import STDIN, open_source
 from embstore.sources.rows import Blank, Row
 from embstore.sources.source import Source
 from embstore.sources.specs import DatasetSpec
+from embstore.sources.targets import Targets
 
 __all__ = [
     "DATASETS",
@@ -34,6 +36,7 @@ __all__ = [
     "DatasetSpec",
     "Row",
     "Source",
+    "Targets",
     "add_dataset",
     "fetch_dataset",
     "fetch_datasets",

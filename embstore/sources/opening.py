@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -17,7 +18,9 @@ from embstore.sources.lines import Lines, decode_lines, file_lines, text_reader
 from embstore.sources.parquet import open_parquet
 from embstore.sources.rows import Rows, no_texts
 from embstore.sources.source import File, Source
+from embstore.sources.specs import OCCURRENCE_PAIRS
 from embstore.sources.tables import open_csv, open_tsv
+from embstore.sources.targets import Targets, in_brackets, open_targets
 
 STDIN = "-"
 TEXT_SUFFIX = ".txt"
@@ -53,6 +56,7 @@ def open_source(
     columns: Sequence[str] = (),
     header: bool = True,
     delimiter: str | None = None,
+    targets: Targets | None = None,
     stdin: TextIO | BinaryIO | None = None,
 ) -> Source:
     """Open a source, and check it as far as possible without reading all of it.
@@ -64,6 +68,7 @@ def open_source(
             one named ``text``.
         header: Whether the first line of a CSV or TSV file names the columns; else they are named 1, 2, 3 …
         delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; None to detect it.
+        targets: Where the target of each sentence is given; None for whole texts. A dataset has its own.
         stdin: Stream to read for ``-``; None for the standard input of the process.
 
     Raises:
@@ -83,10 +88,12 @@ def open_source(
             "build the sources one by one."
         )
     if spec == STDIN:
-        _refuse_columns(_STDIN_NAME, columns)
-        return Source(_STDIN_NAME, text_reader(_stdin_lines(stdin), _STDIN_NAME))
+        _refuse_columns(_STDIN_NAME, columns, targets)
+        return _with_targets(Source(_STDIN_NAME, text_reader(_stdin_lines(stdin), _STDIN_NAME)), targets)
     if (dataset := find_dataset(spec)) is not None:
         _refuse_columns(f"the dataset {spec!r}", columns)
+        if targets is not None and dataset.kind != OCCURRENCE_PAIRS:
+            raise UsageError(f"the texts of the dataset {spec!r} have no targets: leave out --span and --targets.")
         return open_dataset(spec, dataset)
     if not spec:
         raise UsageError(f"a source cannot be an empty string. Give a file, {STDIN!r} or a dataset: {_datasets()}.")
@@ -94,11 +101,20 @@ def open_source(
     file = File.at(path)
     suffix = _check_file(path, spec)
     if suffix == TEXT_SUFFIX:
-        _refuse_columns(spec, columns)
-        return Source(spec, text_reader(partial(file_lines, path, spec), spec), file=file)
-    if suffix in _WITH_HEADER:
-        return Source(spec, _WITH_HEADER[suffix](path, spec, columns, header=header, delimiter=delimiter), file=file)
-    return Source(spec, TABLES[suffix](path, spec, columns), file=file)
+        _refuse_columns(spec, columns, targets)
+        rows = text_reader(partial(file_lines, path, spec), spec)
+    elif targets is not None and targets.columns:
+        rows = open_targets(path, spec, suffix, columns, targets, header=header, delimiter=delimiter)
+    elif suffix in _WITH_HEADER:
+        rows = _WITH_HEADER[suffix](path, spec, columns, header=header, delimiter=delimiter)
+    else:
+        rows = TABLES[suffix](path, spec, columns)
+    return _with_targets(Source(spec, rows, file=file), targets)
+
+
+def _with_targets(source: Source, targets: Targets | None) -> Source:
+    """Return a source whose texts have their targets in brackets, if these are requested so."""
+    return replace(source, reader=in_brackets(source.reader)) if targets and targets.in_brackets else source
 
 
 def _check_file(path: Path, spec: str) -> str:
@@ -156,8 +172,13 @@ def _datasets() -> str:
     return ", ".join(known_datasets())
 
 
-def _refuse_columns(what: str, columns: Sequence[str]) -> None:
+def _refuse_columns(what: str, columns: Sequence[str], targets: Targets | None = None) -> None:
     """Raise UsageError if columns were requested from a source that has none."""
+    if targets is not None and targets.columns:
+        raise UsageError(
+            f"{what} has no column {targets.columns[0]!r} of targets. Put them in brackets in the texts, --targets "
+            f"brackets; or give a table: {', '.join(TABLES)}."
+        )
     if columns:
         raise UsageError(
             f"--column {columns[0]!r} does not fit {what}, which has no columns. "

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from embstore.errors import SourceError
+from embstore.text import Span
 
 Value = float | int | str
 
@@ -24,12 +25,14 @@ class Row:
         origin: Place in the source, for messages: ``words.txt:12``, ``pairs.csv:12 (right)``.
         values: Column of ``DatasetSpec.columns`` → value in a dataset's row; empty for files.
         text_2: Second text of a pair; None for a single text.
+        spans: Span of the target in each text; empty for whole texts.
     """
 
     text: str
     origin: str
     values: Mapping[str, Value] = field(default_factory=lambda: _NO_VALUES, hash=False)
     text_2: str | None = None
+    spans: tuple[Span, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from embstore.sources.rows import Row
 from embstore.space import Unit
 
-WORD_LIST, WORD_PAIRS, SENTENCE_PAIRS, LEXICON = "word list", "word pairs", "sentence pairs", "lexicon"
+WORD_LIST, LEXICON = "word list", "lexicon"
+WORD_PAIRS, SENTENCE_PAIRS, OCCURRENCE_PAIRS = "word pairs", "sentence pairs", "occurrence pairs"
 
 ValueType = type[int] | type[float] | type[str]
 
@@ -48,7 +49,7 @@ class DatasetSpec:
 
     Attributes:
         name: Name on the command line.
-        kind: ``word pairs``, ``sentence pairs``, ``lexicon`` or ``word list``.
+        kind: ``word pairs``, ``sentence pairs``, ``occurrence pairs``, ``lexicon`` or ``word list``.
         unit: Unit of its texts.
         rows: Number of rows; for generated content, the default number.
         columns: Column → type of ``Row.values``; the first is the score of a pair or the value of a lexicon's word.

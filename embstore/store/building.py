@@ -37,6 +37,8 @@ class BuildMethods(DatasetMethods, OpenStore):
         columns: Names = (),
         header: bool = True,
         delimiter: str | None = None,
+        span: Names = (),
+        targets: str | None = None,
         limit: int | None = None,
         per_text: int | None = None,
         seed: int = 0,
@@ -67,7 +69,7 @@ class BuildMethods(DatasetMethods, OpenStore):
             revisions: Revisions of each checkpoint on the hub (branches, tags, commits), or subfolders of its folder,
                 such as ``step1000`` or ``checkpoint-1000``; each makes a space of its own, named by it.
             unit: ``word``, ``sentence`` or ``occurrence`` (each word of each sentence, in its context). By default the
-                unit of a dataset, and ``word`` for files; each unit makes a space of its own.
+                unit of a dataset, ``occurrence`` with ``span`` or ``targets``, else ``word``; each unit makes a space of its own.
             poolings: ``last``, ``first``, ``mean``, ``bos``, ``eos``, ``projection``; all from one forward pass. By
                 default ``last``; for sentences ``eos`` if a causal model ends its input with a special token, else
                 ``mean``.
@@ -78,6 +80,11 @@ class BuildMethods(DatasetMethods, OpenStore):
             header: Whether the first line of CSV and TSV files names the columns; else they are called 1, 2, 3 …
             delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; by default detected from
                 their first lines.
+            span: Columns with the start and end of a target in each sentence, such as ``("start", "end")``: the only
+                occurrences that are embedded. In characters (code points) from 0, as in ``text[start:end]``. A single
+                name is a column with both, as in ``4:8``.
+            targets: ``brackets`` if each text has its target in brackets, as in ``the [bank] of the river``; else the
+                name of a column with the target, a word or phrase that occurs once in the sentence.
             limit: Maximum number of texts of each unit; None for all. A part of a dataset is not stored as a dataset.
             per_text: Number of occurrences to draw from each sentence; None for all.
             seed: Random seed of that draw.
@@ -114,7 +121,7 @@ class BuildMethods(DatasetMethods, OpenStore):
         from embstore.build.texts import Sources, group_by_unit
         from embstore.revisions import parse_revisions
         from embstore.sharding import ShardSpec
-        from embstore.sources import missing_datasets
+        from embstore.sources import Targets, missing_datasets
         from embstore.space import Pooling, Template, Unit, parse_member
         from embstore.storage.files.shards import SHARD_BYTES
 
@@ -137,10 +144,18 @@ class BuildMethods(DatasetMethods, OpenStore):
             worker=ShardSpec() if shard is None else ShardSpec.parse(shard),
             shard_bytes=SHARD_BYTES if shard_bytes is None else shard_bytes,
         )
+        chosen = Targets.parse(targets, span)
         read = [
-            Sources(members, unit_of, as_names(columns), limit, per_text, seed, header, delimiter)
-            for unit_of, members in group_by_unit(source_names, given).items()
-        ]
+            Sources(
+                members, unit_of, as_names(columns), limit, per_text, seed, header, delimiter,
+                chosen if given or unit_of is Unit.OCCURRENCE else None,
+            )
+            for unit_of, members in group_by_unit(
+                source_names, given, Unit.WORD if chosen is None else Unit.OCCURRENCE
+            ).items()
+        ]  # fmt: skip
+        if chosen is not None and not any(sources.targets for sources in read):
+            raise UsageError("--span and --targets are for files of sentences, and no source is one. Leave them out.")
         self.fetch_datasets(missing_datasets(source_names), observer)
         cluster = _cluster(on, workers, worker_gpus, worker_cpus, ray_address)
         if dry_run:

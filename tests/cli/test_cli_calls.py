@@ -13,6 +13,7 @@ from embstore import Store
 
 CALLS = [
     ("build words.txt --model mine=MODEL --dry-run", "build"),
+    ("build spans.csv --span start,end --model mine=MODEL --dry-run", "build"),
     ("datasets --json", "datasets"),
     ("datasets fetch words", "fetch_datasets"),
     ("datasets add mine pairs.csv --kind pairs --columns a,b,score", "add_dataset"),
@@ -87,6 +88,7 @@ def test_a_command_calls_one_method_of_store(
     made = make_store(texts=["dog", "cat", "fox"])
     make_store("other", model="other")
     (tmp_path / "words.txt").write_text("dog\ncat\n")
+    (tmp_path / "spans.csv").write_text("text,start,end\nthe bank,4,8\n")
     (tmp_path / "word.vec").write_text("1 2\ndog 0.5 1\n")
     (tmp_path / "pairs.csv").write_text("a,b,score\ndog,cat,1.5\ndog,fox,0.5\n")
     called.clear()

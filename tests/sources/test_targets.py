@@ -1,0 +1,194 @@
+"""The targets of sentences: in brackets, or given by columns of a table; and what is refused."""
+
+import json
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from embstore.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
+from embstore.sources import Row, Targets, open_source
+
+RIVER = "the bank of the river"
+ROWS = [(RIVER, 4, 8), ("Zoë's café, the bank", 16, 20), (RIVER, 4, 15), ("I 😀 New York", 4, 12)]
+FOUND = ["bank", "bank", "bank of the", "New York"]
+
+
+def read(path: Path | str, columns: Sequence[str] = (), **options: Any) -> list[tuple[str, str]]:
+    """Return text and target of each row of a source."""
+    targets = Targets.parse(options.pop("targets", None), options.pop("span", ()))
+    rows = [*open_source(str(path), columns=columns, targets=targets, **options).rows()]
+    assert all(isinstance(row, Row) and len(row.spans) == 1 for row in rows)
+    return [(row.text, row.text[slice(*row.spans[0])]) for row in rows]
+
+
+def write(path: Path, rows: Sequence[Sequence[Any]], names: Sequence[str]) -> Path:
+    """Write a table in the format of its suffix."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))), path)
+    elif path.suffix == ".jsonl":
+        objects = (json.dumps(dict(zip(names, row, strict=True))) for row in rows)
+        path.write_text("\n".join(objects), "utf-8")
+    else:
+        import csv
+
+        with path.open("w", encoding="utf-8", newline="") as file:
+            options = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix == ".tsv" else {}
+            csv.writer(file, **options).writerows([names, *rows])
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_spans_are_slices_of_python_in_every_format(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"spans{suffix}", ROWS, ("text", "start", "end"))
+    expected = [(text, text[start:end]) for text, start, end in ROWS]
+    assert [target for _, target in expected] == FOUND
+    assert read(path, span="start,end") == expected
+    assert read(path, span=("start", "end"), columns=["text"]) == expected
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_one_column_may_have_start_and_end_as_in_dwug(tmp_path: Path, suffix: str) -> None:
+    rows = [("bank_nn", text, f"{start}:{end}") for text, start, end in ROWS]
+    path = write(tmp_path / f"uses{suffix}", rows, ("lemma", "context", "indexes_target_token"))
+    found = read(path, columns=["context"], span="indexes_target_token")
+    assert [target for _, target in found] == FOUND
+
+
+def test_a_column_may_name_the_target_that_occurs_once(tmp_path: Path) -> None:
+    rows = [("The banker left the bank.", "bank"), ("a New York bank", "New York"), ("C++ is old", "C++"), ("x", "x")]
+    path = write(tmp_path / "words.csv", rows, ("text", "word"))
+    assert read(path, targets="word") == rows
+    assert open_source(str(path), targets=Targets.parse("word", ())).rows().__next__().spans == ((20, 24),)
+
+
+def test_brackets_are_removed_only_on_request(tmp_path: Path) -> None:
+    path = tmp_path / "marked.txt"
+    path.write_text("the [bank] of the river\n[New York] sleeps\nit is [mine]\n", "utf-8")
+    expected = [(RIVER, "bank"), ("New York sleeps", "New York"), ("it is mine", "mine")]
+    assert read(path, targets="brackets") == expected
+    assert [row.text for row in open_source(str(path)).rows()] == path.read_text("utf-8").splitlines()
+    assert read("-", targets="brackets", stdin=StringIO(path.read_text("utf-8"))) == expected
+    table = write(tmp_path / "marked.csv", [("the [bank] of the river", 1)], ("text", "stars"))
+    assert read(table, targets="brackets") == expected[:1]
+
+
+def test_columns_without_a_header_are_numbered(tmp_path: Path) -> None:
+    path = tmp_path / "plain.csv"
+    path.write_text(f"{RIVER},4,8\n{RIVER},16,21\n", "utf-8")
+    assert read(path, columns=["1"], span="2,3", header=False) == [(RIVER, "bank"), (RIVER, "river")]
+
+
+def test_an_empty_text_is_a_blank_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "some.csv", [("", "", ""), (RIVER, "4.0", " 8 ")], ("text", "start", "end"))
+    blank, row = open_source(str(path), targets=Targets.parse(None, "start,end")).rows()
+    assert (blank.origin, blank.reason) == (f"{path}:2", "empty value")
+    assert row.spans == ((4, 8),)
+
+
+REFUSED = [
+    (RIVER, 4, 22, "4:22 is outside the text, which has 21 characters"),
+    (RIVER, -4, 3, "-4:3 is outside the text"),
+    (RIVER, 4, 4, "4:4 is empty"),
+    (RIVER, 8, 4, "8:4 is empty"),
+    (RIVER, 4.5, 8, "(start): the offset is '4.5', not a whole number"),
+    (RIVER, "four", 8, "(start): the offset is 'four', not a whole number"),
+    (RIVER, 4, "", "(end): the offset is missing"),
+    (RIVER, "True", 8, "(start): the offset is 'True'"),
+    ("naïve café bank", 13, 17, "outside the text, which has 15 characters. Offsets are counted in characters (code "
+     "points), from 0, as in a slice of Python (in UTF-8 bytes: 'bank'; if so, convert the offsets)"),
+    ("😀😀 bank", 5, 9, "(in UTF-16 units: 'bank'"),
+    ("cafe\u0301 bank", 0, 4, "inside the character at 4"),
+    ("cafe\u0301 bank", 4, 10, "inside the character at 4"),
+    ("👩\u200d👧 walk", 1, 3, "inside the character at 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@pytest.mark.parametrize(("text", "start", "end", "reason"), REFUSED)
+def test_what_is_no_span_is_refused_with_file_and_row(
+    tmp_path: Path, suffix: str, text: str, start: Any, end: Any, reason: str
+) -> None:
+    path = write(tmp_path / f"bad{suffix}", [(RIVER, 4, 8), (text, start, end)], ("text", "start", "end"))
+    with pytest.raises(SourceError) as refused:
+        read(path, span="start,end")
+    row = 3 if suffix == ".csv" else 2
+    assert f"{path}:{row}" in str(refused.value)
+    assert reason.replace("'4.5'", "4.5" if suffix == ".jsonl" else "'4.5'") in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("no target here", "no brackets in 'no target here'"),
+        ("[two] of [them]", "other brackets than one pair"),
+        ("[open", "other brackets than one pair"),
+        ("an [] empty one", "empty brackets"),
+        ("a [b[c]] nested", "other brackets than one pair"),
+    ],
+)
+def test_a_text_without_one_pair_of_brackets_is_refused_with_its_line(tmp_path: Path, line: str, reason: str) -> None:
+    path = tmp_path / "marked.txt"
+    path.write_text(f"the [bank]\n{line}\n", "utf-8")
+    with pytest.raises(SourceError, match=r"marked\.txt:2") as refused:
+        read(path, targets="brackets")
+    assert reason in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "reason"),
+    [
+        ("a bank is a bank", "bank", "occurs 2 times"),
+        ("the bankers", "bank", "is only a part of a word"),
+        (RIVER, "money", "does not occur"),
+    ],
+)
+def test_a_target_that_does_not_occur_once_is_refused(tmp_path: Path, text: str, word: str, reason: str) -> None:
+    path = write(tmp_path / "words.csv", [(text, word)], ("text", "word"))
+    with pytest.raises(SourceError, match=r"words\.csv:2: .*--span start,end") as refused:
+        read(path, targets="word")
+    assert reason in str(refused.value)
+
+
+def test_spans_that_part_words_are_remarked_on(tmp_path: Path) -> None:
+    rows = [("naïve bank", 7, 11), ("Zoë's bank", 7, 10), ("銀行員", 0, 2)]
+    path = write(tmp_path / "bytes.csv", [("naïve bank!", 7, 11), *rows[1:]], ("text", "start", "end"))
+    source = open_source(str(path), targets=Targets.parse(None, "start,end"))
+    assert len([*source.rows()]) == 3
+    [remark] = source.remarks
+    assert "inside a word in 2 rows; the first is 'ank!' in" in remark
+    assert "in UTF-8 bytes: 'bank'" in remark
+
+
+@pytest.mark.parametrize(
+    ("error", "options", "reason"),
+    [
+        (UsageError, {"span": "a,b,c"}, "columns of start and end"),
+        (UsageError, {"span": "start,"}, "columns of start and end"),
+        (UsageError, {"span": "start,start"}, "columns of start and end"),
+        (UsageError, {"span": "start,end", "targets": "brackets"}, "give one of them"),
+        (UnknownNameError, {"span": "start,stop"}, "unknown column 'stop'"),
+        (UnknownNameError, {"targets": "bracket"}, "unknown column 'bracket'"),
+        (UsageError, {"span": "start,end", "columns": ["text", "start"]}, "in one column of sentences"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(
+    tmp_path: Path, error: type[EmbstoreError], options: dict[str, Any], reason: str
+) -> None:
+    path = write(tmp_path / "spans.csv", ROWS, ("text", "start", "end"))
+    with pytest.raises(error, match=reason):
+        read(path, **options)
+
+
+def test_columns_of_targets_are_for_tables(tmp_path: Path) -> None:
+    path = tmp_path / "plain.txt"
+    path.write_text(RIVER, "utf-8")
+    for source in (path, "-"):
+        with pytest.raises(UsageError, match="has no column 'start' of targets"):
+            read(source, span="start,end")
+    with pytest.raises(UsageError, match="'words' have no targets"):
+        read("words", targets="brackets")
