@@ -63,7 +63,7 @@ class OwnTable:
         for place, values in read_records(path, self.name, self.suffix, self.columns, self.delimiter):
             row_texts = [text_value(value, f"{place} ({key})") for key, value in zip(texts, values, strict=False)]
             row_values = {self.value: number_value(values[-1], f"{place} ({number})")}
-            yield Row(row_texts[0], place, row_values, *row_texts[1:])
+            yield Row(row_texts[0], place, row_values, row_texts[1] if len(row_texts) == 2 else None)
 
 
 def own_datasets() -> dict[str, DatasetSpec]:
