@@ -69,8 +69,8 @@ class BuildMethods(DatasetMethods, OpenStore):
             revisions: Revisions of each checkpoint on the hub (branches, tags, commits), or subfolders of its folder,
                 such as ``step1000`` or ``checkpoint-1000``; each makes a space of its own, named by it.
             unit: ``word``, ``sentence`` or ``occurrence`` (each word of each sentence, in its context). By default the
-                unit of a dataset, ``occurrence`` with ``span`` or ``targets``, else ``word``; each unit makes a space of
-                its own.
+                unit of a dataset, ``occurrence`` with ``span`` or ``targets``, else ``word``. Each unit makes a space
+                of its own.
             poolings: ``last``, ``first``, ``mean``, ``bos``, ``eos``, ``projection``; all from one forward pass. By
                 default ``last``; for sentences ``eos`` if a causal model ends its input with a special token, else
                 ``mean``.
