@@ -1,5 +1,6 @@
 """Run the command line in a process of its own that gets a signal at some moment; forked, so that it starts at once."""
 
+import faulthandler
 import os
 import random
 import signal
@@ -62,10 +63,24 @@ def run_command(
         began = time.perf_counter()
     process.join(SECONDS_TO_END if after is not None else 60)
     seconds, status = time.perf_counter() - began, process.exitcode
+    if status is None:
+        _add_stacks(process.pid, folder / "err")
     process.kill()
     process.join()
     out, err = ((folder / name).read_text("utf-8") for name in ("out", "err"))
     return Ended(status, out, err, seconds, n_given.value)
+
+
+def _add_stacks(process_id: int, file: Path) -> None:
+    """Add to the errors of a process that hangs what each of its threads does, and what the system waits for."""
+    with suppress(ProcessLookupError):
+        os.kill(process_id, signal.SIGUSR1)
+    time.sleep(1)
+    with file.open("a", encoding="utf-8") as errors:
+        for thread in sorted(Path(f"/proc/{process_id}/task").glob("*")):
+            with suppress(OSError):
+                state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
+                errors.write(f"thread {thread.name}: state {state}, in {(thread / 'wchan').read_text()}\n")
 
 
 def moments(n: int, seconds: float, name: str) -> list[tuple[float, int]]:
@@ -85,6 +100,7 @@ def _work(arguments: list[str], folder: Path, parent: Connection, n_given: objec
     for stream, name in ((1, "stdout"), (2, "stderr")):
         setattr(sys, name, os.fdopen(os.dup(stream), "w", encoding="utf-8"))
     _count_given(n_given)
+    faulthandler.register(signal.SIGUSR1, file=2)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     sys.argv = ["embstore", *arguments]
     from embstore_cli import _interrupts
