@@ -37,6 +37,7 @@ class Requirement:
         checkpoint: Checkpoint, in a notation that is resolved to the same files on every machine.
         fingerprint: Hashes of the checkpoint's files.
         versions: Versions of the libraries, by name.
+        remedy: What to do if a worker does not see the store's folder.
     """
 
     root: Path
@@ -45,11 +46,15 @@ class Requirement:
     checkpoint: str
     fingerprint: Fingerprint
     versions: dict[str, str]
+    remedy: str = "put it in a folder that all nodes share"
 
     @classmethod
     def of(cls, model: Model, root: Path, build: str, sign: tuple[Path, bytes]) -> "Requirement":
         """Return the requirement of a checkpoint that this process has."""
-        return cls(root, build, sign, _portable(model.checkpoint), model.fingerprint, installed_versions())
+        remedy = cls.remedy
+        if disk.supplier_of(root) is not None:  # of a bucket
+            remedy = "set EMBSTORE_CACHE to a folder that all nodes share, and build again"
+        return cls(root, build, sign, _portable(model.checkpoint), model.fingerprint, installed_versions(), remedy)
 
 
 @dataclass(frozen=True)
@@ -87,7 +92,7 @@ class RangeWorker:
             if disk.read(sign) != content:
                 raise FileNotFoundError
         except (OSError, EmbstoreError):
-            return f"{where} does not see the store {requirement.root}: put it in a folder that all nodes share."
+            return f"{where} does not see the store {requirement.root}: {requirement.remedy}."
         try:
             checkpoint = resolve(requirement.checkpoint)
             found = fingerprint(checkpoint)

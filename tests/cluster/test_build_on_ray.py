@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from object_servers import moto_server, new_bucket
 from ray_nodes import RayCluster, started_cluster
 from sweep import STEPS, write_run
 
@@ -95,6 +96,25 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster:
     assert {progress.subject for progress in encoded} == {"minilm on 2 workers"}
     assert encoded[-1].done == encoded[-1].total
     assert 0 < encoded[0].share < 1
+
+
+def test_a_build_into_a_bucket_makes_the_shards_of_a_local_one(
+    cluster: RayCluster, words: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workers write to the local mirror, which they share, and this process uploads what it commits."""
+    for package in ("obstore", "moto"):
+        pytest.importorskip(package)
+    monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / "cache"))
+    options = {"models": str(checkpoint), "shard_bytes": 3000}
+    Store(tmp_path / "local").build(str(words), **options)
+    with moto_server() as server:
+        bucket = new_bucket(server)
+        store = Store(bucket.url, options=bucket.options)
+        report = store.build(str(words), **options, on="ray", ray_address=cluster.address)
+        assert (report.spaces[0].embedded, report.store) == (120, bucket.url)
+        assert store.verify(deep=True).ok
+        Store(tmp_path / "pulled").pull(bucket.url, options=bucket.options)
+    assert _files(tmp_path / "pulled") == _files(tmp_path / "local")
 
 
 def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(

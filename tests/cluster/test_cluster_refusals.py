@@ -8,11 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from embstore import Store
+from embstore import Store, disk
 from embstore.build.job import Model, Options
 from embstore.build.worker import RangeWorker, Requirement
 from embstore.encode import TooLongError
 from embstore.errors import ClusterError, EmbstoreError, MissingFileError, UnknownNameError, UsageError
+
+
+class _Whole:
+    """Supplier of a mirror whose files are all there."""
+
+    def fetch(self, parts: disk.Parts) -> None: ...
+
+    def forget(self, path: Path) -> None: ...
+
+    def committed(self) -> None: ...
 
 
 @pytest.fixture
@@ -39,6 +49,14 @@ def test_a_worker_that_does_not_see_the_store_is_refused(requirement: Requiremen
         problem = RangeWorker().problem(replace(requirement, sign=sign))
         assert problem is not None
         assert f"does not see the store {tmp_path}: put it in a folder that all nodes share" in problem
+
+
+def test_the_remedy_of_a_bucket_is_a_shared_mirror(checkpoint: Path, tmp_path: Path) -> None:
+    with disk.supplied(tmp_path, _Whole()):
+        requirement = Requirement.of(Model(str(checkpoint), Options()), tmp_path, "0" * 16, (tmp_path / "sign", b""))
+    problem = RangeWorker().problem(requirement)
+    assert problem is not None
+    assert "set EMBSTORE_CACHE to a folder that all nodes share" in problem
 
 
 def test_a_worker_without_the_checkpoint_or_with_other_files_of_it_is_refused(

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from buckets import Bucket
-from object_servers import new_bucket, rclone, seaweedfs
+from object_servers import moto_server, new_bucket, rclone, seaweedfs
 
 
 @pytest.fixture(scope="session")
@@ -12,13 +12,8 @@ def moto() -> Iterator[str]:
     """Address of a moto server."""
     pytest.importorskip("obstore")
     pytest.importorskip("moto")
-    from moto.server import ThreadedMotoServer  # slow to import, and other tests are collected with these
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as address:
+        yield address
 
 
 @pytest.fixture

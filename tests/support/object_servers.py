@@ -4,6 +4,7 @@ Each is a process that ends with this one, even if this one is killed.
 """
 
 import json
+import logging
 import secrets
 import socket
 import subprocess
@@ -19,6 +20,20 @@ import pytest
 from buckets import KEY, SECRET, Bucket
 
 _START_SECONDS = 120  # of a machine that does other things too
+
+
+@contextmanager
+def moto_server() -> Iterator[str]:
+    """Start a moto server in this process, and give its address."""
+    from moto.server import ThreadedMotoServer  # slow to import, and other tests are collected with these
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        yield "http://{}:{}".format(*server.get_host_and_port())
+    finally:
+        server.stop()
 
 
 @contextmanager
