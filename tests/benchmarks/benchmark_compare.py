@@ -27,7 +27,7 @@ _K = 10
 
 def comparison(space: Workspace) -> list[Result]:
     """Compare all layers of a space with each other."""
-    return [*_products(space), *_routes(space), *_searches(space)]
+    return [*_products(space), *_searches(space)]
 
 
 def _products(space: Workspace) -> list[Result]:
@@ -51,8 +51,8 @@ def _products(space: Workspace) -> list[Result]:
     ]
 
 
-def _routes(space: Workspace) -> list[Result]:
-    """Gram matrices against sums of products where items are few: their times, and how far apart the numbers are."""
+def routes(space: Workspace) -> list[Result]:
+    """Compare Gram matrices with sums of products where items are few: times, and how far apart the numbers are."""
     n_layers, n, dim = space.size.deep
     catalog = Store(space.synthetic(n, n_layers, dim)).catalog
     [card] = catalog.cards.values()

@@ -7,7 +7,6 @@ again. Then twelve writers commit at the same base at once, round after round. S
 """
 
 import argparse
-import logging
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 from commit_attack import commit_through_faults, rivals
 from fault_proxy import FAULTS
-from object_servers import new_bucket, seaweedfs
+from object_servers import moto_server, new_bucket, seaweedfs
 
 
 def main() -> None:
@@ -31,16 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     rates = dict.fromkeys(FAULTS, options.rate)
     with ExitStack() as stack:
-        if options.server == "seaweed":
-            endpoint = stack.enter_context(seaweedfs())
-        else:
-            from moto.server import ThreadedMotoServer
-
-            logging.getLogger("werkzeug").setLevel(logging.ERROR)
-            server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-            server.start()
-            stack.callback(server.stop)
-            endpoint = "http://{}:{}".format(*server.get_host_and_port())
+        endpoint = stack.enter_context(seaweedfs() if options.server == "seaweed" else moto_server())
         print(commit_through_faults(new_bucket(endpoint), options.commits, rates, options.seed, options.latency))
         print(rivals(new_bucket(endpoint), options.rounds, rates, options.seed))
 

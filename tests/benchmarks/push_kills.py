@@ -8,7 +8,6 @@ complete it. The bucket is of moto, through a proxy with latency; the hub is a f
 """
 
 import argparse
-import logging
 import os
 import random
 import re
@@ -28,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 from buckets import Bucket
 from fake_hub import TOKEN, running_hub
 from fault_proxy import fault_proxy
-from object_servers import new_bucket
+from object_servers import moto_server, new_bucket
 from synthetic import synthetic_store
 
 from embstore import Store
@@ -107,7 +106,7 @@ def main() -> None:
             copy = folder / "copy"
             print(kill_pushes(folder / "a", Place(str(copy), {}, lambda: Store(copy)), options.kills, rng), flush=True)
         if options.to in ("bucket", "all"):
-            bucket = _bucket(stack)
+            bucket = started_bucket(stack)
             remote = Place(bucket.url, bucket.options, lambda: Store(bucket.url, options=bucket.options))
             print(kill_pushes(folder / "b", remote, options.kills, rng), flush=True)
         if options.to in ("hub", "all"):
@@ -116,14 +115,9 @@ def main() -> None:
             print(kill_pushes(folder / "c", Place(url, {}, lambda: Store(url)), options.kills, rng), flush=True)
 
 
-def _bucket(stack: ExitStack) -> Bucket:
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    stack.callback(server.stop)
-    made = new_bucket("http://{}:{}".format(*server.get_host_and_port()))
+def started_bucket(stack: ExitStack) -> Bucket:
+    """Start a server of the S3 interface with latency, and return a new bucket of it."""
+    made = new_bucket(stack.enter_context(moto_server()))
     proxy = stack.enter_context(fault_proxy(made.endpoint, {}, latency=0.03))
     return Bucket(made.name, proxy.endpoint)
 

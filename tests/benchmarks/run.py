@@ -24,7 +24,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # before huggingface_hub is imported, which 
 sys.path.append(str(Path(__file__).parents[1] / "support"))  # what the tests use too
 
 from benchmark_building import building, memory
-from benchmark_compare import comparison
+from benchmark_compare import comparison, routes
 from benchmark_encoding import encoding
 from benchmark_explorer import explorer
 from benchmark_geometry import geometry
@@ -56,6 +56,7 @@ BENCHMARKS: dict[str, Callable[[Workspace], list[Result]]] = {
     "writing": writing,
     "geometry": geometry,
     "comparison": comparison,
+    "routes": routes,
     "nearest": nearest,
     "people": people,
     "oneshot": oneshot,
