@@ -68,7 +68,11 @@ EXAMPLES = {
         "how-to/maps.md",
     ),
     "neighbours": Example(
-        ("embstore neighbours dog -k 5 --layer 0,top", 'embstore neighbours --text "the [bank] of the river"'),
+        (
+            "embstore neighbours dog -k 5 --layer 0,top",
+            "embstore neighbours --positive king,woman --negative man",
+            'embstore neighbours --text "the [bank] of the river"',
+        ),
         "how-to/neighbours.md",
     ),
     "sql": Example(

@@ -1,5 +1,6 @@
 """Options that several commands have, declared once."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -66,6 +67,20 @@ def _format_of(output: Path) -> Format:
             "or name the format with --format."
         )
     return _SUFFIXES[suffix]
+
+
+def split_words(values: list[str] | None) -> list[str]:
+    """Return the words of lists with commas; a text with spaces is divided at commas without a space only.
+
+    So ``king, woman`` is two words, and ``Well, I see`` a sentence. A text with a word in brackets is never divided.
+    """
+    words: list[str] = []
+    for value in values or ():
+        parts = [part.strip() for part in value.split(",")]
+        if any(re.search(r"\s", part) for part in parts):
+            parts = re.split(r",(?!\s)", value)
+        words += [value] if "[" in value else [part for part in parts if part]
+    return words
 
 
 StoreDir = Annotated[

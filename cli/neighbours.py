@@ -18,6 +18,17 @@ def neighbours(
             "--text", metavar="TEXT", help='A word in its context (repeatable): --text "the [bank] of the river".'
         ),
     ] = None,
+    positive: Annotated[
+        list[str] | None,
+        typer.Option("--positive", metavar="WORDS", help="Words to add, with commas or repeated: king,woman."),
+    ] = None,
+    negative: Annotated[
+        list[str] | None, typer.Option("--negative", metavar="WORDS", help="Words to subtract, likewise: man.")
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option("--method", metavar="3cosadd|3cosmul", help="How --positive and --negative words are combined."),
+    ] = "3cosadd",
     layer: Annotated[str, typer.Option("--layer", metavar="LAYERS", help=_options.LAYER_HELP)] = "top",
     k: Annotated[int, typer.Option("-k", metavar="N", help="Number of neighbours.")] = 10,
     embed: Annotated[
@@ -55,7 +66,10 @@ def neighbours(
     csv_safe: _options.CsvSafe = False,
     ids_as_text: _options.IdsAsText = False,
 ) -> None:
-    """Show the nearest stored items of a text, by cosine, layers and models side by side."""
+    """Show the nearest stored items of a text, by cosine, layers and models side by side.
+
+    Instead of a text: --positive and --negative, for the items nearest to king + woman - man.
+    """
     with explained():
         from ._progress import show_progress
 
@@ -65,5 +79,6 @@ def neighbours(
                 spaces=space or (), unit=unit, pooling=pooling, template=template, layers=layer, k=k, embed=embed,
                 download=download, allow_pickle=allow_pickle, transforms=transform or (), where=where, words=words,
                 word=word or (), timeout=timeout, memory=memory, exact=exact,
+                positive=_options.split_words(positive), negative=_options.split_words(negative), method=method,
             )  # fmt: skip
         emit(found, form, output, csv_safe=csv_safe, ids_as_text=ids_as_text, quiet=quiet)

@@ -12,7 +12,7 @@ space is out of date and is not searched: the caller scans the vectors with :fun
     base.py         what every index can do
     flat.py         search an exact index, without FAISS
     searching.py    search a graph or an index of codes
-    exact_search.py search vectors exactly, without an index
+    exact_search.py search vectors exactly, without an index; product_search.py: by products of cosines
     opening.py      open an index, and cache it
     faiss_index.py  calls of FAISS
     structure.py    check an untrusted index file while it is read

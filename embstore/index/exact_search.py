@@ -62,9 +62,14 @@ def candidates(products: Units, k: int, dim: int, lowest: float = -np.inf) -> Po
 
 
 def exact_cosines(units: Units, rows: Positions, query: Units) -> Units:
+    """Return :func:`exact_dot`, rounded to float32."""
+    return exact_dot(units, rows, query).astype(np.float32)
+
+
+def exact_dot(units: Units, rows: Positions, query: Units) -> Float64Array:
     """Return the inner products of some rows of unit vectors (n, dim) with a query (dim,), computed in float64."""
     wide: Float64Array = query.astype(np.float64)
-    cosines = np.empty(len(rows), np.float32)
+    cosines = np.empty(len(rows))
     for part in slices(len(rows), ROWS):
         cosines[part] = np.vecdot(units[rows[part]].astype(np.float64), wide)
     return cosines

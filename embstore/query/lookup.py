@@ -53,13 +53,13 @@ class FoundQueries(NamedTuple):
 
     Attributes:
         card: Card of the space.
-        vectors: Query → layer id → vector, float32 (dim,), for the queries with vectors in this space.
+        vectors: Query → layer id → vector (dim,), of a text float32, for the queries with vectors in this space.
         stored: Query → item id, for the queries that are stored in this space.
         ambiguous: Query → items, for the queries that match several items.
     """
 
     card: Card
-    vectors: Mapping[Query, Mapping[int, NDArray[np.float32]]]
+    vectors: Mapping[Query, Mapping[int, NDArray[np.floating]]]
     stored: Mapping[Query, int]
     ambiguous: Mapping[Query, Sequence[Item]]
 

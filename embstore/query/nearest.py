@@ -1,6 +1,8 @@
 """Search the nearest items of vectors in one layer, in its index or by an exact scan."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +26,8 @@ Vectors = NDArray[np.floating]
 Neighbours = tuple[Ids, NDArray[np.float32]]  # ids and cosines (queries, k)
 
 
-class LayerSearch(NamedTuple):
+@dataclass(frozen=True)
+class LayerSearch:
     """Parameters of a search for the nearest items of queries, which runs layer by layer.
 
     Attributes:
@@ -32,12 +35,14 @@ class LayerSearch(NamedTuple):
         k: Number of neighbours.
         only: Ids of the items that may be neighbours, ascending; None for all.
         exact: Whether to scan the vectors even if there is an index.
+        excludes_all: Whether each query leaves out the items of all queries, not only its own.
     """
 
     catalog: Catalog
     k: int
     only: Ids | None = None
     exact: bool = False
+    excludes_all: ClassVar[bool] = False
 
     def rows(
         self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
@@ -49,33 +54,42 @@ class LayerSearch(NamedTuple):
             layer: Layer to search.
             transformed: Vectors of the layer after a transform; None for the stored ones.
         """
-        queries, vectors, notes = self._with_direction(found, layer, transformed)
+        queries, vectors, notes = self.with_direction(found, layer, transformed)
         if not queries:
             return [], notes
         query_ids = np.array(sorted({found.stored[query] for query in queries if query in found.stored}), np.int64)
         if transformed is not None:
-            ids, cosines = _scan(transformed, vectors, self.k + 1)
+            ids, cosines = scan(transformed, vectors, self.k + 1)
         else:
-            ids, cosines, search_notes = self._search(found.card, layer, vectors, query_ids)
+            ids, cosines, search_notes = self.search(found.card, layer, vectors, query_ids)
             notes += search_notes
         rows = []
         for query, vector, near, near_cosines in zip(queries, vectors, ids, cosines, strict=True):
             hits = [(int(item), float(cosine)) for item, cosine in zip(near, near_cosines, strict=True) if item >= 0]
             if transformed is None:
-                self._check_hits(found, query, layer, vector, hits)
-            others = [hit for hit in hits if hit[0] != found.stored.get(query) and self._is_candidate(hit[0])][: self.k]
-            rows += [
-                {
-                    "space": found.card.space, "model": found.card.model, "layer": layer.id, "layer_name": layer.name,
-                    "query": query.shown, "rank": rank, "item_id": item, "cosine": cosine, **revision_of(found.card),
-                }
-                for rank, (item, cosine) in enumerate(others, 1)
-            ]  # fmt: skip
+                self.check_hits(found, query, layer, vector, hits)
+            others = [hit for hit in hits if hit[0] != found.stored.get(query) and self.is_candidate(hit[0])]
+            rows += self.as_rows(found.card, layer, query.shown, others)
         if not rows and self.only is not None:
             notes.append(f"{found.card.space} layer {layer.name}: the filter keeps no neighbour (n = 0).")
         return rows, notes
 
-    def _with_direction(
+    @property
+    def value(self) -> str:
+        """Name of the column by which neighbours are ordered."""
+        return "cosine"
+
+    def as_rows(self, card: Card, layer: Layer, query: str, hits: Sequence[tuple[int, float]]) -> list[dict[str, Any]]:
+        """Return the first k of the hits, pairs of item id and value, as rows."""
+        return [
+            {
+                "space": card.space, "model": card.model, "layer": layer.id, "layer_name": layer.name, "query": query,
+                "rank": rank, "item_id": item, self.value: number, **revision_of(card),
+            }
+            for rank, (item, number) in enumerate(hits[: self.k], 1)
+        ]  # fmt: skip
+
+    def with_direction(
         self, found: FoundQueries, layer: Layer, transformed: TransformedLayer | None
     ) -> tuple[list[Query], Vectors, list[str]]:
         """Return the queries with a non-zero vector in the layer, these vectors, and a note for each zero vector."""
@@ -100,24 +114,25 @@ class LayerSearch(NamedTuple):
         kept = [query for query, is_nonzero in zip(queries, has_direction, strict=True) if is_nonzero]
         return kept, vectors[has_direction], notes
 
-    def _search(
+    def search(
         self, card: Card, layer: Layer, vectors: Vectors, query_ids: Ids
     ) -> tuple[Ids, NDArray[np.float32], list[str]]:
         """Search stored vectors; return ids, cosines and notes.
 
         The queries' own items, whose cosine must be 1, are among the results, so that damage is detected.
         """
-        where, only, k = f"{card.space} layer {layer.name}", self.only, self.k + 1
+        where, only = f"{card.space} layer {layer.name}", self.only
+        k = self.k + (max(1, len(query_ids)) if only is not None or self.excludes_all else 1)
         if only is not None:
-            only, k = np.union1d(only, query_ids), self.k + max(1, len(query_ids))
+            only = np.union1d(only, query_ids)
         data = StoredLayer(self.catalog, card, layer, only)
         if self.exact:
-            return *_scan(data, vectors, k), []
+            return *scan(data, vectors, k), []
         path = self.catalog.paths.index(card.space, layer)
         opened = index.open_index(path, self.catalog.shard_names(card.space))
         if opened is None:
             state = "has no index" if IndexCard.read(path) is None else "has an index of other shards (it is behind)"
-            return *_scan(data, vectors, k), [f"{where} {state}: answered by an exact scan."]
+            return *scan(data, vectors, k), [f"{where} {state}: answered by an exact scan."]
         index_card, layer_index = opened
         members = None
         if only is not None:
@@ -126,25 +141,26 @@ class LayerSearch(NamedTuple):
                 n = self._n_candidates(layer_index, query_ids)
                 notes = [f"{where}: n = {n} after the filter: answered by an exact scan of just those."] if n else []
                 if index_card.kind == "ivf":
-                    return *_scan(data, vectors, k), notes
+                    return *scan(data, vectors, k), notes
                 return *layer_index.search(vectors, k, members=members), notes
         notes = [] if index_card.is_exact else [f"{where}: {_approximate(index_card, filtered=only is not None)}"]
         return *layer_index.search(vectors, k, members=members, gather=lambda ids: _gather(data, ids)), notes
 
     def _n_candidates(self, layer_index: index.Index, query_ids: Ids) -> int:
-        """Return the number of items that satisfy the filter, without the query's own item if there is one query."""
+        """Return the number of items that satisfy the filter, without those that every query leaves out."""
         assert self.only is not None
-        candidates = np.setdiff1d(self.only, query_ids) if len(query_ids) == 1 else self.only
+        is_left_out = self.excludes_all or len(query_ids) == 1
+        candidates = np.setdiff1d(self.only, query_ids) if is_left_out else self.only
         return int(layer_index.members(candidates).sum())
 
-    def _is_candidate(self, item: int) -> bool:
+    def is_candidate(self, item: int) -> bool:
         """Return whether an item may be a neighbour, that is, satisfies the filter."""
         if self.only is None:
             return True
         at = int(np.searchsorted(self.only, item))
         return at < len(self.only) and int(self.only[at]) == item
 
-    def _check_hits(
+    def check_hits(
         self, found: FoundQueries, query: Query, layer: Layer, vector: Vectors, hits: list[tuple[int, float]]
     ) -> None:
         """Raise DamagedError if a cosine is out of range, or the index disagrees with the query's stored vector.
@@ -184,7 +200,8 @@ class LayerSearch(NamedTuple):
         return len(stored) == 1 and np.array_equal(stored[0], vector)
 
 
-def _scan(data: "LayerData", vectors: Vectors, k: int) -> Neighbours:
+def scan(data: "LayerData", vectors: Vectors, k: int) -> Neighbours:
+    """Search the k nearest items of vectors (n, dim) by a scan; return ids and cosines (n, k), best first."""
     return index.search_exact(data.map_with_ids(lambda ids, block: (ids, block)), vectors, k)
 
 

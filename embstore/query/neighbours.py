@@ -9,7 +9,7 @@ from embstore.progress import Task, task
 from embstore.query.item_filter import ALL_ITEMS, ItemFilter, missing_words
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.lookup import Embed, FoundQueries, Query, look_up, missing_query_notes
-from embstore.query.nearest import LayerSearch
+from embstore.query.nearest import LayerSearch, Vectors
 from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values
 from embstore.space import Layer, Unit
 from embstore.storage.catalog import Catalog
@@ -20,9 +20,10 @@ from embstore.text import Item
 
 if TYPE_CHECKING:
     from embstore.metrics.transforms import Step
+    from embstore.query.combination import Combination
 
 COLUMNS = (
-    "space", "model", *REVISION_COLUMNS, "layer", "layer_name", "query", "rank", "item_id", "text", "context", "cosine",
+    "space", "model", *REVISION_COLUMNS, "layer", "layer_name", "query", "rank", "item_id", "text", "context",
 )  # fmt: skip
 
 
@@ -37,10 +38,12 @@ def neighbours(
     *,
     candidates: ItemFilter = ALL_ITEMS,
     exact: bool = False,
+    combination: "Combination | None" = None,
+    vectors: Mapping[Query, Vectors] | None = None,
 ) -> Table:
-    """Find the k nearest items of each query, by cosine, in each space and layer.
+    """Find the k nearest items of each query, or of a combination of them, in each space and layer.
 
-    The query's own item is left out. Transformed layers, and layers without an index of all shards, are scanned
+    The queries' own items are left out. Transformed layers, and layers without an index of all shards, are scanned
     exactly. Notes say which layers were scanned, and give the recall of approximate indexes.
 
     Args:
@@ -53,6 +56,8 @@ def neighbours(
         transforms: Transforms, fitted on the selected vectors of a layer and applied to these and the queries.
         candidates: Filter of the items that may be neighbours; a query need not be among them.
         exact: Whether to scan the vectors even if there is an index.
+        combination: Combination of the queries to search for; None to search for each by itself.
+        vectors: Vectors of the queries (dim,), which are then no texts; None to look them up.
 
     Raises:
         NotStoredError: A text is in none of the spaces, and ``embed`` is None.
@@ -72,10 +77,23 @@ def neighbours(
             (catalog.paths.index(space, layer), catalog.shard_names(space))
             for space in chosen for layer in chosen[space]
         )  # fmt: skip
-    notes += _maybe_one_sentence(queries, cards, embed)
-    found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
-    notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]
+    if combination is None:
+        notes += _maybe_one_sentence(queries, cards, embed)
+    if vectors is None:
+        found = [look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
+        notes += [note for query in queries for note in missing_query_notes(catalog, query, found)]
+    else:
+        from embstore.query.given_vectors import look_up_vectors
+
+        found = look_up_vectors(cards, vectors, chosen)
     only = candidates.ids(catalog, [space.card.unit for space in found])
+    search = LayerSearch(catalog, k, only, exact)
+    if combination is not None:
+        from embstore.query.combination import CombinationSearch, with_all_words
+
+        search = CombinationSearch(catalog, k, only, exact, combination=combination)
+        found, space_notes = with_all_words(found, combination)
+        notes += space_notes
     missing: dict[str, dict[str, Any]] = {}
     for space in found:
         candidates.check_texts(catalog, space.card)
@@ -83,14 +101,16 @@ def neighbours(
         notes += word_notes
     n_layers = {space.card.space: len(chosen[space.card.space]) for space in found if space.vectors}
     with task("search", ", ".join(n_layers), sum(n_layers.values())) as searching:
-        rows, search_notes = _search_all(LayerSearch(catalog, k, only, exact), found, chosen, transforms, searching)
+        rows, search_notes = _search_all(search, found, chosen, transforms, searching)
     notes += search_notes
     items = catalog.items({row["item_id"] for row in rows}) if rows else {}
     name = " ".join(step.name for step in transforms)
     columns = candidates.columns() | ({} if candidates.words is None else {"words_missing": None})
     columns |= {"transform": name} if name else {}
+    columns |= {"method": combination.method} if combination is not None else {}
     rows = [row | _text_of(items, row) | columns | missing[row["space"]] for row in rows]
-    return _tabulate(rows, notes, [*columns], several=len(queries) > 1)
+    several = combination is None and len(queries) > 1
+    return _tabulate(rows, notes, [*columns], search.value, several=several)
 
 
 def _maybe_one_sentence(queries: Sequence[Query], cards: Sequence[Card], embed: Embed | None) -> list[str]:
@@ -162,18 +182,23 @@ def _text_of(items: Mapping[int, Item], row: Mapping[str, Any]) -> dict[str, Any
 
 
 def _tabulate(
-    rows: Sequence[Mapping[str, Any]], notes: Sequence[str], extra_columns: Sequence[str], *, several: bool
+    rows: Sequence[Mapping[str, Any]],
+    notes: Sequence[str],
+    extra_columns: Sequence[str],
+    value: str,
+    *,
+    several: bool,
 ) -> Table:
     """Return the neighbours as a table that is printed with ranks down, spaces and layers across."""
     return table(
         rows,
-        columns=[*columns_with_values(COLUMNS, rows), *extra_columns],
+        columns=[*columns_with_values((*COLUMNS, value), rows), *extra_columns],
         notes=list(dict.fromkeys(notes)),
         types={**REVISION_TYPES, "context": "string"},
         pivot=Pivot(
             down=("query", "rank") if several else ("rank",),
             across=("space", "layer_name"),
-            values=(("context", "text"), "cosine"),
+            values=(("context", "text"), value),
             joined=True,
         ),
     )

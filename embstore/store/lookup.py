@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import duckdb
+    from numpy.typing import ArrayLike
 
     from embstore.metrics.transforms import Step
     from embstore.query.inputs.word_files import WordSource
@@ -46,9 +47,16 @@ class LookupMethods(OpenStore):
         timeout: float | None = None,
         memory: str | int | None = None,
         exact: bool = False,
+        positive: Names = (),
+        negative: Names = (),
+        method: str = "3cosadd",
+        vector: "ArrayLike | None" = None,
         **filters: Unpack[SpaceFilters],
     ) -> Table:
         """Find the k nearest items of each text by cosine, without the text itself.
+
+        Instead of texts, ``positive`` and ``negative`` ask for the items nearest to a sum and difference of words, as
+        gensim's ``most_similar`` does, without these words; and ``vector`` for those nearest to any vector.
 
         Args:
             texts: Words or sentences.
@@ -67,11 +75,17 @@ class LookupMethods(OpenStore):
             timeout: Time limit of ``where`` in seconds; None for no limit.
             memory: Memory limit of ``where``, as in :meth:`query`.
             exact: Whether to scan the vectors, whatever indexes there are.
+            positive: Words to add, as ``["king", "woman"]``; a sentence with a word in brackets is an occurrence.
+            negative: Words to subtract, as ``["man"]``.
+            method: Score of a combination of words: ``3cosadd``, the cosine with the mean of the signed unit vectors;
+                or ``3cosmul``, the product of cosines of Levy & Goldberg (2014), by an exact scan.
+            vector: Vector (dim,) of any length but zero, or several (n, dim), of the same dimension as the spaces.
             models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
 
         Returns:
-            One row per neighbour: space, model, layer, query, rank, item_id, text, context, cosine in [-1, 1]; also
-            where, words with words_missing (their number that the space has not) and transform, if given. The notes
+            One row per neighbour: space, model, layer, query, rank, item_id, text, context, cosine in [-1, 1] (with
+            ``3cosmul`` instead score, ≥ 0); also where, words with words_missing (their number that the space has not)
+            and transform, if given, and method, of a combination. The notes
             name the layers whose answer is approximate.
 
         Raises:
@@ -81,17 +95,20 @@ class LookupMethods(OpenStore):
             UnknownNameError: A transform is not known; lists the nearest.
         """
         from embstore.query.item_filter import ItemFilter, word_list
-        from embstore.query.lookup import parse_queries
         from embstore.query.neighbours import neighbours
 
-        spaces, queries = SpaceFilter(**filters), parse_queries(as_names(texts), as_names(marked))
+        spaces, wanted = SpaceFilter(**filters), _wanted(texts, marked, positive, negative, method, vector)
         if (download or allow_pickle) and not embed:
             raise UsageError("download and allow_pickle are for texts that are encoded now: add --embed.")
         steps = _steps(as_names(transforms))
         candidates = ItemFilter(where, word_list(words, word), as_limits(timeout, memory))
         embedder = _embedder(download=download, allow_pickle=allow_pickle) if embed else None
-        search = partial(neighbours, candidates=candidates, exact=exact)
-        return self._ask(lambda catalog: search(catalog, queries, spaces, as_layers(layers), k, embedder, steps))
+        return self._ask(
+            lambda catalog: neighbours(
+                catalog, spaces=spaces, layers=as_layers(layers), k=k, embed=embedder, transforms=steps,
+                candidates=candidates, exact=exact, **wanted,
+            )
+        )  # fmt: skip
 
     neighbors = neighbours
 
@@ -214,6 +231,36 @@ def _vectors(
     ids, vectors = LayerVectors(catalog.shards[space], layers[0].id, card.dim, only).gather()
     items = catalog.items(ids.tolist())
     return ids, [items[item].text for item in ids.tolist()], vectors
+
+
+def _wanted(
+    texts: Names, marked: Names, positive: Names, negative: Names, method: str, vector: "ArrayLike | None"
+) -> dict[str, Any]:
+    """Return what neighbours are searched of, as arguments of :func:`embstore.query.neighbours.neighbours`.
+
+    Raises:
+        UsageError: It is none, or more than one, of texts, words with signs, and vectors.
+    """
+    from embstore.query.lookup import parse_queries
+
+    requested = [bool(texts or marked), bool(positive or negative), vector is not None]
+    if sum(requested) > 1:
+        kinds = ("texts", "positive and negative words", "a vector")
+        given = [kind for kind, is_given in zip(kinds, requested, strict=True) if is_given]
+        raise UsageError(f"give either {' or '.join(given)}, not both.")
+    if not requested[1] and method != "3cosadd":
+        raise UsageError(f"--method {method} is for words given by --positive and --negative.")
+    if vector is not None:
+        from embstore.query.given_vectors import parse_vectors
+
+        vectors = parse_vectors(vector)
+        return {"queries": [*vectors], "vectors": vectors}
+    if requested[1]:
+        from embstore.query.combination import parse_combination
+
+        combination = parse_combination(as_names(positive), as_names(negative), method)
+        return {"queries": combination.queries, "combination": combination}
+    return {"queries": parse_queries(as_names(texts), as_names(marked))}
 
 
 def _steps(names: tuple[str, ...]) -> "tuple[Step, ...]":

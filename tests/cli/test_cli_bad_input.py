@@ -55,6 +55,19 @@ OF_A_STORE = {
     ),
     "no text": (["neighbours"], ["text"]),
     "brackets": (["neighbours", "--text", "the bank"], ["brackets", "the [bank] of the river"]),
+    "combination": (
+        ["neighbours", "dog", "--positive", "cat"],
+        ["either texts or positive and negative words", "not both"],
+    ),
+    "word of a combination": (
+        ["neighbours", "--positive", "dgo,cat", "--space", "toy.word.last"],
+        ["'dgo' is not in toy.word.last", "Nearest stored texts: 'dog'", "--embed"],
+    ),
+    "method": (
+        ["neighbours", "--positive", "dog", "--method", "3cosmull"],
+        ["unknown method '3cosmull'", "Did you mean '3cosmul'?", "Known: 3cosadd, 3cosmul"],
+    ),
+    "method without words": (["neighbours", "dog", "--method", "3cosmul"], ["--method 3cosmul", "--positive"]),
     "k": (["neighbours", "dog", "-k", "0"], ["k", "at least 1", "0"]),
     "format": (
         ["query", "norms", "--format", "jsno"],

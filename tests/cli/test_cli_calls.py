@@ -28,6 +28,7 @@ CALLS = [
     ("drift -k 1 --space toy.word.last", "drift"),
     ("neighbours dog --unit word", "neighbours"),
     ("neighbors dog --unit word", "neighbours"),
+    ("neighbours --positive dog,cat --negative fox --unit word", "neighbours"),
     ("index --model toy", "index"),
     ("reproduce wolfe2022 --model gpt2=MODEL --dry-run", "reproduce"),
     ("import word.vec --name other", "import_vectors"),

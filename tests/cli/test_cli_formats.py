@@ -107,3 +107,19 @@ def test_what_is_centred_is_centered_too(cli, made: Synthetic) -> None:
         assert shown("--variant", spelling, "--json") == wanted
     wanted = shown("--transform", "center", "--transform", "standardize", "--json")
     assert shown("--transform", "centred", "--transform", "standardise", "--json") == wanted
+
+
+def test_words_are_added_and_subtracted_by_lists_with_commas(cli, made: Synthetic) -> None:
+    calls = (
+        ["--positive", "text1,text2", "--negative", "text3,"],
+        ["--positive", "text1", "--positive", "text2", "--negative", "text3"],
+        ["--positive", "text1, text2", "--negative", "text3"],
+    )
+    shared = ["--space", made.space, "--json", "--store", made.root]
+    first, *others = (cli("neighbours", *call, *shared).stdout for call in calls)
+    assert {first} == {*others}
+    assert {row["query"] for row in json.loads(first)} == {"text1 + text2 - text3"}
+    occurrences = ["--positive", "a [bank], lends,", "--unit", "occurrence", "--store", made.root]
+    assert "'a [bank], lends,' is not in" in cli("neighbours", *occurrences).stderr
+    sentence = ["--positive", "Well, I see,text1", "--space", made.space, "--store", made.root]
+    assert "'Well, I see' is not in" in cli("neighbours", *sentence).stderr

@@ -52,6 +52,8 @@ CALLS: dict[str, list[Arguments]] = {
         of(marked="the [bank] of the river", exact=True),
         of("text1", spaces=SPACE, where="length(text) > 4", transforms="center"),
         of("not stored", spaces=SPACE, embed=True),
+        of(positive=["text1", "text2"], negative="text3", spaces=SPACE),
+        of(positive="text1", negative="text3", spaces=SPACE, method="3cosmul"),
     ],
     "push": [of("copy", dry_run=True)],
     "query": [

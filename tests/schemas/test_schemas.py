@@ -200,13 +200,15 @@ def test_what_commands_print_keeps_its_schema(make_store):
     at = ("--store", str(made.root))
     for name, arguments in {
         "neighbours": ("neighbours", "--text", "the [bank] of the river", "--where", "true", "--words", "a,the"),
+        "neighbours of words": ("neighbours", "--positive", "the [bank] of the river", "--negative", "a [bank]"),
+        "products": ("neighbours", "--positive", "river", "--method", "3cosmul"),
         "index": ("index", "--kind", "hnsw", "--layer", "1,2"),
         "info": ("info",),
         "skipped": ("info", "--skipped"),
     }.items():
         rows = printed(*arguments, *at)
         assert rows
-        schema(name).validate(rows)
+        schema(arguments[0] if arguments[0] == "neighbours" else name).validate(rows)
     for card in made.paths.indexes(made.space).glob("*.json"):
         schema("index-card").validate(read(card))
     schema("index").validate(printed("index", "--kind", "none", *at))
