@@ -1,7 +1,7 @@
 """Query a store: a metric over spaces and layers, and the nearest items of a text.
 
 metric.py              a metric over spaces and layers → a table
-request.py             a metric, its parameters, and the items that it is computed over
+request.py             a metric, its parameters, and the items that it is computed over; item_filter.py: their filter
 compute.py             a metric over the layers of one space
 provenance.py          the columns and notes that record how each row was computed; revision_columns.py: of revisions
 inputs/                what a metric needs besides vectors
