@@ -196,3 +196,8 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 _QUIET = "Show no progress and no notes, only the result and errors."
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help=_QUIET)]
 QuietQuery = Annotated[bool, typer.Option("--quiet", help=_QUIET)]  # -q may be a parameter of a metric
+
+
+def split_names(values: list[str] | None) -> list[str]:
+    """Return the names of a repeatable option in which they may also be separated by commas."""
+    return [name for value in values or () for part in value.split(",") if (name := part.strip())]

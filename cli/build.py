@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from ._errors import NO, explained
-from ._options import POOLINGS, UNITS, AllowPickle, DeviceName, DryRun, IndexMemory, StoreDir
+from ._options import POOLINGS, UNITS, AllowPickle, DeviceName, DryRun, IndexMemory, StoreDir, split_names
 from ._store import open_store
 
 _STOPPED = "Interrupted."
@@ -75,6 +75,15 @@ def build(
             "--column",
             metavar="NAME",
             help="Column of a table that holds texts (repeatable).  [default: text, or the only one]",
+        ),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep",
+            metavar="NAMES",
+            help="Columns of a table to store with the items, as in pos,freq (repeatable), or all; for --where, --by, "
+            "sql and export.",
         ),
     ] = None,
     no_header: Annotated[
@@ -191,11 +200,11 @@ def build(
             report = open_store(store).build(
                 sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, revisions=revision or (), unit=unit,
                 poolings=pooling or (), template=template, layers=layer, dtype=dtype, columns=column or (),
-                header=not no_header, delimiter=delimiter, span=span or (),
-                targets=targets, limit=limit, per_text=per_text, seed=seed, name=name,
-                index=index, index_memory=index_memory, long=long, device=device, batch_tokens=batch_tokens,
-                allow_pickle=allow_pickle, shard=shard, on=on, workers=workers, worker_gpus=worker_gpus,
-                worker_cpus=worker_cpus, ray_address=ray_address, dry_run=dry_run, observe=observe,
+                keep=split_names(keep), header=not no_header, delimiter=delimiter, span=span or (), targets=targets,
+                limit=limit, per_text=per_text, seed=seed, name=name, index=index, index_memory=index_memory,
+                long=long, device=device, batch_tokens=batch_tokens, allow_pickle=allow_pickle, shard=shard, on=on,
+                workers=workers, worker_gpus=worker_gpus, worker_cpus=worker_cpus, ray_address=ray_address,
+                dry_run=dry_run, observe=observe,
             )  # fmt: skip
         if not quiet:
             summarise(report, store)

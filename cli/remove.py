@@ -18,6 +18,10 @@ def remove(
     space: Annotated[
         list[str] | None, typer.Option("--space", metavar="NAME", help="Remove this space (repeatable).")
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--column", metavar="NAME", help="Remove this column of all items (repeatable)."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
     dry_run: DryRun = False,
     quiet: Quiet = False,
@@ -26,17 +30,17 @@ def remove(
     output: OutputFile = None,
     csv_safe: CsvSafe = False,
 ) -> None:
-    """Remove spaces: their vectors, summaries, indexes and cards.
+    """Remove spaces: their vectors, summaries, indexes and cards; or columns of items, with --column.
 
     Texts and datasets stay, since other spaces may have them too.
     """
     with explained("Interrupted. The next command that writes finishes what was begun."):
         opened = open_store(store)
-        planned = opened.remove(space or (), dry_run=True)
+        planned = opened.remove(space or (), columns=column or (), dry_run=True)
         if not dry_run and not yes and not _agreed(planned):
             say("Nothing was removed.")
             raise typer.Exit(NO)
-        done = planned if dry_run else opened.remove(space or ())
+        done = planned if dry_run else opened.remove(space or (), columns=column or ())
         emit_actions(
             done, form, output, nothing="There is nothing to remove.", dry_run=dry_run, quiet=quiet, csv_safe=csv_safe
         )
@@ -49,5 +53,6 @@ def _agreed(planned: "Table") -> bool:
         raise UsageError("what is removed cannot be brought back: add --yes, or see what it is with --dry-run.")
     for row in planned:
         items = "" if row["items"] is None else f"{row['items']:,} items, "
-        say(f"{row['file']}: {items}{row['bytes']:,} bytes, {row['detail']}")
+        size = "" if row["bytes"] is None else f"{row['bytes']:,} bytes, "
+        say(f"{row['file']}: {items}{size}{row['detail']}")
     return typer.confirm("Remove this for good?", err=True)

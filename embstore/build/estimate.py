@@ -9,12 +9,14 @@ from itertools import islice
 from pathlib import Path
 from tempfile import gettempdir
 
+from embstore import disk
 from embstore.build.job import Group, Job, Options, SpacePlan
 from embstore.build.plan import N_LOADED, open_catalog, plan_build, resolve_models
 from embstore.build.report import BuildReport, SpaceReport, reason_key
 from embstore.build.texts import Sources, read_texts
 from embstore.encode import Encoded
 from embstore.progress import Observer
+from embstore.storage.files.paths import StorePaths
 from embstore.storage.staging.staging import Staging
 from embstore.text import Passage
 
@@ -47,6 +49,8 @@ def estimate(
         stagings = [stack.enter_context(Staging(Path(gettempdir()), unit_sources.unit)) for unit_sources in sources]
         texts = [read_texts(unit_sources, staging) for unit_sources, staging in zip(sources, stagings, strict=True)]
         plan = plan_build(catalog, texts, models, options)
+        paths = StorePaths(disk.resolved(root))
+        columns = [column for part in texts for column in part.columns.write(paths, dry_run=True)]
         counts = []
         for job in (job for _, jobs in plan for job in jobs):
             counts.append(_count(job))
@@ -56,7 +60,7 @@ def estimate(
     return BuildReport(
         store=root.resolve(), spaces=tuple(space for count in counts for space in count.spaces),
         n_texts=sum(part.n_texts for part in texts), n_items=sum(staging.n_items for staging in stagings),
-        blanks=sum((part.blanks for part in texts), start=Counter()),
+        blanks=sum((part.blanks for part in texts), start=Counter()), columns=tuple(columns),
         n_tokens=sum(count.n_tokens for count in counts),
         n_forward_passes=sum(count.n_forward_passes for count in counts), n_bytes=n_bytes,
         encode_seconds=sum(count.seconds for count in counts) + n_bytes / _BYTES_PER_SECOND,

@@ -32,6 +32,7 @@ from embstore.storage.writer import StoreWriter
 
 if TYPE_CHECKING:
     from embstore.build.on_ray import Cluster
+    from embstore.storage.staging.columns import StoredColumn
 
 
 def build(
@@ -71,10 +72,12 @@ def build(
                 check_memory(store.paths, space.card, space.n_missing, options.index, options.index_memory)
         runs: list[Run] = []
         notes: list[str] = []
+        columns: list[StoredColumn] = []
         with ExitStack() as skip_lists:
             for part, jobs in plan:
                 item_texts = StoredTexts(part.staging, store.paths)
                 with store.writing_texts():
+                    columns += part.columns.write(store.paths)
                     for job in jobs:
                         item_texts.write_missing_texts(job.present)  # the text of a stored vector may be missing
                 for rows in part.datasets:
@@ -103,6 +106,7 @@ def build(
         n_texts=sum(part.n_texts for part in texts),
         n_items=sum(part.staging.n_items for part in texts),
         blanks=sum((part.blanks for part in texts), start=Counter()),
+        columns=tuple(columns),
         n_tokens=sum(run.n_tokens for run in runs),
         n_forward_passes=sum(run.n_forward_passes for run in runs),
         n_bytes=sum(run.n_bytes for run in runs),

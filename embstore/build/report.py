@@ -10,6 +10,7 @@ from embstore.encode import MODEL_FAILS
 from embstore.escape import printable
 from embstore.progress import Observer, Progress, duration
 from embstore.sharding import SPECIAL_TOKENS_CHARS
+from embstore.storage.staging.columns import StoredColumn
 from embstore.table import Table, show_size, table
 from embstore.text import Item
 
@@ -109,6 +110,7 @@ class BuildReport:
         total_seconds: Seconds of the whole build, loading included.
         dry_run: Whether this is an estimate: nothing was written.
         notes: Further information for the user, as sentences.
+        columns: Columns that were kept with the items.
     """
 
     store: Path | str
@@ -123,6 +125,7 @@ class BuildReport:
     total_seconds: float
     dry_run: bool = False
     notes: tuple[str, ...] = ()
+    columns: tuple[StoredColumn, ...] = ()
 
     @property
     def n_skipped(self) -> int:
@@ -159,6 +162,7 @@ class BuildReport:
             lines.append(_space_line(space, self.dry_run))
             lines += [f"  {n:,} skipped: {reason}" for reason, n in space.skipped.most_common()]
         lines += [f"{count(n, 'row')} of the sources skipped: {reason}" for reason, n in self.blanks.most_common()]
+        lines += [_column_line(column, self.dry_run) for column in self.columns]
         return [*lines, _estimate_line(self) if self.dry_run else _work_line(self)]
 
     def __repr__(self) -> str:
@@ -174,6 +178,14 @@ def _space_line(space: SpaceReport, dry_run: bool) -> str:
     verb = "to embed" if dry_run else "embedded"
     elsewhere = f", {space.elsewhere:,} left to the other parts" if space.elsewhere else ""
     return f"{space.space}: {space.embedded:,} {verb}{truncated}, {space.present:,} already there{elsewhere}"
+
+
+def _column_line(column: StoredColumn, dry_run: bool) -> str:
+    """Return the line of a report on one column."""
+    verb = "to store" if dry_run else "stored"
+    n_before = column.n_values - column.n_new
+    before = f", {n_before:,} already there" if n_before else ""
+    return f"column {column.name} ({column.kind}): {count(column.n_new, 'value')} {verb}{before}"
 
 
 def _estimate_line(report: BuildReport) -> str:

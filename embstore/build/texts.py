@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
+from embstore.build.kept import KeptRows
 from embstore.errors import UsageError
-from embstore.sources import STDIN, Blank, Source, Targets, find_dataset, open_source
+from embstore.sources import NO_COLUMNS, STDIN, Blank, Keep, Source, Targets, find_dataset, open_source
 from embstore.space import Unit
+from embstore.storage.staging.columns import StagedColumns
 from embstore.storage.staging.staging import Batch, Staging
 from embstore.text import NO_WORD, TOO_LONG, Item, Span, escaped, is_too_long, is_unicode, item_id, items_of
 
@@ -21,6 +23,7 @@ class Sources:
         names: Files, ``-`` for standard input, or names of datasets.
         unit: Unit of the items.
         columns: Text columns of tabular files.
+        keep: Columns of tabular files whose values are stored with the items.
         limit: Maximum number of texts to read; a dataset that exceeds it is not stored as a dataset.
         per_text: Number of occurrences to sample from each sentence; None for all.
         seed: Random seed of that sample.
@@ -35,6 +38,7 @@ class Sources:
     names: tuple[str, ...]
     unit: Unit = Unit.WORD
     columns: tuple[str, ...] = ()
+    keep: Keep = NO_COLUMNS
     limit: int | None = None
     per_text: int | None = None
     seed: int = 0
@@ -100,11 +104,13 @@ class Texts:
         n_texts: Number of texts read, duplicates included.
         blanks: Number of rows without a text, or whose text gives no items, by reason.
         datasets: Rows of the named datasets among the sources.
+        columns: Values to keep with the items.
         notes: Notes for the user about how the sources were read.
     """
 
     unit: Unit
     staging: Staging
+    columns: StagedColumns
     n_texts: int = 0
     blanks: Counter[str] = field(default_factory=Counter)
     datasets: tuple[DatasetRows, ...] = ()
@@ -137,7 +143,12 @@ def read_texts(sources: Sources, staging: Staging) -> Texts:
     reader = _Reader(sources, staging)
     opened = [
         open_source(
-            name, columns=sources.columns, header=sources.header, delimiter=sources.delimiter, targets=sources.targets
+            name,
+            columns=sources.columns,
+            keep=sources.keep,
+            header=sources.header,
+            delimiter=sources.delimiter,
+            targets=sources.targets,
         )
         for name in sources.names
     ]
@@ -146,7 +157,7 @@ def read_texts(sources: Sources, staging: Staging) -> Texts:
     reader.stage()
     staging.deduplicate()
     notes = tuple(remark for source in opened for remark in source.remarks)
-    return Texts(sources.unit, staging, reader.n_texts, reader.blanks, tuple(reader.datasets), notes)
+    return Texts(sources.unit, staging, reader.columns, reader.n_texts, reader.blanks, tuple(reader.datasets), notes)
 
 
 class _Reader:
@@ -156,6 +167,8 @@ class _Reader:
         self._unit, self._per_text, self._seed = sources.unit, sources.per_text, sources.seed
         self._limit = sources.limit or float("inf")
         self._staging, self._batch = staging, Batch()
+        self.columns = StagedColumns(staging)
+        self._kept = KeptRows(self.columns)
         self.n_texts = 0
         self.blanks: Counter[str] = Counter()
         self.datasets: list[DatasetRows] = []
@@ -172,11 +185,14 @@ class _Reader:
             if isinstance(row, Blank):
                 self._skip(row.reason, row.origin)
                 continue
+            n_before = len(self._batch.ids)
             members = [
                 self._add(text, row.origin, span)
                 for text, span in zip(row.texts, row.spans or repeat(None), strict=False)
                 if self.n_texts < self._limit
             ]
+            if dataset is None and row.values:
+                self._kept.add(self._batch.ids[n_before:], row.origin, row.values)
             # The scores of whole texts are not stored for the occurrences in them.
             if dataset is not None and all(member is not None for member in members) and len(members) == len(row.texts):
                 rows.add([member for member in members if member is not None], row.values)

@@ -27,7 +27,7 @@ def problem_of(key: str, path: Path, sha256: str, find: Callable[[str], Path]) -
         MissingFileError: It is missing.
     """
     folder = key.partition("/")[0]
-    if folder in ("items", "skipped"):
+    if folder in ("items", "columns", "skipped"):
         expected = Path(key).stem.removeprefix("part-")
     elif folder == "embeddings":
         summary = find(f"summaries/{key.removeprefix('embeddings/')}")

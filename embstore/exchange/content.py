@@ -11,6 +11,7 @@ from embstore.exchange.part import Part
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.tables import read_part
 from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.maintenance.column_tables import new_columns
 from embstore.storage.maintenance.import_store import merged_dataset, new_skipped
 
 
@@ -61,6 +62,10 @@ def _check_tables(source: Catalog, stored: Catalog, place: str) -> None:
     files = _others(stored.skipped_files, source.skipped_files)
     if files and (rows := new_skipped(files, source.skipped_files, spaces)) is not None:
         raise _other(place, f"{len(rows):,} skipped texts")
+    files = _others(stored.column_files, source.column_files)
+    for rows in new_columns(source.paths.root, source.column_files, stored.paths.root, files):
+        names = [name for name in rows.column_names[1:] if rows[name].null_count < len(rows)]
+        raise _other(place, f"values of columns ({', '.join(names)}) of {len(rows):,} items")
     for path in stored.paths.dataset_files():
         own = source.paths.dataset(path.stem)
         if not disk.exists(own):

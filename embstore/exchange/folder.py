@@ -22,8 +22,11 @@ from embstore.storage.transaction.manifest import read_snapshot
 from embstore.storage.transaction.recovery import recover
 
 INCOMING = ".incoming"
-_BY_HASH = ("items/", "skipped/", "embeddings/")
-_ORDER = ("summaries/", "indexes/", "items/", "skipped/", "embeddings/", "merged/", "maps/", "datasets/", "spaces/")
+BY_HASH = ("items/", "columns/", "skipped/", "embeddings/")
+_ORDER = (
+    "summaries/", "indexes/", "items/", "columns/", "skipped/", "embeddings/", "merged/", "maps/", "datasets/",
+    "spaces/",
+)  # fmt: skip
 
 
 class Incoming:
@@ -131,7 +134,7 @@ def _is_stored(key: str, content: Content, stored: Mapping[str, object], paths: 
     target = paths.root / key
     if not disk.exists(target):
         return False
-    if key.startswith((*_BY_HASH, "spaces/")):  # it was checked to be the same space
+    if key.startswith((*BY_HASH, "spaces/")):  # it was checked to be the same space
         return key in stored
     if key.startswith("summaries/"):
         return f"embeddings/{key.removeprefix('summaries/')}" in stored
@@ -155,7 +158,7 @@ def write_published(paths: StorePaths) -> None:
 def _entry(paths: StorePaths, key: str, before: RemoteFile | None) -> RemoteFile:
     """Return size and hash of a file; its name, or the summary of a shard, has the hash of what is never replaced."""
     size = disk.size(paths.root / key)
-    if before is not None and before.size == size and key.startswith(_BY_HASH):
+    if before is not None and before.size == size and key.startswith(BY_HASH):
         return before
     if key.startswith("embeddings/"):
         return RemoteFile(key, size, shard_hash(paths.summary_of(paths.root / key)))

@@ -10,6 +10,7 @@ from embstore.errors import DamagedError, MissingObjectError, StoreError
 from embstore.exchange.checking import problem_of
 from embstore.exchange.content import check_content
 from embstore.exchange.dataset_card import MARK, dataset_card
+from embstore.exchange.folder import BY_HASH
 from embstore.exchange.part import Part
 from embstore.exchange.transfer import Selection, actions, make_part, open_source
 from embstore.maintain.actions import tabulate
@@ -103,7 +104,7 @@ def _compared(part: Part, before: RemoteState | None, source: Catalog) -> tuple[
     files = {} if part.is_whole else dict(old)
     missing = []
     for key, path in part.files.items():
-        if key in old and (key.startswith(("items/", "skipped/", "embeddings/")) or _is_same_space(key, path, source)):
+        if key in old and (key.startswith(BY_HASH) or _is_same_space(key, path, source)):
             files[key] = old[key]
             continue
         digest = disk.sha256(path)

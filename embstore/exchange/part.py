@@ -17,6 +17,7 @@ from embstore.storage.files.card import Card, store_card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import ShardContent, publish_shard, stage_shard
 from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.maintenance.column_tables import new_columns
 from embstore.storage.maintenance.import_store import merged_dataset, new_items, new_skipped, stage_table
 from embstore.storage.transaction.manifest import Snapshot, read_snapshot
 
@@ -137,6 +138,10 @@ def _tables(source: Catalog, cards: Sequence[Card], stored: Catalog | None, own:
     )
     files = list(_staged(own.items, new_items(source.item_files, known, requested)))
     files += _staged(own.skipped, [] if skipped is None else [skipped])
+    known_columns = stored.column_files if stored is not None else ()
+    place = stored.paths.root if stored is not None else own.root
+    columns = new_columns(place, known_columns, source.paths.root, source.column_files, requested)
+    files += _staged(own.columns, columns)
     units = {card.unit.value for card in cards}
     for path in source.paths.dataset_files():
         target = own.dataset(path.stem)

@@ -168,7 +168,7 @@ class _Copy:
         return tabulate(actions(f"{verb}ed", self._part, self._missing, self._paths), self._paths.root)
 
 
-_NAMED = ("items/", "skipped/", "embeddings/", "datasets/", "spaces/")
+_NAMED = ("items/", "columns/", "skipped/", "embeddings/", "datasets/", "spaces/")
 
 
 def make_part(source: Catalog, stored: Catalog | None, selection: Selection, temporary: Path) -> Part:
@@ -202,7 +202,7 @@ def rest_of_copy(n_files: int, n_bytes: int) -> Table:
     )
 
 
-_KINDS = {"embeddings": "shards", "items": "tables", "skipped": "tables", "maps": "maps"}
+_KINDS = {"embeddings": "shards", "items": "tables", "columns": "tables", "skipped": "tables", "maps": "maps"}
 
 
 def _place(key: str, paths: StorePaths) -> tuple[Path, str]:

@@ -20,7 +20,7 @@ from embstore.table import Table
 def compact(
     root: Path, observe: Observer = lambda _: None, *, dry_run: bool = False, shard_bytes: int = SHARD_BYTES
 ) -> Table:
-    """Merge the small shards of every space, and the small tables of items and of skipped texts.
+    """Merge the small shards of every space, and the small tables of items, of their columns, and of skipped texts.
 
     Args:
         root: Folder of the store.
@@ -41,7 +41,7 @@ def compact(
     with maintenance_lock(paths):
         actions: list[Action] = []
         notes: list[str] = []
-        for folder in (paths.items, paths.skipped):
+        for folder in (paths.items, paths.columns, paths.skipped):
             actions += _merge_actions(compact_tables(paths, folder), "tables")
         for card in read_cards(paths).values():
             if groups := plan_shards(paths, card, shard_bytes):
@@ -78,7 +78,7 @@ def _merge_actions(merged: Iterable[Compacted], kind: str) -> list[Action]:
 
 def _planned(paths: StorePaths, shard_bytes: int) -> Iterator[Action]:
     """Yield the merges that a run would do, as actions."""
-    for folder in (paths.items, paths.skipped):
+    for folder in (paths.items, paths.columns, paths.skipped):
         for names in plan_tables(paths, folder):
             yield _plan(folder, [PARTS.path(folder, name) for name in names], "tables")
     for card in read_cards(paths).values():

@@ -18,6 +18,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card, store_card
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import StagedShard, publish_shard
+from embstore.storage.maintenance.column_tables import new_columns
 from embstore.storage.maintenance.id_collisions import check_same_items
 from embstore.storage.maintenance.import_store import (
     MergedDataset,
@@ -160,6 +161,7 @@ class _Merge:
         """Copy all new tables, datasets and shards to temporary files, then commit them."""
         tables = [
             (self.paths.items, "texts", self._new_items()),
+            (self.paths.columns, "values of columns", self._new_columns()),
             (self.paths.skipped, "skipped texts", self._new_skipped()),
         ]
         if dry_run:
@@ -213,6 +215,13 @@ class _Merge:
 
     def _new_items(self) -> Iterable[Rows]:
         return new_items(self.source.item_files, self.stored.item_ids(), self._requested_ids())
+
+    def _new_columns(self) -> list[Rows]:
+        """Return the values of columns to copy, as a list of at most one table."""
+        stored, source = self.stored, self.source
+        return new_columns(
+            stored.paths.root, stored.column_files, source.paths.root, source.column_files, self._requested_ids()
+        )
 
     def _new_skipped(self) -> list[Rows]:
         """Return the rows of skipped texts to copy, as a list of at most one table."""

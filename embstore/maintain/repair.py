@@ -15,7 +15,8 @@ from embstore.maintain.repair_log import SAME_SOURCES, RepairLog
 from embstore.maintain.repair_spaces import SpacesRepair
 from embstore.maintain.repair_tables import repair_tables
 from embstore.progress import Observer
-from embstore.storage.files.marker import STORE_FORMAT, read_format, write_marker
+from embstore.storage.files import names
+from embstore.storage.files.marker import COLUMNS_FORMAT, STORE_FORMAT, read_format, write_marker
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.file_checks import (
     Problem,
@@ -109,6 +110,8 @@ def _repair_documents(log: RepairLog, marker_problems: Sequence[Problem]) -> Sna
     paths = log.paths
     for problem in marker_problems:
         store_format = STORE_FORMAT if paths.manifest_numbers() else 1
+        if names.PARTS.listed(paths.columns):
+            store_format = COLUMNS_FORMAT
         action = Action("rewritten", problem.file, "it was missing, or altered")
         log.do(action, partial(write_marker, paths, store_format))
     snapshot, problems = verify_manifests(paths)
@@ -120,7 +123,7 @@ def _repair_documents(log: RepairLog, marker_problems: Sequence[Problem]) -> Sna
         if problems and needed and read_format(paths) > 1:
             create_complete(paths, snapshot.files)
         for path in (problem.file for problem in problems if problem.file != paths.manifests):
-            disk.remove(path)
+            disk.remove(path, missing_ok=True)  # a new manifest may have deleted it
         upgrade(paths)
         finish_replacements(paths)  # before the next commit, after which it is not known what was replaced
     return snapshot

@@ -1,4 +1,4 @@
-"""Repair the tables of a store: items, skipped texts and datasets."""
+"""Repair the tables of a store: items, their columns, skipped texts and datasets."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from embstore.maintain.actions import Action
 from embstore.maintain.repair_log import SAME_SOURCES, RepairLog
 from embstore.storage.files.datasets import check_dataset
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA, read_part
+from embstore.storage.maintenance.column_tables import verify_columns
 from embstore.storage.maintenance.file_checks import verify_parts
 from embstore.storage.maintenance.id_set import IdSet
 from embstore.storage.maintenance.salvage import keep_rows, replace_table, sound_rows
@@ -52,6 +53,8 @@ def repair_tables(log: RepairLog, snapshot: Snapshot) -> StoredTexts:
         stored_ids = np.union1d(stored_ids, _repair_items(log, path, problem, StoredTexts(sound, stored_ids)))
     for found in list(verify_parts(snapshot.parts(paths, paths.skipped).files, SKIPPED_SCHEMA)):
         log.move_out(found.file, f"{found.problem}. The next build lists its texts anew")
+    for found in list(verify_columns(paths.root, snapshot.parts(paths, paths.columns).files)):
+        log.move_out(found.file, f"{found.problem}. To have its values again, {SAME_SOURCES}, with the same --keep")
     for path in paths.dataset_files():
         try:
             check_dataset(path)

@@ -20,6 +20,7 @@ from embstore.storage.files.paths import Shard, StorePaths
 from embstore.storage.files.summaries import add_summaries, read_merged
 from embstore.storage.files.tables import ITEMS_SCHEMA, SKIPPED_SCHEMA
 from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.maintenance.column_tables import verify_columns
 from embstore.storage.maintenance.file_checks import (
     missing_files,
     stored_texts,
@@ -180,11 +181,14 @@ def _verify(paths: StorePaths, deep: bool) -> list[Problem]:
     cards = list(_cards(paths, snapshot, problems))
     # Listed once, before the texts are read, as readers do, since a build may be running.
     spaces = [_listed(paths, snapshot, paths.embeddings(card.space), problems) for card in cards]
-    items, skipped = (_listed(paths, snapshot, folder, problems) for folder in (paths.items, paths.skipped))
+    items, columns, skipped = (
+        _listed(paths, snapshot, folder, problems) for folder in (paths.items, paths.columns, paths.skipped)
+    )
     problems += catch_unreadable(missing_files(paths, snapshot))
     damaged = [*check_each(items, lambda files: verify_parts(files, ITEMS_SCHEMA))]
     datasets = [*catch_unreadable(verify_datasets(paths))]
     problems += [*damaged, *check_each(skipped, lambda files: verify_parts(files, SKIPPED_SCHEMA)), *datasets]
+    problems += catch_unreadable(verify_columns(paths.root, columns))
     problems += [*catch_unreadable(verify_answers(paths)), *catch_unreadable(verify_maps(paths))]
     texts = None
     if not damaged:

@@ -1,10 +1,11 @@
 """Choose the columns of a table to read, and yield their texts with their places."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from embstore.errors import SourceError, UnknownNameError, UsageError
-from embstore.sources.rows import Blank, Row, row_or_blank
+from embstore.sources.rows import EMPTY_VALUE, NO_VALUES, Blank, Row, row_or_blank
 
 DEFAULT_COLUMN = "text"
 
@@ -21,15 +22,18 @@ class Columns:
     source: str
     names: tuple[str, ...]
 
-    def texts(self, number: int, values: Sequence[str | None]) -> Iterator[Row | Blank]:
+    def texts(
+        self, number: int, values: Sequence[str | None], kept: Mapping[str, Any] = NO_VALUES
+    ) -> Iterator[Row | Blank]:
         """Yield the texts of one row.
 
         Args:
             number: Number of the line or row, from 1.
             values: Value of each column; None if it is missing.
+            kept: Values of other columns to keep with each text.
         """
         for name, value in zip(self.names, values, strict=True):
-            yield row_or_blank(value, self.place(number, name))
+            yield row_or_blank(value, self.place(number, name), EMPTY_VALUE, kept)
 
     def place(self, number: int, name: str) -> str:
         """Return the place of a value: ``pairs.csv:12``, or ``pairs.csv:12 (left)`` if several columns are read."""

@@ -6,15 +6,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from embstore.errors import SourceError
+from embstore.errors import SourceError, UsageError
 from embstore.sources.columns import DEFAULT_COLUMN, Columns, choose_columns, unknown_column
+from embstore.sources.kept import NO_COLUMNS, OPTION, Keep, KeptColumns
 from embstore.sources.lines import file_lines, strip_terminator
-from embstore.sources.rows import EMPTY_LINE, Blank, Row, Rows
+from embstore.sources.rows import EMPTY_LINE, NO_VALUES, Blank, Remark, Row, Rows
 
 _JSON_TYPES = {bool: "a boolean", int: "a number", float: "a number", list: "an array", dict: "an object"}
 
 
-def open_jsonl(path: Path, name: str, columns: Sequence[str]) -> Rows:
+def open_jsonl(path: Path, name: str, columns: Sequence[str], *, keep: Keep = NO_COLUMNS) -> Rows:
     """Return a function that yields the rows of a JSON Lines file.
 
     The columns are chosen by the first object. Since later objects may have further keys, a requested column that no
@@ -26,12 +27,17 @@ def open_jsonl(path: Path, name: str, columns: Sequence[str]) -> Rows:
     """
     first = next((content for _, content in json_objects(path, name) if content), {})
     if not (first or columns):
-        return partial(_read, path, Columns(name, (DEFAULT_COLUMN,)))
-    return partial(_read, path, choose_columns(name, list(first), columns, open_ended=True))
+        return partial(_read, path, Columns(name, (DEFAULT_COLUMN,)), keep)
+    return partial(_read, path, choose_columns(name, list(first), columns, open_ended=True), keep)
 
 
-def _read(path: Path, columns: Columns) -> Iterator[Row | Blank]:
+def _read(path: Path, columns: Columns, keep: Keep) -> Iterator[Row | Blank | Remark]:
     """Yield the rows of a file."""
+    kept = KeptColumns(columns.source, keep, frozenset(columns.names))
+    if both := kept.texts.intersection(keep.names):
+        raise UsageError(
+            f"{OPTION} {min(both)!r} does not fit {columns.source}: the column holds the texts. Leave it out."
+        )
     unseen = set(columns.names)
     keys: dict[str, None] = {}
     n_objects = 0
@@ -40,14 +46,35 @@ def _read(path: Path, columns: Columns) -> Iterator[Row | Blank]:
             yield Blank(f"{columns.source}:{number}", EMPTY_LINE)
             continue
         n_objects += 1
-        if unseen:
+        if unseen or keep:
             unseen.difference_update(content)
             keys.update(dict.fromkeys(content))
+        texts = [_text(content.get(key), key, columns.place(number, key)) for key in columns.names]
         yield from columns.texts(
-            number, [_text(content.get(key), key, columns.place(number, key)) for key in columns.names]
+            number, texts, _kept(content, kept, f"{columns.source}:{number}") if keep else NO_VALUES
         )
+    yield from kept.remarks()
     if unseen and n_objects:
         raise unknown_column(columns.source, min(unseen, key=columns.names.index), list(keys))
+    if n_objects and not keep.is_all and (never := [name for name in keep.names if name not in keys]):
+        raise unknown_column(columns.source, never[0], list(keys), OPTION)
+
+
+def _kept(content: dict[str, Any], kept: KeptColumns, place: str) -> dict[str, Any]:
+    """Return the values of the kept keys of an object."""
+    found = {}
+    for key, value in content.items():
+        if isinstance(value, list | dict) and key not in kept.left_out:
+            if key in kept.names or key in kept.keep.names:
+                raise SourceError(
+                    f"{place}: the value of {key!r} is {_type_name(value)}, which cannot be kept. Leave the column out "
+                    f"of {OPTION}, or write a number, boolean or string."
+                )
+            if kept.keep.is_all and key not in kept.texts:
+                kept.leave_out(key, f"it has {_type_name(value)}")
+        elif kept.admits(key):
+            found[key] = value
+    return found
 
 
 def json_objects(path: Path, name: str) -> Iterator[tuple[int, dict[str, Any] | None]]:

@@ -14,6 +14,7 @@ from embstore.sources.datasets import find_dataset, known_datasets, open_dataset
 from embstore.sources.delimiters import parse_delimiter
 from embstore.sources.files import GZIP_SUFFIX, file_type, open_binary, status
 from embstore.sources.jsonl import open_jsonl
+from embstore.sources.kept import NO_COLUMNS, OPTION, Keep
 from embstore.sources.lines import Lines, decode_lines, file_lines, text_reader
 from embstore.sources.parquet import open_parquet
 from embstore.sources.rows import Rows, no_texts
@@ -28,7 +29,7 @@ TEXT_SUFFIX = ".txt"
 _STDIN_NAME = "standard input"
 
 _WITH_HEADER: dict[str, Callable[..., Rows]] = {".csv": open_csv, ".tsv": open_tsv}
-TABLES: dict[str, Callable[[Path, str, Sequence[str]], Rows]] = {
+TABLES: dict[str, Callable[..., Rows]] = {
     **_WITH_HEADER,
     ".jsonl": open_jsonl,
     ".parquet": open_parquet,
@@ -54,6 +55,7 @@ def open_source(
     spec: str,
     *,
     columns: Sequence[str] = (),
+    keep: Keep = NO_COLUMNS,
     header: bool = True,
     delimiter: str | None = None,
     targets: Targets | None = None,
@@ -66,6 +68,7 @@ def open_source(
             precedence over a file of that name: write ``./words`` for the file.
         columns: Columns of a table with the texts, in this order within each row; empty for its only column, else the
             one named ``text``.
+        keep: Columns of a table whose values are kept with the texts.
         header: Whether the first line of a CSV or TSV file names the columns; else they are named 1, 2, 3 …
         delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; None to detect it.
         targets: Where the target of each sentence is given; None for whole texts. A dataset has its own.
@@ -88,10 +91,10 @@ def open_source(
             "build the sources one by one."
         )
     if spec == STDIN:
-        _refuse_columns(_STDIN_NAME, columns, targets)
+        _refuse_columns(_STDIN_NAME, columns, keep, targets)
         return _with_targets(Source(_STDIN_NAME, text_reader(_stdin_lines(stdin), _STDIN_NAME)), targets)
     if (dataset := find_dataset(spec)) is not None:
-        _refuse_columns(f"the dataset {spec!r}", columns)
+        _refuse_columns(f"the dataset {spec!r}", columns, keep)
         if targets is not None and dataset.kind != OCCURRENCE_PAIRS:
             raise UsageError(f"the texts of the dataset {spec!r} have no targets: leave out --span and --targets.")
         return open_dataset(spec, dataset)
@@ -101,14 +104,14 @@ def open_source(
     file = File.at(path)
     suffix = _check_file(path, spec)
     if suffix == TEXT_SUFFIX:
-        _refuse_columns(spec, columns, targets)
+        _refuse_columns(spec, columns, keep, targets)
         rows = text_reader(partial(file_lines, path, spec), spec)
     elif targets is not None and targets.columns:
-        rows = open_targets(path, spec, suffix, columns, targets, header=header, delimiter=delimiter)
+        rows = open_targets(path, spec, suffix, columns, targets, keep=keep, header=header, delimiter=delimiter)
     elif suffix in _WITH_HEADER:
-        rows = _WITH_HEADER[suffix](path, spec, columns, header=header, delimiter=delimiter)
+        rows = _WITH_HEADER[suffix](path, spec, columns, keep=keep, header=header, delimiter=delimiter)
     else:
-        rows = TABLES[suffix](path, spec, columns)
+        rows = TABLES[suffix](path, spec, columns, keep=keep)
     return _with_targets(Source(spec, rows, file=file), targets)
 
 
@@ -172,16 +175,18 @@ def _datasets() -> str:
     return ", ".join(known_datasets())
 
 
-def _refuse_columns(what: str, columns: Sequence[str], targets: Targets | None = None) -> None:
+def _refuse_columns(what: str, columns: Sequence[str], keep: Keep, targets: Targets | None = None) -> None:
     """Raise UsageError if columns were requested from a source that has none."""
     if targets is not None and targets.columns:
         raise UsageError(
             f"{what} has no column {targets.columns[0]!r} of targets. Put them in brackets in the texts, --targets "
             f"brackets; or give a table: {', '.join(TABLES)}."
         )
-    if columns:
+    for option, names in (("--column", columns), (OPTION, keep.names)):
+        if not names:
+            continue
         raise UsageError(
-            f"--column {columns[0]!r} does not fit {what}, which has no columns. "
+            f"{option} {names[0]!r} does not fit {what}, which has no columns. "
             f"Leave it out; columns are for {', '.join(TABLES)}."
         )
 

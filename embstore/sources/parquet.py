@@ -10,7 +10,8 @@ from typing import Any
 from embstore.errors import SourceError
 from embstore.sources.columns import Columns, choose_columns
 from embstore.sources.files import open_binary, unreadable
-from embstore.sources.rows import Blank, Row, Rows, no_texts
+from embstore.sources.kept import NO_COLUMNS, Keep, KeptColumns
+from embstore.sources.rows import NO_VALUES, Blank, Remark, Row, Rows, no_texts
 
 _BATCH_ROWS, _BATCH_BYTES = 4096, 64 << 20
 
@@ -18,7 +19,7 @@ _BATCH_ROWS, _BATCH_BYTES = 4096, 64 << 20
 _BOMB_BYTES, _BOMB_RATIO = 256 << 20, 200
 
 
-def open_parquet(path: Path, name: str, columns: Sequence[str]) -> Rows:
+def open_parquet(path: Path, name: str, columns: Sequence[str], *, keep: Keep = NO_COLUMNS) -> Rows:
     """Return a function that yields the rows of a Parquet file.
 
     Raises:
@@ -31,19 +32,26 @@ def open_parquet(path: Path, name: str, columns: Sequence[str]) -> Rows:
         chosen = choose_columns(name, schema.names, columns)
         for column in chosen.names:
             _check_string(schema.field(column).type, column, name)
+        kept = keep.choose(name, schema.names, chosen.names)
+        for column in list(kept.names):
+            if not _is_scalar(schema.field(column).type):
+                kept.leave_out(column, f"it is of type {schema.field(column).type}")
         if file.metadata.num_rows == 0:
             raise no_texts(name)
-    return partial(_read, path, chosen)
+    return partial(_read, path, chosen, kept)
 
 
-def _read(path: Path, columns: Columns) -> Iterator[Row | Blank]:
+def _read(path: Path, columns: Columns, kept: KeptColumns) -> Iterator[Row | Blank | Remark]:
     """Yield the rows of a file."""
-    with _batches(path, columns.source, columns.names) as batches:
+    yield from kept.remarks()
+    with _batches(path, columns.source, [*columns.names, *kept.names]) as batches:
         number = 1
         while (batch := _next_batch(batches, columns.source)) is not None:
             texts = [_values(batch.column(key), columns, key, number) for key in columns.names]
-            for values in zip(*texts, strict=True):
-                yield from columns.texts(number, values)
+            others = [_values(batch.column(key), columns, key, number) for key in kept.names]
+            for row, values in enumerate(zip(*texts, strict=True)):
+                found = {name: column[row] for name, column in zip(kept.names, others, strict=True)} or NO_VALUES
+                yield from columns.texts(number, values, found)
                 number += 1
 
 
@@ -193,6 +201,18 @@ def _check_string(kind: Any, column: str, name: str) -> None:
         raise SourceError(
             f"{name}: the column {column!r} is of type {kind}, not of strings. Name another with --column."
         )
+
+
+def _is_scalar(kind: Any) -> bool:
+    """Return whether the values of a type are numbers, booleans, strings, dates or times."""
+    import pyarrow.types as types  # type: ignore[import-untyped, unused-ignore]
+
+    value = kind.value_type if types.is_dictionary(kind) else kind
+    tests = (
+        types.is_integer, types.is_floating, types.is_boolean, types.is_string, types.is_large_string,
+        types.is_string_view, types.is_date, types.is_timestamp, types.is_time, types.is_decimal,
+    )  # fmt: skip
+    return any(test(value) for test in tests)
 
 
 def _values(array: Any, columns: Columns, key: str, number: int) -> list[Any]:

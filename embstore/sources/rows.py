@@ -3,17 +3,18 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from embstore.errors import SourceError
 from embstore.text import Span
 
 Value = float | int | str
 
+NO_VALUES: Mapping[str, Any] = MappingProxyType({})
+
 EMPTY_LINE = "empty line"
 EMPTY_VALUE = "empty value"
 MISSING_VALUE = "missing value"
-
-_NO_VALUES: Mapping[str, Value] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +24,15 @@ class Row:
     Attributes:
         text: Text; neither empty nor whitespace only.
         origin: Place in the source, for messages: ``words.txt:12``, ``pairs.csv:12 (right)``.
-        values: Column of ``DatasetSpec.columns`` → value in a dataset's row; empty for files.
+        values: Column → value: of a dataset, those of ``DatasetSpec.columns``; of a file, those to keep with the text:
+            numbers, booleans, strings, None, or cells without a type (:class:`.kept.Cell`).
         text_2: Second text of a pair; None for a single text.
         spans: Span of the target in each text; empty for whole texts.
     """
 
     text: str
     origin: str
-    values: Mapping[str, Value] = field(default_factory=lambda: _NO_VALUES, hash=False)
+    values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES, hash=False)
     text_2: str | None = None
     spans: tuple[Span, ...] = ()
 
@@ -70,16 +72,19 @@ def no_texts(name: str, n_blanks: int = 0) -> SourceError:
     return SourceError(f"{name} has no texts: {why}. Give a source with at least one text.")
 
 
-def row_or_blank(text: str | None, origin: str, empty: str = EMPTY_VALUE) -> Row | Blank:
+def row_or_blank(
+    text: str | None, origin: str, empty: str = EMPTY_VALUE, values: Mapping[str, Any] = NO_VALUES
+) -> Row | Blank:
     """Return a row for a text, or a blank if it is missing, empty or whitespace only.
 
     Args:
         text: Text; None if it is missing.
         origin: Place in the source.
         empty: Reason of the blank if the text is empty or whitespace only.
+        values: Values to keep with the text.
     """
     if text is None:
         return Blank(origin, MISSING_VALUE)
     if not text or text.isspace():
         return Blank(origin, empty)
-    return Row(text, origin)
+    return Row(text, origin, values)

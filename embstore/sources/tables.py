@@ -12,8 +12,9 @@ from pathlib import Path
 from embstore.errors import SourceError
 from embstore.sources.columns import Columns, choose_columns
 from embstore.sources.delimiters import COMMA, TAB, as_argument, find_delimiter
+from embstore.sources.kept import NO_COLUMNS, Keep, KeptColumns
 from embstore.sources.lines import MAX_TEXT_CHARS, LineEnds, file_lines, strip_terminator
-from embstore.sources.rows import EMPTY_LINE, Blank, Remark, Row, Rows
+from embstore.sources.rows import EMPTY_LINE, NO_VALUES, Blank, Remark, Row, Rows
 from embstore.space import Unit
 
 # Names of a single column that are certainly not texts.
@@ -26,14 +27,21 @@ _Record = tuple[int, list[str]]
 
 
 def open_csv(
-    path: Path, name: str, columns: Sequence[str], *, header: bool = True, delimiter: str | None = None
+    path: Path,
+    name: str,
+    columns: Sequence[str],
+    *,
+    keep: Keep = NO_COLUMNS,
+    header: bool = True,
+    delimiter: str | None = None,
 ) -> Rows:
     """Return a function that yields the rows of a CSV file.
 
     Args:
         path: CSV file.
         name: Name of the source in messages.
-        columns: Columns to read.
+        columns: Columns of texts to read.
+        keep: Columns whose values are kept with the texts.
         header: Whether the first line names the columns; else they are named 1, 2, 3 …
         delimiter: Character that separates the columns; None to detect it.
 
@@ -48,23 +56,29 @@ def open_csv(
         f"--delimiter {as_argument(used)}"
     ]
     return _open_table(
-        partial(csv_records, path, name, delimiter=used), name, columns, has_header=header,
+        partial(csv_records, path, name, delimiter=used), name, columns, keep, has_header=header,
         remarks=remarks if is_unusual else (),
     )  # fmt: skip
 
 
 def open_tsv(
-    path: Path, name: str, columns: Sequence[str], *, header: bool = True, delimiter: str | None = None
+    path: Path,
+    name: str,
+    columns: Sequence[str],
+    *,
+    keep: Keep = NO_COLUMNS,
+    header: bool = True,
+    delimiter: str | None = None,
 ) -> Rows:
     """Return a function that yields the rows of a TSV file; arguments and errors as :func:`open_csv`.
 
     With a delimiter other than tab, the file is read as CSV, with quoting.
     """
     if delimiter not in (None, TAB):
-        return open_csv(path, name, columns, header=header, delimiter=delimiter)
+        return open_csv(path, name, columns, keep=keep, header=header, delimiter=delimiter)
     if delimiter is None:
         find_delimiter(path, name, TAB, header=header)
-    return _open_table(partial(tsv_records, path, name), name, columns, has_header=header)
+    return _open_table(partial(tsv_records, path, name), name, columns, keep, has_header=header)
 
 
 def csv_records(path: Path, name: str, ends: LineEnds | None = None, *, delimiter: str = COMMA) -> Iterator[_Record]:
@@ -119,6 +133,7 @@ def _open_table(
     records: Callable[..., Iterator[_Record]],
     name: str,
     requested: Sequence[str],
+    keep: Keep,
     *,
     has_header: bool,
     remarks: Sequence[str] = (),
@@ -127,19 +142,22 @@ def _open_table(
     if not has_header:
         width = len(next((values for _, values in records() if values), []))
         names = [str(number) for number in range(1, width + 1)] or ["1"]
-        return partial(_read, records, names, choose_columns(name, names, requested), has_header=False)
+        columns = choose_columns(name, names, requested)
+        return partial(_read, records, names, columns, keep.choose(name, names, columns.names), has_header=False)
     _, header = next(records(), (1, []))
     if not header:
         raise SourceError(f"{name}:1: the header is missing. The first line must name the columns. {NO_HEADER}")
     columns = choose_columns(name, header, requested, hint=NO_HEADER)
     header_is_doubtful = not requested and len(header) == 1 and header[0].strip().lower() not in _PLAIN_NAMES
-    return partial(_read, records, header, columns, header_is_doubtful=header_is_doubtful, remarks=remarks)
+    kept = keep.choose(name, header, columns.names)
+    return partial(_read, records, header, columns, kept, header_is_doubtful=header_is_doubtful, remarks=remarks)
 
 
 def _read(
     records: Callable[..., Iterator[_Record]],
     header: list[str],
     columns: Columns,
+    kept: KeptColumns,
     *,
     has_header: bool = True,
     header_is_doubtful: bool = False,
@@ -147,11 +165,13 @@ def _read(
 ) -> Iterator[Row | Blank | Remark]:
     """Yield the rows of a table, and remarks on its delimiter, header and line ends."""
     chosen = [header.index(name) for name in columns.names]
+    places = {name: header.index(name) for name in kept.names}
     ends = LineEnds(columns.source)
     body = records(ends)
     if has_header:
         next(body, None)
     yield from map(Remark, remarks)
+    yield from kept.remarks()
     if header_is_doubtful:
         yield Remark(
             f"{columns.source}:1: {header[0][:60]!r} was taken for the name of the column, not for a text. {NO_HEADER}"
@@ -167,5 +187,6 @@ def _read(
                 f"{'header names' if has_header else 'first line has'} {len(header)} columns. Quote the values that "
                 "contain the separator, or name the columns."
             )
-        yield from columns.texts(number, [values[i] if i < len(values) else None for i in chosen])
+        texts = [values[i] if i < len(values) else None for i in chosen]
+        yield from columns.texts(number, texts, kept.cells(values, places) if places else NO_VALUES)
     yield from ends.remarks()

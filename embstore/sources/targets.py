@@ -9,7 +9,8 @@ from typing import Any
 
 from embstore.errors import SourceError, UsageError
 from embstore.sources.columns import DEFAULT_COLUMN
-from embstore.sources.records import read_records
+from embstore.sources.kept import NO_COLUMNS, Keep, as_cell
+from embstore.sources.records import DELIMITED, read_records
 from embstore.sources.rows import Blank, Remark, Row, Rows, row_or_blank
 from embstore.sources.values import text_value
 from embstore.text import Span, split_marked
@@ -122,6 +123,7 @@ def open_targets(
     columns: Sequence[str],
     targets: Targets,
     *,
+    keep: Keep = NO_COLUMNS,
     header: bool = True,
     delimiter: str | None = None,
 ) -> Rows:
@@ -133,11 +135,12 @@ def open_targets(
         suffix: File type: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
         columns: Column of the sentences; empty for ``text``.
         targets: Columns of the targets.
+        keep: Columns whose values are kept with the targets.
         header: Whether the first line of a CSV or TSV file names the columns.
         delimiter: Character that separates the columns of a CSV or TSV file; None to detect it.
 
     Raises:
-        UsageError: Several columns of sentences are given.
+        UsageError: Several columns of sentences are given, or all columns are to be kept.
         UnknownNameError: A column does not exist.
         SourceError: The first row cannot be read.
     """
@@ -146,21 +149,28 @@ def open_targets(
             f"--column {columns[1]!r}: the targets of {name} are in one column of sentences. Give that one; for pairs, "
             "add a dataset: embstore datasets add NAME FILE --kind pairs --unit occurrence"
         )
+    if keep.is_all:
+        raise UsageError(f"--keep all does not fit {name}, whose targets are in columns. Name the columns to keep.")
     read = partial(
-        read_records, path, name, suffix, [*(columns or (DEFAULT_COLUMN,)), *targets.columns], delimiter,
-        option=OPTION, header=header,
+        read_records, path, name, suffix, [*(columns or (DEFAULT_COLUMN,)), *targets.columns, *keep.names], delimiter,
+        option=f"{OPTION}, or --keep" if keep else OPTION, header=header,
     )  # fmt: skip
     next(read(), None)
-    return partial(_rows, read, targets, name)
+    return partial(_rows, read, targets, name, keep.names, is_typed=suffix not in DELIMITED)
 
 
-def _rows(read: Any, targets: Targets, name: str) -> Iterator[Row | Blank | Remark]:
-    """Yield the rows of a table, and a remark on spans that part words."""
+def _rows(
+    read: Any, targets: Targets, name: str, kept: Sequence[str], *, is_typed: bool
+) -> Iterator[Row | Blank | Remark]:
+    """Yield the rows of a table, with the values of kept columns, and a remark on spans that part words."""
     parted = PartedWords(name)
     for place, (text, *values) in read():
         if text is not None and not isinstance(text, str):
             raise SourceError(f"{place}: the sentence is {text!r}, not a string. Name another column with --column.")
-        row = row_or_blank(text, place)
+        values, others = values[: len(values) - len(kept)], values[len(values) - len(kept) :]
+        row = row_or_blank(
+            text, place, values=dict(zip(kept, others if is_typed else map(as_cell, others), strict=True))
+        )
         if isinstance(row, Row):
             span = targets.find(row.text, values, place)
             parted.count(row.text, span, place)

@@ -35,6 +35,7 @@ class BuildMethods(DatasetMethods, OpenStore):
         layers: LayerSpec = "all",
         dtype: str = "float32",
         columns: Names = (),
+        keep: Names = (),
         header: bool = True,
         delimiter: str | None = None,
         span: Names = (),
@@ -78,6 +79,8 @@ class BuildMethods(DatasetMethods, OpenStore):
             layers: Layers to store: ``"all"``, or numbers and ranges as in ``"0,6,12"``, ``"0-12"``, ``-1``.
             dtype: Type of the stored vectors: ``float32`` or ``float16``.
             columns: Columns of tables that hold the texts; by default ``text``, or the only one.
+            keep: Columns of tables whose values are stored with the items, or ``"all"``: integers, numbers, booleans or
+                strings. Items that have vectors already get them too.
             header: Whether the first line of CSV and TSV files names the columns; else they are called 1, 2, 3 …
             delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; by default detected from
                 their first lines.
@@ -122,7 +125,7 @@ class BuildMethods(DatasetMethods, OpenStore):
         from embstore.build.texts import Sources, group_by_unit
         from embstore.revisions import parse_revisions
         from embstore.sharding import ShardSpec
-        from embstore.sources import Targets, missing_datasets
+        from embstore.sources import Keep, Targets, missing_datasets
         from embstore.space import Pooling, Template, Unit, parse_member
         from embstore.storage.files.shards import SHARD_BYTES
 
@@ -148,7 +151,7 @@ class BuildMethods(DatasetMethods, OpenStore):
         chosen = Targets.parse(targets, span)
         read = [
             Sources(
-                members, unit_of, as_names(columns), limit, per_text, seed, header, delimiter,
+                members, unit_of, as_names(columns), Keep(as_names(keep)), limit, per_text, seed, header, delimiter,
                 chosen if given or unit_of is Unit.OCCURRENCE else None,
             )
             for unit_of, members in group_by_unit(

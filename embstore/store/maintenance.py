@@ -174,21 +174,22 @@ class MaintenanceMethods(OpenStore):
         with self._writing(dry_run=dry_run) as folder:
             return merge(folder, source, as_names(spaces), as_observer(observe), dry_run=dry_run)
 
-    def remove(self, spaces: Names, *, dry_run: bool = False) -> Table:
+    def remove(self, spaces: Names = (), *, columns: Names = (), dry_run: bool = False) -> Table:
         """Remove spaces: their vectors, summaries, indexes and cards. Texts stay, since other spaces may use them.
 
         Args:
             spaces: Names of the spaces.
+            columns: Names of columns of items, whose values are removed for all items.
             dry_run: Whether to write nothing, and only report what would be removed.
 
         Returns:
-            One row per space: action, file, items, bytes, detail.
+            One row per space and column: action, file, items, bytes, detail.
 
         Raises:
-            UnknownNameError: There is no such space; lists the nearest.
+            UnknownNameError: There is no such space or column; lists the nearest.
             StoreError: Another process writes to the store, or it cannot be written.
         """
         from embstore.maintain.remove import remove
 
         with self._writing(dry_run=dry_run) as folder:
-            return remove(folder, as_names(spaces), dry_run=dry_run)
+            return remove(folder, as_names(spaces), as_names(columns), dry_run=dry_run)

@@ -12,16 +12,21 @@ from embstore import atomic, checksum, disk
 from embstore.errors import DamagedError
 from embstore.space import Unit
 from embstore.storage.files import names
-from embstore.storage.files.columns import ITEM_COLUMNS, SKIPPED_COLUMNS
+from embstore.storage.files.columns import ITEM_COLUMNS, ITEM_ID, SKIPPED_COLUMNS
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.unpacked import check_unpacked
 from embstore.storage.parquet.footer import Column
 
-_TYPES = {"int64": pa.int64(), "string": pa.string()}
+_TYPES = {"int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_(), "string": pa.string()}
 
 
 def _schema(columns: Iterable[Column]) -> pa.Schema:
     return pa.schema([pa.field(c.name, _TYPES[c.kind], nullable=not c.is_required) for c in columns])
+
+
+def column_schema(kinds: Mapping[str, str]) -> pa.Schema:
+    """Return the schema of a table of items' columns, given the type of each column by name."""
+    return _schema([ITEM_ID, *(Column(name, kind) for name, kind in kinds.items())])
 
 
 ITEMS_SCHEMA, SKIPPED_SCHEMA = _schema(ITEM_COLUMNS), _schema(SKIPPED_COLUMNS)

@@ -30,6 +30,7 @@ from embstore.storage.files.shards import (
 )
 from embstore.storage.files.tables import ITEMS_SCHEMA, read_part, read_sealed, stage_part
 from embstore.storage.files.vectors import LayerVectors, open_shard, statistics
+from embstore.storage.maintenance.column_tables import joined
 from embstore.storage.transaction.manifest import committed_shards, list_parts
 from embstore.storage.transaction.recovery import replacing
 from embstore.summary import Summary
@@ -210,7 +211,8 @@ def compact_tables(paths: StorePaths, folder: Path, target_bytes: int = TABLE_BY
         DamagedError: A table was altered; nothing is changed.
     """
     for names in plan_tables(paths, folder, target_bytes):
-        table = merged_rows([PARTS.path(folder, name) for name in names])
+        files = [PARTS.path(folder, name) for name in names]
+        table = joined(paths.root, files) if folder == paths.columns else merged_rows(files)
         with atomic.temporary(folder) as temp:
             target = stage_part(temp, table)
             n_bytes = disk.size(temp)

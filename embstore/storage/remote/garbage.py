@@ -10,7 +10,10 @@ from embstore.storage.remote.objects import ObjectStore
 KEPT = timedelta(days=1)
 """How long readers of an old manifest may go on."""
 
-FOLDERS = ("items", "skipped", "spaces", "datasets", "embeddings", "summaries", "indexes", "maps", "merged", "probes")
+FOLDERS = (
+    "items", "columns", "skipped", "spaces", "datasets", "embeddings", "summaries", "indexes", "maps", "merged",
+    "probes",
+)  # fmt: skip
 
 
 def collect(objects: ObjectStore, now: datetime) -> list[str]:

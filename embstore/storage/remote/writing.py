@@ -44,7 +44,7 @@ def stored_files(paths: StorePaths, snapshot: Snapshot) -> Iterator[str]:
 
 def object_key(path: str, sha256: str) -> str:
     """Return the key of the object of a file: its path, with a hash unless the name of the file is one already."""
-    if path.startswith(("items/", "skipped/", "embeddings/")):
+    if path.startswith(("items/", "columns/", "skipped/", "embeddings/")):
         return path
     stem, _, suffix = path.rpartition(".")
     return f"{stem}.{sha256[:16]}.{suffix}"

@@ -24,7 +24,7 @@ from embstore.text import Item, Span
 _MEMORY = "1GB"
 _BATCH_ROWS, _BATCH_CHARS = 20_000, 16 << 20
 _TYPES = {
-    **dict.fromkeys(("ordinal", "item_id", "context_id", "start", "end"), pa.int64()),
+    **dict.fromkeys(("ordinal", "item_id", "context_id", "start", "end", "row", "place"), pa.int64()),
     "valid": pa.bool_(),
 }
 """Types of columns; all others are strings."""

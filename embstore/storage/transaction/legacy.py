@@ -70,7 +70,7 @@ def list_files(paths: StorePaths, *, with_lost: bool = True) -> dict[str, Mappin
 
 def list_all(paths: StorePaths) -> dict[str, Mapping[str, int]]:
     """Return all files that could make up a store, whether or not they count, as keys without properties."""
-    tables = (path for folder in folders(paths) for path in names.PARTS.listed(folder).values())
+    tables = (path for folder in (*folders(paths), paths.columns) for path in names.PARTS.listed(folder).values())
     return {paths.key(path): {} for path in (*paths.cards().values(), *paths.dataset_files(), *tables)}
 
 

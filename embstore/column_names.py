@@ -1,0 +1,27 @@
+"""Say which names a column of items may have."""
+
+BUILT_IN = ("n_tokens", "position", "zipf_frequency")
+"""Names of the columns that every store has without storing them for items."""
+
+_RESERVED = frozenset((
+    "item_id", "unit", "text", "context", "context_id", "span", "start", "end", "space", "layer", "layer_name",
+    "vector", "model", "checkpoint", "revision", "step", "group", "all", "rowid", "filename", "file_row_number",
+    "file_index", *BUILT_IN,
+))  # fmt: skip
+_MAX_CHARS = 100
+
+
+def name_problem(name: str) -> str | None:
+    """Return why a column of items cannot have a name, as a clause; None if it can.
+
+    Letter case does not distinguish names, as in SQL.
+    """
+    if not name or name != name.strip():
+        return "a name is not empty, and has no space around it"
+    if len(name) > _MAX_CHARS:
+        return f"a name has at most {_MAX_CHARS} characters"
+    if not name.isprintable():
+        return "a name has no control characters"
+    if name.lower() in _RESERVED:
+        return "the name is one of embstore's own"
+    return None

@@ -1,0 +1,326 @@
+"""Collect the values to keep with the items of a build, find the types of their columns, and store them once.
+
+A column has one value for an item. Its type is decided over all rows of the sources; cells of files without types fit
+the narrowest one.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from embstore import disk
+from embstore.errors import SourceError
+from embstore.storage.files.item_columns import COLUMN_FILES, ColumnTables
+from embstore.storage.files.items import PartChecks
+from embstore.storage.files.paths import StorePaths
+from embstore.storage.files.tables import column_schema
+from embstore.storage.sql import connections, interruptible
+from embstore.storage.sql.reader import Reader
+from embstore.storage.staging.staging import SHOWN, Staging
+from embstore.storage.transaction.additions import write_column_rows
+from embstore.storage.transaction.manifest import PartFiles, list_parts
+
+_SQL_TYPES = {"int64": "BIGINT", "float64": "DOUBLE", "bool": "BOOLEAN", "string": "VARCHAR"}
+
+# Kinds of values. Small letters: of files with types; capitals: cells, as they look; "-" is a cell that stands for no
+# value unless the column is of strings.
+_FITTING = {
+    "int64": frozenset("iI-"),
+    "float64": frozenset("iIfF-"),
+    "bool": frozenset("bB-"),
+    "string": frozenset("sIFBS-"),
+}
+_KIND_WORDS = {"i": "an integer", "f": "a number", "b": "a boolean", "s": "a string"}
+
+_TABLES = """
+CREATE TABLE kept_row (row BIGINT, origin VARCHAR);
+CREATE TABLE kept_item (item_id BIGINT, row BIGINT);
+CREATE TABLE kept_value (row BIGINT, place INTEGER, kind VARCHAR, value VARCHAR);
+"""
+_BATCH_ROWS = 1 << 15
+_REMEDY = (
+    "Correct the file; or give the stored values up with embstore remove --column {name!r}, and build all sources "
+    "again."
+)
+
+
+class KeptValue(NamedTuple):
+    """A value as it is staged.
+
+    Attributes:
+        kind: ``i``, ``f``, ``b`` or ``s`` for an integer, a float, a boolean or a string of a file with types; ``I``,
+            ``F``, ``B`` or ``S`` for a cell that looks like one; ``-`` for a cell that stands for a missing value
+            (``NA``) unless it is in a column of strings.
+        text: The value as text, exactly as in the source for a cell.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredColumn:
+    """A column that a build keeps.
+
+    Attributes:
+        name: Name of the column.
+        kind: ``int64``, ``float64``, ``bool`` or ``string``.
+        n_values: Number of the build's items with a value.
+        n_new: Number of these whose value was not stored before.
+    """
+
+    name: str
+    kind: str
+    n_values: int
+    n_new: int
+
+
+class StagedColumns:
+    """The values to keep with the items of a build.
+
+    Args:
+        staging: Items of the build.
+    """
+
+    def __init__(self, staging: Staging) -> None:
+        self._staging = staging
+        self._names: dict[str, int] = {}
+        self._n_rows = 0
+        self._rows: list[tuple[int, str]] = []
+        self._items: list[tuple[int, int]] = []
+        self._values: list[tuple[int, int, str, str]] = []
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns, in the order in which they were seen."""
+        return tuple(self._names)
+
+    def add(self, ids: Sequence[int], origin: str, values: Mapping[str, KeptValue | None]) -> None:
+        """Add a row of a source.
+
+        Args:
+            ids: Ids of the items that the row gives.
+            origin: File and line.
+            values: Value of each column; None for a missing one.
+        """
+        if not self._n_rows:
+            interruptible.execute(self._staging.connection, _TABLES)
+        row = self._n_rows
+        self._n_rows += 1
+        self._rows.append((row, origin))
+        self._items += [(item, row) for item in ids]
+        for name, value in values.items():
+            place = self._names.setdefault(name, len(self._names))
+            if value is not None:
+                self._values.append((row, place, *value))
+        if max(len(self._items), len(self._values)) >= _BATCH_ROWS:
+            self._stage()
+
+    def _stage(self) -> None:
+        """Move the collected rows into the tables."""
+        for table, names, rows in (
+            ("kept_row", ("row", "origin"), self._rows),
+            ("kept_item", ("item_id", "row"), self._items),
+            ("kept_value", ("row", "place", "kind", "value"), self._values),
+        ):
+            if rows:
+                columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*rows, strict=True), strict=True))
+                self._staging.insert(table, columns)
+        self._rows, self._items, self._values = [], [], []
+
+    def write(self, paths: StorePaths, *, dry_run: bool = False) -> list[StoredColumn]:
+        """Write the values that are not stored yet, and return the columns; one without any value is left out.
+
+        Args:
+            paths: Paths of the store.
+            dry_run: Whether only to check that they can be written.
+
+        Raises:
+            SourceError: An item has two values of a column, or a column has another type than in the store.
+            DamagedError: A table of columns was altered.
+        """
+        self._stage()
+        if not self._names:
+            return []
+        parts = list_parts(paths, paths.columns) if disk.exists(paths.marker) else PartFiles((), ())
+        files = sorted([*parts.files, *parts.missing])
+        reader = Reader(paths.root, files, self._staging.connection)
+        stored = ColumnTables(reader, files, PartChecks()).types
+        kinds = self._types(stored)
+        if not kinds:
+            return []
+        self._collect(kinds)
+        self._check_unique(kinds)
+        self._load_stored(reader, files, kinds, stored)
+        self._check_stored(kinds)
+        if not dry_run:
+            write_column_rows(paths, self._new_rows(kinds))
+        found = self._counts(kinds)
+        for table in ("kept", "kept_before"):
+            interruptible.execute(self._staging.connection, f"DROP TABLE {table}")
+        return found
+
+    def _types(self, stored: Mapping[str, str]) -> dict[str, str]:
+        """Return the type of each column that has a value."""
+        rows = self._staging.rows("SELECT place, kind, min(row) FROM kept_value GROUP BY ALL ORDER BY ALL")
+        by_case = {name.lower(): name for name in stored}
+        found = {}
+        for name, place in self._names.items():
+            first = {kind: row for at, kind, row in rows if at == place}
+            if not first:
+                continue
+            if (other := by_case.get(name.lower(), name)) != name:
+                raise SourceError(
+                    f"the column {name!r} differs from the column {other!r} in this store only in letter case. Rename "
+                    "it in the file."
+                )
+            if name in stored:
+                kind = stored[name]
+                if others := first.keys() - _FITTING[kind]:
+                    raise self._other_type(name, kind, min(first[other] for other in others))
+            else:
+                fitting = [kind for kind, kinds in _FITTING.items() if first.keys() <= kinds]
+                if first.keys() == {"-"}:
+                    fitting = ["string"]
+                if not fitting:
+                    raise self._mixed(name, first)
+                kind = fitting[0]
+            found[name] = kind
+        return found
+
+    def _value_at(self, name: str, row: int) -> tuple[str, str]:
+        """Return the place and the value of a column in a row, for messages."""
+        return self._staging.rows(
+            "SELECT origin, value FROM kept_row JOIN kept_value USING (row) WHERE row = $row AND place = $place",
+            row=row,
+            place=self._names[name],
+        )[0]
+
+    def _other_type(self, name: str, kind: str, row: int) -> SourceError:
+        origin, value = self._value_at(name, row)
+        return SourceError(
+            f"{origin}: {value[:SHOWN]!r} does not fit the column {name!r}, which is of type {kind} in this store. "
+            + _REMEDY.format(name=name)
+        )
+
+    def _mixed(self, name: str, first: Mapping[str, int]) -> SourceError:
+        shown = []
+        for kind in sorted(first, key=lambda kind: first[kind]):
+            origin, value = self._value_at(name, first[kind])
+            shown.append(f"{_KIND_WORDS.get(kind, 'the cell')} {value[:SHOWN]!r} ({origin})")
+        return SourceError(
+            f"the column {name!r} has values of several types: {', '.join(shown)}. Write them with one type, or leave "
+            "the column out of --keep."
+        )
+
+    def _collect(self, kinds: Mapping[str, str]) -> None:
+        """Create the table ``kept``: least and greatest value of each column for each item (c0, d0, c1, d1 …)."""
+        parts = []
+        for number, (name, kind) in enumerate(kinds.items()):
+            condition = f"place = {self._names[name]}" + ("" if kind == "string" else " AND kind <> '-'")
+            text = "value" if kind == "string" else "trim(value, ' ' || chr(9))"
+            value = f"CASE WHEN {condition} THEN {text}::{_SQL_TYPES[kind]} END"
+            parts.append(f"min({value}) AS c{number}, max({value}) AS d{number}")
+        self._staging.rows(
+            f"CREATE TABLE kept AS SELECT item_id, {', '.join(parts)} FROM kept_value JOIN kept_item USING (row) "
+            "SEMI JOIN item USING (item_id) GROUP BY item_id"
+        )
+
+    def _check_unique(self, kinds: Mapping[str, str]) -> None:
+        """Raise SourceError if an item has two values of a column."""
+        for number, name in enumerate(kinds):
+            differing = f"FROM kept WHERE c{number} <> d{number}"
+            [(n, item)] = self._staging.rows(f"SELECT count(*), min(item_id) {differing}")
+            if not n:
+                continue
+            rows = self._staging.rows(
+                """SELECT value, origin FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
+                   WHERE item_id = $item AND place = $place ORDER BY row""",
+                item=item,
+                place=self._names[name],
+            )
+            first, other = rows[0], next(row for row in rows if row[0] != rows[0][0])
+            text = self._staging.find(item)[0].text
+            raise SourceError(
+                f"{_items(n)} of these sources {'has' if n == 1 else 'have'} several values of the column {name!r}: "
+                f"{text[:SHOWN]!r} has {_shown(first)} and {_shown(other)}. An item is a text, and has one value of a "
+                "column: make the rows agree, or leave the column out of --keep."
+            )
+
+    def _load_stored(
+        self, reader: Reader, files: Sequence[Path], kinds: Mapping[str, str], stored: Mapping[str, str]
+    ) -> None:
+        """Create the table ``kept_before``: the stored values of the columns for these items (s0, s1 …)."""
+        parts = [
+            f"any_value({connections.quote_name(name)}) AS s{number}"
+            if name in stored
+            else f"NULL::{_SQL_TYPES[kind]} AS s{number}"
+            for number, (name, kind) in enumerate(kinds.items())
+        ]
+        source = f"{COLUMN_FILES} SEMI JOIN kept USING (item_id)" if files else "kept WHERE false"
+        sql = f"CREATE TABLE kept_before AS SELECT item_id, {', '.join(parts)} FROM {source} GROUP BY item_id"
+        values = {"files": connections.literal(files)} if files else {}
+        reader.run_over(files, lambda sql: self._staging.rows(sql, **values), sql)
+
+    def _check_stored(self, kinds: Mapping[str, str]) -> None:
+        """Raise SourceError if an item has another value in the store."""
+        for number, name in enumerate(kinds):
+            rows = self._staging.rows(
+                f"""SELECT item_id, s{number}, count(*) OVER () FROM kept JOIN kept_before USING (item_id)
+                    WHERE c{number} <> s{number} ORDER BY item_id LIMIT 1"""
+            )
+            if not rows:
+                continue
+            item, before, n = rows[0]
+            [(value, origin), *_] = self._staging.rows(
+                """SELECT value, origin FROM kept_item JOIN kept_value USING (row) JOIN kept_row USING (row)
+                   WHERE item_id = $item AND place = $place ORDER BY row""",
+                item=item,
+                place=self._names[name],
+            )
+            text = self._staging.find(item)[0].text
+            raise SourceError(
+                f"{_items(n)} of these sources {'has' if n == 1 else 'have'} another value of the column {name!r} in "
+                f"this store: {text[:SHOWN]!r} has {_shown((value, origin))} and {before!r} (stored). "
+                + _REMEDY.format(name=name)
+            )
+
+    def _new_rows(self, kinds: Mapping[str, str]) -> Iterator[pa.Table]:
+        """Yield the values that are not stored, in the schema of tables of columns, by ascending id."""
+        values = ", ".join(
+            f"CASE WHEN s{number} IS NULL THEN c{number} END AS {connections.quote_name(name)}"
+            for number, name in enumerate(kinds)
+        )
+        names = ", ".join(map(connections.quote_name, kinds))
+        sql = f"""FROM (SELECT item_id, {values} FROM kept LEFT JOIN kept_before USING (item_id))
+                  WHERE {" OR ".join(f"{connections.quote_name(name)} IS NOT NULL" for name in kinds)}
+                  ORDER BY item_id"""
+        schema = column_schema(kinds)
+        connection = self._staging.connection
+        reader = interruptible.run(
+            connection, lambda it: it.sql(f"SELECT item_id, {names} {sql}").to_arrow_reader(_BATCH_ROWS)
+        )
+        while (batch := interruptible.run(connection, lambda _: next(reader, None))) is not None:
+            yield pa.Table.from_batches([batch]).cast(schema)
+
+    def _counts(self, kinds: Mapping[str, str]) -> list[StoredColumn]:
+        counts = ", ".join(
+            f"count(c{number}), count(c{number}) FILTER (WHERE s{number} IS NULL)" for number in range(len(kinds))
+        )
+        [row] = self._staging.rows(f"SELECT {counts} FROM kept LEFT JOIN kept_before USING (item_id)")
+        return [
+            StoredColumn(name, kind, row[2 * number], row[2 * number + 1])
+            for number, (name, kind) in enumerate(kinds.items())
+        ]
+
+
+def _items(n: int) -> str:
+    return "1 item" if n == 1 else f"{n:,} items"
+
+
+def _shown(row: tuple[Any, ...]) -> str:
+    value, origin = row
+    return f"{value[:SHOWN]!r} ({origin})"

@@ -1,0 +1,215 @@
+"""Columns that a build keeps with its items, beside what pandas reads from the same files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from embstore import Store
+from embstore.build.report import BuildReport
+from embstore.errors import DamagedError, EmbstoreError, SourceError, UnknownNameError, UsageError
+from embstore.space import Unit
+from embstore.storage.catalog import Catalog
+from embstore.storage.item_columns import column_types, column_values
+from embstore.text import Item
+
+Build = Callable[..., BuildReport]
+CSV = """text,pos,freq,share,known,code,empty
+dog,NOUN,12,0.5,true,007,
+runs,VERB,-3,1e-3,FALSE,12,
+,NOUN,1,1,true,1,
+the,"DET, or so",,NA,,x,
+NA,NA,9007199254740993,.25,true,8,
+dog,,12,,,,
+"""
+KINDS = {"pos": "string", "freq": "int64", "share": "float64", "known": "bool", "code": "string"}
+
+
+@pytest.fixture
+def build(tmp_path: Path, checkpoint: Path) -> Build:
+    def run(*sources: str, **options: Any) -> BuildReport:
+        defaults = {"models": str(checkpoint), "columns": "text", "index": "none"}
+        return Store(tmp_path / "store").build([str(tmp_path / source) for source in sources], **defaults | options)
+
+    return run
+
+
+def _stored(root: Path, space: str = "tiny.word.last") -> pd.DataFrame:
+    """The columns of a space's items by text, None where they are null."""
+    catalog = Catalog(root)
+    ids = catalog.ids(space)
+    names = [name for name in column_types(catalog, space) if name in catalog.columns.types]
+    found = column_values(catalog, space, names, ids)
+    texts = catalog.items(ids.tolist())
+    frame = pd.DataFrame(
+        {
+            n: pd.Series([None if null else v for v, null in zip(c.values, c.is_null, strict=True)], dtype=object)
+            for n, c in found.items()
+        }
+    )
+    return frame.set_axis([texts[item].text for item in ids.tolist()]).sort_index()
+
+
+def test_columns_of_a_csv_are_typed_and_stored_once(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(CSV)
+    report = build("a.csv", keep="all")
+    assert Catalog(tmp_path / "store").columns.types == KINDS
+    stored = _stored(tmp_path / "store")
+    expected = pd.read_csv(tmp_path / "a.csv", dtype=object, keep_default_na=False).query("text != ''")
+    expected = expected.drop_duplicates("text").set_index("text").sort_index()
+    assert stored["pos"].tolist() == expected["pos"].tolist()
+    assert stored["code"].tolist() == expected["code"].tolist()
+    shares = pd.to_numeric(expected["share"].replace("NA", ""))
+    assert stored["share"].tolist() == [None if pd.isna(value) else value for value in shares]
+    assert stored["freq"].tolist() == [int(value) if value else None for value in expected["freq"]]
+    assert stored["known"].tolist() == [True, True, False, None]
+    assert {column.name: column.n_new for column in report.columns} == {
+        "pos": 4,
+        "freq": 3,
+        "share": 3,
+        "known": 3,
+        "code": 4,
+    }
+    assert "column freq (int64): 3 values stored" in report.lines()
+    before = Catalog(tmp_path / "store").column_files
+    again = build("a.csv", keep="all")
+    assert Catalog(tmp_path / "store").column_files == before
+    assert "column freq (int64): 0 values stored, 3 already there" in again.lines()
+
+
+def test_columns_are_added_to_items_that_have_vectors(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(CSV)
+    build("a.csv")
+    assert not (tmp_path / "store" / "columns").exists()
+    report = build("a.csv", keep=["pos", "freq"])
+    assert [(space.embedded, space.present) for space in report.spaces] == [(0, 4)]
+    assert (
+        _stored(tmp_path / "store")["pos"].tolist()
+        == ["NA", "NOUN", "VERB", "DET, or so"][:1] + _stored(tmp_path / "store")["pos"].tolist()[1:]
+    )
+    assert Catalog(tmp_path / "store").columns.types == {"freq": "int64", "pos": "string"}
+
+
+def test_the_same_columns_from_every_kind_of_file(build: Build, tmp_path: Path) -> None:
+    frame = pd.DataFrame({
+        "text": ["a", "b", "c"], "n": pd.array([1, None, 3], "Int64"), "x": [0.5, float("nan"), 2.0],
+        "yes": pd.array([True, False, None], "boolean"), "pos": pd.Categorical(["N", None, "V"]),
+    })  # fmt: skip
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    frame.to_csv(tmp_path / "t.tsv", index=False, sep="\t")
+    frame.to_json(tmp_path / "t.jsonl", orient="records", lines=True)
+    frame.to_parquet(tmp_path / "t.parquet", index=False)
+    found = []
+    for name in ("t.csv", "t.tsv", "t.jsonl", "t.parquet"):
+        build(name, keep="all")
+        found.append(_stored(tmp_path / "store"))
+        report = build("t.csv", keep="all")  # the same values in files with and without types
+        assert [column.n_new for column in report.columns] == [0, 0, 0, 0]
+        for file in (tmp_path / "store").glob("columns/*"):
+            assert len(list((tmp_path / "store").glob("columns/*"))) == 1, file
+    for other in found[1:]:
+        pd.testing.assert_frame_equal(found[0][sorted(found[0])], other[sorted(other)])
+    assert found[0]["n"].tolist() == [1, None, 3]
+
+
+def test_occurrences_have_the_columns_of_their_sentence(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "s.jsonl").write_text('{"text": "a bank here", "label": 1}\n{"text": "the bank", "label": 0}\n')
+    build("s.jsonl", keep="label", unit="occurrence")
+    catalog = Catalog(tmp_path / "store")
+    [space] = catalog.cards
+    ids = catalog.ids(space)
+    values = column_values(catalog, space, ["label", "position"], ids)
+    items = catalog.items(ids.tolist())
+    assert values["label"].values.tolist() == [int("here" in (items[i].context or "")) for i in ids.tolist()]
+    assert sorted(values["position"].values.tolist()) == [0, 0, 1, 1, 2]
+
+
+def test_an_item_with_two_values_is_refused_with_both(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,pos\ndog,NOUN\ncat,NOUN\ndog,VERB\n")
+    message = r"1 item of .* several values of the column 'pos': 'dog' has 'NOUN' \(.*a.csv:2\) and 'VERB' \(.*:4\)"
+    with pytest.raises(SourceError, match=message):
+        build("a.csv", keep="pos")
+    assert not (tmp_path / "store").exists()
+    with pytest.raises(SourceError, match="several values"):
+        build("a.csv", keep="pos", dry_run=True)
+    (tmp_path / "a.csv").write_text("text,pos,x\ndog,NOUN,1\ncat,NOUN,1\ndog,,1.0\n")
+    assert [column.kind for column in build("a.csv", keep=["pos", "x"]).columns] == ["string", "float64"]
+    (tmp_path / "b.csv").write_text("text,pos\ndog,VERB\nnew,\n")
+    with pytest.raises(
+        SourceError, match=r"'dog' has 'VERB' \(.*b.csv:2\) and 'NOUN' \(stored\).*remove --column 'pos'"
+    ):
+        build("b.csv", keep="pos")
+    assert len(_stored(tmp_path / "store")) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "keep", "error", "message"),
+    [
+        ("text,pos\na,N\n", "poss", UnknownNameError, r"unknown column 'poss'\. Did you mean 'pos'.*with keep="),
+        ("text,pos\na,N\n", "text", UsageError, "'text' cannot be kept: the name is one of embstore's own"),
+        ("text,Space\na,N\n", "Space", UsageError, "'Space' cannot be kept.*Rename the column"),
+        ("text,a,A\na,N,N\n", ["a", "A"], UsageError, "given twice"),
+        ("text,pos,pos\na,N,V\n", "pos", SourceError, "2 columns named 'pos'"),
+        ("text,pos\na,N\n", ["all", "pos"], UsageError, "leave the other names out"),
+    ],
+)
+def test_columns_that_cannot_be_kept(
+    build: Build, tmp_path: Path, content: str, keep: Any, error: type[EmbstoreError], message: str
+) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    with pytest.raises(error, match=message):
+        build("a.csv", keep=keep)
+
+
+def test_all_leaves_out_what_cannot_be_kept_and_says_so(build: Build, tmp_path: Path) -> None:
+    rows = [{"text": "a", "step": 3, "tags": ["x"], "n": 1}, {"text": "b", "n": 2.5, "late": "x"}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    report = build("a.jsonl", keep="all")
+    assert [(column.name, column.kind) for column in report.columns] == [("n", "float64"), ("late", "string")]
+    assert [note for note in report.notes if "is not kept" in note] != []
+    assert any("'step' is not kept: the name is one of embstore's own" in note for note in report.notes)
+    assert any("'tags' is not kept: it has an array" in note for note in report.notes)
+
+
+def test_types_that_do_not_agree_are_refused(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "a", "x": 1}\n{"text": "b", "x": "two"}\n')
+    with pytest.raises(SourceError, match=r"'x' has values of several types: an integer '1' .*a string 'two' \(.*:2\)"):
+        build("a.jsonl", keep="x")
+    (tmp_path / "a.csv").write_text("text,x\na,1\n")
+    build("a.csv", keep="x")
+    (tmp_path / "b.csv").write_text("text,x\nb,2\nc,2.5\n")
+    with pytest.raises(
+        SourceError, match=r"b.csv:3: '2.5' does not fit the column 'x', which is of type int64 in this"
+    ):
+        build("b.csv", keep="x")
+    (tmp_path / "c.csv").write_text("text,X\nb,2\n")
+    with pytest.raises(SourceError, match="only in letter case"):
+        build("c.csv", keep="X")
+
+
+def test_sources_without_columns(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a\n")
+    with pytest.raises(UsageError, match=r"keep='pos' does not fit .*a.txt, which has no columns"):
+        build("a.txt", keep="pos", columns=())
+
+
+def test_a_lost_table_of_columns_is_named(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text(CSV)
+    build("a.csv", keep="all")
+    [file] = (tmp_path / "store" / "columns").iterdir()
+    file.unlink()
+    build("a.csv")
+    for ask in (lambda: build("a.csv", keep="all"), lambda: _stored(tmp_path / "store")):
+        with pytest.raises(DamagedError, match=f"{file.name} cannot be read"):
+            ask()
+
+
+def test_an_item_is_a_text(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,pos\nDog,NOUN\ndog,VERB\n")
+    build("a.csv", keep="pos")
+    stored = _stored(tmp_path / "store")
+    assert stored["pos"].to_dict() == {"Dog": "NOUN", "dog": "VERB"}
+    assert Item.whole(Unit.WORD, "Dog").id != Item.whole(Unit.WORD, "dog").id

@@ -1,0 +1,156 @@
+"""Columns of items in the life of a store: verify, repair, compact, merge, remove, push and pull."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from column_writing import stored_columns, write_columns
+from store_damage import flip
+from synthetic import Synthetic
+
+from embstore import Store
+from embstore.errors import StoreError, UnknownNameError, UsageError
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.marker import read_format
+from embstore.storage.item_columns import column_values
+
+Make = Callable[..., Synthetic]
+KINDS = {"freq": "int64", "pos": "string"}
+
+
+@pytest.fixture
+def made(make_store: Make) -> Synthetic:
+    """A store of 20 items, half of them with two columns in one table, half in another, and a third column of all."""
+    made = make_store(n=20, index=False)
+    rows = {item: (number, "NOUN" if number % 2 else None) for number, item in enumerate(made.ids.tolist())}
+    for half in (made.ids[:10], made.ids[10:]):
+        write_columns(made, KINDS, {item: rows[item] for item in half.tolist()})
+    write_columns(made, {"share": "float64"}, {item: (item / 7,) for item in made.ids.tolist()})
+    return made
+
+
+def test_a_sound_store_is_verified(made: Synthetic) -> None:
+    assert made.store.verify(deep=True).ok
+    assert len(stored_columns(made.root)) == 20
+
+
+def test_compact_unites_the_tables(made: Synthetic) -> None:
+    before = stored_columns(made.root)
+    planned = made.store.compact(dry_run=True)
+    assert ("columns", "3 tables into one") in [(row["file"], row["detail"]) for row in planned]
+    made.store.compact()
+    [file] = Catalog(made.root).column_files
+    assert [*made.paths.columns.iterdir()] == [file]
+    pd.testing.assert_frame_equal(stored_columns(made.root), before)
+    assert made.store.verify(deep=True).ok
+    assert not [row for row in made.store.compact() if "columns" in row["file"]]
+
+
+def test_damage_is_found_and_taken_out(made: Synthetic) -> None:
+    file, *others = Catalog(made.root).column_files
+    flip(file)
+    assert [problem.file for problem in made.store.verify().problems] == [file]
+    done = made.store.repair()
+    assert [(row["action"], row["file"]) for row in done] == [("taken out", f"columns/{file.name}")]
+    assert "the same --keep" in done.rows[0]["detail"]
+    assert Catalog(made.root).column_files == others
+    assert made.store.verify(deep=True).ok
+
+
+def test_an_item_with_two_values_is_a_problem(made: Synthetic) -> None:
+    extra = write_columns(made, {"freq": "int64"}, {int(made.ids[0]): (99,)})
+    problems = made.store.verify().problems
+    assert [("another value of the column 'freq'" in problem.problem) for problem in problems] == [True]
+    made.store.repair()
+    assert made.store.verify().ok
+    assert len(Catalog(made.root).column_files) == 3
+    assert extra not in Catalog(made.root).column_files or problems[0].file != extra
+
+
+def test_a_damaged_marker_and_manifest_are_written_anew_with_the_columns(made: Synthetic) -> None:
+    before = stored_columns(made.root)
+    made.paths.marker.write_text("{}")
+    for file in made.paths.manifests.iterdir():
+        file.write_text("{}")
+    made.store.repair()
+    assert read_format(made.paths) == 3
+    pd.testing.assert_frame_equal(stored_columns(made.root), before)
+    assert made.store.verify(deep=True).ok
+
+
+def test_merge_takes_the_values_that_are_new(made: Synthetic, make_store: Make) -> None:
+    before = stored_columns(made.root)
+    other = make_store("other", n=30, index=False)
+    write_columns(other, {"freq": "int64", "late": "bool"}, dict.fromkeys(other.ids.tolist()[20:], (7, True)))
+    write_columns(
+        other, {"freq": "int64", "pos": "string"}, {int(made.ids[3]): (3, None), int(made.ids[4]): (None, "X")}
+    )
+    with_other = pd.concat([before, stored_columns(other.root)]).groupby(level=0).first()
+    done = made.store.merge(other.root)
+    assert ("columns", 11) in [(row["file"], row["items"]) for row in done]
+    after = stored_columns(made.root)
+    pd.testing.assert_frame_equal(after, with_other[after.columns], check_dtype=False)
+    assert made.store.verify(deep=True).ok
+    assert not [row for row in made.store.merge(other.root) if row["file"] == "columns"]
+
+
+def test_merge_refuses_other_values_and_types(made: Synthetic, make_store: Make) -> None:
+    before = stored_columns(made.root)
+    other = make_store("other", n=20, index=False)
+    write_columns(other, {"freq": "int64"}, {int(made.ids[3]): (4,)})
+    with pytest.raises(StoreError, match=r"has the value 3 of the column 'freq' in .*store, and 4 in .*other"):
+        made.store.merge(other.root)
+    other = make_store("third", n=20, index=False)
+    write_columns(other, {"freq": "string"}, {int(made.ids[3]): ("3",)})
+    with pytest.raises(StoreError, match=r"'freq' is of type int64 in .*, and of type string in"):
+        made.store.merge(other.root)
+    pd.testing.assert_frame_equal(stored_columns(made.root), before)
+
+
+def test_remove_takes_a_column_of_all_items(made: Synthetic) -> None:
+    before = stored_columns(made.root)
+    with pytest.raises(UnknownNameError, match=r"unknown column 'frek'. Did you mean 'freq'"):
+        made.store.remove(columns="frek")
+    with pytest.raises(UsageError, match="column"):
+        made.store.remove()
+    [planned] = made.store.remove(columns="freq", dry_run=True)
+    assert (planned["action"], planned["items"], planned["detail"]) == ("would remove", 20, "the column 'freq' (int64)")
+    made.store.remove(columns=["freq", "share"])
+    after = stored_columns(made.root)
+    pd.testing.assert_frame_equal(after, before[["pos"]].reindex(after.index))
+    assert made.store.verify(deep=True).ok
+    assert len([*made.paths.columns.iterdir()]) == len(Catalog(made.root).column_files) == 2
+
+
+def test_push_and_pull_carry_columns(made: Synthetic, tmp_path: Path, make_store: Make) -> None:
+    before = stored_columns(made.root)
+    made.store.push(tmp_path / "copy")
+    assert read_format(Store(tmp_path / "copy").catalog.paths) == 3
+    pd.testing.assert_frame_equal(stored_columns(tmp_path / "copy"), before)
+    Store(tmp_path / "pulled").pull(tmp_path / "copy", spaces=[made.space])
+    pulled = stored_columns(tmp_path / "pulled")
+    pd.testing.assert_frame_equal(pulled, before)
+    write_columns(made, {"late": "bool"}, {int(made.ids[0]): (True,)})
+    Store(tmp_path / "pulled").pull(made.root, spaces=[made.space])
+    pd.testing.assert_frame_equal(stored_columns(tmp_path / "pulled"), stored_columns(made.root))
+    with pytest.raises(StoreError, match=r"values of columns \(late\) of 1 items"):
+        Store(tmp_path / "copy").push(tmp_path / "pulled")
+    assert Store(tmp_path / "pulled").verify(deep=True).ok
+
+
+def test_removing_a_space_keeps_the_columns(made: Synthetic) -> None:
+    before = stored_columns(made.root)
+    made.store.remove(made.space)
+    pd.testing.assert_frame_equal(stored_columns(made.root), before)
+
+
+def test_files_that_no_manifest_names_are_deleted(made: Synthetic) -> None:
+    file = Catalog(made.root).column_files[0]
+    left = file.with_name("part-0123456789abcdef.parquet")
+    shutil.copy(file, left)
+    found = column_values(Catalog(made.root), made.space, ["freq"], made.ids)["freq"]
+    assert found.values.tolist() == [*range(20)]
+    made.store.compact()
+    assert not left.exists()
