@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from column_writing import write_columns
 from embstore_cli.main import app
 from embstore_schemas.generate import query_schema
 from jsonschema import Draft202012Validator
@@ -242,12 +243,16 @@ def test_the_parquet_tables_have_the_columns_that_are_published(make_store):
     made = make_store(dim=8)
     write_all_merged(made.paths)
     made.store.map(layers=0)
+    write_columns(made, {"<column>": "float64"}, {int(made.ids[0]): (0.5,)})
     write_skipped(made.paths, [SkippedText("x", "skipped", "no tokens", made.space, 5, "a.txt:1")])
     tables = read(FOLDER / "tables.json")["tables"]
     for pattern, table in tables.items():
         folder = pattern.split("/<")[0].split("/part")[0].split("/layer=")[0].replace("<space>", made.space)
         published = {
-            name: column["type"].replace("float32 or float16", "float").replace("[dim]", "[8]")
+            name: column["type"]
+            .replace("int64, double, bool or string", "double")
+            .replace("float32 or float16", "float")
+            .replace("[dim]", "[8]")
             for name, column in table["columns"].items()
         }
         files = list((made.root / folder).glob("*.parquet"))
