@@ -69,6 +69,22 @@ def build(
     dtype: Annotated[
         str, typer.Option("--dtype", metavar="float32|float16", help="Type of the stored vectors.")
     ] = "float32",
+    weights_dtype: Annotated[
+        str,
+        typer.Option(
+            "--weights-dtype",
+            metavar="float32|bfloat16|float16",
+            help="Type of the weights and of the computation; 16 bits take half the memory.",
+        ),
+    ] = "float32",
+    untrained: Annotated[
+        int | None,
+        typer.Option(
+            "--untrained",
+            metavar="SEED",
+            help="Random weights in place of the checkpoint's: the control for what training adds.",
+        ),
+    ] = None,
     column: Annotated[
         list[str] | None,
         typer.Option(
@@ -199,7 +215,8 @@ def build(
         with show_progress(quiet) as observe:
             report = open_store(store).build(
                 sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, revisions=revision or (), unit=unit,
-                poolings=pooling or (), template=template, layers=layer, dtype=dtype, columns=column or (),
+                poolings=pooling or (), template=template, layers=layer, dtype=dtype,
+                weights_dtype=weights_dtype, untrained=untrained, columns=column or (),
                 keep=split_names(keep), header=not no_header, delimiter=delimiter, span=span or (), targets=targets,
                 limit=limit, per_text=per_text, seed=seed, name=name, index=index, index_memory=index_memory,
                 long=long, device=device, batch_tokens=batch_tokens, allow_pickle=allow_pickle, shard=shard, on=on,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from embstore.encode import (
     Plan,
     Skipped,
     Tokenizer,
+    Weights,
     fingerprint,
     resolve,
 )
@@ -51,6 +52,7 @@ class Options:
             checkpoints.
         name: Name of the space, if the build makes only one; None for ``model.unit.pooling``.
         allow_pickle: Whether pickled weights may be loaded if there are no safetensors.
+        weights: Type of the weights, and seed of untrained models.
         worker: Share of the work that this build does: worker i of n.
         shard_bytes: Approximate bytes of vectors per shard.
     """
@@ -68,6 +70,7 @@ class Options:
     revisions: tuple[str, ...] = ()
     name: str | None = None
     allow_pickle: bool = False
+    weights: Weights = field(default_factory=Weights)
     worker: ShardSpec = field(default_factory=ShardSpec)
     shard_bytes: int = SHARD_BYTES
 
@@ -100,15 +103,19 @@ class Model:
 
     Attributes:
         checkpoint: The checkpoint.
+        options: Options of the build.
         space_revision: Revision in the names of its spaces; None to leave it out.
     """
 
     def __init__(
         self, spec: str, options: Options, observe: Observer = lambda _: None, revision: str | None = None
     ) -> None:
-        self._options = options
+        self.options = options
         self._observe = observe
-        self.checkpoint: Checkpoint = resolve(spec, revision, allow_pickle=options.allow_pickle)
+        checkpoint = resolve(
+            spec, revision, allow_pickle=options.allow_pickle, has_weights=options.weights.untrained is None
+        )
+        self.checkpoint: Checkpoint = replace(checkpoint, name=options.weights.name(checkpoint.name))
         self.space_revision = None if revision is None else self.checkpoint.revision_name
 
     @property
@@ -118,8 +125,10 @@ class Model:
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Hashes of the checkpoint's files."""
-        return fingerprint(self.checkpoint)
+        """Hashes of the checkpoint's files, and of the random weights of an untrained model."""
+        if self.options.weights.untrained is None:
+            return fingerprint(self.checkpoint)
+        return fingerprint(self.checkpoint, self.encoder.untrained_sha256)
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -130,7 +139,10 @@ class Model:
     def encoder(self) -> Encoder:
         """Encoder with the weights loaded."""
         self._observe(Progress("load", self.label))
-        return Encoder.load(self.checkpoint, device=self._options.device, allow_pickle=self._options.allow_pickle)
+        options = self.options
+        return Encoder.load(
+            self.checkpoint, device=options.device, allow_pickle=options.allow_pickle, weights=options.weights
+        )
 
     def release(self) -> None:
         """Release the weights; they are loaded again when they are used."""

@@ -195,7 +195,8 @@ def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: C
         dim=dim, dtype=options.dtype, max_tokens=max_tokens, versions=versions,
         created=datetime.now(UTC).isoformat(timespec="seconds"), layer_check=layer_check,
         word_boundaries=word_boundaries() if options.unit is Unit.OCCURRENCE else None,
-        revision_name=checkpoint.revision_name,
+        revision_name=checkpoint.revision_name, weights_dtype=options.weights.dtype,
+        untrained=options.weights.untrained,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from embstore import atomic, disk
 from embstore.build.job import Model, Options
 from embstore.build.ranges import RangeTask, Step, encode_ranges
-from embstore.encode import Checkpoint, Encoder, Fingerprint, fingerprint, installed_versions, resolve
+from embstore.encode import Checkpoint, Encoder, Fingerprint, Weights, fingerprint, installed_versions, resolve
 from embstore.errors import ClusterError, EmbstoreError
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.files.shards import ShardContent, StagedShard, stage_shard
@@ -38,6 +38,8 @@ class Requirement:
         fingerprint: Hashes of the checkpoint's files.
         versions: Versions of the libraries, by name.
         remedy: What to do if a worker does not see the store's folder.
+        weights: Type of the weights, and seed of an untrained model.
+        allow_pickle: Whether pickled weights may be loaded if there are no safetensors.
     """
 
     root: Path
@@ -46,6 +48,8 @@ class Requirement:
     checkpoint: str
     fingerprint: Fingerprint
     versions: dict[str, str]
+    weights: Weights
+    allow_pickle: bool
     remedy: str = "put it in a folder that all nodes share"
 
     @classmethod
@@ -54,7 +58,16 @@ class Requirement:
         remedy = cls.remedy
         if disk.supplier_of(root) is not None:  # of a bucket
             remedy = "set EMBSTORE_CACHE to a folder that all nodes share, and build again"
-        return cls(root, build, sign, _portable(model.checkpoint), model.fingerprint, installed_versions(), remedy)
+        return cls(
+            root, build, sign, _portable(model.checkpoint), model.fingerprint, installed_versions(),
+            model.options.weights, model.options.allow_pickle, remedy,
+        )  # fmt: skip
+
+    def find(self) -> tuple[Checkpoint, Fingerprint]:
+        """Return the checkpoint on this machine, and its hashes; the weights of an untrained model are not made."""
+        is_trained = self.weights.untrained is None
+        checkpoint = resolve(self.checkpoint, allow_pickle=self.allow_pickle, has_weights=is_trained)
+        return checkpoint, fingerprint(checkpoint, None if is_trained else self.fingerprint.weights_sha256)
 
 
 @dataclass(frozen=True)
@@ -94,8 +107,7 @@ class RangeWorker:
         except (OSError, EmbstoreError):
             return f"{where} does not see the store {requirement.root}: {requirement.remedy}."
         try:
-            checkpoint = resolve(requirement.checkpoint)
-            found = fingerprint(checkpoint)
+            checkpoint, found = requirement.find()
         except EmbstoreError as error:
             return f"{where} does not have the checkpoint: {error}"
         if found != requirement.fingerprint:
@@ -134,7 +146,13 @@ class RangeWorker:
             self._encoders.clear()
             if (problem := self.problem(requirement)) is not None:  # this process may be a restarted one, elsewhere
                 raise ClusterError(problem)
-            self._encoders[key] = Model(requirement.checkpoint, options).encoder
+            encoder = Model(requirement.checkpoint, options).encoder
+            if encoder.untrained_sha256 not in (None, requirement.fingerprint.weights_sha256):
+                raise ClusterError(
+                    f"the worker on {socket.gethostname()} makes other random weights of seed "
+                    f"{options.weights.untrained}: build untrained models on one kind of machine."
+                )
+            self._encoders[key] = encoder
         return self._encoders[key]
 
 

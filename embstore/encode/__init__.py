@@ -5,7 +5,8 @@
     tokens       passages → token ids, without the model; templates, poolings (with special, spans, limits, long_texts)
     batches      lengths of texts → batches
     fence        isolates transformers while it loads a checkpoint: hashed files only, no network
-    models       a folder → a transformers text model in float32, or an error
+    weights      the type of the weights; untrained models
+    models       a folder → a transformers text model, or an error
     contract     which hidden state is which layer, verified by running the model (with probe: records module calls)
     records      the results: vectors, skipped texts, plans
     pooling      hidden states → one vector per item
@@ -24,6 +25,7 @@ from embstore.encode.checkpoint import Checkpoint, Fingerprint, fingerprint, res
 from embstore.encode.checkpoint_files import SHORT_NAMES
 from embstore.encode.extra import installed_versions
 from embstore.encode.records import MODEL_FAILS, Encoded, Long, ModelFailsError, Plan, Skipped, TooLongError
+from embstore.encode.weights import Weights
 
 if TYPE_CHECKING:
     from embstore.encode.encoder import Encoder
@@ -42,6 +44,7 @@ __all__ = [
     "Skipped",
     "Tokenizer",
     "TooLongError",
+    "Weights",
     "default_batch_tokens",
     "fingerprint",
     "installed_versions",

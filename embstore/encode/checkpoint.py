@@ -52,7 +52,14 @@ class Fingerprint:
     config_sha256: str
 
 
-def resolve(spec: str, revision: str | None = None, *, allow_pickle: bool = False, download: bool = True) -> Checkpoint:
+def resolve(
+    spec: str,
+    revision: str | None = None,
+    *,
+    allow_pickle: bool = False,
+    download: bool = True,
+    has_weights: bool = True,
+) -> Checkpoint:
     """Return the checkpoint of a name or path; download it only if it is not in the local cache.
 
     Args:
@@ -62,6 +69,7 @@ def resolve(spec: str, revision: str | None = None, *, allow_pickle: bool = Fals
         revision: Branch, tag or commit on the hub, or subfolder of a local folder; None for what ``spec`` names.
         allow_pickle: Whether to accept ``pytorch_model.bin`` if there are no safetensors.
         download: Whether to download missing files from the hub.
+        has_weights: Whether its weights are needed; an untrained model is made from the config alone.
 
     Raises:
         CheckpointError: The checkpoint does not exist, has missing files, or has only pickled weights.
@@ -84,7 +92,10 @@ def resolve(spec: str, revision: str | None = None, *, allow_pickle: bool = Fals
         requested = revision or ("" if target in SHORT_NAMES else own_revision) or None
         if revision and requested != own_revision and "@" in target:
             raise UsageError(f"{spec!r} names a revision, and --revision {revision} another: leave out one of them.")
-        folder = snapshot(spec, hub_id, requested or own_revision or None, allow_pickle=allow_pickle, download=download)
+        folder = snapshot(
+            spec, hub_id, requested or own_revision or None, allow_pickle=allow_pickle, download=download,
+            has_weights=has_weights,
+        )  # fmt: skip
         name = target if target in SHORT_NAMES else _safe_name(hub_id.rpartition("/")[2], spec)
         checkpoint = Checkpoint(name, hub_id, folder.name, folder, requested)
     else:
@@ -92,19 +103,23 @@ def resolve(spec: str, revision: str | None = None, *, allow_pickle: bool = Fals
             f"no checkpoint {spec!r}: there is no such folder, and it is neither a hub id (org/model@revision) nor a "
             f"short name ({', '.join(SHORT_NAMES)})."
         )
-    check_folder(checkpoint.folder, spec, allow_pickle=allow_pickle)
+    check_folder(checkpoint.folder, spec, allow_pickle=allow_pickle, has_weights=has_weights)
     return replace(checkpoint, name=alias or checkpoint.name)
 
 
-def fingerprint(checkpoint: Checkpoint) -> Fingerprint:
+def fingerprint(checkpoint: Checkpoint, weights_sha256: str | None = None) -> Fingerprint:
     """Compute the hashes of a checkpoint's weights, tokenizer and config.
+
+    Args:
+        checkpoint: Checkpoint.
+        weights_sha256: Hash of an untrained model's weights, which are in no file; None to compute that of the files.
 
     Raises:
         CheckpointAccessError: A file is missing or cannot be read.
     """
     folder = checkpoint.folder
     return Fingerprint(
-        weights_sha256=_hash_files(weight_files(folder)),
+        weights_sha256=weights_sha256 or _hash_files(weight_files(folder)),
         tokenizer_sha256=_hash_files(tokenizer_files(folder)),
         config_sha256=sha256(folder / "config.json"),
     )

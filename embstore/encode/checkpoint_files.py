@@ -87,13 +87,22 @@ def _shards(index: Path, suffix: str) -> list[str]:
     return sorted(names)
 
 
-def check_folder(folder: Path, spec: str, *, allow_pickle: bool) -> None:
-    """Check that a folder has a config, a tokenizer and weights that may be loaded; raise CheckpointError if not."""
+def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bool = True) -> None:
+    """Check that a folder has a config, a tokenizer and weights that may be loaded; raise CheckpointError if not.
+
+    Args:
+        folder: Folder of the checkpoint.
+        spec: Checkpoint as the user wrote it, for messages.
+        allow_pickle: Whether pickled weights are accepted if there are no safetensors.
+        has_weights: Whether weights are needed.
+    """
     where = f"the checkpoint {spec!r} in {folder}"
     if not is_file(folder / "config.json"):
         raise CheckpointError(f"{where} has no config.json: give a folder written by save_pretrained().")
     if not tokenizer_files(folder):
         raise CheckpointError(f"{where} has no tokenizer files: save the tokenizer into it with save_pretrained().")
+    if not has_weights:
+        return
     weights = weight_files(folder)
     if not weights:
         raise CheckpointError(

@@ -1,6 +1,7 @@
 """Encode passages: load a checkpoint and compute the vectors of every layer."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 from embstore.encode.batches import default_batch_tokens, plan_batches
@@ -13,6 +14,7 @@ from embstore.encode.models import load_config, load_model
 from embstore.encode.records import Encoded, Long, Plan, Skipped
 from embstore.encode.spans import Text
 from embstore.encode.tokens import Tokenizer
+from embstore.encode.weights import DEFAULT_WEIGHTS, Weights, hash_tensors
 from embstore.encode.workers import run
 from embstore.errors import CheckpointError, EmbstoreError, UsageError
 from embstore.space import Layers, Pooling
@@ -24,8 +26,8 @@ _PROBE = ("The quick brown fox jumps over the lazy dog.", "a dog")
 class Encoder:
     """A loaded checkpoint with verified layers.
 
-    Each vector equals the one that transformers computes for that text alone, unpadded, in float32, to 1e-4 of its
-    norm, independent of the batch and the order of texts.
+    Each vector equals the one that transformers computes for that text alone, unpadded, in the type of the weights, to
+    1e-4 of its norm in float32, independent of the batch and the order of texts.
 
     Attributes:
         checkpoint: Loaded checkpoint.
@@ -36,6 +38,7 @@ class Encoder:
         device: Name of the torch device: ``cpu``, ``cuda``, ``mps`` …
         versions: Versions of torch, transformers and tokenizers.
         layer_check: Version of the verification of the layers.
+        untrained_sha256: SHA-256 of the weights of an untrained model; None for the checkpoint's own weights.
     """
 
     layer_check = LAYER_CHECK
@@ -48,17 +51,26 @@ class Encoder:
         self.architecture = type(model).__name__
         self.device = str(model.device)
         self.versions = versions()
+        self.untrained_sha256: str | None = None
         self._model, self._contract = model, contract
         [self._reference] = tokenizer.texts(_PROBE[1:])
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, *, device: str | None = None, allow_pickle: bool = False) -> Self:
+    def load(
+        cls,
+        checkpoint: Checkpoint,
+        *,
+        device: str | None = None,
+        allow_pickle: bool = False,
+        weights: Weights = DEFAULT_WEIGHTS,
+    ) -> Self:
         """Load a checkpoint and verify its layers.
 
         Args:
             checkpoint: Checkpoint returned by ``resolve``.
             device: ``cpu``, ``cuda``, ``cuda:1``, ``mps`` …; by default the first available accelerator, else the CPU.
             allow_pickle: Whether to load ``pytorch_model.bin`` if there are no safetensors.
+            weights: Type of the weights, and seed of an untrained model.
 
         Raises:
             CheckpointError: It cannot be loaded, is not a text model, or its layers cannot be verified.
@@ -66,13 +78,20 @@ class Encoder:
         """
         target = choose_device(device)
         tokenizer = Tokenizer.load(checkpoint)
-        model, tokenizer.has_projection = load_model(checkpoint, load_config(checkpoint), allow_pickle=allow_pickle)
+        model, tokenizer.has_projection = load_model(
+            checkpoint, load_config(checkpoint), allow_pickle=allow_pickle, weights=weights
+        )
+        untrained_sha256 = None if weights.untrained is None else hash_tensors(model)
         try:
             model.to(target)
         except (RuntimeError, AssertionError) as error:
             raise UsageError(f"the model cannot be put on the device {target.type!r}: {error}") from error
         contract = _probe(model, tokenizer)
-        return cls(checkpoint, tokenizer, model, contract)
+        if weights.dtype != "float32":  # padding selects other kernels, whose 16-bit roundings differ
+            contract = replace(contract, pads=False)
+        encoder = cls(checkpoint, tokenizer, model, contract)
+        encoder.untrained_sha256 = untrained_sha256
+        return encoder
 
     def dim_of(self, pooling: Pooling) -> int:
         """Return the dimension of the vectors of a pooling."""

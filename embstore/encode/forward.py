@@ -113,7 +113,8 @@ class Forward:
                 pool = gather(texts, width, pooling, model.device)
                 if pooling is Pooling.PROJECTION:
                     # As in transformers, the end token's state after the final norm is projected.
-                    vectors[pooling] = model.text_projection(pool(last)).unsqueeze(0).cpu().numpy()
+                    projected = model.text_projection(pool(last))
+                    vectors[pooling] = projected.unsqueeze(0).float().cpu().numpy()
                     continue
                 block = np.empty((len(self.layers), n, self.contract.dim), dtype=np.float32)
                 target = torch.from_numpy(block)

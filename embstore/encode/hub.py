@@ -17,7 +17,15 @@ _KNOWN = ", ".join(SHORT_NAMES)
 _PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
 
 
-def snapshot(spec: str, hub_id: str, revision: str | None, *, allow_pickle: bool, download: bool = True) -> Path:
+def snapshot(
+    spec: str,
+    hub_id: str,
+    revision: str | None,
+    *,
+    allow_pickle: bool,
+    download: bool = True,
+    has_weights: bool = True,
+) -> Path:
     """Return the local snapshot folder of a hub repository, named by its commit hash; download it if needed.
 
     Args:
@@ -26,26 +34,47 @@ def snapshot(spec: str, hub_id: str, revision: str | None, *, allow_pickle: bool
         revision: Branch, tag or commit; None for the default branch.
         allow_pickle: Whether to download pickled weights if there are no safetensors.
         download: Whether to access the network; if not, the cached folder is returned even if it is incomplete.
+        has_weights: Whether the weights are needed.
 
     Raises:
         CheckpointError: The repository or revision does not exist or is gated, or huggingface_hub is not installed.
         CheckpointUnavailableError: It is not in the cache, and the download fails or is not allowed.
     """
     folder = _cached(hub_id, revision)
-    if folder is not None and _is_usable(folder, allow_pickle):
+    if folder is not None and _is_usable(folder, allow_pickle, has_weights):
         return folder
     if not download:
         if folder is None:
             raise CheckpointUnavailableError(f"the checkpoint {hub_id!r} is not on this machine")
         return folder
+    if not has_weights:
+        return _download(spec, hub_id, revision, ["config.json", *TOKENIZER_FILES])
     folder = _download(spec, hub_id, revision, _FILES)
     if allow_pickle and not has_safetensors(folder):
         folder = _download(spec, hub_id, revision, _FILES + _PICKLES)
+    if not checkpoint_files.weight_files(folder) and (pickle := _pickle(hub_id, folder.name)):
+        raise CheckpointError(
+            f"the checkpoint {hub_id!r} at revision {revision or folder.name!r} has only pickled weights ({pickle}), "
+            "which can run code when they are loaded. Name a revision with safetensors (id@refs/pr/N: the hub's "
+            "discussions of the model list them), or, if you trust the pickles, use --allow-pickle."
+        )
     return folder
 
 
-def _is_usable(folder: Path, allow_pickle: bool) -> bool:
-    """Return whether a folder has config, tokenizer and weights that may be loaded."""
+def _pickle(hub_id: str, commit: str) -> str | None:
+    """Return the name of a file of pickled weights in a repository; None if there is none, or it cannot be listed."""
+    hub = need("huggingface_hub")
+    try:
+        names = set(hub.list_repo_files(hub_id, revision=commit))
+    except (OSError, ValueError, hub.errors.HfHubHTTPError):
+        return None
+    return next((name for name in ("pytorch_model.bin", "pytorch_model.bin.index.json") if name in names), None)
+
+
+def _is_usable(folder: Path, allow_pickle: bool, has_weights: bool) -> bool:
+    """Return whether a folder has config, tokenizer and, if they are needed, weights that may be loaded."""
+    if not has_weights:
+        return is_file(folder / "config.json") and bool(checkpoint_files.tokenizer_files(folder))
     weights = checkpoint_files.weight_files(folder)
     is_complete = bool(weights) and all(map(is_file, [folder / "config.json", *weights]))
     has_tokenizer = bool(checkpoint_files.tokenizer_files(folder))

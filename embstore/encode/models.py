@@ -1,17 +1,19 @@
-"""Load the transformers model of a checkpoint, in float32, or raise if it is not a text model."""
+"""Load the transformers model of a checkpoint, or make an untrained one; raise if it is not a text model."""
 
 import re
 from typing import Any
 
 from embstore.encode.checkpoint import Checkpoint
-from embstore.encode.checkpoint_files import has_safetensors
+from embstore.encode.checkpoint_files import has_safetensors, weight_files
 from embstore.encode.extra import first_sentence, need, quiet
 from embstore.encode.fence import check_config, fenced
+from embstore.encode.weights import Weights
 from embstore.errors import CheckpointError
 
 # Weights of heads, which base checkpoints do not have and hidden states do not depend on.
 _UNUSED = re.compile(r"(^|\.)(pooler|lm_head|classifier)\.")
 _PROJECTION = "text_projection.weight"
+_T5 = ("t5", "mt5", "umt5")  # their encoders alone have configs that are not of encoder-decoders
 
 
 def load_config(checkpoint: Checkpoint) -> Any:
@@ -36,8 +38,16 @@ def load_config(checkpoint: Checkpoint) -> Any:
     return check_config(config, checkpoint)
 
 
-def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool) -> tuple[Any, bool]:
-    """Load a checkpoint's model on the CPU, in float32, for inference.
+def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool, weights: Weights) -> tuple[Any, bool]:
+    """Load a checkpoint's model on the CPU for inference, or make an untrained one.
+
+    Weights are converted one by one as they are read, so that none is in memory in two types for longer.
+
+    Args:
+        checkpoint: Checkpoint.
+        config: Its config, returned by :func:`load_config`.
+        allow_pickle: Whether to load ``pytorch_model.bin`` if there are no safetensors.
+        weights: Type of the weights, and seed of an untrained model.
 
     Returns:
         The model, and whether it has the weights of CLIP's text projection.
@@ -45,18 +55,32 @@ def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool) -> tu
     Raises:
         CheckpointError: It cannot be loaded, or weights are missing and would be initialised at random.
     """
-    torch, transformers = need("torch"), need("transformers")
-    kind = _kind(config)
+    transformers = need("transformers")
+    kind = _kind(config) or "AutoModel"
     if config.model_type == "clip":
         # The text tower's own config has the default 512; the projection has the dimension of the whole model's config.
         config.text_config.projection_dim = config.projection_dim
         config = config.text_config
+    cls = getattr(transformers, kind)
+    has_projection = kind == "CLIPTextModelWithProjection"
+    if weights.untrained is not None:
+        return _optimised(_untrained(cls, config, checkpoint, weights), weights), has_projection
+    model, absent = _trained(cls, config, checkpoint, weights, allow_pickle=allow_pickle)
+    return _optimised(model, weights), has_projection and _PROJECTION not in absent
+
+
+def _trained(
+    cls: Any, config: Any, checkpoint: Checkpoint, weights: Weights, *, allow_pickle: bool
+) -> tuple[Any, list[str]]:
+    """Load a model with the weights of a checkpoint; return it, and the names of missing weights that it can lack."""
+    wide = _wide_tensors(checkpoint) if weights.dtype != "float32" else None
     with quiet(), fenced(checkpoint) as view:
         try:
-            model, info = getattr(transformers, kind or "AutoModel").from_pretrained(
-                view, config=config, dtype=torch.float32, trust_remote_code=False, local_files_only=True,
+            model, info = (cls if wide is None else _base_class(cls, config)).from_pretrained(
+                view if wide is None else None, state_dict=wide, config=config,
+                dtype=getattr(need("torch"), weights.dtype), trust_remote_code=False, local_files_only=True,
                 use_safetensors=has_safetensors(checkpoint.folder) or not allow_pickle, output_loading_info=True,
-                attn_implementation=None,
+                attn_implementation=None, weights_only=True,
             )  # fmt: skip
         except Exception as error:  # transformers, safetensors and pickle raise their own kinds
             raise _load_error(checkpoint, "weights", error, "Copy or download the checkpoint again.") from error
@@ -67,7 +91,43 @@ def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool) -> tu
             f"the weights of {checkpoint.name!r} in {checkpoint.folder} lack {shown}, which would be random: this is "
             f"not a complete {type(model).__name__} checkpoint."
         )
-    return _fuse(model.eval()), kind == "CLIPTextModelWithProjection" and _PROJECTION not in absent
+    return model, absent
+
+
+def _wide_tensors(checkpoint: Checkpoint) -> dict[str, Any] | None:
+    """Return the tensors of a checkpoint, unread, if they are stored in more than 16 bits; None if not.
+
+    transformers maps whole files into memory, which then holds the wide tensors beside the narrow ones that it converts
+    them to. Each of these is read when it is converted, and released.
+    """
+    files = [file for file in weight_files(checkpoint.folder) if file.suffix == ".safetensors"]
+    tensors: dict[str, Any] = {}
+    try:
+        for file in files:
+            opened = need("safetensors").safe_open(file, framework="pt", backend="pread")
+            names = opened.keys()
+            tensors |= {name: opened.get_slice(name) for name in names}
+    except Exception:  # an old safetensors without the backend; damaged files, which from_pretrained reports
+        return None
+    return tensors if any(tensor.get_dtype() in ("F32", "F64") for tensor in tensors.values()) else None
+
+
+def _base_class(cls: Any, config: Any) -> Any:
+    """Return the class of a model that an auto class loads for a config."""
+    mapping = getattr(cls, "_model_mapping", None)
+    return cls if mapping is None else mapping[type(config)]
+
+
+def _untrained(cls: Any, config: Any, checkpoint: Checkpoint, weights: Weights) -> Any:
+    """Make a model with the random weights that transformers gives it after ``torch.manual_seed(seed)``."""
+    torch = need("torch")
+    make = getattr(cls, "from_config", None) or cls._from_config  # of an auto class, and of a model's own
+    with quiet(), fenced(checkpoint), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(weights.untrained)
+        try:
+            return make(config, dtype=getattr(torch, weights.dtype))
+        except Exception as error:  # whatever sizes in a config that do not fit together raise
+            raise _load_error(checkpoint, "config", error, "Copy or download the checkpoint again.") from error
 
 
 def _kind(config: Any) -> str | None:
@@ -76,7 +136,7 @@ def _kind(config: Any) -> str | None:
 
     if config.model_type in ("clip", "clip_text_model"):
         return "CLIPTextModelWithProjection"
-    if config.is_encoder_decoder:
+    if config.is_encoder_decoder or config.model_type in _T5:
         return "AutoModelForTextEncoding" if config.model_type in auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES else None
     heads = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
     reads_text = any(config.model_type in names for names in (*heads, auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES))
@@ -93,17 +153,19 @@ def _load_error(checkpoint: Checkpoint, part: str, error: Exception, remedy: str
     return CheckpointError(f"{place} cannot be loaded: {first_sentence(error)}. {remedy}")
 
 
-def _fuse(model: Any) -> Any:
-    """Replace slow operations of a model in place, and return it; hidden states change by rounding errors only.
+def _optimised(model: Any, weights: Weights) -> Any:
+    """Prepare a model for inference in place, and return it; hidden states change by rounding errors only.
 
     GELU's tanh approximation (Hendrycks & Gimpel, 2016, arXiv:1606.08415), in transformers eight operations that take a
-    quarter of GPT-2's forward pass on a CPU, becomes PyTorch's single one. The cache of keys and values is disabled.
+    quarter of GPT-2's forward pass on a CPU, becomes PyTorch's single one in float32; in 16 bits the roundings between
+    the eight are a part of what transformers gives. The cache of keys and values is disabled.
     """
     nn, activations = need("torch").nn, need("transformers.activations")
+    model.eval()
     composed = (activations.NewGELUActivation, activations.FastGELUActivation)
     for module in model.modules():
         for name, child in module.named_children():
-            if isinstance(child, composed):
+            if isinstance(child, composed) and weights.dtype == "float32":
                 setattr(module, name, nn.GELU(approximate="tanh"))
     if getattr(model.config, "use_cache", False):
         model.config.use_cache = False

@@ -31,6 +31,7 @@ class Gather:
         pooled_states = state.reshape(-1, state.shape[-1]).index_select(0, self.rows)
         if self.items is None or self.counts is None:
             return pooled_states
+        pooled_states = pooled_states.float()  # 16 bits round each sum
         sums = pooled_states.new_zeros(len(self.counts), pooled_states.shape[-1])
         return sums.index_add_(0, self.items, pooled_states) / self.counts
 

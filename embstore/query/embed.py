@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.encode import Checkpoint, Encoded, Encoder, Fingerprint, Skipped, fingerprint, resolve
+from embstore.encode import Checkpoint, Encoded, Encoder, Fingerprint, Skipped, Weights, fingerprint, resolve
 from embstore.errors import CheckpointError, CheckpointUnavailableError, EncodeError
 from embstore.space import Pooling
 from embstore.storage.files.card import Card
@@ -43,7 +43,8 @@ def embed_item(card: Card, item: Item, trust: Trust = Trust()) -> Mapping[int, N
             f"({card.imported['format']}), and no checkpoint that makes them is known. Leave the space out: name the "
             "others with --space."
         )
-    encoder = _load(_same_checkpoint(card, trust), trust)
+    encoder = _load(_same_checkpoint(card, trust), trust, _weights(card))
+    _check_untrained(card, encoder)
     bos, eos = encoder.tokenizer.template_strings(card.template)
     passages = passages_of([item], card.template, bos=bos, eos=eos)
     layers = None if card.pooling is Pooling.PROJECTION else card.layers
@@ -61,20 +62,34 @@ def _short(text: str) -> str:
 
 
 @lru_cache(maxsize=4)
-def _load(checkpoint: Checkpoint, trust: Trust) -> Encoder:
+def _load(checkpoint: Checkpoint, trust: Trust, weights: Weights) -> Encoder:
     """Load a checkpoint; the last four stay in memory."""
-    return Encoder.load(checkpoint, allow_pickle=trust.allow_pickle)
+    return Encoder.load(checkpoint, allow_pickle=trust.allow_pickle, weights=weights)
+
+
+def _weights(card: Card) -> Weights:
+    return Weights(card.weights_dtype, card.untrained)
+
+
+def _check_untrained(card: Card, encoder: Encoder) -> None:
+    """Raise CheckpointError if the random weights of an untrained model are not those that made a space."""
+    if encoder.untrained_sha256 not in (None, card.weights_sha256):
+        made_by = ", ".join(f"{name} {version}" for name, version in card.versions.items() if name != "embstore")
+        raise CheckpointError(
+            f"the seed {card.untrained} gives other random weights here than those that made {card.space}. Install the "
+            f"versions that made it ({made_by}), or build it anew."
+        )
 
 
 @lru_cache(maxsize=4)
-def _hash(checkpoint: Checkpoint) -> Fingerprint:
-    return fingerprint(checkpoint)
+def _hash(checkpoint: Checkpoint, untrained_sha256: str | None) -> Fingerprint:
+    return fingerprint(checkpoint, untrained_sha256)
 
 
 def _same_checkpoint(card: Card, trust: Trust) -> Checkpoint:
     """Find the checkpoint of a card; raise CheckpointError unless its files have the hashes in the card."""
     checkpoint = _find(card, trust)
-    actual = _hash(checkpoint)
+    actual = _hash(checkpoint, None if card.untrained is None else card.weights_sha256)
     expected = {name: getattr(card, name) for name in ("weights_sha256", "tokenizer_sha256", "config_sha256")}
     if different := [name for name, value in expected.items() if getattr(actual, name) != value]:
         shown = "; ".join(f"{name} is {getattr(actual, name)[:12]}…, not {expected[name][:12]}…" for name in different)
@@ -99,7 +114,10 @@ def _find(card: Card, trust: Trust) -> Checkpoint:
     # The name is put before it, since a path may contain "=".
     at = f"@{card.revision}" if card.revision else ""
     try:
-        return resolve(f"{card.model}={card.checkpoint}{at}", allow_pickle=trust.allow_pickle, download=trust.download)
+        return resolve(
+            f"{card.model}={card.checkpoint}{at}", allow_pickle=trust.allow_pickle, download=trust.download,
+            has_weights=card.untrained is None,
+        )  # fmt: skip
     except CheckpointUnavailableError as error:
         if trust.download:
             raise

@@ -34,6 +34,8 @@ class BuildMethods(DatasetMethods, OpenStore):
         template: str = "{text}",
         layers: LayerSpec = "all",
         dtype: str = "float32",
+        weights_dtype: str = "float32",
+        untrained: int | None = None,
         columns: Names = (),
         keep: Names = (),
         header: bool = True,
@@ -78,6 +80,10 @@ class BuildMethods(DatasetMethods, OpenStore):
             template: Text around an item, with ``{text}`` for the item, and ``{bos}`` and ``{eos}`` for special tokens.
             layers: Layers to store: ``"all"``, or numbers and ranges as in ``"0,6,12"``, ``"0-12"``, ``-1``.
             dtype: Type of the stored vectors: ``float32`` or ``float16``.
+            weights_dtype: Type of the weights and of the computation: ``float32``, ``bfloat16`` or ``float16``; in 16
+                bits the weights take half the memory.
+            untrained: Random seed of an untrained model: the checkpoint's architecture and tokenizer with random
+                weights, the control for what training adds; None for the checkpoint's own weights.
             columns: Columns of tables that hold the texts; by default ``text``, or the only one.
             keep: Columns of tables whose values are stored with the items, or ``"all"``: integers, numbers, booleans or
                 strings. Items that have vectors already get them too.
@@ -123,6 +129,7 @@ class BuildMethods(DatasetMethods, OpenStore):
         from embstore.build.job import Options
         from embstore.build.pipeline import build
         from embstore.build.texts import Sources, group_by_unit
+        from embstore.encode import Weights
         from embstore.revisions import parse_revisions
         from embstore.sharding import ShardSpec
         from embstore.sources import Keep, Targets, missing_datasets
@@ -145,6 +152,7 @@ class BuildMethods(DatasetMethods, OpenStore):
             revisions=parse_revisions(revisions),
             name=name,
             allow_pickle=allow_pickle,
+            weights=Weights(weights_dtype, untrained),
             worker=ShardSpec() if shard is None else ShardSpec.parse(shard),
             shard_bytes=SHARD_BYTES if shard_bytes is None else shard_bytes,
         )

@@ -235,6 +235,30 @@ def test_pickles_are_downloaded_only_for_lack_of_safetensors(hub, folder: Path) 
     assert (folder / "pytorch_model.bin").exists()
 
 
+def test_a_revision_with_pickles_alone_says_so(hub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    (folder / "model.safetensors").unlink()
+    calls = hub(folder)
+    listed = ["config.json", "pytorch_model.bin"]
+    monkeypatch.setattr(huggingface_hub, "list_repo_files", lambda *_, **options: listed)
+    with pytest.raises(CheckpointError, match=r"'org/model' at revision 'v0'.*only pickled.*refs/pr/N.*--allow-pickle"):
+        resolve("org/model@v0")
+    assert len(calls) == 2
+    listed.remove("pytorch_model.bin")
+    with pytest.raises(CheckpointError, match=r"has no weights"):
+        resolve("org/model@v0")
+
+
+def test_an_untrained_model_needs_no_weights(hub, folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    calls = hub(folder)
+    assert resolve("org/model", has_weights=False).folder == folder
+    assert calls[-1]["allow_patterns"][0] == "config.json"
+    assert not any("safetensors" in pattern for pattern in calls[-1]["allow_patterns"])
+    assert resolve(str(folder), has_weights=False).folder == folder
+
+
 def test_the_cache_is_used_without_the_network(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     hub = pytest.importorskip("huggingface_hub")
 

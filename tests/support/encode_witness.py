@@ -30,6 +30,7 @@ CLASSES = {"clip": tf.CLIPTextModelWithProjection, "t5": tf.T5EncoderModel}
 class Witness:
     folder: Path
     device: str = "cpu"
+    dtype: torch.dtype = torch.float32
     tokenizer: Any = field(init=False)
     model: Any = field(init=False)
 
@@ -41,7 +42,7 @@ class Witness:
             options["config"] = config.text_config
         cls = CLASSES.get(config.model_type, tf.AutoModel)
         self.tokenizer = tf.AutoTokenizer.from_pretrained(self.folder)
-        self.model = cls.from_pretrained(self.folder, dtype=torch.float32, **options).eval().to(self.device)
+        self.model = cls.from_pretrained(self.folder, dtype=self.dtype, **options).eval().to(self.device)
         self.is_clip = config.model_type == "clip"
 
         # The poolings of a text, and the words of a sentence, come one after the other.
@@ -64,7 +65,7 @@ class Witness:
             raw, normed = blocks[-1], outputs.last_hidden_state
             assert not torch.equal(raw, normed)
             layers.append(normed if torch.equal(layers[-1], raw) else raw)
-        return torch.stack(layers)[:, 0].cpu().numpy(), outputs, encoding
+        return torch.stack(layers)[:, 0].float().cpu().numpy(), outputs, encoding
 
     def vector(
         self, text: str, start: int, end: int, pooling: Pooling, marks: tuple[int, int] | None, **options: Any
@@ -82,7 +83,7 @@ class Witness:
         """
         states, outputs, encoding = self._states_of(text, tuple(options.items()))
         if pooling is Pooling.PROJECTION:
-            return outputs.text_embeds.cpu().numpy()
+            return outputs.text_embeds.float().cpu().numpy()
         ids = encoding["input_ids"][0].tolist()
         if pooling is Pooling.BOS:
             return states[:, 0]

@@ -20,7 +20,8 @@ _SHIFTED = frozenset({"FalconMambaModel", "Mamba2Model", "MambaModel", "RwkvMode
 # Fields that must agree between builds that write into one space. Versions of libraries and dates may differ, and so
 # may the location of a checkpoint with the same files.
 _FINGERPRINT = ("weights_sha256", "tokenizer_sha256", "config_sha256")
-_IDENTITY = ("revision", *_FINGERPRINT, "unit", "pooling", "template", "layers", "dim", "dtype")
+_WEIGHTS = ("weights_dtype", "untrained")
+_IDENTITY = ("revision", *_FINGERPRINT, *_WEIGHTS, "unit", "pooling", "template", "layers", "dim", "dtype")
 _COMMIT_CHARS = 7  # of the shortest abbreviation of a commit
 _MAX_MESSAGE_CHARS = 300  # an error of a damaged card may quote any text in it
 _REMEDY = "Give the new space another name with --name, or build into another store."
@@ -35,7 +36,8 @@ class Card:
         model: Short name of the checkpoint in this store.
         checkpoint: Hugging Face id, or the folder's name for a local checkpoint; the file's name of imported vectors.
         revision: Commit on the hub; None for a local checkpoint.
-        weights_sha256: SHA-256 of the weights, or of imported files; with the next two, the checkpoint's fingerprint.
+        weights_sha256: SHA-256 of the weights (of an untrained model, of its random ones), or of imported files; with
+            the next two, the checkpoint's fingerprint.
         tokenizer_sha256: SHA-256 of the tokenizer's files.
         config_sha256: SHA-256 of ``config.json``.
         architecture: Name of the loaded model class.
@@ -56,6 +58,8 @@ class Card:
         imported: Of vectors that were made elsewhere: ``format``, ``files`` (name, SHA-256 and bytes of each), and
             ``origin`` (the card of the space that they were exported from, if known). None for vectors of a checkpoint,
             which alone have hashes of a tokenizer and a configuration.
+        weights_dtype: Type of the weights and of the computation: ``float32``, ``bfloat16`` or ``float16``.
+        untrained: Random seed of an untrained model; None for the checkpoint's own weights.
     """
 
     space: str
@@ -79,6 +83,8 @@ class Card:
     word_boundaries: str | None = None
     revision_name: str | None = None
     imported: dict[str, Any] | None = None
+    weights_dtype: str = "float32"
+    untrained: int | None = None
 
     @property
     def step(self) -> int | None:
@@ -127,7 +133,7 @@ class Card:
 
     def differences(self, other: Self) -> dict[str, tuple[Any, Any]]:
         """Return the fields that differ and must agree for one space: field → (own value, value of the other)."""
-        own, others = self.to_dict(), other.to_dict()
+        own, others = self._comparable, other._comparable
         different = {name: (own[name], others[name]) for name in _IDENTITY if own[name] != others[name]}
         if (self.layer_fault is None) != (other.layer_fault is None):
             different["layer_check"] = (own["layer_check"], others["layer_check"])
@@ -156,15 +162,22 @@ class Card:
     @property
     def identity(self) -> dict[str, Any]:
         """The name of the space and the fields that must agree between builds that write into it."""
-        own = self.to_dict()
+        own = self._comparable
         return {name: own[name] for name in ("space", *_IDENTITY)}
+
+    @property
+    def _comparable(self) -> dict[str, Any]:
+        """The card as a JSON document, with the fields that documents leave out if they have the usual value."""
+        return {name: getattr(self, name) for name in _WEIGHTS} | self.to_dict()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the card as a JSON document."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in ("revision_name", "imported"):
+        for name in ("revision_name", "imported", "untrained"):
             if values[name] is None:
                 del values[name]  # as in the cards of earlier versions
+        if self.weights_dtype == "float32":
+            del values["weights_dtype"]
         values["template"] = self.template.pattern
         values["layers"] = [layer._asdict() for layer in self.layers]
         return {

@@ -1,0 +1,99 @@
+"""Find the part of a transformers model that reads text: all of it, a text tower, an encoder, or a language model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+_T5 = ("t5", "mt5", "umt5")
+"""Model types whose encoders have a class of their own, and whose configs may be of the encoder alone."""
+
+_RELATIVE = (*_T5, "longt5", "switch_transformers")
+"""Model types with relative positions, whose configs state no maximum length."""
+
+# Text towers of contrastive models, which are loaded without the image tower: class, and whether it has a projection.
+_TOWERS = {
+    "clip": ("CLIPTextModelWithProjection", True),
+    "clip_text_model": ("CLIPTextModelWithProjection", True),
+    "metaclip_2": ("MetaClip2TextModelWithProjection", True),
+    "metaclip_2_text_model": ("MetaClip2TextModelWithProjection", True),
+    "siglip": ("SiglipTextModel", False),
+    "siglip_text_model": ("SiglipTextModel", False),
+    "siglip2": ("Siglip2TextModel", False),
+    "siglip2_text_model": ("Siglip2TextModel", False),
+    "chinese_clip": ("ChineseCLIPTextModel", False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """The part of a model that reads text.
+
+    Attributes:
+        architecture: Name of the transformers class to load.
+        path: Path of the part in a model of that class; empty for the whole model.
+        config: Config of the part, or of the whole model.
+        loaded: Config that the class is loaded with.
+        has_projection: Whether the class has a text projection.
+        is_tower: Whether it is the text tower of a contrastive model.
+    """
+
+    architecture: str
+    path: str
+    config: Any
+    loaded: Any
+    has_projection: bool = False
+    is_tower: bool = False
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether attention is causal, so that only the last token depends on the whole text.
+
+        True for the text towers of CLIP and MetaCLIP, for language models in multimodal models, and for model types
+        that transformers can load as a causal language model but not as a masked one.
+        """
+        from transformers.models.auto import modeling_auto as auto
+
+        if self.is_tower:
+            return self.has_projection
+        if getattr(self.config, "use_bidirectional_attention", False) or self.loaded.is_encoder_decoder:
+            return False  # EmbeddingGemma, encoders
+        kind = self.loaded.model_type
+        return self.path == "language_model" or (
+            kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+        )
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether the config states the maximum length in tokens."""
+        return self.loaded.model_type not in _RELATIVE
+
+
+def text_part(config: Any) -> TextPart | None:
+    """Return the part of a model with a config that reads text; None if embstore can read none."""
+    from transformers.models.auto import modeling_auto as auto
+
+    kind = config.model_type
+    if kind in _TOWERS:
+        architecture, has_projection = _TOWERS[kind]
+        own = config.get_text_config()
+        if has_projection and own is not config:
+            # The tower's own config has a default; the projection has the dimension of the whole model's config.
+            own.projection_dim = config.projection_dim
+        return TextPart(architecture, "", own, own, has_projection, is_tower=True)
+    if kind in _T5:
+        return TextPart("AutoModelForTextEncoding", "", config, config)
+    if type(config) not in auto.MODEL_MAPPING:
+        return None
+    if config.is_encoder_decoder:
+        if kind not in auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+            return None
+        own = getattr(config, "encoder", None) or config  # the encoder of T5Gemma has a config of its own
+        path = "encoder" if own.get_text_config() is own else "encoder.text_model"
+        return TextPart("AutoModel", path, own.get_text_config(), config)
+    if any(getattr(config, f"{mode}_config", None) is not None for mode in ("vision", "audio")):
+        mappings = auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
+        own = config.get_text_config()
+        is_language_model = own is not config and any(kind in names for names in mappings)
+        return TextPart("AutoModel", "language_model", own, config) if is_language_model else None
+    heads = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    reads_text = any(kind in names for names in (*heads, auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES))
+    return TextPart("AutoModel", "", config, config) if reads_text else None
