@@ -91,7 +91,7 @@ class RangeWorker:
 
     def __init__(self) -> None:
         self._encoding = Lock()
-        self._encoders: dict[tuple[str, Fingerprint, str | None], Encoder] = {}
+        self._encoders: dict[tuple[str, Fingerprint, str | None, Weights], Encoder] = {}
 
     def problem(self, requirement: Requirement) -> str | None:
         """Return why this worker cannot take part in a job, with the remedy; None if it can."""
@@ -141,7 +141,7 @@ class RangeWorker:
 
     def _encoder(self, requirement: Requirement, options: Options) -> Encoder:
         """Return the encoder of a job's checkpoint; only the last one stays loaded."""
-        key = (requirement.checkpoint, requirement.fingerprint, options.device)
+        key = (requirement.checkpoint, requirement.fingerprint, options.device, options.weights)
         if key not in self._encoders:
             self._encoders.clear()
             if (problem := self.problem(requirement)) is not None:  # this process may be a restarted one, elsewhere
