@@ -63,11 +63,17 @@ def add(
         typer.Option(
             "--columns",
             metavar="A,B,...",
-            help="For your own table: the two texts and the score of pairs, or the text and the value of a lexicon.",
+            help="For your own table: the two texts and the score of pairs, or the text and the value of a lexicon; of "
+            "occurrences text1,start1,end1,text2,start2,end2,score, or three with targets in brackets.",
         ),
     ] = None,
     unit: Annotated[
-        str, typer.Option("--unit", metavar="word|sentence", help="For your own table: what its texts are.")
+        str,
+        typer.Option(
+            "--unit",
+            metavar="word|sentence|occurrence",
+            help="For your own table: what its texts are; occurrence: targets in sentences, as in WiC.",
+        ),
     ] = "word",
     delimiter: Annotated[
         str | None,

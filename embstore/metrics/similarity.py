@@ -172,7 +172,7 @@ METRICS = (
         "and one of strings, as in the code of Wolfe & Caliskan (2022): both are ranked letter by letter, so that 4 "
         "and 4.0 differ, negative cosines run backwards and 1e-06 is above 0.5. spearman and its interval are of these "
         "ranks; pearson stays one of numbers. It needs the scores as they stand in the file: stsb-wolfe2022 has them.",
-        units=(Unit.WORD, Unit.SENTENCE),
+        units=(Unit.WORD, Unit.SENTENCE, Unit.OCCURRENCE),
         best="spearman",
         version=2,
         drawn=lambda row: f"intervals from {row['resamples']:,} resamples of the pairs",

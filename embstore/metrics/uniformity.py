@@ -201,6 +201,6 @@ METRICS = (
         estimator="Exact over all such pairs that have both vectors, from differences of unit vectors in float64. "
         "A score of 4 and more is a paraphrase on the scale of 0 to 5 of STS-B; other datasets have other scales. "
         "n, total and coverage say how many pairs were used; pairs with a zero vector are left out and counted.",
-        units=(Unit.WORD, Unit.SENTENCE),
+        units=(Unit.WORD, Unit.SENTENCE, Unit.OCCURRENCE),
     ),
 )

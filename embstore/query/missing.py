@@ -12,7 +12,7 @@ from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 from embstore.storage.selection import SpaceFilter
 from embstore.table import Table, table
-from embstore.text import item_id
+from embstore.text import Item, item_id
 
 COLUMNS = ("source", "space", "item_id", "text")
 _TYPES = {"source": "string", "space": "string", "item_id": "integer", "text": "string"}
@@ -24,7 +24,7 @@ def missing(catalog: Catalog, sources: Sequence[str], spaces: SpaceFilter) -> Ta
     Args:
         catalog: Store to read.
         sources: Datasets, stored or on this machine, and files of texts.
-        spaces: Filter of the spaces; spaces of occurrences, and of other units than a dataset's, are ignored.
+        spaces: Filter of the spaces; those of other units than a dataset's, and of occurrences for files, are ignored.
 
     Returns:
         The columns ``source``, ``space``, ``item_id`` and ``text``, and a note with counts per source and space.
@@ -34,12 +34,7 @@ def missing(catalog: Catalog, sources: Sequence[str], spaces: SpaceFilter) -> Ta
         SourceError: A source cannot be read.
         QueryError: No space has the unit of a source.
     """
-    cards = [card for card in spaces.select(catalog.cards) if card.unit is not Unit.OCCURRENCE]
-    if not cards:
-        raise QueryError(
-            "datasets and files are of words or sentences, and every space that matches is of occurrences. Choose "
-            "others with --space, --unit or --model."
-        )
+    cards = spaces.select(catalog.cards)
     rows: list[dict[str, Any]] = []
     notes: list[str] = []
     for source in sources:
@@ -66,7 +61,7 @@ def _sides(catalog: Catalog, source: str, units: set[Unit]) -> tuple[dict[Unit, 
     """Return unit → texts of a source (two lists for pairs), and remarks on how it was read.
 
     Raises:
-        QueryError: The source has no texts of these units.
+        QueryError: The source has no texts of these units, or is a file and all spaces are of occurrences.
     """
     if source.replace(":", "_") not in catalog.datasets():
         return _read(source, units)
@@ -90,14 +85,24 @@ def _read(source: str, units: set[Unit]) -> tuple[dict[Unit, list[Words]], list[
     from embstore.sources import Row, open_source
 
     opened = open_source(source)
+    if opened.unit is None and units == {Unit.OCCURRENCE}:
+        raise QueryError(
+            "files are of words or sentences, and every space that matches is of occurrences. Choose others with "
+            "--space, --unit or --model."
+        )
     if opened.unit is not None and opened.unit not in units:
         raise QueryError(
             f"the dataset {source!r} is of {opened.unit.value}s, and no space that matches is. Make one with: embstore "
             f"build {source}"
         )
-    texts = tuple(dict.fromkeys(text for row in opened.rows() if isinstance(row, Row) for text in row.texts))
+    rows = [row for row in opened.rows() if isinstance(row, Row)]
+    if opened.unit is Unit.OCCURRENCE:
+        items = [Item.occurrence(*pair) for row in rows for pair in zip(row.texts, row.spans, strict=True)]
+        texts_of = {item.id: item.shown for item in items}
+        return {opened.unit: [Words(np.fromiter(texts_of, np.int64), tuple(texts_of.values()))]}, opened.remarks
+    texts = tuple(dict.fromkeys(text for row in rows for text in row.texts))
     sides = {
         unit: [Words(np.array([item_id(unit, text) for text in texts], np.int64), texts)]
-        for unit in (units if opened.unit is None else {opened.unit})
+        for unit in (units - {Unit.OCCURRENCE} if opened.unit is None else {opened.unit})
     }
     return sides, opened.remarks

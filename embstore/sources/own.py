@@ -6,7 +6,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from embstore.sources.delimiters import parse_delimiter
 from embstore.sources.files import GZIP_SUFFIX, file_type, is_file, open_decompressed, read_binary
 from embstore.sources.records import DELIMITED, OPTION, RECORDS, read_records
 from embstore.sources.rows import Row
-from embstore.sources.specs import LEXICON, SENTENCE_PAIRS, WORD_PAIRS, DataFile, DatasetSpec
-from embstore.sources.values import number_value, text_value
+from embstore.sources.specs import LEXICON, OCCURRENCE_PAIRS, SENTENCE_PAIRS, WORD_PAIRS, DataFile, DatasetSpec
+from embstore.sources.targets import Targets, remove_brackets
+from embstore.sources.values import label_value, number_value, text_value
 from embstore.space import Unit, parse_member
 
 KINDS = ("pairs", "lexicon")
@@ -28,8 +29,12 @@ _FOLDER = "own"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _N_COLUMNS = {
     "pairs": f"three columns: the two texts and the score. Name them: {OPTION} a,b,score",
+    "occurrence pairs": "seven columns, text, start and end of each target and the score; or three, two texts with "
+    f"their targets in brackets and the score. Name them: {OPTION} text1,start1,end1,text2,start2,end2,score",
     "lexicon": f"two columns: the text and its value. Name them: {OPTION} text,value",
 }
+_WIDTHS = {"pairs": (3,), "occurrence pairs": (3, 7), "lexicon": (2,)}
+_PAIRS = {Unit.WORD: WORD_PAIRS, Unit.SENTENCE: SENTENCE_PAIRS, Unit.OCCURRENCE: OCCURRENCE_PAIRS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,33 +42,56 @@ class OwnTable:
     """The layout of a user's table.
 
     Attributes:
-        columns: Columns of the texts, one or two, then the column of the score or value.
+        columns: Columns of the texts, one or two, each with those of its span if it has one; then the column of the
+            score or value.
         suffix: File type: ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
         name: Name of the file in messages.
         delimiter: Character that separates the columns of CSV and TSV files; None to detect it.
+        unit: Unit of its texts. Pairs of occurrences without columns of spans have their targets in brackets.
     """
 
     columns: tuple[str, ...]
     suffix: str
     name: str
     delimiter: str | None = None
+    unit: Unit = Unit.WORD
 
     @property
     def value(self) -> str:
         """Name of the number's column in the store; the table's own name could be that of another column there."""
-        return "score" if len(self.columns) == 3 else "value"
+        return "value" if len(self.columns) == 2 else "score"
 
     def read(self, path: Path) -> Iterator[Row]:
         """Yield the rows of the table.
 
         Raises:
-            SourceError: A text is missing, or a score or value is not a number.
+            SourceError: A text is missing, a score or value is not a number, or a target is not in its text.
         """
+        if self.unit is Unit.OCCURRENCE:
+            yield from self._occurrences(path)
+            return
         *texts, number = self.columns
         for place, values in read_records(path, self.name, self.suffix, self.columns, self.delimiter):
             row_texts = [text_value(value, f"{place} ({key})") for key, value in zip(texts, values, strict=False)]
             row_values = {self.value: number_value(values[-1], f"{place} ({number})")}
             yield Row(row_texts[0], place, row_values, row_texts[1] if len(row_texts) == 2 else None)
+
+    def _occurrences(self, path: Path) -> Iterator[Row]:
+        """Yield the rows of a table of pairs of occurrences."""
+        width = len(self.columns) // 2
+        for place, values in read_records(path, self.name, self.suffix, self.columns, self.delimiter):
+            sides = []
+            for first in (0, width):
+                names, cells = self.columns[first : first + width], values[first : first + width]
+                row = Row(text_value(cells[0], f"{place} ({names[0]})"), f"{place} ({names[0]})")
+                if width == 1:
+                    row = remove_brackets(row)
+                else:
+                    row = replace(row, spans=(Targets(span=names[1:]).find(row.text, cells[1:], row.origin),))
+                sides.append(row)
+            score = label_value(values[-1], f"{place} ({self.columns[-1]})")
+            left, right = sides
+            yield Row(left.text, place, {self.value: score}, right.text, spans=(*left.spans, *right.spans))
 
 
 def own_datasets() -> dict[str, DatasetSpec]:
@@ -100,8 +128,9 @@ def add_own(
         name: Name of the dataset.
         file: Table: .csv, .tsv, .jsonl or .parquet.
         kind: ``pairs`` or ``lexicon``.
-        columns: Columns: text, text and score of pairs, or text and value of a lexicon.
-        unit: ``word`` or ``sentence``.
+        columns: Columns: text, text and score of pairs, or text and value of a lexicon; of pairs of occurrences also
+            start and end after each text, unless their targets are in brackets.
+        unit: ``word`` or ``sentence``; of pairs also ``occurrence``.
         other_names: Names of other datasets.
         delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; None to detect it.
 
@@ -112,11 +141,13 @@ def add_own(
     _check_name(name, other_names)
     if kind not in KINDS:
         raise UnknownNameError("kind of dataset", kind, KINDS)
-    if len(columns) != (3 if kind == "pairs" else 2):
-        raise UsageError(f"a dataset of the kind {kind!r} has {_N_COLUMNS[kind]}")
     parsed_unit = parse_member(Unit, unit)
-    if parsed_unit is Unit.OCCURRENCE:
-        raise UsageError("a dataset is of words or of sentences: --unit word or --unit sentence.")
+    of_occurrences = parsed_unit is Unit.OCCURRENCE
+    if of_occurrences and kind != "pairs":
+        raise UsageError(f"a {kind} is of words or of sentences: --unit word or --unit sentence.")
+    shape = OCCURRENCE_PAIRS if of_occurrences else kind
+    if len(columns) not in _WIDTHS[shape]:
+        raise UsageError(f"a dataset of the kind {shape!r} has {_N_COLUMNS[shape]}")
     suffix = file_type(file)
     if suffix == ".parquet" and file.suffix.lower() == GZIP_SUFFIX:
         raise SourceError(f"{file}: Parquet is packed by itself. Unpack it first: gunzip {file}")
@@ -125,7 +156,7 @@ def add_own(
     delimiter = parse_delimiter(delimiter)
     if delimiter and suffix not in DELIMITED:
         raise UsageError(f"--delimiter does not fit {file}: it is for {' and '.join(DELIMITED)}. Leave it out.")
-    table = OwnTable(tuple(columns), suffix, str(file), delimiter)
+    table = OwnTable(tuple(columns), suffix, str(file), delimiter, parsed_unit)
     content = _read(file)
     sha256 = hashlib.sha256(content).hexdigest()
     values = [float(row.values[table.value]) for row in table.read(file)]
@@ -180,12 +211,11 @@ def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
     if document["name"] != name or document["file"] != f"{name}{suffix}" or suffix not in RECORDS:
         raise ValueError("it is the document of another dataset")
     unit = Unit(document["unit"])
-    table = OwnTable(tuple(document["columns"]), suffix, document["original"], document.get("delimiter"))
-    pairs = SENTENCE_PAIRS if unit is Unit.SENTENCE else WORD_PAIRS
+    table = OwnTable(tuple(document["columns"]), suffix, document["original"], document.get("delimiter"), unit)
     low, high = document["scores"]
     return DatasetSpec(
         document["name"],
-        pairs if document["kind"] == "pairs" else LEXICON,
+        _PAIRS[unit] if document["kind"] == "pairs" else LEXICON,
         unit,
         document["rows"],
         {table.value: float},

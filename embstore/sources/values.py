@@ -51,6 +51,12 @@ def number_value(value: object, place: str) -> float:
     return number
 
 
+def label_value(value: object, place: str) -> float:
+    """Return a value as :func:`number_value` does; a boolean, ``T``, ``F``, ``true`` or ``false`` is 1 or 0."""
+    label = str(value).strip().lower()
+    return float(label[0] == "t") if label in ("true", "false", "t", "f") else number_value(value, place)
+
+
 def _parse(value: object) -> float:
     if not isinstance(value, str) or "_" in value:  # Python accepts 1_000 as a number
         raise ValueError

@@ -61,8 +61,10 @@ class DatasetMethods:
             file: The copy or the table: .csv, .tsv, .jsonl (each also as .gz) or .parquet.
             kind: For your own table: ``pairs`` or ``lexicon``.
             columns: For your own table: the columns of the two texts and the score (pairs), or of the text and its
-                value (lexicon).
-            unit: For your own table: ``word`` (the default) or ``sentence``.
+                value (lexicon). Of pairs of occurrences those of text, start and end of each target and the score; or
+                of two texts with their targets in brackets and the score.
+            unit: For your own table: ``word`` (the default) or ``sentence``; of pairs also ``occurrence``, for targets
+                in sentences.
             delimiter: For your own CSV or TSV table: character that separates its columns, or ``tab``; by default
                 detected from its first lines.
 

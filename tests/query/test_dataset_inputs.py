@@ -130,7 +130,10 @@ def test_a_space_without_the_dataset_is_left_out_and_said(make_store: Make) -> N
     table = made.store.query("similarity", dataset="rg65", layers="0")
     assert table["space"] == ["toy.word.last"]
     notes = "\n".join(table.notes)
-    assert "toy.occurrence.last is left out: similarity is about word or sentence spaces." in notes
+    assert (
+        "toy.occurrence.last is left out: the store has the dataset 'rg65' for the unit word, not for occurrence."
+        in notes
+    )
     assert (
         "toy.sentence.last is left out: the store has the dataset 'rg65' for the unit word, not for sentence" in notes
     )
@@ -236,7 +239,7 @@ def test_what_cannot_be_missing_is_refused(make_store: Make) -> None:
     write_pairs(made)
     with pytest.raises(QueryError, match=r"'rg65' for the unit word, not for sentence"):
         make_store(n=30, unit="sentence", index=False).store.missing("rg65", unit="sentence")
-    with pytest.raises(QueryError, match=r"every space that matches is of occurrences"):
+    with pytest.raises(QueryError, match=r"'rg65' for the unit word, not for occurrence. Query spaces of that unit\.$"):
         made.store.missing("rg65", unit="occurrence")
     with pytest.raises(UnknownNameError, match=r"unknown dataset 'rg66'. Did you mean 'rg65'"):
         made.store.missing("rg66")

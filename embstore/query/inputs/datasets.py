@@ -17,7 +17,7 @@ from embstore.space import Unit
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
 
-PAIR_KINDS = ("word pairs", "sentence pairs")
+PAIR_KINDS = ("word pairs", "sentence pairs", "occurrence pairs")
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -130,11 +130,11 @@ def _check_lexicon(name: str, columns: Columns) -> None:
 
 
 def _of_any_unit(catalog: Catalog, name: str) -> Columns:
-    """Return the columns of a dataset for words or else sentences, whichever it is stored for."""
-    try:
-        return catalog.dataset(name, Unit.WORD)
-    except QueryError:
-        return catalog.dataset(name, Unit.SENTENCE)
+    """Return the columns of a dataset for the first unit that it is stored for."""
+    for unit in (Unit.WORD, Unit.SENTENCE):
+        with suppress(QueryError):
+            return catalog.dataset(name, unit)
+    return catalog.dataset(name, Unit.OCCURRENCE)
 
 
 def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
@@ -143,6 +143,11 @@ def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
     for name in catalog.datasets(PAIR_KINDS):
         with suppress(QueryError):  # it is stored for another unit
             datasets[name] = catalog.dataset(name, card.unit)
+    if not datasets and card.unit is Unit.OCCURRENCE:
+        raise QueryError(
+            "the store holds no dataset of pairs of occurrences. Add one and embed it: embstore datasets add NAME FILE "
+            "--kind pairs --unit occurrence --columns text1,start1,end1,text2,start2,end2,score"
+        )
     if not datasets:
         name = "stsb" if card.unit is Unit.SENTENCE else "rg65"
         command = build_command([name], card) if card.imported is None else f"embstore build {name} --model minilm"

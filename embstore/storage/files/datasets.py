@@ -67,10 +67,12 @@ def stored_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], na
     columns: Columns = _read(connection, file, interruptible.columns, _ROWS, unit=unit.value)
     if not len(columns["item_id"]):
         [units] = _read(connection, file, interruptible.rows, "SELECT list(DISTINCT unit) FROM read_parquet($file)")
+        remedy = f", or embed it for this one: embstore build {name} --unit {unit.value}"
+        if Unit.OCCURRENCE in (unit, *units[0]):  # scores are of whole texts, or of occurrences
+            remedy = "."
         raise QueryError(
             f"the store has the dataset {name!r} for the unit {' and '.join(sorted(units[0]))}, not for "
-            f"{unit.value}. Query spaces of that unit, or embed it for this one: "
-            f"embstore build {name} --unit {unit.value}"
+            f"{unit.value}. Query spaces of that unit{remedy}"
         )
     return {key: _without_mask(column, key, file) for key, column in columns.items()}
 

@@ -7,10 +7,12 @@ from typing import Any
 import duckdb
 
 from embstore import disk
+from embstore.space import Unit
 from embstore.storage.files.items import Row, has_its_id
 from embstore.storage.files.paths import StorePaths
 from embstore.storage.maintenance.file_checks import Problem
 from embstore.storage.sql import connections, interruptible
+from embstore.text import marked_items
 
 _ROWS = 8192
 _FILES = "read_parquet($files, hive_partitioning = false)"
@@ -57,6 +59,8 @@ def _in_items(row: tuple[Any, ...]) -> str | None:
 def _in_dataset(row: tuple[Any, ...]) -> str | None:
     """Return the problem of a row's unit, id and text, or None."""
     unit, item, text = row
+    if unit == Unit.OCCURRENCE and text is not None and any(found.id == item for found in marked_items(text)):
+        return None
     return "a row has no text" if text is None else _id_problem((item, unit, text, None, None, None))
 
 
