@@ -34,6 +34,7 @@ COMMANDS = {
     "plot": _Entry("Draw a metric, drift, or a stored result.", None),
     "neighbours": _Entry("Show the nearest items of a text (also: neighbors).", Command),
     "neighbors": _Entry("", Command, alias_of="neighbours"),
+    "cosine": _Entry("Show the cosine of two texts at every layer.", Command),
     "sql": _Entry("Run one SELECT over the store."),
     "drift": _Entry("Show how the neighbourhoods of items change over layers.", Command),
     "map": _Entry("Map items into the plane, layer by layer.", Command),

@@ -75,6 +75,13 @@ EXAMPLES = {
         ),
         "how-to/neighbours.md",
     ),
+    "cosine": Example(
+        (
+            "embstore cosine bank river",
+            'embstore cosine --text "the [bank] of the river" --text "a [bank] lends money" --layer 0,6,top',
+        ),
+        "how-to/neighbours.md",
+    ),
     "sql": Example(
         (
             'embstore sql "SELECT unit, count(*) AS n FROM items GROUP BY unit"',

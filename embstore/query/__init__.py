@@ -13,6 +13,7 @@ notes.py               the notes of a result: reasons and counts
 neighbours.py          the nearest items of texts → a table
 lookup.py              the stored item that a text names in each space; embed.py: a text encoded now
 nearest.py             the nearest items, by an index or by a scan
+cosines.py             the cosine of two texts → a table
 combination.py         … of words that are added and subtracted; given_vectors.py: vectors as queries
 
 cite.py                references as BibTeX; references.bib: the publications

@@ -40,11 +40,15 @@ class Query(NamedTuple):
         return [item for item in items if item.id in stored]
 
 
-def parse_queries(texts: Iterable[str], marked: Iterable[str]) -> list[Query]:
-    """Return queries of plain texts, and of sentences with one word in brackets; raise UsageError if there are none."""
+def parse_queries(texts: Iterable[str], marked: Iterable[str], example: str = "neighbours dog") -> list[Query]:
+    """Return queries of plain texts, and of sentences with one word in brackets.
+
+    Raises:
+        UsageError: There are none, or a sentence has no word in brackets.
+    """
     queries = [Query(text) for text in texts] + [Query(text, parse_marked(text)) for text in marked]
     if not queries:
-        raise UsageError("give at least one text, as in: embstore neighbours dog")
+        raise UsageError(f"give at least one text, as in: embstore {example}")
     return queries
 
 

@@ -244,14 +244,21 @@ class Catalog:
 
     def _fetched_vectors(self, space: str, layers: Sequence[int], item: int) -> dict[int, NDArray[np.float32]]:
         """Return the vectors of an item from shards of which only parts are on this machine."""
+        return self.verified_vectors(space, layers, [item]).get(item, {})
+
+    def verified_vectors(
+        self, space: str, layers: Iterable[int], items: Sequence[int]
+    ) -> dict[int, dict[int, NDArray[np.float32]]]:
+        """Return the stored vectors of items, by item and layer id: float32 (dim,), checked by their checksums."""
         from embstore.storage.files.vectors import LayerVectors  # loads pyarrow
 
-        dim, only = self.cards[space].dim, np.array([item], np.int64)
-        found = {}
+        layers, dim, only = list(layers), self.cards[space].dim, np.unique(np.array(items, np.int64))
+        found: dict[int, dict[int, NDArray[np.float32]]] = {}
         shards = LayerVectors(self.shards[space], layers[0], dim, only).shards_of() if layers else ()
         for layer in layers:
-            for _, rows in LayerVectors(shards, layer, dim, only).blocks():
-                found[layer] = rows[0]
+            for ids, rows in LayerVectors(shards, layer, dim, only).blocks():
+                for item, row in zip(ids.tolist(), rows, strict=True):
+                    found.setdefault(item, {})[layer] = row
         return found
 
     def skipped(self) -> list[tuple[Any, ...]]:

@@ -6,7 +6,7 @@ building.py     build
 datasets.py     datasets, fetch_datasets, add_dataset
 metrics.py      query, cache_state, metrics, explain, explain_query
 interop.py      import_vectors, add_vectors, export
-lookup.py       neighbours, vectors, missing, info, skipped, sql
+lookup.py       neighbours, cosine, vectors, missing, info, skipped, sql
 mapping.py      map, map_points, maps, drift
 maintenance.py  index, verify, repair, compact, merge, remove
 sharing.py      push, pull

@@ -98,11 +98,9 @@ class LookupMethods(OpenStore):
         from embstore.query.neighbours import neighbours
 
         spaces, wanted = SpaceFilter(**filters), _wanted(texts, marked, positive, negative, method, vector)
-        if (download or allow_pickle) and not embed:
-            raise UsageError("download and allow_pickle are for texts that are encoded now: add --embed.")
         steps = _steps(as_names(transforms))
         candidates = ItemFilter(where, word_list(words, word), as_limits(timeout, memory))
-        embedder = _embedder(download=download, allow_pickle=allow_pickle) if embed else None
+        embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
         return self._ask(
             lambda catalog: neighbours(
                 catalog, spaces=spaces, layers=as_layers(layers), k=k, embed=embedder, transforms=steps,
@@ -111,6 +109,48 @@ class LookupMethods(OpenStore):
         )  # fmt: skip
 
     neighbors = neighbours
+
+    @accepts(SpaceFilter)
+    def cosine(
+        self,
+        texts: Names = (),
+        *,
+        marked: Names = (),
+        layers: LayerSpec = "all",
+        embed: bool = False,
+        download: bool = False,
+        allow_pickle: bool = False,
+        transforms: Names = (),
+        **filters: Unpack[SpaceFilters],
+    ) -> Table:
+        """Compute the cosine of each pair of texts, in every space and layer, exactly in float64.
+
+        Args:
+            texts: Words or sentences, two or more together with ``marked``; of more, all pairs are compared.
+            marked: Sentences with one word in brackets (``the [bank] of the river``), for spaces of occurrences.
+            layers: Layers, as in :meth:`query`; by default ``all``.
+            embed: Whether to encode texts that are not stored, as in :meth:`neighbours`.
+            download: With ``embed``: whether to download a checkpoint that is not on this machine.
+            allow_pickle: With ``embed``: whether to load pickled weights if there are no safetensors.
+            transforms: Transforms, as in :meth:`query`, fitted on all vectors of a layer.
+            models, spaces, unit, pooling, template: Filters of spaces, as in :meth:`query`.
+
+        Returns:
+            One row per space, layer and pair: space, model, layer, layer_name, text, text_2, cosine in [-1, 1] and
+            reason, why there is none; also transform, if given.
+
+        Raises:
+            NotStoredError: A text is in none of the spaces, and ``embed`` is false.
+            CheckpointError: A text cannot be encoded, as in :meth:`neighbours`.
+            UnknownNameError: A transform is not known; lists the nearest.
+        """
+        from embstore.query.cosines import cosines
+        from embstore.query.lookup import parse_queries
+
+        queries = parse_queries(as_names(texts), as_names(marked), "cosine bank river")
+        embedder = _embedder(embed=embed, download=download, allow_pickle=allow_pickle)
+        steps, spaces = _steps(as_names(transforms)), SpaceFilter(**filters)
+        return self._ask(lambda catalog: cosines(catalog, queries, spaces, as_layers(layers), embedder, steps))
 
     def vectors(
         self,
@@ -271,7 +311,12 @@ def _steps(names: tuple[str, ...]) -> "tuple[Step, ...]":
     return parse_transforms(names)
 
 
-def _embedder(**trust: bool) -> "Embed":
+def _embedder(*, embed: bool, **trust: bool) -> "Embed | None":
+    """Return a function that encodes a text, if texts may be encoded now."""
+    if not embed:
+        if any(trust.values()):
+            raise UsageError("download and allow_pickle are for texts that are encoded now: add --embed.")
+        return None
     from embstore.query.embed import Trust, embed_item  # loads a model when it is called
 
     return partial(embed_item, trust=Trust(**trust))

@@ -68,6 +68,11 @@ OF_A_STORE = {
         ["unknown method '3cosmull'", "Did you mean '3cosmul'?", "Known: 3cosadd, 3cosmul"],
     ),
     "method without words": (["neighbours", "dog", "--method", "3cosmul"], ["--method 3cosmul", "--positive"]),
+    "one text": (["cosine", "dog"], ["at least two different texts", "embstore cosine bank river"]),
+    "text of a cosine": (
+        ["cosine", "dgo", "cat", "--space", "toy.word.last"],
+        ["'dgo' is not in toy.word.last", "Nearest stored texts: 'dog'", "--embed"],
+    ),
     "k": (["neighbours", "dog", "-k", "0"], ["k", "at least 1", "0"]),
     "format": (
         ["query", "norms", "--format", "jsno"],

@@ -29,6 +29,7 @@ CALLS = [
     ("neighbours dog --unit word", "neighbours"),
     ("neighbors dog --unit word", "neighbours"),
     ("neighbours --positive dog,cat --negative fox --unit word", "neighbours"),
+    ("cosine dog cat --unit word", "cosine"),
     ("index --model toy", "index"),
     ("reproduce wolfe2022 --model gpt2=MODEL --dry-run", "reproduce"),
     ("import word.vec --name other", "import_vectors"),

@@ -37,6 +37,7 @@ CALLS: dict[str, list[Arguments]] = {
     "catalog": [of()],
     "cite": [of(), of("anisotropy")],
     "compact": [of(dry_run=True)],
+    "cosine": [of(["text1", "text2"], spaces=SPACE), of(["text1", "text2"], spaces=SPACE, transforms="center")],
     "drift": [of("text1", spaces=SPACE), of(spaces=SPACE, most=2, k=3, layers="0,1")],
     "explain_query": [of("partition", spaces=SPACE, layers=0)],
     "folder": [of()],

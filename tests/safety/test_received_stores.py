@@ -25,6 +25,7 @@ def commands(folder: Path, checkpoint: Path) -> dict[str, Sequence[str | Path]]:
         "where": ("query", "norms", "--where", "length(text) > 3", "--no-cache", *store),
         "explain": ("query", "partition", "--explain", *store),
         "neighbours": ("neighbours", "text1", "--layer", "all", *store),
+        "cosine": ("cosine", "text1", "text2", *store),
         "exact": ("neighbours", "text1", "--exact", *store),
         "missing": ("datasets", "missing", "words", *store),
         "repair --dry-run": ("repair", "--dry-run", *store),
@@ -43,7 +44,7 @@ def commands(folder: Path, checkpoint: Path) -> dict[str, Sequence[str | Path]]:
     }
 
 
-READERS = ("info", "anisotropy", "partition", "where", "neighbours", "exact", "missing")
+READERS = ("info", "anisotropy", "partition", "where", "neighbours", "cosine", "exact", "missing")
 BUILDERS = ("build", "merge into", "index", "compact")
 MENDERS = ("repair", "repair --dry-run", "remove")
 WRITTEN = {"merge from": "other", "push": "pushed", "pull": "pulled", "export": "out.csv"}

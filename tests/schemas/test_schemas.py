@@ -203,6 +203,7 @@ def test_what_commands_print_keeps_its_schema(make_store):
         "neighbours": ("neighbours", "--text", "the [bank] of the river", "--where", "true", "--words", "a,the"),
         "neighbours of words": ("neighbours", "--positive", "the [bank] of the river", "--negative", "a [bank]"),
         "products": ("neighbours", "--positive", "river", "--method", "3cosmul"),
+        "cosine": ("cosine", "river", "--text", "the [bank] of the river", "--text", "a [bank]"),
         "index": ("index", "--kind", "hnsw", "--layer", "1,2"),
         "info": ("info",),
         "skipped": ("info", "--skipped"),

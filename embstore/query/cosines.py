@@ -1,0 +1,171 @@
+"""Compute the cosine of two texts in spaces and layers, as a table."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.chart import Chart
+from embstore.errors import DamagedError, NotStoredError, UsageError
+from embstore.query.lookup import Embed, FoundQueries, Query, missing_query_notes
+from embstore.query.revision_columns import REVISION_COLUMNS, REVISION_TYPES, columns_with_values, revision_of
+from embstore.space import Layer, Unit
+from embstore.storage.catalog import Catalog
+from embstore.storage.files.card import Card
+from embstore.storage.selection import SpaceFilter, check_layer_numbers, select_layers
+from embstore.table import Pivot, Table, table
+
+if TYPE_CHECKING:
+    from embstore.metrics.transforms import Step
+    from embstore.text import Item
+
+Float64Array = NDArray[np.float64]
+
+COLUMNS = ("space", "model", *REVISION_COLUMNS, "layer", "layer_name", "text", "text_2", "cosine", "reason")
+CHART = Chart(
+    "curves", ("cosine",), title="cosine", ranges=(("cosine", "−1 to 1"),), facets=("text", "text_2"),
+    settings=("transform",),
+)  # fmt: skip
+"""The chart of cosines: a panel for each pair of texts, a curve for each space."""
+
+
+def cosines(
+    catalog: Catalog,
+    queries: Sequence[Query],
+    spaces: SpaceFilter,
+    layers: str,
+    embed: Embed | None = None,
+    transforms: "Sequence[Step]" = (),
+) -> Table:
+    """Compute the cosine of each pair of queries in each space and layer, in float64 from verified vectors.
+
+    Args:
+        catalog: Store to read.
+        queries: Query texts, two or more, of which all pairs are compared.
+        spaces: Filter of the spaces.
+        layers: Selection of layers, in the notation of :meth:`Layers.select`.
+        embed: Function that encodes a text that is not stored; None to refuse such texts.
+        transforms: Transforms, fitted on all vectors of a layer and applied to those of the queries.
+
+    Raises:
+        NotStoredError: A text is in none of the spaces, and ``embed`` is None; or no space has both texts of a pair.
+        UsageError: There are fewer than two texts, or a word occurs in several sentences.
+        QueryError: The layers of a space are shifted.
+        DamagedError: A file was altered.
+    """
+    queries = list(dict.fromkeys(queries))
+    if len(queries) < 2:
+        raise UsageError("give at least two different texts, as in: embstore cosine bank river")
+    cards, notes = check_layer_numbers(spaces.select(catalog.cards), spaces.spaces)
+    if all(query.marked for query in queries):  # only occurrences have brackets
+        cards = [card for card in cards if card.unit is Unit.OCCURRENCE] or cards
+    chosen, layer_notes = select_layers(cards, layers)
+    found = [_look_up(catalog, card, queries, chosen[card.space], embed) for card in cards if card.space in chosen]
+    notes += layer_notes + [note for query in queries for note in missing_query_notes(catalog, query, found)]
+    rows: list[dict[str, Any]] = []
+    for space in found:
+        for layer in chosen[space.card.space]:
+            layer_rows, transform_notes = _layer_rows(catalog, space, queries, layer, transforms)
+            rows += layer_rows
+            notes += transform_notes
+    if not rows:
+        shown = ", ".join(repr(query.shown) for query in queries)
+        raise NotStoredError(f"no space has two of {shown}: {' '.join(notes)} To encode them now, add --embed.")
+    return _tabulate(rows, notes, transforms, several=len(queries) > 2)
+
+
+def _look_up(
+    catalog: Catalog, card: Card, queries: Sequence[Query], layers: Sequence[Layer], embed: Embed | None
+) -> FoundQueries:
+    """Find the items and vectors of queries in a space, as :func:`.lookup.look_up` does, with checksums verified."""
+    items: dict[Query, list[Item]] = {query: query.items(catalog, card) for query in queries}
+    single = {query: matches[0] for query, matches in items.items() if len(matches) == 1}
+    stored = catalog.verified_vectors(card.space, [layer.id for layer in layers], [item.id for item in single.values()])
+    vectors: dict[Query, Mapping[int, NDArray[np.float32]]] = {
+        query: stored[item.id] for query, item in single.items() if item.id in stored
+    }
+    if embed is not None:
+        vectors |= {query: embed(card, item) for query, item in single.items() if query not in vectors}
+    return FoundQueries(
+        card,
+        vectors,
+        {query: item.id for query, item in single.items() if item.id in stored},
+        {query: matches for query, matches in items.items() if len(matches) > 1},
+    )
+
+
+def _layer_rows(
+    catalog: Catalog, found: FoundQueries, queries: Sequence[Query], layer: Layer, transforms: "Sequence[Step]"
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return a row for each pair of queries that a layer has, and notes on the transform."""
+    card = found.card
+    present = [query for query in queries if layer.id in found.vectors.get(query, ())]
+    if len(present) < 2:
+        return [], []
+    vectors = np.stack([found.vectors[query][layer.id] for query in present]).astype(np.float64)
+    if not np.isfinite(vectors).all():
+        raise DamagedError(
+            f"a stored vector in {catalog.paths.embeddings(card.space)} is not finite: a file there is damaged. Run: "
+            "embstore verify"
+        )
+    reason: str | None = None
+    notes: list[str] = []
+    if transforms:
+        vectors, reason, notes = _transformed(catalog, card, layer, vectors, transforms)
+    shared = {
+        "space": card.space, "model": card.model, "layer": layer.id, "layer_name": layer.name, **revision_of(card),
+    }  # fmt: skip
+    rows = [
+        {**shared, "text": first, "text_2": second, "cosine": cosine, "reason": reason or why_not}
+        for first, second, cosine, why_not in _pairs([query.shown for query in present], vectors)
+    ]
+    return [row | {"cosine": None} if reason else row for row in rows], notes
+
+
+def _transformed(
+    catalog: Catalog, card: Card, layer: Layer, vectors: Float64Array, steps: "Sequence[Step]"
+) -> tuple[Float64Array, str | None, list[str]]:
+    """Return vectors (n, dim) after transforms that are fitted on the layer, or the reason why not; and notes."""
+    from embstore.metrics import NotComputable
+    from embstore.metrics.transforms import fit
+    from embstore.query.layer_data import StoredLayer
+
+    data = StoredLayer(catalog, card, layer, None, catalog.summaries(card.space).get(layer.id))
+    try:
+        transform = fit(data, steps)
+    except NotComputable as error:
+        return vectors, str(error), []
+    return transform(vectors), None, [f"{card.space} layer {layer.name}: {note}." for note in transform.notes]
+
+
+def _pairs(texts: Sequence[str], vectors: Float64Array) -> Iterator[tuple[str, str, float | None, str | None]]:
+    """Yield each pair of texts with its cosine, or None and the reason why there is none."""
+    squares = np.vecdot(vectors, vectors)
+    for first, second in combinations(range(len(texts)), 2):
+        zero = [repr(texts[row]) for row in (first, second) if not squares[row] > 0]
+        if zero:
+            yield texts[first], texts[second], None, f"the vector of {' and of '.join(zero)} is zero"
+            continue
+        # The root of a product, not a product of roots: the cosine of equal vectors is 1 exactly.
+        cosine = np.vecdot(vectors[first], vectors[second]) / np.sqrt(squares[first] * squares[second])
+        yield texts[first], texts[second], float(np.clip(cosine, -1, 1)), None
+
+
+def _tabulate(
+    rows: Sequence[Mapping[str, Any]], notes: Sequence[str], transforms: "Sequence[Step]", *, several: bool
+) -> Table:
+    """Return the cosines as a table that is printed with layers and pairs down, spaces across."""
+    name = " ".join(step.name for step in transforms)
+    columns = {"transform": name} if name else {}
+    down = ("layer_name", "text", "text_2") if several else ("layer_name",)
+    reasons = [f"{row['space']} layer {row['layer_name']}: {row['reason']}." for row in rows if row["reason"]]
+    return table(
+        [{**row, **columns} for row in rows],
+        columns=[*columns_with_values(COLUMNS, rows), *columns],
+        notes=list(dict.fromkeys([*notes, *reasons])),
+        types={**REVISION_TYPES, "cosine": "number", "reason": "string"},
+        chart=CHART,
+        pivot=Pivot(down, ("space",), ("cosine",), heads=("layer", *down[1:]), order="layer"),
+    )
