@@ -71,8 +71,9 @@ PICTURES = {
     ),
     "rsa": Picture(f"{WORDS} --sample 500", "Whether two layers find the same pairs similar."),
     "overlap": Picture(f"{WORDS} --sample 1000", "Shared nearest neighbours of two layers."),
+    "drift": Picture(f"rose bank dog wasp king {WORDS}", "How the neighbourhoods of words change over the layers."),
 }
-"""One picture of each metric."""
+"""One picture of each metric, and one of drift."""
 
 
 _NOT_RUN = "<!-- not run: docs/_gallery.py runs it -->"
