@@ -12,7 +12,7 @@ from embstore.errors import UnknownNameError, UsageError
 from ._errors import refuse
 
 UNITS = "word|sentence|occurrence"
-POOLINGS = "last|first|mean|bos|eos|projection"
+POOLINGS = "last|first|mean|bos|eos|projection|model"
 LAYER_HELP = "Numbers (6), ranges (0-6), all, top, raw or normed; several with commas."
 
 

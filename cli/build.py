@@ -53,8 +53,17 @@ def build(
         typer.Option(
             "--pooling",
             metavar=POOLINGS,
-            help="How tokens become one vector (repeatable; all from one forward pass).  [default: last; for "
-            "sentences eos if a causal model's input ends with it, else mean]",
+            help="How tokens become one vector (repeatable; all but model from one forward pass); model: the "
+            "checkpoint's own recipe, as in sentence-transformers.  [default: last; for sentences model if the "
+            "checkpoint has a recipe, else eos if a causal model's input ends with it, else mean]",
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt",
+            metavar="NAME",
+            help="Prompt of the checkpoint's own recipe, for --pooling model; '' for none.  [default: the recipe's]",
         ),
     ] = None,
     template: Annotated[
@@ -153,9 +162,13 @@ def build(
     ] = "auto",
     index_memory: IndexMemory = None,
     long: Annotated[
-        str,
-        typer.Option("--long", metavar="skip|truncate|error", help="What to do with a text longer than the context."),
-    ] = "skip",
+        str | None,
+        typer.Option(
+            "--long",
+            metavar="skip|truncate|error",
+            help="What to do with a text longer than the context.  [default: skip; of --pooling model truncate]",
+        ),
+    ] = None,
     device: DeviceName = None,
     batch_tokens: Annotated[
         int | None,
@@ -215,7 +228,7 @@ def build(
         with show_progress(quiet) as observe:
             report = open_store(store).build(
                 sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, revisions=revision or (), unit=unit,
-                poolings=pooling or (), template=template, layers=layer, dtype=dtype,
+                poolings=pooling or (), template=template, prompt=prompt, layers=layer, dtype=dtype,
                 weights_dtype=weights_dtype, untrained=untrained, columns=column or (),
                 keep=split_names(keep), header=not no_header, delimiter=delimiter, span=span or (), targets=targets,
                 limit=limit, per_text=per_text, seed=seed, name=name, index=index, index_memory=index_memory,

@@ -33,7 +33,7 @@ SETUP = (
     r"printf '%s\n' ant flea spider bedbug fly tarantula bee cockroach gnat mosquito wasp termite beetle > insects.txt",
     "embstore build words rg65 wordsim353 simlex999 bellezza flowers.txt insects.txt \\\n"
     "  --model minilm --pooling last --pooling mean",
-    "embstore build stsb --unit sentence --model minilm",
+    "embstore build stsb --unit sentence --pooling mean --model minilm",
     "embstore sql \"SELECT text FROM datasets.stsb WHERE genre = 'main-captions' ORDER BY text LIMIT 300\" \\\n"
     "  -o captions.csv",
     "embstore build captions.csv --unit occurrence --model minilm",

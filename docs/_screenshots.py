@@ -20,7 +20,7 @@ _COLOURS = 128
 _SETUP = (
     ("build", "words", "rg65", "wordsim353", "simlex999", "--model", "minilm"),
     ("build", "words", "--model", "minilm", "--pooling", "mean"),
-    ("build", "stsb", "--unit", "sentence", "--model", "minilm"),
+    ("build", "stsb", "--unit", "sentence", "--pooling", "mean", "--model", "minilm"),
     ("map", "--method", "tsne", "--space", "minilm.word.last"),
 )
 WORDS = "minilm.word.last"

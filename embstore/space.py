@@ -24,7 +24,10 @@ class Unit(StrEnum):
 
 
 class Pooling(StrEnum):
-    """How the tokens of a span become one vector; ``imported`` of vectors that were made elsewhere."""
+    """How the tokens of a span become one vector; ``imported`` of vectors that were made elsewhere.
+
+    ``model`` is the checkpoint's own recipe for a whole text.
+    """
 
     LAST = "last"
     FIRST = "first"
@@ -32,7 +35,13 @@ class Pooling(StrEnum):
     BOS = "bos"
     EOS = "eos"
     PROJECTION = "projection"
+    MODEL = "model"
     IMPORTED = "imported"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Pooling | None":
+        """Return ``bos`` for ``cls``, the name of BERT's token at the beginning."""
+        return cls.BOS if value == "cls" else None
 
     @property
     def uses_span(self) -> bool:
@@ -127,6 +136,10 @@ class Template:
         return before + text + after, len(before)
 
 
+OUTPUT = "output"
+"""Name of the layer with the output of a checkpoint's own recipe."""
+
+
 class Layer(NamedTuple):
     """One layer of a space: its number on disk and its name."""
 
@@ -162,6 +175,18 @@ class Layers:
         """Return the single layer of a projection space (id L+2)."""
         return cls((Layer(n_blocks + 2, "projection"),), n_blocks, top_form)
 
+    @classmethod
+    def of_recipe(cls, n_blocks: int, top_form: TopForm | None, *, output_only: bool = False) -> Self:
+        """Return the layers of pooling ``model``: those of the model, and the recipe's output (id L+2), or that alone.
+
+        Args:
+            n_blocks: Number of blocks, L.
+            top_form: Form of layer L.
+            output_only: Whether the output has another dimension than the layers, so that it is the only one.
+        """
+        members = () if output_only else cls.of_model(n_blocks, top_form).members
+        return cls((*members, Layer(n_blocks + 2, OUTPUT)), n_blocks, top_form)
+
     def __iter__(self) -> Iterator[Layer]:
         return iter(self.members)
 
@@ -182,9 +207,9 @@ class Layers:
         """Select layers by name or number.
 
         Args:
-            spec: ``all``, ``top``, ``raw``, ``normed``, ``projection``, a number, ``-1`` for the top layer, ``-2`` for
-                the one below …, a range ``0-6``, or several of these separated by commas. A range selects those of its
-                layers that exist.
+            spec: ``all``, ``top``, ``raw``, ``normed``, ``projection``, ``output``, a number, ``-1`` for layer L,
+                ``-2`` for the one below …, a range ``0-6``, or several of these separated by commas. ``top`` is the
+                output of a recipe, the projection, or layer L. A range selects those of its layers that exist.
 
         Raises:
             UnknownNameError: A part of ``spec`` selects no layer.
@@ -200,11 +225,21 @@ class Layers:
             chosen.update(matching)
         return type(self)(tuple(sorted(chosen)), self.n_blocks, self.top_form)
 
+    def select_stored(self, spec: str) -> Self:
+        """Select the layers that a build stores; of a projection or the output of a recipe alone, that whatever.
+
+        Args:
+            spec: Selection, as in :meth:`select`.
+        """
+        return self if len(self) == 1 and self.members[0].id > self.n_blocks else self.select(spec)
+
     def _matching(self, part: str) -> list[Layer]:
         """Return the layers that one part of a selection names; none if there are none."""
         if part == "all":
             return list(self.members)
         if part == "top":
+            if self.members[-1].name == OUTPUT:
+                return [self.members[-1]]
             return [layer for layer in self if layer.id == self.n_blocks] or list(self.members[-1:])
         if self.top_form is not None and part == self.top_form.value:
             return [layer for layer in self if layer.id == self.n_blocks]

@@ -34,10 +34,10 @@ _SPACE: dict[str, Any] = {
     "model": {"type": "string", "description": "Short name of the checkpoint."},
     **_REVISION,
     "unit": {"enum": ["word", "sentence", "occurrence"]},
-    "pooling": {"enum": ["last", "first", "mean", "bos", "eos", "projection", "imported"]},
+    "pooling": {"enum": ["last", "first", "mean", "bos", "eos", "projection", "model", "imported"]},
     "template": {"type": "string"},
     "layer": {"type": "integer", "minimum": 0},
-    "layer_name": {"type": "string", "description": "The number, or raw, normed or projection."},
+    "layer_name": {"type": "string", "description": "The number, or raw, normed, projection or output."},
     "n": {"type": "integer", "minimum": 0, "description": "Vectors that the values are computed from."},
 }
 _TWO_LAYERS: dict[str, Any] = {

@@ -3,6 +3,7 @@
 pipeline.py   the whole pipeline on one page: read → plan → encode → write → index
 texts.py      read the sources and stage their items
 job.py        options, checkpoints, and the missing items of each space
+poolings.py   the poolings of a checkpoint: those requested, or a default
 plan.py       the spaces to build and their cards; writes nothing
 run.py        the work of one checkpoint: encode, write, index
 ranges.py     the unit of work: a range of item ids, in this process or in a worker

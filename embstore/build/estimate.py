@@ -65,7 +65,10 @@ def estimate(
         n_forward_passes=sum(count.n_forward_passes for count in counts), n_bytes=n_bytes,
         encode_seconds=sum(count.seconds for count in counts) + n_bytes / _BYTES_PER_SECOND,
         total_seconds=time.perf_counter() - began, dry_run=True,
-        notes=tuple(note for part in texts for note in part.notes),
+        notes=(
+            *(note for part in texts for note in part.notes),
+            *(note for _, jobs in plan for job in jobs for note in job.notes),
+        ),
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Define the options of a build, its checkpoints, and the job of each checkpoint: spaces with missing items."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,13 +13,15 @@ from embstore.encode import (
     Fingerprint,
     Long,
     Plan,
+    Recipe,
     Skipped,
     Tokenizer,
     Weights,
     fingerprint,
+    read_recipe,
     resolve,
 )
-from embstore.errors import UnknownNameError, UsageError
+from embstore.errors import SpaceMismatchError, UnknownNameError, UsageError
 from embstore.index import KINDS
 from embstore.progress import Observer, Progress
 from embstore.sharding import Parts, ShardSpec
@@ -30,7 +32,7 @@ from embstore.storage.staging.missing import MissingItems, Work
 from embstore.text import Item, Passage, passages_of
 
 DTYPES = ("float32", "float16")
-LONG = ("skip", "truncate", "error")
+LONG = ("skip", "truncate", "error", None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,8 @@ class Options:
         dtype: Stored data type of the vectors: ``float32`` or ``float16``.
         device: PyTorch device, such as ``cpu`` or ``cuda``; None uses an accelerator if there is one.
         batch_tokens: Maximum number of tokens per batch; None for a default that suits the device.
-        long: Treatment of texts longer than the context: ``skip``, ``truncate`` or ``error``.
+        long: Treatment of texts longer than the context: ``skip``, ``truncate`` or ``error``; None to skip them, and
+            for the pooling ``model`` to truncate them as sentence-transformers does.
         index: Kind of index: ``auto``, ``flat``, ``hnsw``, ``ivf`` or ``none``.
         index_memory: Memory limit in bytes while indexes are built; None for half of the machine's memory.
         revisions: Revisions of each checkpoint, each giving spaces of its own; empty for those that are named with the
@@ -55,6 +58,8 @@ class Options:
         weights: Type of the weights, and seed of untrained models.
         worker: Share of the work that this build does: worker i of n.
         shard_bytes: Approximate bytes of vectors per shard.
+        prompt: Name of a prompt of the checkpoint's own recipe, for the pooling ``model``; "" for none, None for the
+            default of the recipe.
     """
 
     unit: Unit = Unit.WORD
@@ -64,7 +69,7 @@ class Options:
     dtype: str = "float32"
     device: str | None = None
     batch_tokens: int | None = None
-    long: Long = "skip"
+    long: Long | None = None
     index: str = "auto"
     index_memory: int | None = None
     revisions: tuple[str, ...] = ()
@@ -73,6 +78,7 @@ class Options:
     weights: Weights = field(default_factory=Weights)
     worker: ShardSpec = field(default_factory=ShardSpec)
     shard_bytes: int = SHARD_BYTES
+    prompt: str | None = None
 
     def __post_init__(self) -> None:
         for kind, value, known in (
@@ -81,7 +87,7 @@ class Options:
             ("kind of index", self.index, KINDS),
         ):
             if value not in known:
-                raise UnknownNameError(kind, value, known)
+                raise UnknownNameError(kind, str(value), filter(None, known))
         if self.batch_tokens is not None and self.batch_tokens < 1:
             raise UsageError(f"batch_tokens must be at least 1, not {self.batch_tokens}.")
         if self.shard_bytes < 1:
@@ -90,6 +96,10 @@ class Options:
             check_pooling(self.unit, pooling)
         if self.name is not None:
             check_space_name(self.name)
+
+    def long_for(self, pooling: Pooling) -> Long:
+        """Return the treatment of texts that are too long, for a pooling."""
+        return self.long or ("truncate" if pooling is Pooling.MODEL else "skip")
 
 
 class Model:
@@ -134,6 +144,11 @@ class Model:
     def tokenizer(self) -> Tokenizer:
         """Tokenizer of the checkpoint; loads much faster than the weights."""
         return Tokenizer.load(self.checkpoint)
+
+    @cached_property
+    def recipe(self) -> Recipe | None:
+        """The checkpoint's own recipe; None if it declares none. Raises CheckpointError if it cannot be followed."""
+        return read_recipe(self.checkpoint.folder, self.checkpoint.name)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -191,6 +206,7 @@ class Job:
         spaces: Plans of the checkpoint's spaces.
         missing: Missing items of each space.
         parts: Division of the items into shards.
+        notes: Notes for the user about the spaces.
     """
 
     model: Model
@@ -198,15 +214,17 @@ class Job:
     spaces: tuple[SpacePlan, ...]
     missing: MissingItems
     parts: Parts
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def groups(self) -> list[Group]:
         """Groups of spaces with missing items, one group per set of forward passes: usually a single one.
 
         If a truncated text may lose a special token of the template, the poolings of that token get separate passes, so
-        that the other poolings still embed every item.
+        that the other poolings still embed every item. The pooling ``model`` reads texts in its own way.
         """
-        incomplete = [space for space in self.spaces if space.n_missing]
+        of_recipe = [space for space in self.spaces if space.n_missing and space.card.pooling is Pooling.MODEL]
+        incomplete = [space for space in self.spaces if space.n_missing and space.card.pooling is not Pooling.MODEL]
         groups = [incomplete]
         if self.options.long == "truncate" and self.options.template.fields != {"text"}:
             groups = [
@@ -215,7 +233,7 @@ class Job:
             ]
         return [
             Group(tuple(group), self.missing.work([space.card.space for space in group], self.parts))
-            for group in groups
+            for group in [*groups, of_recipe]
             if group
         ]
 
@@ -259,7 +277,8 @@ class Job:
             passages,
             poolings=[space.card.pooling for space in group.spaces],
             batch_tokens=options.batch_tokens,
-            long=options.long,
+            long=options.long_for(group.cards[0].pooling),
+            prompt=group.cards[0].prompt,
         )
 
 
@@ -272,7 +291,7 @@ def item_passages(items: list[Item], tokenizer: Tokenizer, options: Options) -> 
 def encode_windows(
     encoder: Encoder,
     windows: Iterable[Iterable[Passage]],
-    cards: Iterable[Card],
+    cards: Sequence[Card],
     options: Options,
     *,
     steady: bool = False,
@@ -282,11 +301,23 @@ def encode_windows(
     Args:
         encoder: Encoder of the checkpoint.
         windows: Passages of each window (items that are tokenised together).
-        cards: Cards of the spaces.
+        cards: Cards of the spaces, all or none of them of the pooling ``model``.
         options: Options of the build.
         steady: As in :meth:`Encoder.encode_windows`.
+
+    Raises:
+        SpaceMismatchError: The checkpoint's own recipe is not that of the space.
     """
+    card, layers = cards[0], encoder.layers
+    if card.pooling is Pooling.MODEL:
+        recipe = encoder.tokenizer.recipe
+        if recipe is None or recipe.to_document(card.prompt) != card.recipe:
+            raise SpaceMismatchError(
+                f"the recipe of {encoder.checkpoint.name!r} in {encoder.checkpoint.folder} is not that of the space "
+                f"{card.space!r}: its files have changed. Put the old ones back, or name another space with --name."
+            )
+        layers = encoder.layers_of(card.pooling)
     return encoder.encode_windows(
-        windows, poolings=[card.pooling for card in cards], layers=encoder.layers.select(options.layers),
-        batch_tokens=options.batch_tokens, long=options.long, steady=steady,
+        windows, poolings=[card.pooling for card in cards], layers=layers.select_stored(options.layers),
+        batch_tokens=options.batch_tokens, long=options.long_for(card.pooling), prompt=card.prompt, steady=steady,
     )  # fmt: skip

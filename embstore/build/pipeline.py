@@ -71,7 +71,7 @@ def build(
             for space in job.spaces:
                 check_memory(store.paths, space.card, space.n_missing, options.index, options.index_memory)
         runs: list[Run] = []
-        notes: list[str] = []
+        notes = [note for _, jobs in plan for job in jobs for note in job.notes]
         columns: list[StoredColumn] = []
         with ExitStack() as skip_lists:
             for part, jobs in plan:

@@ -10,9 +10,10 @@ import numpy as np
 
 from embstore import __version__, disk
 from embstore.build.job import Job, Model, Options, SpacePlan
+from embstore.build.poolings import choose_poolings, prompt_of
 from embstore.build.report import reason_key
 from embstore.build.texts import Texts
-from embstore.encode import Fingerprint
+from embstore.encode import Fingerprint, Recipe, reader
 from embstore.errors import UsageError
 from embstore.progress import Observer
 from embstore.sharding import Parts
@@ -105,12 +106,14 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
     jobs = []
     for model in models:
         cards = []
-        for pooling in _poolings(model, options):
+        poolings, notes = choose_poolings(model, options, catalog)
+        for pooling in poolings:
             name = options.name or default_space_name(
                 model.checkpoint.name, options.unit, pooling, model.space_revision
             )
             stored = catalog.cards.get(name) if catalog and catalog.shards.get(name) else None
-            card = _card(model, options, pooling, name, stored)
+            prompt = prompt_of(model, options) if pooling is Pooling.MODEL else ""
+            card = _card(model, options, pooling, name, stored, prompt)
             if stored is not None:
                 stored.check_same_space(card)
             cards.append(stored or card)
@@ -120,7 +123,7 @@ def plan_jobs(catalog: Catalog | None, staging: Staging, models: Sequence[Model]
             staging.n_items, staging.n_chars, max(map(item_bytes, cards)), options.shard_bytes, options.worker
         )
         spaces = tuple(_space_plan(missing, card, model, options, parts) for card in cards)
-        jobs.append(Job(model, options, spaces, missing, parts))
+        jobs.append(Job(model, options, spaces, missing, parts, notes))
     names = [space.card.space for job in jobs for space in job.spaces]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise UsageError(f"two of the models make the same space, {repeated[0]!r}. Rename one: --model NAME=FOLDER.")
@@ -137,66 +140,51 @@ def _space_plan(missing: MissingItems, card: Card, model: Model, options: Option
     n_present = missing.load_present(card.space)
     unfit = Counter({NOT_UNICODE: missing.staging.n_invalid} if missing.staging.n_invalid else {})
     for items in missing.previously_skipped(card.space):
-        reasons = _unfit(items, model, card.pooling, options)
+        reasons = _unfit(items, model, card, options)
         unfit.update(map(reason_key, reasons.values()))
         missing.exclude(card.space, np.fromiter(reasons, np.int64, len(reasons)))
     return SpacePlan(card, *missing.n_missing(card.space, parts), n_present, unfit)
 
 
-def _unfit(skipped: list[Item], model: Model, pooling: Pooling, options: Options) -> dict[int, str]:
+def _unfit(skipped: list[Item], model: Model, card: Card, options: Options) -> dict[int, str]:
     """Return the previously skipped items that would be skipped again, as item id → reason.
 
     Only the tokenizer is used, so that a build with nothing else missing does not load the weights.
     """
-    if options.long == "error":
+    if (long := options.long_for(card.pooling)) == "error":
         return {}
     bos, eos = model.tokenizer.template_strings(options.template)
     passages = passages_of(skipped, options.template, bos=bos, eos=eos)
-    plan = model.tokenizer.plan(passages, poolings=[pooling], long=options.long)
+    poolings = [card.pooling]
+    plan = reader(model.tokenizer, poolings, card.prompt).plan(passages, poolings=poolings, long=long)
     return {item.item_id: item.reason for item in plan.skipped if item.outcome == "skipped"}
 
 
-def _poolings(model: Model, options: Options) -> tuple[Pooling, ...]:
-    """Return the requested poolings; by default the checkpoint's own for sentences, and ``last`` for other units.
-
-    Raises:
-        UsageError: One space name is given for several poolings.
-    """
-    if not options.poolings:
-        if options.unit is not Unit.SENTENCE:
-            return (Pooling.LAST,)
-        return (model.tokenizer.default_pooling(options.unit, options.template),)
-    poolings = tuple(dict.fromkeys(options.poolings))
-    if options.name is not None and len(poolings) > 1:
-        raise UsageError(
-            f"--name names one space, and {len(poolings)} poolings make {len(poolings)}. Build them one by one."
-        )
-    return poolings
-
-
-def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: Card | None) -> Card:
+def _card(model: Model, options: Options, pooling: Pooling, name: str, stored: Card | None, prompt: str) -> Card:
     """Return the card of a space, from the stored card if it is of the same files, else from the loaded model."""
     checkpoint, hashes = model.checkpoint, model.fingerprint
-    if stored is not None and _suffices(stored, hashes, pooling):
-        layers = _all_layers(stored.layers, pooling)
+    recipe = model.recipe if pooling is Pooling.MODEL else None
+    document = None if recipe is None else recipe.to_document(prompt)
+    if stored is not None and _suffices(stored, hashes, pooling) and stored.recipe == document:
+        layers = _all_layers(stored.layers, pooling, recipe)
         dim, architecture, max_tokens = stored.dim, stored.architecture, stored.max_tokens
         versions, layer_check = stored.versions, stored.layer_check
     else:
         encoder = model.encoder
         encoder.tokenizer.check(options.unit, pooling, options.template)
         layers, dim = encoder.layers_of(pooling), encoder.dim_of(pooling)
-        architecture, max_tokens = encoder.architecture, encoder.tokenizer.max_tokens
+        architecture, max_tokens = encoder.architecture, reader(encoder.tokenizer, [pooling]).max_tokens
         versions, layer_check = {"embstore": __version__, **encoder.versions}, encoder.layer_check
     return Card(
         space=name, model=checkpoint.name, checkpoint=checkpoint.id, revision=checkpoint.revision,
         weights_sha256=hashes.weights_sha256, tokenizer_sha256=hashes.tokenizer_sha256,
         config_sha256=hashes.config_sha256, architecture=architecture, unit=options.unit, pooling=pooling,
-        template=options.template, layers=layers if pooling is Pooling.PROJECTION else layers.select(options.layers),
+        template=options.template, layers=layers.select_stored(options.layers),
         dim=dim, dtype=options.dtype, max_tokens=max_tokens, versions=versions,
         created=datetime.now(UTC).isoformat(timespec="seconds"), layer_check=layer_check,
         word_boundaries=word_boundaries() if options.unit is Unit.OCCURRENCE else None,
         revision_name=checkpoint.revision_name, weights_dtype=options.weights.dtype,
-        untrained=options.weights.untrained,
+        untrained=options.weights.untrained, recipe=document,
     )  # fmt: skip
 
 
@@ -205,11 +193,14 @@ def _suffices(stored: Card, hashes: Fingerprint, pooling: Pooling) -> bool:
     same_files = (stored.weights_sha256, stored.tokenizer_sha256, stored.config_sha256) == (
         hashes.weights_sha256, hashes.tokenizer_sha256, hashes.config_sha256,
     )  # fmt: skip
-    return same_files and (stored.pooling is Pooling.PROJECTION) == (pooling is Pooling.PROJECTION)
+    own = (Pooling.PROJECTION, Pooling.MODEL)  # each with layers of its own
+    return same_files and (stored.pooling is pooling or not {stored.pooling, pooling} & {*own})
 
 
-def _all_layers(stored: Layers, pooling: Pooling) -> Layers:
+def _all_layers(stored: Layers, pooling: Pooling, recipe: Recipe | None) -> Layers:
     """Return all layers of a checkpoint, given the stored layers of one of its spaces."""
+    if recipe is not None:
+        return recipe.layers(stored.n_blocks, stored.top_form)
     if pooling is Pooling.PROJECTION:
         return Layers.of_projection(stored.n_blocks, stored.top_form)
     return Layers.of_model(stored.n_blocks, stored.top_form)

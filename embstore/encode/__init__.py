@@ -8,6 +8,8 @@
     weights      the type of the weights; untrained models
     models       a folder → a transformers text model, or an error
     contract     which hidden state is which layer, verified by running the model (with probe: records module calls)
+    recipe       a checkpoint's own recipe as sentence-transformers reads it, as data; read by recipe_files
+    recipe_text  texts → token ids as a recipe reads them; recipe_head: hidden states → the vectors of a recipe
     records      the results: vectors, skipped texts, plans
     pooling      hidden states → one vector per item
     forward      one batch → its vectors
@@ -24,11 +26,14 @@ from embstore.encode.batches import default_batch_tokens, plan_batches
 from embstore.encode.checkpoint import Checkpoint, Fingerprint, fingerprint, resolve
 from embstore.encode.checkpoint_files import SHORT_NAMES
 from embstore.encode.extra import installed_versions
+from embstore.encode.recipe import Recipe
+from embstore.encode.recipe_files import read_recipe
 from embstore.encode.records import MODEL_FAILS, Encoded, Long, ModelFailsError, Plan, Skipped, TooLongError
 from embstore.encode.weights import Weights
 
 if TYPE_CHECKING:
     from embstore.encode.encoder import Encoder
+    from embstore.encode.recipe_text import reader
     from embstore.encode.tokens import Tokenizer
 
 __all__ = [
@@ -41,6 +46,7 @@ __all__ = [
     "Long",
     "ModelFailsError",
     "Plan",
+    "Recipe",
     "Skipped",
     "Tokenizer",
     "TooLongError",
@@ -49,6 +55,8 @@ __all__ = [
     "fingerprint",
     "installed_versions",
     "plan_batches",
+    "read_recipe",
+    "reader",
     "resolve",
 ]
 
@@ -62,4 +70,8 @@ def __getattr__(name: str) -> Any:
         from embstore.encode.tokens import Tokenizer
 
         return Tokenizer
+    if name == "reader":
+        from embstore.encode.recipe_text import reader
+
+        return reader
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any, Self
 
 from embstore.encode.batches import default_batch_tokens, plan_batches
@@ -11,13 +12,15 @@ from embstore.encode.devices import choose_device
 from embstore.encode.extra import first_sentence, need, versions
 from embstore.encode.forward import Forward, tensors
 from embstore.encode.models import load_config, load_model
+from embstore.encode.recipe_head import Head
+from embstore.encode.recipe_text import reader
 from embstore.encode.records import Encoded, Long, Plan, Skipped
 from embstore.encode.spans import Text
 from embstore.encode.tokens import Tokenizer
 from embstore.encode.weights import DEFAULT_WEIGHTS, Weights, hash_tensors
 from embstore.encode.workers import run
 from embstore.errors import CheckpointError, EmbstoreError, UsageError
-from embstore.space import Layers, Pooling
+from embstore.space import Layers, Pooling, Template, Unit
 from embstore.text import Passage
 
 _PROBE = ("The quick brown fox jumps over the lazy dog.", "a dog")
@@ -32,7 +35,8 @@ class Encoder:
     Attributes:
         checkpoint: Loaded checkpoint.
         tokenizer: Its tokenizer, with the supported templates, poolings and maximum length.
-        layers: Layers of all poolings except ``projection``: 0 (embeddings), 1…L, and the top layer's other form.
+        layers: Layers of all poolings except ``projection`` and ``model``: 0 (embeddings), 1…L, and the top layer's
+            other form.
         dim: Dimension of a hidden state.
         architecture: Name of the transformers class.
         device: Name of the torch device: ``cpu``, ``cuda``, ``mps`` …
@@ -43,7 +47,15 @@ class Encoder:
 
     layer_check = LAYER_CHECK
 
-    def __init__(self, checkpoint: Checkpoint, tokenizer: Tokenizer, model: Any, contract: Contract) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        tokenizer: Tokenizer,
+        model: Any,
+        contract: Contract,
+        *,
+        allow_pickle: bool = False,
+    ) -> None:
         self.checkpoint = checkpoint
         self.tokenizer = tokenizer
         self.layers = Layers.of_model(contract.n_blocks, contract.top_form)
@@ -52,7 +64,7 @@ class Encoder:
         self.device = str(model.device)
         self.versions = versions()
         self.untrained_sha256: str | None = None
-        self._model, self._contract = model, contract
+        self._model, self._contract, self._allow_pickle = model, contract, allow_pickle
         [self._reference] = tokenizer.texts(_PROBE[1:])
 
     @classmethod
@@ -89,20 +101,37 @@ class Encoder:
         contract = _probe(model, tokenizer)
         if weights.dtype != "float32":  # padding selects other kernels, whose 16-bit roundings differ
             contract = replace(contract, pads=False)
-        encoder = cls(checkpoint, tokenizer, model, contract)
+        encoder = cls(checkpoint, tokenizer, model, contract, allow_pickle=allow_pickle)
         encoder.untrained_sha256 = untrained_sha256
         return encoder
+
+    @cached_property
+    def _head(self) -> Head:
+        """The part of the checkpoint's own recipe behind the model; raise an error if there is none for the model."""
+        recipe, name = self.tokenizer.recipe, self.checkpoint.name
+        if recipe is None:
+            self.tokenizer.check(Unit.SENTENCE, Pooling.MODEL, Template())
+            raise UsageError(f"no pooling 'model': {name!r} declares no recipe of its own.")
+        if recipe.token_dim != self.dim:
+            raise CheckpointError(
+                f"the recipe of {name!r} (modules.json) is for vectors of {recipe.token_dim} dimensions, and its model "
+                f"gives {self.dim}: the files do not belong together."
+            )
+        output = self.layers.n_blocks + 2
+        return Head.load(recipe, output, name, self._model.device, allow_pickle=self._allow_pickle)
 
     def dim_of(self, pooling: Pooling) -> int:
         """Return the dimension of the vectors of a pooling."""
         if pooling is Pooling.PROJECTION and self.tokenizer.has_projection:
             return int(self._model.text_projection.out_features)
-        return self.dim
+        return self._head.recipe.dim if pooling is Pooling.MODEL else self.dim
 
     def layers_of(self, pooling: Pooling) -> Layers:
         """Return the layers available for a pooling."""
         if pooling is Pooling.PROJECTION:
             return Layers.of_projection(self.layers.n_blocks, self.layers.top_form)
+        if pooling is Pooling.MODEL:
+            return self._head.recipe.layers(self.layers.n_blocks, self.layers.top_form)
         return self.layers
 
     def plan(
@@ -112,11 +141,13 @@ class Encoder:
         poolings: Sequence[Pooling] = (),
         batch_tokens: int | None = None,
         long: Long = "skip",
+        prompt: str = "",
     ) -> Plan:
         """Count the items, tokens, batches and skipped texts of :meth:`encode`, without running the model."""
         budget = batch_tokens or default_batch_tokens(self.device)
         pad = self._contract.pads
-        return self.tokenizer.plan(passages, poolings=poolings, batch_tokens=budget, long=long, pad=pad)
+        tokenizer = reader(self.tokenizer, poolings, prompt)
+        return tokenizer.plan(passages, poolings=poolings, batch_tokens=budget, long=long, pad=pad)
 
     def encode(
         self,
@@ -126,6 +157,7 @@ class Encoder:
         layers: Layers | None = None,
         batch_tokens: int | None = None,
         long: Long = "skip",
+        prompt: str = "",
     ) -> Iterator[Encoded | Skipped]:
         """Embed the items of passages, with one forward pass for all items and poolings of a passage.
 
@@ -135,11 +167,13 @@ class Encoder:
 
         Args:
             passages: Strings with the spans of their items.
-            poolings: One or more poolings; ``projection`` yields its single layer, independent of ``layers``.
-            layers: Subset of ``self.layers``; None for all.
+            poolings: One or more poolings; ``projection`` yields its single layer, independent of ``layers``. ``model``
+                reads texts in its own way, and goes by itself.
+            layers: Subset of :meth:`layers_of`; None for all.
             batch_tokens: Maximum number of tokens per batch, with padding; None for the device's default. Halved on
                 out-of-memory errors.
             long: Treatment of texts longer than ``max_tokens``: ``skip``, ``truncate`` or ``error``.
+            prompt: Text before each item, for ``model``.
 
         Yields:
             The vectors of each batch, and each skipped or truncated item with the reason.
@@ -149,7 +183,9 @@ class Encoder:
             EncodeError: A text is too long (``long="error"``) or does not fit in memory alone, or the model fails on
                 every text. A single text that the model fails on is skipped.
         """
-        return self.encode_windows([passages], poolings=poolings, layers=layers, batch_tokens=batch_tokens, long=long)
+        return self.encode_windows(
+            [passages], poolings=poolings, layers=layers, batch_tokens=batch_tokens, long=long, prompt=prompt
+        )
 
     def encode_windows(
         self,
@@ -159,6 +195,7 @@ class Encoder:
         layers: Layers | None = None,
         batch_tokens: int | None = None,
         long: Long = "skip",
+        prompt: str = "",
         steady: bool = False,
     ) -> Iterator[Encoded | Skipped]:
         """Embed windows of passages as :meth:`encode` does; no batch mixes passages of two windows.
@@ -168,9 +205,10 @@ class Encoder:
         Args:
             windows: Passages of each window.
             poolings: As in :meth:`encode`, like the other arguments.
-            layers: Subset of ``self.layers``.
+            layers: Subset of :meth:`layers_of`.
             batch_tokens: Maximum number of tokens per batch.
             long: Treatment of texts longer than ``max_tokens``.
+            prompt: Text before each item, for ``model``.
             steady: Whether a batch gets as few threads of a CPU as if many followed, even if only a few do. The last
                 bits of vectors depend on the number of threads.
         """
@@ -180,21 +218,32 @@ class Encoder:
             raise UsageError(f"batch_tokens must be at least 1, not {batch_tokens}.")
         if Pooling.PROJECTION in poolings and not self.tokenizer.has_projection:
             raise UsageError(f"{self.checkpoint.name!r} has no text projection: only CLIP has one.")
-        chosen = (layers if layers is not None else self.layers).ids
-        if set(poolings) != {Pooling.PROJECTION} and not set(chosen) <= set(self.layers.ids):
-            raise UsageError(f"{self.checkpoint.name!r} has the layers {self.layers.ids}, not {chosen}.")
+        head = self._head if Pooling.MODEL in poolings else None
+        if head is not None and set(poolings) != {Pooling.MODEL}:
+            raise UsageError("pooling 'model' reads texts in its own way: encode it by itself.")
+        known = self.layers_of(poolings[0]) if head is not None else self.layers
+        chosen = (layers if layers is not None else known).ids
+        if set(poolings) != {Pooling.PROJECTION} and not set(chosen) <= set(known.ids):
+            raise UsageError(f"{self.checkpoint.name!r} has the layers {known.ids}, not {chosen}.")
         budget = batch_tokens or default_batch_tokens(self.device)
         forward = Forward(
-            self._model, self._contract, self.tokenizer.pad_id, list(dict.fromkeys(poolings)), chosen, self._reference
-        )
-        stream = (batch for window in windows for batch in self._batches(window, poolings, budget, long))
+            self._model, self._contract, self.tokenizer.pad_id, list(dict.fromkeys(poolings)), chosen, self._reference,
+            head,
+        )  # fmt: skip
+        tokenizer = reader(self.tokenizer, poolings, prompt)
+        stream = (batch for window in windows for batch in self._batches(tokenizer, window, poolings, budget, long))
         return run(forward, stream, budget, steady=steady)
 
     def _batches(
-        self, passages: Iterable[Passage], poolings: Sequence[Pooling], batch_tokens: int, long: Long
+        self,
+        tokenizer: Tokenizer,
+        passages: Iterable[Passage],
+        poolings: Sequence[Pooling],
+        batch_tokens: int,
+        long: Long,
     ) -> Iterator[list[Text] | Skipped]:
         """Yield the skipped items and the batches of passages."""
-        for texts, skipped in self.tokenizer.windows(passages, poolings=poolings, long=long):
+        for texts, skipped in tokenizer.windows(passages, poolings=poolings, long=long):
             yield from skipped
             for batch in plan_batches([len(text.ids) for text in texts], batch_tokens, pad=self._contract.pads):
                 yield [texts[row] for row in batch.rows]

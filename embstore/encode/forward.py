@@ -13,6 +13,7 @@ from embstore.encode.contract import Contract
 from embstore.encode.devices import free_cached_memory, is_out_of_memory
 from embstore.encode.extra import first_sentence, need
 from embstore.encode.pooling import gather
+from embstore.encode.recipe_head import Head
 from embstore.encode.records import MODEL_FAILS, Encoded, ModelFailsError, Skipped
 from embstore.encode.spans import Text
 from embstore.errors import EncodeError
@@ -38,6 +39,7 @@ class Forward:
         layers: Layers to keep, for all poolings except ``projection``.
         reference: Short text without items that the model has encoded before, to tell a failing text from a failing
             model.
+        head: Part of the checkpoint's own recipe behind the model, for the pooling ``model``.
     """
 
     model: Any
@@ -46,6 +48,7 @@ class Forward:
     poolings: Sequence[Pooling]
     layers: Sequence[int]
     reference: Text
+    head: Head | None = None
 
     def thread_copy(self) -> "Forward":
         """Return a copy for another thread: separate modules and buffers, shared weights."""
@@ -110,6 +113,9 @@ class Forward:
         with torch.inference_mode():
             states, last = self._states(tensors(model, texts, pad_id=self.pad_id))
             for pooling in self.poolings:
+                if pooling is Pooling.MODEL and self.head is not None:
+                    vectors[pooling] = self.head.vectors(texts, states, last, self.layers)
+                    continue
                 pool = gather(texts, width, pooling, model.device)
                 if pooling is Pooling.PROJECTION:
                     # As in transformers, the end token's state after the final norm is projected.

@@ -7,12 +7,14 @@ from pathlib import Path
 from embstore.encode import checkpoint_files
 from embstore.encode.checkpoint_files import SHORT_NAMES, TOKENIZER_FILES, has_safetensors, is_file
 from embstore.encode.extra import need
+from embstore.encode.recipe_files import MODULES_FILE, SETTINGS_FILE, TRANSFORMER_FILES, WEIGHT_FILES, module_paths
 from embstore.errors import CheckpointError, CheckpointUnavailableError, nearest
 from embstore.installation import install_command
 
 # A pattern like "*.json" would also match files of the onnx, tf and rust variants in subfolders.
 _WEIGHTS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
-_FILES = ["config.json", *_WEIGHTS, *TOKENIZER_FILES]
+_RECIPE = [MODULES_FILE, SETTINGS_FILE, *TRANSFORMER_FILES]
+_FILES = ["config.json", *_WEIGHTS, *TOKENIZER_FILES, *_RECIPE]
 _KNOWN = ", ".join(SHORT_NAMES)
 _PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
 
@@ -48,7 +50,8 @@ def snapshot(
             raise CheckpointUnavailableError(f"the checkpoint {hub_id!r} is not on this machine")
         return folder
     if not has_weights:
-        return _download(spec, hub_id, revision, ["config.json", *TOKENIZER_FILES])
+        folder = _download(spec, hub_id, revision, ["config.json", *TOKENIZER_FILES, *_RECIPE])
+        return _with_modules(spec, hub_id, revision, folder)
     folder = _download(spec, hub_id, revision, _FILES)
     if allow_pickle and not has_safetensors(folder):
         folder = _download(spec, hub_id, revision, _FILES + _PICKLES)
@@ -58,7 +61,17 @@ def snapshot(
             "which can run code when they are loaded. Name a revision with safetensors (id@refs/pr/N: the hub's "
             "discussions of the model list them), or, if you trust the pickles, use --allow-pickle."
         )
-    return folder
+    return _with_modules(spec, hub_id, revision, folder)
+
+
+def _with_modules(spec: str, hub_id: str, revision: str | None, folder: Path) -> Path:
+    """Download the modules of the checkpoint's own recipe, if it has a valid one; an invalid one is named later."""
+    try:
+        paths = module_paths(folder)
+    except CheckpointError:
+        return folder
+    files = [f"{path}/{name}" for path in paths for name in ("config.json", *WEIGHT_FILES)]
+    return _download(spec, hub_id, revision, files) if files else folder
 
 
 def _pickle(hub_id: str, commit: str) -> str | None:

@@ -1,7 +1,7 @@
 """Tokenise passages and map their spans to tokens, without running the model."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from embstore.encode.batches import CPU_BATCH_TOKENS, plan_batches
 from embstore.encode.checkpoint import Checkpoint
@@ -10,12 +10,16 @@ from embstore.encode.fence import fenced
 from embstore.encode.limits import max_tokens
 from embstore.encode.long_texts import NoPieceError, Piece, find_piece
 from embstore.encode.models import load_config
+from embstore.encode.recipe_files import read_recipe
 from embstore.encode.records import Long, Plan, Skipped, TooLongError
 from embstore.encode.spans import Text, add_items, skip_all
 from embstore.encode.special import begin_position, end_position, is_causal, is_clip, marks
 from embstore.errors import CheckpointError, UsageError
 from embstore.space import Pooling, Template, Unit, check_pooling
 from embstore.text import NOT_UNICODE, Passage, Span, is_unicode
+
+if TYPE_CHECKING:
+    from embstore.encode.recipe import Recipe
 
 WINDOW, WINDOW_CHARS = 16384, 16 << 20
 """Maximum number of passages, and of characters, per window, to bound memory use."""
@@ -33,6 +37,9 @@ class Tokenizer:
         vocab_size: Number of tokens in the model's vocabulary; ids are below it.
         causal: Whether the model's attention is causal.
         has_projection: Whether the checkpoint supports the pooling ``projection``.
+        context: What ends a text that is too long, for messages.
+        recipe: The checkpoint's own recipe, for the pooling ``model``; None if it declares none that can be followed.
+        recipe_error: Reason why its recipe cannot be followed; empty if there is none, or if it can.
     """
 
     def __init__(self, hf: Any, config: Any, name: str) -> None:
@@ -42,7 +49,10 @@ class Tokenizer:
         self.causal = is_causal(config)
         self.has_projection = is_clip(config)
         self._clip_eos: int | None = config.get_text_config().eos_token_id if self.has_projection else None
-        self._hf = hf
+        self.context = f"the context of {name!r}"
+        self.recipe: Recipe | None = None
+        self.recipe_error = ""
+        self._hf, self._config = hf, config
         hf.backend_tokenizer.encode_special_tokens = hf.split_special_tokens
         self._has_type_ids = "token_type_ids" in hf.model_input_names
         self._begin, self._end = marks(hf)
@@ -71,7 +81,17 @@ class Tokenizer:
                 f"{checkpoint.name!r} has only a slow tokenizer ({type(hf).__name__}), which does not say which token "
                 "comes from which character: embstore needs a fast one (tokenizer.json)."
             )
-        return cls(hf, config, checkpoint.name)
+        tokenizer = cls(hf, config, checkpoint.name)
+        try:
+            tokenizer.recipe = read_recipe(checkpoint.folder, checkpoint.name)
+        except CheckpointError as error:
+            tokenizer.recipe_error = str(error)
+        if tokenizer.recipe is None and "/" in checkpoint.id and checkpoint.revision is not None:
+            tokenizer.recipe_error = tokenizer.recipe_error or (
+                f"no pooling 'model': {checkpoint.name!r} has no recipe of its own (modules.json) in "
+                f"{checkpoint.folder}. If the hub has one, an earlier download left it out: hf download {checkpoint.id}"
+            )
+        return tokenizer
 
     @property
     def bos(self) -> str | None:
@@ -106,13 +126,16 @@ class Tokenizer:
         known = [*spans, *([Pooling.BOS] if begins else []), *([Pooling.EOS] if ends else [])]
         if self.has_projection and ends and unit is Unit.SENTENCE:
             known.append(Pooling.PROJECTION)
+        if self.recipe is not None:
+            known.append(Pooling.MODEL)
         return tuple(known)
 
     def default_pooling(self, unit: Unit, template: Template) -> Pooling:
         """Return the default pooling of a unit and a template.
 
         Words and occurrences: ``last``, the last sub-token. Sentences: ``eos`` if the model is causal (only the last
-        token depends on the whole sentence) and the tokenizer or the template adds an end token; else ``mean``.
+        token depends on the whole sentence) and the tokenizer or the template adds an end token; else ``mean``. The
+        recipe of a checkpoint comes before these, see :func:`embstore.build.plan.plan_jobs`.
         """
         if unit is not Unit.SENTENCE:
             return Pooling.LAST
@@ -132,6 +155,10 @@ class Tokenizer:
             return
         if pooling is Pooling.PROJECTION and not self.has_projection:
             reason = f"{self.name!r} has no text projection: only CLIP has one."
+        elif pooling is Pooling.MODEL:
+            if self.recipe_error:
+                raise CheckpointError(self.recipe_error)
+            reason = f"{self.name!r} declares no recipe of its own, as sentence-transformers reads it (modules.json)."
         else:
             mark, verb = (self._begin, "begins") if pooling is Pooling.BOS else (self._end, "ends")
             reason = f"no text {verb} with a special token in {self.name!r} with the template {template.pattern!r}."
@@ -221,11 +248,11 @@ class Tokenizer:
                 piece = find_piece(passage.text, limit, self._truncated, from_end=from_end)
             except NoPieceError as error:
                 end = "last" if from_end else "first"
-                cut = f"its {end} {error.n_chars:,} characters do not fill the context of {self.name!r}, {limit} tokens"
+                cut = f"its {end} {error.n_chars:,} characters do not fill {self.context}, {limit} tokens"
                 yield self._shorten(passage, None, f"{cut}, and no more are read", None, poolings, long)
                 return
             if piece is not None:
-                cut = f"more than {limit} tokens, the context of {self.name!r} holds {limit}"
+                cut = f"more than {limit} tokens, {self.context} holds {limit}"
                 yield self._shorten(passage, piece, cut, None, poolings, long)
                 return
         for passage, tokens in zip(passages, self._tokenise([p.text for p in passages]), strict=True):
@@ -233,7 +260,7 @@ class Tokenizer:
             if limit is None or n_tokens <= limit:
                 yield self._with_items(passage, tokens, "", n_tokens, poolings)
             else:
-                cut = f"{n_tokens} tokens, the context of {self.name!r} holds {limit}"
+                cut = f"{n_tokens} tokens, {self.context} holds {limit}"
                 yield self._shorten(passage, Piece(passage.text, 0), cut, n_tokens, poolings, long)
 
     def _truncated(self, text: str) -> Any:

@@ -8,7 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from embstore.encode import Checkpoint, Encoded, Encoder, Fingerprint, Skipped, Weights, fingerprint, resolve
+from embstore.encode import (
+    Checkpoint,
+    Encoded,
+    Encoder,
+    Fingerprint,
+    Long,
+    Skipped,
+    Weights,
+    fingerprint,
+    read_recipe,
+    resolve,
+)
 from embstore.errors import CheckpointError, CheckpointUnavailableError, EncodeError
 from embstore.space import Pooling
 from embstore.storage.files.card import Card
@@ -48,7 +59,9 @@ def embed_item(card: Card, item: Item, trust: Trust = Trust()) -> Mapping[int, N
     bos, eos = encoder.tokenizer.template_strings(card.template)
     passages = passages_of([item], card.template, bos=bos, eos=eos)
     layers = None if card.pooling is Pooling.PROJECTION else card.layers
-    for result in encoder.encode(passages, poolings=[card.pooling], layers=layers):
+    # As in a build: the recipe of a checkpoint truncates texts, and others are refused.
+    long: Long = "truncate" if card.pooling is Pooling.MODEL else "skip"
+    for result in encoder.encode(passages, poolings=[card.pooling], layers=layers, long=long, prompt=card.prompt):
         if isinstance(result, Encoded):
             vectors = result.vectors[card.pooling][:, 0]
             return {layer.id: vector for layer, vector in zip(card.layers, vectors, strict=True)}
@@ -91,6 +104,14 @@ def _same_checkpoint(card: Card, trust: Trust) -> Checkpoint:
     checkpoint = _find(card, trust)
     actual = _hash(checkpoint, None if card.untrained is None else card.weights_sha256)
     expected = {name: getattr(card, name) for name in ("weights_sha256", "tokenizer_sha256", "config_sha256")}
+    if card.recipe is not None:
+        recipe = read_recipe(checkpoint.folder, checkpoint.name)
+        if recipe is None or recipe.to_document(card.prompt) != card.recipe:
+            raise CheckpointError(
+                f"the recipe of the checkpoint at {checkpoint.folder} (modules.json) is not the one that made "
+                f"{card.space}. A text encoded by it cannot be compared with the store. Put the old files back, or "
+                "build another store with the new ones."
+            )
     if different := [name for name, value in expected.items() if getattr(actual, name) != value]:
         shown = "; ".join(f"{name} is {getattr(actual, name)[:12]}…, not {expected[name][:12]}…" for name in different)
         raise CheckpointError(

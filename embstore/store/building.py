@@ -32,6 +32,7 @@ class BuildMethods(DatasetMethods, OpenStore):
         unit: str | None = None,
         poolings: Names = (),
         template: str = "{text}",
+        prompt: str | None = None,
         layers: LayerSpec = "all",
         dtype: str = "float32",
         weights_dtype: str = "float32",
@@ -48,7 +49,7 @@ class BuildMethods(DatasetMethods, OpenStore):
         name: str | None = None,
         index: str = "auto",
         index_memory: str | int | None = None,
-        long: str = "skip",
+        long: str | None = None,
         device: str | None = None,
         batch_tokens: int | None = None,
         allow_pickle: bool = False,
@@ -74,10 +75,13 @@ class BuildMethods(DatasetMethods, OpenStore):
             unit: ``word``, ``sentence`` or ``occurrence`` (each word of each sentence, in its context). By default the
                 unit of a dataset, ``occurrence`` with ``span`` or ``targets``, else ``word``. Each unit makes a space
                 of its own.
-            poolings: ``last``, ``first``, ``mean``, ``bos``, ``eos``, ``projection``; all from one forward pass. By
-                default ``last``; for sentences ``eos`` if a causal model ends its input with a special token, else
-                ``mean``.
+            poolings: ``last``, ``first``, ``mean``, ``bos`` (or ``cls``), ``eos``, ``projection``, all from one forward
+                pass; ``model``, the checkpoint's own recipe as sentence-transformers reads it. By default ``last``; for
+                sentences ``model`` if the checkpoint declares a recipe, else ``eos`` if a causal model ends its input
+                with a special token, else ``mean``.
             template: Text around an item, with ``{text}`` for the item, and ``{bos}`` and ``{eos}`` for special tokens.
+            prompt: Name of a prompt of the checkpoint's own recipe, for the pooling ``model``; ``""`` for none. By
+                default the recipe's own default.
             layers: Layers to store: ``"all"``, or numbers and ranges as in ``"0,6,12"``, ``"0-12"``, ``-1``.
             dtype: Type of the stored vectors: ``float32`` or ``float16``.
             weights_dtype: Type of the weights and of the computation: ``float32``, ``bfloat16`` or ``float16``; in 16
@@ -103,7 +107,8 @@ class BuildMethods(DatasetMethods, OpenStore):
                 kind that :meth:`index` chose stays), ``flat``, ``hnsw``, ``ivf`` or ``none``.
             index_memory: Memory limit for building an index, in bytes or as in ``"8GB"``; by default half of the
                 machine's memory.
-            long: Treatment of texts longer than the model's context: ``skip``, ``truncate`` or ``error``.
+            long: Treatment of texts longer than the model's context: ``skip``, ``truncate`` or ``error``. By default
+                ``skip``; of the pooling ``model`` ``truncate``, as in sentence-transformers.
             device: ``cpu``, ``cuda`` …; by default an accelerator if there is one.
             batch_tokens: Number of tokens in a batch; by default what suits the device.
             allow_pickle: Whether to load pickled weights if there are no safetensors.
@@ -155,6 +160,7 @@ class BuildMethods(DatasetMethods, OpenStore):
             weights=Weights(weights_dtype, untrained),
             worker=ShardSpec() if shard is None else ShardSpec.parse(shard),
             shard_bytes=SHARD_BYTES if shard_bytes is None else shard_bytes,
+            prompt=prompt,
         )
         chosen = Targets.parse(targets, span)
         read = [

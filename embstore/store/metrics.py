@@ -35,7 +35,8 @@ class MetricMethods(OpenStore):
             models: Checkpoints (short names or ids) whose spaces are used; by default all.
             spaces: Names of the spaces to use, such as ``gpt2.word.last``; by default all.
             unit: ``word``, ``sentence`` or ``occurrence``: use only spaces of this unit.
-            pooling: ``last``, ``first``, ``mean``, ``bos``, ``eos`` or ``projection``: use only spaces of this pooling.
+            pooling: ``last``, ``first``, ``mean``, ``bos``, ``eos``, ``projection`` or ``model``: use only spaces of
+                this pooling.
             template: Template, such as ``This is {text}``: use only spaces of exactly this template.
             revisions: Revisions of checkpoints, such as ``step1000``, whose spaces are used; by default all.
             layers: Layers: a number, numbers and ranges (``"0,6-12"``), ``all``, ``top``, ``raw`` or ``normed``.

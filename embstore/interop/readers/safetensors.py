@@ -130,7 +130,7 @@ def _vectors(path: Path, tensors: dict[str, Tensor], requested: str | None) -> l
         if requested not in tensors:
             raise UnknownNameError("tensor", requested, tensors)
         return [tensors[requested]]
-    layers = [name for name in tensors if re.fullmatch(r"layer_(\d+|raw|normed|projection)", name)]
+    layers = [name for name in tensors if re.fullmatch(r"layer_(\d+|raw|normed|projection|output)", name)]
     if layers:
         return [tensors[name] for name in sorted(layers, key=_position)]
     found = [name for name, it in tensors.items() if name not in _NOT_VECTORS and len(it.array.shape) in (2, 3)]

@@ -60,6 +60,8 @@ class Card:
             which alone have hashes of a tokenizer and a configuration.
         weights_dtype: Type of the weights and of the computation: ``float32``, ``bfloat16`` or ``float16``.
         untrained: Random seed of an untrained model; None for the checkpoint's own weights.
+        recipe: Of pooling ``model``: what the checkpoint's own recipe does beside the model (pooling modes, modules
+            with the SHA-256 of their weights, maximum length, lower case) and the text of the prompt. None otherwise.
     """
 
     space: str
@@ -85,6 +87,12 @@ class Card:
     imported: dict[str, Any] | None = None
     weights_dtype: str = "float32"
     untrained: int | None = None
+    recipe: dict[str, Any] | None = None
+
+    @property
+    def prompt(self) -> str:
+        """Text that the recipe puts before each item; empty for none."""
+        return str((self.recipe or {}).get("prompt", ""))
 
     @property
     def step(self) -> int | None:
@@ -135,6 +143,10 @@ class Card:
         """Return the fields that differ and must agree for one space: field → (own value, value of the other)."""
         own, others = self._comparable, other._comparable
         different = {name: (own[name], others[name]) for name in _IDENTITY if own[name] != others[name]}
+        own_recipe, other_recipe = self.recipe or {}, other.recipe or {}
+        for name in sorted({*own_recipe, *other_recipe}):
+            if own_recipe.get(name) != other_recipe.get(name):
+                different[f"recipe.{name}"] = (own_recipe.get(name), other_recipe.get(name))
         if (self.layer_fault is None) != (other.layer_fault is None):
             different["layer_check"] = (own["layer_check"], others["layer_check"])
         if word_rule(self.word_boundaries) != word_rule(other.word_boundaries):
@@ -163,7 +175,7 @@ class Card:
     def identity(self) -> dict[str, Any]:
         """The name of the space and the fields that must agree between builds that write into it."""
         own = self._comparable
-        return {name: own[name] for name in ("space", *_IDENTITY)}
+        return {name: own[name] for name in ("space", *_IDENTITY, "recipe") if name in own}
 
     @property
     def _comparable(self) -> dict[str, Any]:
@@ -173,7 +185,7 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         """Return the card as a JSON document."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in ("revision_name", "imported", "untrained"):
+        for name in ("revision_name", "imported", "untrained", "recipe"):
             if values[name] is None:
                 del values[name]  # as in the cards of earlier versions
         if self.weights_dtype == "float32":
@@ -209,7 +221,11 @@ def _layers(document: dict[str, Any]) -> Layers:
     """Return the layers in a card, after checking them against the numbers of blocks."""
     n_blocks, top_form = document["n_blocks"], document["top_form"] and TopForm(document["top_form"])
     members = tuple(Layer(**layer) for layer in document["layers"])
-    of_model = {*Layers.of_model(n_blocks, top_form), *Layers.of_projection(n_blocks, top_form)}
+    of_model = {
+        *Layers.of_model(n_blocks, top_form),
+        *Layers.of_projection(n_blocks, top_form),
+        *Layers.of_recipe(n_blocks, top_form),
+    }
     if not of_model.issuperset(members) or list(members) != sorted(set(members)):
         raise ValueError(f"its layers are not those of a model of {n_blocks} blocks, in ascending order.")
     return Layers(members, n_blocks, top_form)
@@ -239,6 +255,6 @@ def read_card(path: Path) -> Card:
 def _short(value: Any) -> str:
     """Return a value of a card as text of at most 64 characters."""
     text = json.dumps(value, ensure_ascii=False)
-    if isinstance(value, list):
+    if isinstance(value, list) and all(isinstance(layer, dict) and "name" in layer for layer in value):
         text = ",".join(layer["name"] for layer in value)
     return text if len(text) <= 64 else text[:61] + "…"

@@ -1,0 +1,199 @@
+"""Compute the vectors of a checkpoint's own recipe from hidden states: its pooling modes, and the modules behind."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.encode.extra import first_sentence, need
+from embstore.encode.recipe import Mode, Module, Recipe
+from embstore.encode.spans import Text
+from embstore.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Head:
+    """The part of a recipe behind the model.
+
+    Attributes:
+        recipe: Recipe.
+        output: Number of the layer with the output of the modules.
+        functions: Function of each module, from vectors (n, dim) to vectors.
+    """
+
+    recipe: Recipe
+    output: int
+    functions: tuple[Callable[["Tensor"], "Tensor"], ...]
+
+    @classmethod
+    def load(cls, recipe: Recipe, output: int, name: str, device: Any, *, allow_pickle: bool) -> "Head":
+        """Load the weights of the modules, in float32.
+
+        Args:
+            recipe: Recipe.
+            output: Number of the layer with the output of the modules.
+            name: Name of the checkpoint in messages.
+            device: Torch device.
+            allow_pickle: Whether pickled weights may be loaded.
+
+        Raises:
+            CheckpointError: Weights are pickled, or not those of the module.
+        """
+        functions = [_function(module, name, device, allow_pickle) for module in recipe.modules]
+        return cls(recipe, output, tuple(functions))
+
+    def vectors(
+        self, texts: Sequence[Text], states: Sequence["Tensor"], last: "Tensor", layers: Sequence[int]
+    ) -> NDArray[np.float32]:
+        """Compute the vectors of a batch, float32 (layers, n, dim).
+
+        Args:
+            texts: Rows of the batch; the tokens of an item are those to pool.
+            states: Hidden states (batch, width, token_dim) of each layer of the model.
+            last: ``last_hidden_state`` (batch, width, token_dim).
+            layers: Numbers of the layers; that of the output stands for the vector of the whole recipe.
+        """
+        torch = need("torch")
+        pool = _Pool.of(texts, last.shape[1], self.recipe.modes, last.device)
+        block = np.empty((len(layers), pool.n, self.recipe.dim), dtype=np.float32)
+        target = torch.from_numpy(block)
+        for i, layer in enumerate(layers):
+            if layer != self.output:
+                target[i].copy_(pool(states[layer]))
+                continue
+            vectors = pool(last)
+            for function in self.functions:
+                vectors = function(vectors)
+            target[i].copy_(vectors)
+        return block
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Indices of the pooled tokens of a batch.
+
+    Attributes:
+        modes: Pooling modes.
+        n: Number of items.
+        rows: Flattened index of every pooled token, row · width + position, int64 (m,).
+        items: Item of each of these tokens, int64 (m,).
+        weights: Weight of each of these tokens, 1 + its position in the text, float32 (m, 1).
+        counts: Number of tokens of each item, float32 (n, 1).
+        ends: First and last pooled token of each item, as indices of ``rows``, int64 (2, n).
+    """
+
+    modes: Sequence[Mode]
+    n: int
+    rows: "Tensor"
+    items: "Tensor"
+    weights: "Tensor"
+    counts: "Tensor"
+    ends: "Tensor"
+
+    @classmethod
+    def of(cls, texts: Sequence[Text], width: int, modes: Sequence[Mode], device: Any) -> "_Pool":
+        """Compute the indices of a batch of rows of ``width`` tokens, padded on the right."""
+        torch = need("torch")
+        chosen = [(row, positions) for row, text in enumerate(texts) for positions in text.tokens]
+        counts = [len(positions) for _, positions in chosen]
+        flat = [(row * width + position, position + 1) for row, positions in chosen for position in positions]
+        ends = np.cumsum(counts)
+
+        def tensor(values: Any, dtype: Any = torch.int64) -> "Tensor":
+            made: Tensor = torch.as_tensor(values, dtype=dtype, device=device)
+            return made
+
+        return cls(
+            modes, len(chosen), tensor([index for index, _ in flat]),
+            tensor([i for i, count in enumerate(counts) for _ in range(count)]),
+            tensor([[weight] for _, weight in flat], torch.float32),
+            tensor([[count] for count in counts], torch.float32),
+            tensor(np.stack([ends - counts, ends - 1])),
+        )  # fmt: skip
+
+    def __call__(self, state: "Tensor") -> "Tensor":
+        """Pool a hidden state (batch, width, token_dim) by each mode; return the concatenation, float32 (n, dim)."""
+        tokens = state.reshape(-1, state.shape[-1]).index_select(0, self.rows).float()
+        vectors: Tensor = need("torch").cat([self._pooled(mode, tokens) for mode in self.modes], dim=1)
+        return vectors
+
+    def _pooled(self, mode: Mode, tokens: "Tensor") -> "Tensor":
+        """Pool the vectors of the tokens (m, token_dim) by one mode."""
+        match mode:
+            case "cls":
+                return tokens.index_select(0, self.ends[0])
+            case "lasttoken":
+                return tokens.index_select(0, self.ends[1])
+            case "max":
+                lowest = tokens.new_full((self.n, tokens.shape[1]), float("-inf"))
+                return lowest.scatter_reduce_(0, self.items.unsqueeze(1).expand_as(tokens), tokens, "amax")
+            case "mean":
+                return self._sum(tokens) / self.counts
+            case "mean_sqrt_len_tokens":
+                return self._sum(tokens) / self.counts.sqrt()
+            case "weightedmean":
+                return self._sum(tokens * self.weights) / self._sum(self.weights)
+
+    def _sum(self, values: "Tensor") -> "Tensor":
+        """Sum values (m, k) over the tokens of each item."""
+        return values.new_zeros(self.n, values.shape[1]).index_add_(0, self.items, values)
+
+
+def _function(module: Module, name: str, device: Any, allow_pickle: bool) -> Callable[["Tensor"], "Tensor"]:
+    """Return the function of a module, with its weights loaded."""
+    torch = need("torch")
+    functional = torch.nn.functional
+    if module.type == "Normalize":
+        return lambda vectors: functional.normalize(vectors, p=2, dim=-1)
+    if module.type == "truncate":
+        return lambda vectors: vectors[:, : module.out_features]
+    size: tuple[int, ...] = (module.out_features, module.in_features)
+    if module.type == "LayerNorm":
+        expected: dict[str, tuple[int, ...]] = {"norm.weight": size[1:], "norm.bias": size[1:]}
+        weights = _load(module, expected, name, device, allow_pickle)
+        return lambda vectors: functional.layer_norm(vectors, size[1:], weights["norm.weight"], weights["norm.bias"])
+    expected = {"linear.weight": size} | ({"linear.bias": size[:1]} if module.bias else {})
+    if module.residual and module.in_features != module.out_features:
+        expected["residual.weight"] = size
+    weights = _load(module, expected, name, device, allow_pickle)
+    activation = getattr(torch.nn, module.activation)()
+
+    def dense(vectors: "Tensor") -> "Tensor":
+        output: Tensor = activation(functional.linear(vectors, weights["linear.weight"], weights.get("linear.bias")))
+        if module.residual:
+            projection = weights.get("residual.weight")
+            output = output + (vectors if projection is None else functional.linear(vectors, projection))
+        return output
+
+    return dense
+
+
+def _load(
+    module: Module, expected: dict[str, tuple[int, ...]], name: str, device: Any, allow_pickle: bool
+) -> dict[str, "Tensor"]:
+    """Load the weights of a module in float32, and check their names and shapes."""
+    torch, file = need("torch"), module.weights
+    assert file is not None
+    where = f"the weights of the module {module.type} of {name!r} ({file})"
+    is_pickle = file.suffix == ".bin"
+    if is_pickle and not allow_pickle:
+        raise CheckpointError(
+            f"{where} are a pickle, which can run code when it is loaded. If you trust it, use --allow-pickle; else "
+            "choose another pooling."
+        )
+    try:
+        if is_pickle:
+            weights = torch.load(file, map_location="cpu", weights_only=True)
+        else:
+            weights = need("safetensors.torch").load_file(file)
+        shapes = {key: tuple(tensor.shape) for key, tensor in weights.items()}
+    except Exception as error:  # safetensors and pickle raise their own kinds
+        raise CheckpointError(f"{where} cannot be loaded: {first_sentence(error)}. Download them again.") from error
+    if shapes != expected:
+        raise CheckpointError(f"{where} have the shapes {shapes}, and its config.json says {expected}.")
+    return {key: tensor.to(device=device, dtype=torch.float32) for key, tensor in weights.items()}

@@ -1,0 +1,141 @@
+"""Builds with pooling ``model``: the default for sentences of a checkpoint with a recipe, and its card."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from encode_models import bert
+from recipe_checkpoints import OLD, TEXTS, old_layout, outputs, write_json
+
+from embstore import Store
+from embstore.errors import CheckpointError, SpaceMismatchError, UnknownNameError, UsageError
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("recipe")
+    folder = old_layout(root / "tiny", bert(root / "bert"), ["mean"], modules=["Normalize"], include_prompt=False)
+    write_json(folder / "config_sentence_transformers.json", {"prompts": {"query": "find: ", "document": ""}})
+    return folder
+
+
+@pytest.fixture
+def sentences(tmp_path: Path) -> Path:
+    file = tmp_path / "sentences.txt"
+    file.write_text("\n".join([*TEXTS, "a b c d " * 30]))
+    return file
+
+
+def build(root: Path, file: Path, checkpoint: Path, **options):
+    options = {"unit": "sentence", "index": "none", "models": f"tiny={checkpoint}", **options}
+    return Store(root).build(str(file), **options)
+
+
+def output(store: Store, space: str, text: str) -> np.ndarray:
+    query = (
+        "SELECT vector FROM embeddings JOIN items USING (item_id) WHERE space = $space AND layer = 5 AND text = $text"
+    )
+    vectors = store.sql(query, {"space": space, "text": text}).fetchnumpy()
+    return np.asarray(vectors["vector"][0], np.float32)
+
+
+def test_the_recipe_is_the_default_for_sentences(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+    report = build(tmp_path / "store", sentences, checkpoint)
+    [space] = report.spaces
+    assert (space.space, space.embedded, space.truncated) == ("tiny.sentence.model", len(TEXTS) + 1, 1)
+    [note] = report.notes
+    assert note.startswith("tiny.sentence.model: pooled by the own recipe of 'tiny' (mean, Normalize)")
+    store = Store(tmp_path / "store")
+    card = json.loads((tmp_path / "store/spaces/tiny.sentence.model.json").read_text())
+    assert card["recipe"] == {
+        "pooling": ["mean"], "include_prompt": False, "modules": [{"type": "Normalize"}], "max_seq_length": None,
+        "do_lower_case": False, "prompt": "",
+    }  # fmt: skip
+    np.testing.assert_allclose(
+        output(store, "tiny.sentence.model", TEXTS[1]), outputs(checkpoint, [TEXTS[1]])[0], atol=1e-6
+    )
+    found = store.neighbours(TEXTS[1], k=2)
+    assert set(found["layer_name"]) == {"output"}  # the layer of a query that names none
+    assert not store.verify(deep=True).problems
+    again = build(tmp_path / "store", sentences, checkpoint)
+    assert (again.spaces[0].embedded, again.notes) == (0, ())
+
+
+def test_sentences_of_an_older_default_are_continued(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+    root = tmp_path / "store"
+    build(root, sentences, checkpoint, poolings="mean")
+    sentences.write_text("one more sentence")
+    report = build(root, sentences, checkpoint)
+    assert [space.space for space in report.spaces] == ["tiny.sentence.mean"]
+    assert "continued with pooling mean" in report.notes[0]
+    build(root, sentences, checkpoint, poolings=["model", "mean"])
+    assert [space.space for space in build(root, sentences, checkpoint).spaces] == ["tiny.sentence.model"]
+
+
+def test_words_keep_their_default_and_may_have_the_recipe(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+    sentences.write_text("dog\ncat\n")
+    names = [
+        space.space
+        for poolings in ((), ("model", "cls"))
+        for space in build(tmp_path / "store", sentences, checkpoint, unit="word", poolings=poolings).spaces
+    ]
+    assert names == ["tiny.word.last", "tiny.word.model", "tiny.word.bos"]
+
+
+def test_prompts(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+    root = tmp_path / "store"
+    build(root, sentences, checkpoint, prompt="query")
+    store = Store(root)
+    found = output(store, "tiny.sentence.model", TEXTS[0])
+    np.testing.assert_allclose(found, outputs(checkpoint, TEXTS[:1], "find: ")[0], atol=1e-6)
+    with pytest.raises(SpaceMismatchError, match=r'its recipe.prompt is "find: ", not ""\. .*name='):
+        build(root, sentences, checkpoint)
+    build(root, sentences, checkpoint, prompt="", name="documents")
+    with pytest.raises(UnknownNameError, match=r"unknown prompt 'qeury'. Did you mean 'query'"):
+        build(root, sentences, checkpoint, prompt="qeury")
+    with pytest.raises(UsageError, match=r"the prompt 'query' belongs to pooling 'model'.* is 'mean'"):
+        build(root, sentences, checkpoint, prompt="query", poolings="mean")
+    near = store.neighbours("a new text", k=1, embed=True, spaces="tiny.sentence.model")
+    assert len(near) == 1
+
+
+def test_another_recipe_under_the_same_name_is_refused(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+    import shutil
+
+    copy, root = tmp_path / "tiny", tmp_path / "store"
+    shutil.copytree(checkpoint, copy)
+    build(root, sentences, copy)
+    write_json(copy / "sentence_bert_config.json", {"max_seq_length": 8})
+    with pytest.raises(SpaceMismatchError, match=r"its recipe.max_seq_length is null, not 8"):
+        build(root, sentences, copy)
+    with pytest.raises(CheckpointError, match=r"the recipe of the checkpoint .* is not the one that made"):
+        Store(root).neighbours("a new text", k=1, embed=True)
+    (copy / "modules.json").unlink()
+    with pytest.raises(UsageError, match="declares no recipe of its own"):
+        build(root, sentences, copy, poolings="model")
+
+
+def test_a_recipe_that_cannot_be_followed(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "tiny"
+    shutil.copytree(checkpoint, copy)
+    modules = json.loads((copy / "modules.json").read_text())
+    write_json(copy / "modules.json", [*modules, {"path": "3_LSTM", "type": f"{OLD}LSTM"}])
+    with pytest.raises(CheckpointError, match=r"recipe of 'tiny' \(modules.json\): its module 'LSTM' is not one of"):
+        build(tmp_path / "store", sentences, copy, poolings="model")
+    report = build(tmp_path / "store", sentences, copy)
+    assert [space.space for space in report.spaces] == ["tiny.sentence.mean"]
+    assert "its module 'LSTM'" in report.notes[0]
+    assert report.notes[0].endswith("The default is mean.")
+
+
+def test_a_dry_run_and_the_treatment_of_long_texts(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+    plan = build(tmp_path / "store", sentences, checkpoint, dry_run=True)
+    assert (plan.spaces[0].space, plan.spaces[0].truncated) == ("tiny.sentence.model", 1)
+    assert len(plan.notes) == 1
+    report = build(tmp_path / "store", sentences, checkpoint, long="skip", poolings=["mean", "model"])
+    assert [(sum(space.skipped.values()), space.truncated) for space in report.spaces] == [(1, 0), (1, 0)]
+    report = build(tmp_path / "store", sentences, checkpoint, poolings=["mean", "model"])
+    assert [(sum(space.skipped.values()), space.truncated) for space in report.spaces] == [(1, 0), (0, 1)]

@@ -1,0 +1,177 @@
+"""Pooling ``model`` against sentence-transformers itself, for every pooling mode and module."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from encode_models import bert, gpt2, roberta, t5
+from recipe_checkpoints import TEXTS, configure_tokenizer, encoded, old_layout, outputs, saved, witness, write_json
+
+from embstore.encode import Encoder, read_recipe, resolve
+from embstore.errors import CheckpointError, UnknownNameError, UsageError
+from embstore.space import Pooling, Template, Unit
+
+pytest.importorskip("sentence_transformers")
+from sentence_transformers.sentence_transformer import modules as parts
+
+MODES = ("cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+ATOL = 1e-5
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bert(tmp_path_factory.mktemp("base") / "bert")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_each_mode_of_the_old_layout(base: Path, tmp_path: Path, mode: str) -> None:
+    folder = old_layout(tmp_path / "tiny", base, [mode])
+    np.testing.assert_allclose(outputs(folder, TEXTS), witness(folder, TEXTS), atol=ATOL)
+
+
+def test_all_modes_are_concatenated_in_the_order_of_the_package(base: Path, tmp_path: Path) -> None:
+    folder = old_layout(tmp_path / "tiny", base, MODES, modules=["Normalize"])
+    found = outputs(folder, TEXTS)
+    assert found.shape == (len(TEXTS), 6 * 32)
+    np.testing.assert_allclose(found, witness(folder, TEXTS), atol=ATOL)
+
+
+def test_modes_in_the_order_of_the_new_layout(base: Path, tmp_path: Path) -> None:
+    folder = saved(tmp_path / "tiny", base, parts.Pooling(32, ("lasttoken", "cls", "max")))
+    assert read_recipe(folder, "tiny").modes == ("lasttoken", "cls", "max")
+    np.testing.assert_allclose(outputs(folder, TEXTS), witness(folder, TEXTS), atol=ATOL)
+
+
+def test_layers_are_pooled_alike_and_the_output_is_a_layer_of_its_own(base: Path, tmp_path: Path) -> None:
+    folder = saved(tmp_path / "tiny", base, parts.Pooling(32, ("max", "weightedmean")), parts.Normalize())
+    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    layers = encoder.layers_of(Pooling.MODEL)
+    assert (layers.names, layers.select("top").names) == (("0", "1", "2", "3", "output"), ("output",))
+    vectors, _ = encoded(encoder, TEXTS)
+    inputs = encoder.tokenizer._hf(TEXTS[1], return_tensors="pt")
+    with torch.no_grad():
+        states = encoder._model(**inputs, output_hidden_states=True).hidden_states
+    for layer, state in enumerate(states):
+        weights = torch.arange(1, state.shape[1] + 1)[:, None]
+        wanted = torch.cat([state[0].amax(0), (state[0] * weights).sum(0) / weights.sum()])
+        np.testing.assert_allclose(vectors[1][layer], wanted, atol=ATOL)
+    np.testing.assert_allclose(np.linalg.norm(vectors[1][4]), 1, atol=ATOL)
+
+
+@pytest.mark.parametrize("out_features", [32, 8, 48])
+@pytest.mark.parametrize("safe", [True, False])
+def test_dense_and_normalize(base: Path, tmp_path: Path, out_features: int, safe: bool) -> None:
+    modules = (
+        parts.Pooling(32, "mean"),
+        parts.Dense(32, 64, bias=False, activation_function=torch.nn.GELU()),
+        parts.Dense(64, out_features, activation_function=torch.nn.Identity(), use_residual=True),
+        parts.LayerNorm(out_features),
+        parts.Normalize(),
+    )
+    folder = saved(tmp_path / "tiny", base, *modules, safe=True)
+    if not safe:
+        for file in folder.glob("*_*/model.safetensors"):
+            from safetensors.torch import load_file
+
+            torch.save(load_file(file), file.with_name("pytorch_model.bin"))
+            file.unlink()
+        with pytest.raises(CheckpointError, match=r"a pickle, which can run code .*--allow-pickle"):
+            outputs(folder, TEXTS)
+    found = outputs(folder, TEXTS, allow_pickle=not safe)
+    np.testing.assert_allclose(found, witness(folder, TEXTS), atol=ATOL)
+    encoder = Encoder.load(resolve(str(folder)), device="cpu", allow_pickle=True)
+    assert encoder.dim_of(Pooling.MODEL) == out_features
+    names = encoder.layers_of(Pooling.MODEL).names
+    assert names == (("0", "1", "2", "3", "output") if out_features == 32 else ("output",))
+
+
+def test_the_default_activation_is_tanh_and_outputs_are_truncated(base: Path, tmp_path: Path) -> None:
+    folder = saved(tmp_path / "tiny", base, parts.Pooling(32), parts.Dense(32, 16), parts.Normalize(), truncate_dim=5)
+    config = folder / "2_Dense/config.json"
+    config.write_text(config.read_text().replace('"activation_function"', '"unread"'))
+    found = outputs(folder, TEXTS)
+    assert found.shape[1] == 5
+    np.testing.assert_allclose(found, witness(folder, TEXTS), atol=ATOL)
+
+
+@pytest.mark.parametrize("include", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_prompts(base: Path, tmp_path: Path, mode: str, include: bool) -> None:
+    folder = saved(
+        tmp_path / "tiny", base, parts.Pooling(32, mode, include_prompt=include),
+        prompts={"query": "search for: ", "empty": ""}, default_prompt_name="query",
+    )  # fmt: skip
+    recipe = read_recipe(folder, "tiny")
+    assert recipe.prompt(None, "tiny") == recipe.prompt("query", "tiny") == "search for: "
+    assert recipe.prompt("", "tiny") == recipe.prompt("empty", "tiny") == recipe.prompt("document", "tiny") == ""
+    with pytest.raises(UnknownNameError, match=r"unknown prompt 'qery'. Did you mean 'query'"):
+        recipe.prompt("qery", "tiny")
+    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    for name in ("query", "empty"):
+        vectors, _ = encoded(encoder, TEXTS, recipe.prompt(name, "tiny"))
+        found = np.stack([vectors[i][-1] for i in range(len(TEXTS))])
+        np.testing.assert_allclose(found, witness(folder, TEXTS, prompt_name=name), atol=ATOL)
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("make", [gpt2, roberta, t5])
+def test_other_models_padded_on_either_side(tmp_path: Path, make, side: str) -> None:
+    """A text's vector is the one it has alone, wherever a batch is padded."""
+    folder = old_layout(
+        tmp_path / "tiny", make(tmp_path / "base"), ["lasttoken", "weightedmean"], modules=["Normalize"]
+    )
+    configure_tokenizer(folder, padding_side=side)
+    np.testing.assert_allclose(outputs(folder, TEXTS), witness(folder, TEXTS), atol=ATOL)
+
+
+@pytest.mark.parametrize("length", [7, None])
+def test_long_texts_are_truncated_as_by_the_package(base: Path, tmp_path: Path, length: int | None) -> None:
+    folder = old_layout(tmp_path / "tiny", base, ["mean"])
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": length})
+    texts = ["a b c d e f g h i j", "dog", "a b " * 60]
+    np.testing.assert_allclose(outputs(folder, texts), witness(folder, texts), atol=ATOL)
+    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    _, skipped = encoded(encoder, texts)
+    assert [item.outcome for item in skipped] == ["truncated"] * (2 if length else 1)
+    assert f"the context of 'tiny' in its own recipe holds {length or 64}" in skipped[0].reason
+
+
+def test_lower_case(tmp_path: Path) -> None:
+    folder = old_layout(tmp_path / "tiny", gpt2(tmp_path / "base"), ["mean"])
+    configure_tokenizer(folder)
+    texts = ["The DOG", "ÜBER alles", "the dog"]
+    before = outputs(folder, texts)
+    write_json(folder / "sentence_bert_config.json", {"do_lower_case": True})
+    found = outputs(folder, texts)
+    np.testing.assert_allclose(found, witness(folder, texts), atol=ATOL)
+    assert np.array_equal(found[0], found[2])
+    assert not np.allclose(found[0], before[0])
+
+
+def test_the_packaged_minilm() -> None:
+    texts = [*TEXTS, "a long text " * 200]
+    folder = resolve("minilm").folder
+    found = outputs(folder, texts)
+    np.testing.assert_allclose(found, witness(folder, texts), atol=ATOL)
+
+
+def test_a_prompt_without_a_text_behind_it_is_skipped(base: Path, tmp_path: Path) -> None:
+    folder = old_layout(tmp_path / "tiny", base, ["mean"], include_prompt=False)
+    write_json(folder / "sentence_bert_config.json", {"max_seq_length": 4})
+    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    vectors, [skipped] = encoded(encoder, ["dog"], "a b c d e f: ")
+    assert (vectors, skipped.outcome) == ({}, "skipped")
+    assert skipped.reason.startswith("beyond the cut")
+
+
+def test_poolings_of_a_checkpoint(base: Path, tmp_path: Path) -> None:
+    plain = Encoder.load(resolve(str(base)), device="cpu")
+    with pytest.raises(UsageError, match=r"no pooling 'model': 'bert' declares no recipe of its own"):
+        plain.tokenizer.check(Unit.SENTENCE, Pooling.MODEL, Template())
+    folder = old_layout(tmp_path / "tiny", base, ["mean"])
+    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    encoder.tokenizer.check(Unit.SENTENCE, Pooling.MODEL, Template())
+    with pytest.raises(UsageError, match="encode it by itself"):
+        next(encoder.encode([], poolings=[Pooling.MODEL, Pooling.MEAN]))
+    assert Pooling("cls") is Pooling.BOS
