@@ -55,6 +55,20 @@ def _selection(
         typer.Option("--seed", metavar="S", help="Seed of everything that is drawn (sample, bootstrap, permutations)."),
     ] = 0,
     transform: _options.Transforms = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by", metavar="COLUMN", help="A row for each value of this column of the items: pos, position …"
+        ),
+    ] = None,
+    bins: Annotated[
+        str | None,
+        typer.Option(
+            "--bins",
+            metavar="N|EDGES",
+            help="With --by, for numbers: N intervals with equally many items, or intervals between edges: 0,10,100.",
+        ),
+    ] = None,
 ) -> dict[str, Any]:
     """Return the spaces, layers and items that the options select, as arguments of :meth:`Store.query`."""
     return {
@@ -62,6 +76,7 @@ def _selection(
         "template": template,
         "layers": layer, "where": where, "words": words, "word": word or (), "timeout": timeout, "memory": memory,
         "sample": sample, "seed": seed, "transforms": transform or (),
+        "by": by, "bins": bins,
     }  # fmt: skip
 
 

@@ -47,6 +47,16 @@ class Chart(NamedTuple):
     is_ordered: bool = False
 
 
+def with_groups(chart: Chart, *, is_ordered: bool) -> Chart:
+    """Return the chart of results with the column ``group``: a curve a group and a panel a space, else a panel each.
+
+    Args:
+        chart: Chart of the same results without groups.
+        is_ordered: Whether the groups are intervals, whose order colours show.
+    """
+    return chart._replace(series="group", facets=("space", *chart.facets), is_ordered=is_ordered)
+
+
 DRIFT = Chart(
     "curves",
     ("overlap", "turnover"),

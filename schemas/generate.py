@@ -57,6 +57,12 @@ _ROWS: dict[str, Any] = {
         "minimum": 0,
         "description": "Present with words: how many of the list the space has no item of.",
     },
+    "group": {
+        "type": ["string", "null"],
+        "description": "Present with by: the value of that column, or the interval; null for items without a value.",
+    },
+    "by": {"type": "string", "description": "Present if the items are in groups: the column that divides them."},
+    "bins": {"type": "string", "description": "Present if the groups are intervals: how many, or their edges."},
     "sample": {"type": "integer", "minimum": 1, "description": "Present if the items were drawn: how many."},
     "seed": {"type": "integer", "description": "Present with sample: the seed of the draw."},
     "transform": {"type": "string", "description": "Present if the vectors were transformed first: how."},

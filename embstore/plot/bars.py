@@ -5,7 +5,7 @@ from typing import Any
 
 from embstore.plot.axes import ValueScale, band_encoding
 from embstore.plot.panel import Panel, Request, column_width, n_columns
-from embstore.plot.results import LayerAxis, distinct
+from embstore.plot.results import LayerAxis, distinct, panel_columns
 from embstore.plot.typesetting import text_width
 from embstore.table import Row
 
@@ -15,16 +15,17 @@ _NARROWEST = 190.0
 def bar_panels(request: Request) -> tuple[list[Panel], list[str]]:
     """Return one panel for each space, with the same scale, and notes."""
     rows = request.table.rows
-    spaces = distinct(rows, ("space",))
+    keys = panel_columns(request.chart, "space")
+    spaces = distinct(rows, keys)
     columns = n_columns(len(spaces), request.room, _NARROWEST)
     width = column_width(columns, request.room)
     data = [datum for row in rows for datum in _stack(request, row)]
     scale = ValueScale.covering([datum[end] for datum in data for end in ("from", "to")], with_zero=True)
     n_bars = max(datum["rank"] for datum in data)
     return [
-        _panel(request, [row for row in rows if row["space"] == space], space, width, scale, n_bars,
-               titled=len(spaces) > 1)
-        for (space,) in spaces
+        _panel(request, [row for row in rows if tuple(row[key] for key in keys) == space], ", ".join(space), width,
+               scale, n_bars, titled=len(spaces) > 1)
+        for space in spaces
     ], []  # fmt: skip
 
 
@@ -41,7 +42,7 @@ def _stack(request: Request, row: Row) -> Iterator[dict[str, Any]]:
 
 
 def _panel(
-    request: Request, rows: Sequence[Row], space: str, width: float, scale: ValueScale, n_bars: int, *, titled: bool
+    request: Request, rows: Sequence[Row], title: str, width: float, scale: ValueScale, n_bars: int, *, titled: bool
 ) -> Panel:
     style, value = request.style, request.value
     names = LayerAxis.of(row["layer_name"] for row in sorted(rows, key=lambda row: row["layer"])).names
@@ -77,7 +78,7 @@ def _panel(
         })  # fmt: skip
     spec: dict[str, Any] = {"width": inner, "height": height, "data": {"values": data}, "layer": layers}
     if titled:
-        spec["title"] = request.panel_title(space, inner)
+        spec["title"] = request.panel_title(title, inner)
     return Panel(spec, width)
 
 

@@ -11,7 +11,7 @@ from embstore.plot.figure import Figure
 from embstore.plot.heat_map import heat_map_panels
 from embstore.plot.options import PlotOptions
 from embstore.plot.panel import GAP, Panel, Request
-from embstore.plot.results import caption, reasons
+from embstore.plot.results import caption, reasons, with_group_names
 from embstore.plot.steps import over_steps
 from embstore.plot.strip import strip_panels
 from embstore.plot.theme import STYLES, Style
@@ -37,6 +37,7 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
     options = options or PlotOptions()
     if table.chart is None:
         raise UsageError("this table has no picture: only the results of metrics, drift and maps have.")
+    table = with_group_names(table)
     notes: list[str] = []
     if options.x == "step":
         table, notes = over_steps(table)

@@ -6,7 +6,7 @@ from typing import Any
 from embstore.escape import printable
 from embstore.plot.axes import band_encoding
 from embstore.plot.panel import Panel, Request, column_width, n_columns
-from embstore.plot.results import LayerAxis, distinct
+from embstore.plot.results import LayerAxis, distinct, panel_columns
 from embstore.plot.typesetting import shorten, text_width
 from embstore.table import Row
 
@@ -16,21 +16,22 @@ _SMALLEST_SIDE = 130.0
 
 
 def heat_map_panels(request: Request) -> tuple[list[Panel], list[str]]:
-    """Return one panel for each pair of spaces, with the same colours, and notes."""
+    """Return one panel for each pair of spaces (and group), with the same colours, and notes."""
     rows = request.table.rows
-    pairs = distinct(rows, ("space", "space_2"))
+    keys = panel_columns(request.chart, "space", "space_2")
+    pairs = distinct(rows, keys)
     columns = n_columns(len(pairs), request.room, _NARROWEST)
     width = column_width(columns, request.room)
     values = [row[request.value] for row in rows if row[request.value] is not None]
     return [
-        _panel(request, [row for row in rows if (row["space"], row["space_2"]) == pair], pair, width, values,
+        _panel(request, [row for row in rows if tuple(row[key] for key in keys) == pair], pair, width, values,
                titled=len(pairs) > 1)
         for pair in pairs
     ], []  # fmt: skip
 
 
 def _panel(
-    request: Request, rows: Sequence[Row], pair: tuple[str, str], width: float, values: Sequence[float], *, titled: bool
+    request: Request, rows: Sequence[Row], pair: tuple[str, ...], width: float, values: Sequence[float], *, titled: bool
 ) -> Panel:
     style, value = request.style, request.value
     down = LayerAxis.of(row["layer_name"] for row in sorted(rows, key=lambda row: row["layer"])).names
@@ -68,7 +69,9 @@ def _panel(
                                                                                "color": light}})  # fmt: skip
     spec: dict[str, Any] = {"width": inner, "height": height, "data": {"values": data}, "layer": layers}
     if titled:
-        spec["title"] = request.panel_title(pair[0] if same else f"{pair[0]} × {pair[1]}", inner)
+        spec["title"] = request.panel_title(
+            ", ".join((pair[0] if same else f"{pair[0]} × {pair[1]}", *pair[2:])), inner
+        )
     return Panel(spec, width)
 
 

@@ -1,14 +1,14 @@
 """Read a table as the parts of a picture: panels, the series in each, and the places of layers on an axis."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from embstore.chart import Chart
 from embstore.escape import printable
 from embstore.table import Row, Table, show
 
-_SELECTION = ("transform", "where", "words", "sample")
+_SELECTION = ("transform", "where", "words", "sample", "by", "bins")
 """Columns of the selection of items, and of the transforms of their vectors, which results have if there are any."""
 
 
@@ -53,6 +53,18 @@ def series_labels(spaces: Sequence[str]) -> dict[str, str]:
 def distinct(rows: Iterable[Row], columns: Sequence[str]) -> list[tuple[Any, ...]]:
     """Return the distinct values of columns, each as a tuple, in order of appearance."""
     return list(dict.fromkeys(tuple(row[column] for column in columns) for row in rows))
+
+
+def with_group_names(table: Table) -> Table:
+    """Return results with a name for the group of the items without a value, which has none."""
+    if "group" not in table.columns:
+        return table
+    return replace(table, rows=tuple({**row, "group": row["group"] or "no value"} for row in table.rows))
+
+
+def panel_columns(chart: Chart, *columns: str) -> tuple[str, ...]:
+    """Return columns, and that of the groups if there are any: each combination of their values has a panel."""
+    return (*columns, "group") if chart.series == "group" else columns
 
 
 def caption(table: Table, chart: Chart, value: str) -> list[str]:

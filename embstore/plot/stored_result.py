@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from embstore.chart import DRIFT
+from embstore.chart import DRIFT, with_groups
 from embstore.errors import UsageError
 from embstore.metrics import Metric, all_metrics, get_metric
 from embstore.table import Table
@@ -28,7 +28,10 @@ def read_result(path: "str | Path", metric: str | None = None) -> Table:
         return Table(tuple(rows[0]), tuple(rows), chart=DRIFT)
     declared = _metric(Path(path), rows[0], metric)
     _check_numbers(path, declared, rows)
-    return Table(tuple(rows[0]), tuple(rows), chart=declared.chart, types=declared.types)
+    chart = declared.chart
+    if "group" in rows[0]:
+        chart = with_groups(chart, is_ordered="bins" in rows[0])
+    return Table(tuple(rows[0]), tuple(rows), chart=chart, types=declared.types)
 
 
 def _metric(path: Path, row: "Mapping[str, Any]", name: str | None) -> Metric:

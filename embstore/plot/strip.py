@@ -6,7 +6,7 @@ from typing import Any
 from embstore.escape import printable
 from embstore.plot.axes import ValueScale, quoted
 from embstore.plot.panel import Panel, Request, column_width, n_columns
-from embstore.plot.results import LayerAxis, distinct
+from embstore.plot.results import LayerAxis, distinct, panel_columns
 from embstore.plot.typesetting import shorten, text_width
 from embstore.table import Row
 
@@ -18,21 +18,22 @@ _LABEL_SHARE = 0.35
 def strip_panels(request: Request) -> tuple[list[Panel], list[str]]:
     """Return one panel for each space, and a note where only the lowest and the highest items are drawn."""
     rows = request.table.rows
-    spaces = distinct(rows, ("space",))
+    keys = panel_columns(request.chart, "space")
+    spaces = distinct(rows, keys)
     columns = n_columns(len(spaces), request.room, _NARROWEST)
     width = column_width(columns, request.room)
     values = [row[request.value] for row in rows if row[request.value] is not None]
     scale = ValueScale.covering(values, log=request.options.logy)
     panels, notes = [], []
-    for (space,) in spaces:
-        chosen = [row for row in rows if row["space"] == space]
+    for space in spaces:
+        chosen = [row for row in rows if tuple(row[key] for key in keys) == space]
         drawn, n_items = _items(request, chosen)
         if len(drawn) < n_items:
             notes.append(
-                f"{space}: the {len(drawn) // 2} lowest and the {len(drawn) // 2} highest of {n_items:,} in the last "
-                "layer are drawn."
+                f"{', '.join(space)}: the {len(drawn) // 2} lowest and the {len(drawn) // 2} highest of {n_items:,} in "
+                "the last layer are drawn."
             )
-        panels.append(_panel(request, chosen, drawn, width, scale, f"{space}" if len(spaces) > 1 else ""))
+        panels.append(_panel(request, chosen, drawn, width, scale, ", ".join(space) if len(spaces) > 1 else ""))
     return panels, notes
 
 

@@ -14,6 +14,7 @@ from embstore.errors import EmbstoreError, FileAccessError, UsageError
 from embstore.metrics import get_metric
 from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
+from embstore.query.grouping import parse_grouping
 from embstore.query.inputs.case import SETS
 from embstore.query.inputs.dispatch import cases
 from embstore.query.inputs.word_files import is_file
@@ -145,11 +146,13 @@ def _stored(catalog: Catalog, path: Path, skipped: Counter[str]) -> _Stored | No
         if len(question["of"]) == 2:
             card, layer = _layer(catalog, *question["of"])
             if is_same_question(answers.layer_question(card, layer), question):
-                return _Stored(path, answer, lambda: _answer_of_layer(catalog, request, card, layer))
+                return _Stored(path, answer, lambda: _answer_of_layer(catalog, request, card, layer, answers))
         else:
             sides = _layers(catalog, *question["of"])
             if is_same_question(answers.layer_pairs_question(*sides), question):
-                return _Stored(path, answer, lambda: answer_of_layers(catalog, request, *sides))
+                return _Stored(
+                    path, answer, lambda: answer_of_layers(catalog, request, *sides, answers.groups(*sides[::2]))
+                )
     except FileAccessError:
         raise
     except (EmbstoreError, LookupError, TypeError, ValueError):
@@ -162,8 +165,9 @@ def _request(question: Mapping[str, Any]) -> MetricRequest:
     """Return the request of a stored question: the key of an answer in the cache."""
     metric, rows = get_metric(question["metric"]["name"]), question["rows"]
     selection = Selection(
-        rows["where"], rows["sample"], question["seed"] or 0, tuple(rows["transforms"]), Limits(timeout=_SQL_SECONDS)
-    )
+        rows["where"], rows["sample"], question["seed"] or 0, tuple(rows["transforms"]), Limits(timeout=_SQL_SECONDS),
+        by=parse_grouping(rows.get("by"), rows.get("bins")),
+    )  # fmt: skip
     return MetricRequest(metric, metric.check(question["parameters"]), selection)
 
 
@@ -173,10 +177,10 @@ def _reads_files(request: MetricRequest) -> bool:
     return is_of_words and any(is_file(request.parameters.get(name)) for name in SETS)
 
 
-def _answer_of_layer(catalog: Catalog, request: MetricRequest, card: Card, layer: Layer) -> Answer:
+def _answer_of_layer(catalog: Catalog, request: MetricRequest, card: Card, layer: Layer, answers: Answers) -> Answer:
     """Compute the answer for one layer of a space."""
     inputs = cases(request.metric, catalog, card, request.parameters)
-    [(_, answer)] = compute_layers(catalog, request, card, [layer], inputs)
+    [(_, answer)] = compute_layers(catalog, request, card, [layer], inputs, answers.groups(card))
     return answer
 
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from embstore.errors import StoreError
 from embstore.metrics import Metric
+from embstore.query.grouping import Groups
 from embstore.query.inputs.case import SETS
 from embstore.query.inputs.word_files import is_file
 from embstore.query.request import MetricRequest
@@ -60,12 +61,23 @@ class Answers:
         self._catalog, self._request, self._use = catalog, request, use
         self._can_write, self._trimmed = True, False
         self._inputs: dict[str, str] = {}
+        self._groups: dict[tuple[str, ...], Groups | None] = {}
         self.uncached_reason: str | None = None
         if use:
             try:
                 self._inputs = _inputs(catalog, request)
             except UncachedError as error:
                 self._use, self.uncached_reason = False, str(error)
+
+    def groups(self, card: Card, other: Card | None = None) -> Groups | None:
+        """Return the groups of a space's selected items, or of those that two spaces share; None for no groups.
+
+        Raises: as :meth:`Selection.groups`.
+        """
+        spaces = [card.space, *([] if other is None else [other.space])]
+        if tuple(spaces) not in self._groups:
+            self._groups[tuple(spaces)] = self._request.selection.groups(self._catalog, *spaces)
+        return self._groups[tuple(spaces)]
 
     def find(self, card: Card, layers: Iterable[Layer]) -> dict[Layer, Answer]:
         """Return layer → stored answer, for those layers of a space that have one."""
@@ -82,7 +94,9 @@ class Answers:
     ) -> Answer | None:
         """Return the stored answer for layers of a space compared with layers of another one; None if incomplete."""
         answer = self._read(self.layer_pairs_question(card, layers, other, others)) if self._use else None
-        return answer if answer is not None and len(answer.rows) == len(layers) * len(others) else None
+        groups = self.groups(card, other)
+        n_rows = len(layers) * len(others) * (1 if groups is None else len(groups.members))
+        return answer if answer is not None and len(answer.rows) == n_rows else None
 
     def store_layer_pairs(
         self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer], answer: Answer
@@ -96,7 +110,8 @@ class Answers:
 
     def _read(self, question: Question) -> Answer | None:
         answer = read_answer(self._catalog.paths, question)
-        return answer if answer is not None and _has_columns(self._request.metric, answer) else None
+        names = () if self._request.selection.by is None else ("group",)
+        return answer if answer is not None and _has_columns(self._request.metric, answer, names) else None
 
     def _write(self, question: Question, answer: Answer) -> None:
         """Store an answer, unless a file that it depends on has changed since the request."""
@@ -121,14 +136,20 @@ class Answers:
 
     def layer_question(self, card: Card, layer: Layer) -> Question:
         """Return the question for a layer of a space: all that the answer depends on."""
-        return {**self._common, "of": [self._space(card), _layer_key(layer)]}
+        return {**self._common, **self._divided(card), "of": [self._space(card), _layer_key(layer)]}
 
     def layer_pairs_question(
         self, card: Card, layers: Sequence[Layer], other: Card, others: Sequence[Layer]
     ) -> Question:
         """Return the question for layers of a space compared with layers of the same or another one."""
         names = [[_layer_key(layer) for layer in side] for side in (layers, others)]
-        return {**self._common, "of": [self._space(card), names[0], self._space(other), names[1]]}
+        of = [self._space(card), names[0], self._space(other), names[1]]
+        return {**self._common, **self._divided(card, other), "of": of}
+
+    def _divided(self, card: Card, other: Card | None = None) -> Question:
+        """Return what groups add to a question: a hash of their names and items."""
+        groups = self.groups(card, other)
+        return {} if groups is None else {"inputs": {**self._inputs, "groups": groups.sha256}}
 
     def _space(self, card: Card) -> list[str]:
         """Return the part of a question that identifies the vectors of a space: its name and a hash of its shards."""
@@ -147,6 +168,7 @@ class Answers:
                 "where": selection.where,
                 "sample": selection.sample,
                 "transforms": list(selection.transforms),
+                **({} if selection.by is None else selection.by.columns()),
             },
             "seed": selection.seed if is_random else None,
             "inputs": self._inputs,
@@ -156,9 +178,16 @@ class Answers:
         return {**question, **_items(self._catalog)} if is_by_text else question
 
 
-def _has_columns(metric: Metric, answer: Answer) -> bool:
-    """Return whether a stored answer has the columns of a metric, since other programs may have written it."""
+def _has_columns(metric: Metric, answer: Answer, names: Sequence[str]) -> bool:
+    """Return whether a stored answer has the columns of a metric, since other programs may have written it.
+
+    Args:
+        metric: Metric of the answer.
+        answer: Stored answer.
+        names: Further columns of names.
+    """
     types = {column.name: _TYPES.get(column.type, list) for column in metric.columns} | {"n": int, "reason": str}
+    types |= dict.fromkeys(names, str)
     return {*answer.across} <= types.keys() and all(
         types.keys() <= row.keys() <= types.keys() | {"seed"}
         and isinstance(row["n"], int)

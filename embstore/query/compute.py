@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.transforms import fit
+from embstore.query.group_layers import layers_of_groups
+from embstore.query.grouping import Groups
 from embstore.query.inputs.case import Case
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.no_vectors import NoVectors
@@ -16,7 +18,12 @@ from embstore.storage.files.card import Card
 
 
 def compute_layers(
-    catalog: Catalog, request: MetricRequest, card: Card, layers: Sequence[Layer], cases: Sequence[Case]
+    catalog: Catalog,
+    request: MetricRequest,
+    card: Card,
+    layers: Sequence[Layer],
+    cases: Sequence[Case],
+    groups: Groups | None = None,
 ) -> Iterator[tuple[Layer, Answer]]:
     """Compute a metric for some layers of a space; yield each layer with its answer as soon as it is computed.
 
@@ -26,17 +33,23 @@ def compute_layers(
         card: Card of the space.
         layers: Layers of the space.
         cases: Sets of inputs of the metric; an answer has rows for each (:func:`embstore.query.inputs.dispatch.cases`).
+        groups: Groups of the selected items, each of which has rows of its own; None for no groups.
     """
-    only = request.selection.select(catalog, card.space)
-    notes = sample_notes(request.selection, card, only)
+    only = request.selection.select(catalog, card.space) if groups is None else groups.ids
+    notes = [*sample_notes(request.selection, card, only), *(() if groups is None else groups.notes)]
     case_notes = [note for case in cases for note in case.notes]
     across = tuple(dict.fromkeys(column for case in cases for column in case.columns))
     selected = selected_layers(catalog, request.selection, card, layers, only)
     for layer, (data, layer_notes) in zip(layers, selected, strict=True):
+        divided = [({}, data)] if groups is None else _named_groups(request, data, groups)
         rows = tuple(
-            row | dict(case.columns) for case in cases for row in _compute(catalog, request, data, case, layer)
+            name | row | dict(case.columns)
+            for name, group_data in divided
+            for case in cases
+            for row in _compute(catalog, request, group_data, case, layer, data)
         )
         from_sums = request.metric.needs == "summary" and isinstance(data, StoredLayer) and not data.was_read
+        from_sums = from_sums and groups is None
         yield layer, Answer(rows, (*notes, *layer_notes, *case_notes), across, from_sums=from_sums)
 
 
@@ -70,14 +83,36 @@ def _transformed(data: StoredLayer, selection: Selection) -> tuple[LayerData | N
     return TransformedLayer(data, transform, transform.columns), notes
 
 
+def _named_groups(
+    request: MetricRequest, data: LayerData | NotComputable, groups: Groups
+) -> Iterator[tuple[Row, LayerData | NotComputable]]:
+    """Yield the column with the name of each group, and its vectors."""
+    for group, layer in layers_of_groups(data, groups, with_summary=request.metric.needs == "summary"):
+        yield {"group": group.name}, layer
+
+
 def _compute(
-    catalog: Catalog, request: MetricRequest, data: LayerData | NotComputable, case: Case, layer: Layer
+    catalog: Catalog,
+    request: MetricRequest,
+    data: LayerData | NotComputable,
+    case: Case,
+    layer: Layer,
+    whole: LayerData | NotComputable,
 ) -> list[Row]:
-    """Compute a metric for one layer and one set of inputs; if that is impossible, return a row with the reason."""
+    """Compute a metric for one layer and one set of inputs; if that is impossible, return a row with the reason.
+
+    Args:
+        catalog: Store to read.
+        request: Metric, its parameters and its items.
+        data: Vectors, all of the layer or of a group; or the reason why there are none.
+        case: Set of inputs.
+        layer: Layer of the vectors.
+        whole: The layer's vectors of all groups.
+    """
     if isinstance(data, NotComputable):
         return _without_vectors(request, data, case)
     try:
-        sentences = {"sentences": _sentences(catalog, case.sentence_space, layer, data)} if case.sentence_space else {}
+        sentences = {"sentences": _sentences(catalog, case.sentence_space, layer, whole)} if case.sentence_space else {}
         return rows_of(request.metric.function(data, **case.inputs, **sentences, **request.arguments))
     except NotComputable as error:
         return [request.metric.empty(data.summary.n, str(error))]
@@ -96,7 +131,7 @@ def _without_vectors(request: MetricRequest, error: NotComputable, case: Case) -
     return [row | {"word": word} for word in words] or [row]
 
 
-def _sentences(catalog: Catalog, space: str, layer: Layer, data: LayerData) -> LayerData:
+def _sentences(catalog: Catalog, space: str, layer: Layer, data: LayerData | NotComputable) -> LayerData:
     """Return the same layer's vectors in a space of sentences, after the transform that was fitted on ``data``."""
     card = catalog.cards[space]
     if layer not in card.layers.members:

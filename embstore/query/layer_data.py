@@ -89,7 +89,7 @@ class StoredLayer:
         self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
         """Return the k nearest other items of every item, by an exact search: see :class:`LayerData`."""
-        return _neighbours(self, k, distance, distinct, only)
+        return neighbours_within(self, k, distance, distinct, only)
 
     def _vectors(self, only: Ids | None) -> "LayerVectors":
         """Open the vectors of some items of the layer; None for all."""
@@ -117,11 +117,13 @@ class TransformedLayer:
         layer: Vectors before the transform.
         transform: Function from vectors, float (n, layer.dim), to transformed vectors, float64 (n, dim).
         dims: Index in the stored vectors of each component of the transformed ones, int64 (dim,).
+        known_summary: Sums over the transformed vectors, if they are known; None to compute them.
     """
 
     layer: "LayerData"
     transform: Callable[[Block], NDArray[np.float64]]
     dims: NDArray[np.int64]
+    known_summary: Summary | None = None
 
     @property
     def dim(self) -> int:
@@ -131,6 +133,8 @@ class TransformedLayer:
     @cached_property
     def summary(self) -> Summary:
         """The sums over the transformed vectors."""
+        if self.known_summary is not None:
+            return self.known_summary
         return Summary.sum_of(self.map(Summary.of), self.dim)
 
     def map(self, function: Callable[[Block], T]) -> Iterator[T]:
@@ -156,10 +160,10 @@ class TransformedLayer:
         self, k: int, distance: str = "cosine", *, distinct: bool = False, only: Ids | None = None
     ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
         """Return the k nearest other items of every item among the transformed vectors, by an exact search."""
-        return _neighbours(self, k, distance, distinct, only)
+        return neighbours_within(self, k, distance, distinct, only)
 
 
-def _neighbours(
+def neighbours_within(
     data: "LayerData", k: int, distance: str, distinct: bool, only: Ids | None
 ) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
     """Search the k nearest other items among vectors in memory: see :class:`LayerData`."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
+from itertools import cycle, product
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from embstore.metrics.declaration.explain import CacheLookup
 from embstore.progress import task
 from embstore.query.cache import Answers
 from embstore.query.compute import selected_layers
+from embstore.query.group_layers import restricted
+from embstore.query.grouping import Groups
 from embstore.query.item_filter import missing_words
 from embstore.query.layer_pairs_table import SECOND_COLUMNS, tabulate
 from embstore.query.provenance import (
@@ -94,7 +96,7 @@ def compare(
         if answer is None:
             n_read = len(side.layers) + (0 if other.name == side.name else len(other.layers))
             with task("compute", f"{request.metric.name} of {side.name}", n_read):
-                answer = _answer(request, side, other)
+                answer = _answer(request, side, other, answers.groups(side.card, other.card))
             answers.store_layer_pairs(side.card, side.layers, other.card, other.layers, answer)
         notes += [*answer.notes, *draw_notes(request, answer.rows)]
         notes += [note for each in (side, other) for note in missing_shard_notes(catalog, each.card)]
@@ -188,23 +190,37 @@ def answer_of_layers(
     layers: tuple[Layer, ...],
     other: Card,
     others: tuple[Layer, ...],
+    groups: Groups | None = None,
 ) -> Answer:
     """Compute the answer for layers of a space compared with layers of the same or another one."""
-    return _answer(request, _Side(catalog, card, layers), _Side(catalog, other, others))
+    return _answer(request, _Side(catalog, card, layers), _Side(catalog, other, others), groups)
 
 
-def _answer(request: MetricRequest, side: _Side, other: _Side) -> Answer:
+def _answer(request: MetricRequest, side: _Side, other: _Side, groups: Groups | None) -> Answer:
     """Compute the answer for the layers of one space, with each other or with those of another space."""
     notes = []
     n_common = len(_common_ids(side, other))
     if n_common < max(len(side.ids), len(other.ids)):
         sizes = f"{len(side.ids)} and {len(other.ids)}"
         notes.append(f"{side.name} and {other.name} have {n_common} items in common, of {sizes}.")
-    ids = _selected(request, side, other)
+    ids = _selected(request, side, other) if groups is None else groups.ids
     notes += sample_notes(request.selection, side.card, ids)
     down, down_notes = _layers(request, side, ids)
     across, across_notes = (None, []) if other.name == side.name else _layers(request, other, ids)
-    return Answer(tuple(_matrix(request, down, across, ids)), (*notes, *down_notes, *across_notes))
+    notes += [*down_notes, *across_notes]
+    if groups is None:
+        return Answer(tuple(_matrix(request, down, across, ids)), tuple(notes))
+    rows: list[Row] = []
+    for group in groups.members:
+        left = _restricted(down, group.ids)
+        right = None if across is None else _restricted(across, group.ids)
+        rows += [{"group": group.name} | row for row in _matrix(request, left, right, group.ids)]
+    return Answer(tuple(rows), (*notes, *groups.notes))
+
+
+def _restricted(layers: Sequence[LayerData | NotComputable], ids: Ids) -> list[LayerData | NotComputable]:
+    """Return the vectors of some items in each layer."""
+    return [layer if isinstance(layer, NotComputable) else restricted(layer, ids) for layer in layers]
 
 
 def _selected(request: MetricRequest, side: _Side, other: _Side) -> Ids:
@@ -226,7 +242,8 @@ def _layers(request: MetricRequest, side: _Side, ids: Ids) -> tuple[list[LayerDa
 def _described(request: MetricRequest, side: _Side, other: _Side, answer: Answer) -> Iterator[Row]:
     """Yield the rows of an answer with the columns that name their two layers, and their provenance."""
     revision = revision_of(other.card).values()
-    for (layer, layer_2), row in zip(product(side.layers, other.layers), answer.rows, strict=True):
+    pairs = [*product(side.layers, other.layers)]
+    for (layer, layer_2), row in zip(cycle(pairs), answer.rows, strict=False):  # the pairs of each group
         second = dict(zip(SECOND_COLUMNS, (other.name, *revision, layer_2.id, layer_2.name), strict=True))
         row = with_missing_shards(side.catalog, row, side.card, other.card)
         row = row | {"reason": _with_layer_name(row["reason"], {"layer": (side, layer), "layer_2": (other, layer_2)})}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from embstore.chart import with_groups
 from embstore.query.provenance import SPACE_COLUMNS, Row, parameter_notes, request_columns
 from embstore.query.request import MetricRequest
 from embstore.query.revision_columns import REVISION_TYPES, columns_with_values
@@ -12,28 +13,30 @@ SECOND_COLUMNS = ("space_2", "revision_2", "step_2", "layer_2", "layer_name_2")
 
 def tabulate(request: MetricRequest, rows: Sequence[Row], notes: Sequence[str]) -> Table:
     """Return the rows as a table that is printed with layers down and layers across, with notes."""
-    metric = request.metric
+    metric, by = request.metric, request.selection.by
     names = [column.name for column in metric.columns]
     shown = next(column.name for column in metric.columns if column.shown)
     notes = [*notes, *_reasons(rows, shown), *_notes_on_pairs(request, rows), *parameter_notes(request)]
-    one_space = len({row["space"] for row in rows}) == 1
+    down = ("layer_name",) if len({row["space"] for row in rows}) == 1 else ("space", "layer_name")
+    heads = tuple("layer" if column == "layer_name" else column for column in down)
     return table(
         rows,
         columns=[
             *columns_with_values([*SPACE_COLUMNS, *SECOND_COLUMNS], rows),
+            *(() if by is None else ("group",)),
             "n",
             *names,
             "reason",
             *request_columns(request),
         ],
         notes=list(dict.fromkeys(notes)),
-        types={**REVISION_TYPES, **metric.types},
-        chart=metric.chart,
+        types={**REVISION_TYPES, **metric.types, "group": "string"},
+        chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
         pivot=Pivot(
-            down=("layer_name",) if one_space else ("space", "layer_name"),
+            down=down if by is None else ("group", *down),
             across=("layer_name_2",),
             values=(shown,),
-            heads=("layer",) if one_space else ("space", "layer"),
+            heads=heads if by is None else (by.column, *heads),
         ),
     )
 
@@ -44,7 +47,8 @@ def _reasons(rows: Sequence[Row], shown: str) -> Iterator[str]:
         if row["reason"] is None or row[shown] is not None:
             continue
         names_layer = row["reason"].startswith((f"{row['space']}, layer ", f"{row['space_2']}, layer "))
-        yield f"{row['reason']}." if names_layer else f"{row['space']}: {row['reason']}."
+        subject = row["space"] if row.get("group") is None else f"{row['space']}, {row['group']}"
+        yield f"{row['reason']}." if names_layer else f"{subject}: {row['reason']}."
 
 
 def _notes_on_pairs(request: MetricRequest, rows: Sequence[Row]) -> Iterator[str]:

@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from embstore.errors import NotStoredError, QueryError
+from embstore.chart import with_groups
+from embstore.errors import NotStoredError, QueryError, UnknownNameError, UsageError
 from embstore.metrics import Metric, get_metric
+from embstore.metrics.declaration.spec import Need
 from embstore.progress import task
 from embstore.query.cache import Answers
 from embstore.query.compute import compute_layers
@@ -33,6 +35,13 @@ from embstore.table import Pivot, Table, table
 
 if TYPE_CHECKING:
     from embstore.metrics.declaration.explain import CacheState
+
+# What metrics of other inputs than the vectors of items are of, by what they need.
+_UNGROUPED: dict[Need, str] = {
+    "pairs": "the pairs of a dataset (of part of them with --where or --words)",
+    "lexicon": "the words of a lexicon (of part of them with --where or --words)",
+    "word sets": "lists of words",
+}
 
 LayerAnswers = dict[Layer, Answer]
 
@@ -63,7 +72,7 @@ def query(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, layers:
         QueryError: The store has no space or input that the metric needs, or the layers of a space are shifted.
     """
     metric = request.metric
-    cards, notes = _suitable_spaces(catalog, metric, spaces)
+    cards, notes = _suitable_spaces(catalog, request, spaces)
     answers = Answers(catalog, request, use=cache)
     if metric.needs == "layers":
         from embstore.query.layer_pairs import compare  # which metrics of single layers do not need
@@ -100,7 +109,7 @@ def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, l
     from embstore.metrics.declaration.explain import CacheLookup, CacheState
     from embstore.query.layer_pairs import stored_pairs
 
-    cards, _ = _suitable_spaces(catalog, request.metric, spaces)
+    cards, _ = _suitable_spaces(catalog, request, spaces)
     answers = Answers(catalog, request)
     states: list[CacheLookup] = []
     if request.metric.needs == "layers":
@@ -116,11 +125,39 @@ def cache_state(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter, l
     return CacheState(tuple(states), answers.uncached_reason, may_need_no_vectors=may_need_none)
 
 
-def _suitable_spaces(catalog: Catalog, metric: Metric, spaces: SpaceFilter) -> tuple[list[Card], list[str]]:
+def _suitable_spaces(catalog: Catalog, request: MetricRequest, spaces: SpaceFilter) -> tuple[list[Card], list[str]]:
     """Return the cards of the spaces that a metric can be computed for, and notes on the spaces left out."""
-    cards, notes = _of_metric_units(metric, spaces.select(catalog.cards))
+    cards, notes = _of_metric_units(request.metric, spaces.select(catalog.cards))
     cards, shifted = check_layer_numbers(cards, spaces.spaces)
-    return cards, [*notes, *shifted]
+    cards, without_column = _with_column(catalog, request, cards)
+    return cards, [*notes, *shifted, *without_column]
+
+
+def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> tuple[list[Card], list[str]]:
+    """Return the cards of the spaces whose items have the column of the groups, and a note for each of the others.
+
+    Raises:
+        UsageError: The metric is not of a set of items, so that groups of items have no value.
+        UnknownNameError: No space has the column.
+    """
+    by = request.selection.by
+    if by is None:
+        return [*cards], []
+    from embstore.query.inputs.columns import check_column
+
+    if (reason := _UNGROUPED.get(request.metric.needs)) is not None:
+        raise UsageError(f"{request.metric.name} is of {reason}, not of groups of items: leave out --by.")
+    errors: dict[str, UnknownNameError] = {}
+    for card in cards:
+        try:
+            check_column(catalog, card.space, by.column)
+        except UnknownNameError as error:
+            errors[card.space] = error
+    if len(errors) == len(cards):
+        raise next(iter(errors.values()))
+    return [card for card in cards if card.space not in errors], [
+        f"{space} is left out: its items have no column {by.column!r}." for space in errors
+    ]
 
 
 def _find_or_compute(
@@ -148,7 +185,9 @@ def _find_or_compute(
         layer_answers = space_answers[card.space]
         missing = [layer for layer in layers[card.space] if layer not in layer_answers]
         with task("compute", f"{request.metric.name} of {card.space}", len(missing)) as computing:
-            for layer, answer in compute_layers(catalog, request, card, missing, inputs[card.space]):
+            for layer, answer in compute_layers(
+                catalog, request, card, missing, inputs[card.space], answers.groups(card)
+            ):
                 answers.store(card, layer, answer)
                 layer_answers[layer] = answer
                 computing.finish((card.space, layer.id))
@@ -236,8 +275,8 @@ def _of_metric_units(metric: Metric, cards: list[Card]) -> tuple[list[Card], lis
 def _tabulate(
     request: MetricRequest, rows: list[dict[str, Any]], across: tuple[str, ...], notes: Sequence[str]
 ) -> Table:
-    """Return the rows as a table that is printed with layers and words down, spaces and datasets across."""
-    metric = request.metric
+    """Return the rows as a table that is printed with layers, groups and words down, spaces and datasets across."""
+    metric, by = request.metric, request.selection.by
     keys = tuple(column.name for column in metric.columns if column.is_key)
     names = [column.name for column in metric.columns]
     hidden = {*keys, *(column.name for column in metric.columns if not column.shown), "best"}  # printed as a star
@@ -247,19 +286,22 @@ def _tabulate(
     printed = tuple(name for name in shown if name == shown[0] or any(row[name] is not None for row in rows))
     own = [name for name in names if name not in keys]
     counts = notes_of(metric, rows, [*request.selection.columns()], across)
+    group = () if by is None else ("group",)
     return table(
         rows,
-        columns=[*columns_with_values(SPACE_COLUMNS, rows), *keys, "n", *own, "reason", *request_columns(request)],
+        columns=[
+            *columns_with_values(SPACE_COLUMNS, rows), *group, *keys, "n", *own, "reason", *request_columns(request)
+        ],
         notes=list(dict.fromkeys([*notes, *counts, *parameter_notes(request)])),
-        types={**REVISION_TYPES, **metric.types},
-        chart=metric.chart,
+        types={**REVISION_TYPES, **metric.types, **dict.fromkeys(group, "string")},
+        chart=metric.chart if by is None else with_groups(metric.chart, is_ordered=by.bins is not None),
         intervals={column.name: column.interval for column in metric.columns if column.interval},
         pivot=Pivot(
-            down=("layer_name", *down),
+            down=("layer_name", *group, *down),
             across=("space", *across),
-            values=printed,
-            heads=("layer", *down),
+            values=(*(() if by is None else ("n",)), *printed),
+            heads=("layer", *(() if by is None else (by.column,)), *down),
             order="layer",
             mark="best" if metric.best else None,
         ),
-    )
+    )  # fmt: skip

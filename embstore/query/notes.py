@@ -29,7 +29,8 @@ def _reasons(metric: Metric, rows: Sequence[Row], described: Sequence[str]) -> I
     for row in rows:
         if not row["reason"]:
             continue
-        if row["n"] == 0 and not row.get("n_zero") and "total" not in row and "transform" not in described:
+        is_empty = row["n"] == 0 and not row.get("n_zero") and "total" not in row and "group" not in row
+        if is_empty and "transform" not in described:
             yield f"{row['space']}: {row['reason'] if row['reason'].startswith(NONE_LEFT) else NOTHING_SELECTED}."
         else:
             reasons.append((row, row["reason"]))
@@ -51,10 +52,10 @@ def _left_out(metric: Metric, rows: Sequence[Row]) -> Iterator[str]:
 
 def _merged(metric: Metric, row_notes: Iterable[tuple[Row, str]]) -> Iterator[str]:
     """Yield the notes on rows, those with the same text merged over layers, words and datasets."""
-    keys = [column.name for column in metric.columns if column.is_key]
+    keys = ["group", *(column.name for column in metric.columns if column.is_key)]
     layers: dict[tuple[str, str, str], list[str]] = {}
     for row, text in row_notes:
-        name = ", ".join(str(row[key]) for key in keys if row[key] is not None)
+        name = ", ".join(str(row[key]) for key in keys if row.get(key) is not None)
         layers.setdefault((row["space"], text, name), []).append(row["layer_name"])
     names: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
     for (space, text, name), layer_names in layers.items():

@@ -10,6 +10,7 @@ import numpy as np
 from embstore.errors import UsageError
 from embstore.metrics import Metric
 from embstore.metrics.transforms import Step, parse_transforms
+from embstore.query.grouping import Grouping, Groups, divide
 from embstore.query.item_filter import ItemFilter, WordList
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.sql.limits import NO_LIMITS, Limits
@@ -26,6 +27,7 @@ class Selection:
         transforms: Names of transforms, applied left to right, each fitted on the selected items.
         limits: Time and memory limits of the evaluation of ``where``.
         words: Words whose items the metric is computed over; None for all.
+        by: Column that divides the items into groups, each with rows of its own; None for no groups.
         steps: The transforms, parsed.
     """
 
@@ -35,6 +37,7 @@ class Selection:
     transforms: tuple[str, ...] = ()
     limits: Limits = NO_LIMITS
     words: WordList | None = None
+    by: Grouping | None = None
     steps: tuple[Step, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
@@ -54,6 +57,22 @@ class Selection:
         chosen = self.items.ids(catalog, [catalog.cards[space].unit])
         return chosen if self.sample is None else self.draw(stored_ids(catalog, space, chosen))
 
+    def groups(self, catalog: Catalog, space: str, other: str | None = None) -> Groups | None:
+        """Return the groups of the selected items of a space, or of those that it shares with another; None for none.
+
+        Raises:
+            UnknownNameError: The column does not exist; lists the nearest.
+            UsageError: Intervals are requested for a column that is not of numbers.
+            QueryError: The column has more values than there may be groups.
+        """
+        if self.by is None:
+            return None
+        kept = self.items.ids(catalog, [catalog.cards[space].unit])
+        ids = stored_ids(catalog, space, kept)
+        if other not in (None, space):
+            ids = np.intersect1d(ids, stored_ids(catalog, str(other)), assume_unique=True)
+        return divide(catalog, space, self.by, self.draw(ids))
+
     def draw(self, ids: Ids) -> Ids:
         """Draw the random sample from ascending ids, and return it ascending; all ids if they are not more."""
         if self.sample is None or self.sample >= len(ids):
@@ -66,7 +85,8 @@ class Selection:
         columns: dict[str, Any] = {**self.items.columns()}
         if self.sample is not None:
             columns |= {"sample": self.sample, "seed": self.seed}
-        return columns | ({"transform": " ".join(self.transforms)} if self.transforms else {})
+        columns |= {"transform": " ".join(self.transforms)} if self.transforms else {}
+        return columns if self.by is None else columns | self.by.columns()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from embstore.storage.selection import SpaceFilter
 from embstore.storage.sql.limits import Limits
 
 if TYPE_CHECKING:
+    from embstore.query.grouping import Bins
     from embstore.query.inputs.word_files import WordSource
     from embstore.query.request import MetricRequest
 
@@ -38,6 +39,8 @@ class QueryOptions(SpaceFilters, total=False):
     sample: int | None
     seed: int
     transforms: Names
+    by: str | None
+    bins: "Bins | None"
 
 
 def metric_request(
@@ -52,6 +55,8 @@ def metric_request(
     sample: int | None = None,
     seed: int = 0,
     transforms: Names = (),
+    by: str | None = None,
+    bins: "Bins | None" = None,
     **parameters: Any,
 ) -> tuple["MetricRequest", SpaceFilter, str]:
     """Return the request for a metric, the filter of its spaces, and its layers.
@@ -67,9 +72,12 @@ def metric_request(
         sample: Number of items to draw.
         seed: Random seed.
         transforms: Names of transforms.
+        by: Column that divides the items into groups.
+        bins: Intervals of that column.
         **parameters: Filters of spaces (:class:`SpaceFilters`), and the metric's own parameters.
     """
     from embstore.metrics import get_metric
+    from embstore.query.grouping import parse_grouping
     from embstore.query.item_filter import word_list
     from embstore.query.metric import make_request
     from embstore.query.request import Selection
@@ -79,7 +87,8 @@ def metric_request(
     own = {parameter.name for parameter in get_metric(metric).parameters}
     parameters |= {name: value for name, value in (("words", words), ("word", word)) if name in own and value}
     listed = word_list(None if "words" in own else words, () if "word" in own else word)
-    selection = Selection(where, sample, seed, as_names(transforms), as_limits(timeout, memory), listed)
+    limits, grouping = as_limits(timeout, memory), parse_grouping(by, bins)
+    selection = Selection(where, sample, seed, as_names(transforms), limits, listed, grouping)
     return make_request(metric, parameters, selection), SpaceFilter(**filters), as_layers(layers)
 
 

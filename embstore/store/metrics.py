@@ -51,10 +51,17 @@ class MetricMethods(OpenStore):
             seed: Random seed of the sample, and of what the metric draws; at least 0.
             transforms: Transforms of the vectors, applied left to right, each fitted on the selected items: ``center``,
                 ``standardize``, ``abtt:K``, ``abtt-original:K``, ``drop:138,378``, ``whiten``.
+            by: Column of the items whose values divide them into groups, each with rows of its own: a column that a
+                build stored (``keep``), a built-in one (``position``, ``zipf_frequency`` …) or ``text``. Items without
+                a value are a group too, the last, whose name is None. Transforms are fitted on all groups together.
+            bins: For a column of numbers, the intervals that are the groups: their number, with equally many items
+                each (quantiles of the selected items), or ascending edges such as ``[0, 10, 100]``. An interval has its
+                lower edge, and the last one both.
             **parameters: Parameters of the metric; :meth:`explain` lists them.
 
         Returns:
-            One row per space and layer, with ``n`` and, for what cannot be computed, None and a ``reason``.
+            One row per space and layer (and group, named in ``group``), with ``n`` and, for what cannot be computed,
+            None and a ``reason``.
 
         Raises:
             UnknownNameError: A name is not known; lists the nearest.

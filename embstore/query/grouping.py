@@ -1,0 +1,222 @@
+"""Divide the items of a request into groups by a column: one for each value, or for intervals of numbers."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from embstore.errors import QueryError, UsageError
+from embstore.storage.catalog import Catalog, Ids
+
+MAX_GROUPS = 1000
+
+Bins = int | str | Sequence[float]
+"""Number of intervals with equally many items, or the edges of the intervals; as text, ``4`` or ``0,10,100``."""
+Floats = NDArray[np.float64]
+Numbers = NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """How items are divided into groups.
+
+    Attributes:
+        column: Column of the items.
+        n_bins: Number of intervals of a column of numbers, with equally many items each; None for no such intervals.
+        edges: Edges of the intervals, ascending, infinite ones allowed; empty for no such intervals.
+    """
+
+    column: str
+    n_bins: int | None = None
+    edges: tuple[float, ...] = ()
+
+    @property
+    def bins(self) -> str | None:
+        """The intervals as they are written on the command line; None without any."""
+        return str(self.n_bins) if self.n_bins is not None else ",".join(map(_shortest, self.edges)) or None
+
+    def columns(self) -> dict[str, str]:
+        """Return the columns that describe the grouping in each row."""
+        return {"by": self.column} | ({} if self.bins is None else {"bins": self.bins})
+
+
+def parse_grouping(by: str | None, bins: Bins | None = None) -> Grouping | None:
+    """Return how to group items; None for not at all.
+
+    Args:
+        by: Name of a column.
+        bins: Intervals, for a column of numbers.
+
+    Raises:
+        UsageError: ``bins`` is no number from 1 to 1,000 and no ascending edges, or is given without ``by``.
+    """
+    if by is None:
+        if bins is not None:
+            raise UsageError("bins are intervals of a column. Name it: --by COLUMN")
+        return None
+    if bins is None:
+        return Grouping(by)
+    if isinstance(bins, int) or (isinstance(bins, str) and bins.strip().isdecimal()):
+        if 1 <= int(bins) <= MAX_GROUPS:
+            return Grouping(by, n_bins=int(bins))
+    else:
+        try:
+            edges = tuple(map(float, bins.split(",") if isinstance(bins, str) else bins))
+        except (TypeError, ValueError):
+            edges = ()
+        if 2 <= len(edges) <= MAX_GROUPS + 1 and all(low < high for low, high in pairwise(edges)):
+            return Grouping(by, edges=edges)
+    raise UsageError(
+        f"bins must be a number from 1 to {MAX_GROUPS:,}, or two or more ascending edges, as in 0,10,100, not {bins!r}."
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Group:
+    """Items with the same value of a column, or with values in one interval.
+
+    Attributes:
+        name: Value or interval as text; None for the items without a value.
+        ids: Item ids, ascending.
+    """
+
+    name: str | None
+    ids: Ids
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Groups:
+    """The groups of a space's items.
+
+    Attributes:
+        members: The groups in the order of the values; that of the items without a value is the last.
+        ids: Ids of all selected items, ascending; also of those in no interval.
+        notes: Notes on them: how many items have no value or are in no interval.
+    """
+
+    members: tuple[Group, ...]
+    ids: Ids
+    notes: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the names and ids of all groups, and of the notes."""
+        digest = hashlib.sha256(repr((self.notes, [(group.name, len(group.ids)) for group in self.members])).encode())
+        for ids in (self.ids, *(group.ids for group in self.members)):
+            digest.update(np.ascontiguousarray(ids).tobytes())
+        return digest.hexdigest()
+
+
+def divide(catalog: Catalog, space: str, grouping: Grouping, ids: Ids) -> Groups:
+    """Divide items of a space into groups.
+
+    Args:
+        catalog: Store to read.
+        space: Name of the space.
+        grouping: Column, and intervals of its values.
+        ids: Item ids of the space, ascending.
+
+    Raises:
+        UnknownNameError: The column does not exist; lists the nearest.
+        UsageError: Intervals are requested for a column that is not of numbers.
+        QueryError: The column has more values than there may be groups.
+    """
+    from embstore.query.inputs.columns import NUMBERS, read_column
+
+    column = read_column(catalog, space, grouping.column, ids)
+    subject, has_value = f"{space}: {grouping.column}", ~column.is_null
+    values = column.values[has_value]
+    notes: list[str] = []
+    if grouping.bins is None:
+        names, numbers = _by_value(values, subject, is_numeric=column.kind in NUMBERS)
+    elif column.kind in NUMBERS:
+        names, numbers, notes = _by_interval(values.astype(np.float64), grouping, subject)
+    else:
+        kind = "text" if column.kind == "string" else "true and false"
+        raise UsageError(f"--bins is for columns of numbers, and {grouping.column!r} has {kind}: leave it out.")
+    members = [Group(name, ids[has_value][numbers == number]) for number, name in enumerate(names)]
+    if not has_value.all():
+        members.append(Group(None, ids[~has_value]))
+        notes.append(f"{subject} has no value for {_n_items(len(members[-1].ids))}: the last group, without a name.")
+    return Groups(tuple(members), ids, tuple(notes))
+
+
+def _by_value(values: NDArray[Any], subject: str, *, is_numeric: bool) -> tuple[list[str], Numbers]:
+    """Return the distinct values as text, ascending, and the number of that of each item, (n,)."""
+    distinct, numbers = np.unique(values, return_inverse=True)
+    if len(distinct) > MAX_GROUPS:
+        remedy = "Cut it into intervals: --bins 10" if is_numeric else "Keep some of the items: --where SQL"
+        raise QueryError(f"{subject} has {len(distinct):,} values, and {MAX_GROUPS:,} groups are the most. {remedy}")
+    return [_as_text(value) for value in distinct.tolist()], numbers
+
+
+def _by_interval(values: Floats, grouping: Grouping, subject: str) -> tuple[list[str], Numbers, list[str]]:
+    """Return the intervals as text, ascending, the number of that of each value (n,), -1 for none, and notes."""
+    edges = np.array(grouping.edges, np.float64)
+    notes: list[str] = []
+    if grouping.n_bins is not None:
+        if not len(values):
+            return [], np.empty(0, np.intp), []
+        edges = quantile_edges(values, grouping.n_bins)
+        if len(edges) - 1 < grouping.n_bins:
+            notes.append(
+                f"{subject} has so many equal values that {grouping.n_bins} intervals with equally many items are "
+                f"{len(edges) - 1}."
+            )
+    numbers = np.searchsorted(edges, values, side="right") - 1
+    numbers[values == edges[-1]] = len(edges) - 2  # the last interval has its upper edge
+    is_outside = (values < edges[0]) | (values > edges[-1])
+    numbers[is_outside] = -1
+    if is_outside.any():
+        notes.append(
+            f"{subject} of {_n_items(int(is_outside.sum()))} is in none of the intervals; inf and -inf are edges too."
+        )
+    return interval_names(edges.tolist()), numbers, notes
+
+
+def quantile_edges(values: Floats, n_bins: int) -> Floats:
+    """Return the distinct edges of intervals with equally many values: quantiles, interpolated linearly.
+
+    Args:
+        values: Values (n,), at least one; infinite ones count as the largest and smallest finite ones, except as the
+            outermost edges.
+        n_bins: Number of intervals.
+    """
+    finite = values[np.isfinite(values)]
+    limited = values.clip(finite.min(), finite.max()) if len(finite) else np.sign(values)
+    edges = np.quantile(limited, np.linspace(0, 1, n_bins + 1))
+    edges[[0, -1]] = values.min(), values.max()
+    distinct = np.unique(edges)
+    return distinct if len(distinct) > 1 else np.repeat(distinct, 2)
+
+
+def interval_names(edges: Sequence[float]) -> list[str]:
+    """Return intervals as text, as in ``[0, 2.5)`` and ``[2.5, 10]``, with as few digits as tell the edges apart."""
+    shown = [_shortest(edge) for edge in edges]
+    for digits in range(4, 17):
+        rounded = [f"{edge:.{digits}g}" for edge in edges]
+        if len(set(rounded)) == len(set(edges)):
+            shown = [min(pair, key=len) for pair in zip(rounded, shown, strict=True)]
+            break
+    last = len(edges) - 2
+    return [f"[{low}, {high}{']' if i == last else ')'}" for i, (low, high) in enumerate(pairwise(shown))]
+
+
+def _as_text(value: str | bool | int | float) -> str:
+    if isinstance(value, str):
+        return value
+    return _shortest(value) if isinstance(value, float) else str(value).lower()
+
+
+def _shortest(value: float) -> str:
+    """Return a number with as few characters as read it back exactly: ``10``, ``0.1``, ``1e+06``."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def _n_items(n: int) -> str:
+    return f"{n:,} item{'' if n == 1 else 's'}"
