@@ -1,0 +1,241 @@
+"""Metrics by groups of items, against pandas and stores that have only the items of a group."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from answer_queries import SENTENCES
+from embstore_cli.main import app
+from hypothesis import given
+from hypothesis import strategies as st
+from kept_columns import write_columns
+from synthetic import Synthetic, synthetic_store
+from typer.testing import CliRunner
+
+from embstore import Store
+from embstore.errors import QueryError, UnknownNameError, UsageError
+from embstore.metrics import METRICS
+from embstore.query import group_layers
+from embstore.query.grouping import MAX_GROUPS, interval_names, parse_grouping, quantile_edges
+
+Make = Callable[..., Synthetic]
+N = 60
+OF_ITEMS = [name for name, metric in METRICS.items() if metric.needs in ("summary", "vectors", "neighbours", "layers")]
+PARAMETERS: dict[str, dict[str, Any]] = {"anisotropy": {"std": True}, "hubness": {"k": 3}, "overlap": {"k": 3}}
+
+
+def frame_of(made: Synthetic) -> pd.DataFrame:
+    rng = np.random.default_rng(5)
+    n = len(made.items)
+    pos = [None if number % 9 == 4 else str(name) for number, name in enumerate(rng.choice(["VERB", "ADJ", "NOUN"], n))]
+    pos[0] = "X"  # a group of one
+    return pd.DataFrame({"pos": pd.Series(pos, dtype=object), "freq": rng.integers(0, 50, n) / 4})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Synthetic, pd.DataFrame, dict[str | None, Store]]:
+    """A store with two columns, the columns in pandas, and for each part of speech a store of its items alone."""
+    folder = tmp_path_factory.mktemp("groups")
+    whole = synthetic_store(folder / "whole", n=N, n_blocks=1, index=False)
+    frame = frame_of(whole)
+    write_columns(whole, {name: frame[name].tolist() for name in frame})
+    parts: dict[str | None, Store] = {}
+    for key, members in [*frame.groupby("pos").groups.items(), (None, frame.index[frame["pos"].isna()])]:
+        kept = members.tolist()
+        texts = [whole.texts[place] for place in kept]
+        root = folder / f"part-{key}"
+        parts[key] = synthetic_store(
+            root, texts=texts, vectors=whole.vectors[:, kept], n_blocks=1, index=False
+        ).store  # fmt: skip
+    return whole, frame, parts
+
+
+@pytest.mark.parametrize("limit", [group_layers.MEMORY_BYTES, 0], ids=["in memory", "group by group"])
+@pytest.mark.parametrize("metric", OF_ITEMS)
+def test_a_group_has_the_values_of_a_store_of_its_items(
+    made: tuple[Synthetic, pd.DataFrame, dict[str | None, Store]],
+    monkeypatch: pytest.MonkeyPatch,
+    metric: str,
+    limit: int,
+) -> None:
+    whole, frame, parts = made
+    monkeypatch.setattr(group_layers, "MEMORY_BYTES", limit)
+    options = PARAMETERS.get(metric, {})
+    found = whole.store.query(metric, by="pos", cache=False, **options)
+    assert [*dict.fromkeys(found["group"])] == ["ADJ", "NOUN", "VERB", "X", None]
+    assert {*found["by"]} == {"pos"}
+    for group, store in parts.items():
+        rows = [row for row in found if row["group"] == group]
+        right = store.query(metric, cache=False, **options).to_pylist()
+        assert {row["n"] for row in rows} == {
+            len(frame[frame["pos"].isna() if group is None else frame["pos"] == group])
+        }
+        for row, expected in zip(rows, right, strict=True):
+            for name, value in expected.items():
+                assert row[name] == (pytest.approx(value, abs=1e-9) if isinstance(value, float | list) else value), name
+    assert any("pos has no value for 7 items: the last group, without a name." in note for note in found.notes)
+
+
+def test_transforms_are_fitted_on_all_groups_together(
+    made: tuple[Synthetic, pd.DataFrame, dict[str | None, Store]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, frame, _ = made
+    for limit in (group_layers.MEMORY_BYTES, 0):
+        monkeypatch.setattr(group_layers, "MEMORY_BYTES", limit)
+        found = whole.store.query("norms", by="pos", transforms="center", layers=1, cache=False)
+        x = whole.layer(1).astype(np.float64)
+        centred = pd.Series(np.linalg.norm(x - x.mean(axis=0), axis=1))
+        right = centred.groupby(frame["pos"], dropna=False).agg(["mean", "min", "max", "size"])
+        assert found["mean"] == pytest.approx(right["mean"].tolist())
+        assert found["max"] == pytest.approx(right["max"].tolist())
+        assert found["n"] == right["size"].tolist()
+
+
+@pytest.mark.parametrize("bins", [4, "4", [0, 2.5, 5, 12.25], "-inf,3,6,inf", [1, 4]])
+def test_intervals_are_those_of_pandas(
+    made: tuple[Synthetic, pd.DataFrame, dict[str | None, Store]], bins: Any
+) -> None:
+    whole, frame, _ = made
+    norms = pd.Series(np.linalg.norm(whole.layer(0).astype(np.float64), axis=1))
+    found = whole.store.query("norms", by="freq", bins=bins, layers=0)
+    if bins in (4, "4"):
+        edges = pd.qcut(frame["freq"], 4, retbins=True)[1]
+    else:
+        edges = np.array([float(edge) for edge in (bins.split(",") if isinstance(bins, str) else bins)])
+    closed = np.append(edges[:-1], np.nextafter(edges[-1], np.inf))  # pandas leaves the upper edge open
+    right = norms.groupby(pd.cut(frame["freq"], closed, right=False), observed=False).agg(["mean", "size"])
+    assert found["n"] == right["size"].tolist()
+    assert found["mean"] == pytest.approx(right["mean"].tolist())
+    assert found["group"][0].startswith("[")
+    assert found["group"][-1].endswith("]")
+    n_outside = N - right["size"].sum()
+    assert any(f"freq of {n_outside} items is in none" in note for note in found.notes) == bool(n_outside)
+
+
+@given(values=st.lists(st.floats(allow_nan=False), min_size=1, max_size=40), n_bins=st.integers(1, 12))
+def test_quantiles_are_ascending_edges_with_all_values_between(values: list[float], n_bins: int) -> None:
+    edges = quantile_edges(np.array(values), n_bins)
+    assert (edges[0], edges[-1]) == (min(values), max(values))
+    assert len({*edges.tolist()}) == len(edges) or (len(edges) == 2 and len({*values}) == 1)
+    names = interval_names(edges.tolist())
+    assert len({*names}) == len(names) == len(edges) - 1
+
+
+def test_intervals_with_equal_values_are_fewer(make_store: Make) -> None:
+    made = make_store(n=10, index=False)
+    write_columns(made, {"x": [0] * 7 + [3, 4, 5], "y": [2] * 10, "z": [1.0, float("nan"), *[None] * 8]})
+    found = made.store.query("norms", by="x", bins=4, layers=0)
+    assert [*zip(found["group"], found["n"], strict=True)] == [("[0, 2.25)", 7), ("[2.25, 5]", 3)]
+    assert any("4 intervals with equally many items are 2." in note for note in found.notes)
+    assert made.store.query("norms", by="y", bins=4, layers=0)["group"] == ["[2, 2]"]
+    none = made.store.query("norms", by="z", bins=4, layers=0)
+    assert [*zip(none["group"], none["n"], strict=True)] == [("[1, 1]", 1), (None, 9)]
+    empty = made.store.query("norms", by="x", bins=[-2, -1, 9], layers=0)
+    assert (empty["n"], empty["mean"][0], empty["reason"][0]) == ([0, 10], None, "no vectors")
+
+
+@pytest.mark.parametrize("metric", ["self-similarity", "mev", "intra-sentence"])
+def test_groups_of_occurrences_are_those_that_sql_selects(make_store: Make, metric: str) -> None:
+    made = make_store(texts=[*SENTENCES, "the money of the bank"], unit="occurrence", n_blocks=1, index=False)
+    options = {} if metric == "intra-sentence" else {"min_contexts": 2, "word": ["the", "bank"]}
+    positions = [len(item.context[: item.span.start].split()) for item in made.items if item.context and item.span]
+    found = made.store.query(metric, by="position", bins="0,2,9", **options)
+    for group, low, high in (("[0, 2)", 0, 2), ("[2, 9]", 2, 10)):
+        kept = [item.id for item, at in zip(made.items, positions, strict=True) if low <= at < high]
+        right = made.store.query(metric, where=f"item_id IN ({','.join(map(str, kept))})", **options)
+        rows = [row for row in found if row["group"] == group]
+        for row, expected in zip(rows, right, strict=True):
+            for name in expected.keys() - {"where"}:
+                assert row[name] == (
+                    pytest.approx(expected[name]) if isinstance(expected[name], float) else expected[name]
+                )
+
+
+def test_two_spaces_have_groups_of_their_common_items(make_store: Make) -> None:
+    first = make_store(n=40, index=False)
+    make_store(texts=first.texts[10:], model="other", seed=1, index=False)
+    write_columns(first, {"half": [number % 2 == 0 for number in range(40)]})
+    ask = {"spaces": "toy.word.last", "against": "other.word.last"}
+    found = first.store.query("rsa", by="half", sample=24, **ask)
+    assert [*dict.fromkeys(found["group"])] == ["false", "true"]
+    n = {row["group"]: row["n"] for row in found}
+    assert sum(n.values()) == 24
+    again = first.store.query("rsa", by="half", sample=24, **ask)
+    assert (again.to_pylist(), again.notes) == (found.to_pylist(), found.notes)
+
+
+def test_answers_of_groups_follow_the_column(tmp_path: Path) -> None:
+    made = synthetic_store(tmp_path / "store", n=20, index=False)
+    write_columns(made, {"x": [*range(10)]})
+    ask = {"by": "x", "bins": 2, "layers": "0,1"}
+    first = made.store.query("isoscore", **ask)
+    assert all(lookup.is_stored for lookup in made.store.cache_state("isoscore", **ask).lookups)
+    assert not any(lookup.is_stored for lookup in made.store.cache_state("isoscore", layers="0,1").lookups)
+    again = made.store.query("isoscore", **ask)
+    assert (again.to_pylist(), again.notes) == (first.to_pylist(), first.notes)
+    made.store.query("cka", **ask)
+    checked = made.store.verify(deep=True)
+    assert not checked.problems
+    assert (checked.answers.n_computed, checked.answers.skipped) == (3, ())
+    write_columns(made, {"x": [*range(10)]}, first=10)
+    assert not any(lookup.is_stored for lookup in made.store.cache_state("isoscore", **ask).lookups)
+
+
+def test_pictures_have_a_curve_for_each_group(made: tuple[Synthetic, pd.DataFrame, dict[str | None, Store]]) -> None:
+    table = made[0].store.query("norms", by="pos")
+    drawn = json.dumps(table.plot().spec)
+    assert table.chart is not None
+    assert (table.chart.series, table.chart.facets) == ("group", ("space",))
+    assert all(f'"group": "{name}"' in drawn for name in ("ADJ", "NOUN", "no value"))
+    assert json.dumps(made[0].store.query("cka", by="pos").plot().spec).count('"title": {"text": "toy.word.last, ') == 5
+
+
+def test_columns_and_intervals_that_cannot_be(make_store: Make) -> None:
+    made = make_store(n=MAX_GROUPS + 1, dim=2, n_blocks=0, index=False)
+    write_columns(made, {"freq": [*range(MAX_GROUPS + 1)], "pos": ["X"] * (MAX_GROUPS + 1)})
+    for error, message, options in [
+        (UnknownNameError, r"unknown column of toy\.word\.last 'frek'\. Did you mean 'freq'.*--keep", {"by": "frek"}),
+        (QueryError, r"freq has 1,001 values, and 1,000 groups are the most\. Cut it into intervals: bins=10",
+         {"by": "freq"}),
+        (QueryError, r"text has 1,001 values.* Keep some of the items: where=\"SQL\"", {"by": "text"}),
+        (UsageError, r"bins= is for columns of numbers, and 'pos' has text", {"by": "pos", "bins": 3}),
+        (UsageError, r"Name it: by=\"COLUMN\"", {"bins": 3}),
+        *((UsageError, r"bins must be a number from 1 to 1,000", {"by": "freq", "bins": bins})
+          for bins in (0, "x", "3,2", [1, 1], "1", [5], 1001, "1,2,nan") if bins != "1"),
+    ]:  # fmt: skip
+        with pytest.raises(error, match=message):
+            made.store.query("norms", **options)
+    for metric in ("similarity", "valnorm", "weat", "sc-weat"):
+        with pytest.raises(UsageError, match=r"not of groups of items: leave out by="):
+            made.store.query(metric, by="pos")
+
+
+def test_spaces_without_the_column_are_left_out(make_store: Make) -> None:
+    make_store(n=10, index=False)
+    made = make_store(texts=SENTENCES, unit="occurrence", index=False)
+    found = made.store.query("norms", by="position", layers=0)
+    assert {*found["space"]} == {"toy.occurrence.last"}
+    assert "toy.word.last is left out: its items have no column 'position'." in found.notes
+
+
+def test_groups_on_the_command_line(made: tuple[Synthetic, pd.DataFrame, dict[str | None, Store]]) -> None:
+    at = ("--store", str(made[0].root), "--layer", "0")
+    done = CliRunner().invoke(app, ["query", "norms", "--by", "freq", "--bins", "0,5,12.25", *at])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[0].split() == [
+        "layer", "freq", "n", "mean", "std", "min", "max", "top_share", "top_share_abs"
+    ]  # fmt: skip
+    assert "[5, 12.25]" in done.stdout
+    rows = json.loads(CliRunner().invoke(app, ["query", "norms", "--by", "pos", "--json", *at]).stdout)
+    assert [row["group"] for row in rows] == ["ADJ", "NOUN", "VERB", "X", None]
+
+
+def test_edges_read_back() -> None:
+    grouping = parse_grouping("x", [0, 0.1, 1e6, float("inf")])
+    assert grouping is not None
+    assert grouping.bins == "0,0.1,1e+06,inf"
+    assert parse_grouping("x", grouping.bins) == grouping
