@@ -188,7 +188,9 @@ def quantile_edges(values: Floats, n_bins: int) -> Floats:
     """
     finite = values[np.isfinite(values)]
     limited = values.clip(finite.min(), finite.max()) if len(finite) else np.sign(values)
-    edges = np.quantile(limited, np.linspace(0, 1, n_bins + 1))
+    # Halved, so that the difference of two values is finite; exact but for numbers below 1e-307.
+    halves = np.quantile(limited / 2, np.linspace(0, 1, n_bins + 1))
+    edges = (halves * 2).clip(values.min(), values.max())
     edges[[0, -1]] = values.min(), values.max()
     distinct = np.unique(edges)
     return distinct if len(distinct) > 1 else np.repeat(distinct, 2)

@@ -43,9 +43,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> Computed:
     seen: Computed = []
     real = metric_query.compute_layers
 
-    def spy(catalog: Any, request: Any, card: Any, layers: Sequence[Any], cases: Sequence[Any]) -> Any:
+    def spy(catalog: Any, request: Any, card: Any, layers: Sequence[Any], *others: Any) -> Any:
         seen.extend((card.space, layer.id) for layer in layers)
-        return real(catalog, request, card, layers, cases)
+        return real(catalog, request, card, layers, *others)
 
     monkeypatch.setattr(metric_query, "compute_layers", spy)
     return seen
@@ -57,9 +57,9 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> Compared:
     seen: Compared = []
     real = layer_pairs._answer
 
-    def spy(request: Any, side: Any, other: Any) -> Any:
+    def spy(request: Any, side: Any, other: Any, groups: Any) -> Any:
         seen.append((side.name, other.name))
-        return real(request, side, other)
+        return real(request, side, other, groups)
 
     monkeypatch.setattr(layer_pairs, "_answer", spy)
     return seen
