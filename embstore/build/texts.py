@@ -8,7 +8,7 @@ from typing import Any
 
 from embstore.build.kept import KeptRows
 from embstore.errors import UsageError
-from embstore.sources import NO_COLUMNS, STDIN, Blank, Keep, Source, Targets, find_dataset, open_source
+from embstore.sources import NO_COLUMNS, STDIN, Blank, GivenTexts, Keep, Source, Targets, find_dataset, open_source
 from embstore.space import Unit
 from embstore.storage.staging.columns import StagedColumns
 from embstore.storage.staging.staging import Batch, Staging
@@ -30,6 +30,7 @@ class Sources:
         header: Whether the first line of CSV and TSV files names the columns.
         delimiter: Character that separates columns; None to detect it.
         targets: Where the target of each sentence is given, which is then the only item of it; None for all items.
+        given: Texts that the caller gives, which are read after the named sources.
 
     Raises:
         UsageError: Standard input is named twice, or an option is invalid.
@@ -45,6 +46,7 @@ class Sources:
     header: bool = True
     delimiter: str | None = None
     targets: Targets | None = None
+    given: GivenTexts | None = None
 
     def __post_init__(self) -> None:
         if self.names.count(STDIN) > 1:
@@ -56,12 +58,13 @@ class Sources:
             raise UsageError(
                 f"per_text draws words from sentences: it needs the unit 'occurrence', not {self.unit.value!r}."
             )
-        if self.targets is not None and self.unit is not Unit.OCCURRENCE:
+        has_targets = self.targets is not None or (self.given is not None and self.given.targets is not None)
+        if has_targets and self.unit is not Unit.OCCURRENCE:
             raise UsageError(
                 f"targets in sentences are occurrences, not {self.unit.value}s: give --span and --targets with --unit "
                 "occurrence, or neither."
             )
-        if self.targets is not None and self.per_text is not None:
+        if has_targets and self.per_text is not None:
             raise UsageError("--per-text draws from all words of a sentence: leave it out with --span and --targets.")
 
 
@@ -152,6 +155,8 @@ def read_texts(sources: Sources, staging: Staging) -> Texts:
         )
         for name in sources.names
     ]
+    if sources.given is not None:
+        opened.append(sources.given.open(sources.keep))
     for source in opened:
         reader.read(source)
     reader.stage()

@@ -7,6 +7,7 @@ The entry point is ``open_source``. A source is read one row at a time (one batc
     files        opens and reads files, and reports system errors
     lines        text files; tables: CSV and TSV (delimiters: detects the delimiter); jsonl; parquet
     columns      chooses the columns of a table to read; kept: those whose values are stored with the texts
+    iterables    the texts of Python iterables
     targets      the targets of sentences: in brackets, or given by columns
     datasets     the table of datasets (with listing, specs)
     published    datasets of papers: URL, hash, layout (with layouts, values); own: a user's (with records)
@@ -22,6 +23,7 @@ from embstore.sources.datasets import (
     find_dataset,
     missing_datasets,
 )
+from embstore.sources.iterables import GivenTexts
 from embstore.sources.kept import NO_COLUMNS, Cell, Keep
 from embstore.sources.listing import list_datasets
 from embstore.sources.opening import STDIN, open_source
@@ -37,6 +39,7 @@ __all__ = [
     "Blank",
     "Cell",
     "DatasetSpec",
+    "GivenTexts",
     "Keep",
     "Row",
     "Source",

@@ -120,6 +120,12 @@ def _with_targets(source: Source, targets: Targets | None) -> Source:
     return replace(source, reader=in_brackets(source.reader)) if targets and targets.in_brackets else source
 
 
+def is_known_type(spec: str) -> bool:
+    """Return whether a path ends like a file of texts, or like one that is often given in the place of such a file."""
+    path = Path(spec)
+    return file_type(path) in (TEXT_SUFFIX, *TABLES, *_REMEDIES) or path.suffix.lower() in _REMEDIES
+
+
 def _check_file(path: Path, spec: str) -> str:
     """Check that a file exists, is not empty and can be opened; return its type as a suffix."""
     file_status = status(path, spec)

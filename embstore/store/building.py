@@ -7,10 +7,12 @@ from embstore.errors import UnknownNameError, UsageError
 from embstore.progress import Observer
 from embstore.store.arguments import LayerSpec, Names, as_bytes, as_layers, as_names, as_observer
 from embstore.store.datasets import DatasetMethods
+from embstore.store.given import Names as SourceNames
+from embstore.store.given import Text, split_given
 from embstore.store.opened import OpenStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from embstore.build.on_ray import Cluster
@@ -25,8 +27,9 @@ class BuildMethods(DatasetMethods, OpenStore):
 
     def build(
         self,
-        sources: Names = DEFAULT_SOURCES,
+        sources: "SourceNames | Iterable[Text] | None" = None,
         *,
+        texts: "Iterable[Text] | None" = None,
         models: Names = DEFAULT_MODELS,
         revisions: Names = (),
         unit: str | None = None,
@@ -67,7 +70,11 @@ class BuildMethods(DatasetMethods, OpenStore):
 
         Args:
             sources: Files (.txt, .csv, .tsv, .jsonl, each also as .gz; .parquet), ``-`` for standard input, or names of
-                datasets (:meth:`datasets`), which are downloaded if they are not on this machine.
+                datasets (:meth:`datasets`), which are downloaded if they are not on this machine. By default ``words``.
+                Also texts, as for ``texts``: any other iterable than a list of names.
+            texts: Strings, or pairs of a string and its columns, such as ``("the bank", {"pos": "NOUN"})``, which are
+                stored with the item. The columns ``start`` and ``end`` are the span of a target. Any iterable, read
+                once; the same call with the same texts resumes a build.
             models: Short names (``gpt2``, ``clip``, ``minilm``), hub ids with optional ``@revision``, local folders, or
                 ``name=folder``.
             revisions: Revisions of each checkpoint on the hub (branches, tags, commits), or subfolders of its folder,
@@ -137,11 +144,12 @@ class BuildMethods(DatasetMethods, OpenStore):
         from embstore.encode import Weights
         from embstore.revisions import parse_revisions
         from embstore.sharding import ShardSpec
-        from embstore.sources import Keep, Targets, missing_datasets
+        from embstore.sources import GivenTexts, Keep, Targets, missing_datasets
         from embstore.space import Pooling, Template, Unit, parse_member
         from embstore.storage.files.shards import SHARD_BYTES
 
-        observer, source_names = as_observer(observe), as_names(sources)
+        observer = as_observer(observe)
+        source_names, given_texts, note = split_given(sources, texts, DEFAULT_SOURCES)
         given = None if unit is None else parse_member(Unit, unit)
         options = Options(
             unit=given or Unit.WORD,
@@ -163,14 +171,22 @@ class BuildMethods(DatasetMethods, OpenStore):
             prompt=prompt,
         )
         chosen = Targets.parse(targets, span)
+        files_unit = Unit.WORD if chosen is None else Unit.OCCURRENCE
+        groups = group_by_unit(source_names, given, files_unit)
+        of_python = None
+        if given_texts is not None:
+            of_python = GivenTexts(given_texts, chosen)
+            if chosen is None and given in (None, Unit.OCCURRENCE):
+                of_python = GivenTexts.peek(given_texts)
+            unit_of_texts = given or (Unit.WORD if of_python.targets is None else Unit.OCCURRENCE)
+            groups.setdefault(unit_of_texts, ())
         read = [
             Sources(
                 members, unit_of, as_names(columns), Keep(as_names(keep)), limit, per_text, seed, header, delimiter,
                 chosen if given or unit_of is Unit.OCCURRENCE else None,
+                of_python if of_python is not None and unit_of is unit_of_texts else None,
             )
-            for unit_of, members in group_by_unit(
-                source_names, given, Unit.WORD if chosen is None else Unit.OCCURRENCE
-            ).items()
+            for unit_of, members in groups.items()
         ]  # fmt: skip
         if chosen is not None and not any(sources.targets for sources in read):
             raise UsageError("--span and --targets are for files of sentences, and no source is one. Leave them out.")
@@ -180,6 +196,7 @@ class BuildMethods(DatasetMethods, OpenStore):
             return estimate(self._existing(), read, as_names(models), options, observer)
         with self._writing(is_new=True) as folder:
             report = build(folder, read, as_names(models), options, observer, cluster)
+        report = report if note is None else replace(report, notes=(note, *report.notes))
         return report if self.url is None else replace(report, store=self.url)
 
 

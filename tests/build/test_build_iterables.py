@@ -1,0 +1,136 @@
+"""``Store.build`` of texts that are given in Python."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from tiny_checkpoint import assert_same_content, texts
+
+from embstore import Store
+from embstore.errors import EmbstoreError, SourceError, UnknownNameError, UsageError
+
+
+@pytest.fixture
+def options(checkpoint: Path) -> dict[str, Any]:
+    return {"models": f"tiny={checkpoint}", "index": "none"}
+
+
+def test_texts_make_the_same_store_as_a_file_of_them(tmp_path: Path, options: dict[str, Any]) -> None:
+    words = ["the sea", "river bank", "the sea", "banks"]
+    (tmp_path / "words.txt").write_text("\n".join(words), "utf-8")
+    Store(tmp_path / "file").build(tmp_path / "words.txt", **options)
+    for number, given in enumerate((words, tuple(words), iter(words), np.array(words), dict.fromkeys(words).keys())):
+        report = Store(tmp_path / f"given{number}").build(texts=given, **options)
+        assert (report.n_texts, report.n_items, report.notes) == (len([*words]) - (number == 4), 3, ())
+        assert_same_content(tmp_path / "file", tmp_path / f"given{number}")
+
+
+def test_a_list_is_texts_where_none_of_them_names_a_source(tmp_path: Path, options: dict[str, Any]) -> None:
+    store = Store(tmp_path / "store")
+    report = store.build(["a cat", "the sea shells"], unit="sentence", poolings="mean", **options)
+    assert report.notes == ("The 2 strings were taken for texts, since none is the name of a dataset or file.",)
+    assert {*texts(tmp_path / "store").values()} == {"a cat", "the sea shells"}
+    assert store.build((word for word in ("men", "words")), **options).n_items == 2, "a generator is never of names"
+    again = store.build(iter(["men", "words", "sea"]), **options)
+    assert (again.spaces[0].embedded, again.spaces[0].present) == (1, 2)
+
+
+def test_names_of_sources_stay_names(tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.txt").write_text("sea\n", "utf-8")
+    store = Store(tmp_path / "store")
+    assert store.build([tmp_path / "a.txt", "words:3"], **options).n_items == 4
+    assert store.build("words:3", texts=["shell"], **options).n_items == 4
+    with pytest.raises(UnknownNameError, match=r"unknown dataset 'wrods'. Did you mean 'words'"):
+        store.build(["wrods"], **options)
+    with pytest.raises(UnknownNameError, match="unknown dataset 'dog'"):
+        store.build("dog", **options)
+    with pytest.raises(EmbstoreError, match=r"nowhere\.txt does not exist"):
+        store.build(["nowhere.txt"], **options)
+    with pytest.raises(UsageError, match=r"'words' is, or resembles, .* 'dog' does not\. .*texts=\[…\]"):
+        store.build(["words", "dog"], **options)
+
+
+def test_pairs_have_columns_and_spans(tmp_path: Path, options: dict[str, Any]) -> None:
+    uses = [
+        ("the bank of the river", {"start": np.int64(4), "end": 8, "sense": "land"}),
+        ("a bank lends", {"start": 2, "end": 6, "sense": "money"}),
+        (None, {"start": 0, "end": 0, "sense": None}),
+    ]
+    store = Store(tmp_path / "store")
+    report = store.build((use for use in uses), **options)
+    assert [space.space for space in report.spaces] == ["tiny.occurrence.last"]
+    assert (report.spaces[0].embedded, dict(report.blanks)) == (2, {"missing value": 1})
+    assert [(column.name, column.n_values) for column in report.columns] == [("sense", 2)]
+    spans = store.sql("SELECT text, start, \"end\" FROM items WHERE unit = 'occurrence' ORDER BY start").fetchall()
+    assert spans == [("bank", 2, 6), ("bank", 4, 8)]
+    words = [("bank", {"pos": "NOUN", "freq": np.float32(4.5)}), ("lend", {"pos": "VERB", "freq": None})]
+    kept = store.build(words, keep="pos", **options)
+    assert [(space.space, space.embedded) for space in kept.spaces] == [("tiny.word.last", 2)]
+    assert [column.name for column in kept.columns] == ["pos"]
+    marked = store.build(["the [sea]", "a [shell] and more"], targets="brackets", **options)
+    assert marked.spaces[0].embedded == 2
+    assert store.build(texts=[("the sea", {"w": "sea"})], targets="w", keep="w", **options).spaces[0].present == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "given", "more", "reason"),
+    [
+        (SourceError, ["a", 3], {}, r"texts\[1\] is a int, not a string"),
+        (SourceError, [("a", "b")], {}, r"texts\[0\] is a string with a str"),
+        (SourceError, [("a", {"p": 1}), ("b", {})], {"keep": "p"}, r"texts\[1\] has no column 'p' to keep"),
+        (SourceError, [("a b", {"start": 0, "end": 9})], {}, r"texts\[0\]: the span 0:9 is outside the text"),
+        (SourceError, [("a b", {"start": 0, "end": 1}), "b"], {}, r"texts\[1\] has no column 'start'"),
+        (SourceError, [], {}, "texts has no texts: it is empty"),
+        (UsageError, {"a": 1}, {}, "texts cannot be a dict"),
+        (UsageError, 3, {}, "must be an iterable of strings, not a int"),
+        (UsageError, [("a b", {"start": 0, "end": 1})], {"span": ["start", "end"], "unit": "word"}, "are occurrences"),
+    ],
+)
+def test_what_is_no_text_is_refused_with_its_place(
+    tmp_path: Path, options: dict[str, Any], error: type[EmbstoreError], given: Any, more: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(error, match=reason):
+        Store(tmp_path / "store").build(texts=given, **options, **more)
+
+
+def test_a_table_of_pandas_is_refused_with_the_way_to_give_it(tmp_path: Path, options: dict[str, Any]) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"text": ["sea", "shell", None], "pos": ["NOUN", "NOUN", "X"]})
+    store = Store(tmp_path / "store")
+    with pytest.raises(UsageError, match=r"cannot be a DataFrame.*zip\(frame"):
+        store.build(frame, **options)
+    report = store.build(zip(frame["text"], frame[["pos"]].to_dict("records"), strict=True), **options)
+    assert (report.n_items, report.columns[0].name, dict(report.blanks)) == (2, "pos", {"missing value": 1})
+    assert store.build(frame["text"], **options).spaces[0].present == 2
+
+
+def test_an_interrupted_build_of_a_generator_resumes(
+    tmp_path: Path, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from embstore.build import run
+
+    def words() -> Iterator[str]:
+        yield from (f"w{number} {'sea ' * (number % 7)}" for number in range(60))
+
+    options |= {"shard_bytes": 4000}
+    Store(tmp_path / "whole").build(words(), **options)
+    real, calls = run.Run._record, iter(range(999))
+
+    def interrupted(self: Any, *step: Any) -> None:
+        real(self, *step)
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.Run, "_record", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Store(tmp_path / "resumed").build(words(), **options)
+    monkeypatch.undo()
+    report = Store(tmp_path / "resumed").build(words(), **options)
+    assert 0 < report.spaces[0].present < 60
+    assert_same_content(tmp_path / "whole", tmp_path / "resumed")
