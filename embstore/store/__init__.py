@@ -2,7 +2,7 @@
 
 opened.py       the folder and its catalog
 arguments.py    arguments that several methods have in common
-building.py     build
+building.py     build; given.py: texts given in Python
 datasets.py     datasets, fetch_datasets, add_dataset
 metrics.py      query, cache_state, metrics, explain, explain_query
 interop.py      import_vectors, add_vectors, export
