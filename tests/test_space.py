@@ -21,6 +21,8 @@ GPT2 = Layers.of_model(12, TopForm.NORMED)  # hidden_states[12] is after the fin
 CLIP = Layers.of_model(12, TopForm.RAW)  # before it; normed is layer 13
 BERT = Layers.of_model(12, None)  # no final norm
 PROJECTION = Layers.of_projection(12, TopForm.RAW)
+RECIPE = Layers.of_recipe(12, TopForm.NORMED)  # the output of the recipe is layer 14
+OUTPUT = Layers.of_recipe(12, None, output_only=True)
 
 
 @pytest.mark.parametrize(
@@ -49,6 +51,12 @@ PROJECTION = Layers.of_projection(12, TopForm.RAW)
         (PROJECTION, "all", [14]),
         (PROJECTION, "top", [14]),
         (PROJECTION, "projection", [14]),
+        (RECIPE, "all", range(15)),
+        (RECIPE, "top", [14]),
+        (RECIPE, "output,0", [0, 14]),
+        (RECIPE, "-1", [12]),
+        (RECIPE, "0-99", range(13)),
+        (OUTPUT, "top", [14]),
     ],
 )
 def test_select(layers: Layers, spec: str, ids: object) -> None:
@@ -71,6 +79,8 @@ def test_select(layers: Layers, spec: str, ids: object) -> None:
         (PROJECTION, "14", "14"),
         (PROJECTION, "0", "0"),
         (PROJECTION, "-1", "-1"),
+        (RECIPE, "14", "14"),
+        (GPT2, "output", "output"),
     ],
 )
 def test_a_layer_that_is_not_there_is_named(layers: Layers, spec: str, part: str) -> None:

@@ -1,6 +1,7 @@
 """Choose the poolings of a build: those requested, else the checkpoint's own recipe for sentences, or a default."""
 
 from embstore.build.job import Model, Options
+from embstore.encode import Recipe
 from embstore.errors import CheckpointError, UsageError
 from embstore.space import Pooling, Unit, default_space_name
 from embstore.storage.catalog import Catalog
@@ -34,6 +35,22 @@ def choose_poolings(
     return poolings, notes
 
 
+def recipe_of(model: Model, options: Options) -> Recipe | None:
+    """Return the checkpoint's own recipe; None if it declares none.
+
+    Raises:
+        CheckpointError: The recipe cannot be followed, or has trained weights of its own for an untrained model.
+    """
+    recipe = model.recipe
+    trained = [] if recipe is None else [module.type for module in recipe.modules if module.weights is not None]
+    if trained and options.weights.untrained is not None:
+        raise CheckpointError(
+            f"pooling 'model' does not follow the recipe of {model.checkpoint.name!r} with untrained weights: the "
+            f"weights of its module {trained[0]} are trained. Choose another pooling."
+        )
+    return recipe
+
+
 def prompt_of(model: Model, options: Options) -> str:
     """Return the text that the checkpoint's own recipe puts before each item.
 
@@ -41,7 +58,8 @@ def prompt_of(model: Model, options: Options) -> str:
         CheckpointError: The recipe cannot be followed.
         UnknownNameError: The recipe has no prompt of that name.
     """
-    return "" if model.recipe is None else model.recipe.prompt(options.prompt, model.checkpoint.name)
+    recipe = recipe_of(model, options)
+    return "" if recipe is None else recipe.prompt(options.prompt, model.checkpoint.name)
 
 
 def _default(model: Model, options: Options, catalog: Catalog | None) -> tuple[tuple[Pooling, ...], tuple[str, ...]]:
@@ -53,7 +71,7 @@ def _default(model: Model, options: Options, catalog: Catalog | None) -> tuple[t
     if options.unit is not Unit.SENTENCE:
         return (Pooling.LAST,), ()
     try:
-        recipe = model.recipe
+        recipe = recipe_of(model, options)
     except CheckpointError as error:
         pooling = model.tokenizer.default_pooling(options.unit, options.template)
         return (pooling,), (f"{error} The default is {pooling.value}.",)

@@ -1,6 +1,7 @@
 """Builds with pooling ``model``: the default for sentences of a checkpoint with a recipe, and its card."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -101,8 +102,6 @@ def test_prompts(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
 
 
 def test_another_recipe_under_the_same_name_is_refused(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
-    import shutil
-
     copy, root = tmp_path / "tiny", tmp_path / "store"
     shutil.copytree(checkpoint, copy)
     build(root, sentences, copy)
@@ -117,8 +116,6 @@ def test_another_recipe_under_the_same_name_is_refused(tmp_path: Path, sentences
 
 
 def test_a_recipe_that_cannot_be_followed(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
-    import shutil
-
     copy = tmp_path / "tiny"
     shutil.copytree(checkpoint, copy)
     modules = json.loads((copy / "modules.json").read_text())
@@ -129,6 +126,20 @@ def test_a_recipe_that_cannot_be_followed(tmp_path: Path, sentences: Path, check
     assert [space.space for space in report.spaces] == ["tiny.sentence.mean"]
     assert "its module 'LSTM'" in report.notes[0]
     assert report.notes[0].endswith("The default is mean.")
+
+
+def test_untrained_models_have_no_trained_modules(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:
+    report = build(tmp_path / "store", sentences, checkpoint, untrained=0)
+    assert [space.space.endswith(".sentence.model") for space in report.spaces] == [True]
+    copy = Path(shutil.copytree(checkpoint, tmp_path / "tiny"))
+    modules = json.loads((copy / "modules.json").read_text())
+    write_json(copy / "modules.json", [*modules, {"path": "3_Dense", "type": f"{OLD}Dense"}])
+    write_json(copy / "3_Dense/config.json", {"in_features": 32, "out_features": 4})
+    (copy / "3_Dense/pytorch_model.bin").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"with untrained weights: the weights of its module Dense are trained"):
+        build(tmp_path / "store", sentences, copy, untrained=0, poolings="model")
+    with pytest.raises(CheckpointError, match=r"a pickle, which can run code when it is loaded.*allow_pickle=True"):
+        build(tmp_path / "other", sentences, copy)
 
 
 def test_a_dry_run_and_the_treatment_of_long_texts(tmp_path: Path, sentences: Path, checkpoint: Path) -> None:

@@ -155,6 +155,14 @@ OF_A_CALL = {
     "standard input twice": (["-", "-"], ["standard input", "once"]),
     "projection of words": (["words:9", "--pooling", "projection"], ["'projection' is for sentences", "Known for wo"]),
     "bos of occurrences": (["words:9", "--unit", "occurrence", "--pooling", "bos"], ["'bos'", "Known for occurrences"]),
+    "model of a checkpoint without a recipe": (
+        ["words:9", "--pooling", "model"],
+        ["no pooling 'model'", "'tiny' declares no recipe of its own", "(modules.json)", "Known for words: last"],
+    ),
+    "a prompt of another pooling": (
+        ["words:9", "--prompt", "query"],
+        ["the prompt 'query' belongs to pooling 'model'", "the pooling is 'last'", "--template"],
+    ),
     "one name for two spaces": (["words:9", "--name", "x", "--pooling", "last", "--pooling", "mean"], ["--name", "2"]),
     "projection of GPT-2": (
         ["words:9", "--unit", "sentence", "--pooling", "projection"],

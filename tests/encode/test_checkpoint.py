@@ -259,6 +259,20 @@ def test_an_untrained_model_needs_no_weights(hub, folder: Path) -> None:
     assert resolve(str(folder), has_weights=False).folder == folder
 
 
+def test_the_modules_of_a_recipe_are_downloaded_too(hub, folder: Path) -> None:
+    calls = hub(folder)
+    resolve("org/model")
+    assert "modules.json" in calls[-1]["allow_patterns"]
+    modules = [{"path": "", "type": "Transformer"}, {"path": "1_Pooling", "type": "Pooling"}]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    resolve("org/model")
+    names = ("config.json", "model.safetensors", "pytorch_model.bin")
+    assert calls[-1]["allow_patterns"] == [f"1_Pooling/{name}" for name in names]
+    (folder / "modules.json").write_text(json.dumps([{"path": "../*", "type": "Pooling"}]))
+    resolve("org/model")
+    assert "modules.json" in calls[-1]["allow_patterns"]
+
+
 def test_the_cache_is_used_without_the_network(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     hub = pytest.importorskip("huggingface_hub")
 

@@ -161,6 +161,22 @@ def test_checkpoint_at_revision() -> None:
     assert replace(CARD, revision=None).checkpoint_at_revision == "toy/checkpoint@sha256:000000000000"
 
 
+def test_a_recipe_and_its_layers_come_back_and_are_compared() -> None:
+    recipe = {
+        "pooling": ["mean"], "include_prompt": True, "modules": [{"type": "Normalize"}], "max_seq_length": None,
+        "do_lower_case": False, "prompt": "",
+    }  # fmt: skip
+    layers = Layers.of_recipe(3, TopForm.NORMED)
+    card = replace(synthetic_card(unit="sentence", pooling="model"), recipe=recipe, layers=layers)
+    assert Card.from_dict(card.to_dict()) == card
+    other = replace(card, recipe={**recipe, "prompt": "query: ", "max_seq_length": 8})
+    assert (
+        card.describe_differences(other) == 'recipe.max_seq_length is null, not 8; recipe.prompt is "", not "query: "'
+    )
+    assert card.identity["recipe"] == recipe
+    assert "recipe" not in synthetic_card().identity
+
+
 def test_projection_layers_come_back() -> None:
     card = synthetic_card(unit="sentence", pooling="projection", n_blocks=12, top_form="raw")
     assert Card.from_dict(card.to_dict()).layers == Layers.of_projection(12, TopForm.RAW)

@@ -70,6 +70,8 @@ def build_command(sources: Sequence[str], card: Card) -> str:
         parts += ["--unit", card.unit.value]
     if card.unit is Unit.SENTENCE or card.pooling is not Pooling.LAST:  # the default depends on the unit
         parts += ["--pooling", card.pooling.value]
+    if card.prompt:
+        parts += ["--prompt", "NAME"]  # the card has the text of the prompt alone
     if card.template.pattern != "{text}":
         parts += ["--template", card.template.pattern]
     return shlex.join(parts)

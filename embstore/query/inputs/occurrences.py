@@ -53,7 +53,7 @@ def contexts(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, 
 
 def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
     """Return the card of a space of sentences; raise unless its vectors are comparable with those of ``card``."""
-    command = f"embstore build SOURCE --unit sentence --model {shlex.quote(card.model)}"
+    command = f"embstore build SOURCE --unit sentence --pooling mean --model {shlex.quote(card.model)}"
     if name not in catalog.cards:
         known = [each.space for each in catalog.cards.values() if each.unit is Unit.SENTENCE]
         raise UnknownNameError("space", name, known, f"Make one with: {command}")
@@ -65,6 +65,11 @@ def _sentence_space(catalog: Catalog, card: Card, name: str) -> Card:
             f"{name} is of another checkpoint ({sentences.checkpoint_at_revision}) than {card.space} "
             f"({card.checkpoint_at_revision}): a cosine between their vectors says nothing. Make a space of sentences "
             f"with: {command}; or choose other occurrences with --space."
+        )
+    if sentences.dim != card.dim:
+        raise QueryError(
+            f"the vectors of {name} (pooling {sentences.pooling}) have {sentences.dim} dimensions, and those of "
+            f"{card.space} {card.dim}. Make a space of sentences with: {command}"
         )
     check_layer_numbers([sentences])
     return sentences
