@@ -1,6 +1,5 @@
 """List and query the contents of a store as of the moment it was opened."""
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -17,7 +16,7 @@ from embstore.arrays import distinct
 from embstore.errors import DamagedError
 from embstore.space import Layer, Unit
 from embstore.storage.files.datasets import check_dataset, rebuild_remedy, stored_kinds, stored_rows
-from embstore.storage.files.item_columns import ColumnTables
+from embstore.storage.files.item_columns import BUILT_IN, ColumnTables, built_in_table, views_named
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import Shard, StorePaths
@@ -168,7 +167,9 @@ class Catalog:
         return self._tables.ids()
 
     def select(self, where: str, limits: Limits = NO_LIMITS) -> Ids:
-        """Return the ids of the items for which an SQL expression over the item columns is true, ascending.
+        """Return the ids of the items for which an SQL expression over their columns is true, ascending.
+
+        The columns are those of the view ``items``, stored ones, and built-in ones.
 
         Args:
             where: SQL expression.
@@ -183,10 +184,13 @@ class Catalog:
 
         self._tables.check()
         check_expression(where)
+        columns = (*ITEM_COLUMNS, *self.columns.types, *BUILT_IN)
+        views = ["items", *views_named(where, self.columns.types)]
         with self._users_sql:
             sandbox = self._items_sandbox(limits)
-            checked = sandbox.check(f"SELECT item_id FROM items WHERE (\n{where}\n)", limits, ["items"])
-            session = sandbox.session(limits, ["items"], ITEM_COLUMNS)
+            source = " ".join(["items", *(f"LEFT JOIN {view} USING (item_id)" for view in views[1:])])
+            checked = sandbox.check(f"SELECT item_id FROM {source} WHERE (\n{where}\n)", limits, views)
+            session = sandbox.session(limits, views, columns)
         found = session.run(lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"])
         return distinct(np.asarray(found, dtype=np.int64))
 
@@ -292,8 +296,8 @@ class Catalog:
 
     @property
     def item_tables(self) -> list[str]:
-        """Names of the tables of items, which are hashes of their contents."""
-        return [file.stem for file in self.item_files]
+        """Names of the tables of items and of their columns, which are hashes of their contents."""
+        return [file.stem for file in (*self.item_files, *self.column_files)]
 
     def checked_item_tables(self) -> list[Path]:
         """Return the tables of items, after a check against their hashes.
@@ -309,8 +313,9 @@ class Catalog:
     ) -> duckdb.DuckDBPyRelation:
         """Return the DuckDB relation of one SELECT over the views of the store.
 
-        Views: ``items``, ``embeddings`` (space, layer, item_id, vector), ``summaries``, ``skipped``, ``spaces``, and
-        ``datasets.<name>`` for each dataset. The statement can read nothing else, and cannot write.
+        Views: ``items``, ``embeddings`` (space, layer, item_id, vector), ``summaries``, ``skipped``, ``spaces``,
+        ``columns`` and ``built_in`` (a row per item), and ``datasets.<name>`` for each dataset. The statement can read
+        nothing else, and cannot write.
 
         Args:
             sql: Statement of the user.
@@ -321,15 +326,16 @@ class Catalog:
             QueryError: The statement is not one SELECT, does anything other than read the views, or cannot be executed.
             DamagedError: A file that it reads was altered (shards are not checked) or cannot be read.
         """
-        from embstore.storage.views.relation import relation
+        from embstore.storage.views.relation import relation, split_explain
 
         with self._users_sql:
             sandbox = self.sandbox(limits)
-            explaining, select = _split_explain(sql)
+            explaining, select = split_explain(sql)
             checked = sandbox.check(select, limits, has_parameters=bool(parameters))
             self._check_views(checked.tables)
-            views = sandbox.views if checked.shows else checked.tables
-            session = sandbox.session(limits, views, macros=checked.macros)
+            listed = sandbox.views if checked.shows else ()
+            views = {*checked.tables, *listed} - ({"built_in"} - checked.tables)
+            session = sandbox.session(limits, views, macros=checked.macros, listed=listed)
         return relation(session, explaining + checked.sql, parameters)
 
     def sandbox(self, limits: Limits) -> "Sandbox":
@@ -339,25 +345,32 @@ class Catalog:
         if self._sandbox is None or self._sandbox.memory != limits.memory:
             self._sandbox = Sandbox(
                 self.reader, self.paths.root, self._files_of_views(), self._dataset_files, self.cards.values(),
-                limits.memory,
+                limits.memory, columns=[*self.columns.types], built_in=self._built_in,
             )  # fmt: skip
         return self._sandbox
 
     def _items_sandbox(self, limits: Limits) -> "Sandbox":
         """Return the DuckDB for SQL over the items alone: a copy of them if they are few."""
-        if sum(map(disk.size, self.item_files)) > _COPIED_BYTES:
+        if sum(map(disk.size, (*self.item_files, *self.column_files))) > _COPIED_BYTES:
             return self.sandbox(limits)
         if self._copied is None or self._copied.memory != limits.memory:
             from embstore.storage.views.sandbox import Sandbox
 
-            views = {"items": {"": self.item_files}}
-            self._copied = Sandbox(self.reader, self.paths.root, views, (), (), limits.memory, copied=True)
+            views: dict[str, BySpace] = {
+                "items": {"": self.item_files}, "columns": {"": self.column_files}, "built_in": {},
+            }  # fmt: skip
+            self._copied = Sandbox(
+                self.reader, self.paths.root, views, (), (), limits.memory, columns=[*self.columns.types],
+                built_in=self._built_in, copied=True,
+            )  # fmt: skip
         return self._copied
 
     def _files_of_views(self) -> dict[str, "BySpace"]:
         """Return the files of each view, by view and by space."""
         return {
             "items": {"": self.item_files},
+            "columns": {"": self.column_files},
+            "built_in": {},
             "skipped": {"": self.skipped_files},
             "embeddings": {space: [shard.path for shard in shards] for space, shards in self.shards.items()},
             "summaries": {space: [shard.summary_path for shard in shards] for space, shards in self.shards.items()},
@@ -365,13 +378,20 @@ class Catalog:
 
     def _check_views(self, views: Collection[str]) -> None:
         """Raise DamagedError if a file of one of these views was altered; shards are not checked."""
-        checks = {"items": self._tables.check, "skipped": self._check_skipped, "summaries": self._check_summaries}
+        checks = {
+            "items": self._tables.check, "columns": self.columns.check, "skipped": self._check_skipped,
+            "summaries": self._check_summaries,
+        }  # fmt: skip
         for view, check in checks.items():
             if view in views:
                 check()
         for file in self._dataset_files:
             if f"datasets.{file.stem}" in views:
                 check_dataset(file)
+
+    def _built_in(self) -> object:
+        """Return the built-in columns of all items, as an Arrow table."""
+        return built_in_table(self.items(self.item_ids().tolist()))
 
     def _check_skipped(self) -> None:
         for file in self.skipped_files:
@@ -384,9 +404,3 @@ class Catalog:
 
     def _shard_files(self, space: str) -> list[Path]:
         return [shard.path for shard in self.shards[space]]
-
-
-def _split_explain(sql: str) -> tuple[str, str]:
-    """Return ``EXPLAIN``, with ``ANALYZE`` if it follows, and the rest of a statement; empty if it has none."""
-    match = re.match(r"\s*EXPLAIN\s+(ANALYZE\s+)?", sql, re.IGNORECASE)
-    return (f"EXPLAIN {match[1] or ''}", sql[match.end() :]) if match else ("", sql)

@@ -60,6 +60,9 @@ ALLOWED = [
 ]
 
 
+VIEWS = ("spaces", "summaries", "skipped", "columns", "built_in")
+
+
 @pytest.fixture
 def made(make_store: Make) -> Synthetic:
     made = make_store(n=12, n_blocks=1, index=False)
@@ -78,7 +81,7 @@ def test_sql_that_reads_gives_what_duckdb_gives(made: Synthetic, sql: str) -> No
             files = f"read_parquet('{made.root}/{folder}/*.parquet', hive_partitioning = false)"
             plain.execute(f"CREATE VIEW {view} AS SELECT {add}* FROM {files}")
         plain.execute(f"CREATE VIEW datasets.\"odd-name\" AS FROM read_parquet('{made.root}/datasets/*.parquet')")
-        empty = {name: made.store.sql(f"FROM {name} LIMIT 0").columns for name in ("spaces", "summaries", "skipped")}
+        empty = {name: made.store.sql(f"FROM {name} LIMIT 0").columns for name in VIEWS}
         spaces = made.store.sql("FROM spaces").fetchall()
         for name, columns in empty.items():
             plain.execute(f"CREATE TABLE {name} ({', '.join(f'{column} VARCHAR' for column in columns)})")

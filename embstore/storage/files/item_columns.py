@@ -111,6 +111,28 @@ def computed(name: str, items: Sequence[Item]) -> ColumnValues:
     return ColumnValues.of(name, column.kind, values)
 
 
+def built_in_table(items: Mapping[int, Item]) -> Any:
+    """Return the built-in columns of items as an Arrow table, with their ids; a row per item, by ascending id."""
+    import pyarrow as pa  # loaded for this alone
+
+    ids = sorted(items)
+    columns = [computed(name, [items[item] for item in ids]) for name in BUILT_IN]
+    arrays = {column.name: pa.array(column.values, mask=column.is_null) for column in columns}
+    return pa.table({"item_id": pa.array(ids, pa.int64()), **arrays})
+
+
+def views_named(sql: str, stored: Iterable[str]) -> list[str]:
+    """Return the views of columns that an SQL expression may name, by the names in it.
+
+    Args:
+        sql: SQL expression.
+        stored: Names of the stored columns.
+    """
+    folded = sql.casefold()
+    views = {"columns": [*stored], "built_in": [*BUILT_IN]}
+    return [view for view, names in views.items() if any(name.casefold() in folded for name in names)]
+
+
 class ColumnTables:
     """Tables of the columns of a store's items.
 

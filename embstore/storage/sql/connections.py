@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 VERSION: str = duckdb.__version__
 
+_STRING_IS_NO_NUMBER = "Cannot compare values of type VARCHAR"
 _STRING = r"'[^']*'"  # a doubled quote matches as two adjacent strings
 _OF_DISK = r"(?i)No space left|max_temp_directory_size"
 _CHANGING = (
@@ -204,7 +205,8 @@ def user_error(error: duckdb.Error, columns: Sequence[str] = ()) -> QueryError |
         name = match[1]
         hint = f"A text stands in single quotes: '{name}', as in text = '{name}'."
         return UnknownNameError("column", name, columns, hint)
-    return QueryError(f"this SQL cannot be answered: {first_line(error)}")
+    hint = " To read strings as numbers: TRY_CAST(name AS DOUBLE)." if _STRING_IS_NO_NUMBER in str(error) else ""
+    return QueryError(f"this SQL cannot be answered: {first_line(error)}{hint}")
 
 
 def exhausted(error: duckdb.Error) -> StoreError | None:

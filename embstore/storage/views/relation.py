@@ -1,6 +1,7 @@
 """Wrap DuckDB relations so that the limits of users' SQL apply to each of their runs."""
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout
 from functools import wraps
@@ -92,3 +93,9 @@ class LimitedRelation:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         table = self._session.run(lambda _: self._relation.to_arrow_table())
         return table.__arrow_c_stream__(requested_schema)
+
+
+def split_explain(sql: str) -> tuple[str, str]:
+    """Return ``EXPLAIN``, with ``ANALYZE`` if it follows, and the rest of a statement; empty if it has none."""
+    match = re.match(r"\s*EXPLAIN\s+(ANALYZE\s+)?", sql, re.IGNORECASE)
+    return (f"EXPLAIN {match[1] or ''}", sql[match.end() :]) if match else ("", sql)

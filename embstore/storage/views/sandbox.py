@@ -39,6 +39,8 @@ _EMPTY = {
     "summaries": {"space": "VARCHAR", "shard": "VARCHAR", "layer": "SMALLINT", "n": "BIGINT"},
     "spaces": {"space": "VARCHAR", "model": "VARCHAR", "checkpoint": "VARCHAR", "unit": "VARCHAR", "pooling": "VARCHAR",
                "template": "VARCHAR", "dim": "INTEGER", "revision": "VARCHAR", "step": "BIGINT"},
+    "columns": {"item_id": "BIGINT"},
+    "built_in": {"item_id": "BIGINT", "position": "BIGINT", "zipf_frequency": "DOUBLE"},
 }  # fmt: skip
 
 
@@ -52,6 +54,8 @@ class Sandbox:
         datasets: Files of the datasets, each the view ``datasets.<name>``.
         cards: Cards that are the rows of the view ``spaces``.
         memory: Memory limit in bytes; None for half of DuckDB's default.
+        columns: Names of the columns in the tables of the view ``columns``, if there is one.
+        built_in: Function that returns the rows of the view ``built_in``, if there is one, as an Arrow table.
         copied: Whether to copy the tables into memory and to open no file afterwards: for small ones that is quicker
             than to load fsspec.
     """
@@ -65,11 +69,18 @@ class Sandbox:
         cards: Iterable[Card],
         memory: int | None = None,
         *,
+        columns: Sequence[str] = (),
+        built_in: Callable[[], object] | None = None,
         copied: bool = False,
     ) -> None:
         self.memory = memory
+        self._columns, self._built_in = columns, built_in
         self._reader, self._root, self._cards = reader, root, list(cards)
-        self._views = {**files, "spaces": {}, **{f"datasets.{file.stem}": {"": [file]} for file in datasets}}
+        self._views: dict[str, BySpace] = {
+            **files,
+            "spaces": {},
+            **{f"datasets.{file.stem}": {"": [file]} for file in datasets},
+        }
         self._created: set[str] = set()
         all_files = [file for by_space in self._views.values() for members in by_space.values() for file in members]
         limit = "50%" if memory is None else f"{memory}B"
@@ -107,6 +118,8 @@ class Sandbox:
         views: Collection[str],
         columns: Sequence[str] = (),
         macros: frozenset[str] = frozenset(),
+        *,
+        listed: Collection[str] = (),
     ) -> "Session":
         """Return a session with its own connection, in which these views and macros exist.
 
@@ -115,7 +128,10 @@ class Sandbox:
             views: Names of the views to create.
             columns: Names of the only columns that the SQL can read, if they are known.
             macros: Names of the macros to create.
+            listed: Names of the views that the SQL may describe without reading them.
         """
+        if "built_in" in listed and not {"built_in"} & {*views, *self._created}:
+            self._connection.execute(f"CREATE OR REPLACE VIEW built_in AS {self._without_files('built_in')}")
         for view in views:
             if view not in self._created:
                 self._create(view)
@@ -133,12 +149,19 @@ class Sandbox:
         """Create each view over a copy of its rows; none of them has the pseudo-columns of a table."""
         self._connection.execute("CREATE SCHEMA copied")
         for number, view in enumerate(self._views):
-            self._create(view, f"copied.t{number}")
-        self._created |= self._views.keys()
+            if view != "built_in":
+                self._create(view, f"copied.t{number}")
+                self._created.add(view)
         connections.close_files(self._connection)
 
     def _create(self, view: str, copy: str | None = None) -> None:
         """Create a view over its files, with the space as first column where files belong to a space."""
+        if view == "built_in" and self._built_in is not None:
+            self._connection.register("computed", self._built_in())
+            self._connection.execute("CREATE SCHEMA computed_columns; CREATE TABLE computed_columns.t AS FROM computed")
+            self._connection.unregister("computed")
+            self._connection.execute("CREATE OR REPLACE VIEW built_in AS FROM computed_columns.t")
+            return
         by_space = self._views[view]
         parts = []
         for space, members in by_space.items():
@@ -146,6 +169,11 @@ class Sandbox:
                 listed = ", ".join(connections.quote(self._names[file]) for file in members)
                 column = f"{connections.quote(space)} AS space, " if space else ""
                 parts.append(f"SELECT {column}* FROM read_parquet([{listed}], hive_partitioning = false)")
+        if view == "columns" and parts:
+            names = [connections.quote_name(name) for name in self._columns]
+            values = ", ".join(f"any_value({name}) AS {name}" for name in names)
+            files = parts[0].removeprefix("SELECT * FROM ").removesuffix(")")
+            parts = [f"SELECT item_id, {values} FROM {files}, union_by_name = true) GROUP BY item_id"]
         body = " UNION ALL ".join(parts) or self._without_files(view)
         name = ".".join(map(connections.quote_name, view.split(".", 1)))
         try:

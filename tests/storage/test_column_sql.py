@@ -1,0 +1,104 @@
+"""Columns of items in --where and SQL, beside pandas."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from column_writing import stored_columns, write_columns
+from synthetic import Synthetic, synthetic_store
+from wordfreq import zipf_frequency
+
+import embstore.storage.catalog
+from embstore.errors import QueryError, UnknownNameError
+from embstore.storage.catalog import Catalog
+
+Make = Callable[..., Synthetic]
+
+
+@pytest.fixture(params=["copied", "read from its files"])
+def made(make_store: Make, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Synthetic:
+    """A store of 20 items with a column for half of them, and two for all."""
+    if request.param != "copied":
+        monkeypatch.setattr(embstore.storage.catalog, "_COPIED_BYTES", 0)
+    made = make_store(texts=[f"text{n}" for n in range(18)] + ["dog", "the"], index=False)
+    ids = made.ids.tolist()
+    write_columns(made, {"freq": "int64", "a b": "string"}, {i: (n, f"v{n % 3}") for n, i in enumerate(ids)})
+    write_columns(made, {"rare": "bool"}, {i: (n % 4 == 0,) for n, i in enumerate(ids[:10])})
+    return made
+
+
+def test_where_over_stored_columns(made: Synthetic) -> None:
+    catalog, frame = Catalog(made.root), stored_columns(made.root)
+    selected = {
+        "freq > 12": frame.query("freq > 12"),
+        "FREQ BETWEEN 3 AND 5 AND rare": frame[frame["freq"].between(3, 5) & frame["rare"].fillna(False)],
+        "rare IS NULL": frame[frame["rare"].isna()],
+        "\"a b\" = 'v1' AND length(text) = 5": frame[(frame["a b"] == "v1") & (frame["freq"] < 10)],
+    }
+    for where, expected in selected.items():
+        assert catalog.select(where).tolist() == sorted(expected.index), where
+    assert len(catalog.select("text = 'dog'")) == 1
+
+
+def test_where_over_built_in_columns(made: Synthetic) -> None:
+    expected = sorted(
+        i for i, text in zip(made.ids.tolist(), made.texts, strict=True) if zipf_frequency(text, "en") > 3
+    )
+    catalog = Catalog(made.root)
+    assert catalog.select("zipf_frequency > 3").tolist() == expected
+    assert catalog.select("zipf_frequency > 3 AND freq = 18").tolist() == [made.ids.tolist()[18]]
+    assert catalog.select("position IS NOT NULL").tolist() == []
+
+
+def test_where_names_the_nearest_column(made: Synthetic) -> None:
+    with pytest.raises(UnknownNameError, match=r"unknown column 'frq'\. Did you mean 'freq'"):
+        Catalog(made.root).select("frq > 1")
+    with pytest.raises(QueryError, match=r"Cannot compare values of type VARCHAR.*TRY_CAST"):
+        Catalog(made.root).select('"a b" > 3')
+
+
+def test_metrics_and_their_cache_follow_the_columns(made: Synthetic) -> None:
+    store = made.store
+    assert store.query("norms", where="freq < 5", layers=0)["n"] == [5]
+    assert store.query("norms", where="freq < 5", layers=0)["n"] == [5]
+    store.remove(columns="freq")
+    write_columns(made, {"freq": "int64"}, dict.fromkeys(made.ids.tolist(), (1,)))
+    assert made.store.query("norms", where="freq < 5", layers=0)["n"] == [20]
+    values = made.layer(0)[[n for n in range(10) if n % 4 == 0]]
+    [row] = made.store.query("norms", where="rare", layers=0)
+    assert row["mean"] == pytest.approx(float(np.linalg.norm(values, axis=1).mean()))
+
+
+def test_sql_views(made: Synthetic) -> None:
+    frame = stored_columns(made.root)
+    found = made.store.sql("SELECT * FROM columns ORDER BY item_id").df().set_index("item_id")
+    expected = frame.astype({"freq": "int64"})
+    assert found["freq"].tolist() == expected["freq"].tolist()
+    assert found["a b"].tolist() == expected["a b"].tolist()
+    assert [None if pd.isna(v) else v for v in found["rare"]] == [None if pd.isna(v) else v for v in frame["rare"]]
+    groups = made.store.sql(
+        'SELECT "a b" AS g, count(*), avg(freq) FROM items JOIN columns USING (item_id) GROUP BY g ORDER BY g'
+    )
+    expected = frame.groupby("a b")["freq"].agg(["size", "mean"])
+    assert groups.fetchall() == [(name, *map(float, row)) for name, row in expected.iterrows()]
+    words = made.store.sql("SELECT text, zipf_frequency FROM built_in JOIN items USING (item_id) WHERE text = 'dog'")
+    assert words.fetchall() == [("dog", zipf_frequency("dog", "en"))]
+    tables = {row["name"]: row["content"] for row in made.store.sql_views()}
+    assert tables["columns"] == "item_id BIGINT, freq BIGINT, a b VARCHAR, rare BOOLEAN"
+    assert tables["built_in"] == "item_id BIGINT, position BIGINT, zipf_frequency DOUBLE"
+
+
+def test_positions_of_occurrences(tmp_path: Path) -> None:
+    made = synthetic_store(tmp_path / "store", texts=["the bank of the river", "a bank"], unit="occurrence")
+    where = "text = 'bank' AND position = 1"
+    assert len(Catalog(made.root).select(where)) == 2
+    assert made.store.sql("SELECT max(position) FROM built_in").fetchall() == [(4,)]
+
+
+def test_a_store_without_columns_has_empty_views(make_store: Make) -> None:
+    store = make_store(index=False).store
+    assert store.sql("SELECT * FROM columns").fetchall() == []
+    with pytest.raises(UnknownNameError, match="unknown column 'freq'"):
+        store.query("norms", where="freq > 3")
