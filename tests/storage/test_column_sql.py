@@ -86,7 +86,7 @@ def test_sql_views(made: Synthetic) -> None:
     words = made.store.sql("SELECT text, zipf_frequency FROM built_in JOIN items USING (item_id) WHERE text = 'dog'")
     assert words.fetchall() == [("dog", zipf_frequency("dog", "en"))]
     tables = {row["name"]: row["content"] for row in made.store.sql_views()}
-    assert tables["columns"] == "item_id BIGINT, freq BIGINT, a b VARCHAR, rare BOOLEAN"
+    assert tables["columns"] == "item_id BIGINT, a b VARCHAR, freq BIGINT, rare BOOLEAN"
     assert tables["built_in"] == "item_id BIGINT, position BIGINT, zipf_frequency DOUBLE"
 
 
