@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from embstore.errors import UsageError
+
 from ._errors import explained
 from ._options import CsvSafe, Format, IdsAsText, OutputFile, OutputFormat, Quiet, StoreDir
 from ._output import emit_actions
@@ -13,6 +15,9 @@ from ._store import open_store
 def info(
     store: StoreDir = None,
     skipped: Annotated[bool, typer.Option("--skipped", help="List the texts without a vector, and why.")] = False,
+    columns: Annotated[
+        bool, typer.Option("--columns", help="List the columns of items, stored (build --keep) and built-in.")
+    ] = False,
     exact: Annotated[
         bool, typer.Option("--bytes", help="Show sizes in bytes, all digits (as JSON and CSV always do).")
     ] = False,
@@ -28,7 +33,9 @@ def info(
     """
     with explained():
         opened = open_store(store)
-        table = opened.skipped() if skipped else opened.info()
+        if skipped and columns:
+            raise UsageError("--skipped and --columns are two lists: give one of them.")
+        table = opened.skipped() if skipped else opened.columns() if columns else opened.info()
         emit_actions(
             table.exact_sizes() if exact else table, form, output,
             nothing="No text was skipped." if skipped else "The store holds no space yet. Fill it with: embstore build",

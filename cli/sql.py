@@ -75,8 +75,8 @@ def sql(
 ) -> None:
     """Run one SELECT over the store, in DuckDB's SQL; it reads the store and nothing else, and cannot write.
 
-    Views: items, embeddings, summaries, skipped, spaces and datasets.NAME (--tables). Macros: vec(space, layer, text),
-    cosine(a, b), and the table neighbours(space, layer, text, k := 10).
+    Views: items, columns, built_in, embeddings, summaries, skipped, spaces and datasets.NAME (--tables). Macros:
+    vec(space, layer, text), cosine(a, b), and the table neighbours(space, layer, text, k := 10).
     """  # fmt: skip
     with explained():
         opened = open_store(store)

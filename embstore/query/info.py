@@ -10,6 +10,7 @@ from embstore.index import IndexCard, shown_parameters
 from embstore.query.revision_columns import REVISION_COLUMNS, columns_with_values, revision_of
 from embstore.storage.catalog import Catalog
 from embstore.storage.files.card import Card
+from embstore.storage.files.item_columns import BUILT_IN
 from embstore.table import ShownColumn, Table, table
 
 INFO_COLUMNS = (
@@ -20,6 +21,7 @@ _SHOWN = (
     ShownColumn("space"), ShownColumn("layers"), ShownColumn("dim"), ShownColumn("items", kind="count"),
     ShownColumn("bytes", "size", "bytes"), ShownColumn("index"),
 )  # fmt: skip
+COLUMN_COLUMNS = ("column", "type", "origin", "items", "meaning")
 SKIPPED_COLUMNS = ("space", "item_id", "text", "outcome", "reason", "origin")
 
 
@@ -44,6 +46,8 @@ def info(catalog: Catalog) -> Table:
     notes = [note for space in catalog.cards for note in _missing_shards(catalog, space)]
     faults = [fault for card in catalog.cards.values() for fault in (card.layer_fault, card.word_fault)]
     notes += [fault for fault in faults if fault is not None]
+    if catalog.column_files:
+        notes.append(f"columns of items: {', '.join(catalog.columns.types)}. More: embstore info --columns")
     return table(rows, columns=columns_with_values(INFO_COLUMNS, rows), notes=notes, shown=_SHOWN)
 
 
@@ -56,6 +60,20 @@ def _missing_shards(catalog: Catalog, space: str) -> list[str]:
         f"{space} has no items yet: its first shard is being written, or the build that began it was stopped. Run the "
         f"same build again, or: embstore remove --space {space}"
     ]
+
+
+def columns(catalog: Catalog) -> Table:
+    """List the columns of items, one per row: stored ones with their number of values, then built-in ones."""
+    counts = catalog.columns.counts()
+    rows = [
+        {"column": name, "type": kind, "origin": "stored", "items": counts[name], "meaning": None}
+        for name, kind in catalog.columns.types.items()
+    ]
+    rows += [
+        {"column": name, "type": column.kind, "origin": "built-in", "items": None, "meaning": column.meaning}
+        for name, column in BUILT_IN.items()
+    ]
+    return table(rows, columns=COLUMN_COLUMNS)
 
 
 def skipped(catalog: Catalog) -> Table:

@@ -345,7 +345,7 @@ class Catalog:
         if self._sandbox is None or self._sandbox.memory != limits.memory:
             self._sandbox = Sandbox(
                 self.reader, self.paths.root, self._files_of_views(), self._dataset_files, self.cards.values(),
-                limits.memory, columns=[*self.columns.types], built_in=self._built_in,
+                limits.memory, columns=lambda: self.columns.types, built_in=self._built_in,
             )  # fmt: skip
         return self._sandbox
 
@@ -360,7 +360,7 @@ class Catalog:
                 "items": {"": self.item_files}, "columns": {"": self.column_files}, "built_in": {},
             }  # fmt: skip
             self._copied = Sandbox(
-                self.reader, self.paths.root, views, (), (), limits.memory, columns=[*self.columns.types],
+                self.reader, self.paths.root, views, (), (), limits.memory, columns=lambda: self.columns.types,
                 built_in=self._built_in, copied=True,
             )  # fmt: skip
         return self._copied

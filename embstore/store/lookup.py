@@ -204,6 +204,12 @@ class LookupMethods(OpenStore):
 
         return self._ask(info)
 
+    def columns(self) -> Table:
+        """Return one row per column of items: name, type, origin (stored or built-in), number of items with a value."""
+        from embstore.query.info import columns
+
+        return self._ask(columns)
+
     def skipped(self) -> Table:
         """Return one row per text that got no vector or was truncated, with the reason."""
         from embstore.query.info import skipped

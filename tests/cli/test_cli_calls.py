@@ -39,6 +39,7 @@ CALLS = [
     ("cite", "cite"),
     ("info", "info"),
     ("info --skipped", "skipped"),
+    ("info --columns", "columns"),
     ("verify --deep", "verify"),
     ("repair --deep --dry-run", "repair"),
     ("compact --dry-run", "compact"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from column_writing import write_columns
 from fault_figures import WRONG, Tally
 from fault_stores import MORE, TRUTH, WORDS, build, words, wrong_answers
 from store_damage import bits, damaged, flipped, kinds
@@ -27,6 +28,8 @@ QUESTIONS: Mapping[str, Callable[[Store], object]] = {
     "neighbours": lambda store: _cosines(store, TEXTS[::7]),
     "partition": lambda store: store.query("partition", spaces=SPACE).rows,
     "map": lambda store: store.map_points(SPACE, LAYER, layers=LAYER)[1].tolist(),
+    "columns": lambda store: sorted(store.sql("SELECT * FROM columns").fetchall()),
+    "some columns": lambda store: store.vectors(SPACE, LAYER, where="freq > 3 AND note = 'é'")[1],
     "items": lambda store: sorted(store.sql("SELECT * FROM items").fetchall(), key=str),
 }
 
@@ -37,6 +40,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build(root)
     Store(root).compact()
     made = words(root, MORE)
+    write_columns(made, {"freq": "int64", "note": "string"}, {item: (item % 7, "é") for item in made.ids.tolist()})
     write_all_merged(made.paths)
     Store(root).query("partition", spaces=SPACE)
     Store(root).map(spaces=SPACE, layers=LAYER)

@@ -36,6 +36,7 @@ CALLS: dict[str, list[Arguments]] = {
     "cache_state": [of("partition", spaces=SPACE, layers=0)],
     "catalog": [of()],
     "cite": [of(), of("anisotropy")],
+    "columns": [of()],
     "compact": [of(dry_run=True)],
     "cosine": [of(["text1", "text2"], spaces=SPACE), of(["text1", "text2"], spaces=SPACE, transforms="center")],
     "drift": [of("text1", spaces=SPACE), of(spaces=SPACE, most=2, k=3, layers="0,1")],
@@ -70,7 +71,19 @@ CALLS: dict[str, list[Arguments]] = {
     "report": [of()],
     "skipped": [of()],
     "sql": [
-        *(of(f"FROM {view}") for view in ("items", "embeddings", "summaries", "skipped", "spaces", "datasets.words")),
+        *(
+            of(f"FROM {view}")
+            for view in (
+                "items",
+                "columns",
+                "built_in",
+                "embeddings",
+                "summaries",
+                "skipped",
+                "spaces",
+                "datasets.words",
+            )
+        ),
         of("SHOW TABLES"),
         of(f"FROM neighbours('{SPACE}', 0, 'text1')"),
     ],

@@ -209,6 +209,7 @@ def test_what_commands_print_keeps_its_schema(make_store):
         "index": ("index", "--kind", "hnsw", "--layer", "1,2"),
         "info": ("info",),
         "skipped": ("info", "--skipped"),
+        "columns": ("info", "--columns"),
     }.items():
         rows = printed(*arguments, *at)
         assert rows

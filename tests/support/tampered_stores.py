@@ -319,7 +319,8 @@ TAMPERINGS: list[Tampering] = [
     *(
         Tampering(f"{kind}: {put.__name__}", in_place_of(lambda root, kind=kind: the(root, kind), put), refused)
         for kind, refused in {
-            "marker": ALL, "manifest": ALL, "card": ALL, "items": ALL, "skipped": ALL, "dataset": ALL, "shard": ALL,
+            "marker": ALL, "manifest": ALL, "card": ALL, "items": ALL, "columns": ALL, "skipped": ALL, "dataset": ALL,
+            "shard": ALL,
             "summary": WRITERS, "merged summary": WRITERS, "index": WRITERS, "index card": WRITERS, "answer": WRITERS,
         }.items()
         for put in (*PLACES, *((link_to_victim, unix_socket) if kind == "card" else ()))
@@ -336,13 +337,14 @@ TAMPERINGS: list[Tampering] = [
     *(
         Tampering(f"{name}: elsewhere", folder_elsewhere(name), ALL)
         for name in (
-            "manifests", "items", "skipped", "datasets", "spaces", "merged", "answers", "embeddings", "summaries",
-            "indexes", "maps", "damaged", f"maps/space={SPACE}",
+            "manifests", "items", "columns", "skipped", "datasets", "spaces", "merged", "answers", "embeddings",
+            "summaries", "indexes", "maps", "damaged", f"maps/space={SPACE}",
             f"embeddings/space={SPACE}", f"summaries/space={SPACE}", f"indexes/space={SPACE}",
         )
     ),
     Tampering("damaged/items: elsewhere", folder_elsewhere("damaged/items"), WRITERS),
     Tampering("holes: items", holes(lambda root: the(root, "items")), NONE),
+    Tampering("holes: columns", holes(lambda root: the(root, "columns")), NONE),
     Tampering("holes: shard", holes(lambda root: the(root, "shard")), NONE),
     Tampering("holes: index", holes(lambda root: the(root, "index")), NONE),
     *(Tampering(f"removing {name!r}", removing(name), NONE) for name in ("*", "[a-z]", "?oy", "a b")),

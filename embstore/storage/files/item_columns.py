@@ -172,6 +172,17 @@ class ColumnTables:
                     )
         return {name: found[name][0] for name in sorted(found)}
 
+    def counts(self) -> dict[str, int]:
+        """Return the number of items with a value of each stored column, by name."""
+        names = [*self.types]
+        if not names:
+            return {}
+        values = ", ".join(
+            f"count(DISTINCT item_id) FILTER (WHERE {connections.quote_name(name)} IS NOT NULL)" for name in names
+        )
+        [row] = self._reader.rows(f"SELECT {values} FROM {COLUMN_FILES}", self.files)
+        return dict(zip(names, row, strict=True))
+
     def values(self, names: Sequence[str], ids: Ids) -> dict[str, ColumnValues]:
         """Return the values of stored columns for some items, by name.
 

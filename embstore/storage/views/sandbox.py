@@ -54,7 +54,7 @@ class Sandbox:
         datasets: Files of the datasets, each the view ``datasets.<name>``.
         cards: Cards that are the rows of the view ``spaces``.
         memory: Memory limit in bytes; None for half of DuckDB's default.
-        columns: Names of the columns in the tables of the view ``columns``, if there is one.
+        columns: Function that returns the names of the columns in the tables of the view ``columns``, if there is one.
         built_in: Function that returns the rows of the view ``built_in``, if there is one, as an Arrow table.
         copied: Whether to copy the tables into memory and to open no file afterwards: for small ones that is quicker
             than to load fsspec.
@@ -69,7 +69,7 @@ class Sandbox:
         cards: Iterable[Card],
         memory: int | None = None,
         *,
-        columns: Sequence[str] = (),
+        columns: Callable[[], Iterable[str]] = tuple,
         built_in: Callable[[], object] | None = None,
         copied: bool = False,
     ) -> None:
@@ -170,7 +170,7 @@ class Sandbox:
                 column = f"{connections.quote(space)} AS space, " if space else ""
                 parts.append(f"SELECT {column}* FROM read_parquet([{listed}], hive_partitioning = false)")
         if view == "columns" and parts:
-            names = [connections.quote_name(name) for name in self._columns]
+            names = [connections.quote_name(name) for name in self._columns()]
             values = ", ".join(f"any_value({name}) AS {name}" for name in names)
             files = parts[0].removeprefix("SELECT * FROM ").removesuffix(")")
             parts = [f"SELECT item_id, {values} FROM {files}, union_by_name = true) GROUP BY item_id"]
