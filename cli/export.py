@@ -38,6 +38,14 @@ def export(
     timeout: _options.SqlTimeout = None,
     memory: _options.SqlMemory = None,
     transform: _options.Transforms = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep",
+            metavar="NAMES",
+            help="Columns of the items to export too, as in pos,freq (repeatable), or all that are stored.",
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace what is at DEST.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary, only errors.")] = False,
     store: _options.StoreDir = None,
@@ -50,7 +58,7 @@ def export(
         with show_progress(quiet) as observe:
             report = open_store(store).export(
                 dest, space, format=form, layers=layer, where=where, timeout=timeout, memory=memory,
-                transforms=transform or (), force=force, observe=observe,
+                transforms=transform or (), keep=_options.split_names(keep), force=force, observe=observe,
             )  # fmt: skip
         if not quiet:
             for line in [*report.notes, *report.lines()]:

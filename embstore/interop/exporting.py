@@ -31,6 +31,7 @@ class ExportRequest:
             several, else the top layer.
         format: Name of the format; None to find it by the suffix of ``dest``.
         selection: Items, and transforms of their vectors.
+        keep: Columns of the items to export too; ``("all",)`` for all that are stored.
         force: Whether to replace what is at ``dest``.
     """
 
@@ -39,6 +40,7 @@ class ExportRequest:
     layers: str | None
     format: str | None
     selection: Selection
+    keep: tuple[str, ...] = ()
     force: bool = False
 
 
@@ -46,8 +48,9 @@ def export(catalog: Catalog, request: ExportRequest, observe: Observer) -> Expor
     """Write the selected vectors of a space to a file or folder.
 
     Raises:
-        UsageError: The format has room for one layer, and several are selected; or there is something at the place.
-        UnknownNameError: The space, a layer, the format or a transform is not known.
+        UsageError: The format has room for one layer, and several are selected; it has no room for columns; or there
+            is something at the place.
+        UnknownNameError: The space, a layer, a column, the format or a transform is not known.
         QueryError: No item is selected, or a text does not fit the format; names it.
         StoreError: The disk is full or cannot be written.
     """
@@ -64,8 +67,11 @@ def export(catalog: Catalog, request: ExportRequest, observe: Observer) -> Expor
             "a "
             f"format with room for several: {several}."
         )
+    if request.keep and not writer.has_columns:
+        with_room = ", ".join(known for known, entry in WRITERS.items() if entry.has_columns)
+        raise UsageError(f"{name} has no room for columns of items: leave --keep out, or choose one of: {with_room}.")
     _check_free(request.dest, request.force)
-    selected = Selected(catalog, card, layers.members, request.selection)
+    selected = Selected(catalog, card, layers.members, request.selection, request.keep)
     provenance = _provenance(selected, request.selection)
 
     def report(n_done: int) -> None:

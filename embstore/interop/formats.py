@@ -88,6 +88,11 @@ class Writer(NamedTuple):
     is_folder: bool = False
     card_beside: bool = False
 
+    @property
+    def has_columns(self) -> bool:
+        """Whether it has room for columns of items."""
+        return self.module in ("arrow", "atlas", "csv", "datasets", "parquet")
+
     def load(self) -> Callable[..., Any]:
         """Return the function; its module is imported only now."""
         function: Callable[..., Any] = getattr(import_module(f"embstore.interop.writers.{self.module}"), self.function)

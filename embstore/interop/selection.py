@@ -15,8 +15,10 @@ from embstore.query.request import Selection
 from embstore.space import Layer
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.card import Card
+from embstore.storage.files.item_columns import ColumnValues
 from embstore.storage.files.paths import Shard
 from embstore.storage.files.vectors import LayerVectors
+from embstore.storage.item_columns import chosen_columns, column_values
 from embstore.text import Item
 
 _BLOCK_ITEMS = 8192
@@ -47,18 +49,29 @@ class Selected:
         card: Card of the space.
         layers: Layers to export.
         selection: Items, and transforms that are fitted on the selected vectors of each layer.
+        keep: Columns of the items; ``("all",)`` for all that are stored.
 
     Attributes:
         card: Card of the space.
         layers: Layers to export.
+        columns: Type of each column of the items, by name.
         notes: Notes for the user about the transforms.
 
     Raises:
         QueryError: No item is selected, or a transform cannot be fitted.
+        UnknownNameError: There is no such column.
     """
 
-    def __init__(self, catalog: Catalog, card: Card, layers: Sequence[Layer], selection: Selection) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        card: Card,
+        layers: Sequence[Layer],
+        selection: Selection,
+        keep: Sequence[str] = (),
+    ) -> None:
         self._catalog, self.card, self.layers, self._selection = catalog, card, tuple(layers), selection
+        self.columns = chosen_columns(catalog, card.space, keep)
         self._only = selection.select(catalog, card.space)
         self._shards = self._in_order()
         if not self.n:
@@ -106,6 +119,13 @@ class Selected:
                 items = self._catalog.items(part.tolist())
                 yield Rows(start, [items[item] for item in part.tolist()], self._exported(vectors))
                 start += len(part)
+
+    def values(self, items: Sequence[Item]) -> list[ColumnValues]:
+        """Return the values of the columns for some items."""
+        if not self.columns:
+            return []
+        ids = np.fromiter((item.id for item in items), np.int64, len(items))
+        return [*column_values(self._catalog, self.card.space, self.columns, ids).values()]
 
     def neighbours(self, layer: Layer, k: int) -> tuple[Ids, NDArray[np.int64], NDArray[np.float64]]:
         """Return the k nearest other items of every item of a layer by cosine, by an exact search in memory.

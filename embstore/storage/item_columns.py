@@ -1,6 +1,6 @@
 """Read the columns of a space's items: those that builds stored with ``--keep``, and the built-in ones."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from embstore.errors import UnknownNameError
 from embstore.storage.catalog import Catalog, Ids
@@ -22,6 +22,21 @@ def column_types(catalog: Catalog, space: str) -> dict[str, str]:
     return catalog.columns.types | built_in
 
 
+def chosen_columns(catalog: Catalog, space: str, names: Sequence[str]) -> dict[str, str]:
+    """Return the type of each of some columns, by name; ``all`` stands for every stored one.
+
+    Raises:
+        UnknownNameError: A column does not exist.
+    """
+    if tuple(names) == ("all",):
+        return dict(catalog.columns.types)
+    known = column_types(catalog, space)
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("column", name, known, _HOW_TO_KEEP)
+    return {name: known[name] for name in names}
+
+
 def column_values(catalog: Catalog, space: str, names: Iterable[str], ids: Ids) -> dict[str, ColumnValues]:
     """Return the values of columns for some items of a space, by name.
 
@@ -38,11 +53,7 @@ def column_values(catalog: Catalog, space: str, names: Iterable[str], ids: Ids) 
         UnknownNameError: A column does not exist.
         DamagedError: A table of columns or of items was altered, or the text of an item is missing.
     """
-    known = column_types(catalog, space)
-    requested = tuple(dict.fromkeys(names))
-    for name in requested:
-        if name not in known:
-            raise UnknownNameError("column", name, known, _HOW_TO_KEEP)
+    requested = tuple(chosen_columns(catalog, space, tuple(names)))
     built_in = [name for name in requested if name in BUILT_IN]
     found = catalog.columns.values([name for name in requested if name not in BUILT_IN], ids)
     if built_in:

@@ -135,6 +135,7 @@ class InteropMethods(OpenStore):
         timeout: float | None = None,
         memory: str | int | None = None,
         transforms: Names = (),
+        keep: Names = (),
         force: bool = False,
         observe: Observer | None = None,
     ) -> "ExportReport":
@@ -153,6 +154,7 @@ class InteropMethods(OpenStore):
             timeout: Time limit of ``where`` in seconds; None for no limit.
             memory: Memory limit of ``where``, as in :meth:`query`.
             transforms: Transforms, as in :meth:`query`, fitted on the selected items of each layer.
+            keep: Columns of the items to export too (:meth:`columns`), or ``"all"`` for all that are stored.
             force: Whether to replace what is there.
             observe: Function that is called with the progress; by default a notebook shows it.
 
@@ -171,7 +173,7 @@ class InteropMethods(OpenStore):
 
         selection = Selection(where, transforms=as_names(transforms), limits=as_limits(timeout, memory))
         chosen = None if layers is None else as_layers(layers)
-        request = ExportRequest(Path(dest), space, chosen, format, selection, force)
+        request = ExportRequest(Path(dest), space, chosen, format, selection, as_names(keep), force)
         return self._ask(partial(export, request=request, observe=as_observer(observe)))
 
 

@@ -1,5 +1,6 @@
 """Write Parquet: long (a row for each item and layer) and wide (a row for each item, the layers as columns)."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from embstore import disk
+from embstore.errors import UsageError
 from embstore.interop.provenance import METADATA_KEY, provenance_text
 from embstore.interop.selection import Rows, Selected
 from embstore.space import Unit
+from embstore.storage.files.tables import column_schema
 from embstore.text import Item
 
 
@@ -78,11 +81,23 @@ def _schema(fields: Sequence[pa.Field], provenance: dict[str, Any]) -> pa.Schema
 
 
 def item_fields(selected: Selected) -> list[pa.Field]:
-    """Return the fields of an item: item_id and text, of occurrences also context, start and end."""
+    """Return the fields of an item: item_id and text, of occurrences also context, start and end; then the columns.
+
+    Raises:
+        UsageError: A column has the name of one of the vectors.
+    """
     fields = [pa.field("item_id", pa.int64()), pa.field("text", pa.string())]
     if selected.card.unit is Unit.OCCURRENCE:
         fields += [pa.field("context", pa.string()), pa.field("start", pa.int64()), pa.field("end", pa.int64())]
+    taken = {field.name for field in fields}
+    for name, kind in selected.columns.items():
+        if name in taken or _OF_VECTORS.fullmatch(name):
+            raise UsageError(f"the column {name!r} has the name of a column of this format. Leave it out of --keep.")
+        fields.append(pa.field(name, column_schema({name: kind}).field(name).type))
     return fields
+
+
+_OF_VECTORS = re.compile(r"layer|layer_.*|vector|[xy]_.*|neighbors_.*|v[0-9]+")
 
 
 def item_columns(items: Sequence[Item], selected: Selected) -> list[pa.Array]:
@@ -91,4 +106,5 @@ def item_columns(items: Sequence[Item], selected: Selected) -> list[pa.Array]:
     if selected.card.unit is Unit.OCCURRENCE:
         columns.append(pa.array([item.context for item in items], pa.string()))
         columns += [pa.array([item.span and item.span[end] for item in items], pa.int64()) for end in (0, 1)]
+    columns += [pa.array(column.values, mask=column.is_null) for column in selected.values(items)]
     return columns
