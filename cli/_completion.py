@@ -67,7 +67,12 @@ def values_of(parameter: Any, context: Any) -> Iterable[str]:
 
 
 def _folder(context: Any) -> Path:
-    found = context.params.get("store") or os.environ.get("EMBSTORE_STORE") or "store"
+    given = context.params.get("store")
+    found = (
+        (given[0] if isinstance(given, list | tuple) and given else given)
+        or os.environ.get("EMBSTORE_STORE")
+        or "store"
+    )
     return Path(found)
 
 

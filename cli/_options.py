@@ -92,6 +92,15 @@ StoreDir = Annotated[
         "./store]",
     ),
 ]
+StoreDirs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--store",
+        metavar="DIR",
+        help="The store's folder, or its URL: s3://, gs://, az://, hf:// or https:// (repeatable: one query of "
+        "several).  [default: $EMBSTORE_STORE, else ./store]",
+    ),
+]
 Models = Annotated[
     list[str] | None,
     typer.Option("--model", help="Keep the spaces of this checkpoint (repeatable).", metavar="NAME"),

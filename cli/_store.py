@@ -10,6 +10,7 @@ from ._errors import say
 
 if TYPE_CHECKING:
     from embstore.store import Store
+    from embstore.store.several import Stores
 
 _BUCKETS = ("s3://", "gs://", "az://")
 
@@ -38,6 +39,26 @@ def open_store(store: str | None) -> "Store":
     from embstore.store import Store
 
     return _noted(Store(store, options=_options or None))
+
+
+def open_stores(stores: Sequence[str] | None) -> "Store | Stores":
+    """Return the store of the only folder or URL, or several stores; without any, that of :func:`open_store`."""
+    names = list(dict.fromkeys(stores or ()))
+    if len(names) < 2:
+        return open_store(names[0] if names else None)
+    from embstore.store import Store
+    from embstore.store.several import Stores
+
+    # --store-option is for those in a bucket.
+    return Stores(name if not name.startswith(_BUCKETS) else Store(name, options=_options or None) for name in names)
+
+
+def open_single(stores: Sequence[str] | None, what: str) -> "Store":
+    """Return the only store; raise UsageError if several are named for something that is about one."""
+    names = list(dict.fromkeys(stores or ()))
+    if len(names) > 1:
+        raise UsageError(f"{what} is about one store, and --store names {len(names)}. Keep one of them.")
+    return open_store(names[0] if names else None)
 
 
 def open_both(store: str | None, other: str) -> "tuple[Store, dict[str, str] | None]":

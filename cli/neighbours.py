@@ -7,7 +7,7 @@ import typer
 from . import _options
 from ._errors import explained
 from ._output import emit
-from ._store import open_store
+from ._store import open_stores
 
 
 def neighbours(
@@ -60,7 +60,7 @@ def neighbours(
     memory: _options.SqlMemory = None,
     exact: Annotated[bool, typer.Option("--exact", help="Scan the vectors, whatever indexes there are.")] = False,
     quiet: _options.Quiet = False,
-    store: _options.StoreDir = None,
+    store: _options.StoreDirs = None,
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,
     csv_safe: _options.CsvSafe = False,
@@ -74,7 +74,7 @@ def neighbours(
         from ._progress import show_progress
 
         with show_progress(quiet):
-            found = open_store(store).neighbours(
+            found = open_stores(store).neighbours(
                 texts or (), marked=marked or (), models=model or (), revisions=revision or (),
                 spaces=space or (), unit=unit, pooling=pooling, template=template, layers=layer, k=k, embed=embed,
                 download=download, allow_pickle=allow_pickle, transforms=transform or (), where=where, words=words,

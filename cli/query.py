@@ -12,7 +12,7 @@ from ._errors import explained, refuse, wrapped
 from ._groups import parameters_of, set_parameters
 from ._output import emit, json_text, write
 from ._reading import PlainCommand, PlainGroup
-from ._store import open_store
+from ._store import open_single, open_stores
 
 if TYPE_CHECKING:
     from embstore.metrics import Metric, Parameter
@@ -89,7 +89,7 @@ def query_arguments(options: dict[str, Any]) -> dict[str, Any]:
 
 def _query(
     quiet: _options.QuietQuery = False,
-    store: _options.StoreDir = None,
+    store: _options.StoreDirs = None,
     form: _options.OutputFormat = _options.Format.TABLE,
     output: _options.OutputFile = None,
     csv_safe: _options.CsvSafe = False,
@@ -118,7 +118,7 @@ def _query(
         from ._progress import show_progress
 
         with show_progress(quiet):
-            found = open_store(store).query(metric, cache=not no_cache, **options)
+            found = open_stores(store).query(metric, cache=not no_cache, **options)
         shown = found.inline_intervals() if intervals == "inline" else found
         emit(shown, form, output, csv_safe=csv_safe, quiet=quiet)
 
@@ -136,7 +136,7 @@ def _check_intervals(intervals: str | None, form: _options.Format) -> None:
 
 def _explain(
     metric: str,
-    store: str | None,
+    store: Sequence[str] | None,
     options: dict[str, Any],
     form: _options.Format,
     output: Path | None,
@@ -147,7 +147,7 @@ def _explain(
 
     if form not in (_options.Format.TABLE, _options.Format.JSON, _options.Format.JSONL):
         raise UsageError(f"--explain is written as table (text), json or jsonl, not as {form.value}.")
-    explanation = open_store(store).explain_query(metric, cache=cache, **options)
+    explanation = open_single(store, "--explain").explain_query(metric, cache=cache, **options)
     if form is _options.Format.TABLE:
         text = str(explanation)
     else:

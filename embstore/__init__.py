@@ -12,10 +12,11 @@ from embstore.errors import EmbstoreError
 
 if TYPE_CHECKING:
     from embstore.store import Store
+    from embstore.store.several import Stores
     from embstore.table import Table
 
 __version__ = "0.2.0"
-__all__ = ["EmbstoreError", "Store", "Table", "__version__"]
+__all__ = ["EmbstoreError", "Store", "Stores", "Table", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,6 +24,10 @@ def __getattr__(name: str) -> Any:
         from embstore.store import Store
 
         return Store
+    if name == "Stores":
+        from embstore.store.several import Stores
+
+        return Stores
     if name == "Table":
         from embstore.table import Table
 

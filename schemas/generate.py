@@ -49,6 +49,7 @@ _TWO_LAYERS: dict[str, Any] = {
     "n": {**_SPACE["n"], "description": "Items that the values are computed from, which both layers hold."},
 }
 _ROWS: dict[str, Any] = {
+    "store": {"type": "string", "description": "Present if several stores were queried: folder or URL, as given."},
     "reason": {"type": ["string", "null"], "description": "Why a value is null."},
     "where": {"type": "string", "description": "Present if the items were filtered: the SQL."},
     "words": {"type": "string", "description": "Present if the items are those of a list of words: its file or words."},

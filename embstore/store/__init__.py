@@ -12,6 +12,7 @@ maintenance.py  index, verify, repair, compact, merge, remove
 sharing.py      push, pull
 papers.py       reproduce, cite
 pages.py        explore
+several.py      Stores: query and neighbours of several stores
 """
 
 from embstore.keywords import check_keywords

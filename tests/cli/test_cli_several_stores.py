@@ -1,0 +1,37 @@
+"""``--store`` given several times."""
+
+import json
+from pathlib import Path
+
+from jsonschema import Draft202012Validator
+
+from embstore import Stores
+
+SCHEMAS = Path(__file__).parents[2] / "schemas"
+
+
+def test_query_and_neighbours_take_several_stores(cli, make_store, tmp_path: Path) -> None:
+    make_store("a", texts=["dog", "cat", "fox"])
+    make_store("b", texts=["dog", "cat", "owl", "cow"])
+    both = ["--store", "a", "--store", "b"]
+    for command, schema in ((["query", "norms"], "query/norms"), (["neighbours", "dog"], "neighbours")):
+        result = cli(*command, *both, "--json")
+        assert result.exit_code == 0, result.stderr
+        rows = json.loads(result.stdout)
+        Draft202012Validator(json.loads((SCHEMAS / f"{schema}.schema.json").read_text("utf-8"))).validate(rows)
+        assert [*dict.fromkeys(row["store"] for row in rows)] == ["a", "b"]
+    assert rows == Stores(["a", "b"]).neighbours("dog").to_pylist()
+    one = json.loads(cli("query", "norms", "--store", "a", "--store", "a", "--json").stdout)
+    assert "store" not in one[0]
+
+
+def test_what_is_about_one_store_refuses_several(cli, make_store) -> None:
+    make_store("a", texts=["dog", "cat", "fox"])
+    make_store("b", texts=["dog", "cat", "owl"])
+    for command in (["query", "norms", "--explain"], ["info"], ["plot", "norms", "-o", "x.svg"]):
+        result = cli(*command, "--store", "a", "--store", "b")
+        assert result.exit_code == 2
+        assert "Keep one of them" in result.stderr
+    missing = cli("query", "norms", "--store", "a", "--store", "nowhere")
+    assert missing.exit_code == 2
+    assert "nowhere" in missing.stderr

@@ -1,0 +1,76 @@
+"""One query of several stores: the rows of each, and which store they are of."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from synthetic import Synthetic
+
+from embstore import Store, Stores
+from embstore.errors import NotStoredError, UnknownNameError, UsageError
+
+Make = Callable[..., Synthetic]
+
+
+@pytest.fixture
+def both(make_store: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_store("a", texts=["dog", "cat", "fox", "hen"], index=False)
+    make_store("b", texts=["dog", "cat", "owl", "cow", "hen"], index=False)
+    make_store("b", n=9, model="other", index=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("metric", ["anisotropy", "norms", "cka", "hubness"])
+def test_the_rows_of_each_store_are_those_of_its_own_query(both: Path, metric: str) -> None:
+    table = Stores(["a", "b"]).query(metric)
+    assert table.columns[:2] == ("store", "space")
+    for name in ("a", "b"):
+        own = Store(name).query(metric)
+        found = [{key: value for key, value in row.items() if key != "store"} for row in table if row["store"] == name]
+        assert found == own.to_pylist()
+    assert len(table) == sum(len(Store(name).query(metric)) for name in ("a", "b"))
+
+
+def test_neighbours_say_their_store(both: Path) -> None:
+    table = Stores([Store("a"), both / "b"]).neighbours("dog", k=2, models="toy")
+    assert [row["store"] for row in table] == ["a", "a", str(both / "b"), str(both / "b")]
+    assert table["text"] == [*Store("a").neighbours("dog", k=2)["text"], *Store("b").neighbours("dog", k=2)["text"][:2]]
+
+
+def test_notes_name_the_store_unless_they_hold_for_all(both: Path) -> None:
+    notes = Stores(["a", "b"]).query("anisotropy", layers=0).notes
+    assert {"a: toy.word.last: n = 4", "b: toy.word.last: n = 5", "b: other.word.last: n = 9"} == {*notes}
+    html = Stores(["a", "b"]).query("anisotropy", layers=0)._repr_html_()
+    assert "<p>b: other.word.last: n = 9</p>" in html
+    assert "<th>b other.word.last</th>" in html
+
+
+def test_a_store_that_lacks_something_is_left_out_and_named(both: Path) -> None:
+    table = Stores(["a", "b"]).query("anisotropy", models="other")
+    assert {*table["store"]} == {"b"}
+    assert table.notes[0].startswith("a is left out: unknown model 'other'")
+    owls = Stores(["a", "b"]).neighbours("owl", models="toy", k=1)
+    assert owls["store"] == ["b"]
+    assert owls.notes[0].startswith("a is left out: 'owl' is not in toy.word.last")
+    with pytest.raises(UnknownNameError, match="unknown metric 'anisotrpy'"):
+        Stores(["a", "b"]).query("anisotrpy")
+    with pytest.raises(NotStoredError, match="'gnu' is not in"):
+        Stores(["a", "b"]).neighbours("gnu")
+
+
+def test_stores_are_two_or_more_and_different(both: Path) -> None:
+    for given in (["a"], "a", []):
+        with pytest.raises(UsageError, match="two or more"):
+            Stores(given)
+    with pytest.raises(UsageError, match="given twice"):
+        Stores(["a", both / "a"])
+
+
+def test_curves_have_a_panel_for_each_store_and_other_tables_no_picture(both: Path) -> None:
+    pytest.importorskip("altair")
+    stores = Stores(["a", "b"])
+    stores.query("anisotropy").plot().save(both / "a.vl.json")
+    assert '"a"' in (both / "a.vl.json").read_text("utf-8")
+    with pytest.raises(UsageError, match="picture"):
+        stores.query("cka").plot()
