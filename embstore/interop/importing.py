@@ -135,12 +135,12 @@ def _write(
     n_done = 0
     with store.space_writer(card, texts.write) as writer:
         for _, windows in groupby(work.windows(), key=lambda window: window.shard_number):
-            for window in windows:
-                writer.add(window.ids, spool.take(_keys(window), window.ids))
-                n_done += len(window.ids)
-                observe(Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items)))
+            keys, ids = (np.concatenate(parts) for parts in zip(*map(_keys_and_ids, windows), strict=True))
+            writer.add(ids, spool.take(keys, ids))
             writer.cut()
             writer.cut()  # waits: the next part is read from the disk in no time, and two would take twice the memory
+            n_done += len(ids)
+            observe(Progress("write", card.space, n_done, work.n_items, n_done / max(1, work.n_items)))
     return sum(disk.size(shard.path) for shard in writer.shards)
 
 
@@ -150,13 +150,11 @@ def _staging_memory(files: Sequence[VectorFile]) -> int:
     return min(max(n_bytes // 32, 64_000_000), 1_000_000_000)
 
 
-def _keys(window: Window) -> Ids:
-    """Return the keys of the items of a window: their ids, or the ids of their sentences."""
+def _keys_and_ids(window: Window) -> tuple[Ids, Ids]:
+    """Return the keys of the items of a window, which are their ids or the ids of their sentences; and their ids."""
     contexts = [item.context_id for item in window.items]
-    return np.array(
-        [item if context is None else context for item, context in zip(window.ids.tolist(), contexts, strict=True)],
-        dtype=np.int64,
-    )
+    keys = [item if context is None else context for item, context in zip(window.ids.tolist(), contexts, strict=True)]
+    return np.array(keys, dtype=np.int64), window.ids
 
 
 def _check_alike(files: Sequence[VectorFile]) -> None:

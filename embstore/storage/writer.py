@@ -290,6 +290,10 @@ def _gathered(blocks: list[Block], layer: int, places: NDArray[np.int64]) -> NDA
         layer: Index of the layer in the blocks.
         places: Output position of each item (n,).
     """
+    vectors: NDArray[np.float32]
+    if len(blocks) == 1 and (np.diff(places) == 1).all():
+        vectors = blocks[0][1][layer]
+        return vectors
     vectors = np.empty((len(places), blocks[0][1].shape[2]), np.float32)
     start = 0
     for ids, block in blocks:
