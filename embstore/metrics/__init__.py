@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from embstore.metrics.declaration.spec import Column, LayerData, Metric, NotComputable, Parameter, Value, rows_of
 
 if TYPE_CHECKING:
-    from embstore.metrics.table import METRICS, all_metrics, get_metric
+    from embstore.metrics.table import METRICS, all_metrics, as_metric, get_metric
 
 __all__ = [
     "METRICS",
@@ -28,6 +28,7 @@ __all__ = [
     "Parameter",
     "Value",
     "all_metrics",
+    "as_metric",
     "get_metric",
     "rows_of",
 ]
@@ -35,7 +36,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import the table of metrics on first use: a search for neighbours needs no metric."""
-    if name in ("METRICS", "all_metrics", "get_metric"):
+    if name in ("METRICS", "all_metrics", "as_metric", "get_metric"):
         from embstore.metrics import table
 
         return getattr(table, name)

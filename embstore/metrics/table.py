@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from embstore.errors import UnknownNameError
-from embstore.metrics.declaration.spec import Metric
+from embstore.metrics.declaration.spec import CALLER, Metric
 
 if TYPE_CHECKING:
     METRICS: dict[str, Metric]
@@ -64,6 +64,22 @@ def get_metric(name: str) -> Metric:
     if name in plugins:
         return load_plugin(name, plugins[name], metrics)
     raise UnknownNameError("metric", name, [*metrics, *(plugin for plugin in plugins if plugin not in metrics)])
+
+
+def as_metric(metric: str | Metric) -> Metric:
+    """Return a metric that is given by its name or as an object; one of no package is checked and guarded.
+
+    Raises:
+        UnknownNameError: There is no metric of that name.
+        PluginError: The object is no valid declaration, or has the name of another metric.
+    """
+    if isinstance(metric, str):
+        return get_metric(metric)
+    if isinstance(metric, Metric) and (metric.package == CALLER or _load_all().get(metric.name) is metric):
+        return metric
+    from embstore.metrics.declaration.plugins import guard_own
+
+    return guard_own(metric, _load_all())
 
 
 def all_metrics() -> tuple[dict[str, Metric], list[str]]:

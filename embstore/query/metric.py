@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from embstore.chart import with_groups
 from embstore.errors import NotStoredError, QueryError, UnknownNameError, UsageError
-from embstore.metrics import Metric, get_metric
+from embstore.metrics import Metric, as_metric
 from embstore.metrics.declaration.spec import Need
 from embstore.progress import task
 from embstore.query.cache import Answers
@@ -46,14 +46,14 @@ _UNGROUPED: dict[Need, str] = {
 LayerAnswers = dict[Layer, Answer]
 
 
-def make_request(name: str, parameters: Mapping[str, Any], selection: Selection) -> MetricRequest:
-    """Return the request for a named metric with checked parameters.
+def make_request(metric: str | Metric, parameters: Mapping[str, Any], selection: Selection) -> MetricRequest:
+    """Return the request for a metric, given by its name or as an object, with checked parameters.
 
     Raises:
         UnknownNameError: The metric or a parameter does not exist.
         UsageError: A parameter has an invalid value.
     """
-    metric = get_metric(name)
+    metric = as_metric(metric)
     return MetricRequest(metric, metric.check(parameters), selection)
 
 

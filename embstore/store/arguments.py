@@ -8,6 +8,7 @@ from embstore.storage.selection import SpaceFilter
 from embstore.storage.sql.limits import Limits
 
 if TYPE_CHECKING:
+    from embstore.metrics import Metric
     from embstore.query.grouping import Bins
     from embstore.query.inputs.word_files import WordSource
     from embstore.query.request import MetricRequest
@@ -44,7 +45,7 @@ class QueryOptions(SpaceFilters, total=False):
 
 
 def metric_request(
-    metric: str,
+    metric: "str | Metric",
     *,
     layers: LayerSpec = "all",
     where: str | None = None,
@@ -62,7 +63,7 @@ def metric_request(
     """Return the request for a metric, the filter of its spaces, and its layers.
 
     Args:
-        metric: Name of the metric.
+        metric: Name of the metric, or the metric as an object.
         layers: See ``Store.query``, as for all others.
         where: SQL expression over the item columns.
         words: Words to restrict the request to; target words of a metric that has the parameter ``words``.
@@ -76,7 +77,7 @@ def metric_request(
         bins: Intervals of that column.
         **parameters: Filters of spaces (:class:`SpaceFilters`), and the metric's own parameters.
     """
-    from embstore.metrics import get_metric
+    from embstore.metrics import as_metric
     from embstore.query.grouping import parse_grouping
     from embstore.query.item_filter import word_list
     from embstore.query.metric import make_request
@@ -84,7 +85,8 @@ def metric_request(
 
     filters = {name: parameters.pop(name) for name in SpaceFilters.__annotations__ if name in parameters}
     # Where a metric has a parameter of its own for words, that is meant.
-    own = {parameter.name for parameter in get_metric(metric).parameters}
+    metric = as_metric(metric)
+    own = {parameter.name for parameter in metric.parameters}
     parameters |= {name: value for name, value in (("words", words), ("word", word)) if name in own and value}
     listed = word_list(None if "words" in own else words, () if "word" in own else word)
     limits, grouping = as_limits(timeout, memory), parse_grouping(by, bins)

@@ -12,6 +12,7 @@ from embstore.table import Table
 from embstore.wording import is_command_line
 
 if TYPE_CHECKING:
+    from embstore.metrics import Metric
     from embstore.metrics.declaration.explain import CacheState, Explanation
 
 
@@ -19,18 +20,19 @@ class MetricMethods(OpenStore):
     """Compute metrics, list them, and explain what a query would do."""
 
     @overload
-    def query(self, metric: str, *, cache: bool = True, **options: Unpack[QueryOptions]) -> Table: ...
+    def query(self, metric: "str | Metric", *, cache: bool = True, **options: Unpack[QueryOptions]) -> Table: ...
     @overload
-    def query(self, metric: str, *, cache: bool = True, **parameters: Any) -> Table: ...
+    def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Table: ...
     @accepts(SpaceFilter, metric_request)
-    def query(self, metric: str, *, cache: bool = True, **parameters: Any) -> Table:
+    def query(self, metric: "str | Metric", *, cache: bool = True, **parameters: Any) -> Table:
         """Compute a metric for each space and layer.
 
         Answers computed from vectors are kept in the store, if it can be written, and returned again as long as nothing
         that they depend on has changed.
 
         Args:
-            metric: Name of the metric, such as ``anisotropy``; :meth:`metrics` lists them.
+            metric: Name of the metric, such as ``anisotropy``; :meth:`metrics` lists them. Or a
+                :class:`~embstore.metrics.Metric` of your own, whose answers are not stored.
             cache: Whether to return stored answers, and to store new ones.
             models: Checkpoints (short names or ids) whose spaces are used; by default all.
             spaces: Names of the spaces to use, such as ``gpt2.word.last``; by default all.
@@ -67,13 +69,15 @@ class MetricMethods(OpenStore):
             UnknownNameError: A name is not known; lists the nearest.
             QueryError: Nothing matches, or the SQL cannot be answered.
         """
+        from embstore.metrics.declaration.spec import CALLER
         from embstore.query.metric import query
 
         request, spaces, layers = metric_request(metric, **parameters)
+        cache = cache and request.metric.package != CALLER
         return self._ask(lambda catalog: query(catalog, request, spaces, layers, cache=cache))
 
     @accepts(SpaceFilter, metric_request)
-    def cache_state(self, metric: str, **options: Any) -> "CacheState":
+    def cache_state(self, metric: "str | Metric", **options: Any) -> "CacheState":
         """Return which answers :meth:`query` would take from the store, and which it would compute.
 
         The arguments and errors are those of :meth:`query`. Nothing is computed.
@@ -84,7 +88,7 @@ class MetricMethods(OpenStore):
         return self._ask(lambda catalog: cache_state(catalog, request, spaces, layers))
 
     @accepts(SpaceFilter, metric_request)
-    def explain_query(self, metric: str, *, cache: bool = True, **options: Any) -> "Explanation":
+    def explain_query(self, metric: "str | Metric", *, cache: bool = True, **options: Any) -> "Explanation":
         """Explain a metric as :meth:`explain` does, and say which answers of a query are stored. Nothing is computed.
 
         The arguments are those of :meth:`query`. What keeps a query from being answered, such as an unknown space, is
@@ -119,11 +123,11 @@ class MetricMethods(OpenStore):
         return Table(columns, tuple(rows), tuple(refused))
 
     @staticmethod
-    def explain(metric: str) -> "Explanation":
+    def explain(metric: "str | Metric") -> "Explanation":
         """Return the declaration of a metric: formula, citation, estimator, columns with ranges, and parameters.
 
         Args:
-            metric: Name of the metric; :meth:`metrics` lists them.
+            metric: Name of the metric (:meth:`metrics` lists them), or the metric as an object.
 
         Returns:
             ``str`` of it is the text that ``embstore query METRIC --explain`` prints; ``to_dict()`` is for programs.
@@ -131,7 +135,7 @@ class MetricMethods(OpenStore):
         Raises:
             UnknownNameError: There is no such metric; lists the nearest.
         """
-        from embstore.metrics import get_metric
+        from embstore.metrics import as_metric
         from embstore.metrics.declaration.explain import Explanation
 
-        return Explanation(get_metric(metric))
+        return Explanation(as_metric(metric))

@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from embstore.metrics.declaration.isolation import PluginError, isolated
-from embstore.metrics.declaration.spec import Metric, Result, rows_of
+from embstore.metrics.declaration.spec import CALLER, Metric, Result, rows_of
 from embstore.metrics.declaration.validation import INPUT_COLUMNS, problems
 
 GROUP = "embstore.metrics"
@@ -52,13 +52,41 @@ def load_plugin(name: str, points: list[EntryPoint], built_in: Mapping[str, Metr
             wrong = [f"its name is {metric.name!r}, and the entry point's {name!r}"]
         if wrong:
             raise PluginError(f"{_subject(points)} is declared wrongly: {'; '.join(wrong)}.")
-        usable: Metric = replace(
-            metric,
-            package=package_of(points[0]),
-            function=_guard(metric, _subject(points)),
-            drawn=None if metric.drawn is None else _guard_text(metric.drawn, _subject(points)),
-        )
-    return usable
+    return _guarded(metric, _subject(points), package_of(points[0]))
+
+
+def guard_own(metric: object, built_in: Mapping[str, Metric]) -> Metric:
+    """Check a metric that a caller gives as an object.
+
+    Args:
+        metric: Metric that no package registers, or that of a package.
+        built_in: Built-in metrics by name.
+
+    Returns:
+        The metric, whose failures are reported as PluginError; its package is :data:`CALLER` if it has none.
+
+    Raises:
+        PluginError: It is no metric, its declaration is invalid, or its name is that of a built-in metric.
+    """
+    if wrong := problems(metric):
+        raise PluginError(f"the metric given as an object is declared wrongly: {'; '.join(wrong)}.")
+    assert isinstance(metric, Metric)
+    if metric.package is not None:
+        return metric
+    subject = f"the metric {metric.name!r}"
+    if metric.name in built_in:
+        raise PluginError(f"{subject} is refused: embstore has another metric of that name. Rename it.")
+    return _guarded(metric, subject, CALLER)
+
+
+def _guarded(metric: Metric, subject: str, package: str) -> Metric:
+    """Return a metric of a package whose failures are reported as PluginError, beginning with the subject."""
+    return replace(
+        metric,
+        package=package,
+        function=_guard(metric, subject),
+        drawn=None if metric.drawn is None else _guard_text(metric.drawn, subject),
+    )
 
 
 def load_plugins(built_in: Mapping[str, Metric]) -> tuple[dict[str, Metric], list[str]]:

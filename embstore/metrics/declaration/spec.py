@@ -334,6 +334,9 @@ class Metric:
         return nulls | {"n": n, "reason": reason, "seed": None}
 
 
+CALLER = "given as an object"
+"""The package of a metric that a caller gives as an object, and whose answers are not stored."""
+
 ITEM_COLUMNS = ("word", "sentence")
 """Key columns whose values are items of the store, rather than inputs such as datasets."""
 

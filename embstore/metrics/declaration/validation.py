@@ -15,8 +15,8 @@ from embstore.space import Unit
 COLUMN_TYPES = ("number", "integer", "string", "boolean", "array of numbers", "array of integers")
 # Columns that rows have in addition to those of the metric.
 RESERVED_COLUMNS = frozenset(
-    ("store", "space", "model", "unit", "pooling", "template", "layer", "layer_name", "n", "reason", "where", "sample", "seed",
-     "transform", "space_2", "layer_2", "layer_name_2", "revision", "step", "revision_2", "step_2")
+    ("store", "space", "model", "unit", "pooling", "template", "layer", "layer_name", "n", "reason", "where", "sample",
+     "seed", "transform", "space_2", "layer_2", "layer_name_2", "revision", "step", "revision_2", "step_2")
 )  # fmt: skip
 # Options of every metric on the command line, and their names in Store.query.
 RESERVED_PARAMETERS = frozenset(
