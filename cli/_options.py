@@ -13,7 +13,7 @@ from ._errors import refuse
 
 UNITS = "word|sentence|occurrence"
 POOLINGS = "last|first|mean|bos|eos|projection|model"
-LAYER_HELP = "Numbers (6), ranges (0-6), all, top, raw or normed; several with commas."
+LAYER_HELP = "Numbers (6), ranges (0-6), all, top, raw, normed or output; several with commas."
 
 
 class Format(StrEnum):
