@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from encode_models import bert, gpt2, roberta, t5
+from encode_models import bert, llama, roberta, t5
 from recipe_checkpoints import TEXTS, configure_tokenizer, encoded, old_layout, outputs, saved, witness, write_json
 
 from embstore.encode import Encoder, read_recipe, resolve
@@ -115,7 +115,7 @@ def test_prompts(base: Path, tmp_path: Path, mode: str, include: bool) -> None:
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("make", [gpt2, roberta, t5])
+@pytest.mark.parametrize("make", [llama, roberta, t5])
 def test_other_models_padded_on_either_side(tmp_path: Path, make, side: str) -> None:
     """A text's vector is the one it has alone, wherever a batch is padded."""
     folder = old_layout(
@@ -138,7 +138,7 @@ def test_long_texts_are_truncated_as_by_the_package(base: Path, tmp_path: Path, 
 
 
 def test_lower_case(tmp_path: Path) -> None:
-    folder = old_layout(tmp_path / "tiny", gpt2(tmp_path / "base"), ["mean"])
+    folder = old_layout(tmp_path / "tiny", roberta(tmp_path / "base"), ["mean"])
     configure_tokenizer(folder)
     texts = ["The DOG", "ÜBER alles", "the dog"]
     before = outputs(folder, texts)
