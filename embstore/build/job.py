@@ -60,6 +60,7 @@ class Options:
         shard_bytes: Approximate bytes of vectors per shard.
         prompt: Name of a prompt of the checkpoint's own recipe, for the pooling ``model``; "" for none, None for the
             default of the recipe.
+        count_tokens: Whether to store the number of tokens of each item.
     """
 
     unit: Unit = Unit.WORD
@@ -79,6 +80,7 @@ class Options:
     worker: ShardSpec = field(default_factory=ShardSpec)
     shard_bytes: int = SHARD_BYTES
     prompt: str | None = None
+    count_tokens: bool = False
 
     def __post_init__(self) -> None:
         for kind, value, known in (

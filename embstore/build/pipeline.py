@@ -21,6 +21,7 @@ from embstore.build.report import BuildReport
 from embstore.build.run import Run
 from embstore.build.skips import Skips
 from embstore.build.texts import Sources, read_texts
+from embstore.build.token_counts import count_tokens
 from embstore.indexing import check_memory
 from embstore.progress import Observer
 from embstore.storage.catalog import Catalog
@@ -93,6 +94,9 @@ def build(
                 model.release()
             if cluster is not None:
                 notes += encode_on_cluster(cluster, runs, observe)
+        if options.count_tokens:
+            with store.writing_texts():
+                columns += [column for run in runs for column in count_tokens(run.job, store.paths)]
         if store.is_last():
             notes += store.forget_missing_shards(run_space for run in runs for run_space in run.spaces)
             write_all_merged(store.paths)

@@ -9,6 +9,7 @@ from embstore.errors import QueryError, UnknownNameError, UsageError
 from embstore.explore.items import SpaceItems, layer_names, read_items
 from embstore.explore.maps import item_vectors, unit_vectors
 from embstore.explore.reading import Reading
+from embstore.storage.files.item_columns import joined_items
 from embstore.storage.sql.fence import check_expression
 from embstore.storage.sql.limits import Limits
 
@@ -100,7 +101,8 @@ def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[
         raise UsageError("give an SQL expression over the item columns, as in: length(text)")
     check_expression(column)  # else an error would be about the statement that it is part of
     unit = store.catalog.cards[space].unit.value
-    rows = store.sql(f"SELECT item_id, (\n{column}\n) AS value FROM items WHERE unit = '{unit}'", timeout=_SECONDS)
+    source, _ = joined_items(column, store.catalog.columns.types)
+    rows = store.sql(f"SELECT item_id, (\n{column}\n) AS value FROM {source} WHERE unit = '{unit}'", timeout=_SECONDS)
     values = dict(rows.fetchall())
     if not values:
         raise QueryError(f"{column} has no value for any item.")

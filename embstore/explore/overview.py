@@ -39,6 +39,7 @@ def overview(store: Reading) -> dict[str, Any]:
         "fingerprint": fingerprint(info),
         "spaces": spaces,
         "datasets": catalog.datasets(),
+        "columns": [*catalog.columns.types],
         "most_items": MOST,
         "map_commands": {space: _map_command(store, space) for space in catalog.cards},
         "maps": {space: list(named) for space, named in stored_maps(store).items()},

@@ -6,7 +6,7 @@ from pathlib import Path
 from embstore import disk
 from embstore.errors import UnknownNameError, UsageError
 from embstore.maintain.actions import Action, tabulate
-from embstore.storage.files.item_columns import ColumnTables
+from embstore.storage.files.item_columns import ColumnTables, token_column
 from embstore.storage.files.items import PartChecks
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import StorePaths
@@ -50,7 +50,7 @@ def remove(root: Path, spaces: Sequence[str], columns: Sequence[str] = (), *, dr
         actions += _described(paths, others, "removed") + _described_columns(paths, columns, "removed")
         for space in dict.fromkeys(others):
             remove_space(paths, space)
-        remove_columns(paths, columns)
+        remove_columns(paths, [*columns, *map(token_column, others)])
     return tabulate(actions, paths.root)
 
 

@@ -16,7 +16,7 @@ from embstore.arrays import distinct
 from embstore.errors import DamagedError
 from embstore.space import Layer, Unit
 from embstore.storage.files.datasets import check_dataset, rebuild_remedy, stored_kinds, stored_rows
-from embstore.storage.files.item_columns import BUILT_IN, ColumnTables, built_in_table, views_named
+from embstore.storage.files.item_columns import BUILT_IN, ColumnTables, built_in_table, joined_items
 from embstore.storage.files.items import ItemTables, PartChecks, file_hash
 from embstore.storage.files.marker import check_marker
 from embstore.storage.files.paths import Shard, StorePaths
@@ -51,9 +51,8 @@ class Catalog:
         cards: Card of each space, by name.
         shards: Shards of each space, by name.
         item_files: Tables of items.
-        column_files: Tables of the items' columns.
+        column_files: Tables of the items' columns, which ``columns`` reads.
         skipped_files: Tables of skipped texts.
-        columns: The columns in these tables.
         reader: DuckDB over the files.
 
     Raises:
@@ -184,13 +183,11 @@ class Catalog:
 
         self._tables.check()
         check_expression(where)
-        columns = (*ITEM_COLUMNS, *self.columns.types, *BUILT_IN)
-        views = ["items", *views_named(where, self.columns.types)]
+        source, views = joined_items(where, self.columns.types)
         with self._users_sql:
             sandbox = self._items_sandbox(limits)
-            source = " ".join(["items", *(f"LEFT JOIN {view} USING (item_id)" for view in views[1:])])
             checked = sandbox.check(f"SELECT item_id FROM {source} WHERE (\n{where}\n)", limits, views)
-            session = sandbox.session(limits, views, columns)
+            session = sandbox.session(limits, views, (*ITEM_COLUMNS, *self.columns.types, *BUILT_IN))
         found = session.run(lambda connection: connection.execute(checked.sql).fetchnumpy()["item_id"])
         return distinct(np.asarray(found, dtype=np.int64))
 
@@ -340,29 +337,26 @@ class Catalog:
 
     def sandbox(self, limits: Limits) -> "Sandbox":
         """Return the DuckDB for users' SQL, created again if the memory limit differs from the last one."""
+        if self._sandbox is None or self._sandbox.memory != limits.memory:
+            self._sandbox = self._new_sandbox(self._files_of_views(), limits)
+        return self._sandbox
+
+    def _new_sandbox(self, views: "Mapping[str, BySpace]", limits: Limits, *, copied: bool = False) -> "Sandbox":
         from embstore.storage.views.sandbox import Sandbox
 
-        if self._sandbox is None or self._sandbox.memory != limits.memory:
-            self._sandbox = Sandbox(
-                self.reader, self.paths.root, self._files_of_views(), self._dataset_files, self.cards.values(),
-                limits.memory, columns=lambda: self.columns.types, built_in=self._built_in,
-            )  # fmt: skip
-        return self._sandbox
+        datasets, cards = ((), ()) if copied else (self._dataset_files, self.cards.values())
+        return Sandbox(
+            self.reader, self.paths.root, views, datasets, cards, limits.memory, columns=lambda: self.columns.types,
+            built_in=self._built_in, copied=copied,
+        )  # fmt: skip
 
     def _items_sandbox(self, limits: Limits) -> "Sandbox":
         """Return the DuckDB for SQL over the items alone: a copy of them if they are few."""
         if sum(map(disk.size, (*self.item_files, *self.column_files))) > _COPIED_BYTES:
             return self.sandbox(limits)
         if self._copied is None or self._copied.memory != limits.memory:
-            from embstore.storage.views.sandbox import Sandbox
-
-            views: dict[str, BySpace] = {
-                "items": {"": self.item_files}, "columns": {"": self.column_files}, "built_in": {},
-            }  # fmt: skip
-            self._copied = Sandbox(
-                self.reader, self.paths.root, views, (), (), limits.memory, columns=lambda: self.columns.types,
-                built_in=self._built_in, copied=True,
-            )  # fmt: skip
+            views = {name: self._files_of_views()[name] for name in ("items", "columns", "built_in")}
+            self._copied = self._new_sandbox(views, limits, copied=True)
         return self._copied
 
     def _files_of_views(self) -> dict[str, "BySpace"]:

@@ -1,16 +1,18 @@
 """Read the columns of a space's items: those that builds stored with ``--keep``, and the built-in ones."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from embstore.column_names import N_TOKENS
 from embstore.errors import UnknownNameError
 from embstore.storage.catalog import Catalog, Ids
-from embstore.storage.files.item_columns import BUILT_IN, ColumnValues, computed
+from embstore.storage.files.item_columns import BUILT_IN, ColumnValues, computed, token_column
 
 _HOW_TO_KEEP = "To store columns of a source: embstore build FILE --column text --keep NAME"
 
 
 def column_types(catalog: Catalog, space: str) -> dict[str, str]:
-    """Return the type of each column of a space's items, by name: the stored ones, then the built-in ones of its unit.
+    """Return the type of each column of a space's items, by name: stored ones, then built-in ones of its unit.
 
     Types are ``int64``, ``float64``, ``bool`` and ``string``.
 
@@ -18,8 +20,11 @@ def column_types(catalog: Catalog, space: str) -> dict[str, str]:
         DamagedError: A table of columns was altered.
     """
     unit = catalog.cards[space].unit
-    built_in = {name: column.kind for name, column in BUILT_IN.items() if unit in column.units}
-    return catalog.columns.types | built_in
+    stored = catalog.columns.types
+    found = {name: kind for name, kind in stored.items() if not name.startswith(f"{N_TOKENS}.")}
+    if (counts := token_column(space)) in stored:
+        found[N_TOKENS] = stored[counts]
+    return found | {name: column.kind for name, column in BUILT_IN.items() if unit in column.units}
 
 
 def chosen_columns(catalog: Catalog, space: str, names: Sequence[str]) -> dict[str, str]:
@@ -29,7 +34,7 @@ def chosen_columns(catalog: Catalog, space: str, names: Sequence[str]) -> dict[s
         UnknownNameError: A column does not exist.
     """
     if tuple(names) == ("all",):
-        return dict(catalog.columns.types)
+        return {name: kind for name, kind in column_types(catalog, space).items() if name not in BUILT_IN}
     known = column_types(catalog, space)
     for name in names:
         if name not in known:
@@ -55,7 +60,11 @@ def column_values(catalog: Catalog, space: str, names: Iterable[str], ids: Ids) 
     """
     requested = tuple(chosen_columns(catalog, space, tuple(names)))
     built_in = [name for name in requested if name in BUILT_IN]
-    found = catalog.columns.values([name for name in requested if name not in BUILT_IN], ids)
+    stored = {token_column(space) if name == N_TOKENS else name: name for name in requested if name not in BUILT_IN}
+    found = {
+        stored[name]: replace(values, name=stored[name])
+        for name, values in catalog.columns.values([*stored], ids).items()
+    }
     if built_in:
         items = catalog.items(ids.tolist())
         ordered = [items[item] for item in ids.tolist()]

@@ -97,7 +97,8 @@ class BuildMethods(DatasetMethods, OpenStore):
                 weights, the control for what training adds; None for the checkpoint's own weights.
             columns: Columns of tables that hold the texts; by default ``text``, or the only one.
             keep: Columns of tables whose values are stored with the items, or ``"all"``: integers, numbers, booleans or
-                strings. Items that have vectors already get them too.
+                strings. Items that have vectors already get them too. ``n_tokens``, of any source: the number of tokens
+                of each item.
             header: Whether the first line of CSV and TSV files names the columns; else they are called 1, 2, 3 …
             delimiter: Character that separates the columns of CSV and TSV files, or ``tab``; by default detected from
                 their first lines.
@@ -141,6 +142,7 @@ class BuildMethods(DatasetMethods, OpenStore):
         from embstore.build.job import Options
         from embstore.build.pipeline import build
         from embstore.build.texts import Sources, group_by_unit
+        from embstore.column_names import N_TOKENS
         from embstore.encode import Weights
         from embstore.revisions import parse_revisions
         from embstore.sharding import ShardSpec
@@ -169,7 +171,9 @@ class BuildMethods(DatasetMethods, OpenStore):
             worker=ShardSpec() if shard is None else ShardSpec.parse(shard),
             shard_bytes=SHARD_BYTES if shard_bytes is None else shard_bytes,
             prompt=prompt,
+            count_tokens=N_TOKENS in (kept := as_names(keep)),
         )
+        kept_columns = Keep(tuple(name for name in kept if name != N_TOKENS))
         chosen = Targets.parse(targets, span)
         files_unit = Unit.WORD if chosen is None else Unit.OCCURRENCE
         groups = group_by_unit(source_names, given, files_unit)
@@ -182,7 +186,7 @@ class BuildMethods(DatasetMethods, OpenStore):
             groups.setdefault(unit_of_texts, ())
         read = [
             Sources(
-                members, unit_of, as_names(columns), Keep(as_names(keep)), limit, per_text, seed, header, delimiter,
+                members, unit_of, as_names(columns), kept_columns, limit, per_text, seed, header, delimiter,
                 chosen if given or unit_of is Unit.OCCURRENCE else None,
                 of_python if of_python is not None and unit_of is unit_of_texts else None,
             )

@@ -213,3 +213,41 @@ def test_an_item_is_a_text(build: Build, tmp_path: Path) -> None:
     stored = _stored(tmp_path / "store")
     assert stored["pos"].to_dict() == {"Dog": "NOUN", "dog": "VERB"}
     assert Item.whole(Unit.WORD, "Dog").id != Item.whole(Unit.WORD, "dog").id
+
+
+@pytest.mark.parametrize("unit", ["word", "occurrence"])
+def test_numbers_of_tokens_are_those_of_the_tokenizer(
+    build: Build, tmp_path: Path, checkpoint: Path, unit: str
+) -> None:
+    import transformers
+
+    lines = ["the quick banks", "seashells", "a naïve é"]
+    (tmp_path / "a.txt").write_text("\n".join(lines))
+    before = build("a.txt", columns=(), unit=unit, template=" {text}")
+    report = build("a.txt", columns=(), unit=unit, template=" {text}", keep="n_tokens")
+    assert [(space.embedded, space.present) for space in report.spaces] == [(0, before.n_items)]
+    [column] = report.columns
+    space = f"tiny.{unit}.last"
+    assert (column.name, column.n_values, column.n_new) == (f"n_tokens.{space}", before.n_items, before.n_items)
+    catalog = Catalog(tmp_path / "store")
+    assert column_types(catalog, space)["n_tokens"] == "int64"
+    items = catalog.items(catalog.ids(space).tolist())
+    found = column_values(catalog, space, ["n_tokens"], catalog.ids(space))["n_tokens"]
+    assert not found.is_null.any()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
+    for item, n_tokens in zip(catalog.ids(space).tolist(), found.values.tolist(), strict=True):
+        text, span = items[item].context or items[item].text, items[item].span or (0, len(items[item].text))
+        encoded = tokenizer(f" {text}", return_offsets_mapping=True)
+        special = set(tokenizer.all_special_ids)
+        inside = [
+            start
+            for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+            if token not in special and start < span[1] + 1 and end > span[0] + 1
+        ]
+        assert n_tokens == len(inside), items[item]
+    again = build("a.txt", columns=(), unit=unit, template=" {text}", keep="n_tokens")
+    assert [column.n_new for column in again.columns] == [0]
+    assert len(catalog.select(f'"n_tokens.{space}" > 1')) == int((found.values > 1).sum())
+    store = Store(tmp_path / "store")
+    store.remove(space)
+    assert Catalog(tmp_path / "store").columns.types == {}

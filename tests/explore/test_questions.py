@@ -11,10 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from column_writing import write_columns
 from scipy.stats import rankdata
 from typer.testing import CliRunner
 
 from embstore import Store
+from embstore.explore.colours import colours
+from embstore.explore.overview import overview
 from embstore.explore.wording import on_page
 
 SPACE = "toy.word.last"
@@ -291,6 +294,22 @@ def test_colours(client, explored):
     assert [found["categories"][value] == "True" for value in found["values"]] == [
         explored.texts[at].startswith("dog") for at in order
     ]
+
+
+def test_colours_by_a_column(make_store):
+    made = make_store("columns", index=False)
+    write_columns(
+        made, {"freq": "int64", "pos": "string"}, {i: (n, f"p{n % 2}") for n, i in enumerate(made.ids.tolist())}
+    )
+    rank = {item: number for number, item in enumerate(made.ids.tolist())}
+    order = sorted(rank)
+    found = colours(made.store, made.space, "column", column="freq + 1")
+    assert found["values"] == [rank[item] + 1 for item in order]
+    found = colours(made.store, made.space, "column", column="pos")
+    assert [found["categories"][value] for value in found["values"]] == [f"p{rank[item] % 2}" for item in order]
+    found = colours(made.store, made.space, "where", column="freq < 3 AND zipf_frequency = 0")
+    assert [found["categories"][value] == "True" for value in found["values"]] == [rank[item] < 3 for item in order]
+    assert overview(made.store)["columns"] == ["freq", "pos"]
 
 
 def test_a_condition_selects_what_a_command_selects(client, explored):

@@ -18,7 +18,8 @@ export function selectionSection(view) {
   const kind = select(KINDS, state.colour, (value) => set({ colour: value }));
   const column = h("input", { type: "text", value: state.column, list: "columns", placeholder: "length(text)", onchange: () => set({ column: column.value }) });
   const columnField = field("SQL over the item columns", column);
-  const examples = h("datalist", { id: "columns" }, ["length(text)", "text LIKE '%s'", "upper(text[1])",
+  const examples = h("datalist", { id: "columns" }, ["length(text)", "text LIKE '%s'", "upper(text[1])", "zipf_frequency",
+    ...view.store.columns.map((name) => `"${name.replaceAll('"', '""')}"`),
     ...Object.keys(view.store.datasets).filter((name) => view.store.datasets[name] === "lexicon").map((name) => `(SELECT min(valence) FROM datasets.${name} AS d WHERE d.item_id = items.item_id)`),
   ].map((value) => h("option", { value })));
   const legendPlace = h("div", { class: "legend" });

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from embstore.column_names import N_TOKENS
 from embstore.errors import DamagedError
 from embstore.space import Unit
 from embstore.storage.files.columns import is_column_table
@@ -121,16 +122,22 @@ def built_in_table(items: Mapping[int, Item]) -> Any:
     return pa.table({"item_id": pa.array(ids, pa.int64()), **arrays})
 
 
-def views_named(sql: str, stored: Iterable[str]) -> list[str]:
-    """Return the views of columns that an SQL expression may name, by the names in it.
+def token_column(space: str) -> str:
+    """Return the name of the stored column with the number of tokens of the items of a space."""
+    return f"{N_TOKENS}.{space}"
+
+
+def joined_items(sql: str, stored: Iterable[str]) -> tuple[str, list[str]]:
+    """Return the SQL of a source of items for an expression over their columns, and the views that it reads.
 
     Args:
         sql: SQL expression.
         stored: Names of the stored columns.
     """
     folded = sql.casefold()
-    views = {"columns": [*stored], "built_in": [*BUILT_IN]}
-    return [view for view, names in views.items() if any(name.casefold() in folded for name in names)]
+    names = {"columns": [*stored], "built_in": [*BUILT_IN]}
+    views = [view for view in names if any(name.casefold() in folded for name in names[view])]
+    return " ".join(["items", *(f"LEFT JOIN {view} USING (item_id)" for view in views)]), ["items", *views]
 
 
 class ColumnTables:

@@ -4,5 +4,6 @@ staging   the items of a build
 missing   the items missing in each space
 texts     the items whose texts are stored
 columns   the values to keep with the items
+token_counts the number of tokens of items
 skipped   the items that get no vector
 """

@@ -226,6 +226,17 @@ class Staging:
         )
         return self.to_items(table, self.contexts(rows, **values))
 
+    def batches(self) -> Iterator[list[Item]]:
+        """Yield all items that are valid Unicode, some thousands at a time; those of one sentence are together."""
+        listed = self.table("SELECT item_id, key FROM item WHERE valid ORDER BY key, item_id")
+        ids, keys = listed["item_id"].to_numpy(), listed["key"].to_numpy()
+        start = 0
+        while start < len(ids):
+            end = int(np.searchsorted(keys, keys[min(start + _BATCH_ROWS, len(ids)) - 1], side="right"))
+            with connections.with_ids(self.connection, "chosen", ids[start:end]):
+                yield self.items("item_id IN (SELECT item_id FROM chosen)")
+            start = end
+
     def contexts(self, rows: str, **values: Any) -> dict[int | None, str]:
         """Return the distinct sentences of occurrences, by id.
 
