@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 from buckets import Bucket
+from column_writing import stored_columns, write_columns
 from fault_proxy import FAULTS, fault_proxy
+from pandas.testing import assert_frame_equal
 from store_damage import flip
 from synthetic import Synthetic
 
@@ -31,9 +33,11 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def made(make_store: Make) -> Synthetic:
-    """A store of two spaces."""
+    """A store of two spaces, with a column."""
     make_store(unit="sentence", texts=["a river bank", "the bank of the river"])
-    return make_store(n=60, n_shards=3)
+    made = make_store(n=60, n_shards=3)
+    write_columns(made, {"freq": "int64"}, {item: (item % 9,) for item in made.ids.tolist()})
+    return made
 
 
 def _remote(bucket: Bucket) -> Store:
@@ -45,10 +49,12 @@ def test_a_store_is_pushed_and_pulled(made: Synthetic, bucket: Bucket, tmp_path:
     assert {row["action"] for row in done} == {"pushed"}
     assert _remote(bucket).query("anisotropy").rows == made.store.query("anisotropy").rows
     assert _remote(bucket).verify(deep=True).ok
+    assert len(_remote(bucket).catalog.select("freq < 3")) == len(made.store.catalog.select("freq < 3")) > 0
     here = Store(tmp_path / "here")
     here.pull(bucket.url, options=bucket.options)
     assert here.query("anisotropy").rows == made.store.query("anisotropy").rows
     assert here.verify(deep=True).ok
+    assert_frame_equal(stored_columns(here.path), stored_columns(made.root))
     assert not len(here.pull(bucket.url, options=bucket.options))
 
 
