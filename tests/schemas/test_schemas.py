@@ -1,6 +1,7 @@
 """The published schemas are those of what is really written."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 from embstore import Store
 from embstore.metrics import METRICS, Column, Parameter
 from embstore.metrics.declaration.validation import COLUMN_TYPES
-from embstore.space import Unit
+from embstore.space import Pooling, Unit
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.transaction.additions import write_dataset
 
@@ -33,6 +34,18 @@ def test_each_schema_is_a_schema(name: str):
     document = json.loads((FOLDER / name).read_text("utf-8"))
     Draft202012Validator.check_schema(document)
     assert document["$id"] == f"embstore:{name.removesuffix('.schema.json').replace('/', '-')}"
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_schemas_that_list_poolings_list_all(name: str):
+    def lists(part: object) -> Iterator[list[str]]:
+        if isinstance(part, dict):
+            yield from [part["enum"]] if "projection" in part.get("enum", ()) else []
+        for value in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+            yield from lists(value)
+
+    for listed in lists(json.loads((FOLDER / name).read_text("utf-8"))):
+        assert set(listed) == set(Pooling)
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
