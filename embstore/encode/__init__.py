@@ -6,6 +6,7 @@
     batches      lengths of texts → batches
     fence        isolates transformers while it loads a checkpoint: hashed files only, no network
     weights      the type of the weights; untrained models
+    text_part    the part of a model that reads text: a tower, an encoder, a language model
     models       a folder → a transformers text model, or an error
     contract     which hidden state is which layer, verified by running the model (with probe: records module calls)
     recipe       a checkpoint's own recipe as sentence-transformers reads it, as data; read by recipe_files

@@ -7,13 +7,13 @@ from embstore.encode.checkpoint import Checkpoint
 from embstore.encode.checkpoint_files import has_safetensors, weight_files
 from embstore.encode.extra import first_sentence, need, quiet
 from embstore.encode.fence import check_config, fenced
+from embstore.encode.text_part import TextPart, text_part
 from embstore.encode.weights import Weights
 from embstore.errors import CheckpointError
 
 # Weights of heads, which base checkpoints do not have and hidden states do not depend on.
 _UNUSED = re.compile(r"(^|\.)(pooler|lm_head|classifier)\.")
 _PROJECTION = "text_projection.weight"
-_T5 = ("t5", "mt5", "umt5")  # their encoders alone have configs that are not of encoder-decoders
 
 
 def load_config(checkpoint: Checkpoint) -> Any:
@@ -29,12 +29,7 @@ def load_config(checkpoint: Checkpoint) -> Any:
         except Exception as error:  # transformers raises half a dozen kinds
             remedy = "Copy or download the checkpoint again, or upgrade transformers if the architecture is a new one."
             raise _load_error(checkpoint, "config", error, remedy) from error
-    if _kind(config) is None:
-        raise CheckpointError(
-            f"{checkpoint.name!r} is a {config.model_type!r} model, which is not a text model that embstore can read. "
-            "It reads text encoders (BERT, RoBERTa, MPNet …), decoders (GPT-2, Llama …), CLIP's text tower and the "
-            "encoders of the T5 family."
-        )
+    _text_part(config, checkpoint)
     return check_config(config, checkpoint)
 
 
@@ -55,36 +50,47 @@ def load_model(checkpoint: Checkpoint, config: Any, *, allow_pickle: bool, weigh
     Raises:
         CheckpointError: It cannot be loaded, or weights are missing and would be initialised at random.
     """
-    transformers = need("transformers")
-    kind = _kind(config) or "AutoModel"
-    if config.model_type == "clip":
-        # The text tower's own config has the default 512; the projection has the dimension of the whole model's config.
-        config.text_config.projection_dim = config.projection_dim
-        config = config.text_config
-    cls = getattr(transformers, kind)
-    has_projection = kind == "CLIPTextModelWithProjection"
+    part = _text_part(config, checkpoint)
+    cls = getattr(need("transformers"), part.architecture)
+    absent: list[str] = []
     if weights.untrained is not None:
-        return _optimised(_untrained(cls, config, checkpoint, weights), weights), has_projection
-    model, absent = _trained(cls, config, checkpoint, weights, allow_pickle=allow_pickle)
-    return _optimised(model, weights), has_projection and _PROJECTION not in absent
+        whole = _untrained(cls, part, checkpoint, weights)
+    else:
+        whole, absent = _trained(cls, part, checkpoint, weights, allow_pickle=allow_pickle)
+    return _optimised(_part(whole, part.path, checkpoint), weights), part.has_projection and _PROJECTION not in absent
+
+
+def _part(whole: Any, path: str, checkpoint: Checkpoint) -> Any:
+    """Return the part of a model at a path; raise CheckpointError if there is no model."""
+    try:
+        part = whole.get_submodule(path)
+    except AttributeError:
+        part = None
+    if not isinstance(part, need("transformers").PreTrainedModel):
+        raise CheckpointError(
+            f"embstore cannot read {checkpoint.name!r} ({type(whole).__name__}): it has no model at {path!r}, "
+            "where others of its kind have the part that reads text. The architecture is not supported."
+        )
+    return part
 
 
 def _trained(
-    cls: Any, config: Any, checkpoint: Checkpoint, weights: Weights, *, allow_pickle: bool
+    cls: Any, part: TextPart, checkpoint: Checkpoint, weights: Weights, *, allow_pickle: bool
 ) -> tuple[Any, list[str]]:
     """Load a model with the weights of a checkpoint; return it, and the names of missing weights that it can lack."""
     wide = _wide_tensors(checkpoint) if weights.dtype != "float32" else None
     with quiet(), fenced(checkpoint) as view:
         try:
-            model, info = (cls if wide is None else _base_class(cls, config)).from_pretrained(
-                view if wide is None else None, state_dict=wide, config=config,
+            model, info = (cls if wide is None else _base_class(cls, part.loaded)).from_pretrained(
+                view if wide is None else None, state_dict=wide, config=part.loaded,
                 dtype=getattr(need("torch"), weights.dtype), trust_remote_code=False, local_files_only=True,
                 use_safetensors=has_safetensors(checkpoint.folder) or not allow_pickle, output_loading_info=True,
                 attn_implementation=None, weights_only=True,
             )  # fmt: skip
         except Exception as error:  # transformers, safetensors and pickle raise their own kinds
             raise _load_error(checkpoint, "weights", error, "Copy or download the checkpoint again.") from error
-    absent = sorted(name for name in info["missing_keys"] if not _UNUSED.search(name))
+    places = (f"{part.path}.", "shared.") if part.path else ("",)  # the rest is not used
+    absent = sorted(name for name in info["missing_keys"] if name.startswith(places) and not _UNUSED.search(name))
     if missing := [name for name in absent if name != _PROJECTION]:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         raise CheckpointError(
@@ -118,30 +124,29 @@ def _base_class(cls: Any, config: Any) -> Any:
     return cls if mapping is None else mapping[type(config)]
 
 
-def _untrained(cls: Any, config: Any, checkpoint: Checkpoint, weights: Weights) -> Any:
+def _untrained(cls: Any, part: TextPart, checkpoint: Checkpoint, weights: Weights) -> Any:
     """Make a model with the random weights that transformers gives it after ``torch.manual_seed(seed)``."""
     torch = need("torch")
     make = getattr(cls, "from_config", None) or cls._from_config  # of an auto class, and of a model's own
     with quiet(), fenced(checkpoint), torch.random.fork_rng(devices=[]):
         torch.manual_seed(weights.untrained)
         try:
-            return make(config, dtype=getattr(torch, weights.dtype))
+            return make(part.loaded, dtype=getattr(torch, weights.dtype))
         except Exception as error:  # whatever sizes in a config that do not fit together raise
             raise _load_error(checkpoint, "config", error, "Copy or download the checkpoint again.") from error
 
 
-def _kind(config: Any) -> str | None:
-    """Return the name of the transformers class for a config; None if it is not a supported text model."""
-    from transformers.models.auto import modeling_auto as auto
-
-    if config.model_type in ("clip", "clip_text_model"):
-        return "CLIPTextModelWithProjection"
-    if config.is_encoder_decoder or config.model_type in _T5:
-        return "AutoModelForTextEncoding" if config.model_type in auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES else None
-    heads = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-    reads_text = any(config.model_type in names for names in (*heads, auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES))
-    is_multimodal = any(getattr(config, f"{mode}_config", None) is not None for mode in ("vision", "audio"))
-    return "AutoModel" if reads_text and type(config) in auto.MODEL_MAPPING and not is_multimodal else None
+def _text_part(config: Any, checkpoint: Checkpoint) -> TextPart:
+    """Return the part of a model that reads text; raise CheckpointError if embstore can read none."""
+    part = text_part(config)
+    if part is None:
+        raise CheckpointError(
+            f"{checkpoint.name!r} is a {config.model_type!r} model, which is not a text model that embstore can read. "
+            "It reads text encoders (BERT, RoBERTa, MPNet …), decoders (GPT-2, Llama …), the encoders of T5, BART and "
+            "others of their kind, the text towers of CLIP and SigLIP, and the language models in multimodal models "
+            "(Gemma 3, Qwen-VL …)."
+        )
+    return part
 
 
 def _load_error(checkpoint: Checkpoint, part: str, error: Exception, remedy: str) -> CheckpointError:

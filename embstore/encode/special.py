@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_CLIP = ("clip", "clip_text_model")
-
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -47,30 +45,6 @@ def _mark(hf: Any, added: int | None, named: Iterable[int | None], others: Itera
     if not tokens:
         return Mark(None, None, False)
     return Mark(tokens[0], hf.convert_ids_to_tokens(tokens[0]), False)
-
-
-def is_clip(config: Any) -> bool:
-    """Return whether a config is of CLIP or of its text tower alone."""
-    return config.model_type in _CLIP
-
-
-def is_causal(config: Any) -> bool:
-    """Return whether a model's attention is causal, so that only the last token depends on the whole text.
-
-    True for CLIP's text tower, and for model types that transformers can load as a causal language model but not as a
-    masked one.
-    """
-    from transformers.models.auto import modeling_auto as auto
-
-    if is_clip(config):
-        return True
-    kind = config.model_type
-    is_bidirectional = (
-        kind in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
-        or config.is_encoder_decoder
-        or bool(getattr(config, "use_bidirectional_attention", False))  # EmbeddingGemma
-    )
-    return kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and not is_bidirectional
 
 
 def begin_position(ids: Sequence[int], begin: Mark) -> int | None:

@@ -19,8 +19,16 @@ _TOWERS = {
     "siglip_text_model": ("SiglipTextModel", False),
     "siglip2": ("Siglip2TextModel", False),
     "siglip2_text_model": ("Siglip2TextModel", False),
-    "chinese_clip": ("ChineseCLIPTextModel", False),
 }
+
+# Text towers of contrastive models, which transformers loads with the image tower alone.
+_PAIRED = ("align", "altclip", "chinese_clip", "clipseg")
+
+_LANGUAGE_MODELS = {
+    **dict.fromkeys(("idefics2", "idefics3", "smolvlm"), "text_model"),
+    "llama4": "language_model.model",
+}
+"""Paths of the language models in multimodal models, where it is not ``language_model``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,7 @@ class TextPart:
         loaded: Config that the class is loaded with.
         has_projection: Whether the class has a text projection.
         is_tower: Whether it is the text tower of a contrastive model.
+        is_language_model: Whether it is the language model in a multimodal model.
     """
 
     architecture: str
@@ -42,6 +51,7 @@ class TextPart:
     loaded: Any
     has_projection: bool = False
     is_tower: bool = False
+    is_language_model: bool = False
 
     @property
     def is_causal(self) -> bool:
@@ -57,7 +67,7 @@ class TextPart:
         if getattr(self.config, "use_bidirectional_attention", False) or self.loaded.is_encoder_decoder:
             return False  # EmbeddingGemma, encoders
         kind = self.loaded.model_type
-        return self.path == "language_model" or (
+        return self.is_language_model or (
             kind in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and kind not in auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
         )
 
@@ -91,9 +101,15 @@ def text_part(config: Any) -> TextPart | None:
         return TextPart("AutoModel", path, own.get_text_config(), config)
     if any(getattr(config, f"{mode}_config", None) is not None for mode in ("vision", "audio")):
         mappings = auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES, auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
-        own = config.get_text_config()
-        is_language_model = own is not config and any(kind in names for names in mappings)
-        return TextPart("AutoModel", "language_model", own, config) if is_language_model else None
+        own = getattr(config, "text_config", None)
+        if own is None:
+            return None
+        if kind in _PAIRED:
+            return TextPart("AutoModel", "text_model", own, config, is_tower=True)
+        if not any(kind in names for names in mappings):
+            return None
+        return TextPart("AutoModel", _LANGUAGE_MODELS.get(kind, "language_model"), own, config, is_language_model=True)
     heads = auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES
     reads_text = any(kind in names for names in (*heads, auto.MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES))
-    return TextPart("AutoModel", "", config, config) if reads_text else None
+    own = getattr(config, "text_config", None) or config
+    return TextPart("AutoModel", "", own, config) if reads_text else None

@@ -13,7 +13,8 @@ from embstore.encode.models import load_config
 from embstore.encode.recipe_files import read_recipe
 from embstore.encode.records import Long, Plan, Skipped, TooLongError
 from embstore.encode.spans import Text, add_items, skip_all
-from embstore.encode.special import begin_position, end_position, is_causal, is_clip, marks
+from embstore.encode.special import begin_position, end_position, marks
+from embstore.encode.text_part import text_part
 from embstore.errors import CheckpointError, UsageError
 from embstore.space import Pooling, Template, Unit, check_pooling
 from embstore.text import NOT_UNICODE, Passage, Span, is_unicode
@@ -44,11 +45,15 @@ class Tokenizer:
 
     def __init__(self, hf: Any, config: Any, name: str) -> None:
         self.name = name
-        self.max_tokens = max_tokens(hf, config)
+        part = text_part(config)
+        if part is None:
+            raise ValueError(f"{config.model_type!r} is not a text model")  # load_config has checked it
+        self.max_tokens = max_tokens(hf, part)
         self.pad_id: int = 0 if hf.pad_token_id is None else hf.pad_token_id
-        self.causal = is_causal(config)
-        self.has_projection = is_clip(config)
-        self._clip_eos: int | None = config.get_text_config().eos_token_id if self.has_projection else None
+        self.causal = part.is_causal
+        self.has_projection = part.has_projection
+        is_clip = config.model_type in ("clip", "clip_text_model")
+        self._clip_eos: int | None = part.config.eos_token_id if is_clip else None
         self.context = f"the context of {name!r}"
         self.recipe: Recipe | None = None
         self.recipe_error = ""
@@ -56,7 +61,7 @@ class Tokenizer:
         hf.backend_tokenizer.encode_special_tokens = hf.split_special_tokens
         self._has_type_ids = "token_type_ids" in hf.model_input_names
         self._begin, self._end = marks(hf)
-        self.vocab_size: int = config.get_text_config().vocab_size
+        self.vocab_size: int = getattr(part.config, "vocab_size", None) or len(hf)
 
     @classmethod
     def load(cls, checkpoint: Checkpoint) -> Self:

@@ -46,6 +46,8 @@ SMALL: dict[str, Any] = {
 }
 _FULL_HEADS = {"num_key_value_heads": 4}
 _MAMBA_2 = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_n_groups": 2, "mamba_d_state": 8, "mamba_chunk_size": 8}
+_MROPE = {"rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [2, 1, 1]}}
+_QWEN_VISION = {"depth": 1, "embed_dim": 32, "hidden_size": 32, "num_heads": 4, "patch_size": 14}
 SPECIAL: dict[str, dict[str, Any]] = {
     **dict.fromkeys(
         ("axk1", "axk2", "deepseek_v2", "deepseek_v3", "deepseek_v32", "esmc", "dots3_note_text", "glm4_moe_lite",
@@ -72,6 +74,8 @@ SPECIAL: dict[str, dict[str, Any]] = {
     "luke": {"entity_vocab_size": 10, "entity_emb_size": 8},
     "mamba2": {"num_heads": 8, "head_dim": 8, "n_groups": 2, "state_size": 8, "chunk_size": 8},
     "neomme": {"head_dim": 16},
+    **dict.fromkeys(("qwen2_5_vl_text", "qwen2_vl_text", "glm4v_text", "glm_ocr_text"), _MROPE),
+    "qwen2_vl": {"vision_config": _QWEN_VISION},
     "reformer": {
         "attn_layers": ["local", "lsh", "local", "lsh"], "axial_pos_shape": [8, 8], "axial_pos_embds_dim": [16, 16],
         "attention_head_size": 8, "num_buckets": 2, "lsh_attn_chunk_length": 16, "local_attn_chunk_length": 16,
@@ -99,14 +103,22 @@ SPECIAL: dict[str, dict[str, Any]] = {
 
 def config_of(model_type: str, vocab_size: int, **sizes: Any) -> tf.PreTrainedConfig:
     """Return a small config of an architecture: its defaults but for the sizes."""
-    cls = CONFIG_MAPPING[model_type]
+    special = SPECIAL.get(model_type, {}) | sizes
+    return _small_config(CONFIG_MAPPING[model_type], vocab_size, special)
+
+
+def _small_config(cls: type, vocab_size: int, special: dict[str, Any]) -> tf.PreTrainedConfig:
+    """Return a config of a class with small sizes, also in the configs of its parts."""
     names = {field.name for field in fields(cls)} if is_dataclass(cls) else set(signature(cls.__init__).parameters)
     names |= set(cls.attribute_map)
     ids = {"vocab_size": vocab_size, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
-    special = SPECIAL.get(model_type, {}) | sizes
-    return cls(
-        **{name: value for name, value in (SMALL | ids).items() if name in names and name not in special}, **special
-    )
+    parts = {}
+    for name in getattr(cls, "sub_configs_defaults", {}):
+        part = getattr(cls(), name, None)
+        if name not in special and isinstance(part, tf.PreTrainedConfig):
+            parts[name] = _small_config(type(part), vocab_size, SPECIAL.get(part.model_type, {}))
+    given = {name: value for name, value in (SMALL | ids).items() if name in names}
+    return cls(**given | parts | special)
 
 
 def tokenizer() -> tf.PreTrainedTokenizerFast:

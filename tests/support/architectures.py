@@ -1,15 +1,17 @@
 """Every architecture that transformers has: accepted and equal to plain transformers, or refused, and why.
 
 ``python tests/support/architectures.py`` tries each in a small copy with random weights and writes
-docs/architectures.md; with names it tries these and prints what it finds.
+docs/architectures.md; with names it tries these and prints what it finds; with ``--update`` and names it tries these
+and writes the page with what it says of the others.
 """
 
 import os
+import re
 import signal
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +36,9 @@ TEXTS = ("The quick brown fox", "a dog", "She sells sea shells by the sea shore"
 LIMIT = 1e-4
 SECONDS = 90
 NO_TEXT = "not a text model"
+_T5 = ("t5", "mt5", "umt5")
+_PAIRS = ("align", "altclip", "chinese_clip", "clipseg")
+_TOWERS = ("WithProjection", "SiglipTextModel", "Siglip2TextModel")
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,12 @@ def judge(model_type: str, folder: Path) -> Verdict:
                 encoder = Encoder.load(resolve(str(made)), device="cpu")
             except CheckpointError as error:
                 return Verdict(model_type, "refused", reason=_short(str(error)))
-            return _compared(model_type, encoder, made)
+            try:
+                plain = _plain(encoder, made)
+                _call(plain, [1, 2])
+            except Exception as error:
+                return Verdict(model_type, "not tried", reason=f"a plain call of transformers: {type(error).__name__}")
+            return _compared(model_type, encoder, plain)
     except _TooLongError:
         return Verdict(model_type, "not tried", reason=f"no small copy: more than {SECONDS} s")
 
@@ -93,11 +103,7 @@ def _reads_text(model_type: str, folder: Path) -> bool:
     return True
 
 
-def _compared(model_type: str, encoder: Encoder, folder: Path) -> Verdict:
-    cls = getattr(tf, encoder.architecture)
-    model = cls.from_pretrained(folder, dtype=torch.float32).eval()
-    if hasattr(model.config, "use_cache"):
-        model.config.use_cache = False
+def _compared(model_type: str, encoder: Encoder, model: Any) -> Verdict:
     found: dict[int, np.ndarray] = {}
     for result in encoder.encode([passage(text, n) for n, text in enumerate(TEXTS)], poolings=[Pooling.MEAN]):
         if not isinstance(result, Encoded):
@@ -116,17 +122,42 @@ def _compared(model_type: str, encoder: Encoder, folder: Path) -> Verdict:
     )
 
 
+def _plain(encoder: Encoder, folder: Path) -> Any:
+    """Return what transformers is called with in plain use: of an encoder-decoder its encoder, else a whole model."""
+    config = tf.AutoConfig.from_pretrained(folder)
+    is_multimodal = any(getattr(config, f"{mode}_config", None) is not None for mode in ("vision", "audio"))
+    is_alone = config.model_type in _T5 or encoder.architecture.endswith(_TOWERS)
+    is_part = not is_alone and (config.is_encoder_decoder or is_multimodal)
+    cls = tf.AutoModel if is_part else getattr(tf, encoder.architecture)
+    model = cls.from_pretrained(folder, dtype=torch.float32).eval()
+    if is_part and config.is_encoder_decoder:
+        model = model.get_encoder()
+    elif config.model_type in _PAIRS:
+        model = model.text_model
+    elif config.model_type == "llama4":  # a call of the whole model fails in transformers without an image
+        model = model.language_model.model
+    for part in model.modules():
+        if hasattr(getattr(part, "config", None), "use_cache"):
+            part.config.use_cache = False
+    return model
+
+
+def _call(model: Any, ids: Sequence[int]) -> Any:
+    with torch.no_grad():
+        return model(input_ids=torch.tensor([ids]), output_hidden_states=True)
+
+
 def _expected(model: Any, ids: Sequence[int], encoder: Encoder, shifted: bool) -> list[list[np.ndarray]]:
     """Return what each layer may be by the blocks' calls, where it is also what transformers calls that layer.
 
     Layer 0 is what the first block reads, layer i what block i gives or the next one reads.
     """
     calls = _Calls(model)
-    with torch.no_grad(), calls:
-        outputs = model(input_ids=torch.tensor([ids]), output_hidden_states=True)
+    with calls:
+        outputs = _call(model, ids)
     t, n_blocks = len(ids), encoder.layers.n_blocks
     hidden = [state[0].numpy() for state in outputs.hidden_states]
-    last = outputs.last_hidden_state[0].numpy()
+    last = hidden[-1] if getattr(outputs, "last_hidden_state", None) is None else outputs.last_hidden_state[0].numpy()
     by_blocks: list[list[np.ndarray]] = [[] for _ in range(n_blocks + 1)]
     for blocks in calls.of(n_blocks):
         by_blocks[0] += _rows(blocks[0][0], t)
@@ -247,6 +278,8 @@ All {total} that transformers {transformers} has (with torch {torch}), each trie
 
 * **{equal} are accepted and equal**: layer 0 is what the first block reads, layer i what block i gives, and each is
   what a plain call of transformers gives for the text alone, to within 1e-4 of the vector's norm.
+  Of encoder-decoders it is the encoder that is read, of multimodal models the text tower or the language model: the
+  class is that of the part.
 * {different} are accepted and different.
 * {refused} text models are refused.
 * {others} are not text models.
@@ -265,14 +298,37 @@ All {total} that transformers {transformers} has (with torch {torch}), each trie
 """
 
 
-def page(verdicts: Sequence[Verdict]) -> str:
-    """Return the table as a page."""
+def read_page(text: str) -> tuple[list[Verdict], set[str]]:
+    """Return what a page says of each architecture, and the versions of torch that it names."""
+    accepted, _, rest = text.partition("## Accepted")[2].partition("## Refused")
+    refused, _, rest = rest.partition("## Not tried")
+    untried, _, others = rest.partition("## Not text models")
+    found = []
+    for name, cls, form, shifted, pads, worst in _cells(accepted):
+        top, difference = form.strip("–"), float(worst)
+        outcome = "equal" if difference <= LIMIT else "different"
+        found.append(Verdict(name, outcome, cls, top, shifted == "yes", pads == "yes", difference))
+    found += [Verdict(name, "refused", reason=reason) for name, reason in _cells(refused)]
+    found += [Verdict(name, "not tried", reason=reason) for name, reason in _cells(untried)]
+    found += [Verdict(name, "refused", reason=NO_TEXT) for name in others.strip().split(", ")]
+    [versions] = re.findall(r"\(with torch ([\d., and]+)\)", text)
+    return found, set(re.split(", | and ", versions))
+
+
+def _cells(text: str) -> list[list[str]]:
+    """Return the cells of a table's rows, without its head."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    return rows[2:]
+
+
+def page(verdicts: Sequence[Verdict], versions: Collection[str]) -> str:
+    """Return the table as a page, given the versions of torch that it was made with."""
     accepted = [one for one in verdicts if one.outcome in ("equal", "different")]
     refused = [one for one in verdicts if one.outcome == "refused" and one.reason != NO_TEXT]
     others = [one.model_type for one in verdicts if one.reason == NO_TEXT]
     untried = [one for one in verdicts if one.outcome == "not tried"]
     head = HEAD.format(
-        total=len(verdicts), transformers=tf.__version__, torch=torch.__version__.partition("+")[0],
+        total=len(verdicts), transformers=tf.__version__, torch=" and ".join(sorted(versions)),
         equal=sum(one.outcome == "equal" for one in accepted), refused=len(refused), others=len(others),
         different=sum(one.outcome == "different" for one in accepted), untried=len(untried),
     )  # fmt: skip
@@ -291,17 +347,26 @@ def page(verdicts: Sequence[Verdict]) -> str:
 
 
 def main(names: Sequence[str]) -> None:
-    """Try the architectures of these names, or all, and write the page."""
+    """Try the architectures of these names, or all, and write the page if they are all, or if it is to be updated."""
     tf.logging.set_verbosity_error()
     tf.logging.disable_progress_bar()
-    verdicts = []
+    names, is_update = [name for name in names if name != "--update"], "--update" in names
+    verdicts, versions = [], {torch.__version__.partition("+")[0]}
     for name in names or sorted(MODEL_MAPPING_NAMES):
         with tempfile.TemporaryDirectory() as folder:
             verdicts.append(judge(name, Path(folder)))
         print(*(f"{value}" for value in vars(verdicts[-1]).values()), sep="\t", flush=True)
     print(Counter(one.outcome for one in verdicts), file=sys.stderr)
-    if not names:
-        PAGE.write_text(page(verdicts), "utf-8")
+    if is_update:
+        others, earlier = read_page(PAGE.read_text("utf-8"))
+        verdicts = sorted([one for one in others if one.model_type not in names] + verdicts, key=_model_type)
+        versions |= earlier
+    if is_update or not names:
+        PAGE.write_text(page(verdicts, versions), "utf-8")
+
+
+def _model_type(verdict: Verdict) -> str:
+    return verdict.model_type
 
 
 if __name__ == "__main__":
