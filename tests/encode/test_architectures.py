@@ -12,6 +12,7 @@ pytest.importorskip("transformers")
 import architectures
 import numpy as np
 from architectures import PAGE, Verdict, judge, page
+from encode_models import TINY
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 
 LAYERS = PAGE.parent / "concepts" / "layers.md"
@@ -86,6 +87,14 @@ def test_the_page_counts_what_it_lists() -> None:
     for line in ("**1 are accepted and equal**", "| a | A | raw | no | yes | 1e-07 |", "| b | so |", "* 1 text models"):
         assert line in made
     assert made.endswith("## Not text models\n\nc\n")
+
+
+def test_the_page_on_checkpoints_lists_what_the_tests_cover() -> None:
+    text = (PAGE.parent / "how-to" / "checkpoints.md").read_text("utf-8")
+    table = text.partition("| the checkpoint is |")[2].partition("\n\n")[0]
+    cells = [line.rpartition(" | ")[2] for line in table.splitlines()[2:]]
+    listed = [name for cell in cells for name in re.findall("`([^`]+)`", cell)]
+    assert sorted(listed) == sorted({*ACCEPTED, *TINY} - {"clip_new_ids"})
 
 
 def test_the_page_on_layers_gives_the_number_of_this_page() -> None:

@@ -79,6 +79,8 @@ def judge(model_type: str, folder: Path) -> Verdict:
             try:
                 encoder = Encoder.load(resolve(str(made)), device="cpu")
             except CheckpointError as error:
+                if "fails on a short text" in str(error) and (failure := _own_failure(made)):
+                    return Verdict(model_type, "not tried", reason=f"a plain call of transformers: {failure}")
                 return Verdict(model_type, "refused", reason=_short(str(error)))
             try:
                 plain = _plain(encoder, made)
@@ -140,6 +142,16 @@ def _plain(encoder: Encoder, folder: Path) -> Any:
         if hasattr(getattr(part, "config", None), "use_cache"):
             part.config.use_cache = False
     return model
+
+
+def _own_failure(folder: Path) -> str:
+    """Return the kind of error that a small copy raises in plain transformers, by its sizes; empty if none."""
+    model = tf.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    try:
+        _call(model.get_encoder() if model.config.is_encoder_decoder else model, [1, 2])
+    except Exception as error:
+        return type(error).__name__
+    return ""
 
 
 def _call(model: Any, ids: Sequence[int]) -> Any:
@@ -283,7 +295,8 @@ All {total} that transformers {transformers} has (with torch {torch}), each trie
 * {different} are accepted and different.
 * {refused} text models are refused.
 * {others} are not text models.
-* Of {untried} the script can make no small copy. embstore checks these, too, when it loads them.
+* Of {untried} the script can make no small copy that transformers itself runs. embstore checks these, too, when it loads
+  them.
 
 ## Accepted
 
