@@ -295,8 +295,8 @@ All {total} that transformers {transformers} has (with torch {torch}), each trie
 * {different} are accepted and different.
 * {refused} text models are refused.
 * {others} are not text models.
-* Of {untried} the script can make no small copy that transformers itself runs. embstore checks these, too, when it loads
-  them.
+* Of {untried} the script can make no small copy that transformers itself runs. embstore checks these, too, when it
+  loads them.
 
 ## Accepted
 
