@@ -102,3 +102,9 @@ def test_a_store_without_columns_has_empty_views(make_store: Make) -> None:
     assert store.sql("SELECT * FROM columns").fetchall() == []
     with pytest.raises(UnknownNameError, match="unknown column 'freq'"):
         store.query("norms", where="freq > 3")
+
+
+@pytest.mark.parametrize(("name", "view"), [("freq", "columns"), ("zipf_frequency", "built_in")])
+def test_sql_that_does_not_read_the_view_of_a_column_names_it(made: Synthetic, name: str, view: str) -> None:
+    with pytest.raises(QueryError, match=f"'{name}' is a column of the view {view}.*JOIN {view} USING"):
+        Catalog(made.root).relation(f"SELECT text, {name} FROM items")

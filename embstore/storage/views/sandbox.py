@@ -4,6 +4,7 @@ The operating system's file system is disabled there. Instead it has :mod:`.read
 cannot write. The views are created beforehand, and users' SQL runs in a read-only transaction.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +15,7 @@ import duckdb
 from embstore import disk
 from embstore.errors import DamagedError, EmbstoreError, QueryError
 from embstore.storage.files.card import Card
+from embstore.storage.files.item_columns import BUILT_IN
 from embstore.storage.sql import connections, interruptible
 from embstore.storage.sql.fence import MacroUse, Select, check
 from embstore.storage.sql.limits import Limits
@@ -223,7 +225,17 @@ class Sandbox:
             )
         if files and (view or isinstance(error, duckdb.IOException)):
             return self._reader.query_error(error, files)
+        missing = None if columns else re.search(r'Referenced column "([^"]+)" not found', str(error))
+        if missing and (holder := self._view_of_column(missing[1])):
+            return QueryError(
+                f"{missing[1]!r} is a column of the view {holder}, which this SQL does not read. Write FROM items JOIN "
+                f"{holder} USING (item_id)."
+            )
         return connections.user_error(error, columns)
+
+    def _view_of_column(self, name: str) -> str | None:
+        """Return the view that has a column of items, stored or built-in; None if neither has."""
+        return "columns" if name in self._columns() else "built_in" if name in BUILT_IN else None
 
 
 class Session:
