@@ -15,9 +15,9 @@ SHELLS = ("bash", "zsh", "fish", "powershell")
 VARIABLE = "_EMBSTORE_COMPLETE"
 
 METRICS = (
-    "alignment", "anisotropy", "cka", "effective-rank", "hubness", "intra-sentence", "intrinsic-dimension", "isoscore",
-    "mev", "norms", "overlap", "participation-ratio", "partition", "rogue-dims", "rsa", "sc-weat", "self-similarity",
-    "similarity", "spectrum", "uniformity", "valnorm", "weat",
+    "alignment", "analogies", "anisotropy", "cka", "effective-rank", "hubness", "intra-sentence", "intrinsic-dimension",
+    "isoscore", "mev", "norms", "overlap", "participation-ratio", "partition", "rogue-dims", "rsa", "sc-weat",
+    "self-similarity", "similarity", "spectrum", "uniformity", "valnorm", "weat",
 )  # fmt: skip
 """Names of the built-in metrics: their declarations load numpy."""
 

@@ -126,6 +126,7 @@ EXAMPLES["neighbors"] = EXAMPLES["neighbours"]
 
 _OF_METRICS = {
     "pairs": "--dataset rg65 --layer 0,6,top",
+    "analogies": "--dataset google --layer top",
     "lexicon": "--lexicon bellezza --layer top",
     "layers": "--space gpt2.word.last",
     "contexts": "--space gpt2.occurrence.last --sample 10000",

@@ -53,10 +53,15 @@ def fetch(
 def add(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A listed dataset, or a new name for your own table.")],
     file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Its file, or your table: .csv, .tsv, .jsonl (also .gz), .parquet.")
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="Its file, or your table: .csv, .tsv, .jsonl (also .gz), .parquet; analogies: .txt, or a folder.",
+        ),
     ],
     kind: Annotated[
-        str | None, typer.Option("--kind", metavar="pairs|lexicon", help="For your own table: what its rows are.")
+        str | None,
+        typer.Option("--kind", metavar="pairs|lexicon|analogies", help="For your own data: what its rows are."),
     ] = None,
     columns: Annotated[
         str | None,

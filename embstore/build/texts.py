@@ -75,8 +75,8 @@ class DatasetRows:
     Attributes:
         name: File name in the store, without suffix.
         kind: Kind of the dataset.
-        columns: Values by column: ``item_id``, ``text``, for pairs ``item_id_2``, ``text_2``, then the dataset's own
-            columns in their order.
+        columns: Values by column: ``item_id``, ``text``, for pairs ``item_id_2``, ``text_2``, for analogies up to
+            ``text_4``, then the dataset's own columns in their order.
     """
 
     name: str
@@ -87,11 +87,11 @@ class DatasetRows:
         """Append a row.
 
         Args:
-            texts: Item id and text; two of them for a pair.
+            texts: Item id and text; two of them for a pair, four for an analogy. Those after are only embedded.
             values: Values of the dataset's own columns.
         """
         row: dict[str, Any] = {}
-        for (item, text), suffix in zip(texts, ("", "_2"), strict=False):
+        for (item, text), suffix in zip(texts, ("", "_2", "_3", "_4"), strict=False):
             row |= {f"item_id{suffix}": item, f"text{suffix}": text}
         for key, value in {**row, **values}.items():
             self.columns.setdefault(key, []).append(value)

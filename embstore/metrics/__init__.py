@@ -1,7 +1,7 @@
 """Metrics: functions from arrays to numbers. One file a family, which ends with the declarations of its metrics.
 
 cosine, norms, isotropy, spectral, dimension, hubness, uniformity    of one layer
-similarity, valnorm, association                                     compared with human judgements
+similarity, analogies, valnorm, association                          compared with human judgements
 contextuality (mev, intra_sentence, group_rows)                      of words in context
 comparison (cka, rsa, overlap)                                       of layers with layers
 

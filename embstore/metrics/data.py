@@ -71,3 +71,32 @@ class Contexts:
     groups: NDArray[np.int64]
     names: tuple[str, ...]
     group_ids: Ids | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analogies:
+    """The questions of a dataset, a : b = c : ?, and the stored items that are one of their words.
+
+    Words in one group count as the same word: those that differ only in case, or each by itself.
+
+    Attributes:
+        words: Distinct words of the questions, as written there (w).
+        groups: Group of each word, int64 (w,).
+        spelled_ids: Ids of the items of all groups (r,), ascending; some may be missing from a space.
+        spelled_groups: Group of each of these items, int64 (r,).
+        questions: Positions of a, b and c in ``words``, int64 (q, 3).
+        answers: Positions in ``words`` of the right answers of all questions, int64 (m,).
+        answer_starts: Where those of each question begin in ``answers``, and m, int64 (q + 1,).
+        sections: Number of the section of each question, int64 (q,).
+        section_names: Names of the sections, by number.
+    """
+
+    words: Words
+    groups: NDArray[np.int64]
+    spelled_ids: Ids
+    spelled_groups: NDArray[np.int64]
+    questions: NDArray[np.int64]
+    answers: NDArray[np.int64]
+    answer_starts: NDArray[np.int64]
+    sections: NDArray[np.int64]
+    section_names: tuple[str, ...]

@@ -20,6 +20,7 @@ _FAMILIES = {
     "hubness": ("hubness",),
     "uniformity": ("uniformity", "alignment"),
     "similarity": ("similarity",),
+    "analogies": ("analogies",),
     "valnorm": ("valnorm",),
     "association": ("weat", "sc-weat"),
     "contextuality": ("self-similarity", "intra-sentence", "mev"),

@@ -210,8 +210,8 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
     hashes: dict[str, str] = {} if words is None else {"selected words": words.sha256}
     if (space := values.get("sentence_space")) in catalog.cards:
         hashes["sentence space"] = _shards(catalog, space)
-    if metric.needs in ("pairs", "lexicon"):
-        names = values["dataset"] if metric.needs == "pairs" else [values["lexicon"]]
+    if metric.needs in ("pairs", "analogies", "lexicon"):
+        names = [values["lexicon"]] if metric.needs == "lexicon" else values["dataset"]
         try:
             hashes |= {f"dataset {name}": sha for name, sha in catalog.dataset_hashes(names).items()}
         except OSError as error:

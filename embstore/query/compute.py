@@ -121,7 +121,7 @@ def _compute(
 def _without_vectors(request: MetricRequest, error: NotComputable, case: Case) -> list[Row]:
     """Return the rows of a layer that cannot be transformed: as many as with vectors, each with n and the reason."""
     metric = request.metric
-    if metric.needs in ("pairs", "lexicon", "word sets"):
+    if metric.needs in ("pairs", "analogies", "lexicon", "word sets"):
         try:
             return rows_of(metric.function(NoVectors(str(error)), **case.inputs, **request.arguments))
         except NotComputable:

@@ -73,7 +73,7 @@ def _sides(catalog: Catalog, source: str, units: set[Unit]) -> tuple[dict[Unit, 
         except QueryError as error:
             refused.append(error)
             continue
-        suffixes = [suffix for suffix in ("", "_2") if f"item_id{suffix}" in columns]
+        suffixes = [suffix for suffix in ("", "_2", "_3", "_4") if f"item_id{suffix}" in columns]
         unit_texts[unit] = [Words(columns[f"item_id{suffix}"], tuple(columns[f"text{suffix}"])) for suffix in suffixes]
     if not unit_texts:
         raise refused[0]

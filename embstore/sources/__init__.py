@@ -11,6 +11,7 @@ The entry point is ``open_source``. A source is read one row at a time (one batc
     targets      the targets of sentences: in brackets, or given by columns
     datasets     the table of datasets (with listing, specs)
     published    datasets of papers: URL, hash, layout (with layouts, values); own: a user's (with records)
+    analogies    questions of four words, of Google's format and that of BATS
     attributes   the attribute words of ValNorm
     cache        the folder of the files of datasets; download: downloads them
 """

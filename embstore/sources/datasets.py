@@ -171,8 +171,9 @@ def add_dataset(
 
     Args:
         name: Name of the dataset.
-        file: Copy of the published file, or the user's table (.csv, .tsv, .jsonl, .parquet).
-        kind: Kind of the user's table, ``pairs`` or ``lexicon``; None for a published dataset.
+        file: Copy of the published file, or the user's table (.csv, .tsv, .jsonl, .parquet), file or folder
+            of analogies (.txt).
+        kind: Kind of the user's table, ``pairs``, ``lexicon`` or ``analogies``; None for a published dataset.
         columns: Columns of the user's table: text, text and score of pairs, or text and value of a lexicon.
         unit: Unit of the user's table, ``word`` or ``sentence``.
         delimiter: Character that separates the columns of the user's CSV or TSV table, or ``tab``; None to detect it.
@@ -185,7 +186,10 @@ def add_dataset(
         return add_own(name, file, kind, columns, unit, tuple(DATASETS), delimiter)
     if name not in DATASETS:
         raise UnknownNameError(
-            "dataset", name, DATASETS, "For a table of your own add --kind pairs|lexicon, and name its --columns."
+            "dataset",
+            name,
+            DATASETS,
+            "For a table of your own add --kind pairs|lexicon|analogies, and for a table its --columns.",
         )
     spec = DATASETS[name]
     if not isinstance(content := spec.content, DataFile):

@@ -13,17 +13,26 @@ from typing import Any
 
 from embstore import documents
 from embstore.errors import SourceError, UnknownNameError, UsageError
+from embstore.sources.analogies import SUFFIX, load_analogies, read_analogies
 from embstore.sources.cache import data_folder, write_file
 from embstore.sources.delimiters import parse_delimiter
 from embstore.sources.files import GZIP_SUFFIX, file_type, is_file, open_decompressed, read_binary
 from embstore.sources.records import DELIMITED, OPTION, RECORDS, read_records
 from embstore.sources.rows import Row
-from embstore.sources.specs import LEXICON, OCCURRENCE_PAIRS, SENTENCE_PAIRS, WORD_PAIRS, DataFile, DatasetSpec
+from embstore.sources.specs import (
+    ANALOGIES,
+    LEXICON,
+    OCCURRENCE_PAIRS,
+    SENTENCE_PAIRS,
+    WORD_PAIRS,
+    DataFile,
+    DatasetSpec,
+)
 from embstore.sources.targets import Targets, remove_brackets
 from embstore.sources.values import label_value, number_value, text_value
 from embstore.space import Unit, parse_member
 
-KINDS = ("pairs", "lexicon")
+KINDS = ("pairs", "lexicon", ANALOGIES)
 
 _FOLDER = "own"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -126,8 +135,8 @@ def add_own(
 
     Args:
         name: Name of the dataset.
-        file: Table: .csv, .tsv, .jsonl or .parquet.
-        kind: ``pairs`` or ``lexicon``.
+        file: Table: .csv, .tsv, .jsonl or .parquet; of analogies a .txt file or a folder.
+        kind: ``pairs``, ``lexicon`` or ``analogies``.
         columns: Columns: text, text and score of pairs, or text and value of a lexicon; of pairs of occurrences also
             start and end after each text, unless their targets are in brackets.
         unit: ``word`` or ``sentence``; of pairs also ``occurrence``.
@@ -142,6 +151,8 @@ def add_own(
     if kind not in KINDS:
         raise UnknownNameError("kind of dataset", kind, KINDS)
     parsed_unit = parse_member(Unit, unit)
+    if kind == ANALOGIES:
+        return _add_analogies(name, file, parsed_unit, [*columns, *([delimiter] if delimiter else [])])
     of_occurrences = parsed_unit is Unit.OCCURRENCE
     if of_occurrences and kind != "pairs":
         raise UsageError(f"a {kind} is of words or of sentences: --unit word or --unit sentence.")
@@ -168,6 +179,23 @@ def add_own(
     } | ({"delimiter": delimiter} if delimiter else {})  # fmt: skip
     folder = data_folder() / _FOLDER
     write_file(folder / f"{name}{suffix}", content)
+    write_file(folder / f"{name}.json", (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
+    return _read_spec(folder / f"{name}.json")
+
+
+def _add_analogies(name: str, file: Path, unit: Unit, table_options: Sequence[str]) -> DatasetSpec:
+    """Check a file or folder of analogies, and copy it to the folder of datasets; see :func:`add_own`."""
+    if table_options:
+        raise UsageError(f"{OPTION} and --delimiter are for tables, and analogies are lines of words. Leave them out.")
+    if unit is not Unit.WORD:
+        raise UsageError("analogies are of words: --unit word.")
+    content, n_rows = load_analogies(file)
+    document = {
+        "name": name, "kind": ANALOGIES, "unit": unit.value, "columns": [], "file": f"{name}{SUFFIX}",
+        "original": file.name or str(file), "sha256": hashlib.sha256(content).hexdigest(), "rows": n_rows,
+    }  # fmt: skip
+    folder = data_folder() / _FOLDER
+    write_file(folder / f"{name}{SUFFIX}", content)
     write_file(folder / f"{name}.json", (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode())
     return _read_spec(folder / f"{name}.json")
 
@@ -207,11 +235,18 @@ def _read_spec(path: Path) -> DatasetSpec:
 
 def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
     """Return the description of a user's dataset, from its document; raise ValueError if that is inconsistent."""
-    suffix = Path(document["file"]).suffix
-    if document["name"] != name or document["file"] != f"{name}{suffix}" or suffix not in RECORDS:
+    suffix, is_table = Path(document["file"]).suffix, document["kind"] != ANALOGIES
+    known = RECORDS if is_table else (SUFFIX,)
+    if document["name"] != name or document["file"] != f"{name}{suffix}" or suffix not in known:
         raise ValueError("it is the document of another dataset")
     unit = Unit(document["unit"])
-    table = OwnTable(tuple(document["columns"]), suffix, document["original"], document.get("delimiter"), unit)
+    file, sha256, original = f"{_FOLDER}/{document['file']}", document["sha256"], document["original"]
+    if not is_table:
+        return DatasetSpec(
+            name, ANALOGIES, unit, document["rows"], {"section": str, "answers": str},
+            DataFile(file, sha256, partial(read_analogies, original)), help=f"Your own analogies, {original}.",
+        )  # fmt: skip
+    table = OwnTable(tuple(document["columns"]), suffix, original, document.get("delimiter"), unit)
     low, high = document["scores"]
     return DatasetSpec(
         document["name"],
@@ -219,7 +254,7 @@ def _spec_of(name: str, document: dict[str, Any]) -> DatasetSpec:
         unit,
         document["rows"],
         {table.value: float},
-        DataFile(f"{_FOLDER}/{document['file']}", document["sha256"], partial(OwnTable.read, table)),
-        help=f"Your own table, {document['original']}.",
+        DataFile(file, sha256, partial(OwnTable.read, table)),
+        help=f"Your own table, {original}.",
         scores=(low, high),
     )

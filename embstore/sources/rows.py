@@ -28,6 +28,7 @@ class Row:
             numbers, booleans, strings, None, or cells without a type (:class:`.kept.Cell`).
         text_2: Second text of a pair; None for a single text.
         spans: Span of the target in each text; empty for whole texts.
+        more: Further texts after the second one, as of a question of four words.
     """
 
     text: str
@@ -35,11 +36,12 @@ class Row:
     values: Mapping[str, Any] = field(default_factory=lambda: NO_VALUES, hash=False)
     text_2: str | None = None
     spans: tuple[Span, ...] = ()
+    more: tuple[str, ...] = ()
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """The text, or both texts of a pair."""
-        return (self.text,) if self.text_2 is None else (self.text, self.text_2)
+        """The text, both texts of a pair, or all texts of a question."""
+        return (self.text,) if self.text_2 is None else (self.text, self.text_2, *self.more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from embstore.sources.rows import Row
 from embstore.space import Unit
 
-WORD_LIST, LEXICON = "word list", "lexicon"
+WORD_LIST, LEXICON, ANALOGIES = "word list", "lexicon", "analogies"
 WORD_PAIRS, SENTENCE_PAIRS, OCCURRENCE_PAIRS = "word pairs", "sentence pairs", "occurrence pairs"
 
 ValueType = type[int] | type[float] | type[str]
@@ -49,10 +49,12 @@ class DatasetSpec:
 
     Attributes:
         name: Name on the command line.
-        kind: ``word pairs``, ``sentence pairs``, ``occurrence pairs``, ``lexicon`` or ``word list``.
+        kind: ``word pairs``, ``sentence pairs``, ``occurrence pairs``, ``lexicon``, ``analogies`` or
+            ``word list``.
         unit: Unit of its texts.
         rows: Number of rows; for generated content, the default number.
-        columns: Column → type of ``Row.values``; the first is the score of a pair or the value of a lexicon's word.
+        columns: Column → type of ``Row.values``; the first is the score of a pair, the value of a lexicon's word
+            or the section of a question.
         content: Rows of the dataset.
         help: Description in one line.
         scores: Minimum and maximum of the first column.

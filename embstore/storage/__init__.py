@@ -10,6 +10,7 @@ maintenance/   check, salvage, rewrite, import
 catalog        the contents of a store at one moment
 selection      spaces and layers by user input
 occurrences    words in their sentences, by SQL
+spellings      words that differ only in case
 item_columns   columns of items: stored, and built-in
 writer         shards, written in the background
 """

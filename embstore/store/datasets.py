@@ -58,8 +58,9 @@ class DatasetMethods:
 
         Args:
             name: Name of the dataset; for your own table, one that is not taken.
-            file: The copy or the table: .csv, .tsv, .jsonl (each also as .gz) or .parquet.
-            kind: For your own table: ``pairs`` or ``lexicon``.
+            file: The copy or the table: .csv, .tsv, .jsonl (each also as .gz) or .parquet; of analogies a .txt file
+                (four words a line, under lines ``: section``), or a folder of BATS.
+            kind: For your own data: ``pairs``, ``lexicon`` or ``analogies``.
             columns: For your own table: the columns of the two texts and the score (pairs), or of the text and its
                 value (lexicon). Of pairs of occurrences those of text, start and end of each target and the score; or
                 of two texts with their targets in brackets and the score.

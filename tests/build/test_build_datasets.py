@@ -269,7 +269,8 @@ def test_columns_have_the_types_that_are_published(make_store: Callable[..., Syn
     made = make_store()
     write_dataset(made.paths, "mine", "word pairs", Unit.WORD, pairs_of(made))
     document = json.loads((Path(__file__).parents[2] / "schemas/tables.json").read_text("utf-8"))
-    published = document["tables"]["datasets/<name>.parquet"]["columns"]
+    columns = document["tables"]["datasets/<name>.parquet"]["columns"]
+    published = {name: column for name, column in columns.items() if not name.endswith(("_3", "_4"))}  # of analogies
     schema = pq.read_schema(made.paths.datasets / "mine.parquet")
     assert {name: str(schema.field(name).type) for name in published} == {
         name: column["type"] for name, column in published.items()

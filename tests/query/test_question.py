@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow
 import pytest
-from datasets_written import write_lexicon, write_pairs
+from datasets_written import write_analogies, write_lexicon, write_pairs
 from synthetic import synthetic_store
 
 from embstore import Store
@@ -46,6 +46,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         name: np.random.default_rng(seed).uniform(1, 5, 20).tolist() for seed, name in enumerate(("valence", "arousal"))
     }
     write_lexicon(made, WORDS[:20], **values)
+    write_analogies(made, "questions", [WORDS[i : i + 4] for i in range(6)], [*"aaabbb"])
     return Store(root)
 
 

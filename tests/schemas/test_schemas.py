@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from column_writing import write_columns
+from datasets_written import write_analogies
 from embstore_cli.main import app
 from embstore_schemas.generate import query_schema
 from jsonschema import Draft202012Validator
@@ -186,6 +187,7 @@ def asked(make_store):
         second = {"item_id_2": made.ids[15:30].tolist(), "text_2": made.texts[15:30]}
         write_dataset(made.paths, "few", f"{unit} pairs", Unit(unit), first | second)
         write_dataset(made.paths, "lexicon", "lexicon", Unit(unit), first)
+        write_analogies(made, "questions", [made.texts[i : i + 4] for i in range(4)], [*"aabb"])
         sets = [made.root.parent / f"{name}.txt" for name in "abxy"]
         for number, path in enumerate(sets):
             path.write_text("\n".join(made.texts[5 * number : 5 * number + 5]), "utf-8")

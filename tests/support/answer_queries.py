@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from datasets_written import write_lexicon, write_pairs
+from datasets_written import write_analogies, write_lexicon, write_pairs
 from synthetic import synthetic_store
 
 from embstore import Store
@@ -41,6 +41,7 @@ def prepare(root: Path) -> Path:
     synthetic_store(root, texts=SENTENCES, unit="sentence", pooling="mean", dim=6, n_blocks=1, index=False)
     write_pairs(made, "pairs", texts=[*WORDS, "nowhere"])
     write_lexicon(made, WORDS[:20])
+    write_analogies(made, "questions", [WORDS[i : i + 4] for i in range(6)], [*"aaabbb"])
     return root
 
 

@@ -1,6 +1,7 @@
 """Datasets that tests write into synthetic stores."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from synthetic import Synthetic
@@ -38,3 +39,19 @@ def write_pairs(
 def write_lexicon(made: Synthetic, texts: Sequence[str], name: str = "bellezza", **columns: Sequence[object]) -> None:
     values = columns or {"valence": np.random.default_rng(0).uniform(1, 5, len(texts)).tolist()}
     write_dataset(made.paths, name, "lexicon", Unit.WORD, {"item_id": ids(texts), "text": list(texts), **values})
+
+
+def write_analogies(
+    made: Synthetic,
+    name: str,
+    questions: Sequence[Sequence[str]],
+    sections: Sequence[str],
+    answers: Sequence[str] | None = None,
+) -> None:
+    """Write a dataset of analogies of words."""
+    columns: dict[str, list[Any]] = {}
+    for place, suffix in enumerate(("", "_2", "_3", "_4")):
+        texts = [question[place] for question in questions]
+        columns |= {f"item_id{suffix}": ids(texts), f"text{suffix}": texts}
+    columns |= {"section": list(sections), "answers": list(answers or columns["text_4"])}
+    write_dataset(made.paths, name, "analogies", Unit.WORD, columns)

@@ -13,6 +13,7 @@ NEEDS: dict[Need, str] = {
     "vectors": "passes over the vectors, block by block; memory does not grow with their number",
     "neighbours": "all vectors of a layer in memory, compared with each other exactly",
     "pairs": "pairs of items with a human score: a dataset",
+    "analogies": "questions of four words: a dataset; all vectors of a layer, block by block",
     "lexicon": "words with a value each: a dataset",
     "word sets": "lists of words",
     "contexts": "the occurrences of each word, or of each sentence's words",

@@ -27,10 +27,13 @@ RESERVED_PARAMETERS = frozenset(
 # Parameters that embstore.query.inputs reads, and columns that it fills.
 INPUT_PARAMETERS: dict[Need, tuple[str, ...]] = {
     "pairs": ("dataset", "missing"),
+    "analogies": ("dataset", "missing", "case"),
     "lexicon": ("lexicon", "value", "pleasant", "unpleasant", "missing"),
     "word sets": ("a", "b", "missing"),
 }
-INPUT_COLUMNS: dict[Need, tuple[str, ...]] = {"pairs": ("dataset",), "lexicon": ("lexicon",)}
+INPUT_COLUMNS: dict[Need, tuple[str, ...]] = {
+    "pairs": ("dataset",), "analogies": ("dataset",), "lexicon": ("lexicon",),
+}  # fmt: skip
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _KINDS = (int, float, str, bool, tuple)

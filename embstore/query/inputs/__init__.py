@@ -3,6 +3,7 @@
 dispatch.py        the inputs of a metric, by what it declares
 case.py            one set of inputs: a metric may be computed for several datasets
 datasets.py        pairs of texts with scores, and lexicons
+analogies.py       questions of four words
 occurrences.py     the occurrences of each word
 word_sets.py       lists of words
 word_files.py      reads such lists: files, words with commas between them, sequences

@@ -102,6 +102,8 @@ def _named_pairs(catalog: Catalog, card: Card, names: Sequence[str]) -> dict[str
 
 def _check_pairs(name: str, columns: Columns) -> None:
     """Raise QueryError unless a dataset has pairs with scores."""
+    if "item_id_4" in columns:
+        raise QueryError(f"{name!r} is a dataset of analogies, not of pairs: embstore query analogies --dataset {name}")
     if "item_id_2" not in columns:
         raise QueryError(
             f"{name!r} is not a dataset of pairs. Those have two texts and a score in each row. For a lexicon: "
@@ -122,7 +124,11 @@ def _lexicon(catalog: Catalog, card: Card, name: str) -> Columns:
 
 
 def _check_lexicon(name: str, columns: Columns) -> None:
-    """Raise QueryError if a dataset has pairs."""
+    """Raise QueryError if a dataset has pairs or analogies."""
+    if "item_id_4" in columns:
+        raise QueryError(
+            f"{name!r} is a dataset of analogies, not a lexicon: embstore query analogies --dataset {name}"
+        )
     if "item_id_2" in columns:
         raise QueryError(
             f"{name!r} is a dataset of pairs, not a lexicon. For pairs: embstore query similarity --dataset {name}"

@@ -25,6 +25,8 @@ def cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
         from embstore.query.inputs.datasets import lexicons, pairs
 
         load = pairs if metric.needs == "pairs" else lexicons
+    elif metric.needs == "analogies":
+        from embstore.query.inputs.analogies import analogies as load
     elif metric.needs == "word sets":
         from embstore.query.inputs.word_sets import word_sets as load
     elif metric.needs == "contexts":

@@ -16,7 +16,7 @@ from embstore.storage.sql import connections, interruptible
 
 Columns = dict[str, NDArray[Any]]
 
-_JOIN_COLUMNS = ("item_id", "text", "item_id_2", "text_2")
+_JOIN_COLUMNS = tuple(f"{name}{suffix}" for suffix in ("", "_2", "_3", "_4") for name in ("item_id", "text"))
 _KIND = "SELECT decode(value) FROM parquet_kv_metadata($file) WHERE decode(key) = 'kind'"
 _ROWS = """SELECT * EXCLUDE (unit, file_row_number)
            FROM read_parquet($file, hive_partitioning = false, file_row_number = true)
@@ -48,8 +48,9 @@ def stored_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], na
         unit: Unit of the items.
 
     Returns:
-        ``item_id`` int64 (n,) and ``text`` (n,), for pairs also ``item_id_2`` and ``text_2``, then the dataset's own
-        columns; strings have dtype object. Missing numbers are NaN and missing strings None.
+        ``item_id`` int64 (n,) and ``text`` (n,), for pairs also ``item_id_2`` and ``text_2``, for analogies up to
+        ``text_4``, then the dataset's own columns; strings have dtype object. Missing numbers are NaN and missing
+        strings None.
 
     Raises:
         QueryError: The dataset is not stored, or not for this unit.

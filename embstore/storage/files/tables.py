@@ -42,6 +42,10 @@ DATASET_TYPES = {
     "text": pa.string(),
     "item_id_2": pa.int64(),
     "text_2": pa.string(),
+    "item_id_3": pa.int64(),
+    "text_3": pa.string(),
+    "item_id_4": pa.int64(),
+    "text_4": pa.string(),
 }
 
 

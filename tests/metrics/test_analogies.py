@@ -1,0 +1,243 @@
+"""Accuracy in analogies, against gensim, brute force and scipy."""
+
+from collections.abc import Sequence
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets_written import write_analogies
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from synthetic import Synthetic, synthetic_store
+
+from embstore import Store
+from embstore.errors import NotStoredError, QueryError
+from embstore.metrics.analogies import wilson_interval
+
+STEMS = [f"no{number}" for number in range(24)]
+TEXTS = [text for stem in STEMS for text in (stem, f"{stem}s")]
+LAYER = 1
+
+
+def vectors(texts: Sequence[str], noise: float = 0.6, seed: int = 3) -> np.ndarray:
+    """Vectors of five layers in which a plural is its stem and a common difference, and noise."""
+    rng = np.random.default_rng(seed)
+    stems = {stem: rng.normal(size=16) for stem in STEMS}
+    difference = rng.normal(size=16)
+    x = [stems[text.lower().rstrip("s")] + difference * text.lower().endswith("s") for text in texts]
+    layers = [np.array(x) + noise * rng.normal(size=(len(texts), 16)) for _ in range(5)]
+    return np.stack(layers).astype(np.float32)
+
+
+def questions(n: int = 60) -> list[tuple[str, str, str, str]]:
+    """Questions in both directions, of which some have a word that is not stored."""
+    rng = np.random.default_rng(0)
+    pairs = [tuple(rng.choice([*STEMS, "missing"], 2, replace=False)) for _ in range(n)]
+    return [(a, f"{a}s", c, f"{c}s") if i % 3 else (f"{a}s", a, f"{c}s", c) for i, (a, c) in enumerate(pairs)]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
+    root = tmp_path_factory.mktemp("words") / "store"
+    result = synthetic_store(root, texts=TEXTS, dim=16, vectors=vectors(TEXTS), n_shards=3)
+    asked = questions()
+    write_analogies(result, "plurals", asked, ["forward" if i % 3 else "back" for i in range(len(asked))])
+    return result
+
+
+def brute_force(x: np.ndarray, ids: np.ndarray, texts: Sequence[str], question: Sequence[str], method: str) -> str:
+    """Answer a question by the definitions, one cosine at a time; of equal scores, the lowest id."""
+    units = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
+    a, b, c = (units[list(texts).index(text)] for text in question[:3])
+    best, answer = (-np.inf, 0), ""
+    for text, item, unit in zip(texts, ids.tolist(), units, strict=True):
+        if text in question[:3]:
+            continue
+        cos = {name: (1 + float(unit @ word)) / 2 for name, word in zip("abc", (a, b, c), strict=True)}
+        score = float(unit @ (b - a + c)) if method == "3cosadd" else cos["b"] * cos["c"] / (cos["a"] + 1e-6)
+        if (score, -item) > best:
+            best, answer = (score, -item), text
+    return answer
+
+
+@pytest.mark.parametrize("case", ["ignore", "exact"])
+@pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
+def test_accuracy_is_that_of_brute_force(made: Synthetic, method: str, case: str) -> None:
+    asked = [question for question in questions() if "missing" not in question and "missings" not in question]
+    found = made.store.query("analogies", method=method, case=case, cache=False)
+    for row, layer in zip(found, made.card.layers, strict=True):
+        right = sum(brute_force(made.layer(layer.id), made.ids, made.texts, q, method) == q[3] for q in asked)
+        assert (row["n"], row["n_correct"], row["total"]) == (len(asked), right, 60)
+        assert 0 < right < len(asked)
+        assert row["accuracy"] == right / len(asked)
+        assert row["coverage"] == pytest.approx(len(asked) / 60)
+        assert (row["n_items"], row["n_zero"], row["section"], row["dataset"]) == (48, 0, "total", "plurals")
+
+
+@pytest.mark.parametrize("ignore_case", [True, False])
+@pytest.mark.parametrize("mixed", [True, False])
+def test_accuracy_is_that_of_gensim(tmp_path: Path, ignore_case: bool, mixed: bool) -> None:
+    models = pytest.importorskip("gensim.models")
+    texts = [*TEXTS, *(text.capitalize() for text in TEXTS[::3] if mixed)]
+    made = synthetic_store(tmp_path / "store", texts=texts, dim=16, vectors=vectors(texts))
+    # Of several spellings gensim takes the first; embstore that of the question, which here is none of them, else the
+    # one with the lowest id.
+    spelled = str.upper if ignore_case else str
+    asked = [tuple(map(spelled, question)) for question in questions()]
+    sections = ["first"] * 20 + ["second"] * 40
+    write_analogies(made, "plurals", asked, sections)
+    lines = [" ".join(question) for question in asked]
+    (tmp_path / "questions.txt").write_text("\n".join([": first", *lines[:20], ": second", *lines[20:]]))
+    keyed = models.KeyedVectors(16)
+    order = np.argsort(made.ids)
+    keyed.add_vectors([made.texts[i] for i in order], made.layer(LAYER)[order])
+    total, theirs = keyed.evaluate_word_analogies(tmp_path / "questions.txt", case_insensitive=ignore_case)
+    ours = made.store.query(
+        "analogies", case="ignore" if ignore_case else "exact", per_section=True, layers=LAYER
+    )  # fmt: skip
+    assert ours["section"] == ["total", "first", "second"]
+    assert ours["n_correct"] == [len(section["correct"]) for section in (theirs[-1], *theirs[:-1])]
+    assert ours["n"] == [len(part["correct"]) + len(part["incorrect"]) for part in (theirs[-1], *theirs[:-1])]
+    assert ours["accuracy"][0] == pytest.approx(total)
+    assert 0 < ours["accuracy"][0] < 1
+
+
+words = st.sampled_from(["a", "b", "c", "A", "B", "ab", "aB", "missing"])
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    asked=st.lists(st.tuples(words, words, words, words), min_size=1, max_size=8), seed=st.integers(0, 99),
+    method=st.sampled_from(["3cosadd", "3cosmul"]),
+)  # fmt: skip
+def test_any_questions_are_answered_as_by_brute_force(
+    tmp_path_factory: pytest.TempPathFactory, asked: list[tuple[str, str, str, str]], seed: int, method: str
+) -> None:
+    texts = ["a", "b", "c", "A", "B", "ab", "aB", "d", "e"]
+    x = np.random.default_rng(seed).integers(-1, 2, size=(5, 9, 8)).astype(np.float32)  # many ties
+    x[:, :, 0] += 2
+    made = synthetic_store(tmp_path_factory.mktemp("any") / "store", texts=texts, vectors=x, index=False)
+    write_analogies(made, "any", asked, ["all"] * len(asked))
+    used = [question for question in asked if "missing" not in question]
+    query = {"method": method, "case": "exact", "layers": LAYER}
+    if not used:
+        with pytest.raises(QueryError, match="No question can be used"):
+            made.store.query("analogies", **query)
+        return
+    [row] = made.store.query("analogies", **query)
+    near = [answers_up_to_rounding(made.layer(LAYER), made.ids, texts, q, method) for q in used]
+    certain = sum(q[3] in best and len(best) == 1 for q, best in zip(used, near, strict=True))
+    possible = sum(q[3] in best for q, best in zip(used, near, strict=True))
+    assert certain <= row["n_correct"] <= possible
+    assert row["n"] == len(used)
+
+
+def answers_up_to_rounding(
+    x: np.ndarray, ids: np.ndarray, texts: Sequence[str], question: Sequence[str], method: str
+) -> set[str]:
+    """Return all texts with the highest score, up to 1e-12."""
+    found = {}
+    rest = list(texts)
+    best = -np.inf
+    units = x.astype(np.float64) / np.linalg.norm(x.astype(np.float64), axis=1, keepdims=True)
+    a, b, c = (units[rest.index(text)] for text in question[:3])
+    for text, unit in zip(texts, units, strict=True):
+        if text not in question[:3]:
+            high = (1 + unit @ b) / 2 * (1 + unit @ c) / 2 / ((1 + unit @ a) / 2 + 1e-6)
+            found[text] = float(unit @ (b - a + c)) if method == "3cosadd" else float(high)
+            best = max(best, found[text])
+    assert len(ids) == len(texts)
+    return {text for text, score in found.items() if score >= best - 1e-12 * max(1, abs(best))}
+
+
+def test_sections_add_up_to_the_total(made: Synthetic) -> None:
+    found = made.store.query("analogies", per_section=True, layers=LAYER).to_pylist()
+    assert [row["section"] for row in found] == ["total", "back", "forward"]
+    for column in ("n", "n_correct", "total"):
+        assert found[0][column] == found[1][column] + found[2][column]
+    assert found[1]["total"] == 20
+
+
+def test_missing_words_are_named_and_counted(made: Synthetic) -> None:
+    found = made.store.query("analogies", layers=LAYER)
+    assert "toy.word.last lacks 2 of the 50 words of plurals: 'missing', 'missings'." in found.notes[0]
+    assert f"{found['n'][0]} of 60 questions can be used." in found.notes[0]
+    with pytest.raises(NotStoredError, match="go on without it: missing="):
+        made.store.query("analogies", layers=LAYER, missing="error")
+
+
+def test_the_search_is_among_the_selected_items(made: Synthetic) -> None:
+    kept = [*STEMS[:6], *(f"{stem}s" for stem in STEMS[:6])]
+    found = made.store.query("analogies", layers=LAYER, words=kept, cache=False)
+    asked = [q for q in questions() if {*q} <= {*kept}]
+    rows = [made.texts.index(text) for text in kept]
+    x, ids = made.layer(LAYER)[rows], made.ids[rows]
+    right = sum(brute_force(x, ids, kept, q, "3cosadd") == q[3] for q in asked)
+    assert (found["n"], found["n_correct"], found["n_items"]) == ([len(asked)], [right], [12])
+
+
+def test_case_is_ignored_as_gensim_ignores_it(tmp_path: Path) -> None:
+    texts = ["man", "king", "woman", "Queen", "KING", "queen"]
+    x = np.zeros((5, 6, 8), np.float32)
+    x[:, :, :3] = [[1, 0, 0.1], [1, 1, 0.1], [0.1, 0, 1], [0.1, 1, 1], [0.1, 1, 1], [1, 0, 0]]
+    made = synthetic_store(tmp_path / "store", texts=texts, vectors=x)
+    write_analogies(made, "royal", [("man", "king", "woman", "queen"), ("Man", "King", "Woman", "QUEEN")], ["a", "b"])
+    ignored = made.store.query("analogies", layers=0, per_section=True)
+    assert ignored["n_correct"] == [2, 1, 1], "KING is no answer, and Queen is a right one"
+    exact = made.store.query("analogies", layers=0, case="exact", per_section=True).to_pylist()
+    assert [(row["n"], row["n_correct"]) for row in exact] == [(1, 0), (1, 0), (0, 0)]
+    assert exact[2]["accuracy"] is None
+    assert exact[2]["reason"] == "no question has vectors of all of its words"
+
+
+def test_one_of_several_answers_suffices(tmp_path: Path) -> None:
+    made = synthetic_store(tmp_path / "store", texts=TEXTS, dim=16, vectors=vectors(TEXTS, 0.0))
+    asked = [("no0", "no0s", "no1", "none"), ("no0", "no0s", "no1", "no5")]
+    write_analogies(made, "bats", asked, ["a", "a"], answers=["none\tno1s\tno7", "no5\tno6"])
+    found = made.store.query("analogies", layers=LAYER)
+    assert (found["n"], found["n_correct"]) == ([2], [1])
+
+
+def test_zero_vectors_are_left_out_and_counted(tmp_path: Path) -> None:
+    x = vectors(TEXTS, 0.0)
+    x[:, [0, 3]] = 0  # no0 and no1s
+    made = synthetic_store(tmp_path / "store", texts=TEXTS, dim=16, vectors=x)
+    asked = [("no0", "no0s", "no2", "no2s"), ("no2", "no2s", "no1", "no1s"), ("no2", "no2s", "no3", "no3s")]
+    write_analogies(made, "zeros", asked, ["a"] * 3)
+    found = made.store.query("analogies", layers=LAYER)
+    assert (found["n"], found["n_zero"], found["n_items"], found["total"]) == ([1], [2], [46], [3])
+    nothing = made.store.query("analogies", layers=LAYER, transforms="drop:99")
+    assert nothing["accuracy"] == [None]
+    assert "99" in nothing["reason"][0]
+
+
+def test_vectors_are_transformed_first(made: Synthetic) -> None:
+    found = made.store.query("analogies", layers=LAYER, transforms="center")
+    x = made.layer(LAYER).astype(np.float64)
+    asked = [question for question in questions() if "missing" not in question and "missings" not in question]
+    right = sum(brute_force(x - x.mean(0), made.ids, made.texts, q, "3cosadd") == q[3] for q in asked)
+    assert found["n_correct"] == [right]
+
+
+def test_the_interval_is_wilsons() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for n, right in [(1, 0), (1, 1), (10, 3), (19544, 14000), (7, 7), (1000, 0)]:
+        ci = stats.binomtest(right, n).proportion_ci(method="wilson")
+        assert wilson_interval(right, n) == pytest.approx((ci.low, ci.high), abs=1e-12)
+
+
+def test_other_datasets_are_refused(tmp_path: Path) -> None:
+    made = synthetic_store(tmp_path / "store", texts=TEXTS, dim=16, vectors=vectors(TEXTS))
+    with pytest.raises(QueryError, match="embstore datasets add NAME FILE --kind analogies"):
+        made.store.query("analogies")
+    from datasets_written import write_pairs
+
+    write_pairs(made, "pairs", texts=TEXTS[:10])
+    with pytest.raises(QueryError, match="'pairs' is not a dataset of analogies"):
+        made.store.query("analogies", dataset="pairs")
+    write_analogies(made, "plurals", [(a, f"{a}s", c, f"{c}s") for a, c in permutations(STEMS[:4], 2)], ["a"] * 12)
+    with pytest.raises(QueryError, match="'plurals' is a dataset of analogies"):
+        made.store.query("similarity", dataset="plurals")
+    assert len(made.store.query("similarity", layers=0)) == 1
+    assert Store(made.root).query("analogies", layers=0)["total"] == [12]
