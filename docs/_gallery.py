@@ -31,9 +31,9 @@ OCCURRENCES = "--space minilm.occurrence.last"
 SETUP = (
     r"printf '%s\n' aster clover hyacinth marigold poppy azalea daisy iris orchid rose lily tulip violet > flowers.txt",
     r"printf '%s\n' ant flea spider bedbug fly tarantula bee cockroach gnat mosquito wasp termite beetle > insects.txt",
-    r"printf '%s\t%s\n' man woman king queen boy girl father mother son daughter brother sister uncle aunt > family.txt",
-    "embstore datasets add family family.txt --kind analogies",
-    "embstore build words rg65 wordsim353 simlex999 bellezza family flowers.txt insects.txt \\\n"
+    r"printf '%s\t%s\n' man woman king queen boy girl father mother son daughter brother sister uncle aunt > kin.txt",
+    "embstore datasets add kin kin.txt --kind analogies",
+    "embstore build words rg65 wordsim353 simlex999 bellezza kin flowers.txt insects.txt \\\n"
     "  --model minilm --pooling last --pooling mean",
     "embstore build stsb --unit sentence --pooling mean --model minilm",
     "embstore sql \"SELECT text FROM datasets.stsb WHERE genre = 'main-captions' ORDER BY text LIMIT 300\" \\\n"
@@ -59,7 +59,7 @@ PICTURES = {
         "--unit word --dataset rg65 --dataset wordsim353 --dataset simlex999",
         "Agreement with human judgements, a panel a dataset, with bootstrap intervals and the best layer.",
     ),
-    "analogies": Picture(f"{WORDS} --dataset family", "Accuracy in analogies, with Wilson's interval."),
+    "analogies": Picture(f"{WORDS} --dataset kin", "Accuracy in analogies, with Wilson's interval."),
     "valnorm": Picture(WORDS, "Correlation of association with valence."),
     "weat": Picture(f"{WORDS} -x flowers.txt -y insects.txt", "Flowers and insects, pleasant and unpleasant."),
     "sc-weat": Picture(

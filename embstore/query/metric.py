@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 # What metrics of other inputs than the vectors of items are of, by what they need.
 _UNGROUPED: dict[Need, str] = {
     "pairs": "the pairs of a dataset (of part of them with --where or --words)",
+    "analogies": "the questions of a dataset (answered among part of the items with --where or --words)",
     "lexicon": "the words of a lexicon (of part of them with --where or --words)",
     "word sets": "lists of words",
 }
