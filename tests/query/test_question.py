@@ -51,8 +51,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 def ask(store: Store, metric: str, **question: Any) -> Table:
-    unit = {"occurrence"} & set(METRICS[metric].units) or {"word"}
-    return store.query(metric, unit=unit.pop(), **{**INPUTS.get(metric, {}), **question})
+    unit = "occurrence" if METRICS[metric].units == ("occurrence",) else "word"
+    return store.query(metric, unit=unit, **{**INPUTS.get(metric, {}), **question})
 
 
 def another(parameter: Parameter) -> Any:

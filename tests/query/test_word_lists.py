@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from answer_queries import SENTENCES, WORDS, prepare, stored
-from datasets_written import write_lexicon, write_pairs
+from datasets_written import write_analogies, write_lexicon, write_pairs
 from embstore_cli.main import app
 from synthetic import Synthetic, synthetic_store
 from typer.testing import CliRunner
@@ -36,6 +36,8 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
     for made in (whole, part):
         write_pairs(made, "pairs", texts=WORDS)
         write_lexicon(made, WORDS)
+        write_analogies(made, "questions", [WORDS[i : i + 4] for i in range(0, 24, 2)], ["all"] * 12)
+        write_analogies(made, "listed", [LISTED[i : i + 4] for i in range(8)], [*"aaaabbbb"])
     return whole.store, part.store
 
 

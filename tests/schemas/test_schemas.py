@@ -204,7 +204,7 @@ def asked(make_store):
 @pytest.mark.parametrize("metric", METRICS)
 def test_what_query_prints_keeps_its_schema(asked, metric: str):
     options = [*OPTIONS.get(metric, ()), *([] if metric == "sc-weat" else [LISTED])]
-    if METRICS[metric].needs not in ("pairs", "lexicon", "word sets"):
+    if METRICS[metric].needs not in ("pairs", "analogies", "lexicon", "word sets"):
         options.append(("--by", "zipf_frequency", "--bins", "-1,0,9"))
     for more in ((), ("--sample", "3", "--where", "item_id >= 0"), ("--transform", "center"), *options):
         rows = printed("query", metric, *asked(metric), *more)

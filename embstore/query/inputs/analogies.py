@@ -31,7 +31,7 @@ def analogies(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
             ``error``; and ``case``: ``ignore`` or ``exact``.
 
     Raises:
-        QueryError: No dataset of analogies is stored, one is of another kind, or the space has none of its questions.
+        QueryError: No dataset of analogies is stored, or one is of another kind.
         NotStoredError: A word is missing from the space, and ``missing`` is ``error``.
     """
     names = tuple(dict.fromkeys(values["dataset"])) or tuple(catalog.datasets((KIND,)))
@@ -65,8 +65,6 @@ def _case(catalog: Catalog, card: Card, name: str, values: Mapping[str, Any]) ->
     n_used = int((has_word[loaded.questions].all(axis=1) & has_answer).sum())
     if values["missing"] == "error" and n_used < len(has_answer):
         raise NotStoredError(f"{note} {remedy([name], missing, card)}")
-    if not n_used:
-        raise QueryError(f"{note} No question can be used. {remedy([name], missing, card)}")
     return Case(inputs, keys, (f"{note} {n_used:,} of {len(has_answer):,} questions can be used.",))
 
 
