@@ -41,8 +41,8 @@ def _selection(
         typer.Option(
             "--where",
             metavar="SQL",
-            help='Keep the items for which this holds, over item_id, unit, text, context_id, start and "end": '
-            '--where "length(text) > 3".',
+            help='Keep the items for which this holds, over item_id, unit, text, context_id, start, "end" and columns '
+            '(embstore info --columns): --where "length(text) > 3".',
         ),
     ] = None,
     words: _options.WordFile = None,

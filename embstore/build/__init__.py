@@ -2,7 +2,7 @@
 
 pipeline.py   the whole pipeline on one page: read → plan → encode → write → index
 texts.py      read the sources and stage their items
-kept.py       the values of columns that are kept with the items
+kept.py       the values of columns that are kept with the items; token_counts.py: the numbers of tokens
 job.py        options, checkpoints, and the missing items of each space
 poolings.py   the poolings of a checkpoint: those requested, or a default
 plan.py       the spaces to build and their cards; writes nothing
