@@ -47,7 +47,7 @@ def info(catalog: Catalog) -> Table:
     faults = [fault for card in catalog.cards.values() for fault in (card.layer_fault, card.word_fault)]
     notes += [fault for fault in faults if fault is not None]
     if catalog.column_files:
-        notes.append(f"columns of items: {', '.join(catalog.columns.types)}. More: embstore info --columns")
+        notes.append("The items have columns, which are listed by: embstore info --columns")
     return table(rows, columns=columns_with_values(INFO_COLUMNS, rows), notes=notes, shown=_SHOWN)
 
 

@@ -251,3 +251,33 @@ def test_numbers_of_tokens_are_those_of_the_tokenizer(
     store = Store(tmp_path / "store")
     store.remove(space)
     assert Catalog(tmp_path / "store").columns.types == {}
+
+
+def test_targets_have_the_columns_of_their_rows(build: Build, tmp_path: Path) -> None:
+    rows = ["text,start,end,sense", "a bank by a bank,2,6,river", "a bank by a bank,12,16,money", "the bank,4,8,"]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    build("a.csv", unit="occurrence", span="start,end", keep="sense")
+    catalog = Catalog(tmp_path / "store")
+    [space] = catalog.cards
+    ids = catalog.ids(space)
+    items, found = catalog.items(ids.tolist()), column_values(catalog, space, ["sense"], ids)["sense"]
+    senses = {
+        (items[item].context, items[item].span): None if null else value
+        for item, value, null in zip(ids.tolist(), found.values, found.is_null, strict=True)
+    }
+    assert senses == {
+        ("a bank by a bank", (2, 6)): "river",
+        ("a bank by a bank", (12, 16)): "money",
+        ("the bank", (4, 8)): None,
+    }
+    with pytest.raises(UsageError, match="Name the columns to keep"):
+        build("a.csv", unit="occurrence", span="start,end", keep="all")
+
+
+def test_texts_of_python_bring_their_columns(tmp_path: Path, checkpoint: Path) -> None:
+    frame = pd.DataFrame({"text": ["a", "b", "c"], "n": [1, 2, 3], "x": [0.5, None, 2.0]})
+    texts = [(row["text"], {"n": row["n"], "x": row["x"]}) for row in frame.to_dict("records")]
+    Store(tmp_path / "store").build(iter(texts), models=str(checkpoint), index="none")
+    stored = _stored(tmp_path / "store")
+    assert stored["n"].tolist() == [1, 2, 3]
+    assert stored["x"].tolist() == [0.5, None, 2.0]
