@@ -104,6 +104,11 @@ class Task:
         self.shares[part] = 1.0
         self.report()
 
+    def end(self) -> None:
+        """Report that the task is done, unless the reports of its parts have said so."""
+        if len(self.shares) < self.total or any(share < 1 for share in self.shares.values()):
+            self.observe(Progress(self.stage, self.subject, self.total, self.total, 1.0, n_vectors=self.n_vectors))
+
     def track_blocks(
         self, part: Any, n: int, map_blocks: Callable[[Callable[..., T]], Iterator[T]], function: Callable[..., T]
     ) -> Iterator[T]:
@@ -146,6 +151,7 @@ def task(stage: str, subject: str, total: int) -> Iterator[Task]:
     new_task.report()
     try:
         yield new_task
+        new_task.end()
     finally:
         _task.reset(token)
 

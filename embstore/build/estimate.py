@@ -47,7 +47,9 @@ def estimate(
     catalog = open_catalog(root)
     with ExitStack() as stack:
         stagings = [stack.enter_context(Staging(Path(gettempdir()), unit_sources.unit)) for unit_sources in sources]
-        texts = [read_texts(unit_sources, staging) for unit_sources, staging in zip(sources, stagings, strict=True)]
+        texts = [
+            read_texts(unit_sources, staging, observe) for unit_sources, staging in zip(sources, stagings, strict=True)
+        ]
         plan = plan_build(catalog, texts, models, options)
         paths = StorePaths(disk.resolved(root))
         columns = [column for part in texts for column in part.columns.write(paths, dry_run=True)]

@@ -65,7 +65,9 @@ def build(
         cluster = None if connect is None else stack.enter_context(connect(root))
         store = stack.enter_context(StoreWriter(root, options.worker))
         stagings = [stack.enter_context(Staging(store.paths.root, unit_sources.unit)) for unit_sources in sources]
-        texts = [read_texts(unit_sources, staging) for unit_sources, staging in zip(sources, stagings, strict=True)]
+        texts = [
+            read_texts(unit_sources, staging, observe) for unit_sources, staging in zip(sources, stagings, strict=True)
+        ]
         plan = plan_build(Catalog(root), texts, models, options)
         store.compare_plan([job.identity for _, jobs in plan for job in jobs])
         for job in (job for _, jobs in plan for job in jobs):

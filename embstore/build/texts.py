@@ -8,6 +8,7 @@ from typing import Any
 
 from embstore.build.kept import KeptRows
 from embstore.errors import UsageError
+from embstore.progress import Observer, Progress, ignore
 from embstore.sources import NO_COLUMNS, STDIN, Blank, GivenTexts, Keep, Source, Targets, find_dataset, open_source
 from embstore.space import Unit
 from embstore.storage.staging.columns import StagedColumns
@@ -132,18 +133,19 @@ def group_by_unit(
     return groups
 
 
-def read_texts(sources: Sources, staging: Staging) -> Texts:
+def read_texts(sources: Sources, staging: Staging, observe: Observer = ignore) -> Texts:
     """Read all sources, and stage their distinct items.
 
     Args:
         sources: Sources to read.
         staging: Empty staging database of the same unit.
+        observe: Callback for progress: the texts read of each source.
 
     Raises:
         SourceError: A source cannot be read, has no text or changes while it is read, or two different texts have the
             same id.
     """
-    reader = _Reader(sources, staging)
+    reader = _Reader(sources, staging, observe)
     opened = [
         open_source(
             name,
@@ -168,7 +170,8 @@ def read_texts(sources: Sources, staging: Staging) -> Texts:
 class _Reader:
     """Reads sources one by one, and stages their texts in batches."""
 
-    def __init__(self, sources: Sources, staging: Staging) -> None:
+    def __init__(self, sources: Sources, staging: Staging, observe: Observer) -> None:
+        self._observe = observe
         self._unit, self._per_text, self._seed = sources.unit, sources.per_text, sources.seed
         self._limit = sources.limit or float("inf")
         self._staging, self._batch = staging, Batch()
@@ -182,11 +185,13 @@ class _Reader:
         """Read a source to its end or to the limit."""
         if self.n_texts >= self._limit:
             return
-        dataset = source.dataset
+        dataset, n_before_source = source.dataset, self.n_texts
+        self._observe(Progress("read", source.name))
         rows = DatasetRows(source.stored_name or source.name, "" if dataset is None else dataset.kind)
         for row in source.rows():
             if self._batch.is_full:
                 self.stage()
+                self._observe(Progress("read", source.name, self.n_texts - n_before_source))
             if isinstance(row, Blank):
                 self._skip(row.reason, row.origin)
                 continue

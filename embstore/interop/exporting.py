@@ -75,8 +75,9 @@ def export(catalog: Catalog, request: ExportRequest, observe: Observer) -> Expor
     provenance = _provenance(selected, request.selection)
 
     def report(n_done: int) -> None:
-        observe(Progress("write", str(request.dest), n_done, selected.n, n_done / selected.n))
+        observe(Progress("write", str(request.dest), n_done, selected.n, n_done / max(1, selected.n)))
 
+    report(0)
     files, more = _write(
         request, writer.load(), selected, provenance, report, is_folder=writer.is_folder,
         card_beside=writer.card_beside,

@@ -1,0 +1,132 @@
+"""Progress and results in notebooks: each long method shows a bar and removes it, and results show notes and n."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from embstore import Store, Stores, notebook
+from embstore.table import Table
+
+METHODS: dict[str, tuple[str, Callable[[Store, Path], object]]] = {
+    "query": ("computing norms", lambda store, _: store.query("norms", cache=False, where="text <> 'x'")),
+    "query of pairs of layers": ("computing cka", lambda store, _: store.query("cka", layers="0,1", cache=False)),
+    "query of two stores": (
+        "computing norms", lambda store, folder: Stores([store, folder / "other"]).query("norms", where="text <> 'x'"),
+    ),
+    "neighbours": ("searching", lambda store, _: store.neighbours("text1", exact=True)),
+    "index": ("indexing", lambda store, _: store.index(kind="flat", layers=0, force=True)),
+    "verify": ("verifying", lambda store, _: store.verify()),
+    "map": ("mapping", lambda store, _: store.map(spaces="toy.word.last", layers=0, method="pca")),
+    "drift": ("computing drift", lambda store, _: store.drift(layers="0,1", k=3)),
+    "merge": ("merging", lambda store, folder: store.merge(folder / "other")),
+    "compact": ("compacting", lambda store, _: store.compact()),
+    "export": (
+        "writing", lambda store, folder: store.export(folder / "out.csv", space="toy.word.last", layers=0),
+    ),
+    "import": (
+        "reading the array",
+        lambda store, _: store.add_vectors("mine", [f"own{i}" for i in range(9)], np.eye(9, 4, dtype=np.float32)),
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[notebook.Bar]]:
+    """Return the bars that are shown, in a notebook that shows them at once."""
+    bars: list[notebook.Bar] = []
+    handle = SimpleNamespace(update=bars.append)
+    ipython: Any = ModuleType("IPython")
+    ipython.get_ipython = lambda: SimpleNamespace(kernel=object())
+    ipython.display = SimpleNamespace(display=lambda bar, display_id: bars.append(bar) or handle)
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setattr(notebook, "_SECONDS_TO_FIRST", 0.0)
+    monkeypatch.setattr(notebook, "_SECONDS_BETWEEN", 0.0)
+    return bars
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_that_may_take_long_shows_a_bar_and_removes_it(make_store, tmp_path: Path, shown, name: str) -> None:
+    verb, call = METHODS[name]
+    make_store("other", n=20, model="other", index=False)
+    store = make_store(n=30, index=name != "index").store
+    call(store, tmp_path)
+    assert any(verb in bar.line for bar in shown), [bar.line for bar in shown]
+    assert shown[-1].line == ""
+
+
+def test_a_build_shows_the_reading_and_the_embedding(checkpoint: Path, tmp_path: Path, shown) -> None:
+    words = (f"sea{number}" for number in range(60))
+    report = Store(tmp_path / "store").build(words, models=f"tiny={checkpoint}", batch_tokens=40, shard_bytes=4000)
+    lines = "\n".join(bar.line for bar in shown)
+    for verb in ("reading texts", "loading tiny", "embedding with tiny: ", "indexing tiny.word.last: "):
+        assert verb in lines
+    assert shown[-1].line == ""
+    assert "tiny.word.last: 60 embedded" in report._repr_html_()
+
+
+def test_html_tables_have_the_notes_and_n(make_store) -> None:
+    store = make_store(n=30).store
+    for table in (store.query("norms", sample=5), store.query("cka", layers="0,1"), store.query("hubness", layers=0)):
+        assert table.notes
+        for note in table.notes:
+            assert f"<p>{note}</p>".replace("'", "&#x27;") in table._repr_html_()
+        assert any("n = " in note for note in table.notes)
+    for found in (store.info(), store.skipped(), Store.metrics(), store.neighbours("text1")):
+        assert isinstance(found, Table)
+        assert found._repr_html_().startswith("<table>")
+    assert store.verify()._repr_html_().startswith("<p>")
+
+
+_CELLS = """
+import sys
+from pathlib import Path
+import embstore.notebook
+embstore.notebook._SECONDS_TO_FIRST = embstore.notebook._SECONDS_BETWEEN = 0.0
+from embstore import Store
+store = Store({store!r})
+store.query("norms", where="text <> 'x'")
+"""
+_CLIENT = """
+import json, sys
+from jupyter_client.manager import start_new_kernel
+
+manager, client = start_new_kernel()
+outputs = []
+try:
+    reply = client.execute_interactive(sys.argv[1], timeout=100, output_hook=outputs.append)
+    print(json.dumps([reply["content"]["status"], [[m["msg_type"], m["content"]] for m in outputs]], default=str))
+finally:
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+"""
+
+
+def test_a_kernel_of_jupyter_shows_the_bar_and_the_table(make_store, tmp_path: Path) -> None:
+    import json
+
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
+    pytest.importorskip("jupyter_client", reason="jupyter_client is not installed")
+    made = make_store(n=30, index=False)
+    command = [sys.executable, "-c", _CLIENT, _CELLS.format(store=str(made.root))]
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | {"IPYTHONDIR": str(tmp_path)}
+    )
+    assert done.returncode == 0, done.stderr
+    status, outputs = json.loads(done.stdout.splitlines()[-1])
+    assert status == "ok", outputs
+    bars = [
+        content["data"]["text/html"] for kind, content in outputs if kind in ("display_data", "update_display_data")
+    ]
+    assert bars[0].startswith('<progress max="1"')
+    assert "computing norms of toy.word.last" in bars[0]
+    assert bars[-1] == ""
+    [table] = [content["data"]["text/html"] for kind, content in outputs if kind == "execute_result"]
+    assert table.startswith("<table>")
+    assert "toy.word.last: n = 30" in table
