@@ -15,7 +15,8 @@ SHELLS = ("bash", "zsh", "fish", "powershell")
 VARIABLE = "_EMBSTORE_COMPLETE"
 
 METRICS = (
-    "alignment", "analogies", "anisotropy", "cka", "effective-rank", "hubness", "intra-sentence", "intrinsic-dimension",
+    "alignment", "analogies", "anisotropy", "cka", "correlate", "effective-rank", "hubness", "intra-sentence",
+    "intrinsic-dimension",
     "isoscore", "mev", "norms", "overlap", "participation-ratio", "partition", "rogue-dims", "rsa", "sc-weat",
     "self-similarity", "similarity", "spectrum", "uniformity", "valnorm", "weat",
 )  # fmt: skip

@@ -131,6 +131,7 @@ _OF_METRICS = {
     "layers": "--space gpt2.word.last",
     "contexts": "--space gpt2.occurrence.last --sample 10000",
     "neighbours": "--space gpt2.word.last --sample 10000",
+    "column": "--column zipf_frequency --value hubness",
 }
 _OF_METRIC = {
     "weat": "-x flowers.txt -y insects.txt",

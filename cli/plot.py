@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -71,7 +72,7 @@ class _Drawing:
     @classmethod
     def taken_from(cls, options: dict[str, Any]) -> "_Drawing":
         """Remove these options from all options of a command, and return them."""
-        return cls(**{field.name: options.pop(field.name) for field in fields(cls)})
+        return cls(**{name: options.pop(name) for field in fields(cls) if (name := field.name) in options})
 
     def draw(self, name: str | None, compute: Callable[[], "Table"] | None = None) -> None:
         """Draw a result into files; say where, unless they were named.
@@ -108,12 +109,17 @@ class _Drawing:
                 say(f"Written: {file}")
 
 
+_NAMES = {field.name for field in fields(_Drawing)}
+
+
 def _plot_metric(store: _options.StoreDir = None, no_cache: _NoCache = False, **options: Any) -> None:
-    metric, drawing = options.pop("metric"), _Drawing.taken_from(options)
+    metric = options.pop("metric")
+    own = {name: options.pop(name) for name in options.pop("own_names") if name in _NAMES}
+    drawing = _Drawing.taken_from(options)
 
     def compute() -> "Table":
 
-        return open_store(store).query(metric, cache=not no_cache, **query_arguments(options))
+        return open_store(store).query(metric, cache=not no_cache, **query_arguments(options), **own)
 
     with explained():
         drawing.draw(metric, compute)
@@ -136,7 +142,10 @@ def _plot_drift(store: _options.StoreDir = None, no_cache: _NoCache = False, **o
 
 
 def _metric_command(metric: "Metric") -> Any:
-    return metric_command(metric, _plot_metric, [*parameters_of(_Drawing), *parameters_of(_plot_metric)])
+    own = {parameter.name for parameter in metric.parameters}
+    drawing = [parameter for parameter in parameters_of(_Drawing) if parameter.name not in own]
+    run = partial(_plot_metric, own_names=own)
+    return metric_command(metric, run, [*drawing, *parameters_of(_plot_metric)])
 
 
 def _drift_command() -> Any:

@@ -123,7 +123,7 @@ def _pictured(store: Reading, metric: Metric, info: Table) -> Iterator[Pictured]
     try:
         yield Pictured(metric, options, store.query(metric.name, **options))
     except (QueryError, UsageError) as error:
-        if metric.needs not in ("pairs", "analogies", "lexicon", "contexts"):
+        if metric.needs not in ("pairs", "analogies", "lexicon", "contexts", "column"):
             yield Pictured(metric, options, str(error))
 
 

@@ -2,6 +2,7 @@
 
 cosine, norms, isotropy, spectral, dimension, hubness, uniformity    of one layer
 similarity, analogies, valnorm, association                          compared with human judgements
+correlate                                                            with columns of the items
 contextuality (mev, intra_sentence, group_rows)                      of words in context
 comparison (cka, rsa, overlap)                                       of layers with layers
 

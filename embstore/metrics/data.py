@@ -100,3 +100,16 @@ class Analogies:
     answer_starts: NDArray[np.int64]
     sections: NDArray[np.int64]
     section_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ItemColumn:
+    """A column of numbers of the items that have a value.
+
+    Attributes:
+        ids: Item ids (n,), ascending.
+        values: Values, float64 (n,).
+    """
+
+    ids: Ids
+    values: NDArray[np.float64]

@@ -21,6 +21,7 @@ _FAMILIES = {
     "uniformity": ("uniformity", "alignment"),
     "similarity": ("similarity",),
     "analogies": ("analogies",),
+    "correlate": ("correlate",),
     "valnorm": ("valnorm",),
     "association": ("weat", "sc-weat"),
     "contextuality": ("self-similarity", "intra-sentence", "mev"),

@@ -216,6 +216,8 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
             hashes |= {f"dataset {name}": sha for name, sha in catalog.dataset_hashes(names).items()}
         except OSError as error:
             raise UncachedError(f"a dataset cannot be read: {error}") from error
+    if metric.needs == "column":
+        hashes |= {"columns": _columns(catalog)}
     for name, value in values.items():
         if metric.needs in ("lexicon", "word sets") and name in SETS and is_file(value):
             hashes[name] = _file_hash(value)
@@ -238,6 +240,17 @@ def _file_hash(file: str | os.PathLike[str]) -> str:
 def _items(catalog: Catalog) -> Question:
     """Return what a filter of items adds to a question: a hash of the tables of items, and the version of DuckDB."""
     return {"items": _hash_of(catalog.item_tables), "duckdb": _minor(DUCKDB)}
+
+
+def _columns(catalog: Catalog) -> str:
+    """Return a hash of what columns of items are made from: their tables, the items, and the package wordfreq."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        frequencies = version("wordfreq")
+    except PackageNotFoundError:
+        frequencies = ""
+    return _hash_of([*(file.stem for file in catalog.column_files), *catalog.item_tables, frequencies])
 
 
 def _shards(catalog: Catalog, space: str) -> str:

@@ -135,30 +135,35 @@ def _suitable_spaces(catalog: Catalog, request: MetricRequest, spaces: SpaceFilt
 
 
 def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]) -> tuple[list[Card], list[str]]:
-    """Return the cards of the spaces whose items have the column of the groups, and a note for each of the others.
+    """Return the cards of the spaces whose items have the requested columns, and a note for each of the others.
 
     Raises:
-        UsageError: The metric is not of a set of items, so that groups of items have no value.
-        UnknownNameError: No space has the column.
+        UsageError: The metric is not of a set of items, so that groups of items have no value; or no column is named.
+        UnknownNameError: No space has a column.
     """
-    by = request.selection.by
-    if by is None:
-        return [*cards], []
-    from embstore.query.inputs.columns import check_column
+    metric, by = request.metric, request.selection.by
+    names = [] if by is None else [by.column]
+    if by is not None and (reason := _UNGROUPED.get(metric.needs)) is not None:
+        raise UsageError(f"{metric.name} is of {reason}, not of groups of items: leave out --by.")
+    if metric.needs == "column":
+        if not request.parameters["column"]:
+            raise UsageError(f"{metric.name} needs a column of the items. Name it: embstore query {metric.name} --column freq")
+        names.append(request.parameters["column"])
+    notes = []
+    for name in names:
+        from embstore.query.inputs.columns import check_column
 
-    if (reason := _UNGROUPED.get(request.metric.needs)) is not None:
-        raise UsageError(f"{request.metric.name} is of {reason}, not of groups of items: leave out --by.")
-    errors: dict[str, UnknownNameError] = {}
-    for card in cards:
-        try:
-            check_column(catalog, card.space, by.column)
-        except UnknownNameError as error:
-            errors[card.space] = error
-    if len(errors) == len(cards):
-        raise next(iter(errors.values()))
-    return [card for card in cards if card.space not in errors], [
-        f"{space} is left out: its items have no column {by.column!r}." for space in errors
-    ]
+        errors: dict[str, UnknownNameError] = {}
+        for card in cards:
+            try:
+                check_column(catalog, card.space, name)
+            except UnknownNameError as error:
+                errors[card.space] = error
+        if len(errors) == len(cards):
+            raise next(iter(errors.values()))
+        notes += [f"{space} is left out: its items have no column {name!r}." for space in errors]
+        cards = [card for card in cards if card.space not in errors]
+    return [*cards], notes
 
 
 def _find_or_compute(

@@ -17,6 +17,7 @@ NEEDS: dict[Need, str] = {
     "lexicon": "words with a value each: a dataset",
     "word sets": "lists of words",
     "contexts": "the occurrences of each word, or of each sentence's words",
+    "column": "a column of numbers of the items, and passes over the vectors",
     "layers": "two layers over the items that both have, of one space or of two",
 }
 _WIDTH = 80

@@ -21,13 +21,15 @@ Ids = NDArray[np.int64]
 Block = NDArray[np.floating]
 T = TypeVar("T")
 
-Need = Literal["summary", "vectors", "neighbours", "pairs", "analogies", "lexicon", "word sets", "contexts", "layers"]
+Need = Literal[
+    "summary", "vectors", "neighbours", "pairs", "analogies", "lexicon", "word sets", "contexts", "column", "layers"
+]
 """The input of a metric.
 
 ``summary``: the stored sums (vectors only if rows are filtered). ``vectors``: one or more passes over the vectors.
 ``neighbours``: all vectors in memory, and a search. ``pairs``, ``analogies``, ``lexicon``, ``word sets``: a dataset's
-rows or lists of words. ``contexts``: the occurrences of each word or sentence. ``layers``: all layers of one or two
-spaces.
+rows or lists of words. ``contexts``: the occurrences of each word or sentence. ``column``: a column of the items.
+``layers``: all layers of one or two spaces.
 """
 
 

@@ -31,6 +31,8 @@ def cases(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str, Any
         from embstore.query.inputs.word_sets import word_sets as load
     elif metric.needs == "contexts":
         from embstore.query.inputs.occurrences import contexts as load
+    elif metric.needs == "column":
+        from embstore.query.inputs.columns import item_column as load
     else:
         return [Case()]
     return load(metric, catalog, card, values)

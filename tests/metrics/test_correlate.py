@@ -1,0 +1,217 @@
+"""Correlations of columns with values of items, against scipy and values computed item by item."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from embstore_cli.main import app
+from kept_columns import write_columns
+from metric_data import Arrays
+from numpy.typing import NDArray
+from scipy import stats
+from synthetic import Synthetic, synthetic_store
+from typer.testing import CliRunner
+
+from embstore import Store
+from embstore.errors import QueryError, UnknownNameError, UsageError
+from embstore.metrics import correlate as module
+from embstore.metrics.correlate import correlate
+from embstore.metrics.data import ItemColumn
+from embstore.metrics.numerics import item_values
+from embstore.metrics.numerics.bootstrap import spearman_interval
+from embstore.metrics.numerics.correlation import fisher_interval
+
+Make = Callable[..., Synthetic]
+Floats = NDArray[np.float64]
+SENTENCES = [
+    "the dog of the sea and a a", "the cat of the sea and a b", "the dog of the sky and a sea",
+    "the fox of the sea and a dog", "the cat of the sky and a the", "the dog of the fox and a of",
+]  # fmt: skip
+VALUES = ("norm", "self-similarity", "hubness", "cosine-to-mean")
+
+
+def value_of_each(made: Synthetic, layer: int, value: str, k: int) -> Floats:
+    """The value of each item, one at a time; NaN where it is undefined."""
+    x = made.layer(layer).astype(np.float64)
+    if value == "norm":
+        return np.linalg.norm(x, axis=1)
+    cosine = np.array([[a @ b / (np.linalg.norm(a) * np.linalg.norm(b)) if a.any() and b.any() else np.nan for b in x]
+                       for a in x])  # fmt: skip
+    if value == "cosine-to-mean":
+        mean = x.mean(axis=0)
+        return np.array([a @ mean / (np.linalg.norm(a) * np.linalg.norm(mean)) if a.any() else np.nan for a in x])
+    if value == "hubness":
+        has_direction = x.any(axis=1)
+        counts = np.where(has_direction, 0.0, np.nan)
+        for row in np.flatnonzero(has_direction):
+            others = [(-cosine[row, other], other) for other in np.flatnonzero(has_direction) if other != row]
+            for _, other in sorted(others)[:k]:
+                counts[other] += 1
+        return counts
+    found = np.full(len(x), np.nan)
+    for row, item in enumerate(made.items):
+        others = [cosine[row, at] for at, other in enumerate(made.items)
+                  if other.text == item.text and at != row and x[at].any()]  # fmt: skip
+        if others and x[row].any():
+            found[row] = np.mean(others)
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Synthetic, Floats]:
+    """A store of occurrences with a zero vector, and a column of theirs that is null for every fifth."""
+    root = tmp_path_factory.mktemp("store") / "store"
+    n = len(synthetic_store(root.with_name("other"), texts=SENTENCES, unit="occurrence", index=False).items)
+    vectors = np.random.default_rng(0).normal(size=(3, n, 6)) + 0.4
+    vectors[:, 3] = 0
+    made = synthetic_store(root, texts=SENTENCES, unit="occurrence", n_blocks=1, dim=6, vectors=vectors, index=False)
+    column = np.random.default_rng(1).integers(0, 12, n) / 2
+    column[::5] = np.nan
+    write_columns(made, {"freq": [None if np.isnan(value) else value for value in column], "pos": ["X"] * n})
+    return made, column
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_the_correlations_are_those_of_scipy(made: tuple[Synthetic, Floats], value: str) -> None:
+    store, column = made
+    found = store.store.query("correlate", column="freq", value=value, k=3)
+    for row in found:
+        each = value_of_each(store, row["layer"], value, 3)
+        used = np.isfinite(each) & np.isfinite(column)
+        assert row["spearman"] == pytest.approx(stats.spearmanr(each[used], column[used]).statistic, abs=1e-9)
+        assert row["pearson"] == pytest.approx(stats.pearsonr(each[used], column[used]).statistic, abs=1e-9)
+        assert (row["n"], row["total"]) == (used.sum(), len(column))
+        assert row["null_left_out"] == np.isnan(column).sum()
+        assert row["undefined_left_out"] == (np.isnan(each) & np.isfinite(column)).sum()
+        by_id = np.argsort(store.ids[used])  # the order in which resamples are drawn
+        x, y = each[used][by_id], column[used][by_id]
+        assert (row["low"], row["high"]) == pytest.approx(spearman_interval(x, y, 1000, 0, 1e-12))
+        assert row["low"] < row["spearman"] < row["high"]
+        assert (row["column"], row["value"], row["seed"], row["reason"]) == ("freq", value, 0, None)
+    assert any("null_left_out = " in note for note in found.notes)
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_selected_and_transformed_items(made: tuple[Synthetic, Floats], value: str) -> None:
+    store, column = made
+    kept = [at for at, item in enumerate(store.items) if item.text in ("the", "dog", "sea", "of")]
+    found = store.store.query(
+        "correlate", column="freq", value=value, k=2, words=["the", "dog", "sea", "of"], transforms="standardize",
+        layers=1,
+    )  # fmt: skip
+    x = store.layer(1)[kept].astype(np.float64)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    if value == "cosine-to-mean":
+        assert found["reason"] == ["the mean vector is zero, and has no direction"]
+        return
+    part = Synthetic(store.root, store.card, tuple(store.items[at] for at in kept), np.stack([x] * 3))
+    each = value_of_each(part, 1, value, 2)
+    used = np.isfinite(each) & np.isfinite(column[kept])
+    assert found["n"] == [used.sum()]
+    assert found["spearman"] == pytest.approx([stats.spearmanr(each[used], column[kept][used]).statistic], abs=1e-9)
+
+
+def test_groups_correlate_within_themselves(made: tuple[Synthetic, Floats]) -> None:
+    store, column = made
+    found = store.store.query("correlate", column="freq", by="freq", bins=2, layers=0)
+    norms = value_of_each(store, 0, "norm", 1)
+    median = np.nanmedian(column)
+    for group, used in zip(found, (column < median, column >= median), strict=False):
+        assert group["spearman"] == pytest.approx(stats.spearmanr(norms[used], column[used]).statistic)
+    assert (found["group"][2], found["n"][2], found["reason"][2]) == (None, 0, "fewer than two items have both values")
+
+
+@pytest.mark.parametrize("batch_bytes", [1, 1 << 25])
+def test_self_similarity_is_the_mean_over_the_items_of_a_word(
+    made: tuple[Synthetic, Floats], monkeypatch: pytest.MonkeyPatch, batch_bytes: int
+) -> None:
+    monkeypatch.setattr(item_values, "BATCH_BYTES", batch_bytes)
+    store, column = made
+    [row] = store.store.query("correlate", column="freq", value="self-similarity", layers=0, cache=False)
+    each = value_of_each(store, 0, "self-similarity", 1)
+    used = np.isfinite(each) & np.isfinite(column)
+    assert row["pearson"] == pytest.approx(stats.pearsonr(each[used], column[used]).statistic)
+    [word] = store.store.query("self-similarity", word="the", min_contexts=2, layers=0)
+    of_word = [value for value, item in zip(each, store.items, strict=True) if item.text == "the"]
+    assert word["self_similarity"] == pytest.approx(np.nanmean(of_word))
+
+
+def test_the_interval_of_many_items_is_that_of_a_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    n, x = 600, rng.normal(size=(600, 4))
+    y = np.linalg.norm(x, axis=1) + rng.normal(size=n)
+    column = ItemColumn(np.arange(n), y)
+    by_resamples = correlate(Arrays(x), column=column)
+    monkeypatch.setattr(module, "MAX_BOOTSTRAP_ITEMS", n - 1)
+    by_formula = correlate(Arrays(x), column=column)
+    rho, low, high = (float(by_formula[name]) for name in ("spearman", "low", "high"))  # type: ignore[arg-type]
+    assert by_formula["seed"] is None
+    z, half = np.arctanh(rho), stats.norm.ppf(0.975) * np.sqrt((1 + rho**2 / 2) / (n - 3))
+    assert (low, high) == pytest.approx((np.tanh(z - half), np.tanh(z + half)))
+    assert (low, high) == pytest.approx((by_resamples["low"], by_resamples["high"]), abs=0.02)
+    assert fisher_interval(1.0, 20_000) == (1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "values", "options", "reason"),
+    [
+        (np.eye(3), [1.0, 2, 3], {}, "the items' values of norm are all equal"),
+        (np.diag([1.0, 2, 3]), [1.0, 1, 1], {}, "the values of the column are all equal"),
+        (np.diag([1.0, 2, 3]), [1.0, 2, 3], {}, "interval: fewer than 10 items"),
+        (np.diag([1.0, 2, 3]), [1.0, 2, 3], {"resamples": 0}, "interval: not asked for (resamples 0)"),
+        (np.eye(3), [1.0, 2, 3], {"value": "hubness", "k": 1}, "all items are equally near each other"),
+        (np.zeros((3, 3)), [1.0, 2, 3], {"value": "cosine-to-mean"}, "the mean vector is zero, and has no direction"),
+        (np.zeros((3, 3)), [1.0, 2, 3], {"value": "hubness"}, "fewer than two non-zero vectors"),
+        (np.empty((0, 3)), [], {}, "fewer than two items have both values"),
+    ],
+)
+def test_what_cannot_be_computed_has_a_reason(
+    vectors: Floats, values: list[float], options: dict[str, Any], reason: str
+) -> None:
+    column = ItemColumn(np.arange(len(values)), np.array(values))
+    found = correlate(Arrays(vectors), column=column, **options)
+    assert found["reason"] == reason
+    assert (found["low"], found["high"], found["seed"]) == (None, None, None)
+
+
+def test_columns_that_cannot_be_correlated(made: tuple[Synthetic, Floats], make_store: Make) -> None:
+    store = made[0].store
+    for error, message, options in [
+        (UsageError, r"correlate needs a column of the items\. Name it: .* --column freq", {}),
+        (UsageError, r"needs a column of numbers, and 'pos' has text\. Columns of numbers: freq, position",
+         {"column": "pos"}),
+        (UnknownNameError, r"unknown column of toy\.occurrence\.last 'frek'\. Did you mean 'freq'", {"column": "frek"}),
+        (UnknownNameError, r"unknown value 'norms'\. Did you mean 'norm'", {"column": "freq", "value": "norms"}),
+    ]:  # fmt: skip
+        with pytest.raises(error, match=message):
+            store.query("correlate", **options)
+    words = make_store(n=5, index=False)
+    write_columns(words, {"freq": [1, 2, 3, 4, 5]})
+    with pytest.raises(QueryError, match=r"toy\.word\.last is a space of words\. Choose another value="):
+        words.store.query("correlate", column="freq", value="self-similarity")
+
+
+def test_answers_follow_the_column(tmp_path: Path) -> None:
+    made = synthetic_store(tmp_path / "store", n=20, index=False)
+    write_columns(made, {"x": [*range(10)]})
+    ask: dict[str, Any] = {"column": "x", "layers": "0"}
+    first = made.store.query("correlate", **ask)
+    assert made.store.cache_state("correlate", **ask).lookups[0].is_stored
+    assert made.store.query("correlate", **ask).to_pylist() == first.to_pylist()
+    assert not made.store.verify(deep=True).problems
+    write_columns(made, {"x": [*range(10)]}, first=10)
+    assert made.store.query("correlate", **ask)["n"] == [20]
+
+
+def test_correlations_on_the_command_line(made: tuple[Synthetic, Floats], tmp_path: Path) -> None:
+    at = ("--column", "freq", "--store", str(made[0].root))
+    done = CliRunner().invoke(app, ["query", "correlate", "--value", "hubness", *at])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.splitlines()[0].split() == ["layer", "spearman", "pearson", "low", "high"]
+    assert "of 48" in done.stderr
+    drawn = CliRunner().invoke(app, ["plot", "correlate", *at, "-o", str(tmp_path / "a.vl.json")])
+    assert drawn.exit_code == 0, drawn.output
+    assert "column: freq" in (tmp_path / "a.vl.json").read_text("utf-8")
+    assert Store.explain("correlate").to_dict()["needs"] == "column"
