@@ -60,6 +60,10 @@ PICTURES = {
         "Agreement with human judgements, a panel a dataset, with bootstrap intervals and the best layer.",
     ),
     "analogies": Picture(f"{WORDS} --dataset kin", "Accuracy in analogies, with Wilson's interval."),
+    "correlate": Picture(
+        f"{WORDS} --column zipf_frequency",
+        "Rank correlation of the length of words with their frequency, with intervals.",
+    ),
     "valnorm": Picture(WORDS, "Correlation of association with valence."),
     "weat": Picture(f"{WORDS} -x flowers.txt -y insects.txt", "Flowers and insects, pleasant and unpleasant."),
     "sc-weat": Picture(

@@ -113,6 +113,7 @@ METRICS = (
         help="Correlation of a column of the items with a value of each item's vector.",
         function=correlate,
         columns=(
+            Column("column", "string", "the column", is_key=True),
             Column("spearman", "number", "rank correlation of column and value", -1, 1, interval=("low", "high")),
             Column("pearson", "number", "linear correlation of column and value", minimum=-1, maximum=1),
             Column("low", "number", "lower limit of the 95 % interval of spearman", minimum=-1, maximum=1),
@@ -129,7 +130,6 @@ METRICS = (
                 value_type=str,
                 metavar="NAME",
                 is_input=True,
-                in_rows=True,
             ),
             Parameter(
                 "value",

@@ -147,7 +147,8 @@ def _with_column(catalog: Catalog, request: MetricRequest, cards: Sequence[Card]
         raise UsageError(f"{metric.name} is of {reason}, not of groups of items: leave out --by.")
     if metric.needs == "column":
         if not request.parameters["column"]:
-            raise UsageError(f"{metric.name} needs a column of the items. Name it: embstore query {metric.name} --column freq")
+            example = f"embstore query {metric.name} --column freq"
+            raise UsageError(f"{metric.name} needs a column of the items. Name it: {example}")
         names.append(request.parameters["column"])
     notes = []
     for name in names:

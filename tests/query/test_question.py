@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow
 import pytest
 from datasets_written import write_analogies, write_lexicon, write_pairs
+from kept_columns import write_columns
 from synthetic import synthetic_store
 
 from embstore import Store
@@ -19,6 +20,7 @@ from embstore.table import Table
 WORDS = [f"word{number}" for number in range(30)]
 SENTENCES = ["the bank of the river", "the bank lends the money", "a river of money by the bank"]
 INPUTS: Mapping[str, Mapping[str, Any]] = {
+    "correlate": {"column": "freq"},
     "valnorm": {"pleasant": WORDS[:5], "unpleasant": WORDS[5:10]},
     "weat": {"x": WORDS[:10], "y": WORDS[10:20], "a": WORDS[20:24], "b": WORDS[24:28]},
     "sc-weat": {"word": WORDS[20:22], "a": WORDS[:10], "b": WORDS[10:20]},
@@ -47,20 +49,22 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     }
     write_lexicon(made, WORDS[:20], **values)
     write_analogies(made, "questions", [WORDS[i : i + 4] for i in range(6)], [*"aaabbb"])
+    write_columns(made, {"freq": [(number * 7) % 11 for number in range(30)]})
     return Store(root)
 
 
 def ask(store: Store, metric: str, **question: Any) -> Table:
-    unit = "occurrence" if METRICS[metric].units == ("occurrence",) else "word"
+    unit = "word" if "word" in (METRICS[metric].units or ["word"]) else "occurrence"
     return store.query(metric, unit=unit, **{**INPUTS.get(metric, {}), **question})
 
 
 def another(parameter: Parameter) -> Any:
     """Return a value that is not the default."""
+    if parameter.choices:
+        choices = [choice for choice in parameter.choices if choice != parameter.default]
+        return choices[-1]  # the first value of correlate is of occurrences
     if parameter.name in TEXTS:
         return TEXTS[parameter.name]
-    if parameter.choices:
-        return next(choice for choice in parameter.choices if choice != parameter.default)
     if parameter.kind is bool:
         return not parameter.default
     step = 1 if parameter.kind is int else 0.25
@@ -112,12 +116,14 @@ def test_a_row_without_a_value_says_how_it_was_asked_too(store: Store) -> None:
 
 
 DRAWN: list[tuple[str, dict[str, Any], str]] = [
+    ("correlate", {}, "correlate: intervals from 1,000 resamples of the items (seed 5)"),
     ("similarity", {}, "similarity: intervals from 1,000 resamples of the pairs (seed 5)"),
     ("weat", {"permutations": 50}, "weat: p-values from 50 splits drawn at random (seed 5)"),
     ("sc-weat", {"permutations": 50}, "sc-weat: p-values from 50 splits drawn at random (seed 5)"),
     ("rsa", {"correlation": "spearman", "pairs": 50}, "rsa: a random sample of 50 of 435 pairs of items (seed 5)"),
 ]
 NOT_DRAWN: list[tuple[str, dict[str, Any]]] = [
+    ("correlate", {"resamples": 0}),
     ("similarity", {"resamples": 0}),
     ("weat", {"permutations": 0}),
     ("weat", {"x": WORDS[:3], "y": WORDS[3:6]}),

@@ -21,6 +21,7 @@ Make = Callable[..., Synthetic]
 LISTED = [*WORDS[3:25:2], WORDS[4]]
 PARAMETERS: dict[str, dict[str, Any]] = {
     "anisotropy": {"std": True},
+    "correlate": {"column": "zipf_frequency"},
     "valnorm": {"missing": "skip", "pleasant": WORDS[3:8], "unpleasant": WORDS[8:14]},
     "weat": {"missing": "skip", "x": WORDS[:8], "y": WORDS[8:16], "a": WORDS[16:20], "b": WORDS[20:26]},
 }

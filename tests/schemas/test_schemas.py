@@ -194,6 +194,7 @@ def asked(make_store):
         a, b, x, y = map(str, sets)
         return "--store", str(made.root), *{
             "valnorm": ("--lexicon", "lexicon", "--pleasant", a, "--unpleasant", b),
+            "correlate": ("--column", "zipf_frequency"),
             "weat": ("-a", a, "-b", b, "-x", x, "-y", y),
             "sc-weat": ("-a", a, "-b", b, "--words", x, "--word", "text20"),
         }.get(metric, ())  # fmt: skip

@@ -16,7 +16,8 @@ SETS = {"x": WORDS[:4], "y": WORDS[4:8], "a": WORDS[8:12], "b": [*WORDS[12:16], 
 
 # Queries of each metric; several where it has more than one way to read the vectors.
 QUERIES: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in METRICS if name not in ("anisotropy", "rogue-dims", "weat", "sc-weat")),
+    *((name, {}) for name in METRICS if name not in ("anisotropy", "correlate", "rogue-dims", "weat", "sc-weat")),
+    ("correlate", {"column": "zipf_frequency", "value": "hubness", "k": 2}),
     ("anisotropy", {"std": True}),
     ("anisotropy", {"where": "length(text) > 5", "sample": 10, "seed": 3}),
     ("rogue-dims", {"k": 2, "transforms": ["center", "abtt:1"]}),

@@ -91,4 +91,4 @@ def item_column(metric: Metric, catalog: Catalog, card: Card, values: Mapping[st
 
         with catalog.with_own_connection() as snapshot:
             inputs["contexts"] = Contexts(*group_occurrences(snapshot, card.space, "word"))
-    return [Case(inputs)]
+    return [Case(inputs, {"column": name})]
