@@ -217,7 +217,7 @@ def _inputs(catalog: Catalog, request: MetricRequest) -> dict[str, str]:
         except OSError as error:
             raise UncachedError(f"a dataset cannot be read: {error}") from error
     if metric.needs == "column":
-        hashes |= {"columns": _columns(catalog)}
+        hashes["columns"] = _columns(catalog)
     for name, value in values.items():
         if metric.needs in ("lexicon", "word sets") and name in SETS and is_file(value):
             hashes[name] = _file_hash(value)
@@ -250,7 +250,7 @@ def _columns(catalog: Catalog) -> str:
         frequencies = version("wordfreq")
     except PackageNotFoundError:
         frequencies = ""
-    return _hash_of([*(file.stem for file in catalog.column_files), *catalog.item_tables, frequencies])
+    return _hash_of([*catalog.item_tables, frequencies])
 
 
 def _shards(catalog: Catalog, space: str) -> str:

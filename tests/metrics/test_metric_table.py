@@ -14,7 +14,13 @@ from embstore.errors import UnknownNameError
 from embstore.metrics import METRICS, Column, Metric, NotComputable, Parameter, all_metrics, get_metric, table
 from embstore.metrics.declaration.explain import NEEDS, Explanation, flag_of, metavar_of
 from embstore.metrics.declaration.spec import Need
-from embstore.metrics.declaration.validation import COLUMN_TYPES, RESERVED_COLUMNS, RESERVED_PARAMETERS, problems
+from embstore.metrics.declaration.validation import (
+    COLUMN_TYPES,
+    OWN_PARAMETERS,
+    RESERVED_COLUMNS,
+    RESERVED_PARAMETERS,
+    problems,
+)
 from embstore.space import Unit
 
 every_metric = pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
@@ -64,7 +70,7 @@ def test_the_reserved_options_are_those_that_all_metrics_have() -> None:
         if parameter.kind is not parameter.VAR_KEYWORD:
             flags |= {parameter.name, *_declared(parameter.annotation)}
     python = set(inspect.signature(Store.query).parameters) - {"parameters"}
-    assert flags | python <= RESERVED_PARAMETERS
+    assert flags | python <= RESERVED_PARAMETERS | OWN_PARAMETERS
     assert RESERVED_PARAMETERS - flags - python == {"help", "h", "data"}
 
 

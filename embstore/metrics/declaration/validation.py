@@ -16,23 +16,28 @@ COLUMN_TYPES = ("number", "integer", "string", "boolean", "array of numbers", "a
 # Columns that rows have in addition to those of the metric.
 RESERVED_COLUMNS = frozenset(
     ("store", "space", "model", "unit", "pooling", "template", "layer", "layer_name", "n", "reason", "where", "sample",
-     "seed", "transform", "space_2", "layer_2", "layer_name_2", "revision", "step", "revision_2", "step_2")
+     "seed", "transform", "words", "words_missing", "group", "by", "bins",
+     "space_2", "layer_2", "layer_name_2", "revision", "step", "revision_2", "step_2")
 )  # fmt: skip
 # Options of every metric on the command line, and their names in Store.query.
 RESERVED_PARAMETERS = frozenset(
     ("model", "models", "space", "spaces", "unit", "pooling", "template", "revision", "revisions", "layer",
      "layers", "where", "timeout", "memory", "sample", "seed", "transform", "transforms", "store", "format",
-     "form", "output", "o", "csv_safe", "explain", "cache", "no_cache", "quiet", "help", "h", "metric", "self", "data")
+     "form", "output", "o", "csv_safe", "explain", "cache", "no_cache", "quiet", "help", "h", "metric", "self", "data",
+     "by", "bins")
 )  # fmt: skip
+# Options of every metric that a metric may have itself, with a meaning of its own.
+OWN_PARAMETERS = frozenset(("word", "words"))
 # Parameters that embstore.query.inputs reads, and columns that it fills.
 INPUT_PARAMETERS: dict[Need, tuple[str, ...]] = {
     "pairs": ("dataset", "missing"),
     "analogies": ("dataset", "missing", "case"),
     "lexicon": ("lexicon", "value", "pleasant", "unpleasant", "missing"),
     "word sets": ("a", "b", "missing"),
+    "column": ("column",),
 }
 INPUT_COLUMNS: dict[Need, tuple[str, ...]] = {
-    "pairs": ("dataset",), "analogies": ("dataset",), "lexicon": ("lexicon",),
+    "pairs": ("dataset",), "analogies": ("dataset",), "lexicon": ("lexicon",), "column": ("column",),
 }  # fmt: skip
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
@@ -117,7 +122,7 @@ def _parameter_problems(parameters: Sequence[Parameter]) -> Iterator[str]:
             yield f"{subject} must have a name like 'min_contexts'"
         elif parameter.name in RESERVED_PARAMETERS:
             yield f"{subject} has the name of an option that every metric has"
-        elif parameter.name in RESERVED_COLUMNS:
+        elif parameter.name in RESERVED_COLUMNS - OWN_PARAMETERS:
             yield f"{subject} has the name of a column that every row has"
         if not parameter.help:
             yield f"{subject} has no help"
