@@ -16,8 +16,8 @@ VARIABLE = "_EMBSTORE_COMPLETE"
 
 METRICS = (
     "alignment", "analogies", "anisotropy", "cka", "correlate", "effective-rank", "hubness", "intra-sentence",
-    "intrinsic-dimension", "isoscore", "mev", "norms", "overlap", "participation-ratio", "partition", "rogue-dims", "rsa",
-    "sc-weat", "self-similarity", "similarity", "spectrum", "uniformity", "valnorm", "weat",
+    "intrinsic-dimension", "isoscore", "mev", "norms", "overlap", "participation-ratio", "partition", "rogue-dims",
+    "rsa", "sc-weat", "self-similarity", "similarity", "spectrum", "uniformity", "valnorm", "weat",
 )  # fmt: skip
 """Names of the built-in metrics: their declarations load numpy."""
 
