@@ -98,5 +98,5 @@ def _default(model: Model, options: Options, catalog: Catalog | None) -> tuple[t
         return (Pooling.MODEL,), ()
     return (Pooling.MODEL,), (
         f"{names[Pooling.MODEL]}: pooled by the own recipe of {model.checkpoint.name!r} ({recipe}), as by "
-        "sentence-transformers; its layer output is the vector of the whole recipe.",
+        f"{recipe.follows}; its layer output is the vector of the whole recipe.",
     )

@@ -118,7 +118,7 @@ class Encoder:
                 f"gives {self.dim}: the files do not belong together."
             )
         output = self.layers.n_blocks + 2
-        return Head.load(recipe, output, name, self._model.device, allow_pickle=self._allow_pickle)
+        return Head.load(recipe, output, name, self._model, allow_pickle=self._allow_pickle)
 
     def dim_of(self, pooling: Pooling) -> int:
         """Return the dimension of the vectors of a pooling."""

@@ -17,7 +17,8 @@ class Module:
     """A module behind the pooling, applied to one vector per text.
 
     Attributes:
-        type: ``Dense``, ``LayerNorm``, ``Normalize`` or ``truncate`` (to the first ``out_features`` dimensions).
+        type: ``Dense``, ``LayerNorm``, ``Normalize``, ``truncate`` (to the first ``out_features`` dimensions), or
+            ``head`` (the linear layer of the model itself, as SigLIP has it).
         in_features: Dimension of its input.
         out_features: Dimension of its output.
         bias: Whether a ``Dense`` adds a bias.
@@ -27,7 +28,7 @@ class Module:
         weights_sha256: SHA-256 of that file.
     """
 
-    type: Literal["Dense", "LayerNorm", "Normalize", "truncate"]
+    type: Literal["Dense", "LayerNorm", "Normalize", "truncate", "head"]
     in_features: int
     out_features: int
     bias: bool = True
@@ -61,6 +62,9 @@ class Recipe:
         lower_case: Whether texts are lower-cased first.
         prompts: Name → text to put before an item.
         default_prompt: Name of the prompt that is used unless another is named; None for none.
+        pad_to: Number of tokens that each text is padded to, with tokens that the model reads as it reads others; None
+            for no such padding.
+        follows: Program whose vectors the output has, for messages.
     """
 
     modes: tuple[Mode, ...]
@@ -71,6 +75,8 @@ class Recipe:
     lower_case: bool = False
     prompts: Mapping[str, str] = field(default_factory=dict)
     default_prompt: str | None = None
+    pad_to: int | None = None
+    follows: str = "sentence-transformers"
 
     @property
     def pooled_dim(self) -> int:
@@ -120,7 +126,8 @@ class Recipe:
         Args:
             prompt: Text before each item.
         """
-        return {
+        padding = {} if self.pad_to is None else {"pad_to": self.pad_to}
+        return padding | {
             "pooling": list(self.modes),
             "include_prompt": self.include_prompt,
             "modules": [module.to_document() for module in self.modules],

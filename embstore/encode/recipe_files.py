@@ -23,6 +23,7 @@ _MAX_BYTES = 4 << 20
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]*")
 _PACKAGE = "sentence_transformers."
 _SUPPORTED = ("Transformer", "Pooling", "Dense", "LayerNorm", "Normalize", "Dropout")
+_SIGLIP = ("siglip", "siglip_text_model", "siglip2", "siglip2_text_model")
 _MODES: tuple[Mode, ...] = get_args(Mode)
 # Before release 5.3 of sentence-transformers: one switch per mode, concatenated in this order.
 _SWITCHES: Mapping[str, Mode] = {
@@ -51,7 +52,7 @@ def module_paths(folder: Path) -> list[str]:
 
 
 def read_recipe(folder: Path, name: str) -> Recipe | None:
-    """Return the recipe of a checkpoint; None if it declares none.
+    """Return the recipe of a checkpoint: that in ``modules.json``, or the rule of SigLIP; None if there is none.
 
     Args:
         folder: Folder of the checkpoint.
@@ -63,7 +64,7 @@ def read_recipe(folder: Path, name: str) -> Recipe | None:
     """
     modules = _modules(folder)
     if not modules:
-        return None
+        return _siglip(folder, name)
     settings = _read(folder / SETTINGS_FILE)
     kind = settings.get("model_type", "SentenceTransformer")
     if kind != "SentenceTransformer":
@@ -100,6 +101,21 @@ def _modules(folder: Path) -> list[tuple[str, str]]:
             )
         modules.append((kind.rpartition(".")[2] if kind.startswith(_PACKAGE) else kind, path.strip("/")))
     return modules
+
+
+def _siglip(folder: Path, name: str) -> Recipe | None:
+    """Return the recipe of SigLIP's text tower, ``get_text_features`` of transformers; None for other models.
+
+    Each text is padded to the full length, as in training, and the linear head of the last token's state is its vector.
+    """
+    config = _read(folder / "config.json")
+    if config.get("model_type") not in _SIGLIP:
+        return None
+    text = config.get("text_config", config)
+    dim = _size(text.get("hidden_size", 768), "hidden_size", name)  # defaults of SiglipTextConfig and Siglip2TextConfig
+    length = _size(text.get("max_position_embeddings", 64), "max_position_embeddings", name)
+    head = Module("head", dim, _size(text.get("projection_size") or dim, "projection_size", name))
+    return Recipe(("lasttoken",), dim, (head,), max_seq_length=length, pad_to=length, follows="get_text_features")
 
 
 def _transformer(folder: Path, name: str) -> tuple[int | None, bool]:

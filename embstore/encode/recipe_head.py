@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,20 +32,23 @@ class Head:
     functions: tuple[Callable[["Tensor"], "Tensor"], ...]
 
     @classmethod
-    def load(cls, recipe: Recipe, output: int, name: str, device: Any, *, allow_pickle: bool) -> "Head":
+    def load(cls, recipe: Recipe, output: int, name: str, model: Any, *, allow_pickle: bool) -> "Head":
         """Load the weights of the modules, in float32.
 
         Args:
             recipe: Recipe.
             output: Number of the layer with the output of the modules.
             name: Name of the checkpoint in messages.
-            device: Torch device.
+            model: Transformers model.
             allow_pickle: Whether pickled weights may be loaded.
 
         Raises:
             CheckpointError: Weights are pickled, or not those of the module.
         """
-        functions = [_function(module, name, device, allow_pickle) for module in recipe.modules]
+        functions = [
+            partial(_head, model.head) if module.type == "head" else _function(module, name, model.device, allow_pickle)
+            for module in recipe.modules
+        ]
         return cls(recipe, output, tuple(functions))
 
     def vectors(
@@ -142,6 +146,12 @@ class _Pool:
     def _sum(self, values: "Tensor") -> "Tensor":
         """Sum values (m, k) over the tokens of each item."""
         return values.new_zeros(self.n, values.shape[1]).index_add_(0, self.items, values)
+
+
+def _head(head: Any, vectors: "Tensor") -> "Tensor":
+    """Apply the linear layer of a model to vectors, float32 (n, dim), in the type of its weights."""
+    output: Tensor = head(vectors.to(head.weight.dtype)).float()
+    return output
 
 
 def _function(module: Module, name: str, device: Any, allow_pickle: bool) -> Callable[["Tensor"], "Tensor"]:

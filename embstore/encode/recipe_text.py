@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from embstore.encode.extra import need
@@ -44,7 +45,7 @@ class RecipeTokenizer(Tokenizer):
             hf.model_max_length = recipe.max_seq_length
         super().__init__(hf, tokenizer._config, tokenizer.name)
         self.context = f"the context of {self.name!r} in its own recipe"
-        self.recipe, self._prompt, self._n_prompt = recipe, prompt, 0
+        self.recipe, self._prompt, self._n_prompt, self._pad_to = recipe, prompt, 0, recipe.pad_to
         if prompt and not recipe.include_prompt:
             # As in sentence-transformers: all tokens of the prompt alone, but for a special one at its end.
             ids = self._truncated(prompt).ids
@@ -69,8 +70,18 @@ class RecipeTokenizer(Tokenizer):
             pooled = list(range(self._n_prompt, len(text.ids)))
             if not pooled:
                 return None, skip_all(passage, "no tokens behind those of the prompt", n_tokens)
+            if self._pad_to is not None:
+                text, pooled = _padded(text, self._pad_to, self.pad_id, self._hf.padding_side)
             text.tokens[:] = [pooled for _ in text.item_ids]
         return text, skipped
+
+
+def _padded(text: Text, length: int, pad_id: int, side: str) -> tuple[Text, list[int]]:
+    """Pad a text to a length with tokens that are read like others; return it and the positions of all tokens."""
+    pads = [pad_id] * (length - len(text.ids))
+    ids = [*pads, *text.ids] if side == "left" else [*text.ids, *pads]
+    type_ids = None if text.type_ids is None else [0] * len(ids)
+    return replace(text, ids=ids, type_ids=type_ids), list(range(len(ids)))
 
 
 def _lower_casing(hf: Any) -> Any:

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from encode_models import bert, llama, roberta, t5
+import transformers as tf
+from architecture_models import config_of, tokenizer
+from encode_models import bert, llama, roberta, save, t5
 from recipe_checkpoints import TEXTS, configure_tokenizer, encoded, old_layout, outputs, saved, witness, write_json
 
 from embstore.encode import Encoder, read_recipe, resolve
@@ -147,6 +149,30 @@ def test_lower_case(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, witness(folder, texts), atol=ATOL)
     assert np.array_equal(found[0], found[2])
     assert not np.allclose(found[0], before[0])
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("name", ["siglip", "siglip2"])
+def test_siglip_pads_texts_as_in_training(tmp_path: Path, name: str, side: str) -> None:
+    """The output is ``get_text_features`` of transformers, for texts padded to the full length, without a mask."""
+    words = tokenizer()
+    torch.manual_seed(0)
+    kind = {"siglip": tf.SiglipModel, "siglip2": tf.Siglip2Model}[name]
+    folder = save(tmp_path / "tiny", kind(config_of(name, len(words))), words)
+    configure_tokenizer(folder, padding_side=side)
+    words = tf.AutoTokenizer.from_pretrained(folder)
+    model = kind.from_pretrained(folder).eval()
+    texts = [*TEXTS, "a b c " * 99]
+    limit = model.config.text_config.max_position_embeddings
+    ids = words(texts, padding="max_length", max_length=limit, truncation=True, return_tensors="pt").input_ids
+    with torch.no_grad():
+        wanted = model.get_text_features(input_ids=ids)
+    wanted = getattr(wanted, "pooler_output", wanted)
+    np.testing.assert_allclose(outputs(folder, texts), wanted, atol=ATOL)
+    encoder = Encoder.load(resolve(str(folder)), device="cpu")
+    _, [cut] = encoded(encoder, texts)
+    assert (cut.outcome, encoder.layers_of(Pooling.MODEL).names[-1]) == ("truncated", "output")
+    assert read_recipe(folder, "tiny").to_document()["pad_to"] == limit
 
 
 def test_the_packaged_minilm() -> None:
