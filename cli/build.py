@@ -170,6 +170,14 @@ def build(
         ),
     ] = None,
     device: DeviceName = None,
+    device_map: Annotated[
+        str | None,
+        typer.Option(
+            "--device-map",
+            metavar="auto|balanced|sequential",
+            help="Distribute a model over all devices, with accelerate.",
+        ),
+    ] = None,
     batch_tokens: Annotated[
         int | None,
         typer.Option(
@@ -229,7 +237,7 @@ def build(
             report = open_store(store).build(
                 sources or DEFAULT_SOURCES, models=model or DEFAULT_MODELS, revisions=revision or (), unit=unit,
                 poolings=pooling or (), template=template, prompt=prompt, layers=layer, dtype=dtype,
-                weights_dtype=weights_dtype, untrained=untrained, columns=column or (),
+                weights_dtype=weights_dtype, untrained=untrained, device_map=device_map, columns=column or (),
                 keep=split_names(keep), header=not no_header, delimiter=delimiter, span=span or (), targets=targets,
                 limit=limit, per_text=per_text, seed=seed, name=name, index=index, index_memory=index_memory,
                 long=long, device=device, batch_tokens=batch_tokens, allow_pickle=allow_pickle, shard=shard, on=on,

@@ -24,7 +24,7 @@ _NAMES = {"text": "marked", "store": "path", "memory": "memory", "timeout": "tim
 # An option, with its value if what follows looks like one: in quotes, a placeholder, a number or a known word.
 _VALUE = (
     r"[\w.-]+=(?i:folder)|pairs\|lexicon|'[^']*'|\"[^\"]*\"|[A-Z…][A-Z0-9=…]*(?![a-z])|\d[\w./]*|word|sentence"
-    r"|occurrence|model|mean|skip|truncate|error|brackets|start,end|cpu|float32|float16|minilm|euclidean|tab|all|ray"
+    r"|occurrence|model|mean|skip|truncate|error|brackets|start,end|cpu|float32|float16|bfloat16|auto|balanced|sequential|minilm|euclidean|tab|all|ray"
     r"|glove|parquet"
 )
 _OPTION = rf"(?<![\w-])-(?:-([a-z][a-z-]*)|([xy]))(?: ({_VALUE}))?(?![\w-])(?! \([a-z]+= in Python)"

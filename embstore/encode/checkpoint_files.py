@@ -25,6 +25,11 @@ TOKENIZER_FILES = (
 )  # fmt: skip
 """Names of the files that define a tokenizer."""
 
+ADAPTER_FILE = "adapter_config.json"
+"""File of an adapter (LoRA and others of the package peft), which is not read but for a message."""
+
+_MAX_ADAPTER_BYTES = 1 << 20
+_MAX_BASE_CHARS = 200
 _SHARD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 
 
@@ -97,6 +102,8 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
         has_weights: Whether weights are needed.
     """
     where = f"the checkpoint {spec!r} in {folder}"
+    if is_file(folder / ADAPTER_FILE) and not weight_files(folder):
+        raise CheckpointError(_adapter_message(folder, where))
     if not is_file(folder / "config.json"):
         raise CheckpointError(f"{where} has no config.json: give a folder written by save_pretrained().")
     if not tokenizer_files(folder):
@@ -117,3 +124,24 @@ def check_folder(folder: Path, spec: str, *, allow_pickle: bool, has_weights: bo
             f"{where} has only pickled weights ({weights[0].name}), which can run code when they are loaded. "
             "If you trust them, use --allow-pickle."
         )
+
+
+def _adapter_message(folder: Path, where: str) -> str:
+    """Return why the folder of an adapter is refused, with the remedy."""
+    base = "BASE"
+    with disk.foreign("read", folder / ADAPTER_FILE, CheckpointAccessError):
+        data = (folder / ADAPTER_FILE).read_bytes()[:_MAX_ADAPTER_BYTES]
+    try:
+        stated = json.loads(data)["base_model_name_or_path"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        stated = None
+    if isinstance(stated, str) and stated.isprintable() and 0 < len(stated) <= _MAX_BASE_CHARS:
+        base = stated
+    return (
+        f"{where} is an adapter ({ADAPTER_FILE}) without the model that it changes"
+        + (f", {base!r} by its own account" if base != "BASE" else "")
+        + ". What it names is not downloaded unasked. Merge the two with the package peft, save the result with the "
+        "tokenizer of the model, and build with that folder: "
+        f"PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({base!r}), {str(folder)!r})"
+        ".merge_and_unload().save_pretrained(FOLDER)."
+    )

@@ -77,7 +77,8 @@ class Contract:
         if norm_calls:
             raw, normed = norm_calls[-1]
             states.append(raw if self.top_form is TopForm.NORMED else normed)
-        return states, outputs.last_hidden_state
+        device = model.device  # of the inputs; a distributed model has its blocks on several
+        return [state.to(device) for state in states], outputs.last_hidden_state.to(device)
 
 
 def verify(model: Any, name: str, long: Mapping[str, "Tensor"], short: Mapping[str, "Tensor"], pad_id: int) -> Contract:

@@ -88,16 +88,19 @@ class Encoder:
             CheckpointError: It cannot be loaded, is not a text model, or its layers cannot be verified.
             UsageError: The device is not available.
         """
-        target = choose_device(device)
+        if device is not None and weights.device_map is not None:
+            raise UsageError("--device names one device, and --device-map distributes over all: leave out one of them.")
+        target = None if weights.device_map is not None else choose_device(device)
         tokenizer = Tokenizer.load(checkpoint)
         model, tokenizer.has_projection = load_model(
             checkpoint, load_config(checkpoint), allow_pickle=allow_pickle, weights=weights
         )
         untrained_sha256 = None if weights.untrained is None else hash_tensors(model)
         try:
-            model.to(target)
+            if target is not None:
+                model.to(target)
         except (RuntimeError, AssertionError) as error:
-            raise UsageError(f"the model cannot be put on the device {target.type!r}: {error}") from error
+            raise UsageError(f"the model cannot be put on the device {str(target)!r}: {error}") from error
         contract = _probe(model, tokenizer)
         if weights.dtype != "float32":  # padding selects other kernels, whose 16-bit roundings differ
             contract = replace(contract, pads=False)

@@ -13,6 +13,8 @@ from embstore.encode.checkpoint_files import read_files
 from embstore.encode.extra import need
 from embstore.errors import CheckpointError
 
+_MAX_METHOD_CHARS = 40
+
 
 @contextmanager
 def fenced(checkpoint: Checkpoint) -> Iterator[Path]:
@@ -38,15 +40,23 @@ def check_config(config: Any, checkpoint: Checkpoint) -> Any:
         CheckpointError: The checkpoint is quantized, so that its weights need external kernels.
     """
     for part in _parts(config):
-        if getattr(part, "quantization_config", None) is not None:
-            raise CheckpointError(
-                f"the checkpoint {checkpoint.name!r} in {checkpoint.folder} is quantized (quantization_config in its "
-                "config.json): embstore computes in float32 and loads no kernels. Use the checkpoint that it was made "
-                "from."
-            )
+        if (quantization := getattr(part, "quantization_config", None)) is not None:
+            raise CheckpointError(_quantized_message(quantization, checkpoint))
         part._attn_implementation = None
         part._experts_implementation = None
     return config
+
+
+def _quantized_message(quantization: Any, checkpoint: Checkpoint) -> str:
+    """Return why a quantized checkpoint is refused, with the remedy."""
+    stated = quantization if isinstance(quantization, dict) else vars(quantization)
+    method = str(getattr(stated.get("quant_method"), "value", stated.get("quant_method")))[:_MAX_METHOD_CHARS]
+    how = f" by {method!r}" if method.isprintable() and method != "None" else ""
+    return (
+        f"the checkpoint {checkpoint.name!r} in {checkpoint.folder} is quantized{how} (quantization_config in its "
+        "config.json): its weights need kernels, which embstore does not load. Use the checkpoint that it was made "
+        "from; --weights-dtype bfloat16 loads that in half the memory of float32."
+    )
 
 
 def _parts(config: Any) -> Iterator[Any]:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from embstore.encode import checkpoint_files
-from embstore.encode.checkpoint_files import SHORT_NAMES, TOKENIZER_FILES, has_safetensors, is_file
+from embstore.encode.checkpoint_files import ADAPTER_FILE, SHORT_NAMES, TOKENIZER_FILES, has_safetensors, is_file
 from embstore.encode.extra import need
 from embstore.encode.recipe_files import MODULES_FILE, SETTINGS_FILE, TRANSFORMER_FILES, WEIGHT_FILES, module_paths
 from embstore.errors import CheckpointError, CheckpointUnavailableError, nearest
@@ -14,7 +14,7 @@ from embstore.installation import install_command
 # A pattern like "*.json" would also match files of the onnx, tf and rust variants in subfolders.
 _WEIGHTS = ["model.safetensors", "model-*.safetensors", "model.safetensors.index.json"]
 _RECIPE = [MODULES_FILE, SETTINGS_FILE, *TRANSFORMER_FILES]
-_FILES = ["config.json", *_WEIGHTS, *TOKENIZER_FILES, *_RECIPE]
+_FILES = ["config.json", ADAPTER_FILE, *_WEIGHTS, *TOKENIZER_FILES, *_RECIPE]
 _KNOWN = ", ".join(SHORT_NAMES)
 _PICKLES = ["pytorch_model.bin", "pytorch_model-*.bin", "pytorch_model.bin.index.json"]
 

@@ -1,6 +1,7 @@
 """Load the transformers model of a checkpoint, or make an untrained one; raise if it is not a text model."""
 
 import re
+from importlib.util import find_spec
 from typing import Any
 
 from embstore.encode.checkpoint import Checkpoint
@@ -10,6 +11,7 @@ from embstore.encode.fence import check_config, fenced
 from embstore.encode.text_part import TextPart, text_part
 from embstore.encode.weights import Weights
 from embstore.errors import CheckpointError
+from embstore.installation import install_command
 
 # Weights of heads, which base checkpoints do not have and hidden states do not depend on.
 _UNUSED = re.compile(r"(^|\.)(pooler|lm_head|classifier)\.")
@@ -78,14 +80,18 @@ def _trained(
     cls: Any, part: TextPart, checkpoint: Checkpoint, weights: Weights, *, allow_pickle: bool
 ) -> tuple[Any, list[str]]:
     """Load a model with the weights of a checkpoint; return it, and the names of missing weights that it can lack."""
-    wide = _wide_tensors(checkpoint) if weights.dtype != "float32" else None
+    distributed: dict[str, Any] = {}
+    if weights.device_map is not None:
+        _check_accelerate(weights.device_map)
+        distributed = {"device_map": weights.device_map}
+    wide = _wide_tensors(checkpoint) if weights.dtype != "float32" and not distributed else None
     with quiet(), fenced(checkpoint) as view:
         try:
             model, info = (cls if wide is None else _base_class(cls, part.loaded)).from_pretrained(
                 view if wide is None else None, state_dict=wide, config=part.loaded,
                 dtype=getattr(need("torch"), weights.dtype), trust_remote_code=False, local_files_only=True,
                 use_safetensors=has_safetensors(checkpoint.folder) or not allow_pickle, output_loading_info=True,
-                attn_implementation=None, weights_only=True,
+                attn_implementation=None, weights_only=True, **distributed,
             )  # fmt: skip
         except Exception as error:  # transformers, safetensors and pickle raise their own kinds
             raise _load_error(checkpoint, "weights", error, "Copy or download the checkpoint again.") from error
@@ -98,6 +104,14 @@ def _trained(
             f"not a complete {type(model).__name__} checkpoint."
         )
     return model, absent
+
+
+def _check_accelerate(device_map: str) -> None:
+    """Raise CheckpointError if accelerate, which distributes a model over devices, is missing."""
+    if find_spec("accelerate") is None:
+        raise CheckpointError(
+            f"--device-map {device_map} needs accelerate, which is not installed: {install_command('accelerate')}"
+        )
 
 
 def _wide_tensors(checkpoint: Checkpoint) -> dict[str, Any] | None:

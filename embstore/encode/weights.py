@@ -8,6 +8,7 @@ from embstore.encode.extra import need
 from embstore.errors import UnknownNameError, UsageError
 
 WEIGHT_DTYPES = ("float32", "bfloat16", "float16")
+DEVICE_MAPS = ("auto", "balanced", "sequential")
 _SEEDS = 1 << 32
 
 
@@ -19,14 +20,21 @@ class Weights:
         dtype: Type of the weights and of the computation: ``float32``, ``bfloat16`` or ``float16``.
         untrained: Random seed of an untrained model of the same architecture, 0 ≤ seed < 2³²; None for the
             checkpoint's own weights.
+        device_map: Distribution over the machine's devices by accelerate: ``auto``, ``balanced`` or ``sequential``;
+            None for one device. It changes vectors by rounding only, and is not a part of a space's identity.
     """
 
     dtype: str = "float32"
     untrained: int | None = None
+    device_map: str | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in WEIGHT_DTYPES:
             raise UnknownNameError("dtype of weights", self.dtype, WEIGHT_DTYPES)
+        if self.device_map is not None and self.device_map not in DEVICE_MAPS:
+            raise UnknownNameError("device map", self.device_map, DEVICE_MAPS)
+        if self.device_map is not None and self.untrained is not None:
+            raise UsageError("an untrained model is made on one device: leave out --device-map or --untrained.")
         if self.untrained is not None and not 0 <= self.untrained < _SEEDS:
             raise UsageError(f"the seed of an untrained model must be from 0 to {_SEEDS - 1}, not {self.untrained}.")
 

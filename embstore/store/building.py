@@ -40,6 +40,7 @@ class BuildMethods(DatasetMethods, OpenStore):
         dtype: str = "float32",
         weights_dtype: str = "float32",
         untrained: int | None = None,
+        device_map: str | None = None,
         columns: Names = (),
         keep: Names = (),
         header: bool = True,
@@ -118,6 +119,8 @@ class BuildMethods(DatasetMethods, OpenStore):
             long: Treatment of texts longer than the model's context: ``skip``, ``truncate`` or ``error``. By default
                 ``skip``; of the pooling ``model`` ``truncate``, as in sentence-transformers.
             device: ``cpu``, ``cuda`` …; by default an accelerator if there is one.
+            device_map: ``auto`` (``balanced``, ``sequential``) to distribute a model that is too large for one device
+                over all, with accelerate.
             batch_tokens: Number of tokens in a batch; by default what suits the device.
             allow_pickle: Whether to load pickled weights if there are no safetensors.
             shard: ``i/n``: embed the i-th of n parts of the sources, divided by item id. n machines with the same
@@ -167,7 +170,7 @@ class BuildMethods(DatasetMethods, OpenStore):
             revisions=parse_revisions(revisions),
             name=name,
             allow_pickle=allow_pickle,
-            weights=Weights(weights_dtype, untrained),
+            weights=Weights(weights_dtype, untrained, device_map),
             worker=ShardSpec() if shard is None else ShardSpec.parse(shard),
             shard_bytes=SHARD_BYTES if shard_bytes is None else shard_bytes,
             prompt=prompt,

@@ -1,0 +1,116 @@
+"""Distribution over devices, adapters and quantized checkpoints: loaded, or refused with what is missing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import torch
+import transformers as tf
+from encode_texts import items, passage, passages, run
+
+from embstore.encode import Encoder, Weights, models, resolve
+from embstore.errors import CheckpointError, UnknownNameError, UsageError
+from embstore.space import Unit
+
+
+@pytest.mark.parametrize("device_map", ["auto", "balanced"])
+@pytest.mark.parametrize("name", ["gpt2", "t5", "clip"])
+def test_a_distributed_model_gives_the_same_vectors(tiny_folder, tiny, name: str, device_map: str) -> None:
+    pytest.importorskip("accelerate")
+    encoder = Encoder.load(resolve(str(tiny_folder(name))), weights=Weights(device_map=device_map))
+    members = items(Unit.SENTENCE)
+    found, skipped = run(encoder, passages(members, encoder), batch_tokens=200)
+    expected, _ = run(tiny(name), passages(members, tiny(name)), batch_tokens=200)
+    assert not skipped
+    for item, vectors in expected.items():
+        assert (np.linalg.norm(found[item] - vectors, axis=1) <= 1e-4 * np.linalg.norm(vectors, axis=1)).all()
+
+
+def test_a_distributed_model_in_16_bits(tiny_folder) -> None:
+    pytest.importorskip("accelerate")
+    checkpoint, given = resolve(str(tiny_folder("gpt2"))), [passage("a dog")]
+    found, expected = (
+        run(Encoder.load(checkpoint, device=device, weights=Weights("bfloat16", device_map=device_map)), given)[0][1]
+        for device, device_map in ((None, "auto"), ("cpu", None))
+    )
+    if not torch.cuda.is_available():
+        assert np.array_equal(found, expected)
+
+
+def test_what_a_distribution_needs(tiny_folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoint = resolve(str(tiny_folder("gpt2")))
+    with pytest.raises(UsageError, match=r"--device .*--device-map .*leave out one"):
+        Encoder.load(checkpoint, device="cpu", weights=Weights(device_map="auto"))
+    with pytest.raises(UnknownNameError, match=r"'autom'.*auto"):
+        Weights(device_map="autom")
+    with pytest.raises(UsageError, match="leave out --device-map or --untrained"):
+        Weights(untrained=1, device_map="auto")
+    monkeypatch.setattr(models, "find_spec", lambda name: None)
+    with pytest.raises(CheckpointError, match=r"--device-map auto needs accelerate.*pip install .*\[accelerate\]"):
+        Encoder.load(checkpoint, weights=Weights(device_map="auto"))
+
+
+@pytest.fixture
+def adapter(tiny_folder, tmp_path: Path) -> Path:
+    """An adapter of the tiny GPT-2, as peft saves it, with the tokenizer beside it."""
+    peft = pytest.importorskip("peft")
+    base = tf.AutoModelForCausalLM.from_pretrained(tiny_folder("gpt2"))
+    base.config._name_or_path = base.name_or_path = "org/base"
+    torch.manual_seed(0)
+    config = peft.LoraConfig(r=2, target_modules=["c_attn"], init_lora_weights=False, fan_in_fan_out=True)
+    model = peft.get_peft_model(base, config)
+    model.save_pretrained(tmp_path / "adapter")
+    tf.AutoTokenizer.from_pretrained(tiny_folder("gpt2")).save_pretrained(tmp_path / "adapter")
+    return tmp_path / "adapter"
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # of peft
+def test_an_adapter_is_refused_with_a_remedy_that_works(adapter: Path, tiny_folder, tiny, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    with pytest.raises(
+        CheckpointError, match=r"is an adapter \(adapter_config\.json\).*'org/base'.*not downloaded"
+    ) as caught:
+        resolve(str(adapter))
+    code = str(caught.value).partition("with that folder: ")[2].removesuffix(".")
+    code = code.replace("'org/base'", repr(str(tiny_folder("gpt2")))).replace("FOLDER", repr(str(tmp_path / "merged")))
+    eval(code, {"PeftModel": peft.PeftModel, "AutoModelForCausalLM": tf.AutoModelForCausalLM})
+    tf.AutoTokenizer.from_pretrained(tiny_folder("gpt2")).save_pretrained(tmp_path / "merged")
+    found, _ = run(Encoder.load(resolve(str(tmp_path / "merged")), device="cpu"), [passage("a dog")])
+    without, _ = run(tiny("gpt2"), [passage("a dog")])
+    model = peft.PeftModel.from_pretrained(
+        tf.AutoModelForCausalLM.from_pretrained(tiny_folder("gpt2"), dtype=torch.float32), adapter
+    ).eval()
+    ids = tf.AutoTokenizer.from_pretrained(tiny_folder("gpt2"))("a dog", return_tensors="pt").input_ids
+    with torch.no_grad():
+        states = model(input_ids=ids, output_hidden_states=True).hidden_states
+    expected = np.stack([state[0, -1].numpy() for state in states])
+    assert np.abs(found[1][: len(expected)] - expected).max() <= 1e-4 * np.abs(expected).max()
+    assert not np.allclose(found[1], without[1], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "content", ["{", "[]", "{}", '{"base_model_name_or_path": 3}', '{"base_model_name_or_path": "a\\u0007"}']
+)
+def test_what_an_adapter_says_of_its_base_is_data(tmp_path: Path, content: str) -> None:
+    (tmp_path / "adapter_config.json").write_text(content)
+    with pytest.raises(
+        CheckpointError, match=r"is an adapter \(adapter_config\.json\) without the model that it changes\."
+    ) as caught:
+        resolve(str(tmp_path))
+    assert "\a" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["awq", "gptq", "bitsandbytes"])
+def test_a_quantized_checkpoint_names_its_method(tiny_folder, tmp_path: Path, method: str) -> None:
+    folder = Path(shutil.copytree(tiny_folder("llama"), tmp_path / "llama"))
+    config = json.loads((folder / "config.json").read_text())
+    quantization = {"quant_method": method, "bits": 4, "load_in_8bit": True}
+    (folder / "config.json").write_text(json.dumps(config | {"quantization_config": quantization}))
+    with pytest.raises(CheckpointError, match=rf"is quantized by '{method}'.*--weights-dtype bfloat16"):
+        Encoder.load(resolve(str(folder)), device="cpu")
