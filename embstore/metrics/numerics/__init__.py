@@ -11,6 +11,7 @@ ties           detection of equal distances
 neighbour_lists   elements that lists of neighbours share; plane: nearest points in the plane
 correlation    Spearman and Pearson; bootstrap: their intervals
 permutation    permutation tests
+analogy_search the item that best completes each analogy
 layer_grid     comparisons of layers with layers; clusters: k-means of directions
 blas_threads   single-threaded BLAS for small products
 """
