@@ -4,6 +4,7 @@ metric.py              a metric over spaces and layers → a table
 request.py             a metric, its parameters, and the items that it is computed over; item_filter.py: their filter
 compute.py             a metric over the layers of one space
 provenance.py          the columns and notes that record how each row was computed; revision_columns.py: of revisions
+grouping.py            groups of items by a column; group_layers.py: the vectors of a layer by group
 inputs/                what a metric needs besides vectors
 layer_data.py          the vectors of a layer, stored or transformed; no_vectors.py: stands in for missing ones
 layer_pairs.py         layers against layers; layer_pairs_table.py: their table
