@@ -117,6 +117,17 @@ def test_a_build_into_a_bucket_makes_the_shards_of_a_local_one(
     assert _files(tmp_path / "pulled") == _files(tmp_path / "local")
 
 
+def test_targets_and_texts_of_python_make_the_store_of_a_local_build(
+    cluster: RayCluster, checkpoint: Path, tmp_path: Path
+) -> None:
+    uses = [(f"the bank of river {n}", {"start": 4, "end": end}) for n in range(20) for end in (8, 17)]
+    options = {"models": str(checkpoint), "shard_bytes": 3000, "poolings": ["last", "mean"], "index": "none"}
+    Store(tmp_path / "local").build(iter(uses), **options)
+    report = Store(tmp_path / "ray").build(iter(uses), **options, on="ray", ray_address=cluster.address)
+    assert [space.embedded for space in report.spaces] == [40, 40]
+    assert _files(tmp_path / "ray") == _files(tmp_path / "local")
+
+
 def test_a_text_that_ends_the_process_is_named_alone_and_the_rest_is_built(
     cluster: RayCluster, words: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
