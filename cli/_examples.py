@@ -78,7 +78,7 @@ EXAMPLES = {
     "cosine": Example(
         (
             "embstore cosine bank river",
-            'embstore cosine --text "the [bank] of the river" --text "a [bank] lends money" --layer 0,6,top',
+            'embstore cosine --text "the [bank] of the river" --text "a [bank] lends"',
         ),
         "how-to/neighbours.md",
     ),
