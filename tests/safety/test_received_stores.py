@@ -23,6 +23,7 @@ def commands(folder: Path, checkpoint: Path) -> dict[str, Sequence[str | Path]]:
         "anisotropy": ("query", "anisotropy", *store),
         "partition": ("query", "partition", "--space", SPACE, "--layer", "0", *store),
         "where": ("query", "norms", "--where", "length(text) > 3", "--no-cache", *store),
+        "by": ("query", "norms", "--by", "text", "--space", SPACE, "--layer", "0", "--words", "text1,text2", *store),
         "explain": ("query", "partition", "--explain", *store),
         "neighbours": ("neighbours", "text1", "--layer", "all", *store),
         "cosine": ("cosine", "text1", "text2", *store),
