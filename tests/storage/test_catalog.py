@@ -165,7 +165,8 @@ def test_sql_sees_no_table_of_embstores_own(make_store: Make) -> None:
         store.neighbours("txt7")
     store.query("self-similarity", word="bank", min_contexts=2)
     found = store.sql("SHOW TABLES").fetchall()
-    assert [name for (name,) in found] == ["embeddings", "items", "skipped", "spaces", "summaries"]
+    views = ["built_in", "columns", "embeddings", "items", "skipped", "spaces", "summaries"]
+    assert [name for (name,) in found] == views
 
 
 def test_a_relation_that_outlives_its_files_fails_as_is_said_and_is_asked_again(make_store: Make) -> None:
