@@ -47,7 +47,7 @@ PICTURES = {
     "rogue-dims": Picture(WORDS, "The dimensions that make the mean cosine, by number."),
     "norms": Picture("--unit word --column max", "The longest vector of each layer; `--column` chooses."),
     "isoscore": Picture("--unit word", "How evenly the variance fills the dimensions."),
-    "partition": Picture("--unit word", "Isotropy of the partition function."),
+    "partition": Picture("--unit word --sample 2000", "Isotropy of the partition function, on a sample."),
     "effective-rank": Picture("--unit word", "Effective rank, in dimensions."),
     "participation-ratio": Picture("--unit word", "Participation ratio, in dimensions."),
     "spectrum": Picture(WORDS, "Shares of the variance of the first ten components."),
@@ -74,7 +74,8 @@ PICTURES = {
     "intra-sentence": Picture(f"{OCCURRENCES} --adjusted", "Words and their sentence, above the baseline."),
     "mev": Picture(OCCURRENCES, "Maximum explainable variance."),
     "cka": Picture(
-        "--space minilm.word.last --against minilm.word.mean", "Layers of two spaces; equal depth is outlined."
+        "--space minilm.word.last --against minilm.word.mean --sample 2000",
+        "Layers of two spaces; equal depth is outlined.",
     ),
     "rsa": Picture(f"{WORDS} --sample 500", "Whether two layers find the same pairs similar."),
     "overlap": Picture(f"{WORDS} --sample 1000", "Shared nearest neighbours of two layers."),
