@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from embstore import Store, Stores, notebook
+from embstore.storage.staging import staging
 from embstore.table import Table
 
 METHODS: dict[str, tuple[str, Callable[[Store, Path], object]]] = {
@@ -61,7 +62,10 @@ def test_a_method_that_may_take_long_shows_a_bar_and_removes_it(make_store, tmp_
     assert shown[-1].line == ""
 
 
-def test_a_build_shows_the_reading_and_the_embedding(checkpoint: Path, tmp_path: Path, shown) -> None:
+def test_a_build_shows_the_reading_and_the_embedding(
+    checkpoint: Path, tmp_path: Path, shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "_BATCH_ROWS", 25)
     words = (f"sea{number}" for number in range(60))
     report = Store(tmp_path / "store").build(words, models=f"tiny={checkpoint}", batch_tokens=40, shard_bytes=4000)
     lines = "\n".join(bar.line for bar in shown)

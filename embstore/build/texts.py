@@ -161,6 +161,7 @@ def read_texts(sources: Sources, staging: Staging, observe: Observer = ignore) -
         opened.append(sources.given.open(sources.keep))
     for source in opened:
         reader.read(source)
+        reader.end(source)
     reader.stage()
     staging.deduplicate()
     notes = tuple(remark for source in opened for remark in source.remarks)
@@ -171,7 +172,7 @@ class _Reader:
     """Reads sources one by one, and stages their texts in batches."""
 
     def __init__(self, sources: Sources, staging: Staging, observe: Observer) -> None:
-        self._observe = observe
+        self._observe, self._n_reported = observe, 0
         self._unit, self._per_text, self._seed = sources.unit, sources.per_text, sources.seed
         self._limit = sources.limit or float("inf")
         self._staging, self._batch = staging, Batch()
@@ -186,12 +187,12 @@ class _Reader:
         if self.n_texts >= self._limit:
             return
         dataset, n_before_source = source.dataset, self.n_texts
-        self._observe(Progress("read", source.name))
         rows = DatasetRows(source.stored_name or source.name, "" if dataset is None else dataset.kind)
         for row in source.rows():
             if self._batch.is_full:
                 self.stage()
-                self._observe(Progress("read", source.name, self.n_texts - n_before_source))
+                self._n_reported = self.n_texts - n_before_source
+                self._observe(Progress("read", source.name, self._n_reported))
             if isinstance(row, Blank):
                 self._skip(row.reason, row.origin)
                 continue
@@ -217,6 +218,12 @@ class _Reader:
             self._add(text, f"the words that {dataset.name} brings")
         if rows.columns:
             self.datasets.append(rows)
+
+    def end(self, source: Source) -> None:
+        """Report that a source is read, if it was so large that its reading was reported."""
+        if n := self._n_reported:
+            self._observe(Progress("read", source.name, n, n, 1.0))
+            self._n_reported = 0
 
     def stage(self) -> None:
         """Stage the texts read since the last call."""
