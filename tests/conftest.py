@@ -1,14 +1,14 @@
 """What all tests share."""
 
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import chdir, suppress
+from contextlib import chdir
 from pathlib import Path
 
 import clean_environment
 
+clean_environment.use_memory()
 HOME = tempfile.TemporaryDirectory(prefix="embstore-tests-")
 clean_environment.enter(Path(HOME.name))  # before huggingface_hub and torch are imported, which read variables once
 
@@ -23,25 +23,6 @@ settings.register_profile("untimed", deadline=None)  # the machines are shared: 
 settings.load_profile("untimed")
 
 SHARED = Path(__file__).parents[2] / "shared"
-
-
-MEMORY = Path("/dev/shm")
-_NEEDED_BYTES = 8 << 30  # several times what the tests write
-
-
-def pytest_configure() -> None:
-    """Keep the tests' folders in memory if there is much of it: a third of their time would go to flushing disks."""
-    if os.access(MEMORY, os.W_OK) and min(shutil.disk_usage(MEMORY).free, _available_bytes()) >= _NEEDED_BYTES:
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
-
-
-def _available_bytes() -> int:
-    """Return the memory that the machine has left, in bytes; 0 where the system does not say."""
-    with suppress(OSError):
-        for line in Path("/proc/meminfo").read_text("utf-8").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    return 0
 
 
 def pytest_unconfigure() -> None:

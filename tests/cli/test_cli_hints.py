@@ -9,7 +9,6 @@ from synthetic import Synthetic
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (["query", "norms", "--pooling", "cls"], "unknown pooling 'cls'. Did you mean 'bos'?"),
         (["query", "norms", "--layer", "last"], "unknown layer 'last'. Did you mean 'top'?"),
         (["query", "norms", "--unit", "token"], "Did you mean 'occurrence'?"),
         (["query", "norms", "--format", "md"], "Did you mean 'markdown'?"),

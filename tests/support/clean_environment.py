@@ -1,6 +1,9 @@
 """The environment of the tests: none of the user's settings, caches and stores."""
 
 import os
+import shutil
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 _FOREIGN = (
@@ -14,6 +17,25 @@ _FOREIGN = (
     "XDG_",
 )
 _PASSING = "EMBSTORE_TEST_"  # how much of the larger fault tests is run
+
+_MEMORY = Path("/dev/shm")
+_NEEDED_BYTES = 8 << 30  # several times what the tests write
+
+
+def use_memory() -> None:
+    """Keep temporary folders in memory if there is much of it: a third of the time would go to flushing disks."""
+    if os.access(_MEMORY, os.W_OK) and min(shutil.disk_usage(_MEMORY).free, _available_bytes()) >= _NEEDED_BYTES:
+        os.environ.setdefault("TMPDIR", str(_MEMORY))
+        tempfile.tempdir = None  # it is looked for again
+
+
+def _available_bytes() -> int:
+    """Return the memory that the machine has left, in bytes; 0 where the system does not say."""
+    with suppress(OSError):
+        for line in Path("/proc/meminfo").read_text("utf-8").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    return 0
 
 
 def enter(home: Path) -> None:
