@@ -78,12 +78,12 @@ def with_all_words(found: Sequence[FoundQueries], combination: Combination) -> t
         NotStoredError: No space has all of them.
     """
     missing = [[query.shown for query in combination.queries if query not in space.vectors] for space in found]
-    lacking = {space.card.space: words for space, words in zip(found, missing, strict=True) if words}
-    if len(lacking) == len(found):
-        words = "; ".join(f"{space} lacks {', '.join(map(repr, words))}" for space, words in lacking.items())
+    incomplete = {space.card.space: words for space, words in zip(found, missing, strict=True) if words}
+    if len(incomplete) == len(found):
+        words = "; ".join(f"{space} lacks {', '.join(map(repr, words))}" for space, words in incomplete.items())
         raise NotStoredError(f"no space has all words of {combination.shown!r}: {words}. To encode them, add --embed.")
-    complete = [space for space in found if space.card.space not in lacking]
-    return complete, [f"{space} is left out: it does not have all of the words." for space in lacking]
+    complete = [space for space in found if space.card.space not in incomplete]
+    return complete, [f"{space} is left out: it does not have all of the words." for space in incomplete]
 
 
 @dataclass(frozen=True, kw_only=True)
