@@ -3,9 +3,14 @@
 Each is a process that ends with this one, even if this one is killed.
 """
 
+import base64
+import hashlib
+import hmac
+import http.client
 import json
 import logging
 import secrets
+import shutil
 import socket
 import subprocess
 import sysconfig
@@ -13,12 +18,15 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from buckets import KEY, SECRET, Bucket
 
+AZURE_ACCOUNT = "devstoreaccount1"  # Azurite's own, and its key
+AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 _START_SECONDS = 120  # of a machine that does other things too
 
 
@@ -74,6 +82,47 @@ def rclone(folder: Path) -> Iterator[str]:
     (folder / "served").mkdir()
     with _running([*command, str(folder / "served")], port, folder / "log") as address:
         yield address
+
+
+@contextmanager
+def azurite(folder: Path) -> Iterator[str]:
+    """Start Azurite, Microsoft's server of Azure's interface, and give its address; without it the test is skipped."""
+    program = shutil.which("azurite-blob")
+    if program is None:
+        pytest.skip("azurite is not installed (npm install -g azurite)")
+    [port] = free_ports(1)
+    command = [
+        program, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--location", str(folder / "data"), "--silent",
+        "--skipApiVersionCheck", "--disableTelemetry",
+    ]  # fmt: skip
+    with _running(command, port, folder / "log") as address:
+        yield f"{address}/{AZURE_ACCOUNT}"
+
+
+def azure_options(endpoint: str) -> dict[str, str]:
+    """Return the options that reach a container of Azurite."""
+    return {"endpoint": endpoint, "account_name": AZURE_ACCOUNT, "account_key": AZURE_KEY}
+
+
+def new_container(endpoint: str) -> str:
+    """Make a container of Azurite, and return its name."""
+    name = f"container-{secrets.token_hex(6)}"
+    now = formatdate(usegmt=True)
+    # https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key
+    signed = "PUT\n" + "\n" * 11 + f"x-ms-date:{now}\nx-ms-version:2021-08-06\n"
+    signed += f"/{AZURE_ACCOUNT}/{AZURE_ACCOUNT}/{name}\nrestype:container"
+    digest = hmac.new(base64.b64decode(AZURE_KEY), signed.encode(), hashlib.sha256).digest()
+    headers = {
+        "x-ms-date": now, "x-ms-version": "2021-08-06", "content-length": "0",
+        "authorization": f"SharedKey {AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}",
+    }  # fmt: skip
+    host, port = host_and_port(endpoint)
+    connection = http.client.HTTPConnection(host, port)
+    connection.request("PUT", f"/{AZURE_ACCOUNT}/{name}?restype=container", headers=headers)
+    reply = connection.getresponse()
+    assert reply.status == 201, reply.read()
+    connection.close()
+    return name
 
 
 def new_bucket(endpoint: str) -> Bucket:

@@ -28,6 +28,7 @@ _MAX_RETRIES = 7
 _RETRY_SECONDS = 60
 _IS_SECRET = r"(?i)key|secret|token|sas|signature|password|credential"
 _IS_REFUSED = r"status code: 40[13]\b"
+_IS_NO_BUCKET = r"NoSuchBucket|ContainerNotFound"
 _FROM_SERVER = r"<(Code|Message)>([^<]*)</"
 
 
@@ -147,7 +148,7 @@ class ObjectStore:
         """
         with self._errors("listed", prefix):
             for chunk in self._obstore.list(self._store, prefix or None, offset=after or None):
-                yield from map(_info, chunk)
+                yield from (info for info in map(_info, chunk) if info.key > after)  # Azure lists the earlier ones too
 
     def put(self, key: str, content: bytes | Path) -> None:
         """Write an object whose key has a hash of its content, so that it does not matter who wrote it.
@@ -197,11 +198,11 @@ class ObjectStore:
         try:
             yield
         except FileNotFoundError as error:
-            if "NoSuchBucket" in str(error):
+            if re.search(_IS_NO_BUCKET, str(error)):
                 raise self._no_bucket() from None
             raise MissingObjectError(f"{self.url}/{key} does not exist. Check the URL.") from None
         except (exceptions.BaseError, OSError) as error:
-            if "NoSuchBucket" in str(error):
+            if re.search(_IS_NO_BUCKET, str(error)):
                 raise self._no_bucket() from None
             refused = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError)
             if isinstance(error, refused) or re.search(_IS_REFUSED, str(error)):
@@ -219,7 +220,7 @@ class ObjectStore:
 
     def _reason(self, error: Exception) -> str:
         """Return the server's own code and message if it gave any, else the first line of the error."""
-        given = dict(re.findall(_FROM_SERVER, str(error)))
+        given = {name: text.partition("\n")[0] for name, text in re.findall(_FROM_SERVER, str(error))}
         text = ": ".join(given[name] for name in ("Code", "Message") if given.get(name))
         return self._without_secrets(text).rstrip(".") if text else self._first_line(error).rstrip(".")
 
