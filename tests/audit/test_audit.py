@@ -24,7 +24,10 @@ X = make_fixtures.layers()
 IDS = np.arange(len(WORDS))
 CONTEXTS = Contexts(IDS, IDS // 30, ("first", "second", "third", "fourth"))
 # What no package was found for; the tests of these metrics hold them against their definitions, written out.
-NO_PEER = {"correlate", "rogue-dims", "partition", "effective-rank", "uniformity", "alignment", "intra-sentence"}
+NO_PEER = {
+    "analogies", "correlate", "rogue-dims", "partition", "effective-rank", "uniformity", "alignment", "intra-sentence",
+}  # fmt: skip
+"""Metrics without a peer here; gensim is that of analogies, which needs a dataset: tests/metrics/test_analogies.py."""
 
 Values = Iterable[tuple[Any, Any]]
 COMPARED: list[tuple[str, str, float, Callable[[int], Values]]] = []
