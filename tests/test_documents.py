@@ -70,7 +70,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "inside": ({"layers": [{"id": 0.0, "name": "0"}]}, r"layers\[0\]\.id: 0.0 is written with a fraction"),
     "true": ({"dim": True}, "dim: True is not of type"),
     "huge": ({"dim": 1 << 70}, "dim: .* is greater than the maximum of 1048576"),
-    "layers": ({"layers": [{"id": 1, "name": "1"}] * 10_000}, "layers: .* has more than 4098 items"),
+    "layers": ({"layers": [{"id": 1, "name": "1"}] * 10_000}, "layers: .* has more than 4099 items"),
     "a name": ({"space": "../../victim"}, "space: '../../victim' does not match"),
     "a line": ({"space": "a\n"}, "space: .* does not match"),
     "a long name": ({"space": "a" * 300}, "space: .* is longer than 240"),

@@ -8,6 +8,10 @@ from embstore.wording import in_python, outside_commands
 
 _SHARED = ("spaces", "layers", "where", "sample", "seed", "transforms", "marked", "embed")
 _ARGUMENT = re.compile(r"""(?<![\w.])(?:add )?([a-z][a-z_]*)=(?:("[^"]*"|'[^']*')|(True)\b|(\d[\w.]*))?""")
+_LIST = re.compile(
+    r"(: a file with )?one (?:word )?a line"
+    r"(?: or with commas|, or (?:instead of a file the )?words with commas(?::| between them, as in) rose,tulip)?"
+)
 _PLACEHOLDERS = ("FILE", "WORD", "NAME", "SPACE")
 
 
@@ -18,7 +22,7 @@ def on_page(message: str) -> str:
 
 def _in_fields(prose: str) -> str:
     prose = _ARGUMENT.sub(_field, prose)
-    prose = re.sub(r"one (?:word )?a line", "separated by commas", prose)
+    prose = _LIST.sub(lambda found: f"{', ' if found[1] else ''}separated by commas", prose)
     return prose.replace("may be repeated", "several with commas")
 
 

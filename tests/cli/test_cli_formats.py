@@ -65,7 +65,6 @@ def test_json_and_csv_have_flags(cli, made: Synthetic, call: list[str]) -> None:
 @pytest.mark.parametrize(
     ("extra", "said"),
     [
-        (["--store", "a", "--store", "c"], "--store takes one value, and 'a' and 'c' were given"),
         (["--json", "--csv"], "--format takes one value, and 'json' and 'csv' were given"),
         (["--unit", "word", "--unit=sentence"], "--unit takes one value"),
         (["-o", "a.csv", "--output", "b.csv"], "--output takes one value"),

@@ -81,7 +81,7 @@ def test_the_store_is_that_of_a_local_build_although_a_worker_is_killed(cluster:
 
     def build_in(root: Path, connect: Callable[[Path], Cluster] | None = None) -> None:
         report = build(root, sources, ["minilm"], options, seen.append, connect)
-        assert [space.embedded for space in report.spaces] == [90, 4, 19]
+        assert [space.embedded for space in report.spaces] == [90, 5, 19]  # the recipe cuts long sentences
 
     build_in(tmp_path / "local")
     seen.clear()

@@ -204,6 +204,7 @@ def test_messages_and_helps_name_the_fields_of_the_page(client):
     declared = client.get("/api/metric?name=weat")
     helps = {each["name"]: each["help"] for each in declared["parameters"]}
     assert helps["x"] == "Target words X, separated by commas."
+    assert helps["y"] == "Target words Y, separated by commas."
     assert "no more than “permutations”. Else" in declared["estimator"]
     helps = {each["name"]: each["help"] for each in client.get("/api/metric?name=similarity")["parameters"]}
     assert helps["dataset"].endswith("Several: with commas.")

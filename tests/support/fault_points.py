@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -16,6 +17,7 @@ from synthetic import synthetic_items, synthetic_store
 from tiny_checkpoint import content, make_checkpoint, texts
 
 from embstore import Store, disk
+from embstore.errors import UnknownNameError
 from embstore.space import Unit
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.transaction.additions import write_dataset
@@ -116,7 +118,7 @@ def pull(root: Path) -> None:
 
 
 def remove(root: Path) -> None:
-    if any((root / "spaces").glob(f"{OCCURRENCES}.*")):
+    with suppress(UnknownNameError):  # a removal before was finished
         Store(root).remove(OCCURRENCES)
 
 
