@@ -46,7 +46,7 @@ def kill_builds(folder: Path, url: str, options: dict[str, str], n_kills: int, r
     n_words = _N_NEW
     while counts["killed"] < n_kills:
         source.write_text("".join(f"word{number}\n" for number in range(n_words)))
-        ended = run(url, options, usual * rng.uniform(0.05, 1.0))
+        ended = run(url, options, usual * rng.uniform(0.5, 1.02))  # most commits come near the end
         killed = ended.status == -signal.SIGKILL
         assert killed or ended.status == 0, ended.err
         counts["killed" if killed else "too late to kill"] += 1

@@ -5,6 +5,7 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -141,6 +142,32 @@ def test_a_writer_that_slept_while_others_committed(paths: StorePaths, monkeypat
     assert numbers(paths) == {1, *range(10, 20)}
     forget_what_was_read()
     assert numbers(paths) == {1, *range(10, 20)}
+
+
+def test_a_reader_that_slept_while_others_committed(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parent of the manifest that it reads was deleted, and a writer that slept took its number."""
+    chain_limits(monkeypatch)
+    commit(paths, Change((part(paths, 1),)))
+    commit(paths, Change((part(paths, 2),)))
+    forget_what_was_read()
+    real, slept = manifests.read_manifest, []
+
+    def read(path: Path) -> dict[str, Any]:
+        found = real(path)
+        if not slept:
+            slept.append(path)
+            assert not found["complete"]
+            parent = paths.manifest(found["parent"]["number"])
+            other = {**real(parent), "writer": "0" * 16}
+            for number in range(10, 20):
+                commit(paths, Change((part(paths, number),)))
+            assert not parent.exists()
+            other.pop(checksum.KEY)
+            assert atomic.create(parent, atomic.document_bytes(other, indent=None))
+        return found
+
+    monkeypatch.setattr(manifests, "read_manifest", read)
+    assert numbers(paths) == {1, 2, *range(10, 20)}
 
 
 def test_what_another_writer_has_replaced_is_not_replaced_twice(paths: StorePaths) -> None:

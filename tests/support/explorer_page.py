@@ -83,7 +83,7 @@ _PANELS = """() => (window.explorer?.panels || []).map((panel) => ({
 
 def wait_for_map(page: Any, n_panels: int = 1) -> None:
     """Wait until the maps of all panels are drawn."""
-    drawn = "explorer.panels.every((panel) => panel.map && panel.frameMilliseconds)"
+    drawn = "explorer.panels.every((panel) => panel.map && panel.frameMilliseconds !== undefined)"
     try:
         until(page, f"window.explorer?.panels.length === {n_panels} && {drawn}")
     except AssertionError as error:

@@ -197,9 +197,12 @@ def read_newest(paths: StorePaths) -> Snapshot:
             raise DamagedError(f"{paths.manifests} is damaged: it has no manifest. {REMEDY}")
         try:
             return _read_number(paths, numbers[-1])
-        except MissingFileError as error:
+        except (MissingFileError, DamagedError) as error:
+            # Else others have committed meanwhile, and deleted or reused the numbers of manifests before theirs.
             if paths.manifest_numbers() == numbers:
-                raise DamagedError(f"{error.path} is missing. {REMEDY}") from error
+                if isinstance(error, MissingFileError):
+                    raise DamagedError(f"{error.path} is missing. {REMEDY}") from error
+                raise
 
 
 def _read_number(paths: StorePaths, number: int) -> Snapshot:
