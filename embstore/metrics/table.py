@@ -77,11 +77,18 @@ def as_metric(metric: str | Metric) -> Metric:
     """
     if isinstance(metric, str):
         return get_metric(metric)
-    if isinstance(metric, Metric) and (metric.package == CALLER or _load_all().get(metric.name) is metric):
+    if isinstance(metric, Metric) and (metric.package == CALLER or _is_own(metric)):
         return metric
     from embstore.metrics.declaration.plugins import guard_own
 
     return guard_own(metric, _load_all())
+
+
+def _is_own(metric: Metric) -> bool:
+    """Return whether a metric is one of embstore's, without loading the others."""
+    if _load_all.cache_info().currsize:  # METRICS may hold others
+        return _load_all().get(metric.name) is metric
+    return metric.name in _FAMILY_OF and get_metric(metric.name) is metric
 
 
 def all_metrics() -> tuple[dict[str, Metric], list[str]]:
