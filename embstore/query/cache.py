@@ -13,13 +13,12 @@ from functools import cached_property
 from inspect import unwrap
 from pathlib import Path
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embstore.errors import StoreError
 from embstore.metrics import Metric
-from embstore.query.grouping import Groups
 from embstore.query.inputs.case import SETS
 from embstore.query.inputs.word_files import is_file
 from embstore.query.request import MetricRequest
@@ -29,6 +28,9 @@ from embstore.storage.files.answers import Answer, read_answer, trim_answers, wr
 from embstore.storage.files.card import Card
 from embstore.storage.sql.connections import VERSION as DUCKDB
 from embstore.storage.sql.connections import changing_part
+
+if TYPE_CHECKING:
+    from embstore.query.grouping import Groups
 
 # Incremented when code that all metrics share (selection, transforms, inputs) gives other rows or notes.
 SHARED_VERSION = 3
@@ -69,7 +71,7 @@ class Answers:
             except UncachedError as error:
                 self._use, self.uncached_reason = False, str(error)
 
-    def groups(self, card: Card, other: Card | None = None) -> Groups | None:
+    def groups(self, card: Card, other: Card | None = None) -> "Groups | None":
         """Return the groups of a space's selected items, or of those that two spaces share; None for no groups.
 
         Raises: as :meth:`Selection.groups`.

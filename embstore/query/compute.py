@@ -1,11 +1,10 @@
 """Compute a metric over the layers of one space."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from embstore.metrics import LayerData, NotComputable, rows_of
 from embstore.metrics.transforms import fit
-from embstore.query.group_layers import layers_of_groups
-from embstore.query.grouping import Groups
 from embstore.query.inputs.case import Case
 from embstore.query.layer_data import StoredLayer, TransformedLayer
 from embstore.query.no_vectors import NoVectors
@@ -16,6 +15,9 @@ from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.files.answers import Answer
 from embstore.storage.files.card import Card
 
+if TYPE_CHECKING:
+    from embstore.query.grouping import Groups
+
 
 def compute_layers(
     catalog: Catalog,
@@ -23,7 +25,7 @@ def compute_layers(
     card: Card,
     layers: Sequence[Layer],
     cases: Sequence[Case],
-    groups: Groups | None = None,
+    groups: "Groups | None" = None,
 ) -> Iterator[tuple[Layer, Answer]]:
     """Compute a metric for some layers of a space; yield each layer with its answer as soon as it is computed.
 
@@ -84,9 +86,11 @@ def _transformed(data: StoredLayer, selection: Selection) -> tuple[LayerData | N
 
 
 def _named_groups(
-    request: MetricRequest, data: LayerData | NotComputable, groups: Groups
+    request: MetricRequest, data: LayerData | NotComputable, groups: "Groups"
 ) -> Iterator[tuple[Row, LayerData | NotComputable]]:
     """Yield the column with the name of each group, and its vectors."""
+    from embstore.query.group_layers import layers_of_groups
+
     for group, layer in layers_of_groups(data, groups, with_summary=request.metric.needs == "summary"):
         yield {"group": group.name}, layer
 

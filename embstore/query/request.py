@@ -3,17 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embstore.errors import UsageError
 from embstore.metrics import Metric
 from embstore.metrics.transforms import Step, parse_transforms
-from embstore.query.grouping import Grouping, Groups, divide
 from embstore.query.item_filter import ItemFilter, WordList
 from embstore.storage.catalog import Catalog, Ids
 from embstore.storage.sql.limits import NO_LIMITS, Limits
+
+if TYPE_CHECKING:
+    from embstore.query.grouping import Grouping, Groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Selection:
     transforms: tuple[str, ...] = ()
     limits: Limits = NO_LIMITS
     words: WordList | None = None
-    by: Grouping | None = None
+    by: "Grouping | None" = None
     steps: tuple[Step, ...] = field(init=False, default=())
 
     def __post_init__(self) -> None:
@@ -57,7 +59,7 @@ class Selection:
         chosen = self.items.ids(catalog, [catalog.cards[space].unit])
         return chosen if self.sample is None else self.draw(stored_ids(catalog, space, chosen))
 
-    def groups(self, catalog: Catalog, space: str, other: str | None = None) -> Groups | None:
+    def groups(self, catalog: Catalog, space: str, other: str | None = None) -> "Groups | None":
         """Return the groups of the selected items of a space, or of those that it shares with another; None for none.
 
         Raises:
@@ -71,6 +73,8 @@ class Selection:
         ids = stored_ids(catalog, space, kept)
         if other not in (None, space):
             ids = np.intersect1d(ids, stored_ids(catalog, str(other)), assume_unique=True)
+        from embstore.query.grouping import divide
+
         return divide(catalog, space, self.by, self.draw(ids))
 
     def draw(self, ids: Ids) -> Ids:

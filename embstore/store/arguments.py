@@ -78,7 +78,6 @@ def metric_request(
         **parameters: Filters of spaces (:class:`SpaceFilters`), and the metric's own parameters.
     """
     from embstore.metrics import as_metric
-    from embstore.query.grouping import parse_grouping
     from embstore.query.item_filter import word_list
     from embstore.query.metric import make_request
     from embstore.query.request import Selection
@@ -89,7 +88,11 @@ def metric_request(
     own = {parameter.name for parameter in metric.parameters}
     parameters |= {name: value for name, value in (("words", words), ("word", word)) if name in own and value}
     listed = word_list(None if "words" in own else words, () if "word" in own else word)
-    limits, grouping = as_limits(timeout, memory), parse_grouping(by, bins)
+    limits, grouping = as_limits(timeout, memory), None
+    if by is not None or bins is not None:
+        from embstore.query.grouping import parse_grouping
+
+        grouping = parse_grouping(by, bins)
     selection = Selection(where, sample, seed, as_names(transforms), limits, listed, grouping)
     return make_request(metric, parameters, selection), SpaceFilter(**filters), as_layers(layers)
 
