@@ -116,9 +116,9 @@ def test_weights_that_the_part_lacks_are_named_and_others_are_not_needed(
         for place in (folder, whole(name))
     )
     assert np.array_equal(found, expected)
-    lacking = {k for k in weights if part in k and ".layers.1." in k}
-    assert lacking
-    save_file({k: v for k, v in weights.items() if k not in lacking}, folder / "model.safetensors")
+    without = {k for k in weights if part in k and ".layers.1." in k}
+    assert without
+    save_file({k: v for k, v in weights.items() if k not in without}, folder / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"lack .*layers\.1.*would be random"):
         Encoder.load(resolve(str(folder)), device="cpu")
 

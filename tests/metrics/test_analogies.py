@@ -41,8 +41,8 @@ def questions(n: int = 60) -> list[tuple[str, str, str, str]]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Synthetic:
     root = tmp_path_factory.mktemp("words") / "store"
     result = synthetic_store(root, texts=TEXTS, dim=16, vectors=vectors(TEXTS), n_shards=3)
-    asked = questions()
-    write_analogies(result, "plurals", asked, ["forward" if i % 3 else "back" for i in range(len(asked))])
+    quadruples = questions()
+    write_analogies(result, "plurals", quadruples, ["forward" if i % 3 else "back" for i in range(len(quadruples))])
     return result
 
 
@@ -64,14 +64,14 @@ def brute_force(x: np.ndarray, ids: np.ndarray, texts: Sequence[str], question: 
 @pytest.mark.parametrize("case", ["ignore", "exact"])
 @pytest.mark.parametrize("method", ["3cosadd", "3cosmul"])
 def test_accuracy_is_that_of_brute_force(made: Synthetic, method: str, case: str) -> None:
-    asked = [question for question in questions() if "missing" not in question and "missings" not in question]
+    quadruples = [question for question in questions() if "missing" not in question and "missings" not in question]
     found = made.store.query("analogies", method=method, case=case, cache=False)
     for row, layer in zip(found, made.card.layers, strict=True):
-        right = sum(brute_force(made.layer(layer.id), made.ids, made.texts, q, method) == q[3] for q in asked)
-        assert (row["n"], row["n_correct"], row["total"]) == (len(asked), right, 60)
-        assert 0 < right < len(asked)
-        assert row["accuracy"] == right / len(asked)
-        assert row["coverage"] == pytest.approx(len(asked) / 60)
+        right = sum(brute_force(made.layer(layer.id), made.ids, made.texts, q, method) == q[3] for q in quadruples)
+        assert (row["n"], row["n_correct"], row["total"]) == (len(quadruples), right, 60)
+        assert 0 < right < len(quadruples)
+        assert row["accuracy"] == right / len(quadruples)
+        assert row["coverage"] == pytest.approx(len(quadruples) / 60)
         assert (row["n_items"], row["n_zero"], row["section"], row["dataset"]) == (48, 0, "total", "plurals")
 
 
@@ -84,10 +84,10 @@ def test_accuracy_is_that_of_gensim(tmp_path: Path, ignore_case: bool, mixed: bo
     # Of several spellings gensim takes the first; embstore that of the question, which here is none of them, else the
     # one with the lowest id.
     spelled = str.upper if ignore_case else str
-    asked = [tuple(map(spelled, question)) for question in questions()]
+    quadruples = [tuple(map(spelled, question)) for question in questions()]
     sections = ["first"] * 20 + ["second"] * 40
-    write_analogies(made, "plurals", asked, sections)
-    lines = [" ".join(question) for question in asked]
+    write_analogies(made, "plurals", quadruples, sections)
+    lines = [" ".join(question) for question in quadruples]
     (tmp_path / "questions.txt").write_text("\n".join([": first", *lines[:20], ": second", *lines[20:]]))
     keyed = models.KeyedVectors(16)
     order = np.argsort(made.ids)
@@ -108,18 +108,18 @@ words = st.sampled_from(["a", "b", "c", "A", "B", "ab", "aB", "missing"])
 
 @settings(deadline=None, max_examples=20)
 @given(
-    asked=st.lists(st.tuples(words, words, words, words), min_size=1, max_size=8), seed=st.integers(0, 99),
+    quadruples=st.lists(st.tuples(words, words, words, words), min_size=1, max_size=8), seed=st.integers(0, 99),
     method=st.sampled_from(["3cosadd", "3cosmul"]),
 )  # fmt: skip
 def test_any_questions_are_answered_as_by_brute_force(
-    tmp_path_factory: pytest.TempPathFactory, asked: list[tuple[str, str, str, str]], seed: int, method: str
+    tmp_path_factory: pytest.TempPathFactory, quadruples: list[tuple[str, str, str, str]], seed: int, method: str
 ) -> None:
     texts = ["a", "b", "c", "A", "B", "ab", "aB", "d", "e"]
     x = np.random.default_rng(seed).integers(-1, 2, size=(5, 9, 8)).astype(np.float32)  # many ties
     x[:, :, 0] += 2
     made = synthetic_store(tmp_path_factory.mktemp("any") / "store", texts=texts, vectors=x, index=False)
-    write_analogies(made, "any", asked, ["all"] * len(asked))
-    used = [question for question in asked if "missing" not in question]
+    write_analogies(made, "any", quadruples, ["all"] * len(quadruples))
+    used = [question for question in quadruples if "missing" not in question]
     query = {"method": method, "case": "exact", "layers": LAYER}
     [row] = made.store.query("analogies", **query)
     if not used:
@@ -168,11 +168,11 @@ def test_missing_words_are_named_and_counted(made: Synthetic) -> None:
 def test_the_search_is_among_the_selected_items(made: Synthetic) -> None:
     kept = [*STEMS[:6], *(f"{stem}s" for stem in STEMS[:6])]
     found = made.store.query("analogies", layers=LAYER, words=kept, cache=False)
-    asked = [q for q in questions() if {*q} <= {*kept}]
+    quadruples = [q for q in questions() if {*q} <= {*kept}]
     rows = [made.texts.index(text) for text in kept]
     x, ids = made.layer(LAYER)[rows], made.ids[rows]
-    right = sum(brute_force(x, ids, kept, q, "3cosadd") == q[3] for q in asked)
-    assert (found["n"], found["n_correct"], found["n_items"]) == ([len(asked)], [right], [12])
+    right = sum(brute_force(x, ids, kept, q, "3cosadd") == q[3] for q in quadruples)
+    assert (found["n"], found["n_correct"], found["n_items"]) == ([len(quadruples)], [right], [12])
 
 
 def test_case_is_ignored_as_gensim_ignores_it(tmp_path: Path) -> None:
@@ -191,8 +191,8 @@ def test_case_is_ignored_as_gensim_ignores_it(tmp_path: Path) -> None:
 
 def test_one_of_several_answers_suffices(tmp_path: Path) -> None:
     made = synthetic_store(tmp_path / "store", texts=TEXTS, dim=16, vectors=vectors(TEXTS, 0.0))
-    asked = [("no0", "no0s", "no1", "none"), ("no0", "no0s", "no1", "no5")]
-    write_analogies(made, "bats", asked, ["a", "a"], answers=["none\tno1s\tno7", "no5\tno6"])
+    quadruples = [("no0", "no0s", "no1", "none"), ("no0", "no0s", "no1", "no5")]
+    write_analogies(made, "bats", quadruples, ["a", "a"], answers=["none\tno1s\tno7", "no5\tno6"])
     found = made.store.query("analogies", layers=LAYER)
     assert (found["n"], found["n_correct"]) == ([2], [1])
 
@@ -201,8 +201,8 @@ def test_zero_vectors_are_left_out_and_counted(tmp_path: Path) -> None:
     x = vectors(TEXTS, 0.0)
     x[:, [0, 3]] = 0  # no0 and no1s
     made = synthetic_store(tmp_path / "store", texts=TEXTS, dim=16, vectors=x)
-    asked = [("no0", "no0s", "no2", "no2s"), ("no2", "no2s", "no1", "no1s"), ("no2", "no2s", "no3", "no3s")]
-    write_analogies(made, "zeros", asked, ["a"] * 3)
+    quadruples = [("no0", "no0s", "no2", "no2s"), ("no2", "no2s", "no1", "no1s"), ("no2", "no2s", "no3", "no3s")]
+    write_analogies(made, "zeros", quadruples, ["a"] * 3)
     found = made.store.query("analogies", layers=LAYER)
     assert (found["n"], found["n_zero"], found["n_items"], found["total"]) == ([1], [2], [46], [3])
     nothing = made.store.query("analogies", layers=LAYER, transforms="drop:99")
@@ -213,8 +213,8 @@ def test_zero_vectors_are_left_out_and_counted(tmp_path: Path) -> None:
 def test_vectors_are_transformed_first(made: Synthetic) -> None:
     found = made.store.query("analogies", layers=LAYER, transforms="center")
     x = made.layer(LAYER).astype(np.float64)
-    asked = [question for question in questions() if "missing" not in question and "missings" not in question]
-    right = sum(brute_force(x - x.mean(0), made.ids, made.texts, q, "3cosadd") == q[3] for q in asked)
+    quadruples = [question for question in questions() if "missing" not in question and "missings" not in question]
+    right = sum(brute_force(x - x.mean(0), made.ids, made.texts, q, "3cosadd") == q[3] for q in quadruples)
     assert found["n_correct"] == [right]
 
 

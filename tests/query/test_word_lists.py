@@ -167,8 +167,8 @@ def test_lists_on_the_command_line(shown: Callable[..., Any], tmp_path: Path) ->
         assert [(row["n"], row["words_missing"]) for row in rows] == [(3, 0)]
         rows, _ = shown("neighbours", "text9", *options, stdin=stdin)
         assert {row["text"] for row in rows} == {"text1", "text2", "text3"}
-    _, said = shown("query", "norms", "--layer", "0", "--word", "text1", "--word", "txt1")
-    assert "lacks 1 of the 2 words of the list: 'txt1'." in said
+    _, notes = shown("query", "norms", "--layer", "0", "--word", "text1", "--word", "txt1")
+    assert "lacks 1 of the 2 words of the list: 'txt1'." in notes
 
 
 @pytest.mark.parametrize("metric", ["weat", "sc-weat"])
