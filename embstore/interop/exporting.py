@@ -105,8 +105,11 @@ def _write(
             beside = _write_beside(dest, provenance) if card_beside else []
             atomic.publish(temp, dest)
             return [dest, *beside], notes
-        for file in disk.files_below(temp):
+        inside = disk.files_below(temp)
+        for file in inside:
             disk.sync(file)
+        for folder in {temp, *(file.parent for file in inside)}:
+            disk.sync_folder(folder)
         if request.force:
             disk.remove_tree(dest)
         disk.replace(temp, dest)

@@ -30,7 +30,7 @@ class ImportReport(_Lines):
     """The result of an import.
 
     Attributes:
-        store: Folder of the store.
+        store: Folder or URL of the store.
         space: Name of the space.
         format: Name of the format that was read.
         imported: Number of items whose vectors were written.
@@ -42,7 +42,7 @@ class ImportReport(_Lines):
         notes: Further information for the user, as sentences.
     """
 
-    store: Path
+    store: Path | str
     space: str
     format: str
     imported: int

@@ -1,6 +1,7 @@
 """Methods of Store that import and export vectors."""
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,7 +78,8 @@ class InteropMethods(OpenStore):
         read = ReadOptions(None if texts is None else Path(texts), column, vector_column, allow_pickle)
         opened = [open_vectors(path, format, read) for path in paths]
         with self._writing(is_new=True) as folder:
-            return import_vectors(folder, opened, options, as_observer(observe))
+            report = import_vectors(folder, opened, options, as_observer(observe))
+        return report if self.url is None else replace(report, store=self.url)
 
     def add_vectors(
         self,
@@ -122,7 +124,8 @@ class InteropMethods(OpenStore):
         values = np.asarray(array)
         file = array_file(texts, values, options.unit)
         with self._writing(is_new=True) as folder:
-            return import_vectors(folder, [file], options, as_observer(observe), array_digest(texts, values))
+            report = import_vectors(folder, [file], options, as_observer(observe), array_digest(texts, values))
+        return report if self.url is None else replace(report, store=self.url)
 
     def export(
         self,

@@ -2,9 +2,10 @@
 
     python tests/benchmarks/build_kills.py [--kills 45] [--seed 0]
 
-Before each build its source gets new words. The build runs in a process of its own, which is killed (SIGKILL) after a
-random time. Then the store must be sound and have all items that it had before, and the same build again must complete
-it. In the end it must be the store that builds into a folder make. The bucket is of moto, through a proxy with latency.
+Before each build its source gets new words. The build runs in a process of its own, which commits every half second and
+is killed (SIGKILL) shortly after a random one of its requests: most requests are those of commits. Then the store must
+be sound and have all items that it had before, and the same build again must complete it. In the end it must be the
+store that builds into a folder make. The bucket is of moto, through a proxy with latency.
 """
 
 import argparse
@@ -16,12 +17,15 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "support"))
 
 import numpy as np
-from push_kills import started_bucket
+from buckets import Bucket
+from fault_proxy import FaultProxy, fault_proxy
+from object_servers import moto_server, new_bucket
 from signal_worker import Ended, run_command
 from tiny_checkpoint import make_checkpoint
 
@@ -30,38 +34,87 @@ from embstore.errors import StoreError
 
 _N_NEW = 60  # words of each build
 _SHARD_BYTES = 9000
+_CODE = """
+from embstore import Store
+from embstore.storage.remote import writing
+writing._PAUSE_SECONDS = 0.5
+Store({store!r}, options={options!r}).build({source!r}, models={checkpoint!r}, shard_bytes={shard_bytes})
+"""
 
 
-def kill_builds(folder: Path, url: str, options: dict[str, str], n_kills: int, rng: random.Random) -> str:
-    """Kill builds, and return what was found; raise AssertionError if something was lost, torn or is there twice."""
-    make_checkpoint(folder / "tiny")
-    source, checkpoint = folder / "words.txt", f"tiny={folder / 'tiny'}"
+class Trial:
+    """Builds into a bucket.
 
-    def run(store: str, options: dict[str, str] | None, after: float | None = None) -> Ended:
-        code = f"from embstore import Store; Store({store!r}, options={options!r}).build("
-        code += f"{str(source)!r}, models={checkpoint!r}, shard_bytes={_SHARD_BYTES})"
-        return run_command((), folder, after=after, number=signal.SIGKILL, code=code)
+    Args:
+        folder: Empty folder.
+        proxy: Proxy before the server of the bucket.
+        bucket: Bucket, reached through the proxy.
+        rng: Generator of the moments.
+    """
 
-    counts, n_before, began, usual = Counter[str](), 0, time.monotonic(), 4.0
-    n_words = _N_NEW
-    while counts["killed"] < n_kills:
-        source.write_text("".join(f"word{number}\n" for number in range(n_words)))
-        ended = run(url, options, usual * rng.uniform(0.5, 1.02))  # most commits come near the end
-        killed = ended.status == -signal.SIGKILL
-        assert killed or ended.status == 0, ended.err
-        counts["killed" if killed else "too late to kill"] += 1
-        found = _count(url, options)
-        assert n_before <= found <= n_words, f"{found} items of {n_before} before and {n_words} after the build"
-        counts["some committed" if n_before < found < n_words else "all" if found == n_words else "none"] += 1
-        started = time.monotonic()
-        again = run(url, options)
-        assert again.status == 0, again.err
-        usual = (usual + time.monotonic() - started) / 2
-        assert _count(url, options) == n_words
-        n_before, n_words = n_words, n_words + _N_NEW
-    assert run(str(folder / "local"), None).status == 0
-    _compare(Store(url, options=options), Store(folder / "local"))
-    return f"{dict(counts)} in {time.monotonic() - began:.0f} s; nothing lost, torn or twice"
+    def __init__(self, folder: Path, proxy: FaultProxy, bucket: Bucket, rng: random.Random) -> None:
+        self._folder, self._proxy, self._rng = folder, proxy, rng
+        self._url, self._options = bucket.url, bucket.options
+        self._source, self._checkpoint = folder / "words.txt", f"tiny={make_checkpoint(folder / 'tiny')}"
+        self._n_requests = 0
+
+    def run(self, n_kills: int) -> str:
+        """Kill builds, and return what was found; raise AssertionError if something is lost, torn or there twice."""
+        counts, began, n_before, n_words = Counter[str](), time.monotonic(), 0, _N_NEW
+        while counts["killed"] < n_kills:
+            self._source.write_text("".join(f"word{number}\n" for number in range(n_words)))
+            if n_before:
+                was_killed = self._killed()
+                counts["killed" if was_killed else "too late to kill"] += 1
+                found = _count(self._url, self._options)
+                assert n_before <= found <= n_words, f"{found} items of {n_before} before and {n_words} after the build"
+                if was_killed:
+                    counts["part" if n_before < found < n_words else "all" if found == n_words else "none"] += 1
+            self._build(self._url, self._options)
+            assert _count(self._url, self._options) == n_words
+            n_before, n_words = n_words, n_words + _N_NEW
+            print(dict(counts), f"{time.monotonic() - began:.0f} s", flush=True)
+        self._build(str(self._folder / "local"), None)
+        _compare(Store(self._url, options=self._options), Store(self._folder / "local"))
+        committed = ", ".join(f"{name} {counts[name]}" for name in ("none", "part", "all"))
+        return (
+            f"{counts['killed']} kills in {time.monotonic() - began:.0f} s; of the new items the store had then "
+            f"{committed}; nothing lost, torn or twice"
+        )
+
+    def _build(self, store: str, options: dict[str, str] | None, kill: "_Moment | None" = None) -> Ended:
+        code = _CODE.format(
+            store=store,
+            options=options,
+            source=str(self._source),
+            checkpoint=self._checkpoint,
+            shard_bytes=_SHARD_BYTES,
+        )
+        before = len(self._proxy.requests)
+        ended = run_command((), self._folder, after=kill, number=signal.SIGKILL, code=code)
+        assert ended.status == 0 or (kill and ended.status == -signal.SIGKILL), ended.err
+        if ended.status == 0:
+            self._n_requests = max(self._n_requests, len(self._proxy.requests) - before)
+        return ended
+
+    def _killed(self) -> bool:
+        """Kill a build shortly after a random one of its requests; return False if it had ended before."""
+        n_requests = len(self._proxy.requests) + self._rng.randint(1, self._n_requests)
+        moment = _Moment(self._proxy, n_requests, self._rng.uniform(0, 2 * self._proxy.latency))
+        return self._build(self._url, self._options, moment).status != 0
+
+
+class _Moment:
+    """The moment some seconds after a request to a server."""
+
+    def __init__(self, proxy: FaultProxy, n_requests: int, seconds: float) -> None:
+        self._proxy, self._n_requests, self._seconds = proxy, n_requests, seconds
+
+    def __call__(self, process: BaseProcess) -> None:
+        """Wait for the moment, or for the end of the process."""
+        while process.is_alive() and len(self._proxy.requests) < self._n_requests:
+            time.sleep(0.001)
+        time.sleep(self._seconds)
 
 
 def _count(url: str, options: dict[str, str]) -> int:
@@ -97,8 +150,10 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="build-kills-")))
         os.environ |= {"EMBSTORE_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
-        bucket = started_bucket(stack)
-        print(kill_builds(folder, bucket.url, bucket.options, chosen.kills, random.Random(chosen.seed)), flush=True)
+        made = new_bucket(stack.enter_context(moto_server()))
+        proxy = stack.enter_context(fault_proxy(made.endpoint, {}, latency=0.03))
+        trial = Trial(folder, proxy, Bucket(made.name, proxy.endpoint), random.Random(chosen.seed))
+        print(trial.run(chosen.kills), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from fault_figures import HANGS, LOST, TRACEBACKS, UNSOUND, WRONG, Tally
-from fault_stores import build, build_damaged, build_other, held, naming, wrong_answers
+from fault_stores import build, build_damaged, build_other, held, naming, write_vectors, wrong_answers
 from signal_worker import INTERRUPTED, Ended, moments, run_command
 from tiny_checkpoint import assert_same_content
 
@@ -39,6 +39,7 @@ class Case:
         writes: Whether it changes the store.
         n: Moments, unless there are more on demand.
         code: Python in place of the command line.
+        exports: Name of the file that it writes beside the store.
     """
 
     arguments: str
@@ -46,6 +47,7 @@ class Case:
     writes: bool = False
     n: int = 16
     code: str = ""
+    exports: str = ""
 
 
 CASES = {
@@ -61,6 +63,8 @@ CASES = {
     "verify": Case("verify --format csv"),
     "verify --deep": Case("verify --deep --format csv"),
     "sql": Case("", code=f"from embstore import Store; print(Store('store').sql({_SQL!r}).fetchall())"),
+    "export": Case("export out.safetensors --space toy.word.last --force", n=8, exports="out.safetensors"),
+    "import": Case("import ../vectors.npy --texts ../vectors.txt --name mine --index flat", writes=True, n=8),
     "index": Case("index --kind flat --force", writes=True, n=10),
     "compact": Case("compact", writes=True, n=10),
     "merge": Case("merge ../other", writes=True, n=10),
@@ -74,6 +78,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store of each kind that the commands begin with, and what they read."""
     folder = tmp_path_factory.mktemp("signals")
     real_builds.set_up(folder)
+    write_vectors(folder)
     for name, make in (("built", build), ("other", build_other), ("damaged", build_damaged)):
         make(folder / name)
     return folder
@@ -99,6 +104,8 @@ def test_signals(stores: Path, name: str, tally: Callable[[str, str], Tally]) ->
         assert not counts.harm, f"{number}, {after} s after the start: {ended.err}"
         statuses[ended.status] += 1
         _check_end(case, ended, plain)
+        if case.exports:
+            _check_export(work / case.exports, whole / case.exports)
         if case.writes:
             _check_store(case, work / "store", before, ended, counts)
             again = _run(case, work)
@@ -133,6 +140,14 @@ def _check_end(case: Case, ended: Ended, plain: Ended) -> None:
     else:
         assert ended.status == plain.status, ended.err
         assert case.writes or ended.out == plain.out
+
+
+def _check_export(file: Path, whole: Path) -> None:
+    """Look at what an export left: the whole file or nothing."""
+    assert not [*file.parent.glob(".*.tmp")]
+    if file.exists():
+        assert file.read_bytes() == whole.read_bytes()
+        file.unlink()
 
 
 def _check_store(case: Case, root: Path, before: dict[str, set[int]], ended: Ended, counts: Tally) -> None:

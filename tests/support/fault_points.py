@@ -8,7 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from fault_stores import LEFT_BEHIND, TRUTH, WORDS, at_once, copy, held, naming, words, wrong_answers
+from fault_stores import (
+    DIM,
+    IMPORTED,
+    LEFT_BEHIND,
+    N_IMPORTED_LAYERS,
+    TRUTH,
+    WORDS,
+    at_once,
+    copy,
+    held,
+    naming,
+    words,
+    write_vectors,
+    wrong_answers,
+)
 from old_format import as_format_1, hide
 from real_builds import Whole, skipped
 from store_damage import flip
@@ -18,6 +32,10 @@ from tiny_checkpoint import content, make_checkpoint, texts
 
 from embstore import Store, disk
 from embstore.errors import UnknownNameError
+from embstore.interop.formats import open_vectors
+from embstore.interop.importing import ImportOptions, import_vectors
+from embstore.interop.vector_file import ReadOptions
+from embstore.progress import ignore
 from embstore.space import Unit
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.transaction.additions import write_dataset
@@ -79,6 +97,7 @@ def make_stores(folder: Path) -> None:
     words(folder / "wide", OTHER, n_shards=1)
     make_damaged(folder / "damaged")
     build_few(folder / "few")
+    write_vectors(folder, FEW)
 
 
 def build_few(root: Path) -> None:
@@ -99,6 +118,13 @@ def _build(root: Path, source: str, **options: str) -> None:
         str(root.parent / source), models=f"tiny={root.parent / 'tiny'}", batch_tokens=256,
         shard_bytes=4 * 4 * 32 * 4, **options,
     )  # fmt: skip
+
+
+def import_array(root: Path) -> None:
+    """Import the array into a space of several shards."""
+    file = open_vectors(root.parent / "vectors.npy", None, ReadOptions(root.parent / "vectors.txt"))
+    shard_bytes = len(FEW) * DIM * 4 * N_IMPORTED_LAYERS // 3
+    import_vectors(root, [file], ImportOptions(IMPORTED, index="flat", shard_bytes=shard_bytes), ignore)
 
 
 def index(root: Path) -> None:
@@ -181,6 +207,7 @@ COMMANDS = {
     "build new": Command(build, "nothing", is_real=True),
     "build more": Command(build, "few", is_real=True),
     "build --shard": Command(build_shards, "few", is_real=True),
+    "import": Command(import_array),
     "index": Command(index),
     "compact": Command(compact),
     "upgrade": Command(compact, "old"),
@@ -207,7 +234,7 @@ class Case:
         self.command = COMMANDS[name]
         self.begin, self.root = stores / self.command.begin, folder / "store"
         self.is_repair = name == "repair"
-        for beside in ("tiny", "few.txt", "more.txt", "other", "wide"):
+        for beside in ("tiny", "few.txt", "more.txt", "other", "wide", "vectors.npy", "vectors.txt"):
             (folder / beside).symlink_to(stores / beside)
         self.before = naming(lambda: held(self.begin)) or {}
         self.operations = self._operations()

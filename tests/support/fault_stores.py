@@ -18,10 +18,12 @@ from embstore.space import Unit
 from embstore.storage.maintenance.space_summary import write_all_merged
 from embstore.storage.transaction.additions import write_dataset
 from embstore.storage.transaction.manifest import committed_shards
+from embstore.text import item_id
 
 DIM, N_BLOCKS, TOP = 4, 1, "1"
 WORDS = [f"word{place}" for place in range(40)]
 MORE = [f"word{place}" for place in range(30, 70)]
+IMPORTED, N_IMPORTED_LAYERS = "mine", 2
 SENTENCES = ["the bank of the river", "a bank lends", "rivers run"]
 
 Vectors = Mapping[int, np.ndarray]
@@ -58,7 +60,7 @@ TRUTH = Truth()
 
 def words(root: Path, texts: list[str] = WORDS, *, n_shards: int = 4, index: bool = True) -> Synthetic:
     """Build a space of words: what it lacks of these texts. A word has the same vectors in every store."""
-    vectors = np.stack([_vectors_of(text) for text in texts], axis=1)
+    vectors = np.stack([vectors_of(text) for text in texts], axis=1)
     return TRUTH.add(
         synthetic_store(
             root,
@@ -80,9 +82,20 @@ def occurrences(root: Path) -> Synthetic:
     )
 
 
-def _vectors_of(text: str) -> np.ndarray:
+def vectors_of(text: str) -> np.ndarray:
+    """Return the vectors of a word, the same in every store (layers, dim)."""
     seed = crc32(text.encode())
     return np.random.default_rng(seed).normal(size=(N_BLOCKS + 2, DIM)).astype(np.float32) + 0.5
+
+
+def write_vectors(folder: Path, texts: Sequence[str] = WORDS) -> None:
+    """Write an array of the vectors of two layers of words, and its texts, to import as the space ``IMPORTED``."""
+    vectors = np.stack([vectors_of(text)[:N_IMPORTED_LAYERS] for text in texts], axis=1)
+    np.save(folder / "vectors.npy", vectors)
+    (folder / "vectors.txt").write_text("\n".join(texts))
+    ids = [item_id(Unit.WORD, text) for text in texts]
+    TRUTH.vectors[IMPORTED] = {item: vectors[:, place] for place, item in enumerate(ids)}
+    TRUTH.texts |= dict(zip(ids, texts, strict=True))
 
 
 def build(root: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from fault_worker import CONTEXT
@@ -38,14 +39,20 @@ class Ended:
 
 
 def run_command(
-    arguments: Sequence[str], folder: Path, *, after: float | None = None, number: int = signal.SIGINT, code: str = ""
+    arguments: Sequence[str],
+    folder: Path,
+    *,
+    after: float | Callable[[BaseProcess], None] | None = None,
+    number: int = signal.SIGINT,
+    code: str = "",
 ) -> Ended:
     """Run the command line, and wait for its end.
 
     Args:
         arguments: Those of ``embstore``.
         folder: Working directory; the outputs go into it.
-        after: Seconds from the start to the signal; None sends none.
+        after: Seconds from the start to the signal, or a function of the process that returns at the moment of the
+            signal; None sends none.
         number: The signal.
         code: Python to run in place of the command line.
     """
@@ -57,7 +64,7 @@ def run_command(
     ours.recv()  # it begins
     began = time.perf_counter()
     if after is not None:
-        time.sleep(after)
+        after(process) if callable(after) else time.sleep(after)
         with suppress(ProcessLookupError):  # it has ended
             os.kill(process.pid, number)
         began = time.perf_counter()

@@ -1,0 +1,51 @@
+"""An export that is killed leaves its place as it was, or has written all of it; the same export then completes it."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+from build_worker import count_steps
+from synthetic import synthetic_store
+
+from embstore import Store, disk
+
+SUFFIXES = {"safetensors": ".safetensors", "npy": "", "word2vec": ".vec"}
+"""A file, a folder, and a file with its record beside it."""
+
+
+def _export(root: Path, dest: Path, name: str) -> None:
+    Store(root).export(dest, "toy.word.last", format=name, layers="top", force=True)
+
+
+def _content(dest: Path) -> dict[str, bytes]:
+    files = [dest] if dest.is_file() else sorted(path for path in dest.rglob("*") if path.is_file())
+    return {str(path.relative_to(dest)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize("name", SUFFIXES)
+def test_an_export_that_is_killed_is_not_to_be_seen(name: str, tmp_path: Path) -> None:
+    root = synthetic_store(tmp_path / "store", n=30, index=False).root
+    whole = tmp_path / f"whole{SUFFIXES[name]}"
+    n_steps, _ = count_steps(partial(_export, root, whole, name))
+    assert n_steps >= 1
+    for step in range(1, n_steps + 1):
+        dest = tmp_path / str(step) / f"whole{SUFFIXES[name]}"
+        _, code = count_steps(partial(_export, root, dest, name), step)
+        assert code == 9
+        assert not dest.exists() or _content(dest) == _content(whole)
+        _export(root, dest, name)
+        assert _content(dest) == _content(whole)
+
+
+@pytest.mark.parametrize("name", ["npy", "datasets", "projector"])
+def test_an_exported_folder_is_flushed_before_its_name(name: str, tmp_path: Path) -> None:
+    """After a loss of power a folder has all its files, or is not there."""
+    root = synthetic_store(tmp_path / "store", n=30, index=False).root
+    done: list[tuple[str, Path]] = []
+    with disk.watched(lambda operation, path, _: done.append((operation, path))):
+        _export(root, tmp_path / "out", name)
+    renamed = done.index(("replace", tmp_path / "out"))
+    made = [place for place, (operation, path) in enumerate(done[:renamed]) if operation in ("create", "replace")]
+    after = [path for operation, path in done[made[-1] : renamed] if operation == "sync folder"]
+    assert tmp_path in {path.parent for path in after}
+    assert ("sync folder", tmp_path) in done[renamed:]

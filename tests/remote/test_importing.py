@@ -1,0 +1,140 @@
+"""Vectors are imported into a bucket and exported from it as with a folder, and an import that was cut off goes on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from buckets import Bucket
+from embstore_cli.main import app
+from exchanged import write_word2vec
+from typer.testing import CliRunner
+
+from embstore import Store, disk
+from embstore.errors import SpaceMismatchError
+from embstore.interop import importing
+from embstore.storage.remote import writing
+from embstore.storage.remote.objects import ObjectStore
+
+N, DIM = 60, 8
+WORDS = [f"word{number}" for number in range(N)]
+
+
+@pytest.fixture(autouse=True)
+def caches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Return a function that changes to the cache of another machine; the first is called ``here``."""
+
+    def change(name: str) -> None:
+        monkeypatch.setenv("EMBSTORE_CACHE", str(tmp_path / f"cache-{name}"))
+
+    change("here")
+    return change
+
+
+@pytest.fixture
+def vectors() -> np.ndarray:
+    """Vectors of two layers."""
+    return np.random.default_rng(0).standard_normal((2, N, DIM)).astype(np.float32)
+
+
+def _opened(bucket: Bucket) -> Store:
+    return Store(bucket.url, options=bucket.options)
+
+
+def _assert_vectors(store: Store, expected: np.ndarray, space: str = "mine") -> None:
+    """Check that a space has these vectors, in the order of the words."""
+    for layer, of_layer in enumerate(expected):
+        _, texts, found = store.vectors(space, layer)
+        assert sorted(texts) == sorted(WORDS)
+        order = [texts.index(word) for word in WORDS]
+        np.testing.assert_array_equal(found[order], of_layer)
+
+
+def test_an_array_is_stored_in_a_bucket(bucket, caches, vectors):
+    done = _opened(bucket).add_vectors("mine", WORDS, vectors, index="flat")
+    assert (done.imported, done.present) == (N, 0)
+    caches("elsewhere")
+    store = _opened(bucket)
+    _assert_vectors(store, vectors)
+    assert store.verify(deep=True).ok
+    units = vectors[1] / np.linalg.norm(vectors[1], axis=1, keepdims=True)
+    nearest = np.argsort(-(units[1:] @ units[0]))[:3] + 1
+    found = store.neighbours(WORDS[0], spaces="mine", layers=1, k=3)
+    assert [row["text"] for row in found] == [WORDS[place] for place in nearest]
+    again = store.add_vectors("mine", WORDS, vectors, index="flat")
+    assert (again.imported, again.present) == (0, N)
+    with pytest.raises(SpaceMismatchError, match="mine"):
+        store.add_vectors("mine", WORDS, vectors[:, ::-1])
+    store.add_vectors("other", WORDS, vectors, index="none")
+    caches("third")
+    assert _opened(bucket).info()["space"] == ["mine", "other"]
+    _assert_vectors(_opened(bucket), vectors, "other")
+
+
+def test_a_file_is_imported_and_exported_by_commands(bucket, caches, vectors, tmp_path):
+    file = write_word2vec(tmp_path / "a.vec", WORDS, vectors[0])
+    options = [word for name, value in bucket.options.items() for word in ("--store-option", f"{name}={value}")]
+    place = ["--store", bucket.url, *options]
+
+    def run(*words: str) -> str:
+        result = CliRunner().invoke(app, [*words, *place])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    assert bucket.url in run("import", str(file), "--name", "mine")
+    caches("elsewhere")
+    _assert_vectors(_opened(bucket), vectors[:1])
+    run("export", str(tmp_path / "there.parquet"), "--space", "mine")
+    here = Store(tmp_path / "local")
+    here.import_vectors(file, "mine")
+    here.export(tmp_path / "here.parquet", "mine")
+    there, local = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("there", "here"))
+    assert there.replace_schema_metadata() == local.replace_schema_metadata()
+
+
+class Gone(BaseException):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("machine", ["here", "elsewhere"])
+def test_an_import_that_was_cut_off_goes_on(bucket, caches, vectors, monkeypatch, machine):
+    """What was committed before stays, for the same machine and for another."""
+    monkeypatch.setattr(writing, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(writing, "LEASE_SECONDS", 0)
+    monkeypatch.setattr(importing.ImportOptions.__init__, "__defaults__", _small_shards())
+    n_written = 0
+
+    def end(operation: str, path: Path, _: Path | None) -> None:
+        nonlocal n_written
+        n_written += operation == "replace" and "embeddings" in path.parts
+        if n_written == 4:
+            raise Gone
+
+    put = ObjectStore.put_new
+
+    def put_new(*request: object) -> bool:
+        if n_written == 4:
+            raise Gone
+        return put(*request)
+
+    monkeypatch.setattr(ObjectStore, "put_new", put_new)
+    with pytest.raises(Gone), disk.watched(end):
+        _opened(bucket).add_vectors("mine", WORDS, vectors)
+    monkeypatch.setattr(ObjectStore, "put_new", put)
+    caches("reader")
+    [row] = _opened(bucket).info()
+    assert 0 < row["items"] < N
+    assert _opened(bucket).verify(deep=True).ok
+    caches(machine)
+    done = _opened(bucket).add_vectors("mine", WORDS, vectors)
+    assert done.imported + done.present == N
+    assert done.present >= row["items"]
+    caches("reader")
+    _assert_vectors(_opened(bucket), vectors)
+    assert _opened(bucket).verify(deep=True).ok
+
+
+def _small_shards() -> tuple[object, ...]:
+    """Return the defaults of ImportOptions, with shards of a few items."""
+    return (*importing.ImportOptions.__init__.__defaults__[:-1], N * DIM * 2 * 4 // 6)
