@@ -19,6 +19,8 @@ from embstore.table import Table, table
 _MOST_ITEMS = 20_000
 """Number of items of a space above which metrics are computed on a sample of as many."""
 _N_CHANGED = 5
+_WIDE, _NARROW = 720, 360
+"""Widths of pictures in pixels: beside the list of sections, and in a window of a telephone's width."""
 
 
 class Pictured(NamedTuple):
@@ -86,7 +88,7 @@ def _drift(store: Reading, info: Table) -> Iterator[Section]:
         return
     intro = "The items whose nearest neighbours change most and least from layer to layer."
     yield Section("drift", "drift", {"drift": found}, intro=intro, commands=[command("drift", _folder(store), options)],
-                  picture=found.plot(width=720, theme="screen").to_svg() if found.chart else "")  # fmt: skip
+                  pictures=_pictures(found) if found.chart else ())  # fmt: skip
 
 
 def _folder(store: Reading) -> Path:
@@ -135,4 +137,9 @@ def _section(store: Reading, name: str, pictured: Pictured) -> Section:
     if isinstance(result, str):
         return Section(metric.name, metric.name, {}, intro=intro, commands=commands, problem=result)
     return Section(metric.name, metric.name, {metric.name: result}, intro=intro, commands=commands,
-                   picture=result.plot(width=720, theme="screen").to_svg())  # fmt: skip
+                   pictures=_pictures(result))  # fmt: skip
+
+
+def _pictures(result: Table) -> list[tuple[int, str]]:
+    """Return the picture of a result for wide and for narrow windows, each with its width in pixels."""
+    return [(width, result.plot(width=width, theme="screen").to_svg()) for width in (_WIDE, _NARROW)]

@@ -53,6 +53,9 @@ below says which share of the ten nearest neighbours the map keeps.</p>
 <canvas id="marks" aria-hidden="true"></canvas></div>
 <p class="hint" id="kept"></p><p class="hint" id="place" aria-live="polite"></p></section>"""
 
+_LARGER = 1.6
+"""Width of a window over that of a picture up to which the picture is shown in it."""
+
 
 class Section(NamedTuple):
     """A section of the report.
@@ -64,7 +67,7 @@ class Section(NamedTuple):
         cards: Name → fields, to be folded out.
         intro: Text below the heading.
         commands: Commands that give the same.
-        picture: Its picture as SVG; empty for none.
+        pictures: Its picture as SVG, for windows from the widest to the narrowest, each with its width in pixels.
         problem: Reason why there is no result; empty if there is one.
     """
 
@@ -74,7 +77,7 @@ class Section(NamedTuple):
     cards: Mapping[str, Mapping[str, Any]] = {}
     intro: str = ""
     commands: Sequence[str] = ()
-    picture: str = ""
+    pictures: Sequence[tuple[int, str]] = ()
     problem: str = ""
 
 
@@ -107,19 +110,30 @@ def _section(section: Section) -> str:
         parts += [f"<p>{_text(line)}</p>" for line in section.intro.splitlines()]
     if section.problem:
         parts.append(f'<p class="error">{_text(section.problem)}</p>')
-    if section.picture:
-        source = b64encode(section.picture.encode()).decode()
-        parts.append(
-            f'<figure tabindex="0"><img alt="Picture of {_text(section.title)}" '
-            f'src="data:image/svg+xml;base64,{source}"></figure>'
-        )
+    if section.pictures:
+        parts.append(_figure(section))
     parts += [
-        _table(each, name, is_open=not section.picture and name != "cards") for name, each in section.tables.items()
+        _table(each, name, is_open=not section.pictures and name != "cards") for name, each in section.tables.items()
     ]
     parts += [_card(name, fields) for name, fields in section.cards.items()]
     if section.commands:
         parts.append(f"<pre>{_text(chr(10).join(section.commands))}</pre>")
     return "\n".join([*parts, "</section>"])
+
+
+def _figure(section: Section) -> str:
+    """Return the pictures of a section, of which the browser shows the one that suits its window."""
+    (_, widest), *narrower = section.pictures
+    sources = [
+        f'<source media="(max-width: {_LARGER * width:.0f}px)" srcset="{_address(picture)}">'
+        for width, picture in reversed(narrower)
+    ]
+    image = f'<img alt="Picture of {_text(section.title)}" src="{_address(widest)}">'
+    return f"<figure><picture>{''.join(sources)}{image}</picture></figure>"
+
+
+def _address(picture: str) -> str:
+    return f"data:image/svg+xml;base64,{b64encode(picture.encode()).decode()}"
 
 
 def _table(found: Table, name: str, *, is_open: bool) -> str:

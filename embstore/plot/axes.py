@@ -1,6 +1,7 @@
 """Scales and axes of the panels, with their ranges and ticks computed here so that labels can be placed."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from embstore.errors import UsageError
 from embstore.escape import printable
 from embstore.plot.results import LayerAxis
 from embstore.plot.theme import Style
-from embstore.plot.typesetting import break_lines, text_width, thin_out
+from embstore.plot.typesetting import SURE, break_lines, text_width, thin_out
 
 _SMALLEST = 1e-100
 """Values no further apart are drawn as equal: steps between them would be lost to underflow."""
@@ -93,7 +94,7 @@ class ValueScale:
         """Return the Vega-Lite axis, whose width is known: :func:`axis_width`."""
         width = math.ceil(self.label_width(style)) + 1
         return {
-            "title": break_lines(title, height, style.size), "values": list(self.ticks), "grid": True,
+            "title": _title_lines(title, height, style), "values": list(self.ticks), "grid": True,
             "minExtent": width + 7, "maxExtent": width + 7, "labelExpr": self._label_expression(), "domain": False,
         }  # fmt: skip
 
@@ -112,7 +113,13 @@ class ValueScale:
 
     def axis_width(self, title: str, height: float, style: Style) -> float:
         """Return the width of the axis with its title, in pixels."""
-        return self.label_width(style) + 8 + 6 + 1.25 * style.size * len(break_lines(title, height, style.size))
+        return self.label_width(style) + 8 + 6 + 1.25 * style.size * len(_title_lines(title, height, style))
+
+
+def _title_lines(title: str, height: float, style: Style) -> list[str]:
+    """Return the title of a vertical axis in lines, broken before its unit where it is too long."""
+    bound = re.sub(r" (?=[^(]*\))", "\u00a0", title)
+    return [line.replace("\u00a0", " ") for line in break_lines(bound, SURE * height, style.size)]
 
 
 def _step(raw: float) -> float:

@@ -15,11 +15,9 @@ from embstore.plot.results import caption, reasons, with_group_names
 from embstore.plot.steps import over_steps
 from embstore.plot.strip import strip_panels
 from embstore.plot.theme import STYLES, Style
-from embstore.plot.typesetting import break_lines, shorten, text_width
+from embstore.plot.typesetting import SURE, break_lines, shorten, text_width
 from embstore.table import Table
 
-_SURE = 0.93
-"""Part of the requested width that a picture always has: its texts may be narrower than they were estimated."""
 _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 
 
@@ -50,7 +48,7 @@ def draw(table: Table, options: PlotOptions | None = None) -> Figure:
         return Figure(_empty(table, value, options, style, title), tuple(notes))
     request = Request(table, table.chart, value, options, style)
     panels, panel_notes = _panels(request)
-    title_lines = break_lines(printable(title), _SURE * options.width - 10, style.size + 2.5)
+    title_lines = break_lines(printable(title), SURE * options.width - 10, style.size + 2.5)
     spec = _composed(panels, options, style) | {
         "$schema": _SCHEMA, "title": {"text": title_lines,
                                       "subtitle": lines},
@@ -87,7 +85,7 @@ def _panels(request: Request) -> tuple[list[Panel], list[str]]:
 
 def _caption_lines(parts: list[str], width: float, style: Style) -> list[str]:
     """Return the caption in lines, broken between its parts where possible."""
-    room, size = _SURE * width - 10, style.size - 1
+    room, size = SURE * width - 10, style.size - 1
     joined = " · ".join(part if text_width(part, size) > room else part.replace(" ", "\u00a0") for part in parts)
     lines = [line.strip("· ").replace("\u00a0", " ") for line in break_lines(joined, room, size)]
     return [shorten(line, room, size) for line in lines]
@@ -106,7 +104,7 @@ def _empty(table: Table, value: str, options: PlotOptions, style: Style, title: 
     found = reasons(table, value) or ["no rows"]
     lines = ["No values to draw."]
     for why in found[:4]:
-        lines += break_lines(why, width, style.size)
+        lines += break_lines(why, SURE * (width - 30), style.size)
     if len(found) > 4:
         lines.append(f"… and {len(found) - 4} other reasons")
     height = options.height or 40 + 1.4 * style.size * len(lines)

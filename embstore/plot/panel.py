@@ -36,7 +36,7 @@ class Request:
     @property
     def room(self) -> float:
         """Width for the panels, in pixels."""
-        return self.options.width - 2 * MARGIN
+        return self.options.width - 2 * MARGIN - self.style.spare
 
     @property
     def value_title(self) -> str:

@@ -25,6 +25,8 @@ class Style:
         grid: Colour of grid lines.
         colours: Colours of the curves, in order.
         size: Size of text, in pixels.
+        spare: Additional margin on the right, in pixels, for labels in another font: DejaVu Sans, a browser's where none
+            is like Helvetica, is a seventh wider.
         sequence: Colour scheme of ordered values.
     """
 
@@ -34,6 +36,7 @@ class Style:
     grid: str
     colours: tuple[str, ...]
     size: float
+    spare: float
     sequence: str = "viridis"
 
     @property
@@ -42,7 +45,7 @@ class Style:
         return {
             "background": self.background,
             "font": FONT,
-            "padding": 5,
+            "padding": 5 if not self.spare else {"left": 5, "top": 5, "bottom": 5, "right": 5 + self.spare},
             "view": {"stroke": None},
             "axis": {
                 "labelFontSize": self.size - 1, "titleFontSize": self.size, "labelColor": self.ink,
@@ -63,7 +66,7 @@ class Style:
 
 
 STYLES = {
-    "paper": Style("white", "#000000", "#555555", "#E6E6E6", _LIGHT, 10.5),
-    "screen": Style("white", "#1B1F24", "#59636E", "#E4E7EB", _LIGHT, 13),
-    "dark": Style("#15191E", "#E8EAED", "#A8B0BA", "#333A43", _DARK, 13),
+    "paper": Style("white", "#000000", "#555555", "#E6E6E6", _LIGHT, 10.5, 0),
+    "screen": Style("white", "#1B1F24", "#59636E", "#E4E7EB", _LIGHT, 13, 14),
+    "dark": Style("#15191E", "#E8EAED", "#A8B0BA", "#333A43", _DARK, 13, 14),
 }

@@ -7,7 +7,7 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from explorer_page import Visit, pixels, until, wait_for_map
+from explorer_page import SIDEWAYS, Visit, pixels, until, wait_for_map
 from typer.testing import CliRunner
 
 SPACE = "toy.word.last"
@@ -300,6 +300,7 @@ def test_a_window_of_400_pixels_suffices(visit, view):
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(500)
     assert page.evaluate("document.scrollingElement.scrollWidth") <= 400
+    assert page.evaluate(SIDEWAYS) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

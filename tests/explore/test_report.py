@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from explorer_page import SIDEWAYS
 from synthetic import Synthetic, synthetic_store
 
 from embstore import Store
@@ -55,7 +56,7 @@ def test_its_tables_are_those_of_the_store(store: Synthetic, page: str) -> None:
     assert re.findall("<dt>([^<]+)</dt>", shown) == header
     assert card["weights_sha256"] in shown
     assert csv_of(page, "drift")[0] == list(opened.drift(most=5).columns)
-    assert page.count("data:image/svg+xml;base64,") >= 10
+    assert page.count("<img ") == page.count("<source ") >= 10
 
 
 def test_the_same_store_gives_the_same_bytes(store: Synthetic, page: str) -> None:
@@ -96,6 +97,27 @@ def test_axe_finds_no_serious_violation(browser: Any, page: str, tmp_path: Path)
         serious = [each for each in found if each["impact"] in ("serious", "critical")]
         assert [(each["id"], node["html"][:200]) for each in serious for node in each["nodes"]] == []
         context.close()
+
+
+SCALES = """() => [...document.querySelectorAll("figure img")].map((each) => each.clientWidth / each.naturalWidth)"""
+
+
+@pytest.mark.parametrize("width", [400, 620, 1280])
+def test_only_tables_scroll_sideways_and_pictures_stay_legible(
+    browser: Any, page: str, tmp_path: Path, width: int
+) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(page, "utf-8")
+    context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
+    shown = context.new_page()
+    shown.goto(file.as_uri())
+    shown.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    assert shown.evaluate(SIDEWAYS) == []
+    scales = shown.evaluate(SCALES)
+    assert len(scales) >= 10
+    assert min(scales) >= 0.8  # type of 13 pixels is at least 10
+    context.close()
 
 
 def test_an_empty_store_has_no_report(tmp_path: Path) -> None:

@@ -75,6 +75,11 @@ def until(page: Any, expression: str) -> None:
         page.wait_for_timeout(30)
 
 
+SIDEWAYS = """() => [...document.querySelectorAll("main, main *")]
+    .filter((each) => each.scrollWidth > each.clientWidth + 1)
+    .filter((each) => ["auto", "scroll"].includes(getComputedStyle(each).overflowX) && !each.matches(".scroll"))
+    .map((each) => each.outerHTML.slice(0, 80))"""
+"""Elements that scroll sideways, besides the containers of tables."""
 _PANELS = """() => (window.explorer?.panels || []).map((panel) => ({
     map: Boolean(panel.map), frame: panel.frameMilliseconds, width: panel.width, hidden: panel.plot.hidden,
     isLost: panel.scatter?.gl.isContextLost(), text: panel.element.innerText,
