@@ -25,8 +25,8 @@ class Style:
         grid: Colour of grid lines.
         colours: Colours of the curves, in order.
         size: Size of text, in pixels.
-        spare: Additional margin on the right, in pixels, for labels in another font: DejaVu Sans, a browser's where none
-            is like Helvetica, is a seventh wider.
+        spare: Additional margin on the right, in pixels, for labels in another font: DejaVu Sans, a browser's where
+            none is like Helvetica, is a seventh wider.
         sequence: Colour scheme of ordered values.
     """
 
