@@ -29,7 +29,7 @@ class _Entry(NamedTuple):
 COMMANDS = {
     "build": _Entry("Embed texts, every layer, and index them.", Command),
     "import": _Entry("Import vectors that were made elsewhere.", Command),
-    "datasets": _Entry("List, fetch and add datasets.", None),
+    "datasets": _Entry("List, fetch, add and store datasets.", None),
     "query": _Entry("Compute a metric for each space and layer.", None),
     "plot": _Entry("Draw a metric, drift, or a stored result.", None),
     "neighbours": _Entry("Show the nearest items of a text (also: neighbors).", Command),

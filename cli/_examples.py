@@ -47,6 +47,7 @@ EXAMPLES = {
     "datasets add": Example(
         ("embstore datasets add mine pairs.csv --kind pairs --columns a,b,score",), "how-to/datasets.md"
     ),
+    "datasets store": Example(("embstore datasets store rg65 simlex999",), "how-to/bring-vectors.md"),
     "datasets missing": Example(("embstore datasets missing rg65 --model gpt2",), "how-to/datasets.md"),
     "query": Example(
         ("embstore query anisotropy --model gpt2 --layer 0,6,top", "embstore query similarity --dataset rg65 --csv"),

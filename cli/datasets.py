@@ -1,4 +1,4 @@
-"""``embstore datasets``: list the datasets, download them, add local copies and your own tables."""
+"""``embstore datasets``: list the datasets, download them, add copies and your own tables, store their rows."""
 
 from pathlib import Path
 from typing import Annotated
@@ -96,6 +96,29 @@ def add(
         chosen = [column.strip() for column in columns.split(",")] if columns else []
         [row] = Store.add_dataset(name, file, kind=kind, columns=chosen, unit=unit, delimiter=delimiter)
         say(f"{name}: {row['rows']:,} rows ({row['kind']}), in {row['file']}. Embed it with: embstore build {name}")
+
+
+@app.command("store", cls=Command)
+def store_(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Datasets, as embstore datasets lists them.")],
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            "--unit", metavar="word|sentence", help="What the texts are as items.  [default: the dataset's own unit]"
+        ),
+    ] = None,
+    store: _options.StoreDir = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress and no summary, only errors.")] = False,
+) -> None:
+    """Store the rows of datasets without embedding them, for spaces that have their texts, such as imported ones."""
+    with explained():
+        from ._progress import show_progress
+
+        with show_progress(quiet) as observe:
+            stored = open_store(store).store_datasets(names, unit=unit, observe=observe)
+        if not quiet:
+            for row in stored:
+                say(f"{row['dataset']}: {row['rows']:,} rows ({row['kind']}) stored for spaces of {row['unit']}s")
 
 
 @app.command("missing", cls=Command)

@@ -15,4 +15,5 @@ on_ray.py     workers on a Ray cluster
 range_queue.py  the ranges that they are given, and given again where one dies or stops
 worker.py     a worker: encodes ranges and commits nothing
 estimate.py   the cost of a build: ``--dry-run``
+stored_datasets.py  rows of datasets without a checkpoint, for imported vectors
 """

@@ -22,6 +22,7 @@ from embstore.sources.datasets import (
     fetch_dataset,
     fetch_datasets,
     find_dataset,
+    get_datasets,
     missing_datasets,
 )
 from embstore.sources.iterables import GivenTexts
@@ -49,6 +50,7 @@ __all__ = [
     "fetch_dataset",
     "fetch_datasets",
     "find_dataset",
+    "get_datasets",
     "list_datasets",
     "missing_datasets",
     "open_source",

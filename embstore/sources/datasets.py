@@ -59,6 +59,20 @@ def find_dataset(spec: str) -> DatasetSpec | None:
     return DATASETS.get(name) or own_dataset(name)
 
 
+def get_datasets(specs: Iterable[str]) -> dict[str, DatasetSpec]:
+    """Return the datasets named by ``name`` or ``name:size``, each once.
+
+    Raises:
+        UnknownNameError: There is no dataset of a name.
+    """
+    found = {spec: find_dataset(spec) for spec in specs}
+    for spec, dataset in found.items():
+        if dataset is None:
+            hint = "A table of your own becomes a dataset with: embstore datasets add NAME FILE --kind pairs"
+            raise UnknownNameError("dataset", spec, known_datasets(), hint)
+    return {spec: dataset for spec, dataset in found.items() if dataset is not None}
+
+
 def open_dataset(spec: str, dataset: DatasetSpec) -> Source:
     """Open a dataset.
 

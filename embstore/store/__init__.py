@@ -3,7 +3,7 @@
 opened.py       the folder and its catalog
 arguments.py    arguments that several methods have in common
 building.py     build; given.py: texts given in Python
-datasets.py     datasets, fetch_datasets, add_dataset
+datasets.py     datasets, fetch_datasets, add_dataset, store_datasets
 metrics.py      query, cache_state, metrics, explain, explain_query
 interop.py      import_vectors, add_vectors, export
 lookup.py       neighbours, cosine, vectors, missing, info, skipped, sql

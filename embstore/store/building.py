@@ -9,7 +9,6 @@ from embstore.store.arguments import LayerSpec, Names, as_bytes, as_layers, as_n
 from embstore.store.datasets import DatasetMethods
 from embstore.store.given import Names as SourceNames
 from embstore.store.given import Text, split_given
-from embstore.store.opened import OpenStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,7 +21,7 @@ DEFAULT_MODELS = ("gpt2", "clip")
 DEFAULT_SOURCES = ("words",)
 
 
-class BuildMethods(DatasetMethods, OpenStore):
+class BuildMethods(DatasetMethods):
     """Embed texts, and download the datasets among them first."""
 
     def build(

@@ -1,15 +1,16 @@
-"""Methods of Store about datasets, which need no store."""
+"""Methods of Store about datasets; all but one need no store."""
 
 import os
 from pathlib import Path
 
 from embstore.progress import Observer, Progress, current_observer
-from embstore.store.arguments import Names, as_names
+from embstore.store.arguments import Names, as_names, as_observer
+from embstore.store.opened import OpenStore
 from embstore.table import Table
 
 
-class DatasetMethods:
-    """List, download and add datasets."""
+class DatasetMethods(OpenStore):
+    """List, download, add and store datasets."""
 
     @staticmethod
     def datasets() -> Table:
@@ -81,3 +82,32 @@ class DatasetMethods:
 
         added = add_dataset(name, Path(file), kind=kind, columns=as_names(columns), unit=unit, delimiter=delimiter)
         return list_datasets([added])
+
+    def store_datasets(self, names: Names, *, unit: str | None = None, observe: Observer | None = None) -> Table:
+        """Store the rows of datasets without embedding them, for spaces that have their texts, such as imported ones.
+
+        A build stores the rows of its datasets itself. Texts without a vector are named by :meth:`missing`.
+
+        Args:
+            names: Names of datasets (:meth:`datasets`), which are downloaded if they are not on this machine.
+            unit: What the texts are as items, ``word`` or ``sentence``; by default the dataset's own unit.
+            observe: Function that is called with the progress; by default a notebook shows it.
+
+        Returns:
+            One row per dataset: dataset, kind, unit and rows.
+
+        Raises:
+            UnknownNameError: There is no such dataset.
+            UsageError: The dataset's rows are of another unit.
+            SourceError: The dataset cannot be downloaded, or its file was altered.
+            StoreError: There is no store, or another process writes to it.
+        """
+        from embstore.build.stored_datasets import store_datasets
+        from embstore.sources import missing_datasets
+        from embstore.space import Unit, parse_member
+
+        observer = as_observer(observe)
+        chosen = None if unit is None else parse_member(Unit, unit)
+        self.fetch_datasets(missing_datasets(as_names(names)), observer)
+        with self._writing() as folder:
+            return store_datasets(folder, as_names(names), chosen, observer)

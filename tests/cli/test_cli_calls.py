@@ -17,6 +17,7 @@ CALLS = [
     ("datasets --json", "datasets"),
     ("datasets fetch words", "fetch_datasets"),
     ("datasets add mine pairs.csv --kind pairs --columns a,b,score", "add_dataset"),
+    ("datasets store words:5", "store_datasets"),
     ("datasets missing words.txt --unit word", "missing"),
     ("query norms", "query"),
     ("query norms --explain", "explain_query"),

@@ -94,7 +94,7 @@ CALLS: dict[str, list[Arguments]] = {
     "vectors": [of(SPACE, 0), of("toy.occurrence.last", "top", "length(text) > 3")],
     "verify": [of(), of(deep=True, answers="all")],
 }
-WRITING = {"add_vectors", "export", "import_vectors", "index", "pull", "reproduce"}
+WRITING = {"add_vectors", "export", "import_vectors", "index", "pull", "reproduce", "store_datasets"}
 SERVING = {"explore"}
 OF_NO_STORE = {"add_dataset", "datasets", "explain", "fetch_datasets", "metrics"}
 EVERY = 1 if os.environ.get("EMBSTORE_TEST_FAULTS") == "all" else 8

@@ -38,7 +38,8 @@ def analogies(metric: Metric, catalog: Catalog, card: Card, values: Mapping[str,
     if not names:
         raise QueryError(
             "the store holds no dataset of analogies. Add one (Google's questions-words.txt, or the folder of BATS) "
-            "with: embstore datasets add NAME FILE --kind analogies; and embed it with: embstore build NAME"
+            "with: embstore datasets add NAME FILE --kind analogies; and embed it with: embstore build NAME; or, if "
+            "its words have vectors, as imported ones, store it with: embstore datasets store NAME"
         )
     if values["case"] == "ignore":
         catalog.check_texts(card.space)  # a word without its text would be left out silently

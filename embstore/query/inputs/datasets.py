@@ -156,10 +156,10 @@ def _stored_pairs(catalog: Catalog, card: Card) -> dict[str, Columns]:
         )
     if not datasets:
         name = "stsb" if card.unit is Unit.SENTENCE else "rg65"
-        command = build_command([name], card) if card.imported is None else f"embstore build {name} --model minilm"
-        raise QueryError(
-            f"the store holds no dataset of pairs for the unit {card.unit.value}. Embed one with: {command}"
-        )
+        remedy = f"Embed one with: {build_command([name], card)}"
+        if card.imported is not None:
+            remedy = f"Store one with: embstore datasets store {name}"
+        raise QueryError(f"the store holds no dataset of pairs for the unit {card.unit.value}. {remedy}")
     return datasets
 
 

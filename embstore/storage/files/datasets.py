@@ -62,7 +62,8 @@ def stored_rows(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], na
         suggestion = "".join(f"Did you mean {near!r}? " for near in nearest(name, stored, n=1))
         raise QueryError(
             f"the dataset {name!r} is not in the store, which holds {', '.join(stored) or 'none'}. {suggestion}"
-            f"{'If not, e' if suggestion else 'E'}mbed it with: embstore build {name}"
+            f"{'If not, e' if suggestion else 'E'}mbed it with: embstore build {name}; or, if its texts have vectors, "
+            f"as imported ones, store it with: embstore datasets store {name}"
         )
     check_dataset(file)
     columns: Columns = _read(connection, file, interruptible.columns, _ROWS, unit=unit.value)
