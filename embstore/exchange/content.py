@@ -9,6 +9,7 @@ from embstore import disk
 from embstore.errors import SpaceMismatchError, StoreError
 from embstore.exchange.part import Part
 from embstore.storage.catalog import Catalog
+from embstore.storage.files.card import Card
 from embstore.storage.files.tables import read_part
 from embstore.storage.files.vectors import LayerVectors
 from embstore.storage.maintenance.column_tables import new_columns
@@ -31,16 +32,33 @@ def check_content(part: Part, source: Catalog, stored: Catalog, place: str) -> N
     for space, card in part.cards.items():
         if space not in stored.cards:
             continue
-        if different := stored.cards[space].describe_differences(card):
-            raise SpaceMismatchError(
-                f"{place} has another space of the name {space!r}: its {different}. Nothing was copied. Copy other "
-                "spaces with --space, or name another place."
-            )
+        if different := stored.cards[space].differences(card):
+            raise _mismatch(stored.cards[space], card, source.cards[space], [*different], place)
         _check_items(part, source, stored, space, place)
     if part.is_whole:
         if others := sorted({*stored.cards} - {*part.cards}):
             raise _other(place, f"the space {others[0]}" if len(others) == 1 else f"the spaces {', '.join(others)}")
         _check_tables(source, stored, place)
+
+
+def _mismatch(stored: Card, copied: Card, source: Card, different: Sequence[str], place: str) -> SpaceMismatchError:
+    """Return the error for a space of which a place has another one, or other layers."""
+    if [*different] != ["layers"]:
+        return SpaceMismatchError(
+            f"{place} has another space of the name {stored.space!r}: its {stored.describe_differences(copied)}. "
+            "Nothing was copied. Copy other spaces with --space, or name another place."
+        )
+    there, here = (",".join(card.layers.names) for card in (stored, copied))
+    remedies = []
+    if {*stored.layers.members} <= {*source.layers.members}:
+        remedies.append(f"To bring those up to date: --space '{stored.space}' --layer '{there}'.")
+    other = f"For the layers {here} name another place"
+    if not place.startswith("hf://"):
+        other += f", or remove the space there first: embstore remove --space {stored.space} --store {place}"
+    return SpaceMismatchError(
+        f"{place} has the layers {there} of {stored.space}, not {here}. Nothing was copied. "
+        + " ".join([*remedies, other])
+    )
 
 
 def _check_items(part: Part, source: Catalog, stored: Catalog, space: str, place: str) -> None:

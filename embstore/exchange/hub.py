@@ -101,7 +101,7 @@ def _compared(part: Part, before: RemoteState | None, source: Catalog) -> tuple[
         DamagedError: A file does not match its hash.
     """
     old: Mapping[str, RemoteFile] = before.files if before is not None else {}
-    files = {} if part.is_whole else dict(old)
+    files = {key: old[key] for key in old.keys() - part.superseded(old)}
     missing = []
     for key, path in part.files.items():
         if key in old and (key.startswith(BY_HASH) or _is_same_space(key, path, source)):

@@ -40,6 +40,16 @@ class Part:
     cards: Mapping[str, Card]
     is_whole: bool
 
+    def superseded(self, stored: Iterable[str]) -> list[str]:
+        """Return those files of a place whose content is in these files under other names, as after a compaction.
+
+        Args:
+            stored: Paths of the files that the place has; it was checked that all their content is in these files.
+        """
+        folders = [f"{kind}/space={space}/" for space in self.cards for kind in ("embeddings", "summaries")]
+        others = (key for key in stored if key not in self.files)
+        return [key for key in others if self.is_whole or key.startswith(tuple(folders))]
+
 
 def whole(source: Catalog) -> Part:
     """Return all files of a store.

@@ -159,7 +159,7 @@ class _Copy:
             observe(Progress(verb, self._name, done, total, done / total))
             incoming.receive(key, self._part.files[key])
         named = [key for key in self._part.files if key.startswith(_NAMED) and key in self._missing]
-        removed = [key for key in self._named if key not in self._part.files] if self._part.is_whole else []
+        removed = self._part.superseded(self._named)
         file = self._paths.file
         incoming.publish(self._missing, Change(tuple(map(file, named)), tuple(map(file, removed))))
         if verb == "push" and "://" not in self._name:

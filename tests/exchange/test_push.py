@@ -111,8 +111,53 @@ def test_some_layers_are_pushed_with_their_indexes(made: Synthetic, tmp_path: Pa
     found = copy.neighbours(made.texts[0], k=3, layers="0,top")
     assert found.rows == made.store.neighbours(made.texts[0], k=3, spaces=made.space, layers="0,top").rows
     assert not len(made.store.push(copy.path, spaces=made.space, layers="0,top"))
-    with pytest.raises(SpaceMismatchError, match="layers"):
+
+
+def test_a_space_with_fewer_layers_is_brought_up_to_date(made: Synthetic, make_store: Make, tmp_path: Path) -> None:
+    """By the same layers only; for others the message has the remedies, which work."""
+    copy = Store(tmp_path / "copy")
+    made.store.push(copy.path, spaces=made.space, layers="0,top")
+    make_store(texts=["new"], new_only=True)
+    for layers in ("all", "0,1,top", "1"):
+        with pytest.raises(SpaceMismatchError, match=r"copy has the layers 0,3 .*spaces='toy.word.last' layers='0,3'"):
+            made.store.push(copy.path, spaces=made.space, layers=layers)
+    with pytest.raises(SpaceMismatchError, match=r"embstore remove --space toy.word.last --store .*copy"):
         made.store.push(copy.path)
+    with pytest.raises(SpaceMismatchError) as caught:
+        copy.pull(made.root)
+    assert "layers='0,3'" in str(caught.value)
+    with pytest.raises(SpaceMismatchError) as caught:
+        made.store.pull(copy.path)
+    assert "up to date" not in str(caught.value), "the copy does not have the layers"
+    made.store.push(copy.path, spaces="toy.word.last", layers="0,3")
+    assert copy.query("anisotropy", layers="top")["n"] == [61]
+    assert copy.verify(deep=True).ok
+    copy.remove("toy.word.last")
+    made.store.push(copy.path)
+    assert copy.query("anisotropy").rows == made.store.query("anisotropy").rows
+
+
+@pytest.mark.parametrize("layers", ["all", "0,top"])
+def test_a_compacted_space_replaces_its_earlier_copy(
+    made: Synthetic, make_store: Make, tmp_path: Path, layers: str
+) -> None:
+    """Beside a space that the store does not have."""
+    copy = make_store("copy", space="other.word.last", n=3).store
+    made.store.push(copy.path, spaces=made.space, layers=layers)
+    made.store.compact()
+    make_store(texts=["new"], new_only=True)
+    made.store.push(copy.path, spaces=made.space, layers=layers)
+    assert len([*copy.path.rglob(f"embeddings/space={made.space}/*")]) == 2, "the compacted shard and the new one"
+    for layer in ("0", "top"):
+        ids, texts, vectors = copy.vectors(made.space, layer)
+        expected_ids, expected_texts, expected = made.store.vectors(made.space, layer)
+        assert sorted(texts) == sorted(expected_texts)
+        assert len({*texts}) == len(texts) == 61
+        order, expected_order = np.argsort(ids), np.argsort(expected_ids)
+        np.testing.assert_array_equal(vectors[order], expected[expected_order])
+    assert copy.verify(deep=True).ok
+    assert copy.info()["items"] == [3, 61]
+    assert not len(made.store.push(copy.path, spaces=made.space, layers=layers))
 
 
 def test_a_dry_run_writes_nothing(made: Synthetic, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from fake_hub import FakeHub, Repository
 from store_damage import flip
 from synthetic import Synthetic
 
-from embstore.errors import DamagedError, RemoteError, StoreError, UsageError
+from embstore import Store
+from embstore.errors import DamagedError, RemoteError, SpaceMismatchError, StoreError, UsageError
 
 # huggingface_hub gives the content of large files to its HTTP library as that library advises against.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -120,6 +121,21 @@ def test_a_branch_and_some_layers(made: Synthetic, hub: FakeHub) -> None:
     assert len([path for path in tree if path.startswith("embeddings/")]) == 3
     assert {path.partition("/")[0] for path in tree if "sentence" in path} == set()
     assert _tree(hub) == main
+
+
+def test_a_compacted_space_replaces_its_earlier_copy(made: Synthetic, hub: FakeHub) -> None:
+    made.store.push(URL, spaces=made.space, layers="0,top")
+    made.store.compact()
+    made.store.push(URL, spaces=made.space, layers="0,top")
+    folders = [path.rpartition("/")[0] for path in _tree(hub) if path.startswith(("embeddings/", "summaries/"))]
+    assert sorted(folders) == [f"embeddings/space={made.space}", f"summaries/space={made.space}"]
+    copy = Store(URL)
+    assert copy.query("anisotropy", layers="top").rows == (
+        made.store.query("anisotropy", spaces=made.space, layers="top").rows
+    )
+    assert copy.verify(deep=True).ok
+    with pytest.raises(SpaceMismatchError, match=r"layers='0,3'.* name another place$"):
+        made.store.push(URL)
 
 
 def test_other_content_is_refused(made: Synthetic, make_store: Callable[..., Synthetic], hub: FakeHub) -> None:
