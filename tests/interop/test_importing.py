@@ -141,7 +141,7 @@ def test_a_text_cannot_be_encoded(store: Store) -> None:
         store.neighbours("fish", embed=True)
     with pytest.raises(QueryError, match="Their vectors were imported, so that no text can be encoded"):
         store.neighbours("fish")
-    with pytest.raises(QueryError, match="embstore build rg65 --model minilm"):
+    with pytest.raises(QueryError, match="embstore datasets store rg65"):
         store.query("similarity")
     with pytest.raises(QueryError, match=r"holds none of the 4 words of the sets. Embed them: embstore import FILE"):
         store.query("weat", x=["fish"], y=["fowl"], a=["x1"], b=["y1"])
