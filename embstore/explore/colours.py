@@ -1,6 +1,8 @@
 """Compute a value of each item to colour it by: norm, cosine with a text, change between layers, cluster, or SQL."""
 
 import base64
+from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +12,7 @@ from embstore.explore.items import SpaceItems, layer_names, read_items
 from embstore.explore.maps import item_vectors, unit_vectors
 from embstore.explore.reading import Reading
 from embstore.storage.files.item_columns import joined_items
+from embstore.storage.sql.connections import quote_name
 from embstore.storage.sql.fence import check_expression
 from embstore.storage.sql.limits import Limits
 
@@ -20,6 +23,8 @@ KINDS = ("norm", "cosine", "change", "cluster", "length", "sentence", "column", 
 _CLUSTERS = 8
 _NAMED_BY = 3
 _SECONDS = 10.0
+_MOST_EXACT = 2**53
+"""Largest integer that the page's numbers are exact to."""
 
 
 def colours(
@@ -36,8 +41,8 @@ def colours(
         column: SQL expression over the item columns, for ``column`` and ``where``, whose value is whether it is true.
 
     Returns:
-        ``ids``, int64 little-endian in base64, since a map may have fewer items; ``label``; ``values`` (n); and for
-        categories ``categories``, of which the values are positions.
+        ``ids``, int64 little-endian in base64, since a map may have fewer items; ``label``; ``values`` (n), None where
+        an item has none; and for categories ``categories``, of which the values are positions.
     """
     items = read_items(store, space)
     ids = base64.b64encode(items.ids.astype("<i8").tobytes()).decode()
@@ -106,25 +111,37 @@ def _column(store: Reading, space: str, items: SpaceItems, column: str) -> dict[
     values = dict(rows.fetchall())
     if not values:
         raise QueryError(f"{column} has no value for any item.")
+    label = next((name for name in store.catalog.columns.types if column.strip() in (name, quote_name(name))), column)
     found = [values.get(item) for item in items.ids.tolist()]
     if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in found):
-        return _numbers(column, found)
+        return _numbers(
+            label, [value if value is None or abs(value) <= _MOST_EXACT else float(value) for value in found]
+        )
     try:
         if not any(isinstance(value, str | bool) for value in found):
-            return _numbers(column, [None if value is None else float(value) for value in found])
+            return _numbers(label, [None if value is None else float(value) for value in found])
     except (TypeError, ValueError):
         pass  # dates, lists and the like are categories
-    return _categories(column, ["none" if value is None else str(value) for value in found])
+    # Ordered by all items of the unit, so that panels of several spaces have the same colours.
+    return _categories(label, [None if value is None else str(value) for value in found],
+                       [str(value) for value in values.values() if value is not None])  # fmt: skip
 
 
 def _numbers(label: str, values: "NDArray[Any] | list[Any]") -> dict[str, Any]:
     return {"label": label, "values": list(values)}
 
 
-def _categories(label: str, values: list[str]) -> dict[str, Any]:
-    """Return categories, the most frequent first; equal counts in alphabetical order."""
-    names, places, counts = np.unique(np.array(values, dtype=object), return_inverse=True, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return {"label": label, "values": rank[places].tolist(), "categories": [str(names[at])[:200] for at in order]}
+def _categories(label: str, values: Sequence[str | None], counted: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return categories, the most frequent first; equal counts in alphabetical order.
+
+    Args:
+        label: What the value is.
+        values: Category of each item; None where it has no value.
+        counted: Categories that are counted to order them, with all of ``values``; None for ``values``.
+    """
+    counted = [value for value in values if value is not None] if counted is None else counted
+    counts = Counter(counted)
+    order = sorted(counts, key=lambda name: (-counts[name], name))
+    rank = {name: place for place, name in enumerate(order)}
+    places = [None if value is None else rank[value] for value in values]
+    return {"label": label, "values": places, "categories": [name[:200] for name in order]}

@@ -313,6 +313,15 @@ def test_colours_by_a_column(make_store):
     assert overview(made.store)["columns"] == ["freq", "pos"]
 
 
+def test_categories_have_the_same_order_in_each_space_of_a_unit(make_store):
+    made = make_store("two", index=False, n=6)
+    write_columns(made, {"pos": "string"}, {i: ("a" if n < 4 else "b",) for n, i in enumerate(made.ids.tolist())})
+    other = make_store("two", index=False, model="other", texts=made.texts[3:])  # a once, b twice
+    found = [colours(made.store, space, "column", column="pos") for space in (made.space, other.space)]
+    assert [each["categories"] for each in found] == [["a", "b"]] * 2
+    assert sorted(found[1]["values"]) == [0, 1, 1]
+
+
 def test_a_condition_selects_what_a_command_selects(client, explored):
     found = client.post("/api/colours", space=SPACE, kind="where", column="length(text) > 4")
     place = found["categories"].index("True")

@@ -1,6 +1,6 @@
 // A panel: the map of one space with its zoom, hover and lasso. Panels share what is searched, hovered and selected.
 
-import { fill, h, select, shown } from "./dom.js";
+import { fill, h, number, select, shown } from "./dom.js";
 import { context, fitted, placeAt } from "./mapdata.js";
 import { standing } from "./newtext.js";
 import { drawOverlay } from "./overlay.js";
@@ -147,7 +147,7 @@ export class Panel {
     this.hovered = item;
     this.tip.hidden = item === null;
     if (item !== null) {
-      fill(this.tip, this.map.isOccurrence ? sentence(this.map, item) : this.map.texts[item].slice(0, 300));
+      fill(this.tip, this.map.isOccurrence ? sentence(this.map, item) : this.map.texts[item].slice(0, 300), value(this.found, item));
       const [sx, sy] = x === undefined ? this.toScreen(placeAt(this.map, item, this.depth)) : [x, y];
       const left = Math.max(4, Math.min(sx + 14, this.width - this.tip.offsetWidth - 6));
       const top = sy + 18 + this.tip.offsetHeight > this.height ? sy - this.tip.offsetHeight - 12 : sy + 16;
@@ -217,6 +217,13 @@ export class Panel {
     cancelAnimationFrame(this.pending);
     this.scatter?.release();
   }
+}
+
+// What an item is coloured by.
+function value(found, item) {
+  if (!found) return null;
+  const at = found.values[item] ?? null;
+  return h("div", { class: "hint" }, `${found.label}: ${at === null ? "no value" : found.categories ? found.categories[at] : number(at)}`);
 }
 
 function sentence(map, item) {

@@ -8,18 +8,25 @@ import { metricResult } from "./result.js";
 import { categoryColour, isDark, limits, N_CATEGORIES, ramp } from "./palette.js";
 import { set, state } from "./state.js";
 
-const MOST_SELECTED = 5000;
+const MOST_SELECTED = 5000, MOST_NAMED = 20;
 const KINDS = [
   ["none", "nothing"], ["cluster", "cluster"], ["norm", "norm"], ["cosine", "cosine with the text"], ["change", "change from the layer below"],
   ["length", "length of the text"], ["sentence", "sentence"], ["column", "an SQL expression"],
 ];
 
 export function selectionSection(view) {
-  const kind = select(KINDS, state.colour, (value) => set({ colour: value }));
+  const quoted = (name) => `"${name.replaceAll('"', '""')}"`;
+  // A column of the items is an expression too, with an entry of its own.
+  const ofColumn = new Map(view.store.columns.map((name) => [quoted(name), `column:${name}`]));
+  const kind = select([...KINDS, ...view.store.columns.map((name) => [`column:${name}`, `column ${name}`])], chosenKind(), (value) => {
+    const name = value.startsWith("column:") && value.slice("column:".length);
+    if (name !== false) set({ colour: "column", column: quoted(name) });
+    else set({ colour: value, column: value === "column" && ofColumn.has(state.column) ? "" : state.column });
+  });
   const column = h("input", { type: "text", value: state.column, list: "columns", placeholder: "length(text)", onchange: () => set({ column: column.value }) });
   const columnField = field("SQL over the item columns", column);
   const examples = h("datalist", { id: "columns" }, ["length(text)", "text LIKE '%s'", "upper(text[1])", "zipf_frequency",
-    ...view.store.columns.map((name) => `"${name.replaceAll('"', '""')}"`),
+    ...ofColumn.keys(),
     ...Object.keys(view.store.datasets).filter((name) => view.store.datasets[name] === "lexicon").map((name) => `(SELECT min(valence) FROM datasets.${name} AS d WHERE d.item_id = items.item_id)`),
   ].map((value) => h("option", { value })));
   const legendPlace = h("div", { class: "legend" });
@@ -32,7 +39,7 @@ export function selectionSection(view) {
   const run = h("button", { type: "button", onclick: compute }, "Compute");
   const result = h("div", {});
   const element = h("section", { "aria-label": "Colour and selection" }, field("Colour by", kind), columnField, examples, legendPlace,
-    h("h2", {}, "Selection"), h("div", { class: "row" }, lassoButton, clear), field("or where", where), status,
+    h("h2", {}, "Selection"), h("div", { class: "row" }, lassoButton, clear), field("or where", where, view.store.columns.length > 0 && `Columns: text, ${view.store.columns.slice(0, MOST_NAMED).join(", ")}${view.store.columns.length > MOST_NAMED ? " …" : ""}`), status,
     h("div", { class: "row" }, h("div", {}, field("Metric of the selection", metric)), run), result);
   const colours = new Map();
   let lastChoice = null;
@@ -40,6 +47,10 @@ export function selectionSection(view) {
   function setLasso(isOn) {
     lassoButton.setAttribute("aria-pressed", String(isOn));
     for (const panel of view.panels) panel.isLasso = isOn;
+  }
+
+  function chosenKind() {
+    return state.colour === "column" && ofColumn.get(state.column) || state.colour;
   }
 
   const layerOf = (panel) => panel.map.layers[Math.round(panel.depth)];
@@ -85,19 +96,22 @@ export function selectionSection(view) {
 
   function legend() {
     fill(legendPlace, [...colours.entries()].filter(([panel]) => view.panels.includes(panel)).slice(0, 1).map(([, found]) => {
+      const missing = state.colour === "column" ? found.values.filter((value) => value === null).length : 0;
+      const rest = missing > 0 && h("div", {}, `no value: ${missing.toLocaleString("en")} item${missing > 1 ? "s" : ""}`);
+      if (missing === found.values.length) return h("div", {}, found.label, rest);
       if (found.categories) {
         const shown = found.categories.slice(0, N_CATEGORIES);
         return h("div", {}, found.label, h("ul", { class: shown.some((name) => name.length > 18) && "long" }, [...shown, ...(found.categories.length > N_CATEGORIES ? [`${found.categories.length - N_CATEGORIES} others`] : [])].map((name, i) => {
           const swatch = h("i", { "aria-hidden": "true" });
           swatch.style.background = categoryColour(i);
           return h("li", { title: name }, swatch, name);
-        })));
+        })), rest);
       }
       const canvas = h("canvas", { width: 256, height: 1, "aria-hidden": "true" });
       const brush = canvas.getContext("2d");
       for (let i = 0; i < 256; i++) { brush.fillStyle = `rgb(${ramp(i / 255)})`; brush.fillRect(i, 0, 1, 1); }
       const [low, high] = limits(found.values);
-      return h("div", {}, found.label, canvas, h("div", { class: "ends" }, h("span", {}, `≤ ${number(low)}`), h("span", {}, `≥ ${number(high)}`)));
+      return h("div", {}, found.label, canvas, h("div", { class: "ends" }, h("span", {}, `≤ ${number(low)}`), h("span", {}, `≥ ${number(high)}`)), rest);
     }));
   }
 
@@ -176,14 +190,14 @@ export function selectionSection(view) {
   }
 
   function update(keys) {
-    kind.value = state.colour;
+    kind.value = chosenKind();
     column.value = state.column;
-    columnField.hidden = state.colour !== "column";
+    columnField.hidden = kind.value !== "column";
     if (["colour", "column", "q", "marked"].some((key) => keys.has(key))) for (const panel of view.panels) colour(panel);
     if (keys.has("lasso") || keys.has("where")) choose();
   }
 
-  columnField.hidden = state.colour !== "column";
+  columnField.hidden = kind.value !== "column";
   choose();
   return {
     element, update, lasso, legend,

@@ -134,10 +134,14 @@ def joined_items(sql: str, stored: Iterable[str]) -> tuple[str, list[str]]:
         sql: SQL expression.
         stored: Names of the stored columns.
     """
-    folded = sql.casefold()
+    folded = sql.casefold().replace('""', '"')  # as a quoted name is written that has a quotation mark in it
     names = {"columns": [*stored], "built_in": [*BUILT_IN]}
-    views = [view for view in names if any(name.casefold() in folded for name in names[view])]
+    views = [view for view in names if any(_plain(name) in folded for name in names[view])]
     return " ".join(["items", *(f"LEFT JOIN {view} USING (item_id)" for view in views)]), ["items", *views]
+
+
+def _plain(name: str) -> str:
+    return name.casefold().replace('""', '"')
 
 
 class ColumnTables:
