@@ -1,7 +1,9 @@
 """Options that several commands have, declared once."""
 
+import os
 import re
 from enum import StrEnum
+from errno import EISDIR, ENOENT
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,17 +47,34 @@ _SUFFIXES = {
 def follow_suffix(context: Any) -> None:
     """Choose the format by the suffix of the output file, where a command has both and no format was given.
 
+    The output ``-`` is standard output.
+
     Raises:
-        UsageError: The suffix is unknown, or an option does not fit the format.
+        UsageError: The suffix is unknown, an option does not fit the format, or the file cannot be written.
     """
     values = context.params
-    if "form" not in values or context.resilient_parsing:
-        return
     output = values.get("output")
+    if context.resilient_parsing or not isinstance(output, Path | None):
+        return
+    if output is not None and str(output) == "-":
+        output = values["output"] = None
+    if output is not None:
+        check_place(output)
+    if "form" not in values:
+        return
     if output is not None and context.get_parameter_source("form").name == "DEFAULT" and output.suffix:
         values["form"] = _format_of(output)
     if values.get("csv_safe") and values["form"] is not Format.CSV:
         raise UsageError("--csv-safe is about CSV: add --format csv.")
+    if values.get("ids_as_text") and values["form"] not in (Format.JSON, Format.JSONL):
+        raise UsageError("--ids-as-text is about JSON: add --format json or --format jsonl.")
+
+
+def check_place(output: Path) -> None:
+    """Raise UsageError if a file cannot be at a place, before anything is computed for it."""
+    code = EISDIR if output.is_dir() else 0 if output.parent.is_dir() else ENOENT
+    if code:
+        raise UsageError(f"{output} cannot be written: {os.strerror(code)}. Name another file with --output.")
 
 
 def _format_of(output: Path) -> Format:

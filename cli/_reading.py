@@ -158,7 +158,10 @@ class _PlainOption(TyperOption):
 
     def process_value(self, ctx: Any, value: Any) -> Any:
         read = _read(value, self.plain_type, self.required)
-        return super().process_value(ctx, value) if read is _NOT_PLAIN else _called(self, ctx, read)
+        if read is not _NOT_PLAIN:
+            return _called(self, ctx, read)
+        _check_number(value, self.plain_type, max(self.opts, key=len))
+        return super().process_value(ctx, value)
 
 
 class _PlainArgument(TyperArgument):
@@ -237,6 +240,16 @@ def _plain(parameter: Any, its_type: Any) -> Any:
     plain = kind.__new__(kind)
     vars(plain).update(vars(parameter), plain_type=its_type)
     return plain
+
+
+def _check_number(value: Any, its_type: Any, flag: str) -> None:
+    """Raise UsageError if an option of a number has another value, in clearer words than Typer's."""
+    kind, *_ = get_args(its_type) or (its_type,)
+    if isinstance(value, str) and kind in (int, float):
+        try:
+            kind(value)
+        except ValueError:
+            raise UsageError(f"{flag} takes a {'whole ' * (kind is int)}number, not {value!r}.") from None
 
 
 def _called(parameter: Any, ctx: Any, value: Any) -> Any:

@@ -83,6 +83,8 @@ class _Drawing:
         """
         from embstore.plot import file_type, starting_early
 
+        for file in self.output or ():
+            _options.check_place(Path(file))
         types = {file_type(file) for file in self.output or (f"{name}.svg",)}
         with nullcontext() if types == {".vl.json"} else starting_early():
             self._draw(name, compute)

@@ -44,6 +44,6 @@ def report(
 
         with show_progress(quiet):
             page = open_store(store).report(recipe=recipe, models=model or (), sentences=sentences, quick=quick)
-        write(page, None if str(output) == "-" else output)
-        if not quiet and str(output) != "-":
+        write(page, output)
+        if output is not None and not quiet:
             say(f"Written: {output}")

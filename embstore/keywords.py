@@ -1,10 +1,12 @@
-"""Keyword arguments of methods: those passed on to other functions, and names that are not known."""
+"""Arguments of methods: those passed on to other functions, names that are not known, and values of other types."""
 
 import inspect
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from functools import cache, wraps
 from typing import Any, TypeVar
+
+from embstore.argument_types import checked
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T", bound=type)
@@ -38,10 +40,11 @@ def accepts(*functions: Callable[..., Any]) -> Callable[[F], F]:
     return decorate
 
 
-def check_keywords(kind: T) -> T:
-    """Let the public methods of a class, its inherited ones too, refuse unknown keywords with the name to use instead.
+def check_arguments(kind: T) -> T:
+    """Let the public methods of a class, its inherited ones too, refuse unknown keywords and values of another type.
 
-    Methods that accept any keyword leave the check to the functions that they pass it to.
+    The error for a keyword has the name to use instead. Methods that accept any keyword leave that check to the
+    functions that they pass it to.
     """
     for name, member in inspect.getmembers_static(kind, inspect.isfunction):
         if not name.startswith("_"):
@@ -56,9 +59,16 @@ def _checking(method: Callable[..., Any], qualified_name: str) -> Callable[..., 
 
     @wraps(method)
     def call(*values: Any, **named: Any) -> Any:
-        unknown = named.keys() - parameters().keys() if named else ()
-        if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters().values()):
-            raise TypeError(f"{qualified_name}() {_unknown(min(unknown), [*parameters()])}")
+        known = parameters()
+        unknown = named.keys() - known.keys() if named else ()
+        if unknown and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+            raise TypeError(f"{qualified_name}() {_unknown(min(unknown), [*known])}")
+        try:
+            named = {name: checked(known[name], value) if name in known else value for name, value in named.items()}
+            if len(values) <= len(known):  # more are refused by the method
+                values = tuple(map(checked, known.values(), values))
+        except TypeError as error:
+            raise TypeError(f"{qualified_name}(): {error}") from None
         return method(*values, **named)
 
     call.__qualname__ = qualified_name

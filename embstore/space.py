@@ -262,6 +262,13 @@ def default_space_name(model: str, unit: Unit, pooling: Pooling, revision: str |
     return check_space_name(f"{model}.{part}{unit}.{pooling}")
 
 
+def parse_pooling(value: str) -> Pooling:
+    """Return the pooling of that name, or raise UnknownNameError with those that a checkpoint can have."""
+    if value in [*Pooling]:
+        return Pooling(value)
+    raise UnknownNameError("pooling", value, [pooling.value for pooling in Pooling if pooling is not Pooling.IMPORTED])
+
+
 def check_pooling(unit: Unit, pooling: Pooling) -> None:
     """Raise QueryError if a pooling is undefined for a unit, whatever the checkpoint."""
     if pooling is Pooling.IMPORTED:

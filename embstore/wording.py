@@ -28,7 +28,9 @@ _VALUE = (
     r"|glove|parquet"
 )
 _OPTION = rf"(?<![\w-])-(?:-([a-z][a-z-]*)|([xy]))(?: ({_VALUE}))?(?![\w-])(?! \([a-z]+= in Python)"
-_COMMAND = r"(?:embstore [a-z]+|embedding-atlas|pip install)(?:(?!\. |; |$).)*"  # what stands in a command stays
+# What stands in a command stays.
+_COMMAND = r"pip install(?:(?!\)|\. |; |$).)*|(?:embstore [a-z]+|embedding-atlas)(?:(?!\. |; |$).)*"
+_EXAMPLE = r"as in: embstore (neighbours|cosine) ([\w ]+)$"
 
 _is_command_line: ContextVar[bool] = ContextVar("is_command_line", default=False)
 
@@ -50,7 +52,7 @@ def is_command_line() -> bool:
 
 def in_python(message: str) -> str:
     """Return a message with the arguments of Python in place of options; commands in it stay as they are."""
-    return outside_commands(message, lambda prose: re.sub(_OPTION, _argument, prose))
+    return outside_commands(re.sub(_EXAMPLE, _call, message), lambda prose: re.sub(_OPTION, _argument, prose))
 
 
 def outside_commands(message: str, change: Callable[[str], str]) -> str:
@@ -92,6 +94,13 @@ def _speaking(method: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return call
+
+
+def _call(example: re.Match[str]) -> str:
+    """Return an example of a command as a call of its method."""
+    texts = [f'"{text}"' for text in example[2].split()]
+    listed = ", ".join(texts)
+    return f"as in: {example[1]}({listed if len(texts) == 1 else f'[{listed}]'})"
 
 
 def _argument(option: re.Match[str]) -> str:

@@ -1,12 +1,13 @@
-"""Keyword arguments of Store: filters of spaces, wrong names; another name of a method, and addresses for folders."""
+"""Arguments of Store: filters of spaces, wrong names and types; another name of a method, and addresses for folders."""
 
 import pickle
 from inspect import Parameter, getmembers, isfunction, signature
 
+import numpy as np
 import pytest
 
 from embstore import EmbstoreError, Store
-from embstore.errors import UnknownNameError
+from embstore.errors import UnknownNameError, UsageError
 from embstore.store.arguments import QueryOptions, SpaceFilters
 
 
@@ -83,3 +84,45 @@ def test_neighbors_is_neighbours(make_store) -> None:
 def test_an_address_of_another_kind_is_no_store(address: str) -> None:
     with pytest.raises(EmbstoreError, match=r"is no (URL of a bucket|dataset repository|address of a store)"):
         Store(address)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda store: store.query("norms", layers=None), "layers must be a whole number or a string or several"),
+        (lambda store: store.query("norms", layers=2.0), r"not 2\.0 of type float"),
+        (lambda store: store.query("norms", layers=True), "layers must be .*, not True of type bool"),
+        (lambda store: store.query("norms", sample="3"), "sample must be a whole number or None, not '3'"),
+        (lambda store: store.query("norms", where=5), "where must be a string or None, not 5 of type int"),
+        (lambda store: store.query("norms", by=["freq"]), "by must be a string or None"),
+        (
+            lambda store: store.query("norms", models=["toy", None]),
+            "models must be a string or several strings, not None",
+        ),
+        (lambda store: store.neighbours(["text1", 5]), "texts must be a string or several strings, not 5"),
+        (lambda store: store.neighbours("text1", k=2.5), r"Store\.neighbours\(\): k must be a whole number, not 2\.5"),
+        (lambda store: store.neighbours("text1", exact="yes"), "exact must be True or False, not 'yes'"),
+        (lambda store: store.sql(5), "select must be a string, not 5"),
+        (lambda store: store.add_vectors("x", [1, 2], np.ones((2, 3))), "texts must be several strings, not 1"),
+    ],
+)
+def test_a_value_of_another_type_is_named(make_store, call, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call(make_store(index=False).store)
+
+
+def test_values_of_numpy_and_any_iterable_of_names_are_taken(make_store) -> None:
+    store = make_store(index=False).store
+    expected = store.query("norms", layers=[0, 1], sample=4).to_pylist()
+    assert store.query("norms", layers=np.arange(2), sample=np.int64(4), cache=np.True_).to_pylist() == expected
+    assert store.query("norms", layers=iter(["0", 1]), sample=4, models=None, spaces=None).to_pylist() == expected
+    found = store.neighbours(np.array(["text1", "text2"]), k=np.int32(2), timeout=np.float32(60))
+    assert found.to_pylist() == store.neighbours((text for text in ("text1", "text2")), k=2).to_pylist()
+
+
+def test_words_and_edges_of_another_type_are_named(make_store) -> None:
+    store = make_store(index=False).store
+    with pytest.raises(UsageError, match="words must be strings, not 1 of type int"):
+        store.query("norms", words=[1, 2])
+    with pytest.raises(UsageError, match="bins must be a number from 1 to 1,000"):
+        store.query("norms", by="zipf_frequency", bins=True)

@@ -84,7 +84,7 @@ def classified(value: object, what: str) -> KeptValue | None:
         return None if math.isnan(number) else KeptValue("f", repr(number))
     if isinstance(value, date | datetime | time):
         return KeptValue("s", value.isoformat())
-    raise SourceError(f"{what} is a {type(value).__name__}. Write a number, boolean or string.")
+    raise SourceError(f"{what} is of type {type(value).__name__}. Write a number, boolean or string.")
 
 
 def _kind_of_cell(cell: str) -> str:

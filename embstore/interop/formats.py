@@ -5,10 +5,19 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from embstore.errors import SourceError, UnknownNameError
+from embstore.errors import SourceError, UnknownNameError, UsageError
 from embstore.interop.files import check_regular, is_folder, open_stream
 from embstore.interop.vector_file import ReadOptions, VectorFile
 from embstore.sources.files import file_type
+
+_TEXTS, _COLUMNS, _ALL = ("texts", "column"), ("column", "vector_column"), ("texts", "column", "vector_column")
+
+_NO_USE = {
+    "texts": "is for arrays without texts, and this format has its own",
+    "column": "is for files with columns, or for --texts, and this format has one text for each vector",
+    "vector_column": "is for files with several columns or arrays, and this format has one",
+}
+"""Why an option does not apply to a format."""
 
 
 class Reader(NamedTuple):
@@ -19,37 +28,57 @@ class Reader(NamedTuple):
         function: Function in it that opens a file.
         suffixes: Suffixes of its files.
         help: What it is, for the reference.
+        reads: Options that apply to it: of ``texts``, ``column`` and ``vector_column``.
     """
 
     module: str
     function: str
     suffixes: tuple[str, ...]
     help: str
+    reads: tuple[str, ...] = ()
 
     def open(self, path: Path, options: ReadOptions) -> VectorFile:
-        """Open a file; the module is imported only now, since a call needs one format."""
+        """Open a file; the module is imported only now, since a call needs one format.
+
+        Raises:
+            UsageError: An option is given that the format has no use for.
+        """
+        for option in _ALL:
+            if option not in self.reads and getattr(options, option) is not None:
+                flag = f"--{option.replace('_', '-')}"
+                raise UsageError(f"{path}: {flag} ({option}= in Python) {_NO_USE[option]}. Leave it out.")
         module = import_module(f"embstore.interop.readers.{self.module}")
         function: Callable[[Path, ReadOptions], VectorFile] = getattr(module, self.function)
         return function(path, options)
 
 
 READERS = {
-    "npy": Reader("npy", "open_npy", (".npy",), "NumPy array (n, dim) or (layers, n, dim); the texts by --texts"),
-    "npz": Reader("npz", "open_npz", (".npz",), "NumPy archive with such an array, and texts as an array of strings"),
-    "npy-folder": Reader("npy_folder", "open_npy_folder", (), "folder that embstore export --as npy wrote"),
+    "npy": Reader(
+        "npy", "open_npy", (".npy",), "NumPy array (n, dim) or (layers, n, dim); the texts by --texts", _TEXTS
+    ),
+    "npz": Reader(
+        "npz", "open_npz", (".npz",), "NumPy archive with such an array, and texts as an array of strings", _ALL
+    ),
+    "npy-folder": Reader("npy_folder", "open_npy_folder", (), "folder that embstore export --as npy wrote", ("texts",)),
     "parquet": Reader(
-        "parquet", "open_parquet", (".parquet",), "Parquet with a column of texts, and of vectors as lists"
+        "parquet", "open_parquet", (".parquet",), "Parquet with a column of texts, and of vectors as lists", _COLUMNS
     ),
     "word2vec": Reader("word2vec", "open_word2vec", (".vec",), "word2vec's text format, fastText's .vec, also .gz"),
     "word2vec-binary": Reader(
         "word2vec_binary", "open_word2vec_binary", (".bin",), "word2vec's binary format, also .gz"
     ),
     "glove": Reader("word2vec", "open_glove", (), "GloVe's text format, without a header, also .gz"),
-    "safetensors": Reader("safetensors", "open_safetensors", (".safetensors",), "a tensor, or one for each layer"),
-    "arrow": Reader("arrow", "open_arrow", (".arrow", ".feather"), "Arrow IPC with such columns"),
-    "datasets": Reader("arrow", "open_datasets", (), "folder of the library datasets: save_to_disk, or Parquet files"),
+    "safetensors": Reader(
+        "safetensors", "open_safetensors", (".safetensors",), "a tensor, or one for each layer", _ALL
+    ),
+    "arrow": Reader("arrow", "open_arrow", (".arrow", ".feather"), "Arrow IPC with such columns", _COLUMNS),
+    "datasets": Reader(
+        "arrow", "open_datasets", (), "folder of the library datasets: save_to_disk, or Parquet files", _COLUMNS
+    ),
     "gensim": Reader("gensim", "open_gensim", (".kv", ".model"), "gensim's own format (a pickle): --allow-pickle"),
-    "anndata": Reader("anndata", "open_anndata", (".h5ad",), "AnnData, if its package is installed: X, obsm or layers"),
+    "anndata": Reader(
+        "anndata", "open_anndata", (".h5ad",), "AnnData, if its package is installed: X, obsm or layers", _COLUMNS
+    ),
 }
 """The formats that can be imported, by name."""
 

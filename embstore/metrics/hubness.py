@@ -34,7 +34,7 @@ def hubness(data: LayerData, *, k: int = 10, distance: str = "cosine") -> Result
     hubs = counts >= 2 * positions.shape[1]
     skewness, reason = _skewness(counts - positions.shape[1])
     if reason and k >= n - 1:
-        reason += f": k = {k} is all others; take a smaller k"
+        reason += f": k = {k:,} takes in all {n - 1:,} other items; take a smaller k"
     return {
         "skewness": skewness,
         "hub_share": float(hubs.mean()),

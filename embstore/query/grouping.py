@@ -61,7 +61,7 @@ def parse_grouping(by: str | None, bins: Bins | None = None) -> Grouping | None:
     if bins is None:
         return Grouping(by)
     if isinstance(bins, int) or (isinstance(bins, str) and bins.strip().isdecimal()):
-        if 1 <= int(bins) <= MAX_GROUPS:
+        if 1 <= int(bins) <= MAX_GROUPS and not isinstance(bins, bool):
             return Grouping(by, n_bins=int(bins))
     else:
         try:

@@ -37,7 +37,7 @@ def open_parquet(path: Path, name: str, columns: Sequence[str], *, keep: Keep = 
             if not _is_scalar(schema.field(column).type):
                 kept.leave_out(column, f"it is of type {schema.field(column).type}")
         if file.metadata.num_rows == 0:
-            raise no_texts(name)
+            raise no_texts(name, has_columns=True)
     return partial(_read, path, chosen, kept)
 
 

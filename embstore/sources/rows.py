@@ -68,9 +68,17 @@ class Remark:
 Rows = Callable[[], Iterator[Row | Blank | Remark]]
 
 
-def no_texts(name: str, n_blanks: int = 0) -> SourceError:
-    """Return the error for a source without any text; ``n_blanks`` is the number of its blank rows."""
-    why = f"all {n_blanks} of its rows are empty or missing" if n_blanks else "it is empty"
+def no_texts(name: str, n_blanks: int = 0, *, has_columns: bool = False) -> SourceError:
+    """Return the error for a source without any text.
+
+    Args:
+        name: Name of the source.
+        n_blanks: Number of its blank rows.
+        has_columns: Whether it is a table, which has columns also without rows.
+    """
+    why = f"all {n_blanks:,} of its rows are empty or missing" if n_blanks > 1 else "its only row is empty or missing"
+    if not n_blanks:
+        why = "it has columns, and no rows" if has_columns else "it is empty"
     return SourceError(f"{name} has no texts: {why}. Give a source with at least one text.")
 
 

@@ -65,7 +65,7 @@ class Source:
             raise
         self.check_unchanged()
         if n_rows == 0:
-            raise no_texts(self.name, n_blanks)
+            raise no_texts(self.name, n_blanks, has_columns=self.file is not None and self.file.size > 0)
 
     def check_unchanged(self) -> None:
         """Raise SourceError if the file has changed since it was opened."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from embstore.errors import QueryError, UnknownNameError
+from embstore.errors import QueryError, UnknownNameError, UsageError
 from embstore.revisions import parse_revisions
 from embstore.space import Layer, Pooling, Template, Unit, parse_member
 from embstore.storage.files.card import Card
@@ -125,6 +125,8 @@ def select_layers(cards: Sequence[Card], spec: str) -> tuple[dict[str, tuple[Lay
     Raises:
         UnknownNameError: No space has the layers that a part of ``spec`` names.
     """
+    if not spec.strip():
+        raise UsageError("there is no layer in the selection (--layer). Give at least one, such as top.")
     chosen: dict[str, set[Layer]] = {}
     notes = []
     for part in spec.split(","):

@@ -15,7 +15,7 @@ pages.py        explore
 several.py      Stores: query and neighbours of several stores
 """
 
-from embstore.keywords import check_keywords
+from embstore.keywords import check_arguments
 from embstore.store.building import DEFAULT_MODELS, DEFAULT_SOURCES
 from embstore.store.interop import InteropMethods
 from embstore.store.maintenance import MaintenanceMethods
@@ -27,7 +27,7 @@ __all__ = ["DEFAULT_MODELS", "DEFAULT_SOURCES", "Store"]
 
 
 @speak_python
-@check_keywords
+@check_arguments
 class Store(MaintenanceMethods, InteropMethods, SharingMethods, PageMethods):
     """A store of embeddings: the vectors of words, sentences and occurrences at every layer.
 

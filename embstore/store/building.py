@@ -149,7 +149,7 @@ class BuildMethods(DatasetMethods):
         from embstore.revisions import parse_revisions
         from embstore.sharding import ShardSpec
         from embstore.sources import GivenTexts, Keep, Targets, missing_datasets
-        from embstore.space import Pooling, Template, Unit, parse_member
+        from embstore.space import Template, Unit, parse_member, parse_pooling
         from embstore.storage.files.shards import SHARD_BYTES
 
         observer = as_observer(observe)
@@ -157,7 +157,7 @@ class BuildMethods(DatasetMethods):
         given = None if unit is None else parse_member(Unit, unit)
         options = Options(
             unit=given or Unit.WORD,
-            poolings=tuple(parse_member(Pooling, pooling) for pooling in as_names(poolings)),
+            poolings=tuple(parse_pooling(pooling) for pooling in as_names(poolings)),
             template=Template(template),
             layers=as_layers(layers),
             dtype=dtype,

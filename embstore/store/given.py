@@ -44,7 +44,9 @@ def split_given(
         raise UsageError("the texts are given twice, as sources and as texts=. Give them once.")
     note = None
     if members is not None and all(isinstance(member, str) for member in members):
-        note = f"The {len(members):,} strings were taken for texts, since none is the name of a dataset or file."
+        many = f"{len(members):,} strings were taken for texts, since none is the name"
+        single = "string was taken for a text, since it is not the name"
+        note = f"The {many if len(members) > 1 else single} of a dataset or file."
     return (), _iterable(sources), note
 
 
@@ -89,5 +91,5 @@ def _iterable(texts: Any) -> Iterable[object]:
             'columns: zip(frame["text"], frame[["pos"]].to_dict("records")).'
         )
     if not isinstance(texts, Iterable):
-        raise UsageError(f"texts must be an iterable of strings, not a {type(texts).__name__}.")
+        raise UsageError(f"texts must be an iterable of strings, not of type {type(texts).__name__}.")
     return texts

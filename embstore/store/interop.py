@@ -1,6 +1,7 @@
 """Methods of Store that import and export vectors."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,6 @@ from embstore.store.arguments import LayerSpec, Names, as_bytes, as_layers, as_l
 from embstore.store.opened import OpenStore
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from embstore.interop.importing import ImportOptions
     from embstore.interop.report import ExportReport, ImportReport
 
@@ -23,12 +22,12 @@ class InteropMethods(OpenStore):
 
     def import_vectors(
         self,
-        files: "str | os.PathLike[str] | Sequence[str | os.PathLike[str]]",
+        files: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
         name: str,
         *,
         format: str | None = None,
         unit: str | None = None,
-        layers: "str | int | Sequence[int] | None" = None,
+        layers: str | int | Sequence[int] | None = None,
         texts: str | os.PathLike[str] | None = None,
         column: str | None = None,
         vector_column: str | None = None,
@@ -84,11 +83,11 @@ class InteropMethods(OpenStore):
     def add_vectors(
         self,
         name: str,
-        texts: "Sequence[str]",
+        texts: Sequence[str],
         array: ArrayLike,
         *,
         unit: str = "word",
-        layers: "str | int | Sequence[int] | None" = None,
+        layers: str | int | Sequence[int] | None = None,
         dtype: str | None = None,
         index: str = "auto",
         index_memory: str | int | None = None,
@@ -183,7 +182,7 @@ class InteropMethods(OpenStore):
 def _options(
     name: str,
     unit: str | None,
-    layers: "str | int | Sequence[int] | None",
+    layers: str | int | Sequence[int] | None,
     dtype: str | None,
     index: str,
     memory: str | int | None,

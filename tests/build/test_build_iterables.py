@@ -88,7 +88,7 @@ def test_pairs_have_columns_and_spans(tmp_path: Path, options: dict[str, Any]) -
         (SourceError, [("a b", {"start": 0, "end": 1}), "b"], {}, r"texts\[1\] has no column 'start'"),
         (SourceError, [], {}, "texts has no texts: it is empty"),
         (UsageError, {"a": 1}, {}, "texts cannot be a dict"),
-        (UsageError, 3, {}, "must be an iterable of strings, not a int"),
+        (UsageError, 3, {}, "must be an iterable of strings, not of type int"),
         (UsageError, [("a b", {"start": 0, "end": 1})], {"span": ["start", "end"], "unit": "word"}, "are occurrences"),
     ],
 )

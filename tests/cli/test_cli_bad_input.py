@@ -79,6 +79,18 @@ OF_A_STORE = {
         ["unknown format 'jsno'", "Did you mean 'json' or 'jsonl'?", "Known: table, json"],
     ),
     "sample": (["query", "norms", "--sample", "0"], ["sample", "at least 1", "0"]),
+    "k that is no number": (["neighbours", "dog", "-k", "x1"], ["-k takes a whole number, not 'x1'"]),
+    "k that is not whole": (["neighbours", "dog", "-k", "1.5"], ["-k takes a whole number, not '1.5'"]),
+    "time that is no number": (["query", "norms", "--timeout", "soon"], ["--timeout takes a number, not 'soon'"]),
+    "memory below what DuckDB starts with": (
+        ["query", "norms", "--where", "text < 'b'", "--memory", "1KB"],
+        ["at least 1 MB, not 1,000 bytes", "--memory"],
+    ),
+    "no layer": (["query", "norms", "--layer", ""], ["no layer in the selection (--layer)", "such as top"]),
+    "empty list of words": (["query", "norms", "--words", ""], ["words cannot be an empty string", "a file"]),
+    "folder of the output": (["query", "norms", "-o", "no/x.csv"], ["no/x.csv cannot be written: No such", "--output"]),
+    "folder as output": (["query", "norms", "-o", "."], [". cannot be written: Is a directory", "--output"]),
+    "ids as text in CSV": (["neighbours", "dog", "--csv", "--ids-as-text"], ["--ids-as-text is about JSON", "jsonl"]),
     "variant": (
         ["query", "anisotropy", "--variant", "centerd"],
         ["unknown variant 'centerd'", "Did you mean 'centred'?", "Known: raw, centred"],
@@ -125,6 +137,7 @@ def test_an_argument_too_many_says_how_an_option_is_repeated(cli, call: list[str
 OF_A_CALL = {
     "unit": (["words:9", "--unit", "sentense"], ["unknown unit 'sentense'", "Did you mean 'sentence'?", "Known: wo"]),
     "pooling": (["words:9", "--pooling", "lats"], ["unknown pooling 'lats'", "Did you mean 'last'", "projection"]),
+    "pooling of no checkpoint": (["words:9", "--pooling", "x"], ["bos, eos, projection, model."]),
     "shard": (["words:9", "--shard", "5/3"], ["'5/3' is not a part of the work", "write i/n with 1 ≤ i ≤ n"]),
     "dtype": (["words:9", "--dtype", "float8"], ["unknown dtype 'float8'", "Known: float32, float16"]),
     "long": (["words:9", "--long", "cut"], ["unknown treatment of long texts 'cut'", "Known: skip, truncate, error"]),

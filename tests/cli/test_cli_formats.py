@@ -39,6 +39,12 @@ def test_a_format_that_is_named_goes_before_the_suffix(cli, made: Synthetic, tmp
     assert file.read_text() == cli(*CALL, "--store", made.root).stdout
 
 
+def test_a_dash_is_standard_output(cli, made: Synthetic, tmp_path: Path) -> None:
+    result = cli(*CALL, "--store", made.root, "--csv", "-o", "-")
+    assert result.stdout == cli(*CALL, "--store", made.root, "--csv").stdout
+    assert not (tmp_path / "-").exists()
+
+
 @pytest.mark.parametrize(("suffix", "said"), [("xlsx", "Excel opens .csv"), ("dat", "--format")])
 def test_an_unknown_suffix_is_refused_before_anything_is_computed(
     cli, made: Synthetic, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, said: str

@@ -104,7 +104,7 @@ def test_invalid_utf8_names_the_line(write: Write) -> None:
 
 @pytest.mark.parametrize(("content", "n"), [("\n\n", 2), ('{"text": null}\n', 1)])
 def test_no_texts_is_an_error_in_the_end(write: Write, content: str, n: int) -> None:
-    with pytest.raises(SourceError, match=rf"a\.jsonl has no texts: all {n} of its rows"):
+    with pytest.raises(SourceError, match=rf"a\.jsonl has no texts: (all {n} of its rows are|its only row is) empty"):
         list(open_source(write("a.jsonl", content)).rows())
 
 

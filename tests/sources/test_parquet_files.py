@@ -77,7 +77,7 @@ def test_batches_and_row_groups_are_one_sequence() -> None:
 
 
 def test_no_rows_is_an_error_at_once() -> None:
-    with pytest.raises(SourceError, match=r"a\.parquet has no texts: it is empty"):
+    with pytest.raises(SourceError, match=r"a\.parquet has no texts: it has columns, and no rows"):
         open_source(save({"w": pa.array([], pa.string())}))
 
 

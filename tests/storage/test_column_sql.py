@@ -29,6 +29,15 @@ def made(make_store: Make, request: pytest.FixtureRequest, monkeypatch: pytest.M
     return made
 
 
+def test_a_column_with_a_quote_in_its_name(made: Synthetic) -> None:
+    ids = made.ids.tolist()
+    write_columns(made, {'odd "name"': "int64"}, {item: (n,) for n, item in enumerate(ids)})
+    catalog = Catalog(made.root)
+    assert catalog.select('"odd ""name""" > 15').tolist() == sorted(ids[16:])
+    with pytest.raises(UnknownNameError, match=r"""unknown column 'odd "nam"'.*Did you mean 'odd "name"'"""):
+        catalog.select('"odd ""nam""" > 15 AND "odd ""name""" > 1')
+
+
 def test_where_over_stored_columns(made: Synthetic) -> None:
     catalog, frame = Catalog(made.root), stored_columns(made.root)
     selected = {

@@ -34,13 +34,18 @@ def read_texts(words: WordSource, name: str) -> tuple[str, ...]:
         SourceError: The file cannot be read.
         UsageError: The file is a table without the column ``text``.
     """
+    if words == "":
+        raise UsageError(f"{name} cannot be an empty string. Give words with commas between them, or a file.")
     if is_file(words):
         from embstore.sources import Row
 
         return tuple(row.text for row in _opened(os.fspath(words), name).rows() if isinstance(row, Row))
     if isinstance(words, str):
         return tuple(text.strip() for text in words.split(",") if text.strip())
-    return tuple(cast("Iterable[str]", words))
+    members = tuple(cast("Iterable[str]", words))
+    if wrong := [member for member in members if not isinstance(member, str)]:
+        raise UsageError(f"{name} must be strings, not {wrong[0]!r} of type {type(wrong[0]).__name__}.")
+    return members
 
 
 def _opened(file: str, name: str) -> "Source":

@@ -257,4 +257,6 @@ def _short(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     if isinstance(value, list) and all(isinstance(layer, dict) and "name" in layer for layer in value):
         text = ",".join(layer["name"] for layer in value)
-    return text if len(text) <= 64 else text[:61] + "…"
+    if len(text) <= 64:
+        return text
+    return text[:60] + ('…"' if isinstance(value, str) else "…")

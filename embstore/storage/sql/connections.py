@@ -201,7 +201,7 @@ def user_error(error: duckdb.Error, columns: Sequence[str] = ()) -> QueryError |
         error: Error of DuckDB.
         columns: Names of the columns that the SQL can read; empty if they are not known.
     """
-    if columns and (match := re.search(r'Referenced column "([^"]+)" not found', str(error))):
+    if columns and (match := re.search(r'Referenced column "(.+?)" not found', str(error))):
         name = match[1]
         hint = f"A text stands in single quotes: '{name}', as in text = '{name}'."
         return UnknownNameError("column", name, columns, hint)

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from embstore.errors import UsageError
 
+_LEAST = 1_000_000
+"""Least memory limit in bytes: with less DuckDB does not even start."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -20,8 +23,11 @@ class Limits:
     def __post_init__(self) -> None:
         if self.timeout is not None and not 0 < self.timeout < 1e9:
             raise UsageError(f"timeout must be a number of seconds above 0, not {self.timeout}.")
-        if self.memory is not None and self.memory < 1:
-            raise UsageError(f"memory must be at least 1 byte, not {self.memory}.")
+        if self.memory is not None and self.memory < _LEAST:
+            raise UsageError(
+                f"the memory for SQL must be at least {_LEAST // 1_000_000} MB, not {self.memory:,} bytes. Give a "
+                "larger limit by --memory (memory= in Python)."
+            )
 
 
 NO_LIMITS = Limits()

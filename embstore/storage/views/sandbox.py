@@ -225,7 +225,7 @@ class Sandbox:
             )
         if files and (view or isinstance(error, duckdb.IOException)):
             return self._reader.query_error(error, files)
-        missing = None if columns else re.search(r'Referenced column "([^"]+)" not found', str(error))
+        missing = None if columns else re.search(r'Referenced column "(.+?)" not found', str(error))
         if missing and (holder := self._view_of_column(missing[1])):
             return QueryError(
                 f"{missing[1]!r} is a column of the view {holder}, which this SQL does not read. Write FROM items JOIN "
